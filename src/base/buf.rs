@@ -1,0 +1,280 @@
+//! Packet buffers with room at both ends, and the pool they come from.
+//!
+//! A packet is one buffer from the application to the device: each layer pushes its header into the head room in place
+//! and the tag or checksum into the tail room, and pulls them off again on the way up. Nothing is copied between
+//! layers.
+//!
+//! Buffers own their memory and may be dropped anywhere. On the data path they are handed back instead: a
+//! [`BufCache`] belongs to one lock-protected place (one end of a flow, one device) and trades whole batches with the
+//! shared [`BufPool`], so the steady state neither allocates nor takes the pool's lock per packet.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::sync::Mutex;
+
+/// Head room of a fresh buffer, bytes: the headers of several layers, each with an initialisation vector.
+pub const HEADROOM: usize = 160;
+/// Tail room of a fresh buffer, bytes: an AEAD tag and a CRC for several layers.
+pub const TAILROOM: usize = 96;
+/// Payload that a pooled buffer takes, bytes. Larger packets get memory of their own.
+pub const POOLED_PAYLOAD: usize = 1792;
+
+const POOLED_BYTES: usize = HEADROOM + POOLED_PAYLOAD + TAILROOM;
+/// Buffers that a cache trades with the pool at a time.
+const BATCH: usize = 32;
+
+/// A packet: a window into a block of memory, with room before and behind.
+///
+/// ```
+/// use o7s::base::buf::PacketBuf;
+///
+/// let mut p = PacketBuf::copy_of(b"payload");
+/// p.push(4).unwrap().copy_from_slice(b"head");
+/// assert_eq!(&p[..], b"headpayload");
+/// assert_eq!(p.pull(4), Some(&b"head"[..]));
+/// assert_eq!(&p[..], b"payload");
+/// assert!(p.pull(8).is_none(), "there are only seven bytes");
+/// ```
+pub struct PacketBuf {
+    mem: Box<[u8]>,
+    head: u32,
+    tail: u32,
+}
+
+impl PacketBuf {
+    /// An empty packet with the standard head and tail room and space for `payload` bytes between them.
+    pub fn with_capacity(payload: usize) -> Self {
+        let room = payload.max(POOLED_PAYLOAD).saturating_add(HEADROOM + TAILROOM);
+        Self { mem: alloc::vec![0; room].into_boxed_slice(), head: HEADROOM as u32, tail: HEADROOM as u32 }
+    }
+
+    /// A packet with these bytes and the standard room around them.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut p = Self::with_capacity(bytes.len());
+        // The capacity was just made for it.
+        let _ = p.extend_from_slice(bytes);
+        p
+    }
+
+    /// Empties the packet and restores the head room.
+    pub fn reset(&mut self) {
+        self.head = HEADROOM as u32;
+        self.tail = HEADROOM as u32;
+    }
+
+    /// Bytes in the packet.
+    pub fn len(&self) -> usize {
+        (self.tail - self.head) as usize
+    }
+
+    /// Whether the packet has no bytes: a keepalive.
+    pub fn is_empty(&self) -> bool {
+        self.tail == self.head
+    }
+
+    /// Bytes that [`push`](Self::push) can still prepend.
+    pub fn headroom(&self) -> usize {
+        self.head as usize
+    }
+
+    /// Bytes that can still be appended.
+    pub fn tailroom(&self) -> usize {
+        self.mem.len() - self.tail as usize
+    }
+
+    /// Prepends `n` bytes and returns them, contents unspecified; `None` if there is no room.
+    pub fn push(&mut self, n: usize) -> Option<&mut [u8]> {
+        let new = (self.head as usize).checked_sub(n)?;
+        self.head = new as u32;
+        self.mem.get_mut(new..new + n)
+    }
+
+    /// Removes `n` bytes from the front and returns them; `None`, and nothing removed, if the packet is shorter.
+    pub fn pull(&mut self, n: usize) -> Option<&[u8]> {
+        if n > self.len() {
+            return None;
+        }
+        let at = self.head as usize;
+        self.head += n as u32;
+        self.mem.get(at..at + n)
+    }
+
+    /// Appends `n` bytes and returns them, contents unspecified; `None` if there is no room.
+    pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
+        let at = self.tail as usize;
+        let end = at.checked_add(n).filter(|&e| e <= self.mem.len())?;
+        self.tail = end as u32;
+        self.mem.get_mut(at..end)
+    }
+
+    /// Appends `bytes`; `None`, and nothing appended, if there is no room.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) -> Option<()> {
+        self.append(bytes.len())?.copy_from_slice(bytes);
+        Some(())
+    }
+
+    /// Shortens the packet to `n` bytes; no effect if it is not longer.
+    pub fn truncate(&mut self, n: usize) {
+        if n < self.len() {
+            self.tail = self.head + n as u32;
+        }
+    }
+
+    fn is_pooled(&self) -> bool {
+        self.mem.len() == POOLED_BYTES
+    }
+}
+
+impl core::ops::Deref for PacketBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // The edges are kept inside the memory by every method above.
+        self.mem.get(self.head as usize..self.tail as usize).unwrap_or_default()
+    }
+}
+
+impl core::ops::DerefMut for PacketBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.mem.get_mut(self.head as usize..self.tail as usize).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for PacketBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for PacketBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PacketBuf({} bytes)", self.len())
+    }
+}
+
+impl From<PacketBuf> for bytes::Bytes {
+    fn from(p: PacketBuf) -> Self {
+        Self::from_owner(p)
+    }
+}
+
+/// The stack's stock of packet buffers, shared by all its caches.
+#[derive(Debug)]
+pub struct BufPool {
+    free: Mutex<Vec<PacketBuf>>,
+    limit: usize,
+}
+
+impl BufPool {
+    /// A pool that keeps at most `limit` idle buffers (2 KiB each); more are freed.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(Vec::new()), limit })
+    }
+
+    /// Idle buffers in the pool, caches not counted.
+    pub fn idle(&self) -> usize {
+        self.free.lock().len()
+    }
+}
+
+/// A small private stock of buffers in front of a [`BufPool`].
+#[derive(Debug)]
+pub struct BufCache {
+    pool: Arc<BufPool>,
+    local: Vec<PacketBuf>,
+}
+
+impl BufCache {
+    /// An empty cache in front of `pool`.
+    pub fn new(pool: &Arc<BufPool>) -> Self {
+        Self { pool: Arc::clone(pool), local: Vec::new() }
+    }
+
+    /// An empty packet with room for at least `payload` bytes.
+    pub fn take(&mut self, payload: usize) -> PacketBuf {
+        if payload > POOLED_PAYLOAD {
+            return PacketBuf::with_capacity(payload);
+        }
+        if self.local.is_empty() {
+            let mut free = self.pool.free.lock();
+            let from = free.len().saturating_sub(BATCH);
+            self.local.extend(free.drain(from..));
+        }
+        self.local.pop().unwrap_or_else(|| PacketBuf::with_capacity(POOLED_PAYLOAD))
+    }
+
+    /// Hands a packet back. Buffers that are not of the pooled size are freed.
+    pub fn put(&mut self, mut p: PacketBuf) {
+        if !p.is_pooled() {
+            return;
+        }
+        p.reset();
+        self.local.push(p);
+        if self.local.len() >= 2 * BATCH {
+            let mut free = self.pool.free.lock();
+            let room = self.pool.limit.saturating_sub(free.len()).min(BATCH);
+            free.extend(self.local.drain(..room));
+            drop(free);
+            self.local.truncate(BATCH);
+        }
+    }
+
+    /// Hands every locally kept buffer to the pool, for a cache that will be idle.
+    pub fn release(&mut self) {
+        let mut free = self.pool.free.lock();
+        let room = self.pool.limit.saturating_sub(free.len()).min(self.local.len());
+        free.extend(self.local.drain(..room));
+        drop(free);
+        self.local = Vec::new();
+    }
+}
+
+impl Drop for BufCache {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_hold() {
+        let mut p = PacketBuf::with_capacity(10);
+        assert!(p.push(HEADROOM).is_some());
+        assert!(p.push(1).is_none());
+        assert!(p.append(POOLED_PAYLOAD + TAILROOM).is_some());
+        assert!(p.append(1).is_none());
+        assert_eq!(p.tailroom(), 0);
+        p.truncate(3);
+        assert_eq!(p.len(), 3);
+        assert!(p.pull(4).is_none());
+        assert_eq!(p.len(), 3);
+    }
+
+    #[test]
+    fn caches_trade_batches_with_the_pool() {
+        let pool = BufPool::new(1000);
+        let (mut a, mut b) = (BufCache::new(&pool), BufCache::new(&pool));
+        for _ in 0..4 * BATCH {
+            b.put(a.take(100));
+        }
+        assert!(pool.idle() >= BATCH, "what one side frees the other can take");
+        assert!(a.take(POOLED_PAYLOAD + 1).tailroom() > POOLED_PAYLOAD + TAILROOM);
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        let pool = BufPool::new(3);
+        let mut c = BufCache::new(&pool);
+        for _ in 0..10 * BATCH {
+            c.put(PacketBuf::with_capacity(1));
+        }
+        drop(c);
+        assert_eq!(pool.idle(), 3);
+    }
+}

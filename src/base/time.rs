@@ -1,0 +1,90 @@
+//! Moments on the stack's own monotonic time line.
+
+use core::fmt;
+use core::ops::{Add, AddAssign, Sub};
+use core::time::Duration;
+
+/// A moment, in nanoseconds since an epoch of the stack's own.
+///
+/// The epoch is when the stack was built (threaded), whatever the application says (polled), or the beginning of the
+/// simulated world. There is deliberately no `now()`: whoever drives a state machine hands the moment in, so that the
+/// same code runs under threads, under `poll` and in virtual time. Arithmetic saturates: 2⁶⁴ ns are 584 years.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The epoch.
+    pub const ZERO: Self = Self(0);
+    /// Later than any moment that will be reached; the deadline of something that has none.
+    pub const FAR_FUTURE: Self = Self(u64::MAX);
+
+    /// The moment `nanos` nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The moment `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, d: Duration) {
+        *self = *self + d;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::FAR_FUTURE {
+            return f.write_str("never");
+        }
+        write!(f, "{}.{:09}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+/// What tells the time: the operating system's clocks, or one that somebody sets.
+///
+/// Only the outermost rooms hold one; protocol code takes the [`Instant`] as an argument.
+pub trait Clock: Send + Sync {
+    /// The current moment. Never earlier than what an earlier call returned.
+    fn now(&self) -> Instant;
+
+    /// Nanoseconds since 1970-01-01 UTC on the real-time clock, which may jump.
+    fn unix_nanos(&self) -> u64;
+}

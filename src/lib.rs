@@ -1,0 +1,7 @@
+//! o7s: Ouroboros as an embeddable library.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod base;
+pub mod types;

@@ -1,0 +1,3 @@
+//! The words of the field: names, hashes, addresses, qualities of service, and the traits of the outside world.
+
+pub mod device;
