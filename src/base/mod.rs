@@ -15,5 +15,7 @@
 //! ```
 
 pub mod buf;
+pub mod rng;
+pub mod seq;
 pub mod sync;
 pub mod time;

@@ -1,3 +1,5 @@
 //! The words of the field: names, hashes, addresses, qualities of service, and the traits of the outside world.
 
 pub mod device;
+pub mod name;
+pub mod qos;

@@ -1,0 +1,241 @@
+//! Quality of service: what an application asks of a flow, and the cubes in which layers schedule packets.
+//!
+//! The specification of a flow travels in the flow request, and *both* ends derive from it how packets are framed:
+//! whether there is an FRCT header, retransmission, a checksum, a keepalive. So it is carried bit-exact and never
+//! negotiated.
+//!
+//! ```
+//! use o7s::types::qos::{QosCube, QosSpec};
+//!
+//! let qos: QosSpec = "data".parse()?;
+//! assert_eq!(qos, QosSpec::DATA);
+//! assert!(qos.has_frct() && qos.is_reliable());
+//! // Anything can be adjusted: in order, but losses do not matter, and nobody checks on the peer.
+//! let stream = QosSpec { loss: 1, timeout: 0, ..QosSpec::DATA };
+//! assert!(!stream.is_reliable());
+//! assert_eq!(stream.keepalive(), None);
+//! assert_eq!(QosCube::from(&QosSpec::VOICE), QosCube::Voice);
+//! # Ok::<(), o7s::types::qos::UnknownQos>(())
+//! ```
+
+use core::fmt;
+use core::str::FromStr;
+use core::time::Duration;
+
+/// What is asked of a flow. Start from one of the constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QosSpec {
+    /// The delay that is tolerated, milliseconds. Picks the cube.
+    pub delay: u32,
+    /// The bandwidth that is wanted, bits per second. Picks the cube.
+    pub bandwidth: u64,
+    /// The availability that is wanted, as the number of nines: 3 means 99.9 %. Picks the cube.
+    pub availability: u8,
+    /// The packet loss that is tolerated. 0 turns on retransmission, if packets are also to be in order.
+    pub loss: u32,
+    /// The bit errors that are tolerated, per 10⁹ bits. 0 adds a CRC-32 to every packet.
+    pub ber: u32,
+    /// Whether packets must arrive in the order in which they were written. `true` turns on FRCT.
+    pub in_order: bool,
+    /// The longest interruption that is tolerated, milliseconds. Picks the cube.
+    pub max_gap: u32,
+    /// How long the peer may be silent before it is taken for dead, milliseconds; 0 for ever.
+    pub timeout: u32,
+}
+
+const RAW: QosSpec = QosSpec {
+    delay: u32::MAX,
+    bandwidth: 0,
+    availability: 0,
+    loss: 1,
+    ber: 1,
+    in_order: false,
+    max_gap: u32::MAX,
+    timeout: 120_000,
+};
+
+impl QosSpec {
+    /// Packets as the layer delivers them: maybe lost, reordered or damaged, nothing added. What a flow is without a
+    /// specification.
+    pub const RAW: Self = RAW;
+    /// Raw, but damaged packets are dropped.
+    pub const RAW_NO_ERRORS: Self = Self { ber: 0, ..RAW };
+    /// In order, undamaged; what is lost stays lost.
+    pub const BEST_EFFORT: Self = Self { ber: 0, in_order: true, ..RAW };
+    /// Like best effort, with the delay and bandwidth of video.
+    pub const VIDEO: Self =
+        Self { delay: 100, bandwidth: u64::MAX, availability: 3, max_gap: 100, ..Self::BEST_EFFORT };
+    /// Like best effort, with the delay and availability of a telephone call.
+    pub const VOICE: Self = Self { delay: 50, bandwidth: 100_000, availability: 5, max_gap: 50, ..Self::BEST_EFFORT };
+    /// Everything, once, in order: retransmission and flow control.
+    pub const DATA: Self = Self { delay: 1000, loss: 0, max_gap: 2000, ..Self::BEST_EFFORT };
+    /// The end of a flow that belongs to the layer which carries it: nothing is added, nobody is timed out.
+    pub const NP1: Self = Self { loss: u32::MAX, ber: u32::MAX, timeout: 0, ..RAW };
+
+    /// Whether packets carry the FRCT header: if they are to be in order.
+    pub const fn has_frct(&self) -> bool {
+        self.in_order
+    }
+
+    /// Whether lost packets are retransmitted: if there is FRCT and no loss is tolerated.
+    pub const fn is_reliable(&self) -> bool {
+        self.in_order && self.loss == 0
+    }
+
+    /// Whether packets end in a CRC-32: if no bit error is tolerated.
+    pub const fn has_crc(&self) -> bool {
+        self.ber == 0
+    }
+
+    /// How long the peer may be silent; `None` if there is no keepalive. Keepalives are sent after a quarter of it.
+    pub const fn keepalive(&self) -> Option<Duration> {
+        match self.timeout {
+            0 => None,
+            ms => Some(Duration::from_millis(ms as u64)),
+        }
+    }
+}
+
+impl Default for QosSpec {
+    /// [`RAW`](Self::RAW): what a flow is without a specification.
+    fn default() -> Self {
+        Self::RAW
+    }
+}
+
+/// A string that names no [`QosSpec`] or [`QosCube`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown quality of service; use raw, best, video, voice or data")]
+pub struct UnknownQos;
+
+impl FromStr for QosSpec {
+    type Err = UnknownQos;
+
+    /// The names that the tools take: `raw`, `best`, `video`, `voice`, `data`.
+    fn from_str(s: &str) -> Result<Self, UnknownQos> {
+        match s {
+            "raw" => Ok(Self::RAW),
+            "best" => Ok(Self::BEST_EFFORT),
+            "video" => Ok(Self::VIDEO),
+            "voice" => Ok(Self::VOICE),
+            "data" => Ok(Self::DATA),
+            _ => Err(UnknownQos),
+        }
+    }
+}
+
+/// The class in which a layer schedules a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum QosCube {
+    /// Whatever asks for nothing particular.
+    #[default]
+    BestEffort,
+    /// At most 100 ms of delay and of interruption, three nines.
+    Video,
+    /// At most 50 ms of delay and of interruption, five nines, and no more than 100 kbit/s.
+    Voice,
+}
+
+impl QosCube {
+    /// All cubes, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::BestEffort, Self::Video, Self::Voice];
+
+    /// The number of the cube: 0, 1, 2.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The cube with this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+impl From<&QosSpec> for QosCube {
+    /// The most demanding cube whose bounds the specification keeps; loss, bit errors and order do not count.
+    fn from(q: &QosSpec) -> Self {
+        let within = |ms: u32, nines: u8| q.delay <= ms && q.max_gap <= ms && q.availability >= nines;
+        if within(50, 5) && q.bandwidth <= 100_000 {
+            Self::Voice
+        } else if within(100, 3) {
+            Self::Video
+        } else {
+            Self::BestEffort
+        }
+    }
+}
+
+impl fmt::Display for QosCube {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::BestEffort => "best effort",
+            Self::Video => "video",
+            Self::Voice => "voice",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reference's presets, a row each: delay, bandwidth, availability, loss, ber, in order, gap, timeout, and
+    /// what follows from them: FRCT, retransmission, CRC, cube.
+    #[test]
+    fn presets() {
+        const M: u32 = u32::MAX;
+        const BEST: QosCube = QosCube::BestEffort;
+        for (q, (delay, bandwidth, availability, loss, ber, in_order, max_gap, timeout), (frct, rtx, crc, cube)) in [
+            (QosSpec::RAW, (M, 0, 0, 1, 1, false, M, 120_000), (false, false, false, BEST)),
+            (QosSpec::RAW_NO_ERRORS, (M, 0, 0, 1, 0, false, M, 120_000), (false, false, true, BEST)),
+            (QosSpec::BEST_EFFORT, (M, 0, 0, 1, 0, true, M, 120_000), (true, false, true, BEST)),
+            (QosSpec::VIDEO, (100, u64::MAX, 3, 1, 0, true, 100, 120_000), (true, false, true, QosCube::Video)),
+            (QosSpec::VOICE, (50, 100_000, 5, 1, 0, true, 50, 120_000), (true, false, true, QosCube::Voice)),
+            (QosSpec::DATA, (1000, 0, 0, 0, 0, true, 2000, 120_000), (true, true, true, BEST)),
+            (QosSpec::NP1, (M, 0, 0, M, M, false, M, 0), (false, false, false, BEST)),
+        ] {
+            assert_eq!(q, QosSpec { delay, bandwidth, availability, loss, ber, in_order, max_gap, timeout });
+            assert_eq!((q.has_frct(), q.is_reliable(), q.has_crc(), QosCube::from(&q)), (frct, rtx, crc, cube));
+        }
+    }
+
+    #[test]
+    fn no_loss_without_order_is_not_reliable() {
+        assert!(!QosSpec { loss: 0, ..QosSpec::RAW }.is_reliable());
+    }
+
+    #[test]
+    fn the_keepalive_is_the_timeout() {
+        assert_eq!(QosSpec::RAW.keepalive(), Some(Duration::from_secs(120)));
+        assert_eq!(QosSpec::NP1.keepalive(), None);
+    }
+
+    #[test]
+    fn names() {
+        for (name, q) in [
+            ("raw", QosSpec::RAW),
+            ("best", QosSpec::BEST_EFFORT),
+            ("video", QosSpec::VIDEO),
+            ("voice", QosSpec::VOICE),
+            ("data", QosSpec::DATA),
+        ] {
+            assert_eq!(name.parse(), Ok(q));
+        }
+        assert_eq!("Data".parse::<QosSpec>(), Err(UnknownQos));
+    }
+
+    #[test]
+    fn cubes_have_numbers() {
+        for (n, cube) in QosCube::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(cube.number()), n);
+            assert_eq!(QosCube::from_number(n as u8), Some(cube));
+        }
+        assert_eq!(QosCube::from_number(3), None);
+    }
+
+    #[test]
+    fn a_call_with_too_much_bandwidth_is_video() {
+        assert_eq!(QosCube::from(&QosSpec { bandwidth: 100_001, ..QosSpec::VOICE }), QosCube::Video);
+    }
+}
