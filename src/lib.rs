@@ -4,4 +4,5 @@
 extern crate alloc;
 
 pub mod base;
+pub mod frct;
 pub mod types;

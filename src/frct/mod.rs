@@ -1,0 +1,550 @@
+//! FRCT, the flow and retransmission control protocol, as a machine without I/O.
+//!
+//! FRCT runs between the two ends of a flow, above encryption and checksum, invisible to the layers that carry the
+//! flow. It numbers packets (not bytes: one write is one packet is one read), keeps them in order and, on reliable
+//! flows, acknowledges and retransmits them. There is no handshake: each direction is a *run* of numbers that starts
+//! with a random one and is forgotten after a pause (Delta-t). Header and packet shapes are on
+//! the wire page.
+//!
+//! A [`Frct`] is one end. Packets, user data, the time go in; packets to send, user data, a deadline come out:
+//!
+//! ```
+//! use o7s::base::buf::{BufCache, BufPool, PacketBuf};
+//! use o7s::base::time::Instant;
+//! use o7s::frct::{Config, Frct, Transmit};
+//!
+//! let mut cache = BufCache::new(&BufPool::new(64));
+//! let now = Instant::ZERO;
+//! let mut a = Frct::new(Config::default(), 4_000_000_000, now);
+//! let mut b = Frct::new(Config::default(), 17, now);
+//!
+//! a.send(now, PacketBuf::copy_of(b"hello")).unwrap();
+//! while let Some(transmit) = a.poll_transmit(now) {
+//!     // Here encryption, checksum and the layer below would come in.
+//!     let mut packet = PacketBuf::copy_of(transmit.header());
+//!     packet.extend_from_slice(transmit.payload()).unwrap();
+//!     b.handle_packet(now, packet, &mut cache);
+//! }
+//! assert_eq!(&b.deliver(now).unwrap()[..], b"hello");
+//! ```
+//!
+//! # The rules
+//!
+//! *Start.* The initial number is chosen with the flow and counted on from there for ever. Before the first data, and
+//! before the first after a pause longer than R, goes a rendez-vous with the data-run flag and the number: it starts
+//! the run at the peer, which answers with its window. Every control packet carries the flag and the number of the
+//! oldest unacknowledged packet, so that a peer whose receiver has no run starts the right one. Data carries the flag
+//! exactly when nothing was outstanding at its first transmission.
+//!
+//! *Receiving.* A run starts from data or control packets with the data-run flag, and only if there is none or the
+//! last one has been silent for 2 MPL + A + R. Control packets without the flag never touch the receiver.
+//! Acknowledgements and windows are sent on receipt: at once after [`Config::ack_every`] packets, a duplicate, or
+//! anything that opens or closes a gap, otherwise within [`Config::ack_delay`], and with data that goes the other way
+//! if there is any. They cease A after the last data. The window moves when the application reads.
+//!
+//! *Windows.* A sender starts with 64 packets. It believes acknowledgements of what it has sent, and windows that
+//! move ahead. While the window is closed it sends a rendez-vous every 100 ms for as long as the flow lives. On
+//! best-effort flows, where nothing else brings a window, it asks before the window closes, and the receiver tells
+//! unasked.
+//!
+//! *Loss.* A packet is retransmitted when packets sent later have arrived (three of them, or a quarter of the round
+//! trip has passed), found from selective acknowledgements. Where the peer has none, repeated acknowledgements and
+//! the retransmission timer do it. The timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not
+//! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`]. A packet not acknowledged R after it was first
+//! sent takes the flow down.
+//!
+//! *A better peer.* A peer that sets the data-run flag on a control packet is o7s: towards it the receive window is
+//! [`Config::window`] instead of [`Config::legacy_window`], and acknowledgements carry what lies beyond a gap.
+//!
+//! *Best effort.* Numbers only drop what comes late; a gap is skipped. Nothing is acknowledged or kept.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::time::Instant;
+use standin::Seq;
+use standin::{Flags, Pci, Sack};
+
+mod congestion;
+mod ranges;
+mod recovery;
+mod rtt;
+mod rx;
+mod standin;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+use rx::Receiver;
+use tx::{Pick, Sender, State};
+
+/// What a flow's FRCT is to be like. Both ends choose for themselves, except [`reliable`](Self::reliable), which
+/// follows from the QoS of the flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Acknowledge and retransmit. Default: `true`.
+    pub reliable: bool,
+    /// Maximum packet lifetime in the layer that carries the flow. Default: 5 s, that of the UDP layer.
+    pub mpl: Duration,
+    /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
+    pub a: Duration,
+    /// R of Delta-t: how long a packet is retransmitted before the flow is down. Default: 120 s, as the reference.
+    pub r: Duration,
+    /// Receive window towards a peer known to be o7s, packets. At most 32768 count. Default: 4096.
+    pub window: u32,
+    /// Receive window towards any other peer, packets. Default: 256, as the reference.
+    pub legacy_window: u32,
+    /// Packets kept for the sending direction, unacknowledged and unsent together. Default: 4096.
+    pub send_queue: u32,
+    /// Packets of these that may wait for their first transmission: a longer queue only adds delay. Default: 256.
+    pub unsent: u32,
+    /// Adapt the sending window to loss: for layers without congestion avoidance (UDP, Ethernet). Default: `true`.
+    pub congestion: bool,
+    /// How long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
+    /// earliest.
+    pub ack_delay: Duration,
+    /// Packets after which an acknowledgement does not wait. Default: 8.
+    pub ack_every: u32,
+    /// Retransmission timeout before the first measurement. Default: 1 s, as the reference.
+    pub rto_initial: Duration,
+    /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
+    pub rto_min: Duration,
+    /// What backing off raises the retransmission timeout to, at most. Default: 2 s, so that a healed partition is
+    /// noticed soon; the patience of the flow is [`r`](Self::r) regardless.
+    pub rto_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            reliable: true,
+            mpl: Duration::from_secs(5),
+            a: Duration::from_secs(10),
+            r: Duration::from_secs(120),
+            window: 4096,
+            legacy_window: 256,
+            send_queue: 4096,
+            unsent: 256,
+            congestion: true,
+            ack_delay: Duration::from_millis(4),
+            ack_every: 8,
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(25),
+            rto_max: Duration::from_secs(2),
+        }
+    }
+}
+
+/// [`Config`] in the units of the machine: nanoseconds.
+struct Params {
+    reliable: bool,
+    congestion: bool,
+    a: u64,
+    r: u64,
+    receiver_inactive: u64,
+    window: u32,
+    legacy_window: u32,
+    send_queue: u32,
+    unsent: u32,
+    ack_every: u32,
+    ack_delay: u64,
+    rto_initial: u64,
+    rto_min: u64,
+    rto_max: u64,
+}
+
+impl Params {
+    fn new(c: &Config) -> Self {
+        let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let legacy_window = c.legacy_window.clamp(1, 1 << 15);
+        Self {
+            reliable: c.reliable,
+            congestion: c.congestion,
+            a: ns(c.a),
+            r: ns(c.r),
+            receiver_inactive: ns(c.mpl.saturating_mul(2).saturating_add(c.a).saturating_add(c.r)),
+            window: c.window.clamp(legacy_window, 1 << 15),
+            legacy_window,
+            send_queue: c.send_queue.clamp(1, 1 << 20),
+            unsent: c.unsent.max(1),
+            ack_every: c.ack_every.clamp(1, (legacy_window / 4).max(1)),
+            ack_delay: ns(c.ack_delay),
+            rto_initial: ns(c.rto_initial).max(1),
+            rto_min: ns(c.rto_min).max(1),
+            rto_max: ns(c.rto_max).max(1),
+        }
+    }
+}
+
+/// What a machine has counted since the flow began. Packets, unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// User packets sent, each counted once.
+    pub sent: u64,
+    /// Retransmissions sent.
+    pub retransmitted: u64,
+    /// Control packets sent: acknowledgements, windows, rendez-vous.
+    pub control_sent: u64,
+    /// User packets received and put in order.
+    pub received: u64,
+    /// Control packets received.
+    pub control_received: u64,
+    /// User packets that had arrived before.
+    pub duplicates: u64,
+    /// User packets that arrived beyond a gap and were held.
+    pub out_of_order: u64,
+    /// Best effort: user packets dropped because a later one had arrived.
+    pub late: u64,
+    /// Best effort: numbers that were skipped because a later one arrived.
+    pub skipped: u64,
+    /// User packets beyond the receive window, dropped.
+    pub out_of_window: u64,
+    /// User packets without a run to belong to, dropped.
+    pub no_run: u64,
+    /// Packets that are no FRCT packets: short, empty, fragments; dropped.
+    pub malformed: u64,
+    /// Acknowledgements of what was never sent, windows out of reach: ignored.
+    pub implausible: u64,
+    /// Episodes of loss seen by the sender.
+    pub loss_episodes: u64,
+    /// Times the retransmission timer expired.
+    pub timeouts: u64,
+}
+
+/// A packet to be sent, below which encryption and checksum follow.
+#[derive(Debug)]
+pub enum Transmit<'a> {
+    /// User data of which nothing is kept: header and payload in one buffer.
+    Owned {
+        /// The packet, header first.
+        pkt: PacketBuf,
+    },
+    /// User data that is kept for retransmission: to be copied.
+    Kept {
+        /// The header.
+        pci: [u8; Pci::LEN],
+        /// The user's bytes.
+        payload: &'a [u8],
+        /// Not for the first time.
+        retransmission: bool,
+    },
+    /// A control packet.
+    Control {
+        /// The header.
+        pci: [u8; Pci::LEN],
+        /// Nothing, or a selective acknowledgement.
+        payload: &'a [u8],
+    },
+}
+
+impl Transmit<'_> {
+    /// The header of the packet.
+    pub fn header(&self) -> &[u8] {
+        match self {
+            Self::Owned { pkt } => pkt.get(..Pci::LEN).unwrap_or_default(),
+            Self::Kept { pci, .. } | Self::Control { pci, .. } => pci,
+        }
+    }
+
+    /// What follows the header.
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Owned { pkt } => pkt.get(Pci::LEN..).unwrap_or_default(),
+            Self::Kept { payload, .. } | Self::Control { payload, .. } => payload,
+        }
+    }
+}
+
+/// One end of a flow with FRCT.
+///
+/// After every call that takes `&mut self`, [`poll_transmit`](Self::poll_transmit) must be called until it returns
+/// `None`, and the timer set to [`next_timeout`](Self::next_timeout).
+pub struct Frct {
+    params: Params,
+    tx: Sender,
+    rx: Receiver,
+    stats: Stats,
+    closing: bool,
+    down: bool,
+}
+
+impl Frct {
+    /// An end that numbers its packets from `isn`, which should be random.
+    pub fn new(cfg: Config, isn: u32, _now: Instant) -> Self {
+        let params = Params::new(&cfg);
+        Self {
+            tx: Sender::new(&params, Seq(isn)),
+            rx: Receiver::new(&params),
+            params,
+            stats: Stats::default(),
+            closing: false,
+            down: false,
+        }
+    }
+
+    /// Whether [`send`](Self::send) would take a packet now.
+    pub fn can_send(&self) -> bool {
+        !self.closing && !self.down && self.tx.can_queue(&self.params)
+    }
+
+    /// Takes one user packet, not empty: an empty one is a keepalive and bypasses FRCT.
+    ///
+    /// Gives the packet back when [`can_send`](Self::can_send) is false or the packet is empty. If it is the peer's
+    /// window that is closed, rendez-vous are under way.
+    pub fn send(&mut self, now: Instant, payload: PacketBuf) -> Result<(), PacketBuf> {
+        if payload.is_empty() || !self.can_send() {
+            return Err(payload);
+        }
+        self.tx.push(now, &self.params, payload);
+        Ok(())
+    }
+
+    /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
+    pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
+        let parsed = Pci::parse(&pkt).ok().filter(|pci| {
+            let fragment = pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0;
+            !fragment && (!pci.is_data() || pkt.len() > Pci::LEN)
+        });
+        let Some(pci) = parsed.filter(|_| !self.down) else {
+            self.stats.malformed += u64::from(!self.down);
+            cache.put(pkt);
+            return;
+        };
+        let started = self.handle_run(now, &pci, cache);
+        // A reference that was led astray acknowledges number 0 with window 0.
+        let sane = !pci.flags.contains(Flags::ACK) || !self.params.reliable || self.handle_ack(now, &pci, &pkt, cache);
+        if pci.flags.contains(Flags::FC) && sane {
+            // A reference acknowledges on its own account; one of us puts both into the answer.
+            let answer = !pci.is_data() && (!pci.flags.contains(Flags::ACK) || pci.flags.contains(Flags::DRF));
+            self.stats.implausible += u64::from(!self.tx.on_window(now, pci.window, answer));
+        }
+        if !pci.is_data() {
+            self.stats.control_received += 1;
+            self.rx.due |= pci.flags.contains(Flags::RDVS) && started;
+            cache.put(pkt);
+        } else if started {
+            pkt.pull(Pci::LEN);
+            let (p, stats) = (&self.params, &mut self.stats);
+            if p.reliable {
+                self.rx.on_reliable(now, p, pci.seqno, pkt, stats, cache);
+            } else {
+                self.rx.on_best_effort(now, p, pci.seqno, pkt, stats, cache);
+            }
+        } else {
+            self.stats.no_run += 1;
+            cache.put(pkt);
+        }
+    }
+
+    /// What a packet says about the peer and its run. Whether there is a run now.
+    fn handle_run(&mut self, now: Instant, pci: &Pci, cache: &mut BufCache) -> bool {
+        let drf = pci.flags.contains(Flags::DRF);
+        if drf && !pci.is_data() && !self.tx.peer_is_o7s {
+            self.tx.peer_is_o7s = true;
+            self.rx.window = self.params.window;
+        }
+        let active = self.rx.active(now, &self.params);
+        if drf && !active {
+            self.rx.start_run(now, pci.seqno, cache);
+        } else if drf && !pci.is_data() {
+            self.rx.sender_is_at(now, pci.seqno);
+        }
+        active || drf
+    }
+
+    /// Takes an acknowledgement; whether it is one of what was sent.
+    fn handle_ack(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) -> bool {
+        let body = pkt.get(Pci::LEN..).unwrap_or_default();
+        let sack = (!pci.is_data() && !body.is_empty() && self.tx.peer_is_o7s)
+            .then(|| Sack::parse(pci.ackno, body).ok())
+            .flatten();
+        let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
+        let blocks = sack.as_ref().into_iter().flat_map(Sack::blocks);
+        let stats = &mut self.stats;
+        if !self.tx.on_ack(now, &self.params, pci.ackno, blocks, stats, cache) {
+            stats.implausible += 1;
+            return false;
+        }
+        if repeated && self.tx.outstanding() > 0 {
+            self.tx.on_repeated_ack(now, stats);
+        }
+        true
+    }
+
+    /// Acts on the passing of time. Calling it early does no harm.
+    pub fn handle_timeout(&mut self, now: Instant, cache: &mut BufCache) {
+        if self.down {
+            return;
+        }
+        self.rx.check_ack(now);
+        self.tx.check_rendezvous(now);
+        if !self.tx.check_losses(now, &self.params, &mut self.stats) {
+            self.down = true;
+            for segment in self.tx.queue.drain(..) {
+                if let Some(packet) = segment.packet {
+                    cache.put(packet);
+                }
+            }
+        }
+    }
+
+    /// The next packet to send, if there is one.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if self.down {
+            return None;
+        }
+        match self.tx.pick(now, &self.params) {
+            Pick::Rendezvous => {
+                self.stats.control_sent += 1;
+                let pci = Pci { flags: Flags::RDVS | Flags::DRF, seqno: self.tx.edge, ..Pci::default() };
+                Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
+            }
+            Pick::Again(seq) => {
+                self.stats.retransmitted += 1;
+                self.kept(now, seq, true)
+            }
+            Pick::New if self.params.reliable => {
+                self.stats.sent += 1;
+                let seq = self.tx.next;
+                self.tx.next = seq + 1;
+                self.kept(now, seq, false)
+            }
+            Pick::New => {
+                let (mut pkt, seq) = self.tx.take_unreliable()?;
+                let pci = self.header(now, Flags::DATA | Flags::DRF, seq).to_bytes();
+                self.stats.sent += 1;
+                match pkt.push(Pci::LEN) {
+                    Some(head) => head.copy_from_slice(&pci),
+                    None => pkt = without_headroom(&pci, &pkt),
+                }
+                Some(Transmit::Owned { pkt })
+            }
+            Pick::Nothing => self.control(now),
+        }
+    }
+
+    /// A packet that stays in the queue.
+    fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
+        let drf = self.tx.segment(seq)?.state.has(State::DRF);
+        let flags = if drf { Flags::DATA | Flags::DRF } else { Flags::DATA };
+        let pci = self.header(now, flags, seq).to_bytes();
+        let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
+        Some(Transmit::Kept { pci, payload, retransmission })
+    }
+
+    /// A header, with acknowledgement and window if the peer has a run that they may speak of.
+    fn header(&mut self, now: Instant, mut flags: Flags, seqno: Seq) -> Pci {
+        let p = &self.params;
+        let mut pci = Pci { flags, window: 0, seqno, ackno: Seq(0) };
+        if !self.rx.active(now, p) {
+            return pci;
+        }
+        flags |= Flags::FC;
+        pci.window = self.rx.tell(p);
+        if p.reliable && self.rx.may_ack(now, p) {
+            flags |= Flags::ACK;
+            pci.ackno = self.rx.next;
+        }
+        // What lies beyond a gap fits into control packets only.
+        pci.flags = flags;
+        if self.rx.held.is_empty() || !pci.is_data() {
+            self.rx.acked();
+        }
+        pci
+    }
+
+    /// The control packet that is due, if any.
+    fn control(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if !self.rx.due {
+            return None;
+        }
+        let pci = self.header(now, Flags::DRF, self.tx.edge);
+        self.rx.acked();
+        if !pci.flags.contains(Flags::FC) {
+            return None;
+        }
+        self.rx.sack.clear();
+        if self.tx.peer_is_o7s && pci.flags.contains(Flags::ACK) && !self.rx.held.is_empty() {
+            self.rx.report();
+        }
+        self.stats.control_sent += 1;
+        Some(Transmit::Control { pci: pci.to_bytes(), payload: &self.rx.sack })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
+    /// time, if meanwhile something has arrived.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let at = self.tx.next_timeout().min(self.rx.due_at);
+        (at != Instant::FAR_FUTURE && !self.down).then_some(at)
+    }
+
+    /// Whether [`deliver`](Self::deliver) has a packet.
+    pub fn can_deliver(&self) -> bool {
+        self.rx.can_deliver()
+    }
+
+    /// The next packet for the application, which thereby has read it: the window moves.
+    pub fn deliver(&mut self, _now: Instant) -> Option<PacketBuf> {
+        self.rx.deliver(&self.params)
+    }
+
+    /// The application will write no more. What it wrote is still sent and retransmitted until
+    /// [`is_drained`](Self::is_drained); an acknowledgement that is being delayed goes out at once.
+    pub fn finish(&mut self, _now: Instant) {
+        self.closing = true;
+        self.rx.flush();
+    }
+
+    /// Whether everything written has been sent and, on a reliable flow, acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.tx.queue.is_empty()
+    }
+
+    /// Packets written and not yet known to have arrived.
+    pub fn unacked(&self) -> usize {
+        self.tx.queue.len()
+    }
+
+    /// Whether a packet could not be brought to the peer within R: nothing is sent or taken any more. What has
+    /// arrived can still be delivered.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Whether the peer has shown that it is more than the reference.
+    pub fn peer_is_o7s(&self) -> bool {
+        self.tx.peer_is_o7s
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Gives back memory that queues have grown to; for a flow that is idle.
+    pub fn shrink(&mut self) {
+        self.tx.shrink();
+        self.rx.shrink();
+    }
+}
+
+impl core::fmt::Debug for Frct {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Frct")
+            .field("edge", &self.tx.edge)
+            .field("next", &self.tx.next)
+            .field("limit", &self.tx.limit)
+            .field("expected", &self.rx.next)
+            .field("down", &self.down)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A packet in a buffer that came without room for the header.
+fn without_headroom(pci: &[u8], payload: &[u8]) -> PacketBuf {
+    let mut whole = Vec::with_capacity(pci.len() + payload.len());
+    whole.extend_from_slice(pci);
+    whole.extend_from_slice(payload);
+    PacketBuf::copy_of(&whole)
+}

@@ -1,0 +1,78 @@
+//! Round-trip time and the retransmission timeout.
+
+use crate::base::time::Instant;
+
+/// How long a measured minimum is believed: afterwards the path may have become longer. Nanoseconds.
+const MIN_RTT_LIFE: u64 = 10_000_000_000;
+
+/// Smoothed round-trip time in the arithmetic of the reference: signed nanoseconds, shifts.
+///
+/// A variance that shrinks is followed eight times slower than one that grows, so that a burst of prompt answers does
+/// not pull the timeout down onto the round-trip time.
+#[derive(Debug, Default)]
+pub(super) struct Rtt {
+    srtt: i64,
+    mdev: i64,
+    min: u64,
+    min_at: Instant,
+}
+
+impl Rtt {
+    /// Takes the sample `nanos`.
+    pub(super) fn sample(&mut self, now: Instant, nanos: u64) {
+        let m = i64::try_from(nanos).unwrap_or(i64::MAX / 16).clamp(1, i64::MAX / 16);
+        let var = if self.srtt == 0 {
+            self.srtt = m;
+            m >> 1
+        } else {
+            let d = m - self.srtt;
+            self.srtt += d >> 3;
+            let mut e = (d.abs() - self.mdev) >> 2;
+            if e < 0 {
+                e >>= 3;
+            }
+            self.mdev + e
+        };
+        self.srtt = self.srtt.max(1000);
+        self.mdev = var.max(100);
+        if self.min == 0 || nanos <= self.min || nanos_since(now, self.min_at) > MIN_RTT_LIFE {
+            self.min = nanos.max(1);
+            self.min_at = now;
+        }
+    }
+
+    /// Whether there was a sample.
+    pub(super) fn known(&self) -> bool {
+        self.srtt != 0
+    }
+
+    /// Smoothed round-trip time, nanoseconds; 0 before the first sample.
+    pub(super) fn smoothed(&self) -> u64 {
+        self.srtt.unsigned_abs()
+    }
+
+    /// Shortest round-trip time of about the last ten seconds, nanoseconds; 0 before the first sample.
+    pub(super) fn min(&self) -> u64 {
+        self.min
+    }
+
+    /// `srtt + 4 mdev`, nanoseconds: the timeout of the reference without its floor.
+    pub(super) fn timeout(&self) -> u64 {
+        self.srtt.saturating_add(self.mdev << 2).unsigned_abs()
+    }
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (i64, i64) {
+        (self.srtt, self.mdev)
+    }
+}
+
+/// Nanoseconds from `then` to `now`; 0 if `then` is later.
+pub(super) fn nanos_since(now: Instant, then: Instant) -> u64 {
+    now.as_nanos().saturating_sub(then.as_nanos())
+}
+
+/// The moment `nanos` after `at`.
+pub(super) fn after(at: Instant, nanos: u64) -> Instant {
+    Instant::from_nanos(at.as_nanos().saturating_add(nanos))
+}

@@ -1,0 +1,294 @@
+//! The receiving half: the run of numbers, the packets in and out of order, and when to acknowledge.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::ranges::Ranges;
+use super::rtt::{after, nanos_since};
+use super::standin::Sack;
+use super::standin::Seq;
+use super::{Params, Stats};
+use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::time::Instant;
+
+/// A best-effort sender is not believed to be further ahead than this.
+const JUMP_MAX: i32 = 1 << 16;
+/// A best-effort receiver tells the window anew after this many packets; a reference stops after 64 without it.
+const TELL_EVERY: u32 = 32;
+/// Acknowledge every so many packets while there is a gap: the third packet beyond it proves the loss.
+const ACK_EVERY_IN_GAP: u32 = 2;
+/// Blocks of a full report that tell of the oldest ranges; the others are around the newest arrival.
+const OLDEST_BLOCKS: usize = 8;
+
+/// The receiving half of a machine.
+pub(super) struct Receiver {
+    /// Next number expected in order.
+    pub(super) next: Seq,
+    /// In order and not yet read by the application.
+    ready: VecDeque<PacketBuf>,
+    /// Beyond a gap: index 0 is `next`.
+    early: VecDeque<Option<PacketBuf>>,
+    pub(super) held: Ranges,
+    /// The number that arrived last beyond the gap.
+    pub(super) latest: Seq,
+    /// Right edge of the window as last told to the peer.
+    told: Seq,
+    /// Where the sender of a best-effort flow is, as far as it has said.
+    sender_at: Seq,
+    /// Last time that data or a run start arrived; `None`: no run yet.
+    heard: Option<Instant>,
+    pub(super) window: u32,
+    unacked: u32,
+    /// A control packet is due now.
+    pub(super) due: bool,
+    /// When it becomes due.
+    pub(super) due_at: Instant,
+    /// Payload of the next control packet.
+    pub(super) sack: Vec<u8>,
+}
+
+impl Receiver {
+    pub(super) fn new(p: &Params) -> Self {
+        Self {
+            next: Seq(0),
+            ready: VecDeque::new(),
+            early: VecDeque::new(),
+            held: Ranges::default(),
+            latest: Seq(0),
+            told: Seq(0),
+            sender_at: Seq(0),
+            heard: None,
+            window: p.legacy_window,
+            unacked: 0,
+            due: false,
+            due_at: Instant::FAR_FUTURE,
+            sack: Vec::new(),
+        }
+    }
+
+    /// Whether there is a run that the sender still knows.
+    pub(super) fn active(&self, now: Instant, p: &Params) -> bool {
+        self.heard.is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
+    }
+
+    /// Whether acknowledgements may be sent: at most A after the data.
+    pub(super) fn may_ack(&self, now: Instant, p: &Params) -> bool {
+        self.heard.is_some_and(|t| nanos_since(now, t) <= p.a)
+    }
+
+    /// First number outside the window.
+    pub(super) fn limit(&self, p: &Params) -> Seq {
+        let base = if !p.reliable && self.sender_at.after(self.next) { self.sender_at } else { self.next };
+        base + self.window.saturating_sub(self.ready.len() as u32)
+    }
+
+    /// The window as it goes into a packet; remembers that the peer was told.
+    pub(super) fn tell(&mut self, p: &Params) -> u32 {
+        self.told = self.limit(p);
+        self.told.0 & 0x00FF_FFFF
+    }
+
+    /// A packet with the acknowledgement goes out.
+    pub(super) fn acked(&mut self) {
+        self.due = false;
+        self.due_at = Instant::FAR_FUTURE;
+        self.unacked = 0;
+    }
+
+    /// Begins a run with `seq`, or continues the present one if that is where it stands.
+    pub(super) fn start_run(&mut self, now: Instant, seq: Seq, cache: &mut BufCache) {
+        if self.heard.is_none() || seq != self.next {
+            self.next = seq;
+            for packet in self.early.drain(..).flatten() {
+                cache.put(packet);
+            }
+            self.held.clear();
+            self.sender_at = seq;
+            // A reference assumes nothing, one of us START_WINDOW; neither has heard a window of this run.
+            self.told = seq;
+        }
+        self.heard = Some(now);
+    }
+
+    /// A control packet of one of our kind says where its sender stands.
+    pub(super) fn sender_is_at(&mut self, now: Instant, seq: Seq) {
+        if self.heard.is_some() && (0..=JUMP_MAX).contains(&(seq - self.sender_at)) {
+            self.sender_at = seq;
+        }
+        if (seq - self.next).unsigned_abs() <= self.window {
+            self.heard = Some(now);
+        }
+    }
+
+    /// Data of a reliable flow, header removed.
+    pub(super) fn on_reliable(
+        &mut self,
+        now: Instant,
+        p: &Params,
+        seq: Seq,
+        packet: PacketBuf,
+        stats: &mut Stats,
+        cache: &mut BufCache,
+    ) {
+        let ahead = seq - self.next;
+        if ahead == 0 && self.ready.len() < self.window as usize {
+            self.heard = Some(now);
+            self.ready.push_back(packet);
+            self.next = seq + 1;
+            self.unacked += 1;
+            stats.received += 1;
+            if !self.early.is_empty() {
+                self.fill(stats);
+            }
+        } else if ahead > 0 && seq.before(self.limit(p)) {
+            self.heard = Some(now);
+            self.hold(seq, ahead as usize, packet, stats, cache);
+        } else {
+            if ahead < 0 {
+                stats.duplicates += 1;
+                if ahead.unsigned_abs() <= self.window {
+                    self.heard = Some(now);
+                }
+            } else {
+                stats.out_of_window += 1;
+            }
+            cache.put(packet);
+            self.due = true;
+        }
+        if self.unacked >= p.ack_every {
+            self.due = true;
+        } else if self.unacked > 0 && self.due_at == Instant::FAR_FUTURE {
+            self.due_at = after(now, p.ack_delay);
+        }
+    }
+
+    /// The packet at the front of the gap has come: what it held back follows.
+    fn fill(&mut self, stats: &mut Stats) {
+        self.early.pop_front();
+        while let Some(Some(_)) = self.early.front() {
+            if let Some(Some(packet)) = self.early.pop_front() {
+                self.ready.push_back(packet);
+                self.next = self.next + 1;
+                stats.received += 1;
+            }
+        }
+        self.held.remove_below(self.next);
+        if self.held.is_empty() {
+            self.early.clear();
+        }
+        self.due = true;
+    }
+
+    /// Stores a packet beyond a gap.
+    fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) {
+        while self.early.len() <= ahead {
+            self.early.push_back(None);
+        }
+        let Some(slot) = self.early.get_mut(ahead) else { return };
+        if slot.is_some() {
+            stats.duplicates += 1;
+            cache.put(packet);
+            self.due = true;
+            return;
+        }
+        *slot = Some(packet);
+        stats.out_of_order += 1;
+        self.latest = seq;
+        self.unacked += 1;
+        let gaps = self.held.len();
+        if self.held.insert(seq, seq + 1, |_| {}) || self.held.len() < gaps || self.unacked >= ACK_EVERY_IN_GAP {
+            self.due = true;
+        }
+    }
+
+    /// Data of a best-effort flow, header removed.
+    pub(super) fn on_best_effort(
+        &mut self,
+        now: Instant,
+        p: &Params,
+        seq: Seq,
+        packet: PacketBuf,
+        stats: &mut Stats,
+        cache: &mut BufCache,
+    ) {
+        let ahead = seq - self.next;
+        if ahead < 0 {
+            stats.late += 1;
+        } else if ahead > JUMP_MAX {
+            stats.out_of_window += 1;
+        } else {
+            self.heard = Some(now);
+            self.next = seq + 1;
+            stats.skipped += ahead as u64;
+            if self.ready.len() < self.window as usize {
+                stats.received += 1;
+                self.ready.push_back(packet);
+                self.offer_window(p);
+                return;
+            }
+            stats.out_of_window += 1;
+        }
+        cache.put(packet);
+    }
+
+    pub(super) fn can_deliver(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next packet for the application.
+    pub(super) fn deliver(&mut self, p: &Params) -> Option<PacketBuf> {
+        let packet = self.ready.pop_front()?;
+        self.offer_window(p);
+        Some(packet)
+    }
+
+    /// Tells the window unasked when it has opened by much.
+    fn offer_window(&mut self, p: &Params) {
+        let step = match (p.reliable, self.window > p.legacy_window) {
+            (true, _) => self.window / 4,
+            (false, true) => self.window / 8,
+            (false, false) => TELL_EVERY,
+        };
+        if self.heard.is_some() && self.limit(p) - self.told >= step.max(1) as i32 {
+            self.due = true;
+        }
+    }
+
+    pub(super) fn check_ack(&mut self, now: Instant) {
+        if now >= self.due_at {
+            self.due_at = Instant::FAR_FUTURE;
+            self.due = true;
+        }
+    }
+
+    /// Acknowledges at once what waits for a better moment.
+    pub(super) fn flush(&mut self) {
+        self.due |= self.due_at != Instant::FAR_FUTURE;
+    }
+
+    /// Writes the ranges held beyond the gap into `sack`: the newest ones and the oldest, if there are too many.
+    pub(super) fn report(&mut self) {
+        let mut sack = Sack::new(self.next);
+        let newest = self.held.position(self.latest);
+        let around = newest.saturating_sub(Sack::MAX_BLOCKS / 2).min(self.held.len().saturating_sub(Sack::MAX_BLOCKS));
+        let low = if around >= OLDEST_BLOCKS { OLDEST_BLOCKS } else { 0 };
+        let picked = (0..low).chain(around + low..around + Sack::MAX_BLOCKS);
+        for (first, end) in picked.map_while(|i| self.held.get(i)) {
+            sack.push(first, end);
+        }
+        self.sack.resize(sack.encoded_len(), 0);
+        if sack.emit(&mut self.sack).is_err() {
+            self.sack.clear();
+        }
+    }
+
+    /// Gives back memory that an idle flow does not need.
+    pub(super) fn shrink(&mut self) {
+        self.ready.shrink_to(self.ready.len());
+        self.early.shrink_to(self.early.len());
+        self.held.shrink();
+        if !self.due {
+            self.sack = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The sending half: the queue of packets, its edges, windows and timers. What to do about loss is in
+//! [`recovery`](super::recovery).
+
+use alloc::collections::VecDeque;
+
+use super::Params;
+use super::congestion::Congestion;
+use super::ranges::Ranges;
+use super::rtt::{Rtt, after, nanos_since};
+use super::standin::{Seq, decode24};
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+
+/// Packets that may be sent before the peer has advertised a window, as the reference.
+pub(super) const START_WINDOW: u32 = 64;
+/// Time between two rendez-vous while the window is closed, nanoseconds.
+const RENDEZVOUS: u64 = 100_000_000;
+/// A best-effort sender asks for the window when no more than this is left of it, packets.
+const ASK_BELOW: i32 = 64;
+/// ... and not again before it has sent this many packets.
+const ASK_EVERY: i32 = 32;
+/// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
+const ANSWER_WORTH: u32 = 128;
+/// A window further ahead than this of what was sent is not believed.
+const WINDOW_MAX: i32 = 1 << 16;
+
+/// What is known about a packet in the queue, as bits.
+#[derive(Clone, Copy, Default)]
+pub(super) struct State(u8);
+
+impl State {
+    /// Went out with the data-run flag.
+    pub(super) const DRF: u8 = 1;
+    /// The peer holds it beyond a gap.
+    pub(super) const SACKED: u8 = 2;
+    /// Believed lost, waits for its retransmission.
+    pub(super) const LOST: u8 = 4;
+    /// Was retransmitted at least once.
+    pub(super) const RESENT: u8 = 8;
+
+    pub(super) fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    pub(super) fn set(&mut self, bit: u8) {
+        self.0 |= bit;
+    }
+
+    pub(super) fn clear(&mut self, bit: u8) {
+        self.0 &= !bit;
+    }
+}
+
+/// A packet in the queue.
+pub(super) struct Segment {
+    /// Gone as soon as the peer holds it.
+    pub(super) packet: Option<PacketBuf>,
+    /// When it was sent last.
+    pub(super) sent: Instant,
+    /// When it was sent first.
+    pub(super) first: Instant,
+    pub(super) state: State,
+}
+
+/// What goes out next.
+pub(super) enum Pick {
+    Rendezvous,
+    Again(Seq),
+    New,
+    Nothing,
+}
+
+/// The sending half of a machine.
+pub(super) struct Sender {
+    /// Packets from `edge` on: first those that are out, then those that wait.
+    pub(super) queue: VecDeque<Segment>,
+    /// Oldest unacknowledged number.
+    pub(super) edge: Seq,
+    /// Next number to use.
+    pub(super) next: Seq,
+    /// First number that the peer does not allow.
+    pub(super) limit: Seq,
+    /// What the peer holds beyond `edge`.
+    pub(super) sacked: Ranges,
+    pub(super) sacked_count: u32,
+    /// Numbers to retransmit, and those retransmitted in the order of time.
+    pub(super) lost: VecDeque<Seq>,
+    pub(super) resent: VecDeque<(Seq, Instant)>,
+    pub(super) lost_count: u32,
+    /// Retransmissions that ignore the congestion window: probes, and the first of a recovery.
+    pub(super) forced: u8,
+    /// Everything before was looked at for loss since its first transmission.
+    pub(super) scan: Seq,
+    /// One behind the highest number known to have arrived.
+    pub(super) highest: Seq,
+    /// Transmission time and number of the latest-sent packet that has arrived, and how long it took.
+    pub(super) newest: (Instant, Seq),
+    pub(super) newest_rtt: u64,
+    /// Tolerance for reordering, quarters of the shortest round-trip time; 0 while none was ever seen.
+    pub(super) patience: u8,
+    /// Losses up to here belong to the current episode.
+    pub(super) recovery: Option<Seq>,
+    /// When loss last made the congestion window smaller.
+    pub(super) shrunk_at: Instant,
+    pub(super) repeated_acks: u8,
+    /// End of the current round trip.
+    pub(super) round: Seq,
+    pub(super) backoff: u8,
+    pub(super) rto_at: Instant,
+    pub(super) reorder_at: Instant,
+    rendezvous_at: Instant,
+    rendezvous_due: bool,
+    /// A rendez-vous is unanswered; when it went out, if it is the only one; `next` at the last one.
+    asked: bool,
+    asked_at: Option<Instant>,
+    asked_seq: Seq,
+    last_new: Option<Instant>,
+    pub(super) rtt: Rtt,
+    pub(super) congestion: Congestion,
+    /// The peer has shown itself to be more than the reference.
+    pub(super) peer_is_o7s: bool,
+    reliable: bool,
+}
+
+impl Sender {
+    pub(super) fn new(p: &Params, isn: Seq) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            edge: isn,
+            next: isn,
+            limit: isn + START_WINDOW,
+            sacked: Ranges::default(),
+            sacked_count: 0,
+            lost: VecDeque::new(),
+            resent: VecDeque::new(),
+            lost_count: 0,
+            forced: 0,
+            scan: isn,
+            highest: isn,
+            newest: (Instant::ZERO, isn),
+            newest_rtt: 0,
+            patience: 0,
+            recovery: None,
+            shrunk_at: Instant::ZERO,
+            repeated_acks: 0,
+            round: isn,
+            backoff: 0,
+            rto_at: Instant::FAR_FUTURE,
+            reorder_at: Instant::FAR_FUTURE,
+            rendezvous_at: Instant::FAR_FUTURE,
+            rendezvous_due: false,
+            asked: false,
+            asked_at: None,
+            asked_seq: isn,
+            last_new: None,
+            rtt: Rtt::default(),
+            congestion: Congestion::new(p.congestion && p.reliable, p.send_queue),
+            peer_is_o7s: false,
+            reliable: p.reliable,
+        }
+    }
+
+    /// Packets out and not acknowledged.
+    pub(super) fn outstanding(&self) -> u32 {
+        (self.next - self.edge) as u32
+    }
+
+    /// Packets that wait for their first transmission.
+    pub(super) fn waiting(&self) -> u32 {
+        (self.queue.len() as u32).saturating_sub(self.outstanding())
+    }
+
+    /// Packets believed to be under way.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.outstanding().saturating_sub(self.sacked_count + self.lost_count)
+    }
+
+    pub(super) fn segment(&mut self, seq: Seq) -> Option<&mut Segment> {
+        self.queue.get_mut(usize::try_from(seq - self.edge).ok()?)
+    }
+
+    pub(super) fn can_queue(&self, p: &Params) -> bool {
+        (self.queue.len() as u32) < p.send_queue && self.waiting() < p.unsent
+    }
+
+    /// Queues a user packet.
+    pub(super) fn push(&mut self, now: Instant, p: &Params, packet: PacketBuf) {
+        if self.queue.is_empty() {
+            let pause = self.last_new.map(|t| nanos_since(now, t));
+            // A peer whose receiver has never run, or has forgotten us, learns our numbers before the first packet
+            // can be lost.
+            self.rendezvous_due |= pause.is_none_or(|t| t > p.r);
+            if pause.is_some_and(|t| t > self.rto(p)) {
+                self.congestion.on_idle();
+            }
+        }
+        let state = State::default();
+        self.queue.push_back(Segment { packet: Some(packet), sent: Instant::ZERO, first: Instant::ZERO, state });
+    }
+
+    /// Decides what goes out next and does the book-keeping for it.
+    pub(super) fn pick(&mut self, now: Instant, p: &Params) -> Pick {
+        if self.rendezvous_due {
+            self.rendezvous_due = false;
+            // Only the answer to a single question can be timed.
+            self.asked_at = if self.asked { None } else { Some(now) };
+            self.asked = true;
+            self.asked_seq = self.next;
+            return Pick::Rendezvous;
+        }
+        if !self.lost.is_empty()
+            && let Some(seq) = self.pick_lost(now, p)
+        {
+            return Pick::Again(seq);
+        }
+        if self.waiting() == 0 {
+            return Pick::Nothing;
+        }
+        if !self.next.before(self.limit) {
+            if self.rendezvous_at == Instant::FAR_FUTURE {
+                self.rendezvous_at = after(now, RENDEZVOUS);
+            }
+            return Pick::Nothing;
+        }
+        if self.in_flight() >= self.congestion.window() {
+            self.congestion.limited();
+            return Pick::Nothing;
+        }
+        self.last_new = Some(now);
+        if self.reliable {
+            self.first_transmission(now, p);
+        }
+        Pick::New
+    }
+
+    /// Marks the packet at `next` as sent. The caller still advances `next`.
+    fn first_transmission(&mut self, now: Instant, p: &Params) {
+        let alone = self.next == self.edge;
+        if let Some(segment) = self.segment(self.next) {
+            segment.sent = now;
+            segment.first = now;
+            if alone {
+                segment.state.set(State::DRF);
+            }
+        }
+        if self.rto_at == Instant::FAR_FUTURE {
+            self.arm_rto(now, p);
+        }
+    }
+
+    /// Takes the next packet of a best-effort flow, whose number is the old `next`.
+    pub(super) fn take_unreliable(&mut self) -> Option<(PacketBuf, Seq)> {
+        let packet = self.queue.pop_front()?.packet?;
+        let seq = self.next;
+        self.next = seq + 1;
+        self.edge = self.next;
+        if self.limit - self.next <= ASK_BELOW && self.next - self.asked_seq >= ASK_EVERY {
+            self.rendezvous_due = true;
+        }
+        Some((packet, seq))
+    }
+
+    /// The peer advertises a window. `answer`: by a packet that a reference sends to answer a rendez-vous only.
+    /// `false` if the value is not believed.
+    pub(super) fn on_window(&mut self, now: Instant, low24: u32, answer: bool) -> bool {
+        let mut limit = decode24(self.limit, low24);
+        let believed = limit - self.next <= WINDOW_MAX;
+        if !believed {
+            limit = self.limit;
+        }
+        if answer && self.asked {
+            self.asked = false;
+            if let Some(at) = self.asked_at
+                && !self.rtt.known()
+            {
+                self.rtt.sample(now, nanos_since(now, at));
+            }
+            // The window of a reference does not count what was lost. But it has read what came before the question.
+            let worth = self.asked_seq + ANSWER_WORTH;
+            if !self.reliable && !self.peer_is_o7s && limit.before(worth) {
+                limit = worth;
+            }
+        }
+        if limit.after(self.limit) {
+            self.limit = limit;
+            self.repeated_acks = 0;
+            if self.next.before(limit) {
+                self.rendezvous_at = Instant::FAR_FUTURE;
+            }
+        }
+        believed
+    }
+
+    /// The rendez-vous part of a timeout.
+    pub(super) fn check_rendezvous(&mut self, now: Instant) {
+        if now < self.rendezvous_at {
+            return;
+        }
+        self.rendezvous_at = Instant::FAR_FUTURE;
+        if self.waiting() > 0 && !self.next.before(self.limit) {
+            self.rendezvous_due = true;
+            self.rendezvous_at = after(now, RENDEZVOUS);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Instant {
+        self.rto_at.min(self.reorder_at).min(self.rendezvous_at)
+    }
+
+    /// Gives back memory that an idle flow does not need.
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink_to(self.queue.len());
+        self.lost.shrink_to(self.lost.len());
+        self.resent.shrink_to(self.resent.len());
+        self.sacked.shrink();
+    }
+}
