@@ -6,3 +6,4 @@ extern crate alloc;
 pub mod base;
 pub mod frct;
 pub mod types;
+pub mod wire;

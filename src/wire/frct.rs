@@ -1,0 +1,270 @@
+//! The FRCT header ("PCI", protocol control information), and selective acknowledgements between o7s peers.
+//!
+//! On a flow whose QoS asks for ordering, every packet that is not empty starts with these 12 bytes; on other flows
+//! there is no header at all. Both ends know which it is from the QoS in the flow request. The header is inside the
+//! encryption and under the CRC, if the flow has them.
+//!
+//! # The header
+//!
+//! ```text
+//!   0                   1                   2                   3
+//!   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//!  +---------------+-----------------------------------------------+
+//!  |     flags     |                    window                     |
+//!  +---------------+-----------------------------------------------+
+//!  |                             seqno                             |
+//!  +---------------------------------------------------------------+
+//!  |                             ackno                             |
+//!  +---------------------------------------------------------------+
+//! ```
+//!
+//! | offset | size | field | meaning | valid if |
+//! |---|---|---|---|---|
+//! | 0 | 1 | flags | see below | |
+//! | 1 | 3 | window | low 24 bits of the first sequence number the sender of this header will *not* take | [`FC`](Flags::FC) |
+//! | 4 | 4 | seqno | number of this packet; with [`DRF`](Flags::DRF) on a control packet, the number of the next data packet not yet acknowledged | [`DATA`](Flags::DATA) or [`DRF`](Flags::DRF) |
+//! | 8 | 4 | ackno | the next number the sender of this header expects: all before it have arrived | [`ACK`](Flags::ACK) |
+//!
+//! Sequence numbers count packets, not bytes, and wrap at 2^32. A field that is not valid is 0 in what this crate
+//! sends, and ignored on receipt: a retransmission by the C reference carries an ackno without the flag.
+//!
+//! | bit | flag | meaning |
+//! |---|---|---|
+//! | 0x01 | [`DATA`](Flags::DATA) | user data follows |
+//! | 0x02 | [`DRF`](Flags::DRF) | data-run flag: nothing was outstanding when this packet was made, so a receiver may start from its number |
+//! | 0x04 | [`ACK`](Flags::ACK) | ackno is valid |
+//! | 0x08 | [`FC`](Flags::FC) | window is valid |
+//! | 0x10 | [`RDVS`](Flags::RDVS) | rendez-vous: "tell me your window now" |
+//! | 0x20 | [`FFGM`](Flags::FFGM) | first fragment; defined, never used |
+//! | 0x40 | [`MFGM`](Flags::MFGM) | more fragments; defined, never used |
+//! | 0x80 | | unassigned |
+//!
+//! # Packets
+//!
+//! | packet | flags | window | seqno | ackno | payload |
+//! |---|---|---|---|---|---|
+//! | data, the peer not yet heard | `01`, `03` | 0 | number | 0 | 1 byte or more |
+//! | data, unreliable flow | `09`, `0b` | right edge | number | 0 | 1 byte or more |
+//! | data, reliable flow | `0d`, `0f` | right edge | number | left edge | 1 byte or more |
+//! | acknowledgement | `0c`; `0e` from o7s | right edge | 0; left edge of the sending half from o7s | left edge | none, or [`Sack`] |
+//! | rendez-vous | `10`; `12` from o7s | 0 | 0; left edge of the sending half from o7s | 0 | none |
+//! | its answer | `08`; `0a` from o7s | right edge | 0; left edge of the sending half from o7s | 0 | none |
+//! | last acknowledgement at closing | `04` | 0 | 0 | left edge | none |
+//!
+//! The C reference leaves seqno 0 on control packets. A receiver that takes such a number for the start of a run is
+//! lost, which is why o7s sets DRF and a true number on every control packet: a reference that has no run yet starts
+//! the right one, and one that has ignores it. DRF on a control packet is also how an o7s peer is recognised.
+//!
+//! The reference retransmits from memory that it may have used again: now and then what arrives is the header of some
+//! other packet, even one that the receiver sent itself, with a fresh ackno and a payload of the old length. A control
+//! packet with a payload that is not a selective acknowledgement is such a one, and nothing in it is to be believed.
+//!
+//! # Selective acknowledgements
+//!
+//! Between two o7s peers an acknowledgement without data may be followed by the ranges that arrived beyond ackno.
+//! The reference ignores what follows a control packet's header; nevertheless it is sent only to a peer that has
+//! shown itself to be o7s.
+//!
+//! | offset | size | field | meaning |
+//! |---|---|---|---|
+//! | 12 | 1 | magic | 0x53, "S" |
+//! | 13 | 1 | n | number of blocks, 1 to 32 |
+//! | 14 + 8i | 4 | first | first number of block i that arrived |
+//! | 18 + 8i | 4 | end | first number behind it that did not |
+//!
+//! Blocks are not empty, ascend, do not touch each other or ackno (they would be one), and all lie within 2^31 of
+//! ackno. Nothing follows the last one.
+//!
+//! ```
+//! use o7s::base::seq::Seq;
+//! use o7s::wire::frct::{Flags, Pci, Sack};
+//!
+//! // 100 to 102 have arrived, and 105 and 106.
+//! let pci = Pci { flags: Flags::ACK | Flags::FC | Flags::DRF, window: 359, seqno: Seq(7), ackno: Seq(103) };
+//! let mut sack = Sack::new(pci.ackno);
+//! assert!(sack.push(Seq(105), Seq(107)));
+//! assert!(!sack.push(Seq(107), Seq(109)), "touches the block before");
+//!
+//! let mut packet = pci.to_bytes().to_vec();
+//! packet.resize(Pci::LEN + sack.encoded_len(), 0);
+//! sack.emit(&mut packet[Pci::LEN..])?;
+//!
+//! let pci = Pci::parse(&packet)?;
+//! let sack = Sack::parse(pci.ackno, &packet[Pci::LEN..])?;
+//! assert_eq!(sack.blocks().collect::<Vec<_>>(), [(Seq(105), Seq(107))]);
+//! # Ok::<(), o7s::wire::WireError>(())
+//! ```
+
+use core::fmt;
+use core::ops::{BitOr, BitOrAssign};
+
+use super::WireError;
+use crate::base::seq::Seq;
+
+mod sack;
+#[cfg(test)]
+mod tests;
+
+pub use sack::Sack;
+
+/// Flags of an FRCT header: what the packet is and which fields count.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// User data follows; the sequence number is valid.
+    pub const DATA: Self = Self(0x01);
+    /// Data-run flag: the sender had nothing outstanding, so a receiver may start its run at the sequence number.
+    pub const DRF: Self = Self(0x02);
+    /// The acknowledgement number is valid.
+    pub const ACK: Self = Self(0x04);
+    /// Flow control: the window is valid.
+    pub const FC: Self = Self(0x08);
+    /// Rendez-vous: the sender's window is closed and it asks for a new one.
+    pub const RDVS: Self = Self(0x10);
+    /// First fragment. Defined, never used.
+    pub const FFGM: Self = Self(0x20);
+    /// More fragments. Defined, never used.
+    pub const MFGM: Self = Self(0x40);
+
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::DATA, "data"),
+        (Self::DRF, "drf"),
+        (Self::ACK, "ack"),
+        (Self::FC, "fc"),
+        (Self::RDVS, "rdvs"),
+        (Self::FFGM, "ffgm"),
+        (Self::MFGM, "mfgm"),
+    ];
+
+    /// The flags in this byte, unassigned ones included.
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The byte on the wire.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether all flags of `other` are set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (flag, name) in Self::NAMES {
+            if self.contains(flag) {
+                write!(f, "{separator}{name}")?;
+                separator = "|";
+            }
+        }
+        let unassigned = Self::NAMES.iter().fold(self.0, |bits, (flag, _)| bits & !flag.0);
+        if unassigned != 0 {
+            write!(f, "{separator}{unassigned:#04x}")
+        } else if self.0 == 0 {
+            f.write_str("none")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flags({self})")
+    }
+}
+
+/// The header of an FRCT packet. [Layout](self#the-header).
+///
+/// `Display` prints one line, in the manner of tcpdump, with the fields that are valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pci {
+    /// What the packet is, and which of the other fields are valid.
+    pub flags: Flags,
+    /// Receive window: low 24 bits of the first sequence number the sender will not take. Larger values are cut to
+    /// 24 bits when encoded; [`decode24`](crate::base::seq::decode24) finds the number that is meant.
+    pub window: u32,
+    /// Number of this packet, or of the sender's next one.
+    pub seqno: Seq,
+    /// The next number the sender expects.
+    pub ackno: Seq,
+}
+
+impl Pci {
+    /// Length of the header, bytes.
+    pub const LEN: usize = 12;
+    /// The bits of a sequence number that the window field carries.
+    pub const WINDOW_MASK: u32 = 0x00ff_ffff;
+
+    /// Reads the header at the front of `packet`; what follows it is the payload. Any twelve bytes are a header, so
+    /// the only error is [`WireError::Truncated`].
+    #[inline]
+    pub fn parse(packet: &[u8]) -> Result<Self, WireError> {
+        let Some(&[f, w0, w1, w2, s0, s1, s2, s3, a0, a1, a2, a3]) = packet.first_chunk::<{ Self::LEN }>() else {
+            return Err(WireError::Truncated { need: Self::LEN, have: packet.len() });
+        };
+        Ok(Self {
+            flags: Flags(f),
+            window: u32::from_be_bytes([0, w0, w1, w2]),
+            seqno: Seq(u32::from_be_bytes([s0, s1, s2, s3])),
+            ackno: Seq(u32::from_be_bytes([a0, a1, a2, a3])),
+        })
+    }
+
+    /// The header's bytes.
+    #[inline]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let [_, w0, w1, w2] = self.window.to_be_bytes();
+        let [s0, s1, s2, s3] = self.seqno.0.to_be_bytes();
+        let [a0, a1, a2, a3] = self.ackno.0.to_be_bytes();
+        [self.flags.0, w0, w1, w2, s0, s1, s2, s3, a0, a1, a2, a3]
+    }
+
+    /// Writes the header into `out`.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8; Self::LEN]) {
+        *out = self.to_bytes();
+    }
+
+    /// Whether user data follows. What is not data is a control packet.
+    pub const fn is_data(&self) -> bool {
+        self.flags.contains(Flags::DATA)
+    }
+}
+
+impl fmt::Display for Pci {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.flags)?;
+        if self.flags.contains(Flags::DATA) || self.flags.contains(Flags::DRF) {
+            write!(f, " seq {}", self.seqno.0)?;
+        }
+        if self.flags.contains(Flags::ACK) {
+            write!(f, " ack {}", self.ackno.0)?;
+        }
+        if self.flags.contains(Flags::FC) {
+            write!(f, " win {:#08x}", self.window & Self::WINDOW_MASK)?;
+        }
+        Ok(())
+    }
+}

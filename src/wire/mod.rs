@@ -1,0 +1,119 @@
+//! The bytes that travel, one module a protocol.
+//!
+//! | module | what it lays out |
+//! |---|---|
+//! | [`frct`] | flow and retransmission control: the header of every packet on an ordered flow |
+//! | [`udp`] | the UDP shim: data datagrams, flow requests and flow replies |
+//!
+//! Every layout is documented where it is implemented, as a table of offsets: these pages are the protocol manual.
+//! All of them are without padding, and integers are big-endian, most significant byte first, unless a table says
+//! otherwise.
+//!
+//! This room only translates. It keeps no state and does no I/O; what a field *means* for a flow is decided by the
+//! protocol machines. Decoding checks every length before it reads, never panics, and never allocates more than the
+//! bytes it was given. What decodes encodes again to the same bytes; where a decoder is lenient (an unused field that
+//! is not zero, for instance) it says so.
+//!
+//! ```
+//! use o7s::wire::WireError;
+//! use o7s::wire::frct::{Flags, Pci};
+//!
+//! // The first data packet of a flow, "req", as it leaves the host.
+//! let packet = [0x03, 0, 0, 0, 0x27, 0xab, 0x4e, 0xdc, 0, 0, 0, 0, b'r', b'e', b'q'];
+//! let pci = Pci::parse(&packet)?;
+//! assert!(pci.flags.contains(Flags::DATA | Flags::DRF));
+//! assert_eq!(pci.to_bytes(), packet[..Pci::LEN]);
+//! assert_eq!(pci.to_string(), "data|drf seq 665538268");
+//! # Ok::<(), WireError>(())
+//! ```
+
+pub mod frct;
+pub mod udp;
+
+/// Why bytes are not the message they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The message ends before its last field.
+    #[error("message cut short: {have} bytes where at least {need} are needed")]
+    Truncated {
+        /// Bytes the message has at least, given what could be read of it.
+        need: usize,
+        /// Bytes there are.
+        have: usize,
+    },
+    /// A length is one that the protocol does not allow, or bytes are left over.
+    #[error("{field} of {value} bytes is not allowed here")]
+    Length {
+        /// The field.
+        field: &'static str,
+        /// Its length, bytes.
+        value: usize,
+    },
+    /// A number that the protocol does not define.
+    #[error("unknown {field} {value}")]
+    Unknown {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u32,
+    },
+    /// A field whose value contradicts the others.
+    #[error("{field} contradicts the rest of the message")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+    },
+    /// The buffer to encode into is too small.
+    #[error("no room for {need} bytes in the buffer, make it larger")]
+    NoRoom {
+        /// Bytes that the encoding takes.
+        need: usize,
+    },
+}
+
+/// Reads fields off the front of a message, checking every length.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a> {
+    total: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
+        Self { total: message.len(), rest: message }
+    }
+
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| self.truncated(N))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, WireError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, WireError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, WireError> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, WireError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// Everything not yet read.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn truncated(&self, wanted: usize) -> WireError {
+        let read = self.total - self.rest.len();
+        WireError::Truncated { need: read.saturating_add(wanted), have: self.total }
+    }
+}
