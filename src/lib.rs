@@ -4,6 +4,7 @@
 extern crate alloc;
 
 pub mod base;
+pub mod crypto;
 pub mod frct;
 pub mod types;
 pub mod wire;

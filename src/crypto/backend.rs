@@ -1,0 +1,188 @@
+//! Where the primitives come from: tables of AEAD ciphers and key exchanges, one table an implementation.
+//!
+//! The default table, [`RUST`], is pure Rust and complete. The feature `ring` adds a second table, `RING`, whose
+//! rows stand before those of the first: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 1.5 to 3 times as fast on
+//! 1400-byte packets. Key agreement stays with the first table in either case, because `ring` takes randomness from the
+//! operating system only, while everything in this crate takes it from its caller (a simulation must be repeatable).
+//! `ring` does not wipe key schedules either; the session key itself is wiped always.
+//!
+//! A new algorithm is a row in a table; a new implementation is a table.
+//!
+//! ```
+//! use o7s::crypto::{backend, suite::Cipher};
+//!
+//! for backend in backend::all() {
+//!     let key = backend.aead(Cipher::Aes256Gcm)?.schedule(&[7; 32]);
+//!     let mut data = *b"in place";
+//!     let tag = key.seal(&[1; 12], &mut data)?;
+//!     assert_ne!(&data, b"in place");
+//!     key.open(&[1; 12], &mut data, &tag)?;
+//!     assert_eq!(&data, b"in place");
+//! }
+//! # Ok::<(), o7s::crypto::CryptoError>(())
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rand_core::CryptoRng;
+
+use super::suite::{Cipher, Kex};
+use super::{CryptoError, SharedSecret};
+
+mod agreement;
+#[cfg(feature = "ring")]
+mod ring;
+mod rust;
+
+/// The nonce of an AEAD cipher, 12 bytes.
+pub type Nonce = [u8; 12];
+/// The tag of an AEAD cipher, 16 bytes.
+pub type Tag = [u8; 16];
+
+/// An AEAD key with everything computed that depends on the key alone. No additional data is authenticated.
+pub trait AeadKey: Send + Sync {
+    /// Encrypts `data` in place and returns its tag.
+    ///
+    /// # Errors
+    /// [`CryptoError::PacketTooLong`], with `data` unchanged, beyond tens of gigabytes.
+    fn seal(&self, nonce: &Nonce, data: &mut [u8]) -> Result<Tag, CryptoError>;
+
+    /// Decrypts `data` in place if `tag` is right.
+    ///
+    /// # Errors
+    /// [`CryptoError::Forged`], with `data` unchanged, so that another key can be tried.
+    fn open(&self, nonce: &Nonce, data: &mut [u8], tag: &Tag) -> Result<(), CryptoError>;
+}
+
+/// A row of a backend: an AEAD cipher.
+#[derive(Clone, Copy)]
+pub struct Aead {
+    cipher: Cipher,
+    schedule: fn(&[u8; 32]) -> Box<dyn AeadKey>,
+}
+
+impl Aead {
+    /// Which one it is.
+    pub const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// Computes the key schedule. The cipher uses as many of the bytes as it needs, from the start.
+    pub fn schedule(&self, key: &[u8; 32]) -> Box<dyn AeadKey> {
+        (self.schedule)(key)
+    }
+}
+
+impl fmt::Debug for Aead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aead({})", self.cipher)
+    }
+}
+
+/// A row of a backend: a key exchange, Diffie-Hellman or a KEM whose responder encapsulates.
+pub trait KeyExchange: Send + Sync {
+    /// Which one it is.
+    fn kex(&self) -> Kex;
+
+    /// A fresh key pair.
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn PrivateKey>, CryptoError>;
+
+    /// The key pair with these private bytes: the big-endian scalar, or what RFC 7748 takes.
+    ///
+    /// # Errors
+    /// [`CryptoError::InvalidPrivateKey`] if there is none.
+    fn import(&self, private: &[u8]) -> Result<Box<dyn PrivateKey>, CryptoError>;
+
+    /// The responder's whole part: what to send back for the transmitted key `peer`, and the secret.
+    ///
+    /// Diffie-Hellman needs no more than the other two methods; a KEM encapsulates here.
+    fn respond(&self, peer: &[u8], rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
+        let key = self.generate(rng)?;
+        let public = key.public().to_vec();
+        Ok((public, key.agree(peer)?))
+    }
+}
+
+/// The private half of a key exchange, good for one agreement and wiped after it.
+pub trait PrivateKey: Send + Sync {
+    /// The public key in the encoding that is transmitted.
+    fn public(&self) -> &[u8];
+
+    /// The secret shared with the owner of the transmitted key (or, for a KEM, the sender of the ciphertext) `peer`.
+    fn agree(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, CryptoError>;
+}
+
+/// One implementation of the primitives.
+pub struct Backend {
+    name: &'static str,
+    aeads: &'static [Aead],
+    exchanges: &'static [&'static dyn KeyExchange],
+    /// Who does what is not in the tables.
+    fallback: Option<&'static Self>,
+}
+
+/// The RustCrypto implementations.
+pub static RUST: Backend =
+    Backend { name: "rust", aeads: rust::AEADS, exchanges: agreement::EXCHANGES, fallback: None };
+
+/// The implementations of `ring`, and those of [`RUST`] where it has none.
+#[cfg(feature = "ring")]
+pub static RING: Backend = Backend { name: "ring", aeads: ring::AEADS, exchanges: &[], fallback: Some(&RUST) };
+
+/// Every implementation in this build, the preferred one last.
+pub fn all() -> &'static [&'static Backend] {
+    static ALL: &[&Backend] = &[
+        &RUST,
+        #[cfg(feature = "ring")]
+        &RING,
+    ];
+    ALL
+}
+
+impl Backend {
+    /// What is used where nothing else is asked for: the fastest of the build.
+    pub fn preferred() -> &'static Self {
+        #[cfg(feature = "ring")]
+        return &RING;
+        #[cfg(not(feature = "ring"))]
+        return &RUST;
+    }
+
+    /// A short name, for benchmarks and logs.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The implementation of a cipher.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unavailable`] if there is none; always so for the CTR ciphers.
+    pub fn aead(&self, cipher: Cipher) -> Result<&'static Aead, CryptoError> {
+        match self.aeads.iter().find(|row| row.cipher == cipher) {
+            Some(row) => Ok(row),
+            None => self.fallback.map_or(Err(CryptoError::Unavailable(cipher.name())), |next| next.aead(cipher)),
+        }
+    }
+
+    /// The implementation of a key exchange.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unavailable`] if there is none.
+    pub fn exchange(&self, kex: Kex) -> Result<&'static dyn KeyExchange, CryptoError> {
+        match self.exchanges.iter().find(|row| row.kex() == kex) {
+            Some(row) => Ok(*row),
+            None => self.fallback.map_or(Err(CryptoError::Unavailable(kex.name())), |next| next.exchange(kex)),
+        }
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The AEAD ciphers of RustCrypto.
+
+use alloc::boxed::Box;
+
+use aes_gcm::AesGcm;
+use aes_gcm::aead::consts::{U12, U16};
+use aes_gcm::aead::{AeadInOut, Key, KeyInit};
+use aes_gcm::aes::{Aes128Enc, Aes192Enc, Aes256Enc};
+use chacha20poly1305::ChaCha20Poly1305;
+use zeroize::Zeroize;
+
+use super::{Aead, AeadKey, Nonce, Tag};
+use crate::crypto::CryptoError;
+use crate::crypto::suite::Cipher;
+
+/// GCM only ever encrypts blocks, so that half of an AES key schedule is enough.
+type Gcm<Aes> = AesGcm<Aes, U12>;
+
+pub(super) static AEADS: &[Aead] = &[
+    Aead { cipher: Cipher::Aes128Gcm, schedule: schedule::<Gcm<Aes128Enc>> },
+    Aead { cipher: Cipher::Aes192Gcm, schedule: schedule::<Gcm<Aes192Enc>> },
+    Aead { cipher: Cipher::Aes256Gcm, schedule: schedule::<Gcm<Aes256Enc>> },
+    Aead { cipher: Cipher::ChaCha20Poly1305, schedule: schedule::<ChaCha20Poly1305> },
+];
+
+struct RustKey<A>(A);
+
+impl<A> AeadKey for RustKey<A>
+where
+    A: AeadInOut<NonceSize = U12, TagSize = U16> + Send + Sync,
+{
+    fn seal(&self, nonce: &Nonce, data: &mut [u8]) -> Result<Tag, CryptoError> {
+        let tag = self.0.encrypt_inout_detached(nonce.into(), &[], data.into());
+        tag.map(Into::into).map_err(|_| CryptoError::PacketTooLong)
+    }
+
+    /// Checks the tag before it decrypts anything.
+    fn open(&self, nonce: &Nonce, data: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        let opened = self.0.decrypt_inout_detached(nonce.into(), &[], data.into(), tag.into());
+        opened.map_err(|_| CryptoError::Forged)
+    }
+}
+
+fn schedule<A>(bytes: &[u8; 32]) -> Box<dyn AeadKey>
+where
+    A: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit + Send + Sync + 'static,
+{
+    let mut key = Key::<A>::default();
+    key.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let scheduled = Box::new(RustKey(A::new(&key)));
+    key.as_mut_slice().zeroize();
+    scheduled
+}

@@ -1,0 +1,44 @@
+use alloc::vec::Vec;
+
+use super::*;
+
+#[test]
+fn names_and_numbers_lead_back() {
+    for &c in Cipher::ALL {
+        assert_eq!((Cipher::from_nid(c.nid()), c.name().parse()), (Some(c), Ok(c)));
+    }
+    for &d in Digest::ALL {
+        assert_eq!((Digest::from_nid(d.nid()), d.name().parse()), (Some(d), Ok(d)));
+    }
+    for &k in Kex::ALL {
+        assert_eq!((Kex::from_nid(k.nid()), k.name().parse()), (Some(k), Ok(k)));
+    }
+}
+
+#[test]
+fn ranks_follow_the_order() {
+    let ranks: Vec<u8> = Kex::ALL.iter().map(|k| k.rank()).collect();
+    assert_eq!(ranks, (1..=13).collect::<Vec<u8>>());
+    assert!(Kex::ALL.is_sorted() && Cipher::ALL.is_sorted() && Digest::ALL.is_sorted());
+}
+
+#[test]
+fn strangers_are_refused() {
+    // 1096 is SHA3-224 and 1036 HKDF for OpenSSL; both look plausible and neither is used.
+    for nid in [0, 1, 1036, 1096, u16::MAX] {
+        assert_eq!((Cipher::from_nid(nid), Digest::from_nid(nid), Kex::from_nid(nid)), (None, None, None));
+    }
+    assert_eq!("x25519".parse::<Kex>(), Err(CryptoError::UnknownName("key exchange")), "case counts");
+    assert_eq!("".parse::<Cipher>(), Err(CryptoError::UnknownName("cipher")));
+    assert_eq!("sha1".parse::<Digest>(), Err(CryptoError::UnknownName("hash")));
+}
+
+#[test]
+fn availability() {
+    for &c in Cipher::ALL {
+        assert_eq!(c.is_available(), c.is_aead(), "{c}");
+    }
+    for &k in Kex::ALL {
+        assert_eq!(k.is_available(), matches!(k, Kex::Prime256v1 | Kex::X25519), "{k}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Numbers, key derivation, key agreement and packets.
+
+use core::convert::Infallible;
+
+use o7s::base::buf::PacketBuf;
+use o7s::crypto::kdf::hkdf;
+use o7s::crypto::kex::{self, KeyPair};
+use o7s::crypto::protect::Protection;
+use o7s::crypto::suite::{Cipher, Digest, Kdf, Kex};
+use o7s::crypto::{CryptoError, SessionKey, backend, hash};
+use serde_json::Value;
+
+use super::{bytes, entries, from_hex, nid, oap};
+
+/// "Randomness" that was drawn when the vectors were made.
+struct Recorded(Vec<u8>);
+
+impl rand_core::TryRng for Recorded {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unimplemented!("only bytes are drawn")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unimplemented!("only bytes are drawn")
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Infallible> {
+        to.copy_from_slice(&self.0.drain(..to.len()).collect::<Vec<u8>>());
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Recorded {}
+
+fn session_key(entry: &Value) -> SessionKey {
+    SessionKey::from_bytes(bytes(entry, "session_key").try_into().unwrap())
+}
+
+/// 0 is no algorithm; where a KDF is needed the reference then takes SHA-256.
+fn kdf_of(entry: &Value) -> Kdf {
+    Kdf::from_nid(nid(entry, "kdf_nid")).unwrap_or(Kdf::Sha256)
+}
+
+#[test]
+fn names_numbers_and_ranks() {
+    fn check<T: Copy + std::fmt::Debug + PartialEq>(list: &Value, all: &[T], row: impl Fn(T) -> (&'static str, u16)) {
+        // The file lists them in order of rank, but a JSON object has no order once it is read.
+        let list = list.as_object().unwrap();
+        assert_eq!(list.len(), all.len());
+        for &algorithm in all {
+            let (name, number) = row(algorithm);
+            assert_eq!(list[name].as_u64(), Some(number.into()), "{algorithm:?}");
+        }
+    }
+    let nids = oap("nids");
+    check(&nids["cipher"], Cipher::ALL, |c| (c.name(), c.nid()));
+    check(&nids["kdf_and_digest"], Digest::ALL, |d| (d.name(), d.nid()));
+    check(&nids["kex_local_only_never_on_the_wire"], Kex::ALL, |k| (k.name(), k.nid()));
+
+    let text = include_str!("../data/vectors/oap.json");
+    let ranked = |names: Vec<&str>| {
+        let places: Vec<usize> = names.iter().map(|name| text.find(&format!("\"{name}\": ")).unwrap()).collect();
+        assert!(places.is_sorted(), "{names:?} are in the order of the file, which is by rank");
+    };
+    ranked(Cipher::ALL.iter().map(|c| c.name()).collect());
+    ranked(Digest::ALL.iter().map(|d| d.name()).collect());
+    ranked(Kex::ALL.iter().map(|k| k.name()).collect());
+}
+
+#[test]
+fn hkdf_outputs() {
+    for entry in entries("hkdf") {
+        let mut out = [0; 32];
+        let info = entry["info_ascii"].as_str().unwrap();
+        hkdf(kdf_of(&entry), &bytes(&entry, "salt"), &bytes(&entry, "ikm"), info.as_bytes(), &mut out);
+        assert_eq!(out[..], bytes(&entry, "okm"), "{entry}");
+    }
+}
+
+/// The private bytes in a PKCS#8 key of one of the groups that are available.
+fn raw_private(group: Kex, pkcs8: &[u8]) -> &[u8] {
+    match group {
+        Kex::Prime256v1 => &pkcs8[36..68],
+        Kex::X25519 => &pkcs8[16..48],
+        _ => panic!("{group} is not available"),
+    }
+}
+
+#[test]
+fn key_agreements() {
+    let mut done = 0;
+    for entry in entries("dhe") {
+        let group: Kex = entry["group"].as_str().unwrap().parse().unwrap();
+        assert_eq!(nid(&entry, "group_nid"), group.nid());
+        let (client_kex, server_kex) = (bytes(&entry, "client_kex"), bytes(&entry, "server_kex"));
+        if !group.is_available() {
+            assert_eq!(KeyPair::from_private(group, &[]).err(), Some(CryptoError::Unavailable(group.name())));
+            continue;
+        }
+        let pair = |field: &str| KeyPair::from_private(group, raw_private(group, &bytes(&entry, field))).unwrap();
+        let (client, server) = (pair("client_private_pkcs8"), pair("server_private_pkcs8"));
+        assert_eq!((client.public(), server.public()), (&client_kex[..], &server_kex[..]), "{entry}");
+        assert_eq!(kex::algorithm_of(&client_kex), Ok(group));
+
+        let (first, second) =
+            if client_kex <= server_kex { (&client_kex, &server_kex) } else { (&server_kex, &client_kex) };
+        assert_eq!(hash::sha256(&[first, second])[..], bytes(&entry, "salt"));
+        let raw = backend::RUST.exchange(group).unwrap();
+        let raw = raw.import(raw_private(group, &bytes(&entry, "client_private_pkcs8"))).unwrap();
+        assert_eq!(raw.agree(&server_kex).unwrap().expose(), bytes(&entry, "shared_secret"));
+
+        assert_eq!(client.agree(&server_kex, kdf_of(&entry)).unwrap(), session_key(&entry), "{entry}");
+        assert_eq!(server.agree(&client_kex, kdf_of(&entry)).unwrap(), session_key(&entry), "{entry}");
+        done += 1;
+    }
+    assert_eq!(done, 5, "one with prime256v1, four with X25519");
+}
+
+#[test]
+fn keys_of_groups_to_come_are_recognised() {
+    for entry in entries("dhe") {
+        let group: Kex = entry["group"].as_str().unwrap().parse().unwrap();
+        if entry["group"].as_str().unwrap().starts_with("ffdhe") {
+            continue; // of variable length: they are recognised when they can be computed
+        }
+        assert_eq!(kex::algorithm_of(&bytes(&entry, "server_kex")), Ok(group));
+    }
+    for entry in entries("kem") {
+        let kem: Kex = entry["alg"].as_str().unwrap().parse().unwrap();
+        assert!(kem.is_kem());
+        if entry["kex_format_bit"].as_u64() == Some(0) {
+            assert_eq!(kex::algorithm_of(&bytes(&entry, "public_on_wire")), Ok(kem));
+        }
+    }
+}
+
+#[test]
+fn packets() {
+    let mut done = 0;
+    for (entry, backend) in entries("packets").iter().flat_map(|e| backend::all().iter().map(move |b| (e, *b))) {
+        let cipher = Cipher::from_nid(nid(entry, "cipher_nid")).unwrap();
+        assert_eq!(cipher.name(), entry["cipher"].as_str().unwrap());
+        let protection = Protection::with_backend(backend, cipher, session_key(entry));
+        if !cipher.is_aead() {
+            assert_eq!(protection.err(), Some(CryptoError::Unavailable(cipher.name())));
+            continue;
+        }
+        let (plain, sealed) = (bytes(entry, "plaintext"), bytes(entry, "packet"));
+        let mut packet = PacketBuf::copy_of(&sealed);
+        protection.unwrap().open(&mut packet).unwrap();
+        assert_eq!(packet[..], plain, "{entry}");
+
+        let mut sender = Protection::with_backend(backend, cipher, session_key(entry)).unwrap().with_rotation_bit(1);
+        let iv = bytes(entry, "iv_random_source");
+        // With rotation bit 1 a generation lasts three packets.
+        for _ in 0..3 * entry["generation"].as_u64().unwrap() {
+            sender.seal(&mut PacketBuf::copy_of(b""), &mut Recorded(iv.clone())).unwrap();
+        }
+        let mut packet = PacketBuf::copy_of(&plain);
+        sender.seal(&mut packet, &mut Recorded(iv)).unwrap();
+        assert_eq!(packet[..], sealed, "{entry}");
+        assert_eq!(u64::from(packet[0] >> 7), entry["phase_bit"].as_u64().unwrap());
+        done += 1;
+    }
+    assert_eq!(done, 9 * backend::all().len());
+}
+
+#[test]
+fn altered_and_short_packets() {
+    let key: Vec<u8> = (0x10..0x30).collect();
+    for (entry, backend) in entries("packets_invalid").iter().flat_map(|e| backend::all().iter().map(move |b| (e, *b)))
+    {
+        let cipher = Cipher::from_nid(nid(entry, "cipher_nid")).unwrap();
+        if !cipher.is_aead() {
+            continue;
+        }
+        let key = SessionKey::from_bytes(key.clone().try_into().unwrap());
+        let mut receiver = Protection::with_backend(backend, cipher, key).unwrap();
+        let sealed = bytes(entry, "packet");
+        let mut packet = PacketBuf::copy_of(&sealed);
+        let accepted = receiver.open(&mut packet).is_ok();
+        assert_eq!(accepted, entry["accepted"].as_bool().unwrap(), "{entry}");
+        let left = if accepted { bytes(entry, "plaintext") } else { sealed };
+        assert_eq!(packet[..], left, "{entry}");
+    }
+}
+
+#[test]
+fn generations() {
+    let keys = oap("rotation_keys");
+    let salt = hash::sha256(&[&bytes(&keys, "session_key")]);
+    assert_eq!(salt[..], bytes(&keys, "rotation_salt"));
+    let generations = keys["generations"].as_array().unwrap();
+    let mut key: [u8; 32] = bytes(&keys, "session_key").try_into().unwrap();
+    for generation in generations {
+        assert_eq!(key[..], from_hex(generation.as_str().unwrap()));
+        let ikm = key;
+        hkdf(Kdf::Sha256, &salt, &ikm, b"o7s-key-rotation", &mut key);
+    }
+}
