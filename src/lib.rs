@@ -6,5 +6,6 @@ extern crate alloc;
 pub mod base;
 pub mod crypto;
 pub mod frct;
+pub mod oap;
 pub mod types;
 pub mod wire;

@@ -3,6 +3,7 @@
 //! | module | what it lays out |
 //! |---|---|
 //! | [`frct`] | flow and retransmission control: the header of every packet on an ordered flow |
+//! | [`oap`] | the header of flow requests and replies: who, when, and how to encrypt |
 //! | [`udp`] | the UDP shim: data datagrams, flow requests and flow replies |
 //!
 //! Every layout is documented where it is implemented, as a table of offsets: these pages are the protocol manual.
@@ -28,6 +29,7 @@
 //! ```
 
 pub mod frct;
+pub mod oap;
 pub mod udp;
 
 /// Why bytes are not the message they should be.

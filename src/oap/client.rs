@@ -1,0 +1,126 @@
+//! The client's side: the one that allocates the flow.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::negotiate::{self, Agreed};
+use super::{OapError, Outcome, SecurityConfig, check_data, check_policy, request_hash};
+use crate::base::rng::Randomness;
+use crate::crypto::hash::DigestOutput;
+use crate::crypto::kex::KeyPair;
+use crate::crypto::suite::{Cipher, Digest, Kdf};
+use crate::wire::oap::{ID_LEN, Kex, Message};
+
+/// A request that waits for its response.
+///
+/// Retrying means a new one: a server refuses the same request twice. Keep the older ones for as long as their
+/// responses may still come.
+pub struct Client {
+    config: SecurityConfig,
+    id: [u8; ID_LEN],
+    digest: u16,
+    request_hash: DigestOutput,
+    key: Option<KeyPair>,
+}
+
+impl Client {
+    /// Makes a request at real time `unix_nanos` (since 1970-01-01 UTC), with `data` for the server's application.
+    ///
+    /// Returns the state to complete it with, and the bytes to send.
+    ///
+    /// # Errors
+    /// [`OapError::Plain`] if the configuration requires encryption but names no key exchange,
+    /// [`OapError::Crypto`] if it names an algorithm that is not available, [`OapError::Data`].
+    pub fn start(
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        let mut id = [0; ID_LEN];
+        rng.public.fill(&mut id);
+        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        Self::start_with(unix_nanos, config, data, id, key)
+    }
+
+    /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
+    #[doc(hidden)]
+    pub fn start_with(
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        id: [u8; ID_LEN],
+        key: Option<KeyPair>,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        check_data(data, config)?;
+        if key.is_some() {
+            negotiate::available(config.cipher)?;
+        } else if config.required || config.kex.is_some() {
+            return Err(OapError::Plain);
+        }
+        let digest = config.digest.map_or(0, Digest::nid);
+        let message = Message {
+            id,
+            timestamp: unix_nanos,
+            cipher: config.own_cipher().map_or(0, Cipher::nid),
+            kdf: config.own_kdf().map_or(0, Kdf::nid),
+            digest,
+            kex: Kex { bytes: key.as_ref().map_or(&[], KeyPair::public), ..Kex::default() },
+            data,
+            ..Message::default()
+        };
+        let request = message.to_vec()?;
+        let request_hash = request_hash(&request, digest);
+        Ok((Self { config: *config, id, digest, request_hash, key }, request))
+    }
+
+    /// Whether this may be the response, without using anything up or computing keys.
+    ///
+    /// What fails here is better dropped, while the client keeps waiting: it may have been damaged on its way, or sent
+    /// by someone who guessed that a request is under way.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete), except those of the key agreement itself.
+    pub fn check(&self, response: &[u8]) -> Result<(), OapError> {
+        self.verify(response).map(|_| ())
+    }
+
+    /// Takes the response and ends the exchange.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
+    pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
+        let (message, agreed) = self.verify(response)?;
+        let protection = match (agreed, self.key) {
+            (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
+            _ => None,
+        };
+        Ok(Outcome { protection, data: message.data.to_vec() })
+    }
+
+    fn verify<'a>(&self, response: &'a [u8]) -> Result<(Message<'a>, Option<Agreed>), OapError> {
+        let message = Message::parse_response(response, self.digest)?;
+        if message.id != self.id {
+            return Err(OapError::OtherRequest);
+        }
+        check_policy(&message, &self.config)?;
+        if message.request_hash != &*self.request_hash {
+            return Err(OapError::RequestHash);
+        }
+        let (cipher, kdf) = (Cipher::from_nid(message.cipher), Kdf::from_nid(message.kdf));
+        let agreed = negotiate::client(cipher, kdf, &self.config)?;
+        if let Some(agreed) = &agreed {
+            agreed.check_available()?;
+            if message.kex.bytes.is_empty() {
+                return Err(OapError::NoKey);
+            }
+        }
+        Ok((message, agreed))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).field("kex", &self.config.kex).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! What a name asks of the flows to it: [`SecurityConfig`], and its two textual forms.
+
+use alloc::string::String;
+use core::str::FromStr;
+
+use crate::crypto::CryptoError;
+use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
+
+/// Application data in one direction of the exchange, bytes, unless configured otherwise.
+///
+/// With it every exchange without certificate fits the smallest carrier, 1955 bytes in a unicast layer, except for the
+/// largest hybrid key exchange.
+pub const DEFAULT_MAX_DATA: usize = 1024;
+
+/// The longest line of an `enc.conf`, bytes with its end; the rest is read as another line.
+const MAX_LINE: usize = 255;
+
+/// Security of the flows to one name, on one side: as a server, or as a client of it.
+///
+/// The default asks for nothing: as a client it makes plain flows, as a server it takes plain flows and also encrypted
+/// ones. With a [`kex`](Self::kex) a client makes only encrypted flows and a server refuses plain ones and weaker
+/// algorithms than its own.
+///
+/// ```
+/// use o7s::crypto::suite::{Cipher, Kex};
+/// use o7s::oap::SecurityConfig;
+///
+/// let config: SecurityConfig = "X25519,chacha20-poly1305".parse()?;
+/// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::ChaCha20Poly1305));
+/// assert!(config.required);
+///
+/// // An enc.conf file; without a line for it, each setting has the reference's default.
+/// let config = SecurityConfig::from_enc_conf(b"# faster\nkex = X25519\n")?;
+/// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::Aes256Gcm));
+/// # Ok::<(), o7s::oap::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecurityConfig {
+    /// The key exchange: the client's choice, and the weakest that a server takes. `None`: none of one's own.
+    pub kex: Option<Kex>,
+    /// The packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a `kex`.
+    pub cipher: Cipher,
+    /// The hash for deriving keys, likewise. Only with a `kex`.
+    pub kdf: Kdf,
+    /// The digest of one's own signatures, and of a client's request for binding the response to it. `None`: the
+    /// message names none, and SHA-384 binds the response.
+    pub digest: Option<Digest>,
+    /// Which side encapsulates, if `kex` is a KEM. Without effect on Diffie-Hellman.
+    pub kem_mode: KemMode,
+    /// Whether to refuse plain flows although no `kex` is set: a client fails before it sends anything, a server
+    /// refuses the request. With a `kex` plain flows are refused in any case.
+    pub required: bool,
+    /// What to do with a peer's certificate.
+    pub certificates: CertificatePolicy,
+    /// Application data to send with, or to take from, a request or a response, bytes. At most 65535 fit; more makes
+    /// no difference.
+    pub max_data: usize,
+}
+
+/// Which side of a KEM key exchange encapsulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KemMode {
+    /// The server, to a fresh key of the client.
+    #[default]
+    Server,
+    /// The client, to the server's static key.
+    Client,
+}
+
+/// What to do with a certificate that a peer sends along.
+///
+/// This version cannot verify certificates. A peer that sends one wants to be recognised; taking its message as if it
+/// were anonymous is a decision for whoever configures the name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificatePolicy {
+    /// Refuse the message.
+    #[default]
+    Refuse,
+    /// Ignore certificate and signature: the peer is anonymous, exactly as one that sends none.
+    Ignore,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            kex: None,
+            cipher: Cipher::Aes256Gcm,
+            kdf: Kdf::Sha256,
+            digest: None,
+            kem_mode: KemMode::Server,
+            required: false,
+            certificates: CertificatePolicy::Refuse,
+            max_data: DEFAULT_MAX_DATA,
+        }
+    }
+}
+
+impl SecurityConfig {
+    /// Encryption with this key exchange, and the reference's defaults for the rest: AES-256-GCM, SHA-256.
+    pub fn encrypted(kex: Kex) -> Self {
+        Self { kex: Some(kex), digest: Some(Digest::Sha256), required: true, ..Self::default() }
+    }
+
+    /// Reads an `enc.conf` file of the reference.
+    ///
+    /// | key | values | default |
+    /// |---|---|---|
+    /// | `kex` | the names of [`Kex`] | `prime256v1` |
+    /// | `cipher` | the names of [`Cipher`] | `aes-256-gcm` |
+    /// | `kdf` | the names of [`Kdf`] | `sha256` |
+    /// | `digest` | the names of [`Digest`] | `sha256` |
+    /// | `kem_mode` | `server`, `client` | `server` |
+    /// | `none` | stands alone: no key exchange and no digest; nothing behind it is read | |
+    ///
+    /// A line is `key=value` with any white space around either; the last one for a key counts. Names are
+    /// case-sensitive. Unknown keys, lines without `=`, empty lines and lines that start with `#` are skipped; a `#`
+    /// further on is an ordinary character. An empty file means the defaults: *encryption*. If there is no file, use
+    /// [`SecurityConfig::default`]; a file that cannot be read should be an error.
+    ///
+    /// Algorithms that this build does not have are read like the others; using them fails.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first invalid value, unless a `none` comes before it.
+    pub fn from_enc_conf(text: &[u8]) -> Result<Self, ConfigError> {
+        let mut config = Self { required: false, ..Self::encrypted(Kex::Prime256v1) };
+        for (line, text) in lines(text).enumerate() {
+            if text.starts_with(b"#") {
+                continue;
+            }
+            let text = trim(text);
+            if text == b"none" {
+                return Ok(Self::default());
+            }
+            if let Some(equals) = text.iter().position(|byte| *byte == b'=') {
+                let (key, value) = text.split_at(equals);
+                let value = trim(value.get(1..).unwrap_or_default());
+                config.set(trim(key), value).map_err(|key| ConfigError::value(line + 1, key, value))?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// Sets one key of an `enc.conf`; fails with the key if its value is unknown.
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        fn named<T: FromStr>(key: &'static str, value: &[u8]) -> Result<T, &'static str> {
+            core::str::from_utf8(value).ok().and_then(|name| name.parse().ok()).ok_or(key)
+        }
+        match key {
+            b"kex" => self.kex = Some(named("kex", value)?),
+            b"cipher" => self.cipher = named("cipher", value)?,
+            b"kdf" => self.kdf = named("kdf", value)?,
+            b"digest" => self.digest = Some(named("digest", value)?),
+            b"kem_mode" => {
+                self.kem_mode = match value {
+                    b"server" => KemMode::Server,
+                    b"client" => KemMode::Client,
+                    _ => return Err("kem_mode"),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The cipher, if there is a key exchange to make its key.
+    pub(super) fn own_cipher(&self) -> Option<Cipher> {
+        self.kex.map(|_| self.cipher)
+    }
+
+    /// The hash for deriving keys, if there is a key exchange.
+    pub(super) fn own_kdf(&self) -> Option<Kdf> {
+        self.kex.map(|_| self.kdf)
+    }
+}
+
+/// `KEX[,CIPHER[,KDF]]`, as the tools' `--encrypt` takes it: encryption is required, with the reference's defaults for
+/// what is left out.
+impl FromStr for SecurityConfig {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let mut names = text.split(',').map(str::trim);
+        let mut config = Self::encrypted(names.next().unwrap_or_default().parse()?);
+        if let Some(cipher) = names.next() {
+            config.cipher = cipher.parse()?;
+        }
+        if let Some(kdf) = names.next() {
+            config.kdf = kdf.parse()?;
+        }
+        if names.next().is_some() {
+            return Err(ConfigError::Form);
+        }
+        for (name, available) in Self::availability(&config) {
+            if !available {
+                return Err(CryptoError::Unavailable(name).into());
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl SecurityConfig {
+    fn availability(&self) -> [(&'static str, bool); 2] {
+        let kex = self.kex.map_or(("none", true), |kex| (kex.name(), kex.is_available()));
+        [kex, (self.cipher.name(), self.cipher.is_available())]
+    }
+}
+
+/// Why a text is no security configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value of an `enc.conf` that its key does not have. The reference reports EINVAL (22).
+    #[error("line {line}: \"{value}\" is no {key}: use one of the documented names, in the same case")]
+    Value {
+        /// Line of the file, from 1. A line longer than 255 bytes counts as several.
+        line: usize,
+        /// The key.
+        key: &'static str,
+        /// Its value, as far as it is text.
+        value: String,
+    },
+    /// A name that is no algorithm, or one that this build does not have.
+    #[error(transparent)]
+    Algorithm(#[from] CryptoError),
+    /// Not of the form `KEX[,CIPHER[,KDF]]`.
+    #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
+    Form,
+}
+
+impl ConfigError {
+    fn value(line: usize, key: &'static str, value: &[u8]) -> Self {
+        Self::Value { line, key, value: String::from_utf8_lossy(value).into_owned() }
+    }
+}
+
+/// The lines of a file without their ends, cut after [`MAX_LINE`] bytes.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .flat_map(|line| line.chunks(MAX_LINE))
+        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+/// Without the white space (that of C: the vertical tab is some) at both ends.
+fn trim(mut text: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    while let Some((_, rest)) = text.split_first().filter(|(first, _)| blank(first)) {
+        text = rest;
+    }
+    while let Some((_, rest)) = text.split_last().filter(|(last, _)| blank(last)) {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+use alloc::format;
+use alloc::string::ToString;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn the_default_is_plain_and_open() {
+    let config = SecurityConfig::default();
+    assert_eq!((config.kex, config.digest, config.required), (None, None, false));
+    assert_eq!(config.certificates, CertificatePolicy::Refuse);
+    assert_eq!((config.own_cipher(), config.own_kdf()), (None, None));
+}
+
+#[test]
+fn the_option_of_the_tools() {
+    let all: SecurityConfig = "prime256v1, chacha20-poly1305, sha512".parse().unwrap();
+    let expected = SecurityConfig {
+        cipher: Cipher::ChaCha20Poly1305,
+        kdf: Kdf::Sha512,
+        ..SecurityConfig::encrypted(Kex::Prime256v1)
+    };
+    assert_eq!(all, expected);
+    assert!(all.required);
+    assert_eq!("X25519".parse(), Ok(SecurityConfig::encrypted(Kex::X25519)));
+}
+
+#[test]
+fn what_the_option_refuses() {
+    let unknown =
+        |text: &str| matches!(text.parse::<SecurityConfig>(), Err(ConfigError::Algorithm(CryptoError::UnknownName(_))));
+    assert!(["", "x25519", "none", "X25519,", "X25519,aes", "X25519,aes-256-gcm,md5"].into_iter().all(unknown));
+    assert_eq!("X25519,aes-256-gcm,sha256,".parse::<SecurityConfig>(), Err(ConfigError::Form));
+    let unavailable = |text: &str| text.parse::<SecurityConfig>().unwrap_err().to_string();
+    assert!(unavailable("X25519,aes-256-ctr").starts_with("aes-256-ctr is not available"));
+}
+
+#[test]
+fn a_long_line_is_several() {
+    // The reference reads 255 bytes at a time: what is left of a comment is a line of its own.
+    let comment = format!("#{}kex=X25519\n", "x".repeat(254));
+    assert_eq!(SecurityConfig::from_enc_conf(comment.as_bytes()).unwrap().kex, Some(Kex::X25519));
+    let comment = format!("#{}kex=X25519\n", "x".repeat(253));
+    assert_eq!(SecurityConfig::from_enc_conf(comment.as_bytes()).unwrap().kex, Some(Kex::Prime256v1));
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let error = SecurityConfig::from_enc_conf(b"# first\n\ncipher = aes\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 3: \"aes\" is no cipher: use one of the documented names, in the same case");
+    let error = SecurityConfig::from_enc_conf(b"kex=\xff\n").unwrap_err();
+    assert!(matches!(error, ConfigError::Value { line: 1, key: "kex", .. }));
+}
+
+#[test]
+fn white_space_is_that_of_c() {
+    assert_eq!(SecurityConfig::from_enc_conf(b"\x0b kex\t=\x0c X25519 \x0b\r\n").unwrap().kex, Some(Kex::X25519));
+    assert_eq!(SecurityConfig::from_enc_conf(b" none\t\n").unwrap(), SecurityConfig::default());
+}
+
+proptest! {
+    #[test]
+    fn no_file_panics(text in prop::collection::vec(any::<u8>(), 0..600)) {
+        let _ = SecurityConfig::from_enc_conf(&text);
+    }
+
+    #[test]
+    fn no_file_of_nearly_valid_lines_panics(text in "((kex|cipher|kdf|none|kem_mode| |#|=|X25519|aes-256-gcm|\n){0,20})") {
+        let _ = SecurityConfig::from_enc_conf(text.as_bytes());
+        let _ = text.parse::<SecurityConfig>();
+    }
+}

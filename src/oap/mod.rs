@@ -1,0 +1,181 @@
+//! OAP, flow allocation with key agreement: one round trip, carried by a flow request and its reply.
+//!
+//! Sans-I/O: [`client::Client`] and [`server::Request`] turn bytes into bytes. Real time is handed in as nanoseconds
+//! since 1970, chance as [`Randomness`](crate::base::rng::Randomness). Each step of a handshake is a value that the
+//! next step consumes, so that none can be taken twice or out of order; whatever arrives, a failing step leaves nothing
+//! behind but, on the server, the memory that the request was seen.
+//!
+//! ```text
+//!  client                                                    server
+//!  Client::start ── request: id, time, cipher, kdf, key a ──▶ Request::check    parse, time window, replay
+//!                                                             Request::accept   policy, negotiation: no state yet
+//!  Client::check ◀── response: id, cipher, kdf, key b, ────── Negotiated::respond    the expensive part
+//!  Client::complete           hash of the request
+//! ```
+//!
+//! The message layout is in [`crate::wire::oap`], the rules of the negotiation in [`negotiate`]. Either message may
+//! carry application data, which is protected by nothing: it travels before there is a key.
+//!
+//! # What it protects, and what not
+//!
+//! Without certificates, which this version cannot verify, nobody is authenticated: an attacker who can change packets
+//! can put himself between the two ends. One who only listens learns nothing of an encrypted flow, and cannot compute
+//! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
+//! time by the [replay cache](replay).
+//!
+//! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
+//! anonymous.
+//!
+//! # Example
+//!
+//! ```
+//! use o7s::base::rng::Randomness;
+//! use o7s::crypto::suite::Kex;
+//! use o7s::oap::{SecurityConfig, client::Client, replay::ReplayCache, server::Request};
+//!
+//! let mut rng = Randomness::from_seed([7; 32]);
+//! let now = 1_760_000_000_000_000_000;
+//! let config = SecurityConfig::encrypted(Kex::X25519);
+//!
+//! let (client, request) = Client::start(now, &config, b"hello", &mut rng)?;
+//!
+//! let mut seen = ReplayCache::default();
+//! let request = Request::check(now, request, &mut seen)?;
+//! let (response, there) = request.accept(&config)?.respond(now, b"welcome", &mut rng)?;
+//! assert_eq!(there.data, b"hello");
+//!
+//! let here = client.complete(&response)?;
+//! assert_eq!(here.data, b"welcome");
+//! assert_eq!(here.protection, there.protection, "the same cipher and the same key");
+//! assert!(here.protection.is_some());
+//! # Ok::<(), o7s::oap::OapError>(())
+//! ```
+
+pub mod client;
+mod config;
+pub mod negotiate;
+pub mod replay;
+pub mod server;
+
+use alloc::vec::Vec;
+
+pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
+
+use crate::crypto::hash::{self, DigestOutput};
+use crate::crypto::suite::{Cipher, Digest};
+use crate::crypto::{CryptoError, SessionKey};
+use crate::wire::WireError;
+use crate::wire::oap::Message;
+
+/// What an end of a flow has once the exchange is over.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Cipher and key that protect the flow's packets; `None` for a plain flow.
+    pub protection: Option<(Cipher, SessionKey)>,
+    /// The application data that came with the peer's message, at most
+    /// [`max_data`](SecurityConfig::max_data) bytes.
+    pub data: Vec<u8>,
+}
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OapError {
+    /// The bytes are no OAP message.
+    #[error("not an OAP message")]
+    Wire(#[from] WireError),
+    /// The request is too old or from the future. Either it was delayed or recorded, or a clock is wrong.
+    #[error(
+        "request is {age_ms} ms old, not between -100 and 20000 (or less under load): check the clocks of both hosts"
+    )]
+    Stale {
+        /// Receiver's clock minus the timestamp, ms.
+        age_ms: i64,
+    },
+    /// The same request was seen before.
+    #[error("request was seen before: refused as a replay")]
+    Replayed,
+    /// The peer sent a certificate.
+    #[error(
+        "the peer sent a certificate, which cannot be verified: set the policy to ignore certificates, or have the peer send none"
+    )]
+    Certificate,
+    /// More application data than configured.
+    #[error("{len} bytes of application data, but at most {max} are configured")]
+    Data {
+        /// Bytes there are.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A plain flow, where encryption is configured.
+    #[error("plain flow refused: this end requires encryption, configure a key exchange at the other")]
+    Plain,
+    /// The peer's choice is weaker than this end's configuration; carries what.
+    #[error("the peer's {0} is weaker than the one configured here")]
+    Weak(&'static str),
+    /// A key exchange for which no cipher is named on either side, or in the response.
+    #[error("the peer named no cipher for its key exchange")]
+    NoCipher,
+    /// The response to an encrypted request carries no key.
+    #[error("the response carries no key")]
+    NoKey,
+    /// A request that encapsulates to a static key, which this end does not have.
+    #[error("the client encapsulates to a static key, but this end has none configured")]
+    ClientEncapsulation,
+    /// Key agreement failed, or the algorithm is not available.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The response has another id than the request.
+    #[error("the response answers another request")]
+    OtherRequest,
+    /// The response was made for another request with this id, or the request was changed on its way.
+    #[error("the response does not match the request as it was sent")]
+    RequestHash,
+}
+
+impl OapError {
+    /// What a server puts into the negative reply: -1008, ECRYPT, for what concerns encryption, otherwise -1009, EAUTH.
+    ///
+    /// A client that refuses a response sends nothing; the reference reports -1008 to its application whatever it was.
+    pub const fn refusal_code(&self) -> i32 {
+        match self {
+            Self::Plain
+            | Self::Weak(_)
+            | Self::NoCipher
+            | Self::NoKey
+            | Self::ClientEncapsulation
+            | Self::Crypto(_) => -1008,
+            Self::Wire(_)
+            | Self::Stale { .. }
+            | Self::Replayed
+            | Self::Certificate
+            | Self::Data { .. }
+            | Self::OtherRequest
+            | Self::RequestHash => -1009,
+        }
+    }
+}
+
+/// The hash that binds a response to its request.
+fn request_hash(request: &[u8], digest: u16) -> DigestOutput {
+    hash::digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])
+}
+
+/// What both sides require of a peer's message beyond its form.
+fn check_policy(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
+    if !message.certificate.is_empty() && config.certificates == CertificatePolicy::Refuse {
+        return Err(OapError::Certificate);
+    }
+    check_data(message.data, config)
+}
+
+fn check_data(data: &[u8], config: &SecurityConfig) -> Result<(), OapError> {
+    if data.len() > config.max_data {
+        return Err(OapError::Data { len: data.len(), max: config.max_data });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Freshness of requests: the time window, and the memory of what has been seen in it.
+
+use alloc::collections::BTreeSet;
+
+use super::OapError;
+use crate::wire::oap::ID_LEN;
+
+/// How far in the future a timestamp may lie, ms: the clocks of two hosts differ.
+pub const MAX_AHEAD_MS: i64 = 100;
+/// How old a request may be, ms.
+pub const MAX_AGE_MS: i64 = 20_000;
+/// Requests remembered, unless configured otherwise: those of 20 s at 3 276 a second, in about 3 MiB.
+pub const DEFAULT_REPLAY_LIMIT: usize = 65_536;
+
+const NANOS_PER_MS: u64 = 1_000_000;
+/// The age from which a request is refused whatever its id, nanoseconds: ages are cut to whole milliseconds.
+const EXPIRY: u64 = (MAX_AGE_MS as u64 + 1) * NANOS_PER_MS;
+/// Old entries dropped with each new one at most, so that a pause is not paid for by one caller.
+const DROPS: usize = 4;
+
+/// Remembers the requests of the last 20 s, so that a recorded one is not served twice.
+///
+/// Its size is bounded. When it is full, the oldest entries are forgotten, and with them the right of others as old to
+/// be taken for new: *the window shrinks* for as long as the flood lasts, instead of letting replays through or
+/// refusing fresh requests. At ten times the rate that fits, requests may still be 2 s old.
+///
+/// One cache serves all names of a stack; a request is remembered whether or not it is accepted afterwards.
+///
+/// ```
+/// use o7s::oap::replay::ReplayCache;
+///
+/// const SECOND: u64 = 1_000_000_000;
+/// let now = 1_760_000_000 * SECOND;
+/// let mut cache = ReplayCache::default();
+/// assert!(cache.admit(now, [1; 16], now - SECOND).is_ok());
+/// assert!(cache.admit(now, [1; 16], now - SECOND).is_err(), "a replay");
+/// assert!(cache.admit(now, [2; 16], now - 21 * SECOND).is_err(), "too old");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReplayCache {
+    /// Ordered by time, so that the oldest is at hand and nobody can choose ids that collide.
+    seen: BTreeSet<(u64, [u8; ID_LEN])>,
+    limit: usize,
+    /// Of requests up to this timestamp some were forgotten.
+    forgotten: u64,
+    evictions: u64,
+}
+
+impl Default for ReplayCache {
+    fn default() -> Self {
+        Self::new(DEFAULT_REPLAY_LIMIT)
+    }
+}
+
+impl ReplayCache {
+    /// An empty cache for `limit` requests.
+    pub const fn new(limit: usize) -> Self {
+        Self { seen: BTreeSet::new(), limit, forgotten: 0, evictions: 0 }
+    }
+
+    /// Whether a request of this id and timestamp is fresh, by a clock that shows `unix_nanos`. Remembers it if so.
+    ///
+    /// # Errors
+    /// [`OapError::Stale`] outside the window, [`OapError::Replayed`] for a pair seen before.
+    pub fn admit(&mut self, unix_nanos: u64, id: [u8; ID_LEN], timestamp: u64) -> Result<(), OapError> {
+        // As the reference does: truncated towards zero, so either limit is open by almost one millisecond.
+        let age = (i128::from(unix_nanos) - i128::from(timestamp)) / i128::from(NANOS_PER_MS);
+        let age_ms = i64::try_from(age).unwrap_or(i64::MAX);
+        if !(-MAX_AHEAD_MS..=MAX_AGE_MS).contains(&age_ms) {
+            return Err(OapError::Stale { age_ms });
+        }
+        self.drop_outdated(unix_nanos);
+        if timestamp <= self.forgotten {
+            return Err(OapError::Stale { age_ms });
+        }
+        if !self.seen.insert((timestamp, id)) {
+            return Err(OapError::Replayed);
+        }
+        if self.seen.len() > self.limit
+            && let Some((oldest, _)) = self.seen.pop_first()
+        {
+            self.forgotten = oldest;
+            self.evictions += 1;
+        }
+        Ok(())
+    }
+
+    /// Drops what the window refuses anyway, a few entries at a time.
+    fn drop_outdated(&mut self, unix_nanos: u64) {
+        let oldest = unix_nanos.saturating_sub(EXPIRY);
+        for _ in 0..DROPS {
+            if self.seen.first().is_some_and(|(timestamp, _)| *timestamp <= oldest) {
+                self.seen.pop_first();
+            }
+        }
+        // Only a clock that was set back leaves anything beyond the window; it would stay until the clock catches up.
+        let newest = unix_nanos.saturating_add((MAX_AHEAD_MS as u64 + 1) * NANOS_PER_MS);
+        for _ in 0..DROPS {
+            if self.seen.last().is_some_and(|(timestamp, _)| *timestamp >= newest) {
+                self.seen.pop_last();
+            }
+        }
+        if self.forgotten >= newest {
+            self.forgotten = 0;
+        }
+    }
+
+    /// Requests remembered, some of them perhaps outdated.
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Requests forgotten for want of room while they could still be replayed or not, since the beginning.
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+}
+
+#[cfg(test)]
+mod tests;

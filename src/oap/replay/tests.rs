@@ -1,0 +1,122 @@
+use alloc::vec::Vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: u64 = NANOS_PER_MS;
+const NOW: u64 = 1_760_000_000_000 * MS;
+
+fn id(n: u64) -> [u8; ID_LEN] {
+    let mut id = [0; ID_LEN];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    id
+}
+
+#[test]
+fn the_window_is_open_by_almost_a_millisecond_at_both_ends() {
+    let mut cache = ReplayCache::default();
+    let verdicts = [
+        (NOW + 101 * MS - 1, Ok(())),
+        (NOW + 101 * MS, Err(OapError::Stale { age_ms: -101 })),
+        (NOW - 20_001 * MS + 1, Ok(())),
+        (NOW - 20_001 * MS, Err(OapError::Stale { age_ms: 20_001 })),
+    ];
+    for (timestamp, verdict) in verdicts {
+        assert_eq!(cache.admit(NOW, id(1), timestamp), verdict);
+    }
+    assert_eq!(cache.len(), 2, "what is refused is not remembered");
+}
+
+#[test]
+fn the_ends_of_time_are_no_trouble() {
+    for (now, timestamp) in [(0, 0), (0, u64::MAX), (u64::MAX, 0), (u64::MAX, u64::MAX)] {
+        let mut cache = ReplayCache::default();
+        let verdict = cache.admit(now, id(1), timestamp);
+        assert_eq!(verdict.is_ok(), now == timestamp && now != 0, "{now} {timestamp}");
+    }
+}
+
+#[test]
+fn remembered_for_as_long_as_the_window_is_open() {
+    let mut cache = ReplayCache::default();
+    cache.admit(NOW, id(1), NOW).unwrap();
+    assert_eq!(cache.admit(NOW + 20_001 * MS - 1, id(1), NOW), Err(OapError::Replayed));
+    assert!(matches!(cache.admit(NOW + 20_001 * MS, id(1), NOW), Err(OapError::Stale { .. })));
+    cache.admit(NOW + 20_001 * MS, id(2), NOW + MS).unwrap();
+    assert_eq!(cache.len(), 1, "the first is outdated");
+}
+
+#[test]
+fn a_flood_shrinks_the_window_and_lets_no_replay_through() {
+    const LIMIT: usize = 100;
+    let mut cache = ReplayCache::new(LIMIT);
+    for n in 0..1000 {
+        cache.admit(NOW + n * MS, id(n), NOW + n * MS).unwrap();
+        assert!(cache.len() <= LIMIT);
+    }
+    assert_eq!(cache.evictions(), 900);
+    let now = NOW + 1000 * MS;
+    for n in 0..1000 {
+        assert!(cache.admit(now, id(n), NOW + n * MS).is_err(), "replay of {n}");
+    }
+    assert!(matches!(cache.admit(now, id(5000), NOW + 899 * MS), Err(OapError::Stale { age_ms: 101 })));
+    assert!(cache.admit(now, id(5000), NOW + 900 * MS).is_ok(), "other requests of the last 100 ms are still taken");
+
+    // Once the flood is over, the whole window is open again.
+    let later = NOW + 60_000 * MS;
+    for n in 0..50 {
+        assert!(cache.admit(later, id(n), later - 20_000 * MS + n).is_ok());
+    }
+}
+
+#[test]
+fn no_room_at_all_means_in_order_only() {
+    let mut cache = ReplayCache::new(0);
+    cache.admit(NOW, id(1), NOW).unwrap();
+    assert!(cache.admit(NOW, id(2), NOW).is_err());
+    cache.admit(NOW, id(2), NOW + 1).unwrap();
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_locks_nobody_out() {
+    let mut cache = ReplayCache::new(10);
+    for n in 0..20 {
+        cache.admit(NOW, id(n), NOW + n).unwrap();
+    }
+    let before = NOW - 3_600_000 * MS;
+    for n in 0..20 {
+        cache.admit(before + n * MS, id(n), before + n * MS).unwrap();
+        assert!(cache.admit(before + n * MS, id(n), before + n * MS).is_err());
+    }
+    assert!(cache.len() <= 10);
+}
+
+proptest! {
+    /// Against the simplest model: a list of everything ever admitted. With room to spare the verdicts are the same,
+    /// with little room the cache is only ever stricter.
+    #[test]
+    fn nothing_is_admitted_twice(
+        limit in 0usize..20,
+        steps in prop::collection::vec((0u64..400, 0u64..4, -150i64..25_000), 1..300),
+    ) {
+        let (mut small, mut large) = (ReplayCache::new(limit), ReplayCache::default());
+        let (mut by_small, mut by_large) = (Vec::new(), Vec::new());
+        let mut now = NOW;
+        for (pause, n, age) in steps {
+            now += pause * MS;
+            let timestamp = now.saturating_add_signed(-age * MS as i64);
+            let fresh = (-100..=20_000).contains(&age);
+            let verdict = large.admit(now, id(n), timestamp).is_ok();
+            prop_assert_eq!(verdict, fresh && !by_large.contains(&(n, timestamp)));
+            if verdict {
+                by_large.push((n, timestamp));
+            }
+            if small.admit(now, id(n), timestamp).is_ok() {
+                prop_assert!(fresh && !by_small.contains(&(n, timestamp)));
+                by_small.push((n, timestamp));
+            }
+            prop_assert!(small.len() <= limit);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The server's side: the one that accepts the flow.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::negotiate::{self, Agreed, Offer};
+use super::replay::ReplayCache;
+use super::{OapError, Outcome, SecurityConfig, check_data, check_policy, request_hash};
+use crate::base::rng::Randomness;
+use crate::crypto::kex::{self, KeyPair};
+use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
+use crate::crypto::{CryptoError, SessionKey};
+use crate::wire::oap::{Kex, Message};
+
+/// A request that is well-formed, fresh and no replay.
+///
+/// It may wait for someone to accept it; its age does not matter any more.
+pub struct Request {
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    /// The cheap checks of a request that arrived at real time `unix_nanos` (since 1970-01-01 UTC): its form, its
+    /// time, and whether it was `seen` before. It counts as seen from now on, whatever becomes of it.
+    ///
+    /// # Errors
+    /// [`OapError::Wire`], [`OapError::Stale`] or [`OapError::Replayed`].
+    pub fn check(
+        unix_nanos: u64,
+        bytes: impl AsRef<[u8]> + Into<Vec<u8>>,
+        seen: &mut ReplayCache,
+    ) -> Result<Self, OapError> {
+        let message = Message::parse_request(bytes.as_ref())?;
+        seen.admit(unix_nanos, message.id, message.timestamp)?;
+        Ok(Self { bytes: bytes.into() })
+    }
+
+    /// The application data of the client. Nothing vouches for it.
+    pub fn data(&self) -> &[u8] {
+        Message::parse_request(&self.bytes).map_or(&[], |message| message.data)
+    }
+
+    /// Decides, by the configuration of the name asked for, whether and how to serve the request. Computes no keys:
+    /// state for the flow need not exist before this.
+    ///
+    /// # Errors
+    /// [`OapError::Certificate`], [`OapError::Data`], the refusals of [`negotiate::server`], and [`OapError::Crypto`]
+    /// for a key of unknown type or an algorithm that is not available.
+    pub fn accept(self, config: &SecurityConfig) -> Result<Negotiated, OapError> {
+        let message = Message::parse_request(&self.bytes)?;
+        check_policy(&message, config)?;
+        let agreed = negotiate::server(offer(&message)?.as_ref(), config)?;
+        if let Some(agreed) = &agreed {
+            agreed.check_available()?;
+        }
+        Ok(Negotiated { request: self, config: *config, agreed })
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Message::parse_request(&self.bytes) {
+            Ok(message) => write!(f, "Request({message})"),
+            Err(error) => write!(f, "Request({error})"),
+        }
+    }
+}
+
+/// A request that will be served, and how.
+#[derive(Debug)]
+pub struct Negotiated {
+    request: Request,
+    config: SecurityConfig,
+    agreed: Option<Agreed>,
+}
+
+impl Negotiated {
+    /// How the flow will be encrypted; `None`: not at all.
+    pub fn agreed(&self) -> Option<Agreed> {
+        self.agreed
+    }
+
+    /// The application data of the client. Nothing vouches for it.
+    pub fn data(&self) -> &[u8] {
+        self.request.data()
+    }
+
+    /// Makes the response at real time `unix_nanos`, with `data` for the client's application, and the server's own
+    /// outcome. For an encrypted flow this takes some 100 µs: better not under a lock.
+    ///
+    /// # Errors
+    /// [`OapError::Crypto`] for a key that is no valid one of its group, [`OapError::Data`].
+    pub fn respond(self, unix_nanos: u64, data: &[u8], rng: &mut Randomness) -> Result<(Vec<u8>, Outcome), OapError> {
+        self.finish(unix_nanos, data, |peer, kdf| kex::respond(peer, kdf, &mut rng.secret))
+    }
+
+    /// [`respond`](Self::respond) with a given key pair, for known-answer tests. It must not be used twice.
+    #[doc(hidden)]
+    pub fn respond_with(self, unix_nanos: u64, data: &[u8], key: KeyPair) -> Result<(Vec<u8>, Outcome), OapError> {
+        self.finish(unix_nanos, data, |peer, kdf| {
+            let public = key.public().to_vec();
+            Ok((public, key.agree(peer, kdf)?))
+        })
+    }
+
+    fn finish(
+        self,
+        unix_nanos: u64,
+        data: &[u8],
+        exchange: impl FnOnce(&[u8], Kdf) -> Result<(Vec<u8>, SessionKey), CryptoError>,
+    ) -> Result<(Vec<u8>, Outcome), OapError> {
+        check_data(data, &self.config)?;
+        let request = Message::parse_request(&self.request.bytes)?;
+        let (field, protection) = match self.agreed {
+            Some(agreed) => {
+                let (field, key) = exchange(request.kex.bytes, agreed.effective_kdf())?;
+                (field, Some((agreed.cipher, key)))
+            }
+            None => (Vec::new(), None),
+        };
+        let response = Message {
+            id: request.id,
+            timestamp: unix_nanos,
+            cipher: self.agreed.map_or(0, |agreed| agreed.cipher.nid()),
+            kdf: self.agreed.and_then(|agreed| agreed.kdf).map_or(0, Kdf::nid),
+            digest: self.config.digest.map_or(0, Digest::nid),
+            kex: Kex { raw: request.kex.raw && !field.is_empty(), client_encapsulates: false, bytes: &field },
+            data,
+            request_hash: &request_hash(&self.request.bytes, request.digest),
+            ..Message::default()
+        };
+        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec() }))
+    }
+}
+
+/// What the key field of a request asks for; `None` if it is empty.
+fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
+    if message.kex.bytes.is_empty() {
+        return Ok(None);
+    }
+    if message.kex.client_encapsulates {
+        // The bytes do not tell the algorithm; that of the static key would, but there is none yet.
+        return Err(OapError::ClientEncapsulation);
+    }
+    let kex = match (message.kex.raw, message.kex.bytes.len()) {
+        (false, _) => kex::algorithm_of(message.kex.bytes)?,
+        (true, 1216) => Exchange::X25519MlKem768,
+        (true, 1624) => Exchange::X448MlKem1024,
+        (true, _) => return Err(CryptoError::InvalidPublicKey.into()),
+    };
+    if !kex.is_available() {
+        return Err(CryptoError::Unavailable(kex.name()).into());
+    }
+    Ok(Some(Offer {
+        kex,
+        client_encapsulates: false,
+        cipher: Cipher::from_nid(message.cipher),
+        kdf: Kdf::from_nid(message.kdf),
+    }))
+}
