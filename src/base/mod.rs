@@ -14,8 +14,11 @@
 //! assert_eq!(start - later, Duration::ZERO);
 //! ```
 
+pub mod arena;
 pub mod buf;
 pub mod rng;
 pub mod seq;
+pub mod slots;
 pub mod sync;
 pub mod time;
+pub mod timers;

@@ -1,5 +1,7 @@
 //! The words of the field: names, hashes, addresses, qualities of service, and the traits of the outside world.
 
+pub mod code;
 pub mod device;
+pub mod id;
 pub mod name;
 pub mod qos;
