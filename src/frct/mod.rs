@@ -4,7 +4,7 @@
 //! flow. It numbers packets (not bytes: one write is one packet is one read), keeps them in order and, on reliable
 //! flows, acknowledges and retransmits them. There is no handshake: each direction is a *run* of numbers that starts
 //! with a random one and is forgotten after a pause (Delta-t). Header and packet shapes are on
-//! the wire page.
+//! [the wire page](crate::wire::frct).
 //!
 //! A [`Frct`] is one end. Packets, user data, the time go in; packets to send, user data, a deadline come out:
 //!
@@ -62,16 +62,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use standin::Seq;
-use standin::{Flags, Pci, Sack};
+use crate::wire::frct::{Flags, Pci, Sack};
 
 mod congestion;
 mod ranges;
 mod recovery;
 mod rtt;
 mod rx;
-mod standin;
 #[cfg(test)]
 mod tests;
 mod tx;

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::standin::Seq;
+use crate::base::seq::Seq;
 
 /// Disjoint half-open ranges `[first, end)`, ascending, never touching each other.
 ///
@@ -96,6 +96,6 @@ fn each(from: Seq, to: Seq, f: &mut impl FnMut(Seq)) {
     let mut seq = from;
     while seq.before(to) {
         f(seq);
-        seq = seq + 1;
+        seq += 1;
     }
 }

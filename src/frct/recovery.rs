@@ -6,17 +6,17 @@
 //! in a queue of their own, in the order of time. Without loss neither is touched.
 
 use super::rtt::{after, nanos_since};
-use super::standin::Seq;
 use super::tx::{Segment, Sender, State};
 use super::{Params, Stats};
 use crate::base::buf::BufCache;
+use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
 /// Packets that arrived beyond a missing one, or repeated acknowledgements, that prove it lost.
 const EVIDENCE: u32 = 3;
-/// Packets repeated at once after a timeout when nobody knows what is missing.
+/// Packets that count as lost with the first timeout towards a peer that does not say what is missing.
 const BLIND_BURST: u32 = 16;
-/// The same when the window is not adapted to loss but the peer reports what it holds.
+/// Packets that count as lost with each further timeout when no congestion window holds them back.
 const TIMEOUT_BURST: u32 = 64;
 /// Acknowledgements may be this late without a packet being lost, nanoseconds: delayed acknowledgements of our own
 /// kind, and those of a reference.
@@ -68,6 +68,8 @@ impl Sender {
         }
         let mut news = News::default();
         let advanced = ackno.after(self.edge);
+        // Without ranges, what waited for the repair of a gap looks like a long round trip.
+        news.resent = !self.peer_is_o7s && self.recovery.is_some();
         while self.edge.before(ackno) {
             let seq = self.edge;
             let Some(mut segment) = self.queue.pop_front() else { break };
@@ -268,7 +270,13 @@ impl Sender {
         segment.state.set(State::LOST);
         let sent = segment.sent;
         self.lost_count += 1;
-        self.lost.push_back(seq);
+        if self.lost.back().is_none_or(|last| last.before(seq)) {
+            self.lost.push_back(seq);
+        } else {
+            // A lost retransmission: what the peer waits for goes first.
+            let place = self.lost.partition_point(|s| s.before(seq));
+            self.lost.insert(place, seq);
+        }
         Some(sent)
     }
 
@@ -347,10 +355,10 @@ impl Sender {
             self.forced = 2;
             return;
         }
-        let burst = match (self.peer_is_o7s, self.congestion.window() == u32::MAX) {
-            (false, _) => BLIND_BURST,
-            (true, true) => TIMEOUT_BURST,
-            (true, false) => u32::MAX,
+        let burst = match self.backoff {
+            0 => BLIND_BURST,
+            _ if self.congestion.window() == u32::MAX => TIMEOUT_BURST,
+            _ => u32::MAX,
         };
         self.resent.clear();
         let (mut seq, mut marked) = (self.edge, 0);
@@ -359,9 +367,9 @@ impl Sender {
                 marked += 1;
             }
             self.lose(seq);
-            seq = seq + 1;
+            seq += 1;
         }
-        self.forced = 1;
+        self.forced = 2;
         self.recovery = Some(self.next);
         if self.backoff == 1 {
             self.congestion.on_silence();

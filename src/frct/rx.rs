@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use super::ranges::Ranges;
 use super::rtt::{after, nanos_since};
-use super::standin::Sack;
-use super::standin::Seq;
 use super::{Params, Stats};
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::wire::frct::Sack;
 
 /// A best-effort sender is not believed to be further ahead than this.
 const JUMP_MAX: i32 = 1 << 16;
@@ -168,7 +168,7 @@ impl Receiver {
         while let Some(Some(_)) = self.early.front() {
             if let Some(Some(packet)) = self.early.pop_front() {
                 self.ready.push_back(packet);
-                self.next = self.next + 1;
+                self.next += 1;
                 stats.received += 1;
             }
         }

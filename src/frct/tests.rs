@@ -1,6 +1,8 @@
 extern crate std;
 
+mod interop;
 mod net;
+mod reference;
 mod rtt;
 mod shapes;
 mod speed;

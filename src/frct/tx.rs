@@ -7,8 +7,8 @@ use super::Params;
 use super::congestion::Congestion;
 use super::ranges::Ranges;
 use super::rtt::{Rtt, after, nanos_since};
-use super::standin::{Seq, decode24};
 use crate::base::buf::PacketBuf;
+use crate::base::seq::{Seq, decode24};
 use crate::base::time::Instant;
 
 /// Packets that may be sent before the peer has advertised a window, as the reference.
