@@ -7,6 +7,8 @@ use serde_json::Value;
 
 #[path = "vectors/crypto.rs"]
 mod crypto;
+#[path = "vectors/oap.rs"]
+mod oap;
 
 /// A member of `oap.json`.
 fn oap(member: &str) -> Value {
