@@ -1,9 +1,11 @@
 //! Captured traffic of the C reference: every UDP packet decodes, to the innermost header, and encodes again to the
-//! same bytes. The counts are part of the test, so that it cannot pass by seeing nothing.
+//! same bytes; encrypted ones are opened and sealed again. The counts are part of the test, so that it cannot pass by
+//! seeing nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ethernet;
 mod flows;
+mod sealed;
 
 use std::path::Path;
 
@@ -13,7 +15,7 @@ use flows::{Follower, Tally};
 fn follow(name: &str) -> (usize, usize, Tally) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures");
     let captured = ethernet::read(&std::fs::read(dir.join(format!("{name}.pcap"))).unwrap());
-    let mut follower = Follower::default();
+    let mut follower = Follower::new(sealed::logged_keys(&dir, name));
     for datagram in &captured.datagrams {
         follower.datagram(datagram);
     }
@@ -58,4 +60,41 @@ fn udp4_through_a_bad_link() {
 #[test]
 fn a_unicast_layer_over_udp4() {
     expect("unicast-udp4", 120, 120, &[("requests", 3), ("replies", 3), ("raw packets", 114)]);
+}
+
+#[test]
+fn encrypted() {
+    let tally = [
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets", 12),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 1),
+        ("last acknowledgements", 1),
+    ];
+    expect("enc-udp4-default", 16, 16, &tally);
+}
+
+#[test]
+fn encrypted_after_a_post_quantum_key_exchange() {
+    let tally = [
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets", 13),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 2),
+        ("last acknowledgements", 1),
+    ];
+    expect("pqc-udp4-mlkem768", 17, 17, &tally);
+    expect("pqc-udp4-mlkem1024", 21, 17, &tally);
+}
+
+#[test]
+fn a_certificate_in_two_fragments() {
+    let tally = [("requests", 1), ("replies", 1), ("encrypted flows", 1), ("certificates", 1)];
+    expect("pqc-udp4-mldsa", 3, 2, &tally);
 }

@@ -1,0 +1,65 @@
+//! Encrypted flows of a capture, opened with the session keys that both hosts logged.
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use o7s::base::buf::PacketBuf;
+use o7s::crypto::SessionKey;
+use o7s::crypto::protect::Protection;
+use o7s::crypto::suite::Cipher;
+use rand_core::{TryCryptoRng, TryRng};
+
+/// The session keys in both hosts' logs, in no particular order.
+pub(crate) fn logged_keys(dir: &Path, name: &str) -> Vec<[u8; 32]> {
+    let of_host = |host| {
+        let log = std::fs::read_to_string(dir.join(format!("{name}.keylog{host}.txt"))).unwrap_or_default();
+        log.lines().map(session_key).collect::<Vec<_>>()
+    };
+    let (a, b) = (of_host('a'), of_host('b'));
+    a.into_iter().filter(|key| b.contains(key)).collect()
+}
+
+fn session_key(line: &str) -> [u8; 32] {
+    let hex = line.split(' ').find_map(|field| field.strip_prefix("key=")).unwrap();
+    std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+}
+
+/// Opens a packet, and seals what was inside again with the same initialisation vector: it gives the same bytes.
+/// `None` if the packet is not genuine.
+pub(crate) fn open(cipher: Cipher, key: [u8; 32], packet: &[u8]) -> Option<PacketBuf> {
+    let protection = || Protection::new(cipher, SessionKey::from_bytes(key)).unwrap();
+    let mut clear = PacketBuf::copy_of(packet);
+    protection().open(&mut clear).ok()?;
+    let mut again = PacketBuf::copy_of(&clear);
+    protection().seal(&mut again, &mut Replay(packet)).unwrap();
+    assert_eq!(again[..], *packet);
+    Some(clear)
+}
+
+/// A source of "random" bytes that yields those of a packet.
+struct Replay<'a>(&'a [u8]);
+
+impl TryRng for Replay<'_> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        let (taken, rest) = self.0.split_at(out.len());
+        out.copy_from_slice(taken);
+        self.0 = rest;
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Replay<'_> {}
