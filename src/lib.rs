@@ -7,5 +7,7 @@ pub mod base;
 pub mod crypto;
 pub mod frct;
 pub mod oap;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod types;
 pub mod wire;

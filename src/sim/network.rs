@@ -1,0 +1,349 @@
+//! The handle of a simulated world.
+
+use core::future::{Future, poll_fn};
+use core::panic::Location;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::addr::{ToIp, ToSocketAddr};
+use super::exec::JoinHandle;
+use super::hosts::{HostId, Polled};
+use super::link::Link;
+use super::path::LinkStats;
+use super::report::Stuck;
+use super::rules::{Packet, RuleGuard, Verdict};
+use super::run::Core;
+use super::sleep::{Elapsed, Sleep};
+use super::socket::UdpSocket;
+use super::trace::{Digest, Event};
+use super::{SEED_VARIABLE, seeds};
+use crate::base::rng::Rng;
+use crate::base::time::{Clock, Instant};
+
+/// A simulated world: virtual time, a network between addresses, the hosts on it, and an executor.
+///
+/// Clones are handles of the same world. The one that [`new`](Self::new) returned owns it: when that is dropped, tasks,
+/// hosts and rules are dropped too. If that happens in a panic, the seed is printed.
+///
+/// See the [module](super) for how it fits together.
+#[derive(Debug)]
+pub struct Network {
+    core: Rc<Core>,
+    owner: bool,
+}
+
+/// # Running
+impl Network {
+    /// A world at virtual time zero, in which everything random follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { core: Rc::new(Core::new(seed)), owner: true }
+    }
+
+    /// Runs the world until `future` is done. The future may borrow from its surroundings; what is to go on beside it
+    /// is [spawned](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// With a report of who waits for what, where [`try_block_on`](Self::try_block_on) gives an error; and if the
+    /// network is running already, that is, when called in a task.
+    #[track_caller]
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        #[expect(clippy::panic, reason = "a test that hangs has failed")]
+        self.try_block_on(future).unwrap_or_else(|stuck| panic!("{stuck}"))
+    }
+
+    /// Runs the world until `future` is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`] if nothing can ever happen again and the future is not done, if tasks or hosts are polled without
+    /// end and time does not get on, or if it is not done after the [time limit](Self::set_time_limit).
+    #[track_caller]
+    pub fn try_block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, Box<Stuck>> {
+        let mut future = pin!(future);
+        let mut output = None;
+        let mut main = |cx: &mut core::task::Context<'_>| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => {
+                output = Some(value);
+                true
+            }
+            Poll::Pending => false,
+        };
+        self.core.run(&mut main, None)?;
+        #[expect(
+            clippy::expect_used,
+            reason = "without a time to stop at, the run ends well only when the future is done"
+        )]
+        Ok(output.expect("the future is done"))
+    }
+
+    /// Runs the world until `time` has passed, even if nothing happens.
+    ///
+    /// # Panics
+    ///
+    /// If tasks or hosts are polled without end and time does not get on; and if the network is running already.
+    #[track_caller]
+    pub fn run_for(&self, time: Duration) {
+        let until = self.now() + time;
+        #[expect(clippy::panic, reason = "a test that hangs has failed")]
+        self.core.run(&mut |_| false, Some(until)).map(drop).unwrap_or_else(|stuck| panic!("{stuck}"));
+    }
+
+    /// Starts a task beside the others. It first runs when the caller waits.
+    #[track_caller]
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        self.core.exec.spawn(future, Location::caller())
+    }
+
+    /// How much virtual time one [`block_on`](Self::block_on) may take; hosts with keepalives never run out of things to do. Default: one
+    /// day.
+    pub fn set_time_limit(&self, limit: Duration) {
+        self.core.time_limit.set(limit);
+    }
+
+    /// How many polls of tasks and hosts at one moment are taken for a livelock. Default: a million.
+    pub fn set_poll_limit(&self, polls: u64) {
+        self.core.poll_limit.set(polls);
+    }
+}
+
+/// # Time and chance
+impl Network {
+    /// Virtual time; zero at the beginning.
+    pub fn now(&self) -> Instant {
+        self.core.now()
+    }
+
+    /// Waits for virtual time to pass. Those that wait for the same moment go on in the order in which they began to
+    /// wait.
+    pub fn sleep(&self, time: Duration) -> Sleep {
+        self.sleep_until(self.now() + time)
+    }
+
+    /// Waits until a moment in virtual time.
+    pub fn sleep_until(&self, until: Instant) -> Sleep {
+        Sleep::new(until, &self.core.clock, &self.core.sleepers)
+    }
+
+    /// Waits for `future`, but not longer than `time`.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if it was not done in time; the future is dropped.
+    pub async fn timeout<T>(&self, time: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+        let mut future = pin!(future);
+        let mut sleep = pin!(self.sleep(time));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
+        })
+        .await
+    }
+
+    /// Lets everybody else who can run do so first.
+    pub async fn yield_now(&self) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if core::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The clock of this world. Its wall clock says 2026-01-01 00:00:00 UTC at virtual time zero.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.core.clock) as Arc<dyn Clock>
+    }
+
+    /// The seed that the world was made with.
+    pub fn seed(&self) -> u64 {
+        self.core.seed
+    }
+
+    /// Randomness that follows from the seed and `purpose` alone: the same however often, and in whatever order, it is asked for.
+    /// The network's own draws are another stream for each path, so a scenario that draws more changes nothing there.
+    pub fn rng(&self, purpose: &str) -> Rng {
+        seeds::rng(self.core.seed, &format!("user {purpose}"))
+    }
+}
+
+/// # The network
+impl Network {
+    /// A UDP socket at `addr`. Everybody can send to everybody; what happens on the way is up to the [`Link`].
+    ///
+    /// # Panics
+    ///
+    /// If the address is taken, or is a text that is not one.
+    #[track_caller]
+    pub fn udp(&self, addr: impl ToSocketAddr) -> Arc<UdpSocket> {
+        let addr = addr.to_socket_addr();
+        #[expect(clippy::panic, reason = "a mistake in the scenario")]
+        self.core.ports.bind(addr).unwrap_or_else(|| panic!("there is a socket at {addr} already"))
+    }
+
+    /// Sends a datagram as if the socket at `src` had, whether there is one or not.
+    pub fn inject(&self, src: impl ToSocketAddr, dst: impl ToSocketAddr, data: &[u8]) {
+        // A full outbox drops, as a full device does.
+        let _ = self.core.ports.send(src.to_socket_addr(), dst.to_socket_addr(), data, data.len());
+    }
+
+    /// Sets what all paths are like that were not [set](Self::set_link) themselves, and what
+    /// [`max_datagram`](crate::types::device::Datagrams::max_datagram) the sockets report.
+    pub fn set_default_link(&self, link: Link) {
+        self.core.ports.set_mtu(link.mtu);
+        self.core.world.borrow_mut().set_default_link(link);
+    }
+
+    /// Sets what the path from one address to another is like, in that direction. Datagrams on their way are not
+    /// affected.
+    pub fn set_link(&self, from: impl ToIp, to: impl ToIp, link: Link) {
+        self.core.world.borrow_mut().set_link(from.to_ip(), to.to_ip(), link);
+    }
+
+    /// Sets what the paths between two addresses are like, in both directions.
+    pub fn set_link_between(&self, a: impl ToIp, b: impl ToIp, link: Link) {
+        self.set_link(&a, &b, link);
+        self.set_link(&b, &a, link);
+    }
+
+    /// Separates two groups of addresses: from now on, no datagram gets from one to the other, in either direction. Those on
+    /// their way still arrive.
+    pub fn partition<A: ToIp, B: ToIp>(&self, left: &[A], right: &[B]) {
+        let mut world = self.core.world.borrow_mut();
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (a.to_ip(), b.to_ip()))) {
+            world.cut(a, b);
+            world.cut(b, a);
+        }
+    }
+
+    /// Separates an address from all others.
+    pub fn isolate(&self, addr: impl ToIp) {
+        self.core.world.borrow_mut().isolate(addr.to_ip());
+    }
+
+    /// Ends all partitions and isolations.
+    pub fn heal(&self) {
+        self.core.world.borrow_mut().heal();
+    }
+
+    /// Installs a rule: `decide` sees each datagram that is sent, before its path does. The first rule whose verdict is not
+    /// [`Verdict::Pass`] decides; the rule is there until its guard is dropped.
+    ///
+    /// ```
+    /// use o7s::sim::{Network, Verdict};
+    /// use o7s::types::device::Datagrams;
+    ///
+    /// let net = Network::new(1);
+    /// let (a, b) = (net.udp("10.0.0.1:1"), net.udp("10.0.0.2:1"));
+    /// let mut seen = 0;
+    /// net.on_packet(move |packet| {
+    ///     seen += 1;
+    ///     if packet.data == b"ping" && seen == 1 { Verdict::Drop } else { Verdict::Pass }
+    /// })
+    /// .keep();
+    /// a.send(b.local_addr(), b"ping", None).unwrap();
+    /// a.send(b.local_addr(), b"ping again", None).unwrap();
+    /// assert_eq!(&net.block_on(b.receive()).data[..], b"ping again");
+    /// ```
+    pub fn on_packet(&self, decide: impl FnMut(&Packet<'_>) -> Verdict + 'static) -> RuleGuard {
+        self.core.rules.install(Box::new(decide))
+    }
+
+    /// What became of the datagrams from one address to another.
+    pub fn link_stats(&self, from: impl ToIp, to: impl ToIp) -> LinkStats {
+        self.core.world.borrow().stats(from.to_ip(), to.to_ip())
+    }
+
+    /// What became of all datagrams.
+    pub fn stats(&self) -> LinkStats {
+        self.core.world.borrow().total_stats()
+    }
+
+    /// How many datagrams of equal size a socket takes at once (segmentation offload). Default: 16.
+    pub fn set_max_segments(&self, segments: usize) {
+        self.core.ports.set_segments(segments);
+    }
+
+    /// How many datagrams wait in a socket to be read; further ones are dropped. Default: 16 384.
+    pub fn set_receive_queue(&self, datagrams: usize) {
+        self.core.ports.set_receive_queue(datagrams);
+    }
+}
+
+/// # Hosts
+impl Network {
+    /// Adds a host: from now on `stack` is polled when it asks for it, when its time has come and when something arrives at
+    /// one of `sockets`.
+    pub fn attach(&self, name: &str, stack: Arc<dyn Polled>, sockets: &[Arc<UdpSocket>]) -> HostId {
+        let (id, waker) = self.core.hosts.borrow_mut().add(name, Arc::clone(&stack));
+        stack.set_wake(Arc::new(move || waker.wake()));
+        for socket in sockets {
+            self.give(id, socket);
+        }
+        id
+    }
+
+    /// Gives one more socket to a host.
+    pub fn give(&self, host: HostId, socket: &UdpSocket) {
+        self.core.hosts.borrow_mut().own(host, socket.state());
+    }
+
+    /// Takes a host out of the world without warning: it is never polled again and its sockets are dead, while their addresses can
+    /// be bound anew.
+    pub fn crash(&self, host: HostId) {
+        let stack = self.core.hosts.borrow_mut().crash(host);
+        drop(stack);
+    }
+}
+
+/// # Trace
+impl Network {
+    /// The fingerprint of everything that happened so far. The same program with the same seed gives the same.
+    pub fn digest(&self) -> Digest {
+        self.core.world.borrow().trace.digest()
+    }
+
+    /// How many events have happened.
+    pub fn events(&self) -> u64 {
+        self.core.world.borrow().trace.events()
+    }
+
+    /// Keeps the last `events` events from now on; 16 are kept for reports without it.
+    pub fn record(&self, events: usize) {
+        self.core.world.borrow_mut().trace.set_keep(events);
+    }
+
+    /// The events kept, oldest first; for [`diff`](super::diff).
+    pub fn recorded(&self) -> Vec<Event> {
+        self.core.world.borrow().trace.last().copied().collect()
+    }
+}
+
+impl Clone for Network {
+    fn clone(&self) -> Self {
+        Self { core: Rc::clone(&self.core), owner: false }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if !self.owner {
+            return;
+        }
+        if std::thread::panicking() {
+            let (seed, now) = (self.core.seed, self.now());
+            eprintln!("the simulation with seed {seed} failed at {now:?}; {SEED_VARIABLE}={seed} replays it");
+        }
+        // Tasks and stacks hold handles of this world; they go first, with nothing borrowed.
+        self.core.exec.clear();
+        self.core.rules.clear();
+        let hosts = self.core.hosts.borrow_mut().clear();
+        drop(hosts);
+    }
+}

@@ -1,0 +1,94 @@
+//! Waiting for virtual time to pass.
+
+use core::cell::RefCell;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::clock::VirtualClock;
+use crate::base::time::{Clock, Instant};
+
+/// Who sleeps until when; in order of time, then of falling asleep.
+#[derive(Debug, Default)]
+pub(super) struct Sleepers {
+    wakers: BTreeMap<(Instant, u64), Waker>,
+    next: u64,
+}
+
+impl Sleepers {
+    /// When the first one is to be woken.
+    pub(super) fn first(&self) -> Option<Instant> {
+        self.wakers.first_key_value().map(|(key, _)| key.0)
+    }
+
+    /// Takes out one whose time has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Waker> {
+        self.wakers.first_entry().filter(|e| e.key().0 <= now).map(|e| e.remove())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.wakers.len()
+    }
+}
+
+/// Ends when virtual time has reached a moment; see [`Network::sleep`](super::Network::sleep).
+#[derive(Debug)]
+#[must_use = "it waits only when it is awaited"]
+pub struct Sleep {
+    until: Instant,
+    clock: Arc<VirtualClock>,
+    sleepers: Rc<RefCell<Sleepers>>,
+    key: Option<(Instant, u64)>,
+}
+
+impl Sleep {
+    pub(super) fn new(until: Instant, clock: &Arc<VirtualClock>, sleepers: &Rc<RefCell<Sleepers>>) -> Self {
+        Self { until, clock: Arc::clone(clock), sleepers: Rc::clone(sleepers), key: None }
+    }
+
+    /// When it ends.
+    pub fn deadline(&self) -> Instant {
+        self.until
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.clock.now() >= self.until {
+            return Poll::Ready(());
+        }
+        let key = match self.key {
+            Some(key) => key,
+            None => {
+                let mut sleepers = self.sleepers.borrow_mut();
+                let key = (self.until, sleepers.next);
+                sleepers.next += 1;
+                drop(sleepers);
+                self.key = Some(key);
+                key
+            }
+        };
+        let old = self.sleepers.borrow_mut().wakers.insert(key, cx.waker().clone());
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = self.sleepers.borrow_mut().wakers.remove(&key);
+            drop(waker);
+        }
+    }
+}
+
+/// The time given to [`Network::timeout`](super::Network::timeout) is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing came of it in time")]
+pub struct Elapsed;

@@ -1,0 +1,294 @@
+//! Simulated UDP sockets.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::hosts::HostWaker;
+use super::path::header_len;
+use super::trace::DropReason;
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::sync::Mutex;
+use crate::types::device::{Datagram, Datagrams, SendError};
+
+/// Datagrams that one call of [`Datagrams::recv`] returns at most.
+const RECV_BATCH: usize = 64;
+/// Datagrams that may be sent between two turns of the network; it empties the outbox before time moves on.
+const OUTBOX_LIMIT: usize = 65_536;
+/// Idle buffers kept, 2 KiB each.
+const IDLE_BUFFERS: usize = 4096;
+
+/// A datagram on its way into the network.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) src: SocketAddr,
+    pub(super) dst: SocketAddr,
+    pub(super) data: PacketBuf,
+}
+
+/// What the sockets of a network share: the only part of it that other threads may touch.
+pub(super) struct Ports {
+    bound: Mutex<HashMap<SocketAddr, Arc<SocketState>>>,
+    outbox: Mutex<Outbox>,
+    mtu: AtomicUsize,
+    segments: AtomicUsize,
+    receive_queue: AtomicUsize,
+}
+
+struct Outbox {
+    packets: Vec<Outgoing>,
+    cache: BufCache,
+}
+
+impl Ports {
+    pub(super) fn new(mtu: usize) -> Arc<Self> {
+        let cache = BufCache::new(&BufPool::new(IDLE_BUFFERS));
+        Arc::new(Self {
+            bound: Mutex::new(HashMap::new()),
+            outbox: Mutex::new(Outbox { packets: Vec::new(), cache }),
+            mtu: AtomicUsize::new(mtu),
+            segments: AtomicUsize::new(16),
+            receive_queue: AtomicUsize::new(16_384),
+        })
+    }
+
+    /// A socket at `addr`; `None` if there is one already.
+    pub(super) fn bind(self: &Arc<Self>, addr: SocketAddr) -> Option<Arc<UdpSocket>> {
+        let mut bound = self.bound.lock();
+        if bound.get(&addr).is_some_and(|s| !s.is_closed()) {
+            return None;
+        }
+        let state = Arc::new(SocketState { addr, closed: AtomicBool::new(false), inbox: Mutex::default() });
+        bound.insert(addr, Arc::clone(&state));
+        Some(Arc::new(UdpSocket { state, ports: Arc::clone(self) }))
+    }
+
+    pub(super) fn set_mtu(&self, mtu: usize) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_segments(&self, segments: usize) {
+        self.segments.store(segments.max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_receive_queue(&self, datagrams: usize) {
+        self.receive_queue.store(datagrams, Ordering::Relaxed);
+    }
+
+    /// Puts a datagram, or several of `segment` bytes, into the outbox.
+    pub(super) fn send(&self, src: SocketAddr, dst: SocketAddr, data: &[u8], segment: usize) -> Result<(), SendError> {
+        let mut outbox = self.outbox.lock();
+        let mut post = |data: &[u8]| {
+            if outbox.packets.len() >= OUTBOX_LIMIT {
+                return Err(SendError::Full);
+            }
+            let mut packet = outbox.cache.take(data.len());
+            packet.extend_from_slice(data).ok_or(SendError::TooLarge)?;
+            outbox.packets.push(Outgoing { src, dst, data: packet });
+            Ok(())
+        };
+        if data.is_empty() {
+            return post(data);
+        }
+        data.chunks(segment.max(1)).try_for_each(post)
+    }
+
+    /// Moves everything that was sent to `to`, which is empty.
+    pub(super) fn take_sent(&self, to: &mut Vec<Outgoing>) {
+        core::mem::swap(&mut self.outbox.lock().packets, to);
+    }
+
+    /// A packet with these bytes.
+    pub(super) fn copy_of(&self, data: &[u8]) -> PacketBuf {
+        let mut packet = self.outbox.lock().cache.take(data.len());
+        // The capacity was just asked for.
+        let _ = packet.extend_from_slice(data);
+        packet
+    }
+
+    pub(super) fn recycle(&self, packet: PacketBuf) {
+        self.outbox.lock().cache.put(packet);
+    }
+
+    /// Hands a datagram to its socket; wakers to call are added to `wake`.
+    pub(super) fn deliver(
+        &self,
+        dst: SocketAddr,
+        datagram: Datagram,
+        wake: &mut Vec<Waker>,
+    ) -> Result<(), (DropReason, PacketBuf)> {
+        let socket = self.bound.lock().get(&dst).cloned();
+        let Some(socket) = socket.filter(|s| !s.is_closed()) else { return Err((DropReason::NoSocket, datagram.data)) };
+        let mut inbox = socket.inbox.lock();
+        if inbox.queue.len() >= self.receive_queue.load(Ordering::Relaxed) {
+            return Err((DropReason::ReceiverFull, datagram.data));
+        }
+        inbox.queue.push_back(datagram);
+        wake.append(&mut inbox.wakers);
+        if let Some(host) = &inbox.host {
+            host.wake();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ports({} bound)", self.bound.lock().len())
+    }
+}
+
+/// The receiving side of a socket.
+#[derive(Debug)]
+pub(super) struct SocketState {
+    addr: SocketAddr,
+    closed: AtomicBool,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: VecDeque<Datagram>,
+    wakers: Vec<Waker>,
+    host: Option<Arc<HostWaker>>,
+}
+
+impl SocketState {
+    pub(super) fn unread(&self) -> usize {
+        self.inbox.lock().queue.len()
+    }
+
+    pub(super) fn set_host(&self, host: Arc<HostWaker>) {
+        self.inbox.lock().host = Some(host);
+    }
+
+    /// Makes the socket deaf and dumb, whoever still holds it.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// A UDP socket in a simulated [`Network`](super::Network). Its address is free again when the socket is dropped.
+///
+/// A stack uses it through [`Datagrams`]; a test can also use it as it is:
+///
+/// ```
+/// use o7s::sim::Network;
+/// use o7s::types::device::Datagrams;
+///
+/// let net = Network::new(1);
+/// let (a, b) = (net.udp("10.0.0.1:1000"), net.udp("10.0.0.2:2000"));
+/// net.block_on(async {
+///     a.send(b.local_addr(), b"hello", None).unwrap();
+///     let got = b.receive().await;
+///     assert_eq!((got.src, &got.data[..]), (a.local_addr(), &b"hello"[..]));
+/// });
+/// ```
+pub struct UdpSocket {
+    state: Arc<SocketState>,
+    ports: Arc<Ports>,
+}
+
+impl UdpSocket {
+    /// The next datagram. Any number may wait; each datagram goes to one of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn receive(&self) -> Datagram {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// The next datagram, or [`Poll::Pending`] and a wake-up when there is one.
+    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Datagram> {
+        let mut inbox = self.state.inbox.lock();
+        match inbox.queue.pop_front() {
+            Some(datagram) => Poll::Ready(datagram),
+            None => {
+                if !inbox.wakers.iter().any(|w| w.will_wake(cx.waker())) {
+                    inbox.wakers.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Datagrams that have arrived and were not read yet.
+    pub fn unread(&self) -> usize {
+        self.state.unread()
+    }
+
+    pub(super) fn state(&self) -> &Arc<SocketState> {
+        &self.state
+    }
+}
+
+impl Datagrams for UdpSocket {
+    fn local_addr(&self) -> SocketAddr {
+        self.state.addr
+    }
+
+    fn max_datagram(&self) -> usize {
+        self.ports.mtu.load(Ordering::Relaxed).saturating_sub(header_len(self.state.addr.ip()))
+    }
+
+    fn max_segments(&self) -> usize {
+        self.ports.segments.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        if self.state.is_closed() {
+            return Err(SendError::Down);
+        }
+        let size = segment.unwrap_or(data.len()).clamp(1, data.len().max(1));
+        if size > self.max_datagram() || data.len().div_ceil(size) > self.max_segments() {
+            return Err(SendError::TooLarge);
+        }
+        self.ports.send(self.state.addr, dst, data, size)
+    }
+
+    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
+        let mut inbox = self.state.inbox.lock();
+        let n = inbox.queue.len().min(RECV_BATCH);
+        out.extend(inbox.queue.drain(..n));
+        drop(inbox);
+        // Buffer for buffer, so that neither side's stock runs dry.
+        let mut outbox = self.ports.outbox.lock();
+        for _ in 0..n {
+            outbox.cache.put(cache.take(0));
+        }
+        n
+    }
+
+    fn wait(&self, _timeout: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+impl Drop for UdpSocket {
+    fn drop(&mut self) {
+        self.state.close();
+        let mut bound = self.ports.bound.lock();
+        // A socket that was closed under its owner may have a successor.
+        if bound.get(&self.state.addr).is_some_and(|s| Arc::ptr_eq(s, &self.state)) {
+            bound.remove(&self.state.addr);
+        }
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpSocket({}, {} unread)", self.state.addr, self.unread())
+    }
+}
