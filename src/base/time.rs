@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 /// A moment, in nanoseconds since an epoch of the stack's own.
@@ -87,4 +88,38 @@ pub trait Clock: Send + Sync {
 
     /// Nanoseconds since 1970-01-01 UTC on the real-time clock, which may jump.
     fn unix_nanos(&self) -> u64;
+}
+
+/// A clock that somebody sets: that of polled and simulated stacks.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    now: AtomicU64,
+    unix_epoch: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock at the epoch, which is `unix_epoch` nanoseconds after 1970-01-01 UTC.
+    pub const fn new(unix_epoch: u64) -> Self {
+        Self { now: AtomicU64::new(0), unix_epoch: AtomicU64::new(unix_epoch) }
+    }
+
+    /// Sets the time, unless it is later already.
+    pub fn advance_to(&self, now: Instant) {
+        self.now.fetch_max(now.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// Sets the real-time clock: what 1970-01-01 UTC plus `nanos` is at the epoch.
+    pub fn set_unix_epoch(&self, nanos: u64) {
+        self.unix_epoch.store(nanos, Ordering::Release);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        Instant(self.now.load(Ordering::Acquire))
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        self.unix_epoch.load(Ordering::Acquire).saturating_add(self.now.load(Ordering::Acquire))
+    }
 }

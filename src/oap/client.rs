@@ -74,6 +74,22 @@ impl Client {
         Ok((Self { config: *config, id, digest, request_hash, key }, request))
     }
 
+    /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered. The
+    /// reference takes it for another request; a peer that knows the id sends its response again.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn again(
+        &self,
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        Self::start_with(unix_nanos, config, data, self.id, key)
+    }
+
     /// Whether this may be the response, without using anything up or computing keys.
     ///
     /// What fails here is better dropped, while the client keeps waiting: it may have been damaged on its way, or sent

@@ -10,7 +10,7 @@ use crate::base::rng::Randomness;
 use crate::crypto::kex::{self, KeyPair};
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
 use crate::crypto::{CryptoError, SessionKey};
-use crate::wire::oap::{Kex, Message};
+use crate::wire::oap::{ID_LEN, Kex, Message};
 
 /// A request that is well-formed, fresh and no replay.
 ///
@@ -33,6 +33,11 @@ impl Request {
         let message = Message::parse_request(bytes.as_ref())?;
         seen.admit(unix_nanos, message.id, message.timestamp)?;
         Ok(Self { bytes: bytes.into() })
+    }
+
+    /// The id that the client chose, by which a repetition can be told.
+    pub fn id(&self) -> [u8; ID_LEN] {
+        Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
     }
 
     /// The application data of the client. Nothing vouches for it.

@@ -1,0 +1,40 @@
+//! The operating system's clocks: the one place that reads them.
+
+use std::time::SystemTime;
+
+use crate::base::time::{Clock, Instant};
+
+/// The monotonic clock, counted from the creation of this value, and the real-time clock.
+#[derive(Clone, Copy, Debug)]
+pub struct OsClock {
+    epoch: std::time::Instant,
+}
+
+impl OsClock {
+    /// A clock that begins now.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn new() -> Self {
+        Self { epoch: std::time::Instant::now() }
+    }
+}
+
+impl Default for OsClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for OsClock {
+    fn now(&self) -> Instant {
+        // A nanosecond later than it is, so that no moment is mistaken for the epoch.
+        Instant::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the real-time clock")]
+    fn unix_nanos(&self) -> u64 {
+        // A clock before 1970 is as wrong as one can be; OAP then refuses every request, which says so.
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,18 @@
+//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver, threads.
+//!
+//! The only room that reads a clock, opens a socket or starts a thread. Protocol code never comes here; a polled or
+//! simulated stack does without it.
+//!
+//! ```
+//! use o7s::device::udp::UdpSocket;
+//! use o7s::types::device::Datagrams;
+//!
+//! let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+//! assert_ne!(socket.local_addr().port(), 0);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod clock;
+pub mod resolve;
+pub mod threads;
+pub mod udp;

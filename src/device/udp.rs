@@ -1,0 +1,254 @@
+//! UDP sockets, with segmentation offload and batches where the platform has them.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+use crate::base::buf::BufCache;
+use crate::base::sync::Mutex;
+use crate::types::device::{Datagram, Datagrams, SendError};
+
+/// Messages taken from the kernel in one call. With receive offload each holds up to 64 datagrams.
+const MESSAGES: usize = 8;
+/// Bytes of one such message at most.
+const MESSAGE_LEN: usize = 65_536;
+/// What is asked of the kernel for each direction, bytes; it may give less.
+const SOCKET_BUFFER: usize = 8 << 20;
+/// The largest UDP payload over IPv4, bytes.
+const MAX_UDP: usize = 65_507;
+
+/// A UDP socket of the operating system.
+pub struct UdpSocket {
+    socket: std::net::UdpSocket,
+    state: UdpSocketState,
+    addr: SocketAddr,
+    /// Allocated at the first receive.
+    messages: Mutex<Vec<u8>>,
+    interrupt: Interrupt,
+}
+
+impl UdpSocket {
+    /// Binds a socket.
+    ///
+    /// # Errors
+    /// The operating system's, for instance if the address is in use or not this host's.
+    pub fn bind(addr: SocketAddr) -> io::Result<Arc<Self>> {
+        Self::from_std(std::net::UdpSocket::bind(addr)?)
+    }
+
+    /// Takes over a socket that was bound elsewhere.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Arc<Self>> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        allow_fragments(&socket);
+        // Smaller buffers than asked for work too, they only lose more under load.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
+        let addr = socket.local_addr()?;
+        Ok(Arc::new(Self { socket, state, addr, messages: Mutex::new(Vec::new()), interrupt: Interrupt::new()? }))
+    }
+
+    fn try_send(&self, dst: SocketAddr, data: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+        let transmit = Transmit { destination: dst, ecn: None, contents: data, segment_size, src_ip: None };
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+}
+
+/// The layer has no path MTU discovery and its packets may be larger than the path's MTU, so the kernel may cut them
+/// up, as it does for the reference; the offload library forbids it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn allow_fragments(socket: &std::net::UdpSocket) {
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
+    let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn allow_fragments(_socket: &std::net::UdpSocket) {}
+
+fn send_error(e: &io::Error) -> SendError {
+    match e.kind() {
+        io::ErrorKind::WouldBlock => SendError::Full,
+        _ if quinn_udp::is_msg_size_err(e) => SendError::TooLarge,
+        _ => SendError::Down,
+    }
+}
+
+impl Datagrams for UdpSocket {
+    fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    fn max_datagram(&self) -> usize {
+        MAX_UDP
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments().max(1)
+    }
+
+    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        let Err(e) = self.try_send(dst, data, segment) else { return Ok(()) };
+        let Some(segment) = segment.filter(|s| *s > 0 && *s < data.len()) else { return Err(send_error(&e)) };
+        if e.kind() == io::ErrorKind::WouldBlock {
+            return Err(SendError::Full);
+        }
+        // Segments above the path's MTU cannot be offloaded; one at a time the kernel fragments them.
+        for datagram in data.chunks(segment) {
+            self.try_send(dst, datagram, None).map_err(|e| send_error(&e))?;
+        }
+        Ok(())
+    }
+
+    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
+        let mut messages = self.messages.lock();
+        if messages.is_empty() {
+            messages.resize(MESSAGES * MESSAGE_LEN, 0);
+        }
+        let mut meta = [RecvMeta::default(); MESSAGES];
+        let mut chunks = messages.chunks_exact_mut(MESSAGE_LEN);
+        let mut slices: [IoSliceMut<'_>; MESSAGES] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        // An error is either "nothing there" or one that an earlier datagram provoked (an ICMP unreachable), which the
+        // peer's silence reports better.
+        let Ok(n) = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta) else { return 0 };
+        let before = out.len();
+        for (message, meta) in slices.iter().zip(&meta).take(n) {
+            let bytes = message.get(..meta.len).unwrap_or_default();
+            for datagram in bytes.chunks(meta.stride.max(1)) {
+                let mut data = cache.take(datagram.len());
+                if data.extend_from_slice(datagram).is_some() {
+                    out.push(Datagram { src: meta.addr, data });
+                }
+            }
+        }
+        out.len() - before
+    }
+
+    fn wait(&self, timeout: Duration) {
+        self.interrupt.wait(&self.socket, timeout);
+    }
+
+    fn interrupt(&self) {
+        self.interrupt.raise();
+    }
+}
+
+/// Ends a wait on a socket from another thread.
+struct Interrupt {
+    raised: AtomicBool,
+    #[cfg(unix)]
+    pipe: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
+}
+
+#[cfg(unix)]
+impl Interrupt {
+    fn new() -> io::Result<Self> {
+        use rustix::pipe::{PipeFlags, pipe_with};
+        let pipe = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        Ok(Self { raised: AtomicBool::new(false), pipe })
+    }
+
+    fn raise(&self) {
+        if !self.raised.swap(true, Ordering::AcqRel) {
+            // A full pipe wakes the waiter just as well.
+            let _ = rustix::io::write(&self.pipe.1, &[1]);
+        }
+    }
+
+    fn wait(&self, socket: &std::net::UdpSocket, timeout: Duration) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(&self.pipe.0, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: timeout.as_secs().min(86_400) as i64, tv_nsec: timeout.subsec_nanos().into() };
+        // Interrupted by a signal, or out of memory: the caller looks again either way.
+        let _ = poll(&mut fds, Some(&timeout));
+        if self.raised.load(Ordering::Acquire) {
+            let mut sink = [0; 64];
+            // Empty before clear: a raise in between writes again and is seen by the next wait.
+            while rustix::io::read(&self.pipe.0, &mut sink).is_ok_and(|n| n == sink.len()) {}
+            self.raised.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Without a way to wait for a socket and a signal at once the socket is looked at every millisecond.
+#[cfg(not(unix))]
+impl Interrupt {
+    fn new() -> io::Result<Self> {
+        Ok(Self { raised: AtomicBool::new(false) })
+    }
+
+    fn raise(&self) {
+        self.raised.store(true, Ordering::Release);
+    }
+
+    fn wait(&self, _socket: &std::net::UdpSocket, timeout: Duration) {
+        if !self.raised.swap(false, Ordering::AcqRel) {
+            std::thread::park_timeout(timeout.min(Duration::from_millis(1)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::buf::BufPool;
+
+    fn pair() -> (Arc<UdpSocket>, Arc<UdpSocket>) {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap())
+    }
+
+    fn recv(socket: &UdpSocket, n: usize) -> Vec<Datagram> {
+        let (mut out, mut cache) = (Vec::new(), BufCache::new(&BufPool::new(10)));
+        for _ in 0..100 {
+            socket.recv(&mut out, &mut cache);
+            if out.len() >= n {
+                break;
+            }
+            socket.wait(Duration::from_millis(20));
+        }
+        out
+    }
+
+    #[test]
+    fn segments_arrive_as_datagrams() {
+        let (a, b) = pair();
+        let data: Vec<u8> = (0..10_050u32).map(|i| i as u8).collect();
+        let segments = a.max_segments().min(10);
+        for batch in data.chunks(1000 * segments) {
+            a.send(b.local_addr(), batch, Some(1000)).unwrap();
+        }
+        let got = recv(&b, 11);
+        assert_eq!(got.len(), 11);
+        assert!(got.iter().all(|d| d.src == a.local_addr()));
+        assert_eq!(got.iter().flat_map(|d| d.data.iter().copied()).collect::<Vec<_>>(), data);
+        assert_eq!(got[10].data.len(), 50);
+    }
+
+    #[test]
+    fn large_and_empty_datagrams_pass() {
+        let (a, b) = pair();
+        for len in [0, 1, 8980, MAX_UDP] {
+            a.send(b.local_addr(), &vec![7; len], None).unwrap();
+            assert_eq!(recv(&b, 1)[0].data.len(), len);
+        }
+        assert_eq!(a.send(b.local_addr(), &vec![7; MAX_UDP + 1], None), Err(SendError::TooLarge));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_even_if_it_came_first() {
+        let (a, _) = pair();
+        a.interrupt();
+        a.wait(Duration::from_secs(60));
+        let b = Arc::clone(&a);
+        let t = std::thread::Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
+        a.interrupt();
+        t.join().unwrap();
+    }
+}

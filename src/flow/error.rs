@@ -1,0 +1,143 @@
+//! What can go wrong when reading from or writing to a flow.
+
+use crate::types::code::Code;
+
+/// Why a write did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The window or the layer below has no room: wait until the flow is writable.
+    #[error("the flow has no room for more data at the moment; wait until it is writable")]
+    WouldBlock,
+    /// The deadline passed before there was room.
+    #[error("the deadline passed before the flow had room for the data")]
+    TimedOut,
+    /// The packet does not fit. FRCT does not fragment: write at most `max` bytes at a time.
+    #[error("{size} bytes do not fit into one packet of this flow; write at most {max} bytes at a time")]
+    TooLarge {
+        /// What was to be written, bytes.
+        size: usize,
+        /// What fits, bytes.
+        max: usize,
+    },
+    /// The flow is down: the other end or the layer below gave it up, or data could not be delivered for the
+    /// retransmission time (120 s).
+    #[error("the flow is down; allocate a new one")]
+    Down,
+    /// Nothing was heard of the peer for the flow's timeout.
+    #[error("the peer has not been heard of for the flow's timeout; allocate a new flow")]
+    PeerGone,
+    /// This end was closed.
+    #[error("this end of the flow was closed")]
+    Closed,
+    /// Encryption failed.
+    #[error("the packet could not be encrypted")]
+    Crypt,
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
+    Polled,
+    /// The flow is write-protected (opened or shut for writing by its flags).
+    #[error("the flow is not open for writing; change its access flags")]
+    ReadOnly,
+}
+
+/// Why a read returned nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Nothing has arrived: wait until the flow is readable.
+    #[error("nothing to read at the moment; wait until the flow is readable")]
+    WouldBlock,
+    /// The deadline passed before something arrived.
+    #[error("the deadline passed before anything arrived")]
+    TimedOut,
+    /// The packet is larger than the buffer and the flow reads whole packets; it is still there.
+    #[error("a packet of {size} bytes does not fit into the buffer of {room}: read it with a larger one")]
+    TooSmall {
+        /// Bytes in the packet.
+        size: usize,
+        /// Bytes in the buffer.
+        room: usize,
+    },
+    /// The flow is down and everything that had arrived has been read.
+    #[error("the flow is down and everything that arrived has been read")]
+    Down,
+    /// Nothing was heard of the peer for the flow's timeout, and everything that had arrived has been read.
+    #[error("the peer has not been heard of for the flow's timeout")]
+    PeerGone,
+    /// This end was closed.
+    #[error("this end of the flow was closed")]
+    Closed,
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
+    Polled,
+    /// The flow is not open for reading.
+    #[error("the flow is not open for reading; change its access flags")]
+    WriteOnly,
+}
+
+impl WriteError {
+    /// The reference's number for this error.
+    pub fn code(self) -> Code {
+        match self {
+            Self::WouldBlock => Code::AGAIN,
+            Self::TimedOut => Code::TIMEDOUT,
+            Self::TooLarge { .. } => Code::MSGSIZE,
+            Self::Down => Code::FLOWDOWN,
+            Self::PeerGone => Code::FLOWPEER,
+            Self::Closed => Code::NOTALLOC,
+            Self::Crypt => Code::CRYPT,
+            Self::ReadOnly | Self::Polled => Code::PERM,
+        }
+    }
+}
+
+impl ReadError {
+    /// The reference's number for this error.
+    pub fn code(self) -> Code {
+        match self {
+            Self::WouldBlock => Code::AGAIN,
+            Self::TimedOut => Code::TIMEDOUT,
+            Self::TooSmall { .. } => Code::MSGSIZE,
+            Self::Down => Code::FLOWDOWN,
+            Self::PeerGone => Code::FLOWPEER,
+            Self::Closed => Code::NOTALLOC,
+            Self::WriteOnly | Self::Polled => Code::PERM,
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<WriteError> for std::io::Error {
+    fn from(e: WriteError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match e {
+            WriteError::WouldBlock => ErrorKind::WouldBlock,
+            WriteError::TimedOut => ErrorKind::TimedOut,
+            WriteError::TooLarge { .. } => ErrorKind::InvalidInput,
+            WriteError::Down | WriteError::PeerGone => ErrorKind::ConnectionReset,
+            WriteError::Closed => ErrorKind::NotConnected,
+            WriteError::Crypt => ErrorKind::InvalidData,
+            WriteError::ReadOnly => ErrorKind::PermissionDenied,
+            WriteError::Polled => ErrorKind::Unsupported,
+        };
+        Self::new(kind, e)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<ReadError> for std::io::Error {
+    fn from(e: ReadError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match e {
+            ReadError::WouldBlock => ErrorKind::WouldBlock,
+            ReadError::TimedOut => ErrorKind::TimedOut,
+            ReadError::TooSmall { .. } => ErrorKind::InvalidInput,
+            ReadError::Down | ReadError::PeerGone => ErrorKind::ConnectionReset,
+            ReadError::Closed => ErrorKind::NotConnected,
+            ReadError::WriteOnly => ErrorKind::PermissionDenied,
+            ReadError::Polled => ErrorKind::Unsupported,
+        };
+        Self::new(kind, e)
+    }
+}

@@ -1,0 +1,142 @@
+//! One end of a flow: FRCT, encryption, checksum, keepalive and queues, in one pipeline.
+//!
+//! ```text
+//! write:  data ─ FRCT ─ AEAD ─ CRC ─► Port ─► the layer below
+//! read:   data ◄ FRCT ◄ AEAD ◄ CRC ◄─ inbox ◄─ the layer below
+//! ```
+//!
+//! An [`Endpoint`] is what an application's flow and the N-1 flow of an IPCP have in common; there is no second
+//! implementation. It sends down through a [`Port`], which the IPCP that carries the flow implements, and is handed
+//! packets from below with [`Endpoint::receive`].
+//!
+//! # Who does the work
+//!
+//! Packets from below wait in the inbox until somebody *services* the endpoint, which takes them through the pipeline
+//! and sends what FRCT answers. That is a thread that wants to read (so that a ping-pong pays no thread switch and
+//! decryption runs beside the sender's encryption), else the thread that delivers, else, a millisecond later, the
+//! stack's driver. No lock is held while packets go down or while another endpoint is called: outputs are collected,
+//! the lock is released, then they are passed on. An endpoint that is already being serviced further up the same call
+//! chain only queues, so the recursion between two ends of a local flow has a depth of two.
+
+mod endpoint;
+mod error;
+mod pipeline;
+mod wait;
+
+use alloc::sync::Arc;
+
+use core::task::Waker;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::time::{Clock, Instant};
+
+pub use endpoint::{Endpoint, State};
+pub use error::{ReadError, WriteError};
+pub use pipeline::{Counters, Params, ReadMode};
+
+/// Packets on their way down, at most [`BURST`] of them.
+pub type Outgoing = SmallVec<[PacketBuf; BURST]>;
+
+/// Packets that an endpoint hands to its port at a time.
+pub const BURST: usize = 16;
+
+/// The way down: what an IPCP gives an endpoint to send through.
+///
+/// Implementations must not call back into the *same* endpoint other than through [`Endpoint::receive`].
+pub trait Port: Send + Sync {
+    /// Takes all packets out of `pkts` and sends them; what cannot be sent is dropped and counted there.
+    fn send(&self, now: Instant, pkts: &mut Outgoing);
+
+    /// Sends what the port may have held back to send in one go.
+    fn flush(&self, _now: Instant) {}
+
+    /// Whether the layer below would drop a packet for lack of room now. Only ports that can tell when room returns
+    /// (see [`Endpoint::notify_writable`]) ever say so.
+    fn is_congested(&self) -> bool {
+        false
+    }
+
+    /// The endpoint has taken everything out of its inbox: the other end may have room to send again.
+    fn drained(&self) {}
+
+    /// The largest packet that can be sent, bytes.
+    fn mtu(&self) -> usize;
+
+    /// The device that packets for this endpoint come from, for a thread that wants to wait on it.
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        None
+    }
+
+    /// The endpoint is done with the flow: forget it.
+    fn release(&self, now: Instant);
+}
+
+/// A device that a waiting thread may drive instead of a background thread.
+pub trait Drive: Send + Sync {
+    /// Receives what has arrived and delivers it, waiting up to `wait` for something to arrive. Returns `false`, at
+    /// once, if somebody else is doing it.
+    fn drive(&self, wait: Duration) -> bool;
+
+    /// Makes the wait of a [`drive`](Self::drive) under way return.
+    fn interrupt(&self);
+}
+
+/// What an endpoint needs of the stack it lives in.
+pub trait Host: Send + Sync {
+    /// Calls [`Endpoint::handle_timeout`] at `at`, which replaces any earlier request of this endpoint if it is sooner.
+    fn arm(&self, at: Instant, flow: FlowKey);
+
+    /// Calls [`Endpoint::handle_tick`] about a millisecond from now, whatever else happens.
+    fn tick(&self, flow: FlowKey);
+
+    /// The endpoint has been released and may be forgotten.
+    fn released(&self, flow: FlowKey);
+}
+
+/// The number by which the host knows an endpoint.
+pub type FlowKey = u64;
+
+/// The surroundings of all endpoints of a stack.
+pub struct Env {
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where packet buffers come from.
+    pub pool: Arc<BufPool>,
+    /// Timers and housekeeping.
+    pub host: Arc<dyn Host>,
+    /// Service at once, on the delivering thread. Polled and simulated stacks do, because it is deterministic;
+    /// threaded ones leave packets to a reader that is about to come.
+    pub inline: bool,
+}
+
+/// What happened on a flow, for whoever watches a set of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// There is something to read.
+    Packet,
+    /// There is room to write again.
+    Writable,
+    /// The flow cannot carry packets at the moment.
+    Down,
+    /// The flow carries packets again.
+    Up,
+    /// The flow has been allocated.
+    Allocated,
+    /// The other end, or the layer below, has given the flow up.
+    Deallocated,
+    /// Nothing was heard of the peer for the flow's timeout.
+    PeerGone,
+}
+
+/// Somebody who wants to be told of the events of a flow. Called without locks held; must not block.
+pub trait Watcher: Send + Sync {
+    /// `event` happened on the flow that is being watched under `token`.
+    fn notify(&self, token: u64, event: Event);
+}
+
+/// Wakers to be woken once all locks are released.
+pub(crate) type Wakers = SmallVec<[Waker; 4]>;

@@ -1,0 +1,389 @@
+//! What happens to a packet between the application and the port: the only place that knows the order.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::crypto::protect::Protection;
+use crate::frct::{Frct, Transmit};
+use crate::types::qos::QosSpec;
+use crate::wire::frct::{Flags, Pci};
+
+use super::{BURST, Outgoing, ReadError, WriteError};
+
+/// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
+const CRC_LEN: usize = 4;
+
+/// What a read does with a packet that is larger than the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// One read is one packet. A packet that does not fit is left where it is and reported
+    /// ([`ReadError::TooSmall`]), so that it can be read with a larger buffer: no data is lost.
+    #[default]
+    Whole,
+    /// As much as fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
+    /// read after it returns 0, so the end of each packet can be told: the reference's default.
+    Partial,
+    /// As [`Partial`](Self::Partial), without marks at the ends of packets: a byte stream.
+    Stream,
+}
+
+/// Everything that makes an endpoint out of an allocated flow.
+pub struct Params {
+    /// What was asked for; both ends derive the framing from it.
+    pub qos: QosSpec,
+    /// FRCT, when the flow is ordered. Present exactly if [`QosSpec::has_frct`].
+    pub frct: Option<Box<Frct>>,
+    /// Packet protection, when a key was agreed.
+    pub protection: Option<Box<Protection>>,
+    /// Secret randomness for initialisation vectors.
+    pub rng: Option<Box<Rng>>,
+    /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
+    pub rx_limit: usize,
+}
+
+/// What an endpoint has counted. Packets unless it says bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Written by the application.
+    pub tx_packets: u64,
+    /// Written by the application, bytes.
+    pub tx_bytes: u64,
+    /// Read by the application.
+    pub rx_packets: u64,
+    /// Read by the application, bytes.
+    pub rx_bytes: u64,
+    /// Handed to the layer below, FRCT's own packets, retransmissions and keepalives included.
+    pub sent: u64,
+    /// Handed up by the layer below.
+    pub received: u64,
+    /// Keepalives sent.
+    pub keepalives_sent: u64,
+    /// Keepalives received.
+    pub keepalives_received: u64,
+    /// Dropped: the checksum was wrong or missing.
+    pub bad_checksum: u64,
+    /// Dropped: not authentic.
+    pub bad_crypt: u64,
+    /// Dropped: nobody read and the queue was full.
+    pub overflow: u64,
+}
+
+/// The protocol machines of one end of a flow. Protected by the endpoint's lock.
+pub(super) struct Pipeline {
+    pub(super) qos: QosSpec,
+    pub(super) frct: Option<Box<Frct>>,
+    protection: Option<Box<Protection>>,
+    rng: Option<Box<Rng>>,
+    crc: bool,
+    pub(super) cache: BufCache,
+    /// Packets of a flow without FRCT that the application has not read yet.
+    ready: VecDeque<PacketBuf>,
+    rx_limit: usize,
+    /// The rest of a packet that was read in part, and whether a read filled the buffer with its very end.
+    partial: Option<PacketBuf>,
+    at_end: bool,
+    /// Scratch for packets that are being taken from the inbox; kept so that it need not be allocated anew.
+    pub(super) work: VecDeque<PacketBuf>,
+    last_sent: Instant,
+    last_received: Instant,
+    pub(super) counters: Counters,
+}
+
+impl Pipeline {
+    pub(super) fn new(now: Instant, pool: &Arc<BufPool>) -> Self {
+        Self {
+            qos: QosSpec::RAW,
+            frct: None,
+            protection: None,
+            rng: None,
+            crc: false,
+            cache: BufCache::new(pool),
+            ready: VecDeque::new(),
+            rx_limit: 0,
+            partial: None,
+            at_end: false,
+            work: VecDeque::new(),
+            last_sent: now,
+            last_received: now,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn configure(&mut self, now: Instant, params: Params) {
+        self.crc = params.qos.has_crc();
+        self.qos = params.qos;
+        self.frct = params.frct;
+        self.protection = params.protection;
+        self.rng = params.rng;
+        self.rx_limit = params.rx_limit.max(1);
+        self.last_sent = now;
+        self.last_received = now;
+    }
+
+    /// Bytes that framing adds to a packet of user data.
+    pub(super) fn overhead(&self) -> usize {
+        let frct = if self.frct.is_some() { Pci::LEN } else { 0 };
+        let crc = if self.crc { CRC_LEN } else { 0 };
+        frct + self.protection.as_ref().map_or(0, |p| p.overhead()) + crc
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.protection.is_some()
+    }
+
+    // ----- down -----
+
+    /// Takes one packet of user data. What comes of it is collected with [`pump`](Self::pump).
+    pub(super) fn write(&mut self, now: Instant, data: &[u8], out: &mut Outgoing) -> Result<(), WriteError> {
+        if data.is_empty() {
+            self.keepalive(now, out);
+            return Ok(());
+        }
+        if self.frct.as_ref().is_some_and(|f| !f.can_send()) {
+            return Err(WriteError::WouldBlock);
+        }
+        let mut pkt = self.cache.take(data.len());
+        pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
+        if let Some(frct) = &mut self.frct {
+            if let Err(pkt) = frct.send(now, pkt) {
+                self.cache.put(pkt);
+                return Err(WriteError::WouldBlock);
+            }
+        } else {
+            if !self.seal(&mut pkt) {
+                self.cache.put(pkt);
+                return Err(WriteError::Crypt);
+            }
+            self.counters.sent += 1;
+            out.push(pkt);
+        }
+        self.counters.tx_packets += 1;
+        self.counters.tx_bytes += data.len() as u64;
+        self.last_sent = now;
+        Ok(())
+    }
+
+    /// An empty packet: neither FRCT nor encryption nor checksum.
+    fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
+        out.push(self.cache.take(0));
+        self.counters.sent += 1;
+        self.counters.keepalives_sent += 1;
+        self.last_sent = now;
+    }
+
+    /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
+    pub(super) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
+        while out.len() < BURST {
+            let Some(frct) = &mut self.frct else { return true };
+            let pkt = match frct.poll_transmit(now) {
+                None => return true,
+                Some(Transmit::Owned { pkt }) => Some(pkt),
+                Some(Transmit::Kept { pci, payload, .. } | Transmit::Control { pci, payload }) => {
+                    let mut p = self.cache.take(pci.len() + payload.len());
+                    p.extend_from_slice(&pci).and_then(|()| p.extend_from_slice(payload)).map(|()| p)
+                }
+            };
+            let Some(mut pkt) = pkt else { continue };
+            if self.seal(&mut pkt) {
+                self.counters.sent += 1;
+                out.push(pkt);
+            } else {
+                self.cache.put(pkt);
+            }
+        }
+        self.frct.is_none()
+    }
+
+    /// Encrypts, then adds the checksum.
+    fn seal(&mut self, pkt: &mut PacketBuf) -> bool {
+        if let (Some(protection), Some(rng)) = (&mut self.protection, &mut self.rng)
+            && protection.seal(pkt, &mut **rng).is_err()
+        {
+            return false;
+        }
+        if self.crc {
+            let crc = crc32fast::hash(pkt);
+            return pkt.extend_from_slice(&crc.to_be_bytes()).is_some();
+        }
+        true
+    }
+
+    // ----- up -----
+
+    /// Takes one packet from below through checksum, decryption and FRCT.
+    pub(super) fn receive(&mut self, now: Instant, mut pkt: PacketBuf) {
+        self.counters.received += 1;
+        if pkt.is_empty() {
+            self.counters.keepalives_received += 1;
+            self.last_received = now;
+            self.cache.put(pkt);
+            return;
+        }
+        if !self.open(&mut pkt) {
+            self.cache.put(pkt);
+            return;
+        }
+        self.last_received = now;
+        if let Some(frct) = &mut self.frct {
+            frct.handle_packet(now, pkt, &mut self.cache);
+        } else if pkt.is_empty() || self.ready.len() >= self.rx_limit {
+            self.counters.overflow += u64::from(!pkt.is_empty());
+            self.cache.put(pkt);
+        } else {
+            self.ready.push_back(pkt);
+        }
+    }
+
+    /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
+    fn open(&mut self, pkt: &mut PacketBuf) -> bool {
+        if self.crc && !self.check_crc(pkt) {
+            self.counters.bad_checksum += 1;
+            return false;
+        }
+        if let Some(protection) = &mut self.protection
+            && protection.open(pkt).is_err()
+        {
+            self.counters.bad_crypt += 1;
+            return false;
+        }
+        true
+    }
+
+    fn check_crc(&self, pkt: &mut PacketBuf) -> bool {
+        let ok =
+            pkt.split_last_chunk::<CRC_LEN>().is_some_and(|(body, crc)| crc32fast::hash(body).to_be_bytes() == *crc);
+        if ok {
+            pkt.truncate(pkt.len() - CRC_LEN);
+            return true;
+        }
+        // The reference sends FRCT's own packets without a checksum even where the flow has one.
+        let control = Pci::LEN + self.protection.as_ref().map_or(0, |p| p.overhead());
+        self.frct.is_some()
+            && pkt.len() == control
+            && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
+    }
+
+    /// Whether a read would return something.
+    pub(super) fn is_readable(&self) -> bool {
+        self.partial.is_some()
+            || self.at_end
+            || !self.ready.is_empty()
+            || self.frct.as_ref().is_some_and(|f| f.can_deliver())
+    }
+
+    /// Whether a write would be taken, as far as FRCT is concerned.
+    pub(super) fn is_writable(&self) -> bool {
+        self.frct.as_ref().is_none_or(|f| f.can_send())
+    }
+
+    /// Packets that the application could read.
+    pub(super) fn rx_queue_len(&self) -> usize {
+        self.ready.len()
+            + usize::from(self.frct.as_ref().is_some_and(|f| f.can_deliver()))
+            + usize::from(self.partial.is_some())
+    }
+
+    /// Packets written that the peer has not acknowledged (0 on flows without retransmission).
+    pub(super) fn tx_queue_len(&self) -> usize {
+        self.frct.as_ref().map_or(0, |f| f.unacked())
+    }
+
+    /// The next packet for the application, whole.
+    pub(super) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
+        if let Some(rest) = self.partial.take() {
+            return Some(rest);
+        }
+        self.at_end = false;
+        let pkt = match &mut self.frct {
+            Some(frct) => frct.deliver(now)?,
+            None => self.ready.pop_front()?,
+        };
+        self.counters.rx_packets += 1;
+        self.counters.rx_bytes += pkt.len() as u64;
+        Some(pkt)
+    }
+
+    /// Copies the next packet, or the next part of one, to `buf`. `None`: there is nothing.
+    pub(super) fn read(&mut self, now: Instant, buf: &mut [u8], mode: ReadMode) -> Option<Result<usize, ReadError>> {
+        if core::mem::take(&mut self.at_end) && mode == ReadMode::Partial {
+            return Some(Ok(0));
+        }
+        let mut pkt = self.take_packet(now)?;
+        let n = pkt.len().min(buf.len());
+        if n < pkt.len() && mode == ReadMode::Whole {
+            let size = pkt.len();
+            self.partial = Some(pkt);
+            return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
+        }
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), pkt.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        if n < pkt.len() {
+            pkt.pull(n);
+            self.partial = Some(pkt);
+        } else {
+            self.at_end = n == buf.len() && mode == ReadMode::Partial;
+            self.cache.put(pkt);
+        }
+        Some(Ok(n))
+    }
+
+    // ----- time -----
+
+    /// Does what is due. `false` if the peer has been silent for the flow's timeout.
+    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) -> bool {
+        if let Some(frct) = &mut self.frct
+            && frct.next_timeout().is_some_and(|t| t <= now)
+        {
+            frct.handle_timeout(now, &mut self.cache);
+        }
+        let Some(timeout) = self.qos.keepalive() else { return true };
+        if now.since(self.last_received) > timeout {
+            return false;
+        }
+        if now.since(self.last_sent) >= keepalive_interval(timeout) {
+            self.keepalive(now, out);
+        }
+        true
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub(super) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
+        let frct = self.frct.as_ref().and_then(|f| f.next_timeout());
+        let alive = match self.qos.keepalive() {
+            Some(timeout) if !peer_gone => {
+                let silent = self.last_received + timeout + Duration::from_nanos(1);
+                Some(silent.min(self.last_sent + keepalive_interval(timeout)))
+            }
+            _ => None,
+        };
+        match (frct, alive) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Gives spare buffers back; for a flow that has gone quiet.
+    pub(super) fn relax(&mut self) {
+        if self.work.is_empty() && self.ready.is_empty() {
+            self.cache.release();
+            if let Some(frct) = &mut self.frct {
+                frct.shrink();
+            }
+            self.work = VecDeque::new();
+            self.ready = VecDeque::new();
+        }
+    }
+}
+
+/// A keepalive is sent when nothing else was for this long.
+fn keepalive_interval(timeout: Duration) -> Duration {
+    timeout / 4
+}

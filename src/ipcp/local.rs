@@ -1,0 +1,218 @@
+//! The layer of the programs of one stack: flows from memory to memory.
+//!
+//! There is no wire. A request becomes an arrived request at once, and the ports of the two ends hand packets to each
+//! other's inbox. A sender whose peer's inbox is busy has to wait, so nothing is dropped for lack of room.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::Waker;
+
+use super::{
+    Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Lookup, RegisterError, Reply, Request, RequestError,
+    Requests, Resend, Responder, SendReply,
+};
+use crate::base::sync::Mutex;
+use crate::base::time::Instant;
+use crate::flow::{Endpoint, Event, Outgoing, Port};
+use crate::types::code::Code;
+use crate::types::name::NameHash;
+
+/// The largest packet of a local flow, bytes: what the reference's largest buffer holds.
+pub const MTU: usize = 1_048_260;
+/// Names that can be registered.
+const MAX_NAMES: usize = 65_536;
+
+/// An IPCP of kind [`Kind::Local`], or the stack's shortcut between its own programs ([`Kind::Direct`]).
+pub struct LocalIpcp {
+    info: Info,
+    requests: Weak<dyn Requests>,
+    names: Mutex<BTreeSet<NameHash>>,
+    down: AtomicBool,
+    requested: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl LocalIpcp {
+    /// A member of a layer of its own, whose requests go to `requests`.
+    pub fn new(info: Info, requests: Weak<dyn Requests>) -> Arc<Self> {
+        Arc::new(Self {
+            info,
+            requests,
+            names: Mutex::new(BTreeSet::new()),
+            down: AtomicBool::new(false),
+            requested: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+}
+
+impl Ipcp for LocalIpcp {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn register(&self, _now: Instant, hash: NameHash) -> Result<(), RegisterError> {
+        let mut names = self.names.lock();
+        if self.down.load(Ordering::Acquire) {
+            return Err(RegisterError::Down);
+        }
+        if names.len() >= MAX_NAMES && !names.contains(&hash) {
+            return Err(RegisterError::Full(MAX_NAMES));
+        }
+        names.insert(hash);
+        Ok(())
+    }
+
+    fn unregister(&self, _now: Instant, hash: &NameHash) {
+        self.names.lock().remove(hash);
+    }
+
+    fn lookup(&self, _now: Instant, hash: &NameHash, _waker: &Waker) -> Lookup {
+        let here = self.info.kind == Kind::Direct || self.names.lock().contains(hash);
+        if here && !self.down.load(Ordering::Acquire) { Lookup::Known } else { Lookup::Unknown }
+    }
+
+    fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+        let Some(requests) = self.requests.upgrade() else { return Err(RequestError::Down) };
+        self.requested.fetch_add(1, Ordering::Relaxed);
+        let withdrawn = Arc::new(AtomicBool::new(false));
+        let responder = Box::new(LocalResponder {
+            client: Arc::clone(request.endpoint),
+            requester: Requester { answer: Some((request.answer, request.token)), withdrawn: Arc::clone(&withdrawn) },
+        });
+        requests.incoming(
+            now,
+            Incoming {
+                kind: self.info.kind,
+                hash: self.info.hash,
+                dst: request.dst,
+                qos: request.qos,
+                mpl: self.info.mpl,
+                congestible: self.info.congestible,
+                window: self.info.window,
+                data: request.data.to_vec(),
+                responder,
+                peer: 0,
+            },
+        );
+        Ok(Box::new(LocalAttempt { withdrawn }))
+    }
+
+    fn shutdown(&self, _now: Instant) {
+        self.down.store(true, Ordering::Release);
+        self.names.lock().clear();
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        alloc::vec![
+            ("names", self.names.lock().len() as u64),
+            ("requested", self.requested.load(Ordering::Relaxed)),
+            ("accepted", self.accepted.load(Ordering::Relaxed)),
+            ("refused", self.refused.load(Ordering::Relaxed)),
+        ]
+    }
+}
+
+struct LocalAttempt {
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Attempt for LocalAttempt {}
+
+impl Drop for LocalAttempt {
+    fn drop(&mut self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+}
+
+/// The requester's side, to be answered exactly once: dropping it unanswered refuses.
+struct Requester {
+    answer: Option<(Arc<dyn Answer>, u64)>,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Requester {
+    fn answer(&mut self, reply: Reply) {
+        if let Some((answer, token)) = self.answer.take()
+            && !self.withdrawn.load(Ordering::Acquire)
+        {
+            answer.answered(token, reply);
+        }
+    }
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        self.answer(Reply { result: Err(Code::AGAIN), data: Vec::new() });
+    }
+}
+
+struct LocalResponder {
+    client: Arc<Endpoint>,
+    requester: Requester,
+}
+
+impl Responder for LocalResponder {
+    fn accept(self: Box<Self>, now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError> {
+        let Self { client, requester } = *self;
+        if requester.withdrawn.load(Ordering::Acquire) {
+            return Err(RequestError::Gone);
+        }
+        let back = Arc::new(LocalPort { peer: Arc::clone(endpoint) });
+        let reply = LocalReply { requester, back, data: data.to_vec() };
+        Ok(Accepted { port: Arc::new(LocalPort { peer: client }), not_before: now, reply: Box::new(reply) })
+    }
+
+    fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
+        self.requester.answer(Reply { result: Err(code), data: Vec::new() });
+    }
+
+    fn resend(self: Box<Self>, _now: Instant, _again: &dyn Resend) {}
+}
+
+struct LocalReply {
+    requester: Requester,
+    back: Arc<LocalPort>,
+    data: Vec<u8>,
+}
+
+impl SendReply for LocalReply {
+    fn send(self: Box<Self>, _now: Instant) -> Option<Arc<dyn Resend>> {
+        let Self { mut requester, back, data } = *self;
+        requester.answer(Reply { result: Ok(back), data });
+        None
+    }
+}
+
+/// Hands packets to the other end's inbox.
+struct LocalPort {
+    peer: Arc<Endpoint>,
+}
+
+impl Port for LocalPort {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) {
+        self.peer.receive(now, pkts.drain(..));
+    }
+
+    fn is_congested(&self) -> bool {
+        self.peer.is_busy()
+    }
+
+    fn drained(&self) {
+        self.peer.notify_writable();
+    }
+
+    fn mtu(&self) -> usize {
+        MTU
+    }
+
+    fn release(&self, _now: Instant) {
+        // Both ends are in one stack, so the other one can be told at once.
+        self.peer.mark_down(Event::Deallocated);
+    }
+}

@@ -1,0 +1,277 @@
+//! IPC processes: the members of layers, which provide flows by name hash.
+//!
+//! An [`Ipcp`] knows name hashes, endpoints and its own peers; it does not know the names, listeners and policies of
+//! the stack it lives in. Requests for flows to names that are registered in it go up through
+//! [`Requests`]; the answers to its own requests go to the [`Answer`] that came with them.
+//!
+//! | kind | layer |
+//! |---|---|
+//! | [`local`] | the programs of this stack |
+//! | [`shim::udp`] | the hosts that UDP reaches |
+
+pub mod local;
+pub mod shim;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::task::Waker;
+use core::time::Duration;
+
+use crate::base::time::Instant;
+use crate::flow::{Drive, Endpoint, Port};
+use crate::types::code::Code;
+use crate::types::name::{HashAlg, NameHash};
+use crate::types::qos::QosSpec;
+
+/// What sort of layer an IPCP is a member of. The order is that in which layers are asked for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Both ends in this stack, connected without a layer.
+    Direct,
+    /// The programs of this stack.
+    Local,
+    /// UDP over IPv4.
+    Udp4,
+    /// UDP over IPv6.
+    Udp6,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Local => "local",
+            Self::Udp4 => "udp4",
+            Self::Udp6 => "udp6",
+        })
+    }
+}
+
+/// What is fixed about an IPCP once it is a member of its layer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Info {
+    /// The sort of layer.
+    pub kind: Kind,
+    /// The IPCP's own name.
+    pub name: String,
+    /// The layer's name; not on the wire of a shim.
+    pub layer: String,
+    /// How names are hashed in the layer. Not on the wire either: all members are configured alike.
+    pub hash: HashAlg,
+    /// The maximum packet lifetime in the layer, from which FRCT derives its timers.
+    pub mpl: Duration,
+    /// Whether the layer leaves it to the ends of a flow to avoid congestion.
+    pub congestible: bool,
+    /// The largest receive window that makes sense, packets: what the layer can buffer without loss.
+    pub window: u32,
+}
+
+impl Info {
+    /// A description with the layer type's defaults for what is not given.
+    pub fn new(kind: Kind, name: &str, layer: &str) -> Self {
+        let (hash, mpl) = match kind {
+            Kind::Direct => (HashAlg::Sha3_256, Duration::from_millis(1)),
+            Kind::Local => (HashAlg::Sha3_256, Duration::from_millis(100)),
+            Kind::Udp4 | Kind::Udp6 => (HashAlg::Md5, Duration::from_millis(5000)),
+        };
+        let (congestible, window) = match kind {
+            Kind::Direct | Kind::Local => (false, 512),
+            Kind::Udp4 | Kind::Udp6 => (true, 4096),
+        };
+        Self { kind, name: name.into(), layer: layer.into(), hash, mpl, congestible, window }
+    }
+}
+
+/// A member of a layer.
+pub trait Ipcp: Send + Sync {
+    /// What is fixed about it.
+    fn info(&self) -> &Info;
+
+    /// Makes a name known in the layer. Registering twice is no error.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the layer cannot take it.
+    fn register(&self, now: Instant, hash: NameHash) -> Result<(), RegisterError>;
+
+    /// Withdraws a name. Withdrawing an unknown one is no error.
+    fn unregister(&self, now: Instant, hash: &NameHash);
+
+    /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
+    fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
+
+    /// Asks for a flow to a name that [`lookup`](Self::lookup) found. `data` is the security header, which goes to
+    /// the other side as it is. Dropping the attempt withdraws the request.
+    ///
+    /// # Errors
+    /// [`RequestError`] if it could not be sent.
+    fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError>;
+
+    /// The device that answers come from, for a thread that wants to wait on it.
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        None
+    }
+
+    /// Ends the membership: all flows go down, nothing is accepted any more.
+    fn shutdown(&self, now: Instant);
+
+    /// What has been counted, as pairs of a name and a number.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// A request for a flow, on its way out.
+pub struct Request<'a> {
+    /// The hash of the name.
+    pub dst: NameHash,
+    /// The quality of service asked for.
+    pub qos: QosSpec,
+    /// This side's end.
+    pub endpoint: &'a Arc<Endpoint>,
+    /// Who is told of the answer.
+    pub answer: Arc<dyn Answer>,
+    /// Comes back with the answer.
+    pub token: u64,
+    /// The security header.
+    pub data: &'a [u8],
+}
+
+/// The state that a pending request has in an IPCP. Dropping it withdraws the request.
+pub trait Attempt: Send + Sync {}
+
+/// What a peer said to a request.
+pub struct Reply {
+    /// The way down, or the refusal.
+    pub result: Result<Arc<dyn Port>, Code>,
+    /// The peer's security header; empty in a refusal.
+    pub data: Vec<u8>,
+}
+
+/// Who asked for a flow.
+pub trait Answer: Send + Sync {
+    /// The peer has answered the request that was made with `token`. Called at most once for each.
+    fn answered(&self, token: u64, reply: Reply);
+}
+
+/// A request for a flow that has arrived.
+pub struct Incoming {
+    /// The sort of layer it came through.
+    pub kind: Kind,
+    /// How [`dst`](Self::dst) was hashed.
+    pub hash: HashAlg,
+    /// The name asked for.
+    pub dst: NameHash,
+    /// The quality of service asked for.
+    pub qos: QosSpec,
+    /// As in [`Info`].
+    pub mpl: Duration,
+    /// As in [`Info`].
+    pub congestible: bool,
+    /// As in [`Info`].
+    pub window: u32,
+    /// The peer's security header, unchecked.
+    pub data: Vec<u8>,
+    /// Where the answer goes. Dropping it unanswered refuses the request.
+    pub responder: Box<dyn Responder>,
+    /// Who asks, as far as the layer can tell: distinguishes peers, means nothing else.
+    pub peer: u64,
+}
+
+/// How a request for a flow is answered. Exactly one of the methods is called, once.
+pub trait Responder: Send {
+    /// Reserves what the flow needs in the layer and prepares the reply with the security header `data`. Packets for
+    /// `endpoint` are delivered from now on; nothing has been sent yet.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the layer has no room or the header does not fit; the requester has then been refused.
+    fn accept(self: Box<Self>, now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError>;
+
+    /// Tells the requester no.
+    fn refuse(self: Box<Self>, now: Instant, code: Code);
+
+    /// The request is a repetition of one that was accepted, whose reply seems to be lost: `again` sends it again.
+    fn resend(self: Box<Self>, now: Instant, again: &dyn Resend);
+}
+
+/// A prepared positive reply.
+pub struct Accepted {
+    /// The way down.
+    pub port: Arc<dyn Port>,
+    /// When to send the reply: some peers lose one that comes at once.
+    pub not_before: Instant,
+    /// The reply.
+    pub reply: Box<dyn SendReply>,
+}
+
+/// A prepared reply. Dropping it unsent gives up the flow.
+pub trait SendReply: Send {
+    /// Sends it, and returns what can send it once more should it get lost.
+    fn send(self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>>;
+}
+
+/// A reply that was sent and can be sent again, for as long as the flow lives.
+pub trait Resend: Send + Sync {
+    /// Sends it again.
+    fn resend(&self, now: Instant);
+}
+
+/// Where requests for flows go that arrive in a layer.
+pub trait Requests: Send + Sync {
+    /// A request has arrived. Called without locks held.
+    fn incoming(&self, now: Instant, request: Incoming);
+}
+
+/// What an IPCP knows of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// It can be reached here.
+    Known,
+    /// It cannot.
+    Unknown,
+    /// Being looked up.
+    Pending,
+}
+
+/// Why a name could not be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// As many names as the layer takes are registered.
+    #[error("the layer takes no more than {0} names; unregister one")]
+    Full(usize),
+    /// The IPCP was shut down.
+    #[error("the ipcp was shut down")]
+    Down,
+}
+
+/// Why a request or reply could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The layer carries no more flows.
+    #[error("the layer carries no more flows; close some, or raise its limit")]
+    Full,
+    /// The security header does not fit into the layer's message.
+    #[error(
+        "the request needs {size} bytes but the layer's messages take {max}; use a smaller key exchange or less data"
+    )]
+    TooLarge {
+        /// Bytes of the header.
+        size: usize,
+        /// What fits.
+        max: usize,
+    },
+    /// The name is not, or no longer, reachable here.
+    #[error("the name is not reachable in this layer")]
+    Unknown,
+    /// The device does not send.
+    #[error("the layer's device is not able to send")]
+    Down,
+    /// The requester has gone.
+    #[error("the requester has gone")]
+    Gone,
+}

@@ -1,0 +1,262 @@
+//! Receiving: to whom a datagram goes, and what management asks for.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use super::super::super::{Accepted, Incoming, Reply, RequestError, Resend, Responder, SendReply};
+use super::{UdpFlow, UdpPort, UdpShim, count};
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::sync::Mutex;
+use crate::base::time::Instant;
+use crate::flow::Endpoint;
+use crate::types::code::Code;
+use crate::types::device::Datagram;
+use crate::wire::udp::{EID_LEN, FlowReply, FlowRequest, MGMT_EID, Mgmt, NO_EID};
+
+/// EIDs below this are the reference's, which numbers its flows from 64; ours have random upper bits.
+const REFERENCE_EIDS: u32 = 4096;
+/// The reference stores whom it asked only after it has sent the request: a reply that is there sooner is lost.
+const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
+/// Management datagrams that wait to be handled; more are dropped, like in a full socket.
+const MAX_MANAGEMENT: usize = 512;
+
+/// What the thread that receives works with.
+pub(super) struct Receiver {
+    datagrams: Vec<Datagram>,
+    group: Vec<PacketBuf>,
+    cache: BufCache,
+}
+
+impl Receiver {
+    pub(super) fn new(pool: &Arc<BufPool>) -> Self {
+        Self { datagrams: Vec::new(), group: Vec::new(), cache: BufCache::new(pool) }
+    }
+}
+
+impl UdpShim {
+    /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
+    /// it goes up to the stack. Returns how many datagrams there were.
+    pub(super) fn receive(&self, now: Instant, r: &mut Receiver) -> usize {
+        let n = self.socket.recv(&mut r.datagrams, &mut r.cache);
+        if n == 0 {
+            return 0;
+        }
+        self.counters.received.fetch_add(n as u64, Ordering::Relaxed);
+        let mut current: Option<(u32, SocketAddr, Arc<UdpFlow>)> = None;
+        for mut datagram in r.datagrams.drain(..) {
+            let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
+                count(&self.counters.malformed);
+                r.cache.put(datagram.data);
+                continue;
+            };
+            if eid == MGMT_EID {
+                let mut management = self.management.lock();
+                if management.len() < MAX_MANAGEMENT {
+                    management.push(datagram);
+                }
+                continue;
+            }
+            // Packets of one flow mostly come together: look the flow up, and take its locks, once for all of them.
+            if !current.as_ref().is_some_and(|(e, src, _)| *e == eid && *src == datagram.src) {
+                Self::deliver(now, current.take(), &mut r.group);
+                current = self.flow_of(eid, datagram.src).map(|flow| (eid, datagram.src, flow));
+            }
+            if current.is_some() {
+                datagram.data.pull(EID_LEN);
+                r.group.push(datagram.data);
+            } else {
+                r.cache.put(datagram.data);
+            }
+        }
+        Self::deliver(now, current, &mut r.group);
+        n
+    }
+
+    fn deliver(now: Instant, flow: Option<(u32, SocketAddr, Arc<UdpFlow>)>, group: &mut Vec<PacketBuf>) {
+        if let Some((_, _, flow)) = flow {
+            flow.endpoint.receive(now, group.drain(..));
+        }
+    }
+
+    /// The flow that a data datagram belongs to. Unknown EIDs and wrong sources are dropped without an answer.
+    fn flow_of(&self, eid: u32, src: SocketAddr) -> Option<Arc<UdpFlow>> {
+        let Some(flow) = self.flows.get(eid) else {
+            count(&self.counters.unknown_eid);
+            return None;
+        };
+        if flow.peer != src {
+            count(&self.counters.wrong_source);
+            return None;
+        }
+        Some(flow)
+    }
+
+    /// Handles the management datagrams that [`receive`](Self::receive) put aside. Called without locks held.
+    pub(super) fn handle_management(&self, now: Instant) {
+        loop {
+            let taken = core::mem::take(&mut *self.management.lock());
+            if taken.is_empty() {
+                return;
+            }
+            for datagram in taken {
+                match Mgmt::parse(&datagram.data) {
+                    Ok(Mgmt::Request(m)) => self.handle_request(now, datagram.src, m),
+                    Ok(Mgmt::Reply(m)) => self.handle_reply(datagram.src, m),
+                    Err(_) => count(&self.counters.malformed),
+                }
+            }
+        }
+    }
+
+    fn handle_request(&self, now: Instant, src: SocketAddr, m: FlowRequest<'_>) {
+        count(&self.counters.requests_in);
+        if m.s_eid == MGMT_EID || m.s_eid == NO_EID {
+            count(&self.counters.malformed);
+            return;
+        }
+        let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
+        let responder = Box::new(UdpResponder { shim: Some(shim), peer: src, s_eid: m.s_eid });
+        if !self.names.lock().contains_key(&m.dst) {
+            responder.refuse(now, Code::NAME);
+            return;
+        }
+        requests.incoming(
+            now,
+            Incoming {
+                kind: self.info.kind,
+                hash: self.info.hash,
+                dst: m.dst,
+                qos: m.qos,
+                mpl: self.info.mpl,
+                congestible: self.info.congestible,
+                window: self.info.window,
+                data: m.data.to_vec(),
+                responder,
+                peer: peer_number(src),
+            },
+        );
+    }
+
+    fn handle_reply(&self, src: SocketAddr, m: FlowReply<'_>) {
+        let flow = self.flows.get(m.s_eid).filter(|f| f.peer == src);
+        let requested = flow.as_ref().and_then(|f| f.requested.lock().take());
+        let (Some(flow), Some((answer, token))) = (flow, requested) else {
+            count(&self.counters.replies_unexpected);
+            return;
+        };
+        count(&self.counters.replies_in);
+        let result = match (m.response, m.d_eid, self.me.upgrade()) {
+            (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
+            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, flow.peer, m.s_eid, remote)),
+            (response, ..) => Err(Code::from_response(response)),
+        };
+        let reply = match result {
+            Ok(port) => Reply { result: Ok(port), data: m.data.to_vec() },
+            Err(code) => {
+                self.flows.remove(m.s_eid);
+                Reply { result: Err(code), data: Vec::new() }
+            }
+        };
+        answer.answered(token, reply);
+    }
+
+    fn send_reply(&self, peer: SocketAddr, reply: FlowReply<'_>) -> Result<(), RequestError> {
+        self.socket.send(peer, &reply.to_vec(), None).map_err(|_| RequestError::Down)
+    }
+}
+
+/// A number that differs between peers.
+fn peer_number(src: SocketAddr) -> u64 {
+    let ip = match src.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        // Interface identifiers alone would do among well-behaved hosts; the network makes it harder to clash.
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ (ip.to_bits() as u64).rotate_left(23),
+    };
+    ip.rotate_left(16) ^ u64::from(src.port())
+}
+
+/// Answers one request. Dropped unanswered, it refuses.
+struct UdpResponder {
+    shim: Option<Arc<UdpShim>>,
+    peer: SocketAddr,
+    s_eid: u32,
+}
+
+impl UdpResponder {
+    fn refuse_with(&mut self, code: Code) {
+        let Some(shim) = self.shim.take() else { return };
+        count(&shim.counters.refused);
+        let reply = FlowReply { s_eid: self.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
+        // A refusal that cannot be sent is a lost one: the requester's time-out is for that.
+        let _ = shim.send_reply(self.peer, reply);
+    }
+}
+
+impl Drop for UdpResponder {
+    fn drop(&mut self) {
+        self.refuse_with(Code::AGAIN);
+    }
+}
+
+impl Responder for UdpResponder {
+    fn accept(
+        mut self: Box<Self>,
+        now: Instant,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Accepted, RequestError> {
+        let Some(shim) = self.shim.take() else { return Err(RequestError::Gone) };
+        let size = data.len();
+        let max = shim.config.max_mgmt.min(shim.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
+        if size > max {
+            self.shim = Some(shim);
+            self.refuse_with(Code::CRYPT);
+            return Err(RequestError::TooLarge { size, max });
+        }
+        let flow = Arc::new(UdpFlow { endpoint: Arc::clone(endpoint), peer: self.peer, requested: Mutex::new(None) });
+        let Some(eid) = shim.enter(flow) else {
+            self.shim = Some(shim);
+            self.refuse_with(Code::NOMEM);
+            return Err(RequestError::Full);
+        };
+        let port = UdpPort::new(&shim, endpoint, self.peer, eid, self.s_eid);
+        let delay = if self.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        let bytes = FlowReply { s_eid: self.s_eid, d_eid: eid, response: 0, data }.to_vec();
+        let reply = Arc::new(UdpReply { shim, peer: self.peer, bytes });
+        Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(reply)) })
+    }
+
+    fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
+        self.refuse_with(code);
+    }
+
+    fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
+        self.shim = None;
+        again.resend(now);
+    }
+}
+
+struct UdpReply {
+    shim: Arc<UdpShim>,
+    peer: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl Resend for UdpReply {
+    fn resend(&self, _now: Instant) {
+        let _ = self.shim.socket.send(self.peer, &self.bytes, None);
+    }
+}
+
+struct Prepared(Arc<UdpReply>);
+
+impl SendReply for Prepared {
+    fn send(self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {
+        self.0.resend(now);
+        Some(self.0)
+    }
+}

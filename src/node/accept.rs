@@ -1,0 +1,160 @@
+//! Accepting a flow.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::{Context, Poll};
+
+use super::alloc::Allocated;
+use super::timers::Sleep;
+use super::{LayerFacts, Node, Screened, count};
+use crate::base::time::Instant;
+use crate::flow::Params;
+use crate::ipcp::{Accepted, Incoming};
+use crate::irm::{ListenerId, WaiterId};
+use crate::types::code::Code;
+use crate::types::name::Name;
+
+/// Why nothing is accepted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The listener was closed, or the stack shut down.
+    #[error("the listener was closed")]
+    Closed,
+    /// The deadline passed before a request came.
+    #[error("no request for a flow came before the deadline")]
+    TimedOut,
+    /// As many flows as are allowed exist; the requester was refused.
+    #[error("this stack carries no more flows; close some or raise its limit")]
+    TooManyFlows,
+}
+
+/// Requests that fail in one poll, before others get their turn.
+const FAILURES_PER_POLL: usize = 16;
+
+/// An accept under way; several may be, of one listener. A future in all but name. Dropping it passes a request that
+/// it has been given on to another one.
+pub struct Accept {
+    node: Arc<Node>,
+    listener: ListenerId,
+    name: Name,
+    waiter: Option<WaiterId>,
+    replying: Option<Replying>,
+    sleep: Sleep,
+}
+
+struct Replying {
+    accepted: Accepted,
+    params: Params,
+    flow: Allocated,
+    peer: u64,
+    id: [u8; 16],
+}
+
+impl Accept {
+    /// Waits for a request from the first [`poll`](Self::poll) on.
+    pub fn new(node: &Arc<Node>, listener: ListenerId, name: Name) -> Self {
+        Self { node: Arc::clone(node), listener, name, waiter: None, replying: None, sleep: Sleep::new(node) }
+    }
+
+    /// Whether a request may have come. For a thread that spins.
+    pub fn has_request(&self) -> bool {
+        self.node.irm.lock().has_work(self.listener, self.waiter)
+    }
+
+    /// Goes as far as it can. `reply` makes data for the requester, which travels with the reply, from the data that
+    /// came with the request.
+    ///
+    /// Requests that fail, because the peer's security header is wrong or does not satisfy the name's settings, are
+    /// refused and counted; they do not end the accept.
+    ///
+    /// # Errors
+    /// [`AcceptError::Closed`] when there will be no more.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+    ) -> Poll<Result<Allocated, AcceptError>> {
+        for _ in 0..FAILURES_PER_POLL {
+            let now = self.node.env.clock.now();
+            if let Some(replying) = self.replying.take() {
+                if now < replying.accepted.not_before {
+                    self.sleep.set(replying.accepted.not_before, cx.waker());
+                    self.replying = Some(replying);
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Ok(self.finish(now, replying)));
+            }
+            let next = self.node.irm.lock().poll_accept(self.listener, &mut self.waiter, cx.waker());
+            match next {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Err(AcceptError::Closed)),
+                Poll::Ready(Some(request)) => self.replying = self.prepare(now, request, reply),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The server's side of the security exchange.
+    fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Replying> {
+        let node = &self.node;
+        let unix = node.env.clock.unix_nanos();
+        let security = node.security_of(&self.name).server;
+        let mut rng = node.rng.lock().split("oap");
+        let Screened { incoming, oap } = request;
+        let Incoming { kind, qos, responder, peer, mpl, congestible, window, .. } = incoming;
+        let facts = LayerFacts { mpl, congestible, window };
+        let id = oap.id();
+        let answered = oap.accept(&security).and_then(|negotiated| {
+            let data = reply(negotiated.data());
+            negotiated.respond(unix, &data, &mut rng)
+        });
+        let (response, outcome) = match answered {
+            Ok(ok) => ok,
+            Err(e) => {
+                count(&node.counters.bad_oap);
+                responder.refuse(now, Code::from_response(e.refusal_code()));
+                return None;
+            }
+        };
+        let Some(endpoint) = node.new_endpoint() else {
+            responder.refuse(now, Code::NOMEM);
+            return None;
+        };
+        let Ok(accepted) = responder.accept(now, &endpoint, &response) else {
+            endpoint.abort();
+            return None;
+        };
+        let params = node.params(qos, &facts, outcome.protection);
+        Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })
+    }
+
+    fn finish(&self, now: Instant, replying: Replying) -> Allocated {
+        let Replying { accepted, params, flow, peer, id } = replying;
+        flow.endpoint.activate(now, accepted.port, params);
+        if let Some(again) = accepted.reply.send(now) {
+            self.node.remember_reply(now, peer, id, again);
+        }
+        count(&self.node.counters.accepted);
+        flow
+    }
+}
+
+impl Drop for Accept {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            let orphan = self.node.irm.lock().cancel(self.listener, waiter);
+            self.node.refuse_all(orphan.into_iter().collect(), Code::AGAIN);
+        }
+        if let Some(replying) = self.replying.take() {
+            replying.flow.endpoint.abort();
+        }
+    }
+}
+
+impl core::fmt::Debug for Accept {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Accept").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,367 @@
+//! Allocating a flow: finding a layer, asking, waiting, agreeing on a key.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use super::timers::Sleep;
+use super::{LayerFacts, Node, count};
+use crate::base::sync::Mutex;
+use crate::base::time::Instant;
+use crate::flow::{Drive, Endpoint, Port};
+use crate::ipcp::{Answer, Attempt, Ipcp, Kind, Lookup, Reply, Request, RequestError};
+use crate::oap::OapError;
+use crate::oap::client::Client;
+use crate::types::code::Code;
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The name called. It need not be known here.
+    pub name: Name,
+    /// The quality of service.
+    pub qos: QosSpec,
+    /// How long to wait at most; `None` for the node's default.
+    pub timeout: Option<Duration>,
+    /// Data for whoever accepts, which travels with the request, neither encrypted nor reliable in itself.
+    pub data: Vec<u8>,
+}
+
+/// A flow that has been allocated or accepted.
+#[derive(Debug)]
+pub struct Allocated {
+    /// This end.
+    pub endpoint: Arc<Endpoint>,
+    /// The sort of layer that carries it.
+    pub kind: Kind,
+    /// What the other side sent along with its reply or request.
+    pub data: Vec<u8>,
+}
+
+/// Why a flow could not be allocated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// No layer of this stack knows the name.
+    #[error("no layer of this stack knows the name {0:?}: register it there, or give a layer that reaches it")]
+    Unreachable(Name),
+    /// Nobody answered in time.
+    #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
+    TimedOut(Name),
+    /// The other side said no.
+    #[error("the other side refused the flow: {0}")]
+    Refused(Code),
+    /// The security exchange failed, or could not be prepared.
+    #[error("the flow could not be secured")]
+    Security(#[from] OapError),
+    /// The layer could not carry the request.
+    #[error("the request could not be sent")]
+    Layer(#[from] RequestError),
+    /// As many flows as are allowed exist.
+    #[error("this stack carries no more flows; close some or raise its limit")]
+    TooManyFlows,
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    StackDown,
+}
+
+/// An allocation under way. A future in all but name: [`poll`](Self::poll) it with whatever drives the caller.
+/// Dropping it withdraws the request.
+pub struct Allocation {
+    node: Arc<Node>,
+    wanted: Wanted,
+    deadline: Instant,
+    phase: Phase,
+    answers: Arc<Answers>,
+    sleep: Sleep,
+}
+
+enum Phase {
+    /// Nothing has been done.
+    Start,
+    /// Layers are looking for the name, until the moment given at the latest.
+    Looking(Instant),
+    /// A layer has been asked.
+    Asked(Asked),
+    Done,
+}
+
+struct Asked {
+    ipcp: Arc<dyn Ipcp>,
+    /// All are pending; the first positive answer wins, refusals count only from the last.
+    tries: Vec<Try>,
+    next_retry: Instant,
+    backoff: Duration,
+}
+
+struct Try {
+    token: u64,
+    endpoint: Arc<Endpoint>,
+    client: Client,
+    /// Withdraws the request when dropped.
+    _attempt: Box<dyn Attempt>,
+}
+
+#[derive(Default)]
+struct Answers {
+    inner: Mutex<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    replies: VecDeque<(u64, Reply)>,
+    waker: Option<Waker>,
+}
+
+impl Answer for Answers {
+    fn answered(&self, token: u64, reply: Reply) {
+        let waker = {
+            let mut inner = self.inner.lock();
+            inner.replies.push_back((token, reply));
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Allocation {
+    /// Nothing happens before the first [`poll`](Self::poll).
+    pub fn new(node: &Arc<Node>, wanted: Wanted) -> Self {
+        let deadline = node.env.clock.now() + wanted.timeout.unwrap_or(node.limits.alloc_timeout);
+        Self {
+            node: Arc::clone(node),
+            wanted,
+            deadline,
+            phase: Phase::Start,
+            answers: Arc::new(Answers::default()),
+            sleep: Sleep::new(node),
+        }
+    }
+
+    /// The device that the answer will come from, for a thread that wants to wait on it.
+    pub fn device(&self) -> Option<Arc<dyn Drive>> {
+        match &self.phase {
+            Phase::Asked(asked) => asked.ipcp.device(),
+            _ => None,
+        }
+    }
+
+    /// Whether an answer is there that has not been looked at. For a thread that spins.
+    pub fn has_answer(&self) -> bool {
+        !self.answers.inner.lock().replies.is_empty()
+    }
+
+    /// Goes as far as it can.
+    ///
+    /// # Errors
+    /// [`AllocError`], after which nothing of the allocation is left.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Allocated, AllocError>> {
+        let result = self.advance(cx);
+        match &result {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(_)) => count(&self.node.counters.allocated),
+            Poll::Ready(Err(_)) => count(&self.node.counters.alloc_failed),
+        }
+        self.give_up();
+        result
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Allocated, AllocError>> {
+        if self.node.is_down() {
+            return Poll::Ready(Err(AllocError::StackDown));
+        }
+        let now = self.node.env.clock.now();
+        if matches!(self.phase, Phase::Start) {
+            self.phase = Phase::Looking(now + self.node.limits.lookup_timeout);
+        }
+        if let Phase::Looking(until) = self.phase {
+            match self.look(now, until, cx) {
+                Poll::Ready(Ok(ipcp)) => {
+                    let asked = self.ask(now, ipcp)?;
+                    self.phase = Phase::Asked(asked);
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending => {
+                    self.sleep.set(until.min(self.deadline), cx.waker());
+                    return if now >= self.deadline { Poll::Ready(Err(self.timed_out())) } else { Poll::Pending };
+                }
+            }
+        }
+        self.await_answer(now, cx)
+    }
+
+    /// The first layer, in order, that knows the name.
+    fn look(&self, now: Instant, until: Instant, cx: &Context<'_>) -> Poll<Result<Arc<dyn Ipcp>, AllocError>> {
+        let name = &self.wanted.name;
+        if self.node.irm.lock().is_bound(name) {
+            return Poll::Ready(Ok(Arc::clone(&self.node.direct) as Arc<dyn Ipcp>));
+        }
+        for (_, ipcp) in self.node.ipcps() {
+            match ipcp.lookup(now, &ipcp.info().hash.hash(name), cx.waker()) {
+                Lookup::Known => return Poll::Ready(Ok(ipcp)),
+                Lookup::Pending if now < until => return Poll::Pending,
+                Lookup::Pending | Lookup::Unknown => {}
+            }
+        }
+        Poll::Ready(Err(AllocError::Unreachable(name.clone())))
+    }
+
+    fn ask(&self, now: Instant, ipcp: Arc<dyn Ipcp>) -> Result<Asked, AllocError> {
+        let unix = self.node.env.clock.unix_nanos();
+        let security = self.node.security_of(&self.wanted.name).client;
+        let mut rng = self.node.rng.lock().split("oap");
+        let (client, data) = Client::start(unix, &security, &self.wanted.data, &mut rng)?;
+        let first = self.send(now, &ipcp, 0, client, &data)?;
+        let backoff = self.node.limits.retry;
+        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry: now + backoff, backoff })
+    }
+
+    fn send(
+        &self,
+        now: Instant,
+        ipcp: &Arc<dyn Ipcp>,
+        token: u64,
+        client: Client,
+        data: &[u8],
+    ) -> Result<Try, AllocError> {
+        let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let request = Request {
+            dst: ipcp.info().hash.hash(&self.wanted.name),
+            qos: self.wanted.qos,
+            endpoint: &endpoint,
+            answer: Arc::clone(&self.answers) as Arc<dyn Answer>,
+            token,
+            data,
+        };
+        match ipcp.request(now, request) {
+            Ok(attempt) => Ok(Try { token, endpoint, client, _attempt: attempt }),
+            Err(e) => {
+                endpoint.abort();
+                Err(e.into())
+            }
+        }
+    }
+
+    fn await_answer(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Result<Allocated, AllocError>> {
+        loop {
+            let next = {
+                let mut inner = self.answers.inner.lock();
+                inner.waker = Some(cx.waker().clone());
+                inner.replies.pop_front()
+            };
+            let Some((token, reply)) = next else { break };
+            if let Some(result) = self.take_answer(now, token, reply) {
+                return Poll::Ready(result);
+            }
+        }
+        if now >= self.deadline {
+            return Poll::Ready(Err(self.timed_out()));
+        }
+        if let Err(e) = self.retry_if_due(now) {
+            return Poll::Ready(Err(e));
+        }
+        if let Phase::Asked(asked) = &self.phase {
+            self.sleep.set(self.deadline.min(asked.next_retry), cx.waker());
+        }
+        Poll::Pending
+    }
+
+    /// `None` if the answer does not count.
+    fn take_answer(&mut self, now: Instant, token: u64, reply: Reply) -> Option<Result<Allocated, AllocError>> {
+        let Phase::Asked(asked) = &mut self.phase else { return None };
+        let latest = asked.tries.last().is_some_and(|t| t.token == token);
+        let at = asked.tries.iter().position(|t| t.token == token)?;
+        let port = match reply.result {
+            Ok(port) => port,
+            Err(code) if latest => return Some(Err(AllocError::Refused(code))),
+            Err(_) => return None,
+        };
+        let chosen = asked.tries.swap_remove(at);
+        let layer = LayerFacts::from(asked.ipcp.info());
+        let kind = asked.ipcp.info().kind;
+        Some(self.complete(now, chosen, port, &layer, kind, &reply.data))
+    }
+
+    fn complete(
+        &self,
+        now: Instant,
+        chosen: Try,
+        port: Arc<dyn Port>,
+        layer: &LayerFacts,
+        kind: Kind,
+        response: &[u8],
+    ) -> Result<Allocated, AllocError> {
+        let Try { endpoint, client, .. } = chosen;
+        match client.complete(response) {
+            Ok(outcome) => {
+                let params = self.node.params(self.wanted.qos, layer, outcome.protection);
+                endpoint.activate(now, port, params);
+                Ok(Allocated { endpoint, kind, data: outcome.data })
+            }
+            Err(e) => {
+                port.release(now);
+                endpoint.abort();
+                Err(e.into())
+            }
+        }
+    }
+
+    /// A request or its reply may have been lost. It is repeated with a fresh key, time stamp and EID, because the
+    /// reference takes the same request for a replay and refuses it at the EID of the open flow, but with the same OAP
+    /// id, by which a peer of our own kind knows it for a repetition and sends its reply again.
+    fn retry_if_due(&mut self, now: Instant) -> Result<(), AllocError> {
+        let Phase::Asked(asked) = &self.phase else { return Ok(()) };
+        if now < asked.next_retry
+            || asked.ipcp.device().is_none() && matches!(asked.ipcp.info().kind, Kind::Direct | Kind::Local)
+        {
+            return Ok(());
+        }
+        let Some(last) = asked.tries.last() else { return Ok(()) };
+        let unix = self.node.env.clock.unix_nanos();
+        let security = self.node.security_of(&self.wanted.name).client;
+        let mut rng = self.node.rng.lock().split("oap");
+        let (client, data) = last.client.again(unix, &security, &self.wanted.data, &mut rng)?;
+        let again = self.send(now, &asked.ipcp, last.token + 1, client, &data);
+        let Phase::Asked(asked) = &mut self.phase else { return Ok(()) };
+        // A retry that cannot be sent is a lost one.
+        asked.tries.extend(again.ok());
+        asked.backoff *= 2;
+        asked.next_retry = now + asked.backoff;
+        count(&self.node.counters.retried);
+        Ok(())
+    }
+
+    fn timed_out(&self) -> AllocError {
+        AllocError::TimedOut(self.wanted.name.clone())
+    }
+
+    /// Withdraws what is pending.
+    fn give_up(&mut self) {
+        self.sleep.cancel();
+        if let Phase::Asked(asked) = core::mem::replace(&mut self.phase, Phase::Done) {
+            for t in asked.tries {
+                drop(t._attempt);
+                t.endpoint.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl core::fmt::Debug for Allocation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Allocation").field("wanted", &self.wanted).finish_non_exhaustive()
+    }
+}

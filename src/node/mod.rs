@@ -1,0 +1,527 @@
+//! The control plane: the one room that knows the IRM, the IPCPs and the flows.
+//!
+//! A [`Node`] is what a stack consists of, without sockets, threads and clocks. Its inputs are commands of the API,
+//! requests and answers that come up from IPCPs, and [`Node::poll`] when its next deadline has come. Each of its tables
+//! has a lock of its own, held for bounded work and never while another room, a waker or a handler is called; key
+//! agreement and the like run on the thread that allocates or accepts, without any lock.
+//!
+//! The data plane does not come by here: endpoints and ports call each other. What an endpoint needs of the node is
+//! timers.
+
+pub mod accept;
+pub mod alloc;
+mod timers;
+
+use ::alloc::collections::BTreeMap;
+use ::alloc::sync::{Arc, Weak};
+use ::alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+
+use crate::base::arena::{Arena, Id};
+use crate::base::buf::BufPool;
+use crate::base::rng::{Randomness, Rng};
+use crate::base::sync::{Mutex, RwLock};
+use crate::base::time::{Clock, Instant};
+use crate::crypto::SessionKey;
+use crate::crypto::protect::Protection;
+use crate::crypto::suite::Cipher;
+use crate::flow::Params;
+use crate::flow::{Endpoint, Env};
+use crate::frct::{self, Frct};
+use crate::ipcp::local::LocalIpcp;
+use crate::ipcp::{Incoming, Info, Ipcp, Kind, RegisterError, Requests, Resend};
+use crate::irm::{self, BindError, Irm, NameSecurity, Placed};
+use crate::oap::OapError;
+use crate::oap::replay::ReplayCache;
+use crate::oap::server::Request;
+use crate::types::code::Code;
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+use self::timers::TimerQueue;
+
+/// Bounds and defaults of a node.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Ends of flows, pending and lingering ones included. Default 1 048 576.
+    pub flows: usize,
+    /// Idle packet buffers (2 KiB each) that are kept. Default 16 384.
+    pub idle_buffers: usize,
+    /// Packets that wait for the application of a flow without FRCT. Default 1024.
+    pub raw_queue: usize,
+    /// The IRM's bounds.
+    pub irm: irm::Limits,
+    /// Flow requests that are remembered against replay. Default 65 536.
+    pub replay: usize,
+    /// Replies that can be sent again to a requester that did not get them. Default 4096.
+    pub resend: usize,
+    /// How long an allocation without a time limit of its own takes at most. Default 20 s.
+    pub alloc_timeout: Duration,
+    /// How long an allocation waits for layers to find a name. Default 2 s.
+    pub lookup_timeout: Duration,
+    /// When a request that got no answer is repeated for the first time; then after twice as long, and so on.
+    /// Default 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
+    pub retry: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 1 << 20,
+            idle_buffers: 16_384,
+            raw_queue: 1024,
+            irm: irm::Limits::default(),
+            replay: 65_536,
+            resend: 4096,
+            alloc_timeout: Duration::from_secs(20),
+            lookup_timeout: Duration::from_secs(2),
+            retry: Duration::from_millis(1200),
+        }
+    }
+}
+
+/// What a node is built from.
+pub struct Parts {
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Randomness,
+    /// Bounds.
+    pub limits: Limits,
+    /// Service endpoints on the delivering thread: polled and simulated stacks.
+    pub inline: bool,
+    /// Protection of names that have no settings of their own.
+    pub security: NameSecurity,
+}
+
+/// The number by which a node knows an IPCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IpcpId(u64);
+
+struct Layer {
+    id: IpcpId,
+    ipcp: Arc<dyn Ipcp>,
+    priority: i32,
+    registered: Vec<Name>,
+}
+
+/// A stack's control plane and tables.
+pub struct Node {
+    me: Weak<Self>,
+    env: Arc<Env>,
+    limits: Limits,
+    irm: Mutex<Irm<Screened>>,
+    security: RwLock<NameSecurity>,
+    /// In the order in which they are asked for a name.
+    layers: RwLock<Vec<Layer>>,
+    direct: Arc<LocalIpcp>,
+    flows: Mutex<Arena<Arc<Endpoint>>>,
+    timers: TimerQueue,
+    replay: Mutex<ReplayCache>,
+    answered: Mutex<Answered>,
+    rng: Mutex<Randomness>,
+    next_ipcp: AtomicU64,
+    down: AtomicBool,
+    counters: Counters,
+}
+
+/// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
+type Answered = BTreeMap<(u64, [u8; 16]), (Instant, Arc<dyn Resend>)>;
+
+/// How long a reply can be sent again: as long as a requester may wait for it.
+const RESEND_FOR: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Counters {
+    allocated: AtomicU64,
+    accepted: AtomicU64,
+    alloc_failed: AtomicU64,
+    retried: AtomicU64,
+    incoming: AtomicU64,
+    unknown_name: AtomicU64,
+    backlog_full: AtomicU64,
+    not_accepted: AtomicU64,
+    bad_oap: AtomicU64,
+    replayed: AtomicU64,
+    resent: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Node {
+    /// A node without IPCPs and names.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let pool = BufPool::new(parts.limits.idle_buffers);
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let requests: Weak<dyn Requests> = Weak::<Self>::clone(me);
+            let env = Arc::new(Env {
+                clock: parts.clock,
+                pool,
+                host: Arc::new(timers::HostOf(Weak::clone(me))),
+                inline: parts.inline,
+            });
+            Self {
+                me: Weak::clone(me),
+                env,
+                irm: Mutex::new(Irm::new(parts.limits.irm)),
+                security: RwLock::new(parts.security),
+                layers: RwLock::new(Vec::new()),
+                direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
+                flows: Mutex::new(Arena::new(parts.limits.flows)),
+                timers: TimerQueue::default(),
+                replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
+                answered: Mutex::new(BTreeMap::new()),
+                rng: Mutex::new(parts.rng),
+                next_ipcp: AtomicU64::new(1),
+                down: AtomicBool::new(false),
+                counters: Counters::default(),
+                limits: parts.limits,
+            }
+        })
+    }
+
+    /// What tells the time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.env.clock
+    }
+
+    /// Where packet buffers come from.
+    pub fn pool(&self) -> &Arc<BufPool> {
+        &self.env.pool
+    }
+
+    /// Bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether endpoints are serviced on the delivering thread.
+    pub fn is_inline(&self) -> bool {
+        self.env.inline
+    }
+
+    /// A random source of its own, for an IPCP.
+    pub fn split_rng(&self, label: &str) -> Rng {
+        self.rng.lock().public.split(label)
+    }
+
+    /// Where IPCPs send requests that arrive.
+    pub fn requests(&self) -> Weak<dyn Requests> {
+        let me: Weak<dyn Requests> = Weak::<Self>::clone(&self.me);
+        me
+    }
+
+    /// Whether the node was shut down.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    // ----- layers -----
+
+    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind.
+    pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
+        let id = IpcpId(self.next_ipcp.fetch_add(1, Ordering::Relaxed));
+        let mut layers = self.layers.write();
+        layers.push(Layer { id, ipcp, priority, registered: Vec::new() });
+        layers.sort_by_key(|l| (core::cmp::Reverse(l.priority), l.ipcp.info().kind, l.id));
+        id
+    }
+
+    /// Changes the priority with which an IPCP is asked for names; 0 is the default.
+    pub fn set_priority(&self, id: IpcpId, priority: i32) {
+        let mut layers = self.layers.write();
+        for layer in layers.iter_mut().filter(|l| l.id == id) {
+            layer.priority = priority;
+        }
+        layers.sort_by_key(|l| (core::cmp::Reverse(l.priority), l.ipcp.info().kind, l.id));
+    }
+
+    /// The IPCPs, in the order in which they are asked for a name.
+    pub fn ipcps(&self) -> Vec<(IpcpId, Arc<dyn Ipcp>)> {
+        self.layers.read().iter().map(|l| (l.id, Arc::clone(&l.ipcp))).collect()
+    }
+
+    fn ipcp(&self, id: IpcpId) -> Option<Arc<dyn Ipcp>> {
+        self.layers.read().iter().find(|l| l.id == id).map(|l| Arc::clone(&l.ipcp))
+    }
+
+    /// Makes a name known in the layer of an IPCP.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the layer cannot take it.
+    pub fn register(&self, id: IpcpId, name: &Name) -> Result<(), RegisterError> {
+        let ipcp = self.ipcp(id).ok_or(RegisterError::Down)?;
+        ipcp.register(self.env.clock.now(), ipcp.info().hash.hash(name))?;
+        for layer in self.layers.write().iter_mut().filter(|l| l.id == id) {
+            if !layer.registered.contains(name) {
+                layer.registered.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws a name from the layer of an IPCP.
+    pub fn unregister(&self, id: IpcpId, name: &Name) {
+        let Some(ipcp) = self.ipcp(id) else { return };
+        ipcp.unregister(self.env.clock.now(), &ipcp.info().hash.hash(name));
+        for layer in self.layers.write().iter_mut().filter(|l| l.id == id) {
+            layer.registered.retain(|n| n != name);
+        }
+    }
+
+    /// The names registered with an IPCP.
+    pub fn registered(&self, id: IpcpId) -> Vec<Name> {
+        self.layers.read().iter().find(|l| l.id == id).map(|l| l.registered.clone()).unwrap_or_default()
+    }
+
+    // ----- names -----
+
+    /// Runs `f` on the IRM. `f` must not call out.
+    pub fn with_irm<R>(&self, f: impl FnOnce(&mut Irm<Screened>) -> R) -> R {
+        f(&mut self.irm.lock())
+    }
+
+    /// Refuses requests that nobody will accept.
+    pub fn refuse_all(&self, requests: Vec<Screened>, code: Code) {
+        let now = self.env.clock.now();
+        for request in requests {
+            request.incoming.responder.refuse(now, code);
+        }
+    }
+
+    /// Sets the protection of names that have no settings of their own.
+    pub fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
+        match name {
+            Some(name) => self.irm.lock().set_security(name, security),
+            None => {
+                *self.security.write() = security;
+                Ok(())
+            }
+        }
+    }
+
+    fn security_of(&self, name: &Name) -> NameSecurity {
+        let own = self.irm.lock().security(name).cloned();
+        own.unwrap_or_else(|| self.security.read().clone())
+    }
+
+    // ----- flows -----
+
+    /// An endpoint for a flow that is being allocated; `None` if there are too many.
+    fn new_endpoint(&self) -> Option<Arc<Endpoint>> {
+        if self.is_down() {
+            return None;
+        }
+        let mut flows = self.flows.lock();
+        let mut made = None;
+        flows.insert_with(|id| {
+            let endpoint = Endpoint::new(id.to_bits(), &self.env);
+            made = Some(Arc::clone(&endpoint));
+            endpoint
+        })?;
+        made
+    }
+
+    fn endpoint(&self, key: u64) -> Option<Arc<Endpoint>> {
+        self.flows.lock().get(Id::from_bits(key)).cloned()
+    }
+
+    /// All endpoints, in the order of their numbers.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.flows.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
+    }
+
+    /// The machines of an allocated flow.
+    fn params(&self, qos: QosSpec, layer: &LayerFacts, keys: Option<(Cipher, SessionKey)>) -> Params {
+        let frct = qos.has_frct().then(|| {
+            let config = frct::Config {
+                reliable: qos.is_reliable(),
+                mpl: layer.mpl,
+                window: layer.window,
+                congestion: layer.congestible,
+                ..frct::Config::default()
+            };
+            let isn = self.rng.lock().public.u32();
+            ::alloc::boxed::Box::new(Frct::new(config, isn, self.env.clock.now()))
+        });
+        let (protection, rng) = match keys {
+            Some((cipher, key)) => (
+                Protection::new(cipher, key).ok().map(::alloc::boxed::Box::new),
+                Some(::alloc::boxed::Box::new(self.rng.lock().secret.split("flow"))),
+            ),
+            None => (None, None),
+        };
+        Params { qos, frct, protection, rng, rx_limit: self.limits.raw_queue }
+    }
+
+    // ----- time -----
+
+    /// Does what is due at `now` and returns the next deadline.
+    pub fn poll(&self, now: Instant) -> Option<Instant> {
+        self.timers.run(self, now)
+    }
+
+    /// The next deadline.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Calls `wake` whenever a deadline earlier than all others comes up.
+    pub fn on_earlier_deadline(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.timers.set_wake(wake);
+    }
+
+    fn expire_requests(&self, now: Instant) {
+        let late = self.irm.lock().expire(now);
+        for request in late {
+            count(&self.counters.not_accepted);
+            request.incoming.responder.refuse(now, Code::AGAIN);
+        }
+    }
+
+    /// Ends everything: listeners, allocations, flows, layers. What is on its way is lost.
+    pub fn shutdown(&self) {
+        if self.down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let now = self.env.clock.now();
+        let requests = self.irm.lock().shutdown();
+        self.refuse_all(requests, Code::AGAIN);
+        for endpoint in self.endpoints() {
+            endpoint.abort();
+        }
+        let layers = core::mem::take(&mut *self.layers.write());
+        for layer in layers {
+            layer.ipcp.shutdown(now);
+        }
+        self.answered.lock().clear();
+        self.timers.shutdown();
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let c = &self.counters;
+        let all = [
+            ("allocated", &c.allocated),
+            ("accepted", &c.accepted),
+            ("alloc_failed", &c.alloc_failed),
+            ("retried", &c.retried),
+            ("incoming", &c.incoming),
+            ("unknown_name", &c.unknown_name),
+            ("backlog_full", &c.backlog_full),
+            ("not_accepted", &c.not_accepted),
+            ("bad_oap", &c.bad_oap),
+            ("replayed", &c.replayed),
+            ("resent", &c.resent),
+        ];
+        let mut out: Vec<_> = all.iter().map(|(n, c)| (*n, c.load(Ordering::Relaxed))).collect();
+        out.push(("flows", self.flows.lock().len() as u64));
+        out.push(("timers", self.timers.len() as u64));
+        out.push(("idle_buffers", self.env.pool.idle() as u64));
+        out
+    }
+}
+
+/// A request that has passed the checks that cost little.
+pub struct Screened {
+    incoming: Incoming,
+    oap: Request,
+}
+
+/// What the flows of a layer need to know of it.
+#[derive(Clone, Copy, Debug)]
+struct LayerFacts {
+    mpl: Duration,
+    congestible: bool,
+    window: u32,
+}
+
+impl From<&Info> for LayerFacts {
+    fn from(info: &Info) -> Self {
+        Self { mpl: info.mpl, congestible: info.congestible, window: info.window }
+    }
+}
+
+impl Requests for Node {
+    fn incoming(&self, now: Instant, request: Incoming) {
+        count(&self.counters.incoming);
+        let name = self.irm.lock().by_hash(request.hash, &request.dst).cloned();
+        let Some(name) = name else {
+            count(&self.counters.unknown_name);
+            request.responder.refuse(now, Code::NAME);
+            return;
+        };
+        let Some(request) = self.screen(now, request) else { return };
+        let placed = self.irm.lock().place(now, &name, request);
+        match placed {
+            Placed::Assigned(waker) => waker.wake(),
+            Placed::Waiting(until) => self.timers.arm_expiry(until),
+            Placed::Start(factory, until) => {
+                self.timers.arm_expiry(until);
+                factory.start();
+            }
+            Placed::Unknown(request) => {
+                count(&self.counters.unknown_name);
+                request.incoming.responder.refuse(now, Code::NAME);
+            }
+            Placed::Full(request) => {
+                count(&self.counters.backlog_full);
+                request.incoming.responder.refuse(now, Code::AGAIN);
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
+    /// that was answered has the answer sent again instead.
+    fn screen(&self, now: Instant, mut request: Incoming) -> Option<Screened> {
+        let unix = self.env.clock.unix_nanos();
+        let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
+        let oap = match checked {
+            Ok(oap) => oap,
+            Err(OapError::Replayed) => {
+                // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
+                count(&self.counters.replayed);
+                request.responder.resend(now, &Nothing);
+                return None;
+            }
+            Err(e) => {
+                count(&self.counters.bad_oap);
+                request.responder.refuse(now, Code::from_response(e.refusal_code()));
+                return None;
+            }
+        };
+        let again = self.answered.lock().get(&(request.peer, oap.id())).map(|(_, reply)| Arc::clone(reply));
+        match again {
+            Some(reply) => {
+                count(&self.counters.resent);
+                request.responder.resend(now, &*reply);
+                None
+            }
+            None => Some(Screened { incoming: request, oap }),
+        }
+    }
+
+    /// Remembers a reply that can be sent again.
+    fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>) {
+        let mut answered = self.answered.lock();
+        if answered.len() >= self.limits.resend {
+            answered.retain(|_, (until, _)| *until > now);
+        }
+        if answered.len() < self.limits.resend {
+            answered.insert((peer, id), (now + RESEND_FOR, reply));
+        }
+    }
+}
+
+/// Sends nothing.
+struct Nothing;
+
+impl Resend for Nothing {
+    fn resend(&self, _now: Instant) {}
+}

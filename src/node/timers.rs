@@ -1,0 +1,247 @@
+//! The one timer queue of a stack, and who is called when something is due.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::task::Waker;
+use core::time::Duration;
+
+use super::Node;
+use crate::base::sync::Mutex;
+use crate::base::time::Instant;
+use crate::base::timers::{TimerId, Timers};
+use crate::flow::{FlowKey, Host};
+
+/// After this long somebody looks at endpoints that were left to a reader, and at packets that were held back.
+const TICK: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Key {
+    /// An endpoint's deadline.
+    Flow(FlowKey),
+    /// All endpoints that asked for a tick.
+    Tick,
+    /// A task that sleeps.
+    Sleep(u64),
+    /// Requests that nobody accepted in time.
+    Expiry,
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Inner {
+    queue: Timers<Key>,
+    /// The entry of each endpoint, so that an earlier deadline replaces it.
+    flows: BTreeMap<FlowKey, TimerId>,
+    sleepers: BTreeMap<u64, (TimerId, Waker)>,
+    ticking: Vec<FlowKey>,
+    next_sleeper: u64,
+    wake: Option<Wake>,
+    down: bool,
+}
+
+impl Inner {
+    /// Arms and returns whom to tell that there is an earlier deadline now.
+    fn arm(&mut self, at: Instant, key: Key) -> (TimerId, Option<Wake>) {
+        let earlier = self.queue.next().is_none_or(|next| at < next);
+        let id = self.queue.arm(at, key);
+        (id, if earlier { self.wake.clone() } else { None })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct TimerQueue {
+    inner: Mutex<Inner>,
+}
+
+impl TimerQueue {
+    fn tell(wake: Option<Wake>) {
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    pub(super) fn set_wake(&self, wake: Option<Wake>) {
+        self.inner.lock().wake = wake;
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.inner.lock().queue.next()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+
+    pub(super) fn arm_expiry(&self, at: Instant) {
+        let wake = self.inner.lock().arm(at, Key::Expiry).1;
+        Self::tell(wake);
+    }
+
+    fn arm_flow(&self, at: Instant, flow: FlowKey) {
+        let wake = {
+            let mut inner = self.inner.lock();
+            if inner.down {
+                return;
+            }
+            if let Some(old) = inner.flows.remove(&flow) {
+                inner.queue.cancel(old);
+            }
+            let (id, wake) = inner.arm(at, Key::Flow(flow));
+            inner.flows.insert(flow, id);
+            wake
+        };
+        Self::tell(wake);
+    }
+
+    fn forget_flow(&self, flow: FlowKey) {
+        let mut inner = self.inner.lock();
+        if let Some(id) = inner.flows.remove(&flow) {
+            inner.queue.cancel(id);
+        }
+    }
+
+    fn tick(&self, now: Instant, flow: FlowKey) {
+        let wake = {
+            let mut inner = self.inner.lock();
+            let first = inner.ticking.is_empty();
+            inner.ticking.push(flow);
+            if first { inner.arm(now + TICK, Key::Tick).1 } else { None }
+        };
+        Self::tell(wake);
+    }
+
+    fn sleep(&self, at: Instant, waker: &Waker) -> u64 {
+        let (n, wake) = {
+            let mut inner = self.inner.lock();
+            let n = inner.next_sleeper;
+            inner.next_sleeper += 1;
+            let (id, wake) = inner.arm(at, Key::Sleep(n));
+            inner.sleepers.insert(n, (id, waker.clone()));
+            (n, wake)
+        };
+        Self::tell(wake);
+        n
+    }
+
+    fn cancel_sleep(&self, n: u64) {
+        let mut inner = self.inner.lock();
+        if let Some((id, _)) = inner.sleepers.remove(&n) {
+            inner.queue.cancel(id);
+        }
+    }
+
+    pub(super) fn shutdown(&self) {
+        let sleepers = {
+            let mut inner = self.inner.lock();
+            inner.down = true;
+            inner.queue = Timers::default();
+            inner.flows.clear();
+            inner.ticking.clear();
+            core::mem::take(&mut inner.sleepers)
+        };
+        for (_, waker) in sleepers.into_values() {
+            waker.wake();
+        }
+    }
+
+    /// Calls everybody who is due. Returns the next deadline.
+    pub(super) fn run(&self, node: &Node, now: Instant) -> Option<Instant> {
+        // What is armed meanwhile for this very moment waits for the next call, so that this one ends.
+        let mut budget = self.len();
+        loop {
+            let (key, waker) = {
+                let mut inner = self.inner.lock();
+                if budget == 0 {
+                    return inner.queue.next();
+                }
+                budget -= 1;
+                let Some((_, key)) = inner.queue.pop_due(now) else { return inner.queue.next() };
+                match key {
+                    Key::Flow(flow) => {
+                        inner.flows.remove(&flow);
+                        (key, None)
+                    }
+                    Key::Sleep(n) => (key, inner.sleepers.remove(&n).map(|(_, w)| w)),
+                    _ => (key, None),
+                }
+            };
+            match key {
+                Key::Flow(flow) => {
+                    if let Some(endpoint) = node.endpoint(flow) {
+                        endpoint.handle_timeout(now);
+                    }
+                }
+                Key::Tick => {
+                    let ticking = core::mem::take(&mut self.inner.lock().ticking);
+                    for endpoint in ticking.into_iter().filter_map(|f| node.endpoint(f)) {
+                        endpoint.handle_tick(now);
+                    }
+                }
+                Key::Sleep(_) => {
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }
+                Key::Expiry => node.expire_requests(now),
+            }
+        }
+    }
+}
+
+/// A task's alarm. Dropping it cancels.
+pub(super) struct Sleep {
+    node: Weak<Node>,
+    armed: Option<(Instant, u64)>,
+}
+
+impl Sleep {
+    pub(super) fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::downgrade(node), armed: None }
+    }
+
+    /// Wakes `waker` at `at`, once; replaces an earlier alarm.
+    pub(super) fn set(&mut self, at: Instant, waker: &Waker) {
+        self.cancel();
+        if let Some(node) = self.node.upgrade() {
+            self.armed = Some((at, node.timers.sleep(at, waker)));
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if let (Some((_, n)), Some(node)) = (self.armed.take(), self.node.upgrade()) {
+            node.timers.cancel_sleep(n);
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// What endpoints reach of the node.
+pub(super) struct HostOf(pub(super) Weak<Node>);
+
+impl Host for HostOf {
+    fn arm(&self, at: Instant, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.arm_flow(at, flow);
+        }
+    }
+
+    fn tick(&self, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.tick(node.env.clock.now(), flow);
+        }
+    }
+
+    fn released(&self, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.forget_flow(flow);
+            node.flows.lock().remove(crate::base::arena::Id::from_bits(flow));
+        }
+    }
+}

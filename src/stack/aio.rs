@@ -1,0 +1,255 @@
+//! The asynchronous face of a flow: runtime-neutral futures.
+//!
+//! Any executor will do. Several tasks may wait on one flow; all are woken and look again. `tokio`'s and `futures-io`'s
+//! traits are implemented behind the features of these names.
+//!
+//! ```
+//! # fn block_on<F: Future>(f: F) -> F::Output {
+//! #     struct W(std::thread::Thread);
+//! #     impl std::task::Wake for W { fn wake(self: std::sync::Arc<Self>) { self.0.unpark() } }
+//! #     let waker = std::sync::Arc::new(W(std::thread::current())).into();
+//! #     let mut f = std::pin::pin!(f);
+//! #     loop {
+//! #         if let std::task::Poll::Ready(r) = f.as_mut().poll(&mut std::task::Context::from_waker(&waker)) { return r }
+//! #         std::thread::park();
+//! #     }
+//! # }
+//! let stack = o7s::Stack::new()?;
+//! let echo = stack.bind("echo")?;
+//! std::thread::spawn(move || {
+//!     let flow = echo.accept().unwrap();
+//!     flow.write(b"hello").unwrap();
+//!     flow.read(&mut [0; 8])
+//! });
+//! let got = block_on(async {
+//!     let flow = stack.flow("echo").qos(o7s::QosSpec::DATA).alloc_async().await?;
+//!     let mut buf = [0; 64];
+//!     let n = flow.read(&mut buf).await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(buf[..n].to_vec())
+//! })?;
+//! assert_eq!(got, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::flow::{Inner, lost};
+use super::{CloseError, flow};
+use crate::flow::{ReadError, ReadMode, State, WriteError};
+
+/// One end of a flow, for tasks. See the [module](self).
+///
+/// Clones share the flow, which is closed when the last handle of either face is gone.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    inner: Arc<Inner>,
+}
+
+impl Flow {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// The blocking face of the same flow.
+    pub fn into_blocking(self) -> flow::Flow {
+        flow::Flow::from_inner(self.inner)
+    }
+
+    /// Reads one packet into `buf` and returns its length. A packet that does not fit is reported and stays.
+    ///
+    /// # Errors
+    /// [`ReadError`]; never [`ReadError::WouldBlock`].
+    ///
+    /// # Cancel safety
+    /// A read that is dropped has taken nothing.
+    pub async fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        poll_fn(|cx| self.poll_read_mode(cx, buf, ReadMode::Whole)).await
+    }
+
+    /// Reads one packet without copying it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    /// A read that is dropped has taken nothing.
+    pub async fn read_bytes(&self) -> Result<Bytes, ReadError> {
+        poll_fn(|cx| self.poll_with(cx, |e| e.read_packet())).await.map(Bytes::from)
+    }
+
+    /// Writes one packet and returns its length.
+    ///
+    /// # Errors
+    /// [`WriteError`]; never [`WriteError::WouldBlock`].
+    ///
+    /// # Cancel safety
+    /// A write that is dropped has written nothing.
+    pub async fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
+        poll_fn(|cx| self.poll_write(cx, data)).await
+    }
+
+    /// Polls for a packet; see [`read`](Self::read).
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, ReadError>> {
+        self.poll_read_mode(cx, buf, ReadMode::Whole)
+    }
+
+    fn poll_read_mode(&self, cx: &mut Context<'_>, buf: &mut [u8], mode: ReadMode) -> Poll<Result<usize, ReadError>> {
+        self.poll_with(cx, |e| e.read(buf, mode))
+    }
+
+    fn poll_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(&crate::flow::Endpoint) -> Result<R, ReadError>,
+    ) -> Poll<Result<R, ReadError>> {
+        let endpoint = &self.inner.endpoint;
+        match read(endpoint) {
+            Err(ReadError::WouldBlock) => {}
+            result => return Poll::Ready(result),
+        }
+        endpoint.flush();
+        endpoint.register_reader(cx.waker());
+        match read(endpoint) {
+            Err(ReadError::WouldBlock) => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Polls for room and writes; see [`write`](Self::write).
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        let endpoint = &self.inner.endpoint;
+        match endpoint.write(data) {
+            Err(WriteError::WouldBlock) => {}
+            result => return Poll::Ready(result),
+        }
+        endpoint.flush();
+        endpoint.register_writer(cx.waker());
+        match endpoint.write(data) {
+            Err(WriteError::WouldBlock) => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Closes the flow and waits, up to `timeout`, until everything that was written has been acknowledged.
+    ///
+    /// # Errors
+    /// [`CloseError`] says how many packets were not.
+    ///
+    /// # Cancel safety
+    /// The flow is closed even if the future is dropped; what was lost is then not known.
+    pub async fn close(self, timeout: Duration) -> Result<(), CloseError> {
+        self.inner.endpoint.close(timeout);
+        poll_fn(|cx| self.poll_closed(cx)).await;
+        lost(&self.inner.endpoint)
+    }
+
+    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let endpoint = &self.inner.endpoint;
+        endpoint.register_closer(cx.waker());
+        if endpoint.state() == State::Released { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The blocking face, for everything that does not wait.
+    pub fn as_blocking(&self) -> flow::Flow {
+        flow::Flow::from_inner(Arc::clone(&self.inner))
+    }
+}
+
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+mod io_traits {
+    use std::io;
+    use std::pin::Pin;
+
+    use super::*;
+
+    impl Flow {
+        pub(super) fn poll_read_stream(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            if buf.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            match self.poll_read_mode(cx, buf, ReadMode::Stream) {
+                // The other end has closed: the end of the stream.
+                Poll::Ready(Err(ReadError::Down)) => Poll::Ready(Ok(0)),
+                other => other.map_err(io::Error::from),
+            }
+        }
+
+        pub(super) fn poll_write_stream(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            if data.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            let packet = data.get(..flow::stream_packet(self.inner.endpoint.max_packet())).unwrap_or(data);
+            self.poll_write(cx, packet).map_err(io::Error::from)
+        }
+
+        /// Idempotent: a flow that is closed already is shut down.
+        pub(super) fn poll_shutdown_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.inner.endpoint.close(self.inner.shared.linger);
+            match self.poll_closed(cx) {
+                Poll::Ready(()) => Poll::Ready(lost(&self.inner.endpoint).map_err(io::Error::from)),
+                Poll::Pending => Poll::Pending,
+            }
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    impl tokio::io::AsyncRead for Flow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.poll_read_stream(cx, buf.initialize_unfilled()).map_ok(|n| buf.advance(n))
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    impl tokio::io::AsyncWrite for Flow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_stream(cx, data)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.inner.endpoint.flush();
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_shutdown_stream(cx)
+        }
+    }
+
+    #[cfg(feature = "futures-io")]
+    impl futures_io::AsyncRead for Flow {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.poll_read_stream(cx, buf)
+        }
+    }
+
+    #[cfg(feature = "futures-io")]
+    impl futures_io::AsyncWrite for Flow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_stream(cx, data)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.inner.endpoint.flush();
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_shutdown_stream(cx)
+        }
+    }
+}

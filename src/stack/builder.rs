@@ -1,0 +1,132 @@
+//! What can be chosen when a stack is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Shared, Stack, StackError};
+use crate::base::rng::Randomness;
+use crate::base::sync::Mutex;
+use crate::base::time::{Clock, ManualClock};
+use crate::device::clock::OsClock;
+use crate::device::threads::Background;
+use crate::irm::NameSecurity;
+use crate::node::{Limits, Node, Parts};
+use crate::oap::SecurityConfig;
+
+/// Makes a [`Stack`].
+///
+/// ```
+/// use o7s::base::time::Instant;
+/// use o7s::Stack;
+///
+/// // No threads, no clock: the application drives it.
+/// let stack = Stack::builder().polled().seed([7; 32]).build()?;
+/// let next = stack.poll(Instant::from_millis(5));
+/// assert_eq!(next, None, "nothing to do");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    limits: Limits,
+    seed: Option<[u8; 32]>,
+    polled: Option<u64>,
+    security: SecurityConfig,
+    linger: Duration,
+    checksum: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            seed: None,
+            polled: None,
+            security: SecurityConfig::default(),
+            linger: Duration::from_secs(131),
+            checksum: false,
+        }
+    }
+}
+
+impl Builder {
+    /// Bounds and time limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The seed of all randomness, keys included: for simulations, never for real use. Without it the operating
+    /// system gives one.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// A stack without threads that never reads a clock: the application calls [`Stack::poll`] with the time.
+    pub fn polled(mut self) -> Self {
+        self.polled.get_or_insert(0);
+        self
+    }
+
+    /// As [`polled`](Self::polled), with the real-time clock at the stack's epoch, in nanoseconds since 1970-01-01
+    /// UTC. Peers refuse requests whose time stamps are more than 20 s old or 100 ms ahead.
+    pub fn polled_at(mut self, unix_nanos: u64) -> Self {
+        self.polled = Some(unix_nanos);
+        self
+    }
+
+    /// The protection of names that have no settings of their own. By default flows are neither encrypted nor refused
+    /// encryption that the other side asks for.
+    pub fn security(mut self, config: SecurityConfig) -> Self {
+        self.security = config;
+        self
+    }
+
+    /// How long data that was written to a reliable flow is still delivered after the flow was dropped. 131 s if not
+    /// given, which is when the protocol gives up by itself.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Honours `ber` 0 of qualities of service with a CRC-32 on every packet. See
+    /// [`FlowBuilder::checksum`](super::FlowBuilder::checksum).
+    pub fn checksum(mut self, on: bool) -> Self {
+        self.checksum = on;
+        self
+    }
+
+    /// Makes the stack.
+    ///
+    /// # Errors
+    /// [`StackError`] if the operating system gives no thread or no randomness.
+    pub fn build(self) -> Result<Stack, StackError> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).map_err(|_| StackError::NoRandomness)?;
+                seed
+            }
+        };
+        let manual = self.polled.map(|unix| Arc::new(ManualClock::new(unix)));
+        let clock: Arc<dyn Clock> = match &manual {
+            Some(manual) => Arc::clone(manual) as _,
+            None => Arc::new(OsClock::new()),
+        };
+        let node = Node::new(Parts {
+            clock,
+            rng: Randomness::from_seed(seed),
+            limits: self.limits,
+            inline: manual.is_some(),
+            security: NameSecurity { server: self.security, client: self.security },
+        });
+        let background = match manual {
+            Some(_) => None,
+            None => Some(Background::start(&node).map_err(StackError::Thread)?),
+        };
+        let shims = Mutex::new(Vec::new());
+        let (linger, checksum) = (self.linger, self.checksum);
+        Ok(Stack { shared: Arc::new(Shared { node, background, manual, shims, linger, checksum }) })
+    }
+}

@@ -1,0 +1,168 @@
+//! What can go wrong, by operation.
+
+use std::io;
+
+use crate::irm;
+use crate::node::{accept, alloc};
+use crate::types::code::Code;
+use crate::types::name::NameError;
+
+/// Why a stack or an IPCP could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StackError {
+    /// The operating system gave no seed.
+    #[error("the operating system gave no randomness")]
+    NoRandomness,
+    /// The operating system started no thread.
+    #[error("the operating system started no thread")]
+    Thread(#[source] io::Error),
+    /// The socket could not be bound.
+    #[error("the address {addr} could not be bound: is it this host's, and free?")]
+    Bind {
+        /// What was asked for.
+        addr: std::net::SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An address that is not one.
+    #[error("{0:?} is no address: write IP or IP:PORT")]
+    Address(String),
+    /// This kind of layer is for another family of addresses.
+    #[error("{0} is no IPv4 address")]
+    NotIpv4(std::net::SocketAddr),
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    Down,
+}
+
+/// Why a name could not be bound, configured or registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// It is not a name.
+    #[error("this is not a name")]
+    Name(#[source] NameError),
+    /// The stack takes no more.
+    #[error(transparent)]
+    Irm(#[from] irm::BindError),
+    /// The layer takes no more.
+    #[error(transparent)]
+    Layer(#[from] crate::ipcp::RegisterError),
+}
+
+/// Why a flow could not be allocated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// It is not a name.
+    #[error("this is not a name")]
+    Name(#[source] NameError),
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the asynchronous call, and poll the stack")]
+    Polled,
+    /// The allocation failed.
+    #[error(transparent)]
+    Failed(#[from] alloc::AllocError),
+}
+
+impl AllocError {
+    /// The reference's number for this error.
+    pub fn code(&self) -> Code {
+        use alloc::AllocError as E;
+        match self {
+            Self::Name(_) | Self::Failed(E::Unreachable(_)) => Code::NAME,
+            Self::Polled => Code::PERM,
+            Self::Failed(E::TimedOut(_)) => Code::TIMEDOUT,
+            Self::Failed(E::Refused(code)) => *code,
+            Self::Failed(E::Security(e)) => Code::from_response(e.refusal_code()),
+            Self::Failed(E::TooManyFlows) => Code::NOMEM,
+            Self::Failed(_) => Code::IPCP,
+        }
+    }
+}
+
+/// Why no flow was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the asynchronous call, and poll the stack")]
+    Polled,
+    /// There is no request at the moment.
+    #[error("no flow is being asked for at the moment")]
+    WouldBlock,
+    /// No more will be accepted, or none came in time.
+    #[error(transparent)]
+    Failed(#[from] accept::AcceptError),
+}
+
+/// What was lost when a flow was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The peer did not acknowledge everything in time, or is gone.
+    #[error("{packets} packets were not acknowledged by the peer")]
+    Lost {
+        /// Packets written and not acknowledged.
+        packets: usize,
+    },
+}
+
+impl From<AllocError> for io::Error {
+    fn from(e: AllocError) -> Self {
+        use alloc::AllocError as E;
+        let kind = match &e {
+            AllocError::Name(_) => io::ErrorKind::InvalidInput,
+            AllocError::Polled => io::ErrorKind::Unsupported,
+            AllocError::Failed(E::Unreachable(_)) => io::ErrorKind::NotFound,
+            AllocError::Failed(E::TimedOut(_)) => io::ErrorKind::TimedOut,
+            AllocError::Failed(E::Refused(Code::AUTH | Code::CRYPT) | E::Security(_)) => {
+                io::ErrorKind::PermissionDenied
+            }
+            AllocError::Failed(E::Refused(_)) => io::ErrorKind::ConnectionRefused,
+            AllocError::Failed(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<AcceptError> for io::Error {
+    fn from(e: AcceptError) -> Self {
+        let kind = match e {
+            AcceptError::Polled => io::ErrorKind::Unsupported,
+            AcceptError::WouldBlock => io::ErrorKind::WouldBlock,
+            AcceptError::Failed(accept::AcceptError::TimedOut) => io::ErrorKind::TimedOut,
+            AcceptError::Failed(_) => io::ErrorKind::NotConnected,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<BindError> for io::Error {
+    fn from(e: BindError) -> Self {
+        let kind = match e {
+            BindError::Name(_) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<StackError> for io::Error {
+    fn from(e: StackError) -> Self {
+        let kind = match &e {
+            StackError::Thread(source) | StackError::Bind { source, .. } => source.kind(),
+            StackError::Address(_) | StackError::NotIpv4(_) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<CloseError> for io::Error {
+    fn from(e: CloseError) -> Self {
+        Self::new(io::ErrorKind::ConnectionAborted, e)
+    }
+}

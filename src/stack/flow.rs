@@ -1,0 +1,555 @@
+//! One end of a flow, for threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::wait::{self, Awaited};
+use super::{CloseError, Shared, aio};
+use crate::base::time::Instant;
+use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, WriteError};
+use crate::ipcp::Kind;
+use crate::node::alloc::Allocated;
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+/// One end of a flow.
+///
+/// [`read`](Self::read) and [`write`](Self::write) keep the boundaries of packets: one write is one read on the other
+/// side. Both take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves. As
+/// [`io::Read`] and [`io::Write`] a flow is a stream of bytes instead, cut into packets that fit.
+///
+/// Dropping a flow never blocks: what was written to a reliable flow is still delivered, in the background, for the
+/// stack's [linger time](super::Builder::linger). [`close`](Self::close) waits for it and says what was lost.
+#[derive(Debug)]
+pub struct Flow {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// What the handles of one flow share; the last one gone closes it.
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) endpoint: Arc<Endpoint>,
+    name: Name,
+    kind: Kind,
+    data: Vec<u8>,
+    flags: AtomicU8,
+    /// Nanoseconds; `u64::MAX` for none.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("name", &self.name).field("layer", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.endpoint.close(self.shared.linger);
+    }
+}
+
+/// How a flow behaves: the reference's flow flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlowFlags {
+    /// Reads return at once, with [`ReadError::WouldBlock`] if there is nothing.
+    pub nonblocking_read: bool,
+    /// Writes return at once, with [`WriteError::WouldBlock`] if there is no room.
+    pub nonblocking_write: bool,
+    /// What happens to a packet that is larger than the buffer it is read into.
+    pub read_mode: ReadMode,
+    /// Whether the flow may be read.
+    pub read: bool,
+    /// Whether the flow may be written.
+    pub write: bool,
+}
+
+impl Default for FlowFlags {
+    fn default() -> Self {
+        Self { nonblocking_read: false, nonblocking_write: false, read_mode: ReadMode::Whole, read: true, write: true }
+    }
+}
+
+impl FlowFlags {
+    fn to_bits(self) -> u8 {
+        let mode = match self.read_mode {
+            ReadMode::Whole => 0,
+            ReadMode::Partial => 1,
+            ReadMode::Stream => 2,
+        };
+        u8::from(self.nonblocking_read)
+            | u8::from(self.nonblocking_write) << 1
+            | mode << 2
+            | u8::from(self.read) << 4
+            | u8::from(self.write) << 5
+    }
+
+    fn from_bits(bits: u8) -> Self {
+        let read_mode = match bits >> 2 & 3 {
+            0 => ReadMode::Whole,
+            1 => ReadMode::Partial,
+            _ => ReadMode::Stream,
+        };
+        Self {
+            nonblocking_read: bits & 1 != 0,
+            nonblocking_write: bits & 2 != 0,
+            read_mode,
+            read: bits & 16 != 0,
+            write: bits & 32 != 0,
+        }
+    }
+}
+
+impl Flow {
+    pub(super) fn new(shared: Arc<Shared>, name: Name, flow: Allocated) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                endpoint: flow.endpoint,
+                name,
+                kind: flow.kind,
+                data: flow.data,
+                flags: AtomicU8::new(FlowFlags::default().to_bits()),
+                read_timeout: AtomicU64::new(u64::MAX),
+                write_timeout: AtomicU64::new(u64::MAX),
+            }),
+        }
+    }
+
+    /// Writes one packet, waiting for room if need be, and returns its length.
+    ///
+    /// An empty packet is a keepalive; it does not reach the other application.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the data was not taken.
+    pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
+        match self.inner.endpoint.write(data) {
+            Err(WriteError::WouldBlock) if self.inner.may_wait_to_write() => {
+                self.inner.write_until(data, self.inner.deadline(&self.inner.write_timeout))
+            }
+            result => result,
+        }
+    }
+
+    /// Writes one packet if there is room for it now.
+    ///
+    /// # Errors
+    /// [`WriteError::WouldBlock`] if there is none.
+    pub fn try_write(&self, data: &[u8]) -> Result<usize, WriteError> {
+        self.inner.endpoint.write(data)
+    }
+
+    /// As [`write`](Self::write), waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`WriteError::TimedOut`] when it is over.
+    pub fn write_timeout(&self, data: &[u8], timeout: Duration) -> Result<usize, WriteError> {
+        let deadline = self.inner.shared.clock().now() + timeout;
+        self.inner.write_until(data, Some(deadline))
+    }
+
+    /// Reads one packet into `buf`, waiting for one if need be, and returns its length. Which packets fit, and what
+    /// happens to one that does not, is the [read mode](FlowFlags::read_mode)'s affair.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let flags = self.flags();
+        self.inner.read(buf, flags.read_mode, flags.nonblocking_read)
+    }
+
+    /// Reads one packet if there is one now.
+    ///
+    /// # Errors
+    /// [`ReadError::WouldBlock`] if there is none.
+    pub fn try_read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        self.inner.endpoint.read(buf, self.flags().read_mode)
+    }
+
+    /// As [`read`](Self::read), waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`ReadError::TimedOut`] when it is over.
+    pub fn read_timeout(&self, buf: &mut [u8], timeout: Duration) -> Result<usize, ReadError> {
+        let deadline = self.inner.shared.clock().now() + timeout;
+        let mode = self.flags().read_mode;
+        self.inner.read_until(Some(deadline), |e| e.read(buf, mode))
+    }
+
+    /// Reads one packet without copying it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_bytes(&self) -> Result<Bytes, ReadError> {
+        match self.inner.endpoint.read_packet() {
+            Err(ReadError::WouldBlock) if !self.flags().nonblocking_read => {
+                let deadline = self.inner.deadline(&self.inner.read_timeout);
+                self.inner.read_until(deadline, Endpoint::read_packet).map(Bytes::from)
+            }
+            result => result.map(Bytes::from),
+        }
+    }
+
+    /// Sends packets that are being held back to be sent in one go. It is never necessary: they leave by themselves
+    /// within about a millisecond, and before this thread waits for anything on this flow.
+    pub fn flush(&self) {
+        self.inner.endpoint.flush();
+    }
+
+    /// How long reads wait at most; `None`, the default, for ever.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        store_timeout(&self.inner.read_timeout, timeout);
+    }
+
+    /// How long writes wait at most; `None`, the default, for ever.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        store_timeout(&self.inner.write_timeout, timeout);
+    }
+
+    /// How the flow behaves.
+    pub fn flags(&self) -> FlowFlags {
+        FlowFlags::from_bits(self.inner.flags.load(Ordering::Relaxed))
+    }
+
+    /// Sets how the flow behaves.
+    pub fn set_flags(&self, flags: FlowFlags) {
+        self.inner.flags.store(flags.to_bits(), Ordering::Relaxed);
+        self.inner.endpoint.set_access(flags.read, flags.write);
+    }
+
+    /// Waits, up to `timeout`, until everything that was written has been acknowledged, and closes the flow.
+    ///
+    /// # Errors
+    /// [`CloseError`] says how many packets were not.
+    pub fn close(self, timeout: Duration) -> Result<(), CloseError> {
+        let inner = &self.inner;
+        inner.endpoint.close(timeout);
+        let mut closing = Closing(&inner.endpoint);
+        // Half a second more than the linger that is at work, which ends the wait in any case.
+        let deadline = inner.shared.clock().now() + timeout + Duration::from_millis(500);
+        if inner.shared.may_block() {
+            wait::block_on(inner.shared.clock(), Some(deadline), &mut closing);
+        }
+        lost(&inner.endpoint)
+    }
+
+    /// Two handles, one for reading and one for writing, for different threads. The flow is closed when both are gone.
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        (ReadHalf(Self { inner: Arc::clone(&self.inner) }), WriteHalf(self))
+    }
+
+    /// The asynchronous face of the same flow.
+    pub fn into_async(self) -> aio::Flow {
+        aio::Flow::new(self.inner)
+    }
+
+    pub(super) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// The name that was called.
+    pub fn name(&self) -> &Name {
+        &self.inner.name
+    }
+
+    /// The sort of layer that carries the flow.
+    pub fn layer(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// What the other side sent along with its request or reply.
+    pub fn peer_data(&self) -> &[u8] {
+        &self.inner.data
+    }
+
+    /// The quality of service.
+    pub fn qos(&self) -> QosSpec {
+        self.inner.endpoint.qos()
+    }
+
+    /// Whether packets are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.endpoint.is_encrypted()
+    }
+
+    /// The largest packet that can be written, bytes.
+    pub fn max_packet(&self) -> usize {
+        self.inner.endpoint.max_packet()
+    }
+
+    /// Packets that wait to be read.
+    pub fn read_queue(&self) -> usize {
+        self.inner.endpoint.queue_lengths().0
+    }
+
+    /// Packets written to a reliable flow that the peer has not acknowledged.
+    pub fn write_queue(&self) -> usize {
+        self.inner.endpoint.queue_lengths().1
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> Counters {
+        self.inner.endpoint.counters()
+    }
+
+    /// What FRCT has counted, on flows that have it.
+    pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
+        self.inner.endpoint.frct_stats()
+    }
+}
+
+fn store_timeout(slot: &AtomicU64, timeout: Option<Duration>) {
+    let nanos = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+    slot.store(nanos, Ordering::Relaxed);
+}
+
+pub(super) fn lost(endpoint: &Endpoint) -> Result<(), CloseError> {
+    match endpoint.lost() {
+        0 => Ok(()),
+        packets => Err(CloseError::Lost { packets }),
+    }
+}
+
+impl Inner {
+    fn flags(&self) -> FlowFlags {
+        FlowFlags::from_bits(self.flags.load(Ordering::Relaxed))
+    }
+
+    fn deadline(&self, timeout: &AtomicU64) -> Option<Instant> {
+        match timeout.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            nanos => Some(self.shared.clock().now() + Duration::from_nanos(nanos)),
+        }
+    }
+
+    fn may_wait_to_write(&self) -> bool {
+        !self.flags().nonblocking_write && self.shared.may_block()
+    }
+
+    fn read(&self, buf: &mut [u8], mode: ReadMode, nonblocking: bool) -> Result<usize, ReadError> {
+        match self.endpoint.read(buf, mode) {
+            Err(ReadError::WouldBlock) if !nonblocking => {
+                self.read_until(self.deadline(&self.read_timeout), |e| e.read(buf, mode))
+            }
+            result => result,
+        }
+    }
+
+    fn read_until<R>(
+        &self,
+        deadline: Option<Instant>,
+        read: impl FnMut(&Endpoint) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        if !self.shared.may_block() {
+            return Err(ReadError::Polled);
+        }
+        let mut reading = Reading { endpoint: &self.endpoint, read };
+        wait::block_on(self.shared.clock(), deadline, &mut reading).unwrap_or(Err(ReadError::TimedOut))
+    }
+
+    fn write_until(&self, data: &[u8], deadline: Option<Instant>) -> Result<usize, WriteError> {
+        if !self.shared.may_block() {
+            return Err(WriteError::Polled);
+        }
+        let mut writing = Writing { endpoint: &self.endpoint, data };
+        wait::block_on(self.shared.clock(), deadline, &mut writing).unwrap_or(Err(WriteError::TimedOut))
+    }
+}
+
+struct Reading<'a, F> {
+    endpoint: &'a Endpoint,
+    read: F,
+}
+
+impl<R, F: FnMut(&Endpoint) -> Result<R, ReadError>> Awaited for Reading<'_, F> {
+    type Output = Result<R, ReadError>;
+
+    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
+        self.endpoint.register_reader(waker);
+        self.try_now()
+    }
+
+    fn try_now(&mut self) -> Option<Self::Output> {
+        match (self.read)(self.endpoint) {
+            Err(ReadError::WouldBlock) => None,
+            result => Some(result),
+        }
+    }
+
+    fn hint(&self) -> bool {
+        self.endpoint.has_arrivals()
+    }
+
+    fn before_wait(&mut self) {
+        self.endpoint.flush();
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.endpoint.device()
+    }
+}
+
+struct Writing<'a> {
+    endpoint: &'a Endpoint,
+    data: &'a [u8],
+}
+
+impl Awaited for Writing<'_> {
+    type Output = Result<usize, WriteError>;
+
+    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
+        self.endpoint.register_writer(waker);
+        self.try_now()
+    }
+
+    fn try_now(&mut self) -> Option<Self::Output> {
+        match self.endpoint.write(self.data) {
+            Err(WriteError::WouldBlock) => None,
+            result => Some(result),
+        }
+    }
+
+    fn hint(&self) -> bool {
+        // What opens the window arrives like everything else.
+        self.endpoint.is_writable()
+    }
+
+    fn before_wait(&mut self) {
+        self.endpoint.flush();
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.endpoint.device()
+    }
+}
+
+struct Closing<'a>(&'a Endpoint);
+
+impl Awaited for Closing<'_> {
+    type Output = ();
+
+    fn poll(&mut self, waker: &Waker) -> Option<()> {
+        self.0.register_closer(waker);
+        self.try_now()
+    }
+
+    fn try_now(&mut self) -> Option<()> {
+        (self.0.state() == crate::flow::State::Released).then_some(())
+    }
+
+    fn hint(&self) -> bool {
+        true
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.0.device()
+    }
+}
+
+/// Reads a stream of bytes: the boundaries of packets are not seen.
+impl io::Read for Flow {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_stream(buf)
+    }
+}
+
+/// Writes a stream of bytes, cut into packets that fit.
+impl io::Write for Flow {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_stream(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self);
+        Ok(())
+    }
+}
+
+impl Flow {
+    fn read_stream(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        match self.inner.read(buf, ReadMode::Stream, self.flags().nonblocking_read) {
+            // The other end has closed: the end of the stream.
+            Err(ReadError::Down) => Ok(0),
+            result => Ok(result?),
+        }
+    }
+
+    fn write_stream(&self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let packet = data.get(..stream_packet(self.max_packet())).unwrap_or(data);
+        Ok(Self::write(self, packet)?)
+    }
+}
+
+/// How much of a stream goes into one packet: what fits into an Ethernet frame below whatever headers there are, so
+/// that nothing is fragmented, unless the flow carries less.
+pub(super) fn stream_packet(max: usize) -> usize {
+    max.clamp(1, 1400)
+}
+
+/// The reading half of a flow.
+#[derive(Debug)]
+pub struct ReadHalf(Flow);
+
+impl ReadHalf {
+    /// The flow; its writing methods work too.
+    pub fn flow(&self) -> &Flow {
+        &self.0
+    }
+
+    /// As [`Flow::read`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        self.0.read(buf)
+    }
+}
+
+impl io::Read for ReadHalf {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_stream(buf)
+    }
+}
+
+/// The writing half of a flow.
+#[derive(Debug)]
+pub struct WriteHalf(Flow);
+
+impl WriteHalf {
+    /// The flow; its reading methods work too.
+    pub fn flow(&self) -> &Flow {
+        &self.0
+    }
+
+    /// As [`Flow::write`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
+        self.0.write(data)
+    }
+}
+
+impl io::Write for WriteHalf {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write_stream(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush();
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! Making IPCPs, and their handles.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{BindError, Shared, Stack, StackError};
+use crate::device::resolve::SystemResolver;
+use crate::device::udp::UdpSocket;
+use crate::ipcp::local::LocalIpcp;
+use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
+use crate::ipcp::shim::udp::{Config, Parts, UdpShim};
+use crate::ipcp::{Info, Ipcp, Kind};
+use crate::node::IpcpId;
+use crate::types::device::Datagrams;
+use crate::types::name::{HashAlg, Name};
+use crate::wire::udp::DEFAULT_PORT;
+
+/// A local layer: flows between the programs of one stack by way of a layer, for tests of what goes through one.
+/// Names bound in a stack reach each other without it.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    name: String,
+    layer: String,
+    hash: HashAlg,
+}
+
+impl LocalConfig {
+    /// An IPCP of this name in a layer of this name.
+    pub fn new(name: &str, layer: &str) -> Self {
+        Self { name: name.into(), layer: layer.into(), hash: HashAlg::Sha3_256 }
+    }
+
+    /// How names are hashed; SHA3-256 if not given.
+    pub fn hash(mut self, hash: HashAlg) -> Self {
+        self.hash = hash;
+        self
+    }
+}
+
+/// A member of a UDP/IPv4 layer: where it is, and where names are.
+///
+/// ```
+/// use o7s::{Stack, Udp4};
+///
+/// let stack = Stack::new()?;
+/// let net = stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "127.0.0.1:4000"))?;
+/// assert!(net.local_addr().unwrap().ip().is_loopback());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Udp4 {
+    addr: String,
+    name: Option<String>,
+    layer: String,
+    hosts: Vec<(String, String)>,
+    table: Arc<HostTable>,
+    resolvers: Vec<Arc<dyn Resolver>>,
+    system: bool,
+    priority: i32,
+    config: Config,
+}
+
+impl Udp4 {
+    /// At this address, `IP` or `IP:PORT`; the port is 3435 if not given. All members of a layer use the same port
+    /// unless their addresses are given with ports.
+    pub fn bind(addr: &str) -> Self {
+        Self {
+            addr: addr.into(),
+            name: None,
+            layer: "udp4".into(),
+            hosts: Vec::new(),
+            table: HostTable::new(),
+            resolvers: Vec::new(),
+            system: true,
+            priority: 0,
+            config: Config::default(),
+        }
+    }
+
+    /// The IPCP's own name; made from the address if not given.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The layer's name; it is not on the wire.
+    pub fn layer(mut self, layer: &str) -> Self {
+        self.layer = layer.into();
+        self
+    }
+
+    /// The name `name` is at `addr`, `IP` or `IP:PORT`.
+    pub fn host(mut self, name: &str, addr: &str) -> Self {
+        self.hosts.push((name.into(), addr.into()));
+        self
+    }
+
+    /// Names are looked up in this table first. It may change at any time.
+    pub fn table(mut self, table: &Arc<HostTable>) -> Self {
+        self.table = Arc::clone(table);
+        self
+    }
+
+    /// Names that no table knows are looked up here, before the system's resolver.
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolvers.push(resolver);
+        self
+    }
+
+    /// Whether the operating system is asked for names that nobody else knows (the hash in hexadecimal as host name,
+    /// like the reference does). It is, if not given otherwise.
+    pub fn system_resolver(mut self, on: bool) -> Self {
+        self.system = on;
+        self
+    }
+
+    /// Layers of a higher priority are asked for a name first; 0 if not given.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Bounds.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+}
+
+/// An address with the default port, if there is none.
+fn parse_addr(text: &str, port: u16) -> Result<SocketAddr, StackError> {
+    SocketAddr::from_str(text)
+        .or_else(|_| IpAddr::from_str(text).map(|ip| SocketAddr::new(ip, port)))
+        .map_err(|_| StackError::Address(text.into()))
+}
+
+/// A member of a layer. The membership lasts as long as the stack, or until [`shutdown`](Self::shutdown).
+#[derive(Clone)]
+pub struct IpcpHandle {
+    shared: Arc<Shared>,
+    id: IpcpId,
+    ipcp: Arc<dyn Ipcp>,
+    addr: Option<SocketAddr>,
+}
+
+impl IpcpHandle {
+    /// Makes a name known in the layer, so that flows to it can be asked for there. Who [binds](Stack::bind) it
+    /// accepts them.
+    ///
+    /// # Errors
+    /// [`BindError`] if it is not a name or the layer takes no more.
+    pub fn register(&self, name: &str) -> Result<(), BindError> {
+        let name = Name::new(name).map_err(BindError::Name)?;
+        Ok(self.shared.node.register(self.id, &name)?)
+    }
+
+    /// Withdraws a name.
+    pub fn unregister(&self, name: &str) {
+        if let Ok(name) = Name::new(name) {
+            self.shared.node.unregister(self.id, &name);
+        }
+    }
+
+    /// Layers of a higher priority are asked for a name first.
+    pub fn set_priority(&self, priority: i32) {
+        self.shared.node.set_priority(self.id, priority);
+    }
+
+    /// What is fixed about the IPCP.
+    pub fn info(&self) -> &Info {
+        self.ipcp.info()
+    }
+
+    /// The socket's address, of IPCPs that have one.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// What the IPCP has counted.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.ipcp.counters()
+    }
+}
+
+impl std::fmt::Debug for IpcpHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IpcpHandle").field("info", self.ipcp.info()).finish_non_exhaustive()
+    }
+}
+
+impl Stack {
+    /// Makes and bootstraps an IPCP of a local layer.
+    pub fn local(&self, config: LocalConfig) -> IpcpHandle {
+        let mut info = Info::new(Kind::Local, &config.name, &config.layer);
+        info.hash = config.hash;
+        let ipcp: Arc<dyn Ipcp> = LocalIpcp::new(info, self.shared.node.requests());
+        let id = self.shared.node.add_ipcp(Arc::clone(&ipcp), 0);
+        IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None }
+    }
+
+    /// Makes and bootstraps an IPCP of a UDP/IPv4 layer, with a socket of the operating system.
+    ///
+    /// # Errors
+    /// [`StackError`] if an address is not one, or cannot be bound.
+    pub fn udp4(&self, config: Udp4) -> Result<IpcpHandle, StackError> {
+        let addr = parse_addr(&config.addr, DEFAULT_PORT)?;
+        if !addr.is_ipv4() {
+            return Err(StackError::NotIpv4(addr));
+        }
+        let socket = UdpSocket::bind(addr).map_err(|source| StackError::Bind { addr, source })?;
+        self.udp4_over(socket, config)
+    }
+
+    /// As [`udp4`](Self::udp4), over a device of the caller's: a simulated socket, or a driver. The address in
+    /// `config` is not used.
+    ///
+    /// # Errors
+    /// [`StackError`] if an address in the table of hosts is not one.
+    pub fn udp4_over(&self, socket: Arc<dyn Datagrams>, config: Udp4) -> Result<IpcpHandle, StackError> {
+        for (name, addr) in &config.hosts {
+            let name = Name::new(name).map_err(|_| StackError::Address(format!("{name}={addr}")))?;
+            config.table.insert_at(&name, parse_addr(addr, 0)?);
+        }
+        let addr = socket.local_addr();
+        let name = config.name.unwrap_or_else(|| format!("udp4.{addr}"));
+        let mut resolvers: Vec<Arc<dyn Resolver>> = vec![config.table];
+        resolvers.extend(config.resolvers);
+        if config.system && self.shared.background.is_some() {
+            resolvers.push(Arc::new(SystemResolver::default()));
+        }
+        let node = &self.shared.node;
+        let shim = UdpShim::new(Parts {
+            info: Info::new(Kind::Udp4, &name, &config.layer),
+            socket,
+            resolver: Arc::new(Chain::new(resolvers)),
+            requests: node.requests(),
+            clock: Arc::clone(node.clock()),
+            pool: Arc::clone(node.pool()),
+            rng: node.split_rng("udp4"),
+            config: config.config,
+            inline: node.is_inline(),
+        });
+        if node.is_down() {
+            return Err(StackError::Down);
+        }
+        if let Some(background) = &self.shared.background {
+            background.serve(&shim, node.clock()).map_err(StackError::Thread)?;
+        }
+        self.shared.shims.lock().push(Arc::clone(&shim));
+        let ipcp: Arc<dyn Ipcp> = shim;
+        let id = node.add_ipcp(Arc::clone(&ipcp), config.priority);
+        Ok(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: Some(addr) })
+    }
+}

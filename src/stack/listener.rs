@@ -1,0 +1,169 @@
+//! Accepting flows.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::wait::{self, Awaited};
+use super::{AcceptError, Flow, Shared, aio};
+use crate::base::time::Instant;
+use crate::flow::Drive;
+use crate::ipcp::Ipcp;
+use crate::irm::ListenerId;
+use crate::node::accept::{self, Accept};
+use crate::node::alloc::Allocated;
+use crate::types::code::Code;
+use crate::types::name::Name;
+
+/// Accepts flows to a name. Several threads and tasks may accept from one listener.
+///
+/// Dropping it refuses the requests that wait, if it was the name's last listener.
+pub struct Listener {
+    shared: Arc<Shared>,
+    id: ListenerId,
+    name: Name,
+}
+
+/// The flows that a listener accepts, one after the other; ends when the listener is closed.
+#[derive(Debug)]
+pub struct Incoming<'a>(&'a Listener);
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>, id: ListenerId, name: Name) -> Self {
+        Self { shared, id, name }
+    }
+
+    /// The name that flows are accepted for.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Waits for a flow.
+    ///
+    /// A request whose security header is wrong, or too weak for the name, is refused and does not end the wait.
+    ///
+    /// # Errors
+    /// [`AcceptError`] when there will be no more.
+    pub fn accept(&self) -> Result<Flow, AcceptError> {
+        self.accept_until(None, |_| Vec::new())
+    }
+
+    /// As [`accept`](Self::accept), waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`AcceptError`], also when the time is over.
+    pub fn accept_timeout(&self, timeout: Duration) -> Result<Flow, AcceptError> {
+        self.accept_until(Some(self.shared.clock().now() + timeout), |_| Vec::new())
+    }
+
+    /// As [`accept`](Self::accept), with data for the requester that travels with the reply. `reply` makes it from
+    /// the data that came with the request. Neither is encrypted.
+    ///
+    /// # Errors
+    /// [`AcceptError`] when there will be no more.
+    pub fn accept_with(&self, reply: impl FnMut(&[u8]) -> Vec<u8>) -> Result<Flow, AcceptError> {
+        self.accept_until(None, reply)
+    }
+
+    /// Accepts a flow if one is being asked for now.
+    ///
+    /// # Errors
+    /// [`AcceptError::WouldBlock`] if none is.
+    pub fn try_accept(&self) -> Result<Flow, AcceptError> {
+        let mut accept = Accept::new(&self.shared.node, self.id, self.name.clone());
+        match accept.poll(&mut Context::from_waker(Waker::noop()), &mut |_| Vec::new()) {
+            Poll::Ready(result) => Ok(self.flow(result?)),
+            Poll::Pending => Err(AcceptError::WouldBlock),
+        }
+    }
+
+    /// Waits for a flow. Dropping the future passes a request that it was given on.
+    ///
+    /// # Errors
+    /// [`AcceptError`] when there will be no more.
+    pub async fn accept_async(&self) -> Result<aio::Flow, AcceptError> {
+        let mut accept = Accept::new(&self.shared.node, self.id, self.name.clone());
+        let result = poll_fn(|cx| accept.poll(cx, &mut |_| Vec::new())).await;
+        Ok(self.flow(result?).into_async())
+    }
+
+    /// The flows, one after the other, as [`accept`](Self::accept) returns them.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming(self)
+    }
+
+    fn accept_until(
+        &self,
+        deadline: Option<Instant>,
+        reply: impl FnMut(&[u8]) -> Vec<u8>,
+    ) -> Result<Flow, AcceptError> {
+        if !self.shared.may_block() {
+            return Err(AcceptError::Polled);
+        }
+        let accept = Accept::new(&self.shared.node, self.id, self.name.clone());
+        let mut accepting = Accepting { accept, reply, shared: &self.shared };
+        match wait::block_on(self.shared.clock(), deadline, &mut accepting) {
+            Some(result) => Ok(self.flow(result?)),
+            None => Err(accept::AcceptError::TimedOut.into()),
+        }
+    }
+
+    fn flow(&self, accepted: Allocated) -> Flow {
+        Flow::new(Arc::clone(&self.shared), self.name.clone(), accepted)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let orphans = self.shared.node.with_irm(|irm| irm.unbind(self.id));
+        self.shared.node.refuse_all(orphans, Code::AGAIN);
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = Flow;
+
+    fn next(&mut self) -> Option<Flow> {
+        self.0.accept().ok()
+    }
+}
+
+struct Accepting<'a, F> {
+    accept: Accept,
+    reply: F,
+    shared: &'a Shared,
+}
+
+impl<F: FnMut(&[u8]) -> Vec<u8>> Awaited for Accepting<'_, F> {
+    type Output = Result<Allocated, accept::AcceptError>;
+
+    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
+        match self.accept.poll(&mut Context::from_waker(waker), &mut self.reply) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => None,
+        }
+    }
+
+    fn try_now(&mut self) -> Option<Self::Output> {
+        self.poll(Waker::noop())
+    }
+
+    fn hint(&self) -> bool {
+        self.accept.has_request()
+    }
+
+    /// Requests may come from anywhere; a stack with one device gives it to whoever accepts.
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        match self.shared.shims.lock().as_slice() {
+            [one] => one.device(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! What an application sees: stacks, flows, listeners, sets of flows.
+//!
+//! ```
+//! use std::time::Duration;
+//! use o7s::{QosSpec, Stack};
+//!
+//! let stack = Stack::new()?;
+//! let echo = stack.bind("echo")?;
+//! let server = std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//!     let flow = echo.accept()?;
+//!     let mut buf = [0; 64];
+//!     let n = flow.read(&mut buf)?;
+//!     flow.write(&buf[..n])?;
+//!     flow.close(Duration::from_secs(1))?;
+//!     Ok(())
+//! });
+//!
+//! let flow = stack.flow("echo").qos(QosSpec::DATA).timeout(Duration::from_secs(3)).alloc()?;
+//! flow.write(b"hello")?;
+//! let mut buf = [0; 64];
+//! let n = flow.read(&mut buf)?;
+//! assert_eq!(&buf[..n], b"hello");
+//! server.join().unwrap().unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod aio;
+mod builder;
+mod error;
+mod flow;
+mod flow_set;
+mod ipcp;
+mod listener;
+mod wait;
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::base::sync::Mutex;
+use crate::base::time::{Clock, Instant, ManualClock};
+use crate::device::threads::Background;
+use crate::flow::Drive;
+use crate::ipcp::shim::udp::UdpShim;
+use crate::irm::{Factory, LoadBalancing, NameSecurity};
+use crate::node::Node;
+use crate::node::alloc::{Allocated, Allocation, Wanted};
+use crate::oap::SecurityConfig;
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+pub use builder::Builder;
+pub use error::{AcceptError, AllocError, BindError, CloseError, StackError};
+pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
+pub use flow_set::{FlowEvent, FlowSet, Token};
+pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
+pub use listener::{Incoming, Listener};
+
+/// The system, inside this process: names, layers, flows.
+///
+/// A handle; clones share the stack. When the last handle, flow and listener are gone the stack is shut down: its
+/// threads end and what is on its way is lost. Two stacks in one process are strangers.
+#[derive(Clone)]
+pub struct Stack {
+    shared: Arc<Shared>,
+}
+
+/// What all handles of a stack share.
+pub(crate) struct Shared {
+    node: Arc<Node>,
+    /// Present in threaded stacks.
+    background: Option<Background>,
+    /// Present in polled stacks.
+    manual: Option<Arc<ManualClock>>,
+    shims: Mutex<Vec<Arc<UdpShim>>>,
+    linger: Duration,
+    checksum: bool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.node.shutdown();
+        self.shims.lock().clear();
+        if let Some(background) = &self.background {
+            background.stop();
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &**self.node.clock()
+    }
+
+    /// Whether a thread may block here: in a polled stack nobody would wake it.
+    fn may_block(&self) -> bool {
+        self.manual.is_none()
+    }
+}
+
+impl Stack {
+    /// A threaded stack with the defaults: no layers yet, names of this stack reach each other.
+    ///
+    /// # Errors
+    /// [`StackError`] if the operating system gives no thread or no randomness.
+    pub fn new() -> Result<Self, StackError> {
+        Self::builder().build()
+    }
+
+    /// What can be chosen when a stack is made.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Accepts flows to `name` in this program. The name is reachable in this stack at once, and in layers where it is
+    /// [registered](IpcpHandle::register). Several listeners may share a name.
+    ///
+    /// # Errors
+    /// [`BindError`] if the name is not one, or there are too many.
+    pub fn bind(&self, name: &str) -> Result<Listener, BindError> {
+        let name = Name::new(name).map_err(BindError::Name)?;
+        let id = self.shared.node.with_irm(|irm| irm.bind(&name))?;
+        Ok(Listener::new(Arc::clone(&self.shared), id, name))
+    }
+
+    /// Has `start` called whenever a flow to `name` is asked for and no listener of it is accepting: the in-process
+    /// form of a server that is started on demand. It is given a listener from which it should accept one flow, and
+    /// must not block: start a thread or a task.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_factory(&self, name: &str, start: impl Fn(Listener) + Send + Sync + 'static) -> Result<(), BindError> {
+        let stack = Arc::downgrade(&self.shared);
+        let checked = Name::new(name).map_err(BindError::Name)?;
+        let text = name.to_owned();
+        let factory = OnDemand(Box::new(move || {
+            let Some(shared) = stack.upgrade() else { return };
+            // The request is refused when its time is over if there are too many listeners now.
+            if let Ok(listener) = (Self { shared }).bind(&text) {
+                start(listener);
+            }
+        }));
+        self.shared.node.with_irm(|irm| irm.set_factory(&checked, Some(Arc::new(factory))))?;
+        Ok(())
+    }
+
+    /// Has `handle` run on a thread of its own for every flow to `name` that no listener takes.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {
+        let handle = Arc::new(handle);
+        self.bind_factory(name, move |listener| {
+            let handle = Arc::clone(&handle);
+            let run = move || {
+                if let Ok(flow) = listener.accept_timeout(Duration::from_secs(1)) {
+                    drop(listener);
+                    handle(flow);
+                }
+            };
+            // Without a thread the request is refused, because nobody accepts it.
+            let _ = std::thread::Builder::new().name("o7s-handler".into()).spawn(run);
+        })
+    }
+
+    /// Takes back [`bind_factory`](Self::bind_factory) and [`bind_handler`](Self::bind_handler).
+    pub fn unbind_factory(&self, name: &str) {
+        if let Ok(name) = Name::new(name) {
+            let orphans = self.shared.node.with_irm(|irm| irm.set_factory(&name, None)).unwrap_or_default();
+            self.shared.node.refuse_all(orphans, crate::types::code::Code::AGAIN);
+        }
+    }
+
+    /// How requests for `name` are spread over its listeners.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn set_balancing(&self, name: &str, balancing: LoadBalancing) -> Result<(), BindError> {
+        let name = Name::new(name).map_err(BindError::Name)?;
+        Ok(self.shared.node.with_irm(|irm| irm.set_balancing(&name, balancing))?)
+    }
+
+    /// How flows accepted under `name`, and allocated to it from here, are protected. It is a property of the name,
+    /// never of the call that allocates; names without one have the stack's.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn set_security(&self, name: &str, server: SecurityConfig, client: SecurityConfig) -> Result<(), BindError> {
+        let name = Name::new(name).map_err(BindError::Name)?;
+        Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
+    }
+
+    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted".
+    pub fn set_default_security(&self, config: SecurityConfig) {
+        // Only settings of a single name can be too many.
+        let _ = self.shared.node.set_security(None, NameSecurity { server: config, client: config });
+    }
+
+    /// Begins the allocation of a flow to `name`, which need not be known in this stack.
+    pub fn flow(&self, name: &str) -> FlowBuilder {
+        FlowBuilder {
+            shared: Arc::clone(&self.shared),
+            name: name.to_owned(),
+            qos: QosSpec::RAW,
+            timeout: None,
+            data: Vec::new(),
+            checksum: self.shared.checksum,
+        }
+    }
+
+    /// Does everything that is due at `now` and returns when to be called next (earlier if something arrives). For
+    /// polled stacks, whose time this sets; threaded ones do it themselves.
+    ///
+    /// Time never goes backwards: an earlier `now` than the last counts as the last.
+    pub fn poll(&self, now: Instant) -> Option<Instant> {
+        if let Some(manual) = &self.shared.manual {
+            manual.advance_to(now);
+        }
+        let now = self.shared.clock().now();
+        let shims = self.shared.shims.lock().clone();
+        for shim in &shims {
+            shim.poll(now);
+        }
+        self.shared.node.poll(now)
+    }
+
+    /// Has `wake` called when a call from another place made [`poll`](Self::poll) due earlier than it said. For polled
+    /// stacks.
+    pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        if self.shared.manual.is_some() {
+            self.shared.node.on_earlier_deadline(Some(Arc::new(wake)));
+        }
+    }
+
+    /// The stack's time.
+    pub fn now(&self) -> Instant {
+        self.shared.clock().now()
+    }
+
+    /// What the stack has counted, room by room: a snapshot.
+    pub fn rib(&self) -> crate::rib::Rib {
+        crate::rib::snapshot(&self.shared.node)
+    }
+
+    /// Ends everything now: flows go down, listeners stop accepting, layers are left. What is on its way is lost;
+    /// [close](Flow::close) flows first to be sure.
+    pub fn shutdown(&self) {
+        self.shared.node.shutdown();
+        self.shared.shims.lock().clear();
+        if let Some(background) = &self.shared.background {
+            background.stop();
+        }
+    }
+
+    /// The control plane, for the simulator and for tests.
+    #[doc(hidden)]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.shared.node
+    }
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stack").field("down", &self.shared.node.is_down()).finish_non_exhaustive()
+    }
+}
+
+struct OnDemand(Box<dyn Fn() + Send + Sync>);
+
+impl Factory for OnDemand {
+    fn start(&self) {
+        (self.0)();
+    }
+}
+
+/// A flow that is about to be allocated: what is wanted of it.
+#[must_use = "a flow is allocated by `alloc` or `alloc_async`"]
+pub struct FlowBuilder {
+    shared: Arc<Shared>,
+    name: String,
+    qos: QosSpec,
+    timeout: Option<Duration>,
+    data: Vec<u8>,
+    checksum: bool,
+}
+
+impl FlowBuilder {
+    /// The quality of service; [`QosSpec::RAW`] if not given.
+    pub fn qos(mut self, qos: QosSpec) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// How long to wait for the other side; 20 s if not given.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Data for whoever accepts, which travels with the request: one round trip earlier than the first write, but in
+    /// the clear, and repeated if the request is. A few hundred bytes at most.
+    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.data = data.into();
+        self
+    }
+
+    /// Honours `ber` 0 of the quality of service with a CRC-32 on every packet. Without it the request says `ber` 1,
+    /// as those of the reference do: encrypted flows and real links have better checks.
+    pub fn checksum(mut self, on: bool) -> Self {
+        self.checksum = on;
+        self
+    }
+
+    fn wanted(mut self) -> Result<(Arc<Shared>, Wanted), AllocError> {
+        if !self.checksum {
+            self.qos.ber = self.qos.ber.max(1);
+        }
+        let name = Name::new(&self.name).map_err(AllocError::Name)?;
+        let wanted = Wanted { name, qos: self.qos, timeout: self.timeout, data: self.data };
+        Ok((self.shared, wanted))
+    }
+
+    /// Allocates the flow, waiting for the other side.
+    ///
+    /// # Errors
+    /// [`AllocError`], which says whose fault it is.
+    pub fn alloc(self) -> Result<Flow, AllocError> {
+        let (shared, wanted) = self.wanted()?;
+        if !shared.may_block() {
+            return Err(AllocError::Polled);
+        }
+        let name = wanted.name.clone();
+        let mut allocation = Awaiting(Allocation::new(&shared.node, wanted));
+        // The allocation has a deadline of its own.
+        let done = wait::block_on(shared.clock(), None, &mut allocation);
+        let allocated = done.unwrap_or(Err(crate::node::alloc::AllocError::StackDown))?;
+        Ok(Flow::new(shared, name, allocated))
+    }
+
+    /// Allocates the flow. Dropping the future withdraws the request.
+    ///
+    /// # Errors
+    /// [`AllocError`], which says whose fault it is.
+    pub async fn alloc_async(self) -> Result<aio::Flow, AllocError> {
+        let (shared, wanted) = self.wanted()?;
+        let name = wanted.name.clone();
+        let mut allocation = Allocation::new(&shared.node, wanted);
+        let allocated = std::future::poll_fn(|cx| allocation.poll(cx)).await?;
+        Ok(Flow::new(Arc::clone(&shared), name, allocated).into_async())
+    }
+}
+
+struct Awaiting(Allocation);
+
+impl wait::Awaited for Awaiting {
+    type Output = Result<Allocated, crate::node::alloc::AllocError>;
+
+    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
+        match self.0.poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => None,
+        }
+    }
+
+    fn try_now(&mut self) -> Option<Self::Output> {
+        self.poll(Waker::noop())
+    }
+
+    fn hint(&self) -> bool {
+        self.0.has_answer()
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.0.device()
+    }
+}

@@ -1,0 +1,163 @@
+//! Waiting: the one way in which a thread blocks.
+//!
+//! A blocking call is the non-blocking one, a registered waker, and a parked thread. A thread whose packets come from a
+//! device drives that device instead of parking, if nobody else does: in a ping-pong no thread is switched.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::base::sync::Mutex;
+use crate::base::time::{Clock, Instant};
+use crate::flow::Drive;
+
+/// How long a thread looks again and again before it parks. A few microseconds is what a peer on another core needs
+/// to answer; parking and being woken costs as much.
+const SPIN: Duration = Duration::from_micros(20);
+/// The longest single wait; a wake-up is never missed, this only bounds what one would cost.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Wakes one thread, wherever it waits.
+struct Parker {
+    thread: Thread,
+    woken: AtomicBool,
+    /// What the thread waits on, while it waits on a device.
+    device: Mutex<Option<Arc<dyn Drive>>>,
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.woken.swap(true, Ordering::AcqRel) || self.thread.id() == std::thread::current().id() {
+            return;
+        }
+        let device = self.device.lock().clone();
+        match device {
+            Some(device) => device.interrupt(),
+            None => self.thread.unpark(),
+        }
+    }
+}
+
+thread_local! {
+    static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
+}
+
+/// This thread's waker, made once.
+fn parker() -> (Arc<Parker>, Waker) {
+    PARKER.with_borrow_mut(|slot| {
+        slot.get_or_insert_with(|| {
+            let parker = Arc::new(Parker {
+                thread: std::thread::current(),
+                woken: AtomicBool::new(false),
+                device: Mutex::new(None),
+            });
+            (Arc::clone(&parker), Waker::from(parker))
+        })
+        .clone()
+    })
+}
+
+/// Whether another thread can run while this one spins.
+fn can_spin() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+}
+
+/// What a thread waits for.
+pub(super) trait Awaited {
+    /// What comes of it.
+    type Output;
+
+    /// Looks; if there is nothing, has `waker` woken when looking again is worth while.
+    fn poll(&mut self, waker: &Waker) -> Option<Self::Output>;
+
+    /// Looks without leaving a waker behind.
+    fn try_now(&mut self) -> Option<Self::Output>;
+
+    /// Whether looking may be worth while; costs next to nothing.
+    fn hint(&self) -> bool;
+
+    /// Called once before waiting: sends what is being held back.
+    fn before_wait(&mut self) {}
+
+    /// The device to wait on.
+    fn device(&self) -> Option<Arc<dyn Drive>>;
+}
+
+/// Waits until `what` gives something, or `deadline`.
+pub(super) fn block_on<A: Awaited>(clock: &dyn Clock, deadline: Option<Instant>, what: &mut A) -> Option<A::Output> {
+    if let Some(out) = what.try_now() {
+        return Some(out);
+    }
+    what.before_wait();
+    if can_spin()
+        && let Some(out) = spin(clock, what)
+    {
+        return Some(out);
+    }
+    let (parker, waker) = parker();
+    loop {
+        parker.woken.store(false, Ordering::Release);
+        if let Some(out) = what.poll(&waker) {
+            return Some(out);
+        }
+        let left = match deadline {
+            Some(at) => at.since(clock.now()),
+            None => LONG,
+        };
+        if left.is_zero() {
+            return None;
+        }
+        wait(&parker, what.device(), left);
+    }
+}
+
+fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
+    let until = clock.now() + SPIN;
+    let device = what.device();
+    loop {
+        match &device {
+            // Somebody else drives the device: what is for us will come without us.
+            Some(device) if !device.drive(Duration::ZERO) => {
+                std::hint::spin_loop();
+            }
+            Some(_) => {}
+            None => {
+                for _ in 0..32 {
+                    if what.hint() {
+                        break;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+        }
+        if what.hint()
+            && let Some(out) = what.try_now()
+        {
+            return Some(out);
+        }
+        if clock.now() >= until {
+            return None;
+        }
+    }
+}
+
+fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration) {
+    if let Some(device) = device {
+        *parker.device.lock() = Some(Arc::clone(&device));
+        // A wake that came before the device was named has unparked a thread that is not parked.
+        let driven = !parker.woken.load(Ordering::Acquire) && device.drive(left);
+        *parker.device.lock() = None;
+        if driven || parker.woken.load(Ordering::Acquire) {
+            return;
+        }
+    }
+    std::thread::park_timeout(left);
+}

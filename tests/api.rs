@@ -1,0 +1,115 @@
+//! The interface that applications meet: blocking, asynchronous, polled.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{Read as _, Write as _};
+use std::thread::Builder;
+use std::time::Duration;
+
+use o7s::{Flow, QosSpec, ReadError, SecurityConfig, Stack, Udp4};
+
+const QOS: [QosSpec; 3] = [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA];
+
+fn secure() -> [SecurityConfig; 3] {
+    [SecurityConfig::default(), "X25519,chacha20-poly1305".parse().unwrap(), "prime256v1,aes-256-gcm".parse().unwrap()]
+}
+
+/// Two stacks on the loopback interface; the second knows where "echo" of the first is.
+fn udp_pair(config: &SecurityConfig) -> (Stack, Stack) {
+    let server = Stack::builder().security(*config).build().unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("echo").unwrap();
+    let client = Stack::builder().security(*config).build().unwrap();
+    let addr = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &addr)).unwrap();
+    (server, client)
+}
+
+/// Serves one flow: sends every packet back.
+fn echo_once(stack: &Stack) -> std::thread::JoinHandle<Flow> {
+    let listener = stack.bind("echo").unwrap();
+    Builder::new()
+        .spawn(move || {
+            let flow = listener.accept().unwrap();
+            let mut buf = [0; 2048];
+            loop {
+                match flow.read_timeout(&mut buf, Duration::from_secs(20)) {
+                    Ok(n) if &buf[..n] == b"bye" => return flow,
+                    Ok(n) => assert_eq!(flow.write(&buf[..n]).unwrap(), n),
+                    Err(e) => panic!("echo: {e}"),
+                }
+            }
+        })
+        .unwrap()
+}
+
+fn talk(flow: &Flow) {
+    let mut buf = [0; 2048];
+    for i in 0..50u8 {
+        let message = vec![i; 1 + usize::from(i) * 28];
+        assert_eq!(flow.write(&message).unwrap(), message.len());
+        let n = flow.read_timeout(&mut buf, Duration::from_secs(20)).unwrap();
+        assert_eq!(&buf[..n], message);
+    }
+    flow.write(b"bye").unwrap();
+}
+
+#[test]
+fn programs_of_one_stack_reach_each_other() {
+    for qos in QOS {
+        for security in secure() {
+            let stack = Stack::builder().security(security).build().unwrap();
+            let server = echo_once(&stack);
+            let flow = stack.flow("echo").qos(qos).alloc().unwrap();
+            assert_eq!(flow.is_encrypted(), security.kex.is_some());
+            talk(&flow);
+            server.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn programs_of_two_stacks_reach_each_other_over_udp() {
+    for qos in QOS {
+        for security in secure() {
+            let (a, b) = udp_pair(&security);
+            let server = echo_once(&a);
+            let flow = b.flow("echo").qos(qos).timeout(Duration::from_secs(10)).alloc().unwrap();
+            assert_eq!(flow.is_encrypted(), security.kex.is_some());
+            talk(&flow);
+            server.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_bytes_arrives_in_bulk() {
+    for security in secure() {
+        let (a, b) = udp_pair(&security);
+        let listener = a.bind("echo").unwrap();
+        let data: Vec<u8> = (0..4_000_000u32).map(|i| (i * 7 + (i >> 8)) as u8).collect();
+        let expected = data.clone();
+        let server = Builder::new()
+            .spawn(move || {
+                let mut flow = listener.accept().unwrap();
+                flow.set_read_timeout(Some(Duration::from_secs(20)));
+                let mut got = vec![0; expected.len()];
+                flow.read_exact(&mut got).unwrap();
+                assert!(got == expected);
+            })
+            .unwrap();
+        let mut flow = b.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+        flow.write_all(&data).unwrap();
+        flow.close(Duration::from_secs(20)).unwrap();
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn both_ends_of_a_local_flow_notice_the_end() {
+    let stack = Stack::new().unwrap();
+    let server = echo_once(&stack);
+    let flow = stack.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+    flow.write(b"bye").unwrap();
+    drop(server.join().unwrap());
+    assert_eq!(flow.read(&mut [0; 10]), Err(ReadError::Down));
+}
