@@ -22,15 +22,17 @@ const TIMEOUT_BURST: u32 = 64;
 /// kind, and those of a reference.
 const GRACE: u64 = 5_000_000;
 const GRACE_REFERENCE: u64 = 16_000_000;
-/// Largest tolerance for reordering, quarters of the shortest round-trip time.
-const PATIENCE_MAX: u8 = 32;
+/// Largest tolerance for reordering, quarters of the round-trip time.
+const PATIENCE_MAX: u8 = 8;
+/// Loss episodes after which the tolerance for reordering is halved, in case the path has become better.
+const PATIENCE_LIFE: u64 = 16;
 
 /// What an acknowledgement brought.
 #[derive(Default)]
 struct News {
     delivered: u32,
-    /// Transmission time of the highest packet that arrived for the first time and was sent once.
-    sample: Option<Instant>,
+    /// Transmission time and number of the highest packet that arrived for the first time and was sent once.
+    sample: Option<(Instant, Seq)>,
     resent: bool,
 }
 
@@ -41,7 +43,9 @@ impl Sender {
             return p.rto_initial;
         }
         let grace = if self.peer_is_o7s { GRACE } else { GRACE_REFERENCE };
-        self.rtt.timeout().saturating_add(grace).max(p.rto_min)
+        // However much the round trips vary, whoever waits twice as long has waited enough.
+        let most = p.rto_max.max(self.rtt.smoothed().saturating_mul(2));
+        self.rtt.timeout().saturating_add(grace).min(most).max(p.rto_min)
     }
 
     /// Starts the timer of the oldest packet.
@@ -68,8 +72,6 @@ impl Sender {
         }
         let mut news = News::default();
         let advanced = ackno.after(self.edge);
-        // Without ranges, what waited for the repair of a gap looks like a long round trip.
-        news.resent = !self.peer_is_o7s && self.recovery.is_some();
         while self.edge.before(ackno) {
             let seq = self.edge;
             let Some(mut segment) = self.queue.pop_front() else { break };
@@ -78,6 +80,10 @@ impl Sender {
             if segment.state.has(State::SACKED) {
                 self.sacked_count -= 1;
             }
+        }
+        // What waited for the repair of a gap looks like a long round trip.
+        if news.resent || self.recovery.is_some() {
+            news.sample = None;
         }
         if advanced {
             self.sacked.remove_below(self.edge);
@@ -133,12 +139,12 @@ impl Sender {
         if segment.state.has(State::RESENT) {
             news.resent = true;
             if took < self.rtt.min() / 2 {
-                // The first transmission arrived after all: losses were declared too early.
+                // That fast it was the first transmission: losses were declared too early.
                 self.patience = (self.patience + 1).min(PATIENCE_MAX);
                 return;
             }
         } else {
-            news.sample = Some(segment.sent);
+            news.sample = Some((segment.sent, seq));
             if self.patience == 0 && seq.before(self.highest) && took > self.rtt.min() {
                 self.patience = 1;
             }
@@ -154,10 +160,12 @@ impl Sender {
     fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Stats) {
         self.backoff = 0;
         self.repeated_acks = 0;
-        if let Some(sent) = news.sample
-            && !news.resent
-        {
-            let took = nanos_since(now, sent);
+        if let Some((sent, seq)) = news.sample {
+            let mut took = nanos_since(now, sent);
+            if self.rtt.known() && (news.resent || (sent, seq) != self.newest) {
+                // Late, or its acknowledgement was: it may raise the estimate, but not blow it up.
+                took = took.min(self.rtt.timeout());
+            }
             self.rtt.sample(now, took);
             self.congestion.on_rtt(took);
         }
@@ -207,11 +215,11 @@ impl Sender {
 
     /// How much later than the newest arrival a packet may still come, nanoseconds.
     fn tolerance(&self) -> u64 {
-        let quarter = self.rtt.min() / 4;
         if self.patience == 0 {
-            return if self.sacked_count >= EVIDENCE || self.recovery.is_some() { 0 } else { quarter };
+            let certain = self.sacked_count >= EVIDENCE || self.recovery.is_some();
+            return if certain { 0 } else { self.rtt.min() / 4 };
         }
-        quarter.saturating_mul(u64::from(self.patience)).min(self.rtt.smoothed().max(quarter))
+        (self.rtt.smoothed() / 4).saturating_mul(u64::from(self.patience))
     }
 
     /// Whether a packet was sent before the newest arrival, and if so, until when it may still come.
@@ -245,7 +253,8 @@ impl Sender {
             let current = !seq.before(self.edge)
                 && self.segment(seq).is_some_and(|s| s.sent == at && !s.state.has(State::SACKED | State::LOST));
             if current {
-                match self.overdue_at(seq, at, tolerance) {
+                // Not before a round trip, or packets that race each other are sent again and again.
+                match self.overdue_at(seq, at, tolerance).map(|due| due.max(after(at, self.rtt.smoothed()))) {
                     Some(due) if due <= now => lost = lost.max(self.lose(seq)),
                     Some(due) => {
                         self.reorder_at = self.reorder_at.min(due);
@@ -288,6 +297,9 @@ impl Sender {
             self.shrunk_at = now;
             self.congestion.on_loss();
             stats.loss_episodes += 1;
+            if stats.loss_episodes.is_multiple_of(PATIENCE_LIFE) {
+                self.patience = self.patience.div_ceil(2);
+            }
         }
         self.recovery.get_or_insert(self.next);
     }

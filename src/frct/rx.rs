@@ -282,6 +282,12 @@ impl Receiver {
         }
     }
 
+    /// Packets ready, places for early ones, ranges.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> (usize, usize, usize) {
+        (self.ready.len(), self.early.len(), self.held.len())
+    }
+
     /// Gives back memory that an idle flow does not need.
     pub(super) fn shrink(&mut self) {
         self.ready.shrink_to(self.ready.len());

@@ -1,7 +1,9 @@
 extern crate std;
 
+mod chaos;
 mod interop;
 mod net;
+mod properties;
 mod reference;
 mod rtt;
 mod shapes;

@@ -96,7 +96,7 @@ pub(super) struct Sender {
     /// Transmission time and number of the latest-sent packet that has arrived, and how long it took.
     pub(super) newest: (Instant, Seq),
     pub(super) newest_rtt: u64,
-    /// Tolerance for reordering, quarters of the shortest round-trip time; 0 while none was ever seen.
+    /// Tolerance for reordering, quarters of the round-trip time; 0 while none was ever seen.
     pub(super) patience: u8,
     /// Losses up to here belong to the current episode.
     pub(super) recovery: Option<Seq>,

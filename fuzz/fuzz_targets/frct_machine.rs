@@ -1,0 +1,94 @@
+//! An FRCT machine: no sequence of packets, calls and pauses panics, loops, or makes it hold more than it may.
+#![no_main]
+
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use o7s::base::buf::{BufCache, BufPool, PacketBuf};
+use o7s::base::time::Instant;
+use o7s::frct::{Config, Frct};
+
+const QUEUE: u32 = 32;
+
+#[derive(Arbitrary, Debug)]
+enum Op {
+    Send(u8),
+    Deliver,
+    Pass(u32),
+    Finish,
+    Shrink,
+    Packet(Vec<u8>),
+    /// A packet with numbers near the last ones that went either way.
+    Near { flags: u8, seq: i8, ack: i8, window: i8, payload: Vec<u8> },
+}
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    reliable: bool,
+    congestion: bool,
+    isn: u32,
+    peer: u32,
+    ops: Vec<Op>,
+}
+
+fuzz_target!(|input: Input| {
+    let cfg = Config {
+        reliable: input.reliable,
+        congestion: input.congestion,
+        window: 64,
+        legacy_window: 16,
+        send_queue: QUEUE,
+        unsent: 16,
+        ..Config::default()
+    };
+    let mut now = Instant::ZERO;
+    let mut cache = BufCache::new(&BufPool::new(16));
+    let mut machine = Frct::new(cfg, input.isn, now);
+    let (mut ours, mut theirs) = (input.isn, input.peer);
+    let mut readable = 0u64;
+    for op in input.ops {
+        match op {
+            Op::Send(n) => {
+                for _ in 0..n % 40 {
+                    let _ = machine.send(now, PacketBuf::copy_of(b"data"));
+                }
+            }
+            Op::Deliver => readable += u64::from(machine.deliver(now).is_some()),
+            Op::Pass(nanos) => {
+                now += Duration::from_nanos(u64::from(nanos) * 16);
+                machine.handle_timeout(now, &mut cache);
+            }
+            Op::Finish => machine.finish(now),
+            Op::Shrink => machine.shrink(),
+            Op::Packet(bytes) => machine.handle_packet(now, PacketBuf::copy_of(&bytes), &mut cache),
+            Op::Near { flags, seq, ack, window, payload } => {
+                theirs = theirs.wrapping_add_signed(i32::from(seq));
+                let ackno = ours.wrapping_add_signed(i32::from(ack));
+                let edge = ours.wrapping_add_signed(4 * i32::from(window)) & 0x00ff_ffff;
+                let first = u32::from(flags) << 24 | edge;
+                let head = [first.to_be_bytes(), theirs.to_be_bytes(), ackno.to_be_bytes()].concat();
+                let bytes = [head, payload].concat();
+                machine.handle_packet(now, PacketBuf::copy_of(&bytes), &mut cache);
+            }
+        }
+        let mut sent = 0;
+        while let Some(transmit) = machine.poll_transmit(now) {
+            if let [1.., _, _, _, a, b, c, d, ..] = *transmit.header() {
+                ours = u32::from_be_bytes([a, b, c, d]);
+            }
+            sent += 1;
+            assert!(sent < 200, "transmissions without an end");
+        }
+        if machine.next_timeout().is_some_and(|at| at <= now) {
+            machine.handle_timeout(now, &mut cache);
+            while machine.poll_transmit(now).is_some() {}
+            assert!(machine.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+        }
+        assert!(machine.unacked() <= QUEUE as usize);
+    }
+    while machine.deliver(now).is_some() {
+        readable += 1;
+    }
+    assert!(readable <= machine.stats().received);
+});
