@@ -101,6 +101,11 @@ impl Hosts {
         host.stack.take()
     }
 
+    /// How many there were of a name, crashed ones included.
+    pub(super) fn named(&self, name: &str) -> usize {
+        self.hosts.iter().filter(|h| h.name == name).count()
+    }
+
     /// How many are waiting to be polled.
     pub(super) fn woken(&self) -> usize {
         self.woken.0.lock().len()

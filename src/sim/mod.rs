@@ -49,8 +49,8 @@
 //! another thread happens at a random moment, and the same seed no longer means the same run.
 
 mod addr;
-mod clock;
 mod exec;
+mod host;
 mod hosts;
 mod link;
 mod network;
@@ -68,8 +68,8 @@ mod world;
 mod tests;
 
 pub use addr::{ToIp, ToSocketAddr};
-pub use clock::EPOCH_UNIX_NANOS;
 pub use exec::JoinHandle;
+pub use host::{Host, HostBuilder};
 pub use hosts::{HostId, Polled};
 pub use link::{Link, Loss, Queue};
 pub use network::Network;
@@ -80,3 +80,6 @@ pub use seeds::{SEED_VARIABLE, seeds};
 pub use sleep::{Elapsed, Sleep};
 pub use socket::UdpSocket;
 pub use trace::{Digest, Divergence, DropReason, Event, PacketSummary, What, diff};
+
+/// The wall clock at virtual time zero, nanoseconds since 1970: 2026-01-01 00:00:00 UTC.
+pub const EPOCH_UNIX_NANOS: u64 = 1_767_225_600_000_000_000;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::addr::{ToIp, ToSocketAddr};
 use super::exec::JoinHandle;
+use super::host::HostBuilder;
 use super::hosts::{HostId, Polled};
 use super::link::Link;
 use super::path::LinkStats;
@@ -21,7 +22,8 @@ use super::socket::UdpSocket;
 use super::trace::{Digest, Event};
 use super::{SEED_VARIABLE, seeds};
 use crate::base::rng::Rng;
-use crate::base::time::{Clock, Instant};
+use crate::base::time::{Clock, Instant, ManualClock};
+use crate::ipcp::shim::resolve::HostTable;
 
 /// A simulated world: virtual time, a network between addresses, the hosts on it, and an executor.
 ///
@@ -161,6 +163,16 @@ impl Network {
         Arc::clone(&self.core.clock) as Arc<dyn Clock>
     }
 
+    /// The same clock, to be shared with a polled stack.
+    pub(super) fn manual_clock(&self) -> &Arc<ManualClock> {
+        &self.core.clock
+    }
+
+    /// How many hosts were ever attached under a name.
+    pub(super) fn hosts_named(&self, name: &str) -> usize {
+        self.core.hosts.borrow().named(name)
+    }
+
     /// The seed that the world was made with.
     pub fn seed(&self) -> u64 {
         self.core.seed
@@ -278,6 +290,38 @@ impl Network {
 
 /// # Hosts
 impl Network {
+    /// A host with a [`Stack`](crate::Stack), to be given its layers.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use o7s::sim::{Link, Network};
+    ///
+    /// let net = Network::new(1);
+    /// net.set_default_link(Link::default().latency(Duration::from_millis(10)));
+    /// let a = net.host("a").udp4("10.0.0.1").build();
+    /// let b = net.host("b").udp4("10.0.0.2").build();
+    ///
+    /// let echo = b.listen("echo");
+    /// net.spawn(async move {
+    ///     let flow = echo.accept_async().await.unwrap();
+    ///     let message = flow.read_bytes().await.unwrap();
+    ///     flow.write(&message).await.unwrap();
+    /// });
+    /// net.block_on(async {
+    ///     let flow = a.stack().flow("echo").alloc_async().await.unwrap();
+    ///     flow.write(b"hello").await.unwrap();
+    ///     assert_eq!(&flow.read_bytes().await.unwrap()[..], b"hello");
+    /// });
+    /// ```
+    pub fn host(&self, name: &str) -> HostBuilder {
+        HostBuilder::new(self.clone(), name)
+    }
+
+    /// Where names are: the table that all hosts look names up in. [`Host::listen`](super::Host::listen) keeps it.
+    pub fn names(&self) -> &Arc<HostTable> {
+        &self.core.names
+    }
+
     /// Adds a host: from now on `stack` is polled when it asks for it, when its time has come and when something arrives at
     /// one of `sockets`.
     pub fn attach(&self, name: &str, stack: Arc<dyn Polled>, sockets: &[Arc<UdpSocket>]) -> HostId {

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::clock::VirtualClock;
+use super::EPOCH_UNIX_NANOS;
 use super::exec::{Exec, TaskId};
 use super::hosts::{HostId, Hosts};
 use super::path::{Fate, header_len};
@@ -20,7 +20,8 @@ use super::sleep::Sleepers;
 use super::socket::{Outgoing, Ports};
 use super::trace::{DropReason, What};
 use super::world::{Flying, World, summary};
-use crate::base::time::{Clock, Instant};
+use crate::base::time::{Clock, Instant, ManualClock};
+use crate::ipcp::shim::resolve::HostTable;
 use crate::types::device::Datagram;
 
 /// Events kept for a report, unless the user records more.
@@ -32,8 +33,10 @@ const KEEP_POLLED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) seed: u64,
-    pub(super) clock: Arc<VirtualClock>,
+    pub(super) clock: Arc<ManualClock>,
     pub(super) ports: Arc<Ports>,
+    /// Where names are, for all hosts.
+    pub(super) names: Arc<HostTable>,
     pub(super) exec: Rc<Exec>,
     pub(super) sleepers: Rc<RefCell<Sleepers>>,
     pub(super) world: RefCell<World>,
@@ -92,8 +95,9 @@ impl Core {
         let world = World::new(seed, KEEP_EVENTS);
         Self {
             seed,
-            clock: Arc::default(),
+            clock: Arc::new(ManualClock::new(EPOCH_UNIX_NANOS)),
             ports: Ports::new(world.default_link().mtu),
+            names: HostTable::new(),
             exec: Exec::new(),
             sleepers: Rc::default(),
             world: RefCell::new(world),
@@ -146,7 +150,7 @@ impl Core {
                 Some(next) if next <= limit => self.advance(next, &mut watchdog),
                 None if until.is_none() => return Err(self.stuck(StuckReason::Deadlock)),
                 _ => {
-                    self.clock.advance(limit);
+                    self.clock.advance_to(limit);
                     return if until.is_some() {
                         Ok(false)
                     } else {
@@ -160,7 +164,7 @@ impl Core {
     /// Moves time on to `next` and wakes whoever waits for it.
     fn advance(&self, next: Instant, watchdog: &mut Watchdog) {
         if next > self.now() {
-            self.clock.advance(next);
+            self.clock.advance_to(next);
             watchdog.reset();
         }
         let now = self.now();

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::clock::VirtualClock;
-use crate::base::time::{Clock, Instant};
+use crate::base::time::{Clock, Instant, ManualClock};
 
 /// Who sleeps until when; in order of time, then of falling asleep.
 #[derive(Debug, Default)]
@@ -39,13 +38,13 @@ impl Sleepers {
 #[must_use = "it waits only when it is awaited"]
 pub struct Sleep {
     until: Instant,
-    clock: Arc<VirtualClock>,
+    clock: Arc<ManualClock>,
     sleepers: Rc<RefCell<Sleepers>>,
     key: Option<(Instant, u64)>,
 }
 
 impl Sleep {
-    pub(super) fn new(until: Instant, clock: &Arc<VirtualClock>, sleepers: &Rc<RefCell<Sleepers>>) -> Self {
+    pub(super) fn new(until: Instant, clock: &Arc<ManualClock>, sleepers: &Rc<RefCell<Sleepers>>) -> Self {
         Self { until, clock: Arc::clone(clock), sleepers: Rc::clone(sleepers), key: None }
     }
 

@@ -29,7 +29,7 @@ use crate::oap::SecurityConfig;
 pub struct Builder {
     limits: Limits,
     seed: Option<[u8; 32]>,
-    polled: Option<u64>,
+    polled: Option<Arc<ManualClock>>,
     security: SecurityConfig,
     linger: Duration,
     checksum: bool,
@@ -63,15 +63,20 @@ impl Builder {
     }
 
     /// A stack without threads that never reads a clock: the application calls [`Stack::poll`] with the time.
-    pub fn polled(mut self) -> Self {
-        self.polled.get_or_insert(0);
-        self
+    pub fn polled(self) -> Self {
+        if self.polled.is_some() { self } else { self.polled_at(0) }
     }
 
     /// As [`polled`](Self::polled), with the real-time clock at the stack's epoch, in nanoseconds since 1970-01-01
     /// UTC. Peers refuse requests whose time stamps are more than 20 s old or 100 ms ahead.
-    pub fn polled_at(mut self, unix_nanos: u64) -> Self {
-        self.polled = Some(unix_nanos);
+    pub fn polled_at(self, unix_nanos: u64) -> Self {
+        self.polled_with(&Arc::new(ManualClock::new(unix_nanos)))
+    }
+
+    /// As [`polled`](Self::polled), with a clock that somebody else may set as well, so that what is written between
+    /// two polls is not dated back to the earlier one.
+    pub fn polled_with(mut self, clock: &Arc<ManualClock>) -> Self {
+        self.polled = Some(Arc::clone(clock));
         self
     }
 
@@ -109,7 +114,7 @@ impl Builder {
                 seed
             }
         };
-        let manual = self.polled.map(|unix| Arc::new(ManualClock::new(unix)));
+        let manual = self.polled;
         let clock: Arc<dyn Clock> = match &manual {
             Some(manual) => Arc::clone(manual) as _,
             None => Arc::new(OsClock::new()),

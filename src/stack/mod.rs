@@ -259,6 +259,24 @@ impl Stack {
     }
 }
 
+/// A handle that does not keep its stack up: for the simulator, which drives it.
+#[cfg(feature = "sim")]
+pub(crate) struct WeakStack(std::sync::Weak<Shared>);
+
+#[cfg(feature = "sim")]
+impl WeakStack {
+    pub(crate) fn upgrade(&self) -> Option<Stack> {
+        Some(Stack { shared: self.0.upgrade()? })
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Stack {
+    pub(crate) fn downgrade(&self) -> WeakStack {
+        WeakStack(Arc::downgrade(&self.shared))
+    }
+}
+
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stack").field("down", &self.shared.node.is_down()).finish_non_exhaustive()

@@ -1,0 +1,165 @@
+//! Hosts with a stack of this crate on them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::addr::ToSocketAddr;
+use super::hosts::{HostId, Polled};
+use super::network::Network;
+use super::seeds;
+use super::socket::UdpSocket;
+use crate::base::time::Instant;
+use crate::stack::{Builder, IpcpHandle, Listener, Stack, Udp4, WeakStack};
+use crate::types::device::Datagrams;
+use crate::types::name::Name;
+use crate::wire::udp::DEFAULT_PORT;
+
+/// A host that is being put together; see [`Network::host`].
+#[must_use = "a host exists when it is built"]
+pub struct HostBuilder {
+    net: Network,
+    name: String,
+    stack: Builder,
+    udp4: Vec<(SocketAddr, Udp4)>,
+}
+
+impl HostBuilder {
+    pub(super) fn new(net: Network, name: &str) -> Self {
+        // A host that is started again must not draw the numbers of its former life.
+        let purpose = format!("host {name} {}", net.hosts_named(name));
+        let mut seed = [0; 32];
+        seeds::rng(net.seed(), &purpose).fill(&mut seed);
+        let stack = Stack::builder().seed(seed).polled_with(net.manual_clock());
+        Self { net, name: name.into(), stack, udp4: Vec::new() }
+    }
+
+    /// A UDP/IPv4 layer at this address, `IP` or `IP:PORT`; the port is 3435 if not given. Names are looked up in
+    /// the [table of the network](Network::names).
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn udp4(self, addr: &str) -> Self {
+        let config = Udp4::bind(addr).table(self.net.names());
+        self.udp4_with(addr, config)
+    }
+
+    /// As [`udp4`](Self::udp4), with settings of its own; the address in there is not used.
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn udp4_with(mut self, addr: &str, config: Udp4) -> Self {
+        let addr = match addr.parse() {
+            Ok(ip) => SocketAddr::new(ip, DEFAULT_PORT),
+            Err(_) => addr.to_socket_addr(),
+        };
+        self.udp4.push((addr, config));
+        self
+    }
+
+    /// Changes settings of the stack: its security, its bounds.
+    pub fn stack(mut self, change: impl FnOnce(Builder) -> Builder) -> Self {
+        self.stack = change(self.stack);
+        self
+    }
+
+    /// Puts the host into the world.
+    ///
+    /// # Panics
+    ///
+    /// If an address is taken, or a setting refused.
+    #[track_caller]
+    #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
+    pub fn build(self) -> Host {
+        let Self { net, name, stack, udp4 } = self;
+        let stack = stack.build().expect("a polled stack needs nothing of the operating system");
+        let id = net.attach(&name, Arc::new(Driver(stack.downgrade())), &[]);
+        let mut layers = Vec::new();
+        for (addr, config) in udp4 {
+            let socket: Arc<UdpSocket> = net.udp(addr);
+            net.give(id, &socket);
+            let layer = stack.udp4_over(socket as Arc<dyn Datagrams>, config).expect("the layer's settings are sound");
+            layers.push(layer);
+        }
+        Host { net, id, name, stack, udp4: layers }
+    }
+}
+
+/// A host with a stack in a simulated [`Network`]. Dropping it drops its handle of the stack, no more.
+pub struct Host {
+    net: Network,
+    id: HostId,
+    name: String,
+    stack: Stack,
+    udp4: Vec<IpcpHandle>,
+}
+
+impl Host {
+    /// The stack.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The host's UDP/IPv4 layers, in the order in which they were given.
+    pub fn udp4(&self) -> &[IpcpHandle] {
+        &self.udp4
+    }
+
+    /// The host in the network.
+    pub fn id(&self) -> HostId {
+        self.id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Accepts flows to `name` here: binds it, registers it in all layers and enters it into the
+    /// [table of the network](Network::names).
+    ///
+    /// # Panics
+    ///
+    /// If the name is not one, or the host has crashed.
+    #[track_caller]
+    #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
+    pub fn listen(&self, name: &str) -> Listener {
+        let listener = self.stack.bind(name).expect("the name can be bound");
+        for layer in &self.udp4 {
+            layer.register(name).expect("the name can be registered");
+            if let (Ok(name), Some(addr)) = (Name::new(name), layer.local_addr()) {
+                self.net.names().insert_at(&name, addr);
+            }
+        }
+        listener
+    }
+
+    /// Ends the host without warning, as [`Network::crash`] does.
+    pub fn crash(&self) {
+        self.net.crash(self.id);
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Polls a stack for as long as somebody else keeps it up.
+struct Driver(WeakStack);
+
+impl Polled for Driver {
+    fn poll(&self, now: Instant) -> Option<Instant> {
+        self.0.upgrade()?.poll(now)
+    }
+
+    fn set_wake(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        if let Some(stack) = self.0.upgrade() {
+            stack.on_wake(move || wake());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! 10 MiB over a reliable, encrypted flow, byte for byte, whatever the network does.
+
+use o7s::QosSpec;
+use o7s::sim::{Link, Loss, Queue};
+
+use super::world::{ENCRYPTED, Pair, Script, expect, ms, secs, send};
+
+const TOTAL: usize = 10 << 20;
+
+/// Transfers it all and returns how long it took, virtual seconds.
+fn transfer(seed: u64, link: Link) -> f64 {
+    let pair = Pair::new(seed, link, ENCRYPTED);
+    let net = &pair.net;
+    net.block_on(async {
+        let (near, far) = pair.connect(QosSpec::DATA).await;
+        assert!(near.as_blocking().is_encrypted() && far.as_blocking().is_encrypted());
+        let largest = near.as_blocking().max_packet();
+        let start = net.now();
+        let script = Script::new(net, "bulk", TOTAL, largest);
+        let inner = net.clone();
+        let reader = net.spawn(async move {
+            expect(&far, script).await;
+            let end = inner.now();
+            // Stay a while, so that the last acknowledgements can be asked for again.
+            inner.sleep(secs(150)).await;
+            end
+        });
+        send(&near, Script::new(net, "bulk", TOTAL, largest)).await;
+        near.close(secs(120)).await.expect("all of it is acknowledged");
+        reader.await.since(start).as_secs_f64()
+    })
+}
+
+fn bad(loss: f64) -> Link {
+    Link::default()
+        .latency(ms(10))
+        .jitter(ms(2))
+        .loss(Loss::Random(loss))
+        .reorder(0.05, ms(10))
+        .duplicate(0.02)
+        .corrupt(0.01)
+}
+
+#[test]
+fn without_loss() {
+    transfer(1, Link::default().latency(ms(10)));
+}
+
+#[test]
+fn reordered_doubled_and_damaged() {
+    transfer(2, bad(0.0));
+}
+
+#[test]
+fn one_per_cent_lost() {
+    transfer(3, bad(0.01));
+}
+
+#[test]
+fn five_per_cent_lost() {
+    transfer(4, bad(0.05));
+}
+
+#[test]
+fn twenty_per_cent_lost() {
+    transfer(5, bad(0.2));
+}
+
+#[test]
+fn lost_in_bursts() {
+    transfer(6, bad(0.0).loss(Loss::bursty(0.03, 5.0)));
+}
+
+#[test]
+fn through_a_narrow_link_with_a_short_queue() {
+    // 20 Mbit/s and a queue of a quarter of what is in flight: 10 MiB take 4.4 s at best.
+    let took = transfer(7, Link::default().latency(ms(20)).rate(20_000_000).queue(Queue::Packets(20)));
+    assert!(took < 15.0, "{took} s: the flow adapts to what the link takes");
+}
