@@ -1,5 +1,12 @@
 //! A simulation is a function of program and seed: the same does the same, down to the last bit.
 #![cfg(feature = "sim")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
 
 mod world;
 

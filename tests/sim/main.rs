@@ -1,5 +1,12 @@
 //! Whole stacks in virtual time: bad networks, partitions, peers that vanish, and a thousand random mixes of everything.
 #![cfg(feature = "sim")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
 
 #[path = "../world/mod.rs"]
 mod world;
