@@ -74,7 +74,7 @@ fuzz_target!(|input: Input| {
         }
         let mut sent = 0;
         while let Some(transmit) = machine.poll_transmit(now) {
-            if let [1.., _, _, _, a, b, c, d, ..] = *transmit.header() {
+            if let [_, _, _, _, a, b, c, d, ..] = *transmit.header() {
                 ours = u32::from_be_bytes([a, b, c, d]);
             }
             sent += 1;

@@ -345,7 +345,7 @@ impl Frct {
         }
         let active = self.rx.active(now, &self.params);
         if drf && !active {
-            self.rx.start_run(now, pci.seqno, cache);
+            self.rx.start_run(now, &self.params, pci.seqno, cache);
         } else if drf && !pci.is_data() {
             self.rx.sender_is_at(now, pci.seqno);
         }

@@ -33,7 +33,7 @@ pub(super) struct Receiver {
     pub(super) latest: Seq,
     /// Right edge of the window as last told to the peer.
     told: Seq,
-    /// Where the sender of a best-effort flow is, as far as it has said.
+    /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
     sender_at: Seq,
     /// Last time that data or a run start arrived; `None`: no run yet.
     heard: Option<Instant>,
@@ -78,7 +78,7 @@ impl Receiver {
 
     /// First number outside the window.
     pub(super) fn limit(&self, p: &Params) -> Seq {
-        let base = if !p.reliable && self.sender_at.after(self.next) { self.sender_at } else { self.next };
+        let base = if p.reliable { self.next } else { self.sender_at };
         base + self.window.saturating_sub(self.ready.len() as u32)
     }
 
@@ -96,16 +96,16 @@ impl Receiver {
     }
 
     /// Begins a run with `seq`, or continues the present one if that is where it stands.
-    pub(super) fn start_run(&mut self, now: Instant, seq: Seq, cache: &mut BufCache) {
+    pub(super) fn start_run(&mut self, now: Instant, p: &Params, seq: Seq, cache: &mut BufCache) {
         if self.heard.is_none() || seq != self.next {
             self.next = seq;
+            self.sender_at = seq;
             for packet in self.early.drain(..).flatten() {
                 cache.put(packet);
             }
             self.held.clear();
-            self.sender_at = seq;
-            // A reference assumes nothing, one of us START_WINDOW; neither has heard a window of this run.
-            self.told = seq;
+            // The window that the peer begins with is enough until the first acknowledgement tells the true one.
+            self.told = self.limit(p);
         }
         self.heard = Some(now);
     }
@@ -219,6 +219,9 @@ impl Receiver {
         } else {
             self.heard = Some(now);
             self.next = seq + 1;
+            if self.sender_at.before(self.next) {
+                self.sender_at = self.next;
+            }
             stats.skipped += ahead as u64;
             if self.ready.len() < self.window as usize {
                 stats.received += 1;

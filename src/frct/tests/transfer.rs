@@ -50,3 +50,29 @@ fn a_share_of_a_real_path() {
     let share = 100_000.0 * (1340.0 + 12.0) * 8.0 / t / 100e6;
     assert!(share > 0.6, "{share}");
 }
+
+/// Bottlenecks with short and long queues: the line is used, and what is lost for it is little.
+#[test]
+fn bottlenecks_are_used_and_not_flooded() {
+    for (mbit, latency, room, share, repeated) in [
+        (100, 20_000, 10, 0.3, 0.05),
+        (100, 20_000, 30, 0.8, 0.02),
+        (100, 20_000, 400, 0.9, 0.02),
+        (10, 20_000, 30, 0.9, 0.05),
+        (10, 20_000, 300, 0.9, 0.02),
+        (1000, 1_000, 100, 0.9, 0.02),
+        (1000, 50, 100, 0.9, 0.02),
+        (2, 50_000, 50, 0.9, 0.1),
+    ] {
+        let rate = mbit * 1_000_000;
+        let link = Link { rate: Some((rate, room)), ..Link::new(latency) };
+        let mut net = Net::new(&Config::default(), &link, 3);
+        let messages = (rate.div_ceil(8 * 1400) * 10).min(30_000);
+        net.sides[0].to_write = messages;
+        net.sides[0].size = 2 * 1340;
+        assert!(net.run(Duration::from_secs(60), Net::complete));
+        let reached = messages as f64 * 1412.0 * 8.0 / (net.now.as_nanos() as f64 / 1e9) / rate as f64;
+        let again = net.sides[0].frct.stats().retransmitted as f64 / messages as f64;
+        assert!(reached > share && again < repeated, "{mbit} Mb/s, {room} packets: {reached} {again}");
+    }
+}
