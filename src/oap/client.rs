@@ -1,4 +1,19 @@
 //! The client's side: the one that allocates the flow.
+//!
+//! ```
+//! use o7s::base::rng::Randomness;
+//! use o7s::oap::client::Client;
+//! use o7s::oap::{OapError, SecurityConfig};
+//!
+//! let now = 1_760_000_000_000_000_000; // real time, nanoseconds since 1970
+//! let mut rng = Randomness::from_seed([7; 32]);
+//! let (client, request) = Client::start(now, &SecurityConfig::default(), &[], &mut rng)?;
+//! assert_eq!(request.len(), 36);
+//!
+//! // Something arrives that is no response to it: drop that, and keep waiting for one to complete the exchange with.
+//! assert!(client.check(&request).is_err());
+//! # Ok::<(), OapError>(())
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;

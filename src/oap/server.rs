@@ -1,4 +1,22 @@
 //! The server's side: the one that accepts the flow.
+//!
+//! ```
+//! use o7s::base::rng::Randomness;
+//! use o7s::crypto::suite::Kex;
+//! use o7s::oap::{OapError, SecurityConfig, client::Client, replay::ReplayCache, server::Request};
+//!
+//! let now = 1_760_000_000_000_000_000; // real time, nanoseconds since 1970
+//! let mut rng = Randomness::from_seed([7; 32]);
+//! let (_, request) = Client::start(now, &SecurityConfig::default(), b"hello", &mut rng)?;
+//!
+//! let request = Request::check(now, request, &mut ReplayCache::default())?;
+//! assert_eq!(request.data(), b"hello");
+//!
+//! // This name takes no plain flows; the code goes into the negative reply.
+//! let refused = request.accept(&SecurityConfig::encrypted(Kex::X25519)).unwrap_err();
+//! assert_eq!(refused.refusal_code(), -1008);
+//! # Ok::<(), OapError>(())
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;
