@@ -299,6 +299,26 @@ fn responses_to_other_requests() {
 }
 
 #[test]
+fn asking_again() {
+    let mut rng = chance(1);
+    let (first, one) = Client::start(NOW, &x25519(), b"question", &mut rng).unwrap();
+    let (second, two) = first.again(NOW + 1_200_000_000, &x25519(), b"question", &mut rng).unwrap();
+    assert_eq!(message(&one).id, message(&two).id);
+    assert_ne!(message(&one).kex, message(&two).kex);
+
+    let mut seen = ReplayCache::default();
+    let requests = [one, two].map(|bytes| Request::check(NOW + 1_200_000_000, bytes, &mut seen).unwrap());
+    assert_eq!(requests[0].id(), requests[1].id(), "one can tell that they are the same wish");
+    // Each response belongs to one of the attempts, and that one can be completed whichever it is.
+    let [one, two] =
+        requests.map(|request| request.accept(&x25519()).unwrap().respond(NOW, b"answer", &mut rng).unwrap());
+    assert_eq!(second.check(&one.0), Err(OapError::RequestHash));
+    assert_eq!(first.check(&two.0), Err(OapError::RequestHash));
+    assert_eq!(first.complete(&one.0).unwrap().protection, one.1.protection);
+    assert_eq!(second.complete(&two.0).unwrap().protection, two.1.protection);
+}
+
+#[test]
 fn a_changed_request_shows_in_the_response() {
     let (waiting, mut request) = start(&x25519());
     request[23] ^= 1; // the timestamp: nothing else would notice
