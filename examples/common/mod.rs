@@ -1,0 +1,116 @@
+//! What the tools share: the options that make a stack, units, and how a program ends.
+#![allow(dead_code, reason = "every program uses a part")]
+
+pub(crate) mod rate;
+pub(crate) mod units;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use o7s::{Flow, Listener, QosSpec, SecurityConfig, Stack, Udp4};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Prints a line at once: whoever reads a log or a pipe wants it now, not when a buffer is full. A closed pipe is no
+/// reason to fail.
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::common::print_line(format_args!($($arg)*)) };
+}
+pub(crate) use say;
+
+pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The options that all programs build their stack from.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given
+    #[arg(long, value_name = "IP[:PORT]")]
+    udp4: Option<String>,
+
+    /// Where a name is, for names that this layer's resolver (a line `IP <MD5 of the name>` in the hosts file, or the
+    /// DNS) does not know. May be given several times
+    #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
+    hosts: Vec<(String, String)>,
+
+    /// Encrypt flows, and accept no others: key exchange, cipher and key derivation. Both sides have to be told.
+    /// [example: X25519,aes-256-gcm,sha256]
+    #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
+    encrypt: Option<SecurityConfig>,
+}
+
+/// What only servers have.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Service {
+    /// Serve under this name, which is registered in every layer that was joined [default: the tool's own name]
+    #[arg(long, requires = "listen")]
+    name: Option<String>,
+}
+
+impl Network {
+    /// A stack that is a member of the layers that were asked for, in which `registered` can be reached.
+    fn stack(&self, registered: Option<&str>) -> Result<Stack> {
+        let Some(udp4) = &self.udp4 else {
+            return Err("without a layer nobody outside this program can be reached: \
+                        join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it)"
+                .into());
+        };
+        let stack = Stack::builder().security(self.encrypt.unwrap_or_default()).build()?;
+        let config = self.hosts.iter().fold(Udp4::bind(udp4), |config, (name, addr)| config.host(name, addr));
+        let layer = stack.udp4(config)?;
+        if let Some(name) = registered {
+            layer.register(name)?;
+        }
+        Ok(stack)
+    }
+
+    /// Starts to accept flows to the service's name.
+    pub(crate) fn serve(&self, service: &Service, default_name: &str) -> Result<(Stack, Listener)> {
+        let name = service.name.as_deref().unwrap_or(default_name);
+        let stack = self.stack(Some(name))?;
+        let listener = stack.bind(name)?;
+        Ok((stack, listener))
+    }
+
+    /// Allocates a flow to `name`.
+    pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Flow)> {
+        let stack = self.stack(None)?;
+        let flow = stack.flow(name).qos(qos).alloc()?;
+        Ok((stack, flow))
+    }
+}
+
+fn name_and_addr(text: &str) -> std::result::Result<(String, String), &'static str> {
+    let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
+    Ok((name.to_owned(), addr.to_owned()))
+}
+
+/// Sends what is on its way and closes the flow.
+pub(crate) fn close(flow: Flow) {
+    // Programs have said by now what they have to say; the other end will notice what is missing.
+    let _ = flow.close(Duration::from_secs(1));
+}
+
+/// The end of a program: 0 if it did what it is for, else 1, and the error with its causes.
+pub(crate) fn finish(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(e) = cause {
+                text += &format!(": {e}");
+                cause = e.source();
+            }
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Sending at a rate, and saying how much has arrived.
+
+use std::fmt;
+use std::time::Duration;
+
+use o7s::base::time::Instant;
+
+use super::units::as_millis;
+
+/// How a sender waits for the moment of its next packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Gives the processor away; several packets may leave together afterwards.
+    Sleep,
+    /// Looks at the clock again and again: evenly spaced packets, for the price of a processor.
+    Spin,
+}
+
+/// Spaces packets evenly from a start. What one wait takes too long, the next waits are shorter, so that the rate
+/// holds whatever the system's timers are like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    start: Instant,
+    /// Seconds from packet to packet; 0 for no pause at all.
+    gap: f64,
+    wait: Wait,
+}
+
+impl Pace {
+    /// Packets of `size` bytes at `bits` per second, or at any rate.
+    pub(crate) fn new(start: Instant, size: usize, bits: Option<f64>, wait: Wait) -> Self {
+        let gap = bits.map_or(0.0, |bits| size as f64 * 8.0 / bits);
+        Self { start, gap, wait }
+    }
+
+    /// Waits until packet number `n`, counted from 0, is due; `false` if that is not before `end`.
+    #[allow(clippy::disallowed_methods, reason = "nothing but the clock can end this wait")]
+    pub(crate) fn due_before(&self, end: Instant, n: u64, now: impl Fn() -> Instant) -> bool {
+        let due = self.start + Duration::try_from_secs_f64(self.gap * n as f64).unwrap_or(Duration::MAX);
+        loop {
+            let now = now();
+            let left = due.since(now);
+            match self.wait {
+                _ if now >= end || due >= end => return false,
+                _ if left.is_zero() => return true,
+                Wait::Sleep => std::thread::sleep(left),
+                Wait::Spin => std::hint::spin_loop(),
+            }
+        }
+    }
+}
+
+/// Packets and bytes in some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { packets, bytes, time } = self;
+        let seconds = time.as_secs_f64().max(1e-9);
+        let (pps, mbps) = (*packets as f64 / seconds, *bytes as f64 * 8e-6 / seconds);
+        write!(f, "{packets} packets ({bytes} bytes) in {:.0} ms => {pps:.0} pps, {mbps:.4} Mbps", as_millis(*time))
+    }
+}

@@ -1,0 +1,202 @@
+//! A constant bit rate in one direction, and what arrives of it; talks to the reference's `ocbr`.
+
+mod common;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use common::rate::{Pace, Tally, Wait};
+use common::{Network, Result, Service, say, units};
+use o7s::base::time::Instant;
+use o7s::{Flow, QosSpec, ReadError, Stack};
+
+/// Sends packets at a constant rate; the server prints the rate at which they arrive.
+#[derive(Parser, Debug)]
+#[command(after_help = "\
+Rates are in bits per second, with k, M or G behind; durations are in seconds, or have a unit: ms, s, m, h or d.
+
+Examples:
+  a server:            ocbr --listen --udp4 10.9.0.2
+  10 Mb/s for 5 s:     ocbr -n ocbr -d 5 -r 10M --udp4 10.9.0.1 --host ocbr=10.9.0.2
+  as much as it takes: ocbr -n ocbr -d 5 -f --udp4 10.9.0.1 --host ocbr=10.9.0.2")]
+struct Options {
+    /// Be the server: receive, and report
+    #[arg(short, long)]
+    listen: bool,
+
+    /// Server: time from report to report
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = units::seconds)]
+    interval: Duration,
+
+    /// Server: end a flow on which nothing comes for this time
+    #[arg(short, long, value_name = "TIME", default_value = "2s", value_parser = units::seconds)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    client: Client,
+
+    #[command(flatten)]
+    service: Service,
+
+    #[command(flatten)]
+    network: Network,
+}
+
+/// What only clients have.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Client")]
+struct Client {
+    /// The name of the server
+    #[arg(short = 'n', long, value_name = "NAME", default_value = "ocbr")]
+    server_name: String,
+
+    /// How long to send
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = units::seconds)]
+    duration: Duration,
+
+    /// Size of the packets, 8 bytes at least
+    #[arg(short, long, value_name = "BYTES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    size: u32,
+
+    /// The rate, without headers
+    #[arg(short, long, default_value = "1M", value_parser = units::rate)]
+    rate: f64,
+
+    /// Quality of service: raw, best, video, voice or data
+    #[arg(short, long, default_value = "raw")]
+    qos: QosSpec,
+
+    /// Send as fast as the flow takes it; packets are not numbered
+    #[arg(short, long)]
+    flood: bool,
+
+    /// Sleep between packets (the default)
+    #[arg(long, conflicts_with = "spin")]
+    sleep: bool,
+
+    /// Do not sleep between packets, but spin: more even, and takes a processor
+    #[arg(long)]
+    spin: bool,
+}
+
+/// The largest packet that the server takes.
+const ROOM: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::finish(if options.listen { serve(&options) } else { send(&options.client, &options.network) })
+}
+
+fn send(options: &Client, network: &Network) -> Result<bool> {
+    let (stack, flow) = network.connect(&options.server_name, options.qos)?;
+    let size = usize::try_from(options.size)?;
+    if size > flow.max_packet() {
+        return Err(
+            format!("this flow carries packets of at most {} bytes: use a smaller --size", flow.max_packet()).into()
+        );
+    }
+    let mut packet = vec![0; size];
+    let start = stack.now();
+    let wait = if options.spin { Wait::Spin } else { Wait::Sleep };
+    let pace = Pace::new(start, size, Some(options.rate).filter(|_| !options.flood), wait);
+    let end = start + options.duration;
+    let mut tally = Tally::default();
+    while pace.due_before(end, tally.packets, || stack.now()) {
+        if !options.flood
+            && let Some(seq) = packet.first_chunk_mut()
+        {
+            *seq = tally.packets.to_le_bytes();
+        }
+        flow.write(&packet)?;
+        tally.count(size);
+    }
+    flow.flush();
+    tally.time = stack.now() - start;
+    say!("Sent {tally}");
+    common::close(flow);
+    Ok(tally.packets > 0)
+}
+
+fn serve(options: &Options) -> Result<bool> {
+    let (stack, listener) = options.network.serve(&options.service, "ocbr")?;
+    say!("Waiting for flows to \"{}\".", listener.name());
+    thread::scope(|scope| {
+        for number in 1.. {
+            let flow = listener.accept()?;
+            say!("New flow {number}.");
+            let report = Report::new(number, options, stack.now());
+            let stack = &stack;
+            scope.spawn(move || report.serve(stack, &flow));
+        }
+        Ok(true)
+    })
+}
+
+/// What arrives on one flow.
+struct Report {
+    number: u64,
+    interval: Duration,
+    timeout: Duration,
+    /// Since the last report.
+    tally: Tally,
+    reported: Instant,
+    heard: Instant,
+    /// Whether the last report was not of zero.
+    running: bool,
+}
+
+impl Report {
+    fn new(number: u64, options: &Options, now: Instant) -> Self {
+        Self {
+            number,
+            interval: options.interval.max(Duration::from_millis(1)),
+            timeout: options.timeout,
+            tally: Tally::default(),
+            reported: now,
+            heard: now,
+            running: false,
+        }
+    }
+
+    fn serve(mut self, stack: &Stack, flow: &Flow) {
+        let mut buf = vec![0; ROOM.min(flow.max_packet())];
+        let why = loop {
+            let now = stack.now();
+            if now >= self.reported + self.interval {
+                self.print(now);
+            }
+            if now >= self.heard + self.timeout {
+                break "timed out".to_owned();
+            }
+            let next = (self.reported + self.interval).min(self.heard + self.timeout);
+            match flow.read_timeout(&mut buf, next.since(now)) {
+                Ok(len) => {
+                    self.tally.count(len);
+                    self.heard = stack.now();
+                }
+                Err(ReadError::TimedOut) => {}
+                Err(ReadError::Down) => break "ended".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        // What is left, and the end of it.
+        while self.running || self.tally.packets > 0 {
+            self.print(stack.now());
+        }
+        say!("Flow {}: {why}.", self.number);
+    }
+
+    /// Prints what came since the last report, and once that nothing came any more.
+    fn print(&mut self, now: Instant) {
+        self.tally.time = now.since(self.reported);
+        let some = self.tally.packets > 0;
+        if some || self.running {
+            say!("Flow {}: {}", self.number, self.tally);
+        }
+        self.running = some;
+        self.tally = Tally::default();
+        self.reported = now;
+    }
+}

@@ -1,0 +1,82 @@
+//! The smallest client and server: one message there and back.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use common::{Network, Result, Service, say};
+use o7s::{Flow, QosSpec};
+
+/// Sends one message to a server, which sends it back.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  oecho --listen --udp4 127.0.0.1
+  oecho --udp4 127.0.0.1:4000 --host oecho=127.0.0.1:3435")]
+struct Options {
+    /// Be the server
+    #[arg(short, long)]
+    listen: bool,
+
+    /// The name of the server
+    #[arg(short = 'n', long, value_name = "NAME", default_value = "oecho", conflicts_with = "listen")]
+    server_name: String,
+
+    #[command(flatten)]
+    service: Service,
+
+    #[command(flatten)]
+    network: Network,
+}
+
+/// A client says this, with the zero byte that ends a string elsewhere.
+const MESSAGE: &[u8] = b"Client says hi!\0";
+/// How long the other end may take for its packet.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest message.
+const ROOM: usize = 1500;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::finish(if options.listen { serve(&options) } else { call(&options) })
+}
+
+fn serve(options: &Options) -> Result<bool> {
+    let (_stack, listener) = options.network.serve(&options.service, "oecho")?;
+    say!("Serving \"{}\".", listener.name());
+    loop {
+        let flow = listener.accept()?;
+        match echo(flow) {
+            Ok(text) => say!("Echoed {text:?}."),
+            Err(error) => say!("Flow ended: {error}."),
+        }
+    }
+}
+
+fn echo(flow: Flow) -> Result<String> {
+    let mut buf = [0; ROOM];
+    let len = flow.read_timeout(&mut buf, PATIENCE)?;
+    let message = buf.get(..len).unwrap_or_default();
+    flow.write(message)?;
+    common::close(flow);
+    Ok(text(message))
+}
+
+fn call(options: &Options) -> Result<bool> {
+    let (_stack, flow) = options.network.connect(&options.server_name, QosSpec::RAW)?;
+    flow.write(MESSAGE)?;
+    let mut buf = [0; ROOM];
+    let len = flow.read_timeout(&mut buf, PATIENCE)?;
+    let reply = buf.get(..len).unwrap_or_default();
+    say!("Server replied with {}", text(reply));
+    common::close(flow);
+    Ok(reply == MESSAGE)
+}
+
+/// The text in a message, up to its zero byte.
+fn text(message: &[u8]) -> String {
+    let text = message.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
