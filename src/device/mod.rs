@@ -9,7 +9,7 @@
 //!
 //! let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
 //! assert_ne!(socket.local_addr().port(), 0);
-//! # Ok::<(), std::io::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod clock;

@@ -120,7 +120,9 @@ impl Datagrams for UdpSocket {
         let before = out.len();
         for (message, meta) in slices.iter().zip(&meta).take(n) {
             let bytes = message.get(..meta.len).unwrap_or_default();
-            for datagram in bytes.chunks(meta.stride.max(1)) {
+            let (first, more) = bytes.split_at(meta.stride.min(bytes.len()));
+            // The first one may be empty.
+            for datagram in core::iter::once(first).chain(more.chunks(meta.stride.max(1))) {
                 let mut data = cache.take(datagram.len());
                 if data.extend_from_slice(datagram).is_some() {
                     out.push(Datagram { src: meta.addr, data });
@@ -167,11 +169,11 @@ impl Interrupt {
         let timeout = Timespec { tv_sec: timeout.as_secs().min(86_400) as i64, tv_nsec: timeout.subsec_nanos().into() };
         // Interrupted by a signal, or out of memory: the caller looks again either way.
         let _ = poll(&mut fds, Some(&timeout));
+        // At most one byte is ever in the pipe. A raise after the swap writes the next one; one before it is answered by
+        // this very return.
         if self.raised.load(Ordering::Acquire) {
-            let mut sink = [0; 64];
-            // Empty before clear: a raise in between writes again and is seen by the next wait.
-            while rustix::io::read(&self.pipe.0, &mut sink).is_ok_and(|n| n == sink.len()) {}
-            self.raised.store(false, Ordering::Release);
+            let _ = rustix::io::read(&self.pipe.0, &mut [0; 8]);
+            self.raised.swap(false, Ordering::AcqRel);
         }
     }
 }
