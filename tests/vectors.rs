@@ -9,6 +9,8 @@ use serde_json::Value;
 mod crypto;
 #[path = "vectors/oap.rs"]
 mod oap;
+#[path = "vectors/rotation.rs"]
+mod rotation;
 
 /// A member of `oap.json`.
 fn oap(member: &str) -> Value {
