@@ -22,6 +22,9 @@ const INBOX_BUSY: usize = 512;
 const INBOX_PENDING: usize = 64;
 /// Packets taken through the pipeline before what FRCT answers goes out and the lock is free for others.
 const SERVICE_BURST: usize = 64;
+/// How long an end that has nothing left to deliver still answers a peer over a layer that loses packets: the last
+/// acknowledgement may be one of them, and without an answer the peer would take its data for lost.
+const QUIET: Duration = Duration::from_secs(3);
 /// A thread that read this recently is expected to come back for more.
 const READER_EXPECTED: Duration = Duration::from_millis(1);
 
@@ -35,6 +38,8 @@ pub enum State {
     Active,
     /// Closed by the application; what was written is still being delivered.
     Lingering,
+    /// Closed, and everything delivered or given up; the peer may still need an answer.
+    Quiet,
     /// Over.
     Released,
 }
@@ -47,6 +52,7 @@ mod status {
     pub(super) const RELEASED: u32 = 16;
     pub(super) const NO_READ: u32 = 32;
     pub(super) const NO_WRITE: u32 = 64;
+    pub(super) const DONE: u32 = 128;
 }
 
 /// One end of a flow. See the [module's documentation](super) for how packets pass through it.
@@ -230,7 +236,7 @@ impl Endpoint {
         self.writers.register(waker);
     }
 
-    /// Remembers to wake `waker` when the endpoint is released. Look again after this call.
+    /// Remembers to wake `waker` when the endpoint is done, [`State::Quiet`] or [`State::Released`]. Look again after this call.
     pub fn register_closer(&self, waker: &Waker) {
         self.closers.register(waker);
     }
@@ -304,7 +310,7 @@ impl Endpoint {
         self.wake_all();
     }
 
-    /// Packets that were written to a reliable flow and never acknowledged. Final once [`State::Released`].
+    /// Packets that were written to a reliable flow and never acknowledged. Final once [`State::Quiet`].
     pub fn lost(&self) -> usize {
         let inner = self.inner.lock();
         inner.lost.max(inner.pipe.tx_queue_len())
@@ -446,6 +452,7 @@ impl Endpoint {
         let s = self.status.load(Ordering::Acquire);
         match s {
             _ if s & status::RELEASED != 0 => State::Released,
+            _ if s & status::DONE != 0 => State::Quiet,
             _ if s & status::CLOSED != 0 => State::Lingering,
             _ if s & status::ACTIVE != 0 => State::Active,
             _ => State::Pending,
@@ -638,13 +645,26 @@ impl Endpoint {
         if !self.has(status::CLOSED) || self.has(status::RELEASED) {
             return;
         }
-        let done = {
-            let inner = self.inner.lock();
+        let (release, next) = {
+            let mut inner = self.inner.lock();
+            let over = now >= inner.linger_until || self.has(status::DOWN | status::PEER_GONE);
             let drained = inner.pipe.frct.as_ref().is_none_or(|f| f.is_drained());
-            drained || now >= inner.linger_until || self.has(status::DOWN | status::PEER_GONE)
+            if !over && (!drained || self.has(status::DONE)) {
+                return;
+            }
+            let quiet =
+                !over && inner.pipe.has_received_reliably() && inner.port.as_ref().is_some_and(|p| p.is_lossy());
+            if quiet {
+                inner.linger_until = now + QUIET;
+                self.set(status::DONE);
+            }
+            (!quiet, self.next_timeout(&inner))
         };
-        if done {
+        if release {
             self.release(now);
+        } else {
+            self.arm(next);
+            self.closers.wake();
         }
     }
 

@@ -59,6 +59,11 @@ pub trait Port: Send + Sync {
         false
     }
 
+    /// Whether the layer below may lose packets.
+    fn is_lossy(&self) -> bool {
+        true
+    }
+
     /// The endpoint has taken everything out of its inbox: the other end may have room to send again.
     fn drained(&self) {}
 

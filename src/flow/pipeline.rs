@@ -295,6 +295,11 @@ impl Pipeline {
         self.frct.as_ref().map_or(0, |f| f.unacked())
     }
 
+    /// Whether the peer may be waiting for an acknowledgement.
+    pub(super) fn has_received_reliably(&self) -> bool {
+        self.qos.is_reliable() && self.frct.as_ref().is_some_and(|f| f.stats().received > 0)
+    }
+
     /// The next packet for the application, whole.
     pub(super) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
         if let Some(rest) = self.partial.take() {

@@ -203,6 +203,10 @@ impl Port for LocalPort {
         self.peer.is_busy()
     }
 
+    fn is_lossy(&self) -> bool {
+        false
+    }
+
     fn drained(&self) {
         self.peer.notify_writable();
     }

@@ -19,6 +19,9 @@ use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
+/// Garbled replies have the request repeated at once, with the usual doubled wait until the next time, up to this one.
+const GARBLED_LIMIT: Duration = Duration::from_secs(10);
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -283,6 +286,13 @@ impl Allocation {
             Err(code) if latest => return Some(Err(AllocError::Refused(code))),
             Err(_) => return None,
         };
+        // Damaged on its way, or not from the peer at all: as good as lost, so ask again. What the peer really says may
+        // be unacceptable too, but then asking again does not help.
+        let garbled = |e: OapError| matches!(e, OapError::Wire(_) | OapError::OtherRequest | OapError::RequestHash);
+        if asked.tries.get(at)?.client.check(&reply.data).is_err_and(garbled) && asked.backoff < GARBLED_LIMIT {
+            asked.next_retry = now;
+            return None;
+        }
         let chosen = asked.tries.swap_remove(at);
         let layer = LayerFacts::from(asked.ipcp.info());
         let kind = asked.ipcp.info().kind;

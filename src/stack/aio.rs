@@ -157,7 +157,7 @@ impl Flow {
     fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let endpoint = &self.inner.endpoint;
         endpoint.register_closer(cx.waker());
-        if endpoint.state() == State::Released { Poll::Ready(()) } else { Poll::Pending }
+        if matches!(endpoint.state(), State::Quiet | State::Released) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The blocking face, for everything that does not wait.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::wait::{self, Awaited};
 use super::{CloseError, Shared, aio};
 use crate::base::time::Instant;
-use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, WriteError};
+use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, State, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
 use crate::types::name::Name;
@@ -441,7 +441,7 @@ impl Awaited for Closing<'_> {
     }
 
     fn try_now(&mut self) -> Option<()> {
-        (self.0.state() == crate::flow::State::Released).then_some(())
+        matches!(self.0.state(), State::Quiet | State::Released).then_some(())
     }
 
     fn hint(&self) -> bool {
