@@ -1,0 +1,93 @@
+//! The table of speed and memory: each row beside its alternative, measured in the same run.
+//!
+//! ```text
+//! cargo bench --bench peers                      # the whole table, about two minutes
+//! cargo bench --bench peers -- --only udp        # the rows whose group has "udp" in its name
+//! cargo bench --bench peers -- --check           # exits with 1 if a must is missed
+//! cargo bench --bench peers --features ring      # with the other AEAD backend
+//! ```
+//!
+//! Ours and the alternative take turns, and medians are compared, so that what else the machine does hits both. The
+//! numbers mean something on an otherwise idle machine only.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a program that measures: it reads clocks and starts threads, and stops when anything is wrong"
+)]
+
+mod anchors;
+mod flows;
+mod framing;
+mod heap;
+mod idle;
+mod local;
+mod measure;
+mod quic;
+mod table;
+mod udp;
+
+use clap::Parser;
+
+use self::table::Row;
+
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
+
+/// Measures o7s beside its alternatives.
+#[derive(Parser)]
+struct Options {
+    /// Exit with 1 if a must is missed.
+    #[arg(long)]
+    check: bool,
+    /// Measure only the groups whose name contains this.
+    #[arg(long, value_name = "SUBSTR", default_value = "")]
+    only: String,
+    /// Print the names of the groups.
+    #[arg(long)]
+    list: bool,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A group of rows that are measured together.
+type Group = (&'static str, fn() -> Vec<Row>);
+
+const GROUPS: &[Group] = &[
+    ("anchors", anchors::rows),
+    ("local ping-pong", local::ping_pong),
+    ("local one way", local::one_way),
+    ("udp ping-pong", udp::ping_pong),
+    ("udp bulk", udp::bulk),
+    ("framing", framing::rows),
+    ("allocation local", flows::local),
+    ("allocation udp", flows::udp),
+    ("idle memory", idle::memory),
+    ("idle keepalive", idle::keepalive),
+];
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    if options.list {
+        GROUPS.iter().for_each(|(name, _)| println!("{name}"));
+        return std::process::ExitCode::SUCCESS;
+    }
+    println!(
+        "aead backend: {}; load before: {}",
+        o7s::crypto::backend::Backend::preferred().name(),
+        measure::load_average()
+    );
+    table::print_head();
+    let mut missed = 0;
+    for (_, run) in GROUPS.iter().filter(|(name, _)| name.contains(&options.only)) {
+        for row in run() {
+            missed += usize::from(row.is_missed());
+            row.print();
+        }
+    }
+    println!("musts missed: {missed}; load after: {}", measure::load_average());
+    std::process::ExitCode::from(u8::from(options.check && missed > 0))
+}

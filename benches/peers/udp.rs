@@ -1,0 +1,113 @@
+//! Flows over UDP on the loopback interface, beside bare UDP and QUIC.
+
+use std::net::UdpSocket;
+
+use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
+
+use crate::local::{ENCRYPTED, OneWay, PACKET, echo, round_trips};
+use crate::measure::{each, in_turns};
+use crate::quic::Quic;
+use crate::table::{Bound, Row, gigabits, time};
+
+const PING: usize = 64;
+
+/// Two stacks, and both ends of a flow between them.
+pub(crate) struct Pair {
+    pub(crate) server: Stack,
+    pub(crate) client: Stack,
+}
+
+impl Pair {
+    pub(crate) fn new(security: SecurityConfig) -> Self {
+        let server = Stack::builder().security(security).build().unwrap();
+        let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+        net.register("peer").unwrap();
+        let client = Stack::builder().security(security).build().unwrap();
+        let addr = net.local_addr().unwrap().to_string();
+        client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr)).unwrap();
+        Self { server, client }
+    }
+
+    fn flow(&self, qos: QosSpec) -> (Flow, Flow) {
+        let listener = self.server.bind("peer").unwrap();
+        let accepting = std::thread::spawn(move || listener.accept().unwrap());
+        let flow = self.client.flow("peer").qos(qos).alloc().unwrap();
+        (flow, accepting.join().unwrap())
+    }
+}
+
+/// A socket, connected to one that sends everything back.
+fn bare_echo() -> UdpSocket {
+    let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (a, b) = (bind(), bind());
+    a.connect(b.local_addr().unwrap()).unwrap();
+    b.connect(a.local_addr().unwrap()).unwrap();
+    std::thread::spawn(move || {
+        let mut buf = [0; 2048];
+        while let Ok(n) = b.recv(&mut buf) {
+            if n == 0 || b.send(&buf[..n]).is_err() {
+                return;
+            }
+        }
+    });
+    a
+}
+
+pub(crate) fn ping_pong() -> Vec<Row> {
+    let pair = Pair::new(ENCRYPTED.parse().unwrap());
+    let (raw, raw_peer) = pair.flow(QosSpec::RAW);
+    let (data, data_peer) = pair.flow(QosSpec::DATA);
+    let echoes = [echo(raw_peer), echo(data_peer)];
+    let socket = bare_echo();
+    let mut buf = [0; PING];
+    let n = 5000;
+    let [ours, reliable, bare] = in_turns(
+        7,
+        [&mut || round_trips(&raw, n), &mut || round_trips(&data, n), &mut || {
+            each(n, || {
+                socket.send(&[7; PING]).unwrap();
+                assert_eq!(socket.recv(&mut buf).unwrap(), PING);
+            })
+        }],
+    );
+    socket.send(&[]).unwrap();
+    drop((raw, data));
+    // The other side of a UDP layer does not hear of the end.
+    pair.server.shutdown();
+    for echo in echoes {
+        echo.join().unwrap();
+    }
+    let text = format!("bare UDP {}", time(bare));
+    vec![
+        Row::info("UDP loopback, ping-pong 64 B, encrypted", time(ours), &text)
+            .ratio(ours, bare)
+            .must(Bound::AtMost(2.5))
+            .aim(Bound::AtMost(1.5)),
+        Row::info("  the same, reliable", time(reliable), &text).ratio(reliable, bare),
+    ]
+}
+
+pub(crate) fn bulk() -> Vec<Row> {
+    let bytes = 256 << 20;
+    let pair = Pair::new(ENCRYPTED.parse().unwrap());
+    let (flow, peer) = pair.flow(QosSpec::DATA);
+    let ours = OneWay::new(flow, peer, true);
+    let quic = Quic::new();
+    let connection = quic.connect();
+    let [ours, other] = in_turns(
+        5,
+        [&mut || ours.packets_a_second(bytes / PACKET) * PACKET as f64, &mut || {
+            connection.bytes_a_second(&quic, bytes)
+        }],
+    );
+    vec![
+        Row::info(
+            "UDP loopback, bulk, reliable, encrypted",
+            gigabits(8.0 * ours),
+            format!("quinn {}", gigabits(8.0 * other)),
+        )
+        .ratio(ours, other)
+        .must(Bound::AtLeast(1.0))
+        .aim(Bound::AtLeast(2.0)),
+    ]
+}
