@@ -45,11 +45,13 @@
 //! *Windows.* A sender starts with 64 packets. It believes acknowledgements of what it has sent, and windows that
 //! move ahead. While the window is closed it sends a rendez-vous every 100 ms for as long as the flow lives. On
 //! best-effort flows, where nothing else brings a window, it asks before the window closes, and the receiver tells
-//! unasked.
+//! unasked. What a peer other than o7s is told unasked is repeated when it stays silent: a waiting writer of the
+//! reference never asks.
 //!
 //! *Loss.* A packet is retransmitted when packets sent later have arrived (three of them, or a quarter of the round
-//! trip has passed), found from selective acknowledgements. Where the peer has none, repeated acknowledgements and
-//! the retransmission timer do it. The timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not
+//! trip has passed), found from selective acknowledgements. On a path that reorders, time alone decides, and more of
+//! it. Where the peer does not say what it holds, repeated acknowledgements and the retransmission timer do it. The
+//! timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not
 //! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`]. A packet not acknowledged R after it was first
 //! sent takes the flow down.
 //!
@@ -287,6 +289,11 @@ impl Frct {
         !self.closing && !self.down && self.tx.can_queue(&self.params)
     }
 
+    /// Whether a writer that waits is worth waking: there is room for a good many packets, not just for one.
+    pub fn has_room(&self) -> bool {
+        !self.closing && !self.down && self.tx.has_room(&self.params)
+    }
+
     /// Takes one user packet, not empty: an empty one is a keepalive and bypasses FRCT.
     ///
     /// Gives the packet back when [`can_send`](Self::can_send) is false or the packet is empty. If it is the peer's
@@ -376,7 +383,7 @@ impl Frct {
         if self.down {
             return;
         }
-        self.rx.check_ack(now);
+        self.rx.check(now);
         self.tx.check_rendezvous(now);
         if !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
@@ -474,7 +481,7 @@ impl Frct {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
     /// time, if meanwhile something has arrived.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let at = self.tx.next_timeout().min(self.rx.due_at);
+        let at = self.tx.next_timeout().min(self.rx.next_timeout());
         (at != Instant::FAR_FUTURE && !self.down).then_some(at)
     }
 
@@ -484,8 +491,8 @@ impl Frct {
     }
 
     /// The next packet for the application, which thereby has read it: the window moves.
-    pub fn deliver(&mut self, _now: Instant) -> Option<PacketBuf> {
-        self.rx.deliver(&self.params)
+    pub fn deliver(&mut self, now: Instant) -> Option<PacketBuf> {
+        self.rx.deliver(now, &self.params)
     }
 
     /// The application will write no more. What it wrote is still sent and retransmitted until

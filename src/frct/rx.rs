@@ -15,6 +15,10 @@ use crate::wire::frct::Sack;
 const JUMP_MAX: i32 = 1 << 16;
 /// A best-effort receiver tells the window anew after this many packets; a reference stops after 64 without it.
 const TELL_EVERY: u32 = 32;
+/// A window told unasked is repeated so often, after this many nanoseconds without data and then ever later: a writer
+/// of the reference that waits for a lost one never asks.
+const REPEATS: u8 = 6;
+const REPEAT_AFTER: u64 = 100_000_000;
 /// Acknowledge every so many packets while there is a gap: the third packet beyond it proves the loss.
 const ACK_EVERY_IN_GAP: u32 = 2;
 /// Blocks of a full report that tell of the oldest ranges; the others are around the newest arrival.
@@ -43,6 +47,9 @@ pub(super) struct Receiver {
     pub(super) due: bool,
     /// When it becomes due.
     pub(super) due_at: Instant,
+    /// Repetitions of the window still to send, and when.
+    repeats: u8,
+    repeat_at: Instant,
     /// Payload of the next control packet.
     pub(super) sack: Vec<u8>,
 }
@@ -62,6 +69,8 @@ impl Receiver {
             unacked: 0,
             due: false,
             due_at: Instant::FAR_FUTURE,
+            repeats: 0,
+            repeat_at: Instant::FAR_FUTURE,
             sack: Vec::new(),
         }
     }
@@ -226,7 +235,7 @@ impl Receiver {
             if self.ready.len() < self.window as usize {
                 stats.received += 1;
                 self.ready.push_back(packet);
-                self.offer_window(p);
+                self.offer_window(now, p);
                 return;
             }
             stats.out_of_window += 1;
@@ -239,29 +248,54 @@ impl Receiver {
     }
 
     /// The next packet for the application.
-    pub(super) fn deliver(&mut self, p: &Params) -> Option<PacketBuf> {
+    pub(super) fn deliver(&mut self, now: Instant, p: &Params) -> Option<PacketBuf> {
         let packet = self.ready.pop_front()?;
-        self.offer_window(p);
+        self.offer_window(now, p);
         Some(packet)
     }
 
     /// Tells the window unasked when it has opened by much.
-    fn offer_window(&mut self, p: &Params) {
-        let step = match (p.reliable, self.window > p.legacy_window) {
+    fn offer_window(&mut self, now: Instant, p: &Params) {
+        let large = self.window > p.legacy_window;
+        let step = match (p.reliable, large) {
             (true, _) => self.window / 4,
             (false, true) => self.window / 8,
             (false, false) => TELL_EVERY,
         };
-        if self.heard.is_some() && self.limit(p) - self.told >= step.max(1) as i32 {
-            self.due = true;
+        if self.heard.is_none() || self.limit(p) - self.told < step.max(1) as i32 {
+            return;
+        }
+        self.due = true;
+        if !large {
+            self.repeats = REPEATS;
+            self.repeat_at = self.repeat_at.min(after(now, REPEAT_AFTER));
         }
     }
 
-    pub(super) fn check_ack(&mut self, now: Instant) {
+    /// The part of a timeout that sends acknowledgements and windows.
+    pub(super) fn check(&mut self, now: Instant) {
         if now >= self.due_at {
             self.due_at = Instant::FAR_FUTURE;
             self.due = true;
         }
+        if now < self.repeat_at {
+            return;
+        }
+        let quiet_at = self.heard.map_or(now, |t| after(t, REPEAT_AFTER));
+        if now < quiet_at {
+            self.repeat_at = quiet_at;
+            return;
+        }
+        self.due = true;
+        self.repeats = self.repeats.saturating_sub(1);
+        self.repeat_at = match self.repeats {
+            0 => Instant::FAR_FUTURE,
+            left => after(now, REPEAT_AFTER << (REPEATS - left)),
+        };
+    }
+
+    pub(super) fn next_timeout(&self) -> Instant {
+        self.due_at.min(self.repeat_at)
     }
 
     /// Acknowledges at once what waits for a better moment.

@@ -21,6 +21,8 @@ const ASK_BELOW: i32 = 64;
 const ASK_EVERY: i32 = 32;
 /// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
 const ANSWER_WORTH: u32 = 128;
+/// Room for this many packets is worth waking a writer for.
+const MANY: u32 = 64;
 /// A window further ahead than this of what was sent is not believed.
 const WINDOW_MAX: i32 = 1 << 16;
 
@@ -181,6 +183,12 @@ impl Sender {
 
     pub(super) fn can_queue(&self, p: &Params) -> bool {
         (self.queue.len() as u32) < p.send_queue && self.waiting() < p.unsent
+    }
+
+    /// Whether there is room for many packets.
+    pub(super) fn has_room(&self, p: &Params) -> bool {
+        let many = MANY.min(p.send_queue / 4).min(p.unsent / 4);
+        (self.queue.len() as u32).saturating_add(many) < p.send_queue && self.waiting().saturating_add(many) < p.unsent
     }
 
     /// Queues a user packet.
