@@ -1,11 +1,12 @@
 //! Where the primitives come from: tables of AEAD ciphers and key exchanges, one table an implementation.
 //!
-//! The default table, [`RUST`], is pure Rust and has a row for everything that is available. The feature `ring` adds a second table, `RING`, whose
-//! rows stand before those of the first: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2 to 4 times as fast on
-//! 1400-byte packets. (For the CPU at hand, `-C target-cpu=native` also makes the first table's AES-GCM 1.2 times and its
-//! ChaCha20-Poly1305 1.8 times as fast.) Key agreement stays with the first table in either case, because `ring` takes randomness from the
-//! operating system only, while everything in this crate takes it from its caller (a simulation must be repeatable).
-//! `ring` does not wipe key schedules either; the session key itself is wiped always.
+//! The default table, [`RUST`], is pure Rust and has a row for everything that is available. The feature `ring` adds a
+//! second table, `RING`, whose rows stand before those of the first: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2
+//! to 4 times as fast on 1400-byte packets. (For the CPU at hand, `-C target-cpu=native` also makes the first table's
+//! AES-GCM 1.2 times and its ChaCha20-Poly1305 1.8 times as fast.) Key agreement stays with the first table in either
+//! case, because `ring` takes randomness from the operating system only, while everything in this crate takes it from
+//! its caller (a simulation must be repeatable). `ring` does not wipe key schedules either; the session key itself is
+//! wiped always.
 //!
 //! A new algorithm is a row in a table; a new implementation is a table.
 //!
