@@ -366,9 +366,8 @@ impl Frct {
             .then(|| Sack::parse(pci.ackno, body).ok())
             .flatten();
         let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
-        let blocks = sack.as_ref().into_iter().flat_map(Sack::blocks);
         let stats = &mut self.stats;
-        if !self.tx.on_ack(now, &self.params, pci.ackno, blocks, stats, cache) {
+        if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {
             stats.implausible += 1;
             return false;
         }
@@ -473,6 +472,8 @@ impl Frct {
         self.rx.sack.clear();
         if self.tx.peer_is_o7s && pci.flags.contains(Flags::ACK) && !self.rx.held.is_empty() {
             self.rx.report();
+        } else {
+            self.rx.forget_report();
         }
         self.stats.control_sent += 1;
         Some(Transmit::Control { pci: pci.to_bytes(), payload: &self.rx.sack })

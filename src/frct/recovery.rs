@@ -11,6 +11,7 @@ use super::{Params, Stats};
 use crate::base::buf::BufCache;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::wire::frct::Sack;
 
 /// Packets that arrived beyond a missing one, or repeated acknowledgements, that prove it lost.
 const EVIDENCE: u32 = 3;
@@ -34,6 +35,8 @@ struct News {
     /// Transmission time and number of the highest packet that arrived for the first time and was sent once.
     sample: Option<(Instant, Seq)>,
     resent: bool,
+    /// The peer holds more than this told.
+    partial: bool,
 }
 
 impl Sender {
@@ -57,13 +60,13 @@ impl Sender {
         self.rto_at = after(now, wait).min(end.max(after(now, 1)));
     }
 
-    /// The peer expects `ackno` next and holds `blocks` beyond. `false` if it acknowledges what was never sent.
+    /// The peer expects `ackno` next and holds what `sack` says beyond. `false` if it acknowledges what was never sent.
     pub(super) fn on_ack(
         &mut self,
         now: Instant,
         p: &Params,
         ackno: Seq,
-        blocks: impl Iterator<Item = (Seq, Seq)>,
+        sack: Option<&Sack>,
         stats: &mut Stats,
         cache: &mut BufCache,
     ) -> bool {
@@ -89,11 +92,10 @@ impl Sender {
             self.sacked.remove_below(self.edge);
             self.scan = later(self.scan, self.edge);
         }
-        if self.peer_is_o7s {
-            for (first, end) in blocks {
-                self.on_block(now, first, end, &mut news, cache);
-            }
+        for (first, end) in sack.iter().flat_map(|s| s.blocks()) {
+            self.on_block(now, first, end, &mut news, cache);
         }
+        news.partial = sack.is_some_and(|s| s.encoded_len() == Sack::MAX_LEN);
         if news.delivered > 0 || advanced {
             self.on_progress(now, p, advanced, &news, stats);
         }
@@ -186,7 +188,10 @@ impl Sender {
             return;
         }
         self.arm_rto(now, p);
-        if self.sacked_count > 0 || !self.resent.is_empty() {
+        if news.partial {
+            // The rest of the report comes at once, unless it is lost.
+            self.reorder_at = self.reorder_at.min(after(now, self.rtt.smoothed() / 8));
+        } else if self.sacked_count > 0 || !self.resent.is_empty() {
             self.detect_losses(now, stats);
         }
         if in_recovery && advanced && !self.peer_is_o7s {

@@ -21,8 +21,10 @@ const REPEATS: u8 = 6;
 const REPEAT_AFTER: u64 = 100_000_000;
 /// Acknowledge every so many packets while there is a gap: the third packet beyond it proves the loss.
 const ACK_EVERY_IN_GAP: u32 = 2;
-/// Blocks of a full report that tell of the oldest ranges; the others are around the newest arrival.
+/// Oldest ranges that a report tells again, if it has room.
 const OLDEST_BLOCKS: usize = 8;
+/// Arrivals remembered for the next report.
+const FRESH_MAX: usize = 1024;
 
 /// The receiving half of a machine.
 pub(super) struct Receiver {
@@ -33,8 +35,9 @@ pub(super) struct Receiver {
     /// Beyond a gap: index 0 is `next`.
     early: VecDeque<Option<PacketBuf>>,
     pub(super) held: Ranges,
-    /// The number that arrived last beyond the gap.
-    pub(super) latest: Seq,
+    /// The number that arrived last beyond the gap, and those that did since they were last reported.
+    latest: Seq,
+    fresh: Vec<Seq>,
     /// Right edge of the window as last told to the peer.
     told: Seq,
     /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
@@ -62,6 +65,7 @@ impl Receiver {
             early: VecDeque::new(),
             held: Ranges::default(),
             latest: Seq(0),
+            fresh: Vec::new(),
             told: Seq(0),
             sender_at: Seq(0),
             heard: None,
@@ -113,6 +117,7 @@ impl Receiver {
                 cache.put(packet);
             }
             self.held.clear();
+            self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
             self.told = self.limit(p);
         }
@@ -184,6 +189,7 @@ impl Receiver {
         self.held.remove_below(self.next);
         if self.held.is_empty() {
             self.early.clear();
+            self.fresh.clear();
         }
         self.due = true;
     }
@@ -203,6 +209,9 @@ impl Receiver {
         *slot = Some(packet);
         stats.out_of_order += 1;
         self.latest = seq;
+        if self.fresh.len() < FRESH_MAX {
+            self.fresh.push(seq);
+        }
         self.unacked += 1;
         let gaps = self.held.len();
         if self.held.insert(seq, seq + 1, |_| {}) || self.held.len() < gaps || self.unacked >= ACK_EVERY_IN_GAP {
@@ -303,20 +312,52 @@ impl Receiver {
         self.due |= self.due_at != Instant::FAR_FUTURE;
     }
 
-    /// Writes the ranges held beyond the gap into `sack`: the newest ones and the oldest, if there are too many.
+    /// Writes ranges held beyond the gap into `sack`: first those that grew since the last report. A full report says
+    /// that another follows; the last one is filled up, with room left, with what the peer is told again.
     pub(super) fn report(&mut self) {
-        let mut sack = Sack::new(self.next);
-        let newest = self.held.position(self.latest);
-        let around = newest.saturating_sub(Sack::MAX_BLOCKS / 2).min(self.held.len().saturating_sub(Sack::MAX_BLOCKS));
-        let low = if around >= OLDEST_BLOCKS { OLDEST_BLOCKS } else { 0 };
-        let picked = (0..low).chain(around + low..around + Sack::MAX_BLOCKS);
-        for (first, end) in picked.map_while(|i| self.held.get(i)) {
+        let next = self.next;
+        self.fresh.sort_unstable_by_key(|s| s.0.wrapping_sub(next.0));
+        let mut picked = [0; Sack::MAX_BLOCKS];
+        let (mut count, mut used) = (0, 0);
+        for seq in &self.fresh {
+            let index = self.held.position(*seq);
+            if count == 0 || picked.get(count - 1).is_some_and(|last| *last < index) {
+                let Some(place) = picked.get_mut(count) else { break };
+                *place = index;
+                count += 1;
+            }
+            used += 1;
+        }
+        self.fresh.drain(..used);
+        if count < Sack::MAX_BLOCKS {
+            let newest = self.held.position(self.latest);
+            let around = newest.saturating_sub(Sack::MAX_BLOCKS / 2);
+            let again = (0..OLDEST_BLOCKS).chain(around..around + Sack::MAX_BLOCKS).filter(|i| *i < self.held.len());
+            for index in again {
+                if count < Sack::MAX_BLOCKS - 1 && !picked.iter().take(count).any(|i| *i == index) {
+                    if let Some(place) = picked.get_mut(count) {
+                        *place = index;
+                    }
+                    count += 1;
+                }
+            }
+        }
+        let blocks = picked.get_mut(..count).unwrap_or_default();
+        blocks.sort_unstable();
+        let mut sack = Sack::new(next);
+        for (first, end) in blocks.iter().filter_map(|i| self.held.get(*i)) {
             sack.push(first, end);
         }
         self.sack.resize(sack.encoded_len(), 0);
         if sack.emit(&mut self.sack).is_err() {
             self.sack.clear();
         }
+        self.due = !self.fresh.is_empty();
+    }
+
+    /// The peer does not understand reports.
+    pub(super) fn forget_report(&mut self) {
+        self.fresh.clear();
     }
 
     /// Packets ready, places for early ones, ranges.
@@ -332,6 +373,7 @@ impl Receiver {
         self.held.shrink();
         if !self.due {
             self.sack = Vec::new();
+            self.fresh = Vec::new();
         }
     }
 }

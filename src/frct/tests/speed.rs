@@ -92,3 +92,67 @@ fn cost_of_a_packet() {
     }
     eprintln!("size of a machine: {} bytes", size_of::<Frct>());
 }
+
+/// With gaps in a full window: what a packet costs both ends together, everything included but the copies.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_packet_with_loss() {
+    for (loss, name) in [(0, "none"), (1000, "0.1 %"), (100, "1 %"), (20, "5 %"), (5, "20 %")] {
+        let cfg = Config { congestion: false, unsent: 4096, ..Config::default() };
+        let mut now = Instant::from_millis(1);
+        let pool = BufPool::new(8192);
+        let (mut cache, mut cache_b) = (BufCache::new(&pool), BufCache::new(&pool));
+        let (mut a, mut b) = (Frct::new(cfg.clone(), 1, now), Frct::new(cfg, 2, now));
+        let mut chance = super::net::Chance(1);
+        let (mut spent, mut read, mut acks) = (Duration::ZERO, 0u64, Vec::new());
+        // Packets are under way for 16 rounds of 100 microseconds.
+        let mut line: alloc::collections::VecDeque<Vec<PacketBuf>> = (0..16).map(|_| Vec::new()).collect();
+        while read < 1_000_000 {
+            now += Duration::from_micros(100);
+            let mut fresh = Vec::new();
+            for _ in 0..256 {
+                let mut p = cache.take(1400);
+                p.append(1400).unwrap();
+                fresh.push(p);
+            }
+            let mut sent: Vec<PacketBuf> = Vec::new();
+            let mut copying = Duration::ZERO;
+            let t = clock();
+            for p in acks.drain(..) {
+                a.handle_packet(now, p, &mut cache);
+            }
+            a.handle_timeout(now, &mut cache);
+            for p in fresh {
+                if let Err(p) = a.send(now, p) {
+                    cache.put(p);
+                }
+            }
+            while let Some(t) = a.poll_transmit(now) {
+                let c = clock();
+                if loss == 0 || chance.below(loss) != 0 {
+                    let mut p = cache_b.take(1412);
+                    p.extend_from_slice(t.header()).unwrap();
+                    p.append(t.payload().len()).unwrap();
+                    sent.push(p);
+                }
+                copying += c.elapsed();
+            }
+            line.push_back(sent);
+            let arrived = line.pop_front().unwrap();
+            for p in arrived {
+                b.handle_packet(now, p, &mut cache_b);
+            }
+            b.handle_timeout(now, &mut cache_b);
+            while let Some(p) = b.deliver(now) {
+                read += 1;
+                cache_b.put(p);
+            }
+            while let Some(t) = b.poll_transmit(now) {
+                acks.push(PacketBuf::copy_of(&[t.header(), t.payload()].concat()));
+            }
+            spent += t.elapsed() - copying;
+        }
+        let took = now - Instant::from_millis(1);
+        eprintln!("loss {name}: {:.0} ns a packet, {took:?}, {:?}", spent.as_nanos() as f64 / read as f64, a.stats());
+    }
+}
