@@ -25,8 +25,8 @@ const SERVICE_BURST: usize = 64;
 /// How long an end that has nothing left to deliver still answers a peer over a layer that loses packets: the last
 /// acknowledgement may be one of them, and without an answer the peer would take its data for lost.
 const QUIET: Duration = Duration::from_secs(3);
-/// A thread that read this recently is expected to come back for more.
-const READER_EXPECTED: Duration = Duration::from_millis(1);
+/// A thread that used the flow this recently is expected to come back.
+const USER_EXPECTED: Duration = Duration::from_millis(1);
 
 /// Where an endpoint is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub struct Endpoint {
     inbox_overflow: AtomicU64,
     servicing: AtomicBool,
     status: AtomicU32,
-    /// When somebody last tried to read, in nanoseconds, to about a tenth of [`READER_EXPECTED`].
-    last_read: AtomicU64,
+    /// When somebody last read or wrote, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
+    last_used: AtomicU64,
     /// When the host will call [`handle_timeout`](Self::handle_timeout), in nanoseconds.
     armed: AtomicU64,
     ticking: AtomicBool,
@@ -110,7 +110,7 @@ impl Endpoint {
             inbox_overflow: AtomicU64::new(0),
             servicing: AtomicBool::new(false),
             status: AtomicU32::new(0),
-            last_read: AtomicU64::new(0),
+            last_used: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
             ticking: AtomicBool::new(false),
             readers: WaitSet::default(),
@@ -151,6 +151,11 @@ impl Endpoint {
     pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
         self.check_writable()?;
         let now = self.env.clock.now();
+        self.note_user(now);
+        if self.has_arrivals() {
+            // Acknowledgements, mostly, that were left to this thread.
+            self.service(now);
+        }
         let mut out = Outgoing::new();
         let (result, port, done, next) = {
             let mut inner = self.inner.lock();
@@ -215,7 +220,7 @@ impl Endpoint {
                 break;
             }
         }
-        self.note_reader(now);
+        self.note_user(now);
         Err(if self.has(status::DOWN | status::RELEASED) {
             ReadError::Down
         } else if self.has(status::PEER_GONE) {
@@ -343,10 +348,11 @@ impl Endpoint {
         }
         if self.env.inline || self.watched.load(Ordering::Relaxed) {
             self.service(now);
-        } else if len < INBOX_BUSY && self.readers.any() {
+        } else if len < INBOX_BUSY && (self.readers.any() || self.writers.any()) {
             self.tick();
             self.readers.wake();
-        } else if len < INBOX_BUSY && self.expects_reader(now) {
+            self.writers.wake();
+        } else if len < INBOX_BUSY && self.expects_user(now) {
             self.tick();
         } else {
             self.service(now);
@@ -396,6 +402,10 @@ impl Endpoint {
             let mut inner = self.inner.lock();
             if !self.has(status::ACTIVE) || self.has(status::RELEASED) {
                 return;
+            }
+            if self.inbox_len.load(Ordering::Relaxed) > 0 {
+                // It is the application that is slow, not the peer that is silent.
+                inner.pipe.note_heard(now);
             }
             let heard = inner.pipe.handle_timeout(now, &mut out);
             let peer_gone = !heard && !self.has(status::PEER_GONE);
@@ -540,38 +550,43 @@ impl Endpoint {
             return false;
         }
         loop {
-            let more = self.service_burst(now);
-            if more || self.inbox_len.load(Ordering::Acquire) > 0 {
+            if self.service_burst(now) {
                 continue;
             }
             self.servicing.store(false, Ordering::Release);
             fence(Ordering::SeqCst);
-            // What was queued between the look and the store would otherwise be nobody's.
-            if self.inbox_len.load(Ordering::Acquire) == 0 || self.servicing.swap(true, Ordering::AcqRel) {
+            // What was queued, or made room for, between the look and the store would otherwise be nobody's.
+            if !self.has_work() || self.servicing.swap(true, Ordering::AcqRel) {
                 break;
             }
         }
         true
     }
 
-    /// One burst; `true` if there is more to take.
+    /// Whether there is something in the inbox, and room for it above.
+    fn has_work(&self) -> bool {
+        self.inbox_len.load(Ordering::Acquire) > 0 && self.inner.lock().pipe.room() > 0
+    }
+
+    /// One burst; `true` if there is more to take. What the application's queue has no room for stays in the inbox,
+    /// where it keeps senders that can wait from sending more.
     fn service_burst(&self, now: Instant) -> bool {
         let mut out = Outgoing::new();
         let (port, done, next, news, more) = {
             let mut inner = self.inner.lock();
             let pipe = &mut inner.pipe;
-            if pipe.work.is_empty() {
+            let (n, left) = {
                 let mut inbox = self.inbox.lock();
-                core::mem::swap(&mut *inbox, &mut pipe.work);
-                self.inbox_len.store(0, Ordering::Release);
-            }
-            for _ in 0..SERVICE_BURST {
-                let Some(pkt) = pipe.work.pop_front() else { break };
+                let n = inbox.len().min(SERVICE_BURST).min(pipe.room());
+                pipe.work.extend(inbox.drain(..n));
+                self.inbox_len.store(inbox.len(), Ordering::Release);
+                (n, inbox.len())
+            };
+            while let Some(pkt) = pipe.work.pop_front() {
                 pipe.receive(now, pkt);
             }
             let done = pipe.pump(now, &mut out);
-            let more = !pipe.work.is_empty();
-            (inner.port.clone(), done, self.next_timeout(&inner), self.news(&inner), more)
+            (inner.port.clone(), done, self.next_timeout(&inner), self.news(&inner), n > 0 && left > 0)
         };
         if let Some(port) = port {
             self.transmit(now, &port, out, done);
@@ -714,16 +729,16 @@ impl Endpoint {
         })
     }
 
-    fn note_reader(&self, now: Instant) {
-        let (last, now) = (self.last_read.load(Ordering::Relaxed), now.as_nanos());
-        if now.saturating_sub(last) > READER_EXPECTED.as_nanos() as u64 / 8 {
-            self.last_read.store(now, Ordering::Relaxed);
+    fn note_user(&self, now: Instant) {
+        let (last, now) = (self.last_used.load(Ordering::Relaxed), now.as_nanos());
+        if now.saturating_sub(last) > USER_EXPECTED.as_nanos() as u64 / 8 {
+            self.last_used.store(now, Ordering::Relaxed);
         }
     }
 
-    fn expects_reader(&self, now: Instant) -> bool {
-        let last = self.last_read.load(Ordering::Relaxed);
-        last != 0 && now.as_nanos().saturating_sub(last) < READER_EXPECTED.as_nanos() as u64
+    fn expects_user(&self, now: Instant) -> bool {
+        let last = self.last_used.load(Ordering::Relaxed);
+        last != 0 && now.as_nanos().saturating_sub(last) < USER_EXPECTED.as_nanos() as u64
     }
 
     fn next_timeout(&self, inner: &Inner) -> Option<Instant> {

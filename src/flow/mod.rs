@@ -113,7 +113,7 @@ pub struct Env {
     /// Timers and housekeeping.
     pub host: Arc<dyn Host>,
     /// Service at once, on the delivering thread. Polled and simulated stacks do, because it is deterministic;
-    /// threaded ones leave packets to a reader that is about to come.
+    /// threaded ones leave packets to a user that is about to come.
     pub inline: bool,
 }
 

@@ -270,6 +270,20 @@ impl Pipeline {
             && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
     }
 
+    /// Packets that can be taken from below without one being dropped for lack of room.
+    pub(super) fn room(&self) -> usize {
+        match &self.frct {
+            // Its window keeps the peer from sending too much.
+            Some(_) => usize::MAX,
+            None => self.rx_limit.saturating_sub(self.ready.len()),
+        }
+    }
+
+    /// The peer is alive, whatever it is that we cannot look at yet.
+    pub(super) fn note_heard(&mut self, now: Instant) {
+        self.last_received = now;
+    }
+
     /// Whether a read would return something.
     pub(super) fn is_readable(&self) -> bool {
         self.partial.is_some()

@@ -12,7 +12,7 @@ use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::{FlowKey, Host};
 
-/// After this long somebody looks at endpoints that were left to a reader, and at packets that were held back.
+/// After this long somebody looks at endpoints that were left to a user, and at packets that were held back.
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

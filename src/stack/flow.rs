@@ -417,8 +417,7 @@ impl Awaited for Writing<'_> {
     }
 
     fn hint(&self) -> bool {
-        // What opens the window arrives like everything else.
-        self.endpoint.is_writable()
+        self.endpoint.has_arrivals() || self.endpoint.is_writable()
     }
 
     fn before_wait(&mut self) {
