@@ -396,6 +396,9 @@ impl Pipeline {
             if let Some(frct) = &mut self.frct {
                 frct.shrink();
             }
+            if let Some(protection) = &mut self.protection {
+                protection.release();
+            }
             self.work = VecDeque::new();
             self.ready = VecDeque::new();
         }

@@ -146,6 +146,8 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
         if clock.now() >= until {
             return None;
         }
+        // Whoever we wait for may be waiting for this core.
+        std::thread::yield_now();
     }
 }
 
