@@ -25,6 +25,7 @@ struct Sink {
 impl Sink {
     fn new(offload: bool) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20).unwrap();
         let sink = Self {
             addr: socket.local_addr().unwrap(),
             packets: Arc::new(AtomicUsize::new(0)),

@@ -225,58 +225,72 @@ fn copy_twice(n: usize) -> f64 {
     })
 }
 
+/// A stack, and a flow in it that is used in one direction.
+fn lane(qos: QosSpec, security: SecurityConfig, copy: bool) -> (Stack, OneWay) {
+    let (stack, flow, peer) = local_flow(qos, security);
+    (stack, OneWay::new(flow, peer, copy))
+}
+
+const MESSAGES: usize = 300_000;
+
+fn bits(packets: f64) -> f64 {
+    packets * (PACKET * 8) as f64
+}
+
 pub(crate) fn one_way() -> Vec<Row> {
-    let lane = |qos, security: SecurityConfig, copy| {
-        let (stack, flow, peer) = local_flow(qos, security);
-        (stack, OneWay::new(flow, peer, copy))
-    };
-    let encrypted: SecurityConfig = ENCRYPTED.parse().unwrap();
-    let (_s1, raw) = lane(QosSpec::RAW, SecurityConfig::default(), true);
-    let (_s2, raw_bytes) = lane(QosSpec::RAW, SecurityConfig::default(), false);
-    let (_s3, data) = lane(QosSpec::DATA, SecurityConfig::default(), true);
-    let (_s4, sealed) = lane(QosSpec::DATA, encrypted, true);
-    let n = 300_000;
-    let [array, boxed, raw, raw_bytes, data, sealed, copies, aead] = in_turns(
+    let (_copied, copied) = lane(QosSpec::RAW, SecurityConfig::default(), true);
+    let (_taken, taken) = lane(QosSpec::RAW, SecurityConfig::default(), false);
+    let [array, crossbeam, copied, taken] = in_turns(
         ROUNDS,
         [
-            &mut || crossbeam_one_way(n, false),
-            &mut || crossbeam_one_way(n, true),
-            &mut || raw.packets_a_second(n),
-            &mut || raw_bytes.packets_a_second(n),
-            &mut || data.packets_a_second(n),
-            &mut || sealed.packets_a_second(n / 2),
-            &mut || copy_twice(n),
-            &mut || bare_aead(n / 10),
+            &mut || crossbeam_one_way(MESSAGES, false),
+            &mut || crossbeam_one_way(MESSAGES, true),
+            &mut || copied.packets_a_second(MESSAGES),
+            &mut || taken.packets_a_second(MESSAGES),
         ],
     );
-    let crossbeam = array.max(boxed);
-    let bits = |packets: f64| packets * PACKET as f64 * 8.0;
-    let factor = crossbeam / ANCHOR_CROSSBEAM;
     let text = format!("crossbeam, copied {}", rate(crossbeam));
     vec![
-        Row::info("local flow, one way, raw, 1400 B", rate(raw), &text)
-            .ratio(raw, crossbeam)
+        Row::info("local flow, one way, raw, 1400 B", rate(copied), &text)
+            .ratio(copied, crossbeam)
             .must(Bound::AtLeast(1.0))
             .aim(Bound::AtLeast(2.0)),
-        Row::info("  the same, read without a copy", rate(raw_bytes), &text).ratio(raw_bytes, crossbeam),
-        Row::info("  crossbeam: arrays; vectors", "", format!("{}; {}", rate(array), rate(boxed))),
-        Row::info("  this machine, by crossbeam (1: 5.2 M/s)", format!("{factor:.2}"), ""),
+        Row::info("  the same, read without a copy", rate(taken), &text).ratio(taken, crossbeam),
+        Row::info("  crossbeam with arrays of 1400 B", "", rate(array)),
+    ]
+}
+
+pub(crate) fn reliable() -> Vec<Row> {
+    let (_plain, plain) = lane(QosSpec::DATA, SecurityConfig::default(), true);
+    let (_sealed, sealed) = lane(QosSpec::DATA, ENCRYPTED.parse().unwrap(), true);
+    let [crossbeam, plain, sealed, copies, aead] = in_turns(
+        ROUNDS,
+        [
+            &mut || crossbeam_one_way(MESSAGES, true),
+            &mut || plain.packets_a_second(MESSAGES),
+            &mut || sealed.packets_a_second(MESSAGES / 2),
+            &mut || copy_twice(MESSAGES),
+            &mut || bare_aead(MESSAGES / 10),
+        ],
+    );
+    let factor = crossbeam / ANCHOR_CROSSBEAM;
+    // A slower machine need not do as much; a faster one does not have to do more.
+    let scale = factor.min(1.0);
+    let (plain_text, sealed_text) = (gigabits(bits(copies)), gigabits(bits(aead)));
+    vec![
+        Row::info("local flow, one way, reliable", gigabits(bits(plain)), format!("two copies {plain_text}"))
+            .ratio(plain, copies)
+            .absolute(bits(plain) / 1e9)
+            .must(Bound::AtLeast(16.0 * scale)),
+        Row::info("  the same, encrypted", gigabits(bits(sealed)), format!("bare aes-256-gcm {sealed_text}"))
+            .ratio(sealed, aead)
+            .absolute(bits(sealed) / 1e9)
+            .must(Bound::AtLeast(8.0 * scale))
+            .aim(Bound::AtLeast(0.9 * bits(aead) / 1e9)),
         Row::info(
-            "local flow, one way, reliable",
-            gigabits(bits(data)),
-            format!("two copies {}", gigabits(bits(copies))),
-        )
-        .ratio(data, copies)
-        .absolute(bits(data) / 1e9)
-        .must(Bound::AtLeast(16.0 * factor)),
-        Row::info(
-            "local flow, one way, reliable, encrypted",
-            gigabits(bits(sealed)),
-            format!("bare aes-256-gcm {}", gigabits(bits(aead))),
-        )
-        .ratio(sealed, aead)
-        .absolute(bits(sealed) / 1e9)
-        .must(Bound::AtLeast(8.0 * factor))
-        .aim(Bound::AtLeast(0.9 * bits(aead) / 1e9)),
+            "  this machine by its crossbeam messages",
+            format!("{factor:.2}"),
+            "where musts are from 5.2 M/s: 1",
+        ),
     ]
 }

@@ -59,7 +59,8 @@ type Group = (&'static str, fn() -> Vec<Row>);
 const GROUPS: &[Group] = &[
     ("anchors", anchors::rows),
     ("local ping-pong", local::ping_pong),
-    ("local one way", local::one_way),
+    ("local raw", local::one_way),
+    ("local reliable", local::reliable),
     ("udp ping-pong", udp::ping_pong),
     ("udp bulk", udp::bulk),
     ("framing", framing::rows),

@@ -174,6 +174,19 @@ impl BufPool {
         Arc::new(Self { free: Mutex::new(Vec::new()), limit })
     }
 
+    /// Hands a packet back without a cache in between, for a place that sees one now and then and would otherwise keep
+    /// it. Buffers that are not of the pooled size, or too many, are freed.
+    pub fn put(&self, mut p: PacketBuf) {
+        if !p.is_pooled() {
+            return;
+        }
+        p.reset();
+        let mut free = self.free.lock();
+        if free.len() < self.limit {
+            free.push(p);
+        }
+    }
+
     /// Idle buffers in the pool, caches not counted.
     pub fn idle(&self) -> usize {
         self.free.lock().len()
@@ -275,6 +288,8 @@ mod tests {
             c.put(PacketBuf::with_capacity(1));
         }
         drop(c);
+        assert_eq!(pool.idle(), 3);
+        pool.put(PacketBuf::with_capacity(1));
         assert_eq!(pool.idle(), 3);
     }
 }
