@@ -220,3 +220,10 @@ impl Port for LocalPort {
         self.peer.mark_down(Event::Deallocated);
     }
 }
+
+impl Drop for LocalPort {
+    fn drop(&mut self) {
+        // One that never got to an endpoint: an answer that nobody waited for any more.
+        self.peer.mark_down(Event::Deallocated);
+    }
+}

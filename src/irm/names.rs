@@ -159,21 +159,26 @@ impl<R> Irm<R> {
         Ok(self.forget_if_unbound(name))
     }
 
-    /// Removes a listener. Returns the requests that nobody is left to accept, to be refused.
-    pub fn unbind(&mut self, id: ListenerId) -> Vec<R> {
-        let Some(name) = self.listeners.remove(&id) else { return Vec::new() };
-        let mut orphans = Vec::new();
+    /// Removes a listener. Returns the requests that nobody is left to accept, to be refused, and whom to wake: those
+    /// that accepted from it, and those that have been given their requests.
+    pub fn unbind(&mut self, id: ListenerId) -> (Vec<R>, Vec<Waker>) {
+        let Some(name) = self.listeners.remove(&id) else { return (Vec::new(), Vec::new()) };
+        let (mut orphans, mut wakers) = (Vec::new(), Vec::new());
         if let Some(entry) = self.names.get_mut(&name) {
             entry.listeners.retain(|l| *l != id);
             let (gone, kept): (Vec<_>, Vec<_>) = entry.waiters.drain(..).partition(|w| w.listener == id);
             entry.waiters = kept.into();
             for waiter in gone {
-                waiter.waker.wake();
-                orphans.extend(waiter.item.and_then(|r| entry.assign(r).map(Waker::wake).err()));
+                wakers.push(waiter.waker);
+                match waiter.item.map(|r| entry.assign(r)) {
+                    Some(Ok(waker)) => wakers.push(waker),
+                    Some(Err(request)) => orphans.push(request),
+                    None => {}
+                }
             }
         }
         orphans.extend(self.forget_if_unbound(&name));
-        orphans
+        (orphans, wakers)
     }
 
     fn forget_if_unbound(&mut self, name: &Name) -> Vec<R> {
@@ -290,38 +295,42 @@ impl<R> Irm<R> {
         }
     }
 
-    /// An accept has been given up. What it was given goes to somebody else, or comes back to be refused.
-    pub fn cancel(&mut self, listener: ListenerId, waiter: WaiterId) -> Option<R> {
+    /// An accept has been given up. What it was given comes back, to be [placed](Self::place) again, with its waker,
+    /// to be dropped where no lock is held: it may hold the last of a task.
+    pub fn cancel(&mut self, listener: ListenerId, waiter: WaiterId) -> Option<(Option<R>, Waker)> {
         let entry = self.names.get_mut(self.listeners.get(&listener)?)?;
         let at = entry.waiters.iter().position(|w| w.id == waiter)?;
-        let item = entry.waiters.remove(at)?.item?;
-        entry.assign(item).map(Waker::wake).err()
+        entry.waiters.remove(at).map(|w| (w.item, w.waker))
     }
 
-    /// The requests that have waited too long, to be refused.
-    pub fn expire(&mut self, now: Instant) -> Vec<R> {
+    /// The requests that have waited too long, to be refused, and when the next one will have.
+    pub fn expire(&mut self, now: Instant) -> (Vec<R>, Option<Instant>) {
         let mut out = Vec::new();
+        let mut next: Option<Instant> = None;
         for entry in self.names.values_mut() {
             while entry.queue.front().is_some_and(|(until, _)| *until <= now) {
                 out.extend(entry.queue.pop_front().map(|(_, r)| r));
             }
+            if let Some((until, _)) = entry.queue.front() {
+                next = Some(next.map_or(*until, |n| n.min(*until)));
+            }
         }
-        out
+        (out, next)
     }
 
-    /// Ends everything: acceptors wake and find their listener gone, and all requests come back to be refused.
-    pub fn shutdown(&mut self) -> Vec<R> {
+    /// Ends everything: all requests come back to be refused, and whom to wake, to find their listener gone.
+    pub fn shutdown(&mut self) -> (Vec<R>, Vec<Waker>) {
         self.down = true;
         self.listeners.clear();
         self.hashes.clear();
-        let mut out = Vec::new();
+        let (mut out, mut wakers) = (Vec::new(), Vec::new());
         for entry in core::mem::take(&mut self.names).into_values() {
             out.extend(entry.queue.into_iter().map(|(_, r)| r));
             for waiter in entry.waiters {
-                waiter.waker.wake();
+                wakers.push(waiter.waker);
                 out.extend(waiter.item);
             }
         }
-        out
+        (out, wakers)
     }
 }

@@ -46,13 +46,14 @@ fn the_backlog_is_bounded_and_expires() {
     assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Waiting(_)));
     assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Waiting(_)));
     assert!(matches!(irm.place(Instant::ZERO, &n, 3), Placed::Full(3)));
-    assert!(irm.expire(Instant::ZERO + Duration::from_millis(999)).is_empty());
-    assert_eq!(irm.expire(Instant::ZERO + Duration::from_secs(1)), [1, 2]);
+    let late = Instant::ZERO + Duration::from_secs(1);
+    assert_eq!(irm.expire(Instant::ZERO + Duration::from_millis(999)), (vec![], Some(late)));
+    assert_eq!(irm.expire(late), (vec![1, 2], None));
     assert_eq!(accept(&mut irm, l, &mut None), None);
 }
 
 #[test]
-fn an_abandoned_accept_passes_its_request_on() {
+fn an_abandoned_accept_gives_its_request_back() {
     let mut irm = irm();
     let n = name("echo");
     let (a, b) = (irm.bind(&n).unwrap(), irm.bind(&n).unwrap());
@@ -60,11 +61,14 @@ fn an_abandoned_accept_passes_its_request_on() {
     assert_eq!(accept(&mut irm, b, &mut wb), None);
     assert_eq!(accept(&mut irm, a, &mut wa), None);
     assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Assigned(_)));
-    assert_eq!(irm.cancel(a, wa.unwrap()), None, "b takes it over");
+    let (back, _) = irm.cancel(a, wa.unwrap()).unwrap();
+    assert!(matches!(irm.place(Instant::ZERO, &n, back.unwrap()), Placed::Assigned(_)), "b takes it over");
     assert_eq!(accept(&mut irm, b, &mut wb), Some(1));
     assert_eq!(accept(&mut irm, b, &mut wb), None);
     assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Assigned(_)));
-    assert_eq!(irm.cancel(b, wb.unwrap()), Some(2), "nobody else accepts");
+    let (back, _) = irm.cancel(b, wb.unwrap()).unwrap();
+    assert!(matches!(irm.place(Instant::ZERO, &n, back.unwrap()), Placed::Waiting(_)), "nobody else accepts now");
+    assert_eq!(accept(&mut irm, a, &mut None), Some(2));
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn unbinding_the_last_listener_forgets_the_name_and_returns_its_requests() {
     let hash = HashAlg::Sha3_256.hash(&n);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), Some(&n));
     assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Waiting(_)));
-    assert_eq!(irm.unbind(l), [1]);
+    assert_eq!(irm.unbind(l).0, [1]);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), None);
     assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Unknown(2)));
     assert_eq!(irm.poll_accept(l, &mut None, Waker::noop()), Poll::Ready(None));

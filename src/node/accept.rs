@@ -76,6 +76,9 @@ impl Accept {
         reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
     ) -> Poll<Result<Allocated, AcceptError>> {
         for _ in 0..FAILURES_PER_POLL {
+            if self.node.is_down() {
+                return Poll::Ready(Err(AcceptError::Closed));
+            }
             let now = self.node.env.clock.now();
             if let Some(replying) = self.replying.take() {
                 if now < replying.accepted.not_before {
@@ -144,8 +147,10 @@ impl Accept {
 impl Drop for Accept {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
-            let orphan = self.node.irm.lock().cancel(self.listener, waiter);
-            self.node.refuse_all(orphan.into_iter().collect(), Code::AGAIN);
+            let given = self.node.irm.lock().cancel(self.listener, waiter);
+            if let Some((Some(request), _)) = given {
+                self.node.place(self.node.env.clock.now(), &self.name, request);
+            }
         }
         if let Some(replying) = self.replying.take() {
             replying.flow.endpoint.abort();

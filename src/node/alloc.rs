@@ -223,7 +223,10 @@ impl Allocation {
         let (client, data) = Client::start(unix, &security, &self.wanted.data, &mut rng)?;
         let first = self.send(now, &ipcp, 0, client, &data)?;
         let backoff = self.node.limits.retry;
-        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry: now + backoff, backoff })
+        // In memory nothing gets lost.
+        let lossy = !matches!(ipcp.info().kind, Kind::Direct | Kind::Local);
+        let next_retry = if lossy { now + backoff } else { Instant::FAR_FUTURE };
+        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry, backoff })
     }
 
     fn send(
@@ -328,9 +331,7 @@ impl Allocation {
     /// id, by which a peer of our own kind knows it for a repetition and sends its reply again.
     fn retry_if_due(&mut self, now: Instant) -> Result<(), AllocError> {
         let Phase::Asked(asked) = &self.phase else { return Ok(()) };
-        if now < asked.next_retry
-            || asked.ipcp.device().is_none() && matches!(asked.ipcp.info().kind, Kind::Direct | Kind::Local)
-        {
+        if now < asked.next_retry {
             return Ok(());
         }
         let Some(last) = asked.tries.last() else { return Ok(()) };

@@ -12,11 +12,14 @@ pub mod accept;
 pub mod alloc;
 mod timers;
 
-use ::alloc::collections::BTreeMap;
+use ::alloc::collections::{BTreeMap, VecDeque};
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::Waker;
 use core::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::base::arena::{Arena, Id};
 use crate::base::buf::BufPool;
@@ -53,6 +56,8 @@ pub struct Limits {
     pub raw_queue: usize,
     /// The IRM's bounds.
     pub irm: irm::Limits,
+    /// Threads that serve flows for a name without a listener. Default 1024.
+    pub handlers: usize,
     /// Flow requests that are remembered against replay. Default 65 536.
     pub replay: usize,
     /// Replies that can be sent again to a requester that did not get them. Default 4096.
@@ -73,6 +78,7 @@ impl Default for Limits {
             idle_buffers: 16_384,
             raw_queue: 1024,
             irm: irm::Limits::default(),
+            handlers: 1024,
             replay: 65_536,
             resend: 4096,
             alloc_timeout: Duration::from_secs(20),
@@ -127,9 +133,6 @@ pub struct Node {
     counters: Counters,
 }
 
-/// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
-type Answered = BTreeMap<(u64, [u8; 16]), (Instant, Arc<dyn Resend>)>;
-
 /// How long a reply can be sent again: as long as a requester may wait for it.
 const RESEND_FOR: Duration = Duration::from_secs(20);
 
@@ -174,7 +177,7 @@ impl Node {
                 flows: Mutex::new(Arena::new(parts.limits.flows)),
                 timers: TimerQueue::default(),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
-                answered: Mutex::new(BTreeMap::new()),
+                answered: Mutex::new(Answered::default()),
                 rng: Mutex::new(parts.rng),
                 next_ipcp: AtomicU64::new(1),
                 down: AtomicBool::new(false),
@@ -313,10 +316,11 @@ impl Node {
 
     /// An endpoint for a flow that is being allocated; `None` if there are too many.
     fn new_endpoint(&self) -> Option<Arc<Endpoint>> {
+        let mut flows = self.flows.lock();
+        // Under the lock: a shutdown under way either finds the endpoint or is found here.
         if self.is_down() {
             return None;
         }
-        let mut flows = self.flows.lock();
         let mut made = None;
         flows.insert_with(|id| {
             let endpoint = Endpoint::new(id.to_bits(), &self.env);
@@ -376,7 +380,10 @@ impl Node {
     }
 
     fn expire_requests(&self, now: Instant) {
-        let late = self.irm.lock().expire(now);
+        let (late, next) = self.irm.lock().expire(now);
+        if let Some(next) = next {
+            self.timers.arm_expiry(next);
+        }
         for request in late {
             count(&self.counters.not_accepted);
             request.incoming.responder.refuse(now, Code::AGAIN);
@@ -389,7 +396,8 @@ impl Node {
             return;
         }
         let now = self.env.clock.now();
-        let requests = self.irm.lock().shutdown();
+        let (requests, acceptors) = self.irm.lock().shutdown();
+        acceptors.into_iter().for_each(Waker::wake);
         self.refuse_all(requests, Code::AGAIN);
         for endpoint in self.endpoints() {
             endpoint.abort();
@@ -398,7 +406,8 @@ impl Node {
         for layer in layers {
             layer.ipcp.shutdown(now);
         }
-        self.answered.lock().clear();
+        let answered = core::mem::take(&mut *self.answered.lock());
+        drop(answered);
         self.timers.shutdown();
     }
 
@@ -421,6 +430,13 @@ impl Node {
         let mut out: Vec<_> = all.iter().map(|(n, c)| (*n, c.load(Ordering::Relaxed))).collect();
         out.push(("flows", self.flows.lock().len() as u64));
         out.push(("timers", self.timers.len() as u64));
+        let (remembered, forgotten) = {
+            let replay = self.replay.lock();
+            (replay.len() as u64, replay.evictions())
+        };
+        out.push(("replay_remembered", remembered));
+        out.push(("replay_forgotten_early", forgotten));
+        out.push(("resendable", self.answered.lock().replies.len() as u64));
         out.push(("idle_buffers", self.env.pool.idle() as u64));
         out
     }
@@ -455,8 +471,16 @@ impl Requests for Node {
             request.responder.refuse(now, Code::NAME);
             return;
         };
-        let Some(request) = self.screen(now, request) else { return };
-        let placed = self.irm.lock().place(now, &name, request);
+        if let Some(request) = self.screen(now, request) {
+            self.place(now, &name, request);
+        }
+    }
+}
+
+impl Node {
+    /// Gives a request to somebody who accepts flows to `name`, or has it wait for one.
+    fn place(&self, now: Instant, name: &Name, request: Screened) {
+        let placed = self.irm.lock().place(now, name, request);
         match placed {
             Placed::Assigned(waker) => waker.wake(),
             Placed::Waiting(until) => self.timers.arm_expiry(until),
@@ -474,9 +498,7 @@ impl Requests for Node {
             }
         }
     }
-}
 
-impl Node {
     /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
     /// that was answered has the answer sent again instead.
     fn screen(&self, now: Instant, mut request: Incoming) -> Option<Screened> {
@@ -496,7 +518,7 @@ impl Node {
                 return None;
             }
         };
-        let again = self.answered.lock().get(&(request.peer, oap.id())).map(|(_, reply)| Arc::clone(reply));
+        let again = self.answered.lock().get(request.peer, oap.id());
         match again {
             Some(reply) => {
                 count(&self.counters.resent);
@@ -509,13 +531,47 @@ impl Node {
 
     /// Remembers a reply that can be sent again.
     fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>) {
-        let mut answered = self.answered.lock();
-        if answered.len() >= self.limits.resend {
-            answered.retain(|_, (until, _)| *until > now);
+        let outdated = self.answered.lock().insert(now, self.limits.resend, (peer, id), reply);
+        drop(outdated);
+    }
+}
+
+/// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
+#[derive(Default)]
+struct Answered {
+    replies: BTreeMap<AnsweredKey, Arc<dyn Resend>>,
+    /// In the order of their age.
+    order: VecDeque<(Instant, AnsweredKey)>,
+}
+
+type AnsweredKey = (u64, [u8; 16]);
+
+impl Answered {
+    fn get(&self, peer: u64, id: [u8; 16]) -> Option<Arc<dyn Resend>> {
+        self.replies.get(&(peer, id)).cloned()
+    }
+
+    /// Adds one, and returns those that are outdated or, if there are too many, the oldest.
+    fn insert(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        key: AnsweredKey,
+        reply: Arc<dyn Resend>,
+    ) -> SmallVec<[Arc<dyn Resend>; 2]> {
+        let mut out = SmallVec::new();
+        // Two for each one that comes, so that a pause is not paid for by one caller.
+        for _ in 0..2 {
+            if self.order.len() < limit && self.order.front().is_none_or(|(until, _)| *until > now) {
+                break;
+            }
+            out.extend(self.order.pop_front().and_then(|(_, key)| self.replies.remove(&key)));
         }
-        if answered.len() < self.limits.resend {
-            answered.insert((peer, id), (now + RESEND_FOR, reply));
+        match self.replies.insert(key, reply) {
+            Some(old) => out.push(old),
+            None => self.order.push_back((now + RESEND_FOR, key)),
         }
+        out
     }
 }
 

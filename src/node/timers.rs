@@ -33,10 +33,12 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 struct Inner {
     queue: Timers<Key>,
     /// The entry of each endpoint, so that an earlier deadline replaces it.
-    flows: BTreeMap<FlowKey, TimerId>,
+    flows: BTreeMap<FlowKey, (Instant, TimerId)>,
     sleepers: BTreeMap<u64, (TimerId, Waker)>,
     ticking: Vec<FlowKey>,
     next_sleeper: u64,
+    /// When the requests that nobody accepts are looked at next.
+    expiry: Option<(Instant, TimerId)>,
     wake: Option<Wake>,
     down: bool,
 }
@@ -74,8 +76,22 @@ impl TimerQueue {
         self.inner.lock().queue.len()
     }
 
+    /// One entry serves all requests: whoever is looked at and not late yet says when to look again.
     pub(super) fn arm_expiry(&self, at: Instant) {
-        let wake = self.inner.lock().arm(at, Key::Expiry).1;
+        let wake = {
+            let mut inner = self.inner.lock();
+            match inner.expiry {
+                _ if inner.down => return,
+                Some((armed, _)) if armed <= at => return,
+                Some((_, later)) => {
+                    inner.queue.cancel(later);
+                }
+                None => {}
+            }
+            let (id, wake) = inner.arm(at, Key::Expiry);
+            inner.expiry = Some((at, id));
+            wake
+        };
         Self::tell(wake);
     }
 
@@ -85,11 +101,16 @@ impl TimerQueue {
             if inner.down {
                 return;
             }
-            if let Some(old) = inner.flows.remove(&flow) {
-                inner.queue.cancel(old);
+            match inner.flows.get(&flow).copied() {
+                // Two threads may arm the same endpoint, and the later deadline come last.
+                Some((armed, _)) if armed <= at => return,
+                Some((_, later)) => {
+                    inner.queue.cancel(later);
+                }
+                None => {}
             }
             let (id, wake) = inner.arm(at, Key::Flow(flow));
-            inner.flows.insert(flow, id);
+            inner.flows.insert(flow, (at, id));
             wake
         };
         Self::tell(wake);
@@ -97,7 +118,7 @@ impl TimerQueue {
 
     fn forget_flow(&self, flow: FlowKey) {
         let mut inner = self.inner.lock();
-        if let Some(id) = inner.flows.remove(&flow) {
+        if let Some((_, id)) = inner.flows.remove(&flow) {
             inner.queue.cancel(id);
         }
     }
@@ -105,6 +126,9 @@ impl TimerQueue {
     fn tick(&self, now: Instant, flow: FlowKey) {
         let wake = {
             let mut inner = self.inner.lock();
+            if inner.down {
+                return;
+            }
             let first = inner.ticking.is_empty();
             inner.ticking.push(flow);
             if first { inner.arm(now + TICK, Key::Tick).1 } else { None }
@@ -115,6 +139,12 @@ impl TimerQueue {
     fn sleep(&self, at: Instant, waker: &Waker) -> u64 {
         let (n, wake) = {
             let mut inner = self.inner.lock();
+            if inner.down {
+                // Nobody would: let the task see for itself.
+                drop(inner);
+                waker.wake_by_ref();
+                return u64::MAX;
+            }
             let n = inner.next_sleeper;
             inner.next_sleeper += 1;
             let (id, wake) = inner.arm(at, Key::Sleep(n));
@@ -126,10 +156,16 @@ impl TimerQueue {
     }
 
     fn cancel_sleep(&self, n: u64) {
-        let mut inner = self.inner.lock();
-        if let Some((id, _)) = inner.sleepers.remove(&n) {
-            inner.queue.cancel(id);
-        }
+        let sleeper = {
+            let mut inner = self.inner.lock();
+            let sleeper = inner.sleepers.remove(&n);
+            if let Some((id, _)) = &sleeper {
+                inner.queue.cancel(*id);
+            }
+            sleeper
+        };
+        // A waker may be the last that holds a task, and dropping that may come back here.
+        drop(sleeper);
     }
 
     pub(super) fn shutdown(&self) {
@@ -139,6 +175,7 @@ impl TimerQueue {
             inner.queue = Timers::default();
             inner.flows.clear();
             inner.ticking.clear();
+            inner.expiry = None;
             core::mem::take(&mut inner.sleepers)
         };
         for (_, waker) in sleepers.into_values() {
@@ -164,7 +201,11 @@ impl TimerQueue {
                         (key, None)
                     }
                     Key::Sleep(n) => (key, inner.sleepers.remove(&n).map(|(_, w)| w)),
-                    _ => (key, None),
+                    Key::Expiry => {
+                        inner.expiry = None;
+                        (key, None)
+                    }
+                    Key::Tick => (key, None),
                 }
             };
             match key {

@@ -116,7 +116,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let orphans = self.shared.node.with_irm(|irm| irm.unbind(self.id));
+        let (orphans, acceptors) = self.shared.node.with_irm(|irm| irm.unbind(self.id));
+        acceptors.into_iter().for_each(Waker::wake);
         self.shared.node.refuse_all(orphans, Code::AGAIN);
     }
 }
