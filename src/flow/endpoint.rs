@@ -27,6 +27,8 @@ const SERVICE_BURST: usize = 64;
 const QUIET: Duration = Duration::from_secs(3);
 /// A thread that used the flow this recently is expected to come back.
 const USER_EXPECTED: Duration = Duration::from_millis(1);
+/// Bursts after which whoever services an endpoint goes back to what it was doing.
+const SERVICE_BURSTS: usize = INBOX_LIMIT / SERVICE_BURST;
 
 /// Where an endpoint is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,9 @@ impl Endpoint {
             inner.port = Some(port);
             self.set(status::ACTIVE);
         }
+        // Whoever delivers looks whether the flow is active after putting packets into the inbox, we look into the
+        // inbox after activating it: one of the two sees the other.
+        fence(Ordering::SeqCst);
         if self.inbox_len.load(Ordering::Relaxed) > 0 {
             self.service(now);
         }
@@ -197,6 +202,7 @@ impl Endpoint {
             return Err(if self.has(status::CLOSED) { ReadError::Closed } else { ReadError::WriteOnly });
         }
         let now = self.env.clock.now();
+        let mut looked = false;
         loop {
             let mut out = Outgoing::new();
             {
@@ -216,9 +222,11 @@ impl Endpoint {
                     return Ok(r);
                 }
             }
-            if self.inbox_len.load(Ordering::Acquire) == 0 || !self.service(now) {
+            // A second look is enough: what arrives later wakes whoever waits.
+            if looked || self.inbox_len.load(Ordering::Acquire) == 0 || !self.service(now) {
                 break;
             }
+            looked = true;
         }
         self.note_user(now);
         Err(if self.has(status::DOWN | status::RELEASED) {
@@ -304,14 +312,18 @@ impl Endpoint {
             port.flush(now);
         }
         self.arm(next);
+        self.tell(Event::Deallocated);
         self.wake_all();
         self.release_if_done(now);
     }
 
     /// Ends the endpoint at once; what is on its way is lost.
     pub fn abort(&self) {
-        self.set(status::CLOSED);
+        let before = self.set(status::CLOSED);
         self.release(self.env.clock.now());
+        if before & status::CLOSED == 0 {
+            self.tell(Event::Deallocated);
+        }
         self.wake_all();
     }
 
@@ -325,10 +337,9 @@ impl Endpoint {
 
     /// Takes packets from below. What the inbox cannot hold is dropped and counted.
     pub fn receive(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) {
-        let active = self.has(status::ACTIVE);
         let limit = match () {
             () if self.has(status::RELEASED) => 0,
-            () if active => INBOX_LIMIT,
+            () if self.has(status::ACTIVE) => INBOX_LIMIT,
             () => INBOX_PENDING,
         };
         let len = {
@@ -343,7 +354,8 @@ impl Endpoint {
             self.inbox_len.store(inbox.len(), Ordering::Release);
             inbox.len()
         };
-        if len == 0 || !active {
+        fence(Ordering::SeqCst);
+        if len == 0 || !self.has(status::ACTIVE) {
             return;
         }
         if self.env.inline || self.watched.load(Ordering::Relaxed) {
@@ -521,14 +533,15 @@ impl Endpoint {
         self.inner.lock().pipe.frct.as_ref().map(|f| f.stats().clone())
     }
 
-    /// Tells `watcher` of the events of this flow from now on, at once if there is something to read. Packets are
-    /// then serviced as they arrive, because only then is it known whether there is data for the application.
-    pub fn watch(&self, watcher: Option<(Arc<dyn Watcher>, u64)>) {
-        let on = watcher.is_some();
-        *self.watcher.lock() = watcher;
-        self.watched.store(on, Ordering::Release);
-        if !on {
-            return;
+    /// Tells `watcher` of the events of this flow from now on, instead of an earlier one, and at once if there is
+    /// something to read. Packets are then serviced as they arrive, because only then is it known whether there is data
+    /// for the application.
+    pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        let before = self.watcher.lock().replace((Arc::clone(watcher), token));
+        self.watched.store(true, Ordering::SeqCst);
+        drop(before);
+        if self.has(status::CLOSED) {
+            self.tell(Event::Deallocated);
         }
         if self.has(status::DOWN) {
             self.tell(Event::Down);
@@ -541,22 +554,44 @@ impl Endpoint {
         }
     }
 
+    /// Tells `watcher` nothing any more, unless it is another one's turn already.
+    pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        let mut slot = self.watcher.lock();
+        let ours = |(w, t): &(Arc<dyn Watcher>, u64)| *t == token && Arc::ptr_eq(w, watcher);
+        let before = if slot.as_ref().is_some_and(ours) { slot.take() } else { None };
+        self.watched.store(slot.is_some(), Ordering::SeqCst);
+        drop(slot);
+        drop(before);
+    }
+
     // ----- the work -----
 
     /// Takes what is in the inbox through the pipeline, sends the answers and tells the waiters. Returns `false`,
     /// having done nothing, if that is being done already, by another thread or further up this call chain.
+    ///
+    /// However fast packets arrive meanwhile, it ends: what is left after an inbox full waits for the next tick, or
+    /// for a reader.
     fn service(&self, now: Instant) -> bool {
         if !self.has(status::ACTIVE) || self.servicing.swap(true, Ordering::AcqRel) {
             return false;
         }
+        let mut bursts = 0;
         loop {
-            if self.service_burst(now) {
+            bursts += 1;
+            if self.service_burst(now) && bursts < SERVICE_BURSTS {
                 continue;
             }
             self.servicing.store(false, Ordering::Release);
             fence(Ordering::SeqCst);
             // What was queued, or made room for, between the look and the store would otherwise be nobody's.
-            if !self.has_work() || self.servicing.swap(true, Ordering::AcqRel) {
+            if !self.has_work() {
+                break;
+            }
+            if bursts >= SERVICE_BURSTS {
+                self.tick();
+                break;
+            }
+            if self.servicing.swap(true, Ordering::AcqRel) {
                 break;
             }
         }
@@ -757,8 +792,8 @@ impl Endpoint {
     fn arm(&self, next: Option<Instant>) {
         let Some(at) = next else { return };
         // Entries are only ever moved forward: one that fires too early costs less than moving it per packet.
-        if at.as_nanos() < self.armed.load(Ordering::Relaxed) {
-            self.armed.store(at.as_nanos(), Ordering::Relaxed);
+        let nanos = at.as_nanos();
+        if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
             self.env.host.arm(at, self.key);
         }
     }

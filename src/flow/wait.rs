@@ -23,15 +23,21 @@ const LIMIT: usize = 1024;
 impl WaitSet {
     /// Remembers `waker`. The caller must look at its condition again afterwards.
     pub(super) fn register(&self, waker: &Waker) {
-        let mut wakers = self.wakers.lock();
-        if !wakers.iter().any(|w| w.will_wake(waker)) {
-            if wakers.len() >= LIMIT {
-                wakers.remove(0).wake();
+        let mut crowded_out = None;
+        {
+            let mut wakers = self.wakers.lock();
+            if !wakers.iter().any(|w| w.will_wake(waker)) {
+                if wakers.len() >= LIMIT {
+                    crowded_out = Some(wakers.remove(0));
+                }
+                wakers.push(waker.clone());
             }
-            wakers.push(waker.clone());
+            self.any.store(true, Ordering::SeqCst);
         }
-        self.any.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
+        if let Some(waker) = crowded_out {
+            waker.wake();
+        }
     }
 
     /// Whether somebody may be waiting. Call after changing the condition.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::Shared;
 use super::flow::Flow;
 use super::wait::{self, Awaited};
 use crate::base::sync::Mutex;
-use crate::flow::{Drive, Endpoint, Event, Watcher};
+use crate::flow::{Drive, Endpoint, Event, State, Watcher};
 
 /// The number of a flow in a [`FlowSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +31,9 @@ pub struct FlowEvent {
 ///
 /// Events are edge-triggered and coalesced: however often something happens on a flow before it is asked for, it is one
 /// event of its kind, so a set needs memory only for the flows that are in it. After [`Event::Packet`] read until
-/// [`ReadError::WouldBlock`](crate::ReadError::WouldBlock). A flow is in at most one set.
+/// [`ReadError::WouldBlock`](crate::ReadError::WouldBlock). A flow is in at most one set: adding it to another takes it
+/// out of the first. One that is closed here leaves the set with the event [`Event::Deallocated`]. A set does not keep
+/// its flows, or their stack, alive.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,7 +57,7 @@ pub struct FlowEvent {
 pub struct FlowSet {
     pending: Arc<Pending>,
     members: Mutex<BTreeMap<u64, Arc<Endpoint>>>,
-    shared: Mutex<Option<Arc<Shared>>>,
+    shared: Mutex<Weak<Shared>>,
     next: AtomicU64,
 }
 
@@ -93,18 +95,29 @@ impl FlowSet {
     pub fn add(&self, flow: &Flow) -> Token {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoint = Arc::clone(&flow.inner.endpoint);
-        *self.shared.lock() = Some(Arc::clone(&flow.inner.shared));
+        *self.shared.lock() = Arc::downgrade(&flow.inner.shared);
         self.members.lock().insert(token, Arc::clone(&endpoint));
-        endpoint.watch(Some((Arc::clone(&self.pending) as Arc<dyn Watcher>, token)));
+        endpoint.watch(&self.watcher(), token);
         Token(token)
+    }
+
+    fn watcher(&self) -> Arc<dyn Watcher> {
+        Arc::clone(&self.pending) as Arc<dyn Watcher>
     }
 
     /// Removes a flow, and its events.
     pub fn remove(&self, token: Token) {
-        if let Some(endpoint) = self.members.lock().remove(&token.0) {
-            endpoint.watch(None);
+        let member = self.members.lock().remove(&token.0);
+        if let Some(endpoint) = member {
+            endpoint.unwatch(&self.watcher(), token.0);
         }
-        self.pending.inner.lock().events.retain(|(t, _), ()| *t != token.0);
+        let wakers = {
+            let mut inner = self.pending.inner.lock();
+            inner.events.retain(|(t, _), ()| *t != token.0);
+            std::mem::take(&mut inner.waiters)
+        };
+        // It may have been the last: nobody waits for an empty set.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether a flow is in the set.
@@ -125,20 +138,32 @@ impl FlowSet {
     /// The events that have happened since they were last asked for, by flow; empty if there are none.
     pub fn try_wait(&self) -> Vec<FlowEvent> {
         let events = std::mem::take(&mut self.pending.inner.lock().events);
-        events.into_keys().map(|(token, event)| FlowEvent { token: Token(token), event }).collect()
+        let mut members = self.members.lock();
+        let mut out = Vec::with_capacity(events.len());
+        let mut gone = Vec::new();
+        for (token, event) in events.into_keys() {
+            // What is no member any more was removed while its event was on the way.
+            let Some(endpoint) = members.get(&token) else { continue };
+            out.push(FlowEvent { token: Token(token), event });
+            if event == Event::Deallocated && !matches!(endpoint.state(), State::Pending | State::Active) {
+                gone.push(token);
+            }
+        }
+        let gone: Vec<_> = gone.iter().filter_map(|token| members.remove(token)).collect();
+        drop(members);
+        drop(gone);
+        out
     }
 
     /// Waits for events, for `timeout` at most if one is given; empty when it is over, or if the set is empty.
     pub fn wait(&self, timeout: Option<Duration>) -> Vec<FlowEvent> {
-        let Some(shared) = self.shared.lock().clone() else { return Vec::new() };
-        if !shared.may_block() {
-            return self.try_wait();
-        }
+        let shared = self.shared.lock().upgrade();
+        let Some(shared) = shared.filter(|s| s.may_block()) else { return self.try_wait() };
         let deadline = timeout.map(|t| shared.clock().now() + t);
         wait::block_on(shared.clock(), deadline, &mut Watching(self)).unwrap_or_default()
     }
 
-    /// Waits for events.
+    /// Waits for events; there are none if the set is empty.
     ///
     /// # Cancel safety
     /// Events are not lost when the future is dropped.
@@ -153,8 +178,9 @@ impl FlowSet {
 
 impl Drop for FlowSet {
     fn drop(&mut self) {
-        for endpoint in self.members.lock().values() {
-            endpoint.watch(None);
+        let watcher = self.watcher();
+        for (token, endpoint) in std::mem::take(&mut *self.members.lock()) {
+            endpoint.unwatch(&watcher, token);
         }
     }
 }
@@ -181,11 +207,12 @@ impl Awaited for Watching<'_> {
     }
 
     fn try_now(&mut self) -> Option<Self::Output> {
-        Some(self.0.try_wait()).filter(|e| !e.is_empty())
+        let events = self.0.try_wait();
+        (!events.is_empty() || self.0.is_empty()).then_some(events)
     }
 
     fn hint(&self) -> bool {
-        !self.0.pending.inner.lock().events.is_empty()
+        !self.0.pending.inner.lock().events.is_empty() || self.0.is_empty()
     }
 
     fn before_wait(&mut self) {
@@ -197,7 +224,7 @@ impl Awaited for Watching<'_> {
 
     /// Flows of one device can be waited for on it.
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        let shared = self.0.shared.lock().clone()?;
+        let shared = self.0.shared.lock().upgrade()?;
         let shims = shared.shims.lock();
         match shims.as_slice() {
             [one] => Some(Arc::clone(one) as Arc<dyn Drive>),
