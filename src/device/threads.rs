@@ -66,7 +66,7 @@ impl Background {
         self.timer.unpark();
         for (shim, thread) in self.devices.lock().drain(..) {
             if let Some(shim) = shim.upgrade() {
-                shim.socket().interrupt();
+                shim.socket().dismiss();
             }
             thread.unpark();
         }
@@ -106,7 +106,7 @@ fn receive(stop: &AtomicBool, shim: &Weak<UdpShim>, clock: &dyn Clock) {
             // Somebody waits on the socket already, and says when they stop.
             std::thread::park_timeout(LONG);
         } else {
-            shim.socket().wait(LONG);
+            shim.socket().guard(LONG);
             shim.poll(clock.now());
         }
     }

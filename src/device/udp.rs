@@ -29,6 +29,7 @@ pub struct UdpSocket {
     /// Allocated at the first receive.
     messages: Mutex<Vec<u8>>,
     interrupt: Interrupt,
+    dismissal: Interrupt,
 }
 
 impl UdpSocket {
@@ -51,7 +52,8 @@ impl UdpSocket {
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let addr = socket.local_addr()?;
-        Ok(Arc::new(Self { socket, state, addr, messages: Mutex::new(Vec::new()), interrupt: Interrupt::new()? }))
+        let (interrupt, dismissal) = (Interrupt::new()?, Interrupt::new()?);
+        Ok(Arc::new(Self { socket, state, addr, messages: Mutex::new(Vec::new()), interrupt, dismissal }))
     }
 
     fn try_send(&self, dst: SocketAddr, data: &[u8], segment_size: Option<usize>) -> io::Result<()> {
@@ -139,9 +141,17 @@ impl Datagrams for UdpSocket {
     fn interrupt(&self) {
         self.interrupt.raise();
     }
+
+    fn guard(&self, timeout: Duration) {
+        self.dismissal.wait(&self.socket, timeout);
+    }
+
+    fn dismiss(&self) {
+        self.dismissal.raise();
+    }
 }
 
-/// Ends a wait on a socket from another thread.
+/// Ends the wait of one thread on a socket from another thread.
 struct Interrupt {
     raised: AtomicBool,
     #[cfg(unix)]
@@ -168,10 +178,12 @@ impl Interrupt {
         let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(&self.pipe.0, PollFlags::IN)];
         let timeout = Timespec { tv_sec: timeout.as_secs().min(86_400) as i64, tv_nsec: timeout.subsec_nanos().into() };
         // Interrupted by a signal, or out of memory: the caller looks again either way.
-        let _ = poll(&mut fds, Some(&timeout));
-        // At most one byte is ever in the pipe. A raise after the swap writes the next one; one before it is answered by
-        // this very return.
-        if self.raised.load(Ordering::Acquire) {
+        let ended = poll(&mut fds, Some(&timeout));
+        // What counts is the pipe and not the flag, whose byte may still be on the way: cleared now, it would leave the
+        // pipe readable for good.
+        if ended.is_ok() && fds.get(1).is_some_and(|pipe| pipe.revents().contains(PollFlags::IN)) {
+            // At most one byte is ever in the pipe. A raise after the swap writes the next one; one before it is answered
+            // by this very return.
             let _ = rustix::io::read(&self.pipe.0, &mut [0; 8]);
             self.raised.swap(false, Ordering::AcqRel);
         }
@@ -198,6 +210,8 @@ impl Interrupt {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::Builder;
+
     use super::*;
     use crate::base::buf::BufPool;
 
@@ -244,12 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn two_threads_wait_and_each_is_told_for_itself() {
+        let (a, _) = pair();
+        for _ in 0..200 {
+            let (b, c) = (Arc::clone(&a), Arc::clone(&a));
+            let waits = Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
+            let guards = Builder::new().spawn(move || c.guard(Duration::from_secs(60))).unwrap();
+            a.interrupt();
+            waits.join().unwrap();
+            assert!(!guards.is_finished(), "an interrupt is not for the guard");
+            a.dismiss();
+            guards.join().unwrap();
+        }
+    }
+
+    #[test]
     fn an_interrupt_ends_the_wait_even_if_it_came_first() {
         let (a, _) = pair();
         a.interrupt();
         a.wait(Duration::from_secs(60));
         let b = Arc::clone(&a);
-        let t = std::thread::Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
+        let t = Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
         a.interrupt();
         t.join().unwrap();
     }

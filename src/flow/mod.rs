@@ -25,6 +25,7 @@ mod wait;
 
 use alloc::sync::Arc;
 
+use core::sync::atomic::AtomicBool;
 use core::task::Waker;
 use core::time::Duration;
 
@@ -83,7 +84,10 @@ pub trait Port: Send + Sync {
 pub trait Drive: Send + Sync {
     /// Receives what has arrived and delivers it, waiting up to `wait` for something to arrive. Returns `false`, at
     /// once, if somebody else is doing it.
-    fn drive(&self, wait: Duration) -> bool;
+    ///
+    /// It does not wait if `woken` is set by the time that it is sure to be the one whom an
+    /// [`interrupt`](Self::interrupt) reaches: one that came earlier may have reached the thread before it.
+    fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool;
 
     /// Makes the wait of a [`drive`](Self::drive) under way return.
     fn interrupt(&self);
@@ -131,7 +135,7 @@ pub enum Event {
     Up,
     /// The flow has been allocated.
     Allocated,
-    /// The other end, or the layer below, has given the flow up.
+    /// The flow was given up: by the other end, by the layer below, or here.
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.
     PeerGone,

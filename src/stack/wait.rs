@@ -125,7 +125,7 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
     loop {
         match &device {
             // Somebody else drives the device: what is for us will come without us.
-            Some(device) if !device.drive(Duration::ZERO) => {
+            Some(device) if !device.drive(Duration::ZERO, &AtomicBool::new(false)) => {
                 std::hint::spin_loop();
             }
             Some(_) => {}
@@ -155,7 +155,7 @@ fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration) {
     if let Some(device) = device {
         *parker.device.lock() = Some(Arc::clone(&device));
         // A wake that came before the device was named has unparked a thread that is not parked.
-        let driven = !parker.woken.load(Ordering::Acquire) && device.drive(left);
+        let driven = !parker.woken.load(Ordering::Acquire) && device.drive(left, &parker.woken);
         *parker.device.lock() = None;
         if driven || parker.woken.load(Ordering::Acquire) {
             return;

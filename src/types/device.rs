@@ -58,6 +58,17 @@ pub trait Datagrams: Send + Sync {
     /// polled and simulated stacks return at once.
     fn wait(&self, timeout: Duration);
 
-    /// Makes a [`wait`](Self::wait) under way, or the next one, return.
+    /// Makes a [`wait`](Self::wait) under way, or the next one, return. Only one thread at a time waits.
     fn interrupt(&self);
+
+    /// As [`wait`](Self::wait), for a second thread at the same time, which looks after the device when nobody else
+    /// does. Not [`interrupt`](Self::interrupt) ends it, which is for the other one, but [`dismiss`](Self::dismiss).
+    fn guard(&self, timeout: Duration) {
+        self.wait(timeout);
+    }
+
+    /// Makes a [`guard`](Self::guard) under way, or the next one, return.
+    fn dismiss(&self) {
+        self.interrupt();
+    }
 }

@@ -38,7 +38,7 @@ use crate::base::slots::SlotTable;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
-use crate::types::device::{Datagram, Datagrams};
+use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::wire::udp::{EID_LEN, FlowRequest, REFERENCE_MAX_MGMT, REFERENCE_MAX_PAYLOAD_V4, REFERENCE_MAX_PAYLOAD_V6};
 
@@ -139,6 +139,7 @@ struct Counters {
     unknown_eid: AtomicU64,
     wrong_source: AtomicU64,
     malformed: AtomicU64,
+    management_drops: AtomicU64,
     requests_in: AtomicU64,
     requests_out: AtomicU64,
     replies_in: AtomicU64,
@@ -309,15 +310,16 @@ impl UdpShim {
         }
     }
 
-    /// Makes room for one more entry: expired ones go first, then the one with the smallest hash.
-    fn trim_directory(&self, directory: &mut BTreeMap<NameHash, Entry>, now: Instant) {
+    /// Makes room for one more entry: expired ones go first, then the one with the smallest hash, which is returned.
+    fn trim_directory(&self, directory: &mut BTreeMap<NameHash, Entry>, now: Instant) -> Vec<Entry> {
         if directory.len() < self.config.max_directory {
-            return;
+            return Vec::new();
         }
         directory.retain(|_, e| !matches!(e, Entry::Known { until, .. } if *until <= now));
-        if directory.len() >= self.config.max_directory {
-            directory.pop_first();
+        if directory.len() < self.config.max_directory {
+            return Vec::new();
         }
+        directory.pop_first().map(|(_, e)| e).into_iter().collect()
     }
 }
 
@@ -346,6 +348,7 @@ impl Ipcp for UdpShim {
         if self.is_down() {
             return Lookup::Unknown;
         }
+        let mut outdated;
         {
             let mut directory = self.directory.lock();
             match directory.get_mut(hash) {
@@ -360,9 +363,11 @@ impl Ipcp for UdpShim {
                 }
                 _ => {}
             }
-            self.trim_directory(&mut directory, now);
-            directory.insert(*hash, Entry::Asked(alloc::vec![waker.clone()]));
+            outdated = self.trim_directory(&mut directory, now);
+            outdated.extend(directory.insert(*hash, Entry::Asked(alloc::vec![waker.clone()])));
         }
+        // Not under the lock: a waker may be the last that holds a task, which may hold requests of this layer.
+        drop(outdated);
         self.ask(*hash);
         // A table answers at once.
         match self.directory.lock().get(hash) {
@@ -388,8 +393,12 @@ impl Ipcp for UdpShim {
         let eid = self.enter(flow).ok_or(RequestError::Full)?;
         let attempt = UdpAttempt { shim: Weak::clone(&self.me), eid, dst: request.dst };
         let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
-        self.socket.send(peer, &message.to_vec(), None).map_err(|_| RequestError::Down)?;
-        count(&self.counters.requests_out);
+        match self.socket.send(peer, &message.to_vec(), None) {
+            Ok(()) => count(&self.counters.requests_out),
+            // Lost like any other; it will be repeated.
+            Err(SendError::Full) => count(&self.counters.send_drops),
+            Err(SendError::Down | SendError::TooLarge) => return Err(RequestError::Down),
+        }
         Ok(Box::new(attempt))
     }
 
@@ -400,8 +409,14 @@ impl Ipcp for UdpShim {
     fn shutdown(&self, _now: Instant) {
         self.down.store(true, Ordering::Release);
         self.names.lock().clear();
-        self.directory.lock().clear();
+        let directory = core::mem::take(&mut *self.directory.lock());
+        for entry in directory.into_values() {
+            if let Entry::Asked(wakers) = entry {
+                wakers.into_iter().for_each(Waker::wake);
+            }
+        }
         self.socket.interrupt();
+        self.socket.dismiss();
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -414,6 +429,7 @@ impl Ipcp for UdpShim {
             ("unknown_eid", &c.unknown_eid),
             ("wrong_source", &c.wrong_source),
             ("malformed", &c.malformed),
+            ("management_drops", &c.management_drops),
             ("requests_in", &c.requests_in),
             ("requests_out", &c.requests_out),
             ("replies_in", &c.replies_in),
@@ -429,11 +445,11 @@ impl Ipcp for UdpShim {
 }
 
 impl Drive for UdpShim {
-    fn drive(&self, wait: Duration) -> bool {
+    fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool {
         let Some(mut receiver) = self.receiver.try_lock() else { return false };
         let now = self.clock.now();
         self.led_at.store(now.as_nanos(), Ordering::Relaxed);
-        if self.receive(now, &mut receiver) == 0 && !wait.is_zero() {
+        if self.receive(now, &mut receiver) == 0 && !wait.is_zero() && !woken.load(Ordering::SeqCst) {
             self.socket.wait(wait);
             let now = self.clock.now();
             self.led_at.store(now.as_nanos(), Ordering::Relaxed);

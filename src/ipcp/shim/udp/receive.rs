@@ -57,6 +57,10 @@ impl UdpShim {
                 let mut management = self.management.lock();
                 if management.len() < MAX_MANAGEMENT {
                     management.push(datagram);
+                } else {
+                    drop(management);
+                    count(&self.counters.management_drops);
+                    r.cache.put(datagram.data);
                 }
                 continue;
             }
@@ -95,19 +99,15 @@ impl UdpShim {
         Some(flow)
     }
 
-    /// Handles the management datagrams that [`receive`](Self::receive) put aside. Called without locks held.
+    /// Handles the management datagrams that [`receive`](Self::receive) put aside. Called without locks held, by
+    /// everybody who has received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
     pub(super) fn handle_management(&self, now: Instant) {
-        loop {
-            let taken = core::mem::take(&mut *self.management.lock());
-            if taken.is_empty() {
-                return;
-            }
-            for datagram in taken {
-                match Mgmt::parse(&datagram.data) {
-                    Ok(Mgmt::Request(m)) => self.handle_request(now, datagram.src, m),
-                    Ok(Mgmt::Reply(m)) => self.handle_reply(datagram.src, m),
-                    Err(_) => count(&self.counters.malformed),
-                }
+        let taken = core::mem::take(&mut *self.management.lock());
+        for datagram in taken {
+            match Mgmt::parse(&datagram.data) {
+                Ok(Mgmt::Request(m)) => self.handle_request(now, datagram.src, m),
+                Ok(Mgmt::Reply(m)) => self.handle_reply(datagram.src, m),
+                Err(_) => count(&self.counters.malformed),
             }
         }
     }
@@ -226,8 +226,8 @@ impl Responder for UdpResponder {
         let port = UdpPort::new(&shim, endpoint, self.peer, eid, self.s_eid);
         let delay = if self.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let bytes = FlowReply { s_eid: self.s_eid, d_eid: eid, response: 0, data }.to_vec();
-        let reply = Arc::new(UdpReply { shim, peer: self.peer, bytes });
-        Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(reply)) })
+        let reply = Arc::new(UdpReply { shim, peer: self.peer, s_eid: self.s_eid, bytes });
+        Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
     }
 
     fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
@@ -243,6 +243,7 @@ impl Responder for UdpResponder {
 struct UdpReply {
     shim: Arc<UdpShim>,
     peer: SocketAddr,
+    s_eid: u32,
     bytes: Vec<u8>,
 }
 
@@ -252,11 +253,22 @@ impl Resend for UdpReply {
     }
 }
 
-struct Prepared(Arc<UdpReply>);
+/// Dropped unsent, it refuses.
+struct Prepared(Option<Arc<UdpReply>>);
 
 impl SendReply for Prepared {
-    fn send(self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {
-        self.0.resend(now);
-        Some(self.0)
+    fn send(mut self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {
+        let reply: Arc<dyn Resend> = self.0.take()?;
+        reply.resend(now);
+        Some(reply)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            UdpResponder { shim: Some(Arc::clone(&reply.shim)), peer: reply.peer, s_eid: reply.s_eid }
+                .refuse_with(Code::AGAIN);
+        }
     }
 }
