@@ -132,6 +132,8 @@ impl Builder {
         };
         let shims = Mutex::new(Vec::new());
         let (linger, checksum) = (self.linger, self.checksum);
-        Ok(Stack { shared: Arc::new(Shared { node, background, manual, shims, linger, checksum }) })
+        Ok(Stack {
+            shared: Arc::new(Shared { node, background, manual, shims, linger, checksum, handlers: Arc::default() }),
+        })
     }
 }

@@ -34,6 +34,7 @@ mod listener;
 mod wait;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     shims: Mutex<Vec<Arc<UdpShim>>>,
     linger: Duration,
     checksum: bool,
+    /// Handlers that are running.
+    handlers: Arc<AtomicUsize>,
 }
 
 impl Drop for Shared {
@@ -144,15 +147,19 @@ impl Stack {
         Ok(())
     }
 
-    /// Has `handle` run on a thread of its own for every flow to `name` that no listener takes.
+    /// Has `handle` run on a thread of its own for every flow to `name` that no listener takes. When as many of them
+    /// run as [`Limits::handlers`](crate::node::Limits::handlers) allows, requests are refused.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {
         let handle = Arc::new(handle);
+        let (running, limit) = (Arc::clone(&self.shared.handlers), self.shared.node.limits().handlers);
         self.bind_factory(name, move |listener| {
+            let Some(place) = Place::take(&running, limit) else { return };
             let handle = Arc::clone(&handle);
             let run = move || {
+                let _place = place;
                 if let Ok(flow) = listener.accept_timeout(Duration::from_secs(1)) {
                     drop(listener);
                     handle(flow);
@@ -280,6 +287,23 @@ impl Stack {
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stack").field("down", &self.shared.node.is_down()).finish_non_exhaustive()
+    }
+}
+
+/// One of a bounded number of handlers that may run.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(running: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let place = Self(Arc::clone(running));
+        // Counted before it is looked at, and given back by the drop.
+        (running.fetch_add(1, Ordering::AcqRel) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
