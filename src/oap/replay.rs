@@ -42,7 +42,7 @@ pub struct ReplayCache {
     seen: BTreeSet<(u64, [u8; ID_LEN])>,
     limit: usize,
     /// Of requests up to this timestamp some were forgotten.
-    forgotten: u64,
+    forgotten: Option<u64>,
     evictions: u64,
 }
 
@@ -55,7 +55,7 @@ impl Default for ReplayCache {
 impl ReplayCache {
     /// An empty cache for `limit` requests.
     pub const fn new(limit: usize) -> Self {
-        Self { seen: BTreeSet::new(), limit, forgotten: 0, evictions: 0 }
+        Self { seen: BTreeSet::new(), limit, forgotten: None, evictions: 0 }
     }
 
     /// Whether a request of this id and timestamp is fresh, by a clock that shows `unix_nanos`. Remembers it if so.
@@ -70,7 +70,7 @@ impl ReplayCache {
             return Err(OapError::Stale { age_ms });
         }
         self.drop_outdated(unix_nanos);
-        if timestamp <= self.forgotten {
+        if self.forgotten.is_some_and(|forgotten| timestamp <= forgotten) {
             return Err(OapError::Stale { age_ms });
         }
         if !self.seen.insert((timestamp, id)) {
@@ -79,7 +79,7 @@ impl ReplayCache {
         if self.seen.len() > self.limit
             && let Some((oldest, _)) = self.seen.pop_first()
         {
-            self.forgotten = oldest;
+            self.forgotten = Some(oldest);
             self.evictions += 1;
         }
         Ok(())
@@ -100,9 +100,7 @@ impl ReplayCache {
                 self.seen.pop_last();
             }
         }
-        if self.forgotten >= newest {
-            self.forgotten = 0;
-        }
+        self.forgotten = self.forgotten.filter(|forgotten| *forgotten < newest);
     }
 
     /// Requests remembered, some of them perhaps outdated.
