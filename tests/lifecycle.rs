@@ -1,0 +1,837 @@
+//! Nothing hangs: whatever is dropped, closed or shut down, in whatever state, returns within a bound.
+//!
+//! The bounds are generous, because machines are busy; what hangs, hangs for ever.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use o7s::node::alloc::AllocError as Failed;
+use o7s::types::code::Code;
+use o7s::types::device::Datagrams as _;
+use o7s::{
+    AcceptError, AllocError, CloseError, Event, Flow, FlowSet, Listener, LoadBalancing, LocalConfig, QosSpec,
+    ReadError, SecurityConfig, Stack, Udp4, WriteError,
+};
+
+/// What must return does so within this.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// Runs `f` on a thread and fails if it takes longer than [`BOUND`].
+#[track_caller]
+fn within<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    finishes(what, spawn(f))
+}
+
+/// A thread whose end is noticed.
+struct Running<T>(JoinHandle<()>, std::sync::mpsc::Receiver<T>);
+
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Running<T> {
+    let (tx, rx) = sync_channel(1);
+    let run = move || {
+        let _ = tx.send(f());
+    };
+    Running(Builder::new().spawn(run).unwrap(), rx)
+}
+
+#[track_caller]
+fn finishes<T>(what: &str, running: Running<T>) -> T {
+    match running.1.recv_timeout(BOUND) {
+        Ok(result) => {
+            running.0.join().unwrap();
+            result
+        }
+        Err(RecvTimeoutError::Timeout) => panic!("{what}: still running after {BOUND:?}"),
+        Err(RecvTimeoutError::Disconnected) => panic!("{what}: the thread panicked"),
+    }
+}
+
+/// Long enough for a thread to block in what it was started for. A thread that is slower than that makes a test
+/// weaker, never wrong.
+fn settle() {
+    std::thread::park_timeout(Duration::from_millis(30));
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on<F: Future>(f: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut f = pin!(f);
+    loop {
+        if let Poll::Ready(r) = f.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return r;
+        }
+        std::thread::park();
+    }
+}
+
+/// Reliable, and the peer's silence is noticed after this many milliseconds.
+fn impatient(timeout_ms: u32) -> QosSpec {
+    QosSpec { timeout: timeout_ms, ..QosSpec::DATA }
+}
+
+/// Where the two ends of a pair are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// In one stack.
+    Direct,
+    /// In one stack, by way of a local layer.
+    Local,
+    /// In two stacks, on the loopback interface.
+    Udp,
+}
+
+const PLACES: [Place; 3] = [Place::Direct, Place::Local, Place::Udp];
+
+/// A server's stack, a client's stack, and a way from the one to the other; "echo" is reachable as soon as it is bound.
+fn stacks(place: Place) -> (Stack, Stack) {
+    let server = Stack::new().unwrap();
+    match place {
+        Place::Direct => (server.clone(), server),
+        Place::Local => {
+            server.local(LocalConfig::new("local", "local")).register("echo").unwrap();
+            (server.clone(), server)
+        }
+        Place::Udp => {
+            let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+            net.register("echo").unwrap();
+            let client = Stack::new().unwrap();
+            let at = net.local_addr().unwrap().to_string();
+            client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+            (server, client)
+        }
+    }
+}
+
+struct Pair {
+    server: Stack,
+    client: Stack,
+    listener: Listener,
+    /// The client's end, then the server's.
+    ends: (Flow, Flow),
+}
+
+fn pair(place: Place, qos: QosSpec) -> Pair {
+    let (server, client) = stacks(place);
+    let listener = server.bind("echo").unwrap();
+    let accepts = spawn(move || {
+        let flow = listener.accept();
+        (listener, flow)
+    });
+    let from = client.clone();
+    let near = within("alloc", move || from.flow("echo").qos(qos).timeout(BOUND).alloc()).unwrap();
+    let (listener, far) = finishes("accept", accepts);
+    Pair { server, client, listener, ends: (near, far.unwrap()) }
+}
+
+/// A UDP socket that never answers.
+fn silent() -> (std::net::UdpSocket, String) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap().to_string();
+    (socket, addr)
+}
+
+fn to_silent() -> (std::net::UdpSocket, Stack) {
+    let (socket, addr) = silent();
+    let stack = Stack::new().unwrap();
+    stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", &addr).system_resolver(false)).unwrap();
+    (socket, stack)
+}
+
+// ----- stacks -----
+
+#[test]
+fn an_idle_stack_is_dropped() {
+    for place in PLACES {
+        let (a, b) = stacks(place);
+        within("drop", move || drop((a, b)));
+    }
+}
+
+#[test]
+fn a_stack_is_shut_down_while_threads_are_blocked_in_it() {
+    for place in PLACES {
+        for qos in [QosSpec::RAW, QosSpec::DATA] {
+            let Pair { server, client, listener, ends } = pair(place, qos);
+            let near = Arc::new(ends.0);
+            let far = ends.1;
+            let accepts = spawn(move || listener.accept().map(drop));
+            let reads = spawn(move || far.read(&mut [0; 10]));
+            let reader = Arc::clone(&near);
+            let bytes = spawn(move || reader.read_bytes());
+            let set = FlowSet::new();
+            set.add(&near);
+            let waits = spawn(move || set.wait(None));
+            settle();
+            let (a, b) = (server.clone(), client.clone());
+            within("shutdown", move || {
+                a.shutdown();
+                b.shutdown();
+            });
+            assert!(finishes("accept", accepts).is_err());
+            assert!(finishes("read", reads).is_err());
+            assert!(finishes("read_bytes", bytes).is_err());
+            assert!(!finishes("wait", waits).is_empty(), "{place:?}");
+            assert!(near.write(b"x").is_err());
+            assert!(client.flow("echo").alloc().is_err());
+            within("drop", move || drop((near, server, client)));
+        }
+    }
+}
+
+#[test]
+fn a_stack_is_shut_down_while_it_allocates_from_a_silent_peer() {
+    let (_socket, stack) = to_silent();
+    let allocating: Vec<_> = (0..4)
+        .map(|_| {
+            let stack = stack.clone();
+            spawn(move || stack.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop))
+        })
+        .collect();
+    settle();
+    let s = stack.clone();
+    within("shutdown", move || s.shutdown());
+    for a in allocating {
+        assert_eq!(finishes("alloc", a), Err(AllocError::Failed(Failed::StackDown)));
+    }
+}
+
+#[test]
+fn a_stack_is_shut_down_while_a_writer_waits_for_the_window() {
+    for place in PLACES {
+        let Pair { client, ends: (near, far), .. } = pair(place, QosSpec::DATA);
+        // Nobody reads: the window closes.
+        let writes = spawn(move || {
+            loop {
+                if let Err(e) = near.write(&[7; 1000]) {
+                    return e;
+                }
+            }
+        });
+        settle();
+        within("shutdown", move || client.shutdown());
+        assert!(matches!(finishes("write", writes), WriteError::Closed | WriteError::Down));
+        drop(far);
+    }
+}
+
+#[test]
+fn a_stack_is_shut_down_while_a_flow_lingers() {
+    let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, QosSpec::DATA);
+    // Nothing gets through any more, so nothing is acknowledged.
+    server.shutdown();
+    near.write(b"never acknowledged").unwrap();
+    let closes = spawn(move || near.close(Duration::from_secs(1000)));
+    settle();
+    within("shutdown", move || client.shutdown());
+    assert_eq!(finishes("close", closes), Err(CloseError::Lost { packets: 1 }));
+    drop(far);
+}
+
+#[test]
+fn the_last_handle_ends_the_stack_whichever_it_is() {
+    // The flow keeps the stack alive, and lets it go.
+    let Pair { server, client, listener, ends: (near, far) } = pair(Place::Udp, QosSpec::DATA);
+    within("drop of the stacks", move || drop((server, client, listener)));
+    near.write(b"still here").unwrap();
+    let mut buf = [0; 64];
+    assert_eq!(far.read_timeout(&mut buf, BOUND), Ok(10));
+    within("drop of the flows", move || drop((near, far)));
+    // A set does not keep it alive, and does not wait for what will not come.
+    let Pair { ends: (near, far), listener, .. } = pair(Place::Direct, QosSpec::RAW);
+    let set = Arc::new(FlowSet::new());
+    set.add(&near);
+    let waiting = Arc::clone(&set);
+    let waits = spawn(move || {
+        let first = waiting.wait(None);
+        (first, waiting.wait(None))
+    });
+    settle();
+    within("drop", move || drop((near, far, listener)));
+    let (first, second) = finishes("wait", waits);
+    assert!(first.iter().any(|e| e.event == Event::Deallocated), "{first:?}");
+    assert!(set.is_empty() && second.iter().all(|e| e.event == Event::Deallocated), "{second:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn stacks_leave_no_threads_and_no_sockets_behind() {
+    let ours = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let of_stacks = |t: &std::fs::DirEntry| {
+            std::fs::read_to_string(t.path().join("comm")).is_ok_and(|name| name.starts_with("o7s-leak"))
+        };
+        tasks.filter(of_stacks).count()
+    };
+    let mut addrs = Vec::new();
+    let mut stacks = Vec::new();
+    for i in 0..100 {
+        let stack = Stack::new().unwrap();
+        let net = stack.udp4(Udp4::bind("127.0.0.1:0").name(&format!("leak{i}"))).unwrap();
+        addrs.push(net.local_addr().unwrap());
+        let listener = stack.bind("echo").unwrap();
+        stacks.push((stack, listener));
+    }
+    assert!(ours() > 50, "the threads are looked for by the right name");
+    within("drop", move || drop(stacks));
+    for _ in 0..100 {
+        if ours() == 0 {
+            break;
+        }
+        settle();
+    }
+    assert_eq!(ours(), 0, "threads are left");
+    for addr in addrs {
+        std::net::UdpSocket::bind(addr).unwrap();
+    }
+}
+
+#[test]
+fn a_stack_is_shut_down_while_many_threads_use_it() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = Arc::new(server.bind("echo").unwrap());
+        let start = Arc::new(Barrier::new(9));
+        let threads: Vec<_> = (0..8)
+            .map(|i| {
+                let (client, listener, start) = (client.clone(), Arc::clone(&listener), Arc::clone(&start));
+                spawn(move || {
+                    start.wait();
+                    let mut buf = [0; 64];
+                    if i % 2 == 0 {
+                        while let Ok(flow) = listener.accept() {
+                            let n = flow.read_timeout(&mut buf, Duration::from_millis(200)).unwrap_or(0);
+                            let _ = flow.write_timeout(&buf[..n], Duration::from_millis(200));
+                        }
+                    } else {
+                        loop {
+                            let flow = match client.flow("echo").qos(QosSpec::DATA).alloc() {
+                                Ok(flow) => flow,
+                                Err(AllocError::Failed(Failed::StackDown | Failed::Unreachable(_))) => return,
+                                Err(_) => continue,
+                            };
+                            let _ = flow.write_timeout(b"hello", Duration::from_millis(200));
+                            let _ = flow.read_timeout(&mut buf, Duration::from_millis(200));
+                            let _ = flow.close(Duration::from_millis(10));
+                        }
+                    }
+                })
+            })
+            .collect();
+        start.wait();
+        std::thread::park_timeout(Duration::from_millis(200));
+        within("shutdown", move || {
+            server.shutdown();
+            client.shutdown();
+        });
+        for t in threads {
+            finishes("a thread that used the stack", t);
+        }
+    }
+}
+
+// ----- listeners -----
+
+#[test]
+fn a_dropped_listener_refuses_what_waits_at_once() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let allocates = spawn(move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
+        // The request waits, because nobody accepts.
+        while server.rib().get("names/echo/waiting") == Some(0) {
+            settle();
+        }
+        drop(listener);
+        let refused = finishes("alloc", allocates);
+        assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))), "{place:?}");
+    }
+}
+
+#[test]
+fn a_request_that_nobody_accepts_is_refused() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let _listener = server.bind("echo").unwrap();
+        let refused = within("alloc", move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
+        assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))), "{place:?}");
+        assert_eq!(server.rib().get("names/echo/waiting"), Some(0));
+    }
+}
+
+#[test]
+fn an_abandoned_accept_leaves_its_request_to_others() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let mut abandoned = Box::pin(listener.accept_async());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(abandoned.as_mut().poll(&mut cx).is_pending());
+        let allocates = spawn(move || client.flow("echo").timeout(BOUND).alloc());
+        while server.rib().get("node/incoming") == Some(0) {
+            settle();
+        }
+        // It has been given the request, and will never look at it.
+        drop(abandoned);
+        let far = within("accept", move || listener.accept());
+        assert!(far.is_ok());
+        assert!(finishes("alloc", allocates).is_ok(), "{place:?}");
+    }
+}
+
+#[test]
+fn an_accept_ends_at_its_deadline() {
+    let stack = Stack::new().unwrap();
+    let listener = stack.bind("echo").unwrap();
+    let late = within("accept", move || listener.accept_timeout(Duration::from_millis(20)).map(drop));
+    assert!(matches!(late, Err(AcceptError::Failed(o7s::node::accept::AcceptError::TimedOut))));
+}
+
+#[test]
+fn several_listeners_share_a_name() {
+    for balancing in [LoadBalancing::RoundRobin, LoadBalancing::Spillover] {
+        let (server, client) = stacks(Place::Udp);
+        server.set_balancing("echo", balancing).unwrap();
+        let served: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        for count in &served {
+            let listener = server.bind("echo").unwrap();
+            let count = Arc::clone(count);
+            drop(spawn(move || {
+                while let Ok(flow) = listener.accept() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    drop(flow);
+                }
+            }));
+        }
+        while server.rib().get("names/echo/accepting") != Some(3) {
+            settle();
+        }
+        for _ in 0..9 {
+            client.flow("echo").timeout(BOUND).alloc().unwrap();
+            // All accept again.
+            while server.rib().get("names/echo/accepting") != Some(3) {
+                settle();
+            }
+        }
+        let served: Vec<_> = served.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        match balancing {
+            LoadBalancing::RoundRobin => assert_eq!(served, [3, 3, 3]),
+            _ => {
+                let mut served = served;
+                served.sort_unstable();
+                assert_eq!(served, [0, 0, 9], "the one that accepted last");
+            }
+        }
+        server.shutdown();
+    }
+}
+
+#[test]
+fn a_handler_is_started_on_demand() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        server
+            .bind_handler("echo", |flow| {
+                let mut buf = [0; 64];
+                while let Ok(n) = flow.read(&mut buf) {
+                    flow.write(&buf[..n]).unwrap();
+                }
+            })
+            .unwrap();
+        let flows: Vec<_> =
+            (0..5).map(|_| client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap()).collect();
+        for (i, flow) in flows.iter().enumerate() {
+            flow.write(&[i as u8; 3]).unwrap();
+            let mut buf = [0; 64];
+            assert_eq!(flow.read_timeout(&mut buf, BOUND), Ok(3));
+            assert_eq!(buf[0], i as u8);
+        }
+        server.unbind_factory("echo");
+        let refused = within("alloc", move || client.flow("echo").timeout(BOUND).alloc().map(drop));
+        assert!(
+            matches!(refused, Err(AllocError::Failed(Failed::Refused(Code::NAME) | Failed::Unreachable(_)))),
+            "{refused:?}"
+        );
+        within("shutdown", move || server.shutdown());
+    }
+}
+
+#[test]
+fn handlers_are_bounded() {
+    let mut limits = o7s::node::Limits::default();
+    limits.handlers = 2;
+    limits.irm.accept_wait = Duration::from_millis(50);
+    let stack = Stack::builder().limits(limits).build().unwrap();
+    let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nobody writes");
+    stack.bind_handler("echo", serve).unwrap();
+    let busy: Vec<_> = (0..2).map(|_| stack.flow("echo").timeout(BOUND).alloc().unwrap()).collect();
+    let refused = stack.flow("echo").timeout(BOUND).alloc().map(drop);
+    assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+    drop(busy);
+    // They end, and there is room again.
+    while stack.flow("echo").timeout(BOUND).alloc().is_err() {
+        settle();
+    }
+}
+
+#[test]
+fn a_factory_gets_a_listener() {
+    let stack = Stack::new().unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    stack
+        .bind_factory("echo", move |listener| {
+            count.fetch_add(1, Ordering::Relaxed);
+            drop(spawn(move || listener.accept_timeout(BOUND).map(drop)));
+        })
+        .unwrap();
+    assert!(stack.flow("echo").timeout(BOUND).alloc().is_ok());
+    assert_eq!(started.load(Ordering::Relaxed), 1);
+    // One that gives up its listener leaves the request to its time limit.
+    stack.bind_factory("lazy", drop).unwrap();
+    let lazy = stack.clone();
+    let refused = within("alloc", move || lazy.flow("lazy").alloc().map(drop));
+    assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+}
+
+// ----- names and layers -----
+
+#[test]
+fn an_unreachable_name_is_reported_fast() {
+    let (_, client) = stacks(Place::Udp);
+    let stacks = [Stack::new().unwrap(), client];
+    for stack in stacks {
+        let failed = within("alloc", move || stack.flow("nowhere").alloc().map(drop));
+        assert!(matches!(failed, Err(AllocError::Failed(Failed::Unreachable(_)))), "{failed:?}");
+        assert_eq!(failed.unwrap_err().code(), Code::NAME);
+    }
+}
+
+#[test]
+fn a_refusal_has_a_type() {
+    let (server, client) = stacks(Place::Udp);
+    let refused = client.flow("echo").timeout(BOUND).alloc().map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::NAME, "registered, and bound by nobody");
+    let listener = server.bind("echo").unwrap();
+    let encrypted: SecurityConfig = "X25519".parse().unwrap();
+    server.set_default_security(encrypted);
+    let accepts = spawn(move || listener.accept_timeout(Duration::from_secs(2)).map(drop));
+    let refused = client.flow("echo").timeout(BOUND).alloc().map(drop);
+    // Either it refuses plain flows, or it takes them; what it must not do is to keep silent.
+    assert!(matches!(refused, Ok(()) | Err(AllocError::Failed(Failed::Refused(_)))), "{refused:?}");
+    let _ = finishes("accept", accepts);
+}
+
+#[test]
+fn an_allocation_ends_at_its_deadline() {
+    let (_socket, stack) = to_silent();
+    let late = within("alloc", move || stack.flow("echo").timeout(Duration::from_millis(50)).alloc().map(drop));
+    assert!(matches!(late, Err(AllocError::Failed(Failed::TimedOut(_)))), "{late:?}");
+}
+
+#[test]
+fn the_layer_of_the_highest_priority_is_asked_first() {
+    let server = Stack::new().unwrap();
+    let client = Stack::new().unwrap();
+    let mut nets = Vec::new();
+    let mut members = Vec::new();
+    for i in 0..2 {
+        let net = server.udp4(Udp4::bind("127.0.0.1:0").name(&format!("s{i}"))).unwrap();
+        net.register("echo").unwrap();
+        let at = net.local_addr().unwrap().to_string();
+        let config = Udp4::bind("127.0.0.1:0").name(&format!("c{i}")).host("echo", &at).priority(i);
+        members.push(client.udp4(config.system_resolver(false)).unwrap());
+        nets.push(net);
+    }
+    server.bind_handler("echo", drop).unwrap();
+    let used = |net: &o7s::IpcpHandle| {
+        let requests = net.counters().into_iter().find(|(name, _)| *name == "requests_in");
+        requests.map_or(0, |(_, n)| n)
+    };
+    client.flow("echo").timeout(BOUND).alloc().unwrap();
+    assert_eq!((used(&nets[0]), used(&nets[1])), (0, 1));
+    members[0].set_priority(5);
+    client.flow("echo").timeout(BOUND).alloc().unwrap();
+    assert_eq!((used(&nets[0]), used(&nets[1])), (1, 1));
+}
+
+// ----- flows -----
+
+#[test]
+fn flows_are_dropped_in_any_order() {
+    for place in PLACES {
+        for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
+            for near_first in [true, false] {
+                let Pair { server, client, ends: (near, far), .. } = pair(place, qos);
+                near.write(b"unread").unwrap();
+                far.write(b"unread").unwrap();
+                within("drop", move || if near_first { drop((near, far)) } else { drop((far, near)) });
+                within("drop of the stacks", move || drop((server, client)));
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_are_dropped_in_both_orders() {
+    for place in PLACES {
+        for read_first in [true, false] {
+            let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec::DATA);
+            let (read, write) = near.split();
+            within("drop of a half", move || {
+                if read_first {
+                    drop(read);
+                    write.write(b"half").unwrap();
+                    let mut buf = [0; 8];
+                    assert_eq!(far.read_timeout(&mut buf, BOUND), Ok(4));
+                    drop(write);
+                } else {
+                    write.write(b"half").unwrap();
+                    drop(write);
+                    far.write(b"answer").unwrap();
+                    assert_eq!(read.flow().read_timeout(&mut [0; 8], BOUND), Ok(6));
+                    drop(read);
+                }
+                if place != Place::Udp {
+                    // Both ends are in one stack, so this one knows at once.
+                    let mut buf = [0; 8];
+                    while far.read_timeout(&mut buf, BOUND) != Err(ReadError::Down) {}
+                }
+            });
+            drop((server, client));
+        }
+    }
+}
+
+#[test]
+fn a_flow_with_unacknowledged_data_is_dropped_at_once_and_closed_in_time() {
+    let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, QosSpec::DATA);
+    let Pair { server: server2, client: client2, ends: (near2, far2), .. } = pair(Place::Udp, QosSpec::DATA);
+    server.shutdown();
+    server2.shutdown();
+    for _ in 0..3 {
+        near.write(b"to the dead").unwrap();
+        near2.write(b"to the dead").unwrap();
+    }
+    within("drop", move || drop(near));
+    let lost = within("close", move || near2.close(Duration::from_millis(100)));
+    assert_eq!(lost, Err(CloseError::Lost { packets: 3 }));
+    within("drop of the stacks", move || drop((client, client2, far, far2)));
+}
+
+#[test]
+fn a_flow_is_closed_while_others_use_it() {
+    for place in PLACES {
+        let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec::DATA);
+        let near = near.into_async();
+        let (reader, writer) = (near.clone(), near.clone());
+        let reads = spawn(move || block_on(async { reader.read(&mut [0; 8]).await }));
+        let writes = spawn(move || {
+            block_on(async {
+                loop {
+                    if let Err(e) = writer.write(&[1; 1000]).await {
+                        return e;
+                    }
+                }
+            })
+        });
+        settle();
+        let closed = within("close", move || block_on(near.close(Duration::from_millis(100))));
+        assert!(matches!(closed, Err(CloseError::Lost { .. })), "nobody reads at the other end: {closed:?}");
+        assert_eq!(finishes("read", reads), Err(ReadError::Closed));
+        assert_eq!(finishes("write", writes), WriteError::Closed);
+        drop((far, server, client));
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_is_reported_within_the_timeout() {
+    for blocked in [true, false] {
+        let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, impatient(200));
+        let set = FlowSet::new();
+        set.add(&near);
+        let reads = spawn(move || {
+            if !blocked {
+                settle();
+            }
+            let gone = near.read(&mut [0; 8]);
+            (near, gone)
+        });
+        settle();
+        server.shutdown();
+        let (near, gone) = finishes("read", reads);
+        assert_eq!(gone, Err(ReadError::PeerGone));
+        assert_eq!(near.write(b"x"), Err(WriteError::PeerGone));
+        let events = within("wait", move || (set.wait(None), set));
+        assert!(events.0.iter().any(|e| e.event == Event::PeerGone), "{:?}", events.0);
+        // Nothing to wait for when it is closed.
+        assert_eq!(within("close", move || near.close(Duration::from_secs(1000))), Ok(()));
+        drop((far, client));
+    }
+}
+
+#[test]
+fn keepalives_hold_an_idle_flow() {
+    let Pair { ends: (near, far), server, client, .. } = pair(Place::Udp, impatient(2000));
+    assert_eq!(near.read_timeout(&mut [0; 8], Duration::from_millis(2500)), Err(ReadError::TimedOut));
+    assert!(near.counters().keepalives_sent > 0 && near.counters().keepalives_received > 0);
+    near.write(b"still here").unwrap();
+    assert_eq!(far.read_timeout(&mut [0; 16], BOUND), Ok(10));
+    drop((server, client));
+}
+
+#[test]
+fn an_empty_set_does_not_wait() {
+    let set = FlowSet::new();
+    let set = within("wait", move || {
+        assert!(set.wait(None).is_empty());
+        set
+    });
+    let Pair { ends: (near, far), .. } = pair(Place::Direct, QosSpec::RAW);
+    let (set, other) = (Arc::new(set), FlowSet::new());
+    let token = set.add(&near);
+    let waiting = Arc::clone(&set);
+    let waits = spawn(move || waiting.wait(None));
+    settle();
+    set.remove(token);
+    assert!(finishes("wait", waits).is_empty());
+    // Removed from the first set, a flow still belongs to the second.
+    let old = set.add(&near);
+    let new = other.add(&near);
+    set.remove(old);
+    far.write(b"news").unwrap();
+    let events = within("wait", move || (other.wait(None), other));
+    assert!(events.0.iter().any(|e| e.token == new && e.event == Event::Packet));
+}
+
+// ----- futures given up -----
+
+#[test]
+fn an_allocation_is_given_up_and_its_answer_comes_late() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let from = client.clone();
+        let mut allocation = Box::pin(async move { from.flow("echo").qos(impatient(300)).alloc_async().await });
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(allocation.as_mut().poll(&mut cx).is_pending());
+        let far = within("accept", move || {
+            let far = listener.accept();
+            (far, listener)
+        });
+        // The answer is there, or on its way.
+        drop(allocation);
+        let far = far.0.unwrap();
+        let gone = within("read", move || far.read(&mut [0; 8]));
+        let expected = if place == Place::Udp { ReadError::PeerGone } else { ReadError::Down };
+        assert_eq!(gone, Err(expected), "{place:?}");
+        while client.rib().get("node/flows") != Some(0) {
+            settle();
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_withdrawn_before_it_is_accepted_leaves_nothing() {
+    for place in [Place::Direct, Place::Local] {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let mut allocation = Box::pin(async move { client.flow("echo").alloc_async().await });
+        assert!(allocation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(allocation);
+        let none = within("accept", move || (listener.accept_timeout(Duration::from_millis(50)).map(drop), listener));
+        assert!(none.0.is_err(), "{place:?}");
+        assert_eq!(server.rib().get("node/flows"), Some(0));
+    }
+}
+
+/// A task that is dropped by whoever wakes it, as executors that are gone do.
+struct Fragile(std::sync::Mutex<Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for Fragile {
+    fn wake(self: Arc<Self>) {
+        let task = self.0.lock().unwrap().take();
+        drop(task);
+    }
+}
+
+#[test]
+fn a_waker_may_drop_what_it_wakes() {
+    let check = |stack: Stack, end: Box<dyn FnOnce(&Stack) + Send>| {
+        let inside = stack.clone();
+        let task = async move {
+            let listener = inside.bind("echo").unwrap();
+            let accept = listener.accept_async();
+            let _ = accept.await;
+        };
+        let task = Arc::new(Fragile(std::sync::Mutex::new(Some(Box::pin(task)))));
+        let waker = Waker::from(Arc::clone(&task));
+        {
+            let mut slot = task.0.lock().unwrap();
+            let pending = slot.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(pending.is_pending());
+        }
+        drop((task, waker));
+        within("the end of a listener whose task is gone", move || {
+            end(&stack);
+            drop(stack);
+        });
+    };
+    check(Stack::new().unwrap(), Box::new(Stack::shutdown));
+    let requested = |stack: &Stack| {
+        let refused = stack.flow("echo").timeout(BOUND).alloc().map(drop);
+        assert!(refused.is_err(), "{refused:?}");
+    };
+    check(Stack::new().unwrap(), Box::new(requested));
+}
+
+// ----- no clock but the caller's -----
+
+#[test]
+fn a_polled_stack_waits_for_nobody() {
+    let stack = Stack::builder().polled().build().unwrap();
+    let listener = stack.bind("echo").unwrap();
+    let mut now = o7s::base::time::Instant::ZERO;
+    assert_eq!(stack.flow("echo").alloc().map(drop), Err(AllocError::Polled));
+    assert!(matches!(listener.accept(), Err(AcceptError::Polled)));
+    // A request that has been given to an accept that nobody looks at: time passes, and polls are not endless.
+    let mut accept = Box::pin(listener.accept_async());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(accept.as_mut().poll(&mut cx).is_pending());
+    let from = stack.clone();
+    let mut allocation = Box::pin(async move { from.flow("echo").alloc_async().await });
+    let mut polls = 0;
+    loop {
+        if let Poll::Ready(result) = allocation.as_mut().poll(&mut cx) {
+            let result = result.map(drop);
+            assert!(matches!(result, Err(AllocError::Failed(Failed::TimedOut(_)))), "{result:?}");
+            break;
+        }
+        if let Some(next) = stack.poll(now) {
+            now = now.max(next);
+        }
+        polls += 1;
+        assert!(polls < 100, "time does not get on");
+    }
+    drop(accept);
+    within("drop", move || drop((stack, listener)));
+}
+
+#[test]
+fn a_simulated_peer_vanishes() {
+    let net = o7s::sim::Network::new(11);
+    let _ = net.udp("10.0.0.1:1").max_datagram();
+}
