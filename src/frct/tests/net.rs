@@ -224,6 +224,13 @@ impl Net {
         }
     }
 
+    /// When something happens next.
+    pub(super) fn next_at(&self) -> Instant {
+        let packet = self.queue.first_key_value().map(|(k, _)| k.0);
+        let timers = self.sides.iter().filter_map(|s| s.frct.next_timeout());
+        packet.into_iter().chain(timers).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
     /// One step: to the next packet or deadline. `false` if nothing will ever happen again.
     pub(super) fn step(&mut self) -> bool {
         let packet = self.queue.first_key_value().map(|(k, _)| k.0);

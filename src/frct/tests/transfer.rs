@@ -1,8 +1,10 @@
 //! Transfers over bad paths.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::net::{Link, Net};
+use crate::base::time::Instant;
 use crate::frct::Config;
 
 const MIB10: u64 = 10 * 1024 * 1024 / 700;
@@ -18,12 +20,6 @@ fn bulk(cfg: &Config, link: &Link, seed: u64, limit_s: u64) -> (Net, f64) {
         net.sides[0].frct.stats()
     );
     let t = net.now.as_nanos() as f64 / 1e9;
-    eprintln!(
-        "{link:?}\n  {t:.3} s carried {:?} {:?}\n{:?}",
-        net.carried,
-        net.sides[0].frct.stats(),
-        net.sides[1].frct.stats()
-    );
     (net, t)
 }
 
@@ -74,5 +70,59 @@ fn bottlenecks_are_used_and_not_flooded() {
         let reached = messages as f64 * 1412.0 * 8.0 / (net.now.as_nanos() as f64 / 1e9) / rate as f64;
         let again = net.sides[0].frct.stats().retransmitted as f64 / messages as f64;
         assert!(reached > share && again < repeated, "{mbit} Mb/s, {room} packets: {reached} {again}");
+    }
+}
+
+/// Several flows over one bottleneck, the later ones starting when the first has filled it: messages each brought
+/// across in the second half of the time.
+fn share(count: usize, rate: u64, latency: u64, room: usize) -> Vec<u64> {
+    let link = Link { rate: Some((rate, room)), ..Link::new(latency) };
+    let mut nets: Vec<Net> = (0..count as u64).map(|seed| Net::new(&Config::default(), &link, seed)).collect();
+    let (mut busy, mut waiting) = (Instant::ZERO, Vec::new());
+    let mut half = Vec::new();
+    let mut started = 0;
+    loop {
+        let now = nets.iter().map(Net::next_at).min().unwrap();
+        let start = Instant::from_millis(2_000 * started as u64);
+        let index = if started < count && start <= now {
+            started += 1;
+            nets[started - 1].now = start.max(Instant::from_millis(1));
+            nets[started - 1].sides[0].to_write = u64::MAX;
+            nets[started - 1].sides[0].size = 2 * 1340;
+            started - 1
+        } else {
+            (0..count).min_by_key(|i| nets[*i].next_at()).unwrap()
+        };
+        if half.is_empty() && now > Instant::from_millis(20_000) && now != Instant::FAR_FUTURE {
+            half = nets.iter().map(|n| n.sides[1].read).collect();
+        }
+        if now > Instant::from_millis(40_000) && now != Instant::FAR_FUTURE {
+            return nets.iter().zip(half).map(|(n, h)| n.sides[1].read - h).collect();
+        }
+        // The line is one for all of them.
+        let net = &mut nets[index];
+        net.sides[0].busy_until = busy;
+        net.sides[0].waiting = core::mem::take(&mut waiting);
+        if net.next_at() == Instant::FAR_FUTURE {
+            net.pump(0);
+        } else {
+            net.step();
+        }
+        busy = net.sides[0].busy_until;
+        waiting = core::mem::take(&mut net.sides[0].waiting);
+    }
+}
+
+#[test]
+fn flows_share_a_bottleneck() {
+    for (count, mbit, latency, room) in
+        [(2, 20, 10_000, 30), (2, 20, 10_000, 200), (4, 50, 20_000, 100), (3, 20, 500, 100)]
+    {
+        let read = share(count, mbit * 1_000_000, latency, room);
+        let sum: u64 = read.iter().sum();
+        let used = sum as f64 * 1412.0 * 8.0 / 20.0 / (mbit as f64 * 1e6);
+        assert!(used > 0.8, "{read:?} {used}");
+        let least = *read.iter().min().unwrap() as f64 * count as f64 / sum as f64;
+        assert!(least > 0.4, "{read:?}: the least has {least} of its share");
     }
 }
