@@ -1,0 +1,323 @@
+//! Two machines on one: each host has network, mounts and process ids of its own, joined by a veth pair.
+//!
+//! The namespaces have no names and hang on one process, which ends when its standard input closes. So nothing is
+//! left behind, not even when the test itself is killed: the kernel then ends every process of the host and takes
+//! the interfaces away with it.
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The address of the host where clients run.
+pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// The address of the host where servers run.
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// The programs without which no host can be made.
+pub(crate) const TOOLS: [&str; 7] = ["ip", "unshare", "nsenter", "mount", "sh", "cat", "stdbuf"];
+
+/// Starts the first line of every program's output, which tells its process id.
+const PID: &str = "pid ";
+
+/// Asks `probe` every few milliseconds until it yields something or `limit` is over.
+pub(crate) fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = probe() {
+            return Some(value);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What every host is to see of the machine, and what it is to have for itself.
+pub(crate) struct View {
+    /// Directories with programs; they stay visible although `/tmp` is private.
+    pub(crate) programs: Vec<PathBuf>,
+    /// A directory that each host sees an own, empty version of.
+    pub(crate) private: PathBuf,
+}
+
+/// How a program ended and what it wrote to both outputs.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Nothing if it had to be killed.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) output: String,
+}
+
+impl Finished {
+    pub(crate) fn success(&self) -> bool {
+        self.status.is_some_and(|status| status.success())
+    }
+
+    /// In words, for the reports.
+    pub(crate) fn ending(&self) -> String {
+        match self.status {
+            None => "killed after its time limit".to_owned(),
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => format!("exit {code}"),
+                (None, Some(signal)) => format!("signal {signal}"),
+                (None, None) => "unknown end".to_owned(),
+            },
+        }
+    }
+}
+
+/// A program that runs until its host ends.
+pub(crate) struct Service {
+    /// Its process id as programs of the same host see it.
+    pub(crate) pid: u32,
+    child: Rc<RefCell<Child>>,
+    log: PathBuf,
+}
+
+impl Service {
+    /// Everything it has written so far.
+    pub(crate) fn output(&self) -> String {
+        let text = read_lossy(&self.log);
+        match text.split_once('\n') {
+            Some((first, rest)) if first.starts_with(PID) => rest.to_owned(),
+            _ => text,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        self.child.borrow_mut().try_wait().ok().flatten()
+    }
+}
+
+/// One of the two machines.
+pub(crate) struct Host {
+    pub(crate) label: &'static str,
+    pub(crate) address: Ipv4Addr,
+    anchor: Child,
+    dir: PathBuf,
+    logs: Cell<u32>,
+    /// The nsenter of each program. They have to stay until the host is gone: they collect what ends in it, and it
+    /// is not gone before everything is collected.
+    children: RefCell<Vec<Rc<RefCell<Child>>>>,
+}
+
+impl Host {
+    fn start(label: &'static str, address: Ipv4Addr, dir: &Path, view: &View) -> io::Result<Self> {
+        let dir = dir.join(label);
+        fs::create_dir_all(dir.join("private"))?;
+        fs::write(dir.join("hosts"), "127.0.0.1 localhost\n")?;
+        let mut anchor = Command::new("unshare")
+            .args(["--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = anchor.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let host = Self { label, address, anchor, dir, logs: Cell::new(0), children: RefCell::default() };
+        if line != "ready\n" {
+            return Err(io::Error::other(format!("host {label}: no namespaces")));
+        }
+        // From here on things are mounted: never in the machine's own namespace.
+        let own = fs::read_link("/proc/self/ns/mnt")?;
+        let theirs = fs::read_link(format!("/proc/{}/ns/mnt", host.anchor.id()))?;
+        assert_ne!(own, theirs, "host {label} shares the mounts of the machine");
+        host.furnish(view)?;
+        Ok(host)
+    }
+
+    /// Private directories, in an order in which no mount hides what a later one needs.
+    fn furnish(&self, view: &View) -> io::Result<()> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        self.must(&["mount", "--bind", &text(&self.dir.join("hosts")), "/etc/hosts"])?;
+        fs::create_dir_all(&view.private)?;
+        self.must(&["mount", "--bind", &text(&self.dir.join("private")), &text(&view.private)])?;
+        self.must(&["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"])?;
+        self.must(&["mount", "-t", "tmpfs", "tmpfs", "/run"])?;
+        // /run holds on to program directories below /tmp while /tmp is exchanged.
+        let hidden: Vec<_> = view.programs.iter().filter(|dir| dir.starts_with("/tmp")).enumerate().collect();
+        for (i, program) in &hidden {
+            let kept = format!("/run/kept{i}");
+            self.must(&["mkdir", &kept])?;
+            self.must(&["mount", "--rbind", &text(program), &kept])?;
+        }
+        self.must(&["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp"])?;
+        for (i, program) in &hidden {
+            self.must(&["mkdir", "-p", &text(program)])?;
+            self.must(&["mount", "--rbind", &format!("/run/kept{i}"), &text(program)])?;
+        }
+        self.must(&["ip", "link", "set", "lo", "up"])
+    }
+
+    /// A command that will run in this host.
+    fn command(&self, argv: &[&str]) -> Command {
+        let anchor = self.anchor.id();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{anchor}/ns/net"))
+            .arg(format!("--mount=/proc/{anchor}/ns/mnt"))
+            .arg(format!("--pid=/proc/{anchor}/ns/pid_for_children"))
+            .arg("--wd=/")
+            .arg("--")
+            .args(argv)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn must(&self, argv: &[&str]) -> io::Result<()> {
+        let done = self.run(Duration::from_secs(10), argv)?;
+        if done.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{}: {argv:?}: {}: {}", self.label, done.ending(), done.output)))
+    }
+
+    fn new_log(&self) -> io::Result<(PathBuf, File)> {
+        self.logs.set(self.logs.get() + 1);
+        let path = self.dir.join(format!("{}.log", self.logs.get()));
+        let file = File::create(&path)?;
+        Ok((path, file))
+    }
+
+    /// Runs a program to its end, but not longer than `limit`.
+    pub(crate) fn run(&self, limit: Duration, argv: &[&str]) -> io::Result<Finished> {
+        let service = self.spawn(argv)?;
+        let status = wait_for(limit, || service.ended());
+        if status.is_none() {
+            self.command(&["sh", "-c", &format!("kill -KILL {}", service.pid)]).status()?;
+            wait_for(Duration::from_secs(2), || service.ended());
+        }
+        Ok(Finished { status, output: service.output() })
+    }
+
+    /// Starts a program; it ends with the host if not before.
+    pub(crate) fn spawn(&self, argv: &[&str]) -> io::Result<Service> {
+        let (log, file) = self.new_log()?;
+        // The shell becomes the program, so its process id is the program's.
+        let shell = format!("echo \"{PID}$$\"; exec \"$@\"");
+        let mut full = vec!["sh", "-c", &shell, "sh"];
+        full.extend(argv);
+        let child = self.command(&full).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let child = Rc::new(RefCell::new(child));
+        self.children.borrow_mut().push(Rc::clone(&child));
+        let pid =
+            wait_for(Duration::from_secs(10), || read_lossy(&log).split_once('\n')?.0.strip_prefix(PID)?.parse().ok());
+        let pid = pid.ok_or_else(|| io::Error::other(format!("{}: {argv:?} did not start", self.label)))?;
+        Ok(Service { pid, child, log })
+    }
+
+    /// Makes `name` resolve to `address` in this host.
+    pub(crate) fn resolve(&self, name: &str, address: Ipv4Addr) -> io::Result<()> {
+        let path = self.dir.join("hosts");
+        // Written in place: the mount follows the file, not its name.
+        let text = fs::read_to_string(&path)? + &format!("{address} {name}\n");
+        fs::write(path, text)
+    }
+
+    /// Writes a file into the directory that this host has for itself.
+    pub(crate) fn write_private(&self, path: &str, text: &str) -> io::Result<()> {
+        let path = self.dir.join("private").join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, text)
+    }
+
+    /// Whether somebody has a UDP socket on this host's address and `port`.
+    pub(crate) fn udp_bound(&self, port: u16) -> bool {
+        let wanted =
+            [format!("{:08X}:{port:04X}", u32::from_le_bytes(self.address.octets())), format!("00000000:{port:04X}")];
+        let table = fs::read_to_string(format!("/proc/{}/net/udp", self.anchor.id())).unwrap_or_default();
+        table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|local| wanted.iter().any(|w| w == local))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.anchor.stdin.take());
+        if wait_for(Duration::from_secs(3), || self.anchor.try_wait().ok().flatten()).is_none() {
+            let _ = self.anchor.kill();
+            let _ = self.anchor.wait();
+        }
+        for child in self.children.take() {
+            let _ = child.borrow_mut().wait();
+        }
+    }
+}
+
+/// Both hosts and the wire between them.
+pub(crate) struct Net {
+    pub(crate) near: Host,
+    pub(crate) far: Host,
+    dir: TempDir,
+}
+
+impl Net {
+    pub(crate) fn start(view: &View) -> io::Result<Self> {
+        let dir = TempDir::new()?;
+        let near = Host::start("near", NEAR, &dir.0, view)?;
+        let far = Host::start("far", FAR, &dir.0, view)?;
+        let peer = far.anchor.id().to_string();
+        let made = Command::new("nsenter")
+            .arg(format!("--net=/proc/{}/ns/net", near.anchor.id()))
+            .args(["ip", "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", &peer])
+            .status()?;
+        if !made.success() {
+            return Err(io::Error::other("no veth pair"));
+        }
+        for host in [&near, &far] {
+            host.must(&["ip", "addr", "add", &format!("{}/24", host.address), "dev", "wire"])?;
+            host.must(&["ip", "link", "set", "wire", "up"])?;
+        }
+        Ok(Self { near, far, dir })
+    }
+
+    /// All that the programs of both hosts wrote, for a report.
+    pub(crate) fn logs(&self) -> String {
+        let mut text = String::new();
+        for host in [&self.near, &self.far] {
+            for i in 1..=host.logs.get() {
+                let log = read_lossy(&self.dir.0.join(host.label).join(format!("{i}.log")));
+                // The first line is the process id.
+                if log.lines().count() > 1 && !log.contains(crate::wire::MARK) {
+                    text += &format!("--- {} {i}\n{}\n", host.label, log.trim_end());
+                }
+            }
+        }
+        text
+    }
+}
+
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("o7s-interop-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir)?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn read_lossy(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,118 @@
+//! What really passed between the hosts: a tap on the far host's interface, so that a lost reply can be told from one
+//! that was never sent.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::Ipv4Addr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::{FAR, Host, NEAR, Service, wait_for};
+
+/// The test that is not one: it runs in the far host and prints a line a datagram.
+pub(crate) const HELPER: &str = "wire_tap";
+/// Starts each line of the tap.
+pub(crate) const MARK: &str = "wire:";
+/// Tells the helper that it is wanted.
+pub(crate) const SWITCH: &str = "O7S_INTEROP_TAP";
+
+const ETHERNET: usize = 14;
+const ALL_PROTOCOLS: u16 = 3;
+/// oping and ocbr fill the tail of their packets with zeros: that many in a row mean that it is readable.
+const READABLE: usize = 24;
+
+/// Prints every UDP datagram of port `port` until it is killed.
+pub(crate) fn tap(port: u16) -> io::Result<()> {
+    let protocol = Protocol::from(i32::from(ALL_PROTOCOLS.to_be()));
+    let mut socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+    socket.set_recv_buffer_size(8 << 20)?;
+    let mut out = io::stdout();
+    writeln!(out, "{MARK} open")?;
+    let mut frame = [0_u8; 65536];
+    loop {
+        let len = socket.read(&mut frame)?;
+        if let Some(line) = frame.get(ETHERNET..len).and_then(|packet| describe(packet, port)) {
+            writeln!(out, "{MARK} {line}")?;
+        }
+    }
+}
+
+fn describe(packet: &[u8], port: u16) -> Option<String> {
+    let header = usize::from(packet.first()? & 0xf) * 4;
+    if packet.first()? >> 4 != 4 || *packet.get(9)? != 17 {
+        return None;
+    }
+    let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+    let way = match (address(12)?, address(16)?) {
+        (NEAR, FAR) => '>',
+        (FAR, NEAR) => '<',
+        _ => return None,
+    };
+    let udp = packet.get(header..)?;
+    let word = |at: usize| Some(u16::from_be_bytes(<[u8; 2]>::try_from(udp.get(at..at + 2)?).ok()?));
+    if word(0)? != port && word(2)? != port {
+        return None;
+    }
+    let data = udp.get(8..usize::from(word(4)?))?;
+    let eid = u32::from_be_bytes(<[u8; 4]>::try_from(data.get(..4)?).ok()?);
+    if eid == 0 {
+        let code = data.get(44)?;
+        let response = i32::from_be_bytes(<[u8; 4]>::try_from(data.get(12..16)?).ok()?);
+        return Some(format!("{way} m {code} {response}"));
+    }
+    let readable = data.windows(READABLE).any(|window| window.iter().all(|byte| *byte == 0));
+    Some(format!("{way} d {} {}", data.len(), u8::from(readable)))
+}
+
+/// A running tap.
+pub(crate) struct Tap(Service);
+
+impl Tap {
+    pub(crate) fn start(host: &Host, port: u16) -> io::Result<Self> {
+        let exe = std::env::current_exe()?;
+        let exe = exe.to_string_lossy();
+        let switch = format!("{SWITCH}={port}");
+        let service =
+            host.spawn(&["env", &switch, &exe, "--ignored", "--exact", HELPER, "--nocapture", "--test-threads=1"])?;
+        let open = format!("{MARK} open");
+        wait_for(std::time::Duration::from_secs(10), || service.output().contains(&open).then_some(()))
+            .ok_or_else(|| io::Error::other(format!("no tap: {}", service.output())))?;
+        Ok(Self(service))
+    }
+
+    /// What has passed, taking datagrams of at least `size` bytes (endpoint id included) for packets of the program.
+    pub(crate) fn seen(&self, size: usize) -> Seen {
+        let mut seen = Seen::default();
+        for line in self.0.output().lines() {
+            let Some((_, line)) = line.split_once(MARK) else { continue };
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[..] {
+                [">", "m", "1", _] => seen.flow_requests += 1,
+                ["<", "m", "2", "0"] => seen.flow_accepts += 1,
+                ["<", "m", "2", code] => seen.flow_refusal = Some(code.to_owned()),
+                [way, "d", len, readable] if len.parse().is_ok_and(|len: usize| len >= size) => {
+                    let (there, clear) = if way == ">" {
+                        (&mut seen.there, &mut seen.there_readable)
+                    } else {
+                        (&mut seen.back, &mut seen.back_readable)
+                    };
+                    *there += 1;
+                    *clear += usize::from(readable == "1");
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+/// Counts of one run. "There" is client to server.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) flow_requests: usize,
+    pub(crate) flow_accepts: usize,
+    pub(crate) flow_refusal: Option<String>,
+    pub(crate) there: usize,
+    pub(crate) there_readable: usize,
+    pub(crate) back: usize,
+    pub(crate) back_readable: usize,
+}
