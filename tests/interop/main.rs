@@ -110,6 +110,13 @@ enum Verdict {
     Strike(String),
 }
 
+/// The bench could not be made ready. That is nearly always the reference: its commands time out now and then.
+impl From<io::Error> for Verdict {
+    fn from(error: io::Error) -> Self {
+        Self::Reference(error.to_string())
+    }
+}
+
 /// Writes past the capture of the test harness.
 fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -210,9 +217,7 @@ fn attempt_once(bench: &Bench, row: Combination) -> (Verdict, String) {
         Load::Ping(qos) => ping(bench, &net, row, qos),
         Load::Bulk => bulk(bench, &net, row),
     };
-    // Set-up of the reference failed: its commands time out now and then.
-    let verdict = verdict.unwrap_or_else(|error| Verdict::Reference(error.to_string()));
-    (verdict, net.logs())
+    (verdict.unwrap_or_else(|failed| failed), net.logs())
 }
 
 /// What an attempt looks like from outside.
@@ -233,7 +238,7 @@ fn exchange(
     row: Combination,
     tool: &Tool<'_>,
     settle: impl Fn(&str) -> bool,
-) -> io::Result<Run> {
+) -> Result<Run, Verdict> {
     let Tool { name, limit, size, .. } = *tool;
     let tap = Tap::start(&net.far, PORT)?;
     let encrypt = row.encrypt.map(|(kex, cipher)| format!("{kex},{cipher}"));
@@ -256,7 +261,9 @@ fn exchange(
             let service = net.far.spawn(&argv)?;
             let bound = wait_for(Duration::from_secs(5), || net.far.udp_bound(PORT).then_some(()));
             let ended = service.ended();
-            assert!(bound.is_some() && ended.is_none(), "o7s server did not start ({ended:?}): {}", service.output());
+            if bound.is_none() || ended.is_some() {
+                return Err(Verdict::Strike(format!("the server did not start ({ended:?})")));
+            }
             (service, None)
         }
     };
@@ -336,7 +343,7 @@ fn judge_flow(run: &Run, row: Combination) -> Result<(), Verdict> {
     }
 }
 
-fn ping(bench: &Bench, net: &Net, row: Combination, qos: &str) -> io::Result<Verdict> {
+fn ping(bench: &Bench, net: &Net, row: Combination, qos: &str) -> Result<Verdict, Verdict> {
     let count = PINGS.to_string();
     let tool = Tool {
         name: "oping",
@@ -347,9 +354,7 @@ fn ping(bench: &Bench, net: &Net, row: Combination, qos: &str) -> io::Result<Ver
     };
     let run = exchange(bench, net, row, &tool, |_| true)?;
     let replies = ping_replies(&run.client.output);
-    if let Err(verdict) = judge_flow(&run, row) {
-        return Ok(verdict);
-    }
+    judge_flow(&run, row)?;
     let (there, back) = (run.seen.there, run.seen.back);
     let told = format!(
         "{replies}/{PINGS} replies shown, {there} packets there and {back} back on the wire, {}",
@@ -379,7 +384,7 @@ fn ping_replies(output: &str) -> usize {
     output.lines().filter_map(seq).collect::<BTreeSet<_>>().len()
 }
 
-fn bulk(bench: &Bench, net: &Net, row: Combination) -> io::Result<Verdict> {
+fn bulk(bench: &Bench, net: &Net, row: Combination) -> Result<Verdict, Verdict> {
     let (size, rate) = (BULK_PACKET.to_string(), format!("{}M", BULK_RATE / 1_000_000));
     let duration = if row.client == Who::Ours { format!("{BULK_SECONDS}s") } else { BULK_SECONDS.to_string() };
     let tool = Tool {
@@ -395,9 +400,7 @@ fn bulk(bench: &Bench, net: &Net, row: Combination) -> io::Result<Verdict> {
         reports.len() > 1 && reports.last() == Some(&0)
     })?;
     let received: usize = bulk_reports(&run.server_output).iter().sum();
-    if let Err(verdict) = judge_flow(&run, row) {
-        return Ok(verdict);
-    }
+    judge_flow(&run, row)?;
     let asked = BULK_RATE * BULK_SECONDS / 8 / BULK_PACKET;
     let sent = run.seen.there;
     let told = format!("{received} of {sent} packets ({asked} asked for), {}", run.client.ending());
