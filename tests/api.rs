@@ -1,10 +1,15 @@
 //! The interface that applications meet: blocking, asynchronous, polled.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_methods, reason = "peers of the real stack live in real time")]
 
 use std::io::{Read as _, Write as _};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use o7s::base::rng::Randomness;
+use o7s::oap::client::Client;
+use o7s::types::name::{HashAlg, Name};
+use o7s::wire::udp::FlowRequest;
 use o7s::{Flow, QosSpec, ReadError, SecurityConfig, Stack, Udp4};
 
 const QOS: [QosSpec; 3] = [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA];
@@ -112,4 +117,32 @@ fn both_ends_of_a_local_flow_notice_the_end() {
     flow.write(b"bye").unwrap();
     drop(server.join().unwrap());
     assert_eq!(flow.read(&mut [0; 10]), Err(ReadError::Down));
+}
+
+/// The replies to a requester whose EIDs are like the reference's are held back for a moment, so that the thread that
+/// accepts waits for the time and for the socket at once.
+#[test]
+fn a_reply_that_is_held_back_is_sent() {
+    let hash = HashAlg::Md5.hash(&Name::new("echo").unwrap());
+    let mut rng = Randomness::from_seed([1; 32]);
+    for round in 0..200 {
+        let server = Stack::new().unwrap();
+        let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+        net.register("echo").unwrap();
+        let listener = server.bind("echo").unwrap();
+        let accepting = Builder::new().spawn(move || listener.accept().map(|_| ())).unwrap();
+        // Sooner or later after the threads have begun to wait.
+        std::thread::park_timeout(Duration::from_millis(round % 8));
+
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let unix = u64::try_from(unix).unwrap();
+        let (_, oap) = Client::start(unix, &SecurityConfig::default(), &[], &mut rng).unwrap();
+        let request = FlowRequest { s_eid: 64, qos: QosSpec::RAW, dst: hash, data: &oap }.to_vec();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.send_to(&request, net.local_addr().unwrap()).unwrap();
+        let reply = socket.recv(&mut [0; 1500]);
+        assert!(reply.is_ok(), "no reply in round {round}: {reply:?}");
+        accepting.join().unwrap().unwrap();
+    }
 }
