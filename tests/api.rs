@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods, reason = "peers of the real stack live in real time")]
 
+#[path = "api/asynchronous.rs"]
+mod asynchronous;
+#[path = "api/polled.rs"]
+mod polled;
+
 use std::io::{Read as _, Write as _};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,0 +1,168 @@
+//! The asynchronous face, on an executor of a few lines and, with the features, through the runtimes' traits.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Builder;
+use std::time::Duration;
+
+use o7s::{FlowSet, QosSpec, ReadError, Stack, aio};
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread; a wake-up that does not come is a failure.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    let limit = Duration::from_secs(20);
+    loop {
+        if let Poll::Ready(out) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return out;
+        }
+        let before = std::time::Instant::now();
+        std::thread::park_timeout(limit);
+        assert!(before.elapsed() < limit, "nobody woke the task");
+    }
+}
+
+async fn allocated(stack: &Stack) -> (aio::Flow, aio::Flow) {
+    let listener = stack.bind("here").unwrap();
+    let server = Builder::new().spawn(move || block_on(listener.accept_async()).unwrap()).unwrap();
+    let client = stack.flow("here").qos(QosSpec::DATA).alloc_async().await.unwrap();
+    (client, server.join().unwrap())
+}
+
+#[test]
+fn flows_are_allocated_written_and_read() {
+    let stack = Stack::new().unwrap();
+    block_on(async {
+        let (client, server) = allocated(&stack).await;
+        for i in 0..2000u32 {
+            client.write(&i.to_be_bytes()).await.unwrap();
+            let mut buf = [0; 8];
+            assert_eq!(server.read(&mut buf).await.unwrap(), 4);
+            assert_eq!(buf[..4], i.to_be_bytes());
+        }
+        client.write(b"whole").await.unwrap();
+        assert_eq!(&server.read_bytes().await.unwrap()[..], b"whole");
+        client.close(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await, Err(ReadError::Down));
+    });
+}
+
+#[test]
+fn several_tasks_wait_for_one_flow() {
+    let stack = Stack::new().unwrap();
+    let (client, server) = block_on(allocated(&stack));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let server = server.clone();
+            Builder::new()
+                .spawn(move || {
+                    let mut got = Vec::new();
+                    let mut buf = [0; 8];
+                    while block_on(server.read(&mut buf)).unwrap() == 4 {
+                        got.push(u32::from_be_bytes(buf[..4].try_into().unwrap()));
+                    }
+                    got
+                })
+                .unwrap()
+        })
+        .collect();
+    block_on(async {
+        for i in 0..1000u32 {
+            client.write(&i.to_be_bytes()).await.unwrap();
+        }
+        for _ in &readers {
+            client.write(b"end").await.unwrap();
+        }
+    });
+    let mut all: Vec<u32> = readers.into_iter().flat_map(|r| r.join().unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..1000).collect::<Vec<_>>(), "each packet went to exactly one of them");
+}
+
+#[test]
+fn a_read_that_is_dropped_has_taken_nothing() {
+    let stack = Stack::new().unwrap();
+    let (client, server) = block_on(allocated(&stack));
+    for _ in 0..100 {
+        let mut buf = [0; 8];
+        let mut read = Box::pin(server.read(&mut buf));
+        assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(read);
+    }
+    block_on(client.write(b"one")).unwrap();
+    assert_eq!(block_on(server.read(&mut [0; 8])), Ok(3));
+}
+
+#[test]
+fn an_allocation_that_is_dropped_is_withdrawn() {
+    let stack = Stack::new().unwrap();
+    let listener = stack.bind("here").unwrap();
+    for _ in 0..10 {
+        let mut alloc = Box::pin(stack.flow("here").alloc_async());
+        assert!(alloc.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert!(listener.try_accept().is_err(), "nobody wants those flows any more");
+    assert_eq!(stack.rib().get("node/flows"), Some(0));
+}
+
+#[test]
+fn a_set_of_flows_is_waited_for() {
+    let stack = Stack::new().unwrap();
+    let (client, server) = block_on(allocated(&stack));
+    let set = FlowSet::new();
+    let server = server.into_blocking();
+    let token = set.add(&server);
+    let writer = Builder::new().spawn(move || block_on(client.write(b"event")).map(|_| client)).unwrap();
+    let events = block_on(set.wait_async());
+    assert!(events.iter().any(|e| e.token == token && e.event == o7s::Event::Packet), "{events:?}");
+    assert_eq!(server.try_read(&mut [0; 8]), Ok(5));
+    writer.join().unwrap().unwrap();
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_flow_is_a_stream_to_tokio() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let stack = Stack::new().unwrap();
+    let (mut client, mut server) = allocated(&stack).await;
+    let data: Vec<u8> = (0..1_000_000u32).map(|i| (i ^ (i >> 8)) as u8).collect();
+    let expected = data.clone();
+    let reader = tokio::spawn(async move {
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).await.unwrap();
+        got
+    });
+    client.write_all(&data).await.unwrap();
+    client.flush().await.unwrap();
+    client.shutdown().await.unwrap();
+    client.shutdown().await.unwrap();
+    assert!(reader.await.unwrap() == expected);
+}
+
+#[cfg(feature = "futures-io")]
+#[test]
+fn a_flow_is_a_stream_to_futures_io() {
+    use futures_io::{AsyncRead, AsyncWrite};
+
+    let stack = Stack::new().unwrap();
+    let (mut client, mut server) = block_on(allocated(&stack));
+    block_on(std::future::poll_fn(|cx| pin!(&mut client).poll_write(cx, b"stream"))).unwrap();
+    let mut buf = [0; 3];
+    for part in [b"str", b"eam"] {
+        assert_eq!(block_on(std::future::poll_fn(|cx| pin!(&mut server).poll_read(cx, &mut buf))).unwrap(), 3);
+        assert_eq!(&buf, part);
+    }
+    block_on(std::future::poll_fn(|cx| pin!(&mut client).poll_close(cx))).unwrap();
+    assert_eq!(block_on(std::future::poll_fn(|cx| pin!(&mut server).poll_read(cx, &mut buf))).unwrap(), 0);
+}
