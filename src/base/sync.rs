@@ -3,6 +3,9 @@
 //! No lock of this crate is held while another room is called: a machine's outputs are collected, the lock is
 //! released, then the outputs are passed on. That, and not an order of locks, keeps recursion free of deadlock.
 
+/// A counter of 64 bits, also where the processor has none that is atomic.
+pub use portable_atomic::AtomicU64;
+
 #[cfg(feature = "std")]
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
 

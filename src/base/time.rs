@@ -2,8 +2,10 @@
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
+
+use super::sync::AtomicU64;
 
 /// A moment, in nanoseconds since an epoch of the stack's own.
 ///

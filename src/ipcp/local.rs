@@ -7,14 +7,14 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use super::{
     Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Lookup, RegisterError, Reply, Request, RequestError,
     Requests, Resend, Responder, SendReply,
 };
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Outgoing, Port};
 use crate::types::code::Code;

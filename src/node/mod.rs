@@ -15,7 +15,7 @@ mod timers;
 use ::alloc::collections::{BTreeMap, VecDeque};
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use crate::base::arena::{Arena, Id};
 use crate::base::buf::BufPool;
 use crate::base::rng::{Randomness, Rng};
-use crate::base::sync::{Mutex, RwLock};
+use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::crypto::SessionKey;
 use crate::crypto::protect::Protection;

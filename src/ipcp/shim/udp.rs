@@ -24,7 +24,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
@@ -35,7 +35,7 @@ use super::resolve::{Found, Resolver};
 use crate::base::buf::BufPool;
 use crate::base::rng::Rng;
 use crate::base::slots::SlotTable;
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
 use crate::types::device::{Datagram, Datagrams, SendError};
