@@ -121,7 +121,6 @@ fn send(options: &Client, network: &Network) -> Result<bool> {
 
 fn serve(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, "ocbr")?;
-    say!("Waiting for flows to \"{}\".", listener.name());
     thread::scope(|scope| {
         for number in 1.. {
             let flow = listener.accept()?;

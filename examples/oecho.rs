@@ -45,7 +45,6 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> Result<bool> {
     let (_stack, listener) = options.network.serve(&options.service, "oecho")?;
-    say!("Serving \"{}\".", listener.name());
     loop {
         let flow = listener.accept()?;
         match echo(flow) {

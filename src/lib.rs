@@ -1,7 +1,133 @@
-//! o7s: Ouroboros as an embeddable library.
+//! o7s: Ouroboros, the recursive packet network, as an embeddable library.
+//!
+//! A program owns a [`Stack`]. Inside it live names and who accepts flows to them, the members of the layers that
+//! the program has joined, and the flows. There is no daemon and nothing global: two stacks in one process are
+//! strangers. On the wire a stack is a node of the reference implementation, version 0.23.
+//!
+//! ```text
+//! application ── Flow / Listener / FlowSet
+//!     │
+//!    IRM         names, who accepts them, in which layers they are registered, flow allocation
+//!     │
+//!   IPCPs        local │ udp4: each is a member of one layer
+//!     │
+//!  devices       UDP sockets, simulated links, your own driver
+//! ```
+//!
+//! # Three ways to drive a stack
+//!
+//! **Threaded**, the default: a few background threads do what is due, and calls may block.
+//!
+//! ```
+//! use o7s::{QosSpec, Stack, Udp4};
+//!
+//! // Two programs would do this, each with the stack that is its own.
+//! let server = Stack::new()?;
+//! let net = server.udp4(Udp4::bind("127.0.0.1:0"))?;
+//! net.register("echo")?;
+//! let listener = server.bind("echo")?;
+//! std::thread::spawn(move || {
+//!     for flow in listener.incoming() {
+//!         let mut buf = [0; 1500];
+//!         while let Ok(len) = flow.read(&mut buf) {
+//!             let _ = flow.write(&buf[..len]);
+//!         }
+//!     }
+//! });
+//!
+//! let client = Stack::new()?;
+//! let at = net.local_addr().unwrap().to_string();
+//! client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at))?;
+//! let flow = client.flow("echo").qos(QosSpec::DATA).alloc()?;
+//! flow.write(b"hello")?;
+//! let mut buf = [0; 64];
+//! assert_eq!(flow.read(&mut buf)?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Polled**: no threads, no clock. The application says what time it is with [`Stack::poll`], is told when to call
+//! next, and uses the calls that do not wait, or the asynchronous ones. Sockets are of its own making
+//! ([`Stack::udp4_over`]).
+//!
+//! ```
+//! use std::pin::pin;
+//! use std::task::{Context, Poll, Waker};
+//! use o7s::base::time::Instant;
+//! use o7s::Stack;
+//!
+//! let stack = Stack::builder().polled().build()?;
+//! let listener = stack.bind("echo")?;
+//! let mut cx = Context::from_waker(Waker::noop());
+//! let mut asking = pin!(stack.flow("echo").alloc_async());
+//! assert!(asking.as_mut().poll(&mut cx).is_pending(), "nobody has accepted yet");
+//! let server = listener.try_accept()?;
+//! stack.poll(Instant::from_millis(1));
+//!
+//! let Poll::Ready(client) = asking.as_mut().poll(&mut cx) else { panic!("it was accepted") };
+//! client?.into_blocking().try_write(b"hello")?;
+//! assert_eq!(server.try_read(&mut [0; 64])?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Simulated**: many stacks on one thread, in virtual time, on a network that loses, delays and reorders as a seed
+//! will have it ([`sim`]).
+//!
+//! ```
+//! # #[cfg(feature = "sim")] {
+//! use std::time::Duration;
+//! use o7s::QosSpec;
+//! use o7s::sim::{Link, Loss, Network};
+//!
+//! let net = Network::new(7);
+//! net.set_default_link(Link::default().latency(Duration::from_millis(20)).loss(Loss::Random(0.2)));
+//! let server = net.host("server").udp4("10.0.0.1").build();
+//! let client = net.host("client").udp4("10.0.0.2").build();
+//! let listener = server.listen("echo");
+//! net.spawn(async move {
+//!     let flow = listener.accept_async().await.unwrap();
+//!     let packet = flow.read_bytes().await.unwrap();
+//!     flow.write(&packet).await.unwrap();
+//!     // Dropping a flow does not lose what was written: the stack goes on until it has arrived.
+//! });
+//! net.block_on(async {
+//!     let flow = client.stack().flow("echo").qos(QosSpec::DATA).alloc_async().await.unwrap();
+//!     flow.write(b"hello").await.unwrap();
+//!     assert_eq!(&*flow.read_bytes().await.unwrap(), b"hello");
+//! });
+//! # }
+//! ```
+//!
+//! # Encryption
+//!
+//! Whether flows to a name are encrypted is a property of the name ([`Stack::set_security`]) or of the whole stack
+//! ([`Builder::security`]), never of the call that allocates. With a [`SecurityConfig`] that requires it, a flow is
+//! encrypted or does not come to be.
+//!
+//! # The rooms
+//!
+//! A room knows only those above it; the protocols in the upper half have no clock, socket, thread or random source
+//! of their own, and need no standard library.
+//!
+//! | room | what is there |
+//! |---|---|
+//! | [`base`], [`types`] | time, timers, randomness, packet buffers, ids; names, QoS, the traits of devices |
+//! | [`wire`] | every byte layout, with checked views |
+//! | [`crypto`] | algorithms, key agreement, key derivation, packet protection with key rotation |
+//! | [`frct`], [`oap`] | what the two ends of a flow say to each other: data with its acknowledgements, and allocation |
+//! | [`flow`] | one end of a flow: FRCT, encryption, checksum, keepalive and queues in one pipeline |
+//! | [`irm`], [`ipcp`] | names and who accepts them; members of layers |
+//! | [`node`] | what ties irm, ipcp and flow together |
+//! | [`rib`], [`device`] | what everything has counted; clocks, sockets and threads of the operating system |
+//! | [`stack`] | what applications see; the most of it is re-exported here |
+//! | [`sim`] | simulated networks |
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+
+/// The examples of the README, which are to compile and to work.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod base;
 pub mod crypto;

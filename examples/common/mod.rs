@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use o7s::{Flow, Listener, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::{Flow, IpcpHandle, Listener, QosSpec, SecurityConfig, Stack, Udp4};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -54,8 +54,8 @@ pub(crate) struct Service {
 }
 
 impl Network {
-    /// A stack that is a member of the layers that were asked for, in which `registered` can be reached.
-    fn stack(&self, registered: Option<&str>) -> Result<Stack> {
+    /// A stack that is a member of the layer that was asked for.
+    fn stack(&self) -> Result<(Stack, IpcpHandle)> {
         let Some(udp4) = &self.udp4 else {
             return Err("without a layer nobody outside this program can be reached: \
                         join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it)"
@@ -64,23 +64,25 @@ impl Network {
         let stack = Stack::builder().security(self.encrypt.unwrap_or_default()).build()?;
         let config = self.hosts.iter().fold(Udp4::bind(udp4), |config, (name, addr)| config.host(name, addr));
         let layer = stack.udp4(config)?;
-        if let Some(name) = registered {
-            layer.register(name)?;
-        }
-        Ok(stack)
+        Ok((stack, layer))
     }
 
-    /// Starts to accept flows to the service's name.
+    /// Starts to accept flows to the service's name, and says so.
     pub(crate) fn serve(&self, service: &Service, default_name: &str) -> Result<(Stack, Listener)> {
         let name = service.name.as_deref().unwrap_or(default_name);
-        let stack = self.stack(Some(name))?;
+        let (stack, layer) = self.stack()?;
         let listener = stack.bind(name)?;
+        layer.register(name)?;
+        match layer.local_addr() {
+            Some(addr) => say!("Serving \"{name}\" at {addr}."),
+            None => say!("Serving \"{name}\"."),
+        }
         Ok((stack, listener))
     }
 
     /// Allocates a flow to `name`.
     pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Flow)> {
-        let stack = self.stack(None)?;
+        let (stack, _) = self.stack()?;
         let flow = stack.flow(name).qos(qos).alloc()?;
         Ok((stack, flow))
     }

@@ -16,6 +16,9 @@ pub(crate) enum Wait {
     Spin,
 }
 
+/// How long packets that are late are sent behind the end.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Spaces packets evenly from a start. What one wait takes too long, the next waits are shorter, so that the rate
 /// holds whatever the system's timers are like.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +39,14 @@ impl Pace {
     /// Waits until packet number `n`, counted from 0, is due; `false` if that is not before `end`.
     #[allow(clippy::disallowed_methods, reason = "nothing but the clock can end this wait")]
     pub(crate) fn due_before(&self, end: Instant, n: u64, now: impl Fn() -> Instant) -> bool {
+        // Whoever sends at a rate makes up for a late wake-up in the end.
+        let last = if self.gap > 0.0 { end + GRACE } else { end };
         let due = self.start + Duration::try_from_secs_f64(self.gap * n as f64).unwrap_or(Duration::MAX);
         loop {
             let now = now();
             let left = due.since(now);
             match self.wait {
-                _ if now >= end || due >= end => return false,
+                _ if now >= last || due >= end => return false,
                 _ if left.is_zero() => return true,
                 Wait::Sleep => std::thread::sleep(left),
                 Wait::Spin => std::hint::spin_loop(),

@@ -15,7 +15,6 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, "operf")?;
-    say!("Waiting for flows to \"{}\".", listener.name());
     thread::scope(|scope| {
         for number in 1_u64.. {
             let flow = listener.accept()?;

@@ -19,7 +19,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, "oping")?;
-    say!("Ouroboros ping server started: \"{}\".", listener.name());
+    say!("Ouroboros ping server started.");
     let server = Server { stack, set: FlowSet::new(), clients: Mutex::default() };
     thread::scope(|scope| {
         let answering = scope.spawn(|| server.answer(options.busy));
