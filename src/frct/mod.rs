@@ -203,8 +203,10 @@ pub struct Stats {
     pub out_of_window: u64,
     /// User packets without a run to belong to, dropped.
     pub no_run: u64,
-    /// Packets that are no FRCT packets: short, empty, fragments; dropped.
+    /// Packets that are no FRCT packets: short, empty, fragments, control packets with a strange payload; dropped.
     pub malformed: u64,
+    /// User packets with numbers far from the peer's run, or with our own: a reference's stale buffers; dropped.
+    pub stray: u64,
     /// Acknowledgements of what was never sent, windows out of reach: ignored.
     pub implausible: u64,
     /// Episodes of loss seen by the sender.
@@ -308,15 +310,16 @@ impl Frct {
 
     /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
     pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
-        let parsed = Pci::parse(&pkt).ok().filter(|pci| {
-            let fragment = pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0;
-            !fragment && (!pci.is_data() || pkt.len() > Pci::LEN)
-        });
-        let Some(pci) = parsed.filter(|_| !self.down) else {
+        let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && Self::is_wellformed(pci, &pkt)) else {
             self.stats.malformed += u64::from(!self.down);
             cache.put(pkt);
             return;
         };
+        if pci.is_data() && self.is_stray(now, &pci) {
+            self.stats.stray += 1;
+            cache.put(pkt);
+            return;
+        }
         let started = self.handle_run(now, &pci, cache);
         // A reference that was led astray acknowledges number 0 with window 0.
         let sane = !pci.flags.contains(Flags::ACK) || !self.params.reliable || self.handle_ack(now, &pci, &pkt, cache);
@@ -343,6 +346,31 @@ impl Frct {
         }
     }
 
+    /// Whether a packet has a shape that some peer sends on purpose.
+    ///
+    /// A reference retransmits from a buffer that it may have given back: then the packet is another one's bytes, even
+    /// one of ours, behind a new acknowledgement. A control packet with a payload is such a one, unless the payload
+    /// is a selective acknowledgement, which nobody sends to a reference.
+    fn is_wellformed(pci: &Pci, pkt: &[u8]) -> bool {
+        let body = pkt.get(Pci::LEN..).unwrap_or_default();
+        if pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0 {
+            return false;
+        }
+        if pci.is_data() {
+            return !body.is_empty();
+        }
+        body.is_empty() || (pci.flags.contains(Flags::ACK | Flags::DRF) && Sack::parse(pci.ackno, body).is_ok())
+    }
+
+    /// Whether data has a number that the peer cannot have given it: far from the run, or one of our own, which a
+    /// reference sent back as its retransmission. Nothing in such a packet is true.
+    fn is_stray(&self, now: Instant, pci: &Pci) -> bool {
+        if self.rx.active(now, &self.params) {
+            return self.rx.is_far(pci.seqno);
+        }
+        !self.tx.peer_is_o7s && self.tx.was_sent_lately(pci.seqno, self.stats.sent)
+    }
+
     /// What a packet says about the peer and its run. Whether there is a run now.
     fn handle_run(&mut self, now: Instant, pci: &Pci, cache: &mut BufCache) -> bool {
         let drf = pci.flags.contains(Flags::DRF);
@@ -361,10 +389,8 @@ impl Frct {
 
     /// Takes an acknowledgement; whether it is one of what was sent.
     fn handle_ack(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) -> bool {
-        let body = pkt.get(Pci::LEN..).unwrap_or_default();
-        let sack = (!pci.is_data() && !body.is_empty() && self.tx.peer_is_o7s)
-            .then(|| Sack::parse(pci.ackno, body).ok())
-            .flatten();
+        let body = if pci.is_data() { &[] } else { pkt.get(Pci::LEN..).unwrap_or_default() };
+        let sack = if body.is_empty() { None } else { Sack::parse(pci.ackno, body).ok() };
         let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
         let stats = &mut self.stats;
         if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {

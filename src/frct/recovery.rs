@@ -365,6 +365,10 @@ impl Sender {
     /// ask for one; after that everything counts as lost.
     fn on_timeout(&mut self, stats: &mut Stats) {
         self.repeated_acks = 0;
+        if !self.rtt.known() {
+            // Perhaps the peer has never heard of the run.
+            self.ask();
+        }
         if self.backoff == 0 && self.peer_is_o7s {
             let tail = Seq(self.next.0.wrapping_sub(1));
             self.lose(self.edge);

@@ -11,7 +11,7 @@ use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::Sack;
 
-/// A best-effort sender is not believed to be further ahead than this.
+/// No sender is believed to be further from the run than this.
 const JUMP_MAX: i32 = 1 << 16;
 /// A best-effort receiver tells the window anew after this many packets; a reference stops after 64 without it.
 const TELL_EVERY: u32 = 32;
@@ -82,6 +82,11 @@ impl Receiver {
     /// Whether there is a run that the sender still knows.
     pub(super) fn active(&self, now: Instant, p: &Params) -> bool {
         self.heard.is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
+    }
+
+    /// Whether a number of the run cannot be near this one: before or behind every window and what was sent again.
+    pub(super) fn is_far(&self, seq: Seq) -> bool {
+        (seq - self.next).unsigned_abs() > JUMP_MAX.unsigned_abs()
     }
 
     /// Whether acknowledgements may be sent: at most A after the data.
@@ -232,8 +237,6 @@ impl Receiver {
         let ahead = seq - self.next;
         if ahead < 0 {
             stats.late += 1;
-        } else if ahead > JUMP_MAX {
-            stats.out_of_window += 1;
         } else {
             self.heard = Some(now);
             self.next = seq + 1;

@@ -23,8 +23,11 @@ const ASK_EVERY: i32 = 32;
 const ANSWER_WORTH: u32 = 128;
 /// Room for this many packets is worth waking a writer for.
 const MANY: u32 = 64;
-/// A window further ahead than this of what was sent is not believed.
-const WINDOW_MAX: i32 = 1 << 16;
+/// A window further ahead than this of what was sent is not believed, from a peer of our own kind and from another.
+const WINDOW_MAX: i32 = 1 << 15;
+const WINDOW_MAX_REFERENCE: i32 = 1 << 12;
+/// Numbers this far back are recognised as our own when a reference sends them back.
+const OWN_NUMBERS: u32 = 1024;
 
 /// What is known about a packet in the queue, as bits.
 #[derive(Clone, Copy, Default)]
@@ -272,7 +275,8 @@ impl Sender {
     /// `false` if the value is not believed.
     pub(super) fn on_window(&mut self, now: Instant, low24: u32, answer: bool) -> bool {
         let mut limit = decode24(self.limit, low24);
-        let believed = limit - self.next <= WINDOW_MAX;
+        let most = if self.peer_is_o7s { WINDOW_MAX } else { WINDOW_MAX_REFERENCE };
+        let believed = limit - self.next <= most;
         if !believed {
             limit = self.limit;
         }
@@ -297,6 +301,17 @@ impl Sender {
             }
         }
         believed
+    }
+
+    /// Whether one of the last packets, of `sent` altogether, had this number.
+    pub(super) fn was_sent_lately(&self, seq: Seq, sent: u64) -> bool {
+        let back = self.next.0.wrapping_sub(seq.0);
+        (1..=OWN_NUMBERS).contains(&back) && u64::from(back) <= sent
+    }
+
+    /// A rendez-vous goes out next.
+    pub(super) fn ask(&mut self) {
+        self.rendezvous_due = true;
     }
 
     /// The rendez-vous part of a timeout.

@@ -274,6 +274,26 @@ fn resends_that_are_garbage_stop_only_its_direction() {
 }
 
 #[test]
+fn resends_that_are_our_own_packets_are_not_believed() {
+    let (mut malformed, mut stray) = (0, 0);
+    for seed in 0..60 {
+        let mut m = Mixed::new(true, Chance(seed).next() as u32, seed);
+        m.theirs.resends_are_stale = true;
+        m.loss = 0.05;
+        m.write = 300;
+        m.they_write = 300;
+        m.run(100_000);
+        m.check();
+        assert!(m.ours.is_drained() && m.they_got.len() == 300, "{seed} {:?} {:?}", m.ours, m.ours.stats());
+        assert!(m.got.len() == 300, "{seed} {} {:?} {:?}", m.got.len(), m.ours, m.ours.stats());
+        assert!(!m.ours.peer_is_o7s());
+        malformed += m.ours.stats().malformed;
+        stray += m.ours.stats().stray;
+    }
+    assert!(malformed > 100 && stray > 100, "{malformed} {stray}");
+}
+
+#[test]
 fn a_reader_that_takes_its_time() {
     let mut m = Mixed::new(true, 9, 7);
     m.write = 600;
