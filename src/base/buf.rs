@@ -237,6 +237,9 @@ impl BufCache {
 
     /// Hands every locally kept buffer to the pool, for a cache that will be idle.
     pub fn release(&mut self) {
+        if self.local.capacity() == 0 {
+            return;
+        }
         let mut free = self.pool.free.lock();
         let room = self.pool.limit.saturating_sub(free.len()).min(self.local.len());
         free.extend(self.local.drain(..room));

@@ -152,6 +152,10 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
 }
 
 fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration) {
+    // While it looked, the thread may have done what woke itself: then its waker is gone, and no unpark is coming.
+    if parker.woken.load(Ordering::Acquire) {
+        return;
+    }
     if let Some(device) = device {
         *parker.device.lock() = Some(Arc::clone(&device));
         // A wake that came before the device was named has unparked a thread that is not parked.

@@ -19,8 +19,8 @@ const MAX_BATCH: usize = 64_000;
 const BURST_GAP: Duration = Duration::from_micros(40);
 /// From this many packets in a burst on they are collected, to be sent in one go.
 const BURST_LEN: u32 = 8;
-/// A batch that has been unused for this long gives its memory back.
-const IDLE: Duration = Duration::from_millis(100);
+/// A batch that has been unused for this long gives its memory back at the next flush.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Sends the packets of one flow to its peer.
 ///
@@ -128,7 +128,9 @@ impl Port for UdpPort {
                     }
                     None => count(&self.shim.counters.send_drops),
                 }
-                batch.cache.put(pkt);
+                // Not into the batch's own stock, which an idle flow would keep.
+                drop(batch);
+                self.shim.pool.put(pkt);
             }
             return;
         }
@@ -149,7 +151,7 @@ impl Port for UdpPort {
     fn flush(&self, now: Instant) {
         let mut batch = self.batch.lock();
         self.flush_batch(&mut batch);
-        if now.since(batch.last) > IDLE {
+        if batch.burst == 0 || now.since(batch.last) > IDLE {
             batch.bytes = Vec::new();
             batch.cache.release();
         }
