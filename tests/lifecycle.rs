@@ -13,11 +13,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use o7s::node::alloc::AllocError as Failed;
+use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
-use o7s::types::device::Datagrams as _;
 use o7s::{
     AcceptError, AllocError, CloseError, Event, Flow, FlowSet, Listener, LoadBalancing, LocalConfig, QosSpec,
-    ReadError, SecurityConfig, Stack, Udp4, WriteError,
+    ReadError, SecurityConfig, Stack, Udp4, WriteError, aio,
 };
 
 /// What must return does so within this.
@@ -649,8 +649,8 @@ fn a_flow_is_closed_while_others_use_it() {
             })
         });
         settle();
-        let closed = within("close", move || block_on(near.close(Duration::from_millis(100))));
-        assert!(matches!(closed, Err(CloseError::Lost { .. })), "nobody reads at the other end: {closed:?}");
+        // Nobody reads at the other end, so some may be lost.
+        let _ = within("close", move || block_on(near.close(Duration::from_millis(100))));
         assert_eq!(finishes("read", reads), Err(ReadError::Closed));
         assert_eq!(finishes("write", writes), WriteError::Closed);
         drop((far, server, client));
@@ -830,8 +830,119 @@ fn a_polled_stack_waits_for_nobody() {
     within("drop", move || drop((stack, listener)));
 }
 
+// ----- in virtual time -----
+
+/// A server that listens to "echo" and accepts nothing, and a client, 10 ms apart.
+fn world(seed: u64) -> (Network, Host, Host, Listener) {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(Duration::from_millis(10)));
+    let server = net.host("server").udp4("10.0.0.2").build();
+    let client = net.host("client").udp4("10.0.0.1").build();
+    let listener = server.listen("echo");
+    (net, server, client, listener)
+}
+
+async fn connected(net: &Network, client: &Host, listener: &Listener, qos: QosSpec) -> (aio::Flow, aio::Flow) {
+    let stack = client.stack().clone();
+    let near = net.spawn(async move { stack.flow("echo").qos(qos).alloc_async().await });
+    let far = listener.accept_async().await.unwrap();
+    (near.await.unwrap(), far)
+}
+
+fn flows(host: &Host) -> Option<u64> {
+    host.stack().rib().get("node/flows")
+}
+
 #[test]
-fn a_simulated_peer_vanishes() {
-    let net = o7s::sim::Network::new(11);
-    let _ = net.udp("10.0.0.1:1").max_datagram();
+fn closing_takes_as_long_as_it_may_and_no_longer() {
+    let (net, server, client, listener) = world(1);
+    net.block_on(async {
+        let (near, _far) = connected(&net, &client, &listener, QosSpec::DATA).await;
+        server.crash();
+        near.write(b"to the dead").await.unwrap();
+        let start = net.now();
+        assert_eq!(near.close(Duration::from_secs(7)).await, Err(CloseError::Lost { packets: 1 }));
+        assert_eq!(net.now().since(start).as_secs(), 7);
+        assert_eq!(flows(&client), Some(0));
+    });
+}
+
+#[test]
+fn a_dropped_flow_lingers_until_its_time_is_over() {
+    let (net, server, client, listener) = world(2);
+    net.block_on(async {
+        let (near, _far) = connected(&net, &client, &listener, QosSpec { timeout: 0, ..QosSpec::DATA }).await;
+        server.crash();
+        near.write(b"to the dead").await.unwrap();
+        drop(near);
+        assert_eq!(flows(&client), Some(1), "it is still being delivered");
+        net.sleep(Duration::from_secs(200)).await;
+        assert_eq!(flows(&client), Some(0), "{}", client.stack().rib());
+    });
+    net.run_for(Duration::from_secs(1000));
+    assert_eq!(client.stack().rib().get("node/timers"), Some(0), "and nothing is left");
+}
+
+#[test]
+fn flows_in_any_state_leave_nothing_behind() {
+    for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
+        let (net, server, client, listener) = world(3);
+        net.block_on(async {
+            for i in 0..20 {
+                let (near, far) = connected(&net, &client, &listener, qos).await;
+                if i % 2 == 0 {
+                    near.write(b"unread").await.unwrap();
+                }
+                if i % 3 == 0 {
+                    far.write(b"unread").await.unwrap();
+                }
+                net.sleep(Duration::from_millis(i)).await;
+                drop(near);
+                net.sleep(Duration::from_millis(20 - i)).await;
+                drop(far);
+            }
+            net.sleep(Duration::from_secs(300)).await;
+        });
+        for host in [&server, &client] {
+            let rib = host.stack().rib();
+            assert_eq!((rib.get("node/flows"), rib.get("node/timers")), (Some(0), Some(0)), "{rib}");
+            let layer = host.udp4()[0].counters().into_iter().find(|(name, _)| *name == "flows");
+            assert_eq!(layer, Some(("flows", 0)), "{rib}");
+        }
+    }
+}
+
+#[test]
+fn an_allocation_from_a_silent_peer_ends_by_itself() {
+    let (net, server, client, _listener) = world(4);
+    net.block_on(async {
+        server.crash();
+        let late = client.stack().flow("echo").alloc_async().await.map(drop);
+        assert!(matches!(late, Err(AllocError::Failed(Failed::TimedOut(_)))), "{late:?}");
+        assert_eq!(net.now().as_nanos() / 1_000_000_000, 20);
+        assert_eq!(flows(&client), Some(0));
+    });
+}
+
+#[test]
+fn a_shutdown_ends_what_waits() {
+    let (net, server, client, listener) = world(5);
+    net.block_on(async {
+        let (near, far) = connected(&net, &client, &listener, QosSpec::DATA).await;
+        let accepts = net.spawn(async move { listener.accept_async().await.map(drop) });
+        let reads = net.spawn(async move { near.read(&mut [0; 8]).await });
+        let set = FlowSet::new();
+        set.add(&far.as_blocking());
+        let waits = net.spawn(async move { set.wait_async().await });
+        net.isolate("10.0.0.2");
+        let stack = client.stack().clone();
+        let allocates = net.spawn(async move { stack.flow("echo").alloc_async().await.map(drop) });
+        net.sleep(Duration::from_secs(1)).await;
+        let before = net.now();
+        client.stack().shutdown();
+        server.stack().shutdown();
+        assert!(accepts.await.is_err() && reads.await.is_err() && !waits.await.is_empty());
+        assert_eq!(allocates.await, Err(AllocError::Failed(Failed::StackDown)));
+        assert_eq!(net.now(), before, "at once");
+    });
 }
