@@ -270,6 +270,8 @@ pub struct Frct {
     stats: Stats,
     closing: bool,
     down: bool,
+    /// Packets given up when the flow went down.
+    abandoned: usize,
 }
 
 impl Frct {
@@ -283,6 +285,7 @@ impl Frct {
             stats: Stats::default(),
             closing: false,
             down: false,
+            abandoned: 0,
         }
     }
 
@@ -412,6 +415,7 @@ impl Frct {
         self.tx.check_rendezvous(now);
         if !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
+            self.abandoned = self.tx.queue.len();
             for segment in self.tx.queue.drain(..) {
                 if let Some(packet) = segment.packet {
                     cache.put(packet);
@@ -529,14 +533,16 @@ impl Frct {
         self.rx.flush();
     }
 
-    /// Whether everything written has been sent and, on a reliable flow, acknowledged.
+    /// Whether nothing is left to do for what was written: all of it has been sent and, on a reliable flow,
+    /// acknowledged, or the flow is down and [`unacked`](Self::unacked) says how much was given up.
     pub fn is_drained(&self) -> bool {
         self.tx.queue.is_empty()
     }
 
-    /// Packets written and not yet known to have arrived.
+    /// Packets written and not known to have arrived (reliable) or not sent (best effort); also after the flow went
+    /// down.
     pub fn unacked(&self) -> usize {
-        self.tx.queue.len()
+        self.tx.queue.len() + self.abandoned
     }
 
     /// Whether a packet could not be brought to the peer within R: nothing is sent or taken any more. What has

@@ -286,6 +286,7 @@ fn the_flow_is_down_after_r() {
     a.pass(200);
     assert!(a.frct.is_down());
     assert!(a.frct.next_timeout().is_none() && !a.frct.can_send());
+    assert_eq!((a.frct.is_drained(), a.frct.unacked()), (true, 1), "nothing to wait for, one packet lost");
 }
 
 #[test]
