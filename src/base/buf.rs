@@ -235,6 +235,11 @@ impl BufCache {
         }
     }
 
+    /// The pool behind it.
+    pub fn pool(&self) -> &Arc<BufPool> {
+        &self.pool
+    }
+
     /// Hands every locally kept buffer to the pool, for a cache that will be idle.
     pub fn release(&mut self) {
         if self.local.capacity() == 0 {

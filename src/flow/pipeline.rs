@@ -93,6 +93,8 @@ pub(super) struct Pipeline {
     pub(super) work: VecDeque<PacketBuf>,
     last_sent: Instant,
     last_received: Instant,
+    /// Whether spare memory has been given back since the flow was last used.
+    relaxed: bool,
     pub(super) counters: Counters,
 }
 
@@ -112,6 +114,7 @@ impl Pipeline {
             work: VecDeque::new(),
             last_sent: now,
             last_received: now,
+            relaxed: true,
             counters: Counters::default(),
         }
     }
@@ -167,6 +170,7 @@ impl Pipeline {
         self.counters.tx_packets += 1;
         self.counters.tx_bytes += data.len() as u64;
         self.last_sent = now;
+        self.relaxed = false;
         Ok(())
     }
 
@@ -223,9 +227,11 @@ impl Pipeline {
         if pkt.is_empty() {
             self.counters.keepalives_received += 1;
             self.last_received = now;
-            self.cache.put(pkt);
+            // Past the cache, where an idle flow would gather one with every keepalive.
+            self.cache.pool().put(pkt);
             return;
         }
+        self.relaxed = false;
         if !self.open(&mut pkt) {
             self.cache.put(pkt);
             return;
@@ -383,15 +389,33 @@ impl Pipeline {
             }
             _ => None,
         };
-        match (frct, alive) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        let relax = (!self.relaxed).then(|| self.quiet_at());
+        [frct, alive, relax].into_iter().flatten().min()
+    }
+
+    /// When the flow is taken for one that is not being used.
+    fn quiet_at(&self) -> Instant {
+        self.last_sent.max(self.last_received) + QUIET_AFTER
+    }
+
+    /// Gives spare memory back if the flow has been quiet for a while, or only keeps itself alive.
+    pub(super) fn relax_if_quiet(&mut self, now: Instant) {
+        if self.relaxed {
+            self.cache.release();
+        } else if now >= self.quiet_at() {
+            self.relax();
         }
     }
 
-    /// Gives spare buffers back; for a flow that has gone quiet.
+    /// Whether spare memory has been given back since the flow was last used.
+    pub(super) fn is_relaxed(&self) -> bool {
+        self.relaxed
+    }
+
+    /// Gives spare memory back.
     pub(super) fn relax(&mut self) {
-        if self.work.is_empty() && self.ready.is_empty() {
+        self.relaxed = true;
+        if self.work.is_empty() && self.ready.is_empty() && self.tx_queue_len() == 0 {
             self.cache.release();
             if let Some(frct) = &mut self.frct {
                 frct.shrink();
@@ -404,6 +428,9 @@ impl Pipeline {
         }
     }
 }
+
+/// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
+const QUIET_AFTER: Duration = Duration::from_millis(250);
 
 /// A keepalive is sent when nothing else was for this long.
 fn keepalive_interval(timeout: Duration) -> Duration {

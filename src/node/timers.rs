@@ -36,6 +36,8 @@ struct Inner {
     flows: BTreeMap<FlowKey, (Instant, TimerId)>,
     sleepers: BTreeMap<u64, (TimerId, Waker)>,
     ticking: Vec<FlowKey>,
+    /// The memory of the list before, for the next one.
+    spare: Vec<FlowKey>,
     next_sleeper: u64,
     /// When the requests that nobody accepts are looked at next.
     expiry: Option<(Instant, TimerId)>,
@@ -215,10 +217,14 @@ impl TimerQueue {
                     }
                 }
                 Key::Tick => {
-                    let ticking = core::mem::take(&mut self.inner.lock().ticking);
-                    for endpoint in ticking.into_iter().filter_map(|f| node.endpoint(f)) {
+                    let mut ticking = {
+                        let inner = &mut *self.inner.lock();
+                        core::mem::replace(&mut inner.ticking, core::mem::take(&mut inner.spare))
+                    };
+                    for endpoint in ticking.drain(..).filter_map(|f| node.endpoint(f)) {
                         endpoint.handle_tick(now);
                     }
+                    self.inner.lock().spare = ticking;
                 }
                 Key::Sleep(_) => {
                     if let Some(waker) = waker {

@@ -1,5 +1,6 @@
 //! The side of the layer below, and of the host: packets, ticks, deadlines.
 
+use alloc::collections::VecDeque;
 use core::sync::atomic::{Ordering, fence};
 
 use super::{Endpoint, INBOX_BUSY, INBOX_LIMIT, INBOX_PENDING, status};
@@ -96,9 +97,12 @@ impl Endpoint {
                 self.set(status::PEER_GONE);
             }
             let done = inner.pipe.pump(now, &mut out);
-            if self.inbox_len.load(Ordering::Relaxed) == 0 && inner.pipe.tx_queue_len() == 0 {
-                inner.pipe.relax();
+            inner.pipe.relax_if_quiet(now);
+            let mut inbox = self.inbox.lock();
+            if inbox.is_empty() && inner.pipe.is_relaxed() {
+                *inbox = VecDeque::new();
             }
+            drop(inbox);
             (inner.port.clone(), done, self.next_timeout(&inner), peer_gone, self.news(&inner))
         };
         if let Some(port) = port {
