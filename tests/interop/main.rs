@@ -51,6 +51,10 @@ const BULK_PACKET: usize = 1000;
 const BULK_RATE: usize = 5_000_000;
 const BULK_SIZE: usize = 4 + BULK_PACKET;
 
+/// What becomes of answers that reached the reference's host and were not shown.
+const TWO_READERS: &str = "a thread of its library and the program take packets from one queue, and what the thread \
+                           takes on a best-effort flow is not handed on";
+
 /// Two tests at once would take the processor from each other.
 static SERIAL: Mutex<()> = Mutex::new(());
 
@@ -371,7 +375,9 @@ fn ping(bench: &Bench, net: &Net, row: Combination, qos: &str) -> Result<Verdict
     } else if row.client == Who::Ours {
         Verdict::Strike(told)
     } else {
-        Verdict::OkOnWire(told)
+        // The answers were there; what they met is known for flows with FRCT and shows on a few of a hundred packets
+        // between two references, too.
+        Verdict::OkOnWire(format!("{told}; {}", if qos == "raw" { "answers disappeared" } else { TWO_READERS }))
     })
 }
 
@@ -402,7 +408,8 @@ fn bulk(bench: &Bench, net: &Net, row: Combination) -> Result<Verdict, Verdict> 
     let received: usize = bulk_reports(&run.server_output).iter().sum();
     judge_flow(&run, row)?;
     let asked = BULK_RATE * BULK_SECONDS / 8 / BULK_PACKET;
-    let sent = run.seen.there;
+    // Packets of ours that leave together pass the tap as one.
+    let sent = run.seen.there.max(received);
     let told = format!("{received} of {sent} packets ({asked} asked for), {}", run.client.ending());
     Ok(if sent * 10 < asked * 8 {
         if row.client == Who::Ours { Verdict::Strike(told) } else { Verdict::Reference(told) }
