@@ -68,6 +68,8 @@ pub struct Endpoint {
     inbox: Mutex<VecDeque<PacketBuf>>,
     inbox_len: AtomicUsize,
     inbox_overflow: AtomicU64,
+    /// When packets last arrived, in nanoseconds.
+    delivered: AtomicU64,
     servicing: AtomicBool,
     status: AtomicU32,
     /// When somebody last read or wrote, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
@@ -113,6 +115,7 @@ impl Endpoint {
             inbox: Mutex::new(VecDeque::new()),
             inbox_len: AtomicUsize::new(0),
             inbox_overflow: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
             servicing: AtomicBool::new(false),
             status: AtomicU32::new(0),
             last_used: AtomicU64::new(0),

@@ -285,9 +285,9 @@ impl Pipeline {
         }
     }
 
-    /// The peer is alive, whatever it is that we cannot look at yet.
-    pub(super) fn note_heard(&mut self, now: Instant) {
-        self.last_received = now;
+    /// The peer was alive then, whatever it is that we cannot look at yet.
+    pub(super) fn note_heard(&mut self, then: Instant) {
+        self.last_received = self.last_received.max(then);
     }
 
     /// Whether a read would return something.

@@ -28,6 +28,7 @@ impl Endpoint {
             self.inbox_len.store(inbox.len(), Ordering::Release);
             inbox.len()
         };
+        self.delivered.store(now.as_nanos(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if len == 0 || !self.has(status::ACTIVE) {
             return;
@@ -88,8 +89,8 @@ impl Endpoint {
                 return;
             }
             if self.inbox_len.load(Ordering::Relaxed) > 0 {
-                // It is the application that is slow, not the peer that is silent.
-                inner.pipe.note_heard(now);
+                // It is the application that is slow, not the peer that was silent until these came.
+                inner.pipe.note_heard(Instant::from_nanos(self.delivered.load(Ordering::Relaxed)));
             }
             let heard = inner.pipe.handle_timeout(now, &mut out);
             let peer_gone = !heard && !self.has(status::PEER_GONE);
