@@ -109,6 +109,13 @@ impl Accept {
         let Incoming { kind, qos, responder, peer, mpl, congestible, window, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
+        // The requester may have asked again while both requests waited.
+        let again = node.answered.lock().get(peer, id);
+        if let Some(reply) = again {
+            count(&node.counters.resent);
+            responder.resend(now, &*reply);
+            return None;
+        }
         let answered = oap.accept(&security).and_then(|negotiated| {
             let data = reply(negotiated.data());
             negotiated.respond(unix, &data, &mut rng)
