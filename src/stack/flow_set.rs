@@ -61,6 +61,9 @@ pub struct FlowSet {
     next: AtomicU64,
 }
 
+/// Tasks that wait for a set; beyond it the one that has waited longest is woken and has to come back.
+const MAX_WAITERS: usize = 1024;
+
 #[derive(Default)]
 struct Pending {
     inner: Mutex<Inner>,
@@ -197,11 +200,18 @@ impl Awaited for Watching<'_> {
     type Output = Vec<FlowEvent>;
 
     fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
+        let mut crowded_out = None;
         {
             let mut inner = self.0.pending.inner.lock();
             if !inner.waiters.iter().any(|w| w.will_wake(waker)) {
+                if inner.waiters.len() >= MAX_WAITERS {
+                    crowded_out = Some(inner.waiters.remove(0));
+                }
                 inner.waiters.push(waker.clone());
             }
+        }
+        if let Some(waker) = crowded_out {
+            waker.wake();
         }
         self.try_now()
     }
