@@ -266,6 +266,49 @@ fn the_last_handle_ends_the_stack_whichever_it_is() {
     assert!(set.is_empty() && second.iter().all(|e| e.event == Event::Deallocated), "{second:?}");
 }
 
+#[test]
+fn a_dropped_stack_is_freed_with_all_that_belongs_to_it() {
+    for place in PLACES {
+        let Pair { server, client, listener, ends } = pair(place, QosSpec::DATA);
+        // Some of everything: flows with unread and unacknowledged data, closed ones, requests that wait, an accept
+        // and an allocation under way, a handler, a set.
+        ends.0.write(b"unread").unwrap();
+        let more = pair(place, QosSpec::RAW);
+        let closed = {
+            let accepts = spawn(move || (listener.accept(), listener));
+            let near = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
+            near.write(b"unread").unwrap();
+            drop(near);
+            finishes("accept", accepts)
+        };
+        server.bind_handler("handled", drop).unwrap();
+        let set = FlowSet::new();
+        set.add(&ends.1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let from = client.clone();
+        let mut allocation = Box::pin(async move { from.flow("echo").alloc_async().await.map(drop) });
+        assert!(allocation.as_mut().poll(&mut cx).is_pending());
+        settle();
+
+        let nodes: Vec<_> = [&server, &client, &more.server].iter().map(|s| Arc::downgrade(s.node())).collect();
+        let endpoints = nodes.iter().filter_map(|n| n.upgrade()).flat_map(|n| n.endpoints());
+        let endpoints: Vec<_> = endpoints.map(|e| Arc::downgrade(&e)).collect();
+        assert!(endpoints.len() >= 4, "{place:?}: {}", endpoints.len());
+        within("drop", move || drop((closed, server, client, more, ends)));
+        drop((allocation, set));
+        // The background threads notice in a moment.
+        for _ in 0..100 {
+            if nodes.iter().all(|n| n.strong_count() == 0) {
+                break;
+            }
+            settle();
+        }
+        assert!(nodes.iter().all(|n| n.strong_count() == 0), "{place:?}: a node is left");
+        let left: Vec<_> = endpoints.iter().filter_map(std::sync::Weak::upgrade).collect();
+        assert!(left.is_empty(), "{place:?}: ends of flows are left: {left:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn stacks_leave_no_threads_and_no_sockets_behind() {
@@ -921,6 +964,47 @@ fn an_allocation_from_a_silent_peer_ends_by_itself() {
         assert!(matches!(late, Err(AllocError::Failed(Failed::TimedOut(_)))), "{late:?}");
         assert_eq!(net.now().as_nanos() / 1_000_000_000, 20);
         assert_eq!(flows(&client), Some(0));
+    });
+}
+
+#[test]
+fn a_repeated_request_makes_one_flow_however_long_it_waits() {
+    let net = Network::new(6);
+    net.set_default_link(Link::default().latency(Duration::from_millis(10)));
+    let mut limits = o7s::node::Limits::default();
+    limits.irm.accept_wait = Duration::from_secs(15);
+    let server = net.host("server").udp4("10.0.0.2").stack(|s| s.limits(limits)).build();
+    let client = net.host("client").udp4("10.0.0.1").build();
+    let listener = server.listen("echo");
+    net.block_on(async {
+        let stack = client.stack().clone();
+        let near = net.spawn(async move { stack.flow("echo").qos(QosSpec::DATA).alloc_async().await });
+        net.sleep(Duration::from_secs(10)).await;
+        assert!(server.stack().rib().get("names/echo/waiting").unwrap() > 1, "it was repeated");
+        let far = listener.accept_async().await.unwrap();
+        let near = near.await.unwrap();
+        assert!(net.timeout(Duration::from_secs(5), listener.accept_async()).await.is_err(), "a flow of nobody");
+        near.write(b"hello").await.unwrap();
+        assert_eq!(&far.read_bytes().await.unwrap()[..], b"hello");
+    });
+}
+
+#[test]
+fn a_peer_that_vanishes_is_missed_even_by_who_does_not_read() {
+    let (net, server, client, listener) = world(7);
+    net.block_on(async {
+        let qos = QosSpec { timeout: 2000, ..QosSpec::RAW };
+        let (near, far) = connected(&net, &client, &listener, qos).await;
+        // More than is kept for an application that does not read.
+        for _ in 0..3000 {
+            far.write(b"unread").await.unwrap();
+        }
+        net.sleep(Duration::from_secs(5)).await;
+        near.write(b"still here").await.unwrap();
+        server.crash();
+        net.sleep(Duration::from_secs(5)).await;
+        assert_eq!(near.write(b"gone").await, Err(WriteError::PeerGone));
+        assert!(near.read_bytes().await.is_ok(), "what had arrived can be read");
     });
 }
 
