@@ -303,6 +303,11 @@ impl Pipeline {
         self.frct.as_ref().is_none_or(|f| f.can_send())
     }
 
+    /// Whether a writer that waits is worth waking, which it is not for each single packet.
+    pub(super) fn has_room(&self) -> bool {
+        self.frct.as_ref().is_none_or(|f| f.has_room())
+    }
+
     /// Packets that the application could read.
     pub(super) fn rx_queue_len(&self) -> usize {
         self.ready.len()

@@ -79,7 +79,7 @@ impl Endpoint {
         }
     }
 
-    /// Does what is due. The host calls it at the moment it was [armed](super::Host::arm) for.
+    /// Does what is due. The host calls it at the moment it was [armed](crate::flow::Host::arm) for.
     pub fn handle_timeout(&self, now: Instant) {
         self.armed.store(u64::MAX, Ordering::Release);
         let mut out = Outgoing::new();

@@ -114,7 +114,8 @@ impl Endpoint {
         self.writers.register(waker);
     }
 
-    /// Remembers to wake `waker` when the endpoint is done, [`State::Quiet`] or [`State::Released`]. Look again after this call.
+    /// Remembers to wake `waker` when the endpoint is done, [`State::Quiet`](super::State::Quiet) or
+    /// [`State::Released`](super::State::Released). Look again after this call.
     pub fn register_closer(&self, waker: &Waker) {
         self.closers.register(waker);
     }
@@ -192,7 +193,7 @@ impl Endpoint {
         self.wake_all();
     }
 
-    /// Packets that were written to a reliable flow and never acknowledged. Final once [`State::Quiet`].
+    /// Packets that were written to a reliable flow and never acknowledged. Final once [`State::Quiet`](super::State::Quiet).
     pub fn lost(&self) -> usize {
         let inner = self.inner.lock();
         inner.lost.max(inner.pipe.tx_queue_len())

@@ -93,7 +93,7 @@ impl Endpoint {
         let waiting = self.readers.any() || self.watched.load(Ordering::Relaxed);
         News {
             readable: waiting && inner.pipe.is_readable(),
-            writable: self.writers.any() && inner.pipe.is_writable(),
+            writable: self.writers.any() && inner.pipe.has_room(),
             went_down: inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) && !self.has(status::DOWN),
         }
     }
