@@ -46,3 +46,13 @@ pub(crate) fn cpu_time() -> Option<Duration> {
     }
     Some(Duration::from_nanos(nanos))
 }
+
+/// Runs `f` and adds the processor time that it took in this process to `total`, where the kernel tells.
+pub(crate) fn busy<R>(total: &mut Duration, f: impl FnOnce() -> R) -> R {
+    let before = cpu_time();
+    let result = f();
+    if let (Some(before), Some(after)) = (before, cpu_time()) {
+        *total += after.saturating_sub(before);
+    }
+    result
+}
