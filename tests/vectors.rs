@@ -7,6 +7,8 @@ use serde_json::Value;
 
 #[path = "vectors/crypto.rs"]
 mod crypto;
+#[path = "vectors/dht.rs"]
+mod dht;
 #[path = "vectors/oap.rs"]
 mod oap;
 #[path = "vectors/rotation.rs"]

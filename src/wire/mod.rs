@@ -2,7 +2,14 @@
 //!
 //! | module | what it lays out |
 //! |---|---|
+//! | [`cep`] | the first messages between two members: which component, which protocol |
+//! | [`dht`] | the questions and answers of a unicast layer's directory |
+//! | [`dt`] | the header of every packet in a unicast layer |
+//! | [`enroll`] | how a new member of a layer gets its configuration |
+//! | [`eth`] | the Ethernet shims: frames, name queries, flow requests and flow replies |
+//! | [`fa`] | flow requests, replies and congestion updates inside a unicast layer |
 //! | [`frct`] | flow and retransmission control: the header of every packet on an ordered flow |
+//! | [`link_state`] | the links that the members of a unicast layer tell each other about |
 //! | [`oap`] | the header of flow requests and replies: who, when, and how to encrypt |
 //! | [`udp`] | the UDP shim: data datagrams, flow requests and flow replies |
 //!
@@ -12,7 +19,7 @@
 //!
 //! This room only translates. It keeps no state and does no I/O; what a field *means* for a flow is decided by the
 //! protocol machines. Decoding checks every length before it reads, never panics, and never allocates more than the
-//! bytes it was given. What decodes encodes again to the same bytes; where a decoder is lenient (an unused field that
+//! bytes it was given, or a small multiple of them for lists in Protocol Buffers. What decodes encodes again to the same bytes; where a decoder is lenient (an unused field that
 //! is not zero, for instance) it says so.
 //!
 //! ```
@@ -28,8 +35,22 @@
 //! # Ok::<(), WireError>(())
 //! ```
 
+use core::fmt;
+
+use crate::types::qos::QosSpec;
+
+pub mod cep;
+pub mod dht;
+pub mod dt;
+pub mod enroll;
+pub mod eth;
+pub mod fa;
 pub mod frct;
+pub mod link_state;
 pub mod oap;
+mod protobuf;
+#[cfg(test)]
+mod testing;
 pub mod udp;
 
 /// Why bytes are not the message they should be.
@@ -66,6 +87,18 @@ pub enum WireError {
         /// The field.
         field: &'static str,
     },
+    /// Not a message of this kind at all.
+    #[error("malformed {message}")]
+    Malformed {
+        /// What it should have been.
+        message: &'static str,
+    },
+    /// A field that must be there is not.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
     /// The buffer to encode into is too small.
     #[error("no room for {need} bytes in the buffer, make it larger")]
     NoRoom {
@@ -97,6 +130,10 @@ impl<'a> Reader<'a> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
+    pub(crate) fn u16(&mut self) -> Result<u16, WireError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32, WireError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -117,5 +154,20 @@ impl<'a> Reader<'a> {
     fn truncated(&self, wanted: usize) -> WireError {
         let read = self.total - self.rest.len();
         WireError::Truncated { need: read.saturating_add(wanted), have: self.total }
+    }
+}
+
+/// The QoS fields of a message that has none.
+pub(crate) const NO_QOS: QosSpec =
+    QosSpec { delay: 0, bandwidth: 0, availability: 0, loss: 0, ber: 0, in_order: false, max_gap: 0, timeout: 0 };
+
+/// Prints the QoS fields of a message.
+pub(crate) struct QosFields<'a>(pub(crate) &'a QosSpec);
+
+impl fmt::Display for QosFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QosSpec { delay, bandwidth, availability, loss, ber, in_order, max_gap, timeout } = self.0;
+        write!(f, "delay {delay} bandwidth {bandwidth} availability {availability} loss {loss} ber {ber}")?;
+        write!(f, " in_order {} max_gap {max_gap} timeout {timeout}", u8::from(*in_order))
     }
 }

@@ -64,7 +64,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Reader, WireError};
+use super::{QosFields, Reader, WireError};
 use crate::types::name::NameHash;
 use crate::types::qos::QosSpec;
 
@@ -224,10 +224,7 @@ impl FlowRequest<'_> {
 impl fmt::Display for FlowRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { s_eid, dst, data, qos } = self;
-        let QosSpec { delay, bandwidth, availability, loss, ber, in_order, max_gap, timeout } = qos;
-        write!(f, "flow request s_eid {s_eid} dst {dst} delay {delay} bandwidth {bandwidth}")?;
-        write!(f, " availability {availability} loss {loss} ber {ber} in_order {}", u8::from(*in_order))?;
-        write!(f, " max_gap {max_gap} timeout {timeout} data {}", data.len())
+        write!(f, "flow request s_eid {s_eid} dst {dst} {} data {}", QosFields(qos), data.len())
     }
 }
 

@@ -1,20 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::testing::{blob, hex, qos};
 
 /// MD5 of `oping`.
 const OPING: [u8; 16] =
     [0x78, 0x62, 0xc6, 0xfe, 0xc5, 0xec, 0xae, 0xf4, 0xaa, 0x2e, 0x39, 0x34, 0x72, 0x5e, 0x23, 0xb3];
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    digits.chunks(2).map(|d| u8::from_str_radix(core::str::from_utf8(d).unwrap(), 16).unwrap()).collect()
-}
-
-/// Stands for an OAP message.
-fn blob() -> Vec<u8> {
-    (0xa0..=0xc3).collect()
-}
 
 fn request(data: &[u8]) -> FlowRequest<'_> {
     FlowRequest { s_eid: 64, qos: QosSpec::RAW, dst: NameHash::new(&OPING).unwrap(), data }
@@ -151,21 +142,6 @@ fn printing() {
     let request = "flow request s_eid 64 dst 7862c6fec5ecaef4aa2e3934725e23b3 delay 4294967295 bandwidth 0 \
                    availability 0 loss 1 ber 1 in_order 0 max_gap 4294967295 timeout 120000 data 2";
     assert_eq!(self::request(&[1, 2]).to_string(), request);
-}
-
-fn qos() -> impl Strategy<Value = QosSpec> {
-    any::<(u32, u64, u8, u32, u32, bool, u32, u32)>().prop_map(
-        |(delay, bandwidth, availability, loss, ber, in_order, max_gap, timeout)| QosSpec {
-            delay,
-            bandwidth,
-            availability,
-            loss,
-            ber,
-            in_order,
-            max_gap,
-            timeout,
-        },
-    )
 }
 
 proptest! {

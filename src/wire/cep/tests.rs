@@ -1,0 +1,82 @@
+use alloc::string::ToString;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::testing::{flips, hex};
+
+const A: Address = Address(0x1234_5678);
+
+fn check(bytes: &str, expected: &Message) {
+    let bytes = hex(bytes);
+    assert_eq!(Message::decode(&bytes).as_ref(), Ok(expected));
+    assert_eq!(expected.encode().unwrap(), bytes);
+    for have in 0..bytes.len() {
+        let error = Message::decode(&bytes[..have]).unwrap_err();
+        assert!(matches!(error, WireError::Malformed { .. } | WireError::Missing { .. }), "{error}");
+    }
+    flips(&bytes, Message::decode, |message| message.encode().unwrap());
+}
+
+#[test]
+fn messages_of_the_reference() {
+    check("0a0a456e726f6c6c6d656e74 12034f4550 1801 2800 4000", &Message::enrolment());
+    check("0a0d44617461205472616e73666572 1203647470 1801 2802 40f8acd19101", &Message::data_transfer(A));
+    check("0a0a4d616e6167656d656e74 12034c5350 1801 2800 40f8acd19101", &Message::management(A));
+    check("0a0d44617461205472616e73666572 1200 1800 2800 4000", &Message::broadcast());
+    check("0a00 1200 1800 2800 4000", &Message::refusal());
+}
+
+#[test]
+fn agreement() {
+    let ours = Message::management(A);
+    assert!(ours.agrees_with(&Message::management(Address(7))));
+    assert!(!ours.agrees_with(&Message::refusal()));
+    // The reference cannot tell either, which is why there is another way to see a refusal.
+    assert!(Message::broadcast().agrees_with(&Message::refusal()));
+    assert!(Message::refusal().is_refusal() && !Message::broadcast().is_refusal());
+}
+
+#[test]
+fn what_is_never_sent_is_skipped() {
+    let lists = hex("0a00 1200 1800 2001 220101 2800 3000 3a040801 1002 4000 7a0161");
+    assert_eq!(Message::decode(&lists), Ok(Message::refusal()));
+}
+
+#[test]
+fn long_and_odd_messages() {
+    let long = Message { component: "x".repeat(116), ..Message::refusal() };
+    let bytes = long.encode().unwrap();
+    assert_eq!(bytes.len(), 126);
+    assert_eq!(Message::decode(&bytes), Ok(long));
+    let longer = Message { component: "x".repeat(118), ..Message::refusal() };
+    assert_eq!(longer.encode(), Err(WireError::Length { field: NAME, value: 128 }));
+    assert_eq!(Message::decode(&[0; 128]), Err(WireError::Length { field: NAME, value: 128 }));
+    let latin1 = hex("0a01e9 1200 1800 2800 4000");
+    assert_eq!(Message::decode(&latin1), Err(WireError::Malformed { message: NAME }));
+}
+
+#[test]
+fn printing() {
+    let line = "cep \"Management\" protocol \"LSP\" version 1 syntax 0 address 78.56.34.12";
+    assert_eq!(Message::management(A).to_string(), line);
+    assert_eq!(Message::refusal().to_string(), "cep refusal");
+}
+
+proptest! {
+    #[test]
+    fn any_message_round_trips(
+        component in "[a-zé]{0,20}", protocol in "[a-z]{0,20}", version: i32, syntax: i32, address: u64,
+    ) {
+        let message = Message { component, protocol, version, syntax, address: Address(address) };
+        let bytes = message.encode().unwrap();
+        prop_assert_eq!(Message::decode(&bytes), Ok(message));
+    }
+
+    #[test]
+    fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..130)) {
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert_eq!(Message::decode(&message.encode().unwrap()), Ok(message));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The messages of a unicast layer's directory, which is a Kademlia: who knows names near this one, and where is it?
+//!
+//! Each is the payload of a packet for EID 1 ([`DIRECTORY`](super::dt::DIRECTORY)), in Protocol Buffers (proto2).
+//!
+//! | no. | type | field | in |
+//! |---|---|---|---|
+//! | 1 | uint32 | code | all |
+//! | 2 | contact | src | all: the sender |
+//! | 3 | store | store | STORE |
+//! | 4 | find | find | FIND_NODE_REQ, FIND_VALUE_REQ |
+//! | 5 | node | node | FIND_NODE_RSP, FIND_VALUE_RSP |
+//! | 6 | val | val | FIND_VALUE_RSP |
+//!
+//! | code | name | says |
+//! |---|---|---|
+//! | 0 | STORE | [`Body::Store`] |
+//! | 1 | FIND_NODE_REQ | [`Body::FindNode`] |
+//! | 2 | FIND_NODE_RSP | [`Body::FoundNode`] |
+//! | 3 | FIND_VALUE_REQ | [`Body::FindValue`] |
+//! | 4 | FIND_VALUE_RSP | [`Body::FoundValue`] |
+//!
+//! | part | no. | type | field |
+//! |---|---|---|---|
+//! | contact | 1 | bytes | id, as long as a hash of the layer |
+//! | | 2 | uint64 | addr |
+//! | store | 1 | bytes | key, a hash of a name |
+//! | | 2 | bytes | val, an address in 8 bytes, most significant first |
+//! | | 3 | uint32 | exp, seconds since 1970-01-01 UTC |
+//! | find | 1 | uint64 | cookie |
+//! | | 2 | bytes | key: a hash of a name, or an id |
+//! | node | 1 | uint64 | cookie, from the request |
+//! | | 2 | bytes | key, from the request |
+//! | | 3 | repeated contact | contacts |
+//! | val | 1 | repeated bytes | values, as in store; the part is there even if there are none |
+//!
+//! All fields that are not repeated are always there, also if they are 0. A message whose parts do not fit its code,
+//! whose sender has the address 0, or with a key or sender's id of another length than the layer's hashes is refused.
+//! A contact or value that is none, by the same rules, is skipped. So are parts that do not belong to the code, and
+//! fields that are unknown.
+//!
+//! ```
+//! use o7s::types::id::Address;
+//! use o7s::types::name::{HashAlg, NameHash};
+//! use o7s::wire::dht::{Body, Contact, Message};
+//!
+//! let id = NameHash::new(&[7; 32]).unwrap();
+//! let message = Message {
+//!     src: Contact { id, address: Address(0x1234_5678) },
+//!     body: Body::FindNode { cookie: 4711, key: id },
+//! };
+//! let bytes = message.encode()?;
+//! assert_eq!(Message::decode(HashAlg::Sha3_256, &bytes)?, message);
+//! assert!(Message::decode(HashAlg::Sha3_512, &bytes).is_err(), "the id is too short");
+//! # Ok::<(), o7s::wire::WireError>(())
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::WireError;
+use super::protobuf;
+use crate::types::id::Address;
+use crate::types::name::{HashAlg, NameHash};
+
+mod proto;
+#[cfg(test)]
+mod tests;
+
+/// The longest message that is encoded or decoded, bytes. The longest of the reference, with the longest ids and 20
+/// contacts, has 1718.
+pub const MAX_LEN: usize = 8192;
+
+const NAME: &str = "dht message";
+
+/// A member as the directory knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// Where it is in the space of keys: random, as long as a hash of the layer.
+    pub id: NameHash,
+    /// Where it is in the layer; not 0.
+    pub address: Address,
+}
+
+/// A message of the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The sender, by its own account.
+    pub src: Contact,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message of the directory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A name is to be found at an address, until then.
+    Store {
+        /// Hash of the name.
+        key: NameHash,
+        /// Where it is.
+        value: Address,
+        /// Until when: seconds since 1970-01-01 UTC.
+        expires: u32,
+    },
+    /// Who is near this key?
+    FindNode {
+        /// To know the answer by.
+        cookie: u64,
+        /// A hash of a name, or an id.
+        key: NameHash,
+    },
+    /// These are.
+    FoundNode {
+        /// From the request.
+        cookie: u64,
+        /// From the request.
+        key: NameHash,
+        /// Near the key.
+        contacts: Vec<Contact>,
+    },
+    /// Where is this name, or who is near it?
+    FindValue {
+        /// To know the answer by.
+        cookie: u64,
+        /// Hash of the name.
+        key: NameHash,
+    },
+    /// There, and these are.
+    FoundValue {
+        /// From the request.
+        cookie: u64,
+        /// From the request.
+        key: NameHash,
+        /// Near the key.
+        contacts: Vec<Contact>,
+        /// Where the name is.
+        values: Vec<Address>,
+    },
+}
+
+impl Message {
+    /// Reads a message in a layer that hashes names with `alg`.
+    ///
+    /// # Errors
+    /// [`WireError::Length`] beyond [`MAX_LEN`] and for a key, an id or a value of another length than it must have,
+    /// [`WireError::Malformed`] for what is no Protocol Buffers, [`WireError::Missing`] if a field or the part that
+    /// belongs to the code is not there, [`WireError::Unknown`] for another code, [`WireError::Invalid`] for the
+    /// address 0.
+    pub fn decode(alg: HashAlg, message: &[u8]) -> Result<Self, WireError> {
+        protobuf::decode::<proto::Message>(NAME, MAX_LEN, message)?.read(alg)
+    }
+
+    /// The message's bytes.
+    ///
+    /// # Errors
+    /// [`WireError::Length`] beyond [`MAX_LEN`].
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        protobuf::encode(NAME, MAX_LEN, &proto::Message::from(self))
+    }
+}
+
+impl fmt::Display for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.id, self.address)
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { src, body } = self;
+        write!(f, "dht src {src} ")?;
+        match body {
+            Body::Store { key, value, expires } => write!(f, "store {key} at {value} until {expires}"),
+            Body::FindNode { cookie, key } => write!(f, "find node {key} cookie {cookie:#x}"),
+            Body::FindValue { cookie, key } => write!(f, "find value {key} cookie {cookie:#x}"),
+            Body::FoundNode { cookie, key, contacts } => {
+                write!(f, "found node {key} cookie {cookie:#x} contacts {}", contacts.len())
+            }
+            Body::FoundValue { cookie, key, contacts, values } => {
+                write!(f, "found value {key} cookie {cookie:#x} contacts {} values", contacts.len())?;
+                values.iter().try_for_each(|value| write!(f, " {value}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Link-state messages: who in a unicast layer is whose neighbour.
+//!
+//! They travel as they are, one a packet, on flows between neighbours that serve nothing else. A member announces
+//! each of its links, again and again with a higher number, and passes on what it hears.
+//!
+//! | offset | size | field | meaning |
+//! |---|---|---|---|
+//! | 0 | 8 | destination | address of the neighbour |
+//! | 8 | 8 | source | address of the member that announces its link |
+//! | 16 | 8 | seqno | grows with every announcement of this link |
+//!
+//! Addresses have 8 bytes here, whatever they have in the [header of data transfer](super::dt). A message of another
+//! length is none.
+//!
+//! ```
+//! use o7s::types::id::Address;
+//! use o7s::wire::link_state::Lsu;
+//!
+//! let lsu = Lsu { dst: Address(0x0403_0201), src: Address(0x1413_1211), seqno: 7 };
+//! let bytes = lsu.to_bytes();
+//! assert_eq!(bytes[..8], [0, 0, 0, 0, 4, 3, 2, 1]);
+//! assert_eq!(Lsu::parse(&bytes)?, lsu);
+//! assert_eq!(lsu.to_string(), "link 11.12.13.14 > 01.02.03.04 seq 7");
+//! # Ok::<(), o7s::wire::WireError>(())
+//! ```
+
+use core::fmt;
+
+use super::{Reader, WireError};
+use crate::types::id::Address;
+
+/// A link-state update: one direction of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lsu {
+    /// The neighbour.
+    pub dst: Address,
+    /// Whose link it is.
+    pub src: Address,
+    /// Higher than in older announcements of the link.
+    pub seqno: u64,
+}
+
+impl Lsu {
+    /// Bytes of a message.
+    pub const LEN: usize = 24;
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] if it is shorter than [`LEN`](Self::LEN), [`WireError::Length`] if it is longer.
+    pub fn parse(message: &[u8]) -> Result<Self, WireError> {
+        let mut r = Reader::new(message);
+        let short = WireError::Truncated { need: Self::LEN, have: message.len() };
+        let [dst, src, seqno] = [r.u64(), r.u64(), r.u64()].map(|field| field.map_err(|_| short));
+        if message.len() > Self::LEN {
+            return Err(WireError::Length { field: "link-state update", value: message.len() });
+        }
+        Ok(Self { dst: Address(dst?), src: Address(src?), seqno: seqno? })
+    }
+
+    /// The message's bytes.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        let fields = [self.dst.0, self.src.0, self.seqno].map(u64::to_be_bytes);
+        out.iter_mut().zip(fields.as_flattened()).for_each(|(to, from)| *to = *from);
+        out
+    }
+}
+
+impl fmt::Display for Lsu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} > {} seq {}", self.src, self.dst, self.seqno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_reference() {
+        let bytes = [0, 0, 0, 0, 0x0a, 0x0b, 0x0c, 0x0d, 0, 0, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0, 0, 0, 0, 0];
+        let lsu = Lsu { dst: Address(0x0a0b_0c0d), src: Address(0x1234_5678), seqno: 0 };
+        assert_eq!(Lsu::parse(&bytes), Ok(lsu));
+        assert_eq!(lsu.to_bytes(), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn only_one_length_is_a_message(mut bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            match Lsu::parse(&bytes) {
+                Ok(lsu) => prop_assert_eq!(&lsu.to_bytes()[..], &bytes[..]),
+                Err(error) => {
+                    let have = bytes.len();
+                    let long = WireError::Length { field: "link-state update", value: have };
+                    let short = WireError::Truncated { need: Lsu::LEN, have };
+                    prop_assert!(have != Lsu::LEN);
+                    prop_assert_eq!(error, if have < Lsu::LEN { short } else { long });
+                }
+            }
+            bytes.resize(Lsu::LEN, 0);
+            let lsu = Lsu::parse(&bytes).unwrap();
+            prop_assert_eq!(lsu.to_bytes().to_vec(), bytes as Vec<u8>);
+        }
+
+        #[test]
+        fn every_bit_counts(dst: u64, src: u64, seqno: u64, bit in 0..8 * Lsu::LEN) {
+            let lsu = Lsu { dst: Address(dst), src: Address(src), seqno };
+            let mut bytes = lsu.to_bytes();
+            prop_assert_eq!(Lsu::parse(&bytes), Ok(lsu));
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_ne!(Lsu::parse(&bytes), Ok(lsu));
+        }
+    }
+}
