@@ -1,4 +1,4 @@
-//! From a capture file to the UDP datagrams in it: pcap, Ethernet, IPv4 with fragments, UDP.
+//! From a capture file to the frames in it (pcap), and from those to UDP datagrams: Ethernet, IPv4 with fragments, UDP.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,12 +10,6 @@ pub(crate) struct Udp {
     pub(crate) src: (Ipv4Addr, u16),
     pub(crate) dst: (Ipv4Addr, u16),
     pub(crate) payload: Vec<u8>,
-}
-
-/// What a capture file holds. Every frame is part of one of the datagrams.
-pub(crate) struct Captured {
-    pub(crate) frames: usize,
-    pub(crate) datagrams: Vec<Udp>,
 }
 
 /// A packet of which fragments have come: (offset, bytes), and the length once it is known.
@@ -38,19 +32,23 @@ impl Partial {
     }
 }
 
-/// Reads a capture of nothing but UDP over IPv4 over Ethernet; anything else in it is a failure of the test.
-pub(crate) fn read(file: &[u8]) -> Captured {
+/// The frames of a capture.
+pub(crate) fn frames(file: &[u8]) -> Vec<Vec<u8>> {
     let capture = PcapCapture::from_file(file).unwrap();
     assert_eq!(capture.header.network, Linktype::ETHERNET);
     let read: usize = 24 + capture.blocks.iter().map(|b| 16 + b.caplen as usize).sum::<usize>();
     assert_eq!(read, file.len(), "the file was read to its end");
+    assert!(capture.blocks.iter().all(|block| block.caplen == block.origlen), "frames are whole");
+    capture.blocks.iter().map(|block| block.data.to_vec()).collect()
+}
 
+/// The datagrams in frames that hold nothing but UDP over IPv4; anything else is a failure of the test.
+pub(crate) fn datagrams(frames: &[Vec<u8>]) -> Vec<Udp> {
     let mut partial: BTreeMap<(Ipv4Addr, Ipv4Addr, u16), Partial> = BTreeMap::new();
     let mut datagrams = Vec::new();
-    for block in &capture.blocks {
-        assert_eq!(block.caplen, block.origlen, "frames are whole");
-        let ip = &block.data[14..];
-        assert_eq!(&block.data[12..14], [0x08, 0x00], "IPv4");
+    for frame in frames {
+        let ip = &frame[14..];
+        assert_eq!(&frame[12..14], [0x08, 0x00], "IPv4");
         assert_eq!((ip[0], ip[9]), (0x45, 17), "no options, UDP");
         let src = Ipv4Addr::from(<[u8; 4]>::try_from(&ip[12..16]).unwrap());
         let dst = Ipv4Addr::from(<[u8; 4]>::try_from(&ip[16..20]).unwrap());
@@ -72,7 +70,7 @@ pub(crate) fn read(file: &[u8]) -> Captured {
         }
     }
     assert!(partial.is_empty(), "every fragment found the others");
-    Captured { frames: capture.blocks.len(), datagrams }
+    datagrams
 }
 
 fn udp(src: Ipv4Addr, dst: Ipv4Addr, packet: &[u8]) -> Udp {

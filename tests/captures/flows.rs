@@ -1,146 +1,172 @@
-//! Follows the flows of a capture: decodes every datagram as deep as it goes, encodes it again, and counts.
+//! Follows the flows of one layer: decodes what is said about them and what they carry, as deep as it goes, encodes it
+//! again, and counts. If they carry another layer, that is followed in turn.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use o7s::base::seq::Seq;
 use o7s::crypto::hash;
 use o7s::crypto::suite::{Cipher, Digest};
+use o7s::types::name::NameHash;
 use o7s::types::qos::QosSpec;
 use o7s::wire::frct::{Flags, Pci};
 use o7s::wire::oap;
-use o7s::wire::udp::{DEFAULT_PORT, Datagram, FlowReply, FlowRequest, Mgmt, Raw};
 
-use crate::ethernet::Udp;
-use crate::sealed;
+use crate::member::{Conversation, Layer};
+use crate::sealed::{self, Keys, Opener};
 
 /// How often each kind of thing was seen.
-pub(crate) type Tally = BTreeMap<&'static str, usize>;
+pub(crate) type Tally = BTreeMap<String, usize>;
+
+/// Whoever has flows in a layer: an interface, a host, a member.
+pub(crate) type Node = u64;
 
 /// A flow, from its request on.
 struct Flow {
-    requester: Ipv4Addr,
-    responder: Option<Ipv4Addr>,
+    requester: Node,
+    responder: Option<Node>,
     qos: QosSpec,
     /// The OAP request.
     request: Vec<u8>,
+    /// The OAP response.
+    response: Vec<u8>,
     cipher: Option<Cipher>,
-    /// The one of the logged keys that opened the first packet.
-    key: Option<[u8; 32]>,
+    /// What opens the packets, found by the first one: to the responder, and to the requester.
+    openers: Option<[Opener; 2]>,
+    /// If the flow is between two members of a layer.
+    members: Option<Conversation>,
 }
 
-/// The state of the capture so far.
-pub(crate) struct Follower {
+/// The flows of a layer so far.
+pub(crate) struct Flows {
     flows: Vec<Flow>,
-    /// Which flow a host means by an EID of its own. EIDs are used again.
-    ends: BTreeMap<(Ipv4Addr, u32), usize>,
+    /// Which flow a node means by a number of its own. Numbers are used again.
+    ends: BTreeMap<(Node, u64), usize>,
     /// Session keys not yet known to belong to a flow.
-    keys: Vec<[u8; 32]>,
+    keys: Keys,
+    /// Names that members of a layer on top have in this one.
+    members: Vec<NameHash>,
+    /// The layer on top.
+    upper: Option<Box<Layer>>,
     tally: Tally,
 }
 
-impl Follower {
-    pub(crate) fn new(keys: Vec<[u8; 32]>) -> Self {
-        Self { flows: Vec::new(), ends: BTreeMap::new(), keys, tally: Tally::new() }
+impl Flows {
+    pub(crate) fn new(keys: Keys, members: Vec<NameHash>) -> Self {
+        Self { flows: Vec::new(), ends: BTreeMap::new(), keys, members, upper: None, tally: Tally::new() }
     }
 
-    pub(crate) fn datagram(&mut self, udp: &Udp) {
-        assert_eq!((udp.src.1, udp.dst.1), (DEFAULT_PORT, DEFAULT_PORT));
-        let datagram = Datagram::parse(&udp.payload).unwrap();
-        let mut again = Vec::new();
-        datagram.emit(&mut again);
-        assert_eq!(again, udp.payload, "{datagram}");
-        match datagram {
-            Datagram::Mgmt(message) => {
-                assert!(Raw::parse(&udp.payload).unwrap().is_canonical());
-                match message {
-                    Mgmt::Request(request) => self.request(udp, &request),
-                    Mgmt::Reply(reply) => self.reply(udp, &reply),
-                }
-            }
-            Datagram::Data { eid, payload } => {
-                let flow = *self.ends.get(&(udp.dst.0, eid)).expect("data is for a flow seen being allocated");
-                self.data(udp, flow, payload);
-            }
+    pub(crate) fn finish(mut self) -> Tally {
+        let closed = self.flows.iter().filter(|flow| flow.cipher.is_some_and(|cipher| !cipher.is_available()));
+        assert_eq!(self.keys.session.len(), closed.count(), "every key belongs to a flow");
+        if let Some(upper) = self.upper {
+            let counts = upper.finish().into_iter();
+            self.tally.extend(counts.map(|(what, count)| (format!("in the layer: {what}"), count)));
         }
-    }
-
-    pub(crate) fn finish(self) -> Tally {
-        assert!(self.keys.is_empty(), "every key belongs to a flow");
         self.tally
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.tally.entry(what).or_default() += 1;
+    pub(crate) fn count(&mut self, what: &str) {
+        *self.tally.entry(what.to_owned()).or_default() += 1;
     }
 
-    fn request(&mut self, udp: &Udp, request: &FlowRequest<'_>) {
+    pub(crate) fn request(&mut self, requester: Node, s_eid: u64, qos: QosSpec, dst: &NameHash, data: &[u8]) {
+        let oap = oap::Message::parse_request(data).unwrap();
+        assert_eq!(oap.to_vec().unwrap(), data, "{oap}");
+        if self.flows.iter().any(|flow| flow.request == data) {
+            return self.count("requests once more");
+        }
         self.count("requests");
-        assert_eq!(request.dst.as_bytes().len(), 16);
-        let oap = oap::Message::parse_request(request.data).unwrap();
-        assert_eq!(oap.to_vec().unwrap(), request.data, "{oap}");
-        self.ends.insert((udp.src.0, request.s_eid), self.flows.len());
+        self.ends.insert((requester, s_eid), self.flows.len());
         self.flows.push(Flow {
-            requester: udp.src.0,
+            requester,
             responder: None,
-            qos: request.qos,
-            request: request.data.to_vec(),
+            qos,
+            request: data.to_vec(),
+            response: Vec::new(),
             cipher: None,
-            key: None,
+            openers: None,
+            members: self.members.contains(dst).then(Conversation::default),
         });
     }
 
-    fn reply(&mut self, udp: &Udp, reply: &FlowReply<'_>) {
-        assert_eq!(reply.response, 0, "no capture has a refusal");
-        self.count("replies");
-        let index = *self.ends.get(&(udp.dst.0, reply.s_eid)).expect("a reply answers a request");
+    /// `theirs` is the number of the requester, `ours` that of the responder.
+    pub(crate) fn reply(&mut self, responder: Node, ours: u64, requester: Node, theirs: u64, data: &[u8]) {
+        let index = *self.ends.get(&(requester, theirs)).expect("a reply answers a request");
         let flow = &mut self.flows[index];
-        assert_eq!((flow.requester, flow.responder), (udp.dst.0, None), "once");
-        flow.responder = Some(udp.src.0);
-        self.ends.insert((udp.src.0, reply.d_eid), index);
+        if flow.responder == Some(responder) && flow.response == data {
+            return self.count("replies once more");
+        }
+        assert_eq!((flow.requester, flow.responder), (requester, None), "once");
+        flow.responder = Some(responder);
+        flow.response = data.to_vec();
+        self.ends.insert((responder, ours), index);
 
         let request = oap::Message::parse_request(&flow.request).unwrap();
-        let response = oap::Message::parse_response(reply.data, request.digest).unwrap();
-        assert_eq!(response.to_vec().unwrap(), reply.data, "{response}");
+        let response = oap::Message::parse_response(data, request.digest).unwrap();
+        assert_eq!(response.to_vec().unwrap(), data, "{response}");
         assert_eq!(response.id, request.id);
         let digest = Digest::from_nid(request.digest).unwrap_or(Digest::Sha384);
         assert_eq!(hash::digest(digest, &[&flow.request]).as_ref(), response.request_hash);
         if response.cipher != 0 {
             flow.cipher = Some(Cipher::from_nid(response.cipher).expect("checked by the decoder"));
+        }
+        let (encrypted, certified) = (flow.cipher.is_some(), !response.certificate.is_empty());
+        self.count("replies");
+        if encrypted {
             self.count("encrypted flows");
         }
-        if !response.certificate.is_empty() {
+        if certified {
             self.count("certificates");
         }
     }
 
-    fn data(&mut self, udp: &Udp, index: usize, payload: &[u8]) {
-        let flow = &self.flows[index];
+    /// A packet for what the receiver calls `eid`; from whom, if it says so.
+    pub(crate) fn data(&mut self, sender: Option<Node>, receiver: Node, eid: u64, payload: &[u8]) {
+        let index = *self.ends.get(&(receiver, eid)).expect("data is for a flow seen being allocated");
+        let flow = &mut self.flows[index];
         let responder = flow.responder.expect("data flows once the flow is accepted");
-        assert!([(flow.requester, responder), (responder, flow.requester)].contains(&(udp.src.0, udp.dst.0)));
+        let to_requester = receiver == flow.requester;
+        let other = if to_requester { responder } else { flow.requester };
+        assert!(sender.is_none_or(|sender| sender == other), "data is between the ends of a flow");
         let qos = flow.qos;
         if payload.is_empty() {
             return self.count("keepalives");
         }
         assert!(!qos.has_crc(), "no capture has a CRC");
         let Some(cipher) = flow.cipher else {
-            return self.packet(&qos, payload);
+            return self.clear(index, to_requester, payload);
         };
-        let key = flow.key.unwrap_or_else(|| self.key_of(index, cipher, payload));
-        let clear = sealed::open(cipher, key, payload).expect("no capture has a forged packet");
+        if !cipher.is_available() {
+            return self.count("encrypted packets of a cipher without authentication");
+        }
+        if flow.openers.is_none() {
+            let opens = |key: &[u8; 32]| sealed::open(cipher, *key, payload).is_some();
+            let at = self.keys.session.iter().position(opens).expect("the key was logged");
+            let key = self.keys.session.remove(at);
+            flow.openers = Some([(); 2].map(|()| Opener::new(cipher, key, self.keys.rotation_bit)));
+        }
+        let openers = flow.openers.as_mut().expect("just made");
+        let Some(clear) = openers[usize::from(to_requester)].open(payload) else {
+            let pci = Pci::parse(payload).unwrap();
+            assert!(kind(&pci, &payload[Pci::LEN..], qos.is_reliable()).is_some(), "neither genuine nor in the clear");
+            return self.count("packets in the clear that should not be");
+        };
         self.count("encrypted packets");
         self.packet(&qos, &clear);
     }
 
-    /// Finds the key of an encrypted flow by its first packet.
-    fn key_of(&mut self, index: usize, cipher: Cipher, payload: &[u8]) -> [u8; 32] {
-        let opens = |key: &[u8; 32]| sealed::open(cipher, *key, payload).is_some();
-        let key = self.keys.remove(self.keys.iter().position(opens).expect("the key was logged"));
-        self.flows[index].key = Some(key);
-        key
+    /// What an unencrypted flow carries.
+    fn clear(&mut self, index: usize, to_requester: bool, packet: &[u8]) {
+        let flow = &mut self.flows[index];
+        let Some(members) = &mut flow.members else {
+            let qos = flow.qos;
+            return self.packet(&qos, packet);
+        };
+        let said = members.packet(to_requester, packet, &mut self.upper);
+        self.count(said);
     }
 
-    /// A packet of a flow, in the clear.
+    /// A packet of an application's flow, in the clear.
     fn packet(&mut self, qos: &QosSpec, packet: &[u8]) {
         if !qos.has_frct() {
             return self.count("raw packets");

@@ -1,31 +1,49 @@
-//! Captured traffic of the C reference: every UDP packet decodes, to the innermost header, and encodes again to the
-//! same bytes; encrypted ones are opened and sealed again. The counts are part of the test, so that it cannot pass by
+//! Captured traffic of the C reference: every frame decodes, to the innermost header, and encodes again to the same
+//! bytes; encrypted packets are opened and sealed again. The counts are part of the test, so that it cannot pass by
 //! seeing nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ethernet;
 mod flows;
+mod member;
 mod sealed;
+mod shims;
 
 use std::path::Path;
 
-use flows::{Follower, Tally};
+use flows::{Flows, Tally};
+use o7s::types::name::{HashAlg, NameHash};
+use sealed::Keys;
+
+/// What follows the frames of a capture: how it differs from shim to shim.
+type Shim = fn(&[Vec<u8>], &mut Flows);
+
+/// Names of the members of layers on top.
+const MEMBERS: [&str; 6] = ["uni", "uni_a", "uni_b", "bc", "bc_a", "bc_b"];
 
 /// Follows the capture of that name to its end.
-fn follow(name: &str) -> (usize, usize, Tally) {
+fn follow(name: &str, shim: Shim, alg: HashAlg) -> (usize, Tally) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures");
-    let captured = ethernet::read(&std::fs::read(dir.join(format!("{name}.pcap"))).unwrap());
-    let mut follower = Follower::new(sealed::logged_keys(&dir, name));
-    for datagram in &captured.datagrams {
-        follower.datagram(datagram);
-    }
-    (captured.frames, captured.datagrams.len(), follower.finish())
+    let frames = ethernet::frames(&std::fs::read(dir.join(format!("{name}.pcap"))).unwrap());
+    let members: Vec<NameHash> = MEMBERS.iter().map(|name| alg.hash(&name.parse().unwrap())).collect();
+    let mut flows = Flows::new(Keys::logged(&dir, name), members);
+    shim(&frames, &mut flows);
+    (frames.len(), flows.finish())
 }
 
-/// Asserts the number of frames, of datagrams, and of everything seen in them.
-fn expect(name: &str, frames: usize, datagrams: usize, tally: &[(&'static str, usize)]) {
-    let tally: Tally = tally.iter().copied().collect();
-    assert_eq!(follow(name), (frames, datagrams, tally));
+fn check(name: &str, (frames, tally): (usize, Tally), expected: (usize, &[(&str, usize)])) {
+    let expected = (expected.0, expected.1.iter().map(|&(what, count)| (what.to_owned(), count)).collect());
+    assert_eq!((frames, tally), expected, "{name}");
+}
+
+/// Asserts the number of frames over UDP, and of everything seen in them.
+fn udp(name: &str, frames: usize, tally: &[(&str, usize)]) {
+    check(name, follow(name, shims::udp, HashAlg::Md5), (frames, tally));
+}
+
+/// Asserts the number of Ethernet frames, and of everything seen in them.
+fn eth(name: &str, frames: usize, tally: &[(&str, usize)]) {
+    check(name, follow(name, shims::eth, HashAlg::Sha3_256), (frames, tally));
 }
 
 #[test]
@@ -39,7 +57,7 @@ fn udp4() {
         ("acknowledgements", 10),
         ("last acknowledgements", 1),
     ];
-    expect("udp4", 85, 85, &tally);
+    udp("udp4", 85, &tally);
 }
 
 #[test]
@@ -54,12 +72,33 @@ fn udp4_through_a_bad_link() {
         ("last acknowledgements", 1),
         ("retransmissions of something else", 6),
     ];
-    expect("udp4-loss", 791, 791, &tally);
+    udp("udp4-loss", 791, &tally);
 }
 
 #[test]
 fn a_unicast_layer_over_udp4() {
-    expect("unicast-udp4", 120, 120, &[("requests", 3), ("replies", 3), ("raw packets", 114)]);
+    let tally = [
+        ("requests", 3),
+        ("replies", 3),
+        ("CEP questions", 3),
+        ("CEP answers", 3),
+        ("enrolment requests", 1),
+        ("enrolment responses", 1),
+        ("enrolment acknowledgements", 1),
+        ("link-state updates", 2),
+        ("packets of the layer", 103),
+        ("in the layer: directory: store", 2),
+        ("in the layer: directory: find node", 2),
+        ("in the layer: directory: found node", 2),
+        ("in the layer: requests", 6),
+        ("in the layer: replies", 6),
+        ("in the layer: raw packets", 19),
+        ("in the layer: data, start of a run", 36),
+        ("in the layer: data", 10),
+        ("in the layer: acknowledgements", 15),
+        ("in the layer: last acknowledgements", 5),
+    ];
+    udp("unicast-udp4", 120, &tally);
 }
 
 #[test]
@@ -74,7 +113,7 @@ fn encrypted() {
         ("acknowledgements", 1),
         ("last acknowledgements", 1),
     ];
-    expect("enc-udp4-default", 16, 16, &tally);
+    udp("enc-udp4-default", 16, &tally);
 }
 
 #[test]
@@ -89,12 +128,243 @@ fn encrypted_after_a_post_quantum_key_exchange() {
         ("acknowledgements", 2),
         ("last acknowledgements", 1),
     ];
-    expect("pqc-udp4-mlkem768", 17, 17, &tally);
-    expect("pqc-udp4-mlkem1024", 21, 17, &tally);
+    udp("pqc-udp4-mlkem768", 17, &tally);
+    udp("pqc-udp4-mlkem1024", 21, &tally);
 }
 
 #[test]
 fn a_certificate_in_two_fragments() {
     let tally = [("requests", 1), ("replies", 1), ("encrypted flows", 1), ("certificates", 1)];
-    expect("pqc-udp4-mldsa", 3, 2, &tally);
+    udp("pqc-udp4-mldsa", 3, &tally);
+}
+
+#[test]
+fn ethernet() {
+    let tally = [
+        ("name queries", 2),
+        ("name answers", 2),
+        ("requests", 6),
+        ("replies", 6),
+        ("raw packets", 19),
+        ("data, start of a run", 40),
+        ("data", 10),
+        ("acknowledgements", 15),
+        ("last acknowledgements", 4),
+    ];
+    eth("eth-dix", 104, &tally);
+    let tally = [
+        ("name queries", 2),
+        ("name answers", 2),
+        ("requests", 6),
+        ("replies", 6),
+        ("raw packets", 19),
+        ("data, start of a run", 25),
+        ("data", 13),
+        ("acknowledgements", 13),
+        ("last acknowledgements", 3),
+    ];
+    eth("eth-llc", 89, &tally);
+}
+
+#[test]
+fn ethernet_through_a_bad_link() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 3),
+        ("replies", 2),
+        ("replies to nobody", 1),
+        ("data, start of a run", 78),
+        ("data", 84),
+        ("acknowledgements", 34),
+        ("last acknowledgements", 3),
+    ];
+    eth("eth-dix-loss", 207, &tally);
+}
+
+#[test]
+fn a_unicast_layer_over_ethernet() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 3),
+        ("replies", 3),
+        ("CEP questions", 3),
+        ("CEP answers", 3),
+        ("enrolment requests", 1),
+        ("enrolment responses", 1),
+        ("enrolment acknowledgements", 1),
+        ("link-state updates", 4),
+        ("packets of the layer", 99),
+        ("in the layer: directory: store", 2),
+        ("in the layer: directory: find node", 2),
+        ("in the layer: directory: found node", 2),
+        ("in the layer: requests", 6),
+        ("in the layer: replies", 6),
+        ("in the layer: raw packets", 19),
+        ("in the layer: data, start of a run", 34),
+        ("in the layer: data", 10),
+        ("in the layer: acknowledgements", 13),
+        ("in the layer: last acknowledgements", 5),
+    ];
+    eth("unicast-eth-dix", 120, &tally);
+}
+
+/// Loop-free alternates, no congestion avoidance, a ttl of 30, SHA3-512.
+#[test]
+fn a_unicast_layer_with_other_options() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 3),
+        ("replies", 3),
+        ("CEP questions", 3),
+        ("CEP answers", 3),
+        ("enrolment requests", 1),
+        ("enrolment responses", 1),
+        ("enrolment acknowledgements", 1),
+        ("link-state updates", 2),
+        ("packets of the layer", 99),
+        ("in the layer: directory: store", 2),
+        ("in the layer: directory: find node", 2),
+        ("in the layer: directory: found node", 2),
+        ("in the layer: requests", 6),
+        ("in the layer: replies", 6),
+        ("in the layer: raw packets", 19),
+        ("in the layer: data, start of a run", 36),
+        ("in the layer: data", 12),
+        ("in the layer: acknowledgements", 11),
+        ("in the layer: last acknowledgements", 3),
+    ];
+    eth("unicast-eth-dix-opts", 118, &tally);
+}
+
+#[test]
+fn a_broadcast_layer_over_ethernet() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("CEP questions", 2),
+        ("CEP answers", 2),
+        ("enrolment requests", 1),
+        ("enrolment responses", 1),
+        ("enrolment acknowledgements", 1),
+        ("broadcast packets", 2),
+    ];
+    eth("broadcast-eth-dix", 15, &tally);
+}
+
+#[test]
+fn encrypted_over_ethernet() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets", 13),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 2),
+        ("last acknowledgements", 1),
+    ];
+    let captures = [
+        "enc-dix-default",
+        "enc-dix-ffdhe2048",
+        "enc-dix-x25519-chacha",
+        "pqc-dix-mlkem1024-mtu9000",
+        "pqc-dix-mlkem512",
+        "pqc-dix-mlkem768",
+    ];
+    for name in captures {
+        eth(name, 19, &tally);
+    }
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets", 12),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 1),
+        ("last acknowledgements", 1),
+    ];
+    let captures = ["enc-dix-x448-aes128gcm-sha512", "pqc-dix-x25519mlkem768"];
+    for name in captures {
+        eth(name, 18, &tally);
+    }
+}
+
+/// Every 256 packets, twice.
+#[test]
+fn keys_that_rotate() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 1),
+        ("replies", 1),
+        ("encrypted flows", 1),
+        ("encrypted packets", 603),
+        ("raw packets", 603),
+    ];
+    eth("enc-dix-keyrotation-kr8", 607, &tally);
+}
+
+/// Without authentication there is nothing to tell a genuine packet by.
+#[test]
+fn ciphers_that_stay_closed() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets of a cipher without authentication", 12),
+    ];
+    eth("enc-dix-p384-aes256ctr", 18, &tally);
+}
+
+#[test]
+fn authenticated() {
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("certificates", 2),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 1),
+        ("last acknowledgements", 1),
+    ];
+    eth("auth-dix-ec", 18, &tally);
+    let tally = [
+        ("name queries", 1),
+        ("name answers", 1),
+        ("requests", 2),
+        ("replies", 2),
+        ("encrypted flows", 2),
+        ("encrypted packets", 12),
+        ("certificates", 2),
+        ("raw packets", 6),
+        ("data, start of a run", 4),
+        ("acknowledgements", 1),
+        ("last acknowledgements", 1),
+    ];
+    eth("auth-enc-dix-ec", 18, &tally);
+    let tally = [("name queries", 1), ("name answers", 1), ("requests", 2), ("refusals", 2)];
+    eth("auth-enc-dix-ed25519", 6, &tally);
+}
+
+/// The request or the reply was never sent.
+#[test]
+fn too_long_for_a_frame() {
+    let tally = [("name queries", 1), ("name answers", 1)];
+    eth("pqc-dix-mlkem1024-mtu1500", 2, &tally);
+    let tally = [("name queries", 1), ("name answers", 1), ("requests", 2)];
+    eth("pqc-dix-mldsa-mtu9000", 4, &tally);
 }

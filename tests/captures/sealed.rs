@@ -9,19 +9,55 @@ use o7s::crypto::protect::Protection;
 use o7s::crypto::suite::Cipher;
 use rand_core::{TryCryptoRng, TryRng};
 
-/// The session keys in both hosts' logs, in no particular order.
-pub(crate) fn logged_keys(dir: &Path, name: &str) -> Vec<[u8; 32]> {
-    let of_host = |host| {
-        let log = std::fs::read_to_string(dir.join(format!("{name}.keylog{host}.txt"))).unwrap_or_default();
-        log.lines().map(session_key).collect::<Vec<_>>()
-    };
-    let (a, b) = (of_host('a'), of_host('b'));
-    a.into_iter().filter(|key| b.contains(key)).collect()
+/// What both hosts logged.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Session keys, in no particular order.
+    pub(crate) session: Vec<[u8; 32]>,
+    /// If the hosts were built to rotate keys more often than usual: after 2 to the power of this many packets.
+    pub(crate) rotation_bit: Option<u32>,
+}
+
+impl Keys {
+    /// The session keys in the logs of both hosts.
+    pub(crate) fn logged(dir: &Path, name: &str) -> Self {
+        let of_host = |host| {
+            let log = std::fs::read_to_string(dir.join(format!("{name}.keylog{host}.txt"))).unwrap_or_default();
+            log.lines().filter(|line| !line.contains("key-rotation")).map(session_key).collect::<Vec<_>>()
+        };
+        let (a, b) = (of_host('a'), of_host('b'));
+        let rotation_bit = name.strip_prefix("enc-dix-keyrotation-kr").map(|bit| bit.parse().unwrap());
+        Self { session: a.into_iter().filter(|key| b.contains(key)).collect(), rotation_bit }
+    }
 }
 
 fn session_key(line: &str) -> [u8; 32] {
     let hex = line.split(' ').find_map(|field| field.strip_prefix("key=")).unwrap();
     std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+}
+
+/// Opens the packets of one direction of a flow.
+pub(crate) struct Opener {
+    cipher: Cipher,
+    key: [u8; 32],
+    /// For a flow whose keys rotate, which depends on the packets before.
+    rotating: Option<Protection>,
+}
+
+impl Opener {
+    pub(crate) fn new(cipher: Cipher, key: [u8; 32], rotation_bit: Option<u32>) -> Self {
+        let protection = || Protection::new(cipher, SessionKey::from_bytes(key)).unwrap();
+        Self { cipher, key, rotating: rotation_bit.map(|bit| protection().with_rotation_bit(bit)) }
+    }
+
+    /// What is in a packet, `None` if it is not genuine.
+    pub(crate) fn open(&mut self, packet: &[u8]) -> Option<PacketBuf> {
+        let Some(protection) = &mut self.rotating else {
+            return open(self.cipher, self.key, packet);
+        };
+        let mut clear = PacketBuf::copy_of(packet);
+        protection.open(&mut clear).ok().map(|()| clear)
+    }
 }
 
 /// Opens a packet, and seals what was inside again with the same initialisation vector: it gives the same bytes.
