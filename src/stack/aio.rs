@@ -44,7 +44,9 @@ use crate::flow::{ReadError, ReadMode, State, WriteError};
 
 /// One end of a flow, for tasks. See the [module](self).
 ///
-/// Clones share the flow, which is closed when the last handle of either face is gone.
+/// Clones share the flow, which is closed when the last handle of either face is gone. Over UDP the other end
+/// [is not told](flow::Flow#how-the-other-end-learns-of-a-close), also not by `shutdown` of `tokio`'s `AsyncWrite` or
+/// `close` of `futures-io`'s: say in the data where it ends.
 #[derive(Clone, Debug)]
 pub struct Flow {
     inner: Arc<Inner>,

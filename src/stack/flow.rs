@@ -24,7 +24,15 @@ use crate::types::qos::QosSpec;
 /// [`io::Read`] and [`io::Write`] a flow is a stream of bytes instead, cut into packets that fit.
 ///
 /// Dropping a flow never blocks: what was written to a reliable flow is still delivered, in the background, for the
-/// stack's [linger time](super::Builder::linger). [`close`](Self::close) waits for it and says what was lost.
+/// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
+/// says what was lost.
+///
+/// # How the other end learns of a close
+///
+/// Within one stack at once, as [`ReadError::Down`]; for [`io::Read`] that is the end of the stream. Over UDP a close
+/// sends nothing, as the protocol has no packet for it: reads of the other end fail with [`ReadError::PeerGone`] when
+/// nothing has come for the flow's [timeout](QosSpec::timeout), 120 s in the presets, and wait for ever if that is 0.
+/// Programs therefore say themselves where their data ends; `read_to_end` is not for flows between hosts.
 #[derive(Debug)]
 pub struct Flow {
     pub(super) inner: Arc<Inner>,
@@ -225,6 +233,8 @@ impl Flow {
     }
 
     /// Waits, up to `timeout`, until everything that was written has been acknowledged, and closes the flow.
+    ///
+    /// Over UDP the other end [is not told](Self#how-the-other-end-learns-of-a-close).
     ///
     /// # Errors
     /// [`CloseError`] says how many packets were not.
