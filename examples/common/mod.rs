@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use o7s::{Flow, IpcpHandle, Listener, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::node::alloc::AllocError as Failure;
+use o7s::types::code::Code;
+use o7s::{AllocError, Flow, IpcpHandle, Listener, QosSpec, SecurityConfig, Stack, Udp4};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -39,14 +41,16 @@ pub(crate) struct Network {
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
     hosts: Vec<(String, String)>,
 
-    /// Encrypt flows, and accept no others: key exchange, cipher and key derivation. Both sides have to be told.
-    /// [example: X25519,aes-256-gcm,sha256]
+    /// Encrypt flows, and neither ask for nor accept others: key exchange (prime256v1 or X25519), cipher (aes-128-gcm,
+    /// aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). A client without it asks
+    /// for plain flows, a server without it takes either. [example: X25519,aes-256-gcm,sha256]
     #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
     encrypt: Option<SecurityConfig>,
 }
 
 /// What only servers have.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct Service {
     /// Serve under this name, which is registered in every layer that was joined [default: the tool's own name]
     #[arg(long, requires = "listen")]
@@ -83,8 +87,21 @@ impl Network {
     /// Allocates a flow to `name`.
     pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Flow)> {
         let (stack, _) = self.stack()?;
-        let flow = stack.flow(name).qos(qos).alloc()?;
+        let flow = stack.flow(name).qos(qos).alloc().map_err(with_advice)?;
         Ok((stack, flow))
+    }
+}
+
+/// The error, and which of these programs' options may help.
+fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
+    match &error {
+        AllocError::Failed(Failure::Unreachable(name)) => {
+            format!("nobody knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
+        }
+        AllocError::Failed(Failure::Refused(Code::CRYPT)) => {
+            format!("{error}: give this side the same --encrypt as the server").into()
+        }
+        _ => error.into(),
     }
 }
 
