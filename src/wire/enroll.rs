@@ -124,6 +124,21 @@ pub struct LayerConfig {
     pub kind: LayerKind,
 }
 
+impl LayerConfig {
+    /// Whether a member can be enrolled with it.
+    fn check(&self) -> Result<(), WireError> {
+        let sizes = 1..=8;
+        let field = match &self.kind {
+            _ if self.hash == HashAlg::Md5 => "dir_hash_algo",
+            LayerKind::Unicast(unicast) if !sizes.contains(&unicast.addr_size) => "addr_size",
+            LayerKind::Unicast(unicast) if !sizes.contains(&unicast.eid_size) => "eid_size",
+            LayerKind::Unicast(unicast) if unicast.max_ttl == 0 => "max_ttl",
+            LayerKind::Unicast(_) | LayerKind::Broadcast => return Ok(()),
+        };
+        Err(WireError::Invalid { field })
+    }
+}
+
 /// What kind a layer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerKind {
@@ -268,10 +283,12 @@ impl Response {
     /// The message's bytes.
     ///
     /// # Errors
-    /// [`WireError::Invalid`] for a denial that is not negative.
+    /// [`WireError::Invalid`] for a denial that is not negative and for what [`decode`](Self::decode) would refuse.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
-        if matches!(self.verdict, Verdict::Denied(0..)) {
-            return Err(WireError::Invalid { field: "response" });
+        match &self.verdict {
+            Verdict::Denied(..0) => {}
+            Verdict::Denied(_) => return Err(WireError::Invalid { field: "response" }),
+            Verdict::Granted(config) => config.check()?,
         }
         protobuf::encode(RESPONSE, MAX_LEN, &proto::Response::from(self))
     }

@@ -86,6 +86,20 @@ fn what_is_not_in_the_table_is_refused() {
 }
 
 #[test]
+fn what_would_be_refused_is_not_encoded() {
+    for (field, kind, hash) in [
+        ("dir_hash_algo", LayerKind::Broadcast, HashAlg::Md5),
+        ("addr_size", LayerKind::Unicast(Unicast { addr_size: 9, ..unicast() }), HashAlg::Sha3_256),
+        ("eid_size", LayerKind::Unicast(Unicast { eid_size: 0, ..unicast() }), HashAlg::Sha3_256),
+        ("max_ttl", LayerKind::Unicast(Unicast { max_ttl: 0, ..unicast() }), HashAlg::Sha3_256),
+    ] {
+        let config = LayerConfig { name: "x".parse().unwrap(), hash, kind };
+        let response = Response { verdict: Verdict::Granted(config), ..granted("x", LayerKind::Broadcast) };
+        assert_eq!(response.encode(), Err(WireError::Invalid { field }));
+    }
+}
+
+#[test]
 fn ids_have_eight_bytes() {
     for len in [0, 7, 9] {
         let mut bytes = vec![0x0a, len];
