@@ -151,3 +151,36 @@ fn a_reply_that_is_held_back_is_sent() {
         accepting.join().unwrap().unwrap();
     }
 }
+
+/// The other end reads and goes away at once: what it acknowledged on the way out is not lost.
+#[test]
+fn a_local_flow_that_was_read_to_the_end_lost_nothing() {
+    let stack = Stack::new().unwrap();
+    for _ in 0..300 {
+        let listener = stack.bind("sink").unwrap();
+        let reader = Builder::new()
+            .spawn(move || {
+                let flow = listener.accept().unwrap();
+                flow.read(&mut [0; 16]).unwrap()
+            })
+            .unwrap();
+        let flow = stack.flow("sink").qos(QosSpec::DATA).alloc().unwrap();
+        flow.write(b"all").unwrap();
+        assert_eq!(flow.close(Duration::from_secs(5)), Ok(()));
+        assert_eq!(reader.join().unwrap(), 3);
+    }
+}
+
+/// A factory may own whatever it likes of its own stack.
+#[test]
+fn a_factory_that_owns_a_listener_is_dropped_without_a_lock() {
+    let stack = Stack::new().unwrap();
+    let other = stack.bind("other").unwrap();
+    stack.bind_factory("name", move |_| _ = other.name()).unwrap();
+    let third = stack.bind("third").unwrap();
+    stack.bind_factory("name", move |_| _ = third.name()).unwrap();
+    stack.unbind_factory("name");
+    let fourth = stack.bind("fourth").unwrap();
+    stack.bind_factory("name", move |_| _ = fourth.name()).unwrap();
+    stack.shutdown();
+}

@@ -155,21 +155,19 @@ impl Datagrams for UdpSocket {
 struct Interrupt {
     raised: AtomicBool,
     #[cfg(unix)]
-    pipe: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
+    pipe: (io::PipeReader, io::PipeWriter),
 }
 
 #[cfg(unix)]
 impl Interrupt {
     fn new() -> io::Result<Self> {
-        use rustix::pipe::{PipeFlags, pipe_with};
-        let pipe = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-        Ok(Self { raised: AtomicBool::new(false), pipe })
+        Ok(Self { raised: AtomicBool::new(false), pipe: io::pipe()? })
     }
 
     fn raise(&self) {
         if !self.raised.swap(true, Ordering::AcqRel) {
-            // A full pipe wakes the waiter just as well.
-            let _ = rustix::io::write(&self.pipe.1, &[1]);
+            // Never more than two bytes are on their way, so this does not block.
+            let _ = io::Write::write(&mut &self.pipe.1, &[1]);
         }
     }
 
@@ -184,7 +182,7 @@ impl Interrupt {
         if ended.is_ok() && fds.get(1).is_some_and(|pipe| pipe.revents().contains(PollFlags::IN)) {
             // At most one byte is ever in the pipe. A raise after the swap writes the next one; one before it is answered
             // by this very return.
-            let _ = rustix::io::read(&self.pipe.0, &mut [0; 8]);
+            let _ = io::Read::read(&mut &self.pipe.0, &mut [0; 8]);
             self.raised.swap(false, Ordering::AcqRel);
         }
     }

@@ -58,6 +58,7 @@ mod status {
     pub(super) const NO_READ: u32 = 32;
     pub(super) const NO_WRITE: u32 = 64;
     pub(super) const DONE: u32 = 128;
+    pub(super) const ENDED: u32 = 256;
 }
 
 /// One end of a flow. See the [module's documentation](super) for how packets pass through it.

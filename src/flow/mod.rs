@@ -48,7 +48,8 @@ pub const BURST: usize = 16;
 ///
 /// Implementations must not call back into the *same* endpoint other than through [`Endpoint::receive`].
 pub trait Port: Send + Sync {
-    /// Takes all packets out of `pkts` and sends them; what cannot be sent is dropped and counted there.
+    /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
+    /// there. Packets left behind have been dealt with: their memory is used again.
     fn send(&self, now: Instant, pkts: &mut Outgoing);
 
     /// Sends what the port may have held back to send in one go.

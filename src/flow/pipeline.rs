@@ -39,10 +39,8 @@ pub struct Params {
     pub qos: QosSpec,
     /// FRCT, when the flow is ordered. Present exactly if [`QosSpec::has_frct`].
     pub frct: Option<Box<Frct>>,
-    /// Packet protection, when a key was agreed.
-    pub protection: Option<Box<Protection>>,
-    /// Secret randomness for initialisation vectors.
-    pub rng: Option<Box<Rng>>,
+    /// Packet protection, when a key was agreed, and where its initialisation vectors come from.
+    pub protection: Option<(Box<Protection>, Box<Rng>)>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
 }
@@ -79,8 +77,7 @@ pub struct Counters {
 pub(super) struct Pipeline {
     pub(super) qos: QosSpec,
     pub(super) frct: Option<Box<Frct>>,
-    protection: Option<Box<Protection>>,
-    rng: Option<Box<Rng>>,
+    protection: Option<(Box<Protection>, Box<Rng>)>,
     crc: bool,
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.
@@ -104,7 +101,6 @@ impl Pipeline {
             qos: QosSpec::RAW,
             frct: None,
             protection: None,
-            rng: None,
             crc: false,
             cache: BufCache::new(pool),
             ready: VecDeque::new(),
@@ -124,7 +120,6 @@ impl Pipeline {
         self.qos = params.qos;
         self.frct = params.frct;
         self.protection = params.protection;
-        self.rng = params.rng;
         self.rx_limit = params.rx_limit.max(1);
         self.last_sent = now;
         self.last_received = now;
@@ -134,7 +129,7 @@ impl Pipeline {
     pub(super) fn overhead(&self) -> usize {
         let frct = if self.frct.is_some() { Pci::LEN } else { 0 };
         let crc = if self.crc { CRC_LEN } else { 0 };
-        frct + self.protection.as_ref().map_or(0, |p| p.overhead()) + crc
+        frct + self.protection.as_ref().map_or(0, |(p, _)| p.overhead()) + crc
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -207,7 +202,7 @@ impl Pipeline {
 
     /// Encrypts, then adds the checksum.
     fn seal(&mut self, pkt: &mut PacketBuf) -> bool {
-        if let (Some(protection), Some(rng)) = (&mut self.protection, &mut self.rng)
+        if let Some((protection, rng)) = &mut self.protection
             && protection.seal(pkt, &mut **rng).is_err()
         {
             return false;
@@ -253,7 +248,7 @@ impl Pipeline {
             self.counters.bad_checksum += 1;
             return false;
         }
-        if let Some(protection) = &mut self.protection
+        if let Some((protection, _)) = &mut self.protection
             && protection.open(pkt).is_err()
         {
             self.counters.bad_crypt += 1;
@@ -270,7 +265,7 @@ impl Pipeline {
             return true;
         }
         // The reference sends FRCT's own packets without a checksum even where the flow has one.
-        let control = Pci::LEN + self.protection.as_ref().map_or(0, |p| p.overhead());
+        let control = Pci::LEN + self.protection.as_ref().map_or(0, |(p, _)| p.overhead());
         self.frct.is_some()
             && pkt.len() == control
             && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
@@ -425,7 +420,7 @@ impl Pipeline {
             if let Some(frct) = &mut self.frct {
                 frct.shrink();
             }
-            if let Some(protection) = &mut self.protection {
+            if let Some((protection, _)) = &mut self.protection {
                 protection.release();
             }
             self.work = VecDeque::new();

@@ -104,6 +104,9 @@ pub trait Ipcp: Send + Sync {
     /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
+    /// Nobody answered at a name that [`lookup`](Self::lookup) found: what is known of it may be out of date.
+    fn doubt(&self, _hash: &NameHash) {}
+
     /// Asks for a flow to a name that [`lookup`](Self::lookup) found. `data` is the security header, which goes to
     /// the other side as it is. Dropping the attempt withdraws the request.
     ///

@@ -154,8 +154,10 @@ impl<R> Irm<R> {
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
-    pub fn set_factory(&mut self, name: &Name, factory: Option<Arc<dyn Factory>>) -> Result<Vec<R>, BindError> {
-        self.entry(name)?.factory = factory;
+    ///
+    /// `factory` is exchanged for the one before: a factory may own listeners, so it is dropped where no lock is held.
+    pub fn set_factory(&mut self, name: &Name, factory: &mut Option<Arc<dyn Factory>>) -> Result<Vec<R>, BindError> {
+        core::mem::swap(&mut self.entry(name)?.factory, factory);
         Ok(self.forget_if_unbound(name))
     }
 
@@ -318,19 +320,21 @@ impl<R> Irm<R> {
         (out, next)
     }
 
-    /// Ends everything: all requests come back to be refused, and whom to wake, to find their listener gone.
-    pub fn shutdown(&mut self) -> (Vec<R>, Vec<Waker>) {
+    /// Ends everything: all requests come back to be refused, whom to wake, to find their listener gone, and the
+    /// factories, to be dropped where no lock is held.
+    pub fn shutdown(&mut self) -> (Vec<R>, Vec<Waker>, Vec<Arc<dyn Factory>>) {
         self.down = true;
         self.listeners.clear();
         self.hashes.clear();
-        let (mut out, mut wakers) = (Vec::new(), Vec::new());
+        let (mut out, mut wakers, mut factories) = (Vec::new(), Vec::new(), Vec::new());
         for entry in core::mem::take(&mut self.names).into_values() {
+            factories.extend(entry.factory);
             out.extend(entry.queue.into_iter().map(|(_, r)| r));
             for waiter in entry.waiters {
                 wakers.push(waiter.waker);
                 out.extend(waiter.item);
             }
         }
-        (out, wakers)
+        (out, wakers, factories)
     }
 }

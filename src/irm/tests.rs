@@ -93,9 +93,12 @@ fn a_factory_is_started_when_nobody_accepts() {
     }
     let mut irm = irm();
     let n = name("echo");
-    irm.set_factory(&n, Some(alloc::sync::Arc::new(Never))).unwrap();
+    let mut exchanged: Option<alloc::sync::Arc<dyn Factory>> = Some(alloc::sync::Arc::new(Never));
+    irm.set_factory(&n, &mut exchanged).unwrap();
+    assert!(exchanged.is_none());
     assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Start(..)));
-    assert_eq!(irm.set_factory(&n, None).unwrap(), [1]);
+    assert_eq!(irm.set_factory(&n, &mut exchanged).unwrap(), [1]);
+    assert!(exchanged.is_some(), "to be dropped outside");
     assert!(!irm.is_bound(&n));
 }
 

@@ -136,7 +136,11 @@ impl Accept {
             endpoint.abort();
             return None;
         };
-        let params = node.params(qos, &facts, outcome.protection);
+        let Ok(params) = node.params(qos, &facts, outcome.protection) else {
+            // Dropping the prepared reply refuses the request.
+            endpoint.abort();
+            return None;
+        };
         Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })
     }
 

@@ -19,6 +19,9 @@ use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
+/// Requests are repeated no faster than this, whatever the node's limits say.
+const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+
 /// Garbled replies have the request repeated at once, with the usual doubled wait until the next time, up to this one.
 const GARBLED_LIMIT: Duration = Duration::from_secs(10);
 
@@ -222,7 +225,7 @@ impl Allocation {
         let mut rng = self.node.rng.lock().split("oap");
         let (client, data) = Client::start(unix, &security, &self.wanted.data, &mut rng)?;
         let first = self.send(now, &ipcp, 0, client, &data)?;
-        let backoff = self.node.limits.retry;
+        let backoff = self.node.limits.retry.max(SHORTEST_RETRY);
         // In memory nothing gets lost.
         let lossy = !matches!(ipcp.info().kind, Kind::Direct | Kind::Local);
         let next_retry = if lossy { now + backoff } else { Instant::FAR_FUTURE };
@@ -268,9 +271,12 @@ impl Allocation {
             }
         }
         if now >= self.deadline {
+            if let Phase::Asked(asked) = &self.phase {
+                asked.ipcp.doubt(&asked.ipcp.info().hash.hash(&self.wanted.name));
+            }
             return Poll::Ready(Err(self.timed_out()));
         }
-        if let Err(e) = self.retry_if_due(now) {
+        if let Err(e) = self.retry_if_due(now, cx) {
             return Poll::Ready(Err(e));
         }
         if let Phase::Asked(asked) = &self.phase {
@@ -312,11 +318,14 @@ impl Allocation {
         response: &[u8],
     ) -> Result<Allocated, AllocError> {
         let Try { endpoint, client, .. } = chosen;
-        match client.complete(response) {
-            Ok(outcome) => {
-                let params = self.node.params(self.wanted.qos, layer, outcome.protection);
+        let agreed = client.complete(response).and_then(|outcome| {
+            let params = self.node.params(self.wanted.qos, layer, outcome.protection)?;
+            Ok((params, outcome.data))
+        });
+        match agreed {
+            Ok((params, data)) => {
                 endpoint.activate(now, port, params);
-                Ok(Allocated { endpoint, kind, data: outcome.data })
+                Ok(Allocated { endpoint, kind, data })
             }
             Err(e) => {
                 port.release(now);
@@ -329,11 +338,19 @@ impl Allocation {
     /// A request or its reply may have been lost. It is repeated with a fresh key, time stamp and EID, because the
     /// reference takes the same request for a replay and refuses it at the EID of the open flow, but with the same OAP
     /// id, by which a peer of our own kind knows it for a repetition and sends its reply again.
-    fn retry_if_due(&mut self, now: Instant) -> Result<(), AllocError> {
-        let Phase::Asked(asked) = &self.phase else { return Ok(()) };
+    fn retry_if_due(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
+        let Phase::Asked(asked) = &mut self.phase else { return Ok(()) };
         if now < asked.next_retry {
             return Ok(());
         }
+        asked.backoff *= 2;
+        asked.next_retry = now + asked.backoff;
+        // What was known of the name may have expired meanwhile.
+        let hash = asked.ipcp.info().hash.hash(&self.wanted.name);
+        if asked.ipcp.lookup(now, &hash, cx.waker()) != Lookup::Known {
+            return Ok(());
+        }
+        let Phase::Asked(asked) = &self.phase else { return Ok(()) };
         let Some(last) = asked.tries.last() else { return Ok(()) };
         let unix = self.node.env.clock.unix_nanos();
         let security = self.node.security_of(&self.wanted.name).client;
@@ -342,10 +359,10 @@ impl Allocation {
         let again = self.send(now, &asked.ipcp, last.token + 1, client, &data);
         let Phase::Asked(asked) = &mut self.phase else { return Ok(()) };
         // A retry that cannot be sent is a lost one.
-        asked.tries.extend(again.ok());
-        asked.backoff *= 2;
-        asked.next_retry = now + asked.backoff;
-        count(&self.node.counters.retried);
+        if let Ok(again) = again {
+            asked.tries.push(again);
+            count(&self.node.counters.retried);
+        }
         Ok(())
     }
 

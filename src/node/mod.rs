@@ -12,6 +12,7 @@ pub mod accept;
 pub mod alloc;
 mod timers;
 
+use ::alloc::boxed::Box;
 use ::alloc::collections::{BTreeMap, VecDeque};
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
@@ -340,7 +341,7 @@ impl Node {
     }
 
     /// The machines of an allocated flow.
-    fn params(&self, qos: QosSpec, layer: &LayerFacts, keys: Option<(Cipher, SessionKey)>) -> Params {
+    fn params(&self, qos: QosSpec, layer: &LayerFacts, keys: Option<(Cipher, SessionKey)>) -> Result<Params, OapError> {
         let frct = qos.has_frct().then(|| {
             let config = frct::Config {
                 reliable: qos.is_reliable(),
@@ -350,16 +351,16 @@ impl Node {
                 ..frct::Config::default()
             };
             let isn = self.rng.lock().public.u32();
-            ::alloc::boxed::Box::new(Frct::new(config, isn, self.env.clock.now()))
+            Box::new(Frct::new(config, isn, self.env.clock.now()))
         });
-        let (protection, rng) = match keys {
-            Some((cipher, key)) => (
-                Protection::new(cipher, key).ok().map(::alloc::boxed::Box::new),
-                Some(::alloc::boxed::Box::new(self.rng.lock().secret.split("flow"))),
-            ),
-            None => (None, None),
+        let protection = match keys {
+            Some((cipher, key)) => {
+                let ivs = self.rng.lock().public.split("iv");
+                Some((Box::new(Protection::new(cipher, key)?), Box::new(ivs)))
+            }
+            None => None,
         };
-        Params { qos, frct, protection, rng, rx_limit: self.limits.raw_queue }
+        Ok(Params { qos, frct, protection, rx_limit: self.limits.raw_queue })
     }
 
     // ----- time -----
@@ -396,7 +397,8 @@ impl Node {
             return;
         }
         let now = self.env.clock.now();
-        let (requests, acceptors) = self.irm.lock().shutdown();
+        let (requests, acceptors, factories) = self.irm.lock().shutdown();
+        drop(factories);
         acceptors.into_iter().for_each(Waker::wake);
         self.refuse_all(requests, Code::AGAIN);
         for endpoint in self.endpoints() {

@@ -67,7 +67,8 @@ impl TimerQueue {
     }
 
     pub(super) fn set_wake(&self, wake: Option<Wake>) {
-        self.inner.lock().wake = wake;
+        let before = core::mem::replace(&mut self.inner.lock().wake, wake);
+        drop(before);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -171,15 +172,16 @@ impl TimerQueue {
     }
 
     pub(super) fn shutdown(&self) {
-        let sleepers = {
+        let (sleepers, wake) = {
             let mut inner = self.inner.lock();
             inner.down = true;
             inner.queue = Timers::default();
             inner.flows.clear();
             inner.ticking.clear();
             inner.expiry = None;
-            core::mem::take(&mut inner.sleepers)
+            (core::mem::take(&mut inner.sleepers), inner.wake.take())
         };
+        drop(wake);
         for (_, waker) in sleepers.into_values() {
             waker.wake();
         }

@@ -181,8 +181,8 @@ mod io_traits {
                 return Poll::Ready(Ok(0));
             }
             match self.poll_read_mode(cx, buf, ReadMode::Stream) {
-                // The other end has closed: the end of the stream.
-                Poll::Ready(Err(ReadError::Down)) => Poll::Ready(Ok(0)),
+                // The other end has closed: the end of the stream. A flow that failed is an error.
+                Poll::Ready(Err(ReadError::Down)) if self.inner.endpoint.has_ended() => Poll::Ready(Ok(0)),
                 other => other.map_err(io::Error::from),
             }
         }

@@ -25,7 +25,7 @@ use crate::oap::SecurityConfig;
 /// assert_eq!(next, None, "nothing to do");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     limits: Limits,
     seed: Option<[u8; 32]>,
@@ -106,14 +106,14 @@ impl Builder {
     /// # Errors
     /// [`StackError`] if the operating system gives no thread or no randomness.
     pub fn build(self) -> Result<Stack, StackError> {
-        let seed = match self.seed {
+        let seed = zeroize::Zeroizing::new(match self.seed {
             Some(seed) => seed,
             None => {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(|_| StackError::NoRandomness)?;
                 seed
             }
-        };
+        });
         let manual = self.polled;
         let clock: Arc<dyn Clock> = match &manual {
             Some(manual) => Arc::clone(manual) as _,
@@ -121,7 +121,7 @@ impl Builder {
         };
         let node = Node::new(Parts {
             clock,
-            rng: Randomness::from_seed(seed),
+            rng: Randomness::from_seed(*seed),
             limits: self.limits,
             inline: manual.is_some(),
             security: NameSecurity { server: self.security, client: self.security },
@@ -135,5 +135,19 @@ impl Builder {
         Ok(Stack {
             shared: Arc::new(Shared { node, background, manual, shims, linger, checksum, handlers: Arc::default() }),
         })
+    }
+}
+
+/// Without the seed, which all keys come from.
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .field("seeded", &self.seed.is_some())
+            .field("polled", &self.polled.is_some())
+            .field("security", &self.security)
+            .field("linger", &self.linger)
+            .field("checksum", &self.checksum)
+            .finish()
     }
 }

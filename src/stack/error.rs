@@ -102,6 +102,10 @@ pub enum AcceptError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
+    /// A blocking call in a polled stack. The flow is closed all the same, and delivers what it can while the stack is
+    /// polled.
+    #[error("this stack is polled: use the asynchronous call to learn what was lost; the flow is closed")]
+    Polled,
     /// The peer did not acknowledge everything in time, or is gone.
     #[error("{packets} packets were not acknowledged by the peer")]
     Lost {

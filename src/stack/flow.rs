@@ -244,9 +244,10 @@ impl Flow {
         let mut closing = Closing(&inner.endpoint);
         // Half a second more than the linger that is at work, which ends the wait in any case.
         let deadline = inner.shared.clock().now() + timeout + Duration::from_millis(500);
-        if inner.shared.may_block() {
-            wait::block_on(inner.shared.clock(), Some(deadline), &mut closing);
+        if !inner.shared.may_block() {
+            return Err(CloseError::Polled);
         }
+        wait::block_on(inner.shared.clock(), Some(deadline), &mut closing);
         lost(&inner.endpoint)
     }
 
@@ -340,7 +341,7 @@ impl Inner {
     }
 
     fn may_wait_to_write(&self) -> bool {
-        !self.flags().nonblocking_write && self.shared.may_block()
+        !self.flags().nonblocking_write
     }
 
     fn read(&self, buf: &mut [u8], mode: ReadMode, nonblocking: bool) -> Result<usize, ReadError> {
@@ -462,7 +463,9 @@ impl Awaited for Closing<'_> {
     }
 }
 
-/// Reads a stream of bytes: the boundaries of packets are not seen.
+/// Reads a stream of bytes: the boundaries of packets are not seen. On flows within one stack the stream ends (0) when
+/// the other end has closed. Over a network nothing tells that, as the protocol has no message for it: say in the stream
+/// itself where it ends, or set a time limit.
 impl io::Read for Flow {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_stream(buf)
@@ -487,8 +490,8 @@ impl Flow {
             return Ok(0);
         }
         match self.inner.read(buf, ReadMode::Stream, self.flags().nonblocking_read) {
-            // The other end has closed: the end of the stream.
-            Err(ReadError::Down) => Ok(0),
+            // The other end has closed: the end of the stream. A flow that failed is an error.
+            Err(ReadError::Down) if self.inner.endpoint.has_ended() => Ok(0),
             result => Ok(result?),
         }
     }

@@ -143,7 +143,8 @@ impl Stack {
                 start(listener);
             }
         }));
-        self.shared.node.with_irm(|irm| irm.set_factory(&checked, Some(Arc::new(factory))))?;
+        let mut exchanged: Option<Arc<dyn Factory>> = Some(Arc::new(factory));
+        self.shared.node.with_irm(|irm| irm.set_factory(&checked, &mut exchanged))?;
         Ok(())
     }
 
@@ -173,7 +174,9 @@ impl Stack {
     /// Takes back [`bind_factory`](Self::bind_factory) and [`bind_handler`](Self::bind_handler).
     pub fn unbind_factory(&self, name: &str) {
         if let Ok(name) = Name::new(name) {
-            let orphans = self.shared.node.with_irm(|irm| irm.set_factory(&name, None)).unwrap_or_default();
+            let mut exchanged = None;
+            let set = self.shared.node.with_irm(|irm| irm.set_factory(&name, &mut exchanged));
+            let orphans = set.unwrap_or_default();
             self.shared.node.refuse_all(orphans, crate::types::code::Code::AGAIN);
         }
     }

@@ -60,15 +60,21 @@ impl Endpoint {
 
     /// The layer below, or the other end, has given the flow up. What has arrived can still be read.
     pub fn mark_down(&self, event: Event) {
+        let now = self.env.clock.now();
+        if self.has_arrivals() {
+            // The last that came may be the acknowledgement of everything.
+            self.service(now);
+        }
         let before = match event {
             Event::PeerGone => self.set(status::PEER_GONE),
+            Event::Deallocated => self.set(status::DOWN | status::ENDED),
             _ => self.set(status::DOWN),
         };
         if before & (status::DOWN | status::PEER_GONE) == 0 {
             self.tell(event);
         }
         self.wake_all();
-        self.release_if_done(self.env.clock.now());
+        self.release_if_done(now);
     }
 
     /// The layer below carries packets again after [`mark_down`](Self::mark_down).

@@ -31,6 +31,12 @@ impl Endpoint {
         self.has(status::DOWN | status::RELEASED)
     }
 
+    /// Whether the other end has closed the flow, as opposed to the flow having failed. Only layers that tell, the local
+    /// ones, ever say so.
+    pub fn has_ended(&self) -> bool {
+        self.has(status::ENDED)
+    }
+
     /// Whether the peer has been silent for the flow's timeout.
     pub fn is_peer_gone(&self) -> bool {
         self.has(status::PEER_GONE)

@@ -160,6 +160,9 @@ impl Endpoint {
     /// endpoint is released; anything else is released at once. Never waits.
     pub fn close(&self, linger: Duration) {
         let now = self.env.clock.now();
+        if self.has_arrivals() {
+            self.service(now);
+        }
         let mut out = Outgoing::new();
         let (port, done, next) = {
             let mut inner = self.inner.lock();

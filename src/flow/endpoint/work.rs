@@ -81,11 +81,17 @@ impl Endpoint {
             if !out.is_empty() {
                 port.send(now, &mut out);
             }
+            if done && out.is_empty() {
+                return;
+            }
+            let mut inner = self.inner.lock();
+            for pkt in out.drain(..) {
+                inner.pipe.cache.put(pkt);
+            }
             if done {
                 return;
             }
-            out.clear();
-            done = self.inner.lock().pipe.pump(now, &mut out);
+            done = inner.pipe.pump(now, &mut out);
         }
     }
 
@@ -135,6 +141,10 @@ impl Endpoint {
     /// Releases a closed endpoint that has nothing left to deliver, or no time left to do it.
     pub(super) fn release_if_done(&self, now: Instant) {
         if !self.has(status::CLOSED) || self.has(status::RELEASED) {
+            return;
+        }
+        if self.has_arrivals() && self.servicing.load(Ordering::Acquire) {
+            // Whoever services the endpoint asks again after the next burst, which may settle everything.
             return;
         }
         let (release, next) = {

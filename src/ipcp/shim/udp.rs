@@ -103,7 +103,6 @@ pub struct UdpShim {
     resolver: Arc<dyn Resolver>,
     requests: Weak<dyn Requests>,
     clock: Arc<dyn Clock>,
-    pool: Arc<BufPool>,
     rng: Mutex<Rng>,
     config: Config,
     inline: bool,
@@ -174,7 +173,6 @@ impl UdpShim {
             resolver: parts.resolver,
             requests: parts.requests,
             clock: parts.clock,
-            pool: parts.pool,
             rng: Mutex::new(parts.rng),
             config: parts.config,
             inline: parts.inline,
@@ -268,14 +266,6 @@ impl UdpShim {
         match self.directory.lock().get(hash) {
             Some(Entry::Known { addr, until }) if *until > now => *addr,
             _ => None,
-        }
-    }
-
-    /// A flow to `hash` could not be had: what the resolver said may be out of date.
-    fn doubt(&self, hash: &NameHash) {
-        let mut directory = self.directory.lock();
-        if matches!(directory.get(hash), Some(Entry::Known { .. })) {
-            directory.remove(hash);
         }
     }
 
@@ -377,6 +367,13 @@ impl Ipcp for UdpShim {
         }
     }
 
+    fn doubt(&self, hash: &NameHash) {
+        let mut directory = self.directory.lock();
+        if matches!(directory.get(hash), Some(Entry::Known { .. })) {
+            directory.remove(hash);
+        }
+    }
+
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let size = request.data.len();
         let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowRequest::OVERHEAD);
@@ -391,7 +388,7 @@ impl Ipcp for UdpShim {
             requested: Mutex::new(Some((request.answer, request.token))),
         });
         let eid = self.enter(flow).ok_or(RequestError::Full)?;
-        let attempt = UdpAttempt { shim: Weak::clone(&self.me), eid, dst: request.dst };
+        let attempt = UdpAttempt { shim: Weak::clone(&self.me), eid };
         let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
         match self.socket.send(peer, &message.to_vec(), None) {
             Ok(()) => count(&self.counters.requests_out),
@@ -470,7 +467,6 @@ impl Drive for UdpShim {
 struct UdpAttempt {
     shim: Weak<UdpShim>,
     eid: u32,
-    dst: NameHash,
 }
 
 impl Attempt for UdpAttempt {}
@@ -482,7 +478,6 @@ impl Drop for UdpAttempt {
         // Answered requests belong to their port.
         if flow.requested.lock().take().is_some() {
             shim.flows.remove(self.eid);
-            shim.doubt(&self.dst);
         }
     }
 }

@@ -7,7 +7,6 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::{UdpShim, count};
-use crate::base::buf::BufCache;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Outgoing, Port};
@@ -43,7 +42,6 @@ struct Batch {
     count: usize,
     last: Instant,
     burst: u32,
-    cache: BufCache,
 }
 
 impl UdpPort {
@@ -60,14 +58,7 @@ impl UdpPort {
             peer,
             local,
             remote,
-            batch: Mutex::new(Batch {
-                bytes: Vec::new(),
-                segment: 0,
-                count: 0,
-                last: Instant::ZERO,
-                burst: 0,
-                cache: BufCache::new(&shim.pool),
-            }),
+            batch: Mutex::new(Batch { bytes: Vec::new(), segment: 0, count: 0, last: Instant::ZERO, burst: 0 }),
         })
     }
 
@@ -119,24 +110,21 @@ impl Port for UdpPort {
         batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
         batch.last = now;
         let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline;
-        if !hold && pkts.len() == 1 && batch.count == 0 {
-            if let Some(mut pkt) = pkts.pop() {
-                match pkt.push(EID_LEN) {
-                    Some(eid) => {
-                        eid.copy_from_slice(&self.remote.to_be_bytes());
-                        self.transmit(&pkt, None, 1);
-                    }
-                    None => count(&self.shim.counters.send_drops),
+        if !hold
+            && batch.count == 0
+            && let [pkt] = pkts.as_mut_slice()
+        {
+            match pkt.push(EID_LEN) {
+                Some(eid) => {
+                    eid.copy_from_slice(&self.remote.to_be_bytes());
+                    self.transmit(pkt, None, 1);
                 }
-                // Not into the batch's own stock, which an idle flow would keep.
-                drop(batch);
-                self.shim.pool.put(pkt);
+                None => count(&self.shim.counters.send_drops),
             }
             return;
         }
-        for pkt in pkts.drain(..) {
-            self.push(&mut batch, &pkt, max_segments);
-            batch.cache.put(pkt);
+        for pkt in pkts.iter() {
+            self.push(&mut batch, pkt, max_segments);
         }
         if !hold {
             self.flush_batch(&mut batch);
@@ -153,7 +141,6 @@ impl Port for UdpPort {
         self.flush_batch(&mut batch);
         if batch.burst == 0 || now.since(batch.last) > IDLE {
             batch.bytes = Vec::new();
-            batch.cache.release();
         }
     }
 

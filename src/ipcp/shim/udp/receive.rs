@@ -226,7 +226,7 @@ impl Responder for UdpResponder {
         let port = UdpPort::new(&shim, endpoint, self.peer, eid, self.s_eid);
         let delay = if self.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let bytes = FlowReply { s_eid: self.s_eid, d_eid: eid, response: 0, data }.to_vec();
-        let reply = Arc::new(UdpReply { shim, peer: self.peer, s_eid: self.s_eid, bytes });
+        let reply = Arc::new(UdpReply { shim, peer: self.peer, s_eid: self.s_eid, eid, bytes });
         Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
     }
 
@@ -244,12 +244,20 @@ struct UdpReply {
     shim: Arc<UdpShim>,
     peer: SocketAddr,
     s_eid: u32,
+    /// Our end of the flow.
+    eid: u32,
     bytes: Vec<u8>,
 }
 
 impl Resend for UdpReply {
     fn resend(&self, _now: Instant) {
-        let _ = self.shim.socket.send(self.peer, &self.bytes, None);
+        if self.shim.flows.get(self.eid).is_some() {
+            let _ = self.shim.socket.send(self.peer, &self.bytes, None);
+        } else {
+            // Whoever accepted the flow has closed it meanwhile.
+            let shim = Some(Arc::clone(&self.shim));
+            UdpResponder { shim, peer: self.peer, s_eid: self.s_eid }.refuse_with(Code::AGAIN);
+        }
     }
 }
 
