@@ -1,7 +1,10 @@
 //! Locks: `parking_lot`'s with `std`, spinning ones without.
 //!
-//! No lock of this crate is held while another room is called: a machine's outputs are collected, the lock is
-//! released, then the outputs are passed on. That, and not an order of locks, keeps recursion free of deadlock.
+//! No lock is held while another endpoint, a waker or a handler is called, or something is dropped that a caller handed
+//! in: a machine's outputs are collected, the lock is released, then the outputs are passed on. That, and not an order of
+//! locks, keeps recursion free of deadlock. Two locks are held across calls on purpose, because they keep packets in
+//! order, and are safe because nothing below waits for them: the one of a device's receiver, which is only ever tried,
+//! and the one of a flow's batch in front of its socket.
 
 /// A counter of 64 bits, also where the processor has none that is atomic.
 pub use portable_atomic::AtomicU64;

@@ -1,6 +1,6 @@
 //! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver, threads.
 //!
-//! The only room that reads a clock, opens a socket or starts a thread. Protocol code never comes here; a polled or
+//! The only room that reads a clock, opens a socket or starts the stack's own threads. Protocol code never comes here; a polled or
 //! simulated stack does without it.
 //!
 //! ```

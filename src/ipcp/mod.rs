@@ -119,7 +119,7 @@ pub trait Ipcp: Send + Sync {
         None
     }
 
-    /// Ends the membership: all flows go down, nothing is accepted any more.
+    /// Ends the membership: nothing is accepted or found any more. The flows are ended by whoever holds them.
     fn shutdown(&self, now: Instant);
 
     /// What has been counted, as pairs of a name and a number.
