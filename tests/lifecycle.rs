@@ -727,6 +727,86 @@ fn a_peer_that_vanishes_is_reported_within_the_timeout() {
 }
 
 #[test]
+fn what_arrives_while_a_flow_is_being_allocated_is_read() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let serves = spawn(move || {
+            for _ in 0..300 {
+                // Nobody writes it again, and nothing else comes.
+                let far = listener.accept().unwrap();
+                far.write(b"first").unwrap();
+                let _ = far.read_timeout(&mut [0; 8], BOUND);
+            }
+        });
+        for i in 0..300 {
+            let near = client.flow("echo").timeout(BOUND).alloc().unwrap();
+            let mut buf = [0; 8];
+            assert_eq!(near.read_timeout(&mut buf, BOUND), Ok(5), "{place:?}, flow {i}");
+            near.write(b"bye").unwrap();
+        }
+        finishes("the server", serves);
+    }
+}
+
+#[test]
+fn a_thread_that_waits_is_woken_every_time() {
+    for place in PLACES {
+        let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec { timeout: 0, ..QosSpec::DATA });
+        let near = Arc::new(near);
+        // The round that is on, and how many readers have noticed each.
+        let (round, woken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (near, round, woken) = (Arc::clone(&near), Arc::clone(&round), Arc::clone(&woken));
+                spawn(move || {
+                    let mut last = 0;
+                    loop {
+                        match near.read(&mut [0; 8]) {
+                            Err(ReadError::WriteOnly) => {}
+                            Err(ReadError::Closed) => return,
+                            other => panic!("{other:?}"),
+                        }
+                        let now = round.load(Ordering::Acquire);
+                        if now != last {
+                            last = now;
+                            woken.fetch_add(1, Ordering::Relaxed);
+                        }
+                        std::thread::park_timeout(Duration::from_micros(20));
+                    }
+                })
+            })
+            .collect();
+        // By somebody else's call, not by a packet: whoever waits for the socket has to be interrupted.
+        let open = near.flags();
+        let mut shut = open;
+        shut.read = false;
+        let flow = Arc::clone(&near);
+        let wake_all = move || {
+            for i in 1..=300 {
+                round.store(i, Ordering::Release);
+                flow.set_flags(shut);
+                while woken.load(Ordering::Relaxed) < 2 * i {
+                    std::thread::park_timeout(Duration::from_micros(20));
+                }
+                flow.set_flags(open);
+                std::thread::park_timeout(Duration::from_micros(20 + i as u64 % 100));
+            }
+        };
+        within(&format!("waking readers, {place:?}"), wake_all);
+        let (s, c) = (server.clone(), client.clone());
+        within("shutdown", move || {
+            c.shutdown();
+            s.shutdown();
+        });
+        for reader in readers {
+            finishes("read", reader);
+        }
+        drop((far, server, client));
+    }
+}
+
+#[test]
 fn keepalives_hold_an_idle_flow() {
     let Pair { ends: (near, far), server, client, .. } = pair(Place::Udp, impatient(2000));
     assert_eq!(near.read_timeout(&mut [0; 8], Duration::from_millis(2500)), Err(ReadError::TimedOut));

@@ -182,7 +182,8 @@ impl FlowSet {
 impl Drop for FlowSet {
     fn drop(&mut self) {
         let watcher = self.watcher();
-        for (token, endpoint) in std::mem::take(&mut *self.members.lock()) {
+        let members = std::mem::take(&mut *self.members.lock());
+        for (token, endpoint) in members {
             endpoint.unwatch(&watcher, token);
         }
     }
