@@ -17,7 +17,8 @@ pub(crate) fn in_turns<const N: usize>(rounds: usize, mut contestants: [&mut dyn
     results.map(median)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
