@@ -139,7 +139,7 @@ impl Port for UdpPort {
     fn flush(&self, now: Instant) {
         let mut batch = self.batch.lock();
         self.flush_batch(&mut batch);
-        if batch.burst == 0 || now.since(batch.last) > IDLE {
+        if now.since(batch.last) > IDLE {
             batch.bytes = Vec::new();
         }
     }
