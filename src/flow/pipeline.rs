@@ -412,6 +412,15 @@ impl Pipeline {
         self.relaxed
     }
 
+    /// A packet that has been sent. An idle flow would keep the buffer of each keepalive in its cache.
+    pub(super) fn take_back(&mut self, pkt: PacketBuf) {
+        if self.relaxed {
+            self.cache.pool().put(pkt);
+        } else {
+            self.cache.put(pkt);
+        }
+    }
+
     /// Gives spare memory back.
     pub(super) fn relax(&mut self) {
         self.relaxed = true;

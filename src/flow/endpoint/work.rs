@@ -86,7 +86,7 @@ impl Endpoint {
             }
             let mut inner = self.inner.lock();
             for pkt in out.drain(..) {
-                inner.pipe.cache.put(pkt);
+                inner.pipe.take_back(pkt);
             }
             if done {
                 return;
