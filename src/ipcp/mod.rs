@@ -11,6 +11,7 @@
 
 pub mod local;
 pub mod shim;
+pub mod unicast;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -64,6 +64,16 @@ impl fmt::Display for FlowId {
     }
 }
 
+/// An N-1 flow's number in the IPCP that uses it. Not used again while the IPCP lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct N1FlowId(pub u32);
+
+impl fmt::Display for N1FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
