@@ -2,6 +2,7 @@
 
 mod layer;
 mod look;
+mod n1;
 mod user;
 mod work;
 
@@ -12,7 +13,7 @@ use core::time::Duration;
 
 use super::pipeline::{Params, Pipeline};
 use super::wait::WaitSet;
-use super::{Env, FlowKey, Port, Watcher, WriteError};
+use super::{Env, FlowKey, Port, Sink, Watcher, WriteError};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
@@ -90,6 +91,10 @@ struct Inner {
     port: Option<Arc<dyn Port>>,
     linger_until: Instant,
     lost: usize,
+    /// The IPCP that uses the flow, and under which token.
+    sink: Option<(Arc<dyn Sink>, u64)>,
+    /// Memory for packets on their way to the sink.
+    delivery: VecDeque<PacketBuf>,
 }
 
 /// What changed while the lock was held, to be told once it is released.
@@ -112,6 +117,8 @@ impl Endpoint {
                 port: None,
                 linger_until: Instant::FAR_FUTURE,
                 lost: 0,
+                sink: None,
+                delivery: VecDeque::new(),
             }),
             inbox: Mutex::new(VecDeque::new()),
             inbox_len: AtomicUsize::new(0),

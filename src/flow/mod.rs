@@ -17,14 +17,18 @@
 //! stack's driver. No lock is held while packets go down or while another endpoint is called: outputs are collected,
 //! the lock is released, then they are passed on. An endpoint that is already being serviced further up the same call
 //! chain only queues, so the recursion between two ends of a local flow has a depth of two.
+//!
+//! The N-1 flow of an IPCP is serviced by the thread that delivers, which takes the packets straight on to the
+//! [`Sink`] of the IPCP, and from there down again through another endpoint, or up to the endpoint of a flow that the
+//! IPCP provides.
 
 mod endpoint;
 mod error;
 mod pipeline;
 mod wait;
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-
 use core::sync::atomic::AtomicBool;
 use core::task::Waker;
 use core::time::Duration;
@@ -59,6 +63,11 @@ pub trait Port: Send + Sync {
     /// (see [`Endpoint::notify_writable`]) ever say so.
     fn is_congested(&self) -> bool {
         false
+    }
+
+    /// Packets that wait in front of the device through which this port sends, as far as that can be told.
+    fn queued(&self) -> usize {
+        0
     }
 
     /// Whether the layer below may lose packets.
@@ -146,6 +155,14 @@ pub enum Event {
 pub trait Watcher: Send + Sync {
     /// `event` happened on the flow that is being watched under `token`.
     fn notify(&self, token: u64, event: Event);
+}
+
+/// An IPCP that uses a flow, in place of an application that reads: packets come to it as they arrive, on the thread
+/// that delivers them. See [`Endpoint::attach`].
+pub trait Sink: Watcher {
+    /// These packets have arrived on the flow that is attached under `token`, in this order. Packets left behind have
+    /// been dealt with: their memory is used again. Called without locks held, and never twice at a time for one flow.
+    fn deliver(&self, token: u64, now: Instant, pkts: &mut VecDeque<PacketBuf>);
 }
 
 /// Wakers to be woken once all locks are released.

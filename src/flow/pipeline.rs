@@ -169,6 +169,59 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Takes packets whose memory the caller gives away, from the front of `pkts`, as far as FRCT has room for them;
+    /// without FRCT all go to `out`, sealed.
+    pub(super) fn write_packets(&mut self, now: Instant, pkts: &mut Outgoing, out: &mut Outgoing) {
+        let (mut bytes, mut n) = (0, 0);
+        if let Some(frct) = &mut self.frct {
+            let mut refused = Outgoing::new();
+            for pkt in pkts.drain(..) {
+                let len = pkt.len();
+                if !refused.is_empty() {
+                    refused.push(pkt);
+                    continue;
+                }
+                match frct.send(now, pkt) {
+                    Ok(()) => (bytes, n) = (bytes + len, n + 1),
+                    Err(pkt) => refused.push(pkt),
+                }
+            }
+            *pkts = refused;
+        } else {
+            bytes = pkts.iter().map(|p| p.len()).sum();
+            n = pkts.len();
+            if self.protection.is_none() && !self.crc {
+                core::mem::swap(pkts, out);
+            } else {
+                for mut pkt in pkts.drain(..) {
+                    if self.seal(&mut pkt) {
+                        out.push(pkt);
+                    } else {
+                        self.cache.put(pkt);
+                    }
+                }
+            }
+            self.counters.sent += out.len() as u64;
+        }
+        self.counters.tx_packets += n as u64;
+        self.counters.tx_bytes += bytes as u64;
+        self.last_sent = now;
+        self.relaxed = false;
+    }
+
+    /// Moves all packets for the application to `out`.
+    pub(super) fn take_all(&mut self, now: Instant, out: &mut VecDeque<PacketBuf>) {
+        if self.frct.is_none() && self.partial.is_none() {
+            self.counters.rx_packets += self.ready.len() as u64;
+            self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
+            out.append(&mut self.ready);
+            return;
+        }
+        while let Some(pkt) = self.take_packet(now) {
+            out.push_back(pkt);
+        }
+    }
+
     /// An empty packet: neither FRCT nor encryption nor checksum.
     fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
         out.push(self.cache.take(0));

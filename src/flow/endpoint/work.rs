@@ -47,9 +47,9 @@ impl Endpoint {
 
     /// One burst; `true` if there is more to take. What the application's queue has no room for stays in the inbox,
     /// where it keeps senders that can wait from sending more.
-    fn service_burst(&self, now: Instant) -> bool {
+    pub(super) fn service_burst(&self, now: Instant) -> bool {
         let mut out = Outgoing::new();
-        let (port, done, next, news, more) = {
+        let (port, done, next, news, delivery, more) = {
             let mut inner = self.inner.lock();
             let pipe = &mut inner.pipe;
             let (n, left) = {
@@ -62,13 +62,15 @@ impl Endpoint {
             while let Some(pkt) = pipe.work.pop_front() {
                 pipe.receive(now, pkt);
             }
-            let done = pipe.pump(now, &mut out);
-            (inner.port.clone(), done, self.next_timeout(&inner), self.news(&inner), n > 0 && left > 0)
+            let delivery = self.take_delivery(now, &mut inner);
+            let done = inner.pipe.pump(now, &mut out);
+            (inner.port.clone(), done, self.next_timeout(&inner), self.news(&inner), delivery, n > 0 && left > 0)
         };
         if let Some(port) = port {
             self.transmit(now, &port, out, done);
             port.drained();
         }
+        self.deliver(now, delivery);
         self.arm(next);
         self.publish(news);
         self.release_if_done(now);
@@ -171,7 +173,7 @@ impl Endpoint {
     }
 
     pub(super) fn release(&self, now: Instant) {
-        let port = {
+        let (port, sink) = {
             let mut inner = self.inner.lock();
             if self.set(status::RELEASED) & status::RELEASED != 0 {
                 return;
@@ -180,7 +182,8 @@ impl Endpoint {
             inner.pipe.frct = None;
             inner.pipe.work.clear();
             inner.pipe.relax();
-            inner.port.take()
+            drop(core::mem::take(&mut inner.delivery));
+            (inner.port.take(), inner.sink.take())
         };
         self.inbox.lock().clear();
         self.inbox_len.store(0, Ordering::Release);
@@ -188,6 +191,7 @@ impl Endpoint {
             port.flush(now);
             port.release(now);
         }
+        drop(sink);
         self.env.host.released(self.key);
         self.wake_all();
     }
