@@ -7,7 +7,12 @@
 //! | kind | layer |
 //! |---|---|
 //! | [`local`] | the programs of this stack |
+//! | [`unicast`] | whoever has enrolled: a network on top of flows of other layers |
 //! | [`shim::udp`] | the hosts that UDP reaches |
+//!
+//! A [`Member`] is an IPCP that uses flows itself, its N-1 flows. The stack allocates and accepts them for it, does what
+//! [enrolment](crate::wire::enroll) and [CEP](crate::wire::cep) say, and hands them over; a lost one is reported to
+//! [`Connections`], which has it replaced.
 
 pub mod local;
 pub mod shim;
@@ -21,11 +26,15 @@ use core::fmt;
 use core::task::Waker;
 use core::time::Duration;
 
+use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::types::code::Code;
+use crate::types::id::{Address, N1FlowId};
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
+use crate::wire::cep;
+use crate::wire::enroll::LayerConfig;
 
 /// What sort of layer an IPCP is a member of. The order is that in which layers are asked for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +44,10 @@ pub enum Kind {
     Direct,
     /// The programs of this stack.
     Local,
+    /// A network of members that have enrolled, for flows between two.
+    Unicast,
+    /// A network of members that have enrolled, in which all receive what one sends.
+    Broadcast,
     /// UDP over IPv4.
     Udp4,
     /// UDP over IPv6.
@@ -46,6 +59,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Direct => "direct",
             Self::Local => "local",
+            Self::Unicast => "unicast",
+            Self::Broadcast => "broadcast",
             Self::Udp4 => "udp4",
             Self::Udp6 => "udp6",
         })
@@ -77,12 +92,12 @@ impl Info {
     pub fn new(kind: Kind, name: &str, layer: &str) -> Self {
         let (hash, mpl) = match kind {
             Kind::Direct => (HashAlg::Sha3_256, Duration::from_millis(1)),
-            Kind::Local => (HashAlg::Sha3_256, Duration::from_millis(100)),
+            Kind::Local | Kind::Unicast | Kind::Broadcast => (HashAlg::Sha3_256, Duration::from_millis(100)),
             Kind::Udp4 | Kind::Udp6 => (HashAlg::Md5, Duration::from_millis(5000)),
         };
         let (congestible, window) = match kind {
-            Kind::Direct | Kind::Local => (false, 512),
-            Kind::Udp4 | Kind::Udp6 => (true, 4096),
+            Kind::Direct | Kind::Local | Kind::Broadcast => (false, 512),
+            Kind::Unicast | Kind::Udp4 | Kind::Udp6 => (true, 4096),
         };
         Self { kind, name: name.into(), layer: layer.into(), hash, mpl, congestible, window }
     }
@@ -226,6 +241,102 @@ pub trait Resend: Send + Sync {
 pub trait Requests: Send + Sync {
     /// A request has arrived. Called without locks held.
     fn incoming(&self, now: Instant, request: Incoming);
+}
+
+/// A component of an IPCP to which its neighbours connect, each over an N-1 flow of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Component {
+    /// Exchanges link state.
+    Management,
+    /// Forwards packets.
+    DataTransfer,
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Management => "management",
+            Self::DataTransfer => "data transfer",
+        })
+    }
+}
+
+/// An N-1 flow that is ready for a component of the IPCP.
+pub struct Connection {
+    /// The component, here and there.
+    pub component: Component,
+    /// This end of the flow.
+    pub endpoint: Arc<Endpoint>,
+    /// The neighbour's address; 0 in a layer without addresses.
+    pub peer: Address,
+    /// Packets that arrived behind the handshake, in their order.
+    pub early: Vec<PacketBuf>,
+}
+
+/// An IPCP that uses flows of other layers.
+pub trait Member: Ipcp {
+    /// What CEP announces of a component; `None` if there is no such component in this kind of layer.
+    fn component(&self, component: Component) -> Option<cep::Message>;
+
+    /// What a new member is told of the layer. Its first contact is this member.
+    fn layer_config(&self) -> LayerConfig;
+
+    /// Takes over an N-1 flow, and returns the number by which it is known from now on.
+    ///
+    /// # Errors
+    /// [`ConnectionRefused`]; the flow is closed then.
+    fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused>;
+
+    /// Gives an N-1 flow up.
+    fn disconnect(&self, now: Instant, flow: N1FlowId);
+
+    /// Does what is due. Called when the [`Alarm`] rings.
+    fn run(&self, now: Instant);
+
+    /// Whether a member of the layer is known to have this address: a new one must not take it.
+    fn is_taken(&self, _address: Address) -> bool {
+        false
+    }
+
+    /// The IPCP as what it is besides.
+    fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp>;
+}
+
+/// Why an IPCP does not take a flow over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionRefused {
+    /// As many N-1 flows as the IPCP takes are connected.
+    #[error("the ipcp takes no more than {0} connections; disconnect one, or raise the limit")]
+    Full(usize),
+    /// The neighbour's address cannot be one.
+    #[error("{0} is not an address that a neighbour can have here")]
+    Address(Address),
+    /// There is a connection to this neighbour already, and another one would make a loop.
+    #[error("connected to this neighbour already")]
+    Duplicate,
+    /// There is no such component in this kind of layer.
+    #[error("there is no such component in this kind of layer")]
+    Component,
+    /// The IPCP was shut down.
+    #[error("the ipcp was shut down")]
+    Down,
+}
+
+/// Who looks after the N-1 flows of an IPCP.
+pub trait Connections: Send + Sync {
+    /// The N-1 flow is lost: its peer is gone, the layer below gave it up, or the neighbour closed it.
+    fn lost(&self, now: Instant, flow: N1FlowId);
+}
+
+/// What wakes an IPCP when something of it is due.
+pub trait Alarm: Send + Sync {
+    /// Wakes the IPCP at `at`, unless it is woken earlier: it sets the alarm again then.
+    fn set(&self, at: Instant);
+
+    /// The IPCP has been woken.
+    fn rang(&self);
 }
 
 /// What an IPCP knows of a name.

@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use super::timers::Sleep;
-use super::{LayerFacts, Node, count};
+use super::{IpcpId, LayerFacts, Node, count};
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
@@ -36,6 +36,30 @@ pub struct Wanted {
     pub timeout: Option<Duration>,
     /// Data for whoever accepts, which travels with the request, neither encrypted nor reliable in itself.
     pub data: Vec<u8>,
+    /// Through which layers.
+    pub via: Via,
+}
+
+/// Through which layers a flow may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Any, and none at all if the name is bound in this stack.
+    #[default]
+    Any,
+    /// Those of these IPCPs.
+    Only(Vec<IpcpId>),
+    /// Any but that of this IPCP, which asks for the flow itself.
+    Below(IpcpId),
+}
+
+impl Via {
+    fn allows(&self, id: IpcpId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(ids) => ids.contains(&id),
+            Self::Below(own) => id != *own,
+        }
+    }
 }
 
 /// A flow that has been allocated or accepted.
@@ -206,17 +230,27 @@ impl Allocation {
     /// The first layer, in order, that knows the name.
     fn look(&self, now: Instant, until: Instant, cx: &Context<'_>) -> Poll<Result<Arc<dyn Ipcp>, AllocError>> {
         let name = &self.wanted.name;
-        if self.node.irm.lock().is_bound(name) {
+        if self.wanted.via == Via::Any && self.node.irm.lock().is_bound(name) {
             return Poll::Ready(Ok(Arc::clone(&self.node.direct) as Arc<dyn Ipcp>));
         }
-        for (_, ipcp) in self.node.ipcps() {
+        // All are asked at once, so that one that takes its time costs those behind it none of theirs.
+        let (mut pending, mut known) = (false, None);
+        for (id, ipcp) in self.node.ipcps() {
+            if !self.wanted.via.allows(id) || known.is_some() {
+                continue;
+            }
             match ipcp.lookup(now, &ipcp.info().hash.hash(name), cx.waker()) {
-                Lookup::Known => return Poll::Ready(Ok(ipcp)),
-                Lookup::Pending if now < until => return Poll::Pending,
-                Lookup::Pending | Lookup::Unknown => {}
+                Lookup::Known if !pending => return Poll::Ready(Ok(ipcp)),
+                Lookup::Known => known = Some(ipcp),
+                Lookup::Pending => pending |= now < until,
+                Lookup::Unknown => {}
             }
         }
-        Poll::Ready(Err(AllocError::Unreachable(name.clone())))
+        match known {
+            _ if pending => Poll::Pending,
+            Some(ipcp) => Poll::Ready(Ok(ipcp)),
+            None => Poll::Ready(Err(AllocError::Unreachable(name.clone()))),
+        }
     }
 
     fn ask(&self, now: Instant, ipcp: Arc<dyn Ipcp>) -> Result<Asked, AllocError> {

@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod alloc;
+mod tasks;
 mod timers;
 
 use ::alloc::boxed::Box;
@@ -43,6 +44,7 @@ use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
+use self::tasks::Tasks;
 use self::timers::TimerQueue;
 
 /// Bounds and defaults of a node.
@@ -126,6 +128,7 @@ pub struct Node {
     direct: Arc<LocalIpcp>,
     flows: Mutex<Arena<Arc<Endpoint>>>,
     timers: TimerQueue,
+    tasks: Tasks,
     replay: Mutex<ReplayCache>,
     answered: Mutex<Answered>,
     rng: Mutex<Randomness>,
@@ -177,6 +180,7 @@ impl Node {
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
                 flows: Mutex::new(Arena::new(parts.limits.flows)),
                 timers: TimerQueue::default(),
+                tasks: Tasks::default(),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
                 answered: Mutex::new(Answered::default()),
                 rng: Mutex::new(parts.rng),
@@ -397,6 +401,7 @@ impl Node {
             return;
         }
         let now = self.env.clock.now();
+        self.end_tasks();
         let (requests, acceptors, factories) = self.irm.lock().shutdown();
         drop(factories);
         acceptors.into_iter().for_each(Waker::wake);
@@ -431,6 +436,7 @@ impl Node {
         ];
         let mut out: Vec<_> = all.iter().map(|(n, c)| (*n, c.load(Ordering::Relaxed))).collect();
         out.push(("flows", self.flows.lock().len() as u64));
+        out.push(("tasks", self.task_count() as u64));
         out.push(("timers", self.timers.len() as u64));
         let (remembered, forgotten) = {
             let replay = self.replay.lock();

@@ -3,11 +3,12 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use core::task::Waker;
 use core::time::Duration;
 
 use super::Node;
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::{FlowKey, Host};
@@ -25,6 +26,8 @@ enum Key {
     Sleep(u64),
     /// Requests that nobody accepted in time.
     Expiry,
+    /// Tasks that were woken.
+    Tasks,
 }
 
 type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -41,6 +44,8 @@ struct Inner {
     next_sleeper: u64,
     /// When the requests that nobody accepts are looked at next.
     expiry: Option<(Instant, TimerId)>,
+    /// Whether the tasks are looked at soon.
+    tasks: bool,
     wake: Option<Wake>,
     down: bool,
 }
@@ -94,6 +99,18 @@ impl TimerQueue {
             let (id, wake) = inner.arm(at, Key::Expiry);
             inner.expiry = Some((at, id));
             wake
+        };
+        Self::tell(wake);
+    }
+
+    /// Has the tasks looked at.
+    pub(super) fn arm_tasks(&self, now: Instant) {
+        let wake = {
+            let mut inner = self.inner.lock();
+            if inner.down || core::mem::replace(&mut inner.tasks, true) {
+                return;
+            }
+            inner.arm(now, Key::Tasks).1
         };
         Self::tell(wake);
     }
@@ -209,6 +226,10 @@ impl TimerQueue {
                         inner.expiry = None;
                         (key, None)
                     }
+                    Key::Tasks => {
+                        inner.tasks = false;
+                        (key, None)
+                    }
                     Key::Tick => (key, None),
                 }
             };
@@ -234,6 +255,7 @@ impl TimerQueue {
                     }
                 }
                 Key::Expiry => node.expire_requests(now),
+                Key::Tasks => node.run_tasks(),
             }
         }
     }
@@ -268,6 +290,33 @@ impl Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         self.cancel();
+    }
+}
+
+/// Wakes a task once, at the earliest moment of those that it was set to. One that comes too early does no harm: it is
+/// set again.
+pub(super) struct Alarm {
+    sleep: Mutex<Sleep>,
+    armed: AtomicU64,
+    waker: Waker,
+}
+
+impl Alarm {
+    pub(super) fn new(node: &Arc<Node>, waker: Waker) -> Self {
+        Self { sleep: Mutex::new(Sleep::new(node)), armed: AtomicU64::new(u64::MAX), waker }
+    }
+}
+
+impl crate::ipcp::Alarm for Alarm {
+    fn set(&self, at: Instant) {
+        let nanos = at.as_nanos();
+        if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
+            self.sleep.lock().set(at, &self.waker);
+        }
+    }
+
+    fn rang(&self) {
+        self.armed.store(u64::MAX, Ordering::Release);
     }
 }
 

@@ -45,7 +45,7 @@ use crate::flow::Drive;
 use crate::ipcp::shim::udp::UdpShim;
 use crate::irm::{Factory, LoadBalancing, NameSecurity};
 use crate::node::Node;
-use crate::node::alloc::{Allocated, Allocation, Wanted};
+use crate::node::alloc::{Allocated, Allocation, Via, Wanted};
 use crate::oap::SecurityConfig;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -361,7 +361,7 @@ impl FlowBuilder {
             self.qos.ber = self.qos.ber.max(1);
         }
         let name = Name::new(&self.name).map_err(AllocError::Name)?;
-        let wanted = Wanted { name, qos: self.qos, timeout: self.timeout, data: self.data };
+        let wanted = Wanted { name, qos: self.qos, timeout: self.timeout, data: self.data, via: Via::Any };
         Ok((self.shared, wanted))
     }
 
