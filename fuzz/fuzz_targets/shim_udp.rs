@@ -149,14 +149,14 @@ impl Host {
     }
 
     fn check(&self) {
-        let counted = self.stack.node().counters();
+        let counted = self.stack.node().rib();
         for (name, limit) in [
             ("flows", 2 * MAX_FLOWS),
             ("replay_remembered", REPLAY),
             ("resendable", RESEND),
             ("timers", 2 * MAX_FLOWS + self.allocating.len() + self.accepting.len() + 2),
         ] {
-            let n = counted.iter().find(|(n, _)| *n == name).unwrap().1;
+            let n = counted.get(name).unwrap();
             assert!(n <= limit as u64, "{name}: {n} of {limit}\n{}", self.stack.rib());
         }
         self.stack.node().with_irm(|irm| assert!(irm.bound().all(|(_, _, _, waiting)| waiting <= BACKLOG)));

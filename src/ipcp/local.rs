@@ -19,6 +19,7 @@ use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Outgoing, Port};
 use crate::types::code::Code;
 use crate::types::name::NameHash;
+use crate::types::tree::Tree;
 
 /// The largest packet of a local flow, bytes: what the reference's largest buffer holds.
 pub const MTU: usize = 1_048_260;
@@ -108,13 +109,12 @@ impl Ipcp for LocalIpcp {
         self.names.lock().clear();
     }
 
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        alloc::vec![
-            ("names", self.names.lock().len() as u64),
-            ("requested", self.requested.load(Ordering::Relaxed)),
-            ("accepted", self.accepted.load(Ordering::Relaxed)),
-            ("refused", self.refused.load(Ordering::Relaxed)),
-        ]
+    fn rib(&self, _now: Instant) -> Tree {
+        Tree::item("ipcp", &*self.info.name)
+            .counter("requested", self.requested.load(Ordering::Relaxed))
+            .counter("accepted", self.accepted.load(Ordering::Relaxed))
+            .counter("refused", self.refused.load(Ordering::Relaxed))
+            .gauge("names", self.names.lock().len() as u64)
     }
 }
 

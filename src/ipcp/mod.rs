@@ -33,6 +33,7 @@ use crate::types::code::Code;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
+use crate::types::tree::Tree;
 use crate::wire::cep;
 use crate::wire::enroll::LayerConfig;
 
@@ -138,8 +139,9 @@ pub trait Ipcp: Send + Sync {
     /// Ends the membership: nothing is accepted or found any more. The flows are ended by whoever holds them.
     fn shutdown(&self, now: Instant);
 
-    /// What has been counted, as pairs of a name and a number.
-    fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// What has been counted, and what state there is, as a tree of the IPCP's [name](Info::name). Its numbers are
+    /// those of the IPCP as a whole; its components have trees of their own below.
+    fn rib(&self, now: Instant) -> Tree;
 }
 
 /// A request for a flow, on its way out.

@@ -43,6 +43,7 @@ use crate::oap::server::Request;
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
+use crate::types::tree::Tree;
 
 use self::tasks::Tasks;
 use self::timers::TimerQueue;
@@ -418,8 +419,8 @@ impl Node {
         self.timers.shutdown();
     }
 
-    /// What has been counted.
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+    /// What has been counted, but for names, IPCPs and flows.
+    pub fn rib(&self) -> Tree {
         let c = &self.counters;
         let all = [
             ("allocated", &c.allocated),
@@ -434,19 +435,19 @@ impl Node {
             ("replayed", &c.replayed),
             ("resent", &c.resent),
         ];
-        let mut out: Vec<_> = all.iter().map(|(n, c)| (*n, c.load(Ordering::Relaxed))).collect();
-        out.push(("flows", self.flows.lock().len() as u64));
-        out.push(("tasks", self.task_count() as u64));
-        out.push(("timers", self.timers.len() as u64));
         let (remembered, forgotten) = {
             let replay = self.replay.lock();
             (replay.len() as u64, replay.evictions())
         };
-        out.push(("replay_remembered", remembered));
-        out.push(("replay_forgotten_early", forgotten));
-        out.push(("resendable", self.answered.lock().replies.len() as u64));
-        out.push(("idle_buffers", self.env.pool.idle() as u64));
-        out
+        Tree::new("node")
+            .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
+            .counter("replay_forgotten_early", forgotten)
+            .gauge("flows", self.flows.lock().len() as u64)
+            .gauge("tasks", self.task_count() as u64)
+            .gauge("timers", self.timers.len() as u64)
+            .gauge("replay_remembered", remembered)
+            .gauge("resendable", self.answered.lock().replies.len() as u64)
+            .gauge("idle_buffers", self.env.pool.idle() as u64)
     }
 }
 

@@ -1,6 +1,17 @@
 //! The resource information base: what every room has counted, as a tree.
 //!
-//! A [`Rib`] is a snapshot, made while everything runs: each number is right for a moment of its own.
+//! A [`Rib`] is a snapshot, made while everything runs: each number is right for a moment of its own. It can be asked
+//! ([`get`](Rib::get)), printed, and exported in the text format of Prometheus ([`prometheus()`]).
+//!
+//! | path | what is there |
+//! |---|---|
+//! | `node` | flow allocation and the tables of the stack |
+//! | `ipcps/<name>` | what an IPCP has counted, and its components below |
+//! | `ipcps/<name>/info` | its type, its layer and the layer's parameters |
+//! | `ipcps/<name>/registered` | the names that are registered with it |
+//! | `names/<name>` | listeners and waiting requests |
+//! | `flows/<key>` | a flow's end: packets, bytes, queues |
+//! | `flows/<key>/frct` | its FRCT, if it has one |
 //!
 //! ```
 //! let stack = o7s::Stack::new()?;
@@ -10,152 +21,112 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod prometheus;
+
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::flow::Endpoint;
+use crate::ipcp::Info;
 use crate::node::Node;
 
-/// A node of the tree: values, and trees below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Rib {
-    /// What it is called; empty for the root.
-    pub name: String,
-    /// Numbers.
-    pub values: Vec<(&'static str, u64)>,
-    /// Words.
-    pub texts: Vec<(&'static str, String)>,
-    /// What is below.
-    pub children: Vec<Self>,
-}
-
-impl Rib {
-    fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
-    }
-
-    /// The tree below, by name.
-    pub fn child(&self, name: &str) -> Option<&Self> {
-        self.children.iter().find(|c| c.name == name)
-    }
-
-    /// A number, by its path: names of trees, then that of the number, separated by `/`.
-    pub fn get(&self, path: &str) -> Option<u64> {
-        match path.split_once('/') {
-            Some((first, rest)) => self.child(first)?.get(rest),
-            None => self.values.iter().find(|(n, _)| *n == path).map(|(_, v)| *v),
-        }
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let pad = 2 * depth;
-        if !self.name.is_empty() {
-            writeln!(f, "{:pad$}{}", "", self.name)?;
-        }
-        let pad = pad + 2;
-        for (name, text) in &self.texts {
-            writeln!(f, "{:pad$}{name}: {text}", "")?;
-        }
-        for (name, value) in &self.values {
-            writeln!(f, "{:pad$}{name}: {value}", "")?;
-        }
-        self.children.iter().try_for_each(|c| c.write(f, depth + 1))
-    }
-}
-
-impl fmt::Display for Rib {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, 0)
-    }
-}
+pub use crate::types::tree::Tree as Rib;
+pub use prometheus::prometheus;
 
 /// The tree of a node.
 pub fn snapshot(node: &Node) -> Rib {
-    let mut root = Rib::default();
-    let mut own = Rib::new("node");
-    own.values = node.counters();
-    root.children.push(own);
+    Rib::new("").with(node.rib()).with(ipcps(node)).with(names(node)).with(flows(node))
+}
 
-    let mut ipcps = Rib::new("ipcps");
+fn ipcps(node: &Node) -> Rib {
+    let now = node.clock().now();
+    let mut taken = BTreeSet::new();
+    let mut list = Rib::list("ipcps");
     for (id, ipcp) in node.ipcps() {
-        let info = ipcp.info();
-        let mut rib = Rib::new(&*info.name);
-        rib.texts.push(("type", format!("{}", info.kind)));
-        rib.texts.push(("layer", info.layer.clone()));
-        rib.texts.extend(node.registered(id).iter().map(|n| ("registered", format!("{n}"))));
-        rib.values = ipcp.counters();
-        ipcps.children.push(rib);
+        let mut rib = ipcp.rib(now);
+        rib.name = unique(&mut taken, &rib.name);
+        let registered = node.registered(id).into_iter().map(|n| Rib::item("name", n.as_str()));
+        rib.children.insert(0, info(ipcp.info()));
+        rib.children.insert(1, Rib::list("registered").with_all(registered));
+        list.children.push(rib);
     }
-    root.children.push(ipcps);
+    list
+}
 
-    let mut names = Rib::new("names");
-    node.with_irm(|irm| {
-        for (name, listeners, accepting, waiting) in irm.bound() {
-            let mut rib = Rib::new(format!("{name}"));
-            rib.values = alloc::vec![
-                ("listeners", listeners as u64),
-                ("accepting", accepting as u64),
-                ("waiting", waiting as u64)
-            ];
-            names.children.push(rib);
-        }
+fn info(info: &Info) -> Rib {
+    let rib = Rib::new("info").metric("").text("type", format!("{}", info.kind)).text("layer", &*info.layer);
+    rib.text("hash", info.hash.name()).time("mpl", info.mpl)
+}
+
+/// Nobody makes IPCPs have different names. Paths and labels must be different.
+fn unique(taken: &mut BTreeSet<String>, name: &str) -> String {
+    let numbered = (2..).map(|n| format!("{name}#{n}"));
+    let free = core::iter::once(String::from(name)).chain(numbered).find(|n| !taken.contains(n));
+    let free = free.unwrap_or_default();
+    taken.insert(free.clone());
+    free
+}
+
+fn names(node: &Node) -> Rib {
+    let names = node.with_irm(|irm| {
+        let bound = irm.bound().map(|(name, listeners, accepting, waiting)| {
+            Rib::item("name", name.as_str())
+                .gauge("listeners", listeners as u64)
+                .gauge("accepting", accepting as u64)
+                .gauge("waiting", waiting as u64)
+        });
+        bound.collect::<Vec<_>>()
     });
-    root.children.push(names);
+    Rib::list("names").with_all(names)
+}
 
-    let mut flows = Rib::new("flows");
-    flows.children = node.endpoints().iter().map(|e| flow(e)).collect();
-    root.children.push(flows);
-    root
+fn flows(node: &Node) -> Rib {
+    Rib::list("flows").with_all(node.endpoints().iter().map(|e| flow(e)))
 }
 
 fn flow(endpoint: &Endpoint) -> Rib {
-    let mut rib = Rib::new(format!("{:x}", endpoint.key()));
-    rib.texts.push(("state", format!("{:?}", endpoint.state())));
     let c = endpoint.counters();
     let (rx, tx) = endpoint.queue_lengths();
-    rib.values = alloc::vec![
-        ("encrypted", u64::from(endpoint.is_encrypted())),
-        ("tx_packets", c.tx_packets),
-        ("tx_bytes", c.tx_bytes),
-        ("rx_packets", c.rx_packets),
-        ("rx_bytes", c.rx_bytes),
-        ("sent", c.sent),
-        ("received", c.received),
-        ("keepalives_sent", c.keepalives_sent),
-        ("keepalives_received", c.keepalives_received),
-        ("bad_checksum", c.bad_checksum),
-        ("bad_crypt", c.bad_crypt),
-        ("overflow", c.overflow),
-        ("rx_queue", rx as u64),
-        ("tx_queue", tx as u64),
-    ];
-    if let Some(stats) = endpoint.frct_stats() {
-        let mut frct = Rib::new("frct");
-        frct.values = frct_values(&stats);
-        rib.children.push(frct);
+    let rib = Rib::item("flow", format!("{:x}", endpoint.key()))
+        .text("state", format!("{:?}", endpoint.state()))
+        .gauge("encrypted", u64::from(endpoint.is_encrypted()))
+        .counter("tx_packets", c.tx_packets)
+        .counter("tx_bytes", c.tx_bytes)
+        .counter("rx_packets", c.rx_packets)
+        .counter("rx_bytes", c.rx_bytes)
+        .counter("sent", c.sent)
+        .counter("received", c.received)
+        .counter("keepalives_sent", c.keepalives_sent)
+        .counter("keepalives_received", c.keepalives_received)
+        .counter("bad_checksum", c.bad_checksum)
+        .counter("bad_crypt", c.bad_crypt)
+        .counter("overflow", c.overflow)
+        .gauge("rx_queue", rx as u64)
+        .gauge("tx_queue", tx as u64);
+    match endpoint.frct_stats() {
+        Some(stats) => rib.with(frct(&stats)),
+        None => rib,
     }
-    rib
 }
 
-fn frct_values(s: &crate::frct::Stats) -> Vec<(&'static str, u64)> {
-    alloc::vec![
-        ("sent", s.sent),
-        ("retransmitted", s.retransmitted),
-        ("control_sent", s.control_sent),
-        ("received", s.received),
-        ("control_received", s.control_received),
-        ("duplicates", s.duplicates),
-        ("out_of_order", s.out_of_order),
-        ("late", s.late),
-        ("skipped", s.skipped),
-        ("out_of_window", s.out_of_window),
-        ("no_run", s.no_run),
-        ("malformed", s.malformed),
-        ("implausible", s.implausible),
-        ("loss_episodes", s.loss_episodes),
-        ("timeouts", s.timeouts),
-    ]
+fn frct(s: &crate::frct::Stats) -> Rib {
+    Rib::new("frct")
+        .counter("sent", s.sent)
+        .counter("retransmitted", s.retransmitted)
+        .counter("control_sent", s.control_sent)
+        .counter("received", s.received)
+        .counter("control_received", s.control_received)
+        .counter("duplicates", s.duplicates)
+        .counter("out_of_order", s.out_of_order)
+        .counter("late", s.late)
+        .counter("skipped", s.skipped)
+        .counter("out_of_window", s.out_of_window)
+        .counter("no_run", s.no_run)
+        .counter("malformed", s.malformed)
+        .counter("stray", s.stray)
+        .counter("implausible", s.implausible)
+        .counter("loss_episodes", s.loss_episodes)
+        .counter("timeouts", s.timeouts)
 }

@@ -12,6 +12,7 @@ use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
 use crate::ipcp::shim::udp::{Config, Parts, UdpShim};
 use crate::ipcp::{Info, Ipcp, Kind};
 use crate::node::IpcpId;
+use crate::rib::Rib;
 use crate::types::device::Datagrams;
 use crate::types::name::{HashAlg, Name};
 use crate::wire::udp::DEFAULT_PORT;
@@ -176,9 +177,14 @@ impl IpcpHandle {
         self.addr
     }
 
-    /// What the IPCP has counted.
+    /// What the IPCP has counted, and what state its components are in: its part of the stack's [`Rib`].
+    pub fn rib(&self) -> Rib {
+        self.ipcp.rib(self.shared.clock().now())
+    }
+
+    /// The numbers at the top of [`rib`](Self::rib).
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.ipcp.counters()
+        self.rib().numbers().collect()
     }
 }
 

@@ -1,7 +1,9 @@
-//! The words of the field: names, hashes, addresses, qualities of service, and the traits of the outside world.
+//! The words of the field: names, hashes, addresses, qualities of service, trees of counters, and the traits of the outside
+//! world.
 
 pub mod code;
 pub mod device;
 pub mod id;
 pub mod name;
 pub mod qos;
+pub mod tree;

@@ -40,6 +40,7 @@ use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
+use crate::types::tree::Tree;
 use crate::wire::udp::{EID_LEN, FlowRequest, REFERENCE_MAX_MGMT, REFERENCE_MAX_PAYLOAD_V4, REFERENCE_MAX_PAYLOAD_V6};
 
 /// Limits of a UDP layer's member.
@@ -416,7 +417,7 @@ impl Ipcp for UdpShim {
         self.socket.dismiss();
     }
 
-    fn counters(&self) -> Vec<(&'static str, u64)> {
+    fn rib(&self, _now: Instant) -> Tree {
         let c = &self.counters;
         let all = [
             ("received", &c.received),
@@ -433,11 +434,11 @@ impl Ipcp for UdpShim {
             ("replies_unexpected", &c.replies_unexpected),
             ("refused", &c.refused),
         ];
-        let mut out: Vec<_> = all.iter().map(|(n, c)| (*n, c.load(Ordering::Relaxed))).collect();
-        out.push(("flows", self.flows.len() as u64));
-        out.push(("names", self.names.lock().len() as u64));
-        out.push(("directory", self.directory.lock().len() as u64));
-        out
+        Tree::item("ipcp", &*self.info.name)
+            .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
+            .gauge("flows", self.flows.len() as u64)
+            .gauge("names", self.names.lock().len() as u64)
+            .gauge("directory", self.directory.lock().len() as u64)
     }
 }
 

@@ -1,0 +1,190 @@
+//! The tree in the text format that Prometheus scrapes, version 0.0.4.
+//!
+//! | in the tree | in the text |
+//! |---|---|
+//! | names of parts | joined by `_` behind `o7s`: the beginning of the metric's name |
+//! | the name of a list | nothing |
+//! | an item of a list | its sort in the metric's name, and a label: the sort, with the item's name as value |
+//! | a counter | a counter, with `_total` behind |
+//! | a gauge | a gauge |
+//! | a length of time | a gauge in seconds, with `_seconds` behind |
+//! | the words of a node | labels of a gauge that is always 1, with `_info` behind |
+
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write as _;
+use core::iter;
+
+use super::Rib;
+use crate::types::tree::{Number, Value};
+
+/// What all names of metrics begin with.
+const PREFIX: &str = "o7s";
+
+/// The text that an HTTP server answers Prometheus with; its type is `text/plain; version=0.0.4`.
+///
+/// Metrics come in the order of their names, and the samples of one in the order of their labels.
+///
+/// ```
+/// let stack = o7s::Stack::new()?;
+/// let _listener = stack.bind("echo")?;
+/// let text = o7s::rib::prometheus(&stack.rib());
+/// assert!(text.contains("# TYPE o7s_node_accepted_total counter\no7s_node_accepted_total 0\n"));
+/// assert!(text.contains("o7s_name_listeners{name=\"echo\"} 1\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn prometheus(rib: &Rib) -> String {
+    let mut families = Families::default();
+    families.visit(rib, &Place { metric: PREFIX.to_owned(), path: String::new(), labels: Labels::default() });
+    families.write()
+}
+
+/// All metrics by name.
+#[derive(Default)]
+struct Families(BTreeMap<String, Family>);
+
+/// A metric: its samples by their labels.
+struct Family {
+    counter: bool,
+    help: String,
+    samples: BTreeMap<String, String>,
+}
+
+/// Where in the tree a node is.
+struct Place {
+    metric: String,
+    /// As in [`Rib::get`], with what stands for the names of items.
+    path: String,
+    labels: Labels,
+}
+
+impl Place {
+    fn below(&self, node: &Rib) -> Self {
+        let mut place = Self { metric: self.metric.clone(), path: self.path.clone(), labels: self.labels.clone() };
+        let part = node.metric_part();
+        if !part.is_empty() {
+            let _ = write!(place.metric, "_{}", identifier(part));
+        }
+        if !place.path.is_empty() {
+            place.path.push('/');
+        }
+        match node.sort() {
+            Some(sort) => {
+                let _ = write!(place.path, "<{sort}>");
+                place.labels.push(sort, &node.name);
+            }
+            None if part.is_empty() => place.path.push_str(&node.name),
+            None => place.path.push_str(part),
+        }
+        place
+    }
+}
+
+impl Families {
+    fn visit(&mut self, node: &Rib, place: &Place) {
+        if !node.texts.is_empty() {
+            let mut labels = place.labels.clone();
+            node.texts.iter().for_each(|(name, text)| labels.push(name, text));
+            let help = format!("What does not change, or seldom, at {}.", place.path);
+            self.sample(format!("{}_info", place.metric), false, help, &labels, "1".to_owned());
+        }
+        for Value { name, number } in &node.values {
+            let metric = format!("{}_{}", place.metric, identifier(name));
+            let path = &place.path;
+            let (metric, counter, help, value) = match number {
+                Number::Counter(n) => (metric + "_total", true, format!("Counter {name} at {path}."), format!("{n}")),
+                Number::Gauge(n) => (metric, false, format!("Gauge {name} at {path}."), format!("{n}")),
+                Number::Time(time) => {
+                    let value = format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
+                    (metric + "_seconds", false, format!("Time {name} at {path}."), value)
+                }
+            };
+            self.sample(metric, counter, help, &place.labels, value);
+        }
+        node.children.iter().for_each(|child| self.visit(child, &place.below(child)));
+    }
+
+    /// Adds a sample. A series must have one value and a metric one type: what comes first is kept.
+    fn sample(&mut self, metric: String, counter: bool, help: String, labels: &Labels, value: String) {
+        let new = || Family { counter, help, samples: BTreeMap::new() };
+        let family = self.0.entry(metric).or_insert_with(new);
+        if family.counter == counter {
+            family.samples.entry(labels.to_text()).or_insert(value);
+        }
+    }
+
+    fn write(&self) -> String {
+        let mut out = String::new();
+        for (name, Family { counter, help, samples }) in &self.0 {
+            let kind = if *counter { "counter" } else { "gauge" };
+            let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", escaped(help, false));
+            for (labels, value) in samples {
+                let _ = writeln!(out, "{name}{labels} {value}");
+            }
+        }
+        out
+    }
+}
+
+/// Names and values, with no name twice.
+#[derive(Clone, Default)]
+struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    fn push(&mut self, name: &str, value: &str) {
+        let name = identifier(name);
+        let numbered = (2..).map(|n| format!("{name}{n}"));
+        let free = iter::once(name.clone()).chain(numbered).find(|n| !self.0.contains_key(n));
+        self.0.insert(free.unwrap_or(name), value.to_owned());
+    }
+
+    fn to_text(&self) -> String {
+        let mut out = String::new();
+        for (name, value) in &self.0 {
+            let before = if out.is_empty() { '{' } else { ',' };
+            let _ = write!(out, "{before}{name}=\"{}\"", escaped(value, true));
+        }
+        if !out.is_empty() {
+            out.push('}');
+        }
+        out
+    }
+}
+
+/// `text` as part of the name of a metric, or as that of a label: ASCII letters, digits and `_`, not a digit first,
+/// and not `__`, which names of labels must not begin with.
+fn identifier(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' => out.push(c),
+            '0'..='9' if !out.is_empty() => out.push(c),
+            _ if out.ends_with('_') => {}
+            _ => out.push('_'),
+        }
+    }
+    if out.is_empty() {
+        out.push('_');
+    }
+    out
+}
+
+/// `text` without line ends, and without quotation marks if it stands in some.
+fn escaped(text: &str, quoted: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '"' if quoted => out.push_str("\\\""),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(feature = "std")]
+#[cfg(test)]
+mod tests;
