@@ -2,3 +2,10 @@
 //!
 //! | component | what it does |
 //! |---|---|
+//! | [`ca`] | spaces the packets of a flow by the queues they meet |
+//! | [`sched`] | queues by QoS cube in front of a device |
+//! | [`shape`] | holds a flow to its bandwidth |
+
+pub mod ca;
+pub mod sched;
+pub mod shape;

@@ -1,0 +1,89 @@
+//! How much a device may hold of its own.
+
+use core::time::Duration;
+
+use crate::base::time::Instant;
+
+/// How many packets may wait *in* the device, in the manner of Linux' byte queue limits (Herbert 2011): as few as keep
+/// it busy from one look to the next.
+///
+/// While nothing is held back, [`admits`](Self::admits) is all there is to it. Once it says no, packets are kept in
+/// the queue, and [`look`](Self::look) says every [`PERIOD`](Self::PERIOD) how many to hand over. A device that ran dry
+/// although packets were kept gets twice as much; one that never came down to half of what it was given, over
+/// [`PATIENCE`](Self::PATIENCE) looks, gets that much less.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    limit: usize,
+    /// The least that was left in the device at a look, since the limit was last changed.
+    least: usize,
+    looks: u32,
+    next_look: Instant,
+}
+
+impl Gate {
+    /// Between two looks at a device that holds as much as it may.
+    pub const PERIOD: Duration = Duration::from_micros(500);
+    /// Looks after which a limit that is too large is made smaller.
+    pub const PATIENCE: u32 = 64;
+    /// The limit is never less than this, packets.
+    pub const LEAST: usize = 8;
+    /// The limit is never more than this, packets: 10 Gbit/s of 1000-byte packets for half a millisecond, with room.
+    pub const MOST: usize = 1024;
+
+    /// A gate in front of a device about which nothing is known yet.
+    pub const fn new() -> Self {
+        Self { limit: 16, least: usize::MAX, looks: 0, next_look: Instant::FAR_FUTURE }
+    }
+
+    /// Whether a device in which `queued` packets wait may have one more.
+    pub const fn admits(&self, queued: usize) -> bool {
+        queued < self.limit
+    }
+
+    /// Packets that may wait in the device.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// When to [`look`](Self::look) again, while packets are held back. Looking sooner does no harm.
+    pub const fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks at a device in which `queued` packets wait, while packets are held back, and says how many it may have.
+    pub fn look(&mut self, now: Instant, queued: usize) -> usize {
+        // A look too early, or the first one after a time without need of any, does not say how long the device lasts.
+        if now >= self.next_look && now.since(self.next_look) < Self::PERIOD {
+            self.learn(queued);
+        }
+        if now >= self.next_look || self.next_look == Instant::FAR_FUTURE {
+            self.next_look = now + Self::PERIOD;
+        }
+        self.limit.saturating_sub(queued)
+    }
+
+    fn learn(&mut self, queued: usize) {
+        if queued == 0 {
+            self.change(self.limit.saturating_mul(2));
+            return;
+        }
+        self.least = self.least.min(queued);
+        self.looks += 1;
+        if self.looks >= Self::PATIENCE {
+            let spare = self.least.saturating_sub(self.limit / 2);
+            self.change(self.limit.saturating_sub(spare));
+        }
+    }
+
+    fn change(&mut self, limit: usize) {
+        self.limit = limit.clamp(Self::LEAST, Self::MOST);
+        self.least = usize::MAX;
+        self.looks = 0;
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
