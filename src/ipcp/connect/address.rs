@@ -1,0 +1,139 @@
+//! Addresses of members: how a new one gets its own, and what shows that somebody else has the same.
+//!
+//! A member draws 32 random bits, and nobody is asked. Among 77 000 members two have the same with a probability of one
+//! half. What the wire allows is to look first and to notice afterwards:
+//!
+//! - [`draw`] leaves out the addresses that are known already. A joiner learns at least one, that of the member it
+//!   enrolled with; one that draws again after a conflict knows the whole link-state database.
+//! - [`Watch`] looks at what arrives for signs that the own address is in use elsewhere, and reports an
+//!   [`AddressConflict`].
+//!
+//! A member that has no flows yet does best to draw again, close its connections and make them anew under the new
+//! address. With flows there is no good way out: they are bound to the address at both ends, and so is what the
+//! directory says. Then the conflict is for whoever runs the layer to know of. Of the two members, the one that joined
+//! later usually notices first, as it gets the whole database when it connects.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+
+use crate::base::rng::Rng;
+use crate::types::id::Address;
+use crate::wire::link_state::Lsu;
+
+#[cfg(test)]
+mod tests;
+
+/// The greatest address: they have 32 bits in every layer there is.
+pub const MAX_ADDRESS: Address = Address(u32::MAX as u64);
+/// Links that a [`Watch`] remembers, own ones and those of the other together; later ones are not watched.
+pub const LINKS_LIMIT: usize = 4096;
+
+/// Draws an address that is not `taken`, and not 0.
+///
+/// `None` if that fails 64 times in a row: then practically all are taken, or `taken` is wrong.
+pub fn draw(rng: &mut Rng, taken: impl Fn(Address) -> bool) -> Option<Address> {
+    (0..64).map(|_| Address(rng.u32().into())).find(|&address| is_valid(address) && !taken(address))
+}
+
+/// Whether a member can have this address: neither 0 nor more than 32 bits.
+pub fn is_valid(address: Address) -> bool {
+    address != Address(0) && address <= MAX_ADDRESS
+}
+
+/// Somebody else in the layer has this member's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another member of the layer has our address {address}: {evidence}; leave the layer and join it again")]
+pub struct AddressConflict {
+    /// The address.
+    pub address: Address,
+    /// What shows it.
+    pub evidence: Evidence,
+}
+
+/// What shows an [`AddressConflict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// A peer introduced itself with it. It may also be this member, connected to itself by the name of the layer.
+    #[error("a peer introduced itself with it")]
+    Peer,
+    /// A link of it was announced that this member never had. If the address was not drawn but kept from an earlier
+    /// life, this may be what is left of that; it is gone after the layer's time for links.
+    #[error("it announced a link to {neighbour}")]
+    Announced {
+        /// The other end of the link.
+        neighbour: Address,
+    },
+    /// Such a link was announced again, with a higher number: there is somebody who does it.
+    #[error("it keeps announcing a link to {neighbour}")]
+    Alive {
+        /// The other end of the link.
+        neighbour: Address,
+    },
+}
+
+/// Looks for signs that the own address is somebody else's too. Tells each sign once.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    own: Address,
+    links: BTreeMap<Address, Link>,
+    told_peer: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    /// The highest number seen or announced.
+    seqno: u64,
+    told: bool,
+}
+
+impl Watch {
+    /// A watch over the address `own`.
+    pub fn new(own: Address) -> Self {
+        Self { own, links: BTreeMap::new(), told_peer: false }
+    }
+
+    /// This member announces a link of its own to `neighbour`, with this number.
+    pub fn announcing(&mut self, neighbour: Address, seqno: u64) {
+        if let Some(link) = self.link(neighbour, Link { seqno, told: false }) {
+            link.seqno = link.seqno.max(seqno);
+        }
+    }
+
+    /// A link-state message arrived.
+    pub fn heard(&mut self, lsu: &Lsu) -> Option<AddressConflict> {
+        if lsu.src != self.own {
+            return None;
+        }
+        let neighbour = lsu.dst;
+        let first = !self.links.contains_key(&neighbour);
+        let link = self.link(neighbour, Link { seqno: lsu.seqno, told: false })?;
+        let newer = lsu.seqno > link.seqno;
+        link.seqno = link.seqno.max(lsu.seqno);
+        let evidence = match link {
+            _ if first => Evidence::Announced { neighbour },
+            Link { told: false, .. } if newer => {
+                link.told = true;
+                Evidence::Alive { neighbour }
+            }
+            _ => return None,
+        };
+        Some(AddressConflict { address: self.own, evidence })
+    }
+
+    /// A peer introduced itself with this member's address:
+    /// [`CepError::OwnAddress`](super::cep::CepError::OwnAddress).
+    pub fn met_own_address(&mut self) -> Option<AddressConflict> {
+        let first = !core::mem::replace(&mut self.told_peer, true);
+        first.then_some(AddressConflict { address: self.own, evidence: Evidence::Peer })
+    }
+
+    fn link(&mut self, neighbour: Address, new: Link) -> Option<&mut Link> {
+        let full = self.links.len() >= LINKS_LIMIT;
+        match self.links.entry(neighbour) {
+            Entry::Occupied(link) => Some(link.into_mut()),
+            Entry::Vacant(_) if full => None,
+            Entry::Vacant(free) => Some(free.insert(new)),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+
+use super::*;
+
+const OWN: Address = Address(7);
+const N: Address = Address(8);
+
+fn lsu(src: Address, dst: Address, seqno: u64) -> Lsu {
+    Lsu { dst, src, seqno }
+}
+
+fn conflict(evidence: Evidence) -> Option<AddressConflict> {
+    Some(AddressConflict { address: OWN, evidence })
+}
+
+#[test]
+fn drawn_addresses_are_valid_and_not_taken() {
+    let mut rng = Rng::from_seed([1; 32]);
+    let mut known = BTreeSet::new();
+    for _ in 0..1000 {
+        let address = draw(&mut rng, |address| known.contains(&address)).unwrap();
+        assert!(is_valid(address));
+        assert!(known.insert(address));
+    }
+    assert_eq!(draw(&mut rng, |_| true), None);
+    // What it would have drawn is left out.
+    let first = draw(&mut Rng::from_seed([2; 32]), |_| false).unwrap();
+    assert_ne!(draw(&mut Rng::from_seed([2; 32]), |address| address == first), Some(first));
+}
+
+#[test]
+fn own_news_that_come_back_are_no_conflict() {
+    let mut watch = Watch::new(OWN);
+    for seqno in 0..10 {
+        watch.announcing(N, seqno);
+        assert_eq!(watch.heard(&lsu(OWN, N, seqno)), None);
+        assert_eq!(watch.heard(&lsu(OWN, N, seqno / 2)), None);
+    }
+    // Links of others are theirs, also those to this member.
+    assert_eq!(watch.heard(&lsu(N, OWN, 1000)), None);
+    assert_eq!(watch.heard(&lsu(N, Address(9), 1000)), None);
+}
+
+#[test]
+fn a_link_that_this_member_never_had_is_a_sign() {
+    let mut watch = Watch::new(OWN);
+    let neighbour = Address(99);
+    assert_eq!(watch.heard(&lsu(OWN, neighbour, 5)), conflict(Evidence::Announced { neighbour }));
+    assert_eq!(watch.heard(&lsu(OWN, neighbour, 5)), None, "the same again");
+    assert_eq!(watch.heard(&lsu(OWN, neighbour, 6)), conflict(Evidence::Alive { neighbour }));
+    assert_eq!(watch.heard(&lsu(OWN, neighbour, 7)), None, "told already");
+}
+
+#[test]
+fn an_own_link_that_somebody_else_announces_is_a_sign() {
+    let mut watch = Watch::new(OWN);
+    watch.announcing(N, 3);
+    assert_eq!(watch.heard(&lsu(OWN, N, 40)), conflict(Evidence::Alive { neighbour: N }));
+    let text = conflict(Evidence::Alive { neighbour: N }).unwrap().to_string();
+    assert!(text.contains("07.00.00.00") && text.contains("08.00.00.00"), "{text}");
+}
+
+#[test]
+fn meeting_oneself_is_told_once() {
+    let mut watch = Watch::new(OWN);
+    assert_eq!(watch.met_own_address(), conflict(Evidence::Peer));
+    assert_eq!(watch.met_own_address(), None);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut watch = Watch::new(OWN);
+    for n in 0..2 * LINKS_LIMIT as u64 {
+        let told = watch.heard(&lsu(OWN, Address(n), 0)).is_some();
+        assert_eq!(told, (n as usize) < LINKS_LIMIT);
+    }
+    assert_eq!(watch.links.len(), LINKS_LIMIT);
+}

@@ -1,0 +1,201 @@
+//! Connection establishment: what happens on an N-1 flow before a component gets it.
+//!
+//! ```text
+//!  initiator                                        acceptor
+//!  Initiator::first ── component, protocol, ──────▶ accept    which component? do we understand each other?
+//!                      address
+//!  Initiator::receive ◀── the same, of its own ──── Accepted::answer
+//!                      └─ or all empty: refusal ─── Refused::answer
+//! ```
+//!
+//! Each side waits [`STEP_TIMEOUT`](super::STEP_TIMEOUT) for the other's message, then closes the flow. Empty packets
+//! are keepalives and mean nothing here.
+//!
+//! # What is checked
+//!
+//! | | by the initiator | by the acceptor |
+//! |---|---|---|
+//! | component | not empty, which would be a refusal | one that there is |
+//! | protocol, version, syntax | as its own | as its own |
+//! | address, where members have one | not 0, not its own, no more than 32 bits | the same |
+//!
+//! The C reference leaves out all that concerns the acceptor except for the component, and all that concerns addresses.
+//! It takes a refusal for success if it was to connect broadcast members, whose messages differ from a refusal in the
+//! component only.
+//!
+//! # Overtaking
+//!
+//! An acceptor may send right behind its answer, and an N-1 flow need not keep the order. What is no message of this
+//! protocol and comes before the answer is kept, up to [`EARLY_LIMIT`] packets, and belongs to the component once the
+//! connection stands: a link-state record lost here would be missing for many seconds.
+
+use alloc::vec::Vec;
+
+use super::{Purpose, address};
+use crate::base::buf::PacketBuf;
+use crate::ipcp::Component;
+use crate::types::id::Address;
+use crate::wire::WireError;
+use crate::wire::cep::Message;
+
+#[cfg(test)]
+mod tests;
+
+/// Packets that are kept which overtook the answer; those beyond are dropped.
+pub const EARLY_LIMIT: usize = 32;
+/// The longest packet that is kept, bytes; longer ones are dropped.
+pub const EARLY_MAX_LEN: usize = 2048;
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CepError {
+    /// The first message of the initiator is none of this protocol.
+    #[error("no connection request: {0}")]
+    Wire(#[from] WireError),
+    /// The acceptor has no such component, or takes nobody in.
+    #[error("the member has no such component, or refuses the connection; is it a member of the same kind of layer?")]
+    Refused,
+    /// The initiator asks for a component that there is not.
+    #[error("the peer asks for a component that there is not")]
+    UnknownComponent,
+    /// The sides differ in protocol, version or syntax.
+    #[error("the peer speaks another protocol, version or syntax for this component")]
+    OtherProtocol,
+    /// A member of a unicast layer without an address.
+    #[error("the peer has no address, or one of more than 32 bits")]
+    InvalidAddress,
+    /// The peer has this member's own address: it is this member, or one that drew the same.
+    #[error("the peer has our own address {0}: this is a connection to ourselves, or two members drew the same")]
+    OwnAddress(Address),
+}
+
+/// Something that a member can be connected for, and how it presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    purpose: Purpose,
+    message: Message,
+}
+
+impl Offer {
+    /// A component of the IPCP, which says this of itself.
+    pub fn new(component: Component, message: Message) -> Self {
+        Self { purpose: Purpose::Component(component), message }
+    }
+
+    /// Enrolment.
+    pub fn enrolment() -> Self {
+        Self { purpose: Purpose::Enrolment, message: Message::enrolment() }
+    }
+}
+
+/// Whether a peer that presents itself like this can work with `own`, and its address if it has to have one.
+fn check(own: &Message, peer: &Message) -> Result<Address, CepError> {
+    if !own.agrees_with(peer) {
+        return Err(CepError::OtherProtocol);
+    }
+    match (own.address, peer.address) {
+        (Address(0), _) => Ok(Address(0)),
+        (own, theirs) if own == theirs => Err(CepError::OwnAddress(own)),
+        (_, theirs) if address::is_valid(theirs) => Ok(theirs),
+        _ => Err(CepError::InvalidAddress),
+    }
+}
+
+/// The side that allocated the flow.
+#[derive(Debug)]
+pub struct Initiator {
+    own: Message,
+    early: Vec<PacketBuf>,
+    /// Packets before the answer that were not kept.
+    dropped: u32,
+}
+
+/// What the initiator has once the answer is there.
+#[derive(Debug)]
+pub struct Connected {
+    /// The peer's address; 0 where members have none.
+    pub peer: Address,
+    /// Packets for the component that came before the answer, in the order of arrival.
+    pub early: Vec<PacketBuf>,
+}
+
+impl Initiator {
+    /// One that presents itself with `own`, and wants to be connected with its like.
+    pub fn new(own: Message) -> Self {
+        Self { own, early: Vec::new(), dropped: 0 }
+    }
+
+    /// What to send first, once. Empty if the message is too long, which none of the layers' is.
+    pub fn first(&self) -> Vec<u8> {
+        self.own.encode().unwrap_or_default()
+    }
+
+    /// A packet has arrived. `None`: it is not the answer, go on waiting.
+    ///
+    /// # Errors
+    /// [`CepError::Refused`], [`CepError::OtherProtocol`], [`CepError::InvalidAddress`], [`CepError::OwnAddress`]:
+    /// close the flow. The acceptor is not told, and thinks it is connected until then.
+    pub fn receive(&mut self, packet: PacketBuf) -> Result<Option<Connected>, CepError> {
+        let Ok(answer) = Message::decode(&packet) else {
+            self.keep(packet);
+            return Ok(None);
+        };
+        if answer.is_refusal() {
+            return Err(CepError::Refused);
+        }
+        let peer = check(&self.own, &answer)?;
+        Ok(Some(Connected { peer, early: core::mem::take(&mut self.early) }))
+    }
+
+    /// Packets that came before the answer and were not kept, because there were too many or they were too long.
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    fn keep(&mut self, packet: PacketBuf) {
+        if packet.is_empty() {
+            return;
+        }
+        if self.early.len() < EARLY_LIMIT && packet.len() <= EARLY_MAX_LEN {
+            self.early.push(packet);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}
+
+/// A connection that is wanted, and can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The initiator's address; 0 where members have none, and for enrolment.
+    pub peer: Address,
+    /// What to send.
+    pub answer: Vec<u8>,
+}
+
+/// A connection that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// Why.
+    pub why: CepError,
+    /// What to send before the flow is closed; nothing to one who does not speak the protocol.
+    pub answer: Option<Vec<u8>>,
+}
+
+/// Decides on the first packet of a flow that somebody else allocated, not counting empty ones.
+///
+/// # Errors
+/// [`Refused`]: send its answer, if any, and close the flow.
+pub fn accept(offers: &[Offer], packet: &[u8]) -> Result<Accepted, Refused> {
+    let request = Message::decode(packet).map_err(|error| Refused { why: error.into(), answer: None })?;
+    let refuse = |why| Refused { why, answer: Message::refusal().encode().ok() };
+    let named = |offer: &&Offer| offer.message.component == request.component;
+    let offer = offers.iter().find(named).filter(|_| !request.is_refusal());
+    let offer = offer.ok_or_else(|| refuse(CepError::UnknownComponent))?;
+    let peer = check(&offer.message, &request).map_err(refuse)?;
+    Ok(Accepted { purpose: offer.purpose, peer, answer: offer.message.encode().unwrap_or_default() })
+}

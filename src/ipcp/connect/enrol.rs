@@ -1,0 +1,339 @@
+//! Enrolment: a new member gets the configuration of the layer from one that is a member already.
+//!
+//! It happens on a flow of its own, connected with [`cep`](super::cep), which is closed afterwards. The connections
+//! that make the new member part of the layer come later.
+//!
+//! ```text
+//!  joiner                                     member
+//!  Joiner::start ────── id ─────────────────▶ Member::receive   does anything speak against it?
+//!  Joiner::receive ◀─── id, clock, ────────── Progress::Send
+//!     takes up work     configuration
+//!  Granted::ack ─────── id, result ─────────▶ Progress::Joined
+//! ```
+//!
+//! Each side waits for a limited time only. If anything is lost, the joiner closes the flow and begins anew with another
+//! one, as a [`Schedule`](super::retry::Schedule) of [`TOTAL_TIMEOUT`] says; a member keeps nothing about joiners. The
+//! acknowledgement is a courtesy: a member that does not get it has lost nothing.
+//!
+//! What is no message of this protocol, or belongs to another enrolment, is skipped while there is time: on a flow
+//! that duplicates packets it may be the answer of the connection, once more.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::STEP_TIMEOUT;
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::wire::WireError;
+use crate::wire::enroll::{Ack, ID_LEN, LayerConfig, LayerKind, Request, Response, Verdict};
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Adjustment, ConfigError, check};
+
+/// How long all attempts to enrol may take together, unless configured otherwise.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a member waits for the acknowledgement: the joiner starts its components before it sends it.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Enrolments that a member attends to at a time, unless configured otherwise.
+pub const MEMBERS_LIMIT: usize = 64;
+/// How far the clocks of joiner and member may be apart before it is worth a warning: flow allocation refuses requests
+/// that seem to come from more than 100 ms in the future, and needs some of that for itself.
+pub const CLOCK_WARNING: Duration = Duration::from_millis(20);
+
+const UNIX_SECOND: i128 = 1_000_000_000;
+
+/// What kind of layer an IPCP can be a member of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Unicast.
+    Unicast,
+    /// Broadcast.
+    Broadcast,
+}
+
+impl Kind {
+    /// The kind of a configured layer.
+    pub fn of(config: &LayerConfig) -> Self {
+        match config.kind {
+            LayerKind::Unicast(_) => Self::Unicast,
+            LayerKind::Broadcast => Self::Broadcast,
+        }
+    }
+}
+
+/// Why an enrolment failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// There was no answer in time.
+    #[error("no answer within {0:?}; the member may be busy: try again")]
+    Timeout(Duration),
+    /// The member does not want this joiner; carries its reason, a negative number.
+    #[error("the member denies the enrolment with code {0}; ask whoever runs the layer")]
+    Denied(i32),
+    /// The response is for this joiner, but cannot be understood.
+    #[error("the member's response is not valid: {0}")]
+    Wire(WireError),
+    /// The layer is not for this joiner.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The joiner failed after it was let in; carries its reason.
+    #[error("the new member reports failure {0}")]
+    Failed(i32),
+}
+
+impl EnrolError {
+    /// Whether another attempt with the same member would end the same way.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Config(_))
+    }
+}
+
+/// One that wants to become a member, and has sent its request.
+#[derive(Clone, Debug)]
+pub struct Joiner {
+    kind: Kind,
+    id: [u8; ID_LEN],
+    sent_at: Instant,
+    sent_unix: u64,
+}
+
+/// What a joiner has been given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The configuration of the layer, checked and fit for use. One's own address belongs into `peer` of the directory
+    /// before it is handed on, which [`Member`] sees to.
+    pub config: LayerConfig,
+    /// What was changed in the configuration because it would do harm.
+    pub adjusted: Vec<Adjustment>,
+    /// How far the member's clock is ahead; `None` if what it says is no time.
+    pub clock: Option<ClockOffset>,
+    id: [u8; ID_LEN],
+}
+
+/// How far another clock is ahead of the own one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// By so many nanoseconds; negative if it is behind.
+    pub nanos: i64,
+    /// Give or take so much: half of what the exchange took.
+    pub uncertainty: Duration,
+}
+
+impl ClockOffset {
+    /// Whether the clocks are certainly more than `limit` apart.
+    pub fn exceeds(&self, limit: Duration) -> bool {
+        u128::from(self.nanos.unsigned_abs()) > limit.as_nanos().saturating_add(self.uncertainty.as_nanos())
+    }
+}
+
+impl Joiner {
+    /// Makes the request, which is the first packet after the flow has been connected. The real time is `unix_nanos`,
+    /// since 1970-01-01 UTC. Returns the state to go on with, and what to send.
+    pub fn start(now: Instant, unix_nanos: u64, kind: Kind, rng: &mut Rng) -> (Self, Vec<u8>) {
+        let mut id = [0; ID_LEN];
+        rng.fill(&mut id);
+        let request = Request { id }.encode().unwrap_or_default();
+        (Self { kind, id, sent_at: now, sent_unix: unix_nanos }, request)
+    }
+
+    /// When to give up: [`EnrolError::Timeout`].
+    pub fn deadline(&self) -> Instant {
+        self.sent_at + STEP_TIMEOUT
+    }
+
+    /// A packet has arrived. `None`: it is not the response, go on waiting.
+    ///
+    /// # Errors
+    /// [`EnrolError::Denied`], [`EnrolError::Wire`], [`EnrolError::Config`]: close the flow.
+    pub fn receive(&self, now: Instant, packet: &[u8]) -> Result<Option<Granted>, EnrolError> {
+        let response = match Response::decode(packet) {
+            Ok(response) if response.id == self.id => response,
+            Ok(_) => return Ok(None),
+            // Any Protocol Buffers message that begins with the id is meant for this joiner.
+            Err(error) if Request::decode(packet).is_ok_and(|m| m.id == self.id) => {
+                return Err(EnrolError::Wire(error));
+            }
+            Err(_) => return Ok(None),
+        };
+        let clock = self.clock_offset(now, &response);
+        let Response { id, verdict, .. } = response;
+        match verdict {
+            Verdict::Denied(why) => Err(EnrolError::Denied(why)),
+            Verdict::Granted(config) => {
+                let (config, adjusted) = check(config, self.kind)?;
+                Ok(Some(Granted { config, adjusted, clock, id }))
+            }
+        }
+    }
+
+    /// The member looked at its clock somewhere between request and response; the middle is the best guess.
+    fn clock_offset(&self, now: Instant, response: &Response) -> Option<ClockOffset> {
+        let nanoseconds = i128::from(response.nanoseconds);
+        if !(0..UNIX_SECOND).contains(&nanoseconds) {
+            return None;
+        }
+        let theirs = i128::from(response.seconds) * UNIX_SECOND + nanoseconds;
+        let half = (now - self.sent_at) / 2;
+        let ours = i128::from(self.sent_unix) + half.as_nanos() as i128;
+        Some(ClockOffset { nanos: i64::try_from(theirs - ours).ok()?, uncertainty: half })
+    }
+}
+
+impl Granted {
+    /// What to send when the new member is up, or has failed to become so: 0 or another number. The flow can be closed
+    /// behind it.
+    pub fn ack(&self, result: i32) -> Vec<u8> {
+        Ack { id: self.id, result }.encode().unwrap_or_default()
+    }
+}
+
+/// Who may become a member.
+pub trait Admission: Send + Sync {
+    /// Whether this one may. The error is a negative number that tells it why not.
+    ///
+    /// # Errors
+    /// It may not.
+    fn admit(&self, applicant: &Applicant) -> Result<(), i32>;
+}
+
+/// One who wants to become a member, as far as can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applicant {
+    /// What it calls this enrolment: random, without meaning.
+    pub id: [u8; ID_LEN],
+}
+
+/// Anybody who can allocate a flow to a member, as the C reference has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdmitAll;
+
+impl Admission for AdmitAll {
+    fn admit(&self, _: &Applicant) -> Result<(), i32> {
+        Ok(())
+    }
+}
+
+impl<F: Fn(&Applicant) -> Result<(), i32> + Send + Sync> Admission for F {
+    fn admit(&self, applicant: &Applicant) -> Result<(), i32> {
+        self(applicant)
+    }
+}
+
+/// A member that attends to one joiner. There may be several at a time.
+#[derive(Clone, Debug)]
+pub struct Member {
+    deadline: Instant,
+    /// The id, once the response is out.
+    responded: Option<[u8; ID_LEN]>,
+}
+
+/// What a member has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Go on waiting.
+    Wait,
+    /// Send this and go on waiting: there is a new [deadline](Member::deadline).
+    Send(Vec<u8>),
+    /// Send this and close the flow: the joiner may not become a member.
+    Deny(Vec<u8>),
+    /// Close the flow: the joiner is a member.
+    Joined,
+}
+
+impl Member {
+    /// One that waits for a request, on a flow that has just been accepted.
+    pub fn new(now: Instant) -> Self {
+        Self { deadline: now + STEP_TIMEOUT, responded: None }
+    }
+
+    /// When to close the flow without having heard what was to come: [`EnrolError::Timeout`].
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether the joiner has got the configuration, so that it is probably a member whatever comes next.
+    pub fn has_responded(&self) -> bool {
+        self.responded.is_some()
+    }
+
+    /// A packet has arrived, at real time `unix_nanos` (since 1970-01-01 UTC). The member has this configuration and
+    /// this address, 0 in a broadcast layer.
+    ///
+    /// # Errors
+    /// [`EnrolError::Failed`]: the joiner says that it failed. [`EnrolError::Wire`]: the member's own configuration is
+    /// not valid. Close the flow.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        unix_nanos: u64,
+        packet: &[u8],
+        layer: &Layer<'_>,
+    ) -> Result<Progress, EnrolError> {
+        match self.responded {
+            None => match Request::decode(packet) {
+                Ok(request) => self.respond(now, unix_nanos, request, layer),
+                Err(_) => Ok(Progress::Wait),
+            },
+            Some(id) => match Ack::decode(packet) {
+                Ok(Ack { id: theirs, result: 0 }) if theirs == id => Ok(Progress::Joined),
+                Ok(Ack { id: theirs, result }) if theirs == id => Err(EnrolError::Failed(result)),
+                _ => Ok(Progress::Wait),
+            },
+        }
+    }
+
+    fn respond(
+        &mut self,
+        now: Instant,
+        unix_nanos: u64,
+        request: Request,
+        layer: &Layer<'_>,
+    ) -> Result<Progress, EnrolError> {
+        let Request { id } = request;
+        let verdict = match layer.admission.admit(&Applicant { id }) {
+            Ok(()) => Verdict::Granted(layer.config()),
+            Err(why) => Verdict::Denied(why.min(-1)),
+        };
+        let denied = matches!(verdict, Verdict::Denied(_));
+        let response = Response {
+            id,
+            seconds: i64::try_from(unix_nanos / 1_000_000_000).unwrap_or(i64::MAX),
+            nanoseconds: (unix_nanos % 1_000_000_000) as i32,
+            verdict,
+        };
+        let bytes = response.encode().map_err(EnrolError::Wire)?;
+        if denied {
+            return Ok(Progress::Deny(bytes));
+        }
+        self.deadline = now + ACK_TIMEOUT;
+        self.responded = Some(id);
+        Ok(Progress::Send(bytes))
+    }
+}
+
+/// What a member enrols others with.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    /// The configuration.
+    pub config: &'a LayerConfig,
+    /// The member's own address, which becomes the joiner's first contact in the directory; 0 in a broadcast layer.
+    pub address: Address,
+    /// Who may join.
+    pub admission: &'a dyn Admission,
+}
+
+impl Layer<'_> {
+    fn config(&self) -> LayerConfig {
+        let mut config = self.config.clone();
+        if let LayerKind::Unicast(unicast) = &mut config.kind {
+            unicast.directory.peer = self.address;
+        }
+        config
+    }
+}

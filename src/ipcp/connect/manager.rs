@@ -1,0 +1,358 @@
+//! Which connections to other members there should be, which there are, and when to try again.
+//!
+//! The manager decides; somebody else allocates flows and runs [`cep`](super::cep) on them, and says how it went:
+//!
+//! ```text
+//!  want ──▶ waiting ──Action::Start──▶ trying ──came_up──▶ up
+//!              ▲                         │                  │
+//!              └──── after a pause ◀─ attempt_failed     went_down
+//! ```
+//!
+//! - To one destination, data transfer waits until management stands for the first time: what is told about a new link
+//!   goes to the management connections there are. Afterwards each comes back on its own.
+//! - A pause doubles with every failure, see [`Backoff`], and is short again once a connection has stood for
+//!   [`Config::stable`]. It never gives up; whoever wants a time limit calls [`unwant`](Manager::unwant).
+//! - What others connect is taken note of with the peer's address. In a unicast layer several connections of the same
+//!   component to the same neighbour are welcome, they are ways around each other. In a broadcast layer they make a
+//!   loop; as its members have no addresses, only the destinations tell, and wanting one twice is wanting it once.
+//!
+//! ```
+//! use o7s::base::{rng::Rng, time::Instant};
+//! use o7s::ipcp::Component;
+//! use o7s::ipcp::connect::manager::{Action, Config, Manager, Want};
+//! use o7s::types::id::{Address, N1FlowId};
+//!
+//! let mut manager = Manager::new(Config::default(), Rng::from_seed([7; 32]));
+//! let now = Instant::ZERO;
+//! manager.want(now, Want::new("node-a".parse()?, Component::DataTransfer))?;
+//! let Some(Action::Start { attempt, want }) = manager.poll(now) else { panic!("nothing to do") };
+//! assert_eq!(want.destination.as_str(), "node-a");
+//!
+//! manager.came_up(now, attempt, N1FlowId(1), Address(7))?;
+//! manager.went_down(now, N1FlowId(1));
+//! assert!(manager.poll(now).is_none());
+//! let later = manager.next_timeout().expect("it tries again");
+//! assert!(matches!(manager.poll(later), Some(Action::Start { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::retry::Backoff;
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::ipcp::Component;
+use crate::types::id::{Address, N1FlowId};
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+#[cfg(test)]
+mod tests;
+
+/// Limits and pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Connections that may be wanted. Default 1024.
+    pub max_wanted: usize,
+    /// Connections that may stand, whoever made them. Default 4096.
+    pub max_connections: usize,
+    /// Pauses between attempts. Default 100 ms, doubling up to 30 s.
+    pub backoff: Backoff,
+    /// How long a connection must stand for its failures to be forgotten. Default 10 s.
+    pub stable: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_wanted: 1024, max_connections: 4096, backoff: Backoff::default(), stable: Duration::from_secs(10) }
+    }
+}
+
+/// A connection that should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The name of the member, or of the layer for any member.
+    pub destination: Name,
+    /// What it is for.
+    pub component: Component,
+    /// The quality of service asked of the layer below.
+    pub qos: QosSpec,
+}
+
+impl Want {
+    /// A connection over a raw flow, as the C reference makes them.
+    pub fn new(destination: Name, component: Component) -> Self {
+        Self { destination, component, qos: QosSpec::RAW }
+    }
+}
+
+/// Names one attempt to connect. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u64);
+
+/// What the owner of a manager has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Allocate a flow, connect it, and tell how it went.
+    Start {
+        /// What to call it then.
+        attempt: AttemptId,
+        /// What is wanted.
+        want: Want,
+    },
+    /// Give up an attempt under way. Nothing need be told about it, and if it is, it does no harm.
+    Abandon(AttemptId),
+    /// Close a flow.
+    Close(N1FlowId),
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// There are too many.
+    #[error("no more than {0} connections are allowed; disconnect some, or raise the limit")]
+    Full(usize),
+    /// It is not wanted any more.
+    #[error("the connection is not wanted any more")]
+    Unwanted,
+}
+
+/// Where a wanted connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for the management connection to the same destination to stand for the first time.
+    Held,
+    /// Will be tried at this moment.
+    Waiting(Instant),
+    /// Being tried since.
+    Trying(AttemptId, Instant),
+    /// Stands since.
+    Up(N1FlowId, Instant),
+}
+
+/// A connection that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// What it is for.
+    pub component: Component,
+    /// The peer's address; 0 where members have none.
+    pub peer: Address,
+    /// Under which name this member connected it; `None` if the peer did.
+    pub destination: Option<Name>,
+    /// Since when.
+    pub since: Instant,
+}
+
+type Key = (Name, Component);
+
+#[derive(Debug)]
+struct Entry {
+    qos: QosSpec,
+    state: State,
+    backoff: Backoff,
+}
+
+/// See the [module's documentation](self).
+#[derive(Debug)]
+pub struct Manager {
+    config: Config,
+    rng: Rng,
+    wanted: BTreeMap<Key, Entry>,
+    /// What is being tried, and for which entry.
+    attempts: BTreeMap<AttemptId, Key>,
+    connections: BTreeMap<N1FlowId, Connection>,
+    /// Things to be ended.
+    ends: VecDeque<Action>,
+    last_attempt: u64,
+}
+
+impl Manager {
+    /// A manager that wants nothing.
+    pub fn new(config: Config, rng: Rng) -> Self {
+        Self {
+            config,
+            rng,
+            wanted: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            ends: VecDeque::new(),
+            last_attempt: 0,
+        }
+    }
+
+    /// A connection should be made, and made again whenever it is lost. Wanting it twice changes nothing but the
+    /// quality of service of the next attempt; an attempt that waits is made at once.
+    ///
+    /// # Errors
+    /// [`ManagerError::Full`].
+    pub fn want(&mut self, now: Instant, want: Want) -> Result<(), ManagerError> {
+        let Want { destination, component, qos } = want;
+        let held = component == Component::DataTransfer && self.awaits_management(&destination);
+        let fresh = if held { State::Held } else { State::Waiting(now) };
+        let key = (destination, component);
+        if let Some(entry) = self.wanted.get_mut(&key) {
+            entry.qos = qos;
+            if matches!(entry.state, State::Waiting(_)) {
+                entry.state = fresh;
+            }
+            return Ok(());
+        }
+        if self.wanted.len() >= self.config.max_wanted {
+            return Err(ManagerError::Full(self.config.max_wanted));
+        }
+        self.wanted.insert(key, Entry { qos, state: fresh, backoff: self.config.backoff });
+        Ok(())
+    }
+
+    /// A connection should not be any more: whatever there is of it is ended. `false` if it was not wanted.
+    pub fn unwant(&mut self, now: Instant, destination: &Name, component: Component) -> bool {
+        let key = (destination.clone(), component);
+        let Some(entry) = self.wanted.remove(&key) else { return false };
+        match entry.state {
+            State::Held | State::Waiting(_) => {}
+            State::Trying(attempt, _) => {
+                self.attempts.remove(&attempt);
+                self.ends.push_back(Action::Abandon(attempt));
+            }
+            State::Up(flow, _) => {
+                self.connections.remove(&flow);
+                self.ends.push_back(Action::Close(flow));
+            }
+        }
+        if component == Component::Management {
+            self.release_held(now, destination);
+        }
+        true
+    }
+
+    /// Ends every connection with a neighbour, whoever made them. Those that are wanted are made anew.
+    pub fn drop_peer(&mut self, now: Instant, peer: Address) {
+        let flows = self.connections.iter().filter(|(_, connection)| connection.peer == peer);
+        let flows: Vec<_> = flows.map(|(flow, _)| *flow).collect();
+        for flow in flows {
+            self.went_down(now, flow);
+            self.ends.push_back(Action::Close(flow));
+        }
+    }
+
+    /// An attempt has failed. The next is made after a pause.
+    pub fn attempt_failed(&mut self, now: Instant, attempt: AttemptId) {
+        let Some(key) = self.attempts.remove(&attempt) else { return };
+        if let Some(entry) = self.wanted.get_mut(&key) {
+            entry.state = State::Waiting(now + entry.backoff.failed(&mut self.rng));
+        }
+    }
+
+    /// An attempt has succeeded: the connection stands, over this flow and to this peer.
+    ///
+    /// # Errors
+    /// [`ManagerError`]: it is not wanted any more, or there are too many. The flow is to be closed, which
+    /// [`poll`](Self::poll) does not say again.
+    pub fn came_up(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        flow: N1FlowId,
+        peer: Address,
+    ) -> Result<(), ManagerError> {
+        if self.connections.len() >= self.config.max_connections {
+            self.attempt_failed(now, attempt);
+            return Err(ManagerError::Full(self.config.max_connections));
+        }
+        let key = self.attempts.remove(&attempt).ok_or(ManagerError::Unwanted)?;
+        let entry = self.wanted.get_mut(&key).ok_or(ManagerError::Unwanted)?;
+        entry.state = State::Up(flow, now);
+        let (destination, component) = key;
+        if component == Component::Management {
+            self.release_held(now, &destination);
+        }
+        self.connections.insert(flow, Connection { component, peer, destination: Some(destination), since: now });
+        Ok(())
+    }
+
+    /// A peer has made a connection.
+    ///
+    /// # Errors
+    /// [`ManagerError::Full`]: the flow is to be closed.
+    pub fn accepted(
+        &mut self,
+        now: Instant,
+        flow: N1FlowId,
+        component: Component,
+        peer: Address,
+    ) -> Result<(), ManagerError> {
+        if self.connections.len() >= self.config.max_connections {
+            return Err(ManagerError::Full(self.config.max_connections));
+        }
+        self.connections.insert(flow, Connection { component, peer, destination: None, since: now });
+        Ok(())
+    }
+
+    /// A flow has gone, or its peer. If the connection is wanted, it is made anew after a pause. Returns what it was.
+    pub fn went_down(&mut self, now: Instant, flow: N1FlowId) -> Option<Connection> {
+        let connection = self.connections.remove(&flow)?;
+        let key = connection.destination.clone().map(|destination| (destination, connection.component));
+        if let Some(entry) = key.and_then(|key| self.wanted.get_mut(&key)) {
+            if now - connection.since >= self.config.stable {
+                entry.backoff.succeeded();
+            }
+            entry.state = State::Waiting(now + entry.backoff.failed(&mut self.rng));
+        }
+        Some(connection)
+    }
+
+    /// The next thing to do at `now`, until there is none.
+    pub fn poll(&mut self, now: Instant) -> Option<Action> {
+        if let Some(end) = self.ends.pop_front() {
+            return Some(end);
+        }
+        let due = |entry: &Entry| matches!(entry.state, State::Waiting(at) if at <= now);
+        let (key, entry) = self.wanted.iter_mut().find(|(_, entry)| due(entry))?;
+        self.last_attempt += 1;
+        let attempt = AttemptId(self.last_attempt);
+        entry.state = State::Trying(attempt, now);
+        self.attempts.insert(attempt, key.clone());
+        let (destination, component) = key.clone();
+        Some(Action::Start { attempt, want: Want { destination, component, qos: entry.qos } })
+    }
+
+    /// When [`poll`](Self::poll) will have something to do, if nothing happens before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if !self.ends.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let waiting = self.wanted.values().filter_map(|entry| match entry.state {
+            State::Waiting(at) => Some(at),
+            _ => None,
+        });
+        waiting.min()
+    }
+
+    /// Where a wanted connection is; `None` if it is not wanted.
+    pub fn state(&self, destination: &Name, component: Component) -> Option<State> {
+        self.wanted.get(&(destination.clone(), component)).map(|entry| entry.state)
+    }
+
+    /// The connections that stand, by their flows.
+    pub fn connections(&self) -> impl Iterator<Item = (N1FlowId, &Connection)> {
+        self.connections.iter().map(|(flow, connection)| (*flow, connection))
+    }
+
+    /// Whether management to this destination is wanted and has not stood yet.
+    fn awaits_management(&self, destination: &Name) -> bool {
+        let up_or_unwanted = |state| matches!(state, None | Some(State::Up(..)));
+        !up_or_unwanted(self.state(destination, Component::Management))
+    }
+
+    /// Data transfer to this destination need not wait for management any more.
+    fn release_held(&mut self, now: Instant, destination: &Name) {
+        if let Some(entry) = self.wanted.get_mut(&(destination.clone(), Component::DataTransfer))
+            && entry.state == State::Held
+        {
+            entry.state = State::Waiting(now);
+        }
+    }
+}
