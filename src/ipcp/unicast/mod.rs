@@ -3,9 +3,13 @@
 //! | component | what it does |
 //! |---|---|
 //! | [`ca`] | spaces the packets of a flow by the queues they meet |
+//! | [`pff`] | which N-1 flow a packet leaves on |
+//! | [`routing`] | finds out who is whose neighbour, and computes routes |
 //! | [`sched`] | queues by QoS cube in front of a device |
 //! | [`shape`] | holds a flow to its bandwidth |
 
 pub mod ca;
+pub mod pff;
+pub mod routing;
 pub mod sched;
 pub mod shape;

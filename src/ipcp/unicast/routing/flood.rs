@@ -1,0 +1,185 @@
+//! What others say: taken into the database, passed on, forgotten in time.
+
+use core::time::Duration;
+
+use super::peer::{Peer, Urgency};
+use super::seqno::Seqno;
+use super::{Due, LinkState};
+use crate::base::time::Instant;
+use crate::types::id::{Address, N1FlowId};
+use crate::wire::link_state::Lsu;
+
+/// A full database is searched for links that nobody can reach at most this often.
+const SWEEP: Duration = Duration::from_secs(1);
+
+impl LinkState {
+    /// A management flow to a neighbour is there. It is going to be told of every link, once it is ready to listen.
+    pub fn management_up(&mut self, now: Instant, flow: N1FlowId, address: Address) {
+        self.management_down(now, flow);
+        if self.peers.len() >= self.config.max_management {
+            return;
+        }
+        let mut peer = Peer::new(address, now + self.config.hold);
+        let young = self.config.update();
+        for (index, link) in self.db.iter() {
+            // Of its own links a reference would believe those that are gone and announce them for ever. Withdrawals
+            // are of use to those who know the link: somebody who still does will say so, and is answered.
+            if link.src != address && (link.live || now < link.heard + young) {
+                peer.tell(index, Urgency::Replica, now);
+            }
+        }
+        self.peers.insert(flow, peer);
+    }
+
+    /// A management flow is gone.
+    pub fn management_down(&mut self, _now: Instant, flow: N1FlowId) {
+        self.peers.remove(&flow);
+    }
+
+    /// A message has come in over a management flow.
+    pub fn receive(&mut self, now: Instant, flow: N1FlowId, message: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&flow) else { return };
+        self.stats.received += 1;
+        let Ok(Lsu { dst, src, seqno }) = Lsu::parse(message) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        peer.heard(now);
+        let seqno = Seqno(seqno);
+        if src == dst || src == Address(0) || dst == Address(0) || seqno.is_the_end() {
+            self.stats.implausible += 1;
+            return;
+        }
+        if src == peer.address && seqno.has_incarnation() && !peer.confirms {
+            peer.confirms = true;
+            for (index, link) in self.db.iter().filter(|(_, link)| link.src == src) {
+                peer.tell(index, Urgency::Replica, link.heard);
+            }
+        }
+        let index = self.db.find(src, dst);
+        let known = index.and_then(|index| Some((index, self.db.get(index)?.seqno)));
+        match known {
+            Some((index, known)) if seqno == known => self.agree(now, flow, index),
+            Some((index, known)) if seqno < known => self.answer(now, flow, index),
+            _ if src == self.config.address && !(known.is_none() && seqno.withdraws()) => self.contest(now, dst, seqno),
+            Some((index, _)) => self.learn(now, flow, index, seqno),
+            None if self.has_room(now, src) => {
+                let index = self.db.insert(src, dst, seqno, now);
+                self.learn(now, flow, index, seqno);
+                self.arm_expiry(now, index);
+            }
+            None => self.stats.refused += 1,
+        }
+    }
+
+    /// The neighbour says what is known.
+    fn agree(&mut self, now: Instant, flow: N1FlowId, index: u32) {
+        self.stats.known += 1;
+        let later = self.a_little_later(now);
+        let Some(peer) = self.peers.get_mut(&flow) else { return };
+        // It may repeat itself because a confirmation was lost. But two that confirm each other's confirmations would
+        // never stop; a coin decides.
+        peer.agrees(index, later, || self.rng.chance(0.5));
+    }
+
+    /// The neighbour says what is outdated: it is told what is known.
+    fn answer(&mut self, now: Instant, flow: N1FlowId, index: u32) {
+        self.stats.outdated += 1;
+        if let Some(peer) = self.peers.get_mut(&flow) {
+            peer.tell(index, Urgency::News, now);
+        }
+    }
+
+    /// The neighbour has told something new of a link; it is passed on.
+    fn learn(&mut self, now: Instant, flow: N1FlowId, index: u32, seqno: Seqno) {
+        self.stats.accepted += 1;
+        let Some(link) = self.db.get_mut(index) else { return };
+        let is_news = link.live == seqno.withdraws();
+        self.stats.withdrawn += u64::from(link.live && seqno.withdraws());
+        link.seqno = seqno;
+        link.heard = now;
+        self.set_live(now, index, !seqno.withdraws());
+        let urgency = if is_news { Urgency::News } else { Urgency::Refresh };
+        self.flood(now, index, urgency, Some(flow));
+        let later = self.a_little_later(now);
+        if let Some(peer) = self.peers.get_mut(&flow) {
+            peer.learned_from(index, later);
+        }
+    }
+
+    /// Everybody is to be told of a link, but for the neighbour on the flow `except`.
+    pub(super) fn flood(&mut self, now: Instant, index: u32, urgency: Urgency, except: Option<N1FlowId>) {
+        let later = self.a_little_later(now);
+        let Some(src) = self.db.get(index).map(|link| link.src) else { return };
+        for (flow, peer) in &mut self.peers {
+            if Some(*flow) != except && (peer.address != src || peer.confirms) {
+                peer.tell(index, urgency, later);
+            }
+        }
+    }
+
+    fn a_little_later(&mut self, now: Instant) -> Instant {
+        now + self.random_part(self.config.lazy)
+    }
+
+    /// Whether another link of this member may be added. A full database gives up what nobody can reach.
+    pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
+        if self.db.graph.announced(src) as usize >= self.config.max_links_of_member {
+            return false;
+        }
+        if self.db.len() >= self.config.max_links && now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            for index in self.db.unreachable(self.config.address) {
+                self.remove(now, index);
+            }
+        }
+        self.db.len() < self.config.max_links
+    }
+
+    /// Somebody else's link is due: it is forgotten, unless it was announced again.
+    pub(super) fn foreign_due(&mut self, now: Instant, index: u32) {
+        let Some(link) = self.db.get(index) else { return };
+        let life = if link.live { self.config.timeout() } else { self.config.memory() };
+        if now < link.heard + life {
+            return self.arm_expiry(now, index);
+        }
+        self.stats.expired += u64::from(link.live);
+        self.remove(now, index);
+    }
+
+    fn arm_expiry(&mut self, now: Instant, index: u32) {
+        let Some(link) = self.db.get(index) else { return };
+        // A withdrawal is remembered longer than that; nobody minds if it is looked at in between.
+        let at = link.heard + self.config.timeout();
+        self.arm(index, if at > now { at } else { link.heard + self.config.memory() });
+    }
+
+    /// Forgets a link.
+    pub(super) fn remove(&mut self, now: Instant, index: u32) {
+        self.set_live(now, index, false);
+        if let Some(timer) = self.db.get(index).and_then(|link| link.timer) {
+            self.timers.cancel(timer);
+        }
+        self.db.remove(index);
+        self.peers.values_mut().for_each(|peer| peer.forget(index));
+    }
+
+    /// Says whether a link is announced, and has routes computed if that makes a difference.
+    pub(super) fn set_live(&mut self, now: Instant, index: u32, live: bool) {
+        let mine = self.db.get(index).is_some_and(|link| link.src == self.config.address);
+        match self.db.set_live(index, live) {
+            true if mine => self.throttle.changed_here(now),
+            true => self.throttle.changed(now),
+            false => {}
+        }
+    }
+
+    /// Looks at a link at `at`, and not when that was planned before.
+    pub(super) fn arm(&mut self, index: u32, at: Instant) {
+        let Some(link) = self.db.get_mut(index) else { return };
+        if let Some(timer) = link.timer.take() {
+            self.timers.cancel(timer);
+        }
+        link.timer = Some(self.timers.arm(at, Due::Link(index)));
+    }
+}

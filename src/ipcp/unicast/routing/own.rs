@@ -1,0 +1,208 @@
+//! The member's own links: announced while an adjacency carries them, taken back when none does.
+
+use core::time::Duration;
+
+use super::peer::Urgency;
+use super::seqno::Seqno;
+use super::{Due, LinkState};
+use crate::base::time::Instant;
+use crate::types::id::{Address, N1FlowId};
+
+/// Answers to what others say of an own link are at least this far apart: two members with one address would go on
+/// contradicting each other.
+const CONTEST: Duration = Duration::from_secs(1);
+
+/// A link that came up again this often within its time to live is first waited for, so long.
+const FREE_FLAPS: u32 = 1;
+const FLAP: Duration = Duration::from_secs(1);
+
+/// An N-1 flow that carries data to a neighbour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Adjacency {
+    pub(super) address: Address,
+    pub(super) up: bool,
+}
+
+/// Somebody to whom there are adjacencies, or were.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Neighbour {
+    /// Adjacencies.
+    pub(super) all: u32,
+    /// Those that are up.
+    pub(super) up: u32,
+    /// When the link was announced.
+    since: Instant,
+    /// How often in a row it was taken back soon after.
+    flaps: u32,
+    /// Then it may be announced again.
+    not_before: Instant,
+    /// A timer is armed for then.
+    waits: bool,
+}
+
+impl LinkState {
+    /// A data-transfer flow to a neighbour is there and works.
+    ///
+    /// What is said of a flow that is there already replaces what was said.
+    pub fn adjacency_up(&mut self, now: Instant, flow: N1FlowId, address: Address) {
+        self.adjacency_down(now, flow);
+        if address == self.config.address || address == Address(0) {
+            return;
+        }
+        self.adjacencies.insert(flow, Adjacency { address, up: true });
+        let neighbour = self.neighbours.entry(address).or_default();
+        neighbour.all += 1;
+        neighbour.up += 1;
+        self.publish = true;
+        self.settle(now, address);
+    }
+
+    /// A data-transfer flow is gone.
+    pub fn adjacency_down(&mut self, now: Instant, flow: N1FlowId) {
+        self.adjacency_state(now, flow, false);
+        let Some(Adjacency { address, .. }) = self.adjacencies.remove(&flow) else { return };
+        if let Some(neighbour) = self.neighbours.get_mut(&address) {
+            neighbour.all -= 1;
+        }
+        self.publish = true;
+    }
+
+    /// A data-transfer flow was seen to work, or not to.
+    pub fn adjacency_state(&mut self, now: Instant, flow: N1FlowId, up: bool) {
+        let Some(adjacency) = self.adjacencies.get_mut(&flow) else { return };
+        let address = adjacency.address;
+        if core::mem::replace(&mut adjacency.up, up) == up {
+            return;
+        }
+        if let Some(neighbour) = self.neighbours.get_mut(&address) {
+            neighbour.up = if up { neighbour.up + 1 } else { neighbour.up.saturating_sub(1) };
+        }
+        self.settle(now, address);
+    }
+
+    /// Announces the link to a neighbour or takes it back, as its adjacencies demand.
+    pub(super) fn settle(&mut self, now: Instant, address: Address) {
+        let (me, life) = (self.config.address, self.config.timeout());
+        let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
+        let index = self.db.find(me, address);
+        let live = index.and_then(|i| self.db.get(i)).filter(|link| link.live);
+        match (neighbour.up > 0, live) {
+            (true, None) if now < neighbour.not_before => self.wait(address),
+            (true, None) => {
+                neighbour.since = now;
+                self.announce(now, address);
+            }
+            (false, Some(link)) => {
+                let seqno = link.seqno.withdrawal();
+                neighbour.flaps = if now - neighbour.since < life { neighbour.flaps + 1 } else { 0 };
+                if let Some(extra) = neighbour.flaps.checked_sub(FREE_FLAPS + 1) {
+                    neighbour.not_before = now + (FLAP * (1 << extra.min(10))).min(self.config.update());
+                }
+                self.withdraw(now, address, seqno);
+            }
+            _ => {}
+        }
+    }
+
+    /// The link to a neighbour has flapped: it is announced later, if it is up then.
+    fn wait(&mut self, address: Address) {
+        let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
+        if !neighbour.waits {
+            neighbour.waits = true;
+            self.timers.arm(neighbour.not_before, Due::Neighbour(address));
+        }
+    }
+
+    /// The link to a neighbour has been waited for.
+    pub(super) fn neighbour_due(&mut self, now: Instant, address: Address) {
+        if let Some(neighbour) = self.neighbours.get_mut(&address) {
+            neighbour.waits = false;
+        }
+        self.settle(now, address);
+    }
+
+    /// Announces the link to a neighbour, with a number that overtakes all earlier ones.
+    fn announce(&mut self, now: Instant, address: Address) {
+        let me = self.config.address;
+        let first = Seqno::first(self.config.incarnation);
+        let index = match self.db.find(me, address) {
+            Some(index) => {
+                if let Some(link) = self.db.get_mut(index) {
+                    link.seqno = link.seqno.next().unwrap_or(link.seqno);
+                }
+                index
+            }
+            None => self.db.insert(me, address, first, now),
+        };
+        self.set_live(now, index, true);
+        self.tell_own(now, index, Urgency::News);
+    }
+
+    /// Takes a link back, or says that there is none.
+    fn withdraw(&mut self, now: Instant, address: Address, seqno: Seqno) {
+        let me = self.config.address;
+        let index = self.db.find(me, address).unwrap_or_else(|| self.db.insert(me, address, seqno, now));
+        if let Some(link) = self.db.get_mut(index) {
+            link.seqno = seqno;
+        }
+        self.set_live(now, index, false);
+        self.tell_own(now, index, Urgency::News);
+    }
+
+    /// Tells everybody of an own link, and sees to it that it is told again or forgotten.
+    fn tell_own(&mut self, now: Instant, index: u32, urgency: Urgency) {
+        let Some(link) = self.db.get_mut(index) else { return };
+        link.heard = now;
+        let again = if link.live { self.refresh_after() } else { self.config.memory() };
+        self.arm(index, now + again);
+        self.flood(now, index, urgency, None);
+    }
+
+    /// An own link is due: it is announced again if it is live, otherwise forgotten.
+    pub(super) fn own_due(&mut self, now: Instant, index: u32) {
+        let Some(link) = self.db.get_mut(index) else { return };
+        if link.live {
+            link.seqno = link.seqno.next().unwrap_or(link.seqno);
+            return self.tell_own(now, index, Urgency::Refresh);
+        }
+        let address = link.dst;
+        self.remove(now, index);
+        if self.neighbours.get(&address).is_some_and(|neighbour| neighbour.all == 0) {
+            self.neighbours.remove(&address);
+        }
+    }
+
+    /// The time to the next announcement: up to a quarter less than the layer's, so that not all come at once.
+    fn refresh_after(&mut self) -> Duration {
+        let most = self.config.update();
+        most - self.random_part(most / 4)
+    }
+
+    /// Somebody says something of an own link that was not said here: it is left over from an earlier life, or forged,
+    /// or another member has the same address. It is contradicted with a higher number.
+    pub(super) fn contest(&mut self, now: Instant, dst: Address, seqno: Seqno) {
+        self.stats.contested += 1;
+        let index = self.db.find(self.config.address, dst);
+        let Some((index, link)) = index.and_then(|index| Some((index, self.db.get_mut(index)?))) else {
+            if !seqno.withdrawal().is_the_end() && self.has_room(now, self.config.address) {
+                self.withdraw(now, dst, seqno.withdrawal());
+            }
+            return;
+        };
+        let too_soon = now < link.heard + CONTEST;
+        if !link.live {
+            if !too_soon && !seqno.withdrawal().is_the_end() {
+                self.withdraw(now, dst, seqno.withdrawal());
+            }
+            return;
+        }
+        let Some(higher) = seqno.next() else { return };
+        link.seqno = higher;
+        let at = link.heard + CONTEST;
+        if too_soon {
+            self.arm(index, at);
+        } else {
+            self.tell_own(now, index, Urgency::News);
+        }
+    }
+}

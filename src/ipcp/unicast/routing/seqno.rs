@@ -1,0 +1,44 @@
+//! How members of our own number the announcements of their links.
+
+/// All announcements of one life of a link: the lower half of a number.
+const COUNT: u64 = u32::MAX as u64;
+
+/// The number of an announcement: the incarnation of the link in the upper 32 bits, a count in the lower.
+///
+/// The last count of an incarnation says that the link is gone. Whoever counts from 0, as the reference does, never
+/// gets there; and whoever goes on from such a number announces the link again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seqno(pub(super) u64);
+
+impl Seqno {
+    /// The first announcement of an incarnation. The first incarnation is 1.
+    pub(super) fn first(incarnation: u32) -> Self {
+        Self(u64::from(incarnation.max(1)) << 32)
+    }
+
+    /// Whether it takes the link back.
+    pub(super) const fn withdraws(self) -> bool {
+        self.0 & COUNT == COUNT
+    }
+
+    /// Whether it was given by a member of our own: the reference counts from 0.
+    pub(super) const fn has_incarnation(self) -> bool {
+        self.0 > COUNT
+    }
+
+    /// The announcement after this one, if there is a higher number.
+    pub(super) fn next(self) -> Option<Self> {
+        let next = Self(self.0.checked_add(1)?);
+        if next.withdraws() { next.0.checked_add(1).map(Self) } else { Some(next) }
+    }
+
+    /// The number that takes back what this one announced.
+    pub(super) const fn withdrawal(self) -> Self {
+        Self(self.0 | COUNT)
+    }
+
+    /// Whether nothing could ever overtake it: nobody gives such a number in good faith.
+    pub(super) const fn is_the_end(self) -> bool {
+        self.0 == u64::MAX
+    }
+}

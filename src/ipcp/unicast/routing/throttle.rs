@@ -1,0 +1,58 @@
+//! When to compute routes: at once after a quiet time, then no more often than it is worth.
+
+use core::time::Duration;
+
+use crate::base::time::Instant;
+
+/// Looking at one member or link takes about so long.
+const STEP: Duration = Duration::from_nanos(20);
+/// Of the time, one part in so many may go into computing routes.
+const SHARE: u32 = 1000;
+
+/// Says when routes are to be computed. While news keep coming in, the time between two computations doubles from the
+/// least to the most.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    due: Option<Instant>,
+    last: Option<Instant>,
+    hold: Duration,
+    least: Duration,
+    most: Duration,
+}
+
+impl Throttle {
+    pub(super) const fn new(least: Duration, most: Duration) -> Self {
+        Self { due: None, last: None, hold: least, least, most }
+    }
+
+    /// When routes are due to be computed.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// News from afar.
+    pub(super) fn changed(&mut self, now: Instant) {
+        let at = self.last.map_or(now, |last| now.max(last + self.hold));
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// News of the member's own links: those do not wait.
+    pub(super) const fn changed_here(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// Whether routes are to be computed now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Routes were computed, which took `work` steps.
+    pub(super) fn computed(&mut self, now: Instant, work: usize) {
+        let worth = STEP * SHARE * u32::try_from(work).unwrap_or(u32::MAX);
+        let most = worth.min(self.most).max(self.least);
+        let busy = self.last.is_some_and(|last| now - last < 2 * self.hold);
+        self.hold = if busy { (2 * self.hold).min(most) } else { self.least };
+        self.last = Some(now);
+        self.due = None;
+    }
+}
