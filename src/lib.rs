@@ -153,7 +153,7 @@ pub use oap::SecurityConfig;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, Builder, CloseError, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet,
-    IpcpHandle, Listener, LocalConfig, Stack, StackError, Token, Udp4, aio,
+    IpcpHandle, Listener, LocalConfig, NetworkConfig, Stack, StackError, Token, Udp4, aio,
 };
 pub use types::name::Name;
 pub use types::qos::{QosCube, QosSpec};

@@ -26,6 +26,7 @@
 
 pub mod aio;
 mod builder;
+pub mod config;
 mod error;
 mod flow;
 mod flow_set;
@@ -51,6 +52,7 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
 pub use builder::Builder;
+pub use config::NetworkConfig;
 pub use error::{AcceptError, AllocError, BindError, CloseError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
 pub use flow_set::{FlowEvent, FlowSet, Token};

@@ -1,0 +1,350 @@
+//! What is wrong with a file, where, and what would be right.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::types::name::NameError;
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+impl Position {
+    /// Where the byte at `offset` is.
+    pub(super) fn of(text: &[u8], offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let in_line = before.get(line_start..).unwrap_or_default();
+        Self {
+            line: 1 + before.iter().filter(|b| **b == b'\n').count(),
+            column: 1 + String::from_utf8_lossy(in_line).chars().count(),
+        }
+    }
+}
+
+/// Why a file does not describe a network that can be built.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: Option<PathBuf>,
+    at: Option<Position>,
+    problem: Box<Problem>,
+}
+
+impl ConfigError {
+    pub(super) fn new(at: Option<Position>, problem: Problem) -> Self {
+        Self { file: None, at, problem: Box::new(problem) }
+    }
+
+    pub(super) fn in_file(mut self, path: &Path) -> Self {
+        self.file = Some(path.to_owned());
+        self
+    }
+
+    /// The file, if it was read from one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Where in the file, if it is about something in there.
+    pub fn position(&self) -> Option<Position> {
+        self.at
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.at) {
+            (Some(file), Some(Position { line, column })) => write!(f, "{}:{line}:{column}: ", file.display())?,
+            (Some(file), None) => write!(f, "{}: ", file.display())?,
+            (None, Some(Position { line, column })) => write!(f, "line {line}, column {column}: ")?,
+            (None, None) => {}
+        }
+        self.problem.fmt(f)
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+/// What is wrong with a file. Tables are written as in it, without brackets.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It is not UTF-8.
+    #[error("this is no UTF-8; a configuration file is a text")]
+    NotUtf8,
+    /// It is too long.
+    #[error("the file has more than {} bytes: is it a configuration?", super::MAX_LEN)]
+    TooLong,
+    /// It is not TOML.
+    #[error("this is no TOML: {0}")]
+    Syntax(String),
+    /// A table that does not belong in it.
+    #[error("there is no [{table}]; {hint}")]
+    Table {
+        /// What was found.
+        table: String,
+        /// What may be meant.
+        hint: Hint,
+    },
+    /// A key that does not belong in its table.
+    #[error("[{table}] has no key \"{key}\"; {hint}")]
+    Key {
+        /// The table.
+        table: String,
+        /// What was found.
+        key: String,
+        /// What may be meant.
+        hint: Hint,
+    },
+    /// Two spellings of one key.
+    #[error("\"{second}\" is another spelling of \"{first}\", which is there already; remove one")]
+    Twice {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
+    },
+    /// A value of another kind than the key has.
+    #[error("{what} is to be {expected}, not {found}")]
+    Type {
+        /// The key or table.
+        what: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What was found.
+        found: &'static str,
+    },
+    /// A number beyond the limits.
+    #[error("{key} = {value} is out of range; it may be {}{unit}", Limits(*min, *max, value))]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// What was found.
+        value: String,
+        /// The least.
+        min: u32,
+        /// The most.
+        max: u32,
+        /// Of the limits: empty, or with a space before it.
+        unit: &'static str,
+    },
+    /// A word that is none of those allowed.
+    #[error("{key} = {value:?} is not known; {hint}")]
+    Choice {
+        /// The key.
+        key: &'static str,
+        /// What was found.
+        value: String,
+        /// What may be meant.
+        hint: Hint,
+    },
+    /// What is to be a name is none.
+    #[error("{what} is no name")]
+    Name {
+        /// The key or table.
+        what: String,
+        /// Why.
+        #[source]
+        why: NameError,
+    },
+    /// What is to be an address is none.
+    #[error("{key} = {value:?} is no {family} address; write it like {example}")]
+    Address {
+        /// The key.
+        key: &'static str,
+        /// What was found.
+        value: String,
+        /// IPv4 or IPv6.
+        family: &'static str,
+        /// An address.
+        example: &'static str,
+    },
+    /// A text that has no use if it is empty, or one that is too long.
+    #[error("{key} is to have 1 to {max} bytes")]
+    Length {
+        /// The key.
+        key: &'static str,
+        /// The most bytes.
+        max: usize,
+    },
+    /// A key that must be there.
+    #[error("[{table}] needs {key}: {what}")]
+    Missing {
+        /// The table.
+        table: String,
+        /// The key.
+        key: &'static str,
+        /// What it is for.
+        what: &'static str,
+    },
+    /// More arguments than programs.
+    #[error("there are arguments for {arguments} programs, but prog has {programs}; give one string for each program")]
+    Arguments {
+        /// Elements of `args`.
+        arguments: usize,
+        /// Elements of `prog`.
+        programs: usize,
+    },
+    /// Something that IPCPs of this type do not do.
+    #[error("{key} is nothing for {kind} layers: {why}")]
+    NotHere {
+        /// The key.
+        key: &'static str,
+        /// The type of the IPCP.
+        kind: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// The limits of a number, written like a value beyond them.
+struct Limits<'a>(u32, u32, &'a str);
+
+impl fmt::Display for Limits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self(min, max, _) if min == max => write!(f, "{min} only"),
+            Self(min, max, value) if value.starts_with("0x") => write!(f, "{min:#X} to {max:#X}"),
+            Self(min, max, _) => write!(f, "{min} to {max}"),
+        }
+    }
+}
+
+/// What may have been meant instead: the nearest of what is known, or everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// This one is spelt nearly like it.
+    Nearest(&'static str),
+    /// These are known.
+    Known(Vec<&'static str>),
+}
+
+impl Hint {
+    /// Of what is `known`, what `found` may be a misspelling of.
+    pub(super) fn new(found: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
+        let known: Vec<_> = known.into_iter().collect();
+        let nearest = known.iter().map(|word| (distance(found, word), *word)).min();
+        match nearest {
+            Some((distance, word)) if distance <= word.len().div_ceil(3) && distance < word.len() => {
+                Self::Nearest(word)
+            }
+            _ => Self::Known(known),
+        }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nearest(word) => write!(f, "did you mean \"{word}\"?"),
+            Self::Known(words) => {
+                f.write_str("it may be ")?;
+                for (i, word) in words.iter().enumerate() {
+                    let before = match i {
+                        0 => "",
+                        _ if i + 1 == words.len() => " or ",
+                        _ => ", ",
+                    };
+                    write!(f, "{before}\"{word}\"")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How many characters have to be changed, added or taken away to get from one word to the other, whatever their case.
+fn distance(a: &str, b: &str) -> usize {
+    // What is longer than all that is known by so much is near nothing.
+    let a: Vec<char> = a.chars().take(64).flat_map(char::to_lowercase).collect();
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (i, y) in b.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let (first, rest) = row.split_at_mut(1);
+        first.fill(left);
+        for (above, x) in rest.iter_mut().zip(&a) {
+            let here = (diagonal + usize::from(*x != y.to_ascii_lowercase())).min(left + 1).min(*above + 1);
+            diagonal = std::mem::replace(above, here);
+            left = here;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Something that the file says in vain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Where.
+    pub at: Position,
+    /// The table, as in the file, without brackets.
+    pub table: String,
+    /// The key; `None` if it is about the whole table.
+    pub key: Option<&'static str>,
+    /// Why it is in vain.
+    pub why: Why,
+}
+
+/// Why something is in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// Programs are not started.
+    #[error("programs are not started; bind the name in this one")]
+    Programs,
+    /// No DNS is updated.
+    #[error("no dynamic DNS is updated; names are looked up with the system's resolver")]
+    Dns,
+    /// Only a layer that is bootstrapped can be chosen.
+    #[error("an IPCP that is enrolled gets the layer's settings from the layer")]
+    Enrolled,
+    /// Only members of a layer do it.
+    #[error("the IPCP neither bootstraps a layer nor is it enrolled")]
+    NoMember,
+    /// Only with `enrol`.
+    #[error("only an IPCP that is enrolled connects to others")]
+    NotEnrolled,
+    /// Nobody enrols with it or connects to it.
+    #[error("nobody asks an IPCP of this type for anything by its name")]
+    NotAsked,
+    /// Always 8.
+    #[error("EIDs have 8 bytes; the number is only passed on to members that are enrolled")]
+    EidSize,
+    /// Links time out between two announcements.
+    #[error("links are taken for dead before they are announced again; it should be more than ls_t_update")]
+    Timeout,
+    /// Another IPCP has the name.
+    #[error("another IPCP has the same name")]
+    SameName,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at: Position { line, column }, table, key, why } = self;
+        write!(f, "line {line}, column {column}: ")?;
+        match key {
+            Some(key) => write!(f, "{key} in [{table}]: {why}"),
+            None => write!(f, "[{table}]: {why}"),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What each table may say.
+
+use toml::de::DeTable;
+
+use super::error::Hint;
+use super::table::{Choice, Key, Source, Table, in_order, proper, quoted};
+use super::{
+    ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Problem, Program, SecurityFiles,
+    Warning, Why,
+};
+use crate::irm::LoadBalancing;
+use crate::types::name::{HashAlg, Name};
+use crate::wire::enroll::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
+use crate::wire::eth::DEFAULT_ETHERTYPE;
+use crate::wire::udp::DEFAULT_PORT;
+
+const NAME: &str = "name";
+
+const PROG: Key = &["prog"];
+const ARGS: Key = &["args"];
+const LB: Key = &["lb"];
+const SERVER_FILES: [Key; 3] = [&["server_enc_file"], &["server_crt_file"], &["server_key_file"]];
+const CLIENT_FILES: [Key; 3] = [&["client_enc_file"], &["client_crt_file"], &["client_key_file"]];
+
+const BOOTSTRAP: Key = &["bootstrap"];
+const ENROL: Key = &["enrol", "enroll"];
+const AUTOBIND: Key = &["autobind"];
+const REG: Key = &["reg"];
+const CONN: Key = &["conn"];
+const COMMON: &[Key] = &[BOOTSTRAP, ENROL, AUTOBIND, REG, CONN];
+
+const HASH: Key = &["hash"];
+const DEV: Key = &["dev"];
+const ETHERTYPE: Key = &["ethertype"];
+const IP: Key = &["ip"];
+const PORT: Key = &["port"];
+const DNS: Key = &["dns"];
+const ADDR_SIZE: Key = &["addr_size"];
+const EID_SIZE: Key = &["eid_size"];
+const MAX_TTL: Key = &["max_ttl"];
+const ADDR_AUTH: Key = &["addr-auth", "addr_auth"];
+const ROUTING: Key = &["routing"];
+const LS_T_RECALC: Key = &["ls_t_recalc"];
+const LS_T_UPDATE: Key = &["ls_t_update"];
+const LS_T_TIMEO: Key = &["ls_t_timeo"];
+const CONGESTION: Key = &["congestion"];
+const DIRECTORY: Key = &["directory"];
+const DHT_ALPHA: Key = &["dht_alpha"];
+const DHT_K: Key = &["dht_k"];
+const DHT_T_EXPIRE: Key = &["dht_t_expire", "dht_t_expiry"];
+const DHT_T_REFRESH: Key = &["dht_t_refresh"];
+const DHT_T_REPLICATE: Key = &["dht_t_replicate"];
+
+const BALANCING: &[Choice<LoadBalancing>] = &[
+    ("spill", LoadBalancing::Spillover),
+    ("round-robin", LoadBalancing::RoundRobin),
+    // As on the reference's command line.
+    ("spillover", LoadBalancing::Spillover),
+];
+const HASHES: &[Choice<HashAlg>] = &[
+    (HashAlg::Sha3_224.name(), HashAlg::Sha3_224),
+    (HashAlg::Sha3_256.name(), HashAlg::Sha3_256),
+    (HashAlg::Sha3_384.name(), HashAlg::Sha3_384),
+    (HashAlg::Sha3_512.name(), HashAlg::Sha3_512),
+];
+const ROUTES: &[Choice<RoutePolicy>] = &[
+    ("link-state", RoutePolicy::Simple),
+    ("lfa", RoutePolicy::LoopFreeAlternates),
+    ("ecmp", RoutePolicy::EqualCostMultipath),
+    // As on the reference's command line.
+    ("link_state", RoutePolicy::Simple),
+];
+const CONGESTIONS: &[Choice<CongestionAvoidance>] = &[
+    ("none", CongestionAvoidance::None),
+    ("mb-ecn", CongestionAvoidance::MbEcn),
+    // What the reference's parser takes for it.
+    ("lfa", CongestionAvoidance::MbEcn),
+];
+
+/// The keys that say what a layer of this kind is like.
+const fn layer_keys(kind: IpcpKind) -> &'static [Key] {
+    match kind {
+        IpcpKind::Local => &[HASH],
+        IpcpKind::Udp4 | IpcpKind::Udp6 => &[IP, PORT, DNS],
+        IpcpKind::EthDix => &[DEV, HASH, ETHERTYPE],
+        IpcpKind::EthLlc => &[DEV, HASH],
+        IpcpKind::Broadcast => &[],
+        IpcpKind::Unicast => &[
+            HASH,
+            ADDR_SIZE,
+            EID_SIZE,
+            MAX_TTL,
+            ADDR_AUTH,
+            ROUTING,
+            LS_T_RECALC,
+            LS_T_UPDATE,
+            LS_T_TIMEO,
+            CONGESTION,
+            DIRECTORY,
+            DHT_ALPHA,
+            DHT_K,
+            DHT_T_EXPIRE,
+            DHT_T_REFRESH,
+            DHT_T_REPLICATE,
+        ],
+    }
+}
+
+/// What a text says.
+pub(super) fn read(text: &str) -> Result<NetworkConfig, ConfigError> {
+    let source = Source(text);
+    let document = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map(|span| source.position(span.start));
+        ConfigError::new(at, Problem::Syntax(error.message().to_owned()))
+    })?;
+    let mut reading = Reading::default();
+    for entry in in_order(document.get_ref()) {
+        let kind = IpcpKind::ALL.into_iter().find(|kind| kind.name() == entry.key);
+        if kind.is_none() && entry.key != NAME {
+            let hint = Hint::new(entry.key, IpcpKind::ALL.map(IpcpKind::name).into_iter().chain([NAME]));
+            return Err(source.error(entry.at, Problem::Table { table: quoted(entry.key), hint }));
+        }
+        for table in Table::open(source, entry.key.to_owned(), &entry)?.tables() {
+            let (name, table) = table?;
+            match kind {
+                Some(kind) => reading.ipcp(kind, name, &table)?,
+                None => reading.name(name, &table)?,
+            }
+        }
+    }
+    reading.0.warnings.sort_by_key(|warning| warning.at);
+    Ok(reading.0)
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reading(NetworkConfig);
+
+impl Reading {
+    fn warn(&mut self, table: &Table<'_>, keys: &[Key], why: Why) {
+        if let Some((key, at)) = table.first_of(keys) {
+            self.0.warnings.push(Warning { at, table: table.title.clone(), key: Some(key), why });
+        }
+    }
+
+    fn warn_of(&mut self, table: &Table<'_>, why: Why) {
+        let warning = Warning { at: table.position(), table: table.title.clone(), key: None, why };
+        self.0.warnings.push(warning);
+    }
+
+    fn name(&mut self, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
+        table.only(&[&[PROG, ARGS, LB], &SERVER_FILES, &CLIENT_FILES])?;
+        let config = NameConfig {
+            name,
+            balancing: table.choice(LB, BALANCING)?.unwrap_or_default(),
+            programs: programs(table)?,
+            server: files(table, SERVER_FILES)?,
+            client: files(table, CLIENT_FILES)?,
+            at: table.position(),
+        };
+        self.0.names.push(config);
+        self.warn(table, &[PROG], Why::Programs);
+        Ok(())
+    }
+
+    fn ipcp(&mut self, kind: IpcpKind, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
+        table.only(&[COMMON, layer_keys(kind)])?;
+        let not_here = |key: Key, why| Problem::NotHere { key: proper(key), kind: kind.name(), why };
+        let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
+        let (register, connect) = (table.names(REG)?, table.names(CONN)?);
+        if with.is_some() && !kind.is_recursive() {
+            let why = "its members are not enrolled; write bootstrap = \"<layer>\"";
+            return Err(table.wrong(ENROL, not_here(ENROL, why)));
+        }
+        if kind == IpcpKind::Broadcast && !register.is_empty() {
+            let why = "there are no flows to names in them; join the layer by its own name";
+            return Err(table.wrong(REG, not_here(REG, why)));
+        }
+        let autobind = table.flag(AUTOBIND)?;
+        if self.0.ipcps.iter().any(|other| other.name == name) {
+            self.warn_of(table, Why::SameName);
+        }
+        let parameters = self.layer(kind, table, layer.is_some() && with.is_none())?;
+        let membership = match (with, layer.zip(parameters)) {
+            (Some(with), _) => {
+                self.warn(table, &[BOOTSTRAP], Why::Enrolled);
+                self.warn(table, layer_keys(kind), Why::Enrolled);
+                Membership::Enrol { with }
+            }
+            (None, Some((layer, parameters))) => {
+                self.warn(table, &[CONN], Why::NotEnrolled);
+                Membership::Bootstrap { layer, parameters }
+            }
+            (None, None) => {
+                self.warn_of(table, Why::NoMember);
+                Membership::None
+            }
+        };
+        if autobind && !kind.is_recursive() {
+            self.warn(table, &[AUTOBIND], Why::NotAsked);
+        }
+        self.0.ipcps.push(IpcpConfig { name, kind, membership, autobind, register, connect, at: table.position() });
+        Ok(())
+    }
+
+    /// What the layer is like. Values are checked in any case; what must be there is only asked for if the layer is
+    /// `wanted`, and without it there is none.
+    fn layer(&mut self, kind: IpcpKind, table: &Table<'_>, wanted: bool) -> Result<Option<Layer>, ConfigError> {
+        let needed = |key: Key, what| if wanted { Err(table.missing(key, what)) } else { Ok(None) };
+        let address = "the address of this host in the network";
+        let interface = "the network interface";
+        let hash = if layer_keys(kind).contains(&HASH) { table.choice(HASH, HASHES)? } else { None };
+        let hash = hash.unwrap_or_default();
+        Ok(Some(match kind {
+            IpcpKind::Local => Layer::Local { hash },
+            IpcpKind::Broadcast => Layer::Broadcast,
+            IpcpKind::Unicast => Layer::Unicast { hash, parameters: self.unicast(table)? },
+            IpcpKind::Udp4 => {
+                let (port, example) = (port(table)?, "10.9.0.1");
+                let (ip, dns) = (table.address(IP, "IPv4", example)?, table.address(DNS, "IPv4", example)?);
+                self.warn(table, &[DNS], Why::Dns);
+                let Some(ip) = ip else { return needed(IP, address) };
+                Layer::Udp4 { ip, port, dns }
+            }
+            IpcpKind::Udp6 => {
+                let (port, example) = (port(table)?, "fd00::1");
+                let (ip, dns) = (table.address(IP, "IPv6", example)?, table.address(DNS, "IPv6", example)?);
+                self.warn(table, &[DNS], Why::Dns);
+                let Some(ip) = ip else { return needed(IP, address) };
+                Layer::Udp6 { ip, port, dns }
+            }
+            IpcpKind::EthDix => {
+                let ethertype = table.number(ETHERTYPE, 0x0600..=0xFFFE, "")?;
+                let ethertype = ethertype.and_then(|n| u16::try_from(n).ok()).unwrap_or(DEFAULT_ETHERTYPE);
+                let Some(device) = device(table)? else { return needed(DEV, interface) };
+                Layer::EthDix { device, ethertype, hash }
+            }
+            IpcpKind::EthLlc => {
+                let Some(device) = device(table)? else { return needed(DEV, interface) };
+                Layer::EthLlc { device, hash }
+            }
+        }))
+    }
+
+    fn unicast(&mut self, table: &Table<'_>) -> Result<Unicast, ConfigError> {
+        let default = Unicast::default();
+        let byte = |key, limits, default: u8| -> Result<u8, ConfigError> {
+            let number = table.number(key, limits, "")?;
+            Ok(number.and_then(|n| u8::try_from(n).ok()).unwrap_or(default))
+        };
+        table.choice(ADDR_AUTH, &[("flat", ())])?;
+        let unicast = Unicast {
+            // All that flat addresses may have, in the reference as well.
+            addr_size: byte(ADDR_SIZE, 4..=4, default.addr_size)?,
+            eid_size: byte(EID_SIZE, 1..=8, default.eid_size)?,
+            max_ttl: byte(MAX_TTL, 1..=255, default.max_ttl)?,
+            routing: link_state(table)?,
+            directory: dht(table)?,
+            congestion: table.choice(CONGESTION, CONGESTIONS)?.unwrap_or(default.congestion),
+        };
+        if unicast.eid_size != default.eid_size {
+            self.warn(table, &[EID_SIZE], Why::EidSize);
+        }
+        if unicast.routing.t_timeo <= unicast.routing.t_update {
+            self.warn(table, &[LS_T_TIMEO], Why::Timeout);
+            if table.position_of(LS_T_TIMEO).is_none() {
+                self.warn(table, &[LS_T_UPDATE], Why::Timeout);
+            }
+        }
+        Ok(unicast)
+    }
+}
+
+fn programs(table: &Table<'_>) -> Result<Vec<Program>, ConfigError> {
+    let (paths, arguments) = (table.texts(PROG)?, table.texts(ARGS)?);
+    if arguments.len() > paths.len() {
+        let problem = Problem::Arguments { arguments: arguments.len(), programs: paths.len() };
+        return Err(table.wrong(ARGS, problem));
+    }
+    let mut arguments = arguments.into_iter();
+    let program = |(path, _)| Program {
+        path: std::path::PathBuf::from(path),
+        arguments: arguments.next().map(|(line, _)| line.split_whitespace().map(str::to_owned).collect()),
+    };
+    Ok(paths.into_iter().map(program).collect())
+}
+
+fn files(table: &Table<'_>, [encryption, certificate, key]: [Key; 3]) -> Result<SecurityFiles, ConfigError> {
+    Ok(SecurityFiles {
+        encryption: table.path(encryption)?,
+        certificate: table.path(certificate)?,
+        key: table.path(key)?,
+    })
+}
+
+fn port(table: &Table<'_>) -> Result<u16, ConfigError> {
+    let port = table.number(PORT, 0..=0xFFFF, "")?;
+    Ok(port.and_then(|n| u16::try_from(n).ok()).unwrap_or(DEFAULT_PORT))
+}
+
+fn device(table: &Table<'_>) -> Result<Option<String>, ConfigError> {
+    Ok(table.short(DEV, Name::MAX_LEN)?.map(str::to_owned))
+}
+
+fn link_state(table: &Table<'_>) -> Result<LinkState, ConfigError> {
+    let default = LinkState::default();
+    let seconds = |key, default| Ok::<_, ConfigError>(table.number(key, 1..=u32::MAX, " s")?.unwrap_or(default));
+    Ok(LinkState {
+        policy: table.choice(ROUTING, ROUTES)?.unwrap_or(default.policy),
+        t_recalc: seconds(LS_T_RECALC, default.t_recalc)?,
+        t_update: seconds(LS_T_UPDATE, default.t_update)?,
+        t_timeo: seconds(LS_T_TIMEO, default.t_timeo)?,
+    })
+}
+
+fn dht(table: &Table<'_>) -> Result<Dht, ConfigError> {
+    let default = Dht::default();
+    table.choice(DIRECTORY, &[("DHT", ()), ("dht", ())])?;
+    Ok(Dht {
+        alpha: table.number(DHT_ALPHA, 1..=10, "")?.unwrap_or(default.alpha),
+        k: table.number(DHT_K, 1..=20, "")?.unwrap_or(default.k),
+        t_expire: table.number(DHT_T_EXPIRE, 10..=86_400, " s")?.unwrap_or(default.t_expire),
+        t_refresh: table.number(DHT_T_REFRESH, 3..=3600, " s")?.unwrap_or(default.t_refresh),
+        t_replicate: table.number(DHT_T_REPLICATE, 3..=3600, " s")?.unwrap_or(default.t_replicate),
+        peer: default.peer,
+    })
+}

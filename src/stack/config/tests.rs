@@ -1,0 +1,494 @@
+//! Files that are right, files that are wrong and what is said about them, and files that are anything.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::enroll::{CongestionAvoidance, Dht, LinkState, RoutePolicy};
+
+fn good(text: &str) -> NetworkConfig {
+    NetworkConfig::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The only IPCP of a file.
+fn ipcp(text: &str) -> IpcpConfig {
+    let [ipcp] = <[_; 1]>::try_from(good(text).ipcps).unwrap();
+    ipcp
+}
+
+fn layer(text: &str) -> Layer {
+    match ipcp(text).membership {
+        Membership::Bootstrap { parameters, .. } => parameters,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn unicast(keys: &str) -> Unicast {
+    match layer(&format!("[unicast.a]\nbootstrap = \"l\"\n{keys}")) {
+        Layer::Unicast { parameters, .. } => parameters,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn says(text: &str) -> String {
+    match NetworkConfig::parse(text) {
+        Err(error) => error.to_string(),
+        Ok(config) => panic!("{config:?}"),
+    }
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    good(text).warnings.iter().map(Warning::to_string).collect()
+}
+
+#[test]
+fn an_empty_file_describes_nothing() {
+    assert_eq!(good("# nothing\n"), NetworkConfig::default());
+    assert_eq!(good("[name]\n[unicast]\n"), NetworkConfig::default());
+}
+
+#[test]
+fn all_types_with_defaults() {
+    let config = good(
+        r#"
+        [local.l]
+        bootstrap = "home"
+        [udp4.u]
+        bootstrap = "v4"
+        ip = "10.0.0.1"
+        [udp6.v]
+        bootstrap = "v6"
+        ip = "fd00::1"
+        [eth-dix.d]
+        bootstrap = "dix"
+        dev = "eth0"
+        [eth-llc.e]
+        bootstrap = "llc"
+        dev = "eth1"
+        [unicast.n]
+        bootstrap = "net"
+        [broadcast.b]
+        bootstrap = "news"
+        "#,
+    );
+    assert!(config.warnings.is_empty());
+    let hash = HashAlg::Sha3_256;
+    let expected = [
+        ("l", "home", Layer::Local { hash }),
+        ("u", "v4", Layer::Udp4 { ip: [10, 0, 0, 1].into(), port: 3435, dns: None }),
+        ("v", "v6", Layer::Udp6 { ip: "fd00::1".parse().unwrap(), port: 3435, dns: None }),
+        ("d", "dix", Layer::EthDix { device: "eth0".into(), ethertype: 0xA000, hash }),
+        ("e", "llc", Layer::EthLlc { device: "eth1".into(), hash }),
+        ("n", "net", Layer::Unicast { hash, parameters: Unicast::default() }),
+        ("b", "news", Layer::Broadcast),
+    ];
+    assert_eq!(config.ipcps.len(), expected.len());
+    for (ipcp, (own, of, parameters)) in config.ipcps.iter().zip(expected) {
+        assert_eq!((ipcp.name.as_str(), ipcp.autobind), (own, false));
+        assert_eq!(ipcp.membership, Membership::Bootstrap { layer: name(of), parameters });
+    }
+}
+
+#[test]
+fn all_keys() {
+    let all = ipcp(
+        r#"
+        [unicast.a]
+        bootstrap = "l"
+        autobind = true
+        reg = ["a", "b"]
+        hash = "SHA3_512"
+        addr_size = 4
+        eid_size = 8
+        max_ttl = 9
+        addr-auth = "flat"
+        routing = "ecmp"
+        ls_t_recalc = 1
+        ls_t_update = 2
+        ls_t_timeo = 3
+        congestion = "none"
+        directory = "DHT"
+        dht_alpha = 1
+        dht_k = 20
+        dht_t_expire = 10
+        dht_t_refresh = 3
+        dht_t_replicate = 3600
+        "#,
+    );
+    let routing = LinkState { policy: RoutePolicy::EqualCostMultipath, t_recalc: 1, t_update: 2, t_timeo: 3 };
+    let directory = Dht { alpha: 1, k: 20, t_expire: 10, t_refresh: 3, t_replicate: 3600, ..Dht::default() };
+    let congestion = CongestionAvoidance::None;
+    let parameters = Unicast { max_ttl: 9, routing, directory, congestion, ..Unicast::default() };
+    let parameters = Layer::Unicast { hash: HashAlg::Sha3_512, parameters };
+    assert_eq!(all.membership, Membership::Bootstrap { layer: name("l"), parameters });
+    assert!(all.autobind);
+    assert_eq!(all.register, [name("a"), name("b")]);
+
+    let dix = "[eth-dix.d]\nbootstrap = \"l\"\ndev = \"e\"\nethertype = 0xFFFE\nhash = \"SHA3_224\"";
+    assert_eq!(layer(dix), Layer::EthDix { device: "e".into(), ethertype: 0xFFFE, hash: HashAlg::Sha3_224 });
+    let udp = "[udp4.u]\nbootstrap = \"l\"\nip = \"1.2.3.4\"\nport = 1_000\ndns = \"9.9.9.9\"";
+    assert_eq!(layer(udp), Layer::Udp4 { ip: [1, 2, 3, 4].into(), port: 1000, dns: Some([9, 9, 9, 9].into()) });
+    let udp = "[udp6.u]\nbootstrap = \"l\"\nip = \"::1\"\ndns = \"::2\"";
+    let (ip, dns) = ("::1".parse().unwrap(), Some("::2".parse().unwrap()));
+    assert_eq!(layer(udp), Layer::Udp6 { ip, port: 3435, dns });
+}
+
+#[test]
+fn enrolment_and_connections() {
+    let member = ipcp("[broadcast.b]\nenrol = \"a\"\nconn = [\"a\", \"c\"]\nautobind = true");
+    assert_eq!(member.membership, Membership::Enrol { with: name("a") });
+    assert_eq!(member.connect, [name("a"), name("c")]);
+    assert_eq!((member.kind, member.autobind), (IpcpKind::Broadcast, true));
+    // It wins over bootstrap, and what is said about the layer is in vain.
+    let both = "[unicast.u]\nbootstrap = \"l\"\nenrol = \"a\"\nmax_ttl = 3";
+    assert_eq!(ipcp(both).membership, Membership::Enrol { with: name("a") });
+    assert_eq!(good(both).warnings.len(), 2);
+}
+
+#[test]
+fn names() {
+    let config = good(
+        r#"
+        [name.oping]
+        lb = "round-robin"
+        prog = ["/usr/bin/oping", "/usr/bin/other"]
+        args = ["--listen  -v"]
+        server_enc_file = "enc.conf"
+        client_crt_file = "crt.pem"
+        client_key_file = "key.pem"
+        [name."with a blank"]
+        "#,
+    );
+    let [oping, other] = <[_; 2]>::try_from(config.names).unwrap();
+    assert_eq!((oping.name.as_str(), oping.balancing), ("oping", LoadBalancing::RoundRobin));
+    let program = |path: &str, arguments| Program { path: path.into(), arguments };
+    let arguments = vec!["--listen".to_owned(), "-v".to_owned()];
+    assert_eq!(oping.programs, [program("/usr/bin/oping", Some(arguments)), program("/usr/bin/other", None)]);
+    assert_eq!(oping.server, SecurityFiles { encryption: Some("enc.conf".into()), ..SecurityFiles::default() });
+    let client = (Some(PathBuf::from("crt.pem")), Some(PathBuf::from("key.pem")));
+    assert_eq!((oping.client.certificate, oping.client.key), client);
+    assert_eq!((other.name.as_str(), other.balancing), ("with a blank", LoadBalancing::Spillover));
+    assert_eq!(config.warnings.len(), 1);
+    assert_eq!(oping.at, Position { line: 2, column: 15 });
+}
+
+/// Documented and parsed spellings of the reference, which differ.
+#[test]
+fn both_spellings() {
+    for key in ["congestion = \"mb-ecn\"", "congestion = \"lfa\"", ""] {
+        assert_eq!(unicast(key).congestion, CongestionAvoidance::MbEcn);
+    }
+    for key in ["dht_t_expiry", "dht_t_expire"] {
+        assert_eq!(unicast(&format!("{key} = 77")).directory.t_expire, 77);
+    }
+    for key in ["directory = \"dht\"", "addr_auth = \"flat\"", "routing = \"link_state\""] {
+        assert_eq!(unicast(key), Unicast::default());
+    }
+    for key in ["enrol", "enroll"] {
+        let member = ipcp(&format!("[unicast.a]\n{key} = \"b\""));
+        assert_eq!(member.membership, Membership::Enrol { with: name("b") });
+    }
+    assert!(!ipcp("[unicast.a]\nbootstrap = \"l\"\nautobind = false").autobind);
+    assert_eq!(good("[name.n]\nlb = \"spillover\"").names[0].balancing, LoadBalancing::Spillover);
+}
+
+#[test]
+fn tables_of_a_type_are_taken_together() {
+    let config = good(
+        r#"
+        [unicast.c]
+        enrol = "x"
+        [udp4.b]
+        bootstrap = "l"
+        ip = "1.2.3.4"
+        [unicast.a]
+        enrol = "y"
+        "#,
+    );
+    let names: Vec<_> = config.ipcps.iter().map(|ipcp| ipcp.name.as_str()).collect();
+    assert_eq!(names, ["c", "a", "b"]);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let cases = [
+        ("[unicast.a", "line 1, column 11: this is no TOML: unclosed table, expected `]`"),
+        ("x", "line 1, column 2: this is no TOML: key with no value, expected `=`"),
+        ("[local.a]\n[local.a]", "line 2, column 8: this is no TOML: duplicate key"),
+        ("[unicats.a]", "line 1, column 2: there is no [unicats]; did you mean \"unicast\"?"),
+        (
+            "\n[quantum.a]",
+            "line 2, column 2: there is no [quantum]; it may be \"local\", \"udp4\", \"udp6\", \"eth-dix\", \
+             \"eth-llc\", \"unicast\", \"broadcast\" or \"name\"",
+        ),
+        ("unicast = 3", "line 1, column 1: unicast is to be a table, not an integer"),
+        ("[udp4]\nip = \"1.2.3.4\"", "line 2, column 1: udp4.ip is to be a table, not a string"),
+        (
+            "[unicast.a]\nbootstap = \"l\"",
+            "line 2, column 1: [unicast.a] has no key \"bootstap\"; did you mean \"bootstrap\"?",
+        ),
+        ("[unicast.a]\nDHT_K = 3", "line 2, column 1: [unicast.a] has no key \"DHT_K\"; did you mean \"dht_k\"?"),
+        (
+            "[eth-llc.a]\nethertype = 3",
+            "line 2, column 1: [eth-llc.a] has no key \"ethertype\"; it may be \"bootstrap\", \"enrol\", \"autobind\", \
+             \"reg\", \"conn\", \"dev\" or \"hash\"",
+        ),
+        (
+            "[unicast.a]\nenrol = \"b\"\nenroll = \"b\"",
+            "line 3, column 1: \"enroll\" is another spelling of \"enrol\", which is there already; remove one",
+        ),
+        ("[unicast.a]\nautobind = 1", "line 2, column 12: autobind is to be true or false, not an integer"),
+        ("[unicast.a]\nreg = \"x\"", "line 2, column 7: reg is to be an array of strings, not a string"),
+        (
+            "[unicast.a]\nreg = [\"x\", 3.0]",
+            "line 2, column 13: reg is to be an array of strings, not a number with a fraction",
+        ),
+        ("[unicast.a]\nmax_ttl = 256", "line 2, column 11: max_ttl = 256 is out of range; it may be 1 to 255"),
+        ("[unicast.a]\nmax_ttl = \"1\"", "line 2, column 11: max_ttl is to be an integer, not a string"),
+        (
+            "[unicast.a]\nls_t_recalc = 0",
+            "line 2, column 15: ls_t_recalc = 0 is out of range; it may be 1 to 4294967295 s",
+        ),
+        (
+            "[unicast.a]\nls_t_recalc = -1",
+            "line 2, column 15: ls_t_recalc = -1 is out of range; it may be 1 to 4294967295 s",
+        ),
+        ("[unicast.a]\naddr_size = 8", "line 2, column 13: addr_size = 8 is out of range; it may be 4 only"),
+        ("[unicast.a]\neid_size = 9", "line 2, column 12: eid_size = 9 is out of range; it may be 1 to 8"),
+        ("[unicast.a]\ndht_alpha = 11", "line 2, column 13: dht_alpha = 11 is out of range; it may be 1 to 10"),
+        ("[unicast.a]\ndht_k = 0x15", "line 2, column 9: dht_k = 0x15 is out of range; it may be 0x1 to 0x14"),
+        (
+            "[unicast.a]\ndht_t_expiry = 9",
+            "line 2, column 16: dht_t_expire = 9 is out of range; it may be 10 to 86400 s",
+        ),
+        (
+            "[unicast.a]\ndht_t_refresh = 2",
+            "line 2, column 17: dht_t_refresh = 2 is out of range; it may be 3 to 3600 s",
+        ),
+        (
+            "[unicast.a]\ndht_t_replicate = 3601",
+            "line 2, column 19: dht_t_replicate = 3601 is out of range; it may be 3 to 3600 s",
+        ),
+        (
+            "[eth-dix.a]\nethertype = 0xFFFF",
+            "line 2, column 13: ethertype = 0xFFFF is out of range; it may be 0x600 to 0xFFFE",
+        ),
+        ("[udp4.a]\nport = 65536", "line 2, column 8: port = 65536 is out of range; it may be 0 to 65535"),
+        (
+            "[unicast.a]\nrouting = \"ospf\"",
+            "line 2, column 11: routing = \"ospf\" is not known; it may be \"link-state\", \"lfa\" or \"ecmp\"",
+        ),
+        (
+            "[unicast.a]\ncongestion = \"mb_ecn\"",
+            "line 2, column 14: congestion = \"mb_ecn\" is not known; did you mean \"mb-ecn\"?",
+        ),
+        ("[unicast.a]\naddr-auth = \"x\"", "line 2, column 13: addr-auth = \"x\" is not known; it may be \"flat\""),
+        (
+            "[unicast.a]\nhash = \"MD5\"",
+            "line 2, column 8: hash = \"MD5\" is not known; it may be \"SHA3_224\", \"SHA3_256\", \"SHA3_384\" or \"SHA3_512\"",
+        ),
+        (
+            "[name.a]\nlb = \"robin\"",
+            "line 2, column 6: lb = \"robin\" is not known; it may be \"spill\" or \"round-robin\"",
+        ),
+        ("[udp4.a]\nip = \"::1\"", "line 2, column 6: ip = \"::1\" is no IPv4 address; write it like 10.9.0.1"),
+        ("[udp6.a]\nip = \"1.2.3.4\"", "line 2, column 6: ip = \"1.2.3.4\" is no IPv6 address; write it like fd00::1"),
+        ("[udp6.a]\nbootstrap = \"l\"", "line 1, column 7: [udp6.a] needs ip: the address of this host in the network"),
+        ("[eth-dix.a]\nbootstrap = \"l\"", "line 1, column 10: [eth-dix.a] needs dev: the network interface"),
+        ("[eth-dix.a]\ndev = \"\"", "line 2, column 7: dev is to have 1 to 255 bytes"),
+        ("[unicast.a]\nbootstrap = \"\"", "line 2, column 13: bootstrap is no name"),
+        ("[unicast.\"\"]", r#"line 1, column 10: unicast."" is no name"#),
+        ("[unicast.a]\nreg = [\"x\", \"\"]", "line 2, column 13: reg is no name"),
+        (
+            "[local.a]\nenrol = \"b\"",
+            "line 2, column 9: enrol is nothing for local layers: its members are not enrolled; write bootstrap = \"<layer>\"",
+        ),
+        (
+            "[broadcast.a]\nenrol = \"b\"\nreg = [\"x\"]",
+            "line 3, column 7: reg is nothing for broadcast layers: there are no flows to names in them; join the layer by its own name",
+        ),
+        (
+            "[name.a]\nprog = [\"x\"]\nargs = [\"\", \"\"]",
+            "line 3, column 8: there are arguments for 2 programs, but prog has 1; give one string for each program",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(says(text), expected, "{text}");
+    }
+    let long = format!("[name.a]\nserver_enc_file = \"{}\"", "x".repeat(512));
+    assert_eq!(says(&long), "line 2, column 19: server_enc_file is to have 1 to 511 bytes");
+    assert_eq!(says(&" ".repeat(MAX_LEN + 1)), "the file has more than 1048576 bytes: is it a configuration?");
+    let long = format!("[unicast.a]\n{} = 1", "k".repeat(9999));
+    assert!(says(&long).len() < 600);
+}
+
+#[test]
+fn what_is_in_vain_is_said() {
+    let cases = [
+        (
+            "[name.a]\nprog = [\"x\"]",
+            "line 2, column 1: prog in [name.a]: programs are not started; bind the name in this one",
+        ),
+        (
+            "[udp4.a]\nbootstrap = \"l\"\nip = \"1.2.3.4\"\ndns = \"1.2.3.5\"",
+            "line 4, column 1: dns in [udp4.a]: no dynamic DNS is updated; names are looked up with the system's resolver",
+        ),
+        (
+            "[unicast.a]\nenroll = \"b\"\nbootstrap = \"l\"",
+            "line 3, column 1: bootstrap in [unicast.a]: an IPCP that is enrolled gets the layer's settings from the layer",
+        ),
+        (
+            "[unicast.a]\nmax_ttl = 3",
+            "line 1, column 10: [unicast.a]: the IPCP neither bootstraps a layer nor is it enrolled",
+        ),
+        ("[udp4.a]", "line 1, column 7: [udp4.a]: the IPCP neither bootstraps a layer nor is it enrolled"),
+        (
+            "[unicast.a]\nbootstrap = \"l\"\nconn = [\"b\"]",
+            "line 3, column 1: conn in [unicast.a]: only an IPCP that is enrolled connects to others",
+        ),
+        (
+            "[local.a]\nbootstrap = \"l\"\nautobind = true",
+            "line 3, column 1: autobind in [local.a]: nobody asks an IPCP of this type for anything by its name",
+        ),
+        (
+            "[unicast.a]\nbootstrap = \"l\"\nls_t_update = 60",
+            "line 3, column 1: ls_t_update in [unicast.a]: links are taken for dead before they are announced again; it should be more than ls_t_update",
+        ),
+        (
+            "[unicast.a]\nbootstrap = \"l\"\neid_size = 4",
+            "line 3, column 1: eid_size in [unicast.a]: EIDs have 8 bytes; the number is only passed on to members that are enrolled",
+        ),
+        (
+            "[local.a]\nbootstrap = \"l\"\n[unicast.a]\nbootstrap = \"m\"",
+            "line 3, column 10: [unicast.a]: another IPCP has the same name",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(warnings(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn columns_are_characters() {
+    assert_eq!(says("[unicast.\"ä\"]\nmax_ttl = { ü = \"ö\", x"), says("[unicast.\"a\"]\nmax_ttl = { u = \"o\", x"));
+    let error = NetworkConfig::parse("[unicast.\"ääää\".b]\nx = 1").unwrap_err();
+    assert_eq!(error.position(), Some(Position { line: 1, column: 17 }));
+}
+
+#[test]
+fn files() {
+    let path = std::env::temp_dir().join(format!("o7s-config-{}.toml", std::process::id()));
+    let missing = NetworkConfig::read(&path).unwrap_err();
+    assert!(matches!(missing.problem(), Problem::Unreadable(_)));
+    assert_eq!(missing.to_string(), format!("{}: the file cannot be read", path.display()));
+    assert!(std::error::Error::source(&missing).is_some());
+    let error = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        NetworkConfig::read(&path).map_err(|error| error.to_string())
+    };
+    assert_eq!(error(b"[local.a]\nbootstrap = \"l\"\r\n").unwrap().ipcps.len(), 1);
+    let at = path.display();
+    assert_eq!(error(b"[x]").unwrap_err().split_once(' ').unwrap().0, format!("{at}:1:2:"));
+    assert_eq!(error(b"# \xff").unwrap_err(), format!("{at}:1:3: this is no UTF-8; a configuration file is a text"));
+    assert!(error(&vec![b'\n'; MAX_LEN + 9]).unwrap_err().starts_with(&format!("{at}: the file has more than")));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn near_words() {
+    let hint = |found| Hint::new(found, ["bootstrap", "reg", "dht_k", "dht_t_refresh"]);
+    assert_eq!(hint("rge"), Hint::Known(vec!["bootstrap", "reg", "dht_k", "dht_t_refresh"]));
+    for (found, nearest) in
+        [("re", "reg"), ("REG", "reg"), ("boot_strap", "bootstrap"), ("dht_t_refesh", "dht_t_refresh")]
+    {
+        assert_eq!(hint(found), Hint::Nearest(nearest), "{found}");
+    }
+    assert!(matches!(hint(""), Hint::Known(_)));
+}
+
+/// Lines that are nearly right.
+fn line() -> impl Strategy<Value = String> {
+    let table = prop::sample::select(vec![
+        "[name.a]",
+        "[name.b]",
+        "[local.a]",
+        "[udp4.b]",
+        "[udp6.c]",
+        "[eth-dix.d]",
+        "[eth-llc.e]",
+        "[unicast.f]",
+        "[broadcast.g]",
+        "[unicast]",
+        "[unicast.f.g]",
+        "[[name]]",
+    ]);
+    let key = prop::sample::select(vec![
+        "bootstrap",
+        "enrol",
+        "enroll",
+        "autobind",
+        "reg",
+        "conn",
+        "hash",
+        "dev",
+        "ethertype",
+        "ip",
+        "port",
+        "dns",
+        "addr_size",
+        "max_ttl",
+        "routing",
+        "congestion",
+        "dht_k",
+        "dht_t_expiry",
+        "lb",
+        "prog",
+        "args",
+        "x",
+        "a.b",
+    ]);
+    let value = prop::sample::select(vec![
+        "\"a\"",
+        "\"\"",
+        "true",
+        "3",
+        "-1",
+        "0xFFFF",
+        "99999999999999999999",
+        "1.5",
+        "[]",
+        "[\"a\", \"b\"]",
+        "[1]",
+        "{}",
+        "{ bootstrap = \"l\" }",
+        "\"1.2.3.4\"",
+        "\"::1\"",
+        "\"SHA3_256\"",
+        "\"ecmp\"",
+        "1979-05-27",
+        "\"\\u0000\"",
+    ]);
+    prop_oneof![table.prop_map(str::to_owned), (key, value).prop_map(|(key, value)| format!("{key} = {value}")),]
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC*") {
+        let _ = NetworkConfig::parse(&text);
+    }
+
+    /// What is wrong is somewhere in the file, and is said in words.
+    #[test]
+    fn no_file_panics(lines in prop::collection::vec(line(), 0..12)) {
+        match NetworkConfig::parse(&lines.join("\n")) {
+            Ok(config) => config.warnings.iter().for_each(|w| assert!(w.at.line <= lines.len())),
+            Err(error) => {
+                prop_assert!(error.position().unwrap().line <= lines.len());
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}
