@@ -7,15 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use common::rate::{Pace, Tally, Wait};
-use common::{Network, Result, Service, say, units};
+use common::rate::{Load, Tally, Wait};
+use common::{Network, Result, Service, Target, say, units};
 use o7s::base::time::Instant;
-use o7s::{Flow, QosSpec, ReadError, Stack};
+use o7s::{Flow, ReadError, Stack};
 
 /// Sends packets at a constant rate; the server prints the rate at which they arrive.
 #[derive(Parser, Debug)]
 #[command(after_help = "\
 Rates are in bits per second, with k, M or G behind; durations are in seconds, or have a unit: ms, s, m, h or d.
+Packets are numbered, unless --flood is given.
 
 Examples:
   a server:            ocbr --listen --udp4 10.9.0.2
@@ -48,29 +49,15 @@ struct Options {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Client")]
 struct Client {
-    /// The name of the server
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "ocbr")]
-    server_name: String,
+    #[command(flatten)]
+    target: Target,
 
-    /// How long to send
-    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = units::seconds)]
-    duration: Duration,
+    #[command(flatten)]
+    load: Load,
 
     /// Size of the packets, 8 bytes at least
     #[arg(short, long, value_name = "BYTES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
     size: u32,
-
-    /// The rate, without headers
-    #[arg(short, long, default_value = "1M", value_parser = units::rate)]
-    rate: f64,
-
-    /// Quality of service: raw, best, video, voice or data
-    #[arg(short, long, default_value = "raw")]
-    qos: QosSpec,
-
-    /// Send as fast as the flow takes it; packets are not numbered
-    #[arg(short, long)]
-    flood: bool,
 
     /// Sleep between packets (the default)
     #[arg(long, conflicts_with = "spin")]
@@ -81,6 +68,8 @@ struct Client {
     spin: bool,
 }
 
+/// What the server is called if nothing else is said.
+const NAME: &str = "ocbr";
 /// The largest packet that the server takes.
 const ROOM: usize = 1 << 20;
 
@@ -90,37 +79,23 @@ fn main() -> ExitCode {
 }
 
 fn send(options: &Client, network: &Network) -> Result<bool> {
-    let (stack, flow) = network.connect(&options.server_name, options.qos)?;
     let size = usize::try_from(options.size)?;
-    if size > flow.max_packet() {
-        return Err(
-            format!("this flow carries packets of at most {} bytes: use a smaller --size", flow.max_packet()).into()
-        );
-    }
-    let mut packet = vec![0; size];
-    let start = stack.now();
+    let (stack, flow) = network.connect_to(&options.target, NAME, size)?;
     let wait = if options.spin { Wait::Spin } else { Wait::Sleep };
-    let pace = Pace::new(start, size, Some(options.rate).filter(|_| !options.flood), wait);
-    let end = start + options.duration;
-    let mut tally = Tally::default();
-    while pace.due_before(end, tally.packets, || stack.now()) {
-        if !options.flood
+    let tally = options.load.send((&stack, &flow), size, wait, |packet, number| {
+        if !options.load.flood
             && let Some(seq) = packet.first_chunk_mut()
         {
-            *seq = tally.packets.to_le_bytes();
+            *seq = number.to_le_bytes();
         }
-        flow.write(&packet)?;
-        tally.count(size);
-    }
-    flow.flush();
-    tally.time = stack.now() - start;
+    })?;
     say!("Sent {tally}");
     common::close(flow);
     Ok(tally.packets > 0)
 }
 
 fn serve(options: &Options) -> Result<bool> {
-    let (stack, listener) = options.network.serve(&options.service, "ocbr")?;
+    let (stack, listener) = options.network.serve(&options.service, NAME)?;
     thread::scope(|scope| {
         for number in 1.. {
             let flow = listener.accept()?;

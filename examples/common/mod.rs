@@ -57,6 +57,26 @@ pub(crate) struct Service {
     name: Option<String>,
 }
 
+/// What all clients have that measure something.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Client")]
+pub(crate) struct Target {
+    /// The name of the server [default: the tool's own name]
+    #[arg(short = 'n', long, value_name = "NAME", conflicts_with = "listen")]
+    server_name: Option<String>,
+
+    /// Quality of service: raw, best, video, voice or data
+    #[arg(short, long, default_value = "raw")]
+    qos: QosSpec,
+}
+
+impl Target {
+    /// The name of the server.
+    pub(crate) fn name<'a>(&'a self, default: &'a str) -> &'a str {
+        self.server_name.as_deref().unwrap_or(default)
+    }
+}
+
 impl Network {
     /// A stack that is a member of the layer that was asked for.
     fn stack(&self) -> Result<(Stack, IpcpHandle)> {
@@ -82,6 +102,16 @@ impl Network {
             None => say!("Serving \"{name}\"."),
         }
         Ok((stack, listener))
+    }
+
+    /// Allocates a flow to the target that carries packets of `size` bytes.
+    pub(crate) fn connect_to(&self, target: &Target, default_name: &str, size: usize) -> Result<(Stack, Flow)> {
+        let (stack, flow) = self.connect(target.name(default_name), target.qos)?;
+        let most = flow.max_packet();
+        if size > most {
+            return Err(format!("this flow carries packets of at most {most} bytes: use a smaller --size").into());
+        }
+        Ok((stack, flow))
     }
 
     /// Allocates a flow to `name`.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use o7s::base::time::Instant;
+use o7s::{Flow, Stack};
 
-use super::units::as_millis;
+use super::units::{self, as_millis};
 
 /// How a sender waits for the moment of its next packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// Spaces packets evenly from a start. What one wait takes too long, the next waits are shorter, so that the rate
 /// holds whatever the system's timers are like.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+struct Pace {
     start: Instant,
     /// Seconds from packet to packet; 0 for no pause at all.
     gap: f64,
@@ -31,14 +32,14 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Packets of `size` bytes at `bits` per second, or at any rate.
-    pub(crate) fn new(start: Instant, size: usize, bits: Option<f64>, wait: Wait) -> Self {
+    fn new(start: Instant, size: usize, bits: Option<f64>, wait: Wait) -> Self {
         let gap = bits.map_or(0.0, |bits| size as f64 * 8.0 / bits);
         Self { start, gap, wait }
     }
 
     /// Waits until packet number `n`, counted from 0, is due; `false` if that is not before `end`.
     #[allow(clippy::disallowed_methods, reason = "nothing but the clock can end this wait")]
-    pub(crate) fn due_before(&self, end: Instant, n: u64, now: impl Fn() -> Instant) -> bool {
+    fn due_before(&self, end: Instant, n: u64, now: impl Fn() -> Instant) -> bool {
         // Whoever sends at a rate makes up for a late wake-up in the end.
         let last = if self.gap > 0.0 { end + GRACE } else { end };
         let due = self.start + Duration::try_from_secs_f64(self.gap * n as f64).unwrap_or(Duration::MAX);
@@ -52,6 +53,48 @@ impl Pace {
                 Wait::Spin => std::hint::spin_loop(),
             }
         }
+    }
+}
+
+/// How much a client sends, and for how long.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Client")]
+pub(crate) struct Load {
+    /// How long to send
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = units::seconds)]
+    duration: Duration,
+
+    /// The rate, without headers
+    #[arg(short, long, default_value = "1M", value_parser = units::rate)]
+    rate: f64,
+
+    /// Send as fast as the flow takes it
+    #[arg(short, long)]
+    pub(crate) flood: bool,
+}
+
+impl Load {
+    /// Sends packets of `size` bytes. `number` writes into a packet how many went before it.
+    pub(crate) fn send(
+        &self,
+        (stack, flow): (&Stack, &Flow),
+        size: usize,
+        wait: Wait,
+        number: impl Fn(&mut [u8], u64),
+    ) -> super::Result<Tally> {
+        let mut packet = vec![0; size];
+        let start = stack.now();
+        let pace = Pace::new(start, size, Some(self.rate).filter(|_| !self.flood), wait);
+        let end = start + self.duration;
+        let mut tally = Tally::default();
+        while pace.due_before(end, tally.packets, || stack.now()) {
+            number(&mut packet, tally.packets);
+            flow.write(&packet)?;
+            tally.count(size);
+        }
+        flow.flush();
+        tally.time = stack.now() - start;
+        Ok(tally)
     }
 }
 

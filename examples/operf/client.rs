@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use o7s::{Flow, ReadError, Stack};
 
-use crate::common::rate::{Pace, Tally, Wait};
+use crate::common::rate::{Tally, Wait};
 use crate::common::{self, Network, Result, say};
-use crate::{Client as Options, Test};
+use crate::{Client as Options, NAME, Test};
 
 /// The server gets this time to prepare itself.
 #[allow(clippy::disallowed_methods, reason = "there is nothing to wait for but time")]
@@ -20,13 +20,8 @@ fn give_time() {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
-    let (stack, flow) = network.connect(&options.server_name, options.qos)?;
     let size = usize::try_from(options.size)?;
-    if size > flow.max_packet() {
-        return Err(
-            format!("this flow carries packets of at most {} bytes: use a smaller --size", flow.max_packet()).into()
-        );
-    }
+    let (stack, flow) = network.connect_to(&options.target, NAME, size)?;
     flow.write(&options.test.to_packet())?;
     flow.flush();
     give_time();
@@ -52,22 +47,12 @@ pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
 }
 
 fn send(options: &Options, stack: &Stack, flow: &Flow, size: usize) -> Result<Tally> {
-    let mut packet = vec![0; size];
-    let start = stack.now();
     let wait = if options.sleep { Wait::Sleep } else { Wait::Spin };
-    let pace = Pace::new(start, size, Some(options.rate).filter(|_| !options.flood), wait);
-    let end = start + options.duration;
-    let mut tally = Tally::default();
-    while pace.due_before(end, tally.packets, || stack.now()) {
+    options.load.send((stack, flow), size, wait, |packet, number| {
         if let Some(seq) = packet.first_chunk_mut() {
-            *seq = (tally.packets as u32).to_le_bytes();
+            *seq = (number as u32).to_le_bytes();
         }
-        flow.write(&packet)?;
-        tally.count(size);
-    }
-    flow.flush();
-    tally.time = stack.now() - start;
-    Ok(tally)
+    })
 }
 
 /// Counts what comes back until the sender is done and nothing comes any more.

@@ -6,11 +6,10 @@ mod common;
 mod server;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use common::{Network, Service, units};
-use o7s::QosSpec;
+use common::rate::Load;
+use common::{Network, Service, Target};
 
 /// Sends packets to a server for some time, and measures the bandwidth.
 #[derive(Parser, Debug)]
@@ -41,33 +40,19 @@ struct Options {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Client")]
 struct Client {
-    /// The name of the server
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "operf")]
-    server_name: String,
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    load: Load,
 
     /// One way, or there and back
     #[arg(short, long, value_enum, default_value = "uni")]
     test: Test,
 
-    /// How long to send
-    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = units::seconds)]
-    duration: Duration,
-
-    /// The rate, without headers
-    #[arg(short, long, default_value = "1M", value_parser = units::rate)]
-    rate: f64,
-
     /// Size of the packets, 64 to 1048576 bytes
     #[arg(short, long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     size: u32,
-
-    /// Quality of service: raw, best, video, voice or data
-    #[arg(short, long, default_value = "raw")]
-    qos: QosSpec,
-
-    /// Send as fast as the flow takes it
-    #[arg(short, long)]
-    flood: bool,
 
     /// Sleep between packets instead of spinning: less even, and leaves the processor to others
     #[arg(long)]
@@ -93,6 +78,8 @@ impl Test {
     }
 }
 
+/// What the server is called if nothing else is said.
+const NAME: &str = "operf";
 /// The largest packet.
 const ROOM: usize = 1 << 20;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use o7s::{Flow, ReadError, Stack};
 
 use crate::common::{self, Result, rate::Tally, say};
-use crate::{Options, ROOM, Test};
+use crate::{NAME, Options, ROOM, Test};
 
 /// A flow on which nothing comes for so long is dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let (stack, listener) = options.network.serve(&options.service, "operf")?;
+    let (stack, listener) = options.network.serve(&options.service, NAME)?;
     thread::scope(|scope| {
         for number in 1_u64.. {
             let flow = listener.accept()?;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use o7s::base::time::Instant;
 use o7s::{Flow, ReadError, Stack};
 
-use crate::Client as Options;
 use crate::common::{self, Network, Result, say, units::as_millis};
 use crate::packet;
+use crate::{Client as Options, NAME};
 
 /// The longest interval; the server drops a flow that is silent for longer.
 const MAX_INTERVAL: Duration = Duration::from_secs(10);
@@ -15,17 +15,13 @@ const MAX_INTERVAL: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
-    let (stack, flow) = network.connect(&options.server_name, options.qos)?;
-    let room = flow.max_packet();
-    if usize::from(options.size) > room {
-        return Err(format!("this flow carries packets of at most {room} bytes: use a smaller --size").into());
-    }
+    let (stack, flow) = network.connect_to(&options.target, NAME, options.size.into())?;
     let interval = options.interval.min(MAX_INTERVAL);
     let start = stack.now();
     let mut client = Client { options, stack: &stack, flow: &flow, interval, start, sent: 0, stats: Stats::default() };
     let result = if options.flood || options.flood_busy { client.flood() } else { client.ping() };
     let time = stack.now() - start;
-    client.stats.print(&options.server_name, client.sent, time);
+    client.stats.print(options.target.name(NAME), client.sent, time);
     result?;
     let answered = client.stats.received > 0;
     common::close(flow);
@@ -122,7 +118,7 @@ impl Client<'_> {
         let in_order = self.stats.count(seq, rtt);
         if !self.options.quiet {
             let time = if self.options.timeofday { time_of_day() } else { String::new() };
-            let (name, rtt) = (&self.options.server_name, as_millis(rtt));
+            let (name, rtt) = (self.options.target.name(NAME), as_millis(rtt));
             let order = if in_order { "" } else { " [out-of-order]" };
             say!("{time}{len} bytes from {name}: seq={seq} time={rtt:.3} ms{order}");
         }

@@ -10,8 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use common::{Network, Service, units};
-use o7s::QosSpec;
+use common::{Network, Service, Target, units};
 
 /// Sends requests over a flow to a name and measures how long the answers take.
 #[derive(Parser, Debug)]
@@ -47,9 +46,8 @@ struct Options {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Client")]
 struct Client {
-    /// The name of the server
-    #[arg(short = 'n', long, value_name = "NAME", default_value = "oping")]
-    server_name: String,
+    #[command(flatten)]
+    target: Target,
 
     /// Requests to send [default: no end]
     #[arg(short, long, value_name = "N")]
@@ -62,10 +60,6 @@ struct Client {
     /// Size of the packets, 64 to 1500 bytes
     #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1500))]
     size: u16,
-
-    /// Quality of service: raw, best, video, voice or data
-    #[arg(short, long, default_value = "raw")]
-    qos: QosSpec,
 
     /// Stop after this time; in seconds, unless it has a unit
     #[arg(short, long, value_name = "TIME", value_parser = units::seconds)]
@@ -87,6 +81,9 @@ struct Client {
     #[arg(short = 'D', long)]
     timeofday: bool,
 }
+
+/// What the server is called if nothing else is said.
+const NAME: &str = "oping";
 
 fn main() -> ExitCode {
     let options = Options::parse();

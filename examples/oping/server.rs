@@ -8,9 +8,9 @@ use std::time::Duration;
 use o7s::base::time::Instant;
 use o7s::{Event, Flow, FlowSet, Listener, ReadError, Stack, Token};
 
-use crate::Options;
 use crate::common::{Result, say};
 use crate::packet;
+use crate::{NAME, Options};
 
 /// A flow on which nothing comes for so long is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let (stack, listener) = options.network.serve(&options.service, "oping")?;
+    let (stack, listener) = options.network.serve(&options.service, NAME)?;
     say!("Ouroboros ping server started.");
     let server = Server { stack, set: FlowSet::new(), clients: Mutex::default() };
     thread::scope(|scope| {
