@@ -1,0 +1,101 @@
+//! What lookups have found, for a short time, and what turned out to be wrong.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+
+/// How long an address at which nobody answered is not believed on hearsay.
+const DOUBT: Duration = Duration::from_secs(10);
+/// Addresses remembered for a name, and of these doubted.
+const ADDRESSES: usize = 16;
+
+#[derive(Debug, Default)]
+struct Entry {
+    addresses: Vec<Address>,
+    until: Instant,
+    doubted: Vec<(Address, Instant)>,
+}
+
+impl Entry {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until <= now && self.doubted.iter().all(|(_, until)| *until <= now)
+    }
+}
+
+/// Results of lookups.
+#[derive(Debug)]
+pub(super) struct Cache {
+    entries: BTreeMap<NameHash, Entry>,
+    limit: usize,
+}
+
+impl Cache {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { entries: BTreeMap::new(), limit: limit.max(1) }
+    }
+
+    /// What was found for a name; empty if it was found to be unknown. `None` if it has to be looked up.
+    pub(super) fn get(&self, now: Instant, key: &NameHash) -> Option<&[Address]> {
+        self.entries.get(key).filter(|entry| entry.until > now).map(|entry| entry.addresses.as_slice())
+    }
+
+    /// A lookup found these addresses, which are good until then.
+    pub(super) fn put(&mut self, now: Instant, key: &NameHash, addresses: &[Address], until: Instant) {
+        let entry = self.entry(now, key);
+        entry.addresses.clear();
+        entry.addresses.extend(addresses.iter().take(ADDRESSES));
+        entry.until = until;
+    }
+
+    /// A late answer names one more address, which is added if the name was looked up of late.
+    pub(super) fn add(&mut self, now: Instant, key: &NameHash, address: Address, until: Instant) {
+        if self.is_doubted(now, key, address) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.until > now) else { return };
+        if entry.addresses.len() < ADDRESSES && !entry.addresses.contains(&address) {
+            entry.addresses.push(address);
+            entry.until = until;
+        }
+    }
+
+    /// Nobody answered at this address.
+    pub(super) fn doubt(&mut self, now: Instant, key: &NameHash, address: Address) {
+        let entry = self.entry(now, key);
+        entry.addresses.retain(|known| *known != address);
+        if entry.addresses.is_empty() {
+            entry.until = now;
+        }
+        entry.doubted.retain(|(known, until)| *known != address && *until > now);
+        if entry.doubted.len() < ADDRESSES {
+            entry.doubted.push((address, now + DOUBT));
+        }
+    }
+
+    /// Whether nobody answered there of late.
+    pub(super) fn is_doubted(&self, now: Instant, key: &NameHash, address: Address) -> bool {
+        let doubted = self.entries.get(key).map(|entry| entry.doubted.as_slice()).unwrap_or_default();
+        doubted.iter().any(|(known, until)| *known == address && *until > now)
+    }
+
+    fn entry(&mut self, now: Instant, key: &NameHash) -> &mut Entry {
+        if self.entries.len() >= self.limit && !self.entries.contains_key(key) {
+            self.entries.retain(|_, entry| !entry.is_over(now));
+            if self.entries.len() >= self.limit
+                && let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| *key)
+            {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.entries.entry(*key).or_default()
+    }
+
+    /// Names in it.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,56 @@
+//! Kademlia's measure of distance: two ids, taken as numbers, are as far apart as their exclusive or is great.
+
+use core::cmp::Ordering;
+
+use crate::base::rng::Rng;
+use crate::types::name::{HashAlg, NameHash};
+
+/// Which of `a` and `b` is closer to `key`: `Less` if `a` is. All of their bits count.
+pub(super) fn compare(key: &NameHash, a: &NameHash, b: &NameHash) -> Ordering {
+    let bytes = key.as_bytes().iter().zip(a.as_bytes()).zip(b.as_bytes());
+    let differ = bytes.into_iter().find(|((_, a), b)| a != b);
+    differ.map_or(Ordering::Equal, |((key, a), b)| (a ^ key).cmp(&(b ^ key)))
+}
+
+/// Whether `a` is closer to `key` than `b`.
+pub(super) fn closer(key: &NameHash, a: &NameHash, b: &NameHash) -> bool {
+    compare(key, a, b) == Ordering::Less
+}
+
+/// How many leading bits two ids have in common.
+pub(super) fn shared_bits(a: &NameHash, b: &NameHash) -> usize {
+    let mut bits = 0;
+    for (a, b) in a.as_bytes().iter().zip(b.as_bytes()) {
+        let differ = a ^ b;
+        bits += differ.leading_zeros() as usize;
+        if differ != 0 {
+            break;
+        }
+    }
+    bits
+}
+
+/// A random id.
+#[allow(clippy::expect_used, reason = "a hash has 1 to 64 bytes, whatever the algorithm")]
+pub(super) fn random(rng: &mut Rng, alg: HashAlg) -> NameHash {
+    let mut bytes = [0; NameHash::MAX_LEN];
+    rng.fill(&mut bytes);
+    bytes.get(..alg.len()).and_then(NameHash::new).expect("the length of a hash")
+}
+
+/// A random id that has exactly the first `bits` bits in common with `id`, or is `id` if it has no more.
+pub(super) fn random_beside(rng: &mut Rng, id: &NameHash, bits: usize) -> NameHash {
+    let mut bytes = [0; NameHash::MAX_LEN];
+    rng.fill(&mut bytes);
+    let (whole, part) = (bits / 8, bits % 8);
+    for (at, (byte, own)) in bytes.iter_mut().zip(id.as_bytes()).enumerate() {
+        if at < whole {
+            *byte = *own;
+        } else if at == whole {
+            let turned = 0x80 >> part;
+            let free = turned - 1;
+            *byte = ((*own ^ turned) & !free) | (*byte & free);
+        }
+    }
+    bytes.get(..id.as_bytes().len()).and_then(NameHash::new).unwrap_or(*id)
+}

@@ -1,0 +1,248 @@
+//! Getting to know the layer, and keeping in touch with it.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::distance::random_beside;
+use super::publishing::Chore;
+use super::questions::{Kind, Question, Reason};
+use super::rate::{Level, Rate};
+use super::table::Style;
+use super::{Directory, Task};
+use crate::base::time::Instant;
+use crate::base::timers::TimerId;
+use crate::types::id::Address;
+use crate::wire::dht::Contact;
+
+/// After how long the first question is asked again, doubling: it may have arrived where there is no way back yet.
+const FIRST_RETRY: Duration = Duration::from_millis(75);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// How often the first question is asked if there are contacts, but none that was to be asked: for some minutes.
+const MOST_TRIES: u32 = 14;
+/// How soon after a question another may follow because routes have changed.
+const SHORTEST_RETRY: Duration = Duration::from_millis(50);
+/// Addresses remembered to join through.
+const SEEDS: usize = 16;
+/// When to look around again after joining: those who joined at the same time could not know each other at first.
+const SETTLE: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
+/// The shortest time between two looks after buckets.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How far the directory has come with joining.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    /// Whom to ask while nobody is known, the next first.
+    seeds: VecDeque<Address>,
+    timer: Option<TimerId>,
+    asked: Option<Instant>,
+    tries: u32,
+    /// A seed has answered. Until then the contacts may be others who have not got any further.
+    joined: bool,
+    /// How often it has looked around.
+    settled: usize,
+    suggestions: Option<Level>,
+}
+
+impl Joining {
+    /// Whether there is anybody to ask.
+    pub(super) fn is_hopeful(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
+    /// A seed has answered.
+    pub(super) fn succeeded(&mut self) {
+        self.joined = true;
+    }
+
+    fn is_over(&self, contacts: usize) -> bool {
+        self.seeds.is_empty() || (contacts > 0 && (self.joined || self.tries > MOST_TRIES))
+    }
+
+    fn remember(&mut self, address: Address) {
+        if self.seeds.contains(&address) {
+            return;
+        }
+        self.seeds.truncate(SEEDS - 1);
+        self.seeds.push_front(address);
+    }
+}
+
+impl Directory {
+    /// Arms what runs from the beginning.
+    pub(super) fn start(&mut self, now: Instant) {
+        let peer = self.config.dht.peer;
+        if peer.0 != 0 && peer != self.own.address {
+            self.joining.remember(peer);
+            self.joining.timer = Some(self.timers.arm(now, Task::Join));
+        }
+        let refresh = self.jitter(self.config.refresh());
+        self.timers.arm(now + refresh, Task::Refresh);
+        let sweep = self.sweep_interval();
+        self.timers.arm(now + sweep, Task::Sweep);
+    }
+
+    /// A time between seven and nine eighths of `time`, so that members do not move in step.
+    pub(super) fn jitter(&mut self, time: Duration) -> Duration {
+        let quarter = u64::try_from(time.as_nanos() / 4).unwrap_or(u64::MAX);
+        time * 7 / 8 + Duration::from_nanos(self.rng.below(quarter))
+    }
+
+    /// Asks somebody, unless that has been done.
+    pub(super) fn join(&mut self, now: Instant) {
+        self.joining.timer = None;
+        if self.joining.is_over(self.table.len()) {
+            return;
+        }
+        for _ in 0..self.config.alpha().min(self.joining.seeds.len()) {
+            self.joining.seeds.rotate_left(1);
+            let Some(seed) = self.joining.seeds.back().copied() else { break };
+            self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
+        }
+        let wait = FIRST_RETRY.saturating_mul(1 << self.joining.tries.min(16)).min(LONGEST_RETRY);
+        let wait = self.jitter(wait);
+        self.joining.tries += 1;
+        self.joining.asked = Some(now);
+        self.joining.timer = Some(self.timers.arm(now + wait, Task::Join));
+    }
+
+    /// Joins without further waiting, if that is still to be done.
+    pub(super) fn join_soon(&mut self, now: Instant) {
+        if self.joining.is_over(self.table.len()) {
+            return;
+        }
+        self.joining.tries = 0;
+        if let Some(timer) = self.joining.timer.take() {
+            self.timers.cancel(timer);
+        }
+        let at = self.joining.asked.map_or(now, |asked| (asked + SHORTEST_RETRY).max(now));
+        self.joining.timer = Some(self.timers.arm(at, Task::Join));
+    }
+
+    /// Looks around near the own id, a few times.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.joining.settled += 1;
+        if let Some(next) = SETTLE.get(self.joining.settled) {
+            let next = self.jitter(*next);
+            self.timers.arm(now + next, Task::Settle);
+        }
+        self.look(self.own.id);
+    }
+
+    /// Somebody has become a contact.
+    pub(super) fn welcome(&mut self, now: Instant, contact: Contact) {
+        self.counters.contacts_won += 1;
+        if self.table.len() == 1 && self.joining.settled == 0 {
+            self.timers.arm(now, Task::Settle);
+        }
+        self.join_walks(now, contact);
+        self.tell(now, contact);
+    }
+
+    /// A contact has been given up.
+    pub(super) fn bid_farewell(&mut self, now: Instant, address: Address) {
+        self.counters.contacts_lost += 1;
+        self.joining.remember(address);
+        if self.table.len() == 0 {
+            self.joining.settled = 0;
+            self.joining.joined = false;
+            self.join_soon(now);
+        }
+    }
+
+    /// A member has sent a request.
+    pub(super) fn meet(&mut self, now: Instant, contact: Contact, style: Style) {
+        match self.table.get(contact.address) {
+            Some(peer) if peer.contact.id == contact.id => {
+                let well = peer.is_well();
+                self.table.set_style(&contact, style);
+                if !well {
+                    self.ping(now, contact.address);
+                }
+            }
+            // It says that it has started anew.
+            Some(_) => self.ping(now, contact.address),
+            None => {
+                self.table.hear(contact);
+                self.fill(now);
+            }
+        }
+    }
+
+    /// Finds out whether those heard of are there, if there is a place for them.
+    pub(super) fn fill(&mut self, now: Instant) {
+        while self.may_ping(now) {
+            let Some(spare) = self.table.take_spare() else { break };
+            self.ping(now, spare.address);
+        }
+    }
+
+    fn may_ping(&self, now: Instant) -> bool {
+        let (rate, mut level) = self.pings;
+        rate.take(now, &mut level)
+    }
+
+    /// Finds out who has this address, if that is not being done.
+    pub(super) fn ping(&mut self, now: Instant, address: Address) {
+        let (rate, level) = &mut self.pings;
+        if self.pinged.contains(&address) || !rate.take(now, level) {
+            return;
+        }
+        if self.ask(now, address, Kind::Node, self.own.id, Reason::Ping { again: false }, 0) {
+            self.pinged.insert(address);
+        }
+    }
+
+    /// A ping has not been answered.
+    pub(super) fn ping_overdue(&mut self, now: Instant, question: &Question, again: bool) {
+        let (to, key) = (question.to, question.key);
+        if !self.pinged.contains(&to) {
+            return;
+        }
+        if !again && self.ask(now, to, Kind::Node, key, Reason::Ping { again: true }, 1) {
+            return;
+        }
+        self.pinged.remove(&to);
+        self.silent(now, to);
+    }
+
+    /// A member has not answered a question that was asked more than once.
+    pub(super) fn silent(&mut self, now: Instant, address: Address) {
+        if self.table.failed(address) {
+            self.bid_farewell(now, address);
+        }
+        self.fill(now);
+    }
+
+    /// Somebody else knows of a member.
+    pub(super) fn suggested(&mut self, now: Instant, address: Address) {
+        self.joining.remember(address);
+        if self.table.len() == 0 {
+            self.join_soon(now);
+            return;
+        }
+        // Who knows many needs no suggestions, but a few connect what has fallen apart.
+        let level = self.joining.suggestions.get_or_insert(Level::FRESH);
+        if self.table.len() < 2 * self.config.k() || Rate::new(1).take(now, level) {
+            self.ping(now, address);
+        }
+    }
+
+    /// Looks after the bucket that needs it most.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        let interval = self.config.refresh();
+        let (bucket, touched) = self.table.oldest_bucket();
+        if touched + interval <= now && self.table.len() > 0 {
+            let last = bucket + 1 == self.table.buckets();
+            let key = if last { self.own.id } else { random_beside(&mut self.rng, &self.own.id, bucket) };
+            self.table.touch(now, &key);
+            self.chores.push_back(Chore::Look(key));
+            let stale = self.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
+            if let Some(address) = stale.map(|peer| peer.contact.address) {
+                self.ping(now, address);
+            }
+        }
+        let (_, oldest) = self.table.oldest_bucket();
+        let next = (oldest + self.jitter(interval)).max(now + REFRESH_PAUSE);
+        self.timers.arm(next, Task::Refresh);
+    }
+}

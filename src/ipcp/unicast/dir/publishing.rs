@@ -1,0 +1,215 @@
+//! Making names known: the own ones, and those of others whose owners do not.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::distance::closer;
+use super::questions::Kind;
+use super::table::Style;
+use super::walk::{Purpose, Walk};
+use super::{Directory, Task};
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::{Body, Contact};
+
+/// Names handed on at a time, and the pause until the next: what others let one member store.
+const HANDED_ON: usize = 64;
+const HAND_OFF_PAUSE: Duration = Duration::from_millis(400);
+/// Of those who keep a name, so many of the closest hand it on to a new one: a message may be lost.
+const HANDING_ON: usize = 3;
+/// How often the names kept for others are looked after, at least.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// A walk that nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chore {
+    /// Towards a name that is registered here, to store it.
+    Publish(NameHash),
+    /// Towards a name that is kept here, to store it.
+    Replicate(NameHash),
+    /// Towards an id, to get to know the members there.
+    Look(NameHash),
+}
+
+/// Names for new members.
+#[derive(Debug, Default)]
+pub(super) struct Handoffs {
+    waiting: VecDeque<(Address, NameHash)>,
+    /// A timer is armed.
+    pausing: bool,
+}
+
+impl Handoffs {
+    /// Names that wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl Directory {
+    /// Publishes an own name when there is time.
+    pub(super) fn publish(&mut self, hash: NameHash) {
+        let Some(name) = self.names.get_mut(&hash) else { return };
+        if let Some(timer) = name.timer.take() {
+            self.timers.cancel(timer);
+        }
+        // Whoever becomes the first contact gets to know it.
+        if !name.publishing && self.table.len() > 0 {
+            name.publishing = true;
+            self.chores.push_back(Chore::Publish(hash));
+        }
+    }
+
+    /// Looks for an id when there is time.
+    pub(super) fn look(&mut self, key: NameHash) {
+        let chore = Chore::Look(key);
+        if !self.chores.contains(&chore) {
+            self.chores.push_front(chore);
+        }
+    }
+
+    /// Begins walks that nobody waits for, as many as there may be.
+    pub(super) fn do_chores(&mut self, now: Instant) {
+        while self.walks.keys().filter(|(kind, _)| *kind == Kind::Node).count() < self.config.limits.chores.max(1) {
+            let Some(chore) = self.chores.pop_front() else { break };
+            let (key, purpose) = match chore {
+                Chore::Publish(key) => (key, Purpose { publish: true, ..Purpose::default() }),
+                Chore::Replicate(key) => (key, Purpose { replicate: true, ..Purpose::default() }),
+                Chore::Look(key) => (key, Purpose::default()),
+            };
+            self.walk(now, Kind::Node, key, purpose);
+        }
+    }
+
+    /// A walk to publish has found the closest.
+    pub(super) fn deliver(&mut self, now: Instant, walk: &Walk) {
+        let closest: Vec<Contact> = walk.closest().collect();
+        if walk.purpose.publish {
+            self.deliver_own(now, walk.key, &closest);
+        }
+        if walk.purpose.replicate {
+            let silence = self.config.replicate() / 2;
+            for value in self.store.take_silent(now, &walk.key, silence) {
+                self.counters.replicated += 1;
+                closest.iter().for_each(|to| self.store_at(now, to.address, walk.key, value.address, value.expires));
+            }
+        }
+    }
+
+    fn deliver_own(&mut self, now: Instant, hash: NameHash, closest: &[Contact]) {
+        let (k, interval) = (self.config.k(), self.config.republish());
+        let Some(name) = self.names.get_mut(&hash) else { return };
+        let next = if closest.is_empty() {
+            name.failed(interval)
+        } else {
+            let farthest = closest.last().filter(|_| closest.len() >= k);
+            name.published(farthest.map(|contact| contact.id), interval)
+        };
+        let next = self.jitter(next);
+        let timer = self.timers.arm(now + next, Task::Publish(hash));
+        if let Some(name) = self.names.get_mut(&hash) {
+            name.timer = Some(timer);
+        }
+        if closest.is_empty() {
+            return;
+        }
+        self.counters.published += 1;
+        let all = self.table.len() <= self.config.limits.spread;
+        let out_of_place = |style: Style| all || style == Style::AsksOnce;
+        let more = self.table.iter().filter(|peer| peer.is_well() && out_of_place(peer.style));
+        let more = more.map(|peer| peer.contact.address).filter(|to| closest.iter().all(|c| c.address != *to));
+        let more: Vec<Address> = more.take(self.config.limits.spread).collect();
+        let to = closest.iter().map(|contact| contact.address).chain(more);
+        to.for_each(|to| self.store_own(now, to, hash));
+    }
+
+    fn store_own(&mut self, now: Instant, to: Address, name: NameHash) {
+        self.store_at(now, to, name, self.own.address, now + self.config.lifetime());
+    }
+
+    fn store_at(&mut self, now: Instant, to: Address, key: NameHash, value: Address, expires: Instant) {
+        if to == self.own.address {
+            return;
+        }
+        // Seconds, modulo 2³²: the format ends in 2106.
+        let expires = (self.unix(now) + expires.since(now).as_secs()) as u32;
+        self.send(to, Body::Store { key, value, expires });
+    }
+
+    /// Tells a new contact the names that are its business.
+    pub(super) fn tell(&mut self, now: Instant, contact: Contact) {
+        if self.table.len() == 1 {
+            let names: Vec<NameHash> = self.names.keys().copied().collect();
+            names.into_iter().for_each(|name| self.publish(name));
+        }
+        let small = self.table.len() <= self.config.limits.spread;
+        let concerned = |hash: &NameHash, farthest: Option<NameHash>| {
+            small || farthest.is_none_or(|farthest| closer(hash, &contact.id, &farthest))
+        };
+        let own = self.names.iter().filter(|(hash, name)| name.is_published() && concerned(hash, name.farthest));
+        let own: Vec<NameHash> = own.map(|(hash, _)| *hash).collect();
+        let others = self.inherited(&contact);
+        for name in own.into_iter().chain(others) {
+            if self.handoffs.len() >= self.config.limits.keys {
+                break;
+            }
+            self.handoffs.waiting.push_back((contact.address, name));
+        }
+        if !self.handoffs.pausing {
+            self.hand_off(now);
+        }
+    }
+
+    /// The names kept here for others that a new contact has to keep as well, if it is up to this member to say so.
+    fn inherited(&self, contact: &Contact) -> Vec<NameHash> {
+        let k = self.config.k();
+        let near = self.table.closest(&self.own.id, 2 * k);
+        if near.iter().take(k).all(|near| near.address != contact.address) {
+            return Vec::new();
+        }
+        let before = |key: &NameHash, id: &NameHash| {
+            let others = near.iter().filter(|near| near.address != contact.address);
+            others.filter(|near| closer(key, &near.id, id)).count()
+        };
+        let inherits = |key: &NameHash| before(key, &self.own.id) < HANDING_ON && before(key, &contact.id) < k;
+        self.store.keys().filter(|key| inherits(key)).copied().collect()
+    }
+
+    /// Hands on some names.
+    pub(super) fn hand_off(&mut self, now: Instant) {
+        for _ in 0..HANDED_ON {
+            let Some((to, name)) = self.handoffs.waiting.pop_front() else { break };
+            self.counters.handed_off += 1;
+            if self.names.contains_key(&name) {
+                self.store_own(now, to, name);
+            }
+            for value in self.store.get(now, &name) {
+                self.store_at(now, to, name, value.address, value.expires);
+            }
+        }
+        self.handoffs.pausing = self.handoffs.len() > 0;
+        if self.handoffs.pausing {
+            self.timers.arm(now + HAND_OFF_PAUSE, Task::HandOff);
+        }
+    }
+
+    /// How often the names kept for others are looked after.
+    pub(super) fn sweep_interval(&mut self) -> Duration {
+        let interval = (self.config.replicate() / 4).min(SWEEP);
+        self.jitter(interval)
+    }
+
+    /// Drops what has expired, and publishes what nobody has published for long.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for key in self.store.sweep(now, self.config.replicate()) {
+            let chore = Chore::Replicate(key);
+            if self.chores.len() < self.config.limits.keys && !self.chores.contains(&chore) {
+                self.chores.push_back(chore);
+            }
+        }
+        let next = self.sweep_interval();
+        self.timers.arm(now + next, Task::Sweep);
+    }
+}

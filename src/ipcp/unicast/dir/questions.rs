@@ -1,0 +1,195 @@
+//! What was asked and not answered yet, and how long answers take.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::base::timers::TimerId;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+
+/// How long an answer is still taken: as long as the reference takes it.
+pub(super) const LIFETIME: Duration = Duration::from_secs(2);
+/// How long to wait for an answer while none has ever come.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Who is near the key.
+    Node,
+    /// Where the name is, or who is near it.
+    Value,
+}
+
+/// What a question is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The walk of this kind to this key.
+    Walk,
+    /// To find out who this is. The second of two tries?
+    Ping {
+        /// It was asked before.
+        again: bool,
+    },
+    /// To get to know anybody.
+    Join,
+}
+
+/// A question under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) to: Address,
+    pub(super) kind: Kind,
+    pub(super) key: NameHash,
+    pub(super) reason: Reason,
+    /// When it was sent.
+    pub(super) asked: Instant,
+    /// It has taken longer than answers take.
+    pub(super) overdue: bool,
+    /// When it is overdue, then when it cannot be answered any more.
+    pub(super) timer: Option<TimerId>,
+}
+
+/// All questions under way, by their cookies. Each has one of its own, also when it is asked again.
+#[derive(Debug)]
+pub(super) struct Questions {
+    open: BTreeMap<u64, Question>,
+    limit: usize,
+    times: AnswerTimes,
+}
+
+impl Questions {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { open: BTreeMap::new(), limit, times: AnswerTimes::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Notes a question and makes a cookie for it. `None` if there are too many.
+    pub(super) fn ask(&mut self, rng: &mut Rng, question: Question) -> Option<u64> {
+        if self.open.len() >= self.limit {
+            return None;
+        }
+        let cookie = core::iter::repeat_with(|| signed(rng.u64())).find(|cookie| !self.open.contains_key(cookie))?;
+        self.open.insert(cookie, question);
+        Some(cookie)
+    }
+
+    /// The question that an answer with this cookie, key and kind from this address answers. It answers no other.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        cookie: u64,
+        from: Address,
+        kind: Kind,
+        key: &NameHash,
+    ) -> Option<Question> {
+        let question = self.open.get(&cookie)?;
+        if question.to != from || question.kind != kind || question.key != *key {
+            return None;
+        }
+        self.times.sample(now.since(question.asked));
+        self.open.remove(&cookie)
+    }
+
+    pub(super) fn get_mut(&mut self, cookie: u64) -> Option<&mut Question> {
+        self.open.get_mut(&cookie)
+    }
+
+    /// Forgets a question.
+    pub(super) fn remove(&mut self, cookie: u64) {
+        self.open.remove(&cookie);
+    }
+
+    /// Takes out one of the questions to a member that cannot be reached.
+    pub(super) fn take_to(&mut self, address: Address) -> Option<Question> {
+        let cookie = self.open.iter().find(|(_, question)| question.to == address).map(|(cookie, _)| *cookie)?;
+        self.open.remove(&cookie)
+    }
+
+    /// How long to wait for the answer to a question that is asked for the `try`th time, from 0, before it is asked again.
+    pub(super) fn patience(&self, tries: u8) -> Duration {
+        self.times.patience().saturating_mul(1 << tries.min(8)).min(LIFETIME / 2)
+    }
+}
+
+/// Smoothed time until an answer comes, and how much it varies (RFC 6298).
+#[derive(Debug, Default)]
+struct AnswerTimes {
+    smoothed: Option<Duration>,
+    varies: Duration,
+}
+
+impl AnswerTimes {
+    fn sample(&mut self, took: Duration) {
+        let Some(smoothed) = self.smoothed else {
+            self.smoothed = Some(took);
+            self.varies = took / 2;
+            return;
+        };
+        self.varies = (self.varies * 3 + smoothed.abs_diff(took)) / 4;
+        self.smoothed = Some((smoothed * 7 + took) / 8);
+    }
+
+    fn patience(&self) -> Duration {
+        let wait = self.smoothed.map_or(FIRST_WAIT, |smoothed| smoothed + self.varies * 4);
+        wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)
+    }
+}
+
+const SIGNATURE: u32 = 16;
+
+/// A cookie, from random bits, by which this implementation knows its kind: the last 16 bits follow from the others.
+///
+/// To others it is a number as good as any. Whoever gets one knows that the asker walks by itself, so that nothing has
+/// to be looked up for it.
+fn signed(random: u64) -> u64 {
+    let secret = random >> SIGNATURE;
+    // Never 0, which the reference never sends.
+    secret.max(1) << SIGNATURE | signature(secret.max(1))
+}
+
+/// Whether a cookie was made by [`signed`].
+pub(super) fn is_signed(cookie: u64) -> bool {
+    let secret = cookie >> SIGNATURE;
+    secret != 0 && cookie == secret << SIGNATURE | signature(secret)
+}
+
+fn signature(secret: u64) -> u64 {
+    // Fibonacci hashing: the high bits of the product depend on all bits.
+    (secret ^ 0x6f37_7300_6469_7200).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SIGNATURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_signed_and_chance_is_not() {
+        let mut rng = Rng::from_seed([3; 32]);
+        assert!((0..1000).all(|_| is_signed(signed(rng.u64()))));
+        assert!(is_signed(signed(0)) && !is_signed(0));
+        let hits = (0..1_000_000).filter(|_| is_signed(rng.u64())).count();
+        assert!((3..50).contains(&hits), "{hits}: about one in 65 536");
+    }
+
+    #[test]
+    fn waits_follow_the_answers() {
+        let mut times = AnswerTimes::default();
+        assert_eq!(times.patience(), FIRST_WAIT);
+        for _ in 0..50 {
+            times.sample(Duration::from_millis(1));
+        }
+        assert_eq!(times.patience(), SHORTEST_WAIT);
+        for _ in 0..50 {
+            times.sample(Duration::from_millis(80));
+        }
+        assert!((80..200).contains(&times.patience().as_millis()), "{:?}", times.patience());
+    }
+}

@@ -1,0 +1,306 @@
+//! Whom the directory knows: buckets of contacts by how many leading bits their ids share with the own one.
+//!
+//! Bucket `i` has the contacts that share exactly `i` bits, the last one all that share as many or more; it is the one
+//! that splits when it is full. Only who has answered a question of ours becomes a contact. Who was heard of, or finds
+//! no room, waits among the spares of the bucket. A contact leaves only when it is dead: it has not answered
+//! [`DOUBTFUL`] requests in a row and there is a spare, or [`DEAD`]. Every id has one address, and every address one id.
+
+use alloc::vec::Vec;
+
+use super::distance::{compare, shared_bits};
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::Contact;
+
+/// Requests in a row without an answer after which a contact gives way to a spare. Each was sent twice.
+const DOUBTFUL: u8 = 2;
+/// Requests in a row without an answer after which a contact is given up.
+const DEAD: u8 = 4;
+
+/// How a member looks names up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// It walks towards the key, as this directory does.
+    Walks,
+    /// It asks once, and does not put names where they belong: the reference.
+    AsksOnce,
+}
+
+/// A member that has answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) contact: Contact,
+    pub(super) style: Style,
+    /// When it last answered.
+    pub(super) seen: Instant,
+    /// Requests since then that it did not answer.
+    failures: u8,
+    /// There is no route to it.
+    lost: bool,
+}
+
+impl Peer {
+    /// Whether it can be told to others, and asked without fear of waiting.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures == 0 && !self.lost
+    }
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// The one that has not answered for the longest time first.
+    peers: Vec<Peer>,
+    /// Heard of, the latest last.
+    spares: Vec<Contact>,
+    /// When the directory last looked for an id in it.
+    touched: Instant,
+}
+
+/// What became of a member that has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It was a contact already.
+    Known,
+    /// It is a contact now.
+    New,
+    /// There is no room.
+    Full,
+}
+
+/// The contacts.
+#[derive(Debug)]
+pub(super) struct Table {
+    own: Contact,
+    buckets: Vec<Bucket>,
+    max_peers: usize,
+    max_spares: usize,
+    max_buckets: usize,
+    len: usize,
+}
+
+impl Table {
+    /// A table without contacts.
+    pub(super) fn new(own: Contact, max_peers: usize, max_spares: usize, max_buckets: usize, now: Instant) -> Self {
+        let max_buckets = max_buckets.clamp(1, own.id.as_bytes().len() * 8);
+        let buckets = vec![Bucket { peers: Vec::new(), spares: Vec::new(), touched: now }];
+        Self { own, buckets, max_peers, max_spares, max_buckets, len: 0 }
+    }
+
+    /// Contacts in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All contacts, from far to near buckets.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.buckets.iter().flat_map(|bucket| &bucket.peers)
+    }
+
+    /// Spares in it.
+    pub(super) fn spares(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.spares.len()).sum()
+    }
+
+    /// The contact with this address.
+    pub(super) fn get(&self, address: Address) -> Option<&Peer> {
+        self.iter().find(|peer| peer.contact.address == address)
+    }
+
+    fn get_mut(&mut self, address: Address) -> Option<&mut Peer> {
+        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.peers).find(|peer| peer.contact.address == address)
+    }
+
+    /// The `count` contacts closest to `key` that are well, the closest first.
+    pub(super) fn closest(&self, key: &NameHash, count: usize) -> Vec<Contact> {
+        let mut well: Vec<Contact> = self.iter().filter(|peer| peer.is_well()).map(|peer| peer.contact).collect();
+        if well.len() > count && count > 0 {
+            well.select_nth_unstable_by(count - 1, |a, b| compare(key, &a.id, &b.id));
+        }
+        well.truncate(count);
+        well.sort_unstable_by(|a, b| compare(key, &a.id, &b.id));
+        well
+    }
+
+    /// Contacts that are not well, the closest to `key` first.
+    pub(super) fn ailing(&self, key: &NameHash, count: usize) -> Vec<Contact> {
+        let mut ailing: Vec<Contact> = self.iter().filter(|peer| !peer.is_well()).map(|peer| peer.contact).collect();
+        ailing.sort_unstable_by(|a, b| compare(key, &a.id, &b.id));
+        ailing.truncate(count);
+        ailing
+    }
+
+    fn index(&self, id: &NameHash) -> usize {
+        shared_bits(&self.own.id, id).min(self.buckets.len() - 1)
+    }
+
+    fn bucket(&mut self, id: &NameHash) -> Option<&mut Bucket> {
+        let index = self.index(id);
+        self.buckets.get_mut(index)
+    }
+
+    /// A member has answered under this id and address.
+    pub(super) fn answered(&mut self, now: Instant, contact: Contact) -> Entered {
+        if contact.id == self.own.id || contact.address == self.own.address {
+            return Entered::Full;
+        }
+        if self.get(contact.address).is_some_and(|known| known.contact.id != contact.id) {
+            // It has started anew.
+            self.remove(contact.address);
+        }
+        let max = self.max_peers;
+        while self.must_split(&contact.id) {
+            self.split();
+        }
+        let Some(bucket) = self.bucket(&contact.id) else { return Entered::Full };
+        bucket.spares.retain(|spare| spare.address != contact.address);
+        if let Some(at) = bucket.peers.iter().position(|peer| peer.contact.id == contact.id) {
+            let mut peer = bucket.peers.remove(at);
+            if peer.contact.address != contact.address && peer.is_well() {
+                // Somebody else with the id of one who is well.
+                bucket.peers.insert(at, peer);
+                return Entered::Full;
+            }
+            peer = Peer { contact, seen: now, failures: 0, lost: false, ..peer };
+            bucket.peers.push(peer);
+            return Entered::Known;
+        }
+        let full = bucket.peers.len() >= max;
+        if full && let Some(at) = bucket.peers.iter().position(|peer| peer.failures >= DOUBTFUL) {
+            bucket.peers.remove(at);
+            self.len -= 1;
+        } else if full {
+            self.hear(contact);
+            return Entered::Full;
+        }
+        let Some(bucket) = self.bucket(&contact.id) else { return Entered::Full };
+        bucket.peers.push(Peer { contact, style: Style::Unknown, seen: now, failures: 0, lost: false });
+        self.len += 1;
+        Entered::New
+    }
+
+    /// Whether the last bucket must split before there is room for `id` in it.
+    fn must_split(&self, id: &NameHash) -> bool {
+        let last = self.buckets.len() - 1;
+        let Some(bucket) = self.buckets.get(last) else { return false };
+        self.buckets.len() < self.max_buckets
+            && bucket.peers.len() >= self.max_peers
+            && self.index(id) == last
+            && bucket.peers.iter().all(|peer| peer.contact.id != *id)
+    }
+
+    fn split(&mut self) {
+        let (own, last) = (self.own.id, self.buckets.len() - 1);
+        let Some(bucket) = self.buckets.last_mut() else { return };
+        let near = |id: &NameHash| shared_bits(&own, id) > last;
+        let (peers, far) = bucket.peers.drain(..).partition(|peer: &Peer| near(&peer.contact.id));
+        bucket.peers = far;
+        let (spares, far) = bucket.spares.drain(..).partition(|spare: &Contact| near(&spare.id));
+        bucket.spares = far;
+        let touched = bucket.touched;
+        self.buckets.push(Bucket { peers, spares, touched });
+    }
+
+    /// Somebody said that there is such a member.
+    pub(super) fn hear(&mut self, contact: Contact) {
+        let own = self.own;
+        let known = self.iter().any(|peer| peer.contact.address == contact.address || peer.contact.id == contact.id);
+        if known || contact.id == own.id || contact.address == own.address {
+            return;
+        }
+        let max = self.max_spares;
+        let Some(bucket) = self.bucket(&contact.id) else { return };
+        bucket.spares.retain(|spare| spare.address != contact.address);
+        if bucket.spares.len() >= max && !bucket.spares.is_empty() {
+            bucket.spares.remove(0);
+        }
+        if max > 0 {
+            bucket.spares.push(contact);
+        }
+    }
+
+    /// Takes out a spare for which there is a place, if it answers.
+    pub(super) fn take_spare(&mut self) -> Option<Contact> {
+        let (max, last) = (self.max_peers, self.buckets.len() - 1);
+        let splits = self.buckets.len() < self.max_buckets;
+        let place = |at: usize, bucket: &Bucket| {
+            let doubtful = bucket.peers.iter().any(|peer| peer.failures >= DOUBTFUL);
+            bucket.peers.len() < max || doubtful || (at == last && splits)
+        };
+        // Near ones first: they are the ones who keep the same names.
+        let mut buckets = self.buckets.iter_mut().enumerate().rev();
+        buckets.find_map(|(at, bucket)| if place(at, bucket) { bucket.spares.pop() } else { None })
+    }
+
+    /// A member did not answer a request that was sent more than once. Returns whether it is a contact no more.
+    pub(super) fn failed(&mut self, address: Address) -> bool {
+        let Some(peer) = self.get_mut(address) else {
+            for bucket in &mut self.buckets {
+                bucket.spares.retain(|spare| spare.address != address);
+            }
+            return false;
+        };
+        peer.failures = peer.failures.saturating_add(1);
+        let dead = peer.failures >= DEAD;
+        if dead {
+            self.remove(address);
+        }
+        dead
+    }
+
+    /// There is no route to a member.
+    pub(super) fn lost(&mut self, address: Address) {
+        if let Some(peer) = self.get_mut(address) {
+            peer.lost = true;
+        }
+    }
+
+    /// There may be routes again.
+    pub(super) fn routes_changed(&mut self) {
+        for peer in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.peers) {
+            peer.lost = false;
+        }
+    }
+
+    /// It is known how a contact looks names up.
+    pub(super) fn set_style(&mut self, contact: &Contact, style: Style) {
+        if let Some(peer) = self.get_mut(contact.address).filter(|peer| peer.contact.id == contact.id) {
+            peer.style = style;
+        }
+    }
+
+    fn remove(&mut self, address: Address) {
+        for bucket in &mut self.buckets {
+            let before = bucket.peers.len();
+            bucket.peers.retain(|peer| peer.contact.address != address);
+            self.len -= before - bucket.peers.len();
+        }
+    }
+
+    /// A walk towards `key` has begun: its bucket needs no other one soon.
+    pub(super) fn touch(&mut self, now: Instant, key: &NameHash) {
+        if let Some(bucket) = self.bucket(key) {
+            bucket.touched = now;
+        }
+    }
+
+    /// The bucket that was not touched for the longest time, by the bits its contacts share with the own id, and since
+    /// when.
+    pub(super) fn oldest_bucket(&self) -> (usize, Instant) {
+        let buckets = self.buckets.iter().map(|bucket| bucket.touched).enumerate();
+        buckets.min_by_key(|(_, touched)| *touched).unwrap_or_default()
+    }
+
+    /// How many buckets there are.
+    pub(super) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The contact of a bucket that has not answered for the longest time.
+    pub(super) fn oldest_in(&self, bucket: usize) -> Option<&Peer> {
+        self.buckets.get(bucket)?.peers.iter().min_by_key(|peer| peer.seen)
+    }
+}

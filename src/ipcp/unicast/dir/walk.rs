@@ -1,0 +1,247 @@
+//! A walk: question by question towards a key, until the closest members have answered.
+
+use alloc::vec::Vec;
+
+use super::Effort;
+use super::distance::compare;
+use crate::base::time::Instant;
+use crate::base::timers::TimerId;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::Contact;
+
+/// How often a member is asked before it counts as silent.
+const TRIES: u8 = 2;
+/// And how often as long as nobody has answered at all: then it is the way back that is missing.
+const TRIES_IN_SILENCE: u8 = 6;
+/// Contacts taken from one answer.
+const TAKEN: usize = 20;
+/// Candidates remembered.
+const KEPT: usize = 96;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    /// It was asked so many times; the last time has not run out.
+    Asked(u8),
+    Answered,
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    contact: Contact,
+    state: State,
+    /// How many questions led here, this one included.
+    depth: u8,
+}
+
+/// What a walk found when it looked for a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) address: Address,
+    /// It said so itself.
+    pub(super) itself: bool,
+}
+
+/// What is to be done for a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask this member.
+    Ask(Address),
+    /// Nothing until an answer comes or a wait is over.
+    Wait,
+    /// The closest have answered.
+    Done,
+}
+
+/// Why somebody walks. Several can be the case.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Purpose {
+    /// The own member asks where a name is.
+    pub(super) find: bool,
+    /// A name that is registered here goes to the closest.
+    pub(super) publish: bool,
+    /// A name that is kept here goes to the closest.
+    pub(super) replicate: bool,
+}
+
+impl Purpose {
+    /// Takes on another purpose as well.
+    pub(super) fn add(&mut self, other: Self) {
+        self.find |= other.find;
+        self.publish |= other.publish;
+        self.replicate |= other.replicate;
+    }
+}
+
+/// What to do when the wait for an answer is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Ask again.
+    Again,
+    /// Give the member up.
+    Silent,
+    /// It has answered, or another question is under way.
+    Nothing,
+}
+
+/// A walk towards a key.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) key: NameHash,
+    pub(super) purpose: Purpose,
+    pub(super) deadline: Instant,
+    /// That of the deadline.
+    pub(super) timer: Option<TimerId>,
+    pub(super) sightings: Vec<Sighting>,
+    /// Members that may have a name out of place were added.
+    pub(super) widened: bool,
+    /// In order of distance to the key.
+    candidates: Vec<Candidate>,
+    k: usize,
+    questions_left: u16,
+    effort: Effort,
+}
+
+impl Walk {
+    pub(super) fn new(key: NameHash, k: usize, questions: usize, deadline: Instant) -> Self {
+        Self {
+            key,
+            purpose: Purpose::default(),
+            deadline,
+            timer: None,
+            sightings: Vec::new(),
+            widened: false,
+            candidates: Vec::new(),
+            k,
+            questions_left: questions.try_into().unwrap_or(u16::MAX),
+            effort: Effort::default(),
+        }
+    }
+
+    pub(super) fn effort(&self) -> Effort {
+        self.effort
+    }
+
+    /// Whether anybody has answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.state == State::Answered)
+    }
+
+    /// The k closest that have answered.
+    pub(super) fn closest(&self) -> impl Iterator<Item = Contact> {
+        let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
+        answered.take(self.k).map(|candidate| candidate.contact)
+    }
+
+    /// Adds somebody to ask, `depth` questions away.
+    pub(super) fn add(&mut self, contact: Contact, depth: u8) {
+        self.insert(Candidate { contact, state: State::New, depth });
+    }
+
+    fn insert(&mut self, new: Candidate) {
+        if self.candidates.iter().any(|known| known.contact.address == new.contact.address) {
+            return;
+        }
+        let key = self.key;
+        let at = self.candidates.partition_point(|known| compare(&key, &known.contact.id, &new.contact.id).is_le());
+        self.candidates.insert(at, new);
+        if self.candidates.len() > KEPT
+            && let Some(last) = self.candidates.iter().rposition(|candidate| candidate.state == State::New)
+        {
+            self.candidates.remove(last);
+        }
+    }
+
+    fn of(&mut self, address: Address) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.contact.address == address)
+    }
+
+    /// What to do now, with `alpha` questions under way at most.
+    pub(super) fn step(&mut self, alpha: usize) -> Step {
+        let limit = if self.widened { usize::MAX } else { self.k };
+        let open = self.candidates.iter().filter(|candidate| candidate.state != State::Silent).take(limit);
+        let (mut asked, mut slow, mut next) = (0, 0, None);
+        for candidate in open {
+            match candidate.state {
+                State::Asked(1) => asked += 1,
+                State::Asked(_) => slow += 1,
+                State::New if next.is_none() => next = Some(candidate.contact.address),
+                State::New | State::Answered | State::Silent => {}
+            }
+        }
+        match next.filter(|_| self.questions_left > 0) {
+            Some(address) if asked < alpha => Step::Ask(address),
+            None if asked + slow == 0 => Step::Done,
+            Some(_) | None => Step::Wait,
+        }
+    }
+
+    /// A member is being asked, for the how manieth time from 0.
+    pub(super) fn asking(&mut self, address: Address) -> u8 {
+        self.questions_left = self.questions_left.saturating_sub(1);
+        self.effort.questions = self.effort.questions.saturating_add(1);
+        let Some(candidate) = self.of(address) else { return 0 };
+        let tries = if let State::Asked(tries) = candidate.state { tries } else { 0 };
+        candidate.state = State::Asked(tries + 1);
+        tries
+    }
+
+    /// The wait for a member's answer is over.
+    pub(super) fn overdue(&mut self, address: Address) -> Overdue {
+        let most = if self.is_answered() { TRIES } else { TRIES_IN_SILENCE };
+        let Some(candidate) = self.of(address) else { return Overdue::Nothing };
+        match candidate.state {
+            State::Asked(tries) if tries < most => Overdue::Again,
+            State::Asked(_) => {
+                candidate.state = State::Silent;
+                Overdue::Silent
+            }
+            State::New | State::Answered | State::Silent => Overdue::Nothing,
+        }
+    }
+
+    /// Members that could not be asked or did not answer are as good as new.
+    pub(super) fn revive(&mut self) {
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.state == State::Silent) {
+            candidate.state = State::New;
+        }
+    }
+
+    /// A member cannot be asked.
+    pub(super) fn unreachable(&mut self, address: Address) {
+        if let Some(candidate) = self.of(address).filter(|candidate| candidate.state != State::Answered) {
+            candidate.state = State::Silent;
+        }
+    }
+
+    /// A member has answered, with these contacts.
+    pub(super) fn answered(&mut self, from: Contact, contacts: &[Contact]) {
+        let depth = self.of(from.address).map_or(1, |candidate| candidate.depth);
+        self.effort.rounds = self.effort.rounds.max(depth);
+        // Under its true id, whatever others said.
+        self.candidates.retain(|known| known.contact.address != from.address);
+        self.insert(Candidate { contact: from, state: State::Answered, depth });
+        for contact in contacts.iter().take(TAKEN) {
+            self.add(*contact, depth.saturating_add(1));
+        }
+    }
+
+    /// A member has said where the name is.
+    pub(super) fn sighted(&mut self, address: Address, itself: bool) {
+        match self.sightings.iter_mut().find(|known| known.address == address) {
+            Some(known) => known.itself |= itself,
+            None => self.sightings.push(Sighting { address, itself }),
+        }
+    }
+
+    /// Asks on among `others`, in their order, which may have the name out of place.
+    pub(super) fn widen(&mut self, others: impl Iterator<Item = Contact>, questions: usize) {
+        self.widened = true;
+        self.questions_left = questions.try_into().unwrap_or(u16::MAX);
+        for contact in others.take(questions) {
+            self.add(contact, 1);
+        }
+    }
+}

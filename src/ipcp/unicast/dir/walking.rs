@@ -1,0 +1,313 @@
+//! Asking others: walks, their questions, and the answers.
+
+use alloc::vec::Vec;
+
+use super::distance::compare;
+use super::questions::{Kind, LIFETIME, Question, Reason};
+use super::table::{Entered, Style};
+use super::walk::{Overdue, Purpose, Step, Walk};
+use super::{Directory, Event, Found, Task};
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::{Body, Contact};
+
+/// Addresses taken from one answer, as the reference does.
+const VALUES: usize = 8;
+/// Fewer contacts than this in an answer say nothing about how they were chosen.
+const TELLING: usize = 2;
+
+impl Directory {
+    /// Looks a name up for the own member.
+    pub(super) fn find(&mut self, now: Instant, name: NameHash) -> Found {
+        let id = (Kind::Value, name);
+        if let Some(walk) = self.walks.get_mut(&id) {
+            walk.purpose.find = true;
+            return Found::Pending;
+        }
+        if self.table.len() == 0 && !self.joining.is_hopeful() {
+            return Found::Unknown;
+        }
+        if self.walks.values().filter(|walk| walk.purpose.find).count() >= self.config.limits.lookups {
+            self.counters.refused_lookups += 1;
+            return Found::Unknown;
+        }
+        self.walk(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
+        Found::Pending
+    }
+
+    /// Begins to walk, or adds a purpose to a walk that is under way.
+    pub(super) fn walk(&mut self, now: Instant, kind: Kind, key: NameHash, purpose: Purpose) {
+        let limits = self.config.limits;
+        let walk = self.walks.entry((kind, key)).or_insert_with(|| {
+            let mut walk = Walk::new(key, self.config.k(), limits.questions_per_walk, now + limits.patience);
+            walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
+            walk
+        });
+        walk.purpose.add(purpose);
+        self.table.touch(now, &key);
+        let count = self.config.k().max(self.config.bucket());
+        let mut first = self.table.closest(&key, count);
+        if first.len() < self.config.k() {
+            first.extend(self.table.ailing(&key, self.config.k() - first.len()));
+        }
+        first.into_iter().for_each(|contact| walk.add(contact, 1));
+        self.go_on(now, kind, key);
+    }
+
+    /// Asks whom a walk has to ask next, or ends it.
+    pub(super) fn go_on(&mut self, now: Instant, kind: Kind, key: NameHash) {
+        let alpha = self.config.alpha();
+        while let Some(walk) = self.walks.get_mut(&(kind, key)) {
+            match walk.step(alpha) {
+                Step::Ask(to) => {
+                    let tries = walk.asking(to);
+                    if !self.ask(now, to, kind, key, Reason::Walk, tries)
+                        && let Some(walk) = self.walks.get_mut(&(kind, key))
+                    {
+                        walk.unreachable(to);
+                    }
+                }
+                Step::Wait => return,
+                // Somebody may turn up in time.
+                Step::Done if !walk.is_answered() && now < walk.deadline && kind == Kind::Value => return,
+                Step::Done if self.widens(&kind, &key) => {}
+                Step::Done => return self.end(now, kind, key),
+            }
+        }
+    }
+
+    /// Goes on among members that may be references, if a walk for a name has found nothing.
+    fn widens(&mut self, kind: &Kind, key: &NameHash) -> bool {
+        let limits = self.config.limits;
+        let Some(walk) = self.walks.get_mut(&(*kind, *key)) else { return false };
+        if *kind != Kind::Value || walk.widened {
+            return false;
+        }
+        let mixed = self.table.iter().any(|peer| peer.style == Style::AsksOnce);
+        if !mixed && self.table.len() > limits.spread {
+            return false;
+        }
+        let mut others: Vec<_> = self.table.iter().filter(|peer| peer.style != Style::Walks).collect();
+        // Those known to be references first, then by distance.
+        others.sort_by(|a, b| {
+            let style = (a.style != Style::AsksOnce).cmp(&(b.style != Style::AsksOnce));
+            style.then_with(|| compare(key, &a.contact.id, &b.contact.id))
+        });
+        walk.widen(others.into_iter().map(|peer| peer.contact), limits.extra_questions);
+        true
+    }
+
+    /// Sends a question. `false` if there are too many.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        to: Address,
+        kind: Kind,
+        key: NameHash,
+        reason: Reason,
+        tries: u8,
+    ) -> bool {
+        let question = Question { to, kind, key, reason, asked: now, overdue: false, timer: None };
+        let Some(cookie) = self.questions.ask(&mut self.rng, question) else { return false };
+        let patience = self.questions.patience(tries);
+        if let Some(question) = self.questions.get_mut(cookie) {
+            question.timer = Some(self.timers.arm(now + patience, Task::Question(cookie)));
+        }
+        self.counters.questions += 1;
+        self.counters.repeated += u64::from(tries > 0);
+        let body = match kind {
+            Kind::Node => Body::FindNode { cookie, key },
+            Kind::Value => Body::FindValue { cookie, key },
+        };
+        self.send(to, body);
+        true
+    }
+
+    /// The wait for an answer is over, for the first time or for good.
+    pub(super) fn overdue(&mut self, now: Instant, cookie: u64) {
+        let Some(open) = self.questions.get_mut(cookie) else { return };
+        let question = *open;
+        let end = question.asked + LIFETIME;
+        if end <= now {
+            self.questions.remove(cookie);
+        } else {
+            open.timer = Some(self.timers.arm(end, Task::Question(cookie)));
+            open.overdue = true;
+        }
+        match question.reason {
+            _ if question.overdue => {}
+            Reason::Walk => self.walk_overdue(now, &question),
+            Reason::Ping { again } => self.ping_overdue(now, &question, again),
+            Reason::Join => {}
+        }
+    }
+
+    fn walk_overdue(&mut self, now: Instant, question: &Question) {
+        let Question { to, kind, key, .. } = *question;
+        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return };
+        match walk.overdue(to) {
+            Overdue::Again => {
+                let tries = walk.asking(to);
+                self.ask(now, to, kind, key, Reason::Walk, tries);
+            }
+            Overdue::Silent => self.silent(now, to),
+            Overdue::Nothing => {}
+        }
+        self.go_on(now, kind, key);
+    }
+
+    /// There is no route for a question.
+    pub(super) fn cannot_ask(&mut self, now: Instant, question: &Question) {
+        match question.reason {
+            Reason::Walk => {
+                if let Some(walk) = self.walks.get_mut(&(question.kind, question.key)) {
+                    walk.unreachable(question.to);
+                    self.go_on(now, question.kind, question.key);
+                }
+            }
+            Reason::Ping { .. } => {
+                self.pinged.remove(&question.to);
+            }
+            Reason::Join => {}
+        }
+    }
+
+    /// An answer has come.
+    #[allow(clippy::too_many_arguments, reason = "they are the fields of a message")]
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        from: Contact,
+        cookie: u64,
+        key: NameHash,
+        kind: Kind,
+        contacts: &[Contact],
+        values: &[Address],
+    ) {
+        let Some(question) = self.questions.answered(now, cookie, from.address, kind, &key) else {
+            self.counters.unasked += 1;
+            return;
+        };
+        question.timer.map(|timer| self.timers.cancel(timer));
+        match question.reason {
+            Reason::Ping { .. } => drop(self.pinged.remove(&from.address)),
+            Reason::Join => self.joining.succeeded(),
+            Reason::Walk => {}
+        }
+        let entered = self.table.answered(now, from);
+        self.note_style(&from, &key, contacts);
+        contacts.iter().for_each(|contact| self.table.hear(*contact));
+        if let Some(walk) = self.walks.get_mut(&(kind, key)) {
+            let own = self.own;
+            let others: Vec<Contact> =
+                contacts.iter().filter(|c| c.address != own.address && c.id != own.id).copied().collect();
+            walk.answered(from, &others);
+        }
+        self.hear_values(now, &from, &key, values);
+        if entered == Entered::New {
+            self.welcome(now, from);
+        }
+        self.fill(now);
+        self.go_on(now, kind, key);
+    }
+
+    /// Whoever does not put contacts in order does not walk either.
+    fn note_style(&mut self, from: &Contact, key: &NameHash, contacts: &[Contact]) {
+        let sorted = contacts.is_sorted_by(|a, b| compare(key, &a.id, &b.id).is_le());
+        if contacts.len() >= TELLING && !sorted {
+            self.table.set_style(from, Style::AsksOnce);
+        }
+    }
+
+    /// A member has said where a name is.
+    fn hear_values(&mut self, now: Instant, from: &Contact, key: &NameHash, values: &[Address]) {
+        let until = now + self.config.limits.remember;
+        let mut found = false;
+        for value in values.iter().take(VALUES).filter(|value| **value != self.own.address) {
+            let itself = *value == from.address;
+            match self.walks.get_mut(&(Kind::Value, *key)) {
+                Some(walk) => {
+                    found |= itself || !self.cache.is_doubted(now, key, *value);
+                    walk.sighted(*value, itself);
+                }
+                None => self.cache.add(now, key, *value, until),
+            }
+        }
+        if found {
+            self.end(now, Kind::Value, *key);
+        }
+    }
+
+    /// A new contact may be of use to walks that do not know whom to ask.
+    pub(super) fn join_walks(&mut self, now: Instant, contact: Contact) {
+        let waiting = self.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+        let waiting: Vec<(Kind, NameHash)> = waiting
+            .map(|(id, walk)| {
+                walk.add(contact, 1);
+                *id
+            })
+            .collect();
+        waiting.into_iter().for_each(|(kind, key)| self.go_on(now, kind, key));
+    }
+
+    /// Members that could not be reached are asked again, where nobody has answered.
+    pub(super) fn revive(&mut self, now: Instant) {
+        let waiting = self.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+        let waiting: Vec<(Kind, NameHash)> = waiting
+            .map(|(id, walk)| {
+                walk.revive();
+                *id
+            })
+            .collect();
+        waiting.into_iter().for_each(|(kind, key)| self.go_on(now, kind, key));
+    }
+
+    /// A walk has taken too long.
+    pub(super) fn out_of_time(&mut self, now: Instant, kind: Kind, key: NameHash) {
+        if self.walks.get(&(kind, key)).is_some_and(|walk| walk.deadline <= now) {
+            self.end(now, kind, key);
+        }
+    }
+
+    /// A walk is over.
+    fn end(&mut self, now: Instant, kind: Kind, key: NameHash) {
+        let Some(walk) = self.walks.remove(&(kind, key)) else { return };
+        if let Some(timer) = walk.timer {
+            self.timers.cancel(timer);
+        }
+        match kind {
+            Kind::Node => {
+                self.deliver(now, &walk);
+            }
+            Kind::Value => self.conclude(now, &walk),
+        }
+    }
+
+    /// A lookup is over: what was found is remembered and told.
+    fn conclude(&mut self, now: Instant, walk: &Walk) {
+        let key = walk.key;
+        let mut sightings = walk.sightings.clone();
+        sightings.sort_by_key(|sighting| !sighting.itself);
+        let seen = sightings.iter().filter(|s| s.itself || !self.cache.is_doubted(now, &key, s.address));
+        let mut addresses: Vec<Address> = seen.map(|sighting| sighting.address).collect();
+        for value in self.store.get(now, &key) {
+            if !addresses.contains(&value.address) && !self.cache.is_doubted(now, &key, value.address) {
+                addresses.push(value.address);
+            }
+        }
+        let limits = &self.config.limits;
+        if !addresses.is_empty() {
+            self.cache.put(now, &key, &addresses, now + limits.remember);
+        } else if walk.is_answered() {
+            self.cache.put(now, &key, &[], now + limits.remember_unknown);
+        }
+        if walk.purpose.find {
+            let counter = if addresses.is_empty() { &mut self.counters.not_found } else { &mut self.counters.found };
+            *counter += 1;
+            let event = Event::LookupDone { hash: key, addresses: addresses.clone(), effort: walk.effort() };
+            self.events.push_back(event);
+        }
+        self.answer_relays(now, &key, &addresses);
+    }
+}
