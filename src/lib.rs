@@ -152,8 +152,9 @@ pub use irm::LoadBalancing;
 pub use oap::SecurityConfig;
 #[cfg(feature = "std")]
 pub use stack::{
-    AcceptError, AllocError, BindError, Builder, CloseError, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet,
-    IpcpHandle, Listener, LocalConfig, NetworkConfig, Stack, StackError, Token, Udp4, aio,
+    AcceptError, AllocError, BindError, Builder, CloseError, Connect, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet,
+    IpcpHandle, Listener, LocalConfig, MemberError, NetworkConfig, Stack, StackError, Token, Udp4, UnicastBuilder,
+    UnicastLayer, aio,
 };
 pub use types::name::Name;
 pub use types::qos::{QosCube, QosSpec};

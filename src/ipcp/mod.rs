@@ -297,6 +297,9 @@ pub trait Member: Ipcp {
     /// Does what is due. Called when the [`Alarm`] rings.
     fn run(&self, now: Instant);
 
+    /// Whether the N-1 flow has been taken over and neither given up nor lost since.
+    fn is_connected(&self, flow: N1FlowId) -> bool;
+
     /// Whether a member of the layer is known to have this address: a new one must not take it.
     fn is_taken(&self, _address: Address) -> bool {
         false

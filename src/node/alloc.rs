@@ -48,8 +48,11 @@ pub enum Via {
     Any,
     /// Those of these IPCPs.
     Only(Vec<IpcpId>),
-    /// Any but that of this IPCP, which asks for the flow itself.
-    Below(IpcpId),
+    /// Any layer but that of this IPCP, which asks for the flow itself.
+    Layers {
+        /// The IPCP that asks, once there is one.
+        except: Option<IpcpId>,
+    },
 }
 
 impl Via {
@@ -57,7 +60,7 @@ impl Via {
         match self {
             Self::Any => true,
             Self::Only(ids) => ids.contains(&id),
-            Self::Below(own) => id != *own,
+            Self::Layers { except } => Some(id) != *except,
         }
     }
 }

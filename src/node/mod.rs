@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod alloc;
+pub mod member;
 mod tasks;
 mod timers;
 
@@ -45,6 +46,7 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
 
+use self::member::Membership;
 use self::tasks::Tasks;
 use self::timers::TimerQueue;
 
@@ -115,6 +117,8 @@ struct Layer {
     ipcp: Arc<dyn Ipcp>,
     priority: i32,
     registered: Vec<Name>,
+    /// Present if it uses flows itself.
+    membership: Option<Arc<Membership>>,
 }
 
 /// A stack's control plane and tables.
@@ -235,9 +239,41 @@ impl Node {
     pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
         let id = IpcpId(self.next_ipcp.fetch_add(1, Ordering::Relaxed));
         let mut layers = self.layers.write();
-        layers.push(Layer { id, ipcp, priority, registered: Vec::new() });
+        layers.push(Layer { id, ipcp, priority, registered: Vec::new(), membership: None });
         layers.sort_by_key(|l| (core::cmp::Reverse(l.priority), l.ipcp.info().kind, l.id));
         id
+    }
+
+    fn add_membership(&self, membership: &Arc<Membership>) {
+        for layer in self.layers.write().iter_mut().filter(|l| l.id == membership.id()) {
+            layer.membership = Some(Arc::clone(membership));
+        }
+    }
+
+    /// What looks after the N-1 flows of an IPCP, if it uses some.
+    pub fn membership(&self, id: IpcpId) -> Option<Arc<Membership>> {
+        self.layers.read().iter().find(|l| l.id == id)?.membership.clone()
+    }
+
+    /// Ends an IPCP: its layer is left, and the flows through it go down.
+    pub fn remove_ipcp(&self, id: IpcpId) {
+        let removed = {
+            let mut layers = self.layers.write();
+            let at = layers.iter().position(|l| l.id == id);
+            at.map(|at| layers.remove(at))
+        };
+        let Some(layer) = removed else { return };
+        if let Some(membership) = layer.membership {
+            membership.end();
+        }
+        layer.ipcp.shutdown(self.env.clock.now());
+    }
+
+    /// Accepts nothing any more for a listener.
+    pub fn close_listener(&self, id: irm::ListenerId) {
+        let (orphans, acceptors) = self.irm.lock().unbind(id);
+        acceptors.into_iter().for_each(Waker::wake);
+        self.refuse_all(orphans, Code::AGAIN);
     }
 
     /// Changes the priority with which an IPCP is asked for names; 0 is the default.

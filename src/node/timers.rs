@@ -280,6 +280,13 @@ impl Sleep {
         }
     }
 
+    /// As [`set`](Self::set), for one that is not to hear that the node was shut down.
+    fn set_quietly(&mut self, at: Instant, waker: &Waker) {
+        if self.node.upgrade().is_some_and(|node| !node.is_down()) {
+            self.set(at, waker);
+        }
+    }
+
     pub(super) fn cancel(&mut self) {
         if let (Some((_, n)), Some(node)) = (self.armed.take(), self.node.upgrade()) {
             node.timers.cancel_sleep(n);
@@ -311,7 +318,7 @@ impl crate::ipcp::Alarm for Alarm {
     fn set(&self, at: Instant) {
         let nanos = at.as_nanos();
         if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
-            self.sleep.lock().set(at, &self.waker);
+            self.sleep.lock().set_quietly(at, &self.waker);
         }
     }
 

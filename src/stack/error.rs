@@ -98,6 +98,30 @@ pub enum AcceptError {
     Failed(#[from] accept::AcceptError),
 }
 
+/// Why an IPCP could not become a member of a layer, or connect to one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// It is not a name.
+    #[error("this is not a name")]
+    Name(#[source] NameError),
+    /// A parameter of the layer is out of its range.
+    #[error("the layer's {field} is out of range; see the table of limits in ipcp::connect::enrol::check")]
+    Parameter {
+        /// Which, by its name in a configuration file.
+        field: &'static str,
+    },
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the asynchronous call, and poll the stack")]
+    Polled,
+    /// Members of this kind of layer have no connections.
+    #[error("this ipcp has no connections to others: it belongs to a shim or local layer, or has left its layer")]
+    NoMember,
+    /// It did not work.
+    #[error(transparent)]
+    Failed(#[from] crate::node::member::MemberError),
+}
+
 /// What was lost when a flow was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -139,6 +163,21 @@ impl From<AcceptError> for io::Error {
             AcceptError::WouldBlock => io::ErrorKind::WouldBlock,
             AcceptError::Failed(accept::AcceptError::TimedOut) => io::ErrorKind::TimedOut,
             AcceptError::Failed(_) => io::ErrorKind::NotConnected,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<MemberError> for io::Error {
+    fn from(e: MemberError) -> Self {
+        use crate::node::member::MemberError as E;
+        let kind = match &e {
+            MemberError::Name(_) | MemberError::Parameter { .. } | MemberError::NoMember => io::ErrorKind::InvalidInput,
+            MemberError::Polled => io::ErrorKind::Unsupported,
+            MemberError::Failed(E::TimedOut(_) | E::Silent) => io::ErrorKind::TimedOut,
+            MemberError::Failed(E::Alloc(alloc::AllocError::Unreachable(_))) => io::ErrorKind::NotFound,
+            MemberError::Failed(E::Cep(_) | E::Enrol(_)) => io::ErrorKind::ConnectionRefused,
+            MemberError::Failed(_) => io::ErrorKind::Other,
         };
         Self::new(kind, e)
     }

@@ -12,6 +12,7 @@ use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
 use crate::ipcp::shim::udp::{Config, Parts, UdpShim};
 use crate::ipcp::{Info, Ipcp, Kind};
 use crate::node::IpcpId;
+use crate::node::member::Membership;
 use crate::rib::Rib;
 use crate::types::device::Datagrams;
 use crate::types::name::{HashAlg, Name};
@@ -145,6 +146,19 @@ pub struct IpcpHandle {
 }
 
 impl IpcpHandle {
+    pub(super) fn of_member(shared: &Arc<Shared>, membership: &Membership) -> Self {
+        let ipcp = Arc::clone(membership.member()).as_ipcp();
+        Self { shared: Arc::clone(shared), id: membership.id(), ipcp, addr: None }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn id(&self) -> IpcpId {
+        self.id
+    }
+
     /// Makes a name known in the layer, so that flows to it can be asked for there. Who [binds](Stack::bind) it
     /// accepts them.
     ///

@@ -13,7 +13,6 @@ use crate::ipcp::Ipcp;
 use crate::irm::ListenerId;
 use crate::node::accept::{self, Accept};
 use crate::node::alloc::Allocated;
-use crate::types::code::Code;
 use crate::types::name::Name;
 
 /// Accepts flows to a name. Several threads and tasks may accept from one listener.
@@ -116,9 +115,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let (orphans, acceptors) = self.shared.node.with_irm(|irm| irm.unbind(self.id));
-        acceptors.into_iter().for_each(Waker::wake);
-        self.shared.node.refuse_all(orphans, Code::AGAIN);
+        self.shared.node.close_listener(self.id);
     }
 }
 

@@ -32,6 +32,7 @@ mod flow;
 mod flow_set;
 mod ipcp;
 mod listener;
+mod member;
 mod wait;
 
 use std::sync::Arc;
@@ -53,11 +54,12 @@ use crate::types::qos::QosSpec;
 
 pub use builder::Builder;
 pub use config::NetworkConfig;
-pub use error::{AcceptError, AllocError, BindError, CloseError, StackError};
+pub use error::{AcceptError, AllocError, BindError, CloseError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
 pub use flow_set::{FlowEvent, FlowSet, Token};
 pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
 pub use listener::{Incoming, Listener};
+pub use member::{Connect, UnicastBuilder, UnicastLayer};
 
 /// The system, inside this process: names, layers, flows.
 ///

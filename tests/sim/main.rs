@@ -14,3 +14,4 @@ mod world;
 mod bulk;
 mod faults;
 mod mix;
+mod unicast;

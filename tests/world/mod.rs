@@ -140,4 +140,5 @@ pub(crate) async fn expect(flow: &aio::Flow, script: Script) {
     }
 }
 
+pub(crate) mod layer;
 pub(crate) mod mix;

@@ -1,17 +1,353 @@
 //! The unicast layer: flows between any two members of a network of our own, on top of flows of any layer.
 //!
+//! A [`Unicast`] is one member. Its neighbours are those with whom it has N-1 flows, of which one kind carries packets
+//! (data transfer) and the other link state (management).
+//!
 //! | component | what it does |
 //! |---|---|
-//! | [`ca`] | spaces the packets of a flow by the queues they meet |
-//! | [`dir`] | the directory: who has this name |
-//! | [`pff`] | which N-1 flow a packet leaves on |
-//! | [`routing`] | finds out who is whose neighbour, and computes routes |
-//! | [`sched`] | queues by QoS cube in front of a device |
-//! | [`shape`] | holds a flow to its bandwidth |
+//! | `dt` | data transfer: every packet's way through the IPCP ([header](crate::wire::dt)) |
+//! | `adjacency` | the N-1 flows to neighbours, and what waits in front of them |
+//! | `fa` | the flow allocator: flows between members ([messages](crate::wire::fa)) |
+//! | [`routing`] | link state: who is next to whom, and the shortest paths ([messages](crate::wire::link_state)) |
+//! | [`pff`] | the forwarding table: which neighbour is next on the way to a member |
+//! | [`dir`] | the directory: at which members a name is ([messages](crate::wire::dht)) |
+//! | [`ca`] | congestion avoidance: how fast a flow may send |
+//! | [`shape`] | how fast a flow may send by its quality of service |
+//! | [`sched`] | which packet is next where several wait |
+//! | `control` | what drives routing and directory, serially |
+//!
+//! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has it.
+//! Messages of components are put aside, in a queue with a bound, and handled one after the other by whoever finds that
+//! nobody is doing so; nothing calls out under a lock.
 
+mod adjacency;
 pub mod ca;
+mod control;
 pub mod dir;
+mod dt;
+mod fa;
+mod member;
 pub mod pff;
+mod rib;
 pub mod routing;
 pub mod sched;
 pub mod shape;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::task::Waker;
+
+use self::adjacency::Adjacency;
+use self::control::{Control, Management};
+use self::fa::FaFlow;
+use self::pff::ForwardingTable;
+use super::{Alarm, Attempt, Connections, Info, Ipcp, Kind, Lookup, RegisterError, Request, RequestError, Requests};
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::rng::Rng;
+use crate::base::slots::SlotTable;
+use crate::base::sync::{AtomicU64, Mutex, RwLock};
+use crate::base::time::{Clock, Instant};
+use crate::base::timers::Timers;
+use crate::flow::{Drive, Outgoing, Sink};
+use crate::types::id::{Address, Eid, N1FlowId};
+use crate::types::name::NameHash;
+use crate::types::tree::Tree;
+use crate::wire::dt::LayerSizes;
+use crate::wire::enroll::{self, LayerConfig, LayerKind};
+
+/// Bounds of a member of a unicast layer, which are its own business.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Flows that begin or end here, requests under way included. Default 65 536, at most 2²⁰.
+    pub max_flows: usize,
+    /// N-1 flows. Default 4096.
+    pub max_connections: usize,
+    /// Messages of components that wait to be handled; more are dropped. Default 4096.
+    pub inbox: usize,
+    /// Packets of a flow that wait for their turn to be sent; more are dropped. Default 256.
+    pub flow_queue: usize,
+    /// Packets that wait in front of each N-1 flow, by cube.
+    pub queues: sched::Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_flows: 65_536,
+            max_connections: 4096,
+            inbox: 4096,
+            flow_queue: 256,
+            queues: sched::Limits::default(),
+        }
+    }
+}
+
+/// What a member is built from.
+pub struct Parts {
+    /// The IPCP's own name.
+    pub name: String,
+    /// What all members of the layer agree on. The directory's first contact is the member that told us.
+    pub layer: LayerConfig,
+    /// What is special about a unicast layer; from `layer`.
+    pub unicast: enroll::Unicast,
+    /// Our address.
+    pub address: Address,
+    /// Bounds.
+    pub config: Config,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where packet buffers come from.
+    pub pool: Arc<BufPool>,
+    /// Randomness.
+    pub rng: Rng,
+    /// Where requests for flows go that arrive.
+    pub requests: Weak<dyn Requests>,
+    /// Who looks after N-1 flows that are lost.
+    pub connections: Weak<dyn Connections>,
+    /// Makes the alarm that wakes the waker given.
+    pub alarm: Box<dyn FnOnce(Waker) -> Arc<dyn Alarm>>,
+}
+
+/// A member of a unicast layer.
+pub struct Unicast {
+    me: Weak<Self>,
+    info: Info,
+    layer: LayerConfig,
+    unicast: enroll::Unicast,
+    config: Config,
+    address: Address,
+    sizes: LayerSizes,
+    max_ttl: u8,
+    clock: Arc<dyn Clock>,
+    requests: Weak<dyn Requests>,
+    connections: Weak<dyn Connections>,
+    alarm: Arc<dyn Alarm>,
+    sink: Arc<dyn Sink>,
+    cache: Mutex<BufCache>,
+    eids: Mutex<Rng>,
+    table: RwLock<Arc<ForwardingTable<Arc<Adjacency>>>>,
+    adjacencies: RwLock<BTreeMap<N1FlowId, Arc<Adjacency>>>,
+    managements: RwLock<BTreeMap<N1FlowId, Management>>,
+    next_n1: AtomicU32,
+    /// Bytes of a packet that all adjacencies take.
+    mtu: AtomicUsize,
+    flows: SlotTable<Arc<FaFlow>>,
+    paced: Mutex<Timers<Eid>>,
+    names: Mutex<BTreeSet<NameHash>>,
+    control: Mutex<Control>,
+    inbox: Mutex<VecDeque<Punt>>,
+    /// Whether somebody handles the inbox and the machines, and whether there is something to handle.
+    handling: AtomicBool,
+    pending: AtomicBool,
+    publishing: Mutex<()>,
+    salt: u64,
+    down: AtomicBool,
+    counters: Counters,
+}
+
+/// A message for the control plane.
+enum Punt {
+    FlowAllocator(PacketBuf),
+    Directory(PacketBuf),
+    LinkState(N1FlowId, PacketBuf),
+}
+
+#[derive(Default)]
+struct Counters {
+    short: AtomicU64,
+    unknown_eid: AtomicU64,
+    no_component: AtomicU64,
+    no_route: AtomicU64,
+    no_headroom: AtomicU64,
+    inbox_full: AtomicU64,
+    malformed: AtomicU64,
+    requests_in: AtomicU64,
+    requests_out: AtomicU64,
+    requests_lost: AtomicU64,
+    replies_in: AtomicU64,
+    replies_unexpected: AtomicU64,
+    updates_unexpected: AtomicU64,
+    refused: AtomicU64,
+    tables: AtomicU64,
+    lost: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A packet that N-1 flows of unknown size are hoped to take.
+const MTU_WITHOUT_NEIGHBOURS: usize = 1400;
+
+impl Unicast {
+    /// A member without neighbours.
+    ///
+    /// # Errors
+    /// [`WireError`](crate::wire::WireError) if addresses cannot have the size that the layer has for them.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, crate::wire::WireError> {
+        let sizes = parts.unicast.sizes()?;
+        let now = parts.clock.now();
+        let mut info = Info::new(Kind::Unicast, &parts.name, parts.layer.name.as_str());
+        info.hash = parts.layer.hash;
+        let mut rng = parts.rng;
+        let eids = rng.split("eids");
+        let salt = rng.u64();
+        let control = Control::new(now, parts.address, &parts.layer, &parts.unicast, &mut rng);
+        let mut unicast = parts.unicast;
+        // Whoever enrols with us begins with us.
+        unicast.directory.peer = parts.address;
+        let layer = LayerConfig { kind: LayerKind::Unicast(unicast), ..parts.layer };
+        Ok(Arc::new_cyclic(|me: &Weak<Self>| Self {
+            alarm: (parts.alarm)(member::ring(me)),
+            sink: member::sink(me),
+            me: Weak::clone(me),
+            info,
+            layer,
+            unicast,
+            address: parts.address,
+            sizes,
+            max_ttl: unicast.max_ttl,
+            clock: parts.clock,
+            requests: parts.requests,
+            connections: parts.connections,
+            cache: Mutex::new(BufCache::new(&parts.pool)),
+            eids: Mutex::new(eids),
+            table: RwLock::new(Arc::new(ForwardingTable::default())),
+            adjacencies: RwLock::new(BTreeMap::new()),
+            managements: RwLock::new(BTreeMap::new()),
+            next_n1: AtomicU32::new(0),
+            mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
+            flows: SlotTable::new(parts.config.max_flows.min(1 << 20)),
+            paced: Mutex::new(Timers::default()),
+            names: Mutex::new(BTreeSet::new()),
+            control: Mutex::new(control),
+            inbox: Mutex::new(VecDeque::new()),
+            handling: AtomicBool::new(false),
+            pending: AtomicBool::new(false),
+            publishing: Mutex::new(()),
+            salt,
+            down: AtomicBool::new(false),
+            counters: Counters::default(),
+            config: parts.config,
+        }))
+    }
+
+    /// Our address in the layer.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// What all members of the layer agree on.
+    pub fn layer(&self) -> &LayerConfig {
+        &self.layer
+    }
+
+    /// The neighbours to whom packets go, one for each adjacency.
+    pub fn neighbours(&self) -> Vec<(N1FlowId, Address)> {
+        self.adjacencies.read().values().map(|a| (a.id, a.peer)).collect()
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    fn table(&self) -> Arc<ForwardingTable<Arc<Adjacency>>> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// Whether somebody else in the layer can have this address.
+    fn is_peer_address(&self, address: Address) -> bool {
+        let bits = 8 * self.sizes.addr() as u32;
+        address.0 != 0 && address != self.address && (bits >= 64 || address.0 >> bits == 0)
+    }
+
+    /// Has a flow looked after when its next packet may go.
+    fn pace_flow(&self, at: Instant, eid: Eid) {
+        self.paced.lock().arm(at, eid);
+        self.alarm.set(at);
+    }
+
+    /// Sends what flows were not allowed to send earlier.
+    fn release_paced(&self, now: Instant) {
+        loop {
+            let due = self.paced.lock().pop_due(now);
+            let Some((_, eid)) = due else { break };
+            if let Some(flow) = self.flow(eid) {
+                flow.release_due(now, self);
+            }
+        }
+        let next = self.paced.lock().next();
+        if let Some(at) = next {
+            self.alarm.set(at);
+        }
+    }
+
+    /// Sends what waits in front of N-1 flows, as far as they have room again.
+    fn release_queued(&self, now: Instant) {
+        let waiting: Vec<_> = self.adjacencies.read().values().filter(|a| a.backlog() > 0).cloned().collect();
+        for adjacency in waiting {
+            adjacency.look(now, self);
+        }
+    }
+
+    fn recycle(&self, pkts: &mut Outgoing) {
+        let mut cache = self.cache.lock();
+        pkts.drain(..).for_each(|pkt| cache.put(pkt));
+    }
+}
+
+impl Ipcp for Unicast {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn register(&self, now: Instant, hash: NameHash) -> Result<(), RegisterError> {
+        if self.is_down() {
+            return Err(RegisterError::Down);
+        }
+        self.publish(now, hash)?;
+        self.names.lock().insert(hash);
+        self.handle_control(now);
+        Ok(())
+    }
+
+    fn unregister(&self, now: Instant, hash: &NameHash) {
+        self.names.lock().remove(hash);
+        self.withdraw(hash);
+        self.handle_control(now);
+    }
+
+    fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup {
+        if self.is_down() {
+            return Lookup::Unknown;
+        }
+        let (found, _) = self.find(now, hash, Some(waker));
+        self.handle_control(now);
+        found
+    }
+
+    fn doubt(&self, hash: &NameHash) {
+        self.doubt_name(self.clock.now(), hash);
+    }
+
+    fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+        self.request_flow(now, request)
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.adjacencies.read().values().find_map(|a| a.endpoint.device())
+    }
+
+    fn shutdown(&self, now: Instant) {
+        self.end(now);
+    }
+
+    fn rib(&self, now: Instant) -> Tree {
+        self.tree(now)
+    }
+}

@@ -1,0 +1,274 @@
+//! An adjacency: the N-1 flow over which packets go to a neighbour, and what waits in front of it.
+
+use alloc::collections::VecDeque;
+use alloc::string::ToString;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::Unicast;
+use super::ca;
+use super::dt::{CUBES, cube_of};
+use super::pff::NextHop;
+use super::sched::{Gate, Scheduler};
+use crate::base::buf::PacketBuf;
+use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::time::Instant;
+use crate::flow::{BURST, Endpoint, Outgoing};
+use crate::types::id::{Address, N1FlowId};
+use crate::types::qos::QosCube;
+use crate::types::tree::Tree;
+use crate::wire::dt::{HeaderMut, LayerSizes};
+use crate::wire::enroll::CongestionAvoidance;
+
+/// An N-1 flow to a neighbour's data-transfer component.
+pub(super) struct Adjacency {
+    pub(super) id: N1FlowId,
+    pub(super) peer: Address,
+    pub(super) endpoint: Arc<Endpoint>,
+    /// Bytes of a packet that the N-1 flow takes.
+    pub(super) max_packet: usize,
+    sizes: LayerSizes,
+    congestion: CongestionAvoidance,
+    up: AtomicBool,
+    unicast: Weak<Unicast>,
+    queue: Mutex<Queue>,
+    /// Packets that wait in the queue.
+    backlog: AtomicUsize,
+    /// Packets that may wait in the device.
+    device_limit: AtomicUsize,
+    counters: Counters,
+}
+
+/// What waits in front of the flow because the device below has enough to do.
+struct Queue {
+    packets: Scheduler<PacketBuf>,
+    gate: Gate,
+    /// Packets whose turn it was, but for which the flow's window had no room.
+    stuck: Outgoing,
+}
+
+/// Packets and bytes.
+#[derive(Default)]
+struct Tally {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    fn add(&self, packets: usize, bytes: usize) {
+        if packets > 0 {
+            self.packets.fetch_add(packets as u64, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// By cube, as the reference counts.
+#[derive(Default)]
+struct Counters {
+    sent: [Tally; CUBES],
+    received: [Tally; CUBES],
+    own_sent: [Tally; CUBES],
+    expired: AtomicU64,
+    unroutable: AtomicU64,
+    failed: AtomicU64,
+    overflow: AtomicU64,
+}
+
+impl NextHop for Arc<Adjacency> {
+    fn is_up(&self) -> bool {
+        Adjacency::is_up(self)
+    }
+}
+
+impl Adjacency {
+    pub(super) fn new(unicast: &Unicast, id: N1FlowId, peer: Address, endpoint: Arc<Endpoint>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            peer,
+            max_packet: endpoint.max_packet(),
+            endpoint,
+            sizes: unicast.sizes,
+            congestion: unicast.unicast.congestion,
+            up: AtomicBool::new(true),
+            unicast: Weak::clone(&unicast.me),
+            device_limit: AtomicUsize::new(Gate::new().limit()),
+            queue: Mutex::new(Queue {
+                packets: Scheduler::new(unicast.config.queues),
+                gate: Gate::new(),
+                stuck: Outgoing::new(),
+            }),
+            backlog: AtomicUsize::new(0),
+            counters: Counters::default(),
+        })
+    }
+
+    /// No packets are sent this way any more, from this moment on.
+    pub(super) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+
+    /// Packets that wait.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Sends packets that have their headers to the neighbour, marked with the queue that they meet here, or keeps them
+    /// until the device has room. What is done with stays in `pkts`.
+    pub(super) fn send(&self, now: Instant, cube: QosCube, pkts: &mut Outgoing) {
+        let queued = self.endpoint.queued();
+        if self.backlog() == 0 && queued + pkts.len() <= self.device_limit.load(Ordering::Relaxed) {
+            self.mark(queued, pkts);
+            self.pass(now, cube, pkts);
+            if !pkts.is_empty() && !self.endpoint.is_down() {
+                self.keep(now, cube, queued, pkts);
+            }
+        } else {
+            self.keep(now, cube, queued, pkts);
+        }
+    }
+
+    fn mark(&self, queued: usize, pkts: &mut Outgoing) {
+        for (pkt, ahead) in pkts.iter_mut().zip(queued..) {
+            let mark = ca::mark(self.congestion, 0, ahead);
+            if mark > 0
+                && let Ok(mut header) = HeaderMut::new(self.sizes, pkt)
+            {
+                header.mark(mark);
+            }
+        }
+    }
+
+    /// Hands packets to the N-1 flow. What it has no room for stays.
+    fn pass(&self, now: Instant, cube: QosCube, pkts: &mut Outgoing) {
+        let (before, all): (_, usize) = (pkts.len(), pkts.iter().map(|p| p.len()).sum());
+        let sent = self.endpoint.send_packets(now, pkts);
+        if sent.is_err() {
+            self.counters.failed.fetch_add(pkts.len() as u64, Ordering::Relaxed);
+        }
+        let left: usize = pkts.iter().map(|p| p.len()).sum();
+        if let Some(sent) = self.counters.sent.get(usize::from(cube.number())) {
+            sent.add(before - pkts.len(), all - left);
+        }
+    }
+
+    /// Has packets wait. Those that are dropped stay in `pkts`.
+    fn keep(&self, now: Instant, cube: QosCube, queued: usize, pkts: &mut Outgoing) {
+        {
+            let mut queue = self.queue.lock();
+            let mut dropped = Outgoing::new();
+            self.mark(queued + queue.packets.queued_before(cube), pkts);
+            for pkt in pkts.drain(..) {
+                dropped.extend(queue.packets.enqueue(cube, pkt.len(), pkt).err());
+            }
+            self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
+            self.counters.overflow.fetch_add(dropped.len() as u64, Ordering::Relaxed);
+            *pkts = dropped;
+        }
+        if let Some(unicast) = self.unicast.upgrade() {
+            self.look(now, &unicast);
+        }
+    }
+
+    /// Sends what waits, as far as the device has room, and sees to it that somebody looks again.
+    pub(super) fn look(&self, now: Instant, unicast: &Unicast) {
+        let mut room = None;
+        loop {
+            let (mut pkts, cube) = {
+                let mut queue = self.queue.lock();
+                let queue = &mut *queue;
+                let left = room.get_or_insert_with(|| queue.gate.look(now, self.endpoint.queued()));
+                let mut pkts = core::mem::take(&mut queue.stuck);
+                let mut of = QosCube::BestEffort;
+                while pkts.len() < BURST && *left > 0 {
+                    let Some((cube, pkt)) = queue.packets.dequeue() else { break };
+                    (of, *left) = (cube, *left - 1);
+                    pkts.push(pkt);
+                }
+                self.backlog.store(queue.packets.len(), Ordering::Relaxed);
+                self.device_limit.store(queue.gate.limit(), Ordering::Relaxed);
+                (pkts, of)
+            };
+            if pkts.is_empty() {
+                break;
+            }
+            self.pass(now, cube, &mut pkts);
+            if !pkts.is_empty() {
+                let mut queue = self.queue.lock();
+                queue.stuck = pkts;
+                self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
+                break;
+            }
+        }
+        if self.backlog() > 0 {
+            let next = self.queue.lock().gate.next_look();
+            unicast.alarm.set(next);
+        }
+    }
+
+    /// Forgets what waits.
+    pub(super) fn clear(&self) {
+        let mut queue = self.queue.lock();
+        while queue.packets.dequeue().is_some() {}
+        queue.stuck.clear();
+        self.backlog.store(0, Ordering::Relaxed);
+    }
+
+    /// What is counted of it.
+    pub(super) fn tree(&self) -> Tree {
+        let c = &self.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let cubes = QosCube::ALL.into_iter().zip(c.sent.iter().zip(&c.received).zip(&c.own_sent));
+        let cubes = cubes.map(|(cube, ((sent, received), own))| {
+            Tree::item("cube", cube.number().to_string())
+                .counter("sent", count(&sent.packets))
+                .counter("sent_bytes", count(&sent.bytes))
+                .counter("received", count(&received.packets))
+                .counter("received_bytes", count(&received.bytes))
+                .counter("local_sent", count(&own.packets))
+                .counter("local_sent_bytes", count(&own.bytes))
+        });
+        Tree::item("adjacency", self.id.to_string())
+            .text("endpoint", self.peer.to_string())
+            .gauge("up", u64::from(self.is_up()))
+            .gauge("queued", (self.backlog() + self.endpoint.queued()) as u64)
+            .counter("expired", count(&c.expired))
+            .counter("unroutable", count(&c.unroutable))
+            .counter("failed", count(&c.failed))
+            .counter("overflow", count(&c.overflow))
+            .with_all(cubes)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
+        let mut tally = [(0, 0); CUBES];
+        for pkt in pkts {
+            let cube = cube_of(pkt.get(self.sizes.addr()).copied().unwrap_or(0));
+            if let Some((packets, bytes)) = tally.get_mut(usize::from(cube.number())) {
+                *packets += 1;
+                *bytes += pkt.len();
+            }
+        }
+        for (to, (packets, bytes)) in self.counters.received.iter().zip(tally) {
+            to.add(packets, bytes);
+        }
+    }
+
+    /// Counts packets of our own components.
+    pub(super) fn note_own(&self, cube: QosCube, pkts: &Outgoing) {
+        if let Some(own) = self.counters.own_sent.get(usize::from(cube.number())) {
+            own.add(pkts.len(), pkts.iter().map(|p| p.len()).sum());
+        }
+    }
+
+    pub(super) fn note_expired(&self) {
+        self.counters.expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_unroutable(&self) {
+        self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,289 @@
+//! What drives routing and directory: one message, one deadline, one command at a time.
+//!
+//! The two machines are behind one lock, held while a machine takes an input or gives an output and never while a packet
+//! is sent or anybody is called. Whoever brings an input passes the outputs on; if somebody is doing so already, that one
+//! sees the input too, so the outputs of the machines leave in the order in which they were made.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use core::task::Waker;
+
+use super::dir::{self, Directory};
+use super::pff::ForwardingTable;
+use super::routing::{self, LinkState};
+use super::{Punt, Unicast, count};
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::flow::Endpoint;
+use crate::ipcp::{Lookup, RegisterError};
+use crate::types::id::{Address, N1FlowId};
+use crate::types::name::NameHash;
+use crate::wire::dt::DIRECTORY;
+use crate::wire::enroll::{LayerConfig, Unicast as Parameters};
+
+/// An N-1 flow to a neighbour's management component.
+pub(super) struct Management {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) peer: Address,
+}
+
+/// Tasks that wait for the same name; more have to ask again.
+const MAX_WAITERS: usize = 64;
+
+/// The machines.
+pub(super) struct Control {
+    routing: LinkState,
+    directory: Directory,
+    /// Who waits for a name.
+    waiting: BTreeMap<NameHash, Vec<Waker>>,
+}
+
+impl Control {
+    pub(super) fn new(
+        now: Instant,
+        address: Address,
+        layer: &LayerConfig,
+        parameters: &Parameters,
+        rng: &mut Rng,
+    ) -> Self {
+        let mut routing = routing::Config::new(address);
+        routing.timers = parameters.routing;
+        let directory = dir::Config::new(address, layer.hash, parameters.directory);
+        Self {
+            routing: LinkState::new(routing, rng.split("routing")),
+            directory: Directory::new(now, directory, rng.split("directory")),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+/// Something that a machine has put out.
+enum Output {
+    LinkState(N1FlowId, [u8; 24]),
+    Directory(Address, Vec<u8>),
+    Routes,
+    Wake(Vec<Waker>),
+}
+
+impl Unicast {
+    fn unix_secs(&self) -> u64 {
+        self.clock.unix_nanos() / 1_000_000_000
+    }
+
+    // ----- inputs -----
+
+    /// Keeps a message for the control plane. `false` if it was dropped.
+    pub(super) fn keep(&self, punt: Punt) -> bool {
+        let mut inbox = self.inbox.lock();
+        if inbox.len() >= self.config.inbox {
+            drop(inbox);
+            count(&self.counters.inbox_full);
+            return false;
+        }
+        inbox.push_back(punt);
+        true
+    }
+
+    pub(super) fn adjacency_new(&self, now: Instant, id: N1FlowId, peer: Address) {
+        {
+            let mut control = self.control.lock();
+            control.routing.adjacency_up(now, id, peer);
+            control.directory.suggest(now, peer);
+        }
+        self.publish_table();
+    }
+
+    pub(super) fn adjacency_gone(&self, now: Instant, id: N1FlowId) {
+        self.control.lock().routing.adjacency_down(now, id);
+        self.publish_table();
+    }
+
+    pub(super) fn management_new(&self, now: Instant, id: N1FlowId, peer: Address) {
+        self.control.lock().routing.management_up(now, id, peer);
+    }
+
+    pub(super) fn management_gone(&self, now: Instant, id: N1FlowId) {
+        self.control.lock().routing.management_down(now, id);
+    }
+
+    /// Whether routing knows of a member with this address.
+    pub(super) fn knows(&self, address: Address) -> bool {
+        self.control.lock().routing.knows(address)
+    }
+
+    pub(super) fn publish(&self, now: Instant, hash: NameHash) -> Result<(), RegisterError> {
+        let unix = self.unix_secs();
+        self.control.lock().directory.register(now, unix, hash).map_err(|e| match e {
+            dir::RegisterError::Full(limit) => RegisterError::Full(limit),
+            // The stack hashes with the algorithm that we say.
+            _ => RegisterError::Down,
+        })
+    }
+
+    pub(super) fn withdraw(&self, hash: &NameHash) {
+        self.control.lock().directory.unregister(hash);
+    }
+
+    /// Nobody answered at any of the addresses of a name.
+    pub(super) fn doubt_name(&self, now: Instant, hash: &NameHash) {
+        let unix = self.unix_secs();
+        let mut control = self.control.lock();
+        if let dir::Found::Known(addresses) = control.directory.lookup(now, unix, *hash) {
+            for address in addresses {
+                control.directory.doubt(now, hash, address);
+            }
+        }
+    }
+
+    /// Where a name is. If that has to be found out, `waker` is woken when it is known.
+    pub(super) fn find(&self, now: Instant, hash: &NameHash, waker: Option<&Waker>) -> (Lookup, Vec<Address>) {
+        let unix = self.unix_secs();
+        let mut control = self.control.lock();
+        match control.directory.lookup(now, unix, *hash) {
+            dir::Found::Known(addresses) => (Lookup::Known, addresses),
+            dir::Found::Unknown => (Lookup::Unknown, Vec::new()),
+            dir::Found::Pending => {
+                if let Some(waker) = waker {
+                    let waiting = control.waiting.entry(*hash).or_default();
+                    if waiting.len() < MAX_WAITERS && !waiting.iter().any(|w| w.will_wake(waker)) {
+                        waiting.push(waker.clone());
+                    }
+                }
+                (Lookup::Pending, Vec::new())
+            }
+        }
+    }
+
+    /// Wakes everybody who waits for a name, to see that there will be no answer.
+    pub(super) fn wake_lookups(&self, _now: Instant) {
+        let waiting = core::mem::take(&mut self.control.lock().waiting);
+        waiting.into_values().flatten().for_each(Waker::wake);
+    }
+
+    /// Has the machines do what is due.
+    pub(super) fn control_timeouts(&self, now: Instant) {
+        let unix = self.unix_secs();
+        let mut control = self.control.lock();
+        if control.routing.next_timeout().is_some_and(|at| at <= now) {
+            control.routing.handle_timeout(now);
+        }
+        if control.directory.next_timeout().is_some_and(|at| at <= now) {
+            control.directory.handle_timeout(now, unix);
+        }
+    }
+
+    // ----- the work -----
+
+    /// Handles what is in the inbox and passes on what the machines put out, unless somebody is doing so, who then sees
+    /// what has come meanwhile.
+    pub(super) fn handle_control(&self, now: Instant) {
+        self.pending.store(true, Ordering::SeqCst);
+        while self.pending.load(Ordering::SeqCst) && !self.handling.swap(true, Ordering::SeqCst) {
+            while self.pending.swap(false, Ordering::SeqCst) {
+                self.work(now);
+            }
+            self.handling.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn work(&self, now: Instant) {
+        loop {
+            let next = self.inbox.lock().pop_front();
+            match next {
+                Some(punt) => self.handle_punt(now, punt),
+                None if self.pass_on(now) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn handle_punt(&self, now: Instant, punt: Punt) {
+        let pkt = match punt {
+            Punt::FlowAllocator(pkt) => {
+                self.handle_fa(now, &pkt);
+                pkt
+            }
+            Punt::Directory(pkt) => {
+                let unix = self.unix_secs();
+                self.control.lock().directory.receive(now, unix, &pkt);
+                pkt
+            }
+            Punt::LinkState(id, pkt) => {
+                self.control.lock().routing.receive(now, id, &pkt);
+                pkt
+            }
+        };
+        self.cache.lock().put(pkt);
+    }
+
+    /// Passes on one thing that a machine has put out; `false` if there was none.
+    fn pass_on(&self, now: Instant) -> bool {
+        let (output, next) = {
+            let mut control = self.control.lock();
+            let control = &mut *control;
+            let output = if control.routing.poll_routes(now).is_some() {
+                control.directory.route_known(now);
+                Some(Output::Routes)
+            } else if let Some((to, lsu)) = control.routing.poll_transmit(now) {
+                Some(Output::LinkState(to, lsu))
+            } else if let Some((to, message)) = control.directory.poll_transmit() {
+                Some(Output::Directory(to, message))
+            } else if let Some(event) = control.directory.poll_event() {
+                let dir::Event::LookupDone { hash, .. } = event;
+                Some(Output::Wake(control.waiting.remove(&hash).unwrap_or_default()))
+            } else {
+                None
+            };
+            let next = [control.routing.next_timeout(), control.directory.next_timeout()];
+            (output, next.into_iter().flatten().min())
+        };
+        if let (None, Some(at)) = (&output, next) {
+            self.alarm.set(at);
+        }
+        match output {
+            None => return false,
+            Some(Output::Routes) => self.publish_table(),
+            Some(Output::LinkState(to, lsu)) => self.send_link_state(to, &lsu),
+            Some(Output::Directory(to, message)) => {
+                if !self.originate_message(now, to, DIRECTORY, &message) {
+                    self.control.lock().directory.unreachable(now, to);
+                }
+            }
+            Some(Output::Wake(wakers)) => wakers.into_iter().for_each(Waker::wake),
+        }
+        true
+    }
+
+    fn send_link_state(&self, to: N1FlowId, lsu: &[u8]) {
+        let endpoint = self.managements.read().get(&to).map(|m| Arc::clone(&m.endpoint));
+        if let Some(endpoint) = endpoint {
+            // One that cannot be sent is a lost one: there will be others.
+            let _ = endpoint.write(lsu);
+        }
+    }
+
+    /// Makes the forwarding table that routes and adjacencies say.
+    fn publish_table(&self) {
+        let _one_at_a_time = self.publishing.lock();
+        let routes = Arc::clone(self.control.lock().routing.routes());
+        let table = {
+            let adjacencies = self.adjacencies.read();
+            let mut by_peer: BTreeMap<Address, Vec<_>> = BTreeMap::new();
+            for adjacency in adjacencies.values() {
+                by_peer.entry(adjacency.peer).or_default().push(Arc::clone(adjacency));
+            }
+            ForwardingTable::new(&routes, self.salt, |peer| by_peer.get(&peer).cloned().unwrap_or_default())
+        };
+        let before = core::mem::replace(&mut *self.table.write(), Arc::new(table));
+        drop(before);
+        count(&self.counters.tables);
+    }
+
+    /// Looks at the machines, for the RIB.
+    pub(super) fn with_machines<R>(&self, look: impl FnOnce(&LinkState, &Directory) -> R) -> R {
+        let control = self.control.lock();
+        look(&control.routing, &control.directory)
+    }
+}

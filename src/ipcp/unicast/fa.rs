@@ -1,0 +1,133 @@
+//! The flow allocator: flows between two members of the layer, and the messages by which they come about.
+//!
+//! # A flow
+//!
+//! | who | does |
+//! |---|---|
+//! | requester | enters the flow under an EID of its own, *then* sends a request to the address that the directory gave |
+//! | responder | passes the request up; enters the flow under an EID when it is accepted; replies |
+//! | requester | takes the first reply that names its EID while the request is pending, and no other |
+//!
+//! A request or reply that gets lost is repeated by the stack's allocation, each time as a new request with a new EID,
+//! time stamp and key, because a member of the reference's kind takes a repeated EID for a second flow, or refuses it at
+//! the EID of the first, which may be open. All attempts stay pending, the first positive reply wins, and flows that the
+//! others may have left at a reference die of its keepalive time-out. One of our own kind knows the repetition by the
+//! OAP id in it and sends its reply again. The attempts go to the addresses that are known for the name in turn.
+//!
+//! Nothing says that a flow ends; the other side notices by the time-out of its keepalives. A packet for a flow that is
+//! gone is dropped without an answer.
+//!
+//! EIDs have 64 bits: the slot of the flow in the lower half, and random ones in the upper half and in what the slot
+//! leaves of the lower. Both halves must be right.
+
+mod flow;
+mod message;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+pub(super) use self::flow::{FaFlow, FaPort};
+use super::{Unicast, count};
+use crate::base::time::Instant;
+use crate::flow::Endpoint;
+use crate::ipcp::{Answer, Attempt, Lookup, Request, RequestError};
+use crate::types::id::{Address, Eid};
+use crate::types::qos::QosSpec;
+use crate::wire::dt::FLOW_ALLOCATOR;
+use crate::wire::fa::{FIXED_LEN, FlowRequest, Message, REFERENCE_MAX};
+
+/// An EID that the reference has for one that is not set.
+const NO_EID: Eid = Eid(u64::MAX);
+
+/// Whether a peer can have chosen this EID for a flow.
+fn is_flow_eid(eid: Eid) -> bool {
+    !eid.is_component() && eid != NO_EID
+}
+
+impl Unicast {
+    /// The flow that ends here under `eid`, all of which counts.
+    pub(super) fn flow(&self, eid: Eid) -> Option<Arc<FaFlow>> {
+        self.flows.get(eid.0 as u32).filter(|f| f.eid() == eid)
+    }
+
+    /// Enters a flow to `peer` for which `requested`, if it is us who ask, waits for the answer.
+    fn enter(
+        &self,
+        peer: Address,
+        qos: &QosSpec,
+        endpoint: &Arc<Endpoint>,
+        requested: Option<(Arc<dyn Answer>, u64)>,
+    ) -> Option<Arc<FaFlow>> {
+        if self.is_down() {
+            return None;
+        }
+        let (low, high) = {
+            let mut rng = self.eids.lock();
+            (rng.u32(), u64::from(rng.u32()) << 32)
+        };
+        let mut made = None;
+        self.flows.insert_with(low, |slot| {
+            let flow = FaFlow::new(self, Eid(high | u64::from(slot)), peer, qos, endpoint, requested);
+            made = Some(Arc::clone(&flow));
+            flow
+        })?;
+        made
+    }
+
+    pub(super) fn forget_flow(&self, flow: &FaFlow) {
+        let slot = flow.eid().0 as u32;
+        if self.flows.get(slot).is_some_and(|f| f.eid() == flow.eid()) {
+            self.flows.remove(slot);
+        }
+    }
+
+    /// Asks for a flow.
+    pub(super) fn request_flow(&self, now: Instant, r: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+        let size = r.data.len();
+        let room = REFERENCE_MAX.min(self.mtu()).saturating_sub(FIXED_LEN + r.dst.as_bytes().len());
+        if size > room {
+            return Err(RequestError::TooLarge { size, max: room });
+        }
+        let Some(me) = self.me.upgrade().filter(|_| !self.is_down()) else { return Err(RequestError::Down) };
+        let peer = self.address_of(now, &r.dst, r.token).ok_or(RequestError::Unknown)?;
+        // Before sending: the reply may be faster than we are.
+        let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token))).ok_or(RequestError::Full)?;
+        let request = FlowRequest { s_addr: self.address, s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
+        let attempt = Box::new(FaAttempt { unicast: me, flow });
+        if self.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec()) {
+            count(&self.counters.requests_out);
+        } else {
+            // Lost like any other: the request is repeated, and meanwhile there may be a route.
+            count(&self.counters.requests_lost);
+        }
+        Ok(attempt)
+    }
+
+    /// Where to send the request: the addresses that are known for the name take turns.
+    fn address_of(&self, now: Instant, name: &crate::types::name::NameHash, turn: u64) -> Option<Address> {
+        let known = self.find(now, name, None);
+        match known {
+            (Lookup::Known, addresses) if !addresses.is_empty() => {
+                addresses.get(turn as usize % addresses.len()).copied()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A request that has been sent. Dropping it withdraws the request.
+struct FaAttempt {
+    unicast: Arc<Unicast>,
+    flow: Arc<FaFlow>,
+}
+
+impl Attempt for FaAttempt {}
+
+impl Drop for FaAttempt {
+    fn drop(&mut self) {
+        // Answered requests belong to their port.
+        if self.flow.withdraw() {
+            self.unicast.forget_flow(&self.flow);
+        }
+    }
+}

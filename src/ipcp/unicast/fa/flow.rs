@@ -1,0 +1,317 @@
+//! One end of a flow, as the layer knows it: where it goes, how fast it may, what it has met.
+
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use spin::Once;
+
+use crate::base::buf::PacketBuf;
+use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::time::Instant;
+use crate::flow::{BURST, Drive, Endpoint, Outgoing, Port};
+use crate::ipcp::Answer;
+use crate::ipcp::unicast::Unicast;
+use crate::ipcp::unicast::ca::{Pacer, Receiver};
+use crate::ipcp::unicast::shape::{Admission, Shaper};
+use crate::types::id::{Address, Eid};
+use crate::types::qos::{QosCube, QosSpec};
+use crate::wire::dt::FLOW_ALLOCATOR;
+use crate::wire::fa::{FlowUpdate, Message};
+
+/// One end of an N+1 flow.
+pub(in crate::ipcp::unicast) struct FaFlow {
+    eid: Eid,
+    peer: Address,
+    cube: QosCube,
+    endpoint: Arc<Endpoint>,
+    unicast: Weak<Unicast>,
+    /// The peer's EID, once it is known.
+    remote: Once<Eid>,
+    /// Who waits for the reply; `None` once it has come, and on the accepting side.
+    requested: Mutex<Option<(Arc<dyn Answer>, u64)>>,
+    tx: Mutex<Tx>,
+    /// Packets that wait for their turn.
+    waiting: AtomicUsize,
+    /// Whether the moment when the first of them may go is being waited for.
+    armed: AtomicBool,
+    rx: Mutex<Receiver>,
+    pub(in crate::ipcp::unicast) counters: Counters,
+}
+
+struct Tx {
+    pacer: Pacer,
+    shaper: Shaper,
+    queue: VecDeque<PacketBuf>,
+}
+
+/// What becomes of a packet.
+enum Turn {
+    Now,
+    At(Instant),
+    Never,
+}
+
+impl Tx {
+    /// Whether it is the turn of a packet of `len` bytes; if so, it counts as sent.
+    fn turn(&mut self, now: Instant, len: usize) -> Turn {
+        if now < self.pacer.next_send()
+            && let Err(at) = self.pacer.may_send(now, len)
+        {
+            return Turn::At(at);
+        }
+        match self.shaper.admit(now, len) {
+            Admission::Pass => {
+                self.pacer.sent(now, len);
+                Turn::Now
+            }
+            Admission::Wait(at) => Turn::At(at),
+            Admission::Drop => Turn::Never,
+        }
+    }
+}
+
+/// What the flow has counted, as the reference does.
+#[derive(Default)]
+pub(in crate::ipcp::unicast) struct Counters {
+    pub(in crate::ipcp::unicast) sent: AtomicU64,
+    pub(in crate::ipcp::unicast) sent_bytes: AtomicU64,
+    pub(in crate::ipcp::unicast) send_failed: AtomicU64,
+    pub(in crate::ipcp::unicast) received: AtomicU64,
+    pub(in crate::ipcp::unicast) received_bytes: AtomicU64,
+    pub(in crate::ipcp::unicast) updates_sent: AtomicU64,
+    pub(in crate::ipcp::unicast) updates_received: AtomicU64,
+}
+
+impl FaFlow {
+    pub(super) fn new(
+        unicast: &Unicast,
+        eid: Eid,
+        peer: Address,
+        qos: &QosSpec,
+        endpoint: &Arc<Endpoint>,
+        requested: Option<(Arc<dyn Answer>, u64)>,
+    ) -> Arc<Self> {
+        let now = unicast.clock.now();
+        let policy = unicast.unicast.congestion;
+        Arc::new(Self {
+            eid,
+            peer,
+            cube: QosCube::from(qos),
+            endpoint: Arc::clone(endpoint),
+            unicast: Weak::clone(&unicast.me),
+            remote: Once::new(),
+            requested: Mutex::new(requested),
+            tx: Mutex::new(Tx {
+                pacer: Pacer::new(now, policy),
+                shaper: Shaper::new(now, qos),
+                queue: VecDeque::new(),
+            }),
+            waiting: AtomicUsize::new(0),
+            armed: AtomicBool::new(false),
+            rx: Mutex::new(Receiver::new(policy)),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(in crate::ipcp::unicast) fn eid(&self) -> Eid {
+        self.eid
+    }
+
+    pub(in crate::ipcp::unicast) fn peer(&self) -> Address {
+        self.peer
+    }
+
+    /// Who waits for the reply; nobody does a second time.
+    pub(super) fn take_requested(&self) -> Option<(Arc<dyn Answer>, u64)> {
+        self.requested.lock().take()
+    }
+
+    /// Ends the waiting for a reply. `false` if it has come.
+    pub(super) fn withdraw(&self) -> bool {
+        self.take_requested().is_some()
+    }
+
+    // ----- up -----
+
+    /// Takes packets from the layer, each with the congestion that it has met.
+    pub(in crate::ipcp::unicast) fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]) {
+        let bytes: usize = pkts.iter().map(|p| p.len()).sum();
+        self.counters.received.fetch_add(pkts.len() as u64, Ordering::Relaxed);
+        self.counters.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let update = {
+            let mut rx = self.rx.lock();
+            ecn.iter().fold(None, |update, ecn| rx.delivered(*ecn).or(update))
+        };
+        self.endpoint.receive(now, pkts.drain(..));
+        if let (Some(ece), Some(remote), Some(unicast)) = (update, self.remote.get(), self.unicast.upgrade()) {
+            self.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
+            let message = Message::Update(FlowUpdate { r_eid: *remote, ece }).to_vec();
+            unicast.originate_message(now, self.peer, FLOW_ALLOCATOR, &message);
+        }
+    }
+
+    /// The peer says how congested the way to it is.
+    pub(super) fn update(&self, now: Instant, ece: u16) {
+        self.counters.updates_received.fetch_add(1, Ordering::Relaxed);
+        self.tx.lock().pacer.update(now, ece);
+    }
+
+    // ----- down -----
+
+    /// Sends what may go now; the rest waits for its turn, or is dropped if too much does.
+    fn send(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
+        let allowed = if self.waiting.load(Ordering::Relaxed) > 0 {
+            0
+        } else {
+            let mut tx = self.tx.lock();
+            let tx = &mut *tx;
+            let free = tx.queue.is_empty();
+            pkts.iter().take_while(|pkt| free && matches!(tx.turn(now, pkt.len()), Turn::Now)).count()
+        };
+        if allowed == pkts.len() {
+            return self.pass(now, unicast, pkts);
+        }
+        let mut late: Outgoing = pkts.drain(allowed..).collect();
+        self.pass(now, unicast, pkts);
+        self.hold(now, unicast, &mut late);
+        pkts.extend(late);
+    }
+
+    /// Has packets wait. What there is no room for is left.
+    fn hold(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
+        let dropped = {
+            let mut tx = self.tx.lock();
+            let room = unicast.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
+            tx.queue.extend(pkts.drain(..room));
+            self.waiting.store(tx.queue.len(), Ordering::Relaxed);
+            pkts.len()
+        };
+        self.counters.send_failed.fetch_add(dropped as u64, Ordering::Relaxed);
+        self.release_due(now, unicast);
+    }
+
+    /// Sends packets whose turn it is, and sees to it that the next are.
+    pub(in crate::ipcp::unicast) fn release_due(&self, now: Instant, unicast: &Unicast) {
+        self.armed.store(false, Ordering::Relaxed);
+        loop {
+            let mut pkts = Outgoing::new();
+            let next = {
+                let mut tx = self.tx.lock();
+                let mut next = None;
+                while pkts.len() < BURST {
+                    let Some(len) = tx.queue.front().map(|p| p.len()) else { break };
+                    match tx.turn(now, len) {
+                        Turn::Now => pkts.extend(tx.queue.pop_front()),
+                        Turn::Never => {
+                            tx.queue.pop_front();
+                            self.counters.send_failed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Turn::At(at) => {
+                            next = Some(at);
+                            break;
+                        }
+                    }
+                }
+                self.waiting.store(tx.queue.len(), Ordering::Relaxed);
+                if tx.queue.is_empty() && tx.queue.capacity() > BURST {
+                    tx.queue = VecDeque::new();
+                }
+                next
+            };
+            let full = pkts.len() >= BURST;
+            if !pkts.is_empty() {
+                self.pass(now, unicast, &mut pkts);
+                unicast.recycle(&mut pkts);
+            }
+            if let Some(at) = next {
+                if !self.armed.swap(true, Ordering::Relaxed) {
+                    unicast.pace_flow(at, self.eid);
+                }
+            } else if full {
+                continue;
+            }
+            if self.waiting.load(Ordering::Relaxed) <= unicast.config.flow_queue / 4 {
+                self.endpoint.notify_writable();
+            }
+            return;
+        }
+    }
+
+    /// Hands packets to the layer.
+    fn pass(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
+        let Some(remote) = self.remote.get() else { return };
+        if pkts.is_empty() {
+            return;
+        }
+        let n = pkts.len() as u64;
+        let bytes: usize = pkts.iter().map(|p| p.len()).sum();
+        if unicast.originate(now, self.peer, self.cube, *remote, pkts) {
+            self.counters.sent.fetch_add(n, Ordering::Relaxed);
+            self.counters.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        } else {
+            self.counters.send_failed.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// State of congestion avoidance, for the RIB.
+    pub(in crate::ipcp::unicast) fn with_ca<R>(&self, look: impl FnOnce(&Pacer, &Receiver) -> R) -> R {
+        let tx = self.tx.lock();
+        look(&tx.pacer, &self.rx.lock())
+    }
+
+    /// The peer's EID, once it is known, and packets that wait for their turn.
+    pub(in crate::ipcp::unicast) fn facts(&self) -> (Option<Eid>, usize) {
+        (self.remote.get().copied(), self.waiting.load(Ordering::Relaxed))
+    }
+}
+
+/// The way down for the endpoint of a flow.
+pub(in crate::ipcp::unicast) struct FaPort {
+    unicast: Arc<Unicast>,
+    flow: Arc<FaFlow>,
+}
+
+impl FaPort {
+    /// The way to the peer's end `remote`.
+    pub(super) fn new(unicast: Arc<Unicast>, flow: &Arc<FaFlow>, remote: Eid) -> Arc<Self> {
+        flow.remote.call_once(|| remote);
+        Arc::new(Self { unicast, flow: Arc::clone(flow) })
+    }
+}
+
+impl Port for FaPort {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) {
+        self.flow.send(now, &self.unicast, pkts);
+    }
+
+    fn is_congested(&self) -> bool {
+        self.flow.waiting.load(Ordering::Relaxed) >= self.unicast.config.flow_queue / 2
+    }
+
+    fn queued(&self) -> usize {
+        // Of a layer above, the queue is the one that its packets meet first.
+        let below =
+            self.unicast.table().lookup(self.flow.peer, self.flow.eid.0).map_or(0, |next| next.endpoint.queued());
+        below + self.flow.waiting.load(Ordering::Relaxed)
+    }
+
+    fn mtu(&self) -> usize {
+        self.unicast.mtu()
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.unicast.table().lookup(self.flow.peer, self.flow.eid.0)?.endpoint.device()
+    }
+
+    fn release(&self, _now: Instant) {
+        self.unicast.forget_flow(&self.flow);
+    }
+}
+
+impl Drop for FaPort {
+    fn drop(&mut self) {
+        // A port that never got to an endpoint: an answer that came too late.
+        self.unicast.forget_flow(&self.flow);
+    }
+}

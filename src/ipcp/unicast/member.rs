@@ -1,0 +1,205 @@
+//! The member and its N-1 flows: how they come, what arrives on them, how they go.
+
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use core::sync::atomic::Ordering;
+use core::task::Waker;
+use core::time::Duration;
+
+use super::adjacency::Adjacency;
+use super::control::Management;
+use super::{MTU_WITHOUT_NEIGHBOURS, Punt, Unicast, count};
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::flow::{Endpoint, Event, Sink, Watcher};
+use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
+use crate::types::id::{Address, N1FlowId};
+use crate::wire::cep;
+use crate::wire::enroll::LayerConfig;
+
+/// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What wakes the member when its alarm rings.
+pub(super) fn ring(me: &Weak<Unicast>) -> Waker {
+    Waker::from(Arc::new(Ring(Weak::clone(me))))
+}
+
+/// Where its N-1 flows deliver.
+pub(super) fn sink(me: &Weak<Unicast>) -> Arc<dyn Sink> {
+    Arc::new(Tap(Weak::clone(me)))
+}
+
+struct Ring(Weak<Unicast>);
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        if let Some(unicast) = self.0.upgrade() {
+            unicast.run(unicast.clock.now());
+        }
+    }
+}
+
+/// Holds no member alive: the flows hold it, and the member holds the flows.
+struct Tap(Weak<Unicast>);
+
+impl Sink for Tap {
+    fn deliver(&self, token: u64, now: Instant, pkts: &mut VecDeque<PacketBuf>) {
+        let (Some(unicast), id) = (self.0.upgrade(), N1FlowId(token as u32)) else { return };
+        let adjacency = unicast.adjacencies.read().get(&id).cloned();
+        match adjacency {
+            Some(adjacency) => unicast.receive(now, &adjacency, pkts),
+            None => unicast.receive_link_state(now, id, pkts),
+        }
+    }
+}
+
+impl Watcher for Tap {
+    fn notify(&self, token: u64, event: Event) {
+        if let (Event::Down | Event::Deallocated | Event::PeerGone, Some(unicast)) = (event, self.0.upgrade()) {
+            unicast.lose(N1FlowId(token as u32));
+        }
+    }
+}
+
+impl Unicast {
+    fn receive_link_state(&self, now: Instant, id: N1FlowId, pkts: &mut VecDeque<PacketBuf>) {
+        let mut kept = false;
+        for pkt in pkts.drain(..) {
+            kept |= self.keep(Punt::LinkState(id, pkt));
+        }
+        if kept {
+            self.handle_control(now);
+        }
+    }
+
+    /// An N-1 flow is lost.
+    fn lose(&self, id: N1FlowId) {
+        let now = self.clock.now();
+        if let Some(endpoint) = self.remove(now, id) {
+            count(&self.counters.lost);
+            endpoint.abort();
+            self.handle_control(now);
+            if let Some(connections) = self.connections.upgrade() {
+                connections.lost(now, id);
+            }
+        }
+    }
+
+    /// Forgets an N-1 flow, with what routing knows from it.
+    fn remove(&self, now: Instant, id: N1FlowId) -> Option<Arc<Endpoint>> {
+        let adjacency = self.adjacencies.write().remove(&id);
+        if let Some(adjacency) = adjacency {
+            // From this moment on no packet goes there, whatever the forwarding table says.
+            adjacency.set_up(false);
+            adjacency.clear();
+            self.note_mtu();
+            self.adjacency_gone(now, id);
+            return Some(Arc::clone(&adjacency.endpoint));
+        }
+        let management = self.managements.write().remove(&id)?;
+        self.management_gone(now, id);
+        Some(management.endpoint)
+    }
+
+    fn note_mtu(&self) {
+        let mtu = self.adjacencies.read().values().map(|a| a.max_packet).min();
+        self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
+    }
+
+    /// Leaves the layer.
+    pub(super) fn end(&self, now: Instant) {
+        if self.down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.names.lock().clear();
+        let adjacencies = core::mem::take(&mut *self.adjacencies.write());
+        let managements = core::mem::take(&mut *self.managements.write());
+        for endpoint in adjacencies
+            .into_values()
+            .map(|a| Arc::clone(&a.endpoint))
+            .chain(managements.into_values().map(|m| m.endpoint))
+        {
+            endpoint.abort();
+        }
+        *self.table.write() = Arc::default();
+        self.wake_lookups(now);
+    }
+}
+
+impl Member for Unicast {
+    fn component(&self, component: Component) -> Option<cep::Message> {
+        match component {
+            Component::Management => Some(cep::Message::management(self.address)),
+            Component::DataTransfer => Some(cep::Message::data_transfer(self.address)),
+        }
+    }
+
+    fn layer_config(&self) -> LayerConfig {
+        self.layer.clone()
+    }
+
+    fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused> {
+        let Connection { component, endpoint, peer, early } = connection;
+        if !self.is_peer_address(peer) {
+            return Err(ConnectionRefused::Address(peer));
+        }
+        let connections = self.adjacencies.read().len() + self.managements.read().len();
+        if connections >= self.config.max_connections {
+            return Err(ConnectionRefused::Full(self.config.max_connections));
+        }
+        let id = N1FlowId(self.next_n1.fetch_add(1, Ordering::Relaxed));
+        match component {
+            Component::DataTransfer => {
+                let adjacency = Adjacency::new(self, id, peer, Arc::clone(&endpoint));
+                self.adjacencies.write().insert(id, adjacency);
+                self.note_mtu();
+                self.adjacency_new(now, id, peer);
+            }
+            Component::Management => {
+                self.managements.write().insert(id, Management { endpoint: Arc::clone(&endpoint), peer });
+                self.management_new(now, id, peer);
+            }
+        }
+        if self.is_down() {
+            // A shutdown under way may have looked before there was something to find.
+            self.remove(now, id);
+            return Err(ConnectionRefused::Down);
+        }
+        let mut early: VecDeque<_> = early.into();
+        if !early.is_empty() {
+            self.sink.deliver(u64::from(id.0), now, &mut early);
+        }
+        endpoint.attach(&self.sink, u64::from(id.0));
+        self.handle_control(now);
+        Ok(id)
+    }
+
+    fn disconnect(&self, now: Instant, flow: N1FlowId) {
+        if let Some(endpoint) = self.remove(now, flow) {
+            self.handle_control(now);
+            endpoint.close(LINGER);
+        }
+    }
+
+    fn run(&self, now: Instant) {
+        self.alarm.rang();
+        self.release_paced(now);
+        self.release_queued(now);
+        self.control_timeouts(now);
+        self.handle_control(now);
+    }
+
+    fn is_connected(&self, flow: N1FlowId) -> bool {
+        self.adjacencies.read().contains_key(&flow) || self.managements.read().contains_key(&flow)
+    }
+
+    fn is_taken(&self, address: Address) -> bool {
+        address == self.address || self.knows(address)
+    }
+
+    fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp> {
+        self
+    }
+}

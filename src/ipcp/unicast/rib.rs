@@ -1,0 +1,128 @@
+//! What the member shows: the reference's metric tree, and what that leaves out.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::Unicast;
+use super::ca::Phase;
+use super::fa::FaFlow;
+use crate::base::time::Instant;
+use crate::types::tree::Tree;
+
+impl Unicast {
+    pub(super) fn tree(&self, now: Instant) -> Tree {
+        let c = &self.counters;
+        let own = [
+            ("short", &c.short),
+            ("unknown_eid", &c.unknown_eid),
+            ("no_component", &c.no_component),
+            ("no_route", &c.no_route),
+            ("no_headroom", &c.no_headroom),
+            ("inbox_full", &c.inbox_full),
+            ("malformed", &c.malformed),
+            ("requests_in", &c.requests_in),
+            ("requests_out", &c.requests_out),
+            ("requests_lost", &c.requests_lost),
+            ("replies_in", &c.replies_in),
+            ("replies_unexpected", &c.replies_unexpected),
+            ("updates_unexpected", &c.updates_unexpected),
+            ("refused", &c.refused),
+            ("tables", &c.tables),
+            ("lost_connections", &c.lost),
+        ];
+        Tree::item("ipcp", &*self.info.name)
+            .text("address", self.address.to_string())
+            .counters(own.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))))
+            .gauge("flows", self.flows.len() as u64)
+            .gauge("names", self.names.lock().len() as u64)
+            .gauge("adjacencies", self.adjacencies.read().len() as u64)
+            .gauge("managements", self.managements.read().len() as u64)
+            .gauge("inbox", self.inbox.lock().len() as u64)
+            .with(self.data_transfer_tree())
+            .with(self.flow_allocator_tree())
+            .with(self.link_state_tree(now))
+            .with(self.directory_tree(now))
+    }
+
+    fn data_transfer_tree(&self) -> Tree {
+        let adjacencies: Vec<_> = self.adjacencies.read().values().cloned().collect();
+        Tree::list(format!("dt.{}", self.address)).metric("dt").with_all(adjacencies.iter().map(|a| a.tree()))
+    }
+
+    fn flow_allocator_tree(&self) -> Tree {
+        Tree::list("flow-allocator").with_all(self.flows.values().iter().map(|flow| flow_tree(flow)))
+    }
+
+    fn link_state_tree(&self, now: Instant) -> Tree {
+        let managements: Vec<_> = self.managements.read().values().map(|m| m.peer).collect();
+        self.with_machines(|routing, _| {
+            let links = routing.entries(now).map(|link| {
+                Tree::item("link", format!("{}--{}", link.src, link.dst))
+                    .gauge("seqno", link.seqno)
+                    .time("age", link.age)
+                    .gauge("withdrawn", u64::from(link.withdrawn))
+            });
+            let peers = managements.iter().map(|peer| Tree::item("management", format!(".mgmt {peer}")));
+            Tree::list("lsdb").with_all(links).with_all(peers)
+        })
+    }
+
+    fn directory_tree(&self, now: Instant) -> Tree {
+        self.with_machines(|_, directory| {
+            let names = directory
+                .names()
+                .map(|(name, stored)| Tree::item("name", name.to_string()).gauge("stored", u64::from(stored)));
+            let kept = directory.entries().into_iter().map(|kept| {
+                Tree::item("key", format!("{}--{}", kept.name, kept.address))
+                    .time("expires_in", kept.expires.since(now))
+                    .gauge("by_owner", u64::from(kept.by_owner))
+            });
+            let c = directory.counters();
+            let stats = Tree::new("stats")
+                .text("id", directory.own().id.to_string())
+                .text("counters", format!("{c:?}"))
+                .text("sizes", format!("{:?}", directory.sizes()));
+            Tree::new("dht")
+                .with(Tree::list("names").with_all(names))
+                .with(Tree::list("database").with_all(kept))
+                .with(stats)
+        })
+    }
+}
+
+fn flow_tree(flow: &FaFlow) -> Tree {
+    let c = &flow.counters;
+    let (remote, waiting) = flow.facts();
+    let own = [
+        ("sent", &c.sent),
+        ("sent_bytes", &c.sent_bytes),
+        ("send_failed", &c.send_failed),
+        ("received", &c.received),
+        ("received_bytes", &c.received_bytes),
+        ("updates_sent", &c.updates_sent),
+        ("updates_received", &c.updates_received),
+    ];
+    let tree = Tree::item("flow", flow.eid().to_string())
+        .text("remote_address", flow.peer().to_string())
+        .text("remote_eid", remote.map_or_else(|| "unknown".into(), |eid| eid.to_string()))
+        .counters(own.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))))
+        .gauge("waiting", waiting as u64);
+    flow.with_ca(|pacer, receiver| {
+        let phase = match pacer.phase() {
+            Phase::Off => "off",
+            Phase::SlowStart => "slow start",
+            Phase::Increase => "increase",
+            Phase::Decrease => "decrease",
+        };
+        tree.with(
+            Tree::new("ca")
+                .text("phase", phase)
+                .gauge("rate", pacer.rate())
+                .gauge("upstream_level", pacer.level().into())
+                .gauge("downstream_level", receiver.level().into())
+                .counter("marked", receiver.marked().into()),
+        )
+    })
+}

@@ -1,0 +1,215 @@
+//! Becoming a member: as the first one, or by way of another.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use core::time::Duration;
+
+use super::super::timers::{Alarm, Sleep};
+use super::handshake::{N1, allocate, introduce, next_packet, send};
+use super::{CONNECT_TIMEOUT, Common, LateConnections, MemberError, Membership, Node, Via, draw_address, names_of};
+use crate::ipcp::connect::STEP_TIMEOUT;
+use crate::ipcp::connect::enrol::{ConfigError, EnrolError, Granted, Joiner, Kind};
+use crate::ipcp::connect::retry::{Backoff, Schedule};
+use crate::ipcp::unicast::{self, Unicast};
+use crate::ipcp::{Connections, Member};
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+use crate::wire::cep;
+use crate::wire::enroll::{LayerConfig, LayerKind};
+use core::future::poll_fn;
+use core::task::Poll;
+
+/// What kind of member to make, and its own bounds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum MemberKind {
+    /// Of a unicast layer.
+    Unicast(unicast::Config),
+}
+
+impl MemberKind {
+    fn of(&self) -> Kind {
+        match self {
+            Self::Unicast(_) => Kind::Unicast,
+        }
+    }
+}
+
+/// The first member of a new layer.
+pub struct Bootstrap {
+    /// What is the same for all.
+    pub common: Common,
+    /// Its own bounds.
+    pub kind: MemberKind,
+    /// The layer.
+    pub layer: LayerConfig,
+}
+
+/// A new member of a layer that exists.
+pub struct Joining {
+    /// What is the same for all.
+    pub common: Common,
+    /// Its own bounds.
+    pub kind: MemberKind,
+    /// The name of a member, or of the layer for any.
+    pub destination: Name,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+}
+
+impl Node {
+    /// Makes the first member of a layer.
+    ///
+    /// # Errors
+    /// [`MemberError`] if the layer's parameters cannot be used or a name is not free.
+    pub fn bootstrap(self: &Arc<Self>, params: Bootstrap) -> Result<Arc<Membership>, MemberError> {
+        let Bootstrap { common, kind, layer } = params;
+        self.establish(common, &kind, layer)
+    }
+
+    /// Makes a member of a layer that exists, by way of one of its members.
+    ///
+    /// # Errors
+    /// [`MemberError`]: why the last attempt failed, when no other will do better or time is over.
+    pub async fn enrol(self: Arc<Self>, params: Joining) -> Result<Arc<Membership>, MemberError> {
+        let Joining { common, kind, destination, timeout } = params;
+        let mut rng = self.split_rng("enrolment");
+        let limit = timeout.unwrap_or(CONNECT_TIMEOUT);
+        let mut schedule = Schedule::new(self.clock().now(), limit, Backoff::default());
+        let weak = Arc::downgrade(&self);
+        drop(self);
+        let via = via_of(&common, None);
+        loop {
+            let why = match attempt(&weak, &via, &common, &kind, &destination).await {
+                Ok(membership) => return Ok(membership),
+                Err(e) if is_final(&e) => return Err(e),
+                Err(e) => e,
+            };
+            let node = weak.upgrade().filter(|n| !n.is_down()).ok_or(MemberError::StackDown)?;
+            let Some(again) = schedule.failed(node.clock().now(), &mut rng) else { return Err(why) };
+            let mut sleep = Sleep::new(&node);
+            drop(node);
+            poll_fn(|cx| match weak.upgrade() {
+                Some(node) if node.clock().now() < again && !node.is_down() => {
+                    sleep.set(again, cx.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            })
+            .await;
+        }
+    }
+
+    /// Makes the IPCP and everything around it.
+    fn establish(
+        self: &Arc<Self>,
+        common: Common,
+        kind: &MemberKind,
+        layer: LayerConfig,
+    ) -> Result<Arc<Membership>, MemberError> {
+        if self.is_down() {
+            return Err(MemberError::StackDown);
+        }
+        let names = names_of(&common.name, &layer.name)?;
+        let late = Arc::new(LateConnections::default());
+        let connections: Weak<LateConnections> = Arc::downgrade(&late);
+        let member = self.make_member(&common.name, kind, layer, connections)?;
+        let id = self.add_ipcp(Arc::clone(&member).as_ipcp(), common.priority);
+        let via = via_of(&common, Some(id));
+        let membership = Membership::new(self, id, member, via, Arc::clone(&common.admission), late);
+        self.add_membership(&membership);
+        if common.autobind {
+            for name in &names {
+                membership.bind(name)?;
+                for lower in &common.over {
+                    self.register(*lower, name)?;
+                }
+            }
+        }
+        Ok(membership)
+    }
+
+    fn make_member(
+        self: &Arc<Self>,
+        name: &str,
+        kind: &MemberKind,
+        layer: LayerConfig,
+        connections: Weak<dyn Connections>,
+    ) -> Result<Arc<dyn Member>, MemberError> {
+        let node = Arc::clone(self);
+        let alarm = Box::new(move |waker| Arc::new(Alarm::new(&node, waker)) as Arc<dyn crate::ipcp::Alarm>);
+        match (kind, &layer.kind) {
+            (MemberKind::Unicast(config), LayerKind::Unicast(parameters)) => {
+                let unicast = *parameters;
+                let address = draw_address(self, |address| address == unicast.directory.peer)?;
+                let parts = unicast::Parts {
+                    name: String::from(name),
+                    layer,
+                    unicast,
+                    address,
+                    config: config.clone(),
+                    clock: Arc::clone(self.clock()),
+                    pool: Arc::clone(self.pool()),
+                    rng: self.split_rng("unicast"),
+                    requests: self.requests(),
+                    connections,
+                    alarm,
+                };
+                Ok(Unicast::new(parts)?)
+            }
+            _ => Err(EnrolError::Config(ConfigError::Kind { own: kind.of(), theirs: Kind::of(&layer) }).into()),
+        }
+    }
+}
+
+/// Through which layers the N-1 flows go.
+fn via_of(common: &Common, own: Option<super::IpcpId>) -> Via {
+    match &*common.over {
+        [] => Via::Layers { except: own },
+        over => Via::Only(over.to_vec()),
+    }
+}
+
+/// Whether another attempt would fail in the same way.
+fn is_final(e: &MemberError) -> bool {
+    match e {
+        MemberError::Enrol(e) => e.is_final(),
+        MemberError::Cep(_)
+        | MemberError::Bind(_)
+        | MemberError::Register(_)
+        | MemberError::Layer(_)
+        | MemberError::StackDown => true,
+        _ => false,
+    }
+}
+
+async fn attempt(
+    node: &Weak<Node>,
+    via: &Via,
+    common: &Common,
+    kind: &MemberKind,
+    destination: &Name,
+) -> Result<Arc<Membership>, MemberError> {
+    let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW).await?));
+    let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
+    introduce(node, &endpoint, cep::Message::enrolment()).await?;
+    let (joiner, request) = {
+        let node = node.upgrade().ok_or(MemberError::StackDown)?;
+        let mut rng = node.split_rng("enrolment id");
+        Joiner::start(node.clock().now(), node.clock().unix_nanos(), kind.of(), &mut rng)
+    };
+    send(&endpoint, &request);
+    let granted: Granted = loop {
+        let pkt = next_packet(node, &endpoint, joiner.deadline()).await;
+        let pkt = pkt.ok_or(EnrolError::Timeout(STEP_TIMEOUT))?;
+        let now = node.upgrade().ok_or(MemberError::StackDown)?.clock().now();
+        if let Some(granted) = joiner.receive(now, &pkt)? {
+            break granted;
+        }
+    };
+    let node = node.upgrade().ok_or(MemberError::StackDown)?;
+    let established = node.establish(common.clone(), kind, granted.config.clone());
+    send(&endpoint, &granted.ack(if established.is_ok() { 0 } else { -1 }));
+    established
+}

@@ -1,0 +1,184 @@
+//! The first messages on an N-1 flow, on either side.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::task::Poll;
+use core::time::Duration;
+
+use super::super::alloc::{Allocation, Via, Wanted};
+use super::super::timers::Sleep;
+use super::{ATTEMPT_TIMEOUT, MemberError, Membership, Node};
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::flow::{Endpoint, ReadError};
+use crate::ipcp::connect::cep::{Connected, Initiator, Offer, accept as accept_offer};
+use crate::ipcp::connect::enrol::{Layer, Member as Attendant, Progress};
+use crate::ipcp::connect::manager::Want;
+use crate::ipcp::connect::{Purpose, STEP_TIMEOUT};
+use crate::ipcp::{Component, Connection, ConnectionRefused};
+use crate::types::id::{Address, N1FlowId};
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+use crate::wire::cep;
+
+/// How long the last message on a flow that is being closed may take.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A flow that is closed when it is not wanted any more.
+pub(super) struct N1(pub(super) Option<Arc<Endpoint>>);
+
+impl N1 {
+    fn keep(mut self) -> Option<Arc<Endpoint>> {
+        self.0.take()
+    }
+}
+
+impl Drop for N1 {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.0.take() {
+            endpoint.close(LINGER);
+        }
+    }
+}
+
+/// Allocates a flow through the layers of `via`.
+pub(super) async fn allocate(
+    node: &Weak<Node>,
+    via: &Via,
+    name: &Name,
+    qos: QosSpec,
+) -> Result<Arc<Endpoint>, MemberError> {
+    let node = node.upgrade().ok_or(MemberError::StackDown)?;
+    let wanted = Wanted { name: name.clone(), qos, timeout: Some(ATTEMPT_TIMEOUT), data: Vec::new(), via: via.clone() };
+    let mut allocation = Allocation::new(&node, wanted);
+    drop(node);
+    let allocated = poll_fn(|cx| allocation.poll(cx)).await?;
+    Ok(allocated.endpoint)
+}
+
+/// The next packet that is not empty; `None` when `until` has come or the flow has ended.
+pub(super) async fn next_packet(node: &Weak<Node>, endpoint: &Arc<Endpoint>, until: Instant) -> Option<PacketBuf> {
+    let mut sleep = Sleep::new(&node.upgrade()?);
+    poll_fn(|cx| {
+        loop {
+            endpoint.register_reader(cx.waker());
+            match endpoint.read_packet() {
+                Ok(pkt) if pkt.is_empty() => {}
+                Ok(pkt) => return Poll::Ready(Some(pkt)),
+                Err(ReadError::WouldBlock) => break,
+                Err(_) => return Poll::Ready(None),
+            }
+        }
+        match node.upgrade() {
+            Some(node) if node.clock().now() < until => {
+                sleep.set(until, cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+fn now_of(node: &Weak<Node>) -> Result<Instant, MemberError> {
+    node.upgrade().filter(|n| !n.is_down()).map(|n| n.clock().now()).ok_or(MemberError::StackDown)
+}
+
+/// Sends a packet of a handshake. One that the flow has no room for now is as good as lost.
+pub(super) fn send(endpoint: &Endpoint, bytes: &[u8]) {
+    let _ = endpoint.write(bytes);
+}
+
+/// Says what the flow is for, and waits for the answer.
+pub(super) async fn introduce(
+    node: &Weak<Node>,
+    endpoint: &Arc<Endpoint>,
+    own: cep::Message,
+) -> Result<Connected, MemberError> {
+    let until = now_of(node)? + STEP_TIMEOUT;
+    let mut initiator = Initiator::new(own);
+    send(endpoint, &initiator.first());
+    loop {
+        let pkt = next_packet(node, endpoint, until).await.ok_or(MemberError::Silent)?;
+        if let Some(connected) = initiator.receive(pkt)? {
+            return Ok(connected);
+        }
+    }
+}
+
+/// Makes a connection, and has the IPCP take it over.
+pub(super) async fn connect(
+    membership: &Arc<Membership>,
+    node: &Weak<Node>,
+    want: &Want,
+) -> Result<(N1FlowId, Address), MemberError> {
+    let own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
+    let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos).await?));
+    let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
+    let Connected { peer, early } = introduce(node, &endpoint, own).await?;
+    let endpoint = flow.keep().ok_or(MemberError::GivenUp)?;
+    let connection = Connection { component: want.component, endpoint: Arc::clone(&endpoint), peer, early };
+    match membership.member.connected(now_of(node)?, connection) {
+        Ok(id) => Ok((id, peer)),
+        Err(e) => {
+            endpoint.close(LINGER);
+            Err(e.into())
+        }
+    }
+}
+
+/// Attends to somebody who has allocated a flow to us.
+pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endpoint: Arc<Endpoint>) {
+    let flow = N1(Some(Arc::clone(&endpoint)));
+    let Ok(now) = now_of(node) else { return };
+    let Some(first) = next_packet(node, &endpoint, now + STEP_TIMEOUT).await else { return };
+    let of = |component| membership.member.component(component).map(|own| Offer::new(component, own));
+    let offers = [Component::Management, Component::DataTransfer].into_iter().filter_map(of);
+    let offers: Vec<_> = core::iter::once(Offer::enrolment()).chain(offers).collect();
+    let accepted = match accept_offer(&offers, &first) {
+        Ok(accepted) => accepted,
+        Err(refused) => {
+            if let Some(answer) = refused.answer {
+                send(&endpoint, &answer);
+            }
+            return;
+        }
+    };
+    send(&endpoint, &accepted.answer);
+    let Purpose::Component(component) = accepted.purpose else {
+        attend_joiner(membership, node, &endpoint).await;
+        return;
+    };
+    let (Ok(now), Some(endpoint)) = (now_of(node), flow.keep()) else { return };
+    let peer = accepted.peer;
+    let connection = Connection { component, endpoint: Arc::clone(&endpoint), peer, early: Vec::new() };
+    match membership.member.connected(now, connection) {
+        Ok(id) => {
+            let kept = membership.inner.lock().manager.accepted(now, id, component, peer);
+            membership.settle(now, id, kept.is_ok());
+        }
+        Err(_) => endpoint.close(LINGER),
+    }
+}
+
+/// Gives a joiner the configuration of the layer.
+async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint: &Arc<Endpoint>) {
+    let Ok(now) = now_of(node) else { return };
+    let mut attendant = Attendant::new(now);
+    let address = membership.member.component(Component::DataTransfer).map_or(Address(0), |own| own.address);
+    let config = membership.member.layer_config();
+    while let Some(pkt) = next_packet(node, endpoint, attendant.deadline()).await {
+        let Some(node) = node.upgrade() else { return };
+        let layer = Layer { config: &config, address, admission: &*membership.admission };
+        match attendant.receive(node.clock().now(), node.clock().unix_nanos(), &pkt, &layer) {
+            Ok(Progress::Wait) => {}
+            Ok(Progress::Send(bytes)) => send(endpoint, &bytes),
+            Ok(Progress::Deny(bytes)) => {
+                send(endpoint, &bytes);
+                return;
+            }
+            Ok(Progress::Joined) | Err(_) => return,
+        }
+    }
+}

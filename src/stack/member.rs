@@ -1,0 +1,372 @@
+//! Members of unicast layers: making them, and connecting them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::{IpcpHandle, MemberError, Shared, Stack, wait};
+use crate::flow::Drive;
+use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
+use crate::ipcp::{Component, unicast};
+use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
+use crate::types::id::Address;
+use crate::types::name::{HashAlg, Name};
+use crate::types::qos::QosSpec;
+use crate::wire::enroll::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
+
+/// A new unicast layer: what all its members agree on. They are told when they enrol.
+///
+/// ```
+/// use o7s::UnicastLayer;
+/// use o7s::wire::enroll::RoutePolicy;
+///
+/// let layer = UnicastLayer::new("campus").routing(RoutePolicy::LoopFreeAlternates).max_ttl(20);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer exists when its first member is bootstrapped"]
+pub struct UnicastLayer {
+    name: String,
+    hash: HashAlg,
+    parameters: Unicast,
+}
+
+impl UnicastLayer {
+    /// A layer of this name, with the reference's parameters: SHA3-256, link state with one path each, multi-bit ECN.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), hash: HashAlg::Sha3_256, parameters: Unicast::default() }
+    }
+
+    /// How names are hashed in the directory; one of SHA-3's.
+    pub fn hash(mut self, hash: HashAlg) -> Self {
+        self.hash = hash;
+        self
+    }
+
+    /// What becomes of the routes to a member.
+    pub fn routing(mut self, policy: RoutePolicy) -> Self {
+        self.parameters.routing.policy = policy;
+        self
+    }
+
+    /// Everything about routing.
+    pub fn link_state(mut self, link_state: LinkState) -> Self {
+        self.parameters.routing = link_state;
+        self
+    }
+
+    /// Everything about the directory, but its first contact.
+    pub fn directory(mut self, directory: Dht) -> Self {
+        self.parameters.directory = Dht { peer: Address(0), ..directory };
+        self
+    }
+
+    /// How senders share what there is.
+    pub fn congestion(mut self, congestion: CongestionAvoidance) -> Self {
+        self.parameters.congestion = congestion;
+        self
+    }
+
+    /// How many N-1 flows a packet may cross, 1 to 255; 60 if not given.
+    pub fn max_ttl(mut self, ttl: u8) -> Self {
+        self.parameters.max_ttl = ttl;
+        self
+    }
+
+    /// All parameters at once, as they are in a configuration file.
+    pub fn parameters(mut self, parameters: Unicast) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    fn config(self) -> Result<LayerConfig, MemberError> {
+        if self.hash == HashAlg::Md5 {
+            return Err(MemberError::Parameter { field: "hash" });
+        }
+        if self.parameters.max_ttl == 0 {
+            return Err(MemberError::Parameter { field: "max_ttl" });
+        }
+        let name = Name::new(&self.name).map_err(MemberError::Name)?;
+        let config = LayerConfig { name, hash: self.hash, kind: LayerKind::Unicast(self.parameters) };
+        // A joiner puts right what it is told; whoever makes a layer is told what is wrong.
+        match check(config.clone(), Kind::Unicast) {
+            Ok((_, adjusted)) => match adjusted.first() {
+                Some(a) => Err(MemberError::Parameter { field: a.field }),
+                None => Ok(config),
+            },
+            Err(e) => Err(crate::node::member::MemberError::Enrol(e.into()).into()),
+        }
+    }
+}
+
+/// A member of a layer that is about to be made.
+#[must_use = "a member is made by `bootstrap` or `enroll`"]
+pub struct UnicastBuilder {
+    shared: Arc<Shared>,
+    common: Common,
+    config: unicast::Config,
+    timeout: Option<Duration>,
+}
+
+impl UnicastBuilder {
+    /// N-1 flows go through the layer of this IPCP, and the new one's names are registered there. May be said several
+    /// times; if not at all, flows go through whatever layer knows the neighbour's name.
+    pub fn over(mut self, lower: &IpcpHandle) -> Self {
+        self.common.over.push(lower.id());
+        self
+    }
+
+    /// Whether neighbours are accepted under the IPCP's name and the layer's. They are, if not given otherwise.
+    pub fn autobind(mut self, on: bool) -> Self {
+        self.common.autobind = on;
+        self
+    }
+
+    /// Who may enrol by way of this member. Whoever gets a flow to it, if not given.
+    pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
+        self.common.admission = admission;
+        self
+    }
+
+    /// Layers of a higher priority are asked for a name first; 0 if not given.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.common.priority = priority;
+        self
+    }
+
+    /// Bounds.
+    pub fn config(mut self, config: unicast::Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long an enrolment may take, with all its attempts; 20 s if not given.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the first member of a new layer.
+    ///
+    /// # Errors
+    /// [`MemberError`], which says which parameter or name is wrong.
+    pub fn bootstrap(self, layer: UnicastLayer) -> Result<IpcpHandle, MemberError> {
+        let layer = layer.config()?;
+        let bootstrap = Bootstrap { common: self.common, kind: MemberKind::Unicast(self.config), layer };
+        let membership = self.shared.node.bootstrap(bootstrap)?;
+        Ok(IpcpHandle::of_member(&self.shared, &membership))
+    }
+
+    /// Joins a layer by way of the member called `member`, or, by the layer's name, of any. Waits for it.
+    ///
+    /// A new member has no neighbours yet: [`connect`](IpcpHandle::connect) it.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub fn enroll(self, member: &str) -> Result<IpcpHandle, MemberError> {
+        let shared = Arc::clone(&self.shared);
+        wait_for(&shared, self.enroll_async(member))
+    }
+
+    /// As [`enroll`](Self::enroll). Dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn enroll_async(self, member: &str) -> Result<IpcpHandle, MemberError> {
+        let destination = Name::new(member).map_err(MemberError::Name)?;
+        let kind = MemberKind::Unicast(self.config);
+        let joining = Joining { common: self.common, kind, destination, timeout: self.timeout };
+        let membership = Arc::clone(&self.shared.node).enrol(joining).await?;
+        Ok(IpcpHandle::of_member(&self.shared, &membership))
+    }
+}
+
+impl Stack {
+    /// Begins to make a member of a unicast layer: the IPCP `name`.
+    ///
+    /// ```
+    /// use o7s::{LocalConfig, Stack, UnicastLayer};
+    ///
+    /// // Two members in one process, next to each other over a local layer.
+    /// let stack = Stack::new()?;
+    /// let below = stack.local(LocalConfig::new("wire", "wire"));
+    /// let a = stack.unicast("node-a").over(&below).bootstrap(UnicastLayer::new("net"))?;
+    /// let b = stack.unicast("node-b").over(&below).enroll("node-a")?;
+    /// b.connect("node-a")?;
+    /// assert_eq!(b.connections().len(), 2, "management and data transfer");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unicast(&self, name: &str) -> UnicastBuilder {
+        UnicastBuilder {
+            shared: Arc::clone(&self.shared),
+            common: Common {
+                name: name.into(),
+                over: Vec::new(),
+                autobind: true,
+                admission: Arc::new(AdmitAll),
+                priority: 0,
+            },
+            config: unicast::Config::default(),
+            timeout: None,
+        }
+    }
+}
+
+/// How an IPCP is connected to a neighbour.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    components: Vec<Component>,
+    qos: QosSpec,
+    timeout: Option<Duration>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self { components: vec![Component::Management, Component::DataTransfer], qos: Self::QOS, timeout: None }
+    }
+}
+
+impl Connect {
+    /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone.
+    pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
+
+    /// Management, then data transfer, over raw flows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only this component.
+    pub fn component(mut self, component: Component) -> Self {
+        self.components = vec![component];
+        self
+    }
+
+    /// What is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed: the routes
+    /// go another way then.
+    pub fn qos(mut self, qos: QosSpec) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// How long it may take until the connections stand; 20 s if not given.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl IpcpHandle {
+    /// Connects the IPCP to a member of its layer, by its name or the layer's, and keeps it connected: a connection that
+    /// is lost is made anew.
+    ///
+    /// # Errors
+    /// [`MemberError`], if that does not come about in time; no more attempts are made then.
+    pub fn connect(&self, member: &str) -> Result<(), MemberError> {
+        self.connect_with(member, Connect::new())
+    }
+
+    /// As [`connect`](Self::connect), with settings.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub fn connect_with(&self, member: &str, how: Connect) -> Result<(), MemberError> {
+        wait_for(self.shared(), self.connect_with_async(member, how))
+    }
+
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn connect_async(&self, member: &str) -> Result<(), MemberError> {
+        self.connect_with_async(member, Connect::new()).await
+    }
+
+    /// As [`connect`](Self::connect), with settings.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn connect_with_async(&self, member: &str, how: Connect) -> Result<(), MemberError> {
+        let destination = Name::new(member).map_err(MemberError::Name)?;
+        let membership = self.membership()?;
+        Ok(membership.connect(destination, how.components, how.qos, how.timeout).await?)
+    }
+
+    /// Has the IPCP connected to a member as soon as that is possible, without waiting, and for ever tries if it is not.
+    ///
+    /// # Errors
+    /// [`MemberError`] if too many connections are wanted.
+    pub fn keep_connected(&self, member: &str, how: &Connect) -> Result<(), MemberError> {
+        let destination = Name::new(member).map_err(MemberError::Name)?;
+        let membership = self.membership()?;
+        for component in &how.components {
+            membership.want(&destination, *component, how.qos)?;
+        }
+        Ok(())
+    }
+
+    /// Ends connections that were made with [`connect`](Self::connect). `false` if there were none.
+    pub fn disconnect(&self, member: &str) -> bool {
+        let (Ok(name), Ok(membership)) = (Name::new(member), self.membership()) else { return false };
+        membership.disconnect(&name, &[Component::Management, Component::DataTransfer])
+    }
+
+    /// The connections to neighbours that stand, whoever made them.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.membership().map(|m| m.connections()).unwrap_or_default()
+    }
+
+    /// The IPCP's address in its layer, if the layer has addresses.
+    pub fn address(&self) -> Option<Address> {
+        let own = self.membership().ok()?.member().component(Component::DataTransfer)?.address;
+        (own != Address(0)).then_some(own)
+    }
+
+    /// Ends the IPCP: its connections, and the flows that go through its layer.
+    pub fn leave(self) {
+        self.shared().node.remove_ipcp(self.id());
+    }
+
+    fn membership(&self) -> Result<Arc<Membership>, MemberError> {
+        self.shared().node.membership(self.id()).ok_or(MemberError::NoMember)
+    }
+}
+
+/// Blocks on a future.
+pub(super) fn wait_for<T>(
+    shared: &Arc<Shared>,
+    future: impl Future<Output = Result<T, MemberError>>,
+) -> Result<T, MemberError> {
+    if !shared.may_block() {
+        return Err(MemberError::Polled);
+    }
+    let mut awaited = Awaited(Box::pin(future));
+    // What is waited for has a deadline of its own.
+    wait::block_on(shared.clock(), None, &mut awaited)
+        .unwrap_or_else(|| Err(crate::node::member::MemberError::StackDown.into()))
+}
+
+struct Awaited<'a, T>(Pin<Box<dyn Future<Output = T> + 'a>>);
+
+impl<T> wait::Awaited for Awaited<'_, T> {
+    type Output = T;
+
+    fn poll(&mut self, waker: &Waker) -> Option<T> {
+        match self.0.as_mut().poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => None,
+        }
+    }
+
+    fn try_now(&mut self) -> Option<T> {
+        None
+    }
+
+    fn hint(&self) -> bool {
+        false
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        None
+    }
+}
