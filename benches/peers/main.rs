@@ -26,6 +26,7 @@ mod idle;
 mod local;
 mod measure;
 mod quic;
+mod routing;
 mod table;
 mod udp;
 
@@ -68,6 +69,8 @@ const GROUPS: &[Group] = &[
     ("allocation udp", flows::udp),
     ("idle memory", idle::memory),
     ("idle keepalive", idle::keepalive),
+    ("shortest paths", routing::shortest_paths),
+    ("forwarding table", routing::forwarding_table),
 ];
 
 fn main() -> std::process::ExitCode {

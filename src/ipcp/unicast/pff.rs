@@ -263,3 +263,6 @@ impl<H> Builder<H> {
         number
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,9 @@ impl LinkState {
             // Of its own links a reference would believe those that are gone and announce them for ever. Withdrawals
             // are of use to those who know the link: somebody who still does will say so, and is answered.
             if link.src != address && (link.live || now < link.heard + young) {
-                peer.tell(index, Urgency::Replica, now);
+                // Own links first: they show the neighbour that this is o7s.
+                let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
+                peer.tell(index, urgency, now);
             }
         }
         self.peers.insert(flow, peer);
@@ -50,8 +52,8 @@ impl LinkState {
             self.stats.implausible += 1;
             return;
         }
-        if src == peer.address && seqno.has_incarnation() && !peer.confirms {
-            peer.confirms = true;
+        if src == peer.address && seqno.has_incarnation() && !peer.confirms() {
+            peer.set_confirms();
             for (index, link) in self.db.iter().filter(|(_, link)| link.src == src) {
                 peer.tell(index, Urgency::Replica, link.heard);
             }
@@ -112,7 +114,7 @@ impl LinkState {
         let later = self.a_little_later(now);
         let Some(src) = self.db.get(index).map(|link| link.src) else { return };
         for (flow, peer) in &mut self.peers {
-            if Some(*flow) != except && (peer.address != src || peer.confirms) {
+            if Some(*flow) != except && (peer.address != src || peer.confirms()) {
                 peer.tell(index, urgency, later);
             }
         }

@@ -72,3 +72,37 @@ impl IndexSet {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(ops in proptest::collection::vec((0u32..300, 0..4u8), 0..300)) {
+            let (mut set, mut model) = (IndexSet::default(), BTreeSet::new());
+            for (index, op) in ops {
+                match op {
+                    0 | 1 => {
+                        set.insert(index);
+                        model.insert(index);
+                    }
+                    2 => prop_assert_eq!(set.remove(index), model.remove(&index)),
+                    _ => {
+                        let popped = set.pop();
+                        prop_assert_eq!(popped.is_some(), !model.is_empty());
+                        prop_assert!(popped.is_none_or(|index| model.remove(&index)));
+                    }
+                }
+                prop_assert_eq!(set.len(), model.len());
+                prop_assert_eq!(set.contains(index), model.contains(&index));
+            }
+            let rest: BTreeSet<_> = core::iter::from_fn(|| set.pop()).collect();
+            prop_assert_eq!(rest, model);
+        }
+    }
+}

@@ -278,3 +278,6 @@ impl fmt::Debug for LinkState {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,6 @@ impl Paths {
         1
     }
 }
+
+#[cfg(test)]
+mod tests;

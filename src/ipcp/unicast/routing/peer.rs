@@ -50,7 +50,7 @@ struct Told {
 pub(super) struct Peer {
     pub(super) address: Address,
     /// It is o7s: it confirms what it hears, understands withdrawals, and does not revive dead links of its own.
-    pub(super) confirms: bool,
+    confirms: bool,
     /// Nothing is sent before.
     held_until: Instant,
     /// What to tell, the most urgent first.
@@ -65,6 +65,8 @@ pub(super) struct Peer {
     told: BTreeMap<u32, Told>,
     /// The moments in there, in order.
     again: BTreeSet<(Instant, u32)>,
+    /// Told as often as a neighbour is told that does not confirm.
+    doubtful: IndexSet,
     /// When the messages sent so far would have been sent at the average pace.
     paced_until: Instant,
 }
@@ -83,7 +85,21 @@ impl Peer {
             later: Instant::ZERO,
             told: BTreeMap::new(),
             again: BTreeSet::new(),
+            doubtful: IndexSet::default(),
             paced_until: Instant::ZERO,
+        }
+    }
+
+    /// Whether it is known to confirm what it hears.
+    pub(super) const fn confirms(&self) -> bool {
+        self.confirms
+    }
+
+    /// The neighbour has turned out to be one that confirms. What it should have confirmed it is told again.
+    pub(super) fn set_confirms(&mut self) {
+        self.confirms = true;
+        while let Some(link) = self.doubtful.pop() {
+            self.replicas.insert(link);
         }
     }
 
@@ -162,7 +178,7 @@ impl Peer {
         if let Some(told) = told {
             self.again.remove(&(told.again, link));
         }
-        told.is_some()
+        self.doubtful.remove(link) || told.is_some()
     }
 
     /// The next link to tell of, if the time has come for one.
@@ -201,6 +217,7 @@ impl Peer {
             self.again.pop_first();
             if !self.confirms {
                 self.told.remove(&link);
+                self.doubtful.insert(link);
             }
             self.not_before(now);
             self.refreshes.insert(link);

@@ -42,3 +42,31 @@ impl Seqno {
         self.0 == u64::MAX
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_incarnation() {
+        let last = Seqno((7 << 32) + COUNT - 1);
+        assert_eq!(last.next(), Some(Seqno(8 << 32)));
+        assert_eq!(last.withdrawal(), Seqno((7 << 32) + COUNT));
+        assert_eq!(last.withdrawal().next(), Some(Seqno(8 << 32)));
+        assert_eq!(Seqno(u64::MAX - 1).next(), None);
+        assert_eq!(Seqno(u64::MAX).next(), None);
+        assert_eq!(Seqno::first(0), Seqno(1 << 32));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_grow(seqno: u64) {
+            let seqno = Seqno(seqno);
+            prop_assert!(seqno.next().is_none_or(|next| next > seqno && !next.withdraws()));
+            prop_assert!(seqno.withdrawal().withdraws() && seqno.withdrawal() >= seqno);
+            prop_assert!(seqno.next().is_some() || seqno.withdrawal().is_the_end());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+extern crate std;
+
+mod convergence;
+mod failures;
+mod hostile;
+mod manners;
+mod net;
+mod reference;
+mod scale;
+mod together;
