@@ -14,6 +14,7 @@
 //! [enrolment](crate::wire::enroll) and [CEP](crate::wire::cep) say, and hands them over; a lost one is reported to
 //! [`Connections`], which has it replaced.
 
+pub mod broadcast;
 pub mod connect;
 pub mod local;
 pub mod shim;

@@ -1,0 +1,5 @@
+//! The broadcast layer: what one sends, all others receive.
+
+mod digest;
+pub mod flood;
+mod memory;
