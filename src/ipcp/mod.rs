@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`local`] | the programs of this stack |
 //! | [`unicast`] | whoever has enrolled: a network on top of flows of other layers |
+//! | [`broadcast`] | the same, in which all receive what one sends |
 //! | [`shim::udp`] | the hosts that UDP reaches |
 //!
 //! A [`Member`] is an IPCP that uses flows itself, its N-1 flows. The stack allocates and accepts them for it, does what
@@ -132,6 +133,14 @@ pub trait Ipcp: Send + Sync {
     /// # Errors
     /// [`RequestError`] if it could not be sent.
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError>;
+
+    /// Makes `endpoint` that of a program that takes part in a broadcast layer, and returns its way down.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    fn join(&self, _now: Instant, _endpoint: &Arc<Endpoint>) -> Result<Arc<dyn Port>, JoinError> {
+        Err(JoinError::NotBroadcast)
+    }
 
     /// The device that answers come from, for a thread that wants to wait on it.
     fn device(&self) -> Option<Arc<dyn Drive>> {
@@ -364,6 +373,24 @@ pub enum Lookup {
 pub enum RegisterError {
     /// As many names as the layer takes are registered.
     #[error("the layer takes no more than {0} names; unregister one")]
+    Full(usize),
+    /// The layer has no names.
+    #[error("a broadcast layer has no names: join it")]
+    NoNames,
+    /// The IPCP was shut down.
+    #[error("the ipcp was shut down")]
+    Down,
+}
+
+/// Why a program cannot take part in a broadcast layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The layer is none that can be joined.
+    #[error("only broadcast layers are joined; to others, allocate flows")]
+    NotBroadcast,
+    /// As many neighbours and programs as the IPCP takes.
+    #[error("the ipcp takes no more than {0} neighbours and programs; leave, or raise the limit")]
     Full(usize),
     /// The IPCP was shut down.
     #[error("the ipcp was shut down")]

@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod alloc;
+pub mod join;
 pub mod member;
 mod tasks;
 mod timers;
@@ -383,6 +384,18 @@ impl Node {
 
     /// The machines of an allocated flow.
     fn params(&self, qos: QosSpec, layer: &LayerFacts, keys: Option<(Cipher, SessionKey)>) -> Result<Params, OapError> {
+        let protection = match keys {
+            Some((cipher, key)) => {
+                let ivs = self.rng.lock().public.split("iv");
+                Some((Box::new(Protection::new(cipher, key)?), Box::new(ivs)))
+            }
+            None => None,
+        };
+        Ok(Params { protection, ..self.plain_params(qos, layer) })
+    }
+
+    /// The same without encryption.
+    fn plain_params(&self, qos: QosSpec, layer: &LayerFacts) -> Params {
         let frct = qos.has_frct().then(|| {
             let config = frct::Config {
                 reliable: qos.is_reliable(),
@@ -394,14 +407,7 @@ impl Node {
             let isn = self.rng.lock().public.u32();
             Box::new(Frct::new(config, isn, self.env.clock.now()))
         });
-        let protection = match keys {
-            Some((cipher, key)) => {
-                let ivs = self.rng.lock().public.split("iv");
-                Some((Box::new(Protection::new(cipher, key)?), Box::new(ivs)))
-            }
-            None => None,
-        };
-        Ok(Params { qos, frct, protection, rx_limit: self.limits.raw_queue })
+        Params { qos, frct, protection: None, rx_limit: self.limits.raw_queue }
     }
 
     // ----- time -----

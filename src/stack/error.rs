@@ -122,6 +122,18 @@ pub enum MemberError {
     Failed(#[from] crate::node::member::MemberError),
 }
 
+/// Why a broadcast layer was not joined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It is not a name.
+    #[error("this is not a name")]
+    Name(#[source] NameError),
+    /// It did not work.
+    #[error(transparent)]
+    Failed(#[from] crate::node::join::JoinError),
+}
+
 /// What was lost when a flow was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -178,6 +190,18 @@ impl From<MemberError> for io::Error {
             MemberError::Failed(E::Alloc(alloc::AllocError::Unreachable(_))) => io::ErrorKind::NotFound,
             MemberError::Failed(E::Cep(_) | E::Enrol(_)) => io::ErrorKind::ConnectionRefused,
             MemberError::Failed(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl From<JoinError> for io::Error {
+    fn from(e: JoinError) -> Self {
+        use crate::node::join::JoinError as E;
+        let kind = match &e {
+            JoinError::Name(_) => io::ErrorKind::InvalidInput,
+            JoinError::Failed(E::NoLayer(_)) => io::ErrorKind::NotFound,
+            JoinError::Failed(_) => io::ErrorKind::Other,
         };
         Self::new(kind, e)
     }

@@ -1,4 +1,4 @@
-//! Members of unicast layers: making them, and connecting them.
+//! Members of unicast and broadcast layers: making them, and connecting them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{IpcpHandle, MemberError, Shared, Stack, wait};
+use super::{Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, wait};
 use crate::flow::Drive;
+use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
-use crate::ipcp::{Component, unicast};
+use crate::ipcp::{Component, ConnectionRefused, unicast};
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
 use crate::types::id::Address;
 use crate::types::name::{HashAlg, Name};
@@ -100,16 +101,60 @@ impl UnicastLayer {
     }
 }
 
+/// A new broadcast layer.
+///
+/// ```
+/// use o7s::BroadcastLayer;
+///
+/// let layer = BroadcastLayer::new("news");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer exists when its first member is bootstrapped"]
+pub struct BroadcastLayer {
+    name: String,
+}
+
+impl BroadcastLayer {
+    /// A layer of this name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into() }
+    }
+
+    fn config(self) -> Result<LayerConfig, MemberError> {
+        let name = Name::new(&self.name).map_err(MemberError::Name)?;
+        Ok(LayerConfig { name, hash: HashAlg::Sha3_256, kind: LayerKind::Broadcast })
+    }
+}
+
 /// A member of a layer that is about to be made.
 #[must_use = "a member is made by `bootstrap` or `enroll`"]
-pub struct UnicastBuilder {
+pub struct MemberBuilder<C> {
     shared: Arc<Shared>,
     common: Common,
-    config: unicast::Config,
+    config: C,
     timeout: Option<Duration>,
 }
 
-impl UnicastBuilder {
+/// A member of a unicast layer that is about to be made.
+pub type UnicastBuilder = MemberBuilder<unicast::Config>;
+/// A member of a broadcast layer that is about to be made.
+pub type BroadcastBuilder = MemberBuilder<flood::Config>;
+
+impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
+    fn new(stack: &Stack, name: &str) -> Self {
+        Self {
+            shared: Arc::clone(&stack.shared),
+            common: Common {
+                name: name.into(),
+                over: Vec::new(),
+                autobind: true,
+                admission: Arc::new(AdmitAll),
+                priority: 0,
+            },
+            config: C::default(),
+            timeout: None,
+        }
+    }
     /// N-1 flows go through the layer of this IPCP, and the new one's names are registered there. May be said several
     /// times; if not at all, flows go through whatever layer knows the neighbour's name.
     pub fn over(mut self, lower: &IpcpHandle) -> Self {
@@ -136,7 +181,7 @@ impl UnicastBuilder {
     }
 
     /// Bounds.
-    pub fn config(mut self, config: unicast::Config) -> Self {
+    pub fn config(mut self, config: C) -> Self {
         self.config = config;
         self
     }
@@ -147,13 +192,8 @@ impl UnicastBuilder {
         self
     }
 
-    /// Makes the first member of a new layer.
-    ///
-    /// # Errors
-    /// [`MemberError`], which says which parameter or name is wrong.
-    pub fn bootstrap(self, layer: UnicastLayer) -> Result<IpcpHandle, MemberError> {
-        let layer = layer.config()?;
-        let bootstrap = Bootstrap { common: self.common, kind: MemberKind::Unicast(self.config), layer };
+    fn found(self, layer: LayerConfig) -> Result<IpcpHandle, MemberError> {
+        let bootstrap = Bootstrap { common: self.common, kind: self.config.into(), layer };
         let membership = self.shared.node.bootstrap(bootstrap)?;
         Ok(IpcpHandle::of_member(&self.shared, &membership))
     }
@@ -175,10 +215,30 @@ impl UnicastBuilder {
     /// [`MemberError`].
     pub async fn enroll_async(self, member: &str) -> Result<IpcpHandle, MemberError> {
         let destination = Name::new(member).map_err(MemberError::Name)?;
-        let kind = MemberKind::Unicast(self.config);
+        let kind = self.config.into();
         let joining = Joining { common: self.common, kind, destination, timeout: self.timeout };
         let membership = Arc::clone(&self.shared.node).enrol(joining).await?;
         Ok(IpcpHandle::of_member(&self.shared, &membership))
+    }
+}
+
+impl UnicastBuilder {
+    /// Makes the first member of a new layer.
+    ///
+    /// # Errors
+    /// [`MemberError`], which says which parameter or name is wrong.
+    pub fn bootstrap(self, layer: UnicastLayer) -> Result<IpcpHandle, MemberError> {
+        self.found(layer.config()?)
+    }
+}
+
+impl BroadcastBuilder {
+    /// Makes the first member of a new layer.
+    ///
+    /// # Errors
+    /// [`MemberError`], which says which name is wrong.
+    pub fn bootstrap(self, layer: BroadcastLayer) -> Result<IpcpHandle, MemberError> {
+        self.found(layer.config()?)
     }
 }
 
@@ -198,32 +258,59 @@ impl Stack {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unicast(&self, name: &str) -> UnicastBuilder {
-        UnicastBuilder {
-            shared: Arc::clone(&self.shared),
-            common: Common {
-                name: name.into(),
-                over: Vec::new(),
-                autobind: true,
-                admission: Arc::new(AdmitAll),
-                priority: 0,
-            },
-            config: unicast::Config::default(),
-            timeout: None,
-        }
+        MemberBuilder::new(self, name)
+    }
+
+    /// Begins to make a member of a broadcast layer: the IPCP `name`.
+    ///
+    /// The connections between members should be a tree: [connect](IpcpHandle::connect) each new one to one member.
+    ///
+    /// ```
+    /// use o7s::{BroadcastLayer, LocalConfig, Stack};
+    ///
+    /// // Two members in one process, next to each other over a local layer.
+    /// let stack = Stack::new()?;
+    /// let below = stack.local(LocalConfig::new("wire", "wire"));
+    /// let a = stack.broadcast("b1").over(&below).bootstrap(BroadcastLayer::new("news"))?;
+    /// let b = stack.broadcast("b2").over(&below).enroll("b1")?;
+    /// b.connect("b1")?;
+    ///
+    /// // Programs join by the layer's name, here both at the first member.
+    /// let (here, there) = (stack.join("news")?, stack.join("news")?);
+    /// here.write(b"rain at noon")?;
+    /// let mut buf = [0; 64];
+    /// let n = there.read(&mut buf)?;
+    /// assert_eq!(&buf[..n], b"rain at noon");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn broadcast(&self, name: &str) -> BroadcastBuilder {
+        MemberBuilder::new(self, name)
+    }
+
+    /// Takes part in a broadcast layer of which an IPCP of this stack is a member. What is written to the flow goes to
+    /// all others who have joined, on any member, and what any of them writes is read from it; packets may be lost.
+    /// Closing it leaves.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn join(&self, layer: &str) -> Result<Flow, JoinError> {
+        let name = Name::new(layer).map_err(JoinError::Name)?;
+        let joined = self.shared.node.join(&name)?;
+        Ok(Flow::new(Arc::clone(&self.shared), name, joined))
     }
 }
 
 /// How an IPCP is connected to a neighbour.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    components: Vec<Component>,
+    component: Option<Component>,
     qos: QosSpec,
     timeout: Option<Duration>,
 }
 
 impl Default for Connect {
     fn default() -> Self {
-        Self { components: vec![Component::Management, Component::DataTransfer], qos: Self::QOS, timeout: None }
+        Self { component: None, qos: Self::QOS, timeout: None }
     }
 }
 
@@ -231,14 +318,14 @@ impl Connect {
     /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone.
     pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
 
-    /// Management, then data transfer, over raw flows.
+    /// Management, if the layer has it, then data transfer, over raw flows.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Only this component.
     pub fn component(mut self, component: Component) -> Self {
-        self.components = vec![component];
+        self.component = Some(component);
         self
     }
 
@@ -253,6 +340,17 @@ impl Connect {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// What is to be connected of this member.
+    fn components(&self, membership: &Membership) -> Result<Vec<Component>, MemberError> {
+        let wanted = self.component.map_or(vec![Component::Management, Component::DataTransfer], |only| vec![only]);
+        let has = |component: &Component| membership.member().component(*component).is_some();
+        let components: Vec<_> = wanted.into_iter().filter(has).collect();
+        if components.is_empty() {
+            return Err(crate::node::member::MemberError::from(ConnectionRefused::Component).into());
+        }
+        Ok(components)
     }
 }
 
@@ -289,7 +387,8 @@ impl IpcpHandle {
     pub async fn connect_with_async(&self, member: &str, how: Connect) -> Result<(), MemberError> {
         let destination = Name::new(member).map_err(MemberError::Name)?;
         let membership = self.membership()?;
-        Ok(membership.connect(destination, how.components, how.qos, how.timeout).await?)
+        let components = how.components(&membership)?;
+        Ok(membership.connect(destination, components, how.qos, how.timeout).await?)
     }
 
     /// Has the IPCP connected to a member as soon as that is possible, without waiting, and for ever tries if it is not.
@@ -299,8 +398,8 @@ impl IpcpHandle {
     pub fn keep_connected(&self, member: &str, how: &Connect) -> Result<(), MemberError> {
         let destination = Name::new(member).map_err(MemberError::Name)?;
         let membership = self.membership()?;
-        for component in &how.components {
-            membership.want(&destination, *component, how.qos)?;
+        for component in how.components(&membership)? {
+            membership.want(&destination, component, how.qos)?;
         }
         Ok(())
     }

@@ -54,12 +54,12 @@ use crate::types::qos::QosSpec;
 
 pub use builder::Builder;
 pub use config::NetworkConfig;
-pub use error::{AcceptError, AllocError, BindError, CloseError, MemberError, StackError};
+pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
 pub use flow_set::{FlowEvent, FlowSet, Token};
 pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
 pub use listener::{Incoming, Listener};
-pub use member::{Connect, UnicastBuilder, UnicastLayer};
+pub use member::{BroadcastBuilder, BroadcastLayer, Connect, MemberBuilder, UnicastBuilder, UnicastLayer};
 
 /// The system, inside this process: names, layers, flows.
 ///

@@ -11,6 +11,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod broadcast;
 mod bulk;
 mod faults;
 mod mix;

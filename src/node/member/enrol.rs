@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::super::timers::{Alarm, Sleep};
 use super::handshake::{N1, allocate, introduce, next_packet, send};
 use super::{CONNECT_TIMEOUT, Common, LateConnections, MemberError, Membership, Node, Via, draw_address, names_of};
+use crate::ipcp::broadcast::{self, Broadcast};
 use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::connect::enrol::{ConfigError, EnrolError, Granted, Joiner, Kind};
 use crate::ipcp::connect::retry::{Backoff, Schedule};
@@ -26,12 +27,27 @@ use core::task::Poll;
 pub enum MemberKind {
     /// Of a unicast layer.
     Unicast(unicast::Config),
+    /// Of a broadcast layer.
+    Broadcast(broadcast::flood::Config),
+}
+
+impl From<unicast::Config> for MemberKind {
+    fn from(config: unicast::Config) -> Self {
+        Self::Unicast(config)
+    }
+}
+
+impl From<broadcast::flood::Config> for MemberKind {
+    fn from(config: broadcast::flood::Config) -> Self {
+        Self::Broadcast(config)
+    }
 }
 
 impl MemberKind {
     fn of(&self) -> Kind {
         match self {
             Self::Unicast(_) => Kind::Unicast,
+            Self::Broadcast(_) => Kind::Broadcast,
         }
     }
 }
@@ -158,6 +174,15 @@ impl Node {
                 };
                 Ok(Unicast::new(parts)?)
             }
+            (MemberKind::Broadcast(config), LayerKind::Broadcast) => Ok(Broadcast::new(broadcast::Parts {
+                name: String::from(name),
+                layer,
+                config: *config,
+                clock: Arc::clone(self.clock()),
+                pool: Arc::clone(self.pool()),
+                rng: self.split_rng("broadcast"),
+                connections,
+            })),
             _ => Err(EnrolError::Config(ConfigError::Kind { own: kind.of(), theirs: Kind::of(&layer) }).into()),
         }
     }

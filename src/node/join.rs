@@ -1,0 +1,46 @@
+//! Taking part in a broadcast layer.
+
+use super::alloc::Allocated;
+use super::{LayerFacts, Node};
+use crate::ipcp::{self, Kind};
+use crate::types::name::Name;
+use crate::types::qos::QosSpec;
+
+/// Why a program cannot take part in a broadcast layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// No IPCP here is a member of such a layer.
+    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: make one, or have it enrol")]
+    NoLayer(Name),
+    /// The IPCP does not let it.
+    #[error("the layer was not joined")]
+    Layer(#[from] ipcp::JoinError),
+    /// As many flows as are allowed exist.
+    #[error("this stack carries no more flows; close some or raise its limit")]
+    TooManyFlows,
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    StackDown,
+}
+
+impl Node {
+    /// A flow to all programs that have joined a broadcast layer, through the first IPCP here that is a member of it.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn join(&self, layer: &Name) -> Result<Allocated, JoinError> {
+        if self.is_down() {
+            return Err(JoinError::StackDown);
+        }
+        let is_it = |info: &ipcp::Info| info.kind == Kind::Broadcast && info.layer == layer.as_str();
+        let ipcp = self.ipcps().into_iter().map(|(_, ipcp)| ipcp).find(|ipcp| is_it(ipcp.info()));
+        let ipcp = ipcp.ok_or_else(|| JoinError::NoLayer(layer.clone()))?;
+        let endpoint = self.new_endpoint().ok_or(JoinError::TooManyFlows)?;
+        let now = self.env.clock.now();
+        let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
+        let params = self.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()));
+        endpoint.activate(now, port, params);
+        Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Default::default() })
+    }
+}
