@@ -152,3 +152,19 @@ fn oecho() {
     let text = Server::start("oecho", &[], Some("prime256v1")).must(&[]);
     assert_eq!(text, "Server replied with Client says hi!\n");
 }
+
+#[test]
+fn obc() {
+    for encrypt in [None, Some("X25519")] {
+        let mut first = Server::start("obc", &["--first"], encrypt);
+        let host = format!("obc={}", first.addr);
+        let mut other = Server::start("obc", &["--host", &host], encrypt);
+        // Said at the first member, and at a member that came later, by way of a program that comes and goes.
+        first.must(&["Hello"]);
+        other.must(&[]);
+        for listener in [&mut first, &mut other] {
+            let heard: Vec<_> = listener.lines.by_ref().take(2).map(Result::unwrap).collect();
+            assert_eq!(heard, ["Message is Hello.", "Message is Ouroboros multicast rocks!."]);
+        }
+    }
+}

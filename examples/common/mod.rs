@@ -79,7 +79,7 @@ impl Target {
 
 impl Network {
     /// A stack that is a member of the layer that was asked for.
-    fn stack(&self) -> Result<(Stack, IpcpHandle)> {
+    pub(crate) fn stack(&self) -> Result<(Stack, IpcpHandle)> {
         let Some(udp4) = &self.udp4 else {
             return Err("without a layer nobody outside this program can be reached: \
                         join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it)"

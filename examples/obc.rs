@@ -1,0 +1,104 @@
+//! One message to everybody in a broadcast layer, and everybody who listens to them.
+//!
+//! The reference's tool joins a layer of the host that it runs on; this one brings its own member along.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use common::{Network, Result, say};
+use o7s::{BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
+
+/// Sends a message to a broadcast layer, or prints those that others send.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  obc --listen --first --udp4 127.0.0.1
+  obc --listen --udp4 127.0.0.1:4000 --host obc=127.0.0.1:3435
+  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1:3435 'Rain at noon'")]
+struct Options {
+    /// What to say
+    #[arg(default_value = "Ouroboros multicast rocks!", conflicts_with = "listen")]
+    message: String,
+
+    /// Print what is said
+    #[arg(short, long)]
+    listen: bool,
+
+    /// The name of the layer
+    #[arg(short = 'n', long = "name", value_name = "LAYER", default_value = "obc")]
+    layer: String,
+
+    /// Be the first member of the layer
+    #[arg(long, conflicts_with = "via", requires = "listen")]
+    first: bool,
+
+    /// Enrol with this member, and connect to it [default: any, by the name of the layer]
+    #[arg(long, value_name = "MEMBER")]
+    via: Option<String>,
+
+    /// The name of this member [default: obc. and the number of this process]
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+
+    #[command(flatten)]
+    network: Network,
+}
+
+/// How much of a message is printed, bytes.
+const ROOM: usize = 256;
+/// How long the message may take to leave: some are held back for a moment, to be sent in one go.
+const LINGER: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::finish(run(&options))
+}
+
+fn run(options: &Options) -> Result<bool> {
+    let (stack, below) = options.network.stack()?;
+    let member = become_member(options, &stack, &below)?;
+    let flow = stack.join(&options.layer)?;
+    if options.listen {
+        let addr = below.local_addr().map(|addr| format!(" at {addr}")).unwrap_or_default();
+        say!("Listening to \"{}\"{addr}.", options.layer);
+        return listen(&flow);
+    }
+    flow.write(&[options.message.as_bytes(), b"\0"].concat())?;
+    // Whatever others say meanwhile is not for this program.
+    let _ = flow.read_timeout(&mut [0; ROOM], LINGER);
+    common::close(flow);
+    member.leave();
+    Ok(true)
+}
+
+fn become_member(options: &Options, stack: &Stack, below: &IpcpHandle) -> Result<IpcpHandle> {
+    let name = options.member.clone().unwrap_or_else(|| format!("obc.{}", std::process::id()));
+    let builder = stack.broadcast(&name).over(below);
+    if options.first {
+        return Ok(builder.bootstrap(BroadcastLayer::new(&options.layer))?);
+    }
+    let via = options.via.as_deref().unwrap_or(&options.layer);
+    let member = builder.enroll(via)?;
+    member.connect(via)?;
+    Ok(member)
+}
+
+fn listen(flow: &Flow) -> Result<bool> {
+    let mut buf = [0; o7s::ipcp::broadcast::MAX_PACKET];
+    loop {
+        match flow.read(&mut buf) {
+            Ok(len) => say!("Message is {}.", text(buf.get(..len.min(ROOM)).unwrap_or_default())),
+            Err(ReadError::Down) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The text in a message, up to its zero byte.
+fn text(message: &[u8]) -> String {
+    let text = message.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
