@@ -42,6 +42,9 @@ pub struct Config {
     pub repeat: Duration,
     /// How long updates that change nothing may wait: the neighbour may be about to send the same. Default: 20 ms.
     pub lazy: Duration,
+    /// How long alternates are used in place of a neighbour that has failed before new routes are, if the policy is to
+    /// have alternates: until others have heard of the failure, new routes may lead back here. Default: 50 ms.
+    pub detour: Duration,
     /// Least time between two computations of routes for news from afar; grows while news keep coming in, to what a
     /// thousandth of the time allows. Default: 10 ms.
     pub recalculation: Duration,
@@ -64,6 +67,7 @@ impl Config {
             hold: Duration::from_millis(200),
             repeat: Duration::from_secs(1),
             lazy: Duration::from_millis(20),
+            detour: Duration::from_millis(50),
             recalculation: Duration::from_millis(10),
         }
     }

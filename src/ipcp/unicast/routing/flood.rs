@@ -4,13 +4,21 @@ use core::time::Duration;
 
 use super::peer::{Peer, Urgency};
 use super::seqno::Seqno;
-use super::{Due, LinkState};
+use super::{Changes, Due, LinkState};
 use crate::base::time::Instant;
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::Lsu;
 
 /// A full database is searched for links that nobody can reach at most this often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Who is told of a link. A reference is never told of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    All,
+    /// Members of our own.
+    Confirming,
+}
 
 impl LinkState {
     /// A management flow to a neighbour is there. It is going to be told of every link, once it is ready to listen.
@@ -20,15 +28,10 @@ impl LinkState {
             return;
         }
         let mut peer = Peer::new(address, now + self.config.hold);
-        let young = self.config.update();
-        for (index, link) in self.db.iter() {
-            // Of its own links a reference would believe those that are gone and announce them for ever. Withdrawals
-            // are of use to those who know the link: somebody who still does will say so, and is answered.
-            if link.src != address && (link.live || now < link.heard + young) {
-                // Own links first: they show the neighbour that this is o7s.
-                let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
-                peer.tell(index, urgency, now);
-            }
+        for (index, link) in self.db.iter().filter(|(_, link)| link.live && link.src != address) {
+            // Own links first: they show the neighbour that this is o7s.
+            let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
+            peer.tell(index, urgency, now);
         }
         self.peers.insert(flow, peer);
     }
@@ -54,7 +57,9 @@ impl LinkState {
         }
         if src == peer.address && seqno.has_incarnation() && !peer.confirms() {
             peer.set_confirms();
-            for (index, link) in self.db.iter().filter(|(_, link)| link.src == src) {
+            // This is kept from a reference: it would believe that what is withdrawn is there, and announce dead links of
+            // its own for ever.
+            for (index, link) in self.db.iter().filter(|(_, link)| link.src == src || !link.live) {
                 peer.tell(index, Urgency::Replica, link.heard);
             }
         }
@@ -63,7 +68,8 @@ impl LinkState {
         match known {
             Some((index, known)) if seqno == known => self.agree(now, flow, index),
             Some((index, known)) if seqno < known => self.answer(now, flow, index),
-            _ if src == self.config.address && !(known.is_none() && seqno.withdraws()) => self.contest(now, dst, seqno),
+            Some(_) if src == self.config.address => self.contest(now, dst, seqno),
+            None if src == self.config.address && !seqno.withdraws() => self.contest(now, dst, seqno),
             Some((index, _)) => self.learn(now, flow, index, seqno),
             None if self.has_room(now, src) => {
                 let index = self.db.insert(src, dst, seqno, now);
@@ -87,7 +93,9 @@ impl LinkState {
     /// The neighbour says what is outdated: it is told what is known.
     fn answer(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.outdated += 1;
-        if let Some(peer) = self.peers.get_mut(&flow) {
+        let Some(link) = self.db.get(index) else { return };
+        let useful = link.live || now < link.heard + self.config.update();
+        if let Some(peer) = self.peers.get_mut(&flow).filter(|peer| useful || peer.confirms()) {
             peer.tell(index, Urgency::News, now);
         }
     }
@@ -97,25 +105,42 @@ impl LinkState {
         self.stats.accepted += 1;
         let Some(link) = self.db.get_mut(index) else { return };
         let is_news = link.live == seqno.withdraws();
+        // To a reference a withdrawal is an announcement. It does no harm where the link is believed to be there; where
+        // it is forgotten, or about to be, it would come back.
+        let believed = link.live && now < link.heard + 2 * self.config.update();
+        let audience = if seqno.withdraws() && !believed { Audience::Confirming } else { Audience::All };
         self.stats.withdrawn += u64::from(link.live && seqno.withdraws());
         link.seqno = seqno;
         link.heard = now;
         self.set_live(now, index, !seqno.withdraws());
         let urgency = if is_news { Urgency::News } else { Urgency::Refresh };
-        self.flood(now, index, urgency, Some(flow));
+        self.flood(now, index, urgency, audience, Some(flow));
         let later = self.a_little_later(now);
         if let Some(peer) = self.peers.get_mut(&flow) {
             peer.learned_from(index, later);
         }
     }
 
-    /// Everybody is to be told of a link, but for the neighbour on the flow `except`.
-    pub(super) fn flood(&mut self, now: Instant, index: u32, urgency: Urgency, except: Option<N1FlowId>) {
+    /// Neighbours are to be told of a link, but for the one on the flow `except`.
+    pub(super) fn flood(
+        &mut self,
+        now: Instant,
+        index: u32,
+        urgency: Urgency,
+        audience: Audience,
+        except: Option<N1FlowId>,
+    ) {
         let later = self.a_little_later(now);
         let Some(src) = self.db.get(index).map(|link| link.src) else { return };
         for (flow, peer) in &mut self.peers {
-            if Some(*flow) != except && (peer.address != src || peer.confirms()) {
+            if Some(*flow) == except {
+                continue;
+            }
+            if peer.confirms() || (audience == Audience::All && peer.address != src) {
                 peer.tell(index, urgency, later);
+            } else if audience == Audience::Confirming {
+                // It may be about to be told what was known before.
+                peer.forget(index);
             }
         }
     }
@@ -169,10 +194,15 @@ impl LinkState {
     /// Says whether a link is announced, and has routes computed if that makes a difference.
     pub(super) fn set_live(&mut self, now: Instant, index: u32, live: bool) {
         let mine = self.db.get(index).is_some_and(|link| link.src == self.config.address);
-        match self.db.set_live(index, live) {
-            true if mine => self.throttle.changed_here(now),
-            true => self.throttle.changed(now),
-            false => {}
+        if !self.db.set_live(index, live) {
+            return;
+        }
+        let own_failure = mine && !live && self.changes != Changes::Any;
+        self.changes = if own_failure { Changes::OwnFailures } else { Changes::Any };
+        if mine {
+            self.throttle.changed_here(now);
+        } else {
+            self.throttle.changed(now);
         }
     }
 

@@ -72,6 +72,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::base::timers::Timers;
 use crate::types::id::{Address, N1FlowId};
+use crate::wire::enroll::RoutePolicy;
 use crate::wire::link_state::Lsu;
 
 mod config;
@@ -92,7 +93,7 @@ pub use routes::Routes;
 use database::Database;
 use own::{Adjacency, Neighbour};
 use paths::{Limits, Paths};
-use peer::Peer;
+use peer::{Pace, Peer};
 use throttle::Throttle;
 
 /// What a timer is for.
@@ -102,6 +103,15 @@ enum Due {
     Link(u32),
     /// The link to a neighbour has been waited for.
     Neighbour(Address),
+}
+
+/// What has changed in the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changes {
+    None,
+    /// Links of our own have failed.
+    OwnFailures,
+    Any,
 }
 
 /// A link as the database has it.
@@ -123,6 +133,7 @@ pub struct Entry {
 /// The routing of one member of a unicast layer.
 pub struct LinkState {
     config: Config,
+    pace: Pace,
     rng: Rng,
     db: Database,
     timers: Timers<Due>,
@@ -134,7 +145,11 @@ pub struct LinkState {
     sending: N1FlowId,
     throttle: Throttle,
     paths: Paths,
+    /// What has changed since routes were computed.
+    changes: Changes,
     routes: Arc<Routes>,
+    /// Routes that hold from a moment on.
+    postponed: Option<(Instant, Routes)>,
     /// Whoever builds the forwarding table does not know of the last change yet.
     publish: bool,
     /// When a full database may be searched again.
@@ -149,6 +164,7 @@ impl LinkState {
         Self {
             throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
             routes: Arc::new(Routes::new(config.timers.policy)),
+            pace: config.pace(),
             config,
             rng,
             db: Database::default(),
@@ -158,6 +174,8 @@ impl LinkState {
             peers: BTreeMap::new(),
             sending: N1FlowId(0),
             paths: Paths::default(),
+            changes: Changes::None,
+            postponed: None,
             publish: false,
             next_sweep: Instant::ZERO,
             stats: Stats::default(),
@@ -166,7 +184,7 @@ impl LinkState {
 
     /// The next message to send, and the management flow to send it on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(N1FlowId, [u8; Lsu::LEN])> {
-        let pace = self.config.pace();
+        let pace = self.pace;
         let (before, from) = (..self.sending, self.sending..);
         let mut next = self.peers.range_mut(from).find_map(|(flow, peer)| Some((*flow, peer.poll(now, pace)?)));
         if next.is_none() {
@@ -186,20 +204,35 @@ impl LinkState {
             let routes = self.paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
             self.throttle.computed(now, self.paths.work());
             self.stats.recalculations += 1;
-            if *self.routes != routes {
-                self.routes = Arc::new(routes);
-                self.publish = true;
+            let was_settled = self.postponed.take().is_none();
+            let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
+            // Others may not know yet that an own link has failed, and send back what new routes send to them.
+            if failures && was_settled && routes.policy() == RoutePolicy::LoopFreeAlternates {
+                self.set_routes(routes.with_alternates_of(&self.routes));
+                self.postponed = Some((now + self.config.detour, routes));
+            } else {
+                self.set_routes(routes);
             }
         }
+        if let Some((_, routes)) = self.postponed.take_if(|(at, _)| *at <= now) {
+            self.set_routes(routes);
+        }
         core::mem::take(&mut self.publish).then(|| self.routes.clone())
+    }
+
+    fn set_routes(&mut self, routes: Routes) {
+        if *self.routes != routes {
+            self.routes = Arc::new(routes);
+            self.publish = true;
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and then [`poll_transmit`](Self::poll_transmit) and
     /// [`poll_routes`](Self::poll_routes), if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let pace = self.config.pace();
-        let peers = self.peers.values().filter_map(|peer| peer.next_timeout(pace));
-        peers.chain(self.timers.next()).chain(self.throttle.due()).min()
+        let peers = self.peers.values().filter_map(|peer| peer.next_timeout(self.pace));
+        let postponed = self.postponed.as_ref().map(|(at, _)| *at);
+        peers.chain(self.timers.next()).chain(self.throttle.due()).chain(postponed).min()
     }
 
     /// Time has passed.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::flood::Audience;
 use super::peer::Urgency;
 use super::seqno::Seqno;
 use super::{Due, LinkState};
@@ -12,7 +13,8 @@ use crate::types::id::{Address, N1FlowId};
 /// contradicting each other.
 const CONTEST: Duration = Duration::from_secs(1);
 
-/// A link that came up again this often within its time to live is first waited for, so long.
+/// A link that has failed more often than this, each time soon after it was announced, is announced again only after
+/// a while, which doubles from time to time.
 const FREE_FLAPS: u32 = 1;
 const FLAP: Duration = Duration::from_secs(1);
 
@@ -155,7 +157,7 @@ impl LinkState {
         link.heard = now;
         let again = if link.live { self.refresh_after() } else { self.config.memory() };
         self.arm(index, now + again);
-        self.flood(now, index, urgency, None);
+        self.flood(now, index, urgency, Audience::All, None);
     }
 
     /// An own link is due: it is announced again if it is live, otherwise forgotten.

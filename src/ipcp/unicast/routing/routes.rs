@@ -79,6 +79,22 @@ impl Routes {
         self.targets.is_empty()
     }
 
+    /// These routes, but where the first next hop of `old` has failed and others of it have not, those: they do not
+    /// lead back here even while nobody else knows of the failure.
+    pub(super) fn with_alternates_of(&self, old: &Self) -> Self {
+        let mut merged = Self::new(self.policy);
+        let works = |hop: &Address| self.get(*hop).first() == Some(hop);
+        for (dst, hops) in self.iter() {
+            let before = old.get(dst);
+            let mut left = before.iter().copied().filter(works).peekable();
+            match before.first() {
+                Some(first) if !works(first) && left.peek().is_some() => merged.push(dst, left),
+                _ => merged.push(dst, hops.iter().copied()),
+            }
+        }
+        merged
+    }
+
     fn hops_of(&self, target: &Target) -> &[Address] {
         let start = target.start as usize;
         self.hops.get(start..start + target.len as usize).unwrap_or(&[])

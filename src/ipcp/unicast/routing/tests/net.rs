@@ -62,6 +62,14 @@ enum Event {
         edge: usize,
         end: usize,
     },
+    /// A packet to `dst` is at one end of a connection.
+    Packet {
+        edge: usize,
+        end: usize,
+        dst: usize,
+        ttl: u8,
+        number: usize,
+    },
     /// A reference begins to read a management flow; its data-transfer flow is up.
     Added {
         edge: usize,
@@ -81,6 +89,10 @@ pub(super) struct Net {
     armed: Vec<Option<Instant>>,
     count: u64,
     pub(super) carried: u64,
+    /// Connections that an end has seen to fail.
+    failed: BTreeSet<(usize, usize)>,
+    /// Of the packets that were sent, which have arrived.
+    pub(super) arrived: Vec<bool>,
 }
 
 fn management(edge: usize) -> N1FlowId {
@@ -110,6 +122,8 @@ impl Net {
             armed: Vec::new(),
             count: 0,
             carried: 0,
+            failed: BTreeSet::new(),
+            arrived: Vec::new(),
         }
     }
 
@@ -281,6 +295,37 @@ impl Net {
         }
     }
 
+    /// Sends a packet to `dst`; returns its place in [`arrived`](Self::arrived).
+    pub(super) fn send(&mut self, from: usize, dst: usize) -> usize {
+        let number = self.arrived.len();
+        self.arrived.push(false);
+        self.forward(from, dst, 60, number);
+        number
+    }
+
+    /// Sends a packet on to the first next hop over a connection that has not been seen to fail.
+    fn forward(&mut self, member: usize, dst: usize, ttl: u8, number: usize) {
+        if member == dst {
+            self.arrived[number] = true;
+            return;
+        }
+        let Member::Ours(m) = &self.members[member] else { return };
+        let next = m.routes().get(address(dst)).iter().find_map(|hop| {
+            (0..self.edges.len()).find_map(|edge| {
+                let end = self.edges[edge].ends.iter().position(|m| *m == member)?;
+                let up = self.edges[edge].connected && !self.failed.contains(&(edge, end));
+                (up && address(self.edges[edge].ends[1 - end]) == *hop).then_some((edge, 1 - end))
+            })
+        });
+        if let Some((edge, end)) = next
+            && self.edges[edge].whole
+            && ttl > 0
+        {
+            let at = self.now + self.path.latency;
+            self.put(at, Event::Packet { edge, end, dst, ttl: ttl - 1, number });
+        }
+    }
+
     /// An update arrives at one end of a connection, as if from the other.
     pub(super) fn inject(&mut self, edge: usize, end: usize, lsu: Lsu) {
         self.put(self.now, Event::Arrival { edge, to: end, bytes: lsu.to_bytes().to_vec() });
@@ -290,7 +335,9 @@ impl Net {
         let now = self.now;
         let (edge, end) = match event {
             Event::Arrival { edge, to, .. } => (edge, to),
-            Event::Detection { edge, end } | Event::Added { edge, end } => (edge, end),
+            Event::Detection { edge, end } | Event::Added { edge, end } | Event::Packet { edge, end, .. } => {
+                (edge, end)
+            }
         };
         let Edge { ends, whole, connected } = self.edges[edge];
         let (member, other) = (ends[end], address(ends[1 - end]));
@@ -300,7 +347,15 @@ impl Net {
         match (event, &mut self.members[member]) {
             (Event::Arrival { bytes, .. }, Member::Ours(m)) => m.receive(now, management(edge), &bytes),
             (Event::Arrival { bytes, .. }, Member::Theirs(m)) => m.receive(now, management(edge), &bytes),
-            (Event::Detection { .. }, Member::Ours(m)) => m.adjacency_state(now, data(edge), whole),
+            (Event::Packet { dst, ttl, number, .. }, _) => return self.forward(member, dst, ttl, number),
+            (Event::Detection { .. }, Member::Ours(m)) => {
+                m.adjacency_state(now, data(edge), whole);
+                if whole {
+                    self.failed.remove(&(edge, end));
+                } else {
+                    self.failed.insert((edge, end));
+                }
+            }
             (Event::Added { .. }, Member::Theirs(m)) => {
                 m.management_added(now, management(edge));
                 m.data_up(now, data(edge), other.0);

@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn starting_a_layer_is_cheap() {
-    let n = 150;
+    let n = 100;
     let edges = random(&mut Rng::from_seed([9; 32]), n, n);
     let mut net = Net::of(1, n, &edges);
     net.settle(5 * SECOND).expect("it settles");
