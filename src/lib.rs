@@ -152,9 +152,9 @@ pub use irm::LoadBalancing;
 pub use oap::SecurityConfig;
 #[cfg(feature = "std")]
 pub use stack::{
-    AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, Connect, Flow,
-    FlowBuilder, FlowEvent, FlowFlags, FlowSet, IpcpHandle, JoinError, Listener, LocalConfig, MemberBuilder,
-    MemberError, NetworkConfig, Stack, StackError, Token, Udp4, UnicastBuilder, UnicastLayer, aio,
+    AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,
+    Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, IpcpHandle, JoinError, Listener, LocalConfig, MemberBuilder,
+    MemberError, NetworkBuilder, NetworkConfig, Stack, StackError, Token, Udp4, UnicastBuilder, UnicastLayer, aio,
 };
 pub use types::name::Name;
 pub use types::qos::{QosCube, QosSpec};

@@ -350,7 +350,8 @@ impl Node {
         }
     }
 
-    fn security_of(&self, name: &Name) -> NameSecurity {
+    /// How flows to and from a name are protected.
+    pub fn security_of(&self, name: &Name) -> NameSecurity {
         let own = self.irm.lock().security(name).cloned();
         own.unwrap_or_else(|| self.security.read().clone())
     }

@@ -9,6 +9,7 @@ use super::network::Network;
 use super::seeds;
 use super::socket::UdpSocket;
 use crate::base::time::Instant;
+use crate::stack::config::{ConfigError, Layer, Membership, NetworkConfig};
 use crate::stack::{Builder, IpcpHandle, Listener, Stack, Udp4, WeakStack};
 use crate::types::device::Datagrams;
 use crate::types::name::Name;
@@ -135,6 +136,26 @@ impl Host {
             }
         }
         listener
+    }
+
+    /// Makes the network that a configuration describes, with sockets of the simulated network. What its UDP layers
+    /// register is entered into the [table of the network](Network::names).
+    ///
+    /// # Errors
+    /// [`ConfigError`], as [`NetworkBuilder::build_async`](crate::stack::NetworkBuilder::build_async).
+    pub async fn configure(&self, config: &NetworkConfig) -> Result<Vec<IpcpHandle>, ConfigError> {
+        for ipcp in &config.ipcps {
+            if let Membership::Bootstrap { parameters: Layer::Udp4 { ip, port, .. }, .. } = &ipcp.membership {
+                let addr = SocketAddr::from((*ip, *port));
+                ipcp.register.iter().for_each(|name| self.net.names().insert_at(name, addr));
+            }
+        }
+        let open = |addr: SocketAddr| {
+            let socket: Arc<UdpSocket> = self.net.udp(addr);
+            self.net.give(self.id, &socket);
+            Ok(socket as Arc<dyn Datagrams>)
+        };
+        self.stack.network(config).hosts(self.net.names()).sockets(open).build_async().await
     }
 
     /// Ends the host without warning, as [`Network::crash`] does.

@@ -1,13 +1,10 @@
 //! Members of unicast and broadcast layers: making them, and connecting them.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, wait};
-use crate::flow::Drive;
 use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
 use crate::ipcp::{Component, ConnectionRefused, unicast};
@@ -439,33 +436,6 @@ pub(super) fn wait_for<T>(
     if !shared.may_block() {
         return Err(MemberError::Polled);
     }
-    let mut awaited = Awaited(Box::pin(future));
     // What is waited for has a deadline of its own.
-    wait::block_on(shared.clock(), None, &mut awaited)
-        .unwrap_or_else(|| Err(crate::node::member::MemberError::StackDown.into()))
-}
-
-struct Awaited<'a, T>(Pin<Box<dyn Future<Output = T> + 'a>>);
-
-impl<T> wait::Awaited for Awaited<'_, T> {
-    type Output = T;
-
-    fn poll(&mut self, waker: &Waker) -> Option<T> {
-        match self.0.as_mut().poll(&mut Context::from_waker(waker)) {
-            Poll::Ready(out) => Some(out),
-            Poll::Pending => None,
-        }
-    }
-
-    fn try_now(&mut self) -> Option<T> {
-        None
-    }
-
-    fn hint(&self) -> bool {
-        false
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        None
-    }
+    wait::block_on_future(shared, future).unwrap_or_else(|| Err(crate::node::member::MemberError::StackDown.into()))
 }

@@ -53,7 +53,7 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
 pub use builder::Builder;
-pub use config::NetworkConfig;
+pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
 pub use flow_set::{FlowEvent, FlowSet, Token};

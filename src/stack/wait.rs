@@ -4,12 +4,15 @@
 //! device drives that device instead of parking, if nobody else does: in a ping-pong no thread is switched.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use super::Shared;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
@@ -116,6 +119,45 @@ pub(super) fn block_on<A: Awaited>(clock: &dyn Clock, deadline: Option<Instant>,
             return None;
         }
         wait(&parker, what.device(), left);
+    }
+}
+
+/// Waits for a future that ends by itself. In a polled stack nobody would wake it: `None`, if it is not done at once.
+pub(super) fn block_on_future<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = Box::pin(future);
+    if !shared.may_block() {
+        let mut cx = Context::from_waker(Waker::noop());
+        return match future.as_mut().poll(&mut cx) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => None,
+        };
+    }
+    block_on(shared.clock(), None, &mut Until(future))
+}
+
+/// A future, which looks only when it was woken.
+struct Until<F>(Pin<Box<F>>);
+
+impl<F: Future> Awaited for Until<F> {
+    type Output = F::Output;
+
+    fn poll(&mut self, waker: &Waker) -> Option<F::Output> {
+        match self.0.as_mut().poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => None,
+        }
+    }
+
+    fn try_now(&mut self) -> Option<F::Output> {
+        None
+    }
+
+    fn hint(&self) -> bool {
+        false
+    }
+
+    fn device(&self) -> Option<Arc<dyn Drive>> {
+        None
     }
 }
 

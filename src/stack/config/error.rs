@@ -204,6 +204,18 @@ pub enum Problem {
         /// Elements of `prog`.
         programs: usize,
     },
+    /// It is described well, but cannot be made.
+    #[error("{what}")]
+    Failed {
+        /// What.
+        what: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// A blocking call in a polled stack, where nobody would end the wait.
+    #[error("this stack is polled: use the asynchronous call, and poll the stack")]
+    Polled,
     /// Something that IPCPs of this type do not do.
     #[error("{key} is nothing for {kind} layers: {why}")]
     NotHere {

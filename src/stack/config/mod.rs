@@ -89,6 +89,7 @@
 //! As in the reference: the tables of one type are taken together, where the first of them is; within a type, and
 //! within a table, things are done in the order of the file.
 
+mod build;
 mod error;
 mod layers;
 mod table;
@@ -102,6 +103,7 @@ use crate::irm::LoadBalancing;
 use crate::types::name::{HashAlg, Name};
 use crate::wire::enroll::Unicast;
 
+pub use build::NetworkBuilder;
 pub use error::{ConfigError, Hint, Position, Problem, Warning, Why};
 
 /// The longest file, bytes. Longer ones are something else.
@@ -117,6 +119,8 @@ pub struct NetworkConfig {
     pub ipcps: Vec<IpcpConfig>,
     /// What the file says in vain, in its order.
     pub warnings: Vec<Warning>,
+    /// Where it was read from. Paths in it start from the folder of this file.
+    pub file: Option<PathBuf>,
 }
 
 /// A name with settings: `[name.NAME]`.
@@ -315,7 +319,10 @@ impl NetworkConfig {
                 Err(error) => Err(ConfigError::new(Some(Position::of(&bytes, error.valid_up_to())), Problem::NotUtf8)),
             },
         };
-        parsed.map_err(|error| error.in_file(path))
+        match parsed {
+            Ok(config) => Ok(Self { file: Some(path.to_owned()), ..config }),
+            Err(error) => Err(error.in_file(path)),
+        }
     }
 
     /// Reads the text of a file.

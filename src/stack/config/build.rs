@@ -1,0 +1,223 @@
+//! Making the network that a file describes.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{
+    ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem, SecurityFiles,
+};
+use crate::ipcp::shim::resolve::HostTable;
+use crate::oap::SecurityConfig;
+use crate::stack::{BroadcastLayer, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
+use crate::types::device::Datagrams;
+use crate::types::name::Name;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Sockets<'a> = dyn Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + 'a;
+
+/// A network that is about to be made as a [`NetworkConfig`] describes it, with what no file says.
+#[must_use = "a network is made by `build` or `build_async`"]
+pub struct NetworkBuilder<'a> {
+    stack: &'a Stack,
+    config: &'a NetworkConfig,
+    hosts: Option<Arc<HostTable>>,
+    sockets: Option<Box<Sockets<'a>>>,
+}
+
+impl Stack {
+    /// A threaded stack with the network that a [configuration file](super) describes. What the file says in vain is
+    /// in the [`warnings`](NetworkConfig::warnings) of [`NetworkConfig::read`]; to see them, to choose more about the
+    /// stack, or to have the handles of its IPCPs, build it in two steps, with [`network`](Self::network).
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where in the file; all members must have enrolled and connected.
+    pub fn from_config(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let config = NetworkConfig::read(path)?;
+        let stack = Self::new().map_err(|error| config.failed(None, "the stack cannot be made", error))?;
+        stack.network(&config).build()?;
+        Ok(stack)
+    }
+
+    /// Begins to make the IPCPs and names of a description.
+    ///
+    /// ```
+    /// use o7s::{NetworkConfig, Stack};
+    ///
+    /// let config: NetworkConfig = r#"
+    ///     [local.wire]
+    ///     bootstrap = "wire"
+    ///     reg = ["node-a", "node-b"]
+    ///     [unicast.node-a]
+    ///     bootstrap = "net"
+    ///     autobind = true
+    ///     [unicast.node-b]
+    ///     enrol = "node-a"
+    ///     conn = ["node-a"]
+    /// "#.parse()?;
+    /// let stack = Stack::new()?;
+    /// let ipcps = stack.network(&config).build()?;
+    /// assert_eq!(ipcps[2].connections().len(), 2, "management and data transfer");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn network<'a>(&'a self, config: &'a NetworkConfig) -> NetworkBuilder<'a> {
+        NetworkBuilder { stack: self, config, hosts: None, sockets: None }
+    }
+}
+
+impl<'a> NetworkBuilder<'a> {
+    /// UDP layers look names up in this table first, before the system's resolver. It may change at any time.
+    pub fn hosts(mut self, table: &Arc<HostTable>) -> Self {
+        self.hosts = Some(Arc::clone(table));
+        self
+    }
+
+    /// UDP layers use what `open` gives them for their address, instead of sockets of the operating system.
+    pub fn sockets(mut self, open: impl Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + 'a) -> Self {
+        self.sockets = Some(Box::new(open));
+        self
+    }
+
+    /// Makes everything in the order of the file, and waits for members to enrol and to be connected. Returns the
+    /// handles of those that became members of a layer, in the same order.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that does not work; the IPCPs that were made before it are gone again.
+    pub fn build(self) -> Result<Vec<IpcpHandle>, ConfigError> {
+        let stack = self.stack.clone();
+        let polled = ConfigError::new(None, Problem::Polled);
+        // There is no end to this wait but those of enrolments and connections, which have one.
+        wait::block_on_future(&stack.shared, self.build_async()).unwrap_or(Err(polled))
+    }
+
+    /// As [`build`](Self::build). Dropping the future gives up; what was made stays.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub async fn build_async(self) -> Result<Vec<IpcpHandle>, ConfigError> {
+        for name in &self.config.names {
+            self.name(name)?;
+        }
+        let mut made = Vec::new();
+        for ipcp in &self.config.ipcps {
+            if let Err(error) = self.ipcp(ipcp, &mut made).await {
+                made.into_iter().rev().for_each(IpcpHandle::leave);
+                return Err(error);
+            }
+        }
+        Ok(made)
+    }
+
+    fn name(&self, config: &NameConfig) -> Result<(), ConfigError> {
+        let NameConfig { name, balancing, server, client, at, .. } = config;
+        let failed = |error| self.config.failed(Some(*at), format!("the name {name} cannot be set up"), error);
+        let node = &self.stack.shared.node;
+        self.stack.set_balancing(name.as_str(), *balancing).map_err(|error| failed(error.into()))?;
+        let before = node.security_of(name);
+        let mut security = before.clone();
+        for (files, side) in [(server, &mut security.server), (client, &mut security.client)] {
+            if let Some(read) = self.read_security(files).map_err(failed)? {
+                *side = read;
+            }
+        }
+        if [server, client].iter().any(|files| files.encryption.is_some()) {
+            node.set_security(Some(name), security).map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn read_security(&self, files: &SecurityFiles) -> Result<Option<SecurityConfig>, Cause> {
+        if files.certificate.is_some() || files.key.is_some() {
+            return Err("certificates are not supported yet; remove their files".into());
+        }
+        let Some(path) = &files.encryption else { return Ok(None) };
+        let folder = self.config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let path = folder.join(path);
+        let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let config = SecurityConfig::from_enc_conf(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Some(config))
+    }
+
+    /// Makes an IPCP, and does what its table says.
+    async fn ipcp(&self, config: &IpcpConfig, made: &mut Vec<IpcpHandle>) -> Result<(), ConfigError> {
+        let failed = |what: String, cause| {
+            let what = format!("[{}.{}]: {what}", config.kind.name(), config.name);
+            self.config.failed(Some(config.at), what, cause)
+        };
+        let handle = match &config.membership {
+            Membership::None => return Ok(()),
+            Membership::Bootstrap { layer, parameters } => self
+                .bootstrap(config, layer, parameters)
+                .map_err(|cause| failed(format!("the layer {layer} cannot be bootstrapped"), cause))?,
+            Membership::Enrol { with } => {
+                let enrolled = self.enrol(config, with).await;
+                enrolled.map_err(|cause| failed(format!("enrolment with {with} failed"), cause))?
+            }
+        };
+        made.push(handle.clone());
+        for name in &config.register {
+            let registered = handle.register(name.as_str());
+            registered.map_err(|error| failed(format!("{name} cannot be registered"), error.into()))?;
+        }
+        // Of members that are not enrolled, the reader has warned.
+        let neighbours = matches!(config.membership, Membership::Enrol { .. }).then_some(&config.connect);
+        for name in neighbours.into_iter().flatten() {
+            let connected = handle.connect_async(name.as_str()).await;
+            connected.map_err(|error| failed(format!("{name} cannot be connected to"), error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn bootstrap(&self, config: &IpcpConfig, layer: &Name, parameters: &Layer) -> Result<IpcpHandle, Cause> {
+        let own = config.name.as_str();
+        Ok(match parameters {
+            Layer::Local { hash } => self.stack.local(LocalConfig::new(own, layer.as_str()).hash(*hash)),
+            Layer::Udp4 { ip, port, .. } => self.udp4(own, layer, *ip, *port)?,
+            Layer::Unicast { hash, parameters } => {
+                let layer = UnicastLayer::new(layer.as_str()).hash(*hash).parameters(*parameters);
+                self.stack.unicast(own).autobind(config.autobind).bootstrap(layer)?
+            }
+            Layer::Broadcast => {
+                let layer = BroadcastLayer::new(layer.as_str());
+                self.stack.broadcast(own).autobind(config.autobind).bootstrap(layer)?
+            }
+            Layer::Udp6 { .. } | Layer::EthDix { .. } | Layer::EthLlc { .. } => return Err(not_yet(config.kind)),
+        })
+    }
+
+    fn udp4(&self, own: &str, layer: &Name, ip: Ipv4Addr, port: u16) -> Result<IpcpHandle, Cause> {
+        let addr = SocketAddr::from((ip, port));
+        let mut udp = Udp4::bind(&addr.to_string()).name(own).layer(layer.as_str());
+        if let Some(table) = &self.hosts {
+            udp = udp.table(table);
+        }
+        Ok(match &self.sockets {
+            Some(open) => self.stack.udp4_over(open(addr)?, udp)?,
+            None => self.stack.udp4(udp)?,
+        })
+    }
+
+    async fn enrol(&self, config: &IpcpConfig, with: &Name) -> Result<IpcpHandle, Cause> {
+        let (stack, own, with) = (self.stack, config.name.as_str(), with.as_str());
+        Ok(match config.kind {
+            IpcpKind::Broadcast => stack.broadcast(own).autobind(config.autobind).enroll_async(with).await?,
+            IpcpKind::Unicast => stack.unicast(own).autobind(config.autobind).enroll_async(with).await?,
+            kind => return Err(format!("members of {} layers are not enrolled", kind.name()).into()),
+        })
+    }
+}
+
+fn not_yet(kind: IpcpKind) -> Cause {
+    format!("this version has no {} layers yet", kind.name()).into()
+}
+
+impl NetworkConfig {
+    fn failed(&self, at: Option<Position>, what: impl Into<String>, cause: impl Into<Cause>) -> ConfigError {
+        let error = ConfigError::new(at, Problem::Failed { what: what.into(), cause: cause.into() });
+        match &self.file {
+            Some(file) => error.in_file(file),
+            None => error,
+        }
+    }
+}

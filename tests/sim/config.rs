@@ -1,0 +1,111 @@
+//! Networks that configuration files describe, in virtual time.
+
+use std::time::Duration;
+
+use o7s::sim::{Link, Network};
+use o7s::{IpcpHandle, NetworkConfig, QosSpec};
+
+fn config(text: &str) -> NetworkConfig {
+    text.parse().unwrap()
+}
+
+/// The only member of a host's recursive layer.
+fn last(ipcps: &[IpcpHandle]) -> &IpcpHandle {
+    ipcps.last().unwrap()
+}
+
+#[test]
+fn three_hosts_in_a_line() {
+    let net = Network::new(3);
+    net.set_default_link(Link::default().latency(Duration::from_millis(2)));
+    let hosts: Vec<_> = ["a", "b", "c"].map(|name| net.host(name).build()).into();
+    let a = config(
+        r#"
+        [udp4.a-net]
+        bootstrap = "internet"
+        ip = "10.0.0.1"
+        reg = ["a"]
+        [unicast.a]
+        bootstrap = "campus"
+        autobind = true
+        ls_t_recalc = 1
+        ls_t_update = 2
+        ls_t_timeo = 9
+        "#,
+    );
+    let b = config(
+        r#"
+        [udp4.b-net]
+        bootstrap = "internet"
+        ip = "10.0.0.2"
+        reg = ["b"]
+        [unicast.b]
+        enrol = "a"
+        conn = ["a"]
+        autobind = true
+        "#,
+    );
+    let c = config(
+        r#"
+        [name.echo]
+        lb = "round-robin"
+        [udp4.c-net]
+        bootstrap = "internet"
+        ip = "10.0.0.3"
+        reg = ["c"]
+        [unicast.c]
+        enroll = "b"
+        conn = ["b"]
+        reg = ["echo"]
+        "#,
+    );
+    let mut members = Vec::new();
+    for (host, config) in hosts.iter().zip([a, b, c]) {
+        members.push(net.block_on(host.configure(&config)).unwrap_or_else(|e| panic!("{e}: {:?}", e.problem())));
+    }
+    assert_eq!(last(&members[1]).connections().len(), 4);
+    assert_eq!(last(&members[2]).connections().len(), 2);
+    assert_eq!(last(&members[2]).info().layer, "campus");
+    let listener = hosts[2].stack().bind("echo").unwrap();
+    net.spawn(async move {
+        let flow = listener.accept_async().await.unwrap();
+        let packet = flow.read_bytes().await.unwrap();
+        flow.write(&packet).await.unwrap();
+    });
+    net.block_on(async {
+        net.sleep(Duration::from_secs(5)).await;
+        let flow = hosts[0].stack().flow("echo").qos(QosSpec::DATA).alloc_async().await.unwrap();
+        flow.write(b"hello").await.unwrap();
+        assert_eq!(&*flow.read_bytes().await.unwrap(), b"hello");
+    });
+}
+
+#[test]
+fn what_does_not_work_is_said_and_taken_back() {
+    let net = Network::new(4);
+    let host = net.host("a").build();
+    let config = config("[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"");
+    let error = net.block_on(host.configure(&config)).unwrap_err();
+    assert_eq!(error.to_string(), "line 5, column 10: [unicast.a]: enrolment with nobody failed");
+    assert!(std::error::Error::source(&error).is_some());
+    assert!(host.stack().rib().child("ipcps").unwrap().children.is_empty());
+}
+
+#[test]
+fn a_broadcast_layer() {
+    let net = Network::new(5);
+    let (a, b) = (net.host("a").build(), net.host("b").build());
+    let udp = |name: &str, i: u8| {
+        format!("[udp4.{name}-net]\nbootstrap = \"internet\"\nip = \"10.0.0.{i}\"\nreg = [\"{name}\"]\n")
+    };
+    let first = udp("a", 1) + "[broadcast.a]\nbootstrap = \"news\"\nautobind = true";
+    let second = udp("b", 2) + "[broadcast.b]\nenrol = \"a\"\nconn = [\"a\"]\nautobind = true";
+    net.block_on(a.configure(&config(&first))).unwrap();
+    let members = net.block_on(b.configure(&config(&second))).unwrap();
+    assert!(!last(&members).connections().is_empty());
+    let (here, there) = (a.stack().join("news").unwrap(), b.stack().join("news").unwrap());
+    net.block_on(async {
+        here.into_async().write(b"rain at noon").await.unwrap();
+        assert_eq!(&*there.into_async().read_bytes().await.unwrap(), b"rain at noon");
+    });
+}
