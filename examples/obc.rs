@@ -1,6 +1,7 @@
 //! One message to everybody in a broadcast layer, and everybody who listens to them.
 //!
-//! The reference's tool joins a layer of the host that it runs on; this one brings its own member along.
+//! The reference's tool joins a layer of the host that it runs on; this one brings its own member along, or has one in
+//! its configuration file.
 
 mod common;
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use common::{Network, Result, say};
-use o7s::{BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
+use o7s::ipcp::Kind;
+use o7s::{BroadcastBuilder, BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
 
 /// Sends a message to a broadcast layer, or prints those that others send.
 #[derive(Parser)]
@@ -58,11 +60,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool> {
-    let (stack, below) = options.network.stack()?;
-    let member = become_member(options, &stack, &below)?;
+    let (stack, layers) = options.network.stack()?;
+    let is_member = layers.iter().any(|l| l.info().kind == Kind::Broadcast && l.info().layer == options.layer);
+    let member = if is_member { None } else { Some(become_member(options, &stack, &layers)?) };
     let flow = stack.join(&options.layer)?;
     if options.listen {
-        let addr = below.local_addr().map(|addr| format!(" at {addr}")).unwrap_or_default();
+        let addr = layers.first().and_then(IpcpHandle::local_addr);
+        let addr = addr.map(|addr| format!(" at {addr}")).unwrap_or_default();
         say!("Listening to \"{}\"{addr}.", options.layer);
         return listen(&flow);
     }
@@ -70,13 +74,15 @@ fn run(options: &Options) -> Result<bool> {
     // Whatever others say meanwhile is not for this program.
     let _ = flow.read_timeout(&mut [0; ROOM], LINGER);
     common::close(flow);
-    member.leave();
+    if let Some(member) = member {
+        member.leave();
+    }
     Ok(true)
 }
 
-fn become_member(options: &Options, stack: &Stack, below: &IpcpHandle) -> Result<IpcpHandle> {
+fn become_member(options: &Options, stack: &Stack, below: &[IpcpHandle]) -> Result<IpcpHandle> {
     let name = options.member.clone().unwrap_or_else(|| format!("obc.{}", std::process::id()));
-    let builder = stack.broadcast(&name).over(below);
+    let builder = below.iter().fold(stack.broadcast(&name), BroadcastBuilder::over);
     if options.first {
         return Ok(builder.bootstrap(BroadcastLayer::new(&options.layer))?);
     }

@@ -3,7 +3,8 @@
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -166,5 +167,114 @@ fn obc() {
             let heard: Vec<_> = listener.lines.by_ref().take(2).map(Result::unwrap).collect();
             assert_eq!(heard, ["Message is Hello.", "Message is Ouroboros multicast rocks!."]);
         }
+    }
+}
+
+/// A file, until it is dropped.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("o7s-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// Ends a process when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn start(command: &mut Command) -> (Running, Lines<BufReader<ChildStdout>>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (Running(child), lines)
+}
+
+/// A member of a unicast layer over UDP on this host, at a port that was free.
+fn member(name: &str, keys: &str) -> (File, u16) {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = format!(
+        "[udp4.{name}-net]\nbootstrap = \"internet\"\nip = \"127.0.0.1\"\nport = {port}\nreg = [\"{name}\"]\n\n\
+         [unicast.{name}]\nautobind = true\n{keys}\n"
+    );
+    (File::new(name, &text), port)
+}
+
+#[test]
+fn a_router_between_two_programs() {
+    let (file, port) = member("router", "bootstrap = \"campus\"\nls_t_recalc = 1\nls_t_update = 2");
+    let mut command = program("router");
+    command.args(["--config", file.path(), "--metrics", "127.0.0.1:0"]).stdin(Stdio::piped());
+    let (mut router, mut lines) = start(&mut command);
+    let metrics = lines.next().unwrap().unwrap();
+    let metrics = metrics.strip_prefix("Metrics at http://").unwrap().strip_suffix("/metrics.").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "Routing in internet (udp4), campus (unicast).");
+
+    let host = format!("router=127.0.0.1:{port}");
+    let enrolled = "enrol = \"router\"\nconn = [\"router\"]\nreg = [\"oping\"]";
+    let (file, _) = member("server", enrolled);
+    let (_server, mut said) = start(program("oping").args(["--listen", "--config", file.path(), "--host", &host]));
+    assert_eq!(said.next().unwrap().unwrap(), "Serving \"oping\".");
+    let (file, _) = member("client", &enrolled.replace("oping", "unused"));
+    let ping = ["-c", "3", "-i", "10ms", "-q", "data", "--config", file.path(), "--host", &host];
+    let mut output = program("oping").args(ping).output().unwrap();
+    // The first one may come before the routers know the way.
+    for _ in 0..5 {
+        if !output.status.success() {
+            output = program("oping").args(ping).output().unwrap();
+        }
+    }
+    assert!(text(&output.stdout).contains("3 packets transmitted, 3 received"), "{}", text(&output.stderr));
+
+    let mut connection = TcpStream::connect(metrics).unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: o7s\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\no7s_ipcp_info{hash=\"SHA3_256\",ipcp=\"router\",layer=\"campus\""), "{answer}");
+
+    let stdin = router.0.stdin.as_mut().unwrap();
+    stdin.write_all(b"adjacencies\nquit\n").unwrap();
+    let table: Vec<_> = lines.map_while(Result::ok).collect();
+    assert_eq!(table.iter().filter(|line| line.starts_with("router ")).count() % 2, 0, "{table:?}");
+    assert!(table.iter().any(|line| line.contains("data transfer  by the neighbour")), "{table:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_said() {
+    let file = File::new("wrong", "[udp4.a]\nbootstrap = \"l\"\nip = \"localhost\"\n");
+    let output = program("router").args(["--config", file.path()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "3:6: ip = \"localhost\" is no IPv4 address; write it like 10.9.0.1";
+    assert_eq!(text(&output.stderr), format!("error: {}:{expected}\n", file.path()));
+    let (file, _) = member("alone", "bootstrap = \"l\"");
+    let output = program("oping").args(["--listen", "--config", file.path()]).output().unwrap();
+    assert!(text(&output.stderr).contains("add it to the list `reg`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn tower() {
+    for how in [&["--sim"][..], &["--count", "3"]] {
+        let output = program("tower").args(["--floors", "3"]).args(how).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{said}{}", text(&output.stderr));
+        assert_eq!(said.lines().filter(|line| line.contains(" bytes ")).count(), 4, "{said}");
     }
 }

@@ -6,13 +6,18 @@ pub(crate) mod units;
 
 use std::error::Error;
 use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use o7s::ipcp::shim::resolve::HostTable;
 use o7s::node::alloc::AllocError as Failure;
 use o7s::types::code::Code;
-use o7s::{AllocError, Flow, IpcpHandle, Listener, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::types::name::NameError;
+use o7s::{AllocError, Flow, IpcpHandle, Listener, Name, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -33,13 +38,25 @@ pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given
-    #[arg(long, value_name = "IP[:PORT]")]
+    #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
-    /// Where a name is, for names that this layer's resolver (a line `IP <MD5 of the name>` in the hosts file, or the
-    /// DNS) does not know. May be given several times
+    /// Make the layers that this file describes, in the format of the reference's configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+/// What there is around the layers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Surroundings {
+    /// Where a name is, for names that the resolver of UDP layers (a line `IP <MD5 of the name>` in the hosts file, or
+    /// the DNS) does not know. May be given several times
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
-    hosts: Vec<(String, String)>,
+    hosts: Vec<(Name, SocketAddr)>,
 
     /// Encrypt flows, and neither ask for nor accept others: key exchange (prime256v1 or X25519), cipher (aes-128-gcm,
     /// aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). A client without it asks
@@ -52,7 +69,7 @@ pub(crate) struct Network {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct Service {
-    /// Serve under this name, which is registered in every layer that was joined [default: the tool's own name]
+    /// Serve under this name; with --config, some IPCP in the file has to register it [default: the tool's own name]
     #[arg(long, requires = "listen")]
     name: Option<String>,
 }
@@ -77,30 +94,71 @@ impl Target {
     }
 }
 
+impl Surroundings {
+    fn stack(&self) -> Result<Stack> {
+        Ok(Stack::builder().security(self.encrypt.unwrap_or_default()).build()?)
+    }
+
+    fn table(&self) -> Arc<HostTable> {
+        let table = HostTable::new();
+        self.hosts.iter().for_each(|(name, addr)| table.insert_at(name, *addr));
+        table
+    }
+
+    /// A stack with the layers that a file describes, and what is wrong with the file on standard error.
+    pub(crate) fn configured(&self, file: &Path) -> Result<(Stack, Vec<IpcpHandle>)> {
+        let config = NetworkConfig::read(file)?;
+        for warning in &config.warnings {
+            eprintln!("warning: {}: {warning}", file.display());
+        }
+        let stack = self.stack()?;
+        let layers = stack.network(&config).hosts(&self.table()).build()?;
+        Ok((stack, layers))
+    }
+}
+
+/// Whether a name is known in a layer.
+fn is_registered(stack: &Stack, name: &str) -> bool {
+    let rib = stack.rib();
+    let mut ipcps = rib.child("ipcps").into_iter().flat_map(|list| &list.children);
+    ipcps.any(|ipcp| ipcp.child("registered").is_some_and(|names| names.child(name).is_some()))
+}
+
 impl Network {
-    /// A stack that is a member of the layer that was asked for.
-    pub(crate) fn stack(&self) -> Result<(Stack, IpcpHandle)> {
-        let Some(udp4) = &self.udp4 else {
-            return Err("without a layer nobody outside this program can be reached: \
-                        join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it)"
-                .into());
-        };
-        let stack = Stack::builder().security(self.encrypt.unwrap_or_default()).build()?;
-        let config = self.hosts.iter().fold(Udp4::bind(udp4), |config, (name, addr)| config.host(name, addr));
-        let layer = stack.udp4(config)?;
-        Ok((stack, layer))
+    /// A stack with the layers that were asked for.
+    pub(crate) fn stack(&self) -> Result<(Stack, Vec<IpcpHandle>)> {
+        let around = &self.surroundings;
+        match (&self.config, &self.udp4) {
+            (Some(file), _) => around.configured(file),
+            (None, Some(udp4)) => {
+                let stack = around.stack()?;
+                let layer = stack.udp4(Udp4::bind(udp4).table(&around.table()))?;
+                Ok((stack, vec![layer]))
+            }
+            (None, None) => Err("without a layer nobody outside this program can be reached: \
+                join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it), \
+                or several with --config FILE"
+                .into()),
+        }
     }
 
     /// Starts to accept flows to the service's name, and says so.
     pub(crate) fn serve(&self, service: &Service, default_name: &str) -> Result<(Stack, Listener)> {
         let name = service.name.as_deref().unwrap_or(default_name);
-        let (stack, layer) = self.stack()?;
+        let (stack, layers) = self.stack()?;
         let listener = stack.bind(name)?;
-        layer.register(name)?;
-        match layer.local_addr() {
-            Some(addr) => say!("Serving \"{name}\" at {addr}."),
-            None => say!("Serving \"{name}\"."),
-        }
+        let at = match (&self.config, layers.as_slice()) {
+            (None, [layer]) => {
+                layer.register(name)?;
+                layer.local_addr().map(|addr| format!(" at {addr}"))
+            }
+            _ if is_registered(&stack, name) => None,
+            _ => {
+                let advice = "add it to the list `reg` of an IPCP in the file";
+                return Err(format!("nobody would find the name \"{name}\": {advice}").into());
+            }
+        };
+        say!("Serving \"{name}\"{}.", at.unwrap_or_default());
         Ok((stack, listener))
     }
 
@@ -135,9 +193,12 @@ fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
     }
 }
 
-fn name_and_addr(text: &str) -> std::result::Result<(String, String), &'static str> {
+/// `NAME=IP` or `NAME=IP:PORT`; without a port, that of the layer.
+fn name_and_addr(text: &str) -> std::result::Result<(Name, SocketAddr), String> {
     let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
-    Ok((name.to_owned(), addr.to_owned()))
+    let with_port = addr.parse().or_else(|_| addr.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));
+    let addr = with_port.map_err(|_| format!("{addr:?} is no address: write IP or IP:PORT"))?;
+    Ok((name.parse().map_err(|error: NameError| error.to_string())?, addr))
 }
 
 /// Sends what is on its way and closes the flow.

@@ -1,0 +1,73 @@
+//! A router: makes the layers that a configuration file describes, and forwards.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod metrics;
+mod tables;
+
+use std::io::BufRead as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::{Result, Surroundings, say};
+
+/// Makes the layers that a file describes, and forwards what comes for others. Runs until it is ended.
+#[derive(Parser, Debug)]
+#[command(after_help = "\
+The file is in the format of the reference's configuration. A router between two UDP networks:
+
+  [udp4.left]
+  bootstrap = \"left\"
+  ip = \"10.1.0.1\"
+  reg = [\"router\"]
+
+  [udp4.right]
+  bootstrap = \"right\"
+  ip = \"10.2.0.1\"
+  reg = [\"router\"]
+
+  [unicast.router]
+  bootstrap = \"campus\"
+  autobind = true
+
+A line on standard input, such as `adjacencies` or `lsdb`, prints a table; `help` says which there are.")]
+struct Options {
+    /// The layers
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Answer Prometheus at this address with everything that is counted
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+fn main() -> ExitCode {
+    common::finish(run(&Options::parse()))
+}
+
+fn run(options: &Options) -> Result<bool> {
+    // First, because it fails at once if it does.
+    let metrics = options.metrics.map(TcpListener::bind).transpose()?;
+    let (stack, layers) = options.surroundings.configured(&options.config)?;
+    if let Some(listener) = metrics {
+        say!("Metrics at http://{}/metrics.", listener.local_addr()?);
+        let stack = stack.clone();
+        std::thread::Builder::new().name("metrics".into()).spawn(move || metrics::serve(&listener, &stack))?;
+    }
+    say!("Routing in {}.", tables::layer_names(&layers));
+    for line in std::io::stdin().lock().lines() {
+        match line?.trim() {
+            "quit" => return Ok(true),
+            command => say!("{}", tables::answer(command, &stack, &layers).trim_end()),
+        }
+    }
+    // Nobody asks any more, and the stack does the rest.
+    loop {
+        std::thread::park();
+    }
+}
