@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
 
+#[path = "world/router.rs"]
+mod router;
+
 /// Counts what is asked of the system's allocator.
 struct Counting;
 
@@ -164,4 +167,19 @@ fn a_reliable_encrypted_flow_over_udp_does_not_allocate() {
     let (stacks, a, b) = udp(QosSpec::DATA, "X25519,aes-256-gcm");
     assert!(a.is_encrypted());
     check("UDP, reliable, encrypted", (stacks, a, b));
+}
+
+#[test]
+fn forwarding_does_not_allocate() {
+    let _turn = TURN.lock();
+    let mut router = router::Router::new();
+    router.forward(10_000, PACKET, 64);
+    for together in [1, 16, 64] {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        router.forward(64_000, PACKET, together);
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        println!("{together} together: {allocations} allocations for 64000 packets");
+        // The test harness may allocate at any time, but not for every packet.
+        assert!(allocations < 64, "{allocations} allocations");
+    }
 }

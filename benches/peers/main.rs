@@ -20,12 +20,15 @@
 
 mod anchors;
 mod flows;
+mod forward;
 mod framing;
 mod heap;
 mod idle;
 mod local;
 mod measure;
 mod quic;
+#[path = "../../tests/world/router.rs"]
+mod router;
 mod routing;
 mod table;
 mod udp;
@@ -67,6 +70,8 @@ const GROUPS: &[Group] = &[
     ("framing", framing::rows),
     ("allocation local", flows::local),
     ("allocation udp", flows::udp),
+    ("forwarding", forward::forwarding),
+    ("layer", forward::layer),
     ("idle memory", idle::memory),
     ("idle keepalive", idle::keepalive),
     ("shortest paths", routing::shortest_paths),

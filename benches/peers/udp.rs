@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::{Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::local::{ENCRYPTED, OneWay, PACKET, echo, round_trips};
 use crate::measure::{self, each, in_turns};
@@ -16,6 +16,7 @@ const PING: usize = 64;
 pub(crate) struct Pair {
     pub(crate) server: Stack,
     pub(crate) client: Stack,
+    below: [IpcpHandle; 2],
 }
 
 impl Pair {
@@ -25,11 +26,26 @@ impl Pair {
         net.register("peer").unwrap();
         let client = Stack::builder().security(security).build().unwrap();
         let addr = net.local_addr().unwrap().to_string();
-        client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr)).unwrap();
-        Self { server, client }
+        let below = client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr).host("node", &addr)).unwrap();
+        Self { server, client, below: [net, below] }
     }
 
-    fn flow(&self, qos: QosSpec) -> (Flow, Flow) {
+    /// As [`flow`](Self::flow), through a unicast layer over UDP, with two members.
+    pub(crate) fn flow_above(&self, qos: QosSpec) -> (Flow, Flow) {
+        let [there, here] = &self.below;
+        let server = self.server.unicast("node").over(there).bootstrap(UnicastLayer::new("net")).unwrap();
+        let client = self.client.unicast("other").over(here).enroll("node").unwrap();
+        client.connect("node").unwrap();
+        server.register("above").unwrap();
+        let listener = self.server.bind("above").unwrap();
+        let accepting = std::thread::spawn(move || listener.accept().unwrap());
+        // The other half of the link may still be on its way.
+        let allocate = || self.client.flow("above").qos(qos).timeout(Duration::from_secs(5)).alloc();
+        let flow = (0..10).find_map(|_| allocate().ok()).unwrap();
+        (flow, accepting.join().unwrap())
+    }
+
+    pub(crate) fn flow(&self, qos: QosSpec) -> (Flow, Flow) {
         let listener = self.server.bind("peer").unwrap();
         let accepting = std::thread::spawn(move || listener.accept().unwrap());
         let flow = self.client.flow("peer").qos(qos).alloc().unwrap();

@@ -310,11 +310,6 @@ pub trait Member: Ipcp {
     /// Whether the N-1 flow has been taken over and neither given up nor lost since.
     fn is_connected(&self, flow: N1FlowId) -> bool;
 
-    /// Whether a member of the layer is known to have this address: a new one must not take it.
-    fn is_taken(&self, _address: Address) -> bool {
-        false
-    }
-
     /// The IPCP as what it is besides.
     fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp>;
 }

@@ -1,7 +1,9 @@
 //! Unicast layers in virtual time.
 
+use o7s::ipcp::unicast::Config;
 use o7s::sim::{Link, Network};
-use o7s::{QosSpec, UnicastLayer};
+use o7s::types::id::Address;
+use o7s::{Name, QosSpec, UnicastLayer};
 
 use super::world::layer::Layer;
 use super::world::{ms, secs};
@@ -21,7 +23,6 @@ fn three_in_a_line() {
         }
     });
     net.block_on(net.sleep(secs(1)));
-    println!("{}", layer.hosts[1].stack().rib());
     let flow = net.block_on(layer.hosts[0].stack().flow("echo").qos(QosSpec::DATA).alloc_async()).unwrap();
     net.block_on(async {
         for i in 0..100u32 {
@@ -29,5 +30,44 @@ fn three_in_a_line() {
             assert_eq!(&*flow.read_bytes().await.unwrap(), i.to_be_bytes());
         }
     });
-    println!("time {:?}", net.now());
+}
+
+/// A new member whose address is somebody else's finds out as soon as it hears of the layer's links, and takes another.
+#[test]
+fn two_with_the_same_address() {
+    let net = Network::new(2);
+    net.set_default_link(Link::default().latency(ms(1)));
+    let hosts: Vec<_> = (1..=4).map(|i| net.host(&format!("h{i}")).udp4(&format!("10.0.0.{i}")).build()).collect();
+    let member = |i: usize, address| {
+        let mut config = Config::default();
+        config.address = address;
+        hosts[i].stack().unicast(&format!("m{i}")).over(&hosts[i].udp4()[0]).config(config)
+    };
+    for (i, host) in hosts.iter().enumerate() {
+        net.names().insert_at(&Name::new(&format!("m{i}")).unwrap(), host.udp4()[0].local_addr().unwrap());
+    }
+    let first = member(0, Some(Address(7))).bootstrap(UnicastLayer::new("net")).unwrap();
+    let (second, third) = net.block_on(async {
+        let second = member(1, None).enroll_async("m0").await.unwrap();
+        second.connect_async("m0").await.unwrap();
+        let other = member(3, None).enroll_async("m0").await.unwrap();
+        other.connect_async("m0").await.unwrap();
+        let third = member(2, Some(Address(7))).enroll_async("m1").await.unwrap();
+        third.connect_async("m1").await.unwrap();
+        // Long enough for the connections under the old address to be missed.
+        net.sleep(secs(15)).await;
+        (second, third)
+    });
+    assert_eq!(first.address(), Some(Address(7)), "who was there first keeps it");
+    assert_ne!(third.address(), Some(Address(7)));
+    assert_eq!(third.connections().len(), 2, "connected again");
+    assert_eq!(second.connections().len(), 4);
+    third.register("late").unwrap();
+    let listener = hosts[2].stack().bind("late").unwrap();
+    net.block_on(async {
+        net.sleep(secs(1)).await;
+        let asking = hosts[0].stack().flow("late").timeout(secs(5)).alloc_async();
+        net.spawn(async move { drop(listener.accept_async().await.unwrap()) });
+        asking.await.unwrap();
+    });
 }

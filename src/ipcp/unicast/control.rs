@@ -17,11 +17,13 @@ use super::{Punt, Unicast, count};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
+use crate::ipcp::connect::address::Watch;
 use crate::ipcp::{Lookup, RegisterError};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::NameHash;
 use crate::wire::dt::DIRECTORY;
 use crate::wire::enroll::{LayerConfig, Unicast as Parameters};
+use crate::wire::link_state::Lsu;
 
 /// An N-1 flow to a neighbour's management component.
 pub(super) struct Management {
@@ -38,6 +40,8 @@ pub(super) struct Control {
     directory: Directory,
     /// Who waits for a name.
     waiting: BTreeMap<NameHash, Vec<Waker>>,
+    /// Looks for others who have our address.
+    watch: Watch,
 }
 
 impl Control {
@@ -55,6 +59,7 @@ impl Control {
             routing: LinkState::new(routing, rng.split("routing")),
             directory: Directory::new(now, directory, rng.split("directory")),
             waiting: BTreeMap::new(),
+            watch: Watch::new(address),
         }
     }
 }
@@ -87,11 +92,7 @@ impl Unicast {
     }
 
     pub(super) fn adjacency_new(&self, now: Instant, id: N1FlowId, peer: Address) {
-        {
-            let mut control = self.control.lock();
-            control.routing.adjacency_up(now, id, peer);
-            control.directory.suggest(now, peer);
-        }
+        self.control.lock().routing.adjacency_up(now, id, peer);
         self.publish_table();
     }
 
@@ -106,6 +107,24 @@ impl Unicast {
 
     pub(super) fn management_gone(&self, now: Instant, id: N1FlowId) {
         self.control.lock().routing.management_down(now, id);
+    }
+
+    /// Forgets everything about the layer but our names, and goes on under another address.
+    pub(super) fn begin_anew(&self, now: Instant, address: Address, mut rng: Rng) {
+        let unix = self.unix_secs();
+        let names: Vec<_> = self.names.lock().iter().copied().collect();
+        let mut fresh = Control::new(now, address, &self.layer, &self.unicast, &mut rng);
+        for name in names {
+            // They were accepted before, under the same limits.
+            let _ = fresh.directory.register(now, unix, name);
+        }
+        let waiting = {
+            let mut control = self.control.lock();
+            core::mem::swap(&mut *control, &mut fresh);
+            fresh.waiting
+        };
+        waiting.into_values().flatten().for_each(Waker::wake);
+        self.publish_table();
     }
 
     /// Whether routing knows of a member with this address.
@@ -211,7 +230,15 @@ impl Unicast {
                 pkt
             }
             Punt::LinkState(id, pkt) => {
-                self.control.lock().routing.receive(now, id, &pkt);
+                let conflict = {
+                    let mut control = self.control.lock();
+                    let conflict = Lsu::parse(&pkt).ok().and_then(|lsu| control.watch.heard(&lsu));
+                    control.routing.receive(now, id, &pkt);
+                    conflict
+                };
+                if conflict.is_some() {
+                    self.address_conflict(now);
+                }
                 pkt
             }
         };
@@ -225,8 +252,17 @@ impl Unicast {
             let control = &mut *control;
             let output = if control.routing.poll_routes(now).is_some() {
                 control.directory.route_known(now);
+                // Neighbours who can be asked now: the directory hangs together like the layer.
+                for peer in self.adjacencies.read().values().map(|a| a.peer) {
+                    control.directory.suggest(now, peer);
+                }
                 Some(Output::Routes)
             } else if let Some((to, lsu)) = control.routing.poll_transmit(now) {
+                if let Ok(Lsu { src, dst, seqno }) = Lsu::parse(&lsu)
+                    && src == control.routing.address()
+                {
+                    control.watch.announcing(dst, seqno);
+                }
                 Some(Output::LinkState(to, lsu))
             } else if let Some((to, message)) = control.directory.poll_transmit() {
                 Some(Output::Directory(to, message))

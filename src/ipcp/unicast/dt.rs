@@ -96,6 +96,7 @@ impl Unicast {
     /// Takes packets that came over the adjacency `from`. Those that are done with stay in `pkts`.
     pub(super) fn receive(&self, now: Instant, from: &Adjacency, pkts: &mut VecDeque<PacketBuf>) {
         let table = self.table();
+        let own = self.address();
         let (mut onward, mut upward) = (Onward::default(), Upward::default());
         let mut punted = false;
         from.note_received(pkts);
@@ -106,7 +107,7 @@ impl Unicast {
                 pkts.push_back(pkt);
                 continue;
             };
-            if pci.dst != self.address {
+            if pci.dst != own {
                 match table.lookup(pci.dst, pci.eid.0) {
                     Some(next) if pci.ttl > 1 => {
                         if let Ok(mut header) = HeaderMut::new(self.sizes, &mut pkt) {

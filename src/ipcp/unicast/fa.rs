@@ -92,7 +92,7 @@ impl Unicast {
         let peer = self.address_of(now, &r.dst, r.token).ok_or(RequestError::Unknown)?;
         // Before sending: the reply may be faster than we are.
         let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token))).ok_or(RequestError::Full)?;
-        let request = FlowRequest { s_addr: self.address, s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
+        let request = FlowRequest { s_addr: self.address(), s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
         let attempt = Box::new(FaAttempt { unicast: me, flow });
         if self.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec()) {
             count(&self.counters.requests_out);

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 use core::time::Duration;
@@ -13,13 +14,17 @@ use super::{MTU_WITHOUT_NEIGHBOURS, Punt, Unicast, count};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Sink, Watcher};
+use crate::ipcp::connect::address;
 use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
-use crate::types::id::{Address, N1FlowId};
+use crate::types::id::N1FlowId;
 use crate::wire::cep;
-use crate::wire::enroll::LayerConfig;
+use crate::wire::enroll::{LayerConfig, LayerKind};
 
 /// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// For so long after its first management connection a member is new to the layer.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// What wakes the member when its alarm rings.
 pub(super) fn ring(me: &Weak<Unicast>) -> Waker {
@@ -108,6 +113,29 @@ impl Unicast {
         self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
     }
 
+    /// Somebody else in the layer has our address. A new member takes another one: its connections are made anew and
+    /// its names registered again, the flows that it has are lost. One that has been a member for a while only counts.
+    pub(super) fn address_conflict(&self, now: Instant) {
+        count(&self.counters.conflicts);
+        let young = now.as_nanos() < self.settled.load(Ordering::Relaxed);
+        let drawn = {
+            let mut rng = self.eids.lock();
+            address::draw(&mut rng, |address| address == self.address() || self.knows(address))
+        };
+        let Some(new) = drawn.filter(|_| young) else { return };
+        self.address.store(new.0, Ordering::Release);
+        let split = self.eids.lock().split("another address");
+        self.begin_anew(now, new, split);
+        for flow in self.flows.values() {
+            flow.mark_down();
+        }
+        let adjacencies: Vec<_> = self.adjacencies.read().keys().copied().collect();
+        let managements: Vec<_> = self.managements.read().keys().copied().collect();
+        for id in adjacencies.into_iter().chain(managements) {
+            self.lose(id);
+        }
+    }
+
     /// Leaves the layer.
     pub(super) fn end(&self, now: Instant) {
         if self.down.swap(true, Ordering::AcqRel) {
@@ -131,13 +159,16 @@ impl Unicast {
 impl Member for Unicast {
     fn component(&self, component: Component) -> Option<cep::Message> {
         match component {
-            Component::Management => Some(cep::Message::management(self.address)),
-            Component::DataTransfer => Some(cep::Message::data_transfer(self.address)),
+            Component::Management => Some(cep::Message::management(self.address())),
+            Component::DataTransfer => Some(cep::Message::data_transfer(self.address())),
         }
     }
 
     fn layer_config(&self) -> LayerConfig {
-        self.layer.clone()
+        let mut unicast = self.unicast;
+        // Whoever enrols with us begins with us.
+        unicast.directory.peer = self.address();
+        LayerConfig { kind: LayerKind::Unicast(unicast), ..self.layer.clone() }
     }
 
     fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused> {
@@ -158,6 +189,7 @@ impl Member for Unicast {
                 self.adjacency_new(now, id, peer);
             }
             Component::Management => {
+                self.settled.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
                 self.managements.write().insert(id, Management { endpoint: Arc::clone(&endpoint), peer });
                 self.management_new(now, id, peer);
             }
@@ -193,10 +225,6 @@ impl Member for Unicast {
 
     fn is_connected(&self, flow: N1FlowId) -> bool {
         self.adjacencies.read().contains_key(&flow) || self.managements.read().contains_key(&flow)
-    }
-
-    fn is_taken(&self, address: Address) -> bool {
-        address == self.address || self.knows(address)
     }
 
     fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp> {

@@ -57,7 +57,7 @@ use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::dt::LayerSizes;
-use crate::wire::enroll::{self, LayerConfig, LayerKind};
+use crate::wire::enroll::{self, LayerConfig};
 
 /// Bounds of a member of a unicast layer, which are its own business.
 #[derive(Clone, Debug)]
@@ -73,6 +73,9 @@ pub struct Config {
     pub flow_queue: usize,
     /// Packets that wait in front of each N-1 flow, by cube.
     pub queues: sched::Limits,
+    /// The address to have; a random one if not given. A new member to whose neighbours it turns out to be somebody
+    /// else's takes another one in any case.
+    pub address: Option<Address>,
 }
 
 impl Default for Config {
@@ -83,6 +86,7 @@ impl Default for Config {
             inbox: 4096,
             flow_queue: 256,
             queues: sched::Limits::default(),
+            address: None,
         }
     }
 }
@@ -120,7 +124,10 @@ pub struct Unicast {
     layer: LayerConfig,
     unicast: enroll::Unicast,
     config: Config,
-    address: Address,
+    /// Of the layer; changes if somebody else turns out to have it.
+    address: AtomicU64,
+    /// From when on the member counts as settled, nanoseconds: before that it may take another address.
+    settled: AtomicU64,
     sizes: LayerSizes,
     max_ttl: u8,
     clock: Arc<dyn Clock>,
@@ -175,6 +182,7 @@ struct Counters {
     refused: AtomicU64,
     tables: AtomicU64,
     lost: AtomicU64,
+    conflicts: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -198,10 +206,7 @@ impl Unicast {
         let eids = rng.split("eids");
         let salt = rng.u64();
         let control = Control::new(now, parts.address, &parts.layer, &parts.unicast, &mut rng);
-        let mut unicast = parts.unicast;
-        // Whoever enrols with us begins with us.
-        unicast.directory.peer = parts.address;
-        let layer = LayerConfig { kind: LayerKind::Unicast(unicast), ..parts.layer };
+        let (layer, unicast) = (parts.layer, parts.unicast);
         Ok(Arc::new_cyclic(|me: &Weak<Self>| Self {
             alarm: (parts.alarm)(member::ring(me)),
             sink: member::sink(me),
@@ -209,7 +214,8 @@ impl Unicast {
             info,
             layer,
             unicast,
-            address: parts.address,
+            address: AtomicU64::new(parts.address.0),
+            settled: AtomicU64::new(u64::MAX),
             sizes,
             max_ttl: unicast.max_ttl,
             clock: parts.clock,
@@ -239,7 +245,7 @@ impl Unicast {
 
     /// Our address in the layer.
     pub fn address(&self) -> Address {
-        self.address
+        Address(self.address.load(Ordering::Acquire))
     }
 
     /// What all members of the layer agree on.
@@ -263,7 +269,7 @@ impl Unicast {
     /// Whether somebody else in the layer can have this address.
     fn is_peer_address(&self, address: Address) -> bool {
         let bits = 8 * self.sizes.addr() as u32;
-        address.0 != 0 && address != self.address && (bits >= 64 || address.0 >> bits == 0)
+        address.0 != 0 && address != self.address() && (bits >= 64 || address.0 >> bits == 0)
     }
 
     /// Has a flow looked after when its next packet may go.

@@ -31,9 +31,10 @@ impl Unicast {
             ("refused", &c.refused),
             ("tables", &c.tables),
             ("lost_connections", &c.lost),
+            ("address_conflicts", &c.conflicts),
         ];
         Tree::item("ipcp", &*self.info.name)
-            .text("address", self.address.to_string())
+            .text("address", self.address().to_string())
             .counters(own.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))))
             .gauge("flows", self.flows.len() as u64)
             .gauge("names", self.names.lock().len() as u64)
@@ -48,7 +49,7 @@ impl Unicast {
 
     fn data_transfer_tree(&self) -> Tree {
         let adjacencies: Vec<_> = self.adjacencies.read().values().cloned().collect();
-        Tree::list(format!("dt.{}", self.address)).metric("dt").with_all(adjacencies.iter().map(|a| a.tree()))
+        Tree::list(format!("dt.{}", self.address())).metric("dt").with_all(adjacencies.iter().map(|a| a.tree()))
     }
 
     fn flow_allocator_tree(&self) -> Tree {

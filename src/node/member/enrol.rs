@@ -9,9 +9,9 @@ use super::super::timers::{Alarm, Sleep};
 use super::handshake::{N1, allocate, introduce, next_packet, send};
 use super::{CONNECT_TIMEOUT, Common, LateConnections, MemberError, Membership, Node, Via, draw_address, names_of};
 use crate::ipcp::broadcast::{self, Broadcast};
-use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::connect::enrol::{ConfigError, EnrolError, Granted, Joiner, Kind};
 use crate::ipcp::connect::retry::{Backoff, Schedule};
+use crate::ipcp::connect::{STEP_TIMEOUT, address};
 use crate::ipcp::unicast::{self, Unicast};
 use crate::ipcp::{Connections, Member};
 use crate::types::name::Name;
@@ -158,7 +158,8 @@ impl Node {
         match (kind, &layer.kind) {
             (MemberKind::Unicast(config), LayerKind::Unicast(parameters)) => {
                 let unicast = *parameters;
-                let address = draw_address(self, |address| address == unicast.directory.peer)?;
+                let drawn = draw_address(self, |address| address == unicast.directory.peer)?;
+                let address = config.address.filter(|a| address::is_valid(*a)).unwrap_or(drawn);
                 let parts = unicast::Parts {
                     name: String::from(name),
                     layer,

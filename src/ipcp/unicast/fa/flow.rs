@@ -9,7 +9,7 @@ use spin::Once;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
-use crate::flow::{BURST, Drive, Endpoint, Outgoing, Port};
+use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
 use crate::ipcp::Answer;
 use crate::ipcp::unicast::Unicast;
 use crate::ipcp::unicast::ca::{Pacer, Receiver};
@@ -130,6 +130,11 @@ impl FaFlow {
     /// Ends the waiting for a reply. `false` if it has come.
     pub(super) fn withdraw(&self) -> bool {
         self.take_requested().is_some()
+    }
+
+    /// The flow cannot go on: the layer knows us by another address now.
+    pub(in crate::ipcp::unicast) fn mark_down(&self) {
+        self.endpoint.mark_down(Event::Down);
     }
 
     // ----- up -----
