@@ -97,6 +97,28 @@
 //! # }
 //! ```
 //!
+//! # Layers of your own
+//!
+//! A layer is a network: its members enrol with each other, find routes and names by themselves, and provide flows by
+//! using flows of any layer below. A stack may be a member of as many as it likes, one on top of the other.
+//!
+//! ```
+//! use o7s::{LocalConfig, Stack, UnicastLayer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stack = Stack::new()?;
+//! // Between stacks this would be `stack.udp4(..)`; members of one stack meet in memory.
+//! let below = stack.local(LocalConfig::new("wire", "wire"));
+//! let first = stack.unicast("node-a").over(&below).bootstrap(UnicastLayer::new("net"))?;
+//! let second = stack.unicast("node-b").over(&below).enroll("node-a")?;
+//! // Neighbours: management, which carries the news of links, and data transfer.
+//! second.connect("node-a")?;
+//! first.register("a service")?;
+//! assert_ne!(first.address(), second.address());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Encryption
 //!
 //! Whether flows to a name are encrypted is a property of the name ([`Stack::set_security`]) or of the whole stack
