@@ -6,12 +6,13 @@ use o7s::rib::Rib;
 use o7s::{IpcpHandle, Stack};
 
 /// The commands that print a part of the metric tree: what that part is called, and what is in it.
-const PARTS: [(&str, &str, &str); 5] = [
+const PARTS: [(&str, &str, &str); 6] = [
     ("names", "registered", "names that IPCPs have registered"),
     ("routes", "routes", "forwarding tables"),
     ("lsdb", "lsdb", "links between members, as they were announced"),
     ("dht", "dht", "directories"),
     ("packets", "dt", "what went where"),
+    ("flows", "flow-allocator", "flows that begin or end here"),
 ];
 
 /// What is printed for a line of input.

@@ -9,6 +9,11 @@
 //! | `ipcps/<name>` | what an IPCP has counted, and its components below |
 //! | `ipcps/<name>/info` | its type, its layer and the layer's parameters |
 //! | `ipcps/<name>/registered` | the names that are registered with it |
+//! | `ipcps/<name>/dt.<address>/<flow>` | of a member of a unicast layer: what went to and came from a neighbour, by cube |
+//! | `ipcps/<name>/routes/<address>` | the neighbours on the way to a member |
+//! | `ipcps/<name>/lsdb/<from>--<to>`, `ipcps/<name>/routing` | links between members; how they were learnt |
+//! | `ipcps/<name>/flow-allocator/<eid>` | flows that begin or end here, and their congestion avoidance |
+//! | `ipcps/<name>/dht` | the directory: names registered, names kept for others, contacts |
 //! | `names/<name>` | listeners and waiting requests |
 //! | `flows/<key>` | a flow's end: packets, bytes, queues |
 //! | `flows/<key>/frct` | its FRCT, if it has one |

@@ -78,6 +78,14 @@ fn three_hosts_in_a_line() {
         flow.write(b"hello").await.unwrap();
         assert_eq!(&*flow.read_bytes().await.unwrap(), b"hello");
     });
+    let rib = hosts[1].stack().rib();
+    let middle = rib.child("ipcps").unwrap().child("b").unwrap();
+    assert!(middle.get("routing/recalculations") > Some(0) && middle.get("dht/stats/sent") > Some(0), "{middle}");
+    assert_eq!(middle.child("routes").unwrap().children.len(), 2, "{middle}");
+    let next = |of: &IpcpHandle| middle.word(&format!("routes/{}/next", of.address().unwrap())).unwrap().to_owned();
+    assert_eq!(next(last(&members[0])), last(&members[0]).address().unwrap().to_string());
+    let forwarded = "# TYPE o7s_ipcp_dt_adjacency_cube_sent_total counter";
+    assert!(o7s::rib::prometheus(&rib).contains(forwarded), "{rib}");
 }
 
 #[test]

@@ -143,6 +143,17 @@ impl<H> ForwardingTable<H> {
         &self.handles
     }
 
+    /// The destinations that can be forwarded to, in no order.
+    pub fn destinations(&self) -> impl Iterator<Item = Address> {
+        self.keys.iter().filter(|key| **key != 0).map(|key| Address(*key))
+    }
+
+    /// The adjacencies to the neighbours that are next on the way to a destination, the favoured neighbour first.
+    pub fn next_hops(&self, dst: Address) -> impl Iterator<Item = &H> {
+        let neighbours = self.group(dst).iter().filter_map(|hop| self.neighbours.get(*hop as usize));
+        neighbours.flat_map(|neighbour| neighbour.handles.of(&self.handles))
+    }
+
     fn group(&self, dst: Address) -> &[u32] {
         let mut place = place(dst, self.salt, self.shift);
         loop {

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use super::Unicast;
 use super::ca::Phase;
 use super::fa::FaFlow;
+use super::{dir, routing};
 use crate::base::time::Instant;
 use crate::types::tree::Tree;
 
@@ -44,6 +45,8 @@ impl Unicast {
             .with(self.data_transfer_tree())
             .with(self.flow_allocator_tree())
             .with(self.link_state_tree(now))
+            .with(self.with_machines(|routing, _| routing_stats(&routing.stats())))
+            .with(self.routes_tree())
             .with(self.directory_tree(now))
     }
 
@@ -70,6 +73,17 @@ impl Unicast {
         })
     }
 
+    /// The members that packets can be forwarded to, each with the neighbours on the way.
+    fn routes_tree(&self) -> Tree {
+        let table = self.table();
+        let mut routes: Vec<_> = table.destinations().collect();
+        routes.sort_unstable();
+        Tree::list("routes").with_all(routes.into_iter().map(|dst| {
+            let next: Vec<_> = table.next_hops(dst).map(|adjacency| adjacency.peer.to_string()).collect();
+            Tree::item("route", dst.to_string()).text("next", next.join(" "))
+        }))
+    }
+
     fn directory_tree(&self, now: Instant) -> Tree {
         self.with_machines(|_, directory| {
             let names = directory
@@ -80,17 +94,70 @@ impl Unicast {
                     .time("expires_in", kept.expires.since(now))
                     .gauge("by_owner", u64::from(kept.by_owner))
             });
-            let c = directory.counters();
-            let stats = Tree::new("stats")
-                .text("id", directory.own().id.to_string())
-                .text("counters", format!("{c:?}"))
-                .text("sizes", format!("{:?}", directory.sizes()));
+            let stats = directory_stats(&directory.counters(), &directory.sizes());
             Tree::new("dht")
                 .with(Tree::list("names").with_all(names))
                 .with(Tree::list("database").with_all(kept))
-                .with(stats)
+                .with(stats.text("id", directory.own().id.to_string()))
         })
     }
+}
+
+fn routing_stats(s: &routing::Stats) -> Tree {
+    Tree::new("routing")
+        .counter("sent", s.sent)
+        .counter("received", s.received)
+        .counter("accepted", s.accepted)
+        .counter("known", s.known)
+        .counter("outdated", s.outdated)
+        .counter("malformed", s.malformed)
+        .counter("implausible", s.implausible)
+        .counter("contested", s.contested)
+        .counter("refused", s.refused)
+        .counter("withdrawn", s.withdrawn)
+        .counter("expired", s.expired)
+        .counter("recalculations", s.recalculations)
+}
+
+fn directory_stats(c: &dir::Counters, sizes: &dir::Sizes) -> Tree {
+    Tree::new("stats")
+        .counter("lookups", c.lookups)
+        .counter("known", c.known)
+        .counter("found", c.found)
+        .counter("not_found", c.not_found)
+        .counter("refused_lookups", c.refused_lookups)
+        .counter("doubts", c.doubts)
+        .counter("received", c.received)
+        .counter("sent", c.sent)
+        .counter("overflowed", c.overflowed)
+        .counter("unreachable", c.unreachable)
+        .counter("malformed", c.malformed)
+        .counter("impostors", c.impostors)
+        .counter("answered", c.answered)
+        .counter("excessive", c.excessive)
+        .counter("stored", c.stored)
+        .counter("not_stored", c.not_stored)
+        .counter("questions_asked", c.questions)
+        .counter("repeated", c.repeated)
+        .counter("unasked", c.unasked)
+        .counter("contacts_won", c.contacts_won)
+        .counter("contacts_lost", c.contacts_lost)
+        .counter("relayed", c.relayed)
+        .counter("published", c.published)
+        .counter("replicated", c.replicated)
+        .counter("handed_off", c.handed_off)
+        .gauge("names", sizes.names as u64)
+        .gauge("keys", sizes.keys as u64)
+        .gauge("contacts", sizes.contacts as u64)
+        .gauge("spares", sizes.spares as u64)
+        .gauge("walks", sizes.walks as u64)
+        .gauge("questions", sizes.questions as u64)
+        .gauge("cache", sizes.cache as u64)
+        .gauge("sources", sizes.sources as u64)
+        .gauge("relays", sizes.relays as u64)
+        .gauge("handoffs", sizes.handoffs as u64)
+        .gauge("chores", sizes.chores as u64)
+        .gauge("timers", sizes.timers as u64)
 }
 
 fn flow_tree(flow: &FaFlow) -> Tree {

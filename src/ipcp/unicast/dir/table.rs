@@ -5,6 +5,7 @@
 //! no room, waits among the spares of the bucket. A contact leaves only when it is dead: it has not answered
 //! [`DOUBTFUL`] requests in a row and there is a spare, or [`DEAD`]. Every id has one address, and every address one id.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::distance::{compare, shared_bits};
