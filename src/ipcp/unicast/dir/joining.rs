@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::distance::random_beside;
+use super::distance::{random, random_beside};
 use super::publishing::Chore;
 use super::questions::{Kind, Question, Reason};
 use super::rate::{Level, Rate};
@@ -187,7 +187,10 @@ impl Directory {
         if self.pinged.contains(&address) || !rate.take(now, level) {
             return;
         }
-        if self.ask(now, address, Kind::Node, self.own.id, Reason::Ping { again: false }, 0) {
+        // In a small layer anybody may be news; in a large one, those near the own id are.
+        let small = self.table.len() <= self.config.limits.spread;
+        let key = if small { random(&mut self.rng, self.config.hash) } else { self.own.id };
+        if self.ask(now, address, Kind::Node, key, Reason::Ping { again: false }, 0) {
             self.pinged.insert(address);
         }
     }

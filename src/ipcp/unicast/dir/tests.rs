@@ -1,5 +1,9 @@
 //! Many machines in one network of virtual time, and one machine among strangers.
 
+mod behaviour;
+mod hostile;
 mod layers;
+mod mixed;
 mod net;
+mod properties;
 mod reference;

@@ -160,16 +160,25 @@ impl Walk {
 
     /// What to do now, with `alpha` questions under way at most.
     pub(super) fn step(&mut self, alpha: usize) -> Step {
-        let limit = if self.widened { usize::MAX } else { self.k };
-        let open = self.candidates.iter().filter(|candidate| candidate.state != State::Silent).take(limit);
+        let mut places = if self.widened { usize::MAX } else { self.k };
+        // While nobody has answered, those who do not answer at once keep nobody else waiting.
+        let strict = self.is_answered();
         let (mut asked, mut slow, mut next) = (0, 0, None);
-        for candidate in open {
+        for candidate in self.candidates.iter().filter(|candidate| candidate.state != State::Silent) {
+            if places == 0 {
+                break;
+            }
+            let mut place = 1;
             match candidate.state {
                 State::Asked(1) => asked += 1,
-                State::Asked(_) => slow += 1,
+                State::Asked(_) => {
+                    slow += 1;
+                    place = usize::from(strict);
+                }
                 State::New if next.is_none() => next = Some(candidate.contact.address),
                 State::New | State::Answered | State::Silent => {}
             }
+            places -= place;
         }
         match next.filter(|_| self.questions_left > 0) {
             Some(address) if asked < alpha => Step::Ask(address),

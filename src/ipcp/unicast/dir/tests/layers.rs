@@ -34,7 +34,7 @@ impl Tally {
             [("rounds", &mut self.rounds), ("questions", &mut self.questions), ("ms", &mut self.millis)]
         {
             values.sort_unstable();
-            let at = |share: usize| values.get((values.len() * share / 100).min(values.len() - 1)).unwrap();
+            let at = |share: usize| values.get(values.len() * share / 100).or(values.last()).unwrap_or(&0);
             line += &format!("; {name} median {} p99 {} max {}", at(50), at(99), at(100));
         }
         line
@@ -84,6 +84,88 @@ fn run_layer(members: usize, link: Link, pause: Duration, lookups: usize) {
     check(&mut tally, &format!("{members} members, {} % loss, a tenth has left", link.loss * 100.0));
     let contacts: usize = net.directories().map(|directory| directory.sizes().contacts).sum();
     println!("{} contacts a member", contacts / net.alive().len());
+}
+
+#[test]
+fn small_layers_know_each_other() {
+    for members in 2..=20 {
+        let mut net = Net::grown(members as u8, Link::default(), members, Duration::from_millis(50));
+        net.run(Duration::from_secs(4));
+        assert!(net.directories().all(|directory| directory.sizes().contacts == members - 1), "{members} members");
+        register_all(&mut net, 1);
+        net.run(Duration::from_secs(1));
+        assert!(net.directories().all(|directory| directory.sizes().keys == members - 1), "{members} members");
+        let mut tally = Tally::default();
+        look_all(&mut net, 1, 40, &mut tally);
+        check(&mut tally, &format!("{members} members"));
+    }
+}
+
+#[test]
+fn all_at_once_through_one() {
+    let mut net = Net::grown(3, Link::default(), 100, Duration::ZERO);
+    register_all(&mut net, 1);
+    net.run(Duration::from_secs(5));
+    println!("{} messages a member", net.messages / 100);
+    let mut tally = Tally::default();
+    look_all(&mut net, 1, 300, &mut tally);
+    check(&mut tally, "100 members that join at once");
+}
+
+#[test]
+fn names_move_with_a_layer_that_grows() {
+    let mut net = Net::grown(4, Link::default(), 5, Duration::from_millis(50));
+    register_all(&mut net, 4);
+    net.run(Duration::from_secs(1));
+    let mut tally = Tally::default();
+    for _ in 0..95 {
+        net.join();
+        net.run(Duration::from_millis(20));
+        let (owner, name) = (net.rng.below(5) as usize, net.rng.below(4));
+        let who = 5 + net.rng.below(net.len() as u64 - 5) as usize;
+        let outcome = net.lookup(who, hash(format!("{owner}/{name}")));
+        tally.take(&outcome, Address(owner as u64 + 1));
+    }
+    check(&mut tally, "a layer that grows from 5 to 100");
+}
+
+#[test]
+fn a_layer_in_which_all_leave_but_a_few() {
+    let mut net = Net::grown(5, Link::default(), 40, Duration::from_millis(20));
+    register_all(&mut net, 1);
+    net.run(Duration::from_secs(2));
+    for _ in 0..4 {
+        net.decimate(0.3);
+        net.run(Duration::from_secs(400));
+        let mut tally = Tally::default();
+        look_all(&mut net, 1, 100, &mut tally);
+        check(&mut tally, &format!("{} members are left", net.alive().len()));
+    }
+}
+
+#[test]
+fn halves_that_never_met_become_one() {
+    let mut net = Net::new(6);
+    for number in 0..40_usize {
+        if number == 1 {
+            net.join_alone()
+        } else {
+            net.join_through(number % 2)
+        };
+        net.run(Duration::from_millis(20));
+    }
+    register_all(&mut net, 1);
+    net.run(Duration::from_secs(3));
+    // A link appears between two of them, and the link-state database tells all.
+    for number in 0..40_usize {
+        for other in (0..40_usize).filter(|other| (number + other) % 2 == 1) {
+            net.suggest(number, Address(other as u64 + 1));
+        }
+    }
+    net.run(Duration::from_secs(3));
+    let mut tally = Tally::default();
+    look_all(&mut net, 1, 300, &mut tally);
+    check(&mut tally, "two halves of 20 become one");
 }
 
 #[test]

@@ -110,9 +110,23 @@ impl Net {
         alive.get(at).map_or(Address(0), |n| Address(*n as u64 + 1))
     }
 
-    /// Adds a member of ours.
+    /// Adds a member of ours, which joins through a random other one.
     pub(super) fn join(&mut self) -> usize {
         let peer = self.someone();
+        self.join_by(peer)
+    }
+
+    /// Adds a member of ours, which joins through this one.
+    pub(super) fn join_through(&mut self, number: usize) -> usize {
+        self.join_by(Address(number as u64 + 1))
+    }
+
+    /// Adds a member of ours that is told of nobody.
+    pub(super) fn join_alone(&mut self) -> usize {
+        self.join_by(Address(0))
+    }
+
+    fn join_by(&mut self, peer: Address) -> usize {
         let config = Config::new(Address(self.len() as u64 + 1), ALG, Dht { peer, ..self.dht });
         let rng = self.rng.split("member");
         self.add(Machine::Ours(Box::new(Directory::new(self.now, config, rng))))
@@ -192,7 +206,14 @@ impl Net {
         self.attend(number);
     }
 
-    /// Starts a lookup. Its result comes with [`outcomes`](Self::outcomes), or at once.
+    /// Tells a member of another one.
+    pub(super) fn suggest(&mut self, number: usize, address: Address) {
+        let now = self.now;
+        self.ours(number).suggest(now, address);
+        self.attend(number);
+    }
+
+    /// Starts a lookup. Its result comes later, or at once.
     pub(super) fn start_lookup(&mut self, number: usize, name: NameHash) -> Option<Vec<Address>> {
         let (now, unix) = (self.now, self.unix());
         let found = match &mut self.members[number].machine {
@@ -221,11 +242,6 @@ impl Net {
             }
             assert!(self.step(end), "a lookup without an end");
         }
-    }
-
-    /// What ended meanwhile.
-    pub(super) fn outcomes(&mut self) -> Vec<(usize, NameHash, Vec<Address>, Effort)> {
-        core::mem::take(&mut self.events)
     }
 
     /// Hands a message to a member, as if it came from the network.
@@ -275,7 +291,7 @@ impl Net {
     }
 
     /// Takes what a machine has to say.
-    fn attend(&mut self, number: usize) {
+    pub(super) fn attend(&mut self, number: usize) {
         loop {
             let sent = match &mut self.members[number].machine {
                 Machine::Ours(directory) => directory.poll_transmit(),
