@@ -93,10 +93,14 @@ pub struct Limits {
     pub spares: usize,
     /// Buckets. 32, enough for 2³² members.
     pub buckets: usize,
-    /// Names looked up at the same time for this member. 128. Above, they count as unknown.
+    /// Names looked up at the same time for this member. 128.
     pub lookups: usize,
-    /// Names looked up at the same time for members that cannot do it. 16.
+    /// Names that wait to be looked up. 1024. What is more counts as unknown.
+    pub waiting: usize,
+    /// Questions of members that cannot walk that wait for a lookup. 48.
     pub relays: usize,
+    /// Names looked up for members that cannot walk, a second. 20, and twice as many at once.
+    pub relays_per_second: u32,
     /// Walks at the same time that nobody waits for: to publish, to replicate, to refresh. 4.
     pub chores: usize,
     /// Questions under way. 1024.
@@ -105,9 +109,11 @@ pub struct Limits {
     pub cache: usize,
     /// Messages that wait to be polled. 2048. What is more is lost, as on the way.
     pub outbox: usize,
-    /// Requests of one member that are answered, a second. 200, and twice as many at once.
+    /// Walks begun that nobody waits for, a second. 200, and twice as many at once.
+    pub chores_per_second: u32,
+    /// Requests of one member that are answered, a second. 500, and twice as many at once.
     pub requests_per_second: u32,
-    /// Names that are accepted from one member, a second. 200, and twice as many at once.
+    /// Names that are accepted from one member, a second. 1000, and twice as many at once.
     pub stores_per_second: u32,
     /// Members whose rates are known. 1024; all others share one.
     pub sources: usize,
@@ -145,13 +151,16 @@ impl Default for Limits {
             spares: 8,
             buckets: 32,
             lookups: 128,
-            relays: 16,
+            waiting: 1024,
+            relays: 48,
+            relays_per_second: 20,
             chores: 4,
             questions: 1024,
             cache: 512,
             outbox: 2048,
-            requests_per_second: 200,
-            stores_per_second: 200,
+            chores_per_second: 200,
+            requests_per_second: 500,
+            stores_per_second: 1000,
             sources: 1024,
             pings_per_second: 50,
             questions_per_walk: 64,

@@ -83,6 +83,8 @@ pub struct Sizes {
     pub cache: usize,
     /// Members whose rates are known.
     pub sources: usize,
+    /// Names that wait to be looked up.
+    pub waiting: usize,
     /// Requests held back for a lookup.
     pub relays: usize,
     /// Names to be handed on.
@@ -140,6 +142,7 @@ impl Directory {
             questions: self.questions.len(),
             cache: self.cache.len(),
             sources: self.requests.len().max(self.stores.len()),
+            waiting: self.waiting.len(),
             relays: self.relays.len(),
             handoffs: self.handoffs.len(),
             chores: self.chores.len(),

@@ -232,20 +232,23 @@ impl Directory {
 
     /// Looks after the bucket that needs it most.
     pub(super) fn refresh(&mut self, now: Instant) {
-        let interval = self.config.refresh();
+        // Somewhat less: the timer has some play.
+        let interval = self.config.refresh() * 3 / 4;
         let (bucket, touched) = self.table.oldest_bucket();
-        if touched + interval <= now && self.table.len() > 0 {
+        if touched + interval <= now {
             let last = bucket + 1 == self.table.buckets();
             let key = if last { self.own.id } else { random_beside(&mut self.rng, &self.own.id, bucket) };
             self.table.touch(now, &key);
-            self.chores.push_back(Chore::Look(key));
+            if self.table.len() > 0 {
+                self.chores.push_back(Chore::Look(key));
+            }
             let stale = self.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
             if let Some(address) = stale.map(|peer| peer.contact.address) {
                 self.ping(now, address);
             }
         }
         let (_, oldest) = self.table.oldest_bucket();
-        let next = (oldest + self.jitter(interval)).max(now + REFRESH_PAUSE);
+        let next = (oldest + self.jitter(self.config.refresh())).max(now + REFRESH_PAUSE);
         self.timers.arm(next, Task::Refresh);
     }
 }

@@ -191,6 +191,8 @@ enum Task {
     Sweep,
     /// Answer somebody whose lookup takes too long.
     Relay,
+    /// Go on with walks that nobody waits for.
+    Rest,
 }
 
 /// One member's part of the directory.
@@ -211,11 +213,17 @@ pub struct Directory {
     cache: Cache,
     joining: Joining,
     chores: VecDeque<Chore>,
+    /// Names to be looked up when there is room.
+    waiting: VecDeque<NameHash>,
     handoffs: Handoffs,
     relays: Vec<Relay>,
     requests: Meter,
     stores: Meter,
     pings: (Rate, Level),
+    relaying: (Rate, Level),
+    beginning: (Rate, Level),
+    /// A timer for chores is armed.
+    resting: bool,
     /// To whom pings are under way.
     pinged: BTreeSet<Address>,
     timers: Timers<Task>,
@@ -241,11 +249,15 @@ impl Directory {
             cache: Cache::new(limits.cache),
             joining: Joining::default(),
             chores: VecDeque::new(),
+            waiting: VecDeque::new(),
             handoffs: Handoffs::default(),
             relays: Vec::new(),
             requests: Meter::new(limits.requests_per_second, limits.sources),
             stores: Meter::new(limits.stores_per_second, limits.sources),
             pings: (Rate::new(limits.pings_per_second), Level::FRESH),
+            relaying: (Rate::new(limits.relays_per_second), Level::FRESH),
+            beginning: (Rate::new(limits.chores_per_second), Level::FRESH),
+            resting: false,
             pinged: BTreeSet::new(),
             timers: Timers::new(),
             outbox: VecDeque::new(),
@@ -285,7 +297,7 @@ impl Directory {
         }
         self.names.insert(name, names::Name::default());
         self.publish(name);
-        self.do_chores(now);
+        self.begin_walks(now);
         Ok(())
     }
 
@@ -352,7 +364,7 @@ impl Directory {
                 self.answered(now, src, cookie, key, Kind::Value, &contacts, &values);
             }
         }
-        self.do_chores(now);
+        self.begin_walks(now);
     }
 
     /// A message to this address could not be sent: there is no route.
@@ -363,7 +375,7 @@ impl Directory {
             question.timer.map(|timer| self.timers.cancel(timer));
             self.cannot_ask(now, &question);
         }
-        self.do_chores(now);
+        self.begin_walks(now);
     }
 
     /// There are other routes than before: whoever could not be reached may be again.
@@ -371,7 +383,7 @@ impl Directory {
         self.table.routes_changed();
         self.revive(now);
         self.join_soon(now);
-        self.do_chores(now);
+        self.begin_walks(now);
     }
 
     /// There is a member with this address, by other means than the directory: a neighbour, or a new one in the
@@ -395,7 +407,7 @@ impl Directory {
             let Some((_, task)) = self.timers.pop_due(now) else { break };
             self.do_task(now, task);
         }
-        self.do_chores(now);
+        self.begin_walks(now);
     }
 
     fn do_task(&mut self, now: Instant, task: Task) {
@@ -409,6 +421,7 @@ impl Directory {
             Task::HandOff => self.hand_off(now),
             Task::Sweep => self.sweep(now),
             Task::Relay => self.answer_late(now),
+            Task::Rest => self.resting = false,
         }
     }
 

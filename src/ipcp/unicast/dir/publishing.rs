@@ -19,6 +19,8 @@ const HANDED_ON: usize = 64;
 const HAND_OFF_PAUSE: Duration = Duration::from_millis(400);
 /// Of those who keep a name, so many of the closest hand it on to a new one: a message may be lost.
 const HANDING_ON: usize = 3;
+/// The shortest pause after too many walks.
+const REST: Duration = Duration::from_millis(50);
 /// How often the names kept for others are looked after, at least.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -72,7 +74,17 @@ impl Directory {
 
     /// Begins walks that nobody waits for, as many as there may be.
     pub(super) fn do_chores(&mut self, now: Instant) {
-        while self.walks.keys().filter(|(kind, _)| *kind == Kind::Node).count() < self.config.limits.chores.max(1) {
+        while !self.chores.is_empty()
+            && !self.resting
+            && self.walks.keys().filter(|(kind, _)| *kind == Kind::Node).count() < self.config.limits.chores.max(1)
+        {
+            let (rate, level) = &mut self.beginning;
+            if !rate.take(now, level) {
+                let next = rate.next(*level).max(now + REST);
+                self.timers.arm(next, Task::Rest);
+                self.resting = true;
+                break;
+            }
             let Some(chore) = self.chores.pop_front() else { break };
             let (key, purpose) = match chore {
                 Chore::Publish(key) => (key, Purpose { publish: true, ..Purpose::default() }),

@@ -29,6 +29,11 @@ impl Rate {
         Self { interval, tolerance: Duration::from_secs(2) }
     }
 
+    /// When a unit will be there.
+    pub(super) fn next(self, level: Level) -> Instant {
+        level.0 + self.interval - self.tolerance
+    }
+
     /// Takes a unit, if there is one.
     pub(super) fn take(self, now: Instant, level: &mut Level) -> bool {
         let due = level.0.max(now) + self.interval;

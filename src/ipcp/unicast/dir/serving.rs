@@ -129,14 +129,11 @@ impl Directory {
     /// Looks a name up for a member that cannot. `false` if that is not possible now.
     fn relay(&mut self, now: Instant, from: Contact, cookie: u64, key: NameHash) -> bool {
         let known_unknown = self.cache.get(now, &key).is_some();
-        let limit = self.config.limits.relays;
-        let others = self.relays.iter().filter(|relay| relay.key == key).count();
-        if known_unknown || self.relays.len() >= limit * self.config.alpha() || self.table.len() == 0 {
+        if known_unknown || self.relays.len() >= self.config.limits.relays || self.table.len() == 0 {
             return false;
         }
-        let running = self.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count();
-        if others == 0 && !self.walks.contains_key(&(Kind::Value, key)) && running >= self.config.limits.lookups + limit
-        {
+        let (rate, level) = &mut self.relaying;
+        if !self.walks.contains_key(&(Kind::Value, key)) && !rate.take(now, level) {
             return false;
         }
         self.counters.relayed += 1;

@@ -28,12 +28,30 @@ impl Directory {
         if self.table.len() == 0 && !self.joining.is_hopeful() {
             return Found::Unknown;
         }
-        if self.walks.values().filter(|walk| walk.purpose.find).count() >= self.config.limits.lookups {
+        if self.waiting.contains(&name) {
+            return Found::Pending;
+        }
+        if self.waiting.len() >= self.config.limits.waiting {
             self.counters.refused_lookups += 1;
             return Found::Unknown;
         }
-        self.walk(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
+        self.waiting.push_back(name);
+        self.begin_walks(now);
         Found::Pending
+    }
+
+    /// Begins the walks that wait, as many as there may be.
+    pub(super) fn begin_walks(&mut self, now: Instant) {
+        while !self.waiting.is_empty() && self.lookups() < self.config.limits.lookups.max(1) {
+            let Some(name) = self.waiting.pop_front() else { break };
+            self.walk(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
+        }
+        self.do_chores(now);
+    }
+
+    /// Lookups under way for the own member.
+    fn lookups(&self) -> usize {
+        self.walks.values().filter(|walk| walk.purpose.find).count()
     }
 
     /// Begins to walk, or adds a purpose to a walk that is under way.

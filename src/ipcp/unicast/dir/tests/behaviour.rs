@@ -253,3 +253,31 @@ fn every_hash_of_the_layer_fits_into_a_packet() {
         assert!((1200..=1400).contains(&longest) || alg == HashAlg::Sha3_224, "{alg}: {longest}");
     }
 }
+
+#[test]
+fn a_thousand_names_of_one_member_are_published_and_found() {
+    for n in [2, 12] {
+        let mut net = layer(n);
+        let names: Vec<NameHash> = (0..1000).map(hash).collect();
+        names.iter().for_each(|name| net.register(0, *name));
+        net.run(8 * SECOND);
+        assert!((1..n).all(|number| net.ours(number).sizes().keys == 1000), "{n} members");
+        assert!((0..n).all(|number| net.ours(number).counters().excessive == 0), "{n} members");
+    }
+}
+
+#[test]
+fn a_thousand_lookups_at_once_take_turns() {
+    let mut net = layer(60);
+    let owner = net.contact(3).address;
+    (0..1000).for_each(|n| net.register(3, hash(n)));
+    net.run(20 * SECOND);
+    let known = (0..1000).filter(|n| net.start_lookup(9, hash(n)).is_some()).count();
+    let most = net.ours(9).sizes();
+    assert!(most.walks <= 128 + 4 && most.waiting > 500, "{most:?}");
+    net.run(4 * SECOND);
+    let counters = net.ours(9).counters();
+    assert_eq!((counters.found as usize + known, counters.refused_lookups), (1000, 0), "{counters:?}");
+    let found = (0..1000).filter(|n| net.start_lookup(9, hash(n)) == Some(vec![owner])).count();
+    println!("{known} at once, {found} remembered");
+}

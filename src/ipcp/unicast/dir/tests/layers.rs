@@ -68,6 +68,13 @@ fn check(tally: &mut Tally, what: &str) {
     assert_eq!((tally.found, tally.wrong), (tally.asked, 0), "{line}");
 }
 
+/// Memory of the process, kB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 fn run_layer(members: usize, link: Link, pause: Duration, lookups: usize) {
     let mut net = Net::grown(members as u8, link, members, pause);
     net.run(Duration::from_secs(2));
@@ -83,7 +90,9 @@ fn run_layer(members: usize, link: Link, pause: Duration, lookups: usize) {
     look_all(&mut net, 1, lookups, &mut tally);
     check(&mut tally, &format!("{members} members, {} % loss, a tenth has left", link.loss * 100.0));
     let contacts: usize = net.directories().map(|directory| directory.sizes().contacts).sum();
-    println!("{} contacts a member", contacts / net.alive().len());
+    let keys: usize = net.directories().map(|directory| directory.sizes().keys).sum();
+    let alive = net.alive().len();
+    println!("{} contacts and {} names a member; {} kB in all", contacts / alive, keys / alive, resident());
 }
 
 #[test]

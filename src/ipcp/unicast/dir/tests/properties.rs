@@ -63,7 +63,8 @@ fn limits() -> Limits {
         spares: 3,
         buckets: 4,
         lookups: 4,
-        relays: 2,
+        waiting: 3,
+        relays: 6,
         questions: 40,
         cache: 8,
         outbox: 100,
@@ -87,8 +88,11 @@ fn check(directory: &Directory) {
     assert!(sizes.contacts <= limits.bucket * limits.buckets, "{sizes:?}");
     assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
     assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
-    assert!(sizes.sources <= limits.sources && sizes.relays <= limits.relays * 3, "{sizes:?}");
-    assert!(sizes.walks <= limits.lookups + limits.chores + limits.relays * 3, "{sizes:?}");
+    assert!(
+        sizes.sources <= limits.sources && sizes.relays <= limits.relays && sizes.waiting <= limits.waiting,
+        "{sizes:?}"
+    );
+    assert!(sizes.walks <= limits.lookups + limits.chores + limits.relays, "{sizes:?}");
     assert!(sizes.handoffs <= limits.keys && sizes.chores <= 64 + limits.keys, "{sizes:?}");
     assert!(sizes.timers <= limits.questions + limits.names + sizes.walks + 400, "{sizes:?}");
     let contacts = directory.contacts();
