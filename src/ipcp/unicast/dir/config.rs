@@ -101,7 +101,7 @@ pub struct Limits {
     pub relays: usize,
     /// Names looked up for members that cannot walk, a second. 20, and twice as many at once.
     pub relays_per_second: u32,
-    /// Walks at the same time that nobody waits for: to publish, to replicate, to refresh. 4.
+    /// Walks at the same time that nobody waits for: to publish, to replicate, to refresh. 8.
     pub chores: usize,
     /// Questions under way. 1024.
     pub questions: usize,
@@ -154,7 +154,7 @@ impl Default for Limits {
             waiting: 1024,
             relays: 48,
             relays_per_second: 20,
-            chores: 4,
+            chores: 8,
             questions: 1024,
             cache: 512,
             outbox: 2048,
