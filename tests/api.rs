@@ -4,6 +4,8 @@
 
 #[path = "api/asynchronous.rs"]
 mod asynchronous;
+#[path = "api/config.rs"]
+mod config;
 #[path = "api/polled.rs"]
 mod polled;
 

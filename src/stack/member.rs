@@ -418,9 +418,10 @@ impl IpcpHandle {
         (own != Address(0)).then_some(own)
     }
 
-    /// Ends the IPCP: its connections, and the flows that go through its layer.
+    /// Ends the IPCP: its connections, and the flows that go through its layer. A socket that it had is free again.
     pub fn leave(self) {
         self.shared().node.remove_ipcp(self.id());
+        self.shared().shims.lock().retain(|shim| !shim.is_down());
     }
 
     fn membership(&self) -> Result<Arc<Membership>, MemberError> {

@@ -92,11 +92,14 @@ fn three_hosts_in_a_line() {
 fn what_does_not_work_is_said_and_taken_back() {
     let net = Network::new(4);
     let host = net.host("a").build();
-    let config = config("[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"");
-    let error = net.block_on(host.configure(&config)).unwrap_err();
+    let text = "[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"";
+    let error = net.block_on(host.configure(&config(text))).unwrap_err();
     assert_eq!(error.to_string(), "line 5, column 10: [unicast.a]: enrolment with nobody failed");
     assert!(std::error::Error::source(&error).is_some());
     assert!(host.stack().rib().child("ipcps").unwrap().children.is_empty());
+    // The address is free for the next attempt.
+    let (ground, _) = text.split_once("[unicast").unwrap();
+    assert_eq!(net.block_on(host.configure(&config(ground))).unwrap().len(), 1);
 }
 
 #[test]

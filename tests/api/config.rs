@@ -1,0 +1,102 @@
+//! Configuration files that become stacks.
+
+use std::error::Error as _;
+use std::fs;
+use std::path::PathBuf;
+
+use o7s::stack::config::Problem;
+use o7s::{NetworkConfig, QosSpec, SecurityConfig, Stack};
+
+/// A folder with files, until it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("o7s-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        for (file, text) in files {
+            fs::write(path.join(file), text).unwrap();
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Encryption belongs to a name, and its file is looked for beside the configuration.
+#[test]
+fn a_name_is_encrypted_as_its_file_says() {
+    let network = "[name.secret]\nserver_enc_file = \"enc.conf\"\nclient_enc_file = \"enc.conf\"\n[name.plain]\n\
+                   [local.home]\nbootstrap = \"home\"\nreg = [\"secret\", \"plain\"]\n";
+    let folder = Folder::new("secret", &[("network.toml", network), ("enc.conf", "kex = X25519\n")]);
+    let stack = Stack::from_config(folder.0.join("network.toml")).unwrap();
+    for (name, encrypted) in [("secret", true), ("plain", false)] {
+        let listener = stack.bind(name).unwrap();
+        let server = std::thread::spawn(move || listener.accept().unwrap());
+        let flow = stack.flow(name).qos(QosSpec::DATA).alloc().unwrap();
+        assert_eq!(flow.is_encrypted(), encrypted, "{name}");
+        server.join().unwrap();
+    }
+}
+
+/// What is not said of one side is as for the whole stack.
+#[test]
+fn the_other_side_of_a_name_keeps_the_defaults() {
+    let network = "[name.echo]\nclient_enc_file = \"none.conf\"\n";
+    let folder = Folder::new("sides", &[("network.toml", network), ("none.conf", "none\n")]);
+    let config = NetworkConfig::read(folder.0.join("network.toml")).unwrap();
+    let default: SecurityConfig = "X25519".parse().unwrap();
+    let stack = Stack::builder().security(default).build().unwrap();
+    stack.network(&config).build().unwrap();
+    let security = stack.node().security_of(&"echo".parse().unwrap());
+    assert_eq!((security.server, security.client), (default, SecurityConfig::default()));
+}
+
+#[test]
+fn what_cannot_be_made_is_said() {
+    let cases = [
+        ("[name.a]\nserver_enc_file = \"nowhere.conf\"", ":1:7: the name a cannot be set up", "nowhere.conf: "),
+        (
+            "[name.a]\nserver_enc_file = \"bad.conf\"",
+            ":1:7: the name a cannot be set up",
+            "line 1: \"rot13\" is no cipher",
+        ),
+        (
+            "[name.a]\nserver_crt_file = \"a.pem\"",
+            ":1:7: the name a cannot be set up",
+            "certificates are not supported yet",
+        ),
+        (
+            "[eth-dix.e]\nbootstrap = \"l\"\ndev = \"eth0\"",
+            ":1:10: [eth-dix.e]: the layer l cannot be bootstrapped",
+            "this version has no eth-dix layers yet",
+        ),
+        (
+            "[udp4.u]\nbootstrap = \"l\"\nip = \"192.0.2.1\"",
+            ":1:7: [udp4.u]: the layer l cannot be bootstrapped",
+            "the address 192.0.2.1:3435 could not be bound: is it this host's, and free?",
+        ),
+    ];
+    for (text, said, cause) in cases {
+        let folder = Folder::new("wrong", &[("network.toml", text), ("bad.conf", "cipher = rot13\n")]);
+        let error = Stack::from_config(folder.0.join("network.toml")).unwrap_err();
+        assert!(matches!(error.problem(), Problem::Failed { .. }));
+        assert!(error.to_string().ends_with(said), "{error}");
+        assert!(error.source().unwrap().to_string().contains(cause), "{}", error.source().unwrap());
+    }
+}
+
+/// Nobody would end the wait for an enrolment.
+#[test]
+fn a_polled_stack_does_not_wait() {
+    let stack = Stack::builder().polled().build().unwrap();
+    let local: NetworkConfig = "[local.l]\nbootstrap = \"l\"".parse().unwrap();
+    assert_eq!(stack.network(&local).build().unwrap().len(), 1);
+    let enrolled: NetworkConfig = "[unicast.a]\nenrol = \"b\"".parse().unwrap();
+    let error = stack.network(&enrolled).build().unwrap_err();
+    assert!(matches!(error.problem(), Problem::Polled), "{error}");
+}
