@@ -62,7 +62,7 @@ pub(crate) fn layer() -> Vec<Row> {
     let n = 5000;
     let [below, above_it] = in_turns(9, [&mut || round_trips(&raw, n), &mut || round_trips(&above, n)]);
     drop((raw, above));
-    drop(pair);
+    pair.server.shutdown();
     for echo in echoes {
         echo.join().unwrap();
     }
