@@ -46,9 +46,20 @@ impl Onward {
         }
     }
 
+    /// Sends what there is, and what the device may have held back to send in one go: nobody waits for a packet in
+    /// transit, so nobody else would.
+    fn finish(&mut self, now: Instant) {
+        self.flush(now);
+        if let Some((to, _)) = self.to.take() {
+            to.endpoint.flush();
+        }
+    }
+
     fn push(&mut self, now: Instant, to: &Arc<Adjacency>, cube: QosCube, pkt: PacketBuf) {
         let same = self.to.as_ref().is_some_and(|(t, c)| Arc::ptr_eq(t, to) && *c == cube);
-        if !same || self.pkts.len() >= BURST {
+        if !same {
+            self.finish(now);
+        } else if self.pkts.len() >= BURST {
             self.flush(now);
         }
         if !same {
@@ -133,7 +144,7 @@ impl Unicast {
                 pkts.push_back(pkt);
             }
         }
-        onward.flush(now);
+        onward.finish(now);
         upward.flush(now);
         if punted {
             self.handle_control(now);
@@ -179,6 +190,9 @@ impl Unicast {
             next.note_own(cube, pkts);
         }
         next.send(now, cube, pkts);
+        if eid.is_component() {
+            next.endpoint.flush();
+        }
         true
     }
 

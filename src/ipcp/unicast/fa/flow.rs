@@ -12,6 +12,7 @@ use crate::base::time::Instant;
 use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
 use crate::ipcp::Answer;
 use crate::ipcp::unicast::Unicast;
+use crate::ipcp::unicast::adjacency::Adjacency;
 use crate::ipcp::unicast::ca::{Pacer, Receiver};
 use crate::ipcp::unicast::shape::{Admission, Shaper};
 use crate::types::id::{Address, Eid};
@@ -259,6 +260,11 @@ impl FaFlow {
         }
     }
 
+    /// Where packets of this flow leave.
+    fn next_hop(&self, unicast: &Unicast) -> Option<Arc<Adjacency>> {
+        unicast.table().lookup(self.peer, self.remote.get()?.0).cloned()
+    }
+
     /// State of congestion avoidance, for the RIB.
     pub(in crate::ipcp::unicast) fn with_ca<R>(&self, look: impl FnOnce(&Pacer, &Receiver) -> R) -> R {
         let tx = self.tx.lock();
@@ -290,14 +296,19 @@ impl Port for FaPort {
         self.flow.send(now, &self.unicast, pkts);
     }
 
+    fn flush(&self, _now: Instant) {
+        if let Some(next) = self.flow.next_hop(&self.unicast) {
+            next.endpoint.flush();
+        }
+    }
+
     fn is_congested(&self) -> bool {
         self.flow.waiting.load(Ordering::Relaxed) >= self.unicast.config.flow_queue / 2
     }
 
     fn queued(&self) -> usize {
         // Of a layer above, the queue is the one that its packets meet first.
-        let below =
-            self.unicast.table().lookup(self.flow.peer, self.flow.eid.0).map_or(0, |next| next.endpoint.queued());
+        let below = self.flow.next_hop(&self.unicast).map_or(0, |next| next.endpoint.queued());
         below + self.flow.waiting.load(Ordering::Relaxed)
     }
 
@@ -306,7 +317,7 @@ impl Port for FaPort {
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.unicast.table().lookup(self.flow.peer, self.flow.eid.0)?.endpoint.device()
+        self.flow.next_hop(&self.unicast)?.endpoint.device()
     }
 
     fn release(&self, _now: Instant) {
