@@ -1,4 +1,4 @@
-//! o7s against the reference implementation, over UDP between two network namespaces.
+//! o7s against the reference implementation, over UDP between network namespaces.
 //!
 //! `O7S_REFERENCE` names the install prefix of the reference (0.23.0); without it, or without root and iproute2, the
 //! tests say so and do nothing. `cargo test --test interop` alone does not build the examples that stand for o7s
@@ -12,14 +12,17 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "real programs in real time; a harness that cannot go on says so"
 )]
 
+mod member;
 mod net;
 mod reference;
+mod unicast;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -473,6 +476,15 @@ fn control() {
     let mut all = rows(&alone, &EVERY_QOS, &[None, encrypted, Some(("X25519", "chacha20-poly1305"))]);
     all.extend(rows(&alone, &[Load::Bulk], &[None, encrypted]));
     run_all(&all);
+}
+
+/// Not a test: what the others run on a host that is a node of o7s.
+#[test]
+#[ignore = "a helper of the other tests"]
+fn o7s_node() {
+    if let Ok(address) = std::env::var(member::SWITCH) {
+        member::obey(&address).expect("a stack, and lines to read");
+    }
 }
 
 /// Not a test: what the others run on the far host to see the wire.

@@ -1,4 +1,4 @@
-//! Two machines on one: each host has network, mounts and process ids of its own, joined by a veth pair.
+//! Several machines on one: each host has network, mounts and process ids of its own, joined by veth pairs.
 //!
 //! The namespaces have no names and hang on one process, which ends when its standard input closes. So nothing is
 //! left behind, not even when the test itself is killed: the kernel then ends every process of the host and takes
@@ -10,7 +10,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -99,7 +99,7 @@ impl Service {
     }
 }
 
-/// One of the two machines.
+/// One of the machines.
 pub(crate) struct Host {
     pub(crate) label: &'static str,
     pub(crate) address: Ipv4Addr,
@@ -204,18 +204,29 @@ impl Host {
 
     /// Starts a program; it ends with the host if not before.
     pub(crate) fn spawn(&self, argv: &[&str]) -> io::Result<Service> {
+        Ok(self.start_program(argv, Stdio::null())?.0)
+    }
+
+    /// Starts a program that is told what to do on its standard input.
+    pub(crate) fn spawn_told(&self, argv: &[&str]) -> io::Result<(Service, ChildStdin)> {
+        let (service, stdin) = self.start_program(argv, Stdio::piped())?;
+        Ok((service, stdin.ok_or_else(|| io::Error::other("no pipe to a program"))?))
+    }
+
+    fn start_program(&self, argv: &[&str], stdin: Stdio) -> io::Result<(Service, Option<ChildStdin>)> {
         let (log, file) = self.new_log()?;
         // The shell becomes the program, so its process id is the program's.
         let shell = format!("echo \"{PID}$$\"; exec \"$@\"");
         let mut full = vec!["sh", "-c", &shell, "sh"];
         full.extend(argv);
-        let child = self.command(&full).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let mut child = self.command(&full).stdin(stdin).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let stdin = child.stdin.take();
         let child = Rc::new(RefCell::new(child));
         self.children.borrow_mut().push(Rc::clone(&child));
         let pid =
             wait_for(Duration::from_secs(10), || read_lossy(&log).split_once('\n')?.0.strip_prefix(PID)?.parse().ok());
         let pid = pid.ok_or_else(|| io::Error::other(format!("{}: {argv:?} did not start", self.label)))?;
-        Ok(Service { pid, child, log })
+        Ok((Service { pid, child, log }, stdin))
     }
 
     /// Makes `name` resolve to `address` in this host.
@@ -286,18 +297,68 @@ impl Net {
 
     /// All that the programs of both hosts wrote, for a report.
     pub(crate) fn logs(&self) -> String {
-        let mut text = String::new();
-        for host in [&self.near, &self.far] {
-            for i in 1..=host.logs.get() {
-                let log = read_lossy(&self.dir.0.join(host.label).join(format!("{i}.log")));
-                // The first line is the process id.
-                if log.lines().count() > 1 && !log.contains(crate::wire::MARK) {
-                    text += &format!("--- {} {i}\n{}\n", host.label, log.trim_end());
+        logs_of([&self.near, &self.far], &self.dir)
+    }
+}
+
+/// Several hosts on one switch. Who is whose neighbour is for those to say who run on them.
+pub(crate) struct Lan {
+    pub(crate) hosts: Vec<Host>,
+    dir: TempDir,
+}
+
+impl Lan {
+    const LABELS: [&'static str; 5] = ["host 0", "host 1", "host 2", "host 3", "host 4"];
+
+    /// As many hosts as are wanted, five at most. The switch is in the first.
+    pub(crate) fn start(count: u8, view: &View) -> io::Result<Self> {
+        let dir = TempDir::new()?;
+        let mut hosts = Vec::new();
+        for (i, label) in (1..=count).zip(Self::LABELS) {
+            let host = Host::start(label, Ipv4Addr::new(10, 9, 0, i), &dir.0, view)?;
+            let address = format!("{}/24", host.address);
+            match hosts.first() {
+                None => {
+                    host.must(&["ip", "link", "add", "wire", "type", "bridge"])?;
+                }
+                Some(switch) => {
+                    let (switch, port): (&Host, _) = (switch, format!("port{i}"));
+                    let peer = host.anchor.id().to_string();
+                    let made = Command::new("nsenter")
+                        .arg(format!("--net=/proc/{}/ns/net", switch.anchor.id()))
+                        .args(["ip", "link", "add", &port, "type", "veth", "peer", "name", "wire", "netns", &peer])
+                        .status()?;
+                    if !made.success() {
+                        return Err(io::Error::other("no veth pair"));
+                    }
+                    switch.must(&["ip", "link", "set", &port, "master", "wire", "up"])?;
                 }
             }
+            host.must(&["ip", "addr", "add", &address, "dev", "wire"])?;
+            host.must(&["ip", "link", "set", "wire", "up"])?;
+            hosts.push(host);
         }
-        text
+        Ok(Self { hosts, dir })
     }
+
+    /// All that the programs of all hosts wrote, for a report.
+    pub(crate) fn logs(&self) -> String {
+        logs_of(&self.hosts, &self.dir)
+    }
+}
+
+fn logs_of<'a>(hosts: impl IntoIterator<Item = &'a Host>, dir: &TempDir) -> String {
+    let mut text = String::new();
+    for host in hosts {
+        for i in 1..=host.logs.get() {
+            let log = read_lossy(&dir.0.join(host.label).join(format!("{i}.log")));
+            // The first line is the process id.
+            if log.lines().count() > 1 && !log.contains(crate::wire::MARK) {
+                text += &format!("--- {} {i}\n{}\n", host.label, log.trim_end());
+            }
+        }
+    }
+    text
 }
 
 struct TempDir(PathBuf);

@@ -10,7 +10,7 @@ use crate::net::{Finished, Host, Service, wait_for};
 
 const COMMAND_LIMIT: Duration = Duration::from_secs(8);
 /// The layer that both hosts are in, and the UDP port of it.
-const LAYER: &str = "interop";
+pub(crate) const LAYER: &str = "interop";
 pub(crate) const PORT: u16 = 3435;
 
 /// Where the reference is installed and where it reads its keys and `enc.conf` files.
@@ -69,7 +69,8 @@ impl<'a> Daemon<'a> {
         Ok(daemon)
     }
 
-    fn irm(&self, words: &[&str]) -> io::Result<Finished> {
+    /// One of its commands.
+    pub(crate) fn irm(&self, words: &[&str]) -> io::Result<Finished> {
         let irm = self.install.program("sbin/irm");
         let mut argv = vec![irm.as_str()];
         argv.extend(words);
@@ -82,19 +83,34 @@ impl<'a> Daemon<'a> {
 
     /// Makes `name` known to this daemon. `role` is `client` or `server`; `encrypt` is key exchange and cipher.
     pub(crate) fn name(&self, name: &str, role: &str, encrypt: Option<(&str, &str)>) -> io::Result<()> {
+        self.unused_names()?;
+        self.one_more_name(name, role, encrypt)
+    }
+
+    /// A daemon ignores the configuration of the first name it is told: tell it others first.
+    pub(crate) fn unused_names(&self) -> io::Result<()> {
+        self.irm(&["name", "create", "unused1"])?;
+        self.irm(&["name", "create", "unused2"])?;
+        Ok(())
+    }
+
+    /// As [`name`](Self::name), if it is not the first.
+    pub(crate) fn one_more_name(&self, name: &str, role: &str, encrypt: Option<(&str, &str)>) -> io::Result<()> {
         if let Some((kex, cipher)) = encrypt {
             let text = format!("kex={kex}\ncipher={cipher}\nkdf=sha256\n");
             self.host.write_private(&format!("{role}/{name}/enc.conf"), &text)?;
         }
-        // A daemon ignores the configuration of the first name it is told.
-        self.irm(&["name", "create", "unused1"])?;
-        self.irm(&["name", "create", "unused2"])?;
         self.irm(&["name", "create", name])?;
         Ok(())
     }
 
     /// Starts a server program, bound to `name` and reachable from the layer.
     pub(crate) fn serve(&self, name: &str, program: &str, options: &[&str]) -> io::Result<Service> {
+        self.serve_in(&[name], LAYER, program, options)
+    }
+
+    /// Starts a server program, bound to `names` and reachable from `layer`.
+    pub(crate) fn serve_in(&self, names: &[&str], layer: &str, program: &str, options: &[&str]) -> io::Result<Service> {
         let path = self.install.program(program);
         let mut argv = vec!["stdbuf", "-oL", path.as_str()];
         argv.extend(options);
@@ -103,8 +119,10 @@ impl<'a> Daemon<'a> {
         let announced = format!("Process added: {} ", service.pid);
         wait_for(COMMAND_LIMIT, || self.log().contains(&announced).then_some(()))
             .ok_or_else(|| io::Error::other(format!("{program} did not reach its daemon: {}", service.output())))?;
-        self.irm(&["bind", "process", &service.pid.to_string(), "name", name])?;
-        self.irm(&["name", "register", name, "layer", LAYER])?;
+        for name in names {
+            self.irm(&["bind", "process", &service.pid.to_string(), "name", name])?;
+            self.irm(&["name", "register", name, "layer", layer])?;
+        }
         Ok(service)
     }
 

@@ -1,0 +1,224 @@
+//! A node of o7s in a host of its own, that does what it is told, line by line, and what tells it.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead as _, Write as _};
+use std::process::ChildStdin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use o7s::wire::enroll::{CongestionAvoidance, LinkState, RoutePolicy};
+use o7s::{Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
+
+use crate::net::{Host, Service, wait_for};
+
+/// The test that is not one: it runs in a host and is a node.
+pub(crate) const HELPER: &str = "o7s_node";
+/// Tells the helper that it is wanted.
+pub(crate) const SWITCH: &str = "O7S_INTEROP_NODE";
+/// Starts the last line of each answer.
+const DONE: &str = "done:";
+/// The smallest packet of oping, and what is in its beginning.
+const PING: usize = 64;
+const REQUEST: [u8; 4] = [0, 0, 0, 0];
+const REPLY: [u8; 4] = [0, 0, 0, 1];
+/// How long a reply may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+type Told<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Does what the lines of its standard input say, until there are no more.
+pub(crate) fn obey(address: &str) -> Told<()> {
+    let stack = Stack::new()?;
+    let below = stack.udp4(Udp4::bind(address))?;
+    let mut node = Node { stack, below, member: None, answered: Arc::default() };
+    answer(&Ok(String::new()));
+    for line in io::stdin().lock().lines() {
+        answer(&node.tell(&line?));
+    }
+    Ok(())
+}
+
+fn answer(outcome: &Told<String>) {
+    match outcome {
+        Ok(text) => println!("{DONE} ok {text}"),
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(e) = cause {
+                text += &format!(": {e}");
+                cause = e.source();
+            }
+            println!("{DONE} failed {text}");
+        }
+    }
+}
+
+struct Node {
+    stack: Stack,
+    below: IpcpHandle,
+    member: Option<IpcpHandle>,
+    /// Pings answered on flows that are not encrypted, and on those that are.
+    answered: Arc<[AtomicUsize; 2]>,
+}
+
+impl Node {
+    fn member(&self) -> Told<&IpcpHandle> {
+        self.member.as_ref().ok_or_else(|| "neither bootstrapped nor enrolled".into())
+    }
+
+    fn tell(&mut self, line: &str) -> Told<String> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["bootstrap", name, layer, ref options @ ..] => {
+                let member = self.stack.unicast(name).over(&self.below).bootstrap(layer_of(layer, options)?)?;
+                self.member = Some(member);
+            }
+            ["enroll", name, by] => self.member = Some(self.stack.unicast(name).over(&self.below).enroll(by)?),
+            ["connect", to] => self.member()?.connect(to)?,
+            ["encrypt", name, how] => {
+                let config: SecurityConfig = how.parse()?;
+                self.stack.set_security(name, config, config)?;
+            }
+            ["serve", name] => self.serve(name)?,
+            ["ping", name, qos, count] => return self.ping(name, qos, count.parse()?),
+            ["answered", "plain"] => return Ok(self.answered[0].load(Ordering::Relaxed).to_string()),
+            ["answered", "encrypted"] => return Ok(self.answered[1].load(Ordering::Relaxed).to_string()),
+            ["address"] => return Ok(self.member()?.address().ok_or("no address")?.to_string()),
+            ["links"] => return self.links(),
+            // For whoever reads the log.
+            ["rib"] => println!("{}", self.stack.rib()),
+            _ => return Err(format!("no such command: {line}").into()),
+        }
+        Ok(String::new())
+    }
+
+    /// Answers pings to `name`, which is registered in the layer.
+    fn serve(&self, name: &str) -> Told<()> {
+        let listener = self.stack.bind(name)?;
+        self.member()?.register(name)?;
+        let answered = Arc::clone(&self.answered);
+        thread::spawn(move || {
+            while let Ok(flow) = listener.accept() {
+                let answered = Arc::clone(&answered);
+                thread::spawn(move || echo(&flow, &answered[usize::from(flow.is_encrypted())]));
+            }
+        });
+        Ok(())
+    }
+
+    fn ping(&self, name: &str, qos: &str, count: u32) -> Told<String> {
+        let flow = self.stack.flow(name).qos(qos.parse()?).timeout(Duration::from_secs(5)).alloc()?;
+        let mut replies = 0;
+        for seq in 0..count {
+            let mut packet = [0; PING];
+            packet[..4].copy_from_slice(&REQUEST);
+            packet[4..8].copy_from_slice(&seq.to_be_bytes());
+            flow.write(&packet)?;
+            let mut buf = [0; 2048];
+            if flow
+                .read_timeout(&mut buf, PATIENCE)
+                .is_ok_and(|n| n == PING && buf[..4] == REPLY && buf[4..8] == packet[4..8])
+            {
+                replies += 1;
+            }
+        }
+        let how = if flow.is_encrypted() { "encrypted" } else { "plain" };
+        let _ = flow.close(Duration::from_millis(500));
+        Ok(format!("{replies} {how}"))
+    }
+
+    /// All that is known of who is next to whom, in an order that does not depend on who asks.
+    fn links(&self) -> Told<String> {
+        let rib = self.member()?.rib();
+        let lsdb = rib.child("lsdb").ok_or("no link-state database")?;
+        let stands = |link: &&o7s::rib::Rib| link.name.contains("--") && link.get("withdrawn") == Some(0);
+        let mut links: Vec<_> = lsdb.children.iter().filter(stands).map(|link| link.name.clone()).collect();
+        links.sort();
+        Ok(links.join(" "))
+    }
+}
+
+fn layer_of(name: &str, options: &[&str]) -> Told<UnicastLayer> {
+    let mut layer = UnicastLayer::new(name);
+    for pair in options.chunks(2) {
+        layer = match *pair {
+            ["ls_t_recalc", secs] => layer.link_state(LinkState { t_recalc: secs.parse()?, ..LinkState::default() }),
+            ["routing", "lfa"] => layer.routing(RoutePolicy::LoopFreeAlternates),
+            ["routing", "ecmp"] => layer.routing(RoutePolicy::EqualCostMultipath),
+            ["congestion", "none"] => layer.congestion(CongestionAvoidance::None),
+            ["congestion", "mb-ecn"] => layer.congestion(CongestionAvoidance::MbEcn),
+            ["hash", "SHA3_512"] => layer.hash(o7s::types::name::HashAlg::Sha3_512),
+            _ => return Err(format!("no such option: {pair:?}").into()),
+        };
+    }
+    Ok(layer)
+}
+
+fn echo(flow: &Flow, answered: &AtomicUsize) {
+    let mut buf = [0; 2048];
+    while let Ok(n) = flow.read(&mut buf) {
+        if buf.starts_with(&REQUEST) {
+            buf[..4].copy_from_slice(&REPLY);
+            if flow.write(&buf[..n]).is_ok() {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// A node of o7s that runs in a host.
+pub(crate) struct Member {
+    service: Service,
+    stdin: RefCell<ChildStdin>,
+}
+
+impl Member {
+    /// A stack with an IPCP over UDP. Names are in the host's own file.
+    pub(crate) fn start(host: &Host) -> io::Result<Self> {
+        let exe = std::env::current_exe()?;
+        let exe = exe.to_string_lossy();
+        let switch = format!("{SWITCH}={}", host.address);
+        let (service, stdin) = host.spawn_told(&[
+            "env",
+            &switch,
+            &exe,
+            "--ignored",
+            "--exact",
+            HELPER,
+            "--nocapture",
+            "--test-threads=1",
+        ])?;
+        let member = Self { service, stdin: RefCell::new(stdin) };
+        member.answer_after(0, Duration::from_secs(10))?;
+        Ok(member)
+    }
+
+    /// Has it do something, and gives what it says.
+    pub(crate) fn tell(&self, line: &str) -> io::Result<String> {
+        let before = self.answers().len();
+        {
+            let mut stdin = self.stdin.borrow_mut();
+            writeln!(stdin, "{line}")?;
+            stdin.flush()?;
+        }
+        self.answer_after(before, Duration::from_secs(25)).map_err(|e| io::Error::other(format!("o7s: {line}: {e}")))
+    }
+
+    fn answers(&self) -> Vec<String> {
+        let output = self.service.output();
+        // Whoever is asked while it writes a line has no answer yet.
+        let whole = output.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.split(DONE).skip(1).map(str::to_owned).collect()
+    }
+
+    fn answer_after(&self, before: usize, limit: Duration) -> io::Result<String> {
+        let answer = wait_for(limit, || self.answers().into_iter().nth(before))
+            .ok_or_else(|| io::Error::other("no answer in time"))?;
+        match answer.trim_start().split_once(' ').unwrap_or((answer.trim(), "")) {
+            ("ok", text) => Ok(text.trim_end().to_owned()),
+            (_, text) => Err(io::Error::other(text.trim_end().to_owned())),
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Unicast layers of o7s and the reference, over UDP.
+//!
+//! A setup is a line of nodes, each one of o7s or the reference. The first bootstraps the layer; each of the others enrols
+//! with, and connects to, the one before it. What is tried in a setup is tried one after the other in the same one; what
+//! fails is tried again there, and then in a fresh one, because the reference loses an allocation now and then and some
+//! of its clients abort.
+
+use std::fmt;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use crate::member::Member;
+use crate::net::{Host, Lan, wait_for};
+use crate::reference::{self, Daemon, resolver_name};
+use crate::{ATTEMPTS, Bench, PING_LIMIT, PINGS, SERIAL, STRIKES, Verdict, Who, ping_replies, say};
+
+const NAMES: [&str; 5] = ["node-a", "node-b", "node-c", "node-d", "node-e"];
+const LAYER: &str = "campus";
+const ENCRYPT: (&str, &str) = ("prime256v1", "aes-256-gcm");
+
+/// Has the logs of all nodes printed in any case.
+const VERBOSE: &str = "O7S_INTEROP_VERBOSE";
+
+/// How long it may take until every node knows every link.
+const CONVERGENCE: Duration = Duration::from_secs(10);
+/// What the reference takes to compute routes, and both to find contacts.
+const SETTLE: Duration = Duration::from_millis(4500);
+/// The same, if it computes them every second.
+const SETTLE_SOON: Duration = Duration::from_millis(1800);
+const SOON: [&str; 2] = ["ls_t_recalc", "1"];
+/// What is tried again in the same setup, and after which pause.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(700);
+
+/// A line of nodes, and what the first says of the layer.
+#[derive(Clone, Copy)]
+struct Setup {
+    nodes: &'static [Who],
+    options: &'static [&'static str],
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
+        f.write_str(&nodes.join(" - "))?;
+        match self.options {
+            [] => Ok(()),
+            options => write!(f, " | {}", options.join(" ")),
+        }
+    }
+}
+
+/// Pings from a node to a name that is served at another.
+#[derive(Clone, Copy)]
+struct Ping {
+    from: usize,
+    to: usize,
+    qos: &'static str,
+    encrypt: bool,
+}
+
+impl Ping {
+    fn name(self) -> String {
+        served(self.to, self.encrypt)
+    }
+
+    fn how(self) -> &'static str {
+        if self.encrypt { "encrypted" } else { "plain" }
+    }
+}
+
+impl fmt::Display for Ping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {} | {} | {}", letter(self.from), letter(self.to), self.qos, self.how())
+    }
+}
+
+fn letter(node: usize) -> char {
+    ('a'..).nth(node).unwrap_or('?')
+}
+
+fn served(node: usize, encrypt: bool) -> String {
+    format!("ping-{}{}", letter(node), if encrypt { "-safe" } else { "" })
+}
+
+/// One node of a setup.
+enum Node<'a> {
+    Ours(Member),
+    Reference(Daemon<'a>),
+}
+
+impl<'a> Node<'a> {
+    /// A node with an IPCP over UDP, which knows all names.
+    fn start(who: Who, (own, nodes): (usize, usize), host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
+        Ok(match who {
+            Who::Ours => Self::Ours(Member::start(host)?),
+            Who::Reference => {
+                let daemon = Daemon::start(host, &bench.install)?;
+                daemon.unused_names()?;
+                // Early: of later names it forgets the configuration, too, now and then.
+                for node in 0..nodes {
+                    let role = if node == own { "server" } else { "client" };
+                    daemon.one_more_name(&served(node, true), role, Some(ENCRYPT))?;
+                }
+                for (node, name) in NAMES.iter().enumerate().take(nodes) {
+                    daemon.one_more_name(&served(node, false), "server", None)?;
+                    daemon.one_more_name(name, "server", None)?;
+                }
+                Self::Reference(daemon)
+            }
+        })
+    }
+
+    fn bootstrap(&self, name: &str, options: &[&str]) -> Result<(), Verdict> {
+        match self {
+            Self::Ours(member) => {
+                strike(member.tell(&format!("bootstrap {name} {LAYER} {}", options.join(" "))))?;
+            }
+            Self::Reference(daemon) => {
+                let mut words = vec!["ipcp", "bootstrap", "type", "unicast", "name", name, "layer", LAYER, "autobind"];
+                words.extend(options);
+                daemon.irm(&words)?;
+                daemon.irm(&["name", "register", name, "layer", reference::LAYER])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A failure is said to be ours: one of the two nodes is.
+    fn join(&self, name: &str, by: &str) -> Result<(), Verdict> {
+        match self {
+            Self::Ours(member) => {
+                strike(member.tell(&format!("enroll {name} {by}")))?;
+                strike(member.tell(&format!("connect {by}")))?;
+            }
+            Self::Reference(daemon) => {
+                strike(daemon.irm(&["ipcp", "enroll", "name", name, "layer", LAYER, "dst", by, "autobind"]))?;
+                daemon.irm(&["name", "register", name, "layer", reference::LAYER])?;
+                strike(daemon.irm(&["ipcp", "connect", "name", name, "dst", by]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers pings under two names of node number `own`, and makes it possible to ask all others.
+    fn serve(&self, own: usize, nodes: usize) -> Result<(), Verdict> {
+        let (plain, safe) = (served(own, false), served(own, true));
+        match self {
+            Self::Ours(member) => {
+                for node in 0..nodes {
+                    let (kex, cipher) = ENCRYPT;
+                    strike(member.tell(&format!("encrypt {} {kex},{cipher}", served(node, true))))?;
+                }
+                for name in [&plain, &safe] {
+                    strike(member.tell(&format!("serve {name}")))?;
+                }
+            }
+            Self::Reference(daemon) => {
+                daemon.serve_in(&[&plain, &safe], LAYER, "bin/oping", &["-l"])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn strike<T>(result: io::Result<T>) -> Result<T, Verdict> {
+    result.map_err(|e| Verdict::Strike(e.to_string()))
+}
+
+/// Brings a layer up in which every node serves and every node of ours knows every link.
+fn build<'a>(bench: &'a Bench, lan: &'a Lan, setup: Setup, nodes: &mut Vec<Node<'a>>) -> Result<(), Verdict> {
+    for host in &lan.hosts {
+        for (name, other) in NAMES.iter().zip(&lan.hosts) {
+            host.resolve(&resolver_name(name), other.address)?;
+        }
+    }
+    for (i, (who, host)) in setup.nodes.iter().zip(&lan.hosts).enumerate() {
+        nodes.push(Node::start(*who, (i, lan.hosts.len()), host, bench)?);
+    }
+    for (i, node) in nodes.iter().enumerate() {
+        match i.checked_sub(1) {
+            None => node.bootstrap(NAMES[i], setup.options)?,
+            Some(before) => node.join(NAMES[i], NAMES[before])?,
+        }
+    }
+    let wanted = 2 * (nodes.len() - 1);
+    for member in ours(nodes) {
+        let known = || member.tell("links").unwrap_or_default().split_whitespace().count();
+        wait_for(CONVERGENCE, || (known() == wanted).then_some(()))
+            .ok_or_else(|| Verdict::Strike(format!("{} of {wanted} links known", known())))?;
+    }
+    thread::sleep(if setup.options.starts_with(&SOON) { SETTLE_SOON } else { SETTLE });
+    for (i, node) in nodes.iter().enumerate() {
+        node.serve(i, nodes.len())?;
+    }
+    Ok(())
+}
+
+/// It answered a flow request before it had noted whose it was, and waits for ever for what it has missed.
+const HANGS: &str = "alloc_resp timed out";
+
+/// What the reference's daemons say of faults that look like ours from outside.
+const EXCUSES: [(&str, &str); 4] = [
+    (HANGS, "an IPCP of it hangs in a reply to a flow request"),
+    ("Failed to respond to flow", "it lost its reply to a flow request"),
+    ("Failed to send flow allocation response", "it lost its reply to a flow request"),
+    ("from wrong source", "it took a reply for somebody else's"),
+];
+
+/// Has the reference take the blame for what one of its daemons complains of.
+fn excused(verdict: Verdict, nodes: &[Node<'_>]) -> Verdict {
+    let Verdict::Strike(why) = verdict else { return verdict };
+    let logs = logs(nodes);
+    match EXCUSES.iter().find(|(complaint, _)| logs.contains(complaint)) {
+        Some((_, excuse)) => Verdict::Reference(format!("{excuse} ({why})")),
+        None => Verdict::Strike(why),
+    }
+}
+
+/// What all daemons of the reference have said.
+fn logs(nodes: &[Node<'_>]) -> String {
+    let logs = nodes.iter().filter_map(|node| match node {
+        Node::Reference(daemon) => Some(daemon.log()),
+        Node::Ours(_) => None,
+    });
+    logs.collect()
+}
+
+fn ours<'n>(nodes: &'n [Node<'_>]) -> impl Iterator<Item = &'n Member> {
+    nodes.iter().filter_map(|node| match node {
+        Node::Ours(member) => Some(member),
+        Node::Reference(_) => None,
+    })
+}
+
+/// Runs a ping in a setup that stands.
+fn ping(nodes: &[Node<'_>], ping: Ping) -> Verdict {
+    let name = ping.name();
+    let answered = || match &nodes[ping.to] {
+        Node::Ours(member) => member.tell(&format!("answered {}", ping.how())).ok()?.parse::<usize>().ok(),
+        Node::Reference(_) => None,
+    };
+    let before = answered();
+    match &nodes[ping.from] {
+        Node::Ours(member) => match member.tell(&format!("ping {name} {} {PINGS}", ping.qos)) {
+            Ok(text) if text == format!("{PINGS} {}", ping.how()) => Verdict::Ok(format!("{PINGS}/{PINGS}")),
+            Ok(text) => Verdict::Strike(format!("{text} of {PINGS}")),
+            Err(e) => Verdict::Strike(e.to_string()),
+        },
+        Node::Reference(daemon) => {
+            let count = PINGS.to_string();
+            let options = ["-n", &name, "-c", &count, "-i", "50ms", "-q", ping.qos];
+            let run = match daemon.run(PING_LIMIT, "bin/oping", &options) {
+                Ok(run) => run,
+                Err(e) => return e.into(),
+            };
+            let replies = ping_replies(&run.output);
+            let ours = answered().zip(before).map(|(after, before)| after - before);
+            let told = format!("{replies}/{PINGS} replies shown, {}", run.ending());
+            let enabled = !ping.encrypt || daemon.log().contains(&format!("Encryption enabled for {name}"));
+            match ours {
+                _ if !enabled => Verdict::Reference(format!("it did not ask for encryption; {told}")),
+                Some(ours) if replies == PINGS && ours < PINGS => Verdict::Strike("answered on the wrong flow".into()),
+                _ if replies == PINGS => Verdict::Ok(format!("{PINGS}/{PINGS}")),
+                Some(ours) if ours >= PINGS => Verdict::OkOnWire(format!("{ours} answered; {told}")),
+                Some(ours) if ping.qos == "raw" => Verdict::Strike(format!("{ours} answered; {told}")),
+                // Its clients hang and abort on flows with FRCT; whether ours had a part in it, the next tries tell.
+                Some(ours) => Verdict::Reference(format!("{ours} answered; {told}")),
+                None => Verdict::Reference(told),
+            }
+        }
+    }
+}
+
+/// A ping that has not worked yet.
+struct Pending {
+    ping: Ping,
+    on_wire: Option<String>,
+}
+
+/// Runs pings in a setup, with repetitions, and prints a row for each. `check` says more of a setup that stands.
+fn run(setup: Setup, pings: &[Ping], check: impl Fn(&[Node<'_>]) -> Result<String, Verdict>) {
+    let _alone = SERIAL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(bench) = Bench::set_up() else { return };
+    let mut pending: Vec<_> = pings.iter().map(|ping| Pending { ping: *ping, on_wire: None }).collect();
+    let (mut strikes, mut checked) = (0, false);
+    for attempt in 1..=ATTEMPTS {
+        let lan = Lan::start(setup.nodes.len() as u8, &bench.view).expect("hosts can be made");
+        let mut fault = |what: &str, verdict: Verdict| match verdict {
+            Verdict::Ok(_) | Verdict::OkOnWire(_) => {}
+            Verdict::Reference(why) => say(&format!("interop: {setup} | {what}, attempt {attempt}: reference: {why}")),
+            Verdict::Strike(why) => {
+                strikes += 1;
+                say(&format!("interop: {setup} | {what}, attempt {attempt}: {why}"));
+            }
+        };
+        let mut nodes = Vec::new();
+        match build(&bench, &lan, setup, &mut nodes) {
+            Err(verdict) => fault("setting up", excused(verdict, &nodes)),
+            Ok(()) => {
+                if attempt == 1 {
+                    say(&format!("interop: {setup} | enrolled and connected"));
+                }
+                if !checked {
+                    match check(&nodes) {
+                        Ok(text) => {
+                            checked = true;
+                            if !text.is_empty() {
+                                say(&format!("interop: {setup} | {text}"));
+                            }
+                        }
+                        Err(verdict) => fault("check", verdict),
+                    }
+                }
+                // Where one has failed to the end, the reference often has nothing more to say.
+                let mut hangs = false;
+                pending.retain_mut(|pending| {
+                    let settled = !hangs && settled(setup, &nodes, pending, &mut fault);
+                    hangs |= !settled;
+                    !settled
+                });
+                for member in ours(&nodes) {
+                    let _ = member.tell("rib");
+                }
+            }
+        }
+        let done = pending.is_empty() && checked;
+        if std::env::var_os(VERBOSE).is_some() || !done && strikes >= STRIKES {
+            say(&lan.logs());
+        }
+        if done {
+            return;
+        }
+        if strikes >= STRIKES {
+            break;
+        }
+    }
+    let failed: Vec<_> = pending
+        .iter()
+        .filter(|pending| match &pending.on_wire {
+            Some(told) => {
+                say(&format!("interop: {setup} | {} | ok by packets; reference: {told}", pending.ping));
+                false
+            }
+            None => true,
+        })
+        .map(|pending| pending.ping.to_string())
+        .collect();
+    assert!(failed.is_empty() && checked, "{setup}: {} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Tries a ping a few times. Whether it need not be tried again.
+fn settled(setup: Setup, nodes: &[Node<'_>], pending: &mut Pending, fault: &mut impl FnMut(&str, Verdict)) -> bool {
+    let what = pending.ping.to_string();
+    for last in (0..TRIES).map(|i| i + 1 == TRIES) {
+        let verdict = ping(nodes, pending.ping);
+        // After that it never answers again.
+        let last = last || logs(nodes).contains(HANGS);
+        match verdict {
+            Verdict::Ok(told) => {
+                say(&format!("interop: {setup} | {what} | ok {told}"));
+                return true;
+            }
+            Verdict::OkOnWire(told) => pending.on_wire = Some(told),
+            verdict if last => fault(&what, excused(verdict, nodes)),
+            Verdict::Strike(why) | Verdict::Reference(why) => {
+                say(&format!("interop: {setup} | {what} | once more: {why}"));
+            }
+        }
+        if last {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    if let Some(told) = &pending.on_wire {
+        say(&format!("interop: {setup} | {what} | ok by packets; reference: {told}"));
+    }
+    pending.on_wire.is_some()
+}
+
+/// All kinds of pings between two nodes, both ways.
+fn all_pings(a: usize, b: usize) -> Vec<Ping> {
+    let mut pings = Vec::new();
+    for (from, to) in [(a, b), (b, a)] {
+        for encrypt in [false, true] {
+            pings.extend(["raw", "best", "data"].map(|qos| Ping { from, to, qos, encrypt }));
+        }
+    }
+    pings
+}
+
+fn nothing_more(_: &[Node<'_>]) -> Result<String, Verdict> {
+    Ok(String::new())
+}
+
+#[test]
+fn reference_enrols_with_o7s() {
+    run(Setup { nodes: &[Who::Ours, Who::Reference], options: &[] }, &all_pings(0, 1), nothing_more);
+}
+
+#[test]
+fn o7s_enrols_with_reference() {
+    run(Setup { nodes: &[Who::Reference, Who::Ours], options: &[] }, &all_pings(0, 1), nothing_more);
+}
+
+#[test]
+fn o7s_between_references() {
+    let nodes = &[Who::Reference, Who::Ours, Who::Reference];
+    run(Setup { nodes, options: &[] }, &all_pings(0, 2), nothing_more);
+}
+
+/// What the two ends know of links they know from the reference between them, and its own two among them.
+#[test]
+fn reference_between_o7s() {
+    let nodes = &[Who::Ours, Who::Reference, Who::Ours];
+    run(Setup { nodes, options: &[] }, &all_pings(0, 2), |nodes| {
+        let links: Vec<_> = ours(nodes).map(|member| member.tell("links")).collect::<io::Result<_>>()?;
+        if links.windows(2).all(|pair| pair[0] == pair[1]) {
+            Ok(format!("both ends have the same links from it: {}", links[0]))
+        } else {
+            Err(Verdict::Strike(format!("the ends have different links: {links:?}")))
+        }
+    });
+}
+
+#[test]
+fn options() {
+    const OPTIONS: [&[&str]; 5] = [
+        &[SOON[0], SOON[1], "routing", "lfa"],
+        &[SOON[0], SOON[1], "routing", "ecmp"],
+        &[SOON[0], SOON[1], "congestion", "none"],
+        &[SOON[0], SOON[1], "congestion", "mb-ecn"],
+        &[SOON[0], SOON[1], "hash", "SHA3_512"],
+    ];
+    for options in OPTIONS {
+        for nodes in [&[Who::Ours, Who::Reference], &[Who::Reference, Who::Ours]] {
+            let raw = |(from, to)| Ping { from, to, qos: "raw", encrypt: false };
+            run(Setup { nodes, options }, &[(0, 1), (1, 0)].map(raw), nothing_more);
+        }
+    }
+}
