@@ -19,6 +19,7 @@
     reason = "real programs in real time; a harness that cannot go on says so"
 )]
 
+mod broadcast;
 mod member;
 mod net;
 mod reference;

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ChildStdin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use o7s::wire::enroll::{CongestionAvoidance, LinkState, RoutePolicy};
-use o7s::{Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
+use o7s::{BroadcastLayer, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::net::{Host, Service, wait_for};
 
@@ -32,7 +32,7 @@ type Told<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 pub(crate) fn obey(address: &str) -> Told<()> {
     let stack = Stack::new()?;
     let below = stack.udp4(Udp4::bind(address))?;
-    let mut node = Node { stack, below, member: None, answered: Arc::default() };
+    let mut node = Node { stack, below, member: None, answered: Arc::default(), heard: Arc::default() };
     answer(&Ok(String::new()));
     for line in io::stdin().lock().lines() {
         answer(&node.tell(&line?));
@@ -61,6 +61,8 @@ struct Node {
     member: Option<IpcpHandle>,
     /// Pings answered on flows that are not encrypted, and on those that are.
     answered: Arc<[AtomicUsize; 2]>,
+    /// What was said in a broadcast layer.
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
@@ -76,7 +78,17 @@ impl Node {
                 self.member = Some(member);
             }
             ["enroll", name, by] => self.member = Some(self.stack.unicast(name).over(&self.below).enroll(by)?),
+            ["broadcast-bootstrap", name, layer] => {
+                let layer = BroadcastLayer::new(layer);
+                self.member = Some(self.stack.broadcast(name).over(&self.below).bootstrap(layer)?);
+            }
+            ["broadcast-enroll", name, by] => {
+                self.member = Some(self.stack.broadcast(name).over(&self.below).enroll(by)?);
+            }
             ["connect", to] => self.member()?.connect(to)?,
+            ["listen", layer] => self.listen(layer)?,
+            ["say", layer, what] => self.say(layer, what)?,
+            ["heard"] => return Ok(self.heard.lock().map_err(|_| "a listener has failed")?.join(" ")),
             ["encrypt", name, how] => {
                 let config: SecurityConfig = how.parse()?;
                 self.stack.set_security(name, config, config)?;
@@ -105,6 +117,30 @@ impl Node {
                 thread::spawn(move || echo(&flow, &answered[usize::from(flow.is_encrypted())]));
             }
         });
+        Ok(())
+    }
+
+    /// Notes what is said in a broadcast layer.
+    fn listen(&self, layer: &str) -> Told<()> {
+        let flow = self.stack.join(layer)?;
+        let heard = Arc::clone(&self.heard);
+        thread::spawn(move || {
+            let mut buf = [0; 2048];
+            while let Ok(n) = flow.read(&mut buf) {
+                let text = String::from_utf8_lossy(&buf[..n]);
+                if let Ok(mut heard) = heard.lock() {
+                    heard.push(text.trim_end_matches('\0').to_owned());
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Says one word, as obc does: with a zero behind it.
+    fn say(&self, layer: &str, what: &str) -> Told<()> {
+        let flow = self.stack.join(layer)?;
+        flow.write(&[what.as_bytes(), b"\0"].concat())?;
+        let _ = flow.close(Duration::from_millis(500));
         Ok(())
     }
 

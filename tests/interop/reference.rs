@@ -111,10 +111,7 @@ impl<'a> Daemon<'a> {
 
     /// Starts a server program, bound to `names` and reachable from `layer`.
     pub(crate) fn serve_in(&self, names: &[&str], layer: &str, program: &str, options: &[&str]) -> io::Result<Service> {
-        let path = self.install.program(program);
-        let mut argv = vec!["stdbuf", "-oL", path.as_str()];
-        argv.extend(options);
-        let service = self.host.spawn(&argv)?;
+        let service = self.spawn(program, options)?;
         // It is known to the daemon once it has announced itself.
         let announced = format!("Process added: {} ", service.pid);
         wait_for(COMMAND_LIMIT, || self.log().contains(&announced).then_some(()))
@@ -132,6 +129,14 @@ impl<'a> Daemon<'a> {
         let mut argv = vec!["stdbuf", "-oL", path.as_str()];
         argv.extend(options);
         self.host.run(limit, &argv)
+    }
+
+    /// Starts a program that runs until the host ends.
+    pub(crate) fn spawn(&self, program: &str, options: &[&str]) -> io::Result<Service> {
+        let path = self.install.program(program);
+        let mut argv = vec!["stdbuf", "-oL", path.as_str()];
+        argv.extend(options);
+        self.host.spawn(&argv)
     }
 
     pub(crate) fn log(&self) -> String {
