@@ -125,6 +125,12 @@
 //! ([`Builder::security`]), never of the call that allocates. With a [`SecurityConfig`] that requires it, a flow is
 //! encrypted or does not come to be.
 //!
+//! # A network from a file
+//!
+//! Which layers there are may be said in a file as well: [`Stack::from_config`] makes what a configuration of the
+//! reference describes, and [`stack::config`] tells what may be in one. What goes on in a stack is in its
+//! [tree of counters and state](Stack::rib), which [`rib::prometheus()`] exports.
+//!
 //! # The rooms
 //!
 //! A room knows only those above it; the protocols in the upper half have no clock, socket, thread or random source

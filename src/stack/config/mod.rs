@@ -86,7 +86,7 @@
 //!
 //! # Order
 //!
-//! As in the reference: the tables of one type are taken together, where the first of them is; within a type, and
+//! Names first, then IPCPs as in the reference: the tables of one type are taken together, where the first of them is; within a type, and
 //! within a table, things are done in the order of the file.
 
 mod build;
