@@ -19,10 +19,10 @@ use o7s::{BroadcastBuilder, BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
 Examples:
   obc --listen --first --udp4 127.0.0.1
   obc --listen --udp4 127.0.0.1:4000 --host obc=127.0.0.1:3435
-  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1:3435 'Rain at noon'")]
+  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1:3435 -m 'Rain at noon'")]
 struct Options {
     /// What to say
-    #[arg(default_value = "Ouroboros multicast rocks!", conflicts_with = "listen")]
+    #[arg(short, long, default_value = "Ouroboros multicast rocks!", conflicts_with = "listen")]
     message: String,
 
     /// Print what is said

@@ -161,7 +161,7 @@ fn obc() {
         let host = format!("obc={}", first.addr);
         let mut other = Server::start("obc", &["--host", &host], encrypt);
         // Said at the first member, and at a member that came later, by way of a program that comes and goes.
-        first.must(&["Hello"]);
+        first.must(&["-m", "Hello"]);
         other.must(&[]);
         for listener in [&mut first, &mut other] {
             let heard: Vec<_> = listener.lines.by_ref().take(2).map(Result::unwrap).collect();

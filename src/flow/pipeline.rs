@@ -125,6 +125,12 @@ impl Pipeline {
         self.last_received = now;
     }
 
+    /// Changes how long the peer may be silent; from `now` on.
+    pub(super) fn set_timeout(&mut self, now: Instant, ms: u32) {
+        self.qos.timeout = ms;
+        self.last_received = now;
+    }
+
     /// Bytes that framing adds to a packet of user data.
     pub(super) fn overhead(&self) -> usize {
         let frct = if self.frct.is_some() { Pci::LEN } else { 0 };

@@ -283,6 +283,8 @@ pub struct Connection {
     pub endpoint: Arc<Endpoint>,
     /// The neighbour's address; 0 in a layer without addresses.
     pub peer: Address,
+    /// The further versions of the component's protocol that the neighbour supports.
+    pub versions: Vec<i32>,
     /// Packets that arrived behind the handshake, in their order.
     pub early: Vec<PacketBuf>,
 }

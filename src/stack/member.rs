@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, wait};
 use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
-use crate::ipcp::{Component, ConnectionRefused, unicast};
+use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
 use crate::types::id::Address;
 use crate::types::name::{HashAlg, Name};
@@ -298,22 +298,21 @@ impl Stack {
 }
 
 /// How an IPCP is connected to a neighbour.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Connect {
     component: Option<Component>,
-    qos: QosSpec,
+    qos: Option<QosSpec>,
     timeout: Option<Duration>,
-}
-
-impl Default for Connect {
-    fn default() -> Self {
-        Self { component: None, qos: Self::QOS, timeout: None }
-    }
 }
 
 impl Connect {
     /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone.
     pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
+
+    /// The same for members of broadcast layers: raw, and nobody asks whether the neighbour is still there. Members of
+    /// this library agree on that [by themselves](crate::ipcp::broadcast#neighbours-that-vanish); those of the C
+    /// reference would get stuck.
+    pub const BROADCAST_QOS: QosSpec = QosSpec { timeout: 0, ..QosSpec::RAW };
 
     /// Management, if the layer has it, then data transfer, over raw flows.
     pub fn new() -> Self {
@@ -329,7 +328,7 @@ impl Connect {
     /// What is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed: the routes
     /// go another way then.
     pub fn qos(mut self, qos: QosSpec) -> Self {
-        self.qos = qos;
+        self.qos = Some(qos);
         self
     }
 
@@ -337,6 +336,14 @@ impl Connect {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// What is asked of this member's N-1 flows.
+    fn qos_for(&self, membership: &Membership) -> QosSpec {
+        self.qos.unwrap_or(match membership.member().info().kind {
+            LayerType::Broadcast => Self::BROADCAST_QOS,
+            _ => Self::QOS,
+        })
     }
 
     /// What is to be connected of this member.
@@ -384,8 +391,8 @@ impl IpcpHandle {
     pub async fn connect_with_async(&self, member: &str, how: Connect) -> Result<(), MemberError> {
         let destination = Name::new(member).map_err(MemberError::Name)?;
         let membership = self.membership()?;
-        let components = how.components(&membership)?;
-        Ok(membership.connect(destination, components, how.qos, how.timeout).await?)
+        let (components, qos) = (how.components(&membership)?, how.qos_for(&membership));
+        Ok(membership.connect(destination, components, qos, how.timeout).await?)
     }
 
     /// Has the IPCP connected to a member as soon as that is possible, without waiting, and for ever tries if it is not.
@@ -396,7 +403,7 @@ impl IpcpHandle {
         let destination = Name::new(member).map_err(MemberError::Name)?;
         let membership = self.membership()?;
         for component in how.components(&membership)? {
-            membership.want(&destination, component, how.qos)?;
+            membership.want(&destination, component, how.qos_for(&membership))?;
         }
         Ok(())
     }

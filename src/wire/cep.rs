@@ -8,7 +8,7 @@
 //! | 1 | string | comp_name | the component, [table below](#components) |
 //! | 2 | string | protocol | what it speaks |
 //! | 3 | int32 | pref_version | which version of it |
-//! | 4 | repeated int32 | supp_version | never sent, ignored |
+//! | 4 | repeated int32 | supp_version | which others; the C reference never sends and never reads any |
 //! | 5 | int32 | pref_syntax | 0: Protocol Buffers, 1: ASN.1, 2: fixed fields |
 //! | 6 | repeated int32 | supp_syntax | never sent, ignored |
 //! | 7 | message | syntax_spec | never sent, ignored |
@@ -72,6 +72,8 @@ pub struct Message {
     pub protocol: String,
     /// Which version of it.
     pub version: i32,
+    /// Which other versions it supports. The C reference says none and ignores those that others say.
+    pub versions: Vec<i32>,
     /// How its messages are encoded: a number.
     pub syntax: i32,
     /// Address of the sender, 0 if it has none.
@@ -80,7 +82,7 @@ pub struct Message {
 
 impl Message {
     fn new(component: &str, protocol: &str, version: i32, syntax: i32, address: Address) -> Self {
-        Self { component: component.into(), protocol: protocol.into(), version, syntax, address }
+        Self { component: component.into(), protocol: protocol.into(), version, versions: Vec::new(), syntax, address }
     }
 
     /// The enrolment component of either kind of layer.
@@ -119,7 +121,7 @@ impl Message {
         (&self.protocol, self.version, self.syntax) == (&other.protocol, other.version, other.syntax)
     }
 
-    /// Reads a message. Unknown fields are skipped, as are the lists that are never sent.
+    /// Reads a message. Unknown fields are skipped, as are the list of syntaxes and what belongs to it.
     ///
     /// # Errors
     /// [`WireError::Length`] beyond [`MAX_LEN`], [`WireError::Malformed`] for what is no Protocol Buffers or no UTF-8,
@@ -130,6 +132,7 @@ impl Message {
             component: required("comp_name", m.comp_name)?,
             protocol: required("protocol", m.protocol)?,
             version: required("pref_version", m.pref_version)?,
+            versions: m.supp_version,
             syntax: required("pref_syntax", m.pref_syntax)?,
             address: Address(required("address", m.address)?),
         })
@@ -144,6 +147,7 @@ impl Message {
             comp_name: Some(self.component.clone()),
             protocol: Some(self.protocol.clone()),
             pref_version: Some(self.version),
+            supp_version: self.versions.clone(),
             pref_syntax: Some(self.syntax),
             address: Some(self.address.0),
         };
@@ -156,7 +160,7 @@ impl fmt::Display for Message {
         if self.is_refusal() {
             return f.write_str("cep refusal");
         }
-        let Self { component, protocol, version, syntax, address } = self;
+        let Self { component, protocol, version, syntax, address, .. } = self;
         write!(f, "cep {component:?} protocol {protocol:?} version {version} syntax {syntax} address {address}")
     }
 }
@@ -169,6 +173,8 @@ struct Proto {
     protocol: Option<String>,
     #[prost(int32, optional, tag = "3")]
     pref_version: Option<i32>,
+    #[prost(int32, repeated, packed = "false", tag = "4")]
+    supp_version: Vec<i32>,
     #[prost(int32, optional, tag = "5")]
     pref_syntax: Option<i32>,
     #[prost(uint64, optional, tag = "8")]

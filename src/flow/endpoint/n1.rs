@@ -81,6 +81,17 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Has the peer taken for gone when it is silent for `ms` milliseconds from now on (0: never), whatever was agreed
+    /// when the flow was allocated, and keepalives sent that prevent the same at the other end. Both ends must do it.
+    pub fn set_timeout(&self, now: Instant, ms: u32) {
+        let next = {
+            let mut inner = self.inner.lock();
+            inner.pipe.set_timeout(now, ms);
+            self.next_timeout(&inner)
+        };
+        self.arm(next);
+    }
+
     /// Packets that wait in front of the device through which this flow goes.
     pub fn queued(&self) -> usize {
         self.inner.lock().port.as_ref().map_or(0, |p| p.queued())

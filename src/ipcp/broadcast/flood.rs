@@ -67,7 +67,6 @@
 //! ```
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::digest::Key;
@@ -188,7 +187,6 @@ struct Counters {
 pub struct Flood {
     config: Config,
     key: Key,
-    handshake: Vec<u8>,
     neighbours: BTreeMap<N1FlowId, Neighbour>,
     /// All, and what each is.
     ports: BTreeMap<N1FlowId, Port>,
@@ -208,7 +206,6 @@ impl Flood {
         Self {
             config,
             key: Key::new(rng),
-            handshake: Message::broadcast().encode().unwrap_or_default(),
             neighbours: BTreeMap::new(),
             ports: BTreeMap::new(),
             memory: Memory::new(&config),
@@ -271,7 +268,7 @@ impl Flood {
         let in_loop = self.config.suppress && self.neighbours.len() > 1;
         let mut neighbour = self.neighbours.get_mut(&from);
         if let Some(neighbour) = &mut neighbour {
-            if packet == self.handshake && now - neighbour.since < STEP_TIMEOUT {
+            if now - neighbour.since < STEP_TIMEOUT && is_handshake(packet) {
                 return Err(Dropped::Handshake);
             }
             if !take(&mut neighbour.packets, now) {
@@ -318,6 +315,11 @@ impl Flood {
             .gauge("applications", (self.ports.len() - neighbours) as u64)
             .gauge("remembered", self.memory.len() as u64)
     }
+}
+
+/// Whether this is a message of the connection of two broadcast members.
+fn is_handshake(packet: &[u8]) -> bool {
+    Message::decode(packet).is_ok_and(|message| message.component == Message::broadcast().component)
 }
 
 /// Takes a packet out of a bucket. `false` if there is none in it.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
+use alloc::vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 use core::time::Duration;
@@ -10,7 +11,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::flood::Port as Side;
-use super::{Broadcast, neighbour};
+use super::{Broadcast, KEEPALIVES, NEIGHBOUR_TIMEOUT, neighbour};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Event, Outgoing, Port, Sink, Watcher};
@@ -149,7 +150,8 @@ impl Ipcp for Broadcast {
 
 impl Member for Broadcast {
     fn component(&self, component: Component) -> Option<cep::Message> {
-        (component == Component::DataTransfer).then(cep::Message::broadcast)
+        let own = || cep::Message { versions: vec![KEEPALIVES], ..cep::Message::broadcast() };
+        (component == Component::DataTransfer).then(own)
     }
 
     fn layer_config(&self) -> LayerConfig {
@@ -157,7 +159,7 @@ impl Member for Broadcast {
     }
 
     fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused> {
-        let Connection { component, endpoint, early, .. } = connection;
+        let Connection { component, endpoint, versions, early, .. } = connection;
         if component != Component::DataTransfer {
             return Err(ConnectionRefused::Component);
         }
@@ -166,6 +168,9 @@ impl Member for Broadcast {
             // A shutdown under way may have looked before there was something to find.
             self.remove(id);
             return Err(ConnectionRefused::Down);
+        }
+        if versions.contains(&KEEPALIVES) {
+            endpoint.set_timeout(now, NEIGHBOUR_TIMEOUT);
         }
         self.spread(now, id, &mut early.into());
         endpoint.attach(&self.sink, u64::from(id.0));

@@ -10,6 +10,13 @@
 //! | delivery | to everybody but the one who sent it; lost packets stay lost, and what a program has no room for is dropped |
 //! | size | up to [`MAX_PACKET`] bytes, less if an N-1 flow takes less |
 //!
+//! # Neighbours that vanish
+//!
+//! An empty packet, which is a keepalive on any flow, makes a broadcast IPCP of the C reference wait on that flow and
+//! neglect all others. So N-1 flows are allocated without keepalives, unless something else is asked for. Two members of
+//! our kind tell each other so with [`KEEPALIVES`], a version that the reference ignores, and send them all the same: a
+//! neighbour that is silent for [`NEIGHBOUR_TIMEOUT`] is given up, and connected again by whoever had connected it.
+//!
 //! The members pass on what they get from one to all others, see [`flood`]. The connections are meant to be a tree;
 //! what happens if they are not is said there.
 
@@ -39,6 +46,11 @@ use crate::wire::enroll::LayerConfig;
 /// The largest packet, bytes: the C reference reads 1400, and takes a packet of just that for the first part of a longer
 /// one.
 pub const MAX_PACKET: usize = 1399;
+
+/// The further version of data transfer whose speakers do not mind keepalives.
+pub const KEEPALIVES: i32 = 1;
+/// How long a neighbour that speaks this version may be silent, milliseconds.
+pub const NEIGHBOUR_TIMEOUT: u32 = 10_000;
 
 /// What a member is built from.
 pub struct Parts {

@@ -116,6 +116,8 @@ pub struct Initiator {
 pub struct Connected {
     /// The peer's address; 0 where members have none.
     pub peer: Address,
+    /// The further versions that the peer supports.
+    pub versions: Vec<i32>,
     /// Packets for the component that came before the answer, in the order of arrival.
     pub early: Vec<PacketBuf>,
 }
@@ -145,7 +147,7 @@ impl Initiator {
             return Err(CepError::Refused);
         }
         let peer = check(&self.own, &answer)?;
-        Ok(Some(Connected { peer, early: core::mem::take(&mut self.early) }))
+        Ok(Some(Connected { peer, versions: answer.versions, early: core::mem::take(&mut self.early) }))
     }
 
     /// Packets that came before the answer and were not kept, because there were too many or they were too long.
@@ -172,6 +174,8 @@ pub struct Accepted {
     pub purpose: Purpose,
     /// The initiator's address; 0 where members have none, and for enrolment.
     pub peer: Address,
+    /// The further versions that the initiator supports.
+    pub versions: Vec<i32>,
     /// What to send.
     pub answer: Vec<u8>,
 }
@@ -197,5 +201,6 @@ pub fn accept(offers: &[Offer], packet: &[u8]) -> Result<Accepted, Refused> {
     let offer = offers.iter().find(named).filter(|_| !request.is_refusal());
     let offer = offer.ok_or_else(|| refuse(CepError::UnknownComponent))?;
     let peer = check(&offer.message, &request).map_err(refuse)?;
-    Ok(Accepted { purpose: offer.purpose, peer, answer: offer.message.encode().unwrap_or_default() })
+    let (versions, answer) = (request.versions, offer.message.encode().unwrap_or_default());
+    Ok(Accepted { purpose: offer.purpose, peer, versions, answer })
 }

@@ -172,7 +172,7 @@ impl Member for Unicast {
     }
 
     fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused> {
-        let Connection { component, endpoint, peer, early } = connection;
+        let Connection { component, endpoint, peer, early, .. } = connection;
         if !self.is_peer_address(peer) {
             return Err(ConnectionRefused::Address(peer));
         }

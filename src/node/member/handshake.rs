@@ -116,9 +116,10 @@ pub(super) async fn connect(
     let own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
     let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos).await?));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
-    let Connected { peer, early } = introduce(node, &endpoint, own).await?;
+    let Connected { peer, versions, early } = introduce(node, &endpoint, own).await?;
     let endpoint = flow.keep().ok_or(MemberError::GivenUp)?;
-    let connection = Connection { component: want.component, endpoint: Arc::clone(&endpoint), peer, early };
+    let (component, taken) = (want.component, Arc::clone(&endpoint));
+    let connection = Connection { component, endpoint: taken, peer, versions, early };
     match membership.member.connected(now_of(node)?, connection) {
         Ok(id) => Ok((id, peer)),
         Err(e) => {
@@ -151,8 +152,8 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
         return;
     };
     let (Ok(now), Some(endpoint)) = (now_of(node), flow.keep()) else { return };
-    let peer = accepted.peer;
-    let connection = Connection { component, endpoint: Arc::clone(&endpoint), peer, early: Vec::new() };
+    let (peer, versions, taken) = (accepted.peer, accepted.versions, Arc::clone(&endpoint));
+    let connection = Connection { component, endpoint: taken, peer, versions, early: Vec::new() };
     match membership.member.connected(now, connection) {
         Ok(id) => {
             let kept = membership.inner.lock().manager.accepted(now, id, component, peer);

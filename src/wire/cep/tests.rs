@@ -1,4 +1,5 @@
 use alloc::string::ToString;
+use alloc::vec;
 
 use proptest::prelude::*;
 
@@ -39,8 +40,16 @@ fn agreement() {
 
 #[test]
 fn what_is_never_sent_is_skipped() {
-    let lists = hex("0a00 1200 1800 2001 220101 2800 3000 3a040801 1002 4000 7a0161");
-    assert_eq!(Message::decode(&lists), Ok(Message::refusal()));
+    let lists = hex("0a00 1200 1800 2001 220102 2800 3000 3a040801 1002 4000 7a0161");
+    assert_eq!(Message::decode(&lists), Ok(Message { versions: vec![1, 2], ..Message::refusal() }));
+}
+
+#[test]
+fn further_versions_are_said_one_by_one() {
+    let message = Message { versions: vec![1, 300], ..Message::broadcast() };
+    let bytes = hex("0a0d44617461205472616e73666572 1200 1800 2001 20ac02 2800 4000");
+    assert_eq!(message.encode(), Ok(bytes.clone()));
+    assert_eq!(Message::decode(&bytes), Ok(message));
 }
 
 #[test]
@@ -66,9 +75,10 @@ fn printing() {
 proptest! {
     #[test]
     fn any_message_round_trips(
-        component in "[a-zé]{0,20}", protocol in "[a-z]{0,20}", version: i32, syntax: i32, address: u64,
+        component in "[a-zé]{0,20}", protocol in "[a-z]{0,10}", version: i32, syntax: i32, address: u64,
+        versions in proptest::collection::vec(any::<i32>(), 0..3),
     ) {
-        let message = Message { component, protocol, version, syntax, address: Address(address) };
+        let message = Message { component, protocol, version, versions, syntax, address: Address(address) };
         let bytes = message.encode().unwrap();
         prop_assert_eq!(Message::decode(&bytes), Ok(message));
     }

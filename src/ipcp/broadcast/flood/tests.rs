@@ -1,6 +1,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
@@ -114,8 +115,11 @@ fn what_is_left_of_the_handshake_stays_here() {
     let mut flood = Flood::new(Config::default(), &mut rng());
     flood.add(T0, A, Port::Neighbour).unwrap();
     flood.add(T0, APP, Port::Application).unwrap();
+    for message in [Message::broadcast(), Message { versions: vec![1], ..Message::broadcast() }] {
+        let handshake = message.encode().unwrap();
+        assert_eq!(forward(&mut flood, T0 + ms(999), A, &handshake), Err(Dropped::Handshake));
+    }
     let handshake = Message::broadcast().encode().unwrap();
-    assert_eq!(forward(&mut flood, T0 + ms(999), A, &handshake), Err(Dropped::Handshake));
     // Whoever sends that later, or from here, means it.
     assert!(forward(&mut flood, T0 + ms(1000), A, &handshake).is_ok());
     assert!(forward(&mut flood, T0, APP, &handshake).is_ok());
