@@ -16,9 +16,11 @@ use crate::wire::dht::Contact;
 
 /// After how long the first question is asked again, doubling: it may have arrived where there is no way back yet.
 const FIRST_RETRY: Duration = Duration::from_millis(75);
+/// How far that goes while somebody may wait for it, and how often.
+const EAGER_RETRY: Duration = Duration::from_secs(1);
+const EAGER_TRIES: u32 = 24;
+/// How far it goes after that.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How often the first question is asked if there are contacts, but none that was to be asked: for some minutes.
-const MOST_TRIES: u32 = 14;
 /// How soon after a question another may follow because routes have changed.
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// Addresses remembered to join through.
@@ -55,7 +57,7 @@ impl Joining {
     }
 
     fn is_over(&self, contacts: usize) -> bool {
-        self.seeds.is_empty() || (contacts > 0 && (self.joined || self.tries > MOST_TRIES))
+        self.seeds.is_empty() || (contacts > 0 && (self.joined || self.tries > EAGER_TRIES))
     }
 
     fn remember(&mut self, address: Address) {
@@ -98,7 +100,8 @@ impl Directory {
             let Some(seed) = self.joining.seeds.back().copied() else { break };
             self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
         }
-        let wait = FIRST_RETRY.saturating_mul(1 << self.joining.tries.min(16)).min(LONGEST_RETRY);
+        let longest = if self.joining.tries < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
+        let wait = FIRST_RETRY.saturating_mul(1 << self.joining.tries.min(16)).min(longest);
         let wait = self.jitter(wait);
         self.joining.tries += 1;
         self.joining.asked = Some(now);

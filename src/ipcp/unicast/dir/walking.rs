@@ -36,6 +36,9 @@ impl Directory {
             return Found::Unknown;
         }
         self.waiting.push_back(name);
+        if self.table.len() == 0 {
+            self.join_soon(now);
+        }
         self.begin_walks(now);
         Found::Pending
     }
