@@ -73,6 +73,26 @@ fn allow_fragments(socket: &std::net::UdpSocket) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn allow_fragments(_socket: &std::net::UdpSocket) {}
 
+/// What the kernel accounts for a packet of the usual size that waits to leave, bytes.
+const BYTES_OF_PACKET: usize = 2304;
+
+/// Bytes that the kernel holds for the socket, in its buffer and in the queue of the interface.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code, reason = "the operating system's interface")]
+fn unsent(socket: &std::net::UdpSocket) -> usize {
+    use rustix::ioctl::{Getter, ioctl};
+    /// `SIOCOUTQ`, see socket(7) and udp(7).
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: for a socket this request writes one int to where its argument points, which is what `Getter` provides.
+    let bytes = unsafe { ioctl(socket, Getter::<SIOCOUTQ, core::ffi::c_int>::new()) };
+    bytes.map_or(0, |n| usize::try_from(n).unwrap_or(0))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn unsent(_socket: &std::net::UdpSocket) -> usize {
+    0
+}
+
 fn send_error(e: &io::Error) -> SendError {
     match e.kind() {
         io::ErrorKind::WouldBlock => SendError::Full,
@@ -92,6 +112,10 @@ impl Datagrams for UdpSocket {
 
     fn max_segments(&self) -> usize {
         self.state.max_gso_segments().max(1)
+    }
+
+    fn queued(&self, _dst: SocketAddr) -> usize {
+        unsent(&self.socket).div_ceil(BYTES_OF_PACKET)
     }
 
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {

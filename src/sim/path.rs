@@ -93,6 +93,8 @@ pub(super) struct Path {
     /// When the queued datagrams will have been transmitted, and their sizes with headers.
     queue: VecDeque<(Instant, usize)>,
     queued_bytes: usize,
+    /// When the datagram that has just joined the queue leaves it.
+    just_queued: Option<Instant>,
     /// The latest arrival of those that keep their order.
     last_arrival: Instant,
 }
@@ -111,6 +113,7 @@ impl Path {
             busy_until: Instant::ZERO,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            just_queued: None,
             last_arrival: Instant::ZERO,
         }
     }
@@ -168,7 +171,13 @@ impl Path {
         self.busy_until = self.busy_until.max(now) + takes;
         self.queue.push_back((self.busy_until, size));
         self.queued_bytes += size;
+        self.just_queued = Some(self.busy_until);
         Some(self.busy_until)
+    }
+
+    /// When the datagram that has just joined the queue leaves it, if one has.
+    pub(super) fn take_queued(&mut self) -> Option<Instant> {
+        self.just_queued.take()
     }
 
     fn loses(&mut self) -> bool {

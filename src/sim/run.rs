@@ -93,10 +93,11 @@ impl Drop for Running<'_> {
 impl Core {
     pub(super) fn new(seed: u64) -> Self {
         let world = World::new(seed, KEEP_EVENTS);
+        let clock = Arc::new(ManualClock::new(EPOCH_UNIX_NANOS));
         Self {
             seed,
-            clock: Arc::new(ManualClock::new(EPOCH_UNIX_NANOS)),
-            ports: Ports::new(world.default_link().mtu),
+            ports: Ports::new(world.default_link().mtu, Arc::clone(&clock)),
+            clock,
             names: HostTable::new(),
             exec: Exec::new(),
             sleepers: Rc::default(),
@@ -238,6 +239,9 @@ impl Core {
             Verdict::Deliver(after) => Fate::Arrives { at: now + after, corrupt: false, copy: None },
             Verdict::Pass | Verdict::Rewrite(_) => path.pass(now, packet.len + header_len(dst.ip())),
         };
+        if let Some(until) = path.take_queued() {
+            self.ports.note_queued((src.ip(), dst.ip()), until);
+        }
         match fate {
             Fate::Dropped(reason) => {
                 world.dropped(now, index, packet, reason);

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -16,6 +16,7 @@ use super::path::header_len;
 use super::trace::DropReason;
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::sync::Mutex;
+use crate::base::time::{Clock, Instant, ManualClock};
 use crate::types::device::{Datagram, Datagrams, SendError};
 
 /// Datagrams that one call of [`Datagrams::recv`] returns at most.
@@ -40,19 +41,26 @@ pub(super) struct Ports {
     mtu: AtomicUsize,
     segments: AtomicUsize,
     receive_queue: AtomicUsize,
+    clock: Arc<ManualClock>,
+    /// When datagrams leave the queues in front of paths of limited rate, by both ends: what a device can tell.
+    queues: Mutex<HashMap<(IpAddr, IpAddr), VecDeque<Instant>>>,
 }
 
 struct Outbox {
     packets: Vec<Outgoing>,
+    /// How many of them are between the same two.
+    between: HashMap<(IpAddr, IpAddr), usize>,
     cache: BufCache,
 }
 
 impl Ports {
-    pub(super) fn new(mtu: usize) -> Arc<Self> {
+    pub(super) fn new(mtu: usize, clock: Arc<ManualClock>) -> Arc<Self> {
         let cache = BufCache::new(&BufPool::new(IDLE_BUFFERS));
         Arc::new(Self {
             bound: Mutex::new(HashMap::new()),
-            outbox: Mutex::new(Outbox { packets: Vec::new(), cache }),
+            outbox: Mutex::new(Outbox { packets: Vec::new(), between: HashMap::new(), cache }),
+            clock,
+            queues: Mutex::new(HashMap::new()),
             mtu: AtomicUsize::new(mtu),
             segments: AtomicUsize::new(16),
             receive_queue: AtomicUsize::new(16_384),
@@ -92,6 +100,7 @@ impl Ports {
             let mut packet = outbox.cache.take(data.len());
             packet.extend_from_slice(data).ok_or(SendError::TooLarge)?;
             outbox.packets.push(Outgoing { src, dst, data: packet });
+            *outbox.between.entry((src.ip(), dst.ip())).or_default() += 1;
             Ok(())
         };
         if data.is_empty() {
@@ -102,7 +111,28 @@ impl Ports {
 
     /// Moves everything that was sent to `to`, which is empty.
     pub(super) fn take_sent(&self, to: &mut Vec<Outgoing>) {
-        core::mem::swap(&mut self.outbox.lock().packets, to);
+        let mut outbox = self.outbox.lock();
+        core::mem::swap(&mut outbox.packets, to);
+        outbox.between.clear();
+    }
+
+    /// A datagram has joined the queue of a path, and leaves it at `until`.
+    pub(super) fn note_queued(&self, path: (IpAddr, IpAddr), until: Instant) {
+        let now = self.clock.now();
+        let mut queues = self.queues.lock();
+        let queue = queues.entry(path).or_default();
+        queue.push_back(until);
+        drop_left(queue, now);
+    }
+
+    /// Datagrams that wait to leave on a path.
+    fn queued(&self, path: (IpAddr, IpAddr)) -> usize {
+        let now = self.clock.now();
+        let unsent = self.outbox.lock().between.get(&path).copied().unwrap_or(0);
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.get_mut(&path) else { return 0 };
+        drop_left(queue, now);
+        unsent + queue.len()
     }
 
     /// A packet with these bytes.
@@ -136,6 +166,13 @@ impl Ports {
             host.wake();
         }
         Ok(())
+    }
+}
+
+/// Forgets datagrams that have left.
+fn drop_left(queue: &mut VecDeque<Instant>, now: Instant) {
+    while queue.front().is_some_and(|until| *until <= now) {
+        queue.pop_front();
     }
 }
 
@@ -245,6 +282,10 @@ impl Datagrams for UdpSocket {
 
     fn max_segments(&self) -> usize {
         self.ports.segments.load(Ordering::Relaxed)
+    }
+
+    fn queued(&self, dst: SocketAddr) -> usize {
+        self.ports.queued((self.state.addr.ip(), dst.ip()))
     }
 
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {

@@ -46,6 +46,12 @@ pub trait Datagrams: Send + Sync {
         1
     }
 
+    /// About how many datagrams wait to leave on the way to `dst`, if the device can tell.
+    fn queued(&self, dst: SocketAddr) -> usize {
+        let _ = dst;
+        0
+    }
+
     /// Sends `data` to `dst`: one datagram, or, if `segment` is given, as many of `segment` bytes as there are in
     /// `data`, the last one possibly shorter. A full queue drops, as a network does.
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
