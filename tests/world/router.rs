@@ -103,7 +103,13 @@ impl Router {
             let endpoint = Endpoint::new(key, &env);
             let params = Params { qos: QosSpec::NP1, frct: None, protection: None, rx_limit: 1024 };
             endpoint.activate(now, port, params);
-            let connection = Connection { component, endpoint: Arc::clone(&endpoint), peer, early: Vec::new() };
+            let connection = Connection {
+                component,
+                endpoint: Arc::clone(&endpoint),
+                peer,
+                versions: Vec::new(),
+                early: Vec::new(),
+            };
             unicast.connected(now, connection).unwrap();
             endpoint
         };
