@@ -60,14 +60,22 @@ impl Bucket {
     /// A full bucket of `burst` bytes that gets `rate` bytes per second (at least 1).
     pub fn new(now: Instant, rate: u64, burst: u64) -> Self {
         let mut bucket = Self { earned_at: now.as_nanos(), ..Self::UNLIMITED };
-        bucket.set(rate, burst);
+        bucket.set(now, rate, burst);
         bucket
     }
 
-    /// Changes the rate, bytes per second (at least 1), and the size, bytes. What was taken is taken.
-    pub fn set(&mut self, rate: u64, burst: u64) {
+    /// Changes the rate, bytes per second (at least 1), and the size, bytes. What was taken in advance is earned at
+    /// the new rate.
+    pub fn set(&mut self, now: Instant, rate: u64, burst: u64) {
+        let before = self.cost;
         self.cost = ((SECOND << FRACTION) / rate.max(1)).max(1);
         self.credit = self.time(burst);
+        let debt = self.earned_at.saturating_sub(now.as_nanos());
+        if debt > 0 && before > 0 {
+            let debt = u128::from(debt) * u128::from(self.cost) / u128::from(before);
+            let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(self.longest_debt());
+            self.earned_at = now.as_nanos().saturating_add(debt);
+        }
     }
 
     /// The earliest moment for the next packet.
@@ -83,8 +91,12 @@ impl Bucket {
     /// A packet of `len` bytes passes.
     pub fn take(&mut self, now: Instant, len: usize) {
         let now = now.as_nanos();
-        let longest = now.saturating_add(self.credit).saturating_add(LONGEST_WAIT.as_nanos() as u64);
+        let longest = now.saturating_add(self.longest_debt());
         self.earned_at = self.earned_at.max(now).saturating_add(self.time(len as u64)).min(longest);
+    }
+
+    const fn longest_debt(&self) -> u64 {
+        self.credit.saturating_add(LONGEST_WAIT.as_nanos() as u64)
     }
 
     /// The time in which `bytes` are earned, nanoseconds.

@@ -1,3 +1,8 @@
+mod hostile;
+mod model;
+mod reference;
+mod shares;
+
 use super::*;
 use crate::base::time::Instant;
 
@@ -61,12 +66,13 @@ fn a_queue_about_the_threshold_is_not_told_of_with_every_packet() {
 #[test]
 fn without_congestion_avoidance_nothing_is_told_and_nothing_waits() {
     let now = Instant::from_millis(1);
-    let (mut receiver, mut pacer) =
-        (Receiver::new(CongestionAvoidance::None), Pacer::new(now, CongestionAvoidance::None));
+    let mut receiver = Receiver::new(CongestionAvoidance::None);
+    let mut pacer = Pacer::new(now, CongestionAvoidance::None);
     for _ in 0..10_000 {
         assert_eq!(receiver.delivered(63), None);
         pacer.update(now, 2016);
-        assert_eq!(pacer.may_send(now, 1500), Ok(()));
+        assert_eq!(pacer.may_send(now), Ok(()));
+        pacer.sent(now, 1500);
     }
-    assert_eq!(pacer.phase(), Phase::Off);
+    assert_eq!((pacer.phase(), pacer.rate()), (Phase::Off, u64::MAX));
 }

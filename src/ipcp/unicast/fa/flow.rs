@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use smallvec::SmallVec;
 use spin::Once;
 
 use crate::base::buf::PacketBuf;
@@ -57,7 +58,7 @@ impl Tx {
     /// Whether it is the turn of a packet of `len` bytes; if so, it counts as sent.
     fn turn(&mut self, now: Instant, len: usize) -> Turn {
         if now < self.pacer.next_send()
-            && let Err(at) = self.pacer.may_send(now, len)
+            && let Err(at) = self.pacer.may_send(now)
         {
             return Turn::At(at);
         }
@@ -145,12 +146,17 @@ impl FaFlow {
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
         self.counters.received.fetch_add(pkts.len() as u64, Ordering::Relaxed);
         self.counters.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let update = {
+        // Every one of them is sent: the sender counts them.
+        let updates: SmallVec<[u16; 4]> = {
             let mut rx = self.rx.lock();
-            ecn.iter().fold(None, |update, ecn| rx.delivered(*ecn).or(update))
+            ecn.iter().filter_map(|ecn| rx.delivered(*ecn)).collect()
         };
         self.endpoint.receive(now, pkts.drain(..));
-        if let (Some(ece), Some(remote), Some(unicast)) = (update, self.remote.get(), self.unicast.upgrade()) {
+        if updates.is_empty() {
+            return;
+        }
+        let (Some(remote), Some(unicast)) = (self.remote.get(), self.unicast.upgrade()) else { return };
+        for ece in updates {
             self.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
             let message = Message::Update(FlowUpdate { r_eid: *remote, ece }).to_vec();
             unicast.originate_message(now, self.peer, FLOW_ALLOCATOR, &message);

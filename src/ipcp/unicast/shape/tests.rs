@@ -38,6 +38,18 @@ fn after_a_pause_a_burst_passes_and_no_more() {
 }
 
 #[test]
+fn what_was_taken_in_advance_is_earned_at_the_new_rate() {
+    let now = Instant::from_millis(1000);
+    let mut bucket = Bucket::new(now, 100_000, 1000);
+    (0..3).for_each(|_| bucket.take(now, 1000));
+    assert_eq!(bucket.ready_at(), now + MS * 20);
+    bucket.set(now, 1_000_000, 1000);
+    assert_eq!(bucket.ready_at(), now + MS * 2);
+    bucket.set(now, 100_000, 1000);
+    assert_eq!(bucket.ready_at(), now + MS * 20);
+}
+
+#[test]
 fn no_bandwidth_and_all_of_it_are_no_limit() {
     let now = Instant::ZERO;
     for qos in [QosSpec::RAW, QosSpec::DATA, QosSpec::VIDEO] {
