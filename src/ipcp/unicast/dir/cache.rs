@@ -76,10 +76,15 @@ impl Cache {
         }
     }
 
+    /// Where nobody answered of late.
+    pub(super) fn doubted(&self, now: Instant, key: &NameHash) -> impl Iterator<Item = Address> {
+        let doubted = self.entries.get(key).map(|entry| entry.doubted.as_slice()).unwrap_or_default();
+        doubted.iter().filter(move |(_, until)| *until > now).map(|(address, _)| *address)
+    }
+
     /// Whether nobody answered there of late.
     pub(super) fn is_doubted(&self, now: Instant, key: &NameHash, address: Address) -> bool {
-        let doubted = self.entries.get(key).map(|entry| entry.doubted.as_slice()).unwrap_or_default();
-        doubted.iter().any(|(known, until)| *known == address && *until > now)
+        self.doubted(now, key).any(|known| known == address)
     }
 
     fn entry(&mut self, now: Instant, key: &NameHash) -> &mut Entry {

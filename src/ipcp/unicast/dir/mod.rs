@@ -335,7 +335,8 @@ impl Directory {
         self.find(now, name)
     }
 
-    /// Nobody answered for the name at this address. The next lookup says something else, or asks anew.
+    /// Nobody answered for the name at this address. The next lookup says something else, or asks anew; then others are
+    /// not believed that it is there, only itself.
     pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address) {
         self.counters.doubts += 1;
         self.cache.doubt(now, name, address);

@@ -113,7 +113,7 @@ impl Questions {
         self.open.remove(&cookie)
     }
 
-    /// How long to wait for the answer to a question that is asked for the `try`th time, from 0, before it is asked again.
+    /// How long to wait for an answer before asking again, after so many tries before this one.
     pub(super) fn patience(&self, tries: u8) -> Duration {
         self.times.patience().saturating_mul(1 << tries.min(8)).min(LIFETIME / 2)
     }

@@ -3,7 +3,8 @@
 //! Bucket `i` has the contacts that share exactly `i` bits, the last one all that share as many or more; it is the one
 //! that splits when it is full. Only who has answered a question of ours becomes a contact. Who was heard of, or finds
 //! no room, waits among the spares of the bucket. A contact leaves only when it is dead: it has not answered
-//! [`DOUBTFUL`] requests in a row and there is a spare, or [`DEAD`]. Every id has one address, and every address one id.
+//! [`DOUBTFUL`] requests in a row and there is a spare, or [`DEAD`]. Every id has one address, and every address one
+//! id.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -72,6 +72,11 @@ impl Directory {
         if first.len() < self.config.k() {
             first.extend(self.table.ailing(&key, self.config.k() - first.len()));
         }
+        if kind == Kind::Value {
+            // Whoever is in doubt is asked itself, whatever its id.
+            let doubted = self.cache.doubted(now, &key).filter(|address| *address != self.own.address);
+            first.extend(doubted.map(|address| Contact { id: key, address }));
+        }
         first.into_iter().for_each(|contact| walk.add(contact, 1));
         self.go_on(now, kind, key);
     }

@@ -124,7 +124,8 @@ proptest! {
                     directory.handle_timeout(now, UNIX);
                 }
                 Op::Store { from, key: n, value, expires } => {
-                    let body = Body::Store { key: key(n), value: member(value).address, expires: UNIX as u32 + expires % 100 };
+                    let expires = UNIX as u32 + expires % 100;
+                    let body = Body::Store { key: key(n), value: member(value).address, expires };
                     directory.receive(now, UNIX, &say(member(from), body));
                 }
                 Op::Ask { from, key: n, value: true, cookie } => {
@@ -134,8 +135,10 @@ proptest! {
                     directory.receive(now, UNIX, &say(member(from), Body::FindNode { cookie, key: key(n) }));
                 }
                 Op::Answer { which, from, contacts, values } => {
-                    let Some((to, question)) = open.get(usize::from(which) % open.len().max(1)).cloned() else { continue };
-                    let src = from.map_or_else(|| (0..=255).map(member).find(|m| m.address == to), |from| Some(member(from)));
+                    let question = open.get(usize::from(which) % open.len().max(1)).cloned();
+                    let Some((to, question)) = question else { continue };
+                    let asked = (0..=255).map(member).find(|member| member.address == to);
+                    let src = from.map(member).or(asked);
                     let contacts: Vec<Contact> = contacts.into_iter().map(member).collect();
                     let values = values.into_iter().map(|value| member(value).address).collect();
                     let body = match question {
