@@ -34,6 +34,12 @@ pub(super) struct Management {
 /// Tasks that wait for the same name; more have to ask again.
 const MAX_WAITERS: usize = 64;
 
+/// Messages that are handled before what the machines put out has its turn.
+const MESSAGES_PER_ROUND: usize = 64;
+
+/// Rounds after which whoever handles messages goes back to its own work.
+const ROUNDS: usize = 16;
+
 /// The machines.
 pub(super) struct Control {
     routing: LinkState,
@@ -176,7 +182,7 @@ impl Unicast {
     }
 
     /// Wakes everybody who waits for a name, to see that there will be no answer.
-    pub(super) fn wake_lookups(&self, _now: Instant) {
+    pub(super) fn wake_lookups(&self) {
         let waiting = core::mem::take(&mut self.control.lock().waiting);
         waiting.into_values().flatten().for_each(Waker::wake);
     }
@@ -196,26 +202,38 @@ impl Unicast {
     // ----- the work -----
 
     /// Handles what is in the inbox and passes on what the machines put out, unless somebody is doing so, who then sees
-    /// what has come meanwhile.
+    /// what has come meanwhile. Whoever has done enough leaves the rest to the next, or to the alarm: a flood over one
+    /// N-1 flow does not keep the thread of another from its packets.
     pub(super) fn handle_control(&self, now: Instant) {
         self.pending.store(true, Ordering::SeqCst);
+        let mut rounds = ROUNDS;
         while self.pending.load(Ordering::SeqCst) && !self.handling.swap(true, Ordering::SeqCst) {
-            while self.pending.swap(false, Ordering::SeqCst) {
-                self.work(now);
+            while rounds > 0 && self.pending.swap(false, Ordering::SeqCst) {
+                if !self.work(now) {
+                    self.pending.store(true, Ordering::SeqCst);
+                    rounds -= 1;
+                }
             }
             self.handling.store(false, Ordering::SeqCst);
+            if rounds == 0 {
+                return self.alarm.set(now);
+            }
         }
     }
 
-    fn work(&self, now: Instant) {
-        loop {
+    /// One round: a part of the inbox, and then everything that the machines put out, which also has its turn while the
+    /// inbox never becomes empty. `false` if there may be more in the inbox.
+    fn work(&self, now: Instant) -> bool {
+        for _ in 0..MESSAGES_PER_ROUND {
             let next = self.inbox.lock().pop_front();
-            match next {
-                Some(punt) => self.handle_punt(now, punt),
-                None if self.pass_on(now) => {}
-                None => return,
-            }
+            let Some(punt) = next else {
+                while self.pass_on(now) {}
+                return self.inbox.lock().is_empty();
+            };
+            self.handle_punt(now, punt);
         }
+        while self.pass_on(now) {}
+        false
     }
 
     fn handle_punt(&self, now: Instant, punt: Punt) {
