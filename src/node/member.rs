@@ -110,6 +110,8 @@ struct Inner {
     /// Who waits for connections.
     waiting: Vec<Waker>,
     listeners: Vec<ListenerId>,
+    /// The layer was left: no more attempts.
+    left: bool,
 }
 
 /// A connection that stands, or should.
@@ -148,7 +150,13 @@ impl Membership {
             via,
             admission,
             alarm: Alarm::new(node, Waker::from(Arc::new(Ring(Weak::clone(me))))),
-            inner: Mutex::new(Inner { manager, failures: BTreeMap::new(), waiting: Vec::new(), listeners: Vec::new() }),
+            inner: Mutex::new(Inner {
+                manager,
+                failures: BTreeMap::new(),
+                waiting: Vec::new(),
+                listeners: Vec::new(),
+                left: false,
+            }),
             handshakes: AtomicUsize::new(0),
         })
     }
@@ -239,7 +247,7 @@ impl Membership {
             if states.iter().all(|s| matches!(s, Some(State::Up(..)))) {
                 return Poll::Ready(Ok(()));
             }
-            if states.iter().any(Option::is_none) {
+            if inner.left || states.iter().any(Option::is_none) {
                 return Poll::Ready(Err(MemberError::GivenUp));
             }
             if now >= until {
@@ -306,6 +314,9 @@ impl Membership {
         loop {
             let action = {
                 let mut inner = self.inner.lock();
+                if inner.left {
+                    return;
+                }
                 let action = inner.manager.poll(now);
                 if action.is_none()
                     && let Some(at) = inner.manager.next_timeout()
@@ -369,6 +380,7 @@ impl Membership {
     pub(super) fn end(&self) {
         let (listeners, waiting) = {
             let mut inner = self.inner.lock();
+            inner.left = true;
             (core::mem::take(&mut inner.listeners), core::mem::take(&mut inner.waiting))
         };
         if let Some(node) = self.node.upgrade() {

@@ -137,7 +137,7 @@ impl Unicast {
     }
 
     /// Leaves the layer.
-    pub(super) fn end(&self, now: Instant) {
+    pub(super) fn end(&self) {
         if self.down.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -151,8 +151,14 @@ impl Unicast {
         {
             endpoint.abort();
         }
-        *self.table.write() = Arc::default();
-        self.wake_lookups(now);
+        for flow in self.flows.values() {
+            flow.give_up();
+        }
+        let table = core::mem::take(&mut *self.table.write());
+        drop(table);
+        let inbox = core::mem::take(&mut *self.inbox.lock());
+        drop(inbox);
+        self.wake_lookups();
     }
 }
 

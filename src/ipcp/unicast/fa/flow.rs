@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
@@ -11,11 +12,12 @@ use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
-use crate::ipcp::Answer;
 use crate::ipcp::unicast::Unicast;
 use crate::ipcp::unicast::adjacency::Adjacency;
 use crate::ipcp::unicast::ca::{Pacer, Receiver};
 use crate::ipcp::unicast::shape::{Admission, Shaper};
+use crate::ipcp::{Answer, Reply};
+use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::{QosCube, QosSpec};
 use crate::wire::dt::FLOW_ALLOCATOR;
@@ -134,9 +136,22 @@ impl FaFlow {
         self.take_requested().is_some()
     }
 
-    /// The flow cannot go on: the layer knows us by another address now.
+    /// An open flow cannot go on: the layer knows us by another address now, or not at all. A request that has not been
+    /// answered is repeated.
     pub(in crate::ipcp::unicast) fn mark_down(&self) {
-        self.endpoint.mark_down(Event::Down);
+        if self.remote.get().is_some() {
+            self.endpoint.mark_down(Event::Down);
+        }
+    }
+
+    /// The layer is left: whoever waits for a reply waits in vain.
+    pub(in crate::ipcp::unicast) fn give_up(&self) {
+        match self.take_requested() {
+            Some((answer, token)) => {
+                answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
+            }
+            None => self.mark_down(),
+        }
     }
 
     // ----- up -----
@@ -200,7 +215,9 @@ impl FaFlow {
             pkts.len()
         };
         self.counters.send_failed.fetch_add(dropped as u64, Ordering::Relaxed);
-        self.release_due(now, unicast);
+        if !self.armed.load(Ordering::Relaxed) {
+            self.release_due(now, unicast);
+        }
     }
 
     /// Sends packets whose turn it is, and sees to it that the next are.

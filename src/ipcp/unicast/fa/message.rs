@@ -24,7 +24,7 @@ impl Unicast {
         }
         match Message::parse(self.info().hash, message) {
             Ok(Message::Request(m)) => self.handle_request(now, m),
-            Ok(Message::Reply(m)) => self.handle_reply(now, m),
+            Ok(Message::Reply(m)) => self.handle_reply(m),
             Ok(Message::Update(m)) => self.handle_update(now, m),
             Err(_) => count(&self.counters.malformed),
         }
@@ -60,7 +60,7 @@ impl Unicast {
         );
     }
 
-    fn handle_reply(&self, now: Instant, m: FlowReply<'_>) {
+    fn handle_reply(&self, m: FlowReply<'_>) {
         let pending = self.flow(m.r_eid).and_then(|f| f.take_requested().map(|r| (f, r)));
         let Some((flow, (answer, token))) = pending else {
             count(&self.counters.replies_unexpected);
@@ -82,7 +82,6 @@ impl Unicast {
                 Reply { result: Err(code), data: Vec::new() }
             }
         };
-        let _ = now;
         answer.answered(token, reply);
     }
 
