@@ -318,7 +318,10 @@ impl crate::ipcp::Alarm for Alarm {
     fn set(&self, at: Instant) {
         let nanos = at.as_nanos();
         if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
-            self.sleep.lock().set_quietly(at, &self.waker);
+            let mut sleep = self.sleep.lock();
+            // Another thread may have come with an earlier moment, and been faster.
+            let at = at.min(Instant::from_nanos(self.armed.load(Ordering::Acquire)));
+            sleep.set_quietly(at, &self.waker);
         }
     }
 

@@ -195,7 +195,8 @@ impl Adjacency {
             self.pass(now, cube, &mut pkts);
             if !pkts.is_empty() {
                 let mut queue = self.queue.lock();
-                queue.stuck = pkts;
+                // Somebody else may have come back with some meanwhile.
+                queue.stuck.append(&mut pkts);
                 self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
                 break;
             }
