@@ -2,6 +2,11 @@
 //! counted, and nobody can use us to flood others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../world/frames.rs"]
+mod frames;
+mod neighbours;
+mod unicast;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,0 +1,206 @@
+//! Those who have a flow to a member and misbehave before they are neighbours: nobody is connected or let in who should
+//! not be, nobody waits for those who are silent, and time limits hold.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use o7s::base::time::Instant;
+use o7s::types::id::Address;
+use o7s::wire::cep::Message as Cep;
+use o7s::wire::enroll::{Ack, ID_LEN, Request, Response, Verdict};
+use o7s::{Flow, IpcpHandle, LocalConfig, QosSpec, ReadError, Stack, UnicastLayer};
+
+/// How long a member waits for a word, and what hanging up may take on top.
+const PATIENCE: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// A member to whom flows lead through a layer that loses nothing.
+struct Member {
+    stack: Stack,
+    ipcp: IpcpHandle,
+    now: Instant,
+}
+
+impl Member {
+    fn new() -> Self {
+        let stack = Stack::builder().polled_at(crate::frames::UNIX).seed([5; 32]).build().unwrap();
+        let below = stack.local(LocalConfig::new("below", "below"));
+        let ipcp = stack.unicast("victim").over(&below).bootstrap(UnicastLayer::new("layer")).unwrap();
+        let mut member = Self { stack, ipcp, now: Instant::ZERO };
+        member.pass(MOMENT);
+        member
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(next) = self.stack.poll(self.now).filter(|next| *next <= until) {
+            self.now = self.now.max(next);
+        }
+        self.now = until;
+        self.stack.poll(self.now);
+    }
+
+    /// A flow to the member.
+    #[track_caller]
+    fn flow(&mut self) -> Flow {
+        let stack = self.stack.clone();
+        let mut alloc = Box::pin(async move { stack.flow("victim").qos(QosSpec::RAW).alloc_async().await });
+        for _ in 0..100 {
+            if let Poll::Ready(flow) = alloc.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return flow.expect("a flow").into_blocking();
+            }
+            self.pass(Duration::from_millis(1));
+        }
+        panic!("no flow to the member\n{}", self.stack.rib());
+    }
+
+    fn address(&self) -> Address {
+        self.ipcp.address().unwrap()
+    }
+
+    fn tasks(&self) -> u64 {
+        self.stack.rib().child("node").unwrap().get("tasks").unwrap()
+    }
+
+    /// Connects and enrols as one should.
+    #[track_caller]
+    fn enrols(&mut self) {
+        let flow = self.flow();
+        flow.try_write(&Cep::enrolment().encode().unwrap()).unwrap();
+        self.pass(MOMENT);
+        assert_eq!(Cep::decode(&read(&flow).unwrap()), Ok(Cep::enrolment()));
+        let id = [7; ID_LEN];
+        flow.try_write(&Request { id }.encode().unwrap()).unwrap();
+        self.pass(MOMENT);
+        let response = Response::decode(&read(&flow).unwrap()).unwrap();
+        assert!(response.id == id && matches!(response.verdict, Verdict::Granted(_)));
+        flow.try_write(&Ack { id, result: 0 }.encode().unwrap()).unwrap();
+        self.pass(MOMENT);
+    }
+}
+
+fn read(flow: &Flow) -> Result<Vec<u8>, ReadError> {
+    let mut buf = [0; 2048];
+    loop {
+        match flow.try_read(&mut buf) {
+            Ok(0) => {}
+            Ok(len) => return Ok(buf[..len].to_vec()),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// What the member says to it at most: nothing, or that it refuses.
+#[track_caller]
+fn is_refused(what: &str, message: &[u8]) {
+    let mut member = Member::new();
+    let tasks = member.tasks();
+    let flow = member.flow();
+    flow.try_write(message).unwrap();
+    member.pass(PATIENCE);
+    match read(&flow) {
+        Ok(answer) => assert_eq!(Cep::decode(&answer), Ok(Cep::refusal()), "{what}"),
+        Err(ReadError::WouldBlock) => panic!("{what}: nobody hung up"),
+        Err(_) => {}
+    }
+    assert!(!matches!(read(&flow), Ok(_) | Err(ReadError::WouldBlock)), "{what}: it is over");
+    assert!(member.ipcp.connections().is_empty(), "{what}");
+    assert_eq!(member.tasks(), tasks, "{what}");
+    member.enrols();
+}
+
+#[test]
+fn connection_requests_of_any_other_form() {
+    let good = Cep::data_transfer(Address(0x0b0b_0b02));
+    let own = Member::new().address();
+    let rows: [(&str, Cep); 10] = [
+        ("a component without a name", Cep { component: String::new(), ..good.clone() }),
+        ("a component that there is not", Cep { component: "Data".into(), ..good.clone() }),
+        ("no protocol", Cep { protocol: String::new(), ..good.clone() }),
+        ("another protocol", Cep { protocol: "lstp".into(), ..good.clone() }),
+        ("another version", Cep { version: good.version + 1, ..good.clone() }),
+        ("another syntax", Cep { syntax: good.syntax + 1, ..good.clone() }),
+        ("address 0", Cep { address: Address(0), ..good.clone() }),
+        ("the member's own address", Cep { address: own, ..good.clone() }),
+        ("an address of 33 bits", Cep { address: Address(1 << 32), ..good.clone() }),
+        ("the greatest address", Cep { address: Address(u64::MAX), ..good.clone() }),
+    ];
+    for (what, message) in rows {
+        is_refused(what, &message.encode().unwrap());
+    }
+    let good = good.encode().unwrap();
+    is_refused("nothing but zeros", &[0; 60]);
+    is_refused("half a message", &good[..good.len() / 2]);
+    let mut long = good.clone();
+    // An unknown field makes the message 128 bytes long, which the reference does not survive.
+    let padding = 128 - good.len() - 2;
+    long.extend([0x7a, padding as u8]);
+    long.resize(128, b'x');
+    is_refused("128 bytes", &long);
+    long.resize(1400, b'x');
+    is_refused("1400 bytes", &long);
+}
+
+#[test]
+fn those_who_say_nothing_keep_nobody_waiting() {
+    let mut member = Member::new();
+    let tasks = member.tasks();
+    let silent: Vec<Flow> = (0..200).map(|_| member.flow()).collect();
+    let before = member.now;
+    member.enrols();
+    assert!(member.now - before < Duration::from_secs(1));
+    member.pass(PATIENCE);
+    for flow in &silent {
+        assert!(!matches!(read(flow), Ok(_) | Err(ReadError::WouldBlock)));
+    }
+    assert_eq!(member.tasks(), tasks);
+}
+
+#[test]
+fn those_who_enrol_and_go_on_talking_nonsense_are_hung_up_on() {
+    let mut member = Member::new();
+    let tasks = member.tasks();
+    let flows: Vec<Flow> = (0..20).map(|_| member.flow()).collect();
+    for flow in &flows {
+        flow.try_write(&Cep::enrolment().encode().unwrap()).unwrap();
+    }
+    // Ten have asked already, and never say what became of it.
+    member.pass(MOMENT);
+    for (i, flow) in flows.iter().enumerate().take(10) {
+        let id = [i as u8; ID_LEN];
+        flow.try_write(&Request { id }.encode().unwrap()).unwrap();
+    }
+    let end = member.now + Duration::from_secs(10);
+    while member.now < end {
+        for (i, flow) in flows.iter().enumerate() {
+            let nonsense = [&[0xff; 40][..], &[0; 3], b"\x0a\x01x", &[0; 1400]][i % 4];
+            let _ = flow.try_write(nonsense);
+        }
+        member.pass(Duration::from_millis(100));
+        if member.now.as_nanos() % 1_000_000_000 < 100_000_000 {
+            member.enrols();
+        }
+    }
+    for flow in &flows {
+        while read(flow).is_ok() {}
+        assert_ne!(read(flow), Err(ReadError::WouldBlock), "nobody talks for ten seconds");
+    }
+    assert_eq!(member.tasks(), tasks);
+    assert!(member.ipcp.connections().is_empty());
+}
+
+#[test]
+fn a_neighbour_that_is_good_is_connected_behind_all_that() {
+    let mut member = Member::new();
+    let _silent: Vec<Flow> = (0..20).map(|_| member.flow()).collect();
+    let flow = member.flow();
+    let peer = Address(0x0b0b_0b02);
+    flow.try_write(&Cep::data_transfer(peer).encode().unwrap()).unwrap();
+    member.pass(MOMENT);
+    assert_eq!(Cep::decode(&read(&flow).unwrap()), Ok(Cep::data_transfer(member.address())));
+    let connections = member.ipcp.connections();
+    assert_eq!(connections.iter().map(|c| c.peer).collect::<Vec<_>>(), [peer]);
+    drop(flow);
+    member.pass(PATIENCE);
+    assert!(member.ipcp.connections().is_empty(), "it has gone");
+}
