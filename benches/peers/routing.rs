@@ -139,7 +139,39 @@ pub(crate) fn shortest_paths() -> Vec<Row> {
             .must(Bound::AtMost(10.0))
             .aim(Bound::AtMost(1.0))
     });
-    rows.into()
+    rows.into_iter().chain([updates(&layer)]).collect()
+}
+
+/// A round of announcements that change nothing, each of which is heard from one neighbour, passed on to the others and
+/// confirmed by them.
+fn updates(layer: &[BTreeSet<usize>]) -> Row {
+    let mut member = Member::new(layer, RoutePolicy::Simple);
+    let flows: Vec<N1FlowId> = (1..=DEGREE as u32).map(N1FlowId).collect();
+    for (flow, neighbour) in flows.iter().zip(&layer[0]) {
+        member.routing.management_up(member.now, *flow, address(*neighbour));
+        let update = Lsu { dst: address(0), src: address(*neighbour), seqno: 2 << 32 };
+        member.routing.receive(member.now, *flow, &update.to_bytes());
+    }
+    let mut links: Vec<(usize, usize)> =
+        layer.iter().enumerate().skip(1).flat_map(|(a, links)| links.iter().map(move |b| (a, *b))).collect();
+    links.retain(|(a, b)| (*a, *b) != (MEMBERS / 2, MEMBERS / 2 + 1));
+    let mut messages = 0;
+    let mut round = |count: u64| {
+        for (a, b) in &links {
+            let update = Lsu { dst: address(*b), src: address(*a), seqno: (3 << 32) + count }.to_bytes();
+            member.routing.receive(member.now, flows[0], &update);
+            member.now += Duration::from_millis(25);
+            member.routing.handle_timeout(member.now);
+            while let Some((flow, bytes)) = member.routing.poll_transmit(member.now) {
+                messages += 2;
+                member.routing.receive(member.now, flow, &bytes);
+            }
+        }
+    };
+    round(0);
+    let seconds = each(1, || round(1));
+    let per_message = seconds / (messages / 2) as f64;
+    Row::info("link-state update, sent or received", time(per_message), format!("{} links", links.len()))
 }
 
 struct Up(u32);

@@ -57,8 +57,8 @@ impl LinkState {
         }
         if src == peer.address && seqno.has_incarnation() && !peer.confirms() {
             peer.set_confirms();
-            // This is kept from a reference: it would believe that what is withdrawn is there, and announce dead links of
-            // its own for ever.
+            // This is kept from a reference: it would believe that what is withdrawn is there, and announce dead links
+            // of its own for ever.
             for (index, link) in self.db.iter().filter(|(_, link)| link.src == src || !link.live) {
                 peer.tell(index, Urgency::Replica, link.heard);
             }

@@ -35,16 +35,19 @@
 //! announcements. The last number of an incarnation, with the lower half all ones, is a *withdrawal*. The next
 //! incarnation is above it, so a link that comes back overtakes its own withdrawal.
 //!
-//! To a reference a withdrawal is one more announcement with a higher number. It passes it on unchanged, and keeps the
-//! link for as long as it keeps any that is not announced again: until at most one update period later than if it
-//! had heard nothing. Repetitions have the same number and are ignored. Links of a reference have numbers that count up
-//! from 0 every 15 s; they do not reach 2³² − 1. Were one made to go on from a withdrawal that somebody forged, its
-//! next announcement would bring the link back. Copies of an old announcement that turn up late are older than the
-//! withdrawal, which is remembered until they have all expired.
+//! To a reference a withdrawal is one more announcement with a higher number. It passes it on unchanged, so that
+//! members behind it hear of it, and keeps the link for as long as any that is not announced again: until at most one
+//! update period later than if it had heard nothing. Repetitions have the same number and are ignored. What it may have
+//! forgotten it is not told: withdrawals go to a reference while they are young and the link was believed to be there.
+//! Numbers of its own links count up from 0 every 15 s and do not reach 2³² − 1. Were one made to go on from a
+//! withdrawal that somebody forged, its next announcement would bring the link back. Old announcements that turn up
+//! late are below the withdrawal, which is remembered until they have all expired.
 //!
 //! Both ends of a link take back their half, and as a link counts only with both, the first to be heard of is enough.
 //! News travel at once, and the first computation after a quiet time does not wait, so routes avoid a failed link as
-//! soon as the news can have arrived.
+//! soon as the news can have arrived. With loop-free alternates, a member whose own link has failed keeps to these for
+//! [`Config::detour`], so that nobody who has not heard yet sends packets back to it. A link that fails again and again
+//! is announced again after a while only.
 //!
 //! # Reliability
 //!
