@@ -194,7 +194,11 @@ impl LinkState {
     /// Says whether a link is announced, and has routes computed if that makes a difference.
     pub(super) fn set_live(&mut self, now: Instant, index: u32, live: bool) {
         let mine = self.db.get(index).is_some_and(|link| link.src == self.config.address);
-        if !self.db.set_live(index, live) {
+        let changed = self.db.set_live(index, live);
+        if mine {
+            self.throttle.hurry(now);
+        }
+        if !changed {
             return;
         }
         let own_failure = mine && !live && self.changes != Changes::Any;

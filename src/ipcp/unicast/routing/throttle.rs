@@ -41,6 +41,11 @@ impl Throttle {
         self.due = Some(now);
     }
 
+    /// Something about the member's own links has changed that may have to do with news from afar that are waiting.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// Whether routes are to be computed now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)

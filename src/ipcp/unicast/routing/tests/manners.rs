@@ -310,3 +310,16 @@ fn news_from_afar_are_gathered() {
     alone.after(SECOND);
     assert_eq!(alone.member.routes().len(), 4001);
 }
+
+#[test]
+fn a_failure_at_both_ends_does_not_wait_for_the_other() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, 1 << 32));
+    assert_eq!(alone.member.poll_routes(alone.now).unwrap().len(), 1);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, (1 << 32) + LAST));
+    alone.member.poll_routes(alone.now);
+    assert_eq!(alone.member.routes().len(), 1, "news from afar wait so soon after others");
+    alone.member.adjacency_down(alone.now, DATA);
+    assert!(alone.member.poll_routes(alone.now).unwrap().is_empty(), "but not for a neighbour that is gone");
+}
