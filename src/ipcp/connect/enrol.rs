@@ -38,8 +38,6 @@ pub use check::{Adjustment, ConfigError, check};
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a member waits for the acknowledgement: the joiner starts its components before it sends it.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Enrolments that a member attends to at a time, unless configured otherwise.
-pub const MEMBERS_LIMIT: usize = 64;
 /// How far the clocks of joiner and member may be apart before it is worth a warning: flow allocation refuses requests
 /// that seem to come from more than 100 ms in the future, and needs some of that for itself.
 pub const CLOCK_WARNING: Duration = Duration::from_millis(20);
