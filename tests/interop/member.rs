@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use o7s::wire::enroll::{CongestionAvoidance, LinkState, RoutePolicy};
-use o7s::{BroadcastLayer, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
+use o7s::{BroadcastLayer, Connect, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::net::{Host, Service, wait_for};
 
@@ -23,6 +23,8 @@ const DONE: &str = "done:";
 const PING: usize = 64;
 const REQUEST: [u8; 4] = [0, 0, 0, 0];
 const REPLY: [u8; 4] = [0, 0, 0, 1];
+/// How long it may take to join and to connect, with what is lost on the way. A reference that hangs does so for good.
+const LIMIT: Duration = Duration::from_secs(6);
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -77,15 +79,17 @@ impl Node {
                 let member = self.stack.unicast(name).over(&self.below).bootstrap(layer_of(layer, options)?)?;
                 self.member = Some(member);
             }
-            ["enroll", name, by] => self.member = Some(self.stack.unicast(name).over(&self.below).enroll(by)?),
+            ["enroll", name, by] => {
+                self.member = Some(self.stack.unicast(name).over(&self.below).timeout(LIMIT).enroll(by)?);
+            }
             ["broadcast-bootstrap", name, layer] => {
                 let layer = BroadcastLayer::new(layer);
                 self.member = Some(self.stack.broadcast(name).over(&self.below).bootstrap(layer)?);
             }
             ["broadcast-enroll", name, by] => {
-                self.member = Some(self.stack.broadcast(name).over(&self.below).enroll(by)?);
+                self.member = Some(self.stack.broadcast(name).over(&self.below).timeout(LIMIT).enroll(by)?);
             }
-            ["connect", to] => self.member()?.connect(to)?,
+            ["connect", to] => self.member()?.connect_with(to, Connect::new().timeout(LIMIT))?,
             ["listen", layer] => self.listen(layer)?,
             ["say", layer, what] => self.say(layer, what)?,
             ["heard"] => return Ok(self.heard.lock().map_err(|_| "a listener has failed")?.join(" ")),
@@ -97,7 +101,7 @@ impl Node {
             ["ping", name, qos, count] => return self.ping(name, qos, count.parse()?),
             ["answered", "plain"] => return Ok(self.answered[0].load(Ordering::Relaxed).to_string()),
             ["answered", "encrypted"] => return Ok(self.answered[1].load(Ordering::Relaxed).to_string()),
-            ["address"] => return Ok(self.member()?.address().ok_or("no address")?.to_string()),
+            ["forwarded"] => return self.forwarded(),
             ["links"] => return self.links(),
             // For whoever reads the log.
             ["rib"] => println!("{}", self.stack.rib()),
@@ -145,7 +149,7 @@ impl Node {
     }
 
     fn ping(&self, name: &str, qos: &str, count: u32) -> Told<String> {
-        let flow = self.stack.flow(name).qos(qos.parse()?).timeout(Duration::from_secs(5)).alloc()?;
+        let flow = self.stack.flow(name).qos(qos.parse()?).timeout(Duration::from_secs(4)).alloc()?;
         let mut replies = 0;
         for seq in 0..count {
             let mut packet = [0; PING];
@@ -163,6 +167,24 @@ impl Node {
         let how = if flow.is_encrypted() { "encrypted" } else { "plain" };
         let _ = flow.close(Duration::from_millis(500));
         Ok(format!("{replies} {how}"))
+    }
+
+    /// How many packets have passed from one neighbour to another, and how many have not.
+    fn forwarded(&self) -> Told<String> {
+        let rib = self.member()?.rib();
+        let dt = rib.children.iter().find(|part| part.name.starts_with("dt.")).ok_or("no data transfer")?;
+        let (mut passed, mut lost) = (0, rib.get("no_route").unwrap_or(0));
+        for neighbour in &dt.children {
+            let count = |path: &str| neighbour.get(path).unwrap_or(0);
+            lost += ["expired", "unroutable", "failed", "overflow"].map(count).iter().sum::<u64>();
+            passed += neighbour
+                .children
+                .iter()
+                .map(|cube| ["sent", "local_sent"].map(|n| cube.get(n).unwrap_or(0)))
+                .map(|[sent, own]| sent - own)
+                .sum::<u64>();
+        }
+        Ok(format!("{passed} {lost}"))
     }
 
     /// All that is known of who is next to whom, in an order that does not depend on who asks.
