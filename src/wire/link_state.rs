@@ -1,7 +1,8 @@
 //! Link-state messages: who in a unicast layer is whose neighbour.
 //!
-//! They travel as they are, one a packet, on flows between neighbours that serve nothing else. A member announces
-//! each of its links, again and again with a higher number, and passes on what it hears.
+//! They travel as they are on flows between neighbours that serve nothing else: one a packet; between members that know
+//! each other to be o7s, as many as fit, one behind the other. A member announces each of its links, again and again
+//! with a higher number, and passes on what it hears.
 //!
 //! | offset | size | field | meaning |
 //! |---|---|---|---|
@@ -9,8 +10,8 @@
 //! | 8 | 8 | source | address of the member that announces its link |
 //! | 16 | 8 | seqno | grows with every announcement of this link |
 //!
-//! Addresses have 8 bytes here, whatever they have in the [header of data transfer](super::dt). A message of another
-//! length is none.
+//! Addresses have 8 bytes here, whatever they have in the [header of data transfer](super::dt). To a reference, a
+//! packet of another length is none.
 //!
 //! ```
 //! use o7s::types::id::Address;

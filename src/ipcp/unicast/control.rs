@@ -40,6 +40,9 @@ const MESSAGES_PER_ROUND: usize = 64;
 /// Rounds after which whoever handles messages goes back to its own work.
 const ROUNDS: usize = 16;
 
+/// Updates that are sent at once, bytes.
+const UPDATES: usize = 50 * Lsu::LEN;
+
 /// The machines.
 pub(super) struct Control {
     routing: LinkState,
@@ -70,9 +73,35 @@ impl Control {
     }
 }
 
+impl Control {
+    /// The next packet of updates to send, and the management flow to send it on.
+    fn poll_updates(&mut self, now: Instant) -> Option<(N1FlowId, Vec<u8>)> {
+        let (to, update) = self.routing.poll_transmit(now)?;
+        let (mut next, mut updates) = (Some(update), Vec::new());
+        while let Some(update) = next {
+            if let Ok(Lsu { src, dst, seqno }) = Lsu::parse(&update)
+                && src == self.routing.address()
+            {
+                self.watch.announcing(dst, seqno);
+            }
+            updates.extend_from_slice(&update);
+            next = if updates.len() < UPDATES { self.routing.poll_more(now) } else { None };
+        }
+        Some((to, updates))
+    }
+
+    /// A packet of updates has come. `true` if somebody else has our address.
+    fn receive_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
+        let said = updates.chunks_exact(Lsu::LEN).filter_map(|update| Lsu::parse(update).ok());
+        let conflicts = said.filter_map(|update| self.watch.heard(&update)).count();
+        self.routing.receive(now, from, updates);
+        conflicts > 0
+    }
+}
+
 /// Something that a machine has put out.
 enum Output {
-    LinkState(N1FlowId, [u8; 24]),
+    LinkState(N1FlowId, Vec<u8>),
     Directory(Address, Vec<u8>),
     Routes,
     Wake(Vec<Waker>),
@@ -248,13 +277,8 @@ impl Unicast {
                 pkt
             }
             Punt::LinkState(id, pkt) => {
-                let conflict = {
-                    let mut control = self.control.lock();
-                    let conflict = Lsu::parse(&pkt).ok().and_then(|lsu| control.watch.heard(&lsu));
-                    control.routing.receive(now, id, &pkt);
-                    conflict
-                };
-                if conflict.is_some() {
+                let conflict = self.control.lock().receive_updates(now, id, &pkt);
+                if conflict {
                     self.address_conflict(now);
                 }
                 pkt
@@ -275,17 +299,15 @@ impl Unicast {
                     control.directory.suggest(now, peer);
                 }
                 Some(Output::Routes)
-            } else if let Some((to, lsu)) = control.routing.poll_transmit(now) {
-                if let Ok(Lsu { src, dst, seqno }) = Lsu::parse(&lsu)
-                    && src == control.routing.address()
-                {
-                    control.watch.announcing(dst, seqno);
-                }
-                Some(Output::LinkState(to, lsu))
+            } else if let Some((to, updates)) = control.poll_updates(now) {
+                Some(Output::LinkState(to, updates))
             } else if let Some((to, message)) = control.directory.poll_transmit() {
                 Some(Output::Directory(to, message))
             } else if let Some(event) = control.directory.poll_event() {
-                let dir::Event::LookupDone { hash, .. } = event;
+                let dir::Event::LookupDone { hash, effort, .. } = event;
+                count(&self.counters.lookups);
+                self.counters.lookup_rounds.fetch_add(effort.rounds.into(), Ordering::Relaxed);
+                self.counters.lookup_questions.fetch_add(effort.questions.into(), Ordering::Relaxed);
                 Some(Output::Wake(control.waiting.remove(&hash).unwrap_or_default()))
             } else {
                 None
@@ -299,7 +321,7 @@ impl Unicast {
         match output {
             None => return false,
             Some(Output::Routes) => self.publish_table(),
-            Some(Output::LinkState(to, lsu)) => self.send_link_state(to, &lsu),
+            Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
             Some(Output::Directory(to, message)) => {
                 if !self.originate_message(now, to, DIRECTORY, &message) {
                     self.control.lock().directory.unreachable(now, to);
@@ -310,11 +332,14 @@ impl Unicast {
         true
     }
 
-    fn send_link_state(&self, to: N1FlowId, lsu: &[u8]) {
+    fn send_link_state(&self, to: N1FlowId, updates: &[u8]) {
         let endpoint = self.managements.read().get(&to).map(|m| Arc::clone(&m.endpoint));
         if let Some(endpoint) = endpoint {
-            // One that cannot be sent is a lost one: there will be others.
-            let _ = endpoint.write(lsu);
+            let most = (endpoint.max_packet() / Lsu::LEN).max(1) * Lsu::LEN;
+            for packet in updates.chunks(most) {
+                // What cannot be sent is lost, as on the way: it will be repeated.
+                let _ = endpoint.write(packet);
+            }
         }
     }
 

@@ -32,6 +32,9 @@ impl Unicast {
             ("refused", &c.refused),
             ("tables", &c.tables),
             ("lost_connections", &c.lost),
+            ("lookups", &c.lookups),
+            ("lookup_rounds", &c.lookup_rounds),
+            ("lookup_questions", &c.lookup_questions),
             ("address_conflicts", &c.conflicts),
         ];
         Tree::item("ipcp", &*self.info.name)

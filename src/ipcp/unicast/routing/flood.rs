@@ -41,11 +41,23 @@ impl LinkState {
         self.peers.remove(&flow);
     }
 
-    /// A message has come in over a management flow.
-    pub fn receive(&mut self, now: Instant, flow: N1FlowId, message: &[u8]) {
+    /// A packet has come in over a management flow: an update, or several one behind the other.
+    pub fn receive(&mut self, now: Instant, flow: N1FlowId, packet: &[u8]) {
+        let (updates, rest) = packet.as_chunks::<{ Lsu::LEN }>();
+        if updates.is_empty() || !rest.is_empty() {
+            self.stats.received += 1;
+            self.stats.malformed += 1;
+            return;
+        }
+        for update in updates {
+            self.receive_update(now, flow, update);
+        }
+    }
+
+    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: &[u8; Lsu::LEN]) {
         let Some(peer) = self.peers.get_mut(&flow) else { return };
         self.stats.received += 1;
-        let Ok(Lsu { dst, src, seqno }) = Lsu::parse(message) else {
+        let Ok(Lsu { dst, src, seqno }) = Lsu::parse(update) else {
             self.stats.malformed += 1;
             return;
         };

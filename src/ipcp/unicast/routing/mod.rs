@@ -54,7 +54,8 @@
 //! Management flows may lose packets. A member that is o7s, known by a number with an incarnation on a link of its own,
 //! *confirms*: it says what it has heard back to whom it has it from, to whom that is nothing new, so that it would
 //! be ignored by a reference. What is not confirmed is repeated. To a reference, news are repeated once. An outdated
-//! update is answered with the current one.
+//! update is answered with the current one. Members that confirm also understand several updates in one packet, and get
+//! them so.
 //!
 //! # Who may say what
 //!
@@ -195,9 +196,21 @@ impl LinkState {
         }
         let (flow, index) = next?;
         self.sending = flow;
+        Some((flow, self.update(index)?))
+    }
+
+    /// One more update for the neighbour for whom the last one was, to be put behind it in the same packet; none if there
+    /// is none, or if the neighbour is a reference, which takes one at a time.
+    pub fn poll_more(&mut self, now: Instant) -> Option<[u8; Lsu::LEN]> {
+        let pace = self.config.pace();
+        let index = self.peers.get_mut(&self.sending)?.poll_more(now, pace)?;
+        self.update(index)
+    }
+
+    fn update(&mut self, index: u32) -> Option<[u8; Lsu::LEN]> {
         let link = self.db.get(index)?;
         self.stats.sent += 1;
-        Some((flow, Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 }.to_bytes()))
+        Some(Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 }.to_bytes())
     }
 
     /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table.

@@ -187,6 +187,17 @@ impl Peer {
             return None;
         }
         self.paced_until = self.paced_until.max(now) + pace.gap;
+        self.pop(now, pace)
+    }
+
+    /// A further link to tell of in the same packet, which only a neighbour understands that confirms. Packets are paced, not
+    /// what is in them.
+    pub(super) fn poll_more(&mut self, now: Instant, pace: Pace) -> Option<u32> {
+        let due = !self.news.is_empty() || !self.replicas.is_empty() || self.later <= now;
+        if self.confirms && due { self.pop(now, pace) } else { None }
+    }
+
+    fn pop(&mut self, now: Instant, pace: Pace) -> Option<u32> {
         if let Some(link) = self.news.pop().or_else(|| self.replicas.pop()) {
             self.await_confirmation(link, now, pace);
             return Some(link);

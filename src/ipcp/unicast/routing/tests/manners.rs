@@ -323,3 +323,28 @@ fn a_failure_at_both_ends_does_not_wait_for_the_other() {
     alone.member.adjacency_down(alone.now, DATA);
     assert!(alone.member.poll_routes(alone.now).unwrap().is_empty(), "but not for a neighbour that is gone");
 }
+
+#[test]
+fn updates_share_a_packet_only_on_the_way_to_whoever_is_known_to_take_it() {
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, OTHER, Address(300));
+    for dst in 1..=3 {
+        alone.hear(OTHER, lsu(Address(300), Address(dst), 7));
+    }
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.now += SECOND;
+    assert!(alone.member.poll_transmit(alone.now).is_some());
+    assert_eq!(alone.member.poll_more(alone.now), None, "it may be a reference");
+    alone.said();
+
+    let incarnation = 1 << 32;
+    let packet = [lsu(PEER, Address(1), incarnation), lsu(PEER, Address(2), incarnation)].map(|lsu| lsu.to_bytes());
+    let before = alone.member.entries(alone.now).count();
+    alone.member.receive(alone.now, MANAGEMENT, packet.as_flattened());
+    assert_eq!(alone.member.entries(alone.now).count(), before + 2);
+    // What it was told already is told again, now that it is known to confirm.
+    let (to, _) = alone.member.poll_transmit(alone.now).unwrap();
+    assert_eq!(to, MANAGEMENT);
+    let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
+    assert!(more >= 2, "{more}");
+}
