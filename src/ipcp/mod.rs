@@ -26,14 +26,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::task::Waker;
+use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::types::code::Code;
-use crate::types::id::{Address, N1FlowId};
+use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
@@ -283,6 +283,8 @@ pub struct Connection {
     pub endpoint: Arc<Endpoint>,
     /// The neighbour's address; 0 in a layer without addresses.
     pub peer: Address,
+    /// Whether this end made the connection, and so knows that the other end has it.
+    pub ours: bool,
     /// The further versions of the component's protocol that the neighbour supports.
     pub versions: Vec<i32>,
     /// Packets that arrived behind the handshake, in their order.
@@ -311,6 +313,18 @@ pub trait Member: Ipcp {
 
     /// Whether the N-1 flow has been taken over and neither given up nor lost since.
     fn is_connected(&self, flow: N1FlowId) -> bool;
+
+    /// The neighbour to which a packet for the member at `_destination` would go now, if there is a way; `_flow` is the EID
+    /// that it is for, on which the choice between equal ways depends.
+    fn next_hop(&self, _destination: Address, _flow: Eid) -> Option<Address> {
+        None
+    }
+
+    /// At which other members a name is; at none, if it is not in the layer. While that is being found out, `_waker` is
+    /// kept to be woken.
+    fn locate(&self, _now: Instant, _hash: &NameHash, _waker: &Waker) -> Poll<Vec<Address>> {
+        Poll::Ready(Vec::new())
+    }
 
     /// The IPCP as what it is besides.
     fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp>;

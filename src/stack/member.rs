@@ -1,6 +1,6 @@
 //! Members of unicast and broadcast layers: making them, and connecting them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
-use crate::types::id::Address;
+use crate::types::id::{Address, Eid};
 use crate::types::name::{HashAlg, Name};
 use crate::types::qos::QosSpec;
 use crate::wire::enroll::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
@@ -423,6 +423,31 @@ impl IpcpHandle {
     pub fn address(&self) -> Option<Address> {
         let own = self.membership().ok()?.member().component(Component::DataTransfer)?.address;
         (own != Address(0)).then_some(own)
+    }
+
+    /// The neighbour to which a packet for the member at `destination` would go now, if there is a way. `flow` is the
+    /// EID that it is for: the choice between equal ways depends on it.
+    pub fn next_hop(&self, destination: Address, flow: Eid) -> Option<Address> {
+        self.membership().ok()?.member().next_hop(destination, flow)
+    }
+
+    /// At which other members of the layer a name is; at none, if it is not in the layer or only here.
+    ///
+    /// # Errors
+    /// [`MemberError`] if the name is not one or the IPCP is gone.
+    pub async fn locate_async(&self, name: &str) -> Result<Vec<Address>, MemberError> {
+        let hash = self.info().hash.hash(&Name::new(name).map_err(MemberError::Name)?);
+        let membership = self.membership()?;
+        let clock = self.shared().clock();
+        Ok(poll_fn(|cx| membership.member().locate(clock.now(), &hash, cx.waker())).await)
+    }
+
+    /// As [`locate_async`](Self::locate_async), and waits for it.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub fn locate(&self, name: &str) -> Result<Vec<Address>, MemberError> {
+        wait_for(self.shared(), self.locate_async(name))
     }
 
     /// Ends the IPCP: its connections, and the flows that go through its layer. A socket that it had is free again.

@@ -14,6 +14,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Endpoint, Outgoing};
+use crate::ipcp::Connection;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::qos::QosCube;
 use crate::types::tree::Tree;
@@ -30,6 +31,9 @@ pub(super) struct Adjacency {
     sizes: LayerSizes,
     congestion: CongestionAvoidance,
     up: AtomicBool,
+    /// Whether the neighbour is known to have this connection too. Whoever accepts one does not know: if the answer is
+    /// lost, the neighbour makes another, and never hears what is sent on this one.
+    proven: AtomicBool,
     unicast: Weak<Unicast>,
     queue: Mutex<Queue>,
     /// Packets that wait in the queue.
@@ -79,18 +83,24 @@ impl NextHop for Arc<Adjacency> {
     fn is_up(&self) -> bool {
         Adjacency::is_up(self)
     }
+
+    fn is_proven(&self) -> bool {
+        Adjacency::is_proven(self)
+    }
 }
 
 impl Adjacency {
-    pub(super) fn new(unicast: &Unicast, id: N1FlowId, peer: Address, endpoint: Arc<Endpoint>) -> Arc<Self> {
+    pub(super) fn new(unicast: &Unicast, id: N1FlowId, connection: &Connection) -> Arc<Self> {
+        let endpoint = Arc::clone(&connection.endpoint);
         Arc::new(Self {
             id,
-            peer,
+            peer: connection.peer,
             max_packet: endpoint.max_packet(),
             endpoint,
             sizes: unicast.sizes,
             congestion: unicast.unicast.congestion,
             up: AtomicBool::new(true),
+            proven: AtomicBool::new(connection.ours),
             unicast: Weak::clone(&unicast.me),
             device_limit: AtomicUsize::new(Gate::new().limit()),
             queue: Mutex::new(Queue {
@@ -244,7 +254,25 @@ impl Adjacency {
         self.up.load(Ordering::Relaxed)
     }
 
+    /// Reads before it writes: all threads have this line in their caches.
+    fn note_proven(&self) {
+        if !self.proven.load(Ordering::Relaxed) {
+            self.proven.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Keepalives prove the connection as packets do, but only the flow sees them.
+    fn is_proven(&self) -> bool {
+        let heard = || self.endpoint.counters().keepalives_received > 0;
+        let proven = self.proven.load(Ordering::Relaxed) || heard();
+        if proven {
+            self.note_proven();
+        }
+        proven
+    }
+
     pub(super) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
+        self.note_proven();
         let mut tally = [(0, 0); CUBES];
         for pkt in pkts {
             let cube = cube_of(pkt.get(self.sizes.addr()).copied().unwrap_or(0));

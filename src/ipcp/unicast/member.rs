@@ -5,7 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use core::task::Waker;
+use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use super::adjacency::Adjacency;
@@ -15,8 +15,9 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Sink, Watcher};
 use crate::ipcp::connect::address;
-use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
-use crate::types::id::N1FlowId;
+use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Lookup, Member};
+use crate::types::id::{Address, Eid, N1FlowId};
+use crate::types::name::NameHash;
 use crate::wire::cep;
 use crate::wire::enroll::{LayerConfig, LayerKind};
 
@@ -178,7 +179,7 @@ impl Member for Unicast {
     }
 
     fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused> {
-        let Connection { component, endpoint, peer, early, .. } = connection;
+        let peer = connection.peer;
         if !self.is_peer_address(peer) {
             return Err(ConnectionRefused::Address(peer));
         }
@@ -187,16 +188,17 @@ impl Member for Unicast {
             return Err(ConnectionRefused::Full(self.config.max_connections));
         }
         let id = N1FlowId(self.next_n1.fetch_add(1, Ordering::Relaxed));
-        match component {
+        match connection.component {
             Component::DataTransfer => {
-                let adjacency = Adjacency::new(self, id, peer, Arc::clone(&endpoint));
+                let adjacency = Adjacency::new(self, id, &connection);
                 self.adjacencies.write().insert(id, adjacency);
                 self.note_mtu();
                 self.adjacency_new(now, id, peer);
             }
             Component::Management => {
+                let endpoint = Arc::clone(&connection.endpoint);
                 self.settled.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
-                self.managements.write().insert(id, Management { endpoint: Arc::clone(&endpoint), peer });
+                self.managements.write().insert(id, Management { endpoint, peer });
                 self.management_new(now, id, peer);
             }
         }
@@ -205,6 +207,7 @@ impl Member for Unicast {
             self.remove(now, id);
             return Err(ConnectionRefused::Down);
         }
+        let Connection { endpoint, early, .. } = connection;
         let mut early: VecDeque<_> = early.into();
         if !early.is_empty() {
             self.sink.deliver(u64::from(id.0), now, &mut early);
@@ -231,6 +234,19 @@ impl Member for Unicast {
 
     fn is_connected(&self, flow: N1FlowId) -> bool {
         self.adjacencies.read().contains_key(&flow) || self.managements.read().contains_key(&flow)
+    }
+
+    fn next_hop(&self, destination: Address, flow: Eid) -> Option<Address> {
+        self.table().lookup(destination, flow.0).map(|adjacency| adjacency.peer)
+    }
+
+    fn locate(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Poll<Vec<Address>> {
+        let (found, addresses) = self.find(now, hash, Some(waker));
+        self.handle_control(now);
+        match found {
+            Lookup::Pending if !self.is_down() => Poll::Pending,
+            _ => Poll::Ready(addresses),
+        }
     }
 
     fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp> {

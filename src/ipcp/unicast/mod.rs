@@ -183,6 +183,9 @@ struct Counters {
     tables: AtomicU64,
     lost: AtomicU64,
     conflicts: AtomicU64,
+    lookups: AtomicU64,
+    lookup_rounds: AtomicU64,
+    lookup_questions: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {

@@ -50,6 +50,11 @@ use crate::wire::enroll::RoutePolicy;
 pub trait NextHop {
     /// Whether packets arrive at the other end, as far as is known.
     fn is_up(&self) -> bool;
+
+    /// Whether the other end is known to be there. One of which that is not known is used only where there is no other.
+    fn is_proven(&self) -> bool {
+        true
+    }
 }
 
 /// A range of a list.
@@ -193,7 +198,8 @@ impl<H: NextHop> ForwardingTable<H> {
             [only] => only.is_up().then_some(only),
             several => {
                 let up = several.iter().zip(1..).filter(|(handle, _)| handle.is_up());
-                up.max_by_key(|(_, number): &(_, u64)| mix(flow ^ mix(*number))).map(|(handle, _)| handle)
+                let rank = |(handle, number): &(&H, u64)| (handle.is_proven(), mix(flow ^ mix(*number)));
+                up.max_by_key(rank).map(|(handle, _)| handle)
             }
         }
     }

@@ -119,7 +119,7 @@ pub(super) async fn connect(
     let Connected { peer, versions, early } = introduce(node, &endpoint, own).await?;
     let endpoint = flow.keep().ok_or(MemberError::GivenUp)?;
     let (component, taken) = (want.component, Arc::clone(&endpoint));
-    let connection = Connection { component, endpoint: taken, peer, versions, early };
+    let connection = Connection { component, endpoint: taken, peer, ours: true, versions, early };
     match membership.member.connected(now_of(node)?, connection) {
         Ok(id) => Ok((id, peer)),
         Err(e) => {
@@ -153,7 +153,7 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
     };
     let (Ok(now), Some(endpoint)) = (now_of(node), flow.keep()) else { return };
     let (peer, versions, taken) = (accepted.peer, accepted.versions, Arc::clone(&endpoint));
-    let connection = Connection { component, endpoint: taken, peer, versions, early: Vec::new() };
+    let connection = Connection { component, endpoint: taken, peer, ours: false, versions, early: Vec::new() };
     match membership.member.connected(now, connection) {
         Ok(id) => {
             let kept = membership.inner.lock().manager.accepted(now, id, component, peer);
