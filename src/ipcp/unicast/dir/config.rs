@@ -127,7 +127,7 @@ pub struct Limits {
     pub spread: usize,
     /// The longest answer, bytes. 1400.
     pub message: usize,
-    /// How long a lookup may take. 2 s.
+    /// How long a lookup may take. 4 s: one that needs so long waits for routes around members that are gone.
     pub patience: Duration,
     /// How long an answer to a member that cannot walk is held back for a lookup. 150 ms.
     pub relay_wait: Duration,
@@ -167,7 +167,7 @@ impl Default for Limits {
             extra_questions: 32,
             spread: 32,
             message: 1400,
-            patience: Duration::from_secs(2),
+            patience: Duration::from_secs(4),
             relay_wait: Duration::from_millis(150),
             remember: Duration::from_secs(30),
             remember_unknown: Duration::from_secs(1),

@@ -25,6 +25,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// Addresses remembered to join through.
 const SEEDS: usize = 16;
+/// Addresses remembered to ask when there are routes.
+const POSTPONED: usize = 64;
 /// When to look around again after joining: those who joined at the same time could not know each other at first.
 const SETTLE: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// The shortest time between two looks after buckets.
@@ -43,6 +45,8 @@ pub(super) struct Joining {
     /// How often it has looked around.
     settled: usize,
     suggestions: Option<Level>,
+    /// Members that were to be asked who they are when there was no route to them.
+    postponed: VecDeque<Address>,
 }
 
 impl Joining {
@@ -54,6 +58,14 @@ impl Joining {
     /// A seed has answered.
     pub(super) fn succeeded(&mut self) {
         self.joined = true;
+    }
+
+    /// There is no route to a member that was heard of.
+    pub(super) fn postpone(&mut self, address: Address) {
+        if !self.postponed.contains(&address) {
+            self.postponed.truncate(POSTPONED - 1);
+            self.postponed.push_front(address);
+        }
     }
 
     fn is_over(&self, contacts: usize) -> bool {
@@ -182,6 +194,15 @@ impl Directory {
     fn may_ping(&self, now: Instant) -> bool {
         let (rate, mut level) = self.pings;
         rate.take(now, &mut level)
+    }
+
+    /// There are new routes: asks those to whom there was none.
+    pub(super) fn ask_postponed(&mut self, now: Instant) {
+        for address in core::mem::take(&mut self.joining.postponed) {
+            if self.table.get(address).is_none() {
+                self.ping(now, address);
+            }
+        }
     }
 
     /// Finds out who has this address, if that is not being done.

@@ -384,6 +384,7 @@ impl Directory {
         self.table.routes_changed();
         self.revive(now);
         self.join_soon(now);
+        self.ask_postponed(now);
         self.begin_walks(now);
     }
 

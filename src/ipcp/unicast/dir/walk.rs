@@ -97,6 +97,8 @@ pub(super) struct Walk {
     pub(super) sightings: Vec<Sighting>,
     /// Members that may have a name out of place were added.
     pub(super) widened: bool,
+    /// It waits to ask silent members again.
+    pub(super) resting: bool,
     /// In order of distance to the key.
     candidates: Vec<Candidate>,
     k: usize,
@@ -113,6 +115,7 @@ impl Walk {
             timer: None,
             sightings: Vec::new(),
             widened: false,
+            resting: false,
             candidates: Vec::new(),
             k,
             questions_left: questions.try_into().unwrap_or(u16::MAX),
@@ -127,6 +130,12 @@ impl Walk {
     /// Whether anybody has answered.
     pub(super) fn is_answered(&self) -> bool {
         self.candidates.iter().any(|candidate| candidate.state == State::Answered)
+    }
+
+    /// Whether nothing was found, but might have been by those of the closest that were silent.
+    pub(super) fn may_have_missed_it(&self) -> bool {
+        let mut closest = self.candidates.iter().take(self.k);
+        self.sightings.is_empty() && closest.any(|candidate| candidate.state == State::Silent)
     }
 
     /// The k closest that have answered.

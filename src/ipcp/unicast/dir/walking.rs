@@ -1,6 +1,7 @@
 //! Asking others: walks, their questions, and the answers.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::distance::compare;
 use super::questions::{Kind, LIFETIME, Question, Reason};
@@ -16,6 +17,8 @@ use crate::wire::dht::{Body, Contact};
 const VALUES: usize = 8;
 /// Fewer contacts than this in an answer say nothing about how they were chosen.
 const TELLING: usize = 2;
+/// How long a lookup waits before it asks silent members again.
+const REST: Duration = Duration::from_millis(400);
 
 impl Directory {
     /// Looks a name up for the own member.
@@ -98,9 +101,25 @@ impl Directory {
                 // Somebody may turn up in time.
                 Step::Done if !walk.is_answered() && now < walk.deadline && kind == Kind::Value => return,
                 Step::Done if self.widens(&kind, &key) => {}
+                Step::Done if self.rests(now, kind, key) => return,
                 Step::Done => return self.end(now, kind, key),
             }
         }
+    }
+
+    /// Waits a little to ask silent members again, if a name was not found without them: it takes routes a moment to lead
+    /// around somebody who is gone.
+    fn rests(&mut self, now: Instant, kind: Kind, key: NameHash) -> bool {
+        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return false };
+        let again = now + REST;
+        if kind != Kind::Value || !walk.may_have_missed_it() || again >= walk.deadline {
+            return false;
+        }
+        if !core::mem::replace(&mut walk.resting, true) {
+            walk.timer.take().map(|timer| self.timers.cancel(timer));
+            walk.timer = Some(self.timers.arm(again, Task::Walk(kind, key)));
+        }
+        true
     }
 
     /// Goes on among members that may be references, if a walk for a name has found nothing.
@@ -194,6 +213,7 @@ impl Directory {
             }
             Reason::Ping { .. } => {
                 self.pinged.remove(&question.to);
+                self.joining.postpone(question.to);
             }
             Reason::Join => {}
         }
@@ -289,10 +309,15 @@ impl Directory {
         waiting.into_iter().for_each(|(kind, key)| self.go_on(now, kind, key));
     }
 
-    /// A walk has taken too long.
+    /// A walk has taken too long, or has rested.
     pub(super) fn out_of_time(&mut self, now: Instant, kind: Kind, key: NameHash) {
-        if self.walks.get(&(kind, key)).is_some_and(|walk| walk.deadline <= now) {
+        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return };
+        if walk.deadline <= now {
             self.end(now, kind, key);
+        } else if core::mem::replace(&mut walk.resting, false) {
+            walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
+            walk.revive();
+            self.go_on(now, kind, key);
         }
     }
 
