@@ -21,6 +21,10 @@ use crate::wire::enroll::{LayerConfig, LayerKind};
 use core::future::poll_fn;
 use core::task::Poll;
 
+/// Pauses between attempts to enrol: short ones, because there is a time limit.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// What kind of member to make, and its own bounds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -92,7 +96,7 @@ impl Node {
         let Joining { common, kind, destination, timeout } = params;
         let mut rng = self.split_rng("enrolment");
         let limit = timeout.unwrap_or(CONNECT_TIMEOUT);
-        let mut schedule = Schedule::new(self.clock().now(), limit, Backoff::default());
+        let mut schedule = Schedule::new(self.clock().now(), limit, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
         let weak = Arc::downgrade(&self);
         drop(self);
         let via = via_of(&common, None);
