@@ -12,12 +12,23 @@ mod world;
 
 use o7s::sim::diff;
 
-use world::mix;
+use world::{faults, mix};
 
 #[test]
 fn the_same_seed_gives_the_same_digest() {
     for seed in o7s::sim::seeds(0..20) {
         let (first, second) = (mix::run(seed), mix::run(seed));
+        if let Some(divergence) = diff(&first.1, &second.1) {
+            panic!("two runs with seed {seed} part ways:\n{divergence}");
+        }
+        assert_eq!(first.0, second.0, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_unicast_layer() {
+    for seed in o7s::sim::seeds(0..4) {
+        let (first, second) = (faults::run(seed), faults::run(seed));
         if let Some(divergence) = diff(&first.1, &second.1) {
             panic!("two runs with seed {seed} part ways:\n{divergence}");
         }

@@ -17,3 +17,7 @@ mod config;
 mod faults;
 mod mix;
 mod unicast;
+mod unicast_directory;
+mod unicast_faults;
+mod unicast_routing;
+mod unicast_shapes;

@@ -1,18 +1,88 @@
-//! Unicast layers in virtual time.
+//! Unicast layers in virtual time: networks of every shape, on which everybody reaches everybody.
 
+use std::rc::Rc;
+
+use o7s::base::rng::Rng;
 use o7s::ipcp::unicast::Config;
 use o7s::sim::{Link, Network};
 use o7s::types::id::Address;
+use o7s::wire::enroll::RoutePolicy;
 use o7s::{Name, QosSpec, UnicastLayer};
 
 use super::world::layer::Layer;
+use super::world::topology::{self, Edges};
+use super::world::traffic::{Tally, serve, talk};
+use super::world::watch::{Watch, assert_converged};
 use super::world::{ms, secs};
 
-#[test]
-fn three_in_a_line() {
-    let net = Network::new(1);
+fn network(seed: u64) -> Network {
+    let net = Network::new(seed);
     net.set_default_link(Link::default().latency(ms(1)));
-    let layer = Layer::build(net, 3, &[(0, 1), (1, 2)], UnicastLayer::new("net"));
+    net
+}
+
+/// Builds the layer, has every member talk to every other, and watches.
+fn everybody_talks_to_everybody(seed: u64, edges: Edges, layer: UnicastLayer) {
+    let n = 1 + edges.iter().map(|(a, b)| *a.max(b)).max().unwrap();
+    let layer = Layer::build(network(seed), n, &edges, layer);
+    let mut watch = Watch::new(&layer, ms(300));
+    layer.converge(secs(2));
+    for i in 0..n {
+        serve(&layer, i);
+        watch.registered(&layer, &super::world::traffic::service(i), i);
+    }
+    watch.run(&layer, secs(1));
+    let tally = Rc::<Tally>::default();
+    for from in 0..n {
+        for to in (0..n).filter(|to| *to != from) {
+            talk(&layer, from, to, 5, ms(100), &tally);
+        }
+    }
+    watch.run(&layer, secs(3));
+    let pairs = (n * (n - 1)) as u32;
+    assert_eq!((tally.flows.get(), tally.echoed.get()), (pairs, 5 * pairs), "{tally:?}");
+    assert_converged(&layer);
+}
+
+#[test]
+fn line() {
+    everybody_talks_to_everybody(1, topology::line(8), UnicastLayer::new("net"));
+}
+
+#[test]
+fn ring() {
+    everybody_talks_to_everybody(2, topology::ring(9), UnicastLayer::new("net"));
+}
+
+#[test]
+fn star() {
+    everybody_talks_to_everybody(3, topology::star(10), UnicastLayer::new("net"));
+}
+
+#[test]
+fn full_mesh() {
+    everybody_talks_to_everybody(4, topology::full_mesh(7), UnicastLayer::new("net"));
+}
+
+#[test]
+fn grid() {
+    for policy in [RoutePolicy::Simple, RoutePolicy::LoopFreeAlternates, RoutePolicy::EqualCostMultipath] {
+        everybody_talks_to_everybody(5, topology::grid(4, 3), UnicastLayer::new("net").routing(policy));
+    }
+}
+
+#[test]
+fn random_graphs() {
+    for seed in 0..4 {
+        let mut rng = Rng::from_seed([0x72; 32]).split(&seed.to_string());
+        let edges = topology::random(12, 18, &mut rng);
+        everybody_talks_to_everybody(seed, edges, UnicastLayer::new("net"));
+    }
+}
+
+#[test]
+fn a_reliable_flow_through_a_line() {
+    let layer = Layer::build(network(6), 3, &topology::line(3), UnicastLayer::new("net"));
     let net = &layer.net;
     let listener = layer.hosts[2].stack().bind("echo").unwrap();
     layer.members[2].register("echo").unwrap();

@@ -1,0 +1,147 @@
+//! Unicast layers whose members crash and return, whose links flap, which fall apart and grow together again, and that
+//! lose a fifth of all messages.
+
+use std::rc::Rc;
+
+use o7s::sim::{Link, Loss, Network};
+use o7s::types::id::Address;
+use o7s::{IpcpHandle, UnicastLayer};
+
+use super::world::faults;
+use super::world::layer::{Layer, address, noticed_after};
+use super::world::topology;
+use super::world::traffic::{Tally, serve, service, talk};
+use super::world::watch::{Watch, assert_converged};
+use super::world::{ms, secs};
+
+const LINK: u64 = 1;
+
+/// A layer in which neighbours are missed after a second, with a service at each member.
+fn build(seed: u64, n: usize, edges: &[(usize, usize)]) -> (Layer, Watch) {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(ms(LINK)));
+    let layer = Layer::build_with(net, n, edges, UnicastLayer::new("net"), noticed_after(secs(1)));
+    let mut watch = Watch::new(&layer, ms(300));
+    for i in 0..n {
+        serve(&layer, i);
+        watch.registered(&layer, &service(i), i);
+    }
+    watch.run(&layer, secs(2));
+    assert_converged(&layer);
+    (layer, watch)
+}
+
+/// Where a member finds a name.
+fn locate(layer: &Layer, by: usize, name: &str) -> Vec<Address> {
+    let member: &IpcpHandle = &layer.members[by];
+    layer.net.block_on(member.locate_async(name)).unwrap()
+}
+
+#[test]
+fn a_member_crashes_and_returns() {
+    let (mut layer, mut watch) = build(11, 9, &topology::grid(3, 3));
+    let before = layer.address(4);
+    layer.crash(4);
+    watch.run(&layer, ms(1500));
+    assert_converged(&layer);
+
+    let joining = layer.revive(4).unwrap();
+    while !joining.is_finished() {
+        watch.run(&layer, ms(50));
+    }
+    let member = layer.net.block_on(joining).unwrap();
+    layer.revived(4, member);
+    assert_ne!(layer.address(4), before);
+    serve(&layer, 4);
+    watch.registered(&layer, &service(4), 4);
+    watch.run(&layer, secs(5));
+    assert_converged(&layer);
+
+    for by in [0, 2, 8] {
+        assert_eq!(locate(&layer, by, &service(4)).first(), Some(&layer.address(4)), "the new one comes first");
+    }
+    let tally = Rc::<Tally>::default();
+    (0..9).filter(|i| *i != 4).for_each(|from| talk(&layer, from, 4, 3, ms(100), &tally));
+    watch.run(&layer, secs(5));
+    assert_eq!((tally.flows.get(), tally.echoed.get()), (8, 24), "{tally:?}");
+}
+
+#[test]
+fn a_link_flaps() {
+    let (layer, mut watch) = build(12, 6, &topology::ring(6));
+    let tally = Rc::<Tally>::default();
+    (1..6).for_each(|to| talk(&layer, 0, to, 400, ms(100), &tally));
+    for down in [300, 800, 1500, 3000, 2000, 1200] {
+        layer.set_link((0, 1), Link::default().loss(Loss::Random(1.0)));
+        watch.run(&layer, ms(down));
+        layer.set_link((0, 1), Link::default().latency(ms(LINK)));
+        watch.run(&layer, ms(4000 - down / 2));
+    }
+    watch.run(&layer, secs(20));
+    assert_converged(&layer);
+    assert_eq!(layer.adjacencies(0).len(), 2, "the link is back");
+    assert_eq!(tally.flows.get(), 5);
+    // Each time the way over the link is lost for the second until that is noticed.
+    assert!(tally.echoed.get() > 1500, "{tally:?}");
+}
+
+#[test]
+fn the_layer_falls_apart_and_grows_together() {
+    let (layer, mut watch) = build(13, 8, &topology::grid(4, 2));
+    let hosts = |column: [usize; 2]| column.map(|x| [address(x), address(4 + x)]).concat();
+    let (left, right) = (hosts([0, 1]), hosts([2, 3]));
+    let texts = |all: &[String]| all.iter().map(|a| a.parse().unwrap()).collect::<Vec<core::net::IpAddr>>();
+    layer.net.partition(&texts(&left), &texts(&right));
+    watch.run(&layer, secs(2));
+    // Each half goes on by itself, and names that come up are found there.
+    for (at, by) in [(0, 5), (3, 6)] {
+        layer.members[at].register("during").unwrap();
+        watch.registered(&layer, "during", at);
+        watch.run(&layer, secs(1));
+        assert_eq!(locate(&layer, by, "during"), [layer.address(at)]);
+    }
+    watch.run(&layer, secs(10));
+    layer.net.heal();
+    watch.run(&layer, secs(40));
+    assert_converged(&layer);
+    let tally = Rc::<Tally>::default();
+    for (from, to) in [(0, 3), (3, 0), (5, 6), (1, 7), (4, 2)] {
+        talk(&layer, from, to, 3, ms(100), &tally);
+    }
+    watch.run(&layer, secs(3));
+    assert_eq!((tally.flows.get(), tally.echoed.get()), (5, 15), "{tally:?}");
+}
+
+#[test]
+fn a_fifth_of_all_messages_is_lost() {
+    for seed in 0..3 {
+        let net = Network::new(100 + seed);
+        net.set_default_link(Link::default().latency(ms(2)).loss(Loss::Random(0.2)));
+        let edges = topology::random(9, 14, &mut net.rng("edges"));
+        // With keepalives every quarter of it, a neighbour is taken for dead if four are lost in a row.
+        let layer = Layer::build_with(net, 9, &edges, UnicastLayer::new("net"), noticed_after(secs(60)));
+        layer.converge(secs(30));
+        let mut watch = Watch::new(&layer, secs(20));
+        for i in 0..9 {
+            serve(&layer, i);
+            watch.registered(&layer, &service(i), i);
+        }
+        watch.run(&layer, secs(10));
+        for by in 0..9 {
+            for at in (0..9).filter(|at| *at != by) {
+                assert_eq!(locate(&layer, by, &service(at)), [layer.address(at)], "seed {seed}, from {by} to {at}");
+            }
+        }
+        let tally = Rc::<Tally>::default();
+        (1..9).for_each(|to| talk(&layer, 0, to, 20, ms(100), &tally));
+        watch.run(&layer, secs(30));
+        assert_eq!(tally.flows.get(), 8, "{tally:?}");
+    }
+}
+
+#[test]
+fn random_layers_with_random_faults() {
+    for seed in o7s::sim::seeds(0..6) {
+        faults::run(seed);
+    }
+}

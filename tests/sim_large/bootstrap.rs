@@ -1,0 +1,23 @@
+//! A layer of a thousand members comes into being.
+
+use std::time::Duration;
+
+use o7s::{Connect, UnicastLayer};
+
+use super::world::stopwatch::{self, Stopwatch};
+use super::world::{large, secs};
+
+#[test]
+#[ignore = "takes a minute; run it in release mode"]
+fn a_thousand_members_bootstrap_enrol_and_converge() {
+    let stopwatch = Stopwatch::start();
+    let layer = large::layer(1, 1000, UnicastLayer::new("net"), Connect::new());
+    stopwatch.lap("enrolled and connected", &layer.net);
+    large::converge(&layer, secs(60));
+    let wall = stopwatch.lap("converged", &layer.net);
+    let peak = stopwatch::peak_memory();
+    println!("peak memory: {} MiB", peak >> 20);
+    large::print_work(&layer);
+    assert!(wall <= Duration::from_secs(60), "{wall:?}");
+    assert!(peak <= 2 << 30, "{peak} bytes");
+}
