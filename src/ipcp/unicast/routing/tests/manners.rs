@@ -343,8 +343,11 @@ fn updates_share_a_packet_only_on_the_way_to_whoever_is_known_to_take_it() {
     alone.member.receive(alone.now, MANAGEMENT, packet.as_flattened());
     assert_eq!(alone.member.entries(alone.now).count(), before + 2);
     // What it was told already is told again, now that it is known to confirm.
-    let (to, _) = alone.member.poll_transmit(alone.now).unwrap();
-    assert_eq!(to, MANAGEMENT);
-    let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
-    assert!(more >= 2, "{more}");
+    let mut shared = 0;
+    while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
+        let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
+        assert!(more == 0 || to == MANAGEMENT, "{to:?} may be a reference");
+        shared += more;
+    }
+    assert!(shared >= 2, "{shared}");
 }
