@@ -12,11 +12,13 @@ use super::world::{ENCRYPTED, Script, expect, ms, secs, send};
 async fn flow_between(net: &Network, from: &Stack, at: &Stack, member: &IpcpHandle) -> (aio::Flow, aio::Flow) {
     let listener = at.bind("sink").unwrap();
     member.register("sink").unwrap();
-    let accepting = net.spawn(async move { listener.accept_async().await.unwrap() });
+    let accepting = net.spawn(async move { (listener.accept_async().await.unwrap(), listener) });
     // The directory needs a moment, and a few when messages are lost.
     net.sleep(secs(3)).await;
     let near = from.flow("sink").qos(QosSpec::DATA).timeout(secs(60)).alloc_async().await.unwrap();
-    (near, accepting.await)
+    // Somebody must be there until the answer has arrived: requests are repeated.
+    let (far, _listener) = accepting.await;
+    (near, far)
 }
 
 /// Both ways, and the flow is closed in order.
