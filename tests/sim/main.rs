@@ -14,6 +14,7 @@ mod world;
 mod broadcast;
 mod bulk;
 mod config;
+mod congestion;
 mod faults;
 mod mix;
 mod unicast;
