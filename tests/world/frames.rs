@@ -161,8 +161,14 @@ impl Frames {
         let sent = Arc::new(Recorder::default());
         let params = Params { qos: QosSpec::NP1, frct: None, protection: None, rx_limit: 1024 };
         endpoint.activate(self.now, Arc::clone(&sent) as Arc<dyn Port>, params);
-        let connection =
-            Connection { component, endpoint: Arc::clone(&endpoint), peer, versions: Vec::new(), early: Vec::new() };
+        let connection = Connection {
+            component,
+            endpoint: Arc::clone(&endpoint),
+            peer,
+            ours: false,
+            versions: Vec::new(),
+            early: Vec::new(),
+        };
         let membership = node.ipcps().into_iter().find_map(|(id, _)| node.membership(id)).unwrap();
         membership.member().connected(self.now, connection)?;
         self.n1.push(N1 { endpoint, sent });

@@ -107,6 +107,7 @@ impl Router {
                 component,
                 endpoint: Arc::clone(&endpoint),
                 peer,
+                ours: false,
                 versions: Vec::new(),
                 early: Vec::new(),
             };
