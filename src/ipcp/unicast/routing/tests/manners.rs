@@ -342,12 +342,13 @@ fn updates_share_a_packet_only_on_the_way_to_whoever_is_known_to_take_it() {
     let before = alone.member.entries(alone.now).count();
     alone.member.receive(alone.now, MANAGEMENT, packet.as_flattened());
     assert_eq!(alone.member.entries(alone.now).count(), before + 2);
-    // What it was told already is told again, now that it is known to confirm.
+    // Both are confirmed a little later, in one packet.
+    alone.now += 50 * MILLI;
     let mut shared = 0;
     while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
         let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
         assert!(more == 0 || to == MANAGEMENT, "{to:?} may be a reference");
         shared += more;
     }
-    assert!(shared >= 2, "{shared}");
+    assert!(shared >= 1, "{shared}");
 }
