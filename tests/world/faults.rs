@@ -161,6 +161,6 @@ impl Scene {
             }
         }
         self.run(secs(35));
-        assert!(tally.refused.borrow().is_empty(), "{tally:?}, before that {:?}", self.tally);
+        assert!(tally.refused.borrow().is_empty(), "{:?}: {tally:?}, before that {:?}", self.link, self.tally);
     }
 }

@@ -132,10 +132,16 @@ impl Walk {
         self.candidates.iter().any(|candidate| candidate.state == State::Answered)
     }
 
-    /// Whether nothing was found, but might have been by those of the closest that were silent.
+    /// Whether nothing was found, but might have been by those of the closest that have not answered.
     pub(super) fn may_have_missed_it(&self) -> bool {
         let mut closest = self.candidates.iter().take(self.k);
-        self.sightings.is_empty() && closest.any(|candidate| candidate.state == State::Silent)
+        self.sightings.is_empty() && closest.any(|candidate| candidate.state != State::Answered)
+    }
+
+    /// Silent members are to be asked again, for which there are a few more questions.
+    pub(super) fn go_on_after_rest(&mut self) {
+        self.revive();
+        self.questions_left = self.questions_left.max(2 * self.k as u16);
     }
 
     /// The k closest that have answered.

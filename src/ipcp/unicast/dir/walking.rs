@@ -316,7 +316,7 @@ impl Directory {
             self.end(now, kind, key);
         } else if core::mem::replace(&mut walk.resting, false) {
             walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
-            walk.revive();
+            walk.go_on_after_rest();
             self.go_on(now, kind, key);
         }
     }
