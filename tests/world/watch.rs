@@ -55,14 +55,19 @@ impl Watch {
         self.looks += 1;
         let now = layer.net.now();
         let adjacencies = layer.alive().map(|i| (i, layer.adjacencies(i))).collect();
-        if self.adjacencies != adjacencies {
+        // Neighbours without a management flow, because that was lost alone, cannot tell each other anything.
+        if self.adjacencies != adjacencies || layer.alive().any(|i| layer.is_mute(i)) {
             self.adjacencies = adjacencies;
             self.changed = now;
         }
         let loops = loops(layer);
         self.loops += u64::from(!loops.is_empty());
         let settled = now - self.changed > self.settle;
-        assert!(loops.is_empty() || !settled, "a loop outlives convergence at {now:?}: {loops:?}");
+        assert!(
+            loops.is_empty() || !settled,
+            "a loop outlives convergence at {now:?}: {loops:?}, last change at {:?}",
+            self.changed
+        );
         // The tables say little more often than that.
         if self.looks.is_multiple_of(10) {
             for i in layer.alive() {
