@@ -94,6 +94,15 @@ impl Endpoint {
             looked = true;
         }
         self.note_user(now);
+        if self.has(status::DOWN | status::PEER_GONE) {
+            // Another thread may have made something readable since we looked, before the flow went down or right now.
+            if let Some(r) = take(&mut self.inner.lock().pipe, now) {
+                return Ok(r);
+            }
+            if self.has_arrivals() && self.servicing.load(Ordering::Acquire) {
+                return Err(ReadError::WouldBlock);
+            }
+        }
         Err(if self.has(status::DOWN | status::RELEASED) {
             ReadError::Down
         } else if self.has(status::PEER_GONE) {
