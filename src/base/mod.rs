@@ -16,6 +16,7 @@
 
 pub mod arena;
 pub mod buf;
+pub mod foreign;
 pub mod rng;
 pub mod seq;
 pub mod slots;

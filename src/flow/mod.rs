@@ -36,7 +36,9 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::foreign::Panics;
 use crate::base::time::{Clock, Instant};
+use crate::types::device::SendError;
 
 pub use endpoint::{Endpoint, State};
 pub use error::{ReadError, WriteError};
@@ -54,7 +56,10 @@ pub const BURST: usize = 16;
 pub trait Port: Send + Sync {
     /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
     /// there. Packets left behind have been dealt with: their memory is used again.
-    fn send(&self, now: Instant, pkts: &mut Outgoing);
+    ///
+    /// # Errors
+    /// Why some of them, or earlier ones that were held back, could not be sent.
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError>;
 
     /// Sends what the port may have held back to send in one go.
     fn flush(&self, _now: Instant) {}
@@ -126,6 +131,8 @@ pub struct Env {
     pub pool: Arc<BufPool>,
     /// Timers and housekeeping.
     pub host: Arc<dyn Host>,
+    /// Through which foreign code is called: wakers, watchers.
+    pub panics: Arc<Panics>,
     /// Service at once, on the delivering thread. Polled and simulated stacks do, because it is deterministic;
     /// threaded ones leave packets to a user that is about to come.
     pub inline: bool,

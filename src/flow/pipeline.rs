@@ -10,6 +10,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::crypto::protect::Protection;
 use crate::frct::{Frct, Transmit};
+use crate::oap::Peering;
 use crate::types::qos::QosSpec;
 use crate::wire::frct::{Flags, Pci};
 
@@ -41,6 +42,8 @@ pub struct Params {
     pub frct: Option<Box<Frct>>,
     /// Packet protection, when a key was agreed, and where its initialisation vectors come from.
     pub protection: Option<(Box<Protection>, Box<Rng>)>,
+    /// What is known of the peer if it is one of our own kind.
+    pub peering: Option<Box<Peering>>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
 }

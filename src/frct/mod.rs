@@ -86,6 +86,8 @@ use tx::{Pick, Sender, State};
 pub struct Config {
     /// Acknowledge and retransmit. Default: `true`.
     pub reliable: bool,
+    /// The peer is one of our own kind, and understands what a reference would not. Default: `false`.
+    pub o7s_peer: bool,
     /// Maximum packet lifetime in the layer that carries the flow. Default: 5 s, that of the UDP layer.
     pub mpl: Duration,
     /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
@@ -120,6 +122,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             reliable: true,
+            o7s_peer: false,
             mpl: Duration::from_secs(5),
             a: Duration::from_secs(10),
             r: Duration::from_secs(120),
@@ -140,6 +143,7 @@ impl Default for Config {
 /// [`Config`] in the units of the machine: nanoseconds.
 struct Params {
     reliable: bool,
+    o7s_peer: bool,
     congestion: bool,
     a: u64,
     r: u64,
@@ -161,6 +165,7 @@ impl Params {
         let legacy_window = c.legacy_window.clamp(1, 1 << 15);
         Self {
             reliable: c.reliable,
+            o7s_peer: c.o7s_peer,
             congestion: c.congestion,
             a: ns(c.a),
             r: ns(c.r),

@@ -69,7 +69,7 @@ impl Receiver {
             told: Seq(0),
             sender_at: Seq(0),
             heard: None,
-            window: p.legacy_window,
+            window: if p.o7s_peer { p.window } else { p.legacy_window },
             unacked: 0,
             due: false,
             due_at: Instant::FAR_FUTURE,

@@ -160,7 +160,7 @@ impl Sender {
             last_new: None,
             rtt: Rtt::default(),
             congestion: Congestion::new(p.congestion && p.reliable, p.send_queue),
-            peer_is_o7s: false,
+            peer_is_o7s: p.o7s_peer,
             reliable: p.reliable,
         }
     }

@@ -18,6 +18,7 @@ use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Outgoing, Port};
 use crate::types::code::Code;
+use crate::types::device::SendError;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 
@@ -195,8 +196,9 @@ struct LocalPort {
 }
 
 impl Port for LocalPort {
-    fn send(&self, now: Instant, pkts: &mut Outgoing) {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         self.peer.receive(now, pkts.drain(..));
+        Ok(())
     }
 
     fn is_congested(&self) -> bool {

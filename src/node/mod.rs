@@ -175,6 +175,7 @@ impl Node {
                 clock: parts.clock,
                 pool,
                 host: Arc::new(timers::HostOf(Weak::clone(me))),
+                panics: Arc::default(),
                 inline: parts.inline,
             });
             Self {
@@ -408,7 +409,7 @@ impl Node {
             let isn = self.rng.lock().public.u32();
             Box::new(Frct::new(config, isn, self.env.clock.now()))
         });
-        Params { qos, frct, protection: None, rx_limit: self.limits.raw_queue }
+        Params { qos, frct, protection: None, peering: None, rx_limit: self.limits.raw_queue }
     }
 
     // ----- time -----

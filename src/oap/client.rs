@@ -126,7 +126,7 @@ impl Client {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
         };
-        Ok(Outcome { protection, data: message.data.to_vec() })
+        Ok(Outcome { protection, data: message.data.to_vec(), peering: None })
     }
 
     fn verify<'a>(&self, response: &'a [u8]) -> Result<(Message<'a>, Option<Agreed>), OapError> {

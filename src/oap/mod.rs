@@ -75,7 +75,22 @@ pub struct Outcome {
     /// The application data that came with the peer's message, at most
     /// [`max_data`](SecurityConfig::max_data) bytes.
     pub data: Vec<u8>,
+    /// What both ends know of each other if both are o7s; `None`: the peer is a reference, as far as it has said.
+    pub peering: Option<Peering>,
 }
+
+/// What two ends of our own kind know of each other from the exchange. Nobody who has not seen the exchange can make
+/// any of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peering {
+    /// Marks what this end says besides data on a flow without FRCT.
+    pub own_token: [u8; TOKEN_LEN],
+    /// Marks the same of the peer.
+    pub peer_token: [u8; TOKEN_LEN],
+}
+
+/// Bytes of a [`Peering`]'s tokens.
+pub const TOKEN_LEN: usize = 16;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -152,7 +152,7 @@ impl Negotiated {
             request_hash: &request_hash(&self.request.bytes, request.digest),
             ..Message::default()
         };
-        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec() }))
+        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering: None }))
     }
 }
 

@@ -81,7 +81,8 @@ impl Endpoint {
     pub(super) fn transmit(&self, now: Instant, port: &Arc<dyn Port>, mut out: Outgoing, mut done: bool) {
         loop {
             if !out.is_empty() {
-                port.send(now, &mut out);
+                // Lost like any other packet: FRCT repeats it, an application without FRCT expects losses.
+                let _ = port.send(now, &mut out);
             }
             if done && out.is_empty() {
                 return;

@@ -19,6 +19,7 @@ use crate::ipcp::{
     Attempt, Component, Connection, ConnectionRefused, Info, Ipcp, JoinError, Lookup, Member, RegisterError, Request,
     RequestError,
 };
+use crate::types::device::SendError;
 use crate::types::id::N1FlowId;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -59,10 +60,10 @@ struct Joined {
 }
 
 impl Port for Joined {
-    fn send(&self, now: Instant, pkts: &mut Outgoing) {
-        if let Some(broadcast) = self.broadcast.upgrade() {
-            pkts.iter().for_each(|pkt| broadcast.spread_one(now, self.id, pkt));
-        }
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
+        let Some(broadcast) = self.broadcast.upgrade() else { return Err(SendError::Down) };
+        pkts.iter().for_each(|pkt| broadcast.spread_one(now, self.id, pkt));
+        Ok(())
     }
 
     fn mtu(&self) -> usize {

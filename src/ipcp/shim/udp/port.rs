@@ -10,6 +10,7 @@ use super::{UdpShim, count};
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Outgoing, Port};
+use crate::types::device::SendError;
 use crate::wire::udp::EID_LEN;
 
 /// Bytes that are handed to the socket at a time, at most: what one UDP datagram could hold.
@@ -104,7 +105,7 @@ impl UdpPort {
 }
 
 impl Port for UdpPort {
-    fn send(&self, now: Instant, pkts: &mut Outgoing) {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let mut batch = self.batch.lock();
         let max_segments = self.shim.socket.max_segments();
         batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
@@ -121,7 +122,7 @@ impl Port for UdpPort {
                 }
                 None => count(&self.shim.counters.send_drops),
             }
-            return;
+            return Ok(());
         }
         for pkt in pkts.iter() {
             self.push(&mut batch, pkt, max_segments);
@@ -134,6 +135,7 @@ impl Port for UdpPort {
                 endpoint.tick();
             }
         }
+        Ok(())
     }
 
     fn queued(&self) -> usize {

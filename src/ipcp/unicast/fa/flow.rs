@@ -18,6 +18,7 @@ use crate::ipcp::unicast::ca::{Pacer, Receiver};
 use crate::ipcp::unicast::shape::{Admission, Shaper};
 use crate::ipcp::{Answer, Reply};
 use crate::types::code::Code;
+use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::{QosCube, QosSpec};
 use crate::wire::dt::FLOW_ALLOCATOR;
@@ -315,8 +316,9 @@ impl FaPort {
 }
 
 impl Port for FaPort {
-    fn send(&self, now: Instant, pkts: &mut Outgoing) {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         self.flow.send(now, &self.unicast, pkts);
+        Ok(())
     }
 
     fn flush(&self, _now: Instant) {

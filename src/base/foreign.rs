@@ -1,0 +1,78 @@
+//! Calling code that is not ours: a user's handlers and policies, an executor's wakers.
+//!
+//! It runs on a thread that others depend on, so a panic in it ends there, is counted, and the stack goes on. It never
+//! runs under a lock.
+
+use core::sync::atomic::Ordering;
+use core::task::Waker;
+
+use super::sync::AtomicU64;
+
+/// Counts what foreign code did wrong.
+#[derive(Debug, Default)]
+pub struct Panics(AtomicU64);
+
+impl Panics {
+    /// Panics of foreign code so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Calls `f`; `None` if it panicked, which is counted. The panic hook reports it as any other.
+    ///
+    /// Without the standard library nothing unwinds, and a panic is what the program has made of it.
+    pub fn call<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        #[cfg(feature = "std")]
+        {
+            // What `f` has left half done belongs to its owner, who must know what a panic of his means.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+            if result.is_err() {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            result.ok()
+        }
+        #[cfg(not(feature = "std"))]
+        Some(f())
+    }
+
+    /// Wakes everybody, whatever one of them does.
+    pub fn wake_all(&self, wakers: impl IntoIterator<Item = Waker>) {
+        for waker in wakers {
+            self.call(|| waker.wake());
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::sync::Arc;
+    use alloc::task::Wake;
+    use core::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    struct Bad;
+
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("a bug of an executor"));
+        }
+    }
+
+    struct Good(AtomicUsize);
+
+    impl Wake for Good {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_panicking_waker_keeps_nobody_from_being_woken() {
+        let (panics, good) = (Panics::default(), Arc::new(Good(AtomicUsize::new(0))));
+        let wakers = [Waker::from(Arc::new(Bad)), Waker::from(Arc::clone(&good)), Waker::from(Arc::new(Bad))];
+        panics.wake_all(wakers);
+        assert_eq!((panics.count(), good.0.load(Ordering::Relaxed)), (2, 1));
+    }
+}
