@@ -32,7 +32,7 @@ fn serve(bytes: &[u8], config: &SecurityConfig) -> Result<(Vec<u8>, Outcome), Oa
     let request = Request::check(NOW, bytes, &mut seen)?;
     assert_eq!(Request::check(NOW, bytes, &mut seen).unwrap_err(), OapError::Replayed);
     assert!(!format!("{request:?}").is_empty());
-    request.accept(config)?.respond(NOW, b"answer", &mut Randomness::from_seed([1; 32]))
+    request.accept(config)?.respond(NOW, b"answer", 120_000, &mut Randomness::from_seed([1; 32]))
 }
 
 fuzz_target!(|input: &[u8]| {

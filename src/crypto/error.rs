@@ -30,6 +30,9 @@ pub enum CryptoError {
     /// No key of this flow opens the packet: it is damaged, forged or of another flow.
     #[error("packet fails authentication: drop it")]
     Forged,
+    /// The packet was opened before, or is too old to tell.
+    #[error("packet was received before, or is too old to tell: drop it")]
+    Replayed,
     /// The buffer has too little head or tail room for protection.
     #[error("packet buffer has no room for an initialisation vector in front and a tag behind: reserve more")]
     NoRoom,

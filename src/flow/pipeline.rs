@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
+use crate::crypto::CryptoError;
 use crate::crypto::protect::Protection;
 use crate::frct::{Frct, Transmit};
 use crate::oap::Peering;
@@ -72,6 +73,8 @@ pub struct Counters {
     pub bad_checksum: u64,
     /// Dropped: not authentic.
     pub bad_crypt: u64,
+    /// Dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
+    pub replayed: u64,
     /// Dropped: nobody read and the queue was full.
     pub overflow: u64,
 }
@@ -231,12 +234,22 @@ impl Pipeline {
         }
     }
 
-    /// An empty packet: neither FRCT nor encryption nor checksum.
+    /// An empty packet. Towards a reference it has neither FRCT nor encryption nor checksum; between o7s ends of an
+    /// encrypted flow it is sealed as any other, so that nobody can keep up a flow whose peer is gone.
     fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
-        out.push(self.cache.take(0));
+        let mut pkt = self.cache.take(0);
+        if self.seals_keepalives() && !self.seal(&mut pkt) {
+            self.cache.put(pkt);
+            return;
+        }
+        out.push(pkt);
         self.counters.sent += 1;
         self.counters.keepalives_sent += 1;
         self.last_sent = now;
+    }
+
+    fn seals_keepalives(&self) -> bool {
+        self.protection.as_ref().is_some_and(|(p, _)| p.refuses_replays())
     }
 
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
@@ -282,8 +295,12 @@ impl Pipeline {
     pub(super) fn receive(&mut self, now: Instant, mut pkt: PacketBuf) {
         self.counters.received += 1;
         if pkt.is_empty() {
-            self.counters.keepalives_received += 1;
-            self.last_received = now;
+            if self.seals_keepalives() {
+                self.counters.bad_crypt += 1;
+            } else {
+                self.counters.keepalives_received += 1;
+                self.last_received = now;
+            }
             // Past the cache, where an idle flow would gather one with every keepalive.
             self.cache.pool().put(pkt);
             return;
@@ -294,10 +311,13 @@ impl Pipeline {
             return;
         }
         self.last_received = now;
-        if let Some(frct) = &mut self.frct {
+        if pkt.is_empty() {
+            self.counters.keepalives_received += 1;
+            self.cache.put(pkt);
+        } else if let Some(frct) = &mut self.frct {
             frct.handle_packet(now, pkt, &mut self.cache);
-        } else if pkt.is_empty() || self.ready.len() >= self.rx_limit {
-            self.counters.overflow += u64::from(!pkt.is_empty());
+        } else if self.ready.len() >= self.rx_limit {
+            self.counters.overflow += 1;
             self.cache.put(pkt);
         } else {
             self.ready.push_back(pkt);
@@ -310,13 +330,18 @@ impl Pipeline {
             self.counters.bad_checksum += 1;
             return false;
         }
-        if let Some((protection, _)) = &mut self.protection
-            && protection.open(pkt).is_err()
-        {
-            self.counters.bad_crypt += 1;
-            return false;
+        let opened = self.protection.as_mut().map_or(Ok(()), |(protection, _)| protection.open(pkt));
+        match opened {
+            Ok(()) => true,
+            Err(CryptoError::Replayed) => {
+                self.counters.replayed += 1;
+                false
+            }
+            Err(_) => {
+                self.counters.bad_crypt += 1;
+                false
+            }
         }
-        true
     }
 
     fn check_crc(&self, pkt: &mut PacketBuf) -> bool {

@@ -13,6 +13,7 @@ use crate::ipcp::{Accepted, Incoming};
 use crate::irm::{ListenerId, WaiterId};
 use crate::types::code::Code;
 use crate::types::name::Name;
+use crate::types::qos::QosSpec;
 
 /// Why nothing is accepted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,8 @@ pub struct Accept {
     listener: ListenerId,
     name: Name,
     waiter: Option<WaiterId>,
+    /// Whether a requester of the reference's kind may keep the flow for ever without a sign of life.
+    patient: bool,
     replying: Option<Replying>,
     sleep: Sleep,
 }
@@ -54,7 +57,22 @@ struct Replying {
 impl Accept {
     /// Waits for a request from the first [`poll`](Self::poll) on.
     pub fn new(node: &Arc<Node>, listener: ListenerId, name: Name) -> Self {
-        Self { node: Arc::clone(node), listener, name, waiter: None, replying: None, sleep: Sleep::new(node) }
+        Self {
+            node: Arc::clone(node),
+            listener,
+            name,
+            waiter: None,
+            patient: false,
+            replying: None,
+            sleep: Sleep::new(node),
+        }
+    }
+
+    /// Does not end flows of a silent peer that asked for no timeout: N-1 flows of a reference are silent for as long as
+    /// its layer has nothing to send, and its layer finds out by itself whether the neighbour is there.
+    pub(super) fn patient(mut self) -> Self {
+        self.patient = true;
+        self
     }
 
     /// Whether a request may have come. For a thread that spins.
@@ -116,9 +134,11 @@ impl Accept {
             responder.resend(now, &*reply);
             return None;
         }
+        let forever = self.patient && qos.timeout == 0 && !oap.is_o7s();
+        let qos = if forever { qos } else { QosSpec { timeout: node.bounded(qos.timeout), ..qos } };
         let answered = oap.accept(&security).and_then(|negotiated| {
             let data = reply(negotiated.data());
-            negotiated.respond(unix, &data, &mut rng)
+            negotiated.respond(unix, &data, node.granted(qos.timeout), &mut rng)
         });
         let (response, outcome) = match answered {
             Ok(ok) => ok,
@@ -136,7 +156,7 @@ impl Accept {
             endpoint.abort();
             return None;
         };
-        let Ok(params) = node.params(qos, &facts, outcome.protection) else {
+        let Ok(params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
             return None;

@@ -356,7 +356,7 @@ impl Allocation {
     ) -> Result<Allocated, AllocError> {
         let Try { endpoint, client, .. } = chosen;
         let agreed = client.complete(response).and_then(|outcome| {
-            let params = self.node.params(self.wanted.qos, layer, outcome.protection)?;
+            let params = self.node.params(self.wanted.qos, layer, outcome.protection, outcome.peering)?;
             Ok((params, outcome.data))
         });
         match agreed {

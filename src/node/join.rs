@@ -39,7 +39,7 @@ impl Node {
         let endpoint = self.new_endpoint().ok_or(JoinError::TooManyFlows)?;
         let now = self.env.clock.now();
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
-        let params = self.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()));
+        let params = self.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), false);
         endpoint.activate(now, port, params);
         Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Default::default() })
     }

@@ -185,7 +185,7 @@ impl Membership {
         let (Some(node), Some(me)) = (self.node(), self.me.upgrade()) else { return Err(MemberError::StackDown) };
         let listener = node.with_irm(|irm| irm.bind(name))?;
         self.inner.lock().listeners.push(listener);
-        let mut accept = Accept::new(&node, listener, name.clone());
+        let mut accept = Accept::new(&node, listener, name.clone()).patient();
         let weak = Arc::downgrade(&node);
         drop(node);
         let task = async move {

@@ -39,9 +39,9 @@ use crate::frct::{self, Frct};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::{Incoming, Info, Ipcp, Kind, RegisterError, Requests, Resend};
 use crate::irm::{self, BindError, Irm, NameSecurity, Placed};
-use crate::oap::OapError;
 use crate::oap::replay::ReplayCache;
 use crate::oap::server::Request;
+use crate::oap::{OapError, Peering};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -67,6 +67,13 @@ pub struct Limits {
     pub handlers: usize,
     /// Flow requests that are remembered against replay. Default 65 536.
     pub replay: usize,
+    /// The least timeout that is granted for a flow, however short the one that a requester asks for: a shorter one
+    /// would make this end send keepalives all the time. Towards a requester of the reference's kind, which cannot be
+    /// told, keepalives are no more frequent, and it may give the flow up. Default 1 s.
+    pub flow_timeout_min: Duration,
+    /// The longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
+    /// live without a sign of life from the other end. Default 10 min.
+    pub flow_timeout_max: Duration,
     /// Replies that can be sent again to a requester that did not get them. Default 4096.
     pub resend: usize,
     /// How long an allocation without a time limit of its own takes at most. Default 20 s.
@@ -86,6 +93,8 @@ impl Default for Limits {
             raw_queue: 1024,
             irm: irm::Limits::default(),
             handlers: 1024,
+            flow_timeout_min: Duration::from_secs(1),
+            flow_timeout_max: Duration::from_secs(600),
             replay: 65_536,
             resend: 4096,
             alloc_timeout: Duration::from_secs(20),
@@ -384,23 +393,49 @@ impl Node {
         self.flows.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
     }
 
+    /// How long a requester who asks for `ms` milliseconds, or for no end with 0, may be silent.
+    fn bounded(&self, ms: u32) -> u32 {
+        let most = millis(self.limits.flow_timeout_max);
+        if ms == 0 { most } else { ms.min(most) }
+    }
+
+    /// The timeout that is granted to a requester of our own kind, who is told.
+    fn granted(&self, ms: u32) -> u32 {
+        self.bounded(ms).max(millis(self.limits.flow_timeout_min))
+    }
+
     /// The machines of an allocated flow.
-    fn params(&self, qos: QosSpec, layer: &LayerFacts, keys: Option<(Cipher, SessionKey)>) -> Result<Params, OapError> {
+    fn params(
+        &self,
+        mut qos: QosSpec,
+        layer: &LayerFacts,
+        keys: Option<(Cipher, SessionKey)>,
+        peering: Option<Peering>,
+    ) -> Result<Params, OapError> {
+        if let Some(peering) = &peering {
+            qos.timeout = self.granted(peering.timeout);
+        }
         let protection = match keys {
             Some((cipher, key)) => {
                 let ivs = self.rng.lock().public.split("iv");
-                Some((Box::new(Protection::new(cipher, key)?), Box::new(ivs)))
+                let keys = match &peering {
+                    Some(peering) => Protection::between_peers(cipher, key, peering.side)?,
+                    None => Protection::new(cipher, key)?,
+                };
+                Some((Box::new(keys), Box::new(ivs)))
             }
             None => None,
         };
-        Ok(Params { protection, ..self.plain_params(qos, layer) })
+        let plain = self.plain_params(qos, layer, peering.is_some());
+        Ok(Params { protection, peering: peering.map(Box::new), ..plain })
     }
 
     /// The same without encryption.
-    fn plain_params(&self, qos: QosSpec, layer: &LayerFacts) -> Params {
+    fn plain_params(&self, qos: QosSpec, layer: &LayerFacts, o7s_peer: bool) -> Params {
         let frct = qos.has_frct().then(|| {
             let config = frct::Config {
                 reliable: qos.is_reliable(),
+                o7s_peer,
                 mpl: layer.mpl,
                 window: layer.window,
                 congestion: layer.congestible,
@@ -499,6 +534,10 @@ impl Node {
 pub struct Screened {
     incoming: Incoming,
     oap: Request,
+}
+
+fn millis(d: Duration) -> u32 {
+    u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 /// What the flows of a layer need to know of it.

@@ -19,10 +19,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::negotiate::{self, Agreed};
-use super::{OapError, Outcome, SecurityConfig, check_data, check_policy, request_hash};
+use super::peering::{self, Peering};
+use super::{OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
 use crate::crypto::kex::KeyPair;
+use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf};
 use crate::wire::oap::{ID_LEN, Kex, Message};
 
@@ -54,6 +56,7 @@ impl Client {
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
+        peering::mark(&mut id);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
         Self::start_with(unix_nanos, config, data, id, key)
     }
@@ -122,11 +125,23 @@ impl Client {
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let (message, agreed) = self.verify(response)?;
+        let (data, timeout) = self.split(&message);
+        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
         };
-        Ok(Outcome { protection, data: message.data.to_vec(), peering: None })
+        Ok(Outcome { protection, data: data.to_vec(), peering })
+    }
+
+    /// The application's data, and the timeout granted by a server of our own kind. One that answers the id of a
+    /// reference, as in a known-answer test, does not look for any.
+    fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<u32>) {
+        if peering::is_marked(&self.id) {
+            peering::split_trailer(message.data, &self.request_hash)
+        } else {
+            (message.data, None)
+        }
     }
 
     fn verify<'a>(&self, response: &'a [u8]) -> Result<(Message<'a>, Option<Agreed>), OapError> {
@@ -134,7 +149,8 @@ impl Client {
         if message.id != self.id {
             return Err(OapError::OtherRequest);
         }
-        check_policy(&message, &self.config)?;
+        check_certificate(&message, &self.config)?;
+        check_data(self.split(&message).0, &self.config)?;
         if message.request_hash != &*self.request_hash {
             return Err(OapError::RequestHash);
         }

@@ -26,6 +26,27 @@
 //! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
 //! anonymous.
 //!
+//! # Two ends of our own kind
+//!
+//! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
+//!
+//! - The last 6 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 1` and
+//!   the other 10.
+//! - In the response to such a request, 20 bytes follow the application's data: the timeout granted for the flow,
+//!   milliseconds, big endian, and the first 16 bytes of SHA-256 over `o7s response 1`, that timeout and the hash of the
+//!   request. The client takes them off again. A response without them is a reference's.
+//!
+//! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
+//! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and
+//! nothing that arrives later changes it: only who has seen the request can make the bytes of the response. Who sits
+//! between the two can take them out, and has two ends that treat each other as references: the server will then find
+//! that no packet opens, so this gains nothing over dropping packets.
+//!
+//! What remains possible with a reference peer, because its wire has nothing against it: packets recorded on an encrypted
+//! flow can be delivered again, also to their sender, for as long as their key is remembered, which FRCT notices by their
+//! numbers except after a pause of more than 2 MPL + A + R (140 s over UDP), when a run of numbers may begin anew;
+//! keepalives are not authenticated; a close is not told.
+//!
 //! # Example
 //!
 //! ```
@@ -41,25 +62,29 @@
 //!
 //! let mut seen = ReplayCache::default();
 //! let request = Request::check(now, request, &mut seen)?;
-//! let (response, there) = request.accept(&config)?.respond(now, b"welcome", &mut rng)?;
+//! // The client may keep the flow for two minutes without being heard of.
+//! let (response, there) = request.accept(&config)?.respond(now, b"welcome", 120_000, &mut rng)?;
 //! assert_eq!(there.data, b"hello");
 //!
 //! let here = client.complete(&response)?;
 //! assert_eq!(here.data, b"welcome");
 //! assert_eq!(here.protection, there.protection, "the same cipher and the same key");
 //! assert!(here.protection.is_some());
+//! assert_eq!(here.peering.map(|p| p.timeout), Some(120_000));
 //! # Ok::<(), o7s::oap::OapError>(())
 //! ```
 
 pub mod client;
 mod config;
 pub mod negotiate;
+mod peering;
 pub mod replay;
 pub mod server;
 
 use alloc::vec::Vec;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
+pub use peering::{Peering, TOKEN_LEN};
 
 use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::suite::{Cipher, Digest};
@@ -78,19 +103,6 @@ pub struct Outcome {
     /// What both ends know of each other if both are o7s; `None`: the peer is a reference, as far as it has said.
     pub peering: Option<Peering>,
 }
-
-/// What two ends of our own kind know of each other from the exchange. Nobody who has not seen the exchange can make
-/// any of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peering {
-    /// Marks what this end says besides data on a flow without FRCT.
-    pub own_token: [u8; TOKEN_LEN],
-    /// Marks the same of the peer.
-    pub peer_token: [u8; TOKEN_LEN],
-}
-
-/// Bytes of a [`Peering`]'s tokens.
-pub const TOKEN_LEN: usize = 16;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -177,12 +189,11 @@ fn request_hash(request: &[u8], digest: u16) -> DigestOutput {
     hash::digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])
 }
 
-/// What both sides require of a peer's message beyond its form.
-fn check_policy(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
+fn check_certificate(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
     if !message.certificate.is_empty() && config.certificates == CertificatePolicy::Refuse {
         return Err(OapError::Certificate);
     }
-    check_data(message.data, config)
+    Ok(())
 }
 
 fn check_data(data: &[u8], config: &SecurityConfig) -> Result<(), OapError> {

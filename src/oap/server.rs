@@ -22,10 +22,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::negotiate::{self, Agreed, Offer};
+use super::peering::{self, Peering};
 use super::replay::ReplayCache;
-use super::{OapError, Outcome, SecurityConfig, check_data, check_policy, request_hash};
+use super::{OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::kex::{self, KeyPair};
+use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::oap::{ID_LEN, Kex, Message};
@@ -58,6 +60,11 @@ impl Request {
         Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
     }
 
+    /// Whether the client says that it is one of our own kind.
+    pub fn is_o7s(&self) -> bool {
+        peering::is_marked(&self.id())
+    }
+
     /// The application data of the client. Nothing vouches for it.
     pub fn data(&self) -> &[u8] {
         Message::parse_request(&self.bytes).map_or(&[], |message| message.data)
@@ -71,7 +78,8 @@ impl Request {
     /// for a key of unknown type or an algorithm that is not available.
     pub fn accept(self, config: &SecurityConfig) -> Result<Negotiated, OapError> {
         let message = Message::parse_request(&self.bytes)?;
-        check_policy(&message, config)?;
+        check_certificate(&message, config)?;
+        check_data(message.data, config)?;
         let agreed = negotiate::server(offer(&message)?.as_ref(), config)?;
         if let Some(agreed) = &agreed {
             agreed.check_available()?;
@@ -109,18 +117,24 @@ impl Negotiated {
     }
 
     /// Makes the response at real time `unix_nanos`, with `data` for the client's application, and the server's own
-    /// outcome. For an encrypted flow this takes some 100 µs: better not under a lock.
+    /// outcome. A client of our own kind is told that the flow has this `timeout`, milliseconds. For an encrypted flow this takes some 100 µs: better not under a lock.
     ///
     /// # Errors
     /// [`OapError::Crypto`] for a key that is no valid one of its group, [`OapError::Data`].
-    pub fn respond(self, unix_nanos: u64, data: &[u8], rng: &mut Randomness) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, |peer, kdf| kex::respond(peer, kdf, &mut rng.secret))
+    pub fn respond(
+        self,
+        unix_nanos: u64,
+        data: &[u8],
+        timeout: u32,
+        rng: &mut Randomness,
+    ) -> Result<(Vec<u8>, Outcome), OapError> {
+        self.finish(unix_nanos, data, timeout, |peer, kdf| kex::respond(peer, kdf, &mut rng.secret))
     }
 
     /// [`respond`](Self::respond) with a given key pair, for known-answer tests. It must not be used twice.
     #[doc(hidden)]
     pub fn respond_with(self, unix_nanos: u64, data: &[u8], key: KeyPair) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, |peer, kdf| {
+        self.finish(unix_nanos, data, 0, |peer, kdf| {
             let public = key.public().to_vec();
             Ok((public, key.agree(peer, kdf)?))
         })
@@ -130,6 +144,7 @@ impl Negotiated {
         self,
         unix_nanos: u64,
         data: &[u8],
+        timeout: u32,
         exchange: impl FnOnce(&[u8], Kdf) -> Result<(Vec<u8>, SessionKey), CryptoError>,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
@@ -141,6 +156,12 @@ impl Negotiated {
             }
             None => (Vec::new(), None),
         };
+        let request_hash = request_hash(&self.request.bytes, request.digest);
+        let mut data = data.to_vec();
+        let peering = self.request.is_o7s().then(|| {
+            peering::append_trailer(&mut data, timeout, &request_hash);
+            Peering::new(Side::Server, timeout, &request_hash)
+        });
         let response = Message {
             id: request.id,
             timestamp: unix_nanos,
@@ -148,11 +169,11 @@ impl Negotiated {
             kdf: self.agreed.and_then(|agreed| agreed.kdf).map_or(0, Kdf::nid),
             digest: self.config.digest.map_or(0, Digest::nid),
             kex: Kex { raw: request.kex.raw && !field.is_empty(), client_encapsulates: false, bytes: &field },
-            data,
-            request_hash: &request_hash(&self.request.bytes, request.digest),
+            data: &data,
+            request_hash: &request_hash,
             ..Message::default()
         };
-        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering: None }))
+        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering }))
     }
 }
 

@@ -7,6 +7,7 @@ use super::replay::ReplayCache;
 use super::server::Request;
 use super::*;
 use crate::base::rng::Randomness;
+use crate::crypto::protect::Side;
 use crate::crypto::suite::{Kdf, Kex};
 use crate::wire::oap as wire;
 
@@ -36,7 +37,7 @@ fn start(config: &SecurityConfig) -> (Client, Vec<u8>) {
 /// A server that gets a request as its first one.
 fn serve(config: &SecurityConfig, request: &[u8]) -> Result<(Vec<u8>, Outcome), OapError> {
     let request = Request::check(NOW + 1_000_000, request, &mut ReplayCache::default())?;
-    request.accept(config)?.respond(NOW + 2_000_000, b"answer", &mut chance(2))
+    request.accept(config)?.respond(NOW + 2_000_000, b"answer", 120_000, &mut chance(2))
 }
 
 fn exchange(client: &SecurityConfig, server: &SecurityConfig) -> Result<(Outcome, Outcome), OapError> {
@@ -64,8 +65,8 @@ fn plain_flow() {
     let (waiting, request) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
     assert_eq!(request.len(), 36);
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
-    let (response, there) = checked.accept(&plain()).unwrap().respond(NOW, &[], &mut chance(2)).unwrap();
-    assert_eq!(response.len(), 84);
+    let (response, there) = checked.accept(&plain()).unwrap().respond(NOW, &[], 0, &mut chance(2)).unwrap();
+    assert_eq!(response.len(), 84 + 20);
     let here = waiting.complete(&response).unwrap();
     assert!(here.protection.is_none() && there.protection.is_none());
     assert!(here.data.is_empty() && there.data.is_empty());
@@ -86,8 +87,42 @@ fn sizes_of_an_encrypted_exchange_with_defaults() {
     let (_, request) = Client::start(NOW, &p256(), &[], &mut chance(1)).unwrap();
     assert_eq!(request.len(), 127);
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
-    let (response, _) = checked.accept(&p256()).unwrap().respond(NOW, &[], &mut chance(2)).unwrap();
-    assert_eq!(response.len(), 159);
+    let (response, _) = checked.accept(&p256()).unwrap().respond(NOW, &[], 0, &mut chance(2)).unwrap();
+    assert_eq!(response.len(), 159 + 20);
+}
+
+#[test]
+fn two_of_our_own_kind_know_each_other() {
+    for config in [plain(), x25519()] {
+        let (here, there) = exchange(&config, &config).unwrap();
+        let (client, server) = (here.peering.unwrap(), there.peering.unwrap());
+        assert_eq!((client.side, server.side), (Side::Client, Side::Server));
+        assert_eq!((client.own_token, client.peer_token), (server.peer_token, server.own_token));
+        assert_eq!((client.timeout, server.timeout), (120_000, 120_000));
+        assert_eq!((&here.data[..], &there.data[..]), (&b"answer"[..], &b"question"[..]));
+    }
+}
+
+#[test]
+fn a_reference_is_told_nothing_and_taken_for_one() {
+    // As a client: an id without the mark. The response has the size and the data that it always had.
+    let (waiting, request) = Client::start_with(NOW, &plain(), &[], [7; 16], None).unwrap();
+    let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+    assert!(!checked.is_o7s());
+    let (response, there) = checked.accept(&plain()).unwrap().respond(NOW, b"data", 5, &mut chance(2)).unwrap();
+    assert_eq!((response.len(), there.peering), (84 + 4, None));
+    let here = waiting.complete(&response).unwrap();
+    assert_eq!((&here.data[..], here.peering), (&b"data"[..], None));
+
+    // As a server: a response to one of ours that has no trailer, or that of another request.
+    let (waiting, request) = start(&plain());
+    let (_, another) = Client::start(NOW, &plain(), b"question", &mut chance(9)).unwrap();
+    let (other, _) = serve(&plain(), &another).unwrap();
+    let stolen = Message::parse_response(&other, 0).unwrap().data;
+    let (response, _) = serve(&plain(), &request).unwrap();
+    let forged = Message { data: stolen, ..Message::parse_response(&response, 0).unwrap() };
+    let here = waiting.complete(&forged.to_vec().unwrap()).unwrap();
+    assert_eq!((&here.data[..], here.peering), (stolen, None), "it is data like any other");
 }
 
 #[test]
@@ -149,7 +184,7 @@ fn data_is_bounded_both_ways() {
     let (waiting, request) = Client::start(NOW, &roomy, &long, &mut chance(1)).unwrap();
     assert_eq!(serve(&plain(), &request).unwrap_err(), refused);
     let checked = Request::check(NOW, &request[..], &mut ReplayCache::default()).unwrap();
-    let (_, there) = checked.accept(&roomy).unwrap().respond(NOW, &[], &mut chance(2)).unwrap();
+    let (_, there) = checked.accept(&roomy).unwrap().respond(NOW, &[], 0, &mut chance(2)).unwrap();
     assert_eq!(there.data, long);
 
     let (response, _) = serve(&roomy, &request).unwrap();
@@ -268,7 +303,7 @@ fn a_request_may_wait_for_an_acceptor() {
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
     assert_eq!(checked.data(), b"question");
     let negotiated = checked.accept(&x25519()).unwrap();
-    let (response, _) = negotiated.respond(NOW + 60_000_000_000, &[], &mut chance(2)).unwrap();
+    let (response, _) = negotiated.respond(NOW + 60_000_000_000, &[], 0, &mut chance(2)).unwrap();
     assert!(waiting.complete(&response).is_ok());
 }
 
@@ -311,7 +346,7 @@ fn asking_again() {
     assert_eq!(requests[0].id(), requests[1].id(), "one can tell that they are the same wish");
     // Each response belongs to one of the attempts, and that one can be completed whichever it is.
     let [one, two] =
-        requests.map(|request| request.accept(&x25519()).unwrap().respond(NOW, b"answer", &mut rng).unwrap());
+        requests.map(|request| request.accept(&x25519()).unwrap().respond(NOW, b"answer", 0, &mut rng).unwrap());
     assert_eq!(second.check(&one.0), Err(OapError::RequestHash));
     assert_eq!(first.check(&two.0), Err(OapError::RequestHash));
     assert_eq!(first.complete(&one.0).unwrap().protection, one.1.protection);

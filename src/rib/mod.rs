@@ -107,6 +107,7 @@ fn flow(endpoint: &Endpoint) -> Rib {
         .counter("keepalives_received", c.keepalives_received)
         .counter("bad_checksum", c.bad_checksum)
         .counter("bad_crypt", c.bad_crypt)
+        .counter("replayed", c.replayed)
         .counter("overflow", c.overflow)
         .gauge("rx_queue", rx as u64)
         .gauge("tx_queue", tx as u64);

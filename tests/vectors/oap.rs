@@ -173,7 +173,7 @@ fn negotiation_with_keys() {
         }
         let (client, request) = Client::start(now, &here, &[], &mut rng).unwrap();
         let served = Request::check(now, request, &mut seen)
-            .and_then(|request| request.accept(&there)?.respond(now, &[], &mut rng));
+            .and_then(|request| request.accept(&there)?.respond(now, &[], 0, &mut rng));
         match served {
             Err(refused) => assert_eq!(entry["server_result"], refused.refusal_code(), "{}", name(&entry)),
             Ok((response, server)) => {
@@ -292,7 +292,7 @@ fn run_exactly(entry: &Value, kex: Option<Kex>) {
     let answer = data(entry, "server_data");
     let (response, server) = match key_pair(entry, "server_kex_private", kex) {
         Some(key) => negotiated.respond_with(now, &answer, key),
-        None => negotiated.respond(now, &answer, &mut Randomness::from_seed([1; 32])),
+        None => negotiated.respond(now, &answer, 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();
     assert_eq!(response, bytes(entry, "response"), "{}", name(entry));
@@ -317,7 +317,7 @@ fn run_unverified(entry: &Value, kex: Option<Kex>) {
     let negotiated = request.accept(&config(&entry["server_config"])).unwrap();
     let (unsigned, server) = match key_pair(entry, "server_kex_private", kex) {
         Some(key) => negotiated.respond_with(now, &[], key),
-        None => negotiated.respond(now, &[], &mut Randomness::from_seed([1; 32])),
+        None => negotiated.respond(now, &[], 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();
     assert_keys(entry, &server);

@@ -1,0 +1,248 @@
+//! Protection between two ends of our own kind: a key for each direction, numbered packets, nothing opens twice.
+//!
+//! # Keys
+//!
+//! From the session key K follow the secrets of each direction, S\[0\] = HKDF-SHA-256(salt = SHA-256(K), K,
+//! `o7s client` or `o7s server`) and S\[n+1\] = HKDF-SHA-256(salt, S\[n\], `o7s next`), and from each of them the key of
+//! a generation, HKDF-SHA-256(salt, S\[n\], `o7s packets`). A direction forgets what it has left behind, so that a key
+//! which leaks opens nothing older.
+//!
+//! # Nonces
+//!
+//! The initialisation vector is four zero bytes and the number of the packet in its direction, 64 bits from 0 on, big
+//! endian. A number is used once, and each key by one end only, so no nonce is ever used twice under a key: there is no
+//! birthday bound to keep. The number also tells the generation, number / 2^20, which stays far below what AES-GCM and
+//! ChaCha20-Poly1305 may seal under a key (RFC 9001, 6.6: 2^23 packets).
+//!
+//! # What is refused
+//!
+//! A packet whose number was opened before, or is further behind the newest than the window of numbers remembered
+//! ([`WINDOW`]) reaches, is refused before any key is tried (the algorithm of RFC 6479). A packet further ahead than
+//! [`MAX_AHEAD`] generations is refused as forged. The secrets up to there are computed once, when the first packet
+//! names such a generation, so that a forger cannot have them computed over and over; each further forgery costs one
+//! failing trial.
+
+use alloc::collections::VecDeque;
+
+use super::{Generation, ROTATION_BIT, Side, frame, unframe};
+use crate::base::buf::PacketBuf;
+use crate::crypto::backend::{Aead, Nonce};
+use crate::crypto::suite::Kdf;
+use crate::crypto::{CryptoError, SessionKey, hash, kdf};
+
+/// Generations ahead of the newest that a packet may be: what may be lost in a row without stopping a direction.
+pub(super) const MAX_AHEAD: u64 = 256;
+/// Numbers behind the newest at which a packet is still told from one that was opened before.
+pub(super) const WINDOW: u64 = (BLOCKS as u64 - 1) * 64;
+const BLOCKS: usize = 32;
+
+pub(super) struct Directed {
+    implementation: &'static Aead,
+    salt: [u8; 32],
+    bit: u32,
+    tx: Sending,
+    rx: Receiving,
+}
+
+struct Sending {
+    secret: SessionKey,
+    generation: u64,
+    key: Generation,
+    /// Number of the next packet.
+    number: u64,
+}
+
+struct Receiving {
+    secret: SessionKey,
+    generation: u64,
+    key: Generation,
+    previous: Option<Generation>,
+    /// Secrets of the generations after this one, as far as a packet has made us compute them.
+    ahead: VecDeque<SessionKey>,
+    seen: Seen,
+}
+
+impl Directed {
+    pub(super) fn new(implementation: &'static Aead, key: &SessionKey, side: Side) -> Self {
+        let salt = hash::sha256(&[key.expose()]);
+        let secret_of = |side| match side {
+            Side::Client => derive(&salt, key, b"o7s client"),
+            Side::Server => derive(&salt, key, b"o7s server"),
+        };
+        let (own, theirs) = (secret_of(side), secret_of(side.other()));
+        Self {
+            implementation,
+            bit: ROTATION_BIT,
+            tx: Sending { key: key_of(&salt, &own), secret: own, generation: 0, number: 0 },
+            rx: Receiving {
+                key: key_of(&salt, &theirs),
+                secret: theirs,
+                generation: 0,
+                previous: None,
+                ahead: VecDeque::new(),
+                seen: Seen::default(),
+            },
+            salt,
+        }
+    }
+
+    pub(super) fn set_rotation_bit(&mut self, bit: u32) {
+        self.bit = bit;
+    }
+
+    pub(super) const fn implementation(&self) -> &'static Aead {
+        self.implementation
+    }
+
+    pub(super) const fn generation(&self) -> u64 {
+        self.tx.generation
+    }
+
+    pub(super) fn seal(&mut self, packet: &mut PacketBuf) -> Result<(), CryptoError> {
+        let number = self.tx.number;
+        while self.tx.generation < number >> self.bit {
+            self.tx.secret = derive(&self.salt, &self.tx.secret, b"o7s next");
+            self.tx.key = key_of(&self.salt, &self.tx.secret);
+            self.tx.generation += 1;
+        }
+        // Used up before it is used: a number that failed is not tried again.
+        self.tx.number = number.checked_add(1).ok_or(CryptoError::PacketTooLong)?;
+        frame(packet, &iv_of(number), self.tx.key.aead(self.implementation))
+    }
+
+    pub(super) fn open(&mut self, packet: &mut PacketBuf) -> Result<(), CryptoError> {
+        let (salt, implementation, bit, rx) = (&self.salt, self.implementation, self.bit, &mut self.rx);
+        unframe(packet, |iv, data, tag| {
+            let number = number_of(iv).ok_or(CryptoError::Forged)?;
+            if rx.seen.contains(number) {
+                return Err(CryptoError::Replayed);
+            }
+            let generation = number >> bit;
+            match generation.checked_sub(rx.generation) {
+                Some(0) => rx.key.aead(implementation).open(iv, data, tag)?,
+                Some(ahead) => {
+                    let mut key = rx.key_ahead(salt, ahead)?;
+                    key.aead(implementation).open(iv, data, tag)?;
+                    rx.advance(salt, ahead, key);
+                }
+                None if generation + 1 == rx.generation => {
+                    let previous = rx.previous.as_mut().ok_or(CryptoError::Forged)?;
+                    previous.aead(implementation).open(iv, data, tag)?;
+                }
+                None => return Err(CryptoError::Forged),
+            }
+            rx.seen.insert(number);
+            if rx.previous.is_some() && rx.seen.oldest() >> bit >= rx.generation {
+                // Whatever was sealed with it would be refused.
+                rx.previous = None;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn release(&mut self) {
+        self.tx.key.schedule = None;
+        self.rx.key.schedule = None;
+        self.rx.ahead = VecDeque::new();
+        if let Some(previous) = &mut self.rx.previous {
+            previous.schedule = None;
+        }
+    }
+}
+
+impl Receiving {
+    /// The key of a generation `ahead` of the current one, at least 1.
+    fn key_ahead(&mut self, salt: &[u8; 32], ahead: u64) -> Result<Generation, CryptoError> {
+        if ahead > MAX_AHEAD {
+            return Err(CryptoError::Forged);
+        }
+        while (self.ahead.len() as u64) < ahead {
+            let next = derive(salt, self.ahead.back().unwrap_or(&self.secret), b"o7s next");
+            self.ahead.push_back(next);
+        }
+        let secret = self.ahead.get(ahead as usize - 1).ok_or(CryptoError::Forged)?;
+        Ok(key_of(salt, secret))
+    }
+
+    /// The peer is `ahead` generations further, and this is its key.
+    fn advance(&mut self, salt: &[u8; 32], ahead: u64, key: Generation) {
+        let mut before = core::mem::replace(&mut self.key, key);
+        for step in 1..=ahead {
+            let Some(secret) = self.ahead.pop_front() else { break };
+            if step + 1 == ahead {
+                before = key_of(salt, &secret);
+            }
+            self.secret = secret;
+        }
+        self.generation += ahead;
+        self.previous = Some(before);
+    }
+}
+
+fn derive(salt: &[u8; 32], secret: &SessionKey, purpose: &[u8]) -> SessionKey {
+    let mut key = SessionKey::zero();
+    kdf::hkdf(Kdf::Sha256, salt, secret.expose(), purpose, key.expose_mut());
+    key
+}
+
+fn key_of(salt: &[u8; 32], secret: &SessionKey) -> Generation {
+    Generation::new(derive(salt, secret, b"o7s packets"))
+}
+
+fn iv_of(number: u64) -> Nonce {
+    let mut iv = Nonce::default();
+    if let Some(place) = iv.last_chunk_mut() {
+        *place = number.to_be_bytes();
+    }
+    iv
+}
+
+fn number_of(iv: &Nonce) -> Option<u64> {
+    let [0, 0, 0, 0, number @ ..] = *iv else { return None };
+    Some(u64::from_be_bytes(number))
+}
+
+/// Which numbers were opened: a ring of bits that moves with the newest.
+#[derive(Default)]
+struct Seen {
+    /// One behind the highest number.
+    next: u64,
+    bits: [u64; BLOCKS],
+}
+
+impl Seen {
+    fn place(number: u64) -> (usize, u64) {
+        ((number / 64) as usize % BLOCKS, 1 << (number % 64))
+    }
+
+    /// The least number that can still be told from those opened.
+    fn oldest(&self) -> u64 {
+        self.next.saturating_sub(WINDOW)
+    }
+
+    /// Whether the number was opened, or is too old to tell.
+    fn contains(&self, number: u64) -> bool {
+        let (block, bit) = Self::place(number);
+        number < self.oldest() || (number < self.next && self.bits.get(block).is_none_or(|bits| bits & bit != 0))
+    }
+
+    fn insert(&mut self, number: u64) {
+        if number >= self.next {
+            // Blocks that the window enters are blank; after the whole ring there is nothing more to clear.
+            let first = self.next.div_ceil(64);
+            for block in (first..=number / 64).take(BLOCKS) {
+                if let Some(bits) = self.bits.get_mut(block as usize % BLOCKS) {
+                    *bits = 0;
+                }
+            }
+            self.next = number.saturating_add(1);
+        }
+        let (block, bit) = Self::place(number);
+        if let Some(bits) = self.bits.get_mut(block) {
+            *bits |= bit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

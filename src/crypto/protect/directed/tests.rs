@@ -1,0 +1,201 @@
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::crypto::backend::{self, Backend};
+use crate::crypto::suite::Cipher;
+
+const CIPHER: Cipher = Cipher::Aes256Gcm;
+
+fn end(side: Side, bit: u32) -> Directed {
+    let aead = Backend::preferred().aead(CIPHER).unwrap();
+    let mut end = Directed::new(aead, &SessionKey::from_bytes([8; 32]), side);
+    end.set_rotation_bit(bit);
+    end
+}
+
+fn ends(bit: u32) -> (Directed, Directed) {
+    (end(Side::Client, bit), end(Side::Server, bit))
+}
+
+fn sealed(sender: &mut Directed) -> PacketBuf {
+    let mut packet = PacketBuf::copy_of(b"payload");
+    sender.seal(&mut packet).unwrap();
+    packet
+}
+
+#[test]
+fn there_and_back_with_every_cipher() {
+    for backend in backend::all() {
+        for &cipher in Cipher::ALL.iter().filter(|cipher| cipher.is_aead()) {
+            let [mut client, mut server] = [Side::Client, Side::Server]
+                .map(|side| Directed::new(backend.aead(cipher).unwrap(), &SessionKey::from_bytes([8; 32]), side));
+            for len in [0, 1, 12, 1400, 9000] {
+                let plain: Vec<u8> = (0..len).map(|i| i as u8).collect();
+                for (from, to) in [(0, 1), (1, 0)] {
+                    let ends = [&mut client, &mut server];
+                    let mut packet = PacketBuf::copy_of(&plain);
+                    ends[from].seal(&mut packet).unwrap();
+                    assert_eq!(packet.len(), len + 28);
+                    ends[to].open(&mut packet).unwrap();
+                    assert_eq!(packet[..], plain);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_opens_once() {
+    let (mut a, mut b) = ends(20);
+    let packets: Vec<_> = (0..100).map(|_| sealed(&mut a)).collect();
+    for packet in &packets {
+        b.open(&mut PacketBuf::copy_of(packet)).unwrap();
+    }
+    for packet in &packets {
+        let mut again = PacketBuf::copy_of(packet);
+        assert_eq!(b.open(&mut again), Err(CryptoError::Replayed));
+        assert_eq!(again[..], packet[..], "stays as it was");
+    }
+}
+
+#[test]
+fn an_own_packet_does_not_open() {
+    let (mut a, _) = ends(20);
+    let mut packet = sealed(&mut a);
+    assert_eq!(a.open(&mut packet), Err(CryptoError::Forged));
+}
+
+#[test]
+fn damage_anywhere_is_noticed_and_moves_nothing() {
+    let (mut a, mut b) = ends(4);
+    let whole = sealed(&mut a).to_vec();
+    for bit in 0..whole.len() * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let mut packet = PacketBuf::copy_of(&damaged);
+        assert_eq!(b.open(&mut packet), Err(CryptoError::Forged));
+        assert_eq!(packet[..], damaged, "stays as it was");
+    }
+    for len in 0..whole.len() {
+        let expected = if len < 28 { CryptoError::PacketTooShort } else { CryptoError::Forged };
+        assert_eq!(b.open(&mut PacketBuf::copy_of(&whole[..len])), Err(expected));
+    }
+    assert_eq!((b.rx.generation, b.rx.seen.next), (0, 0));
+    b.open(&mut PacketBuf::copy_of(&whole)).unwrap();
+}
+
+#[test]
+fn keys_change_with_the_number_in_each_direction_by_itself() {
+    let (mut a, mut b) = ends(4);
+    for n in 0..100_u64 {
+        b.open(&mut sealed(&mut a)).unwrap();
+        assert_eq!((a.generation(), b.rx.generation, b.generation()), (n / 16, n / 16, 0));
+    }
+    a.open(&mut sealed(&mut b)).unwrap();
+}
+
+#[test]
+fn generations_that_were_lost_do_not_stop_a_direction() {
+    // The case of an outage in one direction, as long as it may be, and one packet longer.
+    let lost = MAX_AHEAD << 4;
+    let (mut a, mut b) = ends(4);
+    b.open(&mut sealed(&mut a)).unwrap();
+    a.tx.number = lost;
+    b.open(&mut sealed(&mut a)).unwrap();
+    assert_eq!(b.rx.generation, MAX_AHEAD);
+    b.open(&mut sealed(&mut a)).unwrap();
+    let (mut a, mut b) = ends(4);
+    a.tx.number = lost + 16;
+    assert_eq!(b.open(&mut sealed(&mut a)), Err(CryptoError::Forged));
+}
+
+#[test]
+fn late_packets_of_the_generation_before_open_after_a_jump() {
+    let (mut a, mut b) = ends(4);
+    a.tx.number = 16 * 3;
+    let late: Vec<_> = (0..16).map(|_| sealed(&mut a)).collect();
+    b.open(&mut sealed(&mut a)).unwrap();
+    assert_eq!(b.rx.generation, 4);
+    for packet in &late {
+        b.open(&mut PacketBuf::copy_of(packet)).unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_nothing_can_come_with_is_forgotten() {
+    let (mut a, mut b) = ends(12);
+    let first = sealed(&mut a);
+    a.tx.number = 1 << 12;
+    b.open(&mut sealed(&mut a)).unwrap();
+    assert!(b.rx.previous.is_some());
+    a.tx.number += WINDOW;
+    b.open(&mut sealed(&mut a)).unwrap();
+    assert!(b.rx.previous.is_none());
+    assert_eq!(b.open(&mut PacketBuf::copy_of(&first)), Err(CryptoError::Replayed));
+}
+
+#[test]
+fn forgeries_of_later_generations_have_secrets_computed_once() {
+    let (mut a, mut b) = ends(20);
+    let mut forgery = sealed(&mut a).to_vec();
+    forgery[4..12].copy_from_slice(&(MAX_AHEAD << 20).to_be_bytes());
+    for _ in 0..100 {
+        assert_eq!(b.open(&mut PacketBuf::copy_of(&forgery)), Err(CryptoError::Forged));
+        assert_eq!(b.rx.ahead.len() as u64, MAX_AHEAD);
+    }
+    b.release();
+    assert_eq!(b.rx.ahead.len(), 0);
+    b.open(&mut sealed(&mut a)).unwrap();
+}
+
+#[test]
+fn releasing_loses_nothing() {
+    let (mut a, mut b) = ends(3);
+    let mut old = PacketBuf::copy_of(&sealed(&mut a));
+    let again = PacketBuf::copy_of(&old);
+    for _ in 0..20 {
+        b.open(&mut sealed(&mut a)).unwrap();
+        a.release();
+        b.release();
+    }
+    assert_eq!(b.open(&mut old), Err(CryptoError::Forged), "two generations ago");
+    let mut again = again;
+    assert_eq!(b.open(&mut again), Err(CryptoError::Forged));
+}
+
+proptest! {
+    #[test]
+    fn the_window_agrees_with_a_set(numbers in prop::collection::vec(0..6000u64, 1..400), far in any::<bool>()) {
+        let (mut seen, mut set) = (Seen::default(), BTreeSet::new());
+        for number in numbers {
+            let number = if far { number * 7 } else { number };
+            let newest = set.last().map_or(0, |n| n + 1);
+            let expected = set.contains(&number) || number + WINDOW < newest;
+            prop_assert_eq!(seen.contains(number), expected, "{}", number);
+            if !expected {
+                seen.insert(number);
+                set.insert(number);
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_of_packets_opens_each_once(order in prop::collection::vec(0..600usize, 1..600), bit in 2..12u32) {
+        let (mut a, mut b) = ends(bit);
+        let packets: Vec<_> = (0..600).map(|_| sealed(&mut a)).collect();
+        let mut opened = BTreeSet::new();
+        for at in order {
+            let newest = opened.last().copied().unwrap_or(0);
+            let result = b.open(&mut PacketBuf::copy_of(&packets[at]));
+            if opened.contains(&at) {
+                prop_assert!(result.is_err(), "{} opened twice", at);
+            } else if at as u64 >> bit >= (newest as u64 >> bit).saturating_sub(1) {
+                prop_assert_eq!(result, Ok(()));
+                opened.insert(at);
+            }
+        }
+    }
+}

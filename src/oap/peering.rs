@@ -1,0 +1,139 @@
+//! How two ends of our own kind know each other, without a byte that a reference would notice.
+//!
+//! See [the room's page](super#two-ends-of-our-own-kind) for the layout.
+
+use alloc::vec::Vec;
+
+use subtle::ConstantTimeEq;
+
+use crate::crypto::hash;
+use crate::crypto::protect::Side;
+use crate::wire::oap::ID_LEN;
+
+/// Bytes of a [`Peering`]'s tokens.
+pub const TOKEN_LEN: usize = 16;
+
+/// Random bytes of the id of a request; the rest of it is a mark.
+const RANDOM_LEN: usize = 10;
+/// Bytes that a response carries behind the application's data.
+pub(super) const TRAILER_LEN: usize = size_of::<u32>() + TOKEN_LEN;
+
+/// What two ends of our own kind know of each other from the exchange. Nobody who has not seen the exchange can make
+/// any of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peering {
+    /// Which end this is.
+    pub side: Side,
+    /// The timeout of the flow that the server grants, milliseconds: it counts, at both ends, instead of the one that
+    /// was asked for.
+    pub timeout: u32,
+    /// Marks what this end says besides data on a flow without FRCT.
+    pub own_token: [u8; TOKEN_LEN],
+    /// Marks the same of the peer.
+    pub peer_token: [u8; TOKEN_LEN],
+}
+
+impl Peering {
+    pub(super) fn new(side: Side, timeout: u32, request_hash: &[u8]) -> Self {
+        let token = |side| match side {
+            Side::Client => token(b"o7s notice of a client", &[request_hash]),
+            Side::Server => token(b"o7s notice of a server", &[request_hash]),
+        };
+        Self { side, timeout, own_token: token(side), peer_token: token(side.other()) }
+    }
+}
+
+/// Makes the id of a request that of one of our own kind.
+pub(super) fn mark(id: &mut [u8; ID_LEN]) {
+    let (random, place) = id.split_at_mut(RANDOM_LEN);
+    place.copy_from_slice(mark_of(random).get(..ID_LEN - RANDOM_LEN).unwrap_or_default());
+}
+
+/// Whether a request is of our own kind. The id of a reference's is, by chance, once in 2^48.
+pub(super) fn is_marked(id: &[u8; ID_LEN]) -> bool {
+    let (random, found) = id.split_at(RANDOM_LEN);
+    mark_of(random).starts_with(found)
+}
+
+fn mark_of(random: &[u8]) -> [u8; TOKEN_LEN] {
+    token(b"o7s request 1", &[random])
+}
+
+/// Appends to the application's data of a response what a client of our own kind looks for.
+pub(super) fn append_trailer(data: &mut Vec<u8>, timeout: u32, request_hash: &[u8]) {
+    data.extend_from_slice(&timeout.to_be_bytes());
+    data.extend_from_slice(&response_mark(timeout, request_hash));
+}
+
+/// The application's data of a response, and the timeout granted if it is one of our own kind.
+pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8], Option<u32>) {
+    let whole = (data, None);
+    let Some((data, trailer)) = data.len().checked_sub(TRAILER_LEN).and_then(|at| data.split_at_checked(at)) else {
+        return whole;
+    };
+    let Some((timeout, found)) = trailer.split_first_chunk().map(|(t, found)| (u32::from_be_bytes(*t), found)) else {
+        return whole;
+    };
+    if response_mark(timeout, request_hash).ct_eq(found).into() { (data, Some(timeout)) } else { whole }
+}
+
+fn response_mark(timeout: u32, request_hash: &[u8]) -> [u8; TOKEN_LEN] {
+    token(b"o7s response 1", &[&timeout.to_be_bytes(), request_hash])
+}
+
+fn token(purpose: &[u8], parts: &[&[u8]]) -> [u8; TOKEN_LEN] {
+    // The purposes have different lengths or different bytes, and all parts but the last are of fixed length.
+    let mut all = alloc::vec![purpose];
+    all.extend_from_slice(parts);
+    let mut out = [0; TOKEN_LEN];
+    if let Some(first) = hash::sha256(&all).first_chunk::<TOKEN_LEN>() {
+        out = *first;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_id_is_known_and_any_other_is_not() {
+        let mut id = [7; ID_LEN];
+        assert!(!is_marked(&id));
+        mark(&mut id);
+        assert!(is_marked(&id));
+        assert_eq!(id[..RANDOM_LEN], [7; RANDOM_LEN]);
+        for bit in 0..ID_LEN * 8 {
+            let mut other = id;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_marked(&other), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_belongs_to_one_request_and_leaves_the_data() {
+        for data in [&b""[..], b"welcome"] {
+            let mut sent = data.to_vec();
+            append_trailer(&mut sent, 120_000, &[1; 48]);
+            assert_eq!(sent.len(), data.len() + TRAILER_LEN);
+            assert_eq!(split_trailer(&sent, &[1; 48]), (data, Some(120_000)));
+            assert_eq!(split_trailer(&sent, &[2; 48]), (&sent[..], None), "another request");
+            for bit in data.len() * 8..sent.len() * 8 {
+                let mut damaged = sent.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(split_trailer(&damaged, &[1; 48]).1, None);
+            }
+        }
+        for len in 0..TRAILER_LEN {
+            assert_eq!(split_trailer(&[0; TRAILER_LEN][..len], &[1; 48]).1, None);
+        }
+    }
+
+    #[test]
+    fn the_ends_agree_on_tokens_that_differ() {
+        let (client, server) = (Peering::new(Side::Client, 5, &[1; 48]), Peering::new(Side::Server, 5, &[1; 48]));
+        assert_eq!((client.own_token, client.peer_token), (server.peer_token, server.own_token));
+        assert_ne!(client.own_token, client.peer_token);
+        assert_ne!(client.own_token, Peering::new(Side::Client, 5, &[2; 48]).own_token);
+    }
+}
