@@ -55,8 +55,10 @@
 //! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`]. A packet not acknowledged R after it was first
 //! sent takes the flow down.
 //!
-//! *A better peer.* A peer that sets the data-run flag on a control packet is o7s: towards it the receive window is
-//! [`Config::window`] instead of [`Config::legacy_window`], and acknowledgements carry what lies beyond a gap.
+//! *A better peer.* Whether the peer is o7s is known from the exchange before ([`Config::o7s_peer`]): towards it the
+//! receive window is [`Config::window`] instead of [`Config::legacy_window`], acknowledgements carry what lies beyond a
+//! gap, a run never begins behind the one before, and an end is told ([`Frct::finish`], [`Frct::close`],
+//! [`Frct::abort`]).
 //!
 //! *Best effort.* Numbers only drop what comes late; a gap is skipped. Nothing is acknowledged or kept.
 
@@ -69,6 +71,7 @@ use crate::base::time::Instant;
 use crate::wire::frct::{Flags, Pci, Sack};
 
 mod congestion;
+mod end;
 mod ranges;
 mod recovery;
 mod rtt;
@@ -77,6 +80,9 @@ mod rx;
 mod tests;
 mod tx;
 
+pub use end::Ending;
+
+use end::{KNOWN, Notice};
 use rx::Receiver;
 use tx::{Pick, Sender, State};
 
@@ -273,7 +279,11 @@ pub struct Frct {
     tx: Sender,
     rx: Receiver,
     stats: Stats,
-    closing: bool,
+    /// What this end has said, or is saying, about its end.
+    ending: Option<Ending>,
+    notice: Notice,
+    /// What the peer has said outside of its stream.
+    noticed: Option<Ending>,
     down: bool,
     /// Packets given up when the flow went down.
     abandoned: usize,
@@ -288,7 +298,9 @@ impl Frct {
             rx: Receiver::new(&params),
             params,
             stats: Stats::default(),
-            closing: false,
+            ending: None,
+            notice: Notice::new(),
+            noticed: None,
             down: false,
             abandoned: 0,
         }
@@ -296,12 +308,16 @@ impl Frct {
 
     /// Whether [`send`](Self::send) would take a packet now.
     pub fn can_send(&self) -> bool {
-        !self.closing && !self.down && self.tx.can_queue(&self.params)
+        self.takes_data() && self.tx.can_queue(&self.params)
     }
 
     /// Whether a writer that waits is worth waking: there is room for a good many packets, not just for one.
     pub fn has_room(&self) -> bool {
-        !self.closing && !self.down && self.tx.has_room(&self.params)
+        self.takes_data() && self.tx.has_room(&self.params)
+    }
+
+    fn takes_data(&self) -> bool {
+        self.ending.is_none() && !self.down && !self.peer_closed()
     }
 
     /// Takes one user packet, not empty: an empty one is a keepalive and bypasses FRCT.
@@ -318,11 +334,20 @@ impl Frct {
 
     /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
     pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
-        let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && Self::is_wellformed(pci, &pkt)) else {
+        let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && self.is_wellformed(pci, &pkt)) else {
             self.stats.malformed += u64::from(!self.down);
             cache.put(pkt);
             return;
         };
+        if pci.flags.contains(Flags::END) && !pci.is_data() {
+            self.handle_notice(now, &pci, &pkt, cache);
+            cache.put(pkt);
+            return;
+        }
+        if self.ending == Some(Ending::Aborted) {
+            cache.put(pkt);
+            return;
+        }
         if pci.is_data() && self.is_stray(now, &pci) {
             self.stats.stray += 1;
             cache.put(pkt);
@@ -344,7 +369,10 @@ impl Frct {
             pkt.pull(Pci::LEN);
             let (p, stats) = (&self.params, &mut self.stats);
             if p.reliable {
-                self.rx.on_reliable(now, p, pci.seqno, pkt, stats, cache);
+                self.rx.on_reliable(now, p, &pci, pkt, stats, cache);
+                if self.rx.ended.is_some() {
+                    self.heed_close(cache);
+                }
             } else {
                 self.rx.on_best_effort(now, p, pci.seqno, pkt, stats, cache);
             }
@@ -359,10 +387,14 @@ impl Frct {
     /// A reference retransmits from a buffer that it may have given back: then the packet is another one's bytes, even
     /// one of ours, behind a new acknowledgement. A control packet with a payload is such a one, unless the payload
     /// is a selective acknowledgement, which nobody sends to a reference.
-    fn is_wellformed(pci: &Pci, pkt: &[u8]) -> bool {
+    fn is_wellformed(&self, pci: &Pci, pkt: &[u8]) -> bool {
         let body = pkt.get(Pci::LEN..).unwrap_or_default();
         if pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0 {
             return false;
+        }
+        if pci.flags.contains(Flags::END) {
+            // A reference says nothing of the kind, and no stream of a best-effort flow has an end.
+            return self.params.o7s_peer && body.len() == 1 && (self.params.reliable || !pci.is_data());
         }
         if pci.is_data() {
             return !body.is_empty();
@@ -379,14 +411,42 @@ impl Frct {
         !self.tx.peer_is_o7s && self.tx.was_sent_lately(pci.seqno, self.stats.sent)
     }
 
+    /// Takes what the peer says about its end outside of its stream.
+    fn handle_notice(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) {
+        if self.rx.active(now, &self.params) && self.rx.is_far(pci.seqno) {
+            self.stats.stray += 1;
+            return;
+        }
+        self.stats.control_received += 1;
+        match pkt.get(Pci::LEN).copied() {
+            Some(KNOWN) => self.notice.heard(),
+            Some(byte) => {
+                self.noticed = self.noticed.max(Ending::from_byte(byte));
+                self.notice.answer();
+                self.heed_close(cache);
+            }
+            None => {}
+        }
+    }
+
+    /// What was written to a peer that reads no more is lost.
+    fn heed_close(&mut self, cache: &mut BufCache) {
+        if self.peer_closed() {
+            self.abandoned += self.tx.abandon(cache);
+            if self.noticed == Some(Ending::Aborted) {
+                // It hears nothing any more either, so there is nothing to say.
+                self.notice.heard();
+            }
+        }
+    }
+
     /// What a packet says about the peer and its run. Whether there is a run now.
     fn handle_run(&mut self, now: Instant, pci: &Pci, cache: &mut BufCache) -> bool {
         let drf = pci.flags.contains(Flags::DRF);
-        if drf && !pci.is_data() && !self.tx.peer_is_o7s {
-            self.tx.peer_is_o7s = true;
-            self.rx.window = self.params.window;
-        }
-        let active = self.rx.active(now, &self.params);
+        let p = &self.params;
+        // One of our own kind counts on for ever, so its run is never forgotten, and what begins behind it was recorded.
+        let goes_on = p.o7s_peer && self.rx.has_run() && (p.reliable || self.rx.is_behind(pci.seqno));
+        let active = goes_on || self.rx.active(now, p);
         if drf && !active {
             self.rx.start_run(now, &self.params, pci.seqno, cache);
         } else if drf && !pci.is_data() {
@@ -420,7 +480,7 @@ impl Frct {
         self.tx.check_rendezvous(now);
         if !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
-            self.abandoned = self.tx.queue.len();
+            self.abandoned = self.tx.unacked();
             for segment in self.tx.queue.drain(..) {
                 if let Some(packet) = segment.packet {
                     cache.put(packet);
@@ -434,6 +494,12 @@ impl Frct {
         if self.down {
             return None;
         }
+        if self.notice.pick(now, self.tx.rtt.smoothed()) {
+            return Some(self.notice_packet(now));
+        }
+        if self.ending == Some(Ending::Aborted) {
+            return None;
+        }
         match self.tx.pick(now, &self.params) {
             Pick::Rendezvous => {
                 self.stats.control_sent += 1;
@@ -445,8 +511,8 @@ impl Frct {
                 self.kept(now, seq, true)
             }
             Pick::New if self.params.reliable => {
-                self.stats.sent += 1;
                 let seq = self.tx.next;
+                self.stats.sent += u64::from(self.tx.segment(seq).is_some_and(|s| !s.state.has(State::END)));
                 self.tx.next = seq + 1;
                 self.kept(now, seq, false)
             }
@@ -464,10 +530,21 @@ impl Frct {
         }
     }
 
+    /// What this end says outside of its stream.
+    fn notice_packet(&mut self, now: Instant) -> Transmit<'_> {
+        let seqno = self.tx.next;
+        let pci = self.header(now, Flags::END | Flags::DRF, seqno);
+        self.stats.control_sent += 1;
+        Transmit::Control { pci: pci.to_bytes(), payload: &self.notice.byte }
+    }
+
     /// A packet that stays in the queue.
     fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
-        let drf = self.tx.segment(seq)?.state.has(State::DRF);
-        let flags = if drf { Flags::DATA | Flags::DRF } else { Flags::DATA };
+        let state = self.tx.segment(seq)?.state;
+        let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
+        if state.has(State::END) {
+            flags |= Flags::END;
+        }
         let pci = self.header(now, flags, seq).to_bytes();
         let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
         Some(Transmit::Kept { pci, payload, retransmission })
@@ -517,7 +594,7 @@ impl Frct {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
     /// time, if meanwhile something has arrived.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let at = self.tx.next_timeout().min(self.rx.next_timeout());
+        let at = self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout());
         (at != Instant::FAR_FUTURE && !self.down).then_some(at)
     }
 
@@ -532,33 +609,71 @@ impl Frct {
     }
 
     /// The application will write no more. What it wrote is still sent and retransmitted until
-    /// [`is_drained`](Self::is_drained); an acknowledgement that is being delayed goes out at once.
-    pub fn finish(&mut self, _now: Instant) {
-        self.closing = true;
-        self.rx.flush();
+    /// [`is_drained`](Self::is_drained); an acknowledgement that is being delayed goes out at once. A peer of our own
+    /// kind is told where the stream ends.
+    pub fn finish(&mut self, now: Instant) {
+        self.say(now, Ending::Writing);
     }
 
-    /// Whether nothing is left to do for what was written: all of it has been sent and, on a reliable flow,
-    /// acknowledged, or the flow is down and [`unacked`](Self::unacked) says how much was given up.
+    /// As [`finish`](Self::finish), and the application will read no more either.
+    pub fn close(&mut self, now: Instant) {
+        self.say(now, Ending::Closed);
+    }
+
+    /// The application gives the flow up: what was not acknowledged is lost, and a peer of our own kind is told, by
+    /// notices that are repeated until [`is_drained`](Self::is_drained).
+    pub fn abort(&mut self, now: Instant, cache: &mut BufCache) {
+        self.say(now, Ending::Aborted);
+        self.abandoned += self.tx.abandon(cache);
+    }
+
+    fn say(&mut self, now: Instant, ending: Ending) {
+        if self.down || self.ending >= Some(ending) {
+            return;
+        }
+        self.ending = Some(ending);
+        self.rx.flush();
+        if !self.params.o7s_peer || self.peer_closed() {
+            return;
+        }
+        if self.params.reliable && ending != Ending::Aborted {
+            self.tx.push_end(now, &self.params, ending);
+        } else {
+            self.notice.say(now, ending);
+        }
+    }
+
+    /// Whether nothing is left to do for what was written, and for the end of it: all has been sent and, on a reliable
+    /// flow, acknowledged, or given up, and [`unacked`](Self::unacked) says how much.
     pub fn is_drained(&self) -> bool {
-        self.tx.queue.is_empty()
+        self.tx.queue.is_empty() && self.notice.is_over()
+    }
+
+    /// Whether the peer's stream is over: it writes no more, and all that came has been delivered.
+    pub fn at_end(&self) -> bool {
+        self.peer_ending().is_some() && !self.rx.can_deliver()
+    }
+
+    /// What the peer, one of our own kind, has said about its end; on a reliable flow in its turn behind the data.
+    pub fn peer_ending(&self) -> Option<Ending> {
+        self.rx.ended.max(self.noticed)
+    }
+
+    /// Whether the peer reads no more: nothing is taken for it.
+    pub fn peer_closed(&self) -> bool {
+        self.peer_ending() >= Some(Ending::Closed)
     }
 
     /// Packets written and not known to have arrived (reliable) or not sent (best effort); also after the flow went
     /// down.
     pub fn unacked(&self) -> usize {
-        self.tx.queue.len() + self.abandoned
+        self.tx.unacked() + self.abandoned
     }
 
     /// Whether a packet could not be brought to the peer within R: nothing is sent or taken any more. What has
     /// arrived can still be delivered.
     pub fn is_down(&self) -> bool {
         self.down
-    }
-
-    /// Whether the peer has shown that it is more than the reference.
-    pub fn peer_is_o7s(&self) -> bool {
-        self.tx.peer_is_o7s
     }
 
     /// The counters.

@@ -3,13 +3,14 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::end::Ending;
 use super::ranges::Ranges;
 use super::rtt::{after, nanos_since};
 use super::{Params, Stats};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::wire::frct::Sack;
+use crate::wire::frct::{Flags, Pci, Sack};
 
 /// No sender is believed to be further from the run than this.
 const JUMP_MAX: i32 = 1 << 16;
@@ -23,6 +24,8 @@ const REPEAT_AFTER: u64 = 100_000_000;
 const ACK_EVERY_IN_GAP: u32 = 2;
 /// Oldest ranges that a report tells again, if it has room.
 const OLDEST_BLOCKS: usize = 8;
+/// Ends beyond a gap that are remembered: more are none.
+const ENDS_MAX: usize = 2;
 /// Arrivals remembered for the next report.
 const FRESH_MAX: usize = 1024;
 
@@ -32,6 +35,10 @@ pub(super) struct Receiver {
     pub(super) next: Seq,
     /// In order and not yet read by the application.
     ready: VecDeque<PacketBuf>,
+    /// Numbers of packets beyond a gap that end the stream. Two at most are sent.
+    ends: Vec<Seq>,
+    /// How the peer has ended its stream, as far as it has arrived in order.
+    pub(super) ended: Option<Ending>,
     /// Beyond a gap: index 0 is `next`.
     early: VecDeque<Option<PacketBuf>>,
     pub(super) held: Ranges,
@@ -62,6 +69,8 @@ impl Receiver {
         Self {
             next: Seq(0),
             ready: VecDeque::new(),
+            ends: Vec::new(),
+            ended: None,
             early: VecDeque::new(),
             held: Ranges::default(),
             latest: Seq(0),
@@ -87,6 +96,16 @@ impl Receiver {
     /// Whether a number of the run cannot be near this one: before or behind every window and what was sent again.
     pub(super) fn is_far(&self, seq: Seq) -> bool {
         (seq - self.next).unsigned_abs() > JUMP_MAX.unsigned_abs()
+    }
+
+    /// Whether a run has ever begun.
+    pub(super) fn has_run(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Whether a number lies before what has arrived in order.
+    pub(super) fn is_behind(&self, seq: Seq) -> bool {
+        seq.before(self.next)
     }
 
     /// Whether acknowledgements may be sent: at most A after the data.
@@ -122,6 +141,7 @@ impl Receiver {
                 cache.put(packet);
             }
             self.held.clear();
+            self.ends.clear();
             self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
             self.told = self.limit(p);
@@ -144,24 +164,26 @@ impl Receiver {
         &mut self,
         now: Instant,
         p: &Params,
-        seq: Seq,
+        pci: &Pci,
         packet: PacketBuf,
         stats: &mut Stats,
         cache: &mut BufCache,
     ) {
+        let (seq, end) = (pci.seqno, pci.flags.contains(Flags::END));
         let ahead = seq - self.next;
-        if ahead == 0 && self.ready.len() < self.window as usize {
+        // The end takes no place in the application's queue, and comes through a window that the application has shut.
+        if ahead == 0 && (end || self.ready.len() < self.window as usize) {
             self.heard = Some(now);
-            self.ready.push_back(packet);
-            self.next = seq + 1;
+            self.take_in_order(end, packet, stats, cache);
             self.unacked += 1;
-            stats.received += 1;
             if !self.early.is_empty() {
-                self.fill(stats);
+                self.fill(stats, cache);
             }
         } else if ahead > 0 && seq.before(self.limit(p)) {
             self.heard = Some(now);
-            self.hold(seq, ahead as usize, packet, stats, cache);
+            if self.hold(seq, ahead as usize, packet, stats, cache) && end && self.ends.len() < ENDS_MAX {
+                self.ends.push(seq);
+            }
         } else {
             if ahead < 0 {
                 stats.duplicates += 1;
@@ -181,16 +203,35 @@ impl Receiver {
         }
     }
 
+    /// Takes the packet numbered `next`.
+    fn take_in_order(&mut self, end: bool, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) {
+        self.next += 1;
+        if end {
+            // Nothing but the last word of the peer counts, and no word takes back an earlier one.
+            let ending = packet.first().copied().and_then(Ending::from_byte).unwrap_or(Ending::Writing);
+            self.ended = self.ended.max(Some(ending));
+            self.due = true;
+            cache.put(packet);
+        } else if self.ended.is_some() {
+            stats.stray += 1;
+            cache.put(packet);
+        } else {
+            stats.received += 1;
+            self.ready.push_back(packet);
+        }
+    }
+
     /// The packet at the front of the gap has come: what it held back follows.
-    fn fill(&mut self, stats: &mut Stats) {
+    fn fill(&mut self, stats: &mut Stats, cache: &mut BufCache) {
         self.early.pop_front();
         while let Some(Some(_)) = self.early.front() {
             if let Some(Some(packet)) = self.early.pop_front() {
-                self.ready.push_back(packet);
-                self.next += 1;
-                stats.received += 1;
+                let end = self.ends.contains(&self.next);
+                self.take_in_order(end, packet, stats, cache);
             }
         }
+        let next = self.next;
+        self.ends.retain(|seq| !seq.before(next));
         self.held.remove_below(self.next);
         if self.held.is_empty() {
             self.early.clear();
@@ -199,17 +240,17 @@ impl Receiver {
         self.due = true;
     }
 
-    /// Stores a packet beyond a gap.
-    fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) {
+    /// Stores a packet beyond a gap. `false` if it is there already.
+    fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) -> bool {
         while self.early.len() <= ahead {
             self.early.push_back(None);
         }
-        let Some(slot) = self.early.get_mut(ahead) else { return };
+        let Some(slot) = self.early.get_mut(ahead) else { return false };
         if slot.is_some() {
             stats.duplicates += 1;
             cache.put(packet);
             self.due = true;
-            return;
+            return false;
         }
         *slot = Some(packet);
         stats.out_of_order += 1;
@@ -222,6 +263,7 @@ impl Receiver {
         if self.held.insert(seq, seq + 1, |_| {}) || self.held.len() < gaps || self.unacked >= ACK_EVERY_IN_GAP {
             self.due = true;
         }
+        true
     }
 
     /// Data of a best-effort flow, header removed.

@@ -1,6 +1,7 @@
 extern crate std;
 
 mod chaos;
+mod ending;
 mod interop;
 mod net;
 mod properties;

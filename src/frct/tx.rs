@@ -5,9 +5,10 @@ use alloc::collections::VecDeque;
 
 use super::Params;
 use super::congestion::Congestion;
+use super::end::Ending;
 use super::ranges::Ranges;
 use super::rtt::{Rtt, after, nanos_since};
-use crate::base::buf::PacketBuf;
+use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::{Seq, decode24};
 use crate::base::time::Instant;
 
@@ -17,6 +18,7 @@ pub(super) const START_WINDOW: u32 = 64;
 const RENDEZVOUS: u64 = 100_000_000;
 /// A best-effort sender asks for the window when no more than this is left of it, packets.
 const ASK_BELOW: i32 = 64;
+const ASK_BELOW_REFERENCE: i32 = 16;
 /// ... and not again before it has sent this many packets.
 const ASK_EVERY: i32 = 32;
 /// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
@@ -42,6 +44,8 @@ impl State {
     pub(super) const LOST: u8 = 4;
     /// Was retransmitted at least once.
     pub(super) const RESENT: u8 = 8;
+    /// Ends the stream: no user data.
+    pub(super) const END: u8 = 16;
 
     pub(super) fn has(self, bits: u8) -> bool {
         self.0 & bits != 0
@@ -200,13 +204,54 @@ impl Sender {
             let pause = self.last_new.map(|t| nanos_since(now, t));
             // A peer whose receiver has never run, or has forgotten us, learns our numbers before the first packet
             // can be lost.
-            self.rendezvous_due |= pause.is_none_or(|t| t > p.r);
+            // A reference takes the run from the first packet of a best-effort flow, and a client of it that is sent two
+            // packets at once stays one behind: it is asked when its blind window is nearly used up.
+            self.rendezvous_due |= (p.reliable || p.o7s_peer) && pause.is_none_or(|t| t > p.r);
             if pause.is_some_and(|t| t > self.rto(p)) {
                 self.congestion.on_idle();
             }
         }
         let state = State::default();
         self.queue.push_back(Segment { packet: Some(packet), sent: Instant::ZERO, first: Instant::ZERO, state });
+    }
+
+    /// Packets of user data in the queue.
+    pub(super) fn unacked(&self) -> usize {
+        // The end was said twice at most.
+        let ends = self.queue.iter().rev().take(2).filter(|s| s.state.has(State::END)).count();
+        self.queue.len() - ends
+    }
+
+    /// Queues the end of the stream.
+    pub(super) fn push_end(&mut self, now: Instant, p: &Params, ending: Ending) {
+        self.push(now, p, PacketBuf::copy_of(&[ending.to_byte()]));
+        if let Some(last) = self.queue.back_mut() {
+            last.state.set(State::END);
+        }
+    }
+
+    /// Forgets everything that was not acknowledged, because nobody is left to read it, and returns how many packets of
+    /// user data that were.
+    pub(super) fn abandon(&mut self, cache: &mut BufCache) -> usize {
+        let lost = self.unacked() - self.queue.iter().filter(|s| s.state.has(State::SACKED)).count();
+        for packet in self.queue.drain(..).filter_map(|s| s.packet) {
+            cache.put(packet);
+        }
+        self.edge = self.next;
+        self.sacked = Ranges::default();
+        self.sacked_count = 0;
+        self.lost.clear();
+        self.resent.clear();
+        self.lost_count = 0;
+        self.forced = 0;
+        self.scan = self.next;
+        self.highest = self.next;
+        self.recovery = None;
+        self.rto_at = Instant::FAR_FUTURE;
+        self.reorder_at = Instant::FAR_FUTURE;
+        self.rendezvous_at = Instant::FAR_FUTURE;
+        self.rendezvous_due = false;
+        lost
     }
 
     /// Decides what goes out next and does the book-keeping for it.
@@ -265,7 +310,8 @@ impl Sender {
         let seq = self.next;
         self.next = seq + 1;
         self.edge = self.next;
-        if self.limit - self.next <= ASK_BELOW && self.next - self.asked_seq >= ASK_EVERY {
+        let ask_below = if self.peer_is_o7s { ASK_BELOW } else { ASK_BELOW_REFERENCE };
+        if self.limit - self.next <= ask_below && self.next - self.asked_seq >= ASK_EVERY {
             self.rendezvous_due = true;
         }
         Some((packet, seq))

@@ -37,7 +37,7 @@
 //! | 0x10 | [`RDVS`](Flags::RDVS) | rendez-vous: "tell me your window now" |
 //! | 0x20 | [`FFGM`](Flags::FFGM) | first fragment; defined, never used |
 //! | 0x40 | [`MFGM`](Flags::MFGM) | more fragments; defined, never used |
-//! | 0x80 | | unassigned |
+//! | 0x80 | [`END`](Flags::END) | the sender ends its stream or the flow; between o7s ends only |
 //!
 //! # Packets
 //!
@@ -49,21 +49,28 @@
 //! | acknowledgement | `0c`; `0e` from o7s | right edge | 0; left edge of the sending half from o7s | left edge | none, or [`Sack`] |
 //! | rendez-vous | `10`; `12` from o7s | 0 | 0; left edge of the sending half from o7s | 0 | none |
 //! | its answer | `08`; `0a` from o7s | right edge | 0; left edge of the sending half from o7s | 0 | none |
+//! | end of the stream, reliable flow, o7s only | `8d`, `8f` | right edge | number | left edge | reason |
+//! | end notice, o7s only | `82`; `8a`, `8e` with a run | right edge | right edge of the sending half | left edge | reason, or 3: "I know" |
 //! | last acknowledgement at closing | `04` | 0 | 0 | left edge | none |
 //!
 //! The C reference leaves seqno 0 on control packets. A receiver that takes such a number for the start of a run is
 //! lost, which is why o7s sets DRF and a true number on every control packet: a reference that has no run yet starts
-//! the right one, and one that has ignores it. DRF on a control packet is also how an o7s peer is recognised.
+//! the right one, and one that has ignores it.
 //!
 //! The reference retransmits from memory that it may have used again: now and then what arrives is the header of some
 //! other packet, even one that the receiver sent itself, with a fresh ackno and a payload of the old length. A control
 //! packet with a payload that is not a selective acknowledgement is such a one, and nothing in it is to be believed.
 //!
+//! # Ends
+//!
+//! Between two o7s peers a packet with [`END`](Flags::END) says how its sender goes, in the one byte behind the header:
+//! 0, it writes no more; 1, it neither writes nor reads any more; 2, it gave the flow up. With DATA it is a packet of the
+//! stream and has a number of its own; without, it is a notice, which is answered with 3.
+//!
 //! # Selective acknowledgements
 //!
 //! Between two o7s peers an acknowledgement without data may be followed by the ranges that arrived beyond ackno.
-//! The reference ignores what follows a control packet's header; nevertheless it is sent only to a peer that has
-//! shown itself to be o7s.
+//! The reference ignores what follows a control packet's header; nevertheless it is sent only to a peer that is o7s.
 //!
 //! | offset | size | field | meaning |
 //! |---|---|---|---|
@@ -128,8 +135,10 @@ impl Flags {
     pub const FFGM: Self = Self(0x20);
     /// More fragments. Defined, never used.
     pub const MFGM: Self = Self(0x40);
+    /// The sender ends its stream or the flow: a byte with the reason follows. Between o7s ends only.
+    pub const END: Self = Self(0x80);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::DATA, "data"),
         (Self::DRF, "drf"),
         (Self::ACK, "ack"),
@@ -137,9 +146,10 @@ impl Flags {
         (Self::RDVS, "rdvs"),
         (Self::FFGM, "ffgm"),
         (Self::MFGM, "mfgm"),
+        (Self::END, "end"),
     ];
 
-    /// The flags in this byte, unassigned ones included.
+    /// The flags in this byte.
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
     }
@@ -178,14 +188,7 @@ impl fmt::Display for Flags {
                 separator = "|";
             }
         }
-        let unassigned = Self::NAMES.iter().fold(self.0, |bits, (flag, _)| bits & !flag.0);
-        if unassigned != 0 {
-            write!(f, "{separator}{unassigned:#04x}")
-        } else if self.0 == 0 {
-            f.write_str("none")
-        } else {
-            Ok(())
-        }
+        if self.0 == 0 { f.write_str("none") } else { Ok(()) }
     }
 }
 

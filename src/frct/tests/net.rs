@@ -81,7 +81,8 @@ pub(super) struct Side {
 impl Side {
     fn new(cfg: &Config, isn: u32) -> Self {
         Self {
-            frct: Frct::new(cfg.clone(), isn, Instant::ZERO),
+            // Both ends are o7s and know it.
+            frct: Frct::new(Config { o7s_peer: true, ..cfg.clone() }, isn, Instant::ZERO),
             cache: BufCache::new(&BufPool::new(256)),
             to_write: 0,
             size: 100,

@@ -43,8 +43,8 @@ fn printing() {
     assert_eq!(pci(Flags::RDVS, 1, 2, 3).to_string(), "rdvs");
     assert_eq!(pci(Flags::RDVS | Flags::DRF, 1, 2, 3).to_string(), "drf|rdvs seq 2");
     assert_eq!(pci(Flags::NONE, 1, 2, 3).to_string(), "none");
-    assert_eq!(Flags::from_bits(0xff).to_string(), "data|drf|ack|fc|rdvs|ffgm|mfgm|0x80");
-    assert_eq!(alloc::format!("{:?}", Flags::from_bits(0x80)), "Flags(0x80)");
+    assert_eq!(Flags::from_bits(0xff).to_string(), "data|drf|ack|fc|rdvs|ffgm|mfgm|end");
+    assert_eq!(alloc::format!("{:?}", Flags::from_bits(0x80)), "Flags(end)");
 }
 
 #[test]

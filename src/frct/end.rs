@@ -1,0 +1,112 @@
+//! How a flow between two o7s ends is ended: what each says, and what each has heard.
+//!
+//! On a reliable flow the end of a stream is a packet of the stream: numbered, acknowledged, retransmitted like data, and
+//! effective in its turn, so that the reader has everything before it. What has no place in a stream, the end of a
+//! best-effort flow and an abort, is a *notice*: a control packet that is repeated, ever later, until the peer says that
+//! it knows.
+
+use super::rtt::after;
+use crate::base::time::Instant;
+
+/// How often a notice is sent at most.
+const TRIES: u8 = 5;
+/// Pause after the first, nanoseconds, unless the round trip is longer; it doubles with each.
+const PAUSE: u64 = 100_000_000;
+
+/// What an end says when it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It writes no more, but goes on reading.
+    Writing,
+    /// It neither writes nor reads any more.
+    Closed,
+    /// It gave the flow up; what was on its way is lost.
+    Aborted,
+}
+
+impl Ending {
+    /// The byte on the wire.
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            Self::Writing => 0,
+            Self::Closed => 1,
+            Self::Aborted => 2,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Writing),
+            1 => Some(Self::Closed),
+            2 => Some(Self::Aborted),
+            _ => None,
+        }
+    }
+}
+
+/// The byte with which a notice is answered.
+pub(super) const KNOWN: u8 = 3;
+
+/// What this end says outside of its stream.
+#[derive(Debug)]
+pub(super) struct Notice {
+    ending: Option<Ending>,
+    tries: u8,
+    /// When it is sent next.
+    at: Instant,
+    /// The peer's notice is to be answered.
+    answer_due: bool,
+    /// What goes into the next packet.
+    pub(super) byte: [u8; 1],
+}
+
+impl Notice {
+    pub(super) const fn new() -> Self {
+        Self { ending: None, tries: 0, at: Instant::FAR_FUTURE, answer_due: false, byte: [0] }
+    }
+
+    /// Says `ending` from now on, unless as much was said before.
+    pub(super) fn say(&mut self, now: Instant, ending: Ending) {
+        if self.ending.is_none_or(|said| said < ending) {
+            self.ending = Some(ending);
+            self.tries = TRIES;
+            self.at = now;
+        }
+    }
+
+    /// The peer knows.
+    pub(super) fn heard(&mut self) {
+        self.tries = 0;
+        self.at = Instant::FAR_FUTURE;
+    }
+
+    /// The peer said something and wants to know that it was heard.
+    pub(super) fn answer(&mut self) {
+        self.answer_due = true;
+    }
+
+    /// Whether everything was said that is to be said.
+    pub(super) fn is_over(&self) -> bool {
+        self.tries == 0 && !self.answer_due
+    }
+
+    /// Whether a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
+    pub(super) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
+        if self.answer_due {
+            self.answer_due = false;
+            self.byte = [KNOWN];
+            return true;
+        }
+        let Some(ending) = self.ending.filter(|_| now >= self.at && self.tries > 0) else { return false };
+        let pause = PAUSE.max(srtt.saturating_mul(2)) << (TRIES - self.tries);
+        self.tries -= 1;
+        self.at = after(now, pause);
+        self.byte = [ending.to_byte()];
+        true
+    }
+
+    pub(super) fn next_timeout(&self) -> Instant {
+        if self.tries > 0 { self.at } else { Instant::FAR_FUTURE }
+    }
+}
