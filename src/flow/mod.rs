@@ -42,7 +42,7 @@ use crate::types::device::SendError;
 
 pub use endpoint::{Endpoint, State};
 pub use error::{ReadError, WriteError};
-pub use pipeline::{Counters, Params, ReadMode};
+pub use pipeline::{Counters, Opening, Params, ReadMode};
 
 /// Packets on their way down, at most [`BURST`] of them.
 pub type Outgoing = SmallVec<[PacketBuf; BURST]>;

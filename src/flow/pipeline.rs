@@ -47,7 +47,44 @@ pub struct Params {
     pub peering: Option<Box<Peering>>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
+    /// What holds until the peer is heard for the first time.
+    pub opening: Opening,
 }
+
+/// What holds until the peer of a flow is heard for the first time, by a packet that the flow's protection accepts. Then
+/// it is known that the peer receives at the address from which the flow was requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Bytes that may be sent until then: a few times what the request had, so that a forged one brings its victim little
+    /// more than it cost (RFC 9000, 8.1). `None`, the default: no limit.
+    pub allowance: Option<u64>,
+    /// How long the peer may be silent at first. `None`, the default: as long as later.
+    pub silence: Option<Duration>,
+    /// Send keepalives, at once and then ever less often, until the peer is heard: it may be waiting for one. Default: `false`.
+    pub greet: bool,
+}
+
+/// The state of an [`Opening`].
+struct Beginning {
+    /// The peer was heard.
+    heard: bool,
+    allowance: u64,
+    silent_until: Instant,
+    greet_at: Instant,
+    greetings: u8,
+    /// Keepalives are answered: the peer may be greeting.
+    answer_until: Instant,
+}
+
+/// Keepalives with which a flow begins until one of the peer answers, and the pause behind the first. It doubles, as often
+/// as said: the path may be broken for a while, and a peer that has nothing to say waits for nothing.
+const GREETINGS: u8 = 16;
+const GREETING_PAUSE: Duration = Duration::from_millis(250);
+const GREETING_DOUBLES: u32 = 3;
+/// For so long a greeting may come.
+const GREETED_FOR: Duration = Duration::from_secs(30);
+/// What the layers below add to a packet at least: it counts against the allowance.
+const BELOW: usize = 16;
 
 /// What an endpoint has counted. Packets unless it says bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +133,10 @@ pub(super) struct Pipeline {
     pub(super) work: VecDeque<PacketBuf>,
     last_sent: Instant,
     last_received: Instant,
+    /// A keepalive is due, in answer to one.
+    answer: bool,
+    /// Until the peer is heard, and knows it.
+    beginning: Option<Beginning>,
     /// Whether spare memory has been given back since the flow was last used.
     relaxed: bool,
     pub(super) counters: Counters,
@@ -116,6 +157,8 @@ impl Pipeline {
             work: VecDeque::new(),
             last_sent: now,
             last_received: now,
+            answer: false,
+            beginning: None,
             relaxed: true,
             counters: Counters::default(),
         }
@@ -127,6 +170,22 @@ impl Pipeline {
         self.frct = params.frct;
         self.protection = params.protection;
         self.rx_limit = params.rx_limit.max(1);
+        let Opening { allowance, silence, greet } = params.opening;
+        if params.opening != Opening::default() {
+            self.beginning = Some(Beginning {
+                heard: false,
+                allowance: allowance.unwrap_or(u64::MAX),
+                silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
+                greet_at: now,
+                greetings: if greet { GREETINGS } else { 0 },
+                answer_until: if allowance.is_some() { now + GREETED_FOR } else { now },
+            });
+        }
+        if allowance.is_some()
+            && let Some(frct) = &mut self.frct
+        {
+            frct.hold(true);
+        }
         self.last_sent = now;
         self.last_received = now;
     }
@@ -148,6 +207,47 @@ impl Pipeline {
         self.protection.is_some()
     }
 
+    /// Whether the peer was ever heard, or need not be.
+    pub(super) fn has_heard(&self) -> bool {
+        self.unheard().is_none()
+    }
+
+    fn unheard(&self) -> Option<&Beginning> {
+        self.beginning.as_ref().filter(|b| !b.heard)
+    }
+
+    /// The peer was heard at `now`.
+    fn hear(&mut self, now: Instant) {
+        self.last_received = now;
+        if let Some(beginning) = &mut self.beginning
+            && !core::mem::replace(&mut beginning.heard, true)
+            && let Some(frct) = &mut self.frct
+        {
+            frct.hold(false);
+        }
+    }
+
+    /// The peer has sent a keepalive, which may be a greeting, or the answer to one.
+    fn hear_keepalive(&mut self, now: Instant) {
+        self.counters.keepalives_received += 1;
+        self.hear(now);
+        if let Some(beginning) = &mut self.beginning {
+            beginning.greetings = 0;
+            self.answer |= now < beginning.answer_until;
+            if now >= beginning.answer_until {
+                self.beginning = None;
+            }
+        }
+    }
+
+    /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
+    fn spend(&mut self, len: usize) -> bool {
+        let Some(unheard) = self.beginning.as_mut().filter(|b| !b.heard) else { return true };
+        let left = unheard.allowance.checked_sub((len + BELOW) as u64);
+        unheard.allowance = left.unwrap_or(0);
+        left.is_some()
+    }
+
     // ----- down -----
 
     /// Takes one packet of user data. What comes of it is collected with [`pump`](Self::pump).
@@ -157,6 +257,9 @@ impl Pipeline {
             return Ok(());
         }
         if self.frct.as_ref().is_some_and(|f| !f.can_send()) {
+            return Err(WriteError::WouldBlock);
+        }
+        if self.frct.is_none() && !self.spend(data.len() + self.overhead()) {
             return Err(WriteError::WouldBlock);
         }
         let mut pkt = self.cache.take(data.len());
@@ -200,6 +303,7 @@ impl Pipeline {
             }
             *pkts = refused;
         } else {
+            let refused = self.refused(pkts);
             bytes = pkts.iter().map(|p| p.len()).sum();
             n = pkts.len();
             if self.protection.is_none() && !self.crc {
@@ -214,11 +318,22 @@ impl Pipeline {
                 }
             }
             self.counters.sent += out.len() as u64;
+            pkts.extend(refused);
         }
         self.counters.tx_packets += n as u64;
         self.counters.tx_bytes += bytes as u64;
         self.last_sent = now;
         self.relaxed = false;
+    }
+
+    /// Takes out of `pkts` what may not be sent yet.
+    fn refused(&mut self, pkts: &mut Outgoing) -> Outgoing {
+        if self.has_heard() {
+            return Outgoing::new();
+        }
+        let overhead = self.overhead();
+        let allowed = pkts.iter().take_while(|pkt| self.spend(pkt.len() + overhead)).count();
+        pkts.drain(allowed..).collect()
     }
 
     /// Moves all packets for the application to `out`.
@@ -238,14 +353,15 @@ impl Pipeline {
     /// encrypted flow it is sealed as any other, so that nobody can keep up a flow whose peer is gone.
     fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
         let mut pkt = self.cache.take(0);
-        if self.seals_keepalives() && !self.seal(&mut pkt) {
+        // One that may not be sent has had its turn as well.
+        self.last_sent = now;
+        if (self.seals_keepalives() && !self.seal(&mut pkt)) || !self.spend(pkt.len()) {
             self.cache.put(pkt);
             return;
         }
         out.push(pkt);
         self.counters.sent += 1;
         self.counters.keepalives_sent += 1;
-        self.last_sent = now;
     }
 
     fn seals_keepalives(&self) -> bool {
@@ -254,6 +370,9 @@ impl Pipeline {
 
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
     pub(super) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
+        if core::mem::take(&mut self.answer) {
+            self.keepalive(now, out);
+        }
         while out.len() < BURST {
             let Some(frct) = &mut self.frct else { return true };
             let pkt = match frct.poll_transmit(now) {
@@ -265,7 +384,7 @@ impl Pipeline {
                 }
             };
             let Some(mut pkt) = pkt else { continue };
-            if self.seal(&mut pkt) {
+            if self.spend(pkt.len() + self.overhead()) && self.seal(&mut pkt) {
                 self.counters.sent += 1;
                 out.push(pkt);
             } else {
@@ -298,8 +417,7 @@ impl Pipeline {
             if self.seals_keepalives() {
                 self.counters.bad_crypt += 1;
             } else {
-                self.counters.keepalives_received += 1;
-                self.last_received = now;
+                self.hear_keepalive(now);
             }
             // Past the cache, where an idle flow would gather one with every keepalive.
             self.cache.pool().put(pkt);
@@ -310,11 +428,13 @@ impl Pipeline {
             self.cache.put(pkt);
             return;
         }
-        self.last_received = now;
         if pkt.is_empty() {
-            self.counters.keepalives_received += 1;
+            self.hear_keepalive(now);
             self.cache.put(pkt);
-        } else if let Some(frct) = &mut self.frct {
+            return;
+        }
+        self.hear(now);
+        if let Some(frct) = &mut self.frct {
             frct.handle_packet(now, pkt, &mut self.cache);
         } else if self.ready.len() >= self.rx_limit {
             self.counters.overflow += 1;
@@ -382,12 +502,17 @@ impl Pipeline {
 
     /// Whether a write would be taken, as far as FRCT is concerned.
     pub(super) fn is_writable(&self) -> bool {
-        self.frct.as_ref().is_none_or(|f| f.can_send())
+        self.may_spend() && self.frct.as_ref().is_none_or(|f| f.can_send())
+    }
+
+    /// Whether an unheard peer may be sent anything. FRCT keeps what it takes until it may.
+    fn may_spend(&self) -> bool {
+        self.frct.is_some() || self.unheard().is_none_or(|u| u.allowance > 0)
     }
 
     /// Whether a writer that waits is worth waking, which it is not for each single packet.
     pub(super) fn has_room(&self) -> bool {
-        self.frct.as_ref().is_none_or(|f| f.has_room())
+        self.may_spend() && self.frct.as_ref().is_none_or(|f| f.has_room())
     }
 
     /// Packets that the application could read.
@@ -456,6 +581,17 @@ impl Pipeline {
         {
             frct.handle_timeout(now, &mut self.cache);
         }
+        if let Some(beginning) = &mut self.beginning {
+            if !beginning.heard && now >= beginning.silent_until {
+                return false;
+            }
+            if now >= beginning.greet_at && beginning.greetings > 0 {
+                let sent = u32::from(GREETINGS - beginning.greetings);
+                beginning.greet_at = now + GREETING_PAUSE * (1 << sent.min(GREETING_DOUBLES));
+                beginning.greetings -= 1;
+                self.keepalive(now, out);
+            }
+        }
         let Some(timeout) = self.qos.keepalive() else { return true };
         if now.since(self.last_received) > timeout {
             return false;
@@ -476,8 +612,12 @@ impl Pipeline {
             }
             _ => None,
         };
+        let opening = self.beginning.as_ref().map(|b| {
+            let greet = if b.greetings > 0 { b.greet_at } else { Instant::FAR_FUTURE };
+            if peer_gone || b.heard { greet } else { greet.min(b.silent_until) }
+        });
         let relax = (!self.relaxed).then(|| self.quiet_at());
-        [frct, alive, relax].into_iter().flatten().min()
+        [frct, alive, opening, relax].into_iter().flatten().filter(|at| *at != Instant::FAR_FUTURE).min()
     }
 
     /// When the flow is taken for one that is not being used.
@@ -530,5 +670,8 @@ const QUIET_AFTER: Duration = Duration::from_millis(250);
 
 /// A keepalive is sent when nothing else was for this long.
 fn keepalive_interval(timeout: Duration) -> Duration {
-    timeout / 4
+    (timeout / 4).max(KEEPALIVE_MIN)
 }
+
+/// Keepalives are no more frequent, whatever timeout a requester asks for.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(10);

@@ -598,6 +598,12 @@ impl Frct {
         (at != Instant::FAR_FUTURE && !self.down).then_some(at)
     }
 
+    /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only
+    /// asked for a sign of life.
+    pub fn hold(&mut self, held: bool) {
+        self.tx.held = held;
+    }
+
     /// Whether [`deliver`](Self::deliver) has a packet.
     pub fn can_deliver(&self) -> bool {
         self.rx.can_deliver()

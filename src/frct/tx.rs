@@ -128,6 +128,8 @@ pub(super) struct Sender {
     pub(super) congestion: Congestion,
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
+    /// No user data goes out for now.
+    pub(super) held: bool,
     reliable: bool,
 }
 
@@ -165,6 +167,7 @@ impl Sender {
             rtt: Rtt::default(),
             congestion: Congestion::new(p.congestion && p.reliable, p.send_queue),
             peer_is_o7s: p.o7s_peer,
+            held: false,
             reliable: p.reliable,
         }
     }
@@ -264,6 +267,10 @@ impl Sender {
             self.asked_seq = self.next;
             return Pick::Rendezvous;
         }
+        if self.held {
+            self.ask_later(now);
+            return Pick::Nothing;
+        }
         if !self.lost.is_empty()
             && let Some(seq) = self.pick_lost(now, p)
         {
@@ -273,9 +280,7 @@ impl Sender {
             return Pick::Nothing;
         }
         if !self.next.before(self.limit) {
-            if self.rendezvous_at == Instant::FAR_FUTURE {
-                self.rendezvous_at = after(now, RENDEZVOUS);
-            }
+            self.ask_later(now);
             return Pick::Nothing;
         }
         if self.in_flight() >= self.congestion.window() {
@@ -287,6 +292,13 @@ impl Sender {
             self.first_transmission(now, p);
         }
         Pick::New
+    }
+
+    /// Has a rendez-vous ask the peer, unless that is about to happen.
+    fn ask_later(&mut self, now: Instant) {
+        if self.waiting() > 0 && self.rendezvous_at == Instant::FAR_FUTURE {
+            self.rendezvous_at = after(now, RENDEZVOUS);
+        }
     }
 
     /// Marks the packet at `next` as sent. The caller still advances `next`.
@@ -366,7 +378,7 @@ impl Sender {
             return;
         }
         self.rendezvous_at = Instant::FAR_FUTURE;
-        if self.waiting() > 0 && !self.next.before(self.limit) {
+        if self.waiting() > 0 && (self.held || !self.next.before(self.limit)) {
             self.rendezvous_due = true;
             self.rendezvous_at = after(now, RENDEZVOUS);
         }

@@ -100,6 +100,7 @@ impl Ipcp for LocalIpcp {
                 data: request.data.to_vec(),
                 responder,
                 peer: 0,
+                origin: None,
             },
         );
         Ok(Box::new(LocalAttempt { withdrawn }))

@@ -210,6 +210,17 @@ pub struct Incoming {
     pub responder: Box<dyn Responder>,
     /// Who asks, as far as the layer can tell: distinguishes peers, means nothing else.
     pub peer: u64,
+    /// Where the request says it came from; `None` if there can be no doubt.
+    pub origin: Option<Origin>,
+}
+
+/// Where a request claims to come from, which is not known to be true before a packet on the flow comes from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The host or member. Differs between them, means nothing else.
+    pub address: u64,
+    /// Bytes of the request in the layer.
+    pub received: usize,
 }
 
 /// How a request for a flow is answered. Exactly one of the methods is called, once.

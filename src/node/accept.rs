@@ -124,7 +124,7 @@ impl Accept {
         let security = node.security_of(&self.name).server;
         let mut rng = node.rng.lock().split("oap");
         let Screened { incoming, oap } = request;
-        let Incoming { kind, qos, responder, peer, mpl, congestible, window, .. } = incoming;
+        let Incoming { kind, qos, responder, peer, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
         // The requester may have asked again while both requests waited.
@@ -156,11 +156,16 @@ impl Accept {
             endpoint.abort();
             return None;
         };
-        let Ok(params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
+        let opening = origin.map(|o| node.opening(o.received, response.len(), outcome.peering.as_ref()));
+        let Ok(mut params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
             return None;
         };
+        params.opening = opening.unwrap_or_default();
+        if let Some(origin) = origin {
+            node.await_first_word(now, origin.address, &endpoint);
+        }
         Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })
     }
 

@@ -356,12 +356,18 @@ impl Allocation {
     ) -> Result<Allocated, AllocError> {
         let Try { endpoint, client, .. } = chosen;
         let agreed = client.complete(response).and_then(|outcome| {
-            let params = self.node.params(self.wanted.qos, layer, outcome.protection, outcome.peering)?;
+            let mut params = self.node.params(self.wanted.qos, layer, outcome.protection, outcome.peering)?;
+            // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
+            // and its keepalives say that it has the connection.
+            let in_memory = matches!(kind, Kind::Direct | Kind::Local);
+            let member = self.wanted.via != Via::Any;
+            params.opening.greet = params.peering.is_some() && !in_memory && !member;
             Ok((params, outcome.data))
         });
         match agreed {
             Ok((params, data)) => {
                 endpoint.activate(now, port, params);
+                endpoint.handle_timeout(now);
                 Ok(Allocated { endpoint, kind, data })
             }
             Err(e) => {

@@ -12,6 +12,7 @@ pub mod accept;
 pub mod alloc;
 pub mod join;
 pub mod member;
+mod silent;
 mod tasks;
 mod timers;
 
@@ -33,8 +34,7 @@ use crate::base::time::{Clock, Instant};
 use crate::crypto::SessionKey;
 use crate::crypto::protect::Protection;
 use crate::crypto::suite::Cipher;
-use crate::flow::Params;
-use crate::flow::{Endpoint, Env};
+use crate::flow::{Endpoint, Env, Opening, Params};
 use crate::frct::{self, Frct};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::{Incoming, Info, Ipcp, Kind, RegisterError, Requests, Resend};
@@ -48,6 +48,7 @@ use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
 
 use self::member::Membership;
+use self::silent::{Bounds, Silent};
 use self::tasks::Tasks;
 use self::timers::TimerQueue;
 
@@ -74,6 +75,16 @@ pub struct Limits {
     /// The longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
     /// live without a sign of life from the other end. Default 10 min.
     pub flow_timeout_max: Duration,
+    /// How long the peer of an accepted flow may be silent before it is heard for the first time. One of our own kind
+    /// says something at once, and again while it hears nothing. Default 20 s.
+    pub silence: Duration,
+    /// The same for a peer of the reference's kind, whose first word may be the keepalive after a quarter of the flow's
+    /// timeout. Default 45 s, enough for the presets.
+    pub silence_reference: Duration,
+    /// Accepted flows whose peer has not been heard yet. Beyond it the oldest make room. Default 16 384.
+    pub silent_flows: usize,
+    /// The same for the flows that one host, or one member of a layer, asked for. Default 4096.
+    pub silent_flows_per_peer: usize,
     /// Replies that can be sent again to a requester that did not get them. Default 4096.
     pub resend: usize,
     /// How long an allocation without a time limit of its own takes at most. Default 20 s.
@@ -95,6 +106,10 @@ impl Default for Limits {
             handlers: 1024,
             flow_timeout_min: Duration::from_secs(1),
             flow_timeout_max: Duration::from_secs(600),
+            silence: Duration::from_secs(20),
+            silence_reference: Duration::from_secs(45),
+            silent_flows: 16_384,
+            silent_flows_per_peer: 4096,
             replay: 65_536,
             resend: 4096,
             alloc_timeout: Duration::from_secs(20),
@@ -146,11 +161,15 @@ pub struct Node {
     tasks: Tasks,
     replay: Mutex<ReplayCache>,
     answered: Mutex<Answered>,
+    silent: Mutex<Silent>,
     rng: Mutex<Randomness>,
     next_ipcp: AtomicU64,
     down: AtomicBool,
     counters: Counters,
 }
+
+/// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
+const AMPLIFICATION: u64 = 3;
 
 /// How long a reply can be sent again: as long as a requester may wait for it.
 const RESEND_FOR: Duration = Duration::from_secs(20);
@@ -199,6 +218,7 @@ impl Node {
                 tasks: Tasks::default(),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
                 answered: Mutex::new(Answered::default()),
+                silent: Mutex::new(Silent::default()),
                 rng: Mutex::new(parts.rng),
                 next_ipcp: AtomicU64::new(1),
                 down: AtomicBool::new(false),
@@ -444,7 +464,40 @@ impl Node {
             let isn = self.rng.lock().public.u32();
             Box::new(Frct::new(config, isn, self.env.clock.now()))
         });
-        Params { qos, frct, protection: None, peering: None, rx_limit: self.limits.raw_queue }
+        Params {
+            qos,
+            frct,
+            protection: None,
+            peering: None,
+            rx_limit: self.limits.raw_queue,
+            opening: Opening::default(),
+        }
+    }
+
+    /// What holds for a flow that was asked for with `received` bytes, by a requester whose address is only claimed, and
+    /// answered with `sent` bytes.
+    fn opening(&self, received: usize, sent: usize, peering: Option<&Peering>) -> Opening {
+        let silence = if peering.is_some() { self.limits.silence } else { self.limits.silence_reference };
+        let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
+        Opening { allowance: Some(allowance), silence: Some(silence), greet: false }
+    }
+
+    /// Counts a flow whose peer has to be heard yet.
+    fn await_first_word(&self, now: Instant, address: u64, endpoint: &Arc<Endpoint>) {
+        let bounds = Bounds { flows: self.limits.silent_flows, per_address: self.limits.silent_flows_per_peer };
+        let shed = self.silent.lock().add(now, address, endpoint, bounds);
+        if let Some(endpoint) = shed {
+            endpoint.abort();
+        }
+    }
+
+    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
+    /// holds is needed.
+    pub fn shed_silent(&self) {
+        let oldest = self.silent.lock().oldest();
+        if let Some(endpoint) = oldest {
+            endpoint.abort();
+        }
     }
 
     // ----- time -----
@@ -518,9 +571,12 @@ impl Node {
             let replay = self.replay.lock();
             (replay.len() as u64, replay.evictions())
         };
+        let (silent, shed) = self.silent.lock().counts();
         Tree::new("node")
             .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
             .counter("replay_forgotten_early", forgotten)
+            .counter("silent_shed", shed)
+            .gauge("silent", silent as u64)
             .gauge("flows", self.flows.lock().len() as u64)
             .gauge("tasks", self.task_count() as u64)
             .gauge("timers", self.timers.len() as u64)

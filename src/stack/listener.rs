@@ -19,7 +19,7 @@ use crate::types::name::Name;
 ///
 /// Dropping it refuses the requests that wait, if it was the name's last listener.
 pub struct Listener {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     id: ListenerId,
     name: Name,
 }

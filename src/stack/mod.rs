@@ -153,21 +153,30 @@ impl Stack {
     }
 
     /// Has `handle` run on a thread of its own for every flow to `name` that no listener takes. When as many of them
-    /// run as [`Limits::handlers`](crate::node::Limits::handlers) allows, requests are refused.
+    /// run as [`Limits::handlers`](crate::node::Limits::handlers) allows, the flow whose requester has never been heard
+    /// of for longest is ended, if there is one, and requests are refused unless a handler comes back within the
+    /// [time that they wait](crate::irm::Limits::accept_wait).
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {
         let handle = Arc::new(handle);
         let (running, limit) = (Arc::clone(&self.shared.handlers), self.shared.node.limits().handlers);
+        let (stack, text) = (Arc::downgrade(&self.shared), name.to_owned());
         self.bind_factory(name, move |listener| {
-            let Some(place) = Place::take(&running, limit) else { return };
-            let handle = Arc::clone(&handle);
+            let Some(place) = Place::take(&running, limit) else {
+                listener.shared.node.shed_silent();
+                return;
+            };
+            let (handle, stack, text) = (Arc::clone(&handle), std::sync::Weak::clone(&stack), text.clone());
             let run = move || {
                 let _place = place;
-                if let Ok(flow) = listener.accept_timeout(Duration::from_secs(1)) {
-                    drop(listener);
+                let (mut next, mut wait) = (Some(listener), Duration::from_secs(1));
+                while let Some(flow) = next.take().and_then(|listener| listener.accept_timeout(wait).ok()) {
                     handle(flow);
+                    // Requests may have come while every place was taken: nobody else takes them.
+                    let Some(shared) = stack.upgrade() else { return };
+                    (next, wait) = ((Self { shared }).bind(&text).ok(), Duration::from_millis(5));
                 }
             };
             // Without a thread the request is refused, because nobody accepts it.

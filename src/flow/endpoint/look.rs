@@ -31,6 +31,11 @@ impl Endpoint {
         self.has(status::DOWN | status::RELEASED)
     }
 
+    /// Whether the flow carries nothing any more, here or there.
+    pub fn is_over(&self) -> bool {
+        self.has(status::CLOSED | status::DOWN | status::PEER_GONE | status::RELEASED)
+    }
+
     /// Whether the other end has closed the flow, as opposed to the flow having failed. Only layers that tell, the local
     /// ones, ever say so.
     pub fn has_ended(&self) -> bool {
@@ -53,6 +58,11 @@ impl Endpoint {
     /// The flow's quality of service.
     pub fn qos(&self) -> QosSpec {
         self.inner.lock().pipe.qos
+    }
+
+    /// Whether the peer was ever heard, or need not be: see [`Opening`](crate::flow::Opening).
+    pub fn has_heard(&self) -> bool {
+        self.inner.lock().pipe.has_heard()
     }
 
     /// Whether packets are encrypted.

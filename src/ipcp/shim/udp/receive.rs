@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-use super::super::super::{Accepted, Incoming, Reply, RequestError, Resend, Responder, SendReply};
+use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder, SendReply};
 use super::{UdpFlow, UdpPort, UdpShim, count};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::sync::Mutex;
@@ -137,6 +137,7 @@ impl UdpShim {
                 data: m.data.to_vec(),
                 responder,
                 peer: peer_number(src),
+                origin: Some(Origin { address: host_number(src.ip()), received: FlowRequest::OVERHEAD + m.data.len() }),
             },
         );
     }
@@ -177,6 +178,14 @@ fn peer_number(src: SocketAddr) -> u64 {
         IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ (ip.to_bits() as u64).rotate_left(23),
     };
     ip.rotate_left(16) ^ u64::from(src.port())
+}
+
+/// A number for each host: of IPv6 for each network, as a host may have all addresses of one.
+fn host_number(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
+    }
 }
 
 /// Answers one request. Dropped unanswered, it refuses.

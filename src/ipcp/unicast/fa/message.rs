@@ -9,7 +9,7 @@ use super::{FaFlow, FaPort, is_flow_eid};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::unicast::{Unicast, count};
-use crate::ipcp::{Accepted, Incoming, Ipcp as _, Reply, RequestError, Resend, Responder, SendReply};
+use crate::ipcp::{Accepted, Incoming, Ipcp as _, Origin, Reply, RequestError, Resend, Responder, SendReply};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
@@ -62,6 +62,7 @@ impl Unicast {
                 data: m.data.to_vec(),
                 responder: Box::new(responder),
                 peer: m.s_addr.0,
+                origin: Some(Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() }),
             },
         );
     }
