@@ -1,21 +1,35 @@
-//! Locks: `parking_lot`'s with `std`, spinning ones without.
+//! Locks and atomics: `parking_lot`'s and the processor's with `std`, spinning locks without, and those of the model
+//! checker with `--cfg loom`.
 //!
 //! No lock is held while another endpoint, a waker or a handler is called, or something is dropped that a caller handed
 //! in: a machine's outputs are collected, the lock is released, then the outputs are passed on. That, and not an order of
 //! locks, keeps recursion free of deadlock. Two locks are held across calls on purpose, because they keep packets in
 //! order, and are safe because nothing below waits for them: the one of a device's receiver, which is only ever tried,
 //! and the one of a flow's batch in front of its socket.
+//!
+//! Rooms whose interleavings are model-checked (`flow`, see `tests/loom.rs`) take their atomics from here too, because
+//! the checker can only reorder what goes through it.
 
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 /// A counter of 64 bits, also where the processor has none that is atomic.
+#[cfg(not(loom))]
 pub use portable_atomic::AtomicU64;
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(loom)))]
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
 
-#[cfg(not(feature = "std"))]
+#[cfg(all(not(feature = "std"), not(loom)))]
 pub use no_std::{Mutex, MutexGuard, RwLock};
 
-#[cfg(not(feature = "std"))]
+#[cfg(loom)]
+pub use checked::{Mutex, RwLock};
+#[cfg(loom)]
+pub use loom::sync::MutexGuard;
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+
+#[cfg(all(not(feature = "std"), not(loom)))]
 mod no_std {
     pub use spin::MutexGuard;
 
@@ -41,4 +55,51 @@ mod no_std {
     }
 
     pub use spin::RwLock;
+}
+
+#[cfg(loom)]
+mod checked {
+    use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+
+    /// The model checker's mutex with the interface that the crate uses of `parking_lot`.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        /// A mutex around `value`.
+        pub fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        /// Waits until the lock is free.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        /// The lock, if it is free.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
+    /// The model checker's lock for one writer or many readers, in the same way.
+    #[derive(Debug, Default)]
+    pub struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        /// A lock around `value`.
+        pub fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+
+        /// Waits until nobody writes.
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        /// Waits until nobody reads or writes.
+        pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
 }

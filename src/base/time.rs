@@ -5,7 +5,8 @@ use core::ops::{Add, AddAssign, Sub};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-use super::sync::AtomicU64;
+// Not the model checker's, of which there are no constants: this clock is not checked.
+use portable_atomic::AtomicU64;
 
 /// A moment, in nanoseconds since an epoch of the stack's own.
 ///

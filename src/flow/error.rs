@@ -1,6 +1,7 @@
 //! What can go wrong when reading from or writing to a flow.
 
 use crate::types::code::Code;
+use crate::types::device::SendError;
 
 /// Why a write did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum WriteError {
     /// retransmission time (120 s).
     #[error("the flow is down; allocate a new one")]
     Down,
+    /// Data could not be delivered for the retransmission time, while the layer below refused to send it.
+    #[error("the flow is down, because its packets could not be sent: {0}")]
+    Undeliverable(SendError),
+    /// The layer below refused this packet, which was not sent: reliable flows keep trying instead.
+    #[error("the packet could not be sent: {0}")]
+    Refused(SendError),
     /// Nothing was heard of the peer for the flow's timeout.
     #[error("the peer has not been heard of for the flow's timeout; allocate a new flow")]
     PeerGone,
@@ -62,6 +69,10 @@ pub enum ReadError {
     /// The flow is down and everything that had arrived has been read.
     #[error("the flow is down and everything that arrived has been read")]
     Down,
+    /// The flow is down because data could not be delivered for the retransmission time, while the layer below refused
+    /// to send it; everything that had arrived has been read.
+    #[error("the flow is down, because its packets could not be sent: {0}")]
+    Undeliverable(SendError),
     /// Nothing was heard of the peer for the flow's timeout, and everything that had arrived has been read.
     #[error("the peer has not been heard of for the flow's timeout")]
     PeerGone,
@@ -83,7 +94,7 @@ impl WriteError {
             Self::WouldBlock => Code::AGAIN,
             Self::TimedOut => Code::TIMEDOUT,
             Self::TooLarge { .. } => Code::MSGSIZE,
-            Self::Down => Code::FLOWDOWN,
+            Self::Down | Self::Undeliverable(_) | Self::Refused(_) => Code::FLOWDOWN,
             Self::PeerGone => Code::FLOWPEER,
             Self::Closed => Code::NOTALLOC,
             Self::Crypt => Code::CRYPT,
@@ -99,7 +110,7 @@ impl ReadError {
             Self::WouldBlock => Code::AGAIN,
             Self::TimedOut => Code::TIMEDOUT,
             Self::TooSmall { .. } => Code::MSGSIZE,
-            Self::Down => Code::FLOWDOWN,
+            Self::Down | Self::Undeliverable(_) => Code::FLOWDOWN,
             Self::PeerGone => Code::FLOWPEER,
             Self::Closed => Code::NOTALLOC,
             Self::WriteOnly | Self::Polled => Code::PERM,
@@ -115,7 +126,9 @@ impl From<WriteError> for std::io::Error {
             WriteError::WouldBlock => ErrorKind::WouldBlock,
             WriteError::TimedOut => ErrorKind::TimedOut,
             WriteError::TooLarge { .. } => ErrorKind::InvalidInput,
-            WriteError::Down | WriteError::PeerGone => ErrorKind::ConnectionReset,
+            WriteError::Down | WriteError::Undeliverable(_) | WriteError::PeerGone => ErrorKind::ConnectionReset,
+            WriteError::Refused(SendError::TooLarge) => ErrorKind::InvalidInput,
+            WriteError::Refused(_) => ErrorKind::NetworkUnreachable,
             WriteError::Closed => ErrorKind::NotConnected,
             WriteError::Crypt => ErrorKind::InvalidData,
             WriteError::ReadOnly => ErrorKind::PermissionDenied,
@@ -133,7 +146,7 @@ impl From<ReadError> for std::io::Error {
             ReadError::WouldBlock => ErrorKind::WouldBlock,
             ReadError::TimedOut => ErrorKind::TimedOut,
             ReadError::TooSmall { .. } => ErrorKind::InvalidInput,
-            ReadError::Down | ReadError::PeerGone => ErrorKind::ConnectionReset,
+            ReadError::Down | ReadError::Undeliverable(_) | ReadError::PeerGone => ErrorKind::ConnectionReset,
             ReadError::Closed => ErrorKind::NotConnected,
             ReadError::WriteOnly => ErrorKind::PermissionDenied,
             ReadError::Polled => ErrorKind::Unsupported,

@@ -25,7 +25,7 @@
 mod endpoint;
 mod error;
 mod pipeline;
-mod wait;
+mod waiters;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -40,9 +40,14 @@ use crate::base::foreign::Panics;
 use crate::base::time::{Clock, Instant};
 use crate::types::device::SendError;
 
+#[cfg(loom)]
+pub use endpoint::PLANTED;
 pub use endpoint::{Endpoint, State};
 pub use error::{ReadError, WriteError};
 pub use pipeline::{Counters, Opening, Params, ReadMode};
+pub use waiters::Waiter;
+#[cfg(feature = "std")]
+pub(crate) use waiters::Waiters;
 
 /// Packets on their way down, at most [`BURST`] of them.
 pub type Outgoing = SmallVec<[PacketBuf; BURST]>;
@@ -148,10 +153,9 @@ pub enum Event {
     Writable,
     /// The flow cannot carry packets at the moment.
     Down,
-    /// The flow carries packets again.
-    Up,
-    /// The flow has been allocated.
-    Allocated,
+    /// The layer below refuses the packets of this flow, for another reason than that its queue is full. The flow keeps
+    /// trying.
+    Impaired,
     /// The flow was given up: by the other end, by the layer below, or here.
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.

@@ -33,28 +33,48 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::flow::{Inner, lost};
 use super::{CloseError, flow};
-use crate::flow::{ReadError, ReadMode, State, WriteError};
+use crate::flow::{Endpoint, ReadError, ReadMode, Waiter, WriteError};
 
 /// One end of a flow, for tasks. See the [module](self).
 ///
 /// Clones share the flow, which is closed when the last handle of either face is gone. Over UDP the other end
 /// [is not told](flow::Flow#how-the-other-end-learns-of-a-close), also not by `shutdown` of `tokio`'s `AsyncWrite` or
 /// `close` of `futures-io`'s: say in the data where it ends.
-#[derive(Clone, Debug)]
+///
+/// The `poll_` methods, and the traits of `tokio` and `futures-io`, wake the task that called last with this handle: tasks
+/// that use them at the same time need a clone each. The `async` ones have no such limit.
+#[derive(Debug)]
 pub struct Flow {
     inner: Arc<Inner>,
+    reader: Waiter,
+    writer: Waiter,
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    closer: Waiter,
+}
+
+impl Clone for Flow {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.inner))
+    }
 }
 
 impl Flow {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+        let endpoint = &inner.endpoint;
+        Self {
+            reader: endpoint.reader(),
+            writer: endpoint.writer(),
+            #[cfg(any(feature = "tokio", feature = "futures-io"))]
+            closer: endpoint.closer(),
+            inner,
+        }
     }
 
     /// The blocking face of the same flow.
@@ -70,7 +90,8 @@ impl Flow {
     /// # Cancel safety
     /// A read that is dropped has taken nothing.
     pub async fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        poll_fn(|cx| self.poll_read_mode(cx, buf, ReadMode::Whole)).await
+        let reader = self.inner.endpoint.reader();
+        poll_fn(|cx| self.poll_with(cx, |e, waker| e.poll_read(&reader, waker, buf, ReadMode::Whole))).await
     }
 
     /// Reads one packet without copying it.
@@ -81,7 +102,8 @@ impl Flow {
     /// # Cancel safety
     /// A read that is dropped has taken nothing.
     pub async fn read_bytes(&self) -> Result<Bytes, ReadError> {
-        poll_fn(|cx| self.poll_with(cx, |e| e.read_packet())).await.map(Bytes::from)
+        let reader = self.inner.endpoint.reader();
+        poll_fn(|cx| self.poll_with(cx, |e, waker| e.poll_read_packet(&reader, waker))).await.map(Bytes::from)
     }
 
     /// Writes one packet and returns its length.
@@ -92,7 +114,8 @@ impl Flow {
     /// # Cancel safety
     /// A write that is dropped has written nothing.
     pub async fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
-        poll_fn(|cx| self.poll_write(cx, data)).await
+        let writer = self.inner.endpoint.writer();
+        poll_fn(|cx| self.poll_write_as(&writer, cx, data)).await
     }
 
     /// Polls for a packet; see [`read`](Self::read).
@@ -104,23 +127,20 @@ impl Flow {
     }
 
     fn poll_read_mode(&self, cx: &mut Context<'_>, buf: &mut [u8], mode: ReadMode) -> Poll<Result<usize, ReadError>> {
-        self.poll_with(cx, |e| e.read(buf, mode))
+        self.poll_with(cx, |e, waker| e.poll_read(&self.reader, waker, buf, mode))
     }
 
     fn poll_with<R>(
         &self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&crate::flow::Endpoint) -> Result<R, ReadError>,
+        read: impl FnOnce(&Endpoint, &Waker) -> Result<R, ReadError>,
     ) -> Poll<Result<R, ReadError>> {
-        let endpoint = &self.inner.endpoint;
-        match read(endpoint) {
-            Err(ReadError::WouldBlock) => {}
-            result => return Poll::Ready(result),
-        }
-        endpoint.flush();
-        endpoint.register_reader(cx.waker());
-        match read(endpoint) {
-            Err(ReadError::WouldBlock) => Poll::Pending,
+        match read(&self.inner.endpoint, cx.waker()) {
+            Err(ReadError::WouldBlock) => {
+                // Whoever waits for an answer has sent the question.
+                self.inner.endpoint.flush();
+                Poll::Pending
+            }
             result => Poll::Ready(result),
         }
     }
@@ -130,15 +150,15 @@ impl Flow {
     /// # Errors
     /// [`WriteError`].
     pub fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
-        let endpoint = &self.inner.endpoint;
-        match endpoint.write(data) {
-            Err(WriteError::WouldBlock) => {}
-            result => return Poll::Ready(result),
-        }
-        endpoint.flush();
-        endpoint.register_writer(cx.waker());
-        match endpoint.write(data) {
-            Err(WriteError::WouldBlock) => Poll::Pending,
+        self.poll_write_as(&self.writer, cx, data)
+    }
+
+    fn poll_write_as(&self, writer: &Waiter, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        match self.inner.endpoint.poll_write(writer, cx.waker(), data) {
+            Err(WriteError::WouldBlock) => {
+                self.inner.endpoint.flush();
+                Poll::Pending
+            }
             result => Poll::Ready(result),
         }
     }
@@ -152,14 +172,13 @@ impl Flow {
     /// The flow is closed even if the future is dropped; what was lost is then not known.
     pub async fn close(self, timeout: Duration) -> Result<(), CloseError> {
         self.inner.endpoint.close(timeout);
-        poll_fn(|cx| self.poll_closed(cx)).await;
+        let closer = self.inner.endpoint.closer();
+        poll_fn(|cx| self.poll_closed(&closer, cx)).await;
         lost(&self.inner.endpoint)
     }
 
-    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let endpoint = &self.inner.endpoint;
-        endpoint.register_closer(cx.waker());
-        if matches!(endpoint.state(), State::Quiet | State::Released) { Poll::Ready(()) } else { Poll::Pending }
+    fn poll_closed(&self, closer: &Waiter, cx: &mut Context<'_>) -> Poll<()> {
+        if self.inner.endpoint.poll_closed(closer, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The blocking face, for everything that does not wait.
@@ -198,7 +217,7 @@ mod io_traits {
         /// Idempotent: a flow that is closed already is shut down.
         pub(super) fn poll_shutdown_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             self.inner.endpoint.close(self.inner.shared.linger);
-            match self.poll_closed(cx) {
+            match self.poll_closed(&self.closer, cx) {
                 Poll::Ready(()) => Poll::Ready(lost(&self.inner.endpoint).map_err(io::Error::from)),
                 Poll::Pending => Poll::Pending,
             }

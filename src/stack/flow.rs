@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::wait::{self, Awaited};
 use super::{CloseError, Shared, aio};
 use crate::base::time::Instant;
-use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, State, WriteError};
+use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, State, Waiter, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
 use crate::types::name::Name;
@@ -188,7 +188,7 @@ impl Flow {
     pub fn read_timeout(&self, buf: &mut [u8], timeout: Duration) -> Result<usize, ReadError> {
         let deadline = self.inner.shared.clock().now() + timeout;
         let mode = self.flags().read_mode;
-        self.inner.read_until(Some(deadline), |e| e.read(buf, mode))
+        self.inner.read_until(Some(deadline), |e, call| read_packet(e, call, buf, mode))
     }
 
     /// Reads one packet without copying it.
@@ -199,7 +199,11 @@ impl Flow {
         match self.inner.endpoint.read_packet() {
             Err(ReadError::WouldBlock) if !self.flags().nonblocking_read => {
                 let deadline = self.inner.deadline(&self.inner.read_timeout);
-                self.inner.read_until(deadline, Endpoint::read_packet).map(Bytes::from)
+                let read = |e: &Endpoint, call: Call<'_>| match call {
+                    Some((waiter, waker)) => e.poll_read_packet(waiter, waker),
+                    None => e.read_packet(),
+                };
+                self.inner.read_until(deadline, read).map(Bytes::from)
             }
             result => result.map(Bytes::from),
         }
@@ -241,7 +245,7 @@ impl Flow {
     pub fn close(self, timeout: Duration) -> Result<(), CloseError> {
         let inner = &self.inner;
         inner.endpoint.close(timeout);
-        let mut closing = Closing(&inner.endpoint);
+        let mut closing = Closing { endpoint: &inner.endpoint, waiter: inner.endpoint.closer() };
         // Half a second more than the linger that is at work, which ends the wait in any case.
         let deadline = inner.shared.clock().now() + timeout + Duration::from_millis(500);
         if !inner.shared.may_block() {
@@ -347,7 +351,7 @@ impl Inner {
     fn read(&self, buf: &mut [u8], mode: ReadMode, nonblocking: bool) -> Result<usize, ReadError> {
         match self.endpoint.read(buf, mode) {
             Err(ReadError::WouldBlock) if !nonblocking => {
-                self.read_until(self.deadline(&self.read_timeout), |e| e.read(buf, mode))
+                self.read_until(self.deadline(&self.read_timeout), |e, call| read_packet(e, call, buf, mode))
             }
             result => result,
         }
@@ -356,12 +360,12 @@ impl Inner {
     fn read_until<R>(
         &self,
         deadline: Option<Instant>,
-        read: impl FnMut(&Endpoint) -> Result<R, ReadError>,
+        read: impl FnMut(&Endpoint, Call<'_>) -> Result<R, ReadError>,
     ) -> Result<R, ReadError> {
         if !self.shared.may_block() {
             return Err(ReadError::Polled);
         }
-        let mut reading = Reading { endpoint: &self.endpoint, read };
+        let mut reading = Reading { endpoint: &self.endpoint, waiter: None, read };
         wait::block_on(self.shared.clock(), deadline, &mut reading).unwrap_or(Err(ReadError::TimedOut))
     }
 
@@ -369,26 +373,40 @@ impl Inner {
         if !self.shared.may_block() {
             return Err(WriteError::Polled);
         }
-        let mut writing = Writing { endpoint: &self.endpoint, data };
+        let mut writing = Writing { endpoint: &self.endpoint, waiter: None, data };
         wait::block_on(self.shared.clock(), deadline, &mut writing).unwrap_or(Err(WriteError::TimedOut))
     }
 }
 
+/// How a waiting call is made: without waiting, or with a waker for when it is worth repeating.
+type Call<'a> = Option<(&'a Waiter, &'a Waker)>;
+
+fn read_packet(endpoint: &Endpoint, call: Call<'_>, buf: &mut [u8], mode: ReadMode) -> Result<usize, ReadError> {
+    match call {
+        Some((waiter, waker)) => endpoint.poll_read(waiter, waker, buf, mode),
+        None => endpoint.read(buf, mode),
+    }
+}
+
 struct Reading<'a, F> {
-    endpoint: &'a Endpoint,
+    endpoint: &'a Arc<Endpoint>,
+    waiter: Option<Waiter>,
     read: F,
 }
 
-impl<R, F: FnMut(&Endpoint) -> Result<R, ReadError>> Awaited for Reading<'_, F> {
+impl<R, F: FnMut(&Endpoint, Call<'_>) -> Result<R, ReadError>> Awaited for Reading<'_, F> {
     type Output = Result<R, ReadError>;
 
     fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
-        self.endpoint.register_reader(waker);
-        self.try_now()
+        let waiter = self.waiter.get_or_insert_with(|| self.endpoint.reader());
+        match (self.read)(self.endpoint, Some((waiter, waker))) {
+            Err(ReadError::WouldBlock) => None,
+            result => Some(result),
+        }
     }
 
     fn try_now(&mut self) -> Option<Self::Output> {
-        match (self.read)(self.endpoint) {
+        match (self.read)(self.endpoint, None) {
             Err(ReadError::WouldBlock) => None,
             result => Some(result),
         }
@@ -408,7 +426,8 @@ impl<R, F: FnMut(&Endpoint) -> Result<R, ReadError>> Awaited for Reading<'_, F> 
 }
 
 struct Writing<'a> {
-    endpoint: &'a Endpoint,
+    endpoint: &'a Arc<Endpoint>,
+    waiter: Option<Waiter>,
     data: &'a [u8],
 }
 
@@ -416,8 +435,11 @@ impl Awaited for Writing<'_> {
     type Output = Result<usize, WriteError>;
 
     fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
-        self.endpoint.register_writer(waker);
-        self.try_now()
+        let waiter = self.waiter.get_or_insert_with(|| self.endpoint.writer());
+        match self.endpoint.poll_write(waiter, waker, self.data) {
+            Err(WriteError::WouldBlock) => None,
+            result => Some(result),
+        }
     }
 
     fn try_now(&mut self) -> Option<Self::Output> {
@@ -440,18 +462,20 @@ impl Awaited for Writing<'_> {
     }
 }
 
-struct Closing<'a>(&'a Endpoint);
+struct Closing<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    waiter: Waiter,
+}
 
 impl Awaited for Closing<'_> {
     type Output = ();
 
     fn poll(&mut self, waker: &Waker) -> Option<()> {
-        self.0.register_closer(waker);
-        self.try_now()
+        self.endpoint.poll_closed(&self.waiter, waker).then_some(())
     }
 
     fn try_now(&mut self) -> Option<()> {
-        matches!(self.0.state(), State::Quiet | State::Released).then_some(())
+        matches!(self.endpoint.state(), State::Quiet | State::Released).then_some(())
     }
 
     fn hint(&self) -> bool {
@@ -459,7 +483,7 @@ impl Awaited for Closing<'_> {
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.0.device()
+        self.endpoint.device()
     }
 }
 

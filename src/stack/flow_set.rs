@@ -10,8 +10,11 @@ use std::time::Duration;
 use super::Shared;
 use super::flow::Flow;
 use super::wait::{self, Awaited};
+use crate::base::foreign::Panics;
 use crate::base::sync::Mutex;
-use crate::flow::{Drive, Endpoint, Event, State, Watcher};
+use crate::base::time::Clock;
+use crate::device::clock::OsClock;
+use crate::flow::{Drive, Endpoint, Event, State, Waiters, Wakers, Watcher};
 
 /// The number of a flow in a [`FlowSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,9 +64,6 @@ pub struct FlowSet {
     next: AtomicU64,
 }
 
-/// Tasks that wait for a set; beyond it the one that has waited longest is woken and has to come back.
-const MAX_WAITERS: usize = 1024;
-
 #[derive(Default)]
 struct Pending {
     inner: Mutex<Inner>,
@@ -72,19 +72,30 @@ struct Pending {
 #[derive(Default)]
 struct Inner {
     events: BTreeMap<(u64, Event), ()>,
-    waiters: Vec<Waker>,
+    waiters: Waiters,
+    /// Whom a panic of a waker is counted by.
+    panics: Option<Arc<Panics>>,
+}
+
+impl Pending {
+    /// Changes something and wakes everybody.
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        let (wakers, panics) = {
+            let mut inner = self.inner.lock();
+            change(&mut inner);
+            let mut wakers = Wakers::new();
+            inner.waiters.take(&mut wakers);
+            (wakers, inner.panics.clone())
+        };
+        panics.unwrap_or_default().wake_all(wakers);
+    }
 }
 
 impl Watcher for Pending {
     fn notify(&self, token: u64, event: Event) {
-        let waiters = {
-            let mut inner = self.inner.lock();
+        self.change(|inner| {
             inner.events.insert((token, event), ());
-            std::mem::take(&mut inner.waiters)
-        };
-        for w in waiters {
-            w.wake();
-        }
+        });
     }
 }
 
@@ -94,12 +105,14 @@ impl FlowSet {
         Self::default()
     }
 
-    /// Adds a flow. If there is something to read already, that is an event.
+    /// Adds a flow, also while others wait for the set. If there is something to read already, that is an event.
     pub fn add(&self, flow: &Flow) -> Token {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoint = Arc::clone(&flow.inner.endpoint);
         *self.shared.lock() = Arc::downgrade(&flow.inner.shared);
         self.members.lock().insert(token, Arc::clone(&endpoint));
+        // Whoever waits on the device of the others looks where the packets of this one come from.
+        self.pending.change(|inner| inner.panics = Some(Arc::clone(endpoint.panics())));
         endpoint.watch(&self.watcher(), token);
         Token(token)
     }
@@ -114,13 +127,7 @@ impl FlowSet {
         if let Some(endpoint) = member {
             endpoint.unwatch(&self.watcher(), token.0);
         }
-        let wakers = {
-            let mut inner = self.pending.inner.lock();
-            inner.events.retain(|(t, _), ()| *t != token.0);
-            std::mem::take(&mut inner.waiters)
-        };
-        // It may have been the last: nobody waits for an empty set.
-        wakers.into_iter().for_each(Waker::wake);
+        self.pending.inner.lock().events.retain(|(t, _), ()| *t != token.0);
     }
 
     /// Whether a flow is in the set.
@@ -158,20 +165,31 @@ impl FlowSet {
         out
     }
 
-    /// Waits for events, for `timeout` at most if one is given; empty when it is over, or if the set is empty.
+    /// Waits for events, for `timeout` at most if one is given; empty when it is over. An empty set is waited for as any
+    /// other, as another thread may [add](Self::add) a flow: without a time limit for ever, if none does. In a polled
+    /// stack, where nobody would end the wait, it does not wait.
     pub fn wait(&self, timeout: Option<Duration>) -> Vec<FlowEvent> {
         let shared = self.shared.lock().upgrade();
-        let Some(shared) = shared.filter(|s| s.may_block()) else { return self.try_wait() };
-        let deadline = timeout.map(|t| shared.clock().now() + t);
-        wait::block_on(shared.clock(), deadline, &mut Watching(self)).unwrap_or_default()
+        if shared.as_ref().is_some_and(|s| !s.may_block()) {
+            return self.try_wait();
+        }
+        let clock: Arc<dyn Clock> = match &shared {
+            Some(shared) => Arc::clone(shared.node.clock()),
+            None => Arc::new(OsClock::new()),
+        };
+        // A set does not keep a stack alive, not even while it is waited for.
+        drop(shared);
+        let deadline = timeout.map(|t| clock.now() + t);
+        wait::block_on(&*clock, deadline, &mut Watching { set: self, place: 0 }).unwrap_or_default()
     }
 
-    /// Waits for events; there are none if the set is empty.
+    /// Waits for events.
     ///
     /// # Cancel safety
     /// Events are not lost when the future is dropped.
     pub async fn wait_async(&self) -> Vec<FlowEvent> {
-        poll_fn(|cx| match Watching(self).poll(cx.waker()) {
+        let mut watching = Watching { set: self, place: 0 };
+        poll_fn(|cx| match watching.poll(cx.waker()) {
             Some(events) => Poll::Ready(events),
             None => Poll::Pending,
         })
@@ -195,39 +213,55 @@ impl std::fmt::Debug for FlowSet {
     }
 }
 
-struct Watching<'a>(&'a FlowSet);
+/// Somebody who waits for a set.
+struct Watching<'a> {
+    set: &'a FlowSet,
+    place: u64,
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let waker = self.set.pending.inner.lock().waiters.remove(self.place);
+        drop(waker);
+    }
+}
 
 impl Awaited for Watching<'_> {
     type Output = Vec<FlowEvent>;
 
     fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
-        let mut crowded_out = None;
-        {
-            let mut inner = self.0.pending.inner.lock();
-            if !inner.waiters.iter().any(|w| w.will_wake(waker)) {
-                if inner.waiters.len() >= MAX_WAITERS {
-                    crowded_out = Some(inner.waiters.remove(0));
+        loop {
+            let waker = waker.clone();
+            let spare = {
+                let mut inner = self.set.pending.inner.lock();
+                if inner.events.is_empty() {
+                    let (place, spare) = inner.waiters.put(self.place, waker);
+                    self.place = place;
+                    drop(inner);
+                    drop(spare);
+                    return None;
                 }
-                inner.waiters.push(waker.clone());
+                waker
+            };
+            drop(spare);
+            // Of flows that are members no more there may be events that are told nobody.
+            if let Some(events) = self.try_now() {
+                return Some(events);
             }
         }
-        if let Some(waker) = crowded_out {
-            waker.wake();
-        }
-        self.try_now()
     }
 
     fn try_now(&mut self) -> Option<Self::Output> {
-        let events = self.0.try_wait();
-        (!events.is_empty() || self.0.is_empty()).then_some(events)
+        let events = self.set.try_wait();
+        (!events.is_empty()).then_some(events)
     }
 
     fn hint(&self) -> bool {
-        !self.0.pending.inner.lock().events.is_empty() || self.0.is_empty()
+        !self.set.pending.inner.lock().events.is_empty()
     }
 
     fn before_wait(&mut self) {
-        let members: Vec<_> = self.0.members.lock().values().cloned().collect();
+        let members: Vec<_> = self.set.members.lock().values().cloned().collect();
         for endpoint in members {
             endpoint.flush();
         }
@@ -235,7 +269,7 @@ impl Awaited for Watching<'_> {
 
     /// Flows of one device can be waited for on it.
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        let shared = self.0.shared.lock().upgrade()?;
+        let shared = self.set.shared.lock().upgrade()?;
         let shims = shared.shims.lock();
         match shims.as_slice() {
             [one] => Some(Arc::clone(one) as Arc<dyn Drive>),

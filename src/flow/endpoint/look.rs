@@ -1,11 +1,12 @@
 //! Looking at an endpoint, and being told of its events.
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 
-use super::{Endpoint, State, status};
+use super::state::{Down, Effects, Life, Watch};
+use super::{Endpoint, Ordering, State};
+use crate::base::foreign::Panics;
 use crate::flow::pipeline::Counters;
-use crate::flow::{Event, FlowKey, Watcher};
+use crate::flow::{FlowKey, Watcher};
 use crate::types::qos::QosSpec;
 
 impl Endpoint {
@@ -14,21 +15,20 @@ impl Endpoint {
         self.key
     }
 
+    /// Through which foreign code is called.
+    pub fn panics(&self) -> &Arc<Panics> {
+        &self.env.panics
+    }
+
     /// Where it is in its life.
     pub fn state(&self) -> State {
-        let s = self.status.load(Ordering::Acquire);
-        match s {
-            _ if s & status::RELEASED != 0 => State::Released,
-            _ if s & status::DONE != 0 => State::Quiet,
-            _ if s & status::CLOSED != 0 => State::Lingering,
-            _ if s & status::ACTIVE != 0 => State::Active,
-            _ => State::Pending,
-        }
+        self.inner.lock().state()
     }
 
     /// Whether the flow is down.
     pub fn is_down(&self) -> bool {
-        self.has(status::DOWN | status::RELEASED)
+        let inner = self.inner.lock();
+        inner.down.is_some() || inner.life == Life::Released
     }
 
     /// Whether the flow carries nothing any more, here or there.
@@ -39,20 +39,24 @@ impl Endpoint {
     /// Whether the other end has closed the flow, as opposed to the flow having failed. Only layers that tell, the local
     /// ones, ever say so.
     pub fn has_ended(&self) -> bool {
-        self.has(status::ENDED)
+        self.inner.lock().down == Some(Down::Ended)
     }
 
     /// Whether the peer has been silent for the flow's timeout.
     pub fn is_peer_gone(&self) -> bool {
-        self.has(status::PEER_GONE)
+        self.inner.lock().peer_gone
     }
 
     /// Forbids or allows reading and writing.
     pub fn set_access(&self, read: bool, write: bool) {
-        let bits = if read { 0 } else { status::NO_READ } | if write { 0 } else { status::NO_WRITE };
-        self.status.fetch_and(!(status::NO_READ | status::NO_WRITE), Ordering::AcqRel);
-        self.set(bits);
-        self.wake_all();
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        {
+            let mut inner = self.inner.lock();
+            (inner.may_read, inner.may_write) = (read, write);
+            self.settle(&mut inner, now, &mut fx);
+        }
+        let _ = self.dispatch(now, fx);
     }
 
     /// The flow's quality of service.
@@ -85,7 +89,7 @@ impl Endpoint {
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         let mut c = self.inner.lock().pipe.counters;
-        c.overflow += self.inbox_overflow.load(Ordering::Relaxed);
+        c.overflow += self.inbox.lock().overflow;
         c
     }
 
@@ -94,34 +98,59 @@ impl Endpoint {
         self.inner.lock().pipe.frct.as_ref().map(|f| f.stats().clone())
     }
 
-    /// Tells `watcher` of the events of this flow from now on, instead of an earlier one, and at once if there is
-    /// something to read. Packets are then serviced as they arrive, because only then is it known whether there is data
-    /// for the application.
+    /// Whether a read would return something, or an error other than [`ReadError::WouldBlock`](crate::ReadError).
+    pub fn is_readable(&self) -> bool {
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        let ready = {
+            let mut inner = self.inner.lock();
+            if self.unsettled(&inner) {
+                self.take_in(&mut inner, now, false, &mut fx);
+                self.settle(&mut inner, now, &mut fx);
+            }
+            inner.read_ready(self.unsettled(&inner))
+        };
+        let _ = self.dispatch(now, fx);
+        ready
+    }
+
+    /// Tells `watcher` of the events of this flow from now on, instead of an earlier one; at once what it finds: that
+    /// there is something to read, or that the flow is closed, down, or its peer gone. Packets are then serviced as they
+    /// arrive, because only then is it known whether there is data for the application.
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let before = self.watcher.lock().replace((Arc::clone(watcher), token));
-        self.watched.store(true, Ordering::SeqCst);
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        let watch = Watch { watcher: Arc::clone(watcher), token };
+        let (before, turn) = {
+            let mut inner = self.inner.lock();
+            let before = inner.watch.replace(watch);
+            inner.note_all();
+            let turn = {
+                let mut inbox = self.inbox.lock();
+                inbox.set_eager(true);
+                inbox.claim()
+            };
+            self.settle(&mut inner, now, &mut fx);
+            (before, turn)
+        };
         drop(before);
-        if self.has(status::CLOSED) {
-            self.tell(Event::Deallocated);
-        }
-        if self.has(status::DOWN) {
-            self.tell(Event::Down);
-        }
-        if self.has(status::PEER_GONE) {
-            self.tell(Event::PeerGone);
-        }
-        if self.has(status::ACTIVE) && !self.has(status::CLOSED) && self.is_readable() {
-            self.tell(Event::Packet);
+        let _ = self.dispatch(now, fx);
+        if turn {
+            self.service(now);
         }
     }
 
     /// Tells `watcher` nothing any more, unless it is another one's turn already.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let mut slot = self.watcher.lock();
-        let ours = |(w, t): &(Arc<dyn Watcher>, u64)| *t == token && Arc::ptr_eq(w, watcher);
-        let before = if slot.as_ref().is_some_and(ours) { slot.take() } else { None };
-        self.watched.store(slot.is_some(), Ordering::SeqCst);
-        drop(slot);
+        let before = {
+            let mut inner = self.inner.lock();
+            let ours = |w: &Watch| w.token == token && Arc::ptr_eq(&w.watcher, watcher);
+            let before = if inner.watch.as_ref().is_some_and(ours) { inner.watch.take() } else { None };
+            if before.is_some() {
+                self.inbox.lock().set_eager(self.env.inline);
+            }
+            before
+        };
         drop(before);
     }
 }

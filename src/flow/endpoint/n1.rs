@@ -2,9 +2,9 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 
-use super::{Endpoint, Inner, status};
+use super::state::Effects;
+use super::{Endpoint, Inner};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Outgoing, Sink, WriteError};
@@ -18,34 +18,28 @@ impl Endpoint {
     ///
     /// The endpoint keeps the sink until it is released.
     pub fn attach(&self, sink: &Arc<dyn Sink>, token: u64) {
-        self.inner.lock().sink = Some((Arc::clone(sink), token));
+        let before = self.inner.lock().sink.replace((Arc::clone(sink), token));
+        drop(before);
         let watcher: Arc<dyn crate::flow::Watcher> = Arc::clone(sink) as _;
         self.watch(&watcher, token);
-        self.service_now(self.env.clock.now());
-    }
-
-    /// Services the endpoint even if nothing waits in its inbox: there may be packets that nobody has read.
-    fn service_now(&self, now: Instant) {
-        if !self.has(status::ACTIVE) || self.servicing.swap(true, Ordering::AcqRel) {
-            // Whoever services it hands everything to the sink.
-            return;
+        // Even if nothing waits in the inbox: there may be packets that nobody has read.
+        let turn = self.inbox.lock().claim_or_ask();
+        if turn {
+            self.service(self.env.clock.now());
         }
-        self.service_burst(now);
-        self.servicing.store(false, Ordering::Release);
-        self.service(now);
     }
 
-    /// What the sink is to be given.
-    pub(super) fn take_delivery(&self, now: Instant, inner: &mut Inner) -> Delivery {
-        let (sink, token) = inner.sink.as_ref()?;
+    /// What the sink is to be given. The turn is this thread's.
+    pub(super) fn take_delivery(&self, now: Instant, inner: &mut Inner, fx: &mut Effects) {
+        let Some((sink, token)) = &inner.sink else { return };
         let mut pkts = core::mem::take(&mut inner.delivery);
         let (sink, token) = (Arc::clone(sink), *token);
         inner.pipe.take_all(now, &mut pkts);
         if pkts.is_empty() {
             inner.delivery = pkts;
-            return None;
+        } else {
+            fx.delivery = Some((sink, token, pkts));
         }
-        Some((sink, token, pkts))
     }
 
     /// Gives it to the sink. No lock is held.
@@ -61,23 +55,29 @@ impl Endpoint {
         }
     }
 
-    /// Writes packets without copying them. What the flow's window has no room for stays in `pkts`, in order.
+    /// Writes packets without copying them. What the flow's window, or the thread that is sending, has no room for stays
+    /// in `pkts`, in order.
     ///
     /// # Errors
     /// Why the flow takes no more data; the packets are still there. Too large ones are not noticed here: see
     /// [`max_packet`](Self::max_packet).
     pub fn send_packets(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), WriteError> {
-        self.check_writable()?;
-        let mut out = Outgoing::new();
-        let (port, done, next) = {
+        let mut fx = Effects::default();
+        {
             let mut inner = self.inner.lock();
-            let Some(port) = inner.port.clone() else { return Err(WriteError::Closed) };
-            inner.pipe.write_packets(now, pkts, &mut out);
-            let done = inner.pipe.pump(now, &mut out);
-            (port, done, self.next_timeout(&inner))
-        };
-        self.transmit(now, &port, out, done);
-        self.arm(next);
+            if let Some(end) = inner.write_end() {
+                return Err(end);
+            }
+            if inner.port.is_none() {
+                return Err(WriteError::Closed);
+            }
+            if inner.has_output_room() {
+                inner.pipe.write_packets(now, pkts, &mut fx.out);
+            }
+            self.settle(&mut inner, now, &mut fx);
+        }
+        // A layer counts what its N-1 flow could not send as the network's loss, which it is prepared for.
+        let _ = self.dispatch(now, fx);
         Ok(())
     }
 
@@ -87,13 +87,14 @@ impl Endpoint {
         let next = {
             let mut inner = self.inner.lock();
             inner.pipe.set_timeout(now, ms);
-            self.next_timeout(&inner)
+            inner.next_timeout()
         };
         self.arm(next);
     }
 
     /// Packets that wait in front of the device through which this flow goes.
     pub fn queued(&self) -> usize {
-        self.inner.lock().port.as_ref().map_or(0, |p| p.queued())
+        let inner = self.inner.lock();
+        inner.out.len() + inner.port.as_ref().map_or(0, |p| p.queued())
     }
 }

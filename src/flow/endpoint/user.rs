@@ -1,17 +1,76 @@
 //! The application's side of an endpoint.
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::{Endpoint, status};
+use super::state::{Effects, Life};
+use super::{Endpoint, Inner, SERVICE_BURSTS};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::pipeline::{Pipeline, ReadMode};
-use crate::flow::{Drive, Event, Outgoing, ReadError, WriteError};
+use crate::flow::waiters::Interest;
+use crate::flow::{Drive, Event, ReadError, Waiter, WriteError};
+use crate::types::device::SendError;
+
+/// A waiter and what wakes it: a clone made before the lock is taken, because it is foreign code.
+type Waiting<'a> = Option<(&'a Waiter, Waker)>;
+
+/// How a call for a waiter ended.
+struct Waited {
+    /// It waits. If not, and the call would block, something has changed since it looked.
+    waits: bool,
+    /// A waker that is not needed any more. Dropping it is foreign code as well, for when the lock is released.
+    _spare: Option<Waker>,
+}
+
+impl Waited {
+    fn not(spare: Option<Waker>) -> Self {
+        Self { waits: false, _spare: spare }
+    }
+}
 
 impl Endpoint {
+    // ----- waiting -----
+
+    /// A place for somebody who waits to read.
+    pub fn reader(self: &Arc<Self>) -> Waiter {
+        Waiter::new(self, Interest::Read)
+    }
+
+    /// A place for somebody who waits to write.
+    pub fn writer(self: &Arc<Self>) -> Waiter {
+        Waiter::new(self, Interest::Write)
+    }
+
+    /// A place for somebody who waits for the end.
+    pub fn closer(self: &Arc<Self>) -> Waiter {
+        Waiter::new(self, Interest::Close)
+    }
+
+    /// Has `waiter` wait, in the critical section in which it looked, unless what came of that has made it vain.
+    fn wait(&self, inner: &mut Inner, waiter: &Waiter, waker: Waker) -> Waited {
+        let ready = match waiter.interest() {
+            Interest::Read => inner.read_ready(self.unsettled(inner)),
+            Interest::Write => inner.write_now(),
+            Interest::Close => inner.is_done(),
+        };
+        if ready || (inner.sink.is_none() && !self.inbox.lock().await_packets()) {
+            return Waited::not(Some(waker));
+        }
+        let (place, spare) = inner.waiters(waiter.interest()).put(waiter.place(), waker);
+        waiter.settle_at(place);
+        Waited { waits: true, _spare: spare }
+    }
+
+    /// The waiter at `place` is gone.
+    pub(in crate::flow) fn forget(&self, interest: Interest, place: u64) {
+        let waker = self.inner.lock().waiters(interest).remove(place);
+        drop(waker);
+    }
+
+    // ----- writing -----
+
     /// Writes one packet. Never waits.
     ///
     /// An empty packet is a keepalive: it does not reach the other application.
@@ -19,39 +78,65 @@ impl Endpoint {
     /// # Errors
     /// [`WriteError::WouldBlock`] if the window or the layer below has no room, else why the flow takes no more data.
     pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
-        self.check_writable()?;
+        self.write_or_wait(data, None).0
+    }
+
+    /// As [`write`](Self::write); `waker` is woken when it may say something else than [`WriteError::WouldBlock`].
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn poll_write(&self, waiter: &Waiter, waker: &Waker, data: &[u8]) -> Result<usize, WriteError> {
+        for _ in 0..SERVICE_BURSTS {
+            let (result, waits) = self.write_or_wait(data, Some((waiter, waker.clone())));
+            if waits || result != Err(WriteError::WouldBlock) {
+                return result;
+            }
+        }
+        waker.wake_by_ref();
+        Err(WriteError::WouldBlock)
+    }
+
+    /// Also says whether the waiter waits now.
+    fn write_or_wait(&self, data: &[u8], waiting: Waiting<'_>) -> (Result<usize, WriteError>, bool) {
         let now = self.env.clock.now();
         self.note_user(now);
-        if self.has_arrivals() {
-            // Acknowledgements, mostly, that were left to this thread.
-            self.service(now);
-        }
-        let mut out = Outgoing::new();
-        let (result, port, done, next) = {
+        let mut fx = Effects::default();
+        let (result, waited, raw) = {
             let mut inner = self.inner.lock();
-            let Some(port) = inner.port.clone() else { return Err(WriteError::Closed) };
-            let max = port.mtu().saturating_sub(inner.pipe.overhead());
-            if data.len() > max {
-                return Err(WriteError::TooLarge { size: data.len(), max });
+            if self.unsettled(&inner) {
+                // Acknowledgements, mostly, that were left to this thread.
+                self.take_in(&mut inner, now, false, &mut fx);
             }
-            if port.is_congested() {
-                return Err(WriteError::WouldBlock);
-            }
-            let result = inner.pipe.write(now, data, &mut out);
-            let done = inner.pipe.pump(now, &mut out);
-            (result, port, done, self.next_timeout(&inner))
+            let result = inner.write(now, data, &mut fx);
+            inner.tell_writable |= result == Err(WriteError::WouldBlock);
+            self.settle(&mut inner, now, &mut fx);
+            let waited = match waiting {
+                Some((waiter, waker)) if result == Err(WriteError::WouldBlock) => self.wait(&mut inner, waiter, waker),
+                waiting => Waited::not(waiting.map(|(_, waker)| waker)),
+            };
+            (result, waited, inner.pipe.frct.is_none())
         };
-        self.transmit(now, &port, out, done);
-        self.arm(next);
-        result.map(|()| data.len())
+        let sent = self.dispatch(now, fx);
+        match (result, sent) {
+            (Ok(()), Err(SendError::Full)) if raw => (Err(WriteError::WouldBlock), false),
+            (Ok(()), Err(refused)) if raw => (Err(WriteError::Refused(refused)), false),
+            (result, _) => (result.map(|()| data.len()), waited.waits),
+        }
     }
+
+    /// Whether a write would be taken, or refused with an error other than [`WriteError::WouldBlock`].
+    pub fn is_writable(&self) -> bool {
+        self.inner.lock().write_now()
+    }
+
+    // ----- reading -----
 
     /// Reads one packet, or as much of it as `mode` says. Never waits.
     ///
     /// # Errors
     /// [`ReadError::WouldBlock`] if nothing has arrived, else why nothing will.
     pub fn read(&self, buf: &mut [u8], mode: ReadMode) -> Result<usize, ReadError> {
-        self.read_with(|pipe, now| pipe.read(now, buf, mode)).and_then(|r| r)
+        self.read_or_wait(None, |pipe, now| pipe.read(now, buf, mode)).and_then(|r| r)
     }
 
     /// Reads one packet without copying it. Never waits.
@@ -59,98 +144,156 @@ impl Endpoint {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_packet(&self) -> Result<PacketBuf, ReadError> {
-        self.read_with(Pipeline::take_packet)
+        self.read_or_wait(None, Pipeline::take_packet)
     }
 
-    fn read_with<R>(&self, mut take: impl FnMut(&mut Pipeline, Instant) -> Option<R>) -> Result<R, ReadError> {
-        if self.has(status::CLOSED | status::NO_READ) {
-            return Err(if self.has(status::CLOSED) { ReadError::Closed } else { ReadError::WriteOnly });
-        }
+    /// As [`read`](Self::read); `waker` is woken when it may say something else than [`ReadError::WouldBlock`].
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn poll_read(
+        &self,
+        waiter: &Waiter,
+        waker: &Waker,
+        buf: &mut [u8],
+        mode: ReadMode,
+    ) -> Result<usize, ReadError> {
+        self.read_or_wait(Some((waiter, waker)), |pipe, now| pipe.read(now, buf, mode)).and_then(|r| r)
+    }
+
+    /// As [`read_packet`](Self::read_packet); `waker` is woken when it may say something else than
+    /// [`ReadError::WouldBlock`].
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn poll_read_packet(&self, waiter: &Waiter, waker: &Waker) -> Result<PacketBuf, ReadError> {
+        self.read_or_wait(Some((waiter, waker)), Pipeline::take_packet)
+    }
+
+    fn read_or_wait<R>(
+        &self,
+        waiting: Option<(&Waiter, &Waker)>,
+        mut take: impl FnMut(&mut Pipeline, Instant) -> Option<R>,
+    ) -> Result<R, ReadError> {
         let now = self.env.clock.now();
-        let mut looked = false;
-        loop {
-            let mut out = Outgoing::new();
-            {
+        for _ in 0..SERVICE_BURSTS {
+            let waits = waiting.map(|(waiter, waker)| (waiter, waker.clone()));
+            let mut fx = Effects::default();
+            let (result, waited, took) = {
                 let mut inner = self.inner.lock();
-                if let Some(r) = take(&mut inner.pipe, now) {
-                    // Reading may have opened the window enough to tell the peer.
-                    let done = inner.pipe.pump(now, &mut out);
-                    if out.is_empty() {
-                        return Ok(r);
+                let mut result = inner.read(now, &mut take);
+                let mut took = false;
+                if Inner::is_open_question(&result) && self.unsettled(&inner) {
+                    took = self.take_in(&mut inner, now, false, &mut fx);
+                    result = inner.read(now, &mut take);
+                    if Inner::is_open_question(&result) && self.unsettled(&inner) {
+                        // What has not been taken in yet may hold something.
+                        result = Err(ReadError::WouldBlock);
                     }
-                    let (port, next) = (inner.port.clone(), self.next_timeout(&inner));
-                    drop(inner);
-                    if let Some(port) = port {
-                        self.transmit(now, &port, out, done);
-                    }
-                    self.arm(next);
-                    return Ok(r);
                 }
+                let nothing = matches!(result, Err(ReadError::WouldBlock));
+                if nothing {
+                    inner.tell_readable = true;
+                    self.note_user(now);
+                }
+                // Reading may have opened the window enough to tell the peer.
+                self.settle(&mut inner, now, &mut fx);
+                let waited = match waits {
+                    Some((waiter, waker)) if nothing => self.wait(&mut inner, waiter, waker),
+                    waits => Waited::not(waits.map(|(_, waker)| waker)),
+                };
+                (result, waited, took)
+            };
+            // What the port says of answers to the peer concerns no reader.
+            let _ = self.dispatch(now, fx);
+            let again = if waiting.is_some() { !waited.waits } else { took };
+            if !(again && matches!(result, Err(ReadError::WouldBlock))) {
+                return result;
             }
-            // A second look is enough: what arrives later wakes whoever waits.
-            if looked || self.inbox_len.load(Ordering::Acquire) == 0 || !self.service(now) {
-                break;
+        }
+        if let Some((_, waker)) = waiting {
+            // There is no end of packets that hold nothing to read: others shall have their turn.
+            waker.wake_by_ref();
+        }
+        Err(ReadError::WouldBlock)
+    }
+
+    // ----- closing -----
+
+    /// Whether everything that was written has been dealt with, [`State::Quiet`](super::State::Quiet) or
+    /// [`State::Released`](super::State::Released); if not, `waker` is woken when it has.
+    pub fn poll_closed(&self, waiter: &Waiter, waker: &Waker) -> bool {
+        let now = self.env.clock.now();
+        for _ in 0..SERVICE_BURSTS {
+            let waker = waker.clone();
+            let mut fx = Effects::default();
+            let (done, waited) = {
+                let mut inner = self.inner.lock();
+                if self.unsettled(&inner) {
+                    self.take_in(&mut inner, now, false, &mut fx);
+                }
+                self.settle(&mut inner, now, &mut fx);
+                match inner.is_done() {
+                    true => (true, Waited::not(Some(waker))),
+                    false => (false, self.wait(&mut inner, waiter, waker)),
+                }
+            };
+            let _ = self.dispatch(now, fx);
+            if done || waited.waits {
+                return done;
             }
-            looked = true;
         }
-        self.note_user(now);
-        if self.has(status::DOWN | status::PEER_GONE) {
-            // Another thread may have made something readable since we looked, before the flow went down or right now.
-            if let Some(r) = take(&mut self.inner.lock().pipe, now) {
-                return Ok(r);
+        waker.wake_by_ref();
+        false
+    }
+
+    /// Ends the application's use. What was written to a reliable flow is delivered for up to `linger`, then the
+    /// endpoint is released; anything else is released at once. Never waits, and leaves what has arrived to others.
+    pub fn close(&self, linger: Duration) {
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        let port = {
+            let mut inner = self.inner.lock();
+            if inner.is_closed() {
+                return;
             }
-            if self.has_arrivals() && self.servicing.load(Ordering::Acquire) {
-                return Err(ReadError::WouldBlock);
+            inner.life = Life::Lingering(now + linger);
+            if let Some(frct) = &mut inner.pipe.frct {
+                frct.finish(now);
             }
+            inner.events.push(Event::Deallocated);
+            self.settle(&mut inner, now, &mut fx);
+            inner.port.clone()
+        };
+        let _ = self.dispatch(now, fx);
+        if let Some(port) = port {
+            port.flush(now);
         }
-        Err(if self.has(status::DOWN | status::RELEASED) {
-            ReadError::Down
-        } else if self.has(status::PEER_GONE) {
-            ReadError::PeerGone
-        } else {
-            ReadError::WouldBlock
-        })
     }
 
-    /// Remembers to wake `waker` when reading may give another result than [`ReadError::WouldBlock`]. Look again
-    /// after this call: what arrived before it wakes nobody.
-    pub fn register_reader(&self, waker: &Waker) {
-        self.readers.register(waker);
-    }
-
-    /// As [`register_reader`](Self::register_reader), for writing.
-    pub fn register_writer(&self, waker: &Waker) {
-        self.writers.register(waker);
-    }
-
-    /// Remembers to wake `waker` when the endpoint is done, [`State::Quiet`](super::State::Quiet) or
-    /// [`State::Released`](super::State::Released). Look again after this call.
-    pub fn register_closer(&self, waker: &Waker) {
-        self.closers.register(waker);
-    }
-
-    /// Whether a read would return something, or an error other than [`ReadError::WouldBlock`].
-    pub fn is_readable(&self) -> bool {
-        if self.inbox_len.load(Ordering::Acquire) > 0 {
-            self.service(self.env.clock.now());
+    /// Ends the endpoint at once; what is on its way is lost.
+    pub fn abort(&self) {
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        {
+            let mut inner = self.inner.lock();
+            if !inner.is_closed() {
+                inner.events.push(Event::Deallocated);
+            }
+            self.let_go(&mut inner, &mut fx);
+            self.settle(&mut inner, now, &mut fx);
         }
-        self.has(status::DOWN | status::PEER_GONE | status::CLOSED | status::RELEASED)
-            || self.inner.lock().pipe.is_readable()
+        let _ = self.dispatch(now, fx);
     }
 
-    /// Whether packets wait that nobody has looked at yet. Costs next to nothing: for a thread that spins.
-    pub fn has_arrivals(&self) -> bool {
-        self.inbox_len.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether a write would be taken, or refused with an error other than [`WriteError::WouldBlock`].
-    pub fn is_writable(&self) -> bool {
-        if self.has(status::DOWN | status::PEER_GONE | status::CLOSED | status::RELEASED) {
-            return true;
-        }
+    /// Packets that were written to a reliable flow and never acknowledged. Final once
+    /// [`State::Quiet`](super::State::Quiet).
+    pub fn lost(&self) -> usize {
         let inner = self.inner.lock();
-        inner.pipe.is_writable() && inner.port.as_ref().is_none_or(|p| !p.is_congested())
+        inner.lost.max(inner.pipe.tx_queue_len())
     }
+
+    // ----- the layer below, seen from above -----
 
     /// Sends what the port holds back to send in one go. Called before a thread waits.
     pub fn flush(&self) {
@@ -163,51 +306,5 @@ impl Endpoint {
     /// The device that packets for this endpoint come from, for a thread that wants to wait on it.
     pub fn device(&self) -> Option<Arc<dyn Drive>> {
         self.inner.lock().port.as_ref().and_then(|p| p.device())
-    }
-
-    /// Ends the application's use. What was written to a reliable flow is delivered for up to `linger`, then the
-    /// endpoint is released; anything else is released at once. Never waits.
-    pub fn close(&self, linger: Duration) {
-        let now = self.env.clock.now();
-        if self.has_arrivals() {
-            self.service(now);
-        }
-        let mut out = Outgoing::new();
-        let (port, done, next) = {
-            let mut inner = self.inner.lock();
-            if self.set(status::CLOSED) & status::CLOSED != 0 {
-                return;
-            }
-            inner.linger_until = now + linger;
-            if let Some(frct) = &mut inner.pipe.frct {
-                frct.finish(now);
-            }
-            let done = inner.pipe.pump(now, &mut out);
-            (inner.port.clone(), done, self.next_timeout(&inner))
-        };
-        if let Some(port) = port {
-            self.transmit(now, &port, out, done);
-            port.flush(now);
-        }
-        self.arm(next);
-        self.tell(Event::Deallocated);
-        self.wake_all();
-        self.release_if_done(now);
-    }
-
-    /// Ends the endpoint at once; what is on its way is lost.
-    pub fn abort(&self) {
-        let before = self.set(status::CLOSED);
-        self.release(self.env.clock.now());
-        if before & status::CLOSED == 0 {
-            self.tell(Event::Deallocated);
-        }
-        self.wake_all();
-    }
-
-    /// Packets that were written to a reliable flow and never acknowledged. Final once [`State::Quiet`](super::State::Quiet).
-    pub fn lost(&self) -> usize {
-        let inner = self.inner.lock();
-        inner.lost.max(inner.pipe.tx_queue_len())
     }
 }

@@ -1,199 +1,163 @@
-//! The work: taking packets through the pipeline, sending, waking, letting go.
+//! The work: taking packets through the pipeline, and doing outside the lock what was decided under it.
 
-use alloc::sync::Arc;
-use core::sync::atomic::{Ordering, fence};
-
-use super::{Endpoint, Inner, News, QUIET, SERVICE_BURST, SERVICE_BURSTS, status};
+use super::inbox::{Duty, Next};
+use super::state::Effects;
+use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
-use crate::flow::{Event, Outgoing, Port, Wakers};
+use crate::types::device::SendError;
+
+/// How often a thread comes back to the lock for packets that others have left it to send, before it leaves the rest to
+/// the next who sends, or the tick.
+const OUTPUT_ROUNDS: usize = 64;
 
 impl Endpoint {
-    /// Takes what is in the inbox through the pipeline, sends the answers and tells the waiters. Returns `false`,
-    /// having done nothing, if that is being done already, by another thread or further up this call chain.
+    /// Does what whoever has put packets into the inbox has to do.
+    pub(super) fn do_duty(&self, now: Instant, duty: Duty) {
+        match duty {
+            Duty::Nothing => {}
+            Duty::Service => self.service(now),
+            Duty::Leave => self.tick(),
+            Duty::Call => {
+                self.tick();
+                self.call_user(now);
+            }
+        }
+    }
+
+    /// Wakes somebody who waits, to service the endpoint: a reader, or a writer if there is none. The others are woken
+    /// when it turns out that there is something for them.
+    fn call_user(&self, now: Instant) {
+        let (waker, duty) = {
+            let mut inner = self.inner.lock();
+            let waker = inner.readers.take_first().or_else(|| inner.writers.take_first());
+            let mut inbox = self.inbox.lock();
+            let duty = match &waker {
+                None => inbox.nobody_waits(self.expects_user(now)),
+                Some(_) => {
+                    if !inner.readers.any() && !inner.writers.any() {
+                        inbox.all_called();
+                    }
+                    Duty::Nothing
+                }
+            };
+            (waker, duty)
+        };
+        self.env.panics.wake_all(waker);
+        if duty == Duty::Service {
+            self.service(now);
+        }
+    }
+
+    /// Takes what is in the inbox through the pipeline, sends the answers and tells the waiters. The turn is this
+    /// thread's.
     ///
     /// However fast packets arrive meanwhile, it ends: what is left after an inbox full waits for the next tick, or
-    /// for a reader.
-    pub(super) fn service(&self, now: Instant) -> bool {
-        if !self.has(status::ACTIVE) || self.servicing.swap(true, Ordering::AcqRel) {
-            return false;
-        }
+    /// for a user.
+    pub(super) fn service(&self, now: Instant) {
         let mut bursts = 0;
         loop {
             bursts += 1;
-            if self.service_burst(now) && bursts < SERVICE_BURSTS {
-                continue;
+            let mut fx = Effects::default();
+            {
+                let mut inner = self.inner.lock();
+                self.take_in(&mut inner, now, true, &mut fx);
+                self.take_delivery(now, &mut inner, &mut fx);
+                self.settle(&mut inner, now, &mut fx);
             }
-            self.servicing.store(false, Ordering::Release);
-            fence(Ordering::SeqCst);
-            // What was queued, or made room for, between the look and the store would otherwise be nobody's.
-            if !self.has_work() {
-                break;
-            }
-            if bursts >= SERVICE_BURSTS {
-                self.tick();
-                break;
-            }
-            if self.servicing.swap(true, Ordering::AcqRel) {
-                break;
+            // What the port says of these packets concerns nobody here.
+            let _ = self.dispatch(now, fx);
+            let next = self.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
+            match next {
+                Next::Burst => {}
+                Next::Leave => return,
+                Next::Tick => return self.tick(),
             }
         }
-        true
     }
 
-    /// Whether there is something in the inbox, and room for it above.
-    fn has_work(&self) -> bool {
-        self.inbox_len.load(Ordering::Acquire) > 0 && self.inner.lock().pipe.room() > 0
-    }
-
-    /// One burst; `true` if there is more to take. What the application's queue has no room for stays in the inbox,
-    /// where it keeps senders that can wait from sending more.
-    pub(super) fn service_burst(&self, now: Instant) -> bool {
-        let mut out = Outgoing::new();
-        let (port, done, next, news, delivery, more) = {
-            let mut inner = self.inner.lock();
-            let pipe = &mut inner.pipe;
-            let (n, left) = {
-                let mut inbox = self.inbox.lock();
-                let n = inbox.len().min(SERVICE_BURST).min(pipe.room());
-                pipe.work.extend(inbox.drain(..n));
-                self.inbox_len.store(inbox.len(), Ordering::Release);
-                (n, inbox.len())
-            };
-            while let Some(pkt) = pipe.work.pop_front() {
-                pipe.receive(now, pkt);
-            }
-            let delivery = self.take_delivery(now, &mut inner);
-            let done = inner.pipe.pump(now, &mut out);
-            (inner.port.clone(), done, self.next_timeout(&inner), self.news(&inner), delivery, n > 0 && left > 0)
+    /// Takes a burst from the inbox through the pipeline, as far as there is room above; whether that was anything.
+    /// What the application's queue has no room for stays in the inbox, where it keeps senders that can wait from
+    /// sending more.
+    pub(super) fn take_in(&self, inner: &mut Inner, now: Instant, in_turn: bool, fx: &mut Effects) -> bool {
+        if !in_turn && (inner.sink.is_some() || inner.pipe.room() == 0) {
+            return false;
+        }
+        let pipe = &mut inner.pipe;
+        let (n, tick, eased) = {
+            let mut inbox = self.inbox.lock();
+            let before = inbox.len();
+            let (n, tick) = inbox.take(SERVICE_BURST.min(pipe.room()), in_turn, &mut pipe.work);
+            self.inbox_len.store(inbox.len(), super::Ordering::Release);
+            (n, tick, before >= super::inbox::BUSY && inbox.len() < super::inbox::BUSY)
         };
-        if let Some(port) = port {
-            self.transmit(now, &port, out, done);
+        while let Some(pkt) = pipe.work.pop_front() {
+            pipe.receive(now, pkt);
+        }
+        fx.tick |= tick;
+        inner.tell_readable |= n > 0;
+        if eased {
+            fx.drained = inner.port.clone();
+        }
+        n > 0
+    }
+
+    /// Does what was decided under the lock, now that it is released: the other side of [`settle`](Self::settle).
+    /// Foreign code runs here and nowhere else.
+    ///
+    /// # Errors
+    /// What the port said of the packets in `fx`.
+    pub(super) fn dispatch(&self, now: Instant, mut fx: Effects) -> Result<(), SendError> {
+        let sent = self.transmit(now, &mut fx);
+        self.deliver(now, fx.delivery.take());
+        if let Some(port) = fx.drained.take() {
             port.drained();
         }
-        self.deliver(now, delivery);
-        self.arm(next);
-        self.publish(news);
-        self.release_if_done(now);
-        more
+        self.arm(fx.next);
+        if fx.tick {
+            self.tick();
+        }
+        if let Some(released) = fx.released.take() {
+            if let Some(port) = &released.port {
+                port.flush(now);
+                port.release(now);
+            }
+            drop(released);
+            self.env.host.released(self.key);
+        }
+        self.env.panics.wake_all(fx.wakers.drain(..));
+        if let Some((watcher, token)) = fx.watcher.take() {
+            for event in fx.events.drain(..) {
+                self.env.panics.call(|| watcher.notify(token, event));
+            }
+        }
+        sent
     }
 
-    /// Sends `out`, and whatever else there is if `done` says that this was not all.
-    pub(super) fn transmit(&self, now: Instant, port: &Arc<dyn Port>, mut out: Outgoing, mut done: bool) {
-        loop {
-            if !out.is_empty() {
-                // Lost like any other packet: FRCT repeats it, an application without FRCT expects losses.
-                let _ = port.send(now, &mut out);
+    /// Passes packets to the port as long as there are any and the turn is this thread's.
+    fn transmit(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
+        let mut first = None;
+        let mut rounds = 0;
+        while let Some(port) = fx.port.take() {
+            let sent = port.send(now, &mut fx.out);
+            first.get_or_insert(sent);
+            let nothing_left = fx.out.is_empty() && !fx.more && sent.is_ok();
+            if nothing_left && self.output.give_back_if_done() {
+                break;
             }
-            if done && out.is_empty() {
-                return;
-            }
+            rounds += 1;
             let mut inner = self.inner.lock();
-            for pkt in out.drain(..) {
+            for pkt in fx.out.drain(..) {
                 inner.pipe.take_back(pkt);
             }
-            if done {
-                return;
+            fx.tick |= inner.note_sent(sent);
+            self.output.give_back();
+            if rounds < OUTPUT_ROUNDS {
+                fx.more = false;
+                self.settle(&mut inner, now, fx);
+            } else {
+                fx.tick = true;
             }
-            done = inner.pipe.pump(now, &mut out);
         }
-    }
-
-    pub(super) fn news(&self, inner: &Inner) -> News {
-        let waiting = self.readers.any() || self.watched.load(Ordering::Relaxed);
-        News {
-            readable: waiting && inner.pipe.is_readable(),
-            writable: self.writers.any() && inner.pipe.has_room(),
-            went_down: inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) && !self.has(status::DOWN),
-        }
-    }
-
-    pub(super) fn publish(&self, news: News) {
-        if news.readable {
-            self.readers.wake();
-            self.tell(Event::Packet);
-        }
-        if news.writable {
-            self.writers.wake();
-            self.tell(Event::Writable);
-        }
-        if news.went_down {
-            self.mark_down(Event::Down);
-        }
-    }
-
-    pub(super) fn wake_all(&self) {
-        let mut wakers = Wakers::new();
-        self.readers.take(&mut wakers);
-        self.writers.take(&mut wakers);
-        self.closers.take(&mut wakers);
-        for w in wakers {
-            w.wake();
-        }
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        if !self.watched.load(Ordering::Acquire) {
-            return;
-        }
-        let watcher = self.watcher.lock().clone();
-        if let Some((watcher, token)) = watcher {
-            watcher.notify(token, event);
-        }
-    }
-
-    /// Releases a closed endpoint that has nothing left to deliver, or no time left to do it.
-    pub(super) fn release_if_done(&self, now: Instant) {
-        if !self.has(status::CLOSED) || self.has(status::RELEASED) {
-            return;
-        }
-        if self.has_arrivals() && self.servicing.load(Ordering::Acquire) {
-            // Whoever services the endpoint asks again after the next burst, which may settle everything.
-            return;
-        }
-        let (release, next) = {
-            let mut inner = self.inner.lock();
-            let over = now >= inner.linger_until || self.has(status::DOWN | status::PEER_GONE);
-            let drained = inner.pipe.frct.as_ref().is_none_or(|f| f.is_drained());
-            if !over && (!drained || self.has(status::DONE)) {
-                return;
-            }
-            let quiet =
-                !over && inner.pipe.has_received_reliably() && inner.port.as_ref().is_some_and(|p| p.is_lossy());
-            if quiet {
-                inner.linger_until = now + QUIET;
-                self.set(status::DONE);
-            }
-            (!quiet, self.next_timeout(&inner))
-        };
-        if release {
-            self.release(now);
-        } else {
-            self.arm(next);
-            self.closers.wake();
-        }
-    }
-
-    pub(super) fn release(&self, now: Instant) {
-        let (port, sink) = {
-            let mut inner = self.inner.lock();
-            if self.set(status::RELEASED) & status::RELEASED != 0 {
-                return;
-            }
-            inner.lost = inner.pipe.tx_queue_len();
-            inner.pipe.frct = None;
-            inner.pipe.work.clear();
-            inner.pipe.relax();
-            drop(core::mem::take(&mut inner.delivery));
-            (inner.port.take(), inner.sink.take())
-        };
-        self.inbox.lock().clear();
-        self.inbox_len.store(0, Ordering::Release);
-        if let Some(port) = port {
-            port.flush(now);
-            port.release(now);
-        }
-        drop(sink);
-        self.env.host.released(self.key);
-        self.wake_all();
+        first.unwrap_or(Ok(()))
     }
 }

@@ -60,10 +60,10 @@ pub(super) async fn allocate(
 /// The next packet that is not empty; `None` when `until` has come or the flow has ended.
 pub(super) async fn next_packet(node: &Weak<Node>, endpoint: &Arc<Endpoint>, until: Instant) -> Option<PacketBuf> {
     let mut sleep = Sleep::new(&node.upgrade()?);
+    let reader = endpoint.reader();
     poll_fn(|cx| {
         loop {
-            endpoint.register_reader(cx.waker());
-            match endpoint.read_packet() {
+            match endpoint.poll_read_packet(&reader, cx.waker()) {
                 Ok(pkt) if pkt.is_empty() => {}
                 Ok(pkt) => return Poll::Ready(Some(pkt)),
                 Err(ReadError::WouldBlock) => break,

@@ -1,0 +1,256 @@
+//! Packets from below that have not been through the pipeline yet, and whose turn it is to take them there.
+//!
+//! Producers take this lock and no other, so that they never wait for somebody who reads, writes or encrypts.
+
+use alloc::collections::VecDeque;
+
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+
+/// Packets that wait to be serviced; more are dropped and counted.
+const LIMIT: usize = 2048;
+/// From here on the delivering thread helps, and ports that can push back do.
+pub(super) const BUSY: usize = 512;
+/// Packets that wait while the flow is still being allocated.
+const PENDING: usize = 64;
+
+/// Who is responsible for the packets in the inbox. As long as there are any, and the flow is allocated, there is always
+/// exactly one.
+///
+/// ```text
+///            packets, nobody expected: the deliverer            last burst taken
+///      ┌────────────────────────────────────────────▶ Serviced ─────────────────┐
+///      │    packets, a user waits or is expected                ▲  │ budget over │
+///    Idle ──────────────────────────────────▶ Left ─────────────┘◀─┘             │
+///      ▲ ▲                                     │    the tick, or the deliverer   │
+///      │ └─────── a user took all in ──────────┘    of a busy inbox              │
+///      │                                                                         │
+///      └──────────────────────────────────────── Held ◀── no room above ─────────┤
+///              a user took all in, because there was room again                  │
+///      ◀─────────────────────────────────────────────────────────────────────────┘
+/// ```
+///
+/// *Taking in*, that is moving packets through the pipeline, needs the endpoint's lock only, and whoever holds it may do
+/// it. The turn says who has to. The only thing that is done in a turn and never besides is delivery to a sink, which
+/// therefore comes in order and never twice at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody, for there are no packets.
+    Idle,
+    /// A thread that looks again before it leaves; at something that is no packet as well if `again` says so.
+    Serviced { again: bool },
+    /// A user who has been woken or is about to come back, and the tick that is armed, if the user does not.
+    Left,
+    /// Whoever reads: the application's queue is full, so there is something to read, and each read that leaves it
+    /// empty takes in.
+    Held,
+}
+
+/// What whoever has put packets into the inbox does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Nothing: somebody is responsible already.
+    Nothing,
+    /// Service: the turn is taken.
+    Service,
+    /// Wake a user who waits, and arm the tick.
+    Call,
+    /// Arm the tick.
+    Leave,
+}
+
+/// What a thread that services does after a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another one.
+    Burst,
+    /// It is free.
+    Leave,
+    /// It is free when it has armed the tick.
+    Tick,
+}
+
+pub(super) struct Inbox {
+    packets: VecDeque<PacketBuf>,
+    turn: Turn,
+    limit: usize,
+    /// Packets may be taken in.
+    open: bool,
+    /// Somebody wants everything to be serviced as it arrives.
+    eager: bool,
+    /// Whether a reader or writer may be waiting. Never `false` while one is.
+    awaited: bool,
+    /// The last burst found no room above.
+    full: bool,
+    /// When packets last arrived.
+    pub(super) delivered: Instant,
+    /// Dropped because the inbox was full.
+    pub(super) overflow: u64,
+}
+
+impl Inbox {
+    pub(super) fn new(eager: bool) -> Self {
+        Self {
+            packets: VecDeque::new(),
+            turn: Turn::Idle,
+            limit: PENDING,
+            open: false,
+            eager,
+            awaited: false,
+            full: false,
+            delivered: Instant::ZERO,
+            overflow: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Takes packets from below and says what comes next; `expected` is whether a user is about to come.
+    pub(super) fn put(
+        &mut self,
+        now: Instant,
+        pkts: impl IntoIterator<Item = PacketBuf>,
+        expected: impl FnOnce() -> bool,
+    ) -> Duty {
+        for pkt in pkts {
+            if self.packets.len() < self.limit {
+                self.packets.push_back(pkt);
+            } else {
+                self.overflow += 1;
+            }
+        }
+        self.delivered = now;
+        if self.packets.is_empty() || !self.open {
+            return Duty::Nothing;
+        }
+        let busy = self.eager || self.packets.len() >= BUSY;
+        match self.turn {
+            Turn::Idle | Turn::Left if busy => self.serve(),
+            Turn::Idle if self.awaited => {
+                self.turn = Turn::Left;
+                Duty::Call
+            }
+            Turn::Idle if expected() => {
+                self.turn = Turn::Left;
+                Duty::Leave
+            }
+            Turn::Idle => self.serve(),
+            Turn::Left | Turn::Held | Turn::Serviced { .. } => Duty::Nothing,
+        }
+    }
+
+    fn serve(&mut self) -> Duty {
+        self.turn = Turn::Serviced { again: false };
+        Duty::Service
+    }
+
+    /// Nobody waited after all: what to do with what was left to somebody who does.
+    pub(super) fn nobody_waits(&mut self, expected: bool) -> Duty {
+        self.awaited = false;
+        match self.turn {
+            Turn::Left if !expected && !self.packets.is_empty() => self.serve(),
+            _ => Duty::Nothing,
+        }
+    }
+
+    /// Nobody waits any more: packets that come are not left to a waiter.
+    pub(super) fn all_called(&mut self) {
+        self.awaited = false;
+    }
+
+    /// Notes that a user is about to wait. `false`, and nothing noted, if there are packets that may be taken in first.
+    pub(super) fn await_packets(&mut self) -> bool {
+        // What a sink gets is no user's to take in.
+        let nothing = self.packets.is_empty() || !self.open;
+        self.awaited |= nothing;
+        nothing
+    }
+
+    /// The flow is allocated.
+    pub(super) fn open(&mut self) {
+        self.open = true;
+        self.limit = LIMIT;
+    }
+
+    /// The flow is over: takes no more packets, and gives back those that it has.
+    pub(super) fn close(&mut self) -> VecDeque<PacketBuf> {
+        self.open = false;
+        self.limit = 0;
+        core::mem::take(&mut self.packets)
+    }
+
+    /// Whether everything is to be serviced as it arrives.
+    pub(super) fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
+    /// Takes the turn, if there is something to do and nobody has it.
+    pub(super) fn claim(&mut self) -> bool {
+        let free = self.open && !self.packets.is_empty() && !matches!(self.turn, Turn::Serviced { .. });
+        if free {
+            self.turn = Turn::Serviced { again: false };
+        }
+        free
+    }
+
+    /// Takes the turn if what is to be done was left to a user, who has not come.
+    pub(super) fn claim_left(&mut self) -> bool {
+        let left = self.open && self.turn == Turn::Left;
+        if left {
+            self.turn = Turn::Serviced { again: false };
+        }
+        left
+    }
+
+    /// Takes the turn even if there is nothing to do, or has whoever has it look again.
+    pub(super) fn claim_or_ask(&mut self) -> bool {
+        let free = self.open && !matches!(self.turn, Turn::Serviced { .. });
+        if self.open {
+            self.turn = Turn::Serviced { again: !free };
+        }
+        free
+    }
+
+    /// Moves up to `limit` packets to `to`, and says how many. Whoever does it without having the turn says so: what he
+    /// leaves is left to the tick, which he arms if this says so.
+    pub(super) fn take(&mut self, limit: usize, in_turn: bool, to: &mut VecDeque<PacketBuf>) -> (usize, bool) {
+        let n = self.packets.len().min(limit);
+        to.extend(self.packets.drain(..n));
+        self.full = n == 0 && !self.packets.is_empty();
+        if in_turn || matches!(self.turn, Turn::Serviced { .. }) {
+            return (n, false);
+        }
+        let before = self.turn;
+        self.turn = if self.packets.is_empty() { Turn::Idle } else { Turn::Left };
+        (n, self.turn == Turn::Left && before != Turn::Left)
+    }
+
+    /// What the thread whose turn it is does after a burst.
+    pub(super) fn after_burst(&mut self, may_go_on: bool) -> Next {
+        let again = matches!(self.turn, Turn::Serviced { again: true });
+        let more = self.open && (again || (!self.packets.is_empty() && !self.full));
+        match more {
+            true if may_go_on => {
+                self.turn = Turn::Serviced { again: false };
+                Next::Burst
+            }
+            true => {
+                self.turn = Turn::Left;
+                Next::Tick
+            }
+            false => {
+                self.turn = if self.packets.is_empty() { Turn::Idle } else { Turn::Held };
+                Next::Leave
+            }
+        }
+    }
+
+    /// Gives spare memory back.
+    pub(super) fn shrink(&mut self) {
+        if self.packets.is_empty() {
+            self.packets = VecDeque::new();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who waits for an endpoint.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::task::Waker;
+
+use super::{Endpoint, Wakers};
+use crate::base::sync::Ordering;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// Something to read, or the reason why there will be nothing.
+    Read,
+    /// Room to write, or the reason why nothing more will be taken.
+    Write,
+    /// That everything that was written has been dealt with.
+    Close,
+}
+
+/// The place of one waiter at an endpoint: a task's future, a thread's blocking call, a handle that is polled.
+///
+/// A place keeps one waker, that of the last call that said it would block; it is woken once, when the same call may
+/// say something else. As each waiter brings a place of its own, any number of them may wait for one flow, whether their
+/// wakers are the same or not, and none has to be crowded out. Dropping it ends the waiting.
+pub struct Waiter {
+    endpoint: Arc<Endpoint>,
+    interest: Interest,
+    /// Changed only under the endpoint's lock, which is why it is not the model checker's. 0: never waited.
+    place: portable_atomic::AtomicU64,
+}
+
+impl Waiter {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, interest: Interest) -> Self {
+        Self { endpoint: Arc::clone(endpoint), interest, place: portable_atomic::AtomicU64::new(0) }
+    }
+
+    pub(super) fn interest(&self) -> Interest {
+        self.interest
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn settle_at(&self, place: u64) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // A model that has failed has no locks any more.
+        #[cfg(loom)]
+        if std::thread::panicking() {
+            return;
+        }
+        if self.place() != 0 {
+            self.endpoint.forget(self.interest, self.place());
+        }
+    }
+}
+
+impl core::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Waiter").field("interest", &self.interest).finish_non_exhaustive()
+    }
+}
+
+/// The waiters of one interest, in the order in which they came. Every operation is O(log n), over time.
+///
+/// No method clones, wakes or drops a waker: that is foreign code, and this is used under a lock.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    /// By place, ascending. `None`: has left.
+    list: VecDeque<(u64, Option<Waker>)>,
+    left: usize,
+    last: u64,
+}
+
+impl Waiters {
+    /// Whether somebody waits.
+    pub(crate) fn any(&self) -> bool {
+        self.list.len() > self.left
+    }
+
+    /// Has `waker` wait at `place`, if there is somebody there, else at a new place. Returns the place, and the waker
+    /// that is not needed any more.
+    pub(crate) fn put(&mut self, place: u64, waker: Waker) -> (u64, Option<Waker>) {
+        if let Some(slot) = self.slot(place) {
+            let same = slot.as_ref().is_some_and(|w| w.will_wake(&waker));
+            let before = if same { Some(waker) } else { slot.replace(waker) };
+            return (place, before);
+        }
+        self.last += 1;
+        self.list.push_back((self.last, Some(waker)));
+        (self.last, None)
+    }
+
+    fn slot(&mut self, place: u64) -> Option<&mut Option<Waker>> {
+        let at = self.list.binary_search_by_key(&place, |(p, _)| *p).ok()?;
+        self.list.get_mut(at).map(|(_, waker)| waker).filter(|waker| waker.is_some())
+    }
+
+    /// Whoever waits at `place` does not any more.
+    pub(crate) fn remove(&mut self, place: u64) -> Option<Waker> {
+        let waker = self.slot(place)?.take();
+        self.left += 1;
+        while self.list.front().is_some_and(|(_, waker)| waker.is_none()) {
+            self.list.pop_front();
+            self.left -= 1;
+        }
+        if self.left * 2 > self.list.len() {
+            self.list.retain(|(_, waker)| waker.is_some());
+            self.left = 0;
+        }
+        waker
+    }
+
+    /// Moves everybody to `out`, to be woken once no lock is held.
+    pub(crate) fn take(&mut self, out: &mut Wakers) {
+        out.extend(self.list.drain(..).filter_map(|(_, waker)| waker));
+        self.left = 0;
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn take_first(&mut self) -> Option<Waker> {
+        // Whoever has left is not at the front.
+        let place = self.list.front()?.0;
+        self.remove(place)
+    }
+
+    /// Gives spare memory back.
+    pub(crate) fn shrink(&mut self) {
+        if self.list.is_empty() {
+            self.list = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_kept_reused_and_given_up() {
+        let mut waiters = Waiters::default();
+        let (a, _) = waiters.put(0, Waker::noop().clone());
+        let (b, _) = waiters.put(0, Waker::noop().clone());
+        assert_ne!(a, b, "two waiters with the same waker are two waiters");
+        assert_eq!(waiters.put(a, Waker::noop().clone()).0, a);
+        assert!(waiters.remove(a).is_some() && waiters.remove(a).is_none());
+        assert!(waiters.any());
+        let mut out = Wakers::new();
+        waiters.take(&mut out);
+        assert_eq!((out.len(), waiters.any()), (1, false));
+        let (again, _) = waiters.put(b, Waker::noop().clone());
+        assert_ne!(again, b, "a place that was woken is new when it waits again: behind those who were there first");
+        assert!(waiters.take_first().is_some() && !waiters.any() && waiters.take_first().is_none());
+    }
+
+    #[test]
+    fn many_come_and_go() {
+        let mut waiters = Waiters::default();
+        let places: Vec<_> = (0..100_000).map(|_| waiters.put(0, Waker::noop().clone()).0).collect();
+        for place in &places {
+            assert!(waiters.remove(*place).is_some());
+        }
+        assert!(!waiters.any() && waiters.list.is_empty());
+    }
+}

@@ -1,0 +1,411 @@
+//! Every interleaving of the machine behind a flow: who waits is woken.
+//!
+//! Over the real endpoint, with the locks and atomics of the model checker in place of the real ones. Build and run it with
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom
+//! ```
+//!
+//! Whoever waits here waits for ever, so that a wake-up that gets lost is a deadlock, which the checker reports. Threads
+//! are preempted at most three times where the checker may choose, which is what faults of this kind need.
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+
+use o7s::QosSpec;
+use o7s::base::buf::{BufPool, PacketBuf};
+use o7s::base::time::{Clock, Instant};
+use o7s::flow::{
+    Endpoint, Env, Event, FlowKey, Host, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter, Watcher,
+    WriteError,
+};
+use o7s::types::device::SendError;
+
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+const LATER: Instant = Instant::from_nanos(200_000_000_000);
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        NOW
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        0
+    }
+}
+
+/// Remembers what it was asked for, for whoever plays the driver.
+#[derive(Default)]
+struct Driver {
+    ticks: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Driver {
+    /// Gives the endpoint the ticks that it asks for until `others` are done.
+    fn drive<R: 'static>(
+        &self,
+        endpoint: &Endpoint,
+        others: Vec<thread::JoinHandle<R>>,
+        done: &Mutex<usize>,
+    ) -> Vec<R> {
+        loop {
+            let mut ticks = self.ticks.lock().unwrap();
+            while *ticks == 0 && *done.lock().unwrap() < others.len() {
+                ticks = self.changed.wait(ticks).unwrap();
+            }
+            if std::mem::take(&mut *ticks) == 0 {
+                break;
+            }
+            drop(ticks);
+            endpoint.handle_tick(NOW);
+        }
+        others.into_iter().map(|o| o.join().unwrap()).collect()
+    }
+
+    fn finished(&self, done: &Mutex<usize>) {
+        let ticks = self.ticks.lock().unwrap();
+        *done.lock().unwrap() += 1;
+        self.changed.notify_one();
+        drop(ticks);
+    }
+}
+
+impl Host for Driver {
+    fn arm(&self, _at: Instant, _flow: FlowKey) {}
+
+    fn tick(&self, _flow: FlowKey) {
+        *self.ticks.lock().unwrap() += 1;
+        self.changed.notify_one();
+    }
+
+    fn released(&self, _flow: FlowKey) {}
+}
+
+/// A device with room for so many packets.
+struct Device {
+    room: Mutex<usize>,
+    sent: Mutex<Vec<u8>>,
+}
+
+impl Device {
+    fn with_room(room: usize) -> Arc<Self> {
+        Arc::new(Self { room: Mutex::new(room), sent: Mutex::default() })
+    }
+}
+
+impl Port for Device {
+    fn send(&self, _now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
+        for pkt in pkts.drain(..) {
+            let mut room = self.room.lock().unwrap();
+            *room = room.checked_sub(1).ok_or(SendError::Full)?;
+            drop(room);
+            self.sent.lock().unwrap().push(pkt.first().copied().unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    fn mtu(&self) -> usize {
+        1000
+    }
+
+    fn release(&self, _now: Instant) {}
+}
+
+/// A thread that sleeps until it is woken.
+#[derive(Default)]
+struct Sleeper {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Sleeper {
+    fn sleep(&self) {
+        let mut woken = self.woken.lock().unwrap();
+        while !*woken {
+            woken = self.changed.wait(woken).unwrap();
+        }
+        *woken = false;
+    }
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+}
+
+/// Waits until `poll` gives something.
+fn until<R>(mut poll: impl FnMut(&Waker) -> Option<R>) -> R {
+    let sleeper = Arc::new(Sleeper::default());
+    let waker = Waker::from(Arc::clone(&sleeper));
+    loop {
+        match poll(&waker) {
+            Some(result) => return result,
+            None => sleeper.sleep(),
+        }
+    }
+}
+
+fn read(endpoint: &Arc<Endpoint>) -> Result<u8, ReadError> {
+    let waiter: Waiter = endpoint.reader();
+    until(|waker| {
+        let mut buf = [0; 8];
+        match endpoint.poll_read(&waiter, waker, &mut buf, ReadMode::Whole) {
+            Err(ReadError::WouldBlock) => None,
+            result => Some(result.map(|_| buf[0])),
+        }
+    })
+}
+
+fn write(endpoint: &Arc<Endpoint>, byte: u8) -> Result<usize, WriteError> {
+    let waiter = endpoint.writer();
+    until(|waker| match endpoint.poll_write(&waiter, waker, &[byte]) {
+        Err(WriteError::WouldBlock) => None,
+        result => Some(result),
+    })
+}
+
+fn closed(endpoint: &Arc<Endpoint>) {
+    let waiter = endpoint.closer();
+    until(|waker| endpoint.poll_closed(&waiter, waker).then_some(()));
+}
+
+struct World {
+    endpoint: Arc<Endpoint>,
+    device: Arc<Device>,
+    host: Arc<Driver>,
+}
+
+/// A raw flow over a device with room for `room` packets.
+fn flow(room: usize) -> World {
+    let (host, device) = (Arc::new(Driver::default()), Device::with_room(room));
+    let env = Env {
+        clock: Arc::new(Still),
+        pool: BufPool::new(4),
+        host: Arc::clone(&host) as Arc<dyn Host>,
+        panics: Arc::default(),
+        inline: false,
+    };
+    let endpoint = Endpoint::new(1, &Arc::new(env));
+    let port = Arc::clone(&device) as Arc<dyn Port>;
+    let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
+    endpoint.activate(NOW, port, Params { qos, frct: None, protection: None, peering: None, rx_limit: 8 });
+    World { endpoint, device, host }
+}
+
+fn deliver(endpoint: &Endpoint, bytes: &[u8]) {
+    endpoint.receive(NOW, bytes.iter().map(|b| PacketBuf::copy_of(&[*b])));
+}
+
+/// Checks every interleaving, up to three preemptions.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+fn spawn<R: 'static>(world: &World, f: impl FnOnce(&Arc<Endpoint>) -> R + 'static) -> thread::JoinHandle<R> {
+    let endpoint = Arc::clone(&world.endpoint);
+    thread::spawn(move || f(&endpoint))
+}
+
+#[test]
+fn a_reader_gets_what_is_delivered() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        deliver(&world.endpoint, &[7]);
+        assert_eq!(reader.join().unwrap(), Ok(7));
+    });
+}
+
+#[test]
+fn two_readers_get_one_packet_each_from_two_deliverers() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        let other = spawn(&world, |e| deliver(e, &[1]));
+        deliver(&world.endpoint, &[2]);
+        let mine = read(&world.endpoint);
+        let all = [mine.unwrap(), reader.join().unwrap().unwrap()];
+        assert!(all == [1, 2] || all == [2, 1], "{all:?}");
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_that_gives_up_leaves_nobody_asleep() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        let host = Arc::clone(&world.host);
+        let leaver = spawn(&world, |e| {
+            let waiter = e.reader();
+            let _ = e.poll_read(&waiter, Waker::noop(), &mut [0; 8], ReadMode::Whole).map(drop);
+        });
+        deliver(&world.endpoint, &[1]);
+        leaver.join().unwrap();
+        // The one that was woken may be the one that has left: the driver comes for what was left to it.
+        if *host.ticks.lock().unwrap() > 0 {
+            world.endpoint.handle_tick(NOW);
+        }
+        // Unless the leaver has read it.
+        deliver(&world.endpoint, &[2]);
+        assert!(reader.join().unwrap().is_ok());
+    });
+}
+
+#[test]
+fn a_reader_hears_that_the_flow_goes_down_after_it_got_everything() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, |e| (read(e), read(e)));
+        let layer = spawn(&world, |e| deliver(e, &[1]));
+        layer.join().unwrap();
+        world.endpoint.mark_down(Event::Down);
+        assert_eq!(reader.join().unwrap(), (Ok(1), Err(ReadError::Down)));
+    });
+}
+
+#[test]
+fn a_reader_hears_of_the_end_while_packets_without_data_arrive() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        // Keepalives: nothing to read in them.
+        let layer = spawn(&world, |e| e.receive(NOW, [PacketBuf::copy_of(&[])]));
+        world.endpoint.mark_down(Event::Down);
+        assert_eq!(reader.join().unwrap(), Err(ReadError::Down));
+        layer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_hears_that_its_end_is_closed() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        let closer = spawn(&world, closed);
+        world.endpoint.close(Duration::from_secs(1));
+        assert!(reader.join().unwrap().is_err());
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_hears_that_the_peer_is_silent() {
+    check(|| {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        let writer = spawn(&world, |e| e.write(&[1]).map(drop));
+        world.endpoint.handle_timeout(LATER);
+        assert_eq!(reader.join().unwrap(), Err(ReadError::PeerGone));
+        let _ = writer.join().unwrap();
+    });
+}
+
+#[test]
+fn writers_wait_for_room_in_the_device() {
+    check(|| {
+        let world = flow(0);
+        let done = Arc::new(Mutex::new(0));
+        let writer = |byte| {
+            let (done, host) = (Arc::clone(&done), Arc::clone(&world.host));
+            spawn(&world, move |e| {
+                let result = write(e, byte);
+                host.finished(&done);
+                result
+            })
+        };
+        let writers = vec![writer(1), writer(2)];
+        *world.device.room.lock().unwrap() = 2;
+        world.endpoint.notify_writable();
+        // A packet that was refused before there was room may be noted afterwards: it is tried again at the tick.
+        assert_eq!(world.host.drive(&world.endpoint, writers, &done), [Ok(1), Ok(1)]);
+        let mut sent = world.device.sent.lock().unwrap().clone();
+        sent.sort_unstable();
+        assert_eq!(sent, [1, 2]);
+    });
+}
+
+#[test]
+fn packets_of_two_writers_all_leave() {
+    check(|| {
+        let world = flow(9);
+        let one = spawn(&world, |e| (write(e, 1), write(e, 2)));
+        write(&world.endpoint, 3).unwrap();
+        let (a, b) = one.join().unwrap();
+        assert_eq!((a, b), (Ok(1), Ok(1)));
+        let sent = world.device.sent.lock().unwrap().clone();
+        let mine: Vec<_> = sent.iter().copied().filter(|b| *b != 3).collect();
+        assert_eq!((sent.len(), mine), (3, vec![1, 2]), "each writer's packets leave in order: {sent:?}");
+    });
+}
+
+#[test]
+fn a_flow_that_is_closed_while_another_writes_sends_what_was_taken() {
+    check(|| {
+        let world = flow(9);
+        let writer = spawn(&world, |e| e.write(&[1]));
+        world.endpoint.close(Duration::from_secs(1));
+        closed(&world.endpoint);
+        let taken = writer.join().unwrap().is_ok();
+        assert_eq!(world.device.sent.lock().unwrap().len(), usize::from(taken));
+    });
+}
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Told {
+    events: Mutex<Vec<Event>>,
+    sleeper: Arc<Sleeper>,
+}
+
+impl Watcher for Told {
+    fn notify(&self, _token: u64, event: Event) {
+        self.events.lock().unwrap().push(event);
+        Waker::from(Arc::clone(&self.sleeper)).wake();
+    }
+}
+
+#[test]
+fn a_watcher_is_told_whenever_it_comes() {
+    check(|| {
+        let world = flow(9);
+        let layer = spawn(&world, |e| deliver(e, &[1]));
+        let told = Arc::new(Told::default());
+        let watcher: Arc<dyn Watcher> = Arc::clone(&told) as _;
+        world.endpoint.watch(&watcher, 5);
+        while !told.events.lock().unwrap().contains(&Event::Packet) {
+            told.sleeper.sleep();
+        }
+        assert_eq!(world.endpoint.read(&mut [0; 8], ReadMode::Whole), Ok(1));
+        layer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_lost_wake_up_would_be_found() {
+    PLANTED.set(true);
+    let found = std::panic::catch_unwind(|| {
+        check(|| {
+            let world = flow(9);
+            let reader = spawn(&world, read);
+            world.endpoint.mark_down(Event::Down);
+            let _ = reader.join();
+        });
+    });
+    PLANTED.set(false);
+    assert!(found.is_err(), "readers were not woken, and the checker has not noticed");
+}
