@@ -97,7 +97,7 @@ fn listen(flow: &Flow) -> Result<bool> {
     loop {
         match flow.read(&mut buf) {
             Ok(len) => say!("Message is {}.", text(buf.get(..len.min(ROOM)).unwrap_or_default())),
-            Err(ReadError::Down) => return Ok(true),
+            Err(ReadError::Closed | ReadError::Reset | ReadError::Down) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }

@@ -151,7 +151,7 @@ impl Report {
                     self.heard = stack.now();
                 }
                 Err(ReadError::TimedOut) => {}
-                Err(ReadError::Down) => break "ended".to_owned(),
+                Err(ReadError::Closed | ReadError::Reset | ReadError::Down) => break "ended".to_owned(),
                 Err(error) => break error.to_string(),
             }
         };

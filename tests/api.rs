@@ -123,7 +123,7 @@ fn both_ends_of_a_local_flow_notice_the_end() {
     let flow = stack.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
     flow.write(b"bye").unwrap();
     drop(server.join().unwrap());
-    assert_eq!(flow.read(&mut [0; 10]), Err(ReadError::Down));
+    assert_eq!(flow.read(&mut [0; 10]), Err(ReadError::Closed));
 }
 
 /// The replies to a requester whose EIDs are like the reference's are held back for a moment, so that the thread that

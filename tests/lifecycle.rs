@@ -15,10 +15,15 @@ use std::time::Duration;
 use o7s::node::alloc::AllocError as Failed;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
+use o7s::types::device::Datagrams;
 use o7s::{
     AcceptError, AllocError, CloseError, Event, Flow, FlowSet, Listener, LoadBalancing, LocalConfig, QosSpec,
     ReadError, SecurityConfig, Stack, Udp4, WriteError, aio,
 };
+
+#[path = "world/cable.rs"]
+mod cable;
+use cable::Cable;
 
 /// What must return does so within this.
 const BOUND: Duration = Duration::from_secs(10);
@@ -126,6 +131,10 @@ struct Pair {
 
 fn pair(place: Place, qos: QosSpec) -> Pair {
     let (server, client) = stacks(place);
+    pair_of(server, client, qos)
+}
+
+fn pair_of(server: Stack, client: Stack, qos: QosSpec) -> Pair {
     let listener = server.bind("echo").unwrap();
     let accepts = spawn(move || {
         let flow = listener.accept();
@@ -135,6 +144,16 @@ fn pair(place: Place, qos: QosSpec) -> Pair {
     let near = within("alloc", move || from.flow("echo").qos(qos).timeout(BOUND).alloc()).unwrap();
     let (listener, far) = finishes("accept", accepts);
     Pair { server, client, listener, ends: (near, far.unwrap()) }
+}
+
+/// A pair on the loopback interface whose server can be cut off, as if it had been killed.
+fn mortal(qos: QosSpec) -> (Pair, Arc<Cable>) {
+    let (server, client, cable) = (Stack::new().unwrap(), Stack::new().unwrap(), Cable::new());
+    let net = server.udp4_over(Arc::clone(&cable) as Arc<dyn Datagrams>, Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("echo").unwrap();
+    let at = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+    (pair_of(server, client, qos), cable)
 }
 
 /// A UDP socket that never answers.
@@ -230,9 +249,9 @@ fn a_stack_is_shut_down_while_a_writer_waits_for_the_window() {
 
 #[test]
 fn a_stack_is_shut_down_while_a_flow_lingers() {
-    let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, QosSpec::DATA);
+    let (Pair { client, ends: (near, far), .. }, cable) = mortal(QosSpec::DATA);
     // Nothing gets through any more, so nothing is acknowledged.
-    server.shutdown();
+    cable.pull();
     near.write(b"never acknowledged").unwrap();
     let closes = spawn(move || near.close(Duration::from_secs(1000)));
     settle();
@@ -649,11 +668,8 @@ fn halves_are_dropped_in_both_orders() {
                     assert_eq!(read.flow().read_timeout(&mut [0; 8], BOUND), Ok(6));
                     drop(read);
                 }
-                if place != Place::Udp {
-                    // Both ends are in one stack, so this one knows at once.
-                    let mut buf = [0; 8];
-                    while far.read_timeout(&mut buf, BOUND) != Err(ReadError::Down) {}
-                }
+                let mut buf = [0; 8];
+                while far.read_timeout(&mut buf, BOUND) != Err(ReadError::Closed) {}
             });
             drop((server, client));
         }
@@ -662,10 +678,10 @@ fn halves_are_dropped_in_both_orders() {
 
 #[test]
 fn a_flow_with_unacknowledged_data_is_dropped_at_once_and_closed_in_time() {
-    let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, QosSpec::DATA);
-    let Pair { server: server2, client: client2, ends: (near2, far2), .. } = pair(Place::Udp, QosSpec::DATA);
-    server.shutdown();
-    server2.shutdown();
+    let (Pair { client, ends: (near, far), .. }, cable) = mortal(QosSpec::DATA);
+    let (Pair { client: client2, ends: (near2, far2), .. }, cable2) = mortal(QosSpec::DATA);
+    cable.pull();
+    cable2.pull();
     for _ in 0..3 {
         near.write(b"to the dead").unwrap();
         near2.write(b"to the dead").unwrap();
@@ -695,7 +711,7 @@ fn a_flow_is_closed_while_others_use_it() {
         settle();
         // Nobody reads at the other end, so some may be lost.
         let _ = within("close", move || block_on(near.close(Duration::from_millis(100))));
-        assert_eq!(finishes("read", reads), Err(ReadError::Closed));
+        assert_eq!(finishes("read", reads), Err(ReadError::ClosedHere));
         assert_eq!(finishes("write", writes), WriteError::Closed);
         drop((far, server, client));
     }
@@ -704,7 +720,7 @@ fn a_flow_is_closed_while_others_use_it() {
 #[test]
 fn a_peer_that_vanishes_is_reported_within_the_timeout() {
     for blocked in [true, false] {
-        let Pair { server, client, ends: (near, far), .. } = pair(Place::Udp, impatient(200));
+        let (Pair { client, ends: (near, far), .. }, cable) = mortal(impatient(200));
         let set = FlowSet::new();
         set.add(&near);
         let reads = spawn(move || {
@@ -715,7 +731,7 @@ fn a_peer_that_vanishes_is_reported_within_the_timeout() {
             (near, gone)
         });
         settle();
-        server.shutdown();
+        cable.pull();
         let (near, gone) = finishes("read", reads);
         assert_eq!(gone, Err(ReadError::PeerGone));
         assert_eq!(near.write(b"x"), Err(WriteError::PeerGone));
@@ -765,7 +781,7 @@ fn a_thread_that_waits_is_woken_every_time() {
                     loop {
                         match near.read(&mut [0; 8]) {
                             Err(ReadError::WriteOnly) => {}
-                            Err(ReadError::Closed) => return,
+                            Err(ReadError::ClosedHere) => return,
                             other => panic!("{other:?}"),
                         }
                         let now = round.load(Ordering::Acquire);
@@ -861,7 +877,7 @@ fn an_allocation_is_given_up_and_its_answer_comes_late() {
         drop(allocation);
         let far = far.0.unwrap();
         let gone = within("read", move || far.read(&mut [0; 8]));
-        let expected = if place == Place::Udp { ReadError::PeerGone } else { ReadError::Down };
+        let expected = if place == Place::Udp { ReadError::PeerGone } else { ReadError::Closed };
         assert_eq!(gone, Err(expected), "{place:?}");
         while client.rib().get("node/flows") != Some(0) {
             settle();

@@ -69,7 +69,7 @@ fn receive(stack: &Stack, flow: &Flow, size: usize, done: &AtomicBool) -> Result
             }
             Err(ReadError::TimedOut) if done.load(Ordering::Acquire) => return Ok(tally),
             Err(ReadError::TimedOut) => {}
-            Err(ReadError::Down) => return Ok(tally),
+            Err(ReadError::Closed | ReadError::Reset | ReadError::Down) => return Ok(tally),
             Err(error) => return Err(error.into()),
         }
     }

@@ -41,7 +41,7 @@ fn serve(stack: &Stack, flow: &Flow) -> Result<String> {
     loop {
         let len = match flow.read_timeout(&mut buf, patience) {
             Ok(len) => len,
-            Err(ReadError::TimedOut | ReadError::Down) => break,
+            Err(ReadError::TimedOut | ReadError::Closed | ReadError::Reset | ReadError::Down) => break,
             Err(error) => return Err(error.into()),
         };
         let now = stack.now();

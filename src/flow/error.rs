@@ -34,9 +34,15 @@ pub enum WriteError {
     /// Nothing was heard of the peer for the flow's timeout.
     #[error("the peer has not been heard of for the flow's timeout; allocate a new flow")]
     PeerGone,
-    /// This end was closed.
+    /// This end was closed, or shut for writing.
     #[error("this end of the flow was closed")]
     Closed,
+    /// The other end has closed the flow, and reads no more.
+    #[error("the other end has closed the flow; allocate a new one")]
+    PeerClosed,
+    /// The other end has given the flow up without closing it.
+    #[error("the other end has given the flow up; allocate a new one")]
+    Reset,
     /// Encryption failed.
     #[error("the packet could not be encrypted")]
     Crypt,
@@ -76,9 +82,16 @@ pub enum ReadError {
     /// Nothing was heard of the peer for the flow's timeout, and everything that had arrived has been read.
     #[error("the peer has not been heard of for the flow's timeout")]
     PeerGone,
+    /// The other end has closed the flow, or shut it for writing, and everything that it wrote has been read: the end of
+    /// the stream. What is written in the other direction may still arrive.
+    #[error("the other end has closed the flow and everything that arrived has been read")]
+    Closed,
+    /// The other end has given the flow up without closing it: what it wrote may not have arrived.
+    #[error("the other end has given the flow up; some of what it wrote may be missing")]
+    Reset,
     /// This end was closed.
     #[error("this end of the flow was closed")]
-    Closed,
+    ClosedHere,
     /// A blocking call in a polled stack, where nobody would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
@@ -97,6 +110,7 @@ impl WriteError {
             Self::Down | Self::Undeliverable(_) | Self::Refused(_) => Code::FLOWDOWN,
             Self::PeerGone => Code::FLOWPEER,
             Self::Closed => Code::NOTALLOC,
+            Self::PeerClosed | Self::Reset => Code::FLOWDOWN,
             Self::Crypt => Code::CRYPT,
             Self::ReadOnly | Self::Polled => Code::PERM,
         }
@@ -112,7 +126,8 @@ impl ReadError {
             Self::TooSmall { .. } => Code::MSGSIZE,
             Self::Down | Self::Undeliverable(_) => Code::FLOWDOWN,
             Self::PeerGone => Code::FLOWPEER,
-            Self::Closed => Code::NOTALLOC,
+            Self::ClosedHere => Code::NOTALLOC,
+            Self::Closed | Self::Reset => Code::FLOWDOWN,
             Self::WriteOnly | Self::Polled => Code::PERM,
         }
     }
@@ -130,6 +145,8 @@ impl From<WriteError> for std::io::Error {
             WriteError::Refused(SendError::TooLarge) => ErrorKind::InvalidInput,
             WriteError::Refused(_) => ErrorKind::NetworkUnreachable,
             WriteError::Closed => ErrorKind::NotConnected,
+            WriteError::PeerClosed => ErrorKind::BrokenPipe,
+            WriteError::Reset => ErrorKind::ConnectionReset,
             WriteError::Crypt => ErrorKind::InvalidData,
             WriteError::ReadOnly => ErrorKind::PermissionDenied,
             WriteError::Polled => ErrorKind::Unsupported,
@@ -147,7 +164,9 @@ impl From<ReadError> for std::io::Error {
             ReadError::TimedOut => ErrorKind::TimedOut,
             ReadError::TooSmall { .. } => ErrorKind::InvalidInput,
             ReadError::Down | ReadError::Undeliverable(_) | ReadError::PeerGone => ErrorKind::ConnectionReset,
-            ReadError::Closed => ErrorKind::NotConnected,
+            ReadError::Closed => ErrorKind::UnexpectedEof,
+            ReadError::Reset => ErrorKind::ConnectionReset,
+            ReadError::ClosedHere => ErrorKind::NotConnected,
             ReadError::WriteOnly => ErrorKind::PermissionDenied,
             ReadError::Polled => ErrorKind::Unsupported,
         };

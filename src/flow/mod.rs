@@ -24,6 +24,7 @@
 
 mod endpoint;
 mod error;
+mod notice;
 mod pipeline;
 mod waiters;
 
@@ -156,7 +157,9 @@ pub enum Event {
     /// The layer below refuses the packets of this flow, for another reason than that its queue is full. The flow keeps
     /// trying.
     Impaired,
-    /// The flow was given up: by the other end, by the layer below, or here.
+    /// The other end writes no more. When what has arrived is read, reads say so.
+    Ended,
+    /// The flow was closed or given up: by the other end, by the layer below, or here.
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.
     PeerGone,

@@ -10,11 +10,12 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
 use crate::crypto::protect::Protection;
-use crate::frct::{Frct, Transmit};
+use crate::frct::{Ending, Frct, Transmit};
 use crate::oap::Peering;
 use crate::types::qos::QosSpec;
 use crate::wire::frct::{Flags, Pci};
 
+use super::notice::{self, Farewell};
 use super::{BURST, Outgoing, ReadError, WriteError};
 
 /// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
@@ -122,6 +123,12 @@ pub(super) struct Pipeline {
     pub(super) frct: Option<Box<Frct>>,
     protection: Option<(Box<Protection>, Box<Rng>)>,
     crc: bool,
+    /// What is said of the end of a flow without FRCT between two ends of our own kind.
+    farewell: Option<Box<Farewell>>,
+    /// Whether both ends are o7s, and tell each other when they go.
+    tells: bool,
+    /// The application reads no more: what comes for it is dropped.
+    deaf: bool,
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.
     ready: VecDeque<PacketBuf>,
@@ -149,6 +156,9 @@ impl Pipeline {
             frct: None,
             protection: None,
             crc: false,
+            farewell: None,
+            tells: false,
+            deaf: false,
             cache: BufCache::new(pool),
             ready: VecDeque::new(),
             rx_limit: 0,
@@ -169,6 +179,8 @@ impl Pipeline {
         self.qos = params.qos;
         self.frct = params.frct;
         self.protection = params.protection;
+        self.tells = params.peering.is_some();
+        self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));
         self.rx_limit = params.rx_limit.max(1);
         let Opening { allowance, silence, greet } = params.opening;
         if params.opening != Opening::default() {
@@ -368,10 +380,22 @@ impl Pipeline {
         self.protection.as_ref().is_some_and(|(p, _)| p.refuses_replays())
     }
 
+    /// Whether [`pump`](Self::pump) may have something to send.
+    pub(super) fn may_transmit(&self) -> bool {
+        self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
+    }
+
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
     pub(super) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
         if core::mem::take(&mut self.answer) {
             self.keepalive(now, out);
+        }
+        if let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
+            let mut pkt = self.cache.take(notice::LEN);
+            if self.spend(notice::LEN + self.overhead()) && pkt.extend_from_slice(&said).is_some() && self.seal(&mut pkt) {
+                self.counters.sent += 1;
+                out.push(pkt);
+            }
         }
         while out.len() < BURST {
             let Some(frct) = &mut self.frct else { return true };
@@ -436,7 +460,9 @@ impl Pipeline {
         self.hear(now);
         if let Some(frct) = &mut self.frct {
             frct.handle_packet(now, pkt, &mut self.cache);
-        } else if self.ready.len() >= self.rx_limit {
+        } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
+            self.cache.put(pkt);
+        } else if self.deaf || self.ready.len() >= self.rx_limit {
             self.counters.overflow += 1;
             self.cache.put(pkt);
         } else {
@@ -478,11 +504,55 @@ impl Pipeline {
             && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
     }
 
+    // ----- the end -----
+
+    /// The application goes: it writes no more, reads no more either, or gives the flow up. Returns packets that it has
+    /// not read and that are dropped now.
+    pub(super) fn end(&mut self, now: Instant, ending: Ending) -> VecDeque<PacketBuf> {
+        match (&mut self.frct, ending) {
+            (Some(frct), Ending::Writing) => frct.finish(now),
+            (Some(frct), Ending::Closed) => frct.close(now),
+            (Some(frct), Ending::Aborted) => frct.abort(now, &mut self.cache),
+            (None, _) => {
+                if let Some(farewell) = &mut self.farewell {
+                    farewell.say(now, ending);
+                }
+            }
+        }
+        if ending == Ending::Writing {
+            return VecDeque::new();
+        }
+        self.deaf = true;
+        core::mem::take(&mut self.ready)
+    }
+
+    /// Whether the peer is told how this end goes, and tells in turn.
+    pub(super) fn tells(&self) -> bool {
+        self.tells
+    }
+
+    /// What the peer has said of its end; where there is an order, behind everything before it.
+    pub(super) fn peer_ending(&self) -> Option<Ending> {
+        match &self.frct {
+            Some(frct) => frct.peer_ending(),
+            None => self.farewell.as_ref().and_then(|f| f.heard),
+        }
+    }
+
+    /// Whether nothing is left to do for what was written and said.
+    pub(super) fn is_drained(&self) -> bool {
+        match &self.frct {
+            Some(frct) => frct.is_drained(),
+            None => self.farewell.as_ref().is_none_or(|f| f.is_over()),
+        }
+    }
+
     /// Packets that can be taken from below without one being dropped for lack of room.
     pub(super) fn room(&self) -> usize {
         match &self.frct {
             // Its window keeps the peer from sending too much.
             Some(_) => usize::MAX,
+            None if self.deaf => usize::MAX,
             None => self.rx_limit.saturating_sub(self.ready.len()),
         }
     }
@@ -529,7 +599,8 @@ impl Pipeline {
 
     /// Whether the peer may be waiting for an acknowledgement.
     pub(super) fn has_received_reliably(&self) -> bool {
-        self.qos.is_reliable() && self.frct.as_ref().is_some_and(|f| f.stats().received > 0)
+        let received = |f: &Frct| f.stats().received > 0 || f.peer_ending().is_some();
+        self.qos.is_reliable() && self.frct.as_ref().is_some_and(|f| received(f))
     }
 
     /// The next packet for the application, whole.
@@ -592,7 +663,7 @@ impl Pipeline {
                 self.keepalive(now, out);
             }
         }
-        let Some(timeout) = self.qos.keepalive() else { return true };
+        let Some(timeout) = self.qos.keepalive().filter(|_| !self.is_left()) else { return true };
         if now.since(self.last_received) > timeout {
             return false;
         }
@@ -606,7 +677,7 @@ impl Pipeline {
     pub(super) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
         let frct = self.frct.as_ref().and_then(|f| f.next_timeout());
         let alive = match self.qos.keepalive() {
-            Some(timeout) if !peer_gone => {
+            Some(timeout) if !peer_gone && !self.is_left() => {
                 let silent = self.last_received + timeout + Duration::from_nanos(1);
                 Some(silent.min(self.last_sent + keepalive_interval(timeout)))
             }
@@ -617,7 +688,14 @@ impl Pipeline {
             if peer_gone || b.heard { greet } else { greet.min(b.silent_until) }
         });
         let relax = (!self.relaxed).then(|| self.quiet_at());
-        [frct, alive, opening, relax].into_iter().flatten().filter(|at| *at != Instant::FAR_FUTURE).min()
+        let notice = self.farewell.as_ref().and_then(|f| f.next_timeout());
+        let all = [frct, alive, opening, relax, notice];
+        all.into_iter().flatten().filter(|at| *at != Instant::FAR_FUTURE).min()
+    }
+
+    /// Whether there is nobody left to keep the flow up for.
+    fn is_left(&self) -> bool {
+        self.peer_ending() >= Some(Ending::Closed)
     }
 
     /// When the flow is taken for one that is not being used.

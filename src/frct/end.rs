@@ -27,7 +27,7 @@ pub enum Ending {
 
 impl Ending {
     /// The byte on the wire.
-    pub(super) fn to_byte(self) -> u8 {
+    pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::Writing => 0,
             Self::Closed => 1,
@@ -35,7 +35,7 @@ impl Ending {
         }
     }
 
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Writing),
             1 => Some(Self::Closed),
@@ -46,11 +46,11 @@ impl Ending {
 }
 
 /// The byte with which a notice is answered.
-pub(super) const KNOWN: u8 = 3;
+pub(crate) const KNOWN: u8 = 3;
 
 /// What this end says outside of its stream.
 #[derive(Debug)]
-pub(super) struct Notice {
+pub(crate) struct Notice {
     ending: Option<Ending>,
     tries: u8,
     /// When it is sent next.
@@ -58,16 +58,16 @@ pub(super) struct Notice {
     /// The peer's notice is to be answered.
     answer_due: bool,
     /// What goes into the next packet.
-    pub(super) byte: [u8; 1],
+    pub(crate) byte: [u8; 1],
 }
 
 impl Notice {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { ending: None, tries: 0, at: Instant::FAR_FUTURE, answer_due: false, byte: [0] }
     }
 
     /// Says `ending` from now on, unless as much was said before.
-    pub(super) fn say(&mut self, now: Instant, ending: Ending) {
+    pub(crate) fn say(&mut self, now: Instant, ending: Ending) {
         if self.ending.is_none_or(|said| said < ending) {
             self.ending = Some(ending);
             self.tries = TRIES;
@@ -76,23 +76,23 @@ impl Notice {
     }
 
     /// The peer knows.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         self.tries = 0;
         self.at = Instant::FAR_FUTURE;
     }
 
     /// The peer said something and wants to know that it was heard.
-    pub(super) fn answer(&mut self) {
+    pub(crate) fn answer(&mut self) {
         self.answer_due = true;
     }
 
     /// Whether everything was said that is to be said.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.tries == 0 && !self.answer_due
     }
 
     /// Whether a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
-    pub(super) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
+    pub(crate) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
         if self.answer_due {
             self.answer_due = false;
             self.byte = [KNOWN];
@@ -106,7 +106,7 @@ impl Notice {
         true
     }
 
-    pub(super) fn next_timeout(&self) -> Instant {
+    pub(crate) fn next_timeout(&self) -> Instant {
         if self.tries > 0 { self.at } else { Instant::FAR_FUTURE }
     }
 }

@@ -81,8 +81,8 @@ mod tests;
 mod tx;
 
 pub use end::Ending;
+pub(crate) use end::{KNOWN, Notice};
 
-use end::{KNOWN, Notice};
 use rx::Receiver;
 use tx::{Pick, Sender, State};
 

@@ -539,8 +539,10 @@ impl Node {
         drop(factories);
         acceptors.into_iter().for_each(Waker::wake);
         self.refuse_all(requests, Code::AGAIN);
-        for endpoint in self.endpoints() {
-            endpoint.abort();
+        // Those of programs first, then those that carry them, the upper layers before the lower: the other ends are told.
+        let (carriers, flows): (Vec<_>, Vec<_>) = self.endpoints().into_iter().partition(|e| e.is_attached());
+        for endpoint in flows.iter().chain(carriers.iter().rev()) {
+            endpoint.leave();
         }
         let layers = core::mem::take(&mut *self.layers.write());
         for layer in layers {

@@ -44,9 +44,9 @@ use crate::flow::{Endpoint, ReadError, ReadMode, Waiter, WriteError};
 
 /// One end of a flow, for tasks. See the [module](self).
 ///
-/// Clones share the flow, which is closed when the last handle of either face is gone. Over UDP the other end
-/// [is not told](flow::Flow#how-the-other-end-learns-of-a-close), also not by `shutdown` of `tokio`'s `AsyncWrite` or
-/// `close` of `futures-io`'s: say in the data where it ends.
+/// Clones share the flow, which is closed when the last handle of either face is gone; the other end
+/// [is told](flow::Flow#how-a-flow-ends). `shutdown` of `tokio`'s `AsyncWrite` and `close` of `futures-io`'s end the writing
+/// direction only, as [`shutdown`](Self::shutdown) does, so that `copy_bidirectional` and the like work.
 ///
 /// The `poll_` methods, and the traits of `tokio` and `futures-io`, wake the task that called last with this handle: tasks
 /// that use them at the same time need a clone each. The `async` ones have no such limit.
@@ -163,10 +163,31 @@ impl Flow {
         }
     }
 
-    /// Closes the flow and waits, up to `timeout`, until everything that was written has been acknowledged.
+    /// Ends the writing direction and waits until the other end has everything that was written and knows that it is the
+    /// end, as far as that can be [known](flow::Flow::close). The other direction goes on.
     ///
     /// # Errors
-    /// [`CloseError`] says how many packets were not.
+    /// [`CloseError`] says how many packets the other end does not have, if the flow is over before that.
+    ///
+    /// # Cancel safety
+    /// The direction is ended even if the future is dropped.
+    pub async fn shutdown(&self) -> Result<(), CloseError> {
+        self.inner.endpoint.shut();
+        let closer = self.inner.endpoint.closer();
+        poll_fn(|cx| self.poll_closed(&closer, cx)).await;
+        lost(&self.inner.endpoint)
+    }
+
+    /// Gives the flow up, as [`Flow::abort`](flow::Flow::abort) does.
+    pub fn abort(self) {
+        self.inner.endpoint.reset();
+    }
+
+    /// Closes the flow and waits, up to `timeout`, until the other end has everything that was written and knows of the
+    /// close, as far as that can be [known](flow::Flow::close).
+    ///
+    /// # Errors
+    /// [`CloseError`] says how many packets the other end does not have.
     ///
     /// # Cancel safety
     /// The flow is closed even if the future is dropped; what was lost is then not known.
@@ -200,8 +221,8 @@ mod io_traits {
                 return Poll::Ready(Ok(0));
             }
             match self.poll_read_mode(cx, buf, ReadMode::Stream) {
-                // The other end has closed: the end of the stream. A flow that failed is an error.
-                Poll::Ready(Err(ReadError::Down)) if self.inner.endpoint.has_ended() => Poll::Ready(Ok(0)),
+                // The end of the stream. A flow that failed is an error.
+                Poll::Ready(Err(ReadError::Closed)) => Poll::Ready(Ok(0)),
                 other => other.map_err(io::Error::from),
             }
         }
@@ -214,9 +235,9 @@ mod io_traits {
             self.poll_write(cx, packet).map_err(io::Error::from)
         }
 
-        /// Idempotent: a flow that is closed already is shut down.
+        /// Ends the writing direction. Idempotent.
         pub(super) fn poll_shutdown_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.inner.endpoint.close(self.inner.shared.linger);
+            self.inner.endpoint.shut();
             match self.poll_closed(&self.closer, cx) {
                 Poll::Ready(()) => Poll::Ready(lost(&self.inner.endpoint).map_err(io::Error::from)),
                 Poll::Pending => Poll::Pending,

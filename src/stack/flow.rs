@@ -1,6 +1,7 @@
 //! One end of a flow, for threads.
 
 use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
@@ -27,12 +28,22 @@ use crate::types::qos::QosSpec;
 /// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
 /// says what was lost.
 ///
-/// # How the other end learns of a close
+/// # How a flow ends
 ///
-/// Within one stack at once, as [`ReadError::Down`]; for [`io::Read`] that is the end of the stream. Over UDP a close
-/// sends nothing, as the protocol has no packet for it: reads of the other end fail with [`ReadError::PeerGone`] when
-/// nothing has come for the flow's [timeout](QosSpec::timeout), 120 s in the presets, and wait for ever if that is 0.
-/// Programs therefore say themselves where their data ends; `read_to_end` is not for flows between hosts.
+/// Between two ends of this library a close is told, over every sort of layer and for every quality of service. On a
+/// reliable flow it is part of the stream: the other end reads everything that was written, and then
+/// [`ReadError::Closed`], which for [`io::Read`] is the end of the stream, so that `read_to_end` and `lines` work. On
+/// other flows it is a notice that is repeated until it is answered, a few times at most.
+///
+/// - [`shutdown`](Self::shutdown)`(Shutdown::Write)`, and dropping a [`WriteHalf`], end one direction; the other goes on.
+/// - [`close`](Self::close), and dropping the last handle, end both. What the other end writes afterwards is refused
+///   there, with [`WriteError::PeerClosed`].
+/// - [`abort`](Self::abort) gives the flow up. The other end is told that it was, and not closed: [`ReadError::Reset`].
+/// - A [`Stack`](super::Stack) that is dropped or shut down tells the other ends of its flows once: that they are closed,
+///   or, if something that was written was not acknowledged, that they are given up.
+/// - A process that is killed tells nobody. Then, if every notice is lost, and if the other end is a reference, which has
+///   no packet for a close, reads end with [`ReadError::PeerGone`] when nothing has come for the flow's
+///   [timeout](QosSpec::timeout).
 #[derive(Debug)]
 pub struct Flow {
     pub(super) inner: Arc<Inner>,
@@ -236,12 +247,51 @@ impl Flow {
         self.inner.endpoint.set_access(flags.read, flags.write);
     }
 
-    /// Waits, up to `timeout`, until everything that was written has been acknowledged, and closes the flow.
+    /// Ends the writing direction, the reading one, or both, and lets the other one go on. Never waits.
     ///
-    /// Over UDP the other end [is not told](Self#how-the-other-end-learns-of-a-close).
+    /// With `Shutdown::Write` the other end reads everything that was written, and then [`ReadError::Closed`]. With
+    /// `Shutdown::Read` only this end reads no more. With `Shutdown::Both` the flow is closed, as by dropping it.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::Shutdown;
+    /// use o7s::{QosSpec, Stack};
+    ///
+    /// let stack = Stack::new()?;
+    /// stack.bind_handler("upper", |mut flow| {
+    ///     let mut text = String::new();
+    ///     flow.read_to_string(&mut text).unwrap();
+    ///     flow.write_all(text.to_uppercase().as_bytes()).unwrap();
+    /// })?;
+    /// let mut flow = stack.flow("upper").qos(QosSpec::DATA).alloc()?;
+    /// flow.write_all(b"until the end")?;
+    /// flow.shutdown(Shutdown::Write);
+    /// let mut answer = String::new();
+    /// flow.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "UNTIL THE END");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) {
+        let endpoint = &self.inner.endpoint;
+        match how {
+            Shutdown::Write => endpoint.shut(),
+            Shutdown::Read => self.set_flags(FlowFlags { read: false, ..self.flags() }),
+            Shutdown::Both => endpoint.close(self.inner.shared.linger),
+        }
+    }
+
+    /// Gives the flow up, both ways and at once: what was written and not acknowledged is lost. The other end is told:
+    /// [`ReadError::Reset`].
+    pub fn abort(self) {
+        self.inner.endpoint.reset();
+    }
+
+    /// Closes the flow and waits, up to `timeout`, until the other end has everything that was written and knows of the
+    /// close. On a flow that is not reliable, or if the other end is a reference, that is as far as it can be known: until
+    /// the notice is answered, or was repeated a few times.
     ///
     /// # Errors
-    /// [`CloseError`] says how many packets were not.
+    /// [`CloseError`] says how many packets the other end does not have.
     pub fn close(self, timeout: Duration) -> Result<(), CloseError> {
         let inner = &self.inner;
         inner.endpoint.close(timeout);
@@ -255,7 +305,8 @@ impl Flow {
         lost(&inner.endpoint)
     }
 
-    /// Two handles, one for reading and one for writing, for different threads. The flow is closed when both are gone.
+    /// Two handles, one for reading and one for writing, for different threads. Each direction ends when its handle is
+    /// dropped, and the flow is closed when both are gone.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf(Self { inner: Arc::clone(&self.inner) }), WriteHalf(self))
     }
@@ -487,9 +538,8 @@ impl Awaited for Closing<'_> {
     }
 }
 
-/// Reads a stream of bytes: the boundaries of packets are not seen. On flows within one stack the stream ends (0) when
-/// the other end has closed. Over a network nothing tells that, as the protocol has no message for it: say in the stream
-/// itself where it ends, or set a time limit.
+/// Reads a stream of bytes: the boundaries of packets are not seen. The stream ends (0) when the other end has
+/// [closed](Flow#how-a-flow-ends) the flow or its writing direction.
 impl io::Read for Flow {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_stream(buf)
@@ -514,8 +564,8 @@ impl Flow {
             return Ok(0);
         }
         match self.inner.read(buf, ReadMode::Stream, self.flags().nonblocking_read) {
-            // The other end has closed: the end of the stream. A flow that failed is an error.
-            Err(ReadError::Down) if self.inner.endpoint.has_ended() => Ok(0),
+            // The end of the stream. A flow that failed is an error.
+            Err(ReadError::Closed) => Ok(0),
             result => Ok(result?),
         }
     }
@@ -560,9 +610,16 @@ impl io::Read for ReadHalf {
     }
 }
 
-/// The writing half of a flow.
+/// The writing half of a flow. Dropping it ends the writing direction, as
+/// [`shutdown`](Flow::shutdown)`(Shutdown::Write)`.
 #[derive(Debug)]
 pub struct WriteHalf(Flow);
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        self.0.inner.endpoint.shut();
+    }
+}
 
 impl WriteHalf {
     /// The flow; its reading methods work too.

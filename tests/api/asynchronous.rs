@@ -53,7 +53,7 @@ fn flows_are_allocated_written_and_read() {
         client.write(b"whole").await.unwrap();
         assert_eq!(&server.read_bytes().await.unwrap()[..], b"whole");
         client.close(Duration::from_secs(5)).await.unwrap();
-        assert_eq!(server.read(&mut [0; 8]).await, Err(ReadError::Down));
+        assert_eq!(server.read(&mut [0; 8]).await, Err(ReadError::Closed));
     });
 }
 

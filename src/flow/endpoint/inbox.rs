@@ -174,10 +174,17 @@ impl Inbox {
         self.limit = LIMIT;
     }
 
-    /// The flow is over: takes no more packets, and gives back those that it has.
-    pub(super) fn close(&mut self) -> VecDeque<PacketBuf> {
+    /// The flow is over: takes no more packets.
+    pub(super) fn close(&mut self) {
         self.open = false;
         self.limit = 0;
+    }
+
+    /// Gives back the packets that wait.
+    pub(super) fn empty(&mut self) -> VecDeque<PacketBuf> {
+        if matches!(self.turn, Turn::Left | Turn::Held) {
+            self.turn = Turn::Idle;
+        }
         core::mem::take(&mut self.packets)
     }
 

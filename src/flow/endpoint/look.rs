@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::state::{Down, Effects, Life, Watch};
+use super::state::{Effects, Life, Watch};
 use super::{Endpoint, Ordering, State};
 use crate::base::foreign::Panics;
 use crate::flow::pipeline::Counters;
@@ -33,13 +33,13 @@ impl Endpoint {
 
     /// Whether the flow carries nothing any more, here or there.
     pub fn is_over(&self) -> bool {
-        self.has(status::CLOSED | status::DOWN | status::PEER_GONE | status::RELEASED)
+        let inner = self.inner.lock();
+        inner.down.is_some() || !matches!(inner.life, Life::Pending | Life::Active)
     }
 
-    /// Whether the other end has closed the flow, as opposed to the flow having failed. Only layers that tell, the local
-    /// ones, ever say so.
-    pub fn has_ended(&self) -> bool {
-        self.inner.lock().down == Some(Down::Ended)
+    /// Whether an IPCP uses the flow, as an N-1 flow.
+    pub fn is_attached(&self) -> bool {
+        self.inner.lock().sink.is_some()
     }
 
     /// Whether the peer has been silent for the flow's timeout.

@@ -13,6 +13,7 @@ use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
 use crate::flow::{BURST, Event, Outgoing, Port, ReadError, Sink, Wakers, Watcher, WriteError};
+use crate::frct::Ending;
 use crate::types::device::SendError;
 
 /// Packets that wait for a thread that is passing earlier ones to the port; writers then wait as well.
@@ -56,6 +57,12 @@ pub(super) struct Inner {
     pub(super) peer_gone: bool,
     pub(super) may_read: bool,
     pub(super) may_write: bool,
+    /// The application writes no more.
+    pub(super) shut: bool,
+    /// The application, or its patience, has given the flow up: the peer is owed nothing but to be told.
+    pub(super) given_up: bool,
+    /// What of the peer's ending has been noticed.
+    noticed: Option<Ending>,
     pub(super) lost: usize,
     /// The IPCP that uses the flow, and under which token.
     pub(super) sink: Option<(Arc<dyn Sink>, u64)>,
@@ -90,6 +97,9 @@ impl Inner {
             peer_gone: false,
             may_read: true,
             may_write: true,
+            shut: false,
+            given_up: false,
+            noticed: None,
             lost: 0,
             sink: None,
             delivery: VecDeque::new(),
@@ -123,25 +133,38 @@ impl Inner {
 
     /// Whether everything that was written has been dealt with.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.life, Life::Quiet(_) | Life::Released)
+        match self.life {
+            Life::Quiet(_) | Life::Released => true,
+            Life::Lingering(_) => false,
+            Life::Pending | Life::Active => self.shut && (self.pipe.is_drained() || self.is_dead()),
+        }
     }
 
     /// Why a read that finds nothing does not have to wait; `None`: it does. Packets in the inbox may still change it.
     pub(super) fn read_end(&self) -> Option<ReadError> {
-        Some(match self.down {
-            _ if self.is_closed() => ReadError::Closed,
+        Some(match (self.pipe.peer_ending(), self.down) {
+            _ if self.is_closed() => ReadError::ClosedHere,
             _ if !self.may_read => ReadError::WriteOnly,
-            Some(Down::Undeliverable(Some(reason))) => ReadError::Undeliverable(reason),
-            Some(_) => ReadError::Down,
-            None if self.peer_gone => ReadError::PeerGone,
-            None => return None,
+            (Some(Ending::Aborted), _) => ReadError::Reset,
+            (Some(_), _) => ReadError::Closed,
+            (None, Some(Down::Ended)) if self.breaks_off() => ReadError::Reset,
+            (None, Some(Down::Ended)) => ReadError::Closed,
+            (None, Some(Down::Undeliverable(Some(reason)))) => ReadError::Undeliverable(reason),
+            (None, Some(_)) => ReadError::Down,
+            (None, None) if self.peer_gone => ReadError::PeerGone,
+            (None, None) => return None,
         })
+    }
+
+    /// Whether a stream that ends without the peer having said so is not complete.
+    fn breaks_off(&self) -> bool {
+        self.pipe.tells() && self.pipe.qos.is_reliable()
     }
 
     /// Whether a read would not have to wait, given whether there are packets in the inbox.
     pub(super) fn read_ready(&self, arrivals: bool) -> bool {
         match self.read_end() {
-            Some(ReadError::Closed | ReadError::WriteOnly) => true,
+            Some(ReadError::ClosedHere | ReadError::WriteOnly) => true,
             // Packets that came before it may hold something to read.
             Some(_) => !arrivals || self.pipe.is_readable(),
             None => self.pipe.is_readable(),
@@ -150,13 +173,17 @@ impl Inner {
 
     /// Why a write is refused for good.
     pub(super) fn write_end(&self) -> Option<WriteError> {
-        Some(match self.down {
-            _ if self.is_closed() => WriteError::Closed,
-            Some(Down::Undeliverable(Some(reason))) => WriteError::Undeliverable(reason),
-            Some(_) => WriteError::Down,
-            None if self.peer_gone => WriteError::PeerGone,
-            None if !self.may_write => WriteError::ReadOnly,
-            None => return None,
+        Some(match (self.pipe.peer_ending(), self.down) {
+            _ if self.is_closed() || self.shut => WriteError::Closed,
+            (Some(Ending::Aborted), _) => WriteError::Reset,
+            (Some(Ending::Closed), _) => WriteError::PeerClosed,
+            (_, Some(Down::Ended)) if self.breaks_off() => WriteError::Reset,
+            (_, Some(Down::Ended)) => WriteError::PeerClosed,
+            (_, Some(Down::Undeliverable(Some(reason)))) => WriteError::Undeliverable(reason),
+            (_, Some(_)) => WriteError::Down,
+            (_, None) if self.peer_gone => WriteError::PeerGone,
+            (_, None) if !self.may_write => WriteError::ReadOnly,
+            (_, None) => return None,
         })
     }
 
@@ -203,7 +230,7 @@ impl Inner {
         take: &mut impl FnMut(&mut Pipeline, Instant) -> Option<R>,
     ) -> Result<R, ReadError> {
         let end = self.read_end();
-        if let Some(end @ (ReadError::Closed | ReadError::WriteOnly)) = end {
+        if let Some(end @ (ReadError::ClosedHere | ReadError::WriteOnly)) = end {
             return Err(end);
         }
         take(&mut self.pipe, now).ok_or(end.unwrap_or(ReadError::WouldBlock))
@@ -211,7 +238,7 @@ impl Inner {
 
     /// Whether there might be something after all in packets that have not been taken in.
     pub(super) fn is_open_question<R>(result: &Result<R, ReadError>) -> bool {
-        !matches!(result, Ok(_) | Err(ReadError::Closed | ReadError::WriteOnly))
+        !matches!(result, Ok(_) | Err(ReadError::ClosedHere | ReadError::WriteOnly))
     }
 
     pub(super) fn waiters(&mut self, interest: Interest) -> &mut Waiters {
@@ -268,6 +295,7 @@ impl Inner {
         if self.is_closed() {
             self.events.push(Event::Deallocated);
         }
+        self.noticed = None;
         match self.down {
             Some(Down::Ended) => self.events.push(Event::Deallocated),
             Some(_) => self.events.push(Event::Down),
@@ -382,12 +410,12 @@ impl Endpoint {
     }
 
     /// Takes what there is to send. `false` if somebody else is sending, who comes back for it.
-    fn collect(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
+    pub(super) fn collect(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
         if fx.port.is_some() || matches!(inner.life, Life::Pending | Life::Released) {
             return true;
         }
         let waiting = !inner.out.is_empty() || !fx.out.is_empty();
-        if inner.blocked || !(waiting || inner.pipe.frct.is_some()) {
+        if inner.blocked || !(waiting || inner.pipe.may_transmit()) {
             inner.out.extend(fx.out.drain(..));
             return true;
         }
@@ -416,15 +444,24 @@ impl Endpoint {
         if inner.down.is_none() && inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) {
             inner.go_down(Down::Undeliverable(inner.fault), Event::Down);
         }
+        self.notice_peer(inner);
         let over = match inner.life {
             Life::Lingering(until) => {
-                if now < until && inner.pipe.frct.is_some() && self.unsettled(inner) {
+                if now < until && inner.pipe.may_transmit() && self.unsettled(inner) {
                     // They may hold the last acknowledgement. Whoever is responsible for them settles again.
                     return;
                 }
                 let over = now >= until || inner.is_dead();
-                let drained = inner.out.is_empty() && inner.pipe.frct.as_ref().is_none_or(|f| f.is_drained());
+                let drained = inner.out.is_empty() && inner.pipe.is_drained();
                 if !over && (!drained || self.is_sending(fx)) {
+                    return;
+                }
+                if now >= until && !drained && !inner.is_dead() && inner.pipe.tells() {
+                    // The peer shall not take for the end what is none.
+                    inner.pipe.end(now, Ending::Aborted);
+                    inner.given_up = true;
+                    inner.life = Life::Quiet(now + QUIET);
+                    self.collect(inner, now, fx);
                     return;
                 }
                 let lossy = inner.port.as_ref().is_some_and(|p| p.is_lossy());
@@ -434,11 +471,28 @@ impl Endpoint {
                 }
                 true
             }
-            Life::Quiet(until) => now >= until || inner.is_dead(),
+            Life::Quiet(until) => {
+                let told = inner.given_up && inner.pipe.is_drained() && !self.is_sending(fx);
+                told || now >= until || inner.is_dead()
+            }
             _ => false,
         };
         if over {
             self.let_go(inner, fx);
+        }
+    }
+
+    /// What the peer has said of its end since the last time.
+    fn notice_peer(&self, inner: &mut Inner) {
+        let ending = inner.pipe.peer_ending();
+        if ending == inner.noticed {
+            return;
+        }
+        inner.noticed = ending;
+        if ending >= Some(Ending::Closed) {
+            inner.events.push(Event::Deallocated);
+        } else {
+            inner.events.push(Event::Ended);
         }
     }
 
@@ -466,18 +520,22 @@ impl Endpoint {
         inner.pipe.work.clear();
         inner.pipe.relax();
         inner.out.clear();
-        let packets = {
-            let mut inbox = self.inbox.lock();
-            let packets = inbox.close();
-            self.inbox_len.store(0, Ordering::Release);
-            packets
-        };
+        self.inbox.lock().close();
+        let packets = self.empty_inbox();
         fx.released = Some(Released {
             port: inner.port.take(),
             _sink: inner.sink.take(),
             _inbox: packets,
             _delivery: core::mem::take(&mut inner.delivery),
         });
+    }
+
+    /// Takes what has arrived out of the inbox, to be dropped.
+    pub(super) fn empty_inbox(&self) -> VecDeque<PacketBuf> {
+        let mut inbox = self.inbox.lock();
+        let packets = inbox.empty();
+        self.inbox_len.store(0, Ordering::Release);
+        packets
     }
 
     /// Whose wait is over, and what the watcher is told.

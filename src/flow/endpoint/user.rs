@@ -1,16 +1,18 @@
 //! The application's side of an endpoint.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::task::Waker;
 use core::time::Duration;
 
 use super::state::{Effects, Life};
-use super::{Endpoint, Inner, SERVICE_BURSTS};
+use super::{Endpoint, Inner, QUIET, SERVICE_BURSTS};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::pipeline::{Pipeline, ReadMode};
 use crate::flow::waiters::Interest;
 use crate::flow::{Drive, Event, ReadError, Waiter, WriteError};
+use crate::frct::Ending;
 use crate::types::device::SendError;
 
 /// A waiter and what wakes it: a clone made before the lock is taken, because it is foreign code.
@@ -247,42 +249,100 @@ impl Endpoint {
         false
     }
 
-    /// Ends the application's use. What was written to a reliable flow is delivered for up to `linger`, then the
-    /// endpoint is released; anything else is released at once. Never waits, and leaves what has arrived to others.
-    pub fn close(&self, linger: Duration) {
+    /// The application writes no more. What it wrote is delivered, and a peer of our own kind told where it ends; the
+    /// other direction goes on.
+    pub fn shut(&self) {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
-        let port = {
+        {
+            let mut inner = self.inner.lock();
+            if inner.is_closed() || inner.shut {
+                return;
+            }
+            inner.shut = true;
+            inner.pipe.end(now, Ending::Writing);
+            self.settle(&mut inner, now, &mut fx);
+        }
+        let _ = self.dispatch(now, fx);
+        self.flush();
+    }
+
+    /// Ends the application's use. What was written to a reliable flow is delivered, and a peer of our own kind told, for
+    /// up to `linger`; then the endpoint is released. Never waits, and leaves what has arrived to others, or drops it.
+    pub fn close(&self, linger: Duration) {
+        let now = self.env.clock.now();
+        self.go(now, |inner| {
+            inner.life = Life::Lingering(now + linger);
+            Ending::Closed
+        });
+    }
+
+    /// Gives the flow up: what is on its way is lost. A peer of our own kind is told, for a few seconds; reads and writes
+    /// end at once.
+    pub fn reset(&self) {
+        let now = self.env.clock.now();
+        self.go(now, |inner| {
+            inner.given_up = true;
+            inner.life = if inner.pipe.tells() { Life::Quiet(now + QUIET) } else { Life::Lingering(now) };
+            Ending::Aborted
+        });
+    }
+
+    fn go(&self, now: Instant, how: impl FnOnce(&mut Inner) -> Ending) {
+        let mut fx = Effects::default();
+        let (port, unread) = {
             let mut inner = self.inner.lock();
             if inner.is_closed() {
                 return;
             }
-            inner.life = Life::Lingering(now + linger);
-            if let Some(frct) = &mut inner.pipe.frct {
-                frct.finish(now);
+            let ending = how(&mut inner);
+            let mut unread = inner.pipe.end(now, ending);
+            if inner.pipe.frct.is_none() {
+                // Nothing of it concerns anybody any more.
+                unread.append(&mut self.empty_inbox());
+                fx.drained = inner.port.clone();
             }
             inner.events.push(Event::Deallocated);
             self.settle(&mut inner, now, &mut fx);
-            inner.port.clone()
+            (inner.port.clone(), unread)
         };
+        drop(unread);
         let _ = self.dispatch(now, fx);
         if let Some(port) = port {
             port.flush(now);
         }
     }
 
-    /// Ends the endpoint at once; what is on its way is lost.
+    /// Ends the endpoint at once; what is on its way is lost. A peer of our own kind is told once.
     pub fn abort(&self) {
+        self.end_now(false);
+    }
+
+    /// As [`abort`](Self::abort), but if nothing is lost the peer is told that the flow was closed.
+    pub fn leave(&self) {
+        self.end_now(true);
+    }
+
+    fn end_now(&self, orderly: bool) {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
-        {
+        let unread = {
             let mut inner = self.inner.lock();
             if !inner.is_closed() {
                 inner.events.push(Event::Deallocated);
             }
+            let mut unread = VecDeque::new();
+            if !matches!(inner.life, Life::Pending | Life::Released) {
+                let complete = orderly && inner.pipe.tx_queue_len() == 0;
+                unread = inner.pipe.end(now, if complete { Ending::Closed } else { Ending::Aborted });
+                inner.blocked = false;
+                self.collect(&mut inner, now, &mut fx);
+            }
             self.let_go(&mut inner, &mut fx);
             self.settle(&mut inner, now, &mut fx);
-        }
+            unread
+        };
+        drop(unread);
         let _ = self.dispatch(now, fx);
     }
 

@@ -1,0 +1,83 @@
+//! How an end of a flow without FRCT tells the other that it goes.
+//!
+//! Between two o7s ends a *notice* is a packet of the flow as any other, sealed and checked as any other, whose content
+//! is exactly a token and one byte. The token is known to those only who have seen the exchange in which the flow was
+//! allocated, and is another one in each direction, so that neither data of the application nor a packet thrown back is
+//! taken for a notice but by a chance of 2^-128. It is repeated, ever later, until the peer says that it knows.
+
+use alloc::boxed::Box;
+
+use subtle::ConstantTimeEq;
+
+use crate::base::time::Instant;
+use crate::frct::{Ending, KNOWN, Notice};
+use crate::oap::{Peering, TOKEN_LEN};
+
+/// Length of a notice, bytes.
+pub(super) const LEN: usize = TOKEN_LEN + 1;
+
+/// What the two ends have said to each other about their ends.
+pub(super) struct Farewell {
+    peering: Box<Peering>,
+    notice: Notice,
+    /// What this end has said.
+    said: Option<Ending>,
+    /// What the peer has said.
+    pub(super) heard: Option<Ending>,
+}
+
+impl Farewell {
+    pub(super) fn new(peering: Box<Peering>) -> Self {
+        Self { peering, notice: Notice::new(), said: None, heard: None }
+    }
+
+    /// Tells the peer, unless it reads no more.
+    pub(super) fn say(&mut self, now: Instant, ending: Ending) {
+        if self.said < Some(ending) {
+            self.said = Some(ending);
+            if self.heard < Some(Ending::Closed) {
+                self.notice.say(now, ending);
+            }
+        }
+    }
+
+    /// Takes a packet, if it is a notice of the peer.
+    pub(super) fn take(&mut self, pkt: &[u8]) -> bool {
+        let Some((byte, token)) = pkt.split_last().filter(|_| pkt.len() == LEN) else { return false };
+        if !bool::from(self.peering.peer_token.ct_eq(token)) {
+            return false;
+        }
+        if *byte == KNOWN {
+            self.notice.heard();
+            return true;
+        }
+        self.heard = self.heard.max(Ending::from_byte(*byte));
+        if self.heard >= Some(Ending::Closed) {
+            // It wants to hear nothing but that it was heard.
+            self.notice.heard();
+        }
+        self.notice.answer();
+        true
+    }
+
+    /// The next notice that is due.
+    pub(super) fn pick(&mut self, now: Instant) -> Option<[u8; LEN]> {
+        if !self.notice.pick(now, 0) {
+            return None;
+        }
+        let mut packet = [0; LEN];
+        let (token, byte) = packet.split_at_mut(TOKEN_LEN);
+        token.copy_from_slice(&self.peering.own_token);
+        byte.copy_from_slice(&self.notice.byte);
+        Some(packet)
+    }
+
+    /// Whether everything was said.
+    pub(super) fn is_over(&self) -> bool {
+        self.notice.is_over()
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        Some(self.notice.next_timeout()).filter(|at| *at != Instant::FAR_FUTURE)
+    }
+}

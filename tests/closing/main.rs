@@ -1,0 +1,28 @@
+//! How a flow ends: what each end is told, over every sort of layer and for every quality of service.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
+
+mod simulated;
+mod threaded;
+
+#[path = "../world/cable.rs"]
+mod cable;
+
+use o7s::{QosSpec, SecurityConfig};
+
+/// A flow of every sort: raw, best effort, reliable.
+fn all() -> [(&'static str, QosSpec); 3] {
+    // Without a checksum even where the preset has one, as the API's default is.
+    [("raw", QosSpec::RAW), ("best effort", QosSpec::BEST_EFFORT), ("reliable", QosSpec::DATA)]
+}
+
+fn security_of(text: &str) -> SecurityConfig {
+    if text.is_empty() { SecurityConfig::default() } else { text.parse().unwrap() }
+}
+
+const ENCRYPTED: &str = "X25519,aes-256-gcm";

@@ -1,0 +1,320 @@
+//! In virtual time: lost, repeated and forged notices.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use o7s::sim::{Host, Link, Loss, Network, Verdict};
+use o7s::{Listener, QosSpec, ReadError, WriteError, aio};
+
+use super::{ENCRYPTED, all, security_of};
+
+const CLIENT: &str = "10.0.0.1";
+const SERVER: &str = "10.0.0.2";
+const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+struct World {
+    net: Network,
+    client: Host,
+    server: Host,
+    listener: Listener,
+}
+
+fn world(seed: u64, security: &str) -> World {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(ROUND_TRIP / 2));
+    net.set_time_limit(Duration::from_secs(100_000));
+    let host = |name: &str, at: &str| net.host(name).udp4(at).stack(|b| b.security(security_of(security))).build();
+    let (client, server) = (host("client", CLIENT), host("server", SERVER));
+    let listener = server.listen("peer");
+    World { net, client, server, listener }
+}
+
+impl World {
+    async fn pair(&self, qos: QosSpec) -> (aio::Flow, aio::Flow) {
+        let from = self.client.stack().clone();
+        let near = self.net.spawn(async move { from.flow("peer").qos(qos).alloc_async().await.unwrap() });
+        let far = self.listener.accept_async().await.unwrap();
+        (near.await, far)
+    }
+}
+
+/// What `flow` reads until it ends, and how it ends.
+async fn drain(flow: &aio::Flow) -> (usize, ReadError) {
+    let mut n = 0;
+    loop {
+        match flow.read_bytes().await {
+            Ok(_) => n += 1,
+            Err(e) => return (n, e),
+        }
+    }
+}
+
+#[test]
+fn a_close_is_told_within_a_round_trip() {
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            let world = world(1, security);
+            world.net.block_on(async {
+                let (near, far) = world.pair(qos).await;
+                near.write(b"first").await.unwrap();
+                assert_eq!(far.read_bytes().await.unwrap(), "first");
+                world.net.sleep(Duration::from_secs(1)).await;
+                let before = world.net.now();
+                drop(near);
+                assert_eq!(drain(&far).await, (0, ReadError::Closed), "{name}");
+                assert!(world.net.now() - before <= ROUND_TRIP, "{name}: after {:?}", world.net.now() - before);
+                assert_eq!(far.write(b"late").await, Err(WriteError::PeerClosed), "{name}");
+                drop(far);
+                world.net.sleep(Duration::from_secs(10)).await;
+                for host in [&world.client, &world.server] {
+                    assert_eq!(host.stack().rib().get("node/flows"), Some(0), "{name}: all is released");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn close_returns_when_the_peer_has_everything_and_knows() {
+    for (name, qos) in all() {
+        let world = world(2, "");
+        world.net.block_on(async {
+            let (near, far) = world.pair(qos).await;
+            near.write(b"last").await.unwrap();
+            let before = world.net.now();
+            near.close(Duration::from_secs(10)).await.unwrap();
+            let took = world.net.now() - before;
+            assert!(took >= ROUND_TRIP && took <= 3 * ROUND_TRIP, "{name}: {took:?}");
+            // Nothing that happens now can change what is read.
+            world.net.isolate(SERVER);
+            assert_eq!(drain(&far).await, (1, ReadError::Closed), "{name}");
+        });
+    }
+}
+
+#[test]
+fn the_reader_has_everything_before_the_end_whatever_the_path_does() {
+    for seed in 0..20 {
+        for security in ["", ENCRYPTED] {
+            let world = world(seed, security);
+            world.net.set_default_link(
+                Link::default().latency(ROUND_TRIP / 2).loss(Loss::Random(0.2)).jitter(Duration::from_millis(10)),
+            );
+            world.net.block_on(async {
+                let (near, far) = world.pair(QosSpec::DATA).await;
+                let writes = world.net.spawn(async move {
+                    for _ in 0..200 {
+                        near.write(&[7; 500]).await.unwrap();
+                    }
+                    near.shutdown().await.unwrap();
+                    // The other direction goes on.
+                    drain(&near).await
+                });
+                assert_eq!(drain(&far).await, (200, ReadError::Closed), "seed {seed}");
+                for _ in 0..100 {
+                    far.write(&[8; 500]).await.unwrap();
+                }
+                far.close(Duration::from_secs(100)).await.unwrap();
+                assert_eq!(writes.await, (100, ReadError::Closed), "seed {seed}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_lost_notice_is_repeated() {
+    for (name, qos) in all() {
+        for lost in 1..4 {
+            let world = world(3, "");
+            world.net.block_on(async {
+                let (near, far) = world.pair(qos).await;
+                near.write(b"x").await.unwrap();
+                far.read_bytes().await.unwrap();
+                world.net.sleep(Duration::from_secs(1)).await;
+                let left = Rc::new(Cell::new(lost));
+                let rule = world.net.on_packet(move |p| {
+                    if p.src.ip().to_string() == CLIENT && left.get() > 0 {
+                        left.set(left.get() - 1);
+                        return Verdict::Drop;
+                    }
+                    Verdict::Pass
+                });
+                let before = world.net.now();
+                drop(near);
+                assert_eq!(drain(&far).await.1, ReadError::Closed, "{name}, {lost} lost");
+                assert!(world.net.now() - before < Duration::from_secs(3), "{name}, {lost} lost");
+                drop(rule);
+            });
+        }
+    }
+}
+
+#[test]
+fn when_every_notice_is_lost_the_timeout_tells() {
+    for (name, qos) in all() {
+        let world = world(4, "");
+        world.net.block_on(async {
+            let (near, far) = world.pair(QosSpec { timeout: 5000, ..qos }).await;
+            near.write(b"x").await.unwrap();
+            far.read_bytes().await.unwrap();
+            world.net.isolate(CLIENT);
+            let before = world.net.now();
+            drop(near);
+            assert_eq!(drain(&far).await, (0, ReadError::PeerGone), "{name}");
+            let took = world.net.now() - before;
+            assert!(took >= Duration::from_secs(4) && took < Duration::from_secs(10), "{name}: {took:?}");
+            // What cannot be told is not told for ever.
+            world.net.sleep(Duration::from_secs(200)).await;
+            assert_eq!(world.client.stack().rib().get("node/flows"), Some(0), "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_crash_tells_nobody() {
+    for (name, qos) in all() {
+        let world = world(5, "");
+        world.net.block_on(async {
+            let (near, far) = world.pair(QosSpec { timeout: 5000, ..qos }).await;
+            near.write(b"x").await.unwrap();
+            far.read_bytes().await.unwrap();
+            world.client.crash();
+            drop(near);
+            assert_eq!(drain(&far).await, (0, ReadError::PeerGone), "{name}");
+        });
+    }
+}
+
+#[test]
+fn an_abort_is_told_although_data_is_on_its_way() {
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            let world = world(6, security);
+            world.net.block_on(async {
+                let (near, far) = world.pair(qos).await;
+                near.write(b"x").await.unwrap();
+                far.read_bytes().await.unwrap();
+                world.net.partition(&[CLIENT], &[SERVER]);
+                near.write(b"never arrives").await.unwrap();
+                world.net.sleep(Duration::from_millis(1)).await;
+                world.net.heal();
+                near.abort();
+                assert_eq!(drain(&far).await, (0, ReadError::Reset), "{name}");
+                assert_eq!(far.write(b"x").await, Err(WriteError::Reset), "{name}");
+            });
+        }
+    }
+}
+
+#[test]
+fn patience_that_ends_is_told_as_an_abort() {
+    let world = world(7, "");
+    world.net.block_on(async {
+        let (near, far) = world.pair(QosSpec::DATA).await;
+        // Nobody reads, so that it cannot all be delivered.
+        while near.as_blocking().try_write(&[1; 1000]).is_ok() {
+            world.net.sleep(Duration::from_millis(1)).await;
+        }
+        near.close(Duration::from_secs(2)).await.unwrap_err();
+        world.net.sleep(Duration::from_secs(1)).await;
+        assert_eq!(drain(&far).await.1, ReadError::Reset, "the end of what was cut off is not the end of the stream");
+    });
+}
+
+/// Everything that one end sends while a flow ends, thrown back at it and, changed in every byte, at the other end.
+#[test]
+fn forged_notices_do_nothing_on_an_encrypted_flow() {
+    for (name, qos) in all() {
+        let world = world(8, ENCRYPTED);
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let log = Rc::clone(&seen);
+        let rule = world.net.on_packet(move |p| {
+            if p.src.ip().to_string() == CLIENT {
+                log.borrow_mut().push((p.src, p.dst, p.data.to_vec()));
+            }
+            Verdict::Pass
+        });
+        world.net.block_on(async {
+            // One flow is ended, and what was said tried on another.
+            let (near, far) = world.pair(qos).await;
+            let (kept, held) = world.pair(qos).await;
+            kept.write(b"x").await.unwrap();
+            held.read_bytes().await.unwrap();
+            let before = seen.borrow().len();
+            let (src, dst, eid) = seen.borrow().last().map(|(src, dst, p)| (*src, *dst, p[..4].to_vec())).unwrap();
+            drop(near);
+            assert_eq!(drain(&far).await.1, ReadError::Closed, "{name}");
+            let said: Vec<_> = seen.borrow()[before..].to_vec();
+            assert!(!said.is_empty());
+            for (_, _, packet) in &said {
+                for i in 4..packet.len() {
+                    let mut forged = packet.clone();
+                    forged[..4].copy_from_slice(&eid);
+                    forged[i] ^= 1;
+                    world.net.inject(src, dst, &forged);
+                }
+                let mut moved = packet.clone();
+                moved[..4].copy_from_slice(&eid);
+                world.net.inject(src, dst, &moved);
+            }
+            world.net.sleep(Duration::from_secs(1)).await;
+            kept.write(b"still here").await.unwrap();
+            assert_eq!(held.read_bytes().await.unwrap(), "still here", "{name}");
+        });
+        drop(rule);
+    }
+}
+
+/// A raw, plain flow: data that looks like a notice in everything but the token is data.
+#[test]
+fn data_is_no_notice() {
+    let world = world(9, "");
+    world.net.block_on(async {
+        let (near, far) = world.pair(QosSpec::RAW).await;
+        for kind in 0..=255 {
+            let mut data = [0; 17];
+            data[16] = kind;
+            near.write(&data).await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap(), &data[..]);
+        }
+    });
+}
+
+/// What an end says is no notice when it comes back to it.
+#[test]
+fn a_notice_thrown_back_does_nothing() {
+    for security in ["", ENCRYPTED] {
+        let world = world(10, security);
+        let seen: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+        let answered = Rc::new(RefCell::new(None));
+        let (log, to) = (Rc::clone(&seen), Rc::clone(&answered));
+        let rule = world.net.on_packet(move |p| {
+            if p.src.ip().to_string() == CLIENT {
+                log.borrow_mut().push(p.data.to_vec());
+            } else if p.data.len() > 4 {
+                *to.borrow_mut() = Some((p.src, p.dst, p.data[..4].to_vec()));
+            }
+            Verdict::Pass
+        });
+        world.net.block_on(async {
+            let (near, far) = world.pair(QosSpec::RAW).await;
+            far.write(b"to learn the other end's number").await.unwrap();
+            near.read_bytes().await.unwrap();
+            let before = seen.borrow().len();
+            let (src, dst, eid) = answered.borrow().clone().unwrap();
+            near.as_blocking().shutdown(std::net::Shutdown::Write);
+            assert_eq!(drain(&far).await.1, ReadError::Closed);
+            for packet in &seen.borrow()[before..] {
+                let mut back = packet.clone();
+                back[..4].copy_from_slice(&eid);
+                world.net.inject(src, dst, &back);
+            }
+            world.net.sleep(Duration::from_secs(1)).await;
+            far.write(b"goes on").await.unwrap();
+            // On a plain flow what comes back is data, as anything else that somebody makes up.
+            while near.read_bytes().await.unwrap() != "goes on" {}
+        });
+        drop(rule);
+    }
+}

@@ -1,0 +1,312 @@
+//! With real threads and, where a network is meant, real sockets.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use o7s::types::device::Datagrams;
+use o7s::{Event, Flow, FlowSet, QosSpec, ReadError, Stack, Udp4, UnicastLayer, WriteError};
+
+use super::cable::Cable;
+use super::{ENCRYPTED, all, security_of};
+
+/// What is told is told long before this, and long before a flow's timeout of 120 s.
+const BOUND: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// In one stack: what a local layer does for its IPCPs, too.
+    Direct,
+    /// In two stacks, on the loopback interface.
+    Udp,
+    /// In two stacks that are members of a unicast layer over the loopback interface.
+    Unicast,
+}
+
+const PLACES: [Place; 3] = [Place::Direct, Place::Udp, Place::Unicast];
+
+/// Two ends and what keeps them up.
+struct Pair {
+    near: Flow,
+    far: Flow,
+    client: Stack,
+    server: Stack,
+    _layers: Vec<o7s::IpcpHandle>,
+}
+
+fn stack(security: &str) -> Stack {
+    Stack::builder().security(security_of(security)).build().unwrap()
+}
+
+fn pair(place: Place, qos: QosSpec, security: &str) -> Pair {
+    let server = stack(security);
+    let mut layers = Vec::new();
+    let mut client = server.clone();
+    match place {
+        Place::Direct => {}
+        Place::Udp => {
+            let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+            net.register("peer").unwrap();
+            let at = net.local_addr().unwrap().to_string();
+            client = stack(security);
+            layers.push(client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &at).system_resolver(false)).unwrap());
+        }
+        Place::Unicast => {
+            let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+            let at = net.local_addr().unwrap().to_string();
+            let a = server.unicast("a").over(&net).bootstrap(UnicastLayer::new("net")).unwrap();
+            client = stack(security);
+            let own = client.udp4(Udp4::bind("127.0.0.1:0").host("a", &at).system_resolver(false)).unwrap();
+            let b = client.unicast("b").over(&own).enroll("a").unwrap();
+            b.connect("a").unwrap();
+            a.register("peer").unwrap();
+            layers.extend([net, a, own, b]);
+        }
+    }
+    let listener = server.bind("peer").unwrap();
+    let accepts = std::thread::spawn(move || listener.accept().unwrap());
+    let near = client.flow("peer").qos(qos).timeout(BOUND).alloc().unwrap();
+    Pair { near, far: accepts.join().unwrap(), client, server, _layers: layers }
+}
+
+/// Runs `test` over every sort of layer, for every sort of flow, in plain and encrypted.
+fn everywhere(test: impl Fn(&str, QosSpec, Pair)) {
+    for place in PLACES {
+        for (name, qos) in all() {
+            for security in ["", ENCRYPTED] {
+                let what = format!("{name} over {place:?} {security}");
+                test(&what, qos, pair(place, qos, security));
+            }
+        }
+    }
+}
+
+/// What `flow` reads until it ends, and how it ends.
+fn drain(flow: &Flow) -> (usize, ReadError) {
+    let (mut n, mut buf) = (0, [0; 2000]);
+    loop {
+        match flow.read_timeout(&mut buf, BOUND) {
+            Ok(_) => n += 1,
+            Err(e) => return (n, e),
+        }
+    }
+}
+
+#[test]
+fn a_closed_flow_is_closed_at_the_other_end() {
+    everywhere(|what, qos, Pair { near, far, .. }| {
+        for _ in 0..50 {
+            near.write(&[1; 100]).unwrap();
+        }
+        near.close(BOUND).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let (n, end) = drain(&far);
+        assert_eq!(end, ReadError::Closed, "{what}");
+        assert!(n == 50 || !qos.is_reliable(), "{what}: {n} of 50");
+        assert_eq!(far.write(b"too late"), Err(WriteError::PeerClosed), "{what}");
+    });
+}
+
+#[test]
+fn a_reader_that_waits_is_told() {
+    everywhere(|what, _, Pair { near, far, .. }| {
+        let (tx, rx) = mpsc::channel();
+        let reads = std::thread::spawn(move || {
+            tx.send(()).unwrap();
+            drain(&far).1
+        });
+        rx.recv().unwrap();
+        drop(near);
+        assert_eq!(reads.join().unwrap(), ReadError::Closed, "{what}");
+    });
+}
+
+#[test]
+fn half_a_flow_goes_on() {
+    everywhere(|what, qos, Pair { near, far, .. }| {
+        let (read, write) = near.split();
+        for _ in 0..20 {
+            write.write(&[1; 100]).unwrap();
+        }
+        // As dropping the half that writes.
+        drop(write);
+        assert_eq!(read.flow().write(b"no more"), Err(WriteError::Closed), "{what}");
+        let (n, end) = drain(&far);
+        assert_eq!(end, ReadError::Closed, "{what}");
+        assert!(n == 20 || !qos.is_reliable(), "{what}: {n} of 20");
+        for _ in 0..20 {
+            far.write(&[2; 100]).unwrap_or_else(|e| panic!("{what}: {e}"));
+        }
+        far.shutdown(Shutdown::Write);
+        let (n, end) = drain(read.flow());
+        assert_eq!(end, ReadError::Closed, "{what}");
+        assert!(n == 20 || !qos.is_reliable(), "{what}: {n} of 20");
+    });
+}
+
+#[test]
+fn an_abort_is_told_as_an_abort() {
+    everywhere(|what, _, Pair { near, mut far, .. }| {
+        near.write(b"x").unwrap();
+        near.abort();
+        assert_eq!(drain(&far).1, ReadError::Reset, "{what}");
+        assert_eq!(far.write(b"x"), Err(WriteError::Reset), "{what}");
+        let error = far.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
+    });
+}
+
+#[test]
+fn a_stack_that_is_dropped_tells_its_peers() {
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            let Pair { near, far, client, server, _layers } = pair(Place::Udp, qos, security);
+            near.write(b"x").unwrap();
+            let mut buf = [0; 8];
+            assert_eq!(far.read_timeout(&mut buf, BOUND), Ok(1), "{name}");
+            // An answer, which brings the acknowledgement with it.
+            far.write(b"y").unwrap();
+            assert_eq!(near.read_timeout(&mut buf, BOUND), Ok(1), "{name}");
+            drop(_layers);
+            drop(client);
+            // Flow and stack go in one.
+            std::thread::spawn(move || drop(near)).join().unwrap();
+            let end = drain(&far).1;
+            assert!(matches!(end, ReadError::Closed), "{name}, {security:?}: {end:?}");
+            drop(server);
+        }
+    }
+}
+
+#[test]
+fn a_stack_that_is_shut_down_with_data_on_its_way_says_that_it_is_lost() {
+    let Pair { near, far, client, server: _server, _layers } = pair(Place::Udp, QosSpec::DATA, "");
+    // Far more than the window: nobody reads.
+    while near.try_write(&[1; 1000]).is_ok() {}
+    client.shutdown();
+    assert_eq!(drain(&far).1, ReadError::Reset);
+    assert!(near.write(b"x").is_err());
+}
+
+#[test]
+fn a_process_that_is_killed_tells_nobody_and_the_timeout_works() {
+    for (name, qos) in all() {
+        let (server, client, cable) = (stack(""), stack(""), Cable::new());
+        let net = server.udp4_over(Arc::clone(&cable) as Arc<dyn Datagrams>, Udp4::bind("127.0.0.1:0")).unwrap();
+        net.register("peer").unwrap();
+        let at = net.local_addr().unwrap().to_string();
+        client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &at).system_resolver(false)).unwrap();
+        let listener = server.bind("peer").unwrap();
+        let accepts = std::thread::spawn(move || listener.accept().unwrap());
+        let qos = QosSpec { timeout: 1200, ..qos };
+        let near = client.flow("peer").qos(qos).timeout(BOUND).alloc().unwrap();
+        let far = accepts.join().unwrap();
+        cable.pull();
+        drop((far, server));
+        assert_eq!(drain(&near).1, ReadError::PeerGone, "{name}");
+    }
+}
+
+#[test]
+fn streams_end() {
+    for place in PLACES {
+        for security in ["", ENCRYPTED] {
+            let Pair { mut near, far, client: _client, server: _server, _layers } =
+                pair(place, QosSpec::DATA, security);
+            let echo = std::thread::spawn(move || {
+                // `lines` borrows the flow for reading: a second handle writes.
+                let (read, mut write) = far.split();
+                for line in BufReader::new(read).lines() {
+                    writeln!(write, "{}!", line.unwrap()).unwrap();
+                }
+            });
+            near.write_all(b"one\ntwo\nthree\n").unwrap();
+            near.shutdown(Shutdown::Write);
+            let mut all = String::new();
+            near.read_to_string(&mut all).unwrap();
+            assert_eq!(all, "one!\ntwo!\nthree!\n", "{place:?}");
+            echo.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_server_is_free_when_its_client_has_closed() {
+    let server = stack("");
+    let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("echo").unwrap();
+    let listener = server.bind("echo").unwrap();
+    // One client after the other, as in the example of the landing page.
+    let serves = std::thread::spawn(move || {
+        let mut served = 0;
+        while served < 20 {
+            let flow = listener.accept().unwrap();
+            let mut buf = [0; 64];
+            while let Ok(n) = flow.read(&mut buf) {
+                flow.write(&buf[..n]).unwrap();
+            }
+            served += 1;
+        }
+    });
+    let client = stack("");
+    let at = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+    for i in 0..20 {
+        let qos = all()[i % 3].1;
+        let flow = client.flow("echo").qos(qos).timeout(BOUND).alloc().unwrap();
+        flow.write(b"hello").unwrap();
+        assert_eq!(flow.read_timeout(&mut [0; 64], BOUND), Ok(5));
+    }
+    serves.join().unwrap();
+}
+
+#[test]
+fn closed_clients_use_no_handlers_up() {
+    let mut limits = o7s::node::Limits::default();
+    limits.handlers = 8;
+    let server = Stack::builder().limits(limits).build().unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("echo").unwrap();
+    server
+        .bind_handler("echo", |flow| {
+            let mut buf = [0; 64];
+            while let Ok(n) = flow.read(&mut buf) {
+                let _ = flow.write(&buf[..n]);
+            }
+        })
+        .unwrap();
+    let client = stack("");
+    let at = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+    for i in 0..60 {
+        let flow = client.flow("echo").qos(all()[i % 3].1).timeout(BOUND).alloc().unwrap();
+        flow.write(b"hello").unwrap();
+        assert_eq!(flow.read_timeout(&mut [0; 64], BOUND), Ok(5), "client {i}");
+        flow.close(BOUND).unwrap();
+    }
+}
+
+#[test]
+fn every_ending_is_an_event() {
+    for place in PLACES {
+        for (name, qos) in all() {
+            let Pair { near, far, client: _client, server: _server, _layers } = pair(place, qos, "");
+            let set = FlowSet::new();
+            let token = set.add(&near);
+            let mut told = Vec::new();
+            let mut until = |event| {
+                while !told.contains(&event) {
+                    let events = set.wait(Some(BOUND));
+                    assert!(!events.is_empty(), "{name} over {place:?}: no {event:?}");
+                    told.extend(events.iter().filter(|e| e.token == token).map(|e| e.event));
+                }
+            };
+            far.shutdown(Shutdown::Write);
+            until(Event::Ended);
+            assert_eq!(near.try_read(&mut [0; 8]), Err(ReadError::Closed));
+            drop(far);
+            until(Event::Deallocated);
+        }
+    }
+}
