@@ -54,7 +54,7 @@ fn a_mebibyte_through_five_hops_that_lose() {
 
 #[test]
 fn an_encrypted_mebibyte_through_five_hops_that_lose() {
-    let net = Network::new(5);
+    let net = Network::new(6);
     net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.05)));
     let layer =
         Layer::build_secure(net, 6, &topology::line(6), UnicastLayer::new("net"), noticed_after(secs(60)), ENCRYPTED);
