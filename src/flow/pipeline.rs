@@ -392,7 +392,10 @@ impl Pipeline {
         }
         if let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
             let mut pkt = self.cache.take(notice::LEN);
-            if self.spend(notice::LEN + self.overhead()) && pkt.extend_from_slice(&said).is_some() && self.seal(&mut pkt) {
+            if self.spend(notice::LEN + self.overhead())
+                && pkt.extend_from_slice(&said).is_some()
+                && self.seal(&mut pkt)
+            {
                 self.counters.sent += 1;
                 out.push(pkt);
             }

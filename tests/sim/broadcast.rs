@@ -16,15 +16,26 @@ struct Layer {
     programs: Vec<Flow>,
 }
 
+/// What comes of `attempt` in the end. At 20 % loss one attempt in four or five gives up, as handshakes are sent a few
+/// times only, so it is made again, as a user would.
+fn insist<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    for _ in 0..4 {
+        if let Ok(done) = attempt() {
+            return done;
+        }
+    }
+    attempt().unwrap()
+}
+
 impl Layer {
     fn new(net: Network, n: usize, edges: &[(usize, usize)]) -> Self {
         let hosts: Vec<_> = (0..n).map(|i| host(&net, i)).collect();
         let mut members = vec![builder(&hosts[0], 0).bootstrap(BroadcastLayer::new("news")).unwrap()];
         for (i, host) in hosts.iter().enumerate().skip(1) {
-            members.push(net.block_on(builder(host, i).enroll_async("node-0")).unwrap());
+            members.push(insist(|| net.block_on(builder(host, i).enroll_async("node-0"))));
         }
         for (a, b) in edges {
-            net.block_on(members[*a].connect_async(&name(*b))).unwrap();
+            insist(|| net.block_on(members[*a].connect_async(&name(*b))));
         }
         let programs = hosts.iter().map(|host| host.stack().join("news").unwrap()).collect();
         // So that nothing is taken for a late handshake.
