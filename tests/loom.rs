@@ -22,8 +22,8 @@ use o7s::QosSpec;
 use o7s::base::buf::{BufPool, PacketBuf};
 use o7s::base::time::{Clock, Instant};
 use o7s::flow::{
-    Endpoint, Env, Event, FlowKey, Host, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter, Watcher,
-    WriteError,
+    Endpoint, Env, Event, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
+    Watcher, WriteError,
 };
 use o7s::types::device::SendError;
 
@@ -199,7 +199,20 @@ fn flow(room: usize) -> World {
     let endpoint = Endpoint::new(1, &Arc::new(env));
     let port = Arc::clone(&device) as Arc<dyn Port>;
     let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
-    endpoint.activate(NOW, port, Params { qos, frct: None, protection: None, peering: None, rx_limit: 8 });
+    endpoint.activate(
+        NOW,
+        port,
+        Params {
+            qos,
+            frct: None,
+            protection: None,
+            peering: None,
+            rx_limit: 8,
+            rx_bytes: 1 << 20,
+            meter: None,
+            opening: Opening::default(),
+        },
+    );
     World { endpoint, device, host }
 }
 

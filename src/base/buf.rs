@@ -123,6 +123,21 @@ impl PacketBuf {
         }
     }
 
+    /// Memory that the packet holds, bytes: much more than its length, if it is small.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.mem.len()
+    }
+
+    /// A copy that holds little more memory than its bytes, without room for headers, if that is worth while. For packets
+    /// that wait: a small one in a large buffer costs whoever sent it next to nothing.
+    pub fn snug(&self) -> Option<Self> {
+        if self.len() >= self.mem.len() / 4 {
+            return None;
+        }
+        let tail = self.len() as u32;
+        Some(Self { mem: self.to_vec().into_boxed_slice(), head: 0, tail })
+    }
+
     fn is_pooled(&self) -> bool {
         self.mem.len() == POOLED_BYTES
     }

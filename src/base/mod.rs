@@ -15,6 +15,7 @@
 //! ```
 
 pub mod arena;
+pub mod backlog;
 pub mod buf;
 pub mod foreign;
 pub mod rng;

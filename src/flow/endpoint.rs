@@ -90,12 +90,13 @@ impl Endpoint {
                 port.release(now);
                 return;
             }
+            let meter = params.meter.clone();
             inner.pipe.configure(now, params);
             inner.port = Some(port);
             inner.life = Life::Active;
             let turn = {
                 let mut inbox = self.inbox.lock();
-                inbox.open();
+                inbox.open(meter);
                 inbox.claim()
             };
             self.settle(&mut inner, now, &mut fx);

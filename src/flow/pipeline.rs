@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -48,6 +49,11 @@ pub struct Params {
     pub peering: Option<Box<Peering>>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
+    /// Memory that packets which wait for the application may hold, bytes. Without FRCT more are dropped and counted; with
+    /// it the window is closed, and only what comes beyond a gap is dropped, to be sent again.
+    pub rx_bytes: usize,
+    /// What that memory is charged to besides.
+    pub meter: Option<Arc<Meter>>,
     /// What holds until the peer is heard for the first time.
     pub opening: Opening,
 }
@@ -131,8 +137,11 @@ pub(super) struct Pipeline {
     deaf: bool,
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.
-    ready: VecDeque<PacketBuf>,
+    ready: Backlog,
     rx_limit: usize,
+    rx_bytes: usize,
+    /// What waits for the application, here and in FRCT.
+    account: Account,
     /// The rest of a packet that was read in part, and whether a read filled the buffer with its very end.
     partial: Option<PacketBuf>,
     at_end: bool,
@@ -160,8 +169,10 @@ impl Pipeline {
             tells: false,
             deaf: false,
             cache: BufCache::new(pool),
-            ready: VecDeque::new(),
+            ready: Backlog::default(),
             rx_limit: 0,
+            rx_bytes: 0,
+            account: Account::default(),
             partial: None,
             at_end: false,
             work: VecDeque::new(),
@@ -182,6 +193,8 @@ impl Pipeline {
         self.tells = params.peering.is_some();
         self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));
         self.rx_limit = params.rx_limit.max(1);
+        self.rx_bytes = params.rx_bytes.max(1);
+        self.account = Account::new(params.meter);
         let Opening { allowance, silence, greet } = params.opening;
         if params.opening != Opening::default() {
             self.beginning = Some(Beginning {
@@ -353,7 +366,8 @@ impl Pipeline {
         if self.frct.is_none() && self.partial.is_none() {
             self.counters.rx_packets += self.ready.len() as u64;
             self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
-            out.append(&mut self.ready);
+            self.ready.move_to(out);
+            self.charge();
             return;
         }
         while let Some(pkt) = self.take_packet(now) {
@@ -461,16 +475,36 @@ impl Pipeline {
             return;
         }
         self.hear(now);
+        let tight = self.is_tight();
         if let Some(frct) = &mut self.frct {
+            frct.set_tight(tight);
             frct.handle_packet(now, pkt, &mut self.cache);
+            self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
             self.cache.put(pkt);
-        } else if self.deaf || self.ready.len() >= self.rx_limit {
+        } else if self.deaf || self.ready.len() >= self.rx_limit || tight {
             self.counters.overflow += 1;
             self.cache.put(pkt);
         } else {
             self.ready.push_back(pkt);
+            self.charge();
         }
+    }
+
+    /// Memory that what waits for the application holds, bytes.
+    pub(super) fn held(&self) -> usize {
+        self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
+    }
+
+    /// Whether nothing more should wait for the application.
+    fn is_tight(&self) -> bool {
+        let held = self.held();
+        held >= self.rx_bytes || self.account.is_full(held)
+    }
+
+    fn charge(&mut self) {
+        let held = self.held();
+        self.account.set(held);
     }
 
     /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
@@ -526,7 +560,7 @@ impl Pipeline {
             return VecDeque::new();
         }
         self.deaf = true;
-        core::mem::take(&mut self.ready)
+        self.ready.take()
     }
 
     /// Whether the peer is told how this end goes, and tells in turn.
@@ -556,6 +590,7 @@ impl Pipeline {
             // Its window keeps the peer from sending too much.
             Some(_) => usize::MAX,
             None if self.deaf => usize::MAX,
+            None if self.ready.bytes() >= self.rx_bytes => 0,
             None => self.rx_limit.saturating_sub(self.ready.len()),
         }
     }
@@ -612,12 +647,17 @@ impl Pipeline {
             return Some(rest);
         }
         self.at_end = false;
+        let tight = self.is_tight();
+        if let Some(frct) = &mut self.frct {
+            frct.set_tight(tight);
+        }
         let pkt = match &mut self.frct {
             Some(frct) => frct.deliver(now)?,
             None => self.ready.pop_front()?,
         };
         self.counters.rx_packets += 1;
         self.counters.rx_bytes += pkt.len() as u64;
+        self.charge();
         Some(pkt)
     }
 
@@ -741,7 +781,7 @@ impl Pipeline {
                 protection.release();
             }
             self.work = VecDeque::new();
-            self.ready = VecDeque::new();
+            self.ready.shrink();
         }
     }
 }

@@ -604,6 +604,16 @@ impl Frct {
         self.tx.held = held;
     }
 
+    /// Memory that packets which have arrived hold, bytes.
+    pub fn held(&self) -> usize {
+        self.rx.held_bytes()
+    }
+
+    /// Whether there is no memory for what arrives: then only the packet that is next in order is taken.
+    pub fn set_tight(&mut self, tight: bool) {
+        self.rx.tight = tight;
+    }
+
     /// Whether [`deliver`](Self::deliver) has a packet.
     pub fn can_deliver(&self) -> bool {
         self.rx.can_deliver()

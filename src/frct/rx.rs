@@ -7,6 +7,7 @@ use super::end::Ending;
 use super::ranges::Ranges;
 use super::rtt::{after, nanos_since};
 use super::{Params, Stats};
+use crate::base::backlog::{Backlog, SNUG_FROM};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
@@ -34,13 +35,18 @@ pub(super) struct Receiver {
     /// Next number expected in order.
     pub(super) next: Seq,
     /// In order and not yet read by the application.
-    ready: VecDeque<PacketBuf>,
+    ready: Backlog,
     /// Numbers of packets beyond a gap that end the stream. Two at most are sent.
     ends: Vec<Seq>,
     /// How the peer has ended its stream, as far as it has arrived in order.
     pub(super) ended: Option<Ending>,
     /// Beyond a gap: index 0 is `next`.
     early: VecDeque<Option<PacketBuf>>,
+    /// Packets in `early`, and the memory that they hold, bytes.
+    early_count: usize,
+    early_bytes: usize,
+    /// There is no memory for more than the next packet.
+    pub(super) tight: bool,
     pub(super) held: Ranges,
     /// The number that arrived last beyond the gap, and those that did since they were last reported.
     latest: Seq,
@@ -68,10 +74,13 @@ impl Receiver {
     pub(super) fn new(p: &Params) -> Self {
         Self {
             next: Seq(0),
-            ready: VecDeque::new(),
+            ready: Backlog::default(),
             ends: Vec::new(),
             ended: None,
             early: VecDeque::new(),
+            early_count: 0,
+            early_bytes: 0,
+            tight: false,
             held: Ranges::default(),
             latest: Seq(0),
             fresh: Vec::new(),
@@ -115,6 +124,10 @@ impl Receiver {
 
     /// First number outside the window.
     pub(super) fn limit(&self, p: &Params) -> Seq {
+        if self.tight {
+            // What was told stays told; no more is.
+            return later(self.told, self.next);
+        }
         let base = if p.reliable { self.next } else { self.sender_at };
         base + self.window.saturating_sub(self.ready.len() as u32)
     }
@@ -140,6 +153,8 @@ impl Receiver {
             for packet in self.early.drain(..).flatten() {
                 cache.put(packet);
             }
+            self.early_count = 0;
+            self.early_bytes = 0;
             self.held.clear();
             self.ends.clear();
             self.fresh.clear();
@@ -226,6 +241,8 @@ impl Receiver {
         self.early.pop_front();
         while let Some(Some(_)) = self.early.front() {
             if let Some(Some(packet)) = self.early.pop_front() {
+                self.early_count -= 1;
+                self.early_bytes -= packet.memory();
                 let end = self.ends.contains(&self.next);
                 self.take_in_order(end, packet, stats, cache);
             }
@@ -242,6 +259,12 @@ impl Receiver {
 
     /// Stores a packet beyond a gap. `false` if it is there already.
     fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) -> bool {
+        if self.tight {
+            // It is sent again when there is room for it.
+            stats.out_of_window += 1;
+            cache.put(packet);
+            return false;
+        }
         while self.early.len() <= ahead {
             self.early.push_back(None);
         }
@@ -252,6 +275,15 @@ impl Receiver {
             self.due = true;
             return false;
         }
+        let packet = match packet.snug().filter(|_| self.early_count >= SNUG_FROM) {
+            Some(snug) => {
+                cache.put(packet);
+                snug
+            }
+            None => packet,
+        };
+        self.early_count += 1;
+        self.early_bytes += packet.memory();
         *slot = Some(packet);
         stats.out_of_order += 1;
         self.latest = seq;
@@ -295,6 +327,10 @@ impl Receiver {
             stats.out_of_window += 1;
         }
         cache.put(packet);
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.ready.bytes() + self.early_bytes
     }
 
     pub(super) fn can_deliver(&self) -> bool {
@@ -413,7 +449,7 @@ impl Receiver {
 
     /// Gives back memory that an idle flow does not need.
     pub(super) fn shrink(&mut self) {
-        self.ready.shrink_to(self.ready.len());
+        self.ready.shrink();
         self.early.shrink_to(self.early.len());
         self.held.shrink();
         if !self.due {
@@ -421,4 +457,8 @@ impl Receiver {
             self.fresh = Vec::new();
         }
     }
+}
+
+fn later(a: Seq, b: Seq) -> Seq {
+    if a.before(b) { b } else { a }
 }

@@ -164,6 +164,7 @@ impl Accept {
         };
         params.opening = opening.unwrap_or_default();
         if let Some(origin) = origin {
+            params.meter = Some(node.meter_of(origin.address));
             node.await_first_word(now, origin.address, &endpoint);
         }
         Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })

@@ -27,6 +27,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::base::arena::{Arena, Id};
+use crate::base::backlog::Meter;
 use crate::base::buf::BufPool;
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
@@ -62,6 +63,13 @@ pub struct Limits {
     pub idle_buffers: usize,
     /// Packets that wait for the application of a flow without FRCT. Default 1024.
     pub raw_queue: usize,
+    /// Memory that packets which wait for the application of one flow may hold, bytes; as much again may wait in front of
+    /// the flow's protocols. Default 8 MiB.
+    pub flow_bytes: usize,
+    /// The same for all flows together that one host, or one member of a layer, has asked for. Default 64 MiB.
+    pub peer_bytes: usize,
+    /// The same for all flows of the stack. Default 256 MiB.
+    pub stack_bytes: usize,
     /// The IRM's bounds.
     pub irm: irm::Limits,
     /// Threads that serve flows for a name without a listener. Default 1024.
@@ -102,6 +110,9 @@ impl Default for Limits {
             flows: 1 << 20,
             idle_buffers: 16_384,
             raw_queue: 1024,
+            flow_bytes: 8 << 20,
+            peer_bytes: 64 << 20,
+            stack_bytes: 256 << 20,
             irm: irm::Limits::default(),
             handlers: 1024,
             flow_timeout_min: Duration::from_secs(1),
@@ -162,11 +173,18 @@ pub struct Node {
     replay: Mutex<ReplayCache>,
     answered: Mutex<Answered>,
     silent: Mutex<Silent>,
+    /// Memory of packets that wait, of all flows, and of those that each peer has asked for, with the number of meters at
+    /// which those that nobody uses any more are looked for.
+    held: Arc<Meter>,
+    held_by_peer: Mutex<(BTreeMap<u64, Weak<Meter>>, usize)>,
     rng: Mutex<Randomness>,
     next_ipcp: AtomicU64,
     down: AtomicBool,
     counters: Counters,
 }
+
+/// Meters of peers that may have no flow any more before these are looked for.
+const METERS_KEPT: usize = 256;
 
 /// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
 const AMPLIFICATION: u64 = 3;
@@ -219,6 +237,8 @@ impl Node {
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
                 answered: Mutex::new(Answered::default()),
                 silent: Mutex::new(Silent::default()),
+                held: Meter::new(parts.limits.stack_bytes, None),
+                held_by_peer: Mutex::new((BTreeMap::new(), METERS_KEPT)),
                 rng: Mutex::new(parts.rng),
                 next_ipcp: AtomicU64::new(1),
                 down: AtomicBool::new(false),
@@ -470,6 +490,8 @@ impl Node {
             protection: None,
             peering: None,
             rx_limit: self.limits.raw_queue,
+            rx_bytes: self.limits.flow_bytes,
+            meter: Some(Arc::clone(&self.held)),
             opening: Opening::default(),
         }
     }
@@ -480,6 +502,22 @@ impl Node {
         let silence = if peering.is_some() { self.limits.silence } else { self.limits.silence_reference };
         let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
         Opening { allowance: Some(allowance), silence: Some(silence), greet: false }
+    }
+
+    /// What the flows that `address` asks for are charged to.
+    fn meter_of(&self, address: u64) -> Arc<Meter> {
+        let mut held = self.held_by_peer.lock();
+        let (meters, sweep_at) = &mut *held;
+        if let Some(meter) = meters.get(&address).and_then(Weak::upgrade) {
+            return meter;
+        }
+        if meters.len() >= *sweep_at {
+            meters.retain(|_, meter| meter.strong_count() > 0);
+            *sweep_at = (2 * meters.len()).max(METERS_KEPT);
+        }
+        let meter = Meter::new(self.limits.peer_bytes, Some(Arc::clone(&self.held)));
+        meters.insert(address, Arc::downgrade(&meter));
+        meter
     }
 
     /// Counts a flow whose peer has to be heard yet.
@@ -579,6 +617,7 @@ impl Node {
             .counter("replay_forgotten_early", forgotten)
             .counter("silent_shed", shed)
             .gauge("silent", silent as u64)
+            .gauge("held_bytes", self.held.used() as u64)
             .gauge("flows", self.flows.lock().len() as u64)
             .gauge("tasks", self.task_count() as u64)
             .gauge("timers", self.timers.len() as u64)

@@ -3,14 +3,18 @@
 //! Producers take this lock and no other, so that they never wait for somebody who reads, writes or encrypts.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
+use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 
-/// Packets that wait to be serviced; more are dropped and counted.
+/// Packets that wait to be serviced; more are dropped and counted. A packet counts for each [`UNIT`] of its memory.
 const LIMIT: usize = 2048;
 /// From here on the delivering thread helps, and ports that can push back do.
 pub(super) const BUSY: usize = 512;
+/// Memory that a packet in a buffer from the pool holds, about, bytes: the inbox is bounded by what [`LIMIT`] of these do.
+const UNIT: usize = 2304;
 /// Packets that wait while the flow is still being allocated.
 const PENDING: usize = 64;
 
@@ -71,7 +75,9 @@ pub(super) enum Next {
 }
 
 pub(super) struct Inbox {
-    packets: VecDeque<PacketBuf>,
+    packets: Backlog,
+    /// What the packets hold, charged to the peer and the stack.
+    account: Account,
     turn: Turn,
     limit: usize,
     /// Packets may be taken in.
@@ -91,7 +97,8 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(eager: bool) -> Self {
         Self {
-            packets: VecDeque::new(),
+            packets: Backlog::default(),
+            account: Account::default(),
             turn: Turn::Idle,
             limit: PENDING,
             open: false,
@@ -103,8 +110,9 @@ impl Inbox {
         }
     }
 
+    /// Packets, or what many large ones count as.
     pub(super) fn len(&self) -> usize {
-        self.packets.len()
+        self.packets.len().max(self.packets.bytes() / UNIT)
     }
 
     /// Takes packets from below and says what comes next; `expected` is whether a user is about to come.
@@ -115,17 +123,18 @@ impl Inbox {
         expected: impl FnOnce() -> bool,
     ) -> Duty {
         for pkt in pkts {
-            if self.packets.len() < self.limit {
+            if self.len() < self.limit && !self.account.is_full(self.packets.bytes()) {
                 self.packets.push_back(pkt);
             } else {
                 self.overflow += 1;
             }
         }
+        self.account.set(self.packets.bytes());
         self.delivered = now;
         if self.packets.is_empty() || !self.open {
             return Duty::Nothing;
         }
-        let busy = self.eager || self.packets.len() >= BUSY;
+        let busy = self.eager || self.len() >= BUSY;
         match self.turn {
             Turn::Idle | Turn::Left if busy => self.serve(),
             Turn::Idle if self.awaited => {
@@ -169,9 +178,10 @@ impl Inbox {
     }
 
     /// The flow is allocated.
-    pub(super) fn open(&mut self) {
+    pub(super) fn open(&mut self, meter: Option<Arc<Meter>>) {
         self.open = true;
         self.limit = LIMIT;
+        self.account = Account::new(meter);
     }
 
     /// The flow is over: takes no more packets.
@@ -185,7 +195,8 @@ impl Inbox {
         if matches!(self.turn, Turn::Left | Turn::Held) {
             self.turn = Turn::Idle;
         }
-        core::mem::take(&mut self.packets)
+        self.account.set(0);
+        self.packets.take()
     }
 
     /// Whether everything is to be serviced as it arrives.
@@ -224,7 +235,8 @@ impl Inbox {
     /// leaves is left to the tick, which he arms if this says so.
     pub(super) fn take(&mut self, limit: usize, in_turn: bool, to: &mut VecDeque<PacketBuf>) -> (usize, bool) {
         let n = self.packets.len().min(limit);
-        to.extend(self.packets.drain(..n));
+        to.extend(self.packets.drain(n));
+        self.account.set(self.packets.bytes());
         self.full = n == 0 && !self.packets.is_empty();
         if in_turn || matches!(self.turn, Turn::Serviced { .. }) {
             return (n, false);
@@ -257,7 +269,7 @@ impl Inbox {
     /// Gives spare memory back.
     pub(super) fn shrink(&mut self) {
         if self.packets.is_empty() {
-            self.packets = VecDeque::new();
+            self.packets.shrink();
         }
     }
 }

@@ -1,0 +1,212 @@
+//! Packets that wait, the memory that they hold, and bounds on it.
+//!
+//! Bounds are in bytes of memory and not in packets: a packet of one byte sits in a buffer of two kilobytes, and one of
+//! 64 KiB takes as much as thirty others. A [`Backlog`] knows what it holds, and copies small packets out of large buffers
+//! once more than a few wait. A [`Meter`] adds up what many backlogs hold, for a peer and for a stack.
+//!
+//! ```
+//! use o7s::base::backlog::Backlog;
+//! use o7s::base::buf::PacketBuf;
+//!
+//! let mut backlog = Backlog::default();
+//! for _ in 0..1000 {
+//!     backlog.push_back(PacketBuf::copy_of(b"x"));
+//! }
+//! assert!(backlog.bytes() < 1000 * 300, "and not two kilobytes each: {}", backlog.bytes());
+//! assert_eq!(backlog.pop_front().as_deref(), Some(&b"x"[..]));
+//! ```
+
+use alloc::collections::VecDeque;
+use alloc::collections::vec_deque::Drain;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::buf::PacketBuf;
+
+/// Packets that may wait in the buffers that they came in. A reader who keeps up never has more.
+pub const SNUG_FROM: usize = 128;
+
+/// A queue of packets that knows how much memory it holds.
+#[derive(Default)]
+pub struct Backlog {
+    packets: VecDeque<PacketBuf>,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// Packets in the queue.
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Memory that the packets hold, bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends a packet, in less memory if many wait.
+    pub fn push_back(&mut self, packet: PacketBuf) {
+        let packet = if self.packets.len() >= SNUG_FROM { packet.snug().unwrap_or(packet) } else { packet };
+        self.bytes += packet.memory();
+        self.packets.push_back(packet);
+    }
+
+    /// Takes the packet that has waited for longest.
+    pub fn pop_front(&mut self) -> Option<PacketBuf> {
+        let packet = self.packets.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(packet.memory());
+        Some(packet)
+    }
+
+    /// The packets, from the front.
+    pub fn iter(&self) -> impl Iterator<Item = &PacketBuf> {
+        self.packets.iter()
+    }
+
+    /// Takes up to `n` packets, from the front.
+    pub fn drain(&mut self, n: usize) -> Drain<'_, PacketBuf> {
+        let n = n.min(self.packets.len());
+        let taken: usize = self.packets.iter().take(n).map(PacketBuf::memory).sum();
+        self.bytes = self.bytes.saturating_sub(taken);
+        self.packets.drain(..n)
+    }
+
+    /// Moves all packets to `to`, and keeps its memory for those that come.
+    pub fn move_to(&mut self, to: &mut VecDeque<PacketBuf>) {
+        self.bytes = 0;
+        to.append(&mut self.packets);
+    }
+
+    /// Takes all packets.
+    pub fn take(&mut self) -> VecDeque<PacketBuf> {
+        self.bytes = 0;
+        core::mem::take(&mut self.packets)
+    }
+
+    /// Gives back memory that the queue itself has grown to.
+    pub fn shrink(&mut self) {
+        self.packets.shrink_to(self.packets.len());
+    }
+}
+
+/// Bytes that an account may be wrong by: what is charged is brought up to date in steps of it, so that threads with
+/// different flows do not write to one place with every packet.
+const STEP: usize = 32 * 1024;
+
+/// How much memory many backlogs hold together, and how much they may.
+#[derive(Debug)]
+pub struct Meter {
+    used: AtomicUsize,
+    limit: usize,
+    /// What this is a part of.
+    whole: Option<Arc<Self>>,
+}
+
+impl Meter {
+    /// A meter for up to `limit` bytes, which are also charged to `whole`.
+    pub fn new(limit: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, whole })
+    }
+
+    /// Bytes held.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether as much is held as may be, here or in the whole.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.limit || self.whole.as_ref().is_some_and(|whole| whole.is_full())
+    }
+
+    fn change(&self, before: usize, now: usize) {
+        if now >= before {
+            self.used.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.used.fetch_sub(before - now, Ordering::Relaxed);
+        }
+        if let Some(whole) = &self.whole {
+            whole.change(before, now);
+        }
+    }
+}
+
+/// What one place has charged to a meter. Gives it back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Account {
+    meter: Option<Arc<Meter>>,
+    charged: usize,
+}
+
+impl Account {
+    /// An account at `meter`.
+    pub fn new(meter: Option<Arc<Meter>>) -> Self {
+        Self { meter, charged: 0 }
+    }
+
+    /// `held` bytes are held now.
+    pub fn set(&mut self, held: usize) {
+        let Some(meter) = &self.meter else { return };
+        if held.abs_diff(self.charged) >= STEP || (held == 0 && self.charged > 0) {
+            meter.change(self.charged, held);
+            self.charged = held;
+        }
+    }
+
+    /// Whether somebody who holds `held` bytes may hold no more. A little may always be held, so that nobody starves.
+    pub fn is_full(&self, held: usize) -> bool {
+        held >= STEP && self.meter.as_ref().is_some_and(|meter| meter.is_full())
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.change(self.charged, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_known() {
+        let mut backlog = Backlog::default();
+        for n in 0..3 * SNUG_FROM {
+            backlog.push_back(PacketBuf::copy_of(&alloc::vec![7; n]));
+        }
+        let sum = |b: &Backlog| b.iter().map(PacketBuf::memory).sum::<usize>();
+        assert_eq!(backlog.bytes(), sum(&backlog));
+        for n in 0..SNUG_FROM {
+            assert_eq!(backlog.pop_front().unwrap().len(), n);
+        }
+        assert_eq!(backlog.bytes(), sum(&backlog));
+        assert_eq!(backlog.drain(SNUG_FROM).count(), SNUG_FROM);
+        assert_eq!(backlog.bytes(), sum(&backlog));
+        assert_eq!((backlog.take().len(), backlog.bytes(), backlog.len()), (SNUG_FROM, 0, 0));
+    }
+
+    #[test]
+    fn a_meter_adds_up_and_is_given_back() {
+        let whole = Meter::new(1 << 20, None);
+        let part = Meter::new(1 << 18, Some(Arc::clone(&whole)));
+        let mut one = Account::new(Some(Arc::clone(&part)));
+        let mut two = Account::new(Some(Arc::clone(&part)));
+        one.set(1 << 17);
+        two.set(1 << 17);
+        assert_eq!((part.used(), whole.used()), (1 << 18, 1 << 18));
+        assert!(part.is_full() && !whole.is_full());
+        assert!(one.is_full(1 << 17) && !one.is_full(1000));
+        one.set((1 << 17) + 1000);
+        assert_eq!(part.used(), 1 << 18, "not for every packet");
+        one.set(0);
+        drop(two);
+        assert_eq!((part.used(), whole.used()), (0, 0));
+    }
+}
