@@ -834,6 +834,25 @@ fn keepalives_hold_an_idle_flow() {
 }
 
 #[test]
+fn a_set_tells_of_room_to_whom_there_was_none() {
+    for place in PLACES {
+        let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec::DATA);
+        let set = FlowSet::new();
+        let token = set.add(&near);
+        while near.try_write(&[1; 1000]).is_ok() {}
+        assert_eq!(near.try_write(&[1; 1000]), Err(WriteError::WouldBlock));
+        let reads = spawn(move || while far.read_timeout(&mut [0; 1000], Duration::from_secs(1)).is_ok() {});
+        let room = within("wait", move || {
+            while !set.wait(Some(BOUND)).iter().any(|e| e.token == token && e.event == Event::Writable) {}
+            near.try_write(&[1; 1000])
+        });
+        assert_eq!(room, Ok(1000), "{place:?}");
+        finishes("read", reads);
+        drop((server, client));
+    }
+}
+
+#[test]
 fn an_empty_set_waits_for_its_time_or_a_flow() {
     let set = Arc::new(FlowSet::new());
     assert!(set.wait(Some(Duration::from_millis(20))).is_empty());

@@ -5,6 +5,8 @@ mod layer;
 mod look;
 mod n1;
 mod state;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 mod user;
 mod work;
 

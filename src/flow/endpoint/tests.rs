@@ -1,0 +1,444 @@
+//! The machine over a port that does what the test says.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+use std::sync::mpsc;
+use std::task::Wake;
+
+use super::*;
+use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::time::{Clock, ManualClock};
+use crate::flow::{Event, Host, Outgoing, ReadError, ReadMode, Watcher, WriteError};
+use crate::frct::{Config, Frct};
+use crate::oap::Peering;
+use crate::types::device::SendError;
+use crate::types::qos::QosSpec;
+
+/// What must return does so within this; what hangs, hangs for ever.
+const BOUND: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Asked {
+    ticks: AtomicUsize,
+}
+
+impl Host for Asked {
+    fn arm(&self, _at: Instant, _flow: FlowKey) {}
+
+    fn tick(&self, _flow: FlowKey) {
+        self.ticks.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn released(&self, _flow: FlowKey) {}
+}
+
+type Behaviour = Box<dyn Fn(&mut Outgoing) -> Result<(), SendError> + Send + Sync>;
+
+/// Sends as the test says, and keeps what was sent.
+struct Wire {
+    behaviour: Mutex<Option<Arc<Behaviour>>>,
+    sent: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Wire {
+    fn behave(&self, how: impl Fn(&mut Outgoing) -> Result<(), SendError> + Send + Sync + 'static) {
+        *self.behaviour.lock() = Some(Arc::new(Box::new(how)));
+    }
+}
+
+impl Port for Wire {
+    fn send(&self, _now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
+        let behaviour = self.behaviour.lock().clone();
+        if let Some(behaviour) = behaviour {
+            behaviour(pkts)?;
+        }
+        self.sent.lock().extend(pkts.iter().map(|p| p.to_vec()));
+        Ok(())
+    }
+
+    fn mtu(&self) -> usize {
+        1400
+    }
+
+    fn release(&self, _now: Instant) {}
+}
+
+struct World {
+    endpoint: Arc<Endpoint>,
+    wire: Arc<Wire>,
+    host: Arc<Asked>,
+    clock: Arc<ManualClock>,
+}
+
+const RAW: QosSpec = QosSpec { ber: 1, ..QosSpec::RAW };
+const DATA: QosSpec = QosSpec { ber: 1, ..QosSpec::DATA };
+
+fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
+    let host = Arc::new(Asked::default());
+    let clock = Arc::new(ManualClock::new(0));
+    clock.advance_to(Instant::from_millis(1000));
+    let env = Env {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        pool: BufPool::new(64),
+        host: Arc::clone(&host) as Arc<dyn Host>,
+        panics: Arc::default(),
+        inline: false,
+    };
+    let endpoint = Endpoint::new(1, &Arc::new(env));
+    let wire = Arc::new(Wire { behaviour: Mutex::new(None), sent: Mutex::new(Vec::new()) });
+    let now = clock.now();
+    let config = Config { o7s_peer: peering.is_some(), reliable: qos.is_reliable(), ..Config::default() };
+    let frct = qos.has_frct().then(|| Box::new(Frct::new(config, 7, now)));
+    let port = Arc::clone(&wire) as Arc<dyn Port>;
+    endpoint.activate(now, port, Params { qos, frct, protection: None, peering, rx_limit: 1000 });
+    World { endpoint, wire, host, clock }
+}
+
+fn packets(n: usize) -> Vec<PacketBuf> {
+    (0..n).map(|i| PacketBuf::copy_of(&[i as u8])).collect()
+}
+
+/// Runs `f` on a thread and fails if it does not end.
+#[track_caller]
+fn within<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tx, rx) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = tx.send(f());
+    });
+    rx.recv_timeout(BOUND).expect("it hangs, or has panicked")
+}
+
+// ----- foreign code -----
+
+/// Uses the endpoint whenever it is woken and when it is dropped: a deadlock, if that happens under its lock.
+struct Nosy {
+    endpoint: Arc<Endpoint>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Nosy {
+    fn look(&self) {
+        let _ = (self.endpoint.state(), self.endpoint.read(&mut [0; 8], ReadMode::Whole));
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        self.look();
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
+impl Watcher for Nosy {
+    fn notify(&self, _token: u64, _event: Event) {
+        self.look();
+    }
+}
+
+fn nosy(world: &World, calls: &Arc<AtomicUsize>) -> Arc<Nosy> {
+    Arc::new(Nosy { endpoint: Arc::clone(&world.endpoint), calls: Arc::clone(calls) })
+}
+
+#[test]
+fn no_foreign_code_runs_under_a_lock() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    within(move || {
+        let world = world(RAW, None);
+        let (e, now) = (&world.endpoint, world.clock.now());
+        let (reader, writer, closer) = (e.reader(), e.writer(), e.closer());
+        let read = |waker: &Waker| e.poll_read(&reader, waker, &mut [0; 8], ReadMode::Whole);
+        // Replaced by another one, woken, and forgotten: the endpoint holds the last of each.
+        assert_eq!(read(&Waker::from(nosy(&world, &calls))), Err(ReadError::WouldBlock));
+        assert_eq!(read(&Waker::from(nosy(&world, &calls))), Err(ReadError::WouldBlock));
+        e.receive(now, packets(1));
+        while e.read(&mut [0; 8], ReadMode::Whole).is_ok() {}
+        let other = e.reader();
+        assert_eq!(
+            e.poll_read(&other, &Waker::from(nosy(&world, &calls)), &mut [0; 8], ReadMode::Whole),
+            Err(ReadError::WouldBlock)
+        );
+        drop(other);
+        world.wire.behave(|_| Err(SendError::Full));
+        assert_eq!(e.poll_write(&writer, &Waker::from(nosy(&world, &calls)), b"x"), Err(WriteError::WouldBlock));
+        for _ in 0..2 {
+            let watcher: Arc<dyn Watcher> = nosy(&world, &calls);
+            e.watch(&watcher, 1);
+        }
+        assert!(!e.poll_closed(&closer, &Waker::from(nosy(&world, &calls))));
+        e.notify_writable();
+        e.handle_tick(now);
+        e.mark_down(Event::Down);
+        e.close(Duration::from_secs(1));
+        assert_eq!(e.state(), State::Released);
+    });
+    assert!(counted.load(Ordering::SeqCst) >= 7, "they have been woken, told and dropped");
+}
+
+#[test]
+fn a_panic_of_a_waker_concerns_nobody_else() {
+    struct Bad;
+
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("a bug of an executor"));
+        }
+    }
+
+    impl Watcher for Bad {
+        fn notify(&self, _token: u64, _event: Event) {
+            std::panic::resume_unwind(Box::new("a bug of a program"));
+        }
+    }
+
+    let world = world(RAW, None);
+    let e = &world.endpoint;
+    let (one, two) = (e.reader(), e.reader());
+    let calls = Arc::new(AtomicUsize::new(0));
+    for (waiter, waker) in [(&one, Waker::from(Arc::new(Bad))), (&two, Waker::from(nosy(&world, &calls)))] {
+        assert_eq!(e.poll_read_packet(waiter, &waker).map(drop), Err(ReadError::WouldBlock));
+    }
+    let watcher: Arc<dyn Watcher> = Arc::new(Bad);
+    e.watch(&watcher, 1);
+    e.mark_down(Event::Down);
+    assert!(calls.load(Ordering::SeqCst) > 0);
+    assert_eq!(e.panics().count(), 2);
+    assert_eq!(e.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::Down));
+}
+
+// ----- waiting -----
+
+#[test]
+fn a_reader_hears_of_the_end_while_somebody_else_sends() {
+    let world = world(DATA, None);
+    let (e, now) = (Arc::clone(&world.endpoint), world.clock.now());
+    // A thread answers the peer through a port that takes its time.
+    let (entered, is_sending) = mpsc::channel();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    world.wire.behave(move |_| {
+        let _ = entered.send(());
+        let _ = gate.lock().unwrap().recv();
+        Ok(())
+    });
+    let rendezvous = crate::wire::frct::Pci {
+        flags: crate::wire::frct::Flags::RDVS | crate::wire::frct::Flags::DRF,
+        seqno: crate::base::seq::Seq(100),
+        ..Default::default()
+    };
+    let bytes = rendezvous.to_bytes();
+    let servicing = {
+        let e = Arc::clone(&e);
+        std::thread::spawn(move || e.receive(now, [PacketBuf::copy_of(&bytes)]))
+    };
+    is_sending.recv_timeout(BOUND).unwrap();
+    // Meanwhile something arrives that holds nothing to read, and the other end goes.
+    e.receive(now, [PacketBuf::copy_of(&rendezvous.to_bytes())]);
+    e.mark_down(Event::Down);
+    let waiter = e.reader();
+    let got = e.poll_read(&waiter, Waker::noop(), &mut [0; 8], ReadMode::Whole);
+    assert_eq!(got, Err(ReadError::Down), "whoever reads takes in what has arrived, whoever has the turn");
+    drop(go_on);
+    servicing.join().unwrap();
+}
+
+#[test]
+fn any_number_may_wait() {
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let world = world(RAW, None);
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    let waiters: Vec<_> = (0..5000).map(|_| world.endpoint.reader()).collect();
+    for waiter in &waiters {
+        for _ in 0..2 {
+            let result = world.endpoint.poll_read_packet(waiter, &waker);
+            assert_eq!(result.map(drop), Err(ReadError::WouldBlock));
+        }
+    }
+    assert_eq!(count.0.load(Ordering::SeqCst), 0, "nobody is crowded out");
+    world.endpoint.mark_down(Event::Down);
+    assert_eq!(count.0.load(Ordering::SeqCst), 5000, "each place is woken once");
+}
+
+#[test]
+fn a_writer_waits_for_a_device_that_is_full() {
+    let world = world(RAW, None);
+    let e = &world.endpoint;
+    world.wire.behave(|_| Err(SendError::Full));
+    assert_eq!(e.write(b"x"), Err(WriteError::WouldBlock));
+    assert!(!e.is_writable());
+    assert!(world.host.ticks.load(Ordering::SeqCst) > 0, "somebody looks again, even if the device does not say");
+    world.wire.behave(|_| Ok(()));
+    assert_eq!(e.write(b"x"), Err(WriteError::WouldBlock));
+    e.notify_writable();
+    assert_eq!(e.write(b"x"), Ok(1));
+    world.wire.behave(|_| Err(SendError::Full));
+    assert_eq!(e.write(b"y"), Err(WriteError::WouldBlock));
+    e.handle_tick(world.clock.now());
+    world.wire.behave(|_| Ok(()));
+    assert_eq!(e.write(b"y"), Ok(1));
+    assert_eq!(*world.wire.sent.lock(), vec![b"x".to_vec(), b"y".to_vec()]);
+}
+
+#[test]
+fn a_refused_packet_is_an_error_of_its_write() {
+    let world = world(RAW, None);
+    for reason in [SendError::Down, SendError::TooLarge] {
+        world.wire.behave(move |_| Err(reason));
+        assert_eq!(world.endpoint.write(b"x"), Err(WriteError::Refused(reason)));
+    }
+    world.wire.behave(|_| Ok(()));
+    assert_eq!(world.endpoint.write(b"x"), Ok(1));
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Watcher for Told {
+    fn notify(&self, _token: u64, event: Event) {
+        self.0.lock().push(event);
+    }
+}
+
+#[test]
+fn a_reliable_flow_keeps_trying_says_so_and_why_it_gave_up() {
+    // Its patience, not the peer's silence, ends it.
+    let world = world(QosSpec { timeout: 0, ..DATA }, None);
+    let (e, told) = (&world.endpoint, Arc::new(Told::default()));
+    let watcher: Arc<dyn Watcher> = Arc::clone(&told) as _;
+    e.watch(&watcher, 1);
+    world.wire.behave(|_| Err(SendError::Down));
+    assert_eq!(e.write(b"x"), Ok(1), "it is the flow's to deliver now");
+    assert_eq!(*told.0.lock(), [Event::Impaired]);
+    let mut now = world.clock.now();
+    while e.write(b"y") == Ok(1) {
+        now = now + Duration::from_secs(1);
+        world.clock.advance_to(now);
+        e.handle_timeout(now);
+        assert!(now < Instant::from_millis(400_000), "it gives up some time");
+    }
+    assert_eq!(e.write(b"y"), Err(WriteError::Undeliverable(SendError::Down)));
+    assert_eq!(e.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::Undeliverable(SendError::Down)));
+    assert_eq!(told.0.lock().iter().filter(|e| **e == Event::Impaired).count(), 1, "once, not for each packet");
+    assert!(told.0.lock().contains(&Event::Down));
+}
+
+#[test]
+fn a_flow_that_is_closed_takes_nothing_in() {
+    let world = world(RAW, None);
+    let e = &world.endpoint;
+    // A user is expected, so that what arrives is left to him.
+    assert_eq!(e.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::WouldBlock));
+    e.receive(world.clock.now(), packets(300));
+    assert_eq!(e.counters().received, 0);
+    e.close(Duration::from_secs(1));
+    assert_eq!(e.counters().received, 0, "opening what nobody will read is work for nothing");
+    assert_eq!(e.state(), State::Released);
+}
+
+#[test]
+fn packets_leave_in_the_order_in_which_they_were_sealed() {
+    let world = world(RAW, None);
+    let e = Arc::clone(&world.endpoint);
+    // A second thread writes while the first is inside of the port, which is where the first used to be overtaken.
+    let (inside, is_inside) = mpsc::channel();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    world.wire.behave(move |pkts| {
+        if pkts.iter().any(|p| p[..] == *b"first") {
+            let _ = inside.send(());
+            let _ = gate.lock().unwrap().recv();
+        }
+        Ok(())
+    });
+    let first = {
+        let e = Arc::clone(&e);
+        std::thread::spawn(move || e.write(b"first"))
+    };
+    is_inside.recv_timeout(BOUND).unwrap();
+    assert_eq!(e.write(b"second"), Ok(6));
+    assert_eq!(e.write(b"third"), Ok(5));
+    drop(go_on);
+    assert_eq!(first.join().unwrap(), Ok(5));
+    assert_eq!(*world.wire.sent.lock(), vec![b"first".to_vec(), b"second".to_vec(), b"third".to_vec()]);
+}
+
+#[test]
+fn a_thread_that_sends_for_others_lets_them_wait_when_it_is_stuck() {
+    let world = world(RAW, None);
+    let e = Arc::clone(&world.endpoint);
+    let (inside, is_inside) = mpsc::channel();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    world.wire.behave(move |_| {
+        let _ = inside.send(());
+        let _ = gate.lock().unwrap().recv();
+        Ok(())
+    });
+    let stuck = {
+        let e = Arc::clone(&e);
+        std::thread::spawn(move || e.write(b"x"))
+    };
+    is_inside.recv_timeout(BOUND).unwrap();
+    let taken = (0..10_000).take_while(|_| e.write(b"y").is_ok()).count();
+    assert!(taken < 100, "{taken} packets wait for a thread that is stuck");
+    assert_eq!(e.write(b"y"), Err(WriteError::WouldBlock));
+    drop(go_on);
+    assert_eq!(stuck.join().unwrap(), Ok(1));
+    assert_eq!(world.wire.sent.lock().len(), 1 + taken);
+    assert!(e.is_writable());
+}
+
+#[test]
+fn every_event_of_a_layer_is_told() {
+    for (event, as_told) in
+        [(Event::Down, Event::Down), (Event::Deallocated, Event::Deallocated), (Event::PeerGone, Event::PeerGone)]
+    {
+        let world = world(RAW, None);
+        let told = Arc::new(Told::default());
+        let watcher: Arc<dyn Watcher> = Arc::clone(&told) as _;
+        world.endpoint.watch(&watcher, 1);
+        world.endpoint.mark_down(event);
+        world.endpoint.mark_down(event);
+        assert_eq!(*told.0.lock(), [as_told]);
+        let late = Arc::new(Told::default());
+        let watcher: Arc<dyn Watcher> = Arc::clone(&late) as _;
+        world.endpoint.watch(&watcher, 1);
+        assert_eq!(*late.0.lock(), [as_told], "whoever comes late is told");
+    }
+}
+
+#[test]
+fn room_is_told_to_whom_there_was_none() {
+    let world = world(RAW, None);
+    let (e, told) = (&world.endpoint, Arc::new(Told::default()));
+    let watcher: Arc<dyn Watcher> = Arc::clone(&told) as _;
+    e.watch(&watcher, 1);
+    e.notify_writable();
+    assert!(told.0.lock().is_empty(), "nobody has asked");
+    world.wire.behave(|_| Err(SendError::Full));
+    assert_eq!(e.write(b"x"), Err(WriteError::WouldBlock));
+    assert_eq!(e.write(b"x"), Err(WriteError::WouldBlock));
+    world.wire.behave(|_| Ok(()));
+    e.notify_writable();
+    e.notify_writable();
+    assert_eq!(*told.0.lock(), [Event::Writable], "once, at the edge");
+}
