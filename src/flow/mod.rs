@@ -9,14 +9,37 @@
 //! implementation. It sends down through a [`Port`], which the IPCP that carries the flow implements, and is handed
 //! packets from below with [`Endpoint::receive`].
 //!
+//! # The machine
+//!
+//! An endpoint is one state machine behind one lock. Its state is the pipeline, where the flow is in its life, why it is
+//! down if it is, and who waits for what. Three things hold everywhere:
+//!
+//! - *Looking and waiting are one step.* A call that would block leaves its [`Waiter`] in the critical section in which
+//!   it looked ([`Endpoint::poll_read`], [`Endpoint::poll_write`], [`Endpoint::poll_closed`]).
+//! - *There is one door.* Whatever changes the state does so under the lock and ends with `settle`, which draws the
+//!   conclusions: packets to send, the next step of life, whom to wake, what to tell the watcher. Whether somebody is to
+//!   be woken is a function of the state: a reader if there is something to read, or the flow has ended and the inbox is
+//!   taken in; a writer if there is room, or never will be; a closer if everything has been dealt with.
+//! - *Nothing foreign runs under the lock.* What `settle` has found is done by `dispatch` when the lock is released:
+//!   ports, sinks, wakers, watchers, and the dropping of what callers handed in. A panic in a waker or watcher ends there.
+//!
+//! Waiters, watchers and sinks therefore have the same guarantee: what is true when the lock is released has been told to
+//! everybody whom it concerns. `tests/loom.rs` checks it, over this code, in every interleaving that a bound allows.
+//!
 //! # Who does the work
 //!
-//! Packets from below wait in the inbox until somebody *services* the endpoint, which takes them through the pipeline
-//! and sends what FRCT answers. That is a thread that wants to read (so that a ping-pong pays no thread switch and
-//! decryption runs beside the sender's encryption), else the thread that delivers, else, a millisecond later, the
-//! stack's driver. No lock is held while packets go down or while another endpoint is called: outputs are collected,
-//! the lock is released, then they are passed on. An endpoint that is already being serviced further up the same call
-//! chain only queues, so the recursion between two ends of a local flow has a depth of two.
+//! Packets from below wait in the inbox, which has a lock of its own so that producers wait for nobody. Taking them in,
+//! through the pipeline, needs the endpoint's lock and is done by whoever has a reason: a thread that wants to read (so
+//! that a ping-pong pays no thread switch and decryption runs beside the sender's encryption), one that writes or waits
+//! for the end, else the thread that delivers, else, a millisecond later, the stack's driver. The inbox's *turn* says who
+//! is responsible while there are packets: nobody if there are none, a thread that services, a user who is expected with a
+//! tick armed in case he does not come, or whoever reads if his queue is full. A thread that services looks again before
+//! it leaves; one that finds the turn taken, also further up the same call chain, only queues, so the recursion between
+//! two ends of a local flow has a depth of two.
+//!
+//! No lock is held while packets go down or while another endpoint is called. Packets of one endpoint leave in the order
+//! in which they were sealed: one thread at a time has the *output turn*, and others that have something to send leave it
+//! to that one.
 //!
 //! The N-1 flow of an IPCP is serviced by the thread that delivers, which takes the packets straight on to the
 //! [`Sink`] of the IPCP, and from there down again through another endpoint, or up to the endpoint of a flow that the

@@ -166,3 +166,35 @@ fn a_flow_is_a_stream_to_futures_io() {
     block_on(std::future::poll_fn(|cx| pin!(&mut client).poll_close(cx))).unwrap();
     assert_eq!(block_on(std::future::poll_fn(|cx| pin!(&mut server).poll_read(cx, &mut buf))).unwrap(), 0);
 }
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn both_directions_are_copied_to_their_ends() {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+
+    let stack = Stack::new().unwrap();
+    let (mut client, server) = allocated(&stack).await;
+    // A server that answers when it has everything, behind a proxy.
+    let (mut proxied, far) = tokio::io::duplex(64);
+    let proxy = tokio::spawn(async move {
+        let mut server = server;
+        tokio::io::copy_bidirectional(&mut server, &mut proxied).await.unwrap()
+    });
+    let answers = tokio::spawn(async move {
+        let (read, mut write) = tokio::io::split(far);
+        let mut lines = tokio::io::BufReader::new(read).lines();
+        let mut n = 0;
+        while let Some(line) = lines.next_line().await.unwrap() {
+            n += line.len();
+        }
+        write.write_all(format!("{n} bytes").as_bytes()).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    client.write_all(b"one\ntwo\nthree\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "11 bytes");
+    answers.await.unwrap();
+    assert_eq!(proxy.await.unwrap(), (14, 8));
+}
