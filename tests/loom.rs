@@ -15,16 +15,20 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use o7s::QosSpec;
 use o7s::base::buf::{BufPool, PacketBuf};
+use o7s::base::standby::Standby;
 use o7s::base::time::{Clock, Instant};
+use o7s::crypto::protect::Side;
 use o7s::flow::{
-    Endpoint, Env, Event, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
-    Watcher, WriteError,
+    Endpoint, Env, Event, FlowKey, Host, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter, Watcher,
+    WriteError,
 };
+use o7s::oap::Peering;
 use o7s::types::device::SendError;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -188,6 +192,18 @@ struct World {
 
 /// A raw flow over a device with room for `room` packets.
 fn flow(room: usize) -> World {
+    let world = pending(room);
+    world.endpoint.activate(NOW, Arc::clone(&world.device) as Arc<dyn Port>, params(None));
+    world
+}
+
+fn params(peering: Option<Box<Peering>>) -> Params {
+    let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
+    Params { qos, frct: None, protection: None, peering, rx_limit: 8 }
+}
+
+/// One that is still being allocated.
+fn pending(room: usize) -> World {
     let (host, device) = (Arc::new(Driver::default()), Device::with_room(room));
     let env = Env {
         clock: Arc::new(Still),
@@ -197,22 +213,6 @@ fn flow(room: usize) -> World {
         inline: false,
     };
     let endpoint = Endpoint::new(1, &Arc::new(env));
-    let port = Arc::clone(&device) as Arc<dyn Port>;
-    let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
-    endpoint.activate(
-        NOW,
-        port,
-        Params {
-            qos,
-            frct: None,
-            protection: None,
-            peering: None,
-            rx_limit: 8,
-            rx_bytes: 1 << 20,
-            meter: None,
-            opening: Opening::default(),
-        },
-    );
     World { endpoint, device, host }
 }
 
@@ -378,6 +378,73 @@ fn a_flow_that_is_closed_while_another_writes_sends_what_was_taken() {
     });
 }
 
+/// What one end sends is what arrives at the other.
+#[derive(Default)]
+struct Cable(std::sync::OnceLock<std::sync::Weak<Endpoint>>);
+
+impl Port for Cable {
+    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
+        if let Some(peer) = self.0.get().and_then(std::sync::Weak::upgrade) {
+            peer.receive(now, pkts.drain(..));
+        }
+        Ok(())
+    }
+
+    fn mtu(&self) -> usize {
+        1000
+    }
+
+    fn release(&self, _now: Instant) {}
+}
+
+/// Both ends of a raw flow that tell each other when they go.
+fn two_ends() -> [World; 2] {
+    let ends = [Side::Client, Side::Server].map(|side| {
+        let world = pending(9);
+        let (own, peer) = match side {
+            Side::Client => (1, 2),
+            Side::Server => (2, 1),
+        };
+        let peering = Peering { side, timeout: 60_000, own_token: [own; 16], peer_token: [peer; 16] };
+        (world, peering, Arc::new(Cable::default()))
+    });
+    let cables = ends.each_ref().map(|(world, _, cable)| (Arc::downgrade(&world.endpoint), Arc::clone(cable)));
+    let [(a, to_a), (b, to_b)] = cables;
+    // Each cable leads to the other end.
+    to_a.0.set(b).unwrap();
+    to_b.0.set(a).unwrap();
+    ends.map(|(world, peering, cable)| {
+        world.endpoint.activate(NOW, cable, params(Some(Box::new(peering))));
+        world
+    })
+}
+
+#[test]
+fn a_close_reaches_the_other_end_behind_the_data() {
+    check(|| {
+        let [near, far] = two_ends();
+        let reader = spawn(&far, |e| (read(e), read(e)));
+        write(&near.endpoint, 1).unwrap();
+        near.endpoint.close(Duration::from_secs(1));
+        assert_eq!(reader.join().unwrap(), (Ok(1), Err(ReadError::Closed)));
+        closed(&near.endpoint);
+    });
+}
+
+#[test]
+fn both_ends_close_at_once() {
+    check(|| {
+        let [near, far] = two_ends();
+        let other = spawn(&far, |e| {
+            e.close(Duration::from_secs(1));
+            closed(e);
+        });
+        near.endpoint.close(Duration::from_secs(1));
+        closed(&near.endpoint);
+        other.join().unwrap();
+    });
+}
+
 /// Counts what it is told.
 #[derive(Default)]
 struct Told {
@@ -406,6 +473,46 @@ fn a_watcher_is_told_whenever_it_comes() {
         assert_eq!(world.endpoint.read(&mut [0; 8], ReadMode::Whole), Ok(1));
         layer.join().unwrap();
     });
+}
+
+/// One thread leads and stops, the other stands by. The lock that says who leads is of the strength of an ordinary one, a
+/// failing look at it of none.
+#[test]
+fn who_stands_by_is_told() {
+    check(|| {
+        let (led, standby) = (Arc::new(AtomicBool::new(true)), Arc::new(Standby::new()));
+        let leader = {
+            let (led, standby) = (Arc::clone(&led), Arc::clone(&standby));
+            thread::spawn(move || {
+                led.store(false, Ordering::Release);
+                standby.relieve()
+            })
+        };
+        let sleeps = standby.stand_by(|| led.load(Ordering::Relaxed));
+        let told = leader.join().unwrap();
+        assert!(told || !sleeps, "it sleeps, and the leader has left without a word");
+    });
+}
+
+#[test]
+fn without_fences_nobody_would_be_told() {
+    let found = std::panic::catch_unwind(|| {
+        check(|| {
+            let (led, standing) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+            let leader = {
+                let (led, standing) = (Arc::clone(&led), Arc::clone(&standing));
+                thread::spawn(move || {
+                    led.store(false, Ordering::Release);
+                    standing.load(Ordering::SeqCst)
+                })
+            };
+            standing.store(true, Ordering::SeqCst);
+            let sleeps = led.load(Ordering::Relaxed);
+            let told = leader.join().unwrap();
+            assert!(told || !sleeps);
+        });
+    });
+    assert!(found.is_err(), "the checker does not find what a processor may do");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub mod foreign;
 pub mod rng;
 pub mod seq;
 pub mod slots;
+pub mod standby;
 pub mod sync;
 pub mod time;
 pub mod timers;
