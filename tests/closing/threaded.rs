@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use o7s::types::device::Datagrams;
@@ -66,9 +67,13 @@ fn pair(place: Place, qos: QosSpec, security: &str) -> Pair {
         }
     }
     let listener = server.bind("peer").unwrap();
-    let accepts = std::thread::spawn(move || listener.accept().unwrap());
+    let accepts = spawn(move || listener.accept().unwrap());
     let near = client.flow("peer").qos(qos).timeout(BOUND).alloc().unwrap();
     Pair { near, far: accepts.join().unwrap(), client, server, _layers: layers }
+}
+
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    Builder::new().spawn(f).unwrap()
 }
 
 /// Runs `test` over every sort of layer, for every sort of flow, in plain and encrypted.
@@ -111,8 +116,8 @@ fn a_closed_flow_is_closed_at_the_other_end() {
 #[test]
 fn a_reader_that_waits_is_told() {
     everywhere(|what, _, Pair { near, far, .. }| {
-        let (tx, rx) = mpsc::channel();
-        let reads = std::thread::spawn(move || {
+        let (tx, rx) = mpsc::sync_channel(1);
+        let reads = spawn(move || {
             tx.send(()).unwrap();
             drain(&far).1
         });
@@ -171,7 +176,7 @@ fn a_stack_that_is_dropped_tells_its_peers() {
             drop(_layers);
             drop(client);
             // Flow and stack go in one.
-            std::thread::spawn(move || drop(near)).join().unwrap();
+            spawn(move || drop(near)).join().unwrap();
             let end = drain(&far).1;
             assert!(matches!(end, ReadError::Closed), "{name}, {security:?}: {end:?}");
             drop(server);
@@ -198,7 +203,7 @@ fn a_process_that_is_killed_tells_nobody_and_the_timeout_works() {
         let at = net.local_addr().unwrap().to_string();
         client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &at).system_resolver(false)).unwrap();
         let listener = server.bind("peer").unwrap();
-        let accepts = std::thread::spawn(move || listener.accept().unwrap());
+        let accepts = spawn(move || listener.accept().unwrap());
         let qos = QosSpec { timeout: 1200, ..qos };
         let near = client.flow("peer").qos(qos).timeout(BOUND).alloc().unwrap();
         let far = accepts.join().unwrap();
@@ -214,7 +219,7 @@ fn streams_end() {
         for security in ["", ENCRYPTED] {
             let Pair { mut near, far, client: _client, server: _server, _layers } =
                 pair(place, QosSpec::DATA, security);
-            let echo = std::thread::spawn(move || {
+            let echo = spawn(move || {
                 // `lines` borrows the flow for reading: a second handle writes.
                 let (read, mut write) = far.split();
                 for line in BufReader::new(read).lines() {
@@ -238,7 +243,7 @@ fn a_server_is_free_when_its_client_has_closed() {
     net.register("echo").unwrap();
     let listener = server.bind("echo").unwrap();
     // One client after the other, as in the example of the landing page.
-    let serves = std::thread::spawn(move || {
+    let serves = spawn(move || {
         let mut served = 0;
         while served < 20 {
             let flow = listener.accept().unwrap();

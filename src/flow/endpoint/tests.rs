@@ -1,4 +1,5 @@
 //! The machine over a port that does what the test says.
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "threads that are stuck are what is tested")]
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -106,7 +107,7 @@ fn packets(n: usize) -> Vec<PacketBuf> {
 /// Runs `f` on a thread and fails if it does not end.
 #[track_caller]
 fn within<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tx, rx) = mpsc::channel();
+    let (tx, rx) = mpsc::sync_channel(100_000);
     std::thread::spawn(move || {
         let _ = tx.send(f());
     });
@@ -224,8 +225,8 @@ fn a_reader_hears_of_the_end_while_somebody_else_sends() {
     let world = world(DATA, None);
     let (e, now) = (Arc::clone(&world.endpoint), world.clock.now());
     // A thread answers the peer through a port that takes its time.
-    let (entered, is_sending) = mpsc::channel();
-    let (go_on, gate) = mpsc::channel::<()>();
+    let (entered, is_sending) = mpsc::sync_channel(100_000);
+    let (go_on, gate) = mpsc::sync_channel::<()>(1);
     let gate = std::sync::Mutex::new(gate);
     world.wire.behave(move |_| {
         let _ = entered.send(());
@@ -330,7 +331,7 @@ fn a_reliable_flow_keeps_trying_says_so_and_why_it_gave_up() {
     assert_eq!(*told.0.lock(), [Event::Impaired]);
     let mut now = world.clock.now();
     while e.write(b"y") == Ok(1) {
-        now = now + Duration::from_secs(1);
+        now += Duration::from_secs(1);
         world.clock.advance_to(now);
         e.handle_timeout(now);
         assert!(now < Instant::from_millis(400_000), "it gives up some time");
@@ -359,8 +360,8 @@ fn packets_leave_in_the_order_in_which_they_were_sealed() {
     let world = world(RAW, None);
     let e = Arc::clone(&world.endpoint);
     // A second thread writes while the first is inside of the port, which is where the first used to be overtaken.
-    let (inside, is_inside) = mpsc::channel();
-    let (go_on, gate) = mpsc::channel::<()>();
+    let (inside, is_inside) = mpsc::sync_channel(100_000);
+    let (go_on, gate) = mpsc::sync_channel::<()>(1);
     let gate = std::sync::Mutex::new(gate);
     world.wire.behave(move |pkts| {
         if pkts.iter().any(|p| p[..] == *b"first") {
@@ -385,8 +386,8 @@ fn packets_leave_in_the_order_in_which_they_were_sealed() {
 fn a_thread_that_sends_for_others_lets_them_wait_when_it_is_stuck() {
     let world = world(RAW, None);
     let e = Arc::clone(&world.endpoint);
-    let (inside, is_inside) = mpsc::channel();
-    let (go_on, gate) = mpsc::channel::<()>();
+    let (inside, is_inside) = mpsc::sync_channel(100_000);
+    let (go_on, gate) = mpsc::sync_channel::<()>(1);
     let gate = std::sync::Mutex::new(gate);
     world.wire.behave(move |_| {
         let _ = inside.send(());
