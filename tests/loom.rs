@@ -21,7 +21,6 @@ use loom::thread;
 
 use o7s::QosSpec;
 use o7s::base::buf::{BufPool, PacketBuf};
-use o7s::base::standby::Standby;
 use o7s::base::time::{Clock, Instant};
 use o7s::crypto::protect::Side;
 use o7s::flow::{
@@ -475,44 +474,33 @@ fn a_watcher_is_told_whenever_it_comes() {
     });
 }
 
-/// One thread leads and stops, the other stands by. The lock that says who leads is of the strength of an ordinary one, a
-/// failing look at it of none.
-#[test]
-fn who_stands_by_is_told() {
-    check(|| {
-        let (led, standby) = (Arc::new(AtomicBool::new(true)), Arc::new(Standby::new()));
-        let leader = {
-            let (led, standby) = (Arc::clone(&led), Arc::clone(&standby));
+/// One thread drives a device and stops, another is about to sleep because it does: each stores, passes `fence`, and
+/// looks at what the other has stored. The lock that says who drives is of the strength of an ordinary one, and failing
+/// to take it is a plain load.
+fn hand_over(fence: fn()) {
+    check(move || {
+        let (driven, announced) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let driver = {
+            let (driven, announced) = (Arc::clone(&driven), Arc::clone(&announced));
             thread::spawn(move || {
-                led.store(false, Ordering::Release);
-                standby.relieve()
+                driven.store(false, Ordering::Release);
+                fence();
+                announced.load(Ordering::SeqCst)
             })
         };
-        let sleeps = standby.stand_by(|| led.load(Ordering::Relaxed));
-        let told = leader.join().unwrap();
-        assert!(told || !sleeps, "it sleeps, and the leader has left without a word");
+        announced.store(true, Ordering::SeqCst);
+        fence();
+        let sleeps = driven.load(Ordering::Relaxed);
+        let woken = driver.join().unwrap();
+        assert!(woken || !sleeps, "it sleeps, and the driver has left without a word");
     });
 }
 
 #[test]
-fn without_fences_nobody_would_be_told() {
-    let found = std::panic::catch_unwind(|| {
-        check(|| {
-            let (led, standing) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-            let leader = {
-                let (led, standing) = (Arc::clone(&led), Arc::clone(&standing));
-                thread::spawn(move || {
-                    led.store(false, Ordering::Release);
-                    standing.load(Ordering::SeqCst)
-                })
-            };
-            standing.store(true, Ordering::SeqCst);
-            let sleeps = led.load(Ordering::Relaxed);
-            let told = leader.join().unwrap();
-            assert!(told || !sleeps);
-        });
-    });
-    assert!(found.is_err(), "the checker does not find what a processor may do");
+fn a_device_is_handed_over_with_a_fence_and_not_without() {
+    hand_over(|| loom::sync::atomic::fence(Ordering::SeqCst));
+    let without = std::panic::catch_unwind(|| hand_over(|| ()));
+    assert!(without.is_err(), "sequentially consistent flags do not do it, and the checker must see that");
 }
 
 #[test]

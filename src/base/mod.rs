@@ -21,7 +21,6 @@ pub mod foreign;
 pub mod rng;
 pub mod seq;
 pub mod slots;
-pub mod standby;
 pub mod sync;
 pub mod time;
 pub mod timers;

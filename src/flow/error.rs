@@ -28,7 +28,8 @@ pub enum WriteError {
     /// Data could not be delivered for the retransmission time, while the layer below refused to send it.
     #[error("the flow is down, because its packets could not be sent: {0}")]
     Undeliverable(SendError),
-    /// The layer below refused this packet, which was not sent: reliable flows keep trying instead.
+    /// The layer below refused this packet, or one before it that had been held back to be sent in one go. It was not
+    /// sent; reliable flows keep trying instead of saying so.
     #[error("the packet could not be sent: {0}")]
     Refused(SendError),
     /// Nothing was heard of the peer for the flow's timeout.

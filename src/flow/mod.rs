@@ -182,7 +182,8 @@ pub enum Event {
     Impaired,
     /// The other end writes no more. When what has arrived is read, reads say so.
     Ended,
-    /// The flow was closed or given up: by the other end, by the layer below, or here.
+    /// The flow was closed or given up: by the other end, by the layer below, or here. What had arrived from the other end
+    /// can still be read.
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.
     PeerGone,

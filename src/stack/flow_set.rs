@@ -34,9 +34,11 @@ pub struct FlowEvent {
 ///
 /// Events are edge-triggered and coalesced: however often something happens on a flow before it is asked for, it is one
 /// event of its kind, so a set needs memory only for the flows that are in it. After [`Event::Packet`] read until
-/// [`ReadError::WouldBlock`](crate::ReadError::WouldBlock). A flow tells one set at a time: adding it to another
-/// silences it in the first, which it should be removed from. One that is closed here leaves the set with the event [`Event::Deallocated`]. A set does not keep
-/// its flows, or their stack, alive.
+/// [`ReadError::WouldBlock`](crate::ReadError::WouldBlock); [`Event::Writable`] follows a write that said
+/// [`WriteError::WouldBlock`](crate::WriteError::WouldBlock). A flow tells one set at a time: adding it to another
+/// silences it in the first, which it should be removed from. One that is closed here leaves the set with the event
+/// [`Event::Deallocated`]. A set does not keep its flows, or their stack, alive. Threads may share a set: add and remove
+/// flows while others wait for it, and wait for it themselves.
 ///
 /// ```
 /// use std::time::Duration;

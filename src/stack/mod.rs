@@ -64,7 +64,8 @@ pub use member::{BroadcastBuilder, BroadcastLayer, Connect, MemberBuilder, Unica
 /// The system, inside this process: names, layers, flows.
 ///
 /// A handle; clones share the stack. When the last handle, flow and listener are gone the stack is shut down: its
-/// threads end and what is on its way is lost. Two stacks in one process are strangers.
+/// threads end and what is on its way is lost. The other ends of its flows are [told](Flow#how-a-flow-ends). Two stacks in
+/// one process are strangers.
 #[derive(Clone)]
 pub struct Stack {
     shared: Arc<Shared>,
@@ -265,8 +266,8 @@ impl Stack {
         crate::rib::snapshot(&self.shared.node)
     }
 
-    /// Ends everything now: flows go down, listeners stop accepting, layers are left. What is on its way is lost;
-    /// [close](Flow::close) flows first to be sure.
+    /// Ends everything now: flows go down, and their other ends are told, listeners stop accepting, layers are left. What
+    /// is on its way is lost; [close](Flow::close) flows first to be sure.
     pub fn shutdown(&self) {
         self.shared.node.shutdown();
         self.shared.shims.lock().clear();
