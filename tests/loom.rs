@@ -24,8 +24,8 @@ use o7s::base::buf::{BufPool, PacketBuf};
 use o7s::base::time::{Clock, Instant};
 use o7s::crypto::protect::Side;
 use o7s::flow::{
-    Endpoint, Env, Event, FlowKey, Host, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter, Watcher,
-    WriteError,
+    Endpoint, Env, Event, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
+    Watcher, WriteError,
 };
 use o7s::oap::Peering;
 use o7s::types::device::SendError;
@@ -198,7 +198,7 @@ fn flow(room: usize) -> World {
 
 fn params(peering: Option<Box<Peering>>) -> Params {
     let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
-    Params { qos, frct: None, protection: None, peering, rx_limit: 8 }
+    Params { qos, frct: None, protection: None, peering, rx_limit: 8, opening: Opening::default() }
 }
 
 /// One that is still being allocated.

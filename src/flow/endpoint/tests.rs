@@ -14,7 +14,7 @@ use std::task::Wake;
 use super::*;
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::time::{Clock, ManualClock};
-use crate::flow::{Event, Host, Outgoing, ReadError, ReadMode, Watcher, WriteError};
+use crate::flow::{Event, Host, Opening, Outgoing, ReadError, ReadMode, Watcher, WriteError};
 use crate::frct::{Config, Frct};
 use crate::oap::Peering;
 use crate::types::device::SendError;
@@ -96,7 +96,11 @@ fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
     let config = Config { o7s_peer: peering.is_some(), reliable: qos.is_reliable(), ..Config::default() };
     let frct = qos.has_frct().then(|| Box::new(Frct::new(config, 7, now)));
     let port = Arc::clone(&wire) as Arc<dyn Port>;
-    endpoint.activate(now, port, Params { qos, frct, protection: None, peering, rx_limit: 1000 });
+    endpoint.activate(
+        now,
+        port,
+        Params { qos, frct, protection: None, peering, rx_limit: 1000, opening: Opening::default() },
+    );
     World { endpoint, wire, host, clock }
 }
 
