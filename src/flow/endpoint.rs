@@ -1,5 +1,6 @@
 //! The endpoint: the pipeline with its locks, queues and waiters.
 
+mod door;
 mod inbox;
 mod layer;
 mod look;
@@ -13,10 +14,11 @@ mod work;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use self::inbox::Inbox;
 #[cfg(loom)]
-pub use self::state::PLANTED;
-use self::state::{Effects, Inner, Life, OutputTurn};
+pub use self::door::PLANTED;
+use self::door::{Effects, OutputTurn};
+use self::inbox::Inbox;
+use self::state::{Inner, Life};
 use super::pipeline::{Params, Pipeline};
 use super::{Env, FlowKey, Port};
 use crate::base::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};

@@ -1,18 +1,20 @@
 //! One end of a flow, for threads.
 
+mod waits;
+
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::wait::{self, Awaited};
+use self::waits::{Call, Closing, Reading, Writing, read_packet};
+use super::wait;
 use super::{CloseError, Shared, aio};
 use crate::base::time::Instant;
-use crate::flow::{Counters, Drive, Endpoint, ReadError, ReadMode, State, Waiter, WriteError};
+use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
 use crate::types::name::Name;
@@ -426,115 +428,6 @@ impl Inner {
         }
         let mut writing = Writing { endpoint: &self.endpoint, waiter: None, data };
         wait::block_on(self.shared.clock(), deadline, &mut writing).unwrap_or(Err(WriteError::TimedOut))
-    }
-}
-
-/// How a waiting call is made: without waiting, or with a waker for when it is worth repeating.
-type Call<'a> = Option<(&'a Waiter, &'a Waker)>;
-
-fn read_packet(endpoint: &Endpoint, call: Call<'_>, buf: &mut [u8], mode: ReadMode) -> Result<usize, ReadError> {
-    match call {
-        Some((waiter, waker)) => endpoint.poll_read(waiter, waker, buf, mode),
-        None => endpoint.read(buf, mode),
-    }
-}
-
-struct Reading<'a, F> {
-    endpoint: &'a Arc<Endpoint>,
-    waiter: Option<Waiter>,
-    read: F,
-}
-
-impl<R, F: FnMut(&Endpoint, Call<'_>) -> Result<R, ReadError>> Awaited for Reading<'_, F> {
-    type Output = Result<R, ReadError>;
-
-    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
-        let waiter = self.waiter.get_or_insert_with(|| self.endpoint.reader());
-        match (self.read)(self.endpoint, Some((waiter, waker))) {
-            Err(ReadError::WouldBlock) => None,
-            result => Some(result),
-        }
-    }
-
-    fn try_now(&mut self) -> Option<Self::Output> {
-        match (self.read)(self.endpoint, None) {
-            Err(ReadError::WouldBlock) => None,
-            result => Some(result),
-        }
-    }
-
-    fn hint(&self) -> bool {
-        self.endpoint.has_arrivals()
-    }
-
-    fn before_wait(&mut self) {
-        self.endpoint.flush();
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.endpoint.device()
-    }
-}
-
-struct Writing<'a> {
-    endpoint: &'a Arc<Endpoint>,
-    waiter: Option<Waiter>,
-    data: &'a [u8],
-}
-
-impl Awaited for Writing<'_> {
-    type Output = Result<usize, WriteError>;
-
-    fn poll(&mut self, waker: &Waker) -> Option<Self::Output> {
-        let waiter = self.waiter.get_or_insert_with(|| self.endpoint.writer());
-        match self.endpoint.poll_write(waiter, waker, self.data) {
-            Err(WriteError::WouldBlock) => None,
-            result => Some(result),
-        }
-    }
-
-    fn try_now(&mut self) -> Option<Self::Output> {
-        match self.endpoint.write(self.data) {
-            Err(WriteError::WouldBlock) => None,
-            result => Some(result),
-        }
-    }
-
-    fn hint(&self) -> bool {
-        self.endpoint.has_arrivals() || self.endpoint.is_writable()
-    }
-
-    fn before_wait(&mut self) {
-        self.endpoint.flush();
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.endpoint.device()
-    }
-}
-
-struct Closing<'a> {
-    endpoint: &'a Arc<Endpoint>,
-    waiter: Waiter,
-}
-
-impl Awaited for Closing<'_> {
-    type Output = ();
-
-    fn poll(&mut self, waker: &Waker) -> Option<()> {
-        self.endpoint.poll_closed(&self.waiter, waker).then_some(())
-    }
-
-    fn try_now(&mut self) -> Option<()> {
-        matches!(self.endpoint.state(), State::Quiet | State::Released).then_some(())
-    }
-
-    fn hint(&self) -> bool {
-        true
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.endpoint.device()
     }
 }
 

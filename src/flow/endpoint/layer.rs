@@ -1,6 +1,7 @@
 //! The side of the layer below, and of the host: packets, ticks, deadlines.
 
-use super::state::{Down, Effects, Life};
+use super::door::Effects;
+use super::state::{Down, Life};
 use super::{Endpoint, Ordering};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;

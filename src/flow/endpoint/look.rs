@@ -2,7 +2,8 @@
 
 use alloc::sync::Arc;
 
-use super::state::{Effects, Life, Watch};
+use super::door::Effects;
+use super::state::{Life, Watch};
 use super::{Endpoint, Ordering, State};
 use crate::base::foreign::Panics;
 use crate::flow::pipeline::Counters;

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use super::state::Effects;
+use super::door::Effects;
 use super::{Endpoint, Inner};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;

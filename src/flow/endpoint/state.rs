@@ -1,18 +1,17 @@
-//! The state of an endpoint, what follows from it, and the one door through which changes of it are told.
+//! The state of an endpoint, and what callers and waiters are told of it: pure functions of the state.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::inbox::BUSY;
-use super::{Endpoint, QUIET, State};
+use super::State;
+use super::door::Effects;
 use crate::base::buf::PacketBuf;
-use crate::base::sync::{AtomicU8, Ordering};
 use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
-use crate::flow::{BURST, Event, Outgoing, Port, ReadError, Sink, Wakers, Watcher, WriteError};
+use crate::flow::{Event, Port, ReadError, Sink, Watcher, WriteError};
 use crate::frct::Ending;
 use crate::types::device::SendError;
 
@@ -62,7 +61,7 @@ pub(super) struct Inner {
     /// The application, or its patience, has given the flow up: the peer is owed nothing but to be told.
     pub(super) given_up: bool,
     /// What of the peer's ending has been noticed.
-    noticed: Option<Ending>,
+    pub(super) noticed: Option<Ending>,
     pub(super) lost: usize,
     /// The IPCP that uses the flow, and under which token.
     pub(super) sink: Option<(Arc<dyn Sink>, u64)>,
@@ -203,7 +202,7 @@ impl Inner {
     }
 
     /// Whether a write that waits is worth trying again, which it is not for the room of each single packet.
-    fn write_ready(&self) -> bool {
+    pub(super) fn write_ready(&self) -> bool {
         self.write_end().is_some() || (self.pipe.has_room() && self.is_clear())
     }
 
@@ -324,279 +323,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// What is to be done once the lock is released. Filled by [`Endpoint::settle`], done by [`Endpoint::dispatch`].
-#[derive(Default)]
-pub(super) struct Effects {
-    /// Packets to be passed to `port`; the output turn is this thread's if there is one.
-    pub(super) out: Outgoing,
-    pub(super) port: Option<Arc<dyn Port>>,
-    /// There was more than fits into `out`, or something depends on their having been passed.
-    pub(super) more: bool,
-    /// What the sink is given.
-    pub(super) delivery: super::n1::Delivery,
-    /// The inbox has become less busy: senders may go on.
-    pub(super) drained: Option<Arc<dyn Port>>,
-    pub(super) next: Option<Instant>,
-    pub(super) tick: bool,
-    pub(super) wakers: Wakers,
-    pub(super) events: SmallVec<[Event; 4]>,
-    pub(super) watcher: Option<(Arc<dyn Watcher>, u64)>,
-    /// The endpoint has been released, and with it these.
-    pub(super) released: Option<Released>,
-}
-
-/// What an endpoint held.
-pub(super) struct Released {
-    pub(super) port: Option<Arc<dyn Port>>,
-    pub(super) _sink: Option<(Arc<dyn Sink>, u64)>,
-    pub(super) _inbox: VecDeque<PacketBuf>,
-    pub(super) _delivery: VecDeque<PacketBuf>,
-}
-
-/// Whether some thread is passing packets to the port, without holding the lock.
-///
-/// Packets must leave in the order in which they were sealed. So a single thread has the output turn at a time; another
-/// one that has packets to send meanwhile leaves them to it. The turn is taken with the lock held, and given back with
-/// or without.
-pub(super) struct OutputTurn(AtomicU8);
-
-const FREE: u8 = 0;
-const TAKEN: u8 = 1;
-/// Taken, and there is more to send.
-const ASKED: u8 = 2;
-
-impl OutputTurn {
-    pub(super) fn new() -> Self {
-        Self(AtomicU8::new(FREE))
-    }
-
-    /// With the lock held: takes the turn, or has whoever has it come back. The latter will do so with the lock held.
-    fn take_or_ask(&self) -> bool {
-        if self.0.load(Ordering::Acquire) != FREE
-            && self.0.compare_exchange(TAKEN, ASKED, Ordering::AcqRel, Ordering::Acquire) != Err(FREE)
-        {
-            return false;
-        }
-        // Free now, and only holders of the lock take it.
-        self.0.store(TAKEN, Ordering::Relaxed);
-        true
-    }
-
-    /// Gives the turn back, unless somebody has asked for more to be sent.
-    pub(super) fn give_back_if_done(&self) -> bool {
-        self.0.compare_exchange(TAKEN, FREE, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// With the lock held: gives the turn back.
-    pub(super) fn give_back(&self) {
-        self.0.store(FREE, Ordering::Release);
-    }
-}
-
-impl Endpoint {
-    /// The one door: draws the conclusions from whatever has been changed under the lock, and notes in `fx` what the
-    /// thread has to do about it afterwards. Called at the end of every critical section that changed something.
-    ///
-    /// Who waits is decided here and nowhere else, from the state alone: a waiter is called as soon as its verdict is
-    /// no longer "wait". As waiters look and register in one critical section too, no change can fall between.
-    pub(super) fn settle(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) {
-        let mine = self.collect(inner, now, fx);
-        self.advance(inner, now, fx);
-        self.call(inner, fx);
-        // Whoever sends what we have left settles, too, and knows better.
-        fx.next = if mine { inner.next_timeout() } else { None };
-    }
-
-    /// Takes what there is to send. `false` if somebody else is sending, who comes back for it.
-    pub(super) fn collect(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
-        if fx.port.is_some() || matches!(inner.life, Life::Pending | Life::Released) {
-            return true;
-        }
-        let waiting = !inner.out.is_empty() || !fx.out.is_empty();
-        if inner.blocked || !(waiting || inner.pipe.may_transmit()) {
-            inner.out.extend(fx.out.drain(..));
-            return true;
-        }
-        if !self.output.take_or_ask() {
-            inner.out.extend(fx.out.drain(..));
-            return false;
-        }
-        if !inner.out.is_empty() {
-            inner.out.extend(fx.out.drain(..));
-            let n = inner.out.len().min(BURST);
-            fx.out.extend(inner.out.drain(..n));
-        }
-        let all = inner.pipe.pump(now, &mut fx.out) && inner.out.is_empty();
-        if fx.out.is_empty() {
-            self.output.give_back();
-            return true;
-        }
-        // A fault is over when the port takes packets again, which is noted under the lock.
-        fx.more = !all || inner.fault.is_some();
-        fx.port = inner.port.clone();
-        true
-    }
-
-    /// The steps of the endpoint's life that follow from its state.
-    fn advance(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) {
-        if inner.down.is_none() && inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) {
-            inner.go_down(Down::Undeliverable(inner.fault), Event::Down);
-        }
-        self.notice_peer(inner);
-        let over = match inner.life {
-            Life::Lingering(until) => {
-                if now < until && inner.pipe.may_transmit() && self.unsettled(inner) {
-                    // They may hold the last acknowledgement. Whoever is responsible for them settles again.
-                    return;
-                }
-                let over = now >= until || inner.is_dead();
-                let drained = inner.out.is_empty() && inner.pipe.is_drained();
-                if !over && (!drained || self.is_sending(fx)) {
-                    return;
-                }
-                if now >= until && !drained && !inner.is_dead() && inner.pipe.tells() {
-                    // The peer shall not take for the end what is none.
-                    inner.pipe.end(now, Ending::Aborted);
-                    inner.given_up = true;
-                    inner.life = Life::Quiet(now + QUIET);
-                    self.collect(inner, now, fx);
-                    return;
-                }
-                let lossy = inner.port.as_ref().is_some_and(|p| p.is_lossy());
-                if !over && lossy && inner.pipe.has_received_reliably() {
-                    inner.life = Life::Quiet(now + QUIET);
-                    return;
-                }
-                true
-            }
-            Life::Quiet(until) => {
-                let told = inner.given_up && inner.pipe.is_drained() && !self.is_sending(fx);
-                told || now >= until || inner.is_dead()
-            }
-            _ => false,
-        };
-        if over {
-            self.let_go(inner, fx);
-        }
-    }
-
-    /// What the peer has said of its end since the last time.
-    fn notice_peer(&self, inner: &mut Inner) {
-        let ending = inner.pipe.peer_ending();
-        if ending == inner.noticed {
-            return;
-        }
-        inner.noticed = ending;
-        if ending >= Some(Ending::Closed) {
-            inner.events.push(Event::Deallocated);
-        } else {
-            inner.events.push(Event::Ended);
-        }
-    }
-
-    /// Whether packets that were taken are still on their way to the port. Whoever does it settles afterwards.
-    fn is_sending(&self, fx: &mut Effects) -> bool {
-        if fx.port.is_some() {
-            fx.more = true;
-            return true;
-        }
-        let free = self.output.take_or_ask();
-        if free {
-            self.output.give_back();
-        }
-        !free
-    }
-
-    /// The end.
-    pub(super) fn let_go(&self, inner: &mut Inner, fx: &mut Effects) {
-        if inner.life == Life::Released {
-            return;
-        }
-        inner.life = Life::Released;
-        inner.lost = inner.pipe.tx_queue_len();
-        inner.pipe.frct = None;
-        inner.pipe.work.clear();
-        inner.pipe.relax();
-        inner.out.clear();
-        self.inbox.lock().close();
-        let packets = self.empty_inbox();
-        fx.released = Some(Released {
-            port: inner.port.take(),
-            _sink: inner.sink.take(),
-            _inbox: packets,
-            _delivery: core::mem::take(&mut inner.delivery),
-        });
-    }
-
-    /// Takes what has arrived out of the inbox, to be dropped.
-    pub(super) fn empty_inbox(&self) -> VecDeque<PacketBuf> {
-        let mut inbox = self.inbox.lock();
-        let packets = inbox.empty();
-        self.inbox_len.store(0, Ordering::Release);
-        packets
-    }
-
-    /// Whose wait is over, and what the watcher is told.
-    fn call(&self, inner: &mut Inner, fx: &mut Effects) {
-        if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted() {
-            inner.readers.take(&mut fx.wakers);
-        }
-        if inner.writers.any() && inner.write_ready() {
-            inner.writers.take(&mut fx.wakers);
-        }
-        if inner.closers.any() && inner.is_done() {
-            inner.closers.take(&mut fx.wakers);
-        }
-        let Some(watch) = &inner.watch else {
-            inner.events.clear();
-            return;
-        };
-        let usable = !inner.is_closed();
-        if usable && inner.tell_readable && inner.pipe.is_readable() {
-            inner.tell_readable = false;
-            inner.events.push(Event::Packet);
-        }
-        if usable && inner.tell_writable && inner.write_end().is_none() && inner.pipe.has_room() && inner.is_clear() {
-            inner.tell_writable = false;
-            inner.events.push(Event::Writable);
-        }
-        if !inner.events.is_empty() {
-            fx.watcher = Some((Arc::clone(&watch.watcher), watch.token));
-            fx.events.extend(inner.events.drain(..));
-        }
-    }
-
-    /// Whether packets wait that somebody will take in.
-    pub(super) fn unsettled(&self, inner: &Inner) -> bool {
-        self.has_arrivals() && inner.life != Life::Pending
-    }
-
-    /// Whether packets wait that nobody has looked at yet. Costs next to nothing: for a thread that spins.
-    pub fn has_arrivals(&self) -> bool {
-        self.inbox_len.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether a sender that can wait should.
-    pub fn is_busy(&self) -> bool {
-        self.inbox_len.load(Ordering::Relaxed) >= BUSY
-    }
-}
-
-/// Whether a fault is planted, for the model checker to find: readers are not woken.
-#[cfg(not(loom))]
-const fn planted() -> bool {
-    false
-}
-
-#[cfg(loom)]
-fn planted() -> bool {
-    PLANTED.get()
-}
-
-#[cfg(loom)]
-std::thread_local! {
-    /// Has readers not be woken, in all models of this thread: a fault that the checker must find, or it finds nothing.
-    pub static PLANTED: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
 }

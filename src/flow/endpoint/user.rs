@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::state::{Effects, Life};
+use super::door::Effects;
+use super::state::Life;
 use super::{Endpoint, Inner, QUIET, SERVICE_BURSTS};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;

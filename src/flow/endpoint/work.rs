@@ -1,7 +1,7 @@
 //! The work: taking packets through the pipeline, and doing outside the lock what was decided under it.
 
+use super::door::Effects;
 use super::inbox::{Duty, Next};
-use super::state::Effects;
 use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
 use crate::types::device::SendError;
