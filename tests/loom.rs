@@ -198,7 +198,16 @@ fn flow(room: usize) -> World {
 
 fn params(peering: Option<Box<Peering>>) -> Params {
     let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
-    Params { qos, frct: None, protection: None, peering, rx_limit: 8, opening: Opening::default() }
+    Params {
+        qos,
+        frct: None,
+        protection: None,
+        peering,
+        rx_limit: 8,
+        rx_bytes: 1 << 20,
+        meter: None,
+        opening: Opening::default(),
+    }
 }
 
 /// One that is still being allocated.

@@ -99,7 +99,16 @@ fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
     endpoint.activate(
         now,
         port,
-        Params { qos, frct, protection: None, peering, rx_limit: 1000, opening: Opening::default() },
+        Params {
+            qos,
+            frct,
+            protection: None,
+            peering,
+            rx_limit: 1000,
+            rx_bytes: 4 << 20,
+            meter: None,
+            opening: Opening::default(),
+        },
     );
     World { endpoint, wire, host, clock }
 }
