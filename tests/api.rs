@@ -6,6 +6,8 @@
 mod asynchronous;
 #[path = "api/config.rs"]
 mod config;
+#[path = "api/device.rs"]
+mod device;
 #[path = "api/polled.rs"]
 mod polled;
 

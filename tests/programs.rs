@@ -123,7 +123,7 @@ fn ocbr() {
     assert!((950..=1000).contains(&sent), "{sent} packets are not 95 % of the rate");
     let mut reports = Vec::new();
     for line in server.lines.by_ref().map_while(Result::ok) {
-        if line.ends_with("timed out.") {
+        if line.ends_with("ended.") {
             break;
         }
         if line.contains(" packets (") {

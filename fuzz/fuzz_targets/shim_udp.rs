@@ -68,7 +68,7 @@ impl Datagrams for Device {
         for (src, bytes) in inbox.drain(..n) {
             let mut data = cache.take(bytes.len());
             data.extend_from_slice(&bytes).unwrap();
-            out.push(Datagram { src, data });
+            out.push(Datagram::new(src, data));
         }
         n
     }

@@ -35,6 +35,11 @@ impl Panics {
         Some(f())
     }
 
+    /// Drops something that others made: it may be the last that holds a task, whose drop may do anything.
+    pub fn discard<T>(&self, value: T) {
+        self.call(|| drop(value));
+    }
+
     /// Wakes everybody, whatever one of them does.
     pub fn wake_all(&self, wakers: impl IntoIterator<Item = Waker>) {
         for waker in wakers {
@@ -58,6 +63,21 @@ mod tests {
         fn wake(self: Arc<Self>) {
             std::panic::resume_unwind(Box::new("a bug of an executor"));
         }
+    }
+
+    struct Fragile;
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a bug of a task"));
+        }
+    }
+
+    #[test]
+    fn a_drop_that_panics_is_counted() {
+        let panics = Panics::default();
+        panics.discard([Fragile]);
+        assert_eq!((panics.count(), panics.call(|| 7)), (1, Some(7)));
     }
 
     struct Good(AtomicUsize);

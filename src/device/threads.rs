@@ -1,11 +1,11 @@
-//! The background threads of a stack: one for its timers, one for each device.
+//! The background threads of a stack: one for its timers, one for what it does on its own, one for each device.
 //!
 //! All are stopped, and waited for by nobody, when the [`Background`] is dropped: they notice within a moment, because
 //! whatever they wait on is interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::thread::Thread;
 use std::time::Duration;
@@ -13,20 +13,19 @@ use std::time::Duration;
 use crate::base::sync::Mutex;
 use crate::base::time::Clock;
 use crate::ipcp::Ipcp;
-use crate::ipcp::shim::udp::UdpShim;
+use crate::ipcp::shim::udp::{Turn, UdpShim};
 use crate::node::Node;
 
-/// A device that a waiting thread drove this recently is left to it.
-const LED_RECENTLY: Duration = Duration::from_millis(2);
-/// How often the background thread looks whether that is still so.
-const STANDBY: Duration = Duration::from_millis(1);
 /// The longest wait; only bounds what a missed wake-up could cost.
 const LONG: Duration = Duration::from_secs(10);
+/// A pause before a device is asked again whose code has panicked.
+const AFTER_PANIC: Duration = Duration::from_millis(10);
 
 /// The threads of one stack.
 pub struct Background {
     stop: Arc<AtomicBool>,
     timer: Thread,
+    tasks: Arc<TaskThread>,
     devices: Mutex<Vec<(Weak<UdpShim>, Thread)>>,
 }
 
@@ -44,7 +43,11 @@ impl Background {
         let timer = timer.thread().clone();
         let thread = timer.clone();
         node.on_earlier_deadline(Some(Arc::new(move || thread.unpark())));
-        Ok(Self { stop, timer, devices: Mutex::new(Vec::new()) })
+        let tasks =
+            Arc::new(TaskThread { stop: Arc::clone(&stop), node: Arc::downgrade(node), thread: OnceLock::new() });
+        let runner = Arc::clone(&tasks);
+        node.run_tasks_elsewhere(Arc::new(move || runner.wake()));
+        Ok(Self { stop, timer, tasks, devices: Mutex::new(Vec::new()) })
     }
 
     /// Starts a thread that receives from the socket of `shim` while nobody else does.
@@ -56,7 +59,9 @@ impl Background {
         let thread = std::thread::Builder::new()
             .name(format!("o7s-{}", shim.info().name))
             .spawn(move || receive(&stop, &weak, &*clock))?;
-        self.devices.lock().push((Arc::downgrade(shim), thread.thread().clone()));
+        let mut devices = self.devices.lock();
+        devices.retain(|(shim, _)| shim.strong_count() > 0);
+        devices.push((Arc::downgrade(shim), thread.thread().clone()));
         Ok(())
     }
 
@@ -64,6 +69,9 @@ impl Background {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.timer.unpark();
+        if let Some(Some(thread)) = self.tasks.thread.get() {
+            thread.unpark();
+        }
         for (shim, thread) in self.devices.lock().drain(..) {
             if let Some(shim) = shim.upgrade() {
                 shim.socket().dismiss();
@@ -79,12 +87,46 @@ impl Drop for Background {
     }
 }
 
+/// The thread that polls a node's tasks; it begins with the first of them, because most stacks have none.
+struct TaskThread {
+    stop: Arc<AtomicBool>,
+    node: Weak<Node>,
+    thread: OnceLock<Option<Thread>>,
+}
+
+impl TaskThread {
+    /// Has the tasks polled; `false` if there is no thread for it.
+    fn wake(&self) -> bool {
+        let thread = self.thread.get_or_init(|| {
+            let (stop, node) = (Arc::clone(&self.stop), Weak::clone(&self.node));
+            let spawned = std::thread::Builder::new().name("o7s-tasks".into()).spawn(move || run_tasks(&stop, &node));
+            spawned.ok().map(|t| t.thread().clone())
+        });
+        thread.as_ref().map(Thread::unpark).is_some()
+    }
+}
+
+fn run_tasks(stop: &AtomicBool, node: &Weak<Node>) {
+    while !stop.load(Ordering::Acquire) {
+        let more = {
+            let Some(node) = node.upgrade() else { return };
+            node.run_tasks()
+        };
+        if !more {
+            std::thread::park_timeout(LONG);
+        }
+    }
+}
+
 fn watch_timers(stop: &AtomicBool, node: &Weak<Node>) {
     while !stop.load(Ordering::Acquire) {
         let wait = {
             let Some(node) = node.upgrade() else { return };
-            let next = node.poll(node.clock().now());
-            next.map_or(LONG, |at| at.since(node.clock().now()).min(LONG))
+            // Whatever panics in there, the others' timers go on.
+            match node.panics().call(|| node.poll(node.clock().now())) {
+                Some(next) => next.map_or(LONG, |at| at.since(node.clock().now()).min(LONG)),
+                None => Duration::ZERO,
+            }
         };
         if !wait.is_zero() {
             std::thread::park_timeout(wait);
@@ -99,15 +141,21 @@ fn receive(stop: &AtomicBool, shim: &Weak<UdpShim>, clock: &dyn Clock) {
         if shim.is_down() {
             return;
         }
-        if shim.led_within(clock.now(), LED_RECENTLY) {
-            // Busy: whoever waits for packets comes back for more, and if not we see it in a moment.
-            std::thread::park_timeout(STANDBY);
-        } else if shim.stand_by(&me) {
-            // Somebody waits on the socket already, and says when they stop.
-            std::thread::park_timeout(LONG);
-        } else {
-            shim.socket().guard(LONG);
-            shim.poll(clock.now());
+        let pause = match shim.stand_by(clock.now(), &me) {
+            Turn::Guard => {
+                // The device may be a user's own, and so is what packets wake.
+                let done = shim.panics().call(|| {
+                    shim.socket().guard(LONG);
+                    shim.poll(clock.now());
+                });
+                if done.is_some() { Duration::ZERO } else { AFTER_PANIC }
+            }
+            Turn::Rest(time) => time,
+            Turn::Sleep => LONG,
+        };
+        drop(shim);
+        if !pause.is_zero() {
+            std::thread::park_timeout(pause);
         }
     }
 }

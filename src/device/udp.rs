@@ -1,7 +1,7 @@
 //! UDP sockets, with segmentation offload and batches where the platform has them.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use crate::base::buf::BufCache;
-use crate::base::sync::Mutex;
+use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::types::device::{Datagram, Datagrams, SendError};
 
 /// Messages taken from the kernel in one call. With receive offload each holds up to 64 datagrams.
@@ -22,8 +22,15 @@ const SOCKET_BUFFER: usize = 8 << 20;
 const MAX_UDP: usize = 65_507;
 
 /// A UDP socket of the operating system.
+///
+/// It is bound until it is [closed](Datagrams::close) or dropped. Bound to the unspecified address it says at which of
+/// the host's addresses a datagram arrived, and can send from each of them.
 pub struct UdpSocket {
-    socket: std::net::UdpSocket,
+    /// `None` once it is closed. Whoever is in a call of the system holds the lock meanwhile, so that no other socket
+    /// gets its number.
+    socket: RwLock<Option<std::net::UdpSocket>>,
+    closed: AtomicBool,
+    rejected: AtomicU64,
     state: UdpSocketState,
     addr: SocketAddr,
     /// Allocated at the first receive.
@@ -53,12 +60,63 @@ impl UdpSocket {
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let addr = socket.local_addr()?;
         let (interrupt, dismissal) = (Interrupt::new()?, Interrupt::new()?);
-        Ok(Arc::new(Self { socket, state, addr, messages: Mutex::new(Vec::new()), interrupt, dismissal }))
+        Ok(Arc::new(Self {
+            socket: RwLock::new(Some(socket)),
+            closed: AtomicBool::new(false),
+            rejected: AtomicU64::new(0),
+            state,
+            addr,
+            messages: Mutex::new(Vec::new()),
+            interrupt,
+            dismissal,
+        }))
     }
 
-    fn try_send(&self, dst: SocketAddr, data: &[u8], segment_size: Option<usize>) -> io::Result<()> {
-        let transmit = Transmit { destination: dst, ecn: None, contents: data, segment_size, src_ip: None };
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let socket = self.socket.read();
+        let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        match self.state.try_send(UdpSockRef::from(socket), transmit) {
+            // What became of an earlier datagram; this one was not looked at.
+            Err(e) if is_of_earlier(&e) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                self.state.try_send(UdpSockRef::from(socket), transmit)
+            }
+            result => result,
+        }
+    }
+
+    fn receive(&self, slices: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Option<usize> {
+        let socket = self.socket.read();
+        let socket = socket.as_ref()?;
+        for _ in 0..MESSAGES {
+            match self.state.recv(UdpSockRef::from(socket), slices, meta) {
+                Ok(n) => return Some(n),
+                // Of a datagram that was sent earlier. What has arrived is behind it.
+                Err(e) if is_of_earlier(&e) => self.rejected.fetch_add(1, Ordering::Relaxed),
+                Err(_) => return None,
+            };
+        }
+        None
+    }
+
+    fn wait_for(&self, interrupt: &Interrupt, timeout: Duration) {
+        let socket = self.socket.read();
+        // Whoever closes sets the mark, and then interrupts whoever waits.
+        if let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) {
+            interrupt.wait(socket, timeout);
+        }
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// At which address a datagram arrived, if that is not the only one and one can be answered from it.
+    fn local(&self, meta: &RecvMeta) -> Option<IpAddr> {
+        let local = meta.dst_ip.filter(|_| self.addr.ip().is_unspecified())?;
+        let broadcast = matches!(local, IpAddr::V4(v4) if v4.is_broadcast());
+        (!broadcast && !local.is_multicast()).then_some(local)
     }
 }
 
@@ -93,12 +151,40 @@ fn unsent(_socket: &std::net::UdpSocket) -> usize {
     0
 }
 
+/// Whether the error is one that the network reported of an earlier datagram.
+fn is_of_earlier(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
+
 fn send_error(e: &io::Error) -> SendError {
+    use io::ErrorKind as K;
     match e.kind() {
-        io::ErrorKind::WouldBlock => SendError::Full,
+        K::WouldBlock => SendError::Full,
+        K::OutOfMemory => SendError::NoBuffers,
+        K::NetworkUnreachable | K::HostUnreachable | K::AddrNotAvailable => SendError::Unreachable,
+        K::PermissionDenied => SendError::Denied,
+        K::NetworkDown => SendError::InterfaceDown,
         _ if quinn_udp::is_msg_size_err(e) => SendError::TooLarge,
+        _ if is_no_buffers(e) => SendError::NoBuffers,
         _ => SendError::Down,
     }
+}
+
+#[cfg(unix)]
+fn is_no_buffers(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+}
+
+#[cfg(windows)]
+fn is_no_buffers(e: &io::Error) -> bool {
+    /// `WSAENOBUFS`
+    const NO_BUFFERS: i32 = 10_055;
+    e.raw_os_error() == Some(NO_BUFFERS)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn is_no_buffers(_: &io::Error) -> bool {
+    false
 }
 
 impl Datagrams for UdpSocket {
@@ -115,20 +201,39 @@ impl Datagrams for UdpSocket {
     }
 
     fn queued(&self, _dst: SocketAddr) -> usize {
-        unsent(&self.socket).div_ceil(BYTES_OF_PACKET)
+        self.socket.read().as_ref().map_or(0, unsent).div_ceil(BYTES_OF_PACKET)
     }
 
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        let Err(e) = self.try_send(dst, data, segment) else { return Ok(()) };
-        let Some(segment) = segment.filter(|s| *s > 0 && *s < data.len()) else { return Err(send_error(&e)) };
-        if e.kind() == io::ErrorKind::WouldBlock {
-            return Err(SendError::Full);
+        self.send_from(None, dst, data, segment)
+    }
+
+    fn send_from(
+        &self,
+        src: Option<IpAddr>,
+        dst: SocketAddr,
+        data: &[u8],
+        segment: Option<usize>,
+    ) -> Result<(), SendError> {
+        let whole = Transmit { destination: dst, ecn: None, contents: data, segment_size: segment, src_ip: src };
+        let Err(e) = self.try_send(&whole) else { return Ok(()) };
+        let error = send_error(&e);
+        let Some(segment) = segment.filter(|s| *s > 0 && *s < data.len()) else { return Err(error) };
+        // Only what may be the fault of the offload gets another chance.
+        if !matches!(error, SendError::Down | SendError::TooLarge) {
+            return Err(error);
         }
-        // Segments above the path's MTU cannot be offloaded; one at a time the kernel fragments them.
+        // Segments above the path's MTU cannot be offloaded; one at a time the kernel fragments them. Should it run out
+        // of room on the way, those that have left are sent again with the others: a datagram may come twice.
         for datagram in data.chunks(segment) {
-            self.try_send(dst, datagram, None).map_err(|e| send_error(&e))?;
+            let one = Transmit { destination: dst, ecn: None, contents: datagram, segment_size: None, src_ip: src };
+            self.try_send(&one).map_err(|e| send_error(&e))?;
         }
         Ok(())
+    }
+
+    fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
@@ -140,9 +245,7 @@ impl Datagrams for UdpSocket {
         let mut chunks = messages.chunks_exact_mut(MESSAGE_LEN);
         let mut slices: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        // An error is either "nothing there" or one that an earlier datagram provoked (an ICMP unreachable), which the
-        // peer's silence reports better.
-        let Ok(n) = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta) else { return 0 };
+        let Some(n) = self.receive(&mut slices, &mut meta) else { return 0 };
         let before = out.len();
         for (message, meta) in slices.iter().zip(&meta).take(n) {
             let bytes = message.get(..meta.len).unwrap_or_default();
@@ -151,7 +254,11 @@ impl Datagrams for UdpSocket {
             for datagram in core::iter::once(first).chain(more.chunks(meta.stride.max(1))) {
                 let mut data = cache.take(datagram.len());
                 if data.extend_from_slice(datagram).is_some() {
-                    out.push(Datagram { src: meta.addr, data });
+                    let datagram = Datagram::new(meta.addr, data);
+                    out.push(match self.local(meta) {
+                        Some(local) => datagram.at(local),
+                        None => datagram,
+                    });
                 }
             }
         }
@@ -159,7 +266,7 @@ impl Datagrams for UdpSocket {
     }
 
     fn wait(&self, timeout: Duration) {
-        self.interrupt.wait(&self.socket, timeout);
+        self.wait_for(&self.interrupt, timeout);
     }
 
     fn interrupt(&self) {
@@ -167,11 +274,21 @@ impl Datagrams for UdpSocket {
     }
 
     fn guard(&self, timeout: Duration) {
-        self.dismissal.wait(&self.socket, timeout);
+        self.wait_for(&self.dismissal, timeout);
     }
 
     fn dismiss(&self) {
         self.dismissal.raise();
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.interrupt.raise();
+        self.dismissal.raise();
+        // Nobody holds the lock for longer than a call that does not block, but those that were just told to return.
+        let socket = self.socket.write().take();
+        drop(socket);
+        *self.messages.lock() = Vec::new();
     }
 }
 
@@ -291,6 +408,71 @@ mod tests {
             assert!(!guards.is_finished(), "an interrupt is not for the guard");
             a.dismiss();
             guards.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_closed_socket_is_free_at_once_whoever_waits_on_it() {
+        for _ in 0..50 {
+            let (a, b) = pair();
+            let addr = a.local_addr();
+            let (c, d) = (Arc::clone(&a), Arc::clone(&a));
+            let waits = Builder::new().spawn(move || c.wait(Duration::from_secs(60))).unwrap();
+            let guards = Builder::new()
+                .spawn(move || {
+                    while !d.is_closed() {
+                        d.guard(Duration::from_secs(60))
+                    }
+                })
+                .unwrap();
+            a.close();
+            let again = UdpSocket::bind(addr).unwrap();
+            waits.join().unwrap();
+            guards.join().unwrap();
+            assert_eq!(a.send(b.local_addr(), b"late", None), Err(SendError::Down));
+            b.send(addr, b"for the next", None).unwrap();
+            assert!(recv(&a, 1).is_empty());
+            assert_eq!(recv(&again, 1).len(), 1);
+            a.close();
+        }
+    }
+
+    #[test]
+    fn a_socket_of_all_addresses_says_which_was_meant_and_answers_from_it() {
+        let all = UdpSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let (peer, _) = pair();
+        let port = all.local_addr().port();
+        for ip in ["127.0.0.1", "127.0.0.2"] {
+            let to = SocketAddr::new(ip.parse().unwrap(), port);
+            peer.send(to, b"question", None).unwrap();
+            let got = recv(&all, 1);
+            assert_eq!(got[0].local, Some(to.ip()));
+            all.send_from(got[0].local, got[0].src, b"answer", None).unwrap();
+            assert_eq!(recv(&peer, 1)[0].src, to);
+            assert_eq!(peer.local_addr().ip(), got[0].src.ip());
+        }
+    }
+
+    #[test]
+    fn errors_have_names() {
+        let (a, _) = pair();
+        // From a loopback address nothing goes elsewhere, and this one is nobody's.
+        let far: SocketAddr = "192.0.2.1:9".parse().unwrap();
+        let got = a.send(far, b"x", None);
+        assert!(matches!(got, Err(SendError::Unreachable | SendError::Down | SendError::Denied)), "{got:?}");
+        for (code, error) in [
+            (rustix::io::Errno::AGAIN, SendError::Full),
+            (rustix::io::Errno::NOBUFS, SendError::NoBuffers),
+            (rustix::io::Errno::NOMEM, SendError::NoBuffers),
+            (rustix::io::Errno::MSGSIZE, SendError::TooLarge),
+            (rustix::io::Errno::NETUNREACH, SendError::Unreachable),
+            (rustix::io::Errno::HOSTUNREACH, SendError::Unreachable),
+            (rustix::io::Errno::PERM, SendError::Denied),
+            (rustix::io::Errno::ACCESS, SendError::Denied),
+            (rustix::io::Errno::NETDOWN, SendError::InterfaceDown),
+            (rustix::io::Errno::IO, SendError::Down),
+        ] {
+            assert_eq!(send_error(&io::Error::from_raw_os_error(code.raw_os_error())), error, "{code:?}");
         }
     }
 

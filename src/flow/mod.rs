@@ -133,6 +133,10 @@ pub trait Drive: Send + Sync {
     /// [`interrupt`](Self::interrupt) reaches: one that came earlier may have reached the thread before it.
     fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool;
 
+    /// The caller has driven the device and goes back to its own work now. Whoever looks after the device meanwhile may
+    /// want to know.
+    fn leave(&self) {}
+
     /// Makes the wait of a [`drive`](Self::drive) under way return.
     fn interrupt(&self);
 }

@@ -33,6 +33,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::types::code::Code;
+use crate::types::device::SendError;
 use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
@@ -124,7 +125,8 @@ pub trait Ipcp: Send + Sync {
     /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
-    /// Nobody answered at a name that [`lookup`](Self::lookup) found: what is known of it may be out of date.
+    /// Nobody answered at a name that [`lookup`](Self::lookup) found, or whoever did has never heard of it: what is known
+    /// of it may be out of date.
     fn doubt(&self, _hash: &NameHash) {}
 
     /// Asks for a flow to a name that [`lookup`](Self::lookup) found. `data` is the security header, which goes to
@@ -439,8 +441,11 @@ pub enum RequestError {
     /// The name is not, or no longer, reachable here.
     #[error("the name is not reachable in this layer")]
     Unknown,
-    /// The device does not send.
-    #[error("the layer's device is not able to send")]
+    /// The device did not send it.
+    #[error("the request could not be sent")]
+    Unsent(#[source] SendError),
+    /// The layer was left.
+    #[error("the layer was left")]
     Down,
     /// The requester has gone.
     #[error("the requester has gone")]

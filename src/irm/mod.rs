@@ -1,27 +1,33 @@
 //! The IPC resource manager: names, and who accepts flows to them.
 //!
-//! A name that is bound has one or more listeners; a request for a flow to it goes to one that is accepting, by the
-//! name's [`LoadBalancing`], or waits up to [`Limits::accept_wait`] for one to come, or has a handler started. It
+//! A name that is bound has one or more listeners; a request for a flow to it is offered to one that is accepting, by
+//! the name's [`LoadBalancing`], or waits up to [`Limits::accept_wait`] for one to come, or has a handler started. It
 //! knows nothing of layers: what a request is, is up to the caller, who also sends the refusals that come out of here.
 //!
-//! This is a serial state machine: no lock, no clock, no waiting of its own.
+//! A request belongs to nobody before somebody takes it. Whoever is woken for it has a moment in which no other one
+//! may; a task that is not polled any more does not keep it from those who are there.
+//!
+//! This is a serial state machine: no lock, no clock, no waiting of its own. Wakers and factories are never called or
+//! dropped in here, because callers hold a lock: they come out as [`Calls`], or in exchange for new ones.
 //!
 //! ```
 //! use core::task::{Poll, Waker};
 //! use o7s::base::time::Instant;
-//! use o7s::irm::{Irm, Limits, Placed};
+//! use o7s::irm::{Calls, Irm, Limits};
 //! use o7s::types::name::Name;
 //!
 //! let mut irm: Irm<&str> = Irm::new(Limits::default());
 //! let name = Name::new("echo").unwrap();
 //! let listener = irm.bind(&name).unwrap();
-//! let mut waiter = None;
+//! let (mut waiter, mut calls) = (None, Calls::default());
+//! let mut waker = Some(Waker::noop().clone());
 //!
 //! // A request arrives while nobody accepts: it waits.
-//! assert!(matches!(irm.place(Instant::ZERO, &name, "a request"), Placed::Waiting(_)));
-//! assert_eq!(irm.poll_accept(listener, &mut waiter, Waker::noop()), Poll::Ready(Some("a request")));
+//! irm.place(Instant::ZERO, &name, "a request", &mut calls).unwrap();
+//! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Ready(Some("a request")));
 //! // The next accept waits for a request instead.
-//! assert_eq!(irm.poll_accept(listener, &mut waiter, Waker::noop()), Poll::Pending);
+//! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Pending);
+//! assert!(waker.is_none(), "kept to be woken");
 //! ```
 
 mod names;
@@ -30,7 +36,7 @@ use core::time::Duration;
 
 use crate::oap::SecurityConfig;
 
-pub use names::{Factory, Irm, ListenerId, Placed, WaiterId};
+pub use names::{Calls, Factory, Irm, ListenerId, Refused, WaiterId};
 
 /// How flows to a name are protected: by those who accept them and by those who ask for them here. It belongs to the
 /// name, never to the call that allocates.
@@ -68,6 +74,29 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { names: 65_536, backlog: 1024, accept_wait: Duration::from_secs(1) }
+    }
+}
+
+impl Limits {
+    /// Sets [`names`](Self::names).
+    #[must_use]
+    pub fn with_names(mut self, names: usize) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Sets [`backlog`](Self::backlog).
+    #[must_use]
+    pub fn with_backlog(mut self, requests: usize) -> Self {
+        self.backlog = requests;
+        self
+    }
+
+    /// Sets [`accept_wait`](Self::accept_wait).
+    #[must_use]
+    pub fn with_accept_wait(mut self, wait: Duration) -> Self {
+        self.accept_wait = wait;
+        self
     }
 }
 

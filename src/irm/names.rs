@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::{Poll, Waker};
+use core::time::Duration;
 
 use super::{BindError, Limits, LoadBalancing, NameSecurity};
 use crate::base::time::Instant;
@@ -24,33 +25,60 @@ pub trait Factory: Send + Sync {
     fn start(&self);
 }
 
-/// What became of a request.
-pub enum Placed<R> {
-    /// It waits for somebody to accept it, until the given moment at the latest; wake this acceptor.
-    Assigned(Waker),
-    /// It waits until this moment.
-    Waiting(Instant),
-    /// It waits until this moment; start a handler for it.
-    Start(Arc<dyn Factory>, Instant),
-    /// Nobody has bound the name. Refuse it.
+/// Why a request was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused<R> {
+    /// Nobody has bound the name.
     Unknown(R),
-    /// Too many are waiting. Refuse it.
+    /// Too many are waiting.
     Full(R),
+}
+
+/// What is to be done once no lock is held: all of it is code of others.
+#[derive(Default)]
+pub struct Calls {
+    /// To be woken: somebody who accepts, and should look.
+    pub wake: Vec<Waker>,
+    /// To be started: nobody accepts.
+    pub start: Vec<Arc<dyn Factory>>,
+    /// When to [look](Irm::expire) again at the latest.
+    pub due: Option<Instant>,
+}
+
+impl Calls {
+    fn due_at(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
 }
 
 struct Entry<R> {
     balancing: LoadBalancing,
     listeners: Vec<ListenerId>,
     factory: Option<Arc<dyn Factory>>,
-    queue: VecDeque<(Instant, R)>,
-    waiters: VecDeque<Waiter<R>>,
+    /// In the order in which they came, which is that of their numbers.
+    queue: VecDeque<Queued<R>>,
+    waiters: VecDeque<Waiter>,
+    /// How many of the queue are offered to somebody.
+    offers: usize,
 }
 
-struct Waiter<R> {
+/// A request. It belongs to nobody until somebody comes for it: whoever is woken may not be there any more.
+struct Queued<R> {
+    id: u64,
+    request: R,
+    /// When it is refused.
+    until: Instant,
+    /// Who was woken for it. Until `due` nobody else takes it.
+    offered: Option<WaiterId>,
+    /// Under which moment it is in the index.
+    due: Instant,
+}
+
+struct Waiter {
     id: WaiterId,
     listener: ListenerId,
-    waker: Waker,
-    item: Option<R>,
+    /// `None`: it was woken and has not come yet.
+    waker: Option<Waker>,
 }
 
 impl<R> Default for Entry<R> {
@@ -61,6 +89,7 @@ impl<R> Default for Entry<R> {
             factory: None,
             queue: VecDeque::new(),
             waiters: VecDeque::new(),
+            offers: 0,
         }
     }
 }
@@ -70,20 +99,27 @@ impl<R> Entry<R> {
         !self.listeners.is_empty() || self.factory.is_some()
     }
 
-    /// Gives `item` to an idle acceptor and returns its waker, or gives it back.
-    fn assign(&mut self, item: R) -> Result<Waker, R> {
-        let idle = |w: &&mut Waiter<R>| w.item.is_none();
+    /// Requests that are offered to nobody.
+    fn unoffered(&self) -> usize {
+        self.queue.len() - self.offers
+    }
+
+    /// An acceptor who waits and was not woken yet, and its waker.
+    fn choose(&mut self) -> Option<(WaiterId, Waker)> {
+        let idle = |w: &&mut Waiter| w.waker.is_some();
         let chosen = match self.balancing {
             LoadBalancing::RoundRobin => self.waiters.iter_mut().find(idle),
             LoadBalancing::Spillover => self.waiters.iter_mut().rev().find(idle),
-        };
-        match chosen {
-            Some(w) => {
-                w.item = Some(item);
-                Ok(w.waker.clone())
-            }
-            None => Err(item),
-        }
+        }?;
+        Some((chosen.id, chosen.waker.take()?))
+    }
+
+    /// Which request `waiter` gets: the one that it was woken for, or else the first that is for anybody.
+    fn next_for(&self, waiter: Option<WaiterId>) -> Option<usize> {
+        let own = || self.queue.iter().position(|q| q.offered.is_some() && q.offered == waiter);
+        let any = || self.queue.iter().position(|q| q.offered.is_none());
+        let own = if self.offers == 0 { None } else { own() };
+        own.or_else(|| if self.unoffered() == 0 { None } else { any() })
     }
 }
 
@@ -95,9 +131,15 @@ pub struct Irm<R> {
     security: BTreeMap<Name, NameSecurity>,
     hashes: BTreeMap<(HashAlg, NameHash), Name>,
     listeners: BTreeMap<ListenerId, Name>,
+    /// When to look at which request: its offer ends, or its time.
+    due: BTreeMap<(Instant, u64), Name>,
     next_id: u64,
     down: bool,
 }
+
+/// How long a request is kept for the acceptor that was woken for it. One that lives takes much less; one that is not
+/// polled any more costs the request this much.
+pub(super) const OFFER: Duration = Duration::from_millis(100);
 
 /// The algorithms by which layers may ask for a name.
 const ALGORITHMS: [HashAlg; 5] =
@@ -112,6 +154,7 @@ impl<R> Irm<R> {
             security: BTreeMap::new(),
             hashes: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            due: BTreeMap::new(),
             next_id: 1,
             down: false,
         }
@@ -161,26 +204,20 @@ impl<R> Irm<R> {
         Ok(self.forget_if_unbound(name))
     }
 
-    /// Removes a listener. Returns the requests that nobody is left to accept, to be refused, and whom to wake: those
-    /// that accepted from it, and those that have been given their requests.
-    pub fn unbind(&mut self, id: ListenerId) -> (Vec<R>, Vec<Waker>) {
-        let Some(name) = self.listeners.remove(&id) else { return (Vec::new(), Vec::new()) };
-        let (mut orphans, mut wakers) = (Vec::new(), Vec::new());
+    /// Removes a listener. Returns the requests that nobody is left to accept, to be refused; those that accepted from
+    /// it are woken, as are those to whom its requests are offered now.
+    pub fn unbind(&mut self, now: Instant, id: ListenerId, calls: &mut Calls) -> Vec<R> {
+        let Some(name) = self.listeners.remove(&id) else { return Vec::new() };
         if let Some(entry) = self.names.get_mut(&name) {
             entry.listeners.retain(|l| *l != id);
             let (gone, kept): (Vec<_>, Vec<_>) = entry.waiters.drain(..).partition(|w| w.listener == id);
             entry.waiters = kept.into();
             for waiter in gone {
-                wakers.push(waiter.waker);
-                match waiter.item.map(|r| entry.assign(r)) {
-                    Some(Ok(waker)) => wakers.push(waker),
-                    Some(Err(request)) => orphans.push(request),
-                    None => {}
-                }
+                calls.wake.extend(waiter.waker);
+                self.withdraw(now, &name, waiter.id, calls);
             }
         }
-        orphans.extend(self.forget_if_unbound(&name));
-        (orphans, wakers)
+        self.forget_if_unbound(&name)
     }
 
     fn forget_if_unbound(&mut self, name: &Name) -> Vec<R> {
@@ -193,7 +230,47 @@ impl<R> Irm<R> {
                 self.hashes.remove(&key);
             }
         }
-        self.names.remove(name).map(|e| e.queue.into_iter().map(|(_, r)| r).collect()).unwrap_or_default()
+        let queue = self.names.remove(name).map(|e| e.queue).unwrap_or_default();
+        queue
+            .into_iter()
+            .map(|q| {
+                self.due.remove(&(q.due, q.id));
+                q.request
+            })
+            .collect()
+    }
+
+    /// What was offered to a waiter that is gone goes to the next.
+    fn withdraw(&mut self, now: Instant, name: &Name, waiter: WaiterId, calls: &mut Calls) {
+        let Some(entry) = self.names.get_mut(name) else { return };
+        let offered = entry.queue.iter_mut().find(|q| q.offered == Some(waiter));
+        let Some(id) = offered.map(|q| q.id) else { return };
+        self.offer(now, name, id, calls);
+    }
+
+    /// Offers a request to the next acceptor who waits; if there is none, whoever comes first may have it, and somebody
+    /// is started.
+    fn offer(&mut self, now: Instant, name: &Name, id: u64, calls: &mut Calls) {
+        let Some(entry) = self.names.get_mut(name) else { return };
+        let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { return };
+        let chosen = entry.choose();
+        let factory = entry.factory.clone();
+        let Some(queued) = entry.queue.get_mut(at) else { return };
+        self.due.remove(&(queued.due, id));
+        entry.offers -= usize::from(queued.offered.take().is_some());
+        queued.due = queued.until;
+        match (chosen, factory) {
+            (Some((waiter, waker)), _) => {
+                queued.offered = Some(waiter);
+                queued.due = queued.until.min(now + OFFER);
+                entry.offers += 1;
+                calls.wake.push(waker);
+            }
+            (None, Some(factory)) => calls.start.push(factory),
+            (None, None) => {}
+        }
+        self.due.insert((queued.due, id), name.clone());
+        calls.due_at(queued.due);
     }
 
     /// How a bound name's requests are spread over its listeners.
@@ -237,104 +314,112 @@ impl<R> Irm<R> {
         self.names.iter().map(|(n, e)| (n, e.listeners.len(), e.waiters.len(), e.queue.len()))
     }
 
-    /// A request for a flow to `name` has come.
-    pub fn place(&mut self, now: Instant, name: &Name, request: R) -> Placed<R> {
+    /// A request for a flow to `name` has come. It waits for somebody to take it, whom it is offered to if he is there.
+    ///
+    /// # Errors
+    /// [`Refused`] with the request, to be refused.
+    pub fn place(&mut self, now: Instant, name: &Name, request: R, calls: &mut Calls) -> Result<(), Refused<R>> {
+        let id = self.id();
         let limits = self.limits;
-        let Some(entry) = self.names.get_mut(name).filter(|e| e.is_bound()) else { return Placed::Unknown(request) };
-        let request = match entry.assign(request) {
-            Ok(waker) => return Placed::Assigned(waker),
-            Err(r) => r,
+        let Some(entry) = self.names.get_mut(name).filter(|e| e.is_bound()) else {
+            return Err(Refused::Unknown(request));
         };
-        if entry.queue.len() >= limits.backlog {
-            return Placed::Full(request);
+        let somebody = entry.waiters.iter().any(|w| w.waker.is_some());
+        if !somebody && entry.unoffered() >= limits.backlog {
+            return Err(Refused::Full(request));
         }
         let until = now + limits.accept_wait;
-        entry.queue.push_back((until, request));
-        match &entry.factory {
-            Some(factory) => Placed::Start(Arc::clone(factory), until),
-            None => Placed::Waiting(until),
-        }
+        entry.queue.push_back(Queued { id, request, until, offered: None, due: until });
+        self.offer(now, name, id, calls);
+        Ok(())
     }
 
     /// The next request for `listener`, `None` once it has been unbound. `waiter` is the accept's own and must be
     /// passed to every poll of it, and to [`cancel`](Self::cancel) if it is given up.
+    ///
+    /// If there is none, `waker` is kept, in exchange for the one that was kept before: code of others, to be dropped
+    /// where no lock is held.
     pub fn poll_accept(
         &mut self,
         listener: ListenerId,
         waiter: &mut Option<WaiterId>,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
     ) -> Poll<Option<R>> {
         let next = WaiterId(self.id());
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
             return Poll::Ready(None);
         };
-        if let Some(id) = *waiter
-            && let Some(at) = entry.waiters.iter().position(|w| w.id == id)
-        {
-            if let Some(w) = entry.waiters.get_mut(at)
-                && w.item.is_none()
-            {
-                w.waker.clone_from(waker);
-                return Poll::Pending;
+        let at = waiter.and_then(|id| entry.waiters.iter().position(|w| w.id == id));
+        let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.queue.remove(at)) else {
+            if let Some(w) = at.and_then(|at| entry.waiters.get_mut(at)) {
+                core::mem::swap(&mut w.waker, waker);
+            } else {
+                *waiter = Some(next);
+                entry.waiters.push_back(Waiter { id: next, listener, waker: waker.take() });
             }
-            *waiter = None;
-            return Poll::Ready(entry.waiters.remove(at).and_then(|w| w.item));
+            return Poll::Pending;
+        };
+        entry.offers -= usize::from(taken.offered.is_some());
+        if let Some(w) = at.and_then(|at| entry.waiters.remove(at)) {
+            *waker = w.waker;
         }
-        if let Some((_, request)) = entry.queue.pop_front() {
-            return Poll::Ready(Some(request));
-        }
-        *waiter = Some(next);
-        entry.waiters.push_back(Waiter { id: next, listener, waker: waker.clone(), item: None });
-        Poll::Pending
+        *waiter = None;
+        self.due.remove(&(taken.due, taken.id));
+        Poll::Ready(Some(taken.request))
     }
 
     /// Whether [`poll_accept`](Self::poll_accept) would return something.
     pub fn has_work(&self, listener: ListenerId, waiter: Option<WaiterId>) -> bool {
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get(n)) else { return true };
-        match waiter {
-            Some(id) => entry.waiters.iter().any(|w| w.id == id && w.item.is_some()),
-            None => !entry.queue.is_empty(),
-        }
+        entry.next_for(waiter).is_some()
     }
 
-    /// An accept has been given up. What it was given comes back, to be [placed](Self::place) again, with its waker,
-    /// to be dropped where no lock is held: it may hold the last of a task.
-    pub fn cancel(&mut self, listener: ListenerId, waiter: WaiterId) -> Option<(Option<R>, Waker)> {
-        let entry = self.names.get_mut(self.listeners.get(&listener)?)?;
+    /// An accept has been given up. What it was offered goes to the next. Its waker comes back, to be dropped where no
+    /// lock is held: it may hold the last of a task.
+    pub fn cancel(&mut self, now: Instant, listener: ListenerId, waiter: WaiterId, calls: &mut Calls) -> Option<Waker> {
+        let name = self.listeners.get(&listener)?.clone();
+        let entry = self.names.get_mut(&name)?;
         let at = entry.waiters.iter().position(|w| w.id == waiter)?;
-        entry.waiters.remove(at).map(|w| (w.item, w.waker))
+        let gone = entry.waiters.remove(at)?;
+        self.withdraw(now, &name, waiter, calls);
+        gone.waker
     }
 
-    /// The requests that have waited too long, to be refused, and when the next one will have.
-    pub fn expire(&mut self, now: Instant) -> (Vec<R>, Option<Instant>) {
+    /// Requests that have waited too long, to be refused, no more than `max` at a time. Those whose acceptor did not
+    /// come are offered to the next. [`Calls::due`] says when to look again.
+    pub fn expire(&mut self, now: Instant, max: usize, calls: &mut Calls) -> Vec<R> {
         let mut out = Vec::new();
-        let mut next: Option<Instant> = None;
-        for entry in self.names.values_mut() {
-            while entry.queue.front().is_some_and(|(until, _)| *until <= now) {
-                out.extend(entry.queue.pop_front().map(|(_, r)| r));
-            }
-            if let Some((until, _)) = entry.queue.front() {
-                next = Some(next.map_or(*until, |n| n.min(*until)));
+        for _ in 0..max {
+            let Some(first) = self.due.first_entry().filter(|e| e.key().0 <= now) else { break };
+            let ((_, id), name) = first.remove_entry();
+            let Some(entry) = self.names.get_mut(&name) else { continue };
+            let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { continue };
+            if entry.queue.get(at).is_some_and(|q| q.until > now) {
+                self.offer(now, &name, id, calls);
+            } else if let Some(late) = entry.queue.remove(at) {
+                entry.offers -= usize::from(late.offered.is_some());
+                out.push(late.request);
             }
         }
-        (out, next)
+        if let Some(((next, _), _)) = self.due.first_key_value() {
+            calls.due_at(*next);
+        }
+        out
     }
 
-    /// Ends everything: all requests come back to be refused, whom to wake, to find their listener gone, and the
-    /// factories, to be dropped where no lock is held.
-    pub fn shutdown(&mut self) -> (Vec<R>, Vec<Waker>, Vec<Arc<dyn Factory>>) {
+    /// Ends everything: all requests come back to be refused, and the factories, to be dropped where no lock is held.
+    /// All who accept are woken, to find their listener gone.
+    pub fn shutdown(&mut self, calls: &mut Calls) -> (Vec<R>, Vec<Arc<dyn Factory>>) {
         self.down = true;
         self.listeners.clear();
         self.hashes.clear();
-        let (mut out, mut wakers, mut factories) = (Vec::new(), Vec::new(), Vec::new());
+        self.due.clear();
+        let (mut out, mut factories) = (Vec::new(), Vec::new());
         for entry in core::mem::take(&mut self.names).into_values() {
             factories.extend(entry.factory);
-            out.extend(entry.queue.into_iter().map(|(_, r)| r));
-            for waiter in entry.waiters {
-                wakers.push(waiter.waker);
-                out.extend(waiter.item);
-            }
+            out.extend(entry.queue.into_iter().map(|q| q.request));
+            calls.wake.extend(entry.waiters.into_iter().filter_map(|w| w.waker));
         }
-        (out, wakers, factories)
+        (out, factories)
     }
 }

@@ -1,6 +1,7 @@
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
+use super::names::OFFER;
 use super::*;
 use crate::base::time::Instant;
 use crate::types::name::{HashAlg, Name};
@@ -14,10 +15,21 @@ fn irm() -> Irm<u32> {
 }
 
 fn accept(irm: &mut Irm<u32>, l: ListenerId, w: &mut Option<WaiterId>) -> Option<u32> {
-    match irm.poll_accept(l, w, Waker::noop()) {
+    match irm.poll_accept(l, w, &mut Some(Waker::noop().clone())) {
         Poll::Ready(r) => r,
         Poll::Pending => None,
     }
+}
+
+/// What is to be called after a request was placed: how many acceptors, how many factories.
+fn place(irm: &mut Irm<u32>, now: Instant, n: &Name, request: u32) -> (usize, usize) {
+    let mut calls = Calls::default();
+    irm.place(now, n, request, &mut calls).unwrap();
+    (calls.wake.len(), calls.start.len())
+}
+
+fn after(ms: u64) -> Instant {
+    Instant::ZERO + Duration::from_millis(ms)
 }
 
 #[test]
@@ -31,10 +43,11 @@ fn spillover_prefers_the_latest_acceptor_and_round_robin_the_longest_waiting() {
         for i in 0..2 {
             assert_eq!(accept(&mut irm, l[i], &mut w[i]), None);
         }
-        assert!(matches!(irm.place(Instant::ZERO, &n, 7), Placed::Assigned(_)));
-        assert!(matches!(irm.place(Instant::ZERO, &n, 8), Placed::Assigned(_)), "the other one is idle");
-        assert_eq!(accept(&mut irm, l[first], &mut w[first]), Some(7));
+        assert_eq!(place(&mut irm, Instant::ZERO, &n, 7), (1, 0));
+        assert_eq!(accept(&mut irm, l[1 - first], &mut w[1 - first]), None, "it was not asked");
+        assert_eq!(place(&mut irm, Instant::ZERO, &n, 8), (1, 0), "the other one is idle");
         assert_eq!(accept(&mut irm, l[1 - first], &mut w[1 - first]), Some(8));
+        assert_eq!(accept(&mut irm, l[first], &mut w[first]), Some(7));
     }
 }
 
@@ -43,13 +56,57 @@ fn the_backlog_is_bounded_and_expires() {
     let mut irm = irm();
     let n = name("echo");
     let l = irm.bind(&n).unwrap();
-    assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Waiting(_)));
-    assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Waiting(_)));
-    assert!(matches!(irm.place(Instant::ZERO, &n, 3), Placed::Full(3)));
-    let late = Instant::ZERO + Duration::from_secs(1);
-    assert_eq!(irm.expire(Instant::ZERO + Duration::from_millis(999)), (vec![], Some(late)));
-    assert_eq!(irm.expire(late), (vec![1, 2], None));
+    let mut calls = Calls::default();
+    for request in [1, 2] {
+        irm.place(Instant::ZERO, &n, request, &mut calls).unwrap();
+    }
+    assert_eq!(irm.place(Instant::ZERO, &n, 3, &mut calls), Err(Refused::Full(3)));
+    assert_eq!(calls.due, Some(after(1000)));
+    for (at, late, due) in [(999, vec![], Some(after(1000))), (1000, vec![1], Some(after(1000)))] {
+        let mut calls = Calls::default();
+        assert_eq!(irm.expire(after(at), 1, &mut calls), late);
+        assert_eq!(calls.due, due);
+    }
+    let mut calls = Calls::default();
+    assert_eq!(irm.expire(after(1000), 9, &mut calls), [2]);
+    assert_eq!(calls.due, None);
     assert_eq!(accept(&mut irm, l, &mut None), None);
+}
+
+#[test]
+fn an_acceptor_that_does_not_come_keeps_nothing_from_others() {
+    for other_waits in [true, false] {
+        let mut irm = irm();
+        let n = name("echo");
+        let l = irm.bind(&n).unwrap();
+        let (mut idle, mut there) = (None, None);
+        if other_waits {
+            assert_eq!(accept(&mut irm, l, &mut there), None);
+        }
+        assert_eq!(accept(&mut irm, l, &mut idle), None);
+        assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
+        assert_eq!(accept(&mut irm, l, &mut there), None, "the one that was woken has a moment");
+        let mut calls = Calls::default();
+        assert_eq!(irm.expire(Instant::ZERO + OFFER, 9, &mut calls), Vec::<u32>::new());
+        assert_eq!((calls.wake.len(), calls.due), (1, Some(Instant::ZERO + OFFER * 2)));
+        assert_eq!(accept(&mut irm, l, &mut idle), None, "it is the other one's now");
+        assert_eq!(accept(&mut irm, l, &mut there), Some(1));
+    }
+}
+
+#[test]
+fn an_acceptor_that_comes_late_gets_what_nobody_else_took() {
+    let mut irm = irm();
+    let n = name("echo");
+    let l = irm.bind(&n).unwrap();
+    let mut w = None;
+    assert_eq!(accept(&mut irm, l, &mut w), None);
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
+    let mut calls = Calls::default();
+    assert_eq!(irm.expire(Instant::ZERO + OFFER, 9, &mut calls), Vec::<u32>::new());
+    assert_eq!((calls.wake.len(), calls.due), (0, Some(after(1000))));
+    assert_eq!(accept(&mut irm, l, &mut w), Some(1));
+    assert_eq!(irm.expire(after(2000), 9, &mut calls), Vec::<u32>::new());
 }
 
 #[test]
@@ -60,15 +117,36 @@ fn an_abandoned_accept_gives_its_request_back() {
     let (mut wa, mut wb) = (None, None);
     assert_eq!(accept(&mut irm, b, &mut wb), None);
     assert_eq!(accept(&mut irm, a, &mut wa), None);
-    assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Assigned(_)));
-    let (back, _) = irm.cancel(a, wa.unwrap()).unwrap();
-    assert!(matches!(irm.place(Instant::ZERO, &n, back.unwrap()), Placed::Assigned(_)), "b takes it over");
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
+    let mut calls = Calls::default();
+    assert!(irm.cancel(Instant::ZERO, a, wa.unwrap(), &mut calls).is_none(), "it was woken with its waker");
+    assert_eq!(calls.wake.len(), 1, "b takes it over");
     assert_eq!(accept(&mut irm, b, &mut wb), Some(1));
     assert_eq!(accept(&mut irm, b, &mut wb), None);
-    assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Assigned(_)));
-    let (back, _) = irm.cancel(b, wb.unwrap()).unwrap();
-    assert!(matches!(irm.place(Instant::ZERO, &n, back.unwrap()), Placed::Waiting(_)), "nobody else accepts now");
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 2), (1, 0));
+    let mut calls = Calls::default();
+    assert!(irm.cancel(Instant::ZERO, b, wb.unwrap(), &mut calls).is_none());
+    assert!(calls.wake.is_empty(), "nobody else accepts now");
     assert_eq!(accept(&mut irm, a, &mut None), Some(2));
+    let mut idle = None;
+    assert_eq!(accept(&mut irm, a, &mut idle), None);
+    assert!(irm.cancel(Instant::ZERO, a, idle.unwrap(), &mut calls).is_some(), "to be dropped outside");
+}
+
+#[test]
+fn a_waker_is_given_back_for_the_next_one() {
+    struct Nothing;
+    impl alloc::task::Wake for Nothing {
+        fn wake(self: alloc::sync::Arc<Self>) {}
+    }
+    let mut irm = irm();
+    let l = irm.bind(&name("echo")).unwrap();
+    let (first, mut waiter) = (Waker::from(alloc::sync::Arc::new(Nothing)), None);
+    let mut waker = Some(first.clone());
+    assert!(irm.poll_accept(l, &mut waiter, &mut waker).is_pending());
+    waker = Some(Waker::noop().clone());
+    assert!(irm.poll_accept(l, &mut waiter, &mut waker).is_pending());
+    assert!(waker.is_some_and(|w| w.will_wake(&first)), "to be dropped where no lock is held");
 }
 
 #[test]
@@ -78,11 +156,28 @@ fn unbinding_the_last_listener_forgets_the_name_and_returns_its_requests() {
     let l = irm.bind(&n).unwrap();
     let hash = HashAlg::Sha3_256.hash(&n);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), Some(&n));
-    assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Waiting(_)));
-    assert_eq!(irm.unbind(l).0, [1]);
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (0, 0));
+    let mut calls = Calls::default();
+    assert_eq!(irm.unbind(Instant::ZERO, l, &mut calls), [1]);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), None);
-    assert!(matches!(irm.place(Instant::ZERO, &n, 2), Placed::Unknown(2)));
-    assert_eq!(irm.poll_accept(l, &mut None, Waker::noop()), Poll::Ready(None));
+    assert_eq!(irm.place(Instant::ZERO, &n, 2, &mut calls), Err(Refused::Unknown(2)));
+    assert_eq!(irm.poll_accept(l, &mut None, &mut None), Poll::Ready(None));
+    assert_eq!(irm.expire(after(5000), 9, &mut calls), Vec::<u32>::new(), "nothing of it is left");
+}
+
+#[test]
+fn a_listener_that_goes_leaves_its_requests_to_the_others() {
+    let mut irm = irm();
+    let n = name("echo");
+    let (a, b) = (irm.bind(&n).unwrap(), irm.bind(&n).unwrap());
+    let (mut wa, mut wb) = (None, None);
+    assert_eq!(accept(&mut irm, b, &mut wb), None);
+    assert_eq!(accept(&mut irm, a, &mut wa), None);
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
+    let mut calls = Calls::default();
+    assert_eq!(irm.unbind(Instant::ZERO, a, &mut calls), Vec::<u32>::new());
+    assert_eq!(calls.wake.len(), 1);
+    assert_eq!(accept(&mut irm, b, &mut wb), Some(1));
 }
 
 #[test]
@@ -96,10 +191,11 @@ fn a_factory_is_started_when_nobody_accepts() {
     let mut exchanged: Option<alloc::sync::Arc<dyn Factory>> = Some(alloc::sync::Arc::new(Never));
     irm.set_factory(&n, &mut exchanged).unwrap();
     assert!(exchanged.is_none());
-    assert!(matches!(irm.place(Instant::ZERO, &n, 1), Placed::Start(..)));
+    assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (0, 1));
     assert_eq!(irm.set_factory(&n, &mut exchanged).unwrap(), [1]);
     assert!(exchanged.is_some(), "to be dropped outside");
     assert!(!irm.is_bound(&n));
+    assert_eq!(irm.expire(after(5000), 9, &mut Calls::default()), Vec::<u32>::new());
 }
 
 #[test]

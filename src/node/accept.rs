@@ -1,5 +1,6 @@
 //! Accepting a flow.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
@@ -10,7 +11,7 @@ use super::{LayerFacts, Node, Screened, count};
 use crate::base::time::Instant;
 use crate::flow::Params;
 use crate::ipcp::{Accepted, Incoming};
-use crate::irm::{ListenerId, WaiterId};
+use crate::irm::{Calls, ListenerId, WaiterId};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -33,8 +34,8 @@ pub enum AcceptError {
 /// Requests that fail in one poll, before others get their turn.
 const FAILURES_PER_POLL: usize = 16;
 
-/// An accept under way; several may be, of one listener. A future in all but name. Dropping it passes a request that
-/// it has been given on to another one.
+/// An accept under way; several may be, of one listener. A future in all but name. Dropping it has the request that it
+/// was woken for offered to another one.
 pub struct Accept {
     node: Arc<Node>,
     listener: ListenerId,
@@ -44,7 +45,11 @@ pub struct Accept {
     patient: bool,
     replying: Option<Replying>,
     sleep: Sleep,
+    screen: Option<Screen>,
+    peer: u64,
 }
+
+type Screen = Box<dyn FnMut(u64) -> bool + Send>;
 
 struct Replying {
     accepted: Accepted,
@@ -65,6 +70,8 @@ impl Accept {
             patient: false,
             replying: None,
             sleep: Sleep::new(node),
+            screen: None,
+            peer: 0,
         }
     }
 
@@ -73,6 +80,16 @@ impl Accept {
     pub(super) fn patient(mut self) -> Self {
         self.patient = true;
         self
+    }
+
+    /// Has requests refused of those peers for whom `admits` is not true, before anything costly is done for them.
+    pub(super) fn screen(&mut self, admits: impl FnMut(u64) -> bool + Send + 'static) {
+        self.screen = Some(Box::new(admits));
+    }
+
+    /// The peer of the flow that was accepted last, as far as its layer can tell; 0 in this stack.
+    pub(super) fn peer(&self) -> u64 {
+        self.peer
     }
 
     /// Whether a request may have come. For a thread that spins.
@@ -93,6 +110,8 @@ impl Accept {
         cx: &mut Context<'_>,
         reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
     ) -> Poll<Result<Allocated, AcceptError>> {
+        // Cloned and dropped where no lock is held: a waker is code of others.
+        let mut waker = None;
         for _ in 0..FAILURES_PER_POLL {
             if self.node.is_down() {
                 return Poll::Ready(Err(AcceptError::Closed));
@@ -106,15 +125,26 @@ impl Accept {
                 }
                 return Poll::Ready(Ok(self.finish(now, replying)));
             }
-            let next = self.node.irm.lock().poll_accept(self.listener, &mut self.waiter, cx.waker());
+            waker.get_or_insert_with(|| cx.waker().clone());
+            let next = self.node.irm.lock().poll_accept(self.listener, &mut self.waiter, &mut waker);
             match next {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Err(AcceptError::Closed)),
-                Poll::Ready(Some(request)) => self.replying = self.prepare(now, request, reply),
+                Poll::Ready(Some(request)) if self.admits(&request) => {
+                    self.replying = self.prepare(now, request, reply);
+                }
+                Poll::Ready(Some(request)) => {
+                    count(&self.node.counters.shed);
+                    request.incoming.responder.refuse(now, Code::AGAIN);
+                }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn admits(&mut self, request: &Screened) -> bool {
+        self.screen.as_mut().is_none_or(|admits| admits(request.incoming.peer))
     }
 
     /// The server's side of the security exchange.
@@ -170,8 +200,9 @@ impl Accept {
         Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })
     }
 
-    fn finish(&self, now: Instant, replying: Replying) -> Allocated {
+    fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
         let Replying { accepted, params, flow, peer, id } = replying;
+        self.peer = peer;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
             self.node.remember_reply(now, peer, id, again);
@@ -184,10 +215,10 @@ impl Accept {
 impl Drop for Accept {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
-            let given = self.node.irm.lock().cancel(self.listener, waiter);
-            if let Some((Some(request), _)) = given {
-                self.node.place(self.node.env.clock.now(), &self.name, request);
-            }
+            let (now, mut calls) = (self.node.env.clock.now(), Calls::default());
+            let waker = self.node.irm.lock().cancel(now, self.listener, waiter, &mut calls);
+            self.node.perform(calls);
+            self.node.env.panics.discard(waker);
         }
         if let Some(replying) = self.replying.take() {
             replying.flow.endpoint.abort();

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::timers::Sleep;
 use super::{IpcpId, LayerFacts, Node, count};
+use crate::base::foreign::Panics;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
@@ -24,6 +25,14 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 
 /// Garbled replies have the request repeated at once, with the usual doubled wait until the next time, up to this one.
 const GARBLED_LIMIT: Duration = Duration::from_secs(10);
+
+/// A refusal with "try again" that comes sooner than this is one of somebody who is busy; what waits for an acceptor until
+/// nobody came is refused later.
+const BUSY: Duration = Duration::from_millis(500);
+/// The pause after such a refusal, doubled each time up to the longest. A random part of it is left out, so that those who
+/// were refused together do not come together again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -130,6 +139,10 @@ struct Asked {
     tries: Vec<Try>,
     next_retry: Instant,
     backoff: Duration,
+    /// When it was asked last.
+    asked_at: Instant,
+    /// Set if that was refused by somebody who is busy: the pause before it is asked again.
+    busy: Option<Duration>,
 }
 
 struct Try {
@@ -140,9 +153,9 @@ struct Try {
     _attempt: Box<dyn Attempt>,
 }
 
-#[derive(Default)]
 struct Answers {
     inner: Mutex<Inbox>,
+    panics: Arc<Panics>,
 }
 
 #[derive(Default)]
@@ -158,9 +171,7 @@ impl Answer for Answers {
             inner.replies.push_back((token, reply));
             inner.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.panics.wake_all(waker);
     }
 }
 
@@ -173,7 +184,7 @@ impl Allocation {
             wanted,
             deadline,
             phase: Phase::Start,
-            answers: Arc::new(Answers::default()),
+            answers: Arc::new(Answers { inner: Mutex::default(), panics: Arc::clone(node.panics()) }),
             sleep: Sleep::new(node),
         }
     }
@@ -266,7 +277,7 @@ impl Allocation {
         // In memory nothing gets lost.
         let lossy = !matches!(ipcp.info().kind, Kind::Direct | Kind::Local);
         let next_retry = if lossy { now + backoff } else { Instant::FAR_FUTURE };
-        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry, backoff })
+        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry, backoff, asked_at: now, busy: None })
     }
 
     fn send(
@@ -298,9 +309,15 @@ impl Allocation {
     fn await_answer(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Result<Allocated, AllocError>> {
         loop {
             let next = {
-                let mut inner = self.answers.inner.lock();
-                inner.waker = Some(cx.waker().clone());
-                inner.replies.pop_front()
+                // Made and dropped where no lock is held: a waker is code of others.
+                let mut waker = Some(cx.waker().clone());
+                let next = {
+                    let mut inner = self.answers.inner.lock();
+                    core::mem::swap(&mut inner.waker, &mut waker);
+                    inner.replies.pop_front()
+                };
+                self.node.env.panics.discard(waker);
+                next
             };
             let Some((token, reply)) = next else { break };
             if let Some(result) = self.take_answer(now, token, reply) {
@@ -311,7 +328,8 @@ impl Allocation {
             if let Phase::Asked(asked) = &self.phase {
                 asked.ipcp.doubt(&asked.ipcp.info().hash.hash(&self.wanted.name));
             }
-            return Poll::Ready(Err(self.timed_out()));
+            let busy = matches!(&self.phase, Phase::Asked(asked) if asked.busy.is_some());
+            return Poll::Ready(Err(if busy { AllocError::Refused(Code::AGAIN) } else { self.timed_out() }));
         }
         if let Err(e) = self.retry_if_due(now, cx) {
             return Poll::Ready(Err(e));
@@ -329,7 +347,24 @@ impl Allocation {
         let at = asked.tries.iter().position(|t| t.token == token)?;
         let port = match reply.result {
             Ok(port) => port,
-            Err(code) if latest => return Some(Err(AllocError::Refused(code))),
+            Err(Code::AGAIN) if latest && now.since(asked.asked_at) < BUSY => {
+                let pause = asked.busy.map_or(FIRST_PAUSE, |p| (p * 2).min(LONGEST_PAUSE));
+                let mut rng = self.node.split_rng("pause");
+                let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
+                asked.busy = Some(pause);
+                asked.next_retry = now + (pause - less);
+                if let Some(refused) = asked.tries.get(at) {
+                    refused.endpoint.abort();
+                }
+                return None;
+            }
+            Err(code) if latest => {
+                if code == Code::NAME {
+                    // It has gone elsewhere, and what is known of where it is is out of date.
+                    asked.ipcp.doubt(&asked.ipcp.info().hash.hash(&self.wanted.name));
+                }
+                return Some(Err(AllocError::Refused(code)));
+            }
             Err(_) => return None,
         };
         // Damaged on its way, or not from the peer at all: as good as lost, so ask again. What the peer really says may
@@ -387,7 +422,10 @@ impl Allocation {
             return Ok(());
         }
         asked.backoff *= 2;
-        asked.next_retry = now + asked.backoff;
+        // In memory nothing gets lost, whether it was asked again or not.
+        let lossy = !matches!(asked.ipcp.info().kind, Kind::Direct | Kind::Local);
+        asked.next_retry = if lossy { now + asked.backoff } else { Instant::FAR_FUTURE };
+        asked.asked_at = now;
         // What was known of the name may have expired meanwhile.
         let hash = asked.ipcp.info().hash.hash(&self.wanted.name);
         if asked.ipcp.lookup(now, &hash, cx.waker()) != Lookup::Known {

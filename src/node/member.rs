@@ -13,8 +13,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::poll_fn;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 pub use self::enrol::{Bootstrap, Joining, MemberKind};
@@ -39,8 +38,10 @@ use crate::wire::WireError;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-/// Handshakes with others that are under way at a time; more are hung up on.
+/// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
 const MAX_HANDSHAKES: usize = 1024;
+/// As many of one peer. A neighbour needs one for each component, and one to enrol.
+const MAX_HANDSHAKES_OF_PEER: usize = 32;
 
 /// Why an IPCP could not become a member, or connect to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +98,7 @@ pub struct Membership {
     admission: Arc<dyn Admission>,
     alarm: Alarm,
     inner: Mutex<Inner>,
-    handshakes: AtomicUsize,
+    handshakes: Mutex<Handshakes>,
     /// What the IPCP knows us by.
     #[expect(dead_code, reason = "keeps alive what the ipcp holds weakly")]
     late: Arc<LateConnections>,
@@ -110,6 +111,8 @@ struct Inner {
     /// Who waits for connections.
     waiting: Vec<Waker>,
     listeners: Vec<ListenerId>,
+    /// Which names were registered in which layers below.
+    registered: Vec<(IpcpId, Name)>,
     /// The layer was left: no more attempts.
     left: bool,
 }
@@ -155,9 +158,10 @@ impl Membership {
                 failures: BTreeMap::new(),
                 waiting: Vec::new(),
                 listeners: Vec::new(),
+                registered: Vec::new(),
                 left: false,
             }),
-            handshakes: AtomicUsize::new(0),
+            handshakes: Mutex::default(),
         })
     }
 
@@ -177,6 +181,22 @@ impl Membership {
 
     // ----- names -----
 
+    /// Accepts N-1 flows to `names`, which are registered in the layers of the IPCPs `over` until the end.
+    ///
+    /// # Errors
+    /// [`MemberError::Bind`], [`MemberError::Register`]; some of it has been done then.
+    pub(super) fn make_known(&self, names: &[Name], over: &[IpcpId]) -> Result<(), MemberError> {
+        for name in names {
+            self.bind(name)?;
+            for lower in over {
+                let node = self.node().ok_or(MemberError::StackDown)?;
+                node.register(*lower, name)?;
+                self.inner.lock().registered.push((*lower, name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Accepts N-1 flows to `name`.
     ///
     /// # Errors
@@ -186,28 +206,26 @@ impl Membership {
         let listener = node.with_irm(|irm| irm.bind(name))?;
         self.inner.lock().listeners.push(listener);
         let mut accept = Accept::new(&node, listener, name.clone()).patient();
+        let screening = Weak::clone(&self.me);
+        accept.screen(move |peer| screening.upgrade().is_some_and(|me| me.handshakes.lock().has_room(peer)));
         let weak = Arc::downgrade(&node);
         drop(node);
         let task = async move {
             while let Ok(flow) = poll_fn(|cx| accept.poll(cx, &mut |_| Vec::new())).await {
                 let Some(node) = weak.upgrade() else { return };
-                me.attend(&node, flow.endpoint);
+                me.attend(&node, flow.endpoint, accept.peer());
             }
         };
         self.node().ok_or(MemberError::StackDown)?.spawn(task);
         Ok(())
     }
 
-    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>) {
-        if self.handshakes.fetch_add(1, Ordering::Relaxed) >= MAX_HANDSHAKES {
-            self.handshakes.fetch_sub(1, Ordering::Relaxed);
-            endpoint.abort();
-            return;
-        }
+    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>, peer: u64) {
+        self.handshakes.lock().begin(peer);
         let (me, task_node) = (Arc::clone(self), Arc::downgrade(node));
         node.spawn(async move {
             handshake::accept(&me, &task_node, endpoint).await;
-            me.handshakes.fetch_sub(1, Ordering::Relaxed);
+            me.handshakes.lock().end(peer);
         });
     }
 
@@ -228,10 +246,13 @@ impl Membership {
         let node = self.node().ok_or(MemberError::StackDown)?;
         let until = node.clock().now() + timeout.unwrap_or(CONNECT_TIMEOUT);
         let now = node.clock().now();
+        let mut wanted = Wanted { membership: &self, destination: &destination, components: Vec::new() };
         for component in &components {
             let want = Want { destination: destination.clone(), component: *component, qos };
-            let wanted = self.inner.lock().manager.want(now, want);
-            wanted?;
+            let mut inner = self.inner.lock();
+            let fresh = inner.manager.state(&destination, *component).is_none();
+            inner.manager.want(now, want)?;
+            wanted.components.extend(fresh.then_some(*component));
         }
         self.drive(now);
         let mut sleep = Sleep::new(&node);
@@ -241,32 +262,64 @@ impl Membership {
             let Some(node) = weak.upgrade().filter(|n| !n.is_down()) else {
                 return Poll::Ready(Err(MemberError::StackDown));
             };
-            let now = node.clock().now();
-            let mut inner = self.inner.lock();
-            let states: Vec<_> = components.iter().map(|c| inner.manager.state(&destination, *c)).collect();
-            if states.iter().all(|s| matches!(s, Some(State::Up(..)))) {
-                return Poll::Ready(Ok(()));
+            let ready = self.poll_connected(cx, node.clock().now(), until, &destination, &components);
+            if ready.is_pending() {
+                sleep.set(until, cx.waker());
             }
-            if inner.left || states.iter().any(Option::is_none) {
-                return Poll::Ready(Err(MemberError::GivenUp));
-            }
-            if now >= until {
-                let mut why = components.iter().filter_map(|c| inner.failures.get(&(destination.clone(), *c)).cloned());
-                let why = why.next();
-                return Poll::Ready(Err(why.unwrap_or_else(|| MemberError::TimedOut(destination.clone()))));
-            }
-            if !inner.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-                inner.waiting.push(cx.waker().clone());
-            }
-            drop(inner);
-            sleep.set(until, cx.waker());
-            Poll::Pending
+            ready
         })
         .await;
+        wanted.components.clear();
         if result.is_err() {
             self.disconnect(&destination, &components);
         }
         result
+    }
+
+    /// Whether the connections stand, or will not.
+    fn poll_connected(
+        &self,
+        cx: &Context<'_>,
+        now: Instant,
+        until: Instant,
+        destination: &Name,
+        components: &[Component],
+    ) -> Poll<Result<(), MemberError>> {
+        // Made and dropped where no lock is held: a waker is code of others.
+        let mut waker = Some(cx.waker().clone());
+        let ready = {
+            let mut inner = self.inner.lock();
+            let states: Vec<_> = components.iter().map(|c| inner.manager.state(destination, *c)).collect();
+            if states.iter().all(|s| matches!(s, Some(State::Up(..)))) {
+                Poll::Ready(Ok(()))
+            } else if inner.left || states.iter().any(Option::is_none) {
+                Poll::Ready(Err(MemberError::GivenUp))
+            } else if now >= until {
+                let mut why = components.iter().filter_map(|c| inner.failures.get(&(destination.clone(), *c)).cloned());
+                Poll::Ready(Err(why.next().unwrap_or_else(|| MemberError::TimedOut(destination.clone()))))
+            } else {
+                if !inner.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+                    inner.waiting.extend(waker.take());
+                }
+                Poll::Pending
+            }
+        };
+        self.wake_or_drop(waker, |_| {});
+        ready
+    }
+
+    /// Has `f` called with each of the wakers, which are dropped, whatever they do.
+    fn wake_or_drop(&self, wakers: impl IntoIterator<Item = Waker>, f: impl Fn(&Waker)) {
+        let node = self.node.upgrade();
+        for waker in wakers {
+            match &node {
+                Some(node) => {
+                    node.panics().call(|| f(&waker));
+                    node.panics().discard(waker);
+                }
+                None => f(&waker),
+            }
+        }
     }
 
     /// Wants connections without waiting for them.
@@ -335,7 +388,7 @@ impl Membership {
             }
         }
         let waiting = core::mem::take(&mut self.inner.lock().waiting);
-        waiting.into_iter().for_each(Waker::wake);
+        self.wake_or_drop(waiting, Waker::wake_by_ref);
     }
 
     fn start(&self, attempt: AttemptId, want: Want) {
@@ -378,17 +431,24 @@ impl Membership {
 
     /// Ends the membership.
     pub(super) fn end(&self) {
-        let (listeners, waiting) = {
+        let (listeners, registered, waiting) = {
             let mut inner = self.inner.lock();
             inner.left = true;
-            (core::mem::take(&mut inner.listeners), core::mem::take(&mut inner.waiting))
+            let registered = core::mem::take(&mut inner.registered);
+            (core::mem::take(&mut inner.listeners), registered, core::mem::take(&mut inner.waiting))
         };
         if let Some(node) = self.node.upgrade() {
             for listener in listeners {
                 node.close_listener(listener);
             }
+            for (lower, name) in registered {
+                // The layer's name may be that of another member here.
+                if !node.with_irm(|irm| irm.is_bound(&name)) {
+                    node.unregister(lower, &name);
+                }
+            }
         }
-        waiting.into_iter().for_each(Waker::wake);
+        self.wake_or_drop(waiting, Waker::wake_by_ref);
     }
 }
 
@@ -396,6 +456,52 @@ impl Connections for Membership {
     fn lost(&self, now: Instant, flow: N1FlowId) {
         self.inner.lock().manager.went_down(now, flow);
         self.drive(now);
+    }
+}
+
+/// Handshakes under way.
+#[derive(Default)]
+struct Handshakes {
+    all: usize,
+    of: BTreeMap<u64, usize>,
+}
+
+impl Handshakes {
+    fn has_room(&self, peer: u64) -> bool {
+        let own = self.of.get(&peer).copied().unwrap_or(0);
+        // All programs of this stack are one peer.
+        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_PEER || peer == 0)
+    }
+
+    fn begin(&mut self, peer: u64) {
+        self.all += 1;
+        *self.of.entry(peer).or_default() += 1;
+    }
+
+    fn end(&mut self, peer: u64) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(own) = self.of.get_mut(&peer) {
+            *own -= 1;
+            if *own == 0 {
+                self.of.remove(&peer);
+            }
+        }
+    }
+}
+
+/// Connections that are wanted because somebody waits for them. If he gives up, so are they.
+struct Wanted<'a> {
+    membership: &'a Membership,
+    destination: &'a Name,
+    /// Those that were not wanted before.
+    components: Vec<Component>,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        if !self.components.is_empty() {
+            self.membership.disconnect(self.destination, &self.components);
+        }
     }
 }
 

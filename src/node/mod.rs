@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod alloc;
 pub mod join;
+mod limits;
 pub mod member;
 mod silent;
 mod tasks;
@@ -21,7 +22,6 @@ use ::alloc::collections::{BTreeMap, VecDeque};
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Waker;
 use core::time::Duration;
 
 use smallvec::SmallVec;
@@ -29,6 +29,7 @@ use smallvec::SmallVec;
 use crate::base::arena::{Arena, Id};
 use crate::base::backlog::Meter;
 use crate::base::buf::BufPool;
+use crate::base::foreign::Panics;
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
@@ -39,7 +40,7 @@ use crate::flow::{Endpoint, Env, Opening, Params};
 use crate::frct::{self, Frct};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::{Incoming, Info, Ipcp, Kind, RegisterError, Requests, Resend};
-use crate::irm::{self, BindError, Irm, NameSecurity, Placed};
+use crate::irm::{self, BindError, Calls, Irm, NameSecurity, Refused};
 use crate::oap::replay::ReplayCache;
 use crate::oap::server::Request;
 use crate::oap::{OapError, Peering};
@@ -48,87 +49,12 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
 
+pub use self::limits::Limits;
 use self::member::Membership;
 use self::silent::{Bounds, Silent};
+pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::TimerQueue;
-
-/// Bounds and defaults of a node.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Ends of flows, pending and lingering ones included. Default 1 048 576.
-    pub flows: usize,
-    /// Idle packet buffers (2 KiB each) that are kept. Default 16 384.
-    pub idle_buffers: usize,
-    /// Packets that wait for the application of a flow without FRCT. Default 1024.
-    pub raw_queue: usize,
-    /// Memory that packets which wait for the application of one flow may hold, bytes; as much again may wait in front of
-    /// the flow's protocols. Default 8 MiB.
-    pub flow_bytes: usize,
-    /// The same for all flows together that one host, or one member of a layer, has asked for. Default 64 MiB.
-    pub peer_bytes: usize,
-    /// The same for all flows of the stack. Default 256 MiB.
-    pub stack_bytes: usize,
-    /// The IRM's bounds.
-    pub irm: irm::Limits,
-    /// Threads that serve flows for a name without a listener. Default 1024.
-    pub handlers: usize,
-    /// Flow requests that are remembered against replay. Default 65 536.
-    pub replay: usize,
-    /// The least timeout that is granted for a flow, however short the one that a requester asks for: a shorter one
-    /// would make this end send keepalives all the time. Towards a requester of the reference's kind, which cannot be
-    /// told, keepalives are no more frequent, and it may give the flow up. Default 1 s.
-    pub flow_timeout_min: Duration,
-    /// The longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
-    /// live without a sign of life from the other end. Default 10 min.
-    pub flow_timeout_max: Duration,
-    /// How long the peer of an accepted flow may be silent before it is heard for the first time. One of our own kind
-    /// says something at once, and again while it hears nothing. Default 20 s.
-    pub silence: Duration,
-    /// The same for a peer of the reference's kind, whose first word may be the keepalive after a quarter of the flow's
-    /// timeout. Default 45 s, enough for the presets.
-    pub silence_reference: Duration,
-    /// Accepted flows whose peer has not been heard yet. Beyond it the oldest make room. Default 16 384.
-    pub silent_flows: usize,
-    /// The same for the flows that one host, or one member of a layer, asked for. Default 4096.
-    pub silent_flows_per_peer: usize,
-    /// Replies that can be sent again to a requester that did not get them. Default 4096.
-    pub resend: usize,
-    /// How long an allocation without a time limit of its own takes at most. Default 20 s.
-    pub alloc_timeout: Duration,
-    /// How long an allocation waits for layers to find a name. Default 2 s.
-    pub lookup_timeout: Duration,
-    /// When a request that got no answer is repeated for the first time; then after twice as long, and so on.
-    /// Default 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
-    pub retry: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            flows: 1 << 20,
-            idle_buffers: 16_384,
-            raw_queue: 1024,
-            flow_bytes: 8 << 20,
-            peer_bytes: 64 << 20,
-            stack_bytes: 256 << 20,
-            irm: irm::Limits::default(),
-            handlers: 1024,
-            flow_timeout_min: Duration::from_secs(1),
-            flow_timeout_max: Duration::from_secs(600),
-            silence: Duration::from_secs(20),
-            silence_reference: Duration::from_secs(45),
-            silent_flows: 16_384,
-            silent_flows_per_peer: 4096,
-            replay: 65_536,
-            resend: 4096,
-            alloc_timeout: Duration::from_secs(20),
-            lookup_timeout: Duration::from_secs(2),
-            retry: Duration::from_millis(1200),
-        }
-    }
-}
 
 /// What a node is built from.
 pub struct Parts {
@@ -189,6 +115,9 @@ const METERS_KEPT: usize = 256;
 /// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
 const AMPLIFICATION: u64 = 3;
 
+/// Requests whose time is over that are refused in one go, before other timers get their turn.
+const EXPIRED_AT_A_TIME: usize = 64;
+
 /// How long a reply can be sent again: as long as a requester may wait for it.
 const RESEND_FOR: Duration = Duration::from_secs(20);
 
@@ -202,6 +131,7 @@ struct Counters {
     unknown_name: AtomicU64,
     backlog_full: AtomicU64,
     not_accepted: AtomicU64,
+    shed: AtomicU64,
     bad_oap: AtomicU64,
     replayed: AtomicU64,
     resent: AtomicU64,
@@ -224,6 +154,7 @@ impl Node {
                 panics: Arc::default(),
                 inline: parts.inline,
             });
+            let timers = TimerQueue::new(&env.panics);
             Self {
                 me: Weak::clone(me),
                 env,
@@ -232,7 +163,7 @@ impl Node {
                 layers: RwLock::new(Vec::new()),
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
                 flows: Mutex::new(Arena::new(parts.limits.flows)),
-                timers: TimerQueue::default(),
+                timers,
                 tasks: Tasks::default(),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
                 answered: Mutex::new(Answered::default()),
@@ -251,6 +182,11 @@ impl Node {
     /// What tells the time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.env.clock
+    }
+
+    /// Through which code of others is called.
+    pub fn panics(&self) -> &Arc<Panics> {
+        &self.env.panics
     }
 
     /// Where packet buffers come from.
@@ -322,8 +258,9 @@ impl Node {
 
     /// Accepts nothing any more for a listener.
     pub fn close_listener(&self, id: irm::ListenerId) {
-        let (orphans, acceptors) = self.irm.lock().unbind(id);
-        acceptors.into_iter().for_each(Waker::wake);
+        let mut calls = Calls::default();
+        let orphans = self.irm.lock().unbind(self.env.clock.now(), id, &mut calls);
+        self.perform(calls);
         self.refuse_all(orphans, Code::AGAIN);
     }
 
@@ -556,10 +493,9 @@ impl Node {
     }
 
     fn expire_requests(&self, now: Instant) {
-        let (late, next) = self.irm.lock().expire(now);
-        if let Some(next) = next {
-            self.timers.arm_expiry(next);
-        }
+        let mut calls = Calls::default();
+        let late = self.irm.lock().expire(now, EXPIRED_AT_A_TIME, &mut calls);
+        self.perform(calls);
         for request in late {
             count(&self.counters.not_accepted);
             request.incoming.responder.refuse(now, Code::AGAIN);
@@ -573,9 +509,10 @@ impl Node {
         }
         let now = self.env.clock.now();
         self.end_tasks();
-        let (requests, acceptors, factories) = self.irm.lock().shutdown();
-        drop(factories);
-        acceptors.into_iter().for_each(Waker::wake);
+        let mut calls = Calls::default();
+        let (requests, factories) = self.irm.lock().shutdown(&mut calls);
+        factories.into_iter().for_each(|f| self.env.panics.discard(f));
+        self.perform(calls);
         self.refuse_all(requests, Code::AGAIN);
         // Those of programs first, then those that carry them, the upper layers before the lower: the other ends are told.
         let (carriers, flows): (Vec<_>, Vec<_>) = self.endpoints().into_iter().partition(|e| e.is_attached());
@@ -603,6 +540,7 @@ impl Node {
             ("unknown_name", &c.unknown_name),
             ("backlog_full", &c.backlog_full),
             ("not_accepted", &c.not_accepted),
+            ("shed", &c.shed),
             ("bad_oap", &c.bad_oap),
             ("replayed", &c.replayed),
             ("resent", &c.resent),
@@ -618,6 +556,7 @@ impl Node {
             .counter("silent_shed", shed)
             .gauge("silent", silent as u64)
             .gauge("held_bytes", self.held.used() as u64)
+            .counter("foreign_panics", self.env.panics.count())
             .gauge("flows", self.flows.lock().len() as u64)
             .gauge("tasks", self.task_count() as u64)
             .gauge("timers", self.timers.len() as u64)
@@ -669,22 +608,33 @@ impl Requests for Node {
 impl Node {
     /// Gives a request to somebody who accepts flows to `name`, or has it wait for one.
     fn place(&self, now: Instant, name: &Name, request: Screened) {
-        let placed = self.irm.lock().place(now, name, request);
+        let mut calls = Calls::default();
+        let placed = self.irm.lock().place(now, name, request, &mut calls);
+        self.perform(calls);
         match placed {
-            Placed::Assigned(waker) => waker.wake(),
-            Placed::Waiting(until) => self.timers.arm_expiry(until),
-            Placed::Start(factory, until) => {
-                self.timers.arm_expiry(until);
-                factory.start();
-            }
-            Placed::Unknown(request) => {
+            Ok(()) => {}
+            Err(Refused::Unknown(request)) => {
                 count(&self.counters.unknown_name);
                 request.incoming.responder.refuse(now, Code::NAME);
             }
-            Placed::Full(request) => {
+            Err(Refused::Full(request)) => {
                 count(&self.counters.backlog_full);
                 request.incoming.responder.refuse(now, Code::AGAIN);
             }
+        }
+    }
+
+    /// Does what the IRM wants done outside of its lock. A factory that panics has started nobody: the request waits for
+    /// somebody else.
+    fn perform(&self, calls: Calls) {
+        if let Some(due) = calls.due {
+            self.timers.arm_expiry(due);
+        }
+        let panics = &self.env.panics;
+        panics.wake_all(calls.wake);
+        for factory in calls.start {
+            panics.call(|| factory.start());
+            panics.discard(factory);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a node does on its own: futures that it drives when they are woken, on whatever thread polls it.
+//! What a node does on its own: futures that it drives when they are woken, on a thread of their own where there are
+//! threads, else on the one that polls the node.
 //!
 //! Allocating the N-1 flows of an IPCP, accepting those of its neighbours, enrolment: all of it waits most of the time,
 //! and is written as it is described.
@@ -34,8 +35,13 @@ struct Inner {
     wakers: BTreeMap<u64, Arc<TaskWaker>>,
     ready: VecDeque<u64>,
     next: u64,
+    /// Who polls them; `None`, or one that cannot: whoever polls the node.
+    runner: Option<Runner>,
     down: bool,
 }
+
+/// Has a thread call [`Node::run_tasks`]. `false` if there is none.
+pub type Runner = Arc<dyn Fn() -> bool + Send + Sync>;
 
 struct TaskWaker {
     node: Weak<Node>,
@@ -54,7 +60,7 @@ impl Wake for TaskWaker {
         }
         if let Some(node) = self.node.upgrade() {
             node.tasks.inner.lock().ready.push_back(self.id);
-            node.timers.arm_tasks(node.env.clock.now());
+            node.tasks_are_ready();
         }
     }
 }
@@ -77,19 +83,43 @@ impl Node {
         waker.wake();
     }
 
-    /// Polls the tasks that were woken. No lock is held meanwhile.
-    pub(super) fn run_tasks(&self) {
+    /// Has tasks polled by another thread than the one that polls the node. They agree on keys and the like, which
+    /// timers should not have to wait for.
+    pub fn run_tasks_elsewhere(&self, runner: Runner) {
+        let before = self.tasks.inner.lock().runner.replace(runner);
+        drop(before);
+        self.tasks_are_ready();
+    }
+
+    fn tasks_are_ready(&self) {
+        let runner = {
+            let inner = self.tasks.inner.lock();
+            if inner.ready.is_empty() {
+                return;
+            }
+            inner.runner.clone()
+        };
+        if !runner.is_some_and(|run| run()) {
+            self.timers.arm_tasks(self.env.clock.now());
+        }
+    }
+
+    /// Polls the tasks that were woken, some of them. `true` if others are left. No lock is held meanwhile.
+    pub fn run_tasks(&self) -> bool {
         for _ in 0..POLLS {
             let (id, waker, mut task) = {
                 let mut inner = self.tasks.inner.lock();
-                let Some(id) = inner.ready.pop_front() else { return };
+                let Some(id) = inner.ready.pop_front() else { return false };
                 let task = inner.tasks.get_mut(&id).and_then(Option::take);
                 // One that is gone, or is being polled by another thread, which looks again when it is done.
                 let (Some(waker), Some(task)) = (inner.wakers.get(&id).cloned(), task) else { continue };
                 (id, waker, task)
             };
             waker.queued.store(false, Ordering::Release);
-            let done = task.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&waker)))).is_ready();
+            let own = Waker::from(Arc::clone(&waker));
+            // A task that panics is over.
+            let done = self.env.panics.call(|| task.as_mut().poll(&mut Context::from_waker(&own)).is_ready());
+            let done = done.unwrap_or(true);
             let finished = {
                 let mut inner = self.tasks.inner.lock();
                 if done || inner.down {
@@ -105,24 +135,24 @@ impl Node {
                     None
                 }
             };
-            drop(finished);
+            self.env.panics.discard(finished);
         }
-        if !self.tasks.inner.lock().ready.is_empty() {
-            self.timers.arm_tasks(self.env.clock.now());
-        }
+        !self.tasks.inner.lock().ready.is_empty()
     }
 
     /// Drops all tasks.
     pub(super) fn end_tasks(&self) {
-        let (tasks, wakers) = {
+        let (tasks, wakers, runner) = {
             let mut inner = self.tasks.inner.lock();
             inner.down = true;
             inner.ready.clear();
-            (core::mem::take(&mut inner.tasks), core::mem::take(&mut inner.wakers))
+            let runner = inner.runner.take();
+            (core::mem::take(&mut inner.tasks), core::mem::take(&mut inner.wakers), runner)
         };
         // They may hold flows, whose end comes by here.
         drop(tasks);
         drop(wakers);
+        drop(runner);
     }
 
     /// Tasks under way.

@@ -8,6 +8,7 @@ use core::task::Waker;
 use core::time::Duration;
 
 use super::Node;
+use crate::base::foreign::Panics;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
@@ -59,21 +60,26 @@ impl Inner {
     }
 }
 
-#[derive(Default)]
 pub(super) struct TimerQueue {
     inner: Mutex<Inner>,
+    panics: Arc<Panics>,
 }
 
 impl TimerQueue {
-    fn tell(wake: Option<Wake>) {
+    pub(super) fn new(panics: &Arc<Panics>) -> Self {
+        Self { inner: Mutex::default(), panics: Arc::clone(panics) }
+    }
+
+    fn tell(&self, wake: Option<Wake>) {
         if let Some(wake) = wake {
-            wake();
+            self.panics.call(|| wake());
+            self.panics.discard(wake);
         }
     }
 
     pub(super) fn set_wake(&self, wake: Option<Wake>) {
         let before = core::mem::replace(&mut self.inner.lock().wake, wake);
-        drop(before);
+        self.panics.discard(before);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -100,7 +106,7 @@ impl TimerQueue {
             inner.expiry = Some((at, id));
             wake
         };
-        Self::tell(wake);
+        self.tell(wake);
     }
 
     /// Has the tasks looked at.
@@ -112,7 +118,7 @@ impl TimerQueue {
             }
             inner.arm(now, Key::Tasks).1
         };
-        Self::tell(wake);
+        self.tell(wake);
     }
 
     fn arm_flow(&self, at: Instant, flow: FlowKey) {
@@ -133,7 +139,7 @@ impl TimerQueue {
             inner.flows.insert(flow, (at, id));
             wake
         };
-        Self::tell(wake);
+        self.tell(wake);
     }
 
     fn forget_flow(&self, flow: FlowKey) {
@@ -153,25 +159,27 @@ impl TimerQueue {
             inner.ticking.push(flow);
             if first { inner.arm(now + TICK, Key::Tick).1 } else { None }
         };
-        Self::tell(wake);
+        self.tell(wake);
     }
 
     fn sleep(&self, at: Instant, waker: &Waker) -> u64 {
-        let (n, wake) = {
+        // Made where no lock is held: a waker is code of others.
+        let mut kept = Some(waker.clone());
+        let armed = {
             let mut inner = self.inner.lock();
-            if inner.down {
-                // Nobody would: let the task see for itself.
-                drop(inner);
-                waker.wake_by_ref();
-                return u64::MAX;
-            }
-            let n = inner.next_sleeper;
-            inner.next_sleeper += 1;
-            let (id, wake) = inner.arm(at, Key::Sleep(n));
-            inner.sleepers.insert(n, (id, waker.clone()));
-            (n, wake)
+            let down = inner.down;
+            kept.take_if(|_| !down).map(|waker| {
+                let n = inner.next_sleeper;
+                inner.next_sleeper += 1;
+                let (id, wake) = inner.arm(at, Key::Sleep(n));
+                inner.sleepers.insert(n, (id, waker));
+                (n, wake)
+            })
         };
-        Self::tell(wake);
+        // If the node is down nobody would wake it: let the task see for itself.
+        self.panics.wake_all(kept);
+        let Some((n, wake)) = armed else { return u64::MAX };
+        self.tell(wake);
         n
     }
 
@@ -185,7 +193,7 @@ impl TimerQueue {
             sleeper
         };
         // A waker may be the last that holds a task, and dropping that may come back here.
-        drop(sleeper);
+        self.panics.discard(sleeper);
     }
 
     pub(super) fn shutdown(&self) {
@@ -198,10 +206,8 @@ impl TimerQueue {
             inner.expiry = None;
             (core::mem::take(&mut inner.sleepers), inner.wake.take())
         };
-        drop(wake);
-        for (_, waker) in sleepers.into_values() {
-            waker.wake();
-        }
+        self.panics.discard(wake);
+        self.panics.wake_all(sleepers.into_values().map(|(_, waker)| waker));
     }
 
     /// Calls everybody who is due. Returns the next deadline.
@@ -250,12 +256,14 @@ impl TimerQueue {
                     self.inner.lock().spare = ticking;
                 }
                 Key::Sleep(_) => {
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
+                    self.panics.wake_all(waker);
                 }
                 Key::Expiry => node.expire_requests(now),
-                Key::Tasks => node.run_tasks(),
+                Key::Tasks => {
+                    if node.run_tasks() {
+                        self.arm_tasks(now);
+                    }
+                }
             }
         }
     }

@@ -266,7 +266,7 @@ impl Core {
     fn deliver_arrived(&self, now: Instant, wakers: &mut Vec<Waker>) {
         let world = &mut *self.world.borrow_mut();
         while let Some(Flying { packet, path, data }) = world.pop_arrived(now) {
-            match self.ports.deliver(packet.dst, Datagram { src: packet.src, data }, wakers) {
+            match self.ports.deliver(packet.dst, Datagram::new(packet.src, data), wakers) {
                 Ok(()) => world.delivered(now, path, packet),
                 Err((reason, data)) => {
                     world.dropped(now, path, packet, reason);

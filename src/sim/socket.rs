@@ -315,6 +315,10 @@ impl Datagrams for UdpSocket {
     fn wait(&self, _timeout: Duration) {}
 
     fn interrupt(&self) {}
+
+    fn close(&self) {
+        self.state.close();
+    }
 }
 
 impl Drop for UdpSocket {

@@ -231,7 +231,9 @@ mod io_traits {
             if data.is_empty() {
                 return Poll::Ready(Ok(0));
             }
-            let packet = data.get(..flow::stream_packet(self.inner.endpoint.max_packet())).unwrap_or(data);
+            let packet = data
+                .get(..flow::stream_packet(self.inner.endpoint.max_packet(), self.inner.shared.stream_packet))
+                .unwrap_or(data);
             self.poll_write(cx, packet).map_err(io::Error::from)
         }
 

@@ -13,6 +13,9 @@ use crate::irm::NameSecurity;
 use crate::node::{Limits, Node, Parts};
 use crate::oap::SecurityConfig;
 
+/// What a stream puts into a packet if nothing is said, bytes.
+const STREAM_PACKET: usize = 1400;
+
 /// Makes a [`Stack`].
 ///
 /// ```
@@ -32,6 +35,7 @@ pub struct Builder {
     polled: Option<Arc<ManualClock>>,
     security: SecurityConfig,
     linger: Duration,
+    stream_packet: usize,
     checksum: bool,
 }
 
@@ -43,6 +47,7 @@ impl Default for Builder {
             polled: None,
             security: SecurityConfig::default(),
             linger: Duration::from_secs(131),
+            stream_packet: STREAM_PACKET,
             checksum: false,
         }
     }
@@ -94,6 +99,15 @@ impl Builder {
         self
     }
 
+    /// The most that a flow used as a stream (`io::Write`, `AsyncWrite`) puts into one packet, bytes; it puts in less
+    /// where the layer [carries less](super::Flow::max_packet). 1400 if not given: with all headers that fits into an
+    /// Ethernet frame, so IP need not fragment it. Larger ones are faster where the path carries them; on paths with an
+    /// MTU below 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).
+    pub fn stream_packet(mut self, bytes: usize) -> Self {
+        self.stream_packet = bytes;
+        self
+    }
+
     /// Honours `ber` 0 of qualities of service with a CRC-32 on every packet. See
     /// [`FlowBuilder::checksum`](super::FlowBuilder::checksum).
     pub fn checksum(mut self, on: bool) -> Self {
@@ -131,9 +145,18 @@ impl Builder {
             None => Some(Background::start(&node).map_err(StackError::Thread)?),
         };
         let shims = Mutex::new(Vec::new());
-        let (linger, checksum) = (self.linger, self.checksum);
+        let (linger, checksum, stream_packet) = (self.linger, self.checksum, self.stream_packet);
         Ok(Stack {
-            shared: Arc::new(Shared { node, background, manual, shims, linger, checksum, handlers: Arc::default() }),
+            shared: Arc::new(Shared {
+                node,
+                background,
+                manual,
+                shims,
+                linger,
+                stream_packet,
+                checksum,
+                handlers: Arc::default(),
+            }),
         })
     }
 }
@@ -147,6 +170,7 @@ impl std::fmt::Debug for Builder {
             .field("polled", &self.polled.is_some())
             .field("security", &self.security)
             .field("linger", &self.linger)
+            .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)
             .finish()
     }

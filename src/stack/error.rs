@@ -2,9 +2,11 @@
 
 use std::io;
 
+use crate::ipcp::RequestError;
 use crate::irm;
 use crate::node::{accept, alloc};
 use crate::types::code::Code;
+use crate::types::device::SendError;
 use crate::types::name::NameError;
 
 /// Why a stack or an IPCP could not be made.
@@ -42,8 +44,8 @@ pub enum StackError {
 #[non_exhaustive]
 pub enum BindError {
     /// It is not a name.
-    #[error("this is not a name")]
-    Name(#[source] NameError),
+    #[error("this is not a name: {0}")]
+    Name(NameError),
     /// The stack takes no more.
     #[error(transparent)]
     Irm(#[from] irm::BindError),
@@ -57,8 +59,8 @@ pub enum BindError {
 #[non_exhaustive]
 pub enum AllocError {
     /// It is not a name.
-    #[error("this is not a name")]
-    Name(#[source] NameError),
+    #[error("this is not a name: {0}")]
+    Name(NameError),
     /// A blocking call in a polled stack, where nobody would end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
@@ -103,13 +105,15 @@ pub enum AcceptError {
 #[non_exhaustive]
 pub enum MemberError {
     /// It is not a name.
-    #[error("this is not a name")]
-    Name(#[source] NameError),
+    #[error("this is not a name: {0}")]
+    Name(NameError),
     /// A parameter of the layer is out of its range.
-    #[error("the layer's {field} is out of range; see the table of limits in ipcp::connect::enrol::check")]
+    #[error("the layer's {field} cannot be used: {reason}")]
     Parameter {
         /// Which, by its name in a configuration file.
         field: &'static str,
+        /// What is wrong with it, and what would do.
+        reason: String,
     },
     /// A blocking call in a polled stack, where nobody would end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
@@ -127,8 +131,8 @@ pub enum MemberError {
 #[non_exhaustive]
 pub enum JoinError {
     /// It is not a name.
-    #[error("this is not a name")]
-    Name(#[source] NameError),
+    #[error("this is not a name: {0}")]
+    Name(NameError),
     /// It did not work.
     #[error(transparent)]
     Failed(#[from] crate::node::join::JoinError),
@@ -150,6 +154,17 @@ pub enum CloseError {
     },
 }
 
+fn kind_of(e: SendError) -> io::ErrorKind {
+    match e {
+        SendError::Full | SendError::NoBuffers => io::ErrorKind::WouldBlock,
+        SendError::TooLarge => io::ErrorKind::InvalidInput,
+        SendError::Unreachable => io::ErrorKind::NetworkUnreachable,
+        SendError::Denied => io::ErrorKind::PermissionDenied,
+        SendError::InterfaceDown => io::ErrorKind::NetworkDown,
+        SendError::Down => io::ErrorKind::NotConnected,
+    }
+}
+
 impl From<AllocError> for io::Error {
     fn from(e: AllocError) -> Self {
         use alloc::AllocError as E;
@@ -161,7 +176,10 @@ impl From<AllocError> for io::Error {
             AllocError::Failed(E::Refused(Code::AUTH | Code::CRYPT) | E::Security(_)) => {
                 io::ErrorKind::PermissionDenied
             }
+            // The other side is busy: it may take the next one.
+            AllocError::Failed(E::Refused(Code::AGAIN)) => io::ErrorKind::ResourceBusy,
             AllocError::Failed(E::Refused(_)) => io::ErrorKind::ConnectionRefused,
+            AllocError::Failed(E::Layer(RequestError::Unsent(e))) => kind_of(*e),
             AllocError::Failed(_) => io::ErrorKind::Other,
         };
         Self::new(kind, e)

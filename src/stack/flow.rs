@@ -467,15 +467,15 @@ impl Flow {
         if data.is_empty() {
             return Ok(0);
         }
-        let packet = data.get(..stream_packet(self.max_packet())).unwrap_or(data);
+        let packet = data.get(..stream_packet(self.max_packet(), self.inner.shared.stream_packet)).unwrap_or(data);
         Ok(Self::write(self, packet)?)
     }
 }
 
 /// How much of a stream goes into one packet: what fits into an Ethernet frame below whatever headers there are, so
-/// that nothing is fragmented, unless the flow carries less.
-pub(super) fn stream_packet(max: usize) -> usize {
-    max.clamp(1, 1400)
+/// that nothing is fragmented, or what was chosen for the stack, unless the flow carries less.
+pub(super) fn stream_packet(max: usize, most: usize) -> usize {
+    max.min(most).max(1)
 }
 
 /// The reading half of a flow.

@@ -52,6 +52,7 @@ impl LocalConfig {
 /// ```
 pub struct Udp4 {
     addr: String,
+    outgoing: bool,
     name: Option<String>,
     layer: String,
     hosts: Vec<(String, String)>,
@@ -64,10 +65,12 @@ pub struct Udp4 {
 
 impl Udp4 {
     /// At this address, `IP` or `IP:PORT`; the port is 3435 if not given. All members of a layer use the same port
-    /// unless their addresses are given with ports.
+    /// unless their addresses are given with ports. At `0.0.0.0` it is reached at each of the host's addresses, and
+    /// answers from the one that was asked.
     pub fn bind(addr: &str) -> Self {
         Self {
             addr: addr.into(),
+            outgoing: false,
             name: None,
             layer: "udp4".into(),
             hosts: Vec::new(),
@@ -77,6 +80,43 @@ impl Udp4 {
             priority: 0,
             config: Config::default(),
         }
+    }
+
+    /// At this host, at a port that the operating system draws: for stacks that only call out. Whoever makes up packets
+    /// has to guess the port as well as the flow's number. Nobody can call such a stack, because nobody knows its port;
+    /// those whom it calls answer there.
+    ///
+    /// `ip` may be `0.0.0.0`, for whatever address the host reaches a peer from. Hosts that are given without a port are
+    /// called at 3435, or at the [`peer_port`](Self::peer_port).
+    ///
+    /// ```
+    /// use o7s::{Stack, Udp4};
+    ///
+    /// let stack = Stack::new()?;
+    /// let net = stack.udp4(Udp4::outgoing("127.0.0.1").host("echo", "127.0.0.1"))?;
+    /// assert_ne!(net.local_addr().unwrap().port(), 3435);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn outgoing(ip: &str) -> Self {
+        Self { outgoing: true, ..Self::bind(ip) }.peer_port(DEFAULT_PORT)
+    }
+
+    /// The port of hosts that are given without one; the layer's own if not given.
+    pub fn peer_port(mut self, port: u16) -> Self {
+        self.config.peer_port = Some(port);
+        self
+    }
+
+    /// The MTU of the paths of the layer, bytes with the IP header: 1420 for WireGuard, 1280 where nothing is known.
+    /// Packets are no larger than fits, those of streams included.
+    ///
+    /// If not given, a packet may have 8976 bytes, as a reference's; what is larger than the path's MTU goes in fragments,
+    /// which costs more and some networks swallow. Streams make packets of
+    /// [1400 bytes](super::Builder::stream_packet), so this matters to programs that write up to
+    /// [`max_packet`](super::Flow::max_packet) at a time.
+    pub fn mtu(mut self, bytes: usize) -> Self {
+        self.config.mtu = Some(bytes);
+        self
     }
 
     /// The IPCP's own name; made from the address if not given.
@@ -122,9 +162,10 @@ impl Udp4 {
         self
     }
 
-    /// Bounds.
+    /// Bounds. [`mtu`](Self::mtu) and [`peer_port`](Self::peer_port) are among them.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        let peer_port = config.peer_port.or(self.config.peer_port);
+        self.config = Config { mtu: config.mtu.or(self.config.mtu), peer_port, ..config };
         self
     }
 }
@@ -223,7 +264,8 @@ impl Stack {
     /// # Errors
     /// [`StackError`] if an address is not one, or cannot be bound.
     pub fn udp4(&self, config: Udp4) -> Result<IpcpHandle, StackError> {
-        let addr = parse_addr(&config.addr, DEFAULT_PORT)?;
+        let port = if config.outgoing { 0 } else { DEFAULT_PORT };
+        let addr = parse_addr(&config.addr, port)?;
         if !addr.is_ipv4() {
             return Err(StackError::NotIpv4(addr));
         }
@@ -258,6 +300,7 @@ impl Stack {
             pool: Arc::clone(node.pool()),
             rng: node.split_rng("udp4"),
             config: config.config,
+            panics: Arc::clone(node.panics()),
             inline: node.is_inline(),
         });
         if node.is_down() {

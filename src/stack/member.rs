@@ -80,17 +80,25 @@ impl UnicastLayer {
 
     fn config(self) -> Result<LayerConfig, MemberError> {
         if self.hash == HashAlg::Md5 {
-            return Err(MemberError::Parameter { field: "hash" });
+            return Err(MemberError::Parameter { field: "hash", reason: "unicast layers use one of SHA-3's".into() });
         }
         if self.parameters.max_ttl == 0 {
-            return Err(MemberError::Parameter { field: "max_ttl" });
+            return Err(MemberError::Parameter { field: "max_ttl", reason: "it is 0 and may be 1 to 255".into() });
         }
         let name = Name::new(&self.name).map_err(MemberError::Name)?;
         let config = LayerConfig { name, hash: self.hash, kind: LayerKind::Unicast(self.parameters) };
         // A joiner puts right what it is told; whoever makes a layer is told what is wrong.
         match check(config.clone(), Kind::Unicast) {
             Ok((_, adjusted)) => match adjusted.first() {
-                Some(a) => Err(MemberError::Parameter { field: a.field }),
+                Some(a) => Err(MemberError::Parameter {
+                    field: a.field,
+                    reason: format!(
+                        "it is {} and may be {} {}",
+                        a.given,
+                        a.used,
+                        if a.used > a.given { "or more" } else { "or less" }
+                    ),
+                }),
                 None => Ok(config),
             },
             Err(e) => Err(crate::node::member::MemberError::Enrol(e.into()).into()),
@@ -450,7 +458,8 @@ impl IpcpHandle {
         wait_for(self.shared(), self.locate_async(name))
     }
 
-    /// Ends the IPCP: its connections, and the flows that go through its layer. A socket that it had is free again.
+    /// Ends the IPCP: its connections, and the flows that go through its layer. A socket that it had is free when this
+    /// returns, whoever still holds handles and flows of the layer.
     pub fn leave(self) {
         self.shared().node.remove_ipcp(self.id());
         self.shared().shims.lock().retain(|shim| !shim.is_down());

@@ -64,8 +64,8 @@ pub use member::{BroadcastBuilder, BroadcastLayer, Connect, MemberBuilder, Unica
 /// The system, inside this process: names, layers, flows.
 ///
 /// A handle; clones share the stack. When the last handle, flow and listener are gone the stack is shut down: its
-/// threads end and what is on its way is lost. The other ends of its flows are [told](Flow#how-a-flow-ends). Two stacks in
-/// one process are strangers.
+/// threads end, its sockets are closed and what is on its way is lost. The other ends of its flows are
+/// [told](Flow#how-a-flow-ends). Two stacks in one process are strangers.
 #[derive(Clone)]
 pub struct Stack {
     shared: Arc<Shared>,
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     manual: Option<Arc<ManualClock>>,
     shims: Mutex<Vec<Arc<UdpShim>>>,
     linger: Duration,
+    /// The most that a stream puts into a packet, bytes.
+    stream_packet: usize,
     checksum: bool,
     /// Handlers that are running.
     handlers: Arc<AtomicUsize>,
@@ -163,22 +165,25 @@ impl Stack {
     pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {
         let handle = Arc::new(handle);
         let (running, limit) = (Arc::clone(&self.shared.handlers), self.shared.node.limits().handlers);
+        let panics = Arc::clone(self.shared.node.panics());
         let (stack, text) = (Arc::downgrade(&self.shared), name.to_owned());
         self.bind_factory(name, move |listener| {
             let Some(place) = Place::take(&running, limit) else {
                 listener.shared.node.shed_silent();
                 return;
             };
-            let (handle, stack, text) = (Arc::clone(&handle), std::sync::Weak::clone(&stack), text.clone());
+            let (handle, panics) = (Arc::clone(&handle), Arc::clone(&panics));
+            let (stack, text) = (std::sync::Weak::clone(&stack), text.clone());
             let run = move || {
                 let _place = place;
                 let (mut next, mut wait) = (Some(listener), Duration::from_secs(1));
                 while let Some(flow) = next.take().and_then(|listener| listener.accept_timeout(wait).ok()) {
-                    handle(flow);
+                    panics.call(|| handle(flow));
                     // Requests may have come while every place was taken: nobody else takes them.
-                    let Some(shared) = stack.upgrade() else { return };
+                    let Some(shared) = stack.upgrade() else { break };
                     (next, wait) = ((Self { shared }).bind(&text).ok(), Duration::from_millis(5));
                 }
+                panics.discard(handle);
             };
             // Without a thread the request is refused, because nobody accepts it.
             let _ = std::thread::Builder::new().name("o7s-handler".into()).spawn(run);
@@ -267,7 +272,8 @@ impl Stack {
     }
 
     /// Ends everything now: flows go down, and their other ends are told, listeners stop accepting, layers are left. What
-    /// is on its way is lost; [close](Flow::close) flows first to be sure.
+    /// is on its way is lost; [close](Flow::close) flows first to be sure. The sockets of the stack are closed when this
+    /// returns, and their ports free, whoever still holds handles and flows.
     pub fn shutdown(&self) {
         self.shared.node.shutdown();
         self.shared.shims.lock().clear();

@@ -3,7 +3,7 @@
 //! A blocking call is the non-blocking one, a registered waker, and a parked thread. A thread whose packets come from a
 //! device drives that device instead of parking, if nobody else does: in a ping-pong no thread is switched.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
 
-/// How long a thread looks again and again before it parks. A few microseconds is what a peer on another core needs
-/// to answer; parking and being woken costs as much.
+/// How long a thread looks again and again before it parks, if that has been worth while [of late](Spins). A few
+/// microseconds is what a peer on another core needs to answer; parking and being woken costs as much.
 const SPIN: Duration = Duration::from_micros(20);
 /// The longest single wait; a wake-up is never missed, this only bounds what one would cost.
 const LONG: Duration = Duration::from_secs(3600);
@@ -49,6 +49,7 @@ impl Wake for Parker {
 }
 
 thread_local! {
+    static SPINS: Spins = const { Spins::new() };
     static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
 }
 
@@ -100,10 +101,30 @@ pub(super) fn block_on<A: Awaited>(clock: &dyn Clock, deadline: Option<Instant>,
         return Some(out);
     }
     what.before_wait();
-    if can_spin()
-        && let Some(out) = spin(clock, what)
-    {
-        return Some(out);
+    let mut led = None;
+    let out = wait_for(clock, deadline, what, &mut led);
+    if let Some(device) = led {
+        device.leave();
+    }
+    out
+}
+
+/// `led` is the device that this thread has driven.
+fn wait_for<A: Awaited>(
+    clock: &dyn Clock,
+    deadline: Option<Instant>,
+    what: &mut A,
+    led: &mut Option<Arc<dyn Drive>>,
+) -> Option<A::Output> {
+    if can_spin() && SPINS.with(Spins::is_worth_while) {
+        let begun = clock.now();
+        let out = spin(clock, what, led);
+        // What came after somebody else had the core would have come as soon to a thread that parked.
+        let good = out.is_some() && clock.now().since(begun) < SPIN * 2;
+        SPINS.with(|spins| spins.note(good));
+        if out.is_some() {
+            return out;
+        }
     }
     let (parker, waker) = parker();
     loop {
@@ -118,7 +139,7 @@ pub(super) fn block_on<A: Awaited>(clock: &dyn Clock, deadline: Option<Instant>,
         if left.is_zero() {
             return None;
         }
-        wait(&parker, what.device(), left);
+        wait(&parker, what.device(), left, led);
     }
 }
 
@@ -161,16 +182,54 @@ impl<F: Future> Awaited for Until<F> {
     }
 }
 
-fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
+/// Whether spinning has been worth while of late. On busy cores it is not: whoever spins keeps others from the core, or
+/// gives it away and gets it back late.
+struct Spins {
+    /// How many more may fail.
+    credit: Cell<u32>,
+    /// How many were left out since the last.
+    skipped: Cell<u32>,
+}
+
+impl Spins {
+    /// The most failures that successes make up for.
+    const MOST: u32 = 64;
+    /// What one success makes up for: it saves more than a failure costs.
+    const WORTH: u32 = 4;
+    /// Every so many waits one is tried all the same, because times change.
+    const PROBE: u32 = 16;
+
+    const fn new() -> Self {
+        Self { credit: Cell::new(4), skipped: Cell::new(0) }
+    }
+
+    fn is_worth_while(&self) -> bool {
+        if self.credit.get() > 0 {
+            return true;
+        }
+        self.skipped.set((self.skipped.get() + 1) % Self::PROBE);
+        self.skipped.get() == 0
+    }
+
+    fn note(&self, success: bool) {
+        let credit = self.credit.get();
+        if success {
+            self.skipped.set(0);
+        }
+        self.credit.set(if success { (credit + Self::WORTH).min(Self::MOST) } else { credit.saturating_sub(1) });
+    }
+}
+
+fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Drive>>) -> Option<A::Output> {
     let until = clock.now() + SPIN;
     let device = what.device();
     loop {
         match &device {
-            // Somebody else drives the device: what is for us will come without us.
-            Some(device) if !device.drive(Duration::ZERO, &AtomicBool::new(false)) => {
-                std::hint::spin_loop();
+            Some(device) if device.drive(Duration::ZERO, &AtomicBool::new(false)) => {
+                led.get_or_insert_with(|| Arc::clone(device));
             }
-            Some(_) => {}
+            // Somebody else drives the device: what is for us will come without us.
+            Some(_) => std::hint::spin_loop(),
             None => {
                 for _ in 0..32 {
                     if what.hint() {
@@ -193,7 +252,7 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A) -> Option<A::Output> {
     }
 }
 
-fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration) {
+fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration, led: &mut Option<Arc<dyn Drive>>) {
     // While it looked, the thread may have done what woke itself: then its waker is gone, and no unpark is coming.
     if parker.woken.load(Ordering::Acquire) {
         return;
@@ -203,9 +262,41 @@ fn wait(parker: &Arc<Parker>, device: Option<Arc<dyn Drive>>, left: Duration) {
         // A wake that came before the device was named has unparked a thread that is not parked.
         let driven = !parker.woken.load(Ordering::Acquire) && device.drive(left, &parker.woken);
         *parker.device.lock() = None;
+        if driven {
+            *led = Some(device);
+        }
         if driven || parker.woken.load(Ordering::Acquire) {
             return;
         }
     }
     std::thread::park_timeout(left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_spins_in_vain_stops_and_tries_again_now_and_then() {
+        let spins = Spins::new();
+        let tried = |waits: u32| {
+            (0..waits)
+                .filter(|_| {
+                    let spun = spins.is_worth_while();
+                    if spun {
+                        spins.note(false);
+                    }
+                    spun
+                })
+                .count()
+        };
+        assert_eq!(tried(4), 4);
+        assert_eq!(tried(160), 10);
+        spins.note(true);
+        assert_eq!(tried(16), Spins::WORTH as usize);
+        for _ in 0..100 {
+            spins.note(true);
+        }
+        assert_eq!(tried(70), Spins::MOST as usize, "what was good before is forgotten soon");
+    }
 }

@@ -1,38 +1,73 @@
 //! The traits through which shims reach the outside: an operating system's sockets, a simulated link, a driver.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::base::buf::{BufCache, PacketBuf};
 
 /// A datagram that arrived.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Datagram {
     /// Who sent it.
     pub src: SocketAddr,
+    /// At which of its addresses the device was reached, if it has several and can tell.
+    pub local: Option<IpAddr>,
     /// Its contents, with the standard head room in front.
     pub data: PacketBuf,
+}
+
+impl Datagram {
+    /// A datagram from `src`.
+    pub fn new(src: SocketAddr, data: PacketBuf) -> Self {
+        Self { src, local: None, data }
+    }
+
+    /// The same, for a device with several addresses: it was sent to this one.
+    pub fn at(mut self, local: IpAddr) -> Self {
+        self.local = Some(local);
+        self
+    }
 }
 
 /// Why a datagram could not be handed to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The device's queue is full; the datagram was dropped as a congested link would.
+    /// The device's queue is full (`EAGAIN`). Nothing was sent; there will be room again.
     #[error("the device's queue is full")]
     Full,
-    /// The datagram is larger than the device carries.
+    /// The system has no memory for it at the moment (`ENOBUFS`). Nothing was sent; there will be some again.
+    #[error("the device has no buffer at the moment")]
+    NoBuffers,
+    /// The datagram is larger than the device carries (`EMSGSIZE`).
     #[error("the datagram is larger than the device carries")]
     TooLarge,
-    /// The device refused: no route, interface down, closed.
+    /// There is no way to the destination, or from the source address (`ENETUNREACH`, `EHOSTUNREACH`).
+    #[error("there is no route to the destination")]
+    Unreachable,
+    /// A rule forbids it, a packet filter for instance (`EPERM`, `EACCES`).
+    #[error("sending there is forbidden on this host")]
+    Denied,
+    /// The interface is down (`ENETDOWN`).
+    #[error("the network interface is down")]
+    InterfaceDown,
+    /// The device is closed, or broken in a way that has no name here.
     #[error("the device is not able to send")]
     Down,
 }
 
+impl SendError {
+    /// Whether the same datagram can be sent in a moment.
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Full | Self::NoBuffers)
+    }
+}
+
 /// Something that carries datagrams between socket addresses: a UDP socket, or a simulated one.
 ///
-/// All methods may be called from any thread. None blocks but [`wait`](Self::wait).
+/// All methods may be called from any thread. None blocks but [`wait`](Self::wait) and [`guard`](Self::guard).
 pub trait Datagrams: Send + Sync {
     /// The local address, port included.
     fn local_addr(&self) -> SocketAddr;
@@ -53,12 +88,36 @@ pub trait Datagrams: Send + Sync {
     }
 
     /// Sends `data` to `dst`: one datagram, or, if `segment` is given, as many of `segment` bytes as there are in
-    /// `data`, the last one possibly shorter. A full queue drops, as a network does.
+    /// `data`, the last one possibly shorter.
+    ///
+    /// # Errors
+    /// Why not. After a [temporary](SendError::is_temporary) error the caller tries again, with all of it.
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+
+    /// As [`send`](Self::send), from the address `src`, if the device has several and `src` is one of them.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn send_from(
+        &self,
+        src: Option<IpAddr>,
+        dst: SocketAddr,
+        data: &[u8],
+        segment: Option<usize>,
+    ) -> Result<(), SendError> {
+        let _ = src;
+        self.send(dst, data, segment)
+    }
 
     /// Appends the datagrams that have arrived to `out` and returns how many, 0 if there are none. Bounded per call;
     /// buffers come from `cache`.
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize;
+
+    /// How often the network has said so far that a datagram did not arrive (ICMP), if the device is told. That is
+    /// information, which anybody can forge, and ends nothing.
+    fn rejected(&self) -> u64 {
+        0
+    }
 
     /// Blocks until something has arrived, [`interrupt`](Self::interrupt) is called or `timeout` is over. Devices of
     /// polled and simulated stacks return at once.
@@ -76,5 +135,12 @@ pub trait Datagrams: Send + Sync {
     /// Makes a [`guard`](Self::guard) under way, or the next one, return.
     fn dismiss(&self) {
         self.interrupt();
+    }
+
+    /// The layer has been left: whatever the device holds of the system, its port for instance, is free when this
+    /// returns, and nothing is sent, received or waited for any more. It may be called more than once.
+    fn close(&self) {
+        self.interrupt();
+        self.dismiss();
     }
 }

@@ -25,8 +25,8 @@ use o7s::rib::Rib;
 use o7s::sim::{Host, Link, Network, Verdict};
 use o7s::types::name::{HashAlg, Name, NameHash};
 use o7s::wire::oap::{Kex, Message};
-use o7s::wire::udp::{FlowReply, FlowRequest};
-use o7s::{AllocError, QosSpec, SecurityConfig, Stack, Udp4, aio};
+use o7s::wire::udp::{FlowReply, FlowRequest, Mgmt};
+use o7s::{AllocError, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer, aio};
 
 const ENCRYPTED: &str = "X25519,chacha20-poly1305";
 const SERVER: &str = "10.0.0.2:3435";
@@ -543,6 +543,83 @@ fn our_own_packets_come_back() {
             }
         });
     }
+}
+
+/// The numbers by which we know flows have 32 random bits: nobody guesses one who has not been told.
+#[test]
+fn eids_are_random_in_all_their_bits() {
+    let world = World::new(21, "");
+    world.serve();
+    let net = &world.net;
+    let mut forge = Forge::new(net.rng("forge"), "echo");
+    let eids: Rc<RefCell<Vec<u32>>> = Rc::default();
+    let told = Rc::clone(&eids);
+    let server: SocketAddr = SERVER.parse().unwrap();
+    net.on_packet(move |p| {
+        if p.src == server
+            && let Ok(Mgmt::Reply(FlowReply { d_eid, response: 0, .. })) = Mgmt::parse(p.data)
+        {
+            told.borrow_mut().push(d_eid);
+        }
+        Verdict::Pass
+    })
+    .keep();
+    for _ in 0..64 {
+        let (src, request) = (forge.somebody(), forge.good(unix(net), &SecurityConfig::default()));
+        net.inject(src, SERVER, &request);
+        net.run_for(Duration::from_millis(30));
+    }
+    let eids = eids.borrow();
+    assert!(eids.len() >= 60, "{}", eids.len());
+    let (ones, zeros) = eids.iter().fold((0, 0), |(ones, zeros), e| (ones | e, zeros | !e));
+    // A bit that is the same in all of them by chance: 2⁻⁵⁹ each.
+    assert_eq!((ones, zeros), (u32::MAX, u32::MAX), "{eids:x?}");
+    assert!(eids.iter().all(|e| *e >= 4096 && *e != u32::MAX), "a reference's, or nobody's");
+    let mut distinct = eids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), eids.len());
+}
+
+/// Whoever asks a member for more flows than a neighbour needs gets no keys agreed on, and keeps no neighbour out.
+#[test]
+fn a_flood_of_requests_for_a_member_is_shed() {
+    let net = Network::new(22);
+    net.set_default_link(Link::default().latency(Duration::from_millis(5)));
+    let security: SecurityConfig = ENCRYPTED.parse().unwrap();
+    let host = |name: &str, at: &str| net.host(name).udp4(at).stack(move |b| b.security(security)).build();
+    let (victim, neighbour) = (host("victim", SERVER), host("neighbour", CLIENT));
+    let member = victim.stack().unicast("node").over(&victim.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+    net.names().insert_at(&Name::new("node").unwrap(), SERVER.parse().unwrap());
+    let mut forge = Forge::new(net.rng("forge"), "node");
+    let attacker: SocketAddr = "10.6.6.6:3435".parse().unwrap();
+    let count = |name: &str| victim.stack().rib().get(&format!("node/{name}")).unwrap();
+    let flood = |forge: &mut Forge| {
+        for _ in 0..300 {
+            let request = forge.good(unix(&net), &security);
+            net.inject(attacker, SERVER, &request);
+        }
+        net.run_for(Duration::from_millis(20));
+    };
+    for _ in 0..10 {
+        flood(&mut forge);
+    }
+    assert!(count("shed") > 2900, "{}", count("shed"));
+    assert!(count("flows") <= 40, "{}", count("flows"));
+    // In the middle of it somebody joins and connects.
+    let joins = net.spawn(async move {
+        let b = neighbour.stack().unicast("other").over(&neighbour.udp4()[0]).enroll_async("node").await.unwrap();
+        b.connect_async("node").await.unwrap();
+        b.connections().len()
+    });
+    for _ in 0..100 {
+        if joins.is_finished() {
+            break;
+        }
+        flood(&mut forge);
+    }
+    assert_eq!(net.block_on(joins), 2);
+    assert!(!member.connections().is_empty());
 }
 
 #[test]

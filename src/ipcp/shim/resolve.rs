@@ -18,6 +18,14 @@ pub trait Resolver: Send + Sync {
     /// Looks up `hash` and calls `found` with the address, at once or later, from any thread. Not calling it (dropping
     /// it) means that there is no answer. A port of 0 stands for the layer's own. Must not block.
     fn resolve(&self, hash: &NameHash, found: Found);
+
+    /// Where the name is, if that is known here and now and costs next to nothing to find out. It is asked whenever a
+    /// name is looked up, and what it says is never remembered, so changes count at once; answers of
+    /// [`resolve`](Self::resolve) are remembered for a while.
+    fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
+        let _ = hash;
+        None
+    }
 }
 
 /// What a [`Resolver`] calls with its answer.
@@ -82,6 +90,10 @@ impl Resolver for HostTable {
     fn resolve(&self, hash: &NameHash, found: Found) {
         found.answer(self.get(hash));
     }
+
+    fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
+        self.get(hash)
+    }
 }
 
 /// Asks one resolver after the other until one knows.
@@ -109,5 +121,9 @@ impl Chain {
 impl Resolver for Chain {
     fn resolve(&self, hash: &NameHash, found: Found) {
         Self::ask(&self.0, 0, *hash, found);
+    }
+
+    fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
+        self.0.iter().find_map(|resolver| resolver.at_hand(hash))
     }
 }

@@ -5,9 +5,14 @@
 //! [`Resolver`] finds the host, the layer itself has no directory.
 //!
 //! What the reference does badly here is not repeated: a name must be registered before requests for it are passed on,
-//! a refusal is sent where the requester would otherwise wait 20 s, EIDs are looked up in full (slot and random part),
-//! data and replies count only from the address that the flow is with, one reply is taken per request, and every
+//! a refusal is sent where the requester would otherwise wait 20 s, EIDs are random in all their bits and looked up in
+//! full, data and replies count only from the address that the flow is with, one reply is taken per request, and every
 //! table has a bound.
+//!
+//! A flow is between two addresses, ours and the peer's: bound to all addresses of a host, the member is reached at each,
+//! and replies, refusals and data leave from the one that was asked. What the socket has no room for waits, and so do
+//! writers; whatever else keeps it from sending is counted by its reason and ends nothing. When the layer is left the
+//! socket is closed, whoever still has a handle of it.
 //!
 //! ```
 //! use o7s::ipcp::shim::udp::Config;
@@ -16,6 +21,9 @@
 //! assert_eq!(config.max_flows, 65_536);
 //! ```
 
+mod config;
+mod directory;
+mod lead;
 mod port;
 mod receive;
 
@@ -23,56 +31,31 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
+use spin::Once;
+
+pub use self::config::Config;
+use self::directory::Entry;
+pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
 use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Request, RequestError, Requests};
-use super::resolve::{Found, Resolver};
+use super::resolve::Resolver;
 use crate::base::buf::BufPool;
+use crate::base::foreign::Panics;
+use crate::base::ids::IdTable;
 use crate::base::rng::Rng;
-use crate::base::slots::SlotTable;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
-use crate::wire::udp::{EID_LEN, FlowRequest, REFERENCE_MAX_MGMT, REFERENCE_MAX_PAYLOAD_V4, REFERENCE_MAX_PAYLOAD_V6};
-
-/// Limits of a UDP layer's member.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Flows, requests under way included. Default 65 536, at most 2²⁰.
-    pub max_flows: usize,
-    /// Registered names. Default 4096.
-    pub max_names: usize,
-    /// Hashes whose address, or lack of one, is remembered. Default 4096.
-    pub max_directory: usize,
-    /// How long an address that a resolver found is believed. Default 60 s.
-    pub directory_ttl: Duration,
-    /// How long a resolver's failure is believed. Default 1 s.
-    pub directory_negative_ttl: Duration,
-    /// The largest management datagram that is sent, bytes. Default 2048: what a reference survives.
-    pub max_mgmt: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_flows: 65_536,
-            max_names: 4096,
-            max_directory: 4096,
-            directory_ttl: Duration::from_secs(60),
-            directory_negative_ttl: Duration::from_secs(1),
-            max_mgmt: REFERENCE_MAX_MGMT,
-        }
-    }
-}
+use crate::wire::udp::{EID_LEN, FlowRequest, NO_EID, REFERENCE_MAX_PAYLOAD_V4, REFERENCE_MAX_PAYLOAD_V6};
 
 /// What a UDP shim is built from.
 pub struct Parts {
@@ -92,6 +75,8 @@ pub struct Parts {
     pub rng: Rng,
     /// Limits.
     pub config: Config,
+    /// Through which resolvers and wakers are called.
+    pub panics: Arc<Panics>,
     /// Datagrams are never held back to be sent in one go.
     pub inline: bool,
 }
@@ -107,17 +92,14 @@ pub struct UdpShim {
     rng: Mutex<Rng>,
     config: Config,
     inline: bool,
-    flows: SlotTable<Arc<UdpFlow>>,
+    flows: IdTable<Arc<UdpFlow>>,
     names: Mutex<BTreeMap<NameHash, ()>>,
     directory: Mutex<BTreeMap<NameHash, Entry>>,
-    receiver: Mutex<Receiver>,
+    /// Who receives.
+    receiver: Lead<Receiver>,
+    panics: Arc<Panics>,
     /// Management datagrams that have been received and not handled yet.
     management: Mutex<Vec<Datagram>>,
-    /// When a waiting thread last drove the device, nanoseconds.
-    led_at: AtomicU64,
-    /// The background thread, when it leaves the device to a waiting thread.
-    standby: Mutex<Option<Waker>>,
-    standing_by: AtomicBool,
     down: AtomicBool,
     counters: Counters,
 }
@@ -126,8 +108,35 @@ pub struct UdpShim {
 struct UdpFlow {
     endpoint: Arc<Endpoint>,
     peer: SocketAddr,
+    /// Our own address, if the device has several: the one that the peer asked, or answered. Not known before.
+    local: Once<Option<IpAddr>>,
     /// Who waits for the reply; `None` once it has come, and on the accepting side.
     requested: Mutex<Option<(Arc<dyn Answer>, u64)>>,
+}
+
+impl UdpFlow {
+    fn new(endpoint: &Arc<Endpoint>, peer: SocketAddr, requested: Option<(Arc<dyn Answer>, u64)>) -> Self {
+        Self { endpoint: Arc::clone(endpoint), peer, local: Once::new(), requested: Mutex::new(requested) }
+    }
+
+    /// Whether what came this way is of the flow.
+    fn is_on(&self, path: Path) -> bool {
+        self.peer == path.remote && self.local.get().is_none_or(|local| *local == path.local)
+    }
+}
+
+/// Between which two addresses datagrams go. A flow is known by both: a host with several addresses is several peers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Path {
+    /// Ours; `None` if the device has only one.
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+}
+
+impl Path {
+    fn of(datagram: &Datagram) -> Self {
+        Self { local: datagram.local, remote: datagram.src }
+    }
 }
 
 #[derive(Default)]
@@ -136,6 +145,12 @@ struct Counters {
     sent: AtomicU64,
     batches_sent: AtomicU64,
     send_drops: AtomicU64,
+    send_stalls: AtomicU64,
+    send_too_large: AtomicU64,
+    send_unreachable: AtomicU64,
+    send_denied: AtomicU64,
+    send_interface_down: AtomicU64,
+    send_failed: AtomicU64,
     unknown_eid: AtomicU64,
     wrong_source: AtomicU64,
     malformed: AtomicU64,
@@ -147,29 +162,37 @@ struct Counters {
     refused: AtomicU64,
 }
 
+impl Counters {
+    /// Counts datagrams by why they could not be sent.
+    fn fault(&self, why: SendError, datagrams: u64) {
+        let counter = match why {
+            SendError::Full | SendError::NoBuffers => &self.send_stalls,
+            SendError::TooLarge => &self.send_too_large,
+            SendError::Unreachable => &self.send_unreachable,
+            SendError::Denied => &self.send_denied,
+            SendError::InterfaceDown => &self.send_interface_down,
+            SendError::Down => &self.send_failed,
+        };
+        counter.fetch_add(datagrams, Ordering::Relaxed);
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What is known of where a name is.
-enum Entry {
-    /// A resolver has been asked.
-    Asked(Vec<Waker>),
-    /// It answered.
-    Known { addr: Option<SocketAddr>, until: Instant },
-}
-
-/// Tasks that wait for one resolver's answer; more have to ask again.
-const MAX_WAITERS: usize = 64;
-
+/// EIDs below this are the reference's, which numbers its flows from 64. Ours are drawn from the others, so that both
+/// kinds of peers can be told apart.
+const REFERENCE_EIDS: u32 = 4096;
 impl UdpShim {
     /// A member of the layer behind `parts.socket`.
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             info: parts.info,
-            flows: SlotTable::new(parts.config.max_flows.min(1 << 20)),
-            receiver: Mutex::new(Receiver::new(&parts.pool)),
+            flows: IdTable::new(parts.config.max_flows.min(1 << 20)),
+            receiver: Lead::new(Receiver::new(&parts.pool)),
+            panics: parts.panics,
             socket: parts.socket,
             resolver: parts.resolver,
             requests: parts.requests,
@@ -180,9 +203,6 @@ impl UdpShim {
             management: Mutex::new(Vec::new()),
             names: Mutex::new(BTreeMap::new()),
             directory: Mutex::new(BTreeMap::new()),
-            led_at: AtomicU64::new(0),
-            standby: Mutex::new(None),
-            standing_by: AtomicBool::new(false),
             down: AtomicBool::new(false),
             counters: Counters::default(),
         })
@@ -198,31 +218,14 @@ impl UdpShim {
         &self.socket
     }
 
-    /// Whether a waiting thread has driven the device within the last `span`, and may come back.
-    pub fn led_within(&self, now: Instant, span: Duration) -> bool {
-        let led = self.led_at.load(Ordering::Relaxed);
-        led != 0 && u128::from(now.as_nanos().saturating_sub(led)) < span.as_nanos()
+    /// What the device's background thread is to do now. `me` wakes it.
+    pub fn stand_by(&self, now: Instant, me: &Waker) -> Turn {
+        self.receiver.turn(now, me)
     }
 
-    /// Whether a waiting thread is driving the device at this moment; `resume` is then woken when it stops.
-    pub fn stand_by(&self, resume: &Waker) -> bool {
-        *self.standby.lock() = Some(resume.clone());
-        self.standing_by.store(true, Ordering::SeqCst);
-        let led = self.receiver.try_lock().is_none();
-        if !led {
-            self.standing_by.store(false, Ordering::SeqCst);
-        }
-        led
-    }
-
-    /// The device is nobody's: the background thread may have it back.
-    fn leave(&self) {
-        if self.standing_by.load(Ordering::SeqCst) && self.standing_by.swap(false, Ordering::SeqCst) {
-            let resume = self.standby.lock().take();
-            if let Some(resume) = resume {
-                resume.wake();
-            }
-        }
+    /// Through which code of others is called.
+    pub fn panics(&self) -> &Arc<Panics> {
+        &self.panics
     }
 
     /// Whether the IPCP was shut down.
@@ -237,19 +240,29 @@ impl UdpShim {
 
     /// Receives what has arrived and delivers it; never waits. `false` if somebody else is doing it.
     pub fn poll(&self, now: Instant) -> bool {
-        let Some(mut receiver) = self.receiver.try_lock() else { return false };
+        let Some(mut receiver) = self.receiver.borrow() else { return false };
         self.receive(now, &mut receiver);
         drop(receiver);
         self.handle_management(now);
         true
     }
 
+    /// Calls the device, which may be a user's own. One that panics has done nothing.
+    fn on_device<R>(&self, f: impl FnOnce(&dyn Datagrams) -> R, nothing: R) -> R {
+        self.panics.call(|| f(&*self.socket)).unwrap_or(nothing)
+    }
+
+    fn send(&self, path: Path, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        self.on_device(|d| d.send_from(path.local, path.remote, bytes, segment), Err(SendError::Down))
+    }
+
     fn max_payload(&self) -> usize {
-        let reference = match self.socket.local_addr() {
-            SocketAddr::V4(_) => REFERENCE_MAX_PAYLOAD_V4,
-            SocketAddr::V6(_) => REFERENCE_MAX_PAYLOAD_V6,
+        let (reference, headers) = match self.socket.local_addr() {
+            SocketAddr::V4(_) => (REFERENCE_MAX_PAYLOAD_V4, 20 + 8),
+            SocketAddr::V6(_) => (REFERENCE_MAX_PAYLOAD_V6, 40 + 8),
         };
-        reference.min(self.socket.max_datagram().saturating_sub(EID_LEN))
+        let path = self.config.mtu.map_or(usize::MAX, |mtu| mtu.saturating_sub(headers + EID_LEN));
+        reference.min(path).min(self.socket.max_datagram().saturating_sub(EID_LEN))
     }
 
     /// Enters a flow and returns its EID.
@@ -257,60 +270,14 @@ impl UdpShim {
         if self.is_down() {
             return None;
         }
-        let bits = self.rng.lock().u32();
-        self.flows.insert_with(bits, |_| flow)
-    }
-
-    // ----- directory -----
-
-    fn address_of(&self, now: Instant, hash: &NameHash) -> Option<SocketAddr> {
-        match self.directory.lock().get(hash) {
-            Some(Entry::Known { addr, until }) if *until > now => *addr,
-            _ => None,
-        }
-    }
-
-    /// Asks the resolver. The caller holds no lock.
-    fn ask(&self, hash: NameHash) {
-        let me = Weak::clone(&self.me);
-        self.resolver.resolve(
-            &hash,
-            Found::new(move |addr| {
-                if let Some(shim) = me.upgrade() {
-                    shim.resolved(hash, addr);
-                }
-            }),
-        );
-    }
-
-    fn resolved(&self, hash: NameHash, addr: Option<SocketAddr>) {
-        let own = self.socket.local_addr();
-        let addr = addr.filter(|a| a.is_ipv4() == own.is_ipv4()).map(|mut a| {
-            if a.port() == 0 {
-                a.set_port(own.port());
+        let draw = || loop {
+            let eid = self.rng.lock().u32();
+            if eid >= REFERENCE_EIDS && eid != NO_EID {
+                return u64::from(eid);
             }
-            a
-        });
-        let ttl = if addr.is_some() { self.config.directory_ttl } else { self.config.directory_negative_ttl };
-        let until = self.clock.now() + ttl;
-        let before = self.directory.lock().insert(hash, Entry::Known { addr, until });
-        if let Some(Entry::Asked(wakers)) = before {
-            for w in wakers {
-                w.wake();
-            }
-        }
-    }
-
-    /// Makes room for one more entry: expired ones go first, then the one with the smallest hash, which is returned.
-    fn trim_directory(&self, directory: &mut BTreeMap<NameHash, Entry>, now: Instant) -> Vec<Entry> {
-        if directory.len() < self.config.max_directory {
-            return Vec::new();
-        }
-        directory.retain(|_, e| !matches!(e, Entry::Known { until, .. } if *until <= now));
-        if directory.len() < self.config.max_directory {
-            return Vec::new();
-        }
-        directory.pop_first().map(|(_, e)| e).into_iter().collect()
+        };
+        // What was drawn fits.
+        self.flows.insert_with(draw, |_| flow).map(|eid| eid as u32)
     }
 }
 
@@ -339,28 +306,20 @@ impl Ipcp for UdpShim {
         if self.is_down() {
             return Lookup::Unknown;
         }
-        let mut outdated;
-        {
-            let mut directory = self.directory.lock();
-            match directory.get_mut(hash) {
-                Some(Entry::Known { addr, until }) if *until > now => {
-                    return if addr.is_some() { Lookup::Known } else { Lookup::Unknown };
-                }
-                Some(Entry::Asked(wakers)) => {
-                    if wakers.len() < MAX_WAITERS && !wakers.iter().any(|w| w.will_wake(waker)) {
-                        wakers.push(waker.clone());
-                    }
-                    return Lookup::Pending;
-                }
-                _ => {}
-            }
-            outdated = self.trim_directory(&mut directory, now);
-            outdated.extend(directory.insert(*hash, Entry::Asked(alloc::vec![waker.clone()])));
+        if self.at_hand(hash).is_some() {
+            return Lookup::Known;
         }
-        // Not under the lock: a waker may be the last that holds a task, which may hold requests of this layer.
-        drop(outdated);
+        // Made and dropped where no lock is held: a waker is code of others, and may be the last that holds a task,
+        // which may hold requests of this layer.
+        let mut kept = Some(waker.clone());
+        let (known, outdated) = self.look_up(now, hash, &mut kept);
+        outdated.into_iter().for_each(|entry| self.panics.discard(entry));
+        self.panics.discard(kept);
+        if let Some(known) = known {
+            return known;
+        }
         self.ask(*hash);
-        // A table answers at once.
+        // Some resolvers answer at once.
         match self.directory.lock().get(hash) {
             Some(Entry::Known { addr: Some(_), .. }) => Lookup::Known,
             Some(Entry::Known { addr: None, .. }) | None => Lookup::Unknown,
@@ -382,20 +341,19 @@ impl Ipcp for UdpShim {
             return Err(RequestError::TooLarge { size, max });
         }
         let peer = self.address_of(now, &request.dst).ok_or(RequestError::Unknown)?;
-        let flow = Arc::new(UdpFlow {
-            endpoint: Arc::clone(request.endpoint),
-            peer,
-            // Before sending: the reply may be faster than we are.
-            requested: Mutex::new(Some((request.answer, request.token))),
-        });
+        // Before sending: the reply may be faster than we are.
+        let flow = Arc::new(UdpFlow::new(request.endpoint, peer, Some((request.answer, request.token))));
         let eid = self.enter(flow).ok_or(RequestError::Full)?;
         let attempt = UdpAttempt { shim: Weak::clone(&self.me), eid };
         let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
-        match self.socket.send(peer, &message.to_vec(), None) {
+        match self.send(Path { local: None, remote: peer }, &message.to_vec(), None) {
             Ok(()) => count(&self.counters.requests_out),
             // Lost like any other; it will be repeated.
-            Err(SendError::Full) => count(&self.counters.send_drops),
-            Err(SendError::Down | SendError::TooLarge) => return Err(RequestError::Down),
+            Err(e) if e.is_temporary() => count(&self.counters.send_drops),
+            Err(e) => {
+                self.counters.fault(e, 1);
+                return Err(RequestError::Unsent(e));
+            }
         }
         Ok(Box::new(attempt))
     }
@@ -410,11 +368,11 @@ impl Ipcp for UdpShim {
         let directory = core::mem::take(&mut *self.directory.lock());
         for entry in directory.into_values() {
             if let Entry::Asked(wakers) = entry {
-                wakers.into_iter().for_each(Waker::wake);
+                self.panics.wake_all(wakers);
             }
         }
-        self.socket.interrupt();
-        self.socket.dismiss();
+        // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.
+        self.socket.close();
     }
 
     fn rib(&self, _now: Instant) -> Tree {
@@ -424,6 +382,12 @@ impl Ipcp for UdpShim {
             ("sent", &c.sent),
             ("batches_sent", &c.batches_sent),
             ("send_drops", &c.send_drops),
+            ("send_stalls", &c.send_stalls),
+            ("send_too_large", &c.send_too_large),
+            ("send_unreachable", &c.send_unreachable),
+            ("send_denied", &c.send_denied),
+            ("send_interface_down", &c.send_interface_down),
+            ("send_failed", &c.send_failed),
             ("unknown_eid", &c.unknown_eid),
             ("wrong_source", &c.wrong_source),
             ("malformed", &c.malformed),
@@ -436,6 +400,7 @@ impl Ipcp for UdpShim {
         ];
         Tree::item("ipcp", &*self.info.name)
             .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
+            .counter("rejected", self.socket.rejected())
             .gauge("flows", self.flows.len() as u64)
             .gauge("names", self.names.lock().len() as u64)
             .gauge("directory", self.directory.lock().len() as u64)
@@ -444,19 +409,24 @@ impl Ipcp for UdpShim {
 
 impl Drive for UdpShim {
     fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool {
-        let Some(mut receiver) = self.receiver.try_lock() else { return false };
+        if self.is_down() {
+            return false;
+        }
         let now = self.clock.now();
-        self.led_at.store(now.as_nanos(), Ordering::Relaxed);
+        let Some(mut receiver) = self.receiver.begin(now) else { return false };
         if self.receive(now, &mut receiver) == 0 && !wait.is_zero() && !woken.load(Ordering::SeqCst) {
-            self.socket.wait(wait);
+            self.on_device(|d| d.wait(wait), ());
             let now = self.clock.now();
-            self.led_at.store(now.as_nanos(), Ordering::Relaxed);
+            self.receiver.still_led(now);
             self.receive(now, &mut receiver);
         }
-        drop(receiver);
-        self.leave();
+        self.receiver.end(receiver);
         self.handle_management(self.clock.now());
         true
+    }
+
+    fn leave(&self) {
+        self.receiver.leave(self.clock.now());
     }
 
     fn interrupt(&self) {
@@ -475,10 +445,10 @@ impl Attempt for UdpAttempt {}
 impl Drop for UdpAttempt {
     fn drop(&mut self) {
         let Some(shim) = self.shim.upgrade() else { return };
-        let Some(flow) = shim.flows.get(self.eid) else { return };
+        let Some(flow) = shim.flows.get(self.eid.into()) else { return };
         // Answered requests belong to their port.
         if flow.requested.lock().take().is_some() {
-            shim.flows.remove(self.eid);
+            shim.flows.remove(self.eid.into());
         }
     }
 }

@@ -158,7 +158,7 @@ impl Unicast {
             core::mem::swap(&mut *control, &mut fresh);
             fresh.waiting
         };
-        waiting.into_values().flatten().for_each(Waker::wake);
+        self.panics.wake_all(waiting.into_values().flatten());
         self.publish_table();
     }
 
@@ -194,26 +194,30 @@ impl Unicast {
     /// Where a name is. If that has to be found out, `waker` is woken when it is known.
     pub(super) fn find(&self, now: Instant, hash: &NameHash, waker: Option<&Waker>) -> (Lookup, Vec<Address>) {
         let unix = self.unix_secs();
-        let mut control = self.control.lock();
-        match control.directory.lookup(now, unix, *hash) {
-            dir::Found::Known(addresses) => (Lookup::Known, addresses),
-            dir::Found::Unknown => (Lookup::Unknown, Vec::new()),
-            dir::Found::Pending => {
-                if let Some(waker) = waker {
+        // Made and dropped where no lock is held: a waker is code of others.
+        let mut kept = waker.cloned();
+        let found = {
+            let mut control = self.control.lock();
+            match control.directory.lookup(now, unix, *hash) {
+                dir::Found::Known(addresses) => (Lookup::Known, addresses),
+                dir::Found::Unknown => (Lookup::Unknown, Vec::new()),
+                dir::Found::Pending => {
                     let waiting = control.waiting.entry(*hash).or_default();
-                    if waiting.len() < MAX_WAITERS && !waiting.iter().any(|w| w.will_wake(waker)) {
-                        waiting.push(waker.clone());
-                    }
+                    let known = |w: &&mut Waker| waiting.len() >= MAX_WAITERS || waiting.iter().any(|o| o.will_wake(w));
+                    let fresh = kept.as_mut().filter(|w| !known(w)).is_some();
+                    waiting.extend(if fresh { kept.take() } else { None });
+                    (Lookup::Pending, Vec::new())
                 }
-                (Lookup::Pending, Vec::new())
             }
-        }
+        };
+        self.panics.discard(kept);
+        found
     }
 
     /// Wakes everybody who waits for a name, to see that there will be no answer.
     pub(super) fn wake_lookups(&self) {
         let waiting = core::mem::take(&mut self.control.lock().waiting);
-        waiting.into_values().flatten().for_each(Waker::wake);
+        self.panics.wake_all(waiting.into_values().flatten());
     }
 
     /// Has the machines do what is due.
@@ -327,7 +331,7 @@ impl Unicast {
                     self.control.lock().directory.unreachable(now, to);
                 }
             }
-            Some(Output::Wake(wakers)) => wakers.into_iter().for_each(Waker::wake),
+            Some(Output::Wake(wakers)) => self.panics.wake_all(wakers),
         }
         true
     }

@@ -17,8 +17,9 @@
 //! Nothing says that a flow ends; the other side notices by the time-out of its keepalives. A packet for a flow that is
 //! gone is dropped without an answer.
 //!
-//! EIDs have 64 bits: the slot of the flow in the lower half, and random ones in the upper half and in what the slot
-//! leaves of the lower. Both halves must be right.
+//! EIDs have 64 bits, all random; they say nothing of where a flow is kept, and all of them must be right. Only those
+//! are not drawn that mean something else: components, the reference's "none", and those by whose lower half a member
+//! of our own kind would take us for a reference.
 
 mod flow;
 mod message;
@@ -39,6 +40,14 @@ use crate::wire::fa::{FIXED_LEN, FlowRequest, Message, REFERENCE_MAX};
 /// An EID that the reference has for one that is not set.
 const NO_EID: Eid = Eid(u64::MAX);
 
+/// The reference has the number of a slot in the lower half of its EIDs, less than this.
+const REFERENCE_SLOTS: u32 = 4096;
+
+/// Whether the EID is one that a reference chose, as far as one can see.
+fn is_of_reference(eid: Eid) -> bool {
+    (eid.0 as u32) < REFERENCE_SLOTS
+}
+
 /// Whether a peer can have chosen this EID for a flow.
 fn is_flow_eid(eid: Eid) -> bool {
     !eid.is_component() && eid != NO_EID
@@ -47,7 +56,7 @@ fn is_flow_eid(eid: Eid) -> bool {
 impl Unicast {
     /// The flow that ends here under `eid`, all of which counts.
     pub(super) fn flow(&self, eid: Eid) -> Option<Arc<FaFlow>> {
-        self.flows.get(eid.0 as u32).filter(|f| f.eid() == eid)
+        self.flows.get(eid.0)
     }
 
     /// Enters a flow to `peer` for which `requested`, if it is us who ask, waits for the answer.
@@ -61,13 +70,15 @@ impl Unicast {
         if self.is_down() {
             return None;
         }
-        let (low, high) = {
-            let mut rng = self.eids.lock();
-            (rng.u32(), u64::from(rng.u32()) << 32)
+        let draw = || loop {
+            let eid = Eid(self.eids.lock().u64());
+            if is_flow_eid(eid) && !is_of_reference(eid) {
+                return eid.0;
+            }
         };
         let mut made = None;
-        self.flows.insert_with(low, |slot| {
-            let flow = FaFlow::new(self, Eid(high | u64::from(slot)), peer, qos, endpoint, requested);
+        self.flows.insert_with(draw, |eid| {
+            let flow = FaFlow::new(self, Eid(eid), peer, qos, endpoint, requested);
             made = Some(Arc::clone(&flow));
             flow
         })?;
@@ -75,10 +86,7 @@ impl Unicast {
     }
 
     pub(super) fn forget_flow(&self, flow: &FaFlow) {
-        let slot = flow.eid().0 as u32;
-        if self.flows.get(slot).is_some_and(|f| f.eid() == flow.eid()) {
-            self.flows.remove(slot);
-        }
+        self.flows.remove(flow.eid().0);
     }
 
     /// Asks for a flow.

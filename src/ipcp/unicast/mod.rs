@@ -47,8 +47,9 @@ use self::fa::FaFlow;
 use self::pff::ForwardingTable;
 use super::{Alarm, Attempt, Connections, Info, Ipcp, Kind, Lookup, RegisterError, Request, RequestError, Requests};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::foreign::Panics;
+use crate::base::ids::IdTable;
 use crate::base::rng::Rng;
-use crate::base::slots::SlotTable;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::base::timers::Timers;
@@ -113,6 +114,8 @@ pub struct Parts {
     pub requests: Weak<dyn Requests>,
     /// Who looks after N-1 flows that are lost.
     pub connections: Weak<dyn Connections>,
+    /// Through which wakers are called.
+    pub panics: Arc<Panics>,
     /// Makes the alarm that wakes the waker given.
     pub alarm: Box<dyn FnOnce(Waker) -> Arc<dyn Alarm>>,
 }
@@ -133,6 +136,7 @@ pub struct Unicast {
     clock: Arc<dyn Clock>,
     requests: Weak<dyn Requests>,
     connections: Weak<dyn Connections>,
+    panics: Arc<Panics>,
     alarm: Arc<dyn Alarm>,
     sink: Arc<dyn Sink>,
     cache: Mutex<BufCache>,
@@ -143,7 +147,7 @@ pub struct Unicast {
     next_n1: AtomicU32,
     /// Bytes of a packet that all adjacencies take.
     mtu: AtomicUsize,
-    flows: SlotTable<Arc<FaFlow>>,
+    flows: IdTable<Arc<FaFlow>>,
     paced: Mutex<Timers<Eid>>,
     names: Mutex<BTreeSet<NameHash>>,
     control: Mutex<Control>,
@@ -224,6 +228,7 @@ impl Unicast {
             clock: parts.clock,
             requests: parts.requests,
             connections: parts.connections,
+            panics: parts.panics,
             cache: Mutex::new(BufCache::new(&parts.pool)),
             eids: Mutex::new(eids),
             table: RwLock::new(Arc::new(ForwardingTable::default())),
@@ -231,7 +236,7 @@ impl Unicast {
             managements: RwLock::new(BTreeMap::new()),
             next_n1: AtomicU32::new(0),
             mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
-            flows: SlotTable::new(parts.config.max_flows.min(1 << 20)),
+            flows: IdTable::new(parts.config.max_flows.min(1 << 20)),
             paced: Mutex::new(Timers::default()),
             names: Mutex::new(BTreeSet::new()),
             control: Mutex::new(control),

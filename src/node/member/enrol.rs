@@ -139,15 +139,15 @@ impl Node {
         let via = via_of(&common, Some(id));
         let membership = Membership::new(self, id, member, via, Arc::clone(&common.admission), late);
         self.add_membership(&membership);
-        if common.autobind {
-            for name in &names {
-                membership.bind(name)?;
-                for lower in &common.over {
-                    self.register(*lower, name)?;
-                }
+        let reachable = if common.autobind { membership.make_known(&names, &common.over) } else { Ok(()) };
+        match reachable {
+            Ok(()) => Ok(membership),
+            Err(e) => {
+                // All of it or nothing: a member that nobody has a handle of would go on accepting flows.
+                self.remove_ipcp(id);
+                Err(e)
             }
         }
-        Ok(membership)
     }
 
     fn make_member(
@@ -175,6 +175,7 @@ impl Node {
                     rng: self.split_rng("unicast"),
                     requests: self.requests(),
                     connections,
+                    panics: Arc::clone(self.panics()),
                     alarm,
                 };
                 Ok(Unicast::new(parts)?)

@@ -13,7 +13,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, ReadError};
 use crate::ipcp::connect::cep::{Connected, Initiator, Offer, accept as accept_offer};
-use crate::ipcp::connect::enrol::{Layer, Member as Attendant, Progress};
+use crate::ipcp::connect::enrol::{Applicant, Layer, Member as Attendant, Progress};
 use crate::ipcp::connect::manager::Want;
 use crate::ipcp::connect::{Purpose, STEP_TIMEOUT};
 use crate::ipcp::{Component, Connection, ConnectionRefused};
@@ -171,7 +171,11 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
     let config = membership.member.layer_config();
     while let Some(pkt) = next_packet(node, endpoint, attendant.deadline()).await {
         let Some(node) = node.upgrade() else { return };
-        let layer = Layer { config: &config, address, admission: &*membership.admission };
+        let admission = |applicant: &Applicant| {
+            // One that panics lets nobody in.
+            node.panics().call(|| membership.admission.admit(applicant)).unwrap_or(Err(-1))
+        };
+        let layer = Layer { config: &config, address, admission: &admission };
         match attendant.receive(node.clock().now(), node.clock().unix_nanos(), &pkt, &layer) {
             Ok(Progress::Wait) => {}
             Ok(Progress::Send(bytes)) => send(endpoint, &bytes),

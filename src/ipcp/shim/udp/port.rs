@@ -1,12 +1,13 @@
 //! Sending: the way down for the endpoints of a UDP layer.
 
+use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use super::{UdpShim, count};
+use super::{Path, UdpShim, count};
+use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Outgoing, Port};
@@ -22,20 +23,33 @@ const BURST_LEN: u32 = 8;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);
 
+/// Memory of packets that wait behind a batch for which the socket has no room, bytes; more are dropped.
+const MAX_HELD: usize = 128 << 10;
+/// What a packet that waits takes of it at least, bytes: the buffer that it is in.
+const LEAST_HELD: usize = 2048;
+/// How long a port whose socket has no room waits before it tries again, doubled each time up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
+const LONGEST_RETRY: Duration = Duration::from_millis(16);
+
 /// Sends the packets of one flow to its peer.
 ///
 /// Packets of a burst are collected and leave in one system call, where the socket can do that: when the batch is
 /// full, when the sender is about to wait ([`Port::flush`]), or at the endpoint's next tick, about a millisecond later.
 /// A single packet, and the first few of a burst, leave at once.
+///
+/// When the socket has no room the port is *stalled*: it keeps the batch and what comes behind it, up to a bound, says
+/// that it is congested, so that writers wait, and tries again at the endpoint's ticks until the socket takes it.
 pub(super) struct UdpPort {
     shim: Arc<UdpShim>,
     endpoint: Weak<Endpoint>,
-    peer: SocketAddr,
+    path: Path,
     local: u32,
     remote: u32,
+    stalled: AtomicBool,
     batch: Mutex<Batch>,
 }
 
+#[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
     /// Length of the first datagram, which all but the last share.
@@ -43,54 +57,118 @@ struct Batch {
     count: usize,
     last: Instant,
     burst: u32,
+    /// Why a batch that was sent without anybody asking could not be.
+    fault: Option<SendError>,
+    stall: Option<Stall>,
+    /// Behind a batch that is stalled.
+    held: VecDeque<PacketBuf>,
+    held_bytes: usize,
+}
+
+/// The socket has no room.
+#[derive(Clone, Copy)]
+struct Stall {
+    retry_at: Instant,
+    pause: Duration,
 }
 
 impl UdpPort {
-    pub(super) fn new(
-        shim: &Arc<UdpShim>,
-        endpoint: &Arc<Endpoint>,
-        peer: SocketAddr,
-        local: u32,
-        remote: u32,
-    ) -> Arc<Self> {
+    /// The way down for `endpoint`, which the peer knows by `remote` and we by `local`.
+    pub(super) fn new(shim: &Arc<UdpShim>, endpoint: &Arc<Endpoint>, path: Path, local: u32, remote: u32) -> Arc<Self> {
         Arc::new(Self {
             shim: Arc::clone(shim),
             endpoint: Arc::downgrade(endpoint),
-            peer,
+            path,
             local,
             remote,
-            batch: Mutex::new(Batch { bytes: Vec::new(), segment: 0, count: 0, last: Instant::ZERO, burst: 0 }),
+            stalled: AtomicBool::new(false),
+            batch: Mutex::default(),
         })
     }
 
-    fn flush_batch(&self, batch: &mut Batch) {
+    /// Sends the batch. It is kept if the socket has no room.
+    fn flush_batch(&self, now: Instant, batch: &mut Batch) {
         if batch.count == 0 {
             return;
         }
         let segment = (batch.count > 1).then_some(batch.segment);
-        self.transmit(&batch.bytes, segment, batch.count);
+        match self.transmit(&batch.bytes, segment, batch.count) {
+            Err(e) if e.is_temporary() => return self.stall(now, batch),
+            Err(e) => batch.fault = Some(e),
+            Ok(()) => {}
+        }
         batch.bytes.clear();
         batch.count = 0;
+        batch.stall = None;
     }
 
-    fn transmit(&self, bytes: &[u8], segment: Option<usize>, packets: usize) {
+    fn stall(&self, now: Instant, batch: &mut Batch) {
+        let pause = batch.stall.map_or(FIRST_RETRY, |s| (s.pause * 2).min(LONGEST_RETRY));
+        batch.stall = Some(Stall { retry_at: now + pause, pause });
+        self.stalled.store(true, Ordering::Release);
+    }
+
+    /// Tries again, if it is time. `true` if the socket had room for everything that waited.
+    fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
+        if batch.stall.is_some_and(|s| now >= s.retry_at) {
+            self.flush_batch(now, batch);
+        }
+        let max_segments = self.shim.socket.max_segments();
+        while batch.stall.is_none()
+            && let Some(pkt) = batch.held.pop_front()
+        {
+            batch.held_bytes = batch.held_bytes.saturating_sub(pkt.len().max(LEAST_HELD));
+            if !self.push(now, batch, &pkt, max_segments) {
+                batch.held_bytes += pkt.len().max(LEAST_HELD);
+                batch.held.push_front(pkt);
+            } else if batch.held.is_empty() {
+                self.flush_batch(now, batch);
+            }
+        }
+        batch.stall.is_none()
+    }
+
+    /// Keeps packets until there is room. Those for which there is none here either are dropped.
+    fn hold(&self, batch: &mut Batch, pkts: impl Iterator<Item = PacketBuf>) -> Result<(), SendError> {
+        let mut dropped = 0;
+        for pkt in pkts {
+            let bytes = pkt.len().max(LEAST_HELD);
+            if batch.held_bytes + bytes > MAX_HELD {
+                dropped += 1;
+                continue;
+            }
+            batch.held_bytes += bytes;
+            batch.held.push_back(pkt);
+        }
+        self.shim.counters.send_drops.fetch_add(dropped, Ordering::Relaxed);
+        if dropped == 0 { Ok(()) } else { Err(SendError::Full) }
+    }
+
+    fn transmit(&self, bytes: &[u8], segment: Option<usize>, packets: usize) -> Result<(), SendError> {
         let counters = &self.shim.counters;
-        match self.shim.socket.send(self.peer, bytes, segment) {
+        let sent = self.shim.send(self.path, bytes, segment);
+        match sent {
             Ok(()) => {
                 counters.sent.fetch_add(packets as u64, Ordering::Relaxed);
                 count(&counters.batches_sent);
             }
-            Err(_) => {
+            Err(e) if e.is_temporary() => count(&counters.send_stalls),
+            Err(e) => {
                 counters.send_drops.fetch_add(packets as u64, Ordering::Relaxed);
+                counters.fault(e, packets as u64);
             }
         }
+        sent
     }
 
-    /// Appends one datagram; sends what cannot be joined with it.
-    fn push(&self, batch: &mut Batch, pkt: &[u8], max_segments: usize) {
+    /// Appends one datagram; sends what cannot be joined with it. `false` if there is no room.
+    fn push(&self, now: Instant, batch: &mut Batch, pkt: &[u8], max_segments: usize) -> bool {
         let len = pkt.len() + EID_LEN;
         if batch.count > 0 && (len > batch.segment || batch.bytes.len() + len > MAX_BATCH) {
-            self.flush_batch(batch);
+            self.flush_batch(now, batch);
+        }
+        if batch.stall.is_some() {
+            return false;
         }
         if batch.count == 0 {
             batch.segment = len;
@@ -99,7 +177,41 @@ impl UdpPort {
         batch.bytes.extend_from_slice(pkt);
         batch.count += 1;
         if len < batch.segment || batch.count >= max_segments {
-            self.flush_batch(batch);
+            self.flush_batch(now, batch);
+        }
+        true
+    }
+
+    /// Sends a packet on its own, without copying it. `false`: it is in the batch, because the socket has no room.
+    fn send_one(&self, now: Instant, batch: &mut Batch, pkt: &mut PacketBuf) -> Result<bool, SendError> {
+        let Some(eid) = pkt.push(EID_LEN) else {
+            count(&self.shim.counters.send_drops);
+            return Err(SendError::TooLarge);
+        };
+        eid.copy_from_slice(&self.remote.to_be_bytes());
+        match self.transmit(pkt, None, 1) {
+            Err(e) if e.is_temporary() => {
+                batch.bytes.extend_from_slice(pkt);
+                (batch.segment, batch.count) = (pkt.len(), 1);
+                self.stall(now, batch);
+                Ok(false)
+            }
+            sent => sent.map(|()| true),
+        }
+    }
+
+    fn tick(&self) {
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.tick();
+        }
+    }
+
+    /// Says that there is room again, if there was none. No lock is held.
+    fn resumed(&self) {
+        if self.stalled.swap(false, Ordering::AcqRel)
+            && let Some(endpoint) = self.endpoint.upgrade()
+        {
+            endpoint.notify_writable();
         }
     }
 }
@@ -111,46 +223,74 @@ impl Port for UdpPort {
         batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
         batch.last = now;
         let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline;
-        if !hold
+        let mut result = batch.fault.take().map_or(Ok(()), Err);
+        let mut taken = 0;
+        if batch.stall.is_some() && !self.resume(now, &mut batch) {
+            // Behind what waits.
+        } else if !hold
             && batch.count == 0
             && let [pkt] = pkts.as_mut_slice()
         {
-            match pkt.push(EID_LEN) {
-                Some(eid) => {
-                    eid.copy_from_slice(&self.remote.to_be_bytes());
-                    self.transmit(pkt, None, 1);
-                }
-                None => count(&self.shim.counters.send_drops),
+            taken = 1;
+            match self.send_one(now, &mut batch, pkt) {
+                Ok(_) => {}
+                Err(e) => result = Err(e),
             }
-            return Ok(());
-        }
-        for pkt in pkts.iter() {
-            self.push(&mut batch, pkt, max_segments);
-        }
-        if !hold {
-            self.flush_batch(&mut batch);
-        } else if batch.count > 0 {
-            drop(batch);
-            if let Some(endpoint) = self.endpoint.upgrade() {
-                endpoint.tick();
+        } else {
+            while let Some(pkt) = pkts.get(taken)
+                && self.push(now, &mut batch, pkt, max_segments)
+            {
+                taken += 1;
+            }
+            if !hold && batch.stall.is_none() {
+                self.flush_batch(now, &mut batch);
             }
         }
-        Ok(())
+        if taken < pkts.len() {
+            let held = self.hold(&mut batch, pkts.drain(taken..));
+            result = result.and(held);
+        }
+        result = result.and(batch.fault.take().map_or(Ok(()), Err));
+        let (waits, stalled) = (batch.count > 0, batch.stall.is_some());
+        drop(batch);
+        if waits {
+            self.tick();
+        }
+        if !stalled && self.stalled.load(Ordering::Relaxed) {
+            self.resumed();
+        }
+        result
+    }
+
+    fn is_congested(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     fn queued(&self) -> usize {
         // While packets come one by one nothing waits, and the device need not be asked, which costs a system call.
         match self.batch.try_lock() {
-            Some(batch) if batch.burst < BURST_LEN && !self.shim.inline => batch.count,
-            batch => self.shim.socket.queued(self.peer) + batch.map_or(0, |b| b.count),
+            Some(batch) if batch.burst < BURST_LEN && !self.shim.inline => batch.count + batch.held.len(),
+            batch => self.shim.socket.queued(self.path.remote) + batch.map_or(0, |b| b.count + b.held.len()),
         }
     }
 
     fn flush(&self, now: Instant) {
         let mut batch = self.batch.lock();
-        self.flush_batch(&mut batch);
-        if now.since(batch.last) > IDLE {
+        if batch.stall.is_none() {
+            self.flush_batch(now, &mut batch);
+        } else {
+            self.resume(now, &mut batch);
+        }
+        let stalled = batch.stall.is_some();
+        if !stalled && now.since(batch.last) > IDLE {
             batch.bytes = Vec::new();
+            batch.held = VecDeque::new();
+        }
+        drop(batch);
+        if stalled {
+            self.tick();
+        } else if self.stalled.load(Ordering::Relaxed) {
+            self.resumed();
         }
     }
 
@@ -163,13 +303,13 @@ impl Port for UdpPort {
     }
 
     fn release(&self, _now: Instant) {
-        self.shim.flows.remove(self.local);
+        self.shim.flows.remove(self.local.into());
     }
 }
 
 impl Drop for UdpPort {
     fn drop(&mut self) {
         // A port that never got to an endpoint: an answer that came too late.
-        self.shim.flows.remove(self.local);
+        self.shim.flows.remove(self.local.into());
     }
 }

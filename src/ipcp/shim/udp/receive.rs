@@ -8,17 +8,14 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder, SendReply};
-use super::{UdpFlow, UdpPort, UdpShim, count};
+use super::{Path, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, count};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
-use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::types::code::Code;
 use crate::types::device::Datagram;
 use crate::wire::udp::{EID_LEN, FlowReply, FlowRequest, MGMT_EID, Mgmt, NO_EID};
 
-/// EIDs below this are the reference's, which numbers its flows from 64; ours have random upper bits.
-const REFERENCE_EIDS: u32 = 4096;
 /// The reference stores whom it asked only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 /// Management datagrams that wait to be handled; more are dropped, like in a full socket.
@@ -37,16 +34,19 @@ impl Receiver {
     }
 }
 
+/// The flow to which the datagrams that are being collected go, its EID and whence they came.
+type Current = (u32, Path, Arc<UdpFlow>);
+
 impl UdpShim {
     /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
     /// it goes up to the stack. Returns how many datagrams there were.
     pub(super) fn receive(&self, now: Instant, r: &mut Receiver) -> usize {
-        let n = self.socket.recv(&mut r.datagrams, &mut r.cache);
+        let n = self.on_device(|d| d.recv(&mut r.datagrams, &mut r.cache), 0);
         if n == 0 {
             return 0;
         }
         self.counters.received.fetch_add(n as u64, Ordering::Relaxed);
-        let mut current: Option<(u32, SocketAddr, Arc<UdpFlow>)> = None;
+        let mut current: Option<Current> = None;
         for mut datagram in r.datagrams.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
                 count(&self.counters.malformed);
@@ -65,9 +65,10 @@ impl UdpShim {
                 continue;
             }
             // Packets of one flow mostly come together: look the flow up, and take its locks, once for all of them.
-            if !current.as_ref().is_some_and(|(e, src, _)| *e == eid && *src == datagram.src) {
+            let path = Path::of(&datagram);
+            if !current.as_ref().is_some_and(|(e, p, _)| *e == eid && *p == path) {
                 Self::deliver(now, current.take(), &mut r.group);
-                current = self.flow_of(eid, datagram.src).map(|flow| (eid, datagram.src, flow));
+                current = self.flow_of(eid, path).map(|flow| (eid, path, flow));
             }
             if current.is_some() {
                 datagram.data.pull(EID_LEN);
@@ -80,19 +81,19 @@ impl UdpShim {
         n
     }
 
-    fn deliver(now: Instant, flow: Option<(u32, SocketAddr, Arc<UdpFlow>)>, group: &mut Vec<PacketBuf>) {
+    fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
         if let Some((_, _, flow)) = flow {
             flow.endpoint.receive(now, group.drain(..));
         }
     }
 
     /// The flow that a data datagram belongs to. Unknown EIDs and wrong sources are dropped without an answer.
-    fn flow_of(&self, eid: u32, src: SocketAddr) -> Option<Arc<UdpFlow>> {
-        let Some(flow) = self.flows.get(eid) else {
+    fn flow_of(&self, eid: u32, path: Path) -> Option<Arc<UdpFlow>> {
+        let Some(flow) = self.flows.get(eid.into()) else {
             count(&self.counters.unknown_eid);
             return None;
         };
-        if flow.peer != src {
+        if !flow.is_on(path) {
             count(&self.counters.wrong_source);
             return None;
         }
@@ -104,22 +105,23 @@ impl UdpShim {
     pub(super) fn handle_management(&self, now: Instant) {
         let taken = core::mem::take(&mut *self.management.lock());
         for datagram in taken {
+            let path = Path::of(&datagram);
             match Mgmt::parse(&datagram.data) {
-                Ok(Mgmt::Request(m)) => self.handle_request(now, datagram.src, m),
-                Ok(Mgmt::Reply(m)) => self.handle_reply(datagram.src, m),
+                Ok(Mgmt::Request(m)) => self.handle_request(now, path, m),
+                Ok(Mgmt::Reply(m)) => self.handle_reply(path, m),
                 Err(_) => count(&self.counters.malformed),
             }
         }
     }
 
-    fn handle_request(&self, now: Instant, src: SocketAddr, m: FlowRequest<'_>) {
+    fn handle_request(&self, now: Instant, path: Path, m: FlowRequest<'_>) {
         count(&self.counters.requests_in);
         if m.s_eid == MGMT_EID || m.s_eid == NO_EID {
             count(&self.counters.malformed);
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
-        let responder = Box::new(UdpResponder { shim: Some(shim), peer: src, s_eid: m.s_eid });
+        let responder = Box::new(UdpResponder { shim: Some(shim), path, s_eid: m.s_eid });
         if !self.names.lock().contains_key(&m.dst) {
             responder.refuse(now, Code::NAME);
             return;
@@ -136,37 +138,45 @@ impl UdpShim {
                 window: self.info.window,
                 data: m.data.to_vec(),
                 responder,
-                peer: peer_number(src),
-                origin: Some(Origin { address: host_number(src.ip()), received: FlowRequest::OVERHEAD + m.data.len() }),
+                peer: peer_number(path.remote),
+                origin: Some(Origin {
+                    address: host_number(path.remote.ip()),
+                    received: FlowRequest::OVERHEAD + m.data.len(),
+                }),
             },
         );
     }
 
-    fn handle_reply(&self, src: SocketAddr, m: FlowReply<'_>) {
-        let flow = self.flows.get(m.s_eid).filter(|f| f.peer == src);
+    fn handle_reply(&self, path: Path, m: FlowReply<'_>) {
+        let flow = self.flows.get(m.s_eid.into()).filter(|f| f.is_on(path));
         let requested = flow.as_ref().and_then(|f| f.requested.lock().take());
         let (Some(flow), Some((answer, token))) = (flow, requested) else {
             count(&self.counters.replies_unexpected);
             return;
         };
         count(&self.counters.replies_in);
+        // From now on the flow is between these two: from this address the peer will answer, and to it we do.
+        flow.local.call_once(|| path.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
             (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
-            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, flow.peer, m.s_eid, remote)),
+            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, path, m.s_eid, remote)),
             (response, ..) => Err(Code::from_response(response)),
         };
         let reply = match result {
             Ok(port) => Reply { result: Ok(port), data: m.data.to_vec() },
             Err(code) => {
-                self.flows.remove(m.s_eid);
+                self.flows.remove(m.s_eid.into());
                 Reply { result: Err(code), data: Vec::new() }
             }
         };
         answer.answered(token, reply);
     }
 
-    fn send_reply(&self, peer: SocketAddr, reply: FlowReply<'_>) -> Result<(), RequestError> {
-        self.socket.send(peer, &reply.to_vec(), None).map_err(|_| RequestError::Down)
+    /// Sends a reply from the address that was asked. One that cannot be sent is a lost one: the request will be repeated.
+    fn send_reply(&self, path: Path, reply: &[u8]) {
+        if let Err(e) = self.send(path, reply, None) {
+            self.counters.fault(e, 1);
+        }
     }
 }
 
@@ -191,7 +201,7 @@ fn host_number(ip: IpAddr) -> u64 {
 /// Answers one request. Dropped unanswered, it refuses.
 struct UdpResponder {
     shim: Option<Arc<UdpShim>>,
-    peer: SocketAddr,
+    path: Path,
     s_eid: u32,
 }
 
@@ -200,8 +210,7 @@ impl UdpResponder {
         let Some(shim) = self.shim.take() else { return };
         count(&shim.counters.refused);
         let reply = FlowReply { s_eid: self.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
-        // A refusal that cannot be sent is a lost one: the requester's time-out is for that.
-        let _ = shim.send_reply(self.peer, reply);
+        shim.send_reply(self.path, &reply.to_vec());
     }
 }
 
@@ -226,16 +235,17 @@ impl Responder for UdpResponder {
             self.refuse_with(Code::CRYPT);
             return Err(RequestError::TooLarge { size, max });
         }
-        let flow = Arc::new(UdpFlow { endpoint: Arc::clone(endpoint), peer: self.peer, requested: Mutex::new(None) });
-        let Some(eid) = shim.enter(flow) else {
+        let flow = UdpFlow::new(endpoint, self.path.remote, None);
+        flow.local.call_once(|| self.path.local);
+        let Some(eid) = shim.enter(Arc::new(flow)) else {
             self.shim = Some(shim);
             self.refuse_with(Code::NOMEM);
             return Err(RequestError::Full);
         };
-        let port = UdpPort::new(&shim, endpoint, self.peer, eid, self.s_eid);
+        let port = UdpPort::new(&shim, endpoint, self.path, eid, self.s_eid);
         let delay = if self.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let bytes = FlowReply { s_eid: self.s_eid, d_eid: eid, response: 0, data }.to_vec();
-        let reply = Arc::new(UdpReply { shim, peer: self.peer, s_eid: self.s_eid, eid, bytes });
+        let reply = Arc::new(UdpReply { shim, path: self.path, s_eid: self.s_eid, eid, bytes });
         Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
     }
 
@@ -251,7 +261,7 @@ impl Responder for UdpResponder {
 
 struct UdpReply {
     shim: Arc<UdpShim>,
-    peer: SocketAddr,
+    path: Path,
     s_eid: u32,
     /// Our end of the flow.
     eid: u32,
@@ -260,12 +270,12 @@ struct UdpReply {
 
 impl Resend for UdpReply {
     fn resend(&self, _now: Instant) {
-        if self.shim.flows.get(self.eid).is_some() {
-            let _ = self.shim.socket.send(self.peer, &self.bytes, None);
+        if self.shim.flows.get(self.eid.into()).is_some() {
+            self.shim.send_reply(self.path, &self.bytes);
         } else {
             // Whoever accepted the flow has closed it meanwhile.
             let shim = Some(Arc::clone(&self.shim));
-            UdpResponder { shim, peer: self.peer, s_eid: self.s_eid }.refuse_with(Code::AGAIN);
+            UdpResponder { shim, path: self.path, s_eid: self.s_eid }.refuse_with(Code::AGAIN);
         }
     }
 }
@@ -284,7 +294,7 @@ impl SendReply for Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         if let Some(reply) = self.0.take() {
-            UdpResponder { shim: Some(Arc::clone(&reply.shim)), peer: reply.peer, s_eid: reply.s_eid }
+            UdpResponder { shim: Some(Arc::clone(&reply.shim)), path: reply.path, s_eid: reply.s_eid }
                 .refuse_with(Code::AGAIN);
         }
     }

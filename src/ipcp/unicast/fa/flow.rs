@@ -188,7 +188,10 @@ impl FaFlow {
     // ----- down -----
 
     /// Sends what may go now; the rest waits for its turn, or is dropped if too much does.
-    fn send(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
+    ///
+    /// # Errors
+    /// [`SendError::Unreachable`] if there is no way to the peer at the moment.
+    fn send(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
         let allowed = if self.waiting.load(Ordering::Relaxed) > 0 {
             0
         } else {
@@ -201,9 +204,10 @@ impl FaFlow {
             return self.pass(now, unicast, pkts);
         }
         let mut late: Outgoing = pkts.drain(allowed..).collect();
-        self.pass(now, unicast, pkts);
+        let passed = self.pass(now, unicast, pkts);
         self.hold(now, unicast, &mut late);
         pkts.extend(late);
+        passed
     }
 
     /// Has packets wait. What there is no room for is left.
@@ -251,7 +255,8 @@ impl FaFlow {
             };
             let full = pkts.len() >= BURST;
             if !pkts.is_empty() {
-                self.pass(now, unicast, &mut pkts);
+                // Nobody waits to be told; it is counted.
+                let _ = self.pass(now, unicast, &mut pkts);
                 unicast.recycle(&mut pkts);
             }
             if let Some(at) = next {
@@ -269,18 +274,20 @@ impl FaFlow {
     }
 
     /// Hands packets to the layer.
-    fn pass(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
-        let Some(remote) = self.remote.get() else { return };
+    fn pass(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
+        let Some(remote) = self.remote.get() else { return Ok(()) };
         if pkts.is_empty() {
-            return;
+            return Ok(());
         }
         let n = pkts.len() as u64;
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
         if unicast.originate(now, self.peer, self.cube, *remote, pkts) {
             self.counters.sent.fetch_add(n, Ordering::Relaxed);
             self.counters.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            Ok(())
         } else {
             self.counters.send_failed.fetch_add(n, Ordering::Relaxed);
+            Err(SendError::Unreachable)
         }
     }
 
@@ -317,8 +324,7 @@ impl FaPort {
 
 impl Port for FaPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
-        self.flow.send(now, &self.unicast, pkts);
-        Ok(())
+        self.flow.send(now, &self.unicast, pkts)
     }
 
     fn flush(&self, _now: Instant) {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{FaFlow, FaPort, is_flow_eid};
+use super::{FaFlow, FaPort, is_flow_eid, is_of_reference};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::unicast::{Unicast, count};
@@ -16,8 +16,6 @@ use crate::types::qos::QosSpec;
 use crate::wire::dt::FLOW_ALLOCATOR;
 use crate::wire::fa::{FIXED_LEN, FlowReply, FlowRequest, FlowUpdate, Message, REFERENCE_MAX};
 
-/// The reference has the number of a slot in the lower half of its EIDs, less than this; ours have random bits there.
-const REFERENCE_SLOTS: u32 = 4096;
 /// The reference enters a flow only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 
@@ -149,8 +147,7 @@ impl Responder for FaResponder {
             return Err(RequestError::Full);
         };
         let port = FaPort::new(Arc::clone(&unicast), &flow, self.s_eid);
-        let of_reference = (self.s_eid.0 as u32) < REFERENCE_SLOTS;
-        let delay = if of_reference { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        let delay = if is_of_reference(self.s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let reply = Arc::new(FaReply { unicast, flow, s_eid: self.s_eid, data: data.to_vec() });
         Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
     }

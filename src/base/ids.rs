@@ -1,0 +1,184 @@
+//! The table through which packets find their flow, by random numbers: looked up by many threads, without a lock that
+//! all share.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use o7s::base::ids::IdTable;
+//! use o7s::base::rng::Rng;
+//!
+//! let mut rng = Rng::from_seed([1; 32]);
+//! let flows: IdTable<Arc<str>> = IdTable::new(1000);
+//! let eid = flows.insert_with(|| rng.u64(), |eid| format!("flow {eid}").into()).unwrap();
+//! assert_eq!(flows.get(eid).as_deref(), Some(&*format!("flow {eid}")));
+//! assert!(flows.get(eid ^ 1).is_none(), "the whole id must be right");
+//! flows.remove(eid);
+//! assert!(flows.get(eid).is_none());
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::hash::{BuildHasherDefault, Hasher};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+
+use super::sync::RwLock;
+
+/// Parts of a table that have a lock of their own.
+const SHARDS: usize = 64;
+/// Draws before a table gives up. With fewer entries than half of the numbers that may be drawn the chance of so many
+/// misses is 2⁻⁶⁴.
+const DRAWS: usize = 64;
+
+/// Spreads ids. They are drawn at random, so that nobody outside can choose some that collide.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = spread(id);
+    }
+}
+
+/// By the golden ratio (Knuth, "The Art of Computer Programming", volume 3, 6.4), folded so that low bits depend on all.
+fn spread(id: u64) -> u64 {
+    let h = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    h ^ (h >> 32)
+}
+
+/// Entries without a value are ids that have been given out to an insertion under way.
+type Map<T> = HashMap<u64, Option<T>, BuildHasherDefault<Spread>>;
+
+/// On a cache line of its own, so that threads with different flows seldom slow each other down.
+#[repr(align(64))]
+struct Shard<T>(RwLock<Map<T>>);
+
+/// A bounded table from ids, drawn at random, to `T`, normally an `Arc`.
+///
+/// An id says nothing of where its entry is, so every bit of it can be random: whoever wants to hit an entry without
+/// having been told has to guess them all. All methods may be called from any thread; a lookup locks one of 64 parts.
+pub struct IdTable<T> {
+    shards: Box<[Shard<T>]>,
+    len: AtomicUsize,
+    limit: usize,
+}
+
+impl<T: Clone> IdTable<T> {
+    /// An empty table for at most `limit` entries, at least one.
+    pub fn new(limit: usize) -> Self {
+        let empty = || Shard(RwLock::new(HashMap::default()));
+        Self { shards: (0..SHARDS).map(|_| empty()).collect(), len: AtomicUsize::new(0), limit: limit.max(1) }
+    }
+
+    /// Entries in the table.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether the table has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most entries that the table takes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn shard(&self, id: u64) -> Option<&RwLock<Map<T>>> {
+        // Other bits than those by which a map chooses a place.
+        let at = (spread(id) >> 40) as usize % SHARDS;
+        self.shards.get(at).map(|s| &s.0)
+    }
+
+    /// Inserts what `f` makes of a new id and returns the id; `None`, and `f` is not called, if the table is full.
+    ///
+    /// The id is the first that `draw` gives and that is not taken; `draw` leaves out what cannot be one. No lock is
+    /// held while either runs.
+    pub fn insert_with(&self, mut draw: impl FnMut() -> u64, f: impl FnOnce(u64) -> T) -> Option<u64> {
+        // Counted before it is entered: the table is never too full, not even for a moment.
+        if self.len.fetch_add(1, Ordering::AcqRel) >= self.limit {
+            self.len.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        let Some(id) = (0..DRAWS).map(|_| draw()).find(|id| self.reserve(*id)) else {
+            self.len.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        };
+        let value = f(id);
+        if let Some(shard) = self.shard(id) {
+            shard.write().insert(id, Some(value));
+        }
+        Some(id)
+    }
+
+    fn reserve(&self, id: u64) -> bool {
+        let Some(shard) = self.shard(id) else { return false };
+        let mut map = shard.write();
+        if map.contains_key(&id) {
+            return false;
+        }
+        map.insert(id, None);
+        true
+    }
+
+    /// The entry with this id.
+    pub fn get(&self, id: u64) -> Option<T> {
+        self.shard(id)?.read().get(&id)?.clone()
+    }
+
+    /// Removes the entry with this id.
+    pub fn remove(&self, id: u64) -> Option<T> {
+        let removed = {
+            let mut map = self.shard(id)?.write();
+            // An insertion under way keeps its id.
+            if !map.get(&id).is_some_and(Option::is_some) {
+                return None;
+            }
+            let removed = map.remove(&id).flatten();
+            if map.is_empty() && map.capacity() > SHARDS {
+                *map = HashMap::default();
+            }
+            removed
+        };
+        self.len.fetch_sub(1, Ordering::AcqRel);
+        removed
+    }
+
+    /// All entries at about this time, in the order of their ids. For those who look, not for the data path.
+    pub fn entries(&self) -> Vec<(u64, T)> {
+        let mut out = Vec::new();
+        for shard in &self.shards {
+            let map = shard.0.read();
+            // In no order, which comes below.
+            out.extend(map.iter().filter_map(|(id, value)| value.clone().map(|value| (*id, value))));
+        }
+        out.sort_unstable_by_key(|(id, _)| *id);
+        out
+    }
+
+    /// The values of all [`entries`](Self::entries).
+    pub fn values(&self) -> Vec<T> {
+        self.entries().into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+impl<T> fmt::Debug for IdTable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdTable({} of {})", self.len.load(Ordering::Relaxed), self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;
