@@ -123,6 +123,23 @@ fn the_reader_has_everything_before_the_end_whatever_the_path_does() {
 }
 
 #[test]
+fn a_close_without_patience_is_a_close_if_nothing_is_lost() {
+    for (name, qos) in all() {
+        let world = world(11, "");
+        world.net.block_on(async {
+            let (near, far) = world.pair(qos).await;
+            near.write(b"x").await.unwrap();
+            far.read_bytes().await.unwrap();
+            world.net.sleep(Duration::from_secs(1)).await;
+            let before = world.net.now();
+            near.close(Duration::ZERO).await.unwrap();
+            assert_eq!(world.net.now(), before, "{name}: it does not wait");
+            assert_eq!(drain(&far).await, (0, ReadError::Closed), "{name}");
+        });
+    }
+}
+
+#[test]
 fn a_lost_notice_is_repeated() {
     for (name, qos) in all() {
         for lost in 1..4 {

@@ -145,8 +145,10 @@ impl Endpoint {
                     return;
                 }
                 if now >= until && !drained && !inner.is_dead() && inner.pipe.tells() {
-                    // The peer shall not take for the end what is none.
-                    inner.pipe.end(now, Ending::Aborted);
+                    if inner.pipe.tx_queue_len() > 0 {
+                        // The peer shall not take for the end what is none.
+                        inner.pipe.end(now, Ending::Aborted);
+                    }
                     inner.given_up = true;
                     inner.life = Life::Quiet(now + QUIET);
                     self.collect(inner, now, fx);
@@ -173,7 +175,8 @@ impl Endpoint {
     /// What the peer has said of its end since the last time.
     fn notice_peer(&self, inner: &mut Inner) {
         let ending = inner.pipe.peer_ending();
-        if ending == inner.noticed {
+        // Of a flow that is released nothing is known any more.
+        if ending <= inner.noticed {
             return;
         }
         inner.noticed = ending;
