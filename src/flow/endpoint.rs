@@ -106,7 +106,7 @@ impl Endpoint {
             self.settle(&mut inner, now, &mut fx);
             turn
         };
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         if turn {
             self.service(now);
         }

@@ -28,7 +28,7 @@ impl Endpoint {
             inner.blocked = false;
             self.settle(&mut inner, now, &mut fx);
         }
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
     }
 
     /// The layer below, or the other end, has given the flow up. What has arrived can still be read.
@@ -44,7 +44,7 @@ impl Endpoint {
             }
             self.settle(&mut inner, now, &mut fx);
         }
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
     }
 
     /// Does what is due. The host calls it at the moment it was [armed](crate::flow::Host::arm) for.
@@ -71,7 +71,7 @@ impl Endpoint {
             }
             inner.port.clone()
         };
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         if let Some(port) = port {
             port.flush(now);
         }
@@ -89,7 +89,7 @@ impl Endpoint {
             self.settle(&mut inner, now, &mut fx);
             inner.port.clone()
         };
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         if left {
             self.service(now);
         }

@@ -57,7 +57,7 @@ impl Endpoint {
             (inner.may_read, inner.may_write) = (read, write);
             self.settle(&mut inner, now, &mut fx);
         }
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
     }
 
     /// The flow's quality of service.
@@ -111,7 +111,7 @@ impl Endpoint {
             }
             inner.read_ready(self.unsettled(&inner))
         };
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         ready
     }
 
@@ -135,7 +135,7 @@ impl Endpoint {
             (before, turn)
         };
         drop(before);
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         if turn {
             self.service(now);
         }

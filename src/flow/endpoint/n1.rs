@@ -77,7 +77,7 @@ impl Endpoint {
             self.settle(&mut inner, now, &mut fx);
         }
         // A layer counts what its N-1 flow could not send as the network's loss, which it is prepared for.
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         Ok(())
     }
 

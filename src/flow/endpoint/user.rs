@@ -119,7 +119,7 @@ impl Endpoint {
             };
             (result, waited, inner.pipe.frct.is_none())
         };
-        let sent = self.dispatch(now, fx);
+        let sent = self.dispatch(now, &mut fx);
         match (result, sent) {
             (Ok(()), Err(SendError::Full)) if raw => (Err(WriteError::WouldBlock), false),
             (Ok(()), Err(refused)) if raw => (Err(WriteError::Refused(refused)), false),
@@ -194,6 +194,11 @@ impl Endpoint {
                         result = Err(ReadError::WouldBlock);
                     }
                 }
+                if result.is_ok() && !took && self.changes_nothing(&mut inner, now, &mut fx) {
+                    // The lock goes before the waker, whose drop is foreign code.
+                    drop(inner);
+                    return result;
+                }
                 let nothing = matches!(result, Err(ReadError::WouldBlock));
                 if nothing {
                     inner.tell_readable = true;
@@ -208,7 +213,7 @@ impl Endpoint {
                 (result, waited, took)
             };
             // What the port says of answers to the peer concerns no reader.
-            let _ = self.dispatch(now, fx);
+            let _ = self.dispatch(now, &mut fx);
             let again = if waiting.is_some() { !waited.waits } else { took };
             if !(again && matches!(result, Err(ReadError::WouldBlock))) {
                 return result;
@@ -219,6 +224,12 @@ impl Endpoint {
             waker.wake_by_ref();
         }
         Err(ReadError::WouldBlock)
+    }
+
+    /// Whether there is nothing to settle after a read that found something: it has changed nothing but the window, of
+    /// which the peer may have to be told.
+    fn changes_nothing(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
+        inner.pipe.frct.is_none() || (self.collect(inner, now, fx) && fx.port.is_none())
     }
 
     // ----- closing -----
@@ -241,7 +252,7 @@ impl Endpoint {
                     false => (false, self.wait(&mut inner, waiter, waker)),
                 }
             };
-            let _ = self.dispatch(now, fx);
+            let _ = self.dispatch(now, &mut fx);
             if done || waited.waits {
                 return done;
             }
@@ -264,7 +275,7 @@ impl Endpoint {
             inner.pipe.end(now, Ending::Writing);
             self.settle(&mut inner, now, &mut fx);
         }
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         self.flush();
     }
 
@@ -308,7 +319,7 @@ impl Endpoint {
             (inner.port.clone(), unread)
         };
         drop(unread);
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
         if let Some(port) = port {
             port.flush(now);
         }
@@ -344,7 +355,7 @@ impl Endpoint {
             unread
         };
         drop(unread);
-        let _ = self.dispatch(now, fx);
+        let _ = self.dispatch(now, &mut fx);
     }
 
     /// Packets that were written to a reliable flow and never acknowledged. Final once

@@ -65,7 +65,7 @@ impl Endpoint {
                 self.settle(&mut inner, now, &mut fx);
             }
             // What the port says of these packets concerns nobody here.
-            let _ = self.dispatch(now, fx);
+            let _ = self.dispatch(now, &mut fx);
             let next = self.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
             match next {
                 Next::Burst => {}
@@ -106,8 +106,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// What the port said of the packets in `fx`.
-    pub(super) fn dispatch(&self, now: Instant, mut fx: Effects) -> Result<(), SendError> {
-        let sent = self.transmit(now, &mut fx);
+    pub(super) fn dispatch(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
+        let sent = self.transmit(now, fx);
         self.deliver(now, fx.delivery.take());
         if let Some(port) = fx.drained.take() {
             port.drained();
