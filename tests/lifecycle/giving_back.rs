@@ -76,7 +76,7 @@ fn a_port_is_free_although_threads_were_blocked_on_its_socket() {
         });
         let again = UdpSocket::bind(addr);
         assert!(again.is_ok(), "{again:?}");
-        assert_eq!(finishes("read", reads), Err(ReadError::Closed));
+        assert_eq!(finishes("read", reads), Err(ReadError::ClosedHere));
         assert!(finishes("accept", accepts).is_err());
         drop((near, server, listener));
     }
