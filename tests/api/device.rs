@@ -245,6 +245,25 @@ fn what_a_device_cannot_do_is_counted_by_its_reason() {
 }
 
 #[test]
+fn raw_writes_are_no_success_while_the_device_refuses() {
+    let over = Over::new(|udp| udp);
+    let flow = over.flow(QosSpec::RAW);
+    // In bursts, whose packets are collected.
+    for _ in 0..100 {
+        flow.write(&[1; 100]).unwrap();
+    }
+    answers(&flow, 100, 100);
+    over.device.fails(Some(SendError::Down));
+    let written = (0..2000).filter(|_| flow.try_write(&[1; 1000]).is_ok()).count();
+    // What was collected when the device began to refuse, one system call's worth at most.
+    assert!(written <= 64, "{written} of 2000");
+    over.device.fails(None);
+    let _ = flow.try_write(&[1; 100]);
+    flow.write(&[1; 100]).unwrap();
+    answers(&flow, 1, 100);
+}
+
+#[test]
 fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
     use std::io::Write as _;
     for mtu in [576, 1280, 1420] {

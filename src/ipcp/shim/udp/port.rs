@@ -59,6 +59,8 @@ struct Batch {
     burst: u32,
     /// Why a batch that was sent without anybody asking could not be.
     fault: Option<SendError>,
+    /// The last attempt failed: packets are not collected, so that each writer hears of its own.
+    broken: bool,
     stall: Option<Stall>,
     /// Behind a batch that is stalled.
     held: VecDeque<PacketBuf>,
@@ -94,8 +96,10 @@ impl UdpPort {
         let segment = (batch.count > 1).then_some(batch.segment);
         match self.transmit(&batch.bytes, segment, batch.count) {
             Err(e) if e.is_temporary() => return self.stall(now, batch),
-            Err(e) => batch.fault = Some(e),
-            Ok(()) => {}
+            sent => {
+                batch.fault = sent.err();
+                batch.broken = sent.is_err();
+            }
         }
         batch.bytes.clear();
         batch.count = 0;
@@ -222,7 +226,7 @@ impl Port for UdpPort {
         let max_segments = self.shim.socket.max_segments();
         batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
         batch.last = now;
-        let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline;
+        let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline && !batch.broken;
         let mut result = batch.fault.take().map_or(Ok(()), Err);
         let mut taken = 0;
         if batch.stall.is_some() && !self.resume(now, &mut batch) {
@@ -233,8 +237,11 @@ impl Port for UdpPort {
         {
             taken = 1;
             match self.send_one(now, &mut batch, pkt) {
-                Ok(_) => {}
-                Err(e) => result = Err(e),
+                Ok(_) => batch.broken = false,
+                Err(e) => {
+                    batch.broken = true;
+                    result = Err(e);
+                }
             }
         } else {
             while let Some(pkt) = pkts.get(taken)
