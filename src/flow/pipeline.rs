@@ -475,9 +475,9 @@ impl Pipeline {
             return;
         }
         self.hear(now);
-        let tight = self.is_tight();
+        let (tight, full) = (self.is_tight(), self.is_full());
         if let Some(frct) = &mut self.frct {
-            frct.set_tight(tight);
+            frct.set_tight(tight, full);
             frct.handle_packet(now, pkt, &mut self.cache);
             self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
@@ -500,6 +500,12 @@ impl Pipeline {
     fn is_tight(&self) -> bool {
         let held = self.held();
         held >= self.rx_bytes || self.account.is_full(held)
+    }
+
+    /// Whether nothing may: the peer has sent more than its window was told to be worth, or the stack has no memory left.
+    fn is_full(&self) -> bool {
+        let held = self.held();
+        held >= self.rx_bytes.saturating_mul(2) || self.account.is_full(held)
     }
 
     fn charge(&mut self) {
@@ -560,7 +566,16 @@ impl Pipeline {
             return VecDeque::new();
         }
         self.deaf = true;
-        self.ready.take()
+        let unread = self.ready.take();
+        self.charge();
+        unread
+    }
+
+    /// Forgets FRCT and what waits in it: the flow is over.
+    pub(super) fn forget(&mut self) {
+        self.frct = None;
+        self.partial = None;
+        self.charge();
     }
 
     /// Whether the peer is told how this end goes, and tells in turn.
@@ -647,9 +662,9 @@ impl Pipeline {
             return Some(rest);
         }
         self.at_end = false;
-        let tight = self.is_tight();
+        let (tight, full) = (self.is_tight(), self.is_full());
         if let Some(frct) = &mut self.frct {
-            frct.set_tight(tight);
+            frct.set_tight(tight, full);
         }
         let pkt = match &mut self.frct {
             Some(frct) => frct.deliver(now)?,
@@ -697,6 +712,7 @@ impl Pipeline {
         }
         if let Some(beginning) = &mut self.beginning {
             if !beginning.heard && now >= beginning.silent_until {
+                beginning.greetings = 0;
                 return false;
             }
             if now >= beginning.greet_at && beginning.greetings > 0 {

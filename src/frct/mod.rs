@@ -609,9 +609,11 @@ impl Frct {
         self.rx.held_bytes()
     }
 
-    /// Whether there is no memory for what arrives: then only the packet that is next in order is taken.
-    pub fn set_tight(&mut self, tight: bool) {
-        self.rx.tight = tight;
+    /// Whether memory for what arrives is short: then the window is closed and nothing is taken beyond a gap. And whether
+    /// there is none: then nothing is taken while something waits to be read, whatever the window was.
+    pub fn set_tight(&mut self, tight: bool, full: bool) {
+        self.rx.tight = tight || full;
+        self.rx.full = full;
     }
 
     /// Whether [`deliver`](Self::deliver) has a packet.

@@ -47,6 +47,8 @@ pub(super) struct Receiver {
     early_bytes: usize,
     /// There is no memory for more than the next packet.
     pub(super) tight: bool,
+    /// There is none for that either, unless nothing waits.
+    pub(super) full: bool,
     pub(super) held: Ranges,
     /// The number that arrived last beyond the gap, and those that did since they were last reported.
     latest: Seq,
@@ -81,6 +83,7 @@ impl Receiver {
             early_count: 0,
             early_bytes: 0,
             tight: false,
+            full: false,
             held: Ranges::default(),
             latest: Seq(0),
             fresh: Vec::new(),
@@ -187,7 +190,7 @@ impl Receiver {
         let (seq, end) = (pci.seqno, pci.flags.contains(Flags::END));
         let ahead = seq - self.next;
         // The end takes no place in the application's queue, and comes through a window that the application has shut.
-        if ahead == 0 && (end || self.ready.len() < self.window as usize) {
+        if ahead == 0 && (end || self.has_place()) {
             self.heard = Some(now);
             self.take_in_order(end, packet, stats, cache);
             self.unacked += 1;
@@ -318,7 +321,7 @@ impl Receiver {
                 self.sender_at = self.next;
             }
             stats.skipped += ahead as u64;
-            if self.ready.len() < self.window as usize {
+            if self.has_place() && !self.tight {
                 stats.received += 1;
                 self.ready.push_back(packet);
                 self.offer_window(now, p);
@@ -327,6 +330,11 @@ impl Receiver {
             stats.out_of_window += 1;
         }
         cache.put(packet);
+    }
+
+    /// Whether one more packet may wait for the application.
+    fn has_place(&self) -> bool {
+        self.ready.len() < self.window as usize && (!self.full || self.ready.is_empty())
     }
 
     pub(super) fn held_bytes(&self) -> usize {

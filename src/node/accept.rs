@@ -57,6 +57,8 @@ struct Replying {
     flow: Allocated,
     peer: u64,
     id: [u8; 16],
+    /// Bytes of the reply's security header.
+    size: usize,
 }
 
 impl Accept {
@@ -158,7 +160,7 @@ impl Accept {
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
         // The requester may have asked again while both requests waited.
-        let again = node.answered.lock().get(peer, id);
+        let again = node.answered.lock().get(now, peer, id, origin.map(|origin| origin.received));
         if let Some(reply) = again {
             count(&node.counters.resent);
             responder.resend(now, &*reply);
@@ -186,7 +188,8 @@ impl Accept {
             endpoint.abort();
             return None;
         };
-        let opening = origin.map(|o| node.opening(o.received, response.len(), outcome.peering.as_ref()));
+        let size = response.len();
+        let opening = origin.map(|o| node.opening(o.received, size, outcome.peering.as_ref()));
         let Ok(mut params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
@@ -197,15 +200,15 @@ impl Accept {
             params.meter = Some(node.meter_of(origin.address));
             node.await_first_word(now, origin.address, &endpoint);
         }
-        Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id })
+        Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id, size })
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
-        let Replying { accepted, params, flow, peer, id } = replying;
+        let Replying { accepted, params, flow, peer, id, size } = replying;
         self.peer = peer;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
-            self.node.remember_reply(now, peer, id, again);
+            self.node.remember_reply(now, peer, id, again, size);
         }
         count(&self.node.counters.accepted);
         flow

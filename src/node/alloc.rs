@@ -352,6 +352,8 @@ impl Allocation {
                 let mut rng = self.node.split_rng("pause");
                 let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
                 asked.busy = Some(pause);
+                // It answers, so nothing is lost that a longer wait would spare.
+                asked.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
                 asked.next_retry = now + (pause - less);
                 if let Some(refused) = asked.tries.get(at) {
                     refused.endpoint.abort();
@@ -421,7 +423,7 @@ impl Allocation {
         if now < asked.next_retry {
             return Ok(());
         }
-        asked.backoff *= 2;
+        asked.backoff = asked.backoff.saturating_mul(2);
         // In memory nothing gets lost, whether it was asked again or not.
         let lossy = !matches!(asked.ipcp.info().kind, Kind::Direct | Kind::Local);
         asked.next_retry = if lossy { now + asked.backoff } else { Instant::FAR_FUTURE };

@@ -34,7 +34,7 @@ use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::crypto::SessionKey;
-use crate::crypto::protect::Protection;
+use crate::crypto::protect::{Protection, Side};
 use crate::crypto::suite::Cipher;
 use crate::flow::{Endpoint, Env, Opening, Params};
 use crate::frct::{self, Frct};
@@ -390,7 +390,11 @@ impl Node {
         peering: Option<Peering>,
     ) -> Result<Params, OapError> {
         if let Some(peering) = &peering {
-            qos.timeout = self.granted(peering.timeout);
+            qos.timeout = match peering.side {
+                Side::Server => self.granted(peering.timeout),
+                // What the server has granted counts at both ends.
+                Side::Client => peering.timeout.max(1),
+            };
         }
         let protection = match keys {
             Some((cipher, key)) => {
@@ -657,7 +661,8 @@ impl Node {
                 return None;
             }
         };
-        let again = self.answered.lock().get(request.peer, oap.id());
+        let received = request.origin.map(|origin| origin.received);
+        let again = self.answered.lock().get(now, request.peer, oap.id(), received);
         match again {
             Some(reply) => {
                 count(&self.counters.resent);
@@ -669,8 +674,9 @@ impl Node {
     }
 
     /// Remembers a reply that can be sent again.
-    fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>) {
-        let outdated = self.answered.lock().insert(now, self.limits.resend, (peer, id), reply);
+    fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>, size: usize) {
+        let answer = Answer { reply, size, until: now + RESEND_FOR };
+        let outdated = self.answered.lock().insert(now, self.limits.resend, (peer, id), answer);
         drop(outdated);
     }
 }
@@ -678,26 +684,33 @@ impl Node {
 /// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
 #[derive(Default)]
 struct Answered {
-    replies: BTreeMap<AnsweredKey, Arc<dyn Resend>>,
+    replies: BTreeMap<AnsweredKey, Answer>,
     /// In the order of their age.
     order: VecDeque<(Instant, AnsweredKey)>,
 }
 
 type AnsweredKey = (u64, [u8; 16]);
 
+struct Answer {
+    reply: Arc<dyn Resend>,
+    /// Bytes of it.
+    size: usize,
+    until: Instant,
+}
+
 impl Answered {
-    fn get(&self, peer: u64, id: [u8; 16]) -> Option<Arc<dyn Resend>> {
-        self.replies.get(&(peer, id)).cloned()
+    /// The reply to a request that is repeated, with `received` bytes if where it comes from is not certain: one that is
+    /// much smaller than its answer is not sent it again.
+    fn get(&self, now: Instant, peer: u64, id: [u8; 16], received: Option<usize>) -> Option<Arc<dyn Resend>> {
+        let answer = self.replies.get(&(peer, id)).filter(|answer| now < answer.until)?;
+        if received.is_some_and(|received| (received as u64) * AMPLIFICATION < answer.size as u64) {
+            return Some(Arc::new(Nothing));
+        }
+        Some(Arc::clone(&answer.reply))
     }
 
     /// Adds one, and returns those that are outdated or, if there are too many, the oldest.
-    fn insert(
-        &mut self,
-        now: Instant,
-        limit: usize,
-        key: AnsweredKey,
-        reply: Arc<dyn Resend>,
-    ) -> SmallVec<[Arc<dyn Resend>; 2]> {
+    fn insert(&mut self, now: Instant, limit: usize, key: AnsweredKey, answer: Answer) -> SmallVec<[Answer; 2]> {
         let mut out = SmallVec::new();
         // Two for each one that comes, so that a pause is not paid for by one caller.
         for _ in 0..2 {
@@ -706,7 +719,7 @@ impl Answered {
             }
             out.extend(self.order.pop_front().and_then(|(_, key)| self.replies.remove(&key)));
         }
-        match self.replies.insert(key, reply) {
+        match self.replies.insert(key, answer) {
             Some(old) => out.push(old),
             None => self.order.push_back((now + RESEND_FOR, key)),
         }

@@ -7,9 +7,10 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
+use core::cmp::Reverse;
 
 use crate::base::time::Instant;
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, State};
 
 /// What may be kept.
 #[derive(Clone, Copy)]
@@ -24,6 +25,9 @@ pub(super) struct Silent {
     flows: BTreeMap<u64, VecDeque<(Instant, Weak<Endpoint>)>>,
     len: usize,
     shed: u64,
+    /// Flows ever added, and that number when all were last looked at.
+    added: u64,
+    swept: u64,
 }
 
 impl Silent {
@@ -45,14 +49,23 @@ impl Silent {
         if self.flows.get(&address).is_some_and(|flows| flows.len() >= bounds.per_address) {
             shed = self.pop(address);
         } else if self.len >= bounds.flows {
-            self.forget_all_settled();
+            // It looks at every flow: not for every request, once the table is full of those that are not settled.
+            if self.added >= self.swept + (bounds.flows / 16).max(1) as u64 {
+                self.swept = self.added;
+                self.forget_all_settled();
+            }
             if self.len >= bounds.flows {
-                let most = self.flows.iter().max_by_key(|(_, flows)| flows.len()).map(|(address, _)| *address);
+                // The oldest of those that have the most.
+                let rank = |flows: &VecDeque<(Instant, Weak<Endpoint>)>| {
+                    (flows.len(), Reverse(flows.front().map(|(at, _)| *at)))
+                };
+                let most = self.flows.iter().max_by_key(|(_, flows)| rank(flows)).map(|(address, _)| *address);
                 shed = most.and_then(|address| self.pop(address));
             }
         }
         self.flows.entry(address).or_default().push_back((now, Arc::downgrade(endpoint)));
         self.len += 1;
+        self.added += 1;
         shed
     }
 
@@ -100,5 +113,7 @@ impl Silent {
 }
 
 fn is_settled(endpoint: &Weak<Endpoint>) -> bool {
-    endpoint.upgrade().is_none_or(|endpoint| endpoint.has_heard() || endpoint.is_over())
+    // One that is about to be allocated has heard nobody yet, and need not.
+    let heard = |endpoint: &Endpoint| endpoint.state() != State::Pending && endpoint.has_heard();
+    endpoint.upgrade().is_none_or(|endpoint| heard(&endpoint) || endpoint.is_over())
 }

@@ -128,6 +128,18 @@ fn beyond_a_gap(n: u32, len: usize) -> Vec<u8> {
     packet
 }
 
+/// All in order, whatever window is advertised.
+fn in_order(n: u32, len: usize) -> Vec<u8> {
+    let flags = if n == 0 { Flags::RDVS | Flags::DRF } else { Flags::DATA };
+    let mut packet = Pci { flags, seqno: Seq(1000 + n.max(1)), ..Pci::default() }.to_bytes().to_vec();
+    packet.extend(vec![1; if n == 0 { 0 } else { len }]);
+    packet
+}
+
+fn best_effort() -> QosSpec {
+    QosSpec { ber: 1, ..QosSpec::BEST_EFFORT }
+}
+
 fn reliable() -> QosSpec {
     QosSpec { ber: 1, ..QosSpec::DATA }
 }
@@ -150,6 +162,8 @@ fn a_flow_a_peer_and_a_stack_have_a_bound_each() {
     let limits = |l: &mut Limits| (l.flow_bytes, l.peer_bytes, l.stack_bytes) = (2 << 20, 5 << 20, 12 << 20);
     for (qos, make) in [
         (reliable(), (|n| beyond_a_gap(n, 8000)) as fn(u32) -> Vec<u8>),
+        (reliable(), |n| in_order(n, 8000)),
+        (best_effort(), |n| in_order(n, 8000)),
         (raw(), |_| vec![1; 8000]),
         (raw(), |_| vec![1; 1]),
     ] {

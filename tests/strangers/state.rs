@@ -167,3 +167,28 @@ fn an_honest_flow_outlives_a_flood_of_requests() {
     drop((server, net, rx));
     let _ = accept;
 }
+
+#[test]
+fn small_repetitions_do_not_bring_a_large_reply_again_and_again() {
+    let server = Stack::new().unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("news").unwrap();
+    let at = net.local_addr().unwrap();
+    let listener = server.bind("news").unwrap();
+    let accept = Builder::new().spawn(move || listener.accept_with(|_| vec![7; 900]).map(|flow| (flow, listener)));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let (mut cost, mut brought, mut buf) = (0, 0, [0; 2048]);
+    for i in 0..50 {
+        // The same chance makes the same id, so all are repetitions of the first; each has a time of its own.
+        let mut rng = Randomness::from_seed([9; 32]);
+        let again = request(unix_nanos(&server) + i, "news", QosSpec::RAW, 4711 << 8, &mut rng);
+        cost += socket.send_to(&again, at).unwrap();
+        while let Ok((n, _)) = socket.recv_from(&mut buf) {
+            brought += n;
+        }
+    }
+    assert!(brought > 900, "the first one was answered: {brought}");
+    assert!(brought <= 3 * cost, "{cost} bytes brought {brought}");
+    drop(accept.unwrap().join().unwrap().unwrap());
+}

@@ -143,7 +143,7 @@ impl Directed {
     pub(super) fn release(&mut self) {
         self.tx.key.schedule = None;
         self.rx.key.schedule = None;
-        self.rx.ahead = VecDeque::new();
+        // Not those of generations to come: a forger would have them computed again and again.
         if let Some(previous) = &mut self.rx.previous {
             previous.schedule = None;
         }

@@ -207,7 +207,7 @@ impl Endpoint {
         }
         inner.life = Life::Released;
         inner.lost = inner.pipe.tx_queue_len();
-        inner.pipe.frct = None;
+        inner.pipe.forget();
         inner.pipe.work.clear();
         inner.pipe.relax();
         inner.out.clear();
