@@ -43,7 +43,8 @@
 //! if there is any. They cease A after the last data. The window moves when the application reads.
 //!
 //! *Windows.* A sender starts with 64 packets. It believes acknowledgements of what it has sent, and windows that
-//! move ahead. While the window is closed it sends a rendez-vous every 100 ms for as long as the flow lives. On
+//! move ahead. While the window is closed it sends a rendez-vous after 100 ms, then ever more seldom up to one in 6.4 s,
+//! for as long as the flow lives. On
 //! best-effort flows, where nothing else brings a window, it asks before the window closes, and the receiver tells
 //! unasked. What a peer other than o7s is told unasked is repeated when it stays silent: a waiting writer of the
 //! reference never asks.
@@ -52,8 +53,15 @@
 //! trip has passed), found from selective acknowledgements. On a path that reorders, time alone decides, and more of
 //! it. Where the peer does not say what it holds, repeated acknowledgements and the retransmission timer do it. The
 //! timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not
-//! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`]. A packet not acknowledged R after it was first
-//! sent takes the flow down.
+//! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`], six times at most, and stays doubled until a round
+//! trip has been measured. Whenever it expires the oldest
+//! packet is sent, or at first the last one; towards a peer that says what it holds, nothing is declared lost. A flow of which
+//! nothing has been acknowledged for R, counted from the first transmission of the oldest packet or from the last
+//! progress, is down.
+//!
+//! *Congestion.* A [`Controller`](congestion::Controller) says how many bytes may be in flight and at what rate they
+//! leave. Packets that are due within a millisecond go together. The first ten packets wait for nothing; the peer's
+//! window bounds all of it, from the 64 packets that may be sent blindly on.
 //!
 //! *A better peer.* Whether the peer is o7s is known from the exchange before ([`Config::o7s_peer`]): towards it the
 //! receive window is [`Config::window`] instead of [`Config::legacy_window`], acknowledgements carry what lies beyond a
@@ -70,8 +78,10 @@ use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::{Flags, Pci, Sack};
 
-mod congestion;
+pub mod congestion;
 mod end;
+mod filter;
+mod pacing;
 mod ranges;
 mod recovery;
 mod rtt;
@@ -83,6 +93,7 @@ mod tx;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
 
+use congestion::Algorithm;
 use rx::Receiver;
 use tx::{Pick, Sender, State};
 
@@ -98,7 +109,8 @@ pub struct Config {
     pub mpl: Duration,
     /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
     pub a: Duration,
-    /// R of Delta-t: how long a packet is retransmitted before the flow is down. Default: 120 s, as the reference.
+    /// R of Delta-t: how long a flow retransmits without any progress before it is down. Default: 120 s, as the
+    /// reference.
     pub r: Duration,
     /// Receive window towards a peer known to be o7s, packets. At most 32768 count. Default: 4096.
     pub window: u32,
@@ -106,10 +118,14 @@ pub struct Config {
     pub legacy_window: u32,
     /// Packets kept for the sending direction, unacknowledged and unsent together. Default: 4096.
     pub send_queue: u32,
+    /// Memory that they may hold, bytes; a single packet is always taken. Default: 8 MiB.
+    pub send_bytes: usize,
     /// Packets of these that may wait for their first transmission: a longer queue only adds delay. Default: 256.
     pub unsent: u32,
-    /// Adapt the sending window to loss: for layers without congestion avoidance (UDP, Ethernet). Default: `true`.
+    /// Avoid congestion: for layers that do not (UDP, Ethernet). Default: `true`.
     pub congestion: bool,
+    /// How. Default: [`Algorithm::Cubic`].
+    pub algorithm: Algorithm,
     /// How long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
     /// earliest.
     pub ack_delay: Duration,
@@ -119,8 +135,8 @@ pub struct Config {
     pub rto_initial: Duration,
     /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
     pub rto_min: Duration,
-    /// What backing off raises the retransmission timeout to, at most. Default: 2 s, so that a healed partition is
-    /// noticed soon; the patience of the flow is [`r`](Self::r) regardless.
+    /// What backing off raises the retransmission timeout to, at most. Default: 60 s (RFC 6298). It doubles six times
+    /// at most, too, so that a healed partition is noticed soon; the patience of the flow is [`r`](Self::r) regardless.
     pub rto_max: Duration,
 }
 
@@ -135,13 +151,15 @@ impl Default for Config {
             window: 4096,
             legacy_window: 256,
             send_queue: 4096,
+            send_bytes: 8 << 20,
             unsent: 256,
             congestion: true,
+            algorithm: Algorithm::default(),
             ack_delay: Duration::from_millis(4),
             ack_every: 8,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(25),
-            rto_max: Duration::from_secs(2),
+            rto_max: Duration::from_secs(60),
         }
     }
 }
@@ -151,12 +169,14 @@ struct Params {
     reliable: bool,
     o7s_peer: bool,
     congestion: bool,
+    algorithm: Algorithm,
     a: u64,
     r: u64,
     receiver_inactive: u64,
     window: u32,
     legacy_window: u32,
     send_queue: u32,
+    send_bytes: usize,
     unsent: u32,
     ack_every: u32,
     ack_delay: u64,
@@ -173,12 +193,14 @@ impl Params {
             reliable: c.reliable,
             o7s_peer: c.o7s_peer,
             congestion: c.congestion,
+            algorithm: c.algorithm.clone(),
             a: ns(c.a),
             r: ns(c.r),
             receiver_inactive: ns(c.mpl.saturating_mul(2).saturating_add(c.a).saturating_add(c.r)),
             window: c.window.clamp(legacy_window, 1 << 15),
             legacy_window,
             send_queue: c.send_queue.clamp(1, 1 << 20),
+            send_bytes: c.send_bytes.max(1),
             unsent: c.unsent.max(1),
             ack_every: c.ack_every.clamp(1, (legacy_window / 4).max(1)),
             ack_delay: ns(c.ack_delay),
@@ -224,6 +246,8 @@ pub struct Stats {
     pub loss_episodes: u64,
     /// Times the retransmission timer expired.
     pub timeouts: u64,
+    /// Packets that were declared lost and had not been.
+    pub spurious: u64,
 }
 
 /// A packet to be sent, below which encryption and checksum follow.
@@ -478,6 +502,7 @@ impl Frct {
         }
         self.rx.check(now);
         self.tx.check_rendezvous(now);
+        self.tx.pacer.check(now);
         if !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
             self.abandoned = self.tx.unacked();

@@ -4,13 +4,30 @@
 //! had its time (RACK, RFC 8985), so a lost retransmission is noticed too. The work is amortised: first transmissions
 //! are looked at once, in the order of their numbers, behind a pointer that only moves forward; retransmissions wait
 //! in a queue of their own, in the order of time. Without loss neither is touched.
+//!
+//! Whenever the timer expires, the oldest packet goes out, whatever window, rate and other losses say (RFC 6298, 5.4).
+//! Only the first time, towards a peer that says what it holds and while nothing waits for its repair, it is the last
+//! one, which proves the most (RFC 8985, 7). Towards such a peer the timer declares nothing lost: what the answer proves
+//! lost is lost (RFC 9002, 6.2). So a timeout that was too early costs one packet, and repairs nothing that need not be
+//! repaired. Loss after several probes without an answer is *silence*,
+//! and the congestion window begins anew. A peer without selective acknowledgement is resent the oldest, and with the
+//! second timeout everything.
+//!
+//! # What an acknowledgement of something sent twice proves
+//!
+//! It may be for either transmission, so it is no round-trip time (Karn), and a timeout that was doubled stays so until
+//! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. But the packet *has* arrived: if not as sent last, then as sent first. An answer
+//! sooner than any round trip of late is taken for one to the first transmission; three in a row mean that the path has
+//! become shorter, and correct the minimum, which no sample could while everything is sent twice.
 
 use super::rtt::{after, nanos_since};
-use super::tx::{Segment, Sender, State};
+use super::tx::{Reduction, Segment, Sender, State};
 use super::{Params, Stats};
 use crate::base::buf::BufCache;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::frct::congestion::{Ack, Loss};
+use crate::frct::pacing::{Mark, Sample};
 use crate::wire::frct::Sack;
 
 /// Packets that arrived beyond a missing one, or repeated acknowledgements, that prove it lost.
@@ -19,24 +36,48 @@ const EVIDENCE: u32 = 3;
 const BLIND_BURST: u32 = 16;
 /// Packets that count as lost with each further timeout when no congestion window holds them back.
 const TIMEOUT_BURST: u32 = 64;
+/// Timeouts in a row without a sign of life that are silence: loss found after them begins anew.
+const SILENCE: u8 = 2;
 /// Acknowledgements may be this late without a packet being lost, nanoseconds: delayed acknowledgements of our own
 /// kind, and those of a reference.
 const GRACE: u64 = 5_000_000;
 const GRACE_REFERENCE: u64 = 16_000_000;
+/// How often the timeout of a known round-trip time doubles: one packet in 64 timeouts burdens nobody, and a path that
+/// was broken for long is used again soon after it heals. Before a round trip was measured the timeout is a second and
+/// more already, and a queue that is always full lets a newcomer in only now and then.
+const DOUBLES: u8 = 6;
+const DOUBLES_UNKNOWN: u8 = 2;
 /// Largest tolerance for reordering, quarters of the round-trip time.
 const PATIENCE_MAX: u8 = 8;
 /// Loss episodes after which the tolerance for reordering is halved, in case the path has become better.
 const PATIENCE_LIFE: u64 = 16;
+/// Answers in a row that are sooner than any round trip that mean a shorter path.
+const HASTY: u8 = 3;
 
 /// What an acknowledgement brought.
 #[derive(Default)]
 struct News {
-    delivered: u32,
+    /// Bytes that arrived.
+    bytes: u64,
     /// Transmission time and number of the highest packet that arrived for the first time and was sent once.
     sample: Option<(Instant, Seq)>,
     resent: bool,
+    /// Something sent twice was answered as soon after the second time as anything is.
+    prompt: bool,
+    /// When the packet was sent that was sent last.
+    newest: Instant,
+    rate: Sample,
     /// The peer holds more than this told.
     partial: bool,
+}
+
+/// Packets declared lost together.
+#[derive(Default)]
+struct Found {
+    packets: u32,
+    bytes: u64,
+    /// When the last of them was sent for the first time.
+    first: Instant,
 }
 
 impl Sender {
@@ -46,18 +87,36 @@ impl Sender {
             return p.rto_initial;
         }
         let grace = if self.peer_is_o7s { GRACE } else { GRACE_REFERENCE };
+        // A path that was steady for long may change by more than its variance says.
+        let srtt = self.rtt.smoothed();
+        let rto = self.rtt.timeout().max(srtt.saturating_add(srtt / 4)).saturating_add(grace);
         // However much the round trips vary, whoever waits twice as long has waited enough.
-        let most = p.rto_max.max(self.rtt.smoothed().saturating_mul(2));
-        self.rtt.timeout().saturating_add(grace).min(most).max(p.rto_min)
+        rto.min(p.rto_max.max(srtt.saturating_mul(2))).max(p.rto_min)
+    }
+
+    /// When the flow is down if nothing arrives: R after the first transmission of the oldest packet, or after the last
+    /// progress, because a flow that gets on, however slowly, is not dead. The peer's receiver, which forgets its run
+    /// after R and more without data, has heard from us since.
+    fn ends_at(&self, p: &Params) -> Instant {
+        self.queue.front().map_or(Instant::FAR_FUTURE, |s| after(s.first.max(self.progress_at), p.r.saturating_add(1)))
     }
 
     /// Starts the timer of the oldest packet.
     pub(super) fn arm_rto(&mut self, now: Instant, p: &Params) {
         let rto = self.rto(p);
-        let wait = rto.saturating_mul(1 << self.backoff.min(20)).min(rto.max(p.rto_max));
+        let doubles = self.backoff.min(if self.rtt.known() { DOUBLES } else { DOUBLES_UNKNOWN });
+        // R is to hold a few attempts.
+        let most = rto.max(p.rto_max.min(p.r / 8));
+        let wait = rto.saturating_mul(1 << doubles).min(most);
         // Never sleep over the end of the flow.
-        let end = self.queue.front().map_or(Instant::FAR_FUTURE, |s| after(s.first, p.r.saturating_add(1)));
-        self.rto_at = after(now, wait).min(end.max(after(now, 1)));
+        self.rto_at = after(now, wait).min(self.ends_at(p).max(after(now, 1)));
+    }
+
+    /// Starts the timer if it does not run.
+    pub(super) fn start_rto(&mut self, now: Instant, p: &Params) {
+        if self.rto_at == Instant::FAR_FUTURE {
+            self.arm_rto(now, p);
+        }
     }
 
     /// The peer expects `ackno` next and holds what `sack` says beyond. `false` if it acknowledges what was never sent.
@@ -84,8 +143,8 @@ impl Sender {
                 self.sacked_count -= 1;
             }
         }
-        // What waited for the repair of a gap looks like a long round trip.
-        if news.resent || self.recovery.is_some() {
+        // Of a peer that does not say what it holds: what waited for the repair of a gap looks like a long round trip.
+        if !self.peer_is_o7s && (news.resent || self.recovery.is_some()) {
             news.sample = None;
         }
         if advanced {
@@ -96,7 +155,7 @@ impl Sender {
             self.on_block(now, first, end, &mut news, cache);
         }
         news.partial = sack.is_some_and(|s| s.encoded_len() == Sack::MAX_LEN);
-        if news.delivered > 0 || advanced {
+        if news.bytes > 0 || advanced {
             self.on_progress(now, p, advanced, &news, stats);
         }
         true
@@ -112,7 +171,14 @@ impl Sender {
         sacked.insert(first, end, |seq| {
             let Some(segment) = self.segment(seq) else { return };
             // Taken out and put back, so that the books can be written meanwhile.
-            let blank = Segment { packet: None, sent: segment.sent, first: segment.first, state: State::default() };
+            let blank = Segment {
+                packet: None,
+                sent: segment.sent,
+                first: segment.first,
+                cost: segment.cost,
+                state: State::default(),
+                mark: Mark::default(),
+            };
             let mut segment = core::mem::replace(segment, blank);
             self.arrived(now, seq, &mut segment, news, cache);
             segment.state.set(State::SACKED);
@@ -127,76 +193,133 @@ impl Sender {
     /// A packet is known to have arrived, perhaps for the second time.
     fn arrived(&mut self, now: Instant, seq: Seq, segment: &mut Segment, news: &mut News, cache: &mut BufCache) {
         if let Some(packet) = segment.packet.take() {
+            self.left(&packet);
             cache.put(packet);
         }
         if segment.state.has(State::SACKED) {
             return;
         }
-        news.delivered += 1;
-        if segment.state.has(State::LOST) {
+        let cost = u64::from(segment.cost);
+        news.bytes += cost;
+        news.newest = news.newest.max(segment.sent);
+        self.reduction.arrived += cost;
+        self.meter.arrived(now, segment, cost, &mut news.rate);
+        let was_lost = segment.state.has(State::LOST);
+        if was_lost {
             segment.state.clear(State::LOST);
             self.lost_count -= 1;
+            self.declared.1 += 1;
+        } else {
+            self.flight = self.flight.saturating_sub(cost);
         }
-        let took = nanos_since(now, segment.sent);
+        let mut sent = segment.sent;
+        let took = nanos_since(now, sent);
         if segment.state.has(State::RESENT) {
             news.resent = true;
-            if took < self.rtt.min() / 2 {
+            let unknown = !self.rtt.known();
+            let hasty = took.saturating_add(took / 8) < self.rtt.min();
+            self.hasty = if hasty { self.hasty + 1 } else { 0 };
+            if self.hasty >= HASTY {
+                self.hasty = 0;
+                self.rtt.correct_min(now, took);
+            } else if unknown {
+                // The timeout was a guess.
+                sent = segment.first;
+            } else if hasty || was_lost {
                 // That fast it was the first transmission: losses were declared too early.
+                sent = segment.first;
+                self.declared.1 += u32::from(hasty && !was_lost);
                 self.patience = (self.patience + 1).min(PATIENCE_MAX);
-                return;
+            } else {
+                news.prompt |= took <= self.rtt.timeout();
             }
         } else {
-            news.sample = Some((segment.sent, seq));
+            self.hasty = 0;
+            news.sample = Some((sent, seq));
             if self.patience == 0 && seq.before(self.highest) && took > self.rtt.min() {
                 self.patience = 1;
             }
         }
         self.highest = later(self.highest, seq + 1);
-        if (segment.sent, seq - self.edge) >= (self.newest.0, self.newest.1 - self.edge) {
-            self.newest = (segment.sent, seq);
-            self.newest_rtt = took;
+        if (sent, seq - self.edge) >= (self.newest.0, self.newest.1 - self.edge) {
+            self.newest = (sent, seq);
+            self.newest_rtt = nanos_since(now, sent);
         }
     }
 
     /// Something arrived: measure, look for losses, let the window grow.
     fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Stats) {
-        self.backoff = 0;
+        let silent = core::mem::take(&mut self.silent);
+        let silence = silent >= SILENCE;
+        self.progress_at = now;
         self.repeated_acks = 0;
-        if let Some((sent, seq)) = news.sample {
-            let mut took = nanos_since(now, sent);
-            if self.rtt.known() && (news.resent || (sent, seq) != self.newest) {
-                // Late, or its acknowledgement was: it may raise the estimate, but not blow it up.
-                took = took.min(self.rtt.timeout());
-            }
+        // After a timeout it may be the probe that was answered, and what it tells of others old news. If the path has
+        // become longer, the next acknowledgement says so.
+        let sample = news.sample.filter(|_| silent == 0).map(|(sent, _)| nanos_since(now, sent));
+        if news.prompt {
+            // No sample, but no reason to think that the timeout was too short either.
+            self.backoff = 0;
+        }
+        if let Some(took) = sample {
+            self.backoff = 0;
             self.rtt.sample(now, took);
-            self.congestion.on_rtt(took);
         }
         let in_recovery = self.recovery.is_some_and(|end| self.edge.before(end));
         if !in_recovery {
             self.recovery = None;
         }
-        self.congestion.on_delivered(news.delivered);
-        if !self.edge.before(self.round) {
-            self.round = self.next;
-            self.congestion.on_round(self.rtt.min());
+        if self.declared.0 > 0 && self.declared.1 >= self.declared.0 {
+            stats.spurious += u64::from(self.declared.0);
+            self.declared = (0, 0);
+            self.recovery = None;
+            if let Some(congestion) = &mut self.congestion {
+                congestion.on_spurious();
+            }
         }
+        self.tell_arrival(now, news, sample);
         if self.outstanding() == 0 {
             self.rto_at = Instant::FAR_FUTURE;
             self.reorder_at = Instant::FAR_FUTURE;
+            self.probe = None;
             self.lost.clear();
             self.resent.clear();
             return;
         }
-        self.arm_rto(now, p);
         if news.partial {
             // The rest of the report comes at once, unless it is lost.
             self.reorder_at = self.reorder_at.min(after(now, self.rtt.smoothed() / 8));
         } else if self.sacked_count > 0 || !self.resent.is_empty() {
-            self.detect_losses(now, stats);
+            self.detect_losses(now, silence, stats);
         }
         if in_recovery && advanced && !self.peer_is_o7s {
             self.suspect_oldest(now, stats);
         }
+        self.arm_rto(now, p);
+    }
+
+    /// Tells the controller what arrived.
+    fn tell_arrival(&mut self, now: Instant, news: &News, rtt: Option<u64>) {
+        let round = !self.edge.before(self.round);
+        let limited = self.is_limited();
+        if round {
+            self.next_round();
+        }
+        let rate = self.meter.rate(now, &news.rate, self.rtt.min());
+        let Some(congestion) = &mut self.congestion else { return };
+        congestion.on_ack(&Ack {
+            now,
+            bytes: news.bytes,
+            delivered: self.meter.delivered,
+            prior_delivered: news.rate.mark.map_or(0, |(mark, _)| mark.delivered),
+            in_flight: self.flight,
+            limited,
+            current: news.newest > self.shrunk_at,
+            round,
+            rtt,
+            min_rtt: self.rtt.min(),
+            rate,
+        });
+        self.update_rate();
     }
 
     /// A peer that reports no ranges repeated its acknowledgement while packets are out.
@@ -212,9 +335,10 @@ impl Sender {
         let srtt = self.rtt.smoothed();
         let Some(segment) = self.queue.front() else { return };
         if !segment.state.has(State::LOST) && nanos_since(now, segment.sent) >= srtt {
-            let sent = segment.sent;
-            self.lose(self.edge);
-            self.enter_recovery(now, sent, stats);
+            let flight = self.flight;
+            let mut found = Found::default();
+            self.lose(self.edge, &mut found);
+            self.enter_recovery(now, flight, &found, false, stats);
         }
     }
 
@@ -233,18 +357,19 @@ impl Sender {
         earlier.then(|| after(sent, self.newest_rtt.saturating_add(tolerance)))
     }
 
-    /// Declares lost what is overdue, and sets the timer for what will be.
-    fn detect_losses(&mut self, now: Instant, stats: &mut Stats) {
+    /// Declares lost what is overdue, and sets the timer for what will be. `silence`: nothing had arrived for long.
+    fn detect_losses(&mut self, now: Instant, silence: bool, stats: &mut Stats) {
         let tolerance = self.tolerance();
-        let mut lost = None;
+        let flight = self.flight;
+        let mut found = Found::default();
         self.reorder_at = Instant::FAR_FUTURE;
-        while self.scan.before(self.highest) {
+        while self.scan.before(self.next) {
             let seq = self.scan;
             let Some(segment) = self.segment(seq) else { break };
             let (sent, state) = (segment.sent, segment.state);
             if !state.has(State::SACKED | State::LOST | State::RESENT) {
                 match self.overdue_at(seq, sent, tolerance) {
-                    Some(at) if at <= now => lost = lost.max(self.lose(seq)),
+                    Some(at) if at <= now => self.lose(seq, &mut found),
                     Some(at) => {
                         self.reorder_at = at;
                         break;
@@ -259,8 +384,8 @@ impl Sender {
                 && self.segment(seq).is_some_and(|s| s.sent == at && !s.state.has(State::SACKED | State::LOST));
             if current {
                 // Not before a round trip, or packets that race each other are sent again and again.
-                match self.overdue_at(seq, at, tolerance).map(|due| due.max(after(at, self.rtt.smoothed()))) {
-                    Some(due) if due <= now => lost = lost.max(self.lose(seq)),
+                match self.overdue_at(seq, at, tolerance).map(|due| due.max(after(at, self.rtt.min()))) {
+                    Some(due) if due <= now => self.lose(seq, &mut found),
                     Some(due) => {
                         self.reorder_at = self.reorder_at.min(due);
                         break;
@@ -270,19 +395,23 @@ impl Sender {
             }
             self.resent.pop_front();
         }
-        if let Some(sent) = lost {
-            self.enter_recovery(now, sent, stats);
+        if found.packets > 0 {
+            self.enter_recovery(now, flight, &found, silence, stats);
         }
     }
 
-    /// Queues a packet for retransmission. The transmission time of what was lost.
-    fn lose(&mut self, seq: Seq) -> Option<Instant> {
-        let segment = self.segment(seq)?;
+    /// Queues a packet for retransmission.
+    fn lose(&mut self, seq: Seq, found: &mut Found) {
+        let Some(segment) = self.segment(seq) else { return };
         if segment.state.has(State::LOST | State::SACKED) {
-            return None;
+            return;
         }
         segment.state.set(State::LOST);
-        let sent = segment.sent;
+        let cost = u64::from(segment.cost);
+        found.first = found.first.max(segment.first);
+        found.packets += 1;
+        found.bytes += cost;
+        self.flight = self.flight.saturating_sub(cost);
         self.lost_count += 1;
         if self.lost.back().is_none_or(|last| last.before(seq)) {
             self.lost.push_back(seq);
@@ -291,25 +420,48 @@ impl Sender {
             let place = self.lost.partition_point(|s| s.before(seq));
             self.lost.insert(place, seq);
         }
-        Some(sent)
     }
 
-    /// Packets were found lost, the last one sent at `sent`. Losses among what was sent before the window last
+    /// Packets were found lost, when `flight` bytes were under way. Those that were first sent before the window last
     /// shrank say nothing new about it.
-    fn enter_recovery(&mut self, now: Instant, sent: Instant, stats: &mut Stats) {
-        self.forced = self.forced.max(1);
-        if self.recovery.is_none() || sent > self.shrunk_at {
+    fn enter_recovery(&mut self, now: Instant, flight: u64, found: &Found, silence: bool, stats: &mut Stats) {
+        self.forced = true;
+        let event = silence || found.first > self.shrunk_at;
+        if event {
             self.shrunk_at = now;
-            self.congestion.on_loss();
+            self.declared = (0, 0);
+            self.reduction = Reduction { flight, ..Reduction::default() };
+            self.recovery = Some(self.next);
             stats.loss_episodes += 1;
             if stats.loss_episodes.is_multiple_of(PATIENCE_LIFE) {
                 self.patience = self.patience.div_ceil(2);
             }
         }
+        self.declared.0 += found.packets;
         self.recovery.get_or_insert(self.next);
+        if let Some(congestion) = &mut self.congestion {
+            congestion.on_loss(&Loss { now, bytes: found.bytes, in_flight: self.flight, event, silence });
+            self.update_rate();
+        }
     }
 
-    /// The next packet to retransmit, if the congestion window lets it go.
+    /// The packet that is to provoke an acknowledgement, whatever the window says.
+    pub(super) fn pick_probe(&mut self, now: Instant, p: &Params) -> Option<Seq> {
+        let seq = self.probe.take()?;
+        let state = self.segment(seq)?.state;
+        if seq.before(self.edge) || state.has(State::SACKED) {
+            return None;
+        }
+        if !state.has(State::LOST) {
+            // Still believed to be under way, and counted once.
+            let cost = u64::from(self.segment(seq)?.cost);
+            self.flight = self.flight.saturating_sub(cost);
+        }
+        self.send_again(now, p, seq);
+        Some(seq)
+    }
+
+    /// The next packet to retransmit, if window and rate let it go.
     pub(super) fn pick_lost(&mut self, now: Instant, p: &Params) -> Option<Seq> {
         while let Some(&seq) = self.lost.front() {
             let waits = !seq.before(self.edge) && self.segment(seq).is_some_and(|s| s.state.has(State::LOST));
@@ -317,31 +469,32 @@ impl Sender {
                 self.lost.pop_front();
                 continue;
             }
-            if self.forced > 0 {
-                self.forced -= 1;
-            } else if self.in_flight() >= self.congestion.window() {
+            if !core::mem::take(&mut self.forced) && !self.may_send(now, seq) {
                 return None;
             }
             self.lost.pop_front();
-            self.lost_count -= 1;
-            if let Some(segment) = self.segment(seq) {
-                segment.state.clear(State::LOST);
-                segment.state.set(State::RESENT);
-                segment.sent = now;
-            }
-            self.resent.push_back((seq, now));
-            if self.rto_at == Instant::FAR_FUTURE {
-                self.arm_rto(now, p);
-            }
+            self.send_again(now, p, seq);
             return Some(seq);
         }
         None
     }
 
-    /// The loss part of a timeout. `false` when the oldest packet has waited longer than R: the flow is down.
+    fn send_again(&mut self, now: Instant, p: &Params, seq: Seq) {
+        if let Some(segment) = self.segment(seq) {
+            let was_lost = segment.state.has(State::LOST);
+            segment.state.clear(State::LOST);
+            segment.state.set(State::RESENT);
+            self.lost_count -= u32::from(was_lost);
+        }
+        self.launch(now, seq);
+        self.resent.push_back((seq, now));
+        self.start_rto(now, p);
+    }
+
+    /// The loss part of a timeout. `false` when nothing has arrived for R: the flow is down.
     pub(super) fn check_losses(&mut self, now: Instant, p: &Params, stats: &mut Stats) -> bool {
         if now >= self.reorder_at {
-            self.detect_losses(now, stats);
+            self.detect_losses(now, false, stats);
         }
         if now < self.rto_at {
             return true;
@@ -350,52 +503,52 @@ impl Sender {
             self.rto_at = Instant::FAR_FUTURE;
             return true;
         }
-        let Some(oldest) = self.queue.front() else { return true };
-        if nanos_since(now, oldest.first) > p.r {
+        if now >= self.ends_at(p) {
             return false;
         }
         stats.timeouts += 1;
-        self.on_timeout(stats);
+        self.on_timeout(now, stats);
+        self.silent = self.silent.saturating_add(1);
         self.backoff = self.backoff.saturating_add(1);
         self.arm_rto(now, p);
         true
     }
 
-    /// Nothing came back in time. The first time this may be a lost tail or a lost acknowledgement, so two packets
-    /// ask for one; after that everything counts as lost.
-    fn on_timeout(&mut self, stats: &mut Stats) {
+    /// Nothing came back in time: a lost tail, a lost acknowledgement, or a path that has become longer. Something is
+    /// sent, whatever the window and the rate say and whatever else waits: without that no answer would ever come.
+    fn on_timeout(&mut self, now: Instant, stats: &mut Stats) {
         self.repeated_acks = 0;
         if !self.rtt.known() {
             // Perhaps the peer has never heard of the run.
             self.ask();
         }
-        if self.backoff == 0 && self.peer_is_o7s {
-            let tail = Seq(self.next.0.wrapping_sub(1));
-            self.lose(self.edge);
-            self.lose(tail);
-            self.forced = 2;
+        // What the peer waits for (RFC 6298, 5.4).
+        self.probe = Some(self.edge);
+        if self.peer_is_o7s && self.silent == 0 && self.lost_count == 0 {
+            // The last one proves the most. Once only: it may lie beyond what the peer takes.
+            let mut out = self.queue.iter().take(self.outstanding() as usize);
+            let last = out.rposition(|s| !s.state.has(State::SACKED)).unwrap_or_default();
+            self.probe = Some(self.edge + last as u32);
+        }
+        if self.peer_is_o7s || !self.rtt.known() {
             return;
         }
-        let burst = match self.backoff {
+        let burst = match self.silent {
             0 => BLIND_BURST,
-            _ if self.congestion.window() == u32::MAX => TIMEOUT_BURST,
+            _ if self.congestion.is_none() => TIMEOUT_BURST,
             _ => u32::MAX,
         };
         self.resent.clear();
+        let (flight, mut found) = (self.flight, Found::default());
         let (mut seq, mut marked) = (self.edge, 0);
         while seq.before(self.next) && marked < burst {
-            if self.segment(seq).is_some_and(|s| !s.state.has(State::SACKED)) {
-                marked += 1;
-            }
-            self.lose(seq);
+            marked += u32::from(self.segment(seq).is_some_and(|s| !s.state.has(State::SACKED)));
+            self.lose(seq, &mut found);
             seq += 1;
         }
-        self.forced = 2;
-        self.recovery = Some(self.next);
-        if self.backoff == 1 {
-            self.congestion.on_silence();
-        }
-        stats.loss_episodes += 1;
+        self.enter_recovery(now, flight, &found, self.silent > 0, stats);
+        // The oldest goes first, as the probe.
+        self.forced = false;
     }
 }
 

@@ -1,9 +1,12 @@
 //! Round-trip time and the retransmission timeout.
 
+use super::filter::Filter;
 use crate::base::time::Instant;
 
-/// How long a measured minimum is believed: afterwards the path may have become longer. Nanoseconds.
+/// How long a measured minimum is believed: afterwards the path may have become longer. Nanoseconds, and round trips
+/// where those are long.
 const MIN_RTT_LIFE: u64 = 10_000_000_000;
+const MIN_RTT_ROUNDS: u64 = 16;
 
 /// Smoothed round-trip time in the arithmetic of the reference: signed nanoseconds, shifts.
 ///
@@ -13,12 +16,11 @@ const MIN_RTT_LIFE: u64 = 10_000_000_000;
 pub(super) struct Rtt {
     srtt: i64,
     mdev: i64,
-    min: u64,
-    min_at: Instant,
+    min: Filter,
 }
 
 impl Rtt {
-    /// Takes the sample `nanos`.
+    /// Takes the sample `nanos`, whatever it is: an estimate that only follows what it expects never learns.
     pub(super) fn sample(&mut self, now: Instant, nanos: u64) {
         let m = i64::try_from(nanos).unwrap_or(i64::MAX / 16).clamp(1, i64::MAX / 16);
         let var = if self.srtt == 0 {
@@ -35,10 +37,13 @@ impl Rtt {
         };
         self.srtt = self.srtt.max(1000);
         self.mdev = var.max(100);
-        if self.min == 0 || nanos <= self.min || nanos_since(now, self.min_at) > MIN_RTT_LIFE {
-            self.min = nanos.max(1);
-            self.min_at = now;
-        }
+        let life = MIN_RTT_LIFE.max(self.smoothed().saturating_mul(MIN_RTT_ROUNDS));
+        self.min.update(now.as_nanos(), nanos.max(1), life, |a, b| a <= b);
+    }
+
+    /// The path has shown itself to be shorter than any sample of late.
+    pub(super) fn correct_min(&mut self, now: Instant, nanos: u64) {
+        self.min.reset(now.as_nanos(), nanos.max(1));
     }
 
     /// Whether there was a sample.
@@ -53,7 +58,7 @@ impl Rtt {
 
     /// Shortest round-trip time of about the last ten seconds, nanoseconds; 0 before the first sample.
     pub(super) fn min(&self) -> u64 {
-        self.min
+        self.min.get()
     }
 
     /// `srtt + 4 mdev`, nanoseconds: the timeout of the reference without its floor.

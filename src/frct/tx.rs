@@ -1,21 +1,25 @@
 //! The sending half: the queue of packets, its edges, windows and timers. What to do about loss is in
 //! [`recovery`](super::recovery).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::Params;
-use super::congestion::Congestion;
+use super::congestion::{Controller, HEADERS, MIN_SEGMENT};
 use super::end::Ending;
+use super::pacing::{Mark, Meter, Pacer};
 use super::ranges::Ranges;
 use super::rtt::{Rtt, after, nanos_since};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::{Seq, decode24};
 use crate::base::time::Instant;
+use crate::wire::frct::Pci;
 
 /// Packets that may be sent before the peer has advertised a window, as the reference.
 pub(super) const START_WINDOW: u32 = 64;
-/// Time between two rendez-vous while the window is closed, nanoseconds.
+/// Time from a closed window to the first rendez-vous, nanoseconds. It doubles so many times: to 6.4 s.
 const RENDEZVOUS: u64 = 100_000_000;
+const RENDEZVOUS_DOUBLES: u8 = 6;
 /// A best-effort sender asks for the window when no more than this is left of it, packets.
 const ASK_BELOW: i32 = 64;
 const ASK_BELOW_REFERENCE: i32 = 16;
@@ -23,6 +27,8 @@ const ASK_BELOW_REFERENCE: i32 = 16;
 const ASK_EVERY: i32 = 32;
 /// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
 const ANSWER_WORTH: u32 = 128;
+/// A window of so many packets and more opens by two at a time.
+const PAIRS: u64 = 16;
 /// Room for this many packets is worth waking a writer for.
 const MANY: u32 = 64;
 /// A window further ahead than this of what was sent is not believed, from a peer of our own kind and from another.
@@ -68,7 +74,26 @@ pub(super) struct Segment {
     pub(super) sent: Instant,
     /// When it was sent first.
     pub(super) first: Instant,
+    /// What it counts, bytes.
+    pub(super) cost: u32,
     pub(super) state: State,
+    pub(super) mark: Mark,
+}
+
+/// What has happened since the window was last made smaller, bytes.
+#[derive(Debug, Default)]
+pub(super) struct Reduction {
+    pub(super) flight: u64,
+    pub(super) arrived: u64,
+    pub(super) sent: u64,
+}
+
+impl Reduction {
+    /// Whether less was sent than has arrived, times the share of the old flight that `window` is.
+    fn allows(&self, window: u64) -> bool {
+        let due = u128::from(self.arrived) * u128::from(window);
+        u128::from(self.sent) * u128::from(self.flight.max(1)) < due
+    }
 }
 
 /// What goes out next.
@@ -83,6 +108,8 @@ pub(super) enum Pick {
 pub(super) struct Sender {
     /// Packets from `edge` on: first those that are out, then those that wait.
     pub(super) queue: VecDeque<Segment>,
+    /// Memory that its packets hold, bytes.
+    queued: usize,
     /// Oldest unacknowledged number.
     pub(super) edge: Seq,
     /// Next number to use.
@@ -96,8 +123,12 @@ pub(super) struct Sender {
     pub(super) lost: VecDeque<Seq>,
     pub(super) resent: VecDeque<(Seq, Instant)>,
     pub(super) lost_count: u32,
-    /// Retransmissions that ignore the congestion window: probes, and the first of a recovery.
-    pub(super) forced: u8,
+    /// Bytes believed to be under way.
+    pub(super) flight: u64,
+    /// The first retransmission of a recovery ignores the congestion window.
+    pub(super) forced: bool,
+    /// A packet that is to be sent again only to provoke an acknowledgement.
+    pub(super) probe: Option<Seq>,
     /// Everything before was looked at for loss since its first transmission.
     pub(super) scan: Seq,
     /// One behind the highest number known to have arrived.
@@ -105,19 +136,32 @@ pub(super) struct Sender {
     /// Transmission time and number of the latest-sent packet that has arrived, and how long it took.
     pub(super) newest: (Instant, Seq),
     pub(super) newest_rtt: u64,
+    /// Answers in a row that came sooner after a retransmission than any round trip of late.
+    pub(super) hasty: u8,
     /// Tolerance for reordering, quarters of the round-trip time; 0 while none was ever seen.
     pub(super) patience: u8,
     /// Losses up to here belong to the current episode.
     pub(super) recovery: Option<Seq>,
     /// When loss last made the congestion window smaller.
     pub(super) shrunk_at: Instant,
+    /// Packets declared lost since then, and those of them that had not been.
+    pub(super) declared: (u32, u32),
+    /// Since then: bytes under way at that moment, bytes that have arrived and bytes sent.
+    pub(super) reduction: Reduction,
     pub(super) repeated_acks: u8,
     /// End of the current round trip.
     pub(super) round: Seq,
+    /// Doublings of the timeout: kept until a round trip has been measured.
     pub(super) backoff: u8,
+    /// Timeouts since something arrived.
+    pub(super) silent: u8,
+    /// When something last arrived that the peer had not confirmed before.
+    pub(super) progress_at: Instant,
     pub(super) rto_at: Instant,
     pub(super) reorder_at: Instant,
     rendezvous_at: Instant,
+    /// Rendez-vous since the window last moved.
+    rendezvous_count: u8,
     rendezvous_due: bool,
     /// A rendez-vous is unanswered; when it went out, if it is the only one; `next` at the last one.
     asked: bool,
@@ -125,7 +169,16 @@ pub(super) struct Sender {
     asked_seq: Seq,
     last_new: Option<Instant>,
     pub(super) rtt: Rtt,
-    pub(super) congestion: Congestion,
+    /// `None`: the layer below avoids congestion.
+    pub(super) congestion: Option<Box<dyn Controller>>,
+    pub(super) pacer: Pacer,
+    pub(super) meter: Meter,
+    /// Cost of the largest packet so far, bytes.
+    largest: u64,
+    /// When the last packet went that window and rate let go.
+    burst_at: Instant,
+    /// Window or rate held packets back in this round, and in the last.
+    limited: (bool, bool),
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
     /// No user data goes out for now.
@@ -137,6 +190,7 @@ impl Sender {
     pub(super) fn new(p: &Params, isn: Seq) -> Self {
         Self {
             queue: VecDeque::new(),
+            queued: 0,
             edge: isn,
             next: isn,
             limit: isn + START_WINDOW,
@@ -145,27 +199,40 @@ impl Sender {
             lost: VecDeque::new(),
             resent: VecDeque::new(),
             lost_count: 0,
-            forced: 0,
+            flight: 0,
+            forced: false,
+            probe: None,
             scan: isn,
             highest: isn,
             newest: (Instant::ZERO, isn),
             newest_rtt: 0,
+            hasty: 0,
             patience: 0,
             recovery: None,
             shrunk_at: Instant::ZERO,
+            declared: (0, 0),
+            reduction: Reduction::default(),
             repeated_acks: 0,
             round: isn,
             backoff: 0,
+            silent: 0,
+            progress_at: Instant::ZERO,
             rto_at: Instant::FAR_FUTURE,
             reorder_at: Instant::FAR_FUTURE,
             rendezvous_at: Instant::FAR_FUTURE,
+            rendezvous_count: 0,
             rendezvous_due: false,
             asked: false,
             asked_at: None,
             asked_seq: isn,
             last_new: None,
             rtt: Rtt::default(),
-            congestion: Congestion::new(p.congestion && p.reliable, p.send_queue),
+            congestion: (p.congestion && p.reliable).then(|| p.algorithm.make()),
+            pacer: Pacer::new(),
+            meter: Meter::default(),
+            largest: MIN_SEGMENT,
+            burst_at: Instant::ZERO,
+            limited: (false, false),
             peer_is_o7s: p.o7s_peer,
             held: false,
             reliable: p.reliable,
@@ -182,23 +249,90 @@ impl Sender {
         (self.queue.len() as u32).saturating_sub(self.outstanding())
     }
 
-    /// Packets believed to be under way.
-    pub(super) fn in_flight(&self) -> u32 {
-        self.outstanding().saturating_sub(self.sacked_count + self.lost_count)
+    /// Bytes that may be under way.
+    pub(super) fn window(&self) -> u64 {
+        self.congestion.as_ref().map_or(u64::MAX, |c| c.window())
+    }
+
+    /// Whether the congestion window has room. After a reduction packets go on leaving, in proportion to those that
+    /// arrive, while the flight shrinks to it (PRR, RFC 6937): the path does not fall silent.
+    fn has_window(&self, cost: u64) -> bool {
+        let window = self.window();
+        // A window of less than a packet is a rate: see `pacing`.
+        self.flight == 0
+            || self.flight.saturating_add(cost) <= window
+            || (self.recovery.is_some() && self.reduction.allows(window))
+    }
+
+    /// Whether window and rate let a packet go now.
+    pub(super) fn may_send(&mut self, now: Instant, seq: Seq) -> bool {
+        if self.congestion.is_none() {
+            return true;
+        }
+        let cost = self.segment(seq).map_or(0, |s| u64::from(s.cost));
+        // Large windows open by two packets at a time, as they do where every second packet is acknowledged. A flow that
+        // never sent two together would never lose any to a full queue, and the others would lose all the more.
+        let pair = self.burst_at != now && self.window() / PAIRS >= cost;
+        let may = self.has_window(if pair { 2 * cost } else { cost }) && self.pacer.allows(now);
+        if may {
+            self.burst_at = now;
+        }
+        self.limited.0 |= !may;
+        may
+    }
+
+    /// Whether window or rate have held packets back lately.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited.0 || self.limited.1
+    }
+
+    /// A round trip is over.
+    pub(super) fn next_round(&mut self) {
+        self.round = self.next;
+        self.limited = (false, self.limited.0);
+    }
+
+    /// The rate follows the window and the round-trip time.
+    pub(super) fn update_rate(&mut self) {
+        if let Some(congestion) = &self.congestion
+            && self.rtt.known()
+        {
+            self.pacer.set_rate(congestion.pacing_rate(self.rtt.smoothed()));
+        }
+    }
+
+    /// Writes the books for a packet that leaves; it was not believed to be under way.
+    pub(super) fn launch(&mut self, now: Instant, seq: Seq) {
+        let flight = self.flight;
+        let mark = self.meter.sent(now, flight);
+        let Some(segment) = self.segment(seq) else { return };
+        segment.sent = now;
+        segment.mark = mark;
+        let cost = u64::from(segment.cost);
+        self.flight += cost;
+        self.reduction.sent += cost;
+        self.pacer.sent(now, cost);
     }
 
     pub(super) fn segment(&mut self, seq: Seq) -> Option<&mut Segment> {
         self.queue.get_mut(usize::try_from(seq - self.edge).ok()?)
     }
 
+    /// A packet leaves the queue, or its place in it.
+    pub(super) fn left(&mut self, packet: &PacketBuf) {
+        self.queued = self.queued.saturating_sub(packet.memory());
+    }
+
     pub(super) fn can_queue(&self, p: &Params) -> bool {
-        (self.queue.len() as u32) < p.send_queue && self.waiting() < p.unsent
+        (self.queue.len() as u32) < p.send_queue && self.waiting() < p.unsent && self.queued < p.send_bytes
     }
 
     /// Whether there is room for many packets.
     pub(super) fn has_room(&self, p: &Params) -> bool {
         let many = MANY.min(p.send_queue / 4).min(p.unsent / 4);
-        (self.queue.len() as u32).saturating_add(many) < p.send_queue && self.waiting().saturating_add(many) < p.unsent
+        (self.queue.len() as u32).saturating_add(many) < p.send_queue
+            && self.waiting().saturating_add(many) < p.unsent
+            && self.queued < p.send_bytes - p.send_bytes / 4
     }
 
     /// Queues a user packet.
@@ -210,12 +344,29 @@ impl Sender {
             // A reference takes the run from the first packet of a best-effort flow, and a client of it that is sent two
             // packets at once stays one behind: it is asked when its blind window is nearly used up.
             self.rendezvous_due |= (p.reliable || p.o7s_peer) && pause.is_none_or(|t| t > p.r);
-            if pause.is_some_and(|t| t > self.rto(p)) {
-                self.congestion.on_idle();
+            if pause.is_some_and(|t| t > self.rto(p))
+                && let Some(congestion) = &mut self.congestion
+            {
+                congestion.on_idle();
+                self.update_rate();
             }
         }
-        let state = State::default();
-        self.queue.push_back(Segment { packet: Some(packet), sent: Instant::ZERO, first: Instant::ZERO, state });
+        let cost = packet.len() as u64 + Pci::LEN as u64 + HEADERS;
+        if cost > self.largest {
+            self.largest = cost;
+            if let Some(congestion) = &mut self.congestion {
+                congestion.on_segment(cost);
+            }
+        }
+        self.queued += packet.memory();
+        self.queue.push_back(Segment {
+            packet: Some(packet),
+            sent: Instant::ZERO,
+            first: Instant::ZERO,
+            cost: cost as u32,
+            state: State::default(),
+            mark: Mark::default(),
+        });
     }
 
     /// Packets of user data in the queue.
@@ -246,7 +397,12 @@ impl Sender {
         self.lost.clear();
         self.resent.clear();
         self.lost_count = 0;
-        self.forced = 0;
+        self.forced = false;
+        self.probe = None;
+        self.flight = 0;
+        self.queued = 0;
+        self.reduction = Reduction::default();
+        self.pacer.idle();
         self.scan = self.next;
         self.highest = self.next;
         self.recovery = None;
@@ -271,20 +427,22 @@ impl Sender {
             self.ask_later(now);
             return Pick::Nothing;
         }
+        if let Some(seq) = self.pick_probe(now, p) {
+            return Pick::Again(seq);
+        }
         if !self.lost.is_empty()
             && let Some(seq) = self.pick_lost(now, p)
         {
             return Pick::Again(seq);
         }
         if self.waiting() == 0 {
-            return Pick::Nothing;
+            return self.starved();
         }
         if !self.next.before(self.limit) {
             self.ask_later(now);
-            return Pick::Nothing;
+            return self.starved();
         }
-        if self.in_flight() >= self.congestion.window() {
-            self.congestion.limited();
+        if !self.may_send(now, self.next) {
             return Pick::Nothing;
         }
         self.last_new = Some(now);
@@ -297,28 +455,40 @@ impl Sender {
     /// Has a rendez-vous ask the peer, unless that is about to happen.
     fn ask_later(&mut self, now: Instant) {
         if self.waiting() > 0 && self.rendezvous_at == Instant::FAR_FUTURE {
+            self.rendezvous_count = 0;
             self.rendezvous_at = after(now, RENDEZVOUS);
         }
+    }
+
+    /// Neither window nor rate keep the flow from sending.
+    fn starved(&mut self) -> Pick {
+        if self.congestion.is_some() && self.lost.is_empty() {
+            self.pacer.idle();
+            if self.flight < self.window() {
+                self.meter.starved(self.flight);
+            }
+        }
+        Pick::Nothing
     }
 
     /// Marks the packet at `next` as sent. The caller still advances `next`.
     fn first_transmission(&mut self, now: Instant, p: &Params) {
         let alone = self.next == self.edge;
-        if let Some(segment) = self.segment(self.next) {
-            segment.sent = now;
+        let seq = self.next;
+        if let Some(segment) = self.segment(seq) {
             segment.first = now;
             if alone {
                 segment.state.set(State::DRF);
             }
         }
-        if self.rto_at == Instant::FAR_FUTURE {
-            self.arm_rto(now, p);
-        }
+        self.launch(now, seq);
+        self.start_rto(now, p);
     }
 
     /// Takes the next packet of a best-effort flow, whose number is the old `next`.
     pub(super) fn take_unreliable(&mut self) -> Option<(PacketBuf, Seq)> {
         let packet = self.queue.pop_front()?.packet?;
+        self.left(&packet);
         let seq = self.next;
         self.next = seq + 1;
         self.edge = self.next;
@@ -354,6 +524,7 @@ impl Sender {
         if limit.after(self.limit) {
             self.limit = limit;
             self.repeated_acks = 0;
+            self.rendezvous_count = 0;
             if self.next.before(limit) {
                 self.rendezvous_at = Instant::FAR_FUTURE;
             }
@@ -380,12 +551,13 @@ impl Sender {
         self.rendezvous_at = Instant::FAR_FUTURE;
         if self.waiting() > 0 && (self.held || !self.next.before(self.limit)) {
             self.rendezvous_due = true;
-            self.rendezvous_at = after(now, RENDEZVOUS);
+            self.rendezvous_count = (self.rendezvous_count + 1).min(RENDEZVOUS_DOUBLES);
+            self.rendezvous_at = after(now, RENDEZVOUS << self.rendezvous_count);
         }
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
-        self.rto_at.min(self.reorder_at).min(self.rendezvous_at)
+        self.rto_at.min(self.reorder_at).min(self.rendezvous_at).min(self.pacer.wake_at)
     }
 
     /// Gives back memory that an idle flow does not need.

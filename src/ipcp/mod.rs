@@ -102,7 +102,7 @@ impl Info {
         };
         let (congestible, window) = match kind {
             Kind::Direct | Kind::Local | Kind::Broadcast => (false, 512),
-            Kind::Unicast | Kind::Udp4 | Kind::Udp6 => (true, 4096),
+            Kind::Unicast | Kind::Udp4 | Kind::Udp6 => (true, 1 << 15),
         };
         Self { kind, name: name.into(), layer: layer.into(), hash, mpl, congestible, window }
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::irm;
+use crate::{frct, irm};
 
 /// Bounds and defaults of a node.
 ///
@@ -28,6 +28,11 @@ pub struct Limits {
     pub peer_bytes: usize,
     /// The same for all flows of the stack. Default 256 MiB.
     pub stack_bytes: usize,
+    /// FRCT of every flow that has it: windows, queues, timers, and how congestion is avoided. What the flow's quality
+    /// of service, its peer and its layer decide ([`reliable`](frct::Config::reliable),
+    /// [`o7s_peer`](frct::Config::o7s_peer), [`mpl`](frct::Config::mpl), [`congestion`](frct::Config::congestion)) is not
+    /// taken from here, and a layer may allow less of [`window`](frct::Config::window).
+    pub frct: frct::Config,
     /// The IRM's bounds.
     pub irm: irm::Limits,
     /// Threads that serve flows for a name without a listener. Default 1024.
@@ -71,6 +76,7 @@ impl Default for Limits {
             flow_bytes: 8 << 20,
             peer_bytes: 64 << 20,
             stack_bytes: 256 << 20,
+            frct: frct::Config::default(),
             irm: irm::Limits::default(),
             handlers: 1024,
             flow_timeout_min: Duration::from_secs(1),
@@ -111,6 +117,7 @@ setters! {
     with_flow_bytes: flow_bytes, usize;
     with_peer_bytes: peer_bytes, usize;
     with_stack_bytes: stack_bytes, usize;
+    with_frct: frct, frct::Config;
     with_irm: irm, irm::Limits;
     with_handlers: handlers, usize;
     with_flow_timeout_min: flow_timeout_min, Duration;

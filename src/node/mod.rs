@@ -418,9 +418,9 @@ impl Node {
                 reliable: qos.is_reliable(),
                 o7s_peer,
                 mpl: layer.mpl,
-                window: layer.window,
+                window: layer.window.min(self.limits.frct.window),
                 congestion: layer.congestible,
-                ..frct::Config::default()
+                ..self.limits.frct.clone()
             };
             let isn = self.rng.lock().public.u32();
             Box::new(Frct::new(config, isn, self.env.clock.now()))

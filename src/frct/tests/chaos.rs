@@ -1,12 +1,14 @@
 //! Two machines over every kind of bad path. What is read is checked by [`net`](super::net): a prefix of what was
 //! written, or a subsequence on best-effort flows.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::net::{Chance, Link, Net};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::frct::Config;
+use crate::wire::frct::Pci;
 
 const ISNS: [u32; 6] = [0, 7, 0x00ff_fff0, 0x7fff_fff0, 0xfeff_ff80, 0xffff_fff0];
 
@@ -47,8 +49,17 @@ fn anything_that_can_happen_to_packets() {
             side.to_write = c.below(800);
             side.size = 1 + c.below(1400) as usize;
         }
-        let done = net.run(secs(100), Net::complete);
-        assert!(done, "seed {seed} {link:?} {cfg:?} {:?} {:?}", net.sides[0].frct, net.sides[1].frct);
+        // Half of all round trips fail on the worst of them, and the timer backs off.
+        let done = net.run(secs(400), Net::complete);
+        assert!(
+            done,
+            "seed {seed} after {:?} {link:?} {cfg:?} {:?} {:?} {:?} {:?}",
+            net.now,
+            net.sides[0].frct,
+            net.sides[0].frct.stats(),
+            net.sides[1].frct,
+            net.sides[1].frct.stats()
+        );
         for (i, side) in net.sides.iter().enumerate() {
             let s = side.frct.stats();
             assert_eq!((s.received, s.sent), (net.sides[1 - i].to_write, side.to_write), "seed {seed}");
@@ -97,8 +108,49 @@ fn a_partition_heals() {
         let done = |n: &Net| n.sides[0].frct.stats().sent == 50_000 && (n.complete() || !reliable);
         assert!(net.run(secs(60), done), "{:?}", net.sides[0].frct);
         let after = net.now - Instant::from_millis(10_300);
-        assert!(after < secs(5), "{after:?}");
+        // A probe every two seconds, and slow start.
+        assert!(after < secs(7), "{after:?}");
     }
+}
+
+/// A path that falls silent twice, the second time while most of what the first cost still waits for its repair.
+/// `reports`: the peer says what it holds.
+fn silence_while_losses_wait(reports: bool) {
+    let mut net = Net::new(&Config::default(), &Link::new(80_000), 4);
+    net.sides[0].to_write = 3_000;
+    net.run(Duration::from_millis(600), |_| false);
+    net.sides[1].frct.tx.peer_is_o7s = reports;
+    let silence = |net: &mut Net, long: Duration| {
+        let broken = Some((net.now, net.now + long));
+        net.links.iter_mut().for_each(|link| link.broken = broken);
+        net.now + long
+    };
+    silence(&mut net, secs(2));
+    assert!(net.run(secs(10), |n| n.sides[0].frct.tx.lost_count > 20), "{:?}", net.sides[0].frct);
+    let healed = silence(&mut net, secs(20));
+    // What was under way still arrives, but no answer to it.
+    net.run(secs(1), |_| false);
+    let oldest = net.sides[0].frct.tx.edge;
+    net.log = Some(Vec::new());
+    net.run(secs(19), |n| n.now >= healed);
+    assert!(net.sides[0].frct.tx.lost_count > 10, "losses wait");
+    assert!(net.run(secs(60), Net::complete), "{:?}", net.sides[0].frct);
+    let took = net.now;
+    let ours = net.log.iter().flatten().filter(|(side, at, _)| *side == 0 && *at >= healed);
+    let data = ours.filter_map(|(_, at, bytes)| Some((*at, Pci::parse(bytes).ok()?))).find(|(_, pci)| pci.is_data());
+    let (at, pci) = data.expect("something is sent");
+    assert_eq!(pci.seqno, oldest, "every timeout sends the oldest, whatever else is lost");
+    assert!(took - at < secs(5), "{:?}", took - at);
+}
+
+#[test]
+fn a_timeout_sends_the_oldest_while_losses_wait() {
+    silence_while_losses_wait(true);
+}
+
+#[test]
+fn a_timeout_sends_the_oldest_when_no_answer_says_what_is_lost() {
+    silence_while_losses_wait(false);
 }
 
 #[test]
@@ -119,7 +171,8 @@ fn numbers_wrap_in_the_middle_of_a_window() {
 
 #[test]
 fn the_large_window_is_used_between_two_of_us() {
-    let cfg = Config { congestion: false, ..Config::default() };
+    // More memory than the default, because the packets are in buffers much larger than they are.
+    let cfg = Config { congestion: false, send_bytes: 16 << 20, ..Config::default() };
     let mut net = Net::new(&cfg, &Link::new(50_000), 1);
     net.sides[0].to_write = 20_000;
     let mut most = 0;
@@ -133,6 +186,27 @@ fn the_large_window_is_used_between_two_of_us() {
     }
     assert_eq!(most, 4096);
     assert!(net.now < Instant::from_millis(1000), "{:?}", net.now);
+}
+
+#[test]
+fn what_waits_to_be_sent_is_bounded_in_bytes() {
+    for (reliable, most) in [(true, 100_000), (true, 1), (false, 100_000), (false, 1)] {
+        let cfg = Config { reliable, send_bytes: most, ..Config::default() };
+        let mut net = Net::new(&cfg, &Link { loss: 0.1, ..Link::new(5_000) }, 3);
+        let packet = || PacketBuf::copy_of(&[0; 1000]);
+        let (now, mut taken) = (net.now, 0);
+        while net.sides[0].frct.send(now, packet()).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, most.div_ceil(packet().memory()), "the last one may reach beyond, and one always fits");
+        assert!(!net.sides[0].frct.has_room());
+        // What leaves makes room again: everything that is written arrives, one packet at a time if need be.
+        let mut net = Net::new(&cfg, &Link { loss: 0.1, ..Link::new(5_000) }, 3);
+        net.sides[0].to_write = 500;
+        let done = |n: &Net| n.sides[0].frct.stats().sent == 500 && (n.complete() || !reliable);
+        assert!(net.run(secs(60), done), "{:?}", net.sides[0].frct);
+        assert!(net.sides[0].frct.has_room());
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 impl Bench {
     fn new(isn: u32, reliable: bool) -> Self {
-        Self::with(isn, Config { reliable, ..Config::default() })
+        Self::with(isn, Config { reliable, congestion: false, ..Config::default() })
     }
 
     fn with(isn: u32, cfg: Config) -> Self {
@@ -176,9 +176,9 @@ fn a_retransmission_keeps_the_flag_and_brings_news() {
     assert_eq!(a.take("03000000 00000900 00000000 78"), NONE);
     a.pass(5);
     let again = a.pass(1000);
-    assert_eq!(again.len(), 3, "with a rendez-vous: perhaps the peer has never heard of the run");
+    // The oldest only, as long as no round trip has been measured: perhaps the path is a long one.
+    assert_eq!(again.len(), 2, "with a rendez-vous: perhaps the peer has never heard of the run");
     assert_eq!(again[1], h("0f000a00 00000005 00000901 6f6e65"));
-    assert_eq!(again[2], h("0d000a00 00000006 00000901 74776f"));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn acknowledgements_and_windows_are_checked() {
 }
 
 #[test]
-fn a_closed_window_is_asked_for_as_long_as_the_flow_lives() {
+fn a_closed_window_is_asked_for_ever_more_seldom() {
     let mut a = Bench::new(0, true);
     for _ in 0..65 {
         a.send("x");
@@ -208,7 +208,8 @@ fn a_closed_window_is_asked_for_as_long_as_the_flow_lives() {
     assert_eq!(a.frct.stats().sent, 64, "the window the reference begins with");
     assert_eq!(a.take("04000000 00000000 00000040"), NONE);
     let asked = a.pass(100_000);
-    assert!((950..=1001).contains(&asked.len()), "{}", asked.len());
+    // After 100 ms, 200 ms and so on up to 6.4 s, and then all 6.4 s.
+    assert!((19..=22).contains(&asked.len()), "{}", asked.len());
     assert!(asked.iter().all(|p| *p == h("12000000 00000040 00000000")));
     assert_eq!(a.take("08000140 00000000 00000000").len(), 1);
 }
@@ -284,7 +285,7 @@ fn the_flow_is_down_after_r() {
     a.send("x");
     a.pass(119_900);
     assert!(!a.frct.is_down());
-    assert!(a.frct.stats().retransmitted > 50, "patient, but not idle: {}", a.frct.stats().retransmitted);
+    assert!(a.frct.stats().retransmitted > 8, "patient, but not idle: {}", a.frct.stats().retransmitted);
     a.pass(200);
     assert!(a.frct.is_down());
     assert!(a.frct.next_timeout().is_none() && !a.frct.can_send());

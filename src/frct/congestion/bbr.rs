@@ -1,0 +1,238 @@
+//! BBR.
+
+use super::{Ack, Controller, Loss, MIN_SEGMENT, initial_window, rate_of};
+use crate::base::time::Instant;
+use crate::frct::filter::Filter;
+
+/// Gains, 1/256: 2/ln 2 to double every round, its inverse, twice the model for acknowledgements that come late.
+const HIGH: u64 = 739;
+const DRAIN: u64 = 88;
+const WINDOW: u64 = 512;
+/// One phase to probe for more, one to give it back, six to cruise.
+const CYCLE: [u64; 8] = [320, 192, 256, 256, 256, 256, 256, 256];
+/// Rounds over which the greatest rate is believed.
+const RATE_LIFE: u64 = 10;
+/// How long the least round-trip time is believed, and how long the flow holds back to measure it anew, nanoseconds.
+const MIN_RTT_LIFE: u64 = 10_000_000_000;
+const PROBE_RTT: u64 = 200_000_000;
+/// The window never falls below so many segments.
+const FLOOR: u64 = 4;
+/// Of what arrives and is lost in a round, the share whose loss is congestion, whoever else loses packets: one in five.
+const HEAVY: u64 = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Doubles until the rate no longer grows.
+    Startup,
+    /// Empties the queue that made.
+    Drain,
+    /// In this phase of the cycle since then.
+    Cruise(usize, Instant),
+    /// Holds back until then, once little is in flight.
+    ProbeRtt(Option<Instant>),
+}
+
+/// BBR (Cardwell, Cheng, Gunn, Yeganeh, Jacobson 2016), version 1 with what version 2 does gentler: holding back for
+/// a new least round-trip time leaves half a path's worth in flight, and loss beyond one in five is answered.
+///
+/// It models the path, by the greatest rate of delivery and the least round-trip time, and sends at that rate with no
+/// more than twice their product in flight. Loss that leaves the rate as it is changes nothing: that is its use, on
+/// paths that lose for other reasons than congestion, and its price. Beside flows that answer to loss it takes more
+/// than its share where queues are short, and several of it keep a standing queue of up to a round trip.
+#[derive(Debug)]
+pub struct Bbr {
+    segment: u64,
+    window: u64,
+    begun: bool,
+    phase: Phase,
+    rate: Filter,
+    rounds: u64,
+    next_round: u64,
+    round_start: bool,
+    min_rtt: u64,
+    min_rtt_at: Instant,
+    /// The greatest rate at the last look, and rounds without growth since; `filled`: enough of them.
+    full_rate: u64,
+    full_rounds: u32,
+    filled: bool,
+    /// Bytes lost and bytes delivered in this round, and what heavy loss leaves of the window.
+    lost: u64,
+    arrived: u64,
+    cap: u64,
+}
+
+impl Bbr {
+    /// A controller for a new flow.
+    pub fn new() -> Self {
+        Self {
+            segment: MIN_SEGMENT,
+            window: initial_window(MIN_SEGMENT),
+            begun: false,
+            phase: Phase::Startup,
+            rate: Filter::default(),
+            rounds: 0,
+            next_round: 0,
+            round_start: false,
+            min_rtt: 0,
+            min_rtt_at: Instant::ZERO,
+            full_rate: 0,
+            full_rounds: 0,
+            filled: false,
+            lost: 0,
+            arrived: 0,
+            cap: u64::MAX,
+        }
+    }
+
+    /// What the path holds, times `gain`.
+    fn model(&self, gain: u64) -> u64 {
+        let product = u128::from(self.rate.get()) * u128::from(self.min_rtt) / 1_000_000_000 * u128::from(gain) / 256;
+        u64::try_from(product).unwrap_or(u64::MAX)
+    }
+
+    fn gains(&self) -> (u64, u64) {
+        match self.phase {
+            Phase::Startup => (HIGH, HIGH),
+            Phase::Drain => (DRAIN, HIGH),
+            Phase::Cruise(at, _) => (CYCLE.get(at).copied().unwrap_or(256), WINDOW),
+            Phase::ProbeRtt(_) => (256, 128),
+        }
+    }
+
+    fn on_round(&mut self, app_limited: bool) {
+        if self.lost * HEAVY > self.lost + self.arrived && self.lost > 4 * self.segment {
+            self.cap = (self.window * 7 / 10).max(FLOOR * self.segment);
+            self.filled = true;
+        } else if self.cap != u64::MAX {
+            self.cap = self.cap.saturating_add((self.cap / 8).max(self.segment));
+            if self.cap > self.model(WINDOW).saturating_mul(2) {
+                self.cap = u64::MAX;
+            }
+        }
+        (self.lost, self.arrived) = (0, 0);
+        if self.filled || app_limited {
+            return;
+        }
+        if self.rate.get() >= self.full_rate + self.full_rate / 4 {
+            self.full_rate = self.rate.get();
+            self.full_rounds = 0;
+        } else {
+            self.full_rounds += 1;
+            self.filled = self.full_rounds >= 3;
+        }
+    }
+
+    fn advance(&mut self, ack: &Ack, stale: bool) {
+        let now = ack.now;
+        if self.phase == Phase::Startup && self.filled {
+            self.phase = Phase::Drain;
+        }
+        if self.phase == Phase::Drain && ack.in_flight <= self.model(256) {
+            self.phase = Phase::Cruise(2, now);
+        }
+        if let Phase::Cruise(at, since) = self.phase {
+            let over = now.as_nanos().saturating_sub(since.as_nanos()) > self.min_rtt;
+            let next = match at {
+                0 => over && (self.lost > 0 || ack.in_flight >= self.model(320)),
+                1 => over || ack.in_flight <= self.model(256),
+                _ => over,
+            };
+            if next {
+                self.phase = Phase::Cruise((at + 1) % CYCLE.len(), now);
+            }
+        }
+        match self.phase {
+            Phase::ProbeRtt(None) if ack.in_flight <= self.model(128).max(FLOOR * self.segment) => {
+                let wait = PROBE_RTT.max(self.min_rtt);
+                self.phase = Phase::ProbeRtt(Some(Instant::from_nanos(now.as_nanos().saturating_add(wait))));
+            }
+            Phase::ProbeRtt(Some(until)) if now >= until => {
+                self.min_rtt_at = now;
+                self.phase = if self.filled { Phase::Cruise(2, now) } else { Phase::Startup };
+            }
+            Phase::ProbeRtt(_) => {}
+            _ if stale => self.phase = Phase::ProbeRtt(None),
+            _ => {}
+        }
+    }
+}
+
+impl Default for Bbr {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Controller for Bbr {
+    fn on_segment(&mut self, bytes: u64) {
+        self.segment = self.segment.max(bytes);
+        if !self.begun {
+            self.window = initial_window(self.segment);
+        }
+    }
+
+    fn on_ack(&mut self, ack: &Ack) {
+        self.begun = true;
+        self.arrived += ack.bytes;
+        self.round_start = ack.prior_delivered >= self.next_round;
+        if self.round_start {
+            self.next_round = ack.delivered;
+            self.rounds += 1;
+        }
+        let mut app_limited = !ack.limited;
+        if let Some((rate, held_back)) = ack.rate {
+            app_limited = held_back;
+            if !held_back || rate >= self.rate.get() {
+                self.rate.update(self.rounds, rate, RATE_LIFE, |a, b| a >= b);
+            }
+        }
+        if self.round_start {
+            self.on_round(app_limited);
+        }
+        let old = ack.now.as_nanos().saturating_sub(self.min_rtt_at.as_nanos()) > MIN_RTT_LIFE;
+        let stale = old && self.min_rtt != 0;
+        if let Some(rtt) = ack.rtt
+            && (self.min_rtt == 0 || rtt <= self.min_rtt || old)
+        {
+            self.min_rtt = rtt.max(1);
+            self.min_rtt_at = ack.now;
+        }
+        self.advance(ack, stale);
+        let (_, gain) = self.gains();
+        let target = self.model(gain).saturating_add(3 * self.segment).min(self.cap);
+        let grown = self.window.saturating_add(ack.bytes);
+        self.window = match self.phase {
+            Phase::ProbeRtt(_) => self.window.min(target),
+            _ if self.filled => grown.min(target),
+            _ if self.window < target || ack.delivered < initial_window(self.segment) => grown,
+            _ => self.window,
+        }
+        .max(FLOOR * self.segment);
+    }
+
+    fn on_loss(&mut self, loss: &Loss) {
+        self.lost += loss.bytes;
+        if loss.silence {
+            self.window = FLOOR * self.segment;
+        }
+    }
+
+    fn on_spurious(&mut self) {}
+
+    fn on_idle(&mut self) {}
+
+    fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn pacing_rate(&self, srtt: u64) -> u64 {
+        let (gain, _) = self.gains();
+        match self.rate.get() {
+            0 => rate_of(self.window, srtt, 12),
+            rate if self.filled => rate.saturating_mul(gain) / 256,
+            rate => (rate.saturating_mul(gain) / 256).max(rate_of(initial_window(self.segment), srtt, 12)),
+        }
+        // A rate of nothing would never be corrected.
+        .max(self.segment)
+    }
+}

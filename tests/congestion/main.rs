@@ -1,0 +1,67 @@
+//! How flows share links: a table of paths, with what must come of each.
+//!
+//! Everything happens in virtual time and repeats exactly. `cargo test --test congestion -- --nocapture` prints the table;
+//! the rows of a gigabit are run with `--ignored`. `cargo run --example bottleneck` prints and draws the same.
+#![cfg(feature = "sim")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
+
+mod rows;
+mod scenario;
+mod stall;
+mod tcp;
+
+use rows::{Row, rows};
+
+/// Runs and prints the rows that are chosen, and says which miss what they must and are not known to.
+fn check(chosen: impl Fn(&Row) -> bool) {
+    let mut missed = Vec::new();
+    for row in rows().iter().filter(|r| chosen(r)) {
+        for seed in 1..=row.seeds {
+            let came = row.run(seed);
+            let text = format!("{} | {} | {} | seed {seed}: {}", row.path, row.flows, row.must, came.text());
+            let holds = (row.holds)(&came);
+            let verdict = match holds {
+                true => "ok  ",
+                false if row.debt.is_empty() => "MISS",
+                false => "DEBT",
+            };
+            println!("{verdict} {text} | before: {}", row.before);
+            if !holds && row.debt.is_empty() {
+                missed.push(text);
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn flows_share_a_link() {
+    check(|r| !r.long && !r.path.contains("TCP") && !r.path.contains("chance") && matches!(r.run, rows::Run::Share(_)));
+}
+
+#[test]
+fn transfers_end_on_thin_and_long_paths() {
+    check(|r| matches!(r.run, rows::Run::Transfer(..)));
+}
+
+#[test]
+fn random_loss_can_be_told_from_congestion() {
+    check(|r| r.path.contains("chance"));
+}
+
+#[test]
+fn beside_tcp() {
+    check(|r| r.path.contains("TCP"));
+}
+
+#[test]
+#[ignore = "a gigabit takes half a minute"]
+fn a_gigabit() {
+    check(|r| r.long);
+}
