@@ -387,7 +387,9 @@ impl Sender {
     /// Forgets everything that was not acknowledged, because nobody is left to read it, and returns how many packets of
     /// user data that were.
     pub(super) fn abandon(&mut self, cache: &mut BufCache) -> usize {
-        let lost = self.unacked() - self.queue.iter().filter(|s| s.state.has(State::SACKED)).count();
+        // An end that has arrived is no data that has.
+        let arrived = |s: &&Segment| s.state.has(State::SACKED) && !s.state.has(State::END);
+        let lost = self.unacked().saturating_sub(self.queue.iter().filter(arrived).count());
         for packet in self.queue.drain(..).filter_map(|s| s.packet) {
             cache.put(packet);
         }

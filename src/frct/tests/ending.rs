@@ -8,7 +8,7 @@ use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::{Config, Ending, Frct};
-use crate::wire::frct::{Flags, Pci};
+use crate::wire::frct::{Flags, Pci, Sack};
 
 fn reliable() -> Config {
     Config::default()
@@ -242,4 +242,23 @@ fn a_run_never_begins_behind_the_one_before() {
         assert_eq!(replay(&mut frct, &mut cache, now), 3);
         assert_eq!(replay(&mut frct, &mut cache, now + Duration::from_secs(200)), 3);
     }
+}
+
+#[test]
+fn an_end_that_the_peer_holds_is_no_lost_data() {
+    let now = Instant::from_millis(1);
+    let (mut frct, mut cache) = machine(true, true);
+    frct.finish(now);
+    frct.close(now);
+    while frct.poll_transmit(now).is_some() {}
+    // The first end is missing, the second has arrived; then the peer goes as well.
+    let pci = Pci { flags: Flags::ACK | Flags::FC | Flags::DRF, seqno: Seq(100), ackno: Seq(7), window: 300 };
+    let mut sack = Sack::new(Seq(7));
+    assert!(sack.push(Seq(8), Seq(9)));
+    let mut report = pci.to_bytes().to_vec();
+    report.resize(Pci::LEN + sack.encoded_len(), 0);
+    sack.emit(&mut report[Pci::LEN..]).unwrap();
+    frct.handle_packet(now, PacketBuf::copy_of(&report), &mut cache);
+    frct.handle_packet(now, packet(Flags::END | Flags::DATA | Flags::DRF, 100, &[1]), &mut cache);
+    assert_eq!((frct.peer_ending(), frct.unacked()), (Some(Ending::Closed), 0));
 }
