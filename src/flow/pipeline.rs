@@ -89,7 +89,7 @@ const GREETINGS: u8 = 16;
 const GREETING_PAUSE: Duration = Duration::from_millis(250);
 const GREETING_DOUBLES: u32 = 3;
 /// For so long a greeting may come.
-const GREETED_FOR: Duration = Duration::from_secs(30);
+const GREETED_FOR: Duration = Duration::from_secs(60);
 /// What the layers below add to a packet at least: it counts against the allowance.
 const BELOW: usize = 16;
 

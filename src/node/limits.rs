@@ -47,7 +47,8 @@ pub struct Limits {
     /// live without a sign of life from the other end. Default 10 min.
     pub flow_timeout_max: Duration,
     /// How long the peer of an accepted flow may be silent before it is heard for the first time. One of our own kind
-    /// says something at once, and again while it hears nothing. Default 20 s.
+    /// says something at once, and again while it hears nothing; over a thin link with a queue it may be long on its way.
+    /// Default 45 s.
     pub silence: Duration,
     /// The same for a peer of the reference's kind, whose first word may be the keepalive after a quarter of the flow's
     /// timeout. Default 45 s, enough for the presets.
@@ -81,7 +82,7 @@ impl Default for Limits {
             handlers: 1024,
             flow_timeout_min: Duration::from_secs(1),
             flow_timeout_max: Duration::from_secs(600),
-            silence: Duration::from_secs(20),
+            silence: Duration::from_secs(45),
             silence_reference: Duration::from_secs(45),
             silent_flows: 16_384,
             silent_flows_per_peer: 4096,

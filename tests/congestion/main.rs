@@ -18,7 +18,8 @@ mod tcp;
 
 use rows::{Row, rows};
 
-/// Runs and prints the rows that are chosen, and says which miss what they must and are not known to.
+/// Runs and prints the rows that are chosen, and fails for those that miss what they must, unless they are known to and by
+/// no more than is known.
 fn check(chosen: impl Fn(&Row) -> bool) {
     let mut missed = Vec::new();
     for row in rows().iter().filter(|r| chosen(r)) {
@@ -32,7 +33,7 @@ fn check(chosen: impl Fn(&Row) -> bool) {
                 false => "DEBT",
             };
             println!("{verdict} {text} | before: {}", row.before);
-            if !holds && row.debt.is_empty() {
+            if !holds && (row.debt.is_empty() || !came.is_tolerable()) {
                 missed.push(text);
             }
         }

@@ -50,6 +50,14 @@ impl Row {
 }
 
 impl Came {
+    /// What even a row in debt must hold: nobody is lost, and the debt does not grow.
+    pub(crate) fn is_tolerable(&self) -> bool {
+        match self {
+            Self::Shared(o) => o.used() >= 0.95 && o.dropped <= 0.02 && o.jain() >= 0.8,
+            Self::Transferred(t) => t.complete && t.used >= 0.9 && t.retransmitted <= 0.42,
+        }
+    }
+
     /// The figures, for a table.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -217,7 +225,7 @@ fn thin(rows: &mut Vec<Row>) {
     ] {
         let flows = setup.flows.to_string();
         // The round trip is the queue, 20 s long; what gets in first keeps the others out for many of them.
-        let debt = if setup.flows == 4 && setup.rate < 10_000 { "24 to 33 % are sent again" } else { "" };
+        let debt = if setup.flows == 4 && setup.rate < 10_000 { "28 and 40 % are sent again" } else { "" };
         rows.push(Row { debt, ..row(name, &flows, must, before, Run::Transfer(setup, total, None), holds) });
     }
 }
@@ -233,9 +241,8 @@ fn long(rows: &mut Vec<Row>) {
         let setup = Setup { size: 1200, ..Setup::new(2_000_000, secs(rtt), 1000, 1) };
         let name = format!("2 Mb/s, {rtt} s, queue 1000");
         // Slow start passes the queue by more than a thousand packets before it hears of it.
-        let debt = if rtt == 8 { "4.7 % are sent again" } else { "" };
         // Long enough that the start does not decide.
-        rows.push(Row { debt, ..row(&name, "1", must, before, Run::Transfer(setup, 90_000_000, None), holds) });
+        rows.push(row(&name, "1", must, before, Run::Transfer(setup, 90_000_000, None), holds));
     }
     let setup = Setup { size: 1200, ..Setup::new(2_000_000, ms(100), 1000, 1) };
     let run = Run::Transfer(setup, 90_000_000, Some((secs(20), secs(5))));

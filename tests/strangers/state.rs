@@ -79,7 +79,7 @@ fn who_is_never_heard_is_given_up_soon_and_who_asks_for_no_end_in_the_end() {
     let n = net.clone();
     net.block_on(async move {
         let silent = listener.accept_async().await.unwrap();
-        n.sleep(Duration::from_secs(19)).await;
+        n.sleep(Duration::from_secs(44)).await;
         assert_eq!(silent.as_blocking().try_read(&mut [0; 9]), Err(ReadError::WouldBlock));
         n.sleep(Duration::from_secs(2)).await;
         assert_eq!(silent.as_blocking().try_read(&mut [0; 9]), Err(ReadError::PeerGone));
