@@ -324,8 +324,8 @@ impl<R> Irm<R> {
         let Some(entry) = self.names.get_mut(name).filter(|e| e.is_bound()) else {
             return Err(Refused::Unknown(request));
         };
-        let somebody = entry.waiters.iter().any(|w| w.waker.is_some());
-        if !somebody && entry.unoffered() >= limits.backlog {
+        // Those on offer count as well: whoever they are offered to may not come for them.
+        if entry.queue.len() >= limits.backlog.max(1) {
             return Err(Refused::Full(request));
         }
         let until = now + limits.accept_wait;

@@ -226,8 +226,7 @@ fn is_bounded(rib: &Rib) {
     at_most("timers", 2 * MAX_FLOWS + BACKLOG + 8);
     assert!(shim(rib, "flows") <= MAX_FLOWS as u64);
     for name in &rib.child("names").unwrap().children {
-        // One more may be on offer to the acceptor that there is.
-        assert!(name.get("waiting").unwrap() <= BACKLOG as u64 + 1);
+        assert!(name.get("waiting").unwrap() <= BACKLOG as u64);
     }
 }
 
