@@ -552,6 +552,6 @@ impl Sender {
     }
 }
 
-fn later(a: Seq, b: Seq) -> Seq {
+pub(super) fn later(a: Seq, b: Seq) -> Seq {
     if a.before(b) { b } else { a }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::end::Ending;
 use super::ranges::Ranges;
+use super::recovery::later;
 use super::rtt::{after, nanos_since};
 use super::{Params, Stats};
 use crate::base::backlog::{Backlog, SNUG_FROM};
@@ -465,8 +466,4 @@ impl Receiver {
             self.fresh = Vec::new();
         }
     }
-}
-
-fn later(a: Seq, b: Seq) -> Seq {
-    if a.before(b) { b } else { a }
 }
