@@ -1,9 +1,13 @@
 //! What happens to a packet between the application and the port: the only place that knows the order.
 
+mod beginning;
+mod ending;
+mod quiet;
+mod reading;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::time::Duration;
 
 use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
@@ -11,31 +15,19 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
 use crate::crypto::protect::Protection;
-use crate::frct::{Ending, Frct, Transmit};
+use crate::frct::{Frct, Transmit};
 use crate::oap::Peering;
 use crate::types::qos::QosSpec;
 use crate::wire::frct::{Flags, Pci};
 
+use self::beginning::Beginning;
+pub use self::beginning::Opening;
+pub use self::reading::ReadMode;
 use super::notice::{self, Farewell};
-use super::{BURST, Outgoing, ReadError, WriteError};
+use super::{BURST, Outgoing, WriteError};
 
 /// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
 const CRC_LEN: usize = 4;
-
-/// What a read does with a packet that is larger than the buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadMode {
-    /// One read is one packet. A packet that does not fit is left where it is and reported
-    /// ([`ReadError::TooSmall`]), so that it can be read with a larger buffer: no data is lost.
-    #[default]
-    Whole,
-    /// As much as fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
-    /// read after it returns 0, so the end of each packet can be told: the reference's default.
-    Partial,
-    /// As [`Partial`](Self::Partial), without marks at the ends of packets: a byte stream.
-    Stream,
-}
 
 /// Everything that makes an endpoint out of an allocated flow.
 pub struct Params {
@@ -57,41 +49,6 @@ pub struct Params {
     /// What holds until the peer is heard for the first time.
     pub opening: Opening,
 }
-
-/// What holds until the peer of a flow is heard for the first time, by a packet that the flow's protection accepts. Then
-/// it is known that the peer receives at the address from which the flow was requested.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Opening {
-    /// Bytes that may be sent until then: a few times what the request had, so that a forged one brings its victim little
-    /// more than it cost (RFC 9000, 8.1). `None`, the default: no limit.
-    pub allowance: Option<u64>,
-    /// How long the peer may be silent at first. `None`, the default: as long as later.
-    pub silence: Option<Duration>,
-    /// Send keepalives, at once and then ever less often, until the peer is heard: it may be waiting for one. Default: `false`.
-    pub greet: bool,
-}
-
-/// The state of an [`Opening`].
-struct Beginning {
-    /// The peer was heard.
-    heard: bool,
-    allowance: u64,
-    silent_until: Instant,
-    greet_at: Instant,
-    greetings: u8,
-    /// Keepalives are answered: the peer may be greeting.
-    answer_until: Instant,
-}
-
-/// Keepalives with which a flow begins until one of the peer answers, and the pause behind the first. It doubles, as often
-/// as said: the path may be broken for a while, and a peer that has nothing to say waits for nothing.
-const GREETINGS: u8 = 16;
-const GREETING_PAUSE: Duration = Duration::from_millis(250);
-const GREETING_DOUBLES: u32 = 3;
-/// For so long a greeting may come.
-const GREETED_FOR: Duration = Duration::from_secs(60);
-/// What the layers below add to a packet at least: it counts against the allowance.
-const BELOW: usize = 16;
 
 /// What an endpoint has counted. Packets unless it says bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,18 +152,8 @@ impl Pipeline {
         self.rx_limit = params.rx_limit.max(1);
         self.rx_bytes = params.rx_bytes.max(1);
         self.account = Account::new(params.meter);
-        let Opening { allowance, silence, greet } = params.opening;
-        if params.opening != Opening::default() {
-            self.beginning = Some(Beginning {
-                heard: false,
-                allowance: allowance.unwrap_or(u64::MAX),
-                silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
-                greet_at: now,
-                greetings: if greet { GREETINGS } else { 0 },
-                answer_until: if allowance.is_some() { now + GREETED_FOR } else { now },
-            });
-        }
-        if allowance.is_some()
+        self.beginning = Beginning::new(now, params.opening);
+        if params.opening.allowance.is_some()
             && let Some(frct) = &mut self.frct
         {
             frct.hold(true);
@@ -234,22 +181,23 @@ impl Pipeline {
 
     /// Whether the peer was ever heard, or need not be.
     pub(super) fn has_heard(&self) -> bool {
-        self.unheard().is_none()
-    }
-
-    fn unheard(&self) -> Option<&Beginning> {
-        self.beginning.as_ref().filter(|b| !b.heard)
+        self.beginning.as_ref().is_none_or(Beginning::has_heard)
     }
 
     /// The peer was heard at `now`.
     fn hear(&mut self, now: Instant) {
         self.last_received = now;
         if let Some(beginning) = &mut self.beginning
-            && !core::mem::replace(&mut beginning.heard, true)
+            && beginning.hear()
             && let Some(frct) = &mut self.frct
         {
             frct.hold(false);
         }
+    }
+
+    /// The peer was alive then, whatever it is that we cannot look at yet.
+    pub(super) fn note_heard(&mut self, then: Instant) {
+        self.last_received = self.last_received.max(then);
     }
 
     /// The peer has sent a keepalive, which may be a greeting, or the answer to one.
@@ -257,9 +205,9 @@ impl Pipeline {
         self.counters.keepalives_received += 1;
         self.hear(now);
         if let Some(beginning) = &mut self.beginning {
-            beginning.greetings = 0;
-            self.answer |= now < beginning.answer_until;
-            if now >= beginning.answer_until {
+            let answer = beginning.hear_keepalive(now);
+            self.answer |= answer;
+            if !answer {
                 self.beginning = None;
             }
         }
@@ -267,10 +215,7 @@ impl Pipeline {
 
     /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
     fn spend(&mut self, len: usize) -> bool {
-        let Some(unheard) = self.beginning.as_mut().filter(|b| !b.heard) else { return true };
-        let left = unheard.allowance.checked_sub((len + BELOW) as u64);
-        unheard.allowance = left.unwrap_or(0);
-        left.is_some()
+        self.beginning.as_mut().is_none_or(|b| b.spend(len))
     }
 
     // ----- down -----
@@ -359,39 +304,6 @@ impl Pipeline {
         let overhead = self.overhead();
         let allowed = pkts.iter().take_while(|pkt| self.spend(pkt.len() + overhead)).count();
         pkts.drain(allowed..).collect()
-    }
-
-    /// Moves all packets for the application to `out`.
-    pub(super) fn take_all(&mut self, now: Instant, out: &mut VecDeque<PacketBuf>) {
-        if self.frct.is_none() && self.partial.is_none() {
-            self.counters.rx_packets += self.ready.len() as u64;
-            self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
-            self.ready.move_to(out);
-            self.charge();
-            return;
-        }
-        while let Some(pkt) = self.take_packet(now) {
-            out.push_back(pkt);
-        }
-    }
-
-    /// An empty packet. Towards a reference it has neither FRCT nor encryption nor checksum; between o7s ends of an
-    /// encrypted flow it is sealed as any other, so that nobody can keep up a flow whose peer is gone.
-    fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
-        let mut pkt = self.cache.take(0);
-        // One that may not be sent has had its turn as well.
-        self.last_sent = now;
-        if (self.seals_keepalives() && !self.seal(&mut pkt)) || !self.spend(pkt.len()) {
-            self.cache.put(pkt);
-            return;
-        }
-        out.push(pkt);
-        self.counters.sent += 1;
-        self.counters.keepalives_sent += 1;
-    }
-
-    fn seals_keepalives(&self) -> bool {
-        self.protection.as_ref().is_some_and(|(p, _)| p.refuses_replays())
     }
 
     /// Whether [`pump`](Self::pump) may have something to send.
@@ -547,57 +459,7 @@ impl Pipeline {
             && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
     }
 
-    // ----- the end -----
-
-    /// The application goes: it writes no more, reads no more either, or gives the flow up. Returns packets that it has
-    /// not read and that are dropped now.
-    pub(super) fn end(&mut self, now: Instant, ending: Ending) -> VecDeque<PacketBuf> {
-        match (&mut self.frct, ending) {
-            (Some(frct), Ending::Writing) => frct.finish(now),
-            (Some(frct), Ending::Closed) => frct.close(now),
-            (Some(frct), Ending::Aborted) => frct.abort(now, &mut self.cache),
-            (None, _) => {
-                if let Some(farewell) = &mut self.farewell {
-                    farewell.say(now, ending);
-                }
-            }
-        }
-        if ending == Ending::Writing {
-            return VecDeque::new();
-        }
-        self.deaf = true;
-        let unread = self.ready.take();
-        self.charge();
-        unread
-    }
-
-    /// Forgets FRCT and what waits in it: the flow is over.
-    pub(super) fn forget(&mut self) {
-        self.frct = None;
-        self.partial = None;
-        self.charge();
-    }
-
-    /// Whether the peer is told how this end goes, and tells in turn.
-    pub(super) fn tells(&self) -> bool {
-        self.tells
-    }
-
-    /// What the peer has said of its end; where there is an order, behind everything before it.
-    pub(super) fn peer_ending(&self) -> Option<Ending> {
-        match &self.frct {
-            Some(frct) => frct.peer_ending(),
-            None => self.farewell.as_ref().and_then(|f| f.heard),
-        }
-    }
-
-    /// Whether nothing is left to do for what was written and said.
-    pub(super) fn is_drained(&self) -> bool {
-        match &self.frct {
-            Some(frct) => frct.is_drained(),
-            None => self.farewell.as_ref().is_none_or(|f| f.is_over()),
-        }
-    }
+    // ----- what is there -----
 
     /// Packets that can be taken from below without one being dropped for lack of room.
     pub(super) fn room(&self) -> usize {
@@ -610,19 +472,6 @@ impl Pipeline {
         }
     }
 
-    /// The peer was alive then, whatever it is that we cannot look at yet.
-    pub(super) fn note_heard(&mut self, then: Instant) {
-        self.last_received = self.last_received.max(then);
-    }
-
-    /// Whether a read would return something.
-    pub(super) fn is_readable(&self) -> bool {
-        self.partial.is_some()
-            || self.at_end
-            || !self.ready.is_empty()
-            || self.frct.as_ref().is_some_and(|f| f.can_deliver())
-    }
-
     /// Whether a write would be taken, as far as FRCT is concerned.
     pub(super) fn is_writable(&self) -> bool {
         self.may_spend() && self.frct.as_ref().is_none_or(|f| f.can_send())
@@ -630,19 +479,12 @@ impl Pipeline {
 
     /// Whether an unheard peer may be sent anything. FRCT keeps what it takes until it may.
     fn may_spend(&self) -> bool {
-        self.frct.is_some() || self.unheard().is_none_or(|u| u.allowance > 0)
+        self.frct.is_some() || self.beginning.as_ref().is_none_or(Beginning::may_spend)
     }
 
     /// Whether a writer that waits is worth waking, which it is not for each single packet.
     pub(super) fn has_room(&self) -> bool {
         self.may_spend() && self.frct.as_ref().is_none_or(|f| f.has_room())
-    }
-
-    /// Packets that the application could read.
-    pub(super) fn rx_queue_len(&self) -> usize {
-        self.ready.len()
-            + usize::from(self.frct.as_ref().is_some_and(|f| f.can_deliver()))
-            + usize::from(self.partial.is_some())
     }
 
     /// Packets written that the peer has not acknowledged (0 on flows without retransmission).
@@ -655,160 +497,4 @@ impl Pipeline {
         let received = |f: &Frct| f.stats().received > 0 || f.peer_ending().is_some();
         self.qos.is_reliable() && self.frct.as_ref().is_some_and(|f| received(f))
     }
-
-    /// The next packet for the application, whole.
-    pub(super) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
-        if let Some(rest) = self.partial.take() {
-            return Some(rest);
-        }
-        self.at_end = false;
-        let (tight, full) = (self.is_tight(), self.is_full());
-        if let Some(frct) = &mut self.frct {
-            frct.set_tight(tight, full);
-        }
-        let pkt = match &mut self.frct {
-            Some(frct) => frct.deliver(now)?,
-            None => self.ready.pop_front()?,
-        };
-        self.counters.rx_packets += 1;
-        self.counters.rx_bytes += pkt.len() as u64;
-        self.charge();
-        Some(pkt)
-    }
-
-    /// Copies the next packet, or the next part of one, to `buf`. `None`: there is nothing.
-    pub(super) fn read(&mut self, now: Instant, buf: &mut [u8], mode: ReadMode) -> Option<Result<usize, ReadError>> {
-        if core::mem::take(&mut self.at_end) && mode == ReadMode::Partial {
-            return Some(Ok(0));
-        }
-        let mut pkt = self.take_packet(now)?;
-        let n = pkt.len().min(buf.len());
-        if n < pkt.len() && mode == ReadMode::Whole {
-            let size = pkt.len();
-            self.partial = Some(pkt);
-            return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
-        }
-        if let (Some(to), Some(from)) = (buf.get_mut(..n), pkt.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        if n < pkt.len() {
-            pkt.pull(n);
-            self.partial = Some(pkt);
-        } else {
-            self.at_end = n == buf.len() && mode == ReadMode::Partial;
-            self.cache.put(pkt);
-        }
-        Some(Ok(n))
-    }
-
-    // ----- time -----
-
-    /// Does what is due. `false` if the peer has been silent for the flow's timeout.
-    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) -> bool {
-        if let Some(frct) = &mut self.frct
-            && frct.next_timeout().is_some_and(|t| t <= now)
-        {
-            frct.handle_timeout(now, &mut self.cache);
-        }
-        if let Some(beginning) = &mut self.beginning {
-            if !beginning.heard && now >= beginning.silent_until {
-                beginning.greetings = 0;
-                return false;
-            }
-            if now >= beginning.greet_at && beginning.greetings > 0 {
-                let sent = u32::from(GREETINGS - beginning.greetings);
-                beginning.greet_at = now + GREETING_PAUSE * (1 << sent.min(GREETING_DOUBLES));
-                beginning.greetings -= 1;
-                self.keepalive(now, out);
-            }
-        }
-        let Some(timeout) = self.qos.keepalive().filter(|_| !self.is_left()) else { return true };
-        if now.since(self.last_received) > timeout {
-            return false;
-        }
-        if now.since(self.last_sent) >= keepalive_interval(timeout) {
-            self.keepalive(now, out);
-        }
-        true
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
-    pub(super) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
-        let frct = self.frct.as_ref().and_then(|f| f.next_timeout());
-        let alive = match self.qos.keepalive() {
-            Some(timeout) if !peer_gone && !self.is_left() => {
-                let silent = self.last_received + timeout + Duration::from_nanos(1);
-                Some(silent.min(self.last_sent + keepalive_interval(timeout)))
-            }
-            _ => None,
-        };
-        let opening = self.beginning.as_ref().map(|b| {
-            let greet = if b.greetings > 0 { b.greet_at } else { Instant::FAR_FUTURE };
-            if peer_gone || b.heard { greet } else { greet.min(b.silent_until) }
-        });
-        let relax = (!self.relaxed).then(|| self.quiet_at());
-        let notice = self.farewell.as_ref().and_then(|f| f.next_timeout());
-        let all = [frct, alive, opening, relax, notice];
-        all.into_iter().flatten().filter(|at| *at != Instant::FAR_FUTURE).min()
-    }
-
-    /// Whether there is nobody left to keep the flow up for.
-    fn is_left(&self) -> bool {
-        self.peer_ending() >= Some(Ending::Closed)
-    }
-
-    /// When the flow is taken for one that is not being used.
-    fn quiet_at(&self) -> Instant {
-        self.last_sent.max(self.last_received) + QUIET_AFTER
-    }
-
-    /// Gives spare memory back if the flow has been quiet for a while, or only keeps itself alive.
-    pub(super) fn relax_if_quiet(&mut self, now: Instant) {
-        if self.relaxed {
-            self.cache.release();
-        } else if now >= self.quiet_at() {
-            self.relax();
-        }
-    }
-
-    /// Whether spare memory has been given back since the flow was last used.
-    pub(super) fn is_relaxed(&self) -> bool {
-        self.relaxed
-    }
-
-    /// A packet that has been sent. An idle flow would keep the buffer of each keepalive in its cache.
-    pub(super) fn take_back(&mut self, pkt: PacketBuf) {
-        if self.relaxed {
-            self.cache.pool().put(pkt);
-        } else {
-            self.cache.put(pkt);
-        }
-    }
-
-    /// Gives spare memory back.
-    pub(super) fn relax(&mut self) {
-        self.relaxed = true;
-        if self.work.is_empty() && self.ready.is_empty() && self.tx_queue_len() == 0 {
-            self.cache.release();
-            if let Some(frct) = &mut self.frct {
-                frct.shrink();
-            }
-            if let Some((protection, _)) = &mut self.protection {
-                protection.release();
-            }
-            self.work = VecDeque::new();
-            self.ready.shrink();
-        }
-    }
 }
-
-/// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
-const QUIET_AFTER: Duration = Duration::from_millis(250);
-
-/// A keepalive is sent when nothing else was for this long.
-fn keepalive_interval(timeout: Duration) -> Duration {
-    (timeout / 4).max(KEEPALIVE_MIN)
-}
-
-/// Keepalives are no more frequent, whatever timeout a requester asks for.
-const KEEPALIVE_MIN: Duration = Duration::from_millis(10);

@@ -70,146 +70,33 @@
 //!
 //! *Best effort.* Numbers only drop what comes late; a gap is skipped. Nothing is acknowledged or kept.
 
-use alloc::vec::Vec;
-use core::time::Duration;
-
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::wire::frct::{Flags, Pci, Sack};
 
+mod config;
 pub mod congestion;
 mod end;
 mod filter;
 mod pacing;
 mod ranges;
+mod receive;
 mod recovery;
 mod rtt;
 mod rx;
 #[cfg(test)]
 mod tests;
+mod transmit;
 mod tx;
 
+pub use config::Config;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
+pub use transmit::Transmit;
 
-use congestion::Algorithm;
+use config::Params;
 use rx::Receiver;
-use tx::{Pick, Sender, State};
-
-/// What a flow's FRCT is to be like. Both ends choose for themselves, except [`reliable`](Self::reliable), which
-/// follows from the QoS of the flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Acknowledge and retransmit. Default: `true`.
-    pub reliable: bool,
-    /// The peer is one of our own kind, and understands what a reference would not. Default: `false`.
-    pub o7s_peer: bool,
-    /// Maximum packet lifetime in the layer that carries the flow. Default: 5 s, that of the UDP layer.
-    pub mpl: Duration,
-    /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
-    pub a: Duration,
-    /// R of Delta-t: how long a flow retransmits without any progress before it is down. Default: 120 s, as the
-    /// reference.
-    pub r: Duration,
-    /// Receive window towards a peer known to be o7s, packets. At most 32768 count. Default: 4096.
-    pub window: u32,
-    /// Receive window towards any other peer, packets. Default: 256, as the reference.
-    pub legacy_window: u32,
-    /// Packets kept for the sending direction, unacknowledged and unsent together. Default: 4096.
-    pub send_queue: u32,
-    /// Memory that they may hold, bytes; a single packet is always taken. Default: 8 MiB.
-    pub send_bytes: usize,
-    /// Packets of these that may wait for their first transmission: a longer queue only adds delay. Default: 256.
-    pub unsent: u32,
-    /// Avoid congestion: for layers that do not (UDP, Ethernet). Default: `true`.
-    pub congestion: bool,
-    /// How. Default: [`Algorithm::Cubic`].
-    pub algorithm: Algorithm,
-    /// How long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
-    /// earliest.
-    pub ack_delay: Duration,
-    /// Packets after which an acknowledgement does not wait. Default: 8.
-    pub ack_every: u32,
-    /// Retransmission timeout before the first measurement. Default: 1 s, as the reference.
-    pub rto_initial: Duration,
-    /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
-    pub rto_min: Duration,
-    /// What backing off raises the retransmission timeout to, at most. Default: 60 s (RFC 6298). It doubles six times
-    /// at most, too, so that a healed partition is noticed soon; the patience of the flow is [`r`](Self::r) regardless.
-    pub rto_max: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            reliable: true,
-            o7s_peer: false,
-            mpl: Duration::from_secs(5),
-            a: Duration::from_secs(10),
-            r: Duration::from_secs(120),
-            window: 4096,
-            legacy_window: 256,
-            send_queue: 4096,
-            send_bytes: 8 << 20,
-            unsent: 256,
-            congestion: true,
-            algorithm: Algorithm::default(),
-            ack_delay: Duration::from_millis(4),
-            ack_every: 8,
-            rto_initial: Duration::from_secs(1),
-            rto_min: Duration::from_millis(25),
-            rto_max: Duration::from_secs(60),
-        }
-    }
-}
-
-/// [`Config`] in the units of the machine: nanoseconds.
-struct Params {
-    reliable: bool,
-    o7s_peer: bool,
-    congestion: bool,
-    algorithm: Algorithm,
-    a: u64,
-    r: u64,
-    receiver_inactive: u64,
-    window: u32,
-    legacy_window: u32,
-    send_queue: u32,
-    send_bytes: usize,
-    unsent: u32,
-    ack_every: u32,
-    ack_delay: u64,
-    rto_initial: u64,
-    rto_min: u64,
-    rto_max: u64,
-}
-
-impl Params {
-    fn new(c: &Config) -> Self {
-        let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let legacy_window = c.legacy_window.clamp(1, 1 << 15);
-        Self {
-            reliable: c.reliable,
-            o7s_peer: c.o7s_peer,
-            congestion: c.congestion,
-            algorithm: c.algorithm.clone(),
-            a: ns(c.a),
-            r: ns(c.r),
-            receiver_inactive: ns(c.mpl.saturating_mul(2).saturating_add(c.a).saturating_add(c.r)),
-            window: c.window.clamp(legacy_window, 1 << 15),
-            legacy_window,
-            send_queue: c.send_queue.clamp(1, 1 << 20),
-            send_bytes: c.send_bytes.max(1),
-            unsent: c.unsent.max(1),
-            ack_every: c.ack_every.clamp(1, (legacy_window / 4).max(1)),
-            ack_delay: ns(c.ack_delay),
-            rto_initial: ns(c.rto_initial).max(1),
-            rto_min: ns(c.rto_min).max(1),
-            rto_max: ns(c.rto_max).max(1),
-        }
-    }
-}
+use tx::Sender;
 
 /// What a machine has counted since the flow began. Packets, unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,50 +135,6 @@ pub struct Stats {
     pub timeouts: u64,
     /// Packets that were declared lost and had not been.
     pub spurious: u64,
-}
-
-/// A packet to be sent, below which encryption and checksum follow.
-#[derive(Debug)]
-pub enum Transmit<'a> {
-    /// User data of which nothing is kept: header and payload in one buffer.
-    Owned {
-        /// The packet, header first.
-        pkt: PacketBuf,
-    },
-    /// User data that is kept for retransmission: to be copied.
-    Kept {
-        /// The header.
-        pci: [u8; Pci::LEN],
-        /// The user's bytes.
-        payload: &'a [u8],
-        /// Not for the first time.
-        retransmission: bool,
-    },
-    /// A control packet.
-    Control {
-        /// The header.
-        pci: [u8; Pci::LEN],
-        /// Nothing, or a selective acknowledgement.
-        payload: &'a [u8],
-    },
-}
-
-impl Transmit<'_> {
-    /// The header of the packet.
-    pub fn header(&self) -> &[u8] {
-        match self {
-            Self::Owned { pkt } => pkt.get(..Pci::LEN).unwrap_or_default(),
-            Self::Kept { pci, .. } | Self::Control { pci, .. } => pci,
-        }
-    }
-
-    /// What follows the header.
-    pub fn payload(&self) -> &[u8] {
-        match self {
-            Self::Owned { pkt } => pkt.get(Pci::LEN..).unwrap_or_default(),
-            Self::Kept { payload, .. } | Self::Control { payload, .. } => payload,
-        }
-    }
 }
 
 /// One end of a flow with FRCT.
@@ -356,145 +199,6 @@ impl Frct {
         Ok(())
     }
 
-    /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
-    pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
-        let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && self.is_wellformed(pci, &pkt)) else {
-            self.stats.malformed += u64::from(!self.down);
-            cache.put(pkt);
-            return;
-        };
-        if pci.flags.contains(Flags::END) && !pci.is_data() {
-            self.handle_notice(now, &pci, &pkt, cache);
-            cache.put(pkt);
-            return;
-        }
-        if self.ending == Some(Ending::Aborted) {
-            cache.put(pkt);
-            return;
-        }
-        if pci.is_data() && self.is_stray(now, &pci) {
-            self.stats.stray += 1;
-            cache.put(pkt);
-            return;
-        }
-        let started = self.handle_run(now, &pci, cache);
-        // A reference that was led astray acknowledges number 0 with window 0.
-        let sane = !pci.flags.contains(Flags::ACK) || !self.params.reliable || self.handle_ack(now, &pci, &pkt, cache);
-        if pci.flags.contains(Flags::FC) && sane {
-            // A reference acknowledges on its own account; one of us puts both into the answer.
-            let answer = !pci.is_data() && (!pci.flags.contains(Flags::ACK) || pci.flags.contains(Flags::DRF));
-            self.stats.implausible += u64::from(!self.tx.on_window(now, pci.window, answer));
-        }
-        if !pci.is_data() {
-            self.stats.control_received += 1;
-            self.rx.due |= pci.flags.contains(Flags::RDVS) && started;
-            cache.put(pkt);
-        } else if started {
-            pkt.pull(Pci::LEN);
-            let (p, stats) = (&self.params, &mut self.stats);
-            if p.reliable {
-                self.rx.on_reliable(now, p, &pci, pkt, stats, cache);
-                if self.rx.ended.is_some() {
-                    self.heed_close(cache);
-                }
-            } else {
-                self.rx.on_best_effort(now, p, pci.seqno, pkt, stats, cache);
-            }
-        } else {
-            self.stats.no_run += 1;
-            cache.put(pkt);
-        }
-    }
-
-    /// Whether a packet has a shape that some peer sends on purpose.
-    ///
-    /// A reference retransmits from a buffer that it may have given back: then the packet is another one's bytes, even
-    /// one of ours, behind a new acknowledgement. A control packet with a payload is such a one, unless the payload
-    /// is a selective acknowledgement, which nobody sends to a reference.
-    fn is_wellformed(&self, pci: &Pci, pkt: &[u8]) -> bool {
-        let body = pkt.get(Pci::LEN..).unwrap_or_default();
-        if pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0 {
-            return false;
-        }
-        if pci.flags.contains(Flags::END) {
-            // A reference says nothing of the kind, and no stream of a best-effort flow has an end.
-            return self.params.o7s_peer && body.len() == 1 && (self.params.reliable || !pci.is_data());
-        }
-        if pci.is_data() {
-            return !body.is_empty();
-        }
-        body.is_empty() || (pci.flags.contains(Flags::ACK | Flags::DRF) && Sack::parse(pci.ackno, body).is_ok())
-    }
-
-    /// Whether data has a number that the peer cannot have given it: far from the run, or one of our own, which a
-    /// reference sent back as its retransmission. Nothing in such a packet is true.
-    fn is_stray(&self, now: Instant, pci: &Pci) -> bool {
-        if self.rx.active(now, &self.params) {
-            return self.rx.is_far(pci.seqno);
-        }
-        !self.tx.peer_is_o7s && self.tx.was_sent_lately(pci.seqno, self.stats.sent)
-    }
-
-    /// Takes what the peer says about its end outside of its stream.
-    fn handle_notice(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) {
-        if self.rx.active(now, &self.params) && self.rx.is_far(pci.seqno) {
-            self.stats.stray += 1;
-            return;
-        }
-        self.stats.control_received += 1;
-        match pkt.get(Pci::LEN).copied() {
-            Some(KNOWN) => self.notice.heard(),
-            Some(byte) => {
-                self.noticed = self.noticed.max(Ending::from_byte(byte));
-                self.notice.answer();
-                self.heed_close(cache);
-            }
-            None => {}
-        }
-    }
-
-    /// What was written to a peer that reads no more is lost.
-    fn heed_close(&mut self, cache: &mut BufCache) {
-        if self.peer_closed() {
-            self.abandoned += self.tx.abandon(cache);
-            if self.noticed == Some(Ending::Aborted) {
-                // It hears nothing any more either, so there is nothing to say.
-                self.notice.heard();
-            }
-        }
-    }
-
-    /// What a packet says about the peer and its run. Whether there is a run now.
-    fn handle_run(&mut self, now: Instant, pci: &Pci, cache: &mut BufCache) -> bool {
-        let drf = pci.flags.contains(Flags::DRF);
-        let p = &self.params;
-        // One of our own kind counts on for ever, so its run is never forgotten, and what begins behind it was recorded.
-        let goes_on = p.o7s_peer && self.rx.has_run() && (p.reliable || self.rx.is_behind(pci.seqno));
-        let active = goes_on || self.rx.active(now, p);
-        if drf && !active {
-            self.rx.start_run(now, &self.params, pci.seqno, cache);
-        } else if drf && !pci.is_data() {
-            self.rx.sender_is_at(now, pci.seqno);
-        }
-        active || drf
-    }
-
-    /// Takes an acknowledgement; whether it is one of what was sent.
-    fn handle_ack(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) -> bool {
-        let body = if pci.is_data() { &[] } else { pkt.get(Pci::LEN..).unwrap_or_default() };
-        let sack = if body.is_empty() { None } else { Sack::parse(pci.ackno, body).ok() };
-        let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
-        let stats = &mut self.stats;
-        if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {
-            stats.implausible += 1;
-            return false;
-        }
-        if repeated && self.tx.outstanding() > 0 {
-            self.tx.on_repeated_ack(now, stats);
-        }
-        true
-    }
-
     /// Acts on the passing of time. Calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant, cache: &mut BufCache) {
         if self.down {
@@ -512,108 +216,6 @@ impl Frct {
                 }
             }
         }
-    }
-
-    /// The next packet to send, if there is one.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
-        if self.down {
-            return None;
-        }
-        if self.notice.pick(now, self.tx.rtt.smoothed()) {
-            return Some(self.notice_packet(now));
-        }
-        if self.ending == Some(Ending::Aborted) {
-            return None;
-        }
-        match self.tx.pick(now, &self.params) {
-            Pick::Rendezvous => {
-                self.stats.control_sent += 1;
-                let pci = Pci { flags: Flags::RDVS | Flags::DRF, seqno: self.tx.edge, ..Pci::default() };
-                Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
-            }
-            Pick::Again(seq) => {
-                self.stats.retransmitted += 1;
-                self.kept(now, seq, true)
-            }
-            Pick::New if self.params.reliable => {
-                let seq = self.tx.next;
-                self.stats.sent += u64::from(self.tx.segment(seq).is_some_and(|s| !s.state.has(State::END)));
-                self.tx.next = seq + 1;
-                self.kept(now, seq, false)
-            }
-            Pick::New => {
-                let (mut pkt, seq) = self.tx.take_unreliable()?;
-                let pci = self.header(now, Flags::DATA | Flags::DRF, seq).to_bytes();
-                self.stats.sent += 1;
-                match pkt.push(Pci::LEN) {
-                    Some(head) => head.copy_from_slice(&pci),
-                    None => pkt = without_headroom(&pci, &pkt),
-                }
-                Some(Transmit::Owned { pkt })
-            }
-            Pick::Nothing => self.control(now),
-        }
-    }
-
-    /// What this end says outside of its stream.
-    fn notice_packet(&mut self, now: Instant) -> Transmit<'_> {
-        let seqno = self.tx.next;
-        let pci = self.header(now, Flags::END | Flags::DRF, seqno);
-        self.stats.control_sent += 1;
-        Transmit::Control { pci: pci.to_bytes(), payload: &self.notice.byte }
-    }
-
-    /// A packet that stays in the queue.
-    fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
-        let state = self.tx.segment(seq)?.state;
-        let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
-        if state.has(State::END) {
-            flags |= Flags::END;
-        }
-        let pci = self.header(now, flags, seq).to_bytes();
-        let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
-        Some(Transmit::Kept { pci, payload, retransmission })
-    }
-
-    /// A header, with acknowledgement and window if the peer has a run that they may speak of.
-    fn header(&mut self, now: Instant, mut flags: Flags, seqno: Seq) -> Pci {
-        let p = &self.params;
-        let mut pci = Pci { flags, window: 0, seqno, ackno: Seq(0) };
-        if !self.rx.active(now, p) {
-            return pci;
-        }
-        flags |= Flags::FC;
-        pci.window = self.rx.tell(p);
-        if p.reliable && self.rx.may_ack(now, p) {
-            flags |= Flags::ACK;
-            pci.ackno = self.rx.next;
-        }
-        // What lies beyond a gap fits into control packets only.
-        pci.flags = flags;
-        if self.rx.held.is_empty() || !pci.is_data() {
-            self.rx.acked();
-        }
-        pci
-    }
-
-    /// The control packet that is due, if any.
-    fn control(&mut self, now: Instant) -> Option<Transmit<'_>> {
-        if !self.rx.due {
-            return None;
-        }
-        let pci = self.header(now, Flags::DRF, self.tx.edge);
-        self.rx.acked();
-        if !pci.flags.contains(Flags::FC) {
-            return None;
-        }
-        self.rx.sack.clear();
-        if self.tx.peer_is_o7s && pci.flags.contains(Flags::ACK) && !self.rx.held.is_empty() {
-            self.rx.report();
-        } else {
-            self.rx.forget_report();
-        }
-        self.stats.control_sent += 1;
-        Some(Transmit::Control { pci: pci.to_bytes(), payload: &self.rx.sack })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
@@ -741,12 +343,4 @@ impl core::fmt::Debug for Frct {
             .field("down", &self.down)
             .finish_non_exhaustive()
     }
-}
-
-/// A packet in a buffer that came without room for the header.
-fn without_headroom(pci: &[u8], payload: &[u8]) -> PacketBuf {
-    let mut whole = Vec::with_capacity(pci.len() + payload.len());
-    whole.extend_from_slice(pci);
-    whole.extend_from_slice(payload);
-    PacketBuf::copy_of(&whole)
 }

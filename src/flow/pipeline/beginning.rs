@@ -1,0 +1,119 @@
+//! How a flow begins: little is sent to a requester whose address is only claimed, and who has to be heard soon; the
+//! requester greets until it hears the other end.
+
+use core::time::Duration;
+
+use crate::base::time::Instant;
+
+/// What holds until the peer of a flow is heard for the first time, by a packet that the flow's protection accepts. Then
+/// it is known that the peer receives at the address from which the flow was requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Bytes that may be sent until then: a few times what the request had, so that a forged one brings its victim little
+    /// more than it cost (RFC 9000, 8.1). `None`, the default: no limit.
+    pub allowance: Option<u64>,
+    /// How long the peer may be silent at first. `None`, the default: as long as later.
+    pub silence: Option<Duration>,
+    /// Send keepalives, at once and then ever less often, until the peer is heard: it may be waiting for one. Default: `false`.
+    pub greet: bool,
+}
+
+/// The state of an [`Opening`].
+pub(super) struct Beginning {
+    /// The peer was heard.
+    heard: bool,
+    allowance: u64,
+    silent_until: Instant,
+    greet_at: Instant,
+    greetings: u8,
+    /// Keepalives are answered: the peer may be greeting.
+    answer_until: Instant,
+}
+
+/// What is due of a beginning.
+pub(super) enum Due {
+    Nothing,
+    /// A keepalive.
+    Greeting,
+    /// The end: the peer was to be heard by now.
+    End,
+}
+
+impl Beginning {
+    /// `None` if there is nothing to watch.
+    pub(super) fn new(now: Instant, opening: Opening) -> Option<Self> {
+        let Opening { allowance, silence, greet } = opening;
+        (opening != Opening::default()).then(|| Self {
+            heard: false,
+            allowance: allowance.unwrap_or(u64::MAX),
+            silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
+            greet_at: now,
+            greetings: if greet { GREETINGS } else { 0 },
+            answer_until: if allowance.is_some() { now + GREETED_FOR } else { now },
+        })
+    }
+
+    #[inline]
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// The peer was heard; whether for the first time.
+    #[inline]
+    pub(super) fn hear(&mut self) -> bool {
+        !core::mem::replace(&mut self.heard, true)
+    }
+
+    /// The peer has sent a keepalive, which may be a greeting, or the answer to one. Whether it is answered; if not, this
+    /// beginning is over.
+    pub(super) fn hear_keepalive(&mut self, now: Instant) -> bool {
+        self.greetings = 0;
+        now < self.answer_until
+    }
+
+    /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
+    #[inline]
+    pub(super) fn spend(&mut self, len: usize) -> bool {
+        if self.heard {
+            return true;
+        }
+        let left = self.allowance.checked_sub((len + BELOW) as u64);
+        self.allowance = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Whether a packet may be sent at all.
+    #[inline]
+    pub(super) fn may_spend(&self) -> bool {
+        self.heard || self.allowance > 0
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Due {
+        if !self.heard && now >= self.silent_until {
+            self.greetings = 0;
+            return Due::End;
+        }
+        if now < self.greet_at || self.greetings == 0 {
+            return Due::Nothing;
+        }
+        let sent = u32::from(GREETINGS - self.greetings);
+        self.greet_at = now + GREETING_PAUSE * (1 << sent.min(GREETING_DOUBLES));
+        self.greetings -= 1;
+        Due::Greeting
+    }
+
+    pub(super) fn next_timeout(&self, peer_gone: bool) -> Instant {
+        let greet = if self.greetings > 0 { self.greet_at } else { Instant::FAR_FUTURE };
+        if peer_gone || self.heard { greet } else { greet.min(self.silent_until) }
+    }
+}
+
+/// Keepalives with which a flow begins until one of the peer answers, and the pause behind the first. It doubles, as often
+/// as said: the path may be broken for a while, and a peer that has nothing to say waits for nothing.
+const GREETINGS: u8 = 16;
+const GREETING_PAUSE: Duration = Duration::from_millis(250);
+const GREETING_DOUBLES: u32 = 3;
+/// For so long a greeting may come.
+const GREETED_FOR: Duration = Duration::from_secs(60);
+/// What the layers below add to a packet at least: it counts against the allowance.
+const BELOW: usize = 16;

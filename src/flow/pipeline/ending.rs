@@ -1,0 +1,60 @@
+//! How a flow ends: what this end says and what the other has said.
+
+use alloc::collections::VecDeque;
+
+use super::Pipeline;
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::frct::Ending;
+
+impl Pipeline {
+    /// The application goes: it writes no more, reads no more either, or gives the flow up. Returns packets that it has
+    /// not read and that are dropped now.
+    pub(in crate::flow) fn end(&mut self, now: Instant, ending: Ending) -> VecDeque<PacketBuf> {
+        match (&mut self.frct, ending) {
+            (Some(frct), Ending::Writing) => frct.finish(now),
+            (Some(frct), Ending::Closed) => frct.close(now),
+            (Some(frct), Ending::Aborted) => frct.abort(now, &mut self.cache),
+            (None, _) => {
+                if let Some(farewell) = &mut self.farewell {
+                    farewell.say(now, ending);
+                }
+            }
+        }
+        if ending == Ending::Writing {
+            return VecDeque::new();
+        }
+        self.deaf = true;
+        let unread = self.ready.take();
+        self.charge();
+        unread
+    }
+
+    /// Forgets FRCT and what waits in it: the flow is over.
+    pub(in crate::flow) fn forget(&mut self) {
+        self.frct = None;
+        self.partial = None;
+        self.charge();
+    }
+
+    /// Whether the peer is told how this end goes, and tells in turn.
+    pub(in crate::flow) fn tells(&self) -> bool {
+        self.tells
+    }
+
+    /// What the peer has said of its end; where there is an order, behind everything before it.
+    pub(in crate::flow) fn peer_ending(&self) -> Option<Ending> {
+        match &self.frct {
+            Some(frct) => frct.peer_ending(),
+            None => self.farewell.as_ref().and_then(|f| f.heard),
+        }
+    }
+
+    /// Whether nothing is left to do for what was written and said.
+    pub(in crate::flow) fn is_drained(&self) -> bool {
+        match &self.frct {
+            Some(frct) => frct.is_drained(),
+            None => self.farewell.as_ref().is_none_or(|f| f.is_over()),
+        }
+    }
+}

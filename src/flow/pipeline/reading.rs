@@ -1,0 +1,104 @@
+//! What the application takes out.
+
+use alloc::collections::VecDeque;
+
+use super::Pipeline;
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::flow::ReadError;
+
+/// What a read does with a packet that is larger than the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// One read is one packet. A packet that does not fit is left where it is and reported
+    /// ([`ReadError::TooSmall`]), so that it can be read with a larger buffer: no data is lost.
+    #[default]
+    Whole,
+    /// As much as fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
+    /// read after it returns 0, so the end of each packet can be told: the reference's default.
+    Partial,
+    /// As [`Partial`](Self::Partial), without marks at the ends of packets: a byte stream.
+    Stream,
+}
+
+impl Pipeline {
+    /// Whether a read would return something.
+    pub(in crate::flow) fn is_readable(&self) -> bool {
+        self.partial.is_some()
+            || self.at_end
+            || !self.ready.is_empty()
+            || self.frct.as_ref().is_some_and(|f| f.can_deliver())
+    }
+
+    /// Packets that the application could read.
+    pub(in crate::flow) fn rx_queue_len(&self) -> usize {
+        self.ready.len()
+            + usize::from(self.frct.as_ref().is_some_and(|f| f.can_deliver()))
+            + usize::from(self.partial.is_some())
+    }
+
+    /// The next packet for the application, whole.
+    pub(in crate::flow) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
+        if let Some(rest) = self.partial.take() {
+            return Some(rest);
+        }
+        self.at_end = false;
+        let (tight, full) = (self.is_tight(), self.is_full());
+        if let Some(frct) = &mut self.frct {
+            frct.set_tight(tight, full);
+        }
+        let pkt = match &mut self.frct {
+            Some(frct) => frct.deliver(now)?,
+            None => self.ready.pop_front()?,
+        };
+        self.counters.rx_packets += 1;
+        self.counters.rx_bytes += pkt.len() as u64;
+        self.charge();
+        Some(pkt)
+    }
+
+    /// Moves all packets for the application to `out`.
+    pub(in crate::flow) fn take_all(&mut self, now: Instant, out: &mut VecDeque<PacketBuf>) {
+        if self.frct.is_none() && self.partial.is_none() {
+            self.counters.rx_packets += self.ready.len() as u64;
+            self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
+            self.ready.move_to(out);
+            self.charge();
+            return;
+        }
+        while let Some(pkt) = self.take_packet(now) {
+            out.push_back(pkt);
+        }
+    }
+
+    /// Copies the next packet, or the next part of one, to `buf`. `None`: there is nothing.
+    pub(in crate::flow) fn read(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        mode: ReadMode,
+    ) -> Option<Result<usize, ReadError>> {
+        if core::mem::take(&mut self.at_end) && mode == ReadMode::Partial {
+            return Some(Ok(0));
+        }
+        let mut pkt = self.take_packet(now)?;
+        let n = pkt.len().min(buf.len());
+        if n < pkt.len() && mode == ReadMode::Whole {
+            let size = pkt.len();
+            self.partial = Some(pkt);
+            return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
+        }
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), pkt.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        if n < pkt.len() {
+            pkt.pull(n);
+            self.partial = Some(pkt);
+        } else {
+            self.at_end = n == buf.len() && mode == ReadMode::Partial;
+            self.cache.put(pkt);
+        }
+        Some(Ok(n))
+    }
+}

@@ -1,0 +1,147 @@
+//! What an end makes of the packets that come.
+
+use super::{Ending, Frct, KNOWN};
+use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::time::Instant;
+use crate::wire::frct::{Flags, Pci, Sack};
+
+impl Frct {
+    /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
+    pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
+        let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && self.is_wellformed(pci, &pkt)) else {
+            self.stats.malformed += u64::from(!self.down);
+            cache.put(pkt);
+            return;
+        };
+        if pci.flags.contains(Flags::END) && !pci.is_data() {
+            self.handle_notice(now, &pci, &pkt, cache);
+            cache.put(pkt);
+            return;
+        }
+        if self.ending == Some(Ending::Aborted) {
+            cache.put(pkt);
+            return;
+        }
+        if pci.is_data() && self.is_stray(now, &pci) {
+            self.stats.stray += 1;
+            cache.put(pkt);
+            return;
+        }
+        let started = self.handle_run(now, &pci, cache);
+        // A reference that was led astray acknowledges number 0 with window 0.
+        let sane = !pci.flags.contains(Flags::ACK) || !self.params.reliable || self.handle_ack(now, &pci, &pkt, cache);
+        if pci.flags.contains(Flags::FC) && sane {
+            // A reference acknowledges on its own account; one of us puts both into the answer.
+            let answer = !pci.is_data() && (!pci.flags.contains(Flags::ACK) || pci.flags.contains(Flags::DRF));
+            self.stats.implausible += u64::from(!self.tx.on_window(now, pci.window, answer));
+        }
+        if !pci.is_data() {
+            self.stats.control_received += 1;
+            self.rx.due |= pci.flags.contains(Flags::RDVS) && started;
+            cache.put(pkt);
+        } else if started {
+            pkt.pull(Pci::LEN);
+            let (p, stats) = (&self.params, &mut self.stats);
+            if p.reliable {
+                self.rx.on_reliable(now, p, &pci, pkt, stats, cache);
+                if self.rx.ended.is_some() {
+                    self.heed_close(cache);
+                }
+            } else {
+                self.rx.on_best_effort(now, p, pci.seqno, pkt, stats, cache);
+            }
+        } else {
+            self.stats.no_run += 1;
+            cache.put(pkt);
+        }
+    }
+
+    /// Whether a packet has a shape that some peer sends on purpose.
+    ///
+    /// A reference retransmits from a buffer that it may have given back: then the packet is another one's bytes, even
+    /// one of ours, behind a new acknowledgement. A control packet with a payload is such a one, unless the payload
+    /// is a selective acknowledgement, which nobody sends to a reference.
+    fn is_wellformed(&self, pci: &Pci, pkt: &[u8]) -> bool {
+        let body = pkt.get(Pci::LEN..).unwrap_or_default();
+        if pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0 {
+            return false;
+        }
+        if pci.flags.contains(Flags::END) {
+            // A reference says nothing of the kind, and no stream of a best-effort flow has an end.
+            return self.params.o7s_peer && body.len() == 1 && (self.params.reliable || !pci.is_data());
+        }
+        if pci.is_data() {
+            return !body.is_empty();
+        }
+        body.is_empty() || (pci.flags.contains(Flags::ACK | Flags::DRF) && Sack::parse(pci.ackno, body).is_ok())
+    }
+
+    /// Whether data has a number that the peer cannot have given it: far from the run, or one of our own, which a
+    /// reference sent back as its retransmission. Nothing in such a packet is true.
+    fn is_stray(&self, now: Instant, pci: &Pci) -> bool {
+        if self.rx.active(now, &self.params) {
+            return self.rx.is_far(pci.seqno);
+        }
+        !self.tx.peer_is_o7s && self.tx.was_sent_lately(pci.seqno, self.stats.sent)
+    }
+
+    /// What a packet says about the peer and its run. Whether there is a run now.
+    fn handle_run(&mut self, now: Instant, pci: &Pci, cache: &mut BufCache) -> bool {
+        let drf = pci.flags.contains(Flags::DRF);
+        let p = &self.params;
+        // One of our own kind counts on for ever, so its run is never forgotten, and what begins behind it was recorded.
+        let goes_on = p.o7s_peer && self.rx.has_run() && (p.reliable || self.rx.is_behind(pci.seqno));
+        let active = goes_on || self.rx.active(now, p);
+        if drf && !active {
+            self.rx.start_run(now, &self.params, pci.seqno, cache);
+        } else if drf && !pci.is_data() {
+            self.rx.sender_is_at(now, pci.seqno);
+        }
+        active || drf
+    }
+
+    /// Takes an acknowledgement; whether it is one of what was sent.
+    fn handle_ack(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) -> bool {
+        let body = if pci.is_data() { &[] } else { pkt.get(Pci::LEN..).unwrap_or_default() };
+        let sack = if body.is_empty() { None } else { Sack::parse(pci.ackno, body).ok() };
+        let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
+        let stats = &mut self.stats;
+        if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {
+            stats.implausible += 1;
+            return false;
+        }
+        if repeated && self.tx.outstanding() > 0 {
+            self.tx.on_repeated_ack(now, stats);
+        }
+        true
+    }
+
+    /// Takes what the peer says about its end outside of its stream.
+    fn handle_notice(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) {
+        if self.rx.active(now, &self.params) && self.rx.is_far(pci.seqno) {
+            self.stats.stray += 1;
+            return;
+        }
+        self.stats.control_received += 1;
+        match pkt.get(Pci::LEN).copied() {
+            Some(KNOWN) => self.notice.heard(),
+            Some(byte) => {
+                self.noticed = self.noticed.max(Ending::from_byte(byte));
+                self.notice.answer();
+                self.heed_close(cache);
+            }
+            None => {}
+        }
+    }
+
+    /// What was written to a peer that reads no more is lost.
+    fn heed_close(&mut self, cache: &mut BufCache) {
+        if self.peer_closed() {
+            self.abandoned += self.tx.abandon(cache);
+            if self.noticed == Some(Ending::Aborted) {
+                // It hears nothing any more either, so there is nothing to say.
+                self.notice.heard();
+            }
+        }
+    }
+}

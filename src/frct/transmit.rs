@@ -1,0 +1,166 @@
+//! The packets that an end sends.
+
+use alloc::vec::Vec;
+
+use super::tx::{Pick, State};
+use super::{Ending, Frct};
+use crate::base::buf::PacketBuf;
+use crate::base::seq::Seq;
+use crate::base::time::Instant;
+use crate::wire::frct::{Flags, Pci};
+
+/// A packet to be sent, below which encryption and checksum follow.
+#[derive(Debug)]
+pub enum Transmit<'a> {
+    /// User data of which nothing is kept: header and payload in one buffer.
+    Owned {
+        /// The packet, header first.
+        pkt: PacketBuf,
+    },
+    /// User data that is kept for retransmission: to be copied.
+    Kept {
+        /// The header.
+        pci: [u8; Pci::LEN],
+        /// The user's bytes.
+        payload: &'a [u8],
+        /// Not for the first time.
+        retransmission: bool,
+    },
+    /// A control packet.
+    Control {
+        /// The header.
+        pci: [u8; Pci::LEN],
+        /// Nothing, or a selective acknowledgement.
+        payload: &'a [u8],
+    },
+}
+
+impl Transmit<'_> {
+    /// The header of the packet.
+    pub fn header(&self) -> &[u8] {
+        match self {
+            Self::Owned { pkt } => pkt.get(..Pci::LEN).unwrap_or_default(),
+            Self::Kept { pci, .. } | Self::Control { pci, .. } => pci,
+        }
+    }
+
+    /// What follows the header.
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Owned { pkt } => pkt.get(Pci::LEN..).unwrap_or_default(),
+            Self::Kept { payload, .. } | Self::Control { payload, .. } => payload,
+        }
+    }
+}
+
+impl Frct {
+    /// The next packet to send, if there is one.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if self.down {
+            return None;
+        }
+        if self.notice.pick(now, self.tx.rtt.smoothed()) {
+            return Some(self.notice_packet(now));
+        }
+        if self.ending == Some(Ending::Aborted) {
+            return None;
+        }
+        match self.tx.pick(now, &self.params) {
+            Pick::Rendezvous => {
+                self.stats.control_sent += 1;
+                let pci = Pci { flags: Flags::RDVS | Flags::DRF, seqno: self.tx.edge, ..Pci::default() };
+                Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
+            }
+            Pick::Again(seq) => {
+                self.stats.retransmitted += 1;
+                self.kept(now, seq, true)
+            }
+            Pick::New if self.params.reliable => {
+                let seq = self.tx.next;
+                self.stats.sent += u64::from(self.tx.segment(seq).is_some_and(|s| !s.state.has(State::END)));
+                self.tx.next = seq + 1;
+                self.kept(now, seq, false)
+            }
+            Pick::New => {
+                let (mut pkt, seq) = self.tx.take_unreliable()?;
+                let pci = self.header(now, Flags::DATA | Flags::DRF, seq).to_bytes();
+                self.stats.sent += 1;
+                match pkt.push(Pci::LEN) {
+                    Some(head) => head.copy_from_slice(&pci),
+                    None => pkt = without_headroom(&pci, &pkt),
+                }
+                Some(Transmit::Owned { pkt })
+            }
+            Pick::Nothing => self.control(now),
+        }
+    }
+
+    /// What this end says outside of its stream.
+    fn notice_packet(&mut self, now: Instant) -> Transmit<'_> {
+        let seqno = self.tx.next;
+        let pci = self.header(now, Flags::END | Flags::DRF, seqno);
+        self.stats.control_sent += 1;
+        Transmit::Control { pci: pci.to_bytes(), payload: &self.notice.byte }
+    }
+
+    /// A packet that stays in the queue.
+    fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
+        let state = self.tx.segment(seq)?.state;
+        let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
+        if state.has(State::END) {
+            flags |= Flags::END;
+        }
+        let pci = self.header(now, flags, seq).to_bytes();
+        let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
+        Some(Transmit::Kept { pci, payload, retransmission })
+    }
+
+    /// A header, with acknowledgement and window if the peer has a run that they may speak of.
+    fn header(&mut self, now: Instant, mut flags: Flags, seqno: Seq) -> Pci {
+        let p = &self.params;
+        let mut pci = Pci { flags, window: 0, seqno, ackno: Seq(0) };
+        if !self.rx.active(now, p) {
+            return pci;
+        }
+        flags |= Flags::FC;
+        pci.window = self.rx.tell(p);
+        if p.reliable && self.rx.may_ack(now, p) {
+            flags |= Flags::ACK;
+            pci.ackno = self.rx.next;
+        }
+        // What lies beyond a gap fits into control packets only.
+        pci.flags = flags;
+        if self.rx.held.is_empty() || !pci.is_data() {
+            self.rx.acked();
+        }
+        pci
+    }
+
+    /// The control packet that is due, if any.
+    fn control(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if !self.rx.due {
+            return None;
+        }
+        let pci = self.header(now, Flags::DRF, self.tx.edge);
+        self.rx.acked();
+        if !pci.flags.contains(Flags::FC) {
+            return None;
+        }
+        self.rx.sack.clear();
+        if self.tx.peer_is_o7s && pci.flags.contains(Flags::ACK) && !self.rx.held.is_empty() {
+            self.rx.report();
+        } else {
+            self.rx.forget_report();
+        }
+        self.stats.control_sent += 1;
+        Some(Transmit::Control { pci: pci.to_bytes(), payload: &self.rx.sack })
+    }
+}
+
+/// A packet in a buffer that came without room for the header.
+fn without_headroom(pci: &[u8], payload: &[u8]) -> PacketBuf {
+    let mut whole = Vec::with_capacity(pci.len() + payload.len());
+    whole.extend_from_slice(pci);
+    whole.extend_from_slice(payload);
+    PacketBuf::copy_of(&whole)
+}

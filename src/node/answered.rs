@@ -1,0 +1,89 @@
+//! Replies that can be sent again: a request that is repeated says that its reply got lost.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::AMPLIFICATION;
+use crate::base::time::Instant;
+use crate::ipcp::Resend;
+
+/// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
+#[derive(Default)]
+pub(super) struct Answered {
+    replies: BTreeMap<AnsweredKey, Answer>,
+    /// In the order of their age.
+    order: VecDeque<(Instant, AnsweredKey)>,
+}
+
+type AnsweredKey = (u64, [u8; 16]);
+
+pub(super) struct Answer {
+    reply: Arc<dyn Resend>,
+    /// Bytes of it.
+    size: usize,
+    until: Instant,
+}
+
+impl Answer {
+    pub(super) fn new(now: Instant, reply: Arc<dyn Resend>, size: usize) -> Self {
+        Self { reply, size, until: now + RESEND_FOR }
+    }
+}
+
+impl Answered {
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// The reply to a request that is repeated, with `received` bytes if where it comes from is not certain: one that is
+    /// much smaller than its answer is not sent it again.
+    pub(super) fn get(
+        &self,
+        now: Instant,
+        peer: u64,
+        id: [u8; 16],
+        received: Option<usize>,
+    ) -> Option<Arc<dyn Resend>> {
+        let answer = self.replies.get(&(peer, id)).filter(|answer| now < answer.until)?;
+        if received.is_some_and(|received| (received as u64) * AMPLIFICATION < answer.size as u64) {
+            return Some(Arc::new(Nothing));
+        }
+        Some(Arc::clone(&answer.reply))
+    }
+
+    /// Adds one, and returns those that are outdated or, if there are too many, the oldest.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        key: AnsweredKey,
+        answer: Answer,
+    ) -> SmallVec<[Answer; 2]> {
+        let mut out = SmallVec::new();
+        // Two for each one that comes, so that a pause is not paid for by one caller.
+        for _ in 0..2 {
+            if self.order.len() < limit && self.order.front().is_none_or(|(until, _)| *until > now) {
+                break;
+            }
+            out.extend(self.order.pop_front().and_then(|(_, key)| self.replies.remove(&key)));
+        }
+        match self.replies.insert(key, answer) {
+            Some(old) => out.push(old),
+            None => self.order.push_back((now + RESEND_FOR, key)),
+        }
+        out
+    }
+}
+
+/// How long a reply can be sent again: as long as a requester may wait for it.
+const RESEND_FOR: Duration = Duration::from_secs(20);
+
+/// Sends nothing.
+pub(super) struct Nothing;
+
+impl Resend for Nothing {
+    fn resend(&self, _now: Instant) {}
+}

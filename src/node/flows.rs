@@ -1,0 +1,174 @@
+//! The endpoints of a stack, and the machines and bounds that they are given.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::silent::Bounds;
+use super::{AMPLIFICATION, METERS_KEPT, Node};
+use crate::base::arena::Id;
+use crate::base::backlog::Meter;
+use crate::base::time::Instant;
+use crate::crypto::SessionKey;
+use crate::crypto::protect::{Protection, Side};
+use crate::crypto::suite::Cipher;
+use crate::flow::{Endpoint, Opening, Params};
+use crate::frct::{self, Frct};
+use crate::ipcp::Info;
+use crate::oap::{OapError, Peering};
+use crate::types::qos::QosSpec;
+
+/// What the flows of a layer need to know of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LayerFacts {
+    pub(super) mpl: Duration,
+    pub(super) congestible: bool,
+    pub(super) window: u32,
+}
+
+impl From<&Info> for LayerFacts {
+    fn from(info: &Info) -> Self {
+        Self { mpl: info.mpl, congestible: info.congestible, window: info.window }
+    }
+}
+
+impl Node {
+    /// An endpoint for a flow that is being allocated; `None` if there are too many.
+    pub(super) fn new_endpoint(&self) -> Option<Arc<Endpoint>> {
+        let mut flows = self.flows.lock();
+        // Under the lock: a shutdown under way either finds the endpoint or is found here.
+        if self.is_down() {
+            return None;
+        }
+        let mut made = None;
+        flows.insert_with(|id| {
+            let endpoint = Endpoint::new(id.to_bits(), &self.env);
+            made = Some(Arc::clone(&endpoint));
+            endpoint
+        })?;
+        made
+    }
+
+    pub(super) fn endpoint(&self, key: u64) -> Option<Arc<Endpoint>> {
+        self.flows.lock().get(Id::from_bits(key)).cloned()
+    }
+
+    /// All endpoints, in the order of their numbers.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.flows.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
+    }
+
+    /// How long a requester who asks for `ms` milliseconds, or for no end with 0, may be silent.
+    pub(super) fn bounded(&self, ms: u32) -> u32 {
+        let most = millis(self.limits.flow_timeout_max);
+        if ms == 0 { most } else { ms.min(most) }
+    }
+
+    /// The timeout that is granted to a requester of our own kind, who is told.
+    pub(super) fn granted(&self, ms: u32) -> u32 {
+        self.bounded(ms).max(millis(self.limits.flow_timeout_min))
+    }
+
+    /// The machines of an allocated flow.
+    pub(super) fn params(
+        &self,
+        mut qos: QosSpec,
+        layer: &LayerFacts,
+        keys: Option<(Cipher, SessionKey)>,
+        peering: Option<Peering>,
+    ) -> Result<Params, OapError> {
+        if let Some(peering) = &peering {
+            qos.timeout = match peering.side {
+                Side::Server => self.granted(peering.timeout),
+                // What the server has granted counts at both ends.
+                Side::Client => peering.timeout.max(1),
+            };
+        }
+        let protection = match keys {
+            Some((cipher, key)) => {
+                let ivs = self.rng.lock().public.split("iv");
+                let keys = match &peering {
+                    Some(peering) => Protection::between_peers(cipher, key, peering.side)?,
+                    None => Protection::new(cipher, key)?,
+                };
+                Some((Box::new(keys), Box::new(ivs)))
+            }
+            None => None,
+        };
+        let plain = self.plain_params(qos, layer, peering.is_some());
+        Ok(Params { protection, peering: peering.map(Box::new), ..plain })
+    }
+
+    /// The same without encryption.
+    pub(super) fn plain_params(&self, qos: QosSpec, layer: &LayerFacts, o7s_peer: bool) -> Params {
+        let frct = qos.has_frct().then(|| {
+            let config = frct::Config {
+                reliable: qos.is_reliable(),
+                o7s_peer,
+                mpl: layer.mpl,
+                window: layer.window.min(self.limits.frct.window),
+                congestion: layer.congestible,
+                ..self.limits.frct.clone()
+            };
+            let isn = self.rng.lock().public.u32();
+            Box::new(Frct::new(config, isn, self.env.clock.now()))
+        });
+        Params {
+            qos,
+            frct,
+            protection: None,
+            peering: None,
+            rx_limit: self.limits.raw_queue,
+            rx_bytes: self.limits.flow_bytes,
+            meter: Some(Arc::clone(&self.held)),
+            opening: Opening::default(),
+        }
+    }
+
+    /// What holds for a flow that was asked for with `received` bytes, by a requester whose address is only claimed, and
+    /// answered with `sent` bytes.
+    pub(super) fn opening(&self, received: usize, sent: usize, peering: Option<&Peering>) -> Opening {
+        let silence = if peering.is_some() { self.limits.silence } else { self.limits.silence_reference };
+        let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
+        Opening { allowance: Some(allowance), silence: Some(silence), greet: false }
+    }
+
+    /// What the flows that `address` asks for are charged to.
+    pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
+        let mut held = self.held_by_peer.lock();
+        let (meters, sweep_at) = &mut *held;
+        if let Some(meter) = meters.get(&address).and_then(Weak::upgrade) {
+            return meter;
+        }
+        if meters.len() >= *sweep_at {
+            meters.retain(|_, meter| meter.strong_count() > 0);
+            *sweep_at = (2 * meters.len()).max(METERS_KEPT);
+        }
+        let meter = Meter::new(self.limits.peer_bytes, Some(Arc::clone(&self.held)));
+        meters.insert(address, Arc::downgrade(&meter));
+        meter
+    }
+
+    /// Counts a flow whose peer has to be heard yet.
+    pub(super) fn await_first_word(&self, now: Instant, address: u64, endpoint: &Arc<Endpoint>) {
+        let bounds = Bounds { flows: self.limits.silent_flows, per_address: self.limits.silent_flows_per_peer };
+        let shed = self.silent.lock().add(now, address, endpoint, bounds);
+        if let Some(endpoint) = shed {
+            endpoint.abort();
+        }
+    }
+
+    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
+    /// holds is needed.
+    pub fn shed_silent(&self) {
+        let oldest = self.silent.lock().oldest();
+        if let Some(endpoint) = oldest {
+            endpoint.abort();
+        }
+    }
+}
+
+fn millis(d: Duration) -> u32 {
+    u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)
+}
