@@ -17,7 +17,6 @@
 //! ```
 
 use alloc::collections::VecDeque;
-use alloc::collections::vec_deque::Drain;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -68,18 +67,23 @@ impl Backlog {
         self.packets.iter()
     }
 
-    /// Takes up to `n` packets, from the front.
-    pub fn drain(&mut self, n: usize) -> Drain<'_, PacketBuf> {
-        let n = n.min(self.packets.len());
+    /// Moves up to `n` packets from the front to the end of `to`, and says how many. All of them go to an empty queue
+    /// without being touched: the two trade their memory.
+    pub fn move_to(&mut self, n: usize, to: &mut VecDeque<PacketBuf>) -> usize {
+        let len = self.packets.len();
+        if n >= len {
+            self.bytes = 0;
+            if to.is_empty() {
+                core::mem::swap(to, &mut self.packets);
+            } else {
+                to.append(&mut self.packets);
+            }
+            return len;
+        }
         let taken: usize = self.packets.iter().take(n).map(PacketBuf::memory).sum();
         self.bytes = self.bytes.saturating_sub(taken);
-        self.packets.drain(..n)
-    }
-
-    /// Moves all packets to `to`, and keeps its memory for those that come.
-    pub fn move_to(&mut self, to: &mut VecDeque<PacketBuf>) {
-        self.bytes = 0;
-        to.append(&mut self.packets);
+        to.extend(self.packets.drain(..n));
+        n
     }
 
     /// Takes all packets.
@@ -187,9 +191,15 @@ mod tests {
             assert_eq!(backlog.pop_front().unwrap().len(), n);
         }
         assert_eq!(backlog.bytes(), sum(&backlog));
-        assert_eq!(backlog.drain(SNUG_FROM).count(), SNUG_FROM);
-        assert_eq!(backlog.bytes(), sum(&backlog));
-        assert_eq!((backlog.take().len(), backlog.bytes(), backlog.len()), (SNUG_FROM, 0, 0));
+        let mut taken = VecDeque::new();
+        assert_eq!(backlog.move_to(SNUG_FROM, &mut taken), SNUG_FROM);
+        assert_eq!((taken.len(), backlog.bytes()), (SNUG_FROM, sum(&backlog)));
+        assert_eq!(backlog.move_to(1, &mut taken), 1);
+        let mut others = VecDeque::new();
+        assert_eq!(backlog.move_to(usize::MAX, &mut others), SNUG_FROM - 1);
+        assert_eq!((taken.len() + others.len(), backlog.bytes(), backlog.len()), (2 * SNUG_FROM, 0, 0));
+        backlog.push_back(PacketBuf::copy_of(b"x"));
+        assert_eq!((backlog.take().len(), backlog.bytes(), backlog.len()), (1, 0, 0));
     }
 
     #[test]

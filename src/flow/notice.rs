@@ -77,7 +77,7 @@ impl Farewell {
         self.notice.is_over()
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        Some(self.notice.next_timeout()).filter(|at| *at != Instant::FAR_FUTURE)
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.notice.next_timeout()
     }
 }

@@ -15,13 +15,14 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
 use crate::crypto::protect::Protection;
-use crate::frct::{Frct, Transmit};
+use crate::frct::{Frct, Memory, Transmit};
 use crate::oap::Peering;
 use crate::types::qos::QosSpec;
 use crate::wire::frct::{Flags, Pci};
 
 use self::beginning::Beginning;
 pub use self::beginning::Opening;
+use self::quiet::Patience;
 pub use self::reading::ReadMode;
 use super::notice::{self, Farewell};
 use super::{BURST, Outgoing, WriteError};
@@ -83,6 +84,7 @@ pub struct Counters {
 /// The protocol machines of one end of a flow. Protected by the endpoint's lock.
 pub(super) struct Pipeline {
     pub(super) qos: QosSpec,
+    patience: Option<Patience>,
     pub(super) frct: Option<Box<Frct>>,
     protection: Option<(Box<Protection>, Box<Rng>)>,
     crc: bool,
@@ -119,6 +121,7 @@ impl Pipeline {
     pub(super) fn new(now: Instant, pool: &Arc<BufPool>) -> Self {
         Self {
             qos: QosSpec::RAW,
+            patience: None,
             frct: None,
             protection: None,
             crc: false,
@@ -145,6 +148,7 @@ impl Pipeline {
     pub(super) fn configure(&mut self, now: Instant, params: Params) {
         self.crc = params.qos.has_crc();
         self.qos = params.qos;
+        self.patience = Patience::new(&self.qos);
         self.frct = params.frct;
         self.protection = params.protection;
         self.tells = params.peering.is_some();
@@ -165,6 +169,7 @@ impl Pipeline {
     /// Changes how long the peer may be silent; from `now` on.
     pub(super) fn set_timeout(&mut self, now: Instant, ms: u32) {
         self.qos.timeout = ms;
+        self.patience = Patience::new(&self.qos);
         self.last_received = now;
     }
 
@@ -311,6 +316,11 @@ impl Pipeline {
         self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
+    /// Whether the peer is to be told at once of what the application has read.
+    pub(super) fn owes_window(&self) -> bool {
+        self.frct.as_ref().is_some_and(|f| f.owes_window())
+    }
+
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
     pub(super) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
         if core::mem::take(&mut self.answer) {
@@ -387,14 +397,14 @@ impl Pipeline {
             return;
         }
         self.hear(now);
-        let (tight, full) = (self.is_tight(), self.is_full());
+        let memory = self.memory();
         if let Some(frct) = &mut self.frct {
-            frct.set_tight(tight, full);
+            frct.set_memory(memory);
             frct.handle_packet(now, pkt, &mut self.cache);
             self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
             self.cache.put(pkt);
-        } else if self.deaf || self.ready.len() >= self.rx_limit || tight {
+        } else if self.deaf || self.ready.len() >= self.rx_limit || memory >= Memory::Tight {
             self.counters.overflow += 1;
             self.cache.put(pkt);
         } else {
@@ -408,16 +418,17 @@ impl Pipeline {
         self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
     }
 
-    /// Whether nothing more should wait for the application.
-    fn is_tight(&self) -> bool {
+    /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
+    /// worth, or the stack has no memory left.
+    fn memory(&self) -> Memory {
         let held = self.held();
-        held >= self.rx_bytes || self.account.is_full(held)
-    }
-
-    /// Whether nothing may: the peer has sent more than its window was told to be worth, or the stack has no memory left.
-    fn is_full(&self) -> bool {
-        let held = self.held();
-        held >= self.rx_bytes.saturating_mul(2) || self.account.is_full(held)
+        if held >= self.rx_bytes.saturating_mul(2) || self.account.is_full(held) {
+            Memory::Full
+        } else if held >= self.rx_bytes {
+            Memory::Tight
+        } else {
+            Memory::Free
+        }
     }
 
     fn charge(&mut self) {

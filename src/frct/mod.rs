@@ -92,6 +92,7 @@ mod tx;
 pub use config::Config;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
+pub use rx::Memory;
 pub use transmit::Transmit;
 
 use config::Params;
@@ -221,8 +222,16 @@ impl Frct {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
     /// time, if meanwhile something has arrived.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let at = self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout());
-        (at != Instant::FAR_FUTURE && !self.down).then_some(at)
+        let at = self.next_deadline();
+        (at != Instant::FAR_FUTURE).then_some(at)
+    }
+
+    /// As [`next_timeout`](Self::next_timeout), with [`Instant::FAR_FUTURE`] for never.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        if self.down {
+            return Instant::FAR_FUTURE;
+        }
+        self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout())
     }
 
     /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only
@@ -236,16 +245,20 @@ impl Frct {
         self.rx.held_bytes()
     }
 
-    /// Whether memory for what arrives is short: then the window is closed and nothing is taken beyond a gap. And whether
-    /// there is none: then nothing is taken while something waits to be read, whatever the window was.
-    pub fn set_tight(&mut self, tight: bool, full: bool) {
-        self.rx.tight = tight || full;
-        self.rx.full = full;
+    /// How much memory there is for what arrives.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.rx.memory = memory;
     }
 
     /// Whether [`deliver`](Self::deliver) has a packet.
     pub fn can_deliver(&self) -> bool {
         self.rx.can_deliver()
+    }
+
+    /// Whether the window has moved far enough to tell the peer at once. Nothing else that a read does makes anything to
+    /// send.
+    pub fn owes_window(&self) -> bool {
+        self.rx.due
     }
 
     /// The next packet for the application, which thereby has read it: the window moves.

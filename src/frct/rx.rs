@@ -31,6 +31,17 @@ const ENDS_MAX: usize = 2;
 /// Arrivals remembered for the next report.
 const FRESH_MAX: usize = 1024;
 
+/// Memory for packets that arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Memory {
+    /// There is enough.
+    Free,
+    /// There is enough for the next packet: the window is closed, and nothing is taken beyond a gap.
+    Tight,
+    /// Nothing is taken while something waits to be read, whatever the window was.
+    Full,
+}
+
 /// The receiving half of a machine.
 pub(super) struct Receiver {
     /// Next number expected in order.
@@ -46,10 +57,7 @@ pub(super) struct Receiver {
     /// Packets in `early`, and the memory that they hold, bytes.
     early_count: usize,
     early_bytes: usize,
-    /// There is no memory for more than the next packet.
-    pub(super) tight: bool,
-    /// There is none for that either, unless nothing waits.
-    pub(super) full: bool,
+    pub(super) memory: Memory,
     pub(super) held: Ranges,
     /// The number that arrived last beyond the gap, and those that did since they were last reported.
     latest: Seq,
@@ -83,8 +91,7 @@ impl Receiver {
             early: VecDeque::new(),
             early_count: 0,
             early_bytes: 0,
-            tight: false,
-            full: false,
+            memory: Memory::Free,
             held: Ranges::default(),
             latest: Seq(0),
             fresh: Vec::new(),
@@ -128,7 +135,7 @@ impl Receiver {
 
     /// First number outside the window.
     pub(super) fn limit(&self, p: &Params) -> Seq {
-        if self.tight {
+        if self.memory >= Memory::Tight {
             // What was told stays told; no more is.
             return later(self.told, self.next);
         }
@@ -263,7 +270,7 @@ impl Receiver {
 
     /// Stores a packet beyond a gap. `false` if it is there already.
     fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) -> bool {
-        if self.tight {
+        if self.memory >= Memory::Tight {
             // It is sent again when there is room for it.
             stats.out_of_window += 1;
             cache.put(packet);
@@ -322,7 +329,7 @@ impl Receiver {
                 self.sender_at = self.next;
             }
             stats.skipped += ahead as u64;
-            if self.has_place() && !self.tight {
+            if self.has_place() && self.memory < Memory::Tight {
                 stats.received += 1;
                 self.ready.push_back(packet);
                 self.offer_window(now, p);
@@ -335,7 +342,7 @@ impl Receiver {
 
     /// Whether one more packet may wait for the application.
     fn has_place(&self) -> bool {
-        self.ready.len() < self.window as usize && (!self.full || self.ready.is_empty())
+        self.ready.len() < self.window as usize && (self.memory < Memory::Full || self.ready.is_empty())
     }
 
     pub(super) fn held_bytes(&self) -> usize {

@@ -35,9 +35,21 @@ use crate::wire::oap::{ID_LEN, Kex, Message};
 pub struct Client {
     config: SecurityConfig,
     id: [u8; ID_LEN],
+    /// The id says that this is o7s.
+    marked: bool,
     digest: u16,
     request_hash: DigestOutput,
     key: Option<KeyPair>,
+}
+
+/// A response to the request.
+struct Verified<'a> {
+    message: Message<'a>,
+    /// The application's part of its data.
+    data: &'a [u8],
+    /// The timeout granted, by one of our own kind.
+    timeout: Option<u32>,
+    agreed: Option<Agreed>,
 }
 
 impl Client {
@@ -58,7 +70,7 @@ impl Client {
         rng.public.fill(&mut id);
         peering::mark(&mut id);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::start_with(unix_nanos, config, data, id, key)
+        Self::begin(unix_nanos, config, data, (id, true), key)
     }
 
     /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
@@ -68,6 +80,16 @@ impl Client {
         config: &SecurityConfig,
         data: &[u8],
         id: [u8; ID_LEN],
+        key: Option<KeyPair>,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        Self::begin(unix_nanos, config, data, (id, peering::is_marked(&id)), key)
+    }
+
+    fn begin(
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        (id, marked): ([u8; ID_LEN], bool),
         key: Option<KeyPair>,
     ) -> Result<(Self, Vec<u8>), OapError> {
         check_data(data, config)?;
@@ -89,7 +111,7 @@ impl Client {
         };
         let request = message.to_vec()?;
         let request_hash = request_hash(&request, digest);
-        Ok((Self { config: *config, id, digest, request_hash, key }, request))
+        Ok((Self { config: *config, id, marked, digest, request_hash, key }, request))
     }
 
     /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered. The
@@ -105,7 +127,7 @@ impl Client {
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::start_with(unix_nanos, config, data, self.id, key)
+        Self::begin(unix_nanos, config, data, (self.id, self.marked), key)
     }
 
     /// Whether this may be the response, without using anything up or computing keys.
@@ -124,8 +146,7 @@ impl Client {
     /// # Errors
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
-        let (message, agreed) = self.verify(response)?;
-        let (data, timeout) = self.split(&message);
+        let Verified { message, data, timeout, agreed } = self.verify(response)?;
         let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
@@ -137,20 +158,17 @@ impl Client {
     /// The application's data, and the timeout granted by a server of our own kind. One that answers the id of a
     /// reference, as in a known-answer test, does not look for any.
     fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<u32>) {
-        if peering::is_marked(&self.id) {
-            peering::split_trailer(message.data, &self.request_hash)
-        } else {
-            (message.data, None)
-        }
+        if self.marked { peering::split_trailer(message.data, &self.request_hash) } else { (message.data, None) }
     }
 
-    fn verify<'a>(&self, response: &'a [u8]) -> Result<(Message<'a>, Option<Agreed>), OapError> {
+    fn verify<'a>(&self, response: &'a [u8]) -> Result<Verified<'a>, OapError> {
         let message = Message::parse_response(response, self.digest)?;
         if message.id != self.id {
             return Err(OapError::OtherRequest);
         }
         check_certificate(&message, &self.config)?;
-        check_data(self.split(&message).0, &self.config)?;
+        let (data, timeout) = self.split(&message);
+        check_data(data, &self.config)?;
         if message.request_hash != &*self.request_hash {
             return Err(OapError::RequestHash);
         }
@@ -162,7 +180,7 @@ impl Client {
                 return Err(OapError::NoKey);
             }
         }
-        Ok((message, agreed))
+        Ok(Verified { message, data, timeout, agreed })
     }
 }
 

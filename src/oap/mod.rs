@@ -33,8 +33,8 @@
 //! - The last 6 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 1` and
 //!   the other 10.
 //! - In the response to such a request, 20 bytes follow the application's data: the timeout granted for the flow,
-//!   milliseconds, big endian, and the first 16 bytes of SHA-256 over `o7s response 1`, that timeout and the hash of the
-//!   request. The client takes them off again. A response without them is a reference's.
+//!   milliseconds, big endian, and the first 16 bytes of SHA-256 over `o7s`, that timeout and the hash of the request.
+//!   The client takes them off again. A response without them is a reference's.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and

@@ -15,6 +15,11 @@ pub const TOKEN_LEN: usize = 16;
 
 /// Random bytes of the id of a request; the rest of it is a mark.
 const RANDOM_LEN: usize = 10;
+/// What is hashed before the rest, for each purpose: short enough for one block with a hash of 48 bytes, as each flow is
+/// allocated with six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, the random part 10.
+const REQUEST: &[u8] = b"o7s request 1";
+const RESPONSE: &[u8] = b"o7s";
+const NOTICES: &[u8] = b"o7sn";
 /// Bytes that a response carries behind the application's data.
 pub(super) const TRAILER_LEN: usize = size_of::<u32>() + TOKEN_LEN;
 
@@ -35,11 +40,13 @@ pub struct Peering {
 
 impl Peering {
     pub(super) fn new(side: Side, timeout: u32, request_hash: &[u8]) -> Self {
-        let token = |side| match side {
-            Side::Client => token(b"o7s notice of a client", &[request_hash]),
-            Side::Server => token(b"o7s notice of a server", &[request_hash]),
+        let both = hash::sha256(&[NOTICES, request_hash]);
+        let (client, server) = (first(&both), first(both.get(TOKEN_LEN..).unwrap_or_default()));
+        let (own_token, peer_token) = match side {
+            Side::Client => (client, server),
+            Side::Server => (server, client),
         };
-        Self { side, timeout, own_token: token(side), peer_token: token(side.other()) }
+        Self { side, timeout, own_token, peer_token }
     }
 }
 
@@ -55,8 +62,8 @@ pub(super) fn is_marked(id: &[u8; ID_LEN]) -> bool {
     mark_of(random).starts_with(found)
 }
 
-fn mark_of(random: &[u8]) -> [u8; TOKEN_LEN] {
-    token(b"o7s request 1", &[random])
+fn mark_of(random: &[u8]) -> [u8; 32] {
+    hash::sha256(&[REQUEST, random])
 }
 
 /// Appends to the application's data of a response what a client of our own kind looks for.
@@ -78,18 +85,11 @@ pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8
 }
 
 fn response_mark(timeout: u32, request_hash: &[u8]) -> [u8; TOKEN_LEN] {
-    token(b"o7s response 1", &[&timeout.to_be_bytes(), request_hash])
+    first(&hash::sha256(&[RESPONSE, &timeout.to_be_bytes(), request_hash]))
 }
 
-fn token(purpose: &[u8], parts: &[&[u8]]) -> [u8; TOKEN_LEN] {
-    // The purposes have different lengths or different bytes, and all parts but the last are of fixed length.
-    let mut all = alloc::vec![purpose];
-    all.extend_from_slice(parts);
-    let mut out = [0; TOKEN_LEN];
-    if let Some(first) = hash::sha256(&all).first_chunk::<TOKEN_LEN>() {
-        out = *first;
-    }
-    out
+fn first(bytes: &[u8]) -> [u8; TOKEN_LEN] {
+    bytes.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

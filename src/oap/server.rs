@@ -37,6 +37,7 @@ use crate::wire::oap::{ID_LEN, Kex, Message};
 /// It may wait for someone to accept it; its age does not matter any more.
 pub struct Request {
     bytes: Vec<u8>,
+    marked: bool,
 }
 
 impl Request {
@@ -52,7 +53,8 @@ impl Request {
     ) -> Result<Self, OapError> {
         let message = Message::parse_request(bytes.as_ref())?;
         seen.admit(unix_nanos, message.id, message.timestamp)?;
-        Ok(Self { bytes: bytes.into() })
+        let marked = peering::is_marked(&message.id);
+        Ok(Self { bytes: bytes.into(), marked })
     }
 
     /// The id that the client chose, by which a repetition can be told.
@@ -62,7 +64,7 @@ impl Request {
 
     /// Whether the client says that it is one of our own kind.
     pub fn is_o7s(&self) -> bool {
-        peering::is_marked(&self.id())
+        self.marked
     }
 
     /// The application data of the client. Nothing vouches for it.
@@ -117,7 +119,8 @@ impl Negotiated {
     }
 
     /// Makes the response at real time `unix_nanos`, with `data` for the client's application, and the server's own
-    /// outcome. A client of our own kind is told that the flow has this `timeout`, milliseconds. For an encrypted flow this takes some 100 µs: better not under a lock.
+    /// outcome. A client of our own kind is told that the flow has this `timeout`, milliseconds.
+    /// For an encrypted flow this takes some 100 µs: better not under a lock.
     ///
     /// # Errors
     /// [`OapError::Crypto`] for a key that is no valid one of its group, [`OapError::Data`].

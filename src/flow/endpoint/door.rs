@@ -24,10 +24,28 @@ pub(super) struct Effects {
     pub(super) more: bool,
     /// What the sink is given.
     pub(super) delivery: super::n1::Delivery,
-    /// The inbox has become less busy: senders may go on.
-    pub(super) drained: Option<Arc<dyn Port>>,
     pub(super) next: Option<Instant>,
     pub(super) tick: bool,
+    calls: Option<Calls>,
+}
+
+impl Effects {
+    /// Whom to call. Most packets call nobody, and pay for no more than looking.
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        self.calls.get_or_insert_default()
+    }
+
+    /// Takes the calls, to make them.
+    pub(super) fn take_calls(&mut self) -> Option<Calls> {
+        self.calls.take()
+    }
+}
+
+/// The calls that are to be made once the lock is released.
+#[derive(Default)]
+pub(super) struct Calls {
+    /// The inbox has become less busy: senders may go on.
+    pub(super) drained: Option<Arc<dyn Port>>,
     pub(super) wakers: Wakers,
     pub(super) events: SmallVec<[Event; 4]>,
     pub(super) watcher: Option<(Arc<dyn Watcher>, u64)>,
@@ -103,7 +121,10 @@ impl Endpoint {
             return true;
         }
         let waiting = !inner.out.is_empty() || !fx.out.is_empty();
-        if inner.blocked || !(waiting || inner.pipe.may_transmit()) {
+        if !waiting && !inner.pipe.may_transmit() {
+            return true;
+        }
+        if inner.blocked {
             inner.out.extend(fx.out.drain(..));
             return true;
         }
@@ -213,7 +234,7 @@ impl Endpoint {
         inner.out.clear();
         self.inbox.lock().close();
         let packets = self.empty_inbox();
-        fx.released = Some(Released {
+        fx.calls().released = Some(Released {
             port: inner.port.take(),
             _sink: inner.sink.take(),
             _inbox: packets,
@@ -232,13 +253,13 @@ impl Endpoint {
     /// Whose wait is over, and what the watcher is told.
     fn call(&self, inner: &mut Inner, fx: &mut Effects) {
         if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted() {
-            inner.readers.take(&mut fx.wakers);
+            inner.readers.take(&mut fx.calls().wakers);
         }
         if inner.writers.any() && inner.write_ready() {
-            inner.writers.take(&mut fx.wakers);
+            inner.writers.take(&mut fx.calls().wakers);
         }
         if inner.closers.any() && inner.is_done() {
-            inner.closers.take(&mut fx.wakers);
+            inner.closers.take(&mut fx.calls().wakers);
         }
         let Some(watch) = &inner.watch else {
             inner.events.clear();
@@ -254,8 +275,9 @@ impl Endpoint {
             inner.events.push(Event::Writable);
         }
         if !inner.events.is_empty() {
-            fx.watcher = Some((Arc::clone(&watch.watcher), watch.token));
-            fx.events.extend(inner.events.drain(..));
+            let calls = fx.calls();
+            calls.watcher = Some((Arc::clone(&watch.watcher), watch.token));
+            calls.events.append(&mut inner.events);
         }
     }
 

@@ -74,6 +74,26 @@ pub(super) enum Next {
     Tick,
 }
 
+/// Who takes packets out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taker {
+    /// The thread that has the turn; whether it delivers to a sink. If not, the turn is over with the last packet.
+    Turn { delivers: bool },
+    /// Whoever holds the endpoint's lock.
+    Passing,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// Packets.
+    pub(super) n: usize,
+    /// The tick is to be armed.
+    pub(super) tick: bool,
+    /// The turn is over.
+    pub(super) over: bool,
+}
+
 pub(super) struct Inbox {
     packets: Backlog,
     /// What the packets hold, charged to the peer and the stack.
@@ -231,19 +251,27 @@ impl Inbox {
         free
     }
 
-    /// Moves up to `limit` packets to `to`, and says how many. Whoever does it without having the turn says so: what he
-    /// leaves is left to the tick, which he arms if this says so.
-    pub(super) fn take(&mut self, limit: usize, in_turn: bool, to: &mut VecDeque<PacketBuf>) -> (usize, bool) {
-        let n = self.packets.len().min(limit);
-        to.extend(self.packets.drain(n));
+    /// Moves up to `limit` packets to `to`. What a thread that takes them [in passing](Taker::Passing) leaves is left to
+    /// the tick.
+    pub(super) fn take(&mut self, limit: usize, by: Taker, to: &mut VecDeque<PacketBuf>) -> Taken {
+        let n = self.packets.move_to(limit, to);
         self.account.set(self.packets.bytes());
-        self.full = n == 0 && !self.packets.is_empty();
-        if in_turn || matches!(self.turn, Turn::Serviced { .. }) {
-            return (n, false);
+        let all = self.packets.is_empty();
+        self.full = n == 0 && !all;
+        let mut taken = Taken { n, tick: false, over: false };
+        match (by, self.turn) {
+            (Taker::Turn { delivers: false }, Turn::Serviced { again: false }) if all => {
+                self.turn = Turn::Idle;
+                taken.over = true;
+            }
+            (Taker::Turn { .. }, _) | (Taker::Passing, Turn::Serviced { .. }) => {}
+            (Taker::Passing, _) if all => self.turn = Turn::Idle,
+            (Taker::Passing, before) => {
+                self.turn = Turn::Left;
+                taken.tick = before != Turn::Left;
+            }
         }
-        let before = self.turn;
-        self.turn = if self.packets.is_empty() { Turn::Idle } else { Turn::Left };
-        (n, self.turn == Turn::Left && before != Turn::Left)
+        taken
     }
 
     /// What the thread whose turn it is does after a burst.

@@ -106,7 +106,7 @@ impl Endpoint {
         let ready = {
             let mut inner = self.inner.lock();
             if self.unsettled(&inner) {
-                self.take_in(&mut inner, now, false, &mut fx);
+                self.take_in(&mut inner, now, &mut fx);
                 self.settle(&mut inner, now, &mut fx);
             }
             inner.read_ready(self.unsettled(&inner))

@@ -108,7 +108,7 @@ impl Endpoint {
             let mut inner = self.inner.lock();
             if self.unsettled(&inner) {
                 // Acknowledgements, mostly, that were left to this thread.
-                self.take_in(&mut inner, now, false, &mut fx);
+                self.take_in(&mut inner, now, &mut fx);
             }
             let result = inner.write(now, data, &mut fx);
             inner.tell_writable |= result == Err(WriteError::WouldBlock);
@@ -187,15 +187,16 @@ impl Endpoint {
                 let mut result = inner.read(now, &mut take);
                 let mut took = false;
                 if Inner::is_open_question(&result) && self.unsettled(&inner) {
-                    took = self.take_in(&mut inner, now, false, &mut fx);
+                    took = self.take_in(&mut inner, now, &mut fx);
                     result = inner.read(now, &mut take);
                     if Inner::is_open_question(&result) && self.unsettled(&inner) {
                         // What has not been taken in yet may hold something.
                         result = Err(ReadError::WouldBlock);
                     }
                 }
-                if result.is_ok() && !took && self.changes_nothing(&mut inner, now, &mut fx) {
-                    // The lock goes before the waker, whose drop is foreign code.
+                if result.is_ok() && !took && !inner.pipe.owes_window() {
+                    // Nothing has changed that would have to be settled. The lock goes before the waker, whose drop is
+                    // foreign code.
                     drop(inner);
                     return result;
                 }
@@ -226,12 +227,6 @@ impl Endpoint {
         Err(ReadError::WouldBlock)
     }
 
-    /// Whether there is nothing to settle after a read that found something: it has changed nothing but the window, of
-    /// which the peer may have to be told.
-    fn changes_nothing(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
-        inner.pipe.frct.is_none() || (self.collect(inner, now, fx) && fx.port.is_none())
-    }
-
     // ----- closing -----
 
     /// Whether everything that was written has been dealt with, [`State::Quiet`](super::State::Quiet) or
@@ -244,7 +239,7 @@ impl Endpoint {
             let (done, waited) = {
                 let mut inner = self.inner.lock();
                 if self.unsettled(&inner) {
-                    self.take_in(&mut inner, now, false, &mut fx);
+                    self.take_in(&mut inner, now, &mut fx);
                 }
                 self.settle(&mut inner, now, &mut fx);
                 match inner.is_done() {
@@ -312,7 +307,7 @@ impl Endpoint {
             if inner.pipe.frct.is_none() {
                 // Nothing of it concerns anybody any more.
                 unread.append(&mut self.empty_inbox());
-                fx.drained = inner.port.clone();
+                fx.calls().drained = inner.port.clone();
             }
             inner.events.push(Event::Deallocated);
             self.settle(&mut inner, now, &mut fx);

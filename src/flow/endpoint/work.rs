@@ -1,7 +1,7 @@
 //! The work: taking packets through the pipeline, and doing outside the lock what was decided under it.
 
-use super::door::Effects;
-use super::inbox::{Duty, Next};
+use super::door::{Calls, Effects};
+use super::inbox::{Duty, Next, Taken, Taker};
 use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
 use crate::types::device::SendError;
@@ -58,14 +58,19 @@ impl Endpoint {
         loop {
             bursts += 1;
             let mut fx = Effects::default();
-            {
+            let over = {
                 let mut inner = self.inner.lock();
-                self.take_in(&mut inner, now, true, &mut fx);
+                let by = Taker::Turn { delivers: inner.sink.is_some() };
+                let over = self.take(&mut inner, now, by, &mut fx).over;
                 self.take_delivery(now, &mut inner, &mut fx);
                 self.settle(&mut inner, now, &mut fx);
-            }
+                over
+            };
             // What the port says of these packets concerns nobody here.
             let _ = self.dispatch(now, &mut fx);
+            if over {
+                return;
+            }
             let next = self.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
             match next {
                 Next::Burst => {}
@@ -75,30 +80,34 @@ impl Endpoint {
         }
     }
 
-    /// Takes a burst from the inbox through the pipeline, as far as there is room above; whether that was anything.
-    /// What the application's queue has no room for stays in the inbox, where it keeps senders that can wait from
-    /// sending more.
-    pub(super) fn take_in(&self, inner: &mut Inner, now: Instant, in_turn: bool, fx: &mut Effects) -> bool {
-        if !in_turn && (inner.sink.is_some() || inner.pipe.room() == 0) {
-            return false;
-        }
+    /// Takes a burst through the pipeline without having the turn, as far as there is room above; whether that was
+    /// anything.
+    pub(super) fn take_in(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
+        let may = inner.sink.is_none() && inner.pipe.room() > 0;
+        may && self.take(inner, now, Taker::Passing, fx).n > 0
+    }
+
+    /// Takes a burst from the inbox through the pipeline. What the application's queue has no room for stays in the
+    /// inbox, where it keeps senders that can wait from sending more.
+    fn take(&self, inner: &mut Inner, now: Instant, by: Taker, fx: &mut Effects) -> Taken {
         let pipe = &mut inner.pipe;
-        let (n, tick, eased) = {
+        let (taken, eased) = {
             let mut inbox = self.inbox.lock();
             let before = inbox.len();
-            let (n, tick) = inbox.take(SERVICE_BURST.min(pipe.room()), in_turn, &mut pipe.work);
-            self.inbox_len.store(inbox.len(), super::Ordering::Release);
-            (n, tick, before >= super::inbox::BUSY && inbox.len() < super::inbox::BUSY)
+            let taken = inbox.take(SERVICE_BURST.min(pipe.room()), by, &mut pipe.work);
+            let after = inbox.len();
+            self.inbox_len.store(after, super::Ordering::Release);
+            (taken, before >= super::inbox::BUSY && after < super::inbox::BUSY)
         };
         while let Some(pkt) = pipe.work.pop_front() {
             pipe.receive(now, pkt);
         }
-        fx.tick |= tick;
-        inner.tell_readable |= n > 0;
+        fx.tick |= taken.tick;
+        inner.tell_readable |= taken.n > 0;
         if eased {
-            fx.drained = inner.port.clone();
+            fx.calls().drained = inner.port.clone();
         }
-        n > 0
+        taken
     }
 
     /// Does what was decided under the lock, now that it is released: the other side of [`settle`](Self::settle).
@@ -107,16 +116,25 @@ impl Endpoint {
     /// # Errors
     /// What the port said of the packets in `fx`.
     pub(super) fn dispatch(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
-        let sent = self.transmit(now, fx);
-        self.deliver(now, fx.delivery.take());
-        if let Some(port) = fx.drained.take() {
-            port.drained();
+        let sent = if fx.port.is_some() { self.transmit(now, fx) } else { Ok(()) };
+        if fx.delivery.is_some() {
+            self.deliver(now, fx.delivery.take());
         }
         self.arm(fx.next);
         if fx.tick {
             self.tick();
         }
-        if let Some(released) = fx.released.take() {
+        if let Some(calls) = fx.take_calls() {
+            self.make(now, calls);
+        }
+        sent
+    }
+
+    fn make(&self, now: Instant, calls: Calls) {
+        if let Some(port) = calls.drained {
+            port.drained();
+        }
+        if let Some(released) = calls.released {
             if let Some(port) = &released.port {
                 port.flush(now);
                 port.release(now);
@@ -124,13 +142,12 @@ impl Endpoint {
             drop(released);
             self.env.host.released(self.key);
         }
-        self.env.panics.wake_all(fx.wakers.drain(..));
-        if let Some((watcher, token)) = fx.watcher.take() {
-            for event in fx.events.drain(..) {
+        self.env.panics.wake_all(calls.wakers);
+        if let Some((watcher, token)) = calls.watcher {
+            for event in calls.events {
                 self.env.panics.call(|| watcher.notify(token, event));
             }
         }
-        sent
     }
 
     /// Passes packets to the port as long as there are any and the turn is this thread's.

@@ -9,6 +9,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::Outgoing;
 use crate::frct::Ending;
+use crate::types::qos::QosSpec;
 
 impl Pipeline {
     /// Does what is due. `false` if the peer has been silent for the flow's timeout.
@@ -23,11 +24,11 @@ impl Pipeline {
             Some(Due::Greeting) => self.keepalive(now, out),
             Some(Due::Nothing) | None => {}
         }
-        let Some(timeout) = self.qos.keepalive().filter(|_| !self.is_left()) else { return true };
-        if now.since(self.last_received) > timeout {
+        let Some(patience) = self.patience.filter(|_| !self.is_left()) else { return true };
+        if now > self.last_received + patience.silence {
             return false;
         }
-        if now.since(self.last_sent) >= keepalive_interval(timeout) {
+        if now >= self.last_sent + patience.interval {
             self.keepalive(now, out);
         }
         true
@@ -35,19 +36,25 @@ impl Pipeline {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(in crate::flow) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
-        let frct = self.frct.as_ref().and_then(|f| f.next_timeout());
-        let alive = match self.qos.keepalive() {
-            Some(timeout) if !peer_gone && !self.is_left() => {
-                let silent = self.last_received + timeout + Duration::from_nanos(1);
-                Some(silent.min(self.last_sent + keepalive_interval(timeout)))
-            }
-            _ => None,
-        };
-        let opening = self.beginning.as_ref().map(|b| b.next_timeout(peer_gone));
-        let relax = (!self.relaxed).then(|| self.quiet_at());
-        let notice = self.farewell.as_ref().and_then(|f| f.next_timeout());
-        let all = [frct, alive, opening, relax, notice];
-        all.into_iter().flatten().filter(|at| *at != Instant::FAR_FUTURE).min()
+        let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.next_deadline());
+        if let Some(patience) = self.patience
+            && !peer_gone
+            && !self.is_left()
+        {
+            // The peer is gone a moment later than it may be silent.
+            let gone = self.last_received + patience.silence + Duration::from_nanos(1);
+            next = next.min(gone).min(self.last_sent + patience.interval);
+        }
+        if let Some(beginning) = &self.beginning {
+            next = next.min(beginning.next_timeout(peer_gone));
+        }
+        if !self.relaxed {
+            next = next.min(self.quiet_at());
+        }
+        if let Some(farewell) = &self.farewell {
+            next = next.min(farewell.next_deadline());
+        }
+        (next != Instant::FAR_FUTURE).then_some(next)
     }
 
     /// Whether there is nobody left to keep the flow up for.
@@ -122,9 +129,20 @@ impl Pipeline {
 /// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
 const QUIET_AFTER: Duration = Duration::from_millis(250);
 
-/// A keepalive is sent when nothing else was for this long.
-fn keepalive_interval(timeout: Duration) -> Duration {
-    (timeout / 4).max(KEEPALIVE_MIN)
+/// The timeout of a flow, as it is needed with every packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// The peer may be silent for this long.
+    silence: Duration,
+    /// A keepalive is sent when nothing else was for this long.
+    interval: Duration,
+}
+
+impl Patience {
+    /// `None`: the flow has no timeout.
+    pub(super) fn new(qos: &QosSpec) -> Option<Self> {
+        qos.keepalive().map(|silence| Self { silence, interval: (silence / 4).max(KEEPALIVE_MIN) })
+    }
 }
 
 /// Keepalives are no more frequent, whatever timeout a requester asks for.

@@ -44,12 +44,12 @@ impl Pipeline {
             return Some(rest);
         }
         self.at_end = false;
-        let (tight, full) = (self.is_tight(), self.is_full());
-        if let Some(frct) = &mut self.frct {
-            frct.set_tight(tight, full);
-        }
+        let memory = self.memory();
         let pkt = match &mut self.frct {
-            Some(frct) => frct.deliver(now)?,
+            Some(frct) => {
+                frct.set_memory(memory);
+                frct.deliver(now)?
+            }
             None => self.ready.pop_front()?,
         };
         self.counters.rx_packets += 1;
@@ -63,7 +63,7 @@ impl Pipeline {
         if self.frct.is_none() && self.partial.is_none() {
             self.counters.rx_packets += self.ready.len() as u64;
             self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
-            self.ready.move_to(out);
+            self.ready.move_to(usize::MAX, out);
             self.charge();
             return;
         }
