@@ -109,6 +109,11 @@ pub trait Port: Send + Sync {
         true
     }
 
+    /// Whether a [`release`](Self::release) tells the other end that this one is closed, which then needs no packet.
+    fn tells_end(&self) -> bool {
+        false
+    }
+
     /// The endpoint has taken everything out of its inbox: the other end may have room to send again.
     fn drained(&self) {}
 

@@ -51,12 +51,18 @@ impl Farewell {
             self.notice.heard();
             return true;
         }
-        self.heard = self.heard.max(Ending::from_byte(*byte));
-        if self.heard >= Some(Ending::Closed) {
+        let heard = self.heard.max(Ending::from_byte(*byte));
+        // Two that close at once answer each other by what they say. If it was lost, the peer says its word again.
+        let both_close = heard >= Some(Ending::Closed) && self.said >= heard;
+        let answered = both_close && heard > self.heard && self.notice.was_said();
+        self.heard = heard;
+        if heard >= Some(Ending::Closed) {
             // It wants to hear nothing but that it was heard.
             self.notice.heard();
         }
-        self.notice.answer();
+        if !answered {
+            self.notice.answer();
+        }
         true
     }
 
@@ -79,5 +85,63 @@ impl Farewell {
 
     pub(super) fn next_deadline(&self) -> Instant {
         self.notice.next_timeout()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::protect::Side;
+
+    const NOW: Instant = Instant::from_millis(1000);
+
+    fn ends() -> [Farewell; 2] {
+        [(Side::Client, [1; TOKEN_LEN], [2; TOKEN_LEN]), (Side::Server, [2; TOKEN_LEN], [1; TOKEN_LEN])].map(
+            |(side, own_token, peer_token)| {
+                Farewell::new(Box::new(Peering { side, timeout: 1000, own_token, peer_token }))
+            },
+        )
+    }
+
+    #[test]
+    fn a_close_takes_two_packets_whoever_closes() {
+        let [mut a, mut b] = ends();
+        a.say(NOW, Ending::Closed);
+        let close = a.pick(NOW).unwrap();
+        assert!(b.take(&close) && b.heard == Some(Ending::Closed));
+        b.say(NOW, Ending::Closed);
+        assert!(a.take(&b.pick(NOW).unwrap()));
+        assert!(a.is_over() && b.is_over() && a.pick(NOW).is_none() && b.pick(NOW).is_none());
+
+        let [mut a, mut b] = ends();
+        a.say(NOW, Ending::Closed);
+        b.say(NOW, Ending::Closed);
+        let crossing = [a.pick(NOW).unwrap(), b.pick(NOW).unwrap()];
+        assert!(a.take(&crossing[1]) && b.take(&crossing[0]));
+        assert!(a.is_over() && b.is_over() && a.pick(NOW).is_none() && b.pick(NOW).is_none());
+    }
+
+    #[test]
+    fn who_missed_the_word_of_one_that_closed_too_hears_it_later() {
+        let [mut a, mut b] = ends();
+        a.say(NOW, Ending::Closed);
+        b.say(NOW, Ending::Closed);
+        let (lost, first) = (a.pick(NOW).unwrap(), b.pick(NOW).unwrap());
+        assert!(a.take(&first) && a.is_over());
+        assert_eq!((lost.len(), b.heard), (LEN, None));
+        let later = b.next_deadline();
+        assert!(a.take(&b.pick(later).unwrap()));
+        assert!(b.take(&a.pick(later).unwrap()) && b.is_over());
+    }
+
+    #[test]
+    fn two_half_closes_are_answered_each() {
+        let [mut a, mut b] = ends();
+        a.say(NOW, Ending::Writing);
+        b.say(NOW, Ending::Writing);
+        let crossing = [a.pick(NOW).unwrap(), b.pick(NOW).unwrap()];
+        assert!(a.take(&crossing[1]) && b.take(&crossing[0]));
+        assert!(a.take(&b.pick(NOW).unwrap()) && b.take(&a.pick(NOW).unwrap()));
+        assert!(a.is_over() && b.is_over());
     }
 }

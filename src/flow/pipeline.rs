@@ -218,6 +218,15 @@ impl Pipeline {
         }
     }
 
+    /// The application waits for the peer, who may be waiting for a sign of life, and gets one unless it got anything else.
+    pub(super) fn await_peer(&mut self) {
+        if self.counters.sent == 0
+            && let Some(beginning) = &mut self.beginning
+        {
+            self.answer |= beginning.greet_first();
+        }
+    }
+
     /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
     fn spend(&mut self, len: usize) -> bool {
         self.beginning.as_mut().is_none_or(|b| b.spend(len))

@@ -210,6 +210,10 @@ impl Port for LocalPort {
         false
     }
 
+    fn tells_end(&self) -> bool {
+        true
+    }
+
     fn drained(&self) {
         self.peer.notify_writable();
     }

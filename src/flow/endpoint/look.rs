@@ -126,6 +126,7 @@ impl Endpoint {
             let mut inner = self.inner.lock();
             let before = inner.watch.replace(watch);
             inner.note_all();
+            inner.pipe.await_peer();
             let turn = {
                 let mut inbox = self.inbox.lock();
                 inbox.set_eager(true);

@@ -80,6 +80,10 @@ const RAW: QosSpec = QosSpec { ber: 1, ..QosSpec::RAW };
 const DATA: QosSpec = QosSpec { ber: 1, ..QosSpec::DATA };
 
 fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
+    opened(qos, peering, Opening::default())
+}
+
+fn opened(qos: QosSpec, peering: Option<Box<Peering>>, opening: Opening) -> World {
     let host = Arc::new(Asked::default());
     let clock = Arc::new(ManualClock::new(0));
     clock.advance_to(Instant::from_millis(1000));
@@ -99,16 +103,7 @@ fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
     endpoint.activate(
         now,
         port,
-        Params {
-            qos,
-            frct,
-            protection: None,
-            peering,
-            rx_limit: 1000,
-            rx_bytes: 4 << 20,
-            meter: None,
-            opening: Opening::default(),
-        },
+        Params { qos, frct, protection: None, peering, rx_limit: 1000, rx_bytes: 4 << 20, meter: None, opening },
     );
     World { endpoint, wire, host, clock }
 }
@@ -455,4 +450,35 @@ fn room_is_told_to_whom_there_was_none() {
     e.notify_writable();
     e.notify_writable();
     assert_eq!(*told.0.lock(), [Event::Writable], "once, at the edge");
+}
+
+// ----- the beginning -----
+
+#[test]
+fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
+    let greet = || opened(RAW, None, Opening { greet: true, ..Opening::default() });
+    let waits = greet();
+    assert_eq!(waits.wire.sent.lock().len(), 0, "nobody waits yet");
+    for _ in 0..3 {
+        assert_eq!(waits.endpoint.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::WouldBlock));
+    }
+    assert_eq!(*waits.wire.sent.lock(), [vec![0; 0]], "one keepalive");
+    waits.clock.advance_to(Instant::from_millis(1300));
+    waits.endpoint.handle_timeout(waits.clock.now());
+    assert_eq!(*waits.wire.sent.lock(), [vec![0; 0], vec![]], "another one, as nothing was heard");
+
+    let writes = greet();
+    writes.endpoint.write(b"x").unwrap();
+    assert_eq!(writes.endpoint.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::WouldBlock));
+    assert_eq!(*writes.wire.sent.lock(), [b"x".to_vec()]);
+    writes.clock.advance_to(Instant::from_millis(1300));
+    writes.endpoint.handle_timeout(writes.clock.now());
+    assert_eq!(*writes.wire.sent.lock(), [b"x".to_vec(), vec![]], "what was written may be lost");
+    writes.endpoint.receive(writes.clock.now(), [PacketBuf::with_capacity(0)]);
+    for ms in (1300..9000).step_by(100) {
+        writes.clock.advance_to(Instant::from_millis(ms));
+        writes.endpoint.handle_timeout(writes.clock.now());
+        let _ = writes.endpoint.read(&mut [0; 8], ReadMode::Whole);
+    }
+    assert_eq!(writes.wire.sent.lock().len(), 2, "it was answered");
 }

@@ -203,6 +203,7 @@ impl Endpoint {
                 let nothing = matches!(result, Err(ReadError::WouldBlock));
                 if nothing {
                     inner.tell_readable = true;
+                    inner.pipe.await_peer();
                     self.note_user(now);
                 }
                 // Reading may have opened the window enough to tell the peer.
@@ -303,7 +304,11 @@ impl Endpoint {
                 return;
             }
             let ending = how(&mut inner);
-            let mut unread = inner.pipe.end(now, ending);
+            let told = ending == Ending::Closed && inner.port.as_ref().is_some_and(|p| p.tells_end());
+            let mut unread = match inner.pipe.frct {
+                None if told => inner.pipe.leave(),
+                _ => inner.pipe.end(now, ending),
+            };
             if inner.pipe.frct.is_none() {
                 // Nothing of it concerns anybody any more.
                 unread.append(&mut self.empty_inbox());

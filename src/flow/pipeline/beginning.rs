@@ -14,7 +14,8 @@ pub struct Opening {
     pub allowance: Option<u64>,
     /// How long the peer may be silent at first. `None`, the default: as long as later.
     pub silence: Option<Duration>,
-    /// Send keepalives, at once and then ever less often, until the peer is heard: it may be waiting for one. Default: `false`.
+    /// Send keepalives until the peer is heard, because it may be waiting for one: as soon as the application waits for
+    /// something to read and has written nothing, and then ever less often. Default: `false`.
     pub greet: bool,
 }
 
@@ -47,7 +48,7 @@ impl Beginning {
             heard: false,
             allowance: allowance.unwrap_or(u64::MAX),
             silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
-            greet_at: now,
+            greet_at: now + GREETING_PAUSE,
             greetings: if greet { GREETINGS } else { 0 },
             answer_until: if allowance.is_some() { now + GREETED_FOR } else { now },
         })
@@ -88,6 +89,13 @@ impl Beginning {
         self.heard || self.allowance > 0
     }
 
+    /// The application waits for the peer, to whom it has sent nothing. Whether to greet it now: once.
+    pub(super) fn greet_first(&mut self) -> bool {
+        let first = !self.heard && self.greetings == GREETINGS;
+        self.greetings -= u8::from(first);
+        first
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Due {
         if !self.heard && now >= self.silent_until {
             self.greetings = 0;
@@ -108,8 +116,9 @@ impl Beginning {
     }
 }
 
-/// Keepalives with which a flow begins until one of the peer answers, and the pause behind the first. It doubles, as often
-/// as said: the path may be broken for a while, and a peer that has nothing to say waits for nothing.
+/// Keepalives with which a flow begins until one of the peer answers, and when they are sent unless somebody waits: so
+/// long after the beginning and after each other. The pause doubles, as often as said: the path may be broken for a
+/// while, and a peer that has nothing to say waits for nothing.
 const GREETINGS: u8 = 16;
 const GREETING_PAUSE: Duration = Duration::from_millis(250);
 const GREETING_DOUBLES: u32 = 3;

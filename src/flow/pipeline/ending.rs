@@ -21,9 +21,11 @@ impl Pipeline {
                 }
             }
         }
-        if ending == Ending::Writing {
-            return VecDeque::new();
-        }
+        if ending == Ending::Writing { VecDeque::new() } else { self.leave() }
+    }
+
+    /// The application goes, and whoever carries the packets tells the peer. Returns packets that it has not read.
+    pub(in crate::flow) fn leave(&mut self) -> VecDeque<PacketBuf> {
         self.deaf = true;
         let unread = self.ready.take();
         self.charge();
