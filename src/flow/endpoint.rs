@@ -54,16 +54,23 @@ pub enum State {
 pub struct Endpoint {
     key: FlowKey,
     env: Arc<Env>,
+    arrivals: Arrivals,
     /// Taken before the inbox's, never after it.
     inner: Mutex<Inner>,
-    inbox: Mutex<Inbox>,
-    /// Packets in the inbox, for those who only want to know. Falls with the lock of `inner` held.
-    inbox_len: AtomicUsize,
     output: OutputTurn,
-    /// When somebody last read or wrote, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
-    last_used: AtomicU64,
     /// When the host will call [`handle_timeout`](Self::handle_timeout), in nanoseconds.
     armed: AtomicU64,
+}
+
+/// What threads that bring packets touch, on cache lines of its own: they shall not wait for lines that a user writes
+/// with every packet, nor the user for theirs.
+#[repr(align(64))]
+struct Arrivals {
+    inbox: Mutex<Inbox>,
+    /// Packets in the inbox, for those who only want to know. Falls with the lock of `inner` held.
+    len: AtomicUsize,
+    /// When somebody last read or wrote, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
+    last_used: AtomicU64,
     ticking: AtomicBool,
 }
 
@@ -74,13 +81,15 @@ impl Endpoint {
         Arc::new(Self {
             key,
             env: Arc::clone(env),
+            arrivals: Arrivals {
+                inbox: Mutex::new(Inbox::new(env.inline)),
+                len: AtomicUsize::new(0),
+                last_used: AtomicU64::new(0),
+                ticking: AtomicBool::new(false),
+            },
             inner: Mutex::new(Inner::new(Pipeline::new(now, &env.pool))),
-            inbox: Mutex::new(Inbox::new(env.inline)),
-            inbox_len: AtomicUsize::new(0),
             output: OutputTurn::new(),
-            last_used: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
-            ticking: AtomicBool::new(false),
         })
     }
 
@@ -99,7 +108,7 @@ impl Endpoint {
             inner.port = Some(port);
             inner.life = Life::Active;
             let turn = {
-                let mut inbox = self.inbox.lock();
+                let mut inbox = self.arrivals.inbox.lock();
                 inbox.open(meter);
                 inbox.claim()
             };
@@ -113,14 +122,14 @@ impl Endpoint {
     }
 
     fn note_user(&self, now: Instant) {
-        let (last, now) = (self.last_used.load(Ordering::Relaxed), now.as_nanos());
+        let (last, now) = (self.arrivals.last_used.load(Ordering::Relaxed), now.as_nanos());
         if now.saturating_sub(last) > USER_EXPECTED.as_nanos() as u64 / 8 {
-            self.last_used.store(now, Ordering::Relaxed);
+            self.arrivals.last_used.store(now, Ordering::Relaxed);
         }
     }
 
     fn expects_user(&self, now: Instant) -> bool {
-        let last = self.last_used.load(Ordering::Relaxed);
+        let last = self.arrivals.last_used.load(Ordering::Relaxed);
         last != 0 && now.as_nanos().saturating_sub(last) < USER_EXPECTED.as_nanos() as u64
     }
 

@@ -165,9 +165,9 @@ impl Responder for LocalResponder {
         if requester.withdrawn.load(Ordering::Acquire) {
             return Err(RequestError::Gone);
         }
-        let back = Arc::new(LocalPort { peer: Arc::clone(endpoint) });
+        let back = LocalPort::new(endpoint);
         let reply = LocalReply { requester, back, data: data.to_vec() };
-        Ok(Accepted { port: Arc::new(LocalPort { peer: client }), not_before: now, reply: Box::new(reply) })
+        Ok(Accepted { port: LocalPort::new(&client), not_before: now, reply: Box::new(reply) })
     }
 
     fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
@@ -194,16 +194,34 @@ impl SendReply for LocalReply {
 /// Hands packets to the other end's inbox.
 struct LocalPort {
     peer: Arc<Endpoint>,
+    /// The other end was busy when it got packets last. It is not asked before each, because looking at what another
+    /// processor writes takes as long as the rest of a write.
+    congested: AtomicBool,
+}
+
+impl LocalPort {
+    fn new(peer: &Arc<Endpoint>) -> Arc<Self> {
+        Arc::new(Self { peer: Arc::clone(peer), congested: AtomicBool::new(false) })
+    }
 }
 
 impl Port for LocalPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
-        self.peer.receive(now, pkts.drain(..));
+        if self.peer.receive_busy(now, pkts.drain(..)) {
+            self.congested.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 
     fn is_congested(&self) -> bool {
-        self.peer.is_busy()
+        if !self.congested.load(Ordering::Relaxed) {
+            return false;
+        }
+        let busy = self.peer.is_busy();
+        if !busy {
+            self.congested.store(false, Ordering::Relaxed);
+        }
+        busy
     }
 
     fn is_lossy(&self) -> bool {

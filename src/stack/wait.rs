@@ -117,10 +117,7 @@ fn wait_for<A: Awaited>(
     led: &mut Option<Arc<dyn Drive>>,
 ) -> Option<A::Output> {
     if can_spin() && SPINS.with(Spins::is_worth_while) {
-        let begun = clock.now();
-        let out = spin(clock, what, led);
-        // What came after somebody else had the core would have come as soon to a thread that parked.
-        let good = out.is_some() && clock.now().since(begun) < SPIN * 2;
+        let (out, good) = spin(clock, what, led);
         SPINS.with(|spins| spins.note(good));
         if out.is_some() {
             return out;
@@ -220,9 +217,11 @@ impl Spins {
     }
 }
 
-fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Drive>>) -> Option<A::Output> {
-    let until = clock.now() + SPIN;
+/// What has come, and whether spinning was worth while.
+fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Drive>>) -> (Option<A::Output>, bool) {
+    let begun = clock.now();
     let device = what.device();
+    let mut yielded = false;
     loop {
         match &device {
             Some(device) if device.drive(Duration::ZERO, &AtomicBool::new(false)) => {
@@ -242,13 +241,15 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Dr
         if what.hint()
             && let Some(out) = what.try_now()
         {
-            return Some(out);
+            // What came after somebody else had the core would have come as soon to a thread that parked.
+            return (Some(out), !yielded || clock.now().since(begun) < SPIN * 2);
         }
-        if clock.now() >= until {
-            return None;
+        if clock.now().since(begun) >= SPIN {
+            return (None, false);
         }
         // Whoever we wait for may be waiting for this core.
         std::thread::yield_now();
+        yielded = true;
     }
 }
 

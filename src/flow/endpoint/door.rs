@@ -232,7 +232,7 @@ impl Endpoint {
         inner.pipe.work.clear();
         inner.pipe.relax();
         inner.out.clear();
-        self.inbox.lock().close();
+        self.arrivals.inbox.lock().close();
         let packets = self.empty_inbox();
         fx.calls().released = Some(Released {
             port: inner.port.take(),
@@ -244,9 +244,9 @@ impl Endpoint {
 
     /// Takes what has arrived out of the inbox, to be dropped.
     pub(super) fn empty_inbox(&self) -> VecDeque<PacketBuf> {
-        let mut inbox = self.inbox.lock();
+        let mut inbox = self.arrivals.inbox.lock();
         let packets = inbox.empty();
-        self.inbox_len.store(0, Ordering::Release);
+        self.arrivals.len.store(0, Ordering::Release);
         packets
     }
 
@@ -288,12 +288,12 @@ impl Endpoint {
 
     /// Whether packets wait that nobody has looked at yet. Costs next to nothing: for a thread that spins.
     pub fn has_arrivals(&self) -> bool {
-        self.inbox_len.load(Ordering::Acquire) > 0
+        self.arrivals.len.load(Ordering::Acquire) > 0
     }
 
     /// Whether a sender that can wait should.
     pub fn is_busy(&self) -> bool {
-        self.inbox_len.load(Ordering::Relaxed) >= BUSY
+        self.arrivals.len.load(Ordering::Relaxed) >= BUSY
     }
 }
 

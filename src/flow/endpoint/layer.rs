@@ -1,6 +1,7 @@
 //! The side of the layer below, and of the host: packets, ticks, deadlines.
 
 use super::door::Effects;
+use super::inbox::BUSY;
 use super::state::{Down, Life};
 use super::{Endpoint, Ordering};
 use crate::base::buf::PacketBuf;
@@ -10,13 +11,20 @@ use crate::flow::Event;
 impl Endpoint {
     /// Takes packets from below. What the inbox cannot hold is dropped and counted.
     pub fn receive(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) {
-        let duty = {
-            let mut inbox = self.inbox.lock();
+        self.receive_busy(now, pkts);
+    }
+
+    /// As [`receive`](Self::receive), and says whether a sender that can wait should.
+    pub fn receive_busy(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) -> bool {
+        let (duty, busy) = {
+            let mut inbox = self.arrivals.inbox.lock();
             let duty = inbox.put(now, pkts, || self.expects_user(now));
-            self.inbox_len.store(inbox.len(), Ordering::Release);
-            duty
+            let len = inbox.len();
+            self.arrivals.len.store(len, Ordering::Release);
+            (duty, len >= BUSY)
         };
         self.do_duty(now, duty);
+        busy
     }
 
     /// The port has room again.
@@ -58,7 +66,7 @@ impl Endpoint {
             }
             if self.has_arrivals() {
                 // It is the application that is slow, not the peer that was silent until these came.
-                inner.pipe.note_heard(self.inbox.lock().delivered);
+                inner.pipe.note_heard(self.arrivals.inbox.lock().delivered);
             }
             if !inner.pipe.handle_timeout(now, &mut fx.out) {
                 inner.lose_peer();
@@ -66,7 +74,7 @@ impl Endpoint {
             self.settle(&mut inner, now, &mut fx);
             inner.pipe.relax_if_quiet(now);
             if inner.pipe.is_relaxed() {
-                self.inbox.lock().shrink();
+                self.arrivals.inbox.lock().shrink();
                 inner.shrink();
             }
             inner.port.clone()
@@ -79,9 +87,9 @@ impl Endpoint {
 
     /// Services what a user did not come for, and sends what was held back.
     pub fn handle_tick(&self, now: Instant) {
-        self.ticking.store(false, Ordering::Release);
+        self.arrivals.ticking.store(false, Ordering::Release);
         // Whoever has the turn settles; if nobody has, what the device had no room for is tried again.
-        let left = self.inbox.lock().claim_left();
+        let left = self.arrivals.inbox.lock().claim_left();
         let mut fx = Effects::default();
         let port = {
             let mut inner = self.inner.lock();
@@ -100,7 +108,7 @@ impl Endpoint {
 
     /// Asks the host for a [`handle_tick`](Self::handle_tick).
     pub fn tick(&self) {
-        if !self.ticking.load(Ordering::Acquire) && !self.ticking.swap(true, Ordering::AcqRel) {
+        if !self.arrivals.ticking.load(Ordering::Acquire) && !self.arrivals.ticking.swap(true, Ordering::AcqRel) {
             self.env.host.tick(self.key);
         }
     }

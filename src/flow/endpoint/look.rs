@@ -84,13 +84,13 @@ impl Endpoint {
     /// Packets that wait to be read, and packets written that the peer has not acknowledged.
     pub fn queue_lengths(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (self.inbox_len.load(Ordering::Relaxed) + inner.pipe.rx_queue_len(), inner.pipe.tx_queue_len())
+        (self.arrivals.len.load(Ordering::Relaxed) + inner.pipe.rx_queue_len(), inner.pipe.tx_queue_len())
     }
 
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         let mut c = self.inner.lock().pipe.counters;
-        c.overflow += self.inbox.lock().overflow;
+        c.overflow += self.arrivals.inbox.lock().overflow;
         c
     }
 
@@ -128,7 +128,7 @@ impl Endpoint {
             inner.note_all();
             inner.pipe.await_peer();
             let turn = {
-                let mut inbox = self.inbox.lock();
+                let mut inbox = self.arrivals.inbox.lock();
                 inbox.set_eager(true);
                 inbox.claim()
             };
@@ -149,7 +149,7 @@ impl Endpoint {
             let ours = |w: &Watch| w.token == token && Arc::ptr_eq(&w.watcher, watcher);
             let before = if inner.watch.as_ref().is_some_and(ours) { inner.watch.take() } else { None };
             if before.is_some() {
-                self.inbox.lock().set_eager(self.env.inline);
+                self.arrivals.inbox.lock().set_eager(self.env.inline);
             }
             before
         };

@@ -23,7 +23,7 @@ impl Endpoint {
         let watcher: Arc<dyn crate::flow::Watcher> = Arc::clone(sink) as _;
         self.watch(&watcher, token);
         // Even if nothing waits in the inbox: there may be packets that nobody has read.
-        let turn = self.inbox.lock().claim_or_ask();
+        let turn = self.arrivals.inbox.lock().claim_or_ask();
         if turn {
             self.service(self.env.clock.now());
         }

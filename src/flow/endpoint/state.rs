@@ -228,11 +228,10 @@ impl Inner {
         now: Instant,
         take: &mut impl FnMut(&mut Pipeline, Instant) -> Option<R>,
     ) -> Result<R, ReadError> {
-        let end = self.read_end();
-        if let Some(end @ (ReadError::ClosedHere | ReadError::WriteOnly)) = end {
-            return Err(end);
+        if self.is_closed() || !self.may_read {
+            return Err(self.read_end().unwrap_or(ReadError::WouldBlock));
         }
-        take(&mut self.pipe, now).ok_or(end.unwrap_or(ReadError::WouldBlock))
+        take(&mut self.pipe, now).ok_or_else(|| self.read_end().unwrap_or(ReadError::WouldBlock))
     }
 
     /// Whether there might be something after all in packets that have not been taken in.

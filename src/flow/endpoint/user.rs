@@ -58,7 +58,7 @@ impl Endpoint {
             Interest::Write => inner.write_now(),
             Interest::Close => inner.is_done(),
         };
-        if ready || (inner.sink.is_none() && !self.inbox.lock().await_packets()) {
+        if ready || (inner.sink.is_none() && !self.arrivals.inbox.lock().await_packets()) {
             return Waited::not(Some(waker));
         }
         let (place, spare) = inner.waiters(waiter.interest()).put(waiter.place(), waker);
@@ -181,10 +181,17 @@ impl Endpoint {
         let now = self.env.clock.now();
         for _ in 0..SERVICE_BURSTS {
             let waits = waiting.map(|(waiter, waker)| (waiter, waker.clone()));
-            let mut fx = Effects::default();
+            let mut fx;
             let (result, waited, took) = {
                 let mut inner = self.inner.lock();
                 let mut result = inner.read(now, &mut take);
+                if result.is_ok() && !inner.pipe.owes_window() {
+                    // Nothing has changed that would have to be settled. The lock goes before the waker, whose drop is
+                    // foreign code.
+                    drop(inner);
+                    return result;
+                }
+                fx = Effects::default();
                 let mut took = false;
                 if Inner::is_open_question(&result) && self.unsettled(&inner) {
                     took = self.take_in(&mut inner, now, &mut fx);
@@ -193,12 +200,6 @@ impl Endpoint {
                         // What has not been taken in yet may hold something.
                         result = Err(ReadError::WouldBlock);
                     }
-                }
-                if result.is_ok() && !took && !inner.pipe.owes_window() {
-                    // Nothing has changed that would have to be settled. The lock goes before the waker, whose drop is
-                    // foreign code.
-                    drop(inner);
-                    return result;
                 }
                 let nothing = matches!(result, Err(ReadError::WouldBlock));
                 if nothing {

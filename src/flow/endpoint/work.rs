@@ -30,7 +30,7 @@ impl Endpoint {
         let (waker, duty) = {
             let mut inner = self.inner.lock();
             let waker = inner.readers.take_first().or_else(|| inner.writers.take_first());
-            let mut inbox = self.inbox.lock();
+            let mut inbox = self.arrivals.inbox.lock();
             let duty = match &waker {
                 None => inbox.nobody_waits(self.expects_user(now)),
                 Some(_) => {
@@ -71,7 +71,7 @@ impl Endpoint {
             if over {
                 return;
             }
-            let next = self.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
+            let next = self.arrivals.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
             match next {
                 Next::Burst => {}
                 Next::Leave => return,
@@ -92,11 +92,11 @@ impl Endpoint {
     fn take(&self, inner: &mut Inner, now: Instant, by: Taker, fx: &mut Effects) -> Taken {
         let pipe = &mut inner.pipe;
         let (taken, eased) = {
-            let mut inbox = self.inbox.lock();
+            let mut inbox = self.arrivals.inbox.lock();
             let before = inbox.len();
             let taken = inbox.take(SERVICE_BURST.min(pipe.room()), by, &mut pipe.work);
             let after = inbox.len();
-            self.inbox_len.store(after, super::Ordering::Release);
+            self.arrivals.len.store(after, super::Ordering::Release);
             (taken, before >= super::inbox::BUSY && after < super::inbox::BUSY)
         };
         while let Some(pkt) = pipe.work.pop_front() {

@@ -243,7 +243,7 @@ impl UdpShim {
         let Some(mut receiver) = self.receiver.borrow() else { return false };
         self.receive(now, &mut receiver);
         drop(receiver);
-        self.handle_management(now);
+        self.handle_management(|| now);
         true
     }
 
@@ -421,7 +421,7 @@ impl Drive for UdpShim {
             self.receive(now, &mut receiver);
         }
         self.receiver.end(receiver);
-        self.handle_management(self.clock.now());
+        self.handle_management(|| self.clock.now());
         true
     }
 

@@ -33,7 +33,7 @@ use crate::base::time::Instant;
 /// An absence that is not worth waking somebody for.
 const SHORT: Duration = Duration::from_micros(100);
 /// How long the standby rests until it looks whether the leader has come back.
-const REST: Duration = Duration::from_micros(500);
+const REST: Duration = Duration::from_millis(1);
 /// The longest absence that counts: after a pause the average has to come down again soon.
 const LONGEST: Duration = Duration::from_millis(2);
 

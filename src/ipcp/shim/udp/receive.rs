@@ -102,8 +102,12 @@ impl UdpShim {
 
     /// Handles the management datagrams that [`receive`](Self::receive) put aside. Called without locks held, by
     /// everybody who has received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
-    pub(super) fn handle_management(&self, now: Instant) {
+    pub(super) fn handle_management(&self, clock: impl FnOnce() -> Instant) {
         let taken = core::mem::take(&mut *self.management.lock());
+        if taken.is_empty() {
+            return;
+        }
+        let now = clock();
         for datagram in taken {
             let path = Path::of(&datagram);
             match Mgmt::parse(&datagram.data) {
