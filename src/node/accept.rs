@@ -189,7 +189,7 @@ impl Accept {
             return None;
         };
         let size = response.len();
-        let opening = origin.map(|o| node.opening(o.received, size, outcome.peering.as_ref()));
+        let opening = origin.map(|o| node.opening(o.received, size));
         let Ok(mut params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();

@@ -1,12 +1,13 @@
 //! The endpoints of a stack, and the machines and bounds that they are given.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::silent::Bounds;
-use super::{AMPLIFICATION, METERS_KEPT, Node};
+use super::{AMPLIFICATION, Node};
 use crate::base::arena::Id;
 use crate::base::backlog::Meter;
 use crate::base::time::Instant;
@@ -128,26 +129,14 @@ impl Node {
 
     /// What holds for a flow that was asked for with `received` bytes, by a requester whose address is only claimed, and
     /// answered with `sent` bytes.
-    pub(super) fn opening(&self, received: usize, sent: usize, peering: Option<&Peering>) -> Opening {
-        let silence = if peering.is_some() { self.limits.silence } else { self.limits.silence_reference };
+    pub(super) fn opening(&self, received: usize, sent: usize) -> Opening {
         let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
-        Opening { allowance: Some(allowance), silence: Some(silence), greet: false }
+        Opening { allowance: Some(allowance), silence: Some(self.limits.silence), greet: false }
     }
 
     /// What the flows that `address` asks for are charged to.
     pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
-        let mut held = self.held_by_peer.lock();
-        let (meters, sweep_at) = &mut *held;
-        if let Some(meter) = meters.get(&address).and_then(Weak::upgrade) {
-            return meter;
-        }
-        if meters.len() >= *sweep_at {
-            meters.retain(|_, meter| meter.strong_count() > 0);
-            *sweep_at = (2 * meters.len()).max(METERS_KEPT);
-        }
-        let meter = Meter::new(self.limits.peer_bytes, Some(Arc::clone(&self.held)));
-        meters.insert(address, Arc::downgrade(&meter));
-        meter
+        self.held_by_peer.lock().of(address, || Meter::new(self.limits.peer_bytes, Some(Arc::clone(&self.held))))
     }
 
     /// Counts a flow whose peer has to be heard yet.
@@ -168,6 +157,36 @@ impl Node {
         }
     }
 }
+
+/// Meters of the memory that packets hold which wait in flows that each peer has asked for, by its address.
+pub(super) struct PeerMeters {
+    meters: BTreeMap<u64, Weak<Meter>>,
+    /// So many, and those of peers that have no flow any more are looked for.
+    sweep_at: usize,
+}
+
+impl PeerMeters {
+    pub(super) fn new() -> Self {
+        Self { meters: BTreeMap::new(), sweep_at: KEPT }
+    }
+
+    /// The meter of a peer, made if it has none.
+    fn of(&mut self, address: u64, make: impl FnOnce() -> Arc<Meter>) -> Arc<Meter> {
+        if let Some(meter) = self.meters.get(&address).and_then(Weak::upgrade) {
+            return meter;
+        }
+        if self.meters.len() >= self.sweep_at {
+            self.meters.retain(|_, meter| meter.strong_count() > 0);
+            self.sweep_at = (2 * self.meters.len()).max(KEPT);
+        }
+        let meter = make();
+        self.meters.insert(address, Arc::downgrade(&meter));
+        meter
+    }
+}
+
+/// Meters of peers that may have no flow any more before these are looked for.
+const KEPT: usize = 256;
 
 fn millis(d: Duration) -> u32 {
     u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)

@@ -46,13 +46,11 @@ pub struct Limits {
     /// The longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
     /// live without a sign of life from the other end. Default 10 min.
     pub flow_timeout_max: Duration,
-    /// How long the peer of an accepted flow may be silent before it is heard for the first time. One of our own kind
-    /// says something at once, and again while it hears nothing; over a thin link with a queue it may be long on its way.
-    /// Default 45 s.
+    /// How long the peer of an accepted flow may be silent before it is heard for the first time; then the flow ends. One
+    /// of our own kind says something at once, and again while it hears nothing; over a thin link with a queue that may be
+    /// long on its way. The first word of the reference's kind may be the keepalive after a quarter of the flow's timeout:
+    /// 30 s with the presets. Default 45 s.
     pub silence: Duration,
-    /// The same for a peer of the reference's kind, whose first word may be the keepalive after a quarter of the flow's
-    /// timeout. Default 45 s, enough for the presets.
-    pub silence_reference: Duration,
     /// Accepted flows whose peer has not been heard yet. Beyond it the oldest make room. Default 16 384.
     pub silent_flows: usize,
     /// The same for the flows that one host, or one member of a layer, asked for. Default 4096.
@@ -83,7 +81,6 @@ impl Default for Limits {
             flow_timeout_min: Duration::from_secs(1),
             flow_timeout_max: Duration::from_secs(600),
             silence: Duration::from_secs(45),
-            silence_reference: Duration::from_secs(45),
             silent_flows: 16_384,
             silent_flows_per_peer: 4096,
             replay: 65_536,
@@ -124,7 +121,6 @@ setters! {
     with_flow_timeout_min: flow_timeout_min, Duration;
     with_flow_timeout_max: flow_timeout_max, Duration;
     with_silence: silence, Duration;
-    with_silence_reference: silence_reference, Duration;
     with_silent_flows: silent_flows, usize;
     with_silent_flows_per_peer: silent_flows_per_peer, usize;
     with_replay: replay, usize;

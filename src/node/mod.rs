@@ -21,7 +21,6 @@ mod silent;
 mod tasks;
 mod timers;
 
-use ::alloc::collections::BTreeMap;
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +42,7 @@ use crate::types::name::Name;
 use crate::types::tree::Tree;
 
 use self::answered::Answered;
-use self::flows::LayerFacts;
+use self::flows::{LayerFacts, PeerMeters};
 pub use self::layers::IpcpId;
 use self::layers::Layer;
 pub use self::limits::Limits;
@@ -83,18 +82,14 @@ pub struct Node {
     replay: Mutex<ReplayCache>,
     answered: Mutex<Answered>,
     silent: Mutex<Silent>,
-    /// Memory of packets that wait, of all flows, and of those that each peer has asked for, with the number of meters at
-    /// which those that nobody uses any more are looked for.
+    /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
     held: Arc<Meter>,
-    held_by_peer: Mutex<(BTreeMap<u64, Weak<Meter>>, usize)>,
+    held_by_peer: Mutex<PeerMeters>,
     rng: Mutex<Randomness>,
     next_ipcp: AtomicU64,
     down: AtomicBool,
     counters: Counters,
 }
-
-/// Meters of peers that may have no flow any more before these are looked for.
-const METERS_KEPT: usize = 256;
 
 /// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
 const AMPLIFICATION: u64 = 3;
@@ -147,7 +142,7 @@ impl Node {
                 answered: Mutex::new(Answered::default()),
                 silent: Mutex::new(Silent::default()),
                 held: Meter::new(parts.limits.stack_bytes, None),
-                held_by_peer: Mutex::new((BTreeMap::new(), METERS_KEPT)),
+                held_by_peer: Mutex::new(PeerMeters::new()),
                 rng: Mutex::new(parts.rng),
                 next_ipcp: AtomicU64::new(1),
                 down: AtomicBool::new(false),
