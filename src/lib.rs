@@ -9,8 +9,8 @@
 //!     │
 //!    IRM         names, who accepts them, in which layers they are registered, flow allocation
 //!     │
-//!   IPCPs        local │ udp4: each is a member of one layer
-//!     │
+//!   IPCPs        local │ udp4 │ unicast │ broadcast: each is a member of one layer; the last two are
+//!     │          themselves users of flows, which other IPCPs of the stack provide
 //!  devices       UDP sockets, simulated links, your own driver
 //! ```
 //!

@@ -21,6 +21,15 @@ fn accept(irm: &mut Irm<u32>, l: ListenerId, w: &mut Option<WaiterId>) -> Option
     }
 }
 
+/// Two who accept and wait; the first will be called first.
+fn two_waiting(irm: &mut Irm<u32>, n: &Name) -> [(ListenerId, Option<WaiterId>); 2] {
+    let mut both = [(irm.bind(n).unwrap(), None), (irm.bind(n).unwrap(), None)];
+    for (l, w) in both.iter_mut().rev() {
+        assert_eq!(accept(irm, *l, w), None);
+    }
+    both
+}
+
 /// What is to be called after a request was placed: how many acceptors, how many factories.
 fn place(irm: &mut Irm<u32>, now: Instant, n: &Name, request: u32) -> (usize, usize) {
     let mut calls = Calls::default();
@@ -113,10 +122,7 @@ fn an_acceptor_that_comes_late_gets_what_nobody_else_took() {
 fn an_abandoned_accept_gives_its_request_back() {
     let mut irm = irm();
     let n = name("echo");
-    let (a, b) = (irm.bind(&n).unwrap(), irm.bind(&n).unwrap());
-    let (mut wa, mut wb) = (None, None);
-    assert_eq!(accept(&mut irm, b, &mut wb), None);
-    assert_eq!(accept(&mut irm, a, &mut wa), None);
+    let [(a, wa), (b, mut wb)] = two_waiting(&mut irm, &n);
     assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
     let mut calls = Calls::default();
     assert!(irm.cancel(Instant::ZERO, a, wa.unwrap(), &mut calls).is_none(), "it was woken with its waker");
@@ -169,10 +175,7 @@ fn unbinding_the_last_listener_forgets_the_name_and_returns_its_requests() {
 fn a_listener_that_goes_leaves_its_requests_to_the_others() {
     let mut irm = irm();
     let n = name("echo");
-    let (a, b) = (irm.bind(&n).unwrap(), irm.bind(&n).unwrap());
-    let (mut wa, mut wb) = (None, None);
-    assert_eq!(accept(&mut irm, b, &mut wb), None);
-    assert_eq!(accept(&mut irm, a, &mut wa), None);
+    let [(a, _), (b, mut wb)] = two_waiting(&mut irm, &n);
     assert_eq!(place(&mut irm, Instant::ZERO, &n, 1), (1, 0));
     let mut calls = Calls::default();
     assert_eq!(irm.unbind(Instant::ZERO, a, &mut calls), Vec::<u32>::new());

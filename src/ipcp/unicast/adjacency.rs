@@ -7,7 +7,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Unicast;
 use super::ca;
-use super::dt::{CUBES, cube_of};
 use super::pff::NextHop;
 use super::sched::{Gate, Scheduler};
 use crate::base::buf::PacketBuf;
@@ -20,6 +19,15 @@ use crate::types::qos::QosCube;
 use crate::types::tree::Tree;
 use crate::wire::dt::{HeaderMut, LayerSizes};
 use crate::wire::enroll::CongestionAvoidance;
+
+/// Cubes that there are.
+const CUBES: usize = QosCube::ALL.len();
+
+/// The cube of a number in a header; best effort for one that there is not.
+#[inline]
+pub(super) fn cube_of(qos: u8) -> QosCube {
+    QosCube::from_number(qos).unwrap_or_default()
+}
 
 /// An N-1 flow to a neighbour's data-transfer component.
 pub(super) struct Adjacency {

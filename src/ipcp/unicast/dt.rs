@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::adjacency::Adjacency;
+use super::adjacency::{Adjacency, cube_of};
 use super::fa::FaFlow;
 use super::{Punt, Unicast, count};
 use crate::base::buf::PacketBuf;
@@ -21,14 +21,6 @@ use crate::flow::{BURST, Outgoing};
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosCube;
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
-
-/// Cubes that there are.
-pub(super) const CUBES: usize = 3;
-
-/// The cube of a number in a header; best effort for one that there is not.
-pub(super) fn cube_of(qos: u8) -> QosCube {
-    QosCube::from_number(qos).unwrap_or_default()
-}
 
 /// Packets of one next hop and cube that follow each other.
 #[derive(Default)]
