@@ -22,7 +22,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::buf::PacketBuf;
 
-/// Packets that may wait in the buffers that they came in. A reader who keeps up never has more.
+/// From so many waiting packets on, those that come are [copied out](PacketBuf::snug) of buffers that are more than four
+/// times as large. A reader who keeps up never has as many.
 pub const SNUG_FROM: usize = 128;
 
 /// A queue of packets that knows how much memory it holds.
@@ -48,7 +49,7 @@ impl Backlog {
         self.bytes
     }
 
-    /// Appends a packet, in less memory if many wait.
+    /// Appends a packet, in less memory if [`SNUG_FROM`] or more wait.
     pub fn push_back(&mut self, packet: PacketBuf) {
         let packet = if self.packets.len() >= SNUG_FROM { packet.snug().unwrap_or(packet) } else { packet };
         self.bytes += packet.memory();
@@ -112,7 +113,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for up to `limit` bytes, which are also charged to `whole`.
+    /// A meter for up to `limit` bytes. What is charged to it is charged to `whole` as well.
     pub fn new(limit: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), limit, whole })
     }

@@ -128,8 +128,8 @@ impl PacketBuf {
         size_of::<Self>() + self.mem.len()
     }
 
-    /// A copy that holds little more memory than its bytes, without room for headers, if that is worth while. For packets
-    /// that wait: a small one in a large buffer costs whoever sent it next to nothing.
+    /// A copy in memory of just its length, without room for headers; `None` if the packet fills a quarter of its buffer
+    /// or more. For packets that wait: a small one in a large buffer costs whoever sent it next to nothing.
     pub fn snug(&self) -> Option<Self> {
         if self.len() >= self.mem.len() / 4 {
             return None;

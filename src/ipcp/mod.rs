@@ -125,8 +125,8 @@ pub trait Ipcp: Send + Sync {
     /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
-    /// Nobody answered at a name that [`lookup`](Self::lookup) found, or whoever did has never heard of it: what is known
-    /// of it may be out of date.
+    /// Tells the layer that nobody has answered at a name that [`lookup`](Self::lookup) found, or that whoever did does not
+    /// know it: what the layer remembers of the name may be out of date. By default this does nothing.
     fn doubt(&self, _hash: &NameHash) {}
 
     /// Asks for a flow to a name that [`lookup`](Self::lookup) found. `data` is the security header, which goes to
@@ -219,9 +219,10 @@ pub struct Incoming {
 /// Where a request claims to come from, which is not known to be true before a packet on the flow comes from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The host or member. Differs between them, means nothing else.
+    /// A number for the host or member: another one for each, without any other meaning.
     pub address: u64,
-    /// Bytes of the request in the layer.
+    /// Length of the request, bytes, with the headers of the layer and without those of what carries it. Until the address
+    /// has proven to be its own, what is sent there is bounded by this.
     pub received: usize,
 }
 

@@ -65,9 +65,10 @@ pub enum LoadBalancing {
 pub struct Limits {
     /// Names known at a time. Default 65 536.
     pub names: usize,
-    /// Requests that wait for somebody to accept them, a name. Default 1024.
+    /// Requests for one name that wait for somebody to accept them; more are refused, to be tried again later. At least
+    /// one may. Default 1024.
     pub backlog: usize,
-    /// How long a request waits for that. Default 1 s; the reference's client gives up after 20 s.
+    /// How long a request waits for that before it is refused. Default 1 s; the reference's client gives up after 20 s.
     pub accept_wait: Duration,
 }
 

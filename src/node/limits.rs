@@ -15,14 +15,17 @@ use crate::{frct, irm};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Ends of flows, pending and lingering ones included. Default 1 048 576.
+    /// Ends of flows, pending and lingering ones included; more are not allocated, and refused to those who ask. Default
+    /// 1 048 576.
     pub flows: usize,
     /// Idle packet buffers (2 KiB each) that are kept. Default 16 384.
     pub idle_buffers: usize,
-    /// Packets that wait for the application of a flow without FRCT. Default 1024.
+    /// Packets that wait for the application of a flow without FRCT; more are dropped and counted. At least one may wait.
+    /// Default 1024.
     pub raw_queue: usize,
-    /// Memory that packets which wait for the application of one flow may hold, bytes; as much again may wait in front of
-    /// the flow's protocols. Default 8 MiB.
+    /// Memory that packets which wait for the application of one flow may hold, bytes. Without FRCT more are dropped and
+    /// counted; with it the peer's window is closed. Besides, 4.5 MiB may wait in front of the flow's protocols. Default
+    /// 8 MiB.
     pub flow_bytes: usize,
     /// The same for all flows together that one host, or one member of a layer, has asked for. Default 64 MiB.
     pub peer_bytes: usize,
@@ -35,13 +38,15 @@ pub struct Limits {
     pub frct: frct::Config,
     /// The IRM's bounds.
     pub irm: irm::Limits,
-    /// Threads that serve flows for a name without a listener. Default 1024.
+    /// Threads that serve flows to names without a listener, at a time. Default 1024.
     pub handlers: usize,
-    /// Flow requests that are remembered against replay. Default 65 536.
+    /// Flow requests that are remembered against replay; beyond it the oldest are forgotten, and any request as old as
+    /// those is refused. Default 65 536.
     pub replay: usize,
-    /// The least timeout that is granted for a flow, however short the one that a requester asks for: a shorter one
-    /// would make this end send keepalives all the time. Towards a requester of the reference's kind, which cannot be
-    /// told, keepalives are no more frequent, and it may give the flow up. Default 1 s.
+    /// The least timeout that is granted for a flow to a requester of our own kind, however short the one that it asks
+    /// for: a shorter one would make this end send keepalives all the time. It counts where
+    /// [`flow_timeout_max`](Self::flow_timeout_max) is shorter. A requester of the reference's kind cannot be told, and
+    /// gets the timeout that it asks for; keepalives are sent to it every 10 ms at most. Default 1 s.
     pub flow_timeout_min: Duration,
     /// The longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
     /// live without a sign of life from the other end. Default 10 min.
@@ -55,14 +60,15 @@ pub struct Limits {
     pub silent_flows: usize,
     /// The same for the flows that one host, or one member of a layer, asked for. Default 4096.
     pub silent_flows_per_peer: usize,
-    /// Replies that can be sent again to a requester that did not get them. Default 4096.
+    /// Replies that can be sent again to a requester that did not get them, each for 20 s; beyond it the oldest are
+    /// forgotten. Default 4096.
     pub resend: usize,
     /// How long an allocation without a time limit of its own takes at most. Default 20 s.
     pub alloc_timeout: Duration,
     /// How long an allocation waits for layers to find a name. Default 2 s.
     pub lookup_timeout: Duration,
-    /// When a request that got no answer is repeated for the first time; then after twice as long, and so on.
-    /// Default 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
+    /// When a request that got no answer is repeated for the first time; then after twice as long, and so on. At least
+    /// 10 ms. Default 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
     pub retry: Duration,
 }
 

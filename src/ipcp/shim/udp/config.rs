@@ -18,13 +18,16 @@ pub struct Config {
     pub directory_ttl: Duration,
     /// How long a resolver's failure is believed. Default 1 s.
     pub directory_negative_ttl: Duration,
-    /// The largest management datagram that is sent, bytes. Default 2048: what a reference survives.
+    /// The largest management datagram that is sent, bytes: a request or a reply with its security header; one that would
+    /// be larger fails. Default 2048: what a reference survives.
     pub max_mgmt: usize,
-    /// The MTU of the paths, bytes with the IP header: no packet of a flow is larger than fits. Default `None`: packets
-    /// may be as large as a reference takes, 8976 bytes over IPv4, and IP fragments those that a path does not carry
-    /// whole. Streams make packets of 1400 bytes at most either way.
+    /// The MTU of the paths, bytes with the IP header: no packet of a flow is larger than fits. Of each packet the headers
+    /// of IP, UDP and the layer take 32 bytes over IPv4 and 52 over IPv6, so a flow carries nothing where this is not
+    /// more. It holds for flows; requests and replies have [`max_mgmt`](Self::max_mgmt). Default `None`: packets may be as
+    /// large as a reference takes, 8976 bytes over IPv4, and IP fragments those that a path does not carry whole. Streams
+    /// make packets of 1400 bytes at most either way.
     pub mtu: Option<usize>,
-    /// The port of hosts for which none was found. Default `None`: the layer's own.
+    /// The UDP port of hosts that a resolver gives without one. Default `None`: the same as the member's own.
     pub peer_port: Option<u16>,
 }
 

@@ -17,12 +17,12 @@
 //!
 //! # Orderings
 //!
-//! The standby must not sleep when nobody leads, nor rest when it was meant to take over. It *announces* what it is about
-//! to do and *then* looks at what the leader does; a leader *ends*, or leaves, and *then* looks for an announcement. A sequentially consistent fence stands between
-//! the two steps on either side, so at least one of the two sees what the other has done: either the standby finds the
-//! device free, or the leader finds it announced and wakes it. Without the fences each could look before its own step
-//! is visible to the other, also on a processor that orders acquire and release; the lock alone does not forbid it,
-//! because failing to take it is a plain load.
+//! The standby must not sleep when nobody leads, nor rest when it was meant to take over. It *announces* what it is
+//! about to do and *then* looks at what the leader does; a leader *ends*, or leaves, and *then* looks for an
+//! announcement. A sequentially consistent fence stands between the two steps on either side, so at least one of the two
+//! sees what the other has done: either the standby finds the device free, or the leader finds it announced and wakes
+//! it. Without the fences each could look before its own step is visible to the other, also on a processor that orders
+//! acquire and release; the lock alone does not forbid it, because failing to take it is a plain load.
 
 use core::task::Waker;
 use core::time::Duration;
