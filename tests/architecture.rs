@@ -33,6 +33,24 @@ const ROOMS: &[(&str, u8)] = &[
 /// Rooms of one rank must not know each other, but for this: the traits in `types` speak of `base`'s packet buffers.
 const NEIGHBOURS: &[(&str, &str)] = &[("types", "base")];
 
+/// Parts of rooms that can be used and tested alone, by their paths. Each may know [`BELOW_MACHINES`], itself and the parts
+/// that are given with it: neither flows nor IPCPs.
+const MACHINES: &[(&str, &[&str])] = &[
+    ("ipcp/connect", &["ipcp/Component"]),
+    ("ipcp/broadcast/digest", &[]),
+    ("ipcp/broadcast/flood", &["ipcp/broadcast/digest", "ipcp/broadcast/memory", "ipcp/connect", "ipcp/unicast/shape"]),
+    ("ipcp/broadcast/memory", &["ipcp/broadcast/flood"]),
+    ("ipcp/unicast/ca", &["ipcp/unicast/shape"]),
+    ("ipcp/unicast/dir", &[]),
+    ("ipcp/unicast/pff", &["ipcp/unicast/routing"]),
+    ("ipcp/unicast/routing", &[]),
+    ("ipcp/unicast/sched", &[]),
+    ("ipcp/unicast/shape", &[]),
+];
+
+/// What all of them may know.
+const BELOW_MACHINES: &[&str] = &["base", "types", "wire"];
+
 /// Where `unsafe` may be.
 const UNSAFE_ROOMS: &[&str] = &["device", "shm"];
 
@@ -42,6 +60,16 @@ const LONG: usize = 800;
 #[test]
 fn rooms_know_only_rooms_below_them() {
     let found = report(|file| file.references());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn machines_stand_alone() {
+    let modules: Vec<_> = sources().iter().map(|(path, text)| Source::new(path, text).modules).collect();
+    for (machine, _) in MACHINES {
+        assert!(modules.iter().any(|m| is_within(m, machine)), "there is no {machine}: the test would prove nothing");
+    }
+    let found = report(|file| file.entanglements());
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
@@ -123,16 +151,39 @@ impl Source {
         self.modules.first().map(String::as_str)
     }
 
-    /// References to rooms that this file's room must not know. Tests may know anything.
+    /// What this file refers to within the crate. Tests may know anything.
+    fn known(&self) -> Vec<Reference> {
+        let mut seen = Vec::new();
+        if !self.modules.iter().any(|m| m == "tests") {
+            references(&self.tokens, &self.modules, &mut seen);
+        }
+        seen
+    }
+
+    /// References to rooms that this file's room must not know.
     fn references(&self) -> Vec<Finding> {
         let Some(room) = self.room() else { return Vec::new() };
-        if self.modules.iter().any(|m| m == "tests") {
-            return Vec::new();
-        }
-        let mut seen = Vec::new();
-        references(&self.tokens, self.modules.len(), &mut seen);
-        let objections = seen.into_iter().filter_map(|r| Some(Finding { line: r.line, what: objection(room, &r.to)? }));
+        let objections =
+            self.known().into_iter().filter_map(|r| Some(Finding { line: r.line, what: objection(room, r.room())? }));
         objections.collect()
+    }
+
+    /// References of a machine to what it must not know.
+    fn entanglements(&self) -> Vec<Finding> {
+        let Some((machine, friends)) = MACHINES.iter().find(|(machine, _)| is_within(&self.modules, machine)) else {
+            return Vec::new();
+        };
+        // A module above may be named as such, to say what is visible there.
+        let may = |to: &[String]| {
+            BELOW_MACHINES.iter().chain(*friends).chain([machine]).any(|place| is_within(to, place))
+                || self.modules.starts_with(to)
+        };
+        let strange = self.known().into_iter().filter(|r| !may(&r.to));
+        let says = |r: Reference| Finding {
+            line: r.line,
+            what: format!("`{machine}` stands alone and must not know `{}`", r.to.join("::")),
+        };
+        strange.map(says).collect()
     }
 
     /// `unsafe` where it must not be, tests included.
@@ -164,32 +215,44 @@ fn objection(room: &str, to: &str) -> Option<String> {
     }
 }
 
-/// The first segment of a path from the crate root.
-struct Reference {
-    line: usize,
-    to: String,
+/// Whether a path begins with the modules of `place`, which are written with slashes.
+fn is_within(path: &[String], place: &str) -> bool {
+    let mut path = path.iter();
+    place.split('/').all(|module| path.next().is_some_and(|m| m == module))
 }
 
-/// Collects the references from the crate root in `tokens`, which are `depth` modules below it, but for test code.
-fn references(tokens: &TokenStream, depth: usize, out: &mut Vec<Reference>) {
+/// A path from the crate root.
+struct Reference {
+    line: usize,
+    to: Vec<String>,
+}
+
+impl Reference {
+    fn room(&self) -> &str {
+        self.to.first().map_or("", String::as_str)
+    }
+}
+
+/// Collects the references from the crate root in `tokens`, which are in the module `here`, but for test code.
+fn references(tokens: &TokenStream, here: &[String], out: &mut Vec<Reference>) {
     let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
     let mut rest = tokens.as_slice();
     while let [token, tail @ ..] = rest {
         rest = match token {
             TokenTree::Punct(p) if p.as_char() == '#' && is_test_attribute(tail) => after_item(tail),
             TokenTree::Ident(word) if word == "mod" => match tail {
-                [TokenTree::Ident(_), TokenTree::Group(body), after @ ..] => {
-                    references(&body.stream(), depth + 1, out);
+                [TokenTree::Ident(name), TokenTree::Group(body), after @ ..] => {
+                    references(&body.stream(), &below(here, &name.to_string()), out);
                     after
                 }
                 _ => tail,
             },
-            TokenTree::Ident(word) => match start(word, depth) {
-                Some(level) => follow(tail, level, out),
+            TokenTree::Ident(word) => match start(word, here) {
+                Some(from) => follow(tail, from, None, out),
                 None => tail,
             },
             TokenTree::Group(group) => {
-                references(&group.stream(), depth, out);
+                references(&group.stream(), here, out);
                 tail
             }
             _ => tail,
@@ -197,53 +260,72 @@ fn references(tokens: &TokenStream, depth: usize, out: &mut Vec<Reference>) {
     }
 }
 
-/// How many modules below the root a path that starts with `word` in a module at `depth` is, if it is relative.
-fn start(word: &Ident, depth: usize) -> Option<usize> {
+fn below(module: &[String], name: &str) -> Vec<String> {
+    module.iter().cloned().chain([name.to_owned()]).collect()
+}
+
+fn above(module: &[String]) -> Vec<String> {
+    module.split_last().map(|(_, above)| above.to_vec()).unwrap_or_default()
+}
+
+/// The module where a path that starts with `word` in the module `here` starts, if it is one that can leave it.
+fn start(word: &Ident, here: &[String]) -> Option<Vec<String>> {
     match word.to_string().as_str() {
-        "crate" | "o7s" => Some(0),
-        "super" => Some(depth.saturating_sub(1)),
-        "self" => Some(depth),
+        "crate" | "o7s" => Some(Vec::new()),
+        "super" => Some(above(here)),
+        "self" => Some(here.to_vec()),
         _ => None,
     }
 }
 
-/// Follows a path whose segments so far lead to a module `level` below the root. Returns what is after the path.
-fn follow<'a>(mut rest: &'a [TokenTree], mut level: usize, out: &mut Vec<Reference>) -> &'a [TokenTree] {
+/// Follows a path whose segments so far lead to `at`, and notes where it ends, unless it has not `named` anything but
+/// modules above. Returns what is after the path.
+fn follow<'a>(
+    mut rest: &'a [TokenTree],
+    mut at: Vec<String>,
+    mut named: Option<usize>,
+    out: &mut Vec<Reference>,
+) -> &'a [TokenTree] {
     while let [a, b, next, tail @ ..] = rest
         && is_colon(a)
         && is_colon(b)
     {
         rest = tail;
-        match segment(next, level, out) {
-            Some(above) => level = above,
-            None => break,
+        match next {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                let is_comma = |t: &TokenTree| matches!(t, TokenTree::Punct(p) if p.as_char() == ',');
+                for path in inner.split(is_comma) {
+                    if let [first, more @ ..] = path {
+                        let mut to = at.clone();
+                        let named = step(first, &mut to);
+                        follow(more, to, named, out);
+                    }
+                }
+                return rest;
+            }
+            // Arguments of a generic type, which are looked at with what is after the path.
+            TokenTree::Punct(p) if p.as_char() == '<' => break,
+            next => named = step(next, &mut at).or(named),
         }
     }
+    out.extend(named.map(|line| Reference { line, to: at }));
     rest
 }
 
-/// Takes one segment of a path, which may be a group of paths. Returns the level at which the path goes on.
-fn segment(next: &TokenTree, level: usize, out: &mut Vec<Reference>) -> Option<usize> {
+/// Takes one segment of a path from the module `at`. The line, unless it is a step up.
+fn step(next: &TokenTree, at: &mut Vec<String>) -> Option<usize> {
     match next {
-        TokenTree::Ident(word) if word == "super" => return Some(level.saturating_sub(1)),
-        TokenTree::Ident(word) if word == "self" && level > 0 => return Some(level),
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
-            let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-            let is_comma = |t: &TokenTree| matches!(t, TokenTree::Punct(p) if p.as_char() == ',');
-            for path in inner.split(is_comma) {
-                if let [first, more @ ..] = path
-                    && let Some(level) = segment(first, level, out)
-                {
-                    follow(more, level, out);
-                }
-            }
+        TokenTree::Ident(word) if word == "super" => {
+            at.pop();
+            return None;
         }
+        // In a group: the module itself.
+        TokenTree::Ident(word) if word == "self" && !at.is_empty() => {}
         // `self` and `*` at the root name no room either, and are refused for that.
-        name if level == 0 => out.push(Reference { line: name.span().start().line, to: name.to_string() }),
-        // A module below the root: the path cannot climb any more.
-        _ => {}
+        name => at.push(name.to_string()),
     }
-    None
+    Some(next.span().start().line)
 }
 
 fn is_colon(token: &TokenTree) -> bool {
@@ -331,7 +413,9 @@ mod checker {
     #[test]
     fn finds_references_in_groups() {
         let text = "use crate::{\n base::time::Instant,\n irm::{self, names},\n types,\n};";
-        assert_eq!(references("flow/mod.rs", text), ["3: `flow` (rank 4) refers up to `irm` (rank 5)"]);
+        let once = "3: `flow` (rank 4) refers up to `irm` (rank 5)";
+        assert_eq!(references("flow/mod.rs", text), [once, once]);
+        assert_eq!(references("flow/mod.rs", "use crate::irm::{self};").len(), 1);
     }
 
     #[test]
@@ -391,6 +475,34 @@ mod checker {
     fn sees_what_is_behind_test_code() {
         let text = "#[cfg(test)] mod tests;\n#[cfg(not(test))] use crate::stack::A;\nuse crate::stack::B;";
         assert_eq!(references("base/x.rs", text).len(), 2);
+    }
+
+    #[test]
+    fn refuses_machines_that_know_what_is_around_them() {
+        let knows = |path: &str, text: &str| Source::new(Path::new(path), text).entanglements().len();
+        for text in [
+            "use crate::flow::Endpoint;",
+            "use crate::ipcp::Ipcp;",
+            "use crate::ipcp::unicast::dir::Directory;",
+            "use super::Unicast;",
+            "use super::{Unicast, dir};",
+            "use super::super::Ipcp;",
+            "fn f(x: &super::Unicast) {}",
+            "mod inner { use super::super::*; }",
+        ] {
+            assert!(knows("ipcp/unicast/sched.rs", text) > 0, "{text}");
+            assert_eq!(knows("ipcp/unicast/dt.rs", text), 0, "no machine: {text}");
+        }
+        for text in [
+            "use crate::base::time::Instant; use crate::{types::id::Address, wire};",
+            "use crate::ipcp::unicast::routing::{Routes, graph::{self, Graph}};",
+            "use super::{Found, table::Table}; use super::super::routing::Peer;",
+            "pub(in crate::ipcp::unicast) fn f() { self::g() }",
+        ] {
+            assert_eq!(knows("ipcp/unicast/routing/flood.rs", text), 0, "{text}");
+        }
+        assert_eq!(knows("ipcp/unicast/pff.rs", "use super::routing::Routes;"), 0);
+        assert_eq!(knows("ipcp/unicast/routing/routes.rs", "use super::super::pff::NextHop;"), 1);
     }
 
     #[test]
