@@ -1,0 +1,202 @@
+//! Stacks without threads: polled ones, and those in virtual time.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use o7s::node::Limits;
+use o7s::sim::{Host, Link, Network};
+use o7s::types::code::Code;
+use o7s::{AcceptError, AllocError, CloseError, FlowSet, Listener, QosSpec, Stack, WriteError, aio};
+
+use super::{Failed, within};
+
+// ----- no clock but the caller's -----
+#[test]
+fn a_polled_stack_waits_for_nobody() {
+    let stack = Stack::builder().polled().build().unwrap();
+    let listener = stack.bind("echo").unwrap();
+    let mut now = o7s::base::time::Instant::ZERO;
+    assert_eq!(stack.flow("echo").alloc().map(drop), Err(AllocError::Polled));
+    assert!(matches!(listener.accept(), Err(AcceptError::Polled)));
+    // A request that was offered to an accept that nobody looks at: time passes, polls are not endless, and when its time
+    // is over it is refused, as if nobody accepted.
+    let mut accept = Box::pin(listener.accept_async());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(accept.as_mut().poll(&mut cx).is_pending());
+    let from = stack.clone();
+    let mut allocation = Box::pin(async move { from.flow("echo").alloc_async().await });
+    let mut polls = 0;
+    loop {
+        if let Poll::Ready(result) = allocation.as_mut().poll(&mut cx) {
+            let result = result.map(drop);
+            assert_eq!(result, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+            break;
+        }
+        if let Some(next) = stack.poll(now) {
+            now = now.max(next);
+        }
+        polls += 1;
+        assert!(polls < 100, "time does not get on");
+    }
+    drop(accept);
+    within("drop", move || drop((stack, listener)));
+}
+
+// ----- in virtual time -----
+/// A server that listens to "echo" and accepts nothing, and a client, 10 ms apart.
+fn world(seed: u64) -> (Network, Host, Host, Listener) {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(Duration::from_millis(10)));
+    let server = net.host("server").udp4("10.0.0.2").build();
+    let client = net.host("client").udp4("10.0.0.1").build();
+    let listener = server.listen("echo");
+    (net, server, client, listener)
+}
+
+async fn connected(net: &Network, client: &Host, listener: &Listener, qos: QosSpec) -> (aio::Flow, aio::Flow) {
+    let stack = client.stack().clone();
+    let near = net.spawn(async move { stack.flow("echo").qos(qos).alloc_async().await });
+    let far = listener.accept_async().await.unwrap();
+    (near.await.unwrap(), far)
+}
+
+fn flows(host: &Host) -> Option<u64> {
+    host.stack().rib().get("node/flows")
+}
+
+#[test]
+fn closing_takes_as_long_as_it_may_and_no_longer() {
+    let (net, server, client, listener) = world(1);
+    net.block_on(async {
+        let (near, _far) = connected(&net, &client, &listener, QosSpec::DATA).await;
+        server.crash();
+        near.write(b"to the dead").await.unwrap();
+        let start = net.now();
+        assert_eq!(near.close(Duration::from_secs(7)).await, Err(CloseError::Lost { packets: 1 }));
+        assert_eq!(net.now().since(start).as_secs(), 7);
+        // That it is given up is told for a moment.
+        net.sleep(Duration::from_secs(3)).await;
+        assert_eq!(flows(&client), Some(0));
+    });
+}
+
+#[test]
+fn a_dropped_flow_lingers_until_its_time_is_over() {
+    let (net, server, client, listener) = world(2);
+    net.block_on(async {
+        let (near, _far) = connected(&net, &client, &listener, QosSpec { timeout: 0, ..QosSpec::DATA }).await;
+        server.crash();
+        near.write(b"to the dead").await.unwrap();
+        drop(near);
+        assert_eq!(flows(&client), Some(1), "it is still being delivered");
+        net.sleep(Duration::from_secs(200)).await;
+        assert_eq!(flows(&client), Some(0), "{}", client.stack().rib());
+    });
+    net.run_for(Duration::from_secs(1000));
+    assert_eq!(client.stack().rib().get("node/timers"), Some(0), "and nothing is left");
+}
+
+#[test]
+fn flows_in_any_state_leave_nothing_behind() {
+    for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
+        let (net, server, client, listener) = world(3);
+        net.block_on(async {
+            for i in 0..20 {
+                let (near, far) = connected(&net, &client, &listener, qos).await;
+                if i % 2 == 0 {
+                    near.write(b"unread").await.unwrap();
+                }
+                if i % 3 == 0 {
+                    far.write(b"unread").await.unwrap();
+                }
+                net.sleep(Duration::from_millis(i)).await;
+                drop(near);
+                net.sleep(Duration::from_millis(20 - i)).await;
+                drop(far);
+            }
+            net.sleep(Duration::from_secs(300)).await;
+        });
+        for host in [&server, &client] {
+            let rib = host.stack().rib();
+            assert_eq!((rib.get("node/flows"), rib.get("node/timers")), (Some(0), Some(0)), "{rib}");
+            let layer = host.udp4()[0].counters().into_iter().find(|(name, _)| *name == "flows");
+            assert_eq!(layer, Some(("flows", 0)), "{rib}");
+        }
+    }
+}
+
+#[test]
+fn an_allocation_from_a_silent_peer_ends_by_itself() {
+    let (net, server, client, _listener) = world(4);
+    net.block_on(async {
+        server.crash();
+        let late = client.stack().flow("echo").alloc_async().await.map(drop);
+        assert!(matches!(late, Err(AllocError::Failed(Failed::TimedOut(_)))), "{late:?}");
+        assert_eq!(net.now().as_nanos() / 1_000_000_000, 20);
+        assert_eq!(flows(&client), Some(0));
+    });
+}
+
+#[test]
+fn a_repeated_request_makes_one_flow_however_long_it_waits() {
+    let net = Network::new(6);
+    net.set_default_link(Link::default().latency(Duration::from_millis(10)));
+    let mut limits = Limits::default();
+    limits.irm.accept_wait = Duration::from_secs(15);
+    let server = net.host("server").udp4("10.0.0.2").stack(|s| s.limits(limits)).build();
+    let client = net.host("client").udp4("10.0.0.1").build();
+    let listener = server.listen("echo");
+    net.block_on(async {
+        let stack = client.stack().clone();
+        let near = net.spawn(async move { stack.flow("echo").qos(QosSpec::DATA).alloc_async().await });
+        net.sleep(Duration::from_secs(10)).await;
+        assert!(server.stack().rib().get("names/echo/waiting").unwrap() > 1, "it was repeated");
+        let far = listener.accept_async().await.unwrap();
+        let near = near.await.unwrap();
+        assert!(net.timeout(Duration::from_secs(5), listener.accept_async()).await.is_err(), "a flow of nobody");
+        near.write(b"hello").await.unwrap();
+        assert_eq!(&far.read_bytes().await.unwrap()[..], b"hello");
+    });
+}
+
+#[test]
+fn a_peer_that_vanishes_is_missed_even_by_who_does_not_read() {
+    let (net, server, client, listener) = world(7);
+    net.block_on(async {
+        let qos = QosSpec { timeout: 2000, ..QosSpec::RAW };
+        let (near, far) = connected(&net, &client, &listener, qos).await;
+        // More than is kept for an application that does not read.
+        for _ in 0..3000 {
+            far.write(b"unread").await.unwrap();
+        }
+        net.sleep(Duration::from_secs(5)).await;
+        near.write(b"still here").await.unwrap();
+        server.crash();
+        net.sleep(Duration::from_secs(5)).await;
+        assert_eq!(near.write(b"gone").await, Err(WriteError::PeerGone));
+        assert!(near.read_bytes().await.is_ok(), "what had arrived can be read");
+    });
+}
+
+#[test]
+fn a_shutdown_ends_what_waits() {
+    let (net, server, client, listener) = world(5);
+    net.block_on(async {
+        let (near, far) = connected(&net, &client, &listener, QosSpec::DATA).await;
+        let accepts = net.spawn(async move { listener.accept_async().await.map(drop) });
+        let reads = net.spawn(async move { near.read(&mut [0; 8]).await });
+        let set = FlowSet::new();
+        set.add(&far.as_blocking());
+        let waits = net.spawn(async move { set.wait_async().await });
+        net.isolate("10.0.0.2");
+        let stack = client.stack().clone();
+        let allocates = net.spawn(async move { stack.flow("echo").alloc_async().await.map(drop) });
+        net.sleep(Duration::from_secs(1)).await;
+        let before = net.now();
+        client.stack().shutdown();
+        server.stack().shutdown();
+        assert!(accepts.await.is_err() && reads.await.is_err() && !waits.await.is_empty());
+        assert_eq!(allocates.await, Err(AllocError::Failed(Failed::StackDown)));
+        assert_eq!(net.now(), before, "at once");
+    });
+}

@@ -1,0 +1,222 @@
+//! Listeners, handlers and factories, and requests that wait for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use o7s::node::Limits;
+use o7s::types::code::Code;
+use o7s::{AcceptError, AllocError, Flow, LoadBalancing, LocalConfig, QosSpec, Stack, Udp4};
+
+use super::{BOUND, Failed, PLACES, Place, finishes, settle, spawn, stacks, within};
+
+#[test]
+fn a_dropped_listener_refuses_what_waits_at_once() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let allocates = spawn(move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
+        // The request waits, because nobody accepts.
+        while server.rib().get("names/echo/waiting") == Some(0) {
+            settle();
+        }
+        drop(listener);
+        let refused = finishes("alloc", allocates);
+        // Refused that soon it is asked for once more, and the name is not known by then.
+        let expected = [Code::AGAIN, Code::NAME].map(|code| Err(AllocError::Failed(Failed::Refused(code))));
+        assert!(expected.contains(&refused), "{place:?}: {refused:?}");
+    }
+}
+
+/// Many want a flow at once, more than may wait: they are refused, try again by themselves, and all are served.
+#[test]
+fn who_is_refused_because_others_were_first_is_served_later() {
+    for place in PLACES {
+        let (server, client) = match place {
+            Place::Udp => {
+                let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(2));
+                let server = Stack::builder().limits(limits).build().unwrap();
+                let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+                net.register("echo").unwrap();
+                let at = net.local_addr().unwrap().to_string();
+                let client = Stack::new().unwrap();
+                client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+                (server, client)
+            }
+            _ => {
+                let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(2));
+                let stack = Stack::builder().limits(limits).build().unwrap();
+                if let Place::Local = place {
+                    stack.local(LocalConfig::new("local", "local")).register("echo").unwrap();
+                }
+                (stack.clone(), stack)
+            }
+        };
+        let listener = server.bind("echo").unwrap();
+        let allocates: Vec<_> = (0..20)
+            .map(|_| {
+                let client = client.clone();
+                spawn(move || client.flow("echo").timeout(BOUND).alloc().map(drop))
+            })
+            .collect();
+        while server.rib().get("node/backlog_full") == Some(0) {
+            settle();
+        }
+        let accepts = spawn(move || {
+            for _ in 0..20 {
+                listener.accept_timeout(BOUND).map(drop).unwrap();
+            }
+        });
+        for one in allocates {
+            finishes("alloc", one).unwrap();
+        }
+        finishes("accept", accepts);
+    }
+}
+
+#[test]
+fn a_request_that_nobody_accepts_is_refused() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let _listener = server.bind("echo").unwrap();
+        let refused = within("alloc", move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
+        assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))), "{place:?}");
+        assert_eq!(server.rib().get("names/echo/waiting"), Some(0));
+    }
+}
+
+#[test]
+fn an_abandoned_accept_leaves_its_request_to_others() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let mut abandoned = Box::pin(listener.accept_async());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(abandoned.as_mut().poll(&mut cx).is_pending());
+        let allocates = spawn(move || client.flow("echo").timeout(BOUND).alloc());
+        while server.rib().get("node/incoming") == Some(0) {
+            settle();
+        }
+        // It has been given the request, and will never look at it.
+        drop(abandoned);
+        let far = within("accept", move || listener.accept());
+        assert!(far.is_ok());
+        assert!(finishes("alloc", allocates).is_ok(), "{place:?}");
+    }
+}
+
+#[test]
+fn an_accept_ends_at_its_deadline() {
+    let stack = Stack::new().unwrap();
+    let listener = stack.bind("echo").unwrap();
+    let late = within("accept", move || listener.accept_timeout(Duration::from_millis(20)).map(drop));
+    assert!(matches!(late, Err(AcceptError::Failed(o7s::node::accept::AcceptError::TimedOut))));
+}
+
+#[test]
+fn several_listeners_share_a_name() {
+    for balancing in [LoadBalancing::RoundRobin, LoadBalancing::Spillover] {
+        let (server, client) = stacks(Place::Udp);
+        server.set_balancing("echo", balancing).unwrap();
+        let served: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        for count in &served {
+            let listener = server.bind("echo").unwrap();
+            let count = Arc::clone(count);
+            drop(spawn(move || {
+                while let Ok(flow) = listener.accept() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    drop(flow);
+                }
+            }));
+        }
+        while server.rib().get("names/echo/accepting") != Some(3) {
+            settle();
+        }
+        for _ in 0..9 {
+            client.flow("echo").timeout(BOUND).alloc().unwrap();
+            // All accept again.
+            while server.rib().get("names/echo/accepting") != Some(3) {
+                settle();
+            }
+        }
+        let served: Vec<_> = served.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        match balancing {
+            LoadBalancing::RoundRobin => assert_eq!(served, [3, 3, 3]),
+            _ => {
+                let mut served = served;
+                served.sort_unstable();
+                assert_eq!(served, [0, 0, 9], "the one that accepted last");
+            }
+        }
+        server.shutdown();
+    }
+}
+
+#[test]
+fn a_handler_is_started_on_demand() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        server
+            .bind_handler("echo", |flow| {
+                let mut buf = [0; 64];
+                while let Ok(n) = flow.read(&mut buf) {
+                    flow.write(&buf[..n]).unwrap();
+                }
+            })
+            .unwrap();
+        let flows: Vec<_> =
+            (0..5).map(|_| client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap()).collect();
+        for (i, flow) in flows.iter().enumerate() {
+            flow.write(&[i as u8; 3]).unwrap();
+            let mut buf = [0; 64];
+            assert_eq!(flow.read_timeout(&mut buf, BOUND), Ok(3));
+            assert_eq!(buf[0], i as u8);
+        }
+        server.unbind_factory("echo");
+        let refused = within("alloc", move || client.flow("echo").timeout(BOUND).alloc().map(drop));
+        assert!(
+            matches!(refused, Err(AllocError::Failed(Failed::Refused(Code::NAME) | Failed::Unreachable(_)))),
+            "{refused:?}"
+        );
+        within("shutdown", move || server.shutdown());
+    }
+}
+
+#[test]
+fn handlers_are_bounded() {
+    let mut limits = Limits::default();
+    limits.handlers = 2;
+    limits.irm.accept_wait = Duration::from_millis(50);
+    let stack = Stack::builder().limits(limits).build().unwrap();
+    let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nobody writes");
+    stack.bind_handler("echo", serve).unwrap();
+    let busy: Vec<_> = (0..2).map(|_| stack.flow("echo").timeout(BOUND).alloc().unwrap()).collect();
+    let refused = stack.flow("echo").timeout(BOUND).alloc().map(drop);
+    assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+    drop(busy);
+    // They end, and there is room again.
+    while stack.flow("echo").timeout(BOUND).alloc().is_err() {
+        settle();
+    }
+}
+
+#[test]
+fn a_factory_gets_a_listener() {
+    let stack = Stack::new().unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    stack
+        .bind_factory("echo", move |listener| {
+            count.fetch_add(1, Ordering::Relaxed);
+            drop(spawn(move || listener.accept_timeout(BOUND).map(drop)));
+        })
+        .unwrap();
+    assert!(stack.flow("echo").timeout(BOUND).alloc().is_ok());
+    assert_eq!(started.load(Ordering::Relaxed), 1);
+    // One that gives up its listener leaves the request to its time limit.
+    stack.bind_factory("lazy", drop).unwrap();
+    let lazy = stack.clone();
+    let refused = within("alloc", move || lazy.flow("lazy").alloc().map(drop));
+    assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+}
