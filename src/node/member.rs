@@ -8,7 +8,6 @@ mod enrol;
 mod handshake;
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
@@ -16,14 +15,14 @@ use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-pub use self::enrol::{Bootstrap, Joining, MemberKind};
+pub use self::enrol::{Bootstrap, Common, Joining, MemberKind};
+use self::handshake::Handshakes;
 use super::accept::Accept;
 use super::alloc::{AllocError, Via};
 use super::timers::{Alarm, Sleep};
 use super::{IpcpId, Node};
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::ipcp::connect::address;
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enrol::{Admission, EnrolError};
 use crate::ipcp::connect::manager::{self, Action, AttemptId, Manager, ManagerError, State, Want};
@@ -38,11 +37,6 @@ use crate::wire::WireError;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-/// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
-const MAX_HANDSHAKES: usize = 1024;
-/// As many of one peer. A neighbour needs one for each component, and one to enrol.
-const MAX_HANDSHAKES_OF_PEER: usize = 32;
-
 /// Why an IPCP could not become a member, or connect to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -459,36 +453,6 @@ impl Connections for Membership {
     }
 }
 
-/// Handshakes under way.
-#[derive(Default)]
-struct Handshakes {
-    all: usize,
-    of: BTreeMap<u64, usize>,
-}
-
-impl Handshakes {
-    fn has_room(&self, peer: u64) -> bool {
-        let own = self.of.get(&peer).copied().unwrap_or(0);
-        // All programs of this stack are one peer.
-        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_PEER || peer == 0)
-    }
-
-    fn begin(&mut self, peer: u64) {
-        self.all += 1;
-        *self.of.entry(peer).or_default() += 1;
-    }
-
-    fn end(&mut self, peer: u64) {
-        self.all = self.all.saturating_sub(1);
-        if let Some(own) = self.of.get_mut(&peer) {
-            *own -= 1;
-            if *own == 0 {
-                self.of.remove(&peer);
-            }
-        }
-    }
-}
-
 /// Connections that are wanted because somebody waits for them. If he gives up, so are they.
 struct Wanted<'a> {
     membership: &'a Membership,
@@ -530,34 +494,4 @@ impl Connections for LateConnections {
             membership.lost(now, flow);
         }
     }
-}
-
-/// A random address for a new member.
-fn draw_address(node: &Node, taken: impl Fn(Address) -> bool) -> Result<Address, MemberError> {
-    address::draw(&mut node.split_rng("address"), taken).ok_or(MemberError::NoAddress)
-}
-
-/// The names by which a member is reached.
-fn names_of(name: &str, layer: &Name) -> Result<Vec<Name>, MemberError> {
-    let own = Name::new(name).map_err(|_| MemberError::NoAddress);
-    let mut names: Vec<Name> = own.into_iter().collect();
-    if names.first() != Some(layer) {
-        names.push(layer.clone());
-    }
-    Ok(names)
-}
-
-/// What is the same for all ways to become a member.
-#[derive(Clone)]
-pub struct Common {
-    /// The IPCP's own name.
-    pub name: String,
-    /// The IPCPs whose layers carry the N-1 flows, in which the IPCP's names are registered; none for any.
-    pub over: Vec<IpcpId>,
-    /// Whether N-1 flows are accepted under the IPCP's own name and that of the layer.
-    pub autobind: bool,
-    /// Who may enrol with it.
-    pub admission: Arc<dyn Admission>,
-    /// With which priority it is asked for names.
-    pub priority: i32,
 }

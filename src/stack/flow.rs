@@ -1,8 +1,8 @@
 //! One end of a flow, for threads.
 
+mod stream;
 mod waits;
 
-use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(super) use self::stream::stream_packet;
+pub use self::stream::{ReadHalf, WriteHalf};
 use self::waits::{Call, Closing, Reading, Writing, read_packet};
 use super::wait;
 use super::{CloseError, Shared, aio};
@@ -24,7 +26,8 @@ use crate::types::qos::QosSpec;
 ///
 /// [`read`](Self::read) and [`write`](Self::write) keep the boundaries of packets: one write is one read on the other
 /// side. Both take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves. As
-/// [`io::Read`] and [`io::Write`] a flow is a stream of bytes instead, cut into packets that fit.
+/// [`io::Read`](std::io::Read) and [`io::Write`](std::io::Write) a flow is a stream of bytes instead, cut into packets
+/// that fit.
 ///
 /// Dropping a flow never blocks: what was written to a reliable flow is still delivered, in the background, for the
 /// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
@@ -34,8 +37,8 @@ use crate::types::qos::QosSpec;
 ///
 /// Between two ends of this library a close is told, over every sort of layer and for every quality of service. On a
 /// reliable flow it is part of the stream: the other end reads everything that was written, and then
-/// [`ReadError::Closed`], which for [`io::Read`] is the end of the stream, so that `read_to_end` and `lines` work. On
-/// other flows it is a notice that is repeated until it is answered, a few times at most.
+/// [`ReadError::Closed`], which for [`io::Read`](std::io::Read) is the end of the stream, so that `read_to_end` and
+/// `lines` work. On other flows it is a notice that is repeated until it is answered, a few times at most.
 ///
 /// - [`shutdown`](Self::shutdown)`(Shutdown::Write)`, and dropping a [`WriteHalf`], end one direction; the other goes on.
 /// - [`close`](Self::close), and dropping the last handle, end both. What the other end writes afterwards is refused
@@ -428,114 +431,5 @@ impl Inner {
         }
         let mut writing = Writing { endpoint: &self.endpoint, waiter: None, data };
         wait::block_on(self.shared.clock(), deadline, &mut writing).unwrap_or(Err(WriteError::TimedOut))
-    }
-}
-
-/// Reads a stream of bytes: the boundaries of packets are not seen. The stream ends (0) when the other end has
-/// [closed](Flow#how-a-flow-ends) the flow or its writing direction.
-impl io::Read for Flow {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_stream(buf)
-    }
-}
-
-/// Writes a stream of bytes, cut into packets that fit.
-impl io::Write for Flow {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_stream(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Self::flush(self);
-        Ok(())
-    }
-}
-
-impl Flow {
-    fn read_stream(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        match self.inner.read(buf, ReadMode::Stream, self.flags().nonblocking_read) {
-            // The end of the stream. A flow that failed is an error.
-            Err(ReadError::Closed) => Ok(0),
-            result => Ok(result?),
-        }
-    }
-
-    fn write_stream(&self, data: &[u8]) -> io::Result<usize> {
-        if data.is_empty() {
-            return Ok(0);
-        }
-        let packet = data.get(..stream_packet(self.max_packet(), self.inner.shared.stream_packet)).unwrap_or(data);
-        Ok(Self::write(self, packet)?)
-    }
-}
-
-/// How much of a stream goes into one packet: what fits into an Ethernet frame below whatever headers there are, so
-/// that nothing is fragmented, or what was chosen for the stack, unless the flow carries less.
-pub(super) fn stream_packet(max: usize, most: usize) -> usize {
-    max.min(most).max(1)
-}
-
-/// The reading half of a flow.
-#[derive(Debug)]
-pub struct ReadHalf(Flow);
-
-impl ReadHalf {
-    /// The flow; its writing methods work too.
-    pub fn flow(&self) -> &Flow {
-        &self.0
-    }
-
-    /// As [`Flow::read`].
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        self.0.read(buf)
-    }
-}
-
-impl io::Read for ReadHalf {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read_stream(buf)
-    }
-}
-
-/// The writing half of a flow. Dropping it ends the writing direction, as
-/// [`shutdown`](Flow::shutdown)`(Shutdown::Write)`.
-#[derive(Debug)]
-pub struct WriteHalf(Flow);
-
-impl Drop for WriteHalf {
-    fn drop(&mut self) {
-        self.0.inner.endpoint.shut();
-    }
-}
-
-impl WriteHalf {
-    /// The flow; its reading methods work too.
-    pub fn flow(&self) -> &Flow {
-        &self.0
-    }
-
-    /// As [`Flow::write`].
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
-        self.0.write(data)
-    }
-}
-
-impl io::Write for WriteHalf {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write_stream(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush();
-        Ok(())
     }
 }

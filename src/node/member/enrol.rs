@@ -3,17 +3,19 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::super::timers::{Alarm, Sleep};
 use super::handshake::{N1, allocate, introduce, next_packet, send};
-use super::{CONNECT_TIMEOUT, Common, LateConnections, MemberError, Membership, Node, Via, draw_address, names_of};
+use super::{CONNECT_TIMEOUT, IpcpId, LateConnections, MemberError, Membership, Node, Via};
 use crate::ipcp::broadcast::{self, Broadcast};
-use crate::ipcp::connect::enrol::{ConfigError, EnrolError, Granted, Joiner, Kind};
+use crate::ipcp::connect::enrol::{Admission, ConfigError, EnrolError, Granted, Joiner, Kind};
 use crate::ipcp::connect::retry::{Backoff, Schedule};
 use crate::ipcp::connect::{STEP_TIMEOUT, address};
 use crate::ipcp::unicast::{self, Unicast};
 use crate::ipcp::{Connections, Member};
+use crate::types::id::Address;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::wire::cep;
@@ -24,6 +26,21 @@ use core::task::Poll;
 /// Pauses between attempts to enrol: short ones, because there is a time limit.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is the same for all ways to become a member.
+#[derive(Clone)]
+pub struct Common {
+    /// The IPCP's own name.
+    pub name: String,
+    /// The IPCPs whose layers carry the N-1 flows, in which the IPCP's names are registered; none for any.
+    pub over: Vec<IpcpId>,
+    /// Whether N-1 flows are accepted under the IPCP's own name and that of the layer.
+    pub autobind: bool,
+    /// Who may enrol with it.
+    pub admission: Arc<dyn Admission>,
+    /// With which priority it is asked for names.
+    pub priority: i32,
+}
 
 /// What kind of member to make, and its own bounds.
 #[derive(Clone, Debug)]
@@ -131,7 +148,7 @@ impl Node {
         if self.is_down() {
             return Err(MemberError::StackDown);
         }
-        let names = names_of(&common.name, &layer.name)?;
+        let names = names_of(&common.name, &layer.name);
         let late = Arc::new(LateConnections::default());
         let connections: Weak<LateConnections> = Arc::downgrade(&late);
         let member = self.make_member(&common.name, kind, layer, connections)?;
@@ -195,7 +212,7 @@ impl Node {
 }
 
 /// Through which layers the N-1 flows go.
-fn via_of(common: &Common, own: Option<super::IpcpId>) -> Via {
+fn via_of(common: &Common, own: Option<IpcpId>) -> Via {
     match &*common.over {
         [] => Via::Layers { except: own },
         over => Via::Only(over.to_vec()),
@@ -243,4 +260,15 @@ async fn attempt(
     let established = node.establish(common.clone(), kind, granted.config.clone());
     send(&endpoint, &granted.ack(if established.is_ok() { 0 } else { -1 }));
     established
+}
+
+/// A random address for a new member.
+fn draw_address(node: &Node, taken: impl Fn(Address) -> bool) -> Result<Address, MemberError> {
+    address::draw(&mut node.split_rng("address"), taken).ok_or(MemberError::NoAddress)
+}
+
+/// The names by which a member is reached.
+fn names_of(name: &str, layer: &Name) -> Vec<Name> {
+    let own = Name::new(name).ok().filter(|own| own != layer);
+    own.into_iter().chain([layer.clone()]).collect()
 }

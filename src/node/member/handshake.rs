@@ -1,5 +1,6 @@
 //! The first messages on an N-1 flow, on either side.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::future::poll_fn;
@@ -24,6 +25,41 @@ use crate::wire::cep;
 
 /// How long the last message on a flow that is being closed may take.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
+const MAX_HANDSHAKES: usize = 1024;
+/// As many of one peer. A neighbour needs one for each component, and one to enrol.
+const MAX_HANDSHAKES_OF_PEER: usize = 32;
+
+/// Handshakes under way.
+#[derive(Default)]
+pub(super) struct Handshakes {
+    all: usize,
+    of: BTreeMap<u64, usize>,
+}
+
+impl Handshakes {
+    pub(super) fn has_room(&self, peer: u64) -> bool {
+        let own = self.of.get(&peer).copied().unwrap_or(0);
+        // All programs of this stack are one peer.
+        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_PEER || peer == 0)
+    }
+
+    pub(super) fn begin(&mut self, peer: u64) {
+        self.all += 1;
+        *self.of.entry(peer).or_default() += 1;
+    }
+
+    pub(super) fn end(&mut self, peer: u64) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(own) = self.of.get_mut(&peer) {
+            *own -= 1;
+            if *own == 0 {
+                self.of.remove(&peer);
+            }
+        }
+    }
+}
 
 /// A flow that is closed when it is not wanted any more.
 pub(super) struct N1(pub(super) Option<Arc<Endpoint>>);
