@@ -37,9 +37,19 @@ const NEIGHBOURS: &[(&str, &str)] = &[("types", "base")];
 /// that are given with it: neither flows nor IPCPs.
 const MACHINES: &[(&str, &[&str])] = &[
     ("ipcp/connect", &["ipcp/Component"]),
+    ("ipcp/broadcast/config", &["ipcp/unicast/shape"]),
     ("ipcp/broadcast/digest", &[]),
-    ("ipcp/broadcast/flood", &["ipcp/broadcast/digest", "ipcp/broadcast/memory", "ipcp/connect", "ipcp/unicast/shape"]),
-    ("ipcp/broadcast/memory", &["ipcp/broadcast/flood"]),
+    (
+        "ipcp/broadcast/flood",
+        &[
+            "ipcp/broadcast/config",
+            "ipcp/broadcast/digest",
+            "ipcp/broadcast/memory",
+            "ipcp/connect/STEP_TIMEOUT",
+            "ipcp/unicast/shape",
+        ],
+    ),
+    ("ipcp/broadcast/memory", &["ipcp/broadcast/config"]),
     ("ipcp/unicast/ca", &["ipcp/unicast/shape"]),
     ("ipcp/unicast/dir", &[]),
     ("ipcp/unicast/pff", &["ipcp/unicast/routing"]),

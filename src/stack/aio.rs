@@ -232,7 +232,7 @@ mod io_traits {
                 return Poll::Ready(Ok(0));
             }
             let packet = data
-                .get(..flow::stream_packet(self.inner.endpoint.max_packet(), self.inner.shared.stream_packet))
+                .get(..flow::stream::stream_packet(self.inner.endpoint.max_packet(), self.inner.shared.stream_packet))
                 .unwrap_or(data);
             self.poll_write(cx, packet).map_err(io::Error::from)
         }

@@ -1,6 +1,6 @@
 //! One end of a flow, for threads.
 
-mod stream;
+pub(super) mod stream;
 mod waits;
 
 use std::net::Shutdown;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(super) use self::stream::stream_packet;
 pub use self::stream::{ReadHalf, WriteHalf};
 use self::waits::{Call, Closing, Reading, Writing, read_packet};
 use super::wait;

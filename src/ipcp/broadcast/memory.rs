@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::flood::Config;
+use super::config::Config;
 use crate::base::time::Instant;
 use crate::types::id::N1FlowId;
 

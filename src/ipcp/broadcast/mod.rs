@@ -20,6 +20,7 @@
 //! The members pass on what they get from one to all others, see [`flood`]. The connections are meant to be a tree;
 //! what happens if they are not is said there.
 
+mod config;
 mod digest;
 pub mod flood;
 mod member;
