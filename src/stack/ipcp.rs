@@ -177,7 +177,7 @@ fn parse_addr(text: &str, port: u16) -> Result<SocketAddr, StackError> {
         .map_err(|_| StackError::Address(text.into()))
 }
 
-/// A member of a layer. The membership lasts as long as the stack.
+/// A member of a layer. The membership lasts as long as the stack, or until it is [ended](Self::leave).
 #[derive(Clone)]
 pub struct IpcpHandle {
     shared: Arc<Shared>,

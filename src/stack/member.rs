@@ -458,7 +458,9 @@ impl IpcpHandle {
         wait_for(self.shared(), self.locate_async(name))
     }
 
-    /// Ends the IPCP: its connections, and the flows that go through its layer. A socket that it had is free when this
+    /// Ends the IPCP: its connections, and the flows that go through its layer, of which what is on its way is lost. The
+    /// neighbours are told, so that they go around it at once, and so are the other ends of the flows; those within a
+    /// [local](Stack::local) layer, which need no IPCP once they exist, go on. A socket that it had is free when this
     /// returns, whoever still holds handles and flows of the layer.
     pub fn leave(self) {
         self.shared().node.remove_ipcp(self.id());

@@ -185,6 +185,29 @@ fn a_stack_that_is_dropped_tells_its_peers() {
 }
 
 #[test]
+fn a_layer_that_is_left_ends_its_flows_at_both_ends() {
+    for place in [Place::Udp, Place::Unicast] {
+        for security in ["", ENCRYPTED] {
+            for (name, qos) in all() {
+                let what = format!("{name} over {place:?} {security}");
+                let Pair { near, far, client: _client, server: _server, mut _layers } = pair(place, qos, security);
+                let mut buf = [0; 8];
+                near.write(b"x").unwrap();
+                assert_eq!(far.read_timeout(&mut buf, BOUND), Ok(1), "{what}");
+                far.write(b"y").unwrap();
+                assert_eq!(near.read_timeout(&mut buf, BOUND), Ok(1), "{what}");
+                let reads = spawn(move || (near.read_timeout(&mut [0; 8], BOUND), near));
+                _layers.pop().unwrap().leave();
+                assert_eq!(drain(&far).1, ReadError::Closed, "{what}");
+                let (end, near) = reads.join().unwrap();
+                assert_eq!(end, Err(ReadError::ClosedHere), "{what}");
+                assert!(near.write(b"x").is_err(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_stack_that_is_shut_down_with_data_on_its_way_says_that_it_is_lost() {
     let Pair { near, far, client, server: _server, _layers } = pair(Place::Udp, QosSpec::DATA, "");
     // Far more than the window: nobody reads.

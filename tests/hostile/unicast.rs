@@ -620,5 +620,6 @@ fn leaving_the_layer_ends_what_is_under_way() {
     frames.ipcp.clone().leave();
     frames.poll();
     assert!(matches!(asking.poll(), Some(Err(_))), "nobody will answer");
-    assert_eq!(flow.flow.try_read(&mut [0; 8]), Err(ReadError::Down));
+    // As by a shutdown: it is this end that goes, and the other one is told.
+    assert_eq!(flow.flow.try_read(&mut [0; 8]), Err(ReadError::ClosedHere));
 }

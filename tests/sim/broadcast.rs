@@ -152,6 +152,27 @@ fn enrolment_survives_a_bad_network() {
 }
 
 #[test]
+fn a_member_that_leaves_is_gone_at_once() {
+    let layer = Layer::new(net(8), 3, &[(1, 0), (2, 1)]);
+    for other in [0, 2] {
+        layer.net.set_link_between(
+            address(1).as_str(),
+            address(other).as_str(),
+            Link::default().loss(Loss::Random(1.0)),
+        );
+    }
+    layer.members[1].clone().leave();
+    layer.net.run_for(ms(10));
+    for other in [0, 2] {
+        layer.net.set_link_between(address(1).as_str(), address(other).as_str(), Link::default().latency(ms(2)));
+    }
+    layer.wait(1);
+    for other in [0, 2] {
+        assert_eq!(layer.members[other].connections(), [], "{other} has noticed");
+    }
+}
+
+#[test]
 fn a_layer_is_joined_where_there_is_a_member() {
     let layer = Layer::new(net(5), 2, &[(1, 0)]);
     let stack = layer.hosts[0].stack();

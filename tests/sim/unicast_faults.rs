@@ -4,11 +4,11 @@
 use std::rc::Rc;
 
 use o7s::sim::{Link, Loss, Network};
-use o7s::types::id::Address;
+use o7s::types::id::{Address, Eid};
 use o7s::{IpcpHandle, UnicastLayer};
 
 use super::world::faults;
-use super::world::layer::{Layer, address, noticed_after};
+use super::world::layer::{Layer, Walk, address, noticed_after};
 use super::world::topology;
 use super::world::traffic::{Tally, serve, service, talk};
 use super::world::watch::{Watch, assert_converged};
@@ -64,6 +64,59 @@ fn a_member_crashes_and_returns() {
     (0..9).filter(|i| *i != 4).for_each(|from| talk(&layer, from, 4, 3, ms(100), &tally));
     watch.run(&layer, secs(5));
     assert_eq!((tally.flows.get(), tally.echoed.get()), (8, 24), "{tally:?}");
+}
+
+/// Whoever leaves says so: the others go around it at once, and do not wait until it is missed, which takes ten seconds
+/// here.
+#[test]
+fn a_member_that_leaves_is_not_waited_for() {
+    type End = fn(&Layer, usize);
+    let leave: End = |layer, i| layer.members[i].clone().leave();
+    let shutdown: End = |layer, i| layer.hosts[i].stack().shutdown();
+    for (way, end) in [("leave", leave), ("shutdown", shutdown)] {
+        // 0 and 3 on two ways, by 1 and by 2.
+        let net = Network::new(15);
+        net.set_default_link(Link::default().latency(ms(LINK)));
+        let mut layer = Layer::build(net, 4, &[(1, 0), (2, 0), (3, 1), (3, 2)], UnicastLayer::new("net"));
+        layer.converge(secs(2));
+        serve(&layer, 3);
+        layer.net.run_for(secs(1));
+        let tally = Rc::<Tally>::default();
+        talk(&layer, 0, 3, 100, ms(100), &tally);
+        layer.net.run_for(secs(2) + ms(50));
+        let Walk::Arrives(path) = layer.walk(0, 3, Eid(1)) else { panic!("no way") };
+        end(&layer, path[1]);
+        layer.dead.insert(path[1]);
+        layer.net.run_for(ms(20));
+        assert_converged(&layer);
+        for i in [0, 3] {
+            assert_eq!(layer.members[i].connections().len(), 2, "{way}: only the other one is left");
+        }
+        layer.net.run_for(secs(15));
+        assert_eq!((tally.flows.get(), tally.echoed.get()), (1, 100), "{way}: {tally:?}");
+    }
+}
+
+/// What a member says when it leaves is said again until it is heard.
+#[test]
+fn a_leave_that_is_lost_is_told_again() {
+    let net = Network::new(16);
+    net.set_default_link(Link::default().latency(ms(LINK)));
+    let layer = Layer::build(net, 3, &[(1, 0), (2, 1)], UnicastLayer::new("net"));
+    layer.converge(secs(2));
+    // Whoever made the connection, the one in the middle leaves.
+    for other in [0, 2] {
+        layer.set_link((1, other), Link::default().loss(Loss::Random(1.0)));
+    }
+    layer.members[1].clone().leave();
+    layer.net.run_for(ms(10));
+    for other in [0, 2] {
+        layer.set_link((1, other), Link::default().latency(ms(LINK)));
+    }
+    layer.net.run_for(secs(1));
+    for other in [0, 2] {
+        assert_eq!(layer.members[other].connections(), [], "{other} has noticed");
+    }
 }
 
 #[test]

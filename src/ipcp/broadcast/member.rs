@@ -138,7 +138,8 @@ impl Ipcp for Broadcast {
         for (id, (side, endpoint)) in ports {
             self.flood.lock().remove(id);
             match side {
-                Side::Neighbour => endpoint.abort(),
+                // It is told until it has heard it.
+                Side::Neighbour => endpoint.close(LINGER),
                 Side::Application => endpoint.mark_down(Event::Deallocated),
             }
         }

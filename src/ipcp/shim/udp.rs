@@ -43,7 +43,7 @@ use self::directory::Entry;
 pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
-use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Request, RequestError, Requests};
+use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Reply, Request, RequestError, Requests};
 use super::resolve::Resolver;
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
@@ -52,6 +52,7 @@ use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
+use crate::types::code::Code;
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -117,6 +118,17 @@ struct UdpFlow {
 impl UdpFlow {
     fn new(endpoint: &Arc<Endpoint>, peer: SocketAddr, requested: Option<(Arc<dyn Answer>, u64)>) -> Self {
         Self { endpoint: Arc::clone(endpoint), peer, local: Once::new(), requested: Mutex::new(requested) }
+    }
+
+    /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
+    fn give_up(&self) {
+        let requested = self.requested.lock().take();
+        match requested {
+            Some((answer, token)) => {
+                answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
+            }
+            None => self.endpoint.leave(),
+        }
     }
 
     /// Whether what came this way is of the flow.
@@ -370,6 +382,9 @@ impl Ipcp for UdpShim {
             if let Entry::Asked(wakers) = entry {
                 self.panics.wake_all(wakers);
             }
+        }
+        for flow in self.flows.values() {
+            flow.give_up();
         }
         // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.
         self.socket.close();

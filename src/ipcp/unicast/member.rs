@@ -137,23 +137,21 @@ impl Unicast {
         }
     }
 
-    /// Leaves the layer.
-    pub(super) fn end(&self) {
+    /// Leaves the layer. The other ends of flows are told while there is a way to them, then the neighbours, until they
+    /// have heard it.
+    pub(super) fn end(&self, now: Instant) {
         if self.down.swap(true, Ordering::AcqRel) {
             return;
         }
         self.names.lock().clear();
-        let adjacencies = core::mem::take(&mut *self.adjacencies.write());
-        let managements = core::mem::take(&mut *self.managements.write());
-        for endpoint in adjacencies
-            .into_values()
-            .map(|a| Arc::clone(&a.endpoint))
-            .chain(managements.into_values().map(|m| m.endpoint))
-        {
-            endpoint.abort();
-        }
         for flow in self.flows.values() {
             flow.give_up();
+        }
+        // Data transfer first: management still carries the news.
+        let adjacencies: Vec<_> = self.adjacencies.read().keys().copied().collect();
+        let managements: Vec<_> = self.managements.read().keys().copied().collect();
+        for id in adjacencies.into_iter().chain(managements) {
+            self.disconnect(now, id);
         }
         let table = core::mem::take(&mut *self.table.write());
         drop(table);

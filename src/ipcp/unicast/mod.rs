@@ -357,8 +357,8 @@ impl Ipcp for Unicast {
         self.adjacencies.read().values().find_map(|a| a.endpoint.device())
     }
 
-    fn shutdown(&self, _now: Instant) {
-        self.end();
+    fn shutdown(&self, now: Instant) {
+        self.end(now);
     }
 
     fn rib(&self, now: Instant) -> Tree {

@@ -145,13 +145,13 @@ impl FaFlow {
         }
     }
 
-    /// The layer is left: whoever waits for a reply waits in vain.
+    /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
     pub(in crate::ipcp::unicast) fn give_up(&self) {
         match self.take_requested() {
             Some((answer, token)) => {
                 answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
             }
-            None => self.mark_down(),
+            None => self.endpoint.leave(),
         }
     }
 
