@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 fn program(name: &str) -> Command {
     let exe = std::env::current_exe().unwrap();
@@ -255,6 +256,40 @@ fn a_router_between_two_programs() {
     let table: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(table.iter().filter(|line| line.starts_with("router ")).count() % 2, 0, "{table:?}");
     assert!(table.iter().any(|line| line.contains("data transfer  by the neighbour")), "{table:?}");
+}
+
+#[test]
+fn what_a_router_reads_is_no_reason_to_end() {
+    let (file, _) = member("patient", "bootstrap = \"campus\"");
+    let mut command = program("router");
+    command.args(["--config", file.path()]).stdin(Stdio::piped());
+    let (mut router, mut lines) = start(&mut command);
+    assert_eq!(lines.next().unwrap().unwrap(), "Routing in internet (udp4), campus (unicast).");
+    let mut stdin = router.0.stdin.take().unwrap();
+    // No UTF-8, a line without end, and then something sensible.
+    stdin.write_all(b"adj\xe9\n").unwrap();
+    stdin.write_all(&[0xff; 10_000]).unwrap();
+    stdin.write_all(b"\nadjacencies\n").unwrap();
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| line.ends_with("connected to")), "it goes on");
+    drop(stdin);
+    std::thread::park_timeout(Duration::from_millis(200));
+    assert!(router.0.try_wait().unwrap().is_none(), "nobody asks any more, and it goes on");
+}
+
+/// A shell with job control stops a program in the background that reads from the terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_router_runs_in_the_background() {
+    let (file, _) = member("background", "bootstrap = \"campus\"");
+    let router = program("router").get_program().to_str().unwrap().to_owned();
+    // `script` is there wherever there are terminals, but it is not the shell's.
+    let job = format!("set -m; {router} --config {} & sleep 1; jobs; kill -9 %1; wait", file.path());
+    let shell =
+        Command::new("script").args(["-qec", &format!("sh -c '{job}'"), "/dev/null"]).stdin(Stdio::null()).output();
+    let Ok(shell) = shell else { return eprintln!("skipped: no script(1)") };
+    let said = text(&shell.stdout);
+    assert!(said.contains("Routing in internet"), "{said}");
+    assert!(said.contains("Running") && !said.contains("Stopped"), "{said}");
 }
 
 #[test]

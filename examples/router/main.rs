@@ -2,10 +2,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod console;
 mod metrics;
 mod tables;
 
-use std::io::BufRead as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,11 +60,14 @@ fn run(options: &Options) -> Result<bool> {
         std::thread::Builder::new().name("metrics".into()).spawn(move || metrics::serve(&listener, &stack))?;
     }
     say!("Routing in {}.", tables::layer_names(&layers));
-    for line in std::io::stdin().lock().lines() {
-        match line?.trim() {
-            "quit" => return Ok(true),
-            command => say!("{}", tables::answer(command, &stack, &layers).trim_end()),
+    let quit = console::serve(|command| {
+        if command != "quit" {
+            say!("{}", tables::answer(command, &stack, &layers).trim_end());
         }
+        command == "quit"
+    });
+    if quit {
+        return Ok(true);
     }
     // Nobody asks any more, and the stack does the rest.
     loop {
