@@ -32,6 +32,19 @@ use crate::types::qos::QosSpec;
 /// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
 /// says what was lost.
 ///
+/// # What a write waits for
+///
+/// On flows with FRCT, reliable or not, a write waits for room in the window: who reads slowly slows down who writes. On
+/// flows without it, raw ones, nobody says how fast the other end reads, and it depends on the layer:
+///
+/// - Within a stack, or a local layer of it, a write waits while about 1500 packets have not been read, fewer if they hold
+///   as much memory as a flow [may](crate::node::Limits::flow_bytes). Nothing is lost, and a reader who never comes stops
+///   the writer.
+/// - Over UDP a write waits only for room in this host's own socket. It has succeeded when the packet has left; what the
+///   network or the reader has no room for is lost, and counted where that happens.
+/// - Over a unicast layer a write waits while many packets of the flow
+///   [wait for their turn](crate::ipcp::unicast::Config::flow_queue) here; elsewhere they are lost as over UDP.
+///
 /// # How a flow ends
 ///
 /// Between two ends of this library a close is told, over every sort of layer and for every quality of service. On a
@@ -43,8 +56,9 @@ use crate::types::qos::QosSpec;
 /// - [`close`](Self::close), and dropping the last handle, end both. What the other end writes afterwards is refused
 ///   there, with [`WriteError::PeerClosed`].
 /// - [`abort`](Self::abort) gives the flow up. The other end is told that it was, and not closed: [`ReadError::Reset`].
-/// - A [`Stack`](super::Stack) that is dropped or shut down tells the other ends of its flows once: that they are closed,
-///   or, if something that was written was not acknowledged, that they are given up.
+/// - A [`Stack`](super::Stack) that is dropped or shut down, and one that [leaves](super::IpcpHandle::leave) a layer, tells
+///   the other ends of the flows once: that they are closed, or, if something that was written was not acknowledged, that
+///   they are given up.
 /// - A process that is killed tells nobody. Then, if every notice is lost, and if the other end is a reference, which has
 ///   no packet for a close, reads end with [`ReadError::PeerGone`] when nothing has come for the flow's
 ///   [timeout](QosSpec::timeout).
@@ -350,8 +364,20 @@ impl Flow {
     }
 
     /// The largest packet that can be written, bytes.
+    ///
+    /// It is no recommendation: over UDP it is 8.9 kB unless the layer was told its [MTU](super::Udp4::mtu), and IP carries
+    /// such a packet in fragments where paths have an MTU of 1500, which costs much of the throughput, loses the packet with
+    /// any of them, and does not work at all on some networks. See [`stream_packet`](Self::stream_packet).
     pub fn max_packet(&self) -> usize {
         self.inner.endpoint.max_packet()
+    }
+
+    /// The size of the packets that the flow makes when it is used as a stream, bytes; to be kept to by who cuts packets
+    /// and knows no better: with all headers they fit into an Ethernet frame, so that IP does not fragment them. It is the
+    /// [choice of the stack](super::Builder::stream_packet), 1400 if not given, or less if the flow
+    /// [carries less](Self::max_packet).
+    pub fn stream_packet(&self) -> usize {
+        stream::stream_packet(self.max_packet(), self.inner.shared.stream_packet)
     }
 
     /// Packets that wait to be read.

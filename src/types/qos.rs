@@ -1,8 +1,8 @@
 //! Quality of service: what an application asks of a flow, and the cubes in which layers schedule packets.
 //!
 //! The specification of a flow travels in the flow request, and *both* ends derive from it how packets are framed:
-//! whether there is an FRCT header, retransmission, a checksum, a keepalive. So it is carried bit-exact and never
-//! negotiated.
+//! whether there is an FRCT header, retransmission, a checksum, a keepalive. So it is carried bit-exact and not
+//! negotiated, but for the timeout, of which a server of this library says how much it grants.
 //!
 //! ```
 //! use o7s::types::qos::{QosCube, QosSpec};
@@ -40,6 +40,15 @@ pub struct QosSpec {
     /// The longest interruption that is tolerated, milliseconds. Picks the cube.
     pub max_gap: u32,
     /// How long the peer may be silent before it is taken for dead, milliseconds; 0 for ever.
+    ///
+    /// A server of this library may grant [less, or more](crate::node::Limits::flow_timeout_max) than is asked for; both ends
+    /// go by what it granted. Two things speak against a short one, or a long one:
+    ///
+    /// - Through a unicast layer, a way that fails is replaced when a neighbour is missed, after 10 s if
+    ///   its connections are made with the defaults, and the routes have been computed anew, within a second among members
+    ///   of this library. A flow whose timeout is shorter than both together is dead before its packets go the other way.
+    /// - Keepalives are sent after a quarter of it, every 30 s by default. A translator of addresses (NAT) between the ends
+    ///   that remembers UDP for 30 s only, as some do, has forgotten an idle flow by then: 60 s or less are safer there.
     pub timeout: u32,
 }
 

@@ -11,7 +11,7 @@ use o7s::base::buf::BufCache;
 use o7s::ipcp::shim::udp::Config;
 use o7s::node::alloc::AllocError as Failed;
 use o7s::types::device::{Datagram, Datagrams, SendError};
-use o7s::{AllocError, Flow, IpcpHandle, QosSpec, Stack, Udp4, WriteError};
+use o7s::{AllocError, Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, WriteError};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -135,8 +135,12 @@ struct Over {
 impl Over {
     /// A client over a device in memory, and a server that sends back the number of bytes of each packet.
     fn new(udp: impl FnOnce(Udp4) -> Udp4) -> Self {
+        Self::of([Stack::new().unwrap(), Stack::new().unwrap()], udp)
+    }
+
+    /// The same with stacks that are given.
+    fn of([server, client]: [Stack; 2], udp: impl FnOnce(Udp4) -> Udp4) -> Self {
         let [a, b] = Mem::pair();
-        let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
         server.udp4_over(a, Udp4::bind("10.0.0.1")).unwrap().register("echo").unwrap();
         let serve = |flow: Flow| {
             let mut buf = vec![0; 65_507];
@@ -274,7 +278,8 @@ fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
             assert!(Flow::write(&flow, &vec![7; flow.max_packet()]).is_ok());
             let too_large = Flow::write(&flow, &vec![7; flow.max_packet() + 1]);
             assert!(matches!(too_large, Err(WriteError::TooLarge { .. })));
-            answers(&flow, 1, flow.max_packet().min(1400) as u64);
+            assert_eq!(flow.stream_packet(), flow.max_packet().min(1400));
+            answers(&flow, 1, flow.stream_packet() as u64);
             flow.close(BOUND).unwrap();
             assert!(over.device.largest.load(Ordering::Relaxed) as usize <= mtu - 28);
         }
@@ -296,8 +301,33 @@ fn streams_cut_packets_as_the_stack_says() {
         let accepts = Builder::new().spawn(move || listener.accept().unwrap()).unwrap();
         let mut flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
         let far = accepts.join().unwrap();
+        assert_eq!(flow.stream_packet(), size);
         flow.write_all(&[1; 10_000]).unwrap();
         assert_eq!(far.read_timeout(&mut [0; 9000], BOUND), Ok(size));
+    }
+}
+
+#[test]
+fn what_streams_make_is_not_fragmented() {
+    use std::io::Write as _;
+    // 1500 bytes, without the headers of IP and UDP.
+    const FRAME: u64 = 1472;
+    for security in ["", "X25519,aes-256-gcm"] {
+        for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
+            let security_of =
+                || if security.is_empty() { SecurityConfig::default() } else { security.parse().unwrap() };
+            let stack = || Stack::builder().security(security_of()).checksum(true).build().unwrap();
+            let over = Over::of([stack(), stack()], |udp| udp);
+            let mut flow = over.flow(qos);
+            assert_eq!((flow.stream_packet(), flow.is_encrypted()), (1400, !security.is_empty()));
+            flow.write_all(&[7; 5000]).unwrap();
+            flow.write(&vec![7; flow.stream_packet()]).unwrap();
+            answers(&flow, 1, 1400);
+            let largest = over.device.largest.load(Ordering::Relaxed);
+            assert!((1400..=FRAME).contains(&largest), "{security:?}, {qos:?}: {largest}");
+            // Which cannot be said of the largest that may be written.
+            assert!(flow.max_packet() as u64 > FRAME);
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl Flow {
         if data.is_empty() {
             return Ok(0);
         }
-        let packet = data.get(..stream_packet(self.max_packet(), self.inner.shared.stream_packet)).unwrap_or(data);
+        let packet = data.get(..self.stream_packet()).unwrap_or(data);
         Ok(Self::write(self, packet)?)
     }
 }
