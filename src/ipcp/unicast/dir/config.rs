@@ -97,7 +97,7 @@ pub struct Limits {
     pub lookups: usize,
     /// Names that wait to be looked up. 1024. What is more counts as unknown.
     pub waiting: usize,
-    /// Questions of members that cannot walk that wait for a lookup. 48.
+    /// Questions of members that cannot walk that wait for a lookup, and lookups for them. 48.
     pub relays: usize,
     /// Names looked up for members that cannot walk, a second. 20, and twice as many at once.
     pub relays_per_second: u32,

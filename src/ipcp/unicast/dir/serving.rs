@@ -132,9 +132,12 @@ impl Directory {
         if known_unknown || self.relays.len() >= self.config.limits.relays || self.table.len() == 0 {
             return false;
         }
-        let (rate, level) = &mut self.relaying;
-        if !self.walks.contains_key(&(Kind::Value, key)) && !rate.take(now, level) {
-            return false;
+        if !self.walks.contains_key(&(Kind::Value, key)) {
+            let room = self.has_room_to_relay();
+            let (rate, level) = &mut self.relaying;
+            if !room || !rate.take(now, level) {
+                return false;
+            }
         }
         self.counters.relayed += 1;
         let due = now + self.config.limits.relay_wait;
@@ -142,6 +145,14 @@ impl Directory {
         self.timers.arm(due, Task::Relay);
         self.walk(now, Kind::Value, key, Purpose::default());
         true
+    }
+
+    /// Whether one more lookup for somebody else may begin. They may outlive the wait for their answer, and become own
+    /// ones if the same name is looked up here.
+    fn has_room_to_relay(&self) -> bool {
+        let limits = &self.config.limits;
+        let all = self.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count();
+        all - self.lookups() < limits.relays && all < limits.relays + limits.lookups.max(1)
     }
 
     /// Answers those whose lookup has taken too long with what there is.

@@ -56,7 +56,7 @@ impl Directory {
     }
 
     /// Lookups under way for the own member.
-    fn lookups(&self) -> usize {
+    pub(super) fn lookups(&self) -> usize {
         self.walks.values().filter(|walk| walk.purpose.find).count()
     }
 

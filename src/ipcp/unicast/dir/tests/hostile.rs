@@ -6,6 +6,7 @@ use super::net::{ALG, UNIX, hash};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::ipcp::unicast::dir::distance::{random, random_beside};
+use crate::ipcp::unicast::dir::questions::Kind;
 use crate::ipcp::unicast::dir::{Config, Directory, Event, Found, Limits};
 use crate::types::id::Address;
 use crate::types::name::NameHash;
@@ -66,6 +67,11 @@ impl World {
             }
         }
         self.sent();
+    }
+
+    /// Walks to where a name may be.
+    fn lookups(&self) -> usize {
+        self.directory.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count()
     }
 
     fn found(&mut self) -> Option<Vec<Address>> {
@@ -214,6 +220,31 @@ fn too_many_stores_and_requests_of_one_are_dropped() {
     let other = world.stranger(3);
     world.say(other, Body::FindValue { cookie: 1, key: hash(1) });
     assert!(world.sent().iter().any(|(to, _)| *to == other.address));
+}
+
+/// A lookup for a member that cannot walk goes on for a while when its answer is of no use any more.
+#[test]
+fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
+    let limits = Limits { relays: 4, lookups: 2, relays_per_second: 1000, ..Limits::default() };
+    let mut world = World::with(limits);
+    // An answer is of use for two seconds, which is looked at when the next one is late; a lookup takes up to four.
+    for (n, pause) in [100, 100, 1750, 350, 0, 0, 0, 5000, 0].into_iter().enumerate() {
+        // Somebody to ask, who falls silent.
+        let silent = world.stranger(2 + n as u64);
+        world.befriend(silent);
+        let src = world.stranger(100 + n as u64);
+        world.say(src, Body::FindValue { cookie: 1, key: hash(n as u64) });
+        world.sent();
+        let sizes = world.directory.sizes();
+        assert!(world.lookups() <= 4 && sizes.relays <= 4, "question {n}: {} of {sizes:?}", world.lookups());
+        world.pass(Duration::from_millis(pause));
+    }
+    assert_eq!(world.directory.counters().relayed, 5, "and there is room for others when they have ended");
+    // One's own lookups have room beside them.
+    for n in 0..2 {
+        assert!(matches!(world.directory.lookup(world.now, UNIX, hash(1000 + n)), Found::Pending));
+    }
+    assert!(world.lookups() <= 4 + 2);
 }
 
 #[test]
