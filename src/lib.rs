@@ -45,6 +45,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! This server attends to one client after the other, and who comes meanwhile is refused after a second; with
+//! [`Stack::bind_handler`] each has a thread of its own, with [`Listener::accept_async`] a task.
+//!
 //! **Polled**: no threads, no clock. The application says what time it is with [`Stack::poll`], is told when to call
 //! next, and uses the calls that do not wait, or the asynchronous ones. Sockets are of its own making
 //! ([`Stack::udp4_over`]).

@@ -387,6 +387,11 @@ impl FlowBuilder {
 
     /// Allocates the flow, waiting for the other side.
     ///
+    /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked again,
+    /// after pauses that grow to a second, until the [timeout](Self::timeout). One where nobody accepts refuses after
+    /// [a second](crate::irm::Limits::accept_wait), and is not asked again. As [`io::Error`](std::io::Error) both refusals
+    /// are of the kind [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
+    ///
     /// # Errors
     /// [`AllocError`], which says whose fault it is.
     pub fn alloc(self) -> Result<Flow, AllocError> {

@@ -194,6 +194,7 @@ fn handlers_are_bounded() {
     let busy: Vec<_> = (0..2).map(|_| stack.flow("echo").timeout(BOUND).alloc().unwrap()).collect();
     let refused = stack.flow("echo").timeout(BOUND).alloc().map(drop);
     assert_eq!(refused, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+    assert_eq!(refused.map_err(|e| std::io::Error::from(e).kind()), Err(std::io::ErrorKind::ResourceBusy));
     drop(busy);
     // They end, and there is room again.
     while stack.flow("echo").timeout(BOUND).alloc().is_err() {
