@@ -249,10 +249,7 @@ impl Pipeline {
         let mut pkt = self.cache.take(data.len());
         pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
         if let Some(frct) = &mut self.frct {
-            if let Err(pkt) = frct.send(now, pkt) {
-                self.cache.put(pkt);
-                return Err(WriteError::WouldBlock);
-            }
+            frct.push(now, pkt);
         } else {
             if !self.seal(&mut pkt) {
                 self.cache.put(pkt);
@@ -323,6 +320,13 @@ impl Pipeline {
     /// Whether [`pump`](Self::pump) may have something to send.
     pub(super) fn may_transmit(&self) -> bool {
         self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
+    }
+
+    /// Whether [`pump`](Self::pump) has something to do. That FRCT has sent what it had was noted then.
+    pub(super) fn has_to_send(&self) -> bool {
+        self.answer
+            || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
+            || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
     /// Whether the peer is to be told at once of what the application has read.

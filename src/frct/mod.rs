@@ -196,8 +196,14 @@ impl Frct {
         if payload.is_empty() || !self.can_send() {
             return Err(payload);
         }
-        self.tx.push(now, &self.params, payload);
+        self.push(now, payload);
         Ok(())
+    }
+
+    /// Takes one user packet, not empty, after [`can_send`](Self::can_send) has said that there is room.
+    #[inline]
+    pub(crate) fn push(&mut self, now: Instant, payload: PacketBuf) {
+        self.tx.push(now, &self.params, payload);
     }
 
     /// Acts on the passing of time. Calling it early does no harm.

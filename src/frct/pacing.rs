@@ -129,6 +129,11 @@ impl Meter {
         Some((u64::try_from(rate).unwrap_or(u64::MAX), mark.limited))
     }
 
+    /// Whether as much has been noted.
+    pub(super) fn is_starved(&self, in_flight: u64) -> bool {
+        self.limited_until == (self.delivered + in_flight).max(1)
+    }
+
     /// The application has nothing more to send, while `in_flight` bytes are under way.
     pub(super) fn starved(&mut self, in_flight: u64) {
         self.limited_until = (self.delivered + in_flight).max(1);

@@ -55,7 +55,22 @@ impl Transmit<'_> {
 
 impl Frct {
     /// The next packet to send, if there is one.
+    #[inline]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        if self.is_at_rest() {
+            self.tx.rest();
+            return None;
+        }
+        self.transmit(now)
+    }
+
+    /// Whether there is nothing to send, as is mostly found at a glance.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.rx.due && self.notice.is_over() && self.tx.is_at_rest()
+    }
+
+    fn transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         if self.down {
             return None;
         }

@@ -464,13 +464,28 @@ impl Sender {
 
     /// Neither window nor rate keep the flow from sending.
     fn starved(&mut self) -> Pick {
-        if self.congestion.is_some() && self.lost.is_empty() {
-            self.pacer.idle();
-            if self.flight < self.window() {
-                self.meter.starved(self.flight);
-            }
+        if self.lost.is_empty() {
+            self.rest();
         }
         Pick::Nothing
+    }
+
+    /// Whether no packet waits to be sent, for the first time or again.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.rendezvous_due && self.probe.is_none() && self.lost.is_empty() && self.waiting() == 0
+    }
+
+    /// Notes that nothing waits that window or rate would hold back.
+    #[inline]
+    pub(super) fn rest(&mut self) {
+        if self.congestion.is_none() {
+            return;
+        }
+        self.pacer.idle();
+        if !self.meter.is_starved(self.flight) && self.flight < self.window() {
+            self.meter.starved(self.flight);
+        }
     }
 
     /// Marks the packet at `next` as sent. The caller still advances `next`.

@@ -121,7 +121,7 @@ impl Endpoint {
             return true;
         }
         let waiting = !inner.out.is_empty() || !fx.out.is_empty();
-        if !waiting && !inner.pipe.may_transmit() {
+        if !waiting && !inner.pipe.has_to_send() {
             return true;
         }
         if inner.blocked {
