@@ -22,7 +22,9 @@ use loom::thread;
 use o7s::QosSpec;
 use o7s::base::buf::{BufPool, PacketBuf};
 use o7s::base::time::{Clock, Instant};
+use o7s::crypto::hash::digest;
 use o7s::crypto::protect::Side;
+use o7s::crypto::suite::Digest;
 use o7s::flow::{
     Endpoint, Env, Event, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
     Watcher, WriteError,
@@ -409,11 +411,7 @@ impl Port for Cable {
 fn two_ends() -> [World; 2] {
     let ends = [Side::Client, Side::Server].map(|side| {
         let world = pending(9);
-        let (own, peer) = match side {
-            Side::Client => (1, 2),
-            Side::Server => (2, 1),
-        };
-        let peering = Peering { side, timeout: 60_000, own_token: [own; 16], peer_token: [peer; 16] };
+        let peering = Peering::new(side, 60_000, digest(Digest::Sha256, &[b"a request"]));
         (world, peering, Arc::new(Cable::default()))
     });
     let cables = ends.each_ref().map(|(world, _, cable)| (Arc::downgrade(&world.endpoint), Arc::clone(cable)));

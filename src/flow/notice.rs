@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::base::time::Instant;
 use crate::frct::{Ending, KNOWN, Notice};
-use crate::oap::{Peering, TOKEN_LEN};
+use crate::oap::{Peering, TOKEN_LEN, Tokens};
 
 /// Length of a notice, bytes.
 pub(super) const LEN: usize = TOKEN_LEN + 1;
@@ -19,6 +19,8 @@ pub(super) const LEN: usize = TOKEN_LEN + 1;
 /// What the two ends have said to each other about their ends.
 pub(super) struct Farewell {
     peering: Box<Peering>,
+    /// Of the peering, once they were needed.
+    tokens: Option<Tokens>,
     notice: Notice,
     /// What this end has said.
     said: Option<Ending>,
@@ -28,7 +30,11 @@ pub(super) struct Farewell {
 
 impl Farewell {
     pub(super) fn new(peering: Box<Peering>) -> Self {
-        Self { peering, notice: Notice::new(), said: None, heard: None }
+        Self { peering, tokens: None, notice: Notice::new(), said: None, heard: None }
+    }
+
+    fn tokens(&mut self) -> Tokens {
+        *self.tokens.get_or_insert_with(|| self.peering.tokens())
     }
 
     /// Tells the peer, unless it reads no more.
@@ -44,25 +50,20 @@ impl Farewell {
     /// Takes a packet, if it is a notice of the peer.
     pub(super) fn take(&mut self, pkt: &[u8]) -> bool {
         let Some((byte, token)) = pkt.split_last().filter(|_| pkt.len() == LEN) else { return false };
-        if !bool::from(self.peering.peer_token.ct_eq(token)) {
+        if !bool::from(self.tokens().peer.ct_eq(token)) {
             return false;
         }
         if *byte == KNOWN {
             self.notice.heard();
             return true;
         }
-        let heard = self.heard.max(Ending::from_byte(*byte));
-        // Two that close at once answer each other by what they say. If it was lost, the peer says its word again.
-        let both_close = heard >= Some(Ending::Closed) && self.said >= heard;
-        let answered = both_close && heard > self.heard && self.notice.was_said();
-        self.heard = heard;
-        if heard >= Some(Ending::Closed) {
+        self.heard = self.heard.max(Ending::from_byte(*byte));
+        if self.heard >= Some(Ending::Closed) {
             // It wants to hear nothing but that it was heard.
             self.notice.heard();
         }
-        if !answered {
-            self.notice.answer();
-        }
+        // Also if this end has just said the same: the peer may have closed before it looked at what had come.
+        self.notice.answer();
         true
     }
 
@@ -73,7 +74,7 @@ impl Farewell {
         }
         let mut packet = [0; LEN];
         let (token, byte) = packet.split_at_mut(TOKEN_LEN);
-        token.copy_from_slice(&self.peering.own_token);
+        token.copy_from_slice(&self.tokens().own);
         byte.copy_from_slice(&self.notice.byte);
         Some(packet)
     }
@@ -91,20 +92,19 @@ impl Farewell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::hash::digest;
     use crate::crypto::protect::Side;
+    use crate::crypto::suite::Digest;
 
     const NOW: Instant = Instant::from_millis(1000);
 
     fn ends() -> [Farewell; 2] {
-        [(Side::Client, [1; TOKEN_LEN], [2; TOKEN_LEN]), (Side::Server, [2; TOKEN_LEN], [1; TOKEN_LEN])].map(
-            |(side, own_token, peer_token)| {
-                Farewell::new(Box::new(Peering { side, timeout: 1000, own_token, peer_token }))
-            },
-        )
+        let request = digest(Digest::Sha384, &[b"a request"]);
+        [Side::Client, Side::Server].map(|side| Farewell::new(Box::new(Peering::new(side, 1000, request))))
     }
 
     #[test]
-    fn a_close_takes_two_packets_whoever_closes() {
+    fn a_close_takes_two_packets_from_one_end_and_four_from_both() {
         let [mut a, mut b] = ends();
         a.say(NOW, Ending::Closed);
         let close = a.pick(NOW).unwrap();
@@ -118,6 +118,7 @@ mod tests {
         b.say(NOW, Ending::Closed);
         let crossing = [a.pick(NOW).unwrap(), b.pick(NOW).unwrap()];
         assert!(a.take(&crossing[1]) && b.take(&crossing[0]));
+        assert!(b.take(&a.pick(NOW).unwrap()) && a.take(&b.pick(NOW).unwrap()));
         assert!(a.is_over() && b.is_over() && a.pick(NOW).is_none() && b.pick(NOW).is_none());
     }
 
@@ -127,8 +128,10 @@ mod tests {
         a.say(NOW, Ending::Closed);
         b.say(NOW, Ending::Closed);
         let (lost, first) = (a.pick(NOW).unwrap(), b.pick(NOW).unwrap());
-        assert!(a.take(&first) && a.is_over());
-        assert_eq!((lost.len(), b.heard), (LEN, None));
+        assert!(a.take(&first));
+        let answer = a.pick(NOW).unwrap();
+        assert!(a.is_over());
+        assert_eq!((lost.len(), answer.len(), b.heard), (LEN, LEN, None), "both are lost");
         let later = b.next_deadline();
         assert!(a.take(&b.pick(later).unwrap()));
         assert!(b.take(&a.pick(later).unwrap()) && b.is_over());

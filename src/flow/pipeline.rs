@@ -362,6 +362,7 @@ impl Pipeline {
             let Some(mut pkt) = pkt else { continue };
             if self.spend(pkt.len() + self.overhead()) && self.seal(&mut pkt) {
                 self.counters.sent += 1;
+                self.last_sent = now;
                 out.push(pkt);
             } else {
                 self.cache.put(pkt);

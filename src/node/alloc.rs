@@ -404,7 +404,6 @@ impl Allocation {
         match agreed {
             Ok((params, data)) => {
                 endpoint.activate(now, port, params);
-                endpoint.handle_timeout(now);
                 Ok(Allocated { endpoint, kind, data })
             }
             Err(e) => {

@@ -147,7 +147,7 @@ impl Client {
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let Verified { message, data, timeout, agreed } = self.verify(response)?;
-        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
+        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, self.request_hash));
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,

@@ -84,7 +84,7 @@ pub mod server;
 use alloc::vec::Vec;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
-pub use peering::{Peering, TOKEN_LEN};
+pub use peering::{Peering, TOKEN_LEN, Tokens};
 
 use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::suite::{Cipher, Digest};

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use subtle::ConstantTimeEq;
 
-use crate::crypto::hash;
+use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::protect::Side;
 use crate::wire::oap::ID_LEN;
 
-/// Bytes of a [`Peering`]'s tokens.
+/// Bytes of each of a [`Peering`]'s tokens.
 pub const TOKEN_LEN: usize = 16;
 
 /// Random bytes of the id of a request; the rest of it is a mark.
@@ -32,21 +32,32 @@ pub struct Peering {
     /// The timeout of the flow that the server grants, milliseconds: it counts, at both ends, instead of the one that
     /// was asked for.
     pub timeout: u32,
-    /// Marks what this end says besides data on a flow without FRCT.
-    pub own_token: [u8; TOKEN_LEN],
-    /// Marks the same of the peer.
-    pub peer_token: [u8; TOKEN_LEN],
+    request_hash: DigestOutput,
+}
+
+/// What marks that which the ends of a flow without FRCT say besides data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// On what this end says.
+    pub own: [u8; TOKEN_LEN],
+    /// On what the peer says.
+    pub peer: [u8; TOKEN_LEN],
 }
 
 impl Peering {
-    pub(super) fn new(side: Side, timeout: u32, request_hash: &[u8]) -> Self {
-        let both = hash::sha256(&[NOTICES, request_hash]);
+    /// What follows from the hash of the request.
+    pub fn new(side: Side, timeout: u32, request_hash: DigestOutput) -> Self {
+        Self { side, timeout, request_hash }
+    }
+
+    /// Computed when they are needed, for most flows need none.
+    pub fn tokens(&self) -> Tokens {
+        let both = hash::sha256(&[NOTICES, &self.request_hash]);
         let (client, server) = (first(&both), first(both.get(TOKEN_LEN..).unwrap_or_default()));
-        let (own_token, peer_token) = match side {
-            Side::Client => (client, server),
-            Side::Server => (server, client),
-        };
-        Self { side, timeout, own_token, peer_token }
+        match self.side {
+            Side::Client => Tokens { own: client, peer: server },
+            Side::Server => Tokens { own: server, peer: client },
+        }
     }
 }
 
@@ -95,6 +106,7 @@ fn first(bytes: &[u8]) -> [u8; TOKEN_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::suite::Digest;
 
     #[test]
     fn a_marked_id_is_known_and_any_other_is_not() {
@@ -131,9 +143,10 @@ mod tests {
 
     #[test]
     fn the_ends_agree_on_tokens_that_differ() {
-        let (client, server) = (Peering::new(Side::Client, 5, &[1; 48]), Peering::new(Side::Server, 5, &[1; 48]));
-        assert_eq!((client.own_token, client.peer_token), (server.peer_token, server.own_token));
-        assert_ne!(client.own_token, client.peer_token);
-        assert_ne!(client.own_token, Peering::new(Side::Client, 5, &[2; 48]).own_token);
+        let [one, other] = [b"1", b"2"].map(|request| hash::digest(Digest::Sha384, &[request]));
+        let [client, server] = [Side::Client, Side::Server].map(|side| Peering::new(side, 5, one).tokens());
+        assert_eq!((client.own, client.peer), (server.peer, server.own));
+        assert_ne!(client.own, client.peer);
+        assert_ne!(client.own, Peering::new(Side::Client, 5, other).tokens().own);
     }
 }

@@ -163,7 +163,7 @@ impl Negotiated {
         let mut data = data.to_vec();
         let peering = self.request.is_o7s().then(|| {
             peering::append_trailer(&mut data, timeout, &request_hash);
-            Peering::new(Side::Server, timeout, &request_hash)
+            Peering::new(Side::Server, timeout, request_hash)
         });
         let response = Message {
             id: request.id,

@@ -97,7 +97,8 @@ fn two_of_our_own_kind_know_each_other() {
         let (here, there) = exchange(&config, &config).unwrap();
         let (client, server) = (here.peering.unwrap(), there.peering.unwrap());
         assert_eq!((client.side, server.side), (Side::Client, Side::Server));
-        assert_eq!((client.own_token, client.peer_token), (server.peer_token, server.own_token));
+        let (ours, theirs) = (client.tokens(), server.tokens());
+        assert_eq!((ours.own, ours.peer), (theirs.peer, theirs.own));
         assert_eq!((client.timeout, server.timeout), (120_000, 120_000));
         assert_eq!((&here.data[..], &there.data[..]), (&b"answer"[..], &b"question"[..]));
     }
