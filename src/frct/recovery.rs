@@ -6,19 +6,21 @@
 //! in a queue of their own, in the order of time. Without loss neither is touched.
 //!
 //! Whenever the timer expires, the oldest packet goes out, whatever window, rate and other losses say (RFC 6298, 5.4).
-//! Only the first time, towards a peer that says what it holds and while nothing waits for its repair, it is the last
-//! one, which proves the most (RFC 8985, 7). Towards such a peer the timer declares nothing lost: what the answer proves
-//! lost is lost (RFC 9002, 6.2). So a timeout that was too early costs one packet, and repairs nothing that need not be
-//! repaired. Loss after several probes without an answer is *silence*,
-//! and the congestion window begins anew. A peer without selective acknowledgement is resent the oldest, and with the
-//! second timeout everything.
+//! Only the first time, towards a peer that says what it holds and while nothing waits for its repair, it is one beyond,
+//! which proves the most (RFC 8985, 7): a new one, which besides can be timed, or the last one. From the second timeout on
+//! both go, because each further one is twice as long in coming (RFC 9002, 6.2.4). Towards such a peer the timer declares
+//! nothing lost: what the answer proves lost is lost (RFC 9002, 6.2). So a timeout that was too early costs a packet or
+//! two, and repairs nothing that need not be repaired. Loss after several probes without an answer is *silence*, and the
+//! congestion window begins anew. A peer without selective acknowledgement is resent the oldest, and with the second
+//! timeout everything.
 //!
 //! # What an acknowledgement of something sent twice proves
 //!
 //! It may be for either transmission, so it is no round-trip time (Karn), and a timeout that was doubled stays so until
-//! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. But the packet *has* arrived: if not as sent last, then as sent first. An answer
-//! sooner than any round trip of late is taken for one to the first transmission; three in a row mean that the path has
-//! become shorter, and correct the minimum, which no sample could while everything is sent twice.
+//! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. A packet that was sent for
+//! the first time after the timeout, and once, is one. But the packet *has* arrived: if not as sent last, then as sent
+//! first. An answer sooner than any round trip of late is taken for one to the first transmission; three in a row mean
+//! that the path has become shorter, and correct the minimum, which no sample could while everything is sent twice.
 
 use super::rtt::{after, nanos_since};
 use super::tx::{Reduction, Segment, Sender, State};
@@ -253,9 +255,9 @@ impl Sender {
         let silence = silent >= SILENCE;
         self.progress_at = now;
         self.repeated_acks = 0;
-        // After a timeout it may be the probe that was answered, and what it tells of others old news. If the path has
-        // become longer, the next acknowledgement says so.
-        let sample = news.sample.filter(|_| silent == 0).map(|(sent, _)| nanos_since(now, sent));
+        // After a timeout it may be the probe that was answered, and what it tells of what was sent before old news.
+        let timely = news.sample.filter(|(sent, _)| silent == 0 || *sent >= self.expired_at);
+        let sample = timely.map(|(sent, _)| nanos_since(now, sent));
         if news.prompt {
             // No sample, but no reason to think that the timeout was too short either.
             self.backoff = 0;
@@ -281,6 +283,7 @@ impl Sender {
             self.rto_at = Instant::FAR_FUTURE;
             self.reorder_at = Instant::FAR_FUTURE;
             self.probe = None;
+            self.probe_beyond = false;
             self.lost.clear();
             self.resent.clear();
             return;
@@ -445,9 +448,13 @@ impl Sender {
         }
     }
 
-    /// The packet that is to provoke an acknowledgement, whatever the window says.
+    /// The packet that is to provoke an acknowledgement, whatever window and rate say: the oldest, or one beyond.
     pub(super) fn pick_probe(&mut self, now: Instant, p: &Params) -> Option<Seq> {
-        let seq = self.probe.take()?;
+        let seq = match self.probe.take() {
+            Some(oldest) => oldest,
+            None if core::mem::take(&mut self.probe_beyond) => self.last_out(now)?,
+            None => return None,
+        };
         let state = self.segment(seq)?.state;
         if seq.before(self.edge) || state.has(State::SACKED) {
             return None;
@@ -459,6 +466,13 @@ impl Sender {
         }
         self.send_again(now, p, seq);
         Some(seq)
+    }
+
+    /// The last packet that is out and not known to have arrived, unless it goes out at this moment.
+    fn last_out(&self, now: Instant) -> Option<Seq> {
+        let mut out = self.queue.iter().take(self.outstanding() as usize);
+        let last = out.rposition(|s| !s.state.has(State::SACKED))?;
+        self.queue.get(last).filter(|s| s.sent != now).map(|_| self.edge + last as u32)
     }
 
     /// The next packet to retransmit, if window and rate let it go.
@@ -522,14 +536,12 @@ impl Sender {
             // Perhaps the peer has never heard of the run.
             self.ask();
         }
+        self.expired_at = now;
+        // Alone once only: what lies beyond may be more than the peer takes.
+        let first = self.silent == 0 && self.lost_count == 0;
+        self.probe_beyond = self.peer_is_o7s && (first || self.silent > 0);
         // What the peer waits for (RFC 6298, 5.4).
-        self.probe = Some(self.edge);
-        if self.peer_is_o7s && self.silent == 0 && self.lost_count == 0 {
-            // The last one proves the most. Once only: it may lie beyond what the peer takes.
-            let mut out = self.queue.iter().take(self.outstanding() as usize);
-            let last = out.rposition(|s| !s.state.has(State::SACKED)).unwrap_or_default();
-            self.probe = Some(self.edge + last as u32);
-        }
+        self.probe = (!self.probe_beyond || !first).then_some(self.edge);
         if self.peer_is_o7s || !self.rtt.known() {
             return;
         }

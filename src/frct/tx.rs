@@ -127,8 +127,9 @@ pub(super) struct Sender {
     pub(super) flight: u64,
     /// The first retransmission of a recovery ignores the congestion window.
     pub(super) forced: bool,
-    /// A packet that is to be sent again only to provoke an acknowledgement.
+    /// A packet that is to be sent again only to provoke an acknowledgement; then, for the same, a new one or the last.
     pub(super) probe: Option<Seq>,
+    pub(super) probe_beyond: bool,
     /// Everything before was looked at for loss since its first transmission.
     pub(super) scan: Seq,
     /// One behind the highest number known to have arrived.
@@ -155,6 +156,8 @@ pub(super) struct Sender {
     pub(super) backoff: u8,
     /// Timeouts since something arrived.
     pub(super) silent: u8,
+    /// When the retransmission timer last expired.
+    pub(super) expired_at: Instant,
     /// When something last arrived that the peer had not confirmed before.
     pub(super) progress_at: Instant,
     pub(super) rto_at: Instant,
@@ -202,6 +205,7 @@ impl Sender {
             flight: 0,
             forced: false,
             probe: None,
+            probe_beyond: false,
             scan: isn,
             highest: isn,
             newest: (Instant::ZERO, isn),
@@ -216,6 +220,7 @@ impl Sender {
             round: isn,
             backoff: 0,
             silent: 0,
+            expired_at: Instant::ZERO,
             progress_at: Instant::ZERO,
             rto_at: Instant::FAR_FUTURE,
             reorder_at: Instant::FAR_FUTURE,
@@ -401,6 +406,7 @@ impl Sender {
         self.lost_count = 0;
         self.forced = false;
         self.probe = None;
+        self.probe_beyond = false;
         self.flight = 0;
         self.queued = 0;
         self.reduction = Reduction::default();
@@ -429,6 +435,10 @@ impl Sender {
             self.ask_later(now);
             return Pick::Nothing;
         }
+        if self.probe_beyond && self.probe.is_none() && self.waiting() > 0 && self.next.before(self.limit) {
+            self.probe_beyond = false;
+            return self.pick_new(now, p);
+        }
         if let Some(seq) = self.pick_probe(now, p) {
             return Pick::Again(seq);
         }
@@ -447,6 +457,10 @@ impl Sender {
         if !self.may_send(now, self.next) {
             return Pick::Nothing;
         }
+        self.pick_new(now, p)
+    }
+
+    fn pick_new(&mut self, now: Instant, p: &Params) -> Pick {
         self.last_new = Some(now);
         if self.reliable {
             self.first_transmission(now, p);

@@ -30,8 +30,6 @@ pub(crate) struct Row {
     pub(crate) before: &'static str,
     pub(crate) run: Run,
     pub(crate) holds: fn(&Came) -> bool,
-    /// Why the row misses what it must, if it does: a debt, not a licence.
-    pub(crate) debt: &'static str,
     /// With how many seeds.
     pub(crate) seeds: u64,
     /// Left to `--ignored`.
@@ -50,14 +48,6 @@ impl Row {
 }
 
 impl Came {
-    /// What even a row in debt must hold: nobody is lost, and the debt does not grow.
-    pub(crate) fn is_tolerable(&self) -> bool {
-        match self {
-            Self::Shared(o) => o.used() >= 0.95 && o.dropped <= 0.02 && o.jain() >= 0.8,
-            Self::Transferred(t) => t.complete && t.used >= 0.9 && t.retransmitted <= 0.42,
-        }
-    }
-
     /// The figures, for a table.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -105,7 +95,7 @@ impl Came {
 }
 
 fn row(path: &str, flows: &str, must: &'static str, before: &'static str, run: Run, holds: fn(&Came) -> bool) -> Row {
-    Row { path: path.into(), flows: flows.into(), must, before, run, holds, debt: "", seeds: 1, long: false }
+    Row { path: path.into(), flows: flows.into(), must, before, run, holds, seeds: 1, long: false }
 }
 
 fn bbr() -> Config {
@@ -124,7 +114,6 @@ fn crowds(rows: &mut Vec<Row>) {
     for (n, before) in [(1, BEFORE[0]), (2, BEFORE[1]), (10, BEFORE[2])] {
         rows.push(Row {
             seeds: 3,
-            debt: if n == 2 { "two large windows converge slowly: Jain 0.82 with seed 3" } else { "" },
             ..row(
                 path,
                 &n.to_string(),
@@ -224,9 +213,7 @@ fn thin(rows: &mut Vec<Row>) {
         ("1 kb/s, 2 s, queue 20, 128-byte packets", kb(1000, secs(2), 128, 4), 51_200, BEFORE[16]),
     ] {
         let flows = setup.flows.to_string();
-        // The round trip is the queue, 20 s long; what gets in first keeps the others out for many of them.
-        let debt = if setup.flows == 4 && setup.rate < 10_000 { "28 and 40 % are sent again" } else { "" };
-        rows.push(Row { debt, ..row(name, &flows, must, before, Run::Transfer(setup, total, None), holds) });
+        rows.push(row(name, &flows, must, before, Run::Transfer(setup, total, None), holds));
     }
 }
 
@@ -323,7 +310,9 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// Figures of the tree before this controller (a window by loss and delay in the manner of TCP-Illinois, of 16 packets at
-/// least, without pacing), in the order of the rows, measured with this very file; transfers were shorter.
+/// least, without pacing), in the order of the rows, measured with this very file; but transfers were shorter, and every
+/// packet beyond the data counted as sent again, keepalives and requests, too: up to a fifth of the data where a flow lives
+/// for half an hour.
 const BEFORE: [&str; 35] = [
     "100.0 % used, 0.1 % dropped",
     "100.0 % used, 0.8 % dropped, Jain 0.999",

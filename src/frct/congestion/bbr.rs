@@ -17,8 +17,12 @@ const MIN_RTT_LIFE: u64 = 10_000_000_000;
 const PROBE_RTT: u64 = 200_000_000;
 /// The window never falls below so many segments.
 const FLOOR: u64 = 4;
-/// Of what arrives and is lost in a round, the share whose loss is congestion, whoever else loses packets: one in five.
-const HEAVY: u64 = 5;
+/// Of what arrives and is lost in a round, the share whose loss is congestion, 1/256: one in five where there is a queue,
+/// one in three where none is seen.
+const HEAVY: u64 = 51;
+const HEAVY_IDLE: u64 = 85;
+/// Less than this is no queue, nanoseconds.
+const DELAY_NONE: u64 = 2_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -33,7 +37,8 @@ enum Phase {
 }
 
 /// BBR (Cardwell, Cheng, Gunn, Yeganeh, Jacobson 2016), version 1 with what version 2 does gentler: holding back for
-/// a new least round-trip time leaves half a path's worth in flight, and loss beyond one in five is answered.
+/// a new least round-trip time leaves half a path's worth in flight, and loss beyond one in five is answered, one in
+/// three where no queue is seen.
 ///
 /// It models the path, by the greatest rate of delivery and the least round-trip time, and sends at that rate with no
 /// more than twice their product in flight. Loss that leaves the rate as it is changes nothing: that is its use, on
@@ -59,6 +64,9 @@ pub struct Bbr {
     lost: u64,
     arrived: u64,
     cap: u64,
+    /// The shortest round-trip time of this round, and what was lost of late while there was no queue, 1/256.
+    round_rtt: u64,
+    chance: u64,
 }
 
 impl Bbr {
@@ -81,6 +89,8 @@ impl Bbr {
             lost: 0,
             arrived: 0,
             cap: u64::MAX,
+            round_rtt: u64::MAX,
+            chance: 0,
         }
     }
 
@@ -94,13 +104,19 @@ impl Bbr {
         match self.phase {
             Phase::Startup => (HIGH, HIGH),
             Phase::Drain => (DRAIN, HIGH),
+            // What is lost by chance does not arrive: without it more arrives only if as much more is sent.
+            Phase::Cruise(0, _) => (CYCLE[0] * 256 / (256 - self.chance.min(HEAVY_IDLE)), WINDOW),
             Phase::Cruise(at, _) => (CYCLE.get(at).copied().unwrap_or(256), WINDOW),
             Phase::ProbeRtt(_) => (256, 128),
         }
     }
 
     fn on_round(&mut self, app_limited: bool) {
-        if self.lost * HEAVY > self.lost + self.arrived && self.lost > 4 * self.segment {
+        let share = self.lost.saturating_mul(256).checked_div(self.lost + self.arrived).unwrap_or(0);
+        let delay = core::mem::replace(&mut self.round_rtt, u64::MAX).saturating_sub(self.min_rtt);
+        let idle = delay <= (self.min_rtt / 8).max(DELAY_NONE);
+        self.chance = if idle { (3 * self.chance + share) / 4 } else { 0 };
+        if share > if idle { HEAVY_IDLE } else { HEAVY } && self.lost > 4 * self.segment {
             self.cap = (self.window * 7 / 10).max(FLOOR * self.segment);
             self.filled = true;
         } else if self.cap != u64::MAX {
@@ -179,6 +195,7 @@ impl Controller for Bbr {
             self.next_round = ack.delivered;
             self.rounds += 1;
         }
+        self.round_rtt = self.round_rtt.min(ack.rtt.unwrap_or(u64::MAX));
         let mut app_limited = !ack.limited;
         if let Some((rate, held_back)) = ack.rate {
             app_limited = held_back;

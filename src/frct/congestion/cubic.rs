@@ -12,6 +12,10 @@ const BETA_LEAST: u64 = 256;
 const BETA_RANDOM: u64 = 870;
 /// From so many segments on a window is large.
 const LARGE: u64 = 384;
+/// What a flow whose window is not large lets go of for good with each loss, and one that lost below its last plateau:
+/// the new plateau is this part of the window that was too much, 1/1024.
+const LET_GO: u64 = 792;
+const LET_GO_LARGE: u64 = (1024 + BETA) / 2;
 /// Growth of the Reno-friendly window, segments a round trip, thousandths: 3 (1 - beta) / (1 + beta).
 const ALPHA: u64 = 529;
 /// Below so many segments the Reno-friendly window grows more slowly, in proportion to the window; below so many the
@@ -78,6 +82,10 @@ struct Start {
 ///   windows still grow by a part of a segment and shrink in proportion, they still converge to equal shares.
 /// - *Room.* A flow that gives up more than half of a small window leaves places in the queue, so that a newcomer, or a
 ///   flow whose only packet was lost, finds one. With 0.7 the queue is full at any moment and shuts them out.
+/// - *Convergence.* Paced packets take the places of those that left, so a full queue refuses what windows have grown by: it
+///   hits a flow in proportion to its growth, not to its share. And with a plateau where it lost last a flow regrows by
+///   what it lost, so that any two shares would persist. Below 384 segments each loss therefore lowers the plateau by a
+///   fifth, not only a second one in a row: a flow keeps its share no longer than a few losses.
 /// - *Yielding to bursts.* Paced packets hardly ever find the last place taken, those of a TCP that acknowledges every
 ///   second packet do. Windows from 16 segments on open by two packets, too.
 /// - *No queue, no congestion.* If the shortest round trips of the last two rounds show no queue, 0.85 is kept, and the
@@ -295,11 +303,19 @@ impl Controller for Cubic {
         }
         self.begun = true;
         self.before.get_or_insert(self.curve);
-        if loss.event {
+        if loss.silence && self.curve.threshold != u64::MAX && self.in_slow_start() {
+            // Broken again before it was found out what it holds: a window that was small for that reason says nothing.
+            self.curve.threshold = (self.curve.threshold / 2).max(self.floor());
+        } else if loss.event {
             self.before = Some(self.curve);
             let (window, w_max) = (self.curve.window, self.curve.w_max);
-            // Fast convergence: who has to give way twice in a row leaves room for the others.
-            self.curve.w_max = if window < w_max { window * (1024 + BETA) / 2048 } else { window };
+            // Fast convergence: who has to give way twice in a row leaves room for the others. A path that was broken, or
+            // has no queue, has no others to leave it to.
+            self.curve.w_max = match () {
+                () if window < LARGE * self.segment && !loss.silence && !self.is_idle() => window * LET_GO / 1024,
+                () if window < w_max => window * LET_GO_LARGE / 1024,
+                () => window,
+            };
             self.curve.window = (window * self.beta() / 1024).max(self.floor());
             self.curve.threshold = self.curve.window;
             self.curve.epoch = None;
