@@ -64,9 +64,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-const WIDTH: f64 = 1100.0;
+const WIDTH: f64 = 1180.0;
 const HEIGHT: f64 = 74.0;
-const LEFT: f64 = 640.0;
+const LEFT: f64 = 720.0;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// A line of text for each row, and what each flow had over time beside it.

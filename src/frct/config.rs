@@ -16,7 +16,8 @@ pub struct Config {
     pub mpl: Duration,
     /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
     pub a: Duration,
-    /// R of Delta-t: how long a flow retransmits without any progress before it is down. Default: 120 s, as the
+    /// R of Delta-t: how long a flow retransmits without any progress before it is down; towards one of our own kind at
+    /// least eight retransmission timeouts, which take longer where one is longer than 15 s. Default: 120 s, as the
     /// reference.
     pub r: Duration,
     /// Receive window towards a peer known to be o7s, packets. At most 32768 count. Default: 4096.

@@ -8,7 +8,8 @@
 //! Whenever the timer expires, the oldest packet goes out, whatever window, rate and other losses say (RFC 6298, 5.4).
 //! Only the first time, towards a peer that says what it holds and while nothing waits for its repair, it is one beyond,
 //! which proves the most (RFC 8985, 7): a new one, which besides can be timed, or the last one. From the second timeout on
-//! both go, because each further one is twice as long in coming (RFC 9002, 6.2.4). Towards such a peer the timer declares
+//! both go, because each further one is twice as long in coming (RFC 9002, 6.2.4), unless the link is so thin that they
+//! would burden it. Towards such a peer the timer declares
 //! nothing lost: what the answer proves lost is lost (RFC 9002, 6.2). So a timeout that was too early costs a packet or
 //! two, and repairs nothing that need not be repaired. Loss after several probes without an answer is *silence*, and the
 //! congestion window begins anew. A peer without selective acknowledgement is resent the oldest, and with the second
@@ -40,6 +41,8 @@ const BLIND_BURST: u32 = 16;
 const TIMEOUT_BURST: u32 = 64;
 /// Timeouts in a row without a sign of life that are silence: loss found after them begins anew.
 const SILENCE: u8 = 2;
+/// A timeout shorter than this, before backing off, is no thin link: two packets burden nobody, nanoseconds.
+const HURRY: u64 = 1_000_000_000;
 /// Acknowledgements may be this late without a packet being lost, nanoseconds: delayed acknowledgements of our own
 /// kind, and those of a reference.
 const GRACE: u64 = 5_000_000;
@@ -49,6 +52,8 @@ const GRACE_REFERENCE: u64 = 16_000_000;
 /// more already, and a queue that is always full lets a newcomer in only now and then.
 const DOUBLES: u8 = 6;
 const DOUBLES_UNKNOWN: u8 = 2;
+/// So many attempts R is to hold.
+const ATTEMPTS: u64 = 8;
 /// Largest tolerance for reordering, quarters of the round-trip time.
 const PATIENCE_MAX: u8 = 8;
 /// Loss episodes after which the tolerance for reordering is halved, in case the path has become better.
@@ -98,9 +103,12 @@ impl Sender {
 
     /// When the flow is down if nothing arrives: R after the first transmission of the oldest packet, or after the last
     /// progress, because a flow that gets on, however slowly, is not dead. The peer's receiver, which forgets its run
-    /// after R and more without data, has heard from us since.
+    /// after R and more without data, has heard from us since; one of our own kind never does, so that where answers take
+    /// long R lasts as many attempts as elsewhere.
     fn ends_at(&self, p: &Params) -> Instant {
-        self.queue.front().map_or(Instant::FAR_FUTURE, |s| after(s.first.max(self.progress_at), p.r.saturating_add(1)))
+        let Some(oldest) = self.queue.front() else { return Instant::FAR_FUTURE };
+        let attempts = if self.peer_is_o7s { self.rto(p).saturating_mul(ATTEMPTS) } else { 0 };
+        after(oldest.first.max(self.progress_at), p.r.max(attempts).saturating_add(1))
     }
 
     /// Starts the timer of the oldest packet.
@@ -108,7 +116,7 @@ impl Sender {
         let rto = self.rto(p);
         let doubles = self.backoff.min(if self.rtt.known() { DOUBLES } else { DOUBLES_UNKNOWN });
         // R is to hold a few attempts.
-        let most = rto.max(p.rto_max.min(p.r / 8));
+        let most = rto.max(p.rto_max.min(p.r / ATTEMPTS));
         let wait = rto.saturating_mul(1 << doubles).min(most);
         // Never sleep over the end of the flow.
         self.rto_at = after(now, wait).min(self.ends_at(p).max(after(now, 1)));
@@ -521,7 +529,7 @@ impl Sender {
             return false;
         }
         stats.timeouts += 1;
-        self.on_timeout(now, stats);
+        self.on_timeout(now, p, stats);
         self.silent = self.silent.saturating_add(1);
         self.backoff = self.backoff.saturating_add(1);
         self.arm_rto(now, p);
@@ -530,7 +538,7 @@ impl Sender {
 
     /// Nothing came back in time: a lost tail, a lost acknowledgement, or a path that has become longer. Something is
     /// sent, whatever the window and the rate say and whatever else waits: without that no answer would ever come.
-    fn on_timeout(&mut self, now: Instant, stats: &mut Stats) {
+    fn on_timeout(&mut self, now: Instant, p: &Params, stats: &mut Stats) {
         self.repeated_acks = 0;
         if !self.rtt.known() {
             // Perhaps the peer has never heard of the run.
@@ -539,7 +547,8 @@ impl Sender {
         self.expired_at = now;
         // Alone once only: what lies beyond may be more than the peer takes.
         let first = self.silent == 0 && self.lost_count == 0;
-        self.probe_beyond = self.peer_is_o7s && (first || self.silent > 0);
+        let both = self.silent > 0 && self.rto(p) < HURRY;
+        self.probe_beyond = self.peer_is_o7s && (first || both);
         // What the peer waits for (RFC 6298, 5.4).
         self.probe = (!self.probe_beyond || !first).then_some(self.edge);
         if self.peer_is_o7s || !self.rtt.known() {

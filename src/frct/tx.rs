@@ -487,7 +487,11 @@ impl Sender {
     /// Whether no packet waits to be sent, for the first time or again.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.rendezvous_due && self.probe.is_none() && self.lost.is_empty() && self.waiting() == 0
+        !self.rendezvous_due
+            && self.probe.is_none()
+            && !self.probe_beyond
+            && self.lost.is_empty()
+            && self.waiting() == 0
     }
 
     /// Notes that nothing waits that window or rate would hold back.

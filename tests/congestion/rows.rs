@@ -102,9 +102,9 @@ fn bbr() -> Config {
     Config { algorithm: Algorithm::Bbr, ..Config::default() }
 }
 
-/// Settings with which a flow fills a gigabit over 100 ms.
+/// Settings, of both ends, with which a flow fills a gigabit over 100 ms.
 fn large() -> Config {
-    Config { window: 1 << 15, send_queue: 1 << 15, ..Config::default() }
+    Config { window: 1 << 15, send_queue: 1 << 15, send_bytes: 64 << 20, ..Config::default() }
 }
 
 /// Flows of their own kind on a link that is too narrow for them.
@@ -213,7 +213,7 @@ fn thin(rows: &mut Vec<Row>) {
         ("1 kb/s, 2 s, queue 20, 128-byte packets", kb(1000, secs(2), 128, 4), 51_200, BEFORE[16]),
     ] {
         let flows = setup.flows.to_string();
-        rows.push(row(name, &flows, must, before, Run::Transfer(setup, total, None), holds));
+        rows.push(Row { seeds: 5, ..row(name, &flows, must, before, Run::Transfer(setup, total, None), holds) });
     }
 }
 

@@ -92,19 +92,13 @@ impl Setup {
         net.set_default_link(plain);
         net.set_link(SENDER, RECEIVER, narrow.loss(loss));
         net.set_link(RECEIVER, SENDER, if self.both_ways { narrow } else { plain });
-        let server = net.host("server").udp4(RECEIVER).build();
-        let settings = self.frct.clone();
-        let client = |n: usize| {
-            let settings = settings.clone();
-            let builder = net.host(&format!("client {n}")).udp4(&format!("{SENDER}:{}", 4000 + n));
-            builder
-                .stack(move |s| {
-                    let mut limits = o7s::node::Limits::default();
-                    limits.frct = settings;
-                    s.limits(limits)
-                })
-                .build()
+        let host = |name: &str, address: &str| {
+            let mut limits = o7s::node::Limits::default();
+            limits.frct = self.frct.clone();
+            net.host(name).udp4(address).stack(move |s| s.limits(limits)).build()
         };
+        let server = host("server", RECEIVER);
+        let client = |n: usize| host(&format!("client {n}"), &format!("{SENDER}:{}", 4000 + n));
         let clients: Vec<Host> = (0..self.rtts.len()).map(client).collect();
         let others: Vec<_> = self.rtts.iter().map(|other| *other - rtt / 2).collect();
         if others.len() > 1 {
@@ -333,7 +327,9 @@ pub(crate) fn transfer(setup: &Setup, total: usize, change: Option<(Duration, Du
     let packets = total / setup.size;
     for number in 0..setup.flows {
         let (inner, clients) = (net.clone(), Rc::clone(&clients));
-        let late = Duration::from_micros(net.rng(&format!("start {number}")).below(37_000));
+        // Of a few packets.
+        let apart = STAGGER.as_micros() as u64 + 4 * setup.size as u64 * 8_000_000 / setup.rate;
+        let late = Duration::from_micros(net.rng(&format!("start {number}")).below(apart));
         tasks.push(net.spawn(async move {
             inner.sleep(STAGGER * number as u32 + late).await;
             let flow = connect(&clients[0], number).await;

@@ -49,8 +49,7 @@ fn anything_that_can_happen_to_packets() {
             side.to_write = c.below(800);
             side.size = 1 + c.below(1400) as usize;
         }
-        // Half of all round trips fail on the worst of them, and the timer backs off.
-        let done = net.run(secs(400), Net::complete);
+        let done = net.run(secs(100), Net::complete);
         assert!(
             done,
             "seed {seed} after {:?} {link:?} {cfg:?} {:?} {:?} {:?} {:?}",
@@ -108,8 +107,7 @@ fn a_partition_heals() {
         let done = |n: &Net| n.sides[0].frct.stats().sent == 50_000 && (n.complete() || !reliable);
         assert!(net.run(secs(60), done), "{:?}", net.sides[0].frct);
         let after = net.now - Instant::from_millis(10_300);
-        // A probe every two seconds, and slow start.
-        assert!(after < secs(7), "{after:?}");
+        assert!(after < secs(5), "{after:?}");
     }
 }
 

@@ -235,7 +235,7 @@ fn it_forgets_and_starts_anew() {
 
 #[test]
 fn losses_towards_the_reference() {
-    for (seed, (loss, limit)) in (0..12).zip([(0.01, 4_000), (0.05, 16_000), (0.2, 120_000)].into_iter().cycle()) {
+    for (seed, (loss, limit)) in (0..12).zip([(0.01, 4_000), (0.05, 8_000), (0.2, 40_000)].into_iter().cycle()) {
         let mut m = Mixed::new(true, ISNS[seed as usize % 6], seed);
         m.loss = loss;
         m.write = 2000;
@@ -289,7 +289,7 @@ fn resends_that_are_our_own_packets_are_not_believed() {
         malformed += m.ours.stats().malformed;
         stray += m.ours.stats().stray;
     }
-    assert!(malformed > 100 && stray > 20, "{malformed} {stray}");
+    assert!(malformed > 100 && stray > 100, "{malformed} {stray}");
 }
 
 #[test]
