@@ -101,7 +101,7 @@ impl Params {
             reliable: c.reliable,
             o7s_peer: c.o7s_peer,
             congestion: c.congestion,
-            algorithm: c.algorithm.clone(),
+            algorithm: c.algorithm,
             a: ns(c.a),
             r: ns(c.r),
             receiver_inactive: ns(c.mpl.saturating_mul(2).saturating_add(c.a).saturating_add(c.r)),

@@ -52,12 +52,12 @@
 //! *Loss.* A packet is retransmitted when packets sent later have arrived (three of them, or a quarter of the round
 //! trip has passed), found from selective acknowledgements. On a path that reorders, time alone decides, and more of
 //! it. Where the peer does not say what it holds, repeated acknowledgements and the retransmission timer do it. The
-//! timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not
-//! below [`Config::rto_min`]; it doubles up to [`Config::rto_max`], six times at most, and stays doubled until a round
-//! trip has been measured. Whenever it expires the oldest
-//! packet is sent, or at first the last one; towards a peer that says what it holds, nothing is declared lost. A flow of which
-//! nothing has been acknowledged for R, counted from the first transmission of the oldest packet or from the last
-//! progress, is down.
+//! timer is `srtt + 4 mdev` plus what a peer may delay its acknowledgement, not below [`Config::rto_min`]; it doubles up
+//! to [`Config::rto_max`], six times at most, and stays doubled until a round trip has been measured. When it expires,
+//! a peer that says what it holds is sent a new packet, or the last one if there is none, whose acknowledgement can be
+//! timed (RFC 9002, 6.2.4); if that was in vain, the oldest and one beyond, and nothing is declared lost. Any other peer
+//! is sent the oldest. A flow of which nothing has been acknowledged for R, counted from the first transmission of the
+//! oldest packet or from the last progress, is down; see [`Config::r`].
 //!
 //! *Congestion.* A [`Controller`](congestion::Controller) says how many bytes may be in flight and at what rate they
 //! leave. Packets that are due within a millisecond go together. The first ten packets wait for nothing; the peer's

@@ -3,13 +3,13 @@
 //! A controller sees what arrives and what is lost, in bytes, and says two things: the [window](Controller::window) of
 //! bytes that may be under way, and the [rate](Controller::pacing_rate) at which they leave, so that a window is never
 //! sent in one burst. Finding out what is lost is not its business (see the recovery of [`frct`](super)); nor is the
-//! peer's window, which bounds the flow beside it.
+//! peer's window, which bounds the flow beside it. It is called with the flow's lock held, so it is no place for code of
+//! others: which ones there are is decided here.
 //!
 //! | [`Algorithm`] | answers to | for |
 //! |---|---|---|
 //! | [`Cubic`](Algorithm::Cubic), the default | loss, and in slow start delay | everything, beside anybody |
-//! | [`Bbr`](Algorithm::Bbr) | a model of the path; random loss leaves it cold | paths that lose for other reasons than congestion, where nobody else suffers |
-//! | [`Custom`](Algorithm::Custom) | | your own |
+//! | [`Bbr`](Algorithm::Bbr) | a model of the path, and to loss only where it is heavy | paths that lose for other reasons than congestion, where nobody else suffers |
 //!
 //! # What is counted
 //!
@@ -17,7 +17,6 @@
 //! packets are not taken for few bytes. The *segment* of the literature is the largest packet that the flow has sent.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::fmt;
 
 use crate::base::time::Instant;
@@ -88,14 +87,11 @@ pub trait Controller: fmt::Debug + Send {
     fn on_spurious(&mut self);
     /// Nothing was sent for longer than the retransmission timeout; now the flow goes on.
     fn on_idle(&mut self);
-    /// Bytes that may be in flight.
+    /// Bytes that may be in flight, from one segment to 2^31.
     fn window(&self) -> u64;
-    /// Bytes a second at which they may leave, given the smoothed round-trip time.
+    /// Bytes a second at which they may leave, at least 1, given the smoothed round-trip time.
     fn pacing_rate(&self, srtt: u64) -> u64;
 }
-
-/// Makes the controllers of a [`Custom`](Algorithm::Custom) algorithm.
-pub type Factory = Arc<dyn Fn() -> Box<dyn Controller> + Send + Sync>;
 
 /// Which [`Controller`] a flow has.
 ///
@@ -108,7 +104,7 @@ pub type Factory = Arc<dyn Fn() -> Box<dyn Controller> + Send + Sync>;
 /// let stack = Stack::builder().limits(limits).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// [`Cubic`].
@@ -116,42 +112,17 @@ pub enum Algorithm {
     Cubic,
     /// [`Bbr`].
     Bbr,
-    /// One of the user's own.
-    Custom(Factory),
 }
 
 impl Algorithm {
     /// A controller for one flow.
-    pub(super) fn make(&self) -> Box<dyn Controller> {
+    pub(super) fn make(self) -> Box<dyn Controller> {
         match self {
             Self::Cubic => Box::new(Cubic::new()),
             Self::Bbr => Box::new(Bbr::new()),
-            Self::Custom(factory) => factory(),
         }
     }
 }
-
-impl fmt::Debug for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cubic => "Cubic",
-            Self::Bbr => "Bbr",
-            Self::Custom(_) => "Custom",
-        })
-    }
-}
-
-impl PartialEq for Algorithm {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Cubic, Self::Cubic) | (Self::Bbr, Self::Bbr) => true,
-            (Self::Custom(a), Self::Custom(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Algorithm {}
 
 /// The window of RFC 6928 for a segment of this size.
 fn initial_window(segment: u64) -> u64 {
