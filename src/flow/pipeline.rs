@@ -111,7 +111,7 @@ pub(super) struct Pipeline {
     /// A keepalive is due, in answer to one.
     answer: bool,
     /// Until the peer is heard, and knows it.
-    beginning: Option<Beginning>,
+    beginning: Option<Box<Beginning>>,
     /// Whether spare memory has been given back since the flow was last used.
     relaxed: bool,
     pub(super) counters: Counters,
@@ -156,7 +156,7 @@ impl Pipeline {
         self.rx_limit = params.rx_limit.max(1);
         self.rx_bytes = params.rx_bytes.max(1);
         self.account = Account::new(params.meter);
-        self.beginning = Beginning::new(now, params.opening);
+        self.beginning = Beginning::new(now, params.opening).map(Box::new);
         if params.opening.allowance.is_some()
             && let Some(frct) = &mut self.frct
         {
@@ -186,7 +186,7 @@ impl Pipeline {
 
     /// Whether the peer was ever heard, or need not be.
     pub(super) fn has_heard(&self) -> bool {
-        self.beginning.as_ref().is_none_or(Beginning::has_heard)
+        self.beginning.as_ref().is_none_or(|b| b.has_heard())
     }
 
     /// The peer was heard at `now`.
@@ -504,7 +504,7 @@ impl Pipeline {
 
     /// Whether an unheard peer may be sent anything. FRCT keeps what it takes until it may.
     fn may_spend(&self) -> bool {
-        self.frct.is_some() || self.beginning.as_ref().is_none_or(Beginning::may_spend)
+        self.frct.is_some() || self.beginning.as_ref().is_none_or(|b| b.may_spend())
     }
 
     /// Whether a writer that waits is worth waking, which it is not for each single packet.

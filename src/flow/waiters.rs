@@ -1,5 +1,6 @@
 //! Who waits for an endpoint.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::task::Waker;
@@ -72,38 +73,76 @@ impl core::fmt::Debug for Waiter {
 /// No method clones, wakes or drops a waker: that is foreign code, and this is used under a lock.
 #[derive(Default)]
 pub(crate) struct Waiters {
+    /// Most flows have none most of the time.
+    waiting: Option<Box<Waiting>>,
+    /// The last place that was given out. None is given out twice, as who has left may still name it.
+    last: u64,
+}
+
+#[derive(Default)]
+struct Waiting {
     /// By place, ascending. `None`: has left.
     list: VecDeque<(u64, Option<Waker>)>,
     left: usize,
-    last: u64,
 }
 
 impl Waiters {
     /// Whether somebody waits.
+    #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.list.len() > self.left
+        self.waiting.as_ref().is_some_and(|w| w.list.len() > w.left)
     }
 
     /// Has `waker` wait at `place`, if there is somebody there, else at a new place. Returns the place, and the waker
     /// that is not needed any more.
     pub(crate) fn put(&mut self, place: u64, waker: Waker) -> (u64, Option<Waker>) {
-        if let Some(slot) = self.slot(place) {
+        let waiting = self.waiting.get_or_insert_default();
+        if let Some(slot) = waiting.slot(place) {
             let same = slot.as_ref().is_some_and(|w| w.will_wake(&waker));
             let before = if same { Some(waker) } else { slot.replace(waker) };
             return (place, before);
         }
         self.last += 1;
-        self.list.push_back((self.last, Some(waker)));
+        waiting.list.push_back((self.last, Some(waker)));
         (self.last, None)
     }
 
+    /// Whoever waits at `place` does not any more.
+    pub(crate) fn remove(&mut self, place: u64) -> Option<Waker> {
+        self.waiting.as_mut()?.remove(place)
+    }
+
+    /// Moves everybody to `out`, to be woken once no lock is held.
+    pub(crate) fn take(&mut self, out: &mut Wakers) {
+        if let Some(waiting) = &mut self.waiting {
+            out.extend(waiting.list.drain(..).filter_map(|(_, waker)| waker));
+            waiting.left = 0;
+        }
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn take_first(&mut self) -> Option<Waker> {
+        let waiting = self.waiting.as_mut()?;
+        // Whoever has left is not at the front.
+        let place = waiting.list.front()?.0;
+        waiting.remove(place)
+    }
+
+    /// Gives spare memory back.
+    pub(crate) fn shrink(&mut self) {
+        if !self.any() {
+            self.waiting = None;
+        }
+    }
+}
+
+impl Waiting {
     fn slot(&mut self, place: u64) -> Option<&mut Option<Waker>> {
         let at = self.list.binary_search_by_key(&place, |(p, _)| *p).ok()?;
         self.list.get_mut(at).map(|(_, waker)| waker).filter(|waker| waker.is_some())
     }
 
-    /// Whoever waits at `place` does not any more.
-    pub(crate) fn remove(&mut self, place: u64) -> Option<Waker> {
+    fn remove(&mut self, place: u64) -> Option<Waker> {
         let waker = self.slot(place)?.take();
         self.left += 1;
         while self.list.front().is_some_and(|(_, waker)| waker.is_none()) {
@@ -115,26 +154,6 @@ impl Waiters {
             self.left = 0;
         }
         waker
-    }
-
-    /// Moves everybody to `out`, to be woken once no lock is held.
-    pub(crate) fn take(&mut self, out: &mut Wakers) {
-        out.extend(self.list.drain(..).filter_map(|(_, waker)| waker));
-        self.left = 0;
-    }
-
-    /// The one that has waited longest.
-    pub(crate) fn take_first(&mut self) -> Option<Waker> {
-        // Whoever has left is not at the front.
-        let place = self.list.front()?.0;
-        self.remove(place)
-    }
-
-    /// Gives spare memory back.
-    pub(crate) fn shrink(&mut self) {
-        if self.list.is_empty() {
-            self.list = VecDeque::new();
-        }
     }
 }
 
@@ -166,6 +185,6 @@ mod tests {
         for place in &places {
             assert!(waiters.remove(*place).is_some());
         }
-        assert!(!waiters.any() && waiters.list.is_empty());
+        assert!(!waiters.any() && waiters.waiting.as_ref().is_none_or(|w| w.list.is_empty()));
     }
 }

@@ -22,6 +22,7 @@
 //! names such a generation, so that a forger cannot have them computed over and over; each further forgery costs one
 //! failing trial.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::{Generation, ROTATION_BIT, Side, frame, unframe};
@@ -56,9 +57,9 @@ struct Receiving {
     secret: SessionKey,
     generation: u64,
     key: Generation,
-    previous: Option<Generation>,
+    previous: Option<Box<Generation>>,
     /// Secrets of the generations after this one, as far as a packet has made us compute them.
-    ahead: VecDeque<SessionKey>,
+    ahead: Option<Box<VecDeque<SessionKey>>>,
     seen: Seen,
 }
 
@@ -79,7 +80,7 @@ impl Directed {
                 secret: theirs,
                 generation: 0,
                 previous: None,
-                ahead: VecDeque::new(),
+                ahead: None,
                 seen: Seen::default(),
             },
             salt,
@@ -147,6 +148,7 @@ impl Directed {
         if let Some(previous) = &mut self.rx.previous {
             previous.schedule = None;
         }
+        self.rx.seen.release();
     }
 }
 
@@ -156,26 +158,29 @@ impl Receiving {
         if ahead > MAX_AHEAD {
             return Err(CryptoError::Forged);
         }
-        while (self.ahead.len() as u64) < ahead {
-            let next = derive(salt, self.ahead.back().unwrap_or(&self.secret), b"o7s next");
-            self.ahead.push_back(next);
+        let secrets = self.ahead.get_or_insert_default();
+        while (secrets.len() as u64) < ahead {
+            let next = derive(salt, secrets.back().unwrap_or(&self.secret), b"o7s next");
+            secrets.push_back(next);
         }
-        let secret = self.ahead.get(ahead as usize - 1).ok_or(CryptoError::Forged)?;
+        let secret = secrets.get(ahead as usize - 1).ok_or(CryptoError::Forged)?;
         Ok(key_of(salt, secret))
     }
 
     /// The peer is `ahead` generations further, and this is its key.
     fn advance(&mut self, salt: &[u8; 32], ahead: u64, key: Generation) {
         let mut before = core::mem::replace(&mut self.key, key);
+        let mut secrets = self.ahead.take().unwrap_or_default();
         for step in 1..=ahead {
-            let Some(secret) = self.ahead.pop_front() else { break };
+            let Some(secret) = secrets.pop_front() else { break };
             if step + 1 == ahead {
                 before = key_of(salt, &secret);
             }
             self.secret = secret;
         }
+        self.ahead = Some(secrets).filter(|left| !left.is_empty());
         self.generation += ahead;
-        self.previous = Some(before);
+        self.previous = Some(Box::new(before));
     }
 }
 
@@ -202,12 +207,13 @@ fn number_of(iv: &Nonce) -> Option<u64> {
     Some(u64::from_be_bytes(number))
 }
 
-/// Which numbers were opened: a ring of bits that moves with the newest.
+/// Which numbers were opened: a ring of bits that moves with the newest, if one is needed.
 #[derive(Default)]
 struct Seen {
     /// One behind the highest number.
     next: u64,
-    bits: [u64; BLOCKS],
+    /// `None` as long as packets come in order: all before `next` count as opened.
+    bits: Option<Box<[u64; BLOCKS]>>,
 }
 
 impl Seen {
@@ -223,23 +229,45 @@ impl Seen {
     /// Whether the number was opened, or is too old to tell.
     fn contains(&self, number: u64) -> bool {
         let (block, bit) = Self::place(number);
-        number < self.oldest() || (number < self.next && self.bits.get(block).is_none_or(|bits| bits & bit != 0))
+        let is_set = |ring: &[u64; BLOCKS]| ring.get(block).is_none_or(|bits| bits & bit != 0);
+        number < self.oldest() || (number < self.next && self.bits.as_deref().is_none_or(is_set))
     }
 
     fn insert(&mut self, number: u64) {
+        if self.bits.is_none() {
+            if number <= self.next {
+                self.next = self.next.max(number.saturating_add(1));
+                return;
+            }
+            // The first gap.
+            let mut ring = Box::new([!0; BLOCKS]);
+            let (block, bit) = Self::place(self.next);
+            if let Some(bits) = ring.get_mut(block) {
+                *bits = bit - 1;
+            }
+            self.bits = Some(ring);
+        }
+        let Some(ring) = &mut self.bits else { return };
         if number >= self.next {
             // Blocks that the window enters are blank; after the whole ring there is nothing more to clear.
             let first = self.next.div_ceil(64);
             for block in (first..=number / 64).take(BLOCKS) {
-                if let Some(bits) = self.bits.get_mut(block as usize % BLOCKS) {
+                if let Some(bits) = ring.get_mut(block as usize % BLOCKS) {
                     *bits = 0;
                 }
             }
             self.next = number.saturating_add(1);
         }
         let (block, bit) = Self::place(number);
-        if let Some(bits) = self.bits.get_mut(block) {
+        if let Some(bits) = ring.get_mut(block) {
             *bits |= bit;
+        }
+    }
+
+    /// Gives the ring back if nothing is missing in it.
+    fn release(&mut self) {
+        if self.bits.is_some() && (self.oldest()..self.next).all(|number| self.contains(number)) {
+            self.bits = None;
         }
     }
 }
