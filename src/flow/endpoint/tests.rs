@@ -14,6 +14,7 @@ use std::task::Wake;
 use super::*;
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::time::{Clock, ManualClock};
+use crate::crypto::protect::Side;
 use crate::flow::{Event, Host, Opening, Outgoing, ReadError, ReadMode, Watcher, WriteError};
 use crate::frct::{Config, Frct};
 use crate::oap::Peering;
@@ -481,4 +482,21 @@ fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
         let _ = writes.endpoint.read(&mut [0; 8], ReadMode::Whole);
     }
     assert_eq!(writes.wire.sent.lock().len(), 2, "it was answered");
+}
+
+// ----- the end -----
+
+#[test]
+fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at() {
+    let [own_token, peer_token] = [[1; 16], [2; 16]];
+    let peering = Peering { side: Side::Client, timeout: 60_000, own_token, peer_token };
+    let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
+    let w = world(RAW, Some(Box::new(peering)));
+    // A user who has just written is expected to come and look.
+    w.endpoint.write(b"x").unwrap();
+    w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(b"y"), PacketBuf::copy_of(&said(peer_token, 1))]);
+    assert!(w.endpoint.has_arrivals(), "it is left to the user");
+    w.endpoint.close(Duration::from_secs(5));
+    assert_eq!(*w.wire.sent.lock(), [b"x".to_vec(), said(own_token, 3)], "that it closes too goes without saying");
+    assert_eq!(w.endpoint.state(), State::Released);
 }

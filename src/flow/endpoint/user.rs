@@ -304,17 +304,19 @@ impl Endpoint {
             if inner.is_closed() {
                 return;
             }
-            let ending = how(&mut inner);
-            let told = ending == Ending::Closed && inner.port.as_ref().is_some_and(|p| p.tells_end());
-            let mut unread = match inner.pipe.frct {
-                None if told => inner.pipe.leave(),
-                _ => inner.pipe.end(now, ending),
-            };
+            let mut unread = VecDeque::new();
             if inner.pipe.frct.is_none() {
-                // Nothing of it concerns anybody any more.
-                unread.append(&mut self.empty_inbox());
+                // Nothing of it concerns anybody any more but how the peer goes, which it is told that we know.
+                unread = self.empty_inbox();
+                inner.pipe.heed_last_words(now, &mut unread);
                 fx.calls().drained = inner.port.clone();
             }
+            let ending = how(&mut inner);
+            let told = ending == Ending::Closed && inner.port.as_ref().is_some_and(|p| p.tells_end());
+            unread.append(&mut match inner.pipe.frct {
+                None if told => inner.pipe.leave(),
+                _ => inner.pipe.end(now, ending),
+            });
             inner.events.push(Event::Deallocated);
             self.settle(&mut inner, now, &mut fx);
             (inner.port.clone(), unread)

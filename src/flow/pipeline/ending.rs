@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::Pipeline;
+use super::{Pipeline, notice};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::frct::Ending;
@@ -30,6 +30,21 @@ impl Pipeline {
         let unread = self.ready.take();
         self.charge();
         unread
+    }
+
+    /// Takes in what may be a notice of the peer's end of a few packets that came last and that nobody will read.
+    pub(in crate::flow) fn heed_last_words(&mut self, now: Instant, unread: &mut VecDeque<PacketBuf>) {
+        let notice = notice::LEN + self.overhead();
+        if self.farewell.is_none() {
+            return;
+        }
+        for pkt in unread.split_off(unread.len().saturating_sub(LAST_WORDS)) {
+            if pkt.len() == notice {
+                self.receive(now, pkt);
+            } else {
+                unread.push_back(pkt);
+            }
+        }
     }
 
     /// Forgets FRCT and what waits in it: the flow is over.
@@ -60,3 +75,7 @@ impl Pipeline {
         }
     }
 }
+
+/// Packets among which a notice is looked for when this end goes: the peer sends nothing behind it but the same again,
+/// and the layer below may change the order a little. What more there is is not worth the time that decryption takes.
+const LAST_WORDS: usize = 8;
