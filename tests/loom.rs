@@ -11,6 +11,11 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
+#[path = "loom/lead.rs"]
+mod lead;
+#[path = "loom/turns.rs"]
+mod turns;
+
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -26,7 +31,7 @@ use o7s::crypto::hash::digest;
 use o7s::crypto::protect::Side;
 use o7s::crypto::suite::Digest;
 use o7s::flow::{
-    Endpoint, Env, Event, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
+    Endpoint, Env, Event, Fault, FlowKey, Host, Opening, Outgoing, PLANTED, Params, Port, ReadError, ReadMode, Waiter,
     Watcher, WriteError,
 };
 use o7s::oap::Peering;
@@ -510,17 +515,20 @@ fn a_device_is_handed_over_with_a_fence_and_not_without() {
     assert!(without.is_err(), "sequentially consistent flags do not do it, and the checker must see that");
 }
 
+/// That the checker would find `fault` with `model`.
+fn finds(fault: Fault, model: fn()) {
+    PLANTED.set(Some(fault));
+    let found = std::panic::catch_unwind(|| check(model));
+    PLANTED.set(None);
+    assert!(found.is_err(), "{fault:?}, and the checker has not noticed");
+}
+
 #[test]
 fn a_lost_wake_up_would_be_found() {
-    PLANTED.set(true);
-    let found = std::panic::catch_unwind(|| {
-        check(|| {
-            let world = flow(9);
-            let reader = spawn(&world, read);
-            world.endpoint.mark_down(Event::Down);
-            let _ = reader.join();
-        });
+    finds(Fault::NobodyWoken, || {
+        let world = flow(9);
+        let reader = spawn(&world, read);
+        world.endpoint.mark_down(Event::Down);
+        let _ = reader.join();
     });
-    PLANTED.set(false);
-    assert!(found.is_err(), "readers were not woken, and the checker has not noticed");
 }

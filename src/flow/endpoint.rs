@@ -14,9 +14,9 @@ mod work;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-#[cfg(loom)]
-pub use self::door::PLANTED;
 use self::door::{Effects, OutputTurn};
+#[cfg(loom)]
+pub use self::door::{Fault, PLANTED};
 use self::inbox::Inbox;
 use self::state::{Inner, Life};
 use super::pipeline::{Params, Pipeline};

@@ -33,13 +33,14 @@
 //! that a ping-pong pays no thread switch and decryption runs beside the sender's encryption), one that writes or waits
 //! for the end, else the thread that delivers, else, a millisecond later, the stack's driver. The inbox's *turn* says who
 //! is responsible while there are packets: nobody if there are none, a thread that services, a user who is expected with a
-//! tick armed in case he does not come, or whoever reads if his queue is full. A thread that services looks again before
-//! it leaves; one that finds the turn taken, also further up the same call chain, only queues, so the recursion between
-//! two ends of a local flow has a depth of two.
+//! tick armed in case he does not come, or whoever reads if his queue is full. A thread that services gives
+//! the turn back in the critical section in which it takes the last packets, or, if it delivers to a sink, looks again
+//! after the delivery.
 //!
 //! No lock is held while packets go down or while another endpoint is called. Packets of one endpoint leave in the order
 //! in which they were sealed: one thread at a time has the *output turn*, and others that have something to send leave it
-//! to that one.
+//! to that one. So does the same thread further down the same call chain, which is why the recursion between two ends of a
+//! local flow has a depth of two.
 //!
 //! The N-1 flow of an IPCP is serviced by the thread that delivers, which takes the packets straight on to the
 //! [`Sink`] of the IPCP, and from there down again through another endpoint, or up to the endpoint of a flow that the
@@ -64,9 +65,9 @@ use crate::base::foreign::Panics;
 use crate::base::time::{Clock, Instant};
 use crate::types::device::SendError;
 
-#[cfg(loom)]
-pub use endpoint::PLANTED;
 pub use endpoint::{Endpoint, State};
+#[cfg(loom)]
+pub use endpoint::{Fault, PLANTED};
 pub use error::{ReadError, WriteError};
 pub use pipeline::{Counters, Opening, Params, ReadMode};
 pub use waiters::Waiter;

@@ -252,7 +252,7 @@ impl Endpoint {
 
     /// Whose wait is over, and what the watcher is told.
     fn call(&self, inner: &mut Inner, fx: &mut Effects) {
-        if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted() {
+        if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted(Fault::NobodyWoken) {
             inner.readers.take(&mut fx.calls().wakers);
         }
         if inner.writers.any() && inner.write_ready() {
@@ -297,19 +297,29 @@ impl Endpoint {
     }
 }
 
-/// Whether a fault is planted, for the model checker to find: readers are not woken.
+/// A fault that can be planted, for the model checker to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(loom), expect(unreachable_pub, reason = "tests use it with `--cfg loom`"))]
+pub enum Fault {
+    /// Readers are not woken.
+    NobodyWoken,
+    /// A turn ends with the last packet even if it is delivered to a sink.
+    TurnWithoutDelivery,
+}
+
+/// Whether `fault` is planted.
 #[cfg(not(loom))]
-const fn planted() -> bool {
+pub(super) const fn planted(_fault: Fault) -> bool {
     false
 }
 
 #[cfg(loom)]
-fn planted() -> bool {
-    PLANTED.get()
+pub(super) fn planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
 }
 
 #[cfg(loom)]
 std::thread_local! {
-    /// Has readers not be woken, in all models of this thread: a fault that the checker must find, or it finds nothing.
-    pub static PLANTED: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+    /// Planted in all models of this thread: a fault that the checker must find, or it finds nothing.
+    pub static PLANTED: core::cell::Cell<Option<Fault>> = const { core::cell::Cell::new(None) };
 }

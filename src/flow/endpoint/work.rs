@@ -1,6 +1,6 @@
 //! The work: taking packets through the pipeline, and doing outside the lock what was decided under it.
 
-use super::door::{Calls, Effects};
+use super::door::{Calls, Effects, Fault, planted};
 use super::inbox::{Duty, Next, Taken, Taker};
 use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
@@ -60,7 +60,7 @@ impl Endpoint {
             let mut fx = Effects::default();
             let over = {
                 let mut inner = self.inner.lock();
-                let by = Taker::Turn { delivers: inner.sink.is_some() };
+                let by = Taker::Turn { delivers: inner.sink.is_some() && !planted(Fault::TurnWithoutDelivery) };
                 let over = self.take(&mut inner, now, by, &mut fx).over;
                 self.take_delivery(now, &mut inner, &mut fx);
                 self.settle(&mut inner, now, &mut fx);
