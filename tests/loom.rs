@@ -13,6 +13,8 @@
 
 #[path = "loom/lead.rs"]
 mod lead;
+#[path = "loom/local.rs"]
+mod local;
 #[path = "loom/turns.rs"]
 mod turns;
 

@@ -7,14 +7,13 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use super::{
     Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Lookup, RegisterError, Reply, Request, RequestError,
     Requests, Resend, Responder, SendReply,
 };
-use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Outgoing, Port};
 use crate::types::code::Code;
@@ -208,7 +207,7 @@ impl LocalPort {
 impl Port for LocalPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         if self.peer.receive_busy(now, pkts.drain(..)) {
-            self.congested.store(true, Ordering::Relaxed);
+            self.congested.swap(true, Ordering::AcqRel);
         }
         Ok(())
     }
@@ -217,9 +216,12 @@ impl Port for LocalPort {
         if !self.congested.load(Ordering::Relaxed) {
             return false;
         }
+        // Down before it looks, and up again if need be: what a thread that is sending finds meanwhile is not lost. Nobody
+        // else looks in between, as it is asked under the lock of its endpoint.
+        self.congested.swap(false, Ordering::AcqRel);
         let busy = self.peer.is_busy();
-        if !busy {
-            self.congested.store(false, Ordering::Relaxed);
+        if busy {
+            self.congested.store(true, Ordering::Relaxed);
         }
         busy
     }
