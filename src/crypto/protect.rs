@@ -103,7 +103,6 @@ impl Generation {
 /// packet on, which [`release`](Self::release) frees. Key material is wiped when it is dropped.
 pub struct Protection(Kind);
 
-#[expect(clippy::large_enum_variant, reason = "one a flow, and always behind a pointer")]
 enum Kind {
     Shared(Shared),
     Directed(Directed),

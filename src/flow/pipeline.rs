@@ -347,6 +347,9 @@ impl Pipeline {
             {
                 self.counters.sent += 1;
                 out.push(pkt);
+            } else if let Some(farewell) = &mut self.farewell {
+                farewell.note_unsent();
+                self.cache.put(pkt);
             }
         }
         while out.len() < BURST {

@@ -81,6 +81,11 @@ impl Notice {
         self.at = Instant::FAR_FUTURE;
     }
 
+    /// Whether the peer may have heard of it, and has not said so.
+    pub(crate) fn was_said(&self) -> bool {
+        (1..TRIES).contains(&self.tries)
+    }
+
     /// The peer said something and wants to know that it was heard.
     pub(crate) fn answer(&mut self) {
         self.answer_due = true;

@@ -59,6 +59,7 @@ struct Receiving {
     key: Generation,
     previous: Option<Box<Generation>>,
     /// Secrets of the generations after this one, as far as a packet has made us compute them.
+    #[expect(clippy::box_collection, reason = "hardly ever there, and every flow has the place for it")]
     ahead: Option<Box<VecDeque<SessionKey>>>,
     seen: Seen,
 }

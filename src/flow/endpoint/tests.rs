@@ -14,10 +14,12 @@ use std::task::Wake;
 use super::*;
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::time::{Clock, ManualClock};
+use crate::crypto::hash::digest;
 use crate::crypto::protect::Side;
+use crate::crypto::suite::Digest;
 use crate::flow::{Event, Host, Opening, Outgoing, ReadError, ReadMode, Watcher, WriteError};
 use crate::frct::{Config, Frct};
-use crate::oap::Peering;
+use crate::oap::{Peering, Tokens};
 use crate::types::device::SendError;
 use crate::types::qos::QosSpec;
 
@@ -488,8 +490,8 @@ fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
 
 #[test]
 fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at() {
-    let [own_token, peer_token] = [[1; 16], [2; 16]];
-    let peering = Peering { side: Side::Client, timeout: 60_000, own_token, peer_token };
+    let peering = Peering::new(Side::Client, 60_000, digest(Digest::Sha256, &[b"a request"]));
+    let Tokens { own: own_token, peer: peer_token } = peering.tokens();
     let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
     let w = world(RAW, Some(Box::new(peering)));
     // A user who has just written is expected to come and look.
@@ -499,4 +501,16 @@ fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at(
     w.endpoint.close(Duration::from_secs(5));
     assert_eq!(*w.wire.sent.lock(), [b"x".to_vec(), said(own_token, 3)], "that it closes too goes without saying");
     assert_eq!(w.endpoint.state(), State::Released);
+}
+
+#[test]
+fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
+    let peering = Peering::new(Side::Server, 60_000, digest(Digest::Sha256, &[b"a request"]));
+    let Tokens { own: own_token, peer: peer_token } = peering.tokens();
+    let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
+    let w = opened(RAW, Some(Box::new(peering)), Opening { allowance: Some(0), ..Opening::default() });
+    w.endpoint.close(Duration::from_secs(5));
+    assert_eq!(w.wire.sent.lock().len(), 0, "the peer was not heard yet");
+    w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(&said(peer_token, 1))]);
+    assert_eq!(*w.wire.sent.lock(), [said(own_token, 3)]);
 }
