@@ -99,6 +99,27 @@ fn long_files_are_pointed_out() {
     }
 }
 
+/// A file that nobody names is not compiled, and the tests in it prove nothing.
+#[test]
+fn every_file_of_tests_is_part_of_one() {
+    let files = files("tests");
+    let named = |module: &str| files.iter().any(|(_, text)| text.contains(&format!("mod {module};")));
+    let mut checked = 0;
+    for (path, _) in &files {
+        let Some(folder) = path.parent().and_then(Path::file_name) else { continue };
+        let module = match path.file_stem() {
+            // Named by its folder, or a target itself.
+            Some(stem) if stem == "mod" => folder,
+            Some(stem) if stem == "main" => continue,
+            Some(stem) => stem,
+            None => continue,
+        };
+        checked += 1;
+        assert!(named(&module.to_string_lossy()), "nobody names tests/{}", path.display());
+    }
+    assert!(checked > 0, "no files found: the test would prove nothing");
+}
+
 /// What `check` has to say about every file of the crate.
 fn report(check: impl Fn(&Source) -> Vec<Finding>) -> Vec<String> {
     let sources = sources();
@@ -109,9 +130,13 @@ fn report(check: impl Fn(&Source) -> Vec<Finding>) -> Vec<String> {
     all.collect()
 }
 
-/// The files of `src/`, by their path in it.
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files("src")
+}
+
+/// The files of a folder, by their path in it.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

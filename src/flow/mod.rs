@@ -16,7 +16,8 @@
 //!
 //! - *Looking and waiting are one step.* A call that would block leaves its [`Waiter`] in the critical section in which
 //!   it looked ([`Endpoint::poll_read`], [`Endpoint::poll_write`], [`Endpoint::poll_closed`]).
-//! - *There is one door.* Whatever changes the state does so under the lock and ends with `settle`, which draws the
+//! - *There is one door.* Whatever changes the state does so under the lock and ends with `settle`, but for a read that
+//!   finds a packet and moves no window, by which nobody's wait can end. `settle` draws the
 //!   conclusions: packets to send, the next step of life, whom to wake, what to tell the watcher. Whether somebody is to
 //!   be woken is a function of the state: a reader if there is something to read, or the flow has ended and the inbox is
 //!   taken in; a writer if there is room, or never will be; a closer if everything has been dealt with.

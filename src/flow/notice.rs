@@ -67,7 +67,8 @@ impl Farewell {
             return true;
         }
         let heard = self.heard.max(Ending::from_byte(*byte));
-        // Two that close at once answer each other by what they say. If it was lost, the peer says its word again.
+        // Two that close at once answer each other by what they say. If it was lost, the peer says its word again, and if
+        // this end is gone by then, as often as to one that is out of reach.
         let both_close = heard >= Some(Ending::Closed) && self.said >= heard;
         let answered = both_close && heard > self.heard && self.notice.was_said() && self.unanswered > 0;
         self.heard = heard;
