@@ -234,7 +234,7 @@ fn the_numbers_opened_are_remembered_with_and_without_a_ring() {
                 book.opened.insert(number);
                 book.next = book.next.max(number + 1);
             }
-            if rng.u64() % 200 == 0 {
+            if rng.u64().is_multiple_of(200) {
                 seen.release();
             }
         }
