@@ -26,15 +26,11 @@ pub(super) struct Farewell {
     said: Option<Ending>,
     /// What the peer has said.
     pub(super) heard: Option<Ending>,
-    /// Notices sent that the peer has not answered, and how many of those said less than the last: an answer does not tell
-    /// what it is an answer to.
-    unanswered: u8,
-    outdated: u8,
 }
 
 impl Farewell {
     pub(super) fn new(peering: Box<Peering>) -> Self {
-        Self { peering, tokens: None, notice: Notice::new(), said: None, heard: None, unanswered: 0, outdated: 0 }
+        Self { peering, tokens: None, notice: Notice::new(), said: None, heard: None }
     }
 
     fn tokens(&mut self) -> Tokens {
@@ -45,7 +41,6 @@ impl Farewell {
     pub(super) fn say(&mut self, now: Instant, ending: Ending) {
         if self.said < Some(ending) {
             self.said = Some(ending);
-            self.outdated = self.unanswered;
             if self.heard < Some(Ending::Closed) {
                 self.notice.say(now, ending);
             }
@@ -59,18 +54,14 @@ impl Farewell {
             return false;
         }
         if *byte == KNOWN {
-            self.unanswered = self.unanswered.saturating_sub(1);
-            if self.outdated == 0 {
-                self.notice.heard();
-            }
-            self.outdated = self.outdated.saturating_sub(1);
+            self.notice.answered();
             return true;
         }
         let heard = self.heard.max(Ending::from_byte(*byte));
         // Two that close at once answer each other by what they say. If it was lost, the peer says its word again, and if
         // this end is gone by then, as often as to one that is out of reach.
         let both_close = heard >= Some(Ending::Closed) && self.said >= heard;
-        let answered = both_close && heard > self.heard && self.notice.was_said() && self.unanswered > 0;
+        let answered = both_close && heard > self.heard && self.notice.was_said();
         self.heard = heard;
         if heard >= Some(Ending::Closed) {
             // It wants to hear nothing but that it was heard.
@@ -88,7 +79,6 @@ impl Farewell {
             return None;
         }
         let mut packet = [0; LEN];
-        self.unanswered += u8::from(self.notice.byte != [KNOWN]);
         let (token, byte) = packet.split_at_mut(TOKEN_LEN);
         token.copy_from_slice(&self.tokens().own);
         byte.copy_from_slice(&self.notice.byte);
@@ -97,9 +87,7 @@ impl Farewell {
 
     /// What was picked last could not be sent.
     pub(super) fn note_unsent(&mut self) {
-        if self.notice.byte != [KNOWN] {
-            self.unanswered = self.unanswered.saturating_sub(1);
-        }
+        self.notice.note_unsent();
     }
 
     /// Whether everything was said.

@@ -219,12 +219,11 @@ impl Pipeline {
     }
 
     /// The application waits for the peer, who may be waiting for a sign of life, and gets one unless it got anything else.
-    pub(super) fn await_peer(&mut self) {
-        if self.counters.sent == 0
-            && let Some(beginning) = &mut self.beginning
-        {
-            self.answer |= beginning.greet_first();
-        }
+    /// Whether that is so; [`pump`](Self::pump) has it then.
+    pub(super) fn await_peer(&mut self) -> bool {
+        let greets = self.counters.sent == 0 && self.beginning.as_mut().is_some_and(|b| b.greet_first());
+        self.answer |= greets;
+        greets
     }
 
     /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.

@@ -59,11 +59,23 @@ pub(crate) struct Notice {
     answer_due: bool,
     /// What goes into the next packet.
     pub(crate) byte: [u8; 1],
+    /// Notices sent that the peer has not answered, and how many of those said less than the last: an answer does not tell
+    /// what it is an answer to.
+    unanswered: u8,
+    outdated: u8,
 }
 
 impl Notice {
     pub(crate) const fn new() -> Self {
-        Self { ending: None, tries: 0, at: Instant::FAR_FUTURE, answer_due: false, byte: [0] }
+        Self {
+            ending: None,
+            tries: 0,
+            at: Instant::FAR_FUTURE,
+            answer_due: false,
+            byte: [0],
+            unanswered: 0,
+            outdated: 0,
+        }
     }
 
     /// Says `ending` from now on, unless as much was said before.
@@ -72,6 +84,23 @@ impl Notice {
             self.ending = Some(ending);
             self.tries = TRIES;
             self.at = now;
+            self.outdated = self.unanswered;
+        }
+    }
+
+    /// The peer has answered one of the notices.
+    pub(crate) fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.outdated == 0 {
+            self.heard();
+        }
+        self.outdated = self.outdated.saturating_sub(1);
+    }
+
+    /// What was picked last could not be sent.
+    pub(crate) fn note_unsent(&mut self) {
+        if self.byte != [KNOWN] {
+            self.unanswered = self.unanswered.saturating_sub(1);
         }
     }
 
@@ -83,7 +112,7 @@ impl Notice {
 
     /// Whether the peer may have heard of it, and has not said so.
     pub(crate) fn was_said(&self) -> bool {
-        (1..TRIES).contains(&self.tries)
+        (1..TRIES).contains(&self.tries) && self.unanswered > 0
     }
 
     /// The peer said something and wants to know that it was heard.
@@ -108,6 +137,7 @@ impl Notice {
         self.tries -= 1;
         self.at = after(now, pause);
         self.byte = [ending.to_byte()];
+        self.unanswered += 1;
         true
     }
 

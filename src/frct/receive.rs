@@ -124,7 +124,7 @@ impl Frct {
         }
         self.stats.control_received += 1;
         match pkt.get(Pci::LEN).copied() {
-            Some(KNOWN) => self.notice.heard(),
+            Some(KNOWN) => self.notice.answered(),
             Some(byte) => {
                 self.noticed = self.noticed.max(Ending::from_byte(byte));
                 self.notice.answer();

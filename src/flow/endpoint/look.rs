@@ -109,7 +109,11 @@ impl Endpoint {
                 self.take_in(&mut inner, now, &mut fx);
                 self.settle(&mut inner, now, &mut fx);
             }
-            inner.read_ready(self.unsettled(&inner))
+            let ready = inner.read_ready(self.unsettled(&inner));
+            if !ready && inner.pipe.await_peer() {
+                self.settle(&mut inner, now, &mut fx);
+            }
+            ready
         };
         let _ = self.dispatch(now, &mut fx);
         ready

@@ -176,6 +176,29 @@ fn packet(flags: Flags, seqno: u32, body: &[u8]) -> PacketBuf {
 }
 
 #[test]
+fn an_answer_to_an_earlier_word_is_none_to_the_last() {
+    let (mut frct, mut cache) = machine(true, false);
+    let said = |frct: &mut Frct, now| frct.poll_transmit(now).map(|t| t.payload().to_vec());
+    let now = Instant::from_millis(1);
+    frct.handle_packet(now, packet(Flags::DATA | Flags::DRF, 100, b"data"), &mut cache);
+    while said(&mut frct, now).is_some() {}
+    frct.finish(now);
+    assert_eq!(said(&mut frct, now), Some([0].to_vec()));
+    frct.close(now);
+    assert_eq!(said(&mut frct, now), Some([1].to_vec()), "which is lost");
+    let known = |frct: &mut Frct, cache: &mut BufCache| {
+        frct.handle_packet(now, packet(Flags::END | Flags::DRF, 101, &[3]), cache);
+    };
+    known(&mut frct, &mut cache);
+    assert!(!frct.is_drained());
+    let later = frct.next_timeout().unwrap();
+    frct.handle_timeout(later, &mut cache);
+    assert_eq!(said(&mut frct, later), Some([1].to_vec()));
+    known(&mut frct, &mut cache);
+    assert!(frct.is_drained());
+}
+
+#[test]
 fn a_reference_is_told_nothing_and_believed_nothing() {
     let now = Instant::from_millis(1);
     for reliable in [true, false] {
