@@ -86,7 +86,7 @@ impl<'a> Node<'a> {
                 strike(member.tell(&format!("say {LAYER} {word}")))?;
             }
             Self::Reference(daemon, _) => {
-                daemon.run(PATIENCE, "bin/obc", &["-n", LAYER, "-m", word])?;
+                daemon.run(PATIENCE, "bin/obc", &["-n", LAYER, "-m", word], false)?;
             }
         }
         Ok(())

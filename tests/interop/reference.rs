@@ -123,10 +123,11 @@ impl<'a> Daemon<'a> {
         Ok(service)
     }
 
-    /// Runs a client program.
-    pub(crate) fn run(&self, limit: Duration, program: &str, options: &[&str]) -> io::Result<Finished> {
+    /// Runs a client program, on one processor if it is to be `pinned`.
+    pub(crate) fn run(&self, limit: Duration, program: &str, options: &[&str], pinned: bool) -> io::Result<Finished> {
         let path = self.install.program(program);
-        let mut argv = vec!["stdbuf", "-oL", path.as_str()];
+        let mut argv = if pinned { vec!["taskset", "-c", "0"] } else { Vec::new() };
+        argv.extend(["stdbuf", "-oL", path.as_str()]);
         argv.extend(options);
         self.host.run(limit, &argv)
     }

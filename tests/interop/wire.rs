@@ -81,10 +81,13 @@ impl Tap {
 
     /// What has passed, taking datagrams of at least `size` bytes (endpoint id included) for packets of the program.
     pub(crate) fn seen(&self, size: usize) -> Seen {
-        let mut seen = Seen::default();
+        let (mut seen, mut lens) = (Seen::default(), Vec::new());
         for line in self.0.output().lines() {
             let Some((_, line)) = line.split_once(MARK) else { continue };
             let words: Vec<_> = line.split_whitespace().collect();
+            if let ["<", "d", len, _] = words[..] {
+                lens.extend(len.parse::<usize>());
+            }
             match words[..] {
                 [">", "m", "1", _] => seen.flow_requests += 1,
                 ["<", "m", "2", "0"] => seen.flow_accepts += 1,
@@ -101,6 +104,9 @@ impl Tap {
                 _ => {}
             }
         }
+        // What leaves together passes as one.
+        let answer = lens.iter().copied().filter(|len| *len >= size).min();
+        seen.back_beside = lens.iter().filter(|len| Some(**len) != answer).count();
         seen
     }
 }
@@ -115,4 +121,6 @@ pub(crate) struct Seen {
     pub(crate) there_readable: usize,
     pub(crate) back: usize,
     pub(crate) back_readable: usize,
+    /// Datagrams of the server that are not one packet of its program, where these have one size.
+    pub(crate) back_beside: usize,
 }
