@@ -97,7 +97,7 @@ impl Frct {
                 self.kept(now, seq, false)
             }
             Pick::New => {
-                let (mut pkt, seq) = self.tx.take_unreliable()?;
+                let (mut pkt, seq) = self.tx.take_unreliable(now)?;
                 let pci = self.header(now, Flags::DATA | Flags::DRF, seq).to_bytes();
                 self.stats.sent += 1;
                 match pkt.push(Pci::LEN) {

@@ -25,6 +25,9 @@ const ASK_BELOW: i32 = 64;
 const ASK_BELOW_REFERENCE: i32 = 16;
 /// ... and not again before it has sent this many packets.
 const ASK_EVERY: i32 = 32;
+/// ... and a reference not until so long after the last packet, nanoseconds: the readers of one that is sent the question
+/// together with a packet stay one behind, and its program may see nothing more of the flow.
+const ASK_APART: u64 = 2_000_000;
 /// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
 const ANSWER_WORTH: u32 = 128;
 /// A window of so many packets and more opens by two at a time.
@@ -166,6 +169,8 @@ pub(super) struct Sender {
     /// Rendez-vous since the window last moved.
     rendezvous_count: u8,
     rendezvous_due: bool,
+    /// When a best-effort flow to a reference asks for the window.
+    ask_at: Instant,
     /// A rendez-vous is unanswered; when it went out, if it is the only one; `next` at the last one.
     asked: bool,
     asked_at: Option<Instant>,
@@ -227,6 +232,7 @@ impl Sender {
             rendezvous_at: Instant::FAR_FUTURE,
             rendezvous_count: 0,
             rendezvous_due: false,
+            ask_at: Instant::FAR_FUTURE,
             asked: false,
             asked_at: None,
             asked_seq: isn,
@@ -418,6 +424,7 @@ impl Sender {
         self.reorder_at = Instant::FAR_FUTURE;
         self.rendezvous_at = Instant::FAR_FUTURE;
         self.rendezvous_due = false;
+        self.ask_at = Instant::FAR_FUTURE;
         lost
     }
 
@@ -521,7 +528,7 @@ impl Sender {
     }
 
     /// Takes the next packet of a best-effort flow, whose number is the old `next`.
-    pub(super) fn take_unreliable(&mut self) -> Option<(PacketBuf, Seq)> {
+    pub(super) fn take_unreliable(&mut self, now: Instant) -> Option<(PacketBuf, Seq)> {
         let packet = self.queue.pop_front()?.packet?;
         self.left(&packet);
         let seq = self.next;
@@ -529,7 +536,11 @@ impl Sender {
         self.edge = self.next;
         let ask_below = if self.peer_is_o7s { ASK_BELOW } else { ASK_BELOW_REFERENCE };
         if self.limit - self.next <= ask_below && self.next - self.asked_seq >= ASK_EVERY {
-            self.rendezvous_due = true;
+            if self.peer_is_o7s {
+                self.rendezvous_due = true;
+            } else {
+                self.ask_at = after(now, ASK_APART);
+            }
         }
         Some((packet, seq))
     }
@@ -580,6 +591,10 @@ impl Sender {
 
     /// The rendez-vous part of a timeout.
     pub(super) fn check_rendezvous(&mut self, now: Instant) {
+        if now >= self.ask_at {
+            self.ask_at = Instant::FAR_FUTURE;
+            self.rendezvous_due = true;
+        }
         if now < self.rendezvous_at {
             return;
         }
@@ -592,7 +607,7 @@ impl Sender {
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
-        self.rto_at.min(self.reorder_at).min(self.rendezvous_at).min(self.pacer.wake_at)
+        self.rto_at.min(self.reorder_at).min(self.rendezvous_at).min(self.ask_at).min(self.pacer.wake_at)
     }
 
     /// Gives back memory that an idle flow does not need.

@@ -111,6 +111,27 @@ fn the_answer_takes_the_acknowledgement_along() {
 }
 
 #[test]
+fn a_reference_is_asked_for_its_window_by_a_packet_alone() {
+    let mut a = Bench::new(0x100, false);
+    for _ in 0..48 {
+        assert_eq!(a.send("x").len(), 1);
+    }
+    assert_eq!(a.pass(1), NONE);
+    assert_eq!(a.send("x").len(), 1);
+    assert_eq!(a.pass(1), NONE, "not soon after a packet");
+    assert_eq!(a.pass(1), [h("12000000 00000131 00000000")]);
+    assert_eq!(a.pass(90), NONE, "only once");
+
+    let mut hurried = Bench::new(0x100, false);
+    for _ in 0..64 {
+        assert_eq!(hurried.send("x").len(), 1);
+    }
+    assert_eq!(hurried.send("x"), NONE, "the window is closed");
+    assert_eq!(hurried.pass(2), [h("12000000 00000140 00000000")], "asked as soon, not after 100 ms");
+    assert_eq!(hurried.take("08000180 00000000 00000000").len(), 1);
+}
+
+#[test]
 fn nothing_is_acknowledged_before_a_run() {
     let mut a = Bench::new(7, true);
     for packet in [
