@@ -5,7 +5,11 @@ use core::time::Duration;
 use super::congestion::Algorithm;
 
 /// What a flow's FRCT is to be like. Both ends choose for themselves, except [`reliable`](Self::reliable), which
-/// follows from the QoS of the flow.
+/// follows from the QoS of the flow. What is out of range counts as the nearest that is not.
+///
+/// A path carries what its windows and queues hold in a round trip. The defaults fill 100 Mb/s at 100 ms; a gigabit there
+/// takes, at both ends, a [`window`](Self::window) and a [`send_queue`](Self::send_queue) of 32768 packets and
+/// [`send_bytes`](Self::send_bytes) of 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Acknowledge and retransmit. Default: `true`.
@@ -20,15 +24,16 @@ pub struct Config {
     /// least eight retransmission timeouts, which take longer where one is longer than 15 s. Default: 120 s, as the
     /// reference.
     pub r: Duration,
-    /// Receive window towards a peer known to be o7s, packets. At most 32768 count. Default: 4096.
+    /// Receive window towards a peer known to be o7s, packets, from [`legacy_window`](Self::legacy_window) to 32768.
+    /// Default: 4096.
     pub window: u32,
-    /// Receive window towards any other peer, packets. Default: 256, as the reference.
+    /// Receive window towards any other peer, packets, 1 to 32768. Default: 256, as the reference.
     pub legacy_window: u32,
-    /// Packets kept for the sending direction, unacknowledged and unsent together. Default: 4096.
+    /// Packets kept for the sending direction, unacknowledged and unsent together, 1 to 2^20. Default: 4096.
     pub send_queue: u32,
     /// Memory that they may hold, bytes; a single packet is always taken. Default: 8 MiB.
     pub send_bytes: usize,
-    /// Packets of these that may wait for their first transmission: a longer queue only adds delay. Default: 256.
+    /// Packets of these that may wait for their first transmission, at least 1: a longer queue only adds delay. Default: 256.
     pub unsent: u32,
     /// Avoid congestion: for layers that do not (UDP, Ethernet). Default: `true`.
     pub congestion: bool,
@@ -37,9 +42,10 @@ pub struct Config {
     /// How long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
     /// earliest.
     pub ack_delay: Duration,
-    /// Packets after which an acknowledgement does not wait. Default: 8.
+    /// Packets after which an acknowledgement does not wait, 1 to a quarter of [`legacy_window`](Self::legacy_window).
+    /// Default: 8.
     pub ack_every: u32,
-    /// Retransmission timeout before the first measurement. Default: 1 s, as the reference.
+    /// Retransmission timeout before the first measurement, whatever the least and the largest are. Default: 1 s, as the reference.
     pub rto_initial: Duration,
     /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
     pub rto_min: Duration,
