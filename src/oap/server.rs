@@ -37,7 +37,6 @@ use crate::wire::oap::{ID_LEN, Kex, Message};
 /// It may wait for someone to accept it; its age does not matter any more.
 pub struct Request {
     bytes: Vec<u8>,
-    marked: bool,
 }
 
 impl Request {
@@ -53,8 +52,7 @@ impl Request {
     ) -> Result<Self, OapError> {
         let message = Message::parse_request(bytes.as_ref())?;
         seen.admit(unix_nanos, message.id, message.timestamp)?;
-        let marked = peering::is_marked(&message.id);
-        Ok(Self { bytes: bytes.into(), marked })
+        Ok(Self { bytes: bytes.into() })
     }
 
     /// The id that the client chose, by which a repetition can be told.
@@ -64,7 +62,8 @@ impl Request {
 
     /// Whether the client says that it is one of our own kind.
     pub fn is_o7s(&self) -> bool {
-        self.marked
+        // Not looked at before somebody has use for the request: a stranger's costs no hash.
+        peering::is_marked(&self.id())
     }
 
     /// The application data of the client. Nothing vouches for it.
@@ -161,7 +160,7 @@ impl Negotiated {
         };
         let request_hash = request_hash(&self.request.bytes, request.digest);
         let mut data = data.to_vec();
-        let peering = self.request.is_o7s().then(|| {
+        let peering = peering::is_marked(&request.id).then(|| {
             peering::append_trailer(&mut data, timeout, &request_hash);
             Peering::new(Side::Server, timeout, request_hash)
         });
