@@ -316,8 +316,8 @@ impl Pipeline {
         pkts.drain(allowed..).collect()
     }
 
-    /// Whether [`pump`](Self::pump) may have something to send.
-    pub(super) fn may_transmit(&self) -> bool {
+    /// Whether what still arrives may be an answer that this end waits for before it goes, or ask for one.
+    pub(super) fn minds_arrivals(&self) -> bool {
         self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 

@@ -33,7 +33,8 @@ pub struct Config {
     pub send_queue: u32,
     /// Memory that they may hold, bytes; a single packet is always taken. Default: 8 MiB.
     pub send_bytes: usize,
-    /// Packets of these that may wait for their first transmission, at least 1: a longer queue only adds delay. Default: 256.
+    /// Packets of these that may wait for their first transmission, at least 1: a longer queue only adds delay.
+    /// Default: 256.
     pub unsent: u32,
     /// Avoid congestion: for layers that do not (UDP, Ethernet). Default: `true`.
     pub congestion: bool,
@@ -45,7 +46,8 @@ pub struct Config {
     /// Packets after which an acknowledgement does not wait, 1 to a quarter of [`legacy_window`](Self::legacy_window).
     /// Default: 8.
     pub ack_every: u32,
-    /// Retransmission timeout before the first measurement, whatever the least and the largest are. Default: 1 s, as the reference.
+    /// Retransmission timeout before the first measurement, whatever the least and the largest are. Default: 1 s, as the
+    /// reference.
     pub rto_initial: Duration,
     /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
     pub rto_min: Duration,

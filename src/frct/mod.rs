@@ -46,8 +46,8 @@
 //! move ahead. While the window is closed it sends a rendez-vous after 100 ms, then ever more seldom up to one in 6.4 s,
 //! for as long as the flow lives. On
 //! best-effort flows, where nothing else brings a window, it asks before the window closes, a reference not together with
-//! a packet but two milliseconds after one, and the receiver tells unasked. What a peer other than o7s is told unasked is repeated when it stays silent: a waiting writer of the
-//! reference never asks.
+//! a packet but two milliseconds after one, and the receiver tells unasked. What a peer other than o7s is told unasked is
+//! repeated when it stays silent: a waiting writer of the reference never asks.
 //!
 //! *Loss.* A packet is retransmitted when packets sent later have arrived (three of them, or a quarter of the round
 //! trip has passed), found from selective acknowledgements. On a path that reorders, time alone decides, and more of

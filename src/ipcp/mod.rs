@@ -190,6 +190,15 @@ pub trait Answer: Send + Sync {
     fn answered(&self, token: u64, reply: Reply);
 }
 
+/// The layer of a flow is left: whoever still waits for the peer's reply, as `requested`, waits in vain; the other end of
+/// an open flow is told.
+fn give_up(requested: Option<(Arc<dyn Answer>, u64)>, endpoint: &Endpoint) {
+    match requested {
+        Some((answer, token)) => answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() }),
+        None => endpoint.leave(),
+    }
+}
+
 /// A request for a flow that has arrived.
 pub struct Incoming {
     /// The sort of layer it came through.

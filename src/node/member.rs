@@ -37,6 +37,7 @@ use crate::wire::WireError;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Why an IPCP could not become a member, or connect to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -156,7 +156,7 @@ impl Endpoint {
         self.notice_peer(inner);
         let over = match inner.life {
             Life::Lingering(until) => {
-                if now < until && inner.pipe.may_transmit() && self.unsettled(inner) {
+                if now < until && inner.pipe.minds_arrivals() && self.unsettled(inner) {
                     // They may hold the last acknowledgement. Whoever is responsible for them settles again.
                     return;
                 }

@@ -43,7 +43,7 @@ use self::directory::Entry;
 pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
-use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Reply, Request, RequestError, Requests};
+use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Request, RequestError, Requests, give_up};
 use super::resolve::Resolver;
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
@@ -52,7 +52,6 @@ use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
-use crate::types::code::Code;
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -123,12 +122,7 @@ impl UdpFlow {
     /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
     fn give_up(&self) {
         let requested = self.requested.lock().take();
-        match requested {
-            Some((answer, token)) => {
-                answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
-            }
-            None => self.endpoint.leave(),
-        }
+        give_up(requested, &self.endpoint);
     }
 
     /// Whether what came this way is of the flow.

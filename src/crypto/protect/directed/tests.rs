@@ -1,5 +1,4 @@
 use alloc::collections::BTreeSet;
-
 use alloc::vec::Vec;
 
 use proptest::prelude::*;

@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
@@ -16,8 +15,7 @@ use crate::ipcp::unicast::Unicast;
 use crate::ipcp::unicast::adjacency::Adjacency;
 use crate::ipcp::unicast::ca::{Pacer, Receiver};
 use crate::ipcp::unicast::shape::{Admission, Shaper};
-use crate::ipcp::{Answer, Reply};
-use crate::types::code::Code;
+use crate::ipcp::{Answer, give_up};
 use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::{QosCube, QosSpec};
@@ -147,12 +145,7 @@ impl FaFlow {
 
     /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
     pub(in crate::ipcp::unicast) fn give_up(&self) {
-        match self.take_requested() {
-            Some((answer, token)) => {
-                answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
-            }
-            None => self.endpoint.leave(),
-        }
+        give_up(self.take_requested(), &self.endpoint);
     }
 
     // ----- up -----
