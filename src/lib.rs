@@ -145,6 +145,7 @@
 //! | [`wire`] | every byte layout, with checked views |
 //! | [`crypto`] | algorithms, key agreement, key derivation, packet protection with key rotation |
 //! | [`frct`], [`oap`] | what the two ends of a flow say to each other: data with its acknowledgements, and allocation |
+//! | [`routing`], [`directory`], [`forward`] | link-state routing; names without servers; forwarding table, queues, shaping and congestion avoidance |
 //! | [`flow`] | one end of a flow: FRCT, encryption, checksum, keepalive and queues in one pipeline |
 //! | [`irm`], [`ipcp`] | names and who accepts them; members of layers |
 //! | [`node`] | what ties irm, ipcp and flow together |
@@ -164,13 +165,16 @@ pub mod base;
 pub mod crypto;
 #[cfg(feature = "std")]
 pub mod device;
+pub mod directory;
 pub mod flow;
+pub mod forward;
 pub mod frct;
 pub mod ipcp;
 pub mod irm;
 pub mod node;
 pub mod oap;
 pub mod rib;
+pub mod routing;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "std")]

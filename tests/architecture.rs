@@ -19,6 +19,9 @@ const ROOMS: &[(&str, u8)] = &[
     ("crypto", 2),
     ("frct", 3),
     ("oap", 3),
+    ("routing", 3),
+    ("directory", 3),
+    ("forward", 3),
     ("flow", 4),
     ("irm", 5),
     ("ipcp", 5),
@@ -37,25 +40,19 @@ const NEIGHBOURS: &[(&str, &str)] = &[("types", "base")];
 /// that are given with it: neither flows nor IPCPs.
 const MACHINES: &[(&str, &[&str])] = &[
     ("ipcp/connect", &["ipcp/Component"]),
-    ("ipcp/broadcast/config", &["ipcp/unicast/shape"]),
+    ("ipcp/broadcast/config", &[]),
     ("ipcp/broadcast/digest", &[]),
     (
         "ipcp/broadcast/flood",
-        &[
-            "ipcp/broadcast/config",
-            "ipcp/broadcast/digest",
-            "ipcp/broadcast/memory",
-            "ipcp/connect/STEP_TIMEOUT",
-            "ipcp/unicast/shape",
-        ],
+        &["ipcp/broadcast/config", "ipcp/broadcast/digest", "ipcp/broadcast/memory", "ipcp/connect/STEP_TIMEOUT"],
     ),
     ("ipcp/broadcast/memory", &["ipcp/broadcast/config"]),
-    ("ipcp/unicast/ca", &["ipcp/unicast/shape"]),
-    ("ipcp/unicast/dir", &[]),
-    ("ipcp/unicast/pff", &["ipcp/unicast/routing"]),
-    ("ipcp/unicast/routing", &[]),
-    ("ipcp/unicast/sched", &[]),
-    ("ipcp/unicast/shape", &[]),
+    ("directory", &[]),
+    ("forward/ca", &[]),
+    ("forward/pff", &[]),
+    ("forward/sched", &[]),
+    ("forward/shape", &[]),
+    ("routing", &[]),
 ];
 
 /// What all of them may know.
@@ -518,26 +515,26 @@ mod checker {
         for text in [
             "use crate::flow::Endpoint;",
             "use crate::ipcp::Ipcp;",
-            "use crate::ipcp::unicast::dir::Directory;",
-            "use super::Unicast;",
-            "use super::{Unicast, dir};",
-            "use super::super::Ipcp;",
-            "fn f(x: &super::Unicast) {}",
+            "use crate::directory::Directory;",
+            "use super::Table;",
+            "use super::{pff, ca};",
+            "use super::super::ipcp::Ipcp;",
+            "fn f(x: &super::Table) {}",
             "mod inner { use super::super::*; }",
         ] {
-            assert!(knows("ipcp/unicast/sched.rs", text) > 0, "{text}");
+            assert!(knows("forward/sched.rs", text) > 0, "{text}");
             assert_eq!(knows("ipcp/unicast/dt.rs", text), 0, "no machine: {text}");
         }
         for text in [
             "use crate::base::time::Instant; use crate::{types::id::Address, wire};",
-            "use crate::ipcp::unicast::routing::{Routes, graph::{self, Graph}};",
+            "use crate::routing::{Routes, graph::{self, Graph}};",
             "use super::{Found, table::Table}; use super::super::routing::Peer;",
-            "pub(in crate::ipcp::unicast) fn f() { self::g() }",
+            "pub(in crate::routing) fn f() { self::g() }",
         ] {
-            assert_eq!(knows("ipcp/unicast/routing/flood.rs", text), 0, "{text}");
+            assert_eq!(knows("routing/flood.rs", text), 0, "{text}");
         }
-        assert_eq!(knows("ipcp/unicast/pff.rs", "use super::routing::Routes;"), 0);
-        assert_eq!(knows("ipcp/unicast/routing/routes.rs", "use super::super::pff::NextHop;"), 1);
+        assert_eq!(knows("forward/pff.rs", "use super::super::types::routes::Routes;"), 0);
+        assert_eq!(knows("forward/pff.rs", "use super::super::routing::LinkState;"), 1);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
-use o7s::ipcp::unicast::pff::{ForwardingTable, NextHop};
-use o7s::ipcp::unicast::routing::{Config, LinkState, Routes};
+use o7s::forward::pff::{ForwardingTable, NextHop};
+use o7s::routing::{Config, LinkState};
 use o7s::types::id::{Address, N1FlowId};
-use o7s::wire::enroll::RoutePolicy;
+use o7s::types::layer::RoutePolicy;
+use o7s::types::routes::Routes;
 use o7s::wire::link_state::Lsu;
 
 use crate::measure::{each, in_turns, median};

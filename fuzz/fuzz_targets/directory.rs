@@ -8,11 +8,11 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
-use o7s::ipcp::unicast::dir::{Config, Directory, Limits};
+use o7s::directory::{Config, Directory, Limits};
 use o7s::types::id::Address;
 use o7s::types::name::{HashAlg, NameHash};
 use o7s::wire::dht::{Body, Contact, Message};
-use o7s::wire::enroll::Dht;
+use o7s::types::layer::Dht;
 
 const ALG: HashAlg = HashAlg::Sha3_256;
 const UNIX: u64 = 1_800_000_000;

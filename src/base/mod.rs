@@ -16,6 +16,7 @@
 
 pub mod arena;
 pub mod backlog;
+pub mod bucket;
 pub mod buf;
 pub mod foreign;
 pub mod ids;

@@ -35,11 +35,11 @@ use crate::flow::{Drive, Endpoint, Port};
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::id::{Address, Eid, N1FlowId};
+use crate::types::layer::LayerConfig;
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
 use crate::wire::cep;
-use crate::wire::enroll::LayerConfig;
 
 /// What sort of layer an IPCP is a member of. The order is that in which layers are asked for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

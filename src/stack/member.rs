@@ -10,15 +10,15 @@ use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
 use crate::types::id::{Address, Eid};
+use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
 use crate::types::qos::QosSpec;
-use crate::wire::enroll::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 
 /// A new unicast layer: what all its members agree on. They are told when they enrol.
 ///
 /// ```
 /// use o7s::UnicastLayer;
-/// use o7s::wire::enroll::RoutePolicy;
+/// use o7s::types::layer::RoutePolicy;
 ///
 /// let layer = UnicastLayer::new("campus").routing(RoutePolicy::LoopFreeAlternates).max_ttl(20);
 /// ```

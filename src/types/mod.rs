@@ -4,6 +4,8 @@
 pub mod code;
 pub mod device;
 pub mod id;
+pub mod layer;
 pub mod name;
 pub mod qos;
+pub mod routes;
 pub mod tree;

@@ -47,6 +47,7 @@ use core::fmt;
 
 use super::WireError;
 use crate::types::id::{Address, Eid};
+use crate::types::layer::Unicast;
 
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,15 @@ impl LayerSizes {
             return Err(WireError::Length { field: "eid", value: eid as usize });
         }
         Ok(Self { addr, eid })
+    }
+
+    /// The sizes in the packets of a layer. EIDs have 8 bytes whatever is configured: the C reference passes other
+    /// numbers on when it enrols somebody, but does not use them.
+    ///
+    /// # Errors
+    /// [`WireError::Length`] if addresses would have no bytes or more than 8.
+    pub const fn of(layer: &Unicast) -> Result<Self, WireError> {
+        Self::new(layer.addr_size, 8)
     }
 
     /// Bytes of an address.

@@ -22,7 +22,7 @@
 //! | layer_info.dir_hash_algo | 1.2 | 0 to 3 | SHA3-224, -256, -384, -512 |
 //! | ipcp_type | 2 | 1, 2 | unicast, broadcast |
 //! | unicast.dt.addr_size | 3.1.1 | 1 to 8 | bytes of an address |
-//! | unicast.dt.eid_size | 3.1.2 | 1 to 8 | bytes of an EID; see [`Unicast::sizes`] |
+//! | unicast.dt.eid_size | 3.1.2 | 1 to 8 | bytes of an EID; see [`LayerSizes::of`](super::dt::LayerSizes::of) |
 //! | unicast.dt.max_ttl | 3.1.3 | 1 to 255 | ttl of a new packet |
 //! | unicast.dt.routing.pol | 3.1.4.1 | 0 | link state |
 //! | unicast.dt.routing.ls.pol | 3.1.4.2.1 | 0, 1, 2 | simple, loop-free alternates, equal-cost multipath |
@@ -44,7 +44,8 @@
 //!
 //! ```
 //! use o7s::types::name::HashAlg;
-//! use o7s::wire::enroll::{LayerConfig, LayerKind, Response, Verdict};
+//! use o7s::types::layer::{LayerConfig, LayerKind};
+//! use o7s::wire::enroll::{Response, Verdict};
 //!
 //! let config = LayerConfig { name: "bcast".parse()?, hash: HashAlg::Sha3_256, kind: LayerKind::Broadcast };
 //! let response = Response { id: [7; 8], seconds: 1_767_225_600, nanoseconds: 0, verdict: Verdict::Granted(config) };
@@ -57,10 +58,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::WireError;
-use super::dt::LayerSizes;
 use super::protobuf::{self, required};
-use crate::types::id::Address;
-use crate::types::name::{HashAlg, Name};
+use crate::types::layer::{LayerConfig, LayerKind};
+use crate::types::name::HashAlg;
 
 mod proto;
 #[cfg(test)]
@@ -113,144 +113,6 @@ pub struct Ack {
     pub result: i32,
 }
 
-/// What all members of a layer agree on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerConfig {
-    /// The name of the layer.
-    pub name: Name,
-    /// How names are hashed in it.
-    pub hash: HashAlg,
-    /// What kind of layer it is.
-    pub kind: LayerKind,
-}
-
-impl LayerConfig {
-    /// Whether a member can be enrolled with it.
-    fn check(&self) -> Result<(), WireError> {
-        let sizes = 1..=8;
-        let field = match &self.kind {
-            _ if self.hash == HashAlg::Md5 => "dir_hash_algo",
-            LayerKind::Unicast(unicast) if !sizes.contains(&unicast.addr_size) => "addr_size",
-            LayerKind::Unicast(unicast) if !sizes.contains(&unicast.eid_size) => "eid_size",
-            LayerKind::Unicast(unicast) if unicast.max_ttl == 0 => "max_ttl",
-            LayerKind::Unicast(_) | LayerKind::Broadcast => return Ok(()),
-        };
-        Err(WireError::Invalid { field })
-    }
-}
-
-/// What kind a layer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayerKind {
-    /// Flows between two.
-    Unicast(Unicast),
-    /// What one sends, all receive.
-    Broadcast,
-}
-
-/// What all members of a unicast layer agree on. The default is that of the C reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unicast {
-    /// Bytes of an address, 1 to 8.
-    pub addr_size: u8,
-    /// Bytes of an EID as configured, 1 to 8.
-    pub eid_size: u8,
-    /// The ttl of a new packet, not 0.
-    pub max_ttl: u8,
-    /// How routes are found.
-    pub routing: LinkState,
-    /// How names are found.
-    pub directory: Dht,
-    /// How senders share what there is.
-    pub congestion: CongestionAvoidance,
-}
-
-impl Unicast {
-    /// The sizes in packets. EIDs have 8 bytes whatever is configured: the C reference passes other numbers on when
-    /// it enrols somebody, but does not use them.
-    ///
-    /// # Errors
-    /// [`WireError::Length`] if addresses would have no bytes or more than 8.
-    pub const fn sizes(&self) -> Result<LayerSizes, WireError> {
-        LayerSizes::new(self.addr_size, 8)
-    }
-}
-
-impl Default for Unicast {
-    fn default() -> Self {
-        Self {
-            addr_size: 4,
-            eid_size: 8,
-            max_ttl: 60,
-            routing: LinkState::default(),
-            directory: Dht::default(),
-            congestion: CongestionAvoidance::MbEcn,
-        }
-    }
-}
-
-/// Link-state routing. Times in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkState {
-    /// What becomes of the routes. It need not be the same everywhere.
-    pub policy: RoutePolicy,
-    /// Between recalculations of the forwarding table.
-    pub t_recalc: u32,
-    /// Between announcements of a link.
-    pub t_update: u32,
-    /// Until a link that is not announced is gone.
-    pub t_timeo: u32,
-}
-
-impl Default for LinkState {
-    fn default() -> Self {
-        Self { policy: RoutePolicy::Simple, t_recalc: 4, t_update: 15, t_timeo: 60 }
-    }
-}
-
-/// What becomes of the routes to a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoutePolicy {
-    /// One is used.
-    Simple,
-    /// Another is ready for when the first fails.
-    LoopFreeAlternates,
-    /// All that cost the same are used.
-    EqualCostMultipath,
-}
-
-/// The directory. Times in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dht {
-    /// Questions at a time.
-    pub alpha: u32,
-    /// Contacts in a bucket, and members that keep a name.
-    pub k: u32,
-    /// Until a stored name is gone.
-    pub t_expire: u32,
-    /// Between refreshes of contacts.
-    pub t_refresh: u32,
-    /// Between replications.
-    pub t_replicate: u32,
-    /// The member to start with, 0 if there is none.
-    pub peer: Address,
-}
-
-impl Default for Dht {
-    fn default() -> Self {
-        Self { alpha: 3, k: 8, t_expire: 86_400, t_refresh: 900, t_replicate: 900, peer: Address(0) }
-    }
-}
-
-/// How senders share what there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CongestionAvoidance {
-    /// They do not.
-    None,
-    /// By the lengths of queues on the way, told in several bits.
-    MbEcn,
-}
-
 impl Request {
     /// Reads a message.
     ///
@@ -288,7 +150,7 @@ impl Response {
         match &self.verdict {
             Verdict::Denied(..0) => {}
             Verdict::Denied(_) => return Err(WireError::Invalid { field: "response" }),
-            Verdict::Granted(config) => config.check()?,
+            Verdict::Granted(config) => check(config)?,
         }
         protobuf::encode(RESPONSE, MAX_LEN, &proto::Response::from(self))
     }
@@ -307,6 +169,19 @@ impl Ack {
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         protobuf::encode(ACK, MAX_LEN, &proto::Ack::from(self))
     }
+}
+
+/// Whether a member can be enrolled with it.
+fn check(config: &LayerConfig) -> Result<(), WireError> {
+    let sizes = 1..=8;
+    let field = match &config.kind {
+        _ if config.hash == HashAlg::Md5 => "dir_hash_algo",
+        LayerKind::Unicast(unicast) if !sizes.contains(&unicast.addr_size) => "addr_size",
+        LayerKind::Unicast(unicast) if !sizes.contains(&unicast.eid_size) => "eid_size",
+        LayerKind::Unicast(unicast) if unicast.max_ttl == 0 => "max_ttl",
+        LayerKind::Unicast(_) | LayerKind::Broadcast => return Ok(()),
+    };
+    Err(WireError::Invalid { field })
 }
 
 /// An id, for people.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use o7s::types::id::Eid;
+use o7s::types::layer::{LayerConfig, LayerKind};
 use o7s::types::name::HashAlg;
 use o7s::wire::dht;
 use o7s::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
-use o7s::wire::enroll::{Ack, LayerConfig, LayerKind, Request, Response, Verdict};
+use o7s::wire::enroll::{Ack, Request, Response, Verdict};
 use o7s::wire::fa::{Message, Raw};
 use o7s::wire::link_state::Lsu;
 use o7s::wire::{WireError, cep};
@@ -109,7 +110,7 @@ fn enrolment(to_requester: bool, packet: &[u8], layer: &mut Option<Box<Layer>>) 
 impl Layer {
     fn new(config: &LayerConfig) -> Self {
         let unicast = match &config.kind {
-            LayerKind::Unicast(unicast) => Some((unicast.sizes().unwrap(), unicast.max_ttl)),
+            LayerKind::Unicast(unicast) => Some((LayerSizes::of(unicast).unwrap(), unicast.max_ttl)),
             LayerKind::Broadcast => None,
         };
         Self { flows: Flows::new(Keys::default(), Vec::new()), alg: config.hash, unicast, asked: BTreeMap::new() }

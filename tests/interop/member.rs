@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use o7s::wire::enroll::{CongestionAvoidance, LinkState, RoutePolicy};
+use o7s::types::layer::{CongestionAvoidance, LinkState, RoutePolicy};
 use o7s::{BroadcastLayer, Connect, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::net::{Host, Service, wait_for};

@@ -6,7 +6,7 @@ use o7s::base::rng::Rng;
 use o7s::ipcp::unicast::Config;
 use o7s::sim::{Link, Network};
 use o7s::types::id::Address;
-use o7s::wire::enroll::RoutePolicy;
+use o7s::types::layer::RoutePolicy;
 use o7s::{Name, QosSpec, UnicastLayer};
 
 use super::world::layer::Layer;

@@ -8,7 +8,7 @@ use o7s::UnicastLayer;
 use o7s::base::time::Instant;
 use o7s::sim::{Link, Loss, Network};
 use o7s::types::id::Eid;
-use o7s::wire::enroll::RoutePolicy;
+use o7s::types::layer::RoutePolicy;
 
 use super::world::layer::{Layer, Walk, noticed_after};
 use super::world::topology;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use o7s::UnicastLayer;
-use o7s::wire::enroll::LinkState;
+use o7s::types::layer::LinkState;
 
 use super::world::layer::noticed_after;
 use super::world::stopwatch::Stopwatch;

@@ -3,11 +3,12 @@
 //! The judgement of some entries is not the decoder's: who asked, and whether a time has passed, is not in the bytes.
 
 use o7s::types::id::Address;
+use o7s::types::layer::{Dht, LayerConfig, LayerKind, Unicast};
 use o7s::types::name::{HashAlg, NameHash};
 use o7s::wire::WireError;
 use o7s::wire::dht::{Body, Contact, Message};
 use o7s::wire::dt::{DIRECTORY, LayerSizes, Pci};
-use o7s::wire::enroll::{Dht, LayerConfig, LayerKind, Response, Unicast, Verdict};
+use o7s::wire::enroll::{Response, Verdict};
 use serde_json::Value;
 
 use super::{bytes, from_hex};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use o7s::base::rng::Rng;
 use o7s::sim::{Digest, Event, Link, Loss, Network};
-use o7s::wire::enroll::RoutePolicy;
+use o7s::types::layer::RoutePolicy;
 use o7s::{UnicastLayer, sim};
 
 use super::layer::{Layer, address, noticed_after};

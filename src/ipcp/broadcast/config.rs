@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
+use crate::base::bucket::Bucket;
 use crate::base::time::Instant;
-use crate::ipcp::unicast::shape::Bucket;
 
 /// How much of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,10 +21,10 @@ use crate::ipcp::{
 };
 use crate::types::device::SendError;
 use crate::types::id::N1FlowId;
+use crate::types::layer::LayerConfig;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::cep;
-use crate::wire::enroll::LayerConfig;
 
 /// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
 const LINGER: Duration = Duration::from_secs(1);

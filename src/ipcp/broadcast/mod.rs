@@ -41,8 +41,8 @@ use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Endpoint, Outgoing, Sink};
 use crate::types::id::N1FlowId;
+use crate::types::layer::LayerConfig;
 use crate::types::tree::Tree;
-use crate::wire::enroll::LayerConfig;
 
 /// The largest packet, bytes: the C reference reads 1400, and takes a packet of just that for the first part of a longer
 /// one.

@@ -25,8 +25,9 @@ use super::STEP_TIMEOUT;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::types::id::Address;
+use crate::types::layer::{LayerConfig, LayerKind};
 use crate::wire::WireError;
-use crate::wire::enroll::{Ack, ID_LEN, LayerConfig, LayerKind, Request, Response, Verdict};
+use crate::wire::enroll::{Ack, ID_LEN, Request, Response, Verdict};
 
 mod check;
 #[cfg(test)]

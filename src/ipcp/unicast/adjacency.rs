@@ -6,19 +6,19 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Unicast;
-use super::ca;
-use super::pff::NextHop;
-use super::sched::{Gate, Scheduler};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Endpoint, Outgoing};
+use crate::forward::ca;
+use crate::forward::pff::NextHop;
+use crate::forward::sched::{Gate, Scheduler};
 use crate::ipcp::Connection;
 use crate::types::id::{Address, N1FlowId};
+use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::QosCube;
 use crate::types::tree::Tree;
 use crate::wire::dt::{HeaderMut, LayerSizes};
-use crate::wire::enroll::CongestionAvoidance;
 
 /// Cubes that there are.
 const CUBES: usize = QosCube::ALL.len();

@@ -10,19 +10,19 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 
-use super::dir::{self, Directory};
-use super::pff::ForwardingTable;
-use super::routing::{self, LinkState};
 use super::{Punt, Unicast, count};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
+use crate::directory::{self, Directory};
 use crate::flow::Endpoint;
+use crate::forward::pff::ForwardingTable;
 use crate::ipcp::connect::address::Watch;
 use crate::ipcp::{Lookup, RegisterError};
+use crate::routing::{self, LinkState};
 use crate::types::id::{Address, N1FlowId};
+use crate::types::layer::{LayerConfig, Unicast as Parameters};
 use crate::types::name::NameHash;
 use crate::wire::dt::DIRECTORY;
-use crate::wire::enroll::{LayerConfig, Unicast as Parameters};
 use crate::wire::link_state::Lsu;
 
 /// An N-1 flow to a neighbour's management component.
@@ -63,7 +63,7 @@ impl Control {
     ) -> Self {
         let mut routing = routing::Config::new(address);
         routing.timers = parameters.routing;
-        let directory = dir::Config::new(address, layer.hash, parameters.directory);
+        let directory = directory::Config::new(address, layer.hash, parameters.directory);
         Self {
             routing: LinkState::new(routing, rng.split("routing")),
             directory: Directory::new(now, directory, rng.split("directory")),
@@ -170,7 +170,7 @@ impl Unicast {
     pub(super) fn publish(&self, now: Instant, hash: NameHash) -> Result<(), RegisterError> {
         let unix = self.unix_secs();
         self.control.lock().directory.register(now, unix, hash).map_err(|e| match e {
-            dir::RegisterError::Full(limit) => RegisterError::Full(limit),
+            directory::RegisterError::Full(limit) => RegisterError::Full(limit),
             // The stack hashes with the algorithm that we say.
             _ => RegisterError::Down,
         })
@@ -184,7 +184,7 @@ impl Unicast {
     pub(super) fn doubt_name(&self, now: Instant, hash: &NameHash) {
         let unix = self.unix_secs();
         let mut control = self.control.lock();
-        if let dir::Found::Known(addresses) = control.directory.lookup(now, unix, *hash) {
+        if let directory::Found::Known(addresses) = control.directory.lookup(now, unix, *hash) {
             for address in addresses {
                 control.directory.doubt(now, hash, address);
             }
@@ -199,9 +199,9 @@ impl Unicast {
         let found = {
             let mut control = self.control.lock();
             match control.directory.lookup(now, unix, *hash) {
-                dir::Found::Known(addresses) => (Lookup::Known, addresses),
-                dir::Found::Unknown => (Lookup::Unknown, Vec::new()),
-                dir::Found::Pending => {
+                directory::Found::Known(addresses) => (Lookup::Known, addresses),
+                directory::Found::Unknown => (Lookup::Unknown, Vec::new()),
+                directory::Found::Pending => {
                     let waiting = control.waiting.entry(*hash).or_default();
                     let known = |w: &&mut Waker| waiting.len() >= MAX_WAITERS || waiting.iter().any(|o| o.will_wake(w));
                     let fresh = kept.as_mut().filter(|w| !known(w)).is_some();
@@ -308,7 +308,7 @@ impl Unicast {
             } else if let Some((to, message)) = control.directory.poll_transmit() {
                 Some(Output::Directory(to, message))
             } else if let Some(event) = control.directory.poll_event() {
-                let dir::Event::LookupDone { hash, effort, .. } = event;
+                let directory::Event::LookupDone { hash, effort, .. } = event;
                 count(&self.counters.lookups);
                 self.counters.lookup_rounds.fetch_add(effort.rounds.into(), Ordering::Relaxed);
                 self.counters.lookup_questions.fetch_add(effort.questions.into(), Ordering::Relaxed);

@@ -17,9 +17,9 @@ use crate::flow::{Endpoint, Event, Sink, Watcher};
 use crate::ipcp::connect::address;
 use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Lookup, Member};
 use crate::types::id::{Address, Eid, N1FlowId};
+use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::NameHash;
 use crate::wire::cep;
-use crate::wire::enroll::{LayerConfig, LayerKind};
 
 /// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
 const LINGER: Duration = Duration::from_secs(1);

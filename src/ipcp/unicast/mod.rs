@@ -8,12 +8,12 @@
 //! | `dt` | data transfer: every packet's way through the IPCP ([header](crate::wire::dt)) |
 //! | `adjacency` | the N-1 flows to neighbours, and what waits in front of them |
 //! | `fa` | the flow allocator: flows between members ([messages](crate::wire::fa)) |
-//! | [`routing`] | link state: who is next to whom, and the shortest paths ([messages](crate::wire::link_state)) |
-//! | [`pff`] | the forwarding table: which neighbour is next on the way to a member |
-//! | [`dir`] | the directory: at which members a name is ([messages](crate::wire::dht)) |
-//! | [`ca`] | congestion avoidance: how fast a flow may send |
-//! | [`shape`] | how fast a flow may send by its quality of service |
-//! | [`sched`] | which packet is next where several wait |
+//! | [`routing`](crate::routing) | link state: who is next to whom, and the shortest paths ([messages](crate::wire::link_state)) |
+//! | [`pff`](crate::forward::pff) | the forwarding table: which neighbour is next on the way to a member |
+//! | [`directory`](crate::directory) | the directory: at which members a name is ([messages](crate::wire::dht)) |
+//! | [`ca`](crate::forward::ca) | congestion avoidance: how fast a flow may send |
+//! | [`shape`](crate::forward::shape) | how fast a flow may send by its quality of service |
+//! | [`sched`](crate::forward::sched) | which packet is next where several wait |
 //! | `control` | what drives routing and directory, serially |
 //!
 //! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has it.
@@ -21,17 +21,11 @@
 //! nobody is doing so; nothing calls out under a lock.
 
 mod adjacency;
-pub mod ca;
 mod control;
-pub mod dir;
 mod dt;
 mod fa;
 mod member;
-pub mod pff;
 mod rib;
-pub mod routing;
-pub mod sched;
-pub mod shape;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,7 +38,6 @@ use core::task::Waker;
 use self::adjacency::Adjacency;
 use self::control::{Control, Management};
 use self::fa::FaFlow;
-use self::pff::ForwardingTable;
 use super::{Alarm, Attempt, Connections, Info, Ipcp, Kind, Lookup, RegisterError, Request, RequestError, Requests};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::foreign::Panics;
@@ -54,11 +47,13 @@ use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::base::timers::Timers;
 use crate::flow::{Drive, Outgoing, Sink};
+use crate::forward::pff::ForwardingTable;
+use crate::forward::sched::Limits;
 use crate::types::id::{Address, Eid, N1FlowId};
+use crate::types::layer::{self, LayerConfig};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::dt::LayerSizes;
-use crate::wire::enroll::{self, LayerConfig};
 
 /// Bounds of a member of a unicast layer, which are its own business.
 #[derive(Clone, Debug)]
@@ -73,7 +68,7 @@ pub struct Config {
     /// Packets of a flow that wait for their turn to be sent; more are dropped. Default 256.
     pub flow_queue: usize,
     /// Packets that wait in front of each N-1 flow, by cube.
-    pub queues: sched::Limits,
+    pub queues: Limits,
     /// The address to have; a random one if not given. A new member to whose neighbours it turns out to be somebody
     /// else's takes another one in any case.
     pub address: Option<Address>,
@@ -86,7 +81,7 @@ impl Default for Config {
             max_connections: 4096,
             inbox: 4096,
             flow_queue: 256,
-            queues: sched::Limits::default(),
+            queues: Limits::default(),
             address: None,
         }
     }
@@ -99,7 +94,7 @@ pub struct Parts {
     /// What all members of the layer agree on. The directory's first contact is the member that told us.
     pub layer: LayerConfig,
     /// What is special about a unicast layer; from `layer`.
-    pub unicast: enroll::Unicast,
+    pub unicast: layer::Unicast,
     /// Our address.
     pub address: Address,
     /// Bounds.
@@ -125,7 +120,7 @@ pub struct Unicast {
     me: Weak<Self>,
     info: Info,
     layer: LayerConfig,
-    unicast: enroll::Unicast,
+    unicast: layer::Unicast,
     config: Config,
     /// Of the layer; changes if somebody else turns out to have it.
     address: AtomicU64,
@@ -205,7 +200,7 @@ impl Unicast {
     /// # Errors
     /// [`WireError`](crate::wire::WireError) if addresses cannot have the size that the layer has for them.
     pub fn new(parts: Parts) -> Result<Arc<Self>, crate::wire::WireError> {
-        let sizes = parts.unicast.sizes()?;
+        let sizes = LayerSizes::of(&parts.unicast)?;
         let now = parts.clock.now();
         let mut info = Info::new(Kind::Unicast, &parts.name, parts.layer.name.as_str());
         info.hash = parts.layer.hash;

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::Unicast;
-use super::ca::Phase;
 use super::fa::FaFlow;
-use super::{dir, routing};
 use crate::base::time::Instant;
+use crate::forward::ca::Phase;
 use crate::types::tree::Tree;
+use crate::{directory, routing};
 
 impl Unicast {
     pub(super) fn tree(&self, now: Instant) -> Tree {
@@ -122,7 +122,7 @@ fn routing_stats(s: &routing::Stats) -> Tree {
         .counter("recalculations", s.recalculations)
 }
 
-fn directory_stats(c: &dir::Counters, sizes: &dir::Sizes) -> Tree {
+fn directory_stats(c: &directory::Counters, sizes: &directory::Sizes) -> Tree {
     Tree::new("stats")
         .counter("lookups", c.lookups)
         .counter("known", c.known)

@@ -16,10 +16,10 @@ use crate::ipcp::connect::{STEP_TIMEOUT, address};
 use crate::ipcp::unicast::{self, Unicast};
 use crate::ipcp::{Connections, Member};
 use crate::types::id::Address;
+use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::wire::cep;
-use crate::wire::enroll::{LayerConfig, LayerKind};
 use core::future::poll_fn;
 use core::task::Poll;
 

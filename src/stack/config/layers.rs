@@ -9,8 +9,8 @@ use super::{
     Warning, Why,
 };
 use crate::irm::LoadBalancing;
+use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
-use crate::wire::enroll::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
 use crate::wire::eth::DEFAULT_ETHERTYPE;
 use crate::wire::udp::DEFAULT_PORT;
 

@@ -100,8 +100,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::irm::LoadBalancing;
+use crate::types::layer::Unicast;
 use crate::types::name::{HashAlg, Name};
-use crate::wire::enroll::Unicast;
 
 pub use build::NetworkBuilder;
 pub use error::{ConfigError, Hint, Position, Problem, Warning, Why};

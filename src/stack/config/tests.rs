@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::enroll::{CongestionAvoidance, Dht, LinkState, RoutePolicy};
+use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy};
 
 fn good(text: &str) -> NetworkConfig {
     NetworkConfig::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))

@@ -3,10 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{
-    CongestionAvoidance, Dht, ID_LEN, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast, Verdict, required,
-};
+use super::{ID_LEN, Verdict, required};
 use crate::types::id::Address;
+use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
 use crate::wire::WireError;
 

@@ -3,6 +3,9 @@ use alloc::string::ToString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::id::Address;
+use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
+use crate::wire::dt::LayerSizes;
 use crate::wire::testing::{flips, hex};
 
 const ID: [u8; ID_LEN] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
@@ -125,8 +128,8 @@ fn missing_configuration_and_unknown_fields() {
 #[test]
 fn eids_have_eight_bytes_whatever_is_configured() {
     let odd = Unicast { eid_size: 4, ..Unicast::default() };
-    assert_eq!(odd.sizes(), Ok(LayerSizes::default()));
-    assert_eq!(Unicast::default().sizes(), Ok(LayerSizes::default()));
+    assert_eq!(LayerSizes::of(&odd), Ok(LayerSizes::default()));
+    assert_eq!(LayerSizes::of(&Unicast::default()), Ok(LayerSizes::default()));
 }
 
 #[test]

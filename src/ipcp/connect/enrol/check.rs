@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::Kind;
 use crate::ipcp::connect::address::MAX_ADDRESS;
 use crate::types::id::Address;
-use crate::wire::enroll::{Dht, LayerConfig, LayerKind, LinkState, Unicast};
+use crate::types::layer::{Dht, LayerConfig, LayerKind, LinkState, Unicast};
 
 /// Why a layer is not for this joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,8 @@ use alloc::vec;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
 use super::*;
+use crate::types::layer::{Dht, LinkState, Unicast};
 use crate::types::name::HashAlg;
-use crate::wire::enroll::{Dht, LinkState, Unicast};
 
 const A: Address = Address(0x1234_5678);
 /// 2026-01-01 00:00:00 UTC and a bit, in nanoseconds.

@@ -1,0 +1,177 @@
+//! What a directory is told when it starts.
+
+use core::time::Duration;
+
+use crate::types::id::Address;
+use crate::types::layer::Dht;
+use crate::types::name::HashAlg;
+
+/// What a directory needs to know of its layer and of its owner.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's own address; not 0.
+    pub address: Address,
+    /// How the layer hashes names: ids and keys are as long.
+    pub hash: HashAlg,
+    /// What the layer has agreed on. Values that a layer cannot work with are moved into the range that the
+    /// reference's configuration file allows.
+    pub dht: Dht,
+    /// What the directory may use.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A directory with the default limits.
+    pub fn new(address: Address, hash: HashAlg, dht: Dht) -> Self {
+        Self { address, hash, dht, limits: Limits::default() }
+    }
+
+    /// The agreed values, within the limits of the reference's configuration file.
+    pub(super) fn checked(mut self) -> Self {
+        let dht = &mut self.dht;
+        dht.alpha = dht.alpha.clamp(1, 10);
+        dht.k = dht.k.clamp(1, 20);
+        dht.t_expire = dht.t_expire.clamp(10, 86_400);
+        dht.t_refresh = dht.t_refresh.clamp(3, 3600);
+        dht.t_replicate = dht.t_replicate.clamp(3, 3600);
+        self
+    }
+
+    /// How many members keep a name, and how many contacts an answer has.
+    pub(super) fn k(&self) -> usize {
+        self.dht.k as usize
+    }
+
+    /// How many questions of a walk are under way at a time.
+    pub(super) fn alpha(&self) -> usize {
+        self.dht.alpha as usize
+    }
+
+    /// How many contacts a bucket has.
+    pub(super) fn bucket(&self) -> usize {
+        self.limits.bucket.max(self.k())
+    }
+
+    /// How long others may keep what is registered here.
+    pub(super) fn lifetime(&self) -> Duration {
+        let agreed = Duration::from_secs(u64::from(self.dht.t_expire));
+        self.limits.lifetime.clamp(Duration::from_secs(10), agreed)
+    }
+
+    /// How often what is registered here is published: three times while it lives, and so often that those who keep
+    /// it never think that they have to.
+    pub(super) fn republish(&self) -> Duration {
+        (self.lifetime() / 3).min(self.replicate() * 4 / 5)
+    }
+
+    /// After which silence of its owner whoever keeps a name publishes it.
+    pub(super) fn replicate(&self) -> Duration {
+        Duration::from_secs(u64::from(self.dht.t_replicate))
+    }
+
+    /// After which time without a look a bucket is looked after.
+    pub(super) fn refresh(&self) -> Duration {
+        Duration::from_secs(u64::from(self.dht.t_refresh))
+    }
+}
+
+/// What a directory may use. The defaults suit a layer of thousands of members, in some megabytes at the worst.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Names registered here. 1024.
+    pub names: usize,
+    /// Names kept for others. 4096. When there are more, those farthest from the own id go.
+    pub keys: usize,
+    /// Names kept for one sender. 1024.
+    pub keys_per_source: usize,
+    /// Addresses kept for a name. 16; an answer has 8.
+    pub values_per_key: usize,
+    /// Contacts of a bucket, if the layer's k is not more. 16. There are [`buckets`](Self::buckets) of them at most.
+    pub bucket: usize,
+    /// Contacts that wait for a place in a bucket. 8.
+    pub spares: usize,
+    /// Buckets. 32, enough for 2³² members.
+    pub buckets: usize,
+    /// Names looked up at the same time for this member. 128.
+    pub lookups: usize,
+    /// Names that wait to be looked up. 1024. What is more counts as unknown.
+    pub waiting: usize,
+    /// Questions of members that cannot walk that wait for a lookup, and lookups for them. 48.
+    pub relays: usize,
+    /// Names looked up for members that cannot walk, a second. 20, and twice as many at once.
+    pub relays_per_second: u32,
+    /// Walks at the same time that nobody waits for: to publish, to replicate, to refresh. 8.
+    pub chores: usize,
+    /// Questions under way. 1024.
+    pub questions: usize,
+    /// Names whose addresses are remembered. 512.
+    pub cache: usize,
+    /// Messages that wait to be polled. 2048. What is more is lost, as on the way.
+    pub outbox: usize,
+    /// Walks begun that nobody waits for, a second. 200, and twice as many at once.
+    pub chores_per_second: u32,
+    /// Requests of one member that are answered, a second. 500, and twice as many at once.
+    pub requests_per_second: u32,
+    /// Names that are accepted from one member, a second. 1000, and twice as many at once.
+    pub stores_per_second: u32,
+    /// Members whose rates are known. 1024; all others share one.
+    pub sources: usize,
+    /// Questions asked only to find out who somebody is, a second. 50, and twice as many at once.
+    pub pings_per_second: u32,
+    /// Questions of one walk. 64.
+    pub questions_per_walk: usize,
+    /// Questions of one walk that go beyond the k closest, to members that may have a name out of place. 32.
+    pub extra_questions: usize,
+    /// In a layer with no more contacts than this, all of them get what is registered here. 32.
+    pub spread: usize,
+    /// The longest answer, bytes. 1400.
+    pub message: usize,
+    /// How long a lookup may take. 4 s: one that needs so long waits for routes around members that are gone.
+    pub patience: Duration,
+    /// How long an answer to a member that cannot walk is held back for a lookup. 150 ms.
+    pub relay_wait: Duration,
+    /// How long found addresses are remembered. 30 s.
+    pub remember: Duration,
+    /// How long it is remembered that a name was not found. 1 s.
+    pub remember_unknown: Duration,
+    /// How long others may keep what is registered here, if the layer does not say less. 1 h. It is published much
+    /// more often; what is not registered any more is forgotten after this time.
+    pub lifetime: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            names: 1024,
+            keys: 4096,
+            keys_per_source: 1024,
+            values_per_key: 16,
+            bucket: 16,
+            spares: 8,
+            buckets: 32,
+            lookups: 128,
+            waiting: 1024,
+            relays: 48,
+            relays_per_second: 20,
+            chores: 8,
+            questions: 1024,
+            cache: 512,
+            outbox: 2048,
+            chores_per_second: 200,
+            requests_per_second: 500,
+            stores_per_second: 1000,
+            sources: 1024,
+            pings_per_second: 50,
+            questions_per_walk: 64,
+            extra_questions: 32,
+            spread: 32,
+            message: 1400,
+            patience: Duration::from_secs(4),
+            relay_wait: Duration::from_millis(150),
+            remember: Duration::from_secs(30),
+            remember_unknown: Duration::from_secs(1),
+            lifetime: Duration::from_secs(3600),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Whatever is said and done, in whatever order: no panic, no endless work, and all tables within their bounds.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::net::{ALG, UNIX};
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::directory::distance::{compare, random, random_beside, shared_bits};
+use crate::directory::{Config, Directory, Limits};
+use crate::types::id::Address;
+use crate::types::layer::Dht;
+use crate::types::name::NameHash;
+use crate::wire::dht::{Body, Contact, Message};
+
+/// Something that happens to a directory. Small numbers choose among few names, members and questions.
+#[derive(Clone, Debug)]
+enum Op {
+    Register(u8),
+    Unregister(u8),
+    Lookup(u8),
+    Doubt(u8, u8),
+    Suggest(u8),
+    Unreachable(u8),
+    RouteKnown,
+    Pass(u32),
+    Store { from: u8, key: u8, value: u8, expires: u32 },
+    Ask { from: u8, key: u8, value: bool, cookie: u64 },
+    Answer { which: u8, from: Option<u8>, contacts: Vec<u8>, values: Vec<u8> },
+    Raw(Vec<u8>),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => any::<u8>().prop_map(Op::Register),
+        1 => any::<u8>().prop_map(Op::Unregister),
+        3 => any::<u8>().prop_map(Op::Lookup),
+        1 => any::<(u8, u8)>().prop_map(|(name, at)| Op::Doubt(name, at)),
+        1 => any::<u8>().prop_map(Op::Suggest),
+        1 => any::<u8>().prop_map(Op::Unreachable),
+        1 => Just(Op::RouteKnown),
+        6 => (0..3_000_000_u32).prop_map(Op::Pass),
+        1 => any::<u32>().prop_map(Op::Pass),
+        4 => (any::<(u8, u8, u8)>(), prop_oneof![0..100_u32, any::<u32>()])
+            .prop_map(|((from, key, value), expires)| Op::Store { from, key, value, expires }),
+        6 => any::<(u8, u8, bool, u64)>().prop_map(|(from, key, value, cookie)| Op::Ask { from, key, value, cookie }),
+        20 => (any::<u8>(), proptest::option::weighted(0.1, any::<u8>()), proptest::collection::vec(any::<u8>(), 0..9),
+            proptest::collection::vec(any::<u8>(), 0..4))
+            .prop_map(|(which, from, contacts, values)| Op::Answer { which, from, contacts, values }),
+        1 => proptest::collection::vec(any::<u8>(), 0..80).prop_map(Op::Raw),
+    ]
+}
+
+fn limits() -> Limits {
+    Limits {
+        names: 8,
+        keys: 16,
+        keys_per_source: 6,
+        values_per_key: 3,
+        bucket: 8,
+        spares: 3,
+        buckets: 4,
+        lookups: 4,
+        waiting: 3,
+        relays: 6,
+        questions: 40,
+        cache: 8,
+        outbox: 100,
+        sources: 8,
+        ..Limits::default()
+    }
+}
+
+fn key(n: u8) -> NameHash {
+    NameHash::new(&[n.wrapping_mul(31); 32]).unwrap()
+}
+
+fn member(n: u8) -> Contact {
+    Contact { id: NameHash::new(&[n.wrapping_mul(59); 32]).unwrap(), address: Address(u64::from(n % 64) + 2) }
+}
+
+fn check(directory: &Directory) {
+    let (sizes, limits) = (directory.sizes(), limits());
+    assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
+    assert!(directory.entries().len() <= limits.keys * limits.values_per_key);
+    assert!(sizes.contacts <= limits.bucket * limits.buckets, "{sizes:?}");
+    assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
+    assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
+    assert!(
+        sizes.sources <= limits.sources && sizes.relays <= limits.relays && sizes.waiting <= limits.waiting,
+        "{sizes:?}"
+    );
+    assert!(sizes.walks <= limits.lookups + limits.chores + limits.relays, "{sizes:?}");
+    assert!(sizes.handoffs <= limits.keys && sizes.chores <= 64 + limits.keys, "{sizes:?}");
+    assert!(sizes.timers <= limits.questions + limits.names + sizes.walks + 400, "{sizes:?}");
+    let contacts = directory.contacts();
+    for (n, contact) in contacts.iter().enumerate() {
+        assert!(contacts.iter().skip(n + 1).all(|c| c.address != contact.address && c.id != contact.id));
+        assert!(contact.address != directory.own().address && contact.id != directory.own().id);
+    }
+}
+
+proptest! {
+    #[test]
+    fn tables_stay_within_bounds(peer: u8, ops in proptest::collection::vec(op(), 0..300)) {
+        let dht = Dht { peer: Address(u64::from(peer % 8)), ..Dht::default() };
+        let config = Config { limits: limits(), ..Config::new(Address(1), ALG, dht) };
+        let (mut now, mut open) = (Instant::from_millis(1), Vec::new());
+        let mut directory = Directory::new(now, config, Rng::from_seed([peer; 32]));
+        for op in ops {
+            let say = |src: Contact, body: Body| Message { src, body }.encode().unwrap();
+            match op {
+                Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
+                Op::Unregister(n) => drop(directory.unregister(&key(n))),
+                Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
+                Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address),
+                Op::Suggest(n) => directory.suggest(now, member(n).address),
+                Op::Unreachable(n) => directory.unreachable(now, member(n).address),
+                Op::RouteKnown => directory.route_known(now),
+                Op::Pass(micros) => {
+                    now += Duration::from_micros(u64::from(micros));
+                    directory.handle_timeout(now, UNIX);
+                }
+                Op::Store { from, key: n, value, expires } => {
+                    let expires = UNIX as u32 + expires % 100;
+                    let body = Body::Store { key: key(n), value: member(value).address, expires };
+                    directory.receive(now, UNIX, &say(member(from), body));
+                }
+                Op::Ask { from, key: n, value: true, cookie } => {
+                    directory.receive(now, UNIX, &say(member(from), Body::FindValue { cookie, key: key(n) }));
+                }
+                Op::Ask { from, key: n, cookie, .. } => {
+                    directory.receive(now, UNIX, &say(member(from), Body::FindNode { cookie, key: key(n) }));
+                }
+                Op::Answer { which, from, contacts, values } => {
+                    let question = open.get(usize::from(which) % open.len().max(1)).cloned();
+                    let Some((to, question)) = question else { continue };
+                    let asked = (0..=255).map(member).find(|member| member.address == to);
+                    let src = from.map(member).or(asked);
+                    let contacts: Vec<Contact> = contacts.into_iter().map(member).collect();
+                    let values = values.into_iter().map(|value| member(value).address).collect();
+                    let body = match question {
+                        Body::FindNode { cookie, key } => Body::FoundNode { cookie, key, contacts },
+                        Body::FindValue { cookie, key } => Body::FoundValue { cookie, key, contacts, values },
+                        _ => continue,
+                    };
+                    if let Some(src) = src {
+                        directory.receive(now, UNIX, &say(src, body));
+                    }
+                }
+                Op::Raw(bytes) => directory.receive(now, UNIX, &bytes),
+            }
+            let mut sent = 0;
+            while let Some((to, bytes)) = directory.poll_transmit() {
+                sent += 1;
+                assert!(sent <= 200 && bytes.len() <= 1400 && to != Address(0) && to != Address(1));
+                open.push((to, Message::decode(ALG, &bytes).unwrap().body));
+            }
+            open.drain(..open.len().saturating_sub(30));
+            while directory.poll_event().is_some() {}
+            for _ in 0..20 {
+                if directory.next_timeout().is_none_or(|at| at > now) {
+                    break;
+                }
+                directory.handle_timeout(now, UNIX);
+            }
+            assert!(directory.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+            check(&directory);
+        }
+    }
+
+    #[test]
+    fn distance_is_a_measure(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
+        let hash = |bytes: [u8; 32]| NameHash::new(&bytes).unwrap();
+        let xor = |a: [u8; 32], b: [u8; 32]| core::array::from_fn::<u8, 32, _>(|n| a[n] ^ b[n]);
+        prop_assert_eq!(compare(&hash(c), &hash(a), &hash(b)), xor(a, c).cmp(&xor(b, c)));
+        prop_assert_eq!(shared_bits(&hash(a), &hash(a)), 256);
+    }
+
+    #[test]
+    fn an_id_beside_another_shares_so_many_bits(seed: [u8; 32], bits in 0..=256_usize) {
+        let mut rng = Rng::from_seed(seed);
+        let id = random(&mut rng, ALG);
+        let beside = random_beside(&mut rng, &id, bits);
+        prop_assert_eq!(shared_bits(&id, &beside), bits);
+    }
+}

@@ -1,0 +1,80 @@
+//! The end of a flow that packets come to.
+
+use crate::types::layer::CongestionAvoidance;
+
+/// Packets that the level is the sum of, as a power of two.
+const WINDOW_SHIFT: u32 = 5;
+/// Marked packets from one update to the next.
+const PERIOD: u32 = 8;
+
+/// Sums up the marks of the packets of a flow, and says when its sender is to be told.
+///
+/// The rule is the reference's, to the packet: at the first marked packet of an episode, at the third, and from then
+/// on at every eighth; and once more, with a level of 0, when unmarked packets have ended the episode. A queue that
+/// plays about the threshold starts and ends episodes with every packet, and would be told of with every packet; so
+/// updates are rationed beyond that to [`BURST`](Self::BURST) and one for every eight packets, and what is held back is
+/// told with the next.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    policy: CongestionAvoidance,
+    level: u16,
+    marked: u32,
+    /// Eighths of updates that may be sent.
+    ration: u32,
+    /// An update is due and held back.
+    owed: bool,
+}
+
+impl Receiver {
+    /// Updates that may be sent at once.
+    pub const BURST: u32 = 8;
+
+    /// The receiver of a flow that has just begun.
+    pub const fn new(policy: CongestionAvoidance) -> Self {
+        Self { policy, level: 0, marked: 0, ration: Self::BURST * PERIOD, owed: false }
+    }
+
+    /// A packet with this ECN byte was delivered. Returns the level to tell the sender, if it is to be told.
+    pub fn delivered(&mut self, ecn: u8) -> Option<u16> {
+        self.ration = (self.ration + 1).min(Self::BURST * PERIOD);
+        if (self.level == 0 && ecn == 0 && !self.owed) || self.policy == CongestionAvoidance::None {
+            return None;
+        }
+        self.owed |= self.count(ecn);
+        if !self.owed || self.ration < PERIOD {
+            return None;
+        }
+        self.owed = false;
+        self.ration -= PERIOD;
+        Some(self.level)
+    }
+
+    /// The sum of the marks of about the last 32 packets.
+    pub const fn level(&self) -> u16 {
+        self.level
+    }
+
+    /// Marked packets since the episode began; 0 before the first.
+    pub const fn marked(&self) -> u32 {
+        self.marked
+    }
+
+    /// Adds a packet to the level. Returns whether the sender is to be told.
+    fn count(&mut self, ecn: u8) -> bool {
+        if ecn == 0 {
+            let was = self.level;
+            self.level >>= 2;
+            return was != 0 && self.level == 0;
+        }
+        if self.level == 0 {
+            self.level = ecn.into();
+            self.marked = 0;
+            return true;
+        }
+        // At most 8191 - 255 + 255.
+        self.level = self.level - (self.level >> WINDOW_SHIFT) + u16::from(ecn);
+        let due = self.marked % PERIOD == 1;
+        self.marked = self.marked.wrapping_add(1);
+        due
+    }
+}

@@ -1,0 +1,275 @@
+//! A bottleneck in virtual time: flows with paths of different lengths, one queue, marks, updates.
+
+use alloc::collections::{BinaryHeap, VecDeque};
+use core::cmp::Reverse;
+use core::ops::Range;
+
+use super::reference::ReferenceSender;
+use super::{ON, mark};
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::forward::ca::{Pacer, Receiver};
+
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1000 * MS;
+/// Bytes of a packet.
+pub(super) const PACKET: u64 = 1000;
+/// Packets that the queue takes.
+const QUEUE: usize = 1023;
+/// Between two samples of throughput and of the queue.
+const SAMPLE: u64 = 50 * MS;
+
+/// Who decides when a packet goes.
+pub(super) enum Sender {
+    Ours(Pacer),
+    Reference(ReferenceSender),
+}
+
+/// A flow of packets of one size.
+#[derive(Clone, Copy)]
+pub(super) struct Flow {
+    /// When it begins and ends, nanoseconds.
+    pub(super) during: (u64, u64),
+    /// The round-trip time without queues, nanoseconds.
+    pub(super) rtt: u64,
+    /// Whether the sender is a reference.
+    pub(super) reference: bool,
+    /// Bytes per second that the application has to send, if not as many as it can.
+    pub(super) wants: Option<u64>,
+    /// The share of updates that get lost.
+    pub(super) deaf: f64,
+}
+
+impl Flow {
+    /// A flow of ours without end that sends what it can.
+    pub(super) const fn greedy(rtt: u64) -> Self {
+        Self { during: (0, u64::MAX), rtt, reference: false, wants: None, deaf: 0.0 }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// The application has a packet.
+    Offer(usize),
+    /// A packet goes, and the next one can be offered.
+    Go(usize),
+    Enqueue(usize),
+    Transmitted,
+    Deliver(usize, u8),
+    Update(usize, u16),
+}
+
+struct State {
+    flow: Flow,
+    sender: Sender,
+    receiver: Receiver,
+    next_wanted: u64,
+    waited: u64,
+}
+
+/// What happened.
+pub(super) struct Outcome {
+    /// Packets a second that the link carries.
+    capacity: f64,
+    /// Packets delivered in each sample, by flow.
+    delivered: Vec<Vec<u32>>,
+    /// The longest queue in each sample, packets.
+    queue: Vec<usize>,
+    pub(super) drops: u64,
+    pub(super) packets: u64,
+    pub(super) updates: u64,
+    /// The longest that a packet waited for its turn, by flow, nanoseconds.
+    pub(super) waited: Vec<u64>,
+}
+
+impl Outcome {
+    fn samples(during: &Range<u64>) -> Range<usize> {
+        (during.start / SAMPLE) as usize..(during.end / SAMPLE) as usize
+    }
+
+    /// The share of the link that each flow had.
+    pub(super) fn shares(&self, during: Range<u64>) -> Vec<f64> {
+        let seconds = (during.end - during.start) as f64 / SECOND as f64;
+        let packets = |flow: &Vec<u32>| flow[Self::samples(&during)].iter().sum::<u32>();
+        self.delivered.iter().map(|flow| f64::from(packets(flow)) / seconds / self.capacity).collect()
+    }
+
+    /// The share of the link that was used.
+    pub(super) fn used(&self, during: Range<u64>) -> f64 {
+        self.shares(during).iter().sum()
+    }
+
+    /// Jain's index of the first `flows` flows.
+    pub(super) fn jain(&self, flows: usize, during: Range<u64>) -> f64 {
+        jain(&self.shares(during)[..flows])
+    }
+
+    /// The queue that was exceeded in one of a hundred samples.
+    pub(super) fn queue(&self, during: Range<u64>) -> usize {
+        let mut queue = self.queue[Self::samples(&during)].to_vec();
+        queue.sort_unstable();
+        queue[(queue.len() - 1) * 99 / 100]
+    }
+}
+
+/// Jain's index: 1 if all are equal, 1/n if one has everything.
+pub(super) fn jain(shares: &[f64]) -> f64 {
+    let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    if squares == 0.0 { 0.0 } else { sum * sum / (shares.len() as f64 * squares) }
+}
+
+struct World {
+    now: u64,
+    order: u64,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    flows: Vec<State>,
+    queue: VecDeque<(usize, u8)>,
+    /// Nanoseconds to transmit a packet.
+    transmit: u64,
+    rng: Rng,
+    outcome: Outcome,
+}
+
+/// Lets `flows` share a link of `capacity` bytes of payload per second until `end`.
+pub(super) fn run(capacity: u64, flows: &[Flow], end: u64) -> Outcome {
+    let mut world = World::new(capacity, flows, end);
+    while let Some(Reverse((at, _, event))) = world.events.pop() {
+        if at >= end {
+            break;
+        }
+        world.now = at;
+        world.handle(event);
+    }
+    world.outcome.waited = world.flows.iter().map(|flow| flow.waited).collect();
+    world.outcome
+}
+
+impl World {
+    fn new(capacity: u64, flows: &[Flow], end: u64) -> Self {
+        let samples = (end / SAMPLE + 1) as usize;
+        let state = |flow: &Flow| State {
+            flow: *flow,
+            sender: match flow.reference {
+                true => Sender::Reference(ReferenceSender::new(flow.during.0)),
+                false => Sender::Ours(Pacer::new(Instant::from_nanos(flow.during.0), ON)),
+            },
+            receiver: Receiver::new(ON),
+            next_wanted: flow.during.0,
+            waited: 0,
+        };
+        let mut world = Self {
+            now: 0,
+            order: 0,
+            events: BinaryHeap::new(),
+            flows: flows.iter().map(state).collect(),
+            queue: VecDeque::new(),
+            transmit: PACKET * SECOND / capacity,
+            rng: Rng::from_seed([7; 32]),
+            outcome: Outcome {
+                capacity: capacity as f64 / PACKET as f64,
+                delivered: vec![vec![0; samples]; flows.len()],
+                queue: vec![0; samples],
+                drops: 0,
+                packets: 0,
+                updates: 0,
+                waited: Vec::new(),
+            },
+        };
+        for (n, flow) in flows.iter().enumerate() {
+            let jitter = world.rng.below(MS);
+            world.at(flow.during.0 + jitter, Event::Offer(n));
+        }
+        world
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.events.push(Reverse((at, self.order, event)));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::Offer(n) => self.offer(n),
+            Event::Go(n) => self.go(n),
+            Event::Enqueue(n) => {
+                let sample = &mut self.outcome.queue[(now / SAMPLE) as usize];
+                *sample = (*sample).max(self.queue.len());
+                let ecn = mark(ON, 0, self.queue.len());
+                if self.queue.len() >= QUEUE {
+                    self.outcome.drops += 1;
+                    return;
+                }
+                self.queue.push_back((n, ecn));
+                if self.queue.len() == 1 {
+                    self.at(now + self.transmit, Event::Transmitted);
+                }
+            }
+            Event::Transmitted => {
+                let (n, ecn) = self.queue.pop_front().unwrap();
+                if !self.queue.is_empty() {
+                    self.at(now + self.transmit, Event::Transmitted);
+                }
+                self.at(now + self.flows[n].flow.rtt / 4, Event::Deliver(n, ecn));
+            }
+            Event::Deliver(n, ecn) => self.deliver(n, ecn),
+            Event::Update(n, level) => match &mut self.flows[n].sender {
+                Sender::Ours(pacer) => pacer.update(Instant::from_nanos(now), level),
+                Sender::Reference(sender) => sender.update(level),
+            },
+        }
+    }
+
+    fn offer(&mut self, n: usize) {
+        let (now, state) = (self.now, &mut self.flows[n]);
+        if now >= state.flow.during.1 {
+            return;
+        }
+        if state.flow.wants.is_some() && now < state.next_wanted {
+            let next = state.next_wanted;
+            return self.at(next, Event::Offer(n));
+        }
+        let go = match &mut state.sender {
+            Sender::Ours(pacer) => pacer.may_send(Instant::from_nanos(now)).err().map_or(now, Instant::as_nanos),
+            Sender::Reference(sender) => now + sender.pause(now, PACKET),
+        };
+        if go > now && !state.flow.reference {
+            state.waited = state.waited.max(go - now);
+            return self.at(go, Event::Offer(n));
+        }
+        self.at(go, Event::Go(n));
+    }
+
+    fn go(&mut self, n: usize) {
+        let now = self.now;
+        let state = &mut self.flows[n];
+        let flow = state.flow;
+        if let Some(rate) = flow.wants {
+            state.next_wanted += PACKET * SECOND / rate;
+        }
+        // A reference needs some time for a packet: it has a thread that handles one after the other.
+        let (pause, jitter) = match &mut state.sender {
+            Sender::Ours(pacer) => {
+                pacer.sent(Instant::from_nanos(now), PACKET as usize);
+                (0, 20_000)
+            }
+            Sender::Reference(_) => (20_000 + self.rng.below(40_000), 0),
+        };
+        let late = self.rng.below(jitter);
+        self.at(now + flow.rtt / 4 + late, Event::Enqueue(n));
+        self.at(now + pause, Event::Offer(n));
+    }
+
+    fn deliver(&mut self, n: usize, ecn: u8) {
+        self.outcome.packets += 1;
+        self.outcome.delivered[n][(self.now / SAMPLE) as usize] += 1;
+        let state = &mut self.flows[n];
+        let rtt = state.flow.rtt;
+        if let Some(level) = state.receiver.delivered(ecn) {
+            self.outcome.updates += 1;
+            if !self.rng.chance(state.flow.deaf) {
+                self.at(self.now + rtt / 2, Event::Update(n, level));
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn no_bandwidth_and_all_of_it_are_no_limit() {
+    let now = Instant::ZERO;
+    for qos in [QosSpec::RAW, QosSpec::DATA, QosSpec::VIDEO] {
+        let mut shaper = Shaper::new(now, &qos);
+        assert!(!shaper.is_limited());
+        assert!((0..100_000).all(|_| shaper.admit(now, 1500) == Admission::Pass));
+    }
+}
+
+#[test]
+fn what_can_wait_waits_and_what_cannot_is_dropped() {
+    let now = Instant::ZERO;
+    let patient = QosSpec { bandwidth: 100_000, ..QosSpec::DATA };
+    for (qos, drops) in [(patient, false), (QosSpec::VOICE, true)] {
+        let mut shaper = Shaper::new(now, &qos);
+        while shaper.admit(now, 1400) == Admission::Pass {}
+        match shaper.admit(now, 1400) {
+            Admission::Wait(at) => assert!(!drops && at > now && at.since(now) < LONGEST_WAIT),
+            other => assert_eq!((drops, other), (true, Admission::Drop)),
+        }
+    }
+}
+
+#[test]
+fn a_call_gets_its_bandwidth() {
+    let (mut now, mut shaper) = (Instant::ZERO, Shaper::new(Instant::ZERO, &QosSpec::VOICE));
+    let mut bits = 0;
+    while now < Instant::from_millis(10_000) {
+        match shaper.admit(now, 200) {
+            Admission::Pass => bits += 1600,
+            Admission::Wait(at) => now = at,
+            Admission::Drop => now += MS,
+        }
+    }
+    assert!((1_000_000..1_030_000).contains(&bits), "{bits} bits in 10 s");
+}

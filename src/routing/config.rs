@@ -1,0 +1,127 @@
+//! What routing is to be like.
+
+use core::time::Duration;
+
+use super::peer::Pace;
+use crate::types::id::Address;
+use crate::types::layer::LinkState as Timers;
+
+/// What a member's routing is to be like. The timers and the policy come from the layer; the rest is its own affair.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The member's own address; not 0.
+    pub address: Address,
+    /// The layer's timers, and what becomes of the routes. Periods of 0 s count as 1 s.
+    pub timers: Timers,
+    /// Where the numbers of the member's announcements begin. A member that keeps its address when it starts again
+    /// should give a number that has grown since, such as the seconds since 1970; then nobody mistakes its links for
+    /// what it announced in its last life. 0 counts as 1. Default: 1.
+    pub incarnation: u32,
+    /// Links in the database, each direction counted. Own links count, but are never refused. Default: 65 536, which
+    /// take about 12 MiB.
+    pub max_links: usize,
+    /// Links that one other member may announce. Default: 4096.
+    pub max_links_of_member: usize,
+    /// Management flows. Default: 4096.
+    pub max_management: usize,
+    /// Next hops of a destination. Default: 8.
+    pub max_next_hops: usize,
+    /// Neighbours that are considered as alternates, those with the lowest addresses; each costs a search of the graph.
+    /// Default: 64.
+    pub max_candidates: usize,
+    /// Updates a second that are sent on a management flow on average, at least 1. Default: 5000.
+    pub rate: u32,
+    /// Updates that are sent on a management flow at once. Default: 64.
+    pub burst: u32,
+    /// How long nothing is sent on a new management flow, unless the neighbour speaks first: the reference loses count
+    /// if several updates arrive before it has added the flow. Default: 200 ms.
+    pub hold: Duration,
+    /// When news are repeated to a neighbour that does not confirm them, the whole database on a new management flow
+    /// among them. Default: 1 s.
+    pub repeat: Duration,
+    /// How long updates that change nothing may wait: the neighbour may be about to send the same. Default: 20 ms.
+    pub lazy: Duration,
+    /// How long alternates are used in place of a neighbour that has failed before new routes are, if the policy is to
+    /// have alternates: until others have heard of the failure, new routes may lead back here. Default: 50 ms.
+    pub detour: Duration,
+    /// Least time between two computations of routes for news from afar; grows while news keep coming in, to what a
+    /// thousandth of the time allows. Default: 10 ms.
+    pub recalculation: Duration,
+}
+
+impl Config {
+    /// The defaults, for a member with this address.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            timers: Timers::default(),
+            incarnation: 1,
+            max_links: 65_536,
+            max_links_of_member: 4096,
+            max_management: 4096,
+            max_next_hops: 8,
+            max_candidates: 64,
+            rate: 5000,
+            burst: 64,
+            hold: Duration::from_millis(200),
+            repeat: Duration::from_secs(1),
+            lazy: Duration::from_millis(20),
+            detour: Duration::from_millis(50),
+            recalculation: Duration::from_millis(10),
+        }
+    }
+
+    /// Between announcements of a link, at most.
+    pub(super) fn update(&self) -> Duration {
+        Duration::from_secs(self.timers.t_update.max(1).into())
+    }
+
+    /// How long a link lives that is not announced again.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timers.t_timeo.max(1).into())
+    }
+
+    /// How long a withdrawal is remembered: until every copy of the link has expired that somebody may hold who has not
+    /// heard of it. The reference looks for expired links once in an update period.
+    pub(super) fn memory(&self) -> Duration {
+        self.timeout() + 2 * self.update()
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        let gap = Duration::from_secs(1) / self.rate.max(1);
+        Pace { gap, burst: gap * self.burst.saturating_sub(1), repeat: self.repeat, patience: self.update() }
+    }
+}
+
+/// What a [`LinkState`](super::LinkState) has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Updates that were sent.
+    pub sent: u64,
+    /// Updates that came in.
+    pub received: u64,
+    /// Of these, those that told something new and were passed on.
+    pub accepted: u64,
+    /// Those that told what was known.
+    pub known: u64,
+    /// Those that told what is outdated; answered with what is known.
+    pub outdated: u64,
+    /// Those that were no update.
+    pub malformed: u64,
+    /// Those that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
+    /// overtaken.
+    pub implausible: u64,
+    /// Those that told something of our own links that we have not said, now at least: left over from the past, forged,
+    /// or from another member with our address.
+    pub contested: u64,
+    /// Those for which there was no room.
+    pub refused: u64,
+    /// Links that were withdrawn by others.
+    pub withdrawn: u64,
+    /// Links that expired.
+    pub expired: u64,
+    /// Computations of routes.
+    pub recalculations: u64,
+}

@@ -1,0 +1,331 @@
+//! Link-state routing: who is whose neighbour in a layer, and the routes that follow.
+//!
+//! Every member announces its links in [updates](crate::wire::link_state), passes on what is new to it, and computes
+//! the shortest paths in the graph of those links that *both* ends announce. A [`LinkState`] is the machine of one
+//! member. In go the adjacencies (N-1 flows that carry data), the management flows and what arrives on them; out come
+//! updates to send, and [`Routes`].
+//!
+//! ```
+//! use core::time::Duration;
+//! use o7s::base::rng::Rng;
+//! use o7s::base::time::Instant;
+//! use o7s::routing::{Config, LinkState};
+//! use o7s::types::id::{Address, N1FlowId};
+//!
+//! let (data, management) = (N1FlowId(1), N1FlowId(2));
+//! let mut now = Instant::ZERO;
+//! let mut members = [1, 2].map(|n| LinkState::new(Config::new(Address(n)), Rng::from_seed([n as u8; 32])));
+//! let [a, b] = &mut members;
+//! for (member, other) in [(&mut *a, Address(2)), (&mut *b, Address(1))] {
+//!     member.management_up(now, management, other);
+//!     member.adjacency_up(now, data, other);
+//! }
+//! now += Duration::from_millis(200);
+//! let (_, update) = a.poll_transmit(now).unwrap();
+//! b.receive(now, management, &update);
+//! let routes = b.poll_routes(now).unwrap();
+//! assert_eq!(routes.get(Address(1)), [Address(1)]);
+//! ```
+//!
+//! # Numbers, and how a link is taken back
+//!
+//! The wire has no message for a link that is gone: the reference lets others wait until its announcements have aged,
+//! a minute or more. Between members that are o7s the number of the announcement says it. Its upper half is the
+//! *incarnation* of the link, which counts how often it came up, from [`Config::incarnation`] on; the lower half counts
+//! announcements. The last number of an incarnation, with the lower half all ones, is a *withdrawal*. The next
+//! incarnation is above it, so a link that comes back overtakes its own withdrawal.
+//!
+//! To a reference a withdrawal is one more announcement with a higher number. It passes it on unchanged, so that
+//! members behind it hear of it, and keeps the link for as long as any that is not announced again: until at most one
+//! update period later than if it had heard nothing. Repetitions have the same number and are ignored. What it may have
+//! forgotten it is not told: withdrawals go to a reference while they are young and the link was believed to be there.
+//! Numbers of its own links count up from 0 every 15 s and do not reach 2³² − 1. Were one made to go on from a
+//! withdrawal that somebody forged, its next announcement would bring the link back. Old announcements that turn up
+//! late are below the withdrawal, which is remembered until they have all expired.
+//!
+//! Both ends of a link take back their half, and as a link counts only with both, the first to be heard of is enough.
+//! News travel at once, and the first computation after a quiet time does not wait, so routes avoid a failed link as
+//! soon as the news can have arrived. With loop-free alternates, a member whose own link has failed keeps to these for
+//! [`Config::detour`], so that nobody who has not heard yet sends packets back to it. A link that fails again and again
+//! is announced again after a while only.
+//!
+//! # Reliability
+//!
+//! Management flows may lose packets. A member that is o7s, known by a number with an incarnation on a link of its own,
+//! *confirms*: it says what it has heard back to whom it has it from, to whom that is nothing new, so that it would
+//! be ignored by a reference. What is not confirmed is repeated. To a reference, news are repeated once. An outdated
+//! update is answered with the current one. Members that confirm also understand several updates in one packet, and get
+//! them so.
+//!
+//! # Who may say what
+//!
+//! Updates are not authenticated: members trust each other. What can be had without: links of a member to itself and
+//! numbers that cannot be overtaken are dropped. What others say of our own links is never believed but contradicted
+//! with a higher number, or a withdrawal if there is no such link; so nobody revives a dead link, and traces of an
+//! earlier life vanish. A contradiction that others cannot hear, because the forged number was too high, waits
+//! until that has expired. Links a member may have, and links altogether, are limited; when the database is full, those
+//! of members that cannot be reached give way. Of each link at most one update waits for each neighbour, and these are
+//! paced, so neither a flood nor a large database becomes a burst.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::base::timers::Timers;
+use crate::types::id::{Address, N1FlowId};
+use crate::types::layer::RoutePolicy;
+use crate::types::routes::Routes;
+use crate::wire::link_state::Lsu;
+
+mod config;
+mod database;
+mod flood;
+mod graph;
+mod index_set;
+mod own;
+mod paths;
+mod peer;
+mod seqno;
+mod throttle;
+
+pub use config::{Config, Stats};
+
+use database::Database;
+use own::{Adjacency, Neighbour};
+use paths::{Limits, Paths};
+use peer::{Pace, Peer};
+use throttle::Throttle;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// A link is to be announced again, or forgotten.
+    Link(u32),
+    /// The link to a neighbour has been waited for.
+    Neighbour(Address),
+}
+
+/// What has changed in the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changes {
+    None,
+    /// Links of our own have failed.
+    OwnFailures,
+    Any,
+}
+
+/// A link as the database has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Whose link it is.
+    pub src: Address,
+    /// The neighbour.
+    pub dst: Address,
+    /// Of the last announcement.
+    pub seqno: u64,
+    /// Since the last announcement.
+    pub age: Duration,
+    /// Whether it was taken back: it is remembered only so that nobody brings it back.
+    pub withdrawn: bool,
+}
+
+/// The routing of one member of a unicast layer.
+pub struct LinkState {
+    config: Config,
+    pace: Pace,
+    rng: Rng,
+    db: Database,
+    timers: Timers<Due>,
+    adjacencies: BTreeMap<N1FlowId, Adjacency>,
+    neighbours: BTreeMap<Address, Neighbour>,
+    /// Management flows.
+    peers: BTreeMap<N1FlowId, Peer>,
+    /// The flow that was sent on last.
+    sending: N1FlowId,
+    throttle: Throttle,
+    paths: Paths,
+    /// What has changed since routes were computed.
+    changes: Changes,
+    routes: Arc<Routes>,
+    /// Routes that hold from a moment on.
+    postponed: Option<(Instant, Routes)>,
+    /// Whoever builds the forwarding table does not know of the last change yet.
+    publish: bool,
+    /// When a full database may be searched again.
+    next_sweep: Instant,
+    stats: Stats,
+}
+
+impl LinkState {
+    /// The routing of a member that knows nobody.
+    pub fn new(config: Config, rng: Rng) -> Self {
+        let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
+        Self {
+            throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
+            routes: Arc::new(Routes::new(config.timers.policy)),
+            pace: config.pace(),
+            config,
+            rng,
+            db: Database::default(),
+            timers: Timers::new(),
+            adjacencies: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            sending: N1FlowId(0),
+            paths: Paths::default(),
+            changes: Changes::None,
+            postponed: None,
+            publish: false,
+            next_sweep: Instant::ZERO,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The next message to send, and the management flow to send it on.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(N1FlowId, [u8; Lsu::LEN])> {
+        let pace = self.pace;
+        let (before, from) = (..self.sending, self.sending..);
+        let mut next = self.peers.range_mut(from).find_map(|(flow, peer)| Some((*flow, peer.poll(now, pace)?)));
+        if next.is_none() {
+            next = self.peers.range_mut(before).find_map(|(flow, peer)| Some((*flow, peer.poll(now, pace)?)));
+        }
+        let (flow, index) = next?;
+        self.sending = flow;
+        Some((flow, self.update(index)?))
+    }
+
+    /// One more update for the neighbour for whom the last one was, to be put behind it in the same packet; none if there
+    /// is none, or if the neighbour is a reference, which takes one at a time.
+    pub fn poll_more(&mut self, now: Instant) -> Option<[u8; Lsu::LEN]> {
+        let pace = self.config.pace();
+        let index = self.peers.get_mut(&self.sending)?.poll_more(now, pace)?;
+        self.update(index)
+    }
+
+    fn update(&mut self, index: u32) -> Option<[u8; Lsu::LEN]> {
+        let link = self.db.get(index)?;
+        self.stats.sent += 1;
+        Some(Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 }.to_bytes())
+    }
+
+    /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table.
+    pub fn poll_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
+        if self.throttle.is_due(now) {
+            let limits = Limits { next_hops: self.config.max_next_hops, candidates: self.config.max_candidates };
+            let routes = self.paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
+            self.throttle.computed(now, self.paths.work());
+            self.stats.recalculations += 1;
+            let was_settled = self.postponed.take().is_none();
+            let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
+            // Others may not know yet that an own link has failed, and send back what new routes send to them.
+            if failures && was_settled && routes.policy() == RoutePolicy::LoopFreeAlternates {
+                self.set_routes(paths::with_alternates(&routes, &self.routes));
+                self.postponed = Some((now + self.config.detour, routes));
+            } else {
+                self.set_routes(routes);
+            }
+        }
+        if let Some((_, routes)) = self.postponed.take_if(|(at, _)| *at <= now) {
+            self.set_routes(routes);
+        }
+        core::mem::take(&mut self.publish).then(|| self.routes.clone())
+    }
+
+    fn set_routes(&mut self, routes: Routes) {
+        if *self.routes != routes {
+            self.routes = Arc::new(routes);
+            self.publish = true;
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, and then [`poll_transmit`](Self::poll_transmit) and
+    /// [`poll_routes`](Self::poll_routes), if nothing else happens before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let peers = self.peers.values().filter_map(|peer| peer.next_timeout(self.pace));
+        let postponed = self.postponed.as_ref().map(|(at, _)| *at);
+        peers.chain(self.timers.next()).chain(self.throttle.due()).chain(postponed).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, due)) = self.timers.pop_due(now) {
+            match due {
+                Due::Neighbour(address) => self.neighbour_due(now, address),
+                Due::Link(index) => {
+                    let Some(link) = self.db.get_mut(index) else { continue };
+                    link.timer = None;
+                    if link.src == self.config.address {
+                        self.own_due(now, index);
+                    } else {
+                        self.foreign_due(now, index);
+                    }
+                }
+            }
+        }
+        self.peers.values_mut().for_each(|peer| peer.handle_timeout(now));
+    }
+
+    /// A random part of `whole`.
+    fn random_part(&mut self, whole: Duration) -> Duration {
+        Duration::from_nanos(self.rng.below(u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The member's own address.
+    pub const fn address(&self) -> Address {
+        self.config.address
+    }
+
+    /// The routes that were computed last.
+    pub const fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    /// The database, by destination, then by source.
+    pub fn entries(&self, now: Instant) -> impl Iterator<Item = Entry> {
+        self.db.iter().map(move |(_, link)| Entry {
+            src: link.src,
+            dst: link.dst,
+            seqno: link.seqno.0,
+            age: now - link.heard,
+            withdrawn: !link.live,
+        })
+    }
+
+    /// Whether the database names a member with this address: then it is taken.
+    pub fn knows(&self, address: Address) -> bool {
+        address == self.config.address || self.db.graph.find(address).is_some()
+    }
+
+    /// Neighbours to whom there are adjacencies, with the number of those that are up.
+    pub fn neighbours(&self) -> impl Iterator<Item = (Address, u32)> {
+        self.neighbours.iter().filter(|(_, n)| n.all > 0).map(|(address, n)| (*address, n.up))
+    }
+
+    /// Management flows, whom they lead to, and how many links are still to be told.
+    pub fn management(&self) -> impl Iterator<Item = (N1FlowId, Address, usize)> {
+        self.peers.iter().map(|(flow, peer)| (*flow, peer.address, peer.untold()))
+    }
+
+    /// What has been counted.
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+impl fmt::Debug for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkState")
+            .field("address", &self.config.address)
+            .field("links", &self.db.len())
+            .field("management", &self.peers.len())
+            .field("routes", &self.routes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

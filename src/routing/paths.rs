@@ -1,0 +1,146 @@
+//! From the graph to routes, by policy.
+
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use super::graph::{Graph, Tree};
+use crate::types::id::Address;
+use crate::types::layer::RoutePolicy;
+use crate::types::routes::Routes;
+
+/// What limits the work and the result.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Next hops of a destination.
+    pub(super) next_hops: usize,
+    /// Neighbours that are looked at as alternates.
+    pub(super) candidates: usize,
+}
+
+/// Computes routes; keeps the memory that it needs for the next time.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    own: Tree,
+    /// A neighbour's address and number, by address, and the paths from there: for alternates.
+    around: Vec<(Address, u32, Tree)>,
+    /// For every member the neighbours on shortest paths to it, by address: for equal-cost multipath.
+    equal: Vec<SmallVec<[Address; 4]>>,
+    /// Candidates for one destination, with what ranks them.
+    ranked: Vec<(bool, u32, Address)>,
+    /// Edges looked at in the last computation.
+    work: usize,
+}
+
+impl Paths {
+    /// The routes of `root`.
+    pub(super) fn compute(&mut self, graph: &Graph, root: Address, policy: RoutePolicy, limits: Limits) -> Routes {
+        let mut routes = Routes::new(policy);
+        self.work = 0;
+        let Some(root) = graph.find(root) else { return routes };
+        self.own.compute(graph, root);
+        let searches = match policy {
+            RoutePolicy::Simple => 1,
+            RoutePolicy::LoopFreeAlternates => 1 + self.look_around(graph, root, limits.candidates),
+            RoutePolicy::EqualCostMultipath => 1 + self.spread(graph, root, limits.next_hops.max(1)),
+        };
+        self.work = searches * (graph.len() + 2 * graph.links());
+        for (dst, vertex) in graph.members() {
+            let Some(primary) = self.own.via(vertex) else { continue };
+            let primary = graph.address(primary);
+            match policy {
+                RoutePolicy::Simple => routes.push(dst, [primary]),
+                RoutePolicy::LoopFreeAlternates => {
+                    self.rank_alternates(vertex, primary);
+                    let alternates = self.ranked.iter().map(|(_, _, address)| *address);
+                    routes.push(dst, core::iter::once(primary).chain(alternates).take(limits.next_hops.max(1)));
+                }
+                RoutePolicy::EqualCostMultipath => {
+                    routes.push(dst, self.equal.get(vertex as usize).into_iter().flatten().copied());
+                }
+            }
+        }
+        routes
+    }
+
+    /// Members and links that the last computation has looked at.
+    pub(super) const fn work(&self) -> usize {
+        self.work
+    }
+
+    /// Computes the paths from the neighbours of `root`, lowest address first, from so many at most.
+    fn look_around(&mut self, graph: &Graph, root: u32, most: usize) -> usize {
+        let mut neighbours: Vec<_> = graph.neighbours(root).iter().map(|n| (graph.address(*n), *n)).collect();
+        neighbours.sort_unstable();
+        neighbours.truncate(most);
+        self.around.resize_with(neighbours.len(), || (Address(0), 0, Tree::default()));
+        for ((address, vertex), slot) in neighbours.into_iter().zip(&mut self.around) {
+            (slot.0, slot.1) = (address, vertex);
+            slot.2.compute(graph, vertex);
+        }
+        self.around.len()
+    }
+
+    /// The loop-free alternates of `primary` towards a destination, best first: those that avoid the primary
+    /// altogether and not only the link to it, then those with the shorter way.
+    fn rank_alternates(&mut self, dst: u32, primary: Address) {
+        let direct = self.own.distance(dst);
+        let first = self.around.iter().find(|n| n.0 == primary);
+        self.ranked.clear();
+        for (address, _, tree) in &self.around {
+            let distance = tree.distance(dst);
+            // D(n, v) < D(n, s) + D(s, v), where every neighbour n is one hop away.
+            if *address == primary || distance > direct {
+                continue;
+            }
+            let through =
+                first.map_or(0, |(_, first, onward)| tree.distance(*first).saturating_add(onward.distance(dst)));
+            self.ranked.push((distance >= through, distance, *address));
+        }
+        self.ranked.sort_unstable();
+    }
+
+    /// Finds for every member the neighbours on shortest paths to it, those with the lowest addresses if there are more
+    /// than `most`: those of all members one hop nearer together.
+    fn spread(&mut self, graph: &Graph, root: u32, most: usize) -> usize {
+        self.equal.clear();
+        self.equal.resize_with(graph.size(), SmallVec::new);
+        for &vertex in self.own.reached() {
+            let distance = self.own.distance(vertex);
+            let mut hops = SmallVec::<[Address; 4]>::new();
+            for &near in graph.neighbours(vertex) {
+                if near == root {
+                    hops.push(graph.address(vertex));
+                } else if self.own.distance(near) < distance {
+                    hops.extend(self.equal.get(near as usize).into_iter().flatten().copied());
+                }
+            }
+            hops.sort_unstable();
+            hops.dedup();
+            hops.truncate(most);
+            if let Some(equal) = self.equal.get_mut(vertex as usize) {
+                *equal = hops;
+            }
+        }
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// `new` routes, but where the first next hop of `old` has failed and others of it have not, those: they do not lead back
+/// here even while nobody else knows of the failure.
+pub(super) fn with_alternates(new: &Routes, old: &Routes) -> Routes {
+    let mut merged = Routes::new(new.policy());
+    let works = |hop: &Address| new.get(*hop).first() == Some(hop);
+    for (dst, hops) in new.iter() {
+        let before = old.get(dst);
+        let mut left = before.iter().copied().filter(works).peekable();
+        match before.first() {
+            Some(first) if !works(first) && left.peek().is_some() => merged.push(dst, left),
+            _ => merged.push(dst, hops.iter().copied()),
+        }
+    }
+    merged
+}

@@ -1,0 +1,354 @@
+//! What a single member says, and when.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::routing::{Config, LinkState};
+use crate::types::id::{Address, N1FlowId};
+use crate::wire::link_state::Lsu;
+
+const ME: Address = Address(100);
+const PEER: Address = Address(200);
+const DATA: N1FlowId = N1FlowId(1);
+const MANAGEMENT: N1FlowId = N1FlowId(2);
+const OTHER: N1FlowId = N1FlowId(3);
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// The last count of an incarnation.
+const LAST: u64 = u32::MAX as u64;
+
+fn lsu(src: Address, dst: Address, seqno: u64) -> Lsu {
+    Lsu { dst, src, seqno }
+}
+
+struct Alone {
+    member: LinkState,
+    now: Instant,
+}
+
+impl Alone {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new(ME);
+        change(&mut config);
+        Self { member: LinkState::new(config, Rng::from_seed([1; 32])), now: Instant::from_millis(5) }
+    }
+
+    /// With a management flow that nothing holds up, and nothing to say.
+    fn connected() -> Self {
+        let mut alone = Self::new();
+        alone.member.management_up(alone.now, MANAGEMENT, PEER);
+        alone.after(SECOND);
+        alone
+    }
+
+    fn hear(&mut self, flow: N1FlowId, lsu: Lsu) {
+        self.member.receive(self.now, flow, &lsu.to_bytes());
+    }
+
+    /// What it says at once.
+    fn said(&mut self) -> Vec<(N1FlowId, Lsu)> {
+        let (member, now) = (&mut self.member, self.now);
+        core::iter::from_fn(|| member.poll_transmit(now)).map(|(f, bytes)| (f, Lsu::parse(&bytes).unwrap())).collect()
+    }
+
+    /// What it says within this time.
+    fn after(&mut self, time: Duration) -> Vec<(N1FlowId, Lsu)> {
+        let limit = self.now + time;
+        let mut said = self.said();
+        self.member.poll_routes(self.now);
+        while let Some(at) = self.member.next_timeout().filter(|at| *at <= limit) {
+            assert!(at > self.now, "a deadline that does not move");
+            self.now = at;
+            self.member.handle_timeout(at);
+            self.member.poll_routes(at);
+            said.extend(self.said());
+        }
+        self.now = limit;
+        said
+    }
+}
+
+#[test]
+fn it_waits_for_the_neighbour_to_speak() {
+    let mut alone = Alone::new();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    assert_eq!(alone.after(199 * MILLI), []);
+    let announced = (MANAGEMENT, lsu(ME, PEER, 1 << 32));
+    assert_eq!(alone.after(MILLI), [announced]);
+
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    assert_eq!(alone.after(20 * MILLI), []);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, 0));
+    assert_eq!(alone.said(), [announced], "now it listens");
+}
+
+#[test]
+fn everything_is_repeated_once_to_a_reference() {
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, OTHER, Address(300));
+    for n in 0..10 {
+        alone.hear(OTHER, lsu(Address(300), Address(400 + n), 7));
+    }
+    alone.after(10 * SECOND);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    let told = |said: Vec<(N1FlowId, Lsu)>| said.into_iter().filter(|(flow, _)| *flow == MANAGEMENT).count();
+    assert_eq!(told(alone.after(SECOND)), 10);
+    assert_eq!(told(alone.after(SECOND)), 10);
+    assert_eq!(told(alone.after(10 * SECOND)), 0);
+}
+
+#[test]
+fn a_member_of_our_own_confirms_and_is_told_until_it_does() {
+    let mut alone = Alone::connected();
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1 << 32));
+    assert_eq!(alone.after(21 * MILLI), [(MANAGEMENT, lsu(PEER, Address(300), 1 << 32))], "it is confirmed");
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    let announced = (MANAGEMENT, lsu(ME, PEER, 1 << 32));
+    assert_eq!(alone.said(), [announced]);
+    assert_eq!(alone.after(199 * MILLI), []);
+    assert_eq!(alone.after(3 * SECOND), [announced; 4], "after 200, 600, 1400, 3000 ms");
+    alone.hear(MANAGEMENT, announced.1);
+    assert_eq!(alone.after(5 * SECOND), []);
+}
+
+#[test]
+fn references_are_not_told_of_their_own_links() {
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, OTHER, Address(300));
+    alone.hear(OTHER, lsu(PEER, Address(300), 7));
+    alone.hear(OTHER, lsu(Address(300), PEER, 7));
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.after(SECOND);
+    alone.hear(OTHER, lsu(PEER, Address(300), 8));
+    let said = alone.after(10 * SECOND);
+    let to_peer = said.iter().filter(|(flow, _)| *flow == MANAGEMENT);
+    assert!(to_peer.clone().count() == 1 && to_peer.clone().all(|(_, lsu)| lsu.src != PEER), "{said:?}");
+    // But if it begins again from 0, it should go on from what others remember.
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), 0));
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(PEER, Address(300), 8))]);
+}
+
+#[test]
+fn links_are_announced_again_in_time_and_withdrawn_for_good() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    let mut last = 1 << 32;
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, PEER, last))]);
+    alone.after(2 * SECOND);
+    for _ in 0..50 {
+        let said = alone.after(16 * SECOND);
+        assert!((1..=2).contains(&said.len()));
+        for (_, update) in said {
+            assert_eq!(update, lsu(ME, PEER, last + 1));
+            last += 1;
+        }
+    }
+    assert!(last >= (1 << 32) + 53, "a little more often than every 15 s");
+    alone.member.adjacency_down(alone.now, DATA);
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, PEER, (1 << 32) + LAST))]);
+    assert_eq!(alone.after(2 * SECOND).len(), 1, "news are repeated once");
+    assert_eq!(alone.after(80 * SECOND), [], "and never announced again");
+    assert_eq!(alone.member.entries(alone.now).count(), 1);
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, PEER, 2 << 32))], "it overtakes the withdrawal");
+}
+
+#[test]
+fn a_withdrawal_is_forgotten_when_nobody_can_remember_the_link() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.member.adjacency_down(alone.now, DATA);
+    alone.after(89 * SECOND);
+    assert_eq!(alone.member.entries(alone.now).count(), 1);
+    alone.after(2 * SECOND);
+    assert_eq!(alone.member.entries(alone.now).count(), 0);
+    assert_eq!(alone.member.neighbours.len(), 0, "nothing is left");
+}
+
+#[test]
+fn links_expire_to_the_second() {
+    let mut alone = Alone::connected();
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), 0));
+    alone.after(40 * SECOND);
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1));
+    alone.after(60 * SECOND - MILLI);
+    assert_eq!(alone.member.entries(alone.now).count(), 1);
+    alone.after(MILLI);
+    assert_eq!(alone.member.entries(alone.now).count(), 0);
+    assert_eq!(alone.member.stats().expired, 1);
+}
+
+#[test]
+fn others_have_no_say_about_own_links() {
+    let mut alone = Alone::connected();
+    // A link that never was.
+    alone.hear(MANAGEMENT, lsu(ME, Address(300), 77));
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, Address(300), LAST))]);
+    alone.after(5 * SECOND);
+    alone.hear(MANAGEMENT, lsu(ME, Address(300), 99));
+    assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, Address(300), LAST))], "the same again: it is outdated");
+    // One that is there.
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.after(5 * SECOND);
+    for (forged, answer) in [
+        (1 << 40, (1 << 40) + 1),
+        ((1 << 40) + LAST, (1 << 40) + LAST + 1),
+        ((1 << 50) + LAST - 1, (1 << 50) + LAST + 1),
+    ] {
+        alone.hear(MANAGEMENT, lsu(ME, PEER, forged));
+        let said = alone.after(SECOND);
+        assert_eq!(said[0], (MANAGEMENT, lsu(ME, PEER, answer)));
+        alone.after(2 * SECOND);
+    }
+    assert!(alone.member.entries(alone.now).any(|e| e.dst == PEER && !e.withdrawn));
+    assert_eq!(alone.member.stats().contested, 4);
+}
+
+#[test]
+fn contradictions_are_rare() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.after(5 * SECOND);
+    let mut forged = 1 << 40;
+    let mut said = 0;
+    for _ in 0..1000 {
+        forged += LAST + 1;
+        alone.hear(MANAGEMENT, lsu(ME, PEER, forged));
+        said += alone.after(10 * MILLI).len();
+    }
+    assert!((10..=22).contains(&said), "{said} updates in 10 s");
+    let (_, last) = alone.after(2 * SECOND)[0];
+    assert!(last.seqno > forged, "the last word is ours");
+}
+
+#[test]
+fn what_nobody_says_in_good_faith_is_dropped() {
+    let mut alone = Alone::connected();
+    for bad in [lsu(PEER, PEER, 1), lsu(Address(0), PEER, 1), lsu(PEER, Address(0), 1), lsu(PEER, ME, u64::MAX)] {
+        alone.hear(MANAGEMENT, bad);
+    }
+    for len in [0, 1, 23, 25, 1000] {
+        alone.member.receive(alone.now, MANAGEMENT, &alloc::vec![7; len]);
+    }
+    alone.hear(OTHER, lsu(PEER, ME, 1));
+    assert_eq!(alone.member.entries(alone.now).count(), 0);
+    let stats = alone.member.stats();
+    assert_eq!((stats.received, stats.implausible, stats.malformed, stats.accepted), (9, 4, 5, 0));
+}
+
+#[test]
+fn nothing_is_adjacent_to_itself_or_to_nobody() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, ME);
+    alone.member.adjacency_up(alone.now, OTHER, Address(0));
+    assert_eq!((alone.said().len(), alone.member.neighbours().count()), (0, 0));
+}
+
+#[test]
+fn a_large_database_is_told_at_a_pace() {
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, OTHER, Address(300));
+    for n in 0..10_000 {
+        alone.hear(OTHER, lsu(Address(1000 + n / 10), Address(5000 + n), 3));
+    }
+    alone.after(20 * SECOND);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.after(199 * MILLI);
+    assert_eq!(alone.after(MILLI).len(), 64, "a burst");
+    let part = alone.after(100 * MILLI).len();
+    assert!((495..=505).contains(&part), "{part} in 100 ms at 5000 a second");
+    // What has changed goes before the rest.
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    assert_eq!(alone.after(MILLI)[0].1.src, ME);
+}
+
+#[test]
+fn the_table_is_built_anew_when_adjacencies_change() {
+    let mut alone = Alone::connected();
+    assert!(alone.member.poll_routes(alone.now).is_none());
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    assert!(alone.member.poll_routes(alone.now).unwrap().is_empty(), "the other end has not said anything");
+    alone.hear(MANAGEMENT, lsu(PEER, ME, 0));
+    assert_eq!(alone.member.poll_routes(alone.now).unwrap().get(PEER), [PEER]);
+    assert!(alone.member.poll_routes(alone.now).is_none());
+    alone.member.adjacency_up(alone.now, N1FlowId(9), PEER);
+    assert_eq!(alone.member.poll_routes(alone.now).unwrap().len(), 1, "another adjacency, the same routes");
+    alone.member.adjacency_down(alone.now, DATA);
+    assert_eq!(alone.member.poll_routes(alone.now).unwrap().len(), 1);
+    alone.member.adjacency_down(alone.now, N1FlowId(9));
+    assert!(alone.member.poll_routes(alone.now).unwrap().is_empty(), "at once");
+}
+
+#[test]
+fn news_from_afar_are_gathered() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, 0));
+    alone.member.poll_routes(alone.now);
+    alone.after(10 * SECOND);
+    let before = alone.member.stats().recalculations;
+    for n in 0..4000 {
+        alone.hear(MANAGEMENT, lsu(PEER, Address(1000 + n), 0));
+        alone.hear(MANAGEMENT, lsu(Address(1000 + n), PEER, 0));
+        alone.member.poll_routes(alone.now);
+        if n == 0 {
+            assert_eq!(alone.member.routes().len(), 2, "the first is not waited with");
+        }
+        alone.after(MILLI);
+    }
+    let recalculations = alone.member.stats().recalculations - before;
+    assert!(recalculations < 100, "{recalculations} in 4 s");
+    alone.after(SECOND);
+    assert_eq!(alone.member.routes().len(), 4001);
+}
+
+#[test]
+fn a_failure_at_both_ends_does_not_wait_for_the_other() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, 1 << 32));
+    assert_eq!(alone.member.poll_routes(alone.now).unwrap().len(), 1);
+    alone.hear(MANAGEMENT, lsu(PEER, ME, (1 << 32) + LAST));
+    alone.member.poll_routes(alone.now);
+    assert_eq!(alone.member.routes().len(), 1, "news from afar wait so soon after others");
+    alone.member.adjacency_down(alone.now, DATA);
+    assert!(alone.member.poll_routes(alone.now).unwrap().is_empty(), "but not for a neighbour that is gone");
+}
+
+#[test]
+fn updates_share_a_packet_only_on_the_way_to_whoever_is_known_to_take_it() {
+    let mut alone = Alone::new();
+    alone.member.management_up(alone.now, OTHER, Address(300));
+    for dst in 1..=3 {
+        alone.hear(OTHER, lsu(Address(300), Address(dst), 7));
+    }
+    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.now += SECOND;
+    assert!(alone.member.poll_transmit(alone.now).is_some());
+    assert_eq!(alone.member.poll_more(alone.now), None, "it may be a reference");
+    alone.said();
+
+    let incarnation = 1 << 32;
+    let packet = [lsu(PEER, Address(1), incarnation), lsu(PEER, Address(2), incarnation)].map(|lsu| lsu.to_bytes());
+    let before = alone.member.entries(alone.now).count();
+    alone.member.receive(alone.now, MANAGEMENT, packet.as_flattened());
+    assert_eq!(alone.member.entries(alone.now).count(), before + 2);
+    // Both are confirmed a little later, in one packet.
+    alone.now += 50 * MILLI;
+    let mut shared = 0;
+    while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
+        let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
+        assert!(more == 0 || to == MANAGEMENT, "{to:?} may be a reference");
+        shared += more;
+    }
+    assert!(shared >= 1, "{shared}");
+}

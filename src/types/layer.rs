@@ -1,0 +1,117 @@
+//! What all members of a layer agree on, and what a member asks for: the configuration that
+//! [enrolment](crate::wire::enroll) hands on.
+
+use super::id::Address;
+use super::name::{HashAlg, Name};
+
+/// What all members of a layer agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerConfig {
+    /// The name of the layer.
+    pub name: Name,
+    /// How names are hashed in it.
+    pub hash: HashAlg,
+    /// What kind of layer it is.
+    pub kind: LayerKind,
+}
+
+/// What kind a layer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Flows between two.
+    Unicast(Unicast),
+    /// What one sends, all receive.
+    Broadcast,
+}
+
+/// What all members of a unicast layer agree on. The default is that of the C reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unicast {
+    /// Bytes of an address, 1 to 8.
+    pub addr_size: u8,
+    /// Bytes of an EID as configured, 1 to 8.
+    pub eid_size: u8,
+    /// The ttl of a new packet, not 0.
+    pub max_ttl: u8,
+    /// How routes are found.
+    pub routing: LinkState,
+    /// How names are found.
+    pub directory: Dht,
+    /// How senders share what there is.
+    pub congestion: CongestionAvoidance,
+}
+
+impl Default for Unicast {
+    fn default() -> Self {
+        Self {
+            addr_size: 4,
+            eid_size: 8,
+            max_ttl: 60,
+            routing: LinkState::default(),
+            directory: Dht::default(),
+            congestion: CongestionAvoidance::MbEcn,
+        }
+    }
+}
+
+/// Link-state routing. Times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// What becomes of the routes. It need not be the same everywhere.
+    pub policy: RoutePolicy,
+    /// Between recalculations of the forwarding table.
+    pub t_recalc: u32,
+    /// Between announcements of a link.
+    pub t_update: u32,
+    /// Until a link that is not announced is gone.
+    pub t_timeo: u32,
+}
+
+impl Default for LinkState {
+    fn default() -> Self {
+        Self { policy: RoutePolicy::Simple, t_recalc: 4, t_update: 15, t_timeo: 60 }
+    }
+}
+
+/// What becomes of the routes to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutePolicy {
+    /// One is used.
+    Simple,
+    /// Another is ready for when the first fails.
+    LoopFreeAlternates,
+    /// All that cost the same are used.
+    EqualCostMultipath,
+}
+
+/// The directory. Times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dht {
+    /// Questions at a time.
+    pub alpha: u32,
+    /// Contacts in a bucket, and members that keep a name.
+    pub k: u32,
+    /// Until a stored name is gone.
+    pub t_expire: u32,
+    /// Between refreshes of contacts.
+    pub t_refresh: u32,
+    /// Between replications.
+    pub t_replicate: u32,
+    /// The member to start with, 0 if there is none.
+    pub peer: Address,
+}
+
+impl Default for Dht {
+    fn default() -> Self {
+        Self { alpha: 3, k: 8, t_expire: 86_400, t_refresh: 900, t_replicate: 900, peer: Address(0) }
+    }
+}
+
+/// How senders share what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CongestionAvoidance {
+    /// They do not.
+    None,
+    /// By the lengths of queues on the way, told in several bits.
+    MbEcn,
+}

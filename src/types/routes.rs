@@ -1,0 +1,86 @@
+//! Routes: for every destination, the neighbours to send to.
+
+use alloc::vec::Vec;
+
+use super::id::Address;
+use super::layer::RoutePolicy;
+
+/// A destination and where its next hops are in the list of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Target {
+    dst: Address,
+    start: u32,
+    len: u32,
+}
+
+/// For every destination the addresses of the neighbours to send to, the best first.
+///
+/// ```
+/// use o7s::types::routes::Routes;
+/// use o7s::types::id::Address;
+/// use o7s::types::layer::RoutePolicy;
+///
+/// let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
+/// routes.push(Address(7), [Address(2), Address(3)]);
+/// assert_eq!(routes.get(Address(7)), [Address(2), Address(3)]);
+/// assert!(routes.get(Address(8)).is_empty());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    policy: RoutePolicy,
+    /// By ascending address.
+    targets: Vec<Target>,
+    hops: Vec<Address>,
+}
+
+impl Routes {
+    /// No routes.
+    pub const fn new(policy: RoutePolicy) -> Self {
+        Self { policy, targets: Vec::new(), hops: Vec::new() }
+    }
+
+    /// Adds a destination, which comes after those that were added before: by ascending address. Without a next hop it
+    /// is left out.
+    pub fn push(&mut self, dst: Address, hops: impl IntoIterator<Item = Address>) {
+        debug_assert!(self.targets.last().is_none_or(|last| last.dst < dst), "destinations are in ascending order");
+        let start = self.hops.len();
+        self.hops.extend(hops);
+        let len = self.hops.len() - start;
+        if len > 0 {
+            self.targets.push(Target { dst, start: start as u32, len: len as u32 });
+        }
+    }
+
+    /// What becomes of several next hops.
+    pub const fn policy(&self) -> RoutePolicy {
+        self.policy
+    }
+
+    /// The next hops towards a destination; none if there is no path.
+    pub fn get(&self, dst: Address) -> &[Address] {
+        match self.targets.binary_search_by_key(&dst, |target| target.dst) {
+            Ok(at) => self.targets.get(at).map_or(&[], |target| self.hops_of(target)),
+            Err(_) => &[],
+        }
+    }
+
+    /// Destinations and their next hops, by ascending address.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Address, &[Address])> {
+        self.targets.iter().map(|target| (target.dst, self.hops_of(target)))
+    }
+
+    /// Destinations that can be reached.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether nothing can be reached.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    fn hops_of(&self, target: &Target) -> &[Address] {
+        let start = target.start as usize;
+        self.hops.get(start..start + target.len as usize).unwrap_or(&[])
+    }
+}
