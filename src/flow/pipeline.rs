@@ -283,11 +283,11 @@ impl Pipeline {
             }
             *pkts = refused;
         } else {
-            let refused = self.refused(pkts);
+            let refused = if self.has_heard() { None } else { Some(self.refused(pkts)) };
             bytes = pkts.iter().map(|p| p.len()).sum();
             n = pkts.len();
             if self.protection.is_none() && !self.crc {
-                core::mem::swap(pkts, out);
+                out.append(pkts);
             } else {
                 for mut pkt in pkts.drain(..) {
                     if self.seal(&mut pkt) {
@@ -298,7 +298,9 @@ impl Pipeline {
                 }
             }
             self.counters.sent += out.len() as u64;
-            pkts.extend(refused);
+            if let Some(refused) = refused {
+                pkts.extend(refused);
+            }
         }
         self.counters.tx_packets += n as u64;
         self.counters.tx_bytes += bytes as u64;
@@ -308,9 +310,6 @@ impl Pipeline {
 
     /// Takes out of `pkts` what may not be sent yet.
     fn refused(&mut self, pkts: &mut Outgoing) -> Outgoing {
-        if self.has_heard() {
-            return Outgoing::new();
-        }
         let overhead = self.overhead();
         let allowed = pkts.iter().take_while(|pkt| self.spend(pkt.len() + overhead)).count();
         pkts.drain(allowed..).collect()

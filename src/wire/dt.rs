@@ -145,6 +145,7 @@ impl Pci {
     /// # Errors
     /// [`WireError::NoRoom`] if `out` is shorter, and [`WireError::Invalid`] if the address or the EID needs more
     /// bytes than the layer has for it: cut off it would be somebody else's. Nothing is written then.
+    #[inline]
     pub fn emit(&self, sizes: LayerSizes, out: &mut [u8]) -> Result<(), WireError> {
         if !fits(self.dst.0, sizes.addr()) {
             return Err(WireError::Invalid { field: "address" });
@@ -153,11 +154,13 @@ impl Pci {
             return Err(WireError::Invalid { field: "eid" });
         }
         let need = sizes.header_len();
-        let out = out.get_mut(..need).ok_or(WireError::NoRoom { need })?;
-        let addr = self.dst.0.to_le_bytes().into_iter().take(sizes.addr());
-        let eid = self.eid.0.to_le_bytes().into_iter().take(sizes.eid());
-        let bytes = addr.chain([self.qos, self.ttl, self.ecn]).chain(eid);
-        out.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        let short = WireError::NoRoom { need };
+        let out = out.get_mut(..need).ok_or(short)?;
+        let (addr, rest) = out.split_at_mut_checked(sizes.addr()).ok_or(short)?;
+        let (fixed, eid) = rest.split_first_chunk_mut().ok_or(short)?;
+        put_le(addr, self.dst.0);
+        *fixed = [self.qos, self.ttl, self.ecn];
+        put_le(eid, self.eid.0);
         Ok(())
     }
 }
@@ -236,6 +239,17 @@ fn from_le(bytes: &[u8]) -> u64 {
         &[a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
         &[a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
         odd => odd.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)),
+    }
+}
+
+/// The counterpart: as many of the number's bytes as there is room for.
+#[inline]
+fn put_le(to: &mut [u8], number: u64) {
+    let bytes = number.to_le_bytes();
+    match to {
+        [a, b, c, d] => [*a, *b, *c, *d] = (number as u32).to_le_bytes(),
+        [a, b, c, d, e, f, g, h] => [*a, *b, *c, *d, *e, *f, *g, *h] = bytes,
+        odd => odd.iter_mut().zip(bytes).for_each(|(to, from)| *to = from),
     }
 }
 

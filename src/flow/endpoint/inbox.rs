@@ -142,8 +142,10 @@ impl Inbox {
         pkts: impl IntoIterator<Item = PacketBuf>,
         expected: impl FnOnce() -> bool,
     ) -> Duty {
+        let (most, most_bytes) = (self.limit, self.limit * UNIT);
         for pkt in pkts {
-            if self.len() < self.limit && !self.account.is_full(self.packets.bytes()) {
+            let held = self.packets.bytes();
+            if self.packets.len() < most && held < most_bytes && !self.account.is_full(held) {
                 self.packets.push_back(pkt);
             } else {
                 self.overflow += 1;

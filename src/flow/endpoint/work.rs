@@ -99,8 +99,10 @@ impl Endpoint {
             self.arrivals.len.store(after, super::Ordering::Release);
             (taken, before >= super::inbox::BUSY && after < super::inbox::BUSY)
         };
-        while let Some(pkt) = pipe.work.pop_front() {
-            pipe.receive(now, pkt);
+        if inner.sink.is_none() || !pipe.pass_on(now, &mut inner.delivery) {
+            while let Some(pkt) = pipe.work.pop_front() {
+                pipe.receive(now, pkt);
+            }
         }
         fx.tick |= taken.tick;
         inner.tell_readable |= taken.n > 0;
