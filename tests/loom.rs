@@ -205,7 +205,7 @@ fn flow(room: usize) -> World {
     world
 }
 
-fn params(peering: Option<Box<Peering>>) -> Params {
+fn params(peering: Option<Peering>) -> Params {
     let qos = QosSpec { ber: 1, timeout: 60_000, ..QosSpec::RAW };
     Params {
         qos,
@@ -418,7 +418,7 @@ impl Port for Cable {
 fn two_ends() -> [World; 2] {
     let ends = [Side::Client, Side::Server].map(|side| {
         let world = pending(9);
-        let peering = Peering::new(side, 60_000, digest(Digest::Sha256, &[b"a request"]));
+        let peering = Peering::new(side, 60_000, &digest(Digest::Sha256, &[b"a request"]));
         (world, peering, Arc::new(Cable::default()))
     });
     let cables = ends.each_ref().map(|(world, _, cable)| (Arc::downgrade(&world.endpoint), Arc::clone(cable)));
@@ -427,7 +427,7 @@ fn two_ends() -> [World; 2] {
     to_a.0.set(b).unwrap();
     to_b.0.set(a).unwrap();
     ends.map(|(world, peering, cable)| {
-        world.endpoint.activate(NOW, cable, params(Some(Box::new(peering))));
+        world.endpoint.activate(NOW, cable, params(Some(peering)));
         world
     })
 }

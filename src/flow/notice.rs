@@ -5,8 +5,6 @@
 //! allocated, and is another one in each direction, so that neither data of the application nor a packet thrown back is
 //! taken for a notice but by a chance of 2^-128. It is repeated, ever later, until the peer says that it knows.
 
-use alloc::boxed::Box;
-
 use subtle::ConstantTimeEq;
 
 use crate::base::time::Instant;
@@ -18,9 +16,7 @@ pub(super) const LEN: usize = TOKEN_LEN + 1;
 
 /// What the two ends have said to each other about their ends.
 pub(super) struct Farewell {
-    peering: Box<Peering>,
-    /// Of the peering, once they were needed.
-    tokens: Option<Tokens>,
+    voice: Voice,
     notice: Notice,
     /// What this end has said.
     said: Option<Ending>,
@@ -28,13 +24,25 @@ pub(super) struct Farewell {
     pub(super) heard: Option<Ending>,
 }
 
+/// What the tokens of a flow follow from, until they are needed.
+enum Voice {
+    Unused(Peering),
+    Used(Tokens),
+}
+
 impl Farewell {
-    pub(super) fn new(peering: Box<Peering>) -> Self {
-        Self { peering, tokens: None, notice: Notice::new(), said: None, heard: None }
+    pub(super) fn new(peering: Peering) -> Self {
+        Self { voice: Voice::Unused(peering), notice: Notice::new(), said: None, heard: None }
     }
 
     fn tokens(&mut self) -> Tokens {
-        *self.tokens.get_or_insert_with(|| self.peering.tokens())
+        if let Voice::Unused(peering) = &self.voice {
+            self.voice = Voice::Used(peering.tokens());
+        }
+        match &self.voice {
+            Voice::Used(tokens) => *tokens,
+            Voice::Unused(peering) => peering.tokens(),
+        }
     }
 
     /// Tells the peer, unless it reads no more.
@@ -111,7 +119,7 @@ mod tests {
 
     fn ends() -> [Farewell; 2] {
         let request = digest(Digest::Sha384, &[b"a request"]);
-        [Side::Client, Side::Server].map(|side| Farewell::new(Box::new(Peering::new(side, 1000, request))))
+        [Side::Client, Side::Server].map(|side| Farewell::new(Peering::new(side, 1000, &request)))
     }
 
     #[test]

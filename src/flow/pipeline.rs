@@ -39,7 +39,7 @@ pub struct Params {
     /// Packet protection, when a key was agreed, and where its initialisation vectors come from.
     pub protection: Option<(Box<Protection>, Box<Rng>)>,
     /// What is known of the peer if it is one of our own kind.
-    pub peering: Option<Box<Peering>>,
+    pub peering: Option<Peering>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
     /// Memory that packets which wait for the application may hold, bytes. Without FRCT more are dropped and counted; with

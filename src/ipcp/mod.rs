@@ -59,6 +59,14 @@ pub enum Kind {
     Udp6,
 }
 
+impl Kind {
+    /// Whether both ends of a flow are in one stack, and nothing lies between them: what one says arrives, and cannot be
+    /// anybody else's.
+    pub const fn is_in_memory(self) -> bool {
+        matches!(self, Self::Direct | Self::Local)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -166,10 +166,12 @@ impl Accept {
             responder.resend(now, &*reply);
             return None;
         }
-        let forever = self.patient && qos.timeout == 0 && !oap.is_o7s();
+        let here = kind.is_in_memory();
+        let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
         let qos = if forever { qos } else { QosSpec { timeout: node.bounded(qos.timeout), ..qos } };
         let answered = oap.accept(&security).and_then(|negotiated| {
             let data = reply(negotiated.data());
+            let negotiated = if here { negotiated.with_known_client() } else { negotiated };
             negotiated.respond(unix, &data, node.granted(qos.timeout), &mut rng)
         });
         let (response, outcome) = match answered {

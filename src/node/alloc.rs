@@ -271,11 +271,16 @@ impl Allocation {
         let unix = self.node.env.clock.unix_nanos();
         let security = self.node.security_of(&self.wanted.name).client;
         let mut rng = self.node.rng.lock().split("oap");
-        let (client, data) = Client::start(unix, &security, &self.wanted.data, &mut rng)?;
+        let (client, data) = if ipcp.info().kind.is_in_memory() {
+            let timeout = self.node.granted(self.wanted.qos.timeout);
+            Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
+        } else {
+            Client::start(unix, &security, &self.wanted.data, &mut rng)?
+        };
         let first = self.send(now, &ipcp, 0, client, &data)?;
         let backoff = self.node.limits.retry.max(SHORTEST_RETRY);
         // In memory nothing gets lost.
-        let lossy = !matches!(ipcp.info().kind, Kind::Direct | Kind::Local);
+        let lossy = !ipcp.info().kind.is_in_memory();
         let next_retry = if lossy { now + backoff } else { Instant::FAR_FUTURE };
         Ok(Asked { ipcp, tries: alloc::vec![first], next_retry, backoff, asked_at: now, busy: None })
     }
@@ -372,7 +377,9 @@ impl Allocation {
         // Damaged on its way, or not from the peer at all: as good as lost, so ask again. What the peer really says may
         // be unacceptable too, but then asking again does not help.
         let garbled = |e: OapError| matches!(e, OapError::Wire(_) | OapError::OtherRequest | OapError::RequestHash);
-        if asked.tries.get(at)?.client.check(&reply.data).is_err_and(garbled) && asked.backoff < GARBLED_LIMIT {
+        let lossy = !asked.ipcp.info().kind.is_in_memory();
+        let is_garbled = |t: &Try| lossy && t.client.check(&reply.data).is_err_and(garbled);
+        if is_garbled(asked.tries.get(at)?) && asked.backoff < GARBLED_LIMIT {
             asked.next_retry = now;
             return None;
         }
@@ -396,9 +403,8 @@ impl Allocation {
             let mut params = self.node.params(self.wanted.qos, layer, outcome.protection, outcome.peering)?;
             // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
             // and its keepalives say that it has the connection.
-            let in_memory = matches!(kind, Kind::Direct | Kind::Local);
             let member = self.wanted.via != Via::Any;
-            params.opening.greet = params.peering.is_some() && !in_memory && !member;
+            params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
             Ok((params, outcome.data))
         });
         match agreed {
@@ -424,7 +430,7 @@ impl Allocation {
         }
         asked.backoff = asked.backoff.saturating_mul(2);
         // In memory nothing gets lost, whether it was asked again or not.
-        let lossy = !matches!(asked.ipcp.info().kind, Kind::Direct | Kind::Local);
+        let lossy = !asked.ipcp.info().kind.is_in_memory();
         asked.next_retry = if lossy { now + asked.backoff } else { Instant::FAR_FUTURE };
         asked.asked_at = now;
         // What was known of the name may have expired meanwhile.

@@ -98,7 +98,7 @@ impl Node {
             None => None,
         };
         let plain = self.plain_params(qos, layer, peering.is_some());
-        Ok(Params { protection, peering: peering.map(Box::new), ..plain })
+        Ok(Params { protection, peering, ..plain })
     }
 
     /// The same without encryption.

@@ -36,10 +36,21 @@ pub struct Client {
     config: SecurityConfig,
     id: [u8; ID_LEN],
     /// The id says that this is o7s.
-    marked: bool,
+    peer: Peer,
     digest: u16,
     request_hash: DigestOutput,
     key: Option<KeyPair>,
+}
+
+/// What is known of the server before it has answered.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    /// It has been asked by a mark in the request whether it is of our own kind.
+    Asked,
+    /// It is of our own kind.
+    Known { timeout: u32 },
+    /// It is taken for a reference.
+    Foreign,
 }
 
 /// A response to the request.
@@ -70,7 +81,25 @@ impl Client {
         rng.public.fill(&mut id);
         peering::mark(&mut id);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::begin(unix_nanos, config, data, (id, true), key)
+        Self::begin(unix_nanos, config, data, (id, Peer::Asked), key)
+    }
+
+    /// [`start`](Self::start) towards a server that is known to be of our own kind because nothing lies between, and known
+    /// to grant a flow this `timeout`, milliseconds: nothing needs to be said or looked for.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_known(
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        timeout: u32,
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        let mut id = [0; ID_LEN];
+        rng.public.fill(&mut id);
+        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        Self::begin(unix_nanos, config, data, (id, Peer::Known { timeout }), key)
     }
 
     /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
@@ -82,14 +111,15 @@ impl Client {
         id: [u8; ID_LEN],
         key: Option<KeyPair>,
     ) -> Result<(Self, Vec<u8>), OapError> {
-        Self::begin(unix_nanos, config, data, (id, peering::is_marked(&id)), key)
+        let peer = if peering::is_marked(&id) { Peer::Asked } else { Peer::Foreign };
+        Self::begin(unix_nanos, config, data, (id, peer), key)
     }
 
     fn begin(
         unix_nanos: u64,
         config: &SecurityConfig,
         data: &[u8],
-        (id, marked): ([u8; ID_LEN], bool),
+        (id, peer): ([u8; ID_LEN], Peer),
         key: Option<KeyPair>,
     ) -> Result<(Self, Vec<u8>), OapError> {
         check_data(data, config)?;
@@ -111,7 +141,7 @@ impl Client {
         };
         let request = message.to_vec()?;
         let request_hash = request_hash(&request, digest);
-        Ok((Self { config: *config, id, marked, digest, request_hash, key }, request))
+        Ok((Self { config: *config, id, peer, digest, request_hash, key }, request))
     }
 
     /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered. The
@@ -127,7 +157,7 @@ impl Client {
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::begin(unix_nanos, config, data, (self.id, self.marked), key)
+        Self::begin(unix_nanos, config, data, (self.id, self.peer), key)
     }
 
     /// Whether this may be the response, without using anything up or computing keys.
@@ -147,7 +177,7 @@ impl Client {
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let Verified { message, data, timeout, agreed } = self.verify(response)?;
-        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, self.request_hash));
+        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
@@ -158,7 +188,11 @@ impl Client {
     /// The application's data, and the timeout granted by a server of our own kind. One that answers the id of a
     /// reference, as in a known-answer test, does not look for any.
     fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<u32>) {
-        if self.marked { peering::split_trailer(message.data, &self.request_hash) } else { (message.data, None) }
+        match self.peer {
+            Peer::Asked => peering::split_trailer(message.data, &self.request_hash),
+            Peer::Known { timeout } => (message.data, Some(timeout)),
+            Peer::Foreign => (message.data, None),
+        }
     }
 
     fn verify<'a>(&self, response: &'a [u8]) -> Result<Verified<'a>, OapError> {

@@ -20,6 +20,8 @@ const RANDOM_LEN: usize = 10;
 const REQUEST: &[u8] = b"o7s request 1";
 const RESPONSE: &[u8] = b"o7s";
 const NOTICES: &[u8] = b"o7sn";
+/// As many as the shortest hash has.
+const SEED_LEN: usize = 32;
 /// Bytes that a response carries behind the application's data.
 pub(super) const TRAILER_LEN: usize = size_of::<u32>() + TOKEN_LEN;
 
@@ -32,7 +34,8 @@ pub struct Peering {
     /// The timeout of the flow that the server grants, milliseconds: it counts, at both ends, instead of the one that
     /// was asked for.
     pub timeout: u32,
-    request_hash: DigestOutput,
+    /// The first bytes of the hash of the request, all that a flow keeps of the exchange.
+    seed: [u8; SEED_LEN],
 }
 
 /// What marks that which the ends of a flow without FRCT say besides data.
@@ -46,13 +49,13 @@ pub struct Tokens {
 
 impl Peering {
     /// What follows from the hash of the request.
-    pub fn new(side: Side, timeout: u32, request_hash: DigestOutput) -> Self {
-        Self { side, timeout, request_hash }
+    pub fn new(side: Side, timeout: u32, request_hash: &DigestOutput) -> Self {
+        Self { side, timeout, seed: request_hash.first_chunk().copied().unwrap_or_default() }
     }
 
     /// Computed when they are needed, for most flows need none.
     pub fn tokens(&self) -> Tokens {
-        let both = hash::sha256(&[NOTICES, &self.request_hash]);
+        let both = hash::sha256(&[NOTICES, &self.seed]);
         let (client, server) = (first(&both), first(both.get(TOKEN_LEN..).unwrap_or_default()));
         match self.side {
             Side::Client => Tokens { own: client, peer: server },
@@ -144,9 +147,9 @@ mod tests {
     #[test]
     fn the_ends_agree_on_tokens_that_differ() {
         let [one, other] = [b"1", b"2"].map(|request| hash::digest(Digest::Sha384, &[request]));
-        let [client, server] = [Side::Client, Side::Server].map(|side| Peering::new(side, 5, one).tokens());
+        let [client, server] = [Side::Client, Side::Server].map(|side| Peering::new(side, 5, &one).tokens());
         assert_eq!((client.own, client.peer), (server.peer, server.own));
         assert_ne!(client.own, client.peer);
-        assert_ne!(client.own, Peering::new(Side::Client, 5, other).tokens().own);
+        assert_ne!(client.own, Peering::new(Side::Client, 5, &other).tokens().own);
     }
 }

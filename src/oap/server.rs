@@ -85,7 +85,7 @@ impl Request {
         if let Some(agreed) = &agreed {
             agreed.check_available()?;
         }
-        Ok(Negotiated { request: self, config: *config, agreed })
+        Ok(Negotiated { request: self, config: *config, agreed, known: false })
     }
 }
 
@@ -104,9 +104,16 @@ pub struct Negotiated {
     request: Request,
     config: SecurityConfig,
     agreed: Option<Agreed>,
+    known: bool,
 }
 
 impl Negotiated {
+    /// The client is known to be of our own kind because nothing lies between, and need not be told that so is the server:
+    /// the counterpart of [`Client::start_known`](super::Client::start_known).
+    pub fn with_known_client(self) -> Self {
+        Self { known: true, ..self }
+    }
+
     /// How the flow will be encrypted; `None`: not at all.
     pub fn agreed(&self) -> Option<Agreed> {
         self.agreed
@@ -160,10 +167,11 @@ impl Negotiated {
         };
         let request_hash = request_hash(&self.request.bytes, request.digest);
         let mut data = data.to_vec();
-        let peering = peering::is_marked(&request.id).then(|| {
+        let told = !self.known && peering::is_marked(&request.id);
+        if told {
             peering::append_trailer(&mut data, timeout, &request_hash);
-            Peering::new(Side::Server, timeout, request_hash)
-        });
+        }
+        let peering = (told || self.known).then(|| Peering::new(Side::Server, timeout, &request_hash));
         let response = Message {
             id: request.id,
             timestamp: unix_nanos,

@@ -105,6 +105,22 @@ fn two_of_our_own_kind_know_each_other() {
 }
 
 #[test]
+fn ends_that_know_each_other_need_not_say_so() {
+    for config in [plain(), x25519()] {
+        let (waiting, request) = Client::start_known(NOW, &config, b"question", 5000, &mut chance(1)).unwrap();
+        let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+        assert!(!checked.is_o7s(), "it is not marked");
+        let negotiated = checked.accept(&config).unwrap().with_known_client();
+        let (response, there) = negotiated.respond(NOW, b"answer", 5000, &mut chance(2)).unwrap();
+        let digest = config.digest.map_or(0, Digest::nid);
+        assert_eq!(Message::parse_response(&response, digest).unwrap().data, b"answer", "and nothing else");
+        let (client, server) = (waiting.complete(&response).unwrap().peering.unwrap(), there.peering.unwrap());
+        assert_eq!((client.side, server.side), (Side::Client, Side::Server));
+        assert_eq!((client.timeout, client.tokens().own), (server.timeout, server.tokens().peer));
+    }
+}
+
+#[test]
 fn a_reference_is_told_nothing_and_taken_for_one() {
     // As a client: an id without the mark. The response has the size and the data that it always had.
     let (waiting, request) = Client::start_with(NOW, &plain(), &[], [7; 16], None).unwrap();

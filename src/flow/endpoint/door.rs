@@ -1,17 +1,18 @@
 //! The one door through which changes of an endpoint's state are told, and the steps that follow from them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::inbox::BUSY;
-use super::state::{Down, Inner, Life};
+use super::state::{Attached, Down, Inner, Life};
 use super::{Endpoint, QUIET};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU8, Ordering};
 use crate::base::time::Instant;
-use crate::flow::{BURST, Event, Outgoing, Port, Sink, Wakers, Watcher};
+use crate::flow::{BURST, Event, Outgoing, Port, Wakers, Watcher};
 use crate::frct::Ending;
 
 /// What is to be done once the lock is released. Filled by [`Endpoint::settle`], done by [`Endpoint::dispatch`].
@@ -56,9 +57,8 @@ pub(super) struct Calls {
 /// What an endpoint held.
 pub(super) struct Released {
     pub(super) port: Option<Arc<dyn Port>>,
-    pub(super) _sink: Option<(Arc<dyn Sink>, u64)>,
+    pub(super) _sink: Option<Box<Attached>>,
     pub(super) _inbox: VecDeque<PacketBuf>,
-    pub(super) _delivery: VecDeque<PacketBuf>,
 }
 
 /// Whether some thread is passing packets to the port, without holding the lock.
@@ -227,19 +227,14 @@ impl Endpoint {
             return;
         }
         inner.life = Life::Released;
-        inner.lost = inner.pipe.tx_queue_len();
+        inner.lost = u32::try_from(inner.pipe.tx_queue_len()).unwrap_or(u32::MAX);
         inner.pipe.forget();
         inner.pipe.work.clear();
         inner.pipe.relax();
         inner.out.clear();
         self.arrivals.inbox.lock().close();
         let packets = self.empty_inbox();
-        fx.calls().released = Some(Released {
-            port: inner.port.take(),
-            _sink: inner.sink.take(),
-            _inbox: packets,
-            _delivery: core::mem::take(&mut inner.delivery),
-        });
+        fx.calls().released = Some(Released { port: inner.port.take(), _sink: inner.sink.take(), _inbox: packets });
     }
 
     /// Takes what has arrived out of the inbox, to be dropped.

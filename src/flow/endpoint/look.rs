@@ -1,5 +1,6 @@
 //! Looking at an endpoint, and being told of its events.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::door::Effects;
@@ -125,7 +126,7 @@ impl Endpoint {
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
-        let watch = Watch { watcher: Arc::clone(watcher), token };
+        let watch = Box::new(Watch { watcher: Arc::clone(watcher), token });
         let (before, turn) = {
             let mut inner = self.inner.lock();
             let before = inner.watch.replace(watch);
@@ -151,7 +152,7 @@ impl Endpoint {
         let before = {
             let mut inner = self.inner.lock();
             let ours = |w: &Watch| w.token == token && Arc::ptr_eq(&w.watcher, watcher);
-            let before = if inner.watch.as_ref().is_some_and(ours) { inner.watch.take() } else { None };
+            let before = if inner.watch.as_deref().is_some_and(ours) { inner.watch.take() } else { None };
             if before.is_some() {
                 self.arrivals.inbox.lock().set_eager(self.env.inline);
             }

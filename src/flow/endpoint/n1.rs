@@ -1,9 +1,11 @@
 //! The side of an IPCP that uses the flow: an N-1 flow of its layer.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use super::door::Effects;
+use super::state::Attached;
 use super::{Endpoint, Inner};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
@@ -18,7 +20,8 @@ impl Endpoint {
     ///
     /// The endpoint keeps the sink until it is released.
     pub fn attach(&self, sink: &Arc<dyn Sink>, token: u64) {
-        let before = self.inner.lock().sink.replace((Arc::clone(sink), token));
+        let attached = Attached { sink: Arc::clone(sink), token, delivery: VecDeque::new() };
+        let before = self.inner.lock().sink.replace(Box::new(attached));
         drop(before);
         let watcher: Arc<dyn crate::flow::Watcher> = Arc::clone(sink) as _;
         self.watch(&watcher, token);
@@ -31,14 +34,10 @@ impl Endpoint {
 
     /// What the sink is to be given. The turn is this thread's.
     pub(super) fn take_delivery(&self, now: Instant, inner: &mut Inner, fx: &mut Effects) {
-        let Some((sink, token)) = &inner.sink else { return };
-        let mut pkts = core::mem::take(&mut inner.delivery);
-        let (sink, token) = (Arc::clone(sink), *token);
-        inner.pipe.take_all(now, &mut pkts);
-        if pkts.is_empty() {
-            inner.delivery = pkts;
-        } else {
-            fx.delivery = Some((sink, token, pkts));
+        let Some(attached) = &mut inner.sink else { return };
+        inner.pipe.take_all(now, &mut attached.delivery);
+        if !attached.delivery.is_empty() {
+            fx.delivery = Some((Arc::clone(&attached.sink), attached.token, core::mem::take(&mut attached.delivery)));
         }
     }
 
@@ -50,8 +49,9 @@ impl Endpoint {
         for pkt in pkts.drain(..) {
             inner.pipe.take_back(pkt);
         }
-        if !inner.pipe.is_relaxed() {
-            inner.delivery = pkts;
+        let relaxed = inner.pipe.is_relaxed();
+        if let Some(attached) = inner.sink.as_mut().filter(|_| !relaxed) {
+            attached.delivery = pkts;
         }
     }
 

@@ -1,5 +1,6 @@
 //! The state of an endpoint, and what callers and waiters are told of it: pure functions of the state.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
@@ -47,6 +48,14 @@ pub(super) struct Watch {
     pub(super) token: u64,
 }
 
+/// The IPCP that uses a flow as its own.
+pub(super) struct Attached {
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) token: u64,
+    /// Memory for packets on their way to the sink.
+    pub(super) delivery: VecDeque<PacketBuf>,
+}
+
 /// Everything about an endpoint that its lock protects.
 pub(super) struct Inner {
     pub(super) pipe: Pipeline,
@@ -62,11 +71,10 @@ pub(super) struct Inner {
     pub(super) given_up: bool,
     /// What of the peer's ending has been noticed.
     pub(super) noticed: Option<Ending>,
-    pub(super) lost: usize,
-    /// The IPCP that uses the flow, and under which token.
-    pub(super) sink: Option<(Arc<dyn Sink>, u64)>,
-    /// Memory for packets on their way to the sink.
-    pub(super) delivery: VecDeque<PacketBuf>,
+    /// Packets that were written and not delivered when the flow was given up.
+    pub(super) lost: u32,
+    /// The IPCP that uses the flow.
+    pub(super) sink: Option<Box<Attached>>,
     /// Sealed packets that wait for the thread that has the output turn.
     pub(super) out: VecDeque<PacketBuf>,
     /// The device's queue is full: nothing is sent until it says that there is room, or the next tick.
@@ -76,7 +84,7 @@ pub(super) struct Inner {
     pub(super) readers: Waiters,
     pub(super) writers: Waiters,
     pub(super) closers: Waiters,
-    pub(super) watch: Option<Watch>,
+    pub(super) watch: Option<Box<Watch>>,
     /// What happened and the watcher has not been told yet.
     pub(super) events: SmallVec<[Event; 4]>,
     /// The watcher is told when there is something to read: packets have come or a read has found none since the last
@@ -101,7 +109,6 @@ impl Inner {
             noticed: None,
             lost: 0,
             sink: None,
-            delivery: VecDeque::new(),
             out: VecDeque::new(),
             blocked: false,
             fault: None,

@@ -82,11 +82,11 @@ struct World {
 const RAW: QosSpec = QosSpec { ber: 1, ..QosSpec::RAW };
 const DATA: QosSpec = QosSpec { ber: 1, ..QosSpec::DATA };
 
-fn world(qos: QosSpec, peering: Option<Box<Peering>>) -> World {
+fn world(qos: QosSpec, peering: Option<Peering>) -> World {
     opened(qos, peering, Opening::default())
 }
 
-fn opened(qos: QosSpec, peering: Option<Box<Peering>>, opening: Opening) -> World {
+fn opened(qos: QosSpec, peering: Option<Peering>, opening: Opening) -> World {
     let host = Arc::new(Asked::default());
     let clock = Arc::new(ManualClock::new(0));
     clock.advance_to(Instant::from_millis(1000));
@@ -490,10 +490,10 @@ fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
 
 #[test]
 fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at() {
-    let peering = Peering::new(Side::Client, 60_000, digest(Digest::Sha256, &[b"a request"]));
+    let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
     let Tokens { own: own_token, peer: peer_token } = peering.tokens();
     let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
-    let w = world(RAW, Some(Box::new(peering)));
+    let w = world(RAW, Some(peering));
     // A user who has just written is expected to come and look.
     w.endpoint.write(b"x").unwrap();
     w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(b"y"), PacketBuf::copy_of(&said(peer_token, 1))]);
@@ -505,10 +505,10 @@ fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at(
 
 #[test]
 fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
-    let peering = Peering::new(Side::Server, 60_000, digest(Digest::Sha256, &[b"a request"]));
+    let peering = Peering::new(Side::Server, 60_000, &digest(Digest::Sha256, &[b"a request"]));
     let Tokens { own: own_token, peer: peer_token } = peering.tokens();
     let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
-    let w = opened(RAW, Some(Box::new(peering)), Opening { allowance: Some(0), ..Opening::default() });
+    let w = opened(RAW, Some(peering), Opening { allowance: Some(0), ..Opening::default() });
     w.endpoint.close(Duration::from_secs(5));
     assert_eq!(w.wire.sent.lock().len(), 0, "the peer was not heard yet");
     w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(&said(peer_token, 1))]);

@@ -365,7 +365,7 @@ impl Endpoint {
     /// [`State::Quiet`](super::State::Quiet).
     pub fn lost(&self) -> usize {
         let inner = self.inner.lock();
-        inner.lost.max(inner.pipe.tx_queue_len())
+        inner.pipe.tx_queue_len().max(inner.lost as usize)
     }
 
     // ----- the layer below, seen from above -----

@@ -99,7 +99,8 @@ impl Endpoint {
             self.arrivals.len.store(after, super::Ordering::Release);
             (taken, before >= super::inbox::BUSY && after < super::inbox::BUSY)
         };
-        if inner.sink.is_none() || !pipe.pass_on(now, &mut inner.delivery) {
+        let passed_on = inner.sink.as_mut().is_some_and(|attached| pipe.pass_on(now, &mut attached.delivery));
+        if !passed_on {
             while let Some(pkt) = pipe.work.pop_front() {
                 pipe.receive(now, pkt);
             }

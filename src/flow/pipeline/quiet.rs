@@ -1,6 +1,7 @@
 //! What happens on a flow when nothing does: keepalives, a peer that is silent for too long, memory that is not needed.
 
 use alloc::collections::VecDeque;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use super::Pipeline;
@@ -25,10 +26,10 @@ impl Pipeline {
             Some(Due::Nothing) | None => {}
         }
         let Some(patience) = self.patience.filter(|_| !self.is_left()) else { return true };
-        if now > self.last_received + patience.silence {
+        if now > patience.ends(self.last_received) {
             return false;
         }
-        if now >= self.last_sent + patience.interval {
+        if now >= patience.due(self.last_sent) {
             self.keepalive(now, out);
         }
         true
@@ -42,8 +43,8 @@ impl Pipeline {
             && !self.is_left()
         {
             // The peer is gone a moment later than it may be silent.
-            let gone = self.last_received + patience.silence + Duration::from_nanos(1);
-            next = next.min(gone).min(self.last_sent + patience.interval);
+            let gone = patience.ends(self.last_received) + Duration::from_nanos(1);
+            next = next.min(gone).min(patience.due(self.last_sent));
         }
         if let Some(beginning) = &self.beginning {
             next = next.min(beginning.next_timeout(peer_gone));
@@ -129,19 +130,30 @@ impl Pipeline {
 /// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
 const QUIET_AFTER: Duration = Duration::from_millis(250);
 
-/// The timeout of a flow, as it is needed with every packet.
+/// The timeout of a flow as it is needed with every packet: nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// The peer may be silent for this long.
-    silence: Duration,
+    silence: NonZeroU64,
     /// A keepalive is sent when nothing else was for this long.
-    interval: Duration,
+    interval: u64,
 }
 
 impl Patience {
     /// `None`: the flow has no timeout.
     pub(super) fn new(qos: &QosSpec) -> Option<Self> {
-        qos.keepalive().map(|silence| Self { silence, interval: (silence / 4).max(KEEPALIVE_MIN) })
+        let silence = NonZeroU64::new(qos.keepalive()?.as_nanos() as u64)?;
+        Some(Self { silence, interval: (silence.get() / 4).max(KEEPALIVE_MIN.as_nanos() as u64) })
+    }
+
+    /// The last moment at which the peer may be heard of again.
+    const fn ends(self, last_received: Instant) -> Instant {
+        Instant::from_nanos(last_received.as_nanos().saturating_add(self.silence.get()))
+    }
+
+    /// When a keepalive is due.
+    const fn due(self, last_sent: Instant) -> Instant {
+        Instant::from_nanos(last_sent.as_nanos().saturating_add(self.interval))
     }
 }
 
