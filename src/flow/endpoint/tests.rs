@@ -514,3 +514,26 @@ fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
     w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(&said(peer_token, 1))]);
     assert_eq!(*w.wire.sent.lock(), [said(own_token, 3)]);
 }
+
+#[test]
+fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
+    for (qos, orderly, word) in [(RAW, true, 1), (RAW, false, 2), (DATA, false, 2)] {
+        let peering = Peering::new(Side::Client, 60_000, digest(Digest::Sha256, &[b"a request"]));
+        let own_token = peering.tokens().own;
+        let w = world(qos, Some(Box::new(peering)));
+        let endpoint = Arc::clone(&w.endpoint);
+        // As another thread would, while this one passes packets to the port.
+        let left = AtomicUsize::new(0);
+        w.wire.behave(move |_| {
+            if left.fetch_add(1, Ordering::SeqCst) == 0 {
+                if orderly { endpoint.leave() } else { endpoint.abort() }
+            }
+            Ok(())
+        });
+        w.endpoint.write(b"x").unwrap();
+        assert_eq!(w.endpoint.state(), State::Released);
+        let sent = w.wire.sent.lock();
+        let told = |p: &Vec<u8>| p.ends_with(&[word]) && (qos == DATA || p.starts_with(&own_token));
+        assert!(sent.iter().any(told), "{qos:?}: {sent:?}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::pipeline::{Pipeline, ReadMode};
 use crate::flow::waiters::Interest;
-use crate::flow::{Drive, Event, ReadError, Waiter, WriteError};
+use crate::flow::{Drive, Event, Outgoing, ReadError, Waiter, WriteError};
 use crate::frct::Ending;
 use crate::types::device::SendError;
 
@@ -341,23 +341,31 @@ impl Endpoint {
     fn end_now(&self, orderly: bool) {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
-        let unread = {
+        let mut last_words = Outgoing::new();
+        let (port, unread) = {
             let mut inner = self.inner.lock();
             if !inner.is_closed() {
                 inner.events.push(Event::Deallocated);
             }
-            let mut unread = VecDeque::new();
+            let (mut port, mut unread) = (None, VecDeque::new());
             if !matches!(inner.life, Life::Pending | Life::Released) {
                 let complete = orderly && inner.pipe.tx_queue_len() == 0;
                 unread = inner.pipe.end(now, if complete { Ending::Closed } else { Ending::Aborted });
                 inner.blocked = false;
-                self.collect(&mut inner, now, &mut fx);
+                if !self.collect(&mut inner, now, &mut fx) {
+                    // Who is sending finds the endpoint released when it comes back, so the last words overtake it.
+                    inner.pipe.pump(now, &mut last_words);
+                    port = inner.port.clone();
+                }
             }
             self.let_go(&mut inner, &mut fx);
             self.settle(&mut inner, now, &mut fx);
-            unread
+            (port, unread)
         };
         drop(unread);
+        if let Some(port) = port {
+            let _ = port.send(now, &mut last_words);
+        }
         let _ = self.dispatch(now, &mut fx);
     }
 
