@@ -110,6 +110,8 @@ impl Farewell {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::crypto::hash::digest;
     use crate::crypto::protect::Side;
@@ -164,6 +166,19 @@ mod tests {
         assert!(a.take(&answer) && !a.is_over(), "the peer does not know yet");
         assert!(b.take(&a.pick(a.next_deadline()).unwrap()) && b.heard == Some(Ending::Closed));
         assert!(a.take(&b.pick(NOW).unwrap()) && a.is_over());
+    }
+
+    #[test]
+    fn words_that_come_together_are_answered_each() {
+        let [mut a, mut b] = ends();
+        a.say(NOW, Ending::Writing);
+        let shut = a.pick(NOW).unwrap();
+        a.say(NOW, Ending::Closed);
+        let close = a.pick(NOW).unwrap();
+        assert!(b.take(&shut) && b.take(&close));
+        let answers: Vec<_> = core::iter::from_fn(|| b.pick(NOW)).collect();
+        assert!(answers.iter().all(|answer| a.take(answer)));
+        assert!(a.is_over() && b.is_over(), "{} answers", answers.len());
     }
 
     #[test]

@@ -337,7 +337,7 @@ impl Pipeline {
         if core::mem::take(&mut self.answer) {
             self.keepalive(now, out);
         }
-        if let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
+        while let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
             let mut pkt = self.cache.take(notice::LEN);
             if self.spend(notice::LEN + self.overhead())
                 && pkt.extend_from_slice(&said).is_some()

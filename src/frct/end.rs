@@ -55,8 +55,8 @@ pub(crate) struct Notice {
     tries: u8,
     /// When it is sent next.
     at: Instant,
-    /// The peer's notice is to be answered.
-    answer_due: bool,
+    /// Notices of the peer that are to be answered: each, for it counts the answers.
+    answers_due: u8,
     /// What goes into the next packet.
     pub(crate) byte: [u8; 1],
     /// Notices sent that the peer has not answered, and how many of those said less than the last: an answer does not tell
@@ -67,15 +67,7 @@ pub(crate) struct Notice {
 
 impl Notice {
     pub(crate) const fn new() -> Self {
-        Self {
-            ending: None,
-            tries: 0,
-            at: Instant::FAR_FUTURE,
-            answer_due: false,
-            byte: [0],
-            unanswered: 0,
-            outdated: 0,
-        }
+        Self { ending: None, tries: 0, at: Instant::FAR_FUTURE, answers_due: 0, byte: [0], unanswered: 0, outdated: 0 }
     }
 
     /// Says `ending` from now on, unless as much was said before.
@@ -117,18 +109,18 @@ impl Notice {
 
     /// The peer said something and wants to know that it was heard.
     pub(crate) fn answer(&mut self) {
-        self.answer_due = true;
+        self.answers_due = (self.answers_due + 1).min(TRIES);
     }
 
     /// Whether everything was said that is to be said.
     pub(crate) fn is_over(&self) -> bool {
-        self.tries == 0 && !self.answer_due
+        self.tries == 0 && self.answers_due == 0
     }
 
     /// Whether a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
     pub(crate) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
-        if self.answer_due {
-            self.answer_due = false;
+        if self.answers_due > 0 {
+            self.answers_due -= 1;
             self.byte = [KNOWN];
             return true;
         }
