@@ -320,7 +320,7 @@ impl Pipeline {
         self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
-    /// Whether [`pump`](Self::pump) has something to do. That FRCT has sent what it had was noted then.
+    /// Whether [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets something.
     pub(super) fn has_to_send(&self) -> bool {
         self.answer
             || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())

@@ -348,6 +348,10 @@ impl Sender {
 
     /// Queues a user packet.
     pub(super) fn push(&mut self, now: Instant, p: &Params, packet: PacketBuf) {
+        if self.lost.is_empty() && self.waiting() == 0 {
+            // Nobody need have asked for packets since window and rate last held one back.
+            self.rest();
+        }
         if self.queue.is_empty() {
             let pause = self.last_new.map(|t| nanos_since(now, t));
             // A peer whose receiver has never run, or has forgotten us, learns our numbers before the first packet

@@ -7,8 +7,10 @@ use std::format;
 use std::string::String;
 
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::{Config, Frct};
+use crate::wire::frct::{Flags, Pci};
 
 /// A machine, its clock, and its packets in hexadecimal.
 struct Bench {
@@ -338,4 +340,23 @@ fn our_own_packets_sent_back_change_nothing() {
     assert_eq!(a.read().as_deref(), Some(&b"y"[..]));
     a.take("0d0fd258 30910000 30910001 78");
     assert_eq!((a.frct.stats().stray, a.frct.unacked()), (2, 1));
+}
+
+#[test]
+fn who_writes_again_after_a_full_window_is_known_to_have_had_nothing_to_send() {
+    let mut a = Bench::with(7, Config { o7s_peer: true, ..Config::default() });
+    let text = "x".repeat(956);
+    let mut sent = 0;
+    while sent < 10 {
+        sent += a.send(&text).iter().filter(|p| p.len() > 100).count();
+    }
+    assert_eq!(a.frct.tx.flight, a.frct.tx.window(), "exactly full");
+    // An endpoint does not poll while there is nothing to send.
+    let acked = Seq(17);
+    let pci = Pci { flags: Flags::ACK | Flags::FC, window: 500, seqno: Seq(1), ackno: acked };
+    a.now += Duration::from_millis(10);
+    a.frct.handle_packet(a.now, PacketBuf::copy_of(&pci.to_bytes()), &mut a.cache);
+    assert!(a.frct.is_at_rest() && a.frct.tx.flight == 0);
+    a.frct.push(a.now, PacketBuf::copy_of(b"more"));
+    assert!(a.frct.tx.meter.is_starved(0));
 }
