@@ -1,9 +1,9 @@
 //! How a flow between two o7s ends is ended: what each says, and what each has heard.
 //!
 //! On a reliable flow the end of a stream is a packet of the stream: numbered, acknowledged, retransmitted like data, and
-//! effective in its turn, so that the reader has everything before it. What has no place in a stream, the end of a
-//! best-effort flow and an abort, is a *notice*: a control packet that is repeated, ever later, until the peer says that
-//! it knows.
+//! effective in its turn, so that the reader has everything before it. It takes no room in the reader's window. What has no
+//! place in a stream, the end of a best-effort flow and an abort, is a *notice*: a control packet that is repeated, ever
+//! later, until the peer says that it knows.
 
 use super::rtt::after;
 use crate::base::time::Instant;

@@ -461,7 +461,7 @@ impl Sender {
         if self.waiting() == 0 {
             return self.starved();
         }
-        if !self.next.before(self.limit) {
+        if !self.next.before(self.limit) && !self.ends_next() {
             self.ask_later(now);
             return self.starved();
         }
@@ -477,6 +477,11 @@ impl Sender {
             self.first_transmission(now, p);
         }
         Pick::New
+    }
+
+    /// Whether all that is left to say is the end, which the peer takes whatever its window is. Its next number then.
+    fn ends_next(&self) -> bool {
+        self.outstanding() == 0 && self.queue.front().is_some_and(|s| s.state.has(State::END))
     }
 
     /// Has a rendez-vous ask the peer, unless that is about to happen.

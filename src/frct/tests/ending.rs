@@ -70,6 +70,23 @@ fn the_end_passes_a_window_that_the_reader_has_shut() {
 }
 
 #[test]
+fn the_end_passes_a_window_that_is_full_to_the_last_packet() {
+    // More than may be sent blindly.
+    let config = Config { window: 128, legacy_window: 128, o7s_peer: true, ..reliable() };
+    let mut net = Net::new(&config, &Link::new(1000), 1);
+    net.sides[1].reading = false;
+    net.sides[0].to_write = 128;
+    assert!(net.run(Duration::from_secs(5), |n| n.sides[0].frct.is_drained() && n.sides[0].written == 128));
+    let now = net.now;
+    net.sides[0].frct.close(now);
+    assert!(net.run(Duration::from_secs(5), |n| n.sides[0].frct.is_drained()), "nobody reads, and nobody is told");
+    assert_eq!(net.sides[1].frct.peer_ending(), Some(Ending::Closed));
+    net.sides[1].reading = true;
+    assert!(net.run(Duration::from_secs(5), |n| n.sides[1].frct.at_end()));
+    assert_eq!(net.sides[1].read, 128);
+}
+
+#[test]
 fn who_closes_takes_nothing_more_and_the_peer_is_told() {
     for seed in 0..20 {
         let mut net = Net::new(&reliable(), &bad_link(), seed);
