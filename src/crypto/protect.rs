@@ -99,8 +99,9 @@ impl Generation {
 
 /// The keys of one flow at one end, and the state of their rotation.
 ///
-/// About 600 bytes, and a key schedule of 32 bytes to 1.1 KiB by cipher and backend for each key in use, from the first
-/// packet on, which [`release`](Self::release) frees. Key material is wiped when it is dropped.
+/// Less than 300 bytes; between o7s ends as many again where packets do not come in order; and a key schedule of 32 bytes
+/// to 1.1 KiB by cipher and backend for each key in use, from the first packet on, which [`release`](Self::release) frees.
+/// Key material is wiped when it is dropped.
 pub struct Protection(Kind);
 
 enum Kind {
