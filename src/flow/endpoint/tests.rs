@@ -526,6 +526,7 @@ fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
         let left = AtomicUsize::new(0);
         w.wire.behave(move |_| {
             if left.fetch_add(1, Ordering::SeqCst) == 0 {
+                endpoint.write(b"y").unwrap();
                 if orderly { endpoint.leave() } else { endpoint.abort() }
             }
             Ok(())
@@ -535,5 +536,6 @@ fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
         let sent = w.wire.sent.lock();
         let told = |p: &Vec<u8>| p.ends_with(&[word]) && (qos == DATA || p.starts_with(&own_token));
         assert!(sent.iter().any(told), "{qos:?}: {sent:?}");
+        assert!(qos == DATA || sent.first().is_some_and(|p| p == b"y"), "{qos:?}: {sent:?}");
     }
 }

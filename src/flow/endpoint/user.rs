@@ -353,8 +353,10 @@ impl Endpoint {
                 unread = inner.pipe.end(now, if complete { Ending::Closed } else { Ending::Aborted });
                 inner.blocked = false;
                 if !self.collect(&mut inner, now, &mut fx) {
-                    // Who is sending finds the endpoint released when it comes back, so the last words overtake it.
+                    // Who is sending finds the endpoint released when it comes back, so what it was left and the last
+                    // words overtake it.
                     inner.pipe.pump(now, &mut last_words);
+                    last_words.insert_many(0, inner.out.drain(..));
                     port = inner.port.clone();
                 }
             }
