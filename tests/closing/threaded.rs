@@ -218,6 +218,19 @@ fn a_stack_that_is_shut_down_with_data_on_its_way_says_that_it_is_lost() {
 }
 
 #[test]
+fn a_stack_that_is_shut_down_while_its_packets_wait_for_their_turn_tells_its_peers() {
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            let Pair { near, far, client, server: _server, _layers } = pair(Place::Unicast, qos, security);
+            while near.try_write(&[1; 500]).is_ok() {}
+            client.shutdown();
+            let end = drain(&far).1;
+            assert!(matches!(end, ReadError::Closed | ReadError::Reset), "{name}, {security:?}: {end:?}");
+        }
+    }
+}
+
+#[test]
 fn a_process_that_is_killed_tells_nobody_and_the_timeout_works() {
     for (name, qos) in all() {
         let (server, client, cable) = (stack(""), stack(""), Cable::new());

@@ -22,6 +22,9 @@ use crate::types::qos::{QosCube, QosSpec};
 use crate::wire::dt::FLOW_ALLOCATOR;
 use crate::wire::fa::{FlowUpdate, Message};
 
+/// Packets that still go when an endpoint is gone: by which it says so, and what may come with them.
+const LAST: usize = 4;
+
 /// One end of an N+1 flow.
 pub(in crate::ipcp::unicast) struct FaFlow {
     eid: Eid,
@@ -266,6 +269,19 @@ impl FaFlow {
         }
     }
 
+    /// The endpoint is gone, and what waits is lost but for the last of it, by which the peer learns that.
+    fn send_last(&self, now: Instant, unicast: &Unicast) {
+        let mut queue = {
+            let mut tx = self.tx.lock();
+            self.waiting.store(0, Ordering::Relaxed);
+            core::mem::take(&mut tx.queue)
+        };
+        let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).collect();
+        self.counters.send_failed.fetch_add(queue.len() as u64, Ordering::Relaxed);
+        // Nobody waits to be told.
+        let _ = self.pass(now, unicast, &mut last);
+    }
+
     /// Hands packets to the layer.
     fn pass(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
         let Some(remote) = self.remote.get() else { return Ok(()) };
@@ -344,7 +360,8 @@ impl Port for FaPort {
         self.flow.next_hop(&self.unicast)?.endpoint.device()
     }
 
-    fn release(&self, _now: Instant) {
+    fn release(&self, now: Instant) {
+        self.flow.send_last(now, &self.unicast);
         self.unicast.forget_flow(&self.flow);
     }
 }
