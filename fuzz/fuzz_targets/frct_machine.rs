@@ -7,7 +7,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::buf::{BufCache, BufPool, PacketBuf};
 use o7s::base::time::Instant;
-use o7s::frct::{Config, Frct};
+use o7s::frct::congestion::Algorithm;
+use o7s::frct::{Config, Frct, Memory};
 
 const QUEUE: u32 = 32;
 
@@ -17,6 +18,10 @@ enum Op {
     Deliver,
     Pass(u32),
     Finish,
+    Close,
+    Abort,
+    Hold(bool),
+    Memory(u8),
     Shrink,
     Packet(Vec<u8>),
     /// A packet with numbers near the last ones that went either way.
@@ -26,7 +31,9 @@ enum Op {
 #[derive(Arbitrary, Debug)]
 struct Input {
     reliable: bool,
+    o7s_peer: bool,
     congestion: bool,
+    bbr: bool,
     isn: u32,
     peer: u32,
     ops: Vec<Op>,
@@ -35,7 +42,9 @@ struct Input {
 fuzz_target!(|input: Input| {
     let cfg = Config {
         reliable: input.reliable,
+        o7s_peer: input.o7s_peer,
         congestion: input.congestion,
+        algorithm: if input.bbr { Algorithm::Bbr } else { Algorithm::Cubic },
         window: 64,
         legacy_window: 16,
         send_queue: QUEUE,
@@ -60,6 +69,14 @@ fuzz_target!(|input: Input| {
                 machine.handle_timeout(now, &mut cache);
             }
             Op::Finish => machine.finish(now),
+            Op::Close => machine.close(now),
+            Op::Abort => machine.abort(now, &mut cache),
+            Op::Hold(held) => machine.hold(held),
+            Op::Memory(n) => machine.set_memory(match n % 3 {
+                0 => Memory::Free,
+                1 => Memory::Tight,
+                _ => Memory::Full,
+            }),
             Op::Shrink => machine.shrink(),
             Op::Packet(bytes) => machine.handle_packet(now, PacketBuf::copy_of(&bytes), &mut cache),
             Op::Near { flags, seq, ack, window, payload } => {
