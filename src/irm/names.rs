@@ -60,6 +60,8 @@ struct Entry<R> {
     waiters: VecDeque<Waiter>,
     /// How many of the queue are offered to somebody.
     offers: usize,
+    /// By the algorithm [`DIRECT`].
+    hash: Option<NameHash>,
 }
 
 /// A request. It belongs to nobody until somebody comes for it: whoever is woken may not be there any more.
@@ -90,6 +92,7 @@ impl<R> Default for Entry<R> {
             queue: VecDeque::new(),
             waiters: VecDeque::new(),
             offers: 0,
+            hash: None,
         }
     }
 }
@@ -145,6 +148,9 @@ pub(super) const OFFER: Duration = Duration::from_millis(100);
 const ALGORITHMS: [HashAlg; 5] =
     [HashAlg::Sha3_224, HashAlg::Sha3_256, HashAlg::Sha3_384, HashAlg::Sha3_512, HashAlg::Md5];
 
+/// The one by which programs of one stack ask, with every flow.
+const DIRECT: HashAlg = HashAlg::Sha3_256;
+
 impl<R> Irm<R> {
     /// No names yet.
     pub fn new(limits: Limits) -> Self {
@@ -170,16 +176,23 @@ impl<R> Irm<R> {
         if self.down {
             return Err(BindError::Down);
         }
+        let mut hash = None;
         if !self.names.contains_key(name) {
             if self.names.len() >= self.limits.names {
                 return Err(BindError::Full(self.limits.names));
             }
             for alg in ALGORITHMS {
+                let of = alg.hash(name);
+                if alg == DIRECT {
+                    hash = Some(of);
+                }
                 // Should two names ever collide, the first keeps the hash, as in the reference.
-                self.hashes.entry((alg, alg.hash(name))).or_insert_with(|| name.clone());
+                self.hashes.entry((alg, of)).or_insert_with(|| name.clone());
             }
         }
-        Ok(self.names.entry(name.clone()).or_default())
+        let entry = self.names.entry(name.clone()).or_default();
+        entry.hash = entry.hash.or(hash);
+        Ok(entry)
     }
 
     /// Adds a listener to a name.
@@ -302,6 +315,11 @@ impl<R> Irm<R> {
     /// Whether somebody accepts flows to `name` here, now or when started.
     pub fn is_bound(&self, name: &Name) -> bool {
         self.names.get(name).is_some_and(Entry::is_bound)
+    }
+
+    /// The hash of a name that is bound, if it is kept: by the algorithm by which programs of one stack ask each other.
+    pub fn hash_of(&self, alg: HashAlg, name: &Name) -> Option<NameHash> {
+        self.names.get(name).and_then(|entry| entry.hash).filter(|_| alg == DIRECT)
     }
 
     /// The bound name with this hash.

@@ -294,8 +294,10 @@ impl Allocation {
         data: &[u8],
     ) -> Result<Try, AllocError> {
         let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let (alg, name) = (ipcp.info().hash, &self.wanted.name);
+        let kept = if ipcp.info().kind.is_in_memory() { self.node.irm.lock().hash_of(alg, name) } else { None };
         let request = Request {
-            dst: ipcp.info().hash.hash(&self.wanted.name),
+            dst: kept.unwrap_or_else(|| alg.hash(name)),
             qos: self.wanted.qos,
             endpoint: &endpoint,
             answer: Arc::clone(&self.answers) as Arc<dyn Answer>,

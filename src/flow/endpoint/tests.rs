@@ -518,9 +518,9 @@ fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
 #[test]
 fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
     for (qos, orderly, word) in [(RAW, true, 1), (RAW, false, 2), (DATA, false, 2)] {
-        let peering = Peering::new(Side::Client, 60_000, digest(Digest::Sha256, &[b"a request"]));
+        let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
         let own_token = peering.tokens().own;
-        let w = world(qos, Some(Box::new(peering)));
+        let w = world(qos, Some(peering));
         let endpoint = Arc::clone(&w.endpoint);
         // As another thread would, while this one passes packets to the port.
         let left = AtomicUsize::new(0);
