@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
-use o7s::directory::{Config, Directory, Limits};
+use o7s::directory::{Config, Directory, Doubt, Limits};
 use o7s::types::id::Address;
 use o7s::types::name::{HashAlg, NameHash};
 use o7s::wire::dht::{Body, Contact, Message};
@@ -87,7 +87,7 @@ fuzz_target!(|input: Input| {
             Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
             Op::Unregister(n) => drop(directory.unregister(&key(n))),
             Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
-            Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address),
+            Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address, if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused }),
             Op::Suggest(n) => directory.suggest(now, member(n).address),
             Op::Unreachable(n) => directory.unreachable(now, member(n).address),
             Op::RouteKnown => directory.route_known(now),

@@ -148,6 +148,15 @@ pub enum Event {
     },
 }
 
+/// Why an address is doubted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Whoever is there says that the name is not.
+    Refused,
+    /// Nobody has answered.
+    Silent,
+}
+
 /// Why a name was not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -335,9 +344,10 @@ impl Directory {
         self.find(now, name)
     }
 
-    /// Nobody answered for the name at this address. The next lookup says something else, or asks anew; then others are
-    /// not believed that it is there, only itself.
-    pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address) {
+    /// The name was not found at this address. The next lookup says something else, or asks anew; then others are not
+    /// believed that it is there, only itself.
+    pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address, why: Doubt) {
+        let _ = why;
         self.counters.doubts += 1;
         self.cache.doubt(now, name, address);
     }

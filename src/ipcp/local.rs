@@ -9,9 +9,11 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::task::Waker;
 
+use smallvec::smallvec;
+
 use super::{
-    Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Lookup, RegisterError, Reply, Request, RequestError,
-    Requests, Resend, Responder, SendReply,
+    Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Location, Lookup, RegisterError, Reply, Request,
+    RequestError, Requests, Resend, Responder, SendReply,
 };
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::base::time::Instant;
@@ -75,7 +77,11 @@ impl Ipcp for LocalIpcp {
 
     fn lookup(&self, _now: Instant, hash: &NameHash, _waker: &Waker) -> Lookup {
         let here = self.info.kind == Kind::Direct || self.names.lock().contains(hash);
-        if here && !self.down.load(Ordering::Acquire) { Lookup::Known } else { Lookup::Unknown }
+        if here && !self.down.load(Ordering::Acquire) {
+            Lookup::Known(smallvec![Location::Here])
+        } else {
+            Lookup::Unknown
+        }
     }
 
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {

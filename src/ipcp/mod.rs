@@ -26,8 +26,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 use core::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
@@ -133,11 +136,11 @@ pub trait Ipcp: Send + Sync {
     /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
-    /// Tells the layer that nobody has answered at a name that [`lookup`](Self::lookup) found, or that whoever did does not
-    /// know it: what the layer remembers of the name may be out of date. By default this does nothing.
-    fn doubt(&self, _hash: &NameHash) {}
+    /// Tells the layer that a name was not found at a place that [`lookup`](Self::lookup) gave: what the layer remembers of
+    /// it may be out of date. The next lookup gives other places, or looks anew. By default this does nothing.
+    fn doubt(&self, _now: Instant, _hash: &NameHash, _at: Location, _why: Doubt) {}
 
-    /// Asks for a flow to a name that [`lookup`](Self::lookup) found. `data` is the security header, which goes to
+    /// Asks for a flow to a name, at a place that [`lookup`](Self::lookup) gave. `data` is the security header, which goes to
     /// the other side as it is. Dropping the attempt withdraws the request.
     ///
     /// # Errors
@@ -169,6 +172,8 @@ pub trait Ipcp: Send + Sync {
 pub struct Request<'a> {
     /// The hash of the name.
     pub dst: NameHash,
+    /// Where in the layer to ask.
+    pub at: Location,
     /// The quality of service asked for.
     pub qos: QosSpec,
     /// This side's end.
@@ -182,7 +187,13 @@ pub struct Request<'a> {
 }
 
 /// The state that a pending request has in an IPCP. Dropping it withdraws the request.
-pub trait Attempt: Send + Sync {}
+pub trait Attempt: Send + Sync {
+    /// Whether the request is on its way. One that could not be sent for the moment is as good as lost: it may be repeated,
+    /// but nothing is gained by waiting for an answer.
+    fn is_sent(&self) -> bool {
+        true
+    }
+}
 
 /// What a peer said to a request.
 pub struct Reply {
@@ -398,15 +409,39 @@ pub trait Alarm: Send + Sync {
 }
 
 /// What an IPCP knows of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// It can be reached here.
-    Known,
+    /// It can be reached at these places; the best to try comes first. Never empty.
+    Known(Locations),
     /// It cannot.
     Unknown,
     /// Being looked up.
     Pending,
+}
+
+/// Places where a name is.
+pub type Locations = SmallVec<[Location; 2]>;
+
+/// Where in a layer a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Location {
+    /// In this stack.
+    Here,
+    /// At the member with this address.
+    Member(Address),
+    /// At the host with this address.
+    Host(SocketAddr),
+}
+
+/// Why a place is doubted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Whoever is there says that the name is not.
+    Refused,
+    /// Nobody has answered.
+    Silent,
 }
 
 /// Why a name could not be registered.

@@ -1,5 +1,7 @@
 //! Allocating a flow: finding a layer, asking, waiting, agreeing on a key.
 
+mod places;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -7,18 +9,25 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
+use self::places::{Next, Places};
 use super::timers::Sleep;
 use super::{IpcpId, LayerFacts, Node, count};
 use crate::base::foreign::Panics;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
-use crate::ipcp::{Answer, Attempt, Ipcp, Kind, Lookup, Reply, Request, RequestError};
+use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Kind, Location, Reply, Request, RequestError};
 use crate::oap::OapError;
 use crate::oap::client::Client;
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
+
+/// Requests under way for one allocation; beyond it the oldest is withdrawn.
+const MAX_TRIES: usize = 32;
+
+/// When those who were asked are silent, one more place is asked after this time, and so on.
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// Requests are repeated no faster than this, whatever the node's limits say.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
@@ -114,6 +123,10 @@ pub enum AllocError {
 
 /// An allocation under way. A future in all but name: [`poll`](Self::poll) it with whatever drives the caller.
 /// Dropping it withdraws the request.
+///
+/// The places where the name may be are asked one after the other: all that the first layer knows, then those of the next.
+/// One that says no, or to which the request cannot be sent, is followed by the next at once. One that is silent is asked
+/// again, and a moment later the others are asked as well; the first who says yes has the flow.
 pub struct Allocation {
     node: Arc<Node>,
     wanted: Wanted,
@@ -126,27 +139,37 @@ pub struct Allocation {
 enum Phase {
     /// Nothing has been done.
     Start,
-    /// Layers are looking for the name, until the moment given at the latest.
-    Looking(Instant),
-    /// A layer has been asked.
-    Asked(Asked),
+    Asking(Asking),
     Done,
 }
 
-struct Asked {
-    ipcp: Arc<dyn Ipcp>,
-    /// All are pending; the first positive answer wins, refusals count only from the last.
+/// Where an allocation is.
+struct Asking {
+    places: Places,
+    /// All are pending; the first positive answer wins.
     tries: Vec<Try>,
+    /// Of the try that was refused last: the next one has the same id.
+    client: Option<Client>,
+    next_token: u64,
+    /// Another place is to be asked as soon as one is found, for which layers may look until then.
+    wants: Option<Instant>,
+    /// When those that are silent are asked again.
     next_retry: Instant,
+    /// When the next place is asked beside them.
+    widen: Option<Instant>,
     backoff: Duration,
-    /// When it was asked last.
-    asked_at: Instant,
-    /// Set if that was refused by somebody who is busy: the pause before it is asked again.
+    /// Set if somebody refused because it is busy: the pause before it is asked again.
     busy: Option<Duration>,
+    /// Why the allocation fails if nobody else says yes.
+    failure: Option<AllocError>,
 }
 
 struct Try {
     token: u64,
+    ipcp: Arc<dyn Ipcp>,
+    at: Location,
+    /// When it was sent.
+    asked: Instant,
     endpoint: Arc<Endpoint>,
     client: Client,
     /// Withdraws the request when dropped.
@@ -192,7 +215,7 @@ impl Allocation {
     /// The device that the answer will come from, for a thread that wants to wait on it.
     pub fn device(&self) -> Option<Arc<dyn Drive>> {
         match &self.phase {
-            Phase::Asked(asked) => asked.ipcp.device(),
+            Phase::Asking(asking) => asking.tries.last().and_then(|t| t.ipcp.device()),
             _ => None,
         }
     }
@@ -223,172 +246,243 @@ impl Allocation {
         }
         let now = self.node.env.clock.now();
         if matches!(self.phase, Phase::Start) {
-            self.phase = Phase::Looking(now + self.node.limits.lookup_timeout);
+            self.phase = Phase::Asking(self.begin(now));
         }
-        if let Phase::Looking(until) = self.phase {
-            match self.look(now, until, cx) {
-                Poll::Ready(Ok(ipcp)) => {
-                    let asked = self.ask(now, ipcp)?;
-                    self.phase = Phase::Asked(asked);
-                }
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                Poll::Pending => {
-                    self.sleep.set(until.min(self.deadline), cx.waker());
-                    return if now >= self.deadline { Poll::Ready(Err(self.timed_out())) } else { Poll::Pending };
-                }
+        while let Some((token, reply)) = self.next_answer(cx) {
+            if let Some(result) = self.take_answer(now, token, reply) {
+                return Poll::Ready(result);
             }
         }
-        self.await_answer(now, cx)
-    }
-
-    /// The first layer, in order, that knows the name.
-    fn look(&self, now: Instant, until: Instant, cx: &Context<'_>) -> Poll<Result<Arc<dyn Ipcp>, AllocError>> {
-        let name = &self.wanted.name;
-        if self.wanted.via == Via::Any && self.node.irm.lock().is_bound(name) {
-            return Poll::Ready(Ok(Arc::clone(&self.node.direct) as Arc<dyn Ipcp>));
+        if now >= self.deadline {
+            return Poll::Ready(Err(self.out_of_time(now)));
         }
-        // All are asked at once, so that one that takes its time costs those behind it none of theirs.
-        let (mut pending, mut known) = (false, None);
-        for (id, ipcp) in self.node.ipcps() {
-            if !self.wanted.via.allows(id) || known.is_some() {
-                continue;
-            }
-            match ipcp.lookup(now, &ipcp.info().hash.hash(name), cx.waker()) {
-                Lookup::Known if !pending => return Poll::Ready(Ok(ipcp)),
-                Lookup::Known => known = Some(ipcp),
-                Lookup::Pending => pending |= now < until,
-                Lookup::Unknown => {}
-            }
-        }
-        match known {
-            _ if pending => Poll::Pending,
-            Some(ipcp) => Poll::Ready(Ok(ipcp)),
-            None => Poll::Ready(Err(AllocError::Unreachable(name.clone()))),
+        match self.go_on(now, cx) {
+            Ok(()) => Poll::Pending,
+            Err(e) => Poll::Ready(Err(e)),
         }
     }
 
-    fn ask(&self, now: Instant, ipcp: Arc<dyn Ipcp>) -> Result<Asked, AllocError> {
+    fn begin(&self, now: Instant) -> Asking {
+        Asking {
+            places: Places::new(&self.node, &self.wanted),
+            tries: Vec::new(),
+            client: None,
+            next_token: 0,
+            wants: Some(now + self.node.limits.lookup_timeout),
+            next_retry: Instant::FAR_FUTURE,
+            widen: None,
+            backoff: self.node.limits.retry.max(SHORTEST_RETRY),
+            busy: None,
+            failure: None,
+        }
+    }
+
+    fn next_answer(&self, cx: &Context<'_>) -> Option<(u64, Reply)> {
+        // Made and dropped where no lock is held: a waker is code of others.
+        let mut waker = Some(cx.waker().clone());
+        let next = {
+            let mut inner = self.answers.inner.lock();
+            core::mem::swap(&mut inner.waker, &mut waker);
+            inner.replies.pop_front()
+        };
+        self.node.env.panics.discard(waker);
+        next
+    }
+
+    /// Asks whom there is to ask now.
+    fn go_on(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        if asking.next_retry <= now {
+            self.repeat(now, cx)?;
+        }
+        loop {
+            let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+            let (until, beside) = (asking.wants, asking.widen.is_some_and(|at| at <= now));
+            if until.is_none() && !beside {
+                break;
+            }
+            let stagger = Some(now + STAGGER.min(self.deadline.since(now) / 4));
+            match asking.places.next(now, until, &self.node, &self.wanted, cx) {
+                Next::Ask(ipcp, at) => {
+                    asking.widen = None;
+                    self.ask(now, ipcp, at)?;
+                    let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+                    if beside {
+                        asking.widen = stagger;
+                    }
+                }
+                Next::Look => {
+                    asking.widen = if until.is_none() { stagger } else { None };
+                    break;
+                }
+                Next::None => {
+                    (asking.wants, asking.widen) = (None, None);
+                    if asking.tries.is_empty() && !asking.places.are_hopeful() {
+                        let failure = asking.failure.take();
+                        return Err(failure.unwrap_or_else(|| AllocError::Unreachable(self.wanted.name.clone())));
+                    }
+                    break;
+                }
+            }
+        }
+        let Phase::Asking(asking) = &self.phase else { return Ok(()) };
+        let next = [Some(asking.next_retry), asking.widen, asking.wants].into_iter().flatten().min();
+        self.sleep.set(next.map_or(self.deadline, |next| next.min(self.deadline)), cx.waker());
+        Ok(())
+    }
+
+    /// Asks at a place. One that cannot be asked has the next one asked at once.
+    fn ask(&mut self, now: Instant, ipcp: Arc<dyn Ipcp>, at: Location) -> Result<(), AllocError> {
+        // In memory nothing gets lost.
+        let lossy = is_lossy(&*ipcp);
+        let asked = self.send(now, &ipcp, at);
+        let left = self.deadline.since(now);
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        match asked {
+            Ok(sent) => {
+                if sent {
+                    asking.wants = None;
+                }
+                if lossy {
+                    asking.next_retry = asking.next_retry.min(now + asking.backoff);
+                    asking.widen = Some(now + asking.backoff.min(left / 2));
+                }
+            }
+            Err(AllocError::Layer(e)) => {
+                let layer = matches!(e, RequestError::Full | RequestError::TooLarge { .. } | RequestError::Down);
+                asking.places.failed(&ipcp, (!layer).then_some(at));
+                asking.fail(AllocError::Layer(e));
+                asking.want(now + self.node.limits.lookup_timeout);
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Sends a request, with a fresh key, time stamp and EID, because the reference takes the same one for a replay and
+    /// refuses it at the EID of the open flow, but with the same OAP id, by which a peer of our own kind knows it for a
+    /// repetition and sends its reply again. `false` if it is as good as lost.
+    fn send(&mut self, now: Instant, ipcp: &Arc<dyn Ipcp>, at: Location) -> Result<bool, AllocError> {
         let unix = self.node.env.clock.unix_nanos();
         let security = self.node.security_of(&self.wanted.name).client;
         let mut rng = self.node.rng.lock().split("oap");
-        let (client, data) = if ipcp.info().kind.is_in_memory() {
-            let timeout = self.node.granted(self.wanted.qos.timeout);
-            Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
-        } else {
-            Client::start(unix, &security, &self.wanted.data, &mut rng)?
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
+        let in_memory = !is_lossy(&**ipcp);
+        // One that was sent in memory says nothing of itself.
+        let before = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client).find(|c| !c.knows_server());
+        let (client, data) = match before {
+            _ if in_memory => {
+                let timeout = self.node.granted(self.wanted.qos.timeout);
+                Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
+            }
+            Some(before) => before.again(unix, &security, &self.wanted.data, &mut rng)?,
+            None => Client::start(unix, &security, &self.wanted.data, &mut rng)?,
         };
-        let first = self.send(now, &ipcp, 0, client, &data)?;
-        let backoff = self.node.limits.retry.max(SHORTEST_RETRY);
-        // In memory nothing gets lost.
-        let lossy = !ipcp.info().kind.is_in_memory();
-        let next_retry = if lossy { now + backoff } else { Instant::FAR_FUTURE };
-        Ok(Asked { ipcp, tries: alloc::vec![first], next_retry, backoff, asked_at: now, busy: None })
-    }
-
-    fn send(
-        &self,
-        now: Instant,
-        ipcp: &Arc<dyn Ipcp>,
-        token: u64,
-        client: Client,
-        data: &[u8],
-    ) -> Result<Try, AllocError> {
         let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let token = asking.next_token;
+        asking.next_token += 1;
         let (alg, name) = (ipcp.info().hash, &self.wanted.name);
-        let kept = if ipcp.info().kind.is_in_memory() { self.node.irm.lock().hash_of(alg, name) } else { None };
+        let kept = if in_memory { self.node.irm.lock().hash_of(alg, name) } else { None };
         let request = Request {
             dst: kept.unwrap_or_else(|| alg.hash(name)),
+            at,
             qos: self.wanted.qos,
             endpoint: &endpoint,
             answer: Arc::clone(&self.answers) as Arc<dyn Answer>,
             token,
-            data,
+            data: &data,
         };
         match ipcp.request(now, request) {
-            Ok(attempt) => Ok(Try { token, endpoint, client, _attempt: attempt }),
+            Ok(attempt) => {
+                if asking.tries.len() >= MAX_TRIES {
+                    asking.tries.remove(0).withdraw();
+                }
+                let sent = attempt.is_sent();
+                let ipcp = Arc::clone(ipcp);
+                asking.tries.push(Try { token, ipcp, at, asked: now, endpoint, client, _attempt: attempt });
+                Ok(sent)
+            }
             Err(e) => {
+                asking.client = Some(client);
                 endpoint.abort();
                 Err(e.into())
             }
         }
     }
 
-    fn await_answer(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Result<Allocated, AllocError>> {
-        loop {
-            let next = {
-                // Made and dropped where no lock is held: a waker is code of others.
-                let mut waker = Some(cx.waker().clone());
-                let next = {
-                    let mut inner = self.answers.inner.lock();
-                    core::mem::swap(&mut inner.waker, &mut waker);
-                    inner.replies.pop_front()
-                };
-                self.node.env.panics.discard(waker);
-                next
-            };
-            let Some((token, reply)) = next else { break };
-            if let Some(result) = self.take_answer(now, token, reply) {
-                return Poll::Ready(result);
-            }
+    /// Time is over.
+    fn out_of_time(&mut self, now: Instant) -> AllocError {
+        let timed_out = AllocError::TimedOut(self.wanted.name.clone());
+        let Phase::Asking(asking) = &mut self.phase else { return timed_out };
+        for silent in &asking.tries {
+            silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
-        if now >= self.deadline {
-            if let Phase::Asked(asked) = &self.phase {
-                asked.ipcp.doubt(&asked.ipcp.info().hash.hash(&self.wanted.name));
-            }
-            let busy = matches!(&self.phase, Phase::Asked(asked) if asked.busy.is_some());
-            return Poll::Ready(Err(if busy { AllocError::Refused(Code::AGAIN) } else { self.timed_out() }));
+        match asking.failure.take() {
+            _ if asking.busy.is_some() => AllocError::Refused(Code::AGAIN),
+            Some(failure) if asking.tries.is_empty() => failure,
+            _ => timed_out,
         }
-        if let Err(e) = self.retry_if_due(now, cx) {
-            return Poll::Ready(Err(e));
-        }
-        if let Phase::Asked(asked) = &self.phase {
-            self.sleep.set(self.deadline.min(asked.next_retry), cx.waker());
-        }
-        Poll::Pending
     }
 
-    /// `None` if the answer does not count.
+    /// `None` if the answer does not end the allocation.
     fn take_answer(&mut self, now: Instant, token: u64, reply: Reply) -> Option<Result<Allocated, AllocError>> {
-        let Phase::Asked(asked) = &mut self.phase else { return None };
-        let latest = asked.tries.last().is_some_and(|t| t.token == token);
-        let at = asked.tries.iter().position(|t| t.token == token)?;
+        let Phase::Asking(asking) = &mut self.phase else { return None };
+        let at = asking.tries.iter().position(|t| t.token == token)?;
         let port = match reply.result {
             Ok(port) => port,
-            Err(Code::AGAIN) if latest && now.since(asked.asked_at) < BUSY => {
-                let pause = asked.busy.map_or(FIRST_PAUSE, |p| (p * 2).min(LONGEST_PAUSE));
-                let mut rng = self.node.split_rng("pause");
-                let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
-                asked.busy = Some(pause);
-                // It answers, so nothing is lost that a longer wait would spare.
-                asked.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
-                asked.next_retry = now + (pause - less);
-                if let Some(refused) = asked.tries.get(at) {
-                    refused.endpoint.abort();
-                }
+            Err(code) => {
+                self.refused(now, at, code);
                 return None;
             }
-            Err(code) if latest => {
-                if code == Code::NAME {
-                    // It has gone elsewhere, and what is known of where it is is out of date.
-                    asked.ipcp.doubt(&asked.ipcp.info().hash.hash(&self.wanted.name));
-                }
-                return Some(Err(AllocError::Refused(code)));
-            }
-            Err(_) => return None,
         };
         // Damaged on its way, or not from the peer at all: as good as lost, so ask again. What the peer really says may
         // be unacceptable too, but then asking again does not help.
         let garbled = |e: OapError| matches!(e, OapError::Wire(_) | OapError::OtherRequest | OapError::RequestHash);
-        let lossy = !asked.ipcp.info().kind.is_in_memory();
-        let is_garbled = |t: &Try| lossy && t.client.check(&reply.data).is_err_and(garbled);
-        if is_garbled(asked.tries.get(at)?) && asked.backoff < GARBLED_LIMIT {
-            asked.next_retry = now;
+        let is_garbled = |t: &Try| is_lossy(&*t.ipcp) && t.client.check(&reply.data).is_err_and(garbled);
+        if is_garbled(asking.tries.get(at)?) && asking.backoff < GARBLED_LIMIT {
+            asking.next_retry = now;
             return None;
         }
-        let chosen = asked.tries.swap_remove(at);
-        let layer = LayerFacts::from(asked.ipcp.info());
-        let kind = asked.ipcp.info().kind;
-        Some(self.complete(now, chosen, port, &layer, kind, &reply.data))
+        let chosen = asking.tries.remove(at);
+        let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
+        match self.complete(now, chosen, port, &reply.data) {
+            // Whoever answered is not who it should be: somebody else may be.
+            Err(e @ AllocError::Security(_)) => {
+                let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
+                asking.places.failed(&ipcp, Some(place));
+                asking.fail(e);
+                asking.want(now + self.node.limits.lookup_timeout);
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    /// A place has said no.
+    fn refused(&mut self, now: Instant, at: usize, code: Code) {
+        let Phase::Asking(asking) = &mut self.phase else { return };
+        let refused = asking.tries.remove(at);
+        // What was said to an earlier request does not count while a later one is under way.
+        let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
+        if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
+            let pause = asking.busy.map_or(FIRST_PAUSE, |p| (p * 2).min(LONGEST_PAUSE));
+            let mut rng = self.node.split_rng("pause");
+            let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
+            asking.busy = Some(pause);
+            // It answers, so nothing is lost that a longer wait would spare.
+            asking.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
+            asking.next_retry = now + (pause - less);
+            asking.want(now + self.node.limits.lookup_timeout);
+        } else if !again {
+            if code == Code::NAME {
+                // It has gone elsewhere, and what is known of where it is is out of date.
+                refused.doubt(now, &self.wanted.name, Doubt::Refused);
+            }
+            asking.places.failed(&refused.ipcp, Some(refused.at));
+            asking.fail(AllocError::Refused(code));
+            asking.want(now + self.node.limits.lookup_timeout);
+        }
+        asking.client = Some(refused.withdraw());
     }
 
     fn complete(
@@ -396,13 +490,12 @@ impl Allocation {
         now: Instant,
         chosen: Try,
         port: Arc<dyn Port>,
-        layer: &LayerFacts,
-        kind: Kind,
         response: &[u8],
     ) -> Result<Allocated, AllocError> {
-        let Try { endpoint, client, .. } = chosen;
+        let Try { endpoint, client, ipcp, .. } = chosen;
+        let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
         let agreed = client.complete(response).and_then(|outcome| {
-            let mut params = self.node.params(self.wanted.qos, layer, outcome.protection, outcome.peering)?;
+            let mut params = self.node.params(self.wanted.qos, &layer, outcome.protection, outcome.peering)?;
             // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
             // and its keepalives say that it has the connection.
             let member = self.wanted.via != Via::Any;
@@ -422,54 +515,74 @@ impl Allocation {
         }
     }
 
-    /// A request or its reply may have been lost. It is repeated with a fresh key, time stamp and EID, because the
-    /// reference takes the same request for a replay and refuses it at the EID of the open flow, but with the same OAP
-    /// id, by which a peer of our own kind knows it for a repetition and sends its reply again.
-    fn retry_if_due(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
-        let Phase::Asked(asked) = &mut self.phase else { return Ok(()) };
-        if now < asked.next_retry {
-            return Ok(());
+    /// Requests or their replies may have been lost, or those who were asked are gone: they are asked again, and a moment
+    /// later somebody else is.
+    fn repeat(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        for silent in &asking.tries {
+            silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
-        asked.backoff = asked.backoff.saturating_mul(2);
-        // In memory nothing gets lost, whether it was asked again or not.
-        let lossy = !asked.ipcp.info().kind.is_in_memory();
-        asked.next_retry = if lossy { now + asked.backoff } else { Instant::FAR_FUTURE };
-        asked.asked_at = now;
-        // What was known of the name may have expired meanwhile.
-        let hash = asked.ipcp.info().hash.hash(&self.wanted.name);
-        if asked.ipcp.lookup(now, &hash, cx.waker()) != Lookup::Known {
-            return Ok(());
-        }
-        let Phase::Asked(asked) = &self.phase else { return Ok(()) };
-        let Some(last) = asked.tries.last() else { return Ok(()) };
-        let unix = self.node.env.clock.unix_nanos();
-        let security = self.node.security_of(&self.wanted.name).client;
-        let mut rng = self.node.rng.lock().split("oap");
-        let (client, data) = last.client.again(unix, &security, &self.wanted.data, &mut rng)?;
-        let again = self.send(now, &asked.ipcp, last.token + 1, client, &data);
-        let Phase::Asked(asked) = &mut self.phase else { return Ok(()) };
-        // A retry that cannot be sent is a lost one.
-        if let Ok(again) = again {
-            asked.tries.push(again);
-            count(&self.node.counters.retried);
+        let mut again = asking.places.again(now, cx);
+        // In memory nothing gets lost: only who was busy is asked again.
+        again.retain(|(ipcp, _)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
+        asking.backoff = asking.backoff.saturating_mul(2);
+        let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
+        asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
+        asking.widen = Some(now + STAGGER.min(self.deadline.since(now) / 4));
+        for (ipcp, at) in again {
+            // One that cannot be sent is a lost one.
+            match self.send(now, &ipcp, at) {
+                Ok(_) => count(&self.node.counters.retried),
+                Err(AllocError::Layer(_)) => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
-    }
-
-    fn timed_out(&self) -> AllocError {
-        AllocError::TimedOut(self.wanted.name.clone())
     }
 
     /// Withdraws what is pending.
     fn give_up(&mut self) {
         self.sleep.cancel();
-        if let Phase::Asked(asked) = core::mem::replace(&mut self.phase, Phase::Done) {
-            for t in asked.tries {
-                drop(t._attempt);
-                t.endpoint.abort();
-            }
+        if let Phase::Asking(asking) = core::mem::replace(&mut self.phase, Phase::Done) {
+            asking.tries.into_iter().for_each(|t| drop(t.withdraw()));
         }
     }
+}
+
+impl Asking {
+    /// Another place is to be asked, for which layers may look until then.
+    fn want(&mut self, until: Instant) {
+        self.wants = Some(until);
+    }
+
+    /// A place failed. That a name is not there says the least of why there is no flow.
+    fn fail(&mut self, why: AllocError) {
+        if self.failure.is_none() || why != AllocError::Refused(Code::NAME) {
+            self.failure = Some(why);
+        }
+    }
+}
+
+impl Try {
+    fn is_at(&self, ipcp: &Arc<dyn Ipcp>, at: Location) -> bool {
+        self.at == at && Arc::ptr_eq(&self.ipcp, ipcp)
+    }
+
+    fn doubt(&self, now: Instant, name: &Name, why: Doubt) {
+        self.ipcp.doubt(now, &self.ipcp.info().hash.hash(name), self.at, why);
+    }
+
+    /// Withdraws the request.
+    fn withdraw(self) -> Client {
+        drop(self._attempt);
+        self.endpoint.abort();
+        self.client
+    }
+}
+
+/// Whether a request may get lost in a layer.
+fn is_lossy(ipcp: &dyn Ipcp) -> bool {
+    !ipcp.info().kind.is_in_memory()
 }
 
 impl Drop for Allocation {

@@ -160,6 +160,11 @@ impl Client {
         Self::begin(unix_nanos, config, data, (self.id, self.peer), key)
     }
 
+    /// Whether the server was [known](Self::start_known) to be of our own kind.
+    pub fn knows_server(&self) -> bool {
+        matches!(self.peer, Peer::Known { .. })
+    }
+
     /// Whether this may be the response, without using anything up or computing keys.
     ///
     /// What fails here is better dropped, while the client keeps waiting: it may have been damaged on its way, or sent

@@ -17,6 +17,7 @@ mod config;
 mod congestion;
 mod faults;
 mod mix;
+mod names;
 mod unicast;
 mod unicast_directory;
 mod unicast_faults;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::net::{ALG, Link, Net, UNIX, hash};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::directory::{Config, Directory, Found, RegisterError};
+use crate::directory::{Config, Directory, Doubt, Found, RegisterError};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
@@ -111,12 +111,12 @@ fn what_is_in_doubt_is_looked_up_again() {
     let found = net.lookup(9, hash("two")).addresses;
     assert_eq!(found.len(), 2);
     let now = net.now;
-    net.ours(9).doubt(now, &hash("two"), found[0]);
+    net.ours(9).doubt(now, &hash("two"), found[0], Doubt::Silent);
     assert_eq!(net.lookup(9, hash("two")).addresses, [found[1]]);
     // The first leaves: asked anew, only hearsay speaks for it. The other speaks for itself.
     net.leave(found[0].0 as usize - 1);
     let now = net.now;
-    net.ours(9).doubt(now, &hash("two"), found[1]);
+    net.ours(9).doubt(now, &hash("two"), found[1], Doubt::Silent);
     assert_eq!(net.lookup(9, hash("two")).addresses, [found[1]]);
 }
 

@@ -7,7 +7,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::directory::distance::{random, random_beside};
 use crate::directory::questions::Kind;
-use crate::directory::{Config, Directory, Event, Found, Limits};
+use crate::directory::{Config, Directory, Doubt, Event, Found, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
@@ -320,7 +320,7 @@ fn many_values_are_cut_and_strange_ones_doubted() {
     world.say(friend, Body::FoundValue { cookie, key, contacts: vec![], values });
     assert_eq!(world.found().unwrap().len(), 8);
     for address in 10..18 {
-        world.directory.doubt(world.now, &hash("x"), Address(address));
+        world.directory.doubt(world.now, &hash("x"), Address(address), Doubt::Silent);
     }
     assert_eq!(world.directory.lookup(world.now, UNIX, hash("x")), Found::Pending);
 }

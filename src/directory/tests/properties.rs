@@ -9,7 +9,7 @@ use super::net::{ALG, UNIX};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::directory::distance::{compare, random, random_beside, shared_bits};
-use crate::directory::{Config, Directory, Limits};
+use crate::directory::{Config, Directory, Doubt, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
@@ -115,7 +115,7 @@ proptest! {
                 Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
                 Op::Unregister(n) => drop(directory.unregister(&key(n))),
                 Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
-                Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address),
+                Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address, if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused }),
                 Op::Suggest(n) => directory.suggest(now, member(n).address),
                 Op::Unreachable(n) => directory.unreachable(now, member(n).address),
                 Op::RouteKnown => directory.route_known(now),

@@ -36,6 +36,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
+use smallvec::smallvec;
 use spin::Once;
 
 pub use self::config::Config;
@@ -43,7 +44,9 @@ use self::directory::Entry;
 pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
-use super::super::{Answer, Attempt, Info, Ipcp, Lookup, RegisterError, Request, RequestError, Requests, give_up};
+use super::super::{
+    Answer, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests, give_up,
+};
 use super::resolve::Resolver;
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
@@ -312,50 +315,55 @@ impl Ipcp for UdpShim {
         if self.is_down() {
             return Lookup::Unknown;
         }
-        if self.at_hand(hash).is_some() {
-            return Lookup::Known;
+        let known = |addr| Lookup::Known(smallvec![Location::Host(addr)]);
+        if let Some(addr) = self.at_hand(hash) {
+            return known(addr);
         }
         // Made and dropped where no lock is held: a waker is code of others, and may be the last that holds a task,
         // which may hold requests of this layer.
         let mut kept = Some(waker.clone());
-        let (known, outdated) = self.look_up(now, hash, &mut kept);
+        let (remembered, outdated) = self.look_up(now, hash, &mut kept);
         outdated.into_iter().for_each(|entry| self.panics.discard(entry));
         self.panics.discard(kept);
-        if let Some(known) = known {
-            return known;
+        if let Some(remembered) = remembered {
+            return remembered;
         }
         self.ask(*hash);
         // Some resolvers answer at once.
         match self.directory.lock().get(hash) {
-            Some(Entry::Known { addr: Some(_), .. }) => Lookup::Known,
+            Some(Entry::Known { addr: Some(addr), .. }) => known(*addr),
             Some(Entry::Known { addr: None, .. }) | None => Lookup::Unknown,
             Some(Entry::Asked(_)) => Lookup::Pending,
         }
     }
 
-    fn doubt(&self, hash: &NameHash) {
+    fn doubt(&self, _now: Instant, hash: &NameHash, at: Location, _why: Doubt) {
         let mut directory = self.directory.lock();
-        if matches!(directory.get(hash), Some(Entry::Known { .. })) {
+        // What was learned meanwhile is not in doubt.
+        if matches!(directory.get(hash), Some(Entry::Known { addr: Some(addr), .. }) if Location::Host(*addr) == at) {
             directory.remove(hash);
         }
     }
 
-    fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+    fn request(&self, _now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let size = request.data.len();
         let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowRequest::OVERHEAD);
         if size > max {
             return Err(RequestError::TooLarge { size, max });
         }
-        let peer = self.address_of(now, &request.dst).ok_or(RequestError::Unknown)?;
+        let Location::Host(peer) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let flow = Arc::new(UdpFlow::new(request.endpoint, peer, Some((request.answer, request.token))));
         let eid = self.enter(flow).ok_or(RequestError::Full)?;
-        let attempt = UdpAttempt { shim: Weak::clone(&self.me), eid };
+        let mut attempt = UdpAttempt { shim: Weak::clone(&self.me), eid, sent: true };
         let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
         match self.send(Path { local: None, remote: peer }, &message.to_vec(), None) {
             Ok(()) => count(&self.counters.requests_out),
             // Lost like any other; it will be repeated.
-            Err(e) if e.is_temporary() => count(&self.counters.send_drops),
+            Err(e) if e.is_temporary() => {
+                count(&self.counters.send_drops);
+                attempt.sent = false;
+            }
             Err(e) => {
                 self.counters.fault(e, 1);
                 return Err(RequestError::Unsent(e));
@@ -447,9 +455,14 @@ impl Drive for UdpShim {
 struct UdpAttempt {
     shim: Weak<UdpShim>,
     eid: u32,
+    sent: bool,
 }
 
-impl Attempt for UdpAttempt {}
+impl Attempt for UdpAttempt {
+    fn is_sent(&self) -> bool {
+        self.sent
+    }
+}
 
 impl Drop for UdpAttempt {
     fn drop(&mut self) {

@@ -17,7 +17,7 @@ use crate::directory::{self, Directory};
 use crate::flow::Endpoint;
 use crate::forward::pff::ForwardingTable;
 use crate::ipcp::connect::address::Watch;
-use crate::ipcp::{Lookup, RegisterError};
+use crate::ipcp::{Doubt, RegisterError};
 use crate::routing::{self, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::{LayerConfig, Unicast as Parameters};
@@ -180,35 +180,30 @@ impl Unicast {
         self.control.lock().directory.unregister(hash);
     }
 
-    /// Nobody answered at any of the addresses of a name.
-    pub(super) fn doubt_name(&self, now: Instant, hash: &NameHash) {
-        let unix = self.unix_secs();
-        let mut control = self.control.lock();
-        if let directory::Found::Known(addresses) = control.directory.lookup(now, unix, *hash) {
-            for address in addresses {
-                control.directory.doubt(now, hash, address);
-            }
-        }
+    /// A name was not found at a member that is said to have it.
+    pub(super) fn doubt_name(&self, now: Instant, hash: &NameHash, at: Address, why: Doubt) {
+        let why = match why {
+            Doubt::Refused => directory::Doubt::Refused,
+            Doubt::Silent => directory::Doubt::Silent,
+        };
+        self.control.lock().directory.doubt(now, hash, at, why);
     }
 
     /// Where a name is. If that has to be found out, `waker` is woken when it is known.
-    pub(super) fn find(&self, now: Instant, hash: &NameHash, waker: Option<&Waker>) -> (Lookup, Vec<Address>) {
+    pub(super) fn find(&self, now: Instant, hash: &NameHash, waker: &Waker) -> directory::Found {
         let unix = self.unix_secs();
         // Made and dropped where no lock is held: a waker is code of others.
-        let mut kept = waker.cloned();
+        let mut kept = Some(waker.clone());
         let found = {
             let mut control = self.control.lock();
-            match control.directory.lookup(now, unix, *hash) {
-                directory::Found::Known(addresses) => (Lookup::Known, addresses),
-                directory::Found::Unknown => (Lookup::Unknown, Vec::new()),
-                directory::Found::Pending => {
-                    let waiting = control.waiting.entry(*hash).or_default();
-                    let known = |w: &&mut Waker| waiting.len() >= MAX_WAITERS || waiting.iter().any(|o| o.will_wake(w));
-                    let fresh = kept.as_mut().filter(|w| !known(w)).is_some();
-                    waiting.extend(if fresh { kept.take() } else { None });
-                    (Lookup::Pending, Vec::new())
-                }
+            let found = control.directory.lookup(now, unix, *hash);
+            if found == directory::Found::Pending {
+                let waiting = control.waiting.entry(*hash).or_default();
+                let known = |w: &&mut Waker| waiting.len() >= MAX_WAITERS || waiting.iter().any(|o| o.will_wake(w));
+                let fresh = kept.as_mut().filter(|w| !known(w)).is_some();
+                waiting.extend(if fresh { kept.take() } else { None });
             }
+            found
         };
         self.panics.discard(kept);
         found

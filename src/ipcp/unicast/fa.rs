@@ -12,7 +12,8 @@
 //! time stamp and key, because a member of the reference's kind takes a repeated EID for a second flow, or refuses it at
 //! the EID of the first, which may be open. All attempts stay pending, the first positive reply wins, and flows that the
 //! others may have left at a reference die of its keepalive time-out. One of our own kind knows the repetition by the
-//! OAP id in it and sends its reply again. The attempts go to the addresses that are known for the name in turn.
+//! OAP id in it and sends its reply again. To which of the members that are known for the name a request goes is up to the
+//! allocation: it asks the next one at once when one says that the name is not there.
 //!
 //! Nothing says that a flow ends; the other side notices by the time-out of its keepalives. A packet for a flow that is
 //! gone is dropped without an answer.
@@ -31,7 +32,7 @@ pub(super) use self::flow::{FaFlow, FaPort};
 use super::{Unicast, count};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::{Answer, Attempt, Lookup, Request, RequestError};
+use crate::ipcp::{Answer, Attempt, Location, Request, RequestError};
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
 use crate::wire::dt::FLOW_ALLOCATOR;
@@ -97,29 +98,14 @@ impl Unicast {
             return Err(RequestError::TooLarge { size, max: room });
         }
         let Some(me) = self.me.upgrade().filter(|_| !self.is_down()) else { return Err(RequestError::Down) };
-        let peer = self.address_of(now, &r.dst, r.token).ok_or(RequestError::Unknown)?;
+        let Location::Member(peer) = r.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token))).ok_or(RequestError::Full)?;
         let request = FlowRequest { s_addr: self.address(), s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
-        let attempt = Box::new(FaAttempt { unicast: me, flow });
-        if self.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec()) {
-            count(&self.counters.requests_out);
-        } else {
-            // Lost like any other: the request is repeated, and meanwhile there may be a route.
-            count(&self.counters.requests_lost);
-        }
-        Ok(attempt)
-    }
-
-    /// Where to send the request: the addresses that are known for the name take turns.
-    fn address_of(&self, now: Instant, name: &crate::types::name::NameHash, turn: u64) -> Option<Address> {
-        let known = self.find(now, name, None);
-        match known {
-            (Lookup::Known, addresses) if !addresses.is_empty() => {
-                addresses.get(turn as usize % addresses.len()).copied()
-            }
-            _ => None,
-        }
+        let sent = self.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec());
+        // Not sent, it is lost like any other: the request is repeated, and meanwhile there may be a route.
+        count(if sent { &self.counters.requests_out } else { &self.counters.requests_lost });
+        Ok(Box::new(FaAttempt { unicast: me, flow, sent }))
     }
 }
 
@@ -127,9 +113,14 @@ impl Unicast {
 struct FaAttempt {
     unicast: Arc<Unicast>,
     flow: Arc<FaFlow>,
+    sent: bool,
 }
 
-impl Attempt for FaAttempt {}
+impl Attempt for FaAttempt {
+    fn is_sent(&self) -> bool {
+        self.sent
+    }
+}
 
 impl Drop for FaAttempt {
     fn drop(&mut self) {

@@ -13,9 +13,10 @@ use super::control::Management;
 use super::{MTU_WITHOUT_NEIGHBOURS, Punt, Unicast, count};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
+use crate::directory::Found;
 use crate::flow::{Endpoint, Event, Sink, Watcher};
 use crate::ipcp::connect::address;
-use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Lookup, Member};
+use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
 use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::NameHash;
@@ -239,11 +240,12 @@ impl Member for Unicast {
     }
 
     fn locate(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Poll<Vec<Address>> {
-        let (found, addresses) = self.find(now, hash, Some(waker));
+        let found = self.find(now, hash, waker);
         self.handle_control(now);
         match found {
-            Lookup::Pending if !self.is_down() => Poll::Pending,
-            _ => Poll::Ready(addresses),
+            Found::Pending if !self.is_down() => Poll::Pending,
+            Found::Known(addresses) => Poll::Ready(addresses),
+            Found::Pending | Found::Unknown => Poll::Ready(Vec::new()),
         }
     }
 

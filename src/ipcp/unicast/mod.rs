@@ -38,7 +38,10 @@ use core::task::Waker;
 use self::adjacency::Adjacency;
 use self::control::{Control, Management};
 use self::fa::FaFlow;
-use super::{Alarm, Attempt, Connections, Info, Ipcp, Kind, Lookup, RegisterError, Request, RequestError, Requests};
+use super::{
+    Alarm, Attempt, Connections, Doubt, Info, Ipcp, Kind, Location, Lookup, RegisterError, Request, RequestError,
+    Requests,
+};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::foreign::Panics;
 use crate::base::ids::IdTable;
@@ -46,6 +49,7 @@ use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::base::timers::Timers;
+use crate::directory::Found;
 use crate::flow::{Drive, Outgoing, Sink};
 use crate::forward::pff::ForwardingTable;
 use crate::forward::sched::Limits;
@@ -335,13 +339,20 @@ impl Ipcp for Unicast {
         if self.is_down() {
             return Lookup::Unknown;
         }
-        let (found, _) = self.find(now, hash, Some(waker));
+        let found = self.find(now, hash, waker);
         self.handle_control(now);
-        found
+        match found {
+            Found::Known(addresses) => Lookup::Known(addresses.into_iter().map(Location::Member).collect()),
+            Found::Pending => Lookup::Pending,
+            Found::Unknown => Lookup::Unknown,
+        }
     }
 
-    fn doubt(&self, hash: &NameHash) {
-        self.doubt_name(self.clock.now(), hash);
+    fn doubt(&self, now: Instant, hash: &NameHash, at: Location, why: Doubt) {
+        if let Location::Member(at) = at {
+            self.doubt_name(now, hash, at, why);
+            self.handle_control(now);
+        }
     }
 
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {

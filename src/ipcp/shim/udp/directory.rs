@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::task::Waker;
 
+use smallvec::smallvec;
+
 use super::UdpShim;
 use crate::base::time::Instant;
-use crate::ipcp::Lookup;
 use crate::ipcp::shim::resolve::Found;
+use crate::ipcp::{Location, Lookup};
 use crate::types::name::NameHash;
 
 /// What is known of where a name is.
@@ -24,16 +26,6 @@ pub(super) enum Entry {
 const MAX_WAITERS: usize = 64;
 
 impl UdpShim {
-    pub(super) fn address_of(&self, now: Instant, hash: &NameHash) -> Option<SocketAddr> {
-        if let Some(addr) = self.at_hand(hash) {
-            return Some(addr);
-        }
-        match self.directory.lock().get(hash) {
-            Some(Entry::Known { addr, until }) if *until > now => *addr,
-            _ => None,
-        }
-    }
-
     /// An answer that the resolver has without asking anybody. It is never remembered.
     pub(super) fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
         let found = self.panics.call(|| self.resolver.at_hand(hash)).flatten();
@@ -83,7 +75,8 @@ impl UdpShim {
         let mut directory = self.directory.lock();
         match directory.get_mut(hash) {
             Some(Entry::Known { addr, until }) if *until > now => {
-                return (Some(if addr.is_some() { Lookup::Known } else { Lookup::Unknown }), Vec::new());
+                let known = addr.map_or(Lookup::Unknown, |addr| Lookup::Known(smallvec![Location::Host(addr)]));
+                return (Some(known), Vec::new());
             }
             Some(Entry::Asked(wakers)) => {
                 let known = |w: &Waker| wakers.iter().any(|o| o.will_wake(w));

@@ -1,0 +1,180 @@
+//! The places at which an allocation may ask, in their order.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Context;
+
+use smallvec::SmallVec;
+
+use super::{Via, Wanted};
+use crate::base::time::Instant;
+use crate::ipcp::{Ipcp, Location, Lookup};
+use crate::node::Node;
+use crate::types::name::{Name, NameHash};
+
+/// Places remembered of a layer: more than a directory knows of a name.
+const MAX_PLACES: usize = 64;
+
+/// The layers that may know the name, and what has become of their places.
+pub(super) struct Places {
+    /// The first is asked first.
+    layers: Vec<Layer>,
+    /// The stack itself is all that was asked so far: the layers come after it.
+    only_here: bool,
+}
+
+struct Layer {
+    ipcp: Arc<dyn Ipcp>,
+    hash: NameHash,
+    places: SmallVec<[Place; 2]>,
+    /// It cannot carry the request.
+    failed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    at: Location,
+    asked: u32,
+    /// It has said no.
+    failed: bool,
+}
+
+/// Whom to ask next.
+pub(super) enum Next {
+    /// Ask there.
+    Ask(Arc<dyn Ipcp>, Location),
+    /// A layer is looking for the name; it wakes the task.
+    Look,
+    /// There is nobody else.
+    None,
+}
+
+impl Layer {
+    fn new(ipcp: Arc<dyn Ipcp>, name: &Name) -> Self {
+        let hash = ipcp.info().hash.hash(name);
+        Self { ipcp, hash, places: SmallVec::new(), failed: false }
+    }
+
+    /// What is remembered of a place.
+    fn place(&mut self, at: Location) -> Option<&mut Place> {
+        let known = self.places.iter().position(|place| place.at == at);
+        if known.is_none() && self.places.len() < MAX_PLACES {
+            self.places.push(Place { at, asked: 0, failed: false });
+        }
+        match known {
+            Some(known) => self.places.get_mut(known),
+            None => self.places.last_mut().filter(|place| place.at == at),
+        }
+    }
+
+    /// Of these, the one that was asked least and has not said no.
+    fn least_asked(&mut self, known: &[Location]) -> Option<&mut Place> {
+        let asked = |layer: &mut Self, at| layer.place(at).filter(|place| !place.failed).map(|place| place.asked);
+        let open: SmallVec<[(u32, Location); 4]> =
+            known.iter().filter_map(|at| Some((asked(self, *at)?, *at))).collect();
+        let (_, at) = *open.iter().min_by_key(|(asked, _)| *asked)?;
+        self.place(at)
+    }
+}
+
+impl Places {
+    pub(super) fn new(node: &Node, wanted: &Wanted) -> Self {
+        if wanted.via == Via::Any && node.irm.lock().is_bound(&wanted.name) {
+            let here = Layer::new(Arc::clone(&node.direct) as Arc<dyn Ipcp>, &wanted.name);
+            return Self { layers: alloc::vec![here], only_here: true };
+        }
+        let mut places = Self { layers: Vec::new(), only_here: false };
+        places.add_layers(node, wanted);
+        places
+    }
+
+    fn add_layers(&mut self, node: &Node, wanted: &Wanted) {
+        let allowed = node.ipcps().into_iter().filter(|(id, _)| wanted.via.allows(*id));
+        self.layers.extend(allowed.map(|(_, ipcp)| Layer::new(ipcp, &wanted.name)));
+    }
+
+    /// The first place that was not asked yet, of the first layer that knows one. While layers before it are looking for the
+    /// name it waits, `until` then at most; if nothing is given, it does not wait for them.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        until: Option<Instant>,
+        node: &Node,
+        wanted: &Wanted,
+        cx: &Context<'_>,
+    ) -> Next {
+        let next = self.next_of_layers(now, until, cx);
+        if matches!(next, Next::None) && core::mem::take(&mut self.only_here) {
+            self.add_layers(node, wanted);
+            return self.next_of_layers(now, until, cx);
+        }
+        next
+    }
+
+    fn next_of_layers(&mut self, now: Instant, until: Option<Instant>, cx: &Context<'_>) -> Next {
+        // All are asked at once, so that one that takes its time costs those behind it none of theirs.
+        let (mut looking, mut next) = (false, None);
+        for layer in self.layers.iter_mut().filter(|layer| !layer.failed) {
+            match layer.ipcp.lookup(now, &layer.hash, cx.waker()) {
+                Lookup::Known(known) => {
+                    let place = layer.least_asked(&known).filter(|place| place.asked == 0);
+                    let place = place.map(|place| place.at);
+                    next = place.map(|at| (layer, at));
+                }
+                Lookup::Pending => looking |= until.is_none_or(|until| now < until),
+                Lookup::Unknown => {}
+            }
+            if next.is_some() {
+                break;
+            }
+        }
+        match next {
+            Some((layer, at)) if !looking || until.is_none() => {
+                if let Some(place) = layer.place(at) {
+                    place.asked += 1;
+                }
+                Next::Ask(Arc::clone(&layer.ipcp), at)
+            }
+            _ if looking => Next::Look,
+            _ => Next::None,
+        }
+    }
+
+    /// Whom to ask again, one in each layer that was asked: where the name is said to be now, or where it was last.
+    pub(super) fn again(&mut self, now: Instant, cx: &Context<'_>) -> SmallVec<[(Arc<dyn Ipcp>, Location); 2]> {
+        let asked = |layer: &&mut Layer| !layer.failed && layer.places.iter().any(|place| place.asked > 0);
+        let mut again = SmallVec::new();
+        for layer in self.layers.iter_mut().filter(asked) {
+            let known = match layer.ipcp.lookup(now, &layer.hash, cx.waker()) {
+                Lookup::Known(known) => known,
+                Lookup::Pending => layer.places.iter().filter(|place| place.asked > 0).map(|place| place.at).collect(),
+                Lookup::Unknown => continue,
+            };
+            let ipcp = Arc::clone(&layer.ipcp);
+            if let Some(place) = layer.least_asked(&known) {
+                place.asked += 1;
+                again.push((ipcp, place.at));
+            }
+        }
+        again
+    }
+
+    /// Whether somebody who was asked has not said no, and may say yes if asked again.
+    pub(super) fn are_hopeful(&self) -> bool {
+        let layers = self.layers.iter().filter(|layer| !layer.failed);
+        layers.flat_map(|layer| &layer.places).any(|place| place.asked > 0 && !place.failed)
+    }
+
+    /// A place said no, or a layer cannot carry the request at all.
+    pub(super) fn failed(&mut self, ipcp: &Arc<dyn Ipcp>, at: Option<Location>) {
+        let Some(layer) = self.layers.iter_mut().find(|layer| Arc::ptr_eq(&layer.ipcp, ipcp)) else { return };
+        match at {
+            Some(at) => {
+                if let Some(place) = layer.place(at) {
+                    place.failed = true;
+                }
+            }
+            None => layer.failed = true,
+        }
+    }
+}

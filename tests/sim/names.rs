@@ -1,0 +1,274 @@
+//! Names that move: between the members of a layer, the hosts of a table, and layers.
+
+use core::time::Duration;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use o7s::ipcp::shim::resolve::{Found, HostTable, Resolver};
+use o7s::ipcp::shim::udp::Config;
+use o7s::sim::{Host, Link, Network};
+use o7s::types::code::Code;
+use o7s::types::name::NameHash;
+use o7s::{AllocError, Connect, Listener, Name, QosSpec, Udp4, UnicastLayer};
+
+use super::world::layer::{Layer, noticed_after};
+use super::world::{ms, secs, topology};
+
+fn network(seed: u64) -> Network {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(ms(1)));
+    net
+}
+
+/// Allocates a flow, and says how long that took.
+fn allocate(net: &Network, from: &Host, name: &str) -> (Result<(), AllocError>, Duration) {
+    let began = net.now();
+    let flow = from.stack().flow(name).qos(QosSpec::RAW).timeout(secs(10));
+    let done = net.block_on(flow.alloc_async()).map(drop);
+    (done, net.now() - began)
+}
+
+/// Accepts flows under a name for as long as it is kept.
+fn accept(net: &Network, at: &Host, name: &str) -> Arc<Listener> {
+    let listener = Arc::new(at.stack().bind(name).unwrap());
+    let weak = Arc::downgrade(&listener);
+    net.spawn(async move {
+        let mut kept = Vec::new();
+        while let Some(listener) = weak.upgrade() {
+            let Ok(accept) = listener.accept_async().await else { break };
+            kept.push(accept);
+        }
+    });
+    listener
+}
+
+// ----- members of a layer -----
+
+fn star(seed: u64, n: usize) -> Layer {
+    let layer = Layer::build_with(network(seed), n, &topology::star(n), UnicastLayer::new("net"), Connect::new());
+    layer.converge(secs(10));
+    layer
+}
+
+fn serve(layer: &Layer, i: usize) {
+    let listener = layer.hosts[i].stack().bind("svc").unwrap();
+    layer.members[i].register("svc").unwrap();
+    layer.net.spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok(flow) = listener.accept_async().await {
+            kept.push(flow);
+        }
+    });
+}
+
+fn locate(layer: &Layer, by: usize) -> Vec<usize> {
+    let numbers = layer.numbers();
+    let found = layer.net.block_on(layer.members[by].locate_async("svc")).unwrap();
+    found.into_iter().map(|address| numbers[&address]).collect()
+}
+
+#[test]
+fn a_member_that_refuses_is_followed_by_the_next_at_once() {
+    let layer = star(5, 5);
+    // Registered at three members, of which two accept nothing.
+    for i in [1, 2] {
+        layer.members[i].register("svc").unwrap();
+    }
+    serve(&layer, 3);
+    layer.net.run_for(secs(3));
+    assert_eq!(locate(&layer, 4).len(), 3);
+    for _ in 0..5 {
+        let (done, took) = allocate(&layer.net, &layer.hosts[4], "svc");
+        assert_eq!(done, Ok(()));
+        assert!(took < ms(100), "{took:?}");
+        layer.net.run_for(secs(15));
+    }
+    // Everybody refuses: that is an answer, and comes soon.
+    layer.members[3].unregister("svc");
+    layer.net.run_for(secs(15));
+    let (done, took) = allocate(&layer.net, &layer.hosts[4], "svc");
+    assert_eq!(done.map_err(|e| e.code()), Err(Code::NAME));
+    assert!(took < secs(3), "{took:?}");
+}
+
+#[test]
+fn a_member_that_restarts_is_found_while_others_remember_where_it_was() {
+    let net = network(7);
+    let mut layer = Layer::build_with(net, 5, &topology::star(5), UnicastLayer::new("net"), noticed_after(secs(1)));
+    layer.converge(secs(10));
+    serve(&layer, 2);
+    layer.net.run_for(secs(3));
+    assert_eq!(allocate(&layer.net, &layer.hosts[4], "svc").0, Ok(()));
+    layer.crash(2);
+    let joining = layer.revive(2).unwrap();
+    let member = layer.net.block_on(joining).unwrap();
+    layer.revived(2, member);
+    serve(&layer, 2);
+    layer.net.run_for(secs(1));
+    let (done, took) = allocate(&layer.net, &layer.hosts[4], "svc");
+    assert_eq!(done, Ok(()));
+    // It is known under two addresses, and asked at both.
+    assert!(took < secs(2), "{took:?}");
+}
+
+// ----- hosts -----
+
+/// Three hosts: a client with a table of its own, and two who have a UDP layer.
+struct Hosts {
+    net: Network,
+    client: Host,
+    a: Host,
+    b: Host,
+    at: [SocketAddr; 2],
+}
+
+impl Hosts {
+    fn new(client: impl FnOnce(Udp4) -> Udp4) -> Self {
+        let net = network(1);
+        let own = client(Udp4::bind("10.0.0.9").system_resolver(false));
+        let client = net.host("client").udp4_with("10.0.0.9", own).build();
+        let (a, b) = (net.host("a").udp4("10.0.0.1").build(), net.host("b").udp4("10.0.0.2").build());
+        let at = [&a, &b].map(|host| host.udp4()[0].local_addr().unwrap());
+        [&a, &b].into_iter().for_each(|host| host.udp4()[0].register("svc").unwrap());
+        Self { net, client, a, b, at }
+    }
+}
+
+#[test]
+fn a_table_of_hosts_that_changes_counts_at_once() {
+    let table = HostTable::new();
+    let hosts = Hosts::new(|udp| udp.table(&table));
+    let name = Name::new("svc").unwrap();
+    table.insert_at(&name, hosts.at[0]);
+    let first = accept(&hosts.net, &hosts.a, "svc");
+    assert_eq!(allocate(&hosts.net, &hosts.client, "svc").0, Ok(()));
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    drop(first);
+    hosts.a.udp4()[0].unregister("svc");
+    // It refuses, and there is nobody else.
+    assert_eq!(allocate(&hosts.net, &hosts.client, "svc").0.map_err(|e| e.code()), Err(Code::NAME));
+    table.insert_at(&name, hosts.at[1]);
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+    // And while a request is under way to somebody who is silent.
+    table.insert_at(&name, "10.0.0.77:3435".parse().unwrap());
+    let (late, right) = (hosts.net.clone(), hosts.at[1]);
+    hosts.net.spawn(async move {
+        late.sleep(ms(500)).await;
+        table.insert_at(&name, right);
+    });
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < secs(2), "{took:?}");
+}
+
+/// A resolver that answers later, and is remembered.
+struct Slow {
+    at: Mutex<SocketAddr>,
+    asked: Mutex<u32>,
+}
+
+impl Resolver for Slow {
+    fn resolve(&self, _: &NameHash, found: Found) {
+        *self.asked.lock().unwrap() += 1;
+        found.answer(Some(*self.at.lock().unwrap()));
+    }
+}
+
+#[test]
+fn what_a_resolver_said_is_asked_for_again_when_it_was_wrong() {
+    let slow = Arc::new(Slow { at: Mutex::new("10.0.0.1:3435".parse().unwrap()), asked: Mutex::new(0) });
+    let resolver = Arc::clone(&slow) as Arc<dyn Resolver>;
+    let hosts = Hosts::new(|udp| udp.resolver(resolver));
+    let first = accept(&hosts.net, &hosts.a, "svc");
+    for _ in 0..3 {
+        assert_eq!(allocate(&hosts.net, &hosts.client, "svc").0, Ok(()));
+    }
+    assert_eq!(*slow.asked.lock().unwrap(), 1, "it is remembered");
+    drop(first);
+    hosts.a.udp4()[0].unregister("svc");
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    *slow.at.lock().unwrap() = hosts.at[1];
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+    // One who stays with what was wrong is not asked without end.
+    hosts.b.udp4()[0].unregister("svc");
+    let before = *slow.asked.lock().unwrap();
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done.map_err(|e| e.code()), Err(Code::NAME));
+    assert!(took < ms(100) && *slow.asked.lock().unwrap() <= before + 2, "{took:?}");
+}
+
+// ----- layers -----
+
+/// A client with two layers, in both of which the name is known: in the first at a host that is no help.
+fn two_layers(first: impl FnOnce(Udp4) -> Udp4, at: SocketAddr) -> (Hosts, Host) {
+    let hosts = Hosts::new(|udp| udp);
+    let (bad, good) = (HostTable::new(), HostTable::new());
+    let name = Name::new("svc").unwrap();
+    bad.insert_at(&name, at);
+    good.insert_at(&name, hosts.at[1]);
+    let layer = |ip, table: &Arc<HostTable>| Udp4::bind(ip).system_resolver(false).table(table);
+    let client = hosts
+        .net
+        .host("two")
+        .udp4_with("10.0.0.10", first(layer("10.0.0.10", &bad).name("first").priority(1)))
+        .udp4_with("10.0.0.11", layer("10.0.0.11", &good).name("second"))
+        .build();
+    (hosts, client)
+}
+
+#[test]
+fn a_layer_that_refuses_is_followed_by_the_next() {
+    let (hosts, client) = two_layers(|udp| udp, "10.0.0.1:3435".parse().unwrap());
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    // Known there, and accepted by nobody.
+    let (done, took) = allocate(&hosts.net, &client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+}
+
+#[test]
+fn a_layer_in_which_all_is_silent_is_followed_by_the_next() {
+    let (hosts, client) = two_layers(|udp| udp, "10.0.0.77:3435".parse().unwrap());
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    let (done, took) = allocate(&hosts.net, &client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < secs(2), "{took:?}");
+    // With less time as well.
+    for limit in [ms(200), secs(1)] {
+        let flow = client.stack().flow("svc").qos(QosSpec::RAW).timeout(limit);
+        assert_eq!(hosts.net.block_on(flow.alloc_async()).map(drop), Ok(()), "{limit:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_carry_the_request_is_followed_by_the_next() {
+    let small = Config::default().with_max_mgmt(64);
+    let (hosts, client) = two_layers(|udp| udp.config(small), "10.0.0.1:3435".parse().unwrap());
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    let (done, took) = allocate(&hosts.net, &client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+}
+
+#[test]
+fn a_member_to_whom_there_is_no_way_is_followed_by_the_next_layer() {
+    let net = network(9);
+    let mut layer = Layer::build_with(net, 3, &topology::line(3), UnicastLayer::new("net"), noticed_after(secs(1)));
+    layer.converge(secs(10));
+    serve(&layer, 2);
+    layer.net.run_for(secs(3));
+    assert_eq!(allocate(&layer.net, &layer.hosts[0], "svc").0, Ok(()));
+    // The only one between them is gone; the server is reached by UDP as well.
+    layer.hosts[2].udp4()[0].register("svc").unwrap();
+    let at = layer.hosts[2].udp4()[0].local_addr().unwrap();
+    layer.net.names().insert_at(&Name::new("svc").unwrap(), at);
+    layer.crash(1);
+    layer.net.run_for(secs(5));
+    let (done, took) = allocate(&layer.net, &layer.hosts[0], "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+}
