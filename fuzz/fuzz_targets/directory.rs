@@ -85,7 +85,7 @@ fuzz_target!(|input: Input| {
     for op in input.ops {
         match op {
             Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
-            Op::Unregister(n) => drop(directory.unregister(&key(n))),
+            Op::Unregister(n) => drop(directory.unregister(now, &key(n))),
             Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
             Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address, if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused }),
             Op::Suggest(n) => directory.suggest(now, member(n).address),

@@ -71,8 +71,29 @@ impl Cache {
             entry.until = now;
         }
         entry.doubted.retain(|(known, until)| *known != address && *until > now);
-        if entry.doubted.len() < ADDRESSES {
-            entry.doubted.push((address, now + DOUBT));
+        if entry.doubted.len() >= ADDRESSES {
+            entry.doubted.remove(0);
+        }
+        entry.doubted.push((address, now + DOUBT));
+    }
+
+    /// A member says that it has the name: it is to be tried first.
+    pub(super) fn heard(&mut self, key: &NameHash, address: Address) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.doubted.retain(|(known, _)| *known != address);
+        if !entry.addresses.is_empty() {
+            entry.addresses.retain(|known| *known != address);
+            entry.addresses.insert(0, address);
+            entry.addresses.truncate(ADDRESSES);
+        }
+    }
+
+    /// A member says that it has the name no more.
+    pub(super) fn withdrawn(&mut self, now: Instant, key: &NameHash, address: Address) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.addresses.retain(|known| *known != address);
+        if entry.addresses.is_empty() {
+            entry.until = now;
         }
     }
 

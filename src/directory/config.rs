@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::store::Bounds;
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::HashAlg;
@@ -69,6 +70,14 @@ impl Config {
         Duration::from_secs(u64::from(self.dht.t_replicate))
     }
 
+    /// What may be kept for others.
+    pub(super) fn store(&self) -> Bounds {
+        let Limits { keys, keys_per_source, values_per_key, unproven, .. } = self.limits;
+        let others = unproven.min(keys / 2);
+        let values = keys - others;
+        Bounds { values, per_member: keys_per_source, others, per_key: values_per_key, overdue: self.replicate() }
+    }
+
     /// After which time without a look a bucket is looked after.
     pub(super) fn refresh(&self) -> Duration {
         Duration::from_secs(u64::from(self.dht.t_refresh))
@@ -81,10 +90,14 @@ impl Config {
 pub struct Limits {
     /// Names registered here. 1024.
     pub names: usize,
-    /// Names kept for others. 4096. When there are more, those farthest from the own id go.
+    /// Names kept for others, one for each address that has it. 4096. When there are more, those farthest from the own id go
+    /// that are kept for the member that has most.
     pub keys: usize,
-    /// Names kept for one sender. 1024.
+    /// Of these, names kept for one member. 1024.
     pub keys_per_source: usize,
+    /// Of these, names kept for all others together, who have not shown that they are where they say. 256. When there are
+    /// more, the oldest go.
+    pub unproven: usize,
     /// Addresses kept for a name. 16; an answer has 8.
     pub values_per_key: usize,
     /// Contacts of a bucket, if the layer's k is not more. 16. There are [`buckets`](Self::buckets) of them at most.
@@ -113,8 +126,18 @@ pub struct Limits {
     pub chores_per_second: u32,
     /// Requests of one member that are answered, a second. 500, and twice as many at once.
     pub requests_per_second: u32,
+    /// Questions of one member that are answered though they are shorter than the answer, a second. 50, and twice as many
+    /// at once: those of references.
+    pub short_per_second: u32,
+    /// Questions held back until their senders have shown that they are there. 64; beyond it the oldest go.
+    pub held: usize,
     /// Names that are accepted from one member, a second. 1000, and twice as many at once.
     pub stores_per_second: u32,
+    /// Names that are accepted from all members together that have not shown that they are where they say, a second. 500,
+    /// and twice as many at once.
+    pub unproven_per_second: u32,
+    /// Members asked whether they have a name that others say they have, a second. 50, and twice as many at once.
+    pub confirmations_per_second: u32,
     /// Members whose rates are known. 1024; all others share one.
     pub sources: usize,
     /// Questions asked only to find out who somebody is, a second. 50, and twice as many at once.
@@ -136,7 +159,7 @@ pub struct Limits {
     /// How long it is remembered that a name was not found. 1 s.
     pub remember_unknown: Duration,
     /// How long others may keep what is registered here, if the layer does not say less. 1 h. It is published much
-    /// more often; what is not registered any more is forgotten after this time.
+    /// more often; what was not taken back is forgotten after this time.
     pub lifetime: Duration,
 }
 
@@ -146,6 +169,7 @@ impl Default for Limits {
             names: 1024,
             keys: 4096,
             keys_per_source: 1024,
+            unproven: 256,
             values_per_key: 16,
             bucket: 16,
             spares: 8,
@@ -160,7 +184,11 @@ impl Default for Limits {
             outbox: 2048,
             chores_per_second: 200,
             requests_per_second: 500,
+            short_per_second: 50,
+            held: 64,
             stores_per_second: 1000,
+            unproven_per_second: 500,
+            confirmations_per_second: 50,
             sources: 1024,
             pings_per_second: 50,
             questions_per_walk: 64,

@@ -5,6 +5,14 @@ use core::cmp::Ordering;
 use crate::base::rng::Rng;
 use crate::types::name::{HashAlg, NameHash};
 
+/// The exclusive or of two ids: how far they are apart. With one of them it gives the other.
+pub(super) fn xor(a: &NameHash, b: &NameHash) -> NameHash {
+    let mut bytes = [0; NameHash::MAX_LEN];
+    let all = a.as_bytes().iter().zip(b.as_bytes());
+    bytes.iter_mut().zip(all).for_each(|(byte, (a, b))| *byte = a ^ b);
+    bytes.get(..b.as_bytes().len()).and_then(NameHash::new).unwrap_or(*b)
+}
+
 /// Which of `a` and `b` is closer to `key`: `Less` if `a` is. All of their bits count.
 pub(super) fn compare(key: &NameHash, a: &NameHash, b: &NameHash) -> Ordering {
     let bytes = key.as_bytes().iter().zip(a.as_bytes()).zip(b.as_bytes());

@@ -43,6 +43,12 @@ pub struct Counters {
     pub stored: u64,
     /// Names not stored: expired, or their sender stores too much, or there is no room.
     pub not_stored: u64,
+    /// Names that their owners took back.
+    pub withdrawn: u64,
+    /// Owners asked whether they have a name.
+    pub confirmations: u64,
+    /// Requests held back until their senders had shown that they are there.
+    pub held: u64,
     /// Questions asked, those asked again included.
     pub questions: u64,
     /// Questions asked again.
@@ -87,6 +93,12 @@ pub struct Sizes {
     pub waiting: usize,
     /// Requests held back for a lookup.
     pub relays: usize,
+    /// Requests held back until their senders have shown that they are there.
+    pub held: usize,
+    /// Names that are being taken back.
+    pub withdrawals: usize,
+    /// Owners being asked whether they have a name.
+    pub confirms: usize,
     /// Names to be handed on.
     pub handoffs: usize,
     /// Walks to be begun.
@@ -141,9 +153,12 @@ impl Directory {
             walks: self.walks.len(),
             questions: self.questions.len(),
             cache: self.cache.len(),
-            sources: self.requests.len().max(self.stores.len()),
+            sources: self.requests.len().max(self.stores.len()).max(self.short.len()),
             waiting: self.waiting.len(),
             relays: self.relays.len(),
+            held: self.held.len(),
+            withdrawals: self.withdrawals.len(),
+            confirms: self.confirms.len(),
             handoffs: self.handoffs.len(),
             chores: self.chores.len(),
             timers: self.timers.len(),

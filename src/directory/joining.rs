@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::distance::{random, random_beside};
 use super::publishing::Chore;
 use super::questions::{Kind, Question, Reason};
-use super::rate::{Level, Rate};
+use super::rate::Rate;
 use super::table::Style;
 use super::{Directory, Task};
 use crate::base::time::Instant;
@@ -27,6 +27,8 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 const SEEDS: usize = 16;
 /// Addresses remembered to ask when there are routes.
 const POSTPONED: usize = 64;
+/// Members remembered that have answered and are no contacts.
+const ACQUAINTANCES: usize = 64;
 /// When to look around again after joining: those who joined at the same time could not know each other at first.
 const SETTLE: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// The shortest time between two looks after buckets.
@@ -44,7 +46,7 @@ pub(super) struct Joining {
     joined: bool,
     /// How often it has looked around.
     settled: usize,
-    suggestions: Option<Level>,
+    suggestions: Option<Rate>,
     /// Members that were to be asked who they are when there was no route to them.
     postponed: VecDeque<Address>,
 }
@@ -171,61 +173,76 @@ impl Directory {
                 let well = peer.is_well();
                 self.table.set_style(&contact, style);
                 if !well {
-                    self.ping(now, contact.address);
+                    self.ping(now, contact.address, true);
                 }
             }
             // It says that it has started anew.
-            Some(_) => self.ping(now, contact.address),
-            None => {
-                self.table.hear(contact);
-                self.fill(now);
-            }
+            Some(_) => self.ping(now, contact.address, true),
+            None => self.meet_stranger(now, contact),
+        }
+    }
+
+    /// Somebody who is not a contact says that it is there. If there is a place for it, it is asked whether that is so: once, and
+    /// with no more than it has sent.
+    pub(super) fn meet_stranger(&mut self, now: Instant, contact: Contact) {
+        if self.table.has_place(&contact.id) {
+            self.ping(now, contact.address, true);
+        }
+    }
+
+    /// Whether this member has answered a question here, under this id and address.
+    pub(super) fn knows(&self, contact: &Contact) -> bool {
+        self.table.get(contact.address).is_some_and(|peer| peer.contact.id == contact.id)
+            || self.acquaintances.contains(contact)
+    }
+
+    /// A member has answered for which there is no place among the contacts.
+    pub(super) fn get_acquainted(&mut self, contact: Contact) {
+        if !self.acquaintances.contains(&contact) {
+            self.acquaintances.truncate(ACQUAINTANCES - 1);
+            self.acquaintances.push_front(contact);
         }
     }
 
     /// Finds out whether those heard of are there, if there is a place for them.
     pub(super) fn fill(&mut self, now: Instant) {
-        while self.may_ping(now) {
+        while self.pings.has(now) {
             let Some(spare) = self.table.take_spare() else { break };
-            self.ping(now, spare.address);
+            self.ping(now, spare.address, false);
         }
-    }
-
-    fn may_ping(&self, now: Instant) -> bool {
-        let (rate, mut level) = self.pings;
-        rate.take(now, &mut level)
     }
 
     /// There are new routes: asks those to whom there was none.
     pub(super) fn ask_postponed(&mut self, now: Instant) {
         for address in core::mem::take(&mut self.joining.postponed) {
             if self.table.get(address).is_none() {
-                self.ping(now, address);
+                self.ping(now, address, false);
             }
         }
     }
 
-    /// Finds out who has this address, if that is not being done.
-    pub(super) fn ping(&mut self, now: Instant, address: Address) {
-        let (rate, level) = &mut self.pings;
-        if self.pinged.contains(&address) || !rate.take(now, level) {
+    /// Finds out who has this address, if that is not being done. `short` if it is said to have sent something that may have
+    /// come from somebody else.
+    pub(super) fn ping(&mut self, now: Instant, address: Address, short: bool) {
+        if self.pinged.contains(&address) || !self.pings.take(now) {
             return;
         }
         // In a small layer anybody may be news; in a large one, those near the own id are.
         let small = self.table.len() <= self.config.limits.spread;
         let key = if small { random(&mut self.rng, self.config.hash) } else { self.own.id };
-        if self.ask(now, address, Kind::Node, key, Reason::Ping { again: false }, 0) {
+        if self.ask(now, address, Kind::Node, key, Reason::Ping { again: false, short }, 0) {
             self.pinged.insert(address);
         }
     }
 
     /// A ping has not been answered.
-    pub(super) fn ping_overdue(&mut self, now: Instant, question: &Question, again: bool) {
+    pub(super) fn ping_overdue(&mut self, now: Instant, question: &Question, again: bool, short: bool) {
         let (to, key) = (question.to, question.key);
         if !self.pinged.contains(&to) {
             return;
         }
-        if !again && self.ask(now, to, Kind::Node, key, Reason::Ping { again: true }, 1) {
+        // One that may not be there has been sent as much as it has sent.
+        if !again && !short && self.ask(now, to, Kind::Node, key, Reason::Ping { again: true, short }, 1) {
             return;
         }
         self.pinged.remove(&to);
@@ -248,9 +265,9 @@ impl Directory {
             return;
         }
         // Who knows many needs no suggestions, but a few connect what has fallen apart.
-        let level = self.joining.suggestions.get_or_insert(Level::FRESH);
-        if self.table.len() < 2 * self.config.k() || Rate::new(1).take(now, level) {
-            self.ping(now, address);
+        let rate = self.joining.suggestions.get_or_insert_with(|| Rate::new(now, 1));
+        if self.table.len() < 2 * self.config.k() || rate.take(now) {
+            self.ping(now, address, false);
         }
     }
 
@@ -268,7 +285,7 @@ impl Directory {
             }
             let stale = self.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
             if let Some(address) = stale.map(|peer| peer.contact.address) {
-                self.ping(now, address);
+                self.ping(now, address, false);
             }
         }
         let (_, oldest) = self.table.oldest_bucket();

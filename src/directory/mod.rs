@@ -11,7 +11,8 @@
 //! | walk | asks, alpha at a time, whoever is known closest to a key, until the k closest have answered |
 //! | questions | cookies, each for one address, key and kind, good for one answer; how long to wait |
 //! | names | what is registered here: walked for and stored at the k closest, again and again |
-//! | store | what is kept for others: within limits, trusted more if it came from where it points to |
+//! | store | what is kept for others: within limits, and by the account of whoever had it stored |
+//! | tokens | by which a member shows that it is at its address |
 //! | cache | what lookups found, for half a minute, and what turned out to be wrong |
 //!
 //! # Beside the reference
@@ -27,8 +28,21 @@
 //!
 //! # Trust
 //!
-//! Nothing in the messages proves anything. A result is a hint: whoever allocates a flow finds out, and says
-//! [`doubt`](Directory::doubt). What a member said of itself goes before what others said of it.
+//! Nothing in the messages of the reference proves anything. A result is a hint: whoever allocates a flow finds out, and
+//! says [`doubt`](Directory::doubt). What a member said of itself goes before what others said of it. Who says so is found
+//! out as well:
+//!
+//! - Members of this kind put a token into their answers, a function of the asker's address and a secret, and into what
+//!   they have stored the last one that they got there. What comes with it is on the account of its sender. It may also
+//!   say that less time is left, or none: so its owner takes a name back.
+//! - A name that comes without is kept on an account that all such share, and its owner is asked whether it has the name.
+//!   That is also how a reference's name is taken back: when it is refused there, or when somebody says so.
+//!
+//! # Nothing is amplified
+//!
+//! A question may come from somebody who names another's address. Members of this kind make theirs as long as the answer. To
+//! a member that asks with less, as a reference does, nothing goes but a question as short as its own, until it has answered
+//! that; then its questions are answered, [so many a second](Limits::short_per_second), which is as far as the wire allows.
 //!
 //! # Example
 //!
@@ -78,7 +92,7 @@ use crate::base::time::Instant;
 use crate::base::timers::Timers;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact, Message};
+use crate::wire::dht::{Body, Contact, Extension, Message};
 
 mod cache;
 mod config;
@@ -94,8 +108,10 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod walk;
 mod walking;
+mod withdrawing;
 
 pub use config::{Config, Limits};
 pub use entries::{ContactEntry, Counters, Sizes, StoredEntry};
@@ -106,11 +122,13 @@ use joining::Joining;
 use names::Names;
 use publishing::{Chore, Handoffs};
 use questions::{Kind, Questions};
-use rate::{Level, Meter, Rate};
-use serving::Relay;
+use rate::{Meter, Rate};
+use serving::{Inquiry, Relay};
 use store::Store;
 use table::Table;
+use tokens::Tokens;
 use walk::Walk;
+use withdrawing::Withdrawals;
 
 /// What is known of a name at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +220,8 @@ enum Task {
     Relay,
     /// Go on with walks that nobody waits for.
     Rest,
+    /// Say once more that a name is not registered here any more.
+    Withdraw(NameHash),
 }
 
 /// One member's part of the directory.
@@ -226,17 +246,30 @@ pub struct Directory {
     waiting: VecDeque<NameHash>,
     handoffs: Handoffs,
     relays: Vec<Relay>,
+    /// Questions that are answered when their senders have shown that they are there; the oldest first.
+    held: VecDeque<Inquiry>,
+    /// Who has answered of late and is no contact.
+    acquaintances: VecDeque<Contact>,
+    withdrawals: Withdrawals,
+    tokens: Tokens,
     requests: Meter,
+    /// Questions that are shorter than their answers.
+    short: Meter,
     stores: Meter,
-    pings: (Rate, Level),
-    relaying: (Rate, Level),
-    beginning: (Rate, Level),
+    /// What is to be stored and comes without a token.
+    unproven: Rate,
+    confirming: Rate,
+    pings: Rate,
+    relaying: Rate,
+    beginning: Rate,
     /// A timer for chores is armed.
     resting: bool,
     /// To whom pings are under way.
     pinged: BTreeSet<Address>,
+    /// Names whose owners are being asked whether they have them.
+    confirms: BTreeSet<(NameHash, Address)>,
     timers: Timers<Task>,
-    outbox: VecDeque<(Address, Message)>,
+    outbox: VecDeque<(Address, Message, Extension)>,
     events: VecDeque<Event>,
     counters: Counters,
     /// A moment, and what the clock of the world showed then, seconds since 1970-01-01 UTC.
@@ -254,20 +287,28 @@ impl Directory {
             questions: Questions::new(limits.questions),
             walks: BTreeMap::new(),
             names: Names::new(),
-            store: Store::new(own.id, limits.keys, limits.keys_per_source, limits.values_per_key),
+            store: Store::new(own.id, config.store()),
             cache: Cache::new(limits.cache),
             joining: Joining::default(),
             chores: VecDeque::new(),
             waiting: VecDeque::new(),
             handoffs: Handoffs::default(),
             relays: Vec::new(),
-            requests: Meter::new(limits.requests_per_second, limits.sources),
-            stores: Meter::new(limits.stores_per_second, limits.sources),
-            pings: (Rate::new(limits.pings_per_second), Level::FRESH),
-            relaying: (Rate::new(limits.relays_per_second), Level::FRESH),
-            beginning: (Rate::new(limits.chores_per_second), Level::FRESH),
+            held: VecDeque::new(),
+            acquaintances: VecDeque::new(),
+            withdrawals: Withdrawals::default(),
+            tokens: Tokens::new(&mut rng),
+            requests: Meter::new(now, limits.requests_per_second, limits.sources),
+            short: Meter::new(now, limits.short_per_second, limits.sources),
+            stores: Meter::new(now, limits.stores_per_second, limits.sources),
+            unproven: Rate::new(now, limits.unproven_per_second),
+            confirming: Rate::new(now, limits.confirmations_per_second),
+            pings: Rate::new(now, limits.pings_per_second),
+            relaying: Rate::new(now, limits.relays_per_second),
+            beginning: Rate::new(now, limits.chores_per_second),
             resting: false,
             pinged: BTreeSet::new(),
+            confirms: BTreeSet::new(),
             timers: Timers::new(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -304,20 +345,30 @@ impl Directory {
         if self.names.len() >= self.config.limits.names {
             return Err(RegisterError::Full(self.config.limits.names));
         }
+        self.no_more_withdrawn(&name);
         self.names.insert(name, names::Name::default());
         self.publish(name);
         self.begin_walks(now);
         Ok(())
     }
 
-    /// Stops making a name known. Others forget it when what they have expires: within
-    /// [`lifetime`](Limits::lifetime). `false` if it was not registered.
-    pub fn unregister(&mut self, name: &NameHash) -> bool {
-        let Some(name) = self.names.remove(name) else { return false };
+    /// Stops making a name known. Members of this kind that were told of it forget it at once; references, and whoever does
+    /// not hear it, when what they have expires: within [`lifetime`](Limits::lifetime). `false` if it was not registered.
+    pub fn unregister(&mut self, now: Instant, hash: &NameHash) -> bool {
+        let Some(name) = self.names.remove(hash) else { return false };
         if let Some(timer) = name.timer {
             self.timers.cancel(timer);
         }
+        self.withdraw(now, *hash, name.told);
         true
+    }
+
+    /// [`unregister`](Self::unregister)s all names, when the layer is about to be left.
+    pub fn unregister_all(&mut self, now: Instant) {
+        let names: Vec<NameHash> = self.names.keys().copied().collect();
+        for name in names {
+            self.unregister(now, &name);
+        }
     }
 
     /// Where a name is, or starts to find out.
@@ -347,16 +398,20 @@ impl Directory {
     /// The name was not found at this address. The next lookup says something else, or asks anew; then others are not
     /// believed that it is there, only itself.
     pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address, why: Doubt) {
-        let _ = why;
         self.counters.doubts += 1;
         self.cache.doubt(now, name, address);
+        if why == Doubt::Refused && self.store.has(name, address) {
+            // Others hear of it from here.
+            self.confirm(now, *name, address, None);
+        }
     }
 
     /// Takes a message: the payload of a packet for EID 1. Whatever is wrong with it is counted.
     pub fn receive(&mut self, now: Instant, unix: u64, message: &[u8]) {
         self.clock = (now, unix);
         self.counters.received += 1;
-        let Ok(Message { src, body }) = Message::decode(self.config.hash, message) else {
+        let Ok((Message { src, body }, Extension { token, .. })) = Message::decode_extended(self.config.hash, message)
+        else {
             self.counters.malformed += 1;
             return;
         };
@@ -365,14 +420,20 @@ impl Directory {
             return;
         }
         match body {
-            Body::Store { key, value, expires } => self.asked_to_store(now, src, key, value, expires),
-            Body::FindNode { cookie, key } => self.asked(now, src, cookie, key, Kind::Node),
-            Body::FindValue { cookie, key } => self.asked(now, src, cookie, key, Kind::Value),
+            Body::Store { key, value, expires } => {
+                self.asked_to_store(now, src, (key, value, expires), token, message.len());
+            }
+            Body::FindNode { cookie, key } => {
+                self.asked(now, Inquiry { from: src, cookie, key, kind: Kind::Node, len: message.len(), at: now });
+            }
+            Body::FindValue { cookie, key } => {
+                self.asked(now, Inquiry { from: src, cookie, key, kind: Kind::Value, len: message.len(), at: now });
+            }
             Body::FoundNode { cookie, key, contacts } => {
-                self.answered(now, src, cookie, key, Kind::Node, &contacts, &[]);
+                self.answered(now, src, (cookie, Kind::Node, key), token, &contacts, &[]);
             }
             Body::FoundValue { cookie, key, contacts, values } => {
-                self.answered(now, src, cookie, key, Kind::Value, &contacts, &values);
+                self.answered(now, src, (cookie, Kind::Value, key), token, &contacts, &values);
             }
         }
         self.begin_walks(now);
@@ -434,14 +495,15 @@ impl Directory {
             Task::Sweep => self.sweep(now),
             Task::Relay => self.answer_late(now),
             Task::Rest => self.resting = false,
+            Task::Withdraw(name) => self.withdraw_again(now, name),
         }
     }
 
     /// The next message to send, as the payload of a packet for EID 1, and to whom.
     pub fn poll_transmit(&mut self) -> Option<(Address, Vec<u8>)> {
         loop {
-            let (to, message) = self.outbox.pop_front()?;
-            if let Ok(bytes) = message.encode() {
+            let (to, message, extension) = self.outbox.pop_front()?;
+            if let Ok(bytes) = message.encode_extended(extension) {
                 self.counters.sent += 1;
                 return Some((to, bytes));
             }
@@ -453,12 +515,12 @@ impl Directory {
         self.events.pop_front()
     }
 
-    fn send(&mut self, to: Address, body: Body) {
+    fn send(&mut self, to: Address, body: Body, extension: Extension) {
         if self.outbox.len() >= self.config.limits.outbox {
             self.counters.overflowed += 1;
             return;
         }
-        self.outbox.push_back((to, Message { src: self.own, body }));
+        self.outbox.push_back((to, Message { src: self.own, body }, extension));
     }
 
     /// Seconds since 1970-01-01 UTC.

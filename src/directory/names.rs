@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::base::timers::TimerId;
+use crate::types::id::Address;
 use crate::types::name::NameHash;
 
 /// After how long a name is published again at first: what was lost is there soon, and what the first walk missed in
@@ -11,6 +12,12 @@ use crate::types::name::NameHash;
 const REPEATS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(240)];
 /// After how long a name that nobody took is tried again, doubling.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// Members that were told of a name, and the token of each.
+pub(super) type Told = BTreeMap<Address, Option<u64>>;
+
+/// Members remembered of those that were told of a name. Beyond it the others forget it when it expires.
+const TOLD: usize = 64;
 
 /// A name that is registered here.
 #[derive(Debug, Default)]
@@ -23,6 +30,8 @@ pub(super) struct Name {
     published: u8,
     /// It was tried so often without success since.
     failed: u8,
+    /// Who was told of it, with the token that it gave: the first ones.
+    pub(super) told: Told,
     /// The farthest of the k closest members that have it; `None` if there were fewer than k.
     pub(super) farthest: Option<NameHash>,
 }
@@ -41,6 +50,13 @@ impl Name {
         self.publishing = false;
         self.farthest = farthest;
         next
+    }
+
+    /// A member was told of it.
+    pub(super) fn told(&mut self, who: Address, token: Option<u64>) {
+        if self.told.len() < TOLD || self.told.contains_key(&who) {
+            self.told.insert(who, token);
+        }
     }
 
     /// Nobody was there who could have taken it. Returns when to try again.

@@ -12,7 +12,7 @@ use super::{Directory, Task};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact};
+use crate::wire::dht::{Body, Contact, Extension};
 
 /// Names handed on at a time, and the pause until the next: what others let one member store.
 const HANDED_ON: usize = 64;
@@ -78,9 +78,8 @@ impl Directory {
             && !self.resting
             && self.walks.keys().filter(|(kind, _)| *kind == Kind::Node).count() < self.config.limits.chores.max(1)
         {
-            let (rate, level) = &mut self.beginning;
-            if !rate.take(now, level) {
-                let next = rate.next(*level).max(now + REST);
+            if !self.beginning.take(now) {
+                let next = self.beginning.next().max(now + REST);
                 self.timers.arm(next, Task::Rest);
                 self.resting = true;
                 break;
@@ -97,7 +96,7 @@ impl Directory {
 
     /// A walk to publish has found the closest.
     pub(super) fn deliver(&mut self, now: Instant, walk: &Walk) {
-        let closest: Vec<Contact> = walk.closest().collect();
+        let closest: Vec<(Contact, Option<u64>)> = walk.closest().collect();
         if walk.purpose.publish {
             self.deliver_own(now, walk.key, &closest);
         }
@@ -105,19 +104,21 @@ impl Directory {
             let silence = self.config.replicate() / 2;
             for value in self.store.take_silent(now, &walk.key, silence) {
                 self.counters.replicated += 1;
-                closest.iter().for_each(|to| self.store_at(now, to.address, walk.key, value.address, value.expires));
+                for (to, token) in &closest {
+                    self.store_at(now, (to.address, *token), walk.key, value.address, value.expires);
+                }
             }
         }
     }
 
-    fn deliver_own(&mut self, now: Instant, hash: NameHash, closest: &[Contact]) {
+    fn deliver_own(&mut self, now: Instant, hash: NameHash, closest: &[(Contact, Option<u64>)]) {
         let (k, interval) = (self.config.k(), self.config.republish());
         let Some(name) = self.names.get_mut(&hash) else { return };
         let next = if closest.is_empty() {
             name.failed(interval)
         } else {
             let farthest = closest.last().filter(|_| closest.len() >= k);
-            name.published(farthest.map(|contact| contact.id), interval)
+            name.published(farthest.map(|(contact, _)| contact.id), interval)
         };
         let next = self.jitter(next);
         let timer = self.timers.arm(now + next, Task::Publish(hash));
@@ -131,23 +132,35 @@ impl Directory {
         let all = self.table.len() <= self.config.limits.spread;
         let out_of_place = |style: Style| all || style == Style::AsksOnce;
         let more = self.table.iter().filter(|peer| peer.is_well() && out_of_place(peer.style));
-        let more = more.map(|peer| peer.contact.address).filter(|to| closest.iter().all(|c| c.address != *to));
-        let more: Vec<Address> = more.take(self.config.limits.spread).collect();
-        let to = closest.iter().map(|contact| contact.address).chain(more);
+        let more = more.map(|peer| peer.contact.address).filter(|to| closest.iter().all(|(c, _)| c.address != *to));
+        let more: Vec<(Address, Option<u64>)> =
+            more.take(self.config.limits.spread).map(|to| (to, self.table.token(to))).collect();
+        let to = closest.iter().map(|(contact, token)| (contact.address, *token)).chain(more);
         to.for_each(|to| self.store_own(now, to, hash));
     }
 
-    fn store_own(&mut self, now: Instant, to: Address, name: NameHash) {
+    fn store_own(&mut self, now: Instant, to: (Address, Option<u64>), name: NameHash) {
         self.store_at(now, to, name, self.own.address, now + self.config.lifetime());
+        if let Some(name) = self.names.get_mut(&name) {
+            name.told(to.0, to.1);
+        }
     }
 
-    fn store_at(&mut self, now: Instant, to: Address, key: NameHash, value: Address, expires: Instant) {
+    /// Has somebody keep where a name is, with the token that it gave.
+    fn store_at(
+        &mut self,
+        now: Instant,
+        (to, token): (Address, Option<u64>),
+        key: NameHash,
+        value: Address,
+        expires: Instant,
+    ) {
         if to == self.own.address {
             return;
         }
         // Seconds, modulo 2³²: the format ends in 2106.
         let expires = (self.unix(now) + expires.since(now).as_secs()) as u32;
-        self.send(to, Body::Store { key, value, expires });
+        self.send(to, Body::Store { key, value, expires }, Extension { token, padding: 0 });
     }
 
     /// Tells a new contact the names that are its business.
@@ -194,6 +207,7 @@ impl Directory {
         for _ in 0..HANDED_ON {
             let Some((to, name)) = self.handoffs.waiting.pop_front() else { break };
             self.counters.handed_off += 1;
+            let to = (to, self.table.token(to));
             if self.names.contains_key(&name) {
                 self.store_own(now, to, name);
             }

@@ -30,13 +30,27 @@ pub(super) enum Kind {
 pub(super) enum Reason {
     /// The walk of this kind to this key.
     Walk,
-    /// To find out who this is. The second of two tries?
+    /// To find out who this is.
     Ping {
-        /// It was asked before.
+        /// It is the second of two tries.
         again: bool,
+        /// It is as short as can be: it has not shown that it is there.
+        short: bool,
+    },
+    /// To find out whether it has the name.
+    Confirm {
+        /// Until when somebody says so; nothing if that is known.
+        expires: Option<Instant>,
     },
     /// To get to know anybody.
     Join,
+}
+
+impl Reason {
+    /// Whether the question goes to somebody who may not have asked for it, and so has to be short.
+    pub(super) fn is_short(self) -> bool {
+        matches!(self, Self::Ping { short: true, .. } | Self::Confirm { .. })
+    }
 }
 
 /// A question under way.
@@ -71,12 +85,14 @@ impl Questions {
         self.open.len()
     }
 
-    /// Notes a question and makes a cookie for it. `None` if there are too many.
+    /// Notes a question and makes a cookie for it, of eight bytes or fewer if it is to be short. `None` if there are too many.
     pub(super) fn ask(&mut self, rng: &mut Rng, question: Question) -> Option<u64> {
         if self.open.len() >= self.limit {
             return None;
         }
-        let cookie = core::iter::repeat_with(|| signed(rng.u64())).find(|cookie| !self.open.contains_key(cookie))?;
+        let bits = if question.reason.is_short() { SHORT_COOKIE } else { u64::BITS };
+        let cookies = core::iter::repeat_with(|| signed(rng.u64() >> (u64::BITS - bits)));
+        let cookie = cookies.into_iter().find(|cookie| !self.open.contains_key(cookie))?;
         self.open.insert(cookie, question);
         Some(cookie)
     }
@@ -144,12 +160,14 @@ impl AnswerTimes {
 }
 
 const SIGNATURE: u32 = 16;
+/// Bits of a short cookie: one of the reference's is hardly ever shorter.
+pub(super) const SHORT_COOKIE: u32 = 56;
 
 /// A cookie, from random bits, by which this implementation knows its kind: the last 16 bits follow from the others.
 ///
 /// To others it is a number as good as any. Whoever gets one knows that the asker walks by itself, so that nothing has
 /// to be looked up for it.
-fn signed(random: u64) -> u64 {
+pub(super) fn signed(random: u64) -> u64 {
     let secret = random >> SIGNATURE;
     // Never 0, which the reference never sends.
     secret.max(1) << SIGNATURE | signature(secret.max(1))

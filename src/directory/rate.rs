@@ -1,81 +1,93 @@
 //! How much one member may ask for.
 
-use alloc::collections::BTreeMap;
-use core::time::Duration;
+use alloc::collections::{BTreeMap, BTreeSet};
 
+use crate::base::bucket::Bucket;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 
-/// A rate with bursts of two seconds, by the generic cell rate algorithm: one moment says it all.
+/// So many units a second, and twice as many at once after a pause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
-    interval: Duration,
-    tolerance: Duration,
-}
-
-/// When the next unit would be due if all came evenly.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Level(Instant);
-
-impl Level {
-    /// Nothing used.
-    pub(super) const FRESH: Self = Self(Instant::ZERO);
+    /// `None`: nothing at all.
+    bucket: Option<Bucket>,
 }
 
 impl Rate {
     /// `per_second` units a second, 0 for none.
-    pub(super) fn new(per_second: u32) -> Self {
-        let interval = Duration::from_secs(1).checked_div(per_second).unwrap_or(Duration::MAX);
-        Self { interval, tolerance: Duration::from_secs(2) }
+    pub(super) fn new(now: Instant, per_second: u32) -> Self {
+        // A bucket lets the last one pass on credit.
+        let burst = (2 * u64::from(per_second)).saturating_sub(1);
+        Self { bucket: (per_second > 0).then(|| Bucket::new(now, per_second.into(), burst)) }
     }
 
-    /// When a unit will be there.
-    pub(super) fn next(self, level: Level) -> Instant {
-        level.0 + self.interval - self.tolerance
+    /// Whether there is a unit.
+    pub(super) fn has(&self, now: Instant) -> bool {
+        self.bucket.is_some_and(|bucket| bucket.is_ready(now))
+    }
+
+    /// When there will be one.
+    pub(super) fn next(&self) -> Instant {
+        self.bucket.map_or(Instant::FAR_FUTURE, |bucket| bucket.ready_at())
     }
 
     /// Takes a unit, if there is one.
-    pub(super) fn take(self, now: Instant, level: &mut Level) -> bool {
-        let due = level.0.max(now) + self.interval;
-        let allowed = due.since(now) <= self.tolerance;
-        if allowed {
-            level.0 = due;
-        }
-        allowed
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let Some(bucket) = self.bucket.as_mut().filter(|bucket| bucket.is_ready(now)) else { return false };
+        bucket.take(now, 1);
+        true
     }
 }
 
-/// The rates of many members. Those that find no room share one.
+/// The rates of many members, each by its address. Who has used nothing for two seconds is forgotten when there is no room;
+/// those that find none even so share one.
 #[derive(Debug)]
 pub(super) struct Meter {
-    rate: Rate,
-    levels: BTreeMap<Address, Level>,
-    others: Level,
+    fresh: u32,
+    rates: BTreeMap<Address, (Rate, Instant)>,
+    /// When each is as good as new.
+    rested: BTreeSet<(Instant, Address)>,
+    others: Rate,
     limit: usize,
 }
 
+/// After this time a rate is as good as new, whatever was taken.
+const REST: core::time::Duration = core::time::Duration::from_secs(2);
+
 impl Meter {
-    pub(super) fn new(per_second: u32, limit: usize) -> Self {
-        Self { rate: Rate::new(per_second), levels: BTreeMap::new(), others: Level::FRESH, limit }
+    pub(super) fn new(now: Instant, per_second: u32, limit: usize) -> Self {
+        let others = Rate::new(now, per_second);
+        Self { fresh: per_second, rates: BTreeMap::new(), rested: BTreeSet::new(), others, limit }
     }
 
     /// Takes a unit of `source`'s, if there is one.
     pub(super) fn take(&mut self, now: Instant, source: Address) -> bool {
-        if self.levels.len() >= self.limit && !self.levels.contains_key(&source) {
-            // Whoever has used nothing of late is as good as forgotten.
-            self.levels.retain(|_, level| level.0 > now);
+        if !self.rates.contains_key(&source) {
+            self.make_room(now);
+            if self.rates.len() >= self.limit {
+                return self.others.take(now);
+            }
         }
-        let full = self.levels.len() >= self.limit;
-        let level = match self.levels.get_mut(&source) {
-            Some(level) => level,
-            None if full => &mut self.others,
-            None => self.levels.entry(source).or_insert(Level::FRESH),
-        };
-        self.rate.take(now, level)
+        let fresh = self.fresh;
+        let (rate, rested) = self.rates.entry(source).or_insert_with(|| (Rate::new(now, fresh), now));
+        self.rested.remove(&(*rested, source));
+        *rested = now + REST;
+        self.rested.insert((*rested, source));
+        rate.take(now)
+    }
+
+    /// Forgets one that is as good as new, if there are too many.
+    fn make_room(&mut self, now: Instant) {
+        while self.rates.len() >= self.limit
+            && let Some((_, source)) = self.rested.first().filter(|(rested, _)| *rested <= now).copied()
+        {
+            self.rested.pop_first();
+            self.rates.remove(&source);
+        }
     }
 
     /// Members whose rates are known.
     pub(super) fn len(&self) -> usize {
-        self.levels.len()
+        self.rates.len()
     }
 }

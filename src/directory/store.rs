@@ -1,10 +1,23 @@
 //! The names kept for others.
+//!
+//! Every value is on the account of whoever had it stored: of a member that has shown that it is at its address
+//! ([`tokens`](super::tokens)), or was asked and has the name; or of all others together, who share a small one. What goes
+//! when there is no room:
+//!
+//! | what is full | what goes | why |
+//! |---|---|---|
+//! | the account of all others | its oldest value | it is either confirmed soon, or worth nothing |
+//! | the account of a member | its key farthest from the own id, if the new one is nearer | near keys are looked for here |
+//! | the store | such a key of the largest account, which may be the one that wants more | nobody pays for another's appetite |
+//! | the values of a name | one of all others; hearsay; an owner that is overdue; nothing else | owners that are there stay |
+//!
+//! Each takes logarithmic time.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::distance::{closer, compare};
+use super::distance::xor;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
@@ -14,19 +27,43 @@ use crate::types::name::NameHash;
 pub(super) struct Value {
     pub(super) address: Address,
     pub(super) expires: Instant,
-    /// Whoever is there said so itself. Such values come first and stay longest.
+    /// Whoever is there said so itself, and is there. Such values come first and stay longest.
     pub(super) itself: bool,
-    /// Who said so.
-    source: Address,
+    account: Account,
     /// When somebody last said so.
     published: Instant,
+}
+
+/// Who pays for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Account {
+    /// A member that has shown that it is at this address.
+    Member(Address),
+    /// All others.
+    Others,
+}
+
+/// What is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) key: NameHash,
+    pub(super) address: Address,
+    pub(super) expires: Instant,
+    pub(super) account: Account,
+}
+
+impl Claim {
+    /// Whether the member at the address says so.
+    fn is_proven(&self) -> bool {
+        self.account == Account::Member(self.address)
+    }
 }
 
 /// Why a value was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The sender has as many names here as one may have.
-    Source,
+    Account,
     /// Nothing that is kept is worth less.
     Full,
 }
@@ -40,23 +77,53 @@ pub(super) enum Kept {
     Again,
 }
 
+/// Bounds of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Values of members, in all.
+    pub(super) values: usize,
+    /// Values of one member.
+    pub(super) per_member: usize,
+    /// Values of all others.
+    pub(super) others: usize,
+    /// Values of a name.
+    pub(super) per_key: usize,
+    /// After which silence an owner is overdue.
+    pub(super) overdue: Duration,
+}
+
 /// Names kept for others, within limits.
 #[derive(Debug)]
 pub(super) struct Store {
     own: NameHash,
-    /// The values of each name, in order of arrival; at least one.
+    /// The values of each name, the newest last; at least one.
     names: BTreeMap<NameHash, Vec<Value>>,
-    /// How many values each sender has here.
-    sources: BTreeMap<Address, usize>,
-    max_keys: usize,
-    max_per_source: usize,
-    max_values: usize,
+    /// What each member pays for, by the distance of the key from the own id.
+    members: BTreeMap<Address, BTreeSet<(NameHash, Address)>>,
+    /// How much that is, to find the largest.
+    sizes: BTreeSet<(usize, Address)>,
+    /// What the others pay for, the oldest first.
+    others: BTreeMap<u64, (NameHash, Address)>,
+    places: BTreeMap<(NameHash, Address), u64>,
+    next_place: u64,
+    values: usize,
+    bounds: Bounds,
 }
 
 impl Store {
     /// A store of the member with this id.
-    pub(super) fn new(own: NameHash, max_keys: usize, max_per_source: usize, max_values: usize) -> Self {
-        Self { own, names: BTreeMap::new(), sources: BTreeMap::new(), max_keys, max_per_source, max_values }
+    pub(super) fn new(own: NameHash, bounds: Bounds) -> Self {
+        Self {
+            own,
+            names: BTreeMap::new(),
+            members: BTreeMap::new(),
+            sizes: BTreeSet::new(),
+            others: BTreeMap::new(),
+            places: BTreeMap::new(),
+            next_place: 0,
+            values: 0,
+            bounds,
+        }
     }
 
     /// Names in it.
@@ -64,90 +131,189 @@ impl Store {
         self.names.len()
     }
 
-    /// `source` says that a name is at `address` until `expires`.
-    pub(super) fn put(
-        &mut self,
-        now: Instant,
-        key: &NameHash,
-        address: Address,
-        source: Address,
-        expires: Instant,
-    ) -> Result<Kept, Refusal> {
-        let itself = address == source;
-        let values = self.names.get_mut(key);
-        let known = values.is_some();
-        if let Some(value) = values.into_iter().flatten().find(|value| value.address == address) {
-            value.published = now;
-            // Later, never earlier, as the reference has it.
-            value.expires = value.expires.max(expires);
-            value.itself |= itself;
+    /// Keeps what was said, if there is room.
+    pub(super) fn put(&mut self, now: Instant, claim: Claim) -> Result<Kept, Refusal> {
+        if let Some(value) = self.take(&claim.key, claim.address) {
+            let value = self.renewed(now, value, claim);
+            // Of its own account or of a new one that has room, or else of the old one, which had.
+            let moved = value.account != claim.account || self.make_room(&claim).is_ok();
+            let account = if moved { value.account } else { Account::Others };
+            if account == Account::Others {
+                self.make_room_for_others();
+            }
+            self.add(&claim.key, Value { account, ..value });
             return Ok(Kept::Again);
         }
-        if self.sources.get(&source).is_some_and(|count| *count >= self.max_per_source) {
-            return Err(Refusal::Source);
+        let least = self.least_in_name(now, &claim)?;
+        self.make_room(&claim)?;
+        if let Some(least) = least {
+            self.take(&claim.key, least);
         }
-        if known {
-            self.make_room_for_value(now, key, itself)?;
-        } else {
-            self.make_room_for_name(key)?;
-        }
-        let value = Value { address, expires, itself, source, published: now };
-        self.names.entry(*key).or_default().push(value);
-        *self.sources.entry(source).or_default() += 1;
+        let Claim { key, address, expires, account } = claim;
+        self.add(&key, Value { address, expires, itself: claim.is_proven(), account, published: now });
         Ok(Kept::New)
     }
 
-    fn make_room_for_value(&mut self, now: Instant, key: &NameHash, itself: bool) -> Result<(), Refusal> {
-        self.expire(now, key);
-        let Some(values) = self.names.get_mut(key).filter(|values| values.len() >= self.max_values) else {
+    /// What becomes of a value that is said again.
+    fn renewed(&self, now: Instant, value: Value, claim: Claim) -> Value {
+        if claim.is_proven() {
+            // Nobody knows better: it may also say that less time is left.
+            let (expires, account) = (claim.expires, claim.account);
+            return Value { expires, account, itself: true, published: now, ..value };
+        }
+        match claim.account {
+            // Others do not know better than the owner.
+            Account::Member(_) if value.itself => Value { published: now, ..value },
+            // Later, never earlier, as the reference has it.
+            Account::Member(_) => {
+                Value { expires: value.expires.max(claim.expires), account: claim.account, published: now, ..value }
+            }
+            Account::Others if value.account == Account::Others => {
+                Value { expires: value.expires.max(claim.expires), ..value }
+            }
+            Account::Others => value,
+        }
+    }
+
+    /// Whoever is there says that the name is not. Whether it was kept.
+    pub(super) fn withdraw(&mut self, key: &NameHash, address: Address) -> bool {
+        self.take(key, address).is_some()
+    }
+
+    fn value(&self, key: &NameHash, address: Address) -> Option<&Value> {
+        self.names.get(key)?.iter().find(|value| value.address == address)
+    }
+
+    /// Whether a value is kept that the member at its address has not confirmed, or is to expire later.
+    pub(super) fn is_open(&self, key: &NameHash, address: Address, expires: Instant) -> bool {
+        self.value(key, address).is_some_and(|value| !value.itself || value.expires < expires)
+    }
+
+    /// Whether this is kept.
+    pub(super) fn has(&self, key: &NameHash, address: Address) -> bool {
+        self.value(key, address).is_some()
+    }
+
+    /// Which value of its name has to go for a new one.
+    fn least_in_name(&mut self, now: Instant, claim: &Claim) -> Result<Option<Address>, Refusal> {
+        self.expire(now, &claim.key);
+        let Some(values) = self.names.get(&claim.key).filter(|values| values.len() >= self.bounds.per_key) else {
+            return Ok(None);
+        };
+        let overdue = |value: &Value| now.since(value.published) >= self.bounds.overdue;
+        let worth = |value: &Value| match (value.account, value.itself) {
+            (Account::Others, _) => 0,
+            (_, false) => 1,
+            (_, true) if overdue(value) => 2,
+            (_, true) => 3,
+        };
+        let own = match claim.account {
+            Account::Others => 0,
+            Account::Member(_) if claim.is_proven() => 2,
+            Account::Member(_) => 1,
+        };
+        // Of those that are worth the same the oldest: they are in order of age.
+        let least = values.iter().min_by_key(|value| worth(value)).filter(|least| worth(least) <= own);
+        least.map(|least| Some(least.address)).ok_or(Refusal::Full)
+    }
+
+    /// Makes room for one more value on an account.
+    fn make_room(&mut self, claim: &Claim) -> Result<(), Refusal> {
+        let Account::Member(member) = claim.account else {
+            self.make_room_for_others();
             return Ok(());
         };
-        // What others said goes first, and of that what ends first.
-        let least = values.iter().enumerate().min_by_key(|(_, value)| (value.itself, value.expires));
-        let Some((at, least)) = least.filter(|(_, least)| itself || !least.itself) else { return Err(Refusal::Full) };
-        let source = least.source;
-        values.remove(at);
-        self.forget_source(source);
-        Ok(())
-    }
-
-    /// The keys nearest to the own id are kept: they are the ones that others look for here.
-    fn make_room_for_name(&mut self, key: &NameHash) -> Result<(), Refusal> {
-        if self.names.len() < self.max_keys {
-            return Ok(());
+        let far = xor(&self.own, &claim.key);
+        let size = self.members.get(&member).map_or(0, BTreeSet::len);
+        if size >= self.bounds.per_member {
+            return self.drop_farthest(member, Some(far)).ok_or(Refusal::Account);
         }
-        let own = self.own;
-        let farthest = self.names.keys().copied().max_by(|a, b| compare(&own, a, b));
-        let farthest = farthest.filter(|farthest| closer(&own, key, farthest)).ok_or(Refusal::Full)?;
-        for value in self.names.remove(&farthest).unwrap_or_default() {
-            self.forget_source(value.source);
+        if self.values >= self.bounds.values {
+            let (most, largest) = self.sizes.last().copied().ok_or(Refusal::Full)?;
+            let yields = if most > size { (largest, None) } else { (member, Some(far)) };
+            return self.drop_farthest(yields.0, yields.1).ok_or(Refusal::Full);
         }
         Ok(())
     }
 
-    fn forget_source(&mut self, source: Address) {
-        if let Some(count) = self.sources.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&source);
+    /// Drops the key of a member that is farthest from the own id, if it is farther than that.
+    fn drop_farthest(&mut self, member: Address, than: Option<NameHash>) -> Option<()> {
+        let (far, address) = self.members.get(&member)?.last().copied()?;
+        if than.is_some_and(|than| far <= than) {
+            return None;
+        }
+        self.take(&xor(&self.own, &far), address).map(drop)
+    }
+
+    fn make_room_for_others(&mut self) {
+        while self.others.len() >= self.bounds.others.max(1)
+            && let Some((key, address)) = self.others.first_key_value().map(|(_, value)| *value)
+        {
+            self.take(&key, address);
+        }
+    }
+
+    /// Adds a value, as the newest of its name. There is room for it.
+    fn add(&mut self, key: &NameHash, value: Value) {
+        match value.account {
+            Account::Member(member) => {
+                let entries = self.members.entry(member).or_default();
+                self.sizes.remove(&(entries.len(), member));
+                entries.insert((xor(&self.own, key), value.address));
+                self.sizes.insert((entries.len(), member));
+                self.values += 1;
+            }
+            Account::Others => {
+                self.others.insert(self.next_place, (*key, value.address));
+                self.places.insert((*key, value.address), self.next_place);
+                self.next_place += 1;
             }
         }
+        self.names.entry(*key).or_default().push(value);
+    }
+
+    /// Takes a value out.
+    fn take(&mut self, key: &NameHash, address: Address) -> Option<Value> {
+        let values = self.names.get_mut(key)?;
+        let at = values.iter().position(|value| value.address == address)?;
+        let value = values.remove(at);
+        if values.is_empty() {
+            self.names.remove(key);
+        }
+        match value.account {
+            Account::Member(member) => {
+                if let Some(entries) = self.members.get_mut(&member) {
+                    self.sizes.remove(&(entries.len(), member));
+                    entries.remove(&(xor(&self.own, key), address));
+                    if entries.is_empty() {
+                        self.members.remove(&member);
+                    } else {
+                        self.sizes.insert((entries.len(), member));
+                    }
+                }
+                self.values -= 1;
+            }
+            Account::Others => {
+                let place = self.places.remove(&(*key, address));
+                place.map(|place| self.others.remove(&place));
+            }
+        }
+        Some(value)
     }
 
     /// Drops what has expired of a name.
     fn expire(&mut self, now: Instant, key: &NameHash) {
-        let Some(values) = self.names.get_mut(key) else { return };
-        let gone: Vec<Address> = values.iter().filter(|v| v.expires <= now).map(|v| v.source).collect();
-        values.retain(|value| value.expires > now);
-        if values.is_empty() {
-            self.names.remove(key);
+        let Some(values) = self.names.get(key) else { return };
+        let gone: Vec<Address> = values.iter().filter(|v| v.expires <= now).map(|v| v.address).collect();
+        for address in gone {
+            self.take(key, address);
         }
-        gone.into_iter().for_each(|source| self.forget_source(source));
     }
 
     /// Drops what has expired, and returns the names with values that nobody has published for so long.
     pub(super) fn sweep(&mut self, now: Instant, silence: Duration) -> Vec<NameHash> {
-        let keys: Vec<NameHash> = self.names.keys().copied().collect();
+        let over = |values: &Vec<Value>| values.iter().any(|value| value.expires <= now);
+        let keys: Vec<NameHash> = self.names.iter().filter(|(_, values)| over(values)).map(|(key, _)| *key).collect();
         keys.iter().for_each(|key| self.expire(now, key));
         let silent = |value: &Value| now.since(value.published) >= silence;
         self.names.iter().filter(|(_, values)| values.iter().any(silent)).map(|(key, _)| *key).collect()
@@ -181,5 +347,19 @@ impl Store {
     /// All values, of all names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&NameHash, &Value)> {
         self.names.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
+    }
+
+    /// Whether the accounts say what is kept, for tests.
+    #[cfg(test)]
+    pub(super) fn is_sound(&self) -> bool {
+        let members: usize = self.members.values().map(BTreeSet::len).sum();
+        let kept = self.names.values().map(Vec::len).sum::<usize>();
+        members == self.values
+            && members + self.others.len() == kept
+            && self.places.len() == self.others.len()
+            && self.sizes.len() == self.members.len()
+            && self.members.iter().all(|(member, entries)| self.sizes.contains(&(entries.len(), *member)))
+            && members <= self.bounds.values
+            && self.others.len() <= self.bounds.others.max(1)
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) style: Style,
     /// When it last answered.
     pub(super) seen: Instant,
+    /// The last token that it gave.
+    token: Option<u64>,
     /// Requests since then that it did not answer.
     failures: u8,
     /// There is no route to it.
@@ -179,7 +181,7 @@ impl Table {
             return Entered::Full;
         }
         let Some(bucket) = self.bucket(&contact.id) else { return Entered::Full };
-        bucket.peers.push(Peer { contact, style: Style::Unknown, seen: now, failures: 0, lost: false });
+        bucket.peers.push(Peer { contact, style: Style::Unknown, seen: now, token: None, failures: 0, lost: false });
         self.len += 1;
         Entered::New
     }
@@ -224,6 +226,13 @@ impl Table {
         }
     }
 
+    /// Whether a member with this id would become a contact if it answered.
+    pub(super) fn has_place(&self, id: &NameHash) -> bool {
+        let Some(bucket) = self.buckets.get(self.index(id)) else { return false };
+        let splits = self.index(id) + 1 == self.buckets.len() && self.buckets.len() < self.max_buckets;
+        bucket.peers.len() < self.max_peers || splits || bucket.peers.iter().any(|peer| peer.failures >= DOUBTFUL)
+    }
+
     /// Takes out a spare for which there is a place, if it answers.
     pub(super) fn take_spare(&mut self) -> Option<Contact> {
         let (max, last) = (self.max_peers, self.buckets.len() - 1);
@@ -265,6 +274,18 @@ impl Table {
         for peer in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.peers) {
             peer.lost = false;
         }
+    }
+
+    /// A contact has given a token.
+    pub(super) fn set_token(&mut self, contact: &Contact, token: u64) {
+        if let Some(peer) = self.get_mut(contact.address).filter(|peer| peer.contact.id == contact.id) {
+            peer.token = Some(token);
+        }
+    }
+
+    /// The last token that the contact with this address gave.
+    pub(super) fn token(&self, address: Address) -> Option<u64> {
+        self.get(address)?.token
     }
 
     /// It is known how a contact looks names up.

@@ -34,6 +34,8 @@ struct Candidate {
     state: State,
     /// How many questions led here, this one included.
     depth: u8,
+    /// What it gave when it answered.
+    token: Option<u64>,
 }
 
 /// What a walk found when it looked for a name.
@@ -144,15 +146,15 @@ impl Walk {
         self.questions_left = self.questions_left.max(2 * self.k as u16);
     }
 
-    /// The k closest that have answered.
-    pub(super) fn closest(&self) -> impl Iterator<Item = Contact> {
+    /// The k closest that have answered, each with the token that it gave.
+    pub(super) fn closest(&self) -> impl Iterator<Item = (Contact, Option<u64>)> {
         let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
-        answered.take(self.k).map(|candidate| candidate.contact)
+        answered.take(self.k).map(|candidate| (candidate.contact, candidate.token))
     }
 
     /// Adds somebody to ask, `depth` questions away.
     pub(super) fn add(&mut self, contact: Contact, depth: u8) {
-        self.insert(Candidate { contact, state: State::New, depth });
+        self.insert(Candidate { contact, state: State::New, depth, token: None });
     }
 
     fn insert(&mut self, new: Candidate) {
@@ -241,12 +243,12 @@ impl Walk {
     }
 
     /// A member has answered, with these contacts.
-    pub(super) fn answered(&mut self, from: Contact, contacts: &[Contact]) {
+    pub(super) fn answered(&mut self, from: Contact, token: Option<u64>, contacts: &[Contact]) {
         let depth = self.of(from.address).map_or(1, |candidate| candidate.depth);
         self.effort.rounds = self.effort.rounds.max(depth);
         // Under its true id, whatever others said.
         self.candidates.retain(|known| known.contact.address != from.address);
-        self.insert(Candidate { contact: from, state: State::Answered, depth });
+        self.insert(Candidate { contact: from, state: State::Answered, depth, token });
         for contact in contacts.iter().take(TAKEN) {
             self.add(*contact, depth.saturating_add(1));
         }

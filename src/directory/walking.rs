@@ -5,16 +5,15 @@ use core::time::Duration;
 
 use super::distance::compare;
 use super::questions::{Kind, LIFETIME, Question, Reason};
+use super::serving::VALUES;
 use super::table::{Entered, Style};
 use super::walk::{Overdue, Purpose, Step, Walk};
 use super::{Directory, Event, Found, Task};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact};
+use crate::wire::dht::{Body, Contact, Extension};
 
-/// Addresses taken from one answer, as the reference does.
-const VALUES: usize = 8;
 /// Fewer contacts than this in an answer say nothing about how they were chosen.
 const TELLING: usize = 2;
 /// How long a lookup waits before it asks silent members again.
@@ -165,8 +164,26 @@ impl Directory {
             Kind::Node => Body::FindNode { cookie, key },
             Kind::Value => Body::FindValue { cookie, key },
         };
-        self.send(to, body);
+        let extension = Extension::pad(self.shortest_question(), self.question_len(to, kind, reason));
+        self.send(to, body, extension);
         true
+    }
+
+    /// How long a question is: as long as the answer that it is to have.
+    fn question_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
+        match reason {
+            // It answers the short ones of those who are there, and knows nothing of others.
+            _ if self.table.get(to).is_some_and(|peer| peer.style == Style::AsksOnce) => 0,
+            _ if reason.is_short() => 0,
+            // In a small layer the contacts in its answer may be news.
+            Reason::Ping { .. } if self.table.len() > self.config.limits.spread => {
+                self.answer_len(kind, 1, 0) + self.longest_question()
+            }
+            _ => {
+                let answer = self.answer_len(kind, self.config.k(), VALUES) + self.longest_question();
+                answer.min(self.config.limits.message)
+            }
+        }
     }
 
     /// The wait for an answer is over, for the first time or for good.
@@ -183,7 +200,8 @@ impl Directory {
         match question.reason {
             _ if question.overdue => {}
             Reason::Walk => self.walk_overdue(now, &question),
-            Reason::Ping { again } => self.ping_overdue(now, &question, again),
+            Reason::Ping { again, short } => self.ping_overdue(now, &question, again, short),
+            Reason::Confirm { .. } => drop(self.confirms.remove(&(question.key, question.to))),
             Reason::Join => {}
         }
     }
@@ -215,19 +233,18 @@ impl Directory {
                 self.pinged.remove(&question.to);
                 self.joining.postpone(question.to);
             }
+            Reason::Confirm { .. } => drop(self.confirms.remove(&(question.key, question.to))),
             Reason::Join => {}
         }
     }
 
     /// An answer has come.
-    #[allow(clippy::too_many_arguments, reason = "they are the fields of a message")]
     pub(super) fn answered(
         &mut self,
         now: Instant,
         from: Contact,
-        cookie: u64,
-        key: NameHash,
-        kind: Kind,
+        (cookie, kind, key): (u64, Kind, NameHash),
+        token: Option<u64>,
         contacts: &[Contact],
         values: &[Address],
     ) {
@@ -239,21 +256,26 @@ impl Directory {
         match question.reason {
             Reason::Ping { .. } => drop(self.pinged.remove(&from.address)),
             Reason::Join => self.joining.succeeded(),
+            Reason::Confirm { expires } => self.confirmed(now, key, from.address, expires, values),
             Reason::Walk => {}
         }
         let entered = self.table.answered(now, from);
+        token.into_iter().for_each(|token| self.table.set_token(&from, token));
         self.note_style(&from, &key, contacts);
         contacts.iter().for_each(|contact| self.table.hear(*contact));
         if let Some(walk) = self.walks.get_mut(&(kind, key)) {
             let own = self.own;
             let others: Vec<Contact> =
                 contacts.iter().filter(|c| c.address != own.address && c.id != own.id).copied().collect();
-            walk.answered(from, &others);
+            walk.answered(from, token, &others);
         }
         self.hear_values(now, &from, &key, values);
-        if entered == Entered::New {
-            self.welcome(now, from);
+        match entered {
+            Entered::New => self.welcome(now, from),
+            Entered::Full => self.get_acquainted(from),
+            Entered::Known => {}
         }
+        self.answer_held(now, &from);
         self.fill(now);
         self.go_on(now, kind, key);
     }

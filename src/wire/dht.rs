@@ -10,6 +10,7 @@
 //! | 4 | find | find | FIND_NODE_REQ, FIND_VALUE_REQ |
 //! | 5 | node | node | FIND_NODE_RSP, FIND_VALUE_RSP |
 //! | 6 | val | val | FIND_VALUE_RSP |
+//! | 20 | bytes | own | what only this implementation says, see [`Extension`]; others skip it |
 //!
 //! | code | name | says |
 //! |---|---|---|
@@ -81,6 +82,33 @@ pub struct Contact {
     pub address: Address,
 }
 
+/// What members of this implementation say beside a message. To others it is a field that they do not know, and skip.
+///
+/// It has 8 bytes, the token, most significant first, and as many more of any value as the message is to be longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extension {
+    /// In an answer: a number by which the asker can show later that it is where it says, because it got the answer there.
+    /// In a STORE: the last one that the receiver gave. Never 0.
+    pub token: Option<u64>,
+    /// In a request: bytes that make it as long as its answer, so that whoever gives another's address has nothing sent
+    /// there that was not paid for.
+    pub padding: usize,
+}
+
+impl Extension {
+    /// Bytes that a message becomes longer by, with the padding at most.
+    pub const OVERHEAD: usize = 2 + 2 + size_of::<u64>();
+
+    /// Makes a message of `len` bytes one of `wanted`, or a little more.
+    pub fn pad(len: usize, wanted: usize) -> Self {
+        Self { token: None, padding: wanted.saturating_sub(len + Self::OVERHEAD - 1) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.token.is_none() && self.padding == 0
+    }
+}
+
 /// A message of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -147,7 +175,17 @@ impl Message {
     /// belongs to the code is not there, [`WireError::Unknown`] for another code, [`WireError::Invalid`] for the
     /// address 0.
     pub fn decode(alg: HashAlg, message: &[u8]) -> Result<Self, WireError> {
-        protobuf::decode::<proto::Message>(NAME, MAX_LEN, message)?.read(alg)
+        Ok(Self::decode_extended(alg, message)?.0)
+    }
+
+    /// Reads a message, and what one of our own kind says beside it.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_extended(alg: HashAlg, message: &[u8]) -> Result<(Self, Extension), WireError> {
+        let message = protobuf::decode::<proto::Message>(NAME, MAX_LEN, message)?;
+        let extension = message.extension();
+        Ok((message.read(alg)?, extension))
     }
 
     /// The message's bytes.
@@ -155,7 +193,15 @@ impl Message {
     /// # Errors
     /// [`WireError::Length`] beyond [`MAX_LEN`].
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
-        protobuf::encode(NAME, MAX_LEN, &proto::Message::from(self))
+        self.encode_extended(Extension::default())
+    }
+
+    /// The message's bytes, with something for one of our own kind beside it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_extended(&self, extension: Extension) -> Result<Vec<u8>, WireError> {
+        protobuf::encode(NAME, MAX_LEN, &proto::Message::from(self).with(extension))
     }
 }
 

@@ -68,6 +68,38 @@ fn locate(layer: &Layer, by: usize) -> Vec<usize> {
 }
 
 #[test]
+fn a_name_that_moves_and_comes_back_is_reached_at_once() {
+    let layer = star(3, 4);
+    serve(&layer, 1);
+    layer.net.run_for(secs(3));
+    let (done, _) = allocate(&layer.net, &layer.hosts[3], "svc");
+    assert_eq!(done, Ok(()));
+    layer.members[1].unregister("svc");
+    serve(&layer, 2);
+    // It has been found before, and nothing has arrived yet that says anything else.
+    let (done, took) = allocate(&layer.net, &layer.hosts[3], "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took < ms(100), "{took:?}");
+    layer.net.run_for(secs(1));
+    assert_eq!(locate(&layer, 3), [2], "whoever has it no more is not named");
+    // And back, within the hour.
+    layer.net.run_for(secs(60));
+    layer.members[2].unregister("svc");
+    layer.members[1].register("svc").unwrap();
+    layer.net.run_for(secs(1));
+    for minute in 0..60 {
+        assert_eq!(locate(&layer, 3), [1], "minute {minute}");
+        let (done, took) = allocate(&layer.net, &layer.hosts[3], "svc");
+        assert_eq!(done, Ok(()), "minute {minute}");
+        assert!(took < ms(100), "{took:?}");
+        layer.net.run_for(secs(60));
+    }
+    layer.members[1].unregister("svc");
+    layer.net.run_for(ms(100));
+    assert!(locate(&layer, 3).is_empty(), "its owner has taken it back");
+}
+
+#[test]
 fn a_member_that_refuses_is_followed_by_the_next_at_once() {
     let layer = star(5, 5);
     // Registered at three members, of which two accept nothing.

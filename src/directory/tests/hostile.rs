@@ -6,12 +6,12 @@ use super::net::{ALG, UNIX, hash};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::directory::distance::{random, random_beside};
-use crate::directory::questions::Kind;
+use crate::directory::questions::{Kind, signed};
 use crate::directory::{Config, Directory, Doubt, Event, Found, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact, Message};
+use crate::wire::dht::{Body, Contact, Extension, Message};
 
 /// A member with the address 1, and everybody else.
 struct World {
@@ -37,8 +37,32 @@ impl World {
     }
 
     fn say(&mut self, src: Contact, body: Body) {
-        let bytes = Message { src, body }.encode().unwrap();
+        self.say_with(src, body, Extension::default());
+    }
+
+    fn say_with(&mut self, src: Contact, body: Body, extension: Extension) {
+        let bytes = Message { src, body }.encode_extended(extension).unwrap();
         self.directory.receive(self.now, UNIX, &bytes);
+    }
+
+    /// Asks as members of our kind do: with as many bytes as the answer is to have.
+    fn ask(&mut self, src: Contact, body: Body) {
+        self.say_with(src, body, Extension { token: None, padding: 1000 });
+    }
+
+    /// The token that a member of our kind gets.
+    fn token(&mut self, src: Contact) -> Option<u64> {
+        let before = self.directory.outbox.len();
+        self.ask(src, Body::FindNode { cookie: signed(7), key: src.id });
+        let answers = self.directory.outbox.split_off(before);
+        answers.into_iter().filter(|(to, ..)| *to == src.address).find_map(|(.., extension)| extension.token)
+    }
+
+    /// Has something stored, with the token of its sender.
+    fn store(&mut self, src: Contact, key: NameHash, value: Address, expires: u32) {
+        let token = self.token(src);
+        assert!(token.is_some());
+        self.say_with(src, Body::Store { key, value, expires }, Extension { token, padding: 0 });
     }
 
     fn sent(&mut self) -> Vec<(Address, Body)> {
@@ -58,7 +82,7 @@ impl World {
 
     /// Makes a contact: it asks, is asked and answers.
     fn befriend(&mut self, contact: Contact) {
-        self.say(contact, Body::FindNode { cookie: 1, key: contact.id });
+        self.say(contact, Body::FindNode { cookie: u64::MAX, key: contact.id });
         for (to, body) in self.sent() {
             if let Body::FindNode { cookie, key } = body
                 && to == contact.address
@@ -93,17 +117,85 @@ fn nobody_is_a_contact_before_it_has_answered() {
     let mut world = World::new();
     for address in 2..50 {
         let stranger = world.stranger(address);
-        world.say(stranger, Body::FindNode { cookie: 1, key: stranger.id });
+        world.say(stranger, Body::FindNode { cookie: u64::MAX, key: stranger.id });
     }
     assert_eq!(world.directory.sizes().contacts, 0);
-    let answers = world.sent();
-    for (to, body) in &answers {
-        if let Body::FoundNode { contacts, .. } = body {
-            assert_eq!(contacts.iter().map(|c| c.address).collect::<Vec<_>>(), [*to], "nobody else is told about");
+    let sent = world.sent();
+    assert!(sent.len() == 48 && sent.iter().all(|(_, body)| matches!(body, Body::FindNode { .. })), "{sent:?}");
+    // It asks them whether they are there, and tells nobody about them meanwhile.
+    let other = world.stranger(50);
+    world.ask(other, Body::FindNode { cookie: signed(1), key: other.id });
+    let sent = world.sent();
+    let told = sent.iter().find_map(|(_, body)| match body {
+        Body::FoundNode { contacts, .. } => Some(contacts.iter().map(|c| c.address).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![other.address]));
+    world.pass(Duration::from_secs(10));
+    assert_eq!((world.directory.sizes().contacts, world.sent().len()), (0, 0), "once");
+}
+
+/// Bytes that go to an address, whatever was said in its name, are no more than were said.
+#[test]
+fn nothing_is_amplified_for_whoever_has_not_shown_that_it_is_there() {
+    let mut world = World::new();
+    // Somebody to tell about, and a name with many values.
+    for address in 2..30 {
+        let contact = world.stranger(address);
+        world.befriend(contact);
+        world.store(contact, hash("x"), contact.address, UNIX as u32 + 1000);
+    }
+    world.pass(Duration::from_secs(2));
+    world.sent();
+    let (mut address, mut answered) = (1 << 20, 0);
+    for cookie in [signed(3), u64::MAX, u64::MAX >> 1] {
+        for padding in (0..1500).step_by(50) {
+            for body in [
+                Body::FindNode { cookie, key: hash("y") },
+                Body::FindValue { cookie, key: hash("x") },
+                Body::FindValue { cookie, key: hash("y") },
+                Body::Store { key: hash("z"), value: Address(address), expires: UNIX as u32 + 1000 },
+                Body::Store { key: hash("x"), value: Address(2), expires: 0 },
+            ] {
+                address += 1;
+                let victim = world.stranger(address);
+                let bytes = Message { src: victim, body }.encode_extended(Extension { token: None, padding }).unwrap();
+                let mut sent = 0;
+                for _ in 0..3 {
+                    world.directory.receive(world.now, UNIX, &bytes);
+                    world.pass(Duration::from_secs(1));
+                    while let Some((to, bytes)) = world.directory.poll_transmit() {
+                        sent += if to == victim.address { bytes.len() } else { 0 };
+                        answered += usize::from(bytes.len() > 300);
+                    }
+                }
+                assert!(sent <= 3 * bytes.len(), "{sent} bytes for 3 times {}: {padding}", bytes.len());
+            }
         }
     }
-    world.pass(Duration::from_secs(10));
-    assert_eq!(world.directory.sizes().contacts, 0);
+    assert!(answered > 100, "it answers who pays: {answered}");
+}
+
+/// One that asks with few bytes is answered when it has shown that it is there.
+#[test]
+fn a_reference_is_answered_when_it_has_shown_that_it_is_there() {
+    let mut world = World::new();
+    let (friend, reference) = (world.stranger(2), world.stranger(3));
+    world.befriend(friend);
+    world.say(reference, Body::FindNode { cookie: u64::MAX - 4, key: reference.id });
+    let sent = world.sent();
+    let [(to, Body::FindNode { cookie, key })] = sent[..] else { panic!("{sent:?}") };
+    assert_eq!(to, reference.address);
+    let found = |contacts| Body::FoundNode { cookie, key, contacts };
+    world.say(Contact { id: friend.id, ..reference }, found(vec![]));
+    world.say(reference, found(vec![reference]));
+    let sent = world.sent();
+    let answer = sent.iter().find(|(_, body)| matches!(body, Body::FoundNode { .. }));
+    assert!(answer.is_some_and(|(to, _)| *to == reference.address) || sent.is_empty(), "{sent:?}");
+    // From now on at once.
+    world.say(reference, Body::FindValue { cookie: u64::MAX - 5, key: friend.id });
+    let sent = world.sent();
+    assert!(sent.iter().any(|(to, _)| *to == reference.address || *to == friend.address), "{sent:?}");
 }
 
 #[test]
@@ -174,51 +266,196 @@ fn one_id_has_one_address_and_one_address_one_id() {
 
 #[test]
 fn stores_are_bounded_by_name_and_source_and_in_all() {
-    let limits =
-        Limits { keys: 50, keys_per_source: 20, values_per_key: 4, stores_per_second: 1000, ..Limits::default() };
+    let limits = Limits { keys: 60, keys_per_source: 20, unproven: 10, values_per_key: 4, ..Limits::default() };
     let mut world = World::with(limits);
     let expires = UNIX as u32 + 100;
     let far = |world: &mut World, bits| random_beside(&mut world.rng, &world.directory.own().id, bits);
+    let greedy = world.stranger(2);
     for n in 0..100 {
-        let (src, key) = (Contact { address: Address(2), ..world.stranger(2) }, far(&mut world, 0));
-        world.say(src, Body::Store { key, value: Address(n + 10), expires });
+        let key = far(&mut world, 0);
+        world.store(greedy, key, Address(n + 10), expires);
     }
     assert_eq!(world.directory.sizes().keys, 20, "of one source");
-    for n in 0..200 {
-        let (src, key) = (world.stranger(n + 10), far(&mut world, 0));
+    for n in 0..100 {
+        let (src, key) = (world.stranger(n + 1000), far(&mut world, 0));
         world.say(src, Body::Store { key, value: src.address, expires });
     }
-    assert_eq!(world.directory.sizes().keys, 50, "in all");
+    assert_eq!(world.directory.sizes().keys, 30, "of all who have shown nothing");
+    for n in 0..200 {
+        let (src, key) = (world.stranger(n + 10), far(&mut world, 0));
+        world.store(src, key, src.address, expires);
+    }
+    assert_eq!(world.directory.sizes().keys, 60, "in all");
+    let of = |world: &World, address| world.directory.entries().iter().filter(|e| e.address == address).count();
+    let others = (10..210).filter(|address| of(&world, Address(*address)) > 0).count();
+    assert!(others >= 49, "whoever wants most yields: {others}");
     let (src, near) = (world.stranger(7), far(&mut world, 8));
-    world.say(src, Body::Store { key: near, value: src.address, expires });
-    assert_eq!(world.directory.sizes().keys, 50);
+    world.store(src, near, src.address, expires);
+    assert_eq!(world.directory.sizes().keys, 60);
     assert!(world.directory.entries().iter().any(|entry| entry.name == near), "a near one ousts a far one");
     for n in 0..50 {
         let src = world.stranger(n + 1000);
         world.say(src, Body::Store { key: near, value: Address(n + 5000), expires });
+        world.say(src, Body::Store { key: near, value: src.address, expires: expires + 80_000 });
+        world.store(src, near, Address(n + 6000), expires + 80_000);
     }
     let of_near = |world: &World| world.directory.entries().into_iter().filter(|e| e.name == near).collect::<Vec<_>>();
-    assert_eq!(of_near(&world).len(), 4, "of one name");
+    assert!(of_near(&world).len() <= 4, "of one name");
     assert!(of_near(&world).iter().any(|entry| entry.by_owner && entry.address == Address(7)), "the owner stays");
+    assert!(world.directory.store.is_sound());
+}
+
+/// Sixteen used to be enough, if they said that they would live longer.
+#[test]
+fn an_owner_that_is_there_is_ousted_by_nobody() {
+    let mut world = World::new();
+    let (owner, expires) = (world.stranger(2), UNIX as u32 + 3600);
+    world.befriend(owner);
+    world.store(owner, hash("x"), owner.address, expires);
+    for n in 0..100 {
+        let liar = world.stranger(1000 + n);
+        let body = Body::Store { key: hash("x"), value: liar.address, expires: expires + 80_000 };
+        world.say(liar, body.clone());
+        if n % 2 == 0 {
+            // One that is where it says.
+            world.store(liar, hash("x"), liar.address, expires + 80_000);
+        }
+    }
+    let owner_is_kept = |world: &World| world.directory.entries().iter().any(|entry| entry.address == Address(2));
+    assert!(owner_is_kept(&world) && world.directory.sizes().keys == 1);
+    // Once it has not been heard of for too long, others may have its place.
+    world.pass(Duration::from_secs(901));
+    let liar = world.stranger(5000);
+    world.store(liar, hash("x"), liar.address, expires);
+    assert!(!owner_is_kept(&world));
+}
+
+#[test]
+fn names_of_members_are_safe_from_a_flood_of_sources() {
+    let mut world = World::new();
+    let expires = UNIX as u32 + 3600;
+    let mut names = Vec::new();
+    for address in 2..52 {
+        let member = world.stranger(address);
+        for _ in 0..10 {
+            let name = random(&mut world.rng, ALG);
+            world.store(member, name, member.address, expires);
+            names.push((name, member.address));
+        }
+    }
+    world.sent();
+    let near = |world: &mut World| random_beside(&mut world.rng, &world.directory.own().id, 40);
+    for n in 0..30_000_u64 {
+        // From five sources, from as many as there are messages, and in the name of the members themselves.
+        let source = [1000 + n % 5, 10_000 + n, 2 + n % 50][n as usize % 3];
+        let (src, key) = (world.stranger(source), near(&mut world));
+        let token = Some(n);
+        let body = Body::Store { key, value: src.address, expires: expires + 80_000 };
+        world.say_with(src, body, Extension { token, padding: 0 });
+        world.now += Duration::from_micros(300);
+    }
+    let entries = world.directory.entries();
+    let left = names.iter().filter(|(name, at)| entries.iter().any(|e| e.name == *name && e.address == *at)).count();
+    assert_eq!(left, names.len());
+    assert!(world.directory.sizes().keys <= names.len() + 256, "{:?}", world.directory.sizes());
+    assert!(world.directory.store.is_sound());
+    // And five that are where they say, as many as they may, and near.
+    for n in 0..5 {
+        let member = world.stranger(2000 + n);
+        let token = world.token(member);
+        for _ in 0..1500 {
+            let body = Body::Store { key: near(&mut world), value: member.address, expires: expires + 80_000 };
+            world.say_with(member, body, Extension { token, padding: 0 });
+            world.now += Duration::from_millis(2);
+        }
+    }
+    let entries = world.directory.entries();
+    let left = names.iter().filter(|(name, at)| entries.iter().any(|e| e.name == *name && e.address == *at)).count();
+    assert_eq!(left, names.len());
+    assert!(world.directory.sizes().keys > 3500, "they have what is left");
+}
+
+#[test]
+fn an_owner_may_take_back_and_nobody_else() {
+    let mut world = World::new();
+    let (owner, expires) = (world.stranger(2), UNIX as u32 + 3600);
+    world.befriend(owner);
+    world.store(owner, hash("x"), owner.address, expires);
+    let until = |world: &World| world.directory.entries().first().map(|entry| entry.expires);
+    let before = until(&world).unwrap();
+    world.store(owner, hash("x"), owner.address, expires - 1800);
+    assert_eq!(until(&world), Some(before - Duration::from_secs(1800)), "it may say that it has less time");
+    // Somebody else in its name: it is asked whether that is so, and says no.
+    let other = world.stranger(3);
+    world.sent();
+    let gone = Body::Store { key: hash("x"), value: owner.address, expires: 0 };
+    world.say(owner, gone.clone());
+    world.say_with(owner, gone.clone(), Extension { token: Some(5), padding: 0 });
+    world.store(other, hash("x"), owner.address, 0);
+    let asked: Vec<_> = world.asked().into_iter().filter(|(to, ..)| *to == owner.address).collect();
+    let [(_, cookie, key)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!((until(&world).is_some(), key), (true, hash("x")));
+    let found = |cookie, values| Body::FoundValue { cookie, key: hash("x"), contacts: vec![owner], values };
+    world.say(owner, found(cookie, vec![owner.address]));
+    assert!(until(&world).is_some());
+    // A reference may say so itself, without a token; it is asked all the same.
+    world.sent();
+    world.say(owner, gone.clone());
+    let (_, cookie, _) = world.asked()[0];
+    world.say(owner, found(cookie, vec![]));
+    assert!(until(&world).is_none());
+    // With one, at once.
+    world.store(owner, hash("x"), owner.address, expires);
+    assert!(until(&world).is_some());
+    world.store(owner, hash("x"), owner.address, 0);
+    assert!(until(&world).is_none());
+    assert_eq!(world.directory.counters().withdrawn, 2);
+}
+
+#[test]
+fn a_name_that_comes_without_a_token_is_confirmed_by_its_owner() {
+    let mut world = World::new();
+    let (reference, liar, expires) = (world.stranger(2), world.stranger(3), UNIX as u32 + 3600);
+    for src in [reference, liar] {
+        world.say(src, Body::Store { key: hash(src.address), value: src.address, expires });
+    }
+    let asked = world.asked();
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [reference.address, liar.address]);
+    for (src, (_, cookie, key)) in [reference, liar].into_iter().zip(asked) {
+        let values = if src == reference { vec![Address(99), src.address] } else { vec![Address(99)] };
+        world.say(src, Body::FoundValue { cookie, key, contacts: vec![src], values });
+    }
+    let entries = world.directory.entries();
+    assert!(entries.len() == 1 && entries[0].by_owner && entries[0].address == reference.address, "{entries:?}");
+    // One that was refused there is asked for again, and is gone.
+    world.sent();
+    world.directory.doubt(world.now, &hash(reference.address), reference.address, Doubt::Refused);
+    let (_, cookie, key) = world.asked()[0];
+    world.say(reference, Body::FoundValue { cookie, key, contacts: vec![reference], values: vec![] });
+    assert_eq!(world.directory.sizes().keys, 0);
 }
 
 #[test]
 fn too_many_stores_and_requests_of_one_are_dropped() {
     let mut world = World::new();
     let (src, expires) = (world.stranger(2), UNIX as u32 + 100);
+    let token = world.token(src);
     for n in 0..5000 {
         let key = hash(n % 1000);
+        world.say_with(src, Body::Store { key, value: src.address, expires }, Extension { token, padding: 0 });
         world.say(src, Body::Store { key, value: src.address, expires });
     }
-    assert_eq!(world.directory.counters().stored, 2000, "two seconds' worth");
+    assert_eq!(world.directory.counters().stored, 2000 + 1000, "two seconds' worth, of its own and of all others");
+    world.directory.outbox.clear();
     for _ in 0..5000 {
-        world.say(src, Body::FindValue { cookie: 1, key: hash(1) });
+        world.ask(src, Body::FindValue { cookie: 1, key: hash(1) });
     }
     let answers = world.sent().into_iter().filter(|(_, body)| matches!(body, Body::FoundValue { .. })).count();
-    assert_eq!(answers, 1000);
+    // One has been asked for the token.
+    assert_eq!(answers, 999);
     // Others are served.
     let other = world.stranger(3);
-    world.say(other, Body::FindValue { cookie: 1, key: hash(1) });
+    world.ask(other, Body::FindValue { cookie: 1, key: hash(1) });
     assert!(world.sent().iter().any(|(to, _)| *to == other.address));
 }
 
@@ -233,7 +470,7 @@ fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
         let silent = world.stranger(2 + n as u64);
         world.befriend(silent);
         let src = world.stranger(100 + n as u64);
-        world.say(src, Body::FindValue { cookie: 1, key: hash(n as u64) });
+        world.ask(src, Body::FindValue { cookie: 1, key: hash(n as u64) });
         world.sent();
         let sizes = world.directory.sizes();
         assert!(world.lookups() <= 4 && sizes.relays <= 4, "question {n}: {} of {sizes:?}", world.lookups());
@@ -259,7 +496,7 @@ fn a_flood_of_sources_fills_no_memory() {
     let sizes = world.directory.sizes();
     assert!(sizes.sources <= 100 && sizes.keys <= 4096 && sizes.questions <= 1024 && sizes.relays <= 48, "{sizes:?}");
     assert!(sizes.timers < 1200 && sizes.spares <= 8 * 32, "{sizes:?}");
-    assert_eq!(world.sent().len(), 200);
+    assert!(world.sent().len() <= 200);
 }
 
 #[test]
@@ -334,10 +571,10 @@ fn what_the_owner_says_goes_first() {
         let liar = world.stranger(n);
         world.say(liar, Body::Store { key: hash("x"), value: Address(n + 100), expires });
     }
-    world.say(owner, Body::Store { key: hash("x"), value: owner.address, expires });
+    world.store(owner, hash("x"), owner.address, expires);
     let other = world.stranger(50);
     world.sent();
-    world.say(other, Body::FindValue { cookie: 1, key: hash("x") });
+    world.ask(other, Body::FindValue { cookie: 1, key: hash("x") });
     let sent = world.sent();
     let answer = sent.iter().find(|(_, body)| matches!(body, Body::FoundValue { .. }));
     let Some((_, Body::FoundValue { values, .. })) = answer else { panic!("{sent:?}") };
@@ -358,7 +595,7 @@ fn expiry_is_clamped_and_looked_at_when_read() {
     let asks = world.stranger(3);
     let told = |world: &mut World, key| {
         world.sent();
-        world.say(asks, Body::FindValue { cookie: 1, key });
+        world.ask(asks, Body::FindValue { cookie: 1, key });
         let sent = world.sent();
         let values = sent.into_iter().find_map(|(to, body)| match body {
             Body::FoundValue { values, .. } if to == asks.address => Some(values),
@@ -397,7 +634,7 @@ fn a_requester_gets_somebody_else_first_and_never_nothing() {
     }
     for src in [a, b] {
         world.sent();
-        world.say(src, Body::FindValue { cookie: 9, key: hash("x") });
+        world.ask(src, Body::FindValue { cookie: 9, key: hash("x") });
         let sent = world.sent();
         let answer = sent.iter().find(|(_, body)| matches!(body, Body::FoundValue { .. }));
         let Some((_, Body::FoundValue { cookie, contacts, values, .. })) = answer else { panic!("{sent:?}") };
@@ -423,9 +660,9 @@ fn negative_vectors() {
         let (sizes, counters, sent) = (world.directory.sizes(), world.directory.counters(), world.sent());
         assert_eq!((sizes.contacts, sizes.keys, sizes.walks), (0, 0, 0), "{name}");
         match name {
-            // The source is heard of and asked, no more.
-            "store_expired" => assert!(counters.not_stored == 1 && sent.len() == 1, "{name}"),
-            "unknown_field_15" => assert!(counters.answered == 1 || counters.relayed == 1, "{name}: {counters:?}"),
+            "store_expired" => assert!(counters.not_stored == 1 && sent.is_empty(), "{name}"),
+            // The source is asked whether it is there.
+            "unknown_field_15" => assert!(counters.held == 1 && sent.len() == 1, "{name}: {counters:?}"),
             "rsp_unknown_cookie" | "rsp_contact_id_short" | "rsp_contact_addr_zero" | "value_rsp_empty_value" => {
                 assert_eq!((counters.unasked, sent.len()), (1, 0), "{name}");
             }

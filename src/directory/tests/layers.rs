@@ -103,7 +103,11 @@ fn small_layers_know_each_other() {
         assert!(net.directories().all(|directory| directory.sizes().contacts == members - 1), "{members} members");
         register_all(&mut net, 1);
         net.run(Duration::from_secs(1));
-        assert!(net.directories().all(|directory| directory.sizes().keys == members - 1), "{members} members");
+        let keys: Vec<_> = net.directories().map(|d| (d.sizes().keys, d.counters())).collect();
+        assert!(
+            net.directories().all(|directory| directory.sizes().keys == members - 1),
+            "{members} members {keys:#?}"
+        );
         let mut tally = Tally::default();
         look_all(&mut net, 1, 40, &mut tally);
         check(&mut tally, &format!("{members} members"));

@@ -206,6 +206,14 @@ impl Net {
         self.attend(number);
     }
 
+    /// A member of ours takes a name back.
+    pub(super) fn unregister(&mut self, number: usize, name: NameHash) -> bool {
+        let now = self.now;
+        let was = self.ours(number).unregister(now, &name);
+        self.attend(number);
+        was
+    }
+
     /// Tells a member of another one.
     pub(super) fn suggest(&mut self, number: usize, address: Address) {
         let now = self.now;

@@ -69,6 +69,8 @@ fn limits() -> Limits {
         cache: 8,
         outbox: 100,
         sources: 8,
+        unproven: 5,
+        held: 4,
         ..Limits::default()
     }
 }
@@ -83,8 +85,10 @@ fn member(n: u8) -> Contact {
 
 fn check(directory: &Directory) {
     let (sizes, limits) = (directory.sizes(), limits());
+    assert!(directory.store.is_sound());
+    assert!(sizes.held <= limits.held && sizes.withdrawals <= limits.names && sizes.confirms <= 200, "{sizes:?}");
     assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
-    assert!(directory.entries().len() <= limits.keys * limits.values_per_key);
+    assert!(directory.entries().len() <= limits.keys);
     assert!(sizes.contacts <= limits.bucket * limits.buckets, "{sizes:?}");
     assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
     assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
@@ -113,7 +117,7 @@ proptest! {
             let say = |src: Contact, body: Body| Message { src, body }.encode().unwrap();
             match op {
                 Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
-                Op::Unregister(n) => drop(directory.unregister(&key(n))),
+                Op::Unregister(n) => drop(directory.unregister(now, &key(n))),
                 Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
                 Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address, if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused }),
                 Op::Suggest(n) => directory.suggest(now, member(n).address),

@@ -176,8 +176,14 @@ impl Unicast {
         })
     }
 
-    pub(super) fn withdraw(&self, hash: &NameHash) {
-        self.control.lock().directory.unregister(hash);
+    pub(super) fn withdraw(&self, now: Instant, hash: &NameHash) {
+        self.control.lock().directory.unregister(now, hash);
+    }
+
+    /// Takes all names back, while there is a way to those who were told of them.
+    pub(super) fn withdraw_all(&self, now: Instant) {
+        self.control.lock().directory.unregister_all(now);
+        self.handle_control(now);
     }
 
     /// A name was not found at a member that is said to have it.

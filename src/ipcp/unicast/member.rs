@@ -148,6 +148,7 @@ impl Unicast {
         for flow in self.flows.values() {
             flow.give_up();
         }
+        self.withdraw_all(now);
         // Data transfer first: management still carries the news.
         let adjacencies: Vec<_> = self.adjacencies.read().keys().copied().collect();
         let managements: Vec<_> = self.managements.read().keys().copied().collect();

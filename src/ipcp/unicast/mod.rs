@@ -331,7 +331,7 @@ impl Ipcp for Unicast {
 
     fn unregister(&self, now: Instant, hash: &NameHash) {
         self.names.lock().remove(hash);
-        self.withdraw(hash);
+        self.withdraw(now, hash);
         self.handle_control(now);
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Body, Contact};
+use super::{Body, Contact, Extension};
 use crate::types::id::Address;
 use crate::types::name::{HashAlg, NameHash};
 use crate::wire::WireError;
@@ -28,6 +28,8 @@ pub(super) struct Message {
     node: Option<NodePart>,
     #[prost(message, optional, tag = "6")]
     val: Option<ValuePart>,
+    #[prost(bytes = "vec", optional, tag = "20")]
+    own: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -99,6 +101,23 @@ impl Message {
             other => return Err(WireError::Unknown { field: "dht code", value: other }),
         };
         Ok(super::Message { src, body })
+    }
+
+    pub(super) fn extension(&self) -> Extension {
+        let Some((token, padding)) = self.own.as_ref().and_then(|own| own.split_first_chunk()) else {
+            return Extension::default();
+        };
+        let token = u64::from_be_bytes(*token);
+        Extension { token: (token != 0).then_some(token), padding: padding.len() }
+    }
+
+    pub(super) fn with(mut self, extension: Extension) -> Self {
+        if !extension.is_empty() {
+            let mut own = extension.token.unwrap_or(0).to_be_bytes().to_vec();
+            own.resize(own.len() + extension.padding.min(super::MAX_LEN), 0);
+            self.own = Some(own);
+        }
+        self
     }
 
     /// A part that is not whole spoils the message, also one that does not belong to its code or in a list.

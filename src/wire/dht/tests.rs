@@ -135,3 +135,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_members_of_our_kind_say_beside_a_message_is_skipped_by_others() {
+    for message in all() {
+        let plain = message.encode().unwrap();
+        for (token, padding) in [(None, 0), (Some(1), 0), (Some(u64::MAX), 7), (None, 1), (None, 500)] {
+            let extension = Extension { token, padding };
+            let bytes = message.encode_extended(extension).unwrap();
+            assert_eq!(Message::decode_extended(ALG, &bytes), Ok((message.clone(), extension)));
+            assert_eq!(decode(&bytes).as_ref(), Ok(&message));
+            // To others it is a field that they do not know, behind all those that they do.
+            assert!(bytes.starts_with(&plain) && bytes.len() <= plain.len() + Extension::OVERHEAD + padding);
+            assert_eq!(bytes.len() == plain.len(), extension == Extension::default());
+        }
+        for wanted in [plain.len() + 12, plain.len() + 100, 1400] {
+            let bytes = message.encode_extended(Extension::pad(plain.len(), wanted)).unwrap();
+            assert!((wanted..wanted + 2).contains(&bytes.len()), "{} for {wanted}", bytes.len());
+        }
+        // Whatever is in there spoils nothing.
+        let strange = [&plain[..], &[0xa2, 0x01, 3, 1, 2, 3]].concat();
+        assert_eq!(Message::decode_extended(ALG, &strange), Ok((message, Extension::default())));
+    }
+}

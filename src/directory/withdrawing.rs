@@ -1,0 +1,82 @@
+//! Taking names back.
+//!
+//! Whoever was told of a name, and is of our kind, is told that no time is left for it: with the token that it gave, it
+//! believes that at once. A reference takes it for a name that has expired and forgets nothing. Nobody answers, so it is said
+//! three times.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use super::names::Told;
+use super::{Directory, Task};
+use crate::base::time::Instant;
+use crate::base::timers::TimerId;
+use crate::types::name::NameHash;
+use crate::wire::dht::{Body, Extension};
+
+/// When it is said again.
+const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
+
+#[derive(Debug)]
+struct Withdrawal {
+    told: Told,
+    /// It was said so often.
+    said: usize,
+    timer: Option<TimerId>,
+}
+
+/// Names that were registered here until a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Withdrawals {
+    names: BTreeMap<NameHash, Withdrawal>,
+    /// The oldest first; perhaps with some that are over.
+    order: VecDeque<NameHash>,
+}
+
+impl Withdrawals {
+    /// Names in it.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+impl Directory {
+    /// Takes a name back from those who were told of it.
+    pub(super) fn withdraw(&mut self, now: Instant, name: NameHash, told: Told) {
+        if told.is_empty() {
+            return;
+        }
+        self.withdrawals.order.push_back(name);
+        // As many as there may be names; the oldest has been said before.
+        while self.withdrawals.order.len() > self.config.limits.names.max(1) {
+            let oldest = self.withdrawals.order.pop_front();
+            oldest.into_iter().for_each(|oldest| self.no_more_withdrawn(&oldest));
+        }
+        self.withdrawals.names.insert(name, Withdrawal { told, said: 0, timer: None });
+        self.withdraw_again(now, name);
+    }
+
+    /// Says that a name is not registered here any more.
+    pub(super) fn withdraw_again(&mut self, now: Instant, name: NameHash) {
+        let Some(mut withdrawal) = self.withdrawals.names.remove(&name) else { return };
+        let value = self.own.address;
+        for (to, token) in &withdrawal.told {
+            let token = self.table.token(*to).or(*token);
+            self.send(*to, Body::Store { key: name, value, expires: 0 }, Extension { token, padding: 0 });
+        }
+        if let Some(pause) = REPEATS.get(withdrawal.said) {
+            withdrawal.said += 1;
+            withdrawal.timer = Some(self.timers.arm(now + *pause, Task::Withdraw(name)));
+            self.withdrawals.names.insert(name, withdrawal);
+        } else {
+            self.withdrawals.order.retain(|known| *known != name);
+        }
+    }
+
+    /// A name is registered here again.
+    pub(super) fn no_more_withdrawn(&mut self, name: &NameHash) {
+        let Some(withdrawal) = self.withdrawals.names.remove(name) else { return };
+        withdrawal.timer.map(|timer| self.timers.cancel(timer));
+        self.withdrawals.order.retain(|known| known != name);
+    }
+}
