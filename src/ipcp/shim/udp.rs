@@ -40,7 +40,7 @@ use smallvec::smallvec;
 use spin::Once;
 
 pub use self::config::Config;
-use self::directory::Entry;
+use self::directory::{Directory, Entry};
 pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
@@ -97,7 +97,7 @@ pub struct UdpShim {
     inline: bool,
     flows: IdTable<Arc<UdpFlow>>,
     names: Mutex<BTreeMap<NameHash, ()>>,
-    directory: Mutex<BTreeMap<NameHash, Entry>>,
+    directory: Mutex<Directory>,
     /// Who receives.
     receiver: Lead<Receiver>,
     panics: Arc<Panics>,
@@ -211,7 +211,7 @@ impl UdpShim {
             inline: parts.inline,
             management: Mutex::new(Vec::new()),
             names: Mutex::new(BTreeMap::new()),
-            directory: Mutex::new(BTreeMap::new()),
+            directory: Mutex::default(),
             down: AtomicBool::new(false),
             counters: Counters::default(),
         })
@@ -322,8 +322,7 @@ impl Ipcp for UdpShim {
         // Made and dropped where no lock is held: a waker is code of others, and may be the last that holds a task,
         // which may hold requests of this layer.
         let mut kept = Some(waker.clone());
-        let (remembered, outdated) = self.look_up(now, hash, &mut kept);
-        outdated.into_iter().for_each(|entry| self.panics.discard(entry));
+        let remembered = self.look_up(now, hash, &mut kept);
         self.panics.discard(kept);
         if let Some(remembered) = remembered {
             return remembered;
@@ -380,7 +379,7 @@ impl Ipcp for UdpShim {
         self.down.store(true, Ordering::Release);
         self.names.lock().clear();
         let directory = core::mem::take(&mut *self.directory.lock());
-        for entry in directory.into_values() {
+        for entry in directory.into_entries() {
             if let Entry::Asked(wakers) = entry {
                 self.panics.wake_all(wakers);
             }

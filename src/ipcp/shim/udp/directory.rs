@@ -1,6 +1,6 @@
 //! Where names are: what the resolver said, for as long as that is believed.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Weak;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -20,6 +20,62 @@ pub(super) enum Entry {
     Asked(Vec<Waker>),
     /// It answered.
     Known { addr: Option<SocketAddr>, until: Instant },
+}
+
+/// What is known of names. When there are too many, the one goes that would be forgotten first: it has been of use for the
+/// longest time, or is known to be nowhere, which is believed for the shortest time. What is being asked for stays: while
+/// there are as many of these, others count as unknown.
+#[derive(Default)]
+pub(super) struct Directory {
+    entries: BTreeMap<NameHash, Entry>,
+    /// Of those that are known, by when they are to be forgotten.
+    ends: BTreeSet<(Instant, NameHash)>,
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn get(&self, hash: &NameHash) -> Option<&Entry> {
+        self.entries.get(hash)
+    }
+
+    fn get_mut(&mut self, hash: &NameHash) -> Option<&mut Entry> {
+        self.entries.get_mut(hash)
+    }
+
+    pub(super) fn insert(&mut self, hash: NameHash, entry: Entry) -> Option<Entry> {
+        let before = self.remove(&hash);
+        if let Entry::Known { until, .. } = entry {
+            self.ends.insert((until, hash));
+        }
+        self.entries.insert(hash, entry);
+        before
+    }
+
+    pub(super) fn remove(&mut self, hash: &NameHash) -> Option<Entry> {
+        let entry = self.entries.remove(hash)?;
+        if let Entry::Known { until, .. } = entry {
+            self.ends.remove(&(until, *hash));
+        }
+        Some(entry)
+    }
+
+    /// Makes room for one more, if it can.
+    fn make_room(&mut self, limit: usize) -> bool {
+        while self.entries.len() >= limit
+            && let Some((_, hash)) = self.ends.pop_first()
+        {
+            self.entries.remove(&hash);
+        }
+        self.entries.len() < limit
+    }
+
+    /// All, when nobody is to wait any more.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.entries.into_values()
+    }
 }
 
 /// Tasks that wait for one resolver's answer; more have to ask again.
@@ -58,49 +114,46 @@ impl UdpShim {
         let until = self.clock.now() + ttl;
         let before = {
             let mut directory = self.directory.lock();
-            if self.is_down() { directory.remove(&hash) } else { directory.insert(hash, Entry::Known { addr, until }) }
+            let limit = self.config.max_directory.max(1);
+            let has_room = directory.get(&hash).is_some() || directory.make_room(limit);
+            if self.is_down() || !has_room {
+                directory.remove(&hash)
+            } else {
+                directory.insert(hash, Entry::Known { addr, until })
+            }
         };
         if let Some(Entry::Asked(wakers)) = before {
             self.panics.wake_all(wakers);
         }
     }
 
-    /// What is remembered of a name, and entries to be dropped. `None`: the resolver is to be asked; `waker` is kept.
+    /// What is remembered of a name. `None`: the resolver is to be asked; `waker` is kept.
     pub(super) fn look_up(
         &self,
         now: Instant,
         hash: &NameHash,
         waker: &mut Option<Waker>,
-    ) -> (Option<Lookup>, Vec<Entry>) {
+    ) -> Option<Lookup> {
         let mut directory = self.directory.lock();
         match directory.get_mut(hash) {
             Some(Entry::Known { addr, until }) if *until > now => {
                 let known = addr.map_or(Lookup::Unknown, |addr| Lookup::Known(smallvec![Location::Host(addr)]));
-                return (Some(known), Vec::new());
+                return Some(known);
             }
             Some(Entry::Asked(wakers)) => {
                 let known = |w: &Waker| wakers.iter().any(|o| o.will_wake(w));
                 if wakers.len() < MAX_WAITERS && !waker.as_ref().is_some_and(known) {
                     wakers.extend(waker.take());
                 }
-                return (Some(Lookup::Pending), Vec::new());
+                return Some(Lookup::Pending);
             }
             _ => {}
         }
-        let mut outdated = self.trim_directory(&mut directory, now);
-        outdated.extend(directory.insert(*hash, Entry::Asked(waker.take().into_iter().collect())));
-        (None, outdated)
-    }
-
-    /// Makes room for one more entry: expired ones go first, then the one with the smallest hash, which is returned.
-    fn trim_directory(&self, directory: &mut BTreeMap<NameHash, Entry>, now: Instant) -> Vec<Entry> {
-        if directory.len() < self.config.max_directory {
-            return Vec::new();
+        directory.remove(hash);
+        if !directory.make_room(self.config.max_directory.max(1)) {
+            return Some(Lookup::Unknown);
         }
-        directory.retain(|_, e| !matches!(e, Entry::Known { until, .. } if *until <= now));
-        if directory.len() < self.config.max_directory {
-            return Vec::new();
-        }
-        directory.pop_first().map(|(_, e)| e).into_iter().collect()
+        directory.insert(*hash, Entry::Asked(waker.take().into_iter().collect()));
+        None
     }
 }
