@@ -146,28 +146,28 @@ impl Directory {
     /// How many of everything there are.
     pub fn sizes(&self) -> Sizes {
         Sizes {
-            names: self.names.len(),
-            keys: self.store.len(),
-            contacts: self.table.len(),
-            spares: self.table.spares(),
-            walks: self.walks.len(),
-            questions: self.questions.len(),
-            cache: self.cache.len(),
-            sources: self.requests.len().max(self.stores.len()).max(self.short.len()),
-            waiting: self.waiting.len(),
-            relays: self.relays.len(),
-            held: self.held.len(),
-            withdrawals: self.withdrawals.len(),
-            confirms: self.confirms.len(),
-            handoffs: self.handoffs.len(),
-            chores: self.chores.len(),
+            names: self.publishing.names.len(),
+            keys: self.keeping.store.len(),
+            contacts: self.contacts.table.len(),
+            spares: self.contacts.table.spares(),
+            walks: self.lookups.walks.len(),
+            questions: self.lookups.questions.len(),
+            cache: self.lookups.cache.len(),
+            sources: self.serving.requests.len().max(self.keeping.stores.len()).max(self.serving.short.len()),
+            waiting: self.lookups.waiting.len(),
+            relays: self.serving.relays.len(),
+            held: self.serving.held.len(),
+            withdrawals: self.publishing.withdrawals.len(),
+            confirms: self.keeping.confirms.len(),
+            handoffs: self.publishing.handoffs.len(),
+            chores: self.publishing.chores.len(),
             timers: self.timers.len(),
         }
     }
 
     /// The names registered here, and whether anybody was told.
     pub fn names(&self) -> impl Iterator<Item = (NameHash, bool)> {
-        self.names.iter().map(|(hash, name)| (*hash, name.is_published()))
+        self.publishing.names.iter().map(|(hash, name)| (*hash, name.is_published()))
     }
 
     /// The contacts.
@@ -179,7 +179,7 @@ impl Directory {
             seen: peer.seen,
             well: peer.is_well(),
         };
-        self.table.iter().map(entry).collect()
+        self.contacts.table.iter().map(entry).collect()
     }
 
     /// What is kept for others, expired values perhaps included.
@@ -190,6 +190,6 @@ impl Directory {
             expires: value.expires,
             by_owner: value.itself,
         };
-        self.store.iter().map(entry).collect()
+        self.keeping.store.iter().map(entry).collect()
     }
 }

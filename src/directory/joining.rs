@@ -1,14 +1,14 @@
 //! Getting to know the layer, and keeping in touch with it.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use core::time::Duration;
 
 use super::distance::{random, random_beside};
 use super::publishing::Chore;
 use super::questions::{Kind, Question, Reason};
 use super::rate::Rate;
-use super::table::Style;
-use super::{Directory, Task};
+use super::table::{Style, Table};
+use super::{Config, Directory, Task};
 use crate::base::time::Instant;
 use crate::base::timers::TimerId;
 use crate::types::id::Address;
@@ -83,13 +83,52 @@ impl Joining {
     }
 }
 
+/// Whom the directory knows, and how it finds out who is there.
+#[derive(Debug)]
+pub(super) struct Contacts {
+    pub(super) table: Table,
+    pub(super) joining: Joining,
+    /// Who has answered of late and found no place in the table, the latest first.
+    acquaintances: VecDeque<Contact>,
+    pub(super) pings: Rate,
+    /// To whom pings are under way.
+    pub(super) pinged: BTreeSet<Address>,
+}
+
+impl Contacts {
+    pub(super) fn new(now: Instant, own: Contact, config: &Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            table: Table::new(own, config.bucket(), limits.spares, limits.buckets, now),
+            joining: Joining::default(),
+            acquaintances: VecDeque::new(),
+            pings: Rate::new(now, limits.pings_per_second),
+            pinged: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this member has answered a question here, under this id and address.
+    pub(super) fn knows(&self, contact: &Contact) -> bool {
+        self.table.get(contact.address).is_some_and(|peer| peer.contact.id == contact.id)
+            || self.acquaintances.contains(contact)
+    }
+
+    /// A member has answered for which there is no place in the table.
+    pub(super) fn get_acquainted(&mut self, contact: Contact) {
+        if !self.acquaintances.contains(&contact) {
+            self.acquaintances.truncate(ACQUAINTANCES - 1);
+            self.acquaintances.push_front(contact);
+        }
+    }
+}
+
 impl Directory {
     /// Arms what runs from the beginning.
     pub(super) fn start(&mut self, now: Instant) {
         let peer = self.config.dht.peer;
         if peer.0 != 0 && peer != self.own.address {
-            self.joining.remember(peer);
-            self.joining.timer = Some(self.timers.arm(now, Task::Join));
+            self.contacts.joining.remember(peer);
+            self.contacts.joining.timer = Some(self.timers.arm(now, Task::Join));
         }
         let refresh = self.jitter(self.config.refresh());
         self.timers.arm(now + refresh, Task::Refresh);
@@ -105,40 +144,40 @@ impl Directory {
 
     /// Asks somebody, unless that has been done.
     pub(super) fn join(&mut self, now: Instant) {
-        self.joining.timer = None;
-        if self.joining.is_over(self.table.len()) {
+        self.contacts.joining.timer = None;
+        if self.contacts.joining.is_over(self.contacts.table.len()) {
             return;
         }
-        for _ in 0..self.config.alpha().min(self.joining.seeds.len()) {
-            self.joining.seeds.rotate_left(1);
-            let Some(seed) = self.joining.seeds.back().copied() else { break };
+        for _ in 0..self.config.alpha().min(self.contacts.joining.seeds.len()) {
+            self.contacts.joining.seeds.rotate_left(1);
+            let Some(seed) = self.contacts.joining.seeds.back().copied() else { break };
             self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
         }
-        let longest = if self.joining.tries < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
-        let wait = FIRST_RETRY.saturating_mul(1 << self.joining.tries.min(16)).min(longest);
+        let longest = if self.contacts.joining.tries < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
+        let wait = FIRST_RETRY.saturating_mul(1 << self.contacts.joining.tries.min(16)).min(longest);
         let wait = self.jitter(wait);
-        self.joining.tries += 1;
-        self.joining.asked = Some(now);
-        self.joining.timer = Some(self.timers.arm(now + wait, Task::Join));
+        self.contacts.joining.tries += 1;
+        self.contacts.joining.asked = Some(now);
+        self.contacts.joining.timer = Some(self.timers.arm(now + wait, Task::Join));
     }
 
     /// Joins without further waiting, if that is still to be done.
     pub(super) fn join_soon(&mut self, now: Instant) {
-        if self.joining.is_over(self.table.len()) {
+        if self.contacts.joining.is_over(self.contacts.table.len()) {
             return;
         }
-        self.joining.tries = 0;
-        if let Some(timer) = self.joining.timer.take() {
+        self.contacts.joining.tries = 0;
+        if let Some(timer) = self.contacts.joining.timer.take() {
             self.timers.cancel(timer);
         }
-        let at = self.joining.asked.map_or(now, |asked| (asked + SHORTEST_RETRY).max(now));
-        self.joining.timer = Some(self.timers.arm(at, Task::Join));
+        let at = self.contacts.joining.asked.map_or(now, |asked| (asked + SHORTEST_RETRY).max(now));
+        self.contacts.joining.timer = Some(self.timers.arm(at, Task::Join));
     }
 
     /// Looks around near the own id, a few times.
     pub(super) fn settle(&mut self, now: Instant) {
-        self.joining.settled += 1;
-        if let Some(next) = SETTLE.get(self.joining.settled) {
+        self.contacts.joining.settled += 1;
+        if let Some(next) = SETTLE.get(self.contacts.joining.settled) {
             let next = self.jitter(*next);
             self.timers.arm(now + next, Task::Settle);
         }
@@ -148,7 +187,7 @@ impl Directory {
     /// Somebody has become a contact.
     pub(super) fn welcome(&mut self, now: Instant, contact: Contact) {
         self.counters.contacts_won += 1;
-        if self.table.len() == 1 && self.joining.settled == 0 {
+        if self.contacts.table.len() == 1 && self.contacts.joining.settled == 0 {
             self.timers.arm(now, Task::Settle);
         }
         self.join_walks(now, contact);
@@ -158,20 +197,20 @@ impl Directory {
     /// A contact has been given up.
     pub(super) fn bid_farewell(&mut self, now: Instant, address: Address) {
         self.counters.contacts_lost += 1;
-        self.joining.remember(address);
-        if self.table.len() == 0 {
-            self.joining.settled = 0;
-            self.joining.joined = false;
+        self.contacts.joining.remember(address);
+        if self.contacts.table.len() == 0 {
+            self.contacts.joining.settled = 0;
+            self.contacts.joining.joined = false;
             self.join_soon(now);
         }
     }
 
     /// A member has sent a request.
     pub(super) fn meet(&mut self, now: Instant, contact: Contact, style: Style) {
-        match self.table.get(contact.address) {
+        match self.contacts.table.get(contact.address) {
             Some(peer) if peer.contact.id == contact.id => {
                 let well = peer.is_well();
-                self.table.set_style(&contact, style);
+                self.contacts.table.set_style(&contact, style);
                 if !well {
                     self.ping(now, contact.address, true);
                 }
@@ -185,37 +224,23 @@ impl Directory {
     /// Somebody who is not a contact says that it is there. If there is a place for it, it is asked whether that is so: once, and
     /// with no more than it has sent.
     pub(super) fn meet_stranger(&mut self, now: Instant, contact: Contact) {
-        if self.table.has_place(&contact.id) {
+        if self.contacts.table.has_place(&contact.id) {
             self.ping(now, contact.address, true);
-        }
-    }
-
-    /// Whether this member has answered a question here, under this id and address.
-    pub(super) fn knows(&self, contact: &Contact) -> bool {
-        self.table.get(contact.address).is_some_and(|peer| peer.contact.id == contact.id)
-            || self.acquaintances.contains(contact)
-    }
-
-    /// A member has answered for which there is no place among the contacts.
-    pub(super) fn get_acquainted(&mut self, contact: Contact) {
-        if !self.acquaintances.contains(&contact) {
-            self.acquaintances.truncate(ACQUAINTANCES - 1);
-            self.acquaintances.push_front(contact);
         }
     }
 
     /// Finds out whether those heard of are there, if there is a place for them.
     pub(super) fn fill(&mut self, now: Instant) {
-        while self.pings.has(now) {
-            let Some(spare) = self.table.take_spare() else { break };
+        while self.contacts.pings.has(now) {
+            let Some(spare) = self.contacts.table.take_spare() else { break };
             self.ping(now, spare.address, false);
         }
     }
 
     /// There are new routes: asks those to whom there was none.
     pub(super) fn ask_postponed(&mut self, now: Instant) {
-        for address in core::mem::take(&mut self.joining.postponed) {
-            if self.table.get(address).is_none() {
+        for address in core::mem::take(&mut self.contacts.joining.postponed) {
+            if self.contacts.table.get(address).is_none() {
                 self.ping(now, address, false);
             }
         }
@@ -224,34 +249,34 @@ impl Directory {
     /// Finds out who has this address, if that is not being done. `short` if it is said to have sent something that may have
     /// come from somebody else.
     pub(super) fn ping(&mut self, now: Instant, address: Address, short: bool) {
-        if self.pinged.contains(&address) || !self.pings.take(now) {
+        if self.contacts.pinged.contains(&address) || !self.contacts.pings.take(now) {
             return;
         }
         // In a small layer anybody may be news; in a large one, those near the own id are.
-        let small = self.table.len() <= self.config.limits.spread;
+        let small = self.contacts.table.len() <= self.config.limits.spread;
         let key = if small { random(&mut self.rng, self.config.hash) } else { self.own.id };
         if self.ask(now, address, Kind::Node, key, Reason::Ping { again: false, short }, 0) {
-            self.pinged.insert(address);
+            self.contacts.pinged.insert(address);
         }
     }
 
     /// A ping has not been answered.
     pub(super) fn ping_overdue(&mut self, now: Instant, question: &Question, again: bool, short: bool) {
         let (to, key) = (question.to, question.key);
-        if !self.pinged.contains(&to) {
+        if !self.contacts.pinged.contains(&to) {
             return;
         }
         // One that may not be there has been sent as much as it has sent.
         if !again && !short && self.ask(now, to, Kind::Node, key, Reason::Ping { again: true, short }, 1) {
             return;
         }
-        self.pinged.remove(&to);
+        self.contacts.pinged.remove(&to);
         self.silent(now, to);
     }
 
     /// A member has not answered a question that was asked more than once.
     pub(super) fn silent(&mut self, now: Instant, address: Address) {
-        if self.table.failed(address) {
+        if self.contacts.table.failed(address) {
             self.bid_farewell(now, address);
         }
         self.fill(now);
@@ -259,14 +284,14 @@ impl Directory {
 
     /// Somebody else knows of a member.
     pub(super) fn suggested(&mut self, now: Instant, address: Address) {
-        self.joining.remember(address);
-        if self.table.len() == 0 {
+        self.contacts.joining.remember(address);
+        if self.contacts.table.len() == 0 {
             self.join_soon(now);
             return;
         }
         // Who knows many needs no suggestions, but a few connect what has fallen apart.
-        let rate = self.joining.suggestions.get_or_insert_with(|| Rate::new(now, 1));
-        if self.table.len() < 2 * self.config.k() || rate.take(now) {
+        let rate = self.contacts.joining.suggestions.get_or_insert_with(|| Rate::new(now, 1));
+        if self.contacts.table.len() < 2 * self.config.k() || rate.take(now) {
             self.ping(now, address, false);
         }
     }
@@ -275,20 +300,20 @@ impl Directory {
     pub(super) fn refresh(&mut self, now: Instant) {
         // Somewhat less: the timer has some play.
         let interval = self.config.refresh() * 3 / 4;
-        let (bucket, touched) = self.table.oldest_bucket();
+        let (bucket, touched) = self.contacts.table.oldest_bucket();
         if touched + interval <= now {
-            let last = bucket + 1 == self.table.buckets();
+            let last = bucket + 1 == self.contacts.table.buckets();
             let key = if last { self.own.id } else { random_beside(&mut self.rng, &self.own.id, bucket) };
-            self.table.touch(now, &key);
-            if self.table.len() > 0 {
-                self.chores.push_back(Chore::Look(key));
+            self.contacts.table.touch(now, &key);
+            if self.contacts.table.len() > 0 {
+                self.publishing.chores.push(Chore::Look(key));
             }
-            let stale = self.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
+            let stale = self.contacts.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
             if let Some(address) = stale.map(|peer| peer.contact.address) {
                 self.ping(now, address, false);
             }
         }
-        let (_, oldest) = self.table.oldest_bucket();
+        let (_, oldest) = self.contacts.table.oldest_bucket();
         let next = (oldest + self.jitter(self.config.refresh())).max(now + REFRESH_PAUSE);
         self.timers.arm(next, Task::Refresh);
     }

@@ -84,7 +84,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::base::rng::Rng;
@@ -99,6 +99,7 @@ mod config;
 mod distance;
 mod entries;
 mod joining;
+mod keeping;
 mod names;
 mod publishing;
 mod questions;
@@ -117,18 +118,12 @@ pub use config::{Config, Limits};
 pub use entries::{ContactEntry, Counters, Sizes, StoredEntry};
 pub use table::Style;
 
-use cache::Cache;
-use joining::Joining;
-use names::Names;
-use publishing::{Chore, Handoffs};
-use questions::{Kind, Questions};
-use rate::{Meter, Rate};
-use serving::{Inquiry, Relay};
-use store::Store;
-use table::Table;
-use tokens::Tokens;
-use walk::Walk;
-use withdrawing::Withdrawals;
+use joining::Contacts;
+use keeping::Keeping;
+use publishing::Publishing;
+use questions::Kind;
+use serving::{Inquiry, Serving};
+use walking::Lookups;
 
 /// What is known of a name at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,40 +229,16 @@ pub struct Directory {
     config: Config,
     rng: Rng,
     own: Contact,
-    table: Table,
-    questions: Questions,
-    walks: BTreeMap<(Kind, NameHash), Walk>,
-    names: Names,
-    store: Store,
-    cache: Cache,
-    joining: Joining,
-    chores: VecDeque<Chore>,
-    /// Names to be looked up when there is room.
-    waiting: VecDeque<NameHash>,
-    handoffs: Handoffs,
-    relays: Vec<Relay>,
-    /// Questions that are answered when their senders have shown that they are there; the oldest first.
-    held: VecDeque<Inquiry>,
-    /// Who has answered of late and is no contact.
-    acquaintances: VecDeque<Contact>,
-    withdrawals: Withdrawals,
-    tokens: Tokens,
-    requests: Meter,
-    /// Questions that are shorter than their answers.
-    short: Meter,
-    stores: Meter,
-    /// What is to be stored and comes without a token.
-    unproven: Rate,
-    confirming: Rate,
-    pings: Rate,
-    relaying: Rate,
-    beginning: Rate,
-    /// A timer for chores is armed.
-    resting: bool,
-    /// To whom pings are under way.
-    pinged: BTreeSet<Address>,
-    /// Names whose owners are being asked whether they have them.
-    confirms: BTreeSet<(NameHash, Address)>,
+    /// Whom it knows.
+    contacts: Contacts,
+    /// Where names are.
+    lookups: Lookups,
+    /// What it keeps for others.
+    keeping: Keeping,
+    /// What others are to keep.
+    publishing: Publishing,
+    /// What others ask.
+    serving: Serving,
     timers: Timers<Task>,
     outbox: VecDeque<(Address, Message, Extension)>,
     events: VecDeque<Event>,
@@ -283,32 +254,11 @@ impl Directory {
         let limits = config.limits;
         let own = Contact { id: distance::random(&mut rng, config.hash), address: config.address };
         let mut directory = Self {
-            table: Table::new(own, config.bucket(), limits.spares, limits.buckets, now),
-            questions: Questions::new(limits.questions),
-            walks: BTreeMap::new(),
-            names: Names::new(),
-            store: Store::new(own.id, config.store()),
-            cache: Cache::new(limits.cache),
-            joining: Joining::default(),
-            chores: VecDeque::new(),
-            waiting: VecDeque::new(),
-            handoffs: Handoffs::default(),
-            relays: Vec::new(),
-            held: VecDeque::new(),
-            acquaintances: VecDeque::new(),
-            withdrawals: Withdrawals::default(),
-            tokens: Tokens::new(&mut rng),
-            requests: Meter::new(now, limits.requests_per_second, limits.sources),
-            short: Meter::new(now, limits.short_per_second, limits.sources),
-            stores: Meter::new(now, limits.stores_per_second, limits.sources),
-            unproven: Rate::new(now, limits.unproven_per_second),
-            confirming: Rate::new(now, limits.confirmations_per_second),
-            pings: Rate::new(now, limits.pings_per_second),
-            relaying: Rate::new(now, limits.relays_per_second),
-            beginning: Rate::new(now, limits.chores_per_second),
-            resting: false,
-            pinged: BTreeSet::new(),
-            confirms: BTreeSet::new(),
+            contacts: Contacts::new(now, own, &config),
+            lookups: Lookups::new(&limits),
+            keeping: Keeping::new(now, own.id, &config),
+            publishing: Publishing::new(now, &limits),
+            serving: Serving::new(now, &limits, &mut rng),
             timers: Timers::new(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -339,14 +289,14 @@ impl Directory {
         if len != expected {
             return Err(RegisterError::Length { len, expected });
         }
-        if self.names.contains_key(&name) {
+        if self.publishing.names.contains_key(&name) {
             return Ok(());
         }
-        if self.names.len() >= self.config.limits.names {
+        if self.publishing.names.len() >= self.config.limits.names {
             return Err(RegisterError::Full(self.config.limits.names));
         }
         self.no_more_withdrawn(&name);
-        self.names.insert(name, names::Name::default());
+        self.publishing.names.insert(name, names::Name::default());
         self.publish(name);
         self.begin_walks(now);
         Ok(())
@@ -355,7 +305,7 @@ impl Directory {
     /// Stops making a name known. Members of this kind that were told of it forget it at once; references, and whoever does
     /// not hear it, when what they have expires: within [`lifetime`](Limits::lifetime). `false` if it was not registered.
     pub fn unregister(&mut self, now: Instant, hash: &NameHash) -> bool {
-        let Some(name) = self.names.remove(hash) else { return false };
+        let Some(name) = self.publishing.names.remove(hash) else { return false };
         if let Some(timer) = name.timer {
             self.timers.cancel(timer);
         }
@@ -365,7 +315,7 @@ impl Directory {
 
     /// [`unregister`](Self::unregister)s all names, when the layer is about to be left.
     pub fn unregister_all(&mut self, now: Instant) {
-        let names: Vec<NameHash> = self.names.keys().copied().collect();
+        let names: Vec<NameHash> = self.publishing.names.keys().copied().collect();
         for name in names {
             self.unregister(now, &name);
         }
@@ -378,18 +328,20 @@ impl Directory {
     pub fn lookup(&mut self, now: Instant, unix: u64, name: NameHash) -> Found {
         self.clock = (now, unix);
         self.counters.lookups += 1;
-        if let Some(addresses) = self.cache.get(now, &name).filter(|addresses| !addresses.is_empty()) {
+        if let Some(addresses) = self.lookups.cache.get(now, &name).filter(|addresses| !addresses.is_empty()) {
             self.counters.known += 1;
             return Found::Known(addresses.to_vec());
         }
-        let told: Vec<Address> = self.store.get(now, &name).iter().filter(|v| v.itself).map(|v| v.address).collect();
-        let told: Vec<Address> = told.into_iter().filter(|to| !self.cache.is_doubted(now, &name, *to)).collect();
+        let told: Vec<Address> =
+            self.keeping.store.get(now, &name).iter().filter(|v| v.itself).map(|v| v.address).collect();
+        let told: Vec<Address> =
+            told.into_iter().filter(|to| !self.lookups.cache.is_doubted(now, &name, *to)).collect();
         if !told.is_empty() {
             self.counters.known += 1;
             return Found::Known(told);
         }
         let wrong_length = name.as_bytes().len() != self.config.hash.len();
-        if wrong_length || self.cache.get(now, &name).is_some() {
+        if wrong_length || self.lookups.cache.get(now, &name).is_some() {
             return Found::Unknown;
         }
         self.find(now, name)
@@ -399,8 +351,8 @@ impl Directory {
     /// believed that it is there, only itself.
     pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address, why: Doubt) {
         self.counters.doubts += 1;
-        self.cache.doubt(now, name, address);
-        if why == Doubt::Refused && self.store.has(name, address) {
+        self.lookups.cache.doubt(now, name, address);
+        if why == Doubt::Refused && self.keeping.store.has(name, address) {
             // Others hear of it from here.
             self.confirm(now, *name, address, None);
         }
@@ -442,8 +394,8 @@ impl Directory {
     /// A message to this address could not be sent: there is no route.
     pub fn unreachable(&mut self, now: Instant, address: Address) {
         self.counters.unreachable += 1;
-        self.table.lost(address);
-        while let Some(question) = self.questions.take_to(address) {
+        self.contacts.table.lost(address);
+        while let Some(question) = self.lookups.questions.take_to(address) {
             question.timer.map(|timer| self.timers.cancel(timer));
             self.cannot_ask(now, &question);
         }
@@ -452,7 +404,7 @@ impl Directory {
 
     /// There are other routes than before: whoever could not be reached may be again.
     pub fn route_known(&mut self, now: Instant) {
-        self.table.routes_changed();
+        self.contacts.table.routes_changed();
         self.revive(now);
         self.join_soon(now);
         self.ask_postponed(now);
@@ -462,7 +414,7 @@ impl Directory {
     /// There is a member with this address, by other means than the directory: a neighbour, or a new one in the
     /// link-state database. Cheap for one that is known. It makes joining faster, and heals a layer that fell apart.
     pub fn suggest(&mut self, now: Instant, address: Address) {
-        if address != self.own.address && address.0 != 0 && self.table.get(address).is_none() {
+        if address != self.own.address && address.0 != 0 && self.contacts.table.get(address).is_none() {
             self.suggested(now, address);
         }
     }
@@ -494,7 +446,7 @@ impl Directory {
             Task::HandOff => self.hand_off(now),
             Task::Sweep => self.sweep(now),
             Task::Relay => self.answer_late(now),
-            Task::Rest => self.resting = false,
+            Task::Rest => self.publishing.chores.resting = false,
             Task::Withdraw(name) => self.withdraw_again(now, name),
         }
     }

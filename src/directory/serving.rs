@@ -2,13 +2,14 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use super::questions::{Kind, LIFETIME, Reason, SHORT_COOKIE, is_signed};
-use super::store::{Account, Claim};
+use super::questions::{Kind, LIFETIME, SHORT_COOKIE, is_signed};
+use super::rate::{Meter, Rate};
 use super::table::Style;
+use super::tokens::Tokens;
 use super::walk::Purpose;
-use super::{Directory, Task};
+use super::{Directory, Limits, Task};
+use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
@@ -51,15 +52,41 @@ pub(super) struct Relay {
     answered: bool,
 }
 
+/// What others ask of this member.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) requests: Meter,
+    /// Questions that are shorter than their answers.
+    pub(super) short: Meter,
+    /// Questions that are answered when their senders have shown that they are there; the oldest first.
+    pub(super) held: VecDeque<Inquiry>,
+    pub(super) relays: Vec<Relay>,
+    relaying: Rate,
+    pub(super) tokens: Tokens,
+}
+
+impl Serving {
+    pub(super) fn new(now: Instant, limits: &Limits, rng: &mut Rng) -> Self {
+        Self {
+            requests: Meter::new(now, limits.requests_per_second, limits.sources),
+            short: Meter::new(now, limits.short_per_second, limits.sources),
+            held: VecDeque::new(),
+            relays: Vec::new(),
+            relaying: Rate::new(now, limits.relays_per_second),
+            tokens: Tokens::new(rng),
+        }
+    }
+}
+
 impl Directory {
     /// A member asks who is near a key, or where a name is.
     pub(super) fn asked(&mut self, now: Instant, inquiry: Inquiry) {
-        if !self.requests.take(now, inquiry.from.address) {
+        if !self.serving.requests.take(now, inquiry.from.address) {
             self.counters.excessive += 1;
             return;
         }
         let from = inquiry.from;
-        let knows = self.knows(&from);
+        let knows = self.contacts.knows(&from);
         // Whoever is not known is asked as well whether it is there.
         let room = if knows { inquiry.len } else { inquiry.len.saturating_sub(self.longest_question()) };
         if room >= self.answer_len(inquiry.kind, 1, VALUES) {
@@ -68,7 +95,7 @@ impl Directory {
         }
         if knows {
             self.meet(now, from, style(&inquiry));
-            if self.short.take(now, from.address) {
+            if self.serving.short.take(now, from.address) {
                 self.serve(now, inquiry, usize::MAX);
             } else {
                 self.counters.excessive += 1;
@@ -80,21 +107,21 @@ impl Directory {
             return;
         }
         self.counters.held += 1;
-        if self.held.len() >= self.config.limits.held {
-            self.held.pop_front();
+        if self.serving.held.len() >= self.config.limits.held {
+            self.serving.held.pop_front();
         }
-        self.held.push_back(inquiry);
+        self.serving.held.push_back(inquiry);
         self.ping(now, from.address, true);
     }
 
     /// A member has shown that it is there: answers what it asked before.
     pub(super) fn answer_held(&mut self, now: Instant, from: &Contact) {
-        if self.held.iter().all(|inquiry| inquiry.from != *from) {
-            self.held.retain(|inquiry| inquiry.until() > now);
+        if self.serving.held.iter().all(|inquiry| inquiry.from != *from) {
+            self.serving.held.retain(|inquiry| inquiry.until() > now);
             return;
         }
-        let (its, others) = self.held.drain(..).partition(|inquiry| inquiry.from == *from);
-        self.held = others;
+        let (its, others) = self.serving.held.drain(..).partition(|inquiry| inquiry.from == *from);
+        self.serving.held = others;
         let its: VecDeque<Inquiry> = its;
         for inquiry in its.into_iter().filter(|inquiry| inquiry.until() > now) {
             self.meet(now, inquiry.from, style(&inquiry));
@@ -118,9 +145,9 @@ impl Directory {
     /// Where a name is, as far as this member may say: here, or where others have stored it to be; and what it found
     /// itself, for those who cannot.
     fn known_values(&self, now: Instant, key: &NameHash, found: bool) -> Vec<Address> {
-        let own = self.names.contains_key(key).then_some(self.own.address);
-        let stored = self.store.get(now, key).into_iter().map(|value| value.address);
-        let found = self.cache.get(now, key).filter(|_| found).unwrap_or_default();
+        let own = self.publishing.names.contains_key(key).then_some(self.own.address);
+        let stored = self.keeping.store.get(now, key).into_iter().map(|value| value.address);
+        let found = self.lookups.cache.get(now, key).filter(|_| found).unwrap_or_default();
         let mut values: Vec<Address> = Vec::new();
         for value in own.into_iter().chain(stored).chain(found.iter().copied()) {
             if !values.contains(&value) {
@@ -136,7 +163,7 @@ impl Directory {
         // It knows itself, and of the first two one must be somebody else.
         values.sort_by_key(|value| *value == to.address);
         values.truncate(VALUES);
-        let mut contacts = self.table.closest(&key, self.config.k() + 1);
+        let mut contacts = self.contacts.table.closest(&key, self.config.k() + 1);
         contacts.retain(|contact| contact.address != to.address);
         contacts.truncate(self.config.k());
         if contacts.is_empty() {
@@ -151,7 +178,7 @@ impl Directory {
             Kind::Node => Body::FoundNode { cookie, key, contacts },
             Kind::Value => Body::FoundValue { cookie, key, contacts, values },
         };
-        let token = is_signed(cookie).then(|| self.tokens.make(now, to.address));
+        let token = is_signed(cookie).then(|| self.serving.tokens.make(now, to.address));
         self.send(to.address, body, Extension { token, padding: 0 });
     }
 
@@ -171,7 +198,7 @@ impl Directory {
     }
 
     /// How long one of the own ones is that are [short](Reason::is_short).
-    fn short_question(&self) -> usize {
+    pub(super) fn short_question(&self) -> usize {
         // A number has a byte for every seven bits.
         let number = |bits: u32| 1 + bits.max(1).div_ceil(7) as usize;
         let address = number(u64::BITS - self.own.address.0.leading_zeros());
@@ -185,118 +212,20 @@ impl Directory {
         TAG + TAG + hash + NUMBER + TAG + NUMBER + hash
     }
 
-    /// A member wants a name stored.
-    pub(super) fn asked_to_store(
-        &mut self,
-        now: Instant,
-        from: Contact,
-        (key, address, expires): (NameHash, Address, u32),
-        token: Option<u64>,
-        len: usize,
-    ) {
-        let proven = token.is_some_and(|token| self.tokens.is_valid(now, from.address, token));
-        let allowed = if proven { self.stores.take(now, from.address) } else { self.unproven.take(now) };
-        if !allowed {
-            self.counters.excessive += 1;
-            return;
-        }
-        if proven {
-            self.meet_sender(now, from);
-        }
-        // Both modulo 2³²: the format ends in 2106.
-        let left = u64::from(expires).saturating_sub(self.unix(now) & u64::from(u32::MAX));
-        let left = left.min(u64::from(self.config.dht.t_expire));
-        // Nobody knows better than this member what is registered here.
-        if address == self.own.address {
-            self.counters.not_stored += 1;
-            return;
-        }
-        if left == 0 {
-            self.counters.not_stored += 1;
-            if address == from.address {
-                self.said_to_be_gone(now, key, address, proven, len);
-            }
-            return;
-        }
-        let account = if proven { Account::Member(from.address) } else { Account::Others };
-        let claim = Claim { key, address, expires: now + Duration::from_secs(left), account };
-        let kept = self.store.put(now, claim).is_ok();
-        *(if kept { &mut self.counters.stored } else { &mut self.counters.not_stored }) += 1;
-        let itself = address == from.address;
-        let open = !kept || self.store.is_open(&key, address, claim.expires);
-        if proven && itself {
-            self.cache.heard(&key, address);
-        } else if open && ((itself && len >= self.short_question()) || (kept && proven)) {
-            self.confirm(now, key, address, Some(claim.expires));
-        }
-    }
-
-    /// A member is said to say that it has a name no more.
-    fn said_to_be_gone(&mut self, now: Instant, key: NameHash, address: Address, proven: bool, len: usize) {
-        if proven {
-            self.gone(now, key, address);
-        } else if self.store.has(&key, address) && len >= self.short_question() {
-            self.confirm(now, key, address, None);
-        }
-    }
-
-    /// A member has a name no more.
-    fn gone(&mut self, now: Instant, key: NameHash, address: Address) {
-        self.counters.withdrawn += u64::from(self.store.withdraw(&key, address));
-        self.cache.withdrawn(now, &key, address);
-    }
-
-    /// Asks a member whether it has a name, as somebody says until then, or as is believed.
-    pub(super) fn confirm(&mut self, now: Instant, key: NameHash, address: Address, expires: Option<Instant>) {
-        if self.confirms.contains(&(key, address)) || !self.confirming.take(now) {
-            return;
-        }
-        if self.ask(now, address, Kind::Value, key, Reason::Confirm { expires }, 0) {
-            self.counters.confirmations += 1;
-            self.confirms.insert((key, address));
-        }
-    }
-
-    /// It has answered.
-    pub(super) fn confirmed(
-        &mut self,
-        now: Instant,
-        key: NameHash,
-        address: Address,
-        expires: Option<Instant>,
-        values: &[Address],
-    ) {
-        self.confirms.remove(&(key, address));
-        if !values.contains(&address) {
-            return self.gone(now, key, address);
-        }
-        if let Some(expires) = expires {
-            // If there is no room for it, it stays where it is.
-            let _ = self.store.put(now, Claim { key, address, expires, account: Account::Member(address) });
-        }
-    }
-
-    /// Somebody is there, but did not ask.
-    fn meet_sender(&mut self, now: Instant, from: Contact) {
-        if self.table.get(from.address).is_none() {
-            self.meet_stranger(now, from);
-        }
-    }
-
     /// Looks a name up for a member that cannot. `false` if that is not possible now.
     fn relay(&mut self, now: Instant, inquiry: Inquiry, room: usize) -> bool {
         let key = inquiry.key;
-        let known_unknown = self.cache.get(now, &key).is_some();
-        if known_unknown || self.relays.len() >= self.config.limits.relays || self.table.len() == 0 {
+        let known_unknown = self.lookups.cache.get(now, &key).is_some();
+        if known_unknown || self.serving.relays.len() >= self.config.limits.relays || self.contacts.table.len() == 0 {
             return false;
         }
-        let walks = self.walks.contains_key(&(Kind::Value, key));
-        if !walks && (!self.has_room_to_relay() || !self.relaying.take(now)) {
+        let walks = self.lookups.walks.contains_key(&(Kind::Value, key));
+        if !walks && (!self.has_room_to_relay() || !self.serving.relaying.take(now)) {
             return false;
         }
         self.counters.relayed += 1;
         let due = now + self.config.limits.relay_wait;
-        self.relays.push(Relay { inquiry, room, due, answered: false });
+        self.serving.relays.push(Relay { inquiry, room, due, answered: false });
         self.timers.arm(due, Task::Relay);
         self.walk(now, Kind::Value, key, Purpose::default());
         true
@@ -306,14 +235,15 @@ impl Directory {
     /// ones if the same name is looked up here.
     fn has_room_to_relay(&self) -> bool {
         let limits = &self.config.limits;
-        let all = self.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count();
-        all - self.lookups() < limits.relays && all < limits.relays + limits.lookups.max(1)
+        let all = self.lookups.of(Kind::Value);
+        all - self.lookups.own() < limits.relays && all < limits.relays + limits.lookups.max(1)
     }
 
     /// Answers those whose lookup has taken too long with what there is.
     pub(super) fn answer_late(&mut self, now: Instant) {
         let due = |relay: &&mut Relay| !relay.answered && relay.due <= now;
         let late: Vec<Relay> = self
+            .serving
             .relays
             .iter_mut()
             .filter(due)
@@ -325,13 +255,14 @@ impl Directory {
         for relay in late {
             self.answer(now, &relay.inquiry, relay.room, Vec::new());
         }
-        self.relays.retain(|relay| relay.inquiry.until() > now);
+        self.serving.relays.retain(|relay| relay.inquiry.until() > now);
     }
 
     /// A lookup is over: answers those who wait for it.
     pub(super) fn answer_relays(&mut self, now: Instant, key: &NameHash, values: &[Address]) {
-        let (done, waiting): (Vec<Relay>, _) = self.relays.drain(..).partition(|relay| relay.inquiry.key == *key);
-        self.relays = waiting;
+        let (done, waiting): (Vec<Relay>, _) =
+            self.serving.relays.drain(..).partition(|relay| relay.inquiry.key == *key);
+        self.serving.relays = waiting;
         for relay in done.into_iter().filter(|relay| relay.inquiry.until() > now) {
             if !relay.answered || !values.is_empty() {
                 self.answer(now, &relay.inquiry, relay.room, values.to_vec());

@@ -1,14 +1,16 @@
 //! Asking others: walks, their questions, and the answers.
 
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::cache::Cache;
 use super::distance::compare;
-use super::questions::{Kind, LIFETIME, Question, Reason};
+use super::questions::{Kind, LIFETIME, Question, Questions, Reason};
 use super::serving::VALUES;
 use super::table::{Entered, Style};
 use super::walk::{Overdue, Purpose, Step, Walk};
-use super::{Directory, Event, Found, Task};
+use super::{Directory, Event, Found, Limits, Task};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
@@ -19,26 +21,57 @@ const TELLING: usize = 2;
 /// How long a lookup waits before it asks silent members again.
 const REST: Duration = Duration::from_millis(400);
 
+/// What the directory asks, and what it found.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    pub(super) walks: BTreeMap<(Kind, NameHash), Walk>,
+    /// Names to be looked up when there is room.
+    pub(super) waiting: VecDeque<NameHash>,
+    pub(super) questions: Questions,
+    pub(super) cache: Cache,
+}
+
+impl Lookups {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            walks: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            questions: Questions::new(limits.questions),
+            cache: Cache::new(limits.cache),
+        }
+    }
+
+    /// Lookups under way for the own member.
+    pub(super) fn own(&self) -> usize {
+        self.walks.values().filter(|walk| walk.purpose.find).count()
+    }
+
+    /// Walks of a kind under way.
+    pub(super) fn of(&self, kind: Kind) -> usize {
+        self.walks.keys().filter(|(of, _)| *of == kind).count()
+    }
+}
+
 impl Directory {
     /// Looks a name up for the own member.
     pub(super) fn find(&mut self, now: Instant, name: NameHash) -> Found {
         let id = (Kind::Value, name);
-        if let Some(walk) = self.walks.get_mut(&id) {
+        if let Some(walk) = self.lookups.walks.get_mut(&id) {
             walk.purpose.find = true;
             return Found::Pending;
         }
-        if self.table.len() == 0 && !self.joining.is_hopeful() {
+        if self.contacts.table.len() == 0 && !self.contacts.joining.is_hopeful() {
             return Found::Unknown;
         }
-        if self.waiting.contains(&name) {
+        if self.lookups.waiting.contains(&name) {
             return Found::Pending;
         }
-        if self.waiting.len() >= self.config.limits.waiting {
+        if self.lookups.waiting.len() >= self.config.limits.waiting {
             self.counters.refused_lookups += 1;
             return Found::Unknown;
         }
-        self.waiting.push_back(name);
-        if self.table.len() == 0 {
+        self.lookups.waiting.push_back(name);
+        if self.contacts.table.len() == 0 {
             self.join_soon(now);
         }
         self.begin_walks(now);
@@ -47,36 +80,31 @@ impl Directory {
 
     /// Begins the walks that wait, as many as there may be.
     pub(super) fn begin_walks(&mut self, now: Instant) {
-        while !self.waiting.is_empty() && self.lookups() < self.config.limits.lookups.max(1) {
-            let Some(name) = self.waiting.pop_front() else { break };
+        while !self.lookups.waiting.is_empty() && self.lookups.own() < self.config.limits.lookups.max(1) {
+            let Some(name) = self.lookups.waiting.pop_front() else { break };
             self.walk(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
         }
         self.do_chores(now);
     }
 
-    /// Lookups under way for the own member.
-    pub(super) fn lookups(&self) -> usize {
-        self.walks.values().filter(|walk| walk.purpose.find).count()
-    }
-
     /// Begins to walk, or adds a purpose to a walk that is under way.
     pub(super) fn walk(&mut self, now: Instant, kind: Kind, key: NameHash, purpose: Purpose) {
         let limits = self.config.limits;
-        let walk = self.walks.entry((kind, key)).or_insert_with(|| {
+        let walk = self.lookups.walks.entry((kind, key)).or_insert_with(|| {
             let mut walk = Walk::new(key, self.config.k(), limits.questions_per_walk, now + limits.patience);
             walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
             walk
         });
         walk.purpose.add(purpose);
-        self.table.touch(now, &key);
+        self.contacts.table.touch(now, &key);
         let count = self.config.k().max(self.config.bucket());
-        let mut first = self.table.closest(&key, count);
+        let mut first = self.contacts.table.closest(&key, count);
         if first.len() < self.config.k() {
-            first.extend(self.table.ailing(&key, self.config.k() - first.len()));
+            first.extend(self.contacts.table.ailing(&key, self.config.k() - first.len()));
         }
         if kind == Kind::Value {
             // Whoever is in doubt is asked itself, whatever its id.
-            let doubted = self.cache.doubted(now, &key).filter(|address| *address != self.own.address);
+            let doubted = self.lookups.cache.doubted(now, &key).filter(|address| *address != self.own.address);
             first.extend(doubted.map(|address| Contact { id: key, address }));
         }
         first.into_iter().for_each(|contact| walk.add(contact, 1));
@@ -86,12 +114,12 @@ impl Directory {
     /// Asks whom a walk has to ask next, or ends it.
     pub(super) fn go_on(&mut self, now: Instant, kind: Kind, key: NameHash) {
         let alpha = self.config.alpha();
-        while let Some(walk) = self.walks.get_mut(&(kind, key)) {
+        while let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) {
             match walk.step(alpha) {
                 Step::Ask(to) => {
                     let tries = walk.asking(to);
                     if !self.ask(now, to, kind, key, Reason::Walk, tries)
-                        && let Some(walk) = self.walks.get_mut(&(kind, key))
+                        && let Some(walk) = self.lookups.walks.get_mut(&(kind, key))
                     {
                         walk.unreachable(to);
                     }
@@ -109,7 +137,7 @@ impl Directory {
     /// Waits a little to ask silent members again, if a name was not found without them: it takes routes a moment to lead
     /// around somebody who is gone.
     fn rests(&mut self, now: Instant, kind: Kind, key: NameHash) -> bool {
-        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return false };
+        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return false };
         let again = now + REST;
         if kind != Kind::Value || !walk.may_have_missed_it() || again >= walk.deadline {
             return false;
@@ -124,15 +152,15 @@ impl Directory {
     /// Goes on among members that may be references, if a walk for a name has found nothing.
     fn widens(&mut self, kind: &Kind, key: &NameHash) -> bool {
         let limits = self.config.limits;
-        let Some(walk) = self.walks.get_mut(&(*kind, *key)) else { return false };
+        let Some(walk) = self.lookups.walks.get_mut(&(*kind, *key)) else { return false };
         if *kind != Kind::Value || walk.widened {
             return false;
         }
-        let mixed = self.table.iter().any(|peer| peer.style == Style::AsksOnce);
-        if !mixed && self.table.len() > limits.spread {
+        let mixed = self.contacts.table.iter().any(|peer| peer.style == Style::AsksOnce);
+        if !mixed && self.contacts.table.len() > limits.spread {
             return false;
         }
-        let mut others: Vec<_> = self.table.iter().filter(|peer| peer.style != Style::Walks).collect();
+        let mut others: Vec<_> = self.contacts.table.iter().filter(|peer| peer.style != Style::Walks).collect();
         // Those known to be references first, then by distance.
         others.sort_by(|a, b| {
             let style = (a.style != Style::AsksOnce).cmp(&(b.style != Style::AsksOnce));
@@ -153,9 +181,9 @@ impl Directory {
         tries: u8,
     ) -> bool {
         let question = Question { to, kind, key, reason, asked: now, overdue: false, timer: None };
-        let Some(cookie) = self.questions.ask(&mut self.rng, question) else { return false };
-        let patience = self.questions.patience(tries);
-        if let Some(question) = self.questions.get_mut(cookie) {
+        let Some(cookie) = self.lookups.questions.ask(&mut self.rng, question) else { return false };
+        let patience = self.lookups.questions.patience(tries);
+        if let Some(question) = self.lookups.questions.get_mut(cookie) {
             question.timer = Some(self.timers.arm(now + patience, Task::Question(cookie)));
         }
         self.counters.questions += 1;
@@ -173,10 +201,10 @@ impl Directory {
     fn question_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
         match reason {
             // It answers the short ones of those who are there, and knows nothing of others.
-            _ if self.table.get(to).is_some_and(|peer| peer.style == Style::AsksOnce) => 0,
+            _ if self.contacts.table.get(to).is_some_and(|peer| peer.style == Style::AsksOnce) => 0,
             _ if reason.is_short() => 0,
             // In a small layer the contacts in its answer may be news.
-            Reason::Ping { .. } if self.table.len() > self.config.limits.spread => {
+            Reason::Ping { .. } if self.contacts.table.len() > self.config.limits.spread => {
                 self.answer_len(kind, 1, 0) + self.longest_question()
             }
             _ => {
@@ -188,11 +216,11 @@ impl Directory {
 
     /// The wait for an answer is over, for the first time or for good.
     pub(super) fn overdue(&mut self, now: Instant, cookie: u64) {
-        let Some(open) = self.questions.get_mut(cookie) else { return };
+        let Some(open) = self.lookups.questions.get_mut(cookie) else { return };
         let question = *open;
         let end = question.asked + LIFETIME;
         if end <= now {
-            self.questions.remove(cookie);
+            self.lookups.questions.remove(cookie);
         } else {
             open.timer = Some(self.timers.arm(end, Task::Question(cookie)));
             open.overdue = true;
@@ -201,14 +229,14 @@ impl Directory {
             _ if question.overdue => {}
             Reason::Walk => self.walk_overdue(now, &question),
             Reason::Ping { again, short } => self.ping_overdue(now, &question, again, short),
-            Reason::Confirm { .. } => drop(self.confirms.remove(&(question.key, question.to))),
+            Reason::Confirm { .. } => drop(self.keeping.confirms.remove(&(question.key, question.to))),
             Reason::Join => {}
         }
     }
 
     fn walk_overdue(&mut self, now: Instant, question: &Question) {
         let Question { to, kind, key, .. } = *question;
-        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return };
+        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return };
         match walk.overdue(to) {
             Overdue::Again => {
                 let tries = walk.asking(to);
@@ -224,16 +252,16 @@ impl Directory {
     pub(super) fn cannot_ask(&mut self, now: Instant, question: &Question) {
         match question.reason {
             Reason::Walk => {
-                if let Some(walk) = self.walks.get_mut(&(question.kind, question.key)) {
+                if let Some(walk) = self.lookups.walks.get_mut(&(question.kind, question.key)) {
                     walk.unreachable(question.to);
                     self.go_on(now, question.kind, question.key);
                 }
             }
             Reason::Ping { .. } => {
-                self.pinged.remove(&question.to);
-                self.joining.postpone(question.to);
+                self.contacts.pinged.remove(&question.to);
+                self.contacts.joining.postpone(question.to);
             }
-            Reason::Confirm { .. } => drop(self.confirms.remove(&(question.key, question.to))),
+            Reason::Confirm { .. } => drop(self.keeping.confirms.remove(&(question.key, question.to))),
             Reason::Join => {}
         }
     }
@@ -248,22 +276,22 @@ impl Directory {
         contacts: &[Contact],
         values: &[Address],
     ) {
-        let Some(question) = self.questions.answered(now, cookie, from.address, kind, &key) else {
+        let Some(question) = self.lookups.questions.answered(now, cookie, from.address, kind, &key) else {
             self.counters.unasked += 1;
             return;
         };
         question.timer.map(|timer| self.timers.cancel(timer));
         match question.reason {
-            Reason::Ping { .. } => drop(self.pinged.remove(&from.address)),
-            Reason::Join => self.joining.succeeded(),
+            Reason::Ping { .. } => drop(self.contacts.pinged.remove(&from.address)),
+            Reason::Join => self.contacts.joining.succeeded(),
             Reason::Confirm { expires } => self.confirmed(now, key, from.address, expires, values),
             Reason::Walk => {}
         }
-        let entered = self.table.answered(now, from);
-        token.into_iter().for_each(|token| self.table.set_token(&from, token));
+        let entered = self.contacts.table.answered(now, from);
+        token.into_iter().for_each(|token| self.contacts.table.set_token(&from, token));
         self.note_style(&from, &key, contacts);
-        contacts.iter().for_each(|contact| self.table.hear(*contact));
-        if let Some(walk) = self.walks.get_mut(&(kind, key)) {
+        contacts.iter().for_each(|contact| self.contacts.table.hear(*contact));
+        if let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) {
             let own = self.own;
             let others: Vec<Contact> =
                 contacts.iter().filter(|c| c.address != own.address && c.id != own.id).copied().collect();
@@ -272,7 +300,7 @@ impl Directory {
         self.hear_values(now, &from, &key, values);
         match entered {
             Entered::New => self.welcome(now, from),
-            Entered::Full => self.get_acquainted(from),
+            Entered::Full => self.contacts.get_acquainted(from),
             Entered::Known => {}
         }
         self.answer_held(now, &from);
@@ -284,7 +312,7 @@ impl Directory {
     fn note_style(&mut self, from: &Contact, key: &NameHash, contacts: &[Contact]) {
         let sorted = contacts.is_sorted_by(|a, b| compare(key, &a.id, &b.id).is_le());
         if contacts.len() >= TELLING && !sorted {
-            self.table.set_style(from, Style::AsksOnce);
+            self.contacts.table.set_style(from, Style::AsksOnce);
         }
     }
 
@@ -294,12 +322,12 @@ impl Directory {
         let mut found = false;
         for value in values.iter().take(VALUES).filter(|value| **value != self.own.address) {
             let itself = *value == from.address;
-            match self.walks.get_mut(&(Kind::Value, *key)) {
+            match self.lookups.walks.get_mut(&(Kind::Value, *key)) {
                 Some(walk) => {
-                    found |= itself || !self.cache.is_doubted(now, key, *value);
+                    found |= itself || !self.lookups.cache.is_doubted(now, key, *value);
                     walk.sighted(*value, itself);
                 }
-                None => self.cache.add(now, key, *value, until),
+                None => self.lookups.cache.add(now, key, *value, until),
             }
         }
         if found {
@@ -309,7 +337,7 @@ impl Directory {
 
     /// A new contact may be of use to walks that do not know whom to ask.
     pub(super) fn join_walks(&mut self, now: Instant, contact: Contact) {
-        let waiting = self.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+        let waiting = self.lookups.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
             .map(|(id, walk)| {
                 walk.add(contact, 1);
@@ -321,7 +349,7 @@ impl Directory {
 
     /// Members that could not be reached are asked again, where nobody has answered.
     pub(super) fn revive(&mut self, now: Instant) {
-        let waiting = self.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+        let waiting = self.lookups.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
             .map(|(id, walk)| {
                 walk.revive();
@@ -333,7 +361,7 @@ impl Directory {
 
     /// A walk has taken too long, or has rested.
     pub(super) fn out_of_time(&mut self, now: Instant, kind: Kind, key: NameHash) {
-        let Some(walk) = self.walks.get_mut(&(kind, key)) else { return };
+        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return };
         if walk.deadline <= now {
             self.end(now, kind, key);
         } else if core::mem::replace(&mut walk.resting, false) {
@@ -345,7 +373,7 @@ impl Directory {
 
     /// A walk is over.
     fn end(&mut self, now: Instant, kind: Kind, key: NameHash) {
-        let Some(walk) = self.walks.remove(&(kind, key)) else { return };
+        let Some(walk) = self.lookups.walks.remove(&(kind, key)) else { return };
         if let Some(timer) = walk.timer {
             self.timers.cancel(timer);
         }
@@ -362,18 +390,18 @@ impl Directory {
         let key = walk.key;
         let mut sightings = walk.sightings.clone();
         sightings.sort_by_key(|sighting| !sighting.itself);
-        let seen = sightings.iter().filter(|s| s.itself || !self.cache.is_doubted(now, &key, s.address));
+        let seen = sightings.iter().filter(|s| s.itself || !self.lookups.cache.is_doubted(now, &key, s.address));
         let mut addresses: Vec<Address> = seen.map(|sighting| sighting.address).collect();
-        for value in self.store.get(now, &key) {
-            if !addresses.contains(&value.address) && !self.cache.is_doubted(now, &key, value.address) {
+        for value in self.keeping.store.get(now, &key) {
+            if !addresses.contains(&value.address) && !self.lookups.cache.is_doubted(now, &key, value.address) {
                 addresses.push(value.address);
             }
         }
         let limits = &self.config.limits;
         if !addresses.is_empty() {
-            self.cache.put(now, &key, &addresses, now + limits.remember);
+            self.lookups.cache.put(now, &key, &addresses, now + limits.remember);
         } else if walk.is_answered() {
-            self.cache.put(now, &key, &[], now + limits.remember_unknown);
+            self.lookups.cache.put(now, &key, &[], now + limits.remember_unknown);
         }
         if walk.purpose.find {
             let counter = if addresses.is_empty() { &mut self.counters.not_found } else { &mut self.counters.found };

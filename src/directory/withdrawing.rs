@@ -46,37 +46,37 @@ impl Directory {
         if told.is_empty() {
             return;
         }
-        self.withdrawals.order.push_back(name);
+        self.publishing.withdrawals.order.push_back(name);
         // As many as there may be names; the oldest has been said before.
-        while self.withdrawals.order.len() > self.config.limits.names.max(1) {
-            let oldest = self.withdrawals.order.pop_front();
+        while self.publishing.withdrawals.order.len() > self.config.limits.names.max(1) {
+            let oldest = self.publishing.withdrawals.order.pop_front();
             oldest.into_iter().for_each(|oldest| self.no_more_withdrawn(&oldest));
         }
-        self.withdrawals.names.insert(name, Withdrawal { told, said: 0, timer: None });
+        self.publishing.withdrawals.names.insert(name, Withdrawal { told, said: 0, timer: None });
         self.withdraw_again(now, name);
     }
 
     /// Says that a name is not registered here any more.
     pub(super) fn withdraw_again(&mut self, now: Instant, name: NameHash) {
-        let Some(mut withdrawal) = self.withdrawals.names.remove(&name) else { return };
+        let Some(mut withdrawal) = self.publishing.withdrawals.names.remove(&name) else { return };
         let value = self.own.address;
         for (to, token) in &withdrawal.told {
-            let token = self.table.token(*to).or(*token);
+            let token = self.contacts.table.token(*to).or(*token);
             self.send(*to, Body::Store { key: name, value, expires: 0 }, Extension { token, padding: 0 });
         }
         if let Some(pause) = REPEATS.get(withdrawal.said) {
             withdrawal.said += 1;
             withdrawal.timer = Some(self.timers.arm(now + *pause, Task::Withdraw(name)));
-            self.withdrawals.names.insert(name, withdrawal);
+            self.publishing.withdrawals.names.insert(name, withdrawal);
         } else {
-            self.withdrawals.order.retain(|known| *known != name);
+            self.publishing.withdrawals.order.retain(|known| *known != name);
         }
     }
 
     /// A name is registered here again.
     pub(super) fn no_more_withdrawn(&mut self, name: &NameHash) {
-        let Some(withdrawal) = self.withdrawals.names.remove(name) else { return };
+        let Some(withdrawal) = self.publishing.withdrawals.names.remove(name) else { return };
         withdrawal.timer.map(|timer| self.timers.cancel(timer));
-        self.withdrawals.order.retain(|known| known != name);
+        self.publishing.withdrawals.order.retain(|known| known != name);
     }
 }

@@ -95,7 +95,7 @@ impl World {
 
     /// Walks to where a name may be.
     fn lookups(&self) -> usize {
-        self.directory.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count()
+        self.directory.lookups.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count()
     }
 
     fn found(&mut self) -> Option<Vec<Address>> {
@@ -302,7 +302,7 @@ fn stores_are_bounded_by_name_and_source_and_in_all() {
     let of_near = |world: &World| world.directory.entries().into_iter().filter(|e| e.name == near).collect::<Vec<_>>();
     assert!(of_near(&world).len() <= 4, "of one name");
     assert!(of_near(&world).iter().any(|entry| entry.by_owner && entry.address == Address(7)), "the owner stays");
-    assert!(world.directory.store.is_sound());
+    assert!(world.directory.keeping.store.is_sound());
 }
 
 /// Sixteen used to be enough, if they said that they would live longer.
@@ -358,7 +358,7 @@ fn names_of_members_are_safe_from_a_flood_of_sources() {
     let left = names.iter().filter(|(name, at)| entries.iter().any(|e| e.name == *name && e.address == *at)).count();
     assert_eq!(left, names.len());
     assert!(world.directory.sizes().keys <= names.len() + 256, "{:?}", world.directory.sizes());
-    assert!(world.directory.store.is_sound());
+    assert!(world.directory.keeping.store.is_sound());
     // And five that are where they say, as many as they may, and near.
     for n in 0..5 {
         let member = world.stranger(2000 + n);

@@ -85,7 +85,7 @@ fn member(n: u8) -> Contact {
 
 fn check(directory: &Directory) {
     let (sizes, limits) = (directory.sizes(), limits());
-    assert!(directory.store.is_sound());
+    assert!(directory.keeping.store.is_sound());
     assert!(sizes.held <= limits.held && sizes.withdrawals <= limits.names && sizes.confirms <= 200, "{sizes:?}");
     assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
     assert!(directory.entries().len() <= limits.keys);

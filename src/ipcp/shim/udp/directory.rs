@@ -128,12 +128,7 @@ impl UdpShim {
     }
 
     /// What is remembered of a name. `None`: the resolver is to be asked; `waker` is kept.
-    pub(super) fn look_up(
-        &self,
-        now: Instant,
-        hash: &NameHash,
-        waker: &mut Option<Waker>,
-    ) -> Option<Lookup> {
+    pub(super) fn look_up(&self, now: Instant, hash: &NameHash, waker: &mut Option<Waker>) -> Option<Lookup> {
         let mut directory = self.directory.lock();
         match directory.get_mut(hash) {
             Some(Entry::Known { addr, until }) if *until > now => {

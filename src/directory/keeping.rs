@@ -1,0 +1,140 @@
+//! What others have this member keep, and who may.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use super::questions::{Kind, Reason};
+use super::rate::{Meter, Rate};
+use super::store::{Account, Claim, Store};
+use super::{Config, Directory};
+use crate::base::time::Instant;
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::Contact;
+
+/// What is kept for others.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) store: Store,
+    /// What members may have stored that have shown that they are where they say.
+    pub(super) stores: Meter,
+    /// What all others may.
+    unproven: Rate,
+    confirming: Rate,
+    /// Names whose owners are being asked whether they have them.
+    pub(super) confirms: BTreeSet<(NameHash, Address)>,
+}
+
+impl Keeping {
+    pub(super) fn new(now: Instant, own: NameHash, config: &Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            store: Store::new(own, config.store()),
+            stores: Meter::new(now, limits.stores_per_second, limits.sources),
+            unproven: Rate::new(now, limits.unproven_per_second),
+            confirming: Rate::new(now, limits.confirmations_per_second),
+            confirms: BTreeSet::new(),
+        }
+    }
+}
+
+impl Directory {
+    /// A member wants a name stored.
+    pub(super) fn asked_to_store(
+        &mut self,
+        now: Instant,
+        from: Contact,
+        (key, address, expires): (NameHash, Address, u32),
+        token: Option<u64>,
+        len: usize,
+    ) {
+        let proven = token.is_some_and(|token| self.serving.tokens.is_valid(now, from.address, token));
+        let allowed =
+            if proven { self.keeping.stores.take(now, from.address) } else { self.keeping.unproven.take(now) };
+        if !allowed {
+            self.counters.excessive += 1;
+            return;
+        }
+        if proven {
+            self.meet_sender(now, from);
+        }
+        // Both modulo 2³²: the format ends in 2106.
+        let left = u64::from(expires).saturating_sub(self.unix(now) & u64::from(u32::MAX));
+        let left = left.min(u64::from(self.config.dht.t_expire));
+        // Nobody knows better than this member what is registered here.
+        if address == self.own.address {
+            self.counters.not_stored += 1;
+            return;
+        }
+        if left == 0 {
+            self.counters.not_stored += 1;
+            if address == from.address {
+                self.said_to_be_gone(now, key, address, proven, len);
+            }
+            return;
+        }
+        let account = if proven { Account::Member(from.address) } else { Account::Others };
+        let claim = Claim { key, address, expires: now + Duration::from_secs(left), account };
+        let kept = self.keeping.store.put(now, claim).is_ok();
+        *(if kept { &mut self.counters.stored } else { &mut self.counters.not_stored }) += 1;
+        let itself = address == from.address;
+        let open = !kept || self.keeping.store.is_open(&key, address, claim.expires);
+        if proven && itself {
+            self.lookups.cache.heard(&key, address);
+        } else if open && ((itself && len >= self.short_question()) || (kept && proven)) {
+            self.confirm(now, key, address, Some(claim.expires));
+        }
+    }
+
+    /// A member is said to say that it has a name no more.
+    fn said_to_be_gone(&mut self, now: Instant, key: NameHash, address: Address, proven: bool, len: usize) {
+        if proven {
+            self.gone(now, key, address);
+        } else if self.keeping.store.has(&key, address) && len >= self.short_question() {
+            self.confirm(now, key, address, None);
+        }
+    }
+
+    /// A member has a name no more.
+    fn gone(&mut self, now: Instant, key: NameHash, address: Address) {
+        self.counters.withdrawn += u64::from(self.keeping.store.withdraw(&key, address));
+        self.lookups.cache.withdrawn(now, &key, address);
+    }
+
+    /// Asks a member whether it has a name, as somebody says until then, or as is believed.
+    pub(super) fn confirm(&mut self, now: Instant, key: NameHash, address: Address, expires: Option<Instant>) {
+        if self.keeping.confirms.contains(&(key, address)) || !self.keeping.confirming.take(now) {
+            return;
+        }
+        if self.ask(now, address, Kind::Value, key, Reason::Confirm { expires }, 0) {
+            self.counters.confirmations += 1;
+            self.keeping.confirms.insert((key, address));
+        }
+    }
+
+    /// It has answered.
+    pub(super) fn confirmed(
+        &mut self,
+        now: Instant,
+        key: NameHash,
+        address: Address,
+        expires: Option<Instant>,
+        values: &[Address],
+    ) {
+        self.keeping.confirms.remove(&(key, address));
+        if !values.contains(&address) {
+            return self.gone(now, key, address);
+        }
+        if let Some(expires) = expires {
+            // If there is no room for it, it stays where it is.
+            let _ = self.keeping.store.put(now, Claim { key, address, expires, account: Account::Member(address) });
+        }
+    }
+
+    /// Somebody is there, but did not ask.
+    fn meet_sender(&mut self, now: Instant, from: Contact) {
+        if self.contacts.table.get(from.address).is_none() {
+            self.meet_stranger(now, from);
+        }
+    }
+}
