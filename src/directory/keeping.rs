@@ -1,6 +1,7 @@
 //! What others have this member keep, and who may.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::questions::{Kind, Reason};
@@ -109,6 +110,17 @@ impl Directory {
         if self.ask(now, address, Kind::Value, key, Reason::Confirm { expires }, 0) {
             self.counters.confirmations += 1;
             self.keeping.confirms.insert((key, address));
+        }
+    }
+
+    /// Asks contacts that are said to have a name, and were not asked or have not answered: a reference says so once a day.
+    pub(super) fn confirm_unproven(&mut self, now: Instant) {
+        let unproven = self.keeping.store.unproven().filter(|(_, value)| value.expires > now);
+        let unproven: Vec<_> = unproven.map(|(key, value)| (*key, value.address, value.expires)).collect();
+        for (key, address, expires) in unproven {
+            if self.contacts.table.get(address).is_some() {
+                self.confirm(now, key, address, Some(expires));
+            }
         }
     }
 

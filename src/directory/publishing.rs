@@ -298,6 +298,7 @@ impl Directory {
                 self.publishing.chores.push(Chore::Replicate(key));
             }
         }
+        self.confirm_unproven(now);
         let next = self.sweep_interval();
         self.timers.arm(now + next, Task::Sweep);
     }

@@ -17,6 +17,8 @@ use crate::wire::dht::{Body, Contact, Extension};
 
 /// Addresses in an answer: the reference takes no more, and looks at two.
 pub(super) const VALUES: usize = 8;
+/// Questions of one member that are held; of more, the oldest go.
+const HELD_OF_ONE: usize = 4;
 /// Bytes of a field's number and length, and of the longest number with that of its field.
 const TAG: usize = 2;
 const NUMBER: usize = 11;
@@ -106,7 +108,20 @@ impl Directory {
             self.counters.excessive += 1;
             return;
         }
+        self.hold(now, inquiry);
+    }
+
+    /// Keeps a question until its sender has shown that it is there, which it is asked.
+    fn hold(&mut self, now: Instant, inquiry: Inquiry) {
         self.counters.held += 1;
+        let from = inquiry.from;
+        // Who is there, and has not asked, gets as many answers all the same.
+        let its = self.serving.held.iter().filter(|held| held.from.address == from.address).count();
+        if its >= HELD_OF_ONE
+            && let Some(oldest) = self.serving.held.iter().position(|held| held.from.address == from.address)
+        {
+            self.serving.held.remove(oldest);
+        }
         if self.serving.held.len() >= self.config.limits.held {
             self.serving.held.pop_front();
         }

@@ -339,6 +339,11 @@ impl Store {
         alive
     }
 
+    /// What is kept for those who have not shown that they are where they say, and said so of themselves or others.
+    pub(super) fn unproven(&self) -> impl Iterator<Item = (&NameHash, &Value)> {
+        self.others.values().filter_map(|(key, address)| Some((key, self.value(key, *address)?)))
+    }
+
     /// All names.
     pub(super) fn keys(&self) -> impl Iterator<Item = &NameHash> {
         self.names.keys()

@@ -124,6 +124,19 @@ fn a_member_that_refuses_is_followed_by_the_next_at_once() {
 }
 
 #[test]
+fn a_member_that_leaves_takes_its_names_along() {
+    let layer = star(11, 5);
+    serve(&layer, 1);
+    serve(&layer, 2);
+    layer.net.run_for(secs(3));
+    assert_eq!(locate(&layer, 4).len(), 2);
+    layer.members[1].clone().leave();
+    layer.net.run_for(secs(1));
+    let left = layer.net.block_on(layer.members[4].locate_async("svc")).unwrap();
+    assert_eq!(left, [layer.address(2)]);
+}
+
+#[test]
 fn a_member_that_restarts_is_found_while_others_remember_where_it_was() {
     let net = network(7);
     let mut layer = Layer::build_with(net, 5, &topology::star(5), UnicastLayer::new("net"), noticed_after(secs(1)));

@@ -176,6 +176,26 @@ fn nothing_is_amplified_for_whoever_has_not_shown_that_it_is_there() {
     assert!(answered > 100, "it answers who pays: {answered}");
 }
 
+/// A question or its answer may get lost; a reference says where its name is once a day.
+#[test]
+fn a_name_that_was_not_confirmed_is_confirmed_later() {
+    let mut world = World::new();
+    let (reference, expires) = (world.stranger(2), UNIX as u32 + 86_400);
+    world.befriend(reference);
+    world.say(reference, Body::Store { key: hash("x"), value: reference.address, expires });
+    assert_eq!(world.asked().len(), 1);
+    let again = (0..61).find_map(|_| {
+        world.pass(Duration::from_secs(1));
+        world.asked().into_iter().find(|(_, _, key)| *key == hash("x"))
+    });
+    let (to, cookie, key) = again.unwrap();
+    let values = vec![reference.address];
+    world.say(reference, Body::FoundValue { cookie, key, contacts: vec![reference], values });
+    assert!(to == reference.address && world.directory.entries()[0].by_owner);
+    world.pass(Duration::from_secs(300));
+    assert!(world.asked().iter().all(|(_, _, key)| *key != hash("x")), "once it has");
+}
+
 /// One that asks with few bytes is answered when it has shown that it is there.
 #[test]
 fn a_reference_is_answered_when_it_has_shown_that_it_is_there() {
