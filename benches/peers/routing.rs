@@ -9,7 +9,7 @@ use std::time::Duration;
 use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
 use o7s::forward::pff::{ForwardingTable, NextHop};
-use o7s::routing::{Config, LinkState};
+use o7s::routing::{Config, Dialect, LinkState};
 use o7s::types::id::{Address, N1FlowId};
 use o7s::types::layer::RoutePolicy;
 use o7s::types::routes::Routes;
@@ -65,7 +65,7 @@ impl Member {
         for (n, neighbour) in (2..).zip(&layer[0]) {
             routing.adjacency_up(now, N1FlowId(n), address(*neighbour));
         }
-        routing.management_up(now, N1FlowId(1), address(*layer[0].first().unwrap()));
+        routing.management_up(now, N1FlowId(1), address(*layer[0].first().unwrap()), Dialect::Confirming);
         for (a, links) in layer.iter().enumerate().skip(1) {
             for b in links {
                 let update = Lsu { dst: address(*b), src: address(a), seqno: 1 << 32 };
@@ -149,7 +149,7 @@ fn updates(layer: &[BTreeSet<usize>]) -> Row {
     let mut member = Member::new(layer, RoutePolicy::Simple);
     let flows: Vec<N1FlowId> = (1..=DEGREE as u32).map(N1FlowId).collect();
     for (flow, neighbour) in flows.iter().zip(&layer[0]) {
-        member.routing.management_up(member.now, *flow, address(*neighbour));
+        member.routing.management_up(member.now, *flow, address(*neighbour), Dialect::Confirming);
         let update = Lsu { dst: address(0), src: address(*neighbour), seqno: 2 << 32 };
         member.routing.receive(member.now, *flow, &update.to_bytes());
     }

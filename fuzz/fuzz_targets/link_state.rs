@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
 use o7s::forward::pff::{ForwardingTable, NextHop};
-use o7s::routing::{Config, LinkState};
+use o7s::routing::{Config, Dialect, LinkState};
 use o7s::types::id::{Address, N1FlowId};
 use o7s::types::layer::RoutePolicy;
 use o7s::wire::link_state::Lsu;
@@ -23,7 +23,7 @@ enum Op {
     Adjacency { flow: u8, address: u8 },
     AdjacencyGone { flow: u8 },
     AdjacencyState { flow: u8, up: bool },
-    Management { flow: u8, address: u8 },
+    Management { flow: u8, address: u8, confirms: bool },
     ManagementGone { flow: u8 },
     Bytes { flow: u8, bytes: Vec<u8> },
     Update { flow: u8, src: u8, dst: u8, incarnation: u8, count: i8 },
@@ -86,7 +86,10 @@ fuzz_target!(|input: Input| {
                 adjacencies.entry(flow(f)).and_modify(|adjacency| adjacency.1 = up);
                 member.adjacency_state(now, flow(f), up);
             }
-            Op::Management { flow: f, address: a } => member.management_up(now, flow(f), address(a)),
+            Op::Management { flow: f, address: a, confirms } => {
+                let dialect = if confirms { Dialect::Confirming } else { Dialect::Plain };
+                member.management_up(now, flow(f), address(a), dialect);
+            }
             Op::ManagementGone { flow: f } => member.management_down(now, flow(f)),
             Op::Bytes { flow: f, bytes } => member.receive(now, flow(f), &bytes),
             Op::Update { flow: f, src, dst, incarnation, count } => {

@@ -8,6 +8,7 @@ mod reading;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
@@ -171,6 +172,14 @@ impl Pipeline {
         self.qos.timeout = ms;
         self.patience = Patience::new(&self.qos);
         self.last_received = now;
+    }
+
+    /// As [`set_timeout`](Self::set_timeout), with a say in how often keepalives are sent: the first one now.
+    pub(super) fn set_patience(&mut self, now: Instant, silence: Duration, interval: Duration) {
+        self.qos.timeout = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+        self.patience = Patience::every(silence, interval);
+        self.last_received = now;
+        self.last_sent = now - interval;
     }
 
     /// Bytes that framing adds to a packet of user data.

@@ -327,8 +327,11 @@ pub struct Connection {
     pub peer: Address,
     /// Whether this end made the connection, and so knows that the other end has it.
     pub ours: bool,
-    /// The further versions of the component's protocol that the neighbour supports.
+    /// The further versions of the component's protocol that the neighbour says it supports, and what else members of
+    /// this library [say there](crate::wire::cep::Terms).
     pub versions: Vec<i32>,
+    /// What this end has said there.
+    pub own_versions: Vec<i32>,
     /// Packets that arrived behind the handshake, in their order.
     pub early: Vec<PacketBuf>,
 }

@@ -90,7 +90,7 @@ impl Config {
 
     pub(super) fn pace(&self) -> Pace {
         let gap = Duration::from_secs(1) / self.rate.max(1);
-        Pace { gap, burst: gap * self.burst.saturating_sub(1), repeat: self.repeat, patience: self.update() }
+        Pace { gap, burst: gap * self.burst.saturating_sub(1), repeat: self.repeat }
     }
 }
 

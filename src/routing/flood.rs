@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::peer::{Peer, Urgency};
+use super::peer::{Dialect, Peer, Urgency};
 use super::seqno::Seqno;
 use super::{Changes, Due, LinkState};
 use crate::base::time::Instant;
@@ -22,14 +22,18 @@ pub(super) enum Audience {
 
 impl LinkState {
     /// A management flow to a neighbour is there. It is going to be told of every link, once it is ready to listen.
-    pub fn management_up(&mut self, now: Instant, flow: N1FlowId, address: Address) {
+    pub fn management_up(&mut self, now: Instant, flow: N1FlowId, address: Address, dialect: Dialect) {
         self.management_down(now, flow);
         if self.peers.len() >= self.config.max_management {
             return;
         }
-        let mut peer = Peer::new(address, now + self.config.hold);
-        for (index, link) in self.db.iter().filter(|(_, link)| link.live && link.src != address) {
-            // Own links first: they show the neighbour that this is o7s.
+        // A reference loses count of what comes before it has added the flow.
+        let hold = if dialect == Dialect::Plain { self.config.hold } else { Duration::ZERO };
+        let mut peer = Peer::new(address, dialect, now + hold);
+        // From a reference is kept what it would announce for ever if it heard of it: that a link is gone that it knows
+        // nothing of, and links of its own.
+        let all = peer.confirms();
+        for (index, link) in self.db.iter().filter(|(_, link)| all || (link.live && link.src != address)) {
             let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
             peer.tell(index, urgency, now);
         }
@@ -66,14 +70,6 @@ impl LinkState {
         if src == dst || src == Address(0) || dst == Address(0) || seqno.is_the_end() {
             self.stats.implausible += 1;
             return;
-        }
-        if src == peer.address && seqno.has_incarnation() && !peer.confirms() {
-            peer.set_confirms();
-            // This is kept from a reference: it would believe that what is withdrawn is there, and announce dead links
-            // of its own for ever.
-            for (index, link) in self.db.iter().filter(|(_, link)| link.src == src || !link.live) {
-                peer.tell(index, Urgency::Replica, link.heard);
-            }
         }
         let index = self.db.find(src, dst);
         let known = index.and_then(|index| Some((index, self.db.get(index)?.seqno)));

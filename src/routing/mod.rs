@@ -9,7 +9,7 @@
 //! use core::time::Duration;
 //! use o7s::base::rng::Rng;
 //! use o7s::base::time::Instant;
-//! use o7s::routing::{Config, LinkState};
+//! use o7s::routing::{Config, Dialect, LinkState};
 //! use o7s::types::id::{Address, N1FlowId};
 //!
 //! let (data, management) = (N1FlowId(1), N1FlowId(2));
@@ -17,7 +17,7 @@
 //! let mut members = [1, 2].map(|n| LinkState::new(Config::new(Address(n)), Rng::from_seed([n as u8; 32])));
 //! let [a, b] = &mut members;
 //! for (member, other) in [(&mut *a, Address(2)), (&mut *b, Address(1))] {
-//!     member.management_up(now, management, other);
+//!     member.management_up(now, management, other, Dialect::Confirming);
 //!     member.adjacency_up(now, data, other);
 //! }
 //! now += Duration::from_millis(200);
@@ -51,11 +51,11 @@
 //!
 //! # Reliability
 //!
-//! Management flows may lose packets. A member that is o7s, known by a number with an incarnation on a link of its own,
-//! *confirms*: it says what it has heard back to whom it has it from, to whom that is nothing new, so that it would
-//! be ignored by a reference. What is not confirmed is repeated. To a reference, news are repeated once. An outdated
-//! update is answered with the current one. Members that confirm also understand several updates in one packet, and get
-//! them so.
+//! Management flows may lose packets. A member that is o7s *confirms*: it says what it has heard back to whom it has it
+//! from, to whom that is nothing new. What is not confirmed is repeated. To a reference, news are repeated once. An
+//! outdated update is answered with the current one. Members that confirm also understand several updates in one packet,
+//! and get them so. Which [`Dialect`] a neighbour speaks is said when the management flow is connected: what updates say
+//! proves nothing, for anybody can forge them, and a reference passes them on as they are.
 //!
 //! # Who may say what
 //!
@@ -92,6 +92,7 @@ mod seqno;
 mod throttle;
 
 pub use config::{Config, Stats};
+pub use peer::Dialect;
 
 use database::Database;
 use own::{Adjacency, Neighbour};

@@ -10,8 +10,22 @@ use super::index_set::IndexSet;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 
-/// First time until what a member of our own has not confirmed is repeated.
+/// First time until what a member of our own has not confirmed is repeated, and the longest.
 const REPEAT: Duration = Duration::from_millis(200);
+const REPEAT_MOST: Duration = Duration::from_secs(1);
+
+/// Of what is new to the neighbour only, a member of our own is told no more than so many links before it confirms: a thin
+/// path is not filled with repetitions.
+const WINDOW: usize = 512;
+
+/// What a neighbour understands of link state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// One update in a packet, as the C reference does. It knows no withdrawals: to it they are announcements.
+    Plain,
+    /// Also several updates in a packet, and withdrawals; what arrives is confirmed. Members of this library.
+    Confirming,
+}
 
 /// How urgently a neighbour is told of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +47,6 @@ pub(super) struct Pace {
     pub(super) burst: Duration,
     /// After so long news are repeated, once, to a neighbour that does not confirm.
     pub(super) repeat: Duration,
-    /// The longest time between repetitions to one that could.
-    pub(super) patience: Duration,
 }
 
 /// A link that the neighbour was told of.
@@ -65,18 +77,16 @@ pub(super) struct Peer {
     told: BTreeMap<u32, Told>,
     /// The moments in there, in order.
     again: BTreeSet<(Instant, u32)>,
-    /// Told as often as a neighbour is told that does not confirm.
-    doubtful: IndexSet,
     /// When the messages sent so far would have been sent at the average pace.
     paced_until: Instant,
 }
 
 impl Peer {
     /// A neighbour to whom nothing is sent before `held_until`, unless it speaks first.
-    pub(super) fn new(address: Address, held_until: Instant) -> Self {
+    pub(super) fn new(address: Address, dialect: Dialect, held_until: Instant) -> Self {
         Self {
             address,
-            confirms: false,
+            confirms: dialect == Dialect::Confirming,
             held_until,
             news: IndexSet::default(),
             replicas: IndexSet::default(),
@@ -85,7 +95,6 @@ impl Peer {
             later: Instant::ZERO,
             told: BTreeMap::new(),
             again: BTreeSet::new(),
-            doubtful: IndexSet::default(),
             paced_until: Instant::ZERO,
         }
     }
@@ -93,14 +102,6 @@ impl Peer {
     /// Whether it is known to confirm what it hears.
     pub(super) const fn confirms(&self) -> bool {
         self.confirms
-    }
-
-    /// The neighbour has turned out to be one that confirms. What it should have confirmed it is told again.
-    pub(super) fn set_confirms(&mut self) {
-        self.confirms = true;
-        while let Some(link) = self.doubtful.pop() {
-            self.replicas.insert(link);
-        }
     }
 
     /// The neighbour has spoken: it is there to listen.
@@ -178,7 +179,7 @@ impl Peer {
         if let Some(told) = told {
             self.again.remove(&(told.again, link));
         }
-        self.doubtful.remove(link) || told.is_some()
+        told.is_some()
     }
 
     /// The next link to tell of, if the time has come for one.
@@ -193,12 +194,13 @@ impl Peer {
     /// A further link to tell of in the same packet, which only a neighbour understands that confirms. Packets are paced, not
     /// what is in them.
     pub(super) fn poll_more(&mut self, now: Instant, pace: Pace) -> Option<u32> {
-        let due = !self.news.is_empty() || !self.replicas.is_empty() || self.later <= now;
+        let due = self.is_urgent() || self.later <= now;
         if self.confirms && due { self.pop(now, pace) } else { None }
     }
 
     fn pop(&mut self, now: Instant, pace: Pace) -> Option<u32> {
-        if let Some(link) = self.news.pop().or_else(|| self.replicas.pop()) {
+        let replicas = if self.has_window() { Some(&mut self.replicas) } else { None };
+        if let Some(link) = self.news.pop().or_else(|| replicas?.pop()) {
             self.await_confirmation(link, now, pace);
             return Some(link);
         }
@@ -213,7 +215,7 @@ impl Peer {
 
     fn await_confirmation(&mut self, link: u32, now: Instant, pace: Pace) {
         let times = self.told.get(&link).map_or(0, |told| told.times);
-        let after = if self.confirms { (REPEAT * (1 << times.min(10))).min(pace.patience) } else { pace.repeat };
+        let after = if self.confirms { (REPEAT * (1 << times.min(10))).min(REPEAT_MOST) } else { pace.repeat };
         let again = now + after;
         self.told.insert(link, Told { times: times + 1, again });
         self.again.insert((again, link));
@@ -228,7 +230,6 @@ impl Peer {
             self.again.pop_first();
             if !self.confirms {
                 self.told.remove(&link);
-                self.doubtful.insert(link);
             }
             self.not_before(now);
             self.refreshes.insert(link);
@@ -241,8 +242,17 @@ impl Peer {
         self.next_send(pace).into_iter().chain(again).min()
     }
 
+    /// Whether there is something that need not wait for anything but the pace.
+    fn is_urgent(&self) -> bool {
+        !self.news.is_empty() || (!self.replicas.is_empty() && self.has_window())
+    }
+
+    fn has_window(&self) -> bool {
+        !self.confirms || self.told.len() < WINDOW
+    }
+
     fn next_send(&self, pace: Pace) -> Option<Instant> {
-        let at = if !self.news.is_empty() || !self.replicas.is_empty() {
+        let at = if self.is_urgent() {
             Instant::ZERO
         } else if !self.refreshes.is_empty() || !self.echoes.is_empty() {
             self.later

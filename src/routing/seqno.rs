@@ -21,11 +21,6 @@ impl Seqno {
         self.0 & COUNT == COUNT
     }
 
-    /// Whether it was given by a member of our own: the reference counts from 0.
-    pub(super) const fn has_incarnation(self) -> bool {
-        self.0 > COUNT
-    }
-
     /// The announcement after this one, if there is a higher number.
     pub(super) fn next(self) -> Option<Self> {
         let next = Self(self.0.checked_add(1)?);

@@ -8,7 +8,7 @@
 //! | 1 | string | comp_name | the component, [table below](#components) |
 //! | 2 | string | protocol | what it speaks |
 //! | 3 | int32 | pref_version | which version of it |
-//! | 4 | repeated int32 | supp_version | which others; the C reference never sends and never reads any |
+//! | 4 | repeated int32 | supp_version | which others; the C reference never sends and never reads any, see [`Terms`] |
 //! | 5 | int32 | pref_syntax | 0: Protocol Buffers, 1: ASN.1, 2: fixed fields |
 //! | 6 | repeated int32 | supp_syntax | never sent, ignored |
 //! | 7 | message | syntax_spec | never sent, ignored |
@@ -45,13 +45,17 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::WireError;
 use super::protobuf::{self, required};
 use crate::types::id::Address;
 
+mod terms;
 #[cfg(test)]
 mod tests;
+
+pub use terms::Terms;
 
 /// The longest message, bytes.
 pub const MAX_LEN: usize = 127;
@@ -72,7 +76,8 @@ pub struct Message {
     pub protocol: String,
     /// Which version of it.
     pub version: i32,
-    /// Which other versions it supports. The C reference says none and ignores those that others say.
+    /// Which other versions it supports. The C reference says none and ignores those that others say, so members of this
+    /// library say here what only they understand: their [`Terms`].
     pub versions: Vec<i32>,
     /// How its messages are encoded: a number.
     pub syntax: i32,
@@ -113,6 +118,13 @@ impl Message {
     /// Whether this is an answer that says there is no such component.
     pub fn is_refusal(&self) -> bool {
         self.component.is_empty()
+    }
+
+    /// Puts into the [`Terms`], if it says some, how long it took to allocate the flow.
+    pub fn note_round_trip(&mut self, round_trip: Duration) {
+        if let Some(terms) = Terms::of(&self.versions) {
+            self.versions = Terms { round_trip, ..terms }.versions();
+        }
     }
 
     /// Whether two ends that say this and `other` understand each other: same protocol, version and syntax. Neither

@@ -48,5 +48,6 @@ pub(crate) fn endpoint(now: Instant, env: &Arc<Env>, key: u64, port: Arc<dyn Por
 /// A connection over it that we have asked for.
 pub(crate) fn connection(component: Component, peer: Address, endpoint: &Arc<Endpoint>) -> Connection {
     let endpoint = Arc::clone(endpoint);
-    Connection { component, endpoint, peer, ours: true, versions: Vec::new(), early: Vec::new() }
+    let (versions, own_versions) = (Vec::new(), Vec::new());
+    Connection { component, endpoint, peer, ours: true, versions, own_versions, early: Vec::new() }
 }

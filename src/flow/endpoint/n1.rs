@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::door::Effects;
 use super::state::Attached;
@@ -87,6 +88,17 @@ impl Endpoint {
         let next = {
             let mut inner = self.inner.lock();
             inner.pipe.set_timeout(now, ms);
+            inner.next_timeout()
+        };
+        self.arm(next);
+    }
+
+    /// As [`set_timeout`](Self::set_timeout), with keepalives of which the first is sent at once and the next ones so far
+    /// apart.
+    pub fn set_patience(&self, now: Instant, silence: Duration, interval: Duration) {
+        let next = {
+            let mut inner = self.inner.lock();
+            inner.pipe.set_patience(now, silence, interval);
             inner.next_timeout()
         };
         self.arm(next);

@@ -142,8 +142,13 @@ pub(super) struct Patience {
 impl Patience {
     /// `None`: the flow has no timeout.
     pub(super) fn new(qos: &QosSpec) -> Option<Self> {
-        let silence = NonZeroU64::new(qos.keepalive()?.as_nanos() as u64)?;
-        Some(Self { silence, interval: (silence.get() / 4).max(KEEPALIVE_MIN.as_nanos() as u64) })
+        Self::every(qos.keepalive()?, qos.keepalive()? / 4)
+    }
+
+    /// The peer may be silent for `silence`, and this end is for no longer than `interval`. `None` if for no time at all.
+    pub(super) fn every(silence: Duration, interval: Duration) -> Option<Self> {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        Some(Self { silence: NonZeroU64::new(nanos(silence))?, interval: nanos(interval.max(KEEPALIVE_MIN)) })
     }
 
     /// The last moment at which the peer may be heard of again.

@@ -176,6 +176,8 @@ pub struct Accepted {
     pub peer: Address,
     /// The further versions that the initiator supports.
     pub versions: Vec<i32>,
+    /// Those that the answer says.
+    pub own_versions: Vec<i32>,
     /// What to send.
     pub answer: Vec<u8>,
 }
@@ -202,5 +204,6 @@ pub fn accept(offers: &[Offer], packet: &[u8]) -> Result<Accepted, Refused> {
     let offer = offer.ok_or_else(|| refuse(CepError::UnknownComponent))?;
     let peer = check(&offer.message, &request).map_err(refuse)?;
     let (versions, answer) = (request.versions, offer.message.encode().unwrap_or_default());
-    Ok(Accepted { purpose: offer.purpose, peer, versions, answer })
+    let own_versions = offer.message.versions.clone();
+    Ok(Accepted { purpose: offer.purpose, peer, versions, own_versions, answer })
 }

@@ -18,6 +18,7 @@ use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::QosCube;
 use crate::types::tree::Tree;
+use crate::wire::cep::Terms;
 use crate::wire::dt::{HeaderMut, LayerSizes};
 
 /// Cubes that there are.
@@ -34,6 +35,8 @@ pub(super) struct Adjacency {
     pub(super) id: N1FlowId,
     pub(super) peer: Address,
     pub(super) endpoint: Arc<Endpoint>,
+    /// Of the neighbour, when it was connected; none of a reference.
+    pub(super) incarnation: Option<u32>,
     /// Bytes of a packet that the N-1 flow takes.
     pub(super) max_packet: usize,
     sizes: LayerSizes,
@@ -42,6 +45,8 @@ pub(super) struct Adjacency {
     /// Whether the neighbour is known to have this connection too. Whoever accepts one does not know: if the answer is
     /// lost, the neighbour makes another, and never hears what is sent on this one.
     proven: AtomicBool,
+    /// Keepalives that had come before, and prove nothing.
+    unproven: AtomicU64,
     unicast: Weak<Unicast>,
     queue: Mutex<Queue>,
     /// Packets that wait in the queue.
@@ -104,11 +109,13 @@ impl Adjacency {
             id,
             peer: connection.peer,
             max_packet: endpoint.max_packet(),
-            endpoint,
             sizes: unicast.sizes,
             congestion: unicast.unicast.congestion,
             up: AtomicBool::new(true),
             proven: AtomicBool::new(connection.ours),
+            unproven: AtomicU64::new(endpoint.counters().keepalives_received),
+            incarnation: Terms::of(&connection.versions).map(|terms| terms.incarnation),
+            endpoint,
             unicast: Weak::clone(&unicast.me),
             device_limit: AtomicUsize::new(Gate::new().limit()),
             queue: Mutex::new(Queue {
@@ -271,12 +278,18 @@ impl Adjacency {
 
     /// Keepalives prove the connection as packets do, but only the flow sees them.
     fn is_proven(&self) -> bool {
-        let heard = || self.endpoint.counters().keepalives_received > 0;
+        let heard = || self.endpoint.counters().keepalives_received > self.unproven.load(Ordering::Relaxed);
         let proven = self.proven.load(Ordering::Relaxed) || heard();
         if proven {
             self.note_proven();
         }
         proven
+    }
+
+    /// The neighbour may not have this connection any more: others are preferred until something is heard over it.
+    pub(super) fn doubt(&self) {
+        self.unproven.store(self.endpoint.counters().keepalives_received, Ordering::Relaxed);
+        self.proven.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {

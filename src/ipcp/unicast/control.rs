@@ -18,7 +18,7 @@ use crate::flow::Endpoint;
 use crate::forward::pff::ForwardingTable;
 use crate::ipcp::connect::address::Watch;
 use crate::ipcp::{Doubt, RegisterError};
-use crate::routing::{self, LinkState};
+use crate::routing::{self, Dialect, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::{LayerConfig, Unicast as Parameters};
 use crate::types::name::NameHash;
@@ -29,6 +29,8 @@ use crate::wire::link_state::Lsu;
 pub(super) struct Management {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) peer: Address,
+    /// Of the neighbour, when it was connected; none of a reference.
+    pub(super) incarnation: Option<u32>,
 }
 
 /// Tasks that wait for the same name; more have to ask again.
@@ -136,8 +138,8 @@ impl Unicast {
         self.publish_table();
     }
 
-    pub(super) fn management_new(&self, now: Instant, id: N1FlowId, peer: Address) {
-        self.control.lock().routing.management_up(now, id, peer);
+    pub(super) fn management_new(&self, now: Instant, id: N1FlowId, peer: Address, dialect: Dialect) {
+        self.control.lock().routing.management_up(now, id, peer, dialect);
     }
 
     pub(super) fn management_gone(&self, now: Instant, id: N1FlowId) {

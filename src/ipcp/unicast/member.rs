@@ -17,10 +17,11 @@ use crate::directory::Found;
 use crate::flow::{Endpoint, Event, Sink, Watcher};
 use crate::ipcp::connect::address;
 use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
+use crate::routing::Dialect;
 use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::NameHash;
-use crate::wire::cep;
+use crate::wire::cep::{self, Terms};
 
 /// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
 const LINGER: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ impl Unicast {
     }
 
     /// An N-1 flow is lost.
-    fn lose(&self, id: N1FlowId) {
+    pub(super) fn lose(&self, id: N1FlowId) {
         let now = self.clock.now();
         if let Some(endpoint) = self.remove(now, id) {
             count(&self.counters.lost);
@@ -165,10 +166,10 @@ impl Unicast {
 
 impl Member for Unicast {
     fn component(&self, component: Component) -> Option<cep::Message> {
-        match component {
-            Component::Management => Some(cep::Message::management(self.address())),
-            Component::DataTransfer => Some(cep::Message::data_transfer(self.address())),
-        }
+        Some(self.introduction(match component {
+            Component::Management => cep::Message::management(self.address()),
+            Component::DataTransfer => cep::Message::data_transfer(self.address()),
+        }))
     }
 
     fn layer_config(&self) -> LayerConfig {
@@ -188,6 +189,7 @@ impl Member for Unicast {
             return Err(ConnectionRefused::Full(self.config.max_connections));
         }
         let id = N1FlowId(self.next_n1.fetch_add(1, Ordering::Relaxed));
+        let incarnation = Terms::of(&connection.versions).map(|terms| terms.incarnation);
         match connection.component {
             Component::DataTransfer => {
                 let adjacency = Adjacency::new(self, id, &connection);
@@ -198,14 +200,19 @@ impl Member for Unicast {
             Component::Management => {
                 let endpoint = Arc::clone(&connection.endpoint);
                 self.settled.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
-                self.managements.write().insert(id, Management { endpoint, peer });
-                self.management_new(now, id, peer);
+                self.managements.write().insert(id, Management { endpoint, peer, incarnation });
+                let dialect = if incarnation.is_some() { Dialect::Confirming } else { Dialect::Plain };
+                self.management_new(now, id, peer, dialect);
             }
         }
         if self.is_down() {
             // A shutdown under way may have looked before there was something to find.
             self.remove(now, id);
             return Err(ConnectionRefused::Down);
+        }
+        self.watch_silence(now, &connection);
+        if let Some(incarnation) = incarnation {
+            self.doubt_former(now, id, peer, incarnation);
         }
         let Connection { endpoint, early, .. } = connection;
         let mut early: VecDeque<_> = early.into();
@@ -228,6 +235,7 @@ impl Member for Unicast {
         self.alarm.rang();
         self.release_paced(now);
         self.release_queued(now);
+        self.settle_doubts(now);
         self.control_timeouts(now);
         self.handle_control(now);
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `dt` | data transfer: every packet's way through the IPCP ([header](crate::wire::dt)) |
 //! | `adjacency` | the N-1 flows to neighbours, and what waits in front of them |
+//! | `terms` | how soon a neighbour that is silent is missed, and which of its N-1 flows are of an earlier life |
 //! | `fa` | the flow allocator: flows between members ([messages](crate::wire::fa)) |
 //! | [`routing`](crate::routing) | link state: who is next to whom, and the shortest paths ([messages](crate::wire::link_state)) |
 //! | [`pff`](crate::forward::pff) | the forwarding table: which neighbour is next on the way to a member |
@@ -26,6 +27,7 @@ mod dt;
 mod fa;
 mod member;
 mod rib;
+mod terms;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,10 +36,12 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::task::Waker;
+use core::time::Duration;
 
 use self::adjacency::Adjacency;
 use self::control::{Control, Management};
 use self::fa::FaFlow;
+use self::terms::Doubts;
 use super::{
     Alarm, Attempt, Connections, Doubt, Info, Ipcp, Kind, Location, Lookup, RegisterError, Request, RequestError,
     Requests,
@@ -76,6 +80,12 @@ pub struct Config {
     /// The address to have; a random one if not given. A new member to whose neighbours it turns out to be somebody
     /// else's takes another one in any case.
     pub address: Option<Address>,
+    /// How long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
+    /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
+    /// the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that
+    /// time. A member with many neighbours says more, so that it need not send more than 2000 keepalives a second. Zero:
+    /// only the flow's timeout counts, as with neighbours of the C reference. Default 2 s.
+    pub detection: Duration,
 }
 
 impl Default for Config {
@@ -87,6 +97,7 @@ impl Default for Config {
             flow_queue: 256,
             queues: Limits::default(),
             address: None,
+            detection: Duration::from_secs(2),
         }
     }
 }
@@ -128,6 +139,8 @@ pub struct Unicast {
     config: Config,
     /// Of the layer; changes if somebody else turns out to have it.
     address: AtomicU64,
+    /// Of this life of the member: it tells a restart from another connection.
+    incarnation: u32,
     /// From when on the member counts as settled, nanoseconds: before that it may take another address.
     settled: AtomicU64,
     sizes: LayerSizes,
@@ -148,6 +161,7 @@ pub struct Unicast {
     mtu: AtomicUsize,
     flows: IdTable<Arc<FaFlow>>,
     paced: Mutex<Timers<Eid>>,
+    doubts: Mutex<Doubts>,
     names: Mutex<BTreeSet<NameHash>>,
     control: Mutex<Control>,
     inbox: Mutex<VecDeque<Punt>>,
@@ -186,6 +200,7 @@ struct Counters {
     tables: AtomicU64,
     lost: AtomicU64,
     conflicts: AtomicU64,
+    doubted: AtomicU64,
     lookups: AtomicU64,
     lookup_rounds: AtomicU64,
     lookup_questions: AtomicU64,
@@ -211,6 +226,7 @@ impl Unicast {
         let mut rng = parts.rng;
         let eids = rng.split("eids");
         let salt = rng.u64();
+        let incarnation = rng.split("incarnation").u32() >> 1;
         let control = Control::new(now, parts.address, &parts.layer, &parts.unicast, &mut rng);
         let (layer, unicast) = (parts.layer, parts.unicast);
         Ok(Arc::new_cyclic(|me: &Weak<Self>| Self {
@@ -221,6 +237,7 @@ impl Unicast {
             layer,
             unicast,
             address: AtomicU64::new(parts.address.0),
+            incarnation,
             settled: AtomicU64::new(u64::MAX),
             sizes,
             max_ttl: unicast.max_ttl,
@@ -237,6 +254,7 @@ impl Unicast {
             mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
             flows: IdTable::new(parts.config.max_flows.min(1 << 20)),
             paced: Mutex::new(Timers::default()),
+            doubts: Mutex::new(Doubts::default()),
             names: Mutex::new(BTreeSet::new()),
             control: Mutex::new(control),
             inbox: Mutex::new(VecDeque::new()),

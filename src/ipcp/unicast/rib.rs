@@ -36,6 +36,7 @@ impl Unicast {
             ("lookup_rounds", &c.lookup_rounds),
             ("lookup_questions", &c.lookup_questions),
             ("address_conflicts", &c.conflicts),
+            ("doubted_connections", &c.doubted),
         ];
         Tree::item("ipcp", &*self.info.name)
             .text("address", self.address().to_string())

@@ -149,13 +149,16 @@ pub(super) async fn connect(
     node: &Weak<Node>,
     want: &Want,
 ) -> Result<(N1FlowId, Address), MemberError> {
-    let own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
+    let began = now_of(node)?;
     let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos).await?));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
+    let mut own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
+    own.note_round_trip(now_of(node)? - began);
+    let own_versions = own.versions.clone();
     let Connected { peer, versions, early } = introduce(node, &endpoint, own).await?;
     let endpoint = flow.keep().ok_or(MemberError::GivenUp)?;
     let (component, taken) = (want.component, Arc::clone(&endpoint));
-    let connection = Connection { component, endpoint: taken, peer, ours: true, versions, early };
+    let connection = Connection { component, endpoint: taken, peer, ours: true, versions, own_versions, early };
     match membership.member.connected(now_of(node)?, connection) {
         Ok(id) => Ok((id, peer)),
         Err(e) => {
@@ -188,8 +191,9 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
         return;
     };
     let (Ok(now), Some(endpoint)) = (now_of(node), flow.keep()) else { return };
-    let (peer, versions, taken) = (accepted.peer, accepted.versions, Arc::clone(&endpoint));
-    let connection = Connection { component, endpoint: taken, peer, ours: false, versions, early: Vec::new() };
+    let (peer, versions, own_versions) = (accepted.peer, accepted.versions, accepted.own_versions);
+    let (taken, early) = (Arc::clone(&endpoint), Vec::new());
+    let connection = Connection { component, endpoint: taken, peer, ours: false, versions, own_versions, early };
     match membership.member.connected(now, connection) {
         Ok(id) => {
             let kept = membership.inner.lock().manager.accepted(now, id, component, peer);

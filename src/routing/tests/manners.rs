@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::routing::{Config, LinkState};
+use crate::routing::{Config, Dialect, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::Lsu;
 
@@ -39,10 +39,14 @@ impl Alone {
         Self { member: LinkState::new(config, Rng::from_seed([1; 32])), now: Instant::from_millis(5) }
     }
 
-    /// With a management flow that nothing holds up, and nothing to say.
+    /// With a management flow to a reference that nothing holds up, and nothing to say.
     fn connected() -> Self {
+        Self::connected_to(Dialect::Plain)
+    }
+
+    fn connected_to(dialect: Dialect) -> Self {
         let mut alone = Self::new();
-        alone.member.management_up(alone.now, MANAGEMENT, PEER);
+        alone.member.management_up(alone.now, MANAGEMENT, PEER, dialect);
         alone.after(SECOND);
         alone
     }
@@ -78,13 +82,13 @@ impl Alone {
 fn it_waits_for_the_neighbour_to_speak() {
     let mut alone = Alone::new();
     alone.member.adjacency_up(alone.now, DATA, PEER);
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
     assert_eq!(alone.after(199 * MILLI), []);
     let announced = (MANAGEMENT, lsu(ME, PEER, 1 << 32));
     assert_eq!(alone.after(MILLI), [announced]);
 
     let mut alone = Alone::new();
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
     alone.member.adjacency_up(alone.now, DATA, PEER);
     assert_eq!(alone.after(20 * MILLI), []);
     alone.hear(MANAGEMENT, lsu(PEER, ME, 0));
@@ -94,12 +98,12 @@ fn it_waits_for_the_neighbour_to_speak() {
 #[test]
 fn everything_is_repeated_once_to_a_reference() {
     let mut alone = Alone::new();
-    alone.member.management_up(alone.now, OTHER, Address(300));
+    alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
     for n in 0..10 {
         alone.hear(OTHER, lsu(Address(300), Address(400 + n), 7));
     }
     alone.after(10 * SECOND);
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
     let told = |said: Vec<(N1FlowId, Lsu)>| said.into_iter().filter(|(flow, _)| *flow == MANAGEMENT).count();
     assert_eq!(told(alone.after(SECOND)), 10);
     assert_eq!(told(alone.after(SECOND)), 10);
@@ -108,7 +112,7 @@ fn everything_is_repeated_once_to_a_reference() {
 
 #[test]
 fn a_member_of_our_own_confirms_and_is_told_until_it_does() {
-    let mut alone = Alone::connected();
+    let mut alone = Alone::connected_to(Dialect::Confirming);
     alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1 << 32));
     assert_eq!(alone.after(21 * MILLI), [(MANAGEMENT, lsu(PEER, Address(300), 1 << 32))], "it is confirmed");
     alone.member.adjacency_up(alone.now, DATA, PEER);
@@ -123,10 +127,10 @@ fn a_member_of_our_own_confirms_and_is_told_until_it_does() {
 #[test]
 fn references_are_not_told_of_their_own_links() {
     let mut alone = Alone::new();
-    alone.member.management_up(alone.now, OTHER, Address(300));
+    alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
     alone.hear(OTHER, lsu(PEER, Address(300), 7));
     alone.hear(OTHER, lsu(Address(300), PEER, 7));
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
     alone.after(SECOND);
     alone.hear(OTHER, lsu(PEER, Address(300), 8));
     let said = alone.after(10 * SECOND);
@@ -256,12 +260,12 @@ fn nothing_is_adjacent_to_itself_or_to_nobody() {
 #[test]
 fn a_large_database_is_told_at_a_pace() {
     let mut alone = Alone::new();
-    alone.member.management_up(alone.now, OTHER, Address(300));
+    alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
     for n in 0..10_000 {
         alone.hear(OTHER, lsu(Address(1000 + n / 10), Address(5000 + n), 3));
     }
     alone.after(20 * SECOND);
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
+    alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
     alone.after(199 * MILLI);
     assert_eq!(alone.after(MILLI).len(), 64, "a burst");
     let part = alone.after(100 * MILLI).len();
@@ -325,30 +329,41 @@ fn a_failure_at_both_ends_does_not_wait_for_the_other() {
 }
 
 #[test]
-fn updates_share_a_packet_only_on_the_way_to_whoever_is_known_to_take_it() {
-    let mut alone = Alone::new();
-    alone.member.management_up(alone.now, OTHER, Address(300));
-    for dst in 1..=3 {
-        alone.hear(OTHER, lsu(Address(300), Address(dst), 7));
+fn updates_share_a_packet_only_on_the_way_to_whoever_takes_it() {
+    for dialect in [Dialect::Plain, Dialect::Confirming] {
+        let mut alone = Alone::new();
+        alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
+        for dst in 1..=3 {
+            alone.hear(OTHER, lsu(Address(300), Address(dst), 7));
+        }
+        alone.member.management_up(alone.now, MANAGEMENT, PEER, dialect);
+        alone.now += SECOND;
+        let mut shared = 0;
+        while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
+            let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
+            assert!(more == 0 || to == MANAGEMENT, "{to:?} is a reference");
+            shared += more;
+        }
+        assert_eq!(shared, if dialect == Dialect::Confirming { 2 } else { 0 });
     }
-    alone.member.management_up(alone.now, MANAGEMENT, PEER);
-    alone.now += SECOND;
-    assert!(alone.member.poll_transmit(alone.now).is_some());
-    assert_eq!(alone.member.poll_more(alone.now), None, "it may be a reference");
-    alone.said();
+}
 
-    let incarnation = 1 << 32;
-    let packet = [lsu(PEER, Address(1), incarnation), lsu(PEER, Address(2), incarnation)].map(|lsu| lsu.to_bytes());
-    let before = alone.member.entries(alone.now).count();
-    alone.member.receive(alone.now, MANAGEMENT, packet.as_flattened());
-    assert_eq!(alone.member.entries(alone.now).count(), before + 2);
-    // Both are confirmed a little later, in one packet.
-    alone.now += 50 * MILLI;
-    let mut shared = 0;
-    while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
-        let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
-        assert!(more == 0 || to == MANAGEMENT, "{to:?} may be a reference");
-        shared += more;
+#[test]
+fn what_is_said_over_a_flow_does_not_change_how_a_reference_is_spoken_to() {
+    let mut alone = Alone::connected();
+    // Forged by anybody beyond the reference, which passes on what it hears as it is.
+    alone.hear(MANAGEMENT, lsu(PEER, Address(999), (1 << 32) + 1));
+    assert_eq!(alone.after(SECOND), [], "nothing is confirmed");
+    alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Confirming);
+    for dst in 1..=40 {
+        alone.hear(OTHER, lsu(Address(300), Address(dst), 1 << 32));
     }
-    assert!(shared >= 1, "{shared}");
+    for _ in 0..1000 {
+        while let Some((to, _)) = alone.member.poll_transmit(alone.now) {
+            let more = core::iter::from_fn(|| alone.member.poll_more(alone.now)).count();
+            assert!(more == 0 || to == OTHER);
+        }
+        alone.now += 10 * MILLI;
+        alone.member.handle_timeout(alone.now);
+    }
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::reference::Reference;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::routing::{Config, LinkState};
+use crate::routing::{Config, Dialect, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::Lsu;
 
@@ -174,10 +174,12 @@ impl Net {
     fn allocate(&mut self, edge: usize) {
         let ends = self.edges[edge].ends;
         for (end, other) in [(0, ends[1]), (1, ends[0])] {
+            let theirs = matches!(self.members[other], Member::Theirs(_));
+            let dialect = if theirs { Dialect::Plain } else { Dialect::Confirming };
             let (member, other) = (ends[end], address(other));
             match &mut self.members[member] {
                 Member::Ours(m) => {
-                    m.management_up(self.now, management(edge), other);
+                    m.management_up(self.now, management(edge), other, dialect);
                     m.adjacency_up(self.now, data(edge), other);
                 }
                 Member::Theirs(m) => {

@@ -1,5 +1,6 @@
 use alloc::string::ToString;
 use alloc::vec;
+use core::time::Duration;
 
 use proptest::prelude::*;
 
@@ -50,6 +51,30 @@ fn further_versions_are_said_one_by_one() {
     let bytes = hex("0a0d44617461205472616e73666572 1200 1800 2001 20ac02 2800 4000");
     assert_eq!(message.encode(), Ok(bytes.clone()));
     assert_eq!(Message::decode(&bytes), Ok(message));
+}
+
+#[test]
+fn terms_fit_into_a_message_and_are_found_among_versions() {
+    let most = Terms {
+        incarnation: i32::MAX as u32,
+        patience: Duration::from_millis(i32::MAX as u64),
+        round_trip: Duration::from_millis(i32::MAX as u64),
+    };
+    let message = Message { versions: most.versions(), ..Message::data_transfer(Address(u32::MAX.into())) };
+    let decoded = Message::decode(&message.encode().unwrap()).unwrap();
+    assert_eq!(Terms::of(&decoded.versions), Some(most));
+    let longer = Terms { incarnation: u32::MAX, patience: Duration::MAX, ..most };
+    assert_eq!(Terms::of(&longer.versions()), Some(most), "what does not fit is the most there is");
+
+    let mut versions = vec![1, 2];
+    versions.extend(most.versions());
+    versions.push(9);
+    assert_eq!(Terms::of(&versions), Some(most));
+    for cut in 0..6 {
+        assert_eq!(Terms::of(&versions[..cut]), None);
+    }
+    versions[4] = -1;
+    assert_eq!(Terms::of(&versions), None);
 }
 
 #[test]
