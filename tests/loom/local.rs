@@ -8,7 +8,7 @@ use o7s::QosSpec;
 use o7s::base::buf::PacketBuf;
 use o7s::flow::{Endpoint, Params, Port};
 use o7s::ipcp::local::LocalIpcp;
-use o7s::ipcp::{Answer, Incoming, Info, Ipcp, Kind, Reply, Request, Requests};
+use o7s::ipcp::{Answer, Incoming, Info, Ipcp, Kind, Location, Reply, Request, Requests};
 use o7s::types::name::NameHash;
 
 use super::{NOW, check, params, pending};
@@ -39,7 +39,10 @@ fn connect(near: &Arc<Endpoint>, far: &Arc<Endpoint>) -> Arc<dyn Port> {
     let layer = LocalIpcp::new(Info::new(Kind::Direct, "local", "local"), Arc::downgrade(&requests));
     let answer: Arc<dyn Answer> = Arc::clone(&desk) as _;
     let dst = NameHash::new(&[0; 32]).unwrap();
-    let attempt = layer.request(NOW, Request { dst, qos: QosSpec::RAW, endpoint: near, answer, token: 0, data: &[] });
+    let attempt = layer.request(
+        NOW,
+        Request { dst, at: Location::Here, qos: QosSpec::RAW, endpoint: near, answer, token: 0, data: &[] },
+    );
     let arrived = desk.arrived.lock().unwrap().take().unwrap();
     let accepted = arrived.responder.accept(NOW, far, &[]).unwrap();
     far.activate(NOW, accepted.port, Params { rx_bytes: 1, ..params(None) });

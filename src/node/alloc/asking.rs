@@ -1,0 +1,351 @@
+//! Asking one place after the other, and what becomes of the answers.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Context;
+use core::time::Duration;
+
+use super::places::{Next, Places};
+use super::{AllocError, Allocated, Allocation, Phase};
+use crate::base::time::Instant;
+use crate::flow::Endpoint;
+use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
+use crate::node::count;
+use crate::oap::OapError;
+use crate::oap::client::Client;
+use crate::types::code::Code;
+use crate::types::name::Name;
+
+/// Requests under way for one allocation; beyond it the oldest is withdrawn.
+const MAX_TRIES: usize = 32;
+
+/// When those who were asked are silent, one more place is asked after this time, and so on.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Requests are repeated no faster than this, whatever the node's limits say.
+const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+
+/// Garbled replies have the request repeated at once, with the usual doubled wait until the next time, up to this one.
+const GARBLED_LIMIT: Duration = Duration::from_secs(10);
+
+/// A refusal with "try again" that comes sooner than this is one of somebody who is busy; what waits for an acceptor until
+/// nobody came is refused later.
+const BUSY: Duration = Duration::from_millis(500);
+/// The pause after such a refusal, doubled each time up to the longest. A random part of it is left out, so that those who
+/// were refused together do not come together again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where an allocation is.
+pub(super) struct Asking {
+    pub(super) places: Places,
+    /// All are pending; the first positive answer wins.
+    pub(super) tries: Vec<Try>,
+    /// Of the try that was refused last: the next one has the same id.
+    pub(super) client: Option<Client>,
+    pub(super) next_token: u64,
+    /// Another place is to be asked as soon as one is found, for which layers may look until then.
+    pub(super) wants: Option<Instant>,
+    /// When those that are silent are asked again.
+    pub(super) next_retry: Instant,
+    /// When the next place is asked beside them.
+    pub(super) widen: Option<Instant>,
+    pub(super) backoff: Duration,
+    /// Set if somebody refused because it is busy: the pause before it is asked again.
+    pub(super) busy: Option<Duration>,
+    /// Why the allocation fails if nobody else says yes.
+    pub(super) failure: Option<AllocError>,
+}
+
+pub(super) struct Try {
+    pub(super) token: u64,
+    pub(super) ipcp: Arc<dyn Ipcp>,
+    pub(super) at: Location,
+    /// When it was sent.
+    pub(super) asked: Instant,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) client: Client,
+    /// Withdraws the request when dropped.
+    pub(super) _attempt: Box<dyn Attempt>,
+}
+
+impl Allocation {
+    pub(super) fn begin(&self, now: Instant) -> Asking {
+        Asking {
+            places: Places::new(&self.node, &self.wanted),
+            tries: Vec::new(),
+            client: None,
+            next_token: 0,
+            wants: Some(now + self.node.limits.lookup_timeout),
+            next_retry: Instant::FAR_FUTURE,
+            widen: None,
+            backoff: self.node.limits.retry.max(SHORTEST_RETRY),
+            busy: None,
+            failure: None,
+        }
+    }
+
+    /// Asks whom there is to ask now.
+    pub(super) fn go_on(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        if asking.next_retry <= now {
+            self.repeat(now, cx)?;
+        }
+        loop {
+            let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+            let (until, beside) = (asking.wants, asking.widen.is_some_and(|at| at <= now));
+            if until.is_none() && !beside {
+                break;
+            }
+            let stagger = Some(now + STAGGER.min(self.deadline.since(now) / 4));
+            match asking.places.next(now, until, &self.node, &self.wanted, cx) {
+                Next::Ask(ipcp, at) => {
+                    asking.widen = None;
+                    self.ask(now, ipcp, at)?;
+                    let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+                    if beside {
+                        asking.widen = stagger;
+                    }
+                }
+                Next::Look => {
+                    asking.widen = if until.is_none() { stagger } else { None };
+                    break;
+                }
+                Next::None => {
+                    (asking.wants, asking.widen) = (None, None);
+                    if asking.tries.is_empty() && !asking.places.are_hopeful() {
+                        let failure = asking.failure.take();
+                        return Err(failure.unwrap_or_else(|| AllocError::Unreachable(self.wanted.name.clone())));
+                    }
+                    break;
+                }
+            }
+        }
+        let Phase::Asking(asking) = &self.phase else { return Ok(()) };
+        let next = [Some(asking.next_retry), asking.widen, asking.wants].into_iter().flatten().min();
+        self.sleep.set(next.map_or(self.deadline, |next| next.min(self.deadline)), cx.waker());
+        Ok(())
+    }
+
+    /// Asks at a place. One that cannot be asked has the next one asked at once.
+    fn ask(&mut self, now: Instant, ipcp: Arc<dyn Ipcp>, at: Location) -> Result<(), AllocError> {
+        // In memory nothing gets lost.
+        let lossy = is_lossy(&*ipcp);
+        let asked = self.send(now, &ipcp, at);
+        let left = self.deadline.since(now);
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        match asked {
+            Ok(sent) => {
+                if sent {
+                    asking.wants = None;
+                }
+                if lossy {
+                    asking.next_retry = asking.next_retry.min(now + asking.backoff);
+                    asking.widen = Some(now + asking.backoff.min(left / 2));
+                }
+            }
+            Err(AllocError::Layer(e)) => {
+                let layer = matches!(e, RequestError::Full | RequestError::TooLarge { .. } | RequestError::Down);
+                asking.places.failed(&ipcp, (!layer).then_some(at));
+                asking.fail(AllocError::Layer(e));
+                asking.want(now + self.node.limits.lookup_timeout);
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Sends a request, with a fresh key, time stamp and EID, because the reference takes the same one for a replay and
+    /// refuses it at the EID of the open flow, but with the same OAP id, by which a peer of our own kind knows it for a
+    /// repetition and sends its reply again. `false` if it is as good as lost.
+    fn send(&mut self, now: Instant, ipcp: &Arc<dyn Ipcp>, at: Location) -> Result<bool, AllocError> {
+        let unix = self.node.env.clock.unix_nanos();
+        let security = self.node.security_of(&self.wanted.name).client;
+        let mut rng = self.node.rng.lock().split("oap");
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
+        let in_memory = !is_lossy(&**ipcp);
+        // One that was sent in memory says nothing of itself.
+        let before = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client).find(|c| !c.knows_server());
+        let (client, data) = match before {
+            _ if in_memory => {
+                let timeout = self.node.granted(self.wanted.qos.timeout);
+                Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
+            }
+            Some(before) => before.again(unix, &security, &self.wanted.data, &mut rng)?,
+            None => Client::start(unix, &security, &self.wanted.data, &mut rng)?,
+        };
+        let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let token = asking.next_token;
+        asking.next_token += 1;
+        let (alg, name) = (ipcp.info().hash, &self.wanted.name);
+        let kept = if in_memory { self.node.irm.lock().hash_of(alg, name) } else { None };
+        let request = Request {
+            dst: kept.unwrap_or_else(|| alg.hash(name)),
+            at,
+            qos: self.wanted.qos,
+            endpoint: &endpoint,
+            answer: Arc::clone(&self.answers) as Arc<dyn Answer>,
+            token,
+            data: &data,
+        };
+        match ipcp.request(now, request) {
+            Ok(attempt) => {
+                if asking.tries.len() >= MAX_TRIES {
+                    asking.tries.remove(0).withdraw();
+                }
+                let sent = attempt.is_sent();
+                let ipcp = Arc::clone(ipcp);
+                asking.tries.push(Try { token, ipcp, at, asked: now, endpoint, client, _attempt: attempt });
+                Ok(sent)
+            }
+            Err(e) => {
+                asking.client = Some(client);
+                endpoint.abort();
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Time is over.
+    pub(super) fn out_of_time(&mut self, now: Instant) -> AllocError {
+        let timed_out = AllocError::TimedOut(self.wanted.name.clone());
+        let Phase::Asking(asking) = &mut self.phase else { return timed_out };
+        for silent in &asking.tries {
+            silent.doubt(now, &self.wanted.name, Doubt::Silent);
+        }
+        match asking.failure.take() {
+            _ if asking.busy.is_some() => AllocError::Refused(Code::AGAIN),
+            Some(failure) if asking.tries.is_empty() => failure,
+            _ => timed_out,
+        }
+    }
+
+    /// `None` if the answer does not end the allocation.
+    pub(super) fn take_answer(
+        &mut self,
+        now: Instant,
+        token: u64,
+        reply: Reply,
+    ) -> Option<Result<Allocated, AllocError>> {
+        let Phase::Asking(asking) = &mut self.phase else { return None };
+        let at = asking.tries.iter().position(|t| t.token == token)?;
+        let port = match reply.result {
+            Ok(port) => port,
+            Err(code) => {
+                self.refused(now, at, code);
+                return None;
+            }
+        };
+        // Damaged on its way, or not from the peer at all: as good as lost, so ask again. What the peer really says may
+        // be unacceptable too, but then asking again does not help.
+        let garbled = |e: OapError| matches!(e, OapError::Wire(_) | OapError::OtherRequest | OapError::RequestHash);
+        let is_garbled = |t: &Try| is_lossy(&*t.ipcp) && t.client.check(&reply.data).is_err_and(garbled);
+        if is_garbled(asking.tries.get(at)?) && asking.backoff < GARBLED_LIMIT {
+            asking.next_retry = now;
+            return None;
+        }
+        let chosen = asking.tries.remove(at);
+        let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
+        match self.complete(now, chosen, port, &reply.data) {
+            // Whoever answered is not who it should be: somebody else may be.
+            Err(e @ AllocError::Security(_)) => {
+                let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
+                asking.places.failed(&ipcp, Some(place));
+                asking.fail(e);
+                asking.want(now + self.node.limits.lookup_timeout);
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    /// A place has said no.
+    fn refused(&mut self, now: Instant, at: usize, code: Code) {
+        let Phase::Asking(asking) = &mut self.phase else { return };
+        let refused = asking.tries.remove(at);
+        // What was said to an earlier request does not count while a later one is under way.
+        let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
+        if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
+            let pause = asking.busy.map_or(FIRST_PAUSE, |p| (p * 2).min(LONGEST_PAUSE));
+            let mut rng = self.node.split_rng("pause");
+            let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
+            asking.busy = Some(pause);
+            // It answers, so nothing is lost that a longer wait would spare.
+            asking.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
+            asking.next_retry = now + (pause - less);
+        } else if !again {
+            if code == Code::NAME {
+                // It has gone elsewhere, and what is known of where it is is out of date.
+                refused.doubt(now, &self.wanted.name, Doubt::Refused);
+            }
+            asking.places.failed(&refused.ipcp, Some(refused.at));
+            asking.fail(AllocError::Refused(code));
+            asking.want(now + self.node.limits.lookup_timeout);
+        }
+        asking.client = Some(refused.withdraw());
+    }
+
+    /// Requests or their replies may have been lost, or those who were asked are gone: they are asked again, and a moment
+    /// later somebody else is.
+    fn repeat(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
+        let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        for silent in &asking.tries {
+            silent.doubt(now, &self.wanted.name, Doubt::Silent);
+        }
+        let mut again = asking.places.again(now, cx);
+        // In memory nothing gets lost: only who was busy is asked again.
+        again.retain(|(ipcp, _)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
+        asking.backoff = asking.backoff.saturating_mul(2);
+        let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
+        asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
+        // Whoever is busy has the name, and is there.
+        let stagger = STAGGER.min(self.deadline.since(now) / 4);
+        asking.widen = asking.busy.is_none().then(|| now + stagger);
+        for (ipcp, at) in again {
+            // One that cannot be sent is a lost one.
+            match self.send(now, &ipcp, at) {
+                Ok(_) => count(&self.node.counters.retried),
+                Err(AllocError::Layer(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Asking {
+    /// Another place is to be asked, for which layers may look until then.
+    fn want(&mut self, until: Instant) {
+        self.wants = Some(until);
+    }
+
+    /// A place failed. That a name is not there says the least of why there is no flow.
+    fn fail(&mut self, why: AllocError) {
+        if self.failure.is_none() || why != AllocError::Refused(Code::NAME) {
+            self.failure = Some(why);
+        }
+    }
+}
+
+impl Try {
+    fn is_at(&self, ipcp: &Arc<dyn Ipcp>, at: Location) -> bool {
+        self.at == at && Arc::ptr_eq(&self.ipcp, ipcp)
+    }
+
+    fn doubt(&self, now: Instant, name: &Name, why: Doubt) {
+        self.ipcp.doubt(now, &self.ipcp.info().hash.hash(name), self.at, why);
+    }
+
+    /// Withdraws the request.
+    pub(super) fn withdraw(self) -> Client {
+        drop(self._attempt);
+        self.endpoint.abort();
+        self.client
+    }
+}
+
+/// Whether a request may get lost in a layer.
+fn is_lossy(ipcp: &dyn Ipcp) -> bool {
+    !ipcp.info().kind.is_in_memory()
+}
