@@ -2,6 +2,7 @@
 //! may.
 #![no_main]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
@@ -11,8 +12,8 @@ use o7s::base::time::Instant;
 use o7s::directory::{Config, Directory, Doubt, Limits};
 use o7s::types::id::Address;
 use o7s::types::name::{HashAlg, NameHash};
-use o7s::wire::dht::{Body, Contact, Message};
 use o7s::types::layer::Dht;
+use o7s::wire::dht::{Body, Contact, Extension, Message};
 
 const ALG: HashAlg = HashAlg::Sha3_256;
 const UNIX: u64 = 1_800_000_000;
@@ -64,7 +65,7 @@ fn member(n: u8) -> Contact {
 fn check(directory: &Directory, k: usize) {
     let (sizes, limits) = (directory.sizes(), limits());
     assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
-    assert!(directory.entries().len() <= limits.keys * limits.values_per_key);
+    assert!(directory.entries().len() <= limits.keys && sizes.held <= limits.held);
     assert!(sizes.contacts <= limits.bucket.max(k) * limits.buckets, "{sizes:?}");
     assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
     assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
@@ -81,13 +82,20 @@ fuzz_target!(|input: Input| {
     let mut now = Instant::from_millis(1);
     let mut directory = Directory::new(now, config, Rng::from_seed([input.seed; 32]));
     let mut open: Vec<(Address, Body)> = Vec::new();
+    let mut tokens: BTreeMap<Address, u64> = BTreeMap::new();
+    let with = |src: Contact, body: Body, extension: Extension| {
+        Message { src, body }.encode_extended(extension).unwrap_or_default()
+    };
     let say = |src: Contact, body: Body| Message { src, body }.encode().unwrap_or_default();
     for op in input.ops {
         match op {
             Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
             Op::Unregister(n) => drop(directory.unregister(now, &key(n))),
             Op::Lookup(n) => drop(directory.lookup(now, UNIX, key(n))),
-            Op::Doubt(n, at) => directory.doubt(now, &key(n), member(at).address, if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused }),
+            Op::Doubt(n, at) => {
+                let why = if at % 2 == 0 { Doubt::Silent } else { Doubt::Refused };
+                directory.doubt(now, &key(n), member(at).address, why);
+            }
             Op::Suggest(n) => directory.suggest(now, member(n).address),
             Op::Unreachable(n) => directory.unreachable(now, member(n).address),
             Op::RouteKnown => directory.route_known(now),
@@ -98,13 +106,17 @@ fuzz_target!(|input: Input| {
             Op::Message(bytes) => directory.receive(now, UNIX, &bytes),
             Op::Store { from, key: n, value, expires } => {
                 let body = Body::Store { key: key(n), value: member(value).address, expires };
-                directory.receive(now, UNIX, &say(member(from), body));
+                // With the token that was last given at that address, or without.
+                let token = tokens.get(&member(from).address).copied().filter(|_| n % 4 > 0);
+                directory.receive(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
             }
             Op::FindNode { from, key: n, cookie } => {
-                directory.receive(now, UNIX, &say(member(from), Body::FindNode { cookie, key: key(n) }));
+                let extension = Extension { token: None, padding: (cookie % 1000) as usize };
+                directory.receive(now, UNIX, &with(member(from), Body::FindNode { cookie, key: key(n) }, extension));
             }
             Op::FindValue { from, key: n, cookie } => {
-                directory.receive(now, UNIX, &say(member(from), Body::FindValue { cookie, key: key(n) }));
+                let extension = Extension { token: None, padding: (cookie % 1000) as usize };
+                directory.receive(now, UNIX, &with(member(from), Body::FindValue { cookie, key: key(n) }, extension));
             }
             Op::Answer { question, from, contacts, values } => {
                 let Some((to, body)) = open.get(usize::from(question) % open.len().max(1)) else { continue };
@@ -124,7 +136,8 @@ fuzz_target!(|input: Input| {
         while let Some((to, bytes)) = directory.poll_transmit() {
             sent += 1;
             assert!(sent <= 100 && bytes.len() <= 1400 && to.0 > 1);
-            let message = Message::decode(ALG, &bytes).unwrap();
+            let (message, extension) = Message::decode_extended(ALG, &bytes).unwrap();
+            tokens.extend(extension.token.map(|token| (to, token)));
             if let Body::FoundNode { contacts, .. } | Body::FoundValue { contacts, .. } = &message.body {
                 assert!((1..=k).contains(&contacts.len()));
             }

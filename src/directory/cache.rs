@@ -26,7 +26,7 @@ impl Entry {
     }
 }
 
-/// Results of lookups.
+/// Results of lookups. When there are too many, what is over goes, or else what would be forgotten first.
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: BTreeMap<NameHash, Entry>,

@@ -5,15 +5,20 @@
 //! of two is their exclusive or. [`Directory`] is the part of one member: a machine without clock, packets or chance of
 //! its own.
 //!
-//! | part | what it does |
-//! |---|---|
-//! | table | contacts in buckets by common prefix; only who has answered becomes one, only who is dead leaves |
-//! | walk | asks, alpha at a time, whoever is known closest to a key, until the k closest have answered |
-//! | questions | cookies, each for one address, key and kind, good for one answer; how long to wait |
-//! | names | what is registered here: walked for and stored at the k closest, again and again |
-//! | store | what is kept for others: within limits, and by the account of whoever had it stored |
-//! | tokens | by which a member shows that it is at its address |
-//! | cache | what lookups found, for half a minute, and what turned out to be wrong |
+//! | part | made of | what it does |
+//! |---|---|---|
+//! | contacts | table | contacts in buckets by common prefix; only who has answered becomes one, only who is dead leaves |
+//! | | joining | gets to know the layer, and keeps in touch with it |
+//! | lookups | walks | ask, alpha at a time, whoever is known closest to a key, until the k closest have answered |
+//! | | questions | cookies, each for one address, key and kind, good for one answer; how long to wait |
+//! | | cache | what lookups found, for half a minute, and what turned out to be wrong |
+//! | keeping | store | what is kept for others: within limits, and by the account of whoever had it stored |
+//! | publishing | names | what is registered here: walked for and stored at the k closest, again and again |
+//! | | chores | walks that nobody waits for, some at a time |
+//! | | handoffs | what new members have to keep |
+//! | | withdrawals | names that are taken back |
+//! | serving | | what others ask; who waits for an answer |
+//! | | tokens | by which a member shows that it is at its address |
 //!
 //! # Beside the reference
 //!
@@ -43,6 +48,29 @@
 //! A question may come from somebody who names another's address. Members of this kind make theirs as long as the answer. To
 //! a member that asks with less, as a reference does, nothing goes but a question as short as its own, until it has answered
 //! that; then its questions are answered, [so many a second](Limits::short_per_second), which is as far as the wire allows.
+//!
+//! # Bounds
+//!
+//! Every table has one, in [`Limits`] unless a number is given. What happens when it is full, in no more than logarithmic
+//! time unless the table is small:
+//!
+//! | table | what gives way, and why |
+//! |---|---|
+//! | contacts | one that did not answer two requests; whoever is there is worth more than whoever comes |
+//! | spares, those heard of | the one heard of first: the latest is the likeliest to be there still |
+//! | 64 that answered and found no place | the oldest |
+//! | questions, messages to be sent | the new one, as if it were lost on the way |
+//! | lookups that wait | the new one: it counts as unknown |
+//! | cache | what would be forgotten first |
+//! | names kept for a member | of its own, the key farthest from the own id: near ones are looked for here |
+//! | names kept in all | such a key of the member that has most: nobody pays for another's appetite |
+//! | names kept for all that have shown nothing | the oldest: by now it would have been confirmed |
+//! | addresses of a name | one that has shown nothing, hearsay, an owner that is overdue; owners that are there stay |
+//! | questions held | the oldest, of one that has 4 first of all |
+//! | lookups for references | the new one: it is answered with what is known |
+//! | rates | of somebody who has asked nothing for two seconds; if there is nobody, the new ones share one |
+//! | names to be handed on | the new one: its owner publishes it as well |
+//! | names being taken back | the oldest: it was said before |
 //!
 //! # Example
 //!
@@ -311,14 +339,6 @@ impl Directory {
         }
         self.withdraw(now, *hash, name.told);
         true
-    }
-
-    /// [`unregister`](Self::unregister)s all names, when the layer is about to be left.
-    pub fn unregister_all(&mut self, now: Instant) {
-        let names: Vec<NameHash> = self.publishing.names.keys().copied().collect();
-        for name in names {
-            self.unregister(now, &name);
-        }
     }
 
     /// Where a name is, or starts to find out.

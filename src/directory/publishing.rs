@@ -34,6 +34,8 @@ pub(super) enum Chore {
     Publish(NameHash),
     /// Towards a name that is kept here, to store it.
     Replicate(NameHash),
+    /// Towards a name that was registered here, to take it back from those who got it from others.
+    Withdraw(NameHash),
     /// Towards an id, to get to know the members there.
     Look(NameHash),
 }
@@ -151,6 +153,7 @@ impl Directory {
             let (key, purpose) = match chore {
                 Chore::Publish(key) => (key, Purpose { publish: true, ..Purpose::default() }),
                 Chore::Replicate(key) => (key, Purpose { replicate: true, ..Purpose::default() }),
+                Chore::Withdraw(key) => (key, Purpose { withdraw: true, ..Purpose::default() }),
                 Chore::Look(key) => (key, Purpose::default()),
             };
             self.walk(now, Kind::Node, key, purpose);
@@ -162,6 +165,9 @@ impl Directory {
         let closest: Vec<(Contact, Option<u64>)> = walk.closest().collect();
         if walk.purpose.publish {
             self.deliver_own(now, walk.key, &closest);
+        }
+        if walk.purpose.withdraw {
+            self.withdraw_from(walk.key, &closest);
         }
         if walk.purpose.replicate {
             let silence = self.config.replicate() / 2;

@@ -66,6 +66,8 @@ pub(super) struct Purpose {
     pub(super) publish: bool,
     /// A name that is kept here goes to the closest.
     pub(super) replicate: bool,
+    /// A name that is not registered here any more is taken back from the closest.
+    pub(super) withdraw: bool,
 }
 
 impl Purpose {
@@ -74,6 +76,7 @@ impl Purpose {
         self.find |= other.find;
         self.publish |= other.publish;
         self.replicate |= other.replicate;
+        self.withdraw |= other.withdraw;
     }
 }
 

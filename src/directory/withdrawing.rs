@@ -1,18 +1,21 @@
 //! Taking names back.
 //!
 //! Whoever was told of a name, and is of our kind, is told that no time is left for it: with the token that it gave, it
-//! believes that at once. A reference takes it for a name that has expired and forgets nothing. Nobody answers, so it is said
-//! three times.
+//! believes that at once. Those that are closest to the name now are told as well: others may have handed it on to them. A
+//! reference takes it for a name that has expired and forgets nothing. Nobody answers, so it is said three times.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::names::Told;
+use super::publishing::Chore;
 use super::{Directory, Task};
 use crate::base::time::Instant;
 use crate::base::timers::TimerId;
+use crate::types::id::Address;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Extension};
+use crate::wire::dht::{Body, Contact, Extension};
 
 /// When it is said again.
 const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
@@ -54,15 +57,32 @@ impl Directory {
         }
         self.publishing.withdrawals.names.insert(name, Withdrawal { told, said: 0, timer: None });
         self.withdraw_again(now, name);
+        self.publishing.chores.push(Chore::Withdraw(name));
+        self.begin_walks(now);
+    }
+
+    /// Takes a name back from those who are closest to it.
+    pub(super) fn withdraw_from(&mut self, name: NameHash, closest: &[(Contact, Option<u64>)]) {
+        let Some(withdrawal) = self.publishing.withdrawals.names.get_mut(&name) else { return };
+        let new = closest.iter().filter(|(contact, _)| !withdrawal.told.contains_key(&contact.address));
+        let new: Vec<_> = new.map(|(contact, token)| (contact.address, *token)).collect();
+        withdrawal.told.extend(new.iter().copied());
+        for (to, token) in new {
+            self.say_withdrawn(to, name, token);
+        }
+    }
+
+    fn say_withdrawn(&mut self, to: Address, name: NameHash, token: Option<u64>) {
+        let value = self.own.address;
+        self.send(to, Body::Store { key: name, value, expires: 0 }, Extension { token, padding: 0 });
     }
 
     /// Says that a name is not registered here any more.
     pub(super) fn withdraw_again(&mut self, now: Instant, name: NameHash) {
         let Some(mut withdrawal) = self.publishing.withdrawals.names.remove(&name) else { return };
-        let value = self.own.address;
         for (to, token) in &withdrawal.told {
             let token = self.contacts.table.token(*to).or(*token);
-            self.send(*to, Body::Store { key: name, value, expires: 0 }, Extension { token, padding: 0 });
+            self.say_withdrawn(*to, name, token);
         }
         if let Some(pause) = REPEATS.get(withdrawal.said) {
             withdrawal.said += 1;

@@ -157,6 +157,25 @@ fn a_name_that_is_unregistered_is_forgotten_at_once() {
 }
 
 #[test]
+fn a_name_that_was_handed_on_is_taken_back_as_well() {
+    let mut net = layer(60);
+    (0..20).for_each(|n| net.register(3, hash(n)));
+    net.run(300 * SECOND);
+    // They get names from those who kept them before, and their owner has not spoken since.
+    for _ in 0..20 {
+        net.join();
+        net.run(SECOND);
+    }
+    let kept = |net: &Net| net.directories().map(|directory| directory.entries().len()).sum::<usize>();
+    assert!((20 * 8..20 * 24).contains(&kept(&net)), "{}", kept(&net));
+    (0..20).for_each(|n| assert!(net.unregister(3, hash(n))));
+    net.run(SECOND);
+    for n in 0..20 {
+        assert_eq!(net.lookup(70, hash(n)).addresses, [], "{n}");
+    }
+}
+
+#[test]
 fn a_name_that_is_unregistered_is_forgotten_though_messages_are_lost() {
     let mut net = Net::grown(8, Link { loss: 0.2, ..Link::default() }, 10, 100 * Duration::from_millis(1));
     net.run(3 * SECOND);

@@ -1,5 +1,6 @@
 //! Whatever is said and done, in whatever order: no panic, no endless work, and all tables within their bounds.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,11 +10,12 @@ use super::net::{ALG, UNIX};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::directory::distance::{compare, random, random_beside, shared_bits};
+use crate::directory::questions::signed;
 use crate::directory::{Config, Directory, Doubt, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact, Message};
+use crate::wire::dht::{Body, Contact, Extension, Message};
 
 /// Something that happens to a directory. Small numbers choose among few names, members and questions.
 #[derive(Clone, Debug)]
@@ -111,10 +113,13 @@ proptest! {
     fn tables_stay_within_bounds(peer: u8, ops in proptest::collection::vec(op(), 0..300)) {
         let dht = Dht { peer: Address(u64::from(peer % 8)), ..Dht::default() };
         let config = Config { limits: limits(), ..Config::new(Address(1), ALG, dht) };
-        let (mut now, mut open) = (Instant::from_millis(1), Vec::new());
+        let (mut now, mut open, mut tokens) = (Instant::from_millis(1), Vec::new(), BTreeMap::new());
         let mut directory = Directory::new(now, config, Rng::from_seed([peer; 32]));
         for op in ops {
             let say = |src: Contact, body: Body| Message { src, body }.encode().unwrap();
+            let with = |src: Contact, body: Body, extension: Extension| {
+                Message { src, body }.encode_extended(extension).unwrap()
+            };
             match op {
                 Op::Register(n) => drop(directory.register(now, UNIX, key(n))),
                 Op::Unregister(n) => drop(directory.unregister(now, &key(n))),
@@ -130,13 +135,17 @@ proptest! {
                 Op::Store { from, key: n, value, expires } => {
                     let expires = UNIX as u32 + expires % 100;
                     let body = Body::Store { key: key(n), value: member(value).address, expires };
-                    directory.receive(now, UNIX, &say(member(from), body));
+                    // With the token that was last given at that address, or without.
+                    let token = tokens.get(&member(from).address).copied().filter(|_| n % 4 > 0);
+                    directory.receive(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
                 }
-                Op::Ask { from, key: n, value: true, cookie } => {
-                    directory.receive(now, UNIX, &say(member(from), Body::FindValue { cookie, key: key(n) }));
-                }
-                Op::Ask { from, key: n, cookie, .. } => {
-                    directory.receive(now, UNIX, &say(member(from), Body::FindNode { cookie, key: key(n) }));
+                Op::Ask { from, key: n, value, cookie } => {
+                    // As one of our kind does, or with few bytes.
+                    let cookie = if cookie % 2 == 0 { signed(cookie) } else { cookie };
+                    let padding = if cookie % 3 == 0 { 0 } else { (cookie % 1000) as usize };
+                    let key = key(n);
+                    let body = if value { Body::FindValue { cookie, key } } else { Body::FindNode { cookie, key } };
+                    directory.receive(now, UNIX, &with(member(from), body, Extension { token: None, padding }));
                 }
                 Op::Answer { which, from, contacts, values } => {
                     let question = open.get(usize::from(which) % open.len().max(1)).cloned();
@@ -160,7 +169,9 @@ proptest! {
             while let Some((to, bytes)) = directory.poll_transmit() {
                 sent += 1;
                 assert!(sent <= 200 && bytes.len() <= 1400 && to != Address(0) && to != Address(1));
-                open.push((to, Message::decode(ALG, &bytes).unwrap().body));
+                let (message, extension) = Message::decode_extended(ALG, &bytes).unwrap();
+                tokens.extend(extension.token.map(|token| (to, token)));
+                open.push((to, message.body));
             }
             open.drain(..open.len().saturating_sub(30));
             while directory.poll_event().is_some() {}

@@ -184,8 +184,12 @@ impl Unicast {
 
     /// Takes all names back, while there is a way to those who were told of them.
     pub(super) fn withdraw_all(&self, now: Instant) {
-        self.control.lock().directory.unregister_all(now);
-        self.handle_control(now);
+        let names: Vec<NameHash> = self.control.lock().directory.names().map(|(name, _)| name).collect();
+        for name in names {
+            self.withdraw(now, &name);
+            // One after the other: the directory's outbox has a bound.
+            self.handle_control(now);
+        }
     }
 
     /// A name was not found at a member that is said to have it.
