@@ -147,6 +147,9 @@ impl Directory {
     /// Answers a question with at most so many bytes.
     fn serve(&mut self, now: Instant, inquiry: Inquiry, room: usize) {
         let walks = is_signed(inquiry.cookie);
+        if walks && inquiry.len < self.answer_len(inquiry.kind, 1, VALUES) {
+            self.note_keeper(&inquiry);
+        }
         let mut values = Vec::new();
         if inquiry.kind == Kind::Value {
             values = self.known_values(now, &inquiry.key, !walks);
@@ -155,6 +158,15 @@ impl Directory {
             }
         }
         self.answer(now, &inquiry, room, values);
+    }
+
+    /// Somebody of our kind asks shortly, not to find a name but to know whether it is here: it keeps it, whoever said so.
+    fn note_keeper(&mut self, inquiry: &Inquiry) {
+        let who = inquiry.from.address;
+        let token = self.contacts.table.token(who);
+        if let Some(name) = self.publishing.names.get_mut(&inquiry.key) {
+            name.told(who, token);
+        }
     }
 
     /// Where a name is, as far as this member may say: here, or where others have stored it to be; and what it found
