@@ -2,7 +2,8 @@
 //!
 //! Whoever was told of a name, and is of our kind, is told that no time is left for it: with the token that it gave, it
 //! believes that at once. Those are told as well that have asked whether the name is here, because others handed it on to
-//! them, and those that are closest to it now. A reference takes it for a name that has expired and forgets nothing. Nobody answers, so it is said three times.
+//! them, and those that are closest to it now. A reference takes it for a name that has expired and forgets nothing. Nobody
+//! answers, so it is said three times.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
