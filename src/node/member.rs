@@ -405,7 +405,10 @@ impl Membership {
                 }
                 Err(e) => {
                     let mut inner = me.inner.lock();
-                    inner.manager.attempt_failed(now, attempt);
+                    match e {
+                        MemberError::Silent => inner.manager.attempt_unanswered(now, attempt),
+                        _ => inner.manager.attempt_failed(now, attempt),
+                    }
                     if inner.manager.state(&key.0, key.1).is_some() {
                         inner.failures.insert(key, e);
                     }

@@ -56,17 +56,26 @@ mod tests;
 pub struct Config {
     /// Connections that may be wanted. Default 1024.
     pub max_wanted: usize,
-    /// Connections that may stand, whoever made them. Default 4096.
+    /// Connections that may stand, whoever made them. Default 65 536: the IPCP has a bound of its own.
     pub max_connections: usize,
     /// Pauses between attempts. Default 100 ms, doubling up to 30 s.
     pub backoff: Backoff,
+    /// The longest pause after an attempt in which a flow was allocated and then nothing was heard: somebody is there, and
+    /// a message was lost. Default 4 s.
+    pub unanswered: Duration,
     /// How long a connection must stand for its failures to be forgotten. Default 10 s.
     pub stable: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_wanted: 1024, max_connections: 4096, backoff: Backoff::default(), stable: Duration::from_secs(10) }
+        Self {
+            max_wanted: 1024,
+            max_connections: 1 << 16,
+            backoff: Backoff::default(),
+            unanswered: Duration::from_secs(4),
+            stable: Duration::from_secs(10),
+        }
     }
 }
 
@@ -243,6 +252,14 @@ impl Manager {
         let Some(key) = self.attempts.remove(&attempt) else { return };
         if let Some(entry) = self.wanted.get_mut(&key) {
             entry.state = State::Waiting(now + entry.backoff.failed(&mut self.rng));
+        }
+    }
+
+    /// An attempt has failed: there was a flow, but nothing was heard on it. The next is made soon.
+    pub fn attempt_unanswered(&mut self, now: Instant, attempt: AttemptId) {
+        let Some(key) = self.attempts.remove(&attempt) else { return };
+        if let Some(entry) = self.wanted.get_mut(&key) {
+            entry.state = State::Waiting(now + entry.backoff.failed_for(&mut self.rng, self.config.unanswered));
         }
     }
 

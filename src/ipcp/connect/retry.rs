@@ -52,7 +52,12 @@ impl Backoff {
 
     /// It failed: how long to wait.
     pub fn failed(&mut self, rng: &mut Rng) -> Duration {
-        let full = self.first.saturating_mul(1 << self.failures.min(31)).min(self.max);
+        self.failed_for(rng, self.max)
+    }
+
+    /// It failed for a reason for which nobody should wait longer than `most`: how long to wait.
+    pub fn failed_for(&mut self, rng: &mut Rng, most: Duration) -> Duration {
+        let full = self.first.saturating_mul(1 << self.failures.min(31)).min(self.max).min(most);
         self.failures = self.failures.saturating_add(1);
         let nanos = u64::try_from(full.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(nanos - rng.below(nanos / 2 + 1))

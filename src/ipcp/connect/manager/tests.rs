@@ -50,6 +50,20 @@ fn connected() -> Manager {
 }
 
 #[test]
+fn who_is_there_but_was_not_heard_is_asked_again_soon() {
+    let mut manager = Manager::new(Config::default(), Rng::from_seed([3; 32]));
+    manager.want(T0, Want::new("node-a".parse().unwrap(), Management)).unwrap();
+    let mut now = T0;
+    for _ in 0..20 {
+        let Some(Action::Start { attempt, .. }) = manager.poll(now) else { panic!("nothing to do") };
+        manager.attempt_unanswered(now, attempt);
+        let next = manager.next_timeout().unwrap();
+        assert!(next > now && next <= now + Config::default().unanswered);
+        now = next;
+    }
+}
+
+#[test]
 fn management_comes_first() {
     let mut manager = manager();
     want(&mut manager, "node-a", Management);
