@@ -160,6 +160,13 @@ pub trait Ipcp: Send + Sync {
         None
     }
 
+    /// Begins to end the membership: nothing is accepted or found any more, the flows through the layer are given up, and
+    /// what others rely on is taken back. Packets of others may still pass until [`shutdown`](Self::shutdown) at the moment
+    /// that is returned; at once, if there is none. By default there is nothing to do.
+    fn retire(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
     /// Ends the membership: nothing is accepted or found any more. The flows are ended by whoever holds them.
     fn shutdown(&self, now: Instant);
 

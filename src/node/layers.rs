@@ -1,12 +1,16 @@
 //! The IPCPs of a stack, and the names that are known in their layers.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::future::poll_fn;
 use core::sync::atomic::Ordering;
+use core::task::Poll;
 
 use super::Node;
 use super::member::Membership;
+use super::timers::Sleep;
+use crate::base::time::Instant;
 use crate::ipcp::{Ipcp, RegisterError};
 use crate::types::name::Name;
 
@@ -55,7 +59,33 @@ impl Node {
         if let Some(membership) = layer.membership {
             membership.end();
         }
-        layer.ipcp.shutdown(self.env.clock.now());
+        let now = self.env.clock.now();
+        match layer.ipcp.retire(now) {
+            Some(at) => self.shut_down_at(at, layer.ipcp),
+            None => layer.ipcp.shutdown(now),
+        }
+    }
+
+    /// Ends an IPCP at `at`, or with the node if that is earlier.
+    fn shut_down_at(&self, at: Instant, ipcp: Arc<dyn Ipcp>) {
+        self.retiring.lock().push(Arc::clone(&ipcp));
+        let node = Weak::clone(&self.me);
+        let mut sleep = self.me.upgrade().map(|me| Sleep::new(&me));
+        let ipcp = Arc::downgrade(&ipcp);
+        self.spawn(async move {
+            poll_fn(|cx| match (node.upgrade(), &mut sleep) {
+                (Some(node), Some(sleep)) if node.clock().now() < at && !node.is_down() => {
+                    sleep.set(at, cx.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            })
+            .await;
+            if let (Some(node), Some(ipcp)) = (node.upgrade(), ipcp.upgrade()) {
+                node.retiring.lock().retain(|other| !Arc::ptr_eq(other, &ipcp));
+                ipcp.shutdown(node.clock().now());
+            }
+        });
     }
 
     /// Changes the priority with which an IPCP is asked for names; 0 is the default.

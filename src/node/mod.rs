@@ -23,6 +23,7 @@ mod timers;
 
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::arena::Arena;
@@ -34,7 +35,7 @@ use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Endpoint, Env};
 use crate::ipcp::local::LocalIpcp;
-use crate::ipcp::{Info, Kind, Requests};
+use crate::ipcp::{Info, Ipcp, Kind, Requests};
 use crate::irm::{self, BindError, Calls, Irm, NameSecurity};
 use crate::oap::replay::ReplayCache;
 use crate::types::code::Code;
@@ -75,6 +76,8 @@ pub struct Node {
     security: RwLock<NameSecurity>,
     /// In the order in which they are asked for a name.
     layers: RwLock<Vec<Layer>>,
+    /// IPCPs that are being left, for a moment more.
+    retiring: Mutex<Vec<Arc<dyn Ipcp>>>,
     direct: Arc<LocalIpcp>,
     flows: Mutex<Arena<Arc<Endpoint>>>,
     timers: TimerQueue,
@@ -134,6 +137,7 @@ impl Node {
                 irm: Mutex::new(Irm::new(parts.limits.irm)),
                 security: RwLock::new(parts.security),
                 layers: RwLock::new(Vec::new()),
+                retiring: Mutex::new(Vec::new()),
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
                 flows: Mutex::new(Arena::new(parts.limits.flows)),
                 timers,
@@ -256,13 +260,20 @@ impl Node {
         self.refuse_all(requests, Code::AGAIN);
         // Those of programs first, then those that carry them, the upper layers before the lower: the other ends are told.
         let (carriers, flows): (Vec<_>, Vec<_>) = self.endpoints().into_iter().partition(|e| e.is_attached());
-        for endpoint in flows.iter().chain(carriers.iter().rev()) {
-            endpoint.leave();
+        flows.iter().for_each(|endpoint| endpoint.leave());
+        // What others rely on is taken back while there are flows to say it on.
+        let mut ipcps = self.ipcps();
+        ipcps.sort_by_key(|(id, _)| Reverse(*id));
+        for (_, ipcp) in ipcps {
+            ipcp.retire(now);
         }
+        carriers.iter().rev().for_each(|endpoint| endpoint.leave());
         let layers = core::mem::take(&mut *self.layers.write());
         for layer in layers {
             layer.ipcp.shutdown(now);
         }
+        let retiring = core::mem::take(&mut *self.retiring.lock());
+        retiring.iter().for_each(|ipcp| ipcp.shutdown(now));
         let answered = core::mem::take(&mut *self.answered.lock());
         drop(answered);
         self.timers.shutdown();

@@ -34,8 +34,8 @@ pub struct Config {
     pub rate: u32,
     /// Updates that are sent on a management flow at once. Default: 64.
     pub burst: u32,
-    /// How long nothing is sent on a new management flow, unless the neighbour speaks first: the reference loses count
-    /// if several updates arrive before it has added the flow. Default: 200 ms.
+    /// How long nothing is sent on a new management flow to a reference, unless it speaks first: it loses count if several
+    /// updates arrive before it has added the flow. Default: 200 ms.
     pub hold: Duration,
     /// When news are repeated to a neighbour that does not confirm them, the whole database on a new management flow
     /// among them. Default: 1 s.

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::graph::{FAR, Graph, Tree};
 use super::seqno::Seqno;
@@ -17,20 +18,46 @@ pub(super) struct Link {
     pub(super) seqno: Seqno,
     /// Announced, and not taken back.
     pub(super) live: bool,
-    /// When it was announced last, as far as is known here.
+    /// When it was heard of last.
     pub(super) heard: Instant,
+    /// How long before that it had been announced, as far as is known, milliseconds.
+    pub(super) late: u32,
     /// Looks at it: to announce an own link again, to forget one that was not.
     pub(super) timer: Option<TimerId>,
     /// The numbers of `src` and `dst` in the graph.
-    ends: (u32, u32),
+    vertices: (u32, u32),
 }
+
+impl Link {
+    /// It has been announced just now.
+    pub(super) fn fresh(&mut self, now: Instant) {
+        (self.heard, self.late) = (now, 0);
+    }
+
+    /// How long ago it was announced, as far as is known.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now - self.heard + self.before()
+    }
+
+    /// When it will have been announced `life` ago.
+    pub(super) fn ends(&self, life: Duration) -> Instant {
+        self.heard + life.saturating_sub(self.before())
+    }
+
+    const fn before(&self) -> Duration {
+        Duration::from_millis(self.late as u64)
+    }
+}
+
+/// Links of a member that are looked at when one is to give way.
+const LOOKED_AT: usize = 32;
 
 /// All links. An entry keeps its index for as long as it lives.
 #[derive(Debug, Default)]
 pub(super) struct Database {
     links: Vec<Option<Link>>,
     free: Vec<u32>,
-    /// By destination, then by source: the order in which the reference passes them on.
+    /// By source, then by destination.
     index: BTreeMap<(Address, Address), u32>,
     pub(super) graph: Graph,
 }
@@ -41,7 +68,7 @@ impl Database {
     }
 
     pub(super) fn find(&self, src: Address, dst: Address) -> Option<u32> {
-        self.index.get(&(dst, src)).copied()
+        self.index.get(&(src, dst)).copied()
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Link> {
@@ -52,22 +79,36 @@ impl Database {
         self.links.get_mut(index as usize)?.as_mut()
     }
 
-    /// Links and their indices, by destination, then by source.
+    /// Links and their indices, by source, then by destination.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Link)> {
         self.index.values().filter_map(|index| Some((*index, self.get(*index)?)))
     }
 
     /// Adds a link that is not there yet, as one that is not announced: its index.
     pub(super) fn insert(&mut self, src: Address, dst: Address, seqno: Seqno, now: Instant) -> u32 {
-        let ends = self.graph.name(src, dst);
-        let link = Some(Link { src, dst, seqno, live: false, heard: now, timer: None, ends });
+        let vertices = self.graph.name(src, dst);
+        let link = Some(Link { src, dst, seqno, live: false, heard: now, late: 0, timer: None, vertices });
         let index = self.free.pop().unwrap_or(self.links.len() as u32);
         match self.links.get_mut(index as usize) {
             Some(slot) => *slot = link,
             None => self.links.push(link),
         }
-        self.index.insert((dst, src), index);
+        self.index.insert((src, dst), index);
         index
+    }
+
+    /// A link of a member that is not announced by both ends, looked for among a few from `from` on.
+    pub(super) fn useless_of(&self, src: Address, from: Address) -> Option<u32> {
+        let first = Address(u64::MIN);
+        let (ahead, behind) =
+            (self.index.range((src, from)..=(src, Address(u64::MAX))), self.index.range((src, first)..(src, from)));
+        let mut some = ahead.chain(behind).take(LOOKED_AT);
+        some.find(|((src, dst), index)| !self.is_mutual(**index, *src, *dst)).map(|(_, index)| *index)
+    }
+
+    fn is_mutual(&self, index: u32, src: Address, dst: Address) -> bool {
+        let live = |index: u32| self.get(index).is_some_and(|link| link.live);
+        live(index) && self.find(dst, src).is_some_and(live)
     }
 
     /// The links of members that cannot be reached from `root`.
@@ -76,7 +117,7 @@ impl Database {
         if let Some(root) = self.graph.find(root) {
             tree.compute(&self.graph, root);
         }
-        let unreachable = |(_, link): &(u32, &Link)| link.src != root && tree.distance(link.ends.0) == FAR;
+        let unreachable = |(_, link): &(u32, &Link)| link.src != root && tree.distance(link.vertices.0) == FAR;
         self.iter().filter(unreachable).map(|(index, _)| index).collect()
     }
 
@@ -87,7 +128,7 @@ impl Database {
             return false;
         }
         link.live = live;
-        let (src, dst, ends) = (link.src, link.dst, link.ends);
+        let (src, dst, ends) = (link.src, link.dst, link.vertices);
         let both = self.find(dst, src).and_then(|other| self.get(other)).is_some_and(|other| other.live);
         if both && live {
             self.graph.connect(ends.0, ends.1);
@@ -100,8 +141,8 @@ impl Database {
     /// Forgets a link that is not announced.
     pub(super) fn remove(&mut self, index: u32) {
         if let Some(link) = self.links.get_mut(index as usize).and_then(Option::take) {
-            self.index.remove(&(link.dst, link.src));
-            self.graph.unname(link.ends.0, link.ends.1);
+            self.index.remove(&(link.src, link.dst));
+            self.graph.unname(link.vertices.0, link.vertices.1);
             self.free.push(index);
         }
     }

@@ -7,7 +7,7 @@ use super::seqno::Seqno;
 use super::{Changes, Due, LinkState};
 use crate::base::time::Instant;
 use crate::types::id::{Address, N1FlowId};
-use crate::wire::link_state::Lsu;
+use crate::wire::link_state::{Age, Lsu};
 
 /// A full database is searched for links that nobody can reach at most this often.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -37,12 +37,15 @@ impl LinkState {
             let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
             peer.tell(index, urgency, now);
         }
+        peer.plan(now, self.pace, flow, &mut self.agenda);
         self.peers.insert(flow, peer);
     }
 
     /// A management flow is gone.
     pub fn management_down(&mut self, _now: Instant, flow: N1FlowId) {
-        self.peers.remove(&flow);
+        if let Some(Peer { planned: Some((_, timer)), .. }) = self.peers.remove(&flow) {
+            self.agenda.cancel(timer);
+        }
     }
 
     /// A packet has come in over a management flow: an update, or several one behind the other.
@@ -53,23 +56,26 @@ impl LinkState {
             self.stats.malformed += 1;
             return;
         }
+        let mut learned = None;
         for update in updates {
-            self.receive_update(now, flow, update);
+            let Ok(update) = Lsu::parse(update) else { continue };
+            let age = Age::of(&update).filter(|_| self.peers.get(&flow).is_some_and(Peer::confirms));
+            match age {
+                Some(age) => self.learn_age(now, learned.take(), age),
+                None => learned = self.receive_update(now, flow, update),
+            }
         }
     }
 
-    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: &[u8; Lsu::LEN]) {
-        let Some(peer) = self.peers.get_mut(&flow) else { return };
+    /// Returns the link if it has told something new of it.
+    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu) -> Option<u32> {
+        self.with_peer(now, flow, |peer| peer.heard(now))?;
         self.stats.received += 1;
-        let Ok(Lsu { dst, src, seqno }) = Lsu::parse(update) else {
-            self.stats.malformed += 1;
-            return;
-        };
-        peer.heard(now);
+        let Lsu { dst, src, seqno } = update;
         let seqno = Seqno(seqno);
         if src == dst || src == Address(0) || dst == Address(0) || seqno.is_the_end() {
             self.stats.implausible += 1;
-            return;
+            return None;
         }
         let index = self.db.find(src, dst);
         let known = index.and_then(|index| Some((index, self.db.get(index)?.seqno)));
@@ -78,34 +84,53 @@ impl LinkState {
             Some((index, known)) if seqno < known => self.answer(now, flow, index),
             Some(_) if src == self.config.address => self.contest(now, dst, seqno),
             None if src == self.config.address && !seqno.withdraws() => self.contest(now, dst, seqno),
-            Some((index, _)) => self.learn(now, flow, index, seqno),
+            Some((index, _)) => {
+                self.learn(now, flow, index, seqno);
+                return Some(index);
+            }
             None if self.has_room(now, src) => {
                 let index = self.db.insert(src, dst, seqno, now);
                 self.learn(now, flow, index, seqno);
                 self.arm_expiry(now, index);
+                return Some(index);
             }
             None => self.stats.refused += 1,
         }
+        None
+    }
+
+    /// What has just been learned of a link was said a while ago.
+    fn learn_age(&mut self, now: Instant, index: Option<u32>, age: Age) {
+        let Some(index) = index else { return };
+        let Some(link) = self.db.get_mut(index) else { return };
+        link.late = u32::try_from(age.0.as_millis()).unwrap_or(u32::MAX);
+        let life = if link.live { self.config.timeout() } else { self.config.memory() };
+        if age.0 >= life {
+            return self.remove(now, index);
+        }
+        self.arm_expiry(now, index);
     }
 
     /// The neighbour says what is known.
     fn agree(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.known += 1;
         let later = self.a_little_later(now);
-        let Some(peer) = self.peers.get_mut(&flow) else { return };
         // It may repeat itself because a confirmation was lost. But two that confirm each other's confirmations would
         // never stop; a coin decides.
-        peer.agrees(index, later, || self.rng.chance(0.5));
+        let coin = self.rng.chance(0.5);
+        self.with_peer(now, flow, |peer| peer.agrees(index, later, coin));
     }
 
     /// The neighbour says what is outdated: it is told what is known.
     fn answer(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.outdated += 1;
         let Some(link) = self.db.get(index) else { return };
-        let useful = link.live || now < link.heard + self.config.update();
-        if let Some(peer) = self.peers.get_mut(&flow).filter(|peer| useful || peer.confirms()) {
-            peer.tell(index, Urgency::News, now);
-        }
+        let useful = link.live || link.age(now) < self.config.update();
+        self.with_peer(now, flow, |peer| {
+            if useful || peer.confirms() {
+                peer.tell(index, Urgency::News, now);
+            }
+        });
     }
 
     /// The neighbour has told something new of a link; it is passed on.
@@ -115,18 +140,16 @@ impl LinkState {
         let is_news = link.live == seqno.withdraws();
         // To a reference a withdrawal is an announcement. It does no harm where the link is believed to be there; where
         // it is forgotten, or about to be, it would come back.
-        let believed = link.live && now < link.heard + 2 * self.config.update();
+        let believed = link.live && link.age(now) < 2 * self.config.update();
         let audience = if seqno.withdraws() && !believed { Audience::Confirming } else { Audience::All };
         self.stats.withdrawn += u64::from(link.live && seqno.withdraws());
         link.seqno = seqno;
-        link.heard = now;
+        link.fresh(now);
         self.set_live(now, index, !seqno.withdraws());
         let urgency = if is_news { Urgency::News } else { Urgency::Refresh };
         self.flood(now, index, urgency, audience, Some(flow));
         let later = self.a_little_later(now);
-        if let Some(peer) = self.peers.get_mut(&flow) {
-            peer.learned_from(index, later);
-        }
+        self.with_peer(now, flow, |peer| peer.learned_from(index, later));
     }
 
     /// Neighbours are to be told of a link, but for the one on the flow `except`.
@@ -146,6 +169,7 @@ impl LinkState {
             }
             if peer.confirms() || (audience == Audience::All && peer.address != src) {
                 peer.tell(index, urgency, later);
+                peer.plan(now, self.pace, *flow, &mut self.agenda);
             } else if audience == Audience::Confirming {
                 // It may be about to be told what was known before.
                 peer.forget(index);
@@ -157,10 +181,15 @@ impl LinkState {
         now + self.random_part(self.config.lazy)
     }
 
-    /// Whether another link of this member may be added. A full database gives up what nobody can reach.
+    /// Whether another link of this member may be added. One with too many gives up one that the other end does not
+    /// announce, any of them; a full database gives up what nobody can reach.
     pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
         if self.db.graph.announced(src) as usize >= self.config.max_links_of_member {
-            return false;
+            let from = Address(self.rng.u64());
+            match self.db.useless_of(src, from).filter(|_| src != self.config.address) {
+                Some(index) => self.remove(now, index),
+                None => return false,
+            }
         }
         if self.db.len() >= self.config.max_links && now >= self.next_sweep {
             self.next_sweep = now + SWEEP;
@@ -175,7 +204,7 @@ impl LinkState {
     pub(super) fn foreign_due(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get(index) else { return };
         let life = if link.live { self.config.timeout() } else { self.config.memory() };
-        if now < link.heard + life {
+        if now < link.ends(life) {
             return self.arm_expiry(now, index);
         }
         self.stats.expired += u64::from(link.live);
@@ -185,8 +214,8 @@ impl LinkState {
     fn arm_expiry(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get(index) else { return };
         // A withdrawal is remembered longer than that; nobody minds if it is looked at in between.
-        let at = link.heard + self.config.timeout();
-        self.arm(index, if at > now { at } else { link.heard + self.config.memory() });
+        let at = link.ends(self.config.timeout());
+        self.arm(index, if at > now { at } else { link.ends(self.config.memory()) });
     }
 
     /// Forgets a link.

@@ -57,28 +57,46 @@
 //! and get them so. Which [`Dialect`] a neighbour speaks is said when the management flow is connected: what updates say
 //! proves nothing, for anybody can forge them, and a reference passes them on as they are.
 //!
+//! # Age
+//!
+//! On the wire of the reference an update has no age: it is young again with everybody who hears of it, and a link
+//! whose ends have both died lives on for as long as there are members who have not heard of it, joining one by way of
+//! the other. Between o7s members what is passed on late is followed by its [age](crate::wire::link_state::Age), so it
+//! expires with all of them when it expires with the first, give or take the time that it travels. Where a reference is in
+//! between it begins anew.
+//!
 //! # Who may say what
 //!
 //! Updates are not authenticated: members trust each other. What can be had without: links of a member to itself and
 //! numbers that cannot be overtaken are dropped. What others say of our own links is never believed but contradicted
 //! with a higher number, or a withdrawal if there is no such link; so nobody revives a dead link, and traces of an
-//! earlier life vanish. A contradiction that others cannot hear, because the forged number was too high, waits
-//! until that has expired. Links a member may have, and links altogether, are limited; when the database is full, those
-//! of members that cannot be reached give way. Of each link at most one update waits for each neighbour, and these are
-//! paced, so neither a flood nor a large database becomes a burst.
+//! earlier life vanish. That is done at once while it is rare, and at a pace when it is not. Links a member may have, and
+//! links altogether, are limited. Of a member with too many those give way that the other end does not announce, which
+//! are of no use; when the database is full, those of members that cannot be reached. Of each link at most one update
+//! waits for each neighbour, and these are paced, so neither a flood nor a large database becomes a burst.
+//!
+//! What a liar can still do, because there is nothing on the wire to prevent it:
+//!
+//! - A number so high that no contradiction is above it stays until it expires, at most the layer's timeout after the
+//!   last forgery. If it says that a link is there that has failed, the end that is left takes back the *other* end's half,
+//!   which does as well, as long as that half has a lower number.
+//! - A link is down from the forged withdrawal until the contradiction arrives, each time.
+//! - Links whose both ends are made up fill the database, up to its limit.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::base::bucket::Bucket;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::base::timers::Timers;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::RoutePolicy;
 use crate::types::routes::Routes;
-use crate::wire::link_state::Lsu;
+use crate::wire::link_state::{Age, Lsu};
 
 mod config;
 mod database;
@@ -95,10 +113,13 @@ pub use config::{Config, Stats};
 pub use peer::Dialect;
 
 use database::Database;
-use own::{Adjacency, Neighbour};
+use own::{Adjacency, CONTESTS, CONTESTS_A_SECOND, Neighbour};
 use paths::{Limits, Paths};
 use peer::{Pace, Peer};
 use throttle::Throttle;
+
+/// An update that was heard less than this ago is told without its age.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +166,13 @@ pub struct LinkState {
     neighbours: BTreeMap<Address, Neighbour>,
     /// Management flows.
     peers: BTreeMap<N1FlowId, Peer>,
-    /// The flow that was sent on last.
-    sending: N1FlowId,
+    /// When each has something to do: what is done for one does not cost time for the others.
+    agenda: Timers<N1FlowId>,
+    /// How often a neighbour was looked at.
+    #[cfg(test)]
+    looks: u64,
+    /// Answers to what others say of own links.
+    contests: Bucket,
     throttle: Throttle,
     paths: Paths,
     /// What has changed since routes were computed.
@@ -176,7 +202,10 @@ impl LinkState {
             adjacencies: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             peers: BTreeMap::new(),
-            sending: N1FlowId(0),
+            agenda: Timers::new(),
+            #[cfg(test)]
+            looks: 0,
+            contests: Bucket::new(Instant::ZERO, CONTESTS_A_SECOND, CONTESTS),
             paths: Paths::default(),
             changes: Changes::None,
             postponed: None,
@@ -186,31 +215,61 @@ impl LinkState {
         }
     }
 
-    /// The next message to send, and the management flow to send it on.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<(N1FlowId, [u8; Lsu::LEN])> {
-        let pace = self.pace;
-        let (before, from) = (..self.sending, self.sending..);
-        let mut next = self.peers.range_mut(from).find_map(|(flow, peer)| Some((*flow, peer.poll(now, pace)?)));
-        if next.is_none() {
-            next = self.peers.range_mut(before).find_map(|(flow, peer)| Some((*flow, peer.poll(now, pace)?)));
+    /// The next packet to send, and the management flow to send it on: `most` bytes at most, but an update at least. Flows
+    /// that have something to say take turns.
+    pub fn poll_packet(&mut self, now: Instant, most: usize) -> Option<(N1FlowId, Vec<u8>)> {
+        let (flow, index) = self.poll_peer(now)?;
+        let mut packet = Vec::new();
+        let mut next = Some(index);
+        while let Some(index) = next {
+            let confirms = self.peers.get(&flow).is_some_and(Peer::confirms);
+            self.put(now, &mut packet, index, confirms);
+            let full = !confirms || packet.len() + 2 * Lsu::LEN > most;
+            let peer = self.peers.get_mut(&flow).filter(|_| !full);
+            next = peer.and_then(|peer| peer.poll_more(now, self.pace));
         }
-        let (flow, index) = next?;
-        self.sending = flow;
-        Some((flow, self.update(index)?))
+        Some((flow, packet))
     }
 
-    /// One more update for the neighbour for whom the last one was, to be put behind it in the same packet; none if there
-    /// is none, or if the neighbour is a reference, which takes one at a time.
-    pub fn poll_more(&mut self, now: Instant) -> Option<[u8; Lsu::LEN]> {
-        let pace = self.config.pace();
-        let index = self.peers.get_mut(&self.sending)?.poll_more(now, pace)?;
-        self.update(index)
+    /// As [`poll_packet`](Self::poll_packet), of one update, which goes without its age.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(N1FlowId, [u8; Lsu::LEN])> {
+        let (flow, index) = self.poll_peer(now)?;
+        Some((flow, self.update(index)?.to_bytes()))
     }
 
-    fn update(&mut self, index: u32) -> Option<[u8; Lsu::LEN]> {
+    /// A flow that may be sent on, and the most urgent link to tell there.
+    fn poll_peer(&mut self, now: Instant) -> Option<(N1FlowId, u32)> {
+        loop {
+            let (_, flow) = self.agenda.pop_due(now)?;
+            let Some(peer) = self.peers.get_mut(&flow) else { continue };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            peer.planned = None;
+            peer.handle_timeout(now);
+            let next = peer.poll(now, self.pace);
+            peer.plan(now, self.pace, flow, &mut self.agenda);
+            if let Some(index) = next.filter(|index| self.db.get(*index).is_some()) {
+                return Some((flow, index));
+            }
+        }
+    }
+
+    /// Puts what is known of a link behind what is in a packet, with its age if it is to be said.
+    fn put(&mut self, now: Instant, packet: &mut Vec<u8>, index: u32, with_age: bool) {
+        let Some(update) = self.update(index) else { return };
+        packet.extend_from_slice(&update.to_bytes());
+        let age = self.db.get(index).map_or(Duration::ZERO, |link| link.age(now));
+        if with_age && age >= FRESH && update.src != self.config.address {
+            packet.extend_from_slice(&Age(age).to_lsu().to_bytes());
+        }
+    }
+
+    fn update(&mut self, index: u32) -> Option<Lsu> {
         let link = self.db.get(index)?;
         self.stats.sent += 1;
-        Some(Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 }.to_bytes())
+        Some(Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 })
     }
 
     /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table.
@@ -246,9 +305,8 @@ impl LinkState {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and then [`poll_transmit`](Self::poll_transmit) and
     /// [`poll_routes`](Self::poll_routes), if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let peers = self.peers.values().filter_map(|peer| peer.next_timeout(self.pace));
         let postponed = self.postponed.as_ref().map(|(at, _)| *at);
-        peers.chain(self.timers.next()).chain(self.throttle.due()).chain(postponed).min()
+        [self.agenda.next(), self.timers.next(), self.throttle.due(), postponed].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -267,7 +325,14 @@ impl LinkState {
                 }
             }
         }
-        self.peers.values_mut().for_each(|peer| peer.handle_timeout(now));
+    }
+
+    /// The neighbour on a management flow, if there is one, is dealt with by `f`.
+    fn with_peer<R>(&mut self, now: Instant, flow: N1FlowId, f: impl FnOnce(&mut Peer) -> R) -> Option<R> {
+        let peer = self.peers.get_mut(&flow)?;
+        let result = f(peer);
+        peer.plan(now, self.pace, flow, &mut self.agenda);
+        Some(result)
     }
 
     /// A random part of `whole`.
@@ -285,13 +350,13 @@ impl LinkState {
         &self.routes
     }
 
-    /// The database, by destination, then by source.
+    /// The database, by source, then by destination.
     pub fn entries(&self, now: Instant) -> impl Iterator<Item = Entry> {
         self.db.iter().map(move |(_, link)| Entry {
             src: link.src,
             dst: link.dst,
             seqno: link.seqno.0,
-            age: now - link.heard,
+            age: link.age(now),
             withdrawn: !link.live,
         })
     }

@@ -9,8 +9,11 @@ use super::{Due, LinkState};
 use crate::base::time::Instant;
 use crate::types::id::{Address, N1FlowId};
 
-/// Answers to what others say of an own link are at least this far apart: two members with one address would go on
-/// contradicting each other.
+/// Answers to what others say of own links, all of them together: so many at once, so many a second. Two members with one
+/// address would go on contradicting each other as fast as they can.
+pub(super) const CONTESTS: u64 = 32;
+pub(super) const CONTESTS_A_SECOND: u64 = 16;
+/// When that is used up, those about one link are at least this far apart.
 const CONTEST: Duration = Duration::from_secs(1);
 
 /// A link that has failed more often than this, each time soon after it was announced, is announced again only after
@@ -100,7 +103,13 @@ impl LinkState {
                 if let Some(extra) = neighbour.flaps.checked_sub(FREE_FLAPS + 1) {
                     neighbour.not_before = now + (FLAP * (1 << extra.min(10))).min(self.config.update());
                 }
-                self.withdraw(now, address, seqno);
+                if seqno.is_the_end() {
+                    // Forged up to there: nobody would hear of it.
+                    self.db.find(me, address).into_iter().for_each(|index| self.remove(now, index));
+                    self.withdraw_for(now, address);
+                } else {
+                    self.withdraw(now, address, seqno);
+                }
             }
             _ => {}
         }
@@ -154,7 +163,7 @@ impl LinkState {
     /// Tells everybody of an own link, and sees to it that it is told again or forgotten.
     fn tell_own(&mut self, now: Instant, index: u32, urgency: Urgency) {
         let Some(link) = self.db.get_mut(index) else { return };
-        link.heard = now;
+        link.fresh(now);
         let again = if link.live { self.refresh_after() } else { self.config.memory() };
         self.arm(index, now + again);
         self.flood(now, index, urgency, Audience::All, None);
@@ -184,27 +193,56 @@ impl LinkState {
     /// or another member has the same address. It is contradicted with a higher number.
     pub(super) fn contest(&mut self, now: Instant, dst: Address, seqno: Seqno) {
         self.stats.contested += 1;
-        let index = self.db.find(self.config.address, dst);
-        let Some((index, link)) = index.and_then(|index| Some((index, self.db.get_mut(index)?))) else {
-            if !seqno.withdrawal().is_the_end() && self.has_room(now, self.config.address) {
+        let me = self.config.address;
+        let known = self.db.find(me, dst).and_then(|index| Some((index, *self.db.get(index)?)));
+        let Some((index, link)) = known else {
+            if seqno.withdrawal().is_the_end() {
+                self.withdraw_for(now, dst);
+            } else if self.has_room(now, me) && self.may_contest(now, None) {
                 self.withdraw(now, dst, seqno.withdrawal());
             }
             return;
         };
-        let too_soon = now < link.heard + CONTEST;
         if !link.live {
-            if !too_soon && !seqno.withdrawal().is_the_end() {
+            if seqno.withdrawal().is_the_end() {
+                self.withdraw_for(now, dst);
+            } else if self.may_contest(now, Some(link.heard)) {
                 self.withdraw(now, dst, seqno.withdrawal());
             }
             return;
         }
         let Some(higher) = seqno.next() else { return };
-        link.seqno = higher;
-        let at = link.heard + CONTEST;
-        if too_soon {
-            self.arm(index, at);
-        } else {
-            self.tell_own(now, index, Urgency::News);
+        let may = self.may_contest(now, Some(link.heard));
+        if let Some(link) = self.db.get_mut(index) {
+            link.seqno = higher;
         }
+        if may {
+            self.tell_own(now, index, Urgency::News);
+        } else {
+            self.arm(index, link.heard + CONTEST);
+        }
+    }
+
+    /// Takes back the other end's half of a link, because our own cannot be: no number is high enough. A link counts only
+    /// with both.
+    fn withdraw_for(&mut self, now: Instant, neighbour: Address) {
+        let Some(index) = self.db.find(neighbour, self.config.address) else { return };
+        let Some(link) = self.db.get_mut(index).filter(|link| link.live && !link.seqno.withdrawal().is_the_end())
+        else {
+            return;
+        };
+        link.seqno = link.seqno.withdrawal();
+        link.fresh(now);
+        self.set_live(now, index, false);
+        self.flood(now, index, Urgency::News, Audience::All, None);
+    }
+
+    /// Whether something that was said last at `last` may be said again by way of a contradiction.
+    fn may_contest(&mut self, now: Instant, last: Option<Instant>) -> bool {
+        if self.contests.is_ready(now) {
+            self.contests.take(now, 1);
+            return true;
+        }
+        last.is_some_and(|last| now >= last + CONTEST)
     }
 }

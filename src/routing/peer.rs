@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use super::index_set::IndexSet;
 use crate::base::time::Instant;
-use crate::types::id::Address;
+use crate::base::timers::{TimerId, Timers};
+use crate::types::id::{Address, N1FlowId};
 
 /// First time until what a member of our own has not confirmed is repeated, and the longest.
 const REPEAT: Duration = Duration::from_millis(200);
@@ -79,6 +80,8 @@ pub(super) struct Peer {
     again: BTreeSet<(Instant, u32)>,
     /// When the messages sent so far would have been sent at the average pace.
     paced_until: Instant,
+    /// When it is going to be looked at.
+    pub(super) planned: Option<(Instant, TimerId)>,
 }
 
 impl Peer {
@@ -96,6 +99,7 @@ impl Peer {
             told: BTreeMap::new(),
             again: BTreeSet::new(),
             paced_until: Instant::ZERO,
+            planned: None,
         }
     }
 
@@ -141,13 +145,13 @@ impl Peer {
 
     /// The neighbour has told of a link what is known here. `answer` says whether to confirm it if it was not an
     /// answer itself.
-    pub(super) fn agrees(&mut self, link: u32, later: Instant, answer: impl FnOnce() -> bool) {
+    pub(super) fn agrees(&mut self, link: u32, later: Instant, answer: bool) {
         if self.untell(link) {
             self.forget(link);
             return;
         }
         let crossed = [self.news.remove(link), self.replicas.remove(link), self.refreshes.remove(link)];
-        if crossed.contains(&true) || answer() {
+        if crossed.contains(&true) || answer {
             self.echo(link, later);
         }
     }
@@ -236,8 +240,21 @@ impl Peer {
         }
     }
 
+    /// Sees to it that the neighbour is looked at when there is something to do. If that is planned for an earlier moment,
+    /// it stays so: looking in vain costs less than planning anew for every update.
+    pub(super) fn plan(&mut self, now: Instant, pace: Pace, flow: N1FlowId, agenda: &mut Timers<N1FlowId>) {
+        let Some(next) = self.next_timeout(pace) else { return };
+        let next = next.max(now);
+        match self.planned {
+            Some((at, _)) if at <= next => return,
+            Some((_, timer)) => drop(agenda.cancel(timer)),
+            None => {}
+        }
+        self.planned = Some((next, agenda.arm(next, flow)));
+    }
+
     /// When to call [`poll`](Self::poll) or [`handle_timeout`](Self::handle_timeout) next.
-    pub(super) fn next_timeout(&self, pace: Pace) -> Option<Instant> {
+    fn next_timeout(&self, pace: Pace) -> Option<Instant> {
         let again = self.again.first().map(|(at, _)| *at);
         self.next_send(pace).into_iter().chain(again).min()
     }

@@ -314,7 +314,8 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone.
+    /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone; one that is a
+    /// member of this library [sooner](crate::ipcp::unicast::Config::detection).
     pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
 
     /// The same for members of broadcast layers: raw, and nobody asks whether the neighbour is still there. Members of
@@ -333,8 +334,8 @@ impl Connect {
         self
     }
 
-    /// What is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed: the routes
-    /// go another way then.
+    /// What is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed at the latest:
+    /// the routes go another way then.
     pub fn qos(mut self, qos: QosSpec) -> Self {
         self.qos = Some(qos);
         self

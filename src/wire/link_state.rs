@@ -10,6 +10,10 @@
 //! | 8 | 8 | source | address of the member that announces its link |
 //! | 16 | 8 | seqno | grows with every announcement of this link |
 //!
+//! Between such members an update that is not fresh is followed by its *age*: a record of the same length whose
+//! addresses are both 0, with milliseconds in place of the seqno. Without it a link whose ends have both died would be
+//! young again with everybody who hears of it, and be passed on for ever.
+//!
 //! Addresses have 8 bytes here, whatever they have in the [header of data transfer](super::dt). To a reference, a
 //! packet of another length is none.
 //!
@@ -26,6 +30,7 @@
 //! ```
 
 use core::fmt;
+use core::time::Duration;
 
 use super::{Reader, WireError};
 use crate::types::id::Address;
@@ -65,6 +70,36 @@ impl Lsu {
         let fields = [self.dst.0, self.src.0, self.seqno].map(u64::to_be_bytes);
         out.iter_mut().zip(fields.as_flattened()).for_each(|(to, from)| *to = *from);
         out
+    }
+}
+
+/// How long ago the member that an update is about has said it, as far as is known: what follows an update that is passed
+/// on late, between members of this library.
+///
+/// ```
+/// use core::time::Duration;
+/// use o7s::types::id::Address;
+/// use o7s::wire::link_state::{Age, Lsu};
+///
+/// let age = Age(Duration::from_secs(40));
+/// let record = age.to_lsu();
+/// assert_eq!(Age::of(&record), Some(age));
+/// assert_eq!((record.src, record.dst), (Address(0), Address(0)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age(pub Duration);
+
+impl Age {
+    /// The record that says it.
+    pub fn to_lsu(self) -> Lsu {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        Lsu { dst: Address(0), src: Address(0), seqno: millis }
+    }
+
+    /// The age, if the record is one.
+    pub fn of(record: &Lsu) -> Option<Self> {
+        let is_age = record.src == Address(0) && record.dst == Address(0);
+        is_age.then(|| Self(Duration::from_millis(record.seqno)))
     }
 }
 

@@ -8,6 +8,11 @@
 //! - [`Watch`] looks at what arrives for signs that the own address is in use elsewhere, and reports an
 //!   [`AddressConflict`].
 //!
+//! A member that keeps a configured address finds after a restart what is left of its earlier life. Nobody defends
+//! that: once it has been contradicted it is not heard of again. So a watch over an address that is
+//! [kept](Watch::kept) reports only what comes back with higher numbers after it was contradicted, several times. And only
+//! if it was there before this member announced anything: of two that defend themselves the one that came first stays.
+//!
 //! A member that has no flows yet does best to draw again, close its connections and make them anew under the new
 //! address. With flows there is no good way out: they are bound to the address at both ends, and so is what the
 //! directory says. Then the conflict is for whoever runs the layer to know of. Of the two members, the one that joined
@@ -27,6 +32,9 @@ mod tests;
 pub const MAX_ADDRESS: Address = Address(u32::MAX as u64);
 /// Links that a [`Watch`] remembers, own ones and those of the other together; later ones are not watched.
 pub const LINKS_LIMIT: usize = 4096;
+/// How often a contradiction must be answered with a higher number to be a sign of life. What is left of an earlier life
+/// may be there in several versions, of which each can turn up once.
+const ANSWERS: u8 = 3;
 
 /// Draws an address that is not `taken`, and not 0.
 ///
@@ -57,14 +65,15 @@ pub enum Evidence {
     /// A peer introduced itself with it. It may also be this member, connected to itself by the name of the layer.
     #[error("a peer introduced itself with it")]
     Peer,
-    /// A link of it was announced that this member never had. If the address was not drawn but kept from an earlier
-    /// life, this may be what is left of that; it is gone after the layer's time for links.
+    /// A link of it was announced that this member never had. Not reported of an address that is
+    /// [kept](Watch::kept): it may be left over from an earlier life.
     #[error("it announced a link to {neighbour}")]
     Announced {
         /// The other end of the link.
         neighbour: Address,
     },
-    /// Such a link was announced again, with a higher number: there is somebody who does it.
+    /// Such a link was announced again, with a higher number, although it was contradicted: there is somebody who does
+    /// it.
     #[error("it keeps announcing a link to {neighbour}")]
     Alive {
         /// The other end of the link.
@@ -76,6 +85,12 @@ pub enum Evidence {
 #[derive(Clone, Debug)]
 pub struct Watch {
     own: Address,
+    /// The address may have been in use before.
+    kept: bool,
+    /// Something was announced.
+    announced: bool,
+    /// Links of the address were heard of before that: if somebody defends them, he was there first.
+    latecomer: bool,
     links: BTreeMap<Address, Link>,
     told_peer: bool,
 }
@@ -84,19 +99,30 @@ pub struct Watch {
 struct Link {
     /// The highest number seen or announced.
     seqno: u64,
+    /// The highest number announced.
+    said: Option<u64>,
+    /// How often that was answered with a higher one.
+    answers: u8,
     told: bool,
 }
 
 impl Watch {
-    /// A watch over the address `own`.
+    /// A watch over the address `own`, which was drawn.
     pub fn new(own: Address) -> Self {
-        Self { own, links: BTreeMap::new(), told_peer: false }
+        Self { own, kept: false, announced: false, latecomer: false, links: BTreeMap::new(), told_peer: false }
+    }
+
+    /// A watch over the address `own`, which this member may have had in an earlier life.
+    pub fn kept(own: Address) -> Self {
+        Self { kept: true, ..Self::new(own) }
     }
 
     /// This member announces a link of its own to `neighbour`, with this number.
     pub fn announcing(&mut self, neighbour: Address, seqno: u64) {
-        if let Some(link) = self.link(neighbour, Link { seqno, told: false }) {
+        self.announced = true;
+        if let Some(link) = self.link(neighbour, Link { seqno, said: None, answers: 0, told: false }) {
             link.seqno = link.seqno.max(seqno);
+            link.said = link.said.max(Some(seqno));
         }
     }
 
@@ -107,12 +133,17 @@ impl Watch {
         }
         let neighbour = lsu.dst;
         let first = !self.links.contains_key(&neighbour);
-        let link = self.link(neighbour, Link { seqno: lsu.seqno, told: false })?;
+        self.latecomer |= !self.announced;
+        let (kept, latecomer) = (self.kept, self.latecomer);
+        let link = self.link(neighbour, Link { seqno: lsu.seqno, said: None, answers: 0, told: false })?;
         let newer = lsu.seqno > link.seqno;
+        let answer = newer && link.said.is_some_and(|said| lsu.seqno > said);
         link.seqno = link.seqno.max(lsu.seqno);
+        link.answers = link.answers.saturating_add(answer.into());
+        let alive = if kept { latecomer && link.answers >= ANSWERS } else { newer };
         let evidence = match link {
-            _ if first => Evidence::Announced { neighbour },
-            Link { told: false, .. } if newer => {
+            _ if first && !kept => Evidence::Announced { neighbour },
+            Link { told: false, .. } if alive => {
                 link.told = true;
                 Evidence::Alive { neighbour }
             }

@@ -228,7 +228,7 @@ impl Adjacency {
         }
         if self.backlog() > 0 {
             let next = self.queue.lock().gate.next_look();
-            unicast.alarm.set(next);
+            unicast.look_again(next, self.id);
         }
     }
 

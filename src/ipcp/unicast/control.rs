@@ -10,9 +10,10 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 
-use super::{Punt, Unicast, count};
+use super::inbox::Class;
+use super::{Config, Punt, Unicast, count};
 use crate::base::rng::Rng;
-use crate::base::time::Instant;
+use crate::base::time::{Clock, Instant};
 use crate::directory::{self, Directory};
 use crate::flow::Endpoint;
 use crate::forward::pff::ForwardingTable;
@@ -23,6 +24,7 @@ use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::{LayerConfig, Unicast as Parameters};
 use crate::types::name::NameHash;
 use crate::wire::dt::DIRECTORY;
+use crate::wire::fa;
 use crate::wire::link_state::Lsu;
 
 /// An N-1 flow to a neighbour's management component.
@@ -45,6 +47,26 @@ const ROUNDS: usize = 16;
 /// Updates that are sent at once, bytes.
 const UPDATES: usize = 50 * Lsu::LEN;
 
+/// Who the member is in the layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    pub(super) address: Address,
+    /// It may have had the address in an earlier life.
+    pub(super) kept: bool,
+    /// When this life began, seconds since 1970: its links are numbered above those of the earlier one.
+    pub(super) since: u32,
+    /// N-1 flows that it may have.
+    pub(super) max_connections: usize,
+}
+
+impl Identity {
+    pub(super) fn new(address: Address, config: &Config, clock: &dyn Clock) -> Self {
+        let since = u32::try_from(clock.unix_nanos() / 1_000_000_000).unwrap_or(1);
+        let kept = config.address == Some(address);
+        Self { address, kept, since, max_connections: config.max_connections }
+    }
+}
+
 /// The machines.
 pub(super) struct Control {
     routing: LinkState,
@@ -53,24 +75,30 @@ pub(super) struct Control {
     waiting: BTreeMap<NameHash, Vec<Waker>>,
     /// Looks for others who have our address.
     watch: Watch,
+    /// Bytes of a packet of updates that all management flows take.
+    most: usize,
 }
 
 impl Control {
     pub(super) fn new(
         now: Instant,
-        address: Address,
+        identity: Identity,
         layer: &LayerConfig,
         parameters: &Parameters,
         rng: &mut Rng,
     ) -> Self {
+        let Identity { address, kept, since, max_connections } = identity;
         let mut routing = routing::Config::new(address);
         routing.timers = parameters.routing;
+        routing.incarnation = since;
+        routing.max_management = max_connections;
         let directory = directory::Config::new(address, layer.hash, parameters.directory);
         Self {
             routing: LinkState::new(routing, rng.split("routing")),
             directory: Directory::new(now, directory, rng.split("directory")),
             waiting: BTreeMap::new(),
-            watch: Watch::new(address),
+            most: UPDATES,
+            watch: if kept { Watch::kept(address) } else { Watch::new(address) },
         }
     }
 }
@@ -78,16 +106,10 @@ impl Control {
 impl Control {
     /// The next packet of updates to send, and the management flow to send it on.
     fn poll_updates(&mut self, now: Instant) -> Option<(N1FlowId, Vec<u8>)> {
-        let (to, update) = self.routing.poll_transmit(now)?;
-        let (mut next, mut updates) = (Some(update), Vec::new());
-        while let Some(update) = next {
-            if let Ok(Lsu { src, dst, seqno }) = Lsu::parse(&update)
-                && src == self.routing.address()
-            {
-                self.watch.announcing(dst, seqno);
-            }
-            updates.extend_from_slice(&update);
-            next = if updates.len() < UPDATES { self.routing.poll_more(now) } else { None };
+        let (to, updates) = self.routing.poll_packet(now, self.most)?;
+        let (own, said) = (self.routing.address(), updates.chunks_exact(Lsu::LEN));
+        for Lsu { dst, seqno, .. } in said.filter_map(|update| Lsu::parse(update).ok()).filter(|lsu| lsu.src == own) {
+            self.watch.announcing(dst, seqno);
         }
         Some((to, updates))
     }
@@ -117,29 +139,40 @@ impl Unicast {
     // ----- inputs -----
 
     /// Keeps a message for the control plane. `false` if it was dropped.
-    pub(super) fn keep(&self, punt: Punt) -> bool {
-        let mut inbox = self.inbox.lock();
-        if inbox.len() >= self.config.inbox {
-            drop(inbox);
+    pub(super) fn keep(&self, from: N1FlowId, punt: Punt) -> bool {
+        let class = match &punt {
+            Punt::FlowAllocator(pkt) if fa::is_request(pkt) => Class::Requests,
+            Punt::FlowAllocator(_) => Class::Flows,
+            Punt::Directory(_) => Class::Directory,
+            Punt::LinkState(..) => Class::LinkState,
+        };
+        let kept = self.inbox.lock().push(class, from, punt);
+        if !kept {
             count(&self.counters.inbox_full);
-            return false;
         }
-        inbox.push_back(punt);
-        true
+        kept
     }
 
+    /// The forwarding table follows when the machines have their turn.
     pub(super) fn adjacency_new(&self, now: Instant, id: N1FlowId, peer: Address) {
         self.control.lock().routing.adjacency_up(now, id, peer);
-        self.publish_table();
     }
 
+    /// As [`adjacency_new`](Self::adjacency_new). Nothing is sent over one that is not up, whatever the table says.
     pub(super) fn adjacency_gone(&self, now: Instant, id: N1FlowId) {
         self.control.lock().routing.adjacency_down(now, id);
-        self.publish_table();
     }
 
-    pub(super) fn management_new(&self, now: Instant, id: N1FlowId, peer: Address, dialect: Dialect) {
-        self.control.lock().routing.management_up(now, id, peer, dialect);
+    /// The links that these adjacencies carry are taken back.
+    pub(super) fn take_back_links(&self, now: Instant, adjacencies: &[N1FlowId]) {
+        let mut control = self.control.lock();
+        adjacencies.iter().for_each(|id| control.routing.adjacency_down(now, *id));
+    }
+
+    pub(super) fn management_new(&self, now: Instant, id: N1FlowId, peer: Address, dialect: Dialect, most: usize) {
+        let mut control = self.control.lock();
+        control.most = control.most.min(most);
+        control.routing.management_up(now, id, peer, dialect);
     }
 
     pub(super) fn management_gone(&self, now: Instant, id: N1FlowId) {
@@ -150,7 +183,8 @@ impl Unicast {
     pub(super) fn begin_anew(&self, now: Instant, address: Address, mut rng: Rng) {
         let unix = self.unix_secs();
         let names: Vec<_> = self.names.lock().iter().copied().collect();
-        let mut fresh = Control::new(now, address, &self.layer, &self.unicast, &mut rng);
+        let identity = Identity::new(address, &self.config, &*self.clock);
+        let mut fresh = Control::new(now, identity, &self.layer, &self.unicast, &mut rng);
         for name in names {
             // They were accepted before, under the same limits.
             let _ = fresh.directory.register(now, unix, name);
@@ -265,7 +299,7 @@ impl Unicast {
     /// inbox never becomes empty. `false` if there may be more in the inbox.
     fn work(&self, now: Instant) -> bool {
         for _ in 0..MESSAGES_PER_ROUND {
-            let next = self.inbox.lock().pop_front();
+            let next = self.inbox.lock().pop();
             let Some(punt) = next else {
                 while self.pass_on(now) {}
                 return self.inbox.lock().is_empty();
@@ -346,16 +380,17 @@ impl Unicast {
     fn send_link_state(&self, to: N1FlowId, updates: &[u8]) {
         let endpoint = self.managements.read().get(&to).map(|m| Arc::clone(&m.endpoint));
         if let Some(endpoint) = endpoint {
-            let most = (endpoint.max_packet() / Lsu::LEN).max(1) * Lsu::LEN;
-            for packet in updates.chunks(most) {
-                // What cannot be sent is lost, as on the way: it will be repeated.
-                let _ = endpoint.write(packet);
-            }
+            // What cannot be sent is lost, as on the way: it will be repeated.
+            let _ = endpoint.write(updates);
         }
     }
 
     /// Makes the forwarding table that routes and adjacencies say.
     fn publish_table(&self) {
+        if self.is_down() {
+            // The last one serves for those packets that are on their way here.
+            return;
+        }
         let _one_at_a_time = self.publishing.lock();
         let routes = Arc::clone(self.control.lock().routing.routes());
         let table = {

@@ -18,7 +18,7 @@ use super::{Punt, Unicast, count};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{BURST, Outgoing};
-use crate::types::id::{Address, Eid};
+use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::qos::QosCube;
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
 
@@ -128,7 +128,7 @@ impl Unicast {
             }
             pkt.pull(self.sizes.header_len());
             if pci.eid.is_component() {
-                punted |= self.punt(pci.eid, pkt);
+                punted |= self.punt(from.id, pci.eid, pkt);
             } else if upward.is_for(pci.eid) || self.find_flow(now, pci.eid, &mut upward) {
                 upward.push(now, pci.ecn, pkt);
             } else {
@@ -152,10 +152,10 @@ impl Unicast {
     }
 
     /// Keeps a packet for the component `eid`. `false` if it was dropped.
-    fn punt(&self, eid: Eid, pkt: PacketBuf) -> bool {
+    fn punt(&self, from: N1FlowId, eid: Eid, pkt: PacketBuf) -> bool {
         match eid {
-            FLOW_ALLOCATOR => self.keep(Punt::FlowAllocator(pkt)),
-            DIRECTORY => self.keep(Punt::Directory(pkt)),
+            FLOW_ALLOCATOR => self.keep(from, Punt::FlowAllocator(pkt)),
+            DIRECTORY => self.keep(from, Punt::Directory(pkt)),
             _ => {
                 count(&self.counters.no_component);
                 false

@@ -26,6 +26,10 @@ use crate::wire::cep::{self, Terms};
 /// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// For so long packets of others are passed on by a member that leaves: until its neighbours have heard, even if they must
+/// be told twice, and what they had sent before has arrived.
+const LAST_PACKETS: Duration = Duration::from_millis(500);
+
 /// For so long after its first management connection a member is new to the layer.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
@@ -75,7 +79,7 @@ impl Unicast {
     fn receive_link_state(&self, now: Instant, id: N1FlowId, pkts: &mut VecDeque<PacketBuf>) {
         let mut kept = false;
         for pkt in pkts.drain(..) {
-            kept |= self.keep(Punt::LinkState(id, pkt));
+            kept |= self.keep(id, Punt::LinkState(id, pkt));
         }
         if kept {
             self.handle_control(now);
@@ -139,17 +143,31 @@ impl Unicast {
         }
     }
 
-    /// Leaves the layer. The other ends of flows are told while there is a way to them, then the neighbours, until they
-    /// have heard it.
-    pub(super) fn end(&self, now: Instant) {
+    /// Begins to leave the layer. The other ends of flows are told while there is a way to them; then links are taken back,
+    /// so that packets of others take another way. Those that are on their way here are still passed on, until the moment
+    /// that is returned. `None` if there is nobody whose packets could pass.
+    pub(super) fn begin_to_leave(&self, now: Instant) -> Option<Instant> {
         if self.down.swap(true, Ordering::AcqRel) {
-            return;
+            return None;
         }
         self.names.lock().clear();
         for flow in self.flows.values() {
             flow.give_up();
         }
         self.withdraw_all(now);
+        let adjacencies: Vec<_> = self.adjacencies.read().keys().copied().collect();
+        self.take_back_links(now, &adjacencies);
+        self.handle_control(now);
+        self.wake_lookups();
+        (adjacencies.len() > 1).then(|| now + LAST_PACKETS)
+    }
+
+    /// Leaves the layer. The neighbours are told until they have heard it.
+    pub(super) fn end(&self, now: Instant) {
+        self.begin_to_leave(now);
+        if self.ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
         // Data transfer first: management still carries the news.
         let adjacencies: Vec<_> = self.adjacencies.read().keys().copied().collect();
         let managements: Vec<_> = self.managements.read().keys().copied().collect();
@@ -158,9 +176,7 @@ impl Unicast {
         }
         let table = core::mem::take(&mut *self.table.write());
         drop(table);
-        let inbox = core::mem::take(&mut *self.inbox.lock());
-        drop(inbox);
-        self.wake_lookups();
+        self.inbox.lock().clear();
     }
 }
 
@@ -200,9 +216,10 @@ impl Member for Unicast {
             Component::Management => {
                 let endpoint = Arc::clone(&connection.endpoint);
                 self.settled.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
+                let most = endpoint.max_packet();
                 self.managements.write().insert(id, Management { endpoint, peer, incarnation });
                 let dialect = if incarnation.is_some() { Dialect::Confirming } else { Dialect::Plain };
-                self.management_new(now, id, peer, dialect);
+                self.management_new(now, id, peer, dialect, most);
             }
         }
         if self.is_down() {

@@ -15,6 +15,7 @@
 //! | [`ca`](crate::forward::ca) | congestion avoidance: how fast a flow may send |
 //! | [`shape`](crate::forward::shape) | how fast a flow may send by its quality of service |
 //! | [`sched`](crate::forward::sched) | which packet is next where several wait |
+//! | `inbox` | messages of components that wait, with shares for all |
 //! | `control` | what drives routing and directory, serially |
 //!
 //! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has it.
@@ -25,12 +26,13 @@ mod adjacency;
 mod control;
 mod dt;
 mod fa;
+mod inbox;
 mod member;
 mod rib;
 mod terms;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -39,8 +41,9 @@ use core::task::Waker;
 use core::time::Duration;
 
 use self::adjacency::Adjacency;
-use self::control::{Control, Management};
+use self::control::{Control, Identity, Management};
 use self::fa::FaFlow;
+use self::inbox::Inbox;
 use self::terms::Doubts;
 use super::{
     Alarm, Attempt, Connections, Doubt, Info, Ipcp, Kind, Location, Lookup, RegisterError, Request, RequestError,
@@ -71,14 +74,16 @@ pub struct Config {
     pub max_flows: usize,
     /// N-1 flows. Default 4096.
     pub max_connections: usize,
-    /// Messages of components that wait to be handled; more are dropped. Default 4096.
+    /// Messages of components that wait to be handled; more are dropped. Link state, requests for flows, what else
+    /// concerns flows, and the directory have a quarter each, of which no N-1 flow may fill more than an eighth. Default
+    /// 4096.
     pub inbox: usize,
     /// Packets of a flow that wait for their turn to be sent; more are dropped. Default 256.
     pub flow_queue: usize,
     /// Packets that wait in front of each N-1 flow, by cube.
     pub queues: Limits,
-    /// The address to have; a random one if not given. A new member to whose neighbours it turns out to be somebody
-    /// else's takes another one in any case.
+    /// The address to have; a random one if not given. It is kept over restarts: what the layer remembers of an earlier
+    /// life is contradicted. A new member takes another one all the same if somebody answers that.
     pub address: Option<Address>,
     /// How long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
     /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
@@ -162,15 +167,19 @@ pub struct Unicast {
     flows: IdTable<Arc<FaFlow>>,
     paced: Mutex<Timers<Eid>>,
     doubts: Mutex<Doubts>,
+    /// Adjacencies in front of which packets wait.
+    backlogged: Mutex<BTreeSet<N1FlowId>>,
     names: Mutex<BTreeSet<NameHash>>,
     control: Mutex<Control>,
-    inbox: Mutex<VecDeque<Punt>>,
+    inbox: Mutex<Inbox<Punt>>,
     /// Whether somebody handles the inbox and the machines, and whether there is something to handle.
     handling: AtomicBool,
     pending: AtomicBool,
     publishing: Mutex<()>,
     salt: u64,
+    /// The layer is being left, or was.
     down: AtomicBool,
+    ended: AtomicBool,
     counters: Counters,
 }
 
@@ -227,7 +236,8 @@ impl Unicast {
         let eids = rng.split("eids");
         let salt = rng.u64();
         let incarnation = rng.split("incarnation").u32() >> 1;
-        let control = Control::new(now, parts.address, &parts.layer, &parts.unicast, &mut rng);
+        let identity = Identity::new(parts.address, &parts.config, &*parts.clock);
+        let control = Control::new(now, identity, &parts.layer, &parts.unicast, &mut rng);
         let (layer, unicast) = (parts.layer, parts.unicast);
         Ok(Arc::new_cyclic(|me: &Weak<Self>| Self {
             alarm: (parts.alarm)(member::ring(me)),
@@ -255,14 +265,16 @@ impl Unicast {
             flows: IdTable::new(parts.config.max_flows.min(1 << 20)),
             paced: Mutex::new(Timers::default()),
             doubts: Mutex::new(Doubts::default()),
+            backlogged: Mutex::new(BTreeSet::new()),
             names: Mutex::new(BTreeSet::new()),
             control: Mutex::new(control),
-            inbox: Mutex::new(VecDeque::new()),
+            inbox: Mutex::new(Inbox::new(parts.config.inbox)),
             handling: AtomicBool::new(false),
             pending: AtomicBool::new(false),
             publishing: Mutex::new(()),
             salt,
             down: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             counters: Counters::default(),
             config: parts.config,
         }))
@@ -320,10 +332,19 @@ impl Unicast {
 
     /// Sends what waits in front of N-1 flows, as far as they have room again.
     fn release_queued(&self, now: Instant) {
-        let waiting: Vec<_> = self.adjacencies.read().values().filter(|a| a.backlog() > 0).cloned().collect();
-        for adjacency in waiting {
-            adjacency.look(now, self);
+        let waiting = core::mem::take(&mut *self.backlogged.lock());
+        for id in waiting {
+            let adjacency = self.adjacencies.read().get(&id).cloned();
+            if let Some(adjacency) = adjacency {
+                adjacency.look(now, self);
+            }
         }
+    }
+
+    /// Has an adjacency in front of which packets wait looked after.
+    fn look_again(&self, at: Instant, id: N1FlowId) {
+        self.backlogged.lock().insert(id);
+        self.alarm.set(at);
     }
 
     fn recycle(&self, pkts: &mut Outgoing) {
@@ -379,6 +400,10 @@ impl Ipcp for Unicast {
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
         self.adjacencies.read().values().find_map(|a| a.endpoint.device())
+    }
+
+    fn retire(&self, now: Instant) -> Option<Instant> {
+        self.begin_to_leave(now)
     }
 
     fn shutdown(&self, now: Instant) {

@@ -78,6 +78,57 @@ fn the_highest_numbers_freeze_nothing_for_ever() {
 }
 
 #[test]
+fn a_failure_is_heard_of_whatever_number_was_forged() {
+    for seqno in [u64::MAX - 1, u64::MAX - 2, u64::MAX - LAST, u64::MAX - LAST - 1] {
+        let mut net = Net::of(4, 6, &ring(6));
+        net.settle(SECOND).expect("it settles");
+        net.run(SECOND);
+        // Of the link from 3 to 4; then 4 dies, and cannot take back its half.
+        net.inject(0, 0, Lsu { src: address(3), dst: address(4), seqno });
+        net.run(SECOND);
+        net.crash(4);
+        let took = net.settle(5 * SECOND);
+        assert!(took.is_some_and(|took| took < SECOND), "{seqno:x}: {took:?}");
+    }
+}
+
+#[test]
+fn forged_withdrawals_take_a_link_away_for_a_moment_each() {
+    let mut net = Net::of(5, 4, &[(0, 1), (1, 2), (2, 3)]);
+    net.settle(SECOND).expect("it settles");
+    let (mut up, mut all) = (0, 0);
+    for k in 0..3000 {
+        if k % 10 == 0 {
+            let entry = net.ours(0).entries(crate::base::time::Instant::ZERO);
+            let known = entry.filter(|e| e.src == address(2) && e.dst == address(3)).map(|e| e.seqno).max().unwrap();
+            net.inject(0, 0, Lsu { src: address(2), dst: address(3), seqno: known | LAST });
+        }
+        net.run(Duration::from_millis(20));
+        all += 1;
+        up += u32::from(net.next_hop(0, 3).is_some());
+    }
+    assert!(up * 100 >= all * 90, "five a second, and there is a way in {up} of {all} looks");
+}
+
+#[test]
+fn a_link_whose_ends_are_dead_is_not_handed_on() {
+    // One after the other joins by way of the last, which then stays.
+    let mut net = Net::of(6, 3, &[(0, 1), (1, 2)]);
+    net.settle(SECOND).expect("it settles");
+    net.crash(0);
+    net.crash(1);
+    let dead = net.now;
+    for last in 2..12 {
+        net.run(25 * SECOND);
+        let new = net.add(|_| {});
+        net.connect(last, new);
+        net.run(SECOND);
+        let known = net.ours(new).entries(dead).any(|e| e.src == address(0) || e.src == address(1));
+        assert!(!known || net.now < dead + 62 * SECOND, "{:?} later", net.now - dead);
+    }
+}
+
+#[test]
 fn two_members_with_one_address_do_not_flood_the_others() {
     let mut net = Net::of(5, 10, &mesh(10));
     net.settle(SECOND).expect("it settles");

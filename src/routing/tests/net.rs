@@ -88,6 +88,7 @@ pub(super) struct Net {
     timers: BTreeSet<(Instant, usize)>,
     armed: Vec<Option<Instant>>,
     count: u64,
+    /// Updates, ages counted.
     pub(super) carried: u64,
     /// Connections that an end has seen to fail.
     failed: BTreeSet<(usize, usize)>,
@@ -250,7 +251,7 @@ impl Net {
                 if m.next_timeout().is_some_and(|at| at <= self.now) {
                     m.handle_timeout(self.now);
                 }
-                while let Some(update) = m.poll_transmit(self.now) {
+                while let Some(update) = m.poll_packet(self.now, 1200) {
                     sent.push(update);
                 }
                 m.poll_routes(self.now);
@@ -259,7 +260,7 @@ impl Net {
                 next
             }
             Member::Theirs(m) => {
-                sent.extend(m.out.drain(..));
+                sent.extend(m.out.drain(..).map(|(flow, bytes)| (flow, bytes.to_vec())));
                 Some(m.next_timeout())
             }
             Member::Gone => None,
@@ -274,7 +275,7 @@ impl Net {
     }
 
     fn carry(&mut self, from: usize, edge: usize, bytes: &[u8]) {
-        self.carried += 1;
+        self.carried += bytes.len().div_ceil(Lsu::LEN) as u64;
         let Edge { ends, whole, connected } = self.edges[edge];
         if !whole || !connected || self.rng.chance(self.path.loss) {
             return;

@@ -5,6 +5,10 @@ use core::time::Duration;
 
 use super::net::{Net, random};
 use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::routing::{Config, Dialect, LinkState};
+use crate::types::id::{Address, N1FlowId};
+use crate::wire::link_state::Lsu;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,6 +28,51 @@ fn starting_a_layer_is_cheap() {
     net.run(60 * SECOND);
     let refreshes = (net.carried - before) as f64 / least as f64;
     assert!((4.0..6.5).contains(&refreshes), "{refreshes} updates a direction, connection and minute");
+}
+
+/// What is done for one neighbour takes no look at the others: counted in looks, not in time.
+#[test]
+fn a_hub_looks_only_at_neighbours_that_have_something_to_do() {
+    const NEIGHBOURS: u32 = 1000;
+    let config = Config { max_management: NEIGHBOURS as usize, ..Config::new(Address(1)) };
+    let mut hub = LinkState::new(config, Rng::from_seed([1; 32]));
+    let mut now = Instant::from_millis(1000);
+    let address = |n: u32| Address(1000 + u64::from(n));
+    let said = |n: u32, seqno| Lsu { src: address(n), dst: Address(1), seqno };
+    for n in 0..NEIGHBOURS {
+        hub.management_up(now, N1FlowId(n), address(n), Dialect::Confirming);
+        hub.adjacency_up(now, N1FlowId(NEIGHBOURS + n), address(n));
+    }
+    // They say their links in one packet each, and confirm what they hear.
+    let confirm = |hub: &mut LinkState, now: Instant| {
+        let mut packets = 0;
+        while let Some((to, packet)) = hub.poll_packet(now, 1200) {
+            packets += 1;
+            hub.receive(now, to, &packet);
+        }
+        packets
+    };
+    for n in 0..NEIGHBOURS {
+        hub.receive(now, N1FlowId(n), &said(n, 1 << 32).to_bytes());
+    }
+    while hub.next_timeout().is_some_and(|at| at < Instant::from_millis(1000) + 5 * SECOND) {
+        now = hub.next_timeout().unwrap().max(now);
+        hub.handle_timeout(now);
+        confirm(&mut hub, now);
+        hub.poll_routes(now);
+    }
+    assert_eq!(hub.routes().len(), NEIGHBOURS as usize);
+    let before = hub.looks;
+    hub.receive(now, N1FlowId(7), &said(7, (1 << 32) + 1).to_bytes());
+    let mut packets = 0;
+    let limit = now + Duration::from_millis(50);
+    while let Some(at) = hub.next_timeout().filter(|at| *at <= limit) {
+        now = now.max(at);
+        hub.handle_timeout(now);
+        packets += confirm(&mut hub, now);
+    }
+    assert!(packets >= u64::from(NEIGHBOURS), "{packets}");
+    assert!(hub.looks - before <= 3 * packets, "{} looks for {packets} packets", hub.looks - before);
 }
 
 #[test]

@@ -62,6 +62,37 @@ fn an_own_link_that_somebody_else_announces_is_a_sign() {
 }
 
 #[test]
+fn what_is_left_of_an_earlier_life_is_no_sign_but_who_answers_is() {
+    let mut watch = Watch::kept(OWN);
+    // Neighbours remember several versions of links that are there again, or are not.
+    let inc = 1u64 << 32;
+    for (neighbour, ours) in [(N, 9 * inc), (Address(99), 3 * inc - 1)] {
+        assert_eq!(watch.heard(&lsu(OWN, neighbour, 2 * inc)), None);
+        watch.announcing(neighbour, ours);
+        for left in [2 * inc + 5, inc, ours, ours - 1] {
+            assert_eq!(watch.heard(&lsu(OWN, neighbour, left)), None);
+        }
+    }
+    // Somebody does not leave it at that.
+    let neighbour = Address(99);
+    for (answer, alive) in [(3, false), (4, false), (5, true), (6, false)] {
+        let expected = if alive { conflict(Evidence::Alive { neighbour }) } else { None };
+        assert_eq!(watch.heard(&lsu(OWN, neighbour, answer * inc)), expected);
+        watch.announcing(neighbour, (answer + 1) * inc - 1);
+    }
+}
+
+#[test]
+fn who_was_there_first_does_not_give_way() {
+    let mut watch = Watch::kept(OWN);
+    watch.announcing(N, 1);
+    for answer in 1..20 {
+        assert_eq!(watch.heard(&lsu(OWN, Address(99), 2 * answer)), None);
+        watch.announcing(Address(99), 2 * answer + 1);
+    }
+}
+
+#[test]
 fn meeting_oneself_is_told_once() {
     let mut watch = Watch::new(OWN);
     assert_eq!(watch.met_own_address(), conflict(Evidence::Peer));

@@ -1,0 +1,109 @@
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A processor that takes a millisecond for ten messages, and neighbours that bring messages every millisecond.
+struct Processor {
+    inbox: Inbox<(usize, u32)>,
+    now: u32,
+    sent: Vec<u32>,
+    handled: Vec<u32>,
+    /// The longest wait, milliseconds.
+    waited: Vec<u32>,
+}
+
+/// Messages of one kind: their class, who brings them, and how many a millisecond.
+type Source = (Class, u32, u32);
+
+impl Processor {
+    fn run(sources: &[Source], millis: u32) -> Self {
+        let none = || alloc::vec![0; sources.len()];
+        let mut this = Self { inbox: Inbox::new(4096), now: 0, sent: none(), handled: none(), waited: none() };
+        for _ in 0..millis {
+            for (number, (class, from, count)) in sources.iter().enumerate() {
+                for _ in 0..*count {
+                    this.sent[number] += 1;
+                    this.inbox.push(*class, N1FlowId(*from), (number, this.now));
+                }
+            }
+            for (number, since) in core::iter::from_fn(|| this.inbox.pop()).take(10) {
+                this.handled[number] += 1;
+                this.waited[number] = this.waited[number].max(this.now - since);
+            }
+            this.now += 1;
+        }
+        this
+    }
+}
+
+#[test]
+fn a_flood_at_one_component_leaves_the_others_their_share() {
+    for flooded in Class::ALL {
+        // Ten times of what the processor can do, from as many neighbours as it takes to fill the class.
+        let mut sources: Vec<Source> = (0..10).map(|n| (flooded, 100 + n, 10)).collect();
+        let others = Class::ALL.into_iter().filter(|class| *class != flooded);
+        let first = sources.len();
+        sources.extend(others.map(|class| (class, 1, 2)));
+        let done = Processor::run(&sources, 2000);
+        for (n, (class, ..)) in sources.iter().enumerate().skip(first) {
+            assert_eq!(done.handled[n], done.sent[n], "{flooded:?} floods, {class:?} suffers");
+            assert!(done.waited[n] <= 1, "{} ms", done.waited[n]);
+        }
+        let flood: u32 = done.handled[..first].iter().sum();
+        assert_eq!(flood, 2000 * (10 - 3 * 2), "it gets what is left");
+    }
+}
+
+#[test]
+fn a_flood_from_one_neighbour_leaves_the_others_their_share() {
+    for class in Class::ALL {
+        let sources = [(class, 1, 100), (class, 2, 1), (class, 3, 3)];
+        let done = Processor::run(&sources, 2000);
+        for n in 1..sources.len() {
+            assert_eq!(done.handled[n], done.sent[n]);
+            assert!(done.waited[n] <= 1, "{} ms", done.waited[n]);
+        }
+        assert!(done.inbox.len() <= 1024 / SHARE);
+    }
+}
+
+#[test]
+fn a_small_inbox_holds_something() {
+    let mut inbox = Inbox::new(0);
+    assert!(inbox.push(Class::Directory, N1FlowId(1), 'a'));
+    assert!(!inbox.push(Class::Directory, N1FlowId(2), 'b'));
+    assert_eq!((inbox.pop(), inbox.pop(), inbox.is_empty()), (Some('a'), None, true));
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_that_was_taken(ops in proptest::collection::vec((0usize..5, 0u32..4), 0..400)) {
+        let mut inbox = Inbox::new(64);
+        let (mut kept, mut popped) = (Vec::new(), Vec::new());
+        for (number, (class, flow)) in ops.into_iter().enumerate() {
+            match Class::ALL.get(class) {
+                Some(class) if inbox.push(*class, N1FlowId(flow), (*class as usize, flow, number)) => {
+                    kept.push((*class as usize, flow, number));
+                }
+                Some(_) => {}
+                None => popped.extend(inbox.pop()),
+            }
+            prop_assert_eq!(inbox.len(), kept.len() - popped.len());
+            prop_assert!(inbox.len() <= 64);
+        }
+        popped.extend(core::iter::from_fn(|| inbox.pop()));
+        prop_assert!(inbox.is_empty());
+        // In order for each class and flow.
+        let key = |m: &(usize, u32, usize)| *m;
+        kept.sort_by_key(key);
+        let mut sorted = popped.clone();
+        sorted.sort_by_key(key);
+        prop_assert_eq!(kept, sorted);
+        for (class, flow) in (0..4).flat_map(|c| (0..4).map(move |f| (c, f))) {
+            let numbers: Vec<_> = popped.iter().filter(|m| (m.0, m.1) == (class, flow)).map(|m| m.2).collect();
+            prop_assert!(numbers.is_sorted());
+        }
+    }
+}
