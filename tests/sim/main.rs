@@ -21,5 +21,6 @@ mod names;
 mod unicast;
 mod unicast_directory;
 mod unicast_faults;
+mod unicast_links;
 mod unicast_routing;
 mod unicast_shapes;
