@@ -3,92 +3,131 @@
 //! | part | where | what it does |
 //! |---|---|---|
 //! | [`mark`] | whoever sends into an N-1 flow | puts the length of the queue into the packet |
-//! | [`Receiver`] | the end of a flow that packets come to | sums the marks up, tells the sender now and then |
-//! | [`Pacer`] | the end that sends | spaces packets at a rate that the marks decide |
+//! | [`Receiver`] | the end of a flow that packets come to | sums the marks up, tells the sender |
+//! | [`Pacer`] | the end that sends | spaces packets, and holds back those for which there is no room on the way |
 //!
 //! # On the wire
 //!
 //! The ECN byte of a data-transfer packet is the OR over the path of the lengths of the queues in units of 16 packets:
-//! its *mark*. A queue below 16 packets makes none. The receiver keeps about the sum of the last 32 marks, its *level*,
-//! and sends it in an update of the flow allocator at the first and the third packet of an *episode* of marked packets
-//! and at every eighth from then on, and a level of 0 when unmarked packets have ended the episode. All of that is as
-//! the C reference has it, to the packet, because the reference's senders depend on it. What a sender does with the
-//! updates is its own business.
+//! its *mark*. A queue below 16 packets makes none. What a receiver makes of the marks depends on who sends:
+//!
+//! - A reference is told *levels*: about the sum of the last 32 marks, in an update of the flow allocator at the first and
+//!   the third packet of an *episode* of marked packets and at every eighth from then on, and a level of 0 when unmarked
+//!   packets have ended the episode. All of that is as the C reference has it, to the packet, because its senders depend
+//!   on it.
+//! - One of our own kind is told *reports*, behind the same update, where a reference ignores them: how many packets have
+//!   been delivered and the sum of their marks, whether there are any or not, at every eighth packet or every 60 µs,
+//!   whichever is later, and at one after 2 ms without. Now and then, and when nothing is heard any more, the sender asks; the question goes the way of the packets,
+//!   and what was sent before it has arrived before it or not at all. So losses are known, although packets have no
+//!   numbers. (Of several paths of the same cost the question may take another one. Then what is in flight is off by what
+//!   is sent in the time by which they differ, until the next.)
 //!
 //! # The law
 //!
-//! The cadence tells a sender more than the level does: an update for every eighth marked packet means that the time
-//! between two is that in which eight of *its* packets came through, so it knows its *delivered rate*. A queue that is
-//! served in order serves everybody in proportion to what they put in: the delivered rates always add up to the speed
-//! of the link, however many flows there are, and however long ago what was delivered now was sent. Senders that send
-//! at the rate at which they are delivered keep the sum right without knowing the link, each other or the round-trip
-//! time, as acknowledgements do for a window. All else is corrections to that. During an episode, once a round (10 ms
-//! or an update, whichever is longer), the rate moves towards
+//! With reports a sender knows what is in flight, and holds it to a *window*, spread over the round-trip time: what is not
+//! heard of is not grown for, and a flow of whose packets nothing arrives sends two in a second. Slow start adds a packet
+//! for each that has arrived. It ends as soon as marks are more than the flow is willing to pay; from then on, once a
+//! round, which is the time in which everything in flight at one moment arrives, the window *W* becomes
 //!
 //! ```text
-//! aim = delivered · (1.165 + 0.09 · o − 0.04 · m)          within 0.9 (0.84 for the fast) and 1.3 times what is delivered
+//! W · (1 + gain · (target(x) − m))   target(x) = 0.95 + 0.3 for each octave of x below 100 Mbit/s, − 0.2 for each above
+//! gain = the lesser of 0.4 · 16 / W and 0.25 / (m + ½), and the step at most 5 per second and 8 % of a round
 //! ```
 //!
-//! where *m* is the mean mark in the round and *o* how many octaves the rate is below 100 Mbit/s; the weight of the
-//! step is *t* / (*t* + 15 ms) for a round of length *t*.
+//! where *m* is the mean mark of the packets of the round, a lost one counting 32, and *x* the flow's speed.
 //!
-//! - **m** keeps the queue where it is to be: the link is always busy, the queue short. Marks are worked out of two
-//!   successive levels, not taken from the level, which lags 32 packets behind.
-//! - **o** makes the shares even. Everybody meets the same *m*, so at rest, when the aim is what is delivered,
-//!   everybody has the same *o*. The force is the same for all speeds and round-trip times, and an octave of difference
-//!   costs the queue two marks: it has 90 packets for one flow at 100 Mbit/s, and 260 for 32 of them. (Additive increase
-//!   would do, too, if only everybody knew how much to add.)
-//! - The bounds of the aim are what makes a long round-trip time harmless: a queue of 100 ms swings, but the sum of what
-//!   is sent is never less than 84 % of the link.
+//! **Even shares.** Whoever shares a queue meets the same *m*. At rest the mean of the step is 0, so everybody has the same
+//! target(*x*) and with it the same *x*, at any round-trip time and with any gain, as long as the bounds of the step are
+//! the same up and down and in time, which is why they are. The rule is a price and a demand (Kelly, Maulloo and Tan 1998)
+//! whose demand is logarithmic, so that five orders of magnitude of speed cost a queue of 16 to 90 packets.
 //!
-//! Before the first update the rate doubles every 44 ms, and less often after a third of a second; the first round
-//! brings it down to what was delivered. Between episodes it grows, the faster the longer there is no queue. It grows
-//! only if the flow has to wait, and is forgotten when nothing is sent for seconds. If updates stop coming in the middle
-//! of an episode, it grows slowly after eight rounds.
+//! **Stability.** A path with *C* packets per second holds *Cτ* of them in a round *τ*, of which the queue *q* = 16 *m* is
+//! what exceeds the wires: *q* = Σ*W* − *C·τ₀*. There is no integrator but the windows. About the point of rest a round
+//! changes the queue's excess *e* by Σ*W* · gain · (−*e* / 16) with a delay of one round: *e(k+1) = e(k) − g·e(k−1)* with
+//! *g* = *Cτ* · gain / 16, which decays for *g* < 1 and does not swing for *g* ≤ ¼. Since *Cτ* is not less than *W* nor than
+//! *q*, the gain is bounded by both: *g* ≤ 0.4 for a lone flow whatever its path holds, as *W* = *Cτ*, and *g* ≤ ¼ · *Cτ/q*
+//! for any number where the queue is most of what the path holds, as on thin links. Between the two, for *n* flows on a
+//! path whose wires hold much more than the queue, *g* is up to 0.4 *n*: the queue then swings, by no more than the step
+//! may be, 8 % of what the path holds; the link is used to more than 95 % all the same. (DCTCP has its limit cycle for the
+//! same reason: Alizadeh, Javanmard and Prabhakar 2011.) Differences between flows decay by 0.3 · gain for an octave and
+//! round, which is slower than the sum, so that the two do not disturb each other.
 //!
-//! Where the ideas are from: rates as a function of a price that all see alike, and that a logarithm makes it work at
-//! any speed: Kelly, Maulloo and Tan (1998). Answering to how much is marked and not to whether: DCTCP (Alizadeh et
-//! al. 2010). Following the delivered rate: TCP Westwood (Mascolo et al. 2001), BBR (Cardwell et al. 2016).
+//! **Growth.** After a tenth of a second without any mark growth becomes faster by its own measure every 5 ms, so that what
+//! is left is made use of soon; not at once, because that would favour those who decide more often. A flow grows only if
+//! it has to wait, not by what it does not use.
+//!
+//! Where the ideas are from: answering to how much is marked and not to whether, DCTCP (RFC 8257); a window that is
+//! paced, and marks of a queue far shorter than what the path holds, L4S (RFC 9330 and 9331); shares that do not depend on
+//! the round-trip time, its requirements for senders (RFC 9331, 4.3); what is delivered as the measure, and looking for an
+//! empty queue now and then, BBR (Cardwell et al. 2016); competing only while there is somebody to compete with, Copa
+//! (Arun and Balakrishnan 2018).
+//!
+//! # To receivers that tell levels
+//!
+//! Between episodes a reference tells nothing. There the sender has a rate: the cadence tells it how fast its packets are
+//! delivered while they are marked, an update for every eighth, and it moves towards that times 1 + 0.06 ·
+//! (target(*x*) − *m*). It grows with time in between, and before the first update, which is all that can be done.
 //!
 //! # Beside references
 //!
-//! A reference's sender grows only while there is no mark at all, by 31 Mbit/s within a few milliseconds, and shrinks
-//! for as long as there is one. A queue that stands, as ours does, holds it down to a few per cent of its share.
-//! Emptying the queue a few times a second gives it half of its share and more, but takes the even shares from flows
-//! with round-trip times of their own; the law does not do it.
+//! A reference's sender grows by 31 Mbit/s in each slot as soon as there is no mark, which fills any queue within
+//! milliseconds, and shrinks by *m*/256 of a slot of 8 to 64 packets as long as there is one. A queue that stands starves
+//! it; one that is given way to takes everything. So a mean mark of 12, which our own kind does not make, is taken for a
+//! rival: for a second after it the window shrinks no faster than a reference does at a mark of two, and once there are no
+//! marks it comes back within a few rounds to nearly what it was. And every five seconds, every second after a rival was
+//! met, a flow holds back as many packets as the queue has more than make no mark, for a round and 50 ms: the link stays
+//! busy, and a reference that is waiting for an unmarked packet has its turn. That leaves both at least a tenth, mostly a
+//! third, of a fair share at 100 Mbit/s. At 10 Mbit/s a reference sends several times what the link carries whatever it
+//! hears, since more than 32 packets go out between two updates, by which it forgets: alone, nine in ten of its packets
+//! are dropped, and who gives way at all gets next to nothing.
 //!
 //! # The pacer
 //!
-//! It never blocks and never drops: it says from when on the next packet may go.
+//! It never blocks and never drops: it says whether a packet may go, and if not, when to ask again.
 //!
 //! ```
 //! use o7s::base::time::Instant;
-//! use o7s::forward::ca::{Pacer, Receiver, mark};
+//! use core::time::Duration;
+//! use o7s::forward::ca::{Feedback, Pacer, Phase, Receiver, mark};
 //! use o7s::types::layer::CongestionAvoidance;
 //!
 //! let mut now = Instant::from_millis(5);
-//! let mut pacer = Pacer::new(now, CongestionAvoidance::MbEcn);
-//! let mut receiver = Receiver::new(CongestionAvoidance::MbEcn);
+//! let mut pacer = Pacer::new(now, CongestionAvoidance::MbEcn, Feedback::Reports);
+//! let mut receiver = Receiver::new(CongestionAvoidance::MbEcn, Feedback::Reports);
 //!
 //! // A packet goes when the pacer lets it, passes a queue of 70 packets, and arrives.
 //! pacer.may_send(now).unwrap();
 //! pacer.sent(now, 1000);
 //! let ecn = mark(CongestionAvoidance::MbEcn, 0, 70);
 //! assert_eq!(ecn, 4);
-//! let update = receiver.delivered(ecn).expect("the first marked packet is told at once");
-//! pacer.update(now, update);
-//! assert!(pacer.rate() < Pacer::INITIAL_RATE);
+//! now += Duration::from_millis(10);
+//! receiver.delivered(now, ecn).expect("the first packet is told of at once");
+//! let (delivered, marks) = receiver.report(now);
+//! assert_eq!((delivered, marks), (1, 4));
+//! pacer.report(now, delivered, marks, None);
+//! assert_eq!(pacer.phase(), Phase::Decrease, "that is more than it is willing to pay: slow start is over");
 //! ```
 
+mod law;
 mod pacer;
 mod rate;
 mod receiver;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use self::pacer::{Pacer, Phase};
 pub use self::receiver::Receiver;
 use crate::types::layer::CongestionAvoidance;
+
+/// What a receiver tells the sender of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Levels, of marked packets: what a reference tells and understands.
+    Levels,
+    /// What has been delivered, and the sum of its marks, whether there are any or not.
+    Reports,
+}
 
 /// Packets in a queue that make a mark of one.
 pub const PACKETS_PER_MARK: usize = 16;

@@ -20,10 +20,26 @@
 //! | 59 | 1 | availability, nines | QoS | 0 | 0 |
 //! | 60 | 1 | in_order, 0 or 1 | QoS | 0 | 0 |
 //! | 61 | the layer's | hash of the name | present | absent | absent |
-//! | then | rest | data | OAP request | OAP response, if accepted | none |
+//! | then | rest | data | OAP request | OAP response, if accepted | none, or a report |
 //!
 //! The length of the hash is that of the layer's algorithm and not on the wire. A message of more than
 //! [`REFERENCE_MAX`] bytes is dropped by the C reference. There is no message for the end of a flow.
+//!
+//! # Reports
+//!
+//! The reference ignores what follows the fixed part of an update. Between two members of our own kind it is a report
+//! of 20 bytes on both directions of the flow, as its sender sees them: how many packets it has sent and had, and the
+//! sum of the marks of those that it had, all modulo 2³². Other lengths and versions are ignored.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 61 | 1 | version, 1 |
+//! | 62 | 1 | flags: 1 an answer is asked for, 2 this is one |
+//! | 63 | 2 | 0 |
+//! | 65 | 4 | packets sent |
+//! | 69 | 4 | packets delivered |
+//! | 73 | 4 | sum of their marks |
+//! | 77 | 4 | in an answer, the packets sent that were in the question |
 //!
 //! Fields that a message does not use are 0. Others are accepted and ignored, as the reference does;
 //! [`Raw::is_canonical`] tells them apart, and [`Raw`] keeps them.
@@ -33,7 +49,7 @@
 //! use o7s::types::name::HashAlg;
 //! use o7s::wire::fa::{FlowUpdate, Message};
 //!
-//! let update = Message::Update(FlowUpdate { r_eid: Eid(0xa1b2_c3d4_0000_0041), ece: 41 });
+//! let update = Message::Update(FlowUpdate { r_eid: Eid(0xa1b2_c3d4_0000_0041), ece: 41, report: None });
 //! let bytes = update.to_vec();
 //! assert_eq!(bytes.len(), 61);
 //! assert_eq!(bytes[56..], [0, 41, 2, 0, 0]);
@@ -95,7 +111,7 @@ impl<'a> Message<'a> {
         match self {
             Self::Request(m) => m.emit(out),
             Self::Reply(m) => m.emit(out),
-            Self::Update(m) => m.header().emit(out),
+            Self::Update(m) => m.emit(out),
         }
     }
 
@@ -191,18 +207,84 @@ pub struct FlowUpdate {
     pub r_eid: Eid,
     /// The congestion that packets of the flow met.
     pub ece: u16,
+    /// What our own kind tells beyond that.
+    pub report: Option<Report>,
+}
+
+/// What follows an update between two members of our own kind. [Layout](self#reports).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Packets that were sent on the flow, modulo 2³².
+    pub sent: u32,
+    /// Packets that were delivered, modulo 2³².
+    pub delivered: u32,
+    /// The sum of their marks, modulo 2³².
+    pub marks: u32,
+    /// An answer is asked for.
+    pub asks: bool,
+    /// What was [sent](Self::sent) in the question that this answers.
+    pub answers: Option<u32>,
+}
+
+/// Bytes of a report.
+pub const REPORT_LEN: usize = 20;
+const REPORT_VERSION: u8 = 1;
+const ASKS: u8 = 1;
+const ANSWERS: u8 = 2;
+
+impl Report {
+    /// The report in what follows an update, if it is one.
+    fn parse(rest: &[u8]) -> Option<Self> {
+        if rest.len() != REPORT_LEN {
+            return None;
+        }
+        let mut r = Reader::new(rest);
+        if r.u8().ok()? != REPORT_VERSION {
+            return None;
+        }
+        let flags = r.u8().ok()?;
+        r.u16().ok()?;
+        let (sent, delivered, marks, echo) = (r.u32().ok()?, r.u32().ok()?, r.u32().ok()?, r.u32().ok()?);
+        Some(Self { sent, delivered, marks, asks: flags & ASKS != 0, answers: (flags & ANSWERS != 0).then_some(echo) })
+    }
+
+    fn bytes(&self) -> [u8; REPORT_LEN] {
+        let flags = if self.asks { ASKS } else { 0 } | if self.answers.is_some() { ANSWERS } else { 0 };
+        let mut bytes = [0; REPORT_LEN];
+        let head = [REPORT_VERSION, flags, 0, 0];
+        let fields = [self.sent, self.delivered, self.marks, self.answers.unwrap_or(0)];
+        let all = head.into_iter().chain(fields.into_iter().flat_map(u32::to_be_bytes));
+        bytes.iter_mut().zip(all).for_each(|(byte, value)| *byte = value);
+        bytes
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, delivered, marks, asks, answers } = self;
+        write!(f, "sent {sent} delivered {delivered} marks {marks}{}", if *asks { " asks" } else { "" })?;
+        answers.map_or(Ok(()), |sent| write!(f, " answers {sent}"))
+    }
 }
 
 impl FlowUpdate {
     fn header(&self) -> Header {
-        let Self { r_eid, ece } = *self;
+        let Self { r_eid, ece, .. } = *self;
         Header { r_eid, ece, ..Header::new(CODE_UPDATE) }
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        self.header().emit(out);
+        if let Some(report) = &self.report {
+            out.extend_from_slice(&report.bytes());
+        }
     }
 }
 
 impl fmt::Display for FlowUpdate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "flow update r_eid {} ece {}", self.r_eid, self.ece)
+        write!(f, "flow update r_eid {} ece {}", self.r_eid, self.ece)?;
+        self.report.map_or(Ok(()), |report| write!(f, " {report}"))
     }
 }
 
@@ -238,19 +320,22 @@ impl<'a> Raw<'a> {
                 Ok(Message::Request(FlowRequest { s_addr, s_eid, qos, dst, data }))
             }
             CODE_REPLY => Ok(Message::Reply(FlowReply { r_eid, s_eid, response, data: self.rest })),
-            CODE_UPDATE => Ok(Message::Update(FlowUpdate { r_eid, ece })),
+            CODE_UPDATE => Ok(Message::Update(FlowUpdate { r_eid, ece, report: Report::parse(self.rest) })),
             other => Err(WireError::Unknown { field: "flow allocator code", value: other.into() }),
         }
     }
 
-    /// Whether every field that this kind of message does not use is 0, in_order is 0 or 1, and nothing follows an
-    /// update: if so, and only then, [`message`](Self::message) encodes to the bytes this was read from. `false` for
+    /// Whether every field that this kind of message does not use is 0, in_order is 0 or 1, and nothing but a report
+    /// follows an update: if so, and only then, [`message`](Self::message) encodes to the bytes this was read from. `false` for
     /// what is no message.
     pub fn is_canonical(&self, alg: HashAlg) -> bool {
         match self.message(alg) {
             Ok(Message::Request(m)) => m.header() == self.header,
             Ok(Message::Reply(m)) => m.header() == self.header,
-            Ok(Message::Update(m)) => m.header() == self.header && self.rest.is_empty(),
+            Ok(Message::Update(m)) => {
+                let report = m.report.map(|report| report.bytes());
+                m.header() == self.header && self.rest == report.as_ref().map_or(&[][..], |bytes| bytes)
+            }
             Err(_) => false,
         }
     }

@@ -8,7 +8,7 @@ use o7s::types::id::{Address, Eid};
 use o7s::types::name::NameHash;
 use o7s::wire::dht::{Body, Contact, Extension, Message as Dht};
 use o7s::wire::dt::{FLOW_ALLOCATOR, LayerSizes, Pci};
-use o7s::wire::fa::{FlowReply, FlowRequest, Message};
+use o7s::wire::fa::{FlowReply, FlowRequest, Message, Report};
 use o7s::wire::link_state::Lsu;
 use o7s::{AllocError, QosSpec, ReadError};
 
@@ -164,7 +164,7 @@ fn messages_of_any_other_length_or_kind() {
 fn code_offset() -> usize {
     let (r_eid, s_eid) = (Eid(0), Eid(0));
     let reply = Message::Reply(FlowReply { r_eid, s_eid, response: 0, data: &[] }).to_vec();
-    let update = Message::Update(o7s::wire::fa::FlowUpdate { r_eid, ece: 0 }).to_vec();
+    let update = Message::Update(o7s::wire::fa::FlowUpdate { r_eid, ece: 0, report: None }).to_vec();
     reply.iter().zip(&update).position(|(a, b)| a != b).unwrap()
 }
 
@@ -197,7 +197,30 @@ fn updates_for_nothing_and_of_anything() {
         frames.poll();
     }
     frames.check();
-    // It is slow now, and recovers when nobody says that it should be.
+    // One of our own kind says more than a level; whoever does not say it is not believed.
+    frames.live_on(&flow, Duration::from_secs(60));
+}
+
+/// Reports of what was never sent, and questions without end: an answer for each, and none is longer.
+#[test]
+fn reports_of_anything_and_questions_without_end() {
+    let (mut frames, flow) = node();
+    frames.sent(Via::First);
+    let (mut asked, mut answered) = (0, 0);
+    for n in 0..2000_u32 {
+        let n = n.wrapping_mul(0x9e37_79b9);
+        let (delivered, marks, answers) = (n.rotate_left(7), n.rotate_left(13), n.is_multiple_of(3).then_some(n));
+        let report = Report { sent: n, delivered, marks, asks: n.is_multiple_of(2), answers };
+        asked += usize::from(report.asks);
+        frames.report(flow.remote, report);
+        frames.poll();
+        let answers = frames.sent(Via::First);
+        let is_update =
+            |pkt: &&Vec<u8>| Pci::parse(LayerSizes::default(), pkt).is_ok_and(|(pci, _)| pci.eid == FLOW_ALLOCATOR);
+        answered += answers.iter().filter(is_update).count();
+    }
+    assert_eq!((asked, answered), (1000, 1000));
+    frames.check();
     frames.live_on(&flow, Duration::from_secs(60));
 }
 

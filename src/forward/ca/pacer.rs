@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use super::Feedback;
 use super::rate::{self, Rate, Stage};
+use super::window::Window;
 use crate::base::bucket::Bucket;
 use crate::base::time::Instant;
 use crate::types::layer::CongestionAvoidance;
@@ -10,7 +12,9 @@ use crate::types::layer::CongestionAvoidance;
 /// Between two looks at whether the rate may grow.
 const TICK: Duration = Duration::from_millis(4);
 /// What may be sent at once, bytes, on top of what is earned in [`LATENESS`].
-const BURST: u64 = 16_384;
+const BURST: u64 = 6000;
+/// The same before anything was heard.
+const FIRST_BURST: u64 = 16_384;
 /// How late timers may be without costing throughput.
 const LATENESS: Duration = Duration::from_micros(250);
 /// Packets whose lengths are averaged, as a power of two.
@@ -32,8 +36,8 @@ pub enum Phase {
 
 /// Decides when the next packet of a flow may be sent.
 ///
-/// It never blocks and drops nothing. A packet costs a comparison or two and a multiplication; the law behind it runs
-/// with the updates, and every 4 ms.
+/// It never blocks and drops nothing. A packet costs a few comparisons and a multiplication; the law behind it runs
+/// with what the receiver tells.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     bucket: Bucket,
@@ -42,42 +46,57 @@ pub struct Pacer {
     length: u32,
     /// The flow was made to wait since the last tick.
     limited: bool,
-    /// `None` without congestion avoidance.
-    rate: Option<Rate>,
+    law: Law,
+}
+
+/// What decides.
+#[derive(Clone, Debug)]
+enum Law {
+    /// Nothing is limited.
+    Off,
+    /// The receiver tells levels only.
+    Rate(Rate),
+    /// The receiver reports what has arrived.
+    Window(Window),
 }
 
 impl Pacer {
     /// Bytes per second at the start of a flow.
     pub const INITIAL_RATE: u64 = rate::INITIAL as u64;
 
-    /// The pacer of a flow that has just begun.
-    pub fn new(now: Instant, policy: CongestionAvoidance) -> Self {
-        let (bucket, next_tick, rate) = match policy {
-            CongestionAvoidance::None => (Bucket::UNLIMITED, Instant::FAR_FUTURE, None),
-            CongestionAvoidance::MbEcn => {
-                (Bucket::new(now, Self::INITIAL_RATE, BURST), now + TICK, Some(Rate::new(now)))
-            }
+    /// The pacer of a flow that has just begun, to a receiver that gives this feedback.
+    pub fn new(now: Instant, policy: CongestionAvoidance, feedback: Feedback) -> Self {
+        let (bucket, next_tick) = match policy {
+            CongestionAvoidance::None => (Bucket::UNLIMITED, Instant::FAR_FUTURE),
+            CongestionAvoidance::MbEcn => (Bucket::new(now, Self::INITIAL_RATE, FIRST_BURST), now + TICK),
         };
-        Self { bucket, next_tick, length: 1000 << LENGTHS_SHIFT, limited: false, rate }
-    }
-
-    /// From when on the next packet may be sent; in the past if it may be now.
-    pub const fn next_send(&self) -> Instant {
-        self.bucket.ready_at()
+        let law = match (policy, feedback) {
+            (CongestionAvoidance::None, _) => Law::Off,
+            (CongestionAvoidance::MbEcn, Feedback::Levels) => Law::Rate(Rate::new(now)),
+            (CongestionAvoidance::MbEcn, Feedback::Reports) => Law::Window(Window::new(now)),
+        };
+        Self { bucket, next_tick, length: 1000 << LENGTHS_SHIFT, limited: false, law }
     }
 
     /// Whether a packet may be sent now; if it is, [`sent`](Self::sent) is to be called.
     ///
     /// # Errors
-    /// From when on it may be. The pacer takes it that the flow would have sent it now: who asks needs more.
+    /// When to ask again, if nothing is heard before; then the receiver may have to be [asked](Self::ask), too. The pacer
+    /// takes it that the flow would have sent the packet now: who asks needs more.
     pub fn may_send(&mut self, now: Instant) -> Result<(), Instant> {
         if now >= self.next_tick {
             self.tick(now);
+        }
+        if let Law::Window(window) = &mut self.law {
+            window.room(now)?;
         }
         if self.bucket.is_ready(now) {
             return Ok(());
         }
         self.limited = true;
+        if let Law::Window(window) = &mut self.law {
+            window.limit();
+        }
         Err(self.bucket.ready_at())
     }
 
@@ -89,56 +108,99 @@ impl Pacer {
         self.bucket.take(now, len);
         let len = u32::try_from(len).unwrap_or(u32::MAX).min(1 << 20);
         self.length = self.length - (self.length >> LENGTHS_SHIFT) + len;
+        if let Law::Window(window) = &mut self.law {
+            window.sent(now);
+        }
     }
 
     /// An update has come: the level at the other end.
     pub fn update(&mut self, now: Instant, level: u16) {
         self.tick(now);
-        if let Some(rate) = &mut self.rate {
-            rate.update(now, level, f64::from(self.length.max(1)) / f64::from(1 << LENGTHS_SHIFT));
+        let length = self.length();
+        if let Law::Rate(rate) = &mut self.law {
+            rate.update(now, level, length);
             self.refill(now);
         }
     }
 
+    /// A report has come: the other end has had so many packets with marks of this sum, modulo 2³². If it answers a
+    /// question, `answer` is what [`ask`](Self::ask) returned.
+    pub fn report(&mut self, now: Instant, delivered: u32, marks: u32, answer: Option<u32>) {
+        let length = self.length();
+        if let Law::Window(window) = &mut self.law {
+            window.report(now, delivered, marks, answer, length);
+            self.refill(now);
+        }
+    }
+
+    /// Whether the receiver is to be asked what has arrived, and if so, how many packets have been sent, modulo 2³². The
+    /// question has to go the way of the packets, after them.
+    pub fn ask(&mut self, now: Instant) -> Option<u32> {
+        match &mut self.law {
+            Law::Window(window) => window.ask(now).then(|| window.sent_packets()),
+            Law::Rate(_) | Law::Off => None,
+        }
+    }
+
     /// Bytes per second that the flow may send; `u64::MAX` without congestion avoidance.
-    pub const fn rate(&self) -> u64 {
-        match &self.rate {
-            Some(rate) => rate.bytes_per_second(),
-            None => u64::MAX,
+    pub fn rate(&self) -> u64 {
+        match &self.law {
+            Law::Off => u64::MAX,
+            Law::Rate(rate) => rate.bytes_per_second(),
+            Law::Window(window) => {
+                window.rate().map_or(Self::INITIAL_RATE, |rate| ((rate * self.length()) as u64).max(1))
+            }
         }
     }
 
     /// What it is doing.
-    pub const fn phase(&self) -> Phase {
-        match &self.rate {
-            None => Phase::Off,
-            Some(rate) => match rate.stage() {
+    pub fn phase(&self) -> Phase {
+        match &self.law {
+            Law::Off => Phase::Off,
+            Law::Rate(rate) => match rate.stage() {
                 Stage::SlowStart(_) => Phase::SlowStart,
                 Stage::Clear(_) | Stage::Silent => Phase::Increase,
                 Stage::Marked(_) => Phase::Decrease,
             },
+            Law::Window(window) if window.is_slow_start() => Phase::SlowStart,
+            Law::Window(window) if window.mark() > 0.0 => Phase::Decrease,
+            Law::Window(_) => Phase::Increase,
         }
     }
 
-    /// The level of the last update; 0 once that is old.
-    pub const fn level(&self) -> u16 {
-        match &self.rate {
-            Some(rate) => rate.level(),
-            None => 0,
+    /// About the sum of the marks of 32 packets, as far as is known; 0 once that is old.
+    pub fn level(&self) -> u16 {
+        match &self.law {
+            Law::Off => 0,
+            Law::Rate(rate) => rate.level(),
+            Law::Window(window) => (32.0 * window.mark()) as u16,
         }
+    }
+
+    /// The mean length of packets, bytes.
+    fn length(&self) -> f64 {
+        f64::from(self.length.max(1)) / f64::from(1 << LENGTHS_SHIFT)
     }
 
     fn tick(&mut self, now: Instant) {
-        let Some(rate) = &mut self.rate else { return };
         self.next_tick = now + TICK;
         let limited = core::mem::take(&mut self.limited);
-        rate.advance(now, limited);
-        self.refill(now);
+        match &mut self.law {
+            Law::Off => self.next_tick = Instant::FAR_FUTURE,
+            Law::Window(_) => {}
+            Law::Rate(rate) => {
+                rate.advance(now, limited);
+                self.refill(now);
+            }
+        }
     }
 
     /// The bucket fills at the rate.
     fn refill(&mut self, now: Instant) {
-        let rate = self.rate();
+        let rate = match &self.law {
+            Law::Window(window) => window.pace().map_or(Self::INITIAL_RATE, |pace| (pace * self.length()) as u64),
+            Law::Rate(_) | Law::Off => self.rate(),
+        };
         self.bucket.set(now, rate, BURST + rate / 1_000_000 * LATENESS.as_micros() as u64);
     }
 }

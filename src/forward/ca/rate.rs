@@ -1,7 +1,8 @@
-//! The control law: from updates to a rate. The module above says why it is as it is.
+//! A sender whose receiver tells only of marks, as a reference does: a rate.
 
 use core::time::Duration;
 
+use super::law;
 use crate::base::time::Instant;
 
 /// At the start of a flow, bytes per second.
@@ -9,19 +10,13 @@ pub(super) const INITIAL: f64 = 1e6;
 /// The bounds of the rate, bytes per second.
 const MIN: f64 = 2e3;
 const MAX: f64 = 100e9;
-/// The rate that is taken for neither fast nor slow, bytes per second: octaves are counted from here.
-const PIVOT: f64 = 12.5e6;
-
 /// Growth before the first update, per second: twofold every 44 ms, and after a third of a second (and a gigabit per
 /// second) as a power of the time, because updates may be late: on a slow path a queue takes seconds to come through.
 const SLOW_START: f64 = 16.0;
 const SLOW_START_SECONDS: f64 = 0.3;
 const SLOW_START_POWER: f64 = 2.0;
-/// Growth while there is no queue, per second: at the pivot, what is added per octave below it, and the least.
+/// Growth while there is no queue, per second, and so many times more for each second that there has been none.
 const GROWTH: f64 = 2.0;
-const GROWTH_PER_OCTAVE: f64 = 0.5;
-const GROWTH_LEAST: f64 = 0.5;
-/// And so many times more for each second that there has been none.
 const GROWTH_PER_SECOND: f64 = 6.0;
 /// Growth while nothing is heard after a queue was, per second: its end was told and the update lost, or else they are
 /// stuck in it.
@@ -33,22 +28,10 @@ const FORGETTING: Duration = Duration::from_secs(1);
 
 /// A round lasts at least this long, and until an update.
 const ROUND: Duration = Duration::from_millis(10);
-/// The time constant with which the rate follows its aim, seconds.
-const INERTIA: f64 = 0.015;
-/// The aim of a flow at the pivot that meets no queue, as a share of what is delivered.
-const LIFT: f64 = 1.165;
-/// What is added per octave below the pivot, and taken away per mark.
-const PER_OCTAVE: f64 = 0.09;
-const PER_MARK: f64 = 0.04;
-/// The bounds of the aim: as deep as [`DEEP`] for the fast, who make room for the others, and for the very slow.
-const MOST: f64 = 1.3;
-const LEAST: f64 = 0.9;
-const DEEP: f64 = 0.84;
-const FAST: f64 = 2.5;
-const SLOW: f64 = 6.0;
-const SLOW_PER_OCTAVE: f64 = 0.06;
-/// The bounds of one step: a lost update makes the delivered rate look like half of what it is.
-const STEP: core::ops::RangeInclusive<f64> = 0.8..=1.4;
+/// What a mark that is too many takes away of what is delivered: what a path holds is not known here.
+const PER_MARK: f64 = 0.06;
+/// The bounds of the aim, as a share of what is delivered; a lost update makes it look like half of what it is.
+const AIM: core::ops::RangeInclusive<f64> = 0.85..=1.15;
 
 /// What slow start left too high comes down faster, but not at once: it may be a lost update.
 const AFTER_SLOW_START: f64 = 0.25;
@@ -150,18 +133,12 @@ impl Rate {
             }
             Stage::Clear(since) => {
                 let clear = now.since(*since).as_secs_f64();
-                self.growth(clear)
+                (GROWTH * (1.0 + clear * GROWTH_PER_SECOND)).min(SLOW_START)
             }
             Stage::Silent => SILENT_GROWTH,
             Stage::Marked(_) => return,
         };
         self.set(self.bytes_per_second * (1.0 + growth * seconds));
-    }
-
-    /// Growth after so many seconds without a queue, per second.
-    fn growth(&self, clear: f64) -> f64 {
-        let base = (GROWTH + GROWTH_PER_OCTAVE * octaves(self.bytes_per_second)).max(GROWTH_LEAST);
-        (base * (1.0 + clear * GROWTH_PER_SECOND)).min(SLOW_START)
     }
 
     /// What was heard and made use of long ago says nothing about now.
@@ -208,13 +185,14 @@ impl Rate {
         self.round = length;
         let seconds = length.as_secs_f64();
         let delivered = f64::from(round.packets) * packet / seconds;
-        let aim = delivered * aim(octaves(self.bytes_per_second), round.marks / f64::from(round.packets));
+        let mark = round.marks / f64::from(round.packets);
+        let aim = 1.0 + PER_MARK * (law::target(self.bytes_per_second) - mark);
+        let aim = delivered * aim.clamp(*AIM.start(), *AIM.end());
         if round.after_slow_start {
             self.set(aim.clamp(self.bytes_per_second * AFTER_SLOW_START, self.bytes_per_second));
         } else if self.limited || aim < self.bytes_per_second {
-            let step = (aim / self.bytes_per_second).clamp(*STEP.start(), *STEP.end());
-            let weight = seconds / (INERTIA + seconds);
-            self.set(self.bytes_per_second * (1.0 + weight * (step - 1.0)));
+            let step = law::bounded(aim / self.bytes_per_second - 1.0, seconds);
+            self.set(self.bytes_per_second * (1.0 + step));
         }
         self.limited = false;
     }
@@ -238,22 +216,4 @@ impl Round {
         self.packets += packets;
         self.marks += mark * f64::from(packets);
     }
-}
-
-/// What a flow should send, as a share of what it gets delivered: less the longer the queue is, more the slower it is.
-fn aim(octaves: f64, mark: f64) -> f64 {
-    let fast = LEAST - PER_OCTAVE * (FAST - octaves).max(0.0);
-    let slow = LEAST - SLOW_PER_OCTAVE * (octaves - SLOW).max(0.0);
-    let least = fast.max(DEEP).min(slow.max(DEEP / 2.0));
-    (LIFT + PER_OCTAVE * octaves - PER_MARK * mark).clamp(least, MOST)
-}
-
-/// How many octaves a rate is below the pivot, about: the logarithm is drawn straight between powers of two.
-fn octaves(rate: f64) -> f64 {
-    log2(PIVOT) - log2(rate)
-}
-
-fn log2(x: f64) -> f64 {
-    const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
-    (x.to_bits() as f64) / (1_u64 << MANTISSA) as f64
 }

@@ -1,5 +1,9 @@
 //! The end of a flow that packets come to.
 
+use core::time::Duration;
+
+use super::Feedback;
+use crate::base::time::Instant;
 use crate::types::layer::CongestionAvoidance;
 
 /// Packets that the level is the sum of, as a power of two.
@@ -7,9 +11,15 @@ const WINDOW_SHIFT: u32 = 5;
 /// Marked packets from one update to the next.
 const PERIOD: u32 = 8;
 
+/// The longest between two reports as long as packets come, and the shortest: beyond a gigabit fewer than one for every
+/// eighth packet will do.
+const REPORT: Duration = Duration::from_millis(2);
+const APART: Duration = Duration::from_micros(60);
+
 /// Sums up the marks of the packets of a flow, and says when its sender is to be told.
 ///
-/// The rule is the reference's, to the packet: at the first marked packet of an episode, at the third, and from then
+/// To a sender that makes something of reports, every eighth packet is told of, but not after less than 60 µs, and a
+/// packet after which none was told of for 2 ms. To all others, the rule is the reference's, to the packet: at the first marked packet of an episode, at the third, and from then
 /// on at every eighth; and once more, with a level of 0, when unmarked packets have ended the episode. A queue that
 /// plays about the threshold starts and ends episodes with every packet, and would be told of with every packet; so
 /// updates are rationed beyond that to [`BURST`](Self::BURST) and one for every eight packets, and what is held back is
@@ -17,6 +27,12 @@ const PERIOD: u32 = 8;
 #[derive(Clone, Debug)]
 pub struct Receiver {
     policy: CongestionAvoidance,
+    feedback: Feedback,
+    delivered: u32,
+    marks: u32,
+    /// Packets that no report has told of, and when there was one.
+    untold: u32,
+    told_at: Instant,
     level: u16,
     marked: u32,
     /// Eighths of updates that may be sent.
@@ -29,13 +45,41 @@ impl Receiver {
     /// Updates that may be sent at once.
     pub const BURST: u32 = 8;
 
-    /// The receiver of a flow that has just begun.
-    pub const fn new(policy: CongestionAvoidance) -> Self {
-        Self { policy, level: 0, marked: 0, ration: Self::BURST * PERIOD, owed: false }
+    /// The receiver of a flow that has just begun, whose sender is given this feedback.
+    pub const fn new(policy: CongestionAvoidance, feedback: Feedback) -> Self {
+        Self {
+            policy,
+            feedback,
+            delivered: 0,
+            marks: 0,
+            untold: 0,
+            told_at: Instant::from_nanos(0),
+            level: 0,
+            marked: 0,
+            ration: Self::BURST * PERIOD,
+            owed: false,
+        }
     }
 
-    /// A packet with this ECN byte was delivered. Returns the level to tell the sender, if it is to be told.
-    pub fn delivered(&mut self, ecn: u8) -> Option<u16> {
+    /// Packets delivered and the sum of their marks, modulo 2³², for a report that is sent now.
+    pub fn report(&mut self, now: Instant) -> (u32, u32) {
+        self.told_at = now;
+        self.untold = 0;
+        (self.delivered, self.marks)
+    }
+
+    /// A packet with this ECN byte was delivered. Returns the level to tell the sender, if it is to be told, with a
+    /// [report](Self::report) if that is the feedback.
+    pub fn delivered(&mut self, now: Instant, ecn: u8) -> Option<u16> {
+        self.delivered = self.delivered.wrapping_add(1);
+        self.marks = self.marks.wrapping_add(ecn.into());
+        if self.feedback == Feedback::Reports && self.policy == CongestionAvoidance::MbEcn {
+            self.untold = self.untold.saturating_add(1);
+            self.count(ecn);
+            let since = now.since(self.told_at);
+            let due = (self.untold >= PERIOD && since >= APART) || since >= REPORT;
+            return due.then_some(self.level);
+        }
         self.ration = (self.ration + 1).min(Self::BURST * PERIOD);
         if (self.level == 0 && ecn == 0 && !self.owed) || self.policy == CongestionAvoidance::None {
             return None;

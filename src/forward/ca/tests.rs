@@ -7,6 +7,7 @@ use super::*;
 use crate::base::time::Instant;
 
 const ON: CongestionAvoidance = CongestionAvoidance::MbEcn;
+const NOW: Instant = Instant::from_millis(1);
 
 #[test]
 fn marks_are_sixteenths_of_the_queue() {
@@ -41,16 +42,16 @@ fn the_receiver_keeps_the_references_cadence() {
         (0, None, 1),
         (0, Some(0), 0),
     ];
-    let mut receiver = Receiver::new(ON);
+    let mut receiver = Receiver::new(ON, Feedback::Levels);
     for (n, (ecn, update, level)) in trace.into_iter().enumerate() {
-        assert_eq!((receiver.delivered(ecn), receiver.level()), (update, level), "packet {n}");
+        assert_eq!((receiver.delivered(NOW, ecn), receiver.level()), (update, level), "packet {n}");
     }
 }
 
 #[test]
 fn a_long_episode_is_told_of_at_every_eighth_packet() {
-    let mut receiver = Receiver::new(ON);
-    let told: Vec<_> = (1..=400).filter(|_| receiver.delivered(255).is_some()).collect();
+    let mut receiver = Receiver::new(ON, Feedback::Levels);
+    let told: Vec<_> = (1..=400).filter(|_| receiver.delivered(NOW, 255).is_some()).collect();
     let due: Vec<_> = (1..=400).filter(|n| *n == 1 || n % 8 == 3).collect();
     assert_eq!(told, due);
     assert_eq!(receiver.level(), 8160);
@@ -58,18 +59,18 @@ fn a_long_episode_is_told_of_at_every_eighth_packet() {
 
 #[test]
 fn a_queue_about_the_threshold_is_not_told_of_with_every_packet() {
-    let mut receiver = Receiver::new(ON);
-    let told = (0..8000).filter(|n| receiver.delivered((n % 2) as u8).is_some()).count();
+    let mut receiver = Receiver::new(ON, Feedback::Levels);
+    let told = (0..8000).filter(|n| receiver.delivered(NOW, (n % 2) as u8).is_some()).count();
     assert!((990..1010).contains(&told), "{told} updates for 8000 packets");
 }
 
 #[test]
 fn without_congestion_avoidance_nothing_is_told_and_nothing_waits() {
     let now = Instant::from_millis(1);
-    let mut receiver = Receiver::new(CongestionAvoidance::None);
-    let mut pacer = Pacer::new(now, CongestionAvoidance::None);
+    let mut receiver = Receiver::new(CongestionAvoidance::None, Feedback::Reports);
+    let mut pacer = Pacer::new(now, CongestionAvoidance::None, Feedback::Reports);
     for _ in 0..10_000 {
-        assert_eq!(receiver.delivered(63), None);
+        assert_eq!(receiver.delivered(NOW, 63), None);
         pacer.update(now, 2016);
         assert_eq!(pacer.may_send(now), Ok(()));
         pacer.sent(now, 1500);

@@ -190,13 +190,25 @@ impl Unicast {
 
     /// As [`originate`](Self::originate), for one message of a component.
     pub(super) fn originate_message(&self, now: Instant, dst: Address, eid: Eid, bytes: &[u8]) -> bool {
+        self.originate_message_in(now, dst, QosCube::BestEffort, eid, bytes)
+    }
+
+    /// The same in another cube than best effort.
+    pub(super) fn originate_message_in(
+        &self,
+        now: Instant,
+        dst: Address,
+        cube: QosCube,
+        eid: Eid,
+        bytes: &[u8],
+    ) -> bool {
         let mut pkts = Outgoing::new();
         let mut pkt = self.cache.lock().take(bytes.len());
         if pkt.extend_from_slice(bytes).is_none() {
             return false;
         }
         pkts.push(pkt);
-        let sent = self.originate(now, dst, QosCube::BestEffort, eid, &mut pkts);
+        let sent = self.originate(now, dst, cube, eid, &mut pkts);
         let mut cache = self.cache.lock();
         pkts.drain(..).for_each(|pkt| cache.put(pkt));
         sent

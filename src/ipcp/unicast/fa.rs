@@ -15,6 +15,9 @@
 //! OAP id in it and sends its reply again. To which of the members that are known for the name a request goes is up to the
 //! allocation: it asks the next one at once when one says that the name is not there.
 //!
+//! Members of our own kind tell each other what has been delivered behind the updates by which a reference is told how
+//! congested the way is, see [`ca`](crate::forward::ca).
+//!
 //! Nothing says that a flow ends; the other side notices by the time-out of its keepalives. A packet for a flow that is
 //! gone is dropped without an answer.
 //!

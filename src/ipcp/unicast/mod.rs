@@ -55,7 +55,7 @@ use crate::base::ids::IdTable;
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
-use crate::base::timers::Timers;
+use crate::base::timers::{TimerId, Timers};
 use crate::directory::Found;
 use crate::flow::{Drive, Outgoing, Sink};
 use crate::forward::pff::ForwardingTable;
@@ -309,9 +309,15 @@ impl Unicast {
         address.0 != 0 && address != self.address() && (bits >= 64 || address.0 >> bits == 0)
     }
 
-    /// Has a flow looked after when its next packet may go.
-    fn pace_flow(&self, at: Instant, eid: Eid) {
-        self.paced.lock().arm(at, eid);
+    /// Has a flow looked after when its next packet may go, instead of when `timer` says so far.
+    fn pace_flow(&self, at: Instant, eid: Eid, timer: &mut Option<TimerId>) {
+        {
+            let mut paced = self.paced.lock();
+            if let Some(before) = timer.take() {
+                paced.cancel(before);
+            }
+            *timer = Some(paced.arm(at, eid));
+        }
         self.alarm.set(at);
     }
 

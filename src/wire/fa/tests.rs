@@ -53,7 +53,7 @@ fn messages_of_the_reference() {
     let reply = FlowReply { r_eid: A_EID, s_eid: B_EID, response: 0, data: &[0xca, 0xfe] };
     check(ACCEPTED, Message::Reply(reply));
     check(REFUSED, Message::Reply(FlowReply { response: -1009, data: &[], ..reply }));
-    check(UPDATE, Message::Update(FlowUpdate { r_eid: A_EID, ece: 41 }));
+    check(UPDATE, Message::Update(FlowUpdate { r_eid: A_EID, ece: 41, report: None }));
 }
 
 #[test]
@@ -91,6 +91,31 @@ fn an_update_may_be_followed_by_anything() {
     assert!(!Raw::parse(&bytes).unwrap().is_canonical(ALG));
 }
 
+#[test]
+fn a_report_follows_an_update() {
+    let report = Report { sent: 0x0102_0304, delivered: u32::MAX, marks: 7, asks: true, answers: None };
+    let report = [report, Report { asks: false, answers: Some(5), ..report }];
+    let tails = [
+        "01 01 00 00 01 02 03 04 ff ff ff ff 00 00 00 07 00 00 00 00",
+        "01 02 00 00 01 02 03 04 ff ff ff ff 00 00 00 07 00 00 00 05",
+    ];
+    for (report, tail) in report.into_iter().zip(tails) {
+        let update = Message::Update(FlowUpdate { r_eid: A_EID, ece: 41, report: Some(report) });
+        check(&format!("{UPDATE} {tail}"), update);
+        let bytes = update.to_vec();
+        // A reference reads the same as without.
+        assert_eq!(bytes[..FIXED_LEN], hex(UPDATE));
+        for other in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat()] {
+            let Ok(Message::Update(other)) = Message::parse(ALG, other) else { panic!("no update") };
+            assert_eq!(other.report, None, "another length");
+        }
+        let mut other = bytes;
+        other[FIXED_LEN] = 2;
+        let Ok(Message::Update(other)) = Message::parse(ALG, &other) else { panic!("no update") };
+        assert_eq!(other.report, None, "another version");
+    }
+}
+
 /// Every bit of the fixed part either is part of the message or is reported.
 #[test]
 fn no_bit_is_lost_unnoticed() {
@@ -114,7 +139,10 @@ fn no_bit_is_lost_unnoticed() {
 fn printing() {
     let reply = FlowReply { r_eid: Eid(70), s_eid: Eid(71), response: -1009, data: &[] };
     assert_eq!(Message::Reply(reply).to_string(), "flow reply r_eid 70 s_eid 71 response -1009 data 0");
-    assert_eq!(Message::Update(FlowUpdate { r_eid: Eid(70), ece: 41 }).to_string(), "flow update r_eid 70 ece 41");
+    assert_eq!(
+        Message::Update(FlowUpdate { r_eid: Eid(70), ece: 41, report: None }).to_string(),
+        "flow update r_eid 70 ece 41"
+    );
     let request = Message::parse(ALG, &hex(REQUEST)).map(|m| m.to_string()).unwrap();
     assert!(request.starts_with("flow request s_addr 01.02.03.04 s_eid 11651590501261377601 dst 8081"), "{request}");
     assert!(request.ends_with("in_order 0 max_gap 4294967295 timeout 120000 data 4"), "{request}");
@@ -136,7 +164,7 @@ proptest! {
     fn any_reply_and_update_round_trips(r_eid: u64, s_eid: u64, response: i32, ece: u16, data: Vec<u8>) {
         let (r_eid, s_eid) = (Eid(r_eid), Eid(s_eid));
         let reply = Message::Reply(FlowReply { r_eid, s_eid, response, data: &data });
-        for message in [reply, Message::Update(FlowUpdate { r_eid, ece })] {
+        for message in [reply, Message::Update(FlowUpdate { r_eid, ece, report: None })] {
             let bytes = message.to_vec();
             prop_assert_eq!(Message::parse(ALG, &bytes), Ok(message));
             prop_assert!(Raw::parse(&bytes).unwrap().is_canonical(ALG));

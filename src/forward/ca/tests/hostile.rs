@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 fn bounded(pacer: &Pacer, now: Instant) {
     assert!((2_000..=100_000_000_000).contains(&pacer.rate()), "{}", pacer.rate());
-    assert!(pacer.next_send() <= now + LONGEST);
+    assert!(pacer.clone().may_send(now).err().is_none_or(|at| at <= now + LONGEST));
     assert!(pacer.level() <= 8160);
 }
 
@@ -21,7 +21,7 @@ proptest! {
         long in any::<bool>(),
     ) {
         let mut now = Instant::from_millis(1);
-        let mut pacer = Pacer::new(now, ON);
+        let mut pacer = Pacer::new(now, ON, Feedback::Levels);
         for (pause, level, len) in steps {
             now += Duration::from_nanos(if long { u64::from(pause) * 1000 } else { (pause >> 8).into() });
             if let Some(level) = level {
@@ -35,9 +35,35 @@ proptest! {
     }
 
     #[test]
+    fn any_reports_at_any_time(
+        steps in prop::collection::vec(
+            (any::<u32>(), prop::option::of((any::<u32>(), any::<u32>(), prop::option::of(any::<u32>()))), any::<u16>()),
+            1..400,
+        ),
+        long in any::<bool>(),
+        small in any::<bool>(),
+    ) {
+        let mut now = Instant::from_millis(1);
+        let mut pacer = Pacer::new(now, ON, Feedback::Reports);
+        let of = |n: u32| if small { n % 64 } else { n };
+        for (pause, report, len) in steps {
+            now += Duration::from_nanos(if long { u64::from(pause) * 1000 } else { (pause >> 8).into() });
+            if let Some((delivered, marks, answer)) = report {
+                pacer.report(now, of(delivered), of(marks), answer.map(of));
+            }
+            match pacer.may_send(now) {
+                Ok(()) => pacer.sent(now, len.into()),
+                Err(at) => prop_assert!(at > now && at <= now + Duration::from_secs(130)),
+            }
+            pacer.ask(now);
+            prop_assert!(pacer.rate() > 0);
+        }
+    }
+
+    #[test]
     fn the_receiver_is_bounded(marks in prop::collection::vec(any::<u8>(), 0..3000)) {
-        let mut receiver = Receiver::new(ON);
-        let told = marks.iter().filter(|ecn| receiver.delivered(**ecn).is_some()).count();
+        let mut receiver = Receiver::new(ON, Feedback::Levels);
+        let told = marks.iter().filter(|ecn| receiver.delivered(NOW, **ecn).is_some()).count();
         prop_assert!(receiver.level() <= 8191);
         prop_assert!(told <= marks.len() / 8 + Receiver::BURST as usize);
     }
@@ -47,7 +73,7 @@ proptest! {
 fn floods_of_the_worst_updates() {
     for level in [1, 8191, u16::MAX] {
         let mut now = Instant::from_millis(1);
-        let mut pacer = Pacer::new(now, ON);
+        let mut pacer = Pacer::new(now, ON, Feedback::Levels);
         for n in 0..100_000 {
             now += Duration::from_micros(3);
             pacer.update(now, if n % 7 == 0 { 0 } else { level });
@@ -62,7 +88,7 @@ fn floods_of_the_worst_updates() {
 #[test]
 fn recovers_once_the_worst_is_over() {
     let mut now = Instant::from_millis(1);
-    let mut pacer = Pacer::new(now, ON);
+    let mut pacer = Pacer::new(now, ON, Feedback::Levels);
     for _ in 0..1000 {
         now += Duration::from_millis(10);
         pacer.update(now, u16::MAX);
@@ -85,7 +111,7 @@ fn recovers_once_the_worst_is_over() {
 fn a_path_without_queues_is_soon_without_limits() {
     for (len, within) in [(64, 500), (1000, 3000)] {
         let began = Instant::from_millis(1);
-        let (mut now, mut pacer) = (began, Pacer::new(began, ON));
+        let (mut now, mut pacer) = (began, Pacer::new(began, ON, Feedback::Levels));
         while pacer.rate() < 3_000_000 * len {
             match pacer.may_send(now) {
                 Ok(()) => pacer.sent(now, len as usize),
@@ -99,7 +125,7 @@ fn a_path_without_queues_is_soon_without_limits() {
 #[test]
 fn what_is_not_made_use_of_does_not_grow_and_is_forgotten() {
     let mut now = Instant::from_millis(1);
-    let mut pacer = Pacer::new(now, ON);
+    let mut pacer = Pacer::new(now, ON, Feedback::Levels);
     for _ in 0..1000 {
         now += Duration::from_millis(10);
         pacer.may_send(now).unwrap();
@@ -115,4 +141,64 @@ fn what_is_not_made_use_of_does_not_grow_and_is_forgotten() {
     now += Duration::from_secs(60);
     pacer.may_send(now).unwrap();
     assert_eq!(pacer.rate(), Pacer::INITIAL_RATE);
+}
+
+/// Nothing is heard: two packets and a question each second and a bit, and the flow goes on at once when something is.
+#[test]
+fn silence_is_not_an_invitation() {
+    let began = Instant::from_millis(1);
+    let (mut now, mut pacer) = (began, Pacer::new(began, ON, Feedback::Reports));
+    let (mut sent, mut asked) = (0, 0);
+    while now < began + Duration::from_secs(60) {
+        match pacer.may_send(now) {
+            Ok(()) => {
+                pacer.sent(now, 1000);
+                sent += 1;
+            }
+            Err(at) => now = at,
+        }
+        asked += u32::from(pacer.ask(now).is_some());
+    }
+    assert!((60..=16 + 2 * 8 + 60 * 2).contains(&sent), "{sent} packets without news");
+    assert!(asked <= 12 * 60, "{asked} questions");
+}
+
+/// A receiver that claims more than was sent gets a window no larger than one that has had it all.
+#[test]
+fn nobody_has_more_than_was_sent() {
+    let mut now = Instant::from_millis(1);
+    let mut pacers = [1, 1000].map(|lie| (lie, Pacer::new(now, ON, Feedback::Reports), 0));
+    for _ in 0..12 {
+        now += Duration::from_millis(10);
+        for (lie, pacer, sent) in &mut pacers {
+            while pacer.may_send(now).is_ok() {
+                pacer.sent(now, 1000);
+                *sent += 1;
+            }
+            pacer.report(now, u32::wrapping_mul(*sent, *lie), 0, None);
+        }
+    }
+    assert!(pacers[1].1.rate() <= pacers[0].1.rate() * 11 / 10);
+}
+
+/// A flow with little to send is not taken for one on a long path because its last packets are not reported.
+#[test]
+fn pauses_are_no_round_trips() {
+    let mut now = Instant::from_millis(1);
+    let mut pacer = Pacer::new(now, ON, Feedback::Reports);
+    let mut receiver = Receiver::new(ON, Feedback::Reports);
+    for _ in 0..20 {
+        for n in 0..3 {
+            assert_eq!(pacer.may_send(now), Ok(()), "it may send at once");
+            pacer.sent(now, 1000);
+            let arrives = now + Duration::from_millis(5);
+            if receiver.delivered(arrives, 0).is_some() {
+                let (delivered, marks) = receiver.report(arrives);
+                pacer.report(now + Duration::from_millis(10), delivered, marks, None);
+            }
+            now += Duration::from_micros(n);
+        }
+        now += Duration::from_secs(10);
+    }
+    assert!(pacer.rate() >= Pacer::INITIAL_RATE / 10, "{}", pacer.rate());
 }

@@ -4,11 +4,11 @@ use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
 use core::ops::Range;
 
-use super::reference::ReferenceSender;
+use super::reference::{ReferenceReceiver, ReferenceSender};
 use super::{ON, mark};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::forward::ca::{Pacer, Receiver};
+use crate::forward::ca::{Feedback, Pacer, Receiver};
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1000 * MS;
@@ -16,6 +16,8 @@ pub(super) const SECOND: u64 = 1000 * MS;
 pub(super) const PACKET: u64 = 1000;
 /// Packets that the queue takes.
 const QUEUE: usize = 1023;
+/// The most that a packet of ours is late.
+const LATEST: u64 = 20_000;
 /// Between two samples of throughput and of the queue.
 const SAMPLE: u64 = 50 * MS;
 
@@ -32,8 +34,9 @@ pub(super) struct Flow {
     pub(super) during: (u64, u64),
     /// The round-trip time without queues, nanoseconds.
     pub(super) rtt: u64,
-    /// Whether the sender is a reference.
+    /// Whether the sender is a reference, and what the receiver tells: a reference tells levels.
     pub(super) reference: bool,
+    pub(super) feedback: Feedback,
     /// Bytes per second that the application has to send, if not as many as it can.
     pub(super) wants: Option<u64>,
     /// The share of updates that get lost.
@@ -43,7 +46,7 @@ pub(super) struct Flow {
 impl Flow {
     /// A flow of ours without end that sends what it can.
     pub(super) const fn greedy(rtt: u64) -> Self {
-        Self { during: (0, u64::MAX), rtt, reference: false, wants: None, deaf: 0.0 }
+        Self { during: (0, u64::MAX), rtt, reference: false, feedback: Feedback::Reports, wants: None, deaf: 0.0 }
     }
 }
 
@@ -53,17 +56,37 @@ enum Event {
     Offer(usize),
     /// A packet goes, and the next one can be offered.
     Go(usize),
-    Enqueue(usize),
+    Enqueue(usize, Data),
     Transmitted,
-    Deliver(usize, u8),
+    Deliver(usize, Data, u8),
     Update(usize, u16),
+    Report(usize, Report),
+}
+
+/// What a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Data {
+    Payload,
+    /// A question to the receiver: so many packets have been sent.
+    Question(u32),
+}
+
+/// What a receiver reports.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Report {
+    delivered: u32,
+    marks: u32,
+    answers: Option<u32>,
 }
 
 struct State {
     flow: Flow,
     sender: Sender,
     receiver: Receiver,
+    reference: ReferenceReceiver,
     next_wanted: u64,
+    /// Since when the application has had a packet that may not go, and when it is offered again.
+    waiting: Option<(u64, u64)>,
     waited: u64,
 }
 
@@ -104,11 +127,11 @@ impl Outcome {
         jain(&self.shares(during)[..flows])
     }
 
-    /// The queue that was exceeded in one of a hundred samples.
-    pub(super) fn queue(&self, during: Range<u64>) -> usize {
+    /// The median of the queue, and what was exceeded in one of a hundred samples, of the longest in each.
+    pub(super) fn queue(&self, during: Range<u64>) -> (usize, usize) {
         let mut queue = self.queue[Self::samples(&during)].to_vec();
         queue.sort_unstable();
-        queue[(queue.len() - 1) * 99 / 100]
+        (queue[queue.len() / 2], queue[(queue.len() - 1) * 99 / 100])
     }
 }
 
@@ -123,7 +146,7 @@ struct World {
     order: u64,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     flows: Vec<State>,
-    queue: VecDeque<(usize, u8)>,
+    queue: VecDeque<(usize, Data, u8)>,
     /// Nanoseconds to transmit a packet.
     transmit: u64,
     rng: Rng,
@@ -132,7 +155,12 @@ struct World {
 
 /// Lets `flows` share a link of `capacity` bytes of payload per second until `end`.
 pub(super) fn run(capacity: u64, flows: &[Flow], end: u64) -> Outcome {
-    let mut world = World::new(capacity, flows, end);
+    run_with(7, capacity, flows, end)
+}
+
+/// The same with another beginning of chance.
+pub(super) fn run_with(seed: u8, capacity: u64, flows: &[Flow], end: u64) -> Outcome {
+    let mut world = World::new(seed, capacity, flows, end);
     while let Some(Reverse((at, _, event))) = world.events.pop() {
         if at >= end {
             break;
@@ -145,16 +173,18 @@ pub(super) fn run(capacity: u64, flows: &[Flow], end: u64) -> Outcome {
 }
 
 impl World {
-    fn new(capacity: u64, flows: &[Flow], end: u64) -> Self {
+    fn new(seed: u8, capacity: u64, flows: &[Flow], end: u64) -> Self {
         let samples = (end / SAMPLE + 1) as usize;
         let state = |flow: &Flow| State {
             flow: *flow,
             sender: match flow.reference {
                 true => Sender::Reference(ReferenceSender::new(flow.during.0)),
-                false => Sender::Ours(Pacer::new(Instant::from_nanos(flow.during.0), ON)),
+                false => Sender::Ours(Pacer::new(Instant::from_nanos(flow.during.0), ON, flow.feedback)),
             },
-            receiver: Receiver::new(ON),
+            receiver: Receiver::new(ON, flow.feedback),
+            reference: ReferenceReceiver::default(),
             next_wanted: flow.during.0,
+            waiting: None,
             waited: 0,
         };
         let mut world = Self {
@@ -164,7 +194,7 @@ impl World {
             flows: flows.iter().map(state).collect(),
             queue: VecDeque::new(),
             transmit: PACKET * SECOND / capacity,
-            rng: Rng::from_seed([7; 32]),
+            rng: Rng::from_seed([seed; 32]),
             outcome: Outcome {
                 capacity: capacity as f64 / PACKET as f64,
                 delivered: vec![vec![0; samples]; flows.len()],
@@ -190,33 +220,49 @@ impl World {
     fn handle(&mut self, event: Event) {
         let now = self.now;
         match event {
+            // Not one that was meanwhile overtaken by a report.
+            Event::Offer(n) if self.flows[n].waiting.is_some_and(|(_, at)| at != now) => {}
             Event::Offer(n) => self.offer(n),
             Event::Go(n) => self.go(n),
-            Event::Enqueue(n) => {
+            Event::Enqueue(n, data) => {
                 let sample = &mut self.outcome.queue[(now / SAMPLE) as usize];
                 *sample = (*sample).max(self.queue.len());
                 let ecn = mark(ON, 0, self.queue.len());
                 if self.queue.len() >= QUEUE {
-                    self.outcome.drops += 1;
+                    self.outcome.drops += u64::from(data == Data::Payload);
                     return;
                 }
-                self.queue.push_back((n, ecn));
+                self.queue.push_back((n, data, ecn));
                 if self.queue.len() == 1 {
-                    self.at(now + self.transmit, Event::Transmitted);
+                    self.transmit();
                 }
             }
             Event::Transmitted => {
-                let (n, ecn) = self.queue.pop_front().unwrap();
-                if !self.queue.is_empty() {
-                    self.at(now + self.transmit, Event::Transmitted);
-                }
-                self.at(now + self.flows[n].flow.rtt / 4, Event::Deliver(n, ecn));
+                let (n, data, ecn) = self.queue.pop_front().unwrap();
+                self.transmit();
+                self.at(now + self.flows[n].flow.rtt / 4, Event::Deliver(n, data, ecn));
             }
-            Event::Deliver(n, ecn) => self.deliver(n, ecn),
+            Event::Deliver(n, data, ecn) => self.deliver(n, data, ecn),
             Event::Update(n, level) => match &mut self.flows[n].sender {
                 Sender::Ours(pacer) => pacer.update(Instant::from_nanos(now), level),
                 Sender::Reference(sender) => sender.update(level),
             },
+            Event::Report(n, Report { delivered, marks, answers }) => {
+                if let Sender::Ours(pacer) = &mut self.flows[n].sender {
+                    pacer.report(Instant::from_nanos(now), delivered, marks, answers);
+                }
+                if self.flows[n].waiting.is_some() {
+                    self.offer(n);
+                }
+            }
+        }
+    }
+
+    /// The first packet of the queue begins to leave; a question is an eighth of the others.
+    fn transmit(&mut self) {
+        if let Some((_, data, _)) = self.queue.front() {
+            let takes = if *data == Data::Payload { self.transmit } else { self.transmit / 8 };
+            self.at(self.now + takes, Event::Transmitted);
         }
     }
 
@@ -229,21 +275,41 @@ impl World {
             let next = state.next_wanted;
             return self.at(next, Event::Offer(n));
         }
-        let go = match &mut state.sender {
-            Sender::Ours(pacer) => pacer.may_send(Instant::from_nanos(now)).err().map_or(now, Instant::as_nanos),
-            Sender::Reference(sender) => now + sender.pause(now, PACKET),
-        };
-        if go > now && !state.flow.reference {
-            state.waited = state.waited.max(go - now);
-            return self.at(go, Event::Offer(n));
+        match &mut state.sender {
+            Sender::Ours(pacer) => match pacer.may_send(Instant::from_nanos(now)) {
+                Ok(()) => self.go(n),
+                Err(again) => {
+                    let again = again.as_nanos().max(now + 1);
+                    let since = state.waiting.map_or(now, |(since, _)| since);
+                    state.waiting = Some((since, again));
+                    self.at(again, Event::Offer(n));
+                    self.ask(n);
+                }
+            },
+            Sender::Reference(sender) => {
+                let at = now + sender.pause(now, PACKET);
+                self.at(at, Event::Go(n));
+            }
         }
-        self.at(go, Event::Go(n));
+    }
+
+    /// Asks the receiver what has arrived, if it is time to.
+    fn ask(&mut self, n: usize) {
+        let rtt = self.flows[n].flow.rtt;
+        if let Sender::Ours(pacer) = &mut self.flows[n].sender
+            && let Some(sent) = pacer.ask(Instant::from_nanos(self.now))
+        {
+            self.at(self.now + rtt / 4 + LATEST, Event::Enqueue(n, Data::Question(sent)));
+        }
     }
 
     fn go(&mut self, n: usize) {
         let now = self.now;
         let state = &mut self.flows[n];
         let flow = state.flow;
+        if let Some((since, _)) = state.waiting.take() {
+            state.waited = state.waited.max(now - since);
+        }
         if let Some(rate) = flow.wants {
             state.next_wanted += PACKET * SECOND / rate;
         }
@@ -251,25 +317,38 @@ impl World {
         let (pause, jitter) = match &mut state.sender {
             Sender::Ours(pacer) => {
                 pacer.sent(Instant::from_nanos(now), PACKET as usize);
-                (0, 20_000)
+                (0, LATEST)
             }
             Sender::Reference(_) => (20_000 + self.rng.below(40_000), 0),
         };
         let late = self.rng.below(jitter);
-        self.at(now + flow.rtt / 4 + late, Event::Enqueue(n));
+        self.at(now + flow.rtt / 4 + late, Event::Enqueue(n, Data::Payload));
+        self.ask(n);
         self.at(now + pause, Event::Offer(n));
     }
 
-    fn deliver(&mut self, n: usize, ecn: u8) {
-        self.outcome.packets += 1;
-        self.outcome.delivered[n][(self.now / SAMPLE) as usize] += 1;
+    fn deliver(&mut self, n: usize, data: Data, ecn: u8) {
+        let now = Instant::from_nanos(self.now);
         let state = &mut self.flows[n];
-        let rtt = state.flow.rtt;
-        if let Some(level) = state.receiver.delivered(ecn) {
-            self.outcome.updates += 1;
-            if !self.rng.chance(state.flow.deaf) {
-                self.at(self.now + rtt / 2, Event::Update(n, level));
+        let reports = state.flow.feedback == Feedback::Reports && !state.flow.reference;
+        let (level, answers) = match data {
+            Data::Payload => {
+                self.outcome.packets += 1;
+                self.outcome.delivered[n][(self.now / SAMPLE) as usize] += 1;
+                let of_reference = state.flow.reference;
+                let told =
+                    if of_reference { state.reference.delivered(ecn) } else { state.receiver.delivered(now, ecn) };
+                (told, None)
             }
+            Data::Question(sent) => (Some(0), Some(sent)),
+        };
+        let Some(level) = level else { return };
+        self.outcome.updates += 1;
+        let (delivered, marks) = state.receiver.report(now);
+        let (at, lost) = (self.now + state.flow.rtt / 2, self.rng.chance(state.flow.deaf));
+        if !lost {
+            let report = Report { delivered, marks, answers };
+            self.at(at, if reports { Event::Report(n, report) } else { Event::Update(n, level) });
         }
     }
 }

@@ -1,4 +1,31 @@
-//! How a reference sends, by the specification.
+//! How a reference sends and receives, by the specification.
+
+/// A receiver of the reference's: it tells levels as [`Receiver`](super::Receiver) does, but without a ration.
+#[derive(Default)]
+pub(super) struct ReferenceReceiver {
+    level: u16,
+    marked: u32,
+}
+
+impl ReferenceReceiver {
+    /// A packet with this mark was delivered. Returns what is told.
+    pub(super) fn delivered(&mut self, ecn: u8) -> Option<u16> {
+        if ecn == 0 {
+            let was = self.level;
+            self.level >>= 2;
+            return (was != 0 && self.level == 0).then_some(0);
+        }
+        let told = if self.level == 0 {
+            (self.level, self.marked) = (ecn.into(), 0);
+            true
+        } else {
+            self.level = self.level - (self.level >> 5) + u16::from(ecn);
+            self.marked += 1;
+            self.marked % 8 == 2
+        };
+        told.then_some(self.level)
+    }
+}
 
 /// A sender of the reference's: a limit of bytes per slot of time.
 pub(super) struct ReferenceSender {

@@ -2,16 +2,18 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 use spin::Once;
 
+use super::is_of_reference;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
+use crate::base::timers::TimerId;
 use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
-use crate::forward::ca::{Pacer, Receiver};
+use crate::forward::ca::{Feedback, Pacer, Receiver};
 use crate::forward::shape::{Admission, Shaper};
 use crate::ipcp::unicast::Unicast;
 use crate::ipcp::unicast::adjacency::Adjacency;
@@ -20,7 +22,7 @@ use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::{QosCube, QosSpec};
 use crate::wire::dt::FLOW_ALLOCATOR;
-use crate::wire::fa::{FlowUpdate, Message};
+use crate::wire::fa::{FlowUpdate, Message, Report};
 
 /// Packets that still go when an endpoint is gone: by which it says so, and what may come with them.
 const LAST: usize = 4;
@@ -39,8 +41,8 @@ pub(in crate::ipcp::unicast) struct FaFlow {
     tx: Mutex<Tx>,
     /// Packets that wait for their turn.
     waiting: AtomicUsize,
-    /// Whether the moment when the first of them may go is being waited for.
-    armed: AtomicBool,
+    /// The moment when the first of them may go is being waited for.
+    timer: Mutex<Option<TimerId>>,
     rx: Mutex<Receiver>,
     pub(in crate::ipcp::unicast) counters: Counters,
 }
@@ -61,9 +63,7 @@ enum Turn {
 impl Tx {
     /// Whether it is the turn of a packet of `len` bytes; if so, it counts as sent.
     fn turn(&mut self, now: Instant, len: usize) -> Turn {
-        if now < self.pacer.next_send()
-            && let Err(at) = self.pacer.may_send(now)
-        {
+        if let Err(at) = self.pacer.may_send(now) {
             return Turn::At(at);
         }
         match self.shaper.admit(now, len) {
@@ -109,13 +109,13 @@ impl FaFlow {
             remote: Once::new(),
             requested: Mutex::new(requested),
             tx: Mutex::new(Tx {
-                pacer: Pacer::new(now, policy),
+                pacer: Pacer::new(now, policy, Feedback::Levels),
                 shaper: Shaper::new(now, qos),
                 queue: VecDeque::new(),
             }),
             waiting: AtomicUsize::new(0),
-            armed: AtomicBool::new(false),
-            rx: Mutex::new(Receiver::new(policy)),
+            timer: Mutex::new(None),
+            rx: Mutex::new(Receiver::new(policy, Feedback::Levels)),
             counters: Counters::default(),
         })
     }
@@ -158,27 +158,70 @@ impl FaFlow {
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
         self.counters.received.fetch_add(pkts.len() as u64, Ordering::Relaxed);
         self.counters.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        // Every one of them is sent: the sender counts them.
         let updates: SmallVec<[u16; 4]> = {
             let mut rx = self.rx.lock();
-            ecn.iter().filter_map(|ecn| rx.delivered(*ecn)).collect()
+            ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect()
         };
         self.endpoint.receive(now, pkts.drain(..));
         if updates.is_empty() {
             return;
         }
         let (Some(remote), Some(unicast)) = (self.remote.get(), self.unicast.upgrade()) else { return };
+        if self.feedback(*remote) == Feedback::Reports {
+            // The last of them says it all.
+            return self.tell(now, &unicast, None, None);
+        }
+        // Every one of them is sent: the sender counts them.
         for ece in updates {
-            self.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
-            let message = Message::Update(FlowUpdate { r_eid: *remote, ece }).to_vec();
-            unicast.originate_message(now, self.peer, FLOW_ALLOCATOR, &message);
+            self.originate(now, &unicast, FlowUpdate { r_eid: *remote, ece, report: None });
         }
     }
 
-    /// The peer says how congested the way to it is.
-    pub(super) fn update(&self, now: Instant, ece: u16) {
+    fn originate(&self, now: Instant, unicast: &Unicast, update: FlowUpdate) {
+        self.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
+        let message = Message::Update(update).to_vec();
+        // A question must not overtake the packets that it is about; levels go as a reference sends them.
+        let cube = if update.report.is_some() { self.cube } else { QosCube::BestEffort };
+        unicast.originate_message_in(now, self.peer, cube, FLOW_ALLOCATOR, &message);
+    }
+
+    /// Reports to a peer of our own kind, which may be `asked` at the same time, or have `answers` to its question.
+    fn tell(&self, now: Instant, unicast: &Unicast, asked: Option<u32>, answers: Option<u32>) {
+        let Some(remote) = self.remote.get() else { return };
+        let (ece, (delivered, marks)) = {
+            let mut rx = self.rx.lock();
+            (rx.level(), rx.report(now))
+        };
+        let report = Report { sent: asked.unwrap_or(0), delivered, marks, asks: asked.is_some(), answers };
+        self.originate(now, unicast, FlowUpdate { r_eid: *remote, ece, report: Some(report) });
+    }
+
+    /// What a peer with this EID tells, and makes something of.
+    fn feedback(&self, remote: Eid) -> Feedback {
+        if is_of_reference(remote) { Feedback::Levels } else { Feedback::Reports }
+    }
+
+    /// The peer's EID is known now.
+    fn meet(&self, now: Instant, unicast: &Unicast, remote: Eid) {
+        self.remote.call_once(|| {
+            let (policy, feedback) = (unicast.unicast.congestion, self.feedback(remote));
+            self.tx.lock().pacer = Pacer::new(now, policy, feedback);
+            *self.rx.lock() = Receiver::new(policy, feedback);
+            remote
+        });
+    }
+
+    /// The peer says how congested the way to it is, and, if it is of our own kind, what has arrived.
+    pub(super) fn update(&self, now: Instant, unicast: &Unicast, update: &FlowUpdate) {
         self.counters.updates_received.fetch_add(1, Ordering::Relaxed);
-        self.tx.lock().pacer.update(now, ece);
+        let Some(report) = update.report else { return self.tx.lock().pacer.update(now, update.ece) };
+        if report.asks {
+            self.tell(now, unicast, None, Some(report.sent));
+        }
+        self.tx.lock().pacer.report(now, report.delivered, report.marks, report.answers);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.release_due(now, unicast);
+        }
     }
 
     // ----- down -----
@@ -188,45 +231,49 @@ impl FaFlow {
     /// # Errors
     /// [`SendError::Unreachable`] if there is no way to the peer at the moment.
     fn send(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
-        let allowed = if self.waiting.load(Ordering::Relaxed) > 0 {
-            0
+        let (allowed, asked) = if self.waiting.load(Ordering::Relaxed) > 0 {
+            (0, None)
         } else {
             let mut tx = self.tx.lock();
             let tx = &mut *tx;
             let free = tx.queue.is_empty();
-            pkts.iter().take_while(|pkt| free && matches!(tx.turn(now, pkt.len()), Turn::Now)).count()
+            let allowed = pkts.iter().take_while(|pkt| free && matches!(tx.turn(now, pkt.len()), Turn::Now)).count();
+            (allowed, tx.pacer.ask(now))
         };
-        if allowed == pkts.len() {
-            return self.pass(now, unicast, pkts);
-        }
         let mut late: Outgoing = pkts.drain(allowed..).collect();
         let passed = self.pass(now, unicast, pkts);
-        self.hold(now, unicast, &mut late);
-        pkts.extend(late);
+        if asked.is_some() {
+            self.tell(now, unicast, asked, None);
+        }
+        if !late.is_empty() {
+            self.hold(now, unicast, &mut late);
+            pkts.extend(late);
+        }
         passed
     }
 
     /// Has packets wait. What there is no room for is left.
     fn hold(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
-        let dropped = {
+        let (first, dropped) = {
             let mut tx = self.tx.lock();
+            let first = tx.queue.is_empty();
             let room = unicast.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
             tx.queue.extend(pkts.drain(..room));
             self.waiting.store(tx.queue.len(), Ordering::Relaxed);
-            pkts.len()
+            (first, pkts.len())
         };
         self.counters.send_failed.fetch_add(dropped as u64, Ordering::Relaxed);
-        if !self.armed.load(Ordering::Relaxed) {
+        // For others somebody waits already.
+        if first {
             self.release_due(now, unicast);
         }
     }
 
     /// Sends packets whose turn it is, and sees to it that the next are.
     pub(in crate::ipcp::unicast) fn release_due(&self, now: Instant, unicast: &Unicast) {
-        self.armed.store(false, Ordering::Relaxed);
         loop {
             let mut pkts = Outgoing::new();
-            let next = {
+            let (next, asked) = {
                 let mut tx = self.tx.lock();
                 let mut next = None;
                 while pkts.len() < BURST {
@@ -247,7 +294,7 @@ impl FaFlow {
                 if tx.queue.is_empty() && tx.queue.capacity() > BURST {
                     tx.queue = VecDeque::new();
                 }
-                next
+                (next, tx.pacer.ask(now))
             };
             let full = pkts.len() >= BURST;
             if !pkts.is_empty() {
@@ -255,10 +302,11 @@ impl FaFlow {
                 let _ = self.pass(now, unicast, &mut pkts);
                 unicast.recycle(&mut pkts);
             }
+            if asked.is_some() {
+                self.tell(now, unicast, asked, None);
+            }
             if let Some(at) = next {
-                if !self.armed.swap(true, Ordering::Relaxed) {
-                    unicast.pace_flow(at, self.eid);
-                }
+                unicast.pace_flow(at, self.eid, &mut self.timer.lock());
             } else if full {
                 continue;
             }
@@ -326,7 +374,7 @@ pub(in crate::ipcp::unicast) struct FaPort {
 impl FaPort {
     /// The way to the peer's end `remote`.
     pub(super) fn new(unicast: Arc<Unicast>, flow: &Arc<FaFlow>, remote: Eid) -> Arc<Self> {
-        flow.remote.call_once(|| remote);
+        flow.meet(unicast.clock.now(), &unicast, remote);
         Arc::new(Self { unicast, flow: Arc::clone(flow) })
     }
 }

@@ -92,7 +92,7 @@ impl Unicast {
 
     fn handle_update(&self, now: Instant, m: FlowUpdate) {
         match self.flow(m.r_eid) {
-            Some(flow) => flow.update(now, m.ece),
+            Some(flow) => flow.update(now, self, &m),
             None => count(&self.counters.updates_unexpected),
         }
     }
