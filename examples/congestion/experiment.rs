@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) rtts: Vec<Duration>,
     /// How long the guests are waited for, stay, and are missed.
     pub(crate) phase: Duration,
+    /// Whether the flows have FRCT, with its own congestion control above the layer's.
+    pub(crate) reliable: bool,
     pub(crate) seed: u64,
 }
 
@@ -44,11 +46,13 @@ pub(crate) struct Outcome {
     pub(crate) delivered: Vec<Vec<u32>>,
     /// Packets that waited for the bottleneck, by sample.
     pub(crate) queue: Vec<u64>,
+    /// Packets for which there was no room there.
+    overflow: u64,
 }
 
 impl Outcome {
     /// What the link can carry, packets per second.
-    fn capacity(&self) -> f64 {
+    pub(crate) fn capacity(&self) -> f64 {
         self.setup.rate as f64 / 8.0 / (self.setup.size + HEADERS) as f64
     }
 
@@ -64,6 +68,12 @@ impl Outcome {
         let carried = self.capacity() * SAMPLE.as_secs_f64() * (to - from) as f64;
         let packets = |flow: &Vec<u32>| flow.iter().skip(from).take(to - from).sum::<u32>();
         self.delivered.iter().take(n).map(|flow| f64::from(packets(flow)) / carried).collect()
+    }
+
+    /// The share of all packets that the bottleneck dropped.
+    pub(crate) fn dropped(&self) -> f64 {
+        let delivered: u64 = self.delivered.iter().flatten().copied().map(u64::from).sum();
+        self.overflow as f64 / ((self.overflow + delivered) as f64).max(1.0)
     }
 
     /// The longest queue and the median between two moments, packets.
@@ -134,8 +144,10 @@ pub(crate) fn run(setup: &Setup) -> Result<Outcome, Box<dyn Error>> {
     let delivered: Vec<_> = (0..all).map(|_| Rc::new(Cell::new(0))).collect();
     let mut flows = Vec::new();
     for (count, sender) in delivered.iter().zip(senders.iter().cycle()) {
-        let sender = sender.host.stack().clone();
-        let flow = net.spawn(async move { sender.flow("sink").qos(QosSpec::RAW).alloc_async().await });
+        let (sender, reliable) = (sender.host.stack().clone(), setup.reliable);
+        let flow = net.spawn(async move {
+            sender.flow("sink").qos(if reliable { QosSpec::DATA } else { QosSpec::RAW }).alloc_async().await
+        });
         let sink = net.block_on(listener.accept_async())?;
         flows.push(net.block_on(flow)?);
         let count = Rc::clone(count);
@@ -161,19 +173,21 @@ pub(crate) fn run(setup: &Setup) -> Result<Outcome, Box<dyn Error>> {
         });
     }
     let samples = sample(setup.phase * if setup.guests > 0 { 3 } else { 1 });
-    let mut outcome = Outcome { setup: setup.clone(), delivered: vec![Vec::new(); all], queue: Vec::new() };
+    let mut outcome =
+        Outcome { setup: setup.clone(), delivered: vec![Vec::new(); all], queue: Vec::new(), overflow: 0 };
     for n in 1..=samples {
         net.block_on(net.sleep_until(began + SAMPLE * n as u32));
-        outcome.queue.push(queued(&west.member.rib()));
+        outcome.queue.push(sum(&west.member.rib(), "queued"));
         for (flow, count) in outcome.delivered.iter_mut().zip(&delivered) {
             flow.push(count.take());
         }
     }
+    outcome.overflow = sum(&west.member.rib(), "overflow");
     Ok(outcome)
 }
 
-/// The packets that wait in front of the adjacencies of a member.
-fn queued(rib: &Tree) -> u64 {
-    let own = if rib.sort() == Some("adjacency") { rib.get("queued").unwrap_or(0) } else { 0 };
-    own + rib.children.iter().map(queued).sum::<u64>()
+/// What is counted of all adjacencies of a member.
+fn sum(rib: &Tree, what: &str) -> u64 {
+    let own = if rib.sort() == Some("adjacency") { rib.get(what).unwrap_or(0) } else { 0 };
+    own + rib.children.iter().map(|child| sum(child, what)).sum::<u64>()
 }

@@ -49,6 +49,10 @@ struct Options {
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = units::seconds)]
     duration: Duration,
 
+    /// Reliable flows, which have congestion control of their own
+    #[arg(long)]
+    reliable: bool,
+
     /// What chance begins with
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         guests: options.guests.into(),
         rtts: options.rtt,
         phase: options.duration,
+        reliable: options.reliable,
         seed: options.seed,
     };
     match try_out(&setup, options.svg.as_deref()) {
@@ -110,4 +115,5 @@ fn print(setup: &Setup, outcome: &Outcome) {
         );
         from += second;
     }
+    println!("{:.2} % of the packets were dropped", 100.0 * outcome.dropped());
 }

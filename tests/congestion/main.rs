@@ -1,7 +1,8 @@
-//! How flows share links: a table of paths, with what must come of each.
+//! How flows share links: a table of paths, with what must come of each, and a second one of flows of a unicast layer.
 //!
 //! Everything happens in virtual time and repeats exactly. `cargo test --test congestion -- --nocapture` prints the table;
-//! the rows of a gigabit are run with `--ignored`. `cargo run --example bottleneck` prints and draws the same.
+//! the rows of a gigabit are run with `--ignored`. `cargo run --example bottleneck` prints and draws the first table, the
+//! example `congestion` whatever case of the second one likes.
 #![cfg(feature = "sim")]
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +12,10 @@
     reason = "tests fail by panics"
 )]
 
+#[path = "../../examples/congestion/experiment.rs"]
+#[allow(dead_code, reason = "the example plots, too")]
+mod experiment;
+mod layer;
 mod rows;
 mod scenario;
 mod stall;
@@ -59,4 +64,23 @@ fn beside_tcp() {
 #[ignore = "a gigabit takes half a minute"]
 fn a_gigabit() {
     check(|r| r.long);
+}
+
+/// Runs and prints the cases of the second table that are chosen, and fails for those that miss what they must.
+fn check_layer(chosen: impl Fn(&layer::Case) -> bool) {
+    let cases = layer::cases();
+    let runs = cases.iter().filter(|case| chosen(case)).flat_map(|case| [1, 2, 3].map(|seed| (case, seed)));
+    let missed: Vec<_> = runs.filter_map(|(case, seed)| case.check(seed)).collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn flows_of_a_layer_share_a_link() {
+    check_layer(|case| !case.long);
+}
+
+#[test]
+#[ignore = "a gigabit takes a minute"]
+fn flows_of_a_layer_share_a_gigabit() {
+    check_layer(|case| case.long);
 }

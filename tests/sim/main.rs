@@ -14,7 +14,6 @@ mod world;
 mod broadcast;
 mod bulk;
 mod config;
-mod congestion;
 mod faults;
 mod mix;
 mod names;
