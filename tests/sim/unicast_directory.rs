@@ -10,7 +10,7 @@ use super::world::{large, lookups, secs};
 #[test]
 fn every_name_is_found_at_the_first_query() {
     let mut layer = large::layer(7, 100, UnicastLayer::new("net"), noticed_after(secs(1)));
-    large::converge(&layer, secs(30));
+    large::converge(&layer);
     lookups::register(&layer);
     layer.net.run_for(secs(5));
     let mut rng = layer.net.rng("lookups");

@@ -4,8 +4,9 @@ use o7s::ipcp::shim::resolve::HostTable;
 use o7s::sim::{Host, Link, Loss, Network};
 use o7s::{IpcpHandle, QosSpec, Stack, Udp4, UnicastLayer, aio};
 
-use super::world::layer::{Layer, noticed_after};
+use super::world::layer::{Kind, Layer, noticed_after};
 use super::world::topology;
+use super::world::watch::LOSSY_SETTLE;
 use super::world::{ENCRYPTED, Script, expect, ms, secs, send};
 
 /// Registers a name at a member, and allocates a reliable flow to it.
@@ -42,7 +43,7 @@ fn a_mebibyte_through_five_hops_that_lose() {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.05)));
         let layer = Layer::build_with(net, 6, &topology::line(6), UnicastLayer::new("net"), noticed_after(secs(60)));
-        layer.converge(secs(30));
+        layer.converge(LOSSY_SETTLE);
         let net = &layer.net;
         net.block_on(async {
             let (from, at) = (layer.hosts[0].stack(), layer.hosts[5].stack());
@@ -56,9 +57,9 @@ fn a_mebibyte_through_five_hops_that_lose() {
 fn an_encrypted_mebibyte_through_five_hops_that_lose() {
     let net = Network::new(6);
     net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.05)));
-    let layer =
-        Layer::build_secure(net, 6, &topology::line(6), UnicastLayer::new("net"), noticed_after(secs(60)), ENCRYPTED);
-    layer.converge(secs(30));
+    let kind = Kind { security: ENCRYPTED, ..Kind::default() };
+    let layer = Layer::build_of(net, 6, &topology::line(6), UnicastLayer::new("net"), noticed_after(secs(60)), kind);
+    layer.converge(LOSSY_SETTLE);
     let net = &layer.net;
     net.block_on(async {
         let (from, at) = (layer.hosts[0].stack(), layer.hosts[5].stack());

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use o7s::{Connect, UnicastLayer};
 
+use super::world::large;
 use super::world::stopwatch::{self, Stopwatch};
-use super::world::{large, secs};
 
 #[test]
 #[ignore = "takes a minute; run it in release mode"]
@@ -13,7 +13,7 @@ fn a_thousand_members_bootstrap_enrol_and_converge() {
     let stopwatch = Stopwatch::start();
     let layer = large::layer(1, 1000, UnicastLayer::new("net"), Connect::new());
     stopwatch.lap("enrolled and connected", &layer.net);
-    large::converge(&layer, secs(60));
+    large::converge(&layer);
     let wall = stopwatch.lap("converged", &layer.net);
     let peak = stopwatch::peak_memory();
     println!("peak memory: {} MiB", peak >> 20);

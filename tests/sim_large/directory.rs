@@ -17,7 +17,7 @@ fn quiet() -> UnicastLayer {
 fn names_are_found(n: usize) {
     let stopwatch = Stopwatch::start();
     let mut layer = large::layer(7, n, quiet(), noticed_after(secs(1)));
-    large::converge(&layer, secs(60));
+    large::converge(&layer);
     stopwatch.lap("converged", &layer.net);
     lookups::register(&layer);
     layer.net.run_for(secs(5));

@@ -14,4 +14,5 @@ mod world;
 
 mod bootstrap;
 mod directory;
+mod memory;
 mod seeds;

@@ -1,0 +1,57 @@
+//! What a member takes: memory, and the processor's time for each thing that happens.
+
+use std::process::Command;
+
+use o7s::{Connect, UnicastLayer};
+
+use super::world::stopwatch::{Stopwatch, cpu, peak_memory};
+use super::world::{large, secs};
+
+/// How many members the layer of the other process has.
+const MEMBERS: &str = "O7S_SIM_MEMBERS";
+/// What a thousand members may take in all.
+const MUST: u64 = 400 << 20;
+
+/// The most memory that a process of its own ever had for a layer of so many members; what others did before would count
+/// otherwise.
+fn peak(members: usize) -> u64 {
+    let test = "memory::a_layer_by_itself";
+    let program = std::env::current_exe().unwrap();
+    let arguments = [test, "--exact", "--ignored", "--nocapture"];
+    let output = Command::new(program).args(arguments).env(MEMBERS, members.to_string()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{members} members: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text.lines()
+        .filter(|line| line.contains(" members: ") || line.contains(" us "))
+        .for_each(|line| println!("{line}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("peak: "));
+    line.unwrap_or_else(|| panic!("{members} members: {text}")).parse().unwrap()
+}
+
+#[test]
+#[ignore = "long; run it in release mode"]
+fn bytes_of_a_member() {
+    let sizes = [25, 100, 1000];
+    let peaks = sizes.map(peak);
+    for (window, members) in peaks.windows(2).zip(sizes.windows(2)) {
+        let each = window[1].saturating_sub(window[0]) / (members[1] - members[0]) as u64;
+        println!("from {} to {} members: {} KiB each", members[0], members[1], each >> 10);
+    }
+    let met = if peaks[2] <= MUST { "met" } else { "MISSED" };
+    println!("1000 members: {} MiB in all; must: {} MiB, {met}", peaks[2] >> 20, MUST >> 20);
+}
+
+/// Run by [`bytes_of_a_member`], and by itself with a number of members in the environment.
+#[test]
+#[ignore = "run by another"]
+fn a_layer_by_itself() {
+    let Some(members) = std::env::var(MEMBERS).ok().and_then(|n| n.parse().ok()) else { return };
+    let stopwatch = Stopwatch::start();
+    let layer = large::layer(1, members, UnicastLayer::new("net"), Connect::new());
+    large::converge(&layer);
+    layer.net.run_for(secs(30));
+    stopwatch.lap(&format!("{members} members"), &layer.net);
+    let each = cpu().as_secs_f64() * 1e6 / layer.net.events() as f64;
+    println!("{each:.2} us of processor time an event");
+    println!("peak: {}", peak_memory());
+}
