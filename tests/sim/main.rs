@@ -18,6 +18,7 @@ mod faults;
 mod mix;
 mod names;
 mod unicast;
+mod unicast_bad;
 mod unicast_directory;
 mod unicast_faults;
 mod unicast_links;
