@@ -8,7 +8,8 @@
 //!                      └─ or all empty: refusal ─── Refused::answer
 //! ```
 //!
-//! Each side waits [`STEP_TIMEOUT`](super::STEP_TIMEOUT) for the other's message, then closes the flow. Empty packets
+//! Each side waits [`STEP_TIMEOUT`](super::STEP_TIMEOUT) for the other's message, and for the first one
+//! [`FIRST_STEP_TIMEOUT`](super::FIRST_STEP_TIMEOUT), then closes the flow. Empty packets
 //! are keepalives and mean nothing here.
 //!
 //! # What is checked

@@ -48,6 +48,9 @@ use super::Component;
 
 /// How long either side of a connection waits for the other's first message, and a joiner for the response.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long whoever has accepted a flow waits for the first message: the reply may have been lost, and is asked for again
+/// after 1.2 s and another 2.4 s.
+pub const FIRST_STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What an N-1 flow is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,6 +22,7 @@ const MAX_TRIES: usize = 32;
 
 /// When those who were asked are silent, one more place is asked after this time, and so on.
 const STAGGER: Duration = Duration::from_millis(250);
+const SHORTEST_STAGGER: Duration = Duration::from_millis(5);
 
 /// Requests are repeated no faster than this, whatever the node's limits say.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
@@ -98,7 +99,7 @@ impl Allocation {
             if until.is_none() && !beside {
                 break;
             }
-            let stagger = Some(now + STAGGER.min(self.deadline.since(now) / 4));
+            let stagger = Some(now + stagger(self.deadline.since(now)));
             match asking.places.next(now, until, &self.node, &self.wanted, cx) {
                 Next::Ask(ipcp, at) => {
                     asking.widen = None;
@@ -300,8 +301,7 @@ impl Allocation {
         let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
         asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
         // Whoever is busy has the name, and is there.
-        let stagger = STAGGER.min(self.deadline.since(now) / 4);
-        asking.widen = asking.busy.is_none().then(|| now + stagger);
+        asking.widen = asking.busy.is_none().then(|| now + stagger(self.deadline.since(now)));
         for (ipcp, at) in again {
             // One that cannot be sent is a lost one.
             match self.send(now, &ipcp, at) {
@@ -343,6 +343,11 @@ impl Try {
         self.endpoint.abort();
         self.client
     }
+}
+
+/// Between two places that are asked beside each other, when so much time is left: several fit in, and each is a pause.
+fn stagger(left: Duration) -> Duration {
+    (left / 4).clamp(SHORTEST_STAGGER, STAGGER)
 }
 
 /// Whether a request may get lost in a layer.

@@ -16,7 +16,7 @@ use crate::flow::{Endpoint, ReadError};
 use crate::ipcp::connect::cep::{Connected, Initiator, Offer, accept as accept_offer};
 use crate::ipcp::connect::enrol::{Applicant, Layer, Member as Attendant, Progress};
 use crate::ipcp::connect::manager::Want;
-use crate::ipcp::connect::{Purpose, STEP_TIMEOUT};
+use crate::ipcp::connect::{FIRST_STEP_TIMEOUT, Purpose, STEP_TIMEOUT};
 use crate::ipcp::{Component, Connection, ConnectionRefused};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::Name;
@@ -172,7 +172,7 @@ pub(super) async fn connect(
 pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endpoint: Arc<Endpoint>) {
     let flow = N1(Some(Arc::clone(&endpoint)));
     let Ok(now) = now_of(node) else { return };
-    let Some(first) = next_packet(node, &endpoint, now + STEP_TIMEOUT).await else { return };
+    let Some(first) = next_packet(node, &endpoint, now + FIRST_STEP_TIMEOUT).await else { return };
     let of = |component| membership.member.component(component).map(|own| Offer::new(component, own));
     let offers = [Component::Management, Component::DataTransfer].into_iter().filter_map(of);
     let offers: Vec<_> = core::iter::once(Offer::enrolment()).chain(offers).collect();
