@@ -12,6 +12,18 @@ use crate::wire::link_state::{Age, Lsu};
 /// A full database is searched for links that nobody can reach at most this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Ages of one announcement that differ by no more are the same: what was late on its way looks younger than it is.
+const AGES_DIFFER: Duration = Duration::from_secs(1);
+
+/// What has come of an update.
+enum Heard {
+    /// It has told something new of this link.
+    News(u32),
+    /// It says of this link what is known.
+    Known(u32),
+    Nothing,
+}
+
 /// Who is told of a link. A reference is never told of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -56,52 +68,61 @@ impl LinkState {
             self.stats.malformed += 1;
             return;
         }
-        let mut learned = None;
-        for update in updates {
-            let Ok(update) = Lsu::parse(update) else { continue };
-            let age = Age::of(&update).filter(|_| self.peers.get(&flow).is_some_and(Peer::confirms));
-            match age {
-                Some(age) => self.learn_age(now, learned.take(), age),
-                None => learned = self.receive_update(now, flow, update),
+        // References do not say how old what they pass on is.
+        let ages = self.peers.get(&flow).is_some_and(Peer::confirms);
+        let mut updates = updates.iter().filter_map(|update| Lsu::parse(update).ok()).peekable();
+        while let Some(update) = updates.next() {
+            if ages && Age::of(&update).is_some() {
+                continue;
+            }
+            let age = updates.peek().filter(|_| ages).and_then(Age::of);
+            match self.receive_update(now, flow, update) {
+                Heard::News(index) => self.learn_age(now, index, age),
+                Heard::Known(index) if ages => self.compare_age(now, flow, index, age),
+                Heard::Known(_) | Heard::Nothing => {}
             }
         }
     }
 
-    /// Returns the link if it has told something new of it.
-    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu) -> Option<u32> {
-        self.with_peer(now, flow, |peer| peer.heard(now))?;
+    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu) -> Heard {
+        if self.with_peer(now, flow, |peer| peer.heard(now)).is_none() {
+            return Heard::Nothing;
+        }
         self.stats.received += 1;
         let Lsu { dst, src, seqno } = update;
         let seqno = Seqno(seqno);
         if src == dst || src == Address(0) || dst == Address(0) || seqno.is_the_end() {
             self.stats.implausible += 1;
-            return None;
+            return Heard::Nothing;
         }
         let index = self.db.find(src, dst);
         let known = index.and_then(|index| Some((index, self.db.get(index)?.seqno)));
         match known {
-            Some((index, known)) if seqno == known => self.agree(now, flow, index),
+            Some((index, known)) if seqno == known => {
+                self.agree(now, flow, index);
+                return Heard::Known(index);
+            }
             Some((index, known)) if seqno < known => self.answer(now, flow, index),
             Some(_) if src == self.config.address => self.contest(now, dst, seqno),
             None if src == self.config.address && !seqno.withdraws() => self.contest(now, dst, seqno),
             Some((index, _)) => {
                 self.learn(now, flow, index, seqno);
-                return Some(index);
+                return Heard::News(index);
             }
             None if self.has_room(now, src) => {
                 let index = self.db.insert(src, dst, seqno, now);
                 self.learn(now, flow, index, seqno);
                 self.arm_expiry(now, index);
-                return Some(index);
+                return Heard::News(index);
             }
             None => self.stats.refused += 1,
         }
-        None
+        Heard::Nothing
     }
 
     /// What has just been learned of a link was said a while ago.
-    fn learn_age(&mut self, now: Instant, index: Option<u32>, age: Age) {
-        let Some(index) = index else { return };
+    fn learn_age(&mut self, now: Instant, index: u32, age: Option<Age>) {
+        let Some(age) = age else { return };
         let Some(link) = self.db.get_mut(index) else { return };
         link.late = u32::try_from(age.0.as_millis()).unwrap_or(u32::MAX);
         let life = if link.live { self.config.timeout() } else { self.config.memory() };
@@ -109,6 +130,25 @@ impl LinkState {
             return self.remove(now, index);
         }
         self.arm_expiry(now, index);
+    }
+
+    /// The neighbour says how old a link is that is known. Whoever told of it first may have made it older than it is, so
+    /// that it is forgotten before it is announced again; nobody would contradict that, for the number is the true one. So
+    /// of two ages the lesser counts, but never less than the time since the number was heard of here: nothing lives longer
+    /// than without ages.
+    fn compare_age(&mut self, now: Instant, flow: N1FlowId, index: u32, age: Option<Age>) {
+        let Some(link) = self.db.get_mut(index).filter(|link| link.src != self.config.address) else { return };
+        let late = age.map_or(Duration::ZERO, |age| age.0).saturating_sub(now - link.heard);
+        if late + AGES_DIFFER >= Duration::from_millis(link.late.into()) {
+            return;
+        }
+        link.late = u32::try_from(late.as_millis()).unwrap_or(u32::MAX);
+        self.arm_expiry(now, index);
+        let later = self.a_little_later(now);
+        for (other, peer) in self.peers.iter_mut().filter(|(other, peer)| **other != flow && peer.confirms()) {
+            peer.tell(index, Urgency::Refresh, later);
+            peer.plan(now, self.pace, *other, &mut self.agenda);
+        }
     }
 
     /// The neighbour says what is known.

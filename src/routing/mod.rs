@@ -63,7 +63,9 @@
 //! whose ends have both died lives on for as long as there are members who have not heard of it, joining one by way of
 //! the other. Between o7s members what is passed on late is followed by its [age](crate::wire::link_state::Age), so it
 //! expires with all of them when it expires with the first, give or take the time that it travels. Where a reference is in
-//! between it begins anew.
+//! between it begins anew. If neighbours differ about the age of an announcement, the lesser counts, though no less than
+//! the time since it was heard of here: a liar cannot have a link forgotten by saying its true number with a false age, which
+//! nobody would contradict.
 //!
 //! # Who may say what
 //!

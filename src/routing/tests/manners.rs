@@ -415,3 +415,40 @@ fn a_new_link_takes_the_place_of_one_that_is_of_no_use() {
     assert_eq!(of_peer.len(), 20);
     assert!(of_peer.contains(&555) && (1000..1010).all(|n| of_peer.contains(&n)), "{of_peer:?}");
 }
+
+#[test]
+fn a_link_that_one_neighbour_makes_older_than_it_is_lives_on_the_word_of_another() {
+    let (liar, honest, third) = (MANAGEMENT, OTHER, N1FlowId(4));
+    let said = |seqno: u64, age: Option<Duration>| {
+        let update = lsu(Address(77), Address(78), seqno).to_bytes();
+        let age = age.map(|age| Age(age).to_lsu().to_bytes());
+        [&update[..], age.as_ref().map_or(&[][..], |age| age)].concat()
+    };
+    let known = |alone: &Alone| alone.member.entries(alone.now).any(|entry| entry.src == Address(77));
+    let mut alone = Alone::connected_to(Dialect::Confirming);
+    alone.member.management_up(alone.now, honest, Address(300), Dialect::Confirming);
+    alone.member.management_up(alone.now, third, Address(400), Dialect::Confirming);
+    // As often as the link is announced, the liar is a little faster.
+    for round in 1..6 {
+        alone.member.receive(alone.now, liar, &said(round << 32, Some(59 * SECOND)));
+        alone.after(100 * MILLI);
+        alone.member.receive(alone.now, honest, &said(round << 32, None));
+        let told = |packet: &[u8]| packet.chunks(Lsu::LEN).map(|r| Lsu::parse(r).unwrap()).collect::<Vec<_>>();
+        alone.now += 50 * MILLI;
+        alone.member.handle_timeout(alone.now);
+        let last = alone.packets().into_iter().rfind(|(flow, _)| *flow == third).map(|(_, packet)| told(&packet));
+        let last = last.expect("others are told how old it is");
+        assert!(last[0].src == Address(77) && last.get(1).and_then(Age::of).is_none(), "{last:?}");
+        for _ in 0..14 {
+            alone.after(SECOND);
+            assert!(known(&alone), "round {round}");
+        }
+    }
+    // But nobody can make it younger than it was seen to be.
+    for _ in 0..44 {
+        alone.after(SECOND);
+        alone.member.receive(alone.now, honest, &said(5 << 32, None));
+    }
+    let ages: Vec<_> = alone.member.entries(alone.now).map(|entry| entry.age).collect();
+    assert!(ages.len() == 1 && ages[0] > 55 * SECOND, "{ages:?}");
+}
