@@ -68,6 +68,10 @@ impl LinkState {
         let Some(Adjacency { address, .. }) = self.adjacencies.remove(&flow) else { return };
         if let Some(neighbour) = self.neighbours.get_mut(&address) {
             neighbour.all -= 1;
+            // Otherwise the neighbour is forgotten with the link.
+            if neighbour.all == 0 && self.db.find(self.config.address, address).is_none() {
+                self.neighbours.remove(&address);
+            }
         }
         self.publish = true;
     }

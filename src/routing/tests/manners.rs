@@ -452,3 +452,17 @@ fn a_link_that_one_neighbour_makes_older_than_it_is_lives_on_the_word_of_another
     let ages: Vec<_> = alone.member.entries(alone.now).map(|entry| entry.age).collect();
     assert!(ages.len() == 1 && ages[0] > 55 * SECOND, "{ages:?}");
 }
+
+#[test]
+fn nothing_is_left_of_neighbours_of_whom_others_lied() {
+    let mut alone = Alone::connected();
+    for n in 0..100 {
+        let address = Address(1000 + n);
+        alone.member.adjacency_up(alone.now, DATA, address);
+        // So high that the link cannot be taken back.
+        alone.hear(MANAGEMENT, lsu(ME, address, u64::MAX - 2));
+        alone.member.adjacency_down(alone.now, DATA);
+    }
+    alone.after(300 * SECOND);
+    assert_eq!((alone.member.neighbours.len(), alone.member.db.len()), (0, 0));
+}
