@@ -146,8 +146,11 @@ impl Unicast {
             Punt::Directory(_) => Class::Directory,
             Punt::LinkState(..) => Class::LinkState,
         };
-        let kept = self.inbox.lock().push(class, from, punt);
-        if !kept {
+        let (gave_way, kept) = {
+            let mut inbox = self.inbox.lock();
+            (inbox.make_room(class, from), inbox.push(class, from, punt))
+        };
+        if !kept || gave_way.is_some() {
             count(&self.counters.inbox_full);
         }
         kept

@@ -3,7 +3,8 @@
 //! A flood at one component must not push out the messages of another, nor a flood from one neighbour those of the others:
 //! messages are of [classes](Class), each with a share of the room, and within a class they are told apart by the N-1 flow
 //! that brought them, of which none may have more than an eighth of the class's room. Classes take turns, and so do the N-1
-//! flows within one; so what waits in front of a message is what others have a right to, and not what they have sent.
+//! flows within one; so what waits in front of a message is what others have a right to, and not what they have sent. In a
+//! class that several have filled, who has more messages than others gives way to them.
 //!
 //! What came from afar over the same N-1 flow as a flood shares its lot: the header of data transfer does not say who sent
 //! a packet.
@@ -28,6 +29,9 @@ pub(super) enum Class {
 impl Class {
     const ALL: [Self; 4] = [Self::LinkState, Self::Flows, Self::Requests, Self::Directory];
 }
+
+/// Queues that are looked at for a message to give way.
+const LOOKED_AT: usize = 8;
 
 /// An N-1 flow may have one part in so many of the room of a class, but a few messages in any case.
 const SHARE: usize = 8;
@@ -86,6 +90,20 @@ impl<T> Inbox<T> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.len == 0)
+    }
+
+    /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more of
+    /// them waiting, so that nobody who floods over several at once shuts the others out. Returns it.
+    pub(super) fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
+        let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= self.room)?;
+        let len = |flow: &N1FlowId| waiting.queues.get(flow).map_or(0, VecDeque::len);
+        let longest = waiting.turns.iter().rev().take(LOOKED_AT).copied().max_by_key(len)?;
+        if len(&longest) <= len(&from) + 1 {
+            return None;
+        }
+        let message = waiting.queues.get_mut(&longest)?.pop_back();
+        waiting.len -= usize::from(message.is_some());
+        message
     }
 
     /// Keeps a message that `from` has brought. `false` if there was no room.

@@ -25,6 +25,7 @@ impl Processor {
             for (number, (class, from, count)) in sources.iter().enumerate() {
                 for _ in 0..*count {
                     this.sent[number] += 1;
+                    this.inbox.make_room(*class, N1FlowId(*from));
                     this.inbox.push(*class, N1FlowId(*from), (number, this.now));
                 }
             }
@@ -67,6 +68,36 @@ fn a_flood_from_one_neighbour_leaves_the_others_their_share() {
         }
         assert!(done.inbox.len() <= 1024 / SHARE);
     }
+}
+
+#[test]
+fn a_flood_over_many_flows_at_once_does_not_shut_out_who_says_little() {
+    for class in Class::ALL {
+        // As many as it takes to fill the class, and one who wants no more than an equal part of the processor.
+        let mut sources: Vec<Source> = (0..8).map(|n| (class, 100 + n, 100)).collect();
+        sources.push((class, 1, 1));
+        let done = Processor::run(&sources, 2000);
+        let last = sources.len() - 1;
+        // What was brought last may wait still.
+        assert!(done.handled[last] + 10 >= done.sent[last], "{} of {}", done.handled[last], done.sent[last]);
+        assert!(done.waited[last] <= 10, "{} ms", done.waited[last]);
+        assert!(done.inbox.len() <= 1024);
+    }
+}
+
+#[test]
+fn a_message_gives_way_only_to_who_has_fewer() {
+    let mut inbox = Inbox::new(4 * 16);
+    for (from, message) in [(1, 10), (2, 20)].into_iter().flat_map(|(f, m)| (0..8).map(move |n| (f, m + n))) {
+        assert_eq!(inbox.make_room(Class::Flows, N1FlowId(from)), None);
+        assert!(inbox.push(Class::Flows, N1FlowId(from), message));
+    }
+    assert_eq!(inbox.make_room(Class::Flows, N1FlowId(1)), None);
+    assert_eq!(inbox.make_room(Class::Directory, N1FlowId(3)), None, "there is room");
+    let gave_way = inbox.make_room(Class::Flows, N1FlowId(3)).expect("somebody has more");
+    assert!([17, 27].contains(&gave_way), "the newest of one of them: {gave_way}");
+    assert!(inbox.push(Class::Flows, N1FlowId(3), 30));
+    assert_eq!(inbox.len(), 16);
 }
 
 #[test]
