@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::door::Effects;
 use super::state::{Life, Watch};
@@ -64,6 +65,11 @@ impl Endpoint {
     /// The flow's quality of service.
     pub fn qos(&self) -> QosSpec {
         self.inner.lock().pipe.qos
+    }
+
+    /// After how long a silence of this end it sends a keepalive; `None` if the flow has no timeout.
+    pub fn keepalive_interval(&self) -> Option<Duration> {
+        self.inner.lock().pipe.keepalive_interval()
     }
 
     /// Whether the peer was ever heard, or need not be: see [`Opening`](crate::flow::Opening).

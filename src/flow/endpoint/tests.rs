@@ -539,3 +539,16 @@ fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
         assert!(qos == DATA || sent.first().is_some_and(|p| p == b"y"), "{qos:?}: {sent:?}");
     }
 }
+
+#[test]
+fn how_far_apart_keepalives_are_is_what_was_said_last() {
+    let of = |timeout| world(QosSpec { timeout, ..QosSpec::RAW }, None);
+    assert_eq!(of(0).endpoint.keepalive_interval(), None);
+    let world = of(8000);
+    let [timeout, said, least] = [2000, 250, 10].map(Duration::from_millis);
+    assert_eq!(world.endpoint.keepalive_interval(), Some(timeout), "a quarter of the timeout");
+    world.endpoint.set_patience(world.clock.now(), timeout, said);
+    assert_eq!(world.endpoint.keepalive_interval(), Some(said));
+    world.endpoint.set_patience(world.clock.now(), least, Duration::from_millis(1));
+    assert_eq!(world.endpoint.keepalive_interval(), Some(least));
+}

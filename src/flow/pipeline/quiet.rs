@@ -107,6 +107,11 @@ impl Pipeline {
         }
     }
 
+    /// After how long a silence of this end a keepalive is sent.
+    pub(in crate::flow) fn keepalive_interval(&self) -> Option<Duration> {
+        self.patience.map(|patience| Duration::from_nanos(patience.interval))
+    }
+
     /// An empty packet. Towards a reference it has neither FRCT nor encryption nor checksum; between o7s ends of an
     /// encrypted flow it is sealed as any other, so that nobody can keep up a flow whose peer is gone.
     pub(super) fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {

@@ -101,6 +101,7 @@ impl Unicast {
 
     /// Forgets an N-1 flow, with what routing knows from it.
     fn remove(&self, now: Instant, id: N1FlowId) -> Option<Arc<Endpoint>> {
+        self.doubts.lock().forget(id);
         let adjacency = self.adjacencies.write().remove(&id);
         if let Some(adjacency) = adjacency {
             // From this moment on no packet goes there, whatever the forwarding table says.

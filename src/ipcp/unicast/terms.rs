@@ -12,16 +12,17 @@
 //!
 //! A neighbour that comes back under its old address says another incarnation. Its former N-1 flows do not end there,
 //! but a liar could say the same; so they are not closed but *doubted*: nothing is sent over them while there is another,
-//! and they are lost unless something is heard over them within the time of two keepalives.
+//! and they are lost unless something is heard over them within the time of two keepalives. If none are sent over them,
+//! because the N-1 flow has no timeout, silence proves nothing, and they stay doubted.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Unicast, count};
 use crate::base::time::Instant;
-use crate::base::timers::Timers;
+use crate::base::timers::{TimerId, Timers};
 use crate::flow::Endpoint;
 use crate::ipcp::Connection;
 use crate::types::id::{Address, N1FlowId};
@@ -75,8 +76,9 @@ impl Unicast {
         let of_managements = managements.iter().filter(|(_, m)| former(m.peer, m.incarnation));
         doubts.extend(of_managements.map(|(id, m)| Doubt::new(*id, &m.endpoint)));
         drop(managements);
-        for (doubt, silence) in doubts.into_iter().filter(|(doubt, _)| doubt.flow != new) {
-            let at = now + silence * DOUBTED / KEEPALIVES;
+        for (doubt, interval) in doubts.into_iter().filter(|(doubt, _)| doubt.flow != new) {
+            let Some(interval) = interval else { continue };
+            let at = now + interval * DOUBTED;
             if self.doubts.lock().arm(at, doubt) {
                 count(&self.counters.doubted);
                 self.alarm.set(at);
@@ -113,21 +115,28 @@ pub(super) struct Doubt {
     heard: u64,
 }
 
-/// All of them. None is doubted twice at a time, so there are no more than N-1 flows.
+/// All of them. None is doubted twice at a time, and none that is gone, so there are no more than N-1 flows.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     timers: Timers<Doubt>,
-    flows: BTreeSet<N1FlowId>,
+    flows: BTreeMap<N1FlowId, TimerId>,
 }
 
 impl Doubts {
     /// `false` if the flow is doubted already.
     fn arm(&mut self, at: Instant, doubt: Doubt) -> bool {
-        let fresh = self.flows.insert(doubt.flow);
+        let fresh = !self.flows.contains_key(&doubt.flow);
         if fresh {
-            self.timers.arm(at, doubt);
+            self.flows.insert(doubt.flow, self.timers.arm(at, doubt));
         }
         fresh
+    }
+
+    /// The flow is gone. A peer may have chosen a timeout of weeks for it.
+    pub(super) fn forget(&mut self, flow: N1FlowId) {
+        if let Some(timer) = self.flows.remove(&flow) {
+            self.timers.cancel(timer);
+        }
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<Doubt> {
@@ -138,10 +147,9 @@ impl Doubts {
 }
 
 impl Doubt {
-    /// And how long the neighbour may be silent on the flow.
-    fn new(flow: N1FlowId, endpoint: &Endpoint) -> (Self, Duration) {
-        let silence = endpoint.qos().keepalive().unwrap_or(LONGEST);
-        (Self { flow, heard: endpoint.counters().received }, silence)
+    /// And how far apart keepalives are on the flow, if there are some.
+    fn new(flow: N1FlowId, endpoint: &Endpoint) -> (Self, Option<Duration>) {
+        (Self { flow, heard: endpoint.counters().received }, endpoint.keepalive_interval())
     }
 }
 
@@ -159,6 +167,17 @@ mod tests {
     fn terms(patience: u64, round_trip: u64) -> Terms {
         let [patience, round_trip] = [patience, round_trip].map(Duration::from_millis);
         Terms { incarnation: 1, patience, round_trip }
+    }
+
+    #[test]
+    fn a_flow_that_is_gone_is_not_doubted() {
+        let mut doubts = Doubts::default();
+        for flow in (0..1000).map(N1FlowId) {
+            assert!(doubts.arm(Instant::FAR_FUTURE, Doubt { flow, heard: 0 }));
+            assert!(!doubts.arm(Instant::ZERO, Doubt { flow, heard: 0 }), "it is already");
+            doubts.forget(flow);
+        }
+        assert_eq!((doubts.timers.next(), doubts.flows.len()), (None, 0));
     }
 
     #[test]
