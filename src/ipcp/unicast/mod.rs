@@ -88,8 +88,10 @@ pub struct Config {
     /// How long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
     /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
     /// the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that
-    /// time. A member with many neighbours says more, so that it need not send more than 2000 keepalives a second. Zero:
-    /// only the flow's timeout counts, as with neighbours of the C reference. Default 2 s.
+    /// time. A member says more the more neighbours it has when one is connected, so that its keepalives do not become as
+    /// many more: with the default, 2000 a second for 500 N-1 flows, and less than four times as many for 4096. Zero: what
+    /// the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference.
+    /// Default 2 s.
     pub detection: Duration,
 }
 
