@@ -109,7 +109,7 @@ pub struct Negotiated {
 
 impl Negotiated {
     /// The client is known to be of our own kind because nothing lies between, and need not be told that so is the server:
-    /// the counterpart of [`Client::start_known`](super::Client::start_known).
+    /// the counterpart of [`Client::start_known`](super::client::Client::start_known).
     pub fn with_known_client(self) -> Self {
         Self { known: true, ..self }
     }
