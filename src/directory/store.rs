@@ -133,11 +133,12 @@ impl Store {
 
     /// Keeps what was said, if there is room.
     pub(super) fn put(&mut self, now: Instant, claim: Claim) -> Result<Kept, Refusal> {
-        if let Some(value) = self.take(&claim.key, claim.address) {
-            let value = self.renewed(now, value, claim);
-            // Of its own account or of a new one that has room, or else of the old one, which had.
+        if let Some(before) = self.take(&claim.key, claim.address) {
+            let value = self.renewed(now, before, claim);
+            // Of its own account or of a new one that has room, or else of the old one, which had: whoever has as much as it
+            // may would move what others pay for to where it is soon lost.
             let moved = value.account != claim.account || self.make_room(&claim).is_ok();
-            let account = if moved { value.account } else { Account::Others };
+            let account = if moved { value.account } else { before.account };
             if account == Account::Others {
                 self.make_room_for_others();
             }
@@ -366,5 +367,36 @@ impl Store {
             && self.members.iter().all(|(member, entries)| self.sizes.contains(&(entries.len(), *member)))
             && members <= self.bounds.values
             && self.others.len() <= self.bounds.others.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(first: u8, last: u8) -> NameHash {
+        let mut bytes = [0; 32];
+        (bytes[0], bytes[31]) = (first, last);
+        NameHash::new(&bytes).unwrap()
+    }
+
+    /// Whoever has as much as it may, and says what others said before, does not move it to where it is lost.
+    #[test]
+    fn a_value_stays_on_its_account_if_the_other_is_full() {
+        let overdue = Duration::from_secs(900);
+        let bounds = Bounds { values: 8, per_member: 2, others: 2, per_key: 4, overdue };
+        let mut store = Store::new(key(0, 0), bounds);
+        let now = Instant::from_millis(1);
+        let expires = now + Duration::from_secs(60);
+        let claim = |key, account| Claim { key, address: Address(9), expires, account };
+        let (honest, other) = (Account::Member(Address(1)), Account::Member(Address(2)));
+        let far = key(200, 0);
+        store.put(now, claim(far, honest)).unwrap();
+        assert!((1..3).all(|n| store.put(now, claim(key(0, n), other)) == Ok(Kept::New)));
+        assert_eq!(store.put(now, claim(far, other)), Ok(Kept::Again));
+        for n in 0..8 {
+            store.put(now, Claim { address: Address(100), ..claim(key(250, n), Account::Others) }).unwrap();
+        }
+        assert!(store.has(&far, Address(9)) && store.is_sound());
     }
 }
