@@ -129,7 +129,8 @@ pub struct Limits {
     /// Questions of one member that are answered though they are shorter than the answer, a second. 50, and twice as many
     /// at once: those of references.
     pub short_per_second: u32,
-    /// Questions held back until their senders have shown that they are there. 64; beyond it the oldest go.
+    /// Questions held back until their senders have shown that they are there. 128, more than are asked that at a time;
+    /// beyond it the oldest go, those first of one that has several.
     pub held: usize,
     /// Names that are accepted from one member, a second. 1000, and twice as many at once.
     pub stores_per_second: u32,
@@ -185,7 +186,7 @@ impl Default for Limits {
             chores_per_second: 200,
             requests_per_second: 500,
             short_per_second: 50,
-            held: 64,
+            held: 128,
             stores_per_second: 1000,
             unproven_per_second: 500,
             confirmations_per_second: 50,

@@ -153,7 +153,11 @@ impl Directory {
             walks: self.lookups.walks.len(),
             questions: self.lookups.questions.len(),
             cache: self.lookups.cache.len(),
-            sources: self.serving.requests.len().max(self.keeping.stores.len()).max(self.serving.short.len()),
+            sources: [&self.serving.requests, &self.serving.strangers, &self.serving.short, &self.keeping.stores]
+                .map(|rates| rates.len())
+                .into_iter()
+                .max()
+                .unwrap_or(0),
             waiting: self.lookups.waiting.len(),
             relays: self.serving.relays.len(),
             held: self.serving.held.len(),

@@ -59,17 +59,18 @@
 //! | contacts | one that did not answer two requests; whoever is there is worth more than whoever comes |
 //! | spares, those heard of | the one heard of first: the latest is the likeliest to be there still |
 //! | 64 that answered and found no place | the oldest |
-//! | questions, messages to be sent | the new one, as if it were lost on the way |
+//! | questions | one that is overdue, the oldest first; if there is none, the new one, as if it were lost on the way |
+//! | messages to be sent | the new one, as if it were lost on the way |
 //! | lookups that wait | the new one: it counts as unknown |
 //! | cache | what would be forgotten first |
 //! | names kept for a member | of its own, the key farthest from the own id: near ones are looked for here |
 //! | names kept in all | such a key of the member that has most: nobody pays for another's appetite |
 //! | names kept for all that have shown nothing | the oldest: by now it would have been confirmed |
 //! | addresses of a name | one that has shown nothing, hearsay, an owner that is overdue; owners that are there stay |
-//! | questions held | the oldest, of one that has 4 first of all |
+//! | questions held | of one that has 4, or else several, the oldest; those of whoever cannot be asked now are not held |
 //! | lookups for references | the new one: it is answered with what is known |
-//! | rates | of somebody who has asked nothing for two seconds; if there is nobody, the new ones share one |
-//! | names to be handed on | the new one: its owner publishes it as well |
+//! | rates, of contacts and of others | of somebody idle for two seconds; if there is nobody, the new ones share one |
+//! | names to be handed on | those for whoever starts anew; the new one: its owner publishes it as well |
 //! | names being taken back | the oldest: it was said before |
 //!
 //! # Example
@@ -356,7 +357,9 @@ impl Directory {
             self.keeping.store.get(now, &name).iter().filter(|v| v.itself).map(|v| v.address).collect();
         let told: Vec<Address> =
             told.into_iter().filter(|to| !self.lookups.cache.is_doubted(now, &name, *to)).collect();
-        if !told.is_empty() {
+        // While it is being looked up, more is known soon: whoever only says again and again that it has the name, and then
+        // refuses, does not keep others from being found.
+        if !told.is_empty() && !self.lookups.is_looking(&name) {
             self.counters.known += 1;
             return Found::Known(told);
         }

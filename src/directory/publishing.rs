@@ -228,7 +228,7 @@ impl Directory {
             return;
         }
         // Seconds, modulo 2³²: the format ends in 2106.
-        let expires = (self.unix(now) + expires.since(now).as_secs()) as u32;
+        let expires = self.unix(now).wrapping_add(expires.since(now).as_secs()) as u32;
         self.send(to, Body::Store { key, value, expires }, Extension { token, padding: 0 });
     }
 
@@ -246,6 +246,8 @@ impl Directory {
             self.publishing.names.iter().filter(|(hash, name)| name.is_published() && concerned(hash, name.farthest));
         let own: Vec<NameHash> = own.map(|(hash, _)| *hash).collect();
         let others = self.inherited(&contact);
+        // If it starts anew before it has all of them, it gets what there is now, once.
+        self.publishing.handoffs.waiting.retain(|(to, _)| *to != contact.address);
         for name in own.into_iter().chain(others) {
             if self.publishing.handoffs.len() >= self.config.limits.keys {
                 break;

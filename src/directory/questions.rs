@@ -97,6 +97,17 @@ impl Questions {
         Some(cookie)
     }
 
+    /// Makes room for one more question, if there is none and one is overdue: that one is given up for lost, the oldest
+    /// first. Returns its timer.
+    pub(super) fn make_room(&mut self) -> Option<TimerId> {
+        if self.open.len() < self.limit {
+            return None;
+        }
+        let overdue = self.open.iter().filter(|(_, question)| question.overdue);
+        let oldest = overdue.min_by_key(|(_, question)| question.asked).map(|(cookie, _)| *cookie)?;
+        self.open.remove(&oldest)?.timer
+    }
+
     /// The question that an answer with this cookie, key and kind from this address answers. It answers no other.
     pub(super) fn answered(
         &mut self,

@@ -47,7 +47,7 @@ impl Inquiry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay {
     inquiry: Inquiry,
-    /// How long the answer may be.
+    /// How long the answer may be, or what is left of that for one more.
     room: usize,
     /// When it is answered, whatever the lookup has found.
     due: Instant,
@@ -57,7 +57,10 @@ pub(super) struct Relay {
 /// What others ask of this member.
 #[derive(Debug)]
 pub(super) struct Serving {
+    /// What contacts ask: whoever invents sources cannot crowd them out.
     pub(super) requests: Meter,
+    /// What all others ask.
+    pub(super) strangers: Meter,
     /// Questions that are shorter than their answers.
     pub(super) short: Meter,
     /// Questions that are answered when their senders have shown that they are there; the oldest first.
@@ -71,6 +74,7 @@ impl Serving {
     pub(super) fn new(now: Instant, limits: &Limits, rng: &mut Rng) -> Self {
         Self {
             requests: Meter::new(now, limits.requests_per_second, limits.sources),
+            strangers: Meter::new(now, limits.requests_per_second, limits.sources),
             short: Meter::new(now, limits.short_per_second, limits.sources),
             held: VecDeque::new(),
             relays: Vec::new(),
@@ -83,12 +87,13 @@ impl Serving {
 impl Directory {
     /// A member asks who is near a key, or where a name is.
     pub(super) fn asked(&mut self, now: Instant, inquiry: Inquiry) {
-        if !self.serving.requests.take(now, inquiry.from.address) {
+        let from = inquiry.from;
+        let knows = self.contacts.knows(&from);
+        let rates = if knows { &mut self.serving.requests } else { &mut self.serving.strangers };
+        if !rates.take(now, from.address) {
             self.counters.excessive += 1;
             return;
         }
-        let from = inquiry.from;
-        let knows = self.contacts.knows(&from);
         // Whoever is not known is asked as well whether it is there.
         let room = if knows { inquiry.len } else { inquiry.len.saturating_sub(self.longest_question()) };
         if room >= self.answer_len(inquiry.kind, 1, VALUES) {
@@ -113,8 +118,14 @@ impl Directory {
 
     /// Keeps a question until its sender has shown that it is there, which it is asked.
     fn hold(&mut self, now: Instant, inquiry: Inquiry) {
-        self.counters.held += 1;
         let from = inquiry.from;
+        self.ping(now, from.address, true);
+        if !self.contacts.pinged.contains(&from.address) {
+            // It will show nothing, and is to take the place of nobody who may.
+            self.counters.excessive += 1;
+            return;
+        }
+        self.counters.held += 1;
         // Who is there, and has not asked, gets as many answers all the same.
         let its = self.serving.held.iter().filter(|held| held.from.address == from.address).count();
         if its >= HELD_OF_ONE
@@ -123,10 +134,12 @@ impl Directory {
             self.serving.held.remove(oldest);
         }
         if self.serving.held.len() >= self.config.limits.held {
-            self.serving.held.pop_front();
+            let held = &self.serving.held;
+            let again = |at: usize, of: Address| held.iter().skip(at + 1).any(|other| other.from.address == of);
+            let one_of_several = held.iter().enumerate().position(|(at, held)| again(at, held.from.address));
+            self.serving.held.remove(one_of_several.unwrap_or(0));
         }
         self.serving.held.push_back(inquiry);
-        self.ping(now, from.address, true);
     }
 
     /// A member has shown that it is there: answers what it asked before.
@@ -157,7 +170,7 @@ impl Directory {
                 return;
             }
         }
-        self.answer(now, &inquiry, room, values);
+        let _ = self.answer(now, &inquiry, room, values);
     }
 
     /// Somebody of our kind asks shortly, not to find a name but to know whether it is here: it keeps it, whoever said so.
@@ -184,7 +197,8 @@ impl Directory {
         values
     }
 
-    fn answer(&mut self, now: Instant, inquiry: &Inquiry, room: usize, mut values: Vec<Address>) {
+    /// Answers with at most so many bytes. Returns how many those are, or more.
+    fn answer(&mut self, now: Instant, inquiry: &Inquiry, room: usize, mut values: Vec<Address>) -> usize {
         self.counters.answered += 1;
         let Inquiry { from: to, cookie, key, kind, .. } = *inquiry;
         // It knows itself, and of the first two one must be somebody else.
@@ -201,12 +215,14 @@ impl Directory {
         while contacts.len() > 1 && self.answer_len(kind, contacts.len(), values.len()) > room {
             contacts.pop();
         }
+        let len = self.answer_len(kind, contacts.len(), values.len());
         let body = match kind {
             Kind::Node => Body::FoundNode { cookie, key, contacts },
             Kind::Value => Body::FoundValue { cookie, key, contacts, values },
         };
         let token = is_signed(cookie).then(|| self.serving.tokens.make(now, to.address));
         self.send(to.address, body, Extension { token, padding: 0 });
+        len
     }
 
     /// How long an answer may be. Counts the longest numbers.
@@ -268,19 +284,14 @@ impl Directory {
 
     /// Answers those whose lookup has taken too long with what there is.
     pub(super) fn answer_late(&mut self, now: Instant) {
-        let due = |relay: &&mut Relay| !relay.answered && relay.due <= now;
-        let late: Vec<Relay> = self
-            .serving
-            .relays
-            .iter_mut()
-            .filter(due)
-            .map(|relay| {
+        for at in 0..self.serving.relays.len() {
+            let due = |relay: &Relay| !relay.answered && relay.due <= now;
+            let Some(relay) = self.serving.relays.get(at).copied().filter(due) else { continue };
+            let spent = self.answer(now, &relay.inquiry, relay.room, Vec::new());
+            if let Some(relay) = self.serving.relays.get_mut(at) {
                 relay.answered = true;
-                *relay
-            })
-            .collect();
-        for relay in late {
-            self.answer(now, &relay.inquiry, relay.room, Vec::new());
+                relay.room = relay.room.saturating_sub(spent);
+            }
         }
         self.serving.relays.retain(|relay| relay.inquiry.until() > now);
     }
@@ -291,8 +302,9 @@ impl Directory {
             self.serving.relays.drain(..).partition(|relay| relay.inquiry.key == *key);
         self.serving.relays = waiting;
         for relay in done.into_iter().filter(|relay| relay.inquiry.until() > now) {
-            if !relay.answered || !values.is_empty() {
-                self.answer(now, &relay.inquiry, relay.room, values.to_vec());
+            let fits = relay.room >= self.answer_len(relay.inquiry.kind, 1, VALUES);
+            if !relay.answered || (fits && !values.is_empty()) {
+                let _ = self.answer(now, &relay.inquiry, relay.room, values.to_vec());
             }
         }
     }

@@ -5,5 +5,6 @@ mod hostile;
 mod layers;
 mod mixed;
 mod net;
+mod pressure;
 mod properties;
 mod reference;

@@ -46,6 +46,11 @@ impl Lookups {
         self.walks.values().filter(|walk| walk.purpose.find).count()
     }
 
+    /// Whether this name is being looked up for the own member.
+    pub(super) fn is_looking(&self, name: &NameHash) -> bool {
+        self.walks.get(&(Kind::Value, *name)).is_some_and(|walk| walk.purpose.find)
+    }
+
     /// Walks of a kind under way.
     pub(super) fn of(&self, kind: Kind) -> usize {
         self.walks.keys().filter(|(of, _)| *of == kind).count()
@@ -181,6 +186,9 @@ impl Directory {
         tries: u8,
     ) -> bool {
         let question = Question { to, kind, key, reason, asked: now, overdue: false, timer: None };
+        if let Some(timer) = self.lookups.questions.make_room() {
+            self.timers.cancel(timer);
+        }
         let Some(cookie) = self.lookups.questions.ask(&mut self.rng, question) else { return false };
         let patience = self.lookups.questions.patience(tries);
         if let Some(question) = self.lookups.questions.get_mut(cookie) {
@@ -284,7 +292,11 @@ impl Directory {
         match question.reason {
             Reason::Ping { .. } => drop(self.contacts.pinged.remove(&from.address)),
             Reason::Join => self.contacts.joining.succeeded(),
-            Reason::Confirm { expires } => self.confirmed(now, key, from.address, expires, values),
+            Reason::Confirm { expires } => {
+                // One of our own kind says with its token until when.
+                let expires = expires.map(|at| if token.is_some() { at.min(now + self.config.lifetime()) } else { at });
+                self.confirmed(now, key, from.address, expires, values);
+            }
             Reason::Walk => {}
         }
         let entered = self.contacts.table.answered(now, from);

@@ -21,6 +21,9 @@ use crate::wire::dht::{Body, Contact, Extension};
 /// When it is said again.
 const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
 
+/// When it is said if too many messages wait.
+const PAUSE: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 struct Withdrawal {
     told: Told,
@@ -81,6 +84,13 @@ impl Directory {
     /// Says that a name is not registered here any more.
     pub(super) fn withdraw_again(&mut self, now: Instant, name: NameHash) {
         let Some(mut withdrawal) = self.publishing.withdrawals.names.remove(&name) else { return };
+        let waiting = self.outbox.len();
+        if waiting > 0 && waiting + withdrawal.told.len() > self.config.limits.outbox / 2 {
+            // Many names at once are more messages than may wait, and each time the same ones would be lost.
+            withdrawal.timer = Some(self.timers.arm(now + PAUSE, Task::Withdraw(name)));
+            self.publishing.withdrawals.names.insert(name, withdrawal);
+            return;
+        }
         for (to, token) in &withdrawal.told {
             let token = self.contacts.table.token(*to).or(*token);
             self.say_withdrawn(*to, name, token);

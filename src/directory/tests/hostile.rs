@@ -14,44 +14,44 @@ use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension, Message};
 
 /// A member with the address 1, and everybody else.
-struct World {
-    directory: Directory,
-    rng: Rng,
-    now: Instant,
+pub(super) struct World {
+    pub(super) directory: Directory,
+    pub(super) rng: Rng,
+    pub(super) now: Instant,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    pub(super) fn with(limits: Limits) -> Self {
         let mut config = Config::new(Address(1), ALG, Dht::default());
         config.limits = limits;
         let now = Instant::from_millis(1);
         Self { directory: Directory::new(now, config, Rng::from_seed([1; 32])), rng: Rng::from_seed([2; 32]), now }
     }
 
-    fn stranger(&mut self, address: u64) -> Contact {
+    pub(super) fn stranger(&mut self, address: u64) -> Contact {
         Contact { id: random(&mut self.rng, ALG), address: Address(address) }
     }
 
-    fn say(&mut self, src: Contact, body: Body) {
+    pub(super) fn say(&mut self, src: Contact, body: Body) {
         self.say_with(src, body, Extension::default());
     }
 
-    fn say_with(&mut self, src: Contact, body: Body, extension: Extension) {
+    pub(super) fn say_with(&mut self, src: Contact, body: Body, extension: Extension) {
         let bytes = Message { src, body }.encode_extended(extension).unwrap();
         self.directory.receive(self.now, UNIX, &bytes);
     }
 
     /// Asks as members of our kind do: with as many bytes as the answer is to have.
-    fn ask(&mut self, src: Contact, body: Body) {
+    pub(super) fn ask(&mut self, src: Contact, body: Body) {
         self.say_with(src, body, Extension { token: None, padding: 1000 });
     }
 
     /// The token that a member of our kind gets.
-    fn token(&mut self, src: Contact) -> Option<u64> {
+    pub(super) fn token(&mut self, src: Contact) -> Option<u64> {
         let before = self.directory.outbox.len();
         self.ask(src, Body::FindNode { cookie: signed(7), key: src.id });
         let answers = self.directory.outbox.split_off(before);
@@ -59,19 +59,19 @@ impl World {
     }
 
     /// Has something stored, with the token of its sender.
-    fn store(&mut self, src: Contact, key: NameHash, value: Address, expires: u32) {
+    pub(super) fn store(&mut self, src: Contact, key: NameHash, value: Address, expires: u32) {
         let token = self.token(src);
         assert!(token.is_some());
         self.say_with(src, Body::Store { key, value, expires }, Extension { token, padding: 0 });
     }
 
-    fn sent(&mut self) -> Vec<(Address, Body)> {
+    pub(super) fn sent(&mut self) -> Vec<(Address, Body)> {
         let directory = &mut self.directory;
         let next = || directory.poll_transmit().map(|(to, bytes)| (to, Message::decode(ALG, &bytes).unwrap().body));
         core::iter::from_fn(next).collect()
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(next) = self.directory.next_timeout().filter(|next| *next <= end) {
             self.now = self.now.max(next);
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Makes a contact: it asks, is asked and answers.
-    fn befriend(&mut self, contact: Contact) {
+    pub(super) fn befriend(&mut self, contact: Contact) {
         self.say(contact, Body::FindNode { cookie: u64::MAX, key: contact.id });
         for (to, body) in self.sent() {
             if let Body::FindNode { cookie, key } = body
@@ -94,16 +94,16 @@ impl World {
     }
 
     /// Walks to where a name may be.
-    fn lookups(&self) -> usize {
+    pub(super) fn lookups(&self) -> usize {
         self.directory.lookups.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count()
     }
 
-    fn found(&mut self) -> Option<Vec<Address>> {
+    pub(super) fn found(&mut self) -> Option<Vec<Address>> {
         self.directory.poll_event().map(|Event::LookupDone { addresses, .. }| addresses)
     }
 
     /// Questions for a value, and to whom.
-    fn asked(&mut self) -> Vec<(Address, u64, NameHash)> {
+    pub(super) fn asked(&mut self) -> Vec<(Address, u64, NameHash)> {
         let asked = self.sent().into_iter().filter_map(|(to, body)| match body {
             Body::FindValue { cookie, key } => Some((to, cookie, key)),
             _ => None,

@@ -1,0 +1,228 @@
+//! One member, and strangers who want to use up what it has for others.
+
+use core::time::Duration;
+
+use super::hostile::World;
+use super::net::{ALG, UNIX, hash};
+use crate::directory::distance::random_beside;
+use crate::directory::questions::signed;
+use crate::directory::{Doubt, Found, Limits};
+use crate::types::id::Address;
+use crate::types::name::NameHash;
+use crate::wire::dht::{Body, Contact, Extension, Message};
+
+/// A question that is looked up for somebody has two answers if it takes long: both together are no longer than it.
+#[test]
+fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
+    let mut world = World::new();
+    let contacts: Vec<Contact> = (2..20).map(|address| world.stranger(address)).collect();
+    contacts.iter().for_each(|contact| world.befriend(*contact));
+    world.sent();
+    let victim = world.stranger(1 << 20);
+    let question = Message { src: victim, body: Body::FindValue { cookie: u64::MAX, key: hash("x") } };
+    let question = question.encode_extended(Extension { token: None, padding: 500 }).unwrap();
+    world.directory.receive(world.now, UNIX, &question);
+    let (mut sent, mut answers, mut asked) = (0, 0, Vec::new());
+    let mut look = |world: &mut World| {
+        while let Some((to, bytes)) = world.directory.poll_transmit() {
+            let body = Message::decode(ALG, &bytes).unwrap().body;
+            if to == victim.address {
+                sent += bytes.len();
+                answers += usize::from(matches!(body, Body::FoundValue { .. }));
+            } else if let Body::FindValue { cookie, key } = body {
+                asked.push((to, cookie, key));
+            }
+        }
+    };
+    look(&mut world);
+    world.pass(Duration::from_millis(200));
+    look(&mut world);
+    let (to, cookie, key) = asked[0];
+    let from = *contacts.iter().find(|contact| contact.address == to).unwrap();
+    let values = (100..108).map(Address).collect();
+    world.say(from, Body::FoundValue { cookie, key, contacts: contacts.clone(), values });
+    let mut look = |world: &mut World| {
+        while let Some((to, bytes)) = world.directory.poll_transmit() {
+            sent += if to == victim.address { bytes.len() } else { 0 };
+            answers += usize::from(to == victim.address);
+        }
+    };
+    look(&mut world);
+    assert!(answers > 0 && sent <= question.len(), "{sent} bytes in {answers} for {}", question.len());
+}
+
+/// Who cannot be asked now whether it is there takes nobody's place who was.
+#[test]
+fn strangers_that_are_not_asked_push_out_nobody_who_was() {
+    let mut world = World::new();
+    let honest = world.stranger(2);
+    world.say(honest, Body::FindNode { cookie: u64::MAX, key: hash("x") });
+    let asked = world.sent();
+    let Body::FindNode { cookie, key } = asked[0].1 else { panic!("{asked:?}") };
+    for address in 1000..6000 {
+        let stranger = world.stranger(address);
+        for _ in 0..4 {
+            world.say(stranger, Body::FindNode { cookie: u64::MAX, key: hash("x") });
+        }
+    }
+    world.sent();
+    assert!(world.directory.sizes().held <= 128);
+    world.say(honest, Body::FoundNode { cookie, key, contacts: vec![honest] });
+    let sent = world.sent();
+    assert!(sent.iter().any(|(to, body)| *to == honest.address && matches!(body, Body::FoundNode { .. })), "{sent:?}");
+}
+
+/// Contacts have rates of their own, however many others there are.
+#[test]
+fn invented_sources_do_not_use_up_what_contacts_may_ask() {
+    let mut world = World::new();
+    let contact = world.stranger(2);
+    world.befriend(contact);
+    world.pass(Duration::from_secs(5));
+    let mut answered = 0;
+    for n in 0..60_000_u64 {
+        let stranger = world.stranger(1000 + n);
+        world.say(stranger, Body::FindNode { cookie: u64::MAX, key: hash("x") });
+        world.now += Duration::from_micros(250);
+        if n % 12_000 == 11_999 {
+            world.sent();
+            world.ask(contact, Body::FindNode { cookie: signed(7), key: hash("y") });
+            let answer =
+                |(to, body): &(Address, Body)| *to == contact.address && matches!(body, Body::FoundNode { .. });
+            answered += world.sent().iter().filter(|sent| answer(sent)).count();
+        }
+    }
+    assert_eq!(answered, 5);
+    assert!(world.directory.sizes().sources <= 2 * 1024);
+}
+
+/// As many names as there may be are taken back at once: more messages than may wait.
+#[test]
+fn all_names_are_taken_back_though_messages_have_a_bound() {
+    let mut world = World::with(Limits { outbox: 100, ..Limits::default() });
+    let contacts: Vec<Contact> = (2..22).map(|address| world.stranger(address)).collect();
+    contacts.iter().for_each(|contact| world.befriend(*contact));
+    let names: Vec<NameHash> = (0..50).map(hash).collect();
+    for name in &names {
+        world.directory.register(world.now, UNIX, *name).unwrap();
+        let told = &mut world.directory.publishing.names.get_mut(name).unwrap();
+        contacts.iter().for_each(|contact| told.told(contact.address, None));
+    }
+    for name in &names {
+        assert!(world.directory.unregister(world.now, name));
+    }
+    let mut heard = std::collections::BTreeSet::new();
+    for _ in 0..2000 {
+        for (to, body) in world.sent() {
+            if let Body::Store { key, expires: 0, .. } = body {
+                heard.insert((to, key));
+            }
+        }
+        world.pass(Duration::from_millis(10));
+    }
+    assert_eq!(heard.len(), names.len() * contacts.len());
+    assert_eq!(world.directory.sizes().withdrawals, 0);
+}
+
+/// Whoever says again and again that it has a name, and then that it has not, does not keep others from being found.
+#[test]
+fn a_name_that_is_being_looked_up_is_not_where_it_was_refused() {
+    let mut world = World::new();
+    let (liar, other) = (world.stranger(2), world.stranger(3));
+    world.befriend(liar);
+    world.befriend(other);
+    let expires = UNIX as u32 + 1000;
+    world.store(liar, hash("x"), liar.address, expires);
+    world.sent();
+    assert_eq!(world.directory.lookup(world.now, UNIX, hash("x")), Found::Known(vec![liar.address]));
+    world.directory.doubt(world.now, &hash("x"), liar.address, Doubt::Refused);
+    assert_eq!(world.directory.lookup(world.now, UNIX, hash("x")), Found::Pending);
+    let asked = world.asked();
+    world.store(liar, hash("x"), liar.address, expires);
+    assert_eq!(world.directory.lookup(world.now, UNIX, hash("x")), Found::Pending, "others may have it");
+    let (_, cookie, key) = *asked.iter().find(|(to, ..)| *to == other.address).unwrap();
+    world.say(other, Body::FoundValue { cookie, key, contacts: vec![other], values: vec![other.address] });
+    assert!(world.found().is_some_and(|found| found.contains(&other.address)));
+}
+
+/// One that starts anew again and again has not more handed on to it than any other.
+#[test]
+fn whoever_starts_anew_has_names_handed_on_once() {
+    let mut world = World::new();
+    for n in 0..200 {
+        world.directory.register(world.now, UNIX, hash(n)).unwrap();
+    }
+    let first = world.stranger(2);
+    world.befriend(first);
+    let mut world = publish_all(world);
+    for n in 0..30_u64 {
+        let id = random_beside(&mut world.rng, &world.directory.own().id, 60);
+        world.befriend(Contact { id, address: Address(100) });
+        assert!(world.directory.sizes().handoffs <= 2 * 200, "{n}: {:?}", world.directory.sizes());
+        world.now += Duration::from_millis(20);
+    }
+}
+
+fn publish_all(mut world: World) -> World {
+    for name in world.directory.publishing.names.values_mut() {
+        name.published(None, Duration::from_secs(1));
+    }
+    world
+}
+
+/// What somebody else says in an owner's name makes nobody believe it for longer.
+#[test]
+fn an_owner_of_our_kind_is_not_believed_for_longer_than_it_would_say() {
+    let mut world = World::new();
+    let owner = world.stranger(2);
+    world.befriend(owner);
+    world.store(owner, hash("x"), owner.address, UNIX as u32 + 3600);
+    world.sent();
+    let before = world.directory.entries()[0].expires;
+    world.say(owner, Body::Store { key: hash("x"), value: owner.address, expires: UNIX as u32 + 86_400 });
+    let asked = world.asked();
+    if let Some((_, cookie, key)) = asked.first().copied() {
+        let found = Body::FoundValue { cookie, key, contacts: vec![owner], values: vec![owner.address] };
+        world.say_with(owner, found, Extension { token: Some(7), padding: 0 });
+    }
+    assert_eq!(world.directory.entries()[0].expires, before);
+}
+
+/// Whatever the clock of the world shows.
+#[test]
+fn a_clock_at_its_end_is_no_harm() {
+    let mut world = World::new();
+    let contact = world.stranger(2);
+    world.befriend(contact);
+    world.directory.register(world.now, u64::MAX, hash("x")).unwrap();
+    for _ in 0..500 {
+        for (to, body) in world.sent() {
+            if let Body::FindNode { cookie, key } = body
+                && to == contact.address
+            {
+                let body = Body::FoundNode { cookie, key, contacts: vec![contact] };
+                let bytes = Message { src: contact, body }.encode().unwrap();
+                world.directory.receive(world.now, u64::MAX, &bytes);
+            }
+        }
+        world.now += Duration::from_millis(10);
+        world.directory.handle_timeout(world.now, u64::MAX);
+    }
+    assert!(world.directory.counters().published > 0);
+}
+
+/// Lookups for others use up no questions that own ones need.
+#[test]
+fn own_lookups_go_before_questions_that_are_overdue() {
+    let mut world = World::with(Limits { questions: 16, ..Limits::default() });
+    let friend = world.stranger(2);
+    world.befriend(friend);
+    for address in 100..200 {
+        world.directory.suggest(world.now, Address(address));
+        world.pass(Duration::from_millis(120));
+        world.sent();
+    }
+    assert_eq!(world.directory.lookup(world.now, UNIX, hash("x")), Found::Pending);
+    let asked = world.asked();
+    assert!(asked.iter().any(|(to, ..)| *to == friend.address), "{asked:?} {:?}", world.directory.sizes());
+}
