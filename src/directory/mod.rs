@@ -190,7 +190,7 @@ pub enum Event {
     },
 }
 
-/// Why an address is doubted.
+/// Why a place at which a name is said to be is doubted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Whoever is there says that the name is not.

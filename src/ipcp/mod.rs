@@ -34,6 +34,7 @@ use smallvec::SmallVec;
 
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
+pub use crate::directory::Doubt;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::types::code::Code;
 use crate::types::device::SendError;
@@ -443,15 +444,6 @@ pub enum Location {
     Member(Address),
     /// At the host with this address.
     Host(SocketAddr),
-}
-
-/// Why a place is doubted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// Whoever is there says that the name is not.
-    Refused,
-    /// Nobody has answered.
-    Silent,
 }
 
 /// Why a name could not be registered.

@@ -57,7 +57,7 @@ impl Default for Unicast {
 /// Link-state routing. Times in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkState {
-    /// What becomes of the routes. It need not be the same everywhere.
+    /// The routing policy. It need not be the same everywhere.
     pub policy: RoutePolicy,
     /// Between recalculations of the forwarding table.
     pub t_recalc: u32,
@@ -73,7 +73,7 @@ impl Default for LinkState {
     }
 }
 
-/// What becomes of the routes to a destination.
+/// The routing policy: which of the routes to a destination are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoutePolicy {
     /// One is used.

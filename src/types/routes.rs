@@ -51,7 +51,7 @@ impl Routes {
         }
     }
 
-    /// What becomes of several next hops.
+    /// The policy by which they were computed.
     pub const fn policy(&self) -> RoutePolicy {
         self.policy
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use o7s::ipcp::shim::resolve::{Found, HostTable, Resolver};
 use o7s::ipcp::shim::udp::Config;
+use o7s::node::Limits;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
 use o7s::types::name::NameHash;
@@ -287,6 +288,30 @@ fn a_layer_in_which_all_is_silent_is_followed_by_the_next() {
         let flow = client.stack().flow("svc").qos(QosSpec::RAW).timeout(limit);
         assert_eq!(hosts.net.block_on(flow.alloc_async()).map(drop), Ok(()), "{limit:?}");
     }
+}
+
+#[test]
+fn a_layer_that_is_busy_and_then_silent_is_followed_by_the_next() {
+    let (hosts, client) = two_layers(|udp| udp, "10.0.0.3:3435".parse().unwrap());
+    let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(1));
+    let busy = hosts.net.host("busy").udp4("10.0.0.3").stack(|s| s.limits(limits)).build();
+    busy.udp4()[0].register("svc").unwrap();
+    let _nobody_accepts = busy.stack().bind("svc").unwrap();
+    let _second = accept(&hosts.net, &hosts.b, "svc");
+    let done = Arc::new(Mutex::new(Vec::new()));
+    // The first one waits there, so the second one is told to come again.
+    for _ in 0..2 {
+        let (stack, done) = (client.stack().clone(), Arc::clone(&done));
+        hosts.net.spawn(async move {
+            let flow = stack.flow("svc").qos(QosSpec::RAW).timeout(secs(10)).alloc_async().await;
+            done.lock().unwrap().push(flow.map(drop));
+        });
+        hosts.net.run_for(ms(10));
+    }
+    assert!(busy.stack().rib().get("node/backlog_full") > Some(0), "somebody was told so");
+    busy.crash();
+    hosts.net.run_for(secs(4));
+    assert_eq!(*done.lock().unwrap(), [Ok(()), Ok(())]);
 }
 
 #[test]

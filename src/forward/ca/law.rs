@@ -1,5 +1,10 @@
 //! What a flow is willing to pay: the law that all senders share. The module above says why it is as it is.
 
+use core::time::Duration;
+
+/// A rate or a window halves with each of these in which nothing is sent, down to what it begins with.
+pub(super) const FORGETTING: Duration = Duration::from_secs(1);
+
 /// The speed from which octaves are counted, bytes per second: 100 Mbit/s.
 const PIVOT: f64 = 12.5e6;
 /// The mean mark at which a flow of that speed is at rest, what each octave below adds and each above takes away, and the

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::law;
+use super::law::{self, FORGETTING};
 use crate::base::time::Instant;
 
 /// At the start of a flow, bytes per second.
@@ -23,8 +23,6 @@ const GROWTH_PER_SECOND: f64 = 6.0;
 const SILENT_GROWTH: f64 = 0.5;
 /// The longest time for which it grows at once.
 const LONGEST_STEP: Duration = Duration::from_millis(100);
-/// The rate halves with each second in which nothing is sent, down to [`INITIAL`].
-const FORGETTING: Duration = Duration::from_secs(1);
 
 /// A round lasts at least this long, and until an update.
 const ROUND: Duration = Duration::from_millis(10);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::law;
+use super::law::{self, FORGETTING};
 use crate::base::time::Instant;
 
 /// Packets in flight at the start, and the bounds.
@@ -23,8 +23,6 @@ const ASK_EVERY: u32 = 64;
 const TAIL: Duration = Duration::from_millis(5);
 const ANSWER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The window halves with each second in which nothing is sent, down to [`INITIAL`].
-const FORGETTING: Duration = Duration::from_secs(1);
 /// The longest round-trip time that is believed, seconds.
 const LONGEST: f64 = 60.0;
 

@@ -231,10 +231,6 @@ impl Unicast {
 
     /// A name was not found at a member that is said to have it.
     pub(super) fn doubt_name(&self, now: Instant, hash: &NameHash, at: Address, why: Doubt) {
-        let why = match why {
-            Doubt::Refused => directory::Doubt::Refused,
-            Doubt::Silent => directory::Doubt::Silent,
-        };
         self.control.lock().directory.doubt(now, hash, at, why);
     }
 

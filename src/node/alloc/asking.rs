@@ -291,6 +291,7 @@ impl Allocation {
     /// later somebody else is.
     fn repeat(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
+        let silent = !asking.tries.is_empty();
         for silent in &asking.tries {
             silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
@@ -300,8 +301,9 @@ impl Allocation {
         asking.backoff = asking.backoff.saturating_mul(2);
         let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
         asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
-        // Whoever is busy has the name, and is there.
-        asking.widen = asking.busy.is_none().then(|| now + stagger(self.deadline.since(now)));
+        // Whoever is busy has the name, and is there, unless it has fallen silent since.
+        let widens = silent || asking.busy.is_none();
+        asking.widen = widens.then(|| now + stagger(self.deadline.since(now)));
         for (ipcp, at) in again {
             // One that cannot be sent is a lost one.
             match self.send(now, &ipcp, at) {
