@@ -1,10 +1,10 @@
 //! The table of speed and memory: each row beside its alternative, measured in the same run.
 //!
 //! ```text
-//! cargo bench --bench peers                      # the whole table, about two minutes
-//! cargo bench --bench peers -- --only udp        # the rows whose group has "udp" in its name
-//! cargo bench --bench peers -- --check           # exits with 1 if a must is missed
-//! cargo bench --bench peers --features ring      # with the other AEAD backend
+//! cargo bench -p o7s-benches                      # the whole table, about two minutes
+//! cargo bench -p o7s-benches -- --only udp        # the rows whose group has "udp" in its name
+//! cargo bench -p o7s-benches -- --check           # exits with 1 if a must is missed
+//! cargo bench -p o7s-benches --features ring      # with the other AEAD backend
 //! ```
 //!
 //! Ours and the alternative take turns, and medians are compared, so that what else the machine does hits both. The
