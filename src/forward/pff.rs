@@ -131,7 +131,7 @@ impl<H> ForwardingTable<H> {
             }
         }
         Self {
-            by_flow: routes.policy() == RoutePolicy::EqualCostMultipath,
+            by_flow: routes.policy().rules().spreads_flows(),
             keys,
             groups_of,
             shift,

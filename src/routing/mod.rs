@@ -96,7 +96,6 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::base::timers::Timers;
 use crate::types::id::{Address, N1FlowId};
-use crate::types::layer::RoutePolicy;
 use crate::types::routes::Routes;
 use crate::wire::link_state::{Age, Lsu};
 
@@ -284,7 +283,7 @@ impl LinkState {
             let was_settled = self.postponed.take().is_none();
             let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
             // Others may not know yet that an own link has failed, and send back what new routes send to them.
-            if failures && was_settled && routes.policy() == RoutePolicy::LoopFreeAlternates {
+            if failures && was_settled && routes.policy().rules().has_detours() {
                 self.set_routes(paths::with_alternates(&routes, &self.routes));
                 self.postponed = Some((now + self.config.detour, routes));
             } else {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::graph::{Graph, Tree};
 use crate::types::id::Address;
 use crate::types::layer::RoutePolicy;
+use crate::types::policy;
 use crate::types::routes::Routes;
 
 /// What limits the work and the result.
@@ -39,26 +40,16 @@ impl Paths {
         self.work = 0;
         let Some(root) = graph.find(root) else { return routes };
         self.own.compute(graph, root);
-        let searches = match policy {
-            RoutePolicy::Simple => 1,
-            RoutePolicy::LoopFreeAlternates => 1 + self.look_around(graph, root, limits.candidates),
-            RoutePolicy::EqualCostMultipath => 1 + self.spread(graph, root, limits.next_hops.max(1)),
-        };
-        self.work = searches * (graph.len() + 2 * graph.links());
+        let (rules, most) = (policy.rules(), limits.next_hops.max(1));
+        let mut asked = Asked { paths: self, graph, root, limits, searches: 1, dst: root, first: Address(0) };
+        rules.prepare(&mut asked);
+        asked.paths.work = asked.searches * (graph.len() + 2 * graph.links());
+        let mut hops = Vec::new();
         for (dst, vertex) in graph.members() {
-            let Some(primary) = self.own.via(vertex) else { continue };
-            let primary = graph.address(primary);
-            match policy {
-                RoutePolicy::Simple => routes.push(dst, [primary]),
-                RoutePolicy::LoopFreeAlternates => {
-                    self.rank_alternates(vertex, primary);
-                    let alternates = self.ranked.iter().map(|(_, _, address)| *address);
-                    routes.push(dst, core::iter::once(primary).chain(alternates).take(limits.next_hops.max(1)));
-                }
-                RoutePolicy::EqualCostMultipath => {
-                    routes.push(dst, self.equal.get(vertex as usize).into_iter().flatten().copied());
-                }
-            }
+            let Some(first) = asked.paths.own.via(vertex) else { continue };
+            (asked.dst, asked.first) = (vertex, graph.address(first));
+            rules.next_hops(&mut asked, &mut hops);
+            routes.push(dst, hops.drain(..).take(most));
         }
         routes
     }
@@ -123,6 +114,42 @@ impl Paths {
             }
         }
         1
+    }
+}
+
+/// What a policy asks.
+struct Asked<'a> {
+    paths: &'a mut Paths,
+    graph: &'a Graph,
+    root: u32,
+    limits: Limits,
+    /// How often the graph was searched.
+    searches: usize,
+    /// The destination in question, and the neighbour on a shortest path to it.
+    dst: u32,
+    first: Address,
+}
+
+impl policy::Paths for Asked<'_> {
+    fn look_around(&mut self) {
+        self.searches += self.paths.look_around(self.graph, self.root, self.limits.candidates);
+    }
+
+    fn spread(&mut self) {
+        self.searches += self.paths.spread(self.graph, self.root, self.limits.next_hops.max(1));
+    }
+
+    fn first(&self) -> Address {
+        self.first
+    }
+
+    fn loop_free(&mut self, hops: &mut Vec<Address>) {
+        self.paths.rank_alternates(self.dst, self.first);
+        hops.extend(self.paths.ranked.iter().map(|(_, _, address)| *address));
+    }
+
+    fn equal(&self, hops: &mut Vec<Address>) {
+        hops.extend(self.paths.equal.get(self.dst as usize).into_iter().flatten());
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::id::Address;
 use super::name::{HashAlg, Name};
+pub use super::policy::RoutePolicy;
 
 /// What all members of a layer agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,17 +72,6 @@ impl Default for LinkState {
     fn default() -> Self {
         Self { policy: RoutePolicy::Simple, t_recalc: 4, t_update: 15, t_timeo: 60 }
     }
-}
-
-/// The routing policy: which of the routes to a destination are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoutePolicy {
-    /// One is used.
-    Simple,
-    /// Another is ready for when the first fails.
-    LoopFreeAlternates,
-    /// All that cost the same are used.
-    EqualCostMultipath,
 }
 
 /// The directory. Times in seconds.

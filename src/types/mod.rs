@@ -6,6 +6,7 @@ pub mod device;
 pub mod id;
 pub mod layer;
 pub mod name;
+pub mod policy;
 pub mod qos;
 pub mod routes;
 pub mod tree;

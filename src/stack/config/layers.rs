@@ -63,13 +63,6 @@ const HASHES: &[Choice<HashAlg>] = &[
     (HashAlg::Sha3_384.name(), HashAlg::Sha3_384),
     (HashAlg::Sha3_512.name(), HashAlg::Sha3_512),
 ];
-const ROUTES: &[Choice<RoutePolicy>] = &[
-    ("link-state", RoutePolicy::Simple),
-    ("lfa", RoutePolicy::LoopFreeAlternates),
-    ("ecmp", RoutePolicy::EqualCostMultipath),
-    // As on the reference's command line.
-    ("link_state", RoutePolicy::Simple),
-];
 const CONGESTIONS: &[Choice<CongestionAvoidance>] = &[
     ("none", CongestionAvoidance::None),
     ("mb-ecn", CongestionAvoidance::MbEcn),
@@ -306,7 +299,7 @@ fn link_state(table: &Table<'_>) -> Result<LinkState, ConfigError> {
     let default = LinkState::default();
     let seconds = |key, default| Ok::<_, ConfigError>(table.number(key, 1..=u32::MAX, " s")?.unwrap_or(default));
     Ok(LinkState {
-        policy: table.choice(ROUTING, ROUTES)?.unwrap_or(default.policy),
+        policy: table.choice(ROUTING, &RoutePolicy::names().collect::<Vec<_>>())?.unwrap_or(default.policy),
         t_recalc: seconds(LS_T_RECALC, default.t_recalc)?,
         t_update: seconds(LS_T_UPDATE, default.t_update)?,
         t_timeo: seconds(LS_T_TIMEO, default.t_timeo)?,

@@ -212,12 +212,8 @@ fn small(field: &'static str, max: u8, value: Option<u32>) -> Result<u8, WireErr
 
 impl LinkStatePart {
     fn read(self) -> Result<LinkState, WireError> {
-        let policy = match required("link-state policy", self.pol)? {
-            0 => RoutePolicy::Simple,
-            1 => RoutePolicy::LoopFreeAlternates,
-            2 => RoutePolicy::EqualCostMultipath,
-            other => return Err(WireError::Unknown { field: "link-state policy", value: other }),
-        };
+        let (field, number) = ("link-state policy", required("link-state policy", self.pol)?);
+        let policy = RoutePolicy::of_number(number).ok_or(WireError::Unknown { field, value: number })?;
         Ok(LinkState {
             policy,
             t_recalc: required("t_recalc", self.t_recalc)?,
@@ -308,13 +304,8 @@ impl From<&Unicast> for UnicastPart {
 
 impl From<&LinkState> for LinkStatePart {
     fn from(config: &LinkState) -> Self {
-        let pol = match config.policy {
-            RoutePolicy::Simple => 0,
-            RoutePolicy::LoopFreeAlternates => 1,
-            RoutePolicy::EqualCostMultipath => 2,
-        };
         Self {
-            pol: Some(pol),
+            pol: Some(config.policy.rules().number()),
             t_recalc: Some(config.t_recalc),
             t_update: Some(config.t_update),
             t_timeo: Some(config.t_timeo),
