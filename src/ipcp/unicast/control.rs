@@ -4,13 +4,16 @@
 //! is sent or anybody is called. Whoever brings an input passes the outputs on; if somebody is doing so already, that one
 //! sees the input too, so the outputs of the machines leave in the order in which they were made.
 
+pub(super) mod inbox;
+pub(super) mod terms;
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 
-use super::inbox::Class;
+use self::inbox::Class;
 use super::{Config, Punt, Unicast, count};
 use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant};

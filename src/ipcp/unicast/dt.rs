@@ -8,11 +8,13 @@
 //! A packet shorter than its header, with a time to live that has run out, without a route, for a flow or a component that
 //! there is not, is dropped and counted; nobody is told, because the header does not say who sent it.
 
+pub(super) mod adjacency;
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::adjacency::{Adjacency, cube_of};
+use self::adjacency::{Adjacency, cube_of};
 use super::fa::FaFlow;
 use super::{Punt, Unicast, count};
 use crate::base::buf::PacketBuf;

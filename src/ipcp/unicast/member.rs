@@ -8,8 +8,8 @@ use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use super::adjacency::Adjacency;
 use super::control::Management;
+use super::dt::adjacency::Adjacency;
 use super::{MTU_WITHOUT_NEIGHBOURS, Punt, Unicast, count};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;

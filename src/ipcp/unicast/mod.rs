@@ -22,14 +22,11 @@
 //! Messages of components are put aside, in a queue with a bound, and handled one after the other by whoever finds that
 //! nobody is doing so; nothing calls out under a lock.
 
-mod adjacency;
 mod control;
 mod dt;
 mod fa;
-mod inbox;
 mod member;
 mod rib;
-mod terms;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -40,11 +37,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
-use self::adjacency::Adjacency;
+use self::control::inbox::Inbox;
+use self::control::terms::Doubts;
 use self::control::{Control, Identity, Management};
+use self::dt::adjacency::Adjacency;
 use self::fa::FaFlow;
-use self::inbox::Inbox;
-use self::terms::Doubts;
 use super::{
     Alarm, Attempt, Connections, Doubt, Info, Ipcp, Kind, Location, Lookup, RegisterError, Request, RequestError,
     Requests,

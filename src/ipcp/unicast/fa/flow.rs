@@ -16,7 +16,7 @@ use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
 use crate::forward::ca::{Feedback, Pacer, Receiver};
 use crate::forward::shape::{Admission, Shaper};
 use crate::ipcp::unicast::Unicast;
-use crate::ipcp::unicast::adjacency::Adjacency;
+use crate::ipcp::unicast::dt::adjacency::Adjacency;
 use crate::ipcp::{Answer, give_up};
 use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};

@@ -5,7 +5,6 @@ use alloc::string::ToString;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::Unicast;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::base::time::Instant;
@@ -14,6 +13,7 @@ use crate::forward::ca;
 use crate::forward::pff::NextHop;
 use crate::forward::sched::{Gate, Scheduler};
 use crate::ipcp::Connection;
+use crate::ipcp::unicast::Unicast;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::QosCube;
@@ -26,19 +26,19 @@ const CUBES: usize = QosCube::ALL.len();
 
 /// The cube of a number in a header; best effort for one that there is not.
 #[inline]
-pub(super) fn cube_of(qos: u8) -> QosCube {
+pub(in crate::ipcp::unicast) fn cube_of(qos: u8) -> QosCube {
     QosCube::from_number(qos).unwrap_or_default()
 }
 
 /// An N-1 flow to a neighbour's data-transfer component.
-pub(super) struct Adjacency {
-    pub(super) id: N1FlowId,
-    pub(super) peer: Address,
-    pub(super) endpoint: Arc<Endpoint>,
+pub(in crate::ipcp::unicast) struct Adjacency {
+    pub(in crate::ipcp::unicast) id: N1FlowId,
+    pub(in crate::ipcp::unicast) peer: Address,
+    pub(in crate::ipcp::unicast) endpoint: Arc<Endpoint>,
     /// Of the neighbour, when it was connected; none of a reference.
-    pub(super) incarnation: Option<u32>,
+    pub(in crate::ipcp::unicast) incarnation: Option<u32>,
     /// Bytes of a packet that the N-1 flow takes.
-    pub(super) max_packet: usize,
+    pub(in crate::ipcp::unicast) max_packet: usize,
     sizes: LayerSizes,
     congestion: CongestionAvoidance,
     up: AtomicBool,
@@ -103,7 +103,7 @@ impl NextHop for Arc<Adjacency> {
 }
 
 impl Adjacency {
-    pub(super) fn new(unicast: &Unicast, id: N1FlowId, connection: &Connection) -> Arc<Self> {
+    pub(in crate::ipcp::unicast) fn new(unicast: &Unicast, id: N1FlowId, connection: &Connection) -> Arc<Self> {
         let endpoint = Arc::clone(&connection.endpoint);
         Arc::new(Self {
             id,
@@ -129,18 +129,18 @@ impl Adjacency {
     }
 
     /// No packets are sent this way any more, from this moment on.
-    pub(super) fn set_up(&self, up: bool) {
+    pub(in crate::ipcp::unicast) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
     }
 
     /// Packets that wait.
-    pub(super) fn backlog(&self) -> usize {
+    pub(in crate::ipcp::unicast) fn backlog(&self) -> usize {
         self.backlog.load(Ordering::Relaxed)
     }
 
     /// Sends packets that have their headers to the neighbour, marked with the queue that they meet here, or keeps them
     /// until the device has room. What is done with stays in `pkts`.
-    pub(super) fn send(&self, now: Instant, cube: QosCube, pkts: &mut Outgoing) {
+    pub(in crate::ipcp::unicast) fn send(&self, now: Instant, cube: QosCube, pkts: &mut Outgoing) {
         let queued = self.endpoint.queued();
         if self.backlog() == 0 && queued + pkts.len() <= self.device_limit.load(Ordering::Relaxed) {
             self.mark(queued, pkts);
@@ -196,7 +196,7 @@ impl Adjacency {
     }
 
     /// Sends what waits, as far as the device has room, and sees to it that somebody looks again.
-    pub(super) fn look(&self, now: Instant, unicast: &Unicast) {
+    pub(in crate::ipcp::unicast) fn look(&self, now: Instant, unicast: &Unicast) {
         let mut room = None;
         loop {
             let (mut pkts, cube) = {
@@ -233,7 +233,7 @@ impl Adjacency {
     }
 
     /// Forgets what waits.
-    pub(super) fn clear(&self) {
+    pub(in crate::ipcp::unicast) fn clear(&self) {
         let mut queue = self.queue.lock();
         while queue.packets.dequeue().is_some() {}
         queue.stuck.clear();
@@ -241,7 +241,7 @@ impl Adjacency {
     }
 
     /// What is counted of it.
-    pub(super) fn tree(&self) -> Tree {
+    pub(in crate::ipcp::unicast) fn tree(&self) -> Tree {
         let c = &self.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let cubes = QosCube::ALL.into_iter().zip(c.sent.iter().zip(&c.received).zip(&c.own_sent));
@@ -265,7 +265,7 @@ impl Adjacency {
             .with_all(cubes)
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::ipcp::unicast) fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
@@ -287,12 +287,12 @@ impl Adjacency {
     }
 
     /// The neighbour may not have this connection any more: others are preferred until something is heard over it.
-    pub(super) fn doubt(&self) {
+    pub(in crate::ipcp::unicast) fn doubt(&self) {
         self.unproven.store(self.endpoint.counters().keepalives_received, Ordering::Relaxed);
         self.proven.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
+    pub(in crate::ipcp::unicast) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
         self.note_proven();
         let mut tally = [(0, 0); CUBES];
         for pkt in pkts {
@@ -308,17 +308,17 @@ impl Adjacency {
     }
 
     /// Counts packets of our own components.
-    pub(super) fn note_own(&self, cube: QosCube, pkts: &Outgoing) {
+    pub(in crate::ipcp::unicast) fn note_own(&self, cube: QosCube, pkts: &Outgoing) {
         if let Some(own) = self.counters.own_sent.get(usize::from(cube.number())) {
             own.add(pkts.len(), pkts.iter().map(|p| p.len()).sum());
         }
     }
 
-    pub(super) fn note_expired(&self) {
+    pub(in crate::ipcp::unicast) fn note_expired(&self) {
         self.counters.expired.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn note_unroutable(&self) {
+    pub(in crate::ipcp::unicast) fn note_unroutable(&self) {
         self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
     }
 }

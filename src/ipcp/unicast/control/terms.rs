@@ -20,11 +20,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Unicast, count};
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::Endpoint;
 use crate::ipcp::Connection;
+use crate::ipcp::unicast::{Unicast, count};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::cep::{self, Terms};
 
@@ -41,7 +41,7 @@ const WAIT_A_FLOW: Duration = Duration::from_millis(4);
 
 impl Unicast {
     /// What we say of ourselves to a neighbour.
-    pub(super) fn terms(&self) -> Terms {
+    pub(in crate::ipcp::unicast) fn terms(&self) -> Terms {
         let detection = self.config.detection;
         let flows = self.adjacencies.read().len() + self.managements.read().len();
         let busy = WAIT_A_FLOW * u32::try_from(flows).unwrap_or(u32::MAX);
@@ -50,12 +50,12 @@ impl Unicast {
     }
 
     /// A message that introduces a component, with the terms.
-    pub(super) fn introduction(&self, message: cep::Message) -> cep::Message {
+    pub(in crate::ipcp::unicast) fn introduction(&self, message: cep::Message) -> cep::Message {
         cep::Message { versions: self.terms().versions(), ..message }
     }
 
     /// Has the N-1 flow of a new connection watched as both ends have said.
-    pub(super) fn watch_silence(&self, now: Instant, connection: &Connection) {
+    pub(in crate::ipcp::unicast) fn watch_silence(&self, now: Instant, connection: &Connection) {
         let terms = (Terms::of(&connection.own_versions), Terms::of(&connection.versions));
         let (Some(own), Some(theirs)) = terms else { return };
         let timeout = connection.endpoint.qos().keepalive().unwrap_or(LONGEST);
@@ -65,7 +65,7 @@ impl Unicast {
     }
 
     /// Doubts the N-1 flows of a neighbour that were connected in another life of it, but for the new one.
-    pub(super) fn doubt_former(&self, now: Instant, new: N1FlowId, peer: Address, incarnation: u32) {
+    pub(in crate::ipcp::unicast) fn doubt_former(&self, now: Instant, new: N1FlowId, peer: Address, incarnation: u32) {
         let former = |of: Address, life: Option<u32>| of == peer && life.is_some_and(|life| life != incarnation);
         let mut doubts = Vec::new();
         for (id, adjacency) in self.adjacencies.read().iter().filter(|(_, a)| former(a.peer, a.incarnation)) {
@@ -87,7 +87,7 @@ impl Unicast {
     }
 
     /// Gives up the doubted N-1 flows over which nothing was heard in time.
-    pub(super) fn settle_doubts(&self, now: Instant) {
+    pub(in crate::ipcp::unicast) fn settle_doubts(&self, now: Instant) {
         loop {
             let due = self.doubts.lock().pop_due(now);
             let Some(Doubt { flow, heard }) = due else { break };
@@ -109,7 +109,7 @@ impl Unicast {
 
 /// An N-1 flow that may be left over from an earlier life of the neighbour.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doubt {
+pub(in crate::ipcp::unicast) struct Doubt {
     flow: N1FlowId,
     /// Packets that had been received when the doubt arose.
     heard: u64,
@@ -117,7 +117,7 @@ pub(super) struct Doubt {
 
 /// All of them. None is doubted twice at a time, and none that is gone, so there are no more than N-1 flows.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
+pub(in crate::ipcp::unicast) struct Doubts {
     timers: Timers<Doubt>,
     flows: BTreeMap<N1FlowId, TimerId>,
 }
@@ -133,7 +133,7 @@ impl Doubts {
     }
 
     /// The flow is gone. A peer may have chosen a timeout of weeks for it.
-    pub(super) fn forget(&mut self, flow: N1FlowId) {
+    pub(in crate::ipcp::unicast) fn forget(&mut self, flow: N1FlowId) {
         if let Some(timer) = self.flows.remove(&flow) {
             self.timers.cancel(timer);
         }

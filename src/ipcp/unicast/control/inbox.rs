@@ -15,7 +15,7 @@ use crate::types::id::N1FlowId;
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::ipcp::unicast) enum Class {
     /// Link state: without it nothing else arrives.
     LinkState,
     /// What flows that exist, or were asked for here, wait for: replies and congestion updates.
@@ -39,7 +39,7 @@ const LEAST: usize = 8;
 
 /// Messages by class.
 #[derive(Debug)]
-pub(super) struct Inbox<T> {
+pub(in crate::ipcp::unicast) struct Inbox<T> {
     classes: [Waiting<T>; 4],
     /// Whose turn it is.
     turn: usize,
@@ -79,22 +79,22 @@ impl<T> Waiting<T> {
 
 impl<T> Inbox<T> {
     /// One for so many messages.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::ipcp::unicast) fn new(limit: usize) -> Self {
         Self { classes: Class::ALL.map(|_| Waiting::default()), turn: 0, room: (limit / Class::ALL.len()).max(1) }
     }
 
     /// Messages that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::ipcp::unicast) fn len(&self) -> usize {
         self.classes.iter().map(|class| class.len).sum()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::ipcp::unicast) fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.len == 0)
     }
 
     /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more of
     /// them waiting, so that nobody who floods over several at once shuts the others out. Returns it.
-    pub(super) fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
+    pub(in crate::ipcp::unicast) fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
         let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= self.room)?;
         let len = |flow: &N1FlowId| waiting.queues.get(flow).map_or(0, VecDeque::len);
         let longest = waiting.turns.iter().rev().take(LOOKED_AT).copied().max_by_key(len)?;
@@ -107,7 +107,7 @@ impl<T> Inbox<T> {
     }
 
     /// Keeps a message that `from` has brought. `false` if there was no room.
-    pub(super) fn push(&mut self, class: Class, from: N1FlowId, message: T) -> bool {
+    pub(in crate::ipcp::unicast) fn push(&mut self, class: Class, from: N1FlowId, message: T) -> bool {
         let share = (self.room / SHARE).max(LEAST);
         let Some(waiting) = self.classes.get_mut(class as usize) else { return false };
         if waiting.len >= self.room {
@@ -126,7 +126,7 @@ impl<T> Inbox<T> {
     }
 
     /// The next message.
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub(in crate::ipcp::unicast) fn pop(&mut self) -> Option<T> {
         for _ in 0..self.classes.len() {
             self.turn = (self.turn + 1) % self.classes.len();
             if let Some(message) = self.classes.get_mut(self.turn).and_then(Waiting::pop) {
@@ -137,7 +137,7 @@ impl<T> Inbox<T> {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::ipcp::unicast) fn clear(&mut self) {
         self.classes = Class::ALL.map(|_| Waiting::default());
     }
 }
