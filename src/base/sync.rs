@@ -3,18 +3,23 @@
 //!
 //! No lock is held while another endpoint, a waker or a handler is called, or something is dropped that a caller handed
 //! in: a machine's outputs are collected, the lock is released, then the outputs are passed on. That, and not an order of
-//! locks, keeps recursion free of deadlock. Two locks are held across calls on purpose, because they keep packets in
+//! locks, keeps recursion free of deadlock. Where a room holds one of its own locks while it takes another, these are
+//! [`Ordered`]. Two locks are held across calls on purpose, because they keep packets in
 //! order, and are safe because nothing below waits for them: the one of a device's receiver, which is only ever tried,
 //! and the one of a flow's batch in front of its socket.
 //!
 //! Rooms whose interleavings are model-checked (`flow`, see `tests/loom.rs`) take their atomics from here too, because
 //! the checker can only reorder what goes through it.
 
+mod order;
+
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 /// A counter of 64 bits, also where the processor has none that is atomic.
 #[cfg(not(loom))]
 pub use portable_atomic::AtomicU64;
+
+pub use order::{Held, Ordered};
 
 #[cfg(all(feature = "std", not(loom)))]
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
