@@ -17,6 +17,7 @@ mod config;
 mod faults;
 mod mix;
 mod names;
+mod rib;
 mod unicast;
 mod unicast_bad;
 mod unicast_directory;
