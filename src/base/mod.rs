@@ -18,6 +18,7 @@ pub mod arena;
 pub mod backlog;
 pub mod bucket;
 pub mod buf;
+pub(crate) mod counter;
 pub mod foreign;
 pub mod ids;
 pub mod rng;

@@ -18,6 +18,7 @@
 pub mod broadcast;
 pub mod connect;
 pub mod local;
+mod reply;
 pub mod shim;
 pub mod unicast;
 

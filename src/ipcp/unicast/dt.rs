@@ -10,19 +10,79 @@
 
 pub(super) mod adjacency;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use self::adjacency::{Adjacency, cube_of};
-use super::fa::FaFlow;
-use super::{Punt, Unicast, count};
+use self::adjacency::{Adjacency, Backlog, cube_of};
+use super::shared::{Shared, order};
 use crate::base::buf::PacketBuf;
+use crate::base::counter::counters;
+use crate::base::sync::{Ordered, RwLock};
 use crate::base::time::Instant;
-use crate::flow::{BURST, Outgoing};
+use crate::flow::{BURST, Drive, Outgoing};
+use crate::forward::pff::ForwardingTable;
+use crate::ipcp::Connection;
 use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::qos::QosCube;
+use crate::types::routes::Routes;
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
+
+/// A packet that all adjacencies take is hoped to be so long while there are none.
+const MTU_WITHOUT_NEIGHBOURS: usize = 1400;
+
+/// What packets of the layer are for that end here.
+pub(super) trait Above {
+    /// A flow.
+    type Flow: Up;
+
+    /// The flow that ends here under `eid`, all of which counts.
+    fn flow(&self, eid: Eid) -> Option<Arc<Self::Flow>>;
+
+    /// Keeps a packet that `from` has brought for the component `eid`. `false` if it was dropped.
+    fn keep(&self, from: N1FlowId, eid: Eid, pkt: PacketBuf) -> bool;
+}
+
+/// A flow that ends here.
+pub(super) trait Up {
+    /// Takes packets, each with the congestion that it has met.
+    fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]);
+}
+
+counters! {
+    /// Packets that were dropped.
+    pub(super) struct Counters {
+        /// Shorter than their header.
+        short => "short",
+        /// For a flow that there is not.
+        unknown_eid => "unknown_eid",
+        /// For a component that there is not.
+        no_component => "no_component",
+        /// Begun here, to where there is no route.
+        no_route => "no_route",
+        /// Begun here, in more layers than there is head room for.
+        no_headroom => "no_headroom",
+    }
+}
+
+type Table = ForwardingTable<Arc<Adjacency>>;
+
+/// The data path of a member: its adjacencies and the forwarding table over them.
+pub(super) struct DataPath {
+    shared: Arc<Shared>,
+    sizes: LayerSizes,
+    max_ttl: u8,
+    adjacencies: Ordered<RwLock<BTreeMap<N1FlowId, Arc<Adjacency>>>, { order::ADJACENCIES }>,
+    table: Ordered<RwLock<Arc<Table>>, { order::TABLE }>,
+    /// Of the table: where addresses end up in it.
+    salt: u64,
+    /// Adjacencies in front of which packets wait.
+    waiting: Arc<Backlog>,
+    /// Bytes of a packet that all adjacencies take.
+    mtu: AtomicUsize,
+    pub(super) counters: Counters,
+}
 
 /// Packets of one next hop and cube that follow each other.
 #[derive(Default)]
@@ -64,14 +124,13 @@ impl Onward {
 }
 
 /// Packets of one flow that follow each other, and the congestion that each has met.
-#[derive(Default)]
-struct Upward {
-    to: Option<(Eid, Arc<FaFlow>)>,
+struct Upward<F> {
+    to: Option<(Eid, Arc<F>)>,
     pkts: Outgoing,
     ecn: [u8; BURST],
 }
 
-impl Upward {
+impl<F: Up> Upward<F> {
     fn flush(&mut self, now: Instant) {
         if let Some((_, flow)) = &self.to
             && !self.pkts.is_empty()
@@ -79,6 +138,14 @@ impl Upward {
             let ecn = self.ecn.get(..self.pkts.len()).unwrap_or_default();
             flow.receive(now, &mut self.pkts, ecn);
         }
+    }
+
+    /// Collects packets of `eid` from now on, if there is such a flow.
+    fn turn_to(&mut self, now: Instant, eid: Eid, above: &impl Above<Flow = F>) -> bool {
+        let Some(flow) = above.flow(eid) else { return false };
+        self.flush(now);
+        self.to = Some((eid, flow));
+        true
     }
 
     /// Whether packets of `eid` are being collected.
@@ -97,18 +164,115 @@ impl Upward {
     }
 }
 
-impl Unicast {
-    /// Takes packets that came over the adjacency `from`. Those that are done with stay in `pkts`.
-    pub(super) fn receive(&self, now: Instant, from: &Adjacency, pkts: &mut VecDeque<PacketBuf>) {
+impl DataPath {
+    /// One without adjacencies. `salt` is a random number.
+    pub(super) fn new(shared: &Arc<Shared>, salt: u64) -> Arc<Self> {
+        Arc::new(Self {
+            sizes: shared.sizes,
+            max_ttl: shared.unicast.max_ttl,
+            adjacencies: Ordered::default(),
+            table: Ordered::default(),
+            salt,
+            waiting: Backlog::new(&shared.alarm),
+            mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
+            counters: Counters::default(),
+            shared: Arc::clone(shared),
+        })
+    }
+
+    // ----- adjacencies and the table -----
+
+    pub(super) fn add(&self, id: N1FlowId, connection: &Connection) {
+        let adjacency = Adjacency::new(&self.shared, &self.waiting, id, connection);
+        self.adjacencies.write().insert(id, adjacency);
+        self.note_mtu();
+    }
+
+    /// From this moment on no packet goes there, whatever the forwarding table says.
+    pub(super) fn remove(&self, id: N1FlowId) -> Option<Arc<Adjacency>> {
+        let adjacency = self.adjacencies.write().remove(&id)?;
+        adjacency.set_up(false);
+        adjacency.clear();
+        self.note_mtu();
+        Some(adjacency)
+    }
+
+    fn note_mtu(&self) {
+        let mtu = self.adjacencies.read().values().map(|a| a.max_packet).min();
+        self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
+    }
+
+    pub(super) fn adjacency(&self, id: N1FlowId) -> Option<Arc<Adjacency>> {
+        self.adjacencies.read().get(&id).cloned()
+    }
+
+    pub(super) fn adjacencies(&self) -> Vec<Arc<Adjacency>> {
+        self.adjacencies.read().values().cloned().collect()
+    }
+
+    /// Adjacencies that there are.
+    pub(super) fn len(&self) -> usize {
+        self.adjacencies.read().len()
+    }
+
+    /// Their neighbours, one for each.
+    pub(super) fn neighbours(&self) -> Vec<(N1FlowId, Address)> {
+        self.adjacencies.read().values().map(|a| (a.id, a.peer)).collect()
+    }
+
+    pub(super) fn device(&self) -> Option<Arc<dyn Drive>> {
+        self.adjacencies().iter().find_map(|a| a.endpoint.device())
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// Makes the forwarding table that these routes and the adjacencies say.
+    pub(super) fn follow(&self, routes: &Routes) {
+        let mut by_peer: BTreeMap<Address, Vec<_>> = BTreeMap::new();
+        for adjacency in self.adjacencies() {
+            by_peer.entry(adjacency.peer).or_default().push(adjacency);
+        }
+        let resolve = |peer| by_peer.get(&peer).cloned().unwrap_or_default();
+        self.set_table(ForwardingTable::new(routes, self.salt, resolve));
+    }
+
+    pub(super) fn forget_routes(&self) {
+        self.set_table(Table::default());
+    }
+
+    fn set_table(&self, table: Table) {
+        let before = core::mem::replace(&mut *self.table.write(), Arc::new(table));
+        drop(before);
+    }
+
+    /// The adjacency on which packets for a flow with this EID leave.
+    pub(super) fn next_hop(&self, dst: Address, eid: Eid) -> Option<Arc<Adjacency>> {
+        self.table().lookup(dst, eid.0).cloned()
+    }
+
+    // ----- packets -----
+
+    /// Takes packets that came over the adjacency `from`. Those that are done with stay in `pkts`. Whether some were kept
+    /// for a component.
+    pub(super) fn receive<A: Above>(
+        &self,
+        now: Instant,
+        from: &Adjacency,
+        pkts: &mut VecDeque<PacketBuf>,
+        above: &A,
+    ) -> bool {
         let table = self.table();
-        let own = self.address();
-        let (mut onward, mut upward) = (Onward::default(), Upward::default());
-        let mut punted = false;
+        let own = self.shared.address();
+        let mut onward = Onward::default();
+        let mut upward = Upward { to: None, pkts: Outgoing::new(), ecn: [0; BURST] };
+        let mut kept = false;
         from.note_received(pkts);
         for _ in 0..pkts.len() {
             let Some(mut pkt) = pkts.pop_front() else { break };
             let Ok((pci, _)) = Pci::parse(self.sizes, &pkt) else {
-                count(&self.counters.short);
+                self.counters.short.count();
                 pkts.push_back(pkt);
                 continue;
             };
@@ -130,37 +294,35 @@ impl Unicast {
             }
             pkt.pull(self.sizes.header_len());
             if pci.eid.is_component() {
-                punted |= self.punt(from.id, pci.eid, pkt);
-            } else if upward.is_for(pci.eid) || self.find_flow(now, pci.eid, &mut upward) {
+                kept |= self.put_aside(from.id, pci.eid, pkt, above);
+            } else if upward.is_for(pci.eid) || upward.turn_to(now, pci.eid, above) {
                 upward.push(now, pci.ecn, pkt);
             } else {
-                count(&self.counters.unknown_eid);
+                self.counters.unknown_eid.count();
                 pkts.push_back(pkt);
             }
         }
         onward.finish(now);
         upward.flush(now);
-        if punted {
-            self.handle_control(now);
-        }
-    }
-
-    /// Has `upward` collect packets of `eid`, if there is such a flow.
-    fn find_flow(&self, now: Instant, eid: Eid, upward: &mut Upward) -> bool {
-        let Some(flow) = self.flow(eid) else { return false };
-        upward.flush(now);
-        upward.to = Some((eid, flow));
-        true
+        kept
     }
 
     /// Keeps a packet for the component `eid`. `false` if it was dropped.
-    fn punt(&self, from: N1FlowId, eid: Eid, pkt: PacketBuf) -> bool {
+    fn put_aside(&self, from: N1FlowId, eid: Eid, pkt: PacketBuf, above: &impl Above) -> bool {
         match eid {
-            FLOW_ALLOCATOR => self.keep(from, Punt::FlowAllocator(pkt)),
-            DIRECTORY => self.keep(from, Punt::Directory(pkt)),
+            FLOW_ALLOCATOR | DIRECTORY => above.keep(from, eid, pkt),
             _ => {
-                count(&self.counters.no_component);
+                self.counters.no_component.count();
                 false
+            }
+        }
+    }
+
+    /// Sends what waits in front of N-1 flows, as far as they have room again.
+    pub(super) fn release_queued(&self, now: Instant) {
+        for id in self.waiting.take() {
+            if let Some(adjacency) = self.adjacency(id) {
+                adjacency.look(now);
             }
         }
     }
@@ -170,7 +332,7 @@ impl Unicast {
     pub(super) fn originate(&self, now: Instant, dst: Address, cube: QosCube, eid: Eid, pkts: &mut Outgoing) -> bool {
         let table = self.table();
         let Some(next) = table.lookup(dst, eid.0) else {
-            self.counters.no_route.fetch_add(pkts.len() as u64, Ordering::Relaxed);
+            self.counters.no_route.add(pkts.len() as u64);
             return false;
         };
         let pci = Pci { dst, qos: cube.number(), ttl: self.max_ttl, ecn: 0, eid };
@@ -178,7 +340,7 @@ impl Unicast {
         pkts.retain(|pkt| push_header(self.sizes, &pci, pkt));
         if pkts.len() < before {
             // More layers than there is head room for.
-            self.counters.no_headroom.fetch_add((before - pkts.len()) as u64, Ordering::Relaxed);
+            self.counters.no_headroom.add((before - pkts.len()) as u64);
         }
         if eid.is_component() {
             next.note_own(cube, pkts);
@@ -205,14 +367,13 @@ impl Unicast {
         bytes: &[u8],
     ) -> bool {
         let mut pkts = Outgoing::new();
-        let mut pkt = self.cache.lock().take(bytes.len());
+        let mut pkt = self.shared.buffer(bytes.len());
         if pkt.extend_from_slice(bytes).is_none() {
             return false;
         }
         pkts.push(pkt);
         let sent = self.originate(now, dst, cube, eid, &mut pkts);
-        let mut cache = self.cache.lock();
-        pkts.drain(..).for_each(|pkt| cache.put(pkt));
+        self.shared.recycle(pkts.drain(..));
         sent
     }
 

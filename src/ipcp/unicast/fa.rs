@@ -27,16 +27,26 @@
 
 mod flow;
 mod message;
+mod port;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::collections::BTreeSet;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 
-pub(super) use self::flow::{FaFlow, FaPort};
-use super::{Unicast, count};
+pub(super) use self::flow::FaFlow;
+use self::flow::{Below, Requested};
+use self::port::FaPort;
+use super::dt::DataPath;
+use super::shared::{Shared, order};
+use crate::base::counter::counters;
+use crate::base::ids::IdTable;
+use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::{Answer, Attempt, Location, Request, RequestError};
+use crate::ipcp::{Attempt, Location, Request, RequestError, Requests};
 use crate::types::id::{Address, Eid};
+use crate::types::name::NameHash;
 use crate::types::qos::QosSpec;
 use crate::wire::dt::FLOW_ALLOCATOR;
 use crate::wire::fa::{FIXED_LEN, FlowRequest, Message, REFERENCE_MAX};
@@ -57,10 +67,91 @@ fn is_flow_eid(eid: Eid) -> bool {
     !eid.is_component() && eid != NO_EID
 }
 
-impl Unicast {
+counters! {
+    /// Messages of the flow allocator.
+    pub(super) struct Counters {
+        /// That were none, or could not be meant.
+        malformed => "malformed",
+        /// Requests that came.
+        requests_in => "requests_in",
+        /// Requests that were sent.
+        requests_out => "requests_out",
+        /// Requests that could not be sent.
+        requests_lost => "requests_lost",
+        /// Replies that came.
+        replies_in => "replies_in",
+        /// Replies for which nobody waited.
+        replies_unexpected => "replies_unexpected",
+        /// Congestion updates for flows that there are not.
+        updates_unexpected => "updates_unexpected",
+        /// Requests that were refused.
+        refused => "refused",
+    }
+}
+
+/// The flow allocator of a member: the flows that end here, and the names for which it accepts some.
+pub(super) struct FlowAllocator {
+    shared: Arc<Shared>,
+    data: Arc<DataPath>,
+    /// Where requests go that arrive.
+    requests: Weak<dyn Requests>,
+    names: Ordered<Mutex<BTreeSet<NameHash>>, { order::NAMES }>,
+    flows: IdTable<Arc<FaFlow>>,
+    below: Arc<Below>,
+    pub(super) counters: Counters,
+}
+
+impl FlowAllocator {
+    pub(super) fn new(shared: &Arc<Shared>, data: &Arc<DataPath>, requests: Weak<dyn Requests>) -> Arc<Self> {
+        Arc::new(Self {
+            requests,
+            names: Ordered::default(),
+            flows: IdTable::new(shared.config.max_flows.min(1 << 20)),
+            below: Below::new(shared, data),
+            counters: Counters::default(),
+            shared: Arc::clone(shared),
+            data: Arc::clone(data),
+        })
+    }
+
+    // ----- names -----
+
+    /// Flows for this name are accepted from now on.
+    pub(super) fn add_name(&self, name: NameHash) {
+        self.names.lock().insert(name);
+    }
+
+    pub(super) fn remove_name(&self, name: &NameHash) {
+        self.names.lock().remove(name);
+    }
+
+    pub(super) fn clear_names(&self) {
+        self.names.lock().clear();
+    }
+
+    pub(super) fn names(&self) -> Vec<NameHash> {
+        self.names.lock().iter().copied().collect()
+    }
+
+    fn has_name(&self, name: &NameHash) -> bool {
+        self.names.lock().contains(name)
+    }
+
+    // ----- flows -----
+
     /// The flow that ends here under `eid`, all of which counts.
     pub(super) fn flow(&self, eid: Eid) -> Option<Arc<FaFlow>> {
         self.flows.get(eid.0)
+    }
+
+    /// All flows, by EID.
+    pub(super) fn flows(&self) -> Vec<Arc<FaFlow>> {
+        self.flows.values()
+    }
+
+    /// Flows that there are.
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
     }
 
     /// Enters a flow to `peer` for which `requested`, if it is us who ask, waits for the answer.
@@ -69,52 +160,68 @@ impl Unicast {
         peer: Address,
         qos: &QosSpec,
         endpoint: &Arc<Endpoint>,
-        requested: Option<(Arc<dyn Answer>, u64)>,
+        requested: Option<Requested>,
     ) -> Option<Arc<FaFlow>> {
-        if self.is_down() {
+        if self.shared.is_down() {
             return None;
         }
         let draw = || loop {
-            let eid = Eid(self.eids.lock().u64());
+            let eid = Eid(self.shared.random());
             if is_flow_eid(eid) && !is_of_reference(eid) {
                 return eid.0;
             }
         };
         let mut made = None;
         self.flows.insert_with(draw, |eid| {
-            let flow = FaFlow::new(self, Eid(eid), peer, qos, endpoint, requested);
+            let flow = FaFlow::new(&self.below, Eid(eid), peer, qos, endpoint, requested);
             made = Some(Arc::clone(&flow));
             flow
         })?;
         made
     }
 
-    pub(super) fn forget_flow(&self, flow: &FaFlow) {
+    fn forget(&self, flow: &FaFlow) {
         self.flows.remove(flow.eid().0);
     }
 
+    /// Sends what flows were not allowed to send earlier.
+    pub(super) fn release_paced(&self, now: Instant) {
+        while let Some(eid) = self.below.pop_due(now) {
+            if let Some(flow) = self.flow(eid) {
+                flow.release_due(now);
+            }
+        }
+        if let Some(at) = self.below.next_due() {
+            self.shared.alarm.set(at);
+        }
+    }
+
     /// Asks for a flow.
-    pub(super) fn request_flow(&self, now: Instant, r: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+    pub(super) fn request(self: &Arc<Self>, now: Instant, r: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let size = r.data.len();
-        let room = REFERENCE_MAX.min(self.mtu()).saturating_sub(FIXED_LEN + r.dst.as_bytes().len());
+        let room = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN + r.dst.as_bytes().len());
         if size > room {
             return Err(RequestError::TooLarge { size, max: room });
         }
-        let Some(me) = self.me.upgrade().filter(|_| !self.is_down()) else { return Err(RequestError::Down) };
+        if self.shared.is_down() {
+            return Err(RequestError::Down);
+        }
         let Location::Member(peer) = r.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token))).ok_or(RequestError::Full)?;
-        let request = FlowRequest { s_addr: self.address(), s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
-        let sent = self.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec());
+        let s_addr = self.shared.address();
+        let request = FlowRequest { s_addr, s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
+        let sent = self.data.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec());
         // Not sent, it is lost like any other: the request is repeated, and meanwhile there may be a route.
-        count(if sent { &self.counters.requests_out } else { &self.counters.requests_lost });
-        Ok(Box::new(FaAttempt { unicast: me, flow, sent }))
+        let counter = if sent { &self.counters.requests_out } else { &self.counters.requests_lost };
+        counter.count();
+        Ok(Box::new(FaAttempt { flows: Arc::clone(self), flow, sent }))
     }
 }
 
 /// A request that has been sent. Dropping it withdraws the request.
 struct FaAttempt {
-    unicast: Arc<Unicast>,
+    flows: Arc<FlowAllocator>,
     flow: Arc<FaFlow>,
     sent: bool,
 }
@@ -129,7 +236,7 @@ impl Drop for FaAttempt {
     fn drop(&mut self) {
         // Answered requests belong to their port.
         if self.flow.withdraw() {
-            self.unicast.forget_flow(&self.flow);
+            self.flows.forget(&self.flow);
         }
     }
 }

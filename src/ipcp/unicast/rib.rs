@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use super::Unicast;
 use super::fa::FaFlow;
@@ -14,58 +13,38 @@ use crate::{directory, routing};
 
 impl Unicast {
     pub(super) fn tree(&self, now: Instant) -> Tree {
-        let c = &self.counters;
-        let own = [
-            ("short", &c.short),
-            ("unknown_eid", &c.unknown_eid),
-            ("no_component", &c.no_component),
-            ("no_route", &c.no_route),
-            ("no_headroom", &c.no_headroom),
-            ("inbox_full", &c.inbox_full),
-            ("malformed", &c.malformed),
-            ("requests_in", &c.requests_in),
-            ("requests_out", &c.requests_out),
-            ("requests_lost", &c.requests_lost),
-            ("replies_in", &c.replies_in),
-            ("replies_unexpected", &c.replies_unexpected),
-            ("updates_unexpected", &c.updates_unexpected),
-            ("refused", &c.refused),
-            ("tables", &c.tables),
-            ("lost_connections", &c.lost),
-            ("lookups", &c.lookups),
-            ("lookup_rounds", &c.lookup_rounds),
-            ("lookup_questions", &c.lookup_questions),
-            ("address_conflicts", &c.conflicts),
-            ("doubted_connections", &c.doubted),
-        ];
-        Tree::item("ipcp", &*self.info.name)
+        let (waiting, dropped) = self.control.inbox();
+        Tree::item("ipcp", &*self.shared.info.name)
             .text("address", self.address().to_string())
-            .counters(own.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))))
+            .counters(self.data.counters.rows())
+            .counters(dropped)
+            .counters(self.flows.counters.rows())
+            .counters(self.control.counters.rows())
             .gauge("flows", self.flows.len() as u64)
-            .gauge("names", self.names.lock().len() as u64)
-            .gauge("adjacencies", self.adjacencies.read().len() as u64)
-            .gauge("managements", self.managements.read().len() as u64)
-            .gauge("inbox", self.inbox.lock().len() as u64)
+            .gauge("names", self.flows.names().len() as u64)
+            .gauge("adjacencies", self.data.len() as u64)
+            .gauge("managements", self.control.management_peers().len() as u64)
+            .gauge("inbox", waiting as u64)
             .with(self.data_transfer_tree())
             .with(self.flow_allocator_tree())
             .with(self.link_state_tree(now))
-            .with(self.with_machines(|routing, _| routing_stats(&routing.stats())))
+            .with(self.control.with_machines(|routing, _| routing_stats(&routing.stats())))
             .with(self.routes_tree())
             .with(self.directory_tree(now))
     }
 
     fn data_transfer_tree(&self) -> Tree {
-        let adjacencies: Vec<_> = self.adjacencies.read().values().cloned().collect();
+        let adjacencies = self.data.adjacencies();
         Tree::list(format!("dt.{}", self.address())).metric("dt").with_all(adjacencies.iter().map(|a| a.tree()))
     }
 
     fn flow_allocator_tree(&self) -> Tree {
-        Tree::list("flow-allocator").with_all(self.flows.values().iter().map(|flow| flow_tree(flow)))
+        Tree::list("flow-allocator").with_all(self.flows.flows().iter().map(|flow| flow_tree(flow)))
     }
 
     fn link_state_tree(&self, now: Instant) -> Tree {
-        let managements: Vec<_> = self.managements.read().values().map(|m| m.peer).collect();
-        self.with_machines(|routing, _| {
+        let managements = self.control.management_peers();
+        self.control.with_machines(|routing, _| {
             let links = routing.entries(now).map(|link| {
                 Tree::item("link", format!("{}--{}", link.src, link.dst))
                     .gauge("seqno", link.seqno)
@@ -79,7 +58,7 @@ impl Unicast {
 
     /// The members that packets can be forwarded to, each with the neighbours on the way.
     fn routes_tree(&self) -> Tree {
-        let table = self.table();
+        let table = self.data.table();
         let mut routes: Vec<_> = table.destinations().collect();
         routes.sort_unstable();
         Tree::list("routes").with_all(routes.into_iter().map(|dst| {
@@ -89,7 +68,7 @@ impl Unicast {
     }
 
     fn directory_tree(&self, now: Instant) -> Tree {
-        self.with_machines(|_, directory| {
+        self.control.with_machines(|_, directory| {
             let names = directory
                 .names()
                 .map(|(name, stored)| Tree::item("name", name.to_string()).gauge("stored", u64::from(stored)));
@@ -168,21 +147,11 @@ fn directory_stats(c: &directory::Counters, sizes: &directory::Sizes) -> Tree {
 }
 
 fn flow_tree(flow: &FaFlow) -> Tree {
-    let c = &flow.counters;
     let (remote, waiting) = flow.facts();
-    let own = [
-        ("sent", &c.sent),
-        ("sent_bytes", &c.sent_bytes),
-        ("send_failed", &c.send_failed),
-        ("received", &c.received),
-        ("received_bytes", &c.received_bytes),
-        ("updates_sent", &c.updates_sent),
-        ("updates_received", &c.updates_received),
-    ];
     let tree = Tree::item("flow", flow.eid().to_string())
         .text("remote_address", flow.peer().to_string())
         .text("remote_eid", remote.map_or_else(|| "unknown".into(), |eid| eid.to_string()))
-        .counters(own.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))))
+        .counters(flow.counters.rows())
         .gauge("waiting", waiting as u64);
     flow.with_ca(|pacer, receiver| {
         let phase = match pacer.phase() {

@@ -7,7 +7,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder, SendReply};
+use super::super::super::reply::{Prepared, Replies};
+use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder};
 use super::{Path, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, count};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::time::Instant;
@@ -125,7 +126,7 @@ impl UdpShim {
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
-        let responder = Box::new(UdpResponder { shim: Some(shim), path, s_eid: m.s_eid });
+        let responder = Box::new(UdpResponder { shim: Some(shim), to: Requester { path, s_eid: m.s_eid } });
         if !self.names.lock().contains_key(&m.dst) {
             responder.refuse(now, Code::NAME);
             return;
@@ -175,12 +176,39 @@ impl UdpShim {
         };
         answer.answered(token, reply);
     }
+}
 
-    /// Sends a reply from the address that was asked. One that cannot be sent is a lost one: the request will be repeated.
+impl UdpShim {
+    /// Sends a reply from the address that was asked. One that cannot be sent is a lost one.
     fn send_reply(&self, path: Path, reply: &[u8]) {
         if let Err(e) = self.send(path, reply, None) {
             self.counters.fault(e, 1);
         }
+    }
+}
+
+/// Who asked: whence, and the EID there.
+#[derive(Clone, Copy)]
+pub(in crate::ipcp) struct Requester {
+    path: Path,
+    s_eid: u32,
+}
+
+impl Replies for UdpShim {
+    type Requester = Requester;
+
+    fn is_open(&self, eid: u64) -> bool {
+        self.flows.get(eid).is_some()
+    }
+
+    fn reply(&self, _now: Instant, to: &Requester, message: &[u8]) {
+        self.send_reply(to.path, message);
+    }
+
+    fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
+        count(&self.counters.refused);
+        let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
+        self.send_reply(to.path, &reply.to_vec());
     }
 }
 
@@ -205,16 +233,14 @@ fn host_number(ip: IpAddr) -> u64 {
 /// Answers one request. Dropped unanswered, it refuses.
 struct UdpResponder {
     shim: Option<Arc<UdpShim>>,
-    path: Path,
-    s_eid: u32,
+    to: Requester,
 }
 
 impl UdpResponder {
     fn refuse_with(&mut self, code: Code) {
-        let Some(shim) = self.shim.take() else { return };
-        count(&shim.counters.refused);
-        let reply = FlowReply { s_eid: self.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
-        shim.send_reply(self.path, &reply.to_vec());
+        if let Some(shim) = self.shim.take() {
+            shim.refuse(None, &self.to, code);
+        }
     }
 }
 
@@ -232,25 +258,23 @@ impl Responder for UdpResponder {
         data: &[u8],
     ) -> Result<Accepted, RequestError> {
         let Some(shim) = self.shim.take() else { return Err(RequestError::Gone) };
-        let size = data.len();
+        let (size, Requester { path, s_eid }) = (data.len(), self.to);
         let max = shim.config.max_mgmt.min(shim.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
         if size > max {
-            self.shim = Some(shim);
-            self.refuse_with(Code::CRYPT);
+            shim.refuse(Some(now), &self.to, Code::CRYPT);
             return Err(RequestError::TooLarge { size, max });
         }
-        let flow = UdpFlow::new(endpoint, self.path.remote, None);
-        flow.local.call_once(|| self.path.local);
+        let flow = UdpFlow::new(endpoint, path.remote, None);
+        flow.local.call_once(|| path.local);
         let Some(eid) = shim.enter(Arc::new(flow)) else {
-            self.shim = Some(shim);
-            self.refuse_with(Code::NOMEM);
+            shim.refuse(Some(now), &self.to, Code::NOMEM);
             return Err(RequestError::Full);
         };
-        let port = UdpPort::new(&shim, endpoint, self.path, eid, self.s_eid);
-        let delay = if self.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
-        let bytes = FlowReply { s_eid: self.s_eid, d_eid: eid, response: 0, data }.to_vec();
-        let reply = Arc::new(UdpReply { shim, path: self.path, s_eid: self.s_eid, eid, bytes });
-        Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
+        let port = UdpPort::new(&shim, endpoint, path, eid, s_eid);
+        let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        let message = FlowReply { s_eid, d_eid: eid, response: 0, data }.to_vec();
+        let reply = Box::new(Prepared::new(shim, self.to, eid.into(), message));
+        Ok(Accepted { port, not_before: now + delay, reply })
     }
 
     fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
@@ -260,46 +284,5 @@ impl Responder for UdpResponder {
     fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
         self.shim = None;
         again.resend(now);
-    }
-}
-
-struct UdpReply {
-    shim: Arc<UdpShim>,
-    path: Path,
-    s_eid: u32,
-    /// Our end of the flow.
-    eid: u32,
-    bytes: Vec<u8>,
-}
-
-impl Resend for UdpReply {
-    fn resend(&self, _now: Instant) {
-        if self.shim.flows.get(self.eid.into()).is_some() {
-            self.shim.send_reply(self.path, &self.bytes);
-        } else {
-            // Whoever accepted the flow has closed it meanwhile.
-            let shim = Some(Arc::clone(&self.shim));
-            UdpResponder { shim, path: self.path, s_eid: self.s_eid }.refuse_with(Code::AGAIN);
-        }
-    }
-}
-
-/// Dropped unsent, it refuses.
-struct Prepared(Option<Arc<UdpReply>>);
-
-impl SendReply for Prepared {
-    fn send(mut self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {
-        let reply: Arc<dyn Resend> = self.0.take()?;
-        reply.resend(now);
-        Some(reply)
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if let Some(reply) = self.0.take() {
-            UdpResponder { shim: Some(Arc::clone(&reply.shim)), path: reply.path, s_eid: reply.s_eid }
-                .refuse_with(Code::AGAIN);
-        }
     }
 }

@@ -11,11 +11,85 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
+use crate::base::buf::PacketBuf;
+use crate::base::counter::counters;
+use crate::base::sync::{Mutex, Ordered};
+use crate::ipcp::unicast::shared::order;
 use crate::types::id::N1FlowId;
+use crate::wire::fa;
+
+/// A message that waits to be handled.
+pub(super) enum Message {
+    FlowAllocator(PacketBuf),
+    Directory(PacketBuf),
+    LinkState(N1FlowId, PacketBuf),
+}
+
+impl Message {
+    fn class(&self) -> Class {
+        match self {
+            Self::FlowAllocator(pkt) if fa::is_request(pkt) => Class::Requests,
+            Self::FlowAllocator(_) => Class::Flows,
+            Self::Directory(_) => Class::Directory,
+            Self::LinkState(..) => Class::LinkState,
+        }
+    }
+}
+
+counters! {
+    /// What did not fit.
+    pub(super) struct Counters {
+        /// Messages that were dropped, the new one or one that gave way to it.
+        full => "inbox_full",
+    }
+}
+
+/// The messages that wait, which any thread brings and one at a time takes.
+pub(super) struct Mailbox {
+    inbox: Ordered<Mutex<Inbox<Message>>, { order::INBOX }>,
+    counters: Counters,
+}
+
+impl Mailbox {
+    /// One for so many messages.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { inbox: Ordered::new(Mutex::new(Inbox::new(limit))), counters: Counters::default() }
+    }
+
+    /// Keeps a message that `from` has brought. `false` if it was dropped.
+    pub(super) fn keep(&self, from: N1FlowId, message: Message) -> bool {
+        let class = message.class();
+        let (gave_way, kept) = {
+            let mut inbox = self.inbox.lock();
+            (inbox.make_room(class, from), inbox.push(class, from, message))
+        };
+        if !kept || gave_way.is_some() {
+            self.counters.full.count();
+        }
+        kept
+    }
+
+    pub(super) fn pop(&self) -> Option<Message> {
+        self.inbox.lock().pop()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inbox.lock().is_empty()
+    }
+
+    /// Messages that wait, and what was counted.
+    pub(super) fn facts(&self) -> (usize, impl Iterator<Item = (&'static str, u64)>) {
+        (self.inbox.lock().len(), self.counters.rows())
+    }
+
+    pub(super) fn clear(&self) {
+        self.inbox.lock().clear();
+    }
+}
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ipcp::unicast) enum Class {
+enum Class {
     /// Link state: without it nothing else arrives.
     LinkState,
     /// What flows that exist, or were asked for here, wait for: replies and congestion updates.
@@ -39,7 +113,7 @@ const LEAST: usize = 8;
 
 /// Messages by class.
 #[derive(Debug)]
-pub(in crate::ipcp::unicast) struct Inbox<T> {
+struct Inbox<T> {
     classes: [Waiting<T>; 4],
     /// Whose turn it is.
     turn: usize,
@@ -79,22 +153,22 @@ impl<T> Waiting<T> {
 
 impl<T> Inbox<T> {
     /// One for so many messages.
-    pub(in crate::ipcp::unicast) fn new(limit: usize) -> Self {
+    fn new(limit: usize) -> Self {
         Self { classes: Class::ALL.map(|_| Waiting::default()), turn: 0, room: (limit / Class::ALL.len()).max(1) }
     }
 
     /// Messages that wait.
-    pub(in crate::ipcp::unicast) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.classes.iter().map(|class| class.len).sum()
     }
 
-    pub(in crate::ipcp::unicast) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.len == 0)
     }
 
     /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more of
     /// them waiting, so that nobody who floods over several at once shuts the others out. Returns it.
-    pub(in crate::ipcp::unicast) fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
+    fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
         let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= self.room)?;
         let len = |flow: &N1FlowId| waiting.queues.get(flow).map_or(0, VecDeque::len);
         let longest = waiting.turns.iter().rev().take(LOOKED_AT).copied().max_by_key(len)?;
@@ -107,7 +181,7 @@ impl<T> Inbox<T> {
     }
 
     /// Keeps a message that `from` has brought. `false` if there was no room.
-    pub(in crate::ipcp::unicast) fn push(&mut self, class: Class, from: N1FlowId, message: T) -> bool {
+    fn push(&mut self, class: Class, from: N1FlowId, message: T) -> bool {
         let share = (self.room / SHARE).max(LEAST);
         let Some(waiting) = self.classes.get_mut(class as usize) else { return false };
         if waiting.len >= self.room {
@@ -126,7 +200,7 @@ impl<T> Inbox<T> {
     }
 
     /// The next message.
-    pub(in crate::ipcp::unicast) fn pop(&mut self) -> Option<T> {
+    fn pop(&mut self) -> Option<T> {
         for _ in 0..self.classes.len() {
             self.turn = (self.turn + 1) % self.classes.len();
             if let Some(message) = self.classes.get_mut(self.turn).and_then(Waiting::pop) {
@@ -137,7 +211,7 @@ impl<T> Inbox<T> {
     }
 
     /// Forgets everything.
-    pub(in crate::ipcp::unicast) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.classes = Class::ALL.map(|_| Waiting::default());
     }
 }

@@ -20,11 +20,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Control;
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::Endpoint;
 use crate::ipcp::Connection;
-use crate::ipcp::unicast::{Unicast, count};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::cep::{self, Terms};
 
@@ -39,11 +39,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// What a member says it wants to wait for at least, for each N-1 flow that it has.
 const WAIT_A_FLOW: Duration = Duration::from_millis(4);
 
-impl Unicast {
+impl Control {
     /// What we say of ourselves to a neighbour.
-    pub(in crate::ipcp::unicast) fn terms(&self) -> Terms {
-        let detection = self.config.detection;
-        let flows = self.adjacencies.read().len() + self.managements.read().len();
+    fn terms(&self) -> Terms {
+        let detection = self.shared.config.detection;
+        let flows = self.connection_count();
         let busy = WAIT_A_FLOW * u32::try_from(flows).unwrap_or(u32::MAX);
         let patience = if detection.is_zero() { detection } else { detection.max(busy) };
         Terms { incarnation: self.incarnation, patience, round_trip: Duration::ZERO }
@@ -55,7 +55,7 @@ impl Unicast {
     }
 
     /// Has the N-1 flow of a new connection watched as both ends have said.
-    pub(in crate::ipcp::unicast) fn watch_silence(&self, now: Instant, connection: &Connection) {
+    pub(super) fn watch_silence(&self, now: Instant, connection: &Connection) {
         let terms = (Terms::of(&connection.own_versions), Terms::of(&connection.versions));
         let (Some(own), Some(theirs)) = terms else { return };
         let timeout = connection.endpoint.qos().keepalive().unwrap_or(LONGEST);
@@ -65,23 +65,25 @@ impl Unicast {
     }
 
     /// Doubts the N-1 flows of a neighbour that were connected in another life of it, but for the new one.
-    pub(in crate::ipcp::unicast) fn doubt_former(&self, now: Instant, new: N1FlowId, peer: Address, incarnation: u32) {
+    pub(super) fn doubt_former(&self, now: Instant, new: N1FlowId, peer: Address, incarnation: u32) {
         let former = |of: Address, life: Option<u32>| of == peer && life.is_some_and(|life| life != incarnation);
         let mut doubts = Vec::new();
-        for (id, adjacency) in self.adjacencies.read().iter().filter(|(_, a)| former(a.peer, a.incarnation)) {
+        for adjacency in self.data.adjacencies().iter().filter(|a| former(a.peer, a.incarnation)) {
             adjacency.doubt();
-            doubts.push(Doubt::new(*id, &adjacency.endpoint));
+            doubts.push(Doubt::new(adjacency.id, &adjacency.endpoint));
         }
-        let managements = self.managements.read();
-        let of_managements = managements.iter().filter(|(_, m)| former(m.peer, m.incarnation));
-        doubts.extend(of_managements.map(|(id, m)| Doubt::new(*id, &m.endpoint)));
-        drop(managements);
+        let of_managements: Vec<_> = {
+            let managements = self.managements.read();
+            let former = managements.iter().filter(|(_, m)| former(m.peer, m.incarnation));
+            former.map(|(id, m)| (*id, Arc::clone(&m.endpoint))).collect()
+        };
+        doubts.extend(of_managements.iter().map(|(id, endpoint)| Doubt::new(*id, endpoint)));
         for (doubt, interval) in doubts.into_iter().filter(|(doubt, _)| doubt.flow != new) {
             let Some(interval) = interval else { continue };
             let at = now + interval * DOUBTED;
             if self.doubts.lock().arm(at, doubt) {
-                count(&self.counters.doubted);
-                self.alarm.set(at);
+                self.counters.doubted.count();
+                self.shared.alarm.set(at);
             }
         }
     }
@@ -92,24 +94,19 @@ impl Unicast {
             let due = self.doubts.lock().pop_due(now);
             let Some(Doubt { flow, heard }) = due else { break };
             if self.n1_endpoint(flow).is_some_and(|endpoint| endpoint.counters().received <= heard) {
-                self.lose(flow);
+                self.lose(now, flow);
             }
         }
         let next = self.doubts.lock().timers.next();
         if let Some(at) = next {
-            self.alarm.set(at);
+            self.shared.alarm.set(at);
         }
-    }
-
-    fn n1_endpoint(&self, flow: N1FlowId) -> Option<Arc<Endpoint>> {
-        let adjacency = self.adjacencies.read().get(&flow).map(|a| Arc::clone(&a.endpoint));
-        adjacency.or_else(|| self.managements.read().get(&flow).map(|m| Arc::clone(&m.endpoint)))
     }
 }
 
 /// An N-1 flow that may be left over from an earlier life of the neighbour.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ipcp::unicast) struct Doubt {
+pub(super) struct Doubt {
     flow: N1FlowId,
     /// Packets that had been received when the doubt arose.
     heard: u64,
@@ -117,7 +114,7 @@ pub(in crate::ipcp::unicast) struct Doubt {
 
 /// All of them. None is doubted twice at a time, and none that is gone, so there are no more than N-1 flows.
 #[derive(Debug, Default)]
-pub(in crate::ipcp::unicast) struct Doubts {
+pub(super) struct Doubts {
     timers: Timers<Doubt>,
     flows: BTreeMap<N1FlowId, TimerId>,
 }
@@ -133,7 +130,7 @@ impl Doubts {
     }
 
     /// The flow is gone. A peer may have chosen a timeout of weeks for it.
-    pub(in crate::ipcp::unicast) fn forget(&mut self, flow: N1FlowId) {
+    pub(super) fn forget(&mut self, flow: N1FlowId) {
         if let Some(timer) = self.flows.remove(&flow) {
             self.timers.cancel(timer);
         }

@@ -1,19 +1,20 @@
 //! An adjacency: the N-1 flow over which packets go to a neighbour, and what waits in front of it.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::ToString;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::base::buf::PacketBuf;
-use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::counter::{Counter, counters};
+use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Endpoint, Outgoing};
 use crate::forward::ca;
 use crate::forward::pff::NextHop;
 use crate::forward::sched::{Gate, Scheduler};
-use crate::ipcp::Connection;
-use crate::ipcp::unicast::Unicast;
+use crate::ipcp::unicast::shared::{Shared, order};
+use crate::ipcp::{Alarm, Connection};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::QosCube;
@@ -47,13 +48,37 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     proven: AtomicBool,
     /// Keepalives that had come before, and prove nothing.
     unproven: AtomicU64,
-    unicast: Weak<Unicast>,
-    queue: Mutex<Queue>,
+    waiting: Arc<Backlog>,
+    queue: Ordered<Mutex<Queue>, { order::QUEUE }>,
     /// Packets that wait in the queue.
     backlog: AtomicUsize,
     /// Packets that may wait in the device.
     device_limit: AtomicUsize,
     counters: Counters,
+    cubes: [OfCube; CUBES],
+}
+
+/// The adjacencies in front of which packets wait.
+pub(in crate::ipcp::unicast) struct Backlog {
+    of: Ordered<Mutex<BTreeSet<N1FlowId>>, { order::BACKLOG }>,
+    alarm: Arc<dyn Alarm>,
+}
+
+impl Backlog {
+    pub(super) fn new(alarm: &Arc<dyn Alarm>) -> Arc<Self> {
+        Arc::new(Self { of: Ordered::default(), alarm: Arc::clone(alarm) })
+    }
+
+    /// Has an adjacency looked after.
+    fn look_again(&self, at: Instant, id: N1FlowId) {
+        self.of.lock().insert(id);
+        self.alarm.set(at);
+    }
+
+    /// All of them; whoever takes them looks after them.
+    pub(super) fn take(&self) -> BTreeSet<N1FlowId> {
+        core::mem::take(&mut *self.of.lock())
+    }
 }
 
 /// What waits in front of the flow because the device below has enough to do.
@@ -64,32 +89,43 @@ struct Queue {
     stuck: Outgoing,
 }
 
-/// Packets and bytes.
-#[derive(Default)]
-struct Tally {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Tally {
-    fn add(&self, packets: usize, bytes: usize) {
-        if packets > 0 {
-            self.packets.fetch_add(packets as u64, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
+counters! {
+    /// Of a cube, as the reference counts.
+    struct OfCube {
+        /// Packets that went to the neighbour.
+        sent => "sent",
+        /// Their bytes.
+        sent_bytes => "sent_bytes",
+        /// Packets that came from it.
+        received => "received",
+        /// Their bytes.
+        received_bytes => "received_bytes",
+        /// Of those that went, packets of our own components.
+        own => "local_sent",
+        /// Their bytes.
+        own_bytes => "local_sent_bytes",
     }
 }
 
-/// By cube, as the reference counts.
-#[derive(Default)]
-struct Counters {
-    sent: [Tally; CUBES],
-    received: [Tally; CUBES],
-    own_sent: [Tally; CUBES],
-    expired: AtomicU64,
-    unroutable: AtomicU64,
-    failed: AtomicU64,
-    overflow: AtomicU64,
+counters! {
+    /// Of all cubes.
+    struct Counters {
+        /// Packets from the neighbour whose time to live had run out.
+        expired => "expired",
+        /// Packets from the neighbour to where there is no route.
+        unroutable => "unroutable",
+        /// Packets that the N-1 flow refused.
+        failed => "failed",
+        /// Packets for which there was no room to wait.
+        overflow => "overflow",
+    }
+}
+
+fn tally(packets: &Counter, bytes: &Counter, (some, of): (usize, usize)) {
+    if some > 0 {
+        packets.add(some as u64);
+        bytes.add(of as u64);
+    }
 }
 
 impl NextHop for Arc<Adjacency> {
@@ -103,28 +139,29 @@ impl NextHop for Arc<Adjacency> {
 }
 
 impl Adjacency {
-    pub(in crate::ipcp::unicast) fn new(unicast: &Unicast, id: N1FlowId, connection: &Connection) -> Arc<Self> {
+    pub(super) fn new(shared: &Shared, waiting: &Arc<Backlog>, id: N1FlowId, connection: &Connection) -> Arc<Self> {
         let endpoint = Arc::clone(&connection.endpoint);
         Arc::new(Self {
             id,
             peer: connection.peer,
             max_packet: endpoint.max_packet(),
-            sizes: unicast.sizes,
-            congestion: unicast.unicast.congestion,
+            sizes: shared.sizes,
+            congestion: shared.unicast.congestion,
             up: AtomicBool::new(true),
             proven: AtomicBool::new(connection.ours),
             unproven: AtomicU64::new(endpoint.counters().keepalives_received),
             incarnation: Terms::of(&connection.versions).map(|terms| terms.incarnation),
             endpoint,
-            unicast: Weak::clone(&unicast.me),
+            waiting: Arc::clone(waiting),
             device_limit: AtomicUsize::new(Gate::new().limit()),
-            queue: Mutex::new(Queue {
-                packets: Scheduler::new(unicast.config.queues),
+            queue: Ordered::new(Mutex::new(Queue {
+                packets: Scheduler::new(shared.config.queues),
                 gate: Gate::new(),
                 stuck: Outgoing::new(),
-            }),
+            })),
             backlog: AtomicUsize::new(0),
             counters: Counters::default(),
+            cubes: Default::default(),
         })
     }
 
@@ -169,11 +206,11 @@ impl Adjacency {
         let (before, all): (_, usize) = (pkts.len(), pkts.iter().map(|p| p.len()).sum());
         let sent = self.endpoint.send_packets(now, pkts);
         if sent.is_err() {
-            self.counters.failed.fetch_add(pkts.len() as u64, Ordering::Relaxed);
+            self.counters.failed.add(pkts.len() as u64);
         }
         let left: usize = pkts.iter().map(|p| p.len()).sum();
-        if let Some(sent) = self.counters.sent.get(usize::from(cube.number())) {
-            sent.add(before - pkts.len(), all - left);
+        if let Some(of) = self.cubes.get(usize::from(cube.number())) {
+            tally(&of.sent, &of.sent_bytes, (before - pkts.len(), all - left));
         }
     }
 
@@ -187,22 +224,21 @@ impl Adjacency {
                 dropped.extend(queue.packets.enqueue(cube, pkt.len(), pkt).err());
             }
             self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
-            self.counters.overflow.fetch_add(dropped.len() as u64, Ordering::Relaxed);
+            self.counters.overflow.add(dropped.len() as u64);
             *pkts = dropped;
         }
-        if let Some(unicast) = self.unicast.upgrade() {
-            self.look(now, &unicast);
-        }
+        self.look(now);
     }
 
     /// Sends what waits, as far as the device has room, and sees to it that somebody looks again.
-    pub(in crate::ipcp::unicast) fn look(&self, now: Instant, unicast: &Unicast) {
+    pub(in crate::ipcp::unicast) fn look(&self, now: Instant) {
+        let ahead = self.endpoint.queued();
         let mut room = None;
         loop {
             let (mut pkts, cube) = {
                 let mut queue = self.queue.lock();
                 let queue = &mut *queue;
-                let left = room.get_or_insert_with(|| queue.gate.look(now, self.endpoint.queued()));
+                let left = room.get_or_insert_with(|| queue.gate.look(now, ahead));
                 let mut pkts = core::mem::take(&mut queue.stuck);
                 let mut of = QosCube::BestEffort;
                 while pkts.len() < BURST && *left > 0 {
@@ -228,7 +264,7 @@ impl Adjacency {
         }
         if self.backlog() > 0 {
             let next = self.queue.lock().gate.next_look();
-            unicast.look_again(next, self.id);
+            self.waiting.look_again(next, self.id);
         }
     }
 
@@ -242,26 +278,13 @@ impl Adjacency {
 
     /// What is counted of it.
     pub(in crate::ipcp::unicast) fn tree(&self) -> Tree {
-        let c = &self.counters;
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let cubes = QosCube::ALL.into_iter().zip(c.sent.iter().zip(&c.received).zip(&c.own_sent));
-        let cubes = cubes.map(|(cube, ((sent, received), own))| {
-            Tree::item("cube", cube.number().to_string())
-                .counter("sent", count(&sent.packets))
-                .counter("sent_bytes", count(&sent.bytes))
-                .counter("received", count(&received.packets))
-                .counter("received_bytes", count(&received.bytes))
-                .counter("local_sent", count(&own.packets))
-                .counter("local_sent_bytes", count(&own.bytes))
-        });
+        let cubes = QosCube::ALL.into_iter().zip(&self.cubes);
+        let cubes = cubes.map(|(cube, of)| Tree::item("cube", cube.number().to_string()).counters(of.rows()));
         Tree::item("adjacency", self.id.to_string())
             .text("endpoint", self.peer.to_string())
             .gauge("up", u64::from(self.is_up()))
             .gauge("queued", (self.backlog() + self.endpoint.queued()) as u64)
-            .counter("expired", count(&c.expired))
-            .counter("unroutable", count(&c.unroutable))
-            .counter("failed", count(&c.failed))
-            .counter("overflow", count(&c.overflow))
+            .counters(self.counters.rows())
             .with_all(cubes)
     }
 
@@ -294,31 +317,31 @@ impl Adjacency {
 
     pub(in crate::ipcp::unicast) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
         self.note_proven();
-        let mut tally = [(0, 0); CUBES];
+        let mut came = [(0, 0); CUBES];
         for pkt in pkts {
             let cube = cube_of(pkt.get(self.sizes.addr()).copied().unwrap_or(0));
-            if let Some((packets, bytes)) = tally.get_mut(usize::from(cube.number())) {
+            if let Some((packets, bytes)) = came.get_mut(usize::from(cube.number())) {
                 *packets += 1;
                 *bytes += pkt.len();
             }
         }
-        for (to, (packets, bytes)) in self.counters.received.iter().zip(tally) {
-            to.add(packets, bytes);
+        for (of, came) in self.cubes.iter().zip(came) {
+            tally(&of.received, &of.received_bytes, came);
         }
     }
 
     /// Counts packets of our own components.
-    pub(in crate::ipcp::unicast) fn note_own(&self, cube: QosCube, pkts: &Outgoing) {
-        if let Some(own) = self.counters.own_sent.get(usize::from(cube.number())) {
-            own.add(pkts.len(), pkts.iter().map(|p| p.len()).sum());
+    pub(super) fn note_own(&self, cube: QosCube, pkts: &Outgoing) {
+        if let Some(of) = self.cubes.get(usize::from(cube.number())) {
+            tally(&of.own, &of.own_bytes, (pkts.len(), pkts.iter().map(|p| p.len()).sum()));
         }
     }
 
-    pub(in crate::ipcp::unicast) fn note_expired(&self) {
-        self.counters.expired.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn note_expired(&self) {
+        self.counters.expired.count();
     }
 
-    pub(in crate::ipcp::unicast) fn note_unroutable(&self) {
-        self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn note_unroutable(&self) {
+        self.counters.unroutable.count();
     }
 }

@@ -1,7 +1,7 @@
 //! One end of a flow, as the layer knows it: where it goes, how fast it may, what it has met.
 
 use alloc::collections::VecDeque;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
@@ -9,14 +9,16 @@ use spin::Once;
 
 use super::is_of_reference;
 use crate::base::buf::PacketBuf;
-use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::counter::counters;
+use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
-use crate::base::timers::TimerId;
-use crate::flow::{BURST, Drive, Endpoint, Event, Outgoing, Port};
+use crate::base::timers::{TimerId, Timers};
+use crate::flow::{BURST, Endpoint, Event, Outgoing};
 use crate::forward::ca::{Feedback, Pacer, Receiver};
 use crate::forward::shape::{Admission, Shaper};
-use crate::ipcp::unicast::Unicast;
 use crate::ipcp::unicast::dt::adjacency::Adjacency;
+use crate::ipcp::unicast::dt::{DataPath, Up};
+use crate::ipcp::unicast::shared::{Shared, order};
 use crate::ipcp::{Answer, give_up};
 use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};
@@ -27,23 +29,58 @@ use crate::wire::fa::{FlowUpdate, Message, Report};
 /// Packets that still go when an endpoint is gone: by which it says so, and what may come with them.
 const LAST: usize = 4;
 
+/// What flows have below them: the data path, and a queue for when they may use it.
+pub(in crate::ipcp::unicast) struct Below {
+    pub(super) shared: Arc<Shared>,
+    pub(super) data: Arc<DataPath>,
+    paced: Ordered<Mutex<Timers<Eid>>, { order::PACED }>,
+}
+
+impl Below {
+    pub(super) fn new(shared: &Arc<Shared>, data: &Arc<DataPath>) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(shared), data: Arc::clone(data), paced: Ordered::default() })
+    }
+
+    /// Has a flow looked after when its next packet may go, instead of when `timer` says so far.
+    fn pace(&self, at: Instant, eid: Eid, timer: &mut Option<TimerId>) {
+        let mut paced = self.paced.lock();
+        if let Some(before) = timer.take() {
+            paced.cancel(before);
+        }
+        *timer = Some(paced.arm(at, eid));
+    }
+
+    /// The next flow that may send.
+    pub(super) fn pop_due(&self, now: Instant) -> Option<Eid> {
+        self.paced.lock().pop_due(now).map(|(_, eid)| eid)
+    }
+
+    /// When the next flow may send.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.paced.lock().next()
+    }
+}
+
+/// Who waits for the reply of a peer, and by which token.
+pub(super) type Requested = (Arc<dyn Answer>, u64);
+
 /// One end of an N+1 flow.
 pub(in crate::ipcp::unicast) struct FaFlow {
     eid: Eid,
     peer: Address,
     cube: QosCube,
     endpoint: Arc<Endpoint>,
-    unicast: Weak<Unicast>,
+    below: Arc<Below>,
     /// The peer's EID, once it is known.
     remote: Once<Eid>,
     /// Who waits for the reply; `None` once it has come, and on the accepting side.
-    requested: Mutex<Option<(Arc<dyn Answer>, u64)>>,
-    tx: Mutex<Tx>,
+    requested: Ordered<Mutex<Option<Requested>>, { order::REQUESTED }>,
+    tx: Ordered<Mutex<Tx>, { order::SENDING }>,
     /// Packets that wait for their turn.
     waiting: AtomicUsize,
     /// The moment when the first of them may go is being waited for.
-    timer: Mutex<Option<TimerId>>,
-    rx: Mutex<Receiver>,
+    timer: Ordered<Mutex<Option<TimerId>>, { order::TIMER }>,
+    rx: Ordered<Mutex<Receiver>, { order::RECEIVING }>,
     pub(in crate::ipcp::unicast) counters: Counters,
 }
 
@@ -77,45 +114,53 @@ impl Tx {
     }
 }
 
-/// What the flow has counted, as the reference does.
-#[derive(Default)]
-pub(in crate::ipcp::unicast) struct Counters {
-    pub(in crate::ipcp::unicast) sent: AtomicU64,
-    pub(in crate::ipcp::unicast) sent_bytes: AtomicU64,
-    pub(in crate::ipcp::unicast) send_failed: AtomicU64,
-    pub(in crate::ipcp::unicast) received: AtomicU64,
-    pub(in crate::ipcp::unicast) received_bytes: AtomicU64,
-    pub(in crate::ipcp::unicast) updates_sent: AtomicU64,
-    pub(in crate::ipcp::unicast) updates_received: AtomicU64,
+counters! {
+    /// What the flow has counted, as the reference does.
+    pub(in crate::ipcp::unicast) struct Counters {
+        /// Packets that went to the peer.
+        sent => "sent",
+        /// Their bytes.
+        sent_bytes => "sent_bytes",
+        /// Packets for the peer that were dropped here.
+        send_failed => "send_failed",
+        /// Packets that came.
+        received => "received",
+        /// Their bytes.
+        received_bytes => "received_bytes",
+        /// Congestion updates that went to the peer.
+        updates_sent => "updates_sent",
+        /// Congestion updates that came from the peer.
+        updates_received => "updates_received",
+    }
 }
 
 impl FaFlow {
     pub(super) fn new(
-        unicast: &Unicast,
+        below: &Arc<Below>,
         eid: Eid,
         peer: Address,
         qos: &QosSpec,
         endpoint: &Arc<Endpoint>,
-        requested: Option<(Arc<dyn Answer>, u64)>,
+        requested: Option<Requested>,
     ) -> Arc<Self> {
-        let now = unicast.clock.now();
-        let policy = unicast.unicast.congestion;
+        let now = below.shared.clock.now();
+        let policy = below.shared.unicast.congestion;
         Arc::new(Self {
             eid,
             peer,
             cube: QosCube::from(qos),
             endpoint: Arc::clone(endpoint),
-            unicast: Weak::clone(&unicast.me),
+            below: Arc::clone(below),
             remote: Once::new(),
-            requested: Mutex::new(requested),
-            tx: Mutex::new(Tx {
+            requested: Ordered::new(Mutex::new(requested)),
+            tx: Ordered::new(Mutex::new(Tx {
                 pacer: Pacer::new(now, policy, Feedback::Levels),
                 shaper: Shaper::new(now, qos),
                 queue: VecDeque::new(),
-            }),
+            })),
             waiting: AtomicUsize::new(0),
-            timer: Mutex::new(None),
-            rx: Mutex::new(Receiver::new(policy, Feedback::Levels)),
+            timer: Ordered::default(),
+            rx: Ordered::new(Mutex::new(Receiver::new(policy, Feedback::Levels))),
             counters: Counters::default(),
         })
     }
@@ -129,7 +174,7 @@ impl FaFlow {
     }
 
     /// Who waits for the reply; nobody does a second time.
-    pub(super) fn take_requested(&self) -> Option<(Arc<dyn Answer>, u64)> {
+    pub(super) fn take_requested(&self) -> Option<Requested> {
         self.requested.lock().take()
     }
 
@@ -153,47 +198,23 @@ impl FaFlow {
 
     // ----- up -----
 
-    /// Takes packets from the layer, each with the congestion that it has met.
-    pub(in crate::ipcp::unicast) fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]) {
-        let bytes: usize = pkts.iter().map(|p| p.len()).sum();
-        self.counters.received.fetch_add(pkts.len() as u64, Ordering::Relaxed);
-        self.counters.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let updates: SmallVec<[u16; 4]> = {
-            let mut rx = self.rx.lock();
-            ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect()
-        };
-        self.endpoint.receive(now, pkts.drain(..));
-        if updates.is_empty() {
-            return;
-        }
-        let (Some(remote), Some(unicast)) = (self.remote.get(), self.unicast.upgrade()) else { return };
-        if self.feedback(*remote) == Feedback::Reports {
-            // The last of them says it all.
-            return self.tell(now, &unicast, None, None);
-        }
-        // Every one of them is sent: the sender counts them.
-        for ece in updates {
-            self.originate(now, &unicast, FlowUpdate { r_eid: *remote, ece, report: None });
-        }
-    }
-
-    fn originate(&self, now: Instant, unicast: &Unicast, update: FlowUpdate) {
-        self.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
+    fn originate(&self, now: Instant, update: FlowUpdate) {
+        self.counters.updates_sent.count();
         let message = Message::Update(update).to_vec();
         // A question must not overtake the packets that it is about; levels go as a reference sends them.
         let cube = if update.report.is_some() { self.cube } else { QosCube::BestEffort };
-        unicast.originate_message_in(now, self.peer, cube, FLOW_ALLOCATOR, &message);
+        self.below.data.originate_message_in(now, self.peer, cube, FLOW_ALLOCATOR, &message);
     }
 
     /// Reports to a peer of our own kind, which may be `asked` at the same time, or have `answers` to its question.
-    fn tell(&self, now: Instant, unicast: &Unicast, asked: Option<u32>, answers: Option<u32>) {
+    fn tell(&self, now: Instant, asked: Option<u32>, answers: Option<u32>) {
         let Some(remote) = self.remote.get() else { return };
         let (ece, (delivered, marks)) = {
             let mut rx = self.rx.lock();
             (rx.level(), rx.report(now))
         };
         let report = Report { sent: asked.unwrap_or(0), delivered, marks, asks: asked.is_some(), answers };
-        self.originate(now, unicast, FlowUpdate { r_eid: *remote, ece, report: Some(report) });
+        self.originate(now, FlowUpdate { r_eid: *remote, ece, report: Some(report) });
     }
 
     /// What a peer with this EID tells, and makes something of.
@@ -202,9 +223,9 @@ impl FaFlow {
     }
 
     /// The peer's EID is known now.
-    fn meet(&self, now: Instant, unicast: &Unicast, remote: Eid) {
+    pub(super) fn meet(&self, now: Instant, remote: Eid) {
         self.remote.call_once(|| {
-            let (policy, feedback) = (unicast.unicast.congestion, self.feedback(remote));
+            let (policy, feedback) = (self.below.shared.unicast.congestion, self.feedback(remote));
             self.tx.lock().pacer = Pacer::new(now, policy, feedback);
             *self.rx.lock() = Receiver::new(policy, feedback);
             remote
@@ -212,15 +233,15 @@ impl FaFlow {
     }
 
     /// The peer says how congested the way to it is, and, if it is of our own kind, what has arrived.
-    pub(super) fn update(&self, now: Instant, unicast: &Unicast, update: &FlowUpdate) {
-        self.counters.updates_received.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn update(&self, now: Instant, update: &FlowUpdate) {
+        self.counters.updates_received.count();
         let Some(report) = update.report else { return self.tx.lock().pacer.update(now, update.ece) };
         if report.asks {
-            self.tell(now, unicast, None, Some(report.sent));
+            self.tell(now, None, Some(report.sent));
         }
         self.tx.lock().pacer.report(now, report.delivered, report.marks, report.answers);
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.release_due(now, unicast);
+            self.release_due(now);
         }
     }
 
@@ -230,7 +251,7 @@ impl FaFlow {
     ///
     /// # Errors
     /// [`SendError::Unreachable`] if there is no way to the peer at the moment.
-    fn send(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
+    pub(super) fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let (allowed, asked) = if self.waiting.load(Ordering::Relaxed) > 0 {
             (0, None)
         } else {
@@ -241,36 +262,36 @@ impl FaFlow {
             (allowed, tx.pacer.ask(now))
         };
         let mut late: Outgoing = pkts.drain(allowed..).collect();
-        let passed = self.pass(now, unicast, pkts);
+        let passed = self.pass(now, pkts);
         if asked.is_some() {
-            self.tell(now, unicast, asked, None);
+            self.tell(now, asked, None);
         }
         if !late.is_empty() {
-            self.hold(now, unicast, &mut late);
+            self.hold(now, &mut late);
             pkts.extend(late);
         }
         passed
     }
 
     /// Has packets wait. What there is no room for is left.
-    fn hold(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) {
+    fn hold(&self, now: Instant, pkts: &mut Outgoing) {
         let (first, dropped) = {
             let mut tx = self.tx.lock();
             let first = tx.queue.is_empty();
-            let room = unicast.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
+            let room = self.below.shared.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
             tx.queue.extend(pkts.drain(..room));
             self.waiting.store(tx.queue.len(), Ordering::Relaxed);
             (first, pkts.len())
         };
-        self.counters.send_failed.fetch_add(dropped as u64, Ordering::Relaxed);
+        self.counters.send_failed.add(dropped as u64);
         // For others somebody waits already.
         if first {
-            self.release_due(now, unicast);
+            self.release_due(now);
         }
     }
 
     /// Sends packets whose turn it is, and sees to it that the next are.
-    pub(in crate::ipcp::unicast) fn release_due(&self, now: Instant, unicast: &Unicast) {
+    pub(in crate::ipcp::unicast) fn release_due(&self, now: Instant) {
         loop {
             let mut pkts = Outgoing::new();
             let (next, asked) = {
@@ -282,7 +303,7 @@ impl FaFlow {
                         Turn::Now => pkts.extend(tx.queue.pop_front()),
                         Turn::Never => {
                             tx.queue.pop_front();
-                            self.counters.send_failed.fetch_add(1, Ordering::Relaxed);
+                            self.counters.send_failed.count();
                         }
                         Turn::At(at) => {
                             next = Some(at);
@@ -299,18 +320,19 @@ impl FaFlow {
             let full = pkts.len() >= BURST;
             if !pkts.is_empty() {
                 // Nobody waits to be told; it is counted.
-                let _ = self.pass(now, unicast, &mut pkts);
-                unicast.recycle(&mut pkts);
+                let _ = self.pass(now, &mut pkts);
+                self.below.shared.recycle(pkts);
             }
             if asked.is_some() {
-                self.tell(now, unicast, asked, None);
+                self.tell(now, asked, None);
             }
             if let Some(at) = next {
-                unicast.pace_flow(at, self.eid, &mut self.timer.lock());
+                self.below.pace(at, self.eid, &mut self.timer.lock());
+                self.below.shared.alarm.set(at);
             } else if full {
                 continue;
             }
-            if self.waiting.load(Ordering::Relaxed) <= unicast.config.flow_queue / 4 {
+            if self.waiting.load(Ordering::Relaxed) <= self.below.shared.config.flow_queue / 4 {
                 self.endpoint.notify_writable();
             }
             return;
@@ -318,39 +340,39 @@ impl FaFlow {
     }
 
     /// The endpoint is gone, and what waits is lost but for the last of it, by which the peer learns that.
-    fn send_last(&self, now: Instant, unicast: &Unicast) {
+    pub(super) fn send_last(&self, now: Instant) {
         let mut queue = {
             let mut tx = self.tx.lock();
             self.waiting.store(0, Ordering::Relaxed);
             core::mem::take(&mut tx.queue)
         };
         let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).collect();
-        self.counters.send_failed.fetch_add(queue.len() as u64, Ordering::Relaxed);
+        self.counters.send_failed.add(queue.len() as u64);
         // Nobody waits to be told.
-        let _ = self.pass(now, unicast, &mut last);
+        let _ = self.pass(now, &mut last);
     }
 
     /// Hands packets to the layer.
-    fn pass(&self, now: Instant, unicast: &Unicast, pkts: &mut Outgoing) -> Result<(), SendError> {
+    fn pass(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let Some(remote) = self.remote.get() else { return Ok(()) };
         if pkts.is_empty() {
             return Ok(());
         }
         let n = pkts.len() as u64;
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
-        if unicast.originate(now, self.peer, self.cube, *remote, pkts) {
-            self.counters.sent.fetch_add(n, Ordering::Relaxed);
-            self.counters.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.below.data.originate(now, self.peer, self.cube, *remote, pkts) {
+            self.counters.sent.add(n);
+            self.counters.sent_bytes.add(bytes as u64);
             Ok(())
         } else {
-            self.counters.send_failed.fetch_add(n, Ordering::Relaxed);
+            self.counters.send_failed.add(n);
             Err(SendError::Unreachable)
         }
     }
 
     /// Where packets of this flow leave.
-    fn next_hop(&self, unicast: &Unicast) -> Option<Arc<Adjacency>> {
-        unicast.table().lookup(self.peer, self.remote.get()?.0).cloned()
+    pub(super) fn next_hop(&self) -> Option<Arc<Adjacency>> {
+        self.below.data.next_hop(self.peer, *self.remote.get()?)
     }
 
     /// State of congestion avoidance, for the RIB.
@@ -359,64 +381,38 @@ impl FaFlow {
         look(&tx.pacer, &self.rx.lock())
     }
 
+    /// Packets that wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// The peer's EID, once it is known, and packets that wait for their turn.
     pub(in crate::ipcp::unicast) fn facts(&self) -> (Option<Eid>, usize) {
         (self.remote.get().copied(), self.waiting.load(Ordering::Relaxed))
     }
 }
 
-/// The way down for the endpoint of a flow.
-pub(in crate::ipcp::unicast) struct FaPort {
-    unicast: Arc<Unicast>,
-    flow: Arc<FaFlow>,
-}
-
-impl FaPort {
-    /// The way to the peer's end `remote`.
-    pub(super) fn new(unicast: Arc<Unicast>, flow: &Arc<FaFlow>, remote: Eid) -> Arc<Self> {
-        flow.meet(unicast.clock.now(), &unicast, remote);
-        Arc::new(Self { unicast, flow: Arc::clone(flow) })
-    }
-}
-
-impl Port for FaPort {
-    fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
-        self.flow.send(now, &self.unicast, pkts)
-    }
-
-    fn flush(&self, _now: Instant) {
-        if let Some(next) = self.flow.next_hop(&self.unicast) {
-            next.endpoint.flush();
+impl Up for FaFlow {
+    fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]) {
+        let bytes: usize = pkts.iter().map(|p| p.len()).sum();
+        self.counters.received.add(pkts.len() as u64);
+        self.counters.received_bytes.add(bytes as u64);
+        let updates: SmallVec<[u16; 4]> = {
+            let mut rx = self.rx.lock();
+            ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect()
+        };
+        self.endpoint.receive(now, pkts.drain(..));
+        if updates.is_empty() {
+            return;
         }
-    }
-
-    fn is_congested(&self) -> bool {
-        self.flow.waiting.load(Ordering::Relaxed) >= self.unicast.config.flow_queue / 2
-    }
-
-    fn queued(&self) -> usize {
-        // Of a layer above, the queue is the one that its packets meet first.
-        let below = self.flow.next_hop(&self.unicast).map_or(0, |next| next.endpoint.queued());
-        below + self.flow.waiting.load(Ordering::Relaxed)
-    }
-
-    fn mtu(&self) -> usize {
-        self.unicast.mtu()
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.flow.next_hop(&self.unicast)?.endpoint.device()
-    }
-
-    fn release(&self, now: Instant) {
-        self.flow.send_last(now, &self.unicast);
-        self.unicast.forget_flow(&self.flow);
-    }
-}
-
-impl Drop for FaPort {
-    fn drop(&mut self) {
-        // A port that never got to an endpoint: an answer that came too late.
-        self.unicast.forget_flow(&self.flow);
+        let Some(remote) = self.remote.get() else { return };
+        if self.feedback(*remote) == Feedback::Reports {
+            // The last of them says it all.
+            return self.tell(now, None, None);
+        }
+        // Every one of them is sent: the sender counts them.
+        for ece in updates {
+            self.originate(now, FlowUpdate { r_eid: *remote, ece, report: None });
+        }
     }
 }

@@ -5,11 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{FaFlow, FaPort, is_flow_eid, is_of_reference};
+use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::unicast::{Unicast, count};
-use crate::ipcp::{Accepted, Incoming, Ipcp as _, Origin, Reply, RequestError, Resend, Responder, SendReply};
+use crate::ipcp::reply::{Prepared, Replies};
+use crate::ipcp::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
@@ -19,34 +19,35 @@ use crate::wire::fa::{FIXED_LEN, FlowReply, FlowRequest, FlowUpdate, Message, RE
 /// The reference enters a flow only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 
-impl Unicast {
-    /// Handles a message of the flow allocator. No lock is held.
-    pub(in crate::ipcp::unicast) fn handle_fa(&self, now: Instant, message: &[u8]) {
+impl FlowAllocator {
+    /// Handles a message. No lock is held.
+    pub(in crate::ipcp::unicast) fn handle(self: &Arc<Self>, now: Instant, message: &[u8]) {
         if message.len() > REFERENCE_MAX {
-            count(&self.counters.malformed);
+            self.counters.malformed.count();
             return;
         }
-        match Message::parse(self.info().hash, message) {
+        match Message::parse(self.shared.info.hash, message) {
             Ok(Message::Request(m)) => self.handle_request(now, m),
             Ok(Message::Reply(m)) => self.handle_reply(m),
             Ok(Message::Update(m)) => self.handle_update(now, m),
-            Err(_) => count(&self.counters.malformed),
+            Err(_) => self.counters.malformed.count(),
         }
     }
 
-    fn handle_request(&self, now: Instant, m: FlowRequest<'_>) {
-        count(&self.counters.requests_in);
-        if !is_flow_eid(m.s_eid) || !self.is_peer_address(m.s_addr) {
-            count(&self.counters.malformed);
+    fn handle_request(self: &Arc<Self>, now: Instant, m: FlowRequest<'_>) {
+        self.counters.requests_in.count();
+        if !is_flow_eid(m.s_eid) || !self.shared.is_peer_address(m.s_addr) {
+            self.counters.malformed.count();
             return;
         }
-        let (Some(unicast), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
-        let responder = FaResponder { unicast: Some(unicast), peer: m.s_addr, s_eid: m.s_eid, qos: m.qos };
-        if !self.names.lock().contains(&m.dst) {
-            Box::new(responder).refuse(now, Code::NAME);
+        let Some(requests) = self.requests.upgrade() else { return };
+        let to = Requester { address: m.s_addr, s_eid: m.s_eid };
+        let responder = Box::new(FaResponder { flows: Some(Arc::clone(self)), to, qos: m.qos });
+        if !self.has_name(&m.dst) {
+            responder.refuse(now, Code::NAME);
             return;
         }
-        let info = self.info();
+        let info = &self.shared.info;
         requests.incoming(
             now,
             Incoming {
@@ -58,32 +59,29 @@ impl Unicast {
                 congestible: info.congestible,
                 window: info.window,
                 data: m.data.to_vec(),
-                responder: Box::new(responder),
+                responder,
                 peer: m.s_addr.0,
                 origin: Some(Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() }),
             },
         );
     }
 
-    fn handle_reply(&self, m: FlowReply<'_>) {
+    fn handle_reply(self: &Arc<Self>, m: FlowReply<'_>) {
         let pending = self.flow(m.r_eid).and_then(|f| f.take_requested().map(|r| (f, r)));
         let Some((flow, (answer, token))) = pending else {
-            count(&self.counters.replies_unexpected);
+            self.counters.replies_unexpected.count();
             return;
         };
-        count(&self.counters.replies_in);
+        self.counters.replies_in.count();
         let result = match m.response {
-            0 if is_flow_eid(m.s_eid) => match self.me.upgrade() {
-                Some(unicast) => Ok(FaPort::new(unicast, &flow, m.s_eid)),
-                None => Err(Code::CRYPT),
-            },
+            0 if is_flow_eid(m.s_eid) => Ok(FaPort::new(self, &flow, m.s_eid)),
             0 => Err(Code::CRYPT),
             response => Err(Code::from_response(response)),
         };
         let reply = match result {
             Ok(port) => Reply { result: Ok(port), data: m.data.to_vec() },
             Err(code) => {
-                self.forget_flow(&flow);
+                self.forget(&flow);
                 Reply { result: Err(code), data: Vec::new() }
             }
         };
@@ -92,31 +90,49 @@ impl Unicast {
 
     fn handle_update(&self, now: Instant, m: FlowUpdate) {
         match self.flow(m.r_eid) {
-            Some(flow) => flow.update(now, self, &m),
-            None => count(&self.counters.updates_unexpected),
+            Some(flow) => flow.update(now, &m),
+            None => self.counters.updates_unexpected.count(),
         }
     }
+}
 
-    fn send_reply(&self, now: Instant, to: Address, reply: FlowReply<'_>) -> bool {
-        self.originate_message(now, to, FLOW_ALLOCATOR, &Message::Reply(reply).to_vec())
+/// Who asked: at which member, and the EID there.
+#[derive(Clone, Copy)]
+pub(in crate::ipcp::unicast) struct Requester {
+    address: Address,
+    s_eid: Eid,
+}
+
+impl Replies for FlowAllocator {
+    type Requester = Requester;
+
+    fn is_open(&self, eid: u64) -> bool {
+        self.flow(Eid(eid)).is_some()
+    }
+
+    fn reply(&self, now: Instant, to: &Requester, message: &[u8]) {
+        self.data.originate_message(now, to.address, FLOW_ALLOCATOR, message);
+    }
+
+    fn refuse(&self, now: Option<Instant>, to: &Requester, code: Code) {
+        self.counters.refused.count();
+        let reply = FlowReply { r_eid: to.s_eid, s_eid: Eid(0), response: code.to_response(), data: &[] };
+        self.reply(now.unwrap_or_else(|| self.shared.clock.now()), to, &Message::Reply(reply).to_vec());
     }
 }
 
 /// Answers one request. Dropped unanswered, it refuses.
 struct FaResponder {
-    unicast: Option<Arc<Unicast>>,
-    peer: Address,
-    s_eid: Eid,
+    flows: Option<Arc<FlowAllocator>>,
+    to: Requester,
     qos: QosSpec,
 }
 
 impl FaResponder {
     fn refuse_with(&mut self, now: Option<Instant>, code: Code) {
-        let Some(unicast) = self.unicast.take() else { return };
-        count(&unicast.counters.refused);
-        let reply = FlowReply { r_eid: self.s_eid, s_eid: Eid(0), response: code.to_response(), data: &[] };
-        // A refusal that cannot be sent is a lost one: the requester's time-out is for that.
-        unicast.send_reply(now.unwrap_or_else(|| unicast.clock.now()), self.peer, reply);
+        if let Some(flows) = self.flows.take() {
+            flows.refuse(now, &self.to, code);
+        }
     }
 }
 
@@ -133,23 +149,23 @@ impl Responder for FaResponder {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Accepted, RequestError> {
-        let Some(unicast) = self.unicast.take() else { return Err(RequestError::Gone) };
-        let size = data.len();
-        let max = REFERENCE_MAX.min(unicast.mtu()).saturating_sub(FIXED_LEN);
+        let Some(flows) = self.flows.take() else { return Err(RequestError::Gone) };
+        let (size, Requester { address, s_eid }) = (data.len(), self.to);
+        let max = REFERENCE_MAX.min(flows.data.mtu()).saturating_sub(FIXED_LEN);
         if size > max {
-            self.unicast = Some(unicast);
-            self.refuse_with(Some(now), Code::CRYPT);
+            flows.refuse(Some(now), &self.to, Code::CRYPT);
             return Err(RequestError::TooLarge { size, max });
         }
-        let Some(flow) = unicast.enter(self.peer, &self.qos, endpoint, None) else {
-            self.unicast = Some(unicast);
-            self.refuse_with(Some(now), Code::NOMEM);
+        let Some(flow) = flows.enter(address, &self.qos, endpoint, None) else {
+            flows.refuse(Some(now), &self.to, Code::NOMEM);
             return Err(RequestError::Full);
         };
-        let port = FaPort::new(Arc::clone(&unicast), &flow, self.s_eid);
-        let delay = if is_of_reference(self.s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
-        let reply = Arc::new(FaReply { unicast, flow, s_eid: self.s_eid, data: data.to_vec() });
-        Ok(Accepted { port, not_before: now + delay, reply: Box::new(Prepared(Some(reply))) })
+        let port = FaPort::new(&flows, &flow, s_eid);
+        let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
+        let message = Message::Reply(reply).to_vec();
+        let reply = Box::new(Prepared::new(flows, self.to, flow.eid().0, message));
+        Ok(Accepted { port, not_before: now + delay, reply })
     }
 
     fn refuse(mut self: Box<Self>, now: Instant, code: Code) {
@@ -157,55 +173,7 @@ impl Responder for FaResponder {
     }
 
     fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
-        self.unicast = None;
+        self.flows = None;
         again.resend(now);
-    }
-}
-
-struct FaReply {
-    unicast: Arc<Unicast>,
-    flow: Arc<FaFlow>,
-    /// The requester's end.
-    s_eid: Eid,
-    data: Vec<u8>,
-}
-
-impl FaReply {
-    fn refuse(&self, now: Option<Instant>) {
-        let unicast = Some(Arc::clone(&self.unicast));
-        let qos = QosSpec::default();
-        FaResponder { unicast, peer: self.flow.peer(), s_eid: self.s_eid, qos }.refuse_with(now, Code::AGAIN);
-    }
-}
-
-impl Resend for FaReply {
-    fn resend(&self, now: Instant) {
-        let eid = self.flow.eid();
-        if self.unicast.flow(eid).is_some() {
-            let reply = FlowReply { r_eid: self.s_eid, s_eid: eid, response: 0, data: &self.data };
-            self.unicast.send_reply(now, self.flow.peer(), reply);
-        } else {
-            // Whoever accepted the flow has closed it meanwhile.
-            self.refuse(Some(now));
-        }
-    }
-}
-
-/// Dropped unsent, it refuses.
-struct Prepared(Option<Arc<FaReply>>);
-
-impl SendReply for Prepared {
-    fn send(mut self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {
-        let reply: Arc<dyn Resend> = self.0.take()?;
-        reply.resend(now);
-        Some(reply)
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if let Some(reply) = self.0.take() {
-            reply.refuse(None);
-        }
     }
 }

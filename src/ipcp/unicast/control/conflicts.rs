@@ -1,0 +1,97 @@
+//! Who the member is in the layer, and what it does about others who have its address.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use super::Control;
+use super::machines::{Machines, Seeds};
+use crate::base::rng::Rng;
+use crate::base::sync::AtomicU64;
+use crate::base::time::Instant;
+use crate::ipcp::connect::address;
+use crate::ipcp::unicast::shared::Shared;
+use crate::types::id::Address;
+
+/// For so long after its first management connection a member is new to the layer.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// Who the member is in the layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    pub(super) address: Address,
+    /// It may have had the address in an earlier life.
+    pub(super) kept: bool,
+    /// When this life began, seconds since 1970: its links are numbered above those of the earlier one.
+    pub(super) since: u32,
+}
+
+impl Identity {
+    pub(super) fn new(address: Address, shared: &Shared) -> Self {
+        let since = u32::try_from(shared.unix_secs()).unwrap_or(1);
+        Self { address, kept: shared.config.address == Some(address), since }
+    }
+}
+
+/// From when on the member counts as settled, nanoseconds: before that it may take another address.
+pub(super) struct Settling(AtomicU64);
+
+impl Default for Settling {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Settling {
+    /// The member has a management connection.
+    pub(super) fn begin(&self, now: Instant) {
+        self.0.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.as_nanos() >= self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Control {
+    /// Somebody else in the layer has our address. A new member takes another one: its connections are made anew and
+    /// its names registered again, the flows that it has are lost. One that has been a member for a while only counts.
+    pub(super) fn address_conflict(&self, now: Instant) {
+        self.counters.conflicts.count();
+        if self.settling.is_over(now) {
+            return;
+        }
+        let mut rng = self.shared.split_rng("another address");
+        let is_taken = |address| address == self.shared.address() || self.knows(address);
+        let Some(new) = address::draw(&mut rng, is_taken) else { return };
+        self.shared.set_address(new);
+        self.begin_anew(now, new, rng);
+        for flow in self.flows.flows() {
+            flow.mark_down();
+        }
+        for id in self.connections() {
+            self.lose(now, id);
+        }
+    }
+
+    /// Forgets everything about the layer but our names, and goes on under another address.
+    fn begin_anew(&self, now: Instant, address: Address, mut rng: Rng) {
+        let unix = self.shared.unix_secs();
+        let mut fresh = Machines::new(now, Identity::new(address, &self.shared), &self.shared, Seeds::new(&mut rng));
+        for name in self.flows.names() {
+            // They were accepted before, under the same limits.
+            let _ = fresh.directory.register(now, unix, name);
+        }
+        let waiting = {
+            let mut machines = self.machines.lock();
+            core::mem::swap(&mut *machines, &mut fresh);
+            fresh.waiting
+        };
+        self.panics.wake_all(waiting.into_values().flatten());
+        self.publish_table();
+    }
+
+    /// Whether routing knows of a member with this address.
+    fn knows(&self, address: Address) -> bool {
+        self.machines.lock().routing.knows(address)
+    }
+}

@@ -1,0 +1,132 @@
+//! The machines: routing and the directory, and what goes with them.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::task::Waker;
+
+use super::conflicts::Identity;
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::directory::{self, Directory};
+use crate::ipcp::connect::address::Watch;
+use crate::ipcp::unicast::shared::Shared;
+use crate::routing::{self, LinkState};
+use crate::types::id::{Address, N1FlowId};
+use crate::types::name::NameHash;
+use crate::wire::link_state::Lsu;
+
+/// Updates that are sent at once, bytes.
+const UPDATES: usize = 50 * Lsu::LEN;
+
+/// The machines.
+pub(super) struct Machines {
+    pub(super) routing: LinkState,
+    pub(super) directory: Directory,
+    /// Who waits for a name.
+    pub(super) waiting: BTreeMap<NameHash, Vec<Waker>>,
+    /// Looks for others who have our address.
+    watch: Watch,
+    /// Bytes of a packet of updates that all management flows take.
+    most: usize,
+}
+
+/// Where the machines get their randomness from.
+pub(in crate::ipcp::unicast) struct Seeds {
+    routing: Rng,
+    directory: Rng,
+}
+
+impl Seeds {
+    pub(in crate::ipcp::unicast) fn new(rng: &mut Rng) -> Self {
+        Self { routing: rng.split("routing"), directory: rng.split("directory") }
+    }
+}
+
+/// Something that a machine has put out.
+pub(super) enum Output {
+    LinkState(N1FlowId, Vec<u8>),
+    Directory(Address, Vec<u8>),
+    Routes,
+    Found(directory::Event, Vec<Waker>),
+}
+
+impl Machines {
+    /// Those of a member that knows nobody.
+    pub(super) fn new(now: Instant, identity: Identity, shared: &Shared, seeds: Seeds) -> Self {
+        let Identity { address, kept, since } = identity;
+        let mut routing = routing::Config::new(address);
+        routing.timers = shared.unicast.routing;
+        routing.incarnation = since;
+        routing.max_management = shared.config.max_connections;
+        let directory = directory::Config::new(address, shared.layer.hash, shared.unicast.directory);
+        Self {
+            routing: LinkState::new(routing, seeds.routing),
+            directory: Directory::new(now, directory, seeds.directory),
+            waiting: BTreeMap::new(),
+            most: UPDATES,
+            watch: if kept { Watch::kept(address) } else { Watch::new(address) },
+        }
+    }
+
+    /// A management flow takes packets of so many bytes.
+    pub(super) fn limit_updates(&mut self, most: usize) {
+        self.most = self.most.min(most);
+    }
+
+    /// The next packet of updates to send, and the management flow to send it on.
+    fn poll_updates(&mut self, now: Instant) -> Option<(N1FlowId, Vec<u8>)> {
+        let (to, updates) = self.routing.poll_packet(now, self.most)?;
+        let (own, said) = (self.routing.address(), updates.chunks_exact(Lsu::LEN));
+        for Lsu { dst, seqno, .. } in said.filter_map(|update| Lsu::parse(update).ok()).filter(|lsu| lsu.src == own) {
+            self.watch.announcing(dst, seqno);
+        }
+        Some((to, updates))
+    }
+
+    /// A packet of updates has come. `true` if somebody else has our address.
+    pub(super) fn receive_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
+        let said = updates.chunks_exact(Lsu::LEN).filter_map(|update| Lsu::parse(update).ok());
+        let conflicts = said.filter_map(|update| self.watch.heard(&update)).count();
+        self.routing.receive(now, from, updates);
+        conflicts > 0
+    }
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant, unix: u64) {
+        if self.routing.next_timeout().is_some_and(|at| at <= now) {
+            self.routing.handle_timeout(now);
+        }
+        if self.directory.next_timeout().is_some_and(|at| at <= now) {
+            self.directory.handle_timeout(now, unix);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        [self.routing.next_timeout(), self.directory.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next thing that they put out. `neighbours` are those to whom there are adjacencies.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        neighbours: impl FnOnce() -> Vec<(N1FlowId, Address)>,
+    ) -> Option<Output> {
+        if self.routing.poll_routes(now).is_some() {
+            self.directory.route_known(now);
+            // Neighbours who can be asked now: the directory hangs together like the layer.
+            for (_, peer) in neighbours() {
+                self.directory.suggest(now, peer);
+            }
+            return Some(Output::Routes);
+        }
+        if let Some((to, updates)) = self.poll_updates(now) {
+            return Some(Output::LinkState(to, updates));
+        }
+        if let Some((to, message)) = self.directory.poll_transmit() {
+            return Some(Output::Directory(to, message));
+        }
+        let event = self.directory.poll_event()?;
+        let directory::Event::LookupDone { hash, .. } = &event;
+        let waiting = self.waiting.remove(hash).unwrap_or_default();
+        Some(Output::Found(event, waiting))
+    }
+}

@@ -1,0 +1,60 @@
+//! Publication: what the machines put out goes where it is wanted.
+
+use alloc::sync::Arc;
+
+use super::Control;
+use super::machines::Output;
+use crate::base::time::Instant;
+use crate::directory;
+use crate::types::id::N1FlowId;
+use crate::wire::dt::DIRECTORY;
+
+impl Control {
+    /// Passes on one thing that a machine has put out; `false` if there was none.
+    pub(super) fn pass_on(&self, now: Instant) -> bool {
+        let (output, next) = {
+            let mut machines = self.machines.lock();
+            (machines.poll(now, || self.data.neighbours()), machines.next_timeout())
+        };
+        if let (None, Some(at)) = (&output, next) {
+            self.shared.alarm.set(at);
+        }
+        match output {
+            None => return false,
+            Some(Output::Routes) => self.publish_table(),
+            Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
+            Some(Output::Directory(to, message)) => {
+                if !self.data.originate_message(now, to, DIRECTORY, &message) {
+                    self.machines.lock().directory.unreachable(now, to);
+                }
+            }
+            Some(Output::Found(directory::Event::LookupDone { effort, .. }, wakers)) => {
+                self.counters.lookups.count();
+                self.counters.lookup_rounds.add(effort.rounds.into());
+                self.counters.lookup_questions.add(effort.questions.into());
+                self.panics.wake_all(wakers);
+            }
+        }
+        true
+    }
+
+    fn send_link_state(&self, to: N1FlowId, updates: &[u8]) {
+        let endpoint = self.managements.read().get(&to).map(|m| Arc::clone(&m.endpoint));
+        if let Some(endpoint) = endpoint {
+            // What cannot be sent is lost, as on the way: it will be repeated.
+            let _ = endpoint.write(updates);
+        }
+    }
+
+    /// Makes the forwarding table that routes and adjacencies say.
+    pub(super) fn publish_table(&self) {
+        if self.shared.is_down() {
+            // The last one serves for those packets that are on their way here.
+            return;
+        }
+        let _one_at_a_time = self.publishing.lock();
+        let routes = Arc::clone(self.machines.lock().routing.routes());
+        self.data.follow(&routes);
+        self.counters.tables.count();
+    }
+}
