@@ -58,6 +58,11 @@ const MACHINES: &[(&str, &[&str])] = &[
 /// What all of them may know.
 const BELOW_MACHINES: &[&str] = &["base", "types", "wire"];
 
+/// Rooms that are put together from parts, which have ranks of their own: each may know those of a lower rank, and itself.
+/// What else is in the room puts them together, and only that may know all.
+const PARTS: &[(&str, &[(&str, u8)])] =
+    &[("ipcp/unicast", &[("config", 0), ("shared", 1), ("dt", 2), ("fa", 3), ("control", 4)])];
+
 /// Where `unsafe` may be.
 const UNSAFE_ROOMS: &[&str] = &["device", "shm"];
 
@@ -77,6 +82,16 @@ fn machines_stand_alone() {
         assert!(modules.iter().any(|m| is_within(m, machine)), "there is no {machine}: the test would prove nothing");
     }
     let found = report(|file| file.entanglements());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn parts_know_only_parts_below_them() {
+    let modules: Vec<_> = sources().iter().map(|(path, text)| Source::new(path, text).modules).collect();
+    for part in PARTS.iter().flat_map(|(room, parts)| parts.iter().map(move |(part, _)| format!("{room}/{part}"))) {
+        assert!(modules.iter().any(|m| is_within(m, &part)), "there is no {part}: the test would prove nothing");
+    }
+    let found = report(|file| file.disorder());
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
@@ -216,6 +231,31 @@ impl Source {
             what: format!("`{machine}` stands alone and must not know `{}`", r.to.join("::")),
         };
         strange.map(says).collect()
+    }
+
+    /// References of a part to parts of the same room that it must not know.
+    fn disorder(&self) -> Vec<Finding> {
+        let Some((room, parts)) = PARTS.iter().find(|(room, _)| is_within(&self.modules, room)) else {
+            return Vec::new();
+        };
+        let depth = room.split('/').count();
+        let rank = |path: &[String]| {
+            let part = path.get(depth).map_or("", String::as_str);
+            (part.to_owned(), parts.iter().find(|(name, _)| *name == part).map(|(_, rank)| *rank))
+        };
+        let (part, Some(own)) = rank(&self.modules) else { return Vec::new() };
+        let within = self.known().into_iter().filter(|r| is_within(&r.to, room) && r.to.len() > depth);
+        let strange = within.filter_map(|r| {
+            let (to, other) = rank(&r.to);
+            let what = match other {
+                _ if to == part => return None,
+                Some(other) if other < own => return None,
+                Some(other) => format!("`{part}` (part {own} of {room}) refers up to `{to}` (part {other})"),
+                None => format!("`{part}` is a part of {room} and must not know `{to}`, which puts it together"),
+            };
+            Some(Finding { line: r.line, what })
+        });
+        strange.collect()
     }
 
     /// `unsafe` where it must not be, tests included.
@@ -535,6 +575,41 @@ mod checker {
         }
         assert_eq!(knows("forward/pff.rs", "use super::super::types::routes::Routes;"), 0);
         assert_eq!(knows("forward/pff.rs", "use super::super::routing::LinkState;"), 1);
+    }
+
+    #[test]
+    fn refuses_parts_that_know_what_is_above_them() {
+        let says = |path: &str, text: &str| {
+            let found = Source::new(Path::new(path), text).disorder();
+            found.iter().map(Finding::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            says("ipcp/unicast/fa/flow.rs", "use super::is_of_reference;\nuse crate::ipcp::unicast::control::Control;"),
+            ["2: `fa` (part 3 of ipcp/unicast) refers up to `control` (part 4)"]
+        );
+        assert_eq!(
+            says("ipcp/unicast/dt.rs", "use super::{Unicast, shared::Shared};"),
+            ["1: `dt` is a part of ipcp/unicast and must not know `Unicast`, which puts it together"]
+        );
+        for (path, text) in [
+            ("ipcp/unicast/shared.rs", "use super::dt::DataPath;"),
+            ("ipcp/unicast/dt/adjacency.rs", "use super::super::fa::FaFlow;"),
+            ("ipcp/unicast/dt/adjacency.rs", "fn f(u: &crate::ipcp::unicast::Unicast) {}"),
+            ("ipcp/unicast/fa.rs", "use super::*;"),
+            ("ipcp/unicast/control/names.rs", "use crate::ipcp::unicast::member::ring;"),
+        ] {
+            assert_eq!(says(path, text).len(), 1, "{path}: {text}");
+        }
+        for (path, text) in [
+            ("ipcp/unicast/control/names.rs", "use super::{Control, machines::Machines}; use crate::ipcp::Doubt;"),
+            ("ipcp/unicast/control.rs", "use super::{dt::DataPath, fa::{self, FaFlow}, shared};"),
+            ("ipcp/unicast/fa/flow.rs", "pub(in crate::ipcp::unicast) fn f() {} use super::super::dt::Up;"),
+            ("ipcp/unicast/member.rs", "use super::{Unicast, control::Control};"),
+            ("ipcp/unicast/mod.rs", "use self::{control::Control, member::ring};"),
+            ("ipcp/local.rs", "use super::unicast::Unicast;"),
+        ] {
+            assert_eq!(says(path, text), Vec::<String>::new(), "{path}: {text}");
+        }
     }
 
     #[test]
