@@ -48,8 +48,8 @@ struct Input {
 fn limits() -> Limits {
     let mut limits = Limits::default();
     (limits.names, limits.keys, limits.keys_per_source, limits.values_per_key) = (8, 16, 6, 3);
-    (limits.bucket, limits.spares, limits.buckets) = (4, 3, 4);
-    (limits.lookups, limits.relays, limits.questions, limits.cache) = (4, 6, 40, 8);
+    (limits.bucket, limits.replacements, limits.buckets) = (4, 3, 4);
+    (limits.lookups, limits.relays, limits.outstanding, limits.cache) = (4, 6, 40, 8);
     (limits.outbox, limits.sources) = (100, 8);
     limits
 }
@@ -67,8 +67,8 @@ fn check(directory: &Directory, k: usize) {
     assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
     assert!(directory.entries().len() <= limits.keys && sizes.held <= limits.held);
     assert!(sizes.contacts <= limits.bucket.max(k) * limits.buckets, "{sizes:?}");
-    assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
-    assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
+    assert!(sizes.replacements <= limits.replacements * limits.buckets, "{sizes:?}");
+    assert!(sizes.outstanding <= limits.outstanding && sizes.cache <= limits.cache, "{sizes:?}");
     assert!(sizes.relays <= limits.relays && sizes.waiting <= limits.waiting, "{sizes:?}");
     assert!(sizes.sources <= limits.sources && sizes.handoffs <= limits.keys, "{sizes:?}");
     assert!(sizes.timers <= 1000, "{sizes:?}");

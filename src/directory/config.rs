@@ -43,7 +43,7 @@ impl Config {
         self.dht.k as usize
     }
 
-    /// How many questions of a walk are under way at a time.
+    /// How many requests of a lookup are under way at a time.
     pub(super) fn alpha(&self) -> usize {
         self.dht.alpha as usize
     }
@@ -103,33 +103,33 @@ pub struct Limits {
     /// Contacts of a bucket, if the layer's k is not more. 16. There are [`buckets`](Self::buckets) of them at most.
     pub bucket: usize,
     /// Contacts that wait for a place in a bucket. 8.
-    pub spares: usize,
+    pub replacements: usize,
     /// Buckets. 32, enough for 2³² members.
     pub buckets: usize,
     /// Names looked up at the same time for this member. 128.
     pub lookups: usize,
     /// Names that wait to be looked up. 1024. What is more counts as unknown.
     pub waiting: usize,
-    /// Questions of members that cannot walk that wait for a lookup, and lookups for them. 48.
+    /// Requests of members that do not look up iteratively that wait for a lookup, and lookups for them. 48.
     pub relays: usize,
-    /// Names looked up for members that cannot walk, a second. 20, and twice as many at once.
+    /// Names looked up for members that do not look up iteratively, a second. 20, and twice as many at once.
     pub relays_per_second: u32,
-    /// Walks at the same time that nobody waits for: to publish, to replicate, to refresh. 8.
-    pub chores: usize,
-    /// Questions under way. 1024.
-    pub questions: usize,
+    /// Lookups at the same time that nobody waits for: to publish, to replicate, to refresh. 8.
+    pub background: usize,
+    /// Requests under way. 1024.
+    pub outstanding: usize,
     /// Names whose addresses are remembered. 512.
     pub cache: usize,
     /// Messages that wait to be polled. 2048. What is more is lost, as on the way.
     pub outbox: usize,
-    /// Walks begun that nobody waits for, a second. 200, and twice as many at once.
-    pub chores_per_second: u32,
+    /// Lookups begun that nobody waits for, a second. 200, and twice as many at once.
+    pub background_per_second: u32,
     /// Requests of one member that are answered, a second. 500, and twice as many at once.
     pub requests_per_second: u32,
-    /// Questions of one member that are answered though they are shorter than the answer, a second. 50, and twice as many
+    /// Requests of one member that are answered though they are shorter than the answer, a second. 50, and twice as many
     /// at once: those of references.
     pub short_per_second: u32,
-    /// Questions held back until their senders have shown that they are there. 128, more than are asked that at a time;
+    /// Requests held back until their senders have shown that they are there. 128, more than are asked that at a time;
     /// beyond it the oldest go, those first of one that has several.
     pub held: usize,
     /// Names that are accepted from one member, a second. 1000, and twice as many at once.
@@ -141,19 +141,19 @@ pub struct Limits {
     pub confirmations_per_second: u32,
     /// Members whose rates are known. 1024; all others share one.
     pub sources: usize,
-    /// Questions asked only to find out who somebody is, a second. 50, and twice as many at once.
+    /// Requests asked only to find out who somebody is, a second. 50, and twice as many at once.
     pub pings_per_second: u32,
-    /// Questions of one walk. 64.
-    pub questions_per_walk: usize,
-    /// Questions of one walk that go beyond the k closest, to members that may have a name out of place. 32.
-    pub extra_questions: usize,
+    /// Requests of one lookup. 64.
+    pub requests_per_lookup: usize,
+    /// Requests of one lookup that go beyond the k closest, to members that may have a name out of place. 32.
+    pub extra_requests: usize,
     /// In a layer with no more contacts than this, all of them get what is registered here. 32.
     pub spread: usize,
     /// The longest answer, bytes. 1400.
     pub message: usize,
     /// How long a lookup may take. 4 s: one that needs so long waits for routes around members that are gone.
     pub patience: Duration,
-    /// How long an answer to a member that cannot walk is held back for a lookup. 150 ms.
+    /// How long an answer to a member that asks once is held back for a lookup. 150 ms.
     pub relay_wait: Duration,
     /// How long found addresses are remembered. 30 s.
     pub remember: Duration,
@@ -173,17 +173,17 @@ impl Default for Limits {
             unproven: 256,
             values_per_key: 16,
             bucket: 16,
-            spares: 8,
+            replacements: 8,
             buckets: 32,
             lookups: 128,
             waiting: 1024,
             relays: 48,
             relays_per_second: 20,
-            chores: 8,
-            questions: 1024,
+            background: 8,
+            outstanding: 1024,
             cache: 512,
             outbox: 2048,
-            chores_per_second: 200,
+            background_per_second: 200,
             requests_per_second: 500,
             short_per_second: 50,
             held: 128,
@@ -192,8 +192,8 @@ impl Default for Limits {
             confirmations_per_second: 50,
             sources: 1024,
             pings_per_second: 50,
-            questions_per_walk: 64,
-            extra_questions: 32,
+            requests_per_lookup: 64,
+            extra_requests: 32,
             spread: 32,
             message: 1400,
             patience: Duration::from_secs(4),

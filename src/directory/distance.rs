@@ -26,7 +26,7 @@ pub(super) fn closer(key: &NameHash, a: &NameHash, b: &NameHash) -> bool {
 }
 
 /// How many leading bits two ids have in common.
-pub(super) fn shared_bits(a: &NameHash, b: &NameHash) -> usize {
+pub(super) fn common_prefix(a: &NameHash, b: &NameHash) -> usize {
     let mut bits = 0;
     for (a, b) in a.as_bytes().iter().zip(b.as_bytes()) {
         let differ = a ^ b;
@@ -47,7 +47,7 @@ pub(super) fn random(rng: &mut Rng, alg: HashAlg) -> NameHash {
 }
 
 /// A random id that has exactly the first `bits` bits in common with `id`, or is `id` if it has no more.
-pub(super) fn random_beside(rng: &mut Rng, id: &NameHash, bits: usize) -> NameHash {
+pub(super) fn random_in_bucket(rng: &mut Rng, id: &NameHash, bits: usize) -> NameHash {
     let mut bytes = [0; NameHash::MAX_LEN];
     rng.fill(&mut bytes);
     let (whole, part) = (bits / 8, bits % 8);

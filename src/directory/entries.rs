@@ -15,7 +15,7 @@ pub struct Counters {
     pub lookups: u64,
     /// Of these, answered from memory.
     pub known: u64,
-    /// Of these, found by a walk.
+    /// Of these, found by asking.
     pub found: u64,
     /// Of these, not found.
     pub not_found: u64,
@@ -49,17 +49,17 @@ pub struct Counters {
     pub confirmations: u64,
     /// Requests held back until their senders had shown that they are there.
     pub held: u64,
-    /// Questions asked, those asked again included.
-    pub questions: u64,
-    /// Questions asked again.
+    /// Requests asked, those asked again included.
+    pub requests: u64,
+    /// Requests asked again.
     pub repeated: u64,
-    /// Answers to no question, or to somebody else's.
+    /// Answers to no request, or to somebody else's.
     pub unasked: u64,
     /// Members that became contacts.
     pub contacts_won: u64,
     /// Contacts given up because they did not answer any more.
     pub contacts_lost: u64,
-    /// Lookups for members that cannot walk.
+    /// Lookups for members that do not look up iteratively.
     pub relayed: u64,
     /// Own names published.
     pub published: u64,
@@ -80,11 +80,11 @@ pub struct Sizes {
     /// Contacts.
     pub contacts: usize,
     /// Members heard of.
-    pub spares: usize,
-    /// Walks under way.
-    pub walks: usize,
-    /// Questions under way.
-    pub questions: usize,
+    pub replacements: usize,
+    /// Lookups under way.
+    pub lookups: usize,
+    /// Requests under way.
+    pub outstanding: usize,
     /// Names whose lookup is remembered.
     pub cache: usize,
     /// Members whose rates are known.
@@ -101,8 +101,8 @@ pub struct Sizes {
     pub confirms: usize,
     /// Names to be handed on.
     pub handoffs: usize,
-    /// Walks to be begun.
-    pub chores: usize,
+    /// Lookups to be begun.
+    pub background: usize,
     /// Timers armed.
     pub timers: usize,
 }
@@ -120,7 +120,7 @@ pub struct ContactEntry {
     /// When it last answered.
     pub seen: Instant,
     /// Whether it answered when last asked, and there is a route.
-    pub well: bool,
+    pub live: bool,
 }
 
 /// An address kept for a name of somebody else.
@@ -147,13 +147,13 @@ impl Directory {
     pub fn sizes(&self) -> Sizes {
         Sizes {
             names: self.publishing.names.len(),
-            keys: self.keeping.store.len(),
+            keys: self.storage.store.len(),
             contacts: self.contacts.table.len(),
-            spares: self.contacts.table.spares(),
-            walks: self.lookups.walks.len(),
-            questions: self.lookups.questions.len(),
+            replacements: self.contacts.table.replacements(),
+            lookups: self.lookups.active.len(),
+            outstanding: self.lookups.requests.len(),
             cache: self.lookups.cache.len(),
-            sources: [&self.serving.requests, &self.serving.strangers, &self.serving.short, &self.keeping.stores]
+            sources: [&self.serving.contacts, &self.serving.strangers, &self.serving.short, &self.storage.stores]
                 .map(|rates| rates.len())
                 .into_iter()
                 .max()
@@ -162,9 +162,9 @@ impl Directory {
             relays: self.serving.relays.len(),
             held: self.serving.held.len(),
             withdrawals: self.publishing.withdrawals.len(),
-            confirms: self.keeping.confirms.len(),
+            confirms: self.storage.confirms.len(),
             handoffs: self.publishing.handoffs.len(),
-            chores: self.publishing.chores.len(),
+            background: self.background.len(),
             timers: self.timers.len(),
         }
     }
@@ -181,7 +181,7 @@ impl Directory {
             address: peer.contact.address,
             style: peer.style,
             seen: peer.seen,
-            well: peer.is_well(),
+            live: peer.is_live(),
         };
         self.contacts.table.iter().map(entry).collect()
     }
@@ -194,6 +194,6 @@ impl Directory {
             expires: value.expires,
             by_owner: value.itself,
         };
-        self.keeping.store.iter().map(entry).collect()
+        self.storage.store.iter().map(entry).collect()
     }
 }

@@ -1,12 +1,12 @@
-//! Getting to know the layer, and keeping in touch with it.
+//! Joining the layer, verifying contacts, and refreshing buckets.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::time::Duration;
 
-use super::distance::{random, random_beside};
-use super::publishing::Chore;
-use super::questions::{Kind, Question, Reason};
+use super::background::Job;
+use super::distance::{random, random_in_bucket};
 use super::rate::Rate;
+use super::requests::{Kind, Reason, Request};
 use super::table::{Style, Table};
 use super::{Config, Directory, Task};
 use crate::base::time::Instant;
@@ -14,21 +14,21 @@ use crate::base::timers::TimerId;
 use crate::types::id::Address;
 use crate::wire::dht::Contact;
 
-/// After how long the first question is asked again, doubling: it may have arrived where there is no way back yet.
+/// After how long the first request is asked again, doubling: it may have arrived where there is no way back yet.
 const FIRST_RETRY: Duration = Duration::from_millis(75);
 /// How far that goes while somebody may wait for it, and how often.
 const EAGER_RETRY: Duration = Duration::from_secs(1);
 const EAGER_TRIES: u32 = 24;
 /// How far it goes after that.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How soon after a question another may follow because routes have changed.
+/// How soon after a request another may follow because routes have changed.
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// Addresses remembered to join through.
 const SEEDS: usize = 16;
 /// Addresses remembered to ask when there are routes.
 const POSTPONED: usize = 64;
 /// Members remembered that have answered and are no contacts.
-const ACQUAINTANCES: usize = 64;
+const VERIFIED: usize = 64;
 /// When to look around again after joining: those who joined at the same time could not know each other at first.
 const SETTLE: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// The shortest time between two looks after buckets.
@@ -89,7 +89,7 @@ pub(super) struct Contacts {
     pub(super) table: Table,
     pub(super) joining: Joining,
     /// Who has answered of late and found no place in the table, the latest first.
-    acquaintances: VecDeque<Contact>,
+    verified: VecDeque<Contact>,
     pub(super) pings: Rate,
     /// To whom pings are under way.
     pub(super) pinged: BTreeSet<Address>,
@@ -99,25 +99,25 @@ impl Contacts {
     pub(super) fn new(now: Instant, own: Contact, config: &Config) -> Self {
         let limits = &config.limits;
         Self {
-            table: Table::new(own, config.bucket(), limits.spares, limits.buckets, now),
+            table: Table::new(own, config.bucket(), limits.replacements, limits.buckets, now),
             joining: Joining::default(),
-            acquaintances: VecDeque::new(),
+            verified: VecDeque::new(),
             pings: Rate::new(now, limits.pings_per_second),
             pinged: BTreeSet::new(),
         }
     }
 
-    /// Whether this member has answered a question here, under this id and address.
+    /// Whether this member has answered a request here, under this id and address.
     pub(super) fn knows(&self, contact: &Contact) -> bool {
         self.table.get(contact.address).is_some_and(|peer| peer.contact.id == contact.id)
-            || self.acquaintances.contains(contact)
+            || self.verified.contains(contact)
     }
 
     /// A member has answered for which there is no place in the table.
-    pub(super) fn get_acquainted(&mut self, contact: Contact) {
-        if !self.acquaintances.contains(&contact) {
-            self.acquaintances.truncate(ACQUAINTANCES - 1);
-            self.acquaintances.push_front(contact);
+    pub(super) fn note_verified(&mut self, contact: Contact) {
+        if !self.verified.contains(&contact) {
+            self.verified.truncate(VERIFIED - 1);
+            self.verified.push_front(contact);
         }
     }
 }
@@ -185,17 +185,17 @@ impl Directory {
     }
 
     /// Somebody has become a contact.
-    pub(super) fn welcome(&mut self, now: Instant, contact: Contact) {
+    pub(super) fn contact_added(&mut self, now: Instant, contact: Contact) {
         self.counters.contacts_won += 1;
         if self.contacts.table.len() == 1 && self.contacts.joining.settled == 0 {
             self.timers.arm(now, Task::Settle);
         }
-        self.join_walks(now, contact);
+        self.join_lookups(now, contact);
         self.tell(now, contact);
     }
 
     /// A contact has been given up.
-    pub(super) fn bid_farewell(&mut self, now: Instant, address: Address) {
+    pub(super) fn contact_lost(&mut self, now: Instant, address: Address) {
         self.counters.contacts_lost += 1;
         self.contacts.joining.remember(address);
         if self.contacts.table.len() == 0 {
@@ -206,10 +206,10 @@ impl Directory {
     }
 
     /// A member has sent a request.
-    pub(super) fn meet(&mut self, now: Instant, contact: Contact, style: Style) {
+    pub(super) fn heard_from(&mut self, now: Instant, contact: Contact, style: Style) {
         match self.contacts.table.get(contact.address) {
             Some(peer) if peer.contact.id == contact.id => {
-                let well = peer.is_well();
+                let well = peer.is_live();
                 self.contacts.table.set_style(&contact, style);
                 if !well {
                     self.ping(now, contact.address, true);
@@ -217,13 +217,13 @@ impl Directory {
             }
             // It says that it has started anew.
             Some(_) => self.ping(now, contact.address, true),
-            None => self.meet_stranger(now, contact),
+            None => self.verify(now, contact),
         }
     }
 
     /// Somebody who is not a contact says that it is there. If there is a place for it, it is asked whether that is so: once, and
     /// with no more than it has sent.
-    pub(super) fn meet_stranger(&mut self, now: Instant, contact: Contact) {
+    pub(super) fn verify(&mut self, now: Instant, contact: Contact) {
         if self.contacts.table.has_place(&contact.id) {
             self.ping(now, contact.address, true);
         }
@@ -232,8 +232,8 @@ impl Directory {
     /// Finds out whether those heard of are there, if there is a place for them.
     pub(super) fn fill(&mut self, now: Instant) {
         while self.contacts.pings.has(now) {
-            let Some(spare) = self.contacts.table.take_spare() else { break };
-            self.ping(now, spare.address, false);
+            let Some(replacement) = self.contacts.table.take_replacement() else { break };
+            self.ping(now, replacement.address, false);
         }
     }
 
@@ -261,8 +261,8 @@ impl Directory {
     }
 
     /// A ping has not been answered.
-    pub(super) fn ping_overdue(&mut self, now: Instant, question: &Question, again: bool, short: bool) {
-        let (to, key) = (question.to, question.key);
+    pub(super) fn ping_overdue(&mut self, now: Instant, request: &Request, again: bool, short: bool) {
+        let (to, key) = (request.to, request.key);
         if !self.contacts.pinged.contains(&to) {
             return;
         }
@@ -274,10 +274,10 @@ impl Directory {
         self.silent(now, to);
     }
 
-    /// A member has not answered a question that was asked more than once.
+    /// A member has not answered a request that was asked more than once.
     pub(super) fn silent(&mut self, now: Instant, address: Address) {
         if self.contacts.table.failed(address) {
-            self.bid_farewell(now, address);
+            self.contact_lost(now, address);
         }
         self.fill(now);
     }
@@ -303,10 +303,10 @@ impl Directory {
         let (bucket, touched) = self.contacts.table.oldest_bucket();
         if touched + interval <= now {
             let last = bucket + 1 == self.contacts.table.buckets();
-            let key = if last { self.own.id } else { random_beside(&mut self.rng, &self.own.id, bucket) };
+            let key = if last { self.own.id } else { random_in_bucket(&mut self.rng, &self.own.id, bucket) };
             self.contacts.table.touch(now, &key);
             if self.contacts.table.len() > 0 {
-                self.publishing.chores.push(Chore::Look(key));
+                self.background.push(Job::Refresh(key));
             }
             let stale = self.contacts.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
             if let Some(address) = stale.map(|peer| peer.contact.address) {

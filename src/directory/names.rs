@@ -7,31 +7,31 @@ use crate::base::timers::TimerId;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// After how long a name is published again at first: what was lost is there soon, and what the first walk missed in
+/// After how long a name is published again at first: what was lost is there soon, and what the first lookup missed in
 /// a layer that grows.
 const REPEATS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(240)];
 /// After how long a name that nobody took is tried again, doubling.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Members that were told of a name, and the token of each.
-pub(super) type Told = BTreeMap<Address, Option<u64>>;
+pub(super) type Holders = BTreeMap<Address, Option<u64>>;
 
 /// Members remembered of those that were told of a name. Beyond it the others forget it when it expires.
-const TOLD: usize = 64;
+const HOLDERS: usize = 64;
 
 /// A name that is registered here.
 #[derive(Debug, Default)]
 pub(super) struct Name {
     /// When it is to be published.
     pub(super) timer: Option<TimerId>,
-    /// A walk for it runs or will.
+    /// A lookup for it runs or will.
     pub(super) publishing: bool,
     /// It was published so often with success since it was registered.
     published: u8,
     /// It was tried so often without success since.
     failed: u8,
     /// Who was told of it, with the token that it gave: the first ones.
-    pub(super) told: Told,
+    pub(super) holders: Holders,
     /// The farthest of the k closest members that have it; `None` if there were fewer than k.
     pub(super) farthest: Option<NameHash>,
 }
@@ -53,9 +53,9 @@ impl Name {
     }
 
     /// A member was told of it.
-    pub(super) fn told(&mut self, who: Address, token: Option<u64>) {
-        if self.told.len() < TOLD || self.told.contains_key(&who) {
-            self.told.insert(who, token);
+    pub(super) fn note_holder(&mut self, who: Address, token: Option<u64>) {
+        if self.holders.len() < HOLDERS || self.holders.contains_key(&who) {
+            self.holders.insert(who, token);
         }
     }
 

@@ -1,17 +1,16 @@
 //! Making names known: the own ones, and those of others whose owners do not.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::background::Job;
 use super::distance::closer;
+use super::lookup::Lookup;
 use super::names::Names;
-use super::questions::Kind;
-use super::rate::Rate;
 use super::table::Style;
-use super::walk::{Purpose, Walk};
-use super::withdrawing::Withdrawals;
-use super::{Directory, Limits, Task};
+use super::withdrawals::Withdrawals;
+use super::{Directory, Task};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
@@ -22,23 +21,8 @@ const HANDED_ON: usize = 64;
 const HAND_OFF_PAUSE: Duration = Duration::from_millis(400);
 /// Of those who keep a name, so many of the closest hand it on to a new one: a message may be lost.
 const HANDING_ON: usize = 3;
-/// The shortest pause after too many walks.
-const REST: Duration = Duration::from_millis(50);
 /// How often the names kept for others are looked after, at least.
 const SWEEP: Duration = Duration::from_secs(60);
-
-/// A walk that nobody waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Chore {
-    /// Towards a name that is registered here, to store it.
-    Publish(NameHash),
-    /// Towards a name that is kept here, to store it.
-    Replicate(NameHash),
-    /// Towards a name that was registered here, to take it back from those who got it from others.
-    Withdraw(NameHash),
-    /// Towards an id, to get to know the members there.
-    Look(NameHash),
-}
 
 /// Names for new members.
 #[derive(Debug, Default)]
@@ -55,67 +39,12 @@ impl Handoffs {
     }
 }
 
-/// Walks that nobody waits for, each once.
-#[derive(Debug)]
-pub(super) struct Chores {
-    queue: VecDeque<Chore>,
-    queued: BTreeSet<Chore>,
-    /// How many begin.
-    beginning: Rate,
-    /// A timer for them is armed.
-    pub(super) resting: bool,
-}
-
-impl Chores {
-    fn new(now: Instant, limits: &Limits) -> Self {
-        let beginning = Rate::new(now, limits.chores_per_second);
-        Self { queue: VecDeque::new(), queued: BTreeSet::new(), beginning, resting: false }
-    }
-
-    /// Walks that wait.
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Adds one behind all others, unless it waits already.
-    pub(super) fn push(&mut self, chore: Chore) {
-        if self.queued.insert(chore) {
-            self.queue.push_back(chore);
-        }
-    }
-
-    /// Adds one before all others, unless it waits already.
-    fn push_first(&mut self, chore: Chore) {
-        if self.queued.insert(chore) {
-            self.queue.push_front(chore);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Chore> {
-        let chore = self.queue.pop_front()?;
-        self.queued.remove(&chore);
-        Some(chore)
-    }
-}
-
 /// What others are to keep.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Publishing {
     pub(super) names: Names,
-    pub(super) chores: Chores,
     pub(super) handoffs: Handoffs,
     pub(super) withdrawals: Withdrawals,
-}
-
-impl Publishing {
-    pub(super) fn new(now: Instant, limits: &Limits) -> Self {
-        Self {
-            names: Names::new(),
-            chores: Chores::new(now, limits),
-            handoffs: Handoffs::default(),
-            withdrawals: Withdrawals::default(),
-        }
-    }
 }
 
 impl Directory {
@@ -128,53 +57,25 @@ impl Directory {
         // Whoever becomes the first contact gets to know it.
         if !name.publishing && self.contacts.table.len() > 0 {
             name.publishing = true;
-            self.publishing.chores.push(Chore::Publish(hash));
+            self.background.push(Job::Publish(hash));
         }
     }
 
-    /// Looks for an id when there is time.
-    pub(super) fn look(&mut self, key: NameHash) {
-        self.publishing.chores.push_first(Chore::Look(key));
-    }
-
-    /// Begins walks that nobody waits for, as many as there may be.
-    pub(super) fn do_chores(&mut self, now: Instant) {
-        while self.publishing.chores.len() > 0
-            && !self.publishing.chores.resting
-            && self.lookups.of(Kind::Node) < self.config.limits.chores.max(1)
-        {
-            if !self.publishing.chores.beginning.take(now) {
-                let next = self.publishing.chores.beginning.next().max(now + REST);
-                self.timers.arm(next, Task::Rest);
-                self.publishing.chores.resting = true;
-                break;
-            }
-            let Some(chore) = self.publishing.chores.pop() else { break };
-            let (key, purpose) = match chore {
-                Chore::Publish(key) => (key, Purpose { publish: true, ..Purpose::default() }),
-                Chore::Replicate(key) => (key, Purpose { replicate: true, ..Purpose::default() }),
-                Chore::Withdraw(key) => (key, Purpose { withdraw: true, ..Purpose::default() }),
-                Chore::Look(key) => (key, Purpose::default()),
-            };
-            self.walk(now, Kind::Node, key, purpose);
+    /// A lookup to publish has found the closest.
+    pub(super) fn deliver(&mut self, now: Instant, lookup: &Lookup) {
+        let closest: Vec<(Contact, Option<u64>)> = lookup.closest().collect();
+        if lookup.purpose.publish {
+            self.deliver_own(now, lookup.key, &closest);
         }
-    }
-
-    /// A walk to publish has found the closest.
-    pub(super) fn deliver(&mut self, now: Instant, walk: &Walk) {
-        let closest: Vec<(Contact, Option<u64>)> = walk.closest().collect();
-        if walk.purpose.publish {
-            self.deliver_own(now, walk.key, &closest);
+        if lookup.purpose.withdraw {
+            self.withdraw_from(lookup.key, &closest);
         }
-        if walk.purpose.withdraw {
-            self.withdraw_from(walk.key, &closest);
-        }
-        if walk.purpose.replicate {
+        if lookup.purpose.replicate {
             let silence = self.config.replicate() / 2;
-            for value in self.keeping.store.take_silent(now, &walk.key, silence) {
+            for value in self.storage.store.take_silent(now, &lookup.key, silence) {
                 self.counters.replicated += 1;
                 for (to, token) in &closest {
-                    self.store_at(now, (to.address, *token), walk.key, value.address, value.expires);
+                    self.store_at(now, (to.address, *token), lookup.key, value.address, value.expires);
                 }
             }
         }
@@ -199,8 +100,8 @@ impl Directory {
         }
         self.counters.published += 1;
         let all = self.contacts.table.len() <= self.config.limits.spread;
-        let out_of_place = |style: Style| all || style == Style::AsksOnce;
-        let more = self.contacts.table.iter().filter(|peer| peer.is_well() && out_of_place(peer.style));
+        let out_of_place = |style: Style| all || style == Style::SingleRound;
+        let more = self.contacts.table.iter().filter(|peer| peer.is_live() && out_of_place(peer.style));
         let more = more.map(|peer| peer.contact.address).filter(|to| closest.iter().all(|(c, _)| c.address != *to));
         let more: Vec<(Address, Option<u64>)> =
             more.take(self.config.limits.spread).map(|to| (to, self.contacts.table.token(to))).collect();
@@ -211,7 +112,7 @@ impl Directory {
     fn store_own(&mut self, now: Instant, to: (Address, Option<u64>), name: NameHash) {
         self.store_at(now, to, name, self.own.address, now + self.config.lifetime());
         if let Some(name) = self.publishing.names.get_mut(&name) {
-            name.told(to.0, to.1);
+            name.note_holder(to.0, to.1);
         }
     }
 
@@ -271,7 +172,7 @@ impl Directory {
             others.filter(|near| closer(key, &near.id, id)).count()
         };
         let inherits = |key: &NameHash| before(key, &self.own.id) < HANDING_ON && before(key, &contact.id) < k;
-        self.keeping.store.keys().filter(|key| inherits(key)).copied().collect()
+        self.storage.store.keys().filter(|key| inherits(key)).copied().collect()
     }
 
     /// Hands on some names.
@@ -283,7 +184,7 @@ impl Directory {
             if self.publishing.names.contains_key(&name) {
                 self.store_own(now, to, name);
             }
-            for value in self.keeping.store.get(now, &name) {
+            for value in self.storage.store.get(now, &name) {
                 self.store_at(now, to, name, value.address, value.expires);
             }
         }
@@ -301,9 +202,9 @@ impl Directory {
 
     /// Drops what has expired, and publishes what nobody has published for long.
     pub(super) fn sweep(&mut self, now: Instant) {
-        for key in self.keeping.store.sweep(now, self.config.replicate()) {
-            if self.publishing.chores.len() < self.config.limits.keys {
-                self.publishing.chores.push(Chore::Replicate(key));
+        for key in self.storage.store.sweep(now, self.config.replicate()) {
+            if self.background.len() < self.config.limits.keys {
+                self.background.push(Job::Replicate(key));
             }
         }
         self.confirm_unproven(now);

@@ -3,11 +3,11 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::questions::{Kind, LIFETIME, SHORT_COOKIE, is_signed};
+use super::lookup::Purpose;
 use super::rate::{Meter, Rate};
+use super::requests::{Kind, LIFETIME, SHORT_COOKIE, is_signed};
 use super::table::Style;
 use super::tokens::Tokens;
-use super::walk::Purpose;
 use super::{Directory, Limits, Task};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -17,15 +17,15 @@ use crate::wire::dht::{Body, Contact, Extension};
 
 /// Addresses in an answer: the reference takes no more, and looks at two.
 pub(super) const VALUES: usize = 8;
-/// Questions of one member that are held; of more, the oldest go.
+/// Requests of one member that are held; of more, the oldest go.
 const HELD_OF_ONE: usize = 4;
 /// Bytes of a field's number and length, and of the longest number with that of its field.
 const TAG: usize = 2;
 const NUMBER: usize = 11;
 
-/// A question of somebody else.
+/// A request of somebody else.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Inquiry {
+pub(super) struct Query {
     pub(super) from: Contact,
     pub(super) cookie: u64,
     pub(super) key: NameHash,
@@ -36,17 +36,17 @@ pub(super) struct Inquiry {
     pub(super) at: Instant,
 }
 
-impl Inquiry {
+impl Query {
     /// Until when an answer is of use.
     fn until(&self) -> Instant {
         self.at + LIFETIME
     }
 }
 
-/// A question that waits for a lookup.
+/// A request that waits for a lookup.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay {
-    inquiry: Inquiry,
+    query: Query,
     /// How long the answer may be, or what is left of that for one more.
     room: usize,
     /// When it is answered, whatever the lookup has found.
@@ -58,13 +58,13 @@ pub(super) struct Relay {
 #[derive(Debug)]
 pub(super) struct Serving {
     /// What contacts ask: whoever invents sources cannot crowd them out.
-    pub(super) requests: Meter,
+    pub(super) contacts: Meter,
     /// What all others ask.
     pub(super) strangers: Meter,
-    /// Questions that are shorter than their answers.
+    /// Requests that are shorter than their answers.
     pub(super) short: Meter,
-    /// Questions that are answered when their senders have shown that they are there; the oldest first.
-    pub(super) held: VecDeque<Inquiry>,
+    /// Requests that are answered when their senders have shown that they are there; the oldest first.
+    pub(super) held: VecDeque<Query>,
     pub(super) relays: Vec<Relay>,
     relaying: Rate,
     pub(super) tokens: Tokens,
@@ -73,7 +73,7 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn new(now: Instant, limits: &Limits, rng: &mut Rng) -> Self {
         Self {
-            requests: Meter::new(now, limits.requests_per_second, limits.sources),
+            contacts: Meter::new(now, limits.requests_per_second, limits.sources),
             strangers: Meter::new(now, limits.requests_per_second, limits.sources),
             short: Meter::new(now, limits.short_per_second, limits.sources),
             held: VecDeque::new(),
@@ -86,39 +86,39 @@ impl Serving {
 
 impl Directory {
     /// A member asks who is near a key, or where a name is.
-    pub(super) fn asked(&mut self, now: Instant, inquiry: Inquiry) {
-        let from = inquiry.from;
+    pub(super) fn asked(&mut self, now: Instant, query: Query) {
+        let from = query.from;
         let knows = self.contacts.knows(&from);
-        let rates = if knows { &mut self.serving.requests } else { &mut self.serving.strangers };
+        let rates = if knows { &mut self.serving.contacts } else { &mut self.serving.strangers };
         if !rates.take(now, from.address) {
             self.counters.excessive += 1;
             return;
         }
         // Whoever is not known is asked as well whether it is there.
-        let room = if knows { inquiry.len } else { inquiry.len.saturating_sub(self.longest_question()) };
-        if room >= self.answer_len(inquiry.kind, 1, VALUES) {
-            self.meet(now, from, style(&inquiry));
-            return self.serve(now, inquiry, room);
+        let room = if knows { query.len } else { query.len.saturating_sub(self.longest_request()) };
+        if room >= self.answer_len(query.kind, 1, VALUES) {
+            self.heard_from(now, from, style(&query));
+            return self.serve(now, query, room);
         }
         if knows {
-            self.meet(now, from, style(&inquiry));
+            self.heard_from(now, from, style(&query));
             if self.serving.short.take(now, from.address) {
-                self.serve(now, inquiry, usize::MAX);
+                self.serve(now, query, usize::MAX);
             } else {
                 self.counters.excessive += 1;
             }
             return;
         }
-        if inquiry.len < self.short_question() {
+        if query.len < self.short_request() {
             self.counters.excessive += 1;
             return;
         }
-        self.hold(now, inquiry);
+        self.hold(now, query);
     }
 
-    /// Keeps a question until its sender has shown that it is there, which it is asked.
-    fn hold(&mut self, now: Instant, inquiry: Inquiry) {
-        let from = inquiry.from;
+    /// Keeps a request until its sender has shown that it is there, which it is asked.
+    fn hold(&mut self, now: Instant, query: Query) {
+        let from = query.from;
         self.ping(now, from.address, true);
         if !self.contacts.pinged.contains(&from.address) {
             // It will show nothing, and is to take the place of nobody who may.
@@ -139,46 +139,46 @@ impl Directory {
             let one_of_several = held.iter().enumerate().position(|(at, held)| again(at, held.from.address));
             self.serving.held.remove(one_of_several.unwrap_or(0));
         }
-        self.serving.held.push_back(inquiry);
+        self.serving.held.push_back(query);
     }
 
     /// A member has shown that it is there: answers what it asked before.
     pub(super) fn answer_held(&mut self, now: Instant, from: &Contact) {
-        if self.serving.held.iter().all(|inquiry| inquiry.from != *from) {
-            self.serving.held.retain(|inquiry| inquiry.until() > now);
+        if self.serving.held.iter().all(|query| query.from != *from) {
+            self.serving.held.retain(|query| query.until() > now);
             return;
         }
-        let (its, others) = self.serving.held.drain(..).partition(|inquiry| inquiry.from == *from);
+        let (its, others) = self.serving.held.drain(..).partition(|query| query.from == *from);
         self.serving.held = others;
-        let its: VecDeque<Inquiry> = its;
-        for inquiry in its.into_iter().filter(|inquiry| inquiry.until() > now) {
-            self.meet(now, inquiry.from, style(&inquiry));
-            self.serve(now, inquiry, usize::MAX);
+        let its: VecDeque<Query> = its;
+        for query in its.into_iter().filter(|query| query.until() > now) {
+            self.heard_from(now, query.from, style(&query));
+            self.serve(now, query, usize::MAX);
         }
     }
 
-    /// Answers a question with at most so many bytes.
-    fn serve(&mut self, now: Instant, inquiry: Inquiry, room: usize) {
-        let walks = is_signed(inquiry.cookie);
-        if walks && inquiry.len < self.answer_len(inquiry.kind, 1, VALUES) {
-            self.note_keeper(&inquiry);
+    /// Answers a request with at most so many bytes.
+    fn serve(&mut self, now: Instant, query: Query, room: usize) {
+        let iterative = is_signed(query.cookie);
+        if iterative && query.len < self.answer_len(query.kind, 1, VALUES) {
+            self.note_keeper(&query);
         }
         let mut values = Vec::new();
-        if inquiry.kind == Kind::Value {
-            values = self.known_values(now, &inquiry.key, !walks);
-            if values.is_empty() && !walks && self.relay(now, inquiry, room) {
+        if query.kind == Kind::Value {
+            values = self.known_values(now, &query.key, !iterative);
+            if values.is_empty() && !iterative && self.relay(now, query, room) {
                 return;
             }
         }
-        let _ = self.answer(now, &inquiry, room, values);
+        let _ = self.answer(now, &query, room, values);
     }
 
     /// Somebody of our kind asks shortly, not to find a name but to know whether it is here: it keeps it, whoever said so.
-    fn note_keeper(&mut self, inquiry: &Inquiry) {
-        let who = inquiry.from.address;
+    fn note_keeper(&mut self, query: &Query) {
+        let who = query.from.address;
         let token = self.contacts.table.token(who);
-        if let Some(name) = self.publishing.names.get_mut(&inquiry.key) {
-            name.told(who, token);
+        if let Some(name) = self.publishing.names.get_mut(&query.key) {
+            name.note_holder(who, token);
         }
     }
 
@@ -186,7 +186,7 @@ impl Directory {
     /// itself, for those who cannot.
     fn known_values(&self, now: Instant, key: &NameHash, found: bool) -> Vec<Address> {
         let own = self.publishing.names.contains_key(key).then_some(self.own.address);
-        let stored = self.keeping.store.get(now, key).into_iter().map(|value| value.address);
+        let stored = self.storage.store.get(now, key).into_iter().map(|value| value.address);
         let found = self.lookups.cache.get(now, key).filter(|_| found).unwrap_or_default();
         let mut values: Vec<Address> = Vec::new();
         for value in own.into_iter().chain(stored).chain(found.iter().copied()) {
@@ -198,9 +198,9 @@ impl Directory {
     }
 
     /// Answers with at most so many bytes. Returns how many those are, or more.
-    fn answer(&mut self, now: Instant, inquiry: &Inquiry, room: usize, mut values: Vec<Address>) -> usize {
+    fn answer(&mut self, now: Instant, query: &Query, room: usize, mut values: Vec<Address>) -> usize {
         self.counters.answered += 1;
-        let Inquiry { from: to, cookie, key, kind, .. } = *inquiry;
+        let Query { from: to, cookie, key, kind, .. } = *query;
         // It knows itself, and of the first two one must be somebody else.
         values.sort_by_key(|value| *value == to.address);
         values.truncate(VALUES);
@@ -234,14 +234,14 @@ impl Directory {
         TAG + contact + node + values + Extension::OVERHEAD
     }
 
-    /// How short a question may be.
-    pub(super) fn shortest_question(&self) -> usize {
+    /// How short a request may be.
+    pub(super) fn shortest_request(&self) -> usize {
         let hash = self.config.hash.len() + TAG;
         TAG + TAG + hash + TAG + TAG + TAG + hash
     }
 
     /// How long one of the own ones is that are [short](Reason::is_short).
-    pub(super) fn short_question(&self) -> usize {
+    pub(super) fn short_request(&self) -> usize {
         // A number has a byte for every seven bits.
         let number = |bits: u32| 1 + bits.max(1).div_ceil(7) as usize;
         let address = number(u64::BITS - self.own.address.0.leading_zeros());
@@ -250,27 +250,27 @@ impl Directory {
     }
 
     /// How long one may be without anything beside it.
-    pub(super) fn longest_question(&self) -> usize {
+    pub(super) fn longest_request(&self) -> usize {
         let hash = self.config.hash.len() + TAG;
         TAG + TAG + hash + NUMBER + TAG + NUMBER + hash
     }
 
     /// Looks a name up for a member that cannot. `false` if that is not possible now.
-    fn relay(&mut self, now: Instant, inquiry: Inquiry, room: usize) -> bool {
-        let key = inquiry.key;
+    fn relay(&mut self, now: Instant, query: Query, room: usize) -> bool {
+        let key = query.key;
         let known_unknown = self.lookups.cache.get(now, &key).is_some();
         if known_unknown || self.serving.relays.len() >= self.config.limits.relays || self.contacts.table.len() == 0 {
             return false;
         }
-        let walks = self.lookups.walks.contains_key(&(Kind::Value, key));
-        if !walks && (!self.has_room_to_relay() || !self.serving.relaying.take(now)) {
+        let lookups = self.lookups.active.contains_key(&(Kind::Value, key));
+        if !lookups && (!self.has_room_to_relay() || !self.serving.relaying.take(now)) {
             return false;
         }
         self.counters.relayed += 1;
         let due = now + self.config.limits.relay_wait;
-        self.serving.relays.push(Relay { inquiry, room, due, answered: false });
+        self.serving.relays.push(Relay { query, room, due, answered: false });
         self.timers.arm(due, Task::Relay);
-        self.walk(now, Kind::Value, key, Purpose::default());
+        self.begin_lookup(now, Kind::Value, key, Purpose::default());
         true
     }
 
@@ -287,30 +287,29 @@ impl Directory {
         for at in 0..self.serving.relays.len() {
             let due = |relay: &Relay| !relay.answered && relay.due <= now;
             let Some(relay) = self.serving.relays.get(at).copied().filter(due) else { continue };
-            let spent = self.answer(now, &relay.inquiry, relay.room, Vec::new());
+            let spent = self.answer(now, &relay.query, relay.room, Vec::new());
             if let Some(relay) = self.serving.relays.get_mut(at) {
                 relay.answered = true;
                 relay.room = relay.room.saturating_sub(spent);
             }
         }
-        self.serving.relays.retain(|relay| relay.inquiry.until() > now);
+        self.serving.relays.retain(|relay| relay.query.until() > now);
     }
 
     /// A lookup is over: answers those who wait for it.
     pub(super) fn answer_relays(&mut self, now: Instant, key: &NameHash, values: &[Address]) {
-        let (done, waiting): (Vec<Relay>, _) =
-            self.serving.relays.drain(..).partition(|relay| relay.inquiry.key == *key);
+        let (done, waiting): (Vec<Relay>, _) = self.serving.relays.drain(..).partition(|relay| relay.query.key == *key);
         self.serving.relays = waiting;
-        for relay in done.into_iter().filter(|relay| relay.inquiry.until() > now) {
-            let fits = relay.room >= self.answer_len(relay.inquiry.kind, 1, VALUES);
+        for relay in done.into_iter().filter(|relay| relay.query.until() > now) {
+            let fits = relay.room >= self.answer_len(relay.query.kind, 1, VALUES);
             if !relay.answered || (fits && !values.is_empty()) {
-                let _ = self.answer(now, &relay.inquiry, relay.room, values.to_vec());
+                let _ = self.answer(now, &relay.query, relay.room, values.to_vec());
             }
         }
     }
 }
 
-/// How a member looks names up, by its question.
-fn style(inquiry: &Inquiry) -> Style {
-    if is_signed(inquiry.cookie) { Style::Walks } else { Style::AsksOnce }
+/// How a member looks names up, by its request.
+fn style(query: &Query) -> Style {
+    if is_signed(query.cookie) { Style::Iterative } else { Style::SingleRound }
 }

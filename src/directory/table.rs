@@ -1,22 +1,22 @@
-//! Whom the directory knows: buckets of contacts by how many leading bits their ids share with the own one.
+//! Whom the directory knows: Kademlia's k-buckets, by how many leading bits the ids of contacts share with the own one.
 //!
 //! Bucket `i` has the contacts that share exactly `i` bits, the last one all that share as many or more; it is the one
-//! that splits when it is full. Only who has answered a question of ours becomes a contact. Who was heard of, or finds
-//! no room, waits among the spares of the bucket. A contact leaves only when it is dead: it has not answered
-//! [`DOUBTFUL`] requests in a row and there is a spare, or [`DEAD`]. Every id has one address, and every address one
+//! that splits when it is full. Only who has answered a request of ours becomes a contact. Who was heard of, or finds
+//! no room, waits in the replacement cache of the bucket. A contact leaves only when it is dead: it has not answered
+//! [`STALE`] requests in a row and there is a replacement, or [`DEAD`]. Every id has one address, and every address one
 //! id.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::distance::{compare, shared_bits};
+use super::distance::{common_prefix, compare};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::Contact;
 
-/// Requests in a row without an answer after which a contact gives way to a spare. Each was sent twice.
-const DOUBTFUL: u8 = 2;
+/// Requests in a row without an answer after which a contact gives way to a replacement. Each was sent twice.
+const STALE: u8 = 2;
 /// Requests in a row without an answer after which a contact is given up.
 const DEAD: u8 = 4;
 
@@ -26,10 +26,10 @@ pub enum Style {
     /// Not known.
     #[default]
     Unknown,
-    /// It walks towards the key, as this directory does.
-    Walks,
+    /// It asks ever closer members until it has found the key, as this directory does.
+    Iterative,
     /// It asks once, and does not put names where they belong: the reference.
-    AsksOnce,
+    SingleRound,
 }
 
 /// A member that has answered.
@@ -49,7 +49,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Whether it can be told to others, and asked without fear of waiting.
-    pub(super) fn is_well(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.failures == 0 && !self.lost
     }
 }
@@ -59,7 +59,7 @@ struct Bucket {
     /// The one that has not answered for the longest time first.
     peers: Vec<Peer>,
     /// Heard of, the latest last.
-    spares: Vec<Contact>,
+    replacements: Vec<Contact>,
     /// When the directory last looked for an id in it.
     touched: Instant,
 }
@@ -81,17 +81,23 @@ pub(super) struct Table {
     own: Contact,
     buckets: Vec<Bucket>,
     max_peers: usize,
-    max_spares: usize,
+    max_replacements: usize,
     max_buckets: usize,
     len: usize,
 }
 
 impl Table {
     /// A table without contacts.
-    pub(super) fn new(own: Contact, max_peers: usize, max_spares: usize, max_buckets: usize, now: Instant) -> Self {
+    pub(super) fn new(
+        own: Contact,
+        max_peers: usize,
+        max_replacements: usize,
+        max_buckets: usize,
+        now: Instant,
+    ) -> Self {
         let max_buckets = max_buckets.clamp(1, own.id.as_bytes().len() * 8);
-        let buckets = vec![Bucket { peers: Vec::new(), spares: Vec::new(), touched: now }];
-        Self { own, buckets, max_peers, max_spares, max_buckets, len: 0 }
+        let buckets = vec![Bucket { peers: Vec::new(), replacements: Vec::new(), touched: now }];
+        Self { own, buckets, max_peers, max_replacements, max_buckets, len: 0 }
     }
 
     /// Contacts in it.
@@ -105,8 +111,8 @@ impl Table {
     }
 
     /// Spares in it.
-    pub(super) fn spares(&self) -> usize {
-        self.buckets.iter().map(|bucket| bucket.spares.len()).sum()
+    pub(super) fn replacements(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.replacements.len()).sum()
     }
 
     /// The contact with this address.
@@ -120,7 +126,7 @@ impl Table {
 
     /// The `count` contacts closest to `key` that are well, the closest first.
     pub(super) fn closest(&self, key: &NameHash, count: usize) -> Vec<Contact> {
-        let mut well: Vec<Contact> = self.iter().filter(|peer| peer.is_well()).map(|peer| peer.contact).collect();
+        let mut well: Vec<Contact> = self.iter().filter(|peer| peer.is_live()).map(|peer| peer.contact).collect();
         if well.len() > count && count > 0 {
             well.select_nth_unstable_by(count - 1, |a, b| compare(key, &a.id, &b.id));
         }
@@ -130,15 +136,15 @@ impl Table {
     }
 
     /// Contacts that are not well, the closest to `key` first.
-    pub(super) fn ailing(&self, key: &NameHash, count: usize) -> Vec<Contact> {
-        let mut ailing: Vec<Contact> = self.iter().filter(|peer| !peer.is_well()).map(|peer| peer.contact).collect();
-        ailing.sort_unstable_by(|a, b| compare(key, &a.id, &b.id));
-        ailing.truncate(count);
-        ailing
+    pub(super) fn stale(&self, key: &NameHash, count: usize) -> Vec<Contact> {
+        let mut stale: Vec<Contact> = self.iter().filter(|peer| !peer.is_live()).map(|peer| peer.contact).collect();
+        stale.sort_unstable_by(|a, b| compare(key, &a.id, &b.id));
+        stale.truncate(count);
+        stale
     }
 
     fn index(&self, id: &NameHash) -> usize {
-        shared_bits(&self.own.id, id).min(self.buckets.len() - 1)
+        common_prefix(&self.own.id, id).min(self.buckets.len() - 1)
     }
 
     fn bucket(&mut self, id: &NameHash) -> Option<&mut Bucket> {
@@ -160,10 +166,10 @@ impl Table {
             self.split();
         }
         let Some(bucket) = self.bucket(&contact.id) else { return Entered::Full };
-        bucket.spares.retain(|spare| spare.address != contact.address);
+        bucket.replacements.retain(|replacement| replacement.address != contact.address);
         if let Some(at) = bucket.peers.iter().position(|peer| peer.contact.id == contact.id) {
             let mut peer = bucket.peers.remove(at);
-            if peer.contact.address != contact.address && peer.is_well() {
+            if peer.contact.address != contact.address && peer.is_live() {
                 // Somebody else with the id of one who is well.
                 bucket.peers.insert(at, peer);
                 return Entered::Full;
@@ -173,7 +179,7 @@ impl Table {
             return Entered::Known;
         }
         let full = bucket.peers.len() >= max;
-        if full && let Some(at) = bucket.peers.iter().position(|peer| peer.failures >= DOUBTFUL) {
+        if full && let Some(at) = bucket.peers.iter().position(|peer| peer.failures >= STALE) {
             bucket.peers.remove(at);
             self.len -= 1;
         } else if full {
@@ -199,13 +205,14 @@ impl Table {
     fn split(&mut self) {
         let (own, last) = (self.own.id, self.buckets.len() - 1);
         let Some(bucket) = self.buckets.last_mut() else { return };
-        let near = |id: &NameHash| shared_bits(&own, id) > last;
+        let near = |id: &NameHash| common_prefix(&own, id) > last;
         let (peers, far) = bucket.peers.drain(..).partition(|peer: &Peer| near(&peer.contact.id));
         bucket.peers = far;
-        let (spares, far) = bucket.spares.drain(..).partition(|spare: &Contact| near(&spare.id));
-        bucket.spares = far;
+        let (replacements, far) =
+            bucket.replacements.drain(..).partition(|replacement: &Contact| near(&replacement.id));
+        bucket.replacements = far;
         let touched = bucket.touched;
-        self.buckets.push(Bucket { peers, spares, touched });
+        self.buckets.push(Bucket { peers, replacements, touched });
     }
 
     /// Somebody said that there is such a member.
@@ -215,14 +222,14 @@ impl Table {
         if known || contact.id == own.id || contact.address == own.address {
             return;
         }
-        let max = self.max_spares;
+        let max = self.max_replacements;
         let Some(bucket) = self.bucket(&contact.id) else { return };
-        bucket.spares.retain(|spare| spare.address != contact.address);
-        if bucket.spares.len() >= max && !bucket.spares.is_empty() {
-            bucket.spares.remove(0);
+        bucket.replacements.retain(|replacement| replacement.address != contact.address);
+        if bucket.replacements.len() >= max && !bucket.replacements.is_empty() {
+            bucket.replacements.remove(0);
         }
         if max > 0 {
-            bucket.spares.push(contact);
+            bucket.replacements.push(contact);
         }
     }
 
@@ -230,27 +237,27 @@ impl Table {
     pub(super) fn has_place(&self, id: &NameHash) -> bool {
         let Some(bucket) = self.buckets.get(self.index(id)) else { return false };
         let splits = self.index(id) + 1 == self.buckets.len() && self.buckets.len() < self.max_buckets;
-        bucket.peers.len() < self.max_peers || splits || bucket.peers.iter().any(|peer| peer.failures >= DOUBTFUL)
+        bucket.peers.len() < self.max_peers || splits || bucket.peers.iter().any(|peer| peer.failures >= STALE)
     }
 
-    /// Takes out a spare for which there is a place, if it answers.
-    pub(super) fn take_spare(&mut self) -> Option<Contact> {
+    /// Takes out a replacement for which there is a place, if it answers.
+    pub(super) fn take_replacement(&mut self) -> Option<Contact> {
         let (max, last) = (self.max_peers, self.buckets.len() - 1);
         let splits = self.buckets.len() < self.max_buckets;
         let place = |at: usize, bucket: &Bucket| {
-            let doubtful = bucket.peers.iter().any(|peer| peer.failures >= DOUBTFUL);
-            bucket.peers.len() < max || doubtful || (at == last && splits)
+            let stale = bucket.peers.iter().any(|peer| peer.failures >= STALE);
+            bucket.peers.len() < max || stale || (at == last && splits)
         };
         // Near ones first: they are the ones who keep the same names.
         let mut buckets = self.buckets.iter_mut().enumerate().rev();
-        buckets.find_map(|(at, bucket)| if place(at, bucket) { bucket.spares.pop() } else { None })
+        buckets.find_map(|(at, bucket)| if place(at, bucket) { bucket.replacements.pop() } else { None })
     }
 
     /// A member did not answer a request that was sent more than once. Returns whether it is a contact no more.
     pub(super) fn failed(&mut self, address: Address) -> bool {
         let Some(peer) = self.get_mut(address) else {
             for bucket in &mut self.buckets {
-                bucket.spares.retain(|spare| spare.address != address);
+                bucket.replacements.retain(|replacement| replacement.address != address);
             }
             return false;
         };
@@ -303,7 +310,7 @@ impl Table {
         }
     }
 
-    /// A walk towards `key` has begun: its bucket needs no other one soon.
+    /// A lookup for `key` has begun: its bucket needs no other one soon.
     pub(super) fn touch(&mut self, now: Instant, key: &NameHash) {
         if let Some(bucket) = self.bucket(key) {
             bucket.touched = now;

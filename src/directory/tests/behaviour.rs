@@ -44,7 +44,7 @@ fn alone_in_a_layer_nothing_is_known_and_nothing_is_sent() {
 }
 
 #[test]
-fn the_first_question_is_asked_again_and_again() {
+fn the_first_request_is_sent_again_and_again() {
     let mut directory = alone(2);
     let (mut now, mut asked) = (Instant::ZERO, Vec::new());
     while now < Instant::from_millis(120_000) {
@@ -254,7 +254,7 @@ fn whoever_keeps_a_name_publishes_it_if_its_owner_does_not() {
     let keepers = net.directories().filter(|directory| directory.entries().iter().any(|e| e.name == hash("left")));
     assert!(keepers.count() >= 8);
     let replicated: u64 = net.directories().map(|directory| directory.counters().replicated).sum();
-    assert!((1..=4).contains(&replicated), "{replicated}: whoever is first spares the others the work");
+    assert!((1..=4).contains(&replicated), "{replicated}: whoever is first replacements the others the work");
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_thousand_lookups_at_once_take_turns() {
     net.run(20 * SECOND);
     let known = (0..1000).filter(|n| net.start_lookup(9, hash(n)).is_some()).count();
     let most = net.ours(9).sizes();
-    assert!(most.walks <= 128 + 8 && most.waiting > 500, "{most:?}");
+    assert!(most.lookups <= 128 + 8 && most.waiting > 500, "{most:?}");
     net.run(4 * SECOND);
     let counters = net.ours(9).counters();
     assert_eq!((counters.found as usize + known, counters.refused_lookups), (1000, 0), "{counters:?}");

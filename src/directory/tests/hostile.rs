@@ -5,8 +5,8 @@ use core::time::Duration;
 use super::net::{ALG, UNIX, hash};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::directory::distance::{random, random_beside};
-use crate::directory::questions::{Kind, signed};
+use crate::directory::distance::{random, random_in_bucket};
+use crate::directory::requests::{Kind, signed};
 use crate::directory::{Config, Directory, Doubt, Event, Found, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
@@ -93,16 +93,16 @@ impl World {
         self.sent();
     }
 
-    /// Walks to where a name may be.
+    /// Lookups for names.
     pub(super) fn lookups(&self) -> usize {
-        self.directory.lookups.walks.keys().filter(|(kind, _)| *kind == Kind::Value).count()
+        self.directory.lookups.active.keys().filter(|(kind, _)| *kind == Kind::Value).count()
     }
 
     pub(super) fn found(&mut self) -> Option<Vec<Address>> {
         self.directory.poll_event().map(|Event::LookupDone { addresses, .. }| addresses)
     }
 
-    /// Questions for a value, and to whom.
+    /// Requests for a value, and to whom.
     pub(super) fn asked(&mut self) -> Vec<(Address, u64, NameHash)> {
         let asked = self.sent().into_iter().filter_map(|(to, body)| match body {
             Body::FindValue { cookie, key } => Some((to, cookie, key)),
@@ -176,7 +176,7 @@ fn nothing_is_amplified_for_whoever_has_not_shown_that_it_is_there() {
     assert!(answered > 100, "it answers who pays: {answered}");
 }
 
-/// A question or its answer may get lost; a reference says where its name is once a day.
+/// A request or its answer may get lost; a reference says where its name is once a day.
 #[test]
 fn a_name_that_was_not_confirmed_is_confirmed_later() {
     let mut world = World::new();
@@ -219,7 +219,7 @@ fn a_reference_is_answered_when_it_has_shown_that_it_is_there() {
 }
 
 #[test]
-fn an_answer_answers_one_question_of_one_member_once() {
+fn an_answer_answers_one_request_of_one_member_once() {
     let mut world = World::new();
     let (friend, other) = (world.stranger(2), world.stranger(3));
     world.befriend(friend);
@@ -289,7 +289,7 @@ fn stores_are_bounded_by_name_and_source_and_in_all() {
     let limits = Limits { keys: 60, keys_per_source: 20, unproven: 10, values_per_key: 4, ..Limits::default() };
     let mut world = World::with(limits);
     let expires = UNIX as u32 + 100;
-    let far = |world: &mut World, bits| random_beside(&mut world.rng, &world.directory.own().id, bits);
+    let far = |world: &mut World, bits| random_in_bucket(&mut world.rng, &world.directory.own().id, bits);
     let greedy = world.stranger(2);
     for n in 0..100 {
         let key = far(&mut world, 0);
@@ -322,7 +322,7 @@ fn stores_are_bounded_by_name_and_source_and_in_all() {
     let of_near = |world: &World| world.directory.entries().into_iter().filter(|e| e.name == near).collect::<Vec<_>>();
     assert!(of_near(&world).len() <= 4, "of one name");
     assert!(of_near(&world).iter().any(|entry| entry.by_owner && entry.address == Address(7)), "the owner stays");
-    assert!(world.directory.keeping.store.is_sound());
+    assert!(world.directory.storage.store.is_sound());
 }
 
 /// Sixteen used to be enough, if they said that they would live longer.
@@ -364,7 +364,7 @@ fn names_of_members_are_safe_from_a_flood_of_sources() {
         }
     }
     world.sent();
-    let near = |world: &mut World| random_beside(&mut world.rng, &world.directory.own().id, 40);
+    let near = |world: &mut World| random_in_bucket(&mut world.rng, &world.directory.own().id, 40);
     for n in 0..30_000_u64 {
         // From five sources, from as many as there are messages, and in the name of the members themselves.
         let source = [1000 + n % 5, 10_000 + n, 2 + n % 50][n as usize % 3];
@@ -378,7 +378,7 @@ fn names_of_members_are_safe_from_a_flood_of_sources() {
     let left = names.iter().filter(|(name, at)| entries.iter().any(|e| e.name == *name && e.address == *at)).count();
     assert_eq!(left, names.len());
     assert!(world.directory.sizes().keys <= names.len() + 256, "{:?}", world.directory.sizes());
-    assert!(world.directory.keeping.store.is_sound());
+    assert!(world.directory.storage.store.is_sound());
     // And five that are where they say, as many as they may, and near.
     for n in 0..5 {
         let member = world.stranger(2000 + n);
@@ -479,7 +479,7 @@ fn too_many_stores_and_requests_of_one_are_dropped() {
     assert!(world.sent().iter().any(|(to, _)| *to == other.address));
 }
 
-/// A lookup for a member that cannot walk goes on for a while when its answer is of no use any more.
+/// A lookup for a member that asks once goes on for a while when its answer is of no use any more.
 #[test]
 fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
     let limits = Limits { relays: 4, lookups: 2, relays_per_second: 1000, ..Limits::default() };
@@ -493,7 +493,7 @@ fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
         world.ask(src, Body::FindValue { cookie: 1, key: hash(n as u64) });
         world.sent();
         let sizes = world.directory.sizes();
-        assert!(world.lookups() <= 4 && sizes.relays <= 4, "question {n}: {} of {sizes:?}", world.lookups());
+        assert!(world.lookups() <= 4 && sizes.relays <= 4, "request {n}: {} of {sizes:?}", world.lookups());
         world.pass(Duration::from_millis(pause));
     }
     assert_eq!(world.directory.counters().relayed, 5, "and there is room for others when they have ended");
@@ -514,8 +514,8 @@ fn a_flood_of_sources_fills_no_memory() {
         world.say(src, Body::Store { key: src.id, value: src.address, expires: u32::MAX });
     }
     let sizes = world.directory.sizes();
-    assert!(sizes.sources <= 100 && sizes.keys <= 4096 && sizes.questions <= 1024 && sizes.relays <= 48, "{sizes:?}");
-    assert!(sizes.timers < 1200 && sizes.spares <= 8 * 32, "{sizes:?}");
+    assert!(sizes.sources <= 100 && sizes.keys <= 4096 && sizes.outstanding <= 1024 && sizes.relays <= 48, "{sizes:?}");
+    assert!(sizes.timers < 1200 && sizes.replacements <= 8 * 32, "{sizes:?}");
     assert!(world.sent().len() <= 200);
 }
 
@@ -526,12 +526,12 @@ fn sybils_next_to_the_own_id_find_no_end_of_room() {
     let old: Vec<Contact> = (2..10).map(|address| world.stranger(address)).collect();
     old.iter().for_each(|contact| world.befriend(*contact));
     for n in 0..5000_u64 {
-        let id = random_beside(&mut rng, &own.id, (n % 256) as usize);
+        let id = random_in_bucket(&mut rng, &own.id, (n % 256) as usize);
         world.befriend(Contact { id, address: Address(1000 + n) });
         world.pass(Duration::from_millis(50));
     }
     let sizes = world.directory.sizes();
-    assert!(sizes.contacts <= 16 * 32 && sizes.spares <= 8 * 32, "{sizes:?}");
+    assert!(sizes.contacts <= 16 * 32 && sizes.replacements <= 8 * 32, "{sizes:?}");
     let contacts = world.directory.contacts();
     // Those who have answered are not ousted by those who do: only the dead go.
     world.pass(Duration::from_secs(1));
@@ -539,21 +539,21 @@ fn sybils_next_to_the_own_id_find_no_end_of_room() {
 }
 
 #[test]
-fn contacts_without_end_do_not_keep_a_walk_going() {
+fn contacts_without_end_do_not_keep_a_lookup_going() {
     let mut world = World::new();
     let friend = world.stranger(2);
     world.befriend(friend);
     world.directory.lookup(world.now, UNIX, hash("x"));
-    let (mut address, mut questions, began) = (100, 0, world.now);
+    let (mut address, mut requests, began) = (100, 0, world.now);
     while world.found().is_none() {
         for (to, cookie, key) in world.asked() {
-            questions += 1;
+            requests += 1;
             // Each is closer than all before.
             let contacts: Vec<Contact> = (0..20)
                 .map(|n| {
                     address += 1;
-                    let bits = (questions + n).min(255);
-                    Contact { id: random_beside(&mut world.rng, &hash("x"), bits), address: Address(address) }
+                    let bits = (requests + n).min(255);
+                    Contact { id: random_in_bucket(&mut world.rng, &hash("x"), bits), address: Address(address) }
                 })
                 .collect();
             let id = world.directory.contacts().iter().find(|c| c.address == to).map(|c| c.id);
@@ -562,7 +562,7 @@ fn contacts_without_end_do_not_keep_a_walk_going() {
         }
         world.pass(Duration::from_millis(10));
     }
-    assert!(questions <= 64 + 32, "{questions}");
+    assert!(requests <= 64 + 32, "{requests}");
     assert!(world.now.since(began) <= Duration::from_millis(2010));
 }
 
@@ -678,7 +678,7 @@ fn negative_vectors() {
         let mut world = World::new();
         world.directory.receive(world.now, UNIX, &bytes);
         let (sizes, counters, sent) = (world.directory.sizes(), world.directory.counters(), world.sent());
-        assert_eq!((sizes.contacts, sizes.keys, sizes.walks), (0, 0, 0), "{name}");
+        assert_eq!((sizes.contacts, sizes.keys, sizes.lookups), (0, 0, 0), "{name}");
         match name {
             "store_expired" => assert!(counters.not_stored == 1 && sent.is_empty(), "{name}"),
             // The source is asked whether it is there.

@@ -14,7 +14,7 @@ pub(super) struct Tally {
     pub(super) found: usize,
     pub(super) wrong: usize,
     rounds: Vec<u64>,
-    questions: Vec<u64>,
+    requests: Vec<u64>,
     millis: Vec<u64>,
 }
 
@@ -24,14 +24,13 @@ impl Tally {
         self.found += usize::from(outcome.addresses.first() == Some(&right));
         self.wrong += usize::from(outcome.addresses.iter().any(|address| *address != right));
         self.rounds.push(u64::from(outcome.effort.rounds));
-        self.questions.push(u64::from(outcome.effort.questions));
+        self.requests.push(u64::from(outcome.effort.requests));
         self.millis.push(outcome.took.as_millis() as u64);
     }
 
     pub(super) fn report(&mut self, what: &str) -> String {
         let mut line = format!("{what}: {} of {} found, {} wrong", self.found, self.asked, self.wrong);
-        for (name, values) in
-            [("rounds", &mut self.rounds), ("questions", &mut self.questions), ("ms", &mut self.millis)]
+        for (name, values) in [("rounds", &mut self.rounds), ("requests", &mut self.requests), ("ms", &mut self.millis)]
         {
             values.sort_unstable();
             let at = |share: usize| values.get(values.len() * share / 100).or(values.last()).unwrap_or(&0);

@@ -4,14 +4,14 @@ use core::time::Duration;
 
 use super::hostile::World;
 use super::net::{ALG, UNIX, hash};
-use crate::directory::distance::random_beside;
-use crate::directory::questions::signed;
+use crate::directory::distance::random_in_bucket;
+use crate::directory::requests::signed;
 use crate::directory::{Doubt, Found, Limits};
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension, Message};
 
-/// A question that is looked up for somebody has two answers if it takes long: both together are no longer than it.
+/// A request that is looked up for somebody has two answers if it takes long: both together are no longer than it.
 #[test]
 fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
     let mut world = World::new();
@@ -19,9 +19,9 @@ fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
     contacts.iter().for_each(|contact| world.befriend(*contact));
     world.sent();
     let victim = world.stranger(1 << 20);
-    let question = Message { src: victim, body: Body::FindValue { cookie: u64::MAX, key: hash("x") } };
-    let question = question.encode_extended(Extension { token: None, padding: 500 }).unwrap();
-    world.directory.receive(world.now, UNIX, &question);
+    let request = Message { src: victim, body: Body::FindValue { cookie: u64::MAX, key: hash("x") } };
+    let request = request.encode_extended(Extension { token: None, padding: 500 }).unwrap();
+    world.directory.receive(world.now, UNIX, &request);
     let (mut sent, mut answers, mut asked) = (0, 0, Vec::new());
     let mut look = |world: &mut World| {
         while let Some((to, bytes)) = world.directory.poll_transmit() {
@@ -48,7 +48,7 @@ fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
         }
     };
     look(&mut world);
-    assert!(answers > 0 && sent <= question.len(), "{sent} bytes in {answers} for {}", question.len());
+    assert!(answers > 0 && sent <= request.len(), "{sent} bytes in {answers} for {}", request.len());
 }
 
 /// Who cannot be asked now whether it is there takes nobody's place who was.
@@ -106,7 +106,7 @@ fn all_names_are_taken_back_though_messages_have_a_bound() {
     for name in &names {
         world.directory.register(world.now, UNIX, *name).unwrap();
         let told = &mut world.directory.publishing.names.get_mut(name).unwrap();
-        contacts.iter().for_each(|contact| told.told(contact.address, None));
+        contacts.iter().for_each(|contact| told.note_holder(contact.address, None));
     }
     for name in &names {
         assert!(world.directory.unregister(world.now, name));
@@ -156,7 +156,7 @@ fn whoever_starts_anew_has_names_handed_on_once() {
     world.befriend(first);
     let mut world = publish_all(world);
     for n in 0..30_u64 {
-        let id = random_beside(&mut world.rng, &world.directory.own().id, 60);
+        let id = random_in_bucket(&mut world.rng, &world.directory.own().id, 60);
         world.befriend(Contact { id, address: Address(100) });
         assert!(world.directory.sizes().handoffs <= 2 * 200, "{n}: {:?}", world.directory.sizes());
         world.now += Duration::from_millis(20);
@@ -211,10 +211,10 @@ fn a_clock_at_its_end_is_no_harm() {
     assert!(world.directory.counters().published > 0);
 }
 
-/// Lookups for others use up no questions that own ones need.
+/// Lookups for others use up no requests that own ones need.
 #[test]
-fn own_lookups_go_before_questions_that_are_overdue() {
-    let mut world = World::with(Limits { questions: 16, ..Limits::default() });
+fn own_lookups_go_before_requests_that_are_overdue() {
+    let mut world = World::with(Limits { outstanding: 16, ..Limits::default() });
     let friend = world.stranger(2);
     world.befriend(friend);
     for address in 100..200 {

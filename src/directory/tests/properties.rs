@@ -9,15 +9,15 @@ use proptest::prelude::*;
 use super::net::{ALG, UNIX};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::directory::distance::{compare, random, random_beside, shared_bits};
-use crate::directory::questions::signed;
+use crate::directory::distance::{common_prefix, compare, random, random_in_bucket};
+use crate::directory::requests::signed;
 use crate::directory::{Config, Directory, Doubt, Limits};
 use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension, Message};
 
-/// Something that happens to a directory. Small numbers choose among few names, members and questions.
+/// Something that happens to a directory. Small numbers choose among few names, members and requests.
 #[derive(Clone, Debug)]
 enum Op {
     Register(u8),
@@ -62,12 +62,12 @@ fn limits() -> Limits {
         keys_per_source: 6,
         values_per_key: 3,
         bucket: 8,
-        spares: 3,
+        replacements: 3,
         buckets: 4,
         lookups: 4,
         waiting: 3,
         relays: 6,
-        questions: 40,
+        outstanding: 40,
         cache: 8,
         outbox: 100,
         sources: 8,
@@ -87,20 +87,20 @@ fn member(n: u8) -> Contact {
 
 fn check(directory: &Directory) {
     let (sizes, limits) = (directory.sizes(), limits());
-    assert!(directory.keeping.store.is_sound());
+    assert!(directory.storage.store.is_sound());
     assert!(sizes.held <= limits.held && sizes.withdrawals <= limits.names && sizes.confirms <= 200, "{sizes:?}");
     assert!(sizes.names <= limits.names && sizes.keys <= limits.keys, "{sizes:?}");
     assert!(directory.entries().len() <= limits.keys);
     assert!(sizes.contacts <= limits.bucket * limits.buckets, "{sizes:?}");
-    assert!(sizes.spares <= limits.spares * limits.buckets, "{sizes:?}");
-    assert!(sizes.questions <= limits.questions && sizes.cache <= limits.cache, "{sizes:?}");
+    assert!(sizes.replacements <= limits.replacements * limits.buckets, "{sizes:?}");
+    assert!(sizes.outstanding <= limits.outstanding && sizes.cache <= limits.cache, "{sizes:?}");
     assert!(
         sizes.sources <= limits.sources && sizes.relays <= limits.relays && sizes.waiting <= limits.waiting,
         "{sizes:?}"
     );
-    assert!(sizes.walks <= limits.lookups + limits.chores + limits.relays, "{sizes:?}");
-    assert!(sizes.handoffs <= limits.keys && sizes.chores <= 64 + limits.keys, "{sizes:?}");
-    assert!(sizes.timers <= limits.questions + limits.names + sizes.walks + 400, "{sizes:?}");
+    assert!(sizes.lookups <= limits.lookups + limits.background + limits.relays, "{sizes:?}");
+    assert!(sizes.handoffs <= limits.keys && sizes.background <= 64 + limits.keys, "{sizes:?}");
+    assert!(sizes.timers <= limits.outstanding + limits.names + sizes.lookups + 400, "{sizes:?}");
     let contacts = directory.contacts();
     for (n, contact) in contacts.iter().enumerate() {
         assert!(contacts.iter().skip(n + 1).all(|c| c.address != contact.address && c.id != contact.id));
@@ -148,13 +148,13 @@ proptest! {
                     directory.receive(now, UNIX, &with(member(from), body, Extension { token: None, padding }));
                 }
                 Op::Answer { which, from, contacts, values } => {
-                    let question = open.get(usize::from(which) % open.len().max(1)).cloned();
-                    let Some((to, question)) = question else { continue };
+                    let request = open.get(usize::from(which) % open.len().max(1)).cloned();
+                    let Some((to, request)) = request else { continue };
                     let asked = (0..=255).map(member).find(|member| member.address == to);
                     let src = from.map(member).or(asked);
                     let contacts: Vec<Contact> = contacts.into_iter().map(member).collect();
                     let values = values.into_iter().map(|value| member(value).address).collect();
-                    let body = match question {
+                    let body = match request {
                         Body::FindNode { cookie, key } => Body::FoundNode { cookie, key, contacts },
                         Body::FindValue { cookie, key } => Body::FoundValue { cookie, key, contacts, values },
                         _ => continue,
@@ -191,14 +191,14 @@ proptest! {
         let hash = |bytes: [u8; 32]| NameHash::new(&bytes).unwrap();
         let xor = |a: [u8; 32], b: [u8; 32]| core::array::from_fn::<u8, 32, _>(|n| a[n] ^ b[n]);
         prop_assert_eq!(compare(&hash(c), &hash(a), &hash(b)), xor(a, c).cmp(&xor(b, c)));
-        prop_assert_eq!(shared_bits(&hash(a), &hash(a)), 256);
+        prop_assert_eq!(common_prefix(&hash(a), &hash(a)), 256);
     }
 
     #[test]
     fn an_id_beside_another_shares_so_many_bits(seed: [u8; 32], bits in 0..=256_usize) {
         let mut rng = Rng::from_seed(seed);
         let id = random(&mut rng, ALG);
-        let beside = random_beside(&mut rng, &id, bits);
-        prop_assert_eq!(shared_bits(&id, &beside), bits);
+        let beside = random_in_bucket(&mut rng, &id, bits);
+        prop_assert_eq!(common_prefix(&id, &beside), bits);
     }
 }

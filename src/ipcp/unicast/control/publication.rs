@@ -31,7 +31,7 @@ impl Control {
             Some(Output::Found(directory::Event::LookupDone { effort, .. }, wakers)) => {
                 self.counters.lookups.count();
                 self.counters.lookup_rounds.add(effort.rounds.into());
-                self.counters.lookup_questions.add(effort.questions.into());
+                self.counters.lookup_questions.add(effort.requests.into());
                 self.panics.wake_all(wakers);
             }
         }

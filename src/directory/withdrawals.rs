@@ -9,8 +9,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::names::Told;
-use super::publishing::Chore;
+use super::background::Job;
+use super::names::Holders;
 use super::{Directory, Task};
 use crate::base::time::Instant;
 use crate::base::timers::TimerId;
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct Withdrawal {
-    told: Told,
+    holders: Holders,
     /// It was said so often.
     said: usize,
     timer: Option<TimerId>,
@@ -49,8 +49,8 @@ impl Withdrawals {
 
 impl Directory {
     /// Takes a name back from those who were told of it.
-    pub(super) fn withdraw(&mut self, now: Instant, name: NameHash, told: Told) {
-        if told.is_empty() {
+    pub(super) fn withdraw(&mut self, now: Instant, name: NameHash, holders: Holders) {
+        if holders.is_empty() {
             return;
         }
         self.publishing.withdrawals.order.push_back(name);
@@ -59,18 +59,18 @@ impl Directory {
             let oldest = self.publishing.withdrawals.order.pop_front();
             oldest.into_iter().for_each(|oldest| self.no_more_withdrawn(&oldest));
         }
-        self.publishing.withdrawals.names.insert(name, Withdrawal { told, said: 0, timer: None });
+        self.publishing.withdrawals.names.insert(name, Withdrawal { holders, said: 0, timer: None });
         self.withdraw_again(now, name);
-        self.publishing.chores.push(Chore::Withdraw(name));
-        self.begin_walks(now);
+        self.background.push(Job::Withdraw(name));
+        self.begin_lookups(now);
     }
 
     /// Takes a name back from those who are closest to it.
     pub(super) fn withdraw_from(&mut self, name: NameHash, closest: &[(Contact, Option<u64>)]) {
         let Some(withdrawal) = self.publishing.withdrawals.names.get_mut(&name) else { return };
-        let new = closest.iter().filter(|(contact, _)| !withdrawal.told.contains_key(&contact.address));
+        let new = closest.iter().filter(|(contact, _)| !withdrawal.holders.contains_key(&contact.address));
         let new: Vec<_> = new.map(|(contact, token)| (contact.address, *token)).collect();
-        withdrawal.told.extend(new.iter().copied());
+        withdrawal.holders.extend(new.iter().copied());
         for (to, token) in new {
             self.say_withdrawn(to, name, token);
         }
@@ -85,13 +85,13 @@ impl Directory {
     pub(super) fn withdraw_again(&mut self, now: Instant, name: NameHash) {
         let Some(mut withdrawal) = self.publishing.withdrawals.names.remove(&name) else { return };
         let waiting = self.outbox.len();
-        if waiting > 0 && waiting + withdrawal.told.len() > self.config.limits.outbox / 2 {
+        if waiting > 0 && waiting + withdrawal.holders.len() > self.config.limits.outbox / 2 {
             // Many names at once are more messages than may wait, and each time the same ones would be lost.
             withdrawal.timer = Some(self.timers.arm(now + PAUSE, Task::Withdraw(name)));
             self.publishing.withdrawals.names.insert(name, withdrawal);
             return;
         }
-        for (to, token) in &withdrawal.told {
+        for (to, token) in &withdrawal.holders {
             let token = self.contacts.table.token(*to).or(*token);
             self.say_withdrawn(*to, name, token);
         }

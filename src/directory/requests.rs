@@ -25,11 +25,11 @@ pub(super) enum Kind {
     Value,
 }
 
-/// What a question is for.
+/// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The walk of this kind to this key.
-    Walk,
+    /// The lookup of this kind for this key.
+    Lookup,
     /// To find out who this is.
     Ping {
         /// It is the second of two tries.
@@ -47,15 +47,15 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    /// Whether the question goes to somebody who may not have asked for it, and so has to be short.
+    /// Whether the request goes to somebody who may not have asked for it, and so has to be short.
     pub(super) fn is_short(self) -> bool {
         matches!(self, Self::Ping { short: true, .. } | Self::Confirm { .. })
     }
 }
 
-/// A question under way.
+/// A request under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question {
+pub(super) struct Request {
     pub(super) to: Address,
     pub(super) kind: Kind,
     pub(super) key: NameHash,
@@ -68,15 +68,15 @@ pub(super) struct Question {
     pub(super) timer: Option<TimerId>,
 }
 
-/// All questions under way, by their cookies. Each has one of its own, also when it is asked again.
+/// All requests under way, by their cookies. Each has one of its own, also when it is asked again.
 #[derive(Debug)]
-pub(super) struct Questions {
-    open: BTreeMap<u64, Question>,
+pub(super) struct Requests {
+    open: BTreeMap<u64, Request>,
     limit: usize,
     times: AnswerTimes,
 }
 
-impl Questions {
+impl Requests {
     pub(super) fn new(limit: usize) -> Self {
         Self { open: BTreeMap::new(), limit, times: AnswerTimes::default() }
     }
@@ -85,30 +85,30 @@ impl Questions {
         self.open.len()
     }
 
-    /// Notes a question and makes a cookie for it, of eight bytes or fewer if it is to be short. `None` if there are too many.
-    pub(super) fn ask(&mut self, rng: &mut Rng, question: Question) -> Option<u64> {
+    /// Notes a request and makes a cookie for it, of eight bytes or fewer if it is to be short. `None` if there are too many.
+    pub(super) fn ask(&mut self, rng: &mut Rng, request: Request) -> Option<u64> {
         if self.open.len() >= self.limit {
             return None;
         }
-        let bits = if question.reason.is_short() { SHORT_COOKIE } else { u64::BITS };
+        let bits = if request.reason.is_short() { SHORT_COOKIE } else { u64::BITS };
         let cookies = core::iter::repeat_with(|| signed(rng.u64() >> (u64::BITS - bits)));
         let cookie = cookies.into_iter().find(|cookie| !self.open.contains_key(cookie))?;
-        self.open.insert(cookie, question);
+        self.open.insert(cookie, request);
         Some(cookie)
     }
 
-    /// Makes room for one more question, if there is none and one is overdue: that one is given up for lost, the oldest
+    /// Makes room for one more request, if there is none and one is overdue: that one is given up for lost, the oldest
     /// first. Returns its timer.
     pub(super) fn make_room(&mut self) -> Option<TimerId> {
         if self.open.len() < self.limit {
             return None;
         }
-        let overdue = self.open.iter().filter(|(_, question)| question.overdue);
-        let oldest = overdue.min_by_key(|(_, question)| question.asked).map(|(cookie, _)| *cookie)?;
+        let overdue = self.open.iter().filter(|(_, request)| request.overdue);
+        let oldest = overdue.min_by_key(|(_, request)| request.asked).map(|(cookie, _)| *cookie)?;
         self.open.remove(&oldest)?.timer
     }
 
-    /// The question that an answer with this cookie, key and kind from this address answers. It answers no other.
+    /// The request that an answer with this cookie, key and kind from this address answers. It answers no other.
     pub(super) fn answered(
         &mut self,
         now: Instant,
@@ -116,27 +116,27 @@ impl Questions {
         from: Address,
         kind: Kind,
         key: &NameHash,
-    ) -> Option<Question> {
-        let question = self.open.get(&cookie)?;
-        if question.to != from || question.kind != kind || question.key != *key {
+    ) -> Option<Request> {
+        let request = self.open.get(&cookie)?;
+        if request.to != from || request.kind != kind || request.key != *key {
             return None;
         }
-        self.times.sample(now.since(question.asked));
+        self.times.sample(now.since(request.asked));
         self.open.remove(&cookie)
     }
 
-    pub(super) fn get_mut(&mut self, cookie: u64) -> Option<&mut Question> {
+    pub(super) fn get_mut(&mut self, cookie: u64) -> Option<&mut Request> {
         self.open.get_mut(&cookie)
     }
 
-    /// Forgets a question.
+    /// Forgets a request.
     pub(super) fn remove(&mut self, cookie: u64) {
         self.open.remove(&cookie);
     }
 
-    /// Takes out one of the questions to a member that cannot be reached.
-    pub(super) fn take_to(&mut self, address: Address) -> Option<Question> {
-        let cookie = self.open.iter().find(|(_, question)| question.to == address).map(|(cookie, _)| *cookie)?;
+    /// Takes out one of the requests to a member that cannot be reached.
+    pub(super) fn take_to(&mut self, address: Address) -> Option<Request> {
+        let cookie = self.open.iter().find(|(_, request)| request.to == address).map(|(cookie, _)| *cookie)?;
         self.open.remove(&cookie)
     }
 
@@ -176,7 +176,7 @@ pub(super) const SHORT_COOKIE: u32 = 56;
 
 /// A cookie, from random bits, by which this implementation knows its kind: the last 16 bits follow from the others.
 ///
-/// To others it is a number as good as any. Whoever gets one knows that the asker walks by itself, so that nothing has
+/// To others it is a number as good as any. Whoever gets one knows that the asker looks up iteratively, so that nothing has
 /// to be looked up for it.
 pub(super) fn signed(random: u64) -> u64 {
     let secret = random >> SIGNATURE;

@@ -1,4 +1,4 @@
-//! A walk: question by question towards a key, until the closest members have answered.
+//! A lookup: request by request towards a key, until the closest members have answered.
 
 use alloc::vec::Vec;
 
@@ -32,21 +32,21 @@ enum State {
 struct Candidate {
     contact: Contact,
     state: State,
-    /// How many questions led here, this one included.
+    /// How many requests led here, this one included.
     depth: u8,
     /// What it gave when it answered.
     token: Option<u64>,
 }
 
-/// What a walk found when it looked for a name.
+/// What a lookup found when it looked for a name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sighting {
+pub(super) struct FoundValue {
     pub(super) address: Address,
     /// It said so itself.
     pub(super) itself: bool,
 }
 
-/// What is to be done for a walk.
+/// What is to be done for a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask this member.
@@ -57,7 +57,7 @@ pub(super) enum Step {
     Done,
 }
 
-/// Why somebody walks. Several can be the case.
+/// What a lookup is for. Several can be the case.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Purpose {
     /// The own member asks where a name is.
@@ -87,19 +87,19 @@ pub(super) enum Overdue {
     Again,
     /// Give the member up.
     Silent,
-    /// It has answered, or another question is under way.
+    /// It has answered, or another request is under way.
     Nothing,
 }
 
-/// A walk towards a key.
+/// A lookup for a key.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct Lookup {
     pub(super) key: NameHash,
     pub(super) purpose: Purpose,
     pub(super) deadline: Instant,
     /// That of the deadline.
     pub(super) timer: Option<TimerId>,
-    pub(super) sightings: Vec<Sighting>,
+    pub(super) values: Vec<FoundValue>,
     /// Members that may have a name out of place were added.
     pub(super) widened: bool,
     /// It waits to ask silent members again.
@@ -107,23 +107,23 @@ pub(super) struct Walk {
     /// In order of distance to the key.
     candidates: Vec<Candidate>,
     k: usize,
-    questions_left: u16,
+    requests_left: u16,
     effort: Effort,
 }
 
-impl Walk {
-    pub(super) fn new(key: NameHash, k: usize, questions: usize, deadline: Instant) -> Self {
+impl Lookup {
+    pub(super) fn new(key: NameHash, k: usize, requests: usize, deadline: Instant) -> Self {
         Self {
             key,
             purpose: Purpose::default(),
             deadline,
             timer: None,
-            sightings: Vec::new(),
+            values: Vec::new(),
             widened: false,
             resting: false,
             candidates: Vec::new(),
             k,
-            questions_left: questions.try_into().unwrap_or(u16::MAX),
+            requests_left: requests.try_into().unwrap_or(u16::MAX),
             effort: Effort::default(),
         }
     }
@@ -140,13 +140,13 @@ impl Walk {
     /// Whether nothing was found, but might have been by those of the closest that have not answered.
     pub(super) fn may_have_missed_it(&self) -> bool {
         let mut closest = self.candidates.iter().take(self.k);
-        self.sightings.is_empty() && closest.any(|candidate| candidate.state != State::Answered)
+        self.values.is_empty() && closest.any(|candidate| candidate.state != State::Answered)
     }
 
-    /// Silent members are to be asked again, for which there are a few more questions.
+    /// Silent members are to be asked again, for which there are a few more requests.
     pub(super) fn go_on_after_rest(&mut self) {
         self.revive();
-        self.questions_left = self.questions_left.max(2 * self.k as u16);
+        self.requests_left = self.requests_left.max(2 * self.k as u16);
     }
 
     /// The k closest that have answered, each with the token that it gave.
@@ -155,7 +155,7 @@ impl Walk {
         answered.take(self.k).map(|candidate| (candidate.contact, candidate.token))
     }
 
-    /// Adds somebody to ask, `depth` questions away.
+    /// Adds somebody to ask, `depth` requests away.
     pub(super) fn add(&mut self, contact: Contact, depth: u8) {
         self.insert(Candidate { contact, state: State::New, depth, token: None });
     }
@@ -178,7 +178,7 @@ impl Walk {
         self.candidates.iter_mut().find(|candidate| candidate.contact.address == address)
     }
 
-    /// What to do now, with `alpha` questions under way at most.
+    /// What to do now, with `alpha` requests under way at most.
     pub(super) fn step(&mut self, alpha: usize) -> Step {
         let mut places = if self.widened { usize::MAX } else { self.k };
         // While nobody has answered, those who do not answer at once keep nobody else waiting.
@@ -200,7 +200,7 @@ impl Walk {
             }
             places -= place;
         }
-        match next.filter(|_| self.questions_left > 0) {
+        match next.filter(|_| self.requests_left > 0) {
             Some(address) if asked < alpha => Step::Ask(address),
             None if asked + slow == 0 => Step::Done,
             Some(_) | None => Step::Wait,
@@ -209,8 +209,8 @@ impl Walk {
 
     /// A member is being asked, for the how manieth time from 0.
     pub(super) fn asking(&mut self, address: Address) -> u8 {
-        self.questions_left = self.questions_left.saturating_sub(1);
-        self.effort.questions = self.effort.questions.saturating_add(1);
+        self.requests_left = self.requests_left.saturating_sub(1);
+        self.effort.requests = self.effort.requests.saturating_add(1);
         let Some(candidate) = self.of(address) else { return 0 };
         let tries = if let State::Asked(tries) = candidate.state { tries } else { 0 };
         candidate.state = State::Asked(tries + 1);
@@ -258,18 +258,18 @@ impl Walk {
     }
 
     /// A member has said where the name is.
-    pub(super) fn sighted(&mut self, address: Address, itself: bool) {
-        match self.sightings.iter_mut().find(|known| known.address == address) {
+    pub(super) fn found_value(&mut self, address: Address, itself: bool) {
+        match self.values.iter_mut().find(|known| known.address == address) {
             Some(known) => known.itself |= itself,
-            None => self.sightings.push(Sighting { address, itself }),
+            None => self.values.push(FoundValue { address, itself }),
         }
     }
 
     /// Asks on among `others`, in their order, which may have the name out of place.
-    pub(super) fn widen(&mut self, others: impl Iterator<Item = Contact>, questions: usize) {
+    pub(super) fn widen(&mut self, others: impl Iterator<Item = Contact>, requests: usize) {
         self.widened = true;
-        self.questions_left = questions.try_into().unwrap_or(u16::MAX);
-        for contact in others.take(questions) {
+        self.requests_left = requests.try_into().unwrap_or(u16::MAX);
+        for contact in others.take(requests) {
             self.add(contact, 1);
         }
     }

@@ -1,4 +1,4 @@
-//! Asking others: walks, their questions, and the answers.
+//! Asking others: lookups, their requests, and the answers.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -6,10 +6,10 @@ use core::time::Duration;
 
 use super::cache::Cache;
 use super::distance::compare;
-use super::questions::{Kind, LIFETIME, Question, Questions, Reason};
+use super::lookup::{Lookup, Overdue, Purpose, Step};
+use super::requests::{Kind, LIFETIME, Reason, Request, Requests};
 use super::serving::VALUES;
 use super::table::{Entered, Style};
-use super::walk::{Overdue, Purpose, Step, Walk};
 use super::{Directory, Event, Found, Limits, Task};
 use crate::base::time::Instant;
 use crate::types::id::Address;
@@ -24,36 +24,36 @@ const REST: Duration = Duration::from_millis(400);
 /// What the directory asks, and what it found.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    pub(super) walks: BTreeMap<(Kind, NameHash), Walk>,
+    pub(super) active: BTreeMap<(Kind, NameHash), Lookup>,
     /// Names to be looked up when there is room.
     pub(super) waiting: VecDeque<NameHash>,
-    pub(super) questions: Questions,
+    pub(super) requests: Requests,
     pub(super) cache: Cache,
 }
 
 impl Lookups {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            walks: BTreeMap::new(),
+            active: BTreeMap::new(),
             waiting: VecDeque::new(),
-            questions: Questions::new(limits.questions),
+            requests: Requests::new(limits.outstanding),
             cache: Cache::new(limits.cache),
         }
     }
 
     /// Lookups under way for the own member.
     pub(super) fn own(&self) -> usize {
-        self.walks.values().filter(|walk| walk.purpose.find).count()
+        self.active.values().filter(|lookup| lookup.purpose.find).count()
     }
 
     /// Whether this name is being looked up for the own member.
     pub(super) fn is_looking(&self, name: &NameHash) -> bool {
-        self.walks.get(&(Kind::Value, *name)).is_some_and(|walk| walk.purpose.find)
+        self.active.get(&(Kind::Value, *name)).is_some_and(|lookup| lookup.purpose.find)
     }
 
-    /// Walks of a kind under way.
+    /// Lookups of a kind under way.
     pub(super) fn of(&self, kind: Kind) -> usize {
-        self.walks.keys().filter(|(of, _)| *of == kind).count()
+        self.active.keys().filter(|(of, _)| *of == kind).count()
     }
 }
 
@@ -61,8 +61,8 @@ impl Directory {
     /// Looks a name up for the own member.
     pub(super) fn find(&mut self, now: Instant, name: NameHash) -> Found {
         let id = (Kind::Value, name);
-        if let Some(walk) = self.lookups.walks.get_mut(&id) {
-            walk.purpose.find = true;
+        if let Some(lookup) = self.lookups.active.get_mut(&id) {
+            lookup.purpose.find = true;
             return Found::Pending;
         }
         if self.contacts.table.len() == 0 && !self.contacts.joining.is_hopeful() {
@@ -79,59 +79,59 @@ impl Directory {
         if self.contacts.table.len() == 0 {
             self.join_soon(now);
         }
-        self.begin_walks(now);
+        self.begin_lookups(now);
         Found::Pending
     }
 
-    /// Begins the walks that wait, as many as there may be.
-    pub(super) fn begin_walks(&mut self, now: Instant) {
+    /// Begins the lookups that wait, as many as there may be.
+    pub(super) fn begin_lookups(&mut self, now: Instant) {
         while !self.lookups.waiting.is_empty() && self.lookups.own() < self.config.limits.lookups.max(1) {
             let Some(name) = self.lookups.waiting.pop_front() else { break };
-            self.walk(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
+            self.begin_lookup(now, Kind::Value, name, Purpose { find: true, ..Purpose::default() });
         }
-        self.do_chores(now);
+        self.begin_background(now);
     }
 
-    /// Begins to walk, or adds a purpose to a walk that is under way.
-    pub(super) fn walk(&mut self, now: Instant, kind: Kind, key: NameHash, purpose: Purpose) {
+    /// Begins a lookup, or adds a purpose to a lookup that is under way.
+    pub(super) fn begin_lookup(&mut self, now: Instant, kind: Kind, key: NameHash, purpose: Purpose) {
         let limits = self.config.limits;
-        let walk = self.lookups.walks.entry((kind, key)).or_insert_with(|| {
-            let mut walk = Walk::new(key, self.config.k(), limits.questions_per_walk, now + limits.patience);
-            walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
-            walk
+        let lookup = self.lookups.active.entry((kind, key)).or_insert_with(|| {
+            let mut lookup = Lookup::new(key, self.config.k(), limits.requests_per_lookup, now + limits.patience);
+            lookup.timer = Some(self.timers.arm(lookup.deadline, Task::Lookup(kind, key)));
+            lookup
         });
-        walk.purpose.add(purpose);
+        lookup.purpose.add(purpose);
         self.contacts.table.touch(now, &key);
         let count = self.config.k().max(self.config.bucket());
         let mut first = self.contacts.table.closest(&key, count);
         if first.len() < self.config.k() {
-            first.extend(self.contacts.table.ailing(&key, self.config.k() - first.len()));
+            first.extend(self.contacts.table.stale(&key, self.config.k() - first.len()));
         }
         if kind == Kind::Value {
             // Whoever is in doubt is asked itself, whatever its id.
             let doubted = self.lookups.cache.doubted(now, &key).filter(|address| *address != self.own.address);
             first.extend(doubted.map(|address| Contact { id: key, address }));
         }
-        first.into_iter().for_each(|contact| walk.add(contact, 1));
+        first.into_iter().for_each(|contact| lookup.add(contact, 1));
         self.go_on(now, kind, key);
     }
 
-    /// Asks whom a walk has to ask next, or ends it.
+    /// Asks whom a lookup has to ask next, or ends it.
     pub(super) fn go_on(&mut self, now: Instant, kind: Kind, key: NameHash) {
         let alpha = self.config.alpha();
-        while let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) {
-            match walk.step(alpha) {
+        while let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) {
+            match lookup.step(alpha) {
                 Step::Ask(to) => {
-                    let tries = walk.asking(to);
-                    if !self.ask(now, to, kind, key, Reason::Walk, tries)
-                        && let Some(walk) = self.lookups.walks.get_mut(&(kind, key))
+                    let tries = lookup.asking(to);
+                    if !self.ask(now, to, kind, key, Reason::Lookup, tries)
+                        && let Some(lookup) = self.lookups.active.get_mut(&(kind, key))
                     {
-                        walk.unreachable(to);
+                        lookup.unreachable(to);
                     }
                 }
                 Step::Wait => return,
                 // Somebody may turn up in time.
-                Step::Done if !walk.is_answered() && now < walk.deadline && kind == Kind::Value => return,
+                Step::Done if !lookup.is_answered() && now < lookup.deadline && kind == Kind::Value => return,
                 Step::Done if self.widens(&kind, &key) => {}
                 Step::Done if self.rests(now, kind, key) => return,
                 Step::Done => return self.end(now, kind, key),
@@ -142,40 +142,40 @@ impl Directory {
     /// Waits a little to ask silent members again, if a name was not found without them: it takes routes a moment to lead
     /// around somebody who is gone.
     fn rests(&mut self, now: Instant, kind: Kind, key: NameHash) -> bool {
-        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return false };
+        let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) else { return false };
         let again = now + REST;
-        if kind != Kind::Value || !walk.may_have_missed_it() || again >= walk.deadline {
+        if kind != Kind::Value || !lookup.may_have_missed_it() || again >= lookup.deadline {
             return false;
         }
-        if !core::mem::replace(&mut walk.resting, true) {
-            walk.timer.take().map(|timer| self.timers.cancel(timer));
-            walk.timer = Some(self.timers.arm(again, Task::Walk(kind, key)));
+        if !core::mem::replace(&mut lookup.resting, true) {
+            lookup.timer.take().map(|timer| self.timers.cancel(timer));
+            lookup.timer = Some(self.timers.arm(again, Task::Lookup(kind, key)));
         }
         true
     }
 
-    /// Goes on among members that may be references, if a walk for a name has found nothing.
+    /// Goes on among members that may be references, if a lookup for a name has found nothing.
     fn widens(&mut self, kind: &Kind, key: &NameHash) -> bool {
         let limits = self.config.limits;
-        let Some(walk) = self.lookups.walks.get_mut(&(*kind, *key)) else { return false };
-        if *kind != Kind::Value || walk.widened {
+        let Some(lookup) = self.lookups.active.get_mut(&(*kind, *key)) else { return false };
+        if *kind != Kind::Value || lookup.widened {
             return false;
         }
-        let mixed = self.contacts.table.iter().any(|peer| peer.style == Style::AsksOnce);
+        let mixed = self.contacts.table.iter().any(|peer| peer.style == Style::SingleRound);
         if !mixed && self.contacts.table.len() > limits.spread {
             return false;
         }
-        let mut others: Vec<_> = self.contacts.table.iter().filter(|peer| peer.style != Style::Walks).collect();
+        let mut others: Vec<_> = self.contacts.table.iter().filter(|peer| peer.style != Style::Iterative).collect();
         // Those known to be references first, then by distance.
         others.sort_by(|a, b| {
-            let style = (a.style != Style::AsksOnce).cmp(&(b.style != Style::AsksOnce));
+            let style = (a.style != Style::SingleRound).cmp(&(b.style != Style::SingleRound));
             style.then_with(|| compare(key, &a.contact.id, &b.contact.id))
         });
-        walk.widen(others.into_iter().map(|peer| peer.contact), limits.extra_questions);
+        lookup.widen(others.into_iter().map(|peer| peer.contact), limits.extra_requests);
         true
     }
 
-    /// Sends a question. `false` if there are too many.
+    /// Sends a request. `false` if there are too many.
     pub(super) fn ask(
         &mut self,
         now: Instant,
@@ -185,38 +185,38 @@ impl Directory {
         reason: Reason,
         tries: u8,
     ) -> bool {
-        let question = Question { to, kind, key, reason, asked: now, overdue: false, timer: None };
-        if let Some(timer) = self.lookups.questions.make_room() {
+        let request = Request { to, kind, key, reason, asked: now, overdue: false, timer: None };
+        if let Some(timer) = self.lookups.requests.make_room() {
             self.timers.cancel(timer);
         }
-        let Some(cookie) = self.lookups.questions.ask(&mut self.rng, question) else { return false };
-        let patience = self.lookups.questions.patience(tries);
-        if let Some(question) = self.lookups.questions.get_mut(cookie) {
-            question.timer = Some(self.timers.arm(now + patience, Task::Question(cookie)));
+        let Some(cookie) = self.lookups.requests.ask(&mut self.rng, request) else { return false };
+        let patience = self.lookups.requests.patience(tries);
+        if let Some(request) = self.lookups.requests.get_mut(cookie) {
+            request.timer = Some(self.timers.arm(now + patience, Task::Request(cookie)));
         }
-        self.counters.questions += 1;
+        self.counters.requests += 1;
         self.counters.repeated += u64::from(tries > 0);
         let body = match kind {
             Kind::Node => Body::FindNode { cookie, key },
             Kind::Value => Body::FindValue { cookie, key },
         };
-        let extension = Extension::pad(self.shortest_question(), self.question_len(to, kind, reason));
+        let extension = Extension::pad(self.shortest_request(), self.request_len(to, kind, reason));
         self.send(to, body, extension);
         true
     }
 
-    /// How long a question is: as long as the answer that it is to have.
-    fn question_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
+    /// How long a request is: as long as the answer that it is to have.
+    fn request_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
         match reason {
             // It answers the short ones of those who are there, and knows nothing of others.
-            _ if self.contacts.table.get(to).is_some_and(|peer| peer.style == Style::AsksOnce) => 0,
+            _ if self.contacts.table.get(to).is_some_and(|peer| peer.style == Style::SingleRound) => 0,
             _ if reason.is_short() => 0,
             // In a small layer the contacts in its answer may be news.
             Reason::Ping { .. } if self.contacts.table.len() > self.config.limits.spread => {
-                self.answer_len(kind, 1, 0) + self.longest_question()
+                self.answer_len(kind, 1, 0) + self.longest_request()
             }
             _ => {
-                let answer = self.answer_len(kind, self.config.k(), VALUES) + self.longest_question();
+                let answer = self.answer_len(kind, self.config.k(), VALUES) + self.longest_request();
                 answer.min(self.config.limits.message)
             }
         }
@@ -224,31 +224,31 @@ impl Directory {
 
     /// The wait for an answer is over, for the first time or for good.
     pub(super) fn overdue(&mut self, now: Instant, cookie: u64) {
-        let Some(open) = self.lookups.questions.get_mut(cookie) else { return };
-        let question = *open;
-        let end = question.asked + LIFETIME;
+        let Some(open) = self.lookups.requests.get_mut(cookie) else { return };
+        let request = *open;
+        let end = request.asked + LIFETIME;
         if end <= now {
-            self.lookups.questions.remove(cookie);
+            self.lookups.requests.remove(cookie);
         } else {
-            open.timer = Some(self.timers.arm(end, Task::Question(cookie)));
+            open.timer = Some(self.timers.arm(end, Task::Request(cookie)));
             open.overdue = true;
         }
-        match question.reason {
-            _ if question.overdue => {}
-            Reason::Walk => self.walk_overdue(now, &question),
-            Reason::Ping { again, short } => self.ping_overdue(now, &question, again, short),
-            Reason::Confirm { .. } => drop(self.keeping.confirms.remove(&(question.key, question.to))),
+        match request.reason {
+            _ if request.overdue => {}
+            Reason::Lookup => self.lookup_overdue(now, &request),
+            Reason::Ping { again, short } => self.ping_overdue(now, &request, again, short),
+            Reason::Confirm { .. } => drop(self.storage.confirms.remove(&(request.key, request.to))),
             Reason::Join => {}
         }
     }
 
-    fn walk_overdue(&mut self, now: Instant, question: &Question) {
-        let Question { to, kind, key, .. } = *question;
-        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return };
-        match walk.overdue(to) {
+    fn lookup_overdue(&mut self, now: Instant, request: &Request) {
+        let Request { to, kind, key, .. } = *request;
+        let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) else { return };
+        match lookup.overdue(to) {
             Overdue::Again => {
-                let tries = walk.asking(to);
-                self.ask(now, to, kind, key, Reason::Walk, tries);
+                let tries = lookup.asking(to);
+                self.ask(now, to, kind, key, Reason::Lookup, tries);
             }
             Overdue::Silent => self.silent(now, to),
             Overdue::Nothing => {}
@@ -256,20 +256,20 @@ impl Directory {
         self.go_on(now, kind, key);
     }
 
-    /// There is no route for a question.
-    pub(super) fn cannot_ask(&mut self, now: Instant, question: &Question) {
-        match question.reason {
-            Reason::Walk => {
-                if let Some(walk) = self.lookups.walks.get_mut(&(question.kind, question.key)) {
-                    walk.unreachable(question.to);
-                    self.go_on(now, question.kind, question.key);
+    /// There is no route for a request.
+    pub(super) fn cannot_ask(&mut self, now: Instant, request: &Request) {
+        match request.reason {
+            Reason::Lookup => {
+                if let Some(lookup) = self.lookups.active.get_mut(&(request.kind, request.key)) {
+                    lookup.unreachable(request.to);
+                    self.go_on(now, request.kind, request.key);
                 }
             }
             Reason::Ping { .. } => {
-                self.contacts.pinged.remove(&question.to);
-                self.contacts.joining.postpone(question.to);
+                self.contacts.pinged.remove(&request.to);
+                self.contacts.joining.postpone(request.to);
             }
-            Reason::Confirm { .. } => drop(self.keeping.confirms.remove(&(question.key, question.to))),
+            Reason::Confirm { .. } => drop(self.storage.confirms.remove(&(request.key, request.to))),
             Reason::Join => {}
         }
     }
@@ -284,12 +284,12 @@ impl Directory {
         contacts: &[Contact],
         values: &[Address],
     ) {
-        let Some(question) = self.lookups.questions.answered(now, cookie, from.address, kind, &key) else {
+        let Some(request) = self.lookups.requests.answered(now, cookie, from.address, kind, &key) else {
             self.counters.unasked += 1;
             return;
         };
-        question.timer.map(|timer| self.timers.cancel(timer));
-        match question.reason {
+        request.timer.map(|timer| self.timers.cancel(timer));
+        match request.reason {
             Reason::Ping { .. } => drop(self.contacts.pinged.remove(&from.address)),
             Reason::Join => self.contacts.joining.succeeded(),
             Reason::Confirm { expires } => {
@@ -297,22 +297,22 @@ impl Directory {
                 let expires = expires.map(|at| if token.is_some() { at.min(now + self.config.lifetime()) } else { at });
                 self.confirmed(now, key, from.address, expires, values);
             }
-            Reason::Walk => {}
+            Reason::Lookup => {}
         }
         let entered = self.contacts.table.answered(now, from);
         token.into_iter().for_each(|token| self.contacts.table.set_token(&from, token));
         self.note_style(&from, &key, contacts);
         contacts.iter().for_each(|contact| self.contacts.table.hear(*contact));
-        if let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) {
+        if let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) {
             let own = self.own;
             let others: Vec<Contact> =
                 contacts.iter().filter(|c| c.address != own.address && c.id != own.id).copied().collect();
-            walk.answered(from, token, &others);
+            lookup.answered(from, token, &others);
         }
         self.hear_values(now, &from, &key, values);
         match entered {
-            Entered::New => self.welcome(now, from),
-            Entered::Full => self.contacts.get_acquainted(from),
+            Entered::New => self.contact_added(now, from),
+            Entered::Full => self.contacts.note_verified(from),
             Entered::Known => {}
         }
         self.answer_held(now, &from);
@@ -320,11 +320,11 @@ impl Directory {
         self.go_on(now, kind, key);
     }
 
-    /// Whoever does not put contacts in order does not walk either.
+    /// Whoever does not put contacts in order does not look up iteratively either.
     fn note_style(&mut self, from: &Contact, key: &NameHash, contacts: &[Contact]) {
         let sorted = contacts.is_sorted_by(|a, b| compare(key, &a.id, &b.id).is_le());
         if contacts.len() >= TELLING && !sorted {
-            self.contacts.table.set_style(from, Style::AsksOnce);
+            self.contacts.table.set_style(from, Style::SingleRound);
         }
     }
 
@@ -334,10 +334,10 @@ impl Directory {
         let mut found = false;
         for value in values.iter().take(VALUES).filter(|value| **value != self.own.address) {
             let itself = *value == from.address;
-            match self.lookups.walks.get_mut(&(Kind::Value, *key)) {
-                Some(walk) => {
+            match self.lookups.active.get_mut(&(Kind::Value, *key)) {
+                Some(lookup) => {
                     found |= itself || !self.lookups.cache.is_doubted(now, key, *value);
-                    walk.sighted(*value, itself);
+                    lookup.found_value(*value, itself);
                 }
                 None => self.lookups.cache.add(now, key, *value, until),
             }
@@ -347,12 +347,12 @@ impl Directory {
         }
     }
 
-    /// A new contact may be of use to walks that do not know whom to ask.
-    pub(super) fn join_walks(&mut self, now: Instant, contact: Contact) {
-        let waiting = self.lookups.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+    /// A new contact may be of use to lookups that do not know whom to ask.
+    pub(super) fn join_lookups(&mut self, now: Instant, contact: Contact) {
+        let waiting = self.lookups.active.iter_mut().filter(|(_, lookup)| !lookup.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
-            .map(|(id, walk)| {
-                walk.add(contact, 1);
+            .map(|(id, lookup)| {
+                lookup.add(contact, 1);
                 *id
             })
             .collect();
@@ -361,50 +361,50 @@ impl Directory {
 
     /// Members that could not be reached are asked again, where nobody has answered.
     pub(super) fn revive(&mut self, now: Instant) {
-        let waiting = self.lookups.walks.iter_mut().filter(|(_, walk)| !walk.is_answered());
+        let waiting = self.lookups.active.iter_mut().filter(|(_, lookup)| !lookup.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
-            .map(|(id, walk)| {
-                walk.revive();
+            .map(|(id, lookup)| {
+                lookup.revive();
                 *id
             })
             .collect();
         waiting.into_iter().for_each(|(kind, key)| self.go_on(now, kind, key));
     }
 
-    /// A walk has taken too long, or has rested.
+    /// A lookup has taken too long, or has rested.
     pub(super) fn out_of_time(&mut self, now: Instant, kind: Kind, key: NameHash) {
-        let Some(walk) = self.lookups.walks.get_mut(&(kind, key)) else { return };
-        if walk.deadline <= now {
+        let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) else { return };
+        if lookup.deadline <= now {
             self.end(now, kind, key);
-        } else if core::mem::replace(&mut walk.resting, false) {
-            walk.timer = Some(self.timers.arm(walk.deadline, Task::Walk(kind, key)));
-            walk.go_on_after_rest();
+        } else if core::mem::replace(&mut lookup.resting, false) {
+            lookup.timer = Some(self.timers.arm(lookup.deadline, Task::Lookup(kind, key)));
+            lookup.go_on_after_rest();
             self.go_on(now, kind, key);
         }
     }
 
-    /// A walk is over.
+    /// A lookup is over.
     fn end(&mut self, now: Instant, kind: Kind, key: NameHash) {
-        let Some(walk) = self.lookups.walks.remove(&(kind, key)) else { return };
-        if let Some(timer) = walk.timer {
+        let Some(lookup) = self.lookups.active.remove(&(kind, key)) else { return };
+        if let Some(timer) = lookup.timer {
             self.timers.cancel(timer);
         }
         match kind {
             Kind::Node => {
-                self.deliver(now, &walk);
+                self.deliver(now, &lookup);
             }
-            Kind::Value => self.conclude(now, &walk),
+            Kind::Value => self.conclude(now, &lookup),
         }
     }
 
     /// A lookup is over: what was found is remembered and told.
-    fn conclude(&mut self, now: Instant, walk: &Walk) {
-        let key = walk.key;
-        let mut sightings = walk.sightings.clone();
-        sightings.sort_by_key(|sighting| !sighting.itself);
-        let seen = sightings.iter().filter(|s| s.itself || !self.lookups.cache.is_doubted(now, &key, s.address));
-        let mut addresses: Vec<Address> = seen.map(|sighting| sighting.address).collect();
-        for value in self.keeping.store.get(now, &key) {
+    fn conclude(&mut self, now: Instant, lookup: &Lookup) {
+        let key = lookup.key;
+        let mut found = lookup.values.clone();
+        found.sort_by_key(|value| !value.itself);
+        let seen = found.iter().filter(|s| s.itself || !self.lookups.cache.is_doubted(now, &key, s.address));
+        let mut addresses: Vec<Address> = seen.map(|value| value.address).collect();
+        for value in self.storage.store.get(now, &key) {
             if !addresses.contains(&value.address) && !self.lookups.cache.is_doubted(now, &key, value.address) {
                 addresses.push(value.address);
             }
@@ -412,13 +412,13 @@ impl Directory {
         let limits = &self.config.limits;
         if !addresses.is_empty() {
             self.lookups.cache.put(now, &key, &addresses, now + limits.remember);
-        } else if walk.is_answered() {
+        } else if lookup.is_answered() {
             self.lookups.cache.put(now, &key, &[], now + limits.remember_unknown);
         }
-        if walk.purpose.find {
+        if lookup.purpose.find {
             let counter = if addresses.is_empty() { &mut self.counters.not_found } else { &mut self.counters.found };
             *counter += 1;
-            let event = Event::LookupDone { hash: key, addresses: addresses.clone(), effort: walk.effort() };
+            let event = Event::LookupDone { hash: key, addresses: addresses.clone(), effort: lookup.effort() };
             self.events.push_back(event);
         }
         self.answer_relays(now, &key, &addresses);
