@@ -134,10 +134,11 @@ pub struct Limits {
     pub held: usize,
     /// Names that are accepted from one member, a second. 1000, and twice as many at once.
     pub stores_per_second: u32,
-    /// Names that are accepted from all members together that have not shown that they are where they say, a second. 500,
-    /// and twice as many at once.
+    /// Names that are accepted, a second, from each contact that has not shown that it is where it says, as references
+    /// cannot, and from all others together. 500, and twice as many at once.
     pub unproven_per_second: u32,
-    /// Members asked whether they have a name that others say they have, a second. 50, and twice as many at once.
+    /// Members asked whether they have a name, a second, for each known member that says so of itself or others, for all
+    /// others together, and for this member's own doubts. 50, and twice as many at once.
     pub confirmations_per_second: u32,
     /// Members whose rates are known. 1024; all others share one.
     pub sources: usize,

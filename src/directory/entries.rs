@@ -99,7 +99,7 @@ pub struct Sizes {
     pub withdrawals: usize,
     /// Owners being asked whether they have a name.
     pub confirms: usize,
-    /// Names to be handed on.
+    /// New contacts that have not got all names that they have to keep.
     pub handoffs: usize,
     /// Lookups to be begun.
     pub background: usize,

@@ -11,7 +11,7 @@ use super::names::Name;
 use super::publishing::Publishing;
 use super::requests::Kind;
 use super::serving::{Query, Serving};
-use super::storage::Storage;
+use super::storage::{Cause, Storage};
 use super::{Config, Counters, Doubt, Event, Found, RegisterError};
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -182,7 +182,7 @@ impl Directory {
         self.lookups.cache.doubt(now, name, address);
         if why == Doubt::Refused && self.storage.store.has(name, address) {
             // Others hear of it from here.
-            self.confirm(now, *name, address, None);
+            self.confirm(now, Cause::Own, *name, address, None);
         }
     }
 

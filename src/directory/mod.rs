@@ -78,7 +78,8 @@
 //! | requests held | of one that has 4, or else several, the oldest; those of whoever cannot be asked now are not held |
 //! | lookups for references | the new one: it is answered with what is known |
 //! | rates, of contacts and of others | of somebody idle for two seconds; if there is nobody, the new ones share one |
-//! | names to be handed on | those for whoever starts anew; the new one: its owner publishes it as well |
+//! | new contacts to be handed names | whoever starts anew has its place anew; the new one: owners publish as well |
+//! | members that have a name from here | the oldest of 128 that were told, and of 32 that have asked whether it is here |
 //! | names being taken back | the oldest: it was said before |
 //!
 //! # Example
@@ -127,6 +128,7 @@ mod config;
 mod distance;
 mod entries;
 mod events;
+mod handoffs;
 mod joining;
 mod lookup;
 mod lookups;

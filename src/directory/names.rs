@@ -1,6 +1,6 @@
 //! The names registered here, and when they are to be published.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use crate::base::timers::TimerId;
@@ -13,11 +13,64 @@ const REPEATS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30),
 /// After how long a name that nobody took is tried again, doubling.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Members that were told of a name, and the token of each.
-pub(super) type Holders = BTreeMap<Address, Option<u64>>;
+/// Members remembered of those that were told of a name: more than are told at a time, so that those closest to it now are
+/// among them. Beyond it the oldest forget the name when it expires.
+const TOLD: usize = 128;
+/// Members remembered of those that have asked whether the name is here, because others have told them. They have a list of
+/// their own: whoever asks takes the place of nobody who was told.
+const ASKED: usize = 32;
 
-/// Members remembered of those that were told of a name. Beyond it the others forget it when it expires.
-const HOLDERS: usize = 64;
+/// Members that have a name, with the token that each gave; the newest are remembered.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    told: Newest,
+    asked: Newest,
+}
+
+impl Holders {
+    /// The members.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Address, Option<u64>)> {
+        let asked = self.asked.0.iter().filter(|(who, _)| !self.told.contains(*who));
+        self.told.0.iter().chain(asked).copied()
+    }
+
+    /// How many they are at most.
+    pub(super) fn len(&self) -> usize {
+        self.told.0.len() + self.asked.0.len()
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn contains(&self, who: Address) -> bool {
+        self.told.contains(who) || self.asked.contains(who)
+    }
+
+    /// A member was told.
+    pub(super) fn add(&mut self, who: Address, token: Option<u64>) {
+        self.told.add(TOLD, who, token);
+    }
+}
+
+/// The newest of many, the newest last.
+#[derive(Debug, Default)]
+struct Newest(VecDeque<(Address, Option<u64>)>);
+
+impl Newest {
+    fn contains(&self, who: Address) -> bool {
+        self.0.iter().any(|(known, _)| *known == who)
+    }
+
+    fn add(&mut self, limit: usize, who: Address, token: Option<u64>) {
+        let known = self.0.iter().position(|(known, _)| *known == who);
+        if let Some((_, before)) = known.and_then(|at| self.0.remove(at)) {
+            self.0.push_back((who, token.or(before)));
+            return;
+        }
+        if self.0.len() >= limit {
+            self.0.pop_front();
+        }
+        self.0.push_back((who, token));
+    }
+}
 
 /// A name that is registered here.
 #[derive(Debug, Default)]
@@ -30,7 +83,7 @@ pub(super) struct Name {
     published: u8,
     /// It was tried so often without success since.
     failed: u8,
-    /// Who was told of it, with the token that it gave: the first ones.
+    /// Who has it.
     pub(super) holders: Holders,
     /// The farthest of the k closest members that have it; `None` if there were fewer than k.
     pub(super) farthest: Option<NameHash>,
@@ -54,9 +107,12 @@ impl Name {
 
     /// A member was told of it.
     pub(super) fn note_holder(&mut self, who: Address, token: Option<u64>) {
-        if self.holders.len() < HOLDERS || self.holders.contains_key(&who) {
-            self.holders.insert(who, token);
-        }
+        self.holders.add(who, token);
+    }
+
+    /// A member has asked whether it is here.
+    pub(super) fn note_keeper(&mut self, who: Address, token: Option<u64>) {
+        self.holders.asked.add(ASKED, who, token);
     }
 
     /// Nobody was there who could have taken it. Returns when to try again.

@@ -1,11 +1,10 @@
 //! Making names known: the own ones, and those of others whose owners do not.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::background::Job;
-use super::distance::closer;
+use super::handoffs::Handoffs;
 use super::lookup::Lookup;
 use super::names::Names;
 use super::table::Style;
@@ -16,28 +15,8 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension};
 
-/// Names handed on at a time, and the pause until the next: what others let one member store.
-const HANDED_ON: usize = 64;
-const HAND_OFF_PAUSE: Duration = Duration::from_millis(400);
-/// Of those who keep a name, so many of the closest hand it on to a new one: a message may be lost.
-const HANDING_ON: usize = 3;
 /// How often the names kept for others are looked after, at least.
 const SWEEP: Duration = Duration::from_secs(60);
-
-/// Names for new members.
-#[derive(Debug, Default)]
-pub(super) struct Handoffs {
-    waiting: VecDeque<(Address, NameHash)>,
-    /// A timer is armed.
-    pausing: bool,
-}
-
-impl Handoffs {
-    /// Names that wait.
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-}
 
 /// What others are to keep.
 #[derive(Debug, Default)]
@@ -109,7 +88,7 @@ impl Directory {
         to.for_each(|to| self.store_own(now, to, hash));
     }
 
-    fn store_own(&mut self, now: Instant, to: (Address, Option<u64>), name: NameHash) {
+    pub(super) fn store_own(&mut self, now: Instant, to: (Address, Option<u64>), name: NameHash) {
         self.store_at(now, to, name, self.own.address, now + self.config.lifetime());
         if let Some(name) = self.publishing.names.get_mut(&name) {
             name.note_holder(to.0, to.1);
@@ -117,7 +96,7 @@ impl Directory {
     }
 
     /// Has somebody keep where a name is, with the token that it gave.
-    fn store_at(
+    pub(super) fn store_at(
         &mut self,
         now: Instant,
         (to, token): (Address, Option<u64>),
@@ -131,67 +110,6 @@ impl Directory {
         // Seconds, modulo 2³²: the format ends in 2106.
         let expires = self.unix(now).wrapping_add(expires.since(now).as_secs()) as u32;
         self.send(to, Body::Store { key, value, expires }, Extension { token, padding: 0 });
-    }
-
-    /// Tells a new contact the names that are its business.
-    pub(super) fn tell(&mut self, now: Instant, contact: Contact) {
-        if self.contacts.table.len() == 1 {
-            let names: Vec<NameHash> = self.publishing.names.keys().copied().collect();
-            names.into_iter().for_each(|name| self.publish(name));
-        }
-        let small = self.contacts.table.len() <= self.config.limits.spread;
-        let concerned = |hash: &NameHash, farthest: Option<NameHash>| {
-            small || farthest.is_none_or(|farthest| closer(hash, &contact.id, &farthest))
-        };
-        let own =
-            self.publishing.names.iter().filter(|(hash, name)| name.is_published() && concerned(hash, name.farthest));
-        let own: Vec<NameHash> = own.map(|(hash, _)| *hash).collect();
-        let others = self.inherited(&contact);
-        // If it starts anew before it has all of them, it gets what there is now, once.
-        self.publishing.handoffs.waiting.retain(|(to, _)| *to != contact.address);
-        for name in own.into_iter().chain(others) {
-            if self.publishing.handoffs.len() >= self.config.limits.keys {
-                break;
-            }
-            self.publishing.handoffs.waiting.push_back((contact.address, name));
-        }
-        if !self.publishing.handoffs.pausing {
-            self.hand_off(now);
-        }
-    }
-
-    /// The names kept here for others that a new contact has to keep as well, if it is up to this member to say so.
-    fn inherited(&self, contact: &Contact) -> Vec<NameHash> {
-        let k = self.config.k();
-        let near = self.contacts.table.closest(&self.own.id, 2 * k);
-        if near.iter().take(k).all(|near| near.address != contact.address) {
-            return Vec::new();
-        }
-        let before = |key: &NameHash, id: &NameHash| {
-            let others = near.iter().filter(|near| near.address != contact.address);
-            others.filter(|near| closer(key, &near.id, id)).count()
-        };
-        let inherits = |key: &NameHash| before(key, &self.own.id) < HANDING_ON && before(key, &contact.id) < k;
-        self.storage.store.keys().filter(|key| inherits(key)).copied().collect()
-    }
-
-    /// Hands on some names.
-    pub(super) fn hand_off(&mut self, now: Instant) {
-        for _ in 0..HANDED_ON {
-            let Some((to, name)) = self.publishing.handoffs.waiting.pop_front() else { break };
-            self.counters.handed_off += 1;
-            let to = (to, self.contacts.table.token(to));
-            if self.publishing.names.contains_key(&name) {
-                self.store_own(now, to, name);
-            }
-            for value in self.storage.store.get(now, &name) {
-                self.store_at(now, to, name, value.address, value.expires);
-            }
-        }
-        self.publishing.handoffs.pausing = self.publishing.handoffs.len() > 0;
-        if self.publishing.handoffs.pausing {
-            self.timers.arm(now + HAND_OFF_PAUSE, Task::HandOff);
-        }
     }
 
     /// How often the names kept for others are looked after.

@@ -178,7 +178,7 @@ impl Directory {
         let who = query.from.address;
         let token = self.contacts.table.token(who);
         if let Some(name) = self.publishing.names.get_mut(&query.key) {
-            name.note_holder(who, token);
+            name.note_keeper(who, token);
         }
     }
 

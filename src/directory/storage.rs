@@ -19,9 +19,12 @@ pub(super) struct Storage {
     pub(super) store: Store,
     /// What members may have stored that have shown that they are where they say.
     pub(super) stores: Meter,
-    /// What all others may.
-    unproven: Rate,
-    confirming: Rate,
+    /// What those may that have not.
+    unproven: Quotas,
+    /// Of what they say, how much is confirmed.
+    confirming: Quotas,
+    /// Of what this member wants to know itself.
+    doubting: Rate,
     /// Names whose owners are being asked whether they have them.
     pub(super) confirms: BTreeSet<(NameHash, Address)>,
 }
@@ -32,11 +35,45 @@ impl Storage {
         Self {
             store: Store::new(own, config.store()),
             stores: Meter::new(now, limits.stores_per_second, limits.sources),
-            unproven: Rate::new(now, limits.unproven_per_second),
-            confirming: Rate::new(now, limits.confirmations_per_second),
+            unproven: Quotas::new(now, limits.unproven_per_second, limits.sources),
+            confirming: Quotas::new(now, limits.confirmations_per_second, limits.sources),
+            doubting: Rate::new(now, limits.confirmations_per_second),
             confirms: BTreeSet::new(),
         }
     }
+}
+
+/// A rate for each member that has answered or shown that it is where it says, and one for all others: whoever invents
+/// sources cannot use up what the first have, and of these none what another has.
+#[derive(Debug)]
+struct Quotas {
+    known: Meter,
+    strangers: Rate,
+}
+
+impl Quotas {
+    fn new(now: Instant, per_second: u32, sources: usize) -> Self {
+        Self { known: Meter::new(now, per_second, sources), strangers: Rate::new(now, per_second) }
+    }
+
+    /// Takes a unit of a known member, or of all others.
+    fn take(&mut self, now: Instant, known: Option<Address>) -> bool {
+        match known {
+            Some(known) => self.known.take(now, known),
+            None => self.strangers.take(now),
+        }
+    }
+}
+
+/// At whose expense somebody is asked whether it has a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause {
+    /// Of this member, which was refused there.
+    Own,
+    /// Of the member that says so, which is known.
+    Known(Address),
+    /// Of all others.
+    Stranger,
 }
 
 impl Directory {
@@ -50,8 +87,11 @@ impl Directory {
         len: usize,
     ) {
         let proven = token.is_some_and(|token| self.serving.tokens.is_valid(now, from.address, token));
-        let allowed =
-            if proven { self.storage.stores.take(now, from.address) } else { self.storage.unproven.take(now) };
+        let known = (proven || self.contacts.knows(&from)).then_some(from.address);
+        let allowed = match proven {
+            true => self.storage.stores.take(now, from.address),
+            false => self.storage.unproven.take(now, known),
+        };
         if !allowed {
             self.counters.excessive += 1;
             return;
@@ -59,6 +99,7 @@ impl Directory {
         if proven {
             self.verify_sender(now, from);
         }
+        let cause = known.map_or(Cause::Stranger, Cause::Known);
         // Both modulo 2³²: the format ends in 2106.
         let left = u64::from(expires).saturating_sub(self.unix(now) & u64::from(u32::MAX));
         let left = left.min(u64::from(self.config.dht.t_expire));
@@ -70,7 +111,7 @@ impl Directory {
         if left == 0 {
             self.counters.not_stored += 1;
             if address == from.address {
-                self.said_to_be_gone(now, key, address, proven, len);
+                self.said_to_be_gone(now, (key, address), cause, proven, len);
             }
             return;
         }
@@ -83,16 +124,23 @@ impl Directory {
         if proven && itself {
             self.lookups.cache.heard(&key, address);
         } else if open && ((itself && len >= self.short_request()) || (kept && proven)) {
-            self.confirm(now, key, address, Some(claim.expires));
+            self.confirm(now, cause, key, address, Some(claim.expires));
         }
     }
 
     /// A member is said to say that it has a name no more.
-    fn said_to_be_gone(&mut self, now: Instant, key: NameHash, address: Address, proven: bool, len: usize) {
+    fn said_to_be_gone(
+        &mut self,
+        now: Instant,
+        (key, address): (NameHash, Address),
+        cause: Cause,
+        proven: bool,
+        len: usize,
+    ) {
         if proven {
             self.gone(now, key, address);
         } else if self.storage.store.has(&key, address) && len >= self.short_request() {
-            self.confirm(now, key, address, None);
+            self.confirm(now, cause, key, address, None);
         }
     }
 
@@ -103,8 +151,23 @@ impl Directory {
     }
 
     /// Asks a member whether it has a name, as somebody says until then, or as is believed.
-    pub(super) fn confirm(&mut self, now: Instant, key: NameHash, address: Address, expires: Option<Instant>) {
-        if self.storage.confirms.contains(&(key, address)) || !self.storage.confirming.take(now) {
+    pub(super) fn confirm(
+        &mut self,
+        now: Instant,
+        cause: Cause,
+        key: NameHash,
+        address: Address,
+        expires: Option<Instant>,
+    ) {
+        if self.storage.confirms.contains(&(key, address)) {
+            return;
+        }
+        let allowed = match cause {
+            Cause::Own => self.storage.doubting.take(now),
+            Cause::Known(member) => self.storage.confirming.take(now, Some(member)),
+            Cause::Stranger => self.storage.confirming.take(now, None),
+        };
+        if !allowed {
             return;
         }
         if self.ask(now, address, Kind::Value, key, Reason::Confirm { expires }, 0) {
@@ -119,7 +182,7 @@ impl Directory {
         let unproven: Vec<_> = unproven.map(|(key, value)| (*key, value.address, value.expires)).collect();
         for (key, address, expires) in unproven {
             if self.contacts.table.get(address).is_some() {
-                self.confirm(now, key, address, Some(expires));
+                self.confirm(now, Cause::Known(address), key, address, Some(expires));
             }
         }
     }

@@ -15,6 +15,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 use core::time::Duration;
 
 use super::distance::xor;
@@ -345,9 +346,10 @@ impl Store {
         self.others.values().filter_map(|(key, address)| Some((key, self.value(key, *address)?)))
     }
 
-    /// All names.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &NameHash> {
-        self.names.keys()
+    /// All names, or those that come after this one.
+    pub(super) fn keys_after(&self, after: Option<NameHash>) -> impl Iterator<Item = &NameHash> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.range((start, Bound::Unbounded)).map(|(key, _)| key)
     }
 
     /// All values, of all names.

@@ -7,4 +7,5 @@ mod mixed;
 mod net;
 mod pressure;
 mod properties;
+mod quotas;
 mod reference;

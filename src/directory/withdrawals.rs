@@ -50,7 +50,7 @@ impl Withdrawals {
 impl Directory {
     /// Takes a name back from those who were told of it.
     pub(super) fn withdraw(&mut self, now: Instant, name: NameHash, holders: Holders) {
-        if holders.is_empty() {
+        if holders.len() == 0 {
             return;
         }
         self.publishing.withdrawals.order.push_back(name);
@@ -68,9 +68,9 @@ impl Directory {
     /// Takes a name back from those who are closest to it.
     pub(super) fn withdraw_from(&mut self, name: NameHash, closest: &[(Contact, Option<u64>)]) {
         let Some(withdrawal) = self.publishing.withdrawals.names.get_mut(&name) else { return };
-        let new = closest.iter().filter(|(contact, _)| !withdrawal.holders.contains_key(&contact.address));
+        let new = closest.iter().filter(|(contact, _)| !withdrawal.holders.contains(contact.address));
         let new: Vec<_> = new.map(|(contact, token)| (contact.address, *token)).collect();
-        withdrawal.holders.extend(new.iter().copied());
+        new.iter().for_each(|(to, token)| withdrawal.holders.add(*to, *token));
         for (to, token) in new {
             self.say_withdrawn(to, name, token);
         }
@@ -91,9 +91,9 @@ impl Directory {
             self.publishing.withdrawals.names.insert(name, withdrawal);
             return;
         }
-        for (to, token) in &withdrawal.holders {
-            let token = self.contacts.table.token(*to).or(*token);
-            self.say_withdrawn(*to, name, token);
+        for (to, token) in withdrawal.holders.iter() {
+            let token = self.contacts.table.token(to).or(token);
+            self.say_withdrawn(to, name, token);
         }
         if let Some(pause) = REPEATS.get(withdrawal.said) {
             withdrawal.said += 1;
