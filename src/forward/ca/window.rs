@@ -248,7 +248,8 @@ impl Window {
             self.asked.pending = None;
         }
         let gone = self.flight.saturating_sub(after);
-        self.flight = after;
+        // Never more: what has overtaken the question has been reported.
+        self.flight = self.flight.min(after);
         // A question that is overtaken by some packets must not make them look lost with the next: only more than ever is.
         let missing = sent.wrapping_sub(delivered);
         let lost = missing.wrapping_sub(self.asked.missing);
@@ -376,6 +377,43 @@ impl Rivals {
         if mark > 0.0 && packets / 2.0 > by {
             self.dip_until = now + Self::DIP + Duration::from_nanos((rtt.min(1.0) * 1e9) as u64);
             self.dip_by = by;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: f64 = 1000.0;
+
+    /// What has been reported is not in flight again because a question that was asked before has been overtaken.
+    #[test]
+    fn a_late_answer_puts_nothing_back_in_flight() {
+        let now = Instant::from_millis(1);
+        let mut window = Window::new(now);
+        (0..8).for_each(|_| window.sent(now));
+        window.report(now, 8, 0, None, LENGTH);
+        assert_eq!(window.flight, 0);
+        window.report(now, 8, 0, Some(0), LENGTH);
+        assert_eq!(window.flight, 0);
+    }
+
+    /// A receiver that reports more than it got, and no marks, has the window grow by what was sent, not by what it says.
+    #[test]
+    fn reports_of_what_was_not_sent_are_worth_nothing() {
+        let mut now = Instant::from_millis(1);
+        let mut window = Window::new(now);
+        let mut sent = 0;
+        for n in 1..=100_u32 {
+            while window.room(now).is_ok() && sent < n * 3 {
+                window.sent(now);
+                sent += 1;
+            }
+            window.limit();
+            now += Duration::from_millis(1);
+            window.report(now, n * 1_000_000, 0, Some(sent), LENGTH);
+            assert!(window.packets <= INITIAL + f64::from(sent), "{} after {sent}", window.packets);
         }
     }
 }
