@@ -9,6 +9,7 @@ use super::{
     ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem, SecurityFiles,
 };
 use crate::ipcp::shim::resolve::HostTable;
+use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
 use crate::stack::{BroadcastLayer, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
 use crate::types::device::Datagrams;
@@ -176,7 +177,8 @@ impl<'a> NetworkBuilder<'a> {
             Layer::Udp4 { ip, port, .. } => self.udp4(own, layer, *ip, *port)?,
             Layer::Unicast { hash, parameters } => {
                 let layer = UnicastLayer::new(layer.as_str()).hash(*hash).parameters(*parameters);
-                self.stack.unicast(own).autobind(config.autobind).bootstrap(layer)?
+                let member = self.stack.unicast(own).config(config.member_config());
+                member.autobind(config.autobind).bootstrap(layer)?
             }
             Layer::Broadcast => {
                 let layer = BroadcastLayer::new(layer.as_str());
@@ -202,7 +204,10 @@ impl<'a> NetworkBuilder<'a> {
         let (stack, own, with) = (self.stack, config.name.as_str(), with.as_str());
         Ok(match config.kind {
             IpcpKind::Broadcast => stack.broadcast(own).autobind(config.autobind).enroll_async(with).await?,
-            IpcpKind::Unicast => stack.unicast(own).autobind(config.autobind).enroll_async(with).await?,
+            IpcpKind::Unicast => {
+                let member = stack.unicast(own).config(config.member_config());
+                member.autobind(config.autobind).enroll_async(with).await?
+            }
             kind => return Err(format!("members of {} layers are not enrolled", kind.name()).into()),
         })
     }
@@ -210,6 +215,14 @@ impl<'a> NetworkBuilder<'a> {
 
 fn not_yet(kind: IpcpKind) -> Cause {
     format!("this version has no {} layers yet", kind.name()).into()
+}
+
+impl super::IpcpConfig {
+    /// What is this member's own business, not the layer's.
+    pub(super) fn member_config(&self) -> unicast::Config {
+        let default = unicast::Config::default();
+        unicast::Config { detection: self.detection.unwrap_or(default.detection), ..default }
+    }
 }
 
 impl NetworkConfig {

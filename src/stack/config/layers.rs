@@ -1,5 +1,7 @@
 //! What each table may say.
 
+use core::time::Duration;
+
 use toml::de::DeTable;
 
 use super::error::Hint;
@@ -28,6 +30,8 @@ const AUTOBIND: Key = &["autobind"];
 const REG: Key = &["reg"];
 const CONN: Key = &["conn"];
 const COMMON: &[Key] = &[BOOTSTRAP, ENROL, AUTOBIND, REG, CONN];
+
+const DETECTION: Key = &["detection"];
 
 const HASH: Key = &["hash"];
 const DEV: Key = &["dev"];
@@ -69,6 +73,14 @@ const CONGESTIONS: &[Choice<CongestionAvoidance>] = &[
     // What the reference's parser takes for it.
     ("lfa", CongestionAvoidance::MbEcn),
 ];
+
+/// The keys that say what a member of this kind of layer does for itself, whatever the layer is like.
+const fn own_keys(kind: IpcpKind) -> &'static [Key] {
+    match kind {
+        IpcpKind::Unicast => &[DETECTION],
+        _ => &[],
+    }
+}
 
 /// The keys that say what a layer of this kind is like.
 const fn layer_keys(kind: IpcpKind) -> &'static [Key] {
@@ -157,7 +169,7 @@ impl Reading {
     }
 
     fn ipcp(&mut self, kind: IpcpKind, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
-        table.only(&[COMMON, layer_keys(kind)])?;
+        table.only(&[COMMON, own_keys(kind), layer_keys(kind)])?;
         let not_here = |key: Key, why| Problem::NotHere { key: proper(key), kind: kind.name(), why };
         let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
         let (register, connect) = (table.names(REG)?, table.names(CONN)?);
@@ -170,6 +182,8 @@ impl Reading {
             return Err(table.wrong(REG, not_here(REG, why)));
         }
         let autobind = table.flag(AUTOBIND)?;
+        let detection = table.number(DETECTION, 0..=600_000, " ms")?;
+        let detection = detection.map(|millis| Duration::from_millis(millis.into()));
         if self.0.ipcps.iter().any(|other| other.name == name) {
             self.warn_of(table, Why::SameName);
         }
@@ -192,7 +206,16 @@ impl Reading {
         if autobind && !kind.is_recursive() {
             self.warn(table, &[AUTOBIND], Why::NotAsked);
         }
-        self.0.ipcps.push(IpcpConfig { name, kind, membership, autobind, register, connect, at: table.position() });
+        self.0.ipcps.push(IpcpConfig {
+            name,
+            kind,
+            membership,
+            autobind,
+            detection,
+            register,
+            connect,
+            at: table.position(),
+        });
         Ok(())
     }
 

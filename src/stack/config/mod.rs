@@ -58,6 +58,7 @@
 //! | `autobind` | whether it accepts enrolments and connections under its own name and that of its layer | `false` |
 //! | `reg` | names to register in the layer; not for broadcast | none |
 //! | `conn` | members to connect to, with `enrol` | none |
+//! | `detection` | for unicast: how long a neighbour of our own kind may be silent before it is taken for gone, in milliseconds, 0 to 600000; see [`Config::detection`](crate::ipcp::unicast::Config::detection). The reference knows no such key | 2000 |
 //!
 //! With `bootstrap`, what the layer is like:
 //!
@@ -98,6 +99,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::irm::LoadBalancing;
 use crate::types::layer::Unicast;
@@ -177,6 +179,9 @@ pub struct IpcpConfig {
     pub membership: Membership,
     /// Whether it accepts enrolments and connections under its own name and that of its layer.
     pub autobind: bool,
+    /// How long a neighbour of our own kind may be silent, if not as long as
+    /// [by default](crate::ipcp::unicast::Config::detection); for unicast.
+    pub detection: Option<Duration>,
     /// Names to register in the layer.
     pub register: Vec<Name>,
     /// Members to connect to, for management first and then for data transfer.

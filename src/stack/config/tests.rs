@@ -99,6 +99,7 @@ fn all_keys() {
         [unicast.a]
         bootstrap = "l"
         autobind = true
+        detection = 500
         reg = ["a", "b"]
         hash = "SHA3_512"
         addr_size = 4
@@ -125,6 +126,7 @@ fn all_keys() {
     let parameters = Layer::Unicast { hash: HashAlg::Sha3_512, parameters };
     assert_eq!(all.membership, Membership::Bootstrap { layer: name("l"), parameters });
     assert!(all.autobind);
+    assert_eq!(all.detection, Some(Duration::from_millis(500)));
     assert_eq!(all.register, [name("a"), name("b")]);
 
     let dix = "[eth-dix.d]\nbootstrap = \"l\"\ndev = \"e\"\nethertype = 0xFFFE\nhash = \"SHA3_224\"";
@@ -134,6 +136,23 @@ fn all_keys() {
     let udp = "[udp6.u]\nbootstrap = \"l\"\nip = \"::1\"\ndns = \"::2\"";
     let (ip, dns) = ("::1".parse().unwrap(), Some("::2".parse().unwrap()));
     assert_eq!(layer(udp), Layer::Udp6 { ip, port: 3435, dns });
+}
+
+/// It is a member's own business: also one that enrols says how long its neighbours may be silent.
+#[test]
+fn the_time_of_detection() {
+    let of = |text: &str| ipcp(text).member_config().detection;
+    let member = "[unicast.a]\nenrol = \"b\"";
+    assert_eq!(of(member), crate::ipcp::unicast::Config::default().detection);
+    assert_eq!(of(&format!("{member}\ndetection = 250")), Duration::from_millis(250));
+    assert_eq!(of(&format!("{member}\ndetection = 0")), Duration::ZERO);
+    assert!(good(&format!("{member}\ndetection = 250")).warnings.is_empty());
+    for wrong in ["[unicast.a]\nenrol = \"b\"\ndetection = -1", "[unicast.a]\nenrol = \"b\"\ndetection = 600001"] {
+        let error = wrong.parse::<NetworkConfig>().unwrap_err().to_string();
+        assert!(error.ends_with("it may be 0 to 600000 ms"), "{error}");
+    }
+    let elsewhere = "[broadcast.a]\nenrol = \"b\"\ndetection = 1".parse::<NetworkConfig>();
+    assert!(elsewhere.unwrap_err().to_string().contains("no key \"detection\""));
 }
 
 #[test]
@@ -444,6 +463,7 @@ fn line() -> impl Strategy<Value = String> {
         "congestion",
         "dht_k",
         "dht_t_expiry",
+        "detection",
         "lb",
         "prog",
         "args",
