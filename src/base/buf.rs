@@ -6,14 +6,18 @@
 //!
 //! Buffers own their memory and may be dropped anywhere. On the data path they are handed back instead: a
 //! [`BufCache`] belongs to one lock-protected place (one end of a flow, one device) and trades whole batches with the
-//! shared [`BufPool`], so the steady state neither allocates nor takes the pool's lock per packet.
+//! shared [`BufPool`], so the steady state neither allocates nor takes the pool's lock per packet. A batch is one buffer
+//! at first. It grows while a cache trades often, and shrinks when it does not: of thousands of caches that see a packet
+//! now and then, none keeps a stock of its own.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::sync::Mutex;
+use super::time::Instant;
 
 /// Head room of a fresh buffer, bytes: the headers of several layers, each with an initialisation vector.
 pub const HEADROOM: usize = 160;
@@ -23,8 +27,15 @@ pub const TAILROOM: usize = 96;
 pub const POOLED_PAYLOAD: usize = 1792;
 
 const POOLED_BYTES: usize = HEADROOM + POOLED_PAYLOAD + TAILROOM;
-/// Buffers that a cache trades with the pool at a time.
+/// Buffers that a cache trades with the pool at a time, at most.
 const BATCH: usize = 32;
+/// How often a cache looks at whether it trades in the right batches.
+const SETTLE: Duration = Duration::from_millis(250);
+/// A cache that has traded this often in that time trades twice as many buffers at once: the lock is not worth a mention
+/// then, and what is kept are the packets of some 10 ms.
+const OFTEN: u32 = 16;
+/// A cache that has traded less often than this in that time trades half as many at once.
+const SELDOM: u32 = 4;
 
 /// A packet: a window into a block of memory, with room before and behind.
 ///
@@ -189,16 +200,27 @@ impl BufPool {
         Arc::new(Self { free: Mutex::new(Vec::new()), limit })
     }
 
+    /// An empty packet with room for at least `payload` bytes, without a cache in between: for a place that needs one now
+    /// and then.
+    pub fn take(&self, payload: usize) -> PacketBuf {
+        let pooled = if payload > POOLED_PAYLOAD { None } else { self.free.lock().pop() };
+        pooled.unwrap_or_else(|| PacketBuf::with_capacity(payload))
+    }
+
     /// Hands a packet back without a cache in between, for a place that sees one now and then and would otherwise keep
     /// it. Buffers that are not of the pooled size, or too many, are freed.
-    pub fn put(&self, mut p: PacketBuf) {
-        if !p.is_pooled() {
-            return;
-        }
-        p.reset();
+    pub fn put(&self, p: PacketBuf) {
+        self.put_all([p]);
+    }
+
+    /// As [`put`](Self::put), of several.
+    pub fn put_all(&self, pkts: impl IntoIterator<Item = PacketBuf>) {
         let mut free = self.free.lock();
-        if free.len() < self.limit {
-            free.push(p);
+        for mut p in pkts {
+            if p.is_pooled() && free.len() < self.limit {
+                p.reset();
+                free.push(p);
+            }
         }
     }
 
@@ -219,12 +241,17 @@ impl BufPool {
 pub struct BufCache {
     pool: Arc<BufPool>,
     local: Vec<PacketBuf>,
+    /// Buffers that are traded at a time: a power of two.
+    batch: usize,
+    /// How often that was since `settled`.
+    trades: u32,
+    settled: Instant,
 }
 
 impl BufCache {
     /// An empty cache in front of `pool`.
     pub fn new(pool: &Arc<BufPool>) -> Self {
-        Self { pool: Arc::clone(pool), local: Vec::new() }
+        Self { pool: Arc::clone(pool), local: Vec::new(), batch: 1, trades: 0, settled: Instant::ZERO }
     }
 
     /// An empty packet with room for at least `payload` bytes.
@@ -232,12 +259,19 @@ impl BufCache {
         if payload > POOLED_PAYLOAD {
             return PacketBuf::with_capacity(payload);
         }
-        if self.local.is_empty() {
-            let mut free = self.pool.free.lock();
-            let from = free.len().saturating_sub(BATCH);
-            self.local.extend(free.drain(from..));
+        if let Some(p) = self.local.pop() {
+            return p;
         }
+        self.refill();
         self.local.pop().unwrap_or_else(|| PacketBuf::with_capacity(POOLED_PAYLOAD))
+    }
+
+    #[cold]
+    fn refill(&mut self) {
+        self.note_trade();
+        let mut free = self.pool.free.lock();
+        let from = free.len().saturating_sub(self.batch);
+        self.local.extend(free.drain(from..));
     }
 
     /// Hands a packet back. Buffers that are not of the pooled size are freed.
@@ -247,13 +281,57 @@ impl BufCache {
         }
         p.reset();
         self.local.push(p);
-        if self.local.len() >= 2 * BATCH {
-            let mut free = self.pool.free.lock();
-            let room = self.pool.limit.saturating_sub(free.len()).min(BATCH);
-            free.extend(self.local.drain(..room));
-            drop(free);
-            self.local.truncate(BATCH);
+        if self.local.len() >= 2 * self.batch {
+            self.note_trade();
+            self.trim();
         }
+    }
+
+    /// Gives away what is more than a batch, what has not been used for the longest first.
+    #[cold]
+    fn trim(&mut self) {
+        let mut free = self.pool.free.lock();
+        let surplus = self.local.len().saturating_sub(self.batch);
+        let room = self.pool.limit.saturating_sub(free.len()).min(surplus);
+        free.extend(self.local.drain(..room));
+        drop(free);
+        self.local.truncate(self.batch);
+    }
+
+    fn note_trade(&mut self) {
+        self.trades = self.trades.saturating_add(1);
+        if self.trades.is_multiple_of(OFTEN) {
+            self.batch = (2 * self.batch).min(BATCH);
+        }
+    }
+
+    /// Fits what is kept to what is used. The owner calls it from time to time, also while it has nothing to do; a cache that
+    /// is never told the time keeps up to 64 buffers once it has seen many.
+    pub fn settle(&mut self, now: Instant) {
+        if now >= self.settled + SETTLE {
+            self.fit(now);
+        }
+    }
+
+    #[cold]
+    fn fit(&mut self, now: Instant) {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let periods = nanos(now - self.settled) / nanos(SETTLE);
+        let seldom = u64::from(self.trades) < periods.saturating_mul(SELDOM.into());
+        self.trades = 0;
+        self.settled = now;
+        if seldom {
+            self.batch = (self.batch >> periods.min(BATCH.ilog2().into())).max(1);
+            if self.local.len() > self.batch {
+                self.trim();
+            }
+            self.local.shrink_to(2 * self.batch);
+        }
+    }
+
+    /// Buffers that are kept here.
+    pub fn idle(&self) -> usize {
+        self.local.len()
     }
 
     /// The pool behind it.
@@ -264,6 +342,7 @@ impl BufCache {
     /// Gives every locally kept buffer away, for a cache that will be idle. A sixteenth of the pool's limit is filled
     /// with them, the others are freed.
     pub fn release(&mut self) {
+        self.batch = 1;
         if self.local.capacity() == 0 {
             return;
         }
@@ -299,15 +378,62 @@ mod tests {
         assert_eq!(p.len(), 3);
     }
 
+    /// Packets that go from one cache to another: one end of a flow takes, the other one puts.
+    fn pass(a: &mut BufCache, b: &mut BufCache, n: usize) {
+        (0..n).for_each(|_| b.put(a.take(100)));
+    }
+
     #[test]
-    fn caches_trade_batches_with_the_pool() {
+    fn busy_caches_trade_batches_with_the_pool() {
         let pool = BufPool::new(1000);
         let (mut a, mut b) = (BufCache::new(&pool), BufCache::new(&pool));
-        for _ in 0..4 * BATCH {
-            b.put(a.take(100));
-        }
-        assert!(pool.idle() >= BATCH, "what one side frees the other can take");
+        pass(&mut a, &mut b, 1000);
+        assert!(pool.idle() + a.idle() + b.idle() <= 4 * BATCH, "what one side frees the other one takes");
+        let before = a.trades + b.trades;
+        pass(&mut a, &mut b, 100 * BATCH);
+        assert!(a.trades + b.trades - before <= 202, "{} trades", a.trades + b.trades - before);
         assert!(a.take(POOLED_PAYLOAD + 1).tailroom() > POOLED_PAYLOAD + TAILROOM);
+    }
+
+    #[test]
+    fn caches_that_see_little_keep_little() {
+        let pool = BufPool::new(1000);
+        pool.put_all((0..500).map(|_| PacketBuf::with_capacity(1)));
+        let (mut a, mut b) = (BufCache::new(&pool), BufCache::new(&pool));
+        for quarter in 0..100 {
+            // Every 25 ms, for 25 s.
+            pass(&mut a, &mut b, 10);
+            let now = Instant::from_millis(250 * quarter);
+            a.settle(now);
+            b.settle(now);
+            assert!(a.idle() + b.idle() <= 4, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn caches_that_were_busy_give_back_what_they_kept() {
+        let pool = BufPool::new(1000);
+        let (mut a, mut b) = (BufCache::new(&pool), BufCache::new(&pool));
+        pass(&mut a, &mut b, 10_000);
+        assert!(b.idle() >= BATCH, "{b:?}");
+        for at in [1, 250, 10_000, 10_250] {
+            a.settle(Instant::from_millis(at));
+            b.settle(Instant::from_millis(at));
+        }
+        assert!(a.idle() <= 1 && b.idle() <= 1, "{a:?} {b:?}");
+        assert!(a.local.capacity() + b.local.capacity() <= 8);
+    }
+
+    #[test]
+    fn a_cache_that_goes_up_and_down_keeps_what_it_needs() {
+        let pool = BufPool::new(1000);
+        let mut cache = BufCache::new(&pool);
+        for turn in 0..200 {
+            let before = cache.trades;
+            let pkts: Vec<_> = (0..40).map(|_| cache.take(1)).collect();
+            pkts.into_iter().for_each(|p| cache.put(p));
+            assert!(turn < 100 || cache.trades - before <= 2, "{} trades for 40 packets", cache.trades - before);
+        }
     }
 
     #[test]

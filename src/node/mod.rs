@@ -57,6 +57,8 @@ use self::timers::TimerQueue;
 pub struct Parts {
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Where packet buffers come from; from a pool of its own if not given.
+    pub pool: Option<Arc<BufPool>>,
     /// Chance.
     pub rng: Randomness,
     /// Bounds.
@@ -120,7 +122,7 @@ fn count(counter: &AtomicU64) {
 impl Node {
     /// A node without IPCPs and names.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let pool = BufPool::new(parts.limits.idle_buffers);
+        let pool = parts.pool.unwrap_or_else(|| BufPool::new(parts.limits.idle_buffers));
         Arc::new_cyclic(|me: &Weak<Self>| {
             let requests: Weak<dyn Requests> = Weak::<Self>::clone(me);
             let env = Arc::new(Env {

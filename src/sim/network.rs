@@ -21,6 +21,7 @@ use super::sleep::{Elapsed, Sleep};
 use super::socket::UdpSocket;
 use super::trace::{Digest, Event};
 use super::{SEED_VARIABLE, seeds};
+use crate::base::buf::BufPool;
 use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant, ManualClock};
 use crate::ipcp::shim::resolve::HostTable;
@@ -164,6 +165,11 @@ impl Network {
     }
 
     /// The same clock, to be shared with a polled stack.
+    /// Packet buffers of all hosts.
+    pub(super) fn pool(&self) -> &Arc<BufPool> {
+        self.core.ports.pool()
+    }
+
     pub(super) fn manual_clock(&self) -> &Arc<ManualClock> {
         &self.core.clock
     }

@@ -38,6 +38,8 @@ pub(super) struct Outgoing {
 pub(super) struct Ports {
     bound: Mutex<HashMap<SocketAddr, Arc<SocketState>>>,
     outbox: Mutex<Outbox>,
+    /// Of all hosts, too.
+    pool: Arc<BufPool>,
     mtu: AtomicUsize,
     segments: AtomicUsize,
     receive_queue: AtomicUsize,
@@ -50,15 +52,14 @@ struct Outbox {
     packets: Vec<Outgoing>,
     /// How many of them are between the same two.
     between: HashMap<(IpAddr, IpAddr), usize>,
-    cache: BufCache,
 }
 
 impl Ports {
     pub(super) fn new(mtu: usize, clock: Arc<ManualClock>) -> Arc<Self> {
-        let cache = BufCache::new(&BufPool::new(IDLE_BUFFERS));
         Arc::new(Self {
             bound: Mutex::new(HashMap::new()),
-            outbox: Mutex::new(Outbox { packets: Vec::new(), between: HashMap::new(), cache }),
+            outbox: Mutex::new(Outbox { packets: Vec::new(), between: HashMap::new() }),
+            pool: BufPool::new(IDLE_BUFFERS),
             clock,
             queues: Mutex::new(HashMap::new()),
             mtu: AtomicUsize::new(mtu),
@@ -76,6 +77,10 @@ impl Ports {
         let state = Arc::new(SocketState { addr, closed: AtomicBool::new(false), inbox: Mutex::default() });
         bound.insert(addr, Arc::clone(&state));
         Some(Arc::new(UdpSocket { state, ports: Arc::clone(self) }))
+    }
+
+    pub(super) fn pool(&self) -> &Arc<BufPool> {
+        &self.pool
     }
 
     pub(super) fn set_mtu(&self, mtu: usize) {
@@ -97,7 +102,7 @@ impl Ports {
             if outbox.packets.len() >= OUTBOX_LIMIT {
                 return Err(SendError::Full);
             }
-            let mut packet = outbox.cache.take(data.len());
+            let mut packet = self.pool.take(data.len());
             packet.extend_from_slice(data).ok_or(SendError::TooLarge)?;
             outbox.packets.push(Outgoing { src, dst, data: packet });
             *outbox.between.entry((src.ip(), dst.ip())).or_default() += 1;
@@ -137,14 +142,14 @@ impl Ports {
 
     /// A packet with these bytes.
     pub(super) fn copy_of(&self, data: &[u8]) -> PacketBuf {
-        let mut packet = self.outbox.lock().cache.take(data.len());
+        let mut packet = self.pool.take(data.len());
         // The capacity was just asked for.
         let _ = packet.extend_from_slice(data);
         packet
     }
 
     pub(super) fn recycle(&self, packet: PacketBuf) {
-        self.outbox.lock().cache.put(packet);
+        self.pool.put(packet);
     }
 
     /// Hands a datagram to its socket; wakers to call are added to `wake`.
@@ -304,10 +309,9 @@ impl Datagrams for UdpSocket {
         let n = inbox.queue.len().min(RECV_BATCH);
         out.extend(inbox.queue.drain(..n));
         drop(inbox);
-        // Buffer for buffer, so that neither side's stock runs dry.
-        let mut outbox = self.ports.outbox.lock();
-        for _ in 0..n {
-            outbox.cache.put(cache.take(0));
+        // A stack with a pool of its own gives buffer for buffer, so that neither side's stock runs dry.
+        if !Arc::ptr_eq(cache.pool(), &self.ports.pool) {
+            (0..n).for_each(|_| self.ports.pool.put(cache.take(0)));
         }
         n
     }

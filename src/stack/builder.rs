@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, Stack, StackError};
+use crate::base::buf::BufPool;
 use crate::base::rng::Randomness;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
@@ -33,6 +34,7 @@ pub struct Builder {
     limits: Limits,
     seed: Option<[u8; 32]>,
     polled: Option<Arc<ManualClock>>,
+    pool: Option<Arc<BufPool>>,
     security: SecurityConfig,
     linger: Duration,
     stream_packet: usize,
@@ -45,6 +47,7 @@ impl Default for Builder {
             limits: Limits::default(),
             seed: None,
             polled: None,
+            pool: None,
             security: SecurityConfig::default(),
             linger: Duration::from_secs(131),
             stream_packet: STREAM_PACKET,
@@ -82,6 +85,13 @@ impl Builder {
     /// two polls is not dated back to the earlier one.
     pub fn polled_with(mut self, clock: &Arc<ManualClock>) -> Self {
         self.polled = Some(Arc::clone(clock));
+        self
+    }
+
+    /// The pool of packet buffers, for several stacks in one process to share. Without it a stack has its own, of
+    /// [`Limits::idle_buffers`](Limits::idle_buffers).
+    pub fn pool(mut self, pool: &Arc<BufPool>) -> Self {
+        self.pool = Some(Arc::clone(pool));
         self
     }
 
@@ -135,6 +145,7 @@ impl Builder {
         };
         let node = Node::new(Parts {
             clock,
+            pool: self.pool,
             rng: Randomness::from_seed(*seed),
             limits: self.limits,
             inline: manual.is_some(),
@@ -168,6 +179,7 @@ impl std::fmt::Debug for Builder {
             .field("limits", &self.limits)
             .field("seeded", &self.seed.is_some())
             .field("polled", &self.polled.is_some())
+            .field("pool", &self.pool)
             .field("security", &self.security)
             .field("linger", &self.linger)
             .field("stream_packet", &self.stream_packet)

@@ -74,6 +74,8 @@ impl Pipeline {
             self.cache.release();
         } else if now >= self.quiet_at() {
             self.relax();
+        } else {
+            self.cache.settle(now);
         }
     }
 

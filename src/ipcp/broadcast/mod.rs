@@ -35,7 +35,7 @@ use smallvec::SmallVec;
 
 use self::flood::{Flood, Port as Side};
 use super::{Connections, Info, Kind};
-use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
@@ -85,7 +85,7 @@ pub struct Broadcast {
     next: AtomicU32,
     /// Bytes of a packet that all neighbours take.
     mtu: AtomicUsize,
-    cache: Mutex<BufCache>,
+    pool: Arc<BufPool>,
     down: AtomicBool,
     counters: Counters,
 }
@@ -114,7 +114,7 @@ impl Broadcast {
             ports: RwLock::new(BTreeMap::new()),
             next: AtomicU32::new(0),
             mtu: AtomicUsize::new(MAX_PACKET),
-            cache: Mutex::new(BufCache::new(&pool)),
+            pool,
             down: AtomicBool::new(false),
             counters: Counters::default(),
         })
@@ -150,13 +150,12 @@ impl Broadcast {
         };
         if !sent {
             self.counters.not_sent.fetch_add(1, Ordering::Relaxed);
-            let mut cache = self.cache.lock();
-            out.into_iter().for_each(|pkt| cache.put(pkt));
+            self.pool.put_all(out);
         }
     }
 
     fn copy(&self, pkt: &PacketBuf) -> PacketBuf {
-        let mut copy = self.cache.lock().take(pkt.len());
+        let mut copy = self.pool.take(pkt.len());
         // The room was just asked for.
         let _ = copy.extend_from_slice(pkt);
         copy

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use super::config::{Config, Parts};
-use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Clock;
@@ -54,8 +54,6 @@ pub(super) mod order {
     pub(in crate::ipcp::unicast) const BACKLOG: u8 = 19;
     /// Shared: randomness.
     pub(in crate::ipcp::unicast) const RNG: u8 = 24;
-    /// Shared: buffers.
-    pub(in crate::ipcp::unicast) const CACHE: u8 = 25;
 }
 
 /// What all parts know.
@@ -72,7 +70,7 @@ pub(super) struct Shared {
     /// The layer is being left, or was.
     down: AtomicBool,
     rng: Ordered<Mutex<Rng>, { order::RNG }>,
-    cache: Ordered<Mutex<BufCache>, { order::CACHE }>,
+    pool: Arc<BufPool>,
 }
 
 impl Shared {
@@ -91,7 +89,7 @@ impl Shared {
             address: AtomicU64::new(parts.address.0),
             down: AtomicBool::new(false),
             rng: Ordered::new(Mutex::new(rng)),
-            cache: Ordered::new(Mutex::new(BufCache::new(&parts.pool))),
+            pool: parts.pool,
         })
     }
 
@@ -133,12 +131,11 @@ impl Shared {
 
     /// An empty buffer with room for so many bytes.
     pub(super) fn buffer(&self, len: usize) -> PacketBuf {
-        self.cache.lock().take(len)
+        self.pool.take(len)
     }
 
     /// Takes buffers back that are done with.
     pub(super) fn recycle(&self, pkts: impl IntoIterator<Item = PacketBuf>) {
-        let mut cache = self.cache.lock();
-        pkts.into_iter().for_each(|pkt| cache.put(pkt));
+        self.pool.put_all(pkts);
     }
 }

@@ -43,6 +43,7 @@ impl UdpShim {
     /// it goes up to the stack. Returns how many datagrams there were.
     pub(super) fn receive(&self, now: Instant, r: &mut Receiver) -> usize {
         let n = self.on_device(|d| d.recv(&mut r.datagrams, &mut r.cache), 0);
+        r.cache.settle(now);
         if n == 0 {
             return 0;
         }
