@@ -146,8 +146,10 @@ impl<K: Copy> Timers<K> {
         let last = self.heap.pop()?;
         if place < self.heap.len() {
             // The last entry fills the gap, and may belong above it or below it.
-            self.rise(place, last);
-            if self.heap.get(place).is_some_and(|e| e.serial == last.serial) {
+            let above = place.checked_sub(1).and_then(|p| self.heap.get(p / ARITY));
+            if above.is_some_and(|parent| last < *parent) {
+                self.rise(place, last);
+            } else {
                 self.sink(place, last);
             }
         }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::database::LONGEST;
 use super::peer::Pace;
 use crate::types::id::Address;
 use crate::types::layer::LinkState as Timers;
@@ -12,14 +13,15 @@ use crate::types::layer::LinkState as Timers;
 pub struct Config {
     /// The member's own address; not 0.
     pub address: Address,
-    /// The layer's timers, and what becomes of the routes. Periods of 0 s count as 1 s.
+    /// The layer's timers, and what becomes of the routes. Periods of 0 s count as 1 s, and no link lives for more than
+    /// 20 days without being announced again.
     pub timers: Timers,
     /// Where the numbers of the member's announcements begin. A member that keeps its address when it starts again
     /// should give a number that has grown since, such as the seconds since 1970; then nobody mistakes its links for
     /// what it announced in its last life. 0 counts as 1. Default: 1.
     pub incarnation: u32,
     /// Links in the database, each direction counted. Own links count, but are never refused. Default: 65 536, which
-    /// take about 12 MiB.
+    /// take about 3 MiB.
     pub max_links: usize,
     /// Links that one other member may announce. Default: 4096.
     pub max_links_of_member: usize,
@@ -79,13 +81,13 @@ impl Config {
 
     /// How long a link lives that is not announced again.
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timers.t_timeo.max(1).into())
+        Duration::from_secs(self.timers.t_timeo.max(1).into()).min(LONGEST)
     }
 
     /// How long a withdrawal is remembered: until every copy of the link has expired that somebody may hold who has not
     /// heard of it. The reference looks for expired links once in an update period.
     pub(super) fn memory(&self) -> Duration {
-        self.timeout() + 2 * self.update()
+        (self.timeout() + 2 * self.update()).min(LONGEST)
     }
 
     pub(super) fn pace(&self) -> Pace {

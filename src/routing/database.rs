@@ -1,114 +1,188 @@
 //! The link-state database: every announced direction of a link, and the graph of those that both ends announce.
+//!
+//! A layer of thousands of members is kept by each of them, so what counts is what a link takes: 24 bytes, five to nine in
+//! the index, and what the graph needs. Members are named by their number in the graph, times by milliseconds, and there
+//! is no timer for a link of somebody else: those are looked at together.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::graph::{FAR, Graph, Tree};
+use hashbrown::HashTable;
+
+use super::graph::{FAR, Graph, Tree, grow_a_little};
 use super::seqno::Seqno;
+use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::base::timers::TimerId;
 use crate::types::id::Address;
+
+/// No vertex, and no link.
+const NIL: u32 = u32::MAX;
+
+/// The longest time that the database can tell from a shorter one: 20 days. It counts milliseconds in 32 bits, and looks at
+/// a link once in its life at least.
+pub(super) const LONGEST: Duration = Duration::from_secs(20 * 24 * 3600);
 
 /// One direction of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    pub(super) src: Address,
-    pub(super) dst: Address,
     pub(super) seqno: Seqno,
-    /// Announced, and not taken back.
-    pub(super) live: bool,
-    /// When it was heard of last.
-    pub(super) heard: Instant,
-    /// How long before that it had been announced, as far as is known, milliseconds.
-    pub(super) late: u32,
-    /// Looks at it: to announce an own link again, to forget one that was not.
-    pub(super) timer: Option<TimerId>,
-    /// The numbers of `src` and `dst` in the graph.
-    vertices: (u32, u32),
+    /// Numbers in the graph. Of a place that is free, none and the next free place.
+    src: u32,
+    dst: u32,
+    /// When it was heard of last, milliseconds, which go round.
+    heard: u32,
+    /// How long before that it had been announced, as far as is known, milliseconds; and whether it is live.
+    late: u32,
+}
+
+/// In [`Link::late`]: announced, and not taken back.
+const LIVE: u32 = 1 << 31;
+
+const fn stamp(now: Instant) -> u32 {
+    (now.as_nanos() / 1_000_000) as u32
 }
 
 impl Link {
+    /// Announced, and not taken back.
+    pub(super) const fn live(&self) -> bool {
+        self.late & LIVE != 0
+    }
+
+    /// Whether it is a link of the member with this number.
+    pub(super) fn is_of(&self, vertex: Option<u32>) -> bool {
+        vertex == Some(self.src)
+    }
+
     /// It has been announced just now.
-    pub(super) fn fresh(&mut self, now: Instant) {
-        (self.heard, self.late) = (now, 0);
+    pub(super) const fn fresh(&mut self, now: Instant) {
+        self.heard = stamp(now);
+        self.late &= LIVE;
     }
 
     /// How long ago it was announced, as far as is known.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        now - self.heard + self.before()
+        self.silence(now) + self.late()
     }
 
-    /// When it will have been announced `life` ago.
-    pub(super) fn ends(&self, life: Duration) -> Instant {
-        self.heard + life.saturating_sub(self.before())
+    /// How long ago it was heard of last.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        Duration::from_millis(stamp(now).wrapping_sub(self.heard).into())
     }
 
-    const fn before(&self) -> Duration {
-        Duration::from_millis(self.late as u64)
+    /// How long before it was heard of last it had been announced, as far as is known.
+    pub(super) fn late(&self) -> Duration {
+        Duration::from_millis((self.late & !LIVE).into())
+    }
+
+    pub(super) fn set_late(&mut self, late: Duration) {
+        let late = u32::try_from(late.as_millis()).unwrap_or(!LIVE).min(!LIVE);
+        self.late = self.late & LIVE | late;
     }
 }
 
-/// Links of a member that are looked at when one is to give way.
-const LOOKED_AT: usize = 32;
-
 /// All links. An entry keeps its index for as long as it lives.
-#[derive(Debug, Default)]
 pub(super) struct Database {
-    links: Vec<Option<Link>>,
-    free: Vec<u32>,
-    /// By source, then by destination.
-    index: BTreeMap<(Address, Address), u32>,
+    links: Vec<Link>,
+    /// The first place that is free.
+    free: u32,
+    /// Links by source and destination.
+    index: HashTable<u32>,
+    /// Where a link is in there is not known to those who choose their addresses.
+    keys: [u64; 2],
+    /// Links that are of no use, by the number of their source: those that are not announced by both ends.
+    useless: BTreeSet<(u32, u32)>,
     pub(super) graph: Graph,
 }
 
 impl Database {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self {
+            links: Vec::new(),
+            free: NIL,
+            index: HashTable::new(),
+            keys: [rng.u64(), rng.u64()],
+            useless: BTreeSet::new(),
+            graph: Graph::default(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
 
     pub(super) fn find(&self, src: Address, dst: Address) -> Option<u32> {
-        self.index.get(&(src, dst)).copied()
+        self.index.find(hash(self.keys, src, dst), |index| self.is_at(*index, src, dst)).copied()
+    }
+
+    fn is_at(&self, index: u32, src: Address, dst: Address) -> bool {
+        self.links.get(index as usize).is_some_and(|link| self.src(link) == src && self.dst(link) == dst)
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Link> {
-        self.links.get(index as usize)?.as_ref()
+        self.links.get(index as usize).filter(|link| link.src != NIL)
     }
 
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Link> {
-        self.links.get_mut(index as usize)?.as_mut()
+        self.links.get_mut(index as usize).filter(|link| link.src != NIL)
     }
 
-    /// Links and their indices, by source, then by destination.
+    /// Whose link it is.
+    pub(super) fn src(&self, link: &Link) -> Address {
+        self.graph.address(link.src)
+    }
+
+    /// The neighbour.
+    pub(super) fn dst(&self, link: &Link) -> Address {
+        self.graph.address(link.dst)
+    }
+
+    /// Whether it is a link of this member.
+    pub(super) fn is_of(&self, index: u32, src: Address) -> bool {
+        self.get(index).is_some_and(|link| self.src(link) == src)
+    }
+
+    /// Links and their indices, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Link)> {
-        self.index.values().filter_map(|index| Some((*index, self.get(*index)?)))
+        (0..).zip(&self.links).filter(|(_, link)| link.src != NIL)
+    }
+
+    /// The links, by source, then by destination.
+    pub(super) fn sorted(&self) -> Vec<&Link> {
+        let mut all: Vec<_> = self.iter().map(|(_, link)| link).collect();
+        all.sort_unstable_by_key(|link| (self.src(link), self.dst(link)));
+        all
     }
 
     /// Adds a link that is not there yet, as one that is not announced: its index.
     pub(super) fn insert(&mut self, src: Address, dst: Address, seqno: Seqno, now: Instant) -> u32 {
-        let vertices = self.graph.name(src, dst);
-        let link = Some(Link { src, dst, seqno, live: false, heard: now, late: 0, timer: None, vertices });
-        let index = self.free.pop().unwrap_or(self.links.len() as u32);
-        match self.links.get_mut(index as usize) {
-            Some(slot) => *slot = link,
-            None => self.links.push(link),
-        }
-        self.index.insert((src, dst), index);
+        let (from, to) = self.graph.name(src, dst);
+        let link = Link { seqno, src: from, dst: to, heard: stamp(now), late: 0 };
+        let index = if let Some(place) = self.links.get_mut(self.free as usize) {
+            let index = self.free;
+            self.free = place.dst;
+            *place = link;
+            index
+        } else {
+            grow_a_little(&mut self.links);
+            self.links.push(link);
+            self.links.len() as u32 - 1
+        };
+        let (links, graph, keys) = (&self.links, &self.graph, self.keys);
+        let rehash = |index: &u32| {
+            let link = links.get(*index as usize);
+            link.map_or(0, |link| hash(keys, graph.address(link.src), graph.address(link.dst)))
+        };
+        self.index.insert_unique(hash(keys, src, dst), index, rehash);
+        self.useless.insert((from, index));
         index
     }
 
-    /// A link of a member that is not announced by both ends, looked for among a few from `from` on.
-    pub(super) fn useless_of(&self, src: Address, from: Address) -> Option<u32> {
-        let first = Address(u64::MIN);
-        let (ahead, behind) =
-            (self.index.range((src, from)..=(src, Address(u64::MAX))), self.index.range((src, first)..(src, from)));
-        let mut some = ahead.chain(behind).take(LOOKED_AT);
-        some.find(|((src, dst), index)| !self.is_mutual(**index, *src, *dst)).map(|(_, index)| *index)
-    }
-
-    fn is_mutual(&self, index: u32, src: Address, dst: Address) -> bool {
-        let live = |index: u32| self.get(index).is_some_and(|link| link.live);
-        live(index) && self.find(dst, src).is_some_and(live)
+    /// A link of a member that is not announced by both ends: the first from `from` on.
+    pub(super) fn useless_of(&self, src: Address, from: u32) -> Option<u32> {
+        let src = self.graph.find(src)?;
+        let mut some = self.useless.range((src, from)..=(src, NIL)).chain(self.useless.range((src, 0)..(src, from)));
+        some.next().map(|(_, index)| *index)
     }
 
     /// The links of members that cannot be reached from `root`.
@@ -117,33 +191,53 @@ impl Database {
         if let Some(root) = self.graph.find(root) {
             tree.compute(&self.graph, root);
         }
-        let unreachable = |(_, link): &(u32, &Link)| link.src != root && tree.distance(link.vertices.0) == FAR;
+        let unreachable = |(_, link): &(u32, &Link)| self.src(link) != root && tree.distance(link.src) == FAR;
         self.iter().filter(unreachable).map(|(index, _)| index).collect()
     }
 
     /// Says whether a link is announced: whether that changes the graph.
     pub(super) fn set_live(&mut self, index: u32, live: bool) -> bool {
         let Some(link) = self.get_mut(index) else { return false };
-        if link.live == live {
+        if link.live() == live {
             return false;
         }
-        link.live = live;
-        let (src, dst, ends) = (link.src, link.dst, link.vertices);
-        let both = self.find(dst, src).and_then(|other| self.get(other)).is_some_and(|other| other.live);
-        if both && live {
+        link.late ^= LIVE;
+        let ends = (link.src, link.dst);
+        let back = self.find(self.graph.address(ends.1), self.graph.address(ends.0));
+        let Some(back) = back.filter(|back| self.get(*back).is_some_and(Link::live)) else { return false };
+        if live {
             self.graph.connect(ends.0, ends.1);
-        } else if both {
+            self.useless.remove(&(ends.0, index));
+            self.useless.remove(&(ends.1, back));
+        } else {
             self.graph.disconnect(ends.0, ends.1);
+            self.useless.insert((ends.0, index));
+            self.useless.insert((ends.1, back));
         }
-        both
+        true
     }
 
     /// Forgets a link that is not announced.
     pub(super) fn remove(&mut self, index: u32) {
-        if let Some(link) = self.links.get_mut(index as usize).and_then(Option::take) {
-            self.index.remove(&(link.src, link.dst));
-            self.graph.unname(link.vertices.0, link.vertices.1);
-            self.free.push(index);
+        let Some(link) = self.get(index).copied() else { return };
+        let hash = hash(self.keys, self.src(&link), self.dst(&link));
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == index) {
+            entry.remove();
+        }
+        self.useless.remove(&(link.src, index));
+        self.graph.unname(link.src, link.dst);
+        if let Some(place) = self.links.get_mut(index as usize) {
+            (place.src, place.dst) = (NIL, self.free);
+            self.free = index;
         }
     }
 }
+
+fn hash(keys: [u64; 2], src: Address, dst: Address) -> u64 {
+    let [a, b] = keys;
+    let product = u128::from(src.0 ^ a) * u128::from(dst.0.rotate_left(32) ^ b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests;

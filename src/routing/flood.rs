@@ -1,7 +1,9 @@
 //! What others say: taken into the database, passed on, forgotten in time.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::database::Link;
 use super::peer::{Dialect, Peer, Urgency};
 use super::seqno::Seqno;
 use super::{Changes, Due, LinkState};
@@ -11,6 +13,9 @@ use crate::wire::link_state::{Age, Lsu};
 
 /// A full database is searched for links that nobody can reach at most this often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Links that expire soon after one another are forgotten together: all are looked at no more often than this.
+const GAP: Duration = Duration::from_millis(100);
 
 /// Ages of one announcement that differ by no more are the same: what was late on its way looks younger than it is.
 const AGES_DIFFER: Duration = Duration::from_secs(1);
@@ -45,8 +50,12 @@ impl LinkState {
         // From a reference is kept what it would announce for ever if it heard of it: that a link is gone that it knows
         // nothing of, and links of its own.
         let all = peer.confirms();
-        for (index, link) in self.db.iter().filter(|(_, link)| all || (link.live && link.src != address)) {
-            let urgency = if link.src == self.config.address { Urgency::News } else { Urgency::Replica };
+        for (index, link) in self.db.iter() {
+            let src = self.db.src(link);
+            if !all && (!link.live() || src == address) {
+                continue;
+            }
+            let urgency = if src == self.config.address { Urgency::News } else { Urgency::Replica };
             peer.tell(index, urgency, now);
         }
         peer.plan(now, self.pace, flow, &mut self.agenda);
@@ -55,8 +64,12 @@ impl LinkState {
 
     /// A management flow is gone.
     pub fn management_down(&mut self, _now: Instant, flow: N1FlowId) {
-        if let Some(Peer { planned: Some((_, timer)), .. }) = self.peers.remove(&flow) {
+        let Some(peer) = self.peers.remove(&flow) else { return };
+        if let Some((_, timer)) = peer.planned {
             self.agenda.cancel(timer);
+        }
+        if let Some((_, timer)) = peer.planned_repeats {
+            self.repeats.cancel(timer);
         }
     }
 
@@ -68,8 +81,12 @@ impl LinkState {
             self.stats.malformed += 1;
             return;
         }
+        let Some(peer) = self.peers.get_mut(&flow) else { return };
+        if peer.heard(now) {
+            peer.plan(now, self.pace, flow, &mut self.agenda);
+        }
         // References do not say how old what they pass on is.
-        let ages = self.peers.get(&flow).is_some_and(Peer::confirms);
+        let ages = peer.confirms();
         let mut updates = updates.iter().filter_map(|update| Lsu::parse(update).ok()).peekable();
         while let Some(update) = updates.next() {
             if ages && Age::of(&update).is_some() {
@@ -85,9 +102,6 @@ impl LinkState {
     }
 
     fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu) -> Heard {
-        if self.with_peer(now, flow, |peer| peer.heard(now)).is_none() {
-            return Heard::Nothing;
-        }
         self.stats.received += 1;
         let Lsu { dst, src, seqno } = update;
         let seqno = Seqno(seqno);
@@ -124,8 +138,8 @@ impl LinkState {
     fn learn_age(&mut self, now: Instant, index: u32, age: Option<Age>) {
         let Some(age) = age else { return };
         let Some(link) = self.db.get_mut(index) else { return };
-        link.late = u32::try_from(age.0.as_millis()).unwrap_or(u32::MAX);
-        let life = if link.live { self.config.timeout() } else { self.config.memory() };
+        link.set_late(age.0);
+        let life = if link.live() { self.config.timeout() } else { self.config.memory() };
         if age.0 >= life {
             return self.remove(now, index);
         }
@@ -137,13 +151,17 @@ impl LinkState {
     /// of two ages the lesser counts, but never less than the time since the number was heard of here: nothing lives longer
     /// than without ages.
     fn compare_age(&mut self, now: Instant, flow: N1FlowId, index: u32, age: Option<Age>) {
-        let Some(link) = self.db.get_mut(index).filter(|link| link.src != self.config.address) else { return };
-        let late = age.map_or(Duration::ZERO, |age| age.0).saturating_sub(now - link.heard);
-        if late + AGES_DIFFER >= Duration::from_millis(link.late.into()) {
+        let Some(link) = self.db.get_mut(index) else { return };
+        // Mostly nothing to compare: it was heard of when it was announced.
+        let known = link.late();
+        if known <= AGES_DIFFER {
             return;
         }
-        link.late = u32::try_from(late.as_millis()).unwrap_or(u32::MAX);
-        self.arm_expiry(now, index);
+        let late = age.map_or(Duration::ZERO, |age| age.0).saturating_sub(link.silence(now));
+        if late + AGES_DIFFER >= known {
+            return;
+        }
+        link.set_late(late);
         let later = self.a_little_later(now);
         for (other, peer) in self.peers.iter_mut().filter(|(other, peer)| **other != flow && peer.confirms()) {
             peer.tell(index, Urgency::Refresh, later);
@@ -154,6 +172,9 @@ impl LinkState {
     /// The neighbour says what is known.
     fn agree(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.known += 1;
+        if self.peers.get_mut(&flow).is_none_or(|peer| peer.confirmed(index)) {
+            return;
+        }
         let later = self.a_little_later(now);
         // It may repeat itself because a confirmation was lost. But two that confirm each other's confirmations would
         // never stop; a coin decides.
@@ -165,7 +186,7 @@ impl LinkState {
     fn answer(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.outdated += 1;
         let Some(link) = self.db.get(index) else { return };
-        let useful = link.live || link.age(now) < self.config.update();
+        let useful = link.live() || link.age(now) < self.config.update();
         self.with_peer(now, flow, |peer| {
             if useful || peer.confirms() {
                 peer.tell(index, Urgency::News, now);
@@ -177,15 +198,19 @@ impl LinkState {
     fn learn(&mut self, now: Instant, flow: N1FlowId, index: u32, seqno: Seqno) {
         self.stats.accepted += 1;
         let Some(link) = self.db.get_mut(index) else { return };
-        let is_news = link.live == seqno.withdraws();
+        let is_news = link.live() == seqno.withdraws();
         // To a reference a withdrawal is an announcement. It does no harm where the link is believed to be there; where
         // it is forgotten, or about to be, it would come back.
-        let believed = link.live && link.age(now) < 2 * self.config.update();
+        let believed = link.live() && link.age(now) < 2 * self.config.update();
         let audience = if seqno.withdraws() && !believed { Audience::Confirming } else { Audience::All };
-        self.stats.withdrawn += u64::from(link.live && seqno.withdraws());
+        self.stats.withdrawn += u64::from(link.live() && seqno.withdraws());
         link.seqno = seqno;
         link.fresh(now);
         self.set_live(now, index, !seqno.withdraws());
+        if is_news {
+            // A withdrawal is remembered for longer than a link lives.
+            self.arm_expiry(now, index);
+        }
         let urgency = if is_news { Urgency::News } else { Urgency::Refresh };
         self.flood(now, index, urgency, audience, Some(flow));
         let later = self.a_little_later(now);
@@ -202,7 +227,7 @@ impl LinkState {
         except: Option<N1FlowId>,
     ) {
         let later = self.a_little_later(now);
-        let Some(src) = self.db.get(index).map(|link| link.src) else { return };
+        let Some(src) = self.db.get(index).map(|link| self.db.src(link)) else { return };
         for (flow, peer) in &mut self.peers {
             if Some(*flow) == except {
                 continue;
@@ -225,7 +250,7 @@ impl LinkState {
     /// announce, any of them; a full database gives up what nobody can reach.
     pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
         if self.db.graph.announced(src) as usize >= self.config.max_links_of_member {
-            let from = Address(self.rng.u64());
+            let from = self.rng.below(self.db.len() as u64) as u32;
             match self.db.useless_of(src, from).filter(|_| src != self.config.address) {
                 Some(index) => self.remove(now, index),
                 None => return false,
@@ -240,28 +265,38 @@ impl LinkState {
         self.db.len() < self.config.max_links
     }
 
-    /// Somebody else's link is due: it is forgotten, unless it was announced again.
-    pub(super) fn foreign_due(&mut self, now: Instant, index: u32) {
-        let Some(link) = self.db.get(index) else { return };
-        let life = if link.live { self.config.timeout() } else { self.config.memory() };
-        if now < link.ends(life) {
-            return self.arm_expiry(now, index);
+    /// Forgets those links of others that were not announced again in time.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let (timeout, memory) = (self.config.timeout(), self.config.memory());
+        let own = self.db.graph.find(self.config.address);
+        let (mut left, mut over) = (Duration::MAX, Vec::new());
+        for (index, link) in self.db.iter().filter(|(_, link)| !link.is_of(own)) {
+            let life = if link.live() { timeout } else { memory };
+            match life.saturating_sub(link.age(now)) {
+                Duration::ZERO => over.push(index),
+                more => left = left.min(more),
+            }
         }
-        self.stats.expired += u64::from(link.live);
-        self.remove(now, index);
+        for index in over {
+            self.stats.expired += u64::from(self.db.get(index).is_some_and(Link::live));
+            self.remove(now, index);
+        }
+        self.swept = now;
+        self.expiry = (left != Duration::MAX).then(|| now + left.max(GAP));
     }
 
+    /// A link of somebody else may expire sooner than it was thought.
     fn arm_expiry(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get(index) else { return };
-        // A withdrawal is remembered longer than that; nobody minds if it is looked at in between.
-        let at = link.ends(self.config.timeout());
-        self.arm(index, if at > now { at } else { link.ends(self.config.memory()) });
+        let life = if link.live() { self.config.timeout() } else { self.config.memory() };
+        let at = (now + life.saturating_sub(link.age(now))).max(self.swept + GAP);
+        self.expiry = Some(self.expiry.map_or(at, |before| before.min(at)));
     }
 
     /// Forgets a link.
     pub(super) fn remove(&mut self, now: Instant, index: u32) {
         self.set_live(now, index, false);
-        if let Some(timer) = self.db.get(index).and_then(|link| link.timer) {
+        if let Some(timer) = self.own_due.remove(&index) {
             self.timers.cancel(timer);
         }
         self.db.remove(index);
@@ -270,7 +305,7 @@ impl LinkState {
 
     /// Says whether a link is announced, and has routes computed if that makes a difference.
     pub(super) fn set_live(&mut self, now: Instant, index: u32, live: bool) {
-        let mine = self.db.get(index).is_some_and(|link| link.src == self.config.address);
+        let mine = self.db.is_of(index, self.config.address);
         let changed = self.db.set_live(index, live);
         if mine {
             self.throttle.hurry(now);
@@ -287,12 +322,11 @@ impl LinkState {
         }
     }
 
-    /// Looks at a link at `at`, and not when that was planned before.
+    /// Looks at an own link at `at`, and not when that was planned before.
     pub(super) fn arm(&mut self, index: u32, at: Instant) {
-        let Some(link) = self.db.get_mut(index) else { return };
-        if let Some(timer) = link.timer.take() {
-            self.timers.cancel(timer);
+        let timer = self.timers.arm(at, Due::Link(index));
+        if let Some(before) = self.own_due.insert(index, timer) {
+            self.timers.cancel(before);
         }
-        link.timer = Some(self.timers.arm(at, Due::Link(index)));
     }
 }

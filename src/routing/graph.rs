@@ -3,9 +3,9 @@
 //! Members have dense numbers, so that the search works on arrays. The graph is kept up to date link by link; nothing
 //! is built anew for a computation.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::blocks::{Blocks, List};
 use crate::types::id::Address;
 
 /// The distance of what cannot be reached.
@@ -22,7 +22,7 @@ struct Vertex {
     /// Entries of the database that it announced.
     announced: u32,
     /// The other ends of its usable links.
-    neighbours: Vec<u32>,
+    neighbours: List,
 }
 
 /// Members and usable links.
@@ -30,14 +30,16 @@ struct Vertex {
 pub(super) struct Graph {
     vertices: Vec<Vertex>,
     free: Vec<u32>,
-    by_address: BTreeMap<Address, u32>,
+    /// Vertices by address.
+    order: Vec<u32>,
+    blocks: Blocks,
     links: usize,
 }
 
 impl Graph {
     /// Members that are named by an entry of the database.
     pub(super) fn len(&self) -> usize {
-        self.by_address.len()
+        self.order.len()
     }
 
     /// Numbers are less than this.
@@ -52,12 +54,16 @@ impl Graph {
 
     /// The number of a member, if it has one.
     pub(super) fn find(&self, address: Address) -> Option<u32> {
-        self.by_address.get(&address).copied()
+        self.order.get(self.search(address).ok()?).copied()
+    }
+
+    fn search(&self, address: Address) -> Result<usize, usize> {
+        self.order.binary_search_by_key(&address, |vertex| self.address(*vertex))
     }
 
     /// Members and their numbers, by ascending address.
-    pub(super) fn members(&self) -> impl Iterator<Item = (Address, u32)> {
-        self.by_address.iter().map(|(address, vertex)| (*address, *vertex))
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = (Address, u32)> {
+        self.order.iter().map(|vertex| (self.address(*vertex), *vertex))
     }
 
     /// Links that a member has announced.
@@ -70,7 +76,7 @@ impl Graph {
     }
 
     pub(super) fn neighbours(&self, vertex: u32) -> &[u32] {
-        self.vertices.get(vertex as usize).map_or(&[], |v| &v.neighbours)
+        self.vertices.get(vertex as usize).map_or(&[], |v| self.blocks.get(v.neighbours))
     }
 
     /// An entry of the database names `src` and `dst`: their numbers.
@@ -81,22 +87,28 @@ impl Graph {
     }
 
     fn intern(&mut self, address: Address) -> u32 {
-        if let Some(known) = self.find(address) {
-            self.with(known, |v| v.named += 1);
-            return known;
-        }
-        let fresh = Vertex { address, named: 1, announced: 0, neighbours: Vec::new() };
+        let place = match self.search(address) {
+            Ok(known) => {
+                let vertex = self.order.get(known).copied().unwrap_or(NONE);
+                self.with(vertex, |v| v.named += 1);
+                return vertex;
+            }
+            Err(place) => place,
+        };
+        let fresh = Vertex { address, named: 1, announced: 0, neighbours: List::default() };
         let vertex = match self.free.pop() {
             Some(vertex) => {
                 self.with(vertex, |v| *v = fresh);
                 vertex
             }
             None => {
+                grow_a_little(&mut self.vertices);
                 self.vertices.push(fresh);
                 self.vertices.len() as u32 - 1
             }
         };
-        self.by_address.insert(address, vertex);
+        grow_a_little(&mut self.order);
+        self.order.insert(place, vertex);
         vertex
     }
 
@@ -106,9 +118,9 @@ impl Graph {
         for vertex in [src, dst] {
             self.with(vertex, |v| v.named -= 1);
             if self.vertices.get(vertex as usize).is_some_and(|v| v.named == 0) {
-                let address = self.address(vertex);
-                self.by_address.remove(&address);
-                self.with(vertex, |v| v.neighbours = Vec::new());
+                if let Ok(place) = self.search(self.address(vertex)) {
+                    self.order.remove(place);
+                }
                 self.free.push(vertex);
             }
         }
@@ -122,21 +134,29 @@ impl Graph {
 
     /// Both ends announce the link.
     pub(super) fn connect(&mut self, a: u32, b: u32) {
-        self.with(a, |v| v.neighbours.push(b));
-        self.with(b, |v| v.neighbours.push(a));
+        for (of, other) in [(a, b), (b, a)] {
+            if let Some(v) = self.vertices.get_mut(of as usize) {
+                self.blocks.push(&mut v.neighbours, other);
+            }
+        }
         self.links += 1;
     }
 
     /// One of the ends does not announce it any more.
     pub(super) fn disconnect(&mut self, a: u32, b: u32) {
         for (of, other) in [(a, b), (b, a)] {
-            self.with(of, |v| {
-                if let Some(at) = v.neighbours.iter().position(|n| *n == other) {
-                    v.neighbours.swap_remove(at);
-                }
-            });
+            if let Some(v) = self.vertices.get_mut(of as usize) {
+                self.blocks.remove(&mut v.neighbours, other);
+            }
         }
         self.links -= 1;
+    }
+}
+
+/// Makes room for one more; an eighth more than there is, rather than as much again.
+pub(super) fn grow_a_little<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 8).max(8));
     }
 }
 
@@ -145,7 +165,7 @@ impl Graph {
 struct Reach {
     distance: u32,
     /// Of the members one hop nearer, the one with the lowest address.
-    from: Address,
+    from: u32,
     /// Towards it: the first hop.
     via: u32,
 }
@@ -164,7 +184,7 @@ impl Tree {
     /// on backwards: the reference's choice.
     pub(super) fn compute(&mut self, graph: &Graph, root: u32) {
         self.reach.clear();
-        self.reach.resize(graph.vertices.len(), Reach { distance: FAR, from: Address(0), via: NONE });
+        self.reach.resize(graph.vertices.len(), Reach { distance: FAR, from: NONE, via: NONE });
         self.queue.clear();
         self.queue.push(root);
         if let Some(r) = self.reach.get_mut(root as usize) {
@@ -174,15 +194,15 @@ impl Tree {
         while let Some(&near) = self.queue.get(at) {
             at += 1;
             let Some(&Reach { distance, via, .. }) = self.reach.get(near as usize) else { continue };
-            let from = graph.address(near);
+            let address = graph.address(near);
             for &next in graph.neighbours(near) {
                 let Some(r) = self.reach.get_mut(next as usize) else { continue };
                 if r.distance == FAR {
                     self.queue.push(next);
-                } else if r.distance <= distance || r.from <= from {
+                } else if r.distance <= distance || graph.address(r.from) <= address {
                     continue;
                 }
-                *r = Reach { distance: distance + 1, from, via: if near == root { next } else { via } };
+                *r = Reach { distance: distance + 1, from: near, via: if near == root { next } else { via } };
             }
         }
     }

@@ -94,21 +94,23 @@ use core::time::Duration;
 use crate::base::bucket::Bucket;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::base::timers::Timers;
+use crate::base::timers::{TimerId, Timers};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::routes::Routes;
 use crate::wire::link_state::{Age, Lsu};
 
+mod blocks;
 mod config;
 mod database;
 mod flood;
 mod graph;
-mod index_set;
+mod marks;
 mod own;
 mod paths;
 mod peer;
 mod seqno;
 mod throttle;
+mod told;
 
 pub use config::{Config, Stats};
 pub use peer::Dialect;
@@ -125,7 +127,7 @@ const FRESH: Duration = Duration::from_millis(250);
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 enum Due {
-    /// A link is to be announced again, or forgotten.
+    /// A link of our own is to be announced again, or forgotten.
     Link(u32),
     /// The link to a neighbour has been waited for.
     Neighbour(Address),
@@ -163,19 +165,26 @@ pub struct LinkState {
     rng: Rng,
     db: Database,
     timers: Timers<Due>,
+    /// When what is due of our own links is due. Others' links are looked at together.
+    own_due: BTreeMap<u32, TimerId>,
+    /// No link of anybody else expires before.
+    expiry: Option<Instant>,
+    /// When they were looked at last.
+    swept: Instant,
     adjacencies: BTreeMap<N1FlowId, Adjacency>,
     neighbours: BTreeMap<Address, Neighbour>,
     /// Management flows.
     peers: BTreeMap<N1FlowId, Peer>,
-    /// When each has something to do: what is done for one does not cost time for the others.
+    /// When something may be sent to each: what is done for one does not cost time for the others.
     agenda: Timers<N1FlowId>,
+    /// When something that was not confirmed is due to be said again to each.
+    repeats: Timers<N1FlowId>,
     /// How often a neighbour was looked at.
     #[cfg(test)]
     looks: u64,
     /// Answers to what others say of own links.
     contests: Bucket,
     throttle: Throttle,
-    paths: Paths,
     /// What has changed since routes were computed.
     changes: Changes,
     routes: Arc<Routes>,
@@ -190,24 +199,27 @@ pub struct LinkState {
 
 impl LinkState {
     /// The routing of a member that knows nobody.
-    pub fn new(config: Config, rng: Rng) -> Self {
+    pub fn new(config: Config, mut rng: Rng) -> Self {
         let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
         Self {
             throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
             routes: Arc::new(Routes::new(config.timers.policy)),
             pace: config.pace(),
             config,
+            db: Database::new(&mut rng),
             rng,
-            db: Database::default(),
             timers: Timers::new(),
+            own_due: BTreeMap::new(),
+            expiry: None,
+            swept: Instant::ZERO,
             adjacencies: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             peers: BTreeMap::new(),
             agenda: Timers::new(),
+            repeats: Timers::new(),
             #[cfg(test)]
             looks: 0,
             contests: Bucket::new(Instant::ZERO, CONTESTS_A_SECOND, CONTESTS),
-            paths: Paths::default(),
             changes: Changes::None,
             postponed: None,
             publish: false,
@@ -229,6 +241,9 @@ impl LinkState {
             let peer = self.peers.get_mut(&flow).filter(|_| !full);
             next = peer.and_then(|peer| peer.poll_more(now, self.pace));
         }
+        if let Some(peer) = self.peers.get_mut(&flow) {
+            peer.plan_repeats(flow, &mut self.repeats);
+        }
         Some((flow, packet))
     }
 
@@ -240,6 +255,16 @@ impl LinkState {
 
     /// A flow that may be sent on, and the most urgent link to tell there.
     fn poll_peer(&mut self, now: Instant) -> Option<(N1FlowId, u32)> {
+        while let Some((_, flow)) = self.repeats.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(&flow) else { continue };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            peer.handle_timeout(now);
+            peer.plan_repeats(flow, &mut self.repeats);
+            peer.plan(now, self.pace, flow, &mut self.agenda);
+        }
         loop {
             let (_, flow) = self.agenda.pop_due(now)?;
             let Some(peer) = self.peers.get_mut(&flow) else { continue };
@@ -248,9 +273,9 @@ impl LinkState {
                 self.looks += 1;
             }
             peer.planned = None;
-            peer.handle_timeout(now);
             let next = peer.poll(now, self.pace);
             peer.plan(now, self.pace, flow, &mut self.agenda);
+            peer.plan_repeats(flow, &mut self.repeats);
             if let Some(index) = next.filter(|index| self.db.get(*index).is_some()) {
                 return Some((flow, index));
             }
@@ -261,8 +286,8 @@ impl LinkState {
     fn put(&mut self, now: Instant, packet: &mut Vec<u8>, index: u32, with_age: bool) {
         let Some(update) = self.update(index) else { return };
         packet.extend_from_slice(&update.to_bytes());
-        let age = self.db.get(index).map_or(Duration::ZERO, |link| link.age(now));
-        if with_age && age >= FRESH && update.src != self.config.address {
+        let age = if with_age { self.db.get(index).map(|link| link.age(now)) } else { None }.unwrap_or_default();
+        if age >= FRESH && update.src != self.config.address {
             packet.extend_from_slice(&Age(age).to_lsu().to_bytes());
         }
     }
@@ -270,15 +295,17 @@ impl LinkState {
     fn update(&mut self, index: u32) -> Option<Lsu> {
         let link = self.db.get(index)?;
         self.stats.sent += 1;
-        Some(Lsu { dst: link.dst, src: link.src, seqno: link.seqno.0 })
+        Some(Lsu { dst: self.db.dst(link), src: self.db.src(link), seqno: link.seqno.0 })
     }
 
     /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table.
     pub fn poll_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
         if self.throttle.is_due(now) {
             let limits = Limits { next_hops: self.config.max_next_hops, candidates: self.config.max_candidates };
-            let routes = self.paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
-            self.throttle.computed(now, self.paths.work());
+            // Computed now and then, in a moment: the memory for it is not worth keeping.
+            let mut paths = Paths::default();
+            let routes = paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
+            self.throttle.computed(now, paths.work());
             self.stats.recalculations += 1;
             let was_settled = self.postponed.take().is_none();
             let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
@@ -296,8 +323,9 @@ impl LinkState {
         core::mem::take(&mut self.publish).then(|| self.routes.clone())
     }
 
-    fn set_routes(&mut self, routes: Routes) {
+    fn set_routes(&mut self, mut routes: Routes) {
         if *self.routes != routes {
+            routes.shrink_to_fit();
             self.routes = Arc::new(routes);
             self.publish = true;
         }
@@ -307,7 +335,10 @@ impl LinkState {
     /// [`poll_routes`](Self::poll_routes), if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
         let postponed = self.postponed.as_ref().map(|(at, _)| *at);
-        [self.agenda.next(), self.timers.next(), self.throttle.due(), postponed].into_iter().flatten().min()
+        [self.agenda.next(), self.repeats.next(), self.timers.next(), self.expiry, self.throttle.due(), postponed]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -316,15 +347,13 @@ impl LinkState {
             match due {
                 Due::Neighbour(address) => self.neighbour_due(now, address),
                 Due::Link(index) => {
-                    let Some(link) = self.db.get_mut(index) else { continue };
-                    link.timer = None;
-                    if link.src == self.config.address {
-                        self.own_due(now, index);
-                    } else {
-                        self.foreign_due(now, index);
-                    }
+                    self.own_due.remove(&index);
+                    self.own_due(now, index);
                 }
             }
+        }
+        if self.expiry.is_some_and(|at| at <= now) {
+            self.expire(now);
         }
     }
 
@@ -353,12 +382,12 @@ impl LinkState {
 
     /// The database, by source, then by destination.
     pub fn entries(&self, now: Instant) -> impl Iterator<Item = Entry> {
-        self.db.iter().map(move |(_, link)| Entry {
-            src: link.src,
-            dst: link.dst,
+        self.db.sorted().into_iter().map(move |link| Entry {
+            src: self.db.src(link),
+            dst: self.db.dst(link),
             seqno: link.seqno.0,
             age: link.age(now),
-            withdrawn: !link.live,
+            withdrawn: !link.live(),
         })
     }
 

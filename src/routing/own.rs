@@ -94,7 +94,7 @@ impl LinkState {
         let (me, life) = (self.config.address, self.config.timeout());
         let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
         let index = self.db.find(me, address);
-        let live = index.and_then(|i| self.db.get(i)).filter(|link| link.live);
+        let live = index.and_then(|i| self.db.get(i)).filter(|link| link.live());
         match (neighbour.up > 0, live) {
             (true, None) if now < neighbour.not_before => self.wait(address),
             (true, None) => {
@@ -168,7 +168,7 @@ impl LinkState {
     fn tell_own(&mut self, now: Instant, index: u32, urgency: Urgency) {
         let Some(link) = self.db.get_mut(index) else { return };
         link.fresh(now);
-        let again = if link.live { self.refresh_after() } else { self.config.memory() };
+        let again = if link.live() { self.refresh_after() } else { self.config.memory() };
         self.arm(index, now + again);
         self.flood(now, index, urgency, Audience::All, None);
     }
@@ -176,11 +176,11 @@ impl LinkState {
     /// An own link is due: it is announced again if it is live, otherwise forgotten.
     pub(super) fn own_due(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get_mut(index) else { return };
-        if link.live {
+        if link.live() {
             link.seqno = link.seqno.next().unwrap_or(link.seqno);
             return self.tell_own(now, index, Urgency::Refresh);
         }
-        let address = link.dst;
+        let Some(address) = self.db.get(index).map(|link| self.db.dst(link)) else { return };
         self.remove(now, index);
         if self.neighbours.get(&address).is_some_and(|neighbour| neighbour.all == 0) {
             self.neighbours.remove(&address);
@@ -207,23 +207,23 @@ impl LinkState {
             }
             return;
         };
-        if !link.live {
+        if !link.live() {
             if seqno.withdrawal().is_the_end() {
                 self.withdraw_for(now, dst);
-            } else if self.may_contest(now, Some(link.heard)) {
+            } else if self.may_contest(now, Some(link.silence(now))) {
                 self.withdraw(now, dst, seqno.withdrawal());
             }
             return;
         }
         let Some(higher) = seqno.next() else { return };
-        let may = self.may_contest(now, Some(link.heard));
+        let may = self.may_contest(now, Some(link.silence(now)));
         if let Some(link) = self.db.get_mut(index) {
             link.seqno = higher;
         }
         if may {
             self.tell_own(now, index, Urgency::News);
         } else {
-            self.arm(index, link.heard + CONTEST);
+            self.arm(index, now + CONTEST.saturating_sub(link.silence(now)));
         }
     }
 
@@ -231,7 +231,7 @@ impl LinkState {
     /// with both.
     fn withdraw_for(&mut self, now: Instant, neighbour: Address) {
         let Some(index) = self.db.find(neighbour, self.config.address) else { return };
-        let Some(link) = self.db.get_mut(index).filter(|link| link.live && !link.seqno.withdrawal().is_the_end())
+        let Some(link) = self.db.get_mut(index).filter(|link| link.live() && !link.seqno.withdrawal().is_the_end())
         else {
             return;
         };
@@ -241,12 +241,12 @@ impl LinkState {
         self.flood(now, index, Urgency::News, Audience::All, None);
     }
 
-    /// Whether something that was said last at `last` may be said again by way of a contradiction.
-    fn may_contest(&mut self, now: Instant, last: Option<Instant>) -> bool {
+    /// Whether something that was said last so long ago may be said again by way of a contradiction.
+    fn may_contest(&mut self, now: Instant, ago: Option<Duration>) -> bool {
         if self.contests.is_ready(now) {
             self.contests.take(now, 1);
             return true;
         }
-        last.is_some_and(|last| now >= last + CONTEST)
+        ago.is_some_and(|ago| ago >= CONTEST)
     }
 }

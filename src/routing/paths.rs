@@ -19,7 +19,7 @@ pub(super) struct Limits {
     pub(super) candidates: usize,
 }
 
-/// Computes routes; keeps the memory that it needs for the next time.
+/// Computes routes; what is computed several times uses the memory of the time before.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     own: Tree,

@@ -3,10 +3,10 @@
 //! There is no queue of messages: of every link there is at most one mark that says that the neighbour is to be told
 //! of it, so memory is bounded by the database whatever happens, and what is sent is always the latest.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
-use super::index_set::IndexSet;
+use super::marks::{Mark, Marks};
+use super::told::Told;
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::types::id::{Address, N1FlowId};
@@ -50,14 +50,6 @@ pub(super) struct Pace {
     pub(super) repeat: Duration,
 }
 
-/// A link that the neighbour was told of.
-#[derive(Clone, Copy, Debug)]
-struct Told {
-    times: u32,
-    /// When to tell it again.
-    again: Instant,
-}
-
 /// A neighbour on a management flow.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -66,22 +58,17 @@ pub(super) struct Peer {
     confirms: bool,
     /// Nothing is sent before.
     held_until: Instant,
-    /// What to tell, the most urgent first.
-    news: IndexSet,
-    replicas: IndexSet,
-    refreshes: IndexSet,
-    /// Links to say back, so that the neighbour knows they have arrived.
-    echoes: IndexSet,
+    /// What to tell, the most urgent first, and links to say back, so that the neighbour knows they have arrived.
+    marks: Marks,
     /// When refreshes and echoes may be sent.
     later: Instant,
     /// Told and not confirmed.
-    told: BTreeMap<u32, Told>,
-    /// The moments in there, in order.
-    again: BTreeSet<(Instant, u32)>,
+    told: Told,
     /// When the messages sent so far would have been sent at the average pace.
     paced_until: Instant,
-    /// When it is going to be looked at.
+    /// When it is going to be looked at, because something may be sent, and because something is due to be said again.
     pub(super) planned: Option<(Instant, TimerId)>,
+    pub(super) planned_repeats: Option<(Instant, TimerId)>,
 }
 
 impl Peer {
@@ -91,15 +78,12 @@ impl Peer {
             address,
             confirms: dialect == Dialect::Confirming,
             held_until,
-            news: IndexSet::default(),
-            replicas: IndexSet::default(),
-            refreshes: IndexSet::default(),
-            echoes: IndexSet::default(),
+            marks: Marks::default(),
             later: Instant::ZERO,
-            told: BTreeMap::new(),
-            again: BTreeSet::new(),
+            told: Told::default(),
             paced_until: Instant::ZERO,
             planned: None,
+            planned_repeats: None,
         }
     }
 
@@ -108,31 +92,33 @@ impl Peer {
         self.confirms
     }
 
-    /// The neighbour has spoken: it is there to listen.
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// The neighbour has spoken: it is there to listen. Whether that was not known.
+    pub(super) fn heard(&mut self, now: Instant) -> bool {
+        let held = self.held_until > now;
         self.held_until = self.held_until.min(now);
+        held
     }
 
     /// The neighbour is to be told of a link, of which it was told something else before, if anything. What is not
     /// urgent may be sent from `later` on.
     pub(super) fn tell(&mut self, link: u32, urgency: Urgency, later: Instant) {
-        self.untell(link);
-        self.echoes.remove(link);
+        self.told.remove(link);
+        self.marks.remove(Mark::Echo, link);
         match urgency {
             Urgency::News => {
-                self.replicas.remove(link);
-                self.refreshes.remove(link);
-                self.news.insert(link);
+                self.marks.remove(Mark::Replica, link);
+                self.marks.remove(Mark::Refresh, link);
+                self.marks.insert(Mark::News, link);
             }
-            _ if self.news.contains(link) => {}
+            _ if self.marks.contains(Mark::News, link) => {}
             Urgency::Replica => {
-                self.refreshes.remove(link);
-                self.replicas.insert(link);
+                self.marks.remove(Mark::Refresh, link);
+                self.marks.insert(Mark::Replica, link);
             }
-            _ if self.replicas.contains(link) => {}
+            _ if self.marks.contains(Mark::Replica, link) => {}
             Urgency::Refresh => {
                 self.not_before(later);
-                self.refreshes.insert(link);
+                self.marks.insert(Mark::Refresh, link);
             }
         }
     }
@@ -143,14 +129,20 @@ impl Peer {
         self.echo(link, later);
     }
 
-    /// The neighbour has told of a link what is known here. `answer` says whether to confirm it if it was not an
-    /// answer itself.
-    pub(super) fn agrees(&mut self, link: u32, later: Instant, answer: bool) {
-        if self.untell(link) {
-            self.forget(link);
-            return;
+    /// The neighbour has told of a link what it was told itself, and is known here: whether that is so. Otherwise see
+    /// [`agrees`](Self::agrees).
+    pub(super) fn confirmed(&mut self, link: u32) -> bool {
+        let confirmed = self.told.remove(link);
+        if confirmed {
+            self.unmark(link);
         }
-        let crossed = [self.news.remove(link), self.replicas.remove(link), self.refreshes.remove(link)];
+        confirmed
+    }
+
+    /// The neighbour has told of a link what is known here, and was not told itself. `answer` says whether to confirm it if
+    /// it was not an answer itself.
+    pub(super) fn agrees(&mut self, link: u32, later: Instant, answer: bool) {
+        let crossed = [Mark::News, Mark::Replica, Mark::Refresh].map(|mark| self.marks.remove(mark, link));
         if crossed.contains(&true) || answer {
             self.echo(link, later);
         }
@@ -158,32 +150,27 @@ impl Peer {
 
     /// There is nothing to tell of a link any more.
     pub(super) fn forget(&mut self, link: u32) {
-        self.untell(link);
-        for set in [&mut self.news, &mut self.replicas, &mut self.refreshes, &mut self.echoes] {
-            set.remove(link);
+        self.told.remove(link);
+        self.unmark(link);
+    }
+
+    fn unmark(&mut self, link: u32) {
+        for mark in [Mark::News, Mark::Replica, Mark::Refresh, Mark::Echo] {
+            self.marks.remove(mark, link);
         }
     }
 
     fn echo(&mut self, link: u32, later: Instant) {
         if self.confirms {
             self.not_before(later);
-            self.echoes.insert(link);
+            self.marks.insert(Mark::Echo, link);
         }
     }
 
     fn not_before(&mut self, later: Instant) {
-        if self.refreshes.is_empty() && self.echoes.is_empty() {
+        if self.marks.is_empty(Mark::Refresh) && self.marks.is_empty(Mark::Echo) {
             self.later = later;
         }
-    }
-
-    /// Stops waiting for a link to be confirmed: whether it was told.
-    fn untell(&mut self, link: u32) -> bool {
-        let told = self.told.remove(&link);
-        if let Some(told) = told {
-            self.again.remove(&(told.again, link));
-        }
-        told.is_some()
     }
 
     /// The next link to tell of, if the time has come for one.
@@ -203,65 +190,57 @@ impl Peer {
     }
 
     fn pop(&mut self, now: Instant, pace: Pace) -> Option<u32> {
-        let replicas = if self.has_window() { Some(&mut self.replicas) } else { None };
-        if let Some(link) = self.news.pop().or_else(|| replicas?.pop()) {
+        let replica = |marks: &mut Marks, may: bool| if may { marks.pop(Mark::Replica) } else { None };
+        let may = self.has_window();
+        if let Some(link) = self.marks.pop(Mark::News).or_else(|| replica(&mut self.marks, may)) {
             self.await_confirmation(link, now, pace);
             return Some(link);
         }
-        if let Some(link) = self.refreshes.pop() {
+        if let Some(link) = self.marks.pop(Mark::Refresh) {
             if self.confirms {
                 self.await_confirmation(link, now, pace);
             }
             return Some(link);
         }
-        self.echoes.pop()
+        self.marks.pop(Mark::Echo)
     }
 
     fn await_confirmation(&mut self, link: u32, now: Instant, pace: Pace) {
-        let times = self.told.get(&link).map_or(0, |told| told.times);
-        let after = if self.confirms { (REPEAT * (1 << times.min(10))).min(REPEAT_MOST) } else { pace.repeat };
-        let again = now + after;
-        self.told.insert(link, Told { times: times + 1, again });
-        self.again.insert((again, link));
+        let confirms = self.confirms;
+        self.told.insert(link, |times| {
+            now + if confirms { (REPEAT * (1 << times.min(10))).min(REPEAT_MOST) } else { pace.repeat }
+        });
     }
 
     /// Has told again what was not confirmed in time: to a member of our own until it confirms, less and less often; to
-    /// others, which do not confirm anything, once.
+    /// others, which do not confirm anything, once. What is planned for that has had its turn.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(at, link)) = self.again.first()
-            && at <= now
-        {
-            self.again.pop_first();
-            if !self.confirms {
-                self.told.remove(&link);
+        self.planned_repeats = None;
+        let (marks, later) = (&mut self.marks, &mut self.later);
+        self.told.take_due(now, self.confirms, |link| {
+            if marks.is_empty(Mark::Refresh) && marks.is_empty(Mark::Echo) {
+                *later = now;
             }
-            self.not_before(now);
-            self.refreshes.insert(link);
-        }
+            marks.insert(Mark::Refresh, link);
+        });
     }
 
-    /// Sees to it that the neighbour is looked at when there is something to do. If that is planned for an earlier moment,
-    /// it stays so: looking in vain costs less than planning anew for every update.
+    /// Sees to it that the neighbour is looked at when something may be sent. If that is planned for an earlier moment, it
+    /// stays so: looking in vain costs less than planning anew for every update.
     pub(super) fn plan(&mut self, now: Instant, pace: Pace, flow: N1FlowId, agenda: &mut Timers<N1FlowId>) {
-        let Some(next) = self.next_timeout(pace) else { return };
-        let next = next.max(now);
-        match self.planned {
-            Some((at, _)) if at <= next => return,
-            Some((_, timer)) => drop(agenda.cancel(timer)),
-            None => {}
-        }
-        self.planned = Some((next, agenda.arm(next, flow)));
+        let Some(next) = self.next_send(pace) else { return };
+        replan(&mut self.planned, next.max(now), flow, agenda);
     }
 
-    /// When to call [`poll`](Self::poll) or [`handle_timeout`](Self::handle_timeout) next.
-    fn next_timeout(&self, pace: Pace) -> Option<Instant> {
-        let again = self.again.first().map(|(at, _)| *at);
-        self.next_send(pace).into_iter().chain(again).min()
+    /// The same for what is due to be said again.
+    pub(super) fn plan_repeats(&mut self, flow: N1FlowId, agenda: &mut Timers<N1FlowId>) {
+        let Some(next) = self.told.next() else { return };
+        replan(&mut self.planned_repeats, next, flow, agenda);
     }
 
     /// Whether there is something that need not wait for anything but the pace.
     fn is_urgent(&self) -> bool {
-        !self.news.is_empty() || (!self.replicas.is_empty() && self.has_window())
+        !self.marks.is_empty(Mark::News) || (!self.marks.is_empty(Mark::Replica) && self.has_window())
     }
 
     fn has_window(&self) -> bool {
@@ -271,7 +250,7 @@ impl Peer {
     fn next_send(&self, pace: Pace) -> Option<Instant> {
         let at = if self.is_urgent() {
             Instant::ZERO
-        } else if !self.refreshes.is_empty() || !self.echoes.is_empty() {
+        } else if !self.marks.is_empty(Mark::Refresh) || !self.marks.is_empty(Mark::Echo) {
             self.later
         } else {
             return None;
@@ -280,7 +259,16 @@ impl Peer {
     }
 
     /// Links that the neighbour is still to be told of.
-    pub(super) const fn untold(&self) -> usize {
-        self.news.len() + self.replicas.len() + self.refreshes.len()
+    pub(super) fn untold(&self) -> usize {
+        [Mark::News, Mark::Replica, Mark::Refresh].map(|mark| self.marks.len(mark)).iter().sum()
     }
+}
+
+fn replan(planned: &mut Option<(Instant, TimerId)>, at: Instant, flow: N1FlowId, agenda: &mut Timers<N1FlowId>) {
+    match planned {
+        Some((before, _)) if *before <= at => return,
+        Some((_, timer)) => drop(agenda.cancel(*timer)),
+        None => {}
+    }
+    *planned = Some((at, agenda.arm(at, flow)));
 }

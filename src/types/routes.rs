@@ -51,6 +51,12 @@ impl Routes {
         }
     }
 
+    /// Gives spare memory back, when no more are added.
+    pub fn shrink_to_fit(&mut self) {
+        self.targets.shrink_to_fit();
+        self.hops.shrink_to_fit();
+    }
+
     /// The policy by which they were computed.
     pub const fn policy(&self) -> RoutePolicy {
         self.policy
