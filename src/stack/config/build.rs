@@ -217,7 +217,7 @@ fn not_yet(kind: IpcpKind) -> Cause {
     format!("this version has no {} layers yet", kind.name()).into()
 }
 
-impl super::IpcpConfig {
+impl IpcpConfig {
     /// What is this member's own business, not the layer's.
     pub(super) fn member_config(&self) -> unicast::Config {
         let default = unicast::Config::default();
