@@ -1,4 +1,7 @@
 //! Numbers that only grow, each in one place: what it counts, what it is called where it is shown, and the number.
+//!
+//! [`counters!`](crate::base::counter::counters) is for what several threads count, and
+//! [`counts!`](crate::base::counter::counts) for what a machine counts by itself, of which others get copies.
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -45,7 +48,25 @@ macro_rules! counters {
     };
 }
 
-pub(crate) use counters;
+/// The same of plain numbers, for a machine that counts alone and gives others copies. What is not shown has no name.
+macro_rules! counts {
+    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$what:meta])* $field:ident $(=> $row:literal)?,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        $vis struct $name {
+            $($(#[$what])* $vis $field: u64,)*
+        }
+
+        impl $name {
+            /// Every number that is shown, by its name there.
+            pub(crate) fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$($(($row, self.$field),)?)*].into_iter()
+            }
+        }
+    };
+}
+
+pub(crate) use {counters, counts};
 
 #[cfg(test)]
 mod tests {
@@ -61,11 +82,25 @@ mod tests {
         }
     }
 
+    counts! {
+        /// The same.
+        struct Parcels {
+            /// Brought.
+            brought => "parcels",
+            /// Not shown.
+            heavy,
+        }
+    }
+
     #[test]
     fn rows_are_as_written_down() {
         let letters = Letters::default();
         letters.brought.add(4);
         letters.lost.count();
         assert_eq!(letters.rows().collect::<Vec<_>>(), [("in", 4), ("lost-letters", 1)]);
+        let mut parcels = Parcels::default();
+        parcels.brought += 2;
+        parcels.heavy += 1;
+        assert_eq!(parcels.rows().collect::<Vec<_>>(), [("parcels", 2)]);
     }
 }

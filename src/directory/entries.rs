@@ -3,70 +3,72 @@
 use alloc::vec::Vec;
 
 use super::{Directory, Style};
+use crate::base::counter::counts;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// What a directory has counted since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Lookups for this member.
-    pub lookups: u64,
-    /// Of these, answered from memory.
-    pub known: u64,
-    /// Of these, found by asking.
-    pub found: u64,
-    /// Of these, not found.
-    pub not_found: u64,
-    /// Of these, refused because too many were under way.
-    pub refused_lookups: u64,
-    /// Addresses at which nobody answered.
-    pub doubts: u64,
-    /// Messages received.
-    pub received: u64,
-    /// Messages sent.
-    pub sent: u64,
-    /// Messages lost because nobody polled them.
-    pub overflowed: u64,
-    /// Messages that could not be sent for want of a route.
-    pub unreachable: u64,
-    /// Messages that are none.
-    pub malformed: u64,
-    /// Messages under the own id or address.
-    pub impostors: u64,
-    /// Requests answered.
-    pub answered: u64,
-    /// Requests dropped because their sender asks too much.
-    pub excessive: u64,
-    /// Names stored for others, again and again included.
-    pub stored: u64,
-    /// Names not stored: expired, or their sender stores too much, or there is no room.
-    pub not_stored: u64,
-    /// Names that their owners took back.
-    pub withdrawn: u64,
-    /// Owners asked whether they have a name.
-    pub confirmations: u64,
-    /// Requests held back until their senders had shown that they are there.
-    pub held: u64,
-    /// Requests asked, those asked again included.
-    pub requests: u64,
-    /// Requests asked again.
-    pub repeated: u64,
-    /// Answers to no request, or to somebody else's.
-    pub unasked: u64,
-    /// Members that became contacts.
-    pub contacts_won: u64,
-    /// Contacts given up because they did not answer any more.
-    pub contacts_lost: u64,
-    /// Lookups for members that do not look up iteratively.
-    pub relayed: u64,
-    /// Own names published.
-    pub published: u64,
-    /// Names of others published, because their owners had not for long.
-    pub replicated: u64,
-    /// Names handed on to new members.
-    pub handed_off: u64,
+counts! {
+    /// What a directory has counted since it began.
+    #[non_exhaustive]
+    pub struct Counters {
+        /// Lookups for this member.
+        lookups => "lookups",
+        /// Of these, answered from memory.
+        known => "known",
+        /// Of these, found by asking.
+        found => "found",
+        /// Of these, not found.
+        not_found => "not_found",
+        /// Of these, refused because too many were under way.
+        refused_lookups => "refused_lookups",
+        /// Addresses at which nobody answered.
+        doubts => "doubts",
+        /// Messages received.
+        received => "received",
+        /// Messages sent.
+        sent => "sent",
+        /// Messages lost because nobody polled them.
+        overflowed => "overflowed",
+        /// Messages that could not be sent for want of a route.
+        unreachable => "unreachable",
+        /// Messages that are none.
+        malformed => "malformed",
+        /// Messages under the own id or address.
+        impostors => "impostors",
+        /// Requests answered.
+        answered => "answered",
+        /// Requests dropped because their sender asks too much.
+        excessive => "excessive",
+        /// Names stored for others, again and again included.
+        stored => "stored",
+        /// Names not stored: expired, or their sender stores too much, or there is no room.
+        not_stored => "not_stored",
+        /// Names that their owners took back.
+        withdrawn => "withdrawn",
+        /// Owners asked whether they have a name.
+        confirmations => "confirmations",
+        /// Requests held back until their senders had shown that they are there.
+        held => "held",
+        /// Requests asked, those asked again included.
+        requests => "questions_asked",
+        /// Requests asked again.
+        repeated => "repeated",
+        /// Answers to no request, or to somebody else's.
+        unasked => "unasked",
+        /// Members that became contacts.
+        contacts_won => "contacts_won",
+        /// Contacts given up because they did not answer any more.
+        contacts_lost => "contacts_lost",
+        /// Lookups for members that do not look up iteratively.
+        relayed => "relayed",
+        /// Own names published.
+        published => "published",
+        /// Names of others published, because their owners had not for long.
+        replicated => "replicated",
+        /// Names handed on to new members.
+        handed_off => "handed_off",
+    }
 }
 
 /// How many of everything there are.

@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::counter::counts;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
@@ -52,34 +53,35 @@ pub struct Params {
     pub opening: Opening,
 }
 
-/// What an endpoint has counted. Packets unless it says bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Written by the application.
-    pub tx_packets: u64,
-    /// Written by the application, bytes.
-    pub tx_bytes: u64,
-    /// Read by the application.
-    pub rx_packets: u64,
-    /// Read by the application, bytes.
-    pub rx_bytes: u64,
-    /// Handed to the layer below, FRCT's own packets, retransmissions and keepalives included.
-    pub sent: u64,
-    /// Handed up by the layer below.
-    pub received: u64,
-    /// Keepalives sent.
-    pub keepalives_sent: u64,
-    /// Keepalives received.
-    pub keepalives_received: u64,
-    /// Dropped: the checksum was wrong or missing.
-    pub bad_checksum: u64,
-    /// Dropped: not authentic.
-    pub bad_crypt: u64,
-    /// Dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
-    pub replayed: u64,
-    /// Dropped: nobody read and the queue was full.
-    pub overflow: u64,
+counts! {
+    /// What an endpoint has counted. Packets unless it says bytes.
+    #[non_exhaustive]
+    pub struct Counters {
+        /// Written by the application.
+        tx_packets => "tx_packets",
+        /// Written by the application, bytes.
+        tx_bytes => "tx_bytes",
+        /// Read by the application.
+        rx_packets => "rx_packets",
+        /// Read by the application, bytes.
+        rx_bytes => "rx_bytes",
+        /// Handed to the layer below, FRCT's own packets, retransmissions and keepalives included.
+        sent => "sent",
+        /// Handed up by the layer below.
+        received => "received",
+        /// Keepalives sent.
+        keepalives_sent => "keepalives_sent",
+        /// Keepalives received.
+        keepalives_received => "keepalives_received",
+        /// Dropped: the checksum was wrong or missing.
+        bad_checksum => "bad_checksum",
+        /// Dropped: not authentic.
+        bad_crypt => "bad_crypt",
+        /// Dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
+        replayed => "replayed",
+        /// Dropped: nobody read and the queue was full.
+        overflow => "overflow",
+    }
 }
 
 /// The protocol machines of one end of a flow. Protected by the endpoint's lock.

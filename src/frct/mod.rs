@@ -71,6 +71,7 @@
 //! *Best effort.* Numbers only drop what comes late; a gap is skipped. Nothing is acknowledged or kept.
 
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::counter::counts;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
@@ -99,43 +100,44 @@ use config::Params;
 use rx::Receiver;
 use tx::Sender;
 
-/// What a machine has counted since the flow began. Packets, unless said otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// User packets sent, each counted once.
-    pub sent: u64,
-    /// Retransmissions sent.
-    pub retransmitted: u64,
-    /// Control packets sent: acknowledgements, windows, rendez-vous.
-    pub control_sent: u64,
-    /// User packets received and put in order.
-    pub received: u64,
-    /// Control packets received.
-    pub control_received: u64,
-    /// User packets that had arrived before.
-    pub duplicates: u64,
-    /// User packets that arrived beyond a gap and were held.
-    pub out_of_order: u64,
-    /// Best effort: user packets dropped because a later one had arrived.
-    pub late: u64,
-    /// Best effort: numbers that were skipped because a later one arrived.
-    pub skipped: u64,
-    /// User packets beyond the receive window, dropped.
-    pub out_of_window: u64,
-    /// User packets without a run to belong to, dropped.
-    pub no_run: u64,
-    /// Packets that are no FRCT packets: short, empty, fragments, control packets with a strange payload; dropped.
-    pub malformed: u64,
-    /// User packets with numbers far from the peer's run, or with our own: a reference's stale buffers; dropped.
-    pub stray: u64,
-    /// Acknowledgements of what was never sent, windows out of reach: ignored.
-    pub implausible: u64,
-    /// Episodes of loss seen by the sender.
-    pub loss_episodes: u64,
-    /// Times the retransmission timer expired.
-    pub timeouts: u64,
-    /// Packets that were declared lost and had not been.
-    pub spurious: u64,
+counts! {
+    /// What a machine has counted since the flow began. Packets, unless said otherwise.
+    pub struct Stats {
+        /// User packets sent, each counted once.
+        sent => "sent",
+        /// Retransmissions sent.
+        retransmitted => "retransmitted",
+        /// Control packets sent: acknowledgements, windows, rendez-vous.
+        control_sent => "control_sent",
+        /// User packets received and put in order.
+        received => "received",
+        /// Control packets received.
+        control_received => "control_received",
+        /// User packets that had arrived before.
+        duplicates => "duplicates",
+        /// User packets that arrived beyond a gap and were held.
+        out_of_order => "out_of_order",
+        /// Best effort: user packets dropped because a later one had arrived.
+        late => "late",
+        /// Best effort: numbers that were skipped because a later one arrived.
+        skipped => "skipped",
+        /// User packets beyond the receive window, dropped.
+        out_of_window => "out_of_window",
+        /// User packets without a run to belong to, dropped.
+        no_run => "no_run",
+        /// Packets that are no FRCT packets: short, empty, fragments, control packets with a strange payload; dropped.
+        malformed => "malformed",
+        /// User packets with numbers far from the peer's run, or with our own: a reference's stale buffers; dropped.
+        stray => "stray",
+        /// Acknowledgements of what was never sent, windows out of reach: ignored.
+        implausible => "implausible",
+        /// Episodes of loss seen by the sender.
+        loss_episodes => "loss_episodes",
+        /// Times the retransmission timer expired.
+        timeouts => "timeouts",
+        /// Packets that were declared lost and had not been.
+        spurious,
+    }
 }
 
 /// One end of a flow with FRCT.

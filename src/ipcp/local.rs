@@ -15,7 +15,8 @@ use super::{
     Accepted, Answer, Attempt, Incoming, Info, Ipcp, Kind, Location, Lookup, RegisterError, Reply, Request,
     RequestError, Requests, Resend, Responder, SendReply,
 };
-use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::base::counter::counters;
+use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Event, Outgoing, Port};
 use crate::types::code::Code;
@@ -28,15 +29,25 @@ pub const MTU: usize = 1_048_260;
 /// Names that can be registered.
 const MAX_NAMES: usize = 65_536;
 
+counters! {
+    /// Requests for flows.
+    struct Counters {
+        /// That were made.
+        requested => "requested",
+        /// That were accepted.
+        accepted => "accepted",
+        /// That were refused.
+        refused => "refused",
+    }
+}
+
 /// An IPCP of kind [`Kind::Local`], or the stack's shortcut between its own programs ([`Kind::Direct`]).
 pub struct LocalIpcp {
     info: Info,
     requests: Weak<dyn Requests>,
     names: Mutex<BTreeSet<NameHash>>,
     down: AtomicBool,
-    requested: AtomicU64,
-    accepted: AtomicU64,
-    refused: AtomicU64,
+    counters: Counters,
 }
 
 impl LocalIpcp {
@@ -47,9 +58,7 @@ impl LocalIpcp {
             requests,
             names: Mutex::new(BTreeSet::new()),
             down: AtomicBool::new(false),
-            requested: AtomicU64::new(0),
-            accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            counters: Counters::default(),
         })
     }
 }
@@ -86,7 +95,7 @@ impl Ipcp for LocalIpcp {
 
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let Some(requests) = self.requests.upgrade() else { return Err(RequestError::Down) };
-        self.requested.fetch_add(1, Ordering::Relaxed);
+        self.counters.requested.count();
         let withdrawn = Arc::new(AtomicBool::new(false));
         let responder = Box::new(LocalResponder {
             client: Arc::clone(request.endpoint),
@@ -118,9 +127,7 @@ impl Ipcp for LocalIpcp {
 
     fn rib(&self, _now: Instant) -> Tree {
         Tree::item("ipcp", &*self.info.name)
-            .counter("requested", self.requested.load(Ordering::Relaxed))
-            .counter("accepted", self.accepted.load(Ordering::Relaxed))
-            .counter("refused", self.refused.load(Ordering::Relaxed))
+            .counters(self.counters.rows())
             .gauge("names", self.names.lock().len() as u64)
     }
 }

@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::base::arena::Arena;
 use crate::base::backlog::Meter;
 use crate::base::buf::BufPool;
+use crate::base::counter::{Counter, counters};
 use crate::base::foreign::Panics;
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
@@ -99,24 +100,38 @@ pub struct Node {
 /// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
 const AMPLIFICATION: u64 = 3;
 
-#[derive(Default)]
-struct Counters {
-    allocated: AtomicU64,
-    accepted: AtomicU64,
-    alloc_failed: AtomicU64,
-    retried: AtomicU64,
-    incoming: AtomicU64,
-    unknown_name: AtomicU64,
-    backlog_full: AtomicU64,
-    not_accepted: AtomicU64,
-    shed: AtomicU64,
-    bad_oap: AtomicU64,
-    replayed: AtomicU64,
-    resent: AtomicU64,
+counters! {
+    /// What the node has done.
+    struct Counters {
+        /// Flows allocated.
+        allocated => "allocated",
+        /// Flows accepted.
+        accepted => "accepted",
+        /// Allocations that failed.
+        alloc_failed => "alloc_failed",
+        /// Requests that were repeated.
+        retried => "retried",
+        /// Requests that came.
+        incoming => "incoming",
+        /// Of these, for names that are not bound.
+        unknown_name => "unknown_name",
+        /// Of these, more than may wait to be accepted.
+        backlog_full => "backlog_full",
+        /// Of these, not accepted in time.
+        not_accepted => "not_accepted",
+        /// Of these, dropped for others.
+        shed => "shed",
+        /// Of these, with a security header that was not right.
+        bad_oap => "bad_oap",
+        /// Of these, seen before.
+        replayed => "replayed",
+        /// Replies that were sent again.
+        resent => "resent",
+    }
 }
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+fn count(counter: &Counter) {
+    counter.count();
 }
 
 impl Node {
@@ -283,28 +298,13 @@ impl Node {
 
     /// What has been counted, but for names, IPCPs and flows.
     pub fn rib(&self) -> Tree {
-        let c = &self.counters;
-        let all = [
-            ("allocated", &c.allocated),
-            ("accepted", &c.accepted),
-            ("alloc_failed", &c.alloc_failed),
-            ("retried", &c.retried),
-            ("incoming", &c.incoming),
-            ("unknown_name", &c.unknown_name),
-            ("backlog_full", &c.backlog_full),
-            ("not_accepted", &c.not_accepted),
-            ("shed", &c.shed),
-            ("bad_oap", &c.bad_oap),
-            ("replayed", &c.replayed),
-            ("resent", &c.resent),
-        ];
         let (remembered, forgotten) = {
             let replay = self.replay.lock();
             (replay.len() as u64, replay.evictions())
         };
         let (silent, shed) = self.silent.lock().counts();
         Tree::new("node")
-            .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
+            .counters(self.counters.rows())
             .counter("replay_forgotten_early", forgotten)
             .counter("silent_shed", shed)
             .gauge("silent", silent as u64)

@@ -92,47 +92,15 @@ fn flows(node: &Node) -> Rib {
 }
 
 fn flow(endpoint: &Endpoint) -> Rib {
-    let c = endpoint.counters();
     let (rx, tx) = endpoint.queue_lengths();
     let rib = Rib::item("flow", format!("{:x}", endpoint.key()))
         .text("state", format!("{:?}", endpoint.state()))
         .gauge("encrypted", u64::from(endpoint.is_encrypted()))
-        .counter("tx_packets", c.tx_packets)
-        .counter("tx_bytes", c.tx_bytes)
-        .counter("rx_packets", c.rx_packets)
-        .counter("rx_bytes", c.rx_bytes)
-        .counter("sent", c.sent)
-        .counter("received", c.received)
-        .counter("keepalives_sent", c.keepalives_sent)
-        .counter("keepalives_received", c.keepalives_received)
-        .counter("bad_checksum", c.bad_checksum)
-        .counter("bad_crypt", c.bad_crypt)
-        .counter("replayed", c.replayed)
-        .counter("overflow", c.overflow)
+        .counters(endpoint.counters().rows())
         .gauge("rx_queue", rx as u64)
         .gauge("tx_queue", tx as u64);
     match endpoint.frct_stats() {
-        Some(stats) => rib.with(frct(&stats)),
+        Some(stats) => rib.with(Rib::new("frct").counters(stats.rows())),
         None => rib,
     }
-}
-
-fn frct(s: &crate::frct::Stats) -> Rib {
-    Rib::new("frct")
-        .counter("sent", s.sent)
-        .counter("retransmitted", s.retransmitted)
-        .counter("control_sent", s.control_sent)
-        .counter("received", s.received)
-        .counter("control_received", s.control_received)
-        .counter("duplicates", s.duplicates)
-        .counter("out_of_order", s.out_of_order)
-        .counter("late", s.late)
-        .counter("skipped", s.skipped)
-        .counter("out_of_window", s.out_of_window)
-        .counter("no_run", s.no_run)
-        .counter("malformed", s.malformed)
-        .counter("stray", s.stray)
-        .counter("implausible", s.implausible)
-        .counter("loss_episodes", s.loss_episodes)
-        .counter("timeouts", s.timeouts)
 }

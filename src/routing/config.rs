@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::database::LONGEST;
 use super::peer::Pace;
+use crate::base::counter::counts;
 use crate::types::id::Address;
 use crate::types::layer::LinkState as Timers;
 
@@ -96,34 +97,35 @@ impl Config {
     }
 }
 
-/// What a [`LinkState`](super::LinkState) has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Updates that were sent.
-    pub sent: u64,
-    /// Updates that came in.
-    pub received: u64,
-    /// Of these, those that told something new and were passed on.
-    pub accepted: u64,
-    /// Those that told what was known.
-    pub known: u64,
-    /// Those that told what is outdated; answered with what is known.
-    pub outdated: u64,
-    /// Those that were no update.
-    pub malformed: u64,
-    /// Those that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
-    /// overtaken.
-    pub implausible: u64,
-    /// Those that told something of our own links that we have not said, now at least: left over from the past, forged,
-    /// or from another member with our address.
-    pub contested: u64,
-    /// Those for which there was no room.
-    pub refused: u64,
-    /// Links that were withdrawn by others.
-    pub withdrawn: u64,
-    /// Links that expired.
-    pub expired: u64,
-    /// Computations of routes.
-    pub recalculations: u64,
+counts! {
+    /// What a [`LinkState`](super::LinkState) has counted.
+    #[non_exhaustive]
+    pub struct Stats {
+        /// Updates that were sent.
+        sent => "sent",
+        /// Updates that came in.
+        received => "received",
+        /// Of these, those that told something new and were passed on.
+        accepted => "accepted",
+        /// Those that told what was known.
+        known => "known",
+        /// Those that told what is outdated; answered with what is known.
+        outdated => "outdated",
+        /// Those that were no update.
+        malformed => "malformed",
+        /// Those that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
+        /// overtaken.
+        implausible => "implausible",
+        /// Those that told something of our own links that we have not said, now at least: left over from the past, forged,
+        /// or from another member with our address.
+        contested => "contested",
+        /// Those for which there was no room.
+        refused => "refused",
+        /// Links that were withdrawn by others.
+        withdrawn => "withdrawn",
+        /// Links that expired.
+        expired => "expired",
+        /// Computations of routes.
+        recalculations => "recalculations",
+    }
 }

@@ -103,7 +103,7 @@ impl Endpoint {
 
     /// What FRCT has counted, on flows that have it.
     pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
-        self.inner.lock().pipe.frct.as_ref().map(|f| f.stats().clone())
+        self.inner.lock().pipe.frct.as_ref().map(|f| *f.stats())
     }
 
     /// Whether a read would return something, or an error other than [`ReadError::WouldBlock`](crate::ReadError).

@@ -72,6 +72,7 @@ pub use super::config::{Config, Rate};
 use super::digest::Key;
 use super::memory::{Memory, Sighting};
 use crate::base::bucket::Bucket;
+use crate::base::counter::counts;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::ipcp::connect::STEP_TIMEOUT;
@@ -120,15 +121,22 @@ pub enum Dropped {
     TooOften,
 }
 
-/// Packets so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
-    forwarded: u64,
-    stranger: u64,
-    handshake: u64,
-    copy: u64,
-    too_many: u64,
-    too_often: u64,
+counts! {
+    /// Packets so far.
+    struct Counters {
+        /// Passed on.
+        forwarded => "forwarded",
+        /// Dropped: not from a port.
+        stranger => "dropped-stranger",
+        /// Dropped: a handshake of members.
+        handshake => "dropped-handshake",
+        /// Dropped: passed on before.
+        copy => "dropped-copy",
+        /// Dropped: the neighbour sends too many.
+        too_many => "dropped-too-many",
+        /// Dropped: the neighbour repeats itself too often.
+        too_often => "dropped-too-often",
+    }
 }
 
 /// See the [module's documentation](self).
@@ -246,19 +254,10 @@ impl Flood {
 
     /// What was counted, and what is remembered.
     pub fn rib(&self) -> Tree {
-        let Counters { forwarded, stranger, handshake, copy, too_many, too_often } = self.counters;
-        let counters = [
-            ("forwarded", forwarded),
-            ("dropped-stranger", stranger),
-            ("dropped-handshake", handshake),
-            ("dropped-copy", copy),
-            ("dropped-too-many", too_many),
-            ("dropped-too-often", too_often),
-            ("forgotten-early", self.memory.evictions()),
-        ];
         let neighbours = self.neighbours.len();
         Tree::new("flood")
-            .counters(counters)
+            .counters(self.counters.rows())
+            .counter("forgotten-early", self.memory.evictions())
             .gauge("neighbours", neighbours as u64)
             .gauge("applications", (self.ports.len() - neighbours) as u64)
             .gauge("remembered", self.memory.len() as u64)

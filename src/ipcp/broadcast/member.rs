@@ -92,7 +92,7 @@ impl Broadcast {
     /// An N-1 flow is lost.
     fn lose(&self, id: N1FlowId) {
         if let Some(endpoint) = self.remove(id) {
-            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+            self.counters.lost.count();
             endpoint.abort();
             if let Some(connections) = self.connections.upgrade() {
                 connections.lost(self.clock.now(), id);

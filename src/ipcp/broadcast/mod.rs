@@ -36,8 +36,9 @@ use smallvec::SmallVec;
 use self::flood::{Flood, Port as Side};
 use super::{Connections, Info, Kind};
 use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::counter::counters;
 use crate::base::rng::Rng;
-use crate::base::sync::{AtomicU64, Mutex, RwLock};
+use crate::base::sync::{Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Endpoint, Outgoing, Sink};
 use crate::types::id::N1FlowId;
@@ -90,11 +91,14 @@ pub struct Broadcast {
     counters: Counters,
 }
 
-#[derive(Default)]
-struct Counters {
-    /// Packets that a neighbour's flow had no room for, or was too small for.
-    not_sent: AtomicU64,
-    lost: AtomicU64,
+counters! {
+    /// What was counted besides the flood.
+    struct Counters {
+        /// Packets that a neighbour's flow had no room for, or was too small for.
+        not_sent => "not-sent",
+        /// N-1 flows lost.
+        lost => "connections-lost",
+    }
 }
 
 impl Broadcast {
@@ -149,7 +153,7 @@ impl Broadcast {
             neighbour.send_packets(now, &mut out).is_ok() && out.is_empty()
         };
         if !sent {
-            self.counters.not_sent.fetch_add(1, Ordering::Relaxed);
+            self.counters.not_sent.count();
             self.pool.put_all(out);
         }
     }
@@ -194,8 +198,7 @@ impl Broadcast {
 
     fn tree(&self) -> Tree {
         Tree::item("ipcp", &*self.info.name)
-            .counter("not-sent", self.counters.not_sent.load(Ordering::Relaxed))
-            .counter("connections-lost", self.counters.lost.load(Ordering::Relaxed))
+            .counters(self.counters.rows())
             .gauge("max-packet", self.mtu.load(Ordering::Relaxed) as u64)
             .with(self.flood.lock().rib())
     }

@@ -49,10 +49,11 @@ use super::super::{
 };
 use super::resolve::Resolver;
 use crate::base::buf::BufPool;
+use crate::base::counter::counters;
 use crate::base::foreign::Panics;
 use crate::base::ids::IdTable;
 use crate::base::rng::Rng;
-use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Drive, Endpoint};
 use crate::types::device::{Datagram, Datagrams, SendError};
@@ -148,27 +149,48 @@ impl Path {
     }
 }
 
-#[derive(Default)]
-struct Counters {
-    received: AtomicU64,
-    sent: AtomicU64,
-    batches_sent: AtomicU64,
-    send_drops: AtomicU64,
-    send_stalls: AtomicU64,
-    send_too_large: AtomicU64,
-    send_unreachable: AtomicU64,
-    send_denied: AtomicU64,
-    send_interface_down: AtomicU64,
-    send_failed: AtomicU64,
-    unknown_eid: AtomicU64,
-    wrong_source: AtomicU64,
-    malformed: AtomicU64,
-    management_drops: AtomicU64,
-    requests_in: AtomicU64,
-    requests_out: AtomicU64,
-    replies_in: AtomicU64,
-    replies_unexpected: AtomicU64,
-    refused: AtomicU64,
+counters! {
+    /// Datagrams, unless it says otherwise.
+    struct Counters {
+        /// That came.
+        received => "received",
+        /// Of flows, that went.
+        sent => "sent",
+        /// Batches in which those of flows went.
+        batches_sent => "batches_sent",
+        /// That were not sent.
+        send_drops => "send_drops",
+        /// Times that the device was full.
+        send_stalls => "send_stalls",
+        /// Too large for the way.
+        send_too_large => "send_too_large",
+        /// To where there is no way.
+        send_unreachable => "send_unreachable",
+        /// That the system did not let out.
+        send_denied => "send_denied",
+        /// For an interface that is down.
+        send_interface_down => "send_interface_down",
+        /// Not sent for other reasons.
+        send_failed => "send_failed",
+        /// For flows that there are not.
+        unknown_eid => "unknown_eid",
+        /// For flows whose peer is somewhere else.
+        wrong_source => "wrong_source",
+        /// That are none of this layer.
+        malformed => "malformed",
+        /// Of management, more than wait to be handled.
+        management_drops => "management_drops",
+        /// Requests for flows that came.
+        requests_in => "requests_in",
+        /// Requests for flows that went.
+        requests_out => "requests_out",
+        /// Replies that came.
+        replies_in => "replies_in",
+        /// Replies for which nobody waited.
+        replies_unexpected => "replies_unexpected",
+        /// Requests that were refused.
+        refused => "refused",
+    }
 }
 
 impl Counters {
@@ -182,12 +204,8 @@ impl Counters {
             SendError::InterfaceDown => &self.send_interface_down,
             SendError::Down => &self.send_failed,
         };
-        counter.fetch_add(datagrams, Ordering::Relaxed);
+        counter.add(datagrams);
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// EIDs below this are the reference's, which numbers its flows from 64. Ours are drawn from the others, so that both
@@ -357,10 +375,10 @@ impl Ipcp for UdpShim {
         let mut attempt = UdpAttempt { shim: Weak::clone(&self.me), eid, sent: true };
         let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
         match self.send(Path { local: None, remote: peer }, &message.to_vec(), None) {
-            Ok(()) => count(&self.counters.requests_out),
+            Ok(()) => self.counters.requests_out.count(),
             // Lost like any other; it will be repeated.
             Err(e) if e.is_temporary() => {
-                count(&self.counters.send_drops);
+                self.counters.send_drops.count();
                 attempt.sent = false;
             }
             Err(e) => {
@@ -392,30 +410,8 @@ impl Ipcp for UdpShim {
     }
 
     fn rib(&self, _now: Instant) -> Tree {
-        let c = &self.counters;
-        let all = [
-            ("received", &c.received),
-            ("sent", &c.sent),
-            ("batches_sent", &c.batches_sent),
-            ("send_drops", &c.send_drops),
-            ("send_stalls", &c.send_stalls),
-            ("send_too_large", &c.send_too_large),
-            ("send_unreachable", &c.send_unreachable),
-            ("send_denied", &c.send_denied),
-            ("send_interface_down", &c.send_interface_down),
-            ("send_failed", &c.send_failed),
-            ("unknown_eid", &c.unknown_eid),
-            ("wrong_source", &c.wrong_source),
-            ("malformed", &c.malformed),
-            ("management_drops", &c.management_drops),
-            ("requests_in", &c.requests_in),
-            ("requests_out", &c.requests_out),
-            ("replies_in", &c.replies_in),
-            ("replies_unexpected", &c.replies_unexpected),
-            ("refused", &c.refused),
-        ];
         Tree::item("ipcp", &*self.info.name)
-            .counters(all.iter().map(|(name, c)| (*name, c.load(Ordering::Relaxed))))
+            .counters(self.counters.rows())
             .counter("rejected", self.socket.rejected())
             .gauge("flows", self.flows.len() as u64)
             .gauge("names", self.names.lock().len() as u64)

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use super::Unicast;
 use super::fa::FaFlow;
 use crate::base::time::Instant;
+use crate::directory;
 use crate::forward::ca::Phase;
 use crate::types::tree::Tree;
-use crate::{directory, routing};
 
 impl Unicast {
     pub(super) fn tree(&self, now: Instant) -> Tree {
@@ -28,7 +28,7 @@ impl Unicast {
             .with(self.data_transfer_tree())
             .with(self.flow_allocator_tree())
             .with(self.link_state_tree(now))
-            .with(self.control.with_machines(|routing, _| routing_stats(&routing.stats())))
+            .with(self.control.with_machines(|routing, _| Tree::new("routing").counters(routing.stats().rows())))
             .with(self.routes_tree())
             .with(self.directory_tree(now))
     }
@@ -86,52 +86,9 @@ impl Unicast {
     }
 }
 
-fn routing_stats(s: &routing::Stats) -> Tree {
-    Tree::new("routing")
-        .counter("sent", s.sent)
-        .counter("received", s.received)
-        .counter("accepted", s.accepted)
-        .counter("known", s.known)
-        .counter("outdated", s.outdated)
-        .counter("malformed", s.malformed)
-        .counter("implausible", s.implausible)
-        .counter("contested", s.contested)
-        .counter("refused", s.refused)
-        .counter("withdrawn", s.withdrawn)
-        .counter("expired", s.expired)
-        .counter("recalculations", s.recalculations)
-}
-
 fn directory_stats(c: &directory::Counters, sizes: &directory::Sizes) -> Tree {
     Tree::new("stats")
-        .counter("lookups", c.lookups)
-        .counter("known", c.known)
-        .counter("found", c.found)
-        .counter("not_found", c.not_found)
-        .counter("refused_lookups", c.refused_lookups)
-        .counter("doubts", c.doubts)
-        .counter("received", c.received)
-        .counter("sent", c.sent)
-        .counter("overflowed", c.overflowed)
-        .counter("unreachable", c.unreachable)
-        .counter("malformed", c.malformed)
-        .counter("impostors", c.impostors)
-        .counter("answered", c.answered)
-        .counter("excessive", c.excessive)
-        .counter("stored", c.stored)
-        .counter("not_stored", c.not_stored)
-        .counter("withdrawn", c.withdrawn)
-        .counter("confirmations", c.confirmations)
-        .counter("held", c.held)
-        .counter("questions_asked", c.requests)
-        .counter("repeated", c.repeated)
-        .counter("unasked", c.unasked)
-        .counter("contacts_won", c.contacts_won)
-        .counter("contacts_lost", c.contacts_lost)
-        .counter("relayed", c.relayed)
-        .counter("published", c.published)
-        .counter("replicated", c.replicated)
-        .counter("handed_off", c.handed_off)
+        .counters(c.rows())
         .gauge("names", sizes.names as u64)
         .gauge("keys", sizes.keys as u64)
         .gauge("contacts", sizes.contacts as u64)

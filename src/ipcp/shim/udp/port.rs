@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use super::{Path, UdpShim, count};
+use super::{Path, UdpShim};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
@@ -144,7 +144,7 @@ impl UdpPort {
             batch.held_bytes += bytes;
             batch.held.push_back(pkt);
         }
-        self.shim.counters.send_drops.fetch_add(dropped, Ordering::Relaxed);
+        self.shim.counters.send_drops.add(dropped);
         if dropped == 0 { Ok(()) } else { Err(SendError::Full) }
     }
 
@@ -153,12 +153,12 @@ impl UdpPort {
         let sent = self.shim.send(self.path, bytes, segment);
         match sent {
             Ok(()) => {
-                counters.sent.fetch_add(packets as u64, Ordering::Relaxed);
-                count(&counters.batches_sent);
+                counters.sent.add(packets as u64);
+                counters.batches_sent.count();
             }
-            Err(e) if e.is_temporary() => count(&counters.send_stalls),
+            Err(e) if e.is_temporary() => counters.send_stalls.count(),
             Err(e) => {
-                counters.send_drops.fetch_add(packets as u64, Ordering::Relaxed);
+                counters.send_drops.add(packets as u64);
                 counters.fault(e, packets as u64);
             }
         }
@@ -189,7 +189,7 @@ impl UdpPort {
     /// Sends a packet on its own, without copying it. `false`: it is in the batch, because the socket has no room.
     fn send_one(&self, now: Instant, batch: &mut Batch, pkt: &mut PacketBuf) -> Result<bool, SendError> {
         let Some(eid) = pkt.push(EID_LEN) else {
-            count(&self.shim.counters.send_drops);
+            self.shim.counters.send_drops.count();
             return Err(SendError::TooLarge);
         };
         eid.copy_from_slice(&self.remote.to_be_bytes());

@@ -4,12 +4,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::super::super::reply::{Prepared, Replies};
 use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder};
-use super::{Path, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, count};
+use super::{Path, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
@@ -47,11 +46,11 @@ impl UdpShim {
         if n == 0 {
             return 0;
         }
-        self.counters.received.fetch_add(n as u64, Ordering::Relaxed);
+        self.counters.received.add(n as u64);
         let mut current: Option<Current> = None;
         for mut datagram in r.datagrams.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
-                count(&self.counters.malformed);
+                self.counters.malformed.count();
                 r.cache.put(datagram.data);
                 continue;
             };
@@ -61,7 +60,7 @@ impl UdpShim {
                     management.push(datagram);
                 } else {
                     drop(management);
-                    count(&self.counters.management_drops);
+                    self.counters.management_drops.count();
                     r.cache.put(datagram.data);
                 }
                 continue;
@@ -92,11 +91,11 @@ impl UdpShim {
     /// The flow that a data datagram belongs to. Unknown EIDs and wrong sources are dropped without an answer.
     fn flow_of(&self, eid: u32, path: Path) -> Option<Arc<UdpFlow>> {
         let Some(flow) = self.flows.get(eid.into()) else {
-            count(&self.counters.unknown_eid);
+            self.counters.unknown_eid.count();
             return None;
         };
         if !flow.is_on(path) {
-            count(&self.counters.wrong_source);
+            self.counters.wrong_source.count();
             return None;
         }
         Some(flow)
@@ -115,15 +114,15 @@ impl UdpShim {
             match Mgmt::parse(&datagram.data) {
                 Ok(Mgmt::Request(m)) => self.handle_request(now, path, m),
                 Ok(Mgmt::Reply(m)) => self.handle_reply(path, m),
-                Err(_) => count(&self.counters.malformed),
+                Err(_) => self.counters.malformed.count(),
             }
         }
     }
 
     fn handle_request(&self, now: Instant, path: Path, m: FlowRequest<'_>) {
-        count(&self.counters.requests_in);
+        self.counters.requests_in.count();
         if m.s_eid == MGMT_EID || m.s_eid == NO_EID {
-            count(&self.counters.malformed);
+            self.counters.malformed.count();
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
@@ -157,10 +156,10 @@ impl UdpShim {
         let flow = self.flows.get(m.s_eid.into()).filter(|f| f.is_on(path));
         let requested = flow.as_ref().and_then(|f| f.requested.lock().take());
         let (Some(flow), Some((answer, token))) = (flow, requested) else {
-            count(&self.counters.replies_unexpected);
+            self.counters.replies_unexpected.count();
             return;
         };
-        count(&self.counters.replies_in);
+        self.counters.replies_in.count();
         // From now on the flow is between these two: from this address the peer will answer, and to it we do.
         flow.local.call_once(|| path.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
@@ -207,7 +206,7 @@ impl Replies for UdpShim {
     }
 
     fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
-        count(&self.counters.refused);
+        self.counters.refused.count();
         let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
         self.send_reply(to.path, &reply.to_vec());
     }
