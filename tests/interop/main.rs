@@ -20,7 +20,10 @@
 )]
 
 mod broadcast;
+mod congestion;
+mod heals;
 mod member;
+mod names;
 mod net;
 mod reference;
 mod shown;

@@ -1,12 +1,13 @@
 //! A node of o7s in a host of its own, that does what it is told, line by line, and what tells it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ChildStdin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use o7s::types::layer::{CongestionAvoidance, LinkState, RoutePolicy};
 use o7s::{BroadcastLayer, Connect, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
@@ -34,7 +35,15 @@ type Told<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 pub(crate) fn obey(address: &str) -> Told<()> {
     let stack = Stack::new()?;
     let below = stack.udp4(Udp4::bind(address))?;
-    let mut node = Node { stack, below, member: None, answered: Arc::default(), heard: Arc::default() };
+    let mut node = Node {
+        streams: Vec::new(),
+        sinks: BTreeMap::new(),
+        stack,
+        below,
+        member: None,
+        answered: Arc::default(),
+        heard: Arc::default(),
+    };
     answer(&Ok(String::new()));
     for line in io::stdin().lock().lines() {
         answer(&node.tell(&line?));
@@ -57,7 +66,18 @@ fn answer(outcome: &Told<String>) {
     }
 }
 
+/// Pings of a flow that go on.
+#[derive(Default)]
+struct Stream {
+    sent: AtomicUsize,
+    answered: AtomicUsize,
+}
+
 struct Node {
+    /// Since the start.
+    streams: Vec<Arc<Stream>>,
+    /// Bytes that have come for a name.
+    sinks: BTreeMap<String, Arc<AtomicUsize>>,
     stack: Stack,
     below: IpcpHandle,
     member: Option<IpcpHandle>,
@@ -99,6 +119,20 @@ impl Node {
             }
             ["serve", name] => self.serve(name)?,
             ["ping", name, qos, count] => return self.ping(name, qos, count.parse()?),
+            ["stop", name] => self.member()?.unregister(name),
+            ["stream", name, millis] => self.stream(name, Duration::from_millis(millis.parse()?))?,
+            ["streamed"] => {
+                let told = |stream: &Arc<Stream>| {
+                    format!("{}/{}", stream.answered.load(Ordering::Relaxed), stream.sent.load(Ordering::Relaxed))
+                };
+                return Ok(self.streams.iter().map(told).collect::<Vec<_>>().join(" "));
+            }
+            ["sink", name] => self.sink(name)?,
+            ["sunk", name] => {
+                let sink = self.sinks.get(name).ok_or("no such sink")?;
+                return Ok(sink.load(Ordering::Relaxed).to_string());
+            }
+            ["flood", name, seconds, size] => self.flood(name, Duration::from_secs(seconds.parse()?), size.parse()?)?,
             ["answered", "plain"] => return Ok(self.answered[0].load(Ordering::Relaxed).to_string()),
             ["answered", "encrypted"] => return Ok(self.answered[1].load(Ordering::Relaxed).to_string()),
             ["forwarded"] => return self.forwarded(),
@@ -167,6 +201,68 @@ impl Node {
         let how = if flow.is_encrypted() { "encrypted" } else { "plain" };
         let _ = flow.close(Duration::from_millis(500));
         Ok(format!("{replies} {how}"))
+    }
+
+    /// Pings a name over one flow, until the end, whatever becomes of them.
+    fn stream(&mut self, name: &str, pause: Duration) -> Told<()> {
+        let flow = self.stack.flow(name).qos("raw".parse()?).timeout(Duration::from_secs(4)).alloc()?;
+        let stream = Arc::new(Stream::default());
+        self.streams.push(Arc::clone(&stream));
+        thread::spawn(move || {
+            let mut buf = [0; 2048];
+            let mut last = None;
+            for seq in 0_u32.. {
+                let mut packet = [0; PING];
+                packet[4..8].copy_from_slice(&seq.to_be_bytes());
+                if flow.write_timeout(&packet, pause).is_ok() {
+                    stream.sent.fetch_add(1, Ordering::Relaxed);
+                }
+                // Answers may be late, but not come twice.
+                let next = Instant::now() + pause;
+                while let Some(left) = next.checked_duration_since(Instant::now()) {
+                    if flow.read_timeout(&mut buf, left).is_ok_and(|n| n == PING && buf[..4] == REPLY) {
+                        let of = u32::from_be_bytes([buf[4], buf[5], buf[6], buf[7]]);
+                        if last.is_none_or(|last| last < of) {
+                            last = Some(of);
+                            stream.answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Counts what comes for a name, which is registered in the layer.
+    fn sink(&mut self, name: &str) -> Told<()> {
+        let listener = self.stack.bind(name)?;
+        self.member()?.register(name)?;
+        let sink = Arc::new(AtomicUsize::new(0));
+        self.sinks.insert(name.to_owned(), Arc::clone(&sink));
+        thread::spawn(move || {
+            while let Ok(flow) = listener.accept() {
+                let sink = Arc::clone(&sink);
+                thread::spawn(move || {
+                    let mut buf = [0; 2048];
+                    while let Ok(n) = flow.read(&mut buf) {
+                        sink.fetch_add(n, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends as much to a name as the flow takes.
+    fn flood(&self, name: &str, time: Duration, size: usize) -> Told<()> {
+        let flow = self.stack.flow(name).qos("raw".parse()?).timeout(Duration::from_secs(4)).alloc()?;
+        thread::spawn(move || {
+            let (end, packet) = (Instant::now() + time, vec![0; size]);
+            while Instant::now() < end {
+                let _ = flow.write_timeout(&packet, Duration::from_millis(100));
+            }
+        });
+        Ok(())
     }
 
     /// How many packets have passed from one neighbour to another, and how many have not.

@@ -196,8 +196,7 @@ impl Host {
         let service = self.spawn(argv)?;
         let status = wait_for(limit, || service.ended());
         if status.is_none() {
-            self.command(&["sh", "-c", &format!("kill -KILL {}", service.pid)]).status()?;
-            wait_for(Duration::from_secs(2), || service.ended());
+            self.end(&service)?;
         }
         Ok(Finished { status, output: service.output() })
     }
@@ -244,6 +243,57 @@ impl Host {
             fs::create_dir_all(parent)?;
         }
         fs::write(path, text)
+    }
+
+    /// Has what goes to another host on the same switch vanish there, or arrive again. Nobody is told: the frames go to a
+    /// station that does not exist.
+    pub(crate) fn cut(&self, other: &Self, cut: bool) -> io::Result<()> {
+        let to = other.address.to_string();
+        if cut {
+            self.must(&[
+                "ip",
+                "neigh",
+                "replace",
+                &to,
+                "lladdr",
+                "02:00:00:00:00:99",
+                "dev",
+                "wire",
+                "nud",
+                "permanent",
+            ])
+        } else {
+            self.must(&["ip", "neigh", "del", &to, "dev", "wire"])
+        }
+    }
+
+    /// Lets no more leave this host than so many Mb/s. What does not fit waits.
+    pub(crate) fn limit(&self, mbits: u32) -> io::Result<()> {
+        let rate = format!("{mbits}mbit");
+        self.must(&[
+            "tc", "qdisc", "replace", "dev", "wire", "root", "tbf", "rate", &rate, "burst", "16kb", "limit", "8mb",
+        ])
+    }
+
+    /// Ends a program of this host.
+    pub(crate) fn end(&self, service: &Service) -> io::Result<()> {
+        self.command(&["sh", "-c", &format!("kill -KILL {}", service.pid)]).status()?;
+        wait_for(Duration::from_secs(2), || service.ended());
+        Ok(())
+    }
+
+    /// Ends all programs of this host at once, as a loss of power does, and takes away what they have left behind.
+    pub(crate) fn crash(&self) -> io::Result<()> {
+        // Neither the first process of the host nor the shell itself.
+        self.command(&["sh", "-c", "kill -KILL -1"]).status()?;
+        wait_for(Duration::from_secs(5), || (self.programs() == 0).then_some(()));
+        self.must(&["sh", "-c", "rm -rf /dev/shm/* /tmp/ouroboros* /run/ouroboros*"])
+    }
+
+    /// Programs that have been started and have not ended.
+    fn programs(&self) -> usize {
+        let children = self.children.borrow();
+        children.iter().filter(|child| matches!(child.borrow_mut().try_wait(), Ok(None))).count()
     }
 
     /// Whether somebody has a UDP socket on this host's address and `port`.

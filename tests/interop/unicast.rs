@@ -15,12 +15,12 @@ use crate::net::{Host, Lan, wait_for};
 use crate::reference::{self, Daemon, resolver_name};
 use crate::{ATTEMPTS, Bench, PINGS, SERIAL, STRIKES, Verdict, Who, ping_replies, say};
 
-const NAMES: [&str; 5] = ["node-a", "node-b", "node-c", "node-d", "node-e"];
-const LAYER: &str = "campus";
+pub(crate) const NAMES: [&str; 5] = ["node-a", "node-b", "node-c", "node-d", "node-e"];
+pub(crate) const LAYER: &str = "campus";
 const ENCRYPT: (&str, &str) = ("prime256v1", "aes-256-gcm");
 
 /// Has the logs of all nodes printed in any case.
-const VERBOSE: &str = "O7S_INTEROP_VERBOSE";
+pub(crate) const VERBOSE: &str = "O7S_INTEROP_VERBOSE";
 
 /// How long it may take until every node knows every link.
 const CONVERGENCE: Duration = Duration::from_secs(10);
@@ -28,23 +28,67 @@ const CONVERGENCE: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(4500);
 /// The same, if it computes them every second.
 const SETTLE_SOON: Duration = Duration::from_millis(1800);
-const SOON: [&str; 2] = ["ls_t_recalc", "1"];
+pub(crate) const SOON: [&str; 2] = ["ls_t_recalc", "1"];
 /// What a ping takes at most, if it is not lost for good: 2 s are spent waiting for a missing answer.
 const PING_LIMIT: Duration = Duration::from_secs(4);
 /// What is tried again in the same setup, and after which pause.
 const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// A line of nodes, and what the first says of the layer.
+/// Who is connected to whom.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Each to the one before it, at which it has enrolled.
+    Line,
+    /// As a line, and the last to the first as well. A node of ours allocates the flows to its neighbours, so that they have
+    /// its time of detection.
+    Ring,
+    /// All to the first.
+    Star,
+}
+
+/// Some nodes, and what the first says of the layer.
 #[derive(Clone, Copy)]
-struct Setup {
-    nodes: &'static [Who],
-    options: &'static [&'static str],
+pub(crate) struct Setup {
+    pub(crate) nodes: &'static [Who],
+    pub(crate) shape: Shape,
+    pub(crate) options: &'static [&'static str],
+}
+
+impl Setup {
+    fn line(nodes: &'static [Who], options: &'static [&'static str]) -> Self {
+        Self { nodes, shape: Shape::Line, options }
+    }
+
+    /// At whom a node enrols.
+    fn before(self, node: usize) -> Option<usize> {
+        node.checked_sub(1).map(|before| if self.shape == Shape::Star { 0 } else { before })
+    }
+
+    /// Who allocates the flows to whom.
+    fn links(self) -> Vec<(usize, usize)> {
+        let mut links: Vec<_> = (1..self.nodes.len()).filter_map(|node| Some((node, self.before(node)?))).collect();
+        if self.shape == Shape::Ring {
+            links.push((self.nodes.len() - 1, 0));
+            let turn = |link: &mut (usize, usize)| {
+                if self.nodes[link.0] == Who::Reference {
+                    *link = (link.1, link.0);
+                }
+            };
+            links.iter_mut().for_each(turn);
+        }
+        links
+    }
 }
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
+        match self.shape {
+            Shape::Line => {}
+            Shape::Ring => f.write_str("ring ")?,
+            Shape::Star => f.write_str("star ")?,
+        }
         f.write_str(&nodes.join(" - "))?;
         match self.options {
             [] => Ok(()),
@@ -82,19 +126,19 @@ fn letter(node: usize) -> char {
     ('a'..).nth(node).unwrap_or('?')
 }
 
-fn served(node: usize, encrypt: bool) -> String {
+pub(crate) fn served(node: usize, encrypt: bool) -> String {
     format!("ping-{}{}", letter(node), if encrypt { "-safe" } else { "" })
 }
 
 /// One node of a setup.
-enum Node<'a> {
+pub(crate) enum Node<'a> {
     Ours(Member),
     Reference(Daemon<'a>),
 }
 
 impl<'a> Node<'a> {
     /// A node with an IPCP over UDP, which knows all names.
-    fn start(who: Who, (own, nodes): (usize, usize), host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
+    pub(crate) fn start(who: Who, (own, nodes): (usize, usize), host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
         Ok(match who {
             Who::Ours => Self::Ours(Member::start(host)?),
             Who::Reference => {
@@ -130,23 +174,33 @@ impl<'a> Node<'a> {
     }
 
     /// A failure is said to be ours: one of the two nodes is.
-    fn join(&self, name: &str, by: &str) -> Result<(), Verdict> {
+    pub(crate) fn enrol(&self, name: &str, by: &str) -> Result<(), Verdict> {
         match self {
             Self::Ours(member) => {
                 strike(member.tell(&format!("enroll {name} {by}")))?;
-                strike(member.tell(&format!("connect {by}")))?;
             }
             Self::Reference(daemon) => {
                 strike(daemon.irm(&["ipcp", "enroll", "name", name, "layer", LAYER, "dst", by, "autobind"]))?;
                 daemon.irm(&["name", "register", name, "layer", reference::LAYER])?;
-                strike(daemon.irm(&["ipcp", "connect", "name", name, "dst", by]))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connect(&self, name: &str, to: &str) -> Result<(), Verdict> {
+        match self {
+            Self::Ours(member) => {
+                strike(member.tell(&format!("connect {to}")))?;
+            }
+            Self::Reference(daemon) => {
+                strike(daemon.irm(&["ipcp", "connect", "name", name, "dst", to]))?;
             }
         }
         Ok(())
     }
 
     /// Answers pings under two names of node number `own`, and makes it possible to ask all others.
-    fn serve(&self, own: usize, nodes: usize) -> Result<(), Verdict> {
+    pub(crate) fn serve(&self, own: usize, nodes: usize) -> Result<(), Verdict> {
         let (plain, safe) = (served(own, false), served(own, true));
         match self {
             Self::Ours(member) => {
@@ -166,12 +220,17 @@ impl<'a> Node<'a> {
     }
 }
 
-fn strike<T>(result: io::Result<T>) -> Result<T, Verdict> {
+pub(crate) fn strike<T>(result: io::Result<T>) -> Result<T, Verdict> {
     result.map_err(|e| Verdict::Strike(e.to_string()))
 }
 
 /// Brings a layer up in which every node serves and every node of ours knows every link.
-fn build<'a>(bench: &'a Bench, lan: &'a Lan, setup: Setup, nodes: &mut Vec<Node<'a>>) -> Result<(), Verdict> {
+pub(crate) fn build<'a>(
+    bench: &'a Bench,
+    lan: &'a Lan,
+    setup: Setup,
+    nodes: &mut Vec<Node<'a>>,
+) -> Result<(), Verdict> {
     for host in &lan.hosts {
         for (name, other) in NAMES.iter().zip(&lan.hosts) {
             host.resolve(&resolver_name(name), other.address)?;
@@ -180,13 +239,18 @@ fn build<'a>(bench: &'a Bench, lan: &'a Lan, setup: Setup, nodes: &mut Vec<Node<
     for (i, (who, host)) in setup.nodes.iter().zip(&lan.hosts).enumerate() {
         nodes.push(Node::start(*who, (i, lan.hosts.len()), host, bench)?);
     }
+    let links = setup.links();
     for (i, node) in nodes.iter().enumerate() {
-        match i.checked_sub(1) {
+        match setup.before(i) {
             None => node.bootstrap(NAMES[i], setup.options)?,
-            Some(before) => node.join(NAMES[i], NAMES[before])?,
+            Some(before) => node.enrol(NAMES[i], NAMES[before])?,
+        }
+        // Only who is connected can be enrolled with by others.
+        for (from, to) in links.iter().filter(|(from, to)| i == *from.max(to)) {
+            nodes[*from].connect(NAMES[*from], NAMES[*to])?;
         }
     }
-    let wanted = 2 * (nodes.len() - 1);
+    let wanted = 2 * links.len();
     for member in ours(nodes) {
         let known = || member.tell("links").unwrap_or_default().split_whitespace().count();
         wait_for(CONVERGENCE, || (known() == wanted).then_some(()))
@@ -211,7 +275,7 @@ const EXCUSES: [(&str, &str); 4] = [
 ];
 
 /// Has the reference take the blame for what one of its daemons complains of.
-fn excused(verdict: Verdict, nodes: &[Node<'_>]) -> Verdict {
+pub(crate) fn excused(verdict: Verdict, nodes: &[Node<'_>]) -> Verdict {
     let Verdict::Strike(why) = verdict else { return verdict };
     let logs = logs(nodes);
     match EXCUSES.iter().find(|(complaint, _)| logs.contains(complaint)) {
@@ -229,7 +293,7 @@ fn logs(nodes: &[Node<'_>]) -> String {
     logs.collect()
 }
 
-fn ours<'n>(nodes: &'n [Node<'_>]) -> impl Iterator<Item = &'n Member> {
+pub(crate) fn ours<'n>(nodes: &'n [Node<'_>]) -> impl Iterator<Item = &'n Member> {
     nodes.iter().filter_map(|node| match node {
         Node::Ours(member) => Some(member),
         Node::Reference(_) => None,
@@ -425,24 +489,24 @@ fn nothing_more(_: &[Node<'_>]) -> Result<String, Verdict> {
 
 #[test]
 fn reference_enrols_with_o7s() {
-    run(Setup { nodes: &[Who::Ours, Who::Reference], options: &[] }, &all_pings(0, 1), nothing_more);
+    run(Setup::line(&[Who::Ours, Who::Reference], &[]), &all_pings(0, 1), nothing_more);
 }
 
 #[test]
 fn o7s_enrols_with_reference() {
-    run(Setup { nodes: &[Who::Reference, Who::Ours], options: &[] }, &all_pings(0, 1), nothing_more);
+    run(Setup::line(&[Who::Reference, Who::Ours], &[]), &all_pings(0, 1), nothing_more);
 }
 
 #[test]
 fn o7s_between_references() {
     let nodes = &[Who::Reference, Who::Ours, Who::Reference];
-    run(Setup { nodes, options: &SOON }, &all_pings(0, 2), nothing_more);
+    run(Setup::line(nodes, &SOON), &all_pings(0, 2), nothing_more);
 }
 
 #[test]
 fn reference_between_o7s() {
     let nodes = &[Who::Ours, Who::Reference, Who::Ours];
-    run(Setup { nodes, options: &SOON }, &all_pings(0, 2), nothing_more);
+    run(Setup::line(nodes, &SOON), &all_pings(0, 2), nothing_more);
 }
 
 /// The reference does not show its link-state database, if built without FUSE. But each of the two ends knows of all links
@@ -451,7 +515,7 @@ fn reference_between_o7s() {
 #[test]
 fn link_state() {
     let nodes = &[Who::Ours, Who::Reference, Who::Reference, Who::Ours];
-    run(Setup { nodes, options: &SOON }, &[(0, 3), (3, 0)].map(raw), |nodes| {
+    run(Setup::line(nodes, &SOON), &[(0, 3), (3, 0)].map(raw), |nodes| {
         let links: Vec<_> = ours(nodes).map(|member| member.tell("links")).collect::<io::Result<_>>()?;
         if links.windows(2).all(|pair| pair[0] == pair[1]) {
             Ok(format!("both ends have the same links from their references: {}", links[0]))
@@ -470,7 +534,7 @@ fn options() {
     ];
     for options in OPTIONS {
         for nodes in [&[Who::Ours, Who::Reference], &[Who::Reference, Who::Ours]] {
-            run(Setup { nodes, options }, &[(0, 1), (1, 0)].map(raw), nothing_more);
+            run(Setup::line(nodes, options), &[(0, 1), (1, 0)].map(raw), nothing_more);
         }
     }
 }

@@ -4,6 +4,10 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::Ipv4Addr;
 
+use o7s::types::layer::Unicast;
+use o7s::types::name::HashAlg;
+use o7s::wire::dht::{Body, Message};
+use o7s::wire::dt::{DIRECTORY, LayerSizes, Pci};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::{FAR, Host, NEAR, Service, wait_for};
@@ -59,8 +63,28 @@ fn describe(packet: &[u8], port: u16) -> Option<String> {
         let response = i32::from_be_bytes(<[u8; 4]>::try_from(data.get(12..16)?).ok()?);
         return Some(format!("{way} m {code} {response}"));
     }
+    if let Some(told) = directory(data) {
+        return Some(format!("{way} {told}"));
+    }
     let readable = data.windows(READABLE).any(|window| window.iter().all(|byte| *byte == 0));
     Some(format!("{way} d {} {}", data.len(), u8::from(readable)))
+}
+
+/// What a packet of the directory of a unicast layer says, if it is one.
+fn directory(data: &[u8]) -> Option<String> {
+    let sizes = LayerSizes::of(&Unicast::default()).ok()?;
+    let (pci, message) = Pci::parse(sizes, data.get(4..)?).ok()?;
+    if pci.eid != DIRECTORY {
+        return None;
+    }
+    let (message, extension) = Message::decode_extended(HashAlg::default(), message).ok()?;
+    let (kind, cookie) = match message.body {
+        Body::FindNode { cookie, .. } | Body::FindValue { cookie, .. } => ("ask", cookie),
+        Body::FoundNode { cookie, .. } | Body::FoundValue { cookie, .. } => ("answer", cookie),
+        Body::Store { .. } => ("store", 0),
+    };
+    let extended = extension.token.is_some() || extension.padding > 0;
+    Some(format!("{kind} {cookie} {}", u8::from(extended)))
 }
 
 /// A running tap.
@@ -77,6 +101,34 @@ impl Tap {
         wait_for(std::time::Duration::from_secs(10), || service.output().contains(&open).then_some(()))
             .ok_or_else(|| io::Error::other(format!("no tap: {}", service.output())))?;
         Ok(Self(service))
+    }
+
+    /// What ours has said to the other's directory and what came back. `way` is where ours sends to.
+    pub(crate) fn directory(&self, way: char) -> DirectorySeen {
+        let (mut seen, way) = (DirectorySeen::default(), way.to_string());
+        let output = self.0.output();
+        let said: Vec<Vec<&str>> =
+            output.lines().filter_map(|line| Some(line.split_once(MARK)?.1.split_whitespace().collect())).collect();
+        let answers = |cookie: &str| {
+            said.iter().any(|words| matches!(words[..], [back, "answer", of, _] if back != way && of == cookie))
+        };
+        for words in &said {
+            match words[..] {
+                [to, "ask", cookie, extended] if to == way => {
+                    let (asked, answered) = if extended == "1" {
+                        seen.extended += 1;
+                        (&mut seen.asked_extended, &mut seen.answered_extended)
+                    } else {
+                        (&mut seen.asked_plain, &mut seen.answered_plain)
+                    };
+                    *asked += 1;
+                    *answered += usize::from(answers(cookie));
+                }
+                [to, "answer" | "store", _, "1"] if to == way => seen.extended += 1,
+                _ => {}
+            }
+        }
+        seen
     }
 
     /// What has passed, taking datagrams of at least `size` bytes (endpoint id included) for packets of the program.
@@ -109,6 +161,18 @@ impl Tap {
         seen.back_beside = lens.iter().filter(|len| Some(**len) != answer).count();
         seen
     }
+}
+
+/// Messages of the directory.
+#[derive(Debug, Default)]
+pub(crate) struct DirectorySeen {
+    /// With what only ours understands.
+    pub(crate) extended: usize,
+    /// Requests with it and without, and those of them that were answered.
+    pub(crate) asked_extended: usize,
+    pub(crate) answered_extended: usize,
+    pub(crate) asked_plain: usize,
+    pub(crate) answered_plain: usize,
 }
 
 /// Counts of one run. "There" is client to server.

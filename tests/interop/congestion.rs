@@ -1,0 +1,135 @@
+//! Senders of ours and of the reference on one bottleneck: the link from a node in the middle to the receiver.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::heals::{Scene, row};
+use crate::unicast::{Node, Setup, Shape, strike};
+use crate::{Verdict, Who, say};
+
+const OPTIONS: [&str; 4] = ["ls_t_recalc", "1", "congestion", "mb-ecn"];
+/// The receiver, in a star whose centre is in the middle.
+const RECEIVER: usize = 3;
+/// From the start of the last flow, and then.
+const WARM_UP: Duration = Duration::from_secs(2);
+const MEASURED: Duration = Duration::from_secs(8);
+const SECONDS: &str = "16";
+const SIZE: &str = "1000";
+/// Of a fair share, what everybody has at least.
+const LEAST: f64 = 0.1;
+
+/// What one run came to, Mb/s for each flow.
+struct Shares(Vec<(Who, f64)>);
+
+impl Shares {
+    fn sum(&self) -> f64 {
+        self.0.iter().map(|(_, rate)| rate).sum()
+    }
+
+    /// The least that a kind has of its fair share.
+    fn least(&self, of: Who) -> Option<f64> {
+        let fair = self.sum() / self.0.len() as f64;
+        let own = self.0.iter().filter(|(who, _)| *who == of);
+        own.map(|(_, rate)| rate / fair).min_by(f64::total_cmp)
+    }
+}
+
+impl std::fmt::Display for Shares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rates: Vec<_> = self.0.iter().map(|(who, rate)| format!("{who} {rate:.2}")).collect();
+        write!(f, "{} | sum {:.2} Mb/s | least of a fair share:", rates.join(", "), self.sum())?;
+        for who in [Who::Ours, Who::Reference] {
+            if let Some(least) = self.least(who) {
+                write!(f, " {who} {least:.2}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many flows from each of two nodes, both as greedy as they can be.
+fn compete(scene: &mut Scene<'_, '_>, mbits: u32, each: usize) -> Result<Shares, Verdict> {
+    scene.lan.hosts[0].limit(mbits)?;
+    let rate = format!("{}", u64::from(mbits) * 2_000_000);
+    let mut flows = Vec::new();
+    for at in 1..RECEIVER {
+        for n in 0..each {
+            let name = format!("sink-{at}-{n}");
+            strike(scene.ours(RECEIVER).tell(&format!("sink {name}")))?;
+            let who = match &scene.nodes[at] {
+                Node::Ours(member) => {
+                    strike(member.tell(&format!("flood {name} {SECONDS} {SIZE}")))?;
+                    Who::Ours
+                }
+                Node::Reference(daemon) => {
+                    daemon.one_more_name(&name, "server", None)?;
+                    let options = ["-n", &name, "-d", SECONDS, "-s", SIZE, "-r", &rate, "--sleep"];
+                    let client = daemon.spawn("bin/ocbr", &options)?;
+                    scene.clients.push((at, client));
+                    Who::Reference
+                }
+            };
+            flows.push((who, name));
+        }
+    }
+    thread::sleep(WARM_UP);
+    let sunk = |scene: &Scene<'_, '_>, name: &str| -> Result<f64, Verdict> {
+        Ok(strike(scene.ours(RECEIVER).tell(&format!("sunk {name}")))?.parse().unwrap_or(0.0))
+    };
+    let began = Instant::now();
+    let before = flows.iter().map(|(_, name)| sunk(scene, name)).collect::<Result<Vec<_>, _>>()?;
+    thread::sleep(MEASURED);
+    let took = began.elapsed().as_secs_f64();
+    let after = flows.iter().map(|(_, name)| sunk(scene, name)).collect::<Result<Vec<_>, _>>()?;
+    let rates = before.iter().zip(&after).map(|(before, after)| (after - before) * 8e-6 / took);
+    for ((who, name), total) in flows.iter().zip(&after) {
+        if *total == 0.0 {
+            let why = format!("nothing came for {name}");
+            return Err(if *who == Who::Ours { Verdict::Strike(why) } else { Verdict::Reference(why) });
+        }
+    }
+    Ok(Shares(flows.iter().map(|(who, _)| *who).zip(rates).collect()))
+}
+
+fn table(nodes: &'static [Who], mbits: u32, each: usize, must: bool) {
+    let setup = Setup { nodes, shape: Shape::Star, options: &OPTIONS };
+    row(&format!("mb-ecn, {mbits} Mb/s, {each}:{each}"), setup, |scene| {
+        let shares = compete(scene, mbits, each)?;
+        let told = shares.to_string();
+        let least = [Who::Ours, Who::Reference].iter().filter_map(|who| shares.least(*who)).min_by(f64::total_cmp);
+        if must && least.is_none_or(|least| least < LEAST) {
+            return Err(Verdict::Strike(format!("{told} (must: {LEAST})")));
+        }
+        Ok(told)
+    });
+}
+
+const MIXED: &[Who] = &[Who::Ours, Who::Ours, Who::Reference, Who::Ours];
+const REFERENCES: &[Who] = &[Who::Ours, Who::Reference, Who::Reference, Who::Ours];
+const OURS: &[Who] = &[Who::Ours, Who::Ours, Who::Ours, Who::Ours];
+
+#[test]
+fn beside_a_reference_at_100_mbits() {
+    for each in [1, 2] {
+        table(MIXED, 100, each, true);
+    }
+}
+
+#[test]
+fn beside_a_reference_at_10_mbits() {
+    for each in [1, 2] {
+        table(MIXED, 10, each, false);
+    }
+}
+
+/// What references do among themselves, and ours among themselves, on the same bench.
+#[test]
+#[ignore = "a measurement, of minutes"]
+fn each_alone() {
+    for nodes in [REFERENCES, OURS] {
+        for (mbits, each) in [(10, 1), (10, 2), (100, 1), (100, 2)] {
+            table(nodes, mbits, each, false);
+        }
+    }
+    say("interop: mb-ecn alone | done");
+}
