@@ -24,7 +24,7 @@ pub struct Config {
     /// Links in the database, each direction counted. Own links count, but are never refused. Default: 65 536, which
     /// take about 3 MiB.
     pub max_links: usize,
-    /// Links that one other member may announce. Default: 4096.
+    /// Links that one other member may announce. Default: 16 384.
     pub max_links_of_member: usize,
     /// Management flows. Default: 4096.
     pub max_management: usize,
@@ -61,7 +61,7 @@ impl Config {
             timers: Timers::default(),
             incarnation: 1,
             max_links: 65_536,
-            max_links_of_member: 4096,
+            max_links_of_member: 16_384,
             max_management: 4096,
             max_next_hops: 8,
             max_candidates: 64,

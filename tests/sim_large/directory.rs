@@ -2,21 +2,13 @@
 
 use core::time::Duration;
 
-use o7s::UnicastLayer;
-use o7s::types::layer::LinkState;
-
 use super::world::layer::noticed_after;
 use super::world::stopwatch::Stopwatch;
 use super::world::{large, lookups, secs};
 
-/// A layer in which links are announced seldom: at a thousand members that is most of what goes around.
-fn quiet() -> UnicastLayer {
-    UnicastLayer::new("net").link_state(LinkState { t_update: 120, t_timeo: 600, ..LinkState::default() })
-}
-
 fn names_are_found(n: usize) {
     let stopwatch = Stopwatch::start();
-    let mut layer = large::layer(7, n, quiet(), noticed_after(secs(1)));
+    let mut layer = large::layer(7, n, large::quiet(), noticed_after(secs(1)));
     large::converge(&layer);
     stopwatch.lap("converged", &layer.net);
     lookups::register(&layer);

@@ -1,5 +1,6 @@
 //! What a single member says, and when.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -194,6 +195,38 @@ fn links_expire_to_the_second() {
     alone.after(MILLI);
     assert_eq!(alone.member.entries(alone.now).count(), 0);
     assert_eq!(alone.member.stats().expired, 1);
+}
+
+#[test]
+fn a_link_that_was_withdrawn_in_between_expires_like_any_other() {
+    let mut alone = Alone::connected();
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1));
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), LAST));
+    // It is looked at, and is to be remembered for a while yet.
+    alone.after(61 * SECOND);
+    alone.hear(MANAGEMENT, lsu(PEER, Address(300), LAST + 1));
+    alone.after(60 * SECOND - MILLI);
+    assert_eq!(alone.member.entries(alone.now).filter(|entry| !entry.withdrawn).count(), 1);
+    alone.after(101 * MILLI);
+    assert_eq!(alone.member.entries(alone.now).count(), 0);
+}
+
+/// However many expire one after the other, all are looked at now and then only.
+#[test]
+fn links_that_expire_soon_after_one_another_are_forgotten_together() {
+    let mut alone = Alone::connected();
+    for n in 0..1000 {
+        alone.hear(MANAGEMENT, lsu(PEER, Address(300 + n), 1));
+        alone.after(MILLI);
+    }
+    alone.after(59 * SECOND);
+    let mut steps = BTreeSet::new();
+    for _ in 0..2000 {
+        alone.after(MILLI);
+        steps.insert(alone.member.entries(alone.now).count());
+    }
+    assert_eq!(steps.first(), Some(&0));
+    assert!(steps.len() <= 12, "{} steps", steps.len());
 }
 
 #[test]
