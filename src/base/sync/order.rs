@@ -141,8 +141,9 @@ mod tests {
             assert!(is_refused(|| *late.read()), "the same, to read: a writer may wait between");
         }
         // What was refused is forgotten, and what was given back.
-        *early.lock() += *late.read();
-        assert_eq!(*early.lock(), 3);
+        let mut early = early.lock();
+        *early += *late.read();
+        assert_eq!(*early, 3);
     }
 
     #[test]
