@@ -210,6 +210,11 @@ impl DataPath {
         self.adjacencies.read().values().cloned().collect()
     }
 
+    /// Those to `peer`.
+    pub(super) fn adjacencies_to(&self, peer: Address) -> Vec<Arc<Adjacency>> {
+        self.adjacencies.read().values().filter(|a| a.peer == peer).cloned().collect()
+    }
+
     /// Adjacencies that there are.
     pub(super) fn len(&self) -> usize {
         self.adjacencies.read().len()
@@ -221,7 +226,8 @@ impl DataPath {
     }
 
     pub(super) fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.adjacencies().iter().find_map(|a| a.endpoint.device())
+        let first = self.adjacencies.read().values().next().cloned()?;
+        first.endpoint.device().or_else(|| self.adjacencies().iter().find_map(|a| a.endpoint.device()))
     }
 
     pub(super) fn table(&self) -> Arc<Table> {

@@ -68,7 +68,7 @@ impl Control {
     pub(super) fn doubt_former(&self, now: Instant, new: N1FlowId, peer: Address, incarnation: u32) {
         let former = |of: Address, life: Option<u32>| of == peer && life.is_some_and(|life| life != incarnation);
         let mut doubts = Vec::new();
-        for adjacency in self.data.adjacencies().iter().filter(|a| former(a.peer, a.incarnation)) {
+        for adjacency in self.data.adjacencies_to(peer).iter().filter(|a| former(a.peer, a.incarnation)) {
             adjacency.doubt();
             doubts.push(Doubt::new(adjacency.id, &adjacency.endpoint));
         }
