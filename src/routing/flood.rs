@@ -60,6 +60,7 @@ impl LinkState {
         }
         peer.plan(now, self.pace, flow, &mut self.agenda);
         self.peers.insert(flow, peer);
+        self.recompute_soon(now, address);
     }
 
     /// A management flow is gone.

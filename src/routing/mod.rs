@@ -108,6 +108,7 @@ mod marks;
 mod own;
 mod paths;
 mod peer;
+mod recompute;
 mod seqno;
 mod throttle;
 mod told;
@@ -131,6 +132,8 @@ enum Due {
     Link(u32),
     /// The link to a neighbour has been waited for.
     Neighbour(Address),
+    /// A reference that was connected is to compute its routes.
+    Recompute(Address),
 }
 
 /// What has changed in the graph.
@@ -346,6 +349,7 @@ impl LinkState {
         while let Some((_, due)) = self.timers.pop_due(now) {
             match due {
                 Due::Neighbour(address) => self.neighbour_due(now, address),
+                Due::Recompute(address) => self.recompute(now, address),
                 Due::Link(index) => {
                     self.own_due.remove(&index);
                     self.own_due(now, index);

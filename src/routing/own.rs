@@ -43,6 +43,8 @@ pub(super) struct Neighbour {
     not_before: Instant,
     /// A timer is armed for then.
     waits: bool,
+    /// A timer is armed to have it compute its routes.
+    pub(super) recomputes: bool,
 }
 
 impl LinkState {
@@ -60,6 +62,7 @@ impl LinkState {
         neighbour.up += 1;
         self.publish = true;
         self.settle(now, address);
+        self.recompute_soon(now, address);
     }
 
     /// A data-transfer flow is gone.

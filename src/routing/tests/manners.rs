@@ -499,3 +499,25 @@ fn nothing_is_left_of_neighbours_of_whom_others_lied() {
     alone.after(300 * SECOND);
     assert_eq!((alone.member.neighbours.len(), alone.member.db.len()), (0, 0));
 }
+
+/// A reference that has a neighbour connected anew goes on sending on the old flow until it hears of a link that is new to it.
+#[test]
+fn a_reference_that_is_connected_is_told_of_a_link_that_is_new_to_it() {
+    for (dialect, wanted) in [(Dialect::Plain, 1), (Dialect::Confirming, 0)] {
+        let mut alone = Alone::connected_to(dialect);
+        let mut seen = Vec::new();
+        for flow in [DATA, OTHER] {
+            alone.member.adjacency_up(alone.now, flow, PEER);
+            let said = alone.after(5 * SECOND);
+            let new = said.into_iter().map(|(_, lsu)| lsu.dst).filter(|dst| *dst != PEER && !seen.contains(dst));
+            let mut new: Vec<_> = new.collect();
+            new.sort();
+            new.dedup();
+            assert_eq!(new.len(), wanted, "{new:?}");
+            seen.extend(new);
+            alone.member.adjacency_down(alone.now, flow);
+            alone.after(5 * SECOND);
+        }
+        assert!(alone.member.entries(alone.now).all(|entry| entry.dst == PEER || entry.withdrawn));
+    }
+}
