@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::heals::{Scene, row};
-use crate::unicast::{Node, Setup, Shape, strike};
+use crate::nodes::{Node, Setup, Shape, strike};
 use crate::{Verdict, Who, say};
 
 const OPTIONS: [&str; 4] = ["ls_t_recalc", "1", "congestion", "mb-ecn"];

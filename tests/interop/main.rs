@@ -25,6 +25,7 @@ mod heals;
 mod member;
 mod names;
 mod net;
+mod nodes;
 mod reference;
 mod shown;
 mod unicast;

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::heals::{Scene, row, row_tapped, secs};
-use crate::unicast::{LAYER, Node, SOON, Setup, Shape, strike};
+use crate::nodes::{LAYER, Node, SOON, Setup, Shape, strike};
 use crate::{Verdict, Who, ping_replies};
 
 const NAME: &str = "mover";
