@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::member::Member;
 use crate::net::{Lan, Service, wait_for};
-use crate::nodes::{NAMES, Node, SOON, Setup, Shape, VERBOSE, build, excused, ours, served, strike};
+use crate::nodes::{HANGS, NAMES, Node, SOON, Setup, Shape, VERBOSE, build, excused, logs, ours, served, strike};
 use crate::reference::PORT;
 use crate::wire::Tap;
 use crate::{Bench, SERIAL, STRIKES, Verdict, Who, say};
@@ -297,17 +297,25 @@ fn ring(options: &'static [&'static str], flows: usize) {
             let took = began.elapsed();
             scene.cut(link, false)?;
             let back = Instant::now();
-            let known = wait_for(2 * DETECTION, || (scene.links(2) == 8).then(|| back.elapsed()));
+            let known = wait_for(DETECTION, || (scene.links(2) == 2 * nodes.len()).then(|| back.elapsed()));
             thread::sleep(ROUTES);
+            // A reference whose neighbour is connected anew sends on the old flow for a while.
             let gone = scene.silent(2)?;
-            let known = known.map_or("not known again".into(), |took| format!("known again after {}", secs(took)));
+            let again = scene.all_flow_again(2, &(0..flows).collect::<Vec<_>>(), DETECTION).map(|_| back.elapsed());
+            let known = known.map_or_else(
+                || format!("{} links known", scene.links(2)),
+                |took| format!("known again after {}", secs(took)),
+            );
             let told = format!(
-                "{} of {flows} flows cut; all flow again {} after the cut; the link is back, {known}, {} flows silent then",
+                "{} of {flows} flows cut; all flow again {} after the cut; the link is back, {known}, {} flows silent then, {}",
                 hit.len(),
                 secs(took),
-                gone.len()
+                gone.len(),
+                again.map_or_else(|| "for long".into(), |took| format!("all flow {} after it was back", secs(took)))
             );
-            if !gone.is_empty() {
+            let hangs = logs(scene.nodes).contains(HANGS);
+            let told = if hangs { format!("{told} (an IPCP of the reference hangs)") } else { told };
+            if again.is_none() {
                 return Err(Verdict::Strike(told));
             }
             return in_time((took, told), DETECTION + ROUTES);
