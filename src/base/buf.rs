@@ -145,10 +145,15 @@ impl PacketBuf {
         if self.len() >= self.mem.len() / 4 {
             return None;
         }
-        let tail = self.len() as u32;
-        Some(Self { mem: self.to_vec().into_boxed_slice(), head: 0, tail })
+        Some(Self::snug_of(self))
     }
 
+    /// These bytes in memory of just their length.
+    pub(crate) fn snug_of(bytes: &[u8]) -> Self {
+        Self { mem: bytes.into(), head: 0, tail: bytes.len() as u32 }
+    }
+
+    /// Whether the buffer is one that pools keep, with the standard room.
     fn is_pooled(&self) -> bool {
         self.mem.len() == POOLED_BYTES
     }

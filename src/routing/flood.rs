@@ -63,6 +63,13 @@ impl LinkState {
         self.recompute_soon(now, address);
     }
 
+    /// Packets of no more than so many bytes go over this management flow; the others have their own bounds.
+    pub fn limit_packets(&mut self, flow: N1FlowId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&flow) {
+            peer.most = bytes;
+        }
+    }
+
     /// A management flow is gone.
     pub fn management_down(&mut self, _now: Instant, flow: N1FlowId) {
         let Some(peer) = self.peers.remove(&flow) else { return };

@@ -231,16 +231,16 @@ impl LinkState {
         }
     }
 
-    /// The next packet to send, and the management flow to send it on: `most` bytes at most, but an update at least. Flows
-    /// that have something to say take turns.
+    /// The next packet to send, and the management flow to send it on: `most` bytes at most, and no more than
+    /// [the flow takes](Self::limit_packets), but an update at least. Flows that have something to say take turns.
     pub fn poll_packet(&mut self, now: Instant, most: usize) -> Option<(N1FlowId, Vec<u8>)> {
         let (flow, index) = self.poll_peer(now)?;
         let mut packet = Vec::new();
         let mut next = Some(index);
         while let Some(index) = next {
-            let confirms = self.peers.get(&flow).is_some_and(Peer::confirms);
+            let (confirms, takes) = self.peers.get(&flow).map_or((false, 0), |peer| (peer.confirms(), peer.most));
             self.put(now, &mut packet, index, confirms);
-            let full = !confirms || packet.len() + 2 * Lsu::LEN > most;
+            let full = !confirms || packet.len() + 2 * Lsu::LEN > most.min(takes);
             let peer = self.peers.get_mut(&flow).filter(|_| !full);
             next = peer.and_then(|peer| peer.poll_more(now, self.pace));
         }

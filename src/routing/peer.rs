@@ -56,6 +56,8 @@ pub(super) struct Peer {
     pub(super) address: Address,
     /// It is o7s: it confirms what it hears, understands withdrawals, and does not revive dead links of its own.
     confirms: bool,
+    /// Bytes of a packet that the flow takes.
+    pub(super) most: usize,
     /// Nothing is sent before.
     held_until: Instant,
     /// What to tell, the most urgent first, and links to say back, so that the neighbour knows they have arrived.
@@ -77,6 +79,7 @@ impl Peer {
         Self {
             address,
             confirms: dialect == Dialect::Confirming,
+            most: usize::MAX,
             held_until,
             marks: Marks::default(),
             later: Instant::ZERO,

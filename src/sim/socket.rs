@@ -23,6 +23,9 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const RECV_BATCH: usize = 64;
 /// Datagrams that may be sent between two turns of the network; it empties the outbox before time moves on.
 const OUTBOX_LIMIT: usize = 65_536;
+/// Datagrams that are shorter have memory of just their length while they are on their way: in a large network most of
+/// those are keepalives and the like.
+const SMALL: usize = 512;
 /// Idle buffers kept, 2 KiB each.
 const IDLE_BUFFERS: usize = 4096;
 
@@ -102,9 +105,7 @@ impl Ports {
             if outbox.packets.len() >= OUTBOX_LIMIT {
                 return Err(SendError::Full);
             }
-            let mut packet = self.pool.take(data.len());
-            packet.extend_from_slice(data).ok_or(SendError::TooLarge)?;
-            outbox.packets.push(Outgoing { src, dst, data: packet });
+            outbox.packets.push(Outgoing { src, dst, data: self.copy_of(data) });
             *outbox.between.entry((src.ip(), dst.ip())).or_default() += 1;
             Ok(())
         };
@@ -140,8 +141,11 @@ impl Ports {
         unsent + queue.len()
     }
 
-    /// A packet with these bytes.
+    /// A packet with these bytes, which may be on its way for long.
     pub(super) fn copy_of(&self, data: &[u8]) -> PacketBuf {
+        if data.len() < SMALL {
+            return PacketBuf::snug_of(data);
+        }
         let mut packet = self.pool.take(data.len());
         // The capacity was just asked for.
         let _ = packet.extend_from_slice(data);
@@ -256,7 +260,12 @@ impl UdpSocket {
     pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Datagram> {
         let mut inbox = self.state.inbox.lock();
         match inbox.queue.pop_front() {
-            Some(datagram) => Poll::Ready(datagram),
+            Some(mut datagram) => {
+                if datagram.data.len() < SMALL {
+                    datagram.data = PacketBuf::copy_of(&datagram.data);
+                }
+                Poll::Ready(datagram)
+            }
             None => {
                 if !inbox.wakers.iter().any(|w| w.will_wake(cx.waker())) {
                     inbox.wakers.push(cx.waker().clone());
@@ -307,11 +316,21 @@ impl Datagrams for UdpSocket {
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
         let mut inbox = self.state.inbox.lock();
         let n = inbox.queue.len().min(RECV_BATCH);
-        out.extend(inbox.queue.drain(..n));
-        drop(inbox);
-        // A stack with a pool of its own gives buffer for buffer, so that neither side's stock runs dry.
-        if !Arc::ptr_eq(cache.pool(), &self.ports.pool) {
-            (0..n).for_each(|_| self.ports.pool.put(cache.take(0)));
+        let shared = Arc::ptr_eq(cache.pool(), &self.ports.pool);
+        for mut datagram in inbox.queue.drain(..n) {
+            if datagram.data.len() < SMALL {
+                let mut data = cache.take(datagram.data.len());
+                // The capacity was just asked for.
+                let _ = data.extend_from_slice(&datagram.data);
+                datagram.data = data;
+            } else if !shared {
+                // Buffer for buffer, so that neither side's stock runs dry.
+                self.ports.pool.put(cache.take(0));
+            }
+            out.push(datagram);
+        }
+        if inbox.queue.is_empty() && inbox.queue.capacity() > RECV_BATCH {
+            inbox.queue = VecDeque::new();
         }
         n
     }

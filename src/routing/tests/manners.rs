@@ -1,6 +1,6 @@
 //! What a single member says, and when.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -520,4 +520,26 @@ fn a_reference_that_is_connected_is_told_of_a_link_that_is_new_to_it() {
         }
         assert!(alone.member.entries(alone.now).all(|entry| entry.dst == PEER || entry.withdrawn));
     }
+}
+
+/// One flow that takes little does not make packets small for all, nor for ever.
+#[test]
+fn packets_are_as_large_as_each_flow_takes() {
+    let mut alone = Alone::new();
+    for n in 0..100 {
+        alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Confirming);
+        alone.hear(OTHER, lsu(Address(1000 + n), Address(5000), 1 << 32));
+    }
+    alone.member.management_down(alone.now, OTHER);
+    for (flow, takes) in [(OTHER, 100), (MANAGEMENT, 1200)] {
+        alone.member.management_up(alone.now, flow, PEER, Dialect::Confirming);
+        alone.member.limit_packets(flow, takes);
+    }
+    let mut longest = BTreeMap::new();
+    while let Some((flow, packet)) = alone.member.poll_packet(alone.now, 1200) {
+        let longest = longest.entry(flow).or_insert(0);
+        *longest = packet.len().max(*longest);
+    }
+    // As long as there is room for one more, and its age.
+    assert_eq!(longest, BTreeMap::from([(OTHER, 72), (MANAGEMENT, 1176)]));
 }

@@ -53,8 +53,8 @@ impl Control {
                 self.managements.write().insert(id, management);
                 let dialect = if incarnation.is_some() { Dialect::Confirming } else { Dialect::Plain };
                 let mut machines = self.machines.lock();
-                machines.limit_updates(most);
                 machines.routing.management_up(now, id, peer, dialect);
+                machines.routing.limit_packets(id, most);
             }
         }
         if self.shared.is_down() {

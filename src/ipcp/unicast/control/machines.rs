@@ -15,7 +15,7 @@ use crate::types::id::{Address, N1FlowId};
 use crate::types::name::NameHash;
 use crate::wire::link_state::Lsu;
 
-/// Updates that are sent at once, bytes.
+/// Updates that are sent at once, bytes, where the flow takes as many.
 const UPDATES: usize = 50 * Lsu::LEN;
 
 /// The machines.
@@ -26,8 +26,6 @@ pub(super) struct Machines {
     pub(super) waiting: BTreeMap<NameHash, Vec<Waker>>,
     /// Looks for others who have our address.
     watch: Watch,
-    /// Bytes of a packet of updates that all management flows take.
-    most: usize,
 }
 
 /// Where the machines get their randomness from.
@@ -63,19 +61,13 @@ impl Machines {
             routing: LinkState::new(routing, seeds.routing),
             directory: Directory::new(now, directory, seeds.directory),
             waiting: BTreeMap::new(),
-            most: UPDATES,
             watch: if kept { Watch::kept(address) } else { Watch::new(address) },
         }
     }
 
-    /// A management flow takes packets of so many bytes.
-    pub(super) fn limit_updates(&mut self, most: usize) {
-        self.most = self.most.min(most);
-    }
-
     /// The next packet of updates to send, and the management flow to send it on.
     fn poll_updates(&mut self, now: Instant) -> Option<(N1FlowId, Vec<u8>)> {
-        let (to, updates) = self.routing.poll_packet(now, self.most)?;
+        let (to, updates) = self.routing.poll_packet(now, UPDATES)?;
         let (own, said) = (self.routing.address(), updates.chunks_exact(Lsu::LEN));
         for Lsu { dst, seqno, .. } in said.filter_map(|update| Lsu::parse(update).ok()).filter(|lsu| lsu.src == own) {
             self.watch.announcing(dst, seqno);
