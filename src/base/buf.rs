@@ -32,10 +32,10 @@ const BATCH: usize = 32;
 /// How often a cache looks at whether it trades in the right batches.
 const SETTLE: Duration = Duration::from_millis(250);
 /// A cache that has traded this often in that time trades twice as many buffers at once: the lock is not worth a mention
-/// then, and what is kept are the packets of some 10 ms.
-const OFTEN: u32 = 16;
+/// so far, and what is kept then are the packets of a few milliseconds.
+const OFTEN: u32 = 128;
 /// A cache that has traded less often than this in that time trades half as many at once.
-const SELDOM: u32 = 4;
+const SELDOM: u32 = 32;
 
 /// A packet: a window into a block of memory, with room before and behind.
 ///
@@ -392,7 +392,7 @@ mod tests {
     fn busy_caches_trade_batches_with_the_pool() {
         let pool = BufPool::new(1000);
         let (mut a, mut b) = (BufCache::new(&pool), BufCache::new(&pool));
-        pass(&mut a, &mut b, 1000);
+        pass(&mut a, &mut b, 10_000);
         assert!(pool.idle() + a.idle() + b.idle() <= 4 * BATCH, "what one side frees the other one takes");
         let before = a.trades + b.trades;
         pass(&mut a, &mut b, 100 * BATCH);

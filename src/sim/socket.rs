@@ -23,11 +23,11 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const RECV_BATCH: usize = 64;
 /// Datagrams that may be sent between two turns of the network; it empties the outbox before time moves on.
 const OUTBOX_LIMIT: usize = 65_536;
-/// Datagrams that are shorter have memory of just their length while they are on their way: in a large network most of
-/// those are keepalives and the like.
-const SMALL: usize = 512;
+/// Datagrams that are shorter have memory of just their length while they are on their way: in a large network those are
+/// keepalives, link state and the like, and there are many at once.
+const SMALL: usize = 1300;
 /// Idle buffers kept, 2 KiB each.
-const IDLE_BUFFERS: usize = 4096;
+const IDLE_BUFFERS: usize = 1024;
 
 /// A datagram on its way into the network.
 #[derive(Debug)]
