@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::heals::{Scene, row};
+use crate::net::wait_for;
 use crate::nodes::{Node, Setup, Shape, strike};
 use crate::{Verdict, Who, say};
 
@@ -13,7 +14,9 @@ const RECEIVER: usize = 3;
 /// From the start of the last flow, and then.
 const WARM_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(8);
-const SECONDS: &str = "16";
+const SECONDS: &str = "20";
+/// Mb/s at which all flows can be allocated.
+const ENOUGH: u32 = 100;
 const SIZE: &str = "1000";
 /// Of a fair share, what everybody has at least.
 const LEAST: f64 = 0.1;
@@ -49,7 +52,8 @@ impl std::fmt::Display for Shares {
 
 /// So many flows from each of two nodes, both as greedy as they can be.
 fn compete(scene: &mut Scene<'_, '_>, mbits: u32, each: usize) -> Result<Shares, Verdict> {
-    scene.lan.hosts[0].limit(mbits)?;
+    // What allocates the last flow would be lost where the others are greedy already.
+    scene.lan.hosts[0].limit(mbits.max(ENOUGH))?;
     let rate = format!("{}", u64::from(mbits) * 2_000_000);
     let mut flows = Vec::new();
     for at in 1..RECEIVER {
@@ -72,22 +76,23 @@ fn compete(scene: &mut Scene<'_, '_>, mbits: u32, each: usize) -> Result<Shares,
             flows.push((who, name));
         }
     }
-    thread::sleep(WARM_UP);
     let sunk = |scene: &Scene<'_, '_>, name: &str| -> Result<f64, Verdict> {
         Ok(strike(scene.ours(RECEIVER).tell(&format!("sunk {name}")))?.parse().unwrap_or(0.0))
     };
+    let comes = |name: &String| sunk(scene, name).is_ok_and(|bytes| bytes > 0.0);
+    wait_for(2 * WARM_UP, || flows.iter().all(|(_, name)| comes(name)).then_some(()));
+    if let Some((who, name)) = flows.iter().find(|(_, name)| !comes(name)) {
+        let why = format!("nothing came for {name}");
+        return Err(if *who == Who::Ours { Verdict::Strike(why) } else { Verdict::Reference(why) });
+    }
+    scene.lan.hosts[0].limit(mbits)?;
+    thread::sleep(WARM_UP);
     let began = Instant::now();
     let before = flows.iter().map(|(_, name)| sunk(scene, name)).collect::<Result<Vec<_>, _>>()?;
     thread::sleep(MEASURED);
     let took = began.elapsed().as_secs_f64();
     let after = flows.iter().map(|(_, name)| sunk(scene, name)).collect::<Result<Vec<_>, _>>()?;
     let rates = before.iter().zip(&after).map(|(before, after)| (after - before) * 8e-6 / took);
-    for ((who, name), total) in flows.iter().zip(&after) {
-        if *total == 0.0 {
-            let why = format!("nothing came for {name}");
-            return Err(if *who == Who::Ours { Verdict::Strike(why) } else { Verdict::Reference(why) });
-        }
-    }
     Ok(Shares(flows.iter().map(|(who, _)| *who).zip(rates).collect()))
 }
 

@@ -1,9 +1,10 @@
 //! Mixed layers that heal: a link goes and comes back, a reference is killed and started again, a name moves.
 //!
 //! A node of ours takes a reference for gone when the time of detection of their flow is over, as it was agreed on when
-//! that was allocated: 10 s if ours allocated it, 120 s if the reference did. A reference never does: what its own
-//! neighbours of ours tell it, and ages, changes its routes, but it goes on sending on a flow that is dead. So what is
-//! asked for is between nodes of ours, or to a reference that has one way.
+//! that was allocated: 10 s if ours allocated it, 120 s if the reference did. A reference never does: what is gone it
+//! forgets when nobody has announced it for a minute, and on a flow that is dead it goes on sending. When a neighbour is
+//! connected anew it computes no routes by itself; ours has it do so. The programs of a reference end a flow on which
+//! nothing comes for two to ten seconds, so pings are between nodes of ours, and a reference sends one way.
 
 use std::io;
 use std::thread;
