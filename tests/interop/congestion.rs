@@ -14,7 +14,7 @@ const RECEIVER: usize = 3;
 /// From the start of the last flow, and then.
 const WARM_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(8);
-const SECONDS: &str = "20";
+const SECONDS: &str = "15";
 /// Mb/s at which all flows can be allocated.
 const ENOUGH: u32 = 100;
 const SIZE: &str = "1000";
@@ -22,31 +22,36 @@ const SIZE: &str = "1000";
 const LEAST: f64 = 0.1;
 
 /// What one run came to, Mb/s for each flow.
-struct Shares(Vec<(Who, f64)>);
+struct Shares {
+    received: Vec<(Who, f64)>,
+    /// What the references have sent, as they say themselves.
+    sent: Vec<f64>,
+}
 
 impl Shares {
     fn sum(&self) -> f64 {
-        self.0.iter().map(|(_, rate)| rate).sum()
+        self.received.iter().map(|(_, rate)| rate).sum()
     }
 
     /// The least that a kind has of its fair share.
     fn least(&self, of: Who) -> Option<f64> {
-        let fair = self.sum() / self.0.len() as f64;
-        let own = self.0.iter().filter(|(who, _)| *who == of);
+        let fair = self.sum() / self.received.len() as f64;
+        let own = self.received.iter().filter(|(who, _)| *who == of);
         own.map(|(_, rate)| rate / fair).min_by(f64::total_cmp)
     }
 }
 
 impl std::fmt::Display for Shares {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rates: Vec<_> = self.0.iter().map(|(who, rate)| format!("{who} {rate:.2}")).collect();
+        let rates: Vec<_> = self.received.iter().map(|(who, rate)| format!("{who} {rate:.2}")).collect();
         write!(f, "{} | sum {:.2} Mb/s | least of a fair share:", rates.join(", "), self.sum())?;
         for who in [Who::Ours, Who::Reference] {
             if let Some(least) = self.least(who) {
                 write!(f, " {who} {least:.2}")?;
             }
         }
-        Ok(())
+        let sent: Vec<_> = self.sent.iter().map(|rate| format!("{rate:.1}")).collect();
+        if sent.is_empty() { Ok(()) } else { write!(f, " | references sent {} Mb/s", sent.join(", ")) }
     }
 }
 
@@ -93,7 +98,18 @@ fn compete(scene: &mut Scene<'_, '_>, mbits: u32, each: usize) -> Result<Shares,
     let took = began.elapsed().as_secs_f64();
     let after = flows.iter().map(|(_, name)| sunk(scene, name)).collect::<Result<Vec<_>, _>>()?;
     let rates = before.iter().zip(&after).map(|(before, after)| (after - before) * 8e-6 / took);
-    Ok(Shares(flows.iter().map(|(who, _)| *who).zip(rates).collect()))
+    let received = flows.iter().map(|(who, _)| *who).zip(rates).collect();
+    let sent = scene.clients.iter().filter_map(|(_, client)| {
+        wait_for(WARM_UP * 4, || client.ended());
+        sent_rate(&client.output())
+    });
+    Ok(Shares { received, sent: sent.collect() })
+}
+
+/// What an ocbr says that it has sent, Mb/s.
+fn sent_rate(output: &str) -> Option<f64> {
+    let line = output.lines().find(|line| line.starts_with("sent statistics"))?;
+    line.rsplit_once(", ")?.1.split_whitespace().next()?.parse().ok()
 }
 
 fn table(nodes: &'static [Who], mbits: u32, each: usize, must: bool) {
