@@ -24,5 +24,6 @@ pub mod ids;
 pub mod rng;
 pub mod seq;
 pub mod sync;
+pub(crate) mod tasks;
 pub mod time;
 pub mod timers;

@@ -158,7 +158,7 @@ impl Node {
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
                 flows: Mutex::new(Arena::new(parts.limits.flows)),
                 timers,
-                tasks: Tasks::default(),
+                tasks: Tasks::new(me),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
                 answered: Mutex::new(Answered::default()),
                 silent: Mutex::new(Silent::default()),

@@ -1,74 +1,32 @@
-//! The executor: tasks polled in the order in which they were woken, all on one thread.
+//! The tasks of a simulation, polled all on one thread, and what they come to.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::fmt;
 use core::future::Future;
 use core::panic::Location;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
-use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Wake;
 
-use crate::base::sync::Mutex;
-
-/// Which task; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TaskId(u64);
-
-impl TaskId {
-    /// The future that [`Network::block_on`](super::Network::block_on) was called with.
-    pub(super) const MAIN: Self = Self(0);
-}
-
-/// The woken tasks, each at most once. The only part of the executor that other threads may touch.
-#[derive(Debug, Default)]
-struct Ready(Mutex<VecDeque<TaskId>>);
-
-#[derive(Debug)]
-struct TaskWaker {
-    id: TaskId,
-    queued: AtomicBool,
-    ready: Arc<Ready>,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::Relaxed) {
-            self.ready.0.lock().push_back(self.id);
-        }
-    }
-}
+pub(super) use crate::base::tasks::TaskId;
+use crate::base::tasks::{Signal, Tasks};
 
 type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 
-struct Task {
-    /// `None` while it is being polled.
-    future: Option<TaskFuture>,
-    waker: Arc<TaskWaker>,
-    spawned_at: &'static Location<'static>,
-}
-
-/// All tasks.
+/// All tasks, with where they were spawned.
 pub(super) struct Exec {
-    tasks: RefCell<BTreeMap<TaskId, Task>>,
-    next: Cell<u64>,
-    ready: Arc<Ready>,
-    main: Arc<TaskWaker>,
-    closed: Cell<bool>,
+    tasks: Tasks<TaskFuture, &'static Location<'static>>,
+    /// Wakes the future that [`Network::block_on`](super::Network::block_on) was called with.
+    main: Arc<Signal>,
 }
 
 impl Exec {
     pub(super) fn new() -> Rc<Self> {
-        let ready = Arc::<Ready>::default();
-        let main = Arc::new(TaskWaker { id: TaskId::MAIN, queued: AtomicBool::new(false), ready: Arc::clone(&ready) });
-        Rc::new(Self { tasks: RefCell::default(), next: Cell::new(1), ready, main, closed: Cell::new(false) })
+        // Whoever runs the network looks by itself.
+        let tasks = Tasks::new(|| ());
+        Rc::new(Self { main: tasks.main(), tasks })
     }
 
     /// Starts a task. After [`clear`](Self::clear) its future is dropped at once.
@@ -78,8 +36,7 @@ impl Exec {
         spawned_at: &'static Location<'static>,
     ) -> JoinHandle<T> {
         let result = Rc::new(RefCell::new(JoinState { output: None, waiting: None }));
-        let id = TaskId(self.next.replace(self.next.get() + 1));
-        let handle = JoinHandle { id, exec: Rc::downgrade(self), result: Rc::clone(&result) };
+        let mut handle = JoinHandle { id: TaskId::MAIN, exec: Rc::downgrade(self), result: Rc::clone(&result) };
         let future = async move {
             let output = future.await;
             let mut state = result.borrow_mut();
@@ -90,12 +47,10 @@ impl Exec {
                 waker.wake();
             }
         };
-        if self.closed.get() {
-            return handle;
-        }
-        let waker = Arc::new(TaskWaker { id, queued: AtomicBool::new(false), ready: Arc::clone(&self.ready) });
-        waker.wake_by_ref();
-        self.tasks.borrow_mut().insert(id, Task { future: Some(Box::pin(future)), waker, spawned_at });
+        self.tasks.spawn(spawned_at, |id| {
+            handle.id = id;
+            Box::pin(future)
+        });
         handle
     }
 
@@ -106,67 +61,48 @@ impl Exec {
 
     /// Polls the main future.
     pub(super) fn poll_main(&self, main: &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool {
-        self.main.queued.store(false, Ordering::Relaxed);
-        main(&mut Context::from_waker(&Waker::from(Arc::clone(&self.main))))
+        main(&mut Context::from_waker(&self.main.answer()))
     }
 
     /// Polls a task, if it is still there.
     pub(super) fn poll(&self, id: TaskId) {
-        let Some((mut future, waker)) = self.tasks.borrow_mut().get_mut(&id).and_then(|task| {
-            task.waker.queued.store(false, Ordering::Relaxed);
-            Some((task.future.take()?, Waker::from(Arc::clone(&task.waker))))
-        }) else {
-            return;
-        };
-        let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        let mut tasks = self.tasks.borrow_mut();
-        if done {
-            tasks.remove(&id);
-        } else if let Some(task) = tasks.get_mut(&id) {
-            task.future = Some(future);
-            return;
-        }
-        // Finished or aborted. What it owns may do things when it is dropped: nothing is borrowed then.
-        drop(tasks);
-        drop(future);
+        // What is over may do things when it is dropped: nothing is borrowed then.
+        drop(self.tasks.poll(id, |future, cx| future.as_mut().poll(cx).is_ready()));
     }
 
     /// How many tasks are woken.
     pub(super) fn ready(&self) -> usize {
-        self.ready.0.lock().len()
+        self.tasks.ready()
     }
 
     /// The task that was woken first.
     pub(super) fn next_ready(&self) -> Option<TaskId> {
-        self.ready.0.lock().pop_front()
+        self.tasks.next_ready()
     }
 
     /// Where a task was spawned.
     pub(super) fn spawned_at(&self, id: TaskId) -> Option<&'static Location<'static>> {
-        self.tasks.borrow().get(&id).map(|t| t.spawned_at)
+        self.tasks.about(id)
     }
 
     /// Where the tasks that are not finished were spawned.
     pub(super) fn unfinished(&self) -> Vec<&'static Location<'static>> {
-        self.tasks.borrow().values().map(|t| t.spawned_at).collect()
+        self.tasks.about_all()
     }
 
     /// Drops all tasks, for good.
     pub(super) fn clear(&self) {
-        self.closed.set(true);
-        drop(self.tasks.take());
-        self.ready.0.lock().clear();
+        drop(self.tasks.close());
     }
 
     fn abort(&self, id: TaskId) {
-        let task = self.tasks.borrow_mut().remove(&id);
-        drop(task);
+        drop(self.tasks.remove(id));
     }
 }
 
 impl fmt::Debug for Exec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Exec({} tasks)", self.tasks.borrow().len())
+        write!(f, "Exec({} tasks)", self.tasks.len())
     }
 }
 
@@ -216,6 +152,6 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinHandle({}, finished: {})", self.id.0, self.is_finished())
+        write!(f, "JoinHandle({:?}, finished: {})", self.id, self.is_finished())
     }
 }
