@@ -153,7 +153,8 @@ fn links_are_announced_again_in_time_and_withdrawn_for_good() {
     alone.member.adjacency_up(alone.now, DATA, PEER);
     let mut last = 1 << 32;
     assert_eq!(alone.said(), [(MANAGEMENT, lsu(ME, PEER, last))]);
-    alone.after(2 * SECOND);
+    // Also of the link by which it is made to compute its routes, and again.
+    alone.after(3 * SECOND);
     for _ in 0..50 {
         let said = alone.after(16 * SECOND);
         assert!((1..=2).contains(&said.len()));
