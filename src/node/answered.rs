@@ -11,8 +11,9 @@ use crate::base::time::Instant;
 use crate::ipcp::Resend;
 
 /// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
-#[derive(Default)]
 pub(super) struct Answered {
+    /// How long each is kept: as long as the flow that it opens waits to hear its peer.
+    keep: Duration,
     replies: BTreeMap<AnsweredKey, Answer>,
     /// In the order of their age.
     order: VecDeque<(Instant, AnsweredKey)>,
@@ -27,13 +28,17 @@ pub(super) struct Answer {
     until: Instant,
 }
 
-impl Answer {
-    pub(super) fn new(now: Instant, reply: Arc<dyn Resend>, size: usize) -> Self {
-        Self { reply, size, until: now + RESEND_FOR }
-    }
-}
-
 impl Answered {
+    pub(super) fn new(keep: Duration) -> Self {
+        Self { keep, replies: BTreeMap::new(), order: VecDeque::new() }
+    }
+
+    /// Forgets all, and returns them.
+    pub(super) fn clear(&mut self) -> impl Sized + use<> {
+        self.order.clear();
+        core::mem::take(&mut self.replies)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.replies.len()
     }
@@ -60,7 +65,8 @@ impl Answered {
         now: Instant,
         limit: usize,
         key: AnsweredKey,
-        answer: Answer,
+        reply: Arc<dyn Resend>,
+        size: usize,
     ) -> SmallVec<[Answer; 2]> {
         let mut out = SmallVec::new();
         // Two for each one that comes, so that a pause is not paid for by one caller.
@@ -70,16 +76,14 @@ impl Answered {
             }
             out.extend(self.order.pop_front().and_then(|(_, key)| self.replies.remove(&key)));
         }
-        match self.replies.insert(key, answer) {
+        let until = now + self.keep;
+        match self.replies.insert(key, Answer { reply, size, until }) {
             Some(old) => out.push(old),
-            None => self.order.push_back((now + RESEND_FOR, key)),
+            None => self.order.push_back((until, key)),
         }
         out
     }
 }
-
-/// How long a reply can be sent again: as long as a requester may wait for it.
-const RESEND_FOR: Duration = Duration::from_secs(20);
 
 /// Sends nothing.
 pub(super) struct Nothing;

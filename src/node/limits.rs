@@ -60,8 +60,8 @@ pub struct Limits {
     pub silent_flows: usize,
     /// The same for the flows that one host, or one member of a layer, asked for. Default 4096.
     pub silent_flows_per_peer: usize,
-    /// Replies that can be sent again to a requester that did not get them, each for 20 s; beyond it the oldest are
-    /// forgotten. Default 4096.
+    /// Replies that can be sent again to a requester that did not get them, each for as long as the flow may be
+    /// [silent](Self::silence); beyond it the oldest are forgotten. Default 4096.
     pub resend: usize,
     /// How long an allocation without a time limit of its own takes at most. Default 20 s.
     pub alloc_timeout: Duration,

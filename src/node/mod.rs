@@ -160,7 +160,7 @@ impl Node {
                 timers,
                 tasks: Tasks::new(me),
                 replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
-                answered: Mutex::new(Answered::default()),
+                answered: Mutex::new(Answered::new(parts.limits.silence)),
                 silent: Mutex::new(Silent::default()),
                 held: Meter::new(parts.limits.stack_bytes, None),
                 held_by_peer: Mutex::new(PeerMeters::new()),
@@ -291,7 +291,7 @@ impl Node {
         }
         let retiring = core::mem::take(&mut *self.retiring.lock());
         retiring.iter().for_each(|ipcp| ipcp.shutdown(now));
-        let answered = core::mem::take(&mut *self.answered.lock());
+        let answered = self.answered.lock().clear();
         drop(answered);
         self.timers.shutdown();
     }

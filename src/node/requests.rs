@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::answered::{Answer, Nothing};
+use super::answered::Nothing;
 use super::{Node, count};
 use crate::base::time::Instant;
 use crate::ipcp::{Incoming, Requests, Resend};
@@ -89,8 +89,7 @@ impl Node {
 
     /// Remembers a reply that can be sent again.
     pub(super) fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>, size: usize) {
-        let answer = Answer::new(now, reply, size);
-        let outdated = self.answered.lock().insert(now, self.limits.resend, (peer, id), answer);
+        let outdated = self.answered.lock().insert(now, self.limits.resend, (peer, id), reply, size);
         drop(outdated);
     }
 

@@ -1,6 +1,7 @@
 //! Partitions, and peers that are not there any more.
 
-use o7s::sim::{Link, Loss};
+use o7s::sim::{Link, Loss, Packet, Verdict};
+use o7s::wire::udp::{Datagram, Mgmt};
 use o7s::{QosSpec, ReadError};
 
 use super::world::{CLIENT, ENCRYPTED, Pair, SERVER, Script, expect, ms, secs, send};
@@ -103,4 +104,29 @@ fn a_host_that_comes_back_is_a_new_one() {
         far.write(b"welcome").await.unwrap();
         assert_eq!(&near.read_bytes().await.unwrap()[..], b"welcome");
     });
+}
+
+/// A flow that was accepted waits for its first packet for 45 s: so long the requester can ask for a reply that it did not
+/// get, although nobody accepts another flow.
+#[test]
+fn a_reply_can_be_asked_for_as_long_as_the_flow_waits() {
+    for security in ["", ENCRYPTED] {
+        let pair = Pair::new(2, Link::default().latency(ms(10)), security);
+        let net = &pair.net;
+        net.block_on(async {
+            let listener = pair.server.listen("once");
+            let accepting = net.spawn(async move { (listener.accept_async().await.unwrap(), listener) });
+            let (clock, until) = (net.clone(), net.now() + secs(30));
+            let lose = move |packet: &Packet<'_>| match Datagram::parse(packet.data) {
+                Ok(Datagram::Mgmt(Mgmt::Reply(_))) if clock.now() < until => Verdict::Drop,
+                _ => Verdict::Pass,
+            };
+            net.on_packet(lose).keep();
+            let asking = pair.client.stack().flow("once").qos(QosSpec::DATA).timeout(secs(60));
+            let near = asking.alloc_async().await.unwrap();
+            let (far, _listener) = accepting.await;
+            near.write(b"at last").await.unwrap();
+            assert_eq!(&far.read_bytes().await.unwrap()[..], b"at last");
+        });
+    }
 }
