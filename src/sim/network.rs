@@ -164,12 +164,12 @@ impl Network {
         Arc::clone(&self.core.clock) as Arc<dyn Clock>
     }
 
-    /// The same clock, to be shared with a polled stack.
     /// Packet buffers of all hosts.
     pub(super) fn pool(&self) -> &Arc<BufPool> {
         self.core.ports.pool()
     }
 
+    /// The same clock, to be shared with a polled stack.
     pub(super) fn manual_clock(&self) -> &Arc<ManualClock> {
         &self.core.clock
     }

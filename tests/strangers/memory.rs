@@ -81,8 +81,12 @@ impl Flood {
             for i in 0..per_host {
                 let from = format!("10.0.1.{}:{}", host + 1, 1000 + i);
                 let request = request(unix + u64::from(i), "s", qos, (4711 + host * 1000 + i) << 8, &mut rng);
+                granted.set(0);
                 net.inject(&*from, SERVER, &request);
                 held.push(net.block_on(listener.accept_async()).unwrap());
+                // The reply may not have left yet.
+                net.run_for(Duration::from_millis(10));
+                assert_ne!(granted.get(), 0, "no reply");
                 // The address proves to be the stranger's own.
                 net.inject(&*from, SERVER, &granted.get().to_be_bytes());
                 flows.push((from, granted.get()));
@@ -107,6 +111,10 @@ impl Flood {
             }
         }
         self.settle();
+        let rib = self.server.stack().rib();
+        let ipcp = &rib.child("ipcps").unwrap().children[0];
+        let lost: u64 = ["wrong_source", "malformed"].iter().map(|what| ipcp.get(what).unwrap()).sum();
+        assert_eq!(lost, 0, "the flood does not get to the flows:\n{ipcp}");
         (BYTES.get() - before, wire)
     }
 
