@@ -33,7 +33,7 @@ const BATCH: usize = 32;
 const SETTLE: Duration = Duration::from_millis(250);
 /// A cache that has traded this often in that time trades twice as many buffers at once: the lock is not worth a mention
 /// so far, and what is kept then are the packets of a few milliseconds.
-const OFTEN: u32 = 128;
+const OFTEN: u16 = 128;
 /// A cache that has traded less often than this in that time trades half as many at once.
 const SELDOM: u32 = 32;
 
@@ -246,17 +246,23 @@ impl BufPool {
 pub struct BufCache {
     pool: Arc<BufPool>,
     local: Vec<PacketBuf>,
+    /// When it was settled, in periods of [`SETTLE`]: there is a cache in every end of a flow, and each byte counts.
+    settled: u32,
+    /// How often buffers were traded since then.
+    trades: u16,
     /// Buffers that are traded at a time: a power of two.
-    batch: usize,
-    /// How often that was since `settled`.
-    trades: u32,
-    settled: Instant,
+    batch: u8,
+}
+
+/// The period of [`SETTLE`] that `now` is in. It begins anew after 34 years.
+fn period(now: Instant) -> u32 {
+    (now.as_nanos() / SETTLE.as_nanos() as u64) as u32
 }
 
 impl BufCache {
     /// An empty cache in front of `pool`.
     pub fn new(pool: &Arc<BufPool>) -> Self {
-        Self { pool: Arc::clone(pool), local: Vec::new(), batch: 1, trades: 0, settled: Instant::ZERO }
+        Self { pool: Arc::clone(pool), local: Vec::new(), settled: 0, trades: 0, batch: 1 }
     }
 
     /// An empty packet with room for at least `payload` bytes.
@@ -275,7 +281,7 @@ impl BufCache {
     fn refill(&mut self) {
         self.note_trade();
         let mut free = self.pool.free.lock();
-        let from = free.len().saturating_sub(self.batch);
+        let from = free.len().saturating_sub(self.batch.into());
         self.local.extend(free.drain(from..));
     }
 
@@ -286,7 +292,7 @@ impl BufCache {
         }
         p.reset();
         self.local.push(p);
-        if self.local.len() >= 2 * self.batch {
+        if self.local.len() >= 2 * usize::from(self.batch) {
             self.note_trade();
             self.trim();
         }
@@ -296,41 +302,43 @@ impl BufCache {
     #[cold]
     fn trim(&mut self) {
         let mut free = self.pool.free.lock();
-        let surplus = self.local.len().saturating_sub(self.batch);
+        let batch = self.batch.into();
+        let surplus = self.local.len().saturating_sub(batch);
         let room = self.pool.limit.saturating_sub(free.len()).min(surplus);
         free.extend(self.local.drain(..room));
         drop(free);
-        self.local.truncate(self.batch);
+        self.local.truncate(batch);
     }
 
     fn note_trade(&mut self) {
         self.trades = self.trades.saturating_add(1);
         if self.trades.is_multiple_of(OFTEN) {
-            self.batch = (2 * self.batch).min(BATCH);
+            self.batch = (2 * self.batch).min(BATCH as u8);
         }
     }
 
     /// Fits what is kept to what is used. The owner calls it from time to time, also while it has nothing to do; a cache that
     /// is never told the time keeps up to 64 buffers once it has seen many.
     pub fn settle(&mut self, now: Instant) {
-        if now >= self.settled + SETTLE {
-            self.fit(now);
+        let period = period(now);
+        if period != self.settled {
+            self.fit(period);
         }
     }
 
     #[cold]
-    fn fit(&mut self, now: Instant) {
-        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let periods = nanos(now - self.settled) / nanos(SETTLE);
-        let seldom = u64::from(self.trades) < periods.saturating_mul(SELDOM.into());
+    fn fit(&mut self, period: u32) {
+        let periods = period.wrapping_sub(self.settled);
+        let seldom = u32::from(self.trades) < periods.saturating_mul(SELDOM);
         self.trades = 0;
-        self.settled = now;
+        self.settled = period;
         if seldom {
-            self.batch = (self.batch >> periods.min(BATCH.ilog2().into())).max(1);
-            if self.local.len() > self.batch {
+            self.batch = (self.batch >> periods.min(BATCH.ilog2())).max(1);
+            let batch = self.batch.into();
+            if self.local.len() > batch {
                 self.trim();
             }
-            self.local.shrink_to(2 * self.batch);
+            self.local.shrink_to(2 * batch);
         }
     }
 
