@@ -293,11 +293,16 @@ impl LinkState {
         self.expiry = (left != Duration::MAX).then(|| now + left.max(GAP));
     }
 
-    /// A link of somebody else may expire sooner than it was thought.
+    /// A link that others told of may expire sooner than it was thought. An own one, which they remember as taken back, is looked
+    /// at by itself.
     fn arm_expiry(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get(index) else { return };
         let life = if link.live() { self.config.timeout() } else { self.config.memory() };
-        let at = (now + life.saturating_sub(link.age(now))).max(self.swept + GAP);
+        let at = now + life.saturating_sub(link.age(now));
+        if self.db.is_of(index, self.config.address) {
+            return self.arm(index, at);
+        }
+        let at = at.max(self.swept + GAP);
         self.expiry = Some(self.expiry.map_or(at, |before| before.min(at)));
     }
 

@@ -4,6 +4,7 @@ mod convergence;
 mod failures;
 mod hostile;
 mod manners;
+mod memory;
 mod net;
 mod reference;
 mod scale;

@@ -10,54 +10,54 @@ use crate::routing::{Config, Dialect, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::{Age, Lsu};
 
-const ME: Address = Address(100);
-const PEER: Address = Address(200);
-const DATA: N1FlowId = N1FlowId(1);
-const MANAGEMENT: N1FlowId = N1FlowId(2);
-const OTHER: N1FlowId = N1FlowId(3);
-const MILLI: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const ME: Address = Address(100);
+pub(super) const PEER: Address = Address(200);
+pub(super) const DATA: N1FlowId = N1FlowId(1);
+pub(super) const MANAGEMENT: N1FlowId = N1FlowId(2);
+pub(super) const OTHER: N1FlowId = N1FlowId(3);
+pub(super) const MILLI: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// The last count of an incarnation.
-const LAST: u64 = u32::MAX as u64;
+pub(super) const LAST: u64 = u32::MAX as u64;
 
-fn lsu(src: Address, dst: Address, seqno: u64) -> Lsu {
+pub(super) fn lsu(src: Address, dst: Address, seqno: u64) -> Lsu {
     Lsu { dst, src, seqno }
 }
 
-struct Alone {
-    member: LinkState,
-    now: Instant,
+pub(super) struct Alone {
+    pub(super) member: LinkState,
+    pub(super) now: Instant,
 }
 
 impl Alone {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(ME);
         change(&mut config);
         Self { member: LinkState::new(config, Rng::from_seed([1; 32])), now: Instant::from_millis(5) }
     }
 
     /// With a management flow to a reference that nothing holds up, and nothing to say.
-    fn connected() -> Self {
+    pub(super) fn connected() -> Self {
         Self::connected_to(Dialect::Plain)
     }
 
-    fn connected_to(dialect: Dialect) -> Self {
+    pub(super) fn connected_to(dialect: Dialect) -> Self {
         let mut alone = Self::new();
         alone.member.management_up(alone.now, MANAGEMENT, PEER, dialect);
         alone.after(SECOND);
         alone
     }
 
-    fn hear(&mut self, flow: N1FlowId, lsu: Lsu) {
+    pub(super) fn hear(&mut self, flow: N1FlowId, lsu: Lsu) {
         self.member.receive(self.now, flow, &lsu.to_bytes());
     }
 
     /// What it says at once.
-    fn said(&mut self) -> Vec<(N1FlowId, Lsu)> {
+    pub(super) fn said(&mut self) -> Vec<(N1FlowId, Lsu)> {
         let (member, now) = (&mut self.member, self.now);
         core::iter::from_fn(|| member.poll_transmit(now)).map(|(f, bytes)| (f, Lsu::parse(&bytes).unwrap())).collect()
     }
@@ -68,7 +68,7 @@ impl Alone {
     }
 
     /// What it says within this time.
-    fn after(&mut self, time: Duration) -> Vec<(N1FlowId, Lsu)> {
+    pub(super) fn after(&mut self, time: Duration) -> Vec<(N1FlowId, Lsu)> {
         let limit = self.now + time;
         let mut said = self.said();
         self.member.poll_routes(self.now);
