@@ -20,15 +20,6 @@ const GAP: Duration = Duration::from_millis(100);
 /// Ages of one announcement that differ by no more are the same: what was late on its way looks younger than it is.
 const AGES_DIFFER: Duration = Duration::from_secs(1);
 
-/// What has come of an update.
-enum Heard {
-    /// It has told something new of this link.
-    News(u32),
-    /// It says of this link what is known.
-    Known(u32),
-    Nothing,
-}
-
 /// Who is told of a link. A reference is never told of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -101,57 +92,47 @@ impl LinkState {
                 continue;
             }
             let age = updates.peek().filter(|_| ages).and_then(Age::of);
-            match self.receive_update(now, flow, update) {
-                Heard::News(index) => self.learn_age(now, index, age),
-                Heard::Known(index) if ages => self.compare_age(now, flow, index, age),
-                Heard::Known(_) | Heard::Nothing => {}
+            let known = self.receive_update(now, flow, update, age.map(|age| age.0));
+            if let Some(index) = known.filter(|_| ages) {
+                self.compare_age(now, flow, index, age);
             }
         }
     }
 
-    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu) -> Heard {
+    /// An update, with what was said of its age. The link, if that is what is known.
+    fn receive_update(&mut self, now: Instant, flow: N1FlowId, update: Lsu, age: Option<Duration>) -> Option<u32> {
         self.stats.received += 1;
         let Lsu { dst, src, seqno } = update;
         let seqno = Seqno(seqno);
         if src == dst || src == Address(0) || dst == Address(0) || seqno.is_the_end() {
             self.stats.implausible += 1;
-            return Heard::Nothing;
+            return None;
         }
         let index = self.db.find(src, dst);
-        let known = index.and_then(|index| Some((index, self.db.get(index)?.seqno)));
+        let known = index.and_then(|index| Some((index, *self.db.get(index)?)));
+        // It was said after what is known, so it is no older: who says so wants to have it forgotten, with nobody hearing of it
+        // who could contradict.
+        let age = age.map(|age| known.map_or(age, |(_, link)| age.min(link.age(now))));
+        let life = if seqno.withdraws() { self.config.memory() } else { self.config.timeout() };
         match known {
-            Some((index, known)) if seqno == known => {
+            Some((index, link)) if seqno == link.seqno => {
                 self.agree(now, flow, index);
-                return Heard::Known(index);
+                return Some(index);
             }
-            Some((index, known)) if seqno < known => self.answer(now, flow, index),
+            Some((index, link)) if seqno < link.seqno => self.answer(now, flow, index),
             Some(_) if src == self.config.address => self.contest(now, dst, seqno),
             None if src == self.config.address && !seqno.withdraws() => self.contest(now, dst, seqno),
-            Some((index, _)) => {
-                self.learn(now, flow, index, seqno);
-                return Heard::News(index);
-            }
+            // It is over, here too.
+            _ if age.is_some_and(|age| age >= life) => self.stats.outdated += 1,
+            Some((index, _)) => self.learn(now, flow, index, (seqno, age)),
             None if self.has_room(now, src) => {
                 let index = self.db.insert(src, dst, seqno, now);
-                self.learn(now, flow, index, seqno);
+                self.learn(now, flow, index, (seqno, age));
                 self.arm_expiry(now, index);
-                return Heard::News(index);
             }
             None => self.stats.refused += 1,
         }
-        Heard::Nothing
-    }
-
-    /// What has just been learned of a link was said a while ago.
-    fn learn_age(&mut self, now: Instant, index: u32, age: Option<Age>) {
-        let Some(age) = age else { return };
-        let Some(link) = self.db.get_mut(index) else { return };
-        link.set_late(age.0);
-        let life = if link.live() { self.config.timeout() } else { self.config.memory() };
-        if age.0 >= life {
-            return self.remove(now, index);
-        }
-        self.arm_expiry(now, index);
+        None
     }
 
     /// The neighbour says how old a link is that is known. Whoever told of it first may have made it older than it is, so
@@ -203,7 +184,7 @@ impl LinkState {
     }
 
     /// The neighbour has told something new of a link; it is passed on.
-    fn learn(&mut self, now: Instant, flow: N1FlowId, index: u32, seqno: Seqno) {
+    fn learn(&mut self, now: Instant, flow: N1FlowId, index: u32, (seqno, age): (Seqno, Option<Duration>)) {
         self.stats.accepted += 1;
         let Some(link) = self.db.get_mut(index) else { return };
         let is_news = link.live() == seqno.withdraws();
@@ -214,9 +195,10 @@ impl LinkState {
         self.stats.withdrawn += u64::from(link.live() && seqno.withdraws());
         link.seqno = seqno;
         link.fresh(now);
+        link.set_late(age.unwrap_or_default());
         self.set_live(now, index, !seqno.withdraws());
-        if is_news {
-            // A withdrawal is remembered for longer than a link lives.
+        if is_news || age.is_some() {
+            // A withdrawal is remembered for longer than a link lives, and what was said long ago for less long.
             self.arm_expiry(now, index);
         }
         let urgency = if is_news { Urgency::News } else { Urgency::Refresh };

@@ -65,7 +65,7 @@
 //! expires with all of them when it expires with the first, give or take the time that it travels. Where a reference is in
 //! between it begins anew. If neighbours differ about the age of an announcement, the lesser counts, though no less than
 //! the time since it was heard of here: a liar cannot have a link forgotten by saying its true number with a false age, which
-//! nobody would contradict.
+//! nobody would contradict. Nor by a higher number: that was said later, so it is no older than what was known before.
 //!
 //! # Who may say what
 //!

@@ -1,8 +1,12 @@
 //! What is remembered, for how long, and who can change that.
 
-use super::manners::{Alone, LAST, MANAGEMENT, ME, SECOND, lsu};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::manners::{Alone, LAST, MANAGEMENT, ME, MILLI, OTHER, SECOND, lsu};
 use crate::routing::Dialect;
 use crate::types::id::Address;
+use crate::wire::link_state::{Age, Lsu};
 
 /// Left over from an earlier life of this member, or forged.
 #[test]
@@ -18,4 +22,32 @@ fn a_withdrawal_of_an_own_link_that_others_remember_is_forgotten_in_time() {
         assert_eq!(alone.member.entries(alone.now).count(), 0);
         assert_eq!((alone.member.own_due.len(), alone.member.next_timeout()), (0, None));
     }
+}
+
+fn with_age(update: Lsu, age: Duration) -> Vec<u8> {
+    [update.to_bytes(), Age(age).to_lsu().to_bytes()].concat()
+}
+
+/// Whoever says a higher number with a great age would have it forgotten, and nobody would hear of it and contradict.
+#[test]
+fn a_later_announcement_is_no_older_than_the_one_before() {
+    let (a, b) = (Address(77), Address(78));
+    let mut alone = Alone::connected_to(Dialect::Confirming);
+    alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Confirming);
+    alone.hear(OTHER, lsu(a, b, 1 << 32));
+    alone.after(5 * SECOND);
+    for (n, age) in [(1, 59), (2, 60), (3, 3600), (4, u64::MAX / 1000)] {
+        let forged = lsu(a, b, (1 << 32) + n);
+        alone.member.receive(alone.now, MANAGEMENT, &with_age(forged, Duration::from_secs(age)));
+        let entry = alone.member.entries(alone.now).next().expect("it is remembered");
+        assert!(!entry.withdrawn && entry.age <= 6 * SECOND, "{entry:?}");
+        let told = alone.after(30 * MILLI).into_iter().any(|(flow, lsu)| flow == OTHER && lsu == forged);
+        assert!(told, "so that whoever has the link hears of it");
+    }
+    // What was taken back is not forgotten because of an announcement that is over.
+    alone.hear(OTHER, lsu(a, b, (1 << 32) + LAST));
+    alone.after(70 * SECOND);
+    alone.member.receive(alone.now, MANAGEMENT, &with_age(lsu(a, b, 2 << 32), 65 * SECOND));
+    let entry = alone.member.entries(alone.now).next().expect("it is remembered");
+    assert!(entry.withdrawn && entry.seqno == (1 << 32) + LAST, "{entry:?}");
 }
