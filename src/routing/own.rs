@@ -43,8 +43,8 @@ pub(super) struct Neighbour {
     not_before: Instant,
     /// A timer is armed for then.
     waits: bool,
-    /// A timer is armed to have it compute its routes.
-    pub(super) recomputes: bool,
+    /// When it is to compute its routes: a timer is armed, perhaps for an earlier moment.
+    pub(super) recomputes: Option<Instant>,
 }
 
 impl LinkState {

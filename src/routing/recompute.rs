@@ -23,11 +23,10 @@ impl LinkState {
     /// its routes, in a while.
     pub(super) fn recompute_soon(&mut self, now: Instant, address: Address) {
         let reference = self.peers.values().any(|peer| peer.address == address && !peer.confirms());
-        let neighbour = self.neighbours.get_mut(&address).filter(|neighbour| reference && neighbour.up > 0);
-        if let Some(neighbour) = neighbour
-            && !core::mem::replace(&mut neighbour.recomputes, true)
-        {
-            self.timers.arm(now + PATIENCE, Due::Recompute(address));
+        let Some(neighbour) = self.neighbours.get_mut(&address).filter(|n| reference && n.up > 0) else { return };
+        let at = now + PATIENCE;
+        if neighbour.recomputes.replace(at).is_none() {
+            self.timers.arm(at, Due::Recompute(address));
         }
     }
 
@@ -35,7 +34,15 @@ impl LinkState {
     pub(super) fn recompute(&mut self, now: Instant, address: Address) {
         let me = self.config.address;
         let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
-        neighbour.recomputes = false;
+        match neighbour.recomputes {
+            // Another flow was connected meanwhile.
+            Some(later) if later > now => {
+                self.timers.arm(later, Due::Recompute(address));
+                return;
+            }
+            Some(_) => neighbour.recomputes = None,
+            None => return,
+        }
         let nobody = Address(u64::from(self.rng.u32().max(1)));
         if neighbour.up == 0 || nobody == me || self.db.find(me, nobody).is_some() || !self.has_room(now, me) {
             return;

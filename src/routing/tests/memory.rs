@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::manners::{Alone, LAST, MANAGEMENT, ME, MILLI, OTHER, SECOND, lsu};
+use super::manners::{Alone, DATA, LAST, MANAGEMENT, ME, MILLI, OTHER, PEER, SECOND, lsu};
 use crate::routing::Dialect;
-use crate::types::id::Address;
+use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::{Age, Lsu};
 
 /// Left over from an earlier life of this member, or forged.
@@ -50,4 +50,18 @@ fn a_later_announcement_is_no_older_than_the_one_before() {
     alone.member.receive(alone.now, MANAGEMENT, &with_age(lsu(a, b, 2 << 32), 65 * SECOND));
     let entry = alone.member.entries(alone.now).next().expect("it is remembered");
     assert!(entry.withdrawn && entry.seqno == (1 << 32) + LAST, "{entry:?}");
+}
+
+/// It notes the flows of a connection one after the other, and computes routes when it hears of a link that is new to it: that
+/// is to be said when the last of them stands, also if another was connected a moment before.
+#[test]
+fn a_reference_is_made_to_compute_its_routes_after_the_last_flow_that_was_connected() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.after(900 * MILLI);
+    let again = N1FlowId(9);
+    alone.member.adjacency_up(alone.now, again, PEER);
+    let is_new = |(_, lsu): &(N1FlowId, Lsu)| lsu.src == ME && lsu.dst != PEER;
+    assert_eq!(alone.after(999 * MILLI).into_iter().filter(is_new).count(), 0, "too early");
+    assert_eq!(alone.after(MILLI).into_iter().filter(is_new).count(), 1);
 }
