@@ -23,7 +23,7 @@ pub(super) struct Marks {
     /// A bit for each of the words that is not 0.
     summary: Vec<Words>,
     len: [u32; MARKS],
-    /// The word to look into next.
+    /// The link behind the last that was taken.
     cursor: [u32; MARKS],
 }
 
@@ -122,31 +122,32 @@ impl Marks {
         }
     }
 
-    /// Takes a link out of the set: one near the last that was taken, and from the beginning again after the greatest.
+    /// Takes a link out of the set: the next after the last that was taken, and from the beginning again after the greatest. So
+    /// one that is marked again and again does not keep others from their turn.
     #[inline]
     pub(super) fn pop(&mut self, mark: Mark) -> Option<u32> {
         if self.is_empty(mark) {
             return None;
         }
-        let at = self.next_word(mark)?;
-        *of_mut(&mut self.cursor, mark) = at;
-        let word = of_mut(self.words.get_mut(at as usize)?, mark);
-        let link = 64 * at + word.trailing_zeros();
-        *word &= word.wrapping_sub(1);
-        let last = *word == 0;
-        *of_mut(&mut self.len, mark) -= 1;
-        if last {
-            self.note_empty(mark, at as usize);
-        }
+        let cursor = *of(&self.cursor, mark);
+        let here =
+            self.words.get(cursor as usize / 64).map_or(0, |words| of(words, mark) & (u64::MAX << (cursor % 64)));
+        let link = if here != 0 {
+            cursor / 64 * 64 + here.trailing_zeros()
+        } else {
+            let at = self.next_word(mark, cursor / 64 + 1)?;
+            64 * at + self.words.get(at as usize).map_or(0, |words| of(words, mark).trailing_zeros())
+        };
+        *of_mut(&mut self.cursor, mark) = link + 1;
+        self.remove(mark, link);
         Some(link)
     }
 
-    /// The first word from the cursor on that is not 0; after the last one, from the beginning.
+    /// The first word from this one on that is not 0; after the last one, from the beginning.
     #[inline]
-    fn next_word(&self, mark: Mark) -> Option<u32> {
-        let cursor = *of(&self.cursor, mark);
-        let from = cursor / 64;
-        let here = self.summary.get(from as usize).map_or(0, |s| of(s, mark) & (u64::MAX << (cursor % 64)));
+    fn next_word(&self, mark: Mark, word: u32) -> Option<u32> {
+        let from = word / 64;
+        let here = self.summary.get(from as usize).map_or(0, |s| of(s, mark) & (u64::MAX << (word % 64)));
         if here != 0 {
             return Some(64 * from + here.trailing_zeros());
         }
@@ -208,5 +209,13 @@ mod tests {
         assert_eq!(rest, BTreeSet::from([64, 70]));
         marks.insert(Mark::News, 5);
         assert_eq!((marks.pop(Mark::News), marks.pop(Mark::News)), (Some(9000), Some(5)));
+        // Also beside one that is marked again whenever it was taken.
+        [5, 6].iter().for_each(|link| marks.insert(Mark::News, *link));
+        let mut taken = BTreeSet::new();
+        for _ in 0..4 {
+            taken.extend(marks.pop(Mark::News));
+            marks.insert(Mark::News, 5);
+        }
+        assert!(taken.contains(&6), "{taken:?}");
     }
 }
