@@ -254,7 +254,7 @@ fn whoever_keeps_a_name_publishes_it_if_its_owner_does_not() {
     let keepers = net.directories().filter(|directory| directory.entries().iter().any(|e| e.name == hash("left")));
     assert!(keepers.count() >= 8);
     let replicated: u64 = net.directories().map(|directory| directory.counters().replicated).sum();
-    assert!((1..=4).contains(&replicated), "{replicated}: whoever is first replacements the others the work");
+    assert!((1..=4).contains(&replicated), "{replicated}: whoever is first spares the others the work");
 }
 
 #[test]
