@@ -77,6 +77,9 @@ struct Asked {
     pending: Option<Instant>,
     /// Packets sent when it was asked last.
     sent: u32,
+    /// Packets that can have been in flight then, at most, and those that were delivered as far as was known.
+    flight: u32,
+    delivered: u32,
     /// Packets sent before the question that was answered last, and the most that were missing when one was.
     answered: u32,
     missing: u32,
@@ -203,6 +206,8 @@ impl Window {
         }
         self.asked.pending = Some(now);
         self.asked.sent = self.sent;
+        self.asked.flight = self.sent.wrapping_sub(self.asked.answered);
+        self.asked.delivered = self.last.delivered;
         true
     }
 
@@ -247,9 +252,13 @@ impl Window {
         if sent == self.asked.sent {
             self.asked.pending = None;
         }
+        // What has overtaken the question has been reported: what was since, beyond all that can have been in flight then. Of
+        // an earlier question that is not known any more.
+        let since = delivered.wrapping_sub(self.asked.delivered);
+        let overtook = since.saturating_sub(self.asked.flight);
+        let after = if sent == self.asked.sent { after.saturating_sub(overtook) } else { after.min(self.flight) };
         let gone = self.flight.saturating_sub(after);
-        // Never more: what has overtaken the question has been reported.
-        self.flight = self.flight.min(after);
+        self.flight = after;
         // A question that is overtaken by some packets must not make them look lost with the next: only more than ever is.
         let missing = sent.wrapping_sub(delivered);
         let lost = missing.wrapping_sub(self.asked.missing);
@@ -383,6 +392,8 @@ impl Rivals {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::VecDeque;
+
     use super::*;
 
     const LENGTH: f64 = 1000.0;
@@ -397,6 +408,41 @@ mod tests {
         assert_eq!(window.flight, 0);
         window.report(now, 8, 0, Some(0), LENGTH);
         assert_eq!(window.flight, 0);
+    }
+
+    /// What the way has made two of is counted twice by the receiver: it is found out again and again how much is in flight.
+    #[test]
+    fn copies_on_the_way_do_not_hide_what_is_in_flight() {
+        const DELAY: Duration = Duration::from_millis(10);
+        let mut window = Window::new(Instant::from_millis(1));
+        window.slow_start = false;
+        let (mut data, mut news) = (VecDeque::new(), VecDeque::new());
+        let (mut delivered, mut arrived, mut known) = (0, 0, 0);
+        for now in (10..50_000).map(|n| Instant::from_nanos(n * 100_000)) {
+            window.packets = 100.0;
+            let room = (0..2).take_while(|_| window.room(now).is_ok().then(|| window.sent(now)).is_some()).count();
+            data.extend((0..room).map(|_| (now + DELAY, None)));
+            if window.ask(now) {
+                data.push_back((now + DELAY, Some(window.sent_packets())));
+            }
+            while data.front().is_some_and(|(at, _)| *at <= now) {
+                let asked = data.pop_front().unwrap().1;
+                if asked.is_none() {
+                    arrived += 1;
+                    delivered += if arrived % 20 == 0 { 2 } else { 1 };
+                }
+                if asked.is_some() || arrived % 8 == 0 {
+                    news.push_back((now + DELAY, delivered, arrived, asked));
+                }
+            }
+            while news.front().is_some_and(|(at, ..)| *at <= now) {
+                let (_, delivered, arrived, answer) = news.pop_front().unwrap();
+                window.report(now, delivered, 0, answer, LENGTH);
+                known = arrived;
+            }
+            let in_flight = window.sent_packets() - known;
+            assert!(in_flight <= 140, "{in_flight} at {now:?}");
+        }
     }
 
     /// A receiver that reports more than it got, and no marks, has the window grow by what was sent, not by what it says.
