@@ -16,8 +16,8 @@ const REPEAT: Duration = Duration::from_millis(200);
 const REPEAT_MOST: Duration = Duration::from_secs(1);
 
 /// Of what is new to the neighbour only, a member of our own is told no more than so many links before it confirms: a thin
-/// path is not filled with repetitions.
-const WINDOW: usize = 512;
+/// path is not filled with repetitions. These and some news fit into 4 KiB.
+const WINDOW: usize = 416;
 
 /// What a neighbour understands of link state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,67 +1,166 @@
 //! What a neighbour was told and has not confirmed.
 
-use hashbrown::HashTable;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::base::time::Instant;
-
-/// A link that the neighbour was told of.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// When to tell it again; never, if that is due already.
-    again: Instant,
-    link: u32,
-    times: u32,
-}
 
 /// Moments are rounded up to this many nanoseconds, a power of two, so that many are due together.
 const TICK: u64 = 1 << 24;
 
-/// So few keep their memory while there are fewer still.
-const KEPT: usize = 14;
+/// A place of a link that the neighbour was told of, in eight bytes: a layer has many neighbours, and while they come to
+/// know each other many links wait with each.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Its number, or [`NOBODY`] in a place that is free.
+    link: u32,
+    /// When to tell it again, in ticks, which go round; below that whether this is over, and how often it was told.
+    due: u32,
+}
+
+const NOBODY: u32 = u32::MAX;
+const FREE: Entry = Entry { link: NOBODY, due: 0 };
+
+/// In [`Entry::due`]: it is due already.
+const OVER: u32 = 8;
+/// In [`Entry::due`]: how often it was told, this often at most.
+const TIMES: u32 = 7;
+const SHIFT: u32 = 4;
+
+impl Entry {
+    const fn times(self) -> u32 {
+        self.due & TIMES
+    }
+
+    fn told(&mut self, tick: u64) {
+        let times = (self.times() + 1).min(TIMES);
+        self.due = (tick as u32) << SHIFT | times;
+    }
+
+    /// In how many ticks it is due, 0 if the moment has come; `None` if that has been taken note of. Moments that are
+    /// months away are told from those that have passed only if somebody looks in between.
+    const fn ticks_left(self, tick: u64) -> Option<u64> {
+        if self.due & OVER != 0 {
+            return None;
+        }
+        let left = (self.due & !(OVER | TIMES)).wrapping_sub((tick as u32) << SHIFT);
+        Some(if left >> 31 == 1 { 0 } else { (left >> SHIFT) as u64 })
+    }
+}
+
+/// Places that are kept, a power of two as all numbers of places.
+const KEPT: usize = 16;
 
 /// Links that a neighbour was told of and has not confirmed. Nothing is in order of time: the next moment is known, or an
 /// earlier one, and when it has come all are looked at, which are few as long as the neighbour confirms.
+///
+/// A link is in the first free place from where its hash says, and when one goes those behind it move up, so places are
+/// free again at once: links come and go as fast as the neighbour confirms.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    entries: HashTable<Entry>,
+    places: Vec<Entry>,
+    len: usize,
     /// None is due before.
     next: Option<Instant>,
 }
 
-fn hash(link: u32) -> u64 {
-    let product = u64::from(link).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ (product >> 32)
-}
-
 impl Told {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
+    }
+
+    /// Where a link should be, if there are places.
+    fn home(&self, link: u32) -> usize {
+        let product = u64::from(link).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (product >> 32) as usize & self.mask()
+    }
+
+    fn mask(&self) -> usize {
+        self.places.len().saturating_sub(1)
+    }
+
+    /// The place where a link is, or the free one where it would be; `None` if there are no places.
+    fn place(&self, link: u32) -> Option<(usize, Entry)> {
+        let mut at = self.home(link);
+        loop {
+            let entry = *self.places.get(at)?;
+            if entry.link == link || entry.link == NOBODY {
+                return Some((at, entry));
+            }
+            at = (at + 1) & self.mask();
+        }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        if let Some((at, _)) = self.place(entry.link)
+            && let Some(place) = self.places.get_mut(at)
+        {
+            *place = entry;
+        }
+    }
+
+    /// Takes as many places as are asked for, a power of two that is more than there are links.
+    fn resize(&mut self, places: usize) {
+        let before = core::mem::replace(&mut self.places, vec![FREE; places]);
+        before.into_iter().filter(|entry| entry.link != NOBODY).for_each(|entry| self.put(entry));
     }
 
     /// It is told of a link once more, and again at a moment that depends on how often that was so before, or a little later.
     pub(super) fn insert(&mut self, link: u32, again: impl FnOnce(u32) -> Instant) {
-        let entry = self.entries.entry(hash(link), |entry| entry.link == link, |entry| hash(entry.link));
-        let mut entry = entry.or_insert(Entry { again: Instant::FAR_FUTURE, link, times: 0 });
-        let entry = entry.get_mut();
-        let again = Instant::from_nanos(again(entry.times).as_nanos().saturating_add(TICK - 1) & !(TICK - 1));
-        (entry.again, entry.times) = (again, entry.times.saturating_add(1));
+        if (self.len + 1) * 8 > self.places.len() * 7 {
+            self.resize((2 * self.places.len()).max(KEPT));
+        }
+        let Some((at, before)) = self.place(link) else { return };
+        let mut entry = Entry { link, ..before };
+        let tick = again(entry.times()).as_nanos().div_ceil(TICK);
+        entry.told(tick);
+        self.len += usize::from(before.link == NOBODY);
+        if let Some(place) = self.places.get_mut(at) {
+            *place = entry;
+        }
+        let again = Instant::from_nanos(tick.saturating_mul(TICK));
         self.next = Some(self.next.map_or(again, |next| next.min(again)));
     }
 
     /// Whether it was told of a link, and is not to be told again.
     pub(super) fn remove(&mut self, link: u32) -> bool {
-        if self.entries.is_empty() {
+        if self.len == 0 || !self.take(link) {
             return false;
         }
-        let Ok(entry) = self.entries.find_entry(hash(link), |entry| entry.link == link) else { return false };
-        entry.remove();
-        if self.entries.is_empty() {
+        if self.len == 0 {
             self.next = None;
-            if self.entries.capacity() > 4 * KEPT {
+            if self.places.len() > 4 * KEPT {
                 self.shrink();
             }
         }
         true
+    }
+
+    fn take(&mut self, link: u32) -> bool {
+        let Some((mut hole, entry)) = self.place(link) else { return false };
+        if entry.link != link || link == NOBODY {
+            return false;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) & self.mask();
+            let Some(entry) = self.places.get(at).copied().filter(|entry| entry.link != NOBODY) else { break };
+            // It may move up unless it would come to be in front of where it should be.
+            let (from_home, from_hole) = (at.wrapping_sub(self.home(entry.link)), at.wrapping_sub(hole));
+            if from_home & self.mask() >= from_hole & self.mask() {
+                self.set(hole, entry);
+                hole = at;
+            }
+        }
+        self.set(hole, FREE);
+        self.len -= 1;
+        true
+    }
+
+    fn set(&mut self, at: usize, entry: Entry) {
+        if let Some(place) = self.places.get_mut(at) {
+            *place = entry;
+        }
     }
 
     /// When something is due, or a moment before.
@@ -74,23 +173,32 @@ impl Told {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
-        let mut next = Instant::FAR_FUTURE;
-        self.entries.retain(|entry| {
-            if entry.again <= now {
-                due(entry.link);
-                entry.again = Instant::FAR_FUTURE;
-                return keep;
+        let tick = now.as_nanos() / TICK;
+        let (mut next, mut gone) = (None::<u64>, Vec::new());
+        for entry in self.places.iter_mut().filter(|entry| entry.link != NOBODY) {
+            match entry.ticks_left(tick) {
+                None => {}
+                Some(0) => {
+                    due(entry.link);
+                    entry.due |= OVER;
+                    if !keep {
+                        gone.push(entry.link);
+                    }
+                }
+                Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
             }
-            next = next.min(entry.again);
-            true
-        });
-        self.next = Some(next).filter(|next| *next != Instant::FAR_FUTURE);
+        }
+        for link in gone {
+            self.take(link);
+        }
+        self.next = next.map(|left| Instant::from_nanos((tick + left).saturating_mul(TICK)));
         self.shrink();
     }
 
     fn shrink(&mut self) {
-        if self.entries.capacity() > KEPT.max(8 * self.entries.len()) {
-            self.entries.shrink_to(KEPT.max(2 * self.entries.len()), |entry| hash(entry.link));
+        let needed = (2 * self.len).next_power_of_two().max(KEPT);
+        if self.places.len() > 4 * needed {
+            self.resize(needed);
         }
     }
 }
@@ -120,7 +228,7 @@ mod tests {
                             times = before;
                             Instant::from_nanos((now + ticks) * TICK)
                         });
-                        prop_assert_eq!(times, entry.0);
+                        prop_assert_eq!(times, entry.0.min(TIMES));
                         *entry = (entry.0 + 1, Some(now + ticks));
                     }
                     2 => prop_assert_eq!(told.remove(link), model.remove(&link).is_some()),
@@ -149,12 +257,23 @@ mod tests {
         }
     }
 
+    /// As many as a neighbour is told before it confirms, again and again others: the memory is that of just these.
+    #[test]
+    fn links_that_come_and_go_leave_no_traces() {
+        let mut told = Told::default();
+        for link in 0..100_000 {
+            told.insert(link, |_| Instant::from_nanos(1));
+            assert!(link < 440 || told.remove(link - 440));
+        }
+        assert_eq!((told.len(), told.places.len() * size_of::<Entry>()), (440, 4096));
+    }
+
     #[test]
     fn memory_is_given_back() {
         let mut told = Told::default();
         (0..10_000).for_each(|link| told.insert(link, |_| Instant::from_nanos(1)));
         (0..9_995).for_each(|link| assert!(told.remove(link)));
         told.take_due(Instant::from_nanos(TICK), true, |_| {});
-        assert!(told.entries.capacity() < 100, "{}", told.entries.capacity());
+        assert!(told.places.len() < 100, "{}", told.places.len());
     }
 }
