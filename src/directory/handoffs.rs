@@ -110,6 +110,10 @@ impl Directory {
                 self.publishing.handoffs.waiting.push_front(Handoff { to, cursor });
             }
         }
+        if self.publishing.handoffs.waiting.is_empty() {
+            // Many come at once when a layer comes into being, and then seldom.
+            self.publishing.handoffs.waiting = VecDeque::new();
+        }
         // A pause also after the last one: what comes next may be another.
         self.publishing.handoffs.pausing = worked;
         if worked {

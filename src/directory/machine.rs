@@ -22,6 +22,8 @@ use crate::wire::dht::{Body, Contact, Extension, Message};
 
 /// Tasks that may follow from others in one go.
 const SPARE_TASKS: usize = 64;
+/// Room for messages that is kept while none waits.
+const IDLE_OUTBOX: usize = 8;
 
 /// Something to be done at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -282,7 +284,13 @@ impl Directory {
     /// The next message to send, as the payload of a packet for EID 1, and to whom.
     pub fn poll_transmit(&mut self) -> Option<(Address, Vec<u8>)> {
         loop {
-            let (to, message, extension) = self.outbox.pop_front()?;
+            let Some((to, message, extension)) = self.outbox.pop_front() else {
+                // Mostly it is empty, and much was in it at once when the member joined.
+                if self.outbox.capacity() > IDLE_OUTBOX {
+                    self.outbox = VecDeque::new();
+                }
+                return None;
+            };
             if let Ok(bytes) = message.encode_extended(extension) {
                 self.counters.sent += 1;
                 return Some((to, bytes));
