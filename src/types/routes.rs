@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use super::id::Address;
 use super::layer::RoutePolicy;
 
+/// So many next hops are searched for those of one more destination.
+const LOOKED_AT: usize = 32;
+
 /// A destination and where its next hops are in the list of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Target {
@@ -30,6 +33,7 @@ pub struct Routes {
     policy: RoutePolicy,
     /// By ascending address.
     targets: Vec<Target>,
+    /// Next hops, which many destinations share.
     hops: Vec<Address>,
 }
 
@@ -43,12 +47,24 @@ impl Routes {
     /// is left out.
     pub fn push(&mut self, dst: Address, hops: impl IntoIterator<Item = Address>) {
         debug_assert!(self.targets.last().is_none_or(|last| last.dst < dst), "destinations are in ascending order");
-        let start = self.hops.len();
+        let end = self.hops.len();
         self.hops.extend(hops);
-        let len = self.hops.len() - start;
+        let len = self.hops.len() - end;
+        let mut start = end;
+        if let Some(same) = self.hops.get(end..).and_then(|new| self.same(end, new)) {
+            self.hops.truncate(end);
+            start = same;
+        }
         if len > 0 {
             self.targets.push(Target { dst, start: start as u32, len: len as u32 });
         }
+    }
+
+    /// Where these next hops are already, among the first few of the first `end`: a member has few neighbours, or so many that
+    /// it does not pay to look.
+    fn same(&self, end: usize, new: &[Address]) -> Option<usize> {
+        let before = self.hops.get(..end.min(LOOKED_AT))?;
+        before.windows(new.len().max(1)).position(|hops| hops == new)
     }
 
     /// Gives spare memory back, when no more are added.
