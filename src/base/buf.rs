@@ -153,6 +153,17 @@ impl PacketBuf {
         Self { mem: bytes.into(), head: 0, tail: bytes.len() as u32 }
     }
 
+    /// These bytes with the standard room around them, in memory of just that length.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn roomy_of(bytes: &[u8]) -> Self {
+        let mut mem = Vec::with_capacity(HEADROOM + bytes.len() + TAILROOM);
+        mem.resize(HEADROOM, 0);
+        mem.extend_from_slice(bytes);
+        mem.resize(HEADROOM + bytes.len() + TAILROOM, 0);
+        let (head, tail) = (HEADROOM as u32, (HEADROOM + bytes.len()) as u32);
+        Self { mem: mem.into_boxed_slice(), head, tail }
+    }
+
     /// Whether the buffer is one that pools keep, with the standard room.
     fn is_pooled(&self) -> bool {
         self.mem.len() == POOLED_BYTES
@@ -389,6 +400,14 @@ mod tests {
         assert_eq!(p.len(), 3);
         assert!(p.pull(4).is_none());
         assert_eq!(p.len(), 3);
+    }
+
+    #[test]
+    fn a_packet_of_just_its_length_has_the_room_that_all_have() {
+        for bytes in [&[][..], b"link state"] {
+            let p = PacketBuf::roomy_of(bytes);
+            assert_eq!((&p[..], p.headroom(), p.tailroom()), (bytes, HEADROOM, TAILROOM));
+        }
     }
 
     /// Packets that go from one cache to another: one end of a flow takes, the other one puts.

@@ -23,6 +23,8 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const RECV_BATCH: usize = 64;
 /// Datagrams that may be sent between two turns of the network; it empties the outbox before time moves on.
 const OUTBOX_LIMIT: usize = 65_536;
+/// Room for datagrams that is kept in an outbox that is empty.
+const FEW_SENT: usize = 4096;
 /// Datagrams that are shorter have memory of just their length while they are on their way: in a large network those are
 /// keepalives, link state and the like, and there are many at once.
 const SMALL: usize = 1300;
@@ -120,6 +122,9 @@ impl Ports {
         let mut outbox = self.outbox.lock();
         core::mem::swap(&mut outbox.packets, to);
         outbox.between.clear();
+        if outbox.packets.capacity() > FEW_SENT {
+            outbox.packets = Vec::new();
+        }
     }
 
     /// A datagram has joined the queue of a path, and leaves it at `until`.
@@ -319,10 +324,8 @@ impl Datagrams for UdpSocket {
         let shared = Arc::ptr_eq(cache.pool(), &self.ports.pool);
         for mut datagram in inbox.queue.drain(..n) {
             if datagram.data.len() < SMALL {
-                let mut data = cache.take(datagram.data.len());
-                // The capacity was just asked for.
-                let _ = data.extend_from_slice(&datagram.data);
-                datagram.data = data;
+                // Of just its length here, too: it may wait, and the ends of thousands of flows would each keep some.
+                datagram.data = PacketBuf::roomy_of(&datagram.data);
             } else if !shared {
                 // Buffer for buffer, so that neither side's stock runs dry.
                 self.ports.pool.put(cache.take(0));
