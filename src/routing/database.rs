@@ -97,13 +97,14 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn new(rng: &mut Rng) -> Self {
+        let keys = [rng.u64(), rng.u64()];
         Self {
             links: Vec::new(),
             free: NIL,
             index: HashTable::new(),
-            keys: [rng.u64(), rng.u64()],
+            keys,
             useless: BTreeSet::new(),
-            graph: Graph::default(),
+            graph: Graph::new(keys),
         }
     }
 

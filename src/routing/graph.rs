@@ -3,7 +3,10 @@
 //! Members have dense numbers, so that the search works on arrays. The graph is kept up to date link by link; nothing
 //! is built anew for a computation.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
+
+use hashbrown::HashTable;
 
 use super::blocks::{Blocks, List};
 use crate::types::id::Address;
@@ -30,16 +33,24 @@ struct Vertex {
 pub(super) struct Graph {
     vertices: Vec<Vertex>,
     free: Vec<u32>,
-    /// Vertices by address.
+    /// Vertices by address. Where one is in there is not known to those who choose the addresses.
+    index: HashTable<u32>,
+    keys: [u64; 2],
+    /// Vertices in the order of their addresses, if none has come or gone meanwhile.
     order: Vec<u32>,
+    changed: bool,
     blocks: Blocks,
     links: usize,
 }
 
 impl Graph {
+    pub(super) fn new(keys: [u64; 2]) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
     /// Members that are named by an entry of the database.
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.index.len()
     }
 
     /// Numbers are less than this.
@@ -54,16 +65,27 @@ impl Graph {
 
     /// The number of a member, if it has one.
     pub(super) fn find(&self, address: Address) -> Option<u32> {
-        self.order.get(self.search(address).ok()?).copied()
+        self.index.find(hash(self.keys, address), |vertex| self.address(*vertex) == address).copied()
     }
 
-    fn search(&self, address: Address) -> Result<usize, usize> {
-        self.order.binary_search_by_key(&address, |vertex| self.address(*vertex))
+    /// The numbers of members, by ascending address.
+    pub(super) fn members(&self) -> Cow<'_, [u32]> {
+        if self.changed { Cow::Owned(self.sorted()) } else { Cow::Borrowed(&self.order) }
     }
 
-    /// Members and their numbers, by ascending address.
-    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = (Address, u32)> {
-        self.order.iter().map(|vertex| (self.address(*vertex), *vertex))
+    /// Has the order of members at hand until some come or go: many may do so between two computations.
+    pub(super) fn arrange(&mut self) {
+        if core::mem::take(&mut self.changed) {
+            self.order = self.sorted();
+        }
+    }
+
+    fn sorted(&self) -> Vec<u32> {
+        let named = (0..).zip(&self.vertices).filter(|(_, v)| v.named > 0).map(|(vertex, _)| vertex);
+        let mut order = Vec::with_capacity(self.len());
+        order.extend(named);
+        order.sort_unstable_by_key(|vertex| self.address(*vertex));
+        order
     }
 
     /// Links that a member has announced.
@@ -87,14 +109,10 @@ impl Graph {
     }
 
     fn intern(&mut self, address: Address) -> u32 {
-        let place = match self.search(address) {
-            Ok(known) => {
-                let vertex = self.order.get(known).copied().unwrap_or(NONE);
-                self.with(vertex, |v| v.named += 1);
-                return vertex;
-            }
-            Err(place) => place,
-        };
+        if let Some(vertex) = self.find(address) {
+            self.with(vertex, |v| v.named += 1);
+            return vertex;
+        }
         let fresh = Vertex { address, named: 1, announced: 0, neighbours: List::default() };
         let vertex = match self.free.pop() {
             Some(vertex) => {
@@ -107,8 +125,10 @@ impl Graph {
                 self.vertices.len() as u32 - 1
             }
         };
-        grow_a_little(&mut self.order);
-        self.order.insert(place, vertex);
+        let (keys, vertices) = (self.keys, &self.vertices);
+        let rehash = |vertex: &u32| vertices.get(*vertex as usize).map_or(0, |v| hash(keys, v.address));
+        self.index.insert_unique(hash(keys, address), vertex, rehash);
+        self.changed = true;
         vertex
     }
 
@@ -118,10 +138,12 @@ impl Graph {
         for vertex in [src, dst] {
             self.with(vertex, |v| v.named -= 1);
             if self.vertices.get(vertex as usize).is_some_and(|v| v.named == 0) {
-                if let Ok(place) = self.search(self.address(vertex)) {
-                    self.order.remove(place);
+                let hash = hash(self.keys, self.address(vertex));
+                if let Ok(entry) = self.index.find_entry(hash, |other| *other == vertex) {
+                    entry.remove();
                 }
                 self.free.push(vertex);
+                self.changed = true;
             }
         }
     }
@@ -151,6 +173,11 @@ impl Graph {
         }
         self.links -= 1;
     }
+}
+
+fn hash([a, b]: [u64; 2], address: Address) -> u64 {
+    let product = u128::from(address.0 ^ a) * u128::from(b | 1);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Makes room for one more; an eighth more than there is, rather than as much again.

@@ -307,6 +307,7 @@ impl LinkState {
             let limits = Limits { next_hops: self.config.max_next_hops, candidates: self.config.max_candidates };
             // Computed now and then, in a moment: the memory for it is not worth keeping.
             let mut paths = Paths::default();
+            self.db.graph.arrange();
             let routes = paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
             self.throttle.computed(now, paths.work());
             self.stats.recalculations += 1;

@@ -45,7 +45,8 @@ impl Paths {
         rules.prepare(&mut asked);
         asked.paths.work = asked.searches * (graph.len() + 2 * graph.links());
         let mut hops = Vec::new();
-        for (dst, vertex) in graph.members() {
+        for &vertex in &*graph.members() {
+            let dst = graph.address(vertex);
             let Some(first) = asked.paths.own.via(vertex) else { continue };
             (asked.dst, asked.first) = (vertex, graph.address(first));
             rules.next_hops(&mut asked, &mut hops);

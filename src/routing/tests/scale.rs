@@ -85,3 +85,26 @@ fn nothing_is_left_of_a_layer_that_has_gone() {
     assert!(left.is_empty(), "{left:?} still wait for something");
     assert!((0..30).all(|m| net.ours(m).db.len() == 0 && net.ours(m).routes().is_empty()));
 }
+
+/// Half a minute when each member that came or went cost a look at all others.
+#[test]
+fn a_database_that_strangers_fill_again_and_again_is_cheap_to_fill_and_to_empty() {
+    let (flow, me) = (N1FlowId(1), Address(1));
+    let mut member = LinkState::new(Config::new(me), Rng::from_seed([1; 32]));
+    let (mut now, mut rng) = (Instant::from_millis(1000), Rng::from_seed([2; 32]));
+    member.management_up(now, flow, Address(2), Dialect::Confirming);
+    member.adjacency_up(now, N1FlowId(2), Address(2));
+    member.receive(now, flow, &Lsu { src: Address(2), dst: me, seqno: 1 << 32 }.to_bytes());
+    for _ in 0..10 {
+        for _ in 0..1400 {
+            let made_up = (0..50).map(|_| Lsu { src: Address(rng.u64()), dst: Address(rng.u64()), seqno: 1 << 32 });
+            let packet: Vec<u8> = made_up.flat_map(|update| update.to_bytes()).collect();
+            member.receive(now, flow, &packet);
+        }
+        now += SECOND;
+        member.handle_timeout(now);
+        assert!(member.db.len() <= 65_536);
+    }
+    let routes = member.poll_routes(now).expect("there is a neighbour");
+    assert_eq!((routes.len(), routes.get(Address(2))), (1, &[Address(2)][..]));
+}
