@@ -100,8 +100,9 @@ pub(super) struct Pipeline {
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.
     ready: Backlog,
-    rx_limit: usize,
-    rx_bytes: usize,
+    /// Packets and bytes that wait to be read: few bytes for them, as in all that an idle flow takes.
+    rx_limit: u32,
+    rx_bytes: u32,
     /// What waits for the application, here and in FRCT.
     account: Account,
     /// The rest of a packet that was read in part, and whether a read filled the buffer with its very end.
@@ -156,8 +157,9 @@ impl Pipeline {
         self.protection = params.protection;
         self.tells = params.peering.is_some();
         self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));
-        self.rx_limit = params.rx_limit.max(1);
-        self.rx_bytes = params.rx_bytes.max(1);
+        let capped = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).max(1);
+        self.rx_limit = capped(params.rx_limit);
+        self.rx_bytes = capped(params.rx_bytes);
         self.account = Account::new(params.meter);
         self.beginning = Beginning::new(now, params.opening).map(Box::new);
         if params.opening.allowance.is_some()
@@ -430,7 +432,7 @@ impl Pipeline {
             self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
             self.cache.put(pkt);
-        } else if self.deaf || self.ready.len() >= self.rx_limit || memory >= Memory::Tight {
+        } else if self.deaf || self.ready.len() >= self.rx_limit as usize || memory >= Memory::Tight {
             self.counters.overflow += 1;
             self.cache.put(pkt);
         } else {
@@ -448,9 +450,9 @@ impl Pipeline {
     /// worth, or the stack has no memory left.
     fn memory(&self) -> Memory {
         let held = self.held();
-        if held >= self.rx_bytes.saturating_mul(2) || self.account.is_full(held) {
+        if held >= (self.rx_bytes as usize).saturating_mul(2) || self.account.is_full(held) {
             Memory::Full
-        } else if held >= self.rx_bytes {
+        } else if held >= self.rx_bytes as usize {
             Memory::Tight
         } else {
             Memory::Free
@@ -504,8 +506,8 @@ impl Pipeline {
             // Its window keeps the peer from sending too much.
             Some(_) => usize::MAX,
             None if self.deaf => usize::MAX,
-            None if self.ready.bytes() >= self.rx_bytes => 0,
-            None => self.rx_limit.saturating_sub(self.ready.len()),
+            None if self.ready.bytes() >= self.rx_bytes as usize => 0,
+            None => (self.rx_limit as usize).saturating_sub(self.ready.len()),
         }
     }
 
