@@ -181,7 +181,7 @@ fn hash([a, b]: [u64; 2], address: Address) -> u64 {
 }
 
 /// Makes room for one more; an eighth more than there is, rather than as much again.
-pub(super) fn grow_a_little<T>(list: &mut Vec<T>) {
+fn grow_a_little<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
         list.reserve_exact((list.len() / 8).max(8));
     }
