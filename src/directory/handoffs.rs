@@ -4,6 +4,7 @@
 //! again and again, and many names may be kept: so newcomers wait in a queue, and some names at a time are looked at for
 //! them, in the order of their hashes. What is stored meanwhile it gets from its owner.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -38,7 +39,8 @@ enum Cursor {
 #[derive(Debug)]
 struct Handoff {
     to: Contact,
-    cursor: Cursor,
+    /// From the beginning, if there is none: so it is with all but the first that waits.
+    cursor: Option<Box<Cursor>>,
 }
 
 /// New contacts that have not got all names that they have to keep.
@@ -66,7 +68,7 @@ impl Handoffs {
     fn add(&mut self, to: Contact) {
         self.waiting.retain(|handoff| handoff.to.address != to.address);
         if self.waiting.len() < WAITING {
-            self.waiting.push_back(Handoff { to, cursor: Cursor::Own(None) });
+            self.waiting.push_back(Handoff { to, cursor: None });
         }
     }
 }
@@ -101,13 +103,13 @@ impl Directory {
                 continue;
             }
             let before = budget.look_at;
-            let rest = match cursor {
+            let rest = match cursor.map_or(Cursor::Own(None), |cursor| *cursor) {
                 Cursor::Own(after) => self.hand_off_own(now, to, after, &mut budget),
                 Cursor::Kept(after) => self.hand_off_kept(now, to, after, &mut budget),
             };
             self.publishing.handoffs.looked_at += (before - budget.look_at) as u64;
             if let Some(cursor) = rest {
-                self.publishing.handoffs.waiting.push_front(Handoff { to, cursor });
+                self.publishing.handoffs.waiting.push_front(Handoff { to, cursor: Some(Box::new(cursor)) });
             }
         }
         if self.publishing.handoffs.waiting.is_empty() {

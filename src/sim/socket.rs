@@ -23,6 +23,8 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const RECV_BATCH: usize = 64;
 /// Datagrams that may be sent between two turns of the network; it empties the outbox before time moves on.
 const OUTBOX_LIMIT: usize = 65_536;
+/// Room for datagrams that is kept in an inbox that is empty.
+const FEW_UNREAD: usize = 8;
 /// Room for datagrams that is kept in an outbox that is empty.
 const FEW_SENT: usize = 4096;
 /// Datagrams that are shorter have memory of just their length while they are on their way: in a large network those are
@@ -332,7 +334,7 @@ impl Datagrams for UdpSocket {
             }
             out.push(datagram);
         }
-        if inbox.queue.is_empty() && inbox.queue.capacity() > RECV_BATCH {
+        if inbox.queue.is_empty() && inbox.queue.capacity() > FEW_UNREAD {
             inbox.queue = VecDeque::new();
         }
         n
