@@ -118,7 +118,7 @@ impl Directory {
     /// It takes no notice of a name that is registered already.
     ///
     /// # Errors
-    /// [`RegisterError::Full`] beyond [`Limits::names`], [`RegisterError::Length`] for a hash of another length.
+    /// [`RegisterError::Full`] beyond [`Limits::names`](super::Limits::names), [`RegisterError::Length`] for a hash of another length.
     pub fn register(&mut self, now: Instant, unix: u64, name: NameHash) -> Result<(), RegisterError> {
         self.clock = (now, unix);
         let (len, expected) = (name.as_bytes().len(), self.config.hash.len());
@@ -139,7 +139,7 @@ impl Directory {
     }
 
     /// Stops making a name known. Members of this kind that were told of it forget it at once; references, and whoever does
-    /// not hear it, when what they have expires: within [`lifetime`](Limits::lifetime). `false` if it was not registered.
+    /// not hear it, when what they have expires: within [`lifetime`](super::Limits::lifetime). `false` if it was not registered.
     pub fn unregister(&mut self, now: Instant, hash: &NameHash) -> bool {
         let Some(name) = self.publishing.names.remove(hash) else { return false };
         if let Some(timer) = name.timer {
