@@ -34,10 +34,6 @@ counters! {
     struct Counters {
         /// That were made.
         requested => "requested",
-        /// That were accepted.
-        accepted => "accepted",
-        /// That were refused.
-        refused => "refused",
     }
 }
 

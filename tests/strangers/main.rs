@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod amplify;
+#[path = "../world/heap.rs"]
+mod heap;
 mod memory;
 mod replay;
 mod state;

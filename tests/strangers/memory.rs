@@ -1,8 +1,5 @@
-//! What packets that wait cost in memory, counted by the allocator.
-//!
-//! The simulation of a test runs on one thread, so each thread counts for itself.
+//! What packets that wait cost in memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use o7s::base::seq::Seq;
@@ -12,36 +9,6 @@ use o7s::wire::udp::Mgmt;
 use o7s::{QosSpec, aio};
 
 use super::*;
-
-thread_local! {
-    static BYTES: Cell<i64> = const { Cell::new(0) };
-}
-
-fn count(bytes: i64) {
-    // Threads that end have no counter any more.
-    let _ = BYTES.try_with(|counter| counter.set(counter.get() + bytes));
-}
-
-struct Counting;
-
-#[global_allocator]
-static HEAP: Counting = Counting;
-
-#[allow(unsafe_code, reason = "the trait of allocators is unsafe; every call goes on to the system's, unchanged")]
-// SAFETY: passes every call on to the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's obligations are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: the caller's obligations are the same.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
 
 const MIB: i64 = 1 << 20;
 
@@ -98,7 +65,7 @@ impl Flood {
     /// Sends what `make` says to each of the flows, and what the stack holds for it then, besides the bytes on the wire.
     fn flood(&self, packets: u32, make: impl Fn(u32) -> Vec<u8>) -> (i64, i64) {
         self.settle();
-        let (before, mut wire) = (BYTES.get(), 0);
+        let (before, mut wire) = (heap::live(), 0);
         for n in 0..packets {
             for (from, eid) in &self.flows {
                 let mut datagram = eid.to_be_bytes().to_vec();
@@ -115,7 +82,7 @@ impl Flood {
         let ipcp = &rib.child("ipcps").unwrap().children[0];
         let lost: u64 = ["wrong_source", "malformed"].iter().map(|what| ipcp.get(what).unwrap()).sum();
         assert_eq!(lost, 0, "the flood does not get to the flows:\n{ipcp}");
-        (BYTES.get() - before, wire)
+        (heap::live() - before, wire)
     }
 
     fn settle(&self) {
@@ -200,7 +167,7 @@ fn a_flow_that_nobody_reads_makes_its_writer_wait_before_much_is_queued() {
         let stack = host.stack().clone();
         let near = net.block_on(async move { stack.flow("x").qos(qos).alloc_async().await.unwrap() });
         let far = net.block_on(accepted);
-        let (before, data) = (BYTES.get(), vec![1; 60_000]);
+        let (before, data) = (heap::live(), vec![1; 60_000]);
         let n = net.clone();
         let written = net.block_on(async move {
             let mut written = 0i64;
@@ -211,7 +178,7 @@ fn a_flow_that_nobody_reads_makes_its_writer_wait_before_much_is_queued() {
             std::mem::forget(near);
             written
         });
-        let held = BYTES.get() - before;
+        let held = heap::live() - before;
         assert!(held < 48 * MIB, "{qos:?}: {held} bytes for {written} written");
         drop(far);
     }
