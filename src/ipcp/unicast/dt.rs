@@ -184,21 +184,27 @@ impl DataPath {
 
     pub(super) fn add(&self, id: N1FlowId, connection: &Connection) {
         let adjacency = Adjacency::new(&self.shared, &self.waiting, id, connection);
-        self.adjacencies.write().insert(id, adjacency);
-        self.note_mtu();
+        let mut adjacencies = self.adjacencies.write();
+        adjacencies.insert(id, adjacency);
+        self.note_mtu(&adjacencies);
     }
 
     /// From this moment on no packet goes there, whatever the forwarding table says.
     pub(super) fn remove(&self, id: N1FlowId) -> Option<Arc<Adjacency>> {
-        let adjacency = self.adjacencies.write().remove(&id)?;
+        let adjacency = {
+            let mut adjacencies = self.adjacencies.write();
+            let adjacency = adjacencies.remove(&id)?;
+            self.note_mtu(&adjacencies);
+            adjacency
+        };
         adjacency.set_up(false);
         adjacency.clear();
-        self.note_mtu();
         Some(adjacency)
     }
 
-    fn note_mtu(&self) {
-        let mtu = self.adjacencies.read().values().map(|a| a.max_packet).min();
+    /// Under the lock: of two that change them at once the later has the last word.
+    fn note_mtu(&self, adjacencies: &BTreeMap<N1FlowId, Arc<Adjacency>>) {
+        let mtu = adjacencies.values().map(|a| a.max_packet).min();
         self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
     }
 
