@@ -117,9 +117,19 @@ impl<'a> Message<'a> {
 
     /// The message's bytes.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.encoded_len());
         self.emit(&mut out);
         out
+    }
+
+    /// How many bytes the message has.
+    fn encoded_len(&self) -> usize {
+        let behind = match self {
+            Self::Request(m) => m.dst.as_bytes().len() + m.data.len(),
+            Self::Reply(m) => m.data.len(),
+            Self::Update(m) => m.report.map_or(0, |_| REPORT_LEN),
+        };
+        FIXED_LEN + behind
     }
 }
 
