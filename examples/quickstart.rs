@@ -1,39 +1,51 @@
 //! Two processes, each with its own stack, talk over an encrypted and reliable flow.
 //!
-//! `cargo run --release --example quickstart` starts itself twice, as a server and as a client. What the two say is
-//! printed in the order in which it happens.
+//! `cargo run --bin quickstart` starts itself twice, as a server and as a client. What the two say is printed in the order
+//! in which it happens. `--size MIB` sets how much each sends to the other.
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use o7s::crypto::hash::sha256;
 use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Starts a server and a client process and has them exchange data over an encrypted, reliable flow.
-#[derive(Parser)]
+/// What the command line says.
 struct Options {
-    /// What this process is; without it, both are started
-    #[arg(long, value_enum, requires_if("client", "at"))]
+    /// What this process is; both are started if it is not given.
     role: Option<Role>,
-
-    /// Where the server is
-    #[arg(long, value_name = "IP:PORT")]
-    at: Option<String>,
-
-    /// How much to send each way, MiB
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Address of the server, for the client.
+    at: String,
+    /// Data that each sends, in MiB.
     size: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
     Server,
     Client,
+}
+
+impl Options {
+    fn parse(args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = Self { role: None, at: String::new(), size: 8 };
+        let mut args = args.skip(1);
+        while let Some(name) = args.next() {
+            let value = args.next().unwrap_or_default();
+            match (name.as_str(), value.as_str()) {
+                ("--role", "server") => options.role = Some(Role::Server),
+                ("--role", "client") => options.role = Some(Role::Client),
+                ("--at", _) => options.at = value,
+                ("--size", _) => {
+                    let size = value.parse().ok().filter(|size| (1..=1024).contains(size));
+                    options.size = size.ok_or("--size takes 1 to 1024 MiB")?;
+                }
+                _ => return Err("usage: quickstart [--size MIB]".into()),
+            }
+        }
+        Ok(options)
+    }
 }
 
 /// The name of the server; where it is, only the layer has to know.
@@ -43,13 +55,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const READY: &str = "ready at ";
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let result = match options.role {
+    let run = |options: Options| match options.role {
         None => both(options.size),
         Some(Role::Server) => server(options.size),
-        Some(Role::Client) => client(options.size, &options.at.unwrap_or_default()),
+        Some(Role::Client) => client(options.size, &options.at),
     };
-    match result {
+    match Options::parse(std::env::args()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -74,9 +85,9 @@ fn server(size: u32) -> Result<()> {
     let mut flow = listener.accept_timeout(PATIENCE)?;
     describe(&flow);
     let start = stack.now();
-    let data = receive(&mut flow)?;
+    receive(&mut flow, &sample(size, 1))?;
     let time = stack.now() - start;
-    say(&format!("received {}, checksum correct", speed(data.len(), time)));
+    say(&format!("received {}, all of it correct", speed(size, time)));
     send(&mut flow, &sample(size, 2))?;
     flow.close(PATIENCE)?;
     say("closed: the client has acknowledged everything");
@@ -95,35 +106,30 @@ fn client(size: u32, at: &str) -> Result<()> {
 
     send(&mut flow, &sample(size, 1))?;
     let start = stack.now();
-    let data = receive(&mut flow)?;
+    receive(&mut flow, &sample(size, 2))?;
     let time = stack.now() - start;
-    say(&format!("received {}, checksum correct", speed(data.len(), time)));
+    say(&format!("received {}, all of it correct", speed(size, time)));
     flow.close(PATIENCE)?;
     Ok(())
 }
 
-/// Sends length, SHA-256 and data, as a stream of bytes.
+/// Sends data as a stream of bytes.
 fn send(flow: &mut Flow, data: &[u8]) -> Result<()> {
     flow.set_write_timeout(Some(PATIENCE));
-    flow.write_all(&u32::try_from(data.len())?.to_be_bytes())?;
-    flow.write_all(&sha256(&[data]))?;
     flow.write_all(data)?;
     flow.flush()?;
     Ok(())
 }
 
-/// Receives what [`send`] sent, and compares the checksum.
-fn receive(flow: &mut Flow) -> Result<Vec<u8>> {
+/// Receives what [`send`] sent, and compares it with what it should be.
+fn receive(flow: &mut Flow, expected: &[u8]) -> Result<()> {
     flow.set_read_timeout(Some(PATIENCE));
-    let (mut len, mut sum) = ([0; 4], [0; 32]);
-    flow.read_exact(&mut len)?;
-    flow.read_exact(&mut sum)?;
-    let mut data = Vec::new();
-    flow.take(u32::from_be_bytes(len).into()).read_to_end(&mut data)?;
-    if sha256(&[&data]) != sum {
+    let mut data = vec![0; expected.len()];
+    flow.read_exact(&mut data)?;
+    if data != expected {
         return Err("the data that arrived is not what was sent".into());
     }
-    Ok(data)
+    Ok(())
 }
 
 /// Data that looks different in every place.
@@ -138,9 +144,9 @@ fn describe(flow: &Flow) {
     say(&format!("the flow is {encrypted} (X25519, AES-256-GCM) and {reliable}, over {:?}", flow.layer()));
 }
 
-fn speed(bytes: usize, time: Duration) -> String {
-    let seconds = time.as_secs_f64().max(1e-9);
-    format!("{:.1} MiB at {:.0} MB/s", bytes as f64 / f64::from(1 << 20), bytes as f64 / 1e6 / seconds)
+fn speed(mib: u32, time: Duration) -> String {
+    let megabytes = f64::from(mib) * f64::from(1 << 20) / 1e6;
+    format!("{mib} MiB at {:.0} MB/s", megabytes / time.as_secs_f64().max(1e-9))
 }
 
 /// Prints a line at once.
