@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use clap::Args;
 use o7s::ipcp::shim::resolve::HostTable;
-use o7s::node::alloc::AllocError as Failure;
 use o7s::types::code::Code;
 use o7s::types::name::NameError;
 use o7s::{AllocError, Flow, IpcpHandle, Listener, Name, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
@@ -183,12 +182,10 @@ impl Network {
 /// The error, and which of these programs' options may help.
 fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
     match &error {
-        AllocError::Failed(Failure::Unreachable(name)) => {
+        AllocError::Unreachable(name) => {
             format!("nobody knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
         }
-        AllocError::Failed(Failure::Refused(Code::CRYPT)) => {
-            format!("{error}: give this side the same --encrypt as the server").into()
-        }
+        AllocError::Refused(Code::CRYPT) => format!("{error}: give this side the same --encrypt as the server").into(),
         _ => error.into(),
     }
 }
@@ -207,19 +204,13 @@ pub(crate) fn close(flow: Flow) {
     let _ = flow.close(Duration::from_secs(1));
 }
 
-/// The end of a program: 0 if it did what it is for, else 1, and the error with its causes.
+/// The end of a program: 0 if it did what it is for, else 1, and the error.
 pub(crate) fn finish(result: Result<bool>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(e) = cause {
-                text += &format!(": {e}");
-                cause = e.source();
-            }
-            eprintln!("error: {text}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

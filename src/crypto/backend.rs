@@ -164,7 +164,7 @@ impl Backend {
     pub fn aead(&self, cipher: Cipher) -> Result<&'static Aead, CryptoError> {
         match self.aeads.iter().find(|row| row.cipher == cipher) {
             Some(row) => Ok(row),
-            None => self.fallback.map_or(Err(CryptoError::Unavailable(cipher.name())), |next| next.aead(cipher)),
+            None => self.fallback.map_or(Err(CryptoError::CipherUnavailable(cipher)), |next| next.aead(cipher)),
         }
     }
 
@@ -175,7 +175,7 @@ impl Backend {
     pub fn exchange(&self, kex: Kex) -> Result<&'static dyn KeyExchange, CryptoError> {
         match self.exchanges.iter().find(|row| row.kex() == kex) {
             Some(row) => Ok(*row),
-            None => self.fallback.map_or(Err(CryptoError::Unavailable(kex.name())), |next| next.exchange(kex)),
+            None => self.fallback.map_or(Err(CryptoError::KexUnavailable(kex)), |next| next.exchange(kex)),
         }
     }
 }

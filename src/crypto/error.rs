@@ -1,4 +1,55 @@
-//! What can go wrong in this room.
+//! Why cryptographic operations fail.
+
+use core::fmt;
+
+use super::suite::{Cipher, Digest, Kex};
+
+/// A kind of algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlgorithmKind {
+    /// Ciphers, [`Cipher`].
+    Cipher,
+    /// Hashes, [`Digest`].
+    Digest,
+    /// Key exchanges, [`Kex`].
+    Kex,
+}
+
+impl fmt::Display for AlgorithmKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cipher => "cipher",
+            Self::Digest => "hash",
+            Self::Kex => "key exchange",
+        })
+    }
+}
+
+impl AlgorithmKind {
+    /// The names of those that this build has, weakest first, to be printed.
+    pub fn available(self) -> impl fmt::Display {
+        Available(self)
+    }
+}
+
+/// Prints the algorithms of a kind that this build has.
+struct Available(AlgorithmKind);
+
+impl fmt::Display for Available {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = false;
+        let mut list = |name: &str| {
+            f.write_str(if core::mem::replace(&mut before, true) { ", " } else { "" })?;
+            f.write_str(name)
+        };
+        match self.0 {
+            AlgorithmKind::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).try_for_each(|c| list(c.name())),
+            AlgorithmKind::Digest => Digest::ALL.iter().try_for_each(|digest| list(digest.name())),
+            AlgorithmKind::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).try_for_each(|kex| list(kex.name())),
+        }
+    }
+}
 
 /// Why a cryptographic operation was refused.
 ///
@@ -6,12 +57,15 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
-    /// The algorithm is known but this build has no implementation of it; carries its name.
-    #[error("{0} is not available in this build: configure another algorithm")]
-    Unavailable(&'static str),
-    /// A name that is no algorithm of the kind asked for. Names are case-sensitive.
-    #[error("unknown {0}: use a name from the documentation of crypto::suite, in the same case")]
-    UnknownName(&'static str),
+    /// The cipher is known but this build has no implementation of it.
+    #[error("{0} is not available: use one of {list}", list = AlgorithmKind::Cipher.available())]
+    CipherUnavailable(Cipher),
+    /// The key exchange is known but this build has no implementation of it.
+    #[error("{0} is not available: use one of {list}", list = AlgorithmKind::Kex.available())]
+    KexUnavailable(Kex),
+    /// The string is not the name of an algorithm of this kind. Names are case-sensitive.
+    #[error("unknown {0}: use one of {list}", list = .0.available())]
+    UnknownName(AlgorithmKind),
     /// A public key that is not exactly the encoding of a key of a known group, or is no point of that group.
     #[error("not a valid public key: the peer must send exactly one uncompressed key of a known group")]
     InvalidPublicKey,

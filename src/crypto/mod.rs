@@ -37,5 +37,5 @@ pub mod protect;
 mod secret;
 pub mod suite;
 
-pub use error::CryptoError;
+pub use error::{AlgorithmKind, CryptoError};
 pub use secret::{SessionKey, SharedSecret};

@@ -21,14 +21,14 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::CryptoError;
 use super::backend::Backend;
+use super::{AlgorithmKind, CryptoError};
 
 /// Defines an enumeration of algorithms from a table whose rows are in order of strength, weakest first.
 macro_rules! algorithms {
     (
         $(#[$meta:meta])*
-        $Type:ident, $kind:literal {
+        $Type:ident {
             $($(#[$doc:meta])* $Variant:ident = $nid:literal, $name:literal;)+
         }
     ) => {
@@ -83,7 +83,7 @@ macro_rules! algorithms {
             fn from_str(name: &str) -> Result<Self, CryptoError> {
                 match name {
                     $($name => Ok(Self::$Variant),)+
-                    _ => Err(CryptoError::UnknownName($kind)),
+                    _ => Err(CryptoError::UnknownName(AlgorithmKind::$Type)),
                 }
             }
         }
@@ -92,7 +92,7 @@ macro_rules! algorithms {
 
 algorithms! {
     /// A cipher that protects packets.
-    Cipher, "cipher" {
+    Cipher {
         /// AES-128 in counter mode: known, never used.
         Aes128Ctr = 904, "aes-128-ctr";
         /// AES-192 in counter mode: known, never used.
@@ -112,7 +112,7 @@ algorithms! {
 
 algorithms! {
     /// A hash: for key derivation ([`Kdf`]), for signatures and for binding a response to its request.
-    Digest, "hash" {
+    Digest {
         /// BLAKE2s with 32 bytes of output, RFC 7693.
         Blake2s256 = 1057, "blake2s256";
         /// SHA-256, FIPS 180-4.
@@ -137,7 +137,7 @@ pub type Kdf = Digest;
 
 algorithms! {
     /// A key exchange. Its numbers never appear on the wire: there the encoding of the public key tells.
-    Kex, "key exchange" {
+    Kex {
         /// Finite-field Diffie-Hellman, the 2048-bit group of RFC 7919.
         Ffdhe2048 = 1126, "ffdhe2048";
         /// Elliptic-curve Diffie-Hellman on NIST P-256: the default of the reference.

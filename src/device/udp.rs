@@ -460,6 +460,11 @@ mod tests {
         let far: SocketAddr = "192.0.2.1:9".parse().unwrap();
         let got = a.send(far, b"x", None);
         assert!(matches!(got, Err(SendError::Unreachable | SendError::Down | SendError::Denied)), "{got:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn error_codes_are_told_apart() {
         for (code, error) in [
             (rustix::io::Errno::AGAIN, SendError::Full),
             (rustix::io::Errno::NOBUFS, SendError::NoBuffers),

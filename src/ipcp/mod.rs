@@ -498,8 +498,8 @@ pub enum RequestError {
     #[error("the name is not reachable in this layer")]
     Unknown,
     /// The device did not send it.
-    #[error("the request could not be sent")]
-    Unsent(#[source] SendError),
+    #[error("the request could not be sent: {0}")]
+    Unsent(SendError),
     /// The layer was left.
     #[error("the layer was left")]
     Down,

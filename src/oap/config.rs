@@ -1,10 +1,11 @@
 //! What a name asks of the flows to it: [`SecurityConfig`], and its two textual forms.
 
 use alloc::string::String;
+use core::fmt;
 use core::str::FromStr;
 
-use crate::crypto::CryptoError;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
+use crate::crypto::{AlgorithmKind, CryptoError};
 
 /// Application data in one direction of the exchange, bytes, unless configured otherwise.
 ///
@@ -181,30 +182,28 @@ impl FromStr for SecurityConfig {
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let mut names = text.split(',').map(str::trim);
-        let mut config = Self::encrypted(names.next().unwrap_or_default().parse()?);
+        let mut config = Self::encrypted(algorithm(names.next().unwrap_or_default())?);
         if let Some(cipher) = names.next() {
-            config.cipher = cipher.parse()?;
+            config.cipher = algorithm(cipher)?;
         }
         if let Some(kdf) = names.next() {
-            config.kdf = kdf.parse()?;
+            config.kdf = algorithm(kdf)?;
         }
         if names.next().is_some() {
             return Err(ConfigError::Form);
         }
-        for (name, available) in Self::availability(&config) {
-            if !available {
-                return Err(CryptoError::Unavailable(name).into());
-            }
+        if let Some(kex) = config.kex.filter(|kex| !kex.is_available()) {
+            return Err(ConfigError::Unavailable(CryptoError::KexUnavailable(kex)));
+        }
+        if !config.cipher.is_available() {
+            return Err(ConfigError::Unavailable(CryptoError::CipherUnavailable(config.cipher)));
         }
         Ok(config)
     }
 }
 
-impl SecurityConfig {
-    fn availability(&self) -> [(&'static str, bool); 2] {
-        let kex = self.kex.map_or(("none", true), |kex| (kex.name(), kex.is_available()));
-        [kex, (self.cipher.name(), self.cipher.is_available())]
-    }
+fn algorithm<A: FromStr<Err = CryptoError>>(name: &str) -> Result<A, ConfigError> {
+    name.parse().map_err(|error| ConfigError::Algorithm { name: name.into(), error })
 }
 
 /// Why a text is no security configuration.
@@ -212,7 +211,7 @@ impl SecurityConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value of an `enc.conf` that its key does not have. The reference reports EINVAL (22).
-    #[error("line {line}: \"{value}\" is no {key}: use one of the documented names, in the same case")]
+    #[error("line {line}: {value:?} is not a value of {key}: use one of {}", Values(key))]
     Value {
         /// Line of the file, from 1. A line longer than 255 bytes counts as several.
         line: usize,
@@ -221,12 +220,35 @@ pub enum ConfigError {
         /// Its value, as far as it is text.
         value: String,
     },
-    /// A name that is no algorithm, or one that this build does not have.
+    /// The string is not the name of an algorithm.
+    #[error("{name:?}: {error}")]
+    Algorithm {
+        /// The string.
+        name: String,
+        /// What it should be.
+        error: CryptoError,
+    },
+    /// This build does not have the algorithm.
     #[error(transparent)]
-    Algorithm(#[from] CryptoError),
+    Unavailable(CryptoError),
     /// Not of the form `KEX[,CIPHER[,KDF]]`.
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,
+}
+
+/// Prints the values that a key takes.
+struct Values<'a>(&'a str);
+
+impl fmt::Display for Values<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0 {
+            "kex" => AlgorithmKind::Kex,
+            "cipher" => AlgorithmKind::Cipher,
+            "kem_mode" => return f.write_str("server, client"),
+            _ => AlgorithmKind::Digest,
+        };
+        kind.available().fmt(f)
+    }
 }
 
 impl ConfigError {

@@ -109,8 +109,8 @@ pub struct Outcome {
 #[non_exhaustive]
 pub enum OapError {
     /// The bytes are no OAP message.
-    #[error("not an OAP message")]
-    Wire(#[from] WireError),
+    #[error("not an OAP message: {0}")]
+    Wire(WireError),
     /// The request is too old or from the future. Either it was delayed or recorded, or a clock is wrong.
     #[error(
         "request is {age_ms} ms old, not between -100 and 20000 (or less under load): check the clocks of both hosts"
@@ -181,6 +181,12 @@ impl OapError {
             | Self::OtherRequest
             | Self::RequestHash => -1009,
         }
+    }
+}
+
+impl From<WireError> for OapError {
+    fn from(e: WireError) -> Self {
+        Self::Wire(e)
     }
 }
 

@@ -77,7 +77,7 @@ impl Agreed {
 }
 
 pub(super) fn available(cipher: Cipher) -> Result<(), OapError> {
-    if cipher.is_available() { Ok(()) } else { Err(CryptoError::Unavailable(cipher.name()).into()) }
+    if cipher.is_available() { Ok(()) } else { Err(CryptoError::CipherUnavailable(cipher).into()) }
 }
 
 /// The server's decision; `None` is a plain flow.

@@ -203,7 +203,7 @@ fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
         (true, _) => return Err(CryptoError::InvalidPublicKey.into()),
     };
     if !kex.is_available() {
-        return Err(CryptoError::Unavailable(kex.name()).into());
+        return Err(CryptoError::KexUnavailable(kex).into());
     }
     Ok(Some(Offer {
         kex,

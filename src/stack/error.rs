@@ -1,38 +1,47 @@
-//! What can go wrong, by operation.
+//! Errors, one type for each operation.
+//!
+//! The text of each is complete: what its source says is part of it.
 
 use std::io;
 
-use crate::ipcp::RequestError;
+use crate::ipcp::connect::cep::CepError;
+use crate::ipcp::connect::enrol::EnrolError;
+use crate::ipcp::connect::manager::ManagerError;
+use crate::ipcp::{ConnectionRefused, RegisterError, RequestError};
 use crate::irm;
-use crate::node::{accept, alloc};
+use crate::node::{accept, alloc, join, member};
+use crate::oap::OapError;
 use crate::types::code::Code;
 use crate::types::device::SendError;
-use crate::types::name::NameError;
+use crate::types::name::{Name, NameError};
+use crate::wire::WireError;
 
 /// Why a stack or an IPCP could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
-    /// The operating system gave no seed.
-    #[error("the operating system gave no randomness")]
+    /// The string is not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The operating system's random source failed.
+    #[error("the operating system's random source failed")]
     NoRandomness,
-    /// The operating system started no thread.
-    #[error("the operating system started no thread")]
-    Thread(#[source] io::Error),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(io::Error),
     /// The socket could not be bound.
-    #[error("the address {addr} could not be bound: is it this host's, and free?")]
+    #[error("the address {addr} could not be bound: {error}")]
     Bind {
         /// What was asked for.
         addr: std::net::SocketAddr,
         /// What the operating system said.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
-    /// An address that is not one.
-    #[error("{0:?} is no address: write IP or IP:PORT")]
+    /// The string is not an address.
+    #[error("{0:?} is not a valid address: write IP or IP:PORT")]
     Address(String),
-    /// This kind of layer is for another family of addresses.
-    #[error("{0} is no IPv4 address")]
+    /// The layer is for IPv4.
+    #[error("{0} is not an IPv4 address")]
     NotIpv4(std::net::SocketAddr),
     /// The stack was shut down.
     #[error("the stack was shut down")]
@@ -43,44 +52,120 @@ pub enum StackError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// It is not a name.
-    #[error("this is not a name: {0}")]
-    Name(NameError),
-    /// The stack takes no more.
+    /// The string is not a name.
     #[error(transparent)]
-    Irm(#[from] irm::BindError),
-    /// The layer takes no more.
-    #[error(transparent)]
-    Layer(#[from] crate::ipcp::RegisterError),
+    Name(#[from] NameError),
+    /// The stack knows as many names as its limit allows; carries the limit.
+    #[error("this stack knows {0} names, and its limit allows no more: unbind one, or raise the limit")]
+    TooManyNames(usize),
+    /// The layer has registered as many names as its limit allows; carries the limit.
+    #[error("the layer has registered {0} names, and its limit allows no more: unregister one, or raise the limit")]
+    LayerFull(usize),
+    /// Broadcast layers have no names.
+    #[error("a broadcast layer has no names: programs join it")]
+    NoNames,
+    /// The stack was shut down, or its member has left the layer.
+    #[error("the stack was shut down, or has left the layer")]
+    Down,
+}
+
+impl From<irm::BindError> for BindError {
+    fn from(e: irm::BindError) -> Self {
+        match e {
+            irm::BindError::Full(max) => Self::TooManyNames(max),
+            irm::BindError::Down => Self::Down,
+        }
+    }
+}
+
+impl From<RegisterError> for BindError {
+    fn from(e: RegisterError) -> Self {
+        match e {
+            RegisterError::Full(max) => Self::LayerFull(max),
+            RegisterError::NoNames => Self::NoNames,
+            RegisterError::Down => Self::Down,
+        }
+    }
 }
 
 /// Why a flow could not be allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocError {
-    /// It is not a name.
-    #[error("this is not a name: {0}")]
-    Name(NameError),
+    /// The string is not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A blocking call in a polled stack, where nobody would end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
-    /// The allocation failed.
-    #[error(transparent)]
-    Failed(#[from] alloc::AllocError),
+    /// No layer of this stack knows the name.
+    #[error("no layer of this stack knows the name {0:?}: register it in one, or join a layer that reaches it")]
+    Unreachable(Name),
+    /// No answer came within the timeout of the allocation.
+    #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
+    TimedOut(Name),
+    /// The other end refused the flow; carries its reason.
+    #[error("the other end refused the flow: {0}")]
+    Refused(Code),
+    /// The security exchange failed, or could not be prepared.
+    #[error("the flow could not be secured: {0}")]
+    Security(OapError),
+    /// The security exchange needs a larger message than the layer carries.
+    #[error(
+        "the request needs {size} bytes, and the layer's messages take {max}: use a smaller key exchange or less data"
+    )]
+    TooLarge {
+        /// Size of the request, bytes.
+        size: usize,
+        /// What the layer's messages take, bytes.
+        max: usize,
+    },
+    /// The device did not send the request.
+    #[error("the request could not be sent: {0}")]
+    Unsent(SendError),
+    /// The layer carries as many flows as its limit allows.
+    #[error("the layer carries as many flows as its limit allows: close some, or raise the limit")]
+    LayerFull,
+    /// The stack carries as many flows as its limit allows.
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
+    TooManyFlows,
+    /// The layer was left while the request was under way.
+    #[error("the layer was left while the flow was being allocated")]
+    LayerDown,
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    Down,
 }
 
 impl AllocError {
     /// The reference's number for this error.
     pub fn code(&self) -> Code {
-        use alloc::AllocError as E;
         match self {
-            Self::Name(_) | Self::Failed(E::Unreachable(_)) => Code::NAME,
+            Self::Name(_) | Self::Unreachable(_) => Code::NAME,
             Self::Polled => Code::PERM,
-            Self::Failed(E::TimedOut(_)) => Code::TIMEDOUT,
-            Self::Failed(E::Refused(code)) => *code,
-            Self::Failed(E::Security(e)) => Code::from_response(e.refusal_code()),
-            Self::Failed(E::TooManyFlows) => Code::NOMEM,
-            Self::Failed(_) => Code::IPCP,
+            Self::TimedOut(_) => Code::TIMEDOUT,
+            Self::Refused(code) => *code,
+            Self::Security(e) => Code::from_response(e.refusal_code()),
+            Self::TooManyFlows => Code::NOMEM,
+            Self::TooLarge { .. } | Self::Unsent(_) | Self::LayerFull | Self::LayerDown | Self::Down => Code::IPCP,
+        }
+    }
+}
+
+impl From<alloc::AllocError> for AllocError {
+    fn from(e: alloc::AllocError) -> Self {
+        use alloc::AllocError as E;
+        match e {
+            E::Unreachable(name) => Self::Unreachable(name),
+            E::TimedOut(name) => Self::TimedOut(name),
+            E::Refused(code) => Self::Refused(code),
+            E::Security(e) => Self::Security(e),
+            E::Layer(RequestError::TooLarge { size, max }) => Self::TooLarge { size, max },
+            E::Layer(RequestError::Unsent(e)) => Self::Unsent(e),
+            E::Layer(RequestError::Full) => Self::LayerFull,
+            E::Layer(RequestError::Unknown | RequestError::Down | RequestError::Gone) => Self::LayerDown,
+            E::TooManyFlows => Self::TooManyFlows,
+            E::StackDown => Self::Down,
         }
     }
 }
@@ -95,18 +180,34 @@ pub enum AcceptError {
     /// There is no request at the moment.
     #[error("no flow is being asked for at the moment")]
     WouldBlock,
-    /// No more will be accepted, or none came in time.
-    #[error(transparent)]
-    Failed(#[from] accept::AcceptError),
+    /// No request came before the deadline.
+    #[error("no request for a flow came before the deadline")]
+    TimedOut,
+    /// The stack carries as many flows as its limit allows; the requester was refused.
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
+    TooManyFlows,
+    /// The listener was closed, or the stack shut down.
+    #[error("the listener was closed")]
+    Closed,
 }
 
-/// Why an IPCP could not become a member of a layer, or connect to one.
+impl From<accept::AcceptError> for AcceptError {
+    fn from(e: accept::AcceptError) -> Self {
+        match e {
+            accept::AcceptError::Closed => Self::Closed,
+            accept::AcceptError::TimedOut => Self::TimedOut,
+            accept::AcceptError::TooManyFlows => Self::TooManyFlows,
+        }
+    }
+}
+
+/// Why an IPCP could not become a member of a layer, or connect to another member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {
-    /// It is not a name.
-    #[error("this is not a name: {0}")]
-    Name(NameError),
+    /// The string is not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A parameter of the layer is out of its range.
     #[error("the layer's {field} cannot be used: {reason}")]
     Parameter {
@@ -121,21 +222,97 @@ pub enum MemberError {
     /// Members of this kind of layer have no connections.
     #[error("this ipcp has no connections to others: it belongs to a shim or local layer, or has left its layer")]
     NoMember,
-    /// It did not work.
-    #[error(transparent)]
-    Failed(#[from] crate::node::member::MemberError),
+    /// No flow to the other member could be allocated.
+    #[error("no flow to the member: {0}")]
+    Alloc(AllocError),
+    /// The other member does not answer on the flow that it accepted.
+    #[error("the member accepted a flow but does not answer on it: is it a member of this layer?")]
+    Silent,
+    /// One of the two sides refused the connection.
+    #[error("the connection was refused: {0}")]
+    Refused(CepError),
+    /// The other member did not admit this one, or its layer is not for this one.
+    #[error("the enrolment failed: {0}")]
+    Enrolment(EnrolError),
+    /// The IPCP could not use the connection.
+    #[error("the connection could not be used: {0}")]
+    Connection(ConnectionRefused),
+    /// The IPCP has as many connections as its limit allows; carries the limit.
+    #[error("the ipcp has {0} connections, and its limit allows no more: disconnect some, or raise the limit")]
+    TooManyConnections(usize),
+    /// A name of the IPCP could not be bound, or registered in the layer below.
+    #[error("the ipcp's names could not be registered: {0}")]
+    Bind(BindError),
+    /// The layer's parameters do not fit into an enrolment message.
+    #[error("the layer's parameters cannot be told to other members: {0}")]
+    Layer(WireError),
+    /// No connection stood before the deadline.
+    #[error("no connection to {0:?} in time")]
+    TimedOut(Name),
+    /// No address of the layer is free.
+    #[error("no address of the layer is free")]
+    NoAddress,
+    /// The connection was given up meanwhile: by `disconnect`, or because the layer was left.
+    #[error("the connection was given up meanwhile")]
+    GivenUp,
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    Down,
+}
+
+impl From<member::MemberError> for MemberError {
+    fn from(e: member::MemberError) -> Self {
+        use member::MemberError as E;
+        match e {
+            E::Alloc(e) => Self::Alloc(e.into()),
+            E::Silent => Self::Silent,
+            E::Cep(e) => Self::Refused(e),
+            E::Enrol(e) => Self::Enrolment(e),
+            E::Connection(e) => Self::Connection(e),
+            E::Manager(ManagerError::Full(max)) => Self::TooManyConnections(max),
+            E::Manager(ManagerError::Unwanted) | E::GivenUp => Self::GivenUp,
+            E::Bind(e) => Self::Bind(e.into()),
+            E::Register(e) => Self::Bind(e.into()),
+            E::Layer(e) => Self::Layer(e),
+            E::TimedOut(name) => Self::TimedOut(name),
+            E::NoAddress => Self::NoAddress,
+            E::StackDown => Self::Down,
+        }
+    }
 }
 
 /// Why a broadcast layer was not joined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// It is not a name.
-    #[error("this is not a name: {0}")]
-    Name(NameError),
-    /// It did not work.
+    /// The string is not a name.
     #[error(transparent)]
-    Failed(#[from] crate::node::join::JoinError),
+    Name(#[from] NameError),
+    /// No IPCP of this stack is a member of such a layer.
+    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: bootstrap or enrol one")]
+    NoLayer(Name),
+    /// The IPCP has as many neighbours and programs as its limit allows; carries the limit.
+    #[error("the ipcp has {0} neighbours and programs, and its limit allows no more: leave, or raise the limit")]
+    LayerFull(usize),
+    /// The stack carries as many flows as its limit allows.
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
+    TooManyFlows,
+    /// The layer was left, or the stack shut down.
+    #[error("the layer was left, or the stack shut down")]
+    Down,
+}
+
+impl From<join::JoinError> for JoinError {
+    fn from(e: join::JoinError) -> Self {
+        use crate::ipcp::JoinError as Layer;
+        match e {
+            join::JoinError::NoLayer(name) => Self::NoLayer(name),
+            join::JoinError::Layer(Layer::Full(max)) => Self::LayerFull(max),
+            join::JoinError::TooManyFlows => Self::TooManyFlows,
+            // It was one a moment ago.
+            join::JoinError::Layer(Layer::Down | Layer::NotBroadcast) | join::JoinError::StackDown => Self::Down,
+        }
+    }
 }
 
 /// What was lost when a flow was closed.
@@ -167,20 +344,18 @@ fn kind_of(e: SendError) -> io::ErrorKind {
 
 impl From<AllocError> for io::Error {
     fn from(e: AllocError) -> Self {
-        use alloc::AllocError as E;
         let kind = match &e {
-            AllocError::Name(_) => io::ErrorKind::InvalidInput,
+            AllocError::Name(_) | AllocError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             AllocError::Polled => io::ErrorKind::Unsupported,
-            AllocError::Failed(E::Unreachable(_)) => io::ErrorKind::NotFound,
-            AllocError::Failed(E::TimedOut(_)) => io::ErrorKind::TimedOut,
-            AllocError::Failed(E::Refused(Code::AUTH | Code::CRYPT) | E::Security(_)) => {
-                io::ErrorKind::PermissionDenied
-            }
-            // The other side is busy: it may take the next one.
-            AllocError::Failed(E::Refused(Code::AGAIN)) => io::ErrorKind::ResourceBusy,
-            AllocError::Failed(E::Refused(_)) => io::ErrorKind::ConnectionRefused,
-            AllocError::Failed(E::Layer(RequestError::Unsent(e))) => kind_of(*e),
-            AllocError::Failed(_) => io::ErrorKind::Other,
+            AllocError::Unreachable(_) => io::ErrorKind::NotFound,
+            AllocError::TimedOut(_) => io::ErrorKind::TimedOut,
+            AllocError::Refused(Code::AUTH | Code::CRYPT) | AllocError::Security(_) => io::ErrorKind::PermissionDenied,
+            // The other end is busy: it may take the next one.
+            AllocError::Refused(Code::AGAIN) => io::ErrorKind::ResourceBusy,
+            AllocError::Refused(_) => io::ErrorKind::ConnectionRefused,
+            AllocError::Unsent(e) => kind_of(*e),
+            AllocError::LayerFull | AllocError::TooManyFlows => io::ErrorKind::QuotaExceeded,
+            AllocError::LayerDown | AllocError::Down => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
     }
@@ -191,8 +366,9 @@ impl From<AcceptError> for io::Error {
         let kind = match e {
             AcceptError::Polled => io::ErrorKind::Unsupported,
             AcceptError::WouldBlock => io::ErrorKind::WouldBlock,
-            AcceptError::Failed(accept::AcceptError::TimedOut) => io::ErrorKind::TimedOut,
-            AcceptError::Failed(_) => io::ErrorKind::NotConnected,
+            AcceptError::TimedOut => io::ErrorKind::TimedOut,
+            AcceptError::TooManyFlows => io::ErrorKind::QuotaExceeded,
+            AcceptError::Closed => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
     }
@@ -200,14 +376,20 @@ impl From<AcceptError> for io::Error {
 
 impl From<MemberError> for io::Error {
     fn from(e: MemberError) -> Self {
-        use crate::node::member::MemberError as E;
         let kind = match &e {
-            MemberError::Name(_) | MemberError::Parameter { .. } | MemberError::NoMember => io::ErrorKind::InvalidInput,
+            MemberError::Name(_) | MemberError::Parameter { .. } | MemberError::NoMember | MemberError::Layer(_) => {
+                io::ErrorKind::InvalidInput
+            }
             MemberError::Polled => io::ErrorKind::Unsupported,
-            MemberError::Failed(E::TimedOut(_) | E::Silent) => io::ErrorKind::TimedOut,
-            MemberError::Failed(E::Alloc(alloc::AllocError::Unreachable(_))) => io::ErrorKind::NotFound,
-            MemberError::Failed(E::Cep(_) | E::Enrol(_)) => io::ErrorKind::ConnectionRefused,
-            MemberError::Failed(_) => io::ErrorKind::Other,
+            MemberError::TimedOut(_) | MemberError::Silent => io::ErrorKind::TimedOut,
+            MemberError::Alloc(why) => Self::from(why.clone()).kind(),
+            MemberError::Refused(_) | MemberError::Enrolment(_) | MemberError::Connection(_) => {
+                io::ErrorKind::ConnectionRefused
+            }
+            MemberError::Bind(why) => Self::from(why.clone()).kind(),
+            MemberError::TooManyConnections(_) | MemberError::NoAddress => io::ErrorKind::QuotaExceeded,
+            MemberError::GivenUp => io::ErrorKind::ConnectionAborted,
+            MemberError::Down => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
     }
@@ -215,11 +397,11 @@ impl From<MemberError> for io::Error {
 
 impl From<JoinError> for io::Error {
     fn from(e: JoinError) -> Self {
-        use crate::node::join::JoinError as E;
         let kind = match &e {
             JoinError::Name(_) => io::ErrorKind::InvalidInput,
-            JoinError::Failed(E::NoLayer(_)) => io::ErrorKind::NotFound,
-            JoinError::Failed(_) => io::ErrorKind::Other,
+            JoinError::NoLayer(_) => io::ErrorKind::NotFound,
+            JoinError::LayerFull(_) | JoinError::TooManyFlows => io::ErrorKind::QuotaExceeded,
+            JoinError::Down => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
     }
@@ -228,8 +410,9 @@ impl From<JoinError> for io::Error {
 impl From<BindError> for io::Error {
     fn from(e: BindError) -> Self {
         let kind = match e {
-            BindError::Name(_) => io::ErrorKind::InvalidInput,
-            _ => io::ErrorKind::Other,
+            BindError::Name(_) | BindError::NoNames => io::ErrorKind::InvalidInput,
+            BindError::TooManyNames(_) | BindError::LayerFull(_) => io::ErrorKind::QuotaExceeded,
+            BindError::Down => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
     }
@@ -238,8 +421,8 @@ impl From<BindError> for io::Error {
 impl From<StackError> for io::Error {
     fn from(e: StackError) -> Self {
         let kind = match &e {
-            StackError::Thread(source) | StackError::Bind { source, .. } => source.kind(),
-            StackError::Address(_) | StackError::NotIpv4(_) => io::ErrorKind::InvalidInput,
+            StackError::Thread(error) | StackError::Bind { error, .. } => error.kind(),
+            StackError::Name(_) | StackError::Address(_) | StackError::NotIpv4(_) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, e)

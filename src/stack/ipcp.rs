@@ -206,7 +206,7 @@ impl IpcpHandle {
     /// # Errors
     /// [`BindError`] if it is not a name or the layer takes no more.
     pub fn register(&self, name: &str) -> Result<(), BindError> {
-        let name = Name::new(name).map_err(BindError::Name)?;
+        let name = Name::new(name)?;
         Ok(self.shared.node.register(self.id, &name)?)
     }
 
@@ -269,7 +269,7 @@ impl Stack {
         if !addr.is_ipv4() {
             return Err(StackError::NotIpv4(addr));
         }
-        let socket = UdpSocket::bind(addr).map_err(|source| StackError::Bind { addr, source })?;
+        let socket = UdpSocket::bind(addr).map_err(|error| StackError::Bind { addr, error })?;
         self.udp4_over(socket, config)
     }
 
@@ -280,11 +280,11 @@ impl Stack {
     /// [`StackError`] if an address in the table of hosts is not one.
     pub fn udp4_over(&self, socket: Arc<dyn Datagrams>, config: Udp4) -> Result<IpcpHandle, StackError> {
         for (name, addr) in &config.hosts {
-            let name = Name::new(name).map_err(|_| StackError::Address(format!("{name}={addr}")))?;
+            let name = Name::new(name)?;
             config.table.insert_at(&name, parse_addr(addr, 0)?);
         }
         let addr = socket.local_addr();
-        let name = config.name.unwrap_or_else(|| format!("udp4.{addr}"));
+        let name = Name::new(&config.name.unwrap_or_else(|| format!("udp4.{addr}")))?;
         let mut resolvers: Vec<Arc<dyn Resolver>> = vec![config.table];
         resolvers.extend(config.resolvers);
         if config.system && self.shared.background.is_some() {
@@ -292,7 +292,7 @@ impl Stack {
         }
         let node = &self.shared.node;
         let shim = UdpShim::new(Parts {
-            info: Info::new(Kind::Udp4, &name, &config.layer),
+            info: Info::new(Kind::Udp4, name.as_str(), &config.layer),
             socket,
             resolver: Arc::new(Chain::new(resolvers)),
             requests: node.requests(),

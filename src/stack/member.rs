@@ -8,6 +8,7 @@ use super::{Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, wait};
 use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
+use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
 use crate::types::id::{Address, Eid};
 use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
@@ -85,7 +86,7 @@ impl UnicastLayer {
         if self.parameters.max_ttl == 0 {
             return Err(MemberError::Parameter { field: "max_ttl", reason: "it is 0 and may be 1 to 255".into() });
         }
-        let name = Name::new(&self.name).map_err(MemberError::Name)?;
+        let name = Name::new(&self.name)?;
         let config = LayerConfig { name, hash: self.hash, kind: LayerKind::Unicast(self.parameters) };
         // A joiner puts right what it is told; whoever makes a layer is told what is wrong.
         match check(config.clone(), Kind::Unicast) {
@@ -126,7 +127,7 @@ impl BroadcastLayer {
     }
 
     fn config(self) -> Result<LayerConfig, MemberError> {
-        let name = Name::new(&self.name).map_err(MemberError::Name)?;
+        let name = Name::new(&self.name)?;
         Ok(LayerConfig { name, hash: HashAlg::Sha3_256, kind: LayerKind::Broadcast })
     }
 }
@@ -135,7 +136,11 @@ impl BroadcastLayer {
 #[must_use = "a member is made by `bootstrap` or `enroll`"]
 pub struct MemberBuilder<C> {
     shared: Arc<Shared>,
-    common: Common,
+    name: String,
+    over: Vec<IpcpId>,
+    autobind: bool,
+    admission: Arc<dyn Admission>,
+    priority: i32,
     config: C,
     timeout: Option<Duration>,
 }
@@ -149,13 +154,11 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     fn new(stack: &Stack, name: &str) -> Self {
         Self {
             shared: Arc::clone(&stack.shared),
-            common: Common {
-                name: name.into(),
-                over: Vec::new(),
-                autobind: true,
-                admission: Arc::new(AdmitAll),
-                priority: 0,
-            },
+            name: name.into(),
+            over: Vec::new(),
+            autobind: true,
+            admission: Arc::new(AdmitAll),
+            priority: 0,
             config: C::default(),
             timeout: None,
         }
@@ -163,25 +166,25 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     /// N-1 flows go through the layer of this IPCP, and the new one's names are registered there. May be said several
     /// times; if not at all, flows go through whatever layer knows the neighbour's name.
     pub fn over(mut self, lower: &IpcpHandle) -> Self {
-        self.common.over.push(lower.id());
+        self.over.push(lower.id());
         self
     }
 
     /// Whether neighbours are accepted under the IPCP's name and the layer's. They are, if not given otherwise.
     pub fn autobind(mut self, on: bool) -> Self {
-        self.common.autobind = on;
+        self.autobind = on;
         self
     }
 
     /// Who may enrol by way of this member. Whoever gets a flow to it, if not given.
     pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
-        self.common.admission = admission;
+        self.admission = admission;
         self
     }
 
     /// Layers of a higher priority are asked for a name first; 0 if not given.
     pub fn priority(mut self, priority: i32) -> Self {
-        self.common.priority = priority;
+        self.priority = priority;
         self
     }
 
@@ -198,9 +201,15 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     }
 
     fn found(self, layer: LayerConfig) -> Result<IpcpHandle, MemberError> {
-        let bootstrap = Bootstrap { common: self.common, kind: self.config.into(), layer };
-        let membership = self.shared.node.bootstrap(bootstrap)?;
-        Ok(IpcpHandle::of_member(&self.shared, &membership))
+        let (shared, common, config) = self.checked()?;
+        let membership = shared.node.bootstrap(Bootstrap { common, kind: config.into(), layer })?;
+        Ok(IpcpHandle::of_member(&shared, &membership))
+    }
+
+    fn checked(self) -> Result<(Arc<Shared>, Common, C), MemberError> {
+        let Self { shared, name, over, autobind, admission, priority, config, .. } = self;
+        let common = Common { name: Name::new(&name)?, over, autobind, admission, priority };
+        Ok((shared, common, config))
     }
 
     /// Joins a layer by way of the member called `member`, or, by the layer's name, of any. Waits for it.
@@ -219,11 +228,12 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     /// # Errors
     /// [`MemberError`].
     pub async fn enroll_async(self, member: &str) -> Result<IpcpHandle, MemberError> {
-        let destination = Name::new(member).map_err(MemberError::Name)?;
-        let kind = self.config.into();
-        let joining = Joining { common: self.common, kind, destination, timeout: self.timeout };
-        let membership = Arc::clone(&self.shared.node).enrol(joining).await?;
-        Ok(IpcpHandle::of_member(&self.shared, &membership))
+        let destination = Name::new(member)?;
+        let timeout = self.timeout;
+        let (shared, common, config) = self.checked()?;
+        let joining = Joining { common, kind: config.into(), destination, timeout };
+        let membership = Arc::clone(&shared.node).enrol(joining).await?;
+        Ok(IpcpHandle::of_member(&shared, &membership))
     }
 }
 
@@ -299,7 +309,7 @@ impl Stack {
     /// # Errors
     /// [`JoinError`].
     pub fn join(&self, layer: &str) -> Result<Flow, JoinError> {
-        let name = Name::new(layer).map_err(JoinError::Name)?;
+        let name = Name::new(layer)?;
         let joined = self.shared.node.join(&name)?;
         Ok(Flow::new(Arc::clone(&self.shared), name, joined))
     }
@@ -398,7 +408,7 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`].
     pub async fn connect_with_async(&self, member: &str, how: Connect) -> Result<(), MemberError> {
-        let destination = Name::new(member).map_err(MemberError::Name)?;
+        let destination = Name::new(member)?;
         let membership = self.membership()?;
         let (components, qos) = (how.components(&membership)?, how.qos_for(&membership));
         Ok(membership.connect(destination, components, qos, how.timeout).await?)
@@ -409,7 +419,7 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`] if too many connections are wanted.
     pub fn keep_connected(&self, member: &str, how: &Connect) -> Result<(), MemberError> {
-        let destination = Name::new(member).map_err(MemberError::Name)?;
+        let destination = Name::new(member)?;
         let membership = self.membership()?;
         for component in how.components(&membership)? {
             membership.want(&destination, component, how.qos_for(&membership))?;
@@ -445,7 +455,7 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`] if the name is not one or the IPCP is gone.
     pub async fn locate_async(&self, name: &str) -> Result<Vec<Address>, MemberError> {
-        let hash = self.info().hash.hash(&Name::new(name).map_err(MemberError::Name)?);
+        let hash = self.info().hash.hash(&Name::new(name)?);
         let membership = self.membership()?;
         let clock = self.shared().clock();
         Ok(poll_fn(|cx| membership.member().locate(clock.now(), &hash, cx.waker())).await)

@@ -128,7 +128,7 @@ impl Stack {
     /// # Errors
     /// [`BindError`] if the name is not one, or there are too many.
     pub fn bind(&self, name: &str) -> Result<Listener, BindError> {
-        let name = Name::new(name).map_err(BindError::Name)?;
+        let name = Name::new(name)?;
         let id = self.shared.node.with_irm(|irm| irm.bind(&name))?;
         Ok(Listener::new(Arc::clone(&self.shared), id, name))
     }
@@ -141,7 +141,7 @@ impl Stack {
     /// As [`bind`](Self::bind).
     pub fn bind_factory(&self, name: &str, start: impl Fn(Listener) + Send + Sync + 'static) -> Result<(), BindError> {
         let stack = Arc::downgrade(&self.shared);
-        let checked = Name::new(name).map_err(BindError::Name)?;
+        let checked = Name::new(name)?;
         let text = name.to_owned();
         let factory = OnDemand(Box::new(move || {
             let Some(shared) = stack.upgrade() else { return };
@@ -205,7 +205,7 @@ impl Stack {
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn set_balancing(&self, name: &str, balancing: LoadBalancing) -> Result<(), BindError> {
-        let name = Name::new(name).map_err(BindError::Name)?;
+        let name = Name::new(name)?;
         Ok(self.shared.node.with_irm(|irm| irm.set_balancing(&name, balancing))?)
     }
 
@@ -215,7 +215,7 @@ impl Stack {
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn set_security(&self, name: &str, server: SecurityConfig, client: SecurityConfig) -> Result<(), BindError> {
-        let name = Name::new(name).map_err(BindError::Name)?;
+        let name = Name::new(name)?;
         Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
     }
 
@@ -380,7 +380,7 @@ impl FlowBuilder {
         if !self.checksum {
             self.qos.ber = self.qos.ber.max(1);
         }
-        let name = Name::new(&self.name).map_err(AllocError::Name)?;
+        let name = Name::new(&self.name)?;
         let wanted = Wanted { name, qos: self.qos, timeout: self.timeout, data: self.data, via: Via::Any };
         Ok((self.shared, wanted))
     }

@@ -13,6 +13,7 @@
 //! # Ok::<(), o7s::types::name::NameError>(())
 //! ```
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::borrow::Borrow;
@@ -26,24 +27,33 @@ use sha3::Digest as _;
 pub struct Name(Arc<str>);
 
 /// Why a string is not a [`Name`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// It has no bytes.
-    #[error("the name is empty; give it at least one byte")]
+    #[error("invalid name \"\": it is empty, and a name has 1 to {max} bytes", max = Name::MAX_LEN)]
     Empty,
     /// It has more bytes than a name may have.
-    #[error("the name has {len} bytes; shorten it to {max} or fewer", max = Name::MAX_LEN)]
+    #[error("invalid name {start:?}...: it has {len} bytes, and a name has 1 to {max}", max = Name::MAX_LEN)]
     TooLong {
+        /// The beginning of the string.
+        start: Box<str>,
         /// Bytes in the string.
         len: usize,
     },
     /// It has a NUL inside, which the C implementation takes for the end of a name.
-    #[error("the name has a NUL at byte {at}; remove it")]
+    #[error("invalid name {name:?}: byte {at} is a NUL, which no name has")]
     Nul {
+        /// The string.
+        name: Box<str>,
         /// Offset of the first NUL, bytes.
         at: usize,
     },
+}
+
+/// As much of a string as an error shows.
+pub(super) fn beginning(s: &str) -> Box<str> {
+    s.chars().take(32).collect()
 }
 
 impl Name {
@@ -59,10 +69,10 @@ impl Name {
             return Err(NameError::Empty);
         }
         if s.len() > Self::MAX_LEN {
-            return Err(NameError::TooLong { len: s.len() });
+            return Err(NameError::TooLong { start: beginning(s), len: s.len() });
         }
         if let Some(at) = s.bytes().position(|b| b == 0) {
-            return Err(NameError::Nul { at });
+            return Err(NameError::Nul { name: s.into(), at });
         }
         Ok(Self(s.into()))
     }
@@ -203,10 +213,10 @@ impl fmt::Display for HashAlg {
     }
 }
 
-/// A string that names no hash algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown hash algorithm; use SHA3_224, SHA3_256, SHA3_384, SHA3_512 or MD5")]
-pub struct UnknownHashAlg;
+/// The string, of which this carries the beginning, is not the name of a hash algorithm.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown hash algorithm {0:?}: use SHA3_224, SHA3_256, SHA3_384, SHA3_512 or MD5")]
+pub struct UnknownHashAlg(pub Box<str>);
 
 impl FromStr for HashAlg {
     type Err = UnknownHashAlg;
@@ -215,7 +225,7 @@ impl FromStr for HashAlg {
     fn from_str(s: &str) -> Result<Self, UnknownHashAlg> {
         let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a, b) == (b'_', b'-');
         let is = |name: &str| name.len() == s.len() && name.bytes().zip(s.bytes()).all(|(a, b)| same(a, b));
-        Self::ALL.into_iter().find(|alg| is(alg.name())).ok_or(UnknownHashAlg)
+        Self::ALL.into_iter().find(|alg| is(alg.name())).ok_or_else(|| UnknownHashAlg(beginning(s)))
     }
 }
 

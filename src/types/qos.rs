@@ -18,9 +18,12 @@
 //! # Ok::<(), o7s::types::qos::UnknownQos>(())
 //! ```
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
+
+use super::name::beginning;
 
 /// What is asked of a flow. Start from one of the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,10 +115,10 @@ impl Default for QosSpec {
     }
 }
 
-/// A string that names no [`QosSpec`] or [`QosCube`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown quality of service; use raw, best, video, voice or data")]
-pub struct UnknownQos;
+/// The string, of which this carries the beginning, is not the name of a [`QosSpec`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown quality of service {0:?}: use raw, best, video, voice or data")]
+pub struct UnknownQos(pub Box<str>);
 
 impl FromStr for QosSpec {
     type Err = UnknownQos;
@@ -128,7 +131,7 @@ impl FromStr for QosSpec {
             "video" => Ok(Self::VIDEO),
             "voice" => Ok(Self::VOICE),
             "data" => Ok(Self::DATA),
-            _ => Err(UnknownQos),
+            _ => Err(UnknownQos(beginning(s))),
         }
     }
 }
@@ -231,7 +234,7 @@ mod tests {
         ] {
             assert_eq!(name.parse(), Ok(q));
         }
-        assert_eq!("Data".parse::<QosSpec>(), Err(UnknownQos));
+        assert_eq!("Data".parse::<QosSpec>(), Err(UnknownQos("Data".into())));
     }
 
     #[test]

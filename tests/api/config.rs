@@ -63,7 +63,7 @@ fn what_cannot_be_made_is_said() {
         (
             "[name.a]\nserver_enc_file = \"bad.conf\"",
             ":1:7: the name a cannot be set up",
-            "line 1: \"rot13\" is no cipher",
+            "line 1: \"rot13\" is not a value of cipher",
         ),
         (
             "[name.a]\nserver_crt_file = \"a.pem\"",

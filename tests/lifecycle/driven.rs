@@ -8,7 +8,7 @@ use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
 use o7s::{AcceptError, AllocError, CloseError, FlowSet, Listener, QosSpec, Stack, WriteError, aio};
 
-use super::{Failed, within};
+use super::within;
 
 // ----- no clock but the caller's -----
 #[test]
@@ -29,7 +29,7 @@ fn a_polled_stack_waits_for_nobody() {
     loop {
         if let Poll::Ready(result) = allocation.as_mut().poll(&mut cx) {
             let result = result.map(drop);
-            assert_eq!(result, Err(AllocError::Failed(Failed::Refused(Code::AGAIN))));
+            assert_eq!(result, Err(AllocError::Refused(Code::AGAIN)));
             break;
         }
         if let Some(next) = stack.poll(now) {
@@ -131,7 +131,7 @@ fn an_allocation_from_a_silent_peer_ends_by_itself() {
     net.block_on(async {
         server.crash();
         let late = client.stack().flow("echo").alloc_async().await.map(drop);
-        assert!(matches!(late, Err(AllocError::Failed(Failed::TimedOut(_)))), "{late:?}");
+        assert!(matches!(late, Err(AllocError::TimedOut(_))), "{late:?}");
         assert_eq!(net.now().as_nanos() / 1_000_000_000, 20);
         assert_eq!(flows(&client), Some(0));
     });
@@ -196,7 +196,7 @@ fn a_shutdown_ends_what_waits() {
         client.stack().shutdown();
         server.stack().shutdown();
         assert!(accepts.await.is_err() && reads.await.is_err() && !waits.await.is_empty());
-        assert_eq!(allocates.await, Err(AllocError::Failed(Failed::StackDown)));
+        assert_eq!(allocates.await, Err(AllocError::Down));
         assert_eq!(net.now(), before, "at once");
     });
 }

@@ -12,7 +12,7 @@ use o7s::ipcp::shim::resolve::{Found, Resolver};
 use o7s::types::name::NameHash;
 use o7s::{AllocError, LocalConfig, QosSpec, Stack, Udp4, UnicastLayer};
 
-use super::{BOUND, Failed, Place, block_on, finishes, settle, spawn, stacks, to_silent, within};
+use super::{BOUND, Place, block_on, finishes, settle, spawn, stacks, to_silent, within};
 
 /// Ends the caller as a bug would, without the noise.
 fn bug<T>() -> T {
@@ -55,7 +55,7 @@ fn a_service_with_a_bug_takes_nothing_else_along() {
         let bad = server.clone();
         within("the bad service", move || {
             let refused = bad.flow("bad").timeout(BOUND).alloc().map(drop);
-            assert!(matches!(refused, Err(AllocError::Failed(Failed::Refused(_)))), "{refused:?}");
+            assert!(matches!(refused, Err(AllocError::Refused(_))), "{refused:?}");
             let flow = bad.flow("worse").timeout(BOUND).alloc().unwrap();
             let _ = flow.read_timeout(&mut [0; 9], BOUND);
         });
@@ -77,7 +77,7 @@ fn a_service_with_a_bug_is_asked_for_over_a_layer() {
         let from = client.clone();
         within("the bad service", move || {
             let refused = from.flow("bad").timeout(BOUND).alloc().map(drop);
-            assert!(matches!(refused, Err(AllocError::Failed(Failed::Refused(_)))), "{refused:?}");
+            assert!(matches!(refused, Err(AllocError::Refused(_))), "{refused:?}");
         });
     }
     served(&client);
@@ -98,7 +98,7 @@ fn a_resolver_with_a_bug_knows_nothing() {
     client.udp4(net).unwrap();
     let from = client.clone();
     let unknown = within("a name that nobody knows", move || from.flow("nobody").timeout(BOUND).alloc().map(drop));
-    assert!(matches!(unknown, Err(AllocError::Failed(Failed::Unreachable(_)))), "{unknown:?}");
+    assert!(matches!(unknown, Err(AllocError::Unreachable(_))), "{unknown:?}");
     served(&client);
     assert!(panics(&client) >= 1);
 }
@@ -148,7 +148,7 @@ fn a_waker_with_a_bug_keeps_nobody_from_being_woken() {
     let from = stack.clone();
     let end =
         within("another time limit", move || from.flow("echo").timeout(Duration::from_millis(200)).alloc().map(drop));
-    assert!(matches!(end, Err(AllocError::Failed(Failed::TimedOut(_)))), "{end:?}");
+    assert!(matches!(end, Err(AllocError::TimedOut(_))), "{end:?}");
     assert!(panics(&stack) >= 1);
 }
 
@@ -163,7 +163,7 @@ fn a_reply_with_a_bug_ends_its_own_thread_only() {
     });
     let from = client.clone();
     let refused = within("the request", move || from.flow("echo").timeout(BOUND).alloc().map(drop));
-    assert!(matches!(refused, Err(AllocError::Failed(Failed::Refused(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(AllocError::Refused(_))), "{refused:?}");
     assert!(finishes("the bug", accepts), "the thread that brought the closure sees its panic");
     let accepts = spawn(move || listener.accept().map(drop));
     within("the next one", move || client.flow("echo").timeout(BOUND).alloc().map(drop)).unwrap();

@@ -19,7 +19,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use o7s::node::alloc::AllocError as Failed;
 use o7s::types::device::Datagrams;
 use o7s::{Flow, Listener, LocalConfig, QosSpec, Stack, Udp4};
 

@@ -4,9 +4,9 @@ use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use o7s::{AllocError, CloseError, Event, FlowSet, QosSpec, Stack, Udp4, WriteError};
+use o7s::{AllocError, CloseError, Event, FlowSet, QosSpec, WriteError};
 
-use super::{BOUND, Failed, PLACES, Pair, Place, finishes, mortal, pair, settle, spawn, stacks, to_silent, within};
+use super::{BOUND, PLACES, Pair, Place, finishes, mortal, pair, settle, spawn, stacks, to_silent, within};
 
 #[test]
 fn an_idle_stack_is_dropped() {
@@ -60,7 +60,7 @@ fn a_stack_is_shut_down_while_it_allocates_from_a_silent_peer() {
     let s = stack.clone();
     within("shutdown", move || s.shutdown());
     for a in allocating {
-        assert_eq!(finishes("alloc", a), Err(AllocError::Failed(Failed::StackDown)));
+        assert_eq!(finishes("alloc", a), Err(AllocError::Down));
     }
 }
 
@@ -168,6 +168,8 @@ fn a_dropped_stack_is_freed_with_all_that_belongs_to_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn stacks_leave_no_threads_and_no_sockets_behind() {
+    use o7s::{Stack, Udp4};
+
     let ours = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let of_stacks = |t: &std::fs::DirEntry| {
@@ -226,7 +228,7 @@ fn a_stack_is_shut_down_while_many_threads_use_it() {
                         loop {
                             let flow = match client.flow("echo").qos(QosSpec::DATA).alloc() {
                                 Ok(flow) => flow,
-                                Err(AllocError::Failed(Failed::StackDown | Failed::Unreachable(_))) => return,
+                                Err(AllocError::Down | AllocError::Unreachable(_)) => return,
                                 Err(_) => continue,
                             };
                             let _ = flow.write_timeout(b"hello", Duration::from_millis(200));

@@ -176,7 +176,7 @@ fn a_member_that_leaves_is_gone_at_once() {
 fn a_layer_is_joined_where_there_is_a_member() {
     let layer = Layer::new(net(5), 2, &[(1, 0)]);
     let stack = layer.hosts[0].stack();
-    assert!(matches!(stack.join("olds"), Err(JoinError::Failed(_))));
+    assert!(matches!(stack.join("olds"), Err(JoinError::NoLayer(_))));
     assert!(matches!(stack.join(""), Err(JoinError::Name(_))));
     // It is a broadcast layer, in which nothing is registered or called.
     assert!(layer.members[0].register("name").is_err());
@@ -211,7 +211,7 @@ fn a_member_may_be_choosy() {
     let nobody = std::sync::Arc::new(|_: &Applicant| Err(-13));
     let _first = builder(&a, 0).admission(nobody).bootstrap(BroadcastLayer::new("news")).unwrap();
     let error = net.block_on(builder(&b, 1).enroll_async("node-0")).unwrap_err();
-    let MemberError::Failed(o7s::node::member::MemberError::Enrol(why)) = error else { panic!("{error}") };
+    let MemberError::Enrolment(why) = error else { panic!("{error}") };
     assert_eq!(why, EnrolError::Denied(-13));
     assert!(net.now().as_nanos() < 3_000_000_000, "a denial is final");
 }

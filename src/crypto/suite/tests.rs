@@ -28,9 +28,9 @@ fn strangers_are_refused() {
     for nid in [0, 1, 1036, 1096, u16::MAX] {
         assert_eq!((Cipher::from_nid(nid), Digest::from_nid(nid), Kex::from_nid(nid)), (None, None, None));
     }
-    assert_eq!("x25519".parse::<Kex>(), Err(CryptoError::UnknownName("key exchange")), "case counts");
-    assert_eq!("".parse::<Cipher>(), Err(CryptoError::UnknownName("cipher")));
-    assert_eq!("sha1".parse::<Digest>(), Err(CryptoError::UnknownName("hash")));
+    assert_eq!("x25519".parse::<Kex>(), Err(CryptoError::UnknownName(AlgorithmKind::Kex)), "case counts");
+    assert_eq!("".parse::<Cipher>(), Err(CryptoError::UnknownName(AlgorithmKind::Cipher)));
+    assert_eq!("sha1".parse::<Digest>(), Err(CryptoError::UnknownName(AlgorithmKind::Digest)));
 }
 
 #[test]

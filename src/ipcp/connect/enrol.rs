@@ -72,7 +72,7 @@ pub enum EnrolError {
     #[error("no answer within {0:?}; the member may be busy: try again")]
     Timeout(Duration),
     /// The member does not want this joiner; carries its reason, a negative number.
-    #[error("the member denies the enrolment with code {0}; ask whoever runs the layer")]
+    #[error("the member denies the enrolment with code {0}: ask the operator of the layer")]
     Denied(i32),
     /// The response is for this joiner, but cannot be understood.
     #[error("the member's response is not valid: {0}")]

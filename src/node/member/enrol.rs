@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Common {
     /// The IPCP's own name.
-    pub name: String,
+    pub name: Name,
     /// The IPCPs whose layers carry the N-1 flows, in which the IPCP's names are registered; none for any.
     pub over: Vec<IpcpId>,
     /// Whether N-1 flows are accepted under the IPCP's own name and that of the layer.
@@ -151,7 +151,7 @@ impl Node {
         let names = names_of(&common.name, &layer.name);
         let late = Arc::new(LateConnections::default());
         let connections: Weak<LateConnections> = Arc::downgrade(&late);
-        let member = self.make_member(&common.name, kind, layer, connections)?;
+        let member = self.make_member(common.name.as_str(), kind, layer, connections)?;
         let id = self.add_ipcp(Arc::clone(&member).as_ipcp(), common.priority);
         let via = via_of(&common, Some(id));
         let membership = Membership::new(self, id, member, via, Arc::clone(&common.admission), late);
@@ -268,7 +268,7 @@ fn draw_address(node: &Node, taken: impl Fn(Address) -> bool) -> Result<Address,
 }
 
 /// The names by which a member is reached.
-fn names_of(name: &str, layer: &Name) -> Vec<Name> {
-    let own = Name::new(name).ok().filter(|own| own != layer);
-    own.into_iter().chain([layer.clone()]).collect()
+fn names_of(name: &Name, layer: &Name) -> Vec<Name> {
+    let own = Some(name).filter(|own| *own != layer);
+    own.into_iter().chain([layer]).cloned().collect()
 }

@@ -75,27 +75,23 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl Error for ConfigError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.problem.source()
-    }
-}
+impl Error for ConfigError {}
 
 /// What is wrong with a file. Tables are written as in it, without brackets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The file cannot be read.
-    #[error("the file cannot be read")]
-    Unreadable(#[source] io::Error),
+    #[error("the file cannot be read: {0}")]
+    Unreadable(io::Error),
     /// It is not UTF-8.
-    #[error("this is no UTF-8; a configuration file is a text")]
+    #[error("the file is not valid UTF-8")]
     NotUtf8,
     /// It is too long.
     #[error("the file has more than {} bytes: is it a configuration?", super::MAX_LEN)]
     TooLong,
     /// It is not TOML.
-    #[error("this is no TOML: {0}")]
+    #[error("invalid TOML: {0}")]
     Syntax(String),
     /// A table that does not belong in it.
     #[error("there is no [{table}]; {hint}")]
@@ -124,7 +120,7 @@ pub enum Problem {
         second: String,
     },
     /// A value of another kind than the key has.
-    #[error("{what} is to be {expected}, not {found}")]
+    #[error("{what} must be {expected}, not {found}")]
     Type {
         /// The key or table.
         what: String,
@@ -157,17 +153,16 @@ pub enum Problem {
         /// What may be meant.
         hint: Hint,
     },
-    /// What is to be a name is none.
-    #[error("{what} is no name")]
+    /// The value is not a name.
+    #[error("{what}: {why}")]
     Name {
         /// The key or table.
         what: String,
         /// Why.
-        #[source]
         why: NameError,
     },
-    /// What is to be an address is none.
-    #[error("{key} = {value:?} is no {family} address; write it like {example}")]
+    /// The value is not an address.
+    #[error("{key} = {value:?} is not an {family} address; write it like {example}")]
     Address {
         /// The key.
         key: &'static str,
@@ -179,7 +174,7 @@ pub enum Problem {
         example: &'static str,
     },
     /// A text that has no use if it is empty, or one that is too long.
-    #[error("{key} is to have 1 to {max} bytes")]
+    #[error("{key} must have 1 to {max} bytes")]
     Length {
         /// The key.
         key: &'static str,
@@ -205,19 +200,18 @@ pub enum Problem {
         programs: usize,
     },
     /// It is described well, but cannot be made.
-    #[error("{what}")]
+    #[error("{what}: {cause}")]
     Failed {
         /// What.
         what: String,
         /// Why.
-        #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
     /// A blocking call in a polled stack, where nobody would end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// Something that IPCPs of this type do not do.
-    #[error("{key} is nothing for {kind} layers: {why}")]
+    #[error("{kind} layers have no {key}: {why}")]
     NotHere {
         /// The key.
         key: &'static str,
@@ -340,7 +334,7 @@ pub enum Why {
     #[error("nobody asks an IPCP of this type for anything by its name")]
     NotAsked,
     /// Always 8.
-    #[error("EIDs have 8 bytes; the number is only passed on to members that are enrolled")]
+    #[error("every EID has 8 bytes; the number is only passed on to members that are enrolled")]
     EidSize,
     /// Links time out between two announcements.
     #[error("links are taken for dead before they are announced again; it should be more than ls_t_update")]

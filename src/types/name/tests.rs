@@ -5,11 +5,15 @@ use super::*;
 #[test]
 fn names_are_checked() {
     assert_eq!(Name::new(""), Err(NameError::Empty));
-    assert_eq!(Name::new("a\0b"), Err(NameError::Nul { at: 1 }));
+    assert_eq!(Name::new("a\0b"), Err(NameError::Nul { name: "a\0b".into(), at: 1 }));
     assert!(Name::new(&"x".repeat(255)).is_ok());
     let long = Name::new(&"x".repeat(256)).unwrap_err();
-    assert_eq!(long, NameError::TooLong { len: 256 });
-    assert_eq!(long.to_string(), "the name has 256 bytes; shorten it to 255 or fewer");
+    assert_eq!(long, NameError::TooLong { start: "x".repeat(32).into(), len: 256 });
+    let text = long.to_string();
+    assert!(
+        text.starts_with("invalid name \"xxxx") && text.ends_with("has 256 bytes, and a name has 1 to 255"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn algorithms_have_numbers_and_names() {
     }
     assert_eq!(HashAlg::from_number(4), None, "CRC-32 is no hash of a name");
     assert_eq!("sha3-512".parse(), Ok(HashAlg::Sha3_512));
-    assert_eq!("sha3_5".parse::<HashAlg>(), Err(UnknownHashAlg));
+    assert_eq!("sha3_5".parse::<HashAlg>(), Err(UnknownHashAlg("sha3_5".into())));
 }
 
 #[test]

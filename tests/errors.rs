@@ -1,0 +1,160 @@
+//! Every error text: printed, and checked for what its reader needs.
+#![cfg(feature = "std")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use o7s::{BroadcastLayer, LocalConfig, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer};
+
+/// All `.rs` files below `dir`.
+fn sources(dir: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The texts of all `#[error("...")]` attributes in a source file.
+fn texts(source: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for part in source.split("#[error(").skip(1) {
+        let Some(literal) = part.trim_start().strip_prefix('"') else { continue };
+        let mut text = String::new();
+        let mut chars = literal.chars();
+        while let Some(c) = chars.next().filter(|c| *c != '"') {
+            text.extend(if c == '\\' { chars.next() } else { Some(c) });
+        }
+        texts.push(text);
+    }
+    texts
+}
+
+/// What is wrong with an error text.
+fn faults(text: &str) -> Vec<&'static str> {
+    let mut faults = Vec::new();
+    let mut check = |wrong: bool, what| {
+        if wrong {
+            faults.push(what);
+        }
+    };
+    check(text.trim().is_empty(), "says nothing");
+    check(text.chars().next().is_some_and(char::is_uppercase) && !text.starts_with("OAP"), "begins with a capital");
+    check(text.ends_with(['.', '!', ' ']), "ends like a sentence");
+    check(text.contains("::"), "names an internal path");
+    check(text.contains('\n') || text.contains("  "), "has more than one line or space");
+    check(["this is no", "whoever", "for ever", "is none"].iter().any(|phrase| text.contains(phrase)), "is a riddle");
+    check(text.len() > 160, "is too long");
+    faults
+}
+
+#[test]
+fn error_texts_follow_the_rules() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let mut bad = Vec::new();
+    let mut n = 0;
+    for file in files {
+        for text in texts(&std::fs::read_to_string(&file).unwrap()) {
+            println!("{}: {text}", file.file_name().unwrap().display());
+            n += 1;
+            let faults = faults(&text);
+            if !faults.is_empty() {
+                bad.push(format!("{}: \"{text}\" {}", file.display(), faults.join(", ")));
+            }
+        }
+    }
+    assert!(n > 150, "only {n} texts were found");
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn the_rules_find_faults() {
+    for text in ["", "No route", "it failed.", "see o7s::crypto", "two  spaces", "this is no TOML"] {
+        assert!(!faults(text).is_empty(), "{text:?}");
+    }
+    assert!(faults("the stack was shut down").is_empty());
+    assert_eq!(texts("#[error(\"a \\\"b\\\"\")] A, #[error(transparent)] B, #[error(\n \"c\")] C"), ["a \"b\"", "c"]);
+}
+
+/// Fails unless the text of `error` contains all of `parts`, and what its sources say.
+fn says(error: &dyn Error, parts: &[&str]) {
+    let text = error.to_string();
+    println!("{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in {text:?}");
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        assert!(text.contains(&cause.to_string()), "{text:?} does not say {cause:?}");
+        source = cause.source();
+    }
+}
+
+#[test]
+fn invalid_names_are_refused_and_named_by_every_operation() {
+    let stack = Stack::new().unwrap();
+    let net = stack.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    let local = stack.local(LocalConfig::new("local", "local"));
+    let long = "x".repeat(300);
+    let names: [(&str, &[&str]); 3] = [
+        ("", &["\"\"", "empty", "255"]),
+        ("a\0b", &["\"a\\0b\"", "byte 1", "NUL"]),
+        (&long, &["\"xxxx", "300 bytes", "255"]),
+    ];
+    for (name, parts) in names {
+        says(&stack.bind(name).unwrap_err(), parts);
+        says(&stack.flow(name).qos(QosSpec::DATA).alloc().unwrap_err(), parts);
+        says(&stack.set_security(name, SecurityConfig::default(), SecurityConfig::default()).unwrap_err(), parts);
+        says(&stack.join(name).unwrap_err(), parts);
+        says(&net.register(name).unwrap_err(), parts);
+        says(&stack.unicast(name).over(&local).bootstrap(UnicastLayer::new("net")).unwrap_err(), parts);
+        says(&stack.unicast("node").over(&local).bootstrap(UnicastLayer::new(name)).unwrap_err(), parts);
+        says(&stack.unicast(name).over(&local).enroll("net").unwrap_err(), parts);
+        says(&stack.unicast("node").over(&local).enroll(name).unwrap_err(), parts);
+        says(&stack.broadcast(name).over(&local).bootstrap(BroadcastLayer::new("news")).unwrap_err(), parts);
+        says(&stack.broadcast("node").over(&local).bootstrap(BroadcastLayer::new(name)).unwrap_err(), parts);
+        says(&stack.udp4(Udp4::bind("127.0.0.1:0").name(name)).unwrap_err(), parts);
+        says(&stack.udp4(Udp4::bind("127.0.0.1:0").host(name, "127.0.0.1")).unwrap_err(), parts);
+    }
+}
+
+#[test]
+fn unknown_algorithms_are_named_beside_the_possible_ones() {
+    let unknown = |text: &str| text.parse::<SecurityConfig>().unwrap_err();
+    says(&unknown("X25519,aes-512"), &["\"aes-512\"", "cipher", "aes-256-gcm", "chacha20-poly1305"]);
+    says(&unknown("x25519"), &["\"x25519\"", "key exchange", "X25519", "prime256v1"]);
+    says(&unknown("X25519,aes-256-gcm,md5"), &["\"md5\"", "hash", "sha256", "blake2b512"]);
+    says(&unknown("X25519,aes-256-ctr"), &["aes-256-ctr", "not available", "aes-256-gcm"]);
+    assert!(!unknown("X25519,aes-512").to_string().contains("ctr"), "what is not available is not offered");
+}
+
+#[test]
+fn addresses_that_are_wrong_are_named() {
+    let stack = Stack::new().unwrap();
+    says(&stack.udp4(Udp4::bind("localhost")).unwrap_err(), &["\"localhost\"", "IP:PORT"]);
+    says(&stack.udp4(Udp4::bind("[::1]:80")).unwrap_err(), &["[::1]:80", "IPv4"]);
+    says(&stack.udp4(Udp4::bind("192.0.2.1:80")).unwrap_err(), &["192.0.2.1:80", "bound"]);
+    says(&stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "nowhere")).unwrap_err(), &["\"nowhere\"", "IP:PORT"]);
+}
+
+#[test]
+fn what_nobody_knows_is_named() {
+    let stack = Stack::new().unwrap();
+    let local = stack.local(LocalConfig::new("local", "local"));
+    says(&stack.flow("echo").alloc().unwrap_err(), &["\"echo\"", "no layer"]);
+    says(&stack.join("news").unwrap_err(), &["\"news\"", "broadcast"]);
+    says(&stack.unicast("node").over(&local).enroll("net").unwrap_err(), &["\"net\"", "no layer"]);
+    says(&local.connect("net").unwrap_err(), &["no connections"]);
+}
