@@ -272,6 +272,7 @@ impl Scene {
         self.flaky = true;
         self.watch.settle = self.watch.settle.max(LOSSY_SETTLE);
         self.layer.set_link(edge, self.link.loss(Loss::Random(0.3)));
+        self.watch.became_lossy(self.layer.net.now(), edge);
         if !self.layer.dead.contains(&edge.0) && !self.layer.dead.contains(&edge.1) {
             self.watch.came_up(edge);
         }

@@ -81,7 +81,16 @@ impl Watch {
     /// One of two members has left and said so, which cannot be heard if something is lost, or has failed before.
     pub(crate) fn left(&mut self, now: Instant, (a, b): (usize, usize), lossy: bool) {
         let heard = !lossy && !self.down.contains_key(&(a.min(b), a.max(b)));
-        self.is_down(now, (a, b), now + if heard { MARGIN + PARTING } else { self.noticed.max(MARGIN + PARTING) });
+        self.is_down(now, (a, b), now + PARTING + if heard { MARGIN } else { self.noticed });
+    }
+
+    /// Some of what passes between two members is lost from now on: if one of them is about to end its connections, the
+    /// other one may not hear of it, and has to miss it.
+    pub(crate) fn became_lossy(&mut self, now: Instant, (a, b): (usize, usize)) {
+        let noticed = self.noticed;
+        if let Some((since, until)) = self.down.get_mut(&(a.min(b), a.max(b))).filter(|(_, until)| now < *until) {
+            *until = (*until).max(*since + PARTING + noticed);
+        }
     }
 
     /// Where one direction failed before, one end has heard the other until now.
