@@ -3,6 +3,10 @@
 //! A line of nodes, each one of o7s or the reference, in which every node listens and each says one word. Every word must
 //! reach every listener, once. The reference's listener misses what is said before it has joined, so a word is said only
 //! when all listeners are there.
+//!
+//! A reference loses its reply to a flow request once in about 70 allocations, more often beside other load: it answers
+//! before it has stored who asks, and its daemon says so. Whoever enrols with it then waits in vain. That is its fault, as
+//! in the other tests, and such a layer gets a fresh start; what cannot be told from the log counts as ours.
 
 use std::io;
 use std::thread;
@@ -10,8 +14,9 @@ use std::time::Duration;
 
 use crate::member::Member;
 use crate::net::{Host, Lan, Service, wait_for};
+use crate::nodes::{excused_by, strike};
 use crate::reference::{self, Daemon, resolver_name};
-use crate::{ATTEMPTS, Bench, SERIAL, STRIKES, Verdict, Who, say};
+use crate::{Bench, FRESH_STARTS, SERIAL, STRIKES, Verdict, Who, say};
 
 const NAMES: [&str; 3] = ["speaker-a", "speaker-b", "speaker-c"];
 const WORDS: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -92,6 +97,14 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
+    /// What its daemon has said, if it is of the reference.
+    fn daemon_log(&self) -> Option<String> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Reference(daemon, _) => Some(daemon.log()),
+        }
+    }
+
     /// The words that have come, in alphabetical order.
     fn heard(&self) -> Vec<String> {
         let text = match self {
@@ -106,23 +119,26 @@ impl<'a> Node<'a> {
     }
 }
 
-fn strike<T>(result: io::Result<T>) -> Result<T, Verdict> {
-    result.map_err(|e| Verdict::Strike(e.to_string()))
-}
-
 /// Every node listens, each says a word: whether all have heard all.
 fn talk(bench: &Bench, lan: &Lan, who: &[Who]) -> Result<String, Verdict> {
+    let nodes = who.iter().zip(&lan.hosts).map(|(who, host)| Node::start(*who, host, bench));
+    let mut nodes = nodes.collect::<io::Result<Vec<_>>>()?;
+    talk_among(&mut nodes, lan).map_err(|verdict| {
+        let logs: String = nodes.iter().filter_map(Node::daemon_log).collect();
+        excused_by(verdict, &logs)
+    })
+}
+
+fn talk_among(nodes: &mut [Node<'_>], lan: &Lan) -> Result<String, Verdict> {
     for host in &lan.hosts {
         for (name, other) in NAMES.iter().zip(&lan.hosts) {
             host.resolve(&resolver_name(name), other.address)?;
         }
     }
-    let nodes = who.iter().zip(&lan.hosts).map(|(who, host)| Node::start(*who, host, bench));
-    let mut nodes = nodes.collect::<io::Result<Vec<_>>>()?;
     for (i, node) in nodes.iter().enumerate() {
         node.join(NAMES[i], i.checked_sub(1).map(|before| NAMES[before]))?;
     }
-    for node in &mut nodes {
+    for node in &mut *nodes {
         node.listen()?;
     }
     let words = &WORDS[..nodes.len()];
@@ -142,7 +158,7 @@ fn run(who: &[Who]) {
     let Some(bench) = Bench::set_up() else { return };
     let row = who.iter().map(ToString::to_string).collect::<Vec<_>>().join(" - ");
     let mut strikes = 0;
-    for attempt in 1..=ATTEMPTS {
+    for attempt in 1..=FRESH_STARTS {
         let lan = Lan::start(who.len() as u8, &bench.view).expect("hosts can be made");
         match talk(&bench, &lan, who) {
             Ok(told) => {
@@ -157,7 +173,7 @@ fn run(who: &[Who]) {
                 say(&format!("interop: broadcast {row} | attempt {attempt}: reference: {why}"));
             }
         }
-        if strikes >= STRIKES {
+        if strikes >= STRIKES || attempt == FRESH_STARTS {
             say(&lan.logs());
             break;
         }

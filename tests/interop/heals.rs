@@ -15,10 +15,8 @@ use crate::net::{Lan, Service, wait_for};
 use crate::nodes::{HANGS, NAMES, Node, SOON, Setup, Shape, VERBOSE, build, excused, logs, ours, served, strike};
 use crate::reference::PORT;
 use crate::wire::Tap;
-use crate::{Bench, SERIAL, STRIKES, Verdict, Who, say};
+use crate::{Bench, FRESH_STARTS, SERIAL, STRIKES, Verdict, Who, say};
 
-/// As [`ATTEMPTS`](crate::ATTEMPTS), for layers of four, of which more do not come up.
-const FRESH_STARTS: usize = 12;
 /// The time of detection of flows that ours allocated.
 const DETECTION: Duration = Duration::from_secs(10);
 /// What routes take to be computed after that by the slower side, and to be told.

@@ -45,6 +45,8 @@ use wire::{Seen, Tap};
 
 /// Fresh starts that a combination gets for faults of the reference.
 const ATTEMPTS: usize = 6;
+/// The same, for layers of several, of which more do not come up.
+const FRESH_STARTS: usize = 12;
 /// Attempts in which ours was at fault, or nobody could be named, that end a combination.
 const STRIKES: usize = 2;
 

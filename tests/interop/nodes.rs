@@ -242,8 +242,12 @@ const EXCUSES: [(&str, &str); 4] = [
 
 /// Has the reference take the blame for what one of its daemons complains of.
 pub(crate) fn excused(verdict: Verdict, nodes: &[Node<'_>]) -> Verdict {
+    excused_by(verdict, &logs(nodes))
+}
+
+/// As [`excused`], by what the daemons have said.
+pub(crate) fn excused_by(verdict: Verdict, logs: &str) -> Verdict {
     let Verdict::Strike(why) = verdict else { return verdict };
-    let logs = logs(nodes);
     match EXCUSES.iter().find(|(complaint, _)| logs.contains(complaint)) {
         Some((_, excuse)) => Verdict::Reference(format!("{excuse} ({why})")),
         None => Verdict::Strike(why),
