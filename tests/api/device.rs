@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
 use o7s::base::buf::BufCache;
 use o7s::ipcp::shim::udp::Config;
+use o7s::rib::Rib;
 use o7s::types::device::{Datagram, Datagrams, SendError};
-use o7s::{AllocError, Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, WriteError};
+use o7s::{AllocError, Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer, WriteError};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -21,6 +22,9 @@ struct Mem {
     fault: Mutex<Option<SendError>>,
     refused: AtomicU64,
     largest: AtomicU64,
+    /// Datagrams of which it says that they wait to leave, and how often it was asked.
+    waiting: AtomicUsize,
+    asked: AtomicU64,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -41,6 +45,8 @@ impl Mem {
                 fault: Mutex::new(None),
                 refused: AtomicU64::new(0),
                 largest: AtomicU64::new(0),
+                waiting: AtomicUsize::new(0),
+                asked: AtomicU64::new(0),
                 inner: Mutex::default(),
                 changed: Condvar::new(),
             })
@@ -79,6 +85,11 @@ impl Datagrams for Mem {
 
     fn max_segments(&self) -> usize {
         16
+    }
+
+    fn queued(&self, _: SocketAddr) -> usize {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn send(&self, _: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
@@ -220,6 +231,52 @@ fn a_device_that_stays_full_is_asked_seldom_and_holds_little() {
     for flow in &flows {
         answers(flow, 1, 1000);
     }
+}
+
+/// The packets that wait in front of the adjacencies of a member and in their devices.
+fn queued(rib: &Rib) -> u64 {
+    let own = if rib.sort() == Some("adjacency") { rib.get("queued").unwrap_or(0) } else { 0 };
+    own + rib.children.iter().map(queued).sum::<u64>()
+}
+
+/// As they do on a slow link, where bursts are over long before the queue is.
+#[test]
+fn a_layer_sees_the_queue_of_its_device_although_packets_come_one_by_one() {
+    const GAP: Duration = Duration::from_millis(1);
+    const PACKETS: usize = 80;
+    let [a, b] = Mem::pair();
+    let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
+    let below = server.udp4_over(a, Udp4::bind("10.0.0.1")).unwrap();
+    let first = server.unicast("first").over(&below).bootstrap(UnicastLayer::new("net")).unwrap();
+    first.register("sink").unwrap();
+    let sink = server.bind("sink").unwrap();
+    let accepts = Builder::new().spawn(move || sink.accept().unwrap()).unwrap();
+    let device = Arc::clone(&b);
+    let below = client.udp4_over(b, Udp4::bind("10.0.0.2").host("first", "10.0.0.1")).unwrap();
+    let second = client.unicast("second").over(&below).timeout(BOUND).enroll("first").unwrap();
+    second.connect("first").unwrap();
+    let flow = client.flow("sink").qos(QosSpec::RAW).timeout(BOUND).alloc().unwrap();
+    let sunk = accepts.join().unwrap();
+    let one_by_one = || {
+        for _ in 0..PACKETS {
+            std::thread::park_timeout(GAP);
+            let _ = flow.try_write(&[1; 100]);
+        }
+    };
+    let arrive = || (0..PACKETS).for_each(|_| assert_eq!(sunk.read_timeout(&mut [0; 100], BOUND), Ok(100)));
+    // To be asked costs a device of the operating system a system call.
+    let before = device.asked.load(Ordering::Relaxed);
+    one_by_one();
+    arrive();
+    let asked = device.asked.load(Ordering::Relaxed) - before;
+    assert!(asked <= PACKETS as u64 / 4, "asked {asked} times for {PACKETS} packets, and nothing waits");
+    device.waiting.store(40, Ordering::Relaxed);
+    one_by_one();
+    let seen = queued(&second.rib());
+    assert!(seen >= 40, "40 packets wait in the device, and {seen} are known of");
+    // Those that were kept in front of it follow.
+    device.waiting.store(0, Ordering::Relaxed);
+    assert_eq!(sunk.read_timeout(&mut [0; 100], BOUND), Ok(100));
 }
 
 #[test]

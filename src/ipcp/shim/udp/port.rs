@@ -20,6 +20,8 @@ const MAX_BATCH: usize = 64_000;
 const BURST_GAP: Duration = Duration::from_micros(40);
 /// From this many packets in a burst on they are collected, to be sent in one go.
 const BURST_LEN: u32 = 8;
+/// After so many packets a device that was empty is asked again what waits in it.
+const ASK_AFTER: u32 = 8;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -57,6 +59,9 @@ struct Batch {
     count: usize,
     last: Instant,
     burst: u32,
+    /// Packets since the device was last asked and said that nothing waits in it; no less than [`ASK_AFTER`] if it said
+    /// otherwise.
+    unasked: u32,
     /// Why a batch that was sent without anybody asking could not be.
     fault: Option<SendError>,
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
@@ -226,6 +231,7 @@ impl Port for UdpPort {
         let max_segments = self.shim.socket.max_segments();
         batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
         batch.last = now;
+        batch.unasked = batch.unasked.saturating_add(pkts.len() as u32);
         let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline && !batch.broken;
         let mut result = batch.fault.take().map_or(Ok(()), Err);
         let mut taken = 0;
@@ -274,11 +280,18 @@ impl Port for UdpPort {
     }
 
     fn queued(&self) -> usize {
-        // While packets come one by one nothing waits, and the device need not be asked, which costs a system call.
-        match self.batch.try_lock() {
-            Some(batch) if batch.burst < BURST_LEN && !self.shim.inline => batch.count + batch.held.len(),
-            batch => self.shim.socket.queued(self.path.remote) + batch.map_or(0, |b| b.count + b.held.len()),
+        let device = || self.shim.socket.queued(self.path.remote);
+        let Some(mut batch) = self.batch.try_lock() else { return device() };
+        let own = batch.count + batch.held.len();
+        // To ask the device costs a system call, and in one that was empty a few packets ago not more than these wait, of
+        // this port, which is less than what makes a mark. Otherwise there is no telling: that packets come one by one does
+        // not mean that nothing waits, for in front of a slow device they come no faster than they leave.
+        if batch.burst < BURST_LEN && batch.unasked < ASK_AFTER && !self.shim.inline {
+            return own;
         }
+        let waiting = device();
+        batch.unasked = if waiting == 0 { 0 } else { ASK_AFTER };
+        own + waiting
     }
 
     fn flush(&self, now: Instant) {
