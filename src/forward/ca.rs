@@ -9,7 +9,10 @@
 //! # On the wire
 //!
 //! The ECN byte of a data-transfer packet is the OR over the path of the lengths of the queues in units of 16 packets:
-//! its *mark*. A queue below 16 packets makes none. What a receiver makes of the marks depends on who sends:
+//! its *mark*. A queue below 16 packets makes none. The queue is what waits in a member for its turn and what waits in the
+//! device already: of a UDP socket, what the operating system says that it holds, a shaped interface included, as on Linux.
+//! What waits further on, in a switch or a modem, nobody sees; there only losses tell. What a receiver makes of the marks
+//! depends on who sends:
 //!
 //! - A reference is told *levels*: about the sum of the last 32 marks, in an update of the flow allocator at the first and
 //!   the third packet of an *episode* of marked packets and at every eighth from then on, and a level of 0 when unmarked
