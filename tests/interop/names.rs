@@ -141,7 +141,9 @@ fn a_reference_answers_what_it_knows_only_in_part() {
                 seen.extended, seen.asked_extended, seen.answered_extended, seen.answered_plain, seen.asked_plain
             );
             match seen.answered_extended {
-                0 if seen.asked_extended == 0 => Err(Verdict::Strike(format!("nothing to be seen: {told}"))),
+                0 if seen.asked_extended == 0 => {
+                    Err(Verdict::Reference(format!("it was known before it was asked: {told}")))
+                }
                 0 => Err(Verdict::Strike(told)),
                 _ => Ok(told),
             }
