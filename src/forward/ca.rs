@@ -82,7 +82,9 @@
 //! busy, and a reference that is waiting for an unmarked packet has its turn. That leaves both at least a tenth, mostly a
 //! third, of a fair share at 100 Mbit/s. At 10 Mbit/s a reference sends several times what the link carries whatever it
 //! hears, since more than 32 packets go out between two updates, by which it forgets: alone, nine in ten of its packets
-//! are dropped, and who gives way at all gets next to nothing.
+//! are dropped, and who gives way at all gets next to nothing. Beside a queue of ours that has stood for a while it is the
+//! other way round, for then the reference sends too seldom to meet the queue when it makes no mark. Live, two beside two
+//! of ours were left 0.05 to 0.17 of a fair share, and one beside one 0.08 to 1.3.
 //!
 //! # Receivers that lie
 //!
