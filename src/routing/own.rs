@@ -45,6 +45,8 @@ pub(super) struct Neighbour {
     waits: bool,
     /// When it is to compute its routes: a timer is armed, perhaps for an earlier moment.
     pub(super) recomputes: Option<Instant>,
+    /// The other end of the link that it was last told of for that.
+    pub(super) unknown: Option<Address>,
 }
 
 impl LinkState {

@@ -17,13 +17,17 @@ use crate::types::id::Address;
 
 /// What a reference takes at most to note both flows, once they stand here.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A neighbour that is down when it is due is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Draws of an address that nobody has. That one is taken is as likely as that a layer has so many of all addresses.
+const DRAWS: usize = 64;
 
 impl LinkState {
     /// A flow to a neighbour is there, of one kind or the other. If it is a reference and both are there, it is to compute
-    /// its routes, in a while.
+    /// its routes, in a while, and once the flow that carries data works.
     pub(super) fn recompute_soon(&mut self, now: Instant, address: Address) {
         let reference = self.peers.values().any(|peer| peer.address == address && !peer.confirms());
-        let Some(neighbour) = self.neighbours.get_mut(&address).filter(|n| reference && n.up > 0) else { return };
+        let Some(neighbour) = self.neighbours.get_mut(&address).filter(|n| reference && n.all > 0) else { return };
         let at = now + PATIENCE;
         if neighbour.recomputes.replace(at).is_none() {
             self.timers.arm(at, Due::Recompute(address));
@@ -34,25 +38,40 @@ impl LinkState {
     pub(super) fn recompute(&mut self, now: Instant, address: Address) {
         let me = self.config.address;
         let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
-        match neighbour.recomputes {
-            // Another flow was connected meanwhile.
-            Some(later) if later > now => {
-                self.timers.arm(later, Due::Recompute(address));
-                return;
-            }
-            Some(_) => neighbour.recomputes = None,
-            None => return,
-        }
-        let nobody = Address(u64::from(self.rng.u32().max(1)));
-        if neighbour.up == 0 || nobody == me || self.db.find(me, nobody).is_some() || !self.has_room(now, me) {
+        let Some(at) = neighbour.recomputes else { return };
+        // Another flow was connected meanwhile; or it is down, and once it is up again it still sends on the flow that is gone.
+        if at > now || (neighbour.up == 0 && neighbour.all > 0) {
+            let later = if at > now { at } else { now + LOOK_AGAIN };
+            neighbour.recomputes = Some(later);
+            self.timers.arm(later, Due::Recompute(address));
             return;
         }
+        neighbour.recomputes = None;
+        if neighbour.up == 0 {
+            return;
+        }
+        // Of each neighbour there is one at a time, which counts like an own link: a full database does not keep the reference
+        // from hearing of it.
+        let before = neighbour.unknown.take().and_then(|nobody| self.db.find(me, nobody));
+        before.into_iter().for_each(|index| self.remove(now, index));
+        let Some(nobody) = self.nobody() else { return };
         let seqno = Seqno::first(self.config.incarnation).withdrawal();
         let index = self.db.insert(me, nobody, seqno, now);
         self.arm(index, now + self.config.memory());
+        if let Some(neighbour) = self.neighbours.get_mut(&address) {
+            neighbour.unknown = Some(nobody);
+        }
         for (flow, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.address == address && !peer.confirms()) {
             peer.tell(index, Urgency::News, now);
             peer.plan(now, self.pace, *flow, &mut self.agenda);
         }
+    }
+
+    /// An address that nobody has.
+    fn nobody(&mut self) -> Option<Address> {
+        (0..DRAWS).find_map(|_| {
+            let drawn = Address(u64::from(self.rng.u32().max(1)));
+            (!self.knows(drawn)).then_some(drawn)
+        })
     }
 }

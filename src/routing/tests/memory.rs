@@ -1,5 +1,6 @@
 //! What is remembered, for how long, and who can change that.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -64,4 +65,51 @@ fn a_reference_is_made_to_compute_its_routes_after_the_last_flow_that_was_connec
     let is_new = |(_, lsu): &(N1FlowId, Lsu)| lsu.src == ME && lsu.dst != PEER;
     assert_eq!(alone.after(999 * MILLI).into_iter().filter(is_new).count(), 0, "too early");
     assert_eq!(alone.after(MILLI).into_iter().filter(is_new).count(), 1);
+}
+
+/// What a reference is told of links that are new to it within some seconds, and has heard of.
+fn unknown(alone: &mut Alone) -> Vec<Address> {
+    let said = alone.after(5 * SECOND).into_iter().map(|(_, lsu)| lsu);
+    let new: BTreeSet<_> = said.filter(|lsu| lsu.src == ME && lsu.dst != PEER).map(|lsu| lsu.dst).collect();
+    new.into_iter().collect()
+}
+
+/// Otherwise it would send on the flow that is gone for as long as the database is full.
+#[test]
+fn a_reference_is_made_to_compute_its_routes_although_the_database_is_full() {
+    for (links, links_of_member) in [(3, 100), (100, 1)] {
+        let mut alone = Alone::with(|config| {
+            config.max_links = links;
+            config.max_links_of_member = links_of_member;
+        });
+        alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
+        alone.member.adjacency_up(alone.now, DATA, PEER);
+        alone.hear(MANAGEMENT, lsu(PEER, ME, 1));
+        (1..10).for_each(|n| alone.hear(MANAGEMENT, lsu(PEER, Address(n), 1)));
+        let mut told = BTreeSet::new();
+        for n in 1..10 {
+            let new = unknown(&mut alone);
+            assert!(new.len() == 1 && told.insert(new[0]), "connection {n}: {new:?}");
+            alone.member.adjacency_up(alone.now, N1FlowId(10 + n), PEER);
+            alone.hear(MANAGEMENT, lsu(PEER, ME, 1 + u64::from(n)));
+        }
+        let own = alone.member.entries(alone.now).filter(|entry| entry.src == ME).count();
+        assert_eq!(own, 2, "the link, and one that the reference did not know");
+    }
+}
+
+/// A flow that is seen not to work when the moment has come is the one to use once it works again.
+#[test]
+fn a_reference_that_is_down_for_a_moment_is_made_to_compute_its_routes_later() {
+    let mut alone = Alone::connected();
+    alone.member.adjacency_up(alone.now, DATA, PEER);
+    alone.member.adjacency_state(alone.now, DATA, false);
+    assert_eq!(unknown(&mut alone), []);
+    alone.member.adjacency_state(alone.now, DATA, true);
+    assert_eq!(unknown(&mut alone).len(), 1);
+    assert_eq!(unknown(&mut alone), [], "once");
+    alone.member.adjacency_up(alone.now, OTHER, PEER);
+    alone.member.adjacency_down(alone.now, DATA);
+    alone.member.adjacency_down(alone.now, OTHER);
+    assert_eq!(unknown(&mut alone), [], "nobody is there");
 }
