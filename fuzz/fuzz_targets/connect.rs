@@ -24,6 +24,7 @@ use o7s::wire::link_state::Lsu;
 
 const OWN: Address = Address(7);
 const NOW: Instant = Instant::from_millis(1_000);
+const MEMORY: Duration = Duration::from_secs(90);
 const UNIX: u64 = 1_767_225_600_000_000_000;
 
 #[derive(Arbitrary, Debug)]
@@ -162,18 +163,18 @@ fn manage(events: Vec<Event>) {
 }
 
 fn watch(signs: &[(bool, u8, u8)]) {
-    let mut watch = Watch::new(OWN);
+    let mut watch = Watch::new(OWN, MEMORY);
     let mut own = BTreeSet::new();
     for (announce, neighbour, seqno) in signs {
         let (dst, seqno) = (Address((*neighbour).into()), u64::from(*seqno));
         if *announce {
-            watch.announcing(dst, seqno);
+            watch.announcing(NOW, dst, seqno);
             own.insert((dst, seqno));
         } else if own.contains(&(dst, seqno)) {
-            assert_eq!(watch.heard(&Lsu { dst, src: OWN, seqno }), None, "what it announced itself");
+            assert_eq!(watch.heard(NOW, &Lsu { dst, src: OWN, seqno }), None, "what it announced itself");
         } else {
-            let _ = watch.heard(&Lsu { dst, src: OWN, seqno });
-            assert_eq!(watch.heard(&Lsu { dst, src: OWN, seqno }), None, "the same again");
+            let _ = watch.heard(NOW, &Lsu { dst, src: OWN, seqno });
+            assert_eq!(watch.heard(NOW, &Lsu { dst, src: OWN, seqno }), None, "the same again");
         }
     }
 }

@@ -380,6 +380,11 @@ impl LinkState {
         self.config.address
     }
 
+    /// How long something may be remembered in the layer that nobody announces any more.
+    pub fn memory(&self) -> Duration {
+        self.config.memory()
+    }
+
     /// The routes that were computed last.
     pub const fn routes(&self) -> &Arc<Routes> {
         &self.routes

@@ -20,8 +20,10 @@
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
+use core::time::Duration;
 
 use crate::base::rng::Rng;
+use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::wire::link_state::Lsu;
 
@@ -30,11 +32,14 @@ mod tests;
 
 /// The greatest address: they have 32 bits in every layer there is.
 pub const MAX_ADDRESS: Address = Address(u32::MAX as u64);
-/// Links that a [`Watch`] remembers, own ones and those of the other together; later ones are not watched.
+/// Links that a [`Watch`] remembers, own ones and those of the other together; while it knows so many, further ones are not
+/// watched.
 pub const LINKS_LIMIT: usize = 4096;
 /// How often a contradiction must be answered with a higher number to be a sign of life. What is left of an earlier life
 /// may be there in several versions, of which each can turn up once.
 const ANSWERS: u8 = 3;
+/// All links are looked at for those to be forgotten no more often than this.
+const GAP: Duration = Duration::from_secs(1);
 
 /// Draws an address that is not `taken`, and not 0.
 ///
@@ -82,9 +87,15 @@ pub enum Evidence {
 }
 
 /// Looks for signs that the own address is somebody else's too. Tells each sign once.
+///
+/// A link is forgotten when it was neither announced nor heard of for so long that no copy of it can be left in the layer.
 #[derive(Clone, Debug)]
 pub struct Watch {
     own: Address,
+    /// How long a link is remembered that nobody speaks of.
+    memory: Duration,
+    /// No link is to be forgotten before.
+    sweep: Instant,
     /// The address may have been in use before.
     kept: bool,
     /// Something was announced.
@@ -97,6 +108,8 @@ pub struct Watch {
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
+    /// When it was announced or heard of last.
+    at: Instant,
     /// The highest number seen or announced.
     seqno: u64,
     /// The highest number announced.
@@ -107,35 +120,44 @@ struct Link {
 }
 
 impl Watch {
-    /// A watch over the address `own`, which was drawn.
-    pub fn new(own: Address) -> Self {
-        Self { own, kept: false, announced: false, latecomer: false, links: BTreeMap::new(), told_peer: false }
+    /// A watch over the address `own`, which was drawn. Links are remembered for `memory` after they were spoken of last: as
+    /// long as anybody in the layer may.
+    pub fn new(own: Address, memory: Duration) -> Self {
+        Self {
+            own,
+            memory,
+            sweep: Instant::ZERO,
+            kept: false,
+            announced: false,
+            latecomer: false,
+            links: BTreeMap::new(),
+            told_peer: false,
+        }
     }
 
-    /// A watch over the address `own`, which this member may have had in an earlier life.
-    pub fn kept(own: Address) -> Self {
-        Self { kept: true, ..Self::new(own) }
+    /// As [`new`](Self::new), over an address that this member may have had in an earlier life.
+    pub fn kept(own: Address, memory: Duration) -> Self {
+        Self { kept: true, ..Self::new(own, memory) }
     }
 
     /// This member announces a link of its own to `neighbour`, with this number.
-    pub fn announcing(&mut self, neighbour: Address, seqno: u64) {
+    pub fn announcing(&mut self, now: Instant, neighbour: Address, seqno: u64) {
         self.announced = true;
-        if let Some(link) = self.link(neighbour, Link { seqno, said: None, answers: 0, told: false }) {
+        if let Some((link, _)) = self.link(now, neighbour, seqno) {
             link.seqno = link.seqno.max(seqno);
             link.said = link.said.max(Some(seqno));
         }
     }
 
     /// A link-state message arrived.
-    pub fn heard(&mut self, lsu: &Lsu) -> Option<AddressConflict> {
+    pub fn heard(&mut self, now: Instant, lsu: &Lsu) -> Option<AddressConflict> {
         if lsu.src != self.own {
             return None;
         }
         let neighbour = lsu.dst;
-        let first = !self.links.contains_key(&neighbour);
         self.latecomer |= !self.announced;
         let (kept, latecomer) = (self.kept, self.latecomer);
-        let link = self.link(neighbour, Link { seqno: lsu.seqno, said: None, answers: 0, told: false })?;
+        let (link, first) = self.link(now, neighbour, lsu.seqno)?;
         let newer = lsu.seqno > link.seqno;
         let answer = newer && link.said.is_some_and(|said| lsu.seqno > said);
         link.seqno = link.seqno.max(lsu.seqno);
@@ -159,12 +181,31 @@ impl Watch {
         first.then_some(AddressConflict { address: self.own, evidence: Evidence::Peer })
     }
 
-    fn link(&mut self, neighbour: Address, new: Link) -> Option<&mut Link> {
+    /// What is known of a link that is spoken of, and whether that is nothing yet; `None` if there is no room for it.
+    fn link(&mut self, now: Instant, neighbour: Address, seqno: u64) -> Option<(&mut Link, bool)> {
+        if self.sweep <= now {
+            self.forget(now);
+        }
         let full = self.links.len() >= LINKS_LIMIT;
         match self.links.entry(neighbour) {
-            Entry::Occupied(link) => Some(link.into_mut()),
+            Entry::Occupied(link) => {
+                let link = link.into_mut();
+                link.at = now;
+                Some((link, false))
+            }
             Entry::Vacant(_) if full => None,
-            Entry::Vacant(free) => Some(free.insert(new)),
+            Entry::Vacant(free) => {
+                self.sweep = self.sweep.min(now + self.memory);
+                Some((free.insert(Link { at: now, seqno, said: None, answers: 0, told: false }), true))
+            }
         }
+    }
+
+    /// Forgets links that nobody speaks of any more.
+    fn forget(&mut self, now: Instant) {
+        let memory = self.memory;
+        self.links.retain(|_, link| now < link.at + memory);
+        let next = self.links.values().map(|link| link.at + memory).min();
+        self.sweep = next.map_or(Instant::FAR_FUTURE, |next| next.max(now + GAP));
     }
 }

@@ -57,11 +57,13 @@ impl Machines {
         routing.incarnation = since;
         routing.max_management = shared.config.max_connections;
         let directory = directory::Config::new(address, shared.layer.hash, shared.unicast.directory);
+        let routing = LinkState::new(routing, seeds.routing);
+        let memory = routing.memory();
         Self {
-            routing: LinkState::new(routing, seeds.routing),
+            routing,
             directory: Directory::new(now, directory, seeds.directory),
             waiting: BTreeMap::new(),
-            watch: if kept { Watch::kept(address) } else { Watch::new(address) },
+            watch: if kept { Watch::kept(address, memory) } else { Watch::new(address, memory) },
         }
     }
 
@@ -70,7 +72,7 @@ impl Machines {
         let (to, updates) = self.routing.poll_packet(now, UPDATES)?;
         let (own, said) = (self.routing.address(), updates.chunks_exact(Lsu::LEN));
         for Lsu { dst, seqno, .. } in said.filter_map(|update| Lsu::parse(update).ok()).filter(|lsu| lsu.src == own) {
-            self.watch.announcing(dst, seqno);
+            self.watch.announcing(now, dst, seqno);
         }
         Some((to, updates))
     }
@@ -78,10 +80,11 @@ impl Machines {
     /// A packet of updates has come. `true` if somebody else has our address.
     pub(super) fn receive_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
         let said = updates.chunks_exact(Lsu::LEN).filter_map(|update| Lsu::parse(update).ok());
-        let conflicts = said.filter_map(|update| self.watch.heard(&update)).count();
+        let conflicts = said.filter_map(|update| self.watch.heard(now, &update)).count();
         self.routing.receive(now, from, updates);
         conflicts > 0
     }
+
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, unix: u64) {
         if self.routing.next_timeout().is_some_and(|at| at <= now) {
