@@ -161,7 +161,12 @@ impl LinkState {
     /// The neighbour says what is known.
     fn agree(&mut self, now: Instant, flow: N1FlowId, index: u32) {
         self.stats.known += 1;
-        if self.peers.get_mut(&flow).is_none_or(|peer| peer.confirmed(index)) {
+        let Some(peer) = self.peers.get_mut(&flow) else { return };
+        let waited = peer.waits();
+        if peer.confirmed(index) {
+            if waited {
+                peer.plan(now, self.pace, flow, &mut self.agenda);
+            }
             return;
         }
         let later = self.a_little_later(now);

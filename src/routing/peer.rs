@@ -15,9 +15,11 @@ use crate::types::id::{Address, N1FlowId};
 const REPEAT: Duration = Duration::from_millis(200);
 const REPEAT_MOST: Duration = Duration::from_secs(1);
 
-/// Of what is new to the neighbour only, a member of our own is told no more than so many links before it confirms: a thin
-/// path is not filled with repetitions. These and some news fit into 4 KiB.
-const WINDOW: usize = 416;
+/// A member of our own is told no more than so many links before it confirms, but for what is only repeated: neither is a thin
+/// path filled with repetitions, nor memory with what waits for a confirmation. The table of so many takes 4 KiB.
+const WINDOW: usize = 440;
+/// Of these, for news only: they need not wait for what is new to the neighbour only.
+const FOR_NEWS: usize = 24;
 
 /// What a neighbour understands of link state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,11 @@ impl Peer {
         confirmed
     }
 
+    /// Whether so much is not confirmed that there may be something that waits for that.
+    pub(super) fn waits(&self) -> bool {
+        self.told.len() >= WINDOW - FOR_NEWS
+    }
+
     /// The neighbour has told of a link what is known here, and was not told itself. `answer` says whether to confirm it if
     /// it was not an answer itself.
     pub(super) fn agrees(&mut self, link: u32, later: Instant, answer: bool) {
@@ -193,11 +200,13 @@ impl Peer {
     }
 
     fn pop(&mut self, now: Instant, pace: Pace) -> Option<u32> {
-        let replica = |marks: &mut Marks, may: bool| if may { marks.pop(Mark::Replica) } else { None };
-        let may = self.has_window();
-        if let Some(link) = self.marks.pop(Mark::News).or_else(|| replica(&mut self.marks, may)) {
-            self.await_confirmation(link, now, pace);
-            return Some(link);
+        for mark in [Mark::News, Mark::Replica] {
+            if self.has_window(mark)
+                && let Some(link) = self.marks.pop(mark)
+            {
+                self.await_confirmation(link, now, pace);
+                return Some(link);
+            }
         }
         if let Some(link) = self.marks.pop(Mark::Refresh) {
             if self.confirms {
@@ -243,11 +252,12 @@ impl Peer {
 
     /// Whether there is something that need not wait for anything but the pace.
     fn is_urgent(&self) -> bool {
-        !self.marks.is_empty(Mark::News) || (!self.marks.is_empty(Mark::Replica) && self.has_window())
+        [Mark::News, Mark::Replica].into_iter().any(|mark| !self.marks.is_empty(mark) && self.has_window(mark))
     }
 
-    fn has_window(&self) -> bool {
-        !self.confirms || self.told.len() < WINDOW
+    fn has_window(&self, mark: Mark) -> bool {
+        let most = if mark == Mark::News { WINDOW } else { WINDOW - FOR_NEWS };
+        !self.confirms || self.told.len() < most
     }
 
     fn next_send(&self, pace: Pace) -> Option<Instant> {

@@ -63,7 +63,7 @@ impl Alone {
     }
 
     /// The packets that it sends at once.
-    fn packets(&mut self) -> Vec<(N1FlowId, Vec<u8>)> {
+    pub(super) fn packets(&mut self) -> Vec<(N1FlowId, Vec<u8>)> {
         core::iter::from_fn(|| self.member.poll_packet(self.now, 1200)).collect()
     }
 

@@ -113,3 +113,39 @@ fn a_reference_that_is_down_for_a_moment_is_made_to_compute_its_routes_later() {
     alone.member.adjacency_down(alone.now, OTHER);
     assert_eq!(unknown(&mut alone), [], "nobody is there");
 }
+
+/// How many links it says at once over the management flow, and the packets.
+fn links_at_once(alone: &mut Alone) -> (usize, Vec<Vec<u8>>) {
+    let packets = alone.packets().into_iter().filter(|(flow, _)| *flow == MANAGEMENT).map(|(_, packet)| packet);
+    let packets: Vec<_> = packets.collect();
+    (packets.iter().map(|packet| packet.len() / Lsu::LEN).sum(), packets)
+}
+
+/// Thousands of links that all of a layer have just heard of would wait at each neighbour of each member for a confirmation.
+#[test]
+fn a_neighbour_is_told_no_more_at_once_than_it_can_confirm_soon_and_the_rest_when_it_does() {
+    const LINKS: u64 = 2000;
+    for news in [true, false] {
+        let mut alone = Alone::new();
+        let hear =
+            |alone: &mut Alone| (0..LINKS).for_each(|n| alone.hear(OTHER, lsu(PEER, Address(1000 + n), 1 << 32)));
+        alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
+        if !news {
+            hear(&mut alone);
+        }
+        alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Confirming);
+        if news {
+            hear(&mut alone);
+        }
+        let (mut told, mut rounds) = (0, 0);
+        while told < LINKS as usize {
+            let (links, packets) = links_at_once(&mut alone);
+            assert!((1..=440).contains(&links), "news: {news}, round {rounds}: {links} links");
+            told += links;
+            rounds += 1;
+            alone.now += 30 * MILLI;
+            packets.iter().for_each(|packet| alone.member.receive(alone.now, MANAGEMENT, packet));
+        }
+        assert_eq!((told, links_at_once(&mut alone).0), (LINKS as usize, 0), "each once");
+    }
+}
