@@ -8,7 +8,7 @@
 //! [`BufCache`] belongs to one lock-protected place (one end of a flow, one device) and trades whole batches with the
 //! shared [`BufPool`], so the steady state neither allocates nor takes the pool's lock per packet. A batch is one buffer
 //! at first. It grows while a cache trades often, and shrinks when it does not: of thousands of caches that see a packet
-//! now and then, none keeps a stock of its own.
+//! now and then, none keeps a stock of its own. What the pool has had to spare for a while is freed, half of it at a time.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -206,20 +206,47 @@ impl From<PacketBuf> for bytes::Bytes {
 /// The stack's stock of packet buffers, shared by all its caches.
 #[derive(Debug)]
 pub struct BufPool {
-    free: Mutex<Vec<PacketBuf>>,
+    free: Mutex<Stock>,
     limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    pkts: Vec<PacketBuf>,
+    /// Fewer there never were in this period of [`SETTLE`].
+    least: usize,
+    period: u32,
+}
+
+impl Stock {
+    /// Takes up to so many out.
+    fn take(&mut self, most: usize) -> impl Iterator<Item = PacketBuf> {
+        let from = self.pkts.len().saturating_sub(most);
+        self.least = self.least.min(from);
+        self.pkts.drain(from..)
+    }
+
+    /// A new period has begun: half of what was not needed in the last one.
+    fn surplus(&mut self, period: u32) -> Vec<PacketBuf> {
+        if core::mem::replace(&mut self.period, period) == period {
+            return Vec::new();
+        }
+        let surplus = self.pkts.split_off(self.pkts.len() - self.least.min(self.pkts.len()).div_ceil(2));
+        self.least = self.pkts.len();
+        surplus
+    }
 }
 
 impl BufPool {
     /// A pool that keeps at most `limit` idle buffers (2 KiB each); more are freed.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::new(Vec::new()), limit })
+        Arc::new(Self { free: Mutex::new(Stock::default()), limit })
     }
 
     /// An empty packet with room for at least `payload` bytes, without a cache in between: for a place that needs one now
     /// and then.
     pub fn take(&self, payload: usize) -> PacketBuf {
-        let pooled = if payload > POOLED_PAYLOAD { None } else { self.free.lock().pop() };
+        let pooled = if payload > POOLED_PAYLOAD { None } else { self.free.lock().take(1).next() };
         pooled.unwrap_or_else(|| PacketBuf::with_capacity(payload))
     }
 
@@ -233,9 +260,9 @@ impl BufPool {
     pub fn put_all(&self, pkts: impl IntoIterator<Item = PacketBuf>) {
         let mut free = self.free.lock();
         for mut p in pkts {
-            if p.is_pooled() && free.len() < self.limit {
+            if p.is_pooled() && free.pkts.len() < self.limit {
                 p.reset();
-                free.push(p);
+                free.pkts.push(p);
             }
         }
     }
@@ -246,9 +273,14 @@ impl BufPool {
         self.limit.min(BATCH).max(self.limit / 16)
     }
 
+    /// Buffers that nobody has needed lately, to be freed: the most that were ever used at once are not kept for good.
+    fn surplus(&self, period: u32) -> Vec<PacketBuf> {
+        self.free.lock().surplus(period)
+    }
+
     /// Idle buffers in the pool, caches not counted.
     pub fn idle(&self) -> usize {
-        self.free.lock().len()
+        self.free.lock().pkts.len()
     }
 }
 
@@ -291,9 +323,7 @@ impl BufCache {
     #[cold]
     fn refill(&mut self) {
         self.note_trade();
-        let mut free = self.pool.free.lock();
-        let from = free.len().saturating_sub(self.batch.into());
-        self.local.extend(free.drain(from..));
+        self.local.extend(self.pool.free.lock().take(self.batch.into()));
     }
 
     /// Hands a packet back. Buffers that are not of the pooled size are freed.
@@ -305,20 +335,19 @@ impl BufCache {
         self.local.push(p);
         if self.local.len() >= 2 * usize::from(self.batch) {
             self.note_trade();
-            self.trim();
+            self.trim(self.batch.into());
         }
     }
 
-    /// Gives away what is more than a batch, what has not been used for the longest first.
+    /// Gives away what is more than that, what has not been used for the longest first.
     #[cold]
-    fn trim(&mut self) {
+    fn trim(&mut self, kept: usize) {
         let mut free = self.pool.free.lock();
-        let batch = self.batch.into();
-        let surplus = self.local.len().saturating_sub(batch);
-        let room = self.pool.limit.saturating_sub(free.len()).min(surplus);
-        free.extend(self.local.drain(..room));
+        let surplus = self.local.len().saturating_sub(kept);
+        let room = self.pool.limit.saturating_sub(free.pkts.len()).min(surplus);
+        free.pkts.extend(self.local.drain(..room));
         drop(free);
-        self.local.truncate(batch);
+        self.local.truncate(kept);
     }
 
     fn note_trade(&mut self) {
@@ -344,12 +373,14 @@ impl BufCache {
         self.trades = 0;
         self.settled = period;
         if seldom {
-            self.batch = (self.batch >> periods.min(BATCH.ilog2())).max(1);
-            let batch = self.batch.into();
-            if self.local.len() > batch {
-                self.trim();
+            // Of many ends of flows that send now and then each would keep a buffer, which the pool has for all of them.
+            let kept = self.batch >> periods.min(BATCH.ilog2());
+            self.batch = kept.max(1);
+            if self.local.len() > kept.into() {
+                self.trim(kept.into());
             }
-            self.local.shrink_to(2 * batch);
+            self.local.shrink_to(2 * usize::from(self.batch));
+            drop(self.pool.surplus(period));
         }
     }
 
@@ -371,8 +402,8 @@ impl BufCache {
             return;
         }
         let mut free = self.pool.free.lock();
-        let room = self.pool.quiet_limit().saturating_sub(free.len()).min(self.local.len());
-        free.extend(self.local.drain(..room));
+        let room = self.pool.quiet_limit().saturating_sub(free.pkts.len()).min(self.local.len());
+        free.pkts.extend(self.local.drain(..room));
         drop(free);
         self.local = Vec::new();
     }
@@ -454,6 +485,24 @@ mod tests {
         }
         assert!(a.idle() <= 1 && b.idle() <= 1, "{a:?} {b:?}");
         assert!(a.local.capacity() + b.local.capacity() <= 8);
+    }
+
+    /// Many ends of flows that each send now and then, and once all of them together.
+    #[test]
+    fn what_was_needed_once_is_freed_in_time() {
+        let pool = BufPool::new(1000);
+        let mut ends: Vec<_> = (0..64).map(|_| BufCache::new(&pool)).collect();
+        let taken: Vec<_> = ends.iter_mut().map(|end| end.take(1)).collect();
+        ends.iter_mut().zip(taken).for_each(|(end, p)| end.put(p));
+        for quarter in 1..12 {
+            for (end, n) in ends.iter_mut().zip(0..) {
+                let p = end.take(1);
+                end.put(p);
+                end.settle(Instant::from_millis(250 * quarter + n));
+            }
+        }
+        let left = pool.idle() + ends.iter().map(BufCache::idle).sum::<usize>();
+        assert!((1..=8).contains(&left), "{left} buffers for one packet at a time");
     }
 
     #[test]
