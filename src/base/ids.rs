@@ -22,6 +22,7 @@ use core::hash::{BuildHasherDefault, Hasher};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
+use spin::Once;
 
 use super::sync::RwLock;
 
@@ -69,7 +70,8 @@ struct Shard<T>(RwLock<Map<T>>);
 /// An id says nothing of where its entry is, so every bit of it can be random: whoever wants to hit an entry without
 /// having been told has to guess them all. All methods may be called from any thread; a lookup locks one of 64 parts.
 pub struct IdTable<T> {
-    shards: Box<[Shard<T>]>,
+    /// Made for the first entry: many tables never have one.
+    shards: Once<Box<[Shard<T>]>>,
     len: AtomicUsize,
     limit: usize,
 }
@@ -77,8 +79,7 @@ pub struct IdTable<T> {
 impl<T: Clone> IdTable<T> {
     /// An empty table for at most `limit` entries, at least one.
     pub fn new(limit: usize) -> Self {
-        let empty = || Shard(RwLock::new(HashMap::default()));
-        Self { shards: (0..SHARDS).map(|_| empty()).collect(), len: AtomicUsize::new(0), limit: limit.max(1) }
+        Self { shards: Once::new(), len: AtomicUsize::new(0), limit: limit.max(1) }
     }
 
     /// Entries in the table.
@@ -99,7 +100,7 @@ impl<T: Clone> IdTable<T> {
     fn shard(&self, id: u64) -> Option<&RwLock<Map<T>>> {
         // Other bits than those by which a map chooses a place.
         let at = (spread(id) >> 40) as usize % SHARDS;
-        self.shards.get(at).map(|s| &s.0)
+        self.shards.get()?.get(at).map(|s| &s.0)
     }
 
     /// Inserts what `f` makes of a new id and returns the id; `None`, and `f` is not called, if the table is full.
@@ -124,6 +125,7 @@ impl<T: Clone> IdTable<T> {
     }
 
     fn reserve(&self, id: u64) -> bool {
+        self.shards.call_once(|| (0..SHARDS).map(|_| Shard(RwLock::new(HashMap::default()))).collect());
         let Some(shard) = self.shard(id) else { return false };
         let mut map = shard.write();
         if map.contains_key(&id) {
@@ -159,7 +161,7 @@ impl<T: Clone> IdTable<T> {
     /// All entries at about this time, in the order of their ids. For those who look, not for the data path.
     pub fn entries(&self) -> Vec<(u64, T)> {
         let mut out = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.get().into_iter().flatten() {
             let map = shard.0.read();
             // In no order, which comes below.
             out.extend(map.iter().filter_map(|(id, value)| value.clone().map(|value| (*id, value))));

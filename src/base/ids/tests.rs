@@ -60,7 +60,8 @@ fn memory_comes_back_when_many_entries_have_gone() {
     let table = IdTable::new(100_000);
     let mut rng = Rng::from_seed([4; 32]);
     let ids: Vec<u64> = (0..100_000).map(|_| table.insert_with(|| rng.u64(), |id| id).unwrap()).collect();
-    let capacity = |t: &IdTable<u64>| t.shards.iter().map(|s| s.0.read().capacity()).sum::<usize>();
+    let capacity =
+        |t: &IdTable<u64>| t.shards.get().into_iter().flatten().map(|s| s.0.read().capacity()).sum::<usize>();
     assert!(capacity(&table) >= 100_000);
     for id in ids {
         table.remove(id);
