@@ -167,7 +167,7 @@ impl Directory {
             confirms: self.storage.confirms.len(),
             handoffs: self.publishing.handoffs.len(),
             background: self.background.len(),
-            timers: self.timers.len(),
+            timers: self.timers.len() + self.overdue.len(),
         }
     }
 

@@ -187,12 +187,12 @@ impl Directory {
     ) -> bool {
         let request = Request { to, kind, key, reason, asked: now, overdue: false, timer: None };
         if let Some(timer) = self.lookups.requests.make_room() {
-            self.timers.cancel(timer);
+            self.overdue.cancel(timer);
         }
         let Some(cookie) = self.lookups.requests.ask(&mut self.rng, request) else { return false };
         let patience = self.lookups.requests.patience(tries);
         if let Some(request) = self.lookups.requests.get_mut(cookie) {
-            request.timer = Some(self.timers.arm(now + patience, Task::Request(cookie)));
+            request.timer = Some(self.overdue.arm(now + patience, cookie));
         }
         self.counters.requests += 1;
         self.counters.repeated += u64::from(tries > 0);
@@ -223,14 +223,14 @@ impl Directory {
     }
 
     /// The wait for an answer is over, for the first time or for good.
-    pub(super) fn overdue(&mut self, now: Instant, cookie: u64) {
+    pub(super) fn is_overdue(&mut self, now: Instant, cookie: u64) {
         let Some(open) = self.lookups.requests.get_mut(cookie) else { return };
         let request = *open;
         let end = request.asked + LIFETIME;
         if end <= now {
             self.lookups.requests.remove(cookie);
         } else {
-            open.timer = Some(self.timers.arm(end, Task::Request(cookie)));
+            open.timer = Some(self.overdue.arm(end, cookie));
             open.overdue = true;
         }
         match request.reason {
@@ -288,7 +288,7 @@ impl Directory {
             self.counters.unasked += 1;
             return;
         };
-        request.timer.map(|timer| self.timers.cancel(timer));
+        request.timer.map(|timer| self.overdue.cancel(timer));
         match request.reason {
             Reason::Ping { .. } => drop(self.contacts.pinged.remove(&from.address)),
             Reason::Join => self.contacts.joining.succeeded(),

@@ -28,8 +28,6 @@ const IDLE_OUTBOX: usize = 8;
 /// Something to be done at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Task {
-    /// An answer is overdue, or cannot come any more.
-    Request(u64),
     /// A lookup has taken too long.
     Lookup(Kind, NameHash),
     /// Ask somebody, as long as nobody is known.
@@ -75,6 +73,8 @@ pub struct Directory {
     /// What others ask.
     pub(super) serving: Serving,
     pub(super) timers: Timers<Task>,
+    /// Requests whose answers are overdue then, or cannot come any more. There are many at times, and a task takes more memory.
+    pub(super) overdue: Timers<u64>,
     pub(super) outbox: VecDeque<(Address, Message, Extension)>,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
@@ -96,6 +96,7 @@ impl Directory {
             background: Background::new(now, &limits),
             serving: Serving::new(now, &limits, &mut rng),
             timers: Timers::new(),
+            overdue: Timers::new(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -226,7 +227,7 @@ impl Directory {
         self.counters.unreachable += 1;
         self.contacts.table.lost(address);
         while let Some(request) = self.lookups.requests.take_to(address) {
-            request.timer.map(|timer| self.timers.cancel(timer));
+            request.timer.map(|timer| self.overdue.cancel(timer));
             self.cannot_ask(now, &request);
         }
         self.begin_lookups(now);
@@ -251,23 +252,27 @@ impl Directory {
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.overdue.next()].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, unix: u64) {
         self.clock = (now, unix);
         // Few tasks arm others for the same moment; the bound is for what nobody thought of.
-        for _ in 0..self.timers.len() + SPARE_TASKS {
-            let Some((_, task)) = self.timers.pop_due(now) else { break };
-            self.do_task(now, task);
+        for _ in 0..self.timers.len() + self.overdue.len() + SPARE_TASKS {
+            if let Some((_, cookie)) = self.overdue.pop_due(now) {
+                self.is_overdue(now, cookie);
+            } else if let Some((_, task)) = self.timers.pop_due(now) {
+                self.do_task(now, task);
+            } else {
+                break;
+            }
         }
         self.begin_lookups(now);
     }
 
     fn do_task(&mut self, now: Instant, task: Task) {
         match task {
-            Task::Request(cookie) => self.overdue(now, cookie),
             Task::Lookup(kind, key) => self.out_of_time(now, kind, key),
             Task::Join => self.join(now),
             Task::Settle => self.settle(now),

@@ -39,8 +39,8 @@ impl Rate {
     }
 }
 
-/// The rates of many members, each by its address. Who has used nothing for two seconds is forgotten when there is no room;
-/// those that find none even so share one.
+/// The rates of many members, each by its address. Who has used nothing for two seconds is forgotten, for a layer has many
+/// members that ask once; those for whom there is no room share one rate.
 #[derive(Debug)]
 pub(super) struct Meter {
     fresh: u32,
@@ -62,11 +62,9 @@ impl Meter {
 
     /// Takes a unit of `source`'s, if there is one.
     pub(super) fn take(&mut self, now: Instant, source: Address) -> bool {
-        if !self.rates.contains_key(&source) {
-            self.make_room(now);
-            if self.rates.len() >= self.limit {
-                return self.others.take(now);
-            }
+        self.forget_rested(now);
+        if self.rates.len() >= self.limit && !self.rates.contains_key(&source) {
+            return self.others.take(now);
         }
         let fresh = self.fresh;
         let (rate, rested) = self.rates.entry(source).or_insert_with(|| (Rate::new(now, fresh), now));
@@ -76,11 +74,9 @@ impl Meter {
         rate.take(now)
     }
 
-    /// Forgets one that is as good as new, if there are too many.
-    fn make_room(&mut self, now: Instant) {
-        while self.rates.len() >= self.limit
-            && let Some((_, source)) = self.rested.first().filter(|(rested, _)| *rested <= now).copied()
-        {
+    /// Forgets those that are as good as new.
+    fn forget_rested(&mut self, now: Instant) {
+        while let Some((_, source)) = self.rested.first().filter(|(rested, _)| *rested <= now).copied() {
             self.rested.pop_first();
             self.rates.remove(&source);
         }
@@ -89,5 +85,25 @@ impl Meter {
     /// Members whose rates are known.
     pub(super) fn len(&self) -> usize {
         self.rates.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_have_asked_long_ago_are_forgotten() {
+        let mut meter = Meter::new(Instant::ZERO, 2, 10_000);
+        let at = |n: u64| Instant::from_millis(10 * n);
+        for n in 0..1000 {
+            assert!(meter.take(at(n), Address(n)), "the first of each");
+            assert!(meter.len() <= 201, "{} are known after {n}", meter.len());
+        }
+        let now = at(1000);
+        assert!(meter.take(now, Address(7)), "it is as good as new");
+        assert_eq!((0..10).filter(|_| meter.take(now, Address(7))).count(), 3, "four at once, then two a second");
+        meter.take(now + 2 * REST, Address(8));
+        assert_eq!(meter.len(), 1);
     }
 }
