@@ -13,6 +13,9 @@ use super::trace::{DropReason, PacketSummary, Trace, What};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 
+/// So many datagrams may be on their way without their places being given back.
+const ROOM: usize = 1024;
+
 /// A datagram on its way.
 #[derive(Debug)]
 pub(super) struct Flying {
@@ -142,7 +145,24 @@ impl World {
         }
         let Reverse((_, _, place)) = self.arrivals.pop()?;
         self.free.push(place);
-        self.flying.get_mut(place)?.take()
+        let flying = self.flying.get_mut(place)?.take();
+        if self.flying.len() > ROOM && self.arrivals.len() < self.flying.len() / 8 {
+            self.compact();
+        }
+        flying
+    }
+
+    /// Gives back what a burst has taken.
+    fn compact(&mut self) {
+        let mut before = core::mem::take(&mut self.flying);
+        self.free = Vec::new();
+        let mut arrivals = core::mem::take(&mut self.arrivals).into_vec();
+        for Reverse((_, _, place)) in &mut arrivals {
+            self.flying.push(before.get_mut(*place).and_then(Option::take));
+            *place = self.flying.len() - 1;
+        }
+        arrivals.shrink_to_fit();
+        self.arrivals = arrivals.into();
     }
 
     pub(super) fn in_flight(&self) -> usize {
