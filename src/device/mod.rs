@@ -12,7 +12,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bell;
 pub mod clock;
 pub mod resolve;
 pub mod threads;
 pub mod udp;
+
+pub use bell::Bell;

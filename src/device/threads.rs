@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use crate::base::sync::Mutex;
 use crate::base::time::Clock;
-use crate::ipcp::Ipcp;
-use crate::ipcp::shim::udp::{Turn, UdpShim};
+use crate::ipcp::shim::{Attended, Turn};
 use crate::node::Node;
 
 /// The longest wait; only bounds what a missed wake-up could cost.
@@ -26,7 +25,7 @@ pub struct Background {
     stop: Arc<AtomicBool>,
     timer: Thread,
     tasks: Arc<TaskThread>,
-    devices: Mutex<Vec<(Weak<UdpShim>, Thread)>>,
+    devices: Mutex<Vec<(Weak<dyn Attended>, Thread)>>,
 }
 
 impl Background {
@@ -50,14 +49,14 @@ impl Background {
         Ok(Self { stop, timer, tasks, devices: Mutex::new(Vec::new()) })
     }
 
-    /// Starts a thread that receives from the socket of `shim` while nobody else does.
+    /// Starts a thread that receives from the device of `shim` while nobody else does.
     ///
     /// # Errors
     /// The operating system's, if it starts no more threads.
-    pub fn serve(&self, shim: &Arc<UdpShim>, clock: &Arc<dyn Clock>) -> io::Result<()> {
+    pub fn serve(&self, shim: &Arc<dyn Attended>, clock: &Arc<dyn Clock>) -> io::Result<()> {
         let (stop, clock, weak) = (Arc::clone(&self.stop), Arc::clone(clock), Arc::downgrade(shim));
         let thread = std::thread::Builder::new()
-            .name(format!("o7s-{}", shim.info().name))
+            .name(format!("o7s-{}", shim.ipcp().info().name))
             .spawn(move || receive(&stop, &weak, &*clock))?;
         let mut devices = self.devices.lock();
         devices.retain(|(shim, _)| shim.strong_count() > 0);
@@ -74,7 +73,7 @@ impl Background {
         }
         for (shim, thread) in self.devices.lock().drain(..) {
             if let Some(shim) = shim.upgrade() {
-                shim.socket().dismiss();
+                shim.dismiss();
             }
             thread.unpark();
         }
@@ -134,7 +133,7 @@ fn watch_timers(stop: &AtomicBool, node: &Weak<Node>) {
     }
 }
 
-fn receive(stop: &AtomicBool, shim: &Weak<UdpShim>, clock: &dyn Clock) {
+fn receive(stop: &AtomicBool, shim: &Weak<dyn Attended>, clock: &dyn Clock) {
     let me = Waker::from(Arc::new(Unpark(std::thread::current())));
     while !stop.load(Ordering::Acquire) {
         let Some(shim) = shim.upgrade() else { return };
@@ -143,12 +142,11 @@ fn receive(stop: &AtomicBool, shim: &Weak<UdpShim>, clock: &dyn Clock) {
         }
         let pause = match shim.stand_by(clock.now(), &me) {
             Turn::Guard => {
-                // The device may be a user's own, and so is what packets wake.
-                let done = shim.panics().call(|| {
-                    shim.socket().guard(LONG);
-                    shim.poll(clock.now());
-                });
-                if done.is_some() { Duration::ZERO } else { AFTER_PANIC }
+                if shim.guard(LONG) {
+                    Duration::ZERO
+                } else {
+                    AFTER_PANIC
+                }
             }
             Turn::Rest(time) => time,
             Turn::Sleep => LONG,

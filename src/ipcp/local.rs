@@ -97,22 +97,8 @@ impl Ipcp for LocalIpcp {
             client: Arc::clone(request.endpoint),
             requester: Requester { answer: Some((request.answer, request.token)), withdrawn: Arc::clone(&withdrawn) },
         });
-        requests.incoming(
-            now,
-            Incoming {
-                kind: self.info.kind,
-                hash: self.info.hash,
-                dst: request.dst,
-                qos: request.qos,
-                mpl: self.info.mpl,
-                congestible: self.info.congestible,
-                window: self.info.window,
-                data: request.data.to_vec(),
-                responder,
-                peer: 0,
-                origin: None,
-            },
-        );
+        let incoming = Incoming::new(&self.info, request.dst, request.qos, request.data.to_vec(), responder);
+        requests.incoming(now, incoming);
         Ok(Box::new(LocalAttempt { withdrawn }))
     }
 

@@ -62,6 +62,8 @@ pub enum Kind {
     Udp4,
     /// UDP over IPv6.
     Udp6,
+    /// Over a device of the user's own, by the name that the user gives it. See [`shim`].
+    Custom(&'static str),
 }
 
 impl Kind {
@@ -81,6 +83,7 @@ impl fmt::Display for Kind {
             Self::Broadcast => "broadcast",
             Self::Udp4 => "udp4",
             Self::Udp6 => "udp6",
+            Self::Custom(name) => name,
         })
     }
 }
@@ -112,12 +115,41 @@ impl Info {
             Kind::Direct => (HashAlg::Sha3_256, Duration::from_millis(1)),
             Kind::Local | Kind::Unicast | Kind::Broadcast => (HashAlg::Sha3_256, Duration::from_millis(100)),
             Kind::Udp4 | Kind::Udp6 => (HashAlg::Md5, Duration::from_millis(5000)),
+            Kind::Custom(_) => (HashAlg::Sha3_256, Duration::from_millis(5000)),
         };
         let (congestible, window) = match kind {
             Kind::Direct | Kind::Local | Kind::Broadcast => (false, 512),
-            Kind::Unicast | Kind::Udp4 | Kind::Udp6 => (true, 1 << 15),
+            Kind::Unicast | Kind::Udp4 | Kind::Udp6 | Kind::Custom(_) => (true, 1 << 15),
         };
         Self { kind, name: name.into(), layer: layer.into(), hash, mpl, congestible, window }
+    }
+
+    /// Sets how names are hashed. The default of a [custom](Kind::Custom) layer is SHA3-256.
+    #[must_use]
+    pub fn with_hash(mut self, hash: HashAlg) -> Self {
+        self.hash = hash;
+        self
+    }
+
+    /// Sets the maximum packet lifetime. The default of a [custom](Kind::Custom) layer is 5 s.
+    #[must_use]
+    pub fn with_mpl(mut self, mpl: Duration) -> Self {
+        self.mpl = mpl;
+        self
+    }
+
+    /// Sets whether the ends of a flow avoid congestion. The default of a [custom](Kind::Custom) layer is `true`.
+    #[must_use]
+    pub fn with_congestible(mut self, on: bool) -> Self {
+        self.congestible = on;
+        self
+    }
+
+    /// Sets the largest receive window, packets. The default of a [custom](Kind::Custom) layer is 32 768.
+    #[must_use]
+    pub fn with_window(mut self, packets: u32) -> Self {
+        self.window = packets;
+        self
     }
 }
 
@@ -218,9 +250,8 @@ pub trait Answer: Send + Sync {
     fn answered(&self, token: u64, reply: Reply);
 }
 
-/// The layer of a flow is left: whoever still waits for the peer's reply, as `requested`, waits in vain; the other end of
-/// an open flow is told.
-fn give_up(requested: Option<(Arc<dyn Answer>, u64)>, endpoint: &Endpoint) {
+/// Ends a flow whose layer is left: a request without reply, as `requested`, fails; the other end of an open flow is told.
+pub fn give_up(requested: Option<(Arc<dyn Answer>, u64)>, endpoint: &Endpoint) {
     match requested {
         Some((answer, token)) => answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() }),
         None => endpoint.leave(),
@@ -251,6 +282,33 @@ pub struct Incoming {
     pub peer: u64,
     /// Where the request says it came from; `None` if there can be no doubt.
     pub origin: Option<Origin>,
+}
+
+impl Incoming {
+    /// A request for a flow to `dst` that has arrived in the layer that `info` describes, with the security header `data`.
+    /// Its peer is the same as all others', and beyond doubt.
+    pub fn new(info: &Info, dst: NameHash, qos: QosSpec, data: Vec<u8>, responder: Box<dyn Responder>) -> Self {
+        Self {
+            kind: info.kind,
+            hash: info.hash,
+            dst,
+            qos,
+            mpl: info.mpl,
+            congestible: info.congestible,
+            window: info.window,
+            data,
+            responder,
+            peer: 0,
+            origin: None,
+        }
+    }
+
+    /// Sets who asks ([`peer`](Self::peer)), and where the request claims to come from ([`origin`](Self::origin)).
+    #[must_use]
+    pub fn from_peer(mut self, peer: u64, origin: Option<Origin>) -> Self {
+        (self.peer, self.origin) = (peer, origin);
+        self
+    }
 }
 
 /// Where a request claims to come from, which is not known to be true before a packet on the flow comes from there.
@@ -445,6 +503,8 @@ pub enum Location {
     Member(Address),
     /// At the host with this address.
     Host(SocketAddr),
+    /// At the station of a [custom](Kind::Custom) layer that has this number there: a MAC address, an address on a bus.
+    Station(u64),
 }
 
 /// Why a name could not be registered.

@@ -4,23 +4,101 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Resend, SendReply};
+use super::{Accepted, RequestError, Resend, Responder, SendReply};
 use crate::base::time::Instant;
+use crate::flow::{Endpoint, Port};
 use crate::types::code::Code;
 
-/// A layer of that kind.
-pub(super) trait Replies: Send + Sync + 'static {
-    /// Who asked, and for which end of a flow.
+/// A layer whose members answer requests for flows with messages. [`ReplyOnce`] makes a [`Responder`] of it.
+pub trait Replies: Send + Sync + Sized + 'static {
+    /// Where an answer goes: who asked, and for which end of a flow.
     type Requester: Send + Sync + 'static;
 
-    /// Whether the flow that ends here under `eid` is open.
-    fn is_open(&self, eid: u64) -> bool;
+    /// Reserves what a flow to `to` needs and encodes the positive reply with the security header `data`. Packets for
+    /// `endpoint` are delivered from now on. Sends nothing yet.
+    ///
+    /// # Errors
+    /// Why not, and what the requester is told. It is told so by [`refuse`](Self::refuse), after this returns.
+    fn accept(
+        self: &Arc<Self>,
+        now: Instant,
+        to: &Self::Requester,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Grant, (Code, RequestError)>;
+
+    /// Whether the flow whose end here has the number `end` is open.
+    fn is_open(&self, end: u64) -> bool;
 
     /// Sends a message. One that cannot be sent is a lost one: the request will be repeated.
     fn reply(&self, now: Instant, to: &Self::Requester, message: &[u8]);
 
-    /// Says no, now if that is not given.
+    /// Sends a refusal; `now` is not given where the layer has to ask its clock.
     fn refuse(&self, now: Option<Instant>, to: &Self::Requester, code: Code);
+}
+
+/// A flow that a layer has made room for.
+pub struct Grant {
+    /// The number of this end in the layer.
+    pub end: u64,
+    /// The way down.
+    pub port: Arc<dyn Port>,
+    /// The encoded positive reply.
+    pub message: Vec<u8>,
+    /// When to send it.
+    pub not_before: Instant,
+}
+
+/// The [`Responder`] of one request. Dropped unanswered, it refuses with [`Code::AGAIN`].
+pub struct ReplyOnce<L: Replies>(Option<(Arc<L>, L::Requester)>);
+
+impl<L: Replies> ReplyOnce<L> {
+    /// Answers a request of `to` on behalf of `layer`.
+    pub fn new(layer: Arc<L>, to: L::Requester) -> Box<Self> {
+        Box::new(Self(Some((layer, to))))
+    }
+
+    fn refuse_with(&mut self, now: Option<Instant>, code: Code) {
+        if let Some((layer, to)) = self.0.take() {
+            layer.refuse(now, &to, code);
+        }
+    }
+}
+
+impl<L: Replies> Drop for ReplyOnce<L> {
+    fn drop(&mut self) {
+        self.refuse_with(None, Code::AGAIN);
+    }
+}
+
+impl<L: Replies> Responder for ReplyOnce<L> {
+    fn accept(
+        mut self: Box<Self>,
+        now: Instant,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Accepted, RequestError> {
+        let Some((layer, to)) = self.0.take() else { return Err(RequestError::Gone) };
+        match layer.accept(now, &to, endpoint, data) {
+            Ok(Grant { end, port, message, not_before }) => {
+                let reply = Box::new(Prepared(Some(Arc::new(Said { layer, to, end, message }))));
+                Ok(Accepted { port, not_before, reply })
+            }
+            Err((code, error)) => {
+                layer.refuse(Some(now), &to, code);
+                Err(error)
+            }
+        }
+    }
+
+    fn refuse(mut self: Box<Self>, now: Instant, code: Code) {
+        self.refuse_with(Some(now), code);
+    }
+
+    fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
+        self.0 = None;
+        again.resend(now);
+    }
 }
 
 /// A positive reply, which can be sent again.
@@ -28,13 +106,13 @@ struct Said<L: Replies> {
     layer: Arc<L>,
     to: L::Requester,
     /// Our end of the flow.
-    eid: u64,
+    end: u64,
     message: Vec<u8>,
 }
 
 impl<L: Replies> Resend for Said<L> {
     fn resend(&self, now: Instant) {
-        if self.layer.is_open(self.eid) {
+        if self.layer.is_open(self.end) {
             self.layer.reply(now, &self.to, &self.message);
         } else {
             // Whoever accepted the flow has closed it meanwhile.
@@ -44,14 +122,7 @@ impl<L: Replies> Resend for Said<L> {
 }
 
 /// A positive reply that has been prepared. Dropped unsent, it refuses.
-pub(super) struct Prepared<L: Replies>(Option<Arc<Said<L>>>);
-
-impl<L: Replies> Prepared<L> {
-    /// Accepts, by `message`, the flow that ends here under `eid`.
-    pub(super) fn new(layer: Arc<L>, to: L::Requester, eid: u64, message: Vec<u8>) -> Self {
-        Self(Some(Arc::new(Said { layer, to, eid, message })))
-    }
-}
+struct Prepared<L: Replies>(Option<Arc<Said<L>>>);
 
 impl<L: Replies> SendReply for Prepared<L> {
     fn send(mut self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>> {

@@ -25,6 +25,7 @@ use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
 
 use crate::base::arena::Arena;
 use crate::base::backlog::Meter;
@@ -34,8 +35,9 @@ use crate::base::foreign::Panics;
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
-use crate::flow::{Endpoint, Env};
+use crate::flow::{Drive, Endpoint, Env};
 use crate::ipcp::local::LocalIpcp;
+use crate::ipcp::shim::ShimContext;
 use crate::ipcp::{Info, Ipcp, Kind, Requests};
 use crate::irm::{self, BindError, Calls, Irm, NameSecurity};
 use crate::oap::replay::ReplayCache;
@@ -196,6 +198,16 @@ impl Node {
     /// Whether endpoints are serviced on the delivering thread.
     pub fn is_inline(&self) -> bool {
         self.env.inline
+    }
+
+    /// What a shim is given whose receive loop is `device`; `label` sets its randomness apart.
+    pub fn shim_context(&self, device: Weak<dyn Drive>, label: &str) -> ShimContext {
+        let waker = if self.env.inline {
+            Waker::from(Arc::new(timers::WakerOf(Weak::clone(&self.me))))
+        } else {
+            Waker::noop().clone()
+        };
+        ShimContext::new(self.requests(), device, waker, &self.env, self.split_rng(label))
     }
 
     /// A random source of its own, for an IPCP.

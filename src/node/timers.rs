@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
@@ -31,7 +32,7 @@ enum Key {
     Tasks,
 }
 
-type Wake = Arc<dyn Fn() + Send + Sync>;
+type WakeUp = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct Inner {
@@ -47,13 +48,13 @@ struct Inner {
     expiry: Option<(Instant, TimerId)>,
     /// Whether the tasks are looked at soon.
     tasks: bool,
-    wake: Option<Wake>,
+    wake: Option<WakeUp>,
     down: bool,
 }
 
 impl Inner {
     /// Arms and returns whom to tell that there is an earlier deadline now.
-    fn arm(&mut self, at: Instant, key: Key) -> (TimerId, Option<Wake>) {
+    fn arm(&mut self, at: Instant, key: Key) -> (TimerId, Option<WakeUp>) {
         let earlier = self.queue.next().is_none_or(|next| at < next);
         let id = self.queue.arm(at, key);
         (id, if earlier { self.wake.clone() } else { None })
@@ -70,16 +71,22 @@ impl TimerQueue {
         Self { inner: Mutex::default(), panics: Arc::clone(panics) }
     }
 
-    fn tell(&self, wake: Option<Wake>) {
+    fn tell(&self, wake: Option<WakeUp>) {
         if let Some(wake) = wake {
             self.panics.call(|| wake());
             self.panics.discard(wake);
         }
     }
 
-    pub(super) fn set_wake(&self, wake: Option<Wake>) {
+    pub(super) fn set_wake(&self, wake: Option<WakeUp>) {
         let before = core::mem::replace(&mut self.inner.lock().wake, wake);
         self.panics.discard(before);
+    }
+
+    /// Has whoever polls the node come now: what is due is not known here.
+    fn call(&self) {
+        let wake = self.inner.lock().wake.clone();
+        self.tell(wake);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -358,6 +365,17 @@ impl Host for HostOf {
         if let Some(node) = self.0.upgrade() {
             node.timers.forget_flow(flow);
             node.flows.lock().remove(crate::base::arena::Id::from_bits(flow));
+        }
+    }
+}
+
+/// Has whoever drives the node poll it: for shims of polled stacks, whose packets no deadline announces.
+pub(super) struct WakerOf(pub(super) Weak<Node>);
+
+impl Wake for WakerOf {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.call();
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::device::udp::UdpSocket;
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
 use crate::ipcp::shim::udp::{Config, Parts, UdpShim};
+use crate::ipcp::shim::{Attended, ReceiveLoop, Shim, ShimContext};
 use crate::ipcp::{Info, Ipcp, Kind};
 use crate::node::IpcpId;
 use crate::node::member::Membership;
@@ -290,28 +291,46 @@ impl Stack {
         if config.system && self.shared.background.is_some() {
             resolvers.push(Arc::new(SystemResolver::default()));
         }
-        let node = &self.shared.node;
-        let shim = UdpShim::new(Parts {
+        let parts = Parts {
             info: Info::new(Kind::Udp4, name.as_str(), &config.layer),
             socket,
             resolver: Arc::new(Chain::new(resolvers)),
-            requests: node.requests(),
-            clock: Arc::clone(node.clock()),
-            pool: Arc::clone(node.pool()),
-            rng: node.split_rng("udp4"),
             config: config.config,
-            panics: Arc::clone(node.panics()),
-            inline: node.is_inline(),
-        });
+        };
+        let handle = self.attend("udp4", config.priority, |context| UdpShim::new(context, parts))?;
+        Ok(IpcpHandle { addr: Some(addr), ..handle })
+    }
+
+    /// Adds a member of a layer over a device of the caller's making: a [`Shim`] that `make` makes from the surroundings
+    /// that this stack gives it. Its receive loop, and the background thread for it, are the stack's.
+    ///
+    /// [`manual::doors`](crate::manual::doors) has an example.
+    ///
+    /// # Errors
+    /// [`StackError::Down`] if the stack was shut down, [`StackError::Thread`] if the operating system starts no more
+    /// threads.
+    pub fn add<S: Shim>(&self, make: impl FnOnce(ShimContext) -> Arc<S>) -> Result<IpcpHandle, StackError> {
+        self.attend("shim", 0, make)
+    }
+
+    fn attend<S: Shim>(
+        &self,
+        label: &str,
+        priority: i32,
+        make: impl FnOnce(ShimContext) -> Arc<S>,
+    ) -> Result<IpcpHandle, StackError> {
+        let node = &self.shared.node;
+        let shim: Arc<dyn Attended> =
+            ReceiveLoop::new(node.clock(), node.panics(), |device| make(node.shim_context(device, label)));
         if node.is_down() {
             return Err(StackError::Down);
         }
         if let Some(background) = &self.shared.background {
             background.serve(&shim, node.clock()).map_err(StackError::Thread)?;
         }
-        self.shared.shims.lock().push(Arc::clone(&shim));
-        let ipcp: Arc<dyn Ipcp> = shim;
-        let id = node.add_ipcp(Arc::clone(&ipcp), config.priority);
-        Ok(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: Some(addr) })
+        let ipcp = shim.ipcp();
+        self.shared.shims.lock().push(shim);
+        let id = node.add_ipcp(Arc::clone(&ipcp), priority);
+        Ok(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None })
     }
 }

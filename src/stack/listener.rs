@@ -9,7 +9,6 @@ use super::wait::{self, Awaited};
 use super::{AcceptError, Flow, Shared, aio};
 use crate::base::time::Instant;
 use crate::flow::Drive;
-use crate::ipcp::Ipcp;
 use crate::irm::ListenerId;
 use crate::node::accept::{self, Accept};
 use crate::node::alloc::Allocated;
@@ -160,7 +159,7 @@ impl<F: FnMut(&[u8]) -> Vec<u8>> Awaited for Accepting<'_, F> {
     /// Requests may come from anywhere; a stack with one device gives it to whoever accepts.
     fn device(&self) -> Option<Arc<dyn Drive>> {
         match self.shared.shims.lock().as_slice() {
-            [one] => one.device(),
+            [one] => Some(Arc::clone(one) as Arc<dyn Drive>),
             _ => None,
         }
     }

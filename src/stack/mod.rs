@@ -44,7 +44,7 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant, ManualClock};
 use crate::device::threads::Background;
 use crate::flow::Drive;
-use crate::ipcp::shim::udp::UdpShim;
+use crate::ipcp::shim::Attended;
 use crate::irm::{Factory, LoadBalancing, NameSecurity};
 use crate::node::Node;
 use crate::node::alloc::{Allocated, Allocation, Via, Wanted};
@@ -78,7 +78,7 @@ pub(crate) struct Shared {
     background: Option<Background>,
     /// Present in polled stacks.
     manual: Option<Arc<ManualClock>>,
-    shims: Mutex<Vec<Arc<UdpShim>>>,
+    shims: Mutex<Vec<Arc<dyn Attended>>>,
     linger: Duration,
     /// The most that a stream puts into a packet, bytes.
     stream_packet: usize,

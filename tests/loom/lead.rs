@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 
 use loom::thread;
 use o7s::base::time::Instant;
-use o7s::ipcp::shim::udp::{Lead, Turn};
+use o7s::ipcp::shim::{Lead, Turn};
 
 /// A plain flag: what the wake-up itself says need not be reordered.
 struct Told(AtomicBool);

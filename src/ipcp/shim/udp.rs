@@ -23,7 +23,6 @@
 
 mod config;
 mod directory;
-mod lead;
 mod port;
 mod receive;
 
@@ -41,21 +40,18 @@ use spin::Once;
 
 pub use self::config::Config;
 use self::directory::{Directory, Entry};
-pub use self::lead::{Lead, Turn};
 use self::port::UdpPort;
 use self::receive::Receiver;
-use super::super::{
-    Answer, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests, give_up,
-};
+use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
 use super::resolve::Resolver;
+use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::BufPool;
 use crate::base::counter::counters;
 use crate::base::foreign::Panics;
-use crate::base::ids::IdTable;
 use crate::base::rng::Rng;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
-use crate::flow::{Drive, Endpoint};
+use crate::flow::Drive;
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -69,20 +65,8 @@ pub struct Parts {
     pub socket: Arc<dyn Datagrams>,
     /// What finds the host of a name.
     pub resolver: Arc<dyn Resolver>,
-    /// Where requests go that arrive.
-    pub requests: Weak<dyn Requests>,
-    /// What tells the time to a thread that drives the device.
-    pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from.
-    pub pool: Arc<BufPool>,
-    /// Randomness for EIDs.
-    pub rng: Rng,
     /// Limits.
     pub config: Config,
-    /// Through which resolvers and wakers are called.
-    pub panics: Arc<Panics>,
-    /// Datagrams are never held back to be sent in one go.
-    pub inline: bool,
 }
 
 /// A member of a UDP layer.
@@ -93,14 +77,16 @@ pub struct UdpShim {
     resolver: Arc<dyn Resolver>,
     requests: Weak<dyn Requests>,
     clock: Arc<dyn Clock>,
+    pool: Arc<BufPool>,
     rng: Mutex<Rng>,
     config: Config,
+    /// Datagrams are never held back to be sent in one go.
     inline: bool,
-    flows: IdTable<Arc<UdpFlow>>,
+    flows: Arc<Ends<Peer>>,
     names: Mutex<BTreeMap<NameHash, ()>>,
     directory: Mutex<Directory>,
-    /// Who receives.
-    receiver: Lead<Receiver>,
+    /// The receive loop.
+    device: Weak<dyn Drive>,
     panics: Arc<Panics>,
     /// Management datagrams that have been received and not handled yet.
     management: Mutex<Vec<Datagram>>,
@@ -108,32 +94,32 @@ pub struct UdpShim {
     counters: Counters,
 }
 
-/// One end of a flow, as the shim knows it.
-struct UdpFlow {
-    endpoint: Arc<Endpoint>,
-    peer: SocketAddr,
+/// The other end of a flow.
+struct Peer {
+    remote: SocketAddr,
     /// Our own address, if the device has several: the one that the peer asked, or answered. Not known before.
     local: Once<Option<IpAddr>>,
-    /// Who waits for the reply; `None` once it has come, and on the accepting side.
-    requested: Mutex<Option<(Arc<dyn Answer>, u64)>>,
 }
 
-impl UdpFlow {
-    fn new(endpoint: &Arc<Endpoint>, peer: SocketAddr, requested: Option<(Arc<dyn Answer>, u64)>) -> Self {
-        Self { endpoint: Arc::clone(endpoint), peer, local: Once::new(), requested: Mutex::new(requested) }
+impl Peer {
+    /// One that is asked for a flow.
+    fn asked(remote: SocketAddr) -> Self {
+        Self { remote, local: Once::new() }
     }
 
-    /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
-    fn give_up(&self) {
-        let requested = self.requested.lock().take();
-        give_up(requested, &self.endpoint);
+    /// One that asks, or has answered.
+    fn on(path: Path) -> Self {
+        Self { remote: path.remote, local: Once::initialized(path.local) }
     }
 
     /// Whether what came this way is of the flow.
     fn is_on(&self, path: Path) -> bool {
-        self.peer == path.remote && self.local.get().is_none_or(|local| *local == path.local)
+        self.remote == path.remote && self.local.get().is_none_or(|local| *local == path.local)
     }
 }
+
+/// One end of a flow.
+type UdpFlow = End<Peer>;
 
 /// Between which two addresses datagrams go. A flow is known by both: a host with several addresses is several peers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,22 +197,24 @@ impl Counters {
 /// EIDs below this are the reference's, which numbers its flows from 64. Ours are drawn from the others, so that both
 /// kinds of peers can be told apart.
 const REFERENCE_EIDS: u32 = 4096;
+
 impl UdpShim {
-    /// A member of the layer behind `parts.socket`.
-    pub fn new(parts: Parts) -> Arc<Self> {
+    /// A member of the layer behind `parts.socket`, in the surroundings that its stack gives.
+    pub fn new(context: ShimContext, parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             info: parts.info,
-            flows: IdTable::new(parts.config.max_flows.min(1 << 20)),
-            receiver: Lead::new(Receiver::new(&parts.pool)),
-            panics: parts.panics,
+            flows: Ends::new(parts.config.max_flows.min(1 << 20)),
+            device: context.device,
+            panics: context.panics,
             socket: parts.socket,
             resolver: parts.resolver,
-            requests: parts.requests,
-            clock: parts.clock,
-            rng: Mutex::new(parts.rng),
+            requests: context.requests,
+            clock: context.clock,
+            pool: context.pool,
+            rng: Mutex::new(context.rng),
             config: parts.config,
-            inline: parts.inline,
+            inline: context.inline,
             management: Mutex::new(Vec::new()),
             names: Mutex::new(BTreeMap::new()),
             directory: Mutex::default(),
@@ -240,38 +228,9 @@ impl UdpShim {
         self.socket.local_addr()
     }
 
-    /// The socket, for a background thread that waits on it.
-    pub fn socket(&self) -> &Arc<dyn Datagrams> {
-        &self.socket
-    }
-
-    /// What the device's background thread is to do now. `me` wakes it.
-    pub fn stand_by(&self, now: Instant, me: &Waker) -> Turn {
-        self.receiver.turn(now, me)
-    }
-
-    /// Through which code of others is called.
-    pub fn panics(&self) -> &Arc<Panics> {
-        &self.panics
-    }
-
-    /// Whether the IPCP was shut down.
-    pub fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
-    }
-
     /// Flows and requests under way.
     pub fn flows(&self) -> usize {
         self.flows.len()
-    }
-
-    /// Receives what has arrived and delivers it; never waits. `false` if somebody else is doing it.
-    pub fn poll(&self, now: Instant) -> bool {
-        let Some(mut receiver) = self.receiver.borrow() else { return false };
-        self.receive(now, &mut receiver);
-        drop(receiver);
-        self.handle_management(|| now);
-        true
     }
 
     /// Calls the device, which may be a user's own. One that panics has done nothing.
@@ -292,19 +251,14 @@ impl UdpShim {
         reference.min(path).min(self.socket.max_datagram().saturating_sub(EID_LEN))
     }
 
-    /// Enters a flow and returns its EID.
-    fn enter(&self, flow: Arc<UdpFlow>) -> Option<u32> {
-        if self.is_down() {
-            return None;
-        }
-        let draw = || loop {
+    /// A random EID. What is drawn fits into 32 bits.
+    fn draw(&self) -> u64 {
+        loop {
             let eid = self.rng.lock().u32();
             if eid >= REFERENCE_EIDS && eid != NO_EID {
-                return u64::from(eid);
+                return eid.into();
             }
-        };
-        // What was drawn fits.
-        self.flows.insert_with(draw, |_| flow).map(|eid| eid as u32)
+        }
     }
 }
 
@@ -370,27 +324,27 @@ impl Ipcp for UdpShim {
         }
         let Location::Host(peer) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
-        let flow = Arc::new(UdpFlow::new(request.endpoint, peer, Some((request.answer, request.token))));
-        let eid = self.enter(flow).ok_or(RequestError::Full)?;
-        let mut attempt = UdpAttempt { shim: Weak::clone(&self.me), eid, sent: true };
-        let message = FlowRequest { s_eid: eid, qos: request.qos, dst: request.dst, data: request.data };
+        let asking = self.flows.ask(&request, Peer::asked(peer), || self.draw()).filter(|_| !self.is_down());
+        let asking = asking.ok_or(RequestError::Full)?;
+        let s_eid = asking.id() as u32;
+        let message = FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data };
         match self.send(Path { local: None, remote: peer }, &message.to_vec(), None) {
             Ok(()) => self.counters.requests_out.count(),
             // Lost like any other; it will be repeated.
             Err(e) if e.is_temporary() => {
                 self.counters.send_drops.count();
-                attempt.sent = false;
+                return Ok(asking.into_attempt(false));
             }
             Err(e) => {
                 self.counters.fault(e, 1);
                 return Err(RequestError::Unsent(e));
             }
         }
-        Ok(Box::new(attempt))
+        Ok(asking.into_attempt(true))
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.me.upgrade().map(|me| me as Arc<dyn Drive>)
+        self.device.upgrade()
     }
 
     fn shutdown(&self, _now: Instant) {
@@ -402,9 +356,7 @@ impl Ipcp for UdpShim {
                 self.panics.wake_all(wakers);
             }
         }
-        for flow in self.flows.values() {
-            flow.give_up();
-        }
+        self.flows.give_up();
         // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.
         self.socket.close();
     }
@@ -419,53 +371,38 @@ impl Ipcp for UdpShim {
     }
 }
 
-impl Drive for UdpShim {
-    fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool {
-        if self.is_down() {
-            return false;
-        }
-        let now = self.clock.now();
-        let Some(mut receiver) = self.receiver.begin(now) else { return false };
-        if self.receive(now, &mut receiver) == 0 && !wait.is_zero() && !woken.load(Ordering::SeqCst) {
-            self.on_device(|d| d.wait(wait), ());
-            let now = self.clock.now();
-            self.receiver.still_led(now);
-            self.receive(now, &mut receiver);
-        }
-        self.receiver.end(receiver);
-        self.handle_management(|| self.clock.now());
-        true
+impl Shim for UdpShim {
+    type Receiver = Receiver;
+
+    fn receiver(&self) -> Receiver {
+        Receiver::new(&self.pool)
     }
 
-    fn leave(&self) {
-        self.receiver.leave(self.clock.now());
+    fn receive(&self, now: Instant, receiver: &mut Receiver) -> usize {
+        self.take_in(now, receiver)
+    }
+
+    fn handle_management(&self) {
+        self.handle_messages();
+    }
+
+    fn wait(&self, timeout: Duration) {
+        self.on_device(|d| d.wait(timeout), ());
     }
 
     fn interrupt(&self) {
         self.socket.interrupt();
     }
-}
 
-/// A request that has been sent.
-struct UdpAttempt {
-    shim: Weak<UdpShim>,
-    eid: u32,
-    sent: bool,
-}
-
-impl Attempt for UdpAttempt {
-    fn is_sent(&self) -> bool {
-        self.sent
+    fn guard(&self, timeout: Duration) {
+        self.socket.guard(timeout);
     }
-}
 
-impl Drop for UdpAttempt {
-    fn drop(&mut self) {
-        let Some(shim) = self.shim.upgrade() else { return };
-        let Some(flow) = shim.flows.get(self.eid.into()) else { return };
-        // Answered requests belong to their port.
-        if flow.requested.lock().take().is_some() {
-            shim.flows.remove(self.eid.into());
-        }
+    fn dismiss(&self) {
+        self.socket.dismiss();
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
     }
 }

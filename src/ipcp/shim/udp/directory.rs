@@ -8,7 +8,7 @@ use core::task::Waker;
 
 use smallvec::smallvec;
 
-use super::UdpShim;
+use super::{Shim as _, UdpShim};
 use crate::base::time::Instant;
 use crate::ipcp::shim::resolve::Found;
 use crate::ipcp::{Location, Lookup};

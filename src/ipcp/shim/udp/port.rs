@@ -319,7 +319,7 @@ impl Port for UdpPort {
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
-        Some(Arc::clone(&self.shim) as Arc<dyn Drive>)
+        self.shim.device.upgrade()
     }
 
     fn release(&self, _now: Instant) {

@@ -1,14 +1,13 @@
 //! Receiving: to whom a datagram goes, and what management asks for.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use super::super::super::reply::{Prepared, Replies};
-use super::super::super::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder};
-use super::{Path, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim};
+use super::super::super::reply::{Grant, Replies, ReplyOnce};
+use super::super::super::{Incoming, Origin, Reply, RequestError, Responder};
+use super::{Path, Peer, REFERENCE_EIDS, Shim as _, UdpFlow, UdpPort, UdpShim};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
@@ -22,7 +21,7 @@ const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 const MAX_MANAGEMENT: usize = 512;
 
 /// What the thread that receives works with.
-pub(super) struct Receiver {
+pub struct Receiver {
     datagrams: Vec<Datagram>,
     group: Vec<PacketBuf>,
     cache: BufCache,
@@ -40,7 +39,7 @@ type Current = (u32, Path, Arc<UdpFlow>);
 impl UdpShim {
     /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
     /// it goes up to the stack. Returns how many datagrams there were.
-    pub(super) fn receive(&self, now: Instant, r: &mut Receiver) -> usize {
+    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
         let n = self.on_device(|d| d.recv(&mut r.datagrams, &mut r.cache), 0);
         r.cache.settle(now);
         if n == 0 {
@@ -94,21 +93,21 @@ impl UdpShim {
             self.counters.unknown_eid.count();
             return None;
         };
-        if !flow.is_on(path) {
+        if !flow.peer.is_on(path) {
             self.counters.wrong_source.count();
             return None;
         }
         Some(flow)
     }
 
-    /// Handles the management datagrams that [`receive`](Self::receive) put aside. Called without locks held, by
+    /// Handles the management datagrams that [`take_in`](Self::take_in) put aside. Called without locks held, by
     /// everybody who has received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
-    pub(super) fn handle_management(&self, clock: impl FnOnce() -> Instant) {
+    pub(super) fn handle_messages(&self) {
         let taken = core::mem::take(&mut *self.management.lock());
         if taken.is_empty() {
             return;
         }
-        let now = clock();
+        let now = self.clock.now();
         for datagram in taken {
             let path = Path::of(&datagram);
             match Mgmt::parse(&datagram.data) {
@@ -126,42 +125,27 @@ impl UdpShim {
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
-        let responder = Box::new(UdpResponder { shim: Some(shim), to: Requester { path, s_eid: m.s_eid } });
+        let responder = ReplyOnce::new(shim, Requester { path, s_eid: m.s_eid });
         if !self.names.lock().contains_key(&m.dst) {
             responder.refuse(now, Code::NAME);
             return;
         }
-        requests.incoming(
-            now,
-            Incoming {
-                kind: self.info.kind,
-                hash: self.info.hash,
-                dst: m.dst,
-                qos: m.qos,
-                mpl: self.info.mpl,
-                congestible: self.info.congestible,
-                window: self.info.window,
-                data: m.data.to_vec(),
-                responder,
-                peer: peer_number(path.remote),
-                origin: Some(Origin {
-                    address: host_number(path.remote.ip()),
-                    received: FlowRequest::OVERHEAD + m.data.len(),
-                }),
-            },
-        );
+        let address = host_number(path.remote.ip());
+        let origin = Origin { address, received: FlowRequest::OVERHEAD + m.data.len() };
+        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder);
+        requests.incoming(now, request.from_peer(peer_number(path.remote), Some(origin)));
     }
 
     fn handle_reply(&self, path: Path, m: FlowReply<'_>) {
-        let flow = self.flows.get(m.s_eid.into()).filter(|f| f.is_on(path));
-        let requested = flow.as_ref().and_then(|f| f.requested.lock().take());
+        let flow = self.flows.get(m.s_eid.into()).filter(|f| f.peer.is_on(path));
+        let requested = flow.as_ref().and_then(|f| f.take_request());
         let (Some(flow), Some((answer, token))) = (flow, requested) else {
             self.counters.replies_unexpected.count();
             return;
         };
         self.counters.replies_in.count();
         // From now on the flow is between these two: from this address the peer will answer, and to it we do.
-        flow.local.call_once(|| path.local);
+        flow.peer.local.call_once(|| path.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
             (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
             (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, path, m.s_eid, remote)),
@@ -189,13 +173,36 @@ impl UdpShim {
 
 /// Who asked: whence, and the EID there.
 #[derive(Clone, Copy)]
-pub(in crate::ipcp) struct Requester {
+pub struct Requester {
     path: Path,
     s_eid: u32,
 }
 
 impl Replies for UdpShim {
     type Requester = Requester;
+
+    fn accept(
+        self: &Arc<Self>,
+        now: Instant,
+        to: &Requester,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Grant, (Code, RequestError)> {
+        let (size, Requester { path, s_eid }) = (data.len(), *to);
+        let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
+        if size > max {
+            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
+        }
+        let end = if self.is_down() { None } else { self.flows.accept(endpoint, Peer::on(path), || self.draw()) };
+        let end = end.ok_or((Code::NOMEM, RequestError::Full))?;
+        let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        Ok(Grant {
+            end,
+            port: UdpPort::new(self, endpoint, path, end as u32, s_eid),
+            message: FlowReply { s_eid, d_eid: end as u32, response: 0, data }.to_vec(),
+            not_before: now + delay,
+        })
+    }
 
     fn is_open(&self, eid: u64) -> bool {
         self.flows.get(eid).is_some()
@@ -227,62 +234,5 @@ fn host_number(ip: IpAddr) -> u64 {
     match ip {
         IpAddr::V4(ip) => ip.to_bits().into(),
         IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
-    }
-}
-
-/// Answers one request. Dropped unanswered, it refuses.
-struct UdpResponder {
-    shim: Option<Arc<UdpShim>>,
-    to: Requester,
-}
-
-impl UdpResponder {
-    fn refuse_with(&mut self, code: Code) {
-        if let Some(shim) = self.shim.take() {
-            shim.refuse(None, &self.to, code);
-        }
-    }
-}
-
-impl Drop for UdpResponder {
-    fn drop(&mut self) {
-        self.refuse_with(Code::AGAIN);
-    }
-}
-
-impl Responder for UdpResponder {
-    fn accept(
-        mut self: Box<Self>,
-        now: Instant,
-        endpoint: &Arc<Endpoint>,
-        data: &[u8],
-    ) -> Result<Accepted, RequestError> {
-        let Some(shim) = self.shim.take() else { return Err(RequestError::Gone) };
-        let (size, Requester { path, s_eid }) = (data.len(), self.to);
-        let max = shim.config.max_mgmt.min(shim.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
-        if size > max {
-            shim.refuse(Some(now), &self.to, Code::CRYPT);
-            return Err(RequestError::TooLarge { size, max });
-        }
-        let flow = UdpFlow::new(endpoint, path.remote, None);
-        flow.local.call_once(|| path.local);
-        let Some(eid) = shim.enter(Arc::new(flow)) else {
-            shim.refuse(Some(now), &self.to, Code::NOMEM);
-            return Err(RequestError::Full);
-        };
-        let port = UdpPort::new(&shim, endpoint, path, eid, s_eid);
-        let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
-        let message = FlowReply { s_eid, d_eid: eid, response: 0, data }.to_vec();
-        let reply = Box::new(Prepared::new(shim, self.to, eid.into(), message));
-        Ok(Accepted { port, not_before: now + delay, reply })
-    }
-
-    fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {
-        self.refuse_with(code);
-    }
-
-    fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
-        self.shim = None;
-        again.resend(now);
     }
 }

@@ -1,6 +1,5 @@
 //! Messages of the flow allocator that arrive, and the answers to them.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,8 +7,8 @@ use core::time::Duration;
 use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::reply::{Prepared, Replies};
-use crate::ipcp::{Accepted, Incoming, Origin, Reply, RequestError, Resend, Responder};
+use crate::ipcp::reply::{Grant, Replies, ReplyOnce};
+use crate::ipcp::{Incoming, Origin, Reply, RequestError, Responder};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
@@ -41,29 +40,16 @@ impl FlowAllocator {
             return;
         }
         let Some(requests) = self.requests.upgrade() else { return };
-        let to = Requester { address: m.s_addr, s_eid: m.s_eid };
-        let responder = Box::new(FaResponder { flows: Some(Arc::clone(self)), to, qos: m.qos });
+        let to = Requester { address: m.s_addr, s_eid: m.s_eid, qos: m.qos };
+        let responder = ReplyOnce::new(Arc::clone(self), to);
         if !self.has_name(&m.dst) {
             responder.refuse(now, Code::NAME);
             return;
         }
         let info = &self.shared.info;
-        requests.incoming(
-            now,
-            Incoming {
-                kind: info.kind,
-                hash: info.hash,
-                dst: m.dst,
-                qos: m.qos,
-                mpl: info.mpl,
-                congestible: info.congestible,
-                window: info.window,
-                data: m.data.to_vec(),
-                responder,
-                peer: m.s_addr.0,
-                origin: Some(Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() }),
-            },
-        );
+        let origin = Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() };
+        let request = Incoming::new(info, m.dst, m.qos, m.data.to_vec(), responder);
+        requests.incoming(now, request.from_peer(m.s_addr.0, Some(origin)));
     }
 
     fn handle_reply(self: &Arc<Self>, m: FlowReply<'_>) {
@@ -101,10 +87,34 @@ impl FlowAllocator {
 pub(in crate::ipcp::unicast) struct Requester {
     address: Address,
     s_eid: Eid,
+    qos: QosSpec,
 }
 
 impl Replies for FlowAllocator {
     type Requester = Requester;
+
+    fn accept(
+        self: &Arc<Self>,
+        now: Instant,
+        to: &Requester,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Grant, (Code, RequestError)> {
+        let (size, Requester { address, s_eid, qos }) = (data.len(), *to);
+        let max = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN);
+        if size > max {
+            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
+        }
+        let flow = self.enter(address, &qos, endpoint, None).ok_or((Code::NOMEM, RequestError::Full))?;
+        let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
+        let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
+        Ok(Grant {
+            end: flow.eid().0,
+            port: FaPort::new(self, &flow, s_eid),
+            message: Message::Reply(reply).to_vec(),
+            not_before: now + delay,
+        })
+    }
 
     fn is_open(&self, eid: u64) -> bool {
         self.flow(Eid(eid)).is_some()
@@ -118,62 +128,5 @@ impl Replies for FlowAllocator {
         self.counters.refused.count();
         let reply = FlowReply { r_eid: to.s_eid, s_eid: Eid(0), response: code.to_response(), data: &[] };
         self.reply(now.unwrap_or_else(|| self.shared.clock.now()), to, &Message::Reply(reply).to_vec());
-    }
-}
-
-/// Answers one request. Dropped unanswered, it refuses.
-struct FaResponder {
-    flows: Option<Arc<FlowAllocator>>,
-    to: Requester,
-    qos: QosSpec,
-}
-
-impl FaResponder {
-    fn refuse_with(&mut self, now: Option<Instant>, code: Code) {
-        if let Some(flows) = self.flows.take() {
-            flows.refuse(now, &self.to, code);
-        }
-    }
-}
-
-impl Drop for FaResponder {
-    fn drop(&mut self) {
-        self.refuse_with(None, Code::AGAIN);
-    }
-}
-
-impl Responder for FaResponder {
-    fn accept(
-        mut self: Box<Self>,
-        now: Instant,
-        endpoint: &Arc<Endpoint>,
-        data: &[u8],
-    ) -> Result<Accepted, RequestError> {
-        let Some(flows) = self.flows.take() else { return Err(RequestError::Gone) };
-        let (size, Requester { address, s_eid }) = (data.len(), self.to);
-        let max = REFERENCE_MAX.min(flows.data.mtu()).saturating_sub(FIXED_LEN);
-        if size > max {
-            flows.refuse(Some(now), &self.to, Code::CRYPT);
-            return Err(RequestError::TooLarge { size, max });
-        }
-        let Some(flow) = flows.enter(address, &self.qos, endpoint, None) else {
-            flows.refuse(Some(now), &self.to, Code::NOMEM);
-            return Err(RequestError::Full);
-        };
-        let port = FaPort::new(&flows, &flow, s_eid);
-        let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
-        let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
-        let message = Message::Reply(reply).to_vec();
-        let reply = Box::new(Prepared::new(flows, self.to, flow.eid().0, message));
-        Ok(Accepted { port, not_before: now + delay, reply })
-    }
-
-    fn refuse(mut self: Box<Self>, now: Instant, code: Code) {
-        self.refuse_with(Some(now), code);
-    }
-
-    fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {
-        self.flows = None;
-        again.resend(now);
     }
 }

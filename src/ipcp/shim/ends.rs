@@ -1,0 +1,121 @@
+//! The table of flows that a shim needs: ends by number, requests under way included.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+
+use crate::base::ids::IdTable;
+use crate::base::sync::Mutex;
+use crate::flow::Endpoint;
+use crate::ipcp::{Answer, Attempt, Request, give_up};
+
+/// One end of a flow, as its shim knows it.
+pub struct End<P> {
+    /// Where packets of the flow go.
+    pub endpoint: Arc<Endpoint>,
+    /// The other end, as far as it is known.
+    pub peer: P,
+    /// Who waits for the reply; `None` once it has come, and on the accepting side.
+    requested: Mutex<Option<(Arc<dyn Answer>, u64)>>,
+}
+
+impl<P> End<P> {
+    fn new(endpoint: &Arc<Endpoint>, peer: P, requested: Option<(Arc<dyn Answer>, u64)>) -> Arc<Self> {
+        Arc::new(Self { endpoint: Arc::clone(endpoint), peer, requested: Mutex::new(requested) })
+    }
+
+    /// Who waits for the reply, and the token to give back: once, when the first reply has come.
+    pub fn take_request(&self) -> Option<(Arc<dyn Answer>, u64)> {
+        self.requested.lock().take()
+    }
+}
+
+/// The ends of a shim's flows, by numbers that are drawn at random. Bounded; lookups share no lock.
+pub struct Ends<P> {
+    me: Weak<Self>,
+    table: IdTable<Arc<End<P>>>,
+}
+
+impl<P: Send + Sync + 'static> Ends<P> {
+    /// An empty table for at most `limit` ends.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self { me: Weak::clone(me), table: IdTable::new(limit) })
+    }
+
+    /// Enters this end of a flow that is asked for at `peer`, and returns its number: the first that `draw` gives and
+    /// that is not taken. Dropping the [`Asking`] removes it again, unless the answer has been
+    /// [taken](End::take_request). `None` if the table is full.
+    pub fn ask(&self, request: &Request<'_>, peer: P, draw: impl FnMut() -> u64) -> Option<Asking<P>> {
+        let requested = Some((Arc::clone(&request.answer), request.token));
+        let id = self.table.insert_with(draw, |_| End::new(request.endpoint, peer, requested))?;
+        Some(Asking { ends: Weak::clone(&self.me), id, sent: true })
+    }
+
+    /// Enters this end of a flow that is accepted from `peer`, and returns its number. `None` if the table is full.
+    pub fn accept(&self, endpoint: &Arc<Endpoint>, peer: P, draw: impl FnMut() -> u64) -> Option<u64> {
+        self.table.insert_with(draw, |_| End::new(endpoint, peer, None))
+    }
+
+    /// The end with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<End<P>>> {
+        self.table.get(id)
+    }
+
+    /// Forgets an end: when its port is [released](crate::flow::Port::release) or dropped.
+    pub fn remove(&self, id: u64) {
+        self.table.remove(id);
+    }
+
+    /// Ends in the table.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether the table is empty.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The layer is left: pending requests fail, and flows that are open go down.
+    pub fn give_up(&self) {
+        for end in self.table.values() {
+            give_up(end.take_request(), &end.endpoint);
+        }
+    }
+}
+
+/// A request that has been sent: an [`Attempt`].
+pub struct Asking<P: Send + Sync + 'static> {
+    ends: Weak<Ends<P>>,
+    id: u64,
+    sent: bool,
+}
+
+impl<P: Send + Sync + 'static> Asking<P> {
+    /// The number of this end.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The attempt, for the stack. `sent` is `false` if the request could not be sent for the moment.
+    pub fn into_attempt(mut self, sent: bool) -> Box<dyn Attempt> {
+        self.sent = sent;
+        Box::new(self)
+    }
+}
+
+impl<P: Send + Sync + 'static> Attempt for Asking<P> {
+    fn is_sent(&self) -> bool {
+        self.sent
+    }
+}
+
+impl<P: Send + Sync + 'static> Drop for Asking<P> {
+    fn drop(&mut self) {
+        let Some(ends) = self.ends.upgrade() else { return };
+        let Some(end) = ends.get(self.id) else { return };
+        // Answered requests belong to their port.
+        if end.take_request().is_some() {
+            ends.remove(self.id);
+        }
+    }
+}
