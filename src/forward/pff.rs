@@ -131,7 +131,7 @@ impl<H> ForwardingTable<H> {
             }
         }
         Self {
-            by_flow: routes.policy().rules().spreads_flows(),
+            by_flow: routes.spreads_flows(),
             keys,
             groups_of,
             shift,

@@ -1,5 +1,6 @@
 //! What routing is to be like.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::database::LONGEST;
@@ -7,6 +8,7 @@ use super::peer::Pace;
 use crate::base::counter::counts;
 use crate::types::id::Address;
 use crate::types::layer::LinkState as Timers;
+use crate::types::policy::RoutingPolicy;
 
 /// What a member's routing is to be like. The timers and the policy come from the layer; the rest is its own affair.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Config {
     /// The layer's timers, and what becomes of the routes. Periods of 0 s count as 1 s, and no link lives for more than
     /// 20 days without being announced again.
     pub timers: Timers,
+    /// The routing policy of this member, if it is another than the layer's. Default: `None`.
+    pub policy: Option<Arc<dyn RoutingPolicy>>,
     /// Where the numbers of the member's announcements begin. A member that keeps its address when it starts again
     /// should give a number that has grown since, such as the seconds since 1970; then nobody mistakes its links for
     /// what it announced in its last life. 0 counts as 1. Default: 1.
@@ -59,6 +63,7 @@ impl Config {
         Self {
             address,
             timers: Timers::default(),
+            policy: None,
             incarnation: 1,
             max_links: 65_536,
             max_links_of_member: 16_384,
@@ -73,6 +78,11 @@ impl Config {
             detour: Duration::from_millis(50),
             recalculation: Duration::from_millis(10),
         }
+    }
+
+    /// The member's routing policy.
+    pub(super) fn rules(&self) -> &dyn RoutingPolicy {
+        self.policy.as_deref().unwrap_or(self.timers.policy.rules())
     }
 
     /// Between announcements of a link, at most.

@@ -104,6 +104,7 @@ mod config;
 mod database;
 mod flood;
 mod graph;
+mod guarded;
 mod marks;
 mod own;
 mod paths;
@@ -114,6 +115,7 @@ mod throttle;
 mod told;
 
 pub use config::{Config, Stats};
+pub use guarded::Guarded;
 pub use peer::Dialect;
 
 use database::Database;
@@ -206,7 +208,7 @@ impl LinkState {
         let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
         Self {
             throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
-            routes: Arc::new(Routes::new(config.timers.policy)),
+            routes: Arc::new(Routes::by(config.rules())),
             pace: config.pace(),
             config,
             db: Database::new(&mut rng),
@@ -308,13 +310,13 @@ impl LinkState {
             // Computed now and then, in a moment: the memory for it is not worth keeping.
             let mut paths = Paths::default();
             self.db.graph.arrange();
-            let routes = paths.compute(&self.db.graph, self.config.address, self.config.timers.policy, limits);
+            let routes = paths.compute(&self.db.graph, self.config.address, self.config.rules(), limits);
             self.throttle.computed(now, paths.work());
             self.stats.recalculations += 1;
             let was_settled = self.postponed.take().is_none();
             let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
             // Others may not know yet that an own link has failed, and send back what new routes send to them.
-            if failures && was_settled && routes.policy().rules().has_detours() {
+            if failures && was_settled && self.config.rules().has_detours() {
                 self.set_routes(paths::with_alternates(&routes, &self.routes));
                 self.postponed = Some((now + self.config.detour, routes));
             } else {

@@ -6,8 +6,7 @@ use smallvec::SmallVec;
 
 use super::graph::{Graph, Tree};
 use crate::types::id::Address;
-use crate::types::layer::RoutePolicy;
-use crate::types::policy;
+use crate::types::policy::{self, RoutingPolicy};
 use crate::types::routes::Routes;
 
 /// What limits the work and the result.
@@ -35,12 +34,18 @@ pub(super) struct Paths {
 
 impl Paths {
     /// The routes of `root`.
-    pub(super) fn compute(&mut self, graph: &Graph, root: Address, policy: RoutePolicy, limits: Limits) -> Routes {
-        let mut routes = Routes::new(policy);
+    pub(super) fn compute(
+        &mut self,
+        graph: &Graph,
+        root: Address,
+        rules: &dyn RoutingPolicy,
+        limits: Limits,
+    ) -> Routes {
+        let mut routes = Routes::by(rules);
         self.work = 0;
         let Some(root) = graph.find(root) else { return routes };
         self.own.compute(graph, root);
-        let (rules, most) = (policy.rules(), limits.next_hops.max(1));
+        let most = limits.next_hops.max(1);
         let mut asked = Asked { paths: self, graph, root, limits, searches: 1, dst: root, first: Address(0) };
         rules.prepare(&mut asked);
         asked.paths.work = asked.searches * (graph.len() + 2 * graph.links());
@@ -160,7 +165,7 @@ mod tests;
 /// `new` routes, but where the first next hop of `old` has failed and others of it have not, those: they do not lead back
 /// here even while nobody else knows of the failure.
 pub(super) fn with_alternates(new: &Routes, old: &Routes) -> Routes {
-    let mut merged = Routes::new(new.policy());
+    let mut merged = new.like();
     let works = |hop: &Address| new.get(*hop).first() == Some(hop);
     for (dst, hops) in new.iter() {
         let before = old.get(dst);

@@ -13,6 +13,7 @@ use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind
 use crate::types::id::{Address, Eid};
 use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
+use crate::types::policy::RoutingPolicy;
 use crate::types::qos::QosSpec;
 
 /// A new unicast layer: what all its members agree on. They are told when they enrol.
@@ -238,6 +239,15 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
 }
 
 impl UnicastBuilder {
+    /// Sets a routing policy of the caller's own for this member: which of the routes to a destination its packets take.
+    /// Other members are not told, and have theirs. Default: the policy of the layer.
+    ///
+    /// [`manual::doors`](crate::manual::doors) has an example.
+    pub fn routing(mut self, policy: Arc<dyn RoutingPolicy>) -> Self {
+        self.config.routing = Some(policy);
+        self
+    }
+
     /// Makes the first member of a new layer.
     ///
     /// # Errors

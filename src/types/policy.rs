@@ -2,7 +2,9 @@
 //!
 //! A policy is one implementation of [`RoutingPolicy`], and all that is particular to it is there: the number and the
 //! names by which it is asked for, the next hops that it wants of [routing](crate::routing), and what the
-//! [forwarding table](crate::forward::pff) and routing make of these. Nobody else tells policies apart.
+//! [forwarding table](crate::forward::pff) and routing make of these. Nobody else tells policies apart. Those that can be
+//! asked for in the configuration of a layer are in [`RoutePolicy`]; a member may have one of the user's own instead
+//! ([`UnicastBuilder::routing`](crate::stack::UnicastBuilder)).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -45,13 +47,18 @@ impl RoutePolicy {
     }
 }
 
-/// What a routing policy is.
+/// What a routing policy is. It is asked whenever routes are computed, with a lock of the member held: it must not wait
+/// and not call the stack. That of a user takes no damage if it panics: one shortest path is used then.
 pub trait RoutingPolicy: fmt::Debug + Send + Sync {
-    /// Its number when a member is [enrolled](crate::wire::enroll).
-    fn number(&self) -> u32;
+    /// Its number when a member is [enrolled](crate::wire::enroll); only of those in [`RoutePolicy`].
+    fn number(&self) -> u32 {
+        0
+    }
 
-    /// Its names in a configuration, the proper one first.
-    fn names(&self) -> &'static [&'static str];
+    /// Its names in a configuration, the proper one first; only of those in [`RoutePolicy`].
+    fn names(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Has found out what [`next_hops`](Self::next_hops) asks for, beyond one shortest path to every destination.
     fn prepare(&self, _paths: &mut dyn Paths) {}

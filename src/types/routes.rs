@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::id::Address;
 use super::layer::RoutePolicy;
+use super::policy::RoutingPolicy;
 
 /// So many next hops are searched for those of one more destination.
 const LOOKED_AT: usize = 32;
@@ -30,7 +31,7 @@ struct Target {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes {
-    policy: RoutePolicy,
+    spreads_flows: bool,
     /// By ascending address.
     targets: Vec<Target>,
     /// Next hops, which many destinations share.
@@ -38,9 +39,19 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes.
-    pub const fn new(policy: RoutePolicy) -> Self {
-        Self { policy, targets: Vec::new(), hops: Vec::new() }
+    /// No routes yet, by this policy.
+    pub fn new(policy: RoutePolicy) -> Self {
+        Self::by(policy.rules())
+    }
+
+    /// No routes yet, by a policy that may be a user's own.
+    pub fn by(policy: &dyn RoutingPolicy) -> Self {
+        Self { spreads_flows: policy.spreads_flows(), targets: Vec::new(), hops: Vec::new() }
+    }
+
+    /// No routes yet, by the policy of these.
+    pub fn like(&self) -> Self {
+        Self { spreads_flows: self.spreads_flows, targets: Vec::new(), hops: Vec::new() }
     }
 
     /// Adds a destination, which comes after those that were added before: by ascending address. Without a next hop it
@@ -78,9 +89,9 @@ impl Routes {
         self.hops.shrink_to_fit();
     }
 
-    /// The policy by which they were computed.
-    pub const fn policy(&self) -> RoutePolicy {
-        self.policy
+    /// Whether flows are spread over the next hops of a destination; see [`RoutingPolicy::spreads_flows`].
+    pub const fn spreads_flows(&self) -> bool {
+        self.spreads_flows
     }
 
     /// The next hops towards a destination; none if there is no path.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod pipe;
+mod policy;
 mod shim;
 
 use std::time::Duration;
@@ -10,6 +11,17 @@ use o7s::Flow;
 
 /// Nothing here takes long; only a failure waits for so long.
 const BOUND: Duration = Duration::from_secs(20);
+
+/// Waits for something that comes about on other threads.
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..BOUND.as_millis() {
+        if done() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("not in time: {what}");
+}
 
 /// Sends back whatever comes.
 fn echo(flow: Flow) {

@@ -14,6 +14,7 @@ use crate::forward::sched::Limits;
 use crate::ipcp::{Alarm, Connections, Requests};
 use crate::types::id::Address;
 use crate::types::layer::{self, LayerConfig};
+use crate::types::policy::RoutingPolicy;
 
 /// Bounds of a member of a unicast layer, which are its own business.
 #[derive(Clone, Debug)]
@@ -42,6 +43,9 @@ pub struct Config {
     /// the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference.
     /// Default 2 s.
     pub detection: Duration,
+    /// The routing policy of this member, if it is another than the layer's: its choice among the routes that the layer
+    /// has. Other members are not told. Default `None`.
+    pub routing: Option<Arc<dyn RoutingPolicy>>,
 }
 
 impl Default for Config {
@@ -54,6 +58,7 @@ impl Default for Config {
             queues: Limits::default(),
             address: None,
             detection: Duration::from_secs(2),
+            routing: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Clock;
 use crate::ipcp::{Alarm, Info, Kind};
+use crate::routing::Guarded;
 use crate::types::id::Address;
 use crate::types::layer::{self, LayerConfig};
 use crate::wire::dt::LayerSizes;
@@ -78,11 +79,14 @@ impl Shared {
     pub(super) fn new(parts: Parts, ring: Waker, sizes: LayerSizes, rng: Rng) -> Arc<Self> {
         let mut info = Info::new(Kind::Unicast, &parts.name, parts.layer.name.as_str());
         info.hash = parts.layer.hash;
+        let mut config = parts.config;
+        // It may be a user's own.
+        config.routing = config.routing.map(|policy| Guarded::new(policy, &parts.panics) as _);
         Arc::new(Self {
             info,
             layer: parts.layer,
             unicast: parts.unicast,
-            config: parts.config,
+            config,
             sizes,
             clock: parts.clock,
             alarm: (parts.alarm)(ring),

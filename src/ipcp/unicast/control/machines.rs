@@ -54,6 +54,7 @@ impl Machines {
         let Identity { address, kept, since } = identity;
         let mut routing = routing::Config::new(address);
         routing.timers = shared.unicast.routing;
+        routing.policy = shared.config.routing.clone();
         routing.incarnation = since;
         routing.max_management = shared.config.max_connections;
         let directory = directory::Config::new(address, shared.layer.hash, shared.unicast.directory);
