@@ -8,7 +8,8 @@
 //! its caller (a simulation must be repeatable). `ring` does not wipe key schedules either; the session key itself is
 //! wiped always.
 //!
-//! A new algorithm is a row in a table; a new implementation is a table.
+//! A new algorithm is a row in a table; a new implementation is a table. Which one a stack uses is decided when it is built:
+//! [`Builder::crypto`](crate::stack::Builder::crypto), or the fastest of the build ([`Backend::preferred`]).
 //!
 //! ```
 //! use o7s::crypto::{backend, suite::Cipher};
@@ -44,6 +45,8 @@ pub type Nonce = [u8; 12];
 pub type Tag = [u8; 16];
 
 /// An AEAD key with everything computed that depends on the key alone. No additional data is authenticated.
+///
+/// It is used with the lock of a flow held: it must not wait, not call the flow, and not panic.
 pub trait AeadKey: Send + Sync {
     /// Encrypts `data` in place and returns its tag.
     ///
@@ -66,6 +69,11 @@ pub struct Aead {
 }
 
 impl Aead {
+    /// A row for `cipher`. `schedule` computes the key schedule from the bytes that the cipher uses, from the start of 32.
+    pub const fn new(cipher: Cipher, schedule: fn(&[u8; 32]) -> Box<dyn AeadKey>) -> Self {
+        Self { cipher, schedule }
+    }
+
     /// Which one it is.
     pub const fn cipher(&self) -> Cipher {
         self.cipher
@@ -144,6 +152,11 @@ pub fn all() -> &'static [&'static Backend] {
 }
 
 impl Backend {
+    /// An implementation of the ciphers in `aeads`; [`RUST`] does the others, and the key exchanges.
+    pub const fn new(name: &'static str, aeads: &'static [Aead]) -> Self {
+        Self { name, aeads, exchanges: &[], fallback: Some(&RUST) }
+    }
+
     /// What is used where nothing else is asked for: the fastest of the build.
     pub fn preferred() -> &'static Self {
         #[cfg(feature = "ring")]

@@ -131,7 +131,20 @@ impl Protection {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn between_peers(cipher: Cipher, key: SessionKey, side: Side) -> Result<Self, CryptoError> {
-        Ok(Self(Kind::Directed(Directed::new(Backend::preferred().aead(cipher)?, &key, side))))
+        Self::between_peers_with(Backend::preferred(), cipher, key, side)
+    }
+
+    /// [`between_peers`](Self::between_peers) with a certain implementation.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn between_peers_with(
+        backend: &Backend,
+        cipher: Cipher,
+        key: SessionKey,
+        side: Side,
+    ) -> Result<Self, CryptoError> {
+        Ok(Self(Kind::Directed(Directed::new(backend.aead(cipher)?, &key, side))))
     }
 
     /// Changes keys at 2^`bit` packets (1.5 times that for the own initiative towards a reference) instead of

@@ -164,7 +164,7 @@ impl Frct {
     pub fn new(cfg: Config, isn: u32, _now: Instant) -> Self {
         let params = Params::new(&cfg);
         Self {
-            tx: Sender::new(&params, Seq(isn)),
+            tx: Sender::new(&params, &cfg.algorithm, Seq(isn)),
             rx: Receiver::new(&params),
             params,
             stats: Stats::default(),

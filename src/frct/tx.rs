@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::Params;
-use super::congestion::{Controller, HEADERS, MIN_SEGMENT};
+use super::congestion::{Algorithm, Controller, HEADERS, MIN_SEGMENT};
 use super::end::Ending;
 use super::pacing::{Mark, Meter, Pacer};
 use super::ranges::Ranges;
@@ -195,7 +195,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(p: &Params, isn: Seq) -> Self {
+    pub(super) fn new(p: &Params, algorithm: &Algorithm, isn: Seq) -> Self {
         Self {
             queue: VecDeque::new(),
             queued: 0,
@@ -238,7 +238,7 @@ impl Sender {
             asked_seq: isn,
             last_new: None,
             rtt: Rtt::default(),
-            congestion: (p.congestion && p.reliable).then(|| p.algorithm.make()),
+            congestion: (p.congestion && p.reliable).then(|| algorithm.make()),
             pacer: Pacer::new(),
             meter: Meter::default(),
             largest: MIN_SEGMENT,

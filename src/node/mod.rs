@@ -35,6 +35,7 @@ use crate::base::foreign::Panics;
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
+use crate::crypto::backend::Backend;
 use crate::flow::{Drive, Endpoint, Env};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub inline: bool,
     /// Protection of names that have no settings of their own.
     pub security: NameSecurity,
+    /// What encrypts packets.
+    pub backend: &'static Backend,
 }
 
 /// A stack's control plane and tables.
@@ -77,6 +80,7 @@ pub struct Node {
     me: Weak<Self>,
     env: Arc<Env>,
     limits: Limits,
+    backend: &'static Backend,
     irm: Mutex<Irm<Screened>>,
     security: RwLock<NameSecurity>,
     /// In the order in which they are asked for a name.
@@ -138,7 +142,7 @@ fn count(counter: &Counter) {
 
 impl Node {
     /// A node without IPCPs and names.
-    pub fn new(parts: Parts) -> Arc<Self> {
+    pub fn new(mut parts: Parts) -> Arc<Self> {
         let pool = parts.pool.unwrap_or_else(|| BufPool::new(parts.limits.idle_buffers));
         Arc::new_cyclic(|me: &Weak<Self>| {
             let requests: Weak<dyn Requests> = Weak::<Self>::clone(me);
@@ -150,6 +154,8 @@ impl Node {
                 inline: parts.inline,
             });
             let timers = TimerQueue::new(&env.panics);
+            let algorithm = core::mem::take(&mut parts.limits.frct.algorithm);
+            parts.limits.frct.algorithm = algorithm.counted_by(&env.panics);
             Self {
                 me: Weak::clone(me),
                 env,
@@ -171,6 +177,7 @@ impl Node {
                 down: AtomicBool::new(false),
                 counters: Counters::default(),
                 limits: parts.limits,
+                backend: parts.backend,
             }
         })
     }
@@ -183,6 +190,11 @@ impl Node {
     /// Through which code of others is called.
     pub fn panics(&self) -> &Arc<Panics> {
         &self.env.panics
+    }
+
+    /// What encrypts packets.
+    pub fn backend(&self) -> &'static Backend {
+        self.backend
     }
 
     /// Where packet buffers come from.

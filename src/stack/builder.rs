@@ -8,8 +8,10 @@ use crate::base::buf::BufPool;
 use crate::base::rng::Randomness;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
+use crate::crypto::backend::Backend;
 use crate::device::clock::OsClock;
 use crate::device::threads::Background;
+use crate::frct::congestion::Algorithm;
 use crate::irm::NameSecurity;
 use crate::node::{Limits, Node, Parts};
 use crate::oap::SecurityConfig;
@@ -36,6 +38,7 @@ pub struct Builder {
     polled: Option<Arc<ManualClock>>,
     pool: Option<Arc<BufPool>>,
     security: SecurityConfig,
+    crypto: Option<&'static Backend>,
     linger: Duration,
     stream_packet: usize,
     checksum: bool,
@@ -49,6 +52,7 @@ impl Default for Builder {
             polled: None,
             pool: None,
             security: SecurityConfig::default(),
+            crypto: None,
             linger: Duration::from_secs(131),
             stream_packet: STREAM_PACKET,
             checksum: false,
@@ -102,6 +106,29 @@ impl Builder {
         self
     }
 
+    /// Sets the implementation that encrypts packets: one of [`crypto::backend`](crate::crypto::backend), or the caller's
+    /// own. Default: the fastest of the build, which the feature `ring` may add. Nothing but speed depends on it.
+    ///
+    /// ```
+    /// use o7s::Stack;
+    /// use o7s::crypto::backend;
+    ///
+    /// // The same in every build, whatever features others turn on.
+    /// let stack = Stack::builder().crypto(&backend::RUST).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn crypto(mut self, backend: &'static Backend) -> Self {
+        self.crypto = Some(backend);
+        self
+    }
+
+    /// Sets what avoids congestion on flows that do so end to end: [`Algorithm::Cubic`] by default, or a
+    /// [controller of the caller's own](Algorithm::custom). The same as `limits.frct.algorithm`.
+    pub fn congestion_control(mut self, algorithm: Algorithm) -> Self {
+        self.limits.frct.algorithm = algorithm;
+        self
+    }
+
     /// How long data that was written to a reliable flow is still delivered after the flow was dropped. 131 s if not
     /// given, which is when the protocol gives up by itself.
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -150,6 +177,7 @@ impl Builder {
             limits: self.limits,
             inline: manual.is_some(),
             security: NameSecurity { server: self.security, client: self.security },
+            backend: self.crypto.unwrap_or_else(Backend::preferred),
         });
         let background = match manual {
             Some(_) => None,
@@ -181,6 +209,7 @@ impl std::fmt::Debug for Builder {
             .field("polled", &self.polled.is_some())
             .field("pool", &self.pool)
             .field("security", &self.security)
+            .field("crypto", &self.crypto)
             .field("linger", &self.linger)
             .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)

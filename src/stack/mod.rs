@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant, ManualClock};
+use crate::crypto::backend::Backend;
 use crate::device::threads::Background;
 use crate::flow::Drive;
 use crate::ipcp::shim::Attended;
@@ -264,6 +265,11 @@ impl Stack {
     /// The stack's time.
     pub fn now(&self) -> Instant {
         self.shared.clock().now()
+    }
+
+    /// The implementation that encrypts packets; see [`Builder::crypto`].
+    pub fn crypto(&self) -> &'static Backend {
+        self.shared.node.backend()
     }
 
     /// What the stack has counted, room by room: a snapshot.

@@ -3,13 +3,14 @@
 //! A controller sees what arrives and what is lost, in bytes, and says two things: the [window](Controller::window) of
 //! bytes that may be under way, and the [rate](Controller::pacing_rate) at which they leave, so that a window is never
 //! sent in one burst. Finding out what is lost is not its business (see the recovery of [`frct`](super)); nor is the
-//! peer's window, which bounds the flow beside it. It is called with the flow's lock held, so it is no place for code of
-//! others: which ones there are is decided here.
+//! peer's window, which bounds the flow beside it. It is called with the flow's lock held: it must not wait, and not call
+//! the flow or its stack.
 //!
 //! | [`Algorithm`] | answers to | for |
 //! |---|---|---|
 //! | [`Cubic`](Algorithm::Cubic), the default | loss, and in slow start delay | everything, beside anybody |
 //! | [`Bbr`](Algorithm::Bbr) | a model of the path, and to loss only where it is heavy | paths that lose for other reasons than congestion, where nobody else suffers |
+//! | [`custom`](Algorithm::custom) | what the user's own [`Controller`] says | |
 //!
 //! # What is counted
 //!
@@ -17,15 +18,19 @@
 //! packets are not taken for few bytes. The *segment* of the literature is the largest packet that the flow has sent.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 
+use crate::base::foreign::Panics;
 use crate::base::time::Instant;
 
 mod bbr;
 mod cubic;
+mod custom;
 
 pub use bbr::Bbr;
 pub use cubic::Cubic;
+pub use custom::Custom;
 
 /// What layers below add to a packet: EID, UDP and IP over the UDP layer, bytes. An estimate does.
 pub const HEADERS: u64 = 32;
@@ -104,7 +109,7 @@ pub trait Controller: fmt::Debug + Send {
 /// let stack = Stack::builder().limits(limits).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// [`Cubic`].
@@ -112,14 +117,35 @@ pub enum Algorithm {
     Cubic,
     /// [`Bbr`].
     Bbr,
+    /// A controller of the user's own: see [`custom`](Self::custom).
+    Custom(Custom),
 }
 
 impl Algorithm {
+    /// A controller of the user's own, which `make` makes for each flow. `name` is for logs.
+    ///
+    /// What it says is kept within the bounds of [`Controller::window`] and [`Controller::pacing_rate`]. After a panic,
+    /// which is counted (`node/foreign_panics`), the flow goes on with [`Cubic`].
+    ///
+    /// [`manual::doors`](crate::manual::doors) has an example.
+    pub fn custom(name: &'static str, make: impl Fn() -> Box<dyn Controller> + Send + Sync + 'static) -> Self {
+        Self::Custom(Custom::new(name, make))
+    }
+
+    /// The same; panics of a user's own are counted by `panics`.
+    pub(crate) fn counted_by(self, panics: &Arc<Panics>) -> Self {
+        match self {
+            Self::Custom(custom) => Self::Custom(custom.counted_by(panics)),
+            own => own,
+        }
+    }
+
     /// A controller for one flow.
-    pub(super) fn make(self) -> Box<dyn Controller> {
+    pub(super) fn make(&self) -> Box<dyn Controller> {
         match self {
             Self::Cubic => Box::new(Cubic::new()),
             Self::Bbr => Box::new(Bbr::new()),
+            Self::Custom(custom) => custom.make(),
         }
     }
 }

@@ -33,7 +33,7 @@ fn ten_mebibytes_arrive_through_any_loss() {
         (true, Algorithm::Bbr, [0.5, 1.0, 1.0, 3.0]),
     ] {
         for (loss, limit) in [0.0, 0.01, 0.05, 0.20].into_iter().zip(limits) {
-            let cfg = Config { congestion, algorithm, ..Config::default() };
+            let cfg = Config { congestion, algorithm: algorithm.clone(), ..Config::default() };
             let link = Link { loss, ..Link::new(10_000) };
             let (_, t) = bulk(&cfg, &link, 7, 400);
             assert!(t < limit, "{algorithm:?} {loss} {t}");
