@@ -1,7 +1,8 @@
 //! The resource information base: what every room has counted, as a tree.
 //!
 //! A [`Rib`] is a snapshot, made while everything runs: each number is right for a moment of its own. It can be asked
-//! ([`get`](Rib::get)), printed, and exported in the text format of Prometheus ([`prometheus()`]).
+//! ([`get`](Rib::get)), printed, exported in the text format of Prometheus ([`prometheus()`]), and in any other by an
+//! [`Exporter`].
 //!
 //! | path | what is there |
 //! |---|---|
@@ -26,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod export;
 mod prometheus;
 
 use alloc::collections::BTreeSet;
@@ -38,6 +40,7 @@ use crate::ipcp::Info;
 use crate::node::Node;
 
 pub use crate::types::tree::Tree as Rib;
+pub use export::{Exporter, Place, export};
 pub use prometheus::prometheus;
 
 /// The tree of a node.

@@ -18,6 +18,7 @@ use core::fmt::Write as _;
 use core::iter;
 
 use super::Rib;
+use super::export::{Exporter, Place, export};
 use crate::types::tree::{Number, Value};
 
 /// What all names of metrics begin with.
@@ -37,7 +38,7 @@ const PREFIX: &str = "o7s";
 /// ```
 pub fn prometheus(rib: &Rib) -> String {
     let mut families = Families::default();
-    families.visit(rib, &Place { metric: PREFIX.to_owned(), path: String::new(), labels: Labels::default() });
+    export(rib, &mut families);
     families.write()
 }
 
@@ -52,47 +53,39 @@ struct Family {
     samples: BTreeMap<String, String>,
 }
 
-/// Where in the tree a node is.
-struct Place {
-    metric: String,
-    /// As in [`Rib::get`], with what stands for the names of items.
-    path: String,
-    labels: Labels,
-}
-
-impl Place {
-    fn below(&self, node: &Rib) -> Self {
-        let mut place = Self { metric: self.metric.clone(), path: self.path.clone(), labels: self.labels.clone() };
-        let part = node.metric_part();
-        if !part.is_empty() {
-            let _ = write!(place.metric, "_{}", identifier(part));
+/// As in [`Rib::get`], with what stands for the names of items.
+fn path(place: &Place<'_>) -> String {
+    let mut path = String::new();
+    for node in place.nodes() {
+        if !path.is_empty() {
+            path.push('/');
         }
-        if !place.path.is_empty() {
-            place.path.push('/');
-        }
-        match node.sort() {
-            Some(sort) => {
-                let _ = write!(place.path, "<{sort}>");
-                place.labels.push(sort, &node.name);
+        match (node.sort(), node.metric_part()) {
+            (Some(sort), _) => {
+                let _ = write!(path, "<{sort}>");
             }
-            None if part.is_empty() => place.path.push_str(&node.name),
-            None => place.path.push_str(part),
+            (None, "") => path.push_str(&node.name),
+            (None, part) => path.push_str(part),
         }
-        place
     }
+    path
 }
 
-impl Families {
-    fn visit(&mut self, node: &Rib, place: &Place) {
+impl Exporter for Families {
+    fn node(&mut self, place: &Place<'_>, node: &Rib) {
+        let (mut family, path, mut own) = (PREFIX.to_owned(), path(place), Labels::default());
+        for part in place.metric_parts() {
+            let _ = write!(family, "_{}", identifier(part));
+        }
+        place.labels().for_each(|(sort, name)| own.push(sort, name));
         if !node.texts.is_empty() {
-            let mut labels = place.labels.clone();
+            let mut labels = own.clone();
             node.texts.iter().for_each(|(name, text)| labels.push(name, text));
-            let help = format!("What does not change, or seldom, at {}.", place.path);
-            self.sample(format!("{}_info", place.metric), false, help, &labels, "1".to_owned());
+            let help = format!("What does not change, or seldom, at {path}.");
+            self.sample(format!("{family}_info"), false, help, &labels, "1".to_owned());
         }
         for Value { name, number } in &node.values {
-            let metric = format!("{}_{}", place.metric, identifier(name));
-            let path = &place.path;
+            let metric = format!("{family}_{}", identifier(name));
             let (metric, counter, help, value) = match number {
                 Number::Counter(n) => (metric + "_total", true, format!("Counter {name} at {path}."), format!("{n}")),
                 Number::Gauge(n) => (metric, false, format!("Gauge {name} at {path}."), format!("{n}")),
@@ -101,11 +94,12 @@ impl Families {
                     (metric + "_seconds", false, format!("Time {name} at {path}."), value)
                 }
             };
-            self.sample(metric, counter, help, &place.labels, value);
+            self.sample(metric, counter, help, &own, value);
         }
-        node.children.iter().for_each(|child| self.visit(child, &place.below(child)));
     }
+}
 
+impl Families {
     /// Adds a sample. A series must have one value and a metric one type: what comes first is kept.
     fn sample(&mut self, metric: String, counter: bool, help: String, labels: &Labels, value: String) {
         let new = || Family { counter, help, samples: BTreeMap::new() };

@@ -3,6 +3,8 @@
 
 mod controller;
 mod crypto;
+mod device;
+mod exporter;
 mod pipe;
 mod policy;
 mod shim;
