@@ -14,6 +14,8 @@
 //!  devices       UDP sockets, simulated links, your own driver
 //! ```
 //!
+//! What can be brought along, a layer over a device of one's own for instance, is in [`manual::doors`].
+//!
 //! # Three ways to drive a stack
 //!
 //! **Threaded**, the default: a few background threads do what is due, and calls may block.
@@ -171,6 +173,8 @@ pub mod forward;
 pub mod frct;
 pub mod ipcp;
 pub mod irm;
+#[cfg(feature = "std")]
+pub mod manual;
 pub mod node;
 pub mod oap;
 pub mod rib;

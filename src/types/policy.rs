@@ -4,7 +4,7 @@
 //! names by which it is asked for, the next hops that it wants of [routing](crate::routing), and what the
 //! [forwarding table](crate::forward::pff) and routing make of these. Nobody else tells policies apart. Those that can be
 //! asked for in the configuration of a layer are in [`RoutePolicy`]; a member may have one of the user's own instead
-//! ([`UnicastBuilder::routing`](crate::stack::UnicastBuilder)).
+//! ([`MemberBuilder::routing`](crate::MemberBuilder::routing)).
 
 use alloc::vec::Vec;
 use core::fmt;
