@@ -60,9 +60,11 @@ impl Node {
             membership.end();
         }
         let now = self.env.clock.now();
-        match layer.ipcp.retire(now) {
+        match self.env.panics.call(|| layer.ipcp.retire(now)).flatten() {
             Some(at) => self.shut_down_at(at, layer.ipcp),
-            None => layer.ipcp.shutdown(now),
+            None => {
+                self.env.panics.call(|| layer.ipcp.shutdown(now));
+            }
         }
     }
 

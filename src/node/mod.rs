@@ -306,15 +306,17 @@ impl Node {
         let mut ipcps = self.ipcps();
         ipcps.sort_by_key(|(id, _)| Reverse(*id));
         for (_, ipcp) in ipcps {
-            ipcp.retire(now);
+            self.env.panics.call(|| ipcp.retire(now));
         }
         carriers.iter().rev().for_each(|endpoint| endpoint.leave());
         let layers = core::mem::take(&mut *self.layers.write());
         for layer in layers {
-            layer.ipcp.shutdown(now);
+            self.env.panics.call(|| layer.ipcp.shutdown(now));
         }
         let retiring = core::mem::take(&mut *self.retiring.lock());
-        retiring.iter().for_each(|ipcp| ipcp.shutdown(now));
+        for ipcp in retiring {
+            self.env.panics.call(|| ipcp.shutdown(now));
+        }
         let answered = self.answered.lock().clear();
         drop(answered);
         self.timers.shutdown();
