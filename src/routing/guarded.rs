@@ -9,14 +9,14 @@ use crate::types::policy::{Paths, RoutingPolicy};
 
 /// A policy whose panics are counted: a destination for which it panics is reached by one shortest path.
 #[derive(Debug)]
-pub struct Guarded {
+pub(crate) struct Guarded {
     policy: Arc<dyn RoutingPolicy>,
     panics: Arc<Panics>,
 }
 
 impl Guarded {
     /// `policy`, whose panics are counted by `panics`.
-    pub fn new(policy: Arc<dyn RoutingPolicy>, panics: &Arc<Panics>) -> Arc<Self> {
+    pub(crate) fn new(policy: Arc<dyn RoutingPolicy>, panics: &Arc<Panics>) -> Arc<Self> {
         Arc::new(Self { policy, panics: Arc::clone(panics) })
     }
 }

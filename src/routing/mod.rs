@@ -115,7 +115,7 @@ mod throttle;
 mod told;
 
 pub use config::{Config, Stats};
-pub use guarded::Guarded;
+pub(crate) use guarded::Guarded;
 pub use peer::Dialect;
 
 use database::Database;
