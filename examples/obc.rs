@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use common::{Network, Result, say};
-use o7s::ipcp::Kind;
+use o7s::IpcpKind;
 use o7s::{BroadcastBuilder, BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
 
 /// Sends a message to a broadcast layer, or prints those that others send.
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     let (stack, layers) = options.network.stack()?;
-    let is_member = layers.iter().any(|l| l.info().kind == Kind::Broadcast && l.info().layer == options.layer);
+    let is_member = layers.iter().any(|l| l.info().kind == IpcpKind::Broadcast && l.info().layer == options.layer);
     let member = if is_member { None } else { Some(become_member(options, &stack, &layers)?) };
     let flow = stack.join(&options.layer)?;
     if options.listen {
@@ -93,7 +93,7 @@ fn become_member(options: &Options, stack: &Stack, below: &[IpcpHandle]) -> Resu
 }
 
 fn listen(flow: &Flow) -> Result<bool> {
-    let mut buf = [0; o7s::ipcp::broadcast::MAX_PACKET];
+    let mut buf = [0; o7s::settings::BROADCAST_MAX_PACKET];
     loop {
         match flow.read(&mut buf) {
             Ok(len) => say!("Message is {}.", text(buf.get(..len.min(ROOM)).unwrap_or_default())),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use common::rate::{Load, Tally, Wait};
 use common::{Network, Result, Service, Target, say, units};
-use o7s::base::time::Instant;
+use o7s::time::Instant;
 use o7s::{Flow, ReadError, Stack};
 
 /// Sends packets at a constant rate; the server prints the rate at which they arrive.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use o7s::ipcp::shim::resolve::HostTable;
+use o7s::resolve::HostTable;
+use o7s::settings::LinkState;
 use o7s::sim::{Link, Network};
-use o7s::types::layer::LinkState;
 use o7s::{IpcpHandle, QosSpec, Stack, Udp4, UnicastLayer, aio};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

@@ -57,7 +57,7 @@
 //! ```
 //! use std::pin::pin;
 //! use std::task::{Context, Poll, Waker};
-//! use o7s::base::time::Instant;
+//! use o7s::time::Instant;
 //! use o7s::Stack;
 //!
 //! let stack = Stack::builder().polled().build()?;
@@ -133,28 +133,30 @@
 //! # A network from a file
 //!
 //! Which layers there are may be said in a file as well: [`Stack::from_config`] makes what a configuration of the
-//! reference describes, and [`stack::config`] tells what may be in one. What goes on in a stack is in its
+//! reference describes, and [`config`] tells what may be in one. What goes on in a stack is in its
 //! [tree of counters and state](Stack::rib), which [`rib::prometheus()`] exports.
 //!
-//! # The rooms
+//! # Where things are
 //!
-//! A room knows only those above it; the protocols in the upper half have no clock, socket, thread or random source
-//! of their own, and need no standard library.
-//!
-//! | room | what is there |
+//! | module | what is there |
 //! |---|---|
-//! | [`base`], [`types`] | time, timers, randomness, packet buffers, ids; names, QoS, the traits of devices |
-//! | [`wire`] | every byte layout, with checked views |
-//! | [`crypto`] | algorithms, key agreement, key derivation, packet protection with key rotation |
-//! | [`frct`], [`oap`] | what the two ends of a flow say to each other: data with its acknowledgements, and allocation |
-//! | [`routing`], [`directory`], [`forward`] | link-state routing; names without servers; forwarding table, queues, shaping and congestion avoidance |
-//! | [`flow`] | one end of a flow: FRCT, encryption, checksum, keepalive and queues in one pipeline |
-//! | [`irm`], [`ipcp`] | names and who accepts them; members of layers |
-//! | [`node`] | what ties irm, ipcp and flow together |
-//! | [`rib`], [`device`] | what everything has counted; clocks, sockets and threads of the operating system |
-//! | [`stack`] | what applications see; the most of it is re-exported here |
+//! | the root | [`Stack`], its [`Builder`], [`Flow`], [`Listener`], [`FlowSet`]; layers and their members; errors, events, names, QoS |
+//! | [`aio`] | asynchronous flows |
+//! | [`config`] | networks from a file |
+//! | [`settings`], [`time`], [`stats`], [`cause`] | bounds and parameters; instants and clocks; counters of flows; causes that errors carry |
+//! | [`rib`] | counters and state as a tree, and its export |
 //! | [`sim`] | simulated networks |
+//! | [`manual`] | longer texts |
+//! | [`device`], [`resolve`], [`shim`], [`policy`], [`congestion`], [`cipher`], [`admission`] | what a program can [bring along](manual::doors): traits, and what implementations need |
+//!
+//! Everything else is private. The feature `internals` shows it to the crate's own tests, benchmarks and fuzz targets; it
+//! is no interface and changes at any time. That goes for the parts that need no standard library, too, until there is a
+//! `Stack` without one.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "what only tests use is no less wanted")
+)]
 
 extern crate alloc;
 
@@ -163,37 +165,173 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+// The rooms. Only the crate's own tests, benchmarks and fuzz targets see them, by the feature `internals`; what users may
+// rely on is listed below.
+#[cfg(not(feature = "internals"))]
+mod base;
+#[cfg(feature = "internals")]
 pub mod base;
+#[cfg(not(feature = "internals"))]
+mod crypto;
+#[cfg(feature = "internals")]
 pub mod crypto;
-#[cfg(feature = "std")]
-pub mod device;
+#[cfg(not(feature = "internals"))]
+mod directory;
+#[cfg(feature = "internals")]
 pub mod directory;
+#[cfg(not(feature = "internals"))]
+mod flow;
+#[cfg(feature = "internals")]
 pub mod flow;
+#[cfg(not(feature = "internals"))]
+mod forward;
+#[cfg(feature = "internals")]
 pub mod forward;
+#[cfg(not(feature = "internals"))]
+mod frct;
+#[cfg(feature = "internals")]
 pub mod frct;
+#[cfg(not(feature = "internals"))]
+mod ipcp;
+#[cfg(feature = "internals")]
 pub mod ipcp;
+#[cfg(not(feature = "internals"))]
+mod irm;
+#[cfg(feature = "internals")]
 pub mod irm;
-#[cfg(feature = "std")]
-pub mod manual;
+#[cfg(not(feature = "internals"))]
+mod node;
+#[cfg(feature = "internals")]
 pub mod node;
+#[cfg(not(feature = "internals"))]
+mod oap;
+#[cfg(feature = "internals")]
 pub mod oap;
-pub mod rib;
+#[cfg(not(feature = "internals"))]
+mod routing;
+#[cfg(feature = "internals")]
 pub mod routing;
-#[cfg(feature = "sim")]
-pub mod sim;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(feature = "internals")))]
+mod stack;
+#[cfg(all(feature = "std", feature = "internals"))]
 pub mod stack;
+#[cfg(not(feature = "internals"))]
+mod types;
+#[cfg(feature = "internals")]
 pub mod types;
+#[cfg(not(feature = "internals"))]
+mod wire;
+#[cfg(feature = "internals")]
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub mod device;
+#[cfg(feature = "std")]
+pub mod manual;
+pub mod rib;
+#[cfg(feature = "sim")]
+pub mod sim;
+
+pub use crypto::suite::{Cipher, Digest, Kdf, Kex};
 pub use flow::{Event, ReadError, ReadMode, WriteError};
+pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
+pub use node::member::ConnectionInfo;
 pub use oap::SecurityConfig;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,
-    Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, IpcpHandle, JoinError, Listener, LocalConfig, MemberBuilder,
-    MemberError, NetworkBuilder, NetworkConfig, Stack, StackError, Token, Udp4, UnicastBuilder, UnicastLayer, aio,
+    Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError, Listener, LocalConfig,
+    MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError, Token, Udp4,
+    UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
-pub use types::name::Name;
+pub use types::code::Code;
+pub use types::id::{Address, Eid};
+pub use types::name::{HashAlg, Name, NameError, NameHash};
 pub use types::qos::{QosCube, QosSpec};
+
+#[cfg(feature = "std")]
+#[doc(inline)]
+pub use stack::config;
+
+/// Time as a stack knows it.
+pub mod time {
+    pub use crate::base::time::{Clock, Instant, ManualClock};
+    #[cfg(feature = "std")]
+    pub use crate::device::clock::OsClock;
+}
+
+/// Bounds, timers and parameters of stacks, layers and flows. All have defaults that do for most.
+pub mod settings {
+    pub use crate::forward::sched::Limits as QueueLimits;
+    pub use crate::frct::Config as FrctConfig;
+    pub use crate::ipcp::broadcast::MAX_PACKET as BROADCAST_MAX_PACKET;
+    pub use crate::ipcp::broadcast::flood::{Config as BroadcastConfig, Rate};
+    pub use crate::ipcp::shim::udp::Config as UdpConfig;
+    pub use crate::ipcp::unicast::Config as UnicastConfig;
+    pub use crate::irm::{Limits as NameLimits, NameSecurity};
+    pub use crate::node::Limits;
+    pub use crate::oap::{CertificatePolicy, KemMode};
+    pub use crate::types::layer::{CongestionAvoidance, Dht, LinkState, Unicast};
+    pub use crate::types::policy::RoutePolicy;
+}
+
+/// Causes that the errors of operations carry.
+pub mod cause {
+    pub use crate::crypto::{AlgorithmKind, CryptoError};
+    pub use crate::ipcp::ConnectionRefused;
+    pub use crate::ipcp::connect::cep::CepError;
+    pub use crate::ipcp::connect::enrol::ConfigError as LayerMismatch;
+    pub use crate::ipcp::connect::enrol::{EnrolError, Kind as LayerKind};
+    pub use crate::oap::{ConfigError as SecurityConfigError, OapError};
+    pub use crate::types::device::SendError;
+    pub use crate::types::name::UnknownHashAlg;
+    pub use crate::types::qos::UnknownQos;
+    pub use crate::wire::WireError;
+}
+
+/// What flows count.
+pub mod stats {
+    pub use crate::flow::Counters as FlowCounters;
+    pub use crate::frct::Stats as FrctStats;
+}
+
+/// Who may enroll through a member of a layer.
+pub mod admission {
+    pub use crate::ipcp::connect::enrol::{Admission, AdmitAll, Applicant};
+}
+
+/// Where names are, for layers over UDP.
+pub mod resolve {
+    pub use crate::ipcp::shim::resolve::{Chain, Found, HostTable, Resolver};
+}
+
+/// Layers over a device of one's own.
+pub mod shim {
+    pub use crate::base::rng::Randomness;
+    pub use crate::ipcp::JoinError;
+    pub use crate::ipcp::shim::{
+        Answer, Asking, Attempt, BufCache, BufPool, Doubt, Drive, End, Endpoint, Ends, Grant, Incoming, Ipcp, Location,
+        Lookup, Origin, Outgoing, PacketBuf, Port, RegisterError, Replies, Reply, ReplyOnce, Request, RequestError,
+        Requests, Responder, Rng, Shim, ShimContext, give_up,
+    };
+    pub use crate::wire::udp::{FlowReply, FlowRequest, MGMT_EID, Mgmt};
+}
+
+/// Congestion control of reliable flows.
+pub mod congestion {
+    pub use crate::frct::congestion::{Ack, Algorithm, Bbr, Controller, Cubic, Loss};
+}
+
+/// Routing policies of unicast layers.
+pub mod policy {
+    pub use crate::types::policy::{Paths, RoutingPolicy};
+}
+
+/// The implementation of packet ciphers.
+pub mod cipher {
+    #[cfg(feature = "ring")]
+    pub use crate::crypto::backend::RING;
+    pub use crate::crypto::backend::{Aead, AeadKey, Backend, KeyExchange, Nonce, PrivateKey, RUST, Tag, all};
+    pub use crate::crypto::{SessionKey, SharedSecret};
+}

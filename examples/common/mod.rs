@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use o7s::ipcp::shim::resolve::HostTable;
-use o7s::types::code::Code;
-use o7s::types::name::NameError;
+use o7s::Code;
+use o7s::NameError;
+use o7s::resolve::HostTable;
 use o7s::{AllocError, Flow, IpcpHandle, Listener, Name, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

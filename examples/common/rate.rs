@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use o7s::base::time::Instant;
+use o7s::time::Instant;
 use o7s::{Flow, Stack};
 
 use super::units::{self, as_millis};

@@ -11,8 +11,8 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
+use o7s::rib::Rib;
 use o7s::sim::{Host, Link, Network, Queue};
-use o7s::types::tree::Tree;
 use o7s::{IpcpHandle, Name, QosSpec, UnicastLayer};
 
 /// Between two samples.
@@ -187,7 +187,7 @@ pub(crate) fn run(setup: &Setup) -> Result<Outcome, Box<dyn Error>> {
 }
 
 /// What is counted of all adjacencies of a member.
-fn sum(rib: &Tree, what: &str) -> u64 {
+fn sum(rib: &Rib, what: &str) -> u64 {
     let own = if rib.sort() == Some("adjacency") { rib.get(what).unwrap_or(0) } else { 0 };
     own + rib.children.iter().map(|child| sum(child, what)).sum::<u64>()
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use o7s::base::time::Instant;
+use o7s::time::Instant;
 use o7s::{Flow, ReadError, Stack};
 
 use crate::common::{self, Network, Result, say, units::as_millis};

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use o7s::base::time::Instant;
+use o7s::time::Instant;
 use o7s::{Event, Flow, FlowSet, Listener, ReadError, Stack, Token};
 
 use crate::common::{Result, say};

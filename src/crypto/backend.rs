@@ -173,7 +173,7 @@ impl Backend {
     /// The implementation of a cipher.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`] if there is none; always so for the CTR ciphers.
+    /// [`CryptoError::CipherUnavailable`] if there is none; always so for the CTR ciphers.
     pub fn aead(&self, cipher: Cipher) -> Result<&'static Aead, CryptoError> {
         match self.aeads.iter().find(|row| row.cipher == cipher) {
             Some(row) => Ok(row),
@@ -184,7 +184,7 @@ impl Backend {
     /// The implementation of a key exchange.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`] if there is none.
+    /// [`CryptoError::KexUnavailable`] if there is none.
     pub fn exchange(&self, kex: Kex) -> Result<&'static dyn KeyExchange, CryptoError> {
         match self.exchanges.iter().find(|row| row.kex() == kex) {
             Some(row) => Ok(*row),

@@ -147,7 +147,7 @@ impl KeyPair {
     /// A fresh key pair.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`] if this build cannot do the key exchange.
+    /// [`CryptoError::KexUnavailable`] if this build cannot do the key exchange.
     pub fn generate(kex: Kex, rng: &mut dyn CryptoRng) -> Result<Self, CryptoError> {
         Self::generate_with(Backend::preferred(), kex, rng)
     }
@@ -160,7 +160,7 @@ impl KeyPair {
     /// The key pair of given private bytes: 32, big-endian, for `prime256v1`; 32 as in RFC 7748 for `X25519`.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`], or [`CryptoError::InvalidPrivateKey`] if the length or the value is impossible.
+    /// [`CryptoError::KexUnavailable`], or [`CryptoError::InvalidPrivateKey`] if the length or the value is impossible.
     pub fn from_private(kex: Kex, private: &[u8]) -> Result<Self, CryptoError> {
         Ok(Self { kex, private: Backend::preferred().exchange(kex)?.import(private)? })
     }

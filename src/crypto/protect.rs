@@ -113,7 +113,7 @@ impl Protection {
     /// Protection for a flow to a reference, whose ends agreed on `cipher` and `key`.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`] if this build cannot do the cipher; never with an AEAD cipher.
+    /// [`CryptoError::CipherUnavailable`] if this build cannot do the cipher; never with an AEAD cipher.
     pub fn new(cipher: Cipher, key: SessionKey) -> Result<Self, CryptoError> {
         Self::with_backend(Backend::preferred(), cipher, key)
     }

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// The 32 bytes that both ends of an encrypted flow share.
 ///
 /// Every cipher gets 32 bytes and uses as many of them as its key has. There is no `Clone`: a key moves from the key
-/// exchange into the [`Protection`](super::protect::Protection) of its flow.
+/// exchange into the packet protection of its flow.
 pub struct SessionKey([u8; Self::LEN]);
 
 impl SessionKey {

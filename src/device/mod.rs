@@ -4,8 +4,8 @@
 //! simulated stack does without it.
 //!
 //! ```
-//! use o7s::device::udp::UdpSocket;
-//! use o7s::types::device::Datagrams;
+//! use o7s::device::UdpSocket;
+//! use o7s::device::Datagrams;
 //!
 //! let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
 //! assert_ne!(socket.local_addr().port(), 0);
@@ -13,9 +13,12 @@
 //! ```
 
 mod bell;
-pub mod clock;
-pub mod resolve;
-pub mod threads;
-pub mod udp;
+pub(crate) mod clock;
+pub(crate) mod resolve;
+pub(crate) mod threads;
+mod udp;
 
+pub use crate::types::device::{Datagram, Datagrams, SendError};
 pub use bell::Bell;
+pub use resolve::SystemResolver;
+pub use udp::UdpSocket;

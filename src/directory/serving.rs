@@ -240,7 +240,7 @@ impl Directory {
         TAG + TAG + hash + TAG + TAG + TAG + hash
     }
 
-    /// How long one of the own ones is that are [short](Reason::is_short).
+    /// How long one of the own ones is that are short.
     pub(super) fn short_request(&self) -> usize {
         // A number has a byte for every seven bits.
         let number = |bits: u32| 1 + bits.max(1).div_ceil(7) as usize;

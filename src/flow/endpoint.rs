@@ -50,7 +50,7 @@ pub enum State {
     Released,
 }
 
-/// One end of a flow. See the [module's documentation](super) for how packets pass through it.
+/// One end of a flow, with everything that is done to a packet between the program and the layer.
 pub struct Endpoint {
     key: FlowKey,
     env: Arc<Env>,

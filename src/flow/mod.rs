@@ -75,7 +75,7 @@ pub use waiters::Waiter;
 #[cfg(feature = "std")]
 pub(crate) use waiters::Waiters;
 
-/// Packets on their way down, at most [`BURST`] of them.
+/// Packets on their way down, at most 16 of them.
 pub type Outgoing = SmallVec<[PacketBuf; BURST]>;
 
 /// Packets that an endpoint hands to its port at a time.

@@ -62,7 +62,7 @@ pub enum Kind {
     Udp4,
     /// UDP over IPv6.
     Udp6,
-    /// Over a device of the user's own, by the name that the user gives it. See [`shim`].
+    /// Over a device of the user's own, by the name that the user gives it. See [`Stack::add`](crate::Stack::add).
     Custom(&'static str),
 }
 

@@ -39,12 +39,12 @@ use crate::flow::Endpoint;
 use crate::ipcp::Info;
 use crate::node::Node;
 
-pub use crate::types::tree::Tree as Rib;
+pub use crate::types::tree::{Number, Tree as Rib, Value};
 pub use export::{Exporter, Place, export};
 pub use prometheus::prometheus;
 
 /// The tree of a node.
-pub fn snapshot(node: &Node) -> Rib {
+pub(crate) fn snapshot(node: &Node) -> Rib {
     Rib::new("").with(node.rib()).with(ipcps(node)).with(names(node)).with(flows(node))
 }
 

@@ -18,7 +18,7 @@
 //! ```
 //! use core::time::Duration;
 //! use o7s::sim::{Link, Loss, Network};
-//! use o7s::types::device::Datagrams;
+//! use o7s::device::Datagrams;
 //!
 //! let net = Network::new(7);
 //! net.set_default_link(Link::default().latency(Duration::from_millis(20)).loss(Loss::Random(0.5)));

@@ -255,7 +255,7 @@ impl Network {
     ///
     /// ```
     /// use o7s::sim::{Network, Verdict};
-    /// use o7s::types::device::Datagrams;
+    /// use o7s::device::Datagrams;
     ///
     /// let net = Network::new(1);
     /// let (a, b) = (net.udp("10.0.0.1:1"), net.udp("10.0.0.2:1"));

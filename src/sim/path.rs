@@ -26,7 +26,7 @@ pub struct LinkStats {
     pub delivered: u64,
     /// Bytes of datagrams that arrived.
     pub delivered_bytes: u64,
-    /// Lost by [`Loss`](super::Loss).
+    /// Lost by [`Loss`].
     pub lost: u64,
     /// Dropped because the queue was full.
     pub queue_full: u64,

@@ -238,7 +238,7 @@ impl SocketState {
 ///
 /// ```
 /// use o7s::sim::Network;
-/// use o7s::types::device::Datagrams;
+/// use o7s::device::Datagrams;
 ///
 /// let net = Network::new(1);
 /// let (a, b) = (net.udp("10.0.0.1:1000"), net.udp("10.0.0.2:2000"));

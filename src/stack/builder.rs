@@ -22,7 +22,7 @@ const STREAM_PACKET: usize = 1400;
 /// Makes a [`Stack`].
 ///
 /// ```
-/// use o7s::base::time::Instant;
+/// use o7s::time::Instant;
 /// use o7s::Stack;
 ///
 /// // No threads, no clock: the application drives it.
@@ -106,15 +106,15 @@ impl Builder {
         self
     }
 
-    /// Sets the implementation that encrypts packets: one of [`crypto::backend`](crate::crypto::backend), or the caller's
+    /// Sets the implementation that encrypts packets: one of [`cipher`](crate::cipher), or the caller's
     /// own. Default: the fastest of the build, which the feature `ring` may add. Nothing but speed depends on it.
     ///
     /// ```
     /// use o7s::Stack;
-    /// use o7s::crypto::backend;
+    /// use o7s::cipher;
     ///
     /// // The same in every build, whatever features others turn on.
-    /// let stack = Stack::builder().crypto(&backend::RUST).build()?;
+    /// let stack = Stack::builder().crypto(&cipher::RUST).build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn crypto(mut self, backend: &'static Backend) -> Self {

@@ -69,6 +69,7 @@ pub enum BindError {
     Down,
 }
 
+#[doc(hidden)]
 impl From<irm::BindError> for BindError {
     fn from(e: irm::BindError) -> Self {
         match e {
@@ -78,6 +79,7 @@ impl From<irm::BindError> for BindError {
     }
 }
 
+#[doc(hidden)]
 impl From<RegisterError> for BindError {
     fn from(e: RegisterError) -> Self {
         match e {
@@ -152,6 +154,7 @@ impl AllocError {
     }
 }
 
+#[doc(hidden)]
 impl From<alloc::AllocError> for AllocError {
     fn from(e: alloc::AllocError) -> Self {
         use alloc::AllocError as E;
@@ -191,6 +194,7 @@ pub enum AcceptError {
     Closed,
 }
 
+#[doc(hidden)]
 impl From<accept::AcceptError> for AcceptError {
     fn from(e: accept::AcceptError) -> Self {
         match e {
@@ -260,6 +264,7 @@ pub enum MemberError {
     Down,
 }
 
+#[doc(hidden)]
 impl From<member::MemberError> for MemberError {
     fn from(e: member::MemberError) -> Self {
         use member::MemberError as E;
@@ -302,6 +307,7 @@ pub enum JoinError {
     Down,
 }
 
+#[doc(hidden)]
 impl From<join::JoinError> for JoinError {
     fn from(e: join::JoinError) -> Self {
         use crate::ipcp::JoinError as Layer;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{BindError, Shared, Stack, StackError};
-use crate::device::resolve::SystemResolver;
-use crate::device::udp::UdpSocket;
+use crate::device::SystemResolver;
+use crate::device::UdpSocket;
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
 use crate::ipcp::shim::udp::{Config, Parts, UdpShim};

@@ -20,7 +20,7 @@ use crate::types::qos::QosSpec;
 ///
 /// ```
 /// use o7s::UnicastLayer;
-/// use o7s::types::layer::RoutePolicy;
+/// use o7s::settings::RoutePolicy;
 ///
 /// let layer = UnicastLayer::new("campus").routing(RoutePolicy::LoopFreeAlternates).max_ttl(20);
 /// ```
@@ -339,7 +339,7 @@ impl Connect {
     pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
 
     /// The same for members of broadcast layers: raw, and nobody asks whether the neighbour is still there. Members of
-    /// this library agree on that [by themselves](crate::ipcp::broadcast#neighbours-that-vanish); those of the C
+    /// this library agree on that by themselves; those of the C
     /// reference would get stuck.
     pub const BROADCAST_QOS: QosSpec = QosSpec { timeout: 0, ..QosSpec::RAW };
 

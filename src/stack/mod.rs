@@ -288,9 +288,15 @@ impl Stack {
         }
     }
 
-    /// The control plane, for the simulator and for tests.
-    #[doc(hidden)]
+    /// The control plane, for tests.
+    #[cfg(feature = "internals")]
     pub fn node(&self) -> &Arc<Node> {
+        &self.shared.node
+    }
+
+    /// The control plane, for the simulator.
+    #[cfg(all(feature = "sim", not(feature = "internals")))]
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.shared.node
     }
 }

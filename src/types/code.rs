@@ -4,7 +4,7 @@
 //! carry them over the wire, negated, and nothing translates between operating systems.
 //!
 //! ```
-//! use o7s::types::code::Code;
+//! use o7s::Code;
 //!
 //! assert_eq!(Code::NAME.to_response(), -1007);
 //! let code = Code::from_response(-1009);

@@ -4,13 +4,13 @@
 //! algorithm nor the length of the hash is on the wire: all members of a layer are configured alike.
 //!
 //! ```
-//! use o7s::types::name::{HashAlg, Name, NameHash};
+//! use o7s::{HashAlg, Name, NameHash};
 //!
 //! let name: Name = "oping".parse()?;
 //! let hash: NameHash = HashAlg::Md5.hash(&name);
 //! assert_eq!(hash.as_bytes().len(), HashAlg::Md5.len());
 //! assert_eq!(hash.to_string(), "7862c6fec5ecaef4aa2e3934725e23b3");
-//! # Ok::<(), o7s::types::name::NameError>(())
+//! # Ok::<(), o7s::NameError>(())
 //! ```
 
 use alloc::boxed::Box;

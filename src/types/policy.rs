@@ -50,7 +50,7 @@ impl RoutePolicy {
 /// What a routing policy is. It is asked whenever routes are computed, with a lock of the member held: it must not wait
 /// and not call the stack. That of a user takes no damage if it panics: one shortest path is used then.
 pub trait RoutingPolicy: fmt::Debug + Send + Sync {
-    /// Its number when a member is [enrolled](crate::wire::enroll); only of those in [`RoutePolicy`].
+    /// Its number when a member is enrolled; only of those in [`RoutePolicy`].
     fn number(&self) -> u32 {
         0
     }

@@ -5,7 +5,7 @@
 //! negotiated, but for the timeout, of which a server of this library says how much it grants.
 //!
 //! ```
-//! use o7s::types::qos::{QosCube, QosSpec};
+//! use o7s::{QosCube, QosSpec};
 //!
 //! let qos: QosSpec = "data".parse()?;
 //! assert_eq!(qos, QosSpec::DATA);
@@ -15,7 +15,7 @@
 //! assert!(!stream.is_reliable());
 //! assert_eq!(stream.keepalive(), None);
 //! assert_eq!(QosCube::from(&QosSpec::VOICE), QosCube::Voice);
-//! # Ok::<(), o7s::types::qos::UnknownQos>(())
+//! # Ok::<(), o7s::cause::UnknownQos>(())
 //! ```
 
 use alloc::boxed::Box;

@@ -21,8 +21,8 @@ struct Target {
 ///
 /// ```
 /// use o7s::types::routes::Routes;
-/// use o7s::types::id::Address;
-/// use o7s::types::layer::RoutePolicy;
+/// use o7s::Address;
+/// use o7s::settings::RoutePolicy;
 ///
 /// let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
 /// routes.push(Address(7), [Address(2), Address(3)]);

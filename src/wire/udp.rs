@@ -161,7 +161,7 @@ pub enum Mgmt<'a> {
 impl<'a> Mgmt<'a> {
     /// Reads a management datagram from its first byte, the EID, to its last.
     ///
-    /// Fields that the message does not use may have any value; [`Raw`] tells. Errors: [`WireError::Truncated`] if
+    /// Fields that the message does not use may have any value; `Raw` tells. Errors: [`WireError::Truncated`] if
     /// fixed part or hash are not whole, [`WireError::Unknown`] for another code, [`WireError::Invalid`] if the EID is
     /// not that of management.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, WireError> {
@@ -186,14 +186,14 @@ impl fmt::Display for Mgmt<'_> {
     }
 }
 
-/// A flow request. [Layout](self#management-message).
+/// A flow request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRequest<'a> {
     /// The EID at which the requester will receive.
     pub s_eid: u32,
     /// The service asked for. Both ends derive the flow's framing from it.
     pub qos: QosSpec,
-    /// MD5 of the name called, [`HASH_LEN`] bytes. A shorter hash is filled up with zeros when encoded, a longer one
+    /// MD5 of the name called, 16 bytes. A shorter hash is filled up with zeros when encoded, a longer one
     /// cut.
     pub dst: NameHash,
     /// The OAP request.
@@ -228,7 +228,7 @@ impl fmt::Display for FlowRequest<'_> {
     }
 }
 
-/// A flow reply. [Layout](self#management-message).
+/// A flow reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowReply<'a> {
     /// The requester's EID, from the request.

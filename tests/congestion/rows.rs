@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use o7s::frct::Config;
-use o7s::frct::congestion::Algorithm;
+use o7s::congestion::Algorithm;
+use o7s::settings::FrctConfig as Config;
 
 use super::scenario::{Outcome, Setup, Transfer, ms, secs, share, transfer};
 use super::tcp::Flavour;

@@ -8,8 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use o7s::frct::{self, Stats};
+use o7s::settings::FrctConfig;
 use o7s::sim::{Host, Link, Loss, Network, Queue, Verdict};
+use o7s::stats::FrctStats as Stats;
 use o7s::{QosSpec, aio};
 
 use super::tcp::{self, Flavour};
@@ -54,7 +55,7 @@ pub(crate) struct Setup {
     /// When measuring begins, after the last flow has started, and for how long.
     pub(crate) settle: Duration,
     pub(crate) measure: Duration,
-    pub(crate) frct: frct::Config,
+    pub(crate) frct: FrctConfig,
     pub(crate) seed: u64,
 }
 
@@ -72,7 +73,7 @@ impl Setup {
             size: 1400,
             settle: secs(10),
             measure: secs(30),
-            frct: frct::Config::default(),
+            frct: FrctConfig::default(),
             seed: 1,
         }
     }
@@ -93,7 +94,7 @@ impl Setup {
         net.set_link(SENDER, RECEIVER, narrow.loss(loss));
         net.set_link(RECEIVER, SENDER, if self.both_ways { narrow } else { plain });
         let host = |name: &str, address: &str| {
-            let mut limits = o7s::node::Limits::default();
+            let mut limits = o7s::settings::Limits::default();
             limits.frct = self.frct.clone();
             net.host(name).udp4(address).stack(move |s| s.limits(limits)).build()
         };

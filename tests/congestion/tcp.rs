@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use o7s::base::time::Instant;
+use o7s::device::Datagrams;
 use o7s::sim::{Network, UdpSocket};
-use o7s::types::device::Datagrams;
+use o7s::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use o7s::frct::congestion::{Ack, Algorithm, Controller, Loss};
+use o7s::congestion::{Ack, Algorithm, Controller, Loss};
 use o7s::{Flow, QosSpec, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};

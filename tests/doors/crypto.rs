@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use o7s::crypto::CryptoError;
-use o7s::crypto::backend::{self, Aead, AeadKey, Backend, Nonce, Tag};
-use o7s::crypto::suite::Cipher;
+use o7s::Cipher;
+use o7s::cause::CryptoError;
+use o7s::cipher::{self, Aead, AeadKey, Backend, Nonce, Tag};
 use o7s::{QosSpec, SecurityConfig, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};
@@ -16,7 +16,7 @@ static OPENED: AtomicU64 = AtomicU64::new(0);
 static COUNTING: Backend = Backend::new("counting", &[Aead::new(Cipher::Aes256Gcm, schedule)]);
 
 fn schedule(key: &[u8; 32]) -> Box<dyn AeadKey> {
-    Box::new(Counting(backend::RUST.aead(Cipher::Aes256Gcm).unwrap().schedule(key)))
+    Box::new(Counting(cipher::RUST.aead(Cipher::Aes256Gcm).unwrap().schedule(key)))
 }
 
 struct Counting(Box<dyn AeadKey>);
@@ -42,7 +42,7 @@ fn each_stack_encrypts_with_the_backend_that_it_was_built_with() {
     server.bind_handler("echo", echo).unwrap();
     let at = net.local_addr().unwrap().to_string();
     // By each backend of this build, by that which the library would take, and by ours, of which only the last counts.
-    let chosen = backend::all().iter().map(|backend| Some(*backend)).chain([None, Some(&COUNTING)]);
+    let chosen = cipher::all().iter().map(|backend| Some(*backend)).chain([None, Some(&COUNTING)]);
     for chosen in chosen {
         let builder = Stack::builder().security(security);
         let client = chosen.map_or(builder.clone(), |backend| builder.crypto(backend)).build().unwrap();
@@ -61,7 +61,7 @@ fn each_stack_encrypts_with_the_backend_that_it_was_built_with() {
 #[test]
 fn ciphers_that_a_backend_lacks_are_those_of_the_library() {
     let lacks = COUNTING.aead(Cipher::ChaCha20Poly1305).unwrap().schedule(&[1; 32]);
-    let has = backend::RUST.aead(Cipher::ChaCha20Poly1305).unwrap().schedule(&[1; 32]);
+    let has = cipher::RUST.aead(Cipher::ChaCha20Poly1305).unwrap().schedule(&[1; 32]);
     let seal = |key: &dyn AeadKey| {
         let mut data = [7; 100];
         (key.seal(&[2; 12], &mut data).unwrap(), data)

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
-use o7s::base::buf::BufCache;
 use o7s::device::Bell;
-use o7s::ipcp::shim::resolve::{Found, Resolver};
-use o7s::types::device::{Datagram, Datagrams, SendError};
-use o7s::types::name::{HashAlg, Name, NameHash};
+use o7s::device::{Datagram, Datagrams, SendError};
+use o7s::resolve::{Found, Resolver};
+use o7s::shim::BufCache;
+use o7s::{HashAlg, Name, NameHash};
 use o7s::{QosSpec, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};

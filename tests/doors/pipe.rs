@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
+use o7s::cause::SendError;
 use o7s::device::Bell;
-use o7s::ipcp::shim::*;
-use o7s::wire::udp::{FlowReply, FlowRequest, MGMT_EID, Mgmt};
+use o7s::rib::Rib as Tree;
+use o7s::shim::*;
+use o7s::time::Instant;
+use o7s::{Code, HashAlg, IpcpInfo as Info, IpcpKind as Kind, NameHash};
 
 /// One end of a pipe, from which one member reads and to which the other writes. This is the "device".
 #[derive(Default)]

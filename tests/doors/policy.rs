@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use o7s::types::id::{Address, Eid};
-use o7s::types::policy::{Paths, RoutingPolicy};
+use o7s::policy::{Paths, RoutingPolicy};
+use o7s::{Address, Eid};
 use o7s::{IpcpHandle, LocalConfig, Stack, UnicastLayer};
 
 use super::wait_until;

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use o7s::base::time::Instant;
-use o7s::ipcp::shim::ShimContext;
+use o7s::shim::ShimContext;
+use o7s::time::Instant;
 use o7s::{AllocError, IpcpHandle, QosSpec, SecurityConfig, Stack};
 
 use super::pipe::{PipeEnd, PipeShim};

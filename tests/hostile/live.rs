@@ -50,7 +50,7 @@ fn a_live_socket_survives_a_flood() {
     let flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let flooding = Arc::clone(&stop);
-    let clock = o7s::device::clock::OsClock::new();
+    let clock = o7s::time::OsClock::new();
     let flood = Builder::new()
         .spawn(move || {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -117,7 +117,7 @@ fn a_live_socket_takes_datagrams_of_every_length() {
 fn every_truncation_and_every_flipped_bit_of_a_request_is_survived() {
     let (server, client, addr) = live();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let clock = o7s::device::clock::OsClock::new();
+    let clock = o7s::time::OsClock::new();
     let mut forge = Forge::new(Rng::from_seed([7; 32]), "echo");
     let encrypted: SecurityConfig = ENCRYPTED.parse().unwrap();
     let good = forge.good(clock.unix_nanos(), &encrypted);

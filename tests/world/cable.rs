@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use o7s::base::buf::BufCache;
-use o7s::device::udp::UdpSocket;
+use o7s::device::UdpSocket;
 use o7s::types::device::{Datagram, Datagrams, SendError};
 
 /// See the [module](self).

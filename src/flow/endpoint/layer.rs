@@ -55,7 +55,7 @@ impl Endpoint {
         let _ = self.dispatch(now, &mut fx);
     }
 
-    /// Does what is due. The host calls it at the moment it was [armed](crate::flow::Host::arm) for.
+    /// Does what is due. The host calls it at the moment it was armed for.
     pub fn handle_timeout(&self, now: Instant) {
         self.armed.store(u64::MAX, Ordering::Release);
         let mut fx = Effects::default();

@@ -12,6 +12,7 @@ use crate::flow::pipeline::Counters;
 use crate::flow::{FlowKey, Watcher};
 use crate::types::qos::QosSpec;
 
+#[cfg_attr(not(feature = "internals"), doc(hidden))]
 impl Endpoint {
     /// The number by which the host knows this endpoint.
     pub fn key(&self) -> FlowKey {

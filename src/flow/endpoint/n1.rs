@@ -15,6 +15,7 @@ use crate::flow::{Outgoing, Sink, WriteError};
 /// Packets that came out of the pipeline, and to whom they go.
 pub(super) type Delivery = Option<(Arc<dyn Sink>, u64, VecDeque<PacketBuf>)>;
 
+#[cfg_attr(not(feature = "internals"), doc(hidden))]
 impl Endpoint {
     /// Hands what arrives to `sink` from now on, and tells it of the events of the flow, instead of an application that
     /// reads. What has arrived already comes first.

@@ -33,6 +33,7 @@ impl Waited {
     }
 }
 
+#[cfg_attr(not(feature = "internals"), doc(hidden))]
 impl Endpoint {
     // ----- waiting -----
 

@@ -77,7 +77,7 @@ pub use crate::types::tree::Tree;
 ///
 /// # Who calls when
 ///
-/// The receive loop belongs to the crate: [`ReceiveLoop`], one for each shim. In a threaded stack a thread that waits for a
+/// The receive loop belongs to the crate, one for each shim. In a threaded stack a thread that waits for a
 /// flow drives the device of that flow, and a background thread does while nobody waits; a polled or simulated stack
 /// receives when it is [polled](crate::Stack::poll). An implementation starts no thread and takes no decision about it.
 ///

@@ -15,7 +15,7 @@
 //! socket is closed, whoever still has a handle of it.
 //!
 //! ```
-//! use o7s::ipcp::shim::udp::Config;
+//! use o7s::settings::UdpConfig as Config;
 //!
 //! let config = Config::default();
 //! assert_eq!(config.max_flows, 65_536);

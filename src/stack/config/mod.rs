@@ -9,7 +9,7 @@
 //! A table for every name that needs settings, and one for every IPCP:
 //!
 //! ```
-//! use o7s::stack::config::NetworkConfig;
+//! use o7s::config::NetworkConfig;
 //!
 //! let config: NetworkConfig = r#"
 //!     [name.oping]
@@ -35,7 +35,7 @@
 //!     wrong.unwrap_err().to_string(),
 //!     "line 3, column 1: [udp4.net] has no key \"ipp\"; did you mean \"ip\"?"
 //! );
-//! # Ok::<(), o7s::stack::config::ConfigError>(())
+//! # Ok::<(), o7s::config::ConfigError>(())
 //! ```
 //!
 //! In `[name.NAME]`:
