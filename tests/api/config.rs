@@ -1,6 +1,5 @@
 //! Configuration files that become stacks.
 
-use std::error::Error as _;
 use std::fs;
 use std::path::PathBuf;
 
