@@ -18,7 +18,7 @@ use self::door::{Effects, OutputTurn};
 #[cfg(loom)]
 pub use self::door::{Fault, PLANTED};
 use self::inbox::Inbox;
-use self::state::{Inner, Life};
+use self::state::{Inner, Life, Way};
 use super::pipeline::{Params, Pipeline};
 use super::{Env, FlowKey, Port};
 use crate::base::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -87,7 +87,7 @@ impl Endpoint {
                 last_used: AtomicU64::new(0),
                 ticking: AtomicBool::new(false),
             },
-            inner: Mutex::new(Inner::new(Pipeline::new(now, &env.pool))),
+            inner: Mutex::new(Inner::new(Pipeline::new(now, &env.pool), &env.panics)),
             output: OutputTurn::new(),
             armed: AtomicU64::new(u64::MAX),
         })
@@ -96,16 +96,19 @@ impl Endpoint {
     /// The flow has been allocated: packets go through `port`, and what has arrived already is taken in.
     pub fn activate(&self, now: Instant, port: Arc<dyn Port>, params: Params) {
         let mut fx = Effects::default();
+        let way = || Way { lossy: port.is_lossy(), tells_end: port.tells_end() };
+        let way = self.env.panics.call(way).unwrap_or_default();
         let turn = {
             let mut inner = self.inner.lock();
             if inner.is_closed() {
                 drop(inner);
-                port.release(now);
+                self.env.panics.call(move || port.release(now));
                 return;
             }
             let meter = params.meter.clone();
             inner.pipe.configure(now, params);
             inner.port = Some(port);
+            inner.way = way;
             inner.life = Life::Active;
             let turn = {
                 let mut inbox = self.arrivals.inbox.lock();

@@ -244,7 +244,7 @@ impl Allocation {
                 Ok(Allocated { endpoint, kind, data })
             }
             Err(e) => {
-                port.release(now);
+                self.node.panics().call(move || port.release(now));
                 endpoint.abort();
                 Err(e.into())
             }

@@ -5,6 +5,7 @@ mod controller;
 mod crypto;
 mod device;
 mod exporter;
+mod fragile;
 mod pipe;
 mod policy;
 mod shim;

@@ -90,6 +90,11 @@ impl OutputTurn {
         true
     }
 
+    /// Has the turn, which this thread has taken, given back if something panics.
+    pub(super) fn held(&self) -> TurnHeld<'_> {
+        TurnHeld(self)
+    }
+
     /// Gives the turn back, unless somebody has asked for more to be sent.
     pub(super) fn give_back_if_done(&self) -> bool {
         self.0.compare_exchange(TAKEN, FREE, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -98,6 +103,23 @@ impl OutputTurn {
     /// With the lock held: gives the turn back.
     pub(super) fn give_back(&self) {
         self.0.store(FREE, Ordering::Release);
+    }
+}
+
+/// The output turn of a thread that may panic: it is given back then. What others have left to this thread goes with the
+/// next packet, or the next tick.
+pub(super) struct TurnHeld<'a>(&'a OutputTurn);
+
+impl TurnHeld<'_> {
+    /// Nothing has panicked: who has the turn gives it back himself.
+    pub(super) fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for TurnHeld<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 
@@ -137,7 +159,9 @@ impl Endpoint {
             let n = inner.out.len().min(BURST);
             fx.out.extend(inner.out.drain(..n));
         }
+        let turn = self.output.held();
         let all = inner.pipe.pump(now, &mut fx.out) && inner.out.is_empty();
+        turn.keep();
         if fx.out.is_empty() {
             self.output.give_back();
             return true;
@@ -175,8 +199,7 @@ impl Endpoint {
                     self.collect(inner, now, fx);
                     return;
                 }
-                let lossy = inner.port.as_ref().is_some_and(|p| p.is_lossy());
-                if !over && lossy && inner.pipe.has_received_reliably() {
+                if !over && inner.port.is_some() && inner.way.lossy && inner.pipe.has_received_reliably() {
                     inner.life = Life::Quiet(now + QUIET);
                     return;
                 }

@@ -276,6 +276,13 @@ impl Inbox {
         taken
     }
 
+    /// The thread whose turn it was has panicked: it is left to the tick, which is to be armed.
+    pub(super) fn leave(&mut self) {
+        if matches!(self.turn, Turn::Serviced { .. }) {
+            self.turn = Turn::Left;
+        }
+    }
+
     /// What the thread whose turn it is does after a burst.
     pub(super) fn after_burst(&mut self, may_go_on: bool) -> Next {
         let again = matches!(self.turn, Turn::Serviced { again: true });

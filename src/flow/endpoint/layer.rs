@@ -81,7 +81,7 @@ impl Endpoint {
         };
         let _ = self.dispatch(now, &mut fx);
         if let Some(port) = port {
-            port.flush(now);
+            self.env.panics.call(move || port.flush(now));
         }
     }
 
@@ -102,7 +102,7 @@ impl Endpoint {
             self.service(now);
         }
         if let Some(port) = port {
-            port.flush(now);
+            self.env.panics.call(move || port.flush(now));
         }
     }
 

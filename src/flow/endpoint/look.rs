@@ -85,8 +85,7 @@ impl Endpoint {
 
     /// The largest packet of user data that can be written, bytes.
     pub fn max_packet(&self) -> usize {
-        let inner = self.inner.lock();
-        inner.port.as_ref().map_or(0, |p| p.mtu().saturating_sub(inner.pipe.overhead()))
+        self.inner.lock().max_packet()
     }
 
     /// Packets that wait to be read, and packets written that the peer has not acknowledged.

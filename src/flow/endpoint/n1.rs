@@ -10,7 +10,7 @@ use super::state::Attached;
 use super::{Endpoint, Inner};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
-use crate::flow::{Outgoing, Sink, WriteError};
+use crate::flow::{Outgoing, Port, Sink, WriteError};
 
 /// Packets that came out of the pipeline, and to whom they go.
 pub(super) type Delivery = Option<(Arc<dyn Sink>, u64, VecDeque<PacketBuf>)>;
@@ -108,6 +108,6 @@ impl Endpoint {
     /// Packets that wait in front of the device through which this flow goes.
     pub fn queued(&self) -> usize {
         let inner = self.inner.lock();
-        inner.out.len() + inner.port.as_ref().map_or(0, |p| p.queued())
+        inner.out.len() + inner.ask(Port::queued).unwrap_or(0)
     }
 }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::State;
 use super::door::Effects;
 use crate::base::buf::PacketBuf;
+use crate::base::foreign::Panics;
 use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
@@ -56,10 +57,28 @@ pub(super) struct Attached {
     pub(super) delivery: VecDeque<PacketBuf>,
 }
 
+/// What does not change about the way down. The default is for one that cannot be asked.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) lossy: bool,
+    pub(super) tells_end: bool,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { lossy: true, tells_end: false }
+    }
+}
+
 /// Everything about an endpoint that its lock protects.
 pub(super) struct Inner {
     pub(super) pipe: Pipeline,
     pub(super) port: Option<Arc<dyn Port>>,
+    /// What the port said when the flow was allocated: whether the layer below may lose packets, and whether its release
+    /// tells the other end.
+    pub(super) way: Way,
+    /// Through which the port is called.
+    panics: Arc<Panics>,
     pub(super) life: Life,
     pub(super) down: Option<Down>,
     pub(super) peer_gone: bool,
@@ -95,10 +114,12 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(pipe: Pipeline) -> Self {
+    pub(super) fn new(pipe: Pipeline, panics: &Arc<Panics>) -> Self {
         Self {
             pipe,
             port: None,
+            way: Way::default(),
+            panics: Arc::clone(panics),
             life: Life::Pending,
             down: None,
             peer_gone: false,
@@ -200,7 +221,18 @@ impl Inner {
 
     /// Whether the layer below takes packets.
     pub(super) fn is_clear(&self) -> bool {
-        !self.blocked && self.out.len() < OUT_LIMIT && self.port.as_ref().is_none_or(|p| !p.is_congested())
+        !self.blocked && self.out.len() < OUT_LIMIT && self.ask(Port::is_congested) != Some(true)
+    }
+
+    /// Asks the port, which may be a user's own, with the lock held. `None` if there is none, or it panicked.
+    pub(super) fn ask<R>(&self, what: impl FnOnce(&(dyn Port + 'static)) -> R) -> Option<R> {
+        let port = self.port.as_deref()?;
+        self.panics.call(|| what(port))
+    }
+
+    /// The largest packet of user data that can be written, bytes.
+    pub(super) fn max_packet(&self) -> usize {
+        self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
     }
 
     /// Whether a write would be taken, or refused for good.
@@ -218,8 +250,10 @@ impl Inner {
         if let Some(end) = self.write_end() {
             return Err(end);
         }
-        let Some(port) = &self.port else { return Err(WriteError::Closed) };
-        let max = port.mtu().saturating_sub(self.pipe.overhead());
+        if self.port.is_none() {
+            return Err(WriteError::Closed);
+        }
+        let max = self.max_packet();
         if data.len() > max {
             return Err(WriteError::TooLarge { size: data.len(), max });
         }

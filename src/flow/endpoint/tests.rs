@@ -1,7 +1,10 @@
 //! The machine over a port that does what the test says.
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "threads that are stuck are what is tested")]
 
+mod panics;
+
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -87,6 +90,14 @@ fn world(qos: QosSpec, peering: Option<Peering>) -> World {
 }
 
 fn opened(qos: QosSpec, peering: Option<Peering>, opening: Opening) -> World {
+    let world = idle();
+    let now = world.clock.now();
+    world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params(qos, peering, opening, now));
+    world
+}
+
+/// An endpoint that is not active yet.
+fn idle() -> World {
     let host = Arc::new(Asked::default());
     let clock = Arc::new(ManualClock::new(0));
     clock.advance_to(Instant::from_millis(1000));
@@ -99,16 +110,13 @@ fn opened(qos: QosSpec, peering: Option<Peering>, opening: Opening) -> World {
     };
     let endpoint = Endpoint::new(1, &Arc::new(env));
     let wire = Arc::new(Wire { behaviour: Mutex::new(None), sent: Mutex::new(Vec::new()) });
-    let now = clock.now();
+    World { endpoint, wire, host, clock }
+}
+
+fn params(qos: QosSpec, peering: Option<Peering>, opening: Opening, now: Instant) -> Params {
     let config = Config { o7s_peer: peering.is_some(), reliable: qos.is_reliable(), ..Config::default() };
     let frct = qos.has_frct().then(|| Box::new(Frct::new(config, 7, now)));
-    let port = Arc::clone(&wire) as Arc<dyn Port>;
-    endpoint.activate(
-        now,
-        port,
-        Params { qos, frct, protection: None, peering, rx_limit: 1000, rx_bytes: 4 << 20, meter: None, opening },
-    );
-    World { endpoint, wire, host, clock }
+    Params { qos, frct, protection: None, peering, rx_limit: 1000, rx_bytes: 4 << 20, meter: None, opening }
 }
 
 fn packets(n: usize) -> Vec<PacketBuf> {

@@ -313,7 +313,7 @@ impl Endpoint {
                 fx.calls().drained = inner.port.clone();
             }
             let ending = how(&mut inner);
-            let told = ending == Ending::Closed && inner.port.as_ref().is_some_and(|p| p.tells_end());
+            let told = ending == Ending::Closed && inner.port.is_some() && inner.way.tells_end;
             unread.append(&mut match inner.pipe.frct {
                 None if told => inner.pipe.leave(),
                 _ => inner.pipe.end(now, ending),
@@ -325,7 +325,7 @@ impl Endpoint {
         drop(unread);
         let _ = self.dispatch(now, &mut fx);
         if let Some(port) = port {
-            port.flush(now);
+            self.env.panics.call(move || port.flush(now));
         }
     }
 
@@ -367,7 +367,7 @@ impl Endpoint {
         };
         drop(unread);
         if let Some(port) = port {
-            let _ = port.send(now, &mut last_words);
+            self.env.panics.call(move || port.send(now, &mut last_words));
         }
         let _ = self.dispatch(now, &mut fx);
     }
@@ -385,12 +385,14 @@ impl Endpoint {
     pub fn flush(&self) {
         let port = self.inner.lock().port.clone();
         if let Some(port) = port {
-            port.flush(self.env.clock.now());
+            let now = self.env.clock.now();
+            self.env.panics.call(move || port.flush(now));
         }
     }
 
     /// The device that packets for this endpoint come from, for a thread that wants to wait on it.
     pub fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.inner.lock().port.as_ref().and_then(|p| p.device())
+        let port = self.inner.lock().port.clone()?;
+        self.env.panics.call(move || port.device())?
     }
 }

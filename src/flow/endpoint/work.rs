@@ -54,6 +54,7 @@ impl Endpoint {
     /// However fast packets arrive meanwhile, it ends: what is left after an inbox full waits for the next tick, or
     /// for a user.
     pub(super) fn service(&self, now: Instant) {
+        let turn = ServiceHeld(self);
         let mut bursts = 0;
         loop {
             bursts += 1;
@@ -66,16 +67,21 @@ impl Endpoint {
                 self.settle(&mut inner, now, &mut fx);
                 over
             };
-            // What the port says of these packets concerns nobody here.
-            let _ = self.dispatch(now, &mut fx);
             if over {
+                turn.end();
+                // What the port says of these packets concerns nobody here.
+                let _ = self.dispatch(now, &mut fx);
                 return;
             }
+            let _ = self.dispatch(now, &mut fx);
             let next = self.arrivals.inbox.lock().after_burst(bursts < SERVICE_BURSTS);
             match next {
                 Next::Burst => {}
-                Next::Leave => return,
-                Next::Tick => return self.tick(),
+                Next::Leave => return turn.end(),
+                Next::Tick => {
+                    turn.end();
+                    return self.tick();
+                }
             }
         }
     }
@@ -135,14 +141,14 @@ impl Endpoint {
 
     fn make(&self, now: Instant, calls: Calls) {
         if let Some(port) = calls.drained {
-            port.drained();
+            self.env.panics.call(move || port.drained());
         }
         if let Some(released) = calls.released {
             if let Some(port) = &released.port {
-                port.flush(now);
-                port.release(now);
+                self.env.panics.call(|| port.flush(now));
+                self.env.panics.call(|| port.release(now));
             }
-            drop(released);
+            self.env.panics.discard(released);
             self.env.host.released(self.key);
         }
         self.env.panics.wake_all(calls.wakers);
@@ -157,8 +163,10 @@ impl Endpoint {
     fn transmit(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
         let mut first = None;
         let mut rounds = 0;
+        let turn = self.output.held();
         while let Some(port) = fx.port.take() {
-            let sent = port.send(now, &mut fx.out);
+            let out = &mut fx.out;
+            let sent = self.env.panics.call(move || port.send(now, out)).unwrap_or(Err(SendError::Down));
             first.get_or_insert(sent);
             let nothing_left = fx.out.is_empty() && !fx.more && sent.is_ok();
             if nothing_left && self.output.give_back_if_done() {
@@ -178,6 +186,24 @@ impl Endpoint {
                 fx.tick = true;
             }
         }
+        turn.keep();
         first.unwrap_or(Ok(()))
+    }
+}
+
+/// The inbox's turn of a thread that may panic, in a sink above for instance: it is left to the tick then.
+struct ServiceHeld<'a>(&'a Endpoint);
+
+impl ServiceHeld<'_> {
+    /// Nothing has panicked, and the turn is over.
+    fn end(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for ServiceHeld<'_> {
+    fn drop(&mut self) {
+        self.0.arrivals.inbox.lock().leave();
+        self.0.tick();
     }
 }

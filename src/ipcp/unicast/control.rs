@@ -13,6 +13,7 @@
 //! | `connections` | the N-1 flows: how they come and go |
 //! | `terms` | how soon a neighbour that is silent is missed, and which of its N-1 flows are of an earlier life |
 //! | `conflicts` | who the member is, and what it does about others with its address |
+//! | `turn` | whose thread does all that |
 
 mod conflicts;
 mod connections;
@@ -21,10 +22,11 @@ mod machines;
 mod names;
 mod publication;
 mod terms;
+mod turn;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 
 use self::conflicts::{Identity, Settling};
 use self::connections::Management;
@@ -32,6 +34,7 @@ use self::inbox::{Mailbox, Message};
 use self::machines::Machines;
 pub(super) use self::machines::Seeds;
 use self::terms::Doubts;
+use self::turn::Turn;
 use super::dt::{Above, DataPath};
 use super::fa::{FaFlow, FlowAllocator};
 use super::shared::{Shared, order};
@@ -146,9 +149,7 @@ impl Control {
     /// what has come meanwhile. Whoever has done enough leaves the rest to the next, or to the alarm: a flood over one
     /// N-1 flow does not keep the thread of another from its packets.
     pub(super) fn handle(&self, now: Instant) {
-        if !self.turn.take(ROUNDS, || self.work(now)) {
-            self.shared.alarm.set(now);
-        }
+        self.turn.take(ROUNDS, || self.work(now), || self.shared.alarm.set(now));
     }
 
     /// One round: a part of the inbox, and then everything that the machines put out, which also has its turn while the
@@ -225,35 +226,5 @@ impl Above for Control {
             DIRECTORY => self.mailbox.keep(from, Message::Directory(pkt)),
             _ => false,
         }
-    }
-}
-
-/// Who of many threads handles what there is to handle.
-#[derive(Default)]
-struct Turn {
-    /// Whether somebody does.
-    handling: AtomicBool,
-    /// Whether there is something to handle.
-    pending: AtomicBool,
-}
-
-impl Turn {
-    /// There is something to handle: does it, and what comes meanwhile, unless somebody else is at it, who sees it then.
-    /// `work` does a part and says whether that was all. `false` if there was too much for so many `rounds`.
-    fn take(&self, mut rounds: usize, work: impl Fn() -> bool) -> bool {
-        self.pending.store(true, Ordering::SeqCst);
-        while self.pending.load(Ordering::SeqCst) && !self.handling.swap(true, Ordering::SeqCst) {
-            while rounds > 0 && self.pending.swap(false, Ordering::SeqCst) {
-                if !work() {
-                    self.pending.store(true, Ordering::SeqCst);
-                    rounds -= 1;
-                }
-            }
-            self.handling.store(false, Ordering::SeqCst);
-            if rounds == 0 {
-                return false;
-            }
-        }
-        true
     }
 }
