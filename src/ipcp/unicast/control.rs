@@ -206,7 +206,7 @@ impl Control {
         self.mailbox.facts()
     }
 
-    /// Looks at the machines, for the RIB.
+    /// Looks at the machines, for the RIB. What is found is to be copied: all control messages wait meanwhile.
     pub(super) fn with_machines<R>(&self, look: impl FnOnce(&LinkState, &Directory) -> R) -> R {
         let machines = self.machines.lock();
         look(&machines.routing, &machines.directory)

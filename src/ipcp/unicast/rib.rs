@@ -1,4 +1,5 @@
-//! What the member shows: the reference's metric tree, and what that leaves out.
+//! What the member shows: the reference's metric tree, and what that leaves out. What the machines say is copied under
+//! their lock and put into words when it is released: every control message waits for it.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -28,7 +29,7 @@ impl Unicast {
             .with(self.data_transfer_tree())
             .with(self.flow_allocator_tree())
             .with(self.link_state_tree(now))
-            .with(self.control.with_machines(|routing, _| Tree::new("routing").counters(routing.stats().rows())))
+            .with(self.routing_tree())
             .with(self.routes_tree())
             .with(self.directory_tree(now))
     }
@@ -44,16 +45,20 @@ impl Unicast {
 
     fn link_state_tree(&self, now: Instant) -> Tree {
         let managements = self.control.management_peers();
-        self.control.with_machines(|routing, _| {
-            let links = routing.entries(now).map(|link| {
-                Tree::item("link", format!("{}--{}", link.src, link.dst))
-                    .gauge("seqno", link.seqno)
-                    .time("age", link.age)
-                    .gauge("withdrawn", u64::from(link.withdrawn))
-            });
-            let peers = managements.iter().map(|peer| Tree::item("management", format!(".mgmt {peer}")));
-            Tree::list("lsdb").with_all(links).with_all(peers)
-        })
+        let entries = self.control.with_machines(|routing, _| routing.entries(now).collect::<Vec<_>>());
+        let links = entries.into_iter().map(|link| {
+            Tree::item("link", format!("{}--{}", link.src, link.dst))
+                .gauge("seqno", link.seqno)
+                .time("age", link.age)
+                .gauge("withdrawn", u64::from(link.withdrawn))
+        });
+        let peers = managements.iter().map(|peer| Tree::item("management", format!(".mgmt {peer}")));
+        Tree::list("lsdb").with_all(links).with_all(peers)
+    }
+
+    fn routing_tree(&self) -> Tree {
+        let stats = self.control.with_machines(|routing, _| routing.stats());
+        Tree::new("routing").counters(stats.rows())
     }
 
     /// The members that packets can be forwarded to, each with the neighbours on the way.
@@ -68,21 +73,22 @@ impl Unicast {
     }
 
     fn directory_tree(&self, now: Instant) -> Tree {
-        self.control.with_machines(|_, directory| {
-            let names = directory
-                .names()
-                .map(|(name, stored)| Tree::item("name", name.to_string()).gauge("stored", u64::from(stored)));
-            let kept = directory.entries().into_iter().map(|kept| {
-                Tree::item("key", format!("{}--{}", kept.name, kept.address))
-                    .time("expires_in", kept.expires.since(now))
-                    .gauge("by_owner", u64::from(kept.by_owner))
-            });
-            let stats = directory_stats(&directory.counters(), &directory.sizes());
-            Tree::new("dht")
-                .with(Tree::list("names").with_all(names))
-                .with(Tree::list("database").with_all(kept))
-                .with(stats.text("id", directory.own().id.to_string()))
-        })
+        let (names, kept, counters, sizes, id) = self.control.with_machines(|_, directory| {
+            let names: Vec<_> = directory.names().collect();
+            (names, directory.entries(), directory.counters(), directory.sizes(), directory.own().id)
+        });
+        let names = names
+            .into_iter()
+            .map(|(name, stored)| Tree::item("name", name.to_string()).gauge("stored", u64::from(stored)));
+        let kept = kept.into_iter().map(|kept| {
+            Tree::item("key", format!("{}--{}", kept.name, kept.address))
+                .time("expires_in", kept.expires.since(now))
+                .gauge("by_owner", u64::from(kept.by_owner))
+        });
+        Tree::new("dht")
+            .with(Tree::list("names").with_all(names))
+            .with(Tree::list("database").with_all(kept))
+            .with(directory_stats(&counters, &sizes).text("id", id.to_string()))
     }
 }
 
