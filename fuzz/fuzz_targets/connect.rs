@@ -43,7 +43,6 @@ enum Event {
     CameUp(u8, u8),
     Accepted,
     WentDown(u8),
-    DropPeer(u8),
     Pass(u32),
 }
 
@@ -144,7 +143,6 @@ fn manage(events: Vec<Event>) {
                 let flow = N1FlowId(n.into());
                 assert_eq!(manager.went_down(now, flow).is_some(), flows.remove(&flow));
             }
-            Event::DropPeer(peer) => manager.drop_peer(now, Address(u64::from(peer % 4))),
             Event::Pass(ms) => now += Duration::from_millis(ms.into()),
         }
         for round in 0.. {

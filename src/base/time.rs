@@ -104,23 +104,18 @@ pub trait Clock: Send + Sync {
 #[derive(Debug, Default)]
 pub struct ManualClock {
     now: AtomicU64,
-    unix_epoch: AtomicU64,
+    unix_epoch: u64,
 }
 
 impl ManualClock {
     /// A clock at the epoch, which is `unix_epoch` nanoseconds after 1970-01-01 UTC.
     pub const fn new(unix_epoch: u64) -> Self {
-        Self { now: AtomicU64::new(0), unix_epoch: AtomicU64::new(unix_epoch) }
+        Self { now: AtomicU64::new(0), unix_epoch }
     }
 
     /// Sets the time, unless it is later already.
     pub fn advance_to(&self, now: Instant) {
         self.now.fetch_max(now.as_nanos(), Ordering::AcqRel);
-    }
-
-    /// Sets the real-time clock: what 1970-01-01 UTC plus `nanos` is at the epoch.
-    pub fn set_unix_epoch(&self, nanos: u64) {
-        self.unix_epoch.store(nanos, Ordering::Release);
     }
 }
 
@@ -130,6 +125,6 @@ impl Clock for ManualClock {
     }
 
     fn unix_nanos(&self) -> u64 {
-        self.unix_epoch.load(Ordering::Acquire).saturating_add(self.now.load(Ordering::Acquire))
+        self.unix_epoch.saturating_add(self.now.load(Ordering::Acquire))
     }
 }

@@ -22,11 +22,11 @@
 //! ```
 //! use o7s::base::buf::PacketBuf;
 //! use o7s::base::rng::Rng;
-//! use o7s::crypto::{CryptoError, SessionKey, protect::{Protection, Side}, suite::Cipher};
+//! use o7s::crypto::{CryptoError, SessionKey, backend::Backend, protect::{Protection, Side}, suite::Cipher};
 //!
 //! let key = || SessionKey::from_bytes([7; 32]);
-//! let mut client = Protection::between_peers(Cipher::Aes256Gcm, key(), Side::Client)?;
-//! let mut server = Protection::between_peers(Cipher::Aes256Gcm, key(), Side::Server)?;
+//! let mut client = Protection::between_peers(Backend::preferred(), Cipher::Aes256Gcm, key(), Side::Client)?;
+//! let mut server = Protection::between_peers(Backend::preferred(), Cipher::Aes256Gcm, key(), Side::Server)?;
 //!
 //! let mut packet = PacketBuf::copy_of(b"hello");
 //! client.seal(&mut packet, &mut Rng::from_seed([1; 32]))?;
@@ -130,20 +130,7 @@ impl Protection {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn between_peers(cipher: Cipher, key: SessionKey, side: Side) -> Result<Self, CryptoError> {
-        Self::between_peers_with(Backend::preferred(), cipher, key, side)
-    }
-
-    /// [`between_peers`](Self::between_peers) with a certain implementation.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn between_peers_with(
-        backend: &Backend,
-        cipher: Cipher,
-        key: SessionKey,
-        side: Side,
-    ) -> Result<Self, CryptoError> {
+    pub fn between_peers(backend: &Backend, cipher: Cipher, key: SessionKey, side: Side) -> Result<Self, CryptoError> {
         Ok(Self(Kind::Directed(Directed::new(backend.aead(cipher)?, &key, side))))
     }
 

@@ -90,7 +90,7 @@ impl Node {
             Some((cipher, key)) => {
                 let ivs = self.rng.lock().public.split("iv");
                 let keys = match &peering {
-                    Some(peering) => Protection::between_peers_with(self.backend, cipher, key, peering.side)?,
+                    Some(peering) => Protection::between_peers(self.backend, cipher, key, peering.side)?,
                     None => Protection::with_backend(self.backend, cipher, key)?,
                 };
                 Some((Box::new(keys), Box::new(ivs)))

@@ -94,9 +94,8 @@ pub struct Membership {
     alarm: Alarm,
     inner: Mutex<Inner>,
     handshakes: Mutex<Handshakes>,
-    /// What the IPCP knows us by.
-    #[expect(dead_code, reason = "keeps alive what the ipcp holds weakly")]
-    late: Arc<LateConnections>,
+    /// What the IPCP knows us by, and holds weakly.
+    _late: Arc<LateConnections>,
 }
 
 struct Inner {
@@ -137,7 +136,7 @@ impl Membership {
     ) -> Arc<Self> {
         let manager = Manager::new(manager::Config::default(), node.split_rng("connections"));
         Arc::new_cyclic(|me: &Weak<Self>| Self {
-            late: {
+            _late: {
                 late.membership.call_once(|| Weak::clone(me));
                 late
             },

@@ -207,11 +207,6 @@ impl Node {
         &self.limits
     }
 
-    /// Whether endpoints are serviced on the delivering thread.
-    pub fn is_inline(&self) -> bool {
-        self.env.inline
-    }
-
     /// What a shim is given whose receive loop is `device`; `label` sets its randomness apart.
     pub fn shim_context(&self, device: Weak<dyn Drive>, label: &str) -> ShimContext {
         let waker = if self.env.inline {

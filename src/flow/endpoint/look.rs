@@ -46,11 +46,6 @@ impl Endpoint {
         self.inner.lock().sink.is_some()
     }
 
-    /// Whether the peer has been silent for the flow's timeout.
-    pub fn is_peer_gone(&self) -> bool {
-        self.inner.lock().peer_gone
-    }
-
     /// Forbids or allows reading and writing.
     pub fn set_access(&self, read: bool, write: bool) {
         let now = self.env.clock.now();

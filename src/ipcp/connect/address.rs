@@ -67,9 +67,6 @@ pub struct AddressConflict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Evidence {
-    /// A peer introduced itself with it. It may also be this member, connected to itself by the name of the layer.
-    #[error("a peer introduced itself with it")]
-    Peer,
     /// A link of it was announced that this member never had. Not reported of an address that is
     /// [kept](Watch::kept): it may be left over from an earlier life.
     #[error("it announced a link to {neighbour}")]
@@ -103,7 +100,6 @@ pub struct Watch {
     /// Links of the address were heard of before that: if somebody defends them, he was there first.
     latecomer: bool,
     links: BTreeMap<Address, Link>,
-    told_peer: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +127,6 @@ impl Watch {
             announced: false,
             latecomer: false,
             links: BTreeMap::new(),
-            told_peer: false,
         }
     }
 
@@ -172,13 +167,6 @@ impl Watch {
             _ => return None,
         };
         Some(AddressConflict { address: self.own, evidence })
-    }
-
-    /// A peer introduced itself with this member's address:
-    /// [`CepError::OwnAddress`](super::cep::CepError::OwnAddress).
-    pub fn met_own_address(&mut self) -> Option<AddressConflict> {
-        let first = !core::mem::replace(&mut self.told_peer, true);
-        first.then_some(AddressConflict { address: self.own, evidence: Evidence::Peer })
     }
 
     /// What is known of a link that is spoken of, and whether that is nothing yet; `None` if there is no room for it.

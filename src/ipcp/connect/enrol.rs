@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Each side waits for a limited time only. If anything is lost, the joiner closes the flow and begins anew with another
-//! one, as a [`Schedule`](super::retry::Schedule) of [`TOTAL_TIMEOUT`] says; a member keeps nothing about joiners. The
+//! one, as a [`Schedule`](super::retry::Schedule) says; a member keeps nothing about joiners. The
 //! acknowledgement is a courtesy: a member that does not get it has lost nothing.
 //!
 //! What is no message of this protocol, or belongs to another enrolment, is skipped while there is time: on a flow
@@ -35,13 +35,8 @@ mod tests;
 
 pub use check::{Adjustment, ConfigError, check};
 
-/// How long all attempts to enrol may take together, unless configured otherwise.
-pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a member waits for the acknowledgement: the joiner starts its components before it sends it.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How far the clocks of joiner and member may be apart before it is worth a warning: flow allocation refuses requests
-/// that seem to come from more than 100 ms in the future, and needs some of that for itself.
-pub const CLOCK_WARNING: Duration = Duration::from_millis(20);
 
 const UNIX_SECOND: i128 = 1_000_000_000;
 
@@ -121,13 +116,6 @@ pub struct ClockOffset {
     pub nanos: i64,
     /// Give or take so much: half of what the exchange took.
     pub uncertainty: Duration,
-}
-
-impl ClockOffset {
-    /// Whether the clocks are certainly more than `limit` apart.
-    pub fn exceeds(&self, limit: Duration) -> bool {
-        u128::from(self.nanos.unsigned_abs()) > limit.as_nanos().saturating_add(self.uncertainty.as_nanos())
-    }
 }
 
 impl Joiner {
@@ -254,11 +242,6 @@ impl Member {
     /// When to close the flow without having heard what was to come: [`EnrolError::Timeout`].
     pub fn deadline(&self) -> Instant {
         self.deadline
-    }
-
-    /// Whether the joiner has got the configuration, so that it is probably a member whatever comes next.
-    pub fn has_responded(&self) -> bool {
-        self.responded.is_some()
     }
 
     /// A packet has arrived, at real time `unix_nanos` (since 1970-01-01 UTC). The member has this configuration and

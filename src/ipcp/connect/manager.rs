@@ -37,7 +37,6 @@
 //! ```
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::retry::Backoff;
@@ -235,16 +234,6 @@ impl Manager {
             self.release_held(now, destination);
         }
         true
-    }
-
-    /// Ends every connection with a neighbour, whoever made them. Those that are wanted are made anew.
-    pub fn drop_peer(&mut self, now: Instant, peer: Address) {
-        let flows = self.connections.iter().filter(|(_, connection)| connection.peer == peer);
-        let flows: Vec<_> = flows.map(|(flow, _)| *flow).collect();
-        for flow in flows {
-            self.went_down(now, flow);
-            self.ends.push_back(Action::Close(flow));
-        }
     }
 
     /// An attempt has failed. The next is made after a pause.

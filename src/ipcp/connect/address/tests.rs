@@ -95,13 +95,6 @@ fn who_was_there_first_does_not_give_way() {
 }
 
 #[test]
-fn meeting_oneself_is_told_once() {
-    let mut watch = Watch::new(OWN, MEMORY);
-    assert_eq!(watch.met_own_address(), conflict(Evidence::Peer));
-    assert_eq!(watch.met_own_address(), None);
-}
-
-#[test]
 fn memory_is_bounded() {
     let mut watch = Watch::new(OWN, MEMORY);
     for n in 0..2 * LINKS_LIMIT as u64 {

@@ -63,7 +63,6 @@ fn a_joiner_becomes_a_member() {
     for config in [lan(), bcast()] {
         let (joiner, request) = joiner(Kind::of(&config));
         let (mut member, response) = respond(&request, &config);
-        assert!(member.has_responded());
         let granted = joiner.receive(START + ms(4), &response).unwrap().unwrap();
         assert_eq!((&granted.config.name, granted.config.hash), (&config.name, config.hash));
         assert_eq!(granted.adjusted, vec![]);
@@ -107,7 +106,6 @@ fn a_member_may_be_choosy() {
     let Ok(Progress::Deny(denial)) = member.receive(START, UNIX, &request, &layer(&lan(), &only_zeros)) else {
         panic!("not denied");
     };
-    assert!(!member.has_responded());
     let error = joiner.receive(START, &denial).unwrap_err();
     assert_eq!(error, EnrolError::Denied(-7));
     assert!(error.is_final());
@@ -207,12 +205,9 @@ fn clocks_are_compared_at_half_time() {
     assert_eq!(offset(UNIX, 0), ClockOffset { nanos: 0, uncertainty: Duration::ZERO });
     // A member that is right looks at its clock half-way.
     assert_eq!(offset(UNIX + second / 2, 1000), ClockOffset { nanos: 0, uncertainty: ms(500) });
-    assert!(!offset(UNIX + second / 2, 1000).exceeds(CLOCK_WARNING));
-    let ahead = offset(UNIX + 30_000_000, 10);
-    assert_eq!(ahead, ClockOffset { nanos: 25_000_000, uncertainty: ms(5) });
-    assert!(!ahead.exceeds(CLOCK_WARNING));
-    assert!(offset(UNIX + 40_000_000, 10).exceeds(CLOCK_WARNING));
-    assert!(offset(UNIX - 40_000_000, 10).exceeds(CLOCK_WARNING));
+    for (theirs, nanos) in [(UNIX + 30_000_000, 25_000_000), (UNIX - 40_000_000, -45_000_000)] {
+        assert_eq!(offset(theirs, 10), ClockOffset { nanos, uncertainty: ms(5) });
+    }
 }
 
 #[test]

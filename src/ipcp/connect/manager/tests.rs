@@ -187,21 +187,6 @@ fn what_peers_connect_is_taken_note_of_and_not_made_anew() {
 }
 
 #[test]
-fn a_neighbour_is_dropped_with_everything() {
-    let mut manager = connected();
-    manager.accepted(T0, N1FlowId(3), DataTransfer, PEER).unwrap();
-    manager.accepted(T0, N1FlowId(4), DataTransfer, Address(9)).unwrap();
-    manager.drop_peer(T0, PEER);
-    for flow in 1..4 {
-        assert_eq!(manager.poll(T0), Some(Action::Close(N1FlowId(flow))));
-    }
-    assert_eq!(manager.connections().map(|(flow, _)| flow).collect::<Vec<_>>(), [N1FlowId(4)]);
-    // What is wanted comes back.
-    started(&mut manager, T0 + secs(1), "node-a", Management);
-    started(&mut manager, T0 + secs(1), "node-a", DataTransfer);
-}
-
-#[test]
 fn limits() {
     let config = Config { max_wanted: 2, max_connections: 1, ..Config::default() };
     let mut manager = Manager::new(config, Rng::from_seed([7; 32]));
