@@ -66,6 +66,10 @@ const PARTS: &[(&str, &[(&str, u8)])] =
 /// Where `unsafe` may be.
 const UNSAFE_ROOMS: &[&str] = &["device", "shm"];
 
+/// Crates of locks, and the only module that may name them: it decides which of them serves.
+const LOCKS: &[&str] = &["spin", "parking_lot"];
+const LOCKS_ROOM: &str = "base/sync";
+
 /// Longer files are pointed out.
 const LONG: usize = 800;
 
@@ -98,6 +102,14 @@ fn parts_know_only_parts_below_them() {
 #[test]
 fn unsafe_stays_with_the_operating_system() {
     let found = report(|file| file.unsafe_code());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn locks_come_from_one_module() {
+    let modules: Vec<_> = sources().iter().map(|(path, text)| Source::new(path, text).modules).collect();
+    assert!(modules.iter().any(|m| is_within(m, LOCKS_ROOM)), "there is no {LOCKS_ROOM}: the test would prove nothing");
+    let found = report(|file| file.foreign_locks());
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
@@ -267,6 +279,17 @@ impl Source {
         lines_with_unsafe(&self.tokens, &mut lines);
         lines.into_iter().map(|line| Finding { line, what: "`unsafe` outside device/ and shm/".to_owned() }).collect()
     }
+
+    /// Locks of other crates where they must not be named, tests included.
+    fn foreign_locks(&self) -> Vec<Finding> {
+        if is_within(&self.modules, LOCKS_ROOM) {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        lines_with_locks(&self.tokens, &mut lines);
+        let finding = |line| Finding { line, what: format!("locks come from {LOCKS_ROOM}, not from their crate") };
+        lines.into_iter().map(finding).collect()
+    }
 }
 
 fn rank(room: &str) -> Option<u8> {
@@ -428,6 +451,25 @@ fn after_item(tokens: &[TokenTree]) -> &[TokenTree] {
     };
     let end = tokens.iter().position(is_end).map_or(tokens.len(), |at| at + 1);
     tokens.get(end..).unwrap_or_default()
+}
+
+/// Where a crate of locks is named, as the start of a path or all that is imported.
+fn lines_with_locks(tokens: &TokenStream, lines: &mut Vec<usize>) {
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(word) if LOCKS.iter().any(|name| word == name) => {
+                let is_path = matches!(tokens.get(at + 1..), Some([a, b, ..]) if is_colon(a) && is_colon(b));
+                let is_used =
+                    matches!(tokens.get(at.wrapping_sub(1)), Some(TokenTree::Ident(before)) if before == "use");
+                if is_path || is_used {
+                    lines.push(word.span().start().line);
+                }
+            }
+            TokenTree::Group(group) => lines_with_locks(&group.stream(), lines),
+            _ => {}
+        }
+    }
 }
 
 fn lines_with_unsafe(tokens: &TokenStream, lines: &mut Vec<usize>) {
@@ -609,6 +651,27 @@ mod checker {
             ("ipcp/local.rs", "use super::unicast::Unicast;"),
         ] {
             assert_eq!(says(path, text), Vec::<String>::new(), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn refuses_locks_of_other_crates() {
+        let named = |path: &str, text: &str| Source::new(Path::new(path), text).foreign_locks().len();
+        for text in [
+            "use spin::Once;",
+            "use spin as turning;",
+            "use {core::fmt, parking_lot::Mutex};",
+            "struct S { once: spin::Once<u32> }",
+            "fn f() { let lock = ::parking_lot::Mutex::new(0); }",
+        ] {
+            assert_eq!(named("node/member.rs", text), 1, "{text}");
+            assert_eq!(named("base/sync.rs", text), 0, "{text}");
+            assert_eq!(named("base/sync/order.rs", text), 0, "{text}");
+        }
+        for text in
+            ["use crate::base::sync::Once;", "fn spin() { spin() }", "// spin::Once", "core::hint::spin_loop();"]
+        {
+            assert_eq!(named("node/member.rs", text), 0, "{text}");
         }
     }
 

@@ -22,9 +22,8 @@ use core::hash::{BuildHasherDefault, Hasher};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
-use spin::Once;
 
-use super::sync::RwLock;
+use super::sync::{Once, RwLock};
 
 /// Parts of a table that have a lock of their own.
 const SHARDS: usize = 64;
@@ -125,7 +124,7 @@ impl<T: Clone> IdTable<T> {
     }
 
     fn reserve(&self, id: u64) -> bool {
-        self.shards.call_once(|| (0..SHARDS).map(|_| Shard(RwLock::new(HashMap::default()))).collect());
+        self.shards.get_or_init(|| (0..SHARDS).map(|_| Shard(RwLock::new(HashMap::default()))).collect());
         let Some(shard) = self.shard(id) else { return false };
         let mut map = shard.write();
         if map.contains_key(&id) {

@@ -1,5 +1,6 @@
-//! Locks and atomics: `parking_lot`'s and the processor's with `std`, spinning locks without, and those of the model
-//! checker with `--cfg loom`.
+//! Locks, atomics and values that are set once: `parking_lot`'s, the processor's and the standard library's with `std`,
+//! spinning ones without, and those of the model checker with `--cfg loom`. Nobody else names a crate of locks, which
+//! `tests/architecture.rs` checks: what spins beside a scheduler has a thread burn the time of the one it waits for.
 //!
 //! No lock is held while another endpoint, a waker or a handler is called, or something is dropped that a caller handed
 //! in: a machine's outputs are collected, the lock is released, then the outputs are passed on. That, and not an order of
@@ -33,6 +34,59 @@ pub use checked::{Mutex, RwLock};
 pub use loom::sync::MutexGuard;
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+
+/// A value that is set once, by the first who does.
+#[cfg(feature = "std")]
+pub use std::sync::OnceLock as Once;
+
+#[cfg(not(feature = "std"))]
+pub use no_std_once::Once;
+
+/// Locks for threads that wait for a device, which are no part of any model.
+#[cfg(feature = "std")]
+pub mod waiting {
+    pub use parking_lot::{Condvar, Mutex};
+}
+
+#[cfg(not(feature = "std"))]
+mod no_std_once {
+    /// A value that is set once, with the interface that the crate uses of the standard library's.
+    #[derive(Debug, Default)]
+    pub struct Once<T>(spin::Once<T>);
+
+    impl<T> Once<T> {
+        /// One that is not set.
+        pub const fn new() -> Self {
+            Self(spin::Once::new())
+        }
+
+        /// The value, if it is set.
+        pub fn get(&self) -> Option<&T> {
+            self.0.get()
+        }
+
+        /// The value, which is what `make` makes if it is not set.
+        pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            self.0.call_once(make)
+        }
+
+        /// Sets it.
+        ///
+        /// # Errors
+        /// `value`, if it is set.
+        pub fn set(&self, value: T) -> Result<(), T> {
+            let mut value = Some(value);
+            let _ = self.0.try_call_once(|| value.take().ok_or(()));
+            value.map_or(Ok(()), Err)
+        }
+    }
+
+    impl<T> From<T> for Once<T> {
+        fn from(value: T) -> Self {
+            Self(spin::Once::initialized(value))
+        }
+    }
+}
 
 #[cfg(all(not(feature = "std"), not(loom)))]
 mod no_std {

@@ -21,7 +21,7 @@ use super::accept::Accept;
 use super::alloc::{AllocError, Via};
 use super::timers::{Alarm, Sleep};
 use super::{IpcpId, Node};
-use crate::base::sync::Mutex;
+use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enrol::{Admission, EnrolError};
@@ -137,7 +137,7 @@ impl Membership {
         let manager = Manager::new(manager::Config::default(), node.split_rng("connections"));
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             _late: {
-                late.membership.call_once(|| Weak::clone(me));
+                let _ = late.membership.set(Weak::clone(me));
                 late
             },
             me: Weak::clone(me),
@@ -488,7 +488,7 @@ impl Wake for Ring {
 /// Connections of an IPCP that is being made, and so is not known to anybody yet.
 #[derive(Default)]
 pub(super) struct LateConnections {
-    membership: spin::Once<Weak<Membership>>,
+    membership: Once<Weak<Membership>>,
 }
 
 impl Connections for LateConnections {

@@ -36,7 +36,6 @@ use core::task::Waker;
 use core::time::Duration;
 
 use smallvec::smallvec;
-use spin::Once;
 
 pub use self::config::Config;
 use self::directory::{Directory, Entry};
@@ -49,7 +48,7 @@ use crate::base::buf::BufPool;
 use crate::base::counter::counters;
 use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
-use crate::base::sync::Mutex;
+use crate::base::sync::{Mutex, Once};
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
 use crate::types::device::{Datagram, Datagrams, SendError};
@@ -109,7 +108,7 @@ impl Peer {
 
     /// One that asks, or has answered.
     fn on(path: Path) -> Self {
-        Self { remote: path.remote, local: Once::initialized(path.local) }
+        Self { remote: path.remote, local: Once::from(path.local) }
     }
 
     /// Whether what came this way is of the flow.

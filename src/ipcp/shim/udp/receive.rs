@@ -145,7 +145,7 @@ impl UdpShim {
         };
         self.counters.replies_in.count();
         // From now on the flow is between these two: from this address the peer will answer, and to it we do.
-        flow.peer.local.call_once(|| path.local);
+        let _ = flow.peer.local.set(path.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
             (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
             (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, path, m.s_eid, remote)),

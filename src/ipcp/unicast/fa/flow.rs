@@ -5,12 +5,11 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
-use spin::Once;
 
 use super::is_of_reference;
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
-use crate::base::sync::{Mutex, Ordered};
+use crate::base::sync::{Mutex, Once, Ordered};
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::{BURST, Endpoint, Event, Outgoing};
@@ -224,12 +223,13 @@ impl FaFlow {
 
     /// The peer's EID is known now.
     pub(super) fn meet(&self, now: Instant, remote: Eid) {
-        self.remote.call_once(|| {
+        // Whoever sees the EID and looks at one of these waits until it is made for that peer.
+        let (mut tx, mut rx) = (self.tx.lock(), self.rx.lock());
+        if self.remote.set(remote).is_ok() {
             let (policy, feedback) = (self.below.shared.unicast.congestion, self.feedback(remote));
-            self.tx.lock().pacer = Pacer::new(now, policy, feedback);
-            *self.rx.lock() = Receiver::new(policy, feedback);
-            remote
-        });
+            tx.pacer = Pacer::new(now, policy, feedback);
+            *rx = Receiver::new(policy, feedback);
+        }
     }
 
     /// The peer says how congested the way to it is, and, if it is of our own kind, what has arrived.
