@@ -150,20 +150,16 @@ impl FlowSet {
     /// The events that have happened since they were last asked for, by flow; empty if there are none.
     pub fn try_wait(&self) -> Vec<FlowEvent> {
         let events = std::mem::take(&mut self.pending.inner.lock().events);
-        let mut members = self.members.lock();
         let mut out = Vec::with_capacity(events.len());
-        let mut gone = Vec::new();
         for (token, event) in events.into_keys() {
             // What is no member any more was removed while its event was on the way.
-            let Some(endpoint) = members.get(&token) else { continue };
+            let Some(endpoint) = self.members.lock().get(&token).cloned() else { continue };
             out.push(FlowEvent { token: Token(token), event });
             if event == Event::Deallocated && !matches!(endpoint.state(), State::Pending | State::Active) {
-                gone.push(token);
+                let gone = self.members.lock().remove(&token);
+                drop(gone);
             }
         }
-        let gone: Vec<_> = gone.iter().filter_map(|token| members.remove(token)).collect();
-        drop(members);
-        drop(gone);
         out
     }
 
