@@ -1,7 +1,7 @@
 //! Calling code that is not ours: a user's handlers and policies, an executor's wakers.
 //!
-//! It runs on a thread that others depend on, so a panic in it ends there, is counted, and the stack goes on. It never
-//! runs under a lock.
+//! It runs on a thread that others depend on, so a panic in it ends there, is counted, and the stack goes on. It runs
+//! without a lock held, but for what [`sync`](super::sync#foreign-code-with-a-lock-held) lists.
 
 use core::sync::atomic::Ordering;
 use core::task::Waker;

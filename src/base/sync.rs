@@ -9,6 +9,19 @@
 //! order, and are safe because nothing below waits for them: the one of a device's receiver, which is only ever tried,
 //! and the one of a flow's batch in front of its socket.
 //!
+//! # Foreign code with a lock held
+//!
+//! Some of what a program can bring along takes part in what a lock protects, and is called with that held. It must be
+//! short, and must not call the flow, the member or the stack. There is nothing else:
+//!
+//! | what | lock |
+//! |---|---|
+//! | [`RoutingPolicy`](crate::types::policy::RoutingPolicy) | the member's, of routing and directory, and of its forwarding table |
+//! | [`Controller`](crate::frct::congestion::Controller) | the flow's |
+//! | [`AeadKey`](crate::crypto::backend::AeadKey) | the flow's |
+//! | [`Port::mtu`](crate::flow::Port::mtu), [`is_congested`](crate::flow::Port::is_congested), [`queued`](crate::flow::Port::queued) | the flow's |
+//! | [`Ipcp::info`](crate::ipcp::Ipcp::info), which returns what is fixed | any |
+//!
 //! Rooms whose interleavings are model-checked (`flow`, see `tests/loom.rs`) take their atomics from here too, because
 //! the checker can only reorder what goes through it.
 

@@ -21,8 +21,10 @@
 //!   conclusions: packets to send, the next step of life, whom to wake, what to tell the watcher. Whether somebody is to
 //!   be woken is a function of the state: a reader if there is something to read, or the flow has ended and the inbox is
 //!   taken in; a writer if there is room, or never will be; a closer if everything has been dealt with.
-//! - *Nothing foreign runs under the lock.* What `settle` has found is done by `dispatch` when the lock is released:
-//!   ports, sinks, wakers, watchers, and the dropping of what callers handed in. A panic in a waker or watcher ends there.
+//! - *Nobody is called under the lock.* What `settle` has found is done by `dispatch` when the lock is released: ports,
+//!   sinks, wakers, watchers, and the dropping of what callers handed in. A panic in a port, waker or watcher ends there. What
+//!   is asked under the lock all the same, because the answer decides about the state, is
+//!   [listed](crate::base::sync#foreign-code-with-a-lock-held).
 //!
 //! Waiters, watchers and sinks therefore have the same guarantee: what is true when the lock is released has been told to
 //! everybody whom it concerns. `tests/loom.rs` checks it, over this code, in every interleaving that a bound allows.
@@ -83,7 +85,10 @@ pub const BURST: usize = 16;
 
 /// The way down: what an IPCP gives an endpoint to send through.
 ///
-/// Implementations must not call back into the *same* endpoint other than through [`Endpoint::receive`].
+/// Implementations must not call back into the *same* endpoint other than through [`Endpoint::receive`], and not even so
+/// from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested) and [`queued`](Self::queued), which are called with its lock
+/// held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with [`SendError::Down`], and
+/// the largest packet is taken to be 0 bytes until the next time that it is asked for.
 pub trait Port: Send + Sync {
     /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
     /// there. Packets left behind have been dealt with: their memory is used again.
@@ -106,12 +111,13 @@ pub trait Port: Send + Sync {
         0
     }
 
-    /// Whether the layer below may lose packets.
+    /// Whether the layer below may lose packets. Asked once, when the flow has been allocated.
     fn is_lossy(&self) -> bool {
         true
     }
 
-    /// Whether a [`release`](Self::release) tells the other end that this one is closed, which then needs no packet.
+    /// Whether a [`release`](Self::release) tells the other end that this one is closed, which then needs no packet. Asked
+    /// once, when the flow has been allocated.
     fn tells_end(&self) -> bool {
         false
     }

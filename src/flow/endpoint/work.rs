@@ -120,7 +120,7 @@ impl Endpoint {
     }
 
     /// Does what was decided under the lock, now that it is released: the other side of [`settle`](Self::settle).
-    /// Foreign code runs here and nowhere else.
+    /// Foreign code runs here, but for what [`sync`](crate::base::sync#foreign-code-with-a-lock-held) lists.
     ///
     /// # Errors
     /// What the port said of the packets in `fx`.

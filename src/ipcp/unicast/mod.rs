@@ -24,7 +24,8 @@
 //!
 //! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has it.
 //! Messages of components are put aside, in a queue with a bound, and handled one after the other by whoever finds that
-//! nobody is doing so; nothing calls out under a lock. Locks are taken from control down to what is shared, see `shared`.
+//! nobody is doing so. Nothing calls out under a lock, but for what [`sync`](crate::base::sync#foreign-code-with-a-lock-held)
+//! lists. Locks are taken from control down to what is shared, see `shared`.
 
 mod config;
 mod control;
