@@ -3,31 +3,62 @@
 //! It runs on a thread that others depend on, so a panic in it ends there, is counted, and the stack goes on. It runs
 //! without a lock held, but for what [`sync`](super::sync#foreign-code-with-a-lock-held) lists.
 
+use core::error::Error;
+use core::fmt;
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 
+use super::journal::{Journal, record};
 use super::sync::AtomicU64;
 
-/// Counts what foreign code did wrong.
+/// Counts what foreign code did wrong, and has the [`Journal`] that tells the logger, which is foreign code, too.
 #[derive(Debug, Default)]
-pub struct Panics(AtomicU64);
+pub struct Panics {
+    count: AtomicU64,
+    journal: Journal,
+}
 
 impl Panics {
+    /// One whose records go to `journal`; by default there are none.
+    pub fn new(journal: Journal) -> Self {
+        Self { count: AtomicU64::new(0), journal }
+    }
+
+    /// Where records go.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Panics of foreign code so far.
     pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Calls `f`; `None` if it panicked, which is counted. The panic hook reports it as any other.
     ///
     /// Without the standard library nothing unwinds, and a panic is what the program has made of it.
     pub fn call<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let result = self.guard(f);
+        if result.is_none() {
+            record!(
+                self,
+                Foreign,
+                Error,
+                [],
+                "a handler, waker or policy of the application panicked; the stack goes on"
+            );
+        }
+        result
+    }
+
+    /// As [`call`](Self::call), for the logger, which is not told of its own panics.
+    pub(crate) fn guard<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         #[cfg(feature = "std")]
         {
             // What `f` has left half done belongs to its owner, who must know what a panic of his means.
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
             if result.is_err() {
-                self.0.fetch_add(1, Ordering::Relaxed);
+                self.count.fetch_add(1, Ordering::Relaxed);
             }
             result.ok()
         }
@@ -45,6 +76,21 @@ impl Panics {
         for waker in wakers {
             self.call(|| waker.wake());
         }
+    }
+}
+
+/// An error with what caused it, in one line.
+pub(crate) struct Causes<'a, E>(pub(crate) &'a E);
+
+impl<E: Error> fmt::Display for Causes<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

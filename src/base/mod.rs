@@ -21,6 +21,7 @@ pub mod buf;
 pub(crate) mod counter;
 pub mod foreign;
 pub mod ids;
+pub mod journal;
 pub mod rng;
 pub mod seq;
 pub mod sync;

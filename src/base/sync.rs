@@ -33,6 +33,8 @@ pub use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence}
 #[cfg(not(loom))]
 pub use portable_atomic::AtomicU64;
 
+#[cfg(feature = "log")]
+pub(crate) use order::assert_none_held;
 pub use order::{Held, Ordered};
 
 #[cfg(all(feature = "std", not(loom)))]

@@ -280,6 +280,8 @@ pub struct Incoming {
     pub responder: Box<dyn Responder>,
     /// Who asks, as far as the layer can tell: distinguishes peers, means nothing else.
     pub peer: u64,
+    /// The same, for people.
+    pub from: Location,
     /// Where the request says it came from; `None` if there can be no doubt.
     pub origin: Option<Origin>,
 }
@@ -299,8 +301,16 @@ impl Incoming {
             data,
             responder,
             peer: 0,
+            from: Location::Here,
             origin: None,
         }
+    }
+
+    /// Sets where the request comes from, for people. Default: from this stack.
+    #[must_use]
+    pub fn located(mut self, from: Location) -> Self {
+        self.from = from;
+        self
     }
 
     /// Sets who asks ([`peer`](Self::peer)), and where the request claims to come from ([`origin`](Self::origin)).
@@ -505,6 +515,17 @@ pub enum Location {
     Host(SocketAddr),
     /// At the station of a [custom](Kind::Custom) layer that has this number there: a MAC address, an address on a bus.
     Station(u64),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here => f.write_str("this stack"),
+            Self::Member(address) => write!(f, "member {address}"),
+            Self::Host(address) => address.fmt(f),
+            Self::Station(number) => write!(f, "station {number:#x}"),
+        }
+    }
 }
 
 /// Why a name could not be registered.

@@ -9,8 +9,9 @@ use super::alloc::Allocated;
 use super::timers::Sleep;
 use super::{LayerFacts, Node, Screened, count};
 use crate::base::time::Instant;
+use crate::crypto::suite::Cipher;
 use crate::flow::Params;
-use crate::ipcp::{Accepted, Incoming};
+use crate::ipcp::{Accepted, Incoming, Location};
 use crate::irm::{Calls, ListenerId, WaiterId};
 use crate::types::code::Code;
 use crate::types::name::Name;
@@ -56,6 +57,8 @@ struct Replying {
     params: Params,
     flow: Allocated,
     peer: u64,
+    from: Location,
+    cipher: Option<Cipher>,
     id: [u8; 16],
     /// Bytes of the reply's security header.
     size: usize,
@@ -137,6 +140,7 @@ impl Accept {
                 }
                 Poll::Ready(Some(request)) => {
                     count(&self.node.counters.shed);
+                    self.node.note_refusal(&self.name, request.incoming.from, "too many handshakes are under way");
                     request.incoming.responder.refuse(now, Code::AGAIN);
                 }
             }
@@ -156,7 +160,7 @@ impl Accept {
         let security = node.security_of(&self.name).server;
         let mut rng = node.rng.lock().split("oap");
         let Screened { incoming, oap } = request;
-        let Incoming { kind, qos, responder, peer, mpl, congestible, window, origin, .. } = incoming;
+        let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
         // The requester may have asked again while both requests waited.
@@ -178,20 +182,27 @@ impl Accept {
             Ok(ok) => ok,
             Err(e) => {
                 count(&node.counters.bad_oap);
+                node.note_refusal(&self.name, from, e);
                 responder.refuse(now, Code::from_response(e.refusal_code()));
                 return None;
             }
         };
         let Some(endpoint) = node.new_endpoint() else {
+            node.note_refusal(&self.name, from, AcceptError::TooManyFlows);
             responder.refuse(now, Code::NOMEM);
             return None;
         };
-        let Ok(accepted) = responder.accept(now, &endpoint, &response) else {
-            endpoint.abort();
-            return None;
+        let accepted = match responder.accept(now, &endpoint, &response) {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                node.note_refusal(&self.name, from, e);
+                endpoint.abort();
+                return None;
+            }
         };
         let size = response.len();
         let opening = origin.map(|o| node.opening(o.received, size));
+        let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
         let Ok(mut params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
@@ -202,17 +213,19 @@ impl Accept {
             params.meter = Some(node.meter_of(origin.address));
             node.await_first_word(now, origin.address, &endpoint);
         }
-        Some(Replying { accepted, params, flow: Allocated { endpoint, kind, data: outcome.data }, peer, id, size })
+        let flow = Allocated { endpoint, kind, data: outcome.data };
+        Some(Replying { accepted, params, flow, peer, from, cipher, id, size })
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
-        let Replying { accepted, params, flow, peer, id, size } = replying;
+        let Replying { accepted, params, flow, peer, from, cipher, id, size } = replying;
         self.peer = peer;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
             self.node.remember_reply(now, peer, id, again, size);
         }
         count(&self.node.counters.accepted);
+        self.node.note_flow("accepted", &self.name, &flow, from, cipher);
         flow
     }
 }

@@ -13,7 +13,8 @@ use core::time::Duration;
 use self::asking::{Asking, Try};
 use super::timers::Sleep;
 use super::{IpcpId, LayerFacts, Node, count};
-use crate::base::foreign::Panics;
+use crate::base::foreign::{Causes, Panics};
+use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
@@ -181,7 +182,11 @@ impl Allocation {
         match &result {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(_)) => count(&self.node.counters.allocated),
-            Poll::Ready(Err(_)) => count(&self.node.counters.alloc_failed),
+            Poll::Ready(Err(e)) => {
+                count(&self.node.counters.alloc_failed);
+                let (name, why) = (&self.wanted.name, Causes(e));
+                record!(self.node.panics(), Failed, Debug, [name = name, reason = why], "no flow to {name:?}: {why}");
+            }
         }
         self.give_up();
         result
@@ -228,20 +233,23 @@ impl Allocation {
         port: Arc<dyn Port>,
         response: &[u8],
     ) -> Result<Allocated, AllocError> {
-        let Try { endpoint, client, ipcp, .. } = chosen;
+        let Try { endpoint, client, ipcp, at, .. } = chosen;
         let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
         let agreed = client.complete(response).and_then(|outcome| {
+            let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
             let mut params = self.node.params(self.wanted.qos, &layer, outcome.protection, outcome.peering)?;
             // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
             // and its keepalives say that it has the connection.
             let member = self.wanted.via != Via::Any;
             params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
-            Ok((params, outcome.data))
+            Ok((params, cipher, outcome.data))
         });
         match agreed {
-            Ok((params, data)) => {
+            Ok((params, cipher, data)) => {
                 endpoint.activate(now, port, params);
-                Ok(Allocated { endpoint, kind, data })
+                let flow = Allocated { endpoint, kind, data };
+                self.node.note_flow("allocated", &self.wanted.name, &flow, at, cipher);
+                Ok(flow)
             }
             Err(e) => {
                 self.node.panics().call(move || port.release(now));

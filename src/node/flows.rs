@@ -6,18 +6,21 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::alloc::Allocated;
 use super::silent::Bounds;
 use super::{AMPLIFICATION, Node};
 use crate::base::arena::Id;
 use crate::base::backlog::Meter;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::crypto::SessionKey;
 use crate::crypto::protect::{Protection, Side};
 use crate::crypto::suite::Cipher;
 use crate::flow::{Endpoint, Opening, Params};
 use crate::frct::{self, Frct};
-use crate::ipcp::Info;
+use crate::ipcp::{Info, Location};
 use crate::oap::{OapError, Peering};
+use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
 /// What the flows of a layer need to know of it.
@@ -49,6 +52,19 @@ impl Node {
             endpoint
         })?;
         made
+    }
+
+    /// Says that a flow has come to be.
+    pub(super) fn note_flow(&self, how: &str, name: &Name, flow: &Allocated, peer: Location, cipher: Option<Cipher>) {
+        let (key, kind) = (flow.endpoint.key(), flow.kind);
+        let cipher = cipher.map_or("none", Cipher::name);
+        record!(
+            self.panics(),
+            Opened,
+            Info,
+            [flow = format_args!("{key:x}"), name = name, peer = peer, layer = kind, cipher = cipher],
+            "flow {key:x} to {name:?} {how}, peer {peer} over {kind}, cipher {cipher}"
+        );
     }
 
     pub(super) fn endpoint(&self, key: u64) -> Option<Arc<Endpoint>> {

@@ -10,8 +10,9 @@ use core::task::Poll;
 use super::Node;
 use super::member::Membership;
 use super::timers::Sleep;
+use crate::base::journal::record;
 use crate::base::time::Instant;
-use crate::ipcp::{Ipcp, RegisterError};
+use crate::ipcp::{Info, Ipcp, RegisterError};
 use crate::types::name::Name;
 
 /// The number by which a node knows an IPCP.
@@ -31,10 +32,25 @@ impl Node {
     /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind.
     pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
         let id = IpcpId(self.next_ipcp.fetch_add(1, Ordering::Relaxed));
-        let mut layers = self.layers.write();
-        layers.push(Layer { id, ipcp, priority, registered: Vec::new(), membership: None });
-        layers.sort_by_key(|l| (Reverse(l.priority), l.ipcp.info().kind, l.id));
+        let added = Arc::clone(&ipcp);
+        {
+            let mut layers = self.layers.write();
+            layers.push(Layer { id, ipcp, priority, registered: Vec::new(), membership: None });
+            layers.sort_by_key(|l| (Reverse(l.priority), l.ipcp.info().kind, l.id));
+        }
+        self.note_layer(&*added, "joined");
         id
+    }
+
+    fn note_layer(&self, ipcp: &dyn Ipcp, what: &str) {
+        let Info { kind, name, layer, .. } = ipcp.info();
+        record!(
+            self.panics(),
+            Layer,
+            Info,
+            [ipcp = name, layer = layer, kind = kind],
+            "{kind} layer {layer:?} {what} as {name:?}"
+        );
     }
 
     pub(super) fn add_membership(&self, membership: &Arc<Membership>) {
@@ -59,6 +75,7 @@ impl Node {
         if let Some(membership) = layer.membership {
             membership.end();
         }
+        self.note_layer(&*layer.ipcp, "left");
         let now = self.env.clock.now();
         match self.env.panics.call(|| layer.ipcp.retire(now)).flatten() {
             Some(at) => self.shut_down_at(at, layer.ipcp),
@@ -120,6 +137,14 @@ impl Node {
                 layer.registered.push(name.clone());
             }
         }
+        let (own, layer) = (&ipcp.info().name, &ipcp.info().layer);
+        record!(
+            self.panics(),
+            Layer,
+            Info,
+            [name = name, ipcp = own, layer = layer],
+            "name {name:?} registered in layer {layer:?}"
+        );
         Ok(())
     }
 
@@ -130,6 +155,14 @@ impl Node {
         for layer in self.layers.write().iter_mut().filter(|l| l.id == id) {
             layer.registered.retain(|n| n != name);
         }
+        let (own, layer) = (&ipcp.info().name, &ipcp.info().layer);
+        record!(
+            self.panics(),
+            Layer,
+            Info,
+            [name = name, ipcp = own, layer = layer],
+            "name {name:?} withdrawn from layer {layer:?}"
+        );
     }
 
     /// The names registered with an IPCP.

@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use core::fmt::Display;
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -21,6 +22,8 @@ use super::accept::Accept;
 use super::alloc::{AllocError, Via};
 use super::timers::{Alarm, Sleep};
 use super::{IpcpId, Node};
+use crate::base::foreign::Causes;
+use crate::base::journal::record;
 use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
 use crate::ipcp::connect::cep::CepError;
@@ -401,8 +404,18 @@ impl Membership {
                         inner.manager.came_up(now, attempt, flow, peer)
                     };
                     me.settle(now, flow, kept.is_ok());
+                    me.note_connected(&node, want.component, flow, peer, &want.destination);
                 }
                 Err(e) => {
+                    let (ipcp, to, what) = (&me.member.info().name, &want.destination, want.component);
+                    record!(
+                        node.panics(),
+                        Neighbour,
+                        Warn,
+                        [ipcp = ipcp, destination = to, component = what, reason = Causes(&e)],
+                        "{ipcp:?} not connected to {to:?} for {what}, trying again: {}",
+                        Causes(&e)
+                    );
                     let mut inner = me.inner.lock();
                     match e {
                         MemberError::Silent => inner.manager.attempt_unanswered(now, attempt),
@@ -415,6 +428,18 @@ impl Membership {
             }
             me.drive(now);
         });
+    }
+
+    /// Says that there is an N-1 flow, to `by` or made by the neighbour.
+    fn note_connected(&self, node: &Node, what: Component, flow: N1FlowId, peer: Address, by: impl Display) {
+        let ipcp = &self.member.info().name;
+        record!(
+            node.panics(),
+            Neighbour,
+            Info,
+            [ipcp = ipcp, n1_flow = flow, component = what, address = peer, by = by],
+            "{ipcp:?} connected to member {peer} for {what} by N-1 flow {flow}"
+        );
     }
 
     /// A connection stands and the manager knows; unless it is not wanted, or lost already.

@@ -21,6 +21,7 @@ mod silent;
 mod tasks;
 mod timers;
 
+use ::alloc::string::String;
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -32,6 +33,7 @@ use crate::base::backlog::Meter;
 use crate::base::buf::BufPool;
 use crate::base::counter::{Counter, counters};
 use crate::base::foreign::Panics;
+use crate::base::journal::{Journal, record};
 use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
@@ -59,6 +61,8 @@ use self::timers::TimerQueue;
 
 /// What a node is built from.
 pub struct Parts {
+    /// What records call the stack.
+    pub name: Option<String>,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
     /// Where packet buffers come from; from a pool of its own if not given.
@@ -146,11 +150,12 @@ impl Node {
         let pool = parts.pool.unwrap_or_else(|| BufPool::new(parts.limits.idle_buffers));
         Arc::new_cyclic(|me: &Weak<Self>| {
             let requests: Weak<dyn Requests> = Weak::<Self>::clone(me);
+            let journal = Journal::new(Arc::clone(&parts.clock), parts.name.as_deref(), parts.inline);
             let env = Arc::new(Env {
                 clock: parts.clock,
                 pool,
                 host: Arc::new(timers::HostOf(Weak::clone(me))),
-                panics: Arc::default(),
+                panics: Arc::new(Panics::new(journal)),
                 inline: parts.inline,
             });
             let timers = TimerQueue::new(&env.panics);
@@ -239,6 +244,7 @@ impl Node {
     pub fn close_listener(&self, id: irm::ListenerId) {
         let mut calls = Calls::default();
         let orphans = self.irm.lock().unbind(self.env.clock.now(), id, &mut calls);
+        record!(self.panics(), Bind, Debug, [refused: orphans.len()], "listener closed");
         self.perform(calls);
         self.refuse_all(orphans, Code::AGAIN);
     }
@@ -315,6 +321,7 @@ impl Node {
         let answered = self.answered.lock().clear();
         drop(answered);
         self.timers.shutdown();
+        record!(self.panics(), Stack, Info, [], "stack shut down");
     }
 
     /// What has been counted, but for names, IPCPs and flows.

@@ -2,11 +2,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use super::answered::Nothing;
 use super::{Node, count};
+use crate::base::journal::record;
 use crate::base::time::Instant;
-use crate::ipcp::{Incoming, Requests, Resend};
+use crate::ipcp::{Incoming, Location, Requests, Resend};
 use crate::irm::{Calls, Refused};
 use crate::oap::OapError;
 use crate::oap::server::Request;
@@ -28,10 +30,18 @@ impl Requests for Node {
         let name = self.irm.lock().by_hash(request.hash, &request.dst).cloned();
         let Some(name) = name else {
             count(&self.counters.unknown_name);
+            let (name, peer) = (request.dst, request.from);
+            record!(
+                self.panics(),
+                Refused,
+                Debug,
+                [hash = name, peer = peer],
+                "request for a flow from {peer} refused: nobody listens to the name with hash {name}"
+            );
             request.responder.refuse(now, Code::NAME);
             return;
         };
-        if let Some(request) = self.screen(now, request) {
+        if let Some(request) = self.screen(now, &name, request) {
             self.place(now, &name, request);
         }
     }
@@ -47,10 +57,12 @@ impl Node {
             Ok(()) => {}
             Err(Refused::Unknown(request)) => {
                 count(&self.counters.unknown_name);
+                self.note_refusal(name, request.incoming.from, "nobody listens to the name any more");
                 request.incoming.responder.refuse(now, Code::NAME);
             }
             Err(Refused::Full(request)) => {
                 count(&self.counters.backlog_full);
+                self.note_refusal(name, request.incoming.from, "the backlog of the name is full");
                 request.incoming.responder.refuse(now, Code::AGAIN);
             }
         }
@@ -58,7 +70,7 @@ impl Node {
 
     /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
     /// that was answered has the answer sent again instead.
-    pub(super) fn screen(&self, now: Instant, mut request: Incoming) -> Option<Screened> {
+    pub(super) fn screen(&self, now: Instant, name: &Name, mut request: Incoming) -> Option<Screened> {
         let unix = self.env.clock.unix_nanos();
         let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
         let oap = match checked {
@@ -66,11 +78,20 @@ impl Node {
             Err(OapError::Replayed) => {
                 // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
                 count(&self.counters.replayed);
+                let peer = request.from;
+                record!(
+                    self.panics(),
+                    Repeated,
+                    Debug,
+                    [name = name, peer = peer],
+                    "copy of a request from {peer} ignored"
+                );
                 request.responder.resend(now, &Nothing);
                 return None;
             }
             Err(e) => {
                 count(&self.counters.bad_oap);
+                self.note_refusal(name, request.from, e);
                 request.responder.refuse(now, Code::from_response(e.refusal_code()));
                 return None;
             }
@@ -80,11 +101,30 @@ impl Node {
         match again {
             Some(reply) => {
                 count(&self.counters.resent);
+                let peer = request.from;
+                record!(
+                    self.panics(),
+                    Repeated,
+                    Debug,
+                    [name = name, peer = peer],
+                    "reply to {peer} sent again: request repeated"
+                );
                 request.responder.resend(now, &*reply);
                 None
             }
             None => Some(Screened { incoming: request, oap }),
         }
+    }
+
+    /// Says why a request is refused.
+    pub(super) fn note_refusal(&self, name: &Name, peer: Location, why: impl Display) {
+        record!(
+            self.panics(),
+            Refused,
+            Warn,
+            [name = name, peer = peer, reason = why],
+            "request for a flow to {name:?} from {peer} refused: {why}"
+        );
     }
 
     /// Remembers a reply that can be sent again.
@@ -99,6 +139,14 @@ impl Node {
         self.perform(calls);
         for request in late {
             count(&self.counters.not_accepted);
+            let peer = request.incoming.from;
+            record!(
+                self.panics(),
+                Refused,
+                Warn,
+                [peer = peer],
+                "request for a flow from {peer} refused: no listener accepted it in time"
+            );
             request.incoming.responder.refuse(now, Code::AGAIN);
         }
     }

@@ -30,7 +30,7 @@ impl HostBuilder {
         let purpose = format!("host {name} {}", net.hosts_named(name));
         let mut seed = [0; 32];
         seeds::rng(net.seed(), &purpose).fill(&mut seed);
-        let stack = Stack::builder().seed(seed).polled_with(net.manual_clock()).pool(net.pool());
+        let stack = Stack::builder().name(name).seed(seed).polled_with(net.manual_clock()).pool(net.pool());
         Self { net, name: name.into(), stack, udp4: Vec::new() }
     }
 

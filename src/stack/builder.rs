@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Shared, Stack, StackError};
 use crate::base::buf::BufPool;
+use crate::base::journal::record;
 use crate::base::rng::Randomness;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
@@ -33,6 +34,7 @@ const STREAM_PACKET: usize = 1400;
 /// ```
 #[derive(Clone)]
 pub struct Builder {
+    name: Option<String>,
     limits: Limits,
     seed: Option<[u8; 32]>,
     polled: Option<Arc<ManualClock>>,
@@ -47,6 +49,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
+            name: None,
             limits: Limits::default(),
             seed: None,
             polled: None,
@@ -61,6 +64,12 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// Sets the name that log records of the stack carry as `stack`, for programs with several; none if not given.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Bounds and time limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -171,6 +180,7 @@ impl Builder {
             None => Arc::new(OsClock::new()),
         };
         let node = Node::new(Parts {
+            name: self.name,
             clock,
             pool: self.pool,
             rng: Randomness::from_seed(*seed),
@@ -183,6 +193,8 @@ impl Builder {
             Some(_) => None,
             None => Some(Background::start(&node).map_err(StackError::Thread)?),
         };
+        let threads = background.is_some();
+        record!(node.panics(), Stack, Info, [threads: threads], "stack started");
         let shims = Mutex::new(Vec::new());
         let (linger, checksum, stream_packet) = (self.linger, self.checksum, self.stream_packet);
         Ok(Stack {
@@ -204,6 +216,7 @@ impl Builder {
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Builder")
+            .field("name", &self.name)
             .field("limits", &self.limits)
             .field("seeded", &self.seed.is_some())
             .field("polled", &self.polled.is_some())

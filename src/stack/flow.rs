@@ -14,6 +14,7 @@ pub use self::stream::{ReadHalf, WriteHalf};
 use self::waits::{Call, Closing, Reading, Writing, read_packet};
 use super::wait;
 use super::{CloseError, Shared, aio};
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
@@ -86,8 +87,23 @@ impl std::fmt::Debug for Inner {
     }
 }
 
+impl Inner {
+    fn note_end(&self) {
+        let (key, name, endpoint) = (self.endpoint.key(), &self.name, &self.endpoint);
+        record!(
+            self.shared.node.panics(),
+            Closed,
+            Info,
+            [flow = format_args!("{key:x}"), name = name, layer = self.kind, reason = endpoint.end()],
+            "flow {key:x} to {name:?} closed: {}",
+            endpoint.end()
+        );
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.note_end();
         self.endpoint.close(self.shared.linger);
     }
 }

@@ -40,6 +40,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant, ManualClock};
 use crate::crypto::backend::Backend;
@@ -131,6 +132,7 @@ impl Stack {
     pub fn bind(&self, name: &str) -> Result<Listener, BindError> {
         let name = Name::new(name)?;
         let id = self.shared.node.with_irm(|irm| irm.bind(&name))?;
+        record!(self.shared.node.panics(), Bind, Debug, [name = name], "listening for flows to {name:?}");
         Ok(Listener::new(Arc::clone(&self.shared), id, name))
     }
 

@@ -81,6 +81,13 @@ impl<G, const NUMBER: u8> Drop for Held<G, NUMBER> {
     }
 }
 
+/// In debug builds: this thread holds no lock with a number, and may call foreign code.
+#[cfg(feature = "log")]
+#[inline]
+pub(crate) fn assert_none_held() {
+    debug_assert!(held::is_none(), "foreign code is called under a lock");
+}
+
 /// Which numbers this thread holds.
 #[cfg(all(debug_assertions, feature = "std", not(loom)))]
 mod held {
@@ -100,6 +107,11 @@ mod held {
         }
     }
 
+    #[cfg(feature = "log")]
+    pub(super) fn is_none() -> bool {
+        HELD.try_with(|held| held.get() == 0).unwrap_or(true)
+    }
+
     pub(super) fn give_back(number: u8) {
         let _ = HELD.try_with(|held| held.set(held.get() & !(1 << number)));
     }
@@ -109,6 +121,11 @@ mod held {
 mod held {
     #[inline]
     pub(super) const fn take(_number: u8) {}
+
+    #[cfg(feature = "log")]
+    pub(super) const fn is_none() -> bool {
+        true
+    }
 }
 
 #[cfg(all(test, debug_assertions, feature = "std", not(loom)))]

@@ -9,7 +9,7 @@ use super::state::{Life, Watch};
 use super::{Endpoint, Ordering, State};
 use crate::base::foreign::Panics;
 use crate::flow::pipeline::Counters;
-use crate::flow::{FlowKey, Watcher};
+use crate::flow::{FlowKey, ReadError, Watcher};
 use crate::types::qos::QosSpec;
 
 #[cfg_attr(not(feature = "internals"), doc(hidden))]
@@ -39,6 +39,25 @@ impl Endpoint {
     pub fn is_over(&self) -> bool {
         let inner = self.inner.lock();
         inner.down.is_some() || !matches!(inner.life, Life::Pending | Life::Active)
+    }
+
+    /// Whether the peer has been silent for the flow's timeout.
+    pub fn is_peer_gone(&self) -> bool {
+        self.inner.lock().peer_gone
+    }
+
+    /// Why the flow carries nothing any more, in a few words; "here" if it does.
+    #[cfg(feature = "std")]
+    pub(crate) fn end(&self) -> &'static str {
+        let inner = self.inner.lock();
+        match inner.read_end() {
+            Some(ReadError::Closed) => "the other end closed it",
+            Some(ReadError::Reset) => "the other end gave it up",
+            Some(ReadError::PeerGone) => "the other end is silent",
+            Some(ReadError::Undeliverable(_)) => "nothing could be delivered",
+            Some(ReadError::Down) => "the layer below gave it up",
+            _ => "here",
+        }
     }
 
     /// Whether an IPCP uses the flow, as an N-1 flow.

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::flood::Port as Side;
 use super::{Broadcast, KEEPALIVES, NEIGHBOUR_TIMEOUT, neighbour};
 use crate::base::buf::PacketBuf;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Event, Outgoing, Port, Sink, Watcher};
 use crate::ipcp::{
@@ -93,6 +94,8 @@ impl Broadcast {
     fn lose(&self, id: N1FlowId) {
         if let Some(endpoint) = self.remove(id) {
             self.counters.lost.count();
+            let ipcp = &self.info.name;
+            record!(endpoint.panics(), Broadcast, Warn, [ipcp = ipcp, n1_flow = id], "N-1 flow {id} of {ipcp:?} lost");
             endpoint.abort();
             if let Some(connections) = self.connections.upgrade() {
                 connections.lost(self.clock.now(), id);

@@ -47,6 +47,7 @@ use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::BufPool;
 use crate::base::counter::counters;
 use crate::base::foreign::Panics;
+use crate::base::journal::record;
 use crate::base::rng::Rng;
 use crate::base::sync::{Mutex, Once};
 use crate::base::time::{Clock, Instant};
@@ -234,11 +235,20 @@ impl UdpShim {
 
     /// Calls the device, which may be a user's own. One that panics has done nothing.
     fn on_device<R>(&self, f: impl FnOnce(&dyn Datagrams) -> R, nothing: R) -> R {
-        self.panics.call(|| f(&*self.socket)).unwrap_or(nothing)
+        // A port calls it under its lock, where no record may be made.
+        self.panics.guard(|| f(&*self.socket)).unwrap_or(nothing)
     }
 
     fn send(&self, path: Path, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
         self.on_device(|d| d.send_from(path.local, path.remote, bytes, segment), Err(SendError::Down))
+    }
+
+    /// Says why something could not be sent. No lock may be held.
+    fn note_unsent(&self, path: Path, why: SendError) {
+        if !why.is_temporary() {
+            let peer = path.remote;
+            record!(self.panics, Unsent, Warn, [peer = peer, reason = why], "nothing can be sent to {peer}: {why}");
+        }
     }
 
     fn max_payload(&self) -> usize {
@@ -336,6 +346,7 @@ impl Ipcp for UdpShim {
             }
             Err(e) => {
                 self.counters.fault(e, 1);
+                self.note_unsent(Path { local: None, remote: peer }, e);
                 return Err(RequestError::Unsent(e));
             }
         }

@@ -12,6 +12,7 @@ use core::task::Waker;
 
 use super::config::{Config, Parts};
 use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Clock;
@@ -65,6 +66,8 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) sizes: LayerSizes,
     pub(super) clock: Arc<dyn Clock>,
+    /// Through which code of others is called.
+    pub(super) panics: Arc<Panics>,
     pub(super) alarm: Arc<dyn Alarm>,
     /// Of the layer; changes if somebody else turns out to have it.
     address: AtomicU64,
@@ -89,6 +92,7 @@ impl Shared {
             config,
             sizes,
             clock: parts.clock,
+            panics: parts.panics,
             alarm: (parts.alarm)(ring),
             address: AtomicU64::new(parts.address.0),
             down: AtomicBool::new(false),

@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use super::places::{Next, Places};
 use super::{AllocError, Allocated, Allocation, Phase};
+use crate::base::foreign::Causes;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
@@ -147,6 +149,14 @@ impl Allocation {
                 }
             }
             Err(AllocError::Layer(e)) => {
+                let name = &self.wanted.name;
+                record!(
+                    self.node.panics(),
+                    Asking,
+                    Debug,
+                    [name = name, peer = at, reason = e],
+                    "request for a flow to {name:?} could not be sent to {at}, asking elsewhere: {e}"
+                );
                 let layer = matches!(e, RequestError::Full | RequestError::TooLarge { .. } | RequestError::Down);
                 asking.places.failed(&ipcp, (!layer).then_some(at));
                 asking.fail(AllocError::Layer(e));
@@ -252,6 +262,15 @@ impl Allocation {
             // Whoever answered is not who it should be: somebody else may be.
             Err(e @ AllocError::Security(_)) => {
                 let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
+                let name = &self.wanted.name;
+                record!(
+                    self.node.panics(),
+                    Asking,
+                    Warn,
+                    [name = name, peer = place, reason = Causes(&e)],
+                    "reply of {place} to a request for {name:?} refused, asking elsewhere: {}",
+                    Causes(&e)
+                );
                 asking.places.failed(&ipcp, Some(place));
                 asking.fail(e);
                 asking.want(now + self.node.limits.lookup_timeout);
@@ -265,6 +284,14 @@ impl Allocation {
     fn refused(&mut self, now: Instant, at: usize, code: Code) {
         let Phase::Asking(asking) = &mut self.phase else { return };
         let refused = asking.tries.remove(at);
+        let (name, place) = (&self.wanted.name, refused.at);
+        record!(
+            self.node.panics(),
+            Asking,
+            Debug,
+            [name = name, peer = place, reason = code],
+            "flow to {name:?} refused by {place}: {code}"
+        );
         // What was said to an earlier request does not count while a later one is under way.
         let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
         if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
@@ -305,6 +332,14 @@ impl Allocation {
         let widens = silent || asking.busy.is_none();
         asking.widen = widens.then(|| now + stagger(self.deadline.since(now)));
         for (ipcp, at) in again {
+            let name = &self.wanted.name;
+            record!(
+                self.node.panics(),
+                Asking,
+                Debug,
+                [name = name, peer = at],
+                "request for a flow to {name:?} repeated at {at}"
+            );
             // One that cannot be sent is a lost one.
             match self.send(now, &ipcp, at) {
                 Ok(_) => count(&self.node.counters.retried),

@@ -9,6 +9,8 @@ use core::time::Duration;
 use super::super::timers::{Alarm, Sleep};
 use super::handshake::{N1, allocate, introduce, next_packet, send};
 use super::{CONNECT_TIMEOUT, IpcpId, LateConnections, MemberError, Membership, Node, Via};
+use crate::base::foreign::Causes;
+use crate::base::journal::record;
 use crate::ipcp::broadcast::{self, Broadcast};
 use crate::ipcp::connect::enrol::{Admission, ConfigError, EnrolError, Granted, Joiner, Kind};
 use crate::ipcp::connect::retry::{Backoff, Schedule};
@@ -120,9 +122,13 @@ impl Node {
         loop {
             let why = match attempt(&weak, &via, &common, &kind, &destination).await {
                 Ok(membership) => return Ok(membership),
-                Err(e) if is_final(&e) => return Err(e),
                 Err(e) => e,
             };
+            let last = is_final(&why);
+            note_failure(&weak, &common.name, &destination, &why, last);
+            if last {
+                return Err(why);
+            }
             let node = weak.upgrade().filter(|n| !n.is_down()).ok_or(MemberError::StackDown)?;
             let Some(again) = schedule.failed(node.clock().now(), &mut rng) else { return Err(why) };
             let mut sleep = Sleep::new(&node);
@@ -230,6 +236,18 @@ fn is_final(e: &MemberError) -> bool {
         | MemberError::StackDown => true,
         _ => false,
     }
+}
+
+fn note_failure(node: &Weak<Node>, ipcp: &Name, by: &Name, why: &MemberError, last: bool) {
+    let Some(node) = node.upgrade() else { return };
+    let (why, then) = (Causes(why), if last { "giving up" } else { "trying again" });
+    record!(
+        node.panics(),
+        Enroll,
+        Warn,
+        [ipcp = ipcp, destination = by, reason = why],
+        "{ipcp:?} not enrolled by way of {by:?}, {then}: {why}"
+    );
 }
 
 async fn attempt(

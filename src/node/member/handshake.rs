@@ -11,6 +11,7 @@ use super::super::alloc::{Allocation, Via, Wanted};
 use super::super::timers::Sleep;
 use super::{ATTEMPT_TIMEOUT, MemberError, Membership, Node};
 use crate::base::buf::PacketBuf;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, ReadError};
 use crate::ipcp::connect::cep::{Connected, Initiator, Offer, accept as accept_offer};
@@ -179,6 +180,14 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
     let accepted = match accept_offer(&offers, &first) {
         Ok(accepted) => accepted,
         Err(refused) => {
+            let (ipcp, why) = (&membership.member.info().name, refused.why);
+            record!(
+                endpoint.panics(),
+                Neighbour,
+                Warn,
+                [ipcp = ipcp, reason = why],
+                "{ipcp:?} refused an N-1 flow: {why}"
+            );
             if let Some(answer) = refused.answer {
                 send(&endpoint, &answer);
             }
@@ -198,8 +207,21 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
         Ok(id) => {
             let kept = membership.inner.lock().manager.accepted(now, id, component, peer);
             membership.settle(now, id, kept.is_ok());
+            if let Some(node) = node.upgrade() {
+                membership.note_connected(&node, component, id, peer, "the neighbour");
+            }
         }
-        Err(_) => endpoint.close(LINGER),
+        Err(e) => {
+            let ipcp = &membership.member.info().name;
+            record!(
+                endpoint.panics(),
+                Neighbour,
+                Warn,
+                [ipcp = ipcp, address = peer, reason = e],
+                "{ipcp:?} refused an N-1 flow of member {peer}: {e}"
+            );
+            endpoint.close(LINGER);
+        }
     }
 }
 
@@ -209,6 +231,7 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
     let mut attendant = Attendant::new(now);
     let address = membership.member.component(Component::DataTransfer).map_or(Address(0), |own| own.address);
     let config = membership.member.layer_config();
+    let ipcp = &membership.member.info().name;
     while let Some(pkt) = next_packet(node, endpoint, attendant.deadline()).await {
         let Some(node) = node.upgrade() else { return };
         let admission = |applicant: &Applicant| {
@@ -220,10 +243,24 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
             Ok(Progress::Wait) => {}
             Ok(Progress::Send(bytes)) => send(endpoint, &bytes),
             Ok(Progress::Deny(bytes)) => {
+                record!(node.panics(), Enroll, Warn, [ipcp = ipcp], "{ipcp:?} did not admit a new member");
                 send(endpoint, &bytes);
                 return;
             }
-            Ok(Progress::Joined) | Err(_) => return,
+            Ok(Progress::Joined) => {
+                record!(node.panics(), Enroll, Info, [ipcp = ipcp], "a new member enrolled by way of {ipcp:?}");
+                return;
+            }
+            Err(e) => {
+                record!(
+                    node.panics(),
+                    Enroll,
+                    Warn,
+                    [ipcp = ipcp, reason = e],
+                    "enrolment of a new member by way of {ipcp:?} failed: {e}"
+                );
+                return;
+            }
         }
     }
 }

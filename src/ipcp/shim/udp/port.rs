@@ -272,6 +272,9 @@ impl Port for UdpPort {
         if !stalled && self.stalled.load(Ordering::Relaxed) {
             self.resumed();
         }
+        if let Err(e) = result {
+            self.shim.note_unsent(self.path, e);
+        }
         result
     }
 

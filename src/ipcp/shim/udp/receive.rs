@@ -2,13 +2,15 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt::Display;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
-use super::super::super::{Incoming, Origin, Reply, RequestError, Responder};
+use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use super::{Path, Peer, REFERENCE_EIDS, Shim as _, UdpFlow, UdpPort, UdpShim};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::types::code::Code;
@@ -49,10 +51,15 @@ impl UdpShim {
         let mut current: Option<Current> = None;
         for mut datagram in r.datagrams.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
-                self.counters.malformed.count();
+                self.note_malformed(&Path::of(&datagram), datagram.data.len(), "shorter than an EID");
                 r.cache.put(datagram.data);
                 continue;
             };
+            let (peer, len) = (datagram.src, datagram.data.len());
+            record!(
+                self.panics, Datagram, Trace, [peer = peer, eid: eid, bytes: len],
+                "{len} bytes from {peer} for EID {eid:#x}"
+            );
             if eid == MGMT_EID {
                 let mut management = self.management.lock();
                 if management.len() < MAX_MANAGEMENT {
@@ -91,10 +98,20 @@ impl UdpShim {
     fn flow_of(&self, eid: u32, path: Path) -> Option<Arc<UdpFlow>> {
         let Some(flow) = self.flows.get(eid.into()) else {
             self.counters.unknown_eid.count();
+            let peer = path.remote;
+            record!(
+                self.panics, Malformed, Debug, [peer = peer, eid: eid],
+                "datagram from {peer} dropped: no flow has the EID {eid:#x}"
+            );
             return None;
         };
         if !flow.peer.is_on(path) {
             self.counters.wrong_source.count();
+            let peer = path.remote;
+            record!(
+                self.panics, Malformed, Debug, [peer = peer, eid: eid],
+                "datagram from {peer} dropped: the flow with EID {eid:#x} has another peer"
+            );
             return None;
         }
         Some(flow)
@@ -113,27 +130,47 @@ impl UdpShim {
             match Mgmt::parse(&datagram.data) {
                 Ok(Mgmt::Request(m)) => self.handle_request(now, path, m),
                 Ok(Mgmt::Reply(m)) => self.handle_reply(path, m),
-                Err(_) => self.counters.malformed.count(),
+                Err(e) => self.note_malformed(&path, datagram.data.len(), e),
             }
         }
+    }
+
+    /// Counts a datagram that is none of the layer.
+    fn note_malformed(&self, path: &Path, len: usize, why: impl Display) {
+        self.counters.malformed.count();
+        let peer = path.remote;
+        record!(
+            self.panics, Malformed, Debug, [peer = peer, bytes: len, reason = why],
+            "malformed datagram of {len} bytes from {peer} dropped: {why}"
+        );
     }
 
     fn handle_request(&self, now: Instant, path: Path, m: FlowRequest<'_>) {
         self.counters.requests_in.count();
         if m.s_eid == MGMT_EID || m.s_eid == NO_EID {
-            self.counters.malformed.count();
+            self.note_malformed(&path, FlowRequest::OVERHEAD + m.data.len(), "the EID of the requester is reserved");
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
         let responder = ReplyOnce::new(shim, Requester { path, s_eid: m.s_eid });
         if !self.names.lock().contains_key(&m.dst) {
+            let (name, peer) = (m.dst, path.remote);
+            record!(
+                self.panics,
+                Refused,
+                Debug,
+                [hash = name, peer = peer],
+                "request for a flow from {peer} refused: no name with hash {name} is registered"
+            );
             responder.refuse(now, Code::NAME);
             return;
         }
         let address = host_number(path.remote.ip());
         let origin = Origin { address, received: FlowRequest::OVERHEAD + m.data.len() };
-        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder);
-        requests.incoming(now, request.from_peer(peer_number(path.remote), Some(origin)));
+        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(peer_number(path.remote), Some(origin))
+            .located(Location::Host(path.remote));
+        requests.incoming(now, request);
     }
 
     fn handle_reply(&self, path: Path, m: FlowReply<'_>) {
@@ -167,6 +204,7 @@ impl UdpShim {
     fn send_reply(&self, path: Path, reply: &[u8]) {
         if let Err(e) = self.send(path, reply, None) {
             self.counters.fault(e, 1);
+            self.note_unsent(path, e);
         }
     }
 }

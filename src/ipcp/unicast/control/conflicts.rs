@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::Control;
 use super::machines::{Machines, Seeds};
+use crate::base::journal::record;
 use crate::base::rng::Rng;
 use crate::base::sync::AtomicU64;
 use crate::base::time::Instant;
@@ -57,12 +58,27 @@ impl Control {
     /// its names registered again, the flows that it has are lost. One that has been a member for a while only counts.
     pub(super) fn address_conflict(&self, now: Instant) {
         self.counters.conflicts.count();
+        let (ipcp, address) = (&self.shared.info.name, self.shared.address());
         if self.settling.is_over(now) {
+            record!(
+                self.panics,
+                Identity,
+                Error,
+                [ipcp = ipcp, address = address],
+                "another member has the address {address} of {ipcp:?}: make one of the two anew"
+            );
             return;
         }
         let mut rng = self.shared.split_rng("another address");
         let is_taken = |address| address == self.shared.address() || self.knows(address);
         let Some(new) = address::draw(&mut rng, is_taken) else { return };
+        record!(
+            self.panics,
+            Identity,
+            Warn,
+            [ipcp = ipcp, address = address, new = new],
+            "another member has the address {address} of {ipcp:?}, which takes {new} and connects anew"
+        );
         self.shared.set_address(new);
         self.begin_anew(now, new, rng);
         for flow in self.flows.flows() {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::Control;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::{Component, Connection, ConnectionRefused};
@@ -73,6 +74,15 @@ impl Control {
     pub(in crate::ipcp::unicast) fn lose(&self, now: Instant, id: N1FlowId) {
         if let Some(endpoint) = self.remove(now, id) {
             self.counters.lost.count();
+            let (ipcp, silent) = (&self.shared.info.name, endpoint.is_peer_gone());
+            let why = if silent { "the neighbour is silent" } else { "the flow ended" };
+            record!(
+                self.panics,
+                Neighbour,
+                Warn,
+                [ipcp = ipcp, n1_flow = id, reason = why],
+                "N-1 flow {id} of {ipcp:?} lost: {why}"
+            );
             endpoint.abort();
             self.handle(now);
             if let Some(keeper) = self.keeper.upgrade() {

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use super::Control;
 use super::machines::Output;
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::directory;
 use crate::types::id::N1FlowId;
@@ -28,7 +29,12 @@ impl Control {
                     self.machines.lock().directory.unreachable(now, to);
                 }
             }
-            Some(Output::Found(directory::Event::LookupDone { effort, .. }, wakers)) => {
+            Some(Output::Found(directory::Event::LookupDone { hash, addresses, effort }, wakers)) => {
+                let (ipcp, found, asked) = (&self.shared.info.name, addresses.len(), effort.requests);
+                record!(
+                    self.panics, Lookup, Debug, [ipcp = ipcp, hash = hash, found: found, requests: asked],
+                    "name with hash {hash} found at {found} members, with {asked} requests"
+                );
                 self.counters.lookups.count();
                 self.counters.lookup_rounds.add(effort.rounds.into());
                 self.counters.lookup_questions.add(effort.requests.into());
@@ -52,9 +58,16 @@ impl Control {
             // The last one serves for those packets that are on their way here.
             return;
         }
-        let _one_at_a_time = self.publishing.lock();
-        let routes = Arc::clone(self.machines.lock().routing.routes());
-        self.data.follow(&routes);
+        {
+            let _one_at_a_time = self.publishing.lock();
+            let routes = Arc::clone(self.machines.lock().routing.routes());
+            self.data.follow(&routes);
+        }
         self.counters.tables.count();
+        let (ipcp, neighbours) = (&self.shared.info.name, self.data.len());
+        record!(
+            self.panics, Routes, Debug, [ipcp = ipcp, neighbours: neighbours],
+            "forwarding table of {ipcp:?} made anew, over {neighbours} adjacencies"
+        );
     }
 }

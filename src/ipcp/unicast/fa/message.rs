@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
+use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::reply::{Grant, Replies, ReplyOnce};
-use crate::ipcp::{Incoming, Origin, Reply, RequestError, Responder};
+use crate::ipcp::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
@@ -43,13 +44,23 @@ impl FlowAllocator {
         let to = Requester { address: m.s_addr, s_eid: m.s_eid, qos: m.qos };
         let responder = ReplyOnce::new(Arc::clone(self), to);
         if !self.has_name(&m.dst) {
+            let (name, peer) = (m.dst, m.s_addr);
+            record!(
+                self.shared.panics,
+                Refused,
+                Debug,
+                [hash = name, peer = peer],
+                "request for a flow from member {peer} refused: no name with hash {name} is registered"
+            );
             responder.refuse(now, Code::NAME);
             return;
         }
         let info = &self.shared.info;
         let origin = Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() };
-        let request = Incoming::new(info, m.dst, m.qos, m.data.to_vec(), responder);
-        requests.incoming(now, request.from_peer(m.s_addr.0, Some(origin)));
+        let request = Incoming::new(info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(m.s_addr.0, Some(origin))
+            .located(Location::Member(m.s_addr));
+        requests.incoming(now, request);
     }
 
     fn handle_reply(self: &Arc<Self>, m: FlowReply<'_>) {
