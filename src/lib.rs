@@ -44,11 +44,20 @@
 //! flow.write(b"hello")?;
 //! let mut buf = [0; 64];
 //! assert_eq!(flow.read(&mut buf)?, 5);
+//!
+//! // Another one has to wait until the first is served.
+//! let second = client.flow("echo").qos(QosSpec::DATA);
+//! let waits = std::thread::spawn(move || second.alloc());
+//! drop(flow);
+//! let flow = waits.join().unwrap()?;
+//! flow.write(b"hello again")?;
+//! assert_eq!(flow.read(&mut buf)?, 11);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! This server attends to one client after the other, and who comes meanwhile is refused after a second; with
-//! [`Stack::bind_handler`] each has a thread of its own, with [`Listener::accept_async`] a task.
+//! This server attends to one client after the other; who comes meanwhile waits in a [backlog](Stack::set_backlog) until
+//! the one before is gone, or gives up. With [`Stack::bind_handler`] each has a thread of its own, with
+//! [`Listener::accept_async`] a task.
 //!
 //! **Polled**: no threads, no clock. The application says what time it is with [`Stack::poll`], is told when to call
 //! next, and uses the calls that do not wait, or the asynchronous ones. Sockets are of its own making

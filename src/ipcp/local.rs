@@ -97,7 +97,8 @@ impl Ipcp for LocalIpcp {
             client: Arc::clone(request.endpoint),
             requester: Requester { answer: Some((request.answer, request.token)), withdrawn: Arc::clone(&withdrawn) },
         });
-        let incoming = Incoming::new(&self.info, request.dst, request.qos, request.data.to_vec(), responder);
+        let mut incoming = Incoming::new(&self.info, request.dst, request.qos, request.data.to_vec(), responder);
+        incoming.withdrawn = Some(Arc::clone(&withdrawn));
         requests.incoming(now, incoming);
         Ok(Box::new(LocalAttempt { withdrawn }))
     }

@@ -34,6 +34,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::base::buf::PacketBuf;
+use crate::base::sync::{AtomicBool, Ordering};
 use crate::base::time::Instant;
 pub use crate::directory::Doubt;
 use crate::flow::{Drive, Endpoint, Port};
@@ -284,6 +285,8 @@ pub struct Incoming {
     pub from: Location,
     /// Where the request says it came from; `None` if there can be no doubt.
     pub origin: Option<Origin>,
+    /// Becomes true when the requester gives up, if the layer can see that.
+    pub withdrawn: Option<Arc<AtomicBool>>,
 }
 
 impl Incoming {
@@ -303,6 +306,7 @@ impl Incoming {
             peer: 0,
             from: Location::Here,
             origin: None,
+            withdrawn: None,
         }
     }
 
@@ -311,6 +315,11 @@ impl Incoming {
     pub fn located(mut self, from: Location) -> Self {
         self.from = from;
         self
+    }
+
+    /// Whether the requester is known to have given up.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))
     }
 
     /// Sets who asks ([`peer`](Self::peer)), and where the request claims to come from ([`origin`](Self::origin)).

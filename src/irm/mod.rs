@@ -1,7 +1,8 @@
 //! The IPC resource manager: names, and who accepts flows to them.
 //!
 //! A name that is bound has one or more listeners; a request for a flow to it is offered to one that is accepting, by
-//! the name's [`LoadBalancing`], or waits up to [`Limits::accept_wait`] for one to come, or has a handler started. It
+//! the name's [`LoadBalancing`], or waits in a bounded backlog for one to come, as long as its requester does, or has a
+//! handler started. It
 //! knows nothing of layers: what a request is, is up to the caller, who also sends the refusals that come out of here.
 //!
 //! A request belongs to nobody before somebody takes it. Whoever is woken for it has a moment in which no other one
@@ -13,7 +14,7 @@
 //! ```
 //! use core::task::{Poll, Waker};
 //! use o7s::base::time::Instant;
-//! use o7s::irm::{Calls, Irm, Limits};
+//! use o7s::irm::{Caller, Calls, Irm, Limits};
 //! use o7s::types::name::Name;
 //!
 //! let mut irm: Irm<&str> = Irm::new(Limits::default());
@@ -23,7 +24,7 @@
 //! let mut waker = Some(Waker::noop().clone());
 //!
 //! // A request arrives while nobody accepts: it waits.
-//! irm.place(Instant::ZERO, &name, "a request", &mut calls).unwrap();
+//! irm.place(Instant::ZERO, &name, "a request", Caller::default(), &mut calls).unwrap();
 //! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Ready(Some("a request")));
 //! // The next accept waits for a request instead.
 //! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Pending);
@@ -32,11 +33,13 @@
 
 mod names;
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::base::sync::{AtomicBool, Ordering};
 use crate::oap::SecurityConfig;
 
-pub use names::{Calls, Factory, Irm, ListenerId, Refused, WaiterId};
+pub use names::{Calls, Factory, Irm, ListenerId, Placed, Refused, WaiterId};
 
 /// How flows to a name are protected: by those who accept them and by those who ask for them here. It belongs to the
 /// name, never to the call that allocates.
@@ -59,22 +62,61 @@ pub enum LoadBalancing {
     RoundRobin,
 }
 
+/// How long a requester waits that does not say: the reference's limit for an allocation.
+pub const REFERENCE_WAIT: Duration = Duration::from_secs(20);
+
+/// What is known of a request that waits.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// Who asks: those that are equal share what one may have of a backlog.
+    pub peer: u64,
+    /// The request's id, if it has one: a later request with the same one of the same peer is its repetition.
+    pub id: Option<[u8; 16]>,
+    /// How long the requester waits, from this request on; `None` if it does not say.
+    pub wait: Option<Duration>,
+    /// Bytes that the request holds.
+    pub bytes: usize,
+    /// Becomes true when the requester gives up, if that can be seen.
+    pub withdrawn: Option<Arc<AtomicBool>>,
+}
+
+impl Caller {
+    fn is_gone(&self) -> bool {
+        self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))
+    }
+
+    /// How long its request is worth keeping.
+    fn patience(&self) -> Duration {
+        let unknown = if self.withdrawn.is_some() { Duration::MAX } else { REFERENCE_WAIT };
+        self.wait.unwrap_or(unknown)
+    }
+
+    fn repeats(&self, other: &Self) -> bool {
+        self.id.is_some() && self.id == other.id && self.peer == other.peer
+    }
+}
+
 /// Bounds of the IRM.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
     /// Names known at a time. Default 65 536.
     pub names: usize,
-    /// Requests for one name that wait for somebody to accept them; more are refused, to be tried again later. At least
-    /// one may. Default 1024.
+    /// Requests for one name that wait for somebody to accept them, unless the name has a
+    /// [bound of its own](Irm::set_backlog). Of more, the newest of the peer that has the most is refused, to be tried again
+    /// later: as long as others wait, nobody has more than a fair part. At least one may wait. Default 1024.
     pub backlog: usize,
-    /// How long a request waits for that before it is refused. Default 1 s; the reference's client gives up after 20 s.
+    /// Bytes of the requests for one name that wait; beyond it as beyond [`backlog`](Self::backlog). Default 4 MiB.
+    pub backlog_bytes: usize,
+    /// How long a request waits at most before it is refused. It waits only for as long as its requester does, which a
+    /// program of this stack shows, and one of another says in the request; a reference is taken to wait for
+    /// [20 s](REFERENCE_WAIT). Default 10 min.
     pub accept_wait: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { names: 65_536, backlog: 1024, accept_wait: Duration::from_secs(1) }
+        Self { names: 65_536, backlog: 1024, backlog_bytes: 4 << 20, accept_wait: Duration::from_secs(600) }
     }
 }
 
@@ -90,6 +132,13 @@ impl Limits {
     #[must_use]
     pub fn with_backlog(mut self, requests: usize) -> Self {
         self.backlog = requests;
+        self
+    }
+
+    /// Sets [`backlog_bytes`](Self::backlog_bytes).
+    #[must_use]
+    pub fn with_backlog_bytes(mut self, bytes: usize) -> Self {
+        self.backlog_bytes = bytes;
         self
     }
 

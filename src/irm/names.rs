@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use super::{BindError, Limits, LoadBalancing, NameSecurity};
+use super::{BindError, Caller, Limits, LoadBalancing, NameSecurity};
 use crate::base::time::Instant;
 use crate::types::name::{HashAlg, Name, NameHash};
 
@@ -32,6 +32,21 @@ pub enum Refused<R> {
     Unknown(R),
     /// Too many are waiting.
     Full(R),
+}
+
+/// What became of other requests when one was placed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Placed<R> {
+    /// The request that this one repeats, and whose place it has taken: to be dropped without an answer.
+    pub repeated: Option<R>,
+    /// Those that had to make room: to be refused.
+    pub shed: Vec<R>,
+}
+
+impl<R> Default for Placed<R> {
+    fn default() -> Self {
+        Self { repeated: None, shed: Vec::new() }
+    }
 }
 
 /// What is to be done once no lock is held: all of it is code of others.
@@ -60,6 +75,10 @@ struct Entry<R> {
     waiters: VecDeque<Waiter>,
     /// How many of the queue are offered to somebody.
     offers: usize,
+    /// Bytes of the queue.
+    bytes: usize,
+    /// How many may wait, if that was set.
+    backlog: Option<usize>,
     /// By the algorithm [`DIRECT`].
     hash: Option<NameHash>,
 }
@@ -68,6 +87,7 @@ struct Entry<R> {
 struct Queued<R> {
     id: u64,
     request: R,
+    caller: Caller,
     /// When it is refused.
     until: Instant,
     /// Who was woken for it. Until `due` nobody else takes it.
@@ -92,6 +112,8 @@ impl<R> Default for Entry<R> {
             queue: VecDeque::new(),
             waiters: VecDeque::new(),
             offers: 0,
+            bytes: 0,
+            backlog: None,
             hash: None,
         }
     }
@@ -115,6 +137,28 @@ impl<R> Entry<R> {
             LoadBalancing::Spillover => self.waiters.iter_mut().rev().find(idle),
         }?;
         Some((chosen.id, chosen.waker.take()?))
+    }
+
+    /// Takes a request out of the queue. Its entry in the index is the caller's to remove.
+    fn take(&mut self, at: usize) -> Option<Queued<R>> {
+        let taken = self.queue.remove(at)?;
+        self.offers -= usize::from(taken.offered.is_some());
+        self.bytes = self.bytes.saturating_sub(taken.caller.bytes);
+        Some(taken)
+    }
+
+    /// The newest request of the peer that has the most of them, if that has more than `peer` would have with one more:
+    /// one that is offered to nobody, if there is any.
+    fn unfair(&self, peer: u64) -> Option<usize> {
+        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+        for queued in &self.queue {
+            *counts.entry(queued.caller.peer).or_default() += 1;
+        }
+        let own = counts.get(&peer).copied().unwrap_or(0);
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1)?;
+        let newest =
+            |free: bool| self.queue.iter().rposition(|q| q.caller.peer == most && (!free || q.offered.is_none()));
+        newest(true).or_else(|| newest(false))
     }
 
     /// Which request `waiter` gets: the one that it was woken for, or else the first that is for anybody.
@@ -295,6 +339,15 @@ impl<R> Irm<R> {
         Ok(())
     }
 
+    /// How many requests for a bound name may wait, instead of [`Limits::backlog`]. At least one may.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn set_backlog(&mut self, name: &Name, requests: usize) -> Result<(), BindError> {
+        self.entry(name)?.backlog = Some(requests);
+        Ok(())
+    }
+
     /// How flows to and from a name are protected.
     ///
     /// # Errors
@@ -332,24 +385,73 @@ impl<R> Irm<R> {
         self.names.iter().map(|(n, e)| (n, e.listeners.len(), e.waiters.len(), e.queue.len()))
     }
 
-    /// A request for a flow to `name` has come. It waits for somebody to take it, whom it is offered to if he is there.
+    /// A request for a flow to `name` has come from `caller`. It waits for somebody to take it, whom it is offered to if he
+    /// is there. One that repeats another takes its place.
     ///
     /// # Errors
     /// [`Refused`] with the request, to be refused.
-    pub fn place(&mut self, now: Instant, name: &Name, request: R, calls: &mut Calls) -> Result<(), Refused<R>> {
+    pub fn place(
+        &mut self,
+        now: Instant,
+        name: &Name,
+        request: R,
+        caller: Caller,
+        calls: &mut Calls,
+    ) -> Result<Placed<R>, Refused<R>> {
         let id = self.id();
         let limits = self.limits;
+        let mut placed = Placed::default();
         let Some(entry) = self.names.get_mut(name).filter(|e| e.is_bound()) else {
             return Err(Refused::Unknown(request));
         };
-        // Those on offer count as well: whoever they are offered to may not come for them.
-        if entry.queue.len() >= limits.backlog.max(1) {
+        if let Some(earlier) = entry.queue.iter_mut().find(|q| caller.repeats(&q.caller)) {
+            // It keeps its turn and its time: the requester has waited since then.
+            placed.repeated = Some(core::mem::replace(&mut earlier.request, request));
+            entry.bytes = entry.bytes.saturating_sub(earlier.caller.bytes).saturating_add(caller.bytes);
+            earlier.caller.bytes = caller.bytes;
+            return Ok(placed);
+        }
+        if !self.make_room(name, &caller, &mut placed.shed) {
             return Err(Refused::Full(request));
         }
-        let until = now + limits.accept_wait;
-        entry.queue.push_back(Queued { id, request, until, offered: None, due: until });
+        let Some(entry) = self.names.get_mut(name) else { return Err(Refused::Unknown(request)) };
+        let until = now + limits.accept_wait.min(caller.patience());
+        entry.bytes = entry.bytes.saturating_add(caller.bytes);
+        entry.queue.push_back(Queued { id, request, caller, until, offered: None, due: until });
         self.offer(now, name, id, calls);
-        Ok(())
+        Ok(placed)
+    }
+
+    /// Whether there is room for one more request of `caller`, for which others may have been `shed`: those that were
+    /// given up, and else one of a peer that has more.
+    fn make_room(&mut self, name: &Name, caller: &Caller, shed: &mut Vec<R>) -> bool {
+        let limits = self.limits;
+        let Some(entry) = self.names.get_mut(name) else { return false };
+        let most = entry.backlog.unwrap_or(limits.backlog).max(1);
+        // Those on offer count as well: whoever they are offered to may not come for them. A single request may always
+        // wait, however large.
+        let is_full = |entry: &Entry<R>| {
+            let bytes = entry.bytes.saturating_add(caller.bytes);
+            entry.queue.len() >= most || (bytes > limits.backlog_bytes && !entry.queue.is_empty())
+        };
+        let mut drop_one = |entry: &mut Entry<R>, at| {
+            if let Some(taken) = entry.take(at) {
+                self.due.remove(&(taken.due, taken.id));
+                shed.push(taken.request);
+            }
+        };
+        if is_full(entry) {
+            while let Some(at) = entry.queue.iter().position(|q| q.caller.is_gone()) {
+                drop_one(entry, at);
+            }
+        }
+        // One at a time: what is larger than that has to come again.
+        if is_full(entry)
+            && let Some(at) = entry.unfair(caller.peer)
+        {
+            drop_one(entry, at);
+        }
+        !is_full(entry)
     }
 
     /// The next request for `listener`, `None` once it has been unbound. `waiter` is the accept's own and must be
@@ -368,7 +470,7 @@ impl<R> Irm<R> {
             return Poll::Ready(None);
         };
         let at = waiter.and_then(|id| entry.waiters.iter().position(|w| w.id == id));
-        let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.queue.remove(at)) else {
+        let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.take(at)) else {
             if let Some(w) = at.and_then(|at| entry.waiters.get_mut(at)) {
                 core::mem::swap(&mut w.waker, waker);
             } else {
@@ -377,7 +479,6 @@ impl<R> Irm<R> {
             }
             return Poll::Pending;
         };
-        entry.offers -= usize::from(taken.offered.is_some());
         if let Some(w) = at.and_then(|at| entry.waiters.remove(at)) {
             *waker = w.waker;
         }
@@ -414,8 +515,7 @@ impl<R> Irm<R> {
             let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { continue };
             if entry.queue.get(at).is_some_and(|q| q.until > now) {
                 self.offer(now, &name, id, calls);
-            } else if let Some(late) = entry.queue.remove(at) {
-                entry.offers -= usize::from(late.offered.is_some());
+            } else if let Some(late) = entry.take(at) {
                 out.push(late.request);
             }
         }

@@ -1,3 +1,6 @@
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
@@ -11,7 +14,7 @@ fn name(s: &str) -> Name {
 }
 
 fn irm() -> Irm<u32> {
-    Irm::new(Limits { backlog: 2, ..Limits::default() })
+    Irm::new(Limits { backlog: 2, accept_wait: Duration::from_secs(1), ..Limits::default() })
 }
 
 fn accept(irm: &mut Irm<u32>, l: ListenerId, w: &mut Option<WaiterId>) -> Option<u32> {
@@ -33,7 +36,7 @@ fn two_waiting(irm: &mut Irm<u32>, n: &Name) -> [(ListenerId, Option<WaiterId>);
 /// What is to be called after a request was placed: how many acceptors, how many factories.
 fn place(irm: &mut Irm<u32>, now: Instant, n: &Name, request: u32) -> (usize, usize) {
     let mut calls = Calls::default();
-    irm.place(now, n, request, &mut calls).unwrap();
+    irm.place(now, n, request, Caller::default(), &mut calls).unwrap();
     (calls.wake.len(), calls.start.len())
 }
 
@@ -67,9 +70,9 @@ fn the_backlog_is_bounded_and_expires() {
     let l = irm.bind(&n).unwrap();
     let mut calls = Calls::default();
     for request in [1, 2] {
-        irm.place(Instant::ZERO, &n, request, &mut calls).unwrap();
+        irm.place(Instant::ZERO, &n, request, Caller::default(), &mut calls).unwrap();
     }
-    assert_eq!(irm.place(Instant::ZERO, &n, 3, &mut calls), Err(Refused::Full(3)));
+    assert_eq!(irm.place(Instant::ZERO, &n, 3, Caller::default(), &mut calls), Err(Refused::Full(3)));
     assert_eq!(calls.due, Some(after(1000)));
     for (at, late, due) in [(999, vec![], Some(after(1000))), (1000, vec![1], Some(after(1000)))] {
         let mut calls = Calls::default();
@@ -166,7 +169,7 @@ fn unbinding_the_last_listener_forgets_the_name_and_returns_its_requests() {
     let mut calls = Calls::default();
     assert_eq!(irm.unbind(Instant::ZERO, l, &mut calls), [1]);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), None);
-    assert_eq!(irm.place(Instant::ZERO, &n, 2, &mut calls), Err(Refused::Unknown(2)));
+    assert_eq!(irm.place(Instant::ZERO, &n, 2, Caller::default(), &mut calls), Err(Refused::Unknown(2)));
     assert_eq!(irm.poll_accept(l, &mut None, &mut None), Poll::Ready(None));
     assert_eq!(irm.expire(after(5000), 9, &mut calls), Vec::<u32>::new(), "nothing of it is left");
 }
@@ -207,4 +210,97 @@ fn names_are_bounded() {
     irm.bind(&name("a")).unwrap();
     irm.bind(&name("a")).unwrap();
     assert_eq!(irm.bind(&name("b")), Err(BindError::Full(1)));
+}
+
+fn asks(irm: &mut Irm<u32>, n: &Name, request: u32, caller: Caller) -> Result<Placed<u32>, Refused<u32>> {
+    irm.place(Instant::ZERO, n, request, caller, &mut Calls::default())
+}
+
+fn of(peer: u64) -> Caller {
+    Caller { peer, ..Caller::default() }
+}
+
+#[test]
+fn requests_wait_as_long_as_their_requesters() {
+    let withdrawn = Some(Arc::new(AtomicBool::new(false)));
+    for (caller, ms) in [
+        (Caller::default(), 20_000),
+        (Caller { wait: Some(Duration::from_millis(1230)), ..Caller::default() }, 1230),
+        (Caller { wait: Some(Duration::from_secs(90)), ..Caller::default() }, 90_000),
+        (Caller { withdrawn, ..Caller::default() }, 600_000),
+    ] {
+        let mut irm = Irm::new(Limits::default());
+        let n = name("echo");
+        irm.bind(&n).unwrap();
+        asks(&mut irm, &n, 1, caller).unwrap();
+        let mut calls = Calls::default();
+        assert!(irm.expire(after(ms - 1), 9, &mut calls).is_empty());
+        assert_eq!(irm.expire(after(ms), 9, &mut calls), [1]);
+    }
+}
+
+#[test]
+fn a_repeated_request_keeps_its_place_and_its_time() {
+    let mut irm = irm();
+    let n = name("echo");
+    let l = irm.bind(&n).unwrap();
+    let caller = |peer, id| Caller { id: Some([id; 16]), ..of(peer) };
+    asks(&mut irm, &n, 1, caller(7, 1)).unwrap();
+    asks(&mut irm, &n, 2, caller(8, 1)).unwrap();
+    assert_eq!(asks(&mut irm, &n, 3, caller(9, 1)), Err(Refused::Full(3)), "the same id, but another peer");
+    let mut calls = Calls::default();
+    let placed = irm.place(after(900), &n, 4, caller(7, 1), &mut calls).unwrap();
+    assert_eq!(placed, Placed { repeated: Some(1), shed: Vec::new() });
+    assert_eq!(accept(&mut irm, l, &mut None), Some(4));
+    assert_eq!(irm.expire(after(1000), 9, &mut calls), [2]);
+}
+
+#[test]
+fn nobody_keeps_others_out_of_a_backlog() {
+    let mut irm = Irm::new(Limits { backlog: 4, ..Limits::default() });
+    let n = name("echo");
+    let l = irm.bind(&n).unwrap();
+    for request in 1..=4 {
+        asks(&mut irm, &n, request, of(7)).unwrap();
+    }
+    assert_eq!(asks(&mut irm, &n, 5, of(7)), Err(Refused::Full(5)));
+    for (request, shed) in [(11, 4), (12, 3)] {
+        assert_eq!(asks(&mut irm, &n, request, of(8)), Ok(Placed { repeated: None, shed: vec![shed] }));
+    }
+    assert_eq!(asks(&mut irm, &n, 13, of(8)), Err(Refused::Full(13)), "each has its part");
+    assert_eq!(asks(&mut irm, &n, 6, of(7)), Err(Refused::Full(6)));
+    let order: Vec<_> = (0..4).filter_map(|_| accept(&mut irm, l, &mut None)).collect();
+    assert_eq!(order, [1, 2, 11, 12]);
+}
+
+#[test]
+fn a_backlog_is_bounded_in_bytes_and_by_name() {
+    let mut irm = Irm::new(Limits { backlog_bytes: 1000, ..Limits::default() });
+    let n = name("echo");
+    let l = irm.bind(&n).unwrap();
+    let large = |bytes| Caller { bytes, ..Caller::default() };
+    asks(&mut irm, &n, 1, large(2000)).unwrap();
+    assert_eq!(asks(&mut irm, &n, 2, large(1)), Err(Refused::Full(2)), "one may always wait, no second one");
+    assert_eq!(accept(&mut irm, l, &mut None), Some(1));
+    asks(&mut irm, &n, 3, large(500)).unwrap();
+    asks(&mut irm, &n, 4, large(500)).unwrap();
+    assert_eq!(asks(&mut irm, &n, 5, large(1)), Err(Refused::Full(5)));
+    let other = name("other");
+    irm.bind(&other).unwrap();
+    irm.set_backlog(&other, 1).unwrap();
+    asks(&mut irm, &other, 6, of(1)).unwrap();
+    assert_eq!(asks(&mut irm, &other, 7, of(2)), Err(Refused::Full(7)));
+}
+
+#[test]
+fn requesters_that_gave_up_make_room() {
+    let mut irm = irm();
+    let n = name("echo");
+    irm.bind(&n).unwrap();
+    let flags = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+    for (request, flag) in (1..).zip(&flags) {
+        asks(&mut irm, &n, request, Caller { withdrawn: Some(Arc::clone(flag)), ..of(7) }).unwrap();
+    }
+    flags[1].store(true, Ordering::Release);
+    assert_eq!(asks(&mut irm, &n, 3, of(7)), Ok(Placed { repeated: None, shed: vec![2] }));
 }

@@ -117,6 +117,8 @@ impl Accept {
     ) -> Poll<Result<Allocated, AcceptError>> {
         // Cloned and dropped where no lock is held: a waker is code of others.
         let mut waker = None;
+        // Nobody is accepted who has given up, however late the one is who should have looked.
+        self.node.expire_requests(self.node.env.clock.now());
         for _ in 0..FAILURES_PER_POLL {
             if self.node.is_down() {
                 return Poll::Ready(Err(AcceptError::Closed));
@@ -135,6 +137,8 @@ impl Accept {
             match next {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Err(AcceptError::Closed)),
+                // Given up while it waited: dropping it is all.
+                Poll::Ready(Some(request)) if request.incoming.is_withdrawn() => {}
                 Poll::Ready(Some(request)) if self.admits(&request) => {
                     self.replying = self.prepare(now, request, reply);
                 }

@@ -9,7 +9,7 @@ use super::{Node, count};
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
-use crate::irm::{Calls, Refused};
+use crate::irm::{Caller, Calls, Refused};
 use crate::oap::OapError;
 use crate::oap::server::Request;
 use crate::types::code::Code;
@@ -51,10 +51,28 @@ impl Node {
     /// Gives a request to somebody who accepts flows to `name`, or has it wait for one.
     pub(super) fn place(&self, now: Instant, name: &Name, request: Screened) {
         let mut calls = Calls::default();
-        let placed = self.irm.lock().place(now, name, request, &mut calls);
+        let caller = Caller {
+            peer: request.incoming.peer,
+            id: Some(request.oap.id()),
+            wait: request.oap.wait(),
+            bytes: request.oap.size(),
+            withdrawn: request.incoming.withdrawn.clone(),
+        };
+        let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
         self.perform(calls);
         match placed {
-            Ok(()) => {}
+            Ok(placed) => {
+                if let Some(earlier) = placed.repeated {
+                    // Its requester still waits: for the answer to the later one as well.
+                    earlier.incoming.responder.resend(now, &Nothing);
+                }
+                for request in placed.shed {
+                    if !request.incoming.is_withdrawn() {
+                        count(&self.counters.backlog_full);
+                    }
+                    request.incoming.responder.refuse(now, Code::AGAIN);
+                }
+            }
             Err(Refused::Unknown(request)) => {
                 count(&self.counters.unknown_name);
                 self.note_refusal(name, request.incoming.from, "nobody listens to the name any more");
@@ -147,7 +165,12 @@ impl Node {
                 [peer = peer],
                 "request for a flow from {peer} refused: no listener accepted it in time"
             );
-            request.incoming.responder.refuse(now, Code::AGAIN);
+            if request.oap.wait().is_some_and(|wait| wait <= self.limits.irm.accept_wait) {
+                // Its requester gives up at the same moment, and knows why better than from a refusal.
+                request.incoming.responder.resend(now, &Nothing);
+            } else {
+                request.incoming.responder.refuse(now, Code::AGAIN);
+            }
         }
     }
 

@@ -17,6 +17,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
 use super::peering::{self, Peering};
@@ -77,9 +78,24 @@ impl Client {
         data: &[u8],
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
+        Self::start_within(unix_nanos, config, data, None, rng)
+    }
+
+    /// [`start`](Self::start), and tells a server of our own kind how long this client waits for the response, with all
+    /// repetitions: to 10 ms, and up to 655 s. A server that is busy keeps the request for as long.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_within(
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        wait: Option<Duration>,
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
-        peering::mark(&mut id);
+        peering::mark(&mut id, wait);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
         Self::begin(unix_nanos, config, data, (id, Peer::Asked), key)
     }
@@ -158,6 +174,27 @@ impl Client {
     ) -> Result<(Self, Vec<u8>), OapError> {
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
         Self::begin(unix_nanos, config, data, (self.id, self.peer), key)
+    }
+
+    /// [`again`](Self::again), with what is left of the [wait](Self::start_within) of the client. The server knows the request
+    /// for a repetition all the same.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn again_within(
+        &self,
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        wait: Duration,
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
+        let mut id = self.id;
+        if matches!(self.peer, Peer::Asked) {
+            peering::mark(&mut id, Some(wait));
+        }
+        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        Self::begin(unix_nanos, config, data, (id, self.peer), key)
     }
 
     /// Whether the server was [known](Self::start_known) to be of our own kind.

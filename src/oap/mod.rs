@@ -30,8 +30,10 @@
 //!
 //! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
 //!
-//! - The last 6 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 1` and
-//!   the other 10.
+//! - The last 6 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 2` and
+//!   the other 10. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
+//!   not say: a server that is busy keeps the request for as long, and no longer. The other 8 are the same in all
+//!   repetitions of a request.
 //! - In the response to such a request, 20 bytes follow the application's data: the timeout granted for the flow,
 //!   milliseconds, big endian, and the first 16 bytes of SHA-256 over `o7s`, that timeout and the hash of the request.
 //!   The client takes them off again. A response without them is a reference's.

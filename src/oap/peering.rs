@@ -3,6 +3,7 @@
 //! See [the room's page](super#two-ends-of-our-own-kind) for the layout.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use subtle::ConstantTimeEq;
 
@@ -13,11 +14,15 @@ use crate::wire::oap::ID_LEN;
 /// Bytes of each of a [`Peering`]'s tokens.
 pub const TOKEN_LEN: usize = 16;
 
-/// Random bytes of the id of a request; the rest of it is a mark.
+/// Bytes of the id of a request before the mark: how long the requester waits, and what is random.
 const RANDOM_LEN: usize = 10;
+/// The first of them: the wait in units of [`WAIT_UNIT`], 0 if it is not said.
+const WAIT_LEN: usize = size_of::<u16>();
+/// Ten minutes and more fit into 16 bits.
+const WAIT_UNIT: Duration = Duration::from_millis(10);
 /// What is hashed before the rest, for each purpose: short enough for one block with a hash of 48 bytes, as each flow is
 /// allocated with six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, the random part 10.
-const REQUEST: &[u8] = b"o7s request 1";
+const REQUEST: &[u8] = b"o7s request 2";
 const RESPONSE: &[u8] = b"o7s";
 const NOTICES: &[u8] = b"o7sn";
 /// As many as the shortest hash has.
@@ -64,8 +69,14 @@ impl Peering {
     }
 }
 
-/// Makes the id of a request that of one of our own kind.
-pub(super) fn mark(id: &mut [u8; ID_LEN]) {
+/// Makes the id of a request that of one of our own kind, who waits so long for the answer to it. Longer waits than can be
+/// said are said to be as long as can be.
+pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
+    let units = wait.map_or(0, |wait| wait.as_nanos() / WAIT_UNIT.as_nanos()).min(u16::MAX.into()) as u16;
+    let units = units.max(u16::from(wait.is_some()));
+    if let Some(said) = id.first_chunk_mut::<WAIT_LEN>() {
+        *said = units.to_be_bytes();
+    }
     let (random, place) = id.split_at_mut(RANDOM_LEN);
     place.copy_from_slice(mark_of(random).get(..ID_LEN - RANDOM_LEN).unwrap_or_default());
 }
@@ -74,6 +85,21 @@ pub(super) fn mark(id: &mut [u8; ID_LEN]) {
 pub(super) fn is_marked(id: &[u8; ID_LEN]) -> bool {
     let (random, found) = id.split_at(RANDOM_LEN);
     mark_of(random).starts_with(found)
+}
+
+/// How long the requester waits, if it is of our own kind and says so.
+pub(super) fn wait(id: &[u8; ID_LEN]) -> Option<Duration> {
+    let units = id.first_chunk::<WAIT_LEN>().map_or(0, |said| u16::from_be_bytes(*said));
+    (units != 0 && is_marked(id)).then(|| WAIT_UNIT * units.into())
+}
+
+/// The id of a request, the same for all of its repetitions: each says how long the requester still waits, and is marked
+/// anew. 64 bits of it are random, also in that of a reference.
+pub(super) fn without_wait(mut id: [u8; ID_LEN]) -> [u8; ID_LEN] {
+    let (random, mark) = id.split_at_mut(RANDOM_LEN);
+    random.iter_mut().take(WAIT_LEN).for_each(|byte| *byte = 0);
+    mark.fill(0);
+    id
 }
 
 fn mark_of(random: &[u8]) -> [u8; 32] {
@@ -115,14 +141,34 @@ mod tests {
     fn a_marked_id_is_known_and_any_other_is_not() {
         let mut id = [7; ID_LEN];
         assert!(!is_marked(&id));
-        mark(&mut id);
+        mark(&mut id, None);
         assert!(is_marked(&id));
-        assert_eq!(id[..RANDOM_LEN], [7; RANDOM_LEN]);
+        assert_eq!(id[WAIT_LEN..RANDOM_LEN], [7; RANDOM_LEN - WAIT_LEN]);
         for bit in 0..ID_LEN * 8 {
             let mut other = id;
             other[bit / 8] ^= 1 << (bit % 8);
             assert!(!is_marked(&other), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn the_wait_of_a_requester_is_rounded_down_to_what_can_be_said() {
+        let said = |of| {
+            let mut id = [7; ID_LEN];
+            mark(&mut id, of);
+            wait(&id)
+        };
+        let ms = Duration::from_millis;
+        for (of, expected) in [
+            (None, None),
+            (Some(Duration::ZERO), Some(ms(10))),
+            (Some(ms(1239)), Some(ms(1230))),
+            (Some(ms(20_000)), Some(ms(20_000))),
+            (Some(Duration::MAX), Some(ms(655_350))),
+        ] {
+            assert_eq!(said(of), expected, "{of:?}");
+        }
+        assert_eq!(wait(&[7; ID_LEN]), None, "a reference's");
     }
 
     #[test]

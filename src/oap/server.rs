@@ -20,6 +20,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::negotiate::{self, Agreed, Offer};
 use super::peering::{self, Peering};
@@ -55,15 +56,30 @@ impl Request {
         Ok(Self { bytes: bytes.into() })
     }
 
-    /// The id that the client chose, by which a repetition can be told.
+    /// What is the same in all repetitions of a request, and in no other: the id that the client chose, without how long it
+    /// still waits.
     pub fn id(&self) -> [u8; ID_LEN] {
         Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
+        peering::without_wait(self.whole_id())
+    }
+
+    fn whole_id(&self) -> [u8; ID_LEN] {
     }
 
     /// Whether the client says that it is one of our own kind.
     pub fn is_o7s(&self) -> bool {
         // Not looked at before somebody has use for the request: a stranger's costs no hash.
-        peering::is_marked(&self.id())
+        peering::is_marked(&self.whole_id())
+    }
+
+    /// How long the client waits for the response from this request on, if it is of our own kind and says so.
+    pub fn wait(&self) -> Option<Duration> {
+        peering::wait(&self.whole_id())
+    }
+
+    /// Bytes of the request.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The application data of the client. Nothing vouches for it.

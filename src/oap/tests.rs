@@ -1,4 +1,5 @@
 use alloc::vec;
+use core::time::Duration;
 
 use proptest::prelude::*;
 
@@ -361,6 +362,10 @@ fn asking_again() {
     let mut seen = ReplayCache::default();
     let requests = [one, two].map(|bytes| Request::check(NOW + 1_200_000_000, bytes, &mut seen).unwrap());
     assert_eq!(requests[0].id(), requests[1].id(), "one can tell that they are the same wish");
+    let (_, three) = second.again_within(NOW, &x25519(), b"question", Duration::from_secs(3), &mut rng).unwrap();
+    let three = Request::check(NOW, three, &mut seen).unwrap();
+    assert_eq!(three.id(), requests[0].id(), "however long it still waits");
+    assert_eq!((three.wait(), three.is_o7s()), (Some(Duration::from_secs(3)), true));
     // Each response belongs to one of the attempts, and that one can be completed whichever it is.
     let [one, two] =
         requests.map(|request| request.accept(&x25519()).unwrap().respond(NOW, b"answer", 0, &mut rng).unwrap());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::handlers::Handlers;
 use super::{Shared, Stack, StackError};
 use crate::base::buf::BufPool;
 use crate::base::journal::record;
@@ -195,19 +196,11 @@ impl Builder {
         };
         let threads = background.is_some();
         record!(node.panics(), Stack, Info, [threads: threads], "stack started");
+        let handlers = Handlers::new(node.limits().handlers, node.limits().irm.backlog);
         let shims = Mutex::new(Vec::new());
         let (linger, checksum, stream_packet) = (self.linger, self.checksum, self.stream_packet);
         Ok(Stack {
-            shared: Arc::new(Shared {
-                node,
-                background,
-                manual,
-                shims,
-                linger,
-                stream_packet,
-                checksum,
-                handlers: Arc::default(),
-            }),
+            shared: Arc::new(Shared { node, background, manual, shims, linger, stream_packet, checksum, handlers }),
         })
     }
 }

@@ -16,6 +16,9 @@ use crate::types::name::Name;
 
 /// Accepts flows to a name. Several threads and tasks may accept from one listener.
 ///
+/// Requests that come while nobody accepts wait in a [bounded backlog](super::Stack::set_backlog), each for as long as its
+/// requester waits: a server may serve one flow after the other.
+///
 /// Dropping it refuses the requests that wait, if it was the name's last listener.
 pub struct Listener {
     pub(super) shared: Arc<Shared>,
@@ -62,6 +65,11 @@ impl Listener {
     /// [`AcceptError`] when there will be no more.
     pub fn accept_with(&self, reply: impl FnMut(&[u8]) -> Vec<u8>) -> Result<Flow, AcceptError> {
         self.accept_until(None, reply)
+    }
+
+    /// Whether somebody asks for a flow now, whom no other accept was told of.
+    pub fn has_request(&self) -> bool {
+        self.shared.node.with_irm(|irm| irm.has_work(self.id, None))
     }
 
     /// Accepts a flow if one is being asked for now.

@@ -30,13 +30,13 @@ pub mod config;
 mod error;
 mod flow;
 mod flow_set;
+mod handlers;
 mod ipcp;
 mod listener;
 mod member;
 mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ use crate::oap::SecurityConfig;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
+use self::handlers::{Handler, Handlers, OnRequest};
 pub use builder::Builder;
 pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
@@ -85,13 +86,14 @@ pub(crate) struct Shared {
     /// The most that a stream puts into a packet, bytes.
     stream_packet: usize,
     checksum: bool,
-    /// Handlers that are running.
-    handlers: Arc<AtomicUsize>,
+    /// The threads that run handlers.
+    handlers: Arc<Handlers>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.node.shutdown();
+        self.handlers.close();
         self.shims.lock().clear();
         if let Some(background) = &self.background {
             background.stop();
@@ -144,7 +146,6 @@ impl Stack {
     /// As [`bind`](Self::bind).
     pub fn bind_factory(&self, name: &str, start: impl Fn(Listener) + Send + Sync + 'static) -> Result<(), BindError> {
         let stack = Arc::downgrade(&self.shared);
-        let checked = Name::new(name)?;
         let text = name.to_owned();
         let factory = OnDemand(Box::new(move || {
             let Some(shared) = stack.upgrade() else { return };
@@ -153,44 +154,38 @@ impl Stack {
                 start(listener);
             }
         }));
-        let mut exchanged: Option<Arc<dyn Factory>> = Some(Arc::new(factory));
-        self.shared.node.with_irm(|irm| irm.set_factory(&checked, &mut exchanged))?;
-        Ok(())
+        self.set_factory(name, Arc::new(factory))
     }
 
-    /// Has `handle` run on a thread of its own for every flow to `name` that no listener takes. When as many of them
-    /// run as [`Limits::handlers`](crate::node::Limits::handlers) allows, the flow whose requester has never been heard
-    /// of for longest is ended, if there is one, and requests are refused unless a handler comes back within the
-    /// [time that they wait](crate::irm::Limits::accept_wait).
+    /// Has `handle` run on a thread for every flow to `name` that no listener takes. Threads are started as they are
+    /// needed, up to [`Limits::handlers`](crate::node::Limits::handlers) for all names of the stack; one that has nothing to
+    /// do takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never
+    /// been heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {
-        let handle = Arc::new(handle);
-        let (running, limit) = (Arc::clone(&self.shared.handlers), self.shared.node.limits().handlers);
-        let panics = Arc::clone(self.shared.node.panics());
-        let (stack, text) = (Arc::downgrade(&self.shared), name.to_owned());
-        self.bind_factory(name, move |listener| {
-            let Some(place) = Place::take(&running, limit) else {
-                listener.shared.node.shed_silent();
-                return;
-            };
-            let (handle, panics) = (Arc::clone(&handle), Arc::clone(&panics));
-            let (stack, text) = (std::sync::Weak::clone(&stack), text.clone());
-            let run = move || {
-                let _place = place;
-                let (mut next, mut wait) = (Some(listener), Duration::from_secs(1));
-                while let Some(flow) = next.take().and_then(|listener| listener.accept_timeout(wait).ok()) {
-                    panics.call(|| handle(flow));
-                    // Requests may have come while every place was taken: nobody else takes them.
-                    let Some(shared) = stack.upgrade() else { break };
-                    (next, wait) = ((Self { shared }).bind(&text).ok(), Duration::from_millis(5));
-                }
-                panics.discard(handle);
-            };
-            // Without a thread the request is refused, because nobody accepts it.
-            let _ = std::thread::Builder::new().name("o7s-handler".into()).spawn(run);
-        })
+        let handler = Handler::new(&self.shared, name, Box::new(handle));
+        self.set_factory(name, Arc::new(OnRequest(Arc::new(handler))))
+    }
+
+    fn set_factory(&self, name: &str, factory: Arc<dyn Factory>) -> Result<(), BindError> {
+        let name = Name::new(name)?;
+        let mut exchanged = Some(factory);
+        self.shared.node.with_irm(|irm| irm.set_factory(&name, &mut exchanged))?;
+        Ok(())
+    }
+
+    /// Sets how many requests for `name` may wait until somebody accepts them, at least 1; default
+    /// [`irm::Limits::backlog`](crate::irm::Limits::backlog), 1024. A request waits for as long as its requester does. Of
+    /// more, the newest of the host that has the most is refused with [`Code::AGAIN`](crate::types::code::Code::AGAIN); a
+    /// requester of this library asks again by itself.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn set_backlog(&self, name: &str, requests: usize) -> Result<(), BindError> {
+        let name = Name::new(name)?;
+        Ok(self.shared.node.with_irm(|irm| irm.set_backlog(&name, requests))?)
     }
 
     /// Takes back [`bind_factory`](Self::bind_factory) and [`bind_handler`](Self::bind_handler).
@@ -284,6 +279,7 @@ impl Stack {
     /// returns, and their ports free, whoever still holds handles and flows.
     pub fn shutdown(&self) {
         self.shared.node.shutdown();
+        self.shared.handlers.close();
         self.shared.shims.lock().clear();
         if let Some(background) = &self.shared.background {
             background.stop();
@@ -324,23 +320,6 @@ impl Stack {
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stack").field("down", &self.shared.node.is_down()).finish_non_exhaustive()
-    }
-}
-
-/// One of a bounded number of handlers that may run.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(running: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let place = Self(Arc::clone(running));
-        // Counted before it is looked at, and given back by the drop.
-        (running.fetch_add(1, Ordering::AcqRel) < limit).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -402,9 +381,9 @@ impl FlowBuilder {
     /// Allocates the flow, waiting for the other side.
     ///
     /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked again,
-    /// after pauses that grow to a second, until the [timeout](Self::timeout). One where nobody accepts refuses after
-    /// [a second](crate::irm::Limits::accept_wait), and is not asked again. As [`io::Error`](std::io::Error) both refusals
-    /// are of the kind [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
+    /// after pauses that grow to a second, until the [timeout](Self::timeout). One where nobody accepts just now lets the
+    /// request wait, until the timeout too unless it was [told otherwise](crate::irm::Limits::accept_wait). As [`io::Error`](std::io::Error) its refusal
+    /// is of the kind [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
     ///
     /// # Errors
     /// [`AllocError`], which says whose fault it is.

@@ -9,7 +9,7 @@ use o7s::node::Limits;
 use o7s::types::code::Code;
 use o7s::{AcceptError, AllocError, Flow, LoadBalancing, LocalConfig, QosSpec, Stack, Udp4};
 
-use super::{BOUND, PLACES, Place, finishes, settle, spawn, stacks, within};
+use super::{BOUND, PLACES, Place, finishes, settle, spawn, stacks, stacks_with, within};
 
 #[test]
 fn a_dropped_listener_refuses_what_waits_at_once() {
@@ -75,10 +75,28 @@ fn who_is_refused_because_others_were_first_is_served_later() {
     }
 }
 
+/// The client gives up, and the server too: nobody gets a flow to somebody who has gone.
 #[test]
-fn a_request_that_nobody_accepts_is_refused() {
+fn a_request_that_nobody_accepts_times_out_and_is_forgotten() {
     for place in PLACES {
         let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let asks = client.flow("echo").timeout(Duration::from_millis(300));
+        let late = within("alloc", move || asks.alloc().map(drop));
+        assert!(matches!(late, Err(AllocError::TimedOut(_))), "{place:?}: {late:?}");
+        let (next, asks) = (spawn(move || listener.accept()), client.flow("echo").timeout(BOUND));
+        let flow = within("alloc", move || asks.alloc().unwrap());
+        let accepted = finishes("accept", next).unwrap();
+        flow.write(b"hello").unwrap();
+        assert_eq!(accepted.read_timeout(&mut [0; 8], BOUND), Ok(5), "{place:?}: the flow of somebody who has gone");
+    }
+}
+
+#[test]
+fn a_request_that_nobody_accepts_is_refused_in_the_end() {
+    for place in PLACES {
+        let limits = o7s::irm::Limits::default().with_accept_wait(Duration::from_secs(1));
+        let (server, client) = stacks_with(place, Limits::default().with_irm(limits));
         let _listener = server.bind("echo").unwrap();
         let refused = within("alloc", move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
         assert_eq!(refused, Err(AllocError::Refused(Code::AGAIN)), "{place:?}");
@@ -189,7 +207,8 @@ fn handlers_are_bounded() {
     let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nobody writes");
     stack.bind_handler("echo", serve).unwrap();
     let busy: Vec<_> = (0..2).map(|_| stack.flow("echo").timeout(BOUND).alloc().unwrap()).collect();
-    let refused = stack.flow("echo").timeout(BOUND).alloc().map(drop);
+    // Refused that soon it asks again by itself, until its own time is over.
+    let refused = stack.flow("echo").timeout(Duration::from_secs(1)).alloc().map(drop);
     assert_eq!(refused, Err(AllocError::Refused(Code::AGAIN)));
     assert_eq!(refused.map_err(|e| std::io::Error::from(e).kind()), Err(std::io::ErrorKind::ResourceBusy));
     drop(busy);
@@ -215,6 +234,112 @@ fn a_factory_gets_a_listener() {
     // One that gives up its listener leaves the request to its time limit.
     stack.bind_factory("lazy", drop).unwrap();
     let lazy = stack.clone();
-    let refused = within("alloc", move || lazy.flow("lazy").alloc().map(drop));
-    assert_eq!(refused, Err(AllocError::Refused(Code::AGAIN)));
+    let late = within("alloc", move || lazy.flow("lazy").timeout(Duration::from_millis(300)).alloc().map(drop));
+    assert!(matches!(late, Err(AllocError::TimedOut(_))), "{late:?}");
+}
+
+/// Each client waits until the ones before have gone.
+#[test]
+fn a_server_of_one_flow_at_a_time_serves_everybody() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("echo").unwrap();
+        let serves = spawn(move || {
+            for flow in listener.incoming().take(9) {
+                let mut buf = [0; 64];
+                while let Ok(n) = flow.read(&mut buf) {
+                    let _ = flow.write(&buf[..n]);
+                }
+            }
+        });
+        let first = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
+        let others: Vec<_> = (0..8)
+            .map(|_| {
+                let asks = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND);
+                spawn(move || {
+                    let flow = asks.alloc().unwrap();
+                    flow.write(b"hello").unwrap();
+                    flow.read_timeout(&mut [0; 64], BOUND).unwrap()
+                })
+            })
+            .collect();
+        while server.rib().get("names/echo/waiting") != Some(8) {
+            settle();
+        }
+        first.write(b"first").unwrap();
+        assert_eq!(first.read_timeout(&mut [0; 64], BOUND), Ok(5));
+        drop(first);
+        for other in others {
+            assert_eq!(finishes("client", other), 5);
+        }
+        finishes("server", serves);
+    }
+}
+
+#[test]
+fn a_backlog_may_be_set_for_a_name() {
+    let (server, client) = stacks(Place::Udp);
+    let listener = server.bind("echo").unwrap();
+    server.set_backlog("echo", 3).unwrap();
+    let asks: Vec<_> = (0..6)
+        .map(|_| {
+            let asks = client.flow("echo").timeout(BOUND);
+            spawn(move || asks.alloc().map(drop))
+        })
+        .collect();
+    while server.rib().get("node/backlog_full").is_none_or(|full| full < 3) {
+        settle();
+    }
+    assert_eq!(server.rib().get("names/echo/waiting"), Some(3));
+    let accepts = spawn(move || (0..6).filter(|_| listener.accept_timeout(BOUND).is_ok()).count());
+    for one in asks {
+        finishes("alloc", one).unwrap();
+    }
+    assert_eq!(finishes("accept", accepts), 6);
+}
+
+#[test]
+fn thousands_of_short_flows_need_few_threads() {
+    let limits = Limits::default().with_handlers(8);
+    let (server, client) = stacks_with(Place::Udp, limits);
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&running), Arc::clone(&most));
+    server
+        .bind_handler("echo", move |flow| {
+            most.fetch_max(running.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
+            let mut buf = [0; 64];
+            while let Ok(n) = flow.read(&mut buf) {
+                let _ = flow.write(&buf[..n]);
+            }
+            running.fetch_sub(1, Ordering::AcqRel);
+        })
+        .unwrap();
+    for i in 0..2000 {
+        let flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap_or_else(|e| panic!("{i}: {e}"));
+        flow.write(b"hello").unwrap();
+        assert_eq!(flow.read_timeout(&mut [0; 64], BOUND), Ok(5), "flow {i}");
+    }
+    let (running, most) = counts;
+    assert!(most.load(Ordering::Acquire) <= 8);
+    while running.load(Ordering::Acquire) > 0 {
+        settle();
+    }
+    assert_eq!(server.rib().get("node/not_accepted"), Some(0));
+}
+
+/// All handlers are busy, and a request for another name waits: it is served as soon as one of them is done.
+#[test]
+fn handlers_of_all_names_get_their_turn() {
+    let (server, client) = stacks_with(Place::Direct, Limits::default().with_handlers(1));
+    for name in ["one", "other"] {
+        server.bind_handler(name, |flow: Flow| while flow.read(&mut [0; 8]).is_ok() {}).unwrap();
+    }
+    let one = client.flow("one").timeout(BOUND).alloc().unwrap();
+    let asks = client.flow("other").timeout(BOUND);
+    let other = spawn(move || asks.alloc());
+    while server.rib().get("names/other/waiting") != Some(1) {
+        settle();
+    }
+    drop(one);
+    assert!(finishes("alloc", other).is_ok());
 }

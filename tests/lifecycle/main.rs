@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use o7s::node::Limits;
 use o7s::types::device::Datagrams;
 use o7s::{Flow, Listener, LocalConfig, QosSpec, Stack, Udp4};
 
@@ -104,7 +105,12 @@ const PLACES: [Place; 3] = [Place::Direct, Place::Local, Place::Udp];
 
 /// A server's stack, a client's stack, and a way from the one to the other; "echo" is reachable as soon as it is bound.
 fn stacks(place: Place) -> (Stack, Stack) {
-    let server = Stack::new().unwrap();
+    stacks_with(place, Limits::default())
+}
+
+/// The same with bounds for the server's.
+fn stacks_with(place: Place, limits: Limits) -> (Stack, Stack) {
+    let server = Stack::builder().limits(limits).build().unwrap();
     match place {
         Place::Direct => (server.clone(), server),
         Place::Local => {

@@ -183,8 +183,14 @@ impl Allocation {
                 let timeout = self.node.granted(self.wanted.qos.timeout);
                 Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
             }
-            Some(before) => before.again(unix, &security, &self.wanted.data, &mut rng)?,
-            None => Client::start(unix, &security, &self.wanted.data, &mut rng)?,
+            Some(before) => {
+                let wait = self.deadline.since(now);
+                before.again_within(unix, &security, &self.wanted.data, wait, &mut rng)?
+            }
+            None => {
+                let wait = Some(self.deadline.since(now));
+                Client::start_within(unix, &security, &self.wanted.data, wait, &mut rng)?
+            }
         };
         let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
         let token = asking.next_token;

@@ -1,0 +1,160 @@
+//! The threads that run the handlers of names: as many as there is work for, up to a bound, and none that stays idle.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Flow, Shared, Stack};
+use crate::base::foreign::Panics;
+use crate::irm::Factory;
+
+/// How long a thread without work stays for more. One that is there is handed a flow in a tenth of the time that it
+/// takes to start one.
+const IDLE: Duration = Duration::from_secs(2);
+/// How long the answer to a request may take that was waiting when it was looked for: a layer may delay it a moment.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// The threads of a stack.
+pub(super) struct Handlers {
+    most: usize,
+    /// Entries that a single name may have in the queue. Whoever has served one flow looks for another by himself, so
+    /// that one entry would do; with more of them more threads are started.
+    most_queued: usize,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// One entry for each request that came, whoever takes it.
+    queue: VecDeque<Arc<Handler>>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// What is done with the flows to a name.
+pub(super) struct Handler {
+    name: String,
+    stack: Weak<Shared>,
+    panics: Arc<Panics>,
+    handle: Box<dyn Fn(Flow) + Send + Sync>,
+    queued: AtomicUsize,
+}
+
+impl Handler {
+    pub(super) fn new(stack: &Arc<Shared>, name: &str, handle: Box<dyn Fn(Flow) + Send + Sync>) -> Self {
+        Self {
+            name: name.to_owned(),
+            stack: Arc::downgrade(stack),
+            panics: Arc::clone(stack.node.panics()),
+            handle,
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// Accepts one flow, if one is being asked for, and handles it. `false` if none is.
+    fn serve(&self) -> bool {
+        let Some(shared) = self.stack.upgrade() else { return false };
+        let Ok(listener) = (Stack { shared }).bind(&self.name) else { return false };
+        if !listener.has_request() {
+            return false;
+        }
+        let accepted = listener.accept_timeout(ANSWER);
+        // A handler may run for long, and keeps no listener from being the last.
+        drop(listener);
+        if let Ok(flow) = accepted {
+            self.panics.call(|| (self.handle)(flow));
+        }
+        true
+    }
+}
+
+/// Starts the handler of a name.
+pub(super) struct OnRequest(pub(super) Arc<Handler>);
+
+impl Factory for OnRequest {
+    fn start(&self) {
+        if let Some(shared) = self.0.stack.upgrade() {
+            shared.handlers.call(&shared, &self.0);
+        }
+    }
+}
+
+impl Handlers {
+    pub(super) fn new(most: usize, most_queued: usize) -> Arc<Self> {
+        let (most, most_queued) = (most.max(1), most_queued.max(1));
+        Arc::new(Self { most, most_queued, state: Mutex::default(), work: Condvar::new() })
+    }
+
+    /// Has a thread serve a request for `handler`: one that is idle, a new one, or the next that has nothing to do.
+    fn call(self: &Arc<Self>, shared: &Shared, handler: &Arc<Handler>) {
+        let (starts, full) = {
+            let mut state = self.state.lock();
+            if state.closed || handler.queued.load(Ordering::Acquire) >= self.most_queued {
+                return;
+            }
+            handler.queued.fetch_add(1, Ordering::AcqRel);
+            state.queue.push_back(Arc::clone(handler));
+            let short = state.queue.len() > state.idle;
+            let starts = short && state.threads < self.most;
+            state.threads += usize::from(starts);
+            (starts, short && !starts)
+        };
+        self.work.notify_one();
+        if starts {
+            let pool = Arc::clone(self);
+            let run = move || pool.run();
+            if std::thread::Builder::new().name("o7s-handler".into()).spawn(run).is_err() {
+                // Those that run see to the request when they are done.
+                self.state.lock().threads -= 1;
+            }
+        } else if full {
+            shared.node.shed_silent();
+        }
+    }
+
+    fn run(&self) {
+        while let Some(handler) = self.next() {
+            // Requests may be there whose entries were one too many.
+            while handler.serve() && self.state.lock().queue.is_empty() {}
+        }
+    }
+
+    /// Waits for work; `None` if there is none, and the thread is to end.
+    fn next(&self) -> Option<Arc<Handler>> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(handler) = state.queue.pop_front() {
+                handler.queued.fetch_sub(1, Ordering::AcqRel);
+                return Some(handler);
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let late = self.work.wait_for(&mut state, IDLE).timed_out();
+            state.idle -= 1;
+            if late && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        None
+    }
+
+    /// Ends the threads, each as soon as its handler returns.
+    pub(super) fn close(&self) {
+        let queue = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            core::mem::take(&mut state.queue)
+        };
+        self.work.notify_all();
+        // They may be the last that hold what users have made.
+        drop(queue);
+    }
+}
