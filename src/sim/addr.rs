@@ -9,6 +9,7 @@ pub trait ToIp {
     /// # Panics
     ///
     /// If it is a text that is not an address: a scenario with such a mistake makes no sense.
+    #[track_caller]
     fn to_ip(&self) -> IpAddr;
 }
 
@@ -19,6 +20,7 @@ pub trait ToSocketAddr {
     /// # Panics
     ///
     /// If it is a text that is not a socket address: a scenario with such a mistake makes no sense.
+    #[track_caller]
     fn to_socket_addr(&self) -> SocketAddr;
 }
 
@@ -27,7 +29,10 @@ impl ToIp for str {
     fn to_ip(&self) -> IpAddr {
         let parsed = self.parse().ok().or_else(|| self.parse().ok().map(|addr: SocketAddr| addr.ip()));
         #[expect(clippy::panic, reason = "a mistake in the scenario")]
-        parsed.unwrap_or_else(|| panic!("\"{self}\" is not an IP address"))
+        match parsed {
+            Some(ip) => ip,
+            None => panic!("\"{self}\" is not an IP address"),
+        }
     }
 }
 
@@ -35,7 +40,10 @@ impl ToSocketAddr for str {
     #[track_caller]
     fn to_socket_addr(&self) -> SocketAddr {
         #[expect(clippy::panic, reason = "a mistake in the scenario")]
-        self.parse().unwrap_or_else(|_| panic!("\"{self}\" is not a socket address, such as 10.0.0.1:3435"))
+        match self.parse() {
+            Ok(addr) => addr,
+            Err(_) => panic!("\"{self}\" is not a socket address, such as 10.0.0.1:3435"),
+        }
     }
 }
 

@@ -54,8 +54,12 @@ impl Network {
     /// network is running already, that is, when called in a task.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        // No closure: the panic is to name the caller's line.
         #[expect(clippy::panic, reason = "a test that hangs has failed")]
-        self.try_block_on(future).unwrap_or_else(|stuck| panic!("{stuck}"))
+        match self.try_block_on(future) {
+            Ok(output) => output,
+            Err(stuck) => panic!("{stuck}"),
+        }
     }
 
     /// Runs the world until `future` is done.
@@ -92,7 +96,9 @@ impl Network {
     pub fn run_for(&self, time: Duration) {
         let until = self.now() + time;
         #[expect(clippy::panic, reason = "a test that hangs has failed")]
-        self.core.run(&mut |_| false, Some(until)).map(drop).unwrap_or_else(|stuck| panic!("{stuck}"));
+        if let Err(stuck) = self.core.run(&mut |_| false, Some(until)) {
+            panic!("{stuck}");
+        }
     }
 
     /// Starts a task beside the others. It first runs when the caller waits.
@@ -202,10 +208,14 @@ impl Network {
     pub fn udp(&self, addr: impl ToSocketAddr) -> Arc<UdpSocket> {
         let addr = addr.to_socket_addr();
         #[expect(clippy::panic, reason = "a mistake in the scenario")]
-        self.core.ports.bind(addr).unwrap_or_else(|| panic!("there is a socket at {addr} already"))
+        match self.core.ports.bind(addr) {
+            Some(socket) => socket,
+            None => panic!("there is a socket at {addr} already"),
+        }
     }
 
     /// Sends a datagram as if the socket at `src` had, whether there is one or not.
+    #[track_caller]
     pub fn inject(&self, src: impl ToSocketAddr, dst: impl ToSocketAddr, data: &[u8]) {
         // A full outbox drops, as a full device does.
         let _ = self.core.ports.send(src.to_socket_addr(), dst.to_socket_addr(), data, data.len());
@@ -220,11 +230,13 @@ impl Network {
 
     /// Sets what the path from one address to another is like, in that direction. Datagrams on their way are not
     /// affected.
+    #[track_caller]
     pub fn set_link(&self, from: impl ToIp, to: impl ToIp, link: Link) {
         self.core.world.borrow_mut().set_link(from.to_ip(), to.to_ip(), link);
     }
 
     /// Sets what the paths between two addresses are like, in both directions.
+    #[track_caller]
     pub fn set_link_between(&self, a: impl ToIp, b: impl ToIp, link: Link) {
         self.set_link(&a, &b, link);
         self.set_link(&b, &a, link);
@@ -232,15 +244,20 @@ impl Network {
 
     /// Separates two groups of addresses: from now on, no datagram gets from one to the other, in either direction. Those on
     /// their way still arrive.
+    #[track_caller]
     pub fn partition<A: ToIp, B: ToIp>(&self, left: &[A], right: &[B]) {
         let mut world = self.core.world.borrow_mut();
-        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (a.to_ip(), b.to_ip()))) {
-            world.cut(a, b);
-            world.cut(b, a);
+        for a in left {
+            for b in right {
+                let (a, b) = (a.to_ip(), b.to_ip());
+                world.cut(a, b);
+                world.cut(b, a);
+            }
         }
     }
 
     /// Separates an address from all others.
+    #[track_caller]
     pub fn isolate(&self, addr: impl ToIp) {
         self.core.world.borrow_mut().isolate(addr.to_ip());
     }
@@ -274,6 +291,7 @@ impl Network {
     }
 
     /// What became of the datagrams from one address to another.
+    #[track_caller]
     pub fn link_stats(&self, from: impl ToIp, to: impl ToIp) -> LinkStats {
         self.core.world.borrow().stats(from.to_ip(), to.to_ip())
     }

@@ -13,6 +13,7 @@ mod world;
 
 mod broadcast;
 mod bulk;
+mod callers;
 mod config;
 mod faults;
 mod mix;
