@@ -139,9 +139,8 @@ fn sample(mib: u32, seed: u32) -> Vec<u8> {
 }
 
 fn describe(flow: &Flow) {
-    let encrypted = if flow.is_encrypted() { "encrypted" } else { "NOT encrypted" };
     let reliable = if flow.qos().is_reliable() { "reliable" } else { "NOT reliable" };
-    say(&format!("the flow is {encrypted} (X25519, AES-256-GCM) and {reliable}, over {:?}", flow.layer()));
+    say(&format!("the flow is {}; {reliable}, over {:?}", flow.security(), flow.layer()));
 }
 
 fn speed(mib: u32, time: Duration) -> String {

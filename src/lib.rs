@@ -246,7 +246,7 @@ pub use flow::{Event, ReadError, ReadMode, WriteError};
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
-pub use oap::SecurityConfig;
+pub use oap::{FlowSecurity, SecurityConfig};
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,

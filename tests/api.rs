@@ -188,3 +188,23 @@ fn a_factory_that_owns_a_listener_is_dropped_without_a_lock() {
     stack.bind_factory("name", move |_| _ = fourth.name()).unwrap();
     stack.shutdown();
 }
+
+#[test]
+fn a_flow_says_what_was_negotiated() {
+    let cases = [
+        ("", "not encrypted, peer: o7s"),
+        ("X25519,chacha20-poly1305", "encrypted (X25519, sha256, chacha20-poly1305), peer: o7s"),
+        ("prime256v1,aes-256-gcm,sha512", "encrypted (prime256v1, sha512, aes-256-gcm), peer: o7s"),
+    ];
+    for (config, said) in cases {
+        let config = if config.is_empty() { SecurityConfig::default() } else { config.parse().unwrap() };
+        let (server, client) = udp_pair(&config);
+        let accepts = echo_once(&server);
+        let flow = client.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+        flow.write(b"bye").unwrap();
+        let far = accepts.join().unwrap();
+        assert_eq!(flow.security().to_string(), said);
+        assert_eq!(far.security(), flow.security());
+        assert_eq!(flow.security().encryption.is_some(), flow.is_encrypted());
+    }
+}

@@ -217,7 +217,7 @@ impl Accept {
             params.meter = Some(node.meter_of(origin.address));
             node.await_first_word(now, origin.address, &endpoint);
         }
-        let flow = Allocated { endpoint, kind, data: outcome.data };
+        let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
         Some(Replying { accepted, params, flow, peer, from, cipher, id, size })
     }
 

@@ -19,7 +19,7 @@ use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::ipcp::{Answer, Kind, Reply, RequestError};
-use crate::oap::OapError;
+use crate::oap::{FlowSecurity, OapError};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -73,6 +73,8 @@ pub struct Allocated {
     pub kind: Kind,
     /// What the other side sent along with its reply or request.
     pub data: Vec<u8>,
+    /// How it is protected.
+    pub security: FlowSecurity,
 }
 
 /// Why a flow could not be allocated.
@@ -242,12 +244,12 @@ impl Allocation {
             // and its keepalives say that it has the connection.
             let member = self.wanted.via != Via::Any;
             params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
-            Ok((params, cipher, outcome.data))
+            Ok((params, cipher, outcome.data, outcome.security))
         });
         match agreed {
-            Ok((params, cipher, data)) => {
+            Ok((params, cipher, data, security)) => {
                 endpoint.activate(now, port, params);
-                let flow = Allocated { endpoint, kind, data };
+                let flow = Allocated { endpoint, kind, data, security };
                 self.node.note_flow("allocated", &self.wanted.name, &flow, at, cipher);
                 Ok(flow)
             }

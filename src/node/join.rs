@@ -1,8 +1,11 @@
 //! Taking part in a broadcast layer.
 
+use alloc::vec::Vec;
+
 use super::alloc::Allocated;
 use super::{LayerFacts, Node};
 use crate::ipcp::{self, Kind};
+use crate::oap::FlowSecurity;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -41,6 +44,6 @@ impl Node {
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
         let params = self.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), false);
         endpoint.activate(now, port, params);
-        Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Default::default() })
+        Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Vec::new(), security: FlowSecurity::default() })
     }
 }

@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
 use super::peering::{self, Peering};
-use super::{OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
+use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
 use crate::crypto::kex::KeyPair;
@@ -220,11 +220,12 @@ impl Client {
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let Verified { message, data, timeout, agreed } = self.verify(response)?;
         let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
+        let security = FlowSecurity::new(agreed, peering.is_some());
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
         };
-        Ok(Outcome { protection, data: data.to_vec(), peering })
+        Ok(Outcome { protection, data: data.to_vec(), peering, security })
     }
 
     /// The application's data, and the timeout granted by a server of our own kind. One that answers the id of a

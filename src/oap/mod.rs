@@ -79,6 +79,7 @@
 pub mod client;
 mod config;
 pub mod negotiate;
+mod negotiated;
 mod peering;
 pub mod replay;
 pub mod server;
@@ -86,6 +87,7 @@ pub mod server;
 use alloc::vec::Vec;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
+pub use negotiated::{Encryption, FlowSecurity, PeerKind};
 pub use peering::{Peering, TOKEN_LEN, Tokens};
 
 use crate::crypto::hash::{self, DigestOutput};
@@ -104,6 +106,8 @@ pub struct Outcome {
     pub data: Vec<u8>,
     /// What both ends know of each other if both are o7s; `None`: the peer is a reference, as far as it has said.
     pub peering: Option<Peering>,
+    /// What was agreed on.
+    pub security: FlowSecurity,
 }
 
 /// Why an exchange failed.

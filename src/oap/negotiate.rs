@@ -58,6 +58,8 @@ pub struct Offer {
 /// How a flow will be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
+    /// The key exchange.
+    pub kex: Kex,
     /// The cipher of its packets.
     pub cipher: Cipher,
     /// The hash to state in the response; `None` means that none is stated and SHA-256 used.
@@ -100,7 +102,7 @@ pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<A
     if offer.client_encapsulates && offer.kdf < config.own_kdf() {
         return Err(OapError::Weak("kdf"));
     }
-    Ok(Some(Agreed { cipher, kdf: offer.kdf.max(config.own_kdf()) }))
+    Ok(Some(Agreed { kex: offer.kex, cipher, kdf: offer.kdf.max(config.own_kdf()) }))
 }
 
 /// The client's decision on the cipher and kdf of a response; `None` is a plain flow, which only a client without key
@@ -121,7 +123,7 @@ pub fn client(cipher: Option<Cipher>, kdf: Option<Kdf>, config: &SecurityConfig)
     if kdf < config.kdf {
         return Err(OapError::Weak("kdf"));
     }
-    Ok(Some(Agreed { cipher, kdf: Some(kdf) }))
+    Ok(Some(Agreed { kex, cipher, kdf: Some(kdf) }))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use core::time::Duration;
 use super::negotiate::{self, Agreed, Offer};
 use super::peering::{self, Peering};
 use super::replay::ReplayCache;
-use super::{OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
+use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::kex::{self, KeyPair};
 use crate::crypto::protect::Side;
@@ -59,11 +59,11 @@ impl Request {
     /// What is the same in all repetitions of a request, and in no other: the id that the client chose, without how long it
     /// still waits.
     pub fn id(&self) -> [u8; ID_LEN] {
-        Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
         peering::without_wait(self.whole_id())
     }
 
     fn whole_id(&self) -> [u8; ID_LEN] {
+        Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
     }
 
     /// Whether the client says that it is one of our own kind.
@@ -199,7 +199,8 @@ impl Negotiated {
             request_hash: &request_hash,
             ..Message::default()
         };
-        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering }))
+        let security = FlowSecurity::new(self.agreed, peering.is_some());
+        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering, security }))
     }
 }
 

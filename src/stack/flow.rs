@@ -19,6 +19,7 @@ use crate::base::time::Instant;
 use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
+use crate::oap::FlowSecurity;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -85,6 +86,7 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flow").field("name", &self.name).field("layer", &self.kind).finish_non_exhaustive()
     }
+    security: FlowSecurity,
 }
 
 impl Inner {
@@ -179,6 +181,7 @@ impl Flow {
     /// Writes one packet, waiting for room if need be, and returns its length.
     ///
     /// An empty packet is a keepalive; it does not reach the other application.
+                security: flow.security,
     ///
     /// # Errors
     /// [`WriteError`]; the data was not taken.
@@ -390,6 +393,12 @@ impl Flow {
 
     /// The size of the packets that the flow makes when it is used as a stream, bytes; to be kept to by who cuts packets
     /// and knows no better: with all headers they fit into an Ethernet frame, so that IP does not fragment them. It is the
+    /// How the flow is protected and what is at its other end: what was negotiated when it was allocated. A flow that was
+    /// [joined](super::Stack::join) says nothing of its peers.
+    pub fn security(&self) -> FlowSecurity {
+        self.inner.security
+    }
+
     /// [choice of the stack](super::Builder::stream_packet), 1400 if not given, or less if the flow
     /// [carries less](Self::max_packet).
     pub fn stream_packet(&self) -> usize {

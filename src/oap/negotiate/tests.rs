@@ -23,7 +23,7 @@ fn plain() {
 fn a_server_that_asks_for_nothing_takes_what_comes() {
     let open = SecurityConfig::default();
     let agreed = server(Some(&OFFER), &open).unwrap().unwrap();
-    assert_eq!(agreed, Agreed { cipher: Cipher::Aes128Gcm, kdf: Some(Kdf::Sha256) });
+    assert_eq!(agreed, Agreed { kex: Kex::X25519, cipher: Cipher::Aes128Gcm, kdf: Some(Kdf::Sha256) });
     assert_eq!(server(Some(&Offer { cipher: None, ..OFFER }), &open), Err(OapError::NoCipher));
     let agreed = server(Some(&Offer { kdf: None, ..OFFER }), &open).unwrap().unwrap();
     assert_eq!((agreed.kdf, agreed.effective_kdf()), (None, Kdf::Sha256));
@@ -39,7 +39,7 @@ fn encapsulating_clients() {
     assert_eq!(with(Some(Kex::MlKem768), Kdf::Sha512), Err(OapError::Weak("kdf")));
     assert_eq!(
         with(Some(Kex::MlKem512), Kdf::Blake2s256),
-        Ok(Some(Agreed { cipher: Cipher::Aes256Gcm, kdf: Some(Kdf::Sha256) }))
+        Ok(Some(Agreed { kex: Kex::MlKem768, cipher: Cipher::Aes256Gcm, kdf: Some(Kdf::Sha256) }))
     );
 }
 
@@ -50,7 +50,7 @@ fn a_client_notices_downgrades() {
     assert_eq!(client(None, kdf, &own), Err(OapError::NoCipher));
     assert_eq!(client(Some(Cipher::Aes128Gcm), kdf, &own), Err(OapError::Weak("cipher")));
     assert_eq!(client(Some(Cipher::Aes256Gcm), Some(Kdf::Sha256), &own), Err(OapError::Weak("kdf")));
-    let kept = Agreed { cipher: Cipher::ChaCha20Poly1305, kdf };
+    let kept = Agreed { kex: Kex::X25519, cipher: Cipher::ChaCha20Poly1305, kdf };
     assert_eq!(client(Some(Cipher::ChaCha20Poly1305), None, &own), Ok(Some(kept)));
 }
 
