@@ -82,13 +82,13 @@ fn server(size: u32) -> Result<()> {
     let addr = layer.local_addr().ok_or("the layer has no socket")?;
     say(&format!("{READY}{addr}, serving the name \"{NAME}\""));
 
-    let mut flow = listener.accept_timeout(PATIENCE)?;
+    let flow = listener.accept_timeout(PATIENCE)?;
     describe(&flow);
     let start = stack.now();
-    receive(&mut flow, &sample(size, 1))?;
+    receive(&flow, &sample(size, 1))?;
     let time = stack.now() - start;
     say(&format!("received {}, all of it correct", speed(size, time)));
-    send(&mut flow, &sample(size, 2))?;
+    send(&flow, &sample(size, 2))?;
     flow.close(PATIENCE)?;
     say("closed: the client has acknowledged everything");
     Ok(())
@@ -99,14 +99,14 @@ fn client(size: u32, at: &str) -> Result<()> {
     stack.udp4(Udp4::bind("127.0.0.1:0").host(NAME, at))?;
 
     let start = stack.now();
-    let mut flow = stack.flow(NAME).qos(QosSpec::DATA).timeout(PATIENCE).alloc()?;
+    let flow = stack.flow(NAME).qos(QosSpec::DATA).timeout(PATIENCE).alloc()?;
     let time = (stack.now() - start).as_secs_f64() * 1e3;
     say(&format!("flow to \"{NAME}\" allocated, keys agreed, in {time:.2} ms"));
     describe(&flow);
 
-    send(&mut flow, &sample(size, 1))?;
+    send(&flow, &sample(size, 1))?;
     let start = stack.now();
-    receive(&mut flow, &sample(size, 2))?;
+    receive(&flow, &sample(size, 2))?;
     let time = stack.now() - start;
     say(&format!("received {}, all of it correct", speed(size, time)));
     flow.close(PATIENCE)?;
@@ -114,18 +114,19 @@ fn client(size: u32, at: &str) -> Result<()> {
 }
 
 /// Sends data as a stream of bytes.
-fn send(flow: &mut Flow, data: &[u8]) -> Result<()> {
+fn send(flow: &Flow, data: &[u8]) -> Result<()> {
     flow.set_write_timeout(Some(PATIENCE));
-    flow.write_all(data)?;
-    flow.flush()?;
+    let mut stream = flow.stream();
+    stream.write_all(data)?;
+    stream.flush()?;
     Ok(())
 }
 
 /// Receives what [`send`] sent, and compares it with what it should be.
-fn receive(flow: &mut Flow, expected: &[u8]) -> Result<()> {
+fn receive(flow: &Flow, expected: &[u8]) -> Result<()> {
     flow.set_read_timeout(Some(PATIENCE));
     let mut data = vec![0; expected.len()];
-    flow.read_exact(&mut data)?;
+    flow.stream().read_exact(&mut data)?;
     if data != expected {
         return Err("the data that arrived is not what was sent".into());
     }

@@ -251,7 +251,7 @@ pub use oap::{FlowSecurity, SecurityConfig};
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,
     Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError, Listener, LocalConfig,
-    MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError, Token, Udp4,
+    MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError, Stream, Token, Udp4,
     UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;

@@ -104,15 +104,15 @@ fn a_stream_of_bytes_arrives_in_bulk() {
         let expected = data.clone();
         let server = Builder::new()
             .spawn(move || {
-                let mut flow = listener.accept().unwrap();
+                let flow = listener.accept().unwrap();
                 flow.set_read_timeout(Some(Duration::from_secs(20)));
                 let mut got = vec![0; expected.len()];
-                flow.read_exact(&mut got).unwrap();
+                flow.stream().read_exact(&mut got).unwrap();
                 assert!(got == expected);
             })
             .unwrap();
-        let mut flow = b.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
-        flow.write_all(&data).unwrap();
+        let flow = b.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+        flow.stream().write_all(&data).unwrap();
         flow.close(Duration::from_secs(20)).unwrap();
         server.join().unwrap();
     }
@@ -207,4 +207,53 @@ fn a_flow_says_what_was_negotiated() {
         assert_eq!(far.security(), flow.security());
         assert_eq!(flow.security().encryption.is_some(), flow.is_encrypted());
     }
+}
+
+/// Two threads, one flow, no second handle.
+#[test]
+fn a_stream_is_read_and_written_by_two_threads() {
+    let (server, client) = udp_pair(&SecurityConfig::default());
+    server
+        .bind_handler("echo", |flow| {
+            let stream = flow.stream();
+            let _ = std::io::copy(&mut &stream, &mut &stream);
+            flow.shutdown(std::net::Shutdown::Write);
+        })
+        .unwrap();
+    let flow = client.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+    flow.set_read_timeout(Some(Duration::from_secs(20)));
+    let stream = flow.stream();
+    let data: Vec<u8> = (0..2_000_000u32).map(|i| (i ^ (i >> 7)) as u8).collect();
+    let mut got = Vec::new();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            (&stream).write_all(&data).unwrap();
+            flow.shutdown(std::net::Shutdown::Write);
+        });
+        (&stream).read_to_end(&mut got).unwrap();
+    });
+    assert!(got == data);
+}
+
+/// What a name means does not depend on which traits are imported, nor on how the flow is borrowed.
+#[test]
+fn packets_stay_packets_with_the_traits_of_streams_imported() {
+    let stack = Stack::new().unwrap();
+    let accepts = stack.bind("echo").unwrap();
+    let asks = stack.flow("echo").qos(QosSpec::DATA);
+    let client = Builder::new().spawn(move || asks.alloc().unwrap()).unwrap();
+    let mut far = accepts.accept().unwrap();
+    let mut near = client.join().unwrap();
+    fn write(flow: &mut Flow) {
+        flow.write(b"one").unwrap();
+    }
+    write(&mut near);
+    near.stream().write_all(b"two").unwrap();
+    fn read(flow: &mut Flow, buf: &mut [u8]) -> Result<usize, ReadError> {
+        flow.read(buf)
+    }
+    assert!(matches!(read(&mut far, &mut [0; 1]), Err(ReadError::TooSmall { .. })), "a packet that does not fit");
+    assert_eq!(read(&mut far, &mut [0; 9]), Ok(3));
+    assert_eq!(far.stream().read(&mut [0; 1]).unwrap(), 1, "a part of a packet");
+    assert_eq!(far.stream().read(&mut [0; 9]).unwrap(), 2);
 }

@@ -45,11 +45,11 @@ use crate::flow::{Endpoint, ReadError, ReadMode, Waiter, WriteError};
 /// One end of a flow, for tasks. See the [module](self).
 ///
 /// Clones share the flow, which is closed when the last handle of either face is gone; the other end
-/// [is told](flow::Flow#how-a-flow-ends). `shutdown` of `tokio`'s `AsyncWrite` and `close` of `futures-io`'s end the writing
-/// direction only, as [`shutdown`](Self::shutdown) does, so that `copy_bidirectional` and the like work.
+/// [is told](flow::Flow#how-a-flow-ends).
 ///
-/// The `poll_` methods, and the traits of `tokio` and `futures-io`, wake the task that called last with this handle: tasks
-/// that use them at the same time need a clone each. The `async` ones have no such limit.
+/// The `poll_` methods wake the task that called last with this handle: tasks that use them at the same time need a clone
+/// each. The `async` ones have no such limit. All of them are about packets; [`stream`](Self::stream) is the flow as a
+/// stream of bytes ([packets and streams](flow::Flow#packets-and-streams)).
 #[derive(Debug)]
 pub struct Flow {
     inner: Arc<Inner>,
@@ -80,6 +80,11 @@ impl Flow {
     /// The blocking face of the same flow.
     pub fn into_blocking(self) -> flow::Flow {
         flow::Flow::from_inner(self.inner)
+    }
+
+    /// The flow as a stream of bytes: another handle of it, for the traits of `tokio` and `futures-io`.
+    pub fn stream(&self) -> Stream {
+        Stream { flow: self.clone() }
     }
 
     /// Reads one packet into `buf` and returns its length. A packet that does not fit is reported and stays.
@@ -208,6 +213,32 @@ impl Flow {
     }
 }
 
+/// A flow as a stream of bytes, for tasks: what `AsyncRead` and `AsyncWrite` of `tokio` and of `futures-io` are implemented
+/// for, behind the features of these names. Made by [`Flow::stream`].
+///
+/// What is written is cut into packets that [fit](flow::Flow::stream_packet), and reads do not see their boundaries.
+/// `shutdown` of `tokio`'s `AsyncWrite` and `close` of `futures-io`'s end the writing direction only, as
+/// [`Flow::shutdown`] does, so that `copy_bidirectional` and the like work.
+///
+/// The traits wake the task that called last with this handle: tasks that use a stream at the same time need a clone each.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    flow: Flow,
+}
+
+impl Stream {
+    /// The flow that carries the stream.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+}
+
+impl From<Flow> for Stream {
+    fn from(flow: Flow) -> Self {
+        Self { flow }
+    }
+}
+
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 mod io_traits {
     use std::io;
@@ -248,52 +279,52 @@ mod io_traits {
     }
 
     #[cfg(feature = "tokio")]
-    impl tokio::io::AsyncRead for Flow {
+    impl tokio::io::AsyncRead for Stream {
         fn poll_read(
             self: Pin<&mut Self>,
             cx: &mut Context<'_>,
             buf: &mut tokio::io::ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            self.poll_read_stream(cx, buf.initialize_unfilled()).map_ok(|n| buf.advance(n))
+            self.flow.poll_read_stream(cx, buf.initialize_unfilled()).map_ok(|n| buf.advance(n))
         }
     }
 
     #[cfg(feature = "tokio")]
-    impl tokio::io::AsyncWrite for Flow {
+    impl tokio::io::AsyncWrite for Stream {
         fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_write_stream(cx, data)
+            self.flow.poll_write_stream(cx, data)
         }
 
         fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.inner.endpoint.flush();
+            self.flow.inner.endpoint.flush();
             Poll::Ready(Ok(()))
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.poll_shutdown_stream(cx)
+            self.flow.poll_shutdown_stream(cx)
         }
     }
 
     #[cfg(feature = "futures-io")]
-    impl futures_io::AsyncRead for Flow {
+    impl futures_io::AsyncRead for Stream {
         fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-            self.poll_read_stream(cx, buf)
+            self.flow.poll_read_stream(cx, buf)
         }
     }
 
     #[cfg(feature = "futures-io")]
-    impl futures_io::AsyncWrite for Flow {
+    impl futures_io::AsyncWrite for Stream {
         fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_write_stream(cx, data)
+            self.flow.poll_write_stream(cx, data)
         }
 
         fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.inner.endpoint.flush();
+            self.flow.inner.endpoint.flush();
             Poll::Ready(Ok(()))
         }
 
         fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.poll_shutdown_stream(cx)
+            self.flow.poll_shutdown_stream(cx)
         }
     }
 }

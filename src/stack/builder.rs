@@ -146,7 +146,7 @@ impl Builder {
         self
     }
 
-    /// The most that a flow used as a stream (`io::Write`, `AsyncWrite`) puts into one packet, bytes; it puts in less
+    /// The most that a [`Stream`](super::Stream) puts into one packet, bytes; it puts in less
     /// where the layer [carries less](super::Flow::max_packet), and one byte if this is 0. 1400 if not given: with all
     /// headers that fits into an Ethernet frame, so IP need not fragment it. Larger ones are faster where the path carries
     /// them; on paths with an MTU below 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::stream::{ReadHalf, WriteHalf};
+pub use self::stream::{ReadHalf, Stream, WriteHalf};
 use self::waits::{Call, Closing, Reading, Writing, read_packet};
 use super::wait;
 use super::{CloseError, Shared, aio};
@@ -25,10 +25,20 @@ use crate::types::qos::QosSpec;
 
 /// One end of a flow.
 ///
-/// [`read`](Self::read) and [`write`](Self::write) keep the boundaries of packets: one write is one read on the other
-/// side. Both take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves. As
-/// [`io::Read`](std::io::Read) and [`io::Write`](std::io::Write) a flow is a stream of bytes instead, cut into packets
-/// that fit.
+/// # Packets and streams
+///
+/// A flow carries packets: one write is one read on the other side. Whoever wants a stream of bytes takes
+/// [`stream`](Self::stream). No trait that is imported changes what a method of a flow means.
+///
+/// | | packets | a stream of bytes |
+/// |---|---|---|
+/// | for threads | [`Flow::read`], [`Flow::write`] | [`flow.stream()`](Self::stream), a [`Stream`]: [`io::Read`](std::io::Read), [`io::Write`](std::io::Write) |
+/// | for tasks | [`aio::Flow::read`], [`aio::Flow::write`] | [`flow.stream()`](aio::Flow::stream), an [`aio::Stream`]: `AsyncRead`, `AsyncWrite` of `tokio` and `futures-io` |
+/// | one write | is one packet, or fails if it does not fit | takes what fits into one packet, and returns how much |
+/// | one read | is one packet, by the [read mode](FlowFlags::read_mode) | is what is there, of any packets |
+/// | the end | [`ReadError::Closed`] | 0 bytes |
+///
+/// All of these take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves.
 ///
 /// Dropping a flow never blocks: what was written to a reliable flow is still delivered, in the background, for the
 /// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
@@ -51,7 +61,7 @@ use crate::types::qos::QosSpec;
 ///
 /// Between two ends of this library a close is told, over every sort of layer and for every quality of service. On a
 /// reliable flow it is part of the stream: the other end reads everything that was written, and then
-/// [`ReadError::Closed`], which for [`io::Read`](std::io::Read) is the end of the stream, so that `read_to_end` and
+/// [`ReadError::Closed`], which is the end of a [`Stream`], so that `read_to_end` and
 /// `lines` work. On other flows it is a notice that is repeated until it is answered, a few times at most.
 ///
 /// - [`shutdown`](Self::shutdown)`(Shutdown::Write)`, and dropping a [`WriteHalf`], end one direction; the other goes on.
@@ -76,6 +86,7 @@ pub(super) struct Inner {
     name: Name,
     kind: Kind,
     data: Vec<u8>,
+    security: FlowSecurity,
     flags: AtomicU8,
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
@@ -86,7 +97,6 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flow").field("name", &self.name).field("layer", &self.kind).finish_non_exhaustive()
     }
-    security: FlowSecurity,
 }
 
 impl Inner {
@@ -171,6 +181,7 @@ impl Flow {
                 name,
                 kind: flow.kind,
                 data: flow.data,
+                security: flow.security,
                 flags: AtomicU8::new(FlowFlags::default().to_bits()),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
@@ -178,10 +189,15 @@ impl Flow {
         }
     }
 
+    /// The flow as a stream of bytes: another handle of it, for [`io::Read`](std::io::Read) and
+    /// [`io::Write`](std::io::Write). See [packets and streams](Self#packets-and-streams).
+    pub fn stream(&self) -> Stream {
+        Stream::new(self.share())
+    }
+
     /// Writes one packet, waiting for room if need be, and returns its length.
     ///
     /// An empty packet is a keepalive; it does not reach the other application.
-                security: flow.security,
     ///
     /// # Errors
     /// [`WriteError`]; the data was not taken.
@@ -295,16 +311,16 @@ impl Flow {
     /// use o7s::{QosSpec, Stack};
     ///
     /// let stack = Stack::new()?;
-    /// stack.bind_handler("upper", |mut flow| {
+    /// stack.bind_handler("upper", |flow| {
     ///     let mut text = String::new();
-    ///     flow.read_to_string(&mut text).unwrap();
-    ///     flow.write_all(text.to_uppercase().as_bytes()).unwrap();
+    ///     flow.stream().read_to_string(&mut text).unwrap();
+    ///     flow.stream().write_all(text.to_uppercase().as_bytes()).unwrap();
     /// })?;
-    /// let mut flow = stack.flow("upper").qos(QosSpec::DATA).alloc()?;
-    /// flow.write_all(b"until the end")?;
+    /// let flow = stack.flow("upper").qos(QosSpec::DATA).alloc()?;
+    /// flow.stream().write_all(b"until the end")?;
     /// flow.shutdown(Shutdown::Write);
     /// let mut answer = String::new();
-    /// flow.read_to_string(&mut answer)?;
+    /// flow.stream().read_to_string(&mut answer)?;
     /// assert_eq!(answer, "UNTIL THE END");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -345,7 +361,7 @@ impl Flow {
     /// Two handles, one for reading and one for writing, for different threads. Each direction ends when its handle is
     /// dropped, and the flow is closed when both are gone.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
-        (ReadHalf(Self { inner: Arc::clone(&self.inner) }), WriteHalf(self))
+        (ReadHalf(self.share()), WriteHalf(self))
     }
 
     /// The asynchronous face of the same flow.
@@ -377,6 +393,12 @@ impl Flow {
         self.inner.endpoint.qos()
     }
 
+    /// How the flow is protected and what is at its other end: what was negotiated when it was allocated. A flow that was
+    /// [joined](super::Stack::join) says nothing of its peers.
+    pub fn security(&self) -> FlowSecurity {
+        self.inner.security
+    }
+
     /// Whether packets are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.endpoint.is_encrypted()
@@ -391,14 +413,8 @@ impl Flow {
         self.inner.endpoint.max_packet()
     }
 
-    /// The size of the packets that the flow makes when it is used as a stream, bytes; to be kept to by who cuts packets
+    /// The size of the packets that a [`Stream`] of the flow makes, bytes; to be kept to by who cuts packets
     /// and knows no better: with all headers they fit into an Ethernet frame, so that IP does not fragment them. It is the
-    /// How the flow is protected and what is at its other end: what was negotiated when it was allocated. A flow that was
-    /// [joined](super::Stack::join) says nothing of its peers.
-    pub fn security(&self) -> FlowSecurity {
-        self.inner.security
-    }
-
     /// [choice of the stack](super::Builder::stream_packet), 1400 if not given, or less if the flow
     /// [carries less](Self::max_packet).
     pub fn stream_packet(&self) -> usize {

@@ -58,7 +58,7 @@ use self::handlers::{Handler, Handlers, OnRequest};
 pub use builder::Builder;
 pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
-pub use flow::{Flow, FlowFlags, ReadHalf, WriteHalf};
+pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
 pub use flow_set::{FlowEvent, FlowSet, Token};
 pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
 pub use listener::{Incoming, Listener};

@@ -135,7 +135,8 @@ async fn a_flow_is_a_stream_to_tokio() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let stack = Stack::new().unwrap();
-    let (mut client, mut server) = allocated(&stack).await;
+    let (client, server) = allocated(&stack).await;
+    let (mut client, mut server) = (client.stream(), server.stream());
     let data: Vec<u8> = (0..1_000_000u32).map(|i| (i ^ (i >> 8)) as u8).collect();
     let expected = data.clone();
     let reader = tokio::spawn(async move {
@@ -156,7 +157,8 @@ fn a_flow_is_a_stream_to_futures_io() {
     use futures_io::{AsyncRead, AsyncWrite};
 
     let stack = Stack::new().unwrap();
-    let (mut client, mut server) = block_on(allocated(&stack));
+    let (client, server) = block_on(allocated(&stack));
+    let (mut client, mut server) = (client.stream(), server.stream());
     block_on(std::future::poll_fn(|cx| pin!(&mut client).poll_write(cx, b"stream"))).unwrap();
     let mut buf = [0; 3];
     for part in [b"str", b"eam"] {
@@ -173,11 +175,12 @@ async fn both_directions_are_copied_to_their_ends() {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
     let stack = Stack::new().unwrap();
-    let (mut client, server) = allocated(&stack).await;
+    let (client, server) = allocated(&stack).await;
+    let mut client = client.stream();
     // A server that answers when it has everything, behind a proxy.
     let (mut proxied, far) = tokio::io::duplex(64);
     let proxy = tokio::spawn(async move {
-        let mut server = server;
+        let mut server = aio::Stream::from(server);
         tokio::io::copy_bidirectional(&mut server, &mut proxied).await.unwrap()
     });
     let answers = tokio::spawn(async move {

@@ -327,11 +327,11 @@ fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
     use std::io::Write as _;
     for mtu in [576, 1280, 1420] {
         for over in [Over::new(|udp| udp.mtu(mtu)), Over::new(|udp| udp.config(Config::default().with_mtu(mtu)))] {
-            let mut flow = over.flow(QosSpec::DATA);
+            let flow = over.flow(QosSpec::DATA);
             assert!(flow.max_packet() <= mtu - 32 && flow.max_packet() > mtu - 80, "{}", flow.max_packet());
-            flow.write_all(&vec![7; 20_000]).unwrap();
-            assert!(Flow::write(&flow, &vec![7; flow.max_packet()]).is_ok());
-            let too_large = Flow::write(&flow, &vec![7; flow.max_packet() + 1]);
+            flow.stream().write_all(&vec![7; 20_000]).unwrap();
+            assert!(flow.write(&vec![7; flow.max_packet()]).is_ok());
+            let too_large = flow.write(&vec![7; flow.max_packet() + 1]);
             assert!(matches!(too_large, Err(WriteError::TooLarge { .. })));
             assert_eq!(flow.stream_packet(), flow.max_packet().min(1400));
             answers(&flow, 1, flow.stream_packet() as u64);
@@ -354,10 +354,10 @@ fn streams_cut_packets_as_the_stack_says() {
         let at = net.local_addr().unwrap().to_string();
         client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at)).unwrap();
         let accepts = Builder::new().spawn(move || listener.accept().unwrap()).unwrap();
-        let mut flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
+        let flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
         let far = accepts.join().unwrap();
         assert_eq!(flow.stream_packet(), size);
-        flow.write_all(&[1; 10_000]).unwrap();
+        flow.stream().write_all(&[1; 10_000]).unwrap();
         assert_eq!(far.read_timeout(&mut [0; 9000], BOUND), Ok(size));
     }
 }
@@ -373,9 +373,9 @@ fn what_streams_make_is_not_fragmented() {
                 || if security.is_empty() { SecurityConfig::default() } else { security.parse().unwrap() };
             let stack = || Stack::builder().security(security_of()).checksum(true).build().unwrap();
             let over = Over::of([stack(), stack()], |udp| udp);
-            let mut flow = over.flow(qos);
+            let flow = over.flow(qos);
             assert_eq!((flow.stream_packet(), flow.is_encrypted()), (1400, !security.is_empty()));
-            flow.write_all(&[7; 5000]).unwrap();
+            flow.stream().write_all(&[7; 5000]).unwrap();
             flow.write(&vec![7; flow.stream_packet()]).unwrap();
             answers(&flow, 1, 1400);
             let largest = over.device.largest.load(Ordering::Relaxed);

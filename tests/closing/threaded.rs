@@ -152,12 +152,12 @@ fn half_a_flow_goes_on() {
 
 #[test]
 fn an_abort_is_told_as_an_abort() {
-    everywhere(|what, _, Pair { near, mut far, .. }| {
+    everywhere(|what, _, Pair { near, far, .. }| {
         near.write(b"x").unwrap();
         near.abort();
         assert_eq!(drain(&far).1, ReadError::Reset, "{what}");
         assert_eq!(far.write(b"x"), Err(WriteError::Reset), "{what}");
-        let error = far.read_to_end(&mut Vec::new()).unwrap_err();
+        let error = far.stream().read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
     });
 }
@@ -253,19 +253,17 @@ fn a_process_that_is_killed_tells_nobody_and_the_timeout_works() {
 fn streams_end() {
     for place in PLACES {
         for security in ["", ENCRYPTED] {
-            let Pair { mut near, far, client: _client, server: _server, _layers } =
-                pair(place, QosSpec::DATA, security);
+            let Pair { near, far, client: _client, server: _server, _layers } = pair(place, QosSpec::DATA, security);
             let echo = spawn(move || {
-                // `lines` borrows the flow for reading: a second handle writes.
-                let (read, mut write) = far.split();
-                for line in BufReader::new(read).lines() {
-                    writeln!(write, "{}!", line.unwrap()).unwrap();
+                let stream = far.stream();
+                for line in BufReader::new(&stream).lines() {
+                    writeln!(&stream, "{}!", line.unwrap()).unwrap();
                 }
             });
-            near.write_all(b"one\ntwo\nthree\n").unwrap();
+            near.stream().write_all(b"one\ntwo\nthree\n").unwrap();
             near.shutdown(Shutdown::Write);
             let mut all = String::new();
-            near.read_to_string(&mut all).unwrap();
+            near.stream().read_to_string(&mut all).unwrap();
             assert_eq!(all, "one!\ntwo!\nthree!\n", "{place:?}");
             echo.join().unwrap();
         }

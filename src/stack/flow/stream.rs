@@ -1,48 +1,114 @@
 //! A flow as a stream of bytes, and its halves.
 
 use std::io;
+use std::sync::Arc;
 
 use super::Flow;
 use crate::flow::{ReadError, ReadMode, WriteError};
 
-/// Reads a stream of bytes: the boundaries of packets are not seen. The stream ends (0) when the other end has
-/// [closed](Flow#how-a-flow-ends) the flow or its writing direction.
-impl io::Read for Flow {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_stream(buf)
-    }
-}
+/// A flow as a stream of bytes: what [`io::Read`] and [`io::Write`] are implemented for. Made by [`Flow::stream`].
+///
+/// What is written is cut into packets that [fit](Flow::stream_packet), and reads do not see their boundaries. The stream
+/// ends (0) when the other end has [closed](Flow#how-a-flow-ends) the flow or its writing direction. Timeouts and
+/// nonblocking calls are set on the [flow](Self::flow).
+///
+/// Both traits are implemented for `&Stream` too, as for `&TcpStream`: two threads may read and write one stream at the
+/// same time. Clones are cheap, and handles of the same flow, which is closed when the last handle of it is dropped,
+/// streams and [`Flow`]s alike.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+/// use o7s::{QosSpec, Stack};
+///
+/// let stack = Stack::new()?;
+/// stack.bind_handler("lines", |flow| {
+///     for line in BufReader::new(flow.stream()).lines().map_while(Result::ok) {
+///         writeln!(flow.stream(), "you said {line}").unwrap();
+///     }
+/// })?;
+/// let stream = stack.flow("lines").qos(QosSpec::DATA).alloc()?.stream();
+/// writeln!(&stream, "hello")?;
+/// let mut answer = String::new();
+/// BufReader::new(&stream).read_line(&mut answer)?;
+/// assert_eq!(answer, "you said hello\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Stream(Flow);
 
-/// Writes a stream of bytes, cut into packets that fit.
-impl io::Write for Flow {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_stream(data)
+impl Stream {
+    pub(super) fn new(flow: Flow) -> Self {
+        Self(flow)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Self::flush(self);
-        Ok(())
+    /// The flow that carries the stream.
+    pub fn flow(&self) -> &Flow {
+        &self.0
     }
-}
 
-impl Flow {
-    fn read_stream(&self, buf: &mut [u8]) -> io::Result<usize> {
+    fn read_bytes(&self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() {
             return Ok(0);
         }
-        match self.inner.read(buf, ReadMode::Stream, self.flags().nonblocking_read) {
+        match self.0.inner.read(buf, ReadMode::Stream, self.0.flags().nonblocking_read) {
             // The end of the stream. A flow that failed is an error.
             Err(ReadError::Closed) => Ok(0),
             result => Ok(result?),
         }
     }
 
-    fn write_stream(&self, data: &[u8]) -> io::Result<usize> {
+    fn write_bytes(&self, data: &[u8]) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
         }
-        let packet = data.get(..self.stream_packet()).unwrap_or(data);
-        Ok(Self::write(self, packet)?)
+        let packet = data.get(..self.0.stream_packet()).unwrap_or(data);
+        Ok(self.0.write(packet)?)
+    }
+}
+
+impl Clone for Stream {
+    fn clone(&self) -> Self {
+        self.0.stream()
+    }
+}
+
+impl From<Flow> for Stream {
+    fn from(flow: Flow) -> Self {
+        Self(flow)
+    }
+}
+
+impl io::Read for &Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_bytes(buf)
+    }
+}
+
+impl io::Write for &Stream {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_bytes(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush();
+        Ok(())
+    }
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_bytes(buf)
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_bytes(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush();
+        Ok(())
     }
 }
 
@@ -69,16 +135,15 @@ impl ReadHalf {
     pub fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
         self.0.read(buf)
     }
-}
 
-impl io::Read for ReadHalf {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read_stream(buf)
+    /// As [`Flow::stream`].
+    pub fn stream(&self) -> Stream {
+        self.0.stream()
     }
 }
 
 /// The writing half of a flow. Dropping it ends the writing direction, as
-/// [`shutdown`](Flow::shutdown)`(Shutdown::Write)`.
+/// [`shutdown`](Flow::shutdown)`(Shutdown::Write)`, also if there is a [stream](Self::stream) of it.
 #[derive(Debug)]
 pub struct WriteHalf(pub(super) Flow);
 
@@ -101,15 +166,15 @@ impl WriteHalf {
     pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
         self.0.write(data)
     }
+
+    /// As [`Flow::stream`].
+    pub fn stream(&self) -> Stream {
+        self.0.stream()
+    }
 }
 
-impl io::Write for WriteHalf {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write_stream(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush();
-        Ok(())
+impl Flow {
+    pub(super) fn share(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
