@@ -291,7 +291,6 @@ mod tests {
     use core::cell::Cell;
     use core::fmt;
 
-    use super::record;
     use crate::base::foreign::Panics;
 
     /// Notes that it was asked for, or shown.

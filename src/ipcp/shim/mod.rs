@@ -92,7 +92,7 @@ pub use crate::types::tree::Tree;
 /// stack nobody waits: the implementation wakes [`ShimContext::waker`] when packets arrive.
 ///
 /// No method is called with a lock of the stack held, except [`Ipcp::info`], which has nothing to do, and
-/// [some](crate::base::sync#foreign-code-with-a-lock-held) of [`Port`], which must not call back into the endpoint. A panic
+/// some of [`Port`], which must not call back into the endpoint. A panic
 /// in any method of the table, of [`Port`], or in [`Ipcp::shutdown`], is counted
 /// (`node/foreign_panics`) and ends nothing else; in the other methods of [`Ipcp`] it reaches the program's own call.
 ///
