@@ -29,20 +29,23 @@ impl Counter {
     }
 }
 
+/// The name by which a number is shown, what it counts, and the number.
+pub(crate) type Row = (&'static str, &'static str, u64);
+
 /// Makes a type of [`Counter`]s, which start at zero: after `=>` is the name by which the number is shown. `rows` gives
 /// all, in the order in which they are written down.
 macro_rules! counters {
-    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$what:meta])* $field:ident => $row:literal,)* }) => {
+    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[doc = $what:literal])+ $field:ident => $row:literal,)* }) => {
         $(#[$about])*
         #[derive(Debug, Default)]
         $vis struct $name {
-            $($(#[$what])* $vis $field: $crate::base::counter::Counter,)*
+            $($(#[doc = $what])+ $vis $field: $crate::base::counter::Counter,)*
         }
 
         impl $name {
-            /// Every counter by the name under which it is shown.
-            $vis fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$(($row, self.$field.get())),*].into_iter()
+            /// Every counter.
+            $vis fn rows(&self) -> impl Iterator<Item = $crate::base::counter::Row> {
+                [$(($row, concat!($($what),+), self.$field.get())),*].into_iter()
             }
         }
     };
@@ -50,23 +53,34 @@ macro_rules! counters {
 
 /// The same of plain numbers, for a machine that counts alone and gives others copies. What is not shown has no name.
 macro_rules! counts {
-    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[$what:meta])* $field:ident $(=> $row:literal)?,)* }) => {
+    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[doc = $what:literal])+ $field:ident $(=> $row:literal)?,)* }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[$what])* $vis $field: u64,)*
+            $($(#[doc = $what])+ $vis $field: u64,)*
         }
 
         impl $name {
-            /// Every number that is shown, by its name there.
-            pub(crate) fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-                [$($(($row, self.$field),)?)*].into_iter()
+            /// Every number that is shown.
+            pub(crate) fn rows(&self) -> impl Iterator<Item = $crate::base::counter::Row> + use<> {
+                let all = [$((self.$field, concat!($($what),+), $crate::base::counter::row!($($row)?))),*];
+                all.into_iter().filter_map(|(count, what, row)| Some((row?, what, count)))
             }
         }
     };
 }
 
-pub(crate) use {counters, counts};
+/// The name of a row, if there is one.
+macro_rules! row {
+    () => {
+        None::<&'static str>
+    };
+    ($row:literal) => {
+        Some($row)
+    };
+}
+
+pub(crate) use {counters, counts, row};
 
 #[cfg(test)]
 mod tests {
@@ -97,10 +111,13 @@ mod tests {
         let letters = Letters::default();
         letters.brought.add(4);
         letters.lost.count();
-        assert_eq!(letters.rows().collect::<Vec<_>>(), [("in", 4), ("lost-letters", 1)]);
+        assert_eq!(
+            letters.rows().collect::<Vec<_>>(),
+            [("in", " Brought.", 4), ("lost-letters", " Of these, lost.", 1)]
+        );
         let mut parcels = Parcels::default();
         parcels.brought += 2;
         parcels.heavy += 1;
-        assert_eq!(parcels.rows().collect::<Vec<_>>(), [("parcels", 2)]);
+        assert_eq!(parcels.rows().collect::<Vec<_>>(), [("parcels", " Brought.", 2)]);
     }
 }

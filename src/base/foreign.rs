@@ -5,23 +5,30 @@
 
 use core::error::Error;
 use core::fmt;
-use core::sync::atomic::Ordering;
 use core::task::Waker;
 
+use super::counter::{Row, counters};
 use super::journal::{Journal, record};
-use super::sync::AtomicU64;
 
 /// Counts what foreign code did wrong, and has the [`Journal`] that tells the logger, which is foreign code, too.
 #[derive(Debug, Default)]
 pub struct Panics {
-    count: AtomicU64,
+    counters: Counters,
     journal: Journal,
+}
+
+counters! {
+    /// What foreign code did wrong.
+    struct Counters {
+        /// Panics of handlers, wakers, policies and loggers, which ended there.
+        panics => "foreign_panics",
+    }
 }
 
 impl Panics {
     /// One whose records go to `journal`; by default there are none.
     pub fn new(journal: Journal) -> Self {
-        Self { count: AtomicU64::new(0), journal }
+        Self { counters: Counters::default(), journal }
     }
 
     /// Where records go.
@@ -31,7 +38,12 @@ impl Panics {
 
     /// Panics of foreign code so far.
     pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        self.counters.panics.get()
+    }
+
+    /// The same, as it is shown.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.counters.rows()
     }
 
     /// Calls `f`; `None` if it panicked, which is counted. The panic hook reports it as any other.
@@ -58,7 +70,7 @@ impl Panics {
             // What `f` has left half done belongs to its owner, who must know what a panic of his means.
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
             if result.is_err() {
-                self.count.fetch_add(1, Ordering::Relaxed);
+                self.counters.panics.count();
             }
             result.ok()
         }
@@ -99,7 +111,7 @@ mod tests {
     use alloc::boxed::Box;
     use alloc::sync::Arc;
     use alloc::task::Wake;
-    use core::sync::atomic::AtomicUsize;
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 

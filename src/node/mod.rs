@@ -328,16 +328,16 @@ impl Node {
     pub fn rib(&self) -> Tree {
         let (remembered, forgotten) = {
             let replay = self.replay.lock();
-            (replay.len() as u64, replay.evictions())
+            (replay.len() as u64, replay.counters())
         };
         let (silent, shed) = self.silent.lock().counts();
         Tree::new("node")
             .counters(self.counters.rows())
-            .counter("replay_forgotten_early", forgotten)
-            .counter("silent_shed", shed)
+            .counters(forgotten.rows())
+            .counters(shed.rows())
             .gauge("silent", silent as u64)
             .gauge("held_bytes", self.held.used() as u64)
-            .counter("foreign_panics", self.env.panics.count())
+            .counters(self.env.panics.rows())
             .gauge("flows", self.flows.lock().len() as u64)
             .gauge("tasks", self.task_count() as u64)
             .gauge("timers", self.timers.len() as u64)

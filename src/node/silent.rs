@@ -9,6 +9,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use core::cmp::Reverse;
 
+use crate::base::counter::counts;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, State};
 
@@ -24,16 +25,24 @@ pub(super) struct Silent {
     /// By the address that asked, in the order of their age.
     flows: BTreeMap<u64, VecDeque<(Instant, Weak<Endpoint>)>>,
     len: usize,
-    shed: u64,
+    counters: Counters,
     /// Flows ever added, and that number when all were last looked at.
     added: u64,
     swept: u64,
 }
 
+counts! {
+    /// What has been counted of flows whose peer has to be heard yet.
+    pub(super) struct Counters {
+        /// Flows whose peer was never heard that had to make room for others.
+        shed => "silent_shed",
+    }
+}
+
 impl Silent {
-    /// Flows that are counted, and flows that had to make room.
-    pub(super) fn counts(&self) -> (usize, u64) {
-        (self.len, self.shed)
+    /// Flows that are watched, and what was counted.
+    pub(super) fn counts(&self) -> (usize, Counters) {
+        (self.len, self.counters)
     }
 
     /// Adds a flow that `address` asked for. Returns the one that has to make room, to be aborted without a lock.
@@ -83,7 +92,7 @@ impl Silent {
             self.flows.remove(&address);
         }
         self.len -= 1;
-        self.shed += 1;
+        self.counters.shed += 1;
         endpoint.upgrade()
     }
 

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use super::OapError;
+use crate::base::counter::counts;
 use crate::wire::oap::ID_LEN;
 
 /// How far in the future a timestamp may lie, ms: the clocks of two hosts differ.
@@ -43,7 +44,15 @@ pub struct ReplayCache {
     limit: usize,
     /// Of requests up to this timestamp some were forgotten.
     forgotten: Option<u64>,
-    evictions: u64,
+    counters: Counters,
+}
+
+counts! {
+    /// What the cache has counted.
+    pub struct Counters {
+        /// Requests forgotten for want of room while they could still be replayed or not.
+        evictions => "replay_forgotten_early",
+    }
 }
 
 impl Default for ReplayCache {
@@ -55,7 +64,7 @@ impl Default for ReplayCache {
 impl ReplayCache {
     /// An empty cache for `limit` requests.
     pub const fn new(limit: usize) -> Self {
-        Self { seen: BTreeSet::new(), limit, forgotten: None, evictions: 0 }
+        Self { seen: BTreeSet::new(), limit, forgotten: None, counters: Counters { evictions: 0 } }
     }
 
     /// Whether a request of this id and timestamp is fresh, by a clock that shows `unix_nanos`. Remembers it if so.
@@ -80,7 +89,7 @@ impl ReplayCache {
             && let Some((oldest, _)) = self.seen.pop_first()
         {
             self.forgotten = Some(oldest);
-            self.evictions += 1;
+            self.counters.evictions += 1;
         }
         Ok(())
     }
@@ -115,7 +124,12 @@ impl ReplayCache {
 
     /// Requests forgotten for want of room while they could still be replayed or not, since the beginning.
     pub const fn evictions(&self) -> u64 {
-        self.evictions
+        self.counters.evictions
+    }
+
+    /// What the cache has counted.
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 }
 

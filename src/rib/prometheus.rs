@@ -84,16 +84,16 @@ impl Exporter for Families {
             let help = format!("What does not change, or seldom, at {path}.");
             self.sample(format!("{family}_info"), false, help, &labels, "1".to_owned());
         }
-        for Value { name, number } in &node.values {
+        for Value { name, help, number } in &node.values {
             let metric = format!("{family}_{}", identifier(name));
-            let (metric, counter, help, value) = match number {
-                Number::Counter(n) => (metric + "_total", true, format!("Counter {name} at {path}."), format!("{n}")),
-                Number::Gauge(n) => (metric, false, format!("Gauge {name} at {path}."), format!("{n}")),
+            let (metric, counter, value) = match number {
+                Number::Counter(n) => (metric + "_total", true, format!("{n}")),
+                Number::Gauge(n) => (metric, false, format!("{n}")),
                 Number::Time(time) => {
-                    let value = format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
-                    (metric + "_seconds", false, format!("Time {name} at {path}."), value)
+                    (metric + "_seconds", false, format!("{}.{:09}", time.as_secs(), time.subsec_nanos()))
                 }
             };
+            let help = help_of(name, help, *number, &path);
             self.sample(metric, counter, help, &own, value);
         }
     }
@@ -144,6 +144,17 @@ impl Labels {
             out.push('}');
         }
         out
+    }
+}
+
+/// What a reader is told of a metric: what it counts, and where it is in the tree.
+fn help_of(name: &str, what: &str, number: Number, path: &str) -> String {
+    let name = name.replace(['_', '-'], " ");
+    match number {
+        Number::Counter(_) if !what.is_empty() => format!("{what} Counted at {path}."),
+        Number::Counter(_) => format!("Number of {name} since the start, at {path}."),
+        Number::Gauge(_) => format!("Number of {name} at the moment, at {path}."),
+        Number::Time(_) => format!("Duration of {name} at the moment, at {path}."),
     }
 }
 

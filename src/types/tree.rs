@@ -42,6 +42,8 @@ pub struct Tree {
 pub struct Value {
     /// What it is called in paths.
     pub name: &'static str,
+    /// What it says, for exporters; empty if the name says it all.
+    pub help: &'static str,
     /// What it is.
     pub number: Number,
 }
@@ -107,26 +109,27 @@ impl Tree {
 
     /// Adds a number that only grows.
     pub fn counter(self, name: &'static str, count: u64) -> Self {
-        self.value(name, Number::Counter(count))
+        self.value(name, "", Number::Counter(count))
     }
 
-    /// Adds numbers that only grow.
-    pub fn counters(self, all: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
-        all.into_iter().fold(self, |tree, (name, count)| tree.counter(name, count))
+    /// Adds numbers that only grow: their names, what they count, and how many there are.
+    pub fn counters(self, all: impl IntoIterator<Item = (&'static str, &'static str, u64)>) -> Self {
+        let add = |tree: Self, (name, help, count)| tree.value(name, help, Number::Counter(count));
+        all.into_iter().fold(self, add)
     }
 
     /// Adds a number that goes up and down.
     pub fn gauge(self, name: &'static str, now: u64) -> Self {
-        self.value(name, Number::Gauge(now))
+        self.value(name, "", Number::Gauge(now))
     }
 
     /// Adds a length of time.
     pub fn time(self, name: &'static str, now: Duration) -> Self {
-        self.value(name, Number::Time(now))
+        self.value(name, "", Number::Time(now))
     }
 
-    fn value(mut self, name: &'static str, number: Number) -> Self {
-        self.values.push(Value { name, number });
+    fn value(mut self, name: &'static str, help: &'static str, number: Number) -> Self {
+        self.values.push(Value { name, help: help.trim_ascii(), number });
         self
     }
 
@@ -193,7 +196,7 @@ impl Tree {
         for (name, text) in &self.texts {
             writeln!(f, "{:pad$}{name}: {text}", "")?;
         }
-        for Value { name, number } in &self.values {
+        for Value { name, number, .. } in &self.values {
             writeln!(f, "{:pad$}{name}: {number}", "")?;
         }
         self.children.iter().try_for_each(|c| c.write(f, depth + 1))

@@ -257,7 +257,7 @@ impl Flood {
         let neighbours = self.neighbours.len();
         Tree::new("flood")
             .counters(self.counters.rows())
-            .counter("forgotten-early", self.memory.evictions())
+            .counters(self.memory.counters().rows())
             .gauge("neighbours", neighbours as u64)
             .gauge("applications", (self.ports.len() - neighbours) as u64)
             .gauge("remembered", self.memory.len() as u64)

@@ -6,6 +6,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::config::Config;
+use crate::base::counter::counts;
 use crate::base::time::Instant;
 use crate::types::id::N1FlowId;
 
@@ -31,7 +32,15 @@ pub(super) struct Memory {
     limit: usize,
     window: Duration,
     in_loops: u32,
-    evictions: u64,
+    counters: Counters,
+}
+
+counts! {
+    /// What the memory has counted.
+    pub(super) struct Counters {
+        /// Packets that were forgotten before their time, for want of room.
+        evictions => "forgotten-early",
+    }
 }
 
 struct Packet {
@@ -49,7 +58,7 @@ impl Memory {
     pub(super) fn new(config: &Config) -> Self {
         let &Config { memory, window, in_loops, .. } = config;
         let (packets, order) = (BTreeMap::new(), BTreeSet::new());
-        Self { packets, order, limit: memory.max(1), window, in_loops, evictions: 0 }
+        Self { packets, order, limit: memory.max(1), window, in_loops, counters: Counters::default() }
     }
 
     /// A packet has arrived: from a neighbour, or from an application (`None`), which sends no copies.
@@ -85,9 +94,9 @@ impl Memory {
         self.packets.len()
     }
 
-    /// Packets that were forgotten before their time, for want of room.
-    pub(super) fn evictions(&self) -> u64 {
-        self.evictions
+    /// What the memory has counted.
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn insert(&mut self, now: Instant, digest: u64) {
@@ -95,7 +104,7 @@ impl Memory {
             && let Some((_, oldest)) = self.order.pop_first()
         {
             self.packets.remove(&oldest);
-            self.evictions += 1;
+            self.counters.evictions += 1;
         }
         self.packets.insert(digest, Packet::new(now));
         self.order.insert((now, digest));

@@ -202,7 +202,7 @@ impl Control {
     }
 
     /// Messages that wait, and what was counted of such.
-    pub(super) fn inbox(&self) -> (usize, impl Iterator<Item = (&'static str, u64)>) {
+    pub(super) fn inbox(&self) -> (usize, impl Iterator<Item = (&'static str, &'static str, u64)>) {
         self.mailbox.facts()
     }
 

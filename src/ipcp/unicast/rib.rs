@@ -103,6 +103,10 @@ fn directory_stats(c: &directory::Counters, sizes: &directory::Sizes) -> Tree {
         .gauge("questions", sizes.outstanding as u64)
         .gauge("cache", sizes.cache as u64)
         .gauge("sources", sizes.sources as u64)
+        .gauge("waiting", sizes.waiting as u64)
+        .gauge("held", sizes.held as u64)
+        .gauge("withdrawals", sizes.withdrawals as u64)
+        .gauge("confirms", sizes.confirms as u64)
         .gauge("relays", sizes.relays as u64)
         .gauge("handoffs", sizes.handoffs as u64)
         .gauge("chores", sizes.background as u64)
@@ -129,7 +133,7 @@ fn flow_tree(flow: &FaFlow) -> Tree {
                 .gauge("rate", pacer.rate())
                 .gauge("upstream_level", pacer.level().into())
                 .gauge("downstream_level", receiver.level().into())
-                .counter("marked", receiver.marked().into()),
+                .gauge("marked", receiver.marked().into()),
         )
     })
 }

@@ -96,18 +96,18 @@ fn every_kind_of_node_and_number() {
     let text = prometheus(&rib);
     assert_eq!(
         text,
-        "# HELP o7s_ipcp_dt_flow_queue_length Gauge queue-length at ipcps/<ipcp>/dt/<flow>.\n\
+        "# HELP o7s_ipcp_dt_flow_queue_length Number of queue length at the moment, at ipcps/<ipcp>/dt/<flow>.\n\
          # TYPE o7s_ipcp_dt_flow_queue_length gauge\n\
          o7s_ipcp_dt_flow_queue_length{flow=\"64\",ipcp=\"a\"} 2\n\
          o7s_ipcp_dt_flow_queue_length{flow=\"9\",ipcp=\"a\"} 2\n\
-         # HELP o7s_ipcp_dt_flow_sent_total Counter sent at ipcps/<ipcp>/dt/<flow>.\n\
+         # HELP o7s_ipcp_dt_flow_sent_total Number of sent since the start, at ipcps/<ipcp>/dt/<flow>.\n\
          # TYPE o7s_ipcp_dt_flow_sent_total counter\n\
          o7s_ipcp_dt_flow_sent_total{flow=\"64\",ipcp=\"a\"} 7\n\
          o7s_ipcp_dt_flow_sent_total{flow=\"9\",ipcp=\"a\"} 8\n\
          # HELP o7s_ipcp_info What does not change, or seldom, at ipcps/<ipcp>/info.\n\
          # TYPE o7s_ipcp_info gauge\n\
          o7s_ipcp_info{ipcp=\"a\",layer=\"l\\\"1\\\\\\n\",type=\"unicast\"} 1\n\
-         # HELP o7s_ipcp_mpl_seconds Time mpl at ipcps/<ipcp>.\n\
+         # HELP o7s_ipcp_mpl_seconds Duration of mpl at the moment, at ipcps/<ipcp>.\n\
          # TYPE o7s_ipcp_mpl_seconds gauge\n\
          o7s_ipcp_mpl_seconds{ipcp=\"a\"} 1.500000000\n"
     );

@@ -148,7 +148,7 @@ fn memory_is_bounded() {
     for n in 0..10_000u32 {
         forward(&mut flood, T0, APP, &n.to_be_bytes()).unwrap();
     }
-    assert_eq!((flood.memory.len(), flood.memory.evictions()), (100, 9_900));
+    assert_eq!((flood.memory.len(), flood.memory.counters().evictions), (100, 9_900));
     // The newest are known, the oldest are not.
     assert_eq!(forward(&mut flood, T0, A, &9_999u32.to_be_bytes()), Err(Dropped::Copy));
     assert!(forward(&mut flood, T0, A, &0u32.to_be_bytes()).is_ok());

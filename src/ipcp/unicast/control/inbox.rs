@@ -78,7 +78,7 @@ impl Mailbox {
     }
 
     /// Messages that wait, and what was counted.
-    pub(super) fn facts(&self) -> (usize, impl Iterator<Item = (&'static str, u64)>) {
+    pub(super) fn facts(&self) -> (usize, impl Iterator<Item = (&'static str, &'static str, u64)>) {
         (self.inbox.lock().len(), self.counters.rows())
     }
 
