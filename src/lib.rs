@@ -145,6 +145,32 @@
 //! reference describes, and [`config`] tells what may be in one. What goes on in a stack is in its
 //! [tree of counters and state](Stack::rib), which [`rib::prometheus()`] exports.
 //!
+//! # Log records
+//!
+//! With the feature `log`, which is on by default, a stack writes records to whatever logger the program has installed for
+//! the [`log`](https://docs.rs/log) crate, with keys and values for structured consumers. Keys are named alike everywhere:
+//! `name`, `peer`, `layer`, `ipcp`, `flow`, `reason`; records of a stack with a [name](Builder::name) carry it as `stack`, and
+//! those of polled and simulated ones their `time` in seconds.
+//!
+//! | level | what |
+//! |---|---|
+//! | error | somebody must act: an address that two members have, a handler that panicked |
+//! | warn | a request that was refused, with its reason; a neighbour that was lost and is connected anew |
+//! | info | life of stacks, layers, members, neighbours and flows |
+//! | debug | decisions: routes, lookups, retries, allocations that failed, malformed packets |
+//! | trace | packets |
+//!
+//! | target | of what |
+//! |---|---|
+//! | `o7s::stack`, `o7s::layer` | stacks, and the layers they join and leave |
+//! | `o7s::irm` | listeners, and requests that are refused or repeated |
+//! | `o7s::flow` | flows, and allocations under way |
+//! | `o7s::udp`, `o7s::unicast`, `o7s::broadcast` | datagrams; neighbours of members |
+//! | `o7s::routing`, `o7s::directory`, `o7s::enroll` | forwarding tables; lookups; new members |
+//!
+//! No record has payload or keys in it. What a stranger can cause is limited to 10 records a second of each sort, 50 after a
+//! pause, except for packets at `trace`; the next record tells how many were suppressed.
+//!
 //! # Where things are
 //!
 //! | module | what is there |
