@@ -12,15 +12,15 @@ counts! {
     /// What a directory has counted since it began.
     #[non_exhaustive]
     pub struct Counters {
-        /// Lookups for this member.
+        /// Lookups begun by this member.
         lookups => "lookups",
-        /// Of these, answered from memory.
+        /// Lookups answered from memory.
         known => "known",
-        /// Of these, found by asking.
+        /// Lookups that found the name by asking.
         found => "found",
-        /// Of these, not found.
+        /// Lookups that did not find the name.
         not_found => "not_found",
-        /// Of these, refused because too many were under way.
+        /// Lookups refused because too many were under way.
         refused_lookups => "refused_lookups",
         /// Addresses at which nobody answered.
         doubts => "doubts",
@@ -32,7 +32,7 @@ counts! {
         overflowed => "overflowed",
         /// Messages that could not be sent for want of a route.
         unreachable => "unreachable",
-        /// Messages that are none.
+        /// Messages that were malformed.
         malformed => "malformed",
         /// Messages under the own id or address.
         impostors => "impostors",

@@ -57,29 +57,29 @@ counts! {
     /// What an endpoint has counted. Packets unless it says bytes.
     #[non_exhaustive]
     pub struct Counters {
-        /// Written by the application.
+        /// Packets written by the application.
         tx_packets => "tx_packets",
-        /// Written by the application, bytes.
+        /// Bytes written by the application.
         tx_bytes => "tx_bytes",
-        /// Read by the application.
+        /// Packets read by the application.
         rx_packets => "rx_packets",
-        /// Read by the application, bytes.
+        /// Bytes read by the application.
         rx_bytes => "rx_bytes",
-        /// Handed to the layer below, FRCT's own packets, retransmissions and keepalives included.
+        /// Packets handed to the layer below, FRCT's own packets, retransmissions and keepalives included.
         sent => "sent",
-        /// Handed up by the layer below.
+        /// Packets handed up by the layer below.
         received => "received",
-        /// Keepalives sent.
+        /// Keepalives sent to the peer.
         keepalives_sent => "keepalives_sent",
-        /// Keepalives received.
+        /// Keepalives received from the peer.
         keepalives_received => "keepalives_received",
-        /// Dropped: the checksum was wrong or missing.
+        /// Packets dropped: the checksum was wrong or missing.
         bad_checksum => "bad_checksum",
-        /// Dropped: not authentic.
+        /// Packets dropped: not authentic.
         bad_crypt => "bad_crypt",
-        /// Dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
+        /// Packets dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
         replayed => "replayed",
-        /// Dropped: nobody read and the queue was full.
+        /// Packets dropped: nobody read and the queue was full.
         overflow => "overflow",
     }
 }

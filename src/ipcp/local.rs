@@ -32,7 +32,7 @@ const MAX_NAMES: usize = 65_536;
 counters! {
     /// Requests for flows.
     struct Counters {
-        /// That were made.
+        /// Requests for flows that were made.
         requested => "requested",
     }
 }

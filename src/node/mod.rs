@@ -113,27 +113,27 @@ const AMPLIFICATION: u64 = 3;
 counters! {
     /// What the node has done.
     struct Counters {
-        /// Flows allocated.
+        /// Flows that this stack has allocated.
         allocated => "allocated",
-        /// Flows accepted.
+        /// Flows that this stack has accepted.
         accepted => "accepted",
         /// Allocations that failed.
         alloc_failed => "alloc_failed",
-        /// Requests that were repeated.
+        /// Requests for flows that were repeated.
         retried => "retried",
-        /// Requests that came.
+        /// Requests for flows that have arrived.
         incoming => "incoming",
-        /// Of these, for names that are not bound.
+        /// Requests refused because nobody listens to the name.
         unknown_name => "unknown_name",
-        /// Of these, more than may wait to be accepted.
+        /// Requests refused because the backlog of the name was full.
         backlog_full => "backlog_full",
-        /// Of these, not accepted in time.
+        /// Requests refused because no listener accepted them in time.
         not_accepted => "not_accepted",
-        /// Of these, dropped for others.
+        /// Requests refused because too many handshakes were under way.
         shed => "shed",
-        /// Of these, with a security header that was not right.
+        /// Requests refused because of their security header.
         bad_oap => "bad_oap",
-        /// Of these, seen before.
+        /// Requests ignored because they had been seen before.
         replayed => "replayed",
         /// Replies that were sent again.
         resent => "resent",

@@ -111,29 +111,29 @@ counts! {
     /// What a [`LinkState`](super::LinkState) has counted.
     #[non_exhaustive]
     pub struct Stats {
-        /// Updates that were sent.
+        /// Link-state updates that were sent.
         sent => "sent",
-        /// Updates that came in.
+        /// Link-state updates that have arrived.
         received => "received",
-        /// Of these, those that told something new and were passed on.
+        /// Updates that told something new and were passed on.
         accepted => "accepted",
-        /// Those that told what was known.
+        /// Updates that told what was known.
         known => "known",
-        /// Those that told what is outdated; answered with what is known.
+        /// Updates that told what is outdated; answered with what is known.
         outdated => "outdated",
-        /// Those that were no update.
+        /// Updates that were malformed.
         malformed => "malformed",
-        /// Those that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
+        /// Updates that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
         /// overtaken.
         implausible => "implausible",
-        /// Those that told something of our own links that we have not said, now at least: left over from the past, forged,
+        /// Updates that told something of our own links that we have not said, now at least: left over from the past, forged,
         /// or from another member with our address.
         contested => "contested",
-        /// Those for which there was no room.
+        /// Updates for which there was no room.
         refused => "refused",
         /// Links that were withdrawn by others.
         withdrawn => "withdrawn",
-        /// Links that expired.
+        /// Links that have expired.
         expired => "expired",
         /// Computations of routes.
         recalculations => "recalculations",

@@ -124,17 +124,17 @@ pub enum Dropped {
 counts! {
     /// Packets so far.
     struct Counters {
-        /// Passed on.
+        /// Packets passed on.
         forwarded => "forwarded",
-        /// Dropped: not from a port.
+        /// Packets dropped: not from a port.
         stranger => "dropped-stranger",
-        /// Dropped: a handshake of members.
+        /// Packets dropped: a handshake of members.
         handshake => "dropped-handshake",
-        /// Dropped: passed on before.
+        /// Packets dropped: passed on before.
         copy => "dropped-copy",
-        /// Dropped: the neighbour sends too many.
+        /// Packets dropped: the neighbour sends too many.
         too_many => "dropped-too-many",
-        /// Dropped: the neighbour repeats itself too often.
+        /// Packets dropped: the neighbour repeats itself too often.
         too_often => "dropped-too-often",
     }
 }

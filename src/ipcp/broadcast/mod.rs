@@ -96,7 +96,7 @@ counters! {
     struct Counters {
         /// Packets that a neighbour's flow had no room for, or was too small for.
         not_sent => "not-sent",
-        /// N-1 flows lost.
+        /// N-1 flows that were lost.
         lost => "connections-lost",
     }
 }

@@ -138,43 +138,43 @@ impl Path {
 counters! {
     /// Datagrams, unless it says otherwise.
     struct Counters {
-        /// That came.
+        /// Datagrams that have arrived.
         received => "received",
-        /// Of flows, that went.
+        /// Datagrams of flows that were sent.
         sent => "sent",
-        /// Batches in which those of flows went.
+        /// Batches in which datagrams of flows were sent.
         batches_sent => "batches_sent",
-        /// That were not sent.
+        /// Datagrams that were not sent.
         send_drops => "send_drops",
         /// Times that the device was full.
         send_stalls => "send_stalls",
-        /// Too large for the way.
+        /// Datagrams not sent: too large for the path.
         send_too_large => "send_too_large",
-        /// To where there is no way.
+        /// Datagrams not sent: destination unreachable.
         send_unreachable => "send_unreachable",
-        /// That the system did not let out.
+        /// Datagrams not sent: denied by the operating system.
         send_denied => "send_denied",
-        /// For an interface that is down.
+        /// Datagrams not sent: interface down.
         send_interface_down => "send_interface_down",
-        /// Not sent for other reasons.
+        /// Datagrams not sent for other reasons.
         send_failed => "send_failed",
-        /// For flows that there are not.
+        /// Datagrams dropped: no flow has their EID.
         unknown_eid => "unknown_eid",
-        /// For flows whose peer is somewhere else.
+        /// Datagrams dropped: the flow has another peer.
         wrong_source => "wrong_source",
-        /// That are none of this layer.
+        /// Datagrams dropped: malformed.
         malformed => "malformed",
-        /// Of management, more than wait to be handled.
+        /// Datagrams of management dropped: too many wait.
         management_drops => "management_drops",
-        /// Requests for flows that came.
+        /// Requests for flows that have arrived.
         requests_in => "requests_in",
-        /// Requests for flows that went.
+        /// Requests for flows that were sent.
         requests_out => "requests_out",
-        /// Replies that came.
+        /// Replies to requests that have arrived.
         replies_in => "replies_in",
         /// Replies for which nobody waited.
         replies_unexpected => "replies_unexpected",
-        /// Requests that were refused.
+        /// Requests for flows that were refused.
         refused => "refused",
     }
 }

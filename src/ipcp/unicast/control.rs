@@ -58,15 +58,15 @@ const ROUNDS: usize = 16;
 counters! {
     /// What the control plane has done.
     pub(super) struct Counters {
-        /// Forwarding tables made.
+        /// Forwarding tables that were made.
         tables => "tables",
-        /// N-1 flows lost.
+        /// N-1 flows that were lost.
         lost => "lost_connections",
-        /// Names looked for.
+        /// Lookups of names that are over.
         lookups => "lookups",
-        /// Rounds of questions that took.
+        /// Rounds of questions that lookups took.
         lookup_rounds => "lookup_rounds",
-        /// Questions that took.
+        /// Questions that lookups took.
         lookup_questions => "lookup_questions",
         /// Signs that somebody else has our address.
         conflicts => "address_conflicts",

@@ -53,15 +53,15 @@ pub(super) trait Up {
 counters! {
     /// Packets that were dropped.
     pub(super) struct Counters {
-        /// Shorter than their header.
+        /// Packets dropped: shorter than their header.
         short => "short",
-        /// For a flow that there is not.
+        /// Packets dropped: for a flow that does not exist.
         unknown_eid => "unknown_eid",
-        /// For a component that there is not.
+        /// Packets dropped: for a component that does not exist.
         no_component => "no_component",
-        /// Begun here, to where there is no route.
+        /// Packets of this member dropped: no route.
         no_route => "no_route",
-        /// Begun here, in more layers than there is head room for.
+        /// Packets of this member dropped: more layers than there is head room for.
         no_headroom => "no_headroom",
     }
 }

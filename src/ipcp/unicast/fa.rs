@@ -70,21 +70,21 @@ fn is_flow_eid(eid: Eid) -> bool {
 counters! {
     /// Messages of the flow allocator.
     pub(super) struct Counters {
-        /// That were none, or could not be meant.
+        /// Messages of the flow allocator that were malformed, or could not be meant.
         malformed => "malformed",
-        /// Requests that came.
+        /// Requests for flows that have arrived.
         requests_in => "requests_in",
-        /// Requests that were sent.
+        /// Requests for flows that were sent.
         requests_out => "requests_out",
-        /// Requests that could not be sent.
+        /// Requests for flows that could not be sent.
         requests_lost => "requests_lost",
-        /// Replies that came.
+        /// Replies to requests that have arrived.
         replies_in => "replies_in",
         /// Replies for which nobody waited.
         replies_unexpected => "replies_unexpected",
         /// Congestion updates for flows that there are not.
         updates_unexpected => "updates_unexpected",
-        /// Requests that were refused.
+        /// Requests for flows that were refused.
         refused => "refused",
     }
 }

@@ -94,15 +94,15 @@ counters! {
     struct OfCube {
         /// Packets that went to the neighbour.
         sent => "sent",
-        /// Their bytes.
+        /// Bytes of packets that went to the neighbour.
         sent_bytes => "sent_bytes",
-        /// Packets that came from it.
+        /// Packets that came from the neighbour.
         received => "received",
-        /// Their bytes.
+        /// Bytes of packets that came from the neighbour.
         received_bytes => "received_bytes",
-        /// Of those that went, packets of our own components.
+        /// Packets of our own components that went to the neighbour.
         own => "local_sent",
-        /// Their bytes.
+        /// Bytes of packets of our own components that went to the neighbour.
         own_bytes => "local_sent_bytes",
     }
 }

@@ -118,13 +118,13 @@ counters! {
     pub(in crate::ipcp::unicast) struct Counters {
         /// Packets that went to the peer.
         sent => "sent",
-        /// Their bytes.
+        /// Bytes of packets that went to the peer.
         sent_bytes => "sent_bytes",
         /// Packets for the peer that were dropped here.
         send_failed => "send_failed",
-        /// Packets that came.
+        /// Packets that came from the peer.
         received => "received",
-        /// Their bytes.
+        /// Bytes of packets that came from the peer.
         received_bytes => "received_bytes",
         /// Congestion updates that went to the peer.
         updates_sent => "updates_sent",
