@@ -1,7 +1,7 @@
 //! The programs in `examples/`, as processes on this host. `cargo test` builds them; for this test alone run
 //! `cargo build --bins --examples` first.
 #![cfg(feature = "std")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
@@ -257,6 +257,49 @@ fn a_router_between_two_programs() {
     let table: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(table.iter().filter(|line| line.starts_with("router ")).count() % 2, 0, "{table:?}");
     assert!(table.iter().any(|line| line.contains("data transfer  by the neighbour")), "{table:?}");
+}
+
+/// Opens a connection and asks for the metrics.
+fn scrape(metrics: &str) -> String {
+    let mut connection = TcpStream::connect(metrics).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: o7s\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn slow_clients_do_not_block_the_metrics() {
+    let (file, _) = member("metrics", "bootstrap = \"campus\"");
+    let mut command = program("router");
+    command.args(["--config", file.path(), "--metrics", "127.0.0.1:0"]).stdin(Stdio::piped());
+    let (_router, mut lines) = start(&mut command);
+    let metrics = lines.next().unwrap().unwrap();
+    let metrics = metrics.strip_prefix("Metrics at http://").unwrap().strip_suffix("/metrics.").unwrap();
+    // They begin a request, or ask and never read; one server thread would wait for one after the other.
+    let slow: Vec<_> = (0..100)
+        .map(|i| {
+            let mut client = TcpStream::connect(metrics).unwrap();
+            client.write_all(if i % 2 == 0 { b"GET /met" } else { b"G" }).unwrap();
+            client
+        })
+        .collect();
+    assert!(scrape(metrics).starts_with("HTTP/1.1 200 OK\r\n"));
+    // All but the last few were told to go, so that memory and threads have a bound.
+    let mut oldest = &slow[0];
+    oldest.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(oldest.read(&mut [0; 16]).unwrap(), 0, "it has ended");
+    drop(slow);
+    assert!(scrape(metrics).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn verbose_tools_log_to_standard_error() {
+    let output = program("oping").args(["-v", "-c", "1", "-n", "nobody", "--udp4", "127.0.0.1:0"]).output().unwrap();
+    assert!(text(&output.stderr).contains("INFO  o7s::stack: stack started"), "{}", text(&output.stderr));
+    let output = program("oping").args(["-c", "1", "-n", "nobody", "--udp4", "127.0.0.1:0"]).output().unwrap();
+    assert!(!text(&output.stderr).contains("o7s::"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tools share: the options that make a stack, units, and how a program ends.
 #![allow(dead_code, reason = "every program uses a part")]
 
+pub(crate) mod logger;
 pub(crate) mod rate;
 pub(crate) mod units;
 
@@ -12,11 +13,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use o7s::Code;
-use o7s::NameError;
+use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
-use o7s::{AllocError, Flow, IpcpHandle, Listener, Name, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::{AllocError, Code, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -62,6 +61,10 @@ pub(crate) struct Surroundings {
     /// for plain flows, a server without it takes either. [example: X25519,aes-256-gcm,sha256]
     #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
     encrypt: Option<SecurityConfig>,
+
+    /// Tell what goes on, on standard error: layers, neighbours and flows; twice for decisions, three times for packets
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 /// What only servers have.
@@ -95,6 +98,7 @@ impl Target {
 
 impl Surroundings {
     fn stack(&self) -> Result<Stack> {
+        logger::install(self.verbose);
         Ok(Stack::builder().security(self.encrypt.unwrap_or_default()).build()?)
     }
 
