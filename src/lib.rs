@@ -273,6 +273,8 @@ pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
 pub use oap::{FlowSecurity, SecurityConfig};
+#[cfg(all(feature = "std", unix))]
+pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,

@@ -10,6 +10,8 @@ mod config;
 mod device;
 #[path = "api/polled.rs"]
 mod polled;
+#[path = "api/sets.rs"]
+mod sets;
 
 use std::io::{Read as _, Write as _};
 use std::thread::Builder;

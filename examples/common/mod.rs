@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
-use o7s::{AllocError, Code, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::{
+    AllocError, Code, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4,
+};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -15,10 +15,14 @@
 mod bell;
 pub(crate) mod clock;
 pub(crate) mod resolve;
+#[cfg(unix)]
+mod signal;
 pub(crate) mod threads;
 mod udp;
 
 pub use crate::types::device::{Datagram, Datagrams, SendError};
 pub use bell::Bell;
 pub use resolve::SystemResolver;
+#[cfg(unix)]
+pub use signal::Signal;
 pub use udp::UdpSocket;

@@ -204,11 +204,13 @@ pub enum Event {
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.
     PeerGone,
+    /// Of a listener: a flow is asked for, and nobody else has been told.
+    Acceptable,
 }
 
 /// Somebody who wants to be told of the events of a flow. Called without locks held; must not block.
 pub trait Watcher: Send + Sync {
-    /// `event` happened on the flow that is being watched under `token`.
+    /// `event` happened on the flow, or the listener, that is being watched under `token`.
     fn notify(&self, token: u64, event: Event);
 }
 

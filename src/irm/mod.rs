@@ -2,8 +2,8 @@
 //!
 //! A name that is bound has one or more listeners; a request for a flow to it is offered to one that is accepting, by
 //! the name's [`LoadBalancing`], or waits in a bounded backlog for one to come, as long as its requester does, or has a
-//! handler started. It
-//! knows nothing of layers: what a request is, is up to the caller, who also sends the refusals that come out of here.
+//! handler started. It knows nothing of layers: what a request is, is up to the caller, who also sends the refusals that
+//! come out of here.
 //!
 //! A request belongs to nobody before somebody takes it. Whoever is woken for it has a moment in which no other one
 //! may; a task that is not polled any more does not keep it from those who are there.

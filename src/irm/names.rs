@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::{BindError, Caller, Limits, LoadBalancing, NameSecurity};
 use crate::base::time::Instant;
+use crate::flow::{Event, Watcher};
 use crate::types::name::{HashAlg, Name, NameHash};
 
 /// A listener of a name.
@@ -56,11 +57,17 @@ pub struct Calls {
     pub wake: Vec<Waker>,
     /// To be started: nobody accepts.
     pub start: Vec<Arc<dyn Factory>>,
+    /// To be told: those who watch a listener.
+    pub tell: Vec<(Arc<dyn Watcher>, u64, Event)>,
     /// When to [look](Irm::expire) again at the latest.
     pub due: Option<Instant>,
 }
 
 impl Calls {
+    fn tell_end(&mut self, watches: Vec<Watch>) {
+        self.tell.extend(watches.into_iter().map(|w| (w.watcher, w.token, Event::Deallocated)));
+    }
+
     fn due_at(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
@@ -73,6 +80,7 @@ struct Entry<R> {
     /// In the order in which they came, which is that of their numbers.
     queue: VecDeque<Queued<R>>,
     waiters: VecDeque<Waiter>,
+    watches: Vec<Watch>,
     /// How many of the queue are offered to somebody.
     offers: usize,
     /// Bytes of the queue.
@@ -96,6 +104,13 @@ struct Queued<R> {
     due: Instant,
 }
 
+/// Somebody who is told of requests, and accepts without waiting.
+struct Watch {
+    listener: ListenerId,
+    watcher: Arc<dyn Watcher>,
+    token: u64,
+}
+
 struct Waiter {
     id: WaiterId,
     listener: ListenerId,
@@ -111,6 +126,7 @@ impl<R> Default for Entry<R> {
             factory: None,
             queue: VecDeque::new(),
             waiters: VecDeque::new(),
+            watches: Vec::new(),
             offers: 0,
             bytes: 0,
             backlog: None,
@@ -269,6 +285,9 @@ impl<R> Irm<R> {
             entry.listeners.retain(|l| *l != id);
             let (gone, kept): (Vec<_>, Vec<_>) = entry.waiters.drain(..).partition(|w| w.listener == id);
             entry.waiters = kept.into();
+            let (gone_watches, kept) = entry.watches.drain(..).partition(|w| w.listener == id);
+            entry.watches = kept;
+            calls.tell_end(gone_watches);
             for waiter in gone {
                 calls.wake.extend(waiter.waker);
                 self.withdraw(now, &name, waiter.id, calls);
@@ -323,11 +342,47 @@ impl<R> Irm<R> {
                 entry.offers += 1;
                 calls.wake.push(waker);
             }
-            (None, Some(factory)) => calls.start.push(factory),
-            (None, None) => {}
+            (None, factory) => calls.start.extend(factory),
+        }
+        if queued.offered.is_none() {
+            let told = entry.watches.iter().map(|w| (Arc::clone(&w.watcher), w.token, Event::Acceptable));
+            calls.tell.extend(told);
         }
         self.due.insert((queued.due, id), name.clone());
         calls.due_at(queued.due);
+    }
+
+    /// Has `watcher` told whenever a request has come that nobody who waits was woken for, at once if there is one, and when
+    /// the listener is gone.
+    pub fn watch(&mut self, listener: ListenerId, watcher: Arc<dyn Watcher>, token: u64, calls: &mut Calls) {
+        let watch = Watch { listener, watcher, token };
+        let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
+            return calls.tell_end(Vec::from([watch]));
+        };
+        if entry.unoffered() > 0 {
+            calls.tell.push((Arc::clone(&watch.watcher), token, Event::Acceptable));
+        }
+        entry.watches.push(watch);
+    }
+
+    /// Has those who [watch](Self::watch) a listener told once more that there is something to accept.
+    pub fn tell(&self, listener: ListenerId, calls: &mut Calls) {
+        let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get(n)) else { return };
+        let watches = entry.watches.iter().filter(|w| w.listener == listener);
+        calls.tell.extend(watches.map(|w| (Arc::clone(&w.watcher), w.token, Event::Acceptable)));
+    }
+
+    /// Takes [`watch`](Self::watch) back. What it kept comes back, to be dropped where no lock is held.
+    pub fn unwatch(
+        &mut self,
+        listener: ListenerId,
+        watcher: &Arc<dyn Watcher>,
+        token: u64,
+    ) -> Option<Arc<dyn Watcher>> {
+        let entry = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n))?;
+        let is_it = |w: &Watch| w.listener == listener && w.token == token && Arc::ptr_eq(&w.watcher, watcher);
+        let at = entry.watches.iter().position(is_it)?;
+        Some(entry.watches.swap_remove(at).watcher)
     }
 
     /// How a bound name's requests are spread over its listeners.
@@ -537,6 +592,7 @@ impl<R> Irm<R> {
             factories.extend(entry.factory);
             out.extend(entry.queue.into_iter().map(|q| q.request));
             calls.wake.extend(entry.waiters.into_iter().filter_map(|w| w.waker));
+            calls.tell_end(entry.watches);
         }
         (out, factories)
     }

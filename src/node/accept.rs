@@ -97,6 +97,11 @@ impl Accept {
         self.peer
     }
 
+    /// Whether a request was taken whose reply is held back: this must be polled again, or the requester is lost.
+    pub fn is_replying(&self) -> bool {
+        self.replying.is_some()
+    }
+
     /// Whether a request may have come. For a thread that spins.
     pub fn has_request(&self) -> bool {
         self.node.irm.lock().has_work(self.listener, self.waiter)

@@ -38,7 +38,7 @@ use crate::base::rng::{Randomness, Rng};
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::crypto::backend::Backend;
-use crate::flow::{Drive, Endpoint, Env};
+use crate::flow::{Drive, Endpoint, Env, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
 use crate::ipcp::{Info, Ipcp, Kind, Requests};
@@ -247,6 +247,26 @@ impl Node {
         record!(self.panics(), Bind, Debug, [refused: orphans.len()], "listener closed");
         self.perform(calls);
         self.refuse_all(orphans, Code::AGAIN);
+    }
+
+    /// Has `watcher` told of requests that come to a listener; see [`Irm::watch`].
+    pub fn watch_listener(&self, id: irm::ListenerId, watcher: Arc<dyn Watcher>, token: u64) {
+        let mut calls = Calls::default();
+        self.irm.lock().watch(id, watcher, token, &mut calls);
+        self.perform(calls);
+    }
+
+    /// Tells those who watch a listener that there is something to accept.
+    pub fn tell_listener(&self, id: irm::ListenerId) {
+        let mut calls = Calls::default();
+        self.irm.lock().tell(id, &mut calls);
+        self.perform(calls);
+    }
+
+    /// Takes [`watch_listener`](Self::watch_listener) back.
+    pub fn unwatch_listener(&self, id: irm::ListenerId, watcher: &Arc<dyn Watcher>, token: u64) {
+        let gone = self.irm.lock().unwatch(id, watcher, token);
+        self.env.panics.discard(gone);
     }
 
     /// Runs `f` on the IRM. `f` must not call out.

@@ -190,6 +190,10 @@ impl Node {
         }
         let panics = &self.env.panics;
         panics.wake_all(calls.wake);
+        for (watcher, token, event) in calls.tell {
+            panics.call(|| watcher.notify(token, event));
+            panics.discard(watcher);
+        }
         for factory in calls.start {
             panics.call(|| factory.start());
             panics.discard(factory);

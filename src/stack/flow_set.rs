@@ -1,4 +1,4 @@
-//! Waiting for events on many flows at once.
+//! Waiting for events on many flows and listeners at once.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -9,28 +9,33 @@ use std::time::Duration;
 
 use super::Shared;
 use super::flow::Flow;
+use super::listener::Listener;
 use super::wait::{self, Awaited};
 use crate::base::foreign::Panics;
 use crate::base::sync::Mutex;
 use crate::base::time::Clock;
+#[cfg(unix)]
+use crate::device::Signal;
 use crate::device::clock::OsClock;
 use crate::flow::{Drive, Endpoint, Event, State, Waiters, Wakers, Watcher};
+use crate::irm::ListenerId;
+use crate::node::Node;
 
-/// The number of a flow in a [`FlowSet`].
+/// The number of a flow or a listener in a [`FlowSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(u64);
 
-/// Something happened on a flow of a set.
+/// Something happened on a flow, or a listener, of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct FlowEvent {
-    /// The flow.
+    /// The flow, or the listener.
     pub token: Token,
     /// What happened.
     pub event: Event,
 }
 
-/// A set of flows to wait for: the reference's `fset`, `fqueue` and `fevent` in one.
+/// A set of flows and listeners to wait for: the reference's `fset`, `fqueue` and `fevent` in one.
 ///
 /// Events are edge-triggered and coalesced: however often something happens on a flow before it is asked for, it is one
 /// event of its kind, so a set needs memory only for the flows that are in it. After [`Event::Packet`] read until
@@ -38,7 +43,12 @@ pub struct FlowEvent {
 /// [`WriteError::WouldBlock`](crate::WriteError::WouldBlock). A flow tells one set at a time: adding it to another
 /// silences it in the first, which it should be removed from. One that is closed here leaves the set with the event
 /// [`Event::Deallocated`]. A set does not keep its flows, or their stack, alive. Threads may share a set: add and remove
-/// flows while others wait for it, and wait for it themselves.
+/// flows while others wait for it, and wait for it themselves. Who waits for an empty set waits until something is added,
+/// and happens.
+///
+/// A [listener](Self::add_listener) tells [`Event::Acceptable`]: then [`try_accept`](Listener::try_accept) until
+/// [`AcceptError::WouldBlock`](super::AcceptError::WouldBlock). A program with an event loop of its own waits for the
+/// [file descriptor](Self::pollable) of a set.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,9 +71,37 @@ pub struct FlowEvent {
 #[derive(Default)]
 pub struct FlowSet {
     pending: Arc<Pending>,
-    members: Mutex<BTreeMap<u64, Arc<Endpoint>>>,
+    members: Mutex<BTreeMap<u64, Member>>,
     shared: Mutex<Weak<Shared>>,
     next: AtomicU64,
+}
+
+#[derive(Clone)]
+enum Member {
+    Flow(Arc<Endpoint>),
+    /// A listener does not keep its stack up, and neither does one that is in a set.
+    Listener(Weak<Node>, ListenerId),
+}
+
+impl Member {
+    fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        match self {
+            Self::Flow(endpoint) => endpoint.unwatch(watcher, token),
+            Self::Listener(node, id) => {
+                if let Some(node) = node.upgrade() {
+                    node.unwatch_listener(*id, watcher, token);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing more can happen on a member that says so.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Flow(endpoint) => !matches!(endpoint.state(), State::Pending | State::Active),
+            Self::Listener(..) => true,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -77,6 +115,32 @@ struct Inner {
     waiters: Waiters,
     /// Whom a panic of a waker is counted by.
     panics: Option<Arc<Panics>>,
+    #[cfg(unix)]
+    bell: Option<Bell>,
+}
+
+/// What programs with an event loop of their own wait for.
+#[cfg(unix)]
+struct Bell {
+    signal: Arc<Signal>,
+    raised: bool,
+}
+
+impl Inner {
+    /// Makes the file descriptor, if there is one, readable while there are events.
+    fn ring(&mut self) {
+        #[cfg(unix)]
+        if let Some(bell) = &mut self.bell
+            && bell.raised == self.events.is_empty()
+        {
+            bell.raised = !bell.raised;
+            if bell.raised {
+                bell.signal.raise();
+            } else {
+                bell.signal.lower();
+            }
+        }
+    }
 }
 
 impl Pending {
@@ -85,6 +149,7 @@ impl Pending {
         let (wakers, panics) = {
             let mut inner = self.inner.lock();
             change(&mut inner);
+            inner.ring();
             let mut wakers = Wakers::new();
             inner.waiters.take(&mut wakers);
             (wakers, inner.panics.clone())
@@ -112,32 +177,83 @@ impl FlowSet {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoint = Arc::clone(&flow.inner.endpoint);
         *self.shared.lock() = Arc::downgrade(&flow.inner.shared);
-        self.members.lock().insert(token, Arc::clone(&endpoint));
+        self.members.lock().insert(token, Member::Flow(Arc::clone(&endpoint)));
         // Whoever waits on the device of the others looks where the packets of this one come from.
         self.pending.change(|inner| inner.panics = Some(Arc::clone(endpoint.panics())));
         endpoint.watch(&self.watcher(), token);
         Token(token)
     }
 
+    /// Adds a listener, also while others wait for the set. If somebody asks for a flow already, that is an event; when it
+    /// is closed, its last one is [`Event::Deallocated`]. A listener may be in several sets, which are all told.
+    ///
+    /// ```
+    /// use o7s::{Event, FlowSet, Stack};
+    ///
+    /// let (stack, set) = (Stack::new()?, FlowSet::new());
+    /// let listener = stack.bind("news")?;
+    /// let accepting = set.add_listener(&listener);
+    /// let asks = stack.flow("news");
+    /// let client = std::thread::spawn(move || asks.alloc());
+    /// let event = set.wait(None)[0];
+    /// assert_eq!((event.token, event.event), (accepting, Event::Acceptable));
+    /// let flow = listener.try_accept()?;
+    /// set.add(&flow);
+    /// client.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_listener(&self, listener: &Listener) -> Token {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let node = &listener.shared.node;
+        *self.shared.lock() = Arc::downgrade(&listener.shared);
+        self.members.lock().insert(token, Member::Listener(Arc::downgrade(node), listener.id()));
+        self.pending.change(|inner| inner.panics = Some(Arc::clone(node.panics())));
+        node.watch_listener(listener.id(), self.watcher(), token);
+        Token(token)
+    }
+
+    /// A file descriptor that is readable while events wait: for `poll`, `epoll`, `kqueue` and what is built on them.
+    /// [`try_wait`](Self::try_wait) takes the events, and makes it unreadable again. There is one for each set, made by the
+    /// first call; when the set is dropped it stays readable.
+    ///
+    /// # Errors
+    /// Those of the operating system: that the process has too many open files.
+    #[cfg(unix)]
+    pub fn pollable(&self) -> std::io::Result<Pollable> {
+        let mut inner = self.pending.inner.lock();
+        let signal = match &inner.bell {
+            Some(bell) => Arc::clone(&bell.signal),
+            None => {
+                let signal = Arc::new(Signal::new()?);
+                inner.bell = Some(Bell { signal: Arc::clone(&signal), raised: false });
+                inner.ring();
+                signal
+            }
+        };
+        Ok(Pollable(signal))
+    }
+
     fn watcher(&self) -> Arc<dyn Watcher> {
         Arc::clone(&self.pending) as Arc<dyn Watcher>
     }
 
-    /// Removes a flow, and its events.
+    /// Removes a flow or a listener, and its events.
     pub fn remove(&self, token: Token) {
         let member = self.members.lock().remove(&token.0);
-        if let Some(endpoint) = member {
-            endpoint.unwatch(&self.watcher(), token.0);
+        if let Some(member) = member {
+            member.unwatch(&self.watcher(), token.0);
         }
-        self.pending.inner.lock().events.retain(|(t, _), ()| *t != token.0);
+        let mut inner = self.pending.inner.lock();
+        inner.events.retain(|(t, _), ()| *t != token.0);
+        inner.ring();
     }
 
-    /// Whether a flow is in the set.
+    /// Whether a flow or a listener is in the set.
     pub fn contains(&self, token: Token) -> bool {
         self.members.lock().contains_key(&token.0)
     }
 
-    /// Flows in the set.
+    /// Flows and listeners in the set.
     pub fn len(&self) -> usize {
         self.members.lock().len()
     }
@@ -149,13 +265,18 @@ impl FlowSet {
 
     /// The events that have happened since they were last asked for, by flow; empty if there are none.
     pub fn try_wait(&self) -> Vec<FlowEvent> {
-        let events = std::mem::take(&mut self.pending.inner.lock().events);
+        let events = {
+            let mut inner = self.pending.inner.lock();
+            let events = std::mem::take(&mut inner.events);
+            inner.ring();
+            events
+        };
         let mut out = Vec::with_capacity(events.len());
         for (token, event) in events.into_keys() {
             // What is no member any more was removed while its event was on the way.
-            let Some(endpoint) = self.members.lock().get(&token).cloned() else { continue };
+            let Some(member) = self.members.lock().get(&token).cloned() else { continue };
             out.push(FlowEvent { token: Token(token), event });
-            if event == Event::Deallocated && !matches!(endpoint.state(), State::Pending | State::Active) {
+            if event == Event::Deallocated && member.is_over() {
                 let gone = self.members.lock().remove(&token);
                 drop(gone);
             }
@@ -199,15 +320,58 @@ impl Drop for FlowSet {
     fn drop(&mut self) {
         let watcher = self.watcher();
         let members = std::mem::take(&mut *self.members.lock());
-        for (token, endpoint) in members {
-            endpoint.unwatch(&watcher, token);
+        for (token, member) in members {
+            member.unwatch(&watcher, token);
+        }
+        #[cfg(unix)]
+        {
+            // Whoever polls it wakes, once and for all: a watcher that is still at work finds it raised.
+            let mut inner = self.pending.inner.lock();
+            inner.events.insert((u64::MAX, Event::Deallocated), ());
+            inner.ring();
         }
     }
 }
 
 impl std::fmt::Debug for FlowSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FlowSet").field("flows", &self.len()).finish_non_exhaustive()
+        f.debug_struct("FlowSet").field("members", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The file descriptor of a [`FlowSet`]; see [`FlowSet::pollable`]. Clones share it.
+///
+/// It is for waiting only: what is read from it is of no use, and keeps others from waking.
+///
+/// ```
+/// use o7s::{FlowSet, QosSpec, Stack};
+/// use std::os::fd::AsFd;
+///
+/// let stack = Stack::new()?;
+/// let (listener, set) = (stack.bind("news")?, FlowSet::new());
+/// set.add_listener(&listener);
+/// let pollable = set.pollable()?;
+/// let _fd = pollable.as_fd(); // Give it to `poll`, register it with `epoll`; when it is readable:
+/// let events = set.try_wait();
+/// assert!(events.is_empty(), "nobody has asked for a flow");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(unix)]
+#[derive(Clone, Debug)]
+pub struct Pollable(Arc<Signal>);
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Pollable {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Pollable {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsFd as _;
+        self.0.as_fd().as_raw_fd()
     }
 }
 
@@ -260,8 +424,10 @@ impl Awaited for Watching<'_> {
 
     fn before_wait(&mut self) {
         let members: Vec<_> = self.set.members.lock().values().cloned().collect();
-        for endpoint in members {
-            endpoint.flush();
+        for member in members {
+            if let Member::Flow(endpoint) = member {
+                endpoint.flush();
+            }
         }
     }
 

@@ -1,15 +1,17 @@
 //! Accepting flows.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::wait::{self, Awaited};
 use super::{AcceptError, Flow, Shared, aio};
+use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::Drive;
 use crate::irm::ListenerId;
+use crate::node::Node;
 use crate::node::accept::{self, Accept};
 use crate::node::alloc::Allocated;
 use crate::types::name::Name;
@@ -24,6 +26,8 @@ pub struct Listener {
     pub(super) shared: Arc<Shared>,
     id: ListenerId,
     name: Name,
+    /// One whose reply is held back for a moment, when it was only tried.
+    unfinished: Mutex<Option<Accept>>,
 }
 
 /// The flows that a listener accepts, one after the other; ends when the listener is closed.
@@ -32,7 +36,11 @@ pub struct Incoming<'a>(&'a Listener);
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>, id: ListenerId, name: Name) -> Self {
-        Self { shared, id, name }
+        Self { shared, id, name, unfinished: Mutex::new(None) }
+    }
+
+    pub(super) fn id(&self) -> ListenerId {
+        self.id
     }
 
     /// The name that flows are accepted for.
@@ -77,10 +85,17 @@ impl Listener {
     /// # Errors
     /// [`AcceptError::WouldBlock`] if none is.
     pub fn try_accept(&self) -> Result<Flow, AcceptError> {
-        let mut accept = Accept::new(&self.shared.node, self.id, self.name.clone());
-        match accept.poll(&mut Context::from_waker(Waker::noop()), &mut |_| Vec::new()) {
+        let mut accept = self.next_accept();
+        let waker = Waker::from(Arc::new(Retry { node: Arc::downgrade(&self.shared.node), id: self.id }));
+        match accept.poll(&mut Context::from_waker(&waker), &mut |_| Vec::new()) {
             Poll::Ready(result) => Ok(self.flow(result?)),
-            Poll::Pending => Err(AcceptError::WouldBlock),
+            Poll::Pending => {
+                if accept.is_replying() {
+                    let before = self.unfinished.lock().replace(accept);
+                    drop(before);
+                }
+                Err(AcceptError::WouldBlock)
+            }
         }
     }
 
@@ -89,7 +104,7 @@ impl Listener {
     /// # Errors
     /// [`AcceptError`] when there will be no more.
     pub async fn accept_async(&self) -> Result<aio::Flow, AcceptError> {
-        let mut accept = Accept::new(&self.shared.node, self.id, self.name.clone());
+        let mut accept = self.next_accept();
         let result = poll_fn(|cx| accept.poll(cx, &mut |_| Vec::new())).await;
         Ok(self.flow(result?).into_async())
     }
@@ -107,7 +122,7 @@ impl Listener {
         if !self.shared.may_block() {
             return Err(AcceptError::Polled);
         }
-        let accept = Accept::new(&self.shared.node, self.id, self.name.clone());
+        let accept = self.next_accept();
         let mut accepting = Accepting { accept, reply, shared: &self.shared };
         match wait::block_on(self.shared.clock(), deadline, &mut accepting) {
             Some(result) => Ok(self.flow(result?)),
@@ -115,8 +130,28 @@ impl Listener {
         }
     }
 
+    /// The one that was begun, if there is one.
+    fn next_accept(&self) -> Accept {
+        let unfinished = self.unfinished.lock().take();
+        unfinished.unwrap_or_else(|| Accept::new(&self.shared.node, self.id, self.name.clone()))
+    }
+
     fn flow(&self, accepted: Allocated) -> Flow {
         Flow::new(Arc::clone(&self.shared), self.name.clone(), accepted)
+    }
+}
+
+/// Has a set of flows told that it is worth while to try again.
+struct Retry {
+    node: Weak<Node>,
+    id: ListenerId,
+}
+
+impl Wake for Retry {
+    fn wake(self: Arc<Self>) {
+        if let Some(node) = self.node.upgrade() {
+            node.tell_listener(self.id);
+        }
     }
 }
 

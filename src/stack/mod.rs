@@ -59,6 +59,8 @@ pub use builder::Builder;
 pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
+#[cfg(unix)]
+pub use flow_set::Pollable;
 pub use flow_set::{FlowEvent, FlowSet, Token};
 pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
 pub use listener::{Incoming, Listener};
