@@ -37,8 +37,13 @@ pub(crate) fn serve(listener: &TcpListener, stack: &Stack) {
         }
         let (client, stack) = (Arc::clone(&connection), stack.clone());
         clients.push_back(connection);
-        // Whatever is wrong with a connection, the next one may be better.
-        let _ = Builder::new().name("metrics client".into()).spawn(move || answer(&client, &stack));
+        let serve = move || {
+            // Whatever is wrong with a connection, the next one may be better.
+            let _ = answer(&client, &stack);
+            // The list of clients holds the connection, too, until the next one comes.
+            let _ = client.shutdown(Shutdown::Both);
+        };
+        let _ = Builder::new().name("metrics client".into()).spawn(serve);
     }
 }
 
