@@ -16,7 +16,7 @@
 #[doc = "    client.add(|context| PipeShim::new(context, &other, &one))?;"]
 #[doc = "    net.register(\"greet\")?;"]
 #[doc = "    server.bind_handler(\"greet\", |flow| drop(flow.write(b\"hello\")))?;"]
-#[doc = "    let flow = client.flow(\"greet\").qos(QosSpec::DATA).alloc()?;"]
+#[doc = "    let flow = client.flow(\"greet\").qos(o7s::QosSpec::DATA).alloc()?;"]
 #[doc = "    assert_eq!(flow.read(&mut [0; 64])?, 5);"]
 #[doc = "    Ok(())"]
 #[doc = "}"]

@@ -94,10 +94,10 @@ fn what_does_not_work_is_said_and_taken_back() {
     let host = net.host("a").build();
     let text = "[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"";
     let error = net.block_on(host.configure(&config(text))).unwrap_err();
-    let text = error.to_string();
+    let said = error.to_string();
     assert!(
-        text.starts_with("line 5, column 10: [unicast.a]: enrolment with nobody failed: no flow to the member"),
-        "{text}"
+        said.starts_with("line 5, column 10: [unicast.a]: enrolment with nobody failed: no flow to the member"),
+        "{said}"
     );
     assert!(host.stack().rib().child("ipcps").unwrap().children.is_empty());
     // The address is free for the next attempt.

@@ -1,6 +1,5 @@
-//! The programs in `examples/`, as processes on this host. `cargo test` builds them; for this test alone run
+//! The programs of this package, as processes on this host. `cargo test` builds them; for this test alone run
 //! `cargo build --bins --examples` first.
-#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
@@ -13,7 +12,11 @@ fn program(name: &str) -> Command {
     let exe = std::env::current_exe().unwrap();
     // target/<profile>/deps/programs-… beside target/<profile>/quickstart and target/<profile>/examples
     let profile = exe.ancestors().nth(2).unwrap();
-    let path: PathBuf = if name == "quickstart" { profile.join(name) } else { profile.join("examples").join(name) };
+    let path: PathBuf = if name == "quickstart" {
+        env!("CARGO_BIN_EXE_quickstart").into()
+    } else {
+        profile.join("examples").join(name)
+    };
     assert!(path.with_extension(std::env::consts::EXE_EXTENSION).exists(), "run cargo build --bins --examples first");
     let mut command = Command::new(path);
     command.stdin(Stdio::null());
@@ -341,7 +344,7 @@ fn what_is_wrong_with_a_configuration_is_said() {
     let file = File::new("wrong", "[udp4.a]\nbootstrap = \"l\"\nip = \"localhost\"\n");
     let output = program("router").args(["--config", file.path()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = "3:6: ip = \"localhost\" is no IPv4 address; write it like 10.9.0.1";
+    let expected = "3:6: ip = \"localhost\" is not an IPv4 address; write it like 10.9.0.1";
     assert_eq!(text(&output.stderr), format!("error: {}:{expected}\n", file.path()));
     let (file, _) = member("alone", "bootstrap = \"l\"");
     let output = program("oping").args(["--listen", "--config", file.path()]).output().unwrap();
