@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-use o7s::base::time::Instant;
+use o7s::time::Instant;
 use o7s::{Stack, rib};
 
 /// The longest request, bytes; Prometheus needs a few hundred.
