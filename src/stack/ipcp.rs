@@ -132,7 +132,8 @@ impl Udp4 {
         self
     }
 
-    /// The name `name` is at `addr`, `IP` or `IP:PORT`.
+    /// Sets where the name `name` is: `addr` is `IP` or `IP:PORT`. Without a port it is the port of this layer, so that a
+    /// client that is bound to another one than 3435 should say it, or be [outgoing](Self::outgoing).
     pub fn host(mut self, name: &str, addr: &str) -> Self {
         self.hosts.push((name.into(), addr.into()));
         self

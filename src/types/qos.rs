@@ -47,7 +47,7 @@ pub struct QosSpec {
     /// A server of this library may grant [less, or more](crate::node::Limits::flow_timeout_max) than is asked for; both ends
     /// go by what it granted. Two things speak against a short one, or a long one:
     ///
-    /// - Through a unicast layer, a way that fails is replaced when a neighbour is missed, after 10 s if
+    /// - Through a unicast layer, a way that fails is replaced when a neighbour is missed, after 2 s between o7s members, 10 s if
     ///   its connections are made with the defaults, and the routes have been computed anew, within a second among members
     ///   of this library. A flow whose timeout is shorter than both together is dead before its packets go the other way.
     /// - Keepalives are sent after a quarter of it, every 30 s by default. A translator of addresses (NAT) between the ends
