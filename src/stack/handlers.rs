@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::base::sync::waiting::{Condvar, Mutex};
 
 use super::{Flow, Shared, Stack};
 use crate::base::foreign::Panics;
