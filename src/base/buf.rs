@@ -40,7 +40,7 @@ const SELDOM: u32 = 32;
 /// A packet: a window into a block of memory, with room before and behind.
 ///
 /// ```
-/// use o7s::base::buf::PacketBuf;
+/// use o7s::shim::PacketBuf;
 ///
 /// let mut p = PacketBuf::copy_of(b"payload");
 /// p.push(4).unwrap().copy_from_slice(b"head");

@@ -7,7 +7,7 @@ use crate::{frct, irm};
 /// Bounds and defaults of a node.
 ///
 /// ```
-/// use o7s::node::Limits;
+/// use o7s::settings::Limits;
 ///
 /// let limits = Limits::default().with_flows(1000).with_handlers(64);
 /// assert_eq!((limits.flows, limits.replay), (1000, 65_536));

@@ -23,8 +23,8 @@ const MAX_LINE: usize = 255;
 /// algorithms than its own.
 ///
 /// ```
-/// use o7s::crypto::suite::{Cipher, Kex};
-/// use o7s::oap::SecurityConfig;
+/// use o7s::{Cipher, Kex};
+/// use o7s::SecurityConfig;
 ///
 /// let config: SecurityConfig = "X25519,chacha20-poly1305".parse()?;
 /// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::ChaCha20Poly1305));
@@ -33,7 +33,7 @@ const MAX_LINE: usize = 255;
 /// // An enc.conf file; without a line for it, each setting has the reference's default.
 /// let config = SecurityConfig::from_enc_conf(b"# faster\nkex = X25519\n")?;
 /// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::Aes256Gcm));
-/// # Ok::<(), o7s::oap::ConfigError>(())
+/// # Ok::<(), o7s::cause::SecurityConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecurityConfig {

@@ -179,7 +179,7 @@ impl Stack {
     }
 
     /// Sets how many requests for `name` may wait until somebody accepts them, at least 1; default
-    /// [`irm::Limits::backlog`](crate::irm::Limits::backlog), 1024. A request waits for as long as its requester does. Of
+    /// [`NameLimits::backlog`](crate::irm::Limits::backlog), 1024. A request waits for as long as its requester does. Of
     /// more, the newest of the host that has the most is refused with [`Code::AGAIN`](crate::types::code::Code::AGAIN); a
     /// requester of this library asks again by itself.
     ///

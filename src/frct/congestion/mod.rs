@@ -101,10 +101,10 @@ pub trait Controller: fmt::Debug + Send {
 /// Which [`Controller`] a flow has.
 ///
 /// ```
-/// use o7s::frct::congestion::Algorithm;
+/// use o7s::congestion::Algorithm;
 /// use o7s::Stack;
 ///
-/// let mut limits = o7s::node::Limits::default();
+/// let mut limits = o7s::settings::Limits::default();
 /// limits.frct.algorithm = Algorithm::Bbr;
 /// let stack = Stack::builder().limits(limits).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
