@@ -16,7 +16,6 @@
 //!
 //! | what | lock |
 //! |---|---|
-//! | [`RoutingPolicy`](crate::types::policy::RoutingPolicy) | the member's, of routing and directory, and of its forwarding table |
 //! | [`Controller`](crate::frct::congestion::Controller) | the flow's |
 //! | [`AeadKey`](crate::crypto::backend::AeadKey) | the flow's |
 //! | [`Port::mtu`](crate::flow::Port::mtu), [`is_congested`](crate::flow::Port::is_congested), [`queued`](crate::flow::Port::queued) | the flow's |

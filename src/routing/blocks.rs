@@ -14,7 +14,7 @@ pub(super) struct List {
 
 /// The memory of all the lists. A list has a block of just its length, rounded up to 2ⁿ or 3·2ⁿ; when it outgrows that or
 /// needs less, it moves, and others take the block.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
     words: Vec<u32>,
     /// The first free block of each size; in it is where the next one is.

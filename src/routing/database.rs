@@ -5,6 +5,7 @@
 //! is no timer for a link of somebody else: those are looked at together.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -133,7 +134,8 @@ pub(super) struct Database {
     keys: [u64; 2],
     /// Links that are of no use, by the number of their source: those that are not announced by both ends.
     useless: BTreeSet<(u32, u32)>,
-    pub(super) graph: Graph,
+    /// Copied if it changes while routes are computed from it, and only then.
+    graph: Arc<Graph>,
 }
 
 impl Database {
@@ -145,8 +147,18 @@ impl Database {
             index: HashTable::new(),
             keys,
             useless: BTreeSet::new(),
-            graph: Graph::new(keys),
+            graph: Arc::new(Graph::new(keys)),
         }
+    }
+
+    /// The graph, as it is now.
+    pub(super) fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The same, to change it.
+    pub(super) fn graph_mut(&mut self) -> &mut Graph {
+        Arc::make_mut(&mut self.graph)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -198,7 +210,7 @@ impl Database {
 
     /// Adds a link that is not there yet, as one that is not announced: its index.
     pub(super) fn insert(&mut self, src: Address, dst: Address, seqno: Seqno, now: Instant) -> u32 {
-        let (from, to) = self.graph.name(src, dst);
+        let (from, to) = self.graph_mut().name(src, dst);
         let link = Link { seqno, src: from, dst: to, heard: stamp(now), late: 0 };
         let index = if let Some(place) = self.links.get_mut(self.free) {
             let index = self.free;
@@ -246,11 +258,11 @@ impl Database {
         let back = self.find(self.graph.address(ends.1), self.graph.address(ends.0));
         let Some(back) = back.filter(|back| self.get(*back).is_some_and(Link::live)) else { return false };
         if live {
-            self.graph.connect(ends.0, ends.1);
+            self.graph_mut().connect(ends.0, ends.1);
             self.useless.remove(&(ends.0, index));
             self.useless.remove(&(ends.1, back));
         } else {
-            self.graph.disconnect(ends.0, ends.1);
+            self.graph_mut().disconnect(ends.0, ends.1);
             self.useless.insert((ends.0, index));
             self.useless.insert((ends.1, back));
         }
@@ -265,7 +277,7 @@ impl Database {
             entry.remove();
         }
         self.useless.remove(&(link.src, index));
-        self.graph.unname(link.src, link.dst);
+        self.graph_mut().unname(link.src, link.dst);
         if let Some(place) = self.links.get_mut(index) {
             (place.src, place.dst) = (NIL, self.free);
             self.free = index;

@@ -244,7 +244,7 @@ impl LinkState {
     /// Whether another link of this member may be added. One with too many gives up one that the other end does not
     /// announce, any of them; a full database gives up what nobody can reach.
     pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
-        if self.db.graph.announced(src) as usize >= self.config.max_links_of_member {
+        if self.db.graph().announced(src) as usize >= self.config.max_links_of_member {
             let from = self.rng.below(self.db.len() as u64) as u32;
             match self.db.useless_of(src, from).filter(|_| src != self.config.address) {
                 Some(index) => self.remove(now, index),
@@ -263,7 +263,7 @@ impl LinkState {
     /// Forgets those links of others that were not announced again in time.
     pub(super) fn expire(&mut self, now: Instant) {
         let (timeout, memory) = (self.config.timeout(), self.config.memory());
-        let own = self.db.graph.find(self.config.address);
+        let own = self.db.graph().find(self.config.address);
         let (mut left, mut over) = (Duration::MAX, Vec::new());
         for (index, link) in self.db.iter().filter(|(_, link)| !link.is_of(own)) {
             let life = if link.live() { timeout } else { memory };

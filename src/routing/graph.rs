@@ -17,7 +17,7 @@ pub(super) const FAR: u32 = u32::MAX;
 /// No vertex.
 const NONE: u32 = u32::MAX;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Vertex {
     address: Address,
     /// Entries of the database that name it.
@@ -29,7 +29,7 @@ struct Vertex {
 }
 
 /// Members and usable links.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Graph {
     vertices: Vec<Vertex>,
     free: Vec<u32>,

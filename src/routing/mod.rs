@@ -100,6 +100,7 @@ use crate::types::routes::Routes;
 use crate::wire::link_state::{Age, Lsu};
 
 mod blocks;
+mod computation;
 mod config;
 mod database;
 mod flood;
@@ -114,13 +115,14 @@ mod seqno;
 mod throttle;
 mod told;
 
+pub use computation::{Computation, Computed};
 pub use config::{Config, Stats};
 pub(crate) use guarded::Guarded;
 pub use peer::Dialect;
 
 use database::Database;
 use own::{Adjacency, CONTESTS, CONTESTS_A_SECOND, Neighbour};
-use paths::{Limits, Paths};
+use paths::Limits;
 use peer::{Pace, Peer};
 use throttle::Throttle;
 
@@ -208,7 +210,7 @@ impl LinkState {
         let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
         Self {
             throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
-            routes: Arc::new(Routes::by(config.rules())),
+            routes: Arc::new(Routes::by(config.rules().get())),
             pace: config.pace(),
             config,
             db: Database::new(&mut rng),
@@ -303,26 +305,53 @@ impl LinkState {
         Some(Lsu { dst: self.db.dst(link), src: self.db.src(link), seqno: link.seqno.0 })
     }
 
-    /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table.
+    /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table. What is
+    /// to be computed is computed here and now.
     pub fn poll_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
-        if self.throttle.is_due(now) {
-            let limits = Limits { next_hops: self.config.max_next_hops, candidates: self.config.max_candidates };
-            // Computed now and then, in a moment: the memory for it is not worth keeping.
-            let mut paths = Paths::default();
-            self.db.graph.arrange();
-            let routes = paths.compute(&self.db.graph, self.config.address, self.config.rules(), limits);
-            self.throttle.computed(now, paths.work());
-            self.stats.recalculations += 1;
-            let was_settled = self.postponed.take().is_none();
-            let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
-            // Others may not know yet that an own link has failed, and send back what new routes send to them.
-            if failures && was_settled && self.config.rules().has_detours() {
-                self.set_routes(paths::with_alternates(&routes, &self.routes));
-                self.postponed = Some((now + self.config.detour, routes));
-            } else {
-                self.set_routes(routes);
-            }
+        if let Some(computation) = self.poll_computation(now) {
+            self.handle_computed(now, computation.run());
         }
+        self.poll_computed_routes(now)
+    }
+
+    /// The computation of routes, if it is due. Whoever has the machine behind a lock runs it without, because it asks the
+    /// routing policy, and brings what comes of it to [`handle_computed`](Self::handle_computed).
+    pub fn poll_computation(&mut self, now: Instant) -> Option<Computation> {
+        if !self.throttle.is_due(now) {
+            return None;
+        }
+        self.throttle.begin(now);
+        self.stats.recalculations += 1;
+        self.db.graph_mut().arrange();
+        let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
+        Some(Computation {
+            graph: Arc::clone(self.db.graph()),
+            root: self.config.address,
+            rules: self.config.rules(),
+            limits: Limits { next_hops: self.config.max_next_hops, candidates: self.config.max_candidates },
+            may_detour: failures && self.postponed.is_none(),
+        })
+    }
+
+    /// Routes were computed. Those for another member, as which this one began, are dropped.
+    pub fn handle_computed(&mut self, now: Instant, computed: Computed) {
+        let Computed { root, routes, work, detours } = computed;
+        if root != self.config.address {
+            return;
+        }
+        self.throttle.computed(work);
+        self.postponed = None;
+        // Others may not know yet that an own link has failed, and send back what new routes send to them.
+        if detours {
+            self.set_routes(paths::with_alternates(&routes, &self.routes));
+            self.postponed = Some((now + self.config.detour, routes));
+        } else {
+            self.set_routes(routes);
+        }
+    }
+
+    /// As [`poll_routes`](Self::poll_routes), of what has been computed.
+    pub fn poll_computed_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
         if let Some((_, routes)) = self.postponed.take_if(|(at, _)| *at <= now) {
             self.set_routes(routes);
         }
@@ -405,7 +434,7 @@ impl LinkState {
 
     /// Whether the database names a member with this address: then it is taken.
     pub fn knows(&self, address: Address) -> bool {
-        address == self.config.address || self.db.graph.find(address).is_some()
+        address == self.config.address || self.db.graph().find(address).is_some()
     }
 
     /// Neighbours to whom there are adjacencies, with the number of those that are up.

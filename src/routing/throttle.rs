@@ -15,6 +15,8 @@ const SHARE: u32 = 1000;
 pub(super) struct Throttle {
     due: Option<Instant>,
     last: Option<Instant>,
+    /// The computation under way follows soon after the one before.
+    busy: bool,
     hold: Duration,
     least: Duration,
     most: Duration,
@@ -22,7 +24,7 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) const fn new(least: Duration, most: Duration) -> Self {
-        Self { due: None, last: None, hold: least, least, most }
+        Self { due: None, last: None, busy: false, hold: least, least, most }
     }
 
     /// When routes are due to be computed.
@@ -51,13 +53,17 @@ impl Throttle {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Routes were computed, which took `work` steps.
-    pub(super) fn computed(&mut self, now: Instant, work: usize) {
-        let worth = STEP * SHARE * u32::try_from(work).unwrap_or(u32::MAX);
-        let most = worth.min(self.most).max(self.least);
-        let busy = self.last.is_some_and(|last| now - last < 2 * self.hold);
-        self.hold = if busy { (2 * self.hold).min(most) } else { self.least };
+    /// Routes are being computed. Another computation is due if something changes from now on.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.busy = self.last.is_some_and(|last| now - last < 2 * self.hold);
         self.last = Some(now);
         self.due = None;
+    }
+
+    /// Routes were computed, which took `work` steps.
+    pub(super) fn computed(&mut self, work: usize) {
+        let worth = STEP * SHARE * u32::try_from(work).unwrap_or(u32::MAX);
+        let most = worth.min(self.most).max(self.least);
+        self.hold = if self.busy { (2 * self.hold).min(most) } else { self.least };
     }
 }

@@ -47,8 +47,9 @@ impl RoutePolicy {
     }
 }
 
-/// What a routing policy is. It is asked whenever routes are computed, with a lock of the member held: it must not wait
-/// and not call the stack. That of a user takes no damage if it panics: one shortest path is used then.
+/// What a routing policy is. It is asked whenever routes are computed, with no lock held, so it may look at the stack; the
+/// member's control messages wait meanwhile, so it must not wait for anything itself. That of a user takes no damage if it
+/// panics: one shortest path is used then.
 pub trait RoutingPolicy: fmt::Debug + Send + Sync {
     /// Its number when a member is enrolled; only of those in [`RoutePolicy`].
     fn number(&self) -> u32 {

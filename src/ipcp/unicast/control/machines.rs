@@ -10,7 +10,7 @@ use crate::base::time::Instant;
 use crate::directory::{self, Directory};
 use crate::ipcp::connect::address::Watch;
 use crate::ipcp::unicast::shared::Shared;
-use crate::routing::{self, LinkState};
+use crate::routing::{self, Computation, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::NameHash;
 use crate::wire::link_state::Lsu;
@@ -44,6 +44,8 @@ impl Seeds {
 pub(super) enum Output {
     LinkState(N1FlowId, Vec<u8>),
     Directory(Address, Vec<u8>),
+    /// Routes are to be computed, without the lock.
+    Computation(Computation),
     Routes,
     Found(directory::Event, Vec<Waker>),
 }
@@ -106,7 +108,10 @@ impl Machines {
         now: Instant,
         neighbours: impl FnOnce() -> Vec<(N1FlowId, Address)>,
     ) -> Option<Output> {
-        if self.routing.poll_routes(now).is_some() {
+        if let Some(computation) = self.routing.poll_computation(now) {
+            return Some(Output::Computation(computation));
+        }
+        if self.routing.poll_computed_routes(now).is_some() {
             self.directory.route_known(now);
             // Neighbours who can be asked now: the directory hangs together like the layer.
             for (_, peer) in neighbours() {

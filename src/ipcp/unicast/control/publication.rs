@@ -22,6 +22,11 @@ impl Control {
         }
         match output {
             None => return false,
+            Some(Output::Computation(computation)) => {
+                // Asks the policy, which may be a user's own, and so may look at this member.
+                let computed = computation.run();
+                self.machines.lock().routing.handle_computed(now, computed);
+            }
             Some(Output::Routes) => self.publish_table(),
             Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
             Some(Output::Directory(to, message)) => {
