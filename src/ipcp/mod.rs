@@ -33,6 +33,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use self::connect::address::Met;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::{AtomicBool, Ordering};
 use crate::base::time::Instant;
@@ -439,6 +440,9 @@ pub trait Member: Ipcp {
     /// Gives an N-1 flow up.
     fn disconnect(&self, now: Instant, flow: N1FlowId);
 
+    /// A neighbour was met that has the `address` by which this member has introduced itself.
+    fn same_address(&self, _now: Instant, _address: Address, _met: Met) {}
+
     /// Does what is due. Called when the [`Alarm`] rings.
     fn run(&self, now: Instant);
 
@@ -474,6 +478,9 @@ pub enum ConnectionRefused {
     /// There is a connection to this neighbour already, and another one would make a loop.
     #[error("connected to this neighbour already")]
     Duplicate,
+    /// This member has taken another address since it introduced itself.
+    #[error("this member has taken another address meanwhile; it connects again")]
+    Renamed,
     /// There is no such component in this kind of layer.
     #[error("there is no such component in this kind of layer")]
     Component,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use o7s::policy::{Paths, RoutingPolicy};
 use o7s::{Address, Eid};
-use o7s::{Connect, IpcpHandle, LocalConfig, Stack, UnicastLayer};
+use o7s::{IpcpHandle, LocalConfig, Stack, UnicastLayer};
 
 use super::wait_until;
 
@@ -130,7 +130,7 @@ fn a_policy_may_look_at_the_member_that_asks_it() {
     let near = builder.bootstrap(UnicastLayer::new("net")).unwrap();
     *policy.member.lock().unwrap() = Some(near.clone());
     let far = stack.unicast("far").over(&below).enroll("near").unwrap();
-    far.connect_with("near", Connect::new()).unwrap();
+    far.connect("near").unwrap();
     let to = far.address().unwrap();
     wait_until("there is a route", || near.next_hop(to, Eid(7)) == Some(to));
     // The links fail: it is asked for detours.

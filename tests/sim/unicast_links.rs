@@ -10,7 +10,7 @@ use o7s::ipcp::Component;
 use o7s::ipcp::unicast::Config;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::id::{Address, Eid};
-use o7s::{Connect, IpcpHandle, Name, QosSpec, UnicastBuilder, UnicastLayer};
+use o7s::{Connect, IpcpHandle, LocalConfig, Name, QosSpec, UnicastBuilder, UnicastLayer};
 
 use super::world::layer::{Layer, Walk};
 use super::world::{ms, secs};
@@ -262,4 +262,51 @@ fn whoever_claims_the_address_of_a_neighbour_does_not_end_its_connection() {
         assert!(connected().is_superset(&before));
     }
     assert_eq!(owner.rib().get("lost_connections"), Some(0));
+}
+
+#[test]
+fn a_new_member_with_the_address_of_its_neighbour_takes_another() {
+    for seed in 0..4 {
+        let net = Network::new(seed);
+        net.set_default_link(Link::default().latency(ms(1)));
+        let [first_host, new_host] = [1, 2].map(|n| host(&net, n));
+        let first = member(&first_host, 1, Some(7)).bootstrap(UnicastLayer::new("net")).unwrap();
+        let new = join(&net, &new_host, 7);
+        net.run_for(secs(30));
+        let to = new.address().unwrap();
+        assert_eq!(first.address(), Some(Address(7)), "it was there before");
+        assert_ne!(to, Address(7));
+        assert_eq!((first.next_hop(to, Eid(1)), new.next_hop(Address(7), Eid(1))), (Some(to), Some(Address(7))));
+        assert_eq!(adjacencies(&first, to.0), 1);
+    }
+}
+
+#[test]
+fn a_new_member_takes_another_address_if_an_old_one_that_connects_to_it_does_not() {
+    for seed in 0..4 {
+        let (net, [(_a, first), (_b, third)]) = two_members(seed);
+        net.run_for(secs(30));
+        let old = third.address().unwrap();
+        let new_host = host(&net, 2);
+        net.block_on(async {
+            let new = member(&new_host, 2, Some(old.0)).enroll_async("node-1").await.unwrap();
+            third.connect_async("node-2").await.unwrap();
+            assert_ne!(new.address(), Some(old));
+        });
+        net.run_for(secs(30));
+        assert_eq!((third.address(), third.rib().get("lost_connections")), (Some(old), Some(0)));
+        assert_eq!(adjacencies(&first, old.0), 1);
+    }
+}
+
+#[test]
+fn a_member_that_connects_to_itself_keeps_its_address() {
+    let net = Network::new(3);
+    let host = net.host("host").build();
+    let below = host.stack().local(LocalConfig::new("wire", "wire"));
+    let alone = host.stack().unicast("node").over(&below).bootstrap(UnicastLayer::new("net")).unwrap();
+    let address = alone.address();
+    let connected = net.block_on(alone.connect_with_async("net", Connect::new().timeout(secs(5))));
+    assert!(connected.unwrap_err().to_string().contains("ourselves"));
+    assert_eq!((alone.address(), alone.rib().get("address_conflicts")), (address, Some(0)));
 }

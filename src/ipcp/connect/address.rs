@@ -53,6 +53,19 @@ pub fn is_valid(address: Address) -> bool {
     address != Address(0) && address <= MAX_ADDRESS
 }
 
+/// How a neighbour was met that has this member's address.
+///
+/// Neither can take the other for a neighbour, so one gives way: it takes another address, if it is new to the layer. That
+/// is the one that asked for the connection, which is told. The one that was asked gives way if the other comes again with
+/// the same address: then that one is no new member. One of the reference's kind never gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// This member asked it for a connection.
+    Asked,
+    /// It asked for a connection, in this life if it is of our own kind.
+    Asking(Option<u32>),
+}
+
 /// Somebody else in the layer has this member's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another member of the layer has our address {address}: {evidence}; leave the layer and join it again")]

@@ -20,6 +20,10 @@
 //! | protocol, version, syntax | as its own | as its own |
 //! | address, where members have one | not 0, not its own, no more than 32 bits | the same |
 //!
+//! An initiator of our own kind that has the acceptor's address, or is the acceptor, is answered as if all were well: it
+//! finds that address in the answer, and so learns why there is no connection. A refusal would not say. Which of two with
+//! one address gives way is up to [`Met`](super::address::Met).
+//!
 //! The C reference leaves out all that concerns the acceptor except for the component, and all that concerns addresses.
 //! It takes a refusal for success if it was to connect broadcast members, whose messages differ from a refusal in the
 //! component only.
@@ -37,7 +41,7 @@ use crate::base::buf::PacketBuf;
 use crate::ipcp::Component;
 use crate::types::id::Address;
 use crate::wire::WireError;
-use crate::wire::cep::Message;
+use crate::wire::cep::{Message, Terms};
 
 #[cfg(test)]
 mod tests;
@@ -66,9 +70,12 @@ pub enum CepError {
     /// A member of a unicast layer without an address.
     #[error("the peer has no address, or one of more than 32 bits")]
     InvalidAddress,
-    /// The peer has this member's own address: it is this member, or one that drew the same.
-    #[error("the peer has our own address {0}: this is a connection to ourselves, or two members drew the same")]
+    /// The peer is another member with this member's own address.
+    #[error("another member has our own address {0}; the newer one of the two takes another and connects anew")]
     OwnAddress(Address),
+    /// The peer is this member.
+    #[error("the name leads back to ourselves; connect to the name of another member")]
+    Ourselves,
 }
 
 /// Something that a member can be connected for, and how it presents itself.
@@ -97,10 +104,18 @@ fn check(own: &Message, peer: &Message) -> Result<Address, CepError> {
     }
     match (own.address, peer.address) {
         (Address(0), _) => Ok(Address(0)),
-        (own, theirs) if own == theirs => Err(CepError::OwnAddress(own)),
+        (ours, theirs) if ours == theirs => {
+            Err(if is_same_life(own, peer) { CepError::Ourselves } else { CepError::OwnAddress(ours) })
+        }
         (_, theirs) if address::is_valid(theirs) => Ok(theirs),
         _ => Err(CepError::InvalidAddress),
     }
+}
+
+/// Whether both were said by one member.
+fn is_same_life(own: &Message, peer: &Message) -> bool {
+    let [own, peer] = [own, peer].map(|message| Terms::of(&message.versions).map(|terms| terms.incarnation));
+    own.is_some() && own == peer
 }
 
 /// The side that allocated the flow.
@@ -137,8 +152,8 @@ impl Initiator {
     /// A packet has arrived. `None`: it is not the answer, go on waiting.
     ///
     /// # Errors
-    /// [`CepError::Refused`], [`CepError::OtherProtocol`], [`CepError::InvalidAddress`], [`CepError::OwnAddress`]:
-    /// close the flow. The acceptor is not told, and thinks it is connected until then.
+    /// [`CepError::Refused`], [`CepError::OtherProtocol`], [`CepError::InvalidAddress`], [`CepError::OwnAddress`],
+    /// [`CepError::Ourselves`]: close the flow. The acceptor is not told, and thinks it is connected until then.
     pub fn receive(&mut self, packet: PacketBuf) -> Result<Option<Connected>, CepError> {
         let Ok(answer) = Message::decode(&packet) else {
             self.keep(packet);
@@ -175,6 +190,8 @@ pub struct Accepted {
     pub purpose: Purpose,
     /// The initiator's address; 0 where members have none, and for enrolment.
     pub peer: Address,
+    /// The address that the answer says; 0 where members have none.
+    pub own: Address,
     /// The further versions that the initiator supports.
     pub versions: Vec<i32>,
     /// Those that the answer says.
@@ -191,6 +208,8 @@ pub struct Refused {
     pub why: CepError,
     /// What to send before the flow is closed; nothing to one who does not speak the protocol.
     pub answer: Option<Vec<u8>>,
+    /// Which life of the initiator it is, if it is of our own kind.
+    pub incarnation: Option<u32>,
 }
 
 /// Decides on the first packet of a flow that somebody else allocated, not counting empty ones.
@@ -198,13 +217,20 @@ pub struct Refused {
 /// # Errors
 /// [`Refused`]: send its answer, if any, and close the flow.
 pub fn accept(offers: &[Offer], packet: &[u8]) -> Result<Accepted, Refused> {
-    let request = Message::decode(packet).map_err(|error| Refused { why: error.into(), answer: None })?;
-    let refuse = |why| Refused { why, answer: Message::refusal().encode().ok() };
+    let malformed = |error: WireError| Refused { why: error.into(), answer: None, incarnation: None };
+    let request = Message::decode(packet).map_err(malformed)?;
+    let incarnation = Terms::of(&request.versions).map(|terms| terms.incarnation);
+    let refuse = |why| Refused { why, answer: Message::refusal().encode().ok(), incarnation };
     let named = |offer: &&Offer| offer.message.component == request.component;
     let offer = offers.iter().find(named).filter(|_| !request.is_refusal());
     let offer = offer.ok_or_else(|| refuse(CepError::UnknownComponent))?;
-    let peer = check(&offer.message, &request).map_err(refuse)?;
+    let peer = check(&offer.message, &request).map_err(|why| match why {
+        CepError::OwnAddress(_) | CepError::Ourselves if incarnation.is_some() => {
+            Refused { why, answer: offer.message.encode().ok(), incarnation }
+        }
+        _ => refuse(why),
+    })?;
     let (versions, answer) = (request.versions, offer.message.encode().unwrap_or_default());
-    let own_versions = offer.message.versions.clone();
-    Ok(Accepted { purpose: offer.purpose, peer, versions, own_versions, answer })
+    let (own, own_versions) = (offer.message.address, offer.message.versions.clone());
+    Ok(Accepted { purpose: offer.purpose, peer, own, versions, own_versions, answer })
 }

@@ -28,7 +28,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::AtomicU32;
 
-use self::conflicts::{Identity, Settling};
+use self::conflicts::{Claims, Identity, Settling};
 use self::connections::Management;
 use self::inbox::{Mailbox, Message};
 use self::machines::Machines;
@@ -93,6 +93,7 @@ pub(super) struct Control {
     next: AtomicU32,
     doubts: Ordered<Mutex<Doubts>, { order::DOUBTS }>,
     settling: Settling,
+    claims: Claims,
     /// Of this life of the member: it tells a restart from another connection.
     incarnation: u32,
     pub(super) counters: Counters,
@@ -128,6 +129,7 @@ impl Control {
             next: AtomicU32::new(0),
             doubts: Ordered::default(),
             settling: Settling::default(),
+            claims: Claims::default(),
             incarnation,
             counters: Counters::default(),
             shared,
@@ -155,6 +157,7 @@ impl Control {
     /// One round: a part of the inbox, and then everything that the machines put out, which also has its turn while the
     /// inbox never becomes empty. `false` if there may be more in the inbox.
     fn work(&self, now: Instant) -> bool {
+        self.settle_claims(now);
         for _ in 0..MESSAGES_PER_ROUND {
             let Some(message) = self.mailbox.pop() else {
                 while self.pass_on(now) {}

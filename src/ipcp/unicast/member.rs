@@ -13,6 +13,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::directory::Found;
 use crate::flow::{Event, Sink, Watcher};
+use crate::ipcp::connect::address::Met;
 use crate::ipcp::{Component, Connection, ConnectionRefused, Ipcp, Member};
 use crate::types::id::{Address, Eid, N1FlowId};
 use crate::types::layer::{LayerConfig, LayerKind};
@@ -135,6 +136,10 @@ impl Member for Unicast {
             self.control.handle(now);
             endpoint.close(LINGER);
         }
+    }
+
+    fn same_address(&self, now: Instant, address: Address, met: Met) {
+        self.control.same_address(now, address, met);
     }
 
     fn run(&self, now: Instant) {

@@ -14,7 +14,8 @@ use crate::base::buf::PacketBuf;
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, ReadError};
-use crate::ipcp::connect::cep::{Connected, Initiator, Offer, accept as accept_offer};
+use crate::ipcp::connect::address::Met;
+use crate::ipcp::connect::cep::{CepError, Connected, Initiator, Offer, Refused, accept as accept_offer};
 use crate::ipcp::connect::enrol::{Applicant, Layer, Member as Attendant, Progress};
 use crate::ipcp::connect::manager::Want;
 use crate::ipcp::connect::{FIRST_STEP_TIMEOUT, Purpose, STEP_TIMEOUT};
@@ -155,16 +156,48 @@ pub(super) async fn connect(
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
     let mut own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
     own.note_round_trip(now_of(node)? - began);
-    let own_versions = own.versions.clone();
-    let Connected { peer, versions, early } = introduce(node, &endpoint, own).await?;
+    let (own_versions, as_address) = (own.versions.clone(), own.address);
+    let introduced = introduce(node, &endpoint, own).await;
+    if let Err(MemberError::Cep(CepError::OwnAddress(address))) = introduced {
+        membership.member.same_address(now_of(node)?, address, Met::Asked);
+    }
+    let Connected { peer, versions, early } = introduced?;
     let endpoint = flow.keep().ok_or(MemberError::GivenUp)?;
     let (component, taken) = (want.component, Arc::clone(&endpoint));
     let connection = Connection { component, endpoint: taken, peer, ours: true, versions, own_versions, early };
-    match membership.member.connected(now_of(node)?, connection) {
+    match membership.take_over(now_of(node)?, as_address, connection) {
         Ok(id) => Ok((id, peer)),
         Err(e) => {
             endpoint.close(LINGER);
             Err(e.into())
+        }
+    }
+}
+
+impl Membership {
+    /// Has the IPCP take over a connection for which it has introduced itself with an address that it may have given up
+    /// since: the neighbour would not know it by the other.
+    fn take_over(
+        &self,
+        now: Instant,
+        as_address: Address,
+        connection: Connection,
+    ) -> Result<N1FlowId, ConnectionRefused> {
+        let component = connection.component;
+        let id = self.member.connected(now, connection)?;
+        if self.member.component(component).is_some_and(|own| own.address != as_address) {
+            self.member.disconnect(now, id);
+            return Err(ConnectionRefused::Renamed);
+        }
+        Ok(id)
+    }
+
+    /// A connection was refused to somebody who has asked for it.
+    fn note_refused(&self, now: Instant, endpoint: &Endpoint, refused: &Refused) {
+        let (ipcp, why) = (&self.member.info().name, refused.why);
+        record!(endpoint.panics(), Neighbour, Warn, [ipcp = ipcp, reason = why], "{ipcp:?} refused an N-1 flow: {why}");
+        if let CepError::OwnAddress(address) = why {
+            self.member.same_address(now, address, Met::Asking(refused.incarnation));
         }
     }
 }
@@ -180,17 +213,11 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
     let accepted = match accept_offer(&offers, &first) {
         Ok(accepted) => accepted,
         Err(refused) => {
-            let (ipcp, why) = (&membership.member.info().name, refused.why);
-            record!(
-                endpoint.panics(),
-                Neighbour,
-                Warn,
-                [ipcp = ipcp, reason = why],
-                "{ipcp:?} refused an N-1 flow: {why}"
-            );
-            if let Some(answer) = refused.answer {
-                send(&endpoint, &answer);
+            if let Some(answer) = &refused.answer {
+                send(&endpoint, answer);
             }
+            let Ok(now) = now_of(node) else { return };
+            membership.note_refused(now, &endpoint, &refused);
             return;
         }
     };
@@ -201,9 +228,10 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
     };
     let (Ok(now), Some(endpoint)) = (now_of(node), flow.keep()) else { return };
     let (peer, versions, own_versions) = (accepted.peer, accepted.versions, accepted.own_versions);
+    let as_address = accepted.own;
     let (taken, early) = (Arc::clone(&endpoint), Vec::new());
     let connection = Connection { component, endpoint: taken, peer, ours: false, versions, own_versions, early };
-    match membership.member.connected(now, connection) {
+    match membership.take_over(now, as_address, connection) {
         Ok(id) => {
             let kept = membership.inner.lock().manager.accepted(now, id, component, peer);
             membership.settle(now, id, kept.is_ok());

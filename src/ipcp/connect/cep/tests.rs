@@ -70,7 +70,7 @@ fn the_bytes_are_those_of_the_reference() {
 fn what_there_is_not_is_refused() {
     for asked in [Message::refusal(), Message { component: "management".into(), ..Message::management(A) }] {
         let refused = accept(&unicast(B), &bytes(&asked)).unwrap_err();
-        assert_eq!(refused, Refused { why: CepError::UnknownComponent, answer: Some(bytes(&Message::refusal())) });
+        assert_eq!((refused.why, refused.answer), (CepError::UnknownComponent, Some(bytes(&Message::refusal()))));
     }
     // Not a member of a layer yet: nothing is there.
     assert_eq!(accept(&[], &bytes(&Message::enrolment())).unwrap_err().why, CepError::UnknownComponent);
@@ -125,6 +125,36 @@ fn addresses_that_cannot_be_are_refused_by_either_side() {
     // Where there are none, whatever is said is not believed.
     let enrolment = Message { address: A, ..Message::enrolment() };
     assert_eq!(accept(&unicast(B), &bytes(&enrolment)).unwrap().peer, Address(0));
+}
+
+/// What a member of our own kind says in this life of it.
+fn in_life(incarnation: u32, message: Message) -> Message {
+    let terms = Terms { incarnation, patience: core::time::Duration::ZERO, round_trip: core::time::Duration::ZERO };
+    Message { versions: terms.versions(), ..message }
+}
+
+#[test]
+fn both_ends_learn_that_they_have_one_address() {
+    let own = in_life(1, Message::management(A));
+    let offers = [Offer::new(Component::Management, in_life(2, Message::management(A)))];
+    let mut initiator = Initiator::new(own);
+    let refused = accept(&offers, &initiator.first()).unwrap_err();
+    assert_eq!((refused.why, refused.incarnation), (CepError::OwnAddress(A), Some(1)));
+    let answer = packet(&refused.answer.unwrap());
+    assert_eq!(initiator.receive(answer).unwrap_err(), CepError::OwnAddress(A));
+    // A reference would take that for success.
+    let refused = accept(&offers, &bytes(&Message::management(A))).unwrap_err();
+    assert_eq!((refused.why, refused.incarnation), (CepError::OwnAddress(A), None));
+    assert_eq!(refused.answer, Some(bytes(&Message::refusal())));
+}
+
+#[test]
+fn a_connection_to_oneself_is_none_to_another_with_the_same_address() {
+    let own = in_life(1, Message::management(A));
+    let offers = [Offer::new(Component::Management, own.clone())];
+    let refused = accept(&offers, &bytes(&own)).unwrap_err();
+    assert_eq!((refused.why, refused.answer), (CepError::Ourselves, Some(bytes(&own))));
+    assert_eq!(Initiator::new(own.clone()).receive(packet(&bytes(&own))).unwrap_err(), CepError::Ourselves);
 }
 
 #[test]

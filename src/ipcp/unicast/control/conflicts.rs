@@ -9,7 +9,7 @@ use crate::base::journal::record;
 use crate::base::rng::Rng;
 use crate::base::sync::AtomicU64;
 use crate::base::time::Instant;
-use crate::ipcp::connect::address;
+use crate::ipcp::connect::address::{self, Met};
 use crate::ipcp::unicast::shared::Shared;
 use crate::types::id::Address;
 
@@ -53,7 +53,47 @@ impl Settling {
     }
 }
 
+/// What neighbours have shown to have our address.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// The address, if something is to be done about it; else 0.
+    address: AtomicU64,
+    /// The life in which a member asked us last that had our address, and 1; 0 for none.
+    asked: AtomicU64,
+}
+
+impl Claims {
+    /// Whether it is us who should give way.
+    fn are_ours_to_settle(&self, met: Met) -> bool {
+        match met {
+            Met::Asked | Met::Asking(None) => true,
+            Met::Asking(Some(life)) => self.asked.swap(u64::from(life) + 1, Ordering::Relaxed) == u64::from(life) + 1,
+        }
+    }
+}
+
 impl Control {
+    /// A neighbour was met that has our address, or had it when we introduced ourselves.
+    pub(in crate::ipcp::unicast) fn same_address(&self, now: Instant, address: Address, met: Met) {
+        if self.claims.are_ours_to_settle(met) {
+            self.claims.address.store(address.0, Ordering::Release);
+            self.handle(now);
+        } else {
+            self.counters.conflicts.count();
+        }
+    }
+
+    /// Does what is to be done about a neighbour with our address, serially with everything else.
+    pub(super) fn settle_claims(&self, now: Instant) {
+        if self.claims.address.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        // It may have been given up since.
+        if self.claims.address.swap(0, Ordering::AcqRel) == self.shared.address().0 {
+            self.address_conflict(now);
+        }
+    }
+
     /// Somebody else in the layer has our address. A new member takes another one: its connections are made anew and
     /// its names registered again, the flows that it has are lost. One that has been a member for a while only counts.
     pub(super) fn address_conflict(&self, now: Instant) {
