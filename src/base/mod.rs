@@ -16,6 +16,7 @@
 
 pub mod arena;
 pub mod backlog;
+pub mod backoff;
 pub mod bucket;
 pub mod buf;
 pub(crate) mod counter;

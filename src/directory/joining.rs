@@ -9,6 +9,7 @@ use super::rate::Rate;
 use super::requests::{Kind, Reason, Request};
 use super::table::{Style, Table};
 use super::{Config, Directory, Task};
+use crate::base::backoff::{Backoff, around};
 use crate::base::time::Instant;
 use crate::base::timers::TimerId;
 use crate::types::id::Address;
@@ -41,7 +42,8 @@ pub(super) struct Joining {
     seeds: VecDeque<Address>,
     timer: Option<TimerId>,
     asked: Option<Instant>,
-    tries: u32,
+    /// Of asking; counts how often that was done.
+    backoff: Backoff,
     /// A seed has answered. Until then the contacts may be others who have not got any further.
     joined: bool,
     /// How often it has looked around.
@@ -71,7 +73,7 @@ impl Joining {
     }
 
     fn is_over(&self, contacts: usize) -> bool {
-        self.seeds.is_empty() || (contacts > 0 && (self.joined || self.tries > EAGER_TRIES))
+        self.seeds.is_empty() || (contacts > 0 && (self.joined || self.backoff.failures() > EAGER_TRIES))
     }
 
     fn remember(&mut self, address: Address) {
@@ -100,7 +102,7 @@ impl Contacts {
         let limits = &config.limits;
         Self {
             table: Table::new(own, config.bucket(), limits.replacements, limits.buckets, now),
-            joining: Joining::default(),
+            joining: Joining { backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), ..Joining::default() },
             verified: VecDeque::new(),
             pings: Rate::new(now, limits.pings_per_second),
             pinged: BTreeSet::new(),
@@ -138,8 +140,7 @@ impl Directory {
 
     /// A time between seven and nine eighths of `time`, so that members do not move in step.
     pub(super) fn jitter(&mut self, time: Duration) -> Duration {
-        let quarter = u64::try_from(time.as_nanos() / 4).unwrap_or(u64::MAX);
-        time * 7 / 8 + Duration::from_nanos(self.rng.below(quarter))
+        around(&mut self.rng, time)
     }
 
     /// Asks somebody, unless that has been done.
@@ -153,10 +154,9 @@ impl Directory {
             let Some(seed) = self.contacts.joining.seeds.back().copied() else { break };
             self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
         }
-        let longest = if self.contacts.joining.tries < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
-        let wait = FIRST_RETRY.saturating_mul(1 << self.contacts.joining.tries.min(16)).min(longest);
-        let wait = self.jitter(wait);
-        self.contacts.joining.tries += 1;
+        let backoff = &mut self.contacts.joining.backoff;
+        let longest = if backoff.failures() < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
+        let wait = backoff.failed_around(&mut self.rng, longest);
         self.contacts.joining.asked = Some(now);
         self.contacts.joining.timer = Some(self.timers.arm(now + wait, Task::Join));
     }
@@ -166,7 +166,7 @@ impl Directory {
         if self.contacts.joining.is_over(self.contacts.table.len()) {
             return;
         }
-        self.contacts.joining.tries = 0;
+        self.contacts.joining.backoff.succeeded();
         if let Some(timer) = self.contacts.joining.timer.take() {
             self.timers.cancel(timer);
         }

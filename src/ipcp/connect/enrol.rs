@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Each side waits for a limited time only. If anything is lost, the joiner closes the flow and begins anew with another
-//! one, as a [`Schedule`](super::retry::Schedule) says; a member keeps nothing about joiners. The
+//! one, as a [`Schedule`](crate::base::backoff::Schedule) says; a member keeps nothing about joiners. The
 //! acknowledgement is a courtesy: a member that does not get it has lost nothing.
 //!
 //! What is no message of this protocol, or belongs to another enrolment, is skipped while there is time: on a flow

@@ -39,7 +39,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
-use super::retry::Backoff;
+use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::ipcp::Component;

@@ -8,8 +8,7 @@
 //! | [`cep`] | the first messages on an N-1 flow, on both sides |
 //! | [`enrol`] | a new member gets the configuration of the layer |
 //! | [`address`] | the address of a new member, and what shows that somebody else has it too |
-//! | [`manager`] | which connections there should be, and when to try again |
-//! | [`retry`] | pauses between attempts |
+//! | [`manager`] | which connections there should be, and [when to try again](crate::base::backoff) |
 //!
 //! The bytes are in [`wire::cep`](crate::wire::cep) and [`wire::enroll`](crate::wire::enroll).
 //!
@@ -39,7 +38,6 @@ pub mod address;
 pub mod cep;
 pub mod enrol;
 pub mod manager;
-pub mod retry;
 
 use core::fmt;
 use core::time::Duration;

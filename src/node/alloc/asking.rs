@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::places::{Next, Places};
 use super::{AllocError, Allocated, Allocation, Phase};
+use crate::base::backoff::Backoff;
 use crate::base::foreign::Causes;
 use crate::base::journal::record;
 use crate::base::time::Instant;
@@ -35,8 +36,7 @@ const GARBLED_LIMIT: Duration = Duration::from_secs(10);
 /// A refusal with "try again" that comes sooner than this is one of somebody who is busy; what waits for an acceptor until
 /// nobody came is refused later.
 const BUSY: Duration = Duration::from_millis(500);
-/// The pause after such a refusal, doubled each time up to the longest. A random part of it is left out, so that those who
-/// were refused together do not come together again.
+/// The pause after such a refusal, and the longest after several.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,8 +55,8 @@ pub(super) struct Asking {
     /// When the next place is asked beside them.
     pub(super) widen: Option<Instant>,
     pub(super) backoff: Duration,
-    /// Set if somebody refused because it is busy: the pause before it is asked again.
-    pub(super) busy: Option<Duration>,
+    /// Set if somebody refused because it is busy: the pauses before it is asked again.
+    pub(super) busy: Option<Backoff>,
     /// Why the allocation fails if nobody else says yes.
     pub(super) failure: Option<AllocError>,
 }
@@ -301,13 +301,11 @@ impl Allocation {
         // What was said to an earlier request does not count while a later one is under way.
         let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
         if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
-            let pause = asking.busy.map_or(FIRST_PAUSE, |p| (p * 2).min(LONGEST_PAUSE));
-            let mut rng = self.node.split_rng("pause");
-            let less = Duration::from_nanos(rng.below(pause.as_nanos() as u64 / 2));
-            asking.busy = Some(pause);
+            let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
+            let pause = backoff.failed(&mut self.node.split_rng("pause"));
             // It answers, so nothing is lost that a longer wait would spare.
             asking.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
-            asking.next_retry = now + (pause - less);
+            asking.next_retry = now + pause;
         } else if !again {
             if code == Code::NAME {
                 // It has gone elsewhere, and what is known of where it is is out of date.

@@ -1,10 +1,14 @@
 //! Pauses between attempts: each twice as long as the one before, none exactly as long as anybody else's.
 //!
+//! Whatever tries again after a failure takes its pauses from here: connections and enrolment, allocations that are refused
+//! by who is busy, the directory while it joins. Windows of a flow that grow and shrink with its round trip are no attempts,
+//! and have rules of their own ([`frct`](crate::frct)).
+//!
 //! ```
 //! use core::time::Duration;
 //! use o7s::base::rng::Rng;
 //! use o7s::base::time::Instant;
-//! use o7s::ipcp::connect::retry::{Backoff, Schedule};
+//! use o7s::base::backoff::{Backoff, Schedule};
 //!
 //! let mut rng = Rng::from_seed([7; 32]);
 //! let mut schedule = Schedule::new(Instant::ZERO, Duration::from_secs(20), Backoff::default());
@@ -15,8 +19,8 @@
 
 use core::time::Duration;
 
-use crate::base::rng::Rng;
-use crate::base::time::Instant;
+use super::rng::Rng;
+use super::time::Instant;
 
 #[cfg(test)]
 mod tests;
@@ -57,16 +61,33 @@ impl Backoff {
 
     /// It failed for a reason for which nobody should wait longer than `most`: how long to wait.
     pub fn failed_for(&mut self, rng: &mut Rng, most: Duration) -> Duration {
-        let full = self.first.saturating_mul(1 << self.failures.min(31)).min(self.max).min(most);
-        self.failures = self.failures.saturating_add(1);
-        let nanos = u64::try_from(full.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(self.next(most).as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(nanos - rng.below(nanos / 2 + 1))
+    }
+
+    /// As [`failed_for`](Self::failed_for), but [around] the whole pause: for what is said to others, who count on
+    /// it being said that often.
+    pub fn failed_around(&mut self, rng: &mut Rng, most: Duration) -> Duration {
+        around(rng, self.next(most))
+    }
+
+    /// The whole pause after one more failure.
+    fn next(&mut self, most: Duration) -> Duration {
+        let whole = self.first.saturating_mul(1 << self.failures.min(31)).min(self.max).min(most);
+        self.failures = self.failures.saturating_add(1);
+        whole
     }
 
     /// It worked.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
+}
+
+/// A time between seven and nine eighths of `time`, so that those who repeat something do not move in step.
+pub fn around(rng: &mut Rng, time: Duration) -> Duration {
+    let quarter = u64::try_from(time.as_nanos() / 4).unwrap_or(u64::MAX);
+    (time / 8 * 7).saturating_add(Duration::from_nanos(rng.below(quarter)))
 }
 
 /// Attempts at something that must succeed within a time limit.

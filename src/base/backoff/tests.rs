@@ -44,3 +44,17 @@ fn a_schedule_ends_in_time() {
     }
     assert!((6..=9).contains(&schedule.attempt()), "{} attempts", schedule.attempt());
 }
+
+#[test]
+fn pauses_around_a_time_are_as_long_on_average() {
+    let mut rng = Rng::from_seed([4; 32]);
+    let (time, limit) = (Duration::from_millis(800), Duration::from_secs(1));
+    let all: Vec<_> = (0..1000).map(|_| around(&mut rng, time).as_millis()).collect();
+    assert!(all.iter().all(|ms| (700..=900).contains(ms)));
+    assert!((795..=805).contains(&(all.iter().sum::<u128>() / 1000)));
+    let mut backoff = Backoff::new(Duration::from_millis(75), Duration::from_secs(30));
+    for whole in [75, 150, 300, 600, 1000, 1000] {
+        let pause = backoff.failed_around(&mut rng, limit).as_millis();
+        assert!((whole * 7 / 8 - 1..=whole * 9 / 8).contains(&pause), "{pause} ms for {whole} ms");
+    }
+}
