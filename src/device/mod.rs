@@ -1,6 +1,6 @@
-//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver, threads.
+//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver.
 //!
-//! The only room that reads a clock, opens a socket or starts the stack's own threads. Protocol code never comes here; a polled or
+//! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
 //! simulated stack does without it.
 //!
 //! ```
@@ -17,7 +17,6 @@ pub(crate) mod clock;
 pub(crate) mod resolve;
 #[cfg(unix)]
 mod signal;
-pub(crate) mod threads;
 mod udp;
 
 pub use crate::types::device::{Datagram, Datagrams, SendError};

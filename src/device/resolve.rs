@@ -5,8 +5,8 @@ use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::ipcp::shim::resolve::{Found, Resolver};
 use crate::types::name::NameHash;
+use crate::types::resolve::{Found, Resolver};
 
 /// Look-ups that may be under way; more fail at once.
 const MAX_LOOKUPS: usize = 16;

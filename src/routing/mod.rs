@@ -114,11 +114,13 @@ mod recompute;
 mod seqno;
 mod throttle;
 mod told;
+mod watch;
 
 pub use computation::{Computation, Computed};
 pub use config::{Config, Stats};
 pub(crate) use guarded::Guarded;
 pub use peer::Dialect;
+pub use watch::{AddressConflict, Evidence, Watch};
 
 use database::Database;
 use own::{Adjacency, CONTESTS, CONTESTS_A_SECOND, Neighbour};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::handlers::Handlers;
+use super::threads::Background;
 use super::{Shared, Stack, StackError};
 use crate::base::buf::BufPool;
 use crate::base::journal::record;
@@ -12,7 +13,6 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
 use crate::crypto::backend::Backend;
 use crate::device::clock::OsClock;
-use crate::device::threads::Background;
 use crate::frct::congestion::Algorithm;
 use crate::irm::NameSecurity;
 use crate::node::{Limits, Node, Parts};

@@ -34,6 +34,7 @@ mod handlers;
 mod ipcp;
 mod listener;
 mod member;
+mod threads;
 mod wait;
 
 use std::sync::Arc;
@@ -44,7 +45,6 @@ use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant, ManualClock};
 use crate::crypto::backend::Backend;
-use crate::device::threads::Background;
 use crate::flow::Drive;
 use crate::ipcp::shim::Attended;
 use crate::irm::{Factory, LoadBalancing, NameSecurity};
@@ -55,6 +55,7 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
 use self::handlers::{Handler, Handlers, OnRequest};
+use self::threads::Background;
 pub use builder::Builder;
 pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};

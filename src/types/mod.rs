@@ -8,5 +8,6 @@ pub mod layer;
 pub mod name;
 pub mod policy;
 pub mod qos;
+pub mod resolve;
 pub mod routes;
 pub mod tree;

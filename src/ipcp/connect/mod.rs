@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cep`] | the first messages on an N-1 flow, on both sides |
 //! | [`enrol`] | a new member gets the configuration of the layer |
-//! | [`address`] | the address of a new member, and what shows that somebody else has it too |
+//! | [`address`] | the address of a new member, and which of two neighbours with the same gives way |
 //! | [`manager`] | which connections there should be, and [when to try again](crate::base::backoff) |
 //!
 //! The bytes are in [`wire::cep`](crate::wire::cep) and [`wire::enroll`](crate::wire::enroll).

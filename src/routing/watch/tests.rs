@@ -1,4 +1,3 @@
-use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 
 use super::*;
@@ -14,21 +13,6 @@ fn lsu(src: Address, dst: Address, seqno: u64) -> Lsu {
 
 fn conflict(evidence: Evidence) -> Option<AddressConflict> {
     Some(AddressConflict { address: OWN, evidence })
-}
-
-#[test]
-fn drawn_addresses_are_valid_and_not_taken() {
-    let mut rng = Rng::from_seed([1; 32]);
-    let mut known = BTreeSet::new();
-    for _ in 0..1000 {
-        let address = draw(&mut rng, |address| known.contains(&address)).unwrap();
-        assert!(is_valid(address));
-        assert!(known.insert(address));
-    }
-    assert_eq!(draw(&mut rng, |_| true), None);
-    // What it would have drawn is left out.
-    let first = draw(&mut Rng::from_seed([2; 32]), |_| false).unwrap();
-    assert_ne!(draw(&mut Rng::from_seed([2; 32]), |address| address == first), Some(first));
 }
 
 #[test]

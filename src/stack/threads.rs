@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(10);
 const AFTER_PANIC: Duration = Duration::from_millis(10);
 
 /// The threads of one stack.
-pub(crate) struct Background {
+pub(super) struct Background {
     stop: Arc<AtomicBool>,
     timer: Thread,
     tasks: Arc<TaskThread>,
@@ -33,7 +33,7 @@ impl Background {
     ///
     /// # Errors
     /// The operating system's, if it starts no more threads.
-    pub(crate) fn start(node: &Arc<Node>) -> io::Result<Self> {
+    pub(super) fn start(node: &Arc<Node>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let timer = {
             let (stop, node) = (Arc::clone(&stop), Arc::downgrade(node));
@@ -53,7 +53,7 @@ impl Background {
     ///
     /// # Errors
     /// The operating system's, if it starts no more threads.
-    pub(crate) fn serve(&self, shim: &Arc<dyn Attended>, clock: &Arc<dyn Clock>) -> io::Result<()> {
+    pub(super) fn serve(&self, shim: &Arc<dyn Attended>, clock: &Arc<dyn Clock>) -> io::Result<()> {
         let (stop, clock, weak) = (Arc::clone(&self.stop), Arc::clone(clock), Arc::downgrade(shim));
         let thread = std::thread::Builder::new()
             .name(format!("o7s-{}", shim.ipcp().info().name))
@@ -65,7 +65,7 @@ impl Background {
     }
 
     /// Tells the threads to end.
-    pub(crate) fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.timer.unpark();
         if let Some(Some(thread)) = self.tasks.thread.get() {

@@ -1,0 +1,46 @@
+//! How a layer without a directory of its own asks where a name is.
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+
+use super::name::NameHash;
+
+/// Finds the host of a name.
+pub trait Resolver: Send + Sync {
+    /// Looks up `hash` and calls `found` with the address, at once or later, from any thread. Not calling it (dropping
+    /// it) means that there is no answer. A port of 0 stands for the layer's own. Must not block.
+    fn resolve(&self, hash: &NameHash, found: Found);
+
+    /// Where the name is, if that is known here and now and costs next to nothing to find out. It is asked whenever a
+    /// name is looked up, and what it says is never remembered, so changes count at once; answers of
+    /// [`resolve`](Self::resolve) are remembered for a while.
+    fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
+        let _ = hash;
+        None
+    }
+}
+
+/// What a [`Resolver`] calls with its answer.
+pub struct Found(Option<Box<dyn FnOnce(Option<SocketAddr>) + Send>>);
+
+impl Found {
+    /// Calls `f` with the answer, `None` if there is none.
+    pub fn new(f: impl FnOnce(Option<SocketAddr>) + Send + 'static) -> Self {
+        Self(Some(Box::new(f)))
+    }
+
+    /// The answer.
+    pub fn answer(mut self, addr: Option<SocketAddr>) {
+        if let Some(f) = self.0.take() {
+            f(addr);
+        }
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f(None);
+        }
+    }
+}
