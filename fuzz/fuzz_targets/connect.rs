@@ -96,14 +96,14 @@ fn enrol(broadcast: bool, damage: &[(u8, u16, u8)], noise: &[Vec<u8>]) {
         }
         message
     };
-    let (joiner, request) = Joiner::start(NOW, UNIX, kind, &mut Rng::from_seed([7; 32]));
+    let (joiner, request) = Joiner::start(NOW, kind, &mut Rng::from_seed([7; 32]));
     let mut member = Member::new(NOW);
     for packet in noise {
-        let _ = joiner.receive(NOW, packet);
+        let _ = joiner.receive(packet);
         assert!(!matches!(member.clone().receive(NOW, UNIX, packet, &layer), Ok(Progress::Deny(_))));
     }
     let Ok(Progress::Send(response)) = member.receive(NOW, UNIX, &spoil(0, request), &layer) else { return };
-    let Ok(Some(granted)) = joiner.receive(NOW, &spoil(1, response)) else { return };
+    let Ok(Some(granted)) = joiner.receive(&spoil(1, response)) else { return };
     assert_eq!(Kind::of(&granted.config), kind);
     assert_eq!(check(granted.config.clone(), kind), Ok((granted.config.clone(), vec![])));
     let done = member.receive(NOW, UNIX, &spoil(2, granted.ack(0)), &layer);

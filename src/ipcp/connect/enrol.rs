@@ -38,8 +38,6 @@ pub use check::{Adjustment, ConfigError, check};
 /// How long a member waits for the acknowledgement: the joiner starts its components before it sends it.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-const UNIX_SECOND: i128 = 1_000_000_000;
-
 /// What kind of layer an IPCP can be a member of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -93,7 +91,6 @@ pub struct Joiner {
     kind: Kind,
     id: [u8; ID_LEN],
     sent_at: Instant,
-    sent_unix: u64,
 }
 
 /// What a joiner has been given.
@@ -104,28 +101,17 @@ pub struct Granted {
     pub config: LayerConfig,
     /// What was changed in the configuration because it would do harm.
     pub adjusted: Vec<Adjustment>,
-    /// How far the member's clock is ahead; `None` if what it says is no time.
-    pub clock: Option<ClockOffset>,
     id: [u8; ID_LEN],
 }
 
-/// How far another clock is ahead of the own one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockOffset {
-    /// By so many nanoseconds; negative if it is behind.
-    pub nanos: i64,
-    /// Give or take so much: half of what the exchange took.
-    pub uncertainty: Duration,
-}
-
 impl Joiner {
-    /// Makes the request, which is the first packet after the flow has been connected. The real time is `unix_nanos`,
-    /// since 1970-01-01 UTC. Returns the state to go on with, and what to send.
-    pub fn start(now: Instant, unix_nanos: u64, kind: Kind, rng: &mut Rng) -> (Self, Vec<u8>) {
+    /// Makes the request, which is the first packet after the flow has been connected. Returns the state to go on with,
+    /// and what to send.
+    pub fn start(now: Instant, kind: Kind, rng: &mut Rng) -> (Self, Vec<u8>) {
         let mut id = [0; ID_LEN];
         rng.fill(&mut id);
         let request = Request { id }.encode().unwrap_or_default();
-        (Self { kind, id, sent_at: now, sent_unix: unix_nanos }, request)
+        (Self { kind, id, sent_at: now }, request)
     }
 
     /// When to give up: [`EnrolError::Timeout`].
@@ -133,11 +119,12 @@ impl Joiner {
         self.sent_at + STEP_TIMEOUT
     }
 
-    /// A packet has arrived. `None`: it is not the response, go on waiting.
+    /// A packet has arrived. `None`: it is not the response, go on waiting. What the member says of its clock is not used:
+    /// the layer needs no common time.
     ///
     /// # Errors
     /// [`EnrolError::Denied`], [`EnrolError::Wire`], [`EnrolError::Config`]: close the flow.
-    pub fn receive(&self, now: Instant, packet: &[u8]) -> Result<Option<Granted>, EnrolError> {
+    pub fn receive(&self, packet: &[u8]) -> Result<Option<Granted>, EnrolError> {
         let response = match Response::decode(packet) {
             Ok(response) if response.id == self.id => response,
             Ok(_) => return Ok(None),
@@ -147,27 +134,14 @@ impl Joiner {
             }
             Err(_) => return Ok(None),
         };
-        let clock = self.clock_offset(now, &response);
         let Response { id, verdict, .. } = response;
         match verdict {
             Verdict::Denied(why) => Err(EnrolError::Denied(why)),
             Verdict::Granted(config) => {
                 let (config, adjusted) = check(config, self.kind)?;
-                Ok(Some(Granted { config, adjusted, clock, id }))
+                Ok(Some(Granted { config, adjusted, id }))
             }
         }
-    }
-
-    /// The member looked at its clock somewhere between request and response; the middle is the best guess.
-    fn clock_offset(&self, now: Instant, response: &Response) -> Option<ClockOffset> {
-        let nanoseconds = i128::from(response.nanoseconds);
-        if !(0..UNIX_SECOND).contains(&nanoseconds) {
-            return None;
-        }
-        let theirs = i128::from(response.seconds) * UNIX_SECOND + nanoseconds;
-        let half = (now - self.sent_at) / 2;
-        let ours = i128::from(self.sent_unix) + half.as_nanos() as i128;
-        Some(ClockOffset { nanos: i64::try_from(theirs - ours).ok()?, uncertainty: half })
     }
 }
 

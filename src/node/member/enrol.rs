@@ -263,14 +263,13 @@ async fn attempt(
     let (joiner, request) = {
         let node = node.upgrade().ok_or(MemberError::StackDown)?;
         let mut rng = node.split_rng("enrolment id");
-        Joiner::start(node.clock().now(), node.clock().unix_nanos(), kind.of(), &mut rng)
+        Joiner::start(node.clock().now(), kind.of(), &mut rng)
     };
     send(&endpoint, &request);
     let granted: Granted = loop {
         let pkt = next_packet(node, &endpoint, joiner.deadline()).await;
         let pkt = pkt.ok_or(EnrolError::Timeout(STEP_TIMEOUT))?;
-        let now = node.upgrade().ok_or(MemberError::StackDown)?.clock().now();
-        if let Some(granted) = joiner.receive(now, &pkt)? {
+        if let Some(granted) = joiner.receive(&pkt)? {
             break granted;
         }
     };

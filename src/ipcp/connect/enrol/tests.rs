@@ -39,7 +39,7 @@ fn with(change: impl FnOnce(&mut Unicast)) -> LayerConfig {
 }
 
 fn joiner(kind: Kind) -> (Joiner, Vec<u8>) {
-    Joiner::start(START, UNIX, kind, &mut rng())
+    Joiner::start(START, kind, &mut rng())
 }
 
 /// What a member of `config` answers to the request.
@@ -63,7 +63,7 @@ fn a_joiner_becomes_a_member() {
     for config in [lan(), bcast()] {
         let (joiner, request) = joiner(Kind::of(&config));
         let (mut member, response) = respond(&request, &config);
-        let granted = joiner.receive(START + ms(4), &response).unwrap().unwrap();
+        let granted = joiner.receive(&response).unwrap().unwrap();
         assert_eq!((&granted.config.name, granted.config.hash), (&config.name, config.hash));
         assert_eq!(granted.adjusted, vec![]);
         if Kind::of(&config) == Kind::Unicast {
@@ -85,8 +85,8 @@ fn the_bytes_are_those_of_the_reference() {
     assert_eq!(response[10..23], *b"\x10\x80\xf2\xd6\xca\x06\x18\x95\x9a\xef\x3a\x20\x00");
     assert_eq!(response[78..86], *b"\x84\x07\x30\xf8\xac\xd1\x91\x01");
 
-    let joiner = Joiner { kind: Kind::Unicast, id, sent_at: START, sent_unix: UNIX };
-    let granted = joiner.receive(START, &response).unwrap().unwrap();
+    let joiner = Joiner { kind: Kind::Unicast, id, sent_at: START };
+    let granted = joiner.receive(&response).unwrap().unwrap();
     assert_eq!(granted.ack(0), [&request[..], &[0x10, 0]].concat());
     let failed = granted.ack(-1);
     assert_eq!(failed.len(), 21);
@@ -95,7 +95,7 @@ fn the_bytes_are_those_of_the_reference() {
     let (_, response) = respond(&request, &bcast());
     assert_eq!(response[23..], *b"\x2a\x0d\x0a\x09\x0a\x05bcast\x10\x01\x10\x02");
     let denial = [&response[..21], b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"].concat();
-    assert_eq!(joiner.receive(START, &denial), Err(EnrolError::Denied(-1)));
+    assert_eq!(joiner.receive(&denial), Err(EnrolError::Denied(-1)));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_member_may_be_choosy() {
     let Ok(Progress::Deny(denial)) = member.receive(START, UNIX, &request, &layer(&lan(), &only_zeros)) else {
         panic!("not denied");
     };
-    let error = joiner.receive(START, &denial).unwrap_err();
+    let error = joiner.receive(&denial).unwrap_err();
     assert_eq!(error, EnrolError::Denied(-7));
     assert!(error.is_final());
     // Whatever number a policy says, a denial is negative.
@@ -116,7 +116,7 @@ fn a_member_may_be_choosy() {
         else {
             panic!("not denied");
         };
-        assert_eq!(joiner.receive(START, &denial), Err(EnrolError::Denied(-1)));
+        assert_eq!(joiner.receive(&denial), Err(EnrolError::Denied(-1)));
     }
 }
 
@@ -126,15 +126,15 @@ fn several_joiners_at_once() {
     let config = lan();
     let mut all: Vec<_> = (0..8)
         .map(|_| {
-            let (joiner, request) = Joiner::start(START, UNIX, Kind::Unicast, &mut rng);
+            let (joiner, request) = Joiner::start(START, Kind::Unicast, &mut rng);
             let (member, response) = respond(&request, &config);
             (joiner, member, response)
         })
         .collect();
     let others = all[0].2.clone();
-    assert_eq!(all[1].0.receive(START, &others), Ok(None), "somebody else's response");
+    assert_eq!(all[1].0.receive(&others), Ok(None), "somebody else's response");
     for (joiner, member, response) in all.iter_mut().rev() {
-        let ack = joiner.receive(START, response).unwrap().unwrap().ack(0);
+        let ack = joiner.receive(response).unwrap().unwrap().ack(0);
         assert_eq!(member.receive(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
     }
 }
@@ -159,10 +159,10 @@ fn repetitions_and_noise_are_skipped() {
     let layer = layer(&config, &AdmitAll);
     for noise in [&cep[..], b"", &[0xff; 1500]] {
         assert_eq!(member.receive(START, UNIX, noise, &layer), Ok(Progress::Wait));
-        assert_eq!(joiner.receive(START, noise), Ok(None));
+        assert_eq!(joiner.receive(noise), Ok(None));
     }
     let Ok(Progress::Send(response)) = member.receive(START, UNIX, &request, &layer) else { panic!("no response") };
-    let granted = joiner.receive(START, &response).unwrap().unwrap();
+    let granted = joiner.receive(&response).unwrap().unwrap();
     let other_ack = Ack { id: [9; 8], result: 0 }.encode().unwrap();
     for noise in [&request[..], &cep, &other_ack, b""] {
         assert_eq!(member.receive(START, UNIX, noise, &layer), Ok(Progress::Wait));
@@ -174,7 +174,7 @@ fn repetitions_and_noise_are_skipped() {
 fn a_layer_of_the_other_kind_is_not_joined() {
     let (joiner, request) = joiner(Kind::Unicast);
     let (_, response) = respond(&request, &bcast());
-    let error = joiner.receive(START, &response).unwrap_err();
+    let error = joiner.receive(&response).unwrap_err();
     let expected = ConfigError::Kind { own: Kind::Unicast, theirs: Kind::Broadcast };
     assert_eq!(error, EnrolError::Config(expected));
     assert!(error.is_final());
@@ -184,30 +184,11 @@ fn a_layer_of_the_other_kind_is_not_joined() {
 fn a_response_without_configuration_is_an_error_only_for_whom_it_is_meant() {
     let (joiner, request) = joiner(Kind::Unicast);
     let bare = [&request[..], b"\x10\x01\x18\x00\x20\x00"].concat();
-    assert_eq!(joiner.receive(START, &bare), Err(EnrolError::Wire(WireError::Missing { field: "conf" })));
+    assert_eq!(joiner.receive(&bare), Err(EnrolError::Wire(WireError::Missing { field: "conf" })));
     assert!(!EnrolError::Wire(WireError::Missing { field: "conf" }).is_final());
     let mut other = bare;
     other[5] ^= 1;
-    assert_eq!(joiner.receive(START, &other), Ok(None));
-}
-
-#[test]
-fn clocks_are_compared_at_half_time() {
-    let offset = |theirs: u64, round_trip: u64| {
-        let (joiner, request) = joiner(Kind::Unicast);
-        let mut member = Member::new(START);
-        let Ok(Progress::Send(response)) = member.receive(START, theirs, &request, &layer(&lan(), &AdmitAll)) else {
-            panic!("no response");
-        };
-        joiner.receive(START + ms(round_trip), &response).unwrap().unwrap().clock.unwrap()
-    };
-    let second = 1_000_000_000;
-    assert_eq!(offset(UNIX, 0), ClockOffset { nanos: 0, uncertainty: Duration::ZERO });
-    // A member that is right looks at its clock half-way.
-    assert_eq!(offset(UNIX + second / 2, 1000), ClockOffset { nanos: 0, uncertainty: ms(500) });
-    for (theirs, nanos) in [(UNIX + 30_000_000, 25_000_000), (UNIX - 40_000_000, -45_000_000)] {
-        assert_eq!(offset(theirs, 10), ClockOffset { nanos, uncertainty: ms(5) });
-    }
+    assert_eq!(joiner.receive(&other), Ok(None));
 }
 
 #[test]
@@ -216,7 +197,7 @@ fn a_clock_that_makes_no_sense_does_not_matter() {
     for (seconds, nanoseconds) in [(0, -1), (0, i32::MAX), (i64::MAX, 0), (i64::MIN, 0)] {
         let verdict = Verdict::Granted(bcast());
         let response = Response { id: joiner.id, seconds, nanoseconds, verdict }.encode().unwrap();
-        assert_eq!(joiner.receive(START, &response).unwrap().unwrap().clock, None);
+        assert_eq!(joiner.receive(&response).unwrap().unwrap().config, bcast());
     }
 }
 
@@ -253,7 +234,7 @@ proptest! {
         let (joiner, _) = joiner(Kind::Unicast);
         let mut member = Member::new(START);
         for packet in &noise {
-            let _ = joiner.receive(START, packet);
+            let _ = joiner.receive(packet);
             let _ = member.receive(START, UNIX, packet, &layer(&config, &AdmitAll));
         }
     }
@@ -264,7 +245,7 @@ proptest! {
         let (joiner, request) = joiner(Kind::Unicast);
         let (_, mut response) = respond(&request, &lan());
         response[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(Some(granted)) = joiner.receive(START, &response) {
+        if let Ok(Some(granted)) = joiner.receive(&response) {
             prop_assert_eq!(check(granted.config.clone(), Kind::Unicast), Ok((granted.config, vec![])));
         }
     }
