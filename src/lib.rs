@@ -309,8 +309,7 @@ pub mod settings {
     pub use crate::irm::{Limits as NameLimits, NameSecurity};
     pub use crate::node::Limits;
     pub use crate::oap::{CertificatePolicy, KemMode};
-    pub use crate::types::layer::{CongestionAvoidance, Dht, LinkState, Unicast};
-    pub use crate::types::policy::RoutePolicy;
+    pub use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
 }
 
 /// Causes that the errors of operations carry.
@@ -362,7 +361,7 @@ pub mod congestion {
 
 /// Routing policies of unicast layers.
 pub mod policy {
-    pub use crate::types::policy::{Paths, RoutingPolicy};
+    pub use crate::routing::policy::{Paths, RoutingPolicy};
 }
 
 /// The implementation of packet ciphers.

@@ -17,7 +17,6 @@
 //! use o7s::forward::pff::{ForwardingTable, NextHop};
 //! use o7s::types::routes::Routes;
 //! use o7s::types::id::Address;
-//! use o7s::types::layer::RoutePolicy;
 //!
 //! #[derive(Debug, PartialEq)]
 //! struct Wire(&'static str, bool);
@@ -27,7 +26,7 @@
 //!     }
 //! }
 //!
-//! let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
+//! let mut routes = Routes::new(false);
 //! routes.push(Address(9), [Address(2), Address(3)]);
 //! let table = ForwardingTable::new(&routes, 0x5eed, |neighbour| match neighbour {
 //!     Address(2) => vec![Wire("broken", false)],
@@ -43,7 +42,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::types::id::Address;
-use crate::types::layer::RoutePolicy;
 use crate::types::routes::Routes;
 
 /// Something that a packet can leave on.
@@ -103,7 +101,7 @@ pub struct ForwardingTable<H> {
 impl<H> Default for ForwardingTable<H> {
     /// A table without destinations.
     fn default() -> Self {
-        Self::new(&Routes::new(RoutePolicy::Simple), 0, |_| [])
+        Self::new(&Routes::new(false), 0, |_| [])
     }
 }
 

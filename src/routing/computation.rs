@@ -6,9 +6,9 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use super::config::Rules;
 use super::graph::Graph;
 use super::paths::{Limits, Paths};
+use super::policy::Rules;
 use crate::types::id::Address;
 use crate::types::routes::Routes;
 

@@ -5,10 +5,10 @@ use core::time::Duration;
 
 use super::database::LONGEST;
 use super::peer::Pace;
+use super::policy::{RoutingPolicy, Rules};
 use crate::base::counter::counts;
 use crate::types::id::Address;
 use crate::types::layer::LinkState as Timers;
-use crate::types::policy::{RoutePolicy, RoutingPolicy};
 
 /// What a member's routing is to be like. The timers and the policy come from the layer; the rest is its own affair.
 #[derive(Clone, Debug)]
@@ -104,20 +104,6 @@ impl Config {
     pub(super) fn pace(&self) -> Pace {
         let gap = Duration::from_secs(1) / self.rate.max(1);
         Pace { gap, burst: gap * self.burst.saturating_sub(1), repeat: self.repeat }
-    }
-}
-
-/// A member's routing policy: its own, or that of the layer.
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    own: Option<Arc<dyn RoutingPolicy>>,
-    layer: RoutePolicy,
-}
-
-impl Rules {
-    /// The policy. It may be a user's own: it is asked where no lock is held.
-    pub(super) fn get(&self) -> &dyn RoutingPolicy {
-        self.own.as_deref().unwrap_or(self.layer.rules())
     }
 }
 

@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::policy::{Paths, RoutingPolicy};
 use crate::base::foreign::Panics;
 use crate::types::id::Address;
-use crate::types::policy::{Paths, RoutingPolicy};
 
 /// A policy whose panics are counted: a destination for which it panics is reached by one shortest path.
 #[derive(Debug)]
@@ -22,14 +22,6 @@ impl Guarded {
 }
 
 impl RoutingPolicy for Guarded {
-    fn number(&self) -> u32 {
-        self.panics.call(|| self.policy.number()).unwrap_or_default()
-    }
-
-    fn names(&self) -> &'static [&'static str] {
-        self.panics.call(|| self.policy.names()).unwrap_or_default()
-    }
-
     fn prepare(&self, paths: &mut dyn Paths) {
         self.panics.call(|| self.policy.prepare(paths));
     }

@@ -110,6 +110,7 @@ mod marks;
 mod own;
 mod paths;
 mod peer;
+pub mod policy;
 mod recompute;
 mod seqno;
 mod throttle;
@@ -212,7 +213,7 @@ impl LinkState {
         let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
         Self {
             throttle: Throttle::new(config.recalculation, most.max(config.recalculation)),
-            routes: Arc::new(Routes::by(config.rules().get())),
+            routes: Arc::new(Routes::new(config.rules().get().spreads_flows())),
             pace: config.pace(),
             config,
             db: Database::new(&mut rng),

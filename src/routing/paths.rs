@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::graph::{Graph, Tree};
+use super::policy::{self, RoutingPolicy};
 use crate::types::id::Address;
-use crate::types::policy::{self, RoutingPolicy};
 use crate::types::routes::Routes;
 
 /// What limits the work and the result.
@@ -41,7 +41,7 @@ impl Paths {
         rules: &dyn RoutingPolicy,
         limits: Limits,
     ) -> Routes {
-        let mut routes = Routes::by(rules);
+        let mut routes = Routes::new(rules.spreads_flows());
         self.work = 0;
         let Some(root) = graph.find(root) else { return routes };
         self.own.compute(graph, root);
@@ -165,7 +165,7 @@ mod tests;
 /// `new` routes, but where the first next hop of `old` has failed and others of it have not, those: they do not lead back
 /// here even while nobody else knows of the failure.
 pub(super) fn with_alternates(new: &Routes, old: &Routes) -> Routes {
-    let mut merged = new.like();
+    let mut merged = Routes::new(new.spreads_flows());
     let works = |hop: &Address| new.get(*hop).first() == Some(hop);
     for (dst, hops) in new.iter() {
         let before = old.get(dst);

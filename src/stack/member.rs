@@ -10,10 +10,10 @@ use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
+use crate::routing::policy::RoutingPolicy;
 use crate::types::id::{Address, Eid};
 use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
-use crate::types::policy::RoutingPolicy;
 use crate::types::qos::QosSpec;
 
 /// A new unicast layer: what all its members agree on. They are told when they enrol.

@@ -3,7 +3,6 @@
 
 use super::id::Address;
 use super::name::{HashAlg, Name};
-pub use super::policy::RoutePolicy;
 
 /// What all members of a layer agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +51,48 @@ impl Default for Unicast {
             directory: Dht::default(),
             congestion: CongestionAvoidance::MbEcn,
         }
+    }
+}
+
+/// The routing policy of a layer: which of the routes to a destination are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutePolicy {
+    /// One is used.
+    Simple,
+    /// Another is ready for when the first fails.
+    LoopFreeAlternates,
+    /// All that cost the same are used.
+    EqualCostMultipath,
+}
+
+impl RoutePolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Simple, Self::LoopFreeAlternates, Self::EqualCostMultipath];
+
+    /// Its number when a member is enrolled, and its names in a configuration, the proper one before others for the same.
+    const fn is_told(self) -> (u32, &'static [&'static str]) {
+        match self {
+            // The second as on the reference's command line.
+            Self::Simple => (0, &["link-state", "link_state"]),
+            Self::LoopFreeAlternates => (1, &["lfa"]),
+            Self::EqualCostMultipath => (2, &["ecmp"]),
+        }
+    }
+
+    /// Its number when a member is enrolled.
+    pub const fn number(self) -> u32 {
+        self.is_told().0
+    }
+
+    /// The one that has this number when a member is enrolled.
+    pub fn of_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.number() == number)
+    }
+
+    /// The names by which it can be asked for in a configuration, each with the policy: the proper one before others for
+    /// the same.
+    pub fn names() -> impl Iterator<Item = (&'static str, Self)> {
+        Self::ALL.into_iter().flat_map(|policy| policy.is_told().1.iter().map(move |name| (*name, policy)))
     }
 }
 
@@ -104,4 +145,25 @@ pub enum CongestionAvoidance {
     None,
     /// By the lengths of queues on the way, told in several bits.
     MbEcn,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_tell_policies_apart() {
+        for policy in RoutePolicy::ALL {
+            assert_eq!(RoutePolicy::of_number(policy.number()), Some(policy));
+            for (name, named) in RoutePolicy::names().filter(|(_, named)| *named == policy) {
+                let all: Vec<_> = RoutePolicy::names().filter(|(n, _)| *n == name).map(|(_, p)| p).collect();
+                assert_eq!(all, [named], "{name}");
+            }
+        }
+        assert_eq!(RoutePolicy::of_number(3), None);
+        let proper = RoutePolicy::ALL.map(|policy| RoutePolicy::names().find(|(_, p)| *p == policy).map(|(n, _)| n));
+        assert_eq!(proper, [Some("link-state"), Some("lfa"), Some("ecmp")]);
+    }
 }

@@ -6,7 +6,6 @@ pub mod device;
 pub mod id;
 pub mod layer;
 pub mod name;
-pub mod policy;
 pub mod qos;
 pub mod resolve;
 pub mod routes;

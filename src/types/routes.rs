@@ -3,8 +3,6 @@
 use alloc::vec::Vec;
 
 use super::id::Address;
-use super::layer::RoutePolicy;
-use super::policy::RoutingPolicy;
 
 /// So many next hops are searched for those of one more destination.
 const LOOKED_AT: usize = 32;
@@ -22,9 +20,8 @@ struct Target {
 /// ```
 /// use o7s::types::routes::Routes;
 /// use o7s::Address;
-/// use o7s::settings::RoutePolicy;
 ///
-/// let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
+/// let mut routes = Routes::new(false);
 /// routes.push(Address(7), [Address(2), Address(3)]);
 /// assert_eq!(routes.get(Address(7)), [Address(2), Address(3)]);
 /// assert!(routes.get(Address(8)).is_empty());
@@ -39,19 +36,9 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes yet, by this policy.
-    pub fn new(policy: RoutePolicy) -> Self {
-        Self::by(policy.rules())
-    }
-
-    /// No routes yet, by a policy that may be a user's own.
-    pub fn by(policy: &dyn RoutingPolicy) -> Self {
-        Self { spreads_flows: policy.spreads_flows(), targets: Vec::new(), hops: Vec::new() }
-    }
-
-    /// No routes yet, by the policy of these.
-    pub fn like(&self) -> Self {
-        Self { spreads_flows: self.spreads_flows, targets: Vec::new(), hops: Vec::new() }
+    /// No routes yet, of a policy that [spreads flows](Self::spreads_flows) or does not.
+    pub const fn new(spreads_flows: bool) -> Self {
+        Self { spreads_flows, targets: Vec::new(), hops: Vec::new() }
     }
 
     /// Adds a destination, which comes after those that were added before: by ascending address. Without a next hop it
@@ -89,7 +76,7 @@ impl Routes {
         self.hops.shrink_to_fit();
     }
 
-    /// Whether flows are spread over the next hops of a destination; see [`RoutingPolicy::spreads_flows`].
+    /// Whether flows are spread over the next hops of a destination; if not, the first that is up takes all.
     pub const fn spreads_flows(&self) -> bool {
         self.spreads_flows
     }

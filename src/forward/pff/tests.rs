@@ -4,6 +4,7 @@ use core::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::layer::RoutePolicy;
 
 /// An adjacency: the neighbour and the number of the adjacency; whether it is up.
 #[derive(Debug)]
@@ -22,8 +23,13 @@ fn wires(neighbour: Address, n: u32) -> Vec<Wire> {
     (0..n).map(|i| Wire { id: (neighbour.0, i), up: Cell::new(true) }).collect()
 }
 
+/// Whether a policy spreads flows.
+fn spreads(policy: RoutePolicy) -> bool {
+    policy == RoutePolicy::EqualCostMultipath
+}
+
 fn table(policy: RoutePolicy, rows: &[(u64, &[u64])], adjacencies: u32) -> ForwardingTable<Wire> {
-    let mut routes = Routes::new(policy);
+    let mut routes = Routes::new(spreads(policy));
     for (dst, hops) in rows {
         routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)));
     }
@@ -106,7 +112,7 @@ fn flows_are_spread_over_the_adjacencies_of_a_neighbour() {
 
 #[test]
 fn neighbours_without_adjacencies_are_left_out() {
-    let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
+    let mut routes = Routes::new(false);
     routes.push(Address(5), [Address(2), Address(3)]);
     routes.push(Address(6), [Address(2)]);
     let table = ForwardingTable::new(&routes, 0, |neighbour| wires(neighbour, u32::from(neighbour != Address(2))));
@@ -115,7 +121,7 @@ fn neighbours_without_adjacencies_are_left_out() {
 
 #[test]
 fn next_hops_are_shared_and_the_table_is_small() {
-    let mut routes = Routes::new(RoutePolicy::LoopFreeAlternates);
+    let mut routes = Routes::new(false);
     (0..1000u64).for_each(|n| routes.push(Address(1000 + n), [Address(n % 4), Address(8)]));
     let table = ForwardingTable::new(&routes, 0, |neighbour| wires(neighbour, 1));
     assert_eq!(table.handles().len(), 5);
@@ -136,7 +142,7 @@ proptest! {
         others in proptest::collection::vec(any::<u64>(), 0..50),
         down in proptest::collection::btree_set(0u64..6, 0..5),
     ) {
-        let mut routes = Routes::new(policy);
+        let mut routes = Routes::new(spreads(policy));
         for (dst, hops) in &rows {
             routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)));
         }

@@ -12,9 +12,9 @@ use crate::base::rng::Rng;
 use crate::base::time::Clock;
 use crate::forward::sched::Limits;
 use crate::ipcp::{Alarm, Connections, Requests};
+use crate::routing::policy::RoutingPolicy;
 use crate::types::id::Address;
 use crate::types::layer::{self, LayerConfig};
-use crate::types::policy::RoutingPolicy;
 
 /// Bounds of a member of a unicast layer, which are its own business.
 #[derive(Clone, Debug)]

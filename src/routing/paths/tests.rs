@@ -26,7 +26,7 @@ fn graph(both: &[(u64, u64)], one_way: &[(u64, u64)]) -> Graph {
 }
 
 fn routes(graph: &Graph, root: u64, policy: RoutePolicy) -> Routes {
-    Paths::default().compute(graph, Address(root), policy.rules(), NO_LIMITS)
+    Paths::default().compute(graph, Address(root), policy::of(policy), NO_LIMITS)
 }
 
 /// `2: 2,3 · 4: 3` as routes; the first next hop, and the others in order of address.
@@ -100,7 +100,7 @@ fn limits() {
     let g = graph(&spokes, &[]);
     let limits = Limits { next_hops: 5, candidates: 10 };
     for policy in POLICIES {
-        let routes = Paths::default().compute(&g, Address(1), policy.rules(), limits);
+        let routes = Paths::default().compute(&g, Address(1), policy::of(policy), limits);
         let expected = if policy == RoutePolicy::Simple { 1 } else { 5 };
         assert_eq!(routes.get(Address(1000)).len(), expected);
         assert_eq!(routes.get(Address(1000))[0], Address(2));

@@ -305,7 +305,7 @@ impl From<&Unicast> for UnicastPart {
 impl From<&LinkState> for LinkStatePart {
     fn from(config: &LinkState) -> Self {
         Self {
-            pol: Some(config.policy.rules().number()),
+            pol: Some(config.policy.number()),
             t_recalc: Some(config.t_recalc),
             t_update: Some(config.t_update),
             t_timeo: Some(config.t_timeo),
