@@ -60,8 +60,23 @@ const BELOW_MACHINES: &[&str] = &["base", "types", "wire"];
 
 /// Rooms that are put together from parts, which have ranks of their own: each may know those of a lower rank, and itself.
 /// What else is in the room puts them together, and only that may know all.
-const PARTS: &[(&str, &[(&str, u8)])] =
-    &[("ipcp/unicast", &[("config", 0), ("shared", 1), ("dt", 2), ("fa", 3), ("control", 4)])];
+const PARTS: &[(&str, &[(&str, u8)])] = &[
+    ("ipcp/unicast", &[("config", 0), ("shared", 1), ("dt", 2), ("fa", 3), ("control", 4)]),
+    (
+        "node",
+        &[
+            ("limits", 0),
+            ("shared", 1),
+            ("timers", 2),
+            ("tasks", 3),
+            ("silent", 3),
+            ("answered", 3),
+            ("flows", 4),
+            ("names", 5),
+            ("layers", 6),
+        ],
+    ),
+];
 
 /// Where `unsafe` may be.
 const UNSAFE_ROOMS: &[&str] = &["device", "shm"];

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
 use super::alloc::Allocated;
+use super::flows::LayerFacts;
 use super::timers::Sleep;
-use super::{LayerFacts, Node, Screened, count};
+use super::{Node, Screened};
 use crate::base::time::Instant;
 use crate::crypto::suite::Cipher;
 use crate::flow::Params;
 use crate::ipcp::{Accepted, Incoming, Location};
-use crate::irm::{Calls, ListenerId, WaiterId};
+use crate::irm::{ListenerId, WaiterId};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -74,7 +75,7 @@ impl Accept {
             waiter: None,
             patient: false,
             replying: None,
-            sleep: Sleep::new(node),
+            sleep: Sleep::new(&node.timers),
             screen: None,
             peer: 0,
         }
@@ -104,7 +105,7 @@ impl Accept {
 
     /// Whether a request may have come. For a thread that spins.
     pub fn has_request(&self) -> bool {
-        self.node.irm.lock().has_work(self.listener, self.waiter)
+        self.node.with_irm(|irm| irm.has_work(self.listener, self.waiter))
     }
 
     /// Goes as far as it can. `reply` makes data for the requester, which travels with the reply, from the data that
@@ -123,12 +124,12 @@ impl Accept {
         // Cloned and dropped where no lock is held: a waker is code of others.
         let mut waker = None;
         // Nobody is accepted who has given up, however late the one is who should have looked.
-        self.node.expire_requests(self.node.env.clock.now());
+        self.node.names.expire_requests(self.node.shared.now());
         for _ in 0..FAILURES_PER_POLL {
             if self.node.is_down() {
                 return Poll::Ready(Err(AcceptError::Closed));
             }
-            let now = self.node.env.clock.now();
+            let now = self.node.shared.now();
             if let Some(replying) = self.replying.take() {
                 if now < replying.accepted.not_before {
                     self.sleep.set(replying.accepted.not_before, cx.waker());
@@ -138,7 +139,7 @@ impl Accept {
                 return Poll::Ready(Ok(self.finish(now, replying)));
             }
             waker.get_or_insert_with(|| cx.waker().clone());
-            let next = self.node.irm.lock().poll_accept(self.listener, &mut self.waiter, &mut waker);
+            let next = self.node.with_irm(|irm| irm.poll_accept(self.listener, &mut self.waiter, &mut waker));
             match next {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Err(AcceptError::Closed)),
@@ -148,8 +149,12 @@ impl Accept {
                     self.replying = self.prepare(now, request, reply);
                 }
                 Poll::Ready(Some(request)) => {
-                    count(&self.node.counters.shed);
-                    self.node.note_refusal(&self.name, request.incoming.from, "too many handshakes are under way");
+                    self.node.shared.counters.shed.count();
+                    self.node.names.note_refusal(
+                        &self.name,
+                        request.incoming.from,
+                        "too many handshakes are under way",
+                    );
                     request.incoming.responder.refuse(now, Code::AGAIN);
                 }
             }
@@ -165,62 +170,62 @@ impl Accept {
     /// The server's side of the security exchange.
     fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Replying> {
         let node = &self.node;
-        let unix = node.env.clock.unix_nanos();
-        let security = node.security_of(&self.name).server;
-        let mut rng = node.rng.lock().split("oap");
+        let unix = node.shared.env.clock.unix_nanos();
+        let security = node.names.security_of(&self.name).server;
+        let mut rng = node.shared.split_randomness("oap");
         let Screened { incoming, oap } = request;
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
         // The requester may have asked again while both requests waited.
-        let again = node.answered.lock().get(now, peer, id, origin.map(|origin| origin.received));
+        let again = node.names.reply_to(now, peer, id, origin.map(|origin| origin.received));
         if let Some(reply) = again {
-            count(&node.counters.resent);
+            node.shared.counters.resent.count();
             responder.resend(now, &*reply);
             return None;
         }
         let here = kind.is_in_memory();
         let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
-        let qos = if forever { qos } else { QosSpec { timeout: node.bounded(qos.timeout), ..qos } };
+        let qos = if forever { qos } else { QosSpec { timeout: node.flows.bounded(qos.timeout), ..qos } };
         let answered = oap.accept(&security).and_then(|negotiated| {
             let data = reply(negotiated.data());
             let negotiated = if here { negotiated.with_known_client() } else { negotiated };
-            negotiated.respond(unix, &data, node.granted(qos.timeout), &mut rng)
+            negotiated.respond(unix, &data, node.flows.granted(qos.timeout), &mut rng)
         });
         let (response, outcome) = match answered {
             Ok(ok) => ok,
             Err(e) => {
-                count(&node.counters.bad_oap);
-                node.note_refusal(&self.name, from, e);
+                node.shared.counters.bad_oap.count();
+                node.names.note_refusal(&self.name, from, e);
                 responder.refuse(now, Code::from_response(e.refusal_code()));
                 return None;
             }
         };
-        let Some(endpoint) = node.new_endpoint() else {
-            node.note_refusal(&self.name, from, AcceptError::TooManyFlows);
+        let Some(endpoint) = node.flows.new_endpoint() else {
+            node.names.note_refusal(&self.name, from, AcceptError::TooManyFlows);
             responder.refuse(now, Code::NOMEM);
             return None;
         };
         let accepted = match responder.accept(now, &endpoint, &response) {
             Ok(accepted) => accepted,
             Err(e) => {
-                node.note_refusal(&self.name, from, e);
+                node.names.note_refusal(&self.name, from, e);
                 endpoint.abort();
                 return None;
             }
         };
         let size = response.len();
-        let opening = origin.map(|o| node.opening(o.received, size));
+        let opening = origin.map(|o| node.flows.opening(o.received, size));
         let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
-        let Ok(mut params) = node.params(qos, &facts, outcome.protection, outcome.peering) else {
+        let Ok(mut params) = node.flows.params(qos, &facts, outcome.protection, outcome.peering) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
             return None;
         };
         params.opening = opening.unwrap_or_default();
         if let Some(origin) = origin {
-            params.meter = Some(node.meter_of(origin.address));
-            node.await_first_word(now, origin.address, &endpoint);
+            params.meter = Some(node.flows.meter_of(origin.address));
+            node.flows.await_first_word(now, origin.address, &endpoint);
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
         Some(Replying { accepted, params, flow, peer, from, cipher, id, size })
@@ -231,10 +236,10 @@ impl Accept {
         self.peer = peer;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
-            self.node.remember_reply(now, peer, id, again, size);
+            self.node.names.remember_reply(now, peer, id, again, size);
         }
-        count(&self.node.counters.accepted);
-        self.node.note_flow("accepted", &self.name, &flow, from, cipher);
+        self.node.shared.counters.accepted.count();
+        flow.note("accepted", &self.name, from, cipher);
         flow
     }
 }
@@ -242,10 +247,7 @@ impl Accept {
 impl Drop for Accept {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
-            let (now, mut calls) = (self.node.env.clock.now(), Calls::default());
-            let waker = self.node.irm.lock().cancel(now, self.listener, waiter, &mut calls);
-            self.node.perform(calls);
-            self.node.env.panics.discard(waker);
+            self.node.names.cancel_accept(self.listener, waiter);
         }
         if let Some(replying) = self.replying.take() {
             replying.flow.endpoint.abort();

@@ -11,14 +11,16 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use self::asking::{Asking, Try};
+use super::flows::LayerFacts;
 use super::timers::Sleep;
-use super::{IpcpId, LayerFacts, Node, count};
+use super::{IpcpId, Node};
 use crate::base::foreign::{Causes, Panics};
 use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
+use crate::crypto::suite::Cipher;
 use crate::flow::{Drive, Endpoint, Port};
-use crate::ipcp::{Answer, Kind, Reply, RequestError};
+use crate::ipcp::{Answer, Kind, Location, Reply, RequestError};
 use crate::oap::{FlowSecurity, OapError};
 use crate::types::code::Code;
 use crate::types::name::Name;
@@ -75,6 +77,21 @@ pub struct Allocated {
     pub data: Vec<u8>,
     /// How it is protected.
     pub security: FlowSecurity,
+}
+
+impl Allocated {
+    /// Says that it has come to be.
+    pub(super) fn note(&self, how: &str, name: &Name, peer: Location, cipher: Option<Cipher>) {
+        let (key, kind) = (self.endpoint.key(), self.kind);
+        let cipher = cipher.map_or("none", Cipher::name);
+        record!(
+            self.endpoint.panics(),
+            Opened,
+            Info,
+            [flow = format_args!("{key:x}"), name = name, peer = peer, layer = kind, cipher = cipher],
+            "flow {key:x} to {name:?} {how}, peer {peer} over {kind}, cipher {cipher}"
+        );
+    }
 }
 
 /// Why a flow could not be allocated.
@@ -151,14 +168,14 @@ impl Answer for Answers {
 impl Allocation {
     /// Nothing happens before the first [`poll`](Self::poll).
     pub fn new(node: &Arc<Node>, wanted: Wanted) -> Self {
-        let deadline = node.env.clock.now() + wanted.timeout.unwrap_or(node.limits.alloc_timeout);
+        let deadline = node.shared.now() + wanted.timeout.unwrap_or(node.shared.limits.alloc_timeout);
         Self {
             node: Arc::clone(node),
             wanted,
             deadline,
             phase: Phase::Start,
             answers: Arc::new(Answers { inner: Mutex::default(), panics: Arc::clone(node.panics()) }),
-            sleep: Sleep::new(node),
+            sleep: Sleep::new(&node.timers),
         }
     }
 
@@ -183,9 +200,9 @@ impl Allocation {
         let result = self.advance(cx);
         match &result {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(_)) => count(&self.node.counters.allocated),
+            Poll::Ready(Ok(_)) => self.node.shared.counters.allocated.count(),
             Poll::Ready(Err(e)) => {
-                count(&self.node.counters.alloc_failed);
+                self.node.shared.counters.alloc_failed.count();
                 let (name, why) = (&self.wanted.name, Causes(e));
                 record!(self.node.panics(), Failed, Debug, [name = name, reason = why], "no flow to {name:?}: {why}");
             }
@@ -198,7 +215,7 @@ impl Allocation {
         if self.node.is_down() {
             return Poll::Ready(Err(AllocError::StackDown));
         }
-        let now = self.node.env.clock.now();
+        let now = self.node.shared.now();
         if matches!(self.phase, Phase::Start) {
             self.phase = Phase::Asking(Box::new(self.begin(now)));
         }
@@ -224,7 +241,7 @@ impl Allocation {
             core::mem::swap(&mut inner.waker, &mut waker);
             inner.replies.pop_front()
         };
-        self.node.env.panics.discard(waker);
+        self.node.panics().discard(waker);
         next
     }
 
@@ -239,7 +256,7 @@ impl Allocation {
         let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
         let agreed = client.complete(response).and_then(|outcome| {
             let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
-            let mut params = self.node.params(self.wanted.qos, &layer, outcome.protection, outcome.peering)?;
+            let mut params = self.node.flows.params(self.wanted.qos, &layer, outcome.protection, outcome.peering)?;
             // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
             // and its keepalives say that it has the connection.
             let member = self.wanted.via != Via::Any;
@@ -250,7 +267,7 @@ impl Allocation {
             Ok((params, cipher, data, security)) => {
                 endpoint.activate(now, port, params);
                 let flow = Allocated { endpoint, kind, data, security };
-                self.node.note_flow("allocated", &self.wanted.name, &flow, at, cipher);
+                flow.note("allocated", &self.wanted.name, at, cipher);
                 Ok(flow)
             }
             Err(e) => {

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::AMPLIFICATION;
+use super::limits::AMPLIFICATION;
 use crate::base::time::Instant;
 use crate::ipcp::Resend;
 

@@ -6,21 +6,21 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::alloc::Allocated;
-use super::silent::Bounds;
-use super::{AMPLIFICATION, Node};
-use crate::base::arena::Id;
+use super::limits::AMPLIFICATION;
+use super::shared::{Shared, order};
+use super::silent::{self, Bounds, Silent};
+use super::timers::TimerQueue;
+use crate::base::arena::{Arena, Id};
 use crate::base::backlog::Meter;
-use crate::base::journal::record;
+use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::crypto::SessionKey;
 use crate::crypto::protect::{Protection, Side};
 use crate::crypto::suite::Cipher;
-use crate::flow::{Endpoint, Opening, Params};
+use crate::flow::{Endpoint, FlowKey, Opening, Params};
 use crate::frct::{self, Frct};
-use crate::ipcp::{Info, Location};
+use crate::ipcp::Info;
 use crate::oap::{OapError, Peering};
-use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
 /// What the flows of a layer need to know of it.
@@ -37,54 +37,71 @@ impl From<&Info> for LayerFacts {
     }
 }
 
-impl Node {
+/// The endpoints of a node, and the bounds on them.
+pub(super) struct Flows {
+    shared: Arc<Shared>,
+    timers: Arc<TimerQueue>,
+    endpoints: Ordered<Mutex<Arena<Arc<Endpoint>>>, { order::FLOWS }>,
+    silent: Ordered<Mutex<Silent>, { order::SILENT }>,
+    /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
+    held: Arc<Meter>,
+    held_by_peer: Ordered<Mutex<PeerMeters>, { order::METERS }>,
+}
+
+impl Flows {
+    pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>) -> Self {
+        let limits = &shared.limits;
+        Self {
+            endpoints: Ordered::new(Mutex::new(Arena::new(limits.flows))),
+            silent: Ordered::default(),
+            held: Meter::new(limits.stack_bytes, None),
+            held_by_peer: Ordered::new(Mutex::new(PeerMeters::new())),
+            shared: Arc::clone(shared),
+            timers: Arc::clone(timers),
+        }
+    }
+
     /// An endpoint for a flow that is being allocated; `None` if there are too many.
     pub(super) fn new_endpoint(&self) -> Option<Arc<Endpoint>> {
-        let mut flows = self.flows.lock();
+        let mut endpoints = self.endpoints.lock();
         // Under the lock: a shutdown under way either finds the endpoint or is found here.
-        if self.is_down() {
+        if self.shared.is_down() {
             return None;
         }
         let mut made = None;
-        flows.insert_with(|id| {
-            let endpoint = Endpoint::new(id.to_bits(), &self.env);
+        endpoints.insert_with(|id| {
+            let endpoint = Endpoint::new(id.to_bits(), &self.shared.env);
             made = Some(Arc::clone(&endpoint));
             endpoint
         })?;
         made
     }
 
-    /// Says that a flow has come to be.
-    pub(super) fn note_flow(&self, how: &str, name: &Name, flow: &Allocated, peer: Location, cipher: Option<Cipher>) {
-        let (key, kind) = (flow.endpoint.key(), flow.kind);
-        let cipher = cipher.map_or("none", Cipher::name);
-        record!(
-            self.panics(),
-            Opened,
-            Info,
-            [flow = format_args!("{key:x}"), name = name, peer = peer, layer = kind, cipher = cipher],
-            "flow {key:x} to {name:?} {how}, peer {peer} over {kind}, cipher {cipher}"
-        );
+    pub(super) fn endpoint(&self, key: FlowKey) -> Option<Arc<Endpoint>> {
+        self.endpoints.lock().get(Id::from_bits(key)).cloned()
     }
 
-    pub(super) fn endpoint(&self, key: u64) -> Option<Arc<Endpoint>> {
-        self.flows.lock().get(Id::from_bits(key)).cloned()
+    /// Forgets an endpoint that is over.
+    pub(super) fn forget(&self, key: FlowKey) {
+        self.timers.forget_flow(key);
+        let endpoint = self.endpoints.lock().remove(Id::from_bits(key));
+        drop(endpoint);
     }
 
     /// All endpoints, in the order of their numbers.
-    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.flows.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
     }
 
     /// How long a requester who asks for `ms` milliseconds, or for no end with 0, may be silent.
     pub(super) fn bounded(&self, ms: u32) -> u32 {
-        let most = millis(self.limits.flow_timeout_max);
+        let most = millis(self.shared.limits.flow_timeout_max);
         if ms == 0 { most } else { ms.min(most) }
     }
 
     /// The timeout that is granted to a requester of our own kind, who is told.
     pub(super) fn granted(&self, ms: u32) -> u32 {
-        self.bounded(ms).max(millis(self.limits.flow_timeout_min))
+        self.bounded(ms).max(millis(self.shared.limits.flow_timeout_min))
     }
 
     /// The machines of an allocated flow.
@@ -104,10 +121,10 @@ impl Node {
         }
         let protection = match keys {
             Some((cipher, key)) => {
-                let ivs = self.rng.lock().public.split("iv");
+                let ivs = self.shared.split_rng("iv");
                 let keys = match &peering {
-                    Some(peering) => Protection::between_peers(self.backend, cipher, key, peering.side)?,
-                    None => Protection::with_backend(self.backend, cipher, key)?,
+                    Some(peering) => Protection::between_peers(self.shared.backend, cipher, key, peering.side)?,
+                    None => Protection::with_backend(self.shared.backend, cipher, key)?,
                 };
                 Some((Box::new(keys), Box::new(ivs)))
             }
@@ -124,20 +141,20 @@ impl Node {
                 reliable: qos.is_reliable(),
                 o7s_peer,
                 mpl: layer.mpl,
-                window: layer.window.min(self.limits.frct.window),
+                window: layer.window.min(self.shared.limits.frct.window),
                 congestion: layer.congestible,
-                ..self.limits.frct.clone()
+                ..self.shared.limits.frct.clone()
             };
-            let isn = self.rng.lock().public.u32();
-            Box::new(Frct::new(config, isn, self.env.clock.now()))
+            let isn = self.shared.random();
+            Box::new(Frct::new(config, isn, self.shared.now()))
         });
         Params {
             qos,
             frct,
             protection: None,
             peering: None,
-            rx_limit: self.limits.raw_queue,
-            rx_bytes: self.limits.flow_bytes,
+            rx_limit: self.shared.limits.raw_queue,
+            rx_bytes: self.shared.limits.flow_bytes,
             meter: Some(Arc::clone(&self.held)),
             opening: Opening::default(),
         }
@@ -147,17 +164,18 @@ impl Node {
     /// answered with `sent` bytes.
     pub(super) fn opening(&self, received: usize, sent: usize) -> Opening {
         let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
-        Opening { allowance: Some(allowance), silence: Some(self.limits.silence), greet: false }
+        Opening { allowance: Some(allowance), silence: Some(self.shared.limits.silence), greet: false }
     }
 
     /// What the flows that `address` asks for are charged to.
     pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
-        self.held_by_peer.lock().of(address, || Meter::new(self.limits.peer_bytes, Some(Arc::clone(&self.held))))
+        self.held_by_peer.lock().of(address, || Meter::new(self.shared.limits.peer_bytes, Some(Arc::clone(&self.held))))
     }
 
     /// Counts a flow whose peer has to be heard yet.
     pub(super) fn await_first_word(&self, now: Instant, address: u64, endpoint: &Arc<Endpoint>) {
-        let bounds = Bounds { flows: self.limits.silent_flows, per_address: self.limits.silent_flows_per_peer };
+        let bounds =
+            Bounds { flows: self.shared.limits.silent_flows, per_address: self.shared.limits.silent_flows_per_peer };
         let shed = self.silent.lock().add(now, address, endpoint, bounds);
         if let Some(endpoint) = shed {
             endpoint.abort();
@@ -166,11 +184,21 @@ impl Node {
 
     /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
     /// holds is needed.
-    pub fn shed_silent(&self) {
+    pub(super) fn shed_silent(&self) {
         let oldest = self.silent.lock().oldest();
         if let Some(endpoint) = oldest {
             endpoint.abort();
         }
+    }
+
+    /// Endpoints, and bytes of packets that wait in them.
+    pub(super) fn facts(&self) -> (usize, usize) {
+        (self.endpoints.lock().len(), self.held.used())
+    }
+
+    /// Flows whose peer has not been heard, and what was counted of them.
+    pub(super) fn silent(&self) -> (usize, silent::Counters) {
+        self.silent.lock().counts()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::Node;
 use super::alloc::Allocated;
-use super::{LayerFacts, Node};
+use super::flows::LayerFacts;
 use crate::ipcp::{self, Kind};
 use crate::oap::FlowSecurity;
 use crate::types::name::Name;
@@ -39,10 +40,10 @@ impl Node {
         let is_it = |info: &ipcp::Info| info.kind == Kind::Broadcast && info.layer == layer.as_str();
         let ipcp = self.ipcps().into_iter().map(|(_, ipcp)| ipcp).find(|ipcp| is_it(ipcp.info()));
         let ipcp = ipcp.ok_or_else(|| JoinError::NoLayer(layer.clone()))?;
-        let endpoint = self.new_endpoint().ok_or(JoinError::TooManyFlows)?;
-        let now = self.env.clock.now();
+        let endpoint = self.flows.new_endpoint().ok_or(JoinError::TooManyFlows)?;
+        let now = self.shared.now();
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
-        let params = self.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), false);
+        let params = self.flows.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), false);
         endpoint.activate(now, port, params);
         Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Vec::new(), security: FlowSecurity::default() })
     }

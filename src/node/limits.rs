@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use crate::{frct, irm};
 
+/// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
+pub(super) const AMPLIFICATION: u64 = 3;
+
 /// Bounds and defaults of a node.
 ///
 /// ```

@@ -149,7 +149,7 @@ impl Membership {
             member,
             via,
             admission,
-            alarm: Alarm::new(node, Waker::from(Arc::new(Ring(Weak::clone(me))))),
+            alarm: Alarm::new(&node.timers, Waker::from(Arc::new(Ring(Weak::clone(me))))),
             inner: Mutex::new(Inner {
                 manager,
                 failures: BTreeMap::new(),
@@ -252,7 +252,7 @@ impl Membership {
             wanted.components.extend(fresh.then_some(*component));
         }
         self.drive(now);
-        let mut sleep = Sleep::new(&node);
+        let mut sleep = Sleep::new(&node.timers);
         let weak = Arc::downgrade(&node);
         drop(node);
         let result = poll_fn(|cx| {

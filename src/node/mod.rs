@@ -1,9 +1,23 @@
 //! The control plane: the one room that knows the IRM, the IPCPs and the flows.
 //!
 //! A [`Node`] is what a stack consists of, without sockets, threads and clocks. Its inputs are commands of the API,
-//! requests and answers that come up from IPCPs, and [`Node::poll`] when its next deadline has come. Each of its tables
-//! has a lock of its own, held for bounded work and never while another room, a waker or a handler is called; key
-//! agreement and the like run on the thread that allocates or accepts, without any lock.
+//! requests and answers that come up from IPCPs, and [`Node::poll`] when its next deadline has come. It is put together
+//! from parts, of which each owns what it works with, locks that for bounded work, and knows only those above it in this
+//! table; the order of their locks is in `shared`:
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `limits` | the bounds |
+//! | `shared` | what all parts have in common: time, randomness, counters |
+//! | `timers` | when something is due, and who is called then |
+//! | `tasks` | futures that the node drives itself |
+//! | `silent`, `answered` | flows whose peer has not been heard, replies that can be sent again |
+//! | `flows` | the endpoints, and what they are charged to |
+//! | `names` | who accepts flows, and the requests that wait for them |
+//! | `layers` | the IPCPs |
+//!
+//! On these stand [allocating](alloc) and [accepting](accept) a flow, and what looks after the N-1 flows of an IPCP
+//! ([`member`]). Key agreement and the like run on the thread that allocates or accepts, without any lock.
 //!
 //! The data plane does not come by here: endpoints and ports call each other. What an endpoint needs of the node is
 //! timers.
@@ -16,7 +30,8 @@ pub mod join;
 mod layers;
 mod limits;
 pub mod member;
-mod requests;
+mod names;
+mod shared;
 mod silent;
 mod tasks;
 mod timers;
@@ -25,39 +40,35 @@ use ::alloc::string::String;
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Waker;
+use core::future::{Future, poll_fn};
+use core::task::{Poll, Waker};
 
-use crate::base::arena::Arena;
-use crate::base::backlog::Meter;
 use crate::base::buf::BufPool;
-use crate::base::counter::{Counter, counters};
 use crate::base::foreign::Panics;
 use crate::base::journal::{Journal, record};
 use crate::base::rng::{Randomness, Rng};
-use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::crypto::backend::Backend;
-use crate::flow::{Drive, Endpoint, Env, Watcher};
+use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
-use crate::ipcp::{Info, Ipcp, Kind, Requests};
-use crate::irm::{self, BindError, Calls, Irm, NameSecurity};
-use crate::oap::replay::ReplayCache;
+use crate::ipcp::{Info, Ipcp, Kind, RegisterError, Requests};
+use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::tree::Tree;
 
-use self::answered::Answered;
-use self::flows::{LayerFacts, PeerMeters};
+use self::flows::Flows;
 pub use self::layers::IpcpId;
-use self::layers::Layer;
+use self::layers::Layers;
 pub use self::limits::Limits;
-pub use self::requests::Screened;
-use self::silent::Silent;
+use self::member::Membership;
+use self::names::Names;
+pub use self::names::Screened;
+use self::shared::Shared;
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
-use self::timers::TimerQueue;
+use self::timers::{Due, Sleep, TimerQueue};
 
 /// What a node is built from.
 pub struct Parts {
@@ -82,66 +93,13 @@ pub struct Parts {
 /// A stack's control plane and tables.
 pub struct Node {
     me: Weak<Self>,
-    env: Arc<Env>,
-    limits: Limits,
-    backend: &'static Backend,
-    irm: Mutex<Irm<Screened>>,
-    security: RwLock<NameSecurity>,
-    /// In the order in which they are asked for a name.
-    layers: RwLock<Vec<Layer>>,
-    /// IPCPs that are being left, for a moment more.
-    retiring: Mutex<Vec<Arc<dyn Ipcp>>>,
+    shared: Arc<Shared>,
+    timers: Arc<TimerQueue>,
+    tasks: Arc<Tasks>,
+    flows: Flows,
+    names: Arc<Names>,
+    layers: Layers<Membership>,
     direct: Arc<LocalIpcp>,
-    flows: Mutex<Arena<Arc<Endpoint>>>,
-    timers: TimerQueue,
-    tasks: Tasks,
-    replay: Mutex<ReplayCache>,
-    answered: Mutex<Answered>,
-    silent: Mutex<Silent>,
-    /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
-    held: Arc<Meter>,
-    held_by_peer: Mutex<PeerMeters>,
-    rng: Mutex<Randomness>,
-    next_ipcp: AtomicU64,
-    down: AtomicBool,
-    counters: Counters,
-}
-
-/// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
-const AMPLIFICATION: u64 = 3;
-
-counters! {
-    /// What the node has done.
-    struct Counters {
-        /// Flows that this stack has allocated.
-        allocated => "allocated",
-        /// Flows that this stack has accepted.
-        accepted => "accepted",
-        /// Allocations that failed.
-        alloc_failed => "alloc_failed",
-        /// Requests for flows that were repeated.
-        retried => "retried",
-        /// Requests for flows that have arrived.
-        incoming => "incoming",
-        /// Requests refused because nobody listens to the name.
-        unknown_name => "unknown_name",
-        /// Requests refused because the backlog of the name was full.
-        backlog_full => "backlog_full",
-        /// Requests refused because no listener accepted them in time.
-        not_accepted => "not_accepted",
-        /// Requests refused because too many handshakes were under way.
-        shed => "shed",
-        /// Requests refused because of their security header.
-        bad_oap => "bad_oap",
-        /// Requests ignored because they had been seen before.
-        replayed => "replayed",
-        /// Replies that were sent again.
-        resent => "resent",
-    }
-}
-
-fn count(counter: &Counter) {
-    counter.count();
 }
 
 impl Node {
@@ -149,146 +107,219 @@ impl Node {
     pub fn new(mut parts: Parts) -> Arc<Self> {
         let pool = parts.pool.unwrap_or_else(|| BufPool::new(parts.limits.idle_buffers));
         Arc::new_cyclic(|me: &Weak<Self>| {
-            let requests: Weak<dyn Requests> = Weak::<Self>::clone(me);
             let journal = Journal::new(Arc::clone(&parts.clock), parts.name.as_deref(), parts.inline);
-            let env = Arc::new(Env {
+            let env = Env {
                 clock: parts.clock,
                 pool,
-                host: Arc::new(timers::HostOf(Weak::clone(me))),
+                host: Arc::new(HostOf(Weak::clone(me))),
                 panics: Arc::new(Panics::new(journal)),
                 inline: parts.inline,
-            });
-            let timers = TimerQueue::new(&env.panics);
+            };
             let algorithm = core::mem::take(&mut parts.limits.frct.algorithm);
             parts.limits.frct.algorithm = algorithm.counted_by(&env.panics);
+            let shared = Shared::new(env, parts.limits, parts.backend, parts.rng);
+            let timers = TimerQueue::new(&shared);
+            let names = Names::new(&shared, &timers, parts.security);
+            let requests = Arc::downgrade(&names);
             Self {
                 me: Weak::clone(me),
-                env,
-                irm: Mutex::new(Irm::new(parts.limits.irm)),
-                security: RwLock::new(parts.security),
-                layers: RwLock::new(Vec::new()),
-                retiring: Mutex::new(Vec::new()),
+                tasks: Tasks::new(&shared, &timers),
+                flows: Flows::new(&shared, &timers),
+                layers: Layers::new(&shared),
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
-                flows: Mutex::new(Arena::new(parts.limits.flows)),
+                names,
                 timers,
-                tasks: Tasks::new(me),
-                replay: Mutex::new(ReplayCache::new(parts.limits.replay)),
-                answered: Mutex::new(Answered::new(parts.limits.silence)),
-                silent: Mutex::new(Silent::default()),
-                held: Meter::new(parts.limits.stack_bytes, None),
-                held_by_peer: Mutex::new(PeerMeters::new()),
-                rng: Mutex::new(parts.rng),
-                next_ipcp: AtomicU64::new(1),
-                down: AtomicBool::new(false),
-                counters: Counters::default(),
-                limits: parts.limits,
-                backend: parts.backend,
+                shared,
             }
         })
     }
 
     /// What tells the time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.env.clock
+        &self.shared.env.clock
     }
 
     /// Through which code of others is called.
     pub fn panics(&self) -> &Arc<Panics> {
-        &self.env.panics
+        self.shared.panics()
     }
 
     /// What encrypts packets.
     pub fn backend(&self) -> &'static Backend {
-        self.backend
+        self.shared.backend
     }
 
     /// Where packet buffers come from.
     pub fn pool(&self) -> &Arc<BufPool> {
-        &self.env.pool
+        &self.shared.env.pool
     }
 
     /// Bounds.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.shared.limits
     }
 
     /// What a shim is given whose receive loop is `device`; `label` sets its randomness apart.
     pub fn shim_context(&self, device: Weak<dyn Drive>, label: &str) -> ShimContext {
-        let waker = if self.env.inline {
-            Waker::from(Arc::new(timers::WakerOf(Weak::clone(&self.me))))
+        let env = &self.shared.env;
+        let waker = if env.inline {
+            Waker::from(Arc::new(timers::Bell(Arc::downgrade(&self.timers))))
         } else {
             Waker::noop().clone()
         };
-        ShimContext::new(self.requests(), device, waker, &self.env, self.split_rng(label))
+        ShimContext::new(self.requests(), device, waker, env, self.split_rng(label))
     }
 
     /// A random source of its own, for an IPCP.
     pub fn split_rng(&self, label: &str) -> Rng {
-        self.rng.lock().public.split(label)
+        self.shared.split_rng(label)
     }
 
     /// Where IPCPs send requests that arrive.
     pub fn requests(&self) -> Weak<dyn Requests> {
-        let me: Weak<dyn Requests> = Weak::<Self>::clone(&self.me);
-        me
+        let requests: Weak<Names> = Arc::downgrade(&self.names);
+        requests
     }
 
     /// Whether the node was shut down.
     pub fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
+        self.shared.is_down()
     }
 
     // ----- names -----
 
     /// Accepts nothing any more for a listener.
-    pub fn close_listener(&self, id: irm::ListenerId) {
-        let mut calls = Calls::default();
-        let orphans = self.irm.lock().unbind(self.env.clock.now(), id, &mut calls);
-        record!(self.panics(), Bind, Debug, [refused: orphans.len()], "listener closed");
-        self.perform(calls);
-        self.refuse_all(orphans, Code::AGAIN);
+    pub fn close_listener(&self, id: ListenerId) {
+        self.names.close_listener(id);
     }
 
     /// Has `watcher` told of requests that come to a listener; see [`Irm::watch`].
-    pub fn watch_listener(&self, id: irm::ListenerId, watcher: Arc<dyn Watcher>, token: u64) {
-        let mut calls = Calls::default();
-        self.irm.lock().watch(id, watcher, token, &mut calls);
-        self.perform(calls);
+    pub fn watch_listener(&self, id: ListenerId, watcher: Arc<dyn Watcher>, token: u64) {
+        self.names.watch_listener(id, watcher, token);
     }
 
     /// Tells those who watch a listener that there is something to accept.
-    pub fn tell_listener(&self, id: irm::ListenerId) {
-        let mut calls = Calls::default();
-        self.irm.lock().tell(id, &mut calls);
-        self.perform(calls);
+    pub fn tell_listener(&self, id: ListenerId) {
+        self.names.tell_listener(id);
     }
 
     /// Takes [`watch_listener`](Self::watch_listener) back.
-    pub fn unwatch_listener(&self, id: irm::ListenerId, watcher: &Arc<dyn Watcher>, token: u64) {
-        let gone = self.irm.lock().unwatch(id, watcher, token);
-        self.env.panics.discard(gone);
+    pub fn unwatch_listener(&self, id: ListenerId, watcher: &Arc<dyn Watcher>, token: u64) {
+        self.names.unwatch_listener(id, watcher, token);
     }
 
     /// Runs `f` on the IRM. `f` must not call out.
     pub fn with_irm<R>(&self, f: impl FnOnce(&mut Irm<Screened>) -> R) -> R {
-        f(&mut self.irm.lock())
+        self.names.with_irm(f)
     }
 
-    /// Sets the protection of names that have no settings of their own.
+    /// Sets the protection of a name, or of those that have no settings of their own.
+    ///
+    /// # Errors
+    /// [`BindError`] if too many names are known.
     pub fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
-        match name {
-            Some(name) => self.irm.lock().set_security(name, security),
-            None => {
-                *self.security.write() = security;
-                Ok(())
-            }
-        }
+        self.names.set_security(name, security)
     }
 
     /// How flows to and from a name are protected.
     pub fn security_of(&self, name: &Name) -> NameSecurity {
-        let own = self.irm.lock().security(name).cloned();
-        own.unwrap_or_else(|| self.security.read().clone())
+        self.names.security_of(name)
+    }
+
+    /// Refuses requests that nobody will accept.
+    pub fn refuse_all(&self, requests: Vec<Screened>, code: Code) {
+        self.names.refuse_all(requests, code);
+    }
+
+    // ----- flows -----
+
+    /// All endpoints, in the order of their numbers.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.flows.endpoints()
+    }
+
+    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
+    /// holds is needed.
+    pub fn shed_silent(&self) {
+        self.flows.shed_silent();
+    }
+
+    // ----- layers -----
+
+    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind.
+    pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
+        self.layers.add(ipcp, priority)
+    }
+
+    /// Ends an IPCP: its layer is left, and the flows through it go down.
+    pub fn remove_ipcp(&self, id: IpcpId) {
+        let Some(layer) = self.layers.remove(id) else { return };
+        if let Some(membership) = layer.membership {
+            membership.end();
+        }
+        self.layers.note(&*layer.ipcp, "left");
+        let now = self.shared.now();
+        match self.panics().call(|| layer.ipcp.retire(now)).flatten() {
+            Some(at) => self.shut_down_at(at, layer.ipcp),
+            None => {
+                self.panics().call(|| layer.ipcp.shutdown(now));
+            }
+        }
+    }
+
+    /// Ends an IPCP at `at`, or with the node if that is earlier.
+    fn shut_down_at(&self, at: Instant, ipcp: Arc<dyn Ipcp>) {
+        self.layers.retire(&ipcp);
+        let node = Weak::clone(&self.me);
+        let mut sleep = Sleep::new(&self.timers);
+        let ipcp = Arc::downgrade(&ipcp);
+        self.spawn(async move {
+            poll_fn(|cx| match node.upgrade() {
+                Some(node) if node.clock().now() < at && !node.is_down() => {
+                    sleep.set(at, cx.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            })
+            .await;
+            if let (Some(node), Some(ipcp)) = (node.upgrade(), ipcp.upgrade()) {
+                node.layers.retired(&ipcp);
+                ipcp.shutdown(node.clock().now());
+            }
+        });
+    }
+
+    /// What looks after the N-1 flows of an IPCP, if it uses some.
+    pub fn membership(&self, id: IpcpId) -> Option<Arc<Membership>> {
+        self.layers.membership(id)
+    }
+
+    /// Changes the priority with which an IPCP is asked for names; 0 is the default.
+    pub fn set_priority(&self, id: IpcpId, priority: i32) {
+        self.layers.set_priority(id, priority);
+    }
+
+    /// The IPCPs, in the order in which they are asked for a name.
+    pub fn ipcps(&self) -> Vec<(IpcpId, Arc<dyn Ipcp>)> {
+        self.layers.ipcps()
+    }
+
+    /// Makes a name known in the layer of an IPCP.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the layer cannot take it.
+    pub fn register(&self, id: IpcpId, name: &Name) -> Result<(), RegisterError> {
+        self.layers.register(id, name)
+    }
+
+    /// Withdraws a name from the layer of an IPCP.
+    pub fn unregister(&self, id: IpcpId, name: &Name) {
+        self.layers.unregister(id, name);
+    }
+
+    /// The names registered with an IPCP.
+    pub fn registered(&self, id: IpcpId) -> Vec<Name> {
+        self.layers.registered(id)
     }
 
     // ----- time -----
@@ -308,18 +339,32 @@ impl Node {
         self.timers.set_wake(wake);
     }
 
+    /// Does `task` from the next [`poll`](Self::poll) on.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Has tasks polled by another thread than the one that polls the node. They agree on keys and the like, which
+    /// timers should not have to wait for.
+    pub fn run_tasks_elsewhere(&self, runner: Runner) {
+        self.tasks.run_elsewhere(runner);
+    }
+
+    /// Polls the tasks that were woken, some of them. `true` if others are left.
+    pub fn run_tasks(&self) -> bool {
+        self.tasks.run()
+    }
+
+    // ----- the whole -----
+
     /// Ends everything: listeners, allocations, flows, layers. What is on its way is lost.
     pub fn shutdown(&self) {
-        if self.down.swap(true, Ordering::AcqRel) {
+        if !self.shared.go_down() {
             return;
         }
-        let now = self.env.clock.now();
-        self.end_tasks();
-        let mut calls = Calls::default();
-        let (requests, factories) = self.irm.lock().shutdown(&mut calls);
-        factories.into_iter().for_each(|f| self.env.panics.discard(f));
-        self.perform(calls);
-        self.refuse_all(requests, Code::AGAIN);
+        let now = self.shared.now();
+        self.tasks.end();
+        self.names.end();
         // Those of programs first, then those that carry them, the upper layers before the lower: the other ends are told.
         let (carriers, flows): (Vec<_>, Vec<_>) = self.endpoints().into_iter().partition(|e| e.is_attached());
         flows.iter().for_each(|endpoint| endpoint.leave());
@@ -327,42 +372,75 @@ impl Node {
         let mut ipcps = self.ipcps();
         ipcps.sort_by_key(|(id, _)| Reverse(*id));
         for (_, ipcp) in ipcps {
-            self.env.panics.call(|| ipcp.retire(now));
+            self.panics().call(|| ipcp.retire(now));
         }
         carriers.iter().rev().for_each(|endpoint| endpoint.leave());
-        let layers = core::mem::take(&mut *self.layers.write());
+        let (layers, retiring) = self.layers.take();
         for layer in layers {
-            self.env.panics.call(|| layer.ipcp.shutdown(now));
+            self.panics().call(|| layer.ipcp.shutdown(now));
         }
-        let retiring = core::mem::take(&mut *self.retiring.lock());
         for ipcp in retiring {
-            self.env.panics.call(|| ipcp.shutdown(now));
+            self.panics().call(|| ipcp.shutdown(now));
         }
-        let answered = self.answered.lock().clear();
-        drop(answered);
+        self.names.forget_replies();
         self.timers.shutdown();
         record!(self.panics(), Stack, Info, [], "stack shut down");
     }
 
     /// What has been counted, but for names, IPCPs and flows.
     pub fn rib(&self) -> Tree {
-        let (remembered, forgotten) = {
-            let replay = self.replay.lock();
-            (replay.len() as u64, replay.counters())
-        };
-        let (silent, shed) = self.silent.lock().counts();
+        let (remembered, resendable, forgotten) = self.names.facts();
+        let (silent, shed) = self.flows.silent();
+        let (flows, held) = self.flows.facts();
         Tree::new("node")
-            .counters(self.counters.rows())
-            .counters(forgotten.rows())
+            .counters(self.shared.counters.rows())
+            .counters(forgotten)
             .counters(shed.rows())
             .gauge("silent", silent as u64)
-            .gauge("held_bytes", self.held.used() as u64)
-            .counters(self.env.panics.rows())
-            .gauge("flows", self.flows.lock().len() as u64)
-            .gauge("tasks", self.task_count() as u64)
+            .gauge("held_bytes", held as u64)
+            .counters(self.panics().rows())
+            .gauge("flows", flows as u64)
+            .gauge("tasks", self.tasks.len() as u64)
             .gauge("timers", self.timers.len() as u64)
-            .gauge("replay_remembered", remembered)
-            .gauge("resendable", self.answered.lock().len() as u64)
-            .gauge("idle_buffers", self.env.pool.idle() as u64)
+            .gauge("replay_remembered", remembered as u64)
+            .gauge("resendable", resendable as u64)
+            .gauge("idle_buffers", self.pool().idle() as u64)
+    }
+}
+
+impl Due for Node {
+    fn endpoint(&self, flow: FlowKey) -> Option<Arc<Endpoint>> {
+        self.flows.endpoint(flow)
+    }
+
+    fn expire_requests(&self, now: Instant) {
+        self.names.expire_requests(now);
+    }
+
+    fn run_tasks(&self) -> bool {
+        self.tasks.run()
+    }
+}
+
+/// What endpoints reach of the node.
+struct HostOf(Weak<Node>);
+
+impl Host for HostOf {
+    fn arm(&self, at: Instant, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.arm_flow(at, flow);
+        }
+    }
+
+    fn tick(&self, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.timers.tick(flow);
+        }
+    }
+
+    fn released(&self, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.flows.forget(flow);
+        }
     }
 }

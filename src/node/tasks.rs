@@ -9,8 +9,9 @@ use alloc::sync::{Arc, Weak};
 use core::future::Future;
 use core::pin::Pin;
 
-use super::Node;
-use crate::base::sync::Mutex;
+use super::shared::{Shared, order};
+use super::timers::TimerQueue;
+use crate::base::sync::{Mutex, Ordered};
 use crate::base::tasks;
 
 /// Something that a node does.
@@ -21,73 +22,80 @@ const POLLS: usize = 256;
 
 /// The tasks of a node.
 pub(super) struct Tasks {
+    shared: Arc<Shared>,
+    timers: Arc<TimerQueue>,
     tasks: tasks::Tasks<Task>,
     /// Who polls them; `None`, or one that cannot: whoever polls the node.
-    runner: Mutex<Option<Runner>>,
+    runner: Ordered<Mutex<Option<Runner>>, { order::RUNNER }>,
 }
 
-impl Tasks {
-    pub(super) fn new(node: &Weak<Node>) -> Self {
-        let node = Weak::clone(node);
-        let bell = move || {
-            if let Some(node) = node.upgrade() {
-                node.tasks_are_ready();
-            }
-        };
-        Self { tasks: tasks::Tasks::new(bell), runner: Mutex::new(None) }
-    }
-}
-
-/// Has a thread call [`Node::run_tasks`]. `false` if there is none.
+/// Has a thread call [`Node::run_tasks`](super::Node::run_tasks). `false` if there is none.
 pub type Runner = Arc<dyn Fn() -> bool + Send + Sync>;
 
-impl Node {
-    /// Does `task` from the next [`poll`](Self::poll) on.
+impl Tasks {
+    pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>) -> Arc<Self> {
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let me = Weak::clone(me);
+            let bell = move || {
+                if let Some(me) = me.upgrade() {
+                    me.are_ready();
+                }
+            };
+            Self {
+                shared: Arc::clone(shared),
+                timers: Arc::clone(timers),
+                tasks: tasks::Tasks::new(bell),
+                runner: Ordered::default(),
+            }
+        })
+    }
+
+    /// Does `task` from the next time on that they are polled.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.tasks.spawn((), |_| Box::pin(task));
+        self.tasks.spawn((), |_| Box::pin(task));
     }
 
     /// Has tasks polled by another thread than the one that polls the node. They agree on keys and the like, which
     /// timers should not have to wait for.
-    pub fn run_tasks_elsewhere(&self, runner: Runner) {
-        let before = self.tasks.runner.lock().replace(runner);
+    pub(super) fn run_elsewhere(&self, runner: Runner) {
+        let before = self.runner.lock().replace(runner);
         drop(before);
-        self.tasks_are_ready();
+        self.are_ready();
     }
 
-    fn tasks_are_ready(&self) {
-        if self.tasks.tasks.ready() == 0 {
+    fn are_ready(&self) {
+        if self.tasks.ready() == 0 {
             return;
         }
-        let runner = self.tasks.runner.lock().clone();
+        let runner = self.runner.lock().clone();
         if !runner.is_some_and(|run| run()) {
-            self.timers.arm_tasks(self.env.clock.now());
+            self.timers.arm_tasks(self.shared.now());
         }
     }
 
     /// Polls the tasks that were woken, some of them. `true` if others are left. No lock is held meanwhile.
-    pub fn run_tasks(&self) -> bool {
+    pub(super) fn run(&self) -> bool {
         for _ in 0..POLLS {
-            let Some(id) = self.tasks.tasks.next_ready() else { return false };
-            let finished = self.tasks.tasks.poll(id, |task, cx| {
+            let Some(id) = self.tasks.next_ready() else { return false };
+            let finished = self.tasks.poll(id, |task, cx| {
                 // A task that panics is over.
-                self.env.panics.call(|| task.as_mut().poll(cx).is_ready()).unwrap_or(true)
+                self.shared.panics().call(|| task.as_mut().poll(cx).is_ready()).unwrap_or(true)
             });
-            self.env.panics.discard(finished);
+            self.shared.panics().discard(finished);
         }
-        self.tasks.tasks.ready() > 0
+        self.tasks.ready() > 0
     }
 
     /// Drops all tasks.
-    pub(super) fn end_tasks(&self) {
+    pub(super) fn end(&self) {
         // They may hold flows, whose end comes by here.
-        drop(self.tasks.tasks.close());
-        let runner = self.tasks.runner.lock().take();
+        drop(self.tasks.close());
+        let runner = self.runner.lock().take();
         drop(runner);
     }
 
     /// Tasks under way.
-    pub(super) fn task_count(&self) -> usize {
-        self.tasks.tasks.len()
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
     }
 }

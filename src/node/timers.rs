@@ -8,12 +8,11 @@ use core::sync::atomic::Ordering;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::Node;
-use crate::base::foreign::Panics;
-use crate::base::sync::{AtomicU64, Mutex};
+use super::shared::{Shared, order};
+use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
-use crate::flow::{FlowKey, Host};
+use crate::flow::{Endpoint, FlowKey};
 
 /// After this long somebody looks at endpoints that were left to a user, and at packets that were held back.
 const TICK: Duration = Duration::from_millis(1);
@@ -61,26 +60,39 @@ impl Inner {
     }
 }
 
+/// Who is called when something is due.
+pub(super) trait Due {
+    /// The endpoint of a flow.
+    fn endpoint(&self, flow: FlowKey) -> Option<Arc<Endpoint>>;
+
+    /// Refuses requests that nobody accepted in time.
+    fn expire_requests(&self, now: Instant);
+
+    /// Polls tasks that were woken. `true` if others are left.
+    fn run_tasks(&self) -> bool;
+}
+
+/// The timers of a node.
 pub(super) struct TimerQueue {
-    inner: Mutex<Inner>,
-    panics: Arc<Panics>,
+    shared: Arc<Shared>,
+    inner: Ordered<Mutex<Inner>, { order::TIMERS }>,
 }
 
 impl TimerQueue {
-    pub(super) fn new(panics: &Arc<Panics>) -> Self {
-        Self { inner: Mutex::default(), panics: Arc::clone(panics) }
+    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(shared), inner: Ordered::default() })
     }
 
     fn tell(&self, wake: Option<WakeUp>) {
         if let Some(wake) = wake {
-            self.panics.call(|| wake());
-            self.panics.discard(wake);
+            self.shared.panics().call(|| wake());
+            self.shared.panics().discard(wake);
         }
     }
 
     pub(super) fn set_wake(&self, wake: Option<WakeUp>) {
         let before = core::mem::replace(&mut self.inner.lock().wake, wake);
-        self.panics.discard(before);
+        self.shared.panics().discard(before);
     }
 
     /// Has whoever polls the node come now: what is due is not known here.
@@ -128,7 +140,8 @@ impl TimerQueue {
         self.tell(wake);
     }
 
-    fn arm_flow(&self, at: Instant, flow: FlowKey) {
+    /// Has an endpoint called at `at`, unless it is called earlier.
+    pub(super) fn arm_flow(&self, at: Instant, flow: FlowKey) {
         let wake = {
             let mut inner = self.inner.lock();
             if inner.down {
@@ -149,14 +162,16 @@ impl TimerQueue {
         self.tell(wake);
     }
 
-    fn forget_flow(&self, flow: FlowKey) {
+    pub(super) fn forget_flow(&self, flow: FlowKey) {
         let mut inner = self.inner.lock();
         if let Some((_, id)) = inner.flows.remove(&flow) {
             inner.queue.cancel(id);
         }
     }
 
-    fn tick(&self, now: Instant, flow: FlowKey) {
+    /// Has an endpoint called a moment later.
+    pub(super) fn tick(&self, flow: FlowKey) {
+        let now = self.shared.now();
         let wake = {
             let mut inner = self.inner.lock();
             if inner.down {
@@ -184,7 +199,7 @@ impl TimerQueue {
             })
         };
         // If the node is down nobody would wake it: let the task see for itself.
-        self.panics.wake_all(kept);
+        self.shared.panics().wake_all(kept);
         let Some((n, wake)) = armed else { return u64::MAX };
         self.tell(wake);
         n
@@ -200,7 +215,7 @@ impl TimerQueue {
             sleeper
         };
         // A waker may be the last that holds a task, and dropping that may come back here.
-        self.panics.discard(sleeper);
+        self.shared.panics().discard(sleeper);
     }
 
     pub(super) fn shutdown(&self) {
@@ -213,12 +228,12 @@ impl TimerQueue {
             inner.expiry = None;
             (core::mem::take(&mut inner.sleepers), inner.wake.take())
         };
-        self.panics.discard(wake);
-        self.panics.wake_all(sleepers.into_values().map(|(_, waker)| waker));
+        self.shared.panics().discard(wake);
+        self.shared.panics().wake_all(sleepers.into_values().map(|(_, waker)| waker));
     }
 
     /// Calls everybody who is due. Returns the next deadline.
-    pub(super) fn run(&self, node: &Node, now: Instant) -> Option<Instant> {
+    pub(super) fn run(&self, node: &impl Due, now: Instant) -> Option<Instant> {
         // What is armed meanwhile for this very moment waits for the next call, so that this one ends.
         let mut budget = self.len();
         loop {
@@ -263,7 +278,7 @@ impl TimerQueue {
                     self.inner.lock().spare = ticking;
                 }
                 Key::Sleep(_) => {
-                    self.panics.wake_all(waker);
+                    self.shared.panics().wake_all(waker);
                 }
                 Key::Expiry => node.expire_requests(now),
                 Key::Tasks => {
@@ -278,33 +293,33 @@ impl TimerQueue {
 
 /// A task's alarm. Dropping it cancels.
 pub(super) struct Sleep {
-    node: Weak<Node>,
+    timers: Weak<TimerQueue>,
     armed: Option<(Instant, u64)>,
 }
 
 impl Sleep {
-    pub(super) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::downgrade(node), armed: None }
+    pub(super) fn new(timers: &Arc<TimerQueue>) -> Self {
+        Self { timers: Arc::downgrade(timers), armed: None }
     }
 
     /// Wakes `waker` at `at`, once; replaces an earlier alarm.
     pub(super) fn set(&mut self, at: Instant, waker: &Waker) {
         self.cancel();
-        if let Some(node) = self.node.upgrade() {
-            self.armed = Some((at, node.timers.sleep(at, waker)));
+        if let Some(timers) = self.timers.upgrade() {
+            self.armed = Some((at, timers.sleep(at, waker)));
         }
     }
 
     /// As [`set`](Self::set), for one that is not to hear that the node was shut down.
     fn set_quietly(&mut self, at: Instant, waker: &Waker) {
-        if self.node.upgrade().is_some_and(|node| !node.is_down()) {
+        if self.timers.upgrade().is_some_and(|timers| !timers.shared.is_down()) {
             self.set(at, waker);
         }
     }
 
     pub(super) fn cancel(&mut self) {
-        if let (Some((_, n)), Some(node)) = (self.armed.take(), self.node.upgrade()) {
-            node.timers.cancel_sleep(n);
+        if let (Some((_, n)), Some(timers)) = (self.armed.take(), self.timers.upgrade()) {
+            timers.cancel_sleep(n);
         }
     }
 }
@@ -318,14 +333,14 @@ impl Drop for Sleep {
 /// Wakes a task once, at the earliest moment of those that it was set to. One that comes too early does no harm: it is
 /// set again.
 pub(super) struct Alarm {
-    sleep: Mutex<Sleep>,
+    sleep: Ordered<Mutex<Sleep>, { order::ALARM }>,
     armed: AtomicU64,
     waker: Waker,
 }
 
 impl Alarm {
-    pub(super) fn new(node: &Arc<Node>, waker: Waker) -> Self {
-        Self { sleep: Mutex::new(Sleep::new(node)), armed: AtomicU64::new(u64::MAX), waker }
+    pub(super) fn new(timers: &Arc<TimerQueue>, waker: Waker) -> Self {
+        Self { sleep: Ordered::new(Mutex::new(Sleep::new(timers))), armed: AtomicU64::new(u64::MAX), waker }
     }
 }
 
@@ -345,37 +360,13 @@ impl crate::ipcp::Alarm for Alarm {
     }
 }
 
-/// What endpoints reach of the node.
-pub(super) struct HostOf(pub(super) Weak<Node>);
-
-impl Host for HostOf {
-    fn arm(&self, at: Instant, flow: FlowKey) {
-        if let Some(node) = self.0.upgrade() {
-            node.timers.arm_flow(at, flow);
-        }
-    }
-
-    fn tick(&self, flow: FlowKey) {
-        if let Some(node) = self.0.upgrade() {
-            node.timers.tick(node.env.clock.now(), flow);
-        }
-    }
-
-    fn released(&self, flow: FlowKey) {
-        if let Some(node) = self.0.upgrade() {
-            node.timers.forget_flow(flow);
-            node.flows.lock().remove(crate::base::arena::Id::from_bits(flow));
-        }
-    }
-}
-
 /// Has whoever drives the node poll it: for shims of polled stacks, whose packets no deadline announces.
-pub(super) struct WakerOf(pub(super) Weak<Node>);
+pub(super) struct Bell(pub(super) Weak<TimerQueue>);
 
-impl Wake for WakerOf {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        if let Some(node) = self.0.upgrade() {
-            node.timers.call();
+        if let Some(timers) = self.0.upgrade() {
+            timers.call();
         }
     }
 }

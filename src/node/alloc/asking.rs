@@ -14,7 +14,6 @@ use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
-use crate::node::count;
 use crate::oap::OapError;
 use crate::oap::client::Client;
 use crate::types::code::Code;
@@ -80,10 +79,10 @@ impl Allocation {
             tries: Vec::new(),
             client: None,
             next_token: 0,
-            wants: Some(now + self.node.limits.lookup_timeout),
+            wants: Some(now + self.node.shared.limits.lookup_timeout),
             next_retry: Instant::FAR_FUTURE,
             widen: None,
-            backoff: self.node.limits.retry.max(SHORTEST_RETRY),
+            backoff: self.node.shared.limits.retry.max(SHORTEST_RETRY),
             busy: None,
             failure: None,
         }
@@ -160,7 +159,7 @@ impl Allocation {
                 let layer = matches!(e, RequestError::Full | RequestError::TooLarge { .. } | RequestError::Down);
                 asking.places.failed(&ipcp, (!layer).then_some(at));
                 asking.fail(AllocError::Layer(e));
-                asking.want(now + self.node.limits.lookup_timeout);
+                asking.want(now + self.node.shared.limits.lookup_timeout);
             }
             Err(e) => return Err(e),
         }
@@ -171,16 +170,16 @@ impl Allocation {
     /// refuses it at the EID of the open flow, but with the same OAP id, by which a peer of our own kind knows it for a
     /// repetition and sends its reply again. `false` if it is as good as lost.
     fn send(&mut self, now: Instant, ipcp: &Arc<dyn Ipcp>, at: Location) -> Result<bool, AllocError> {
-        let unix = self.node.env.clock.unix_nanos();
-        let security = self.node.security_of(&self.wanted.name).client;
-        let mut rng = self.node.rng.lock().split("oap");
+        let unix = self.node.shared.env.clock.unix_nanos();
+        let security = self.node.names.security_of(&self.wanted.name).client;
+        let mut rng = self.node.shared.split_randomness("oap");
         let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
         let in_memory = !is_lossy(&**ipcp);
         // One that was sent in memory says nothing of itself.
         let before = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client).find(|c| !c.knows_server());
         let (client, data) = match before {
             _ if in_memory => {
-                let timeout = self.node.granted(self.wanted.qos.timeout);
+                let timeout = self.node.flows.granted(self.wanted.qos.timeout);
                 Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
             }
             Some(before) => {
@@ -192,11 +191,11 @@ impl Allocation {
                 Client::start_within(unix, &security, &self.wanted.data, wait, &mut rng)?
             }
         };
-        let endpoint = self.node.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let endpoint = self.node.flows.new_endpoint().ok_or(AllocError::TooManyFlows)?;
         let token = asking.next_token;
         asking.next_token += 1;
         let (alg, name) = (ipcp.info().hash, &self.wanted.name);
-        let kept = if in_memory { self.node.irm.lock().hash_of(alg, name) } else { None };
+        let kept = if in_memory { self.node.with_irm(|irm| irm.hash_of(alg, name)) } else { None };
         let request = Request {
             dst: kept.unwrap_or_else(|| alg.hash(name)),
             at,
@@ -279,7 +278,7 @@ impl Allocation {
                 );
                 asking.places.failed(&ipcp, Some(place));
                 asking.fail(e);
-                asking.want(now + self.node.limits.lookup_timeout);
+                asking.want(now + self.node.shared.limits.lookup_timeout);
                 None
             }
             result => Some(result),
@@ -304,7 +303,7 @@ impl Allocation {
             let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
             let pause = backoff.failed(&mut self.node.split_rng("pause"));
             // It answers, so nothing is lost that a longer wait would spare.
-            asking.backoff = self.node.limits.retry.max(SHORTEST_RETRY);
+            asking.backoff = self.node.shared.limits.retry.max(SHORTEST_RETRY);
             asking.next_retry = now + pause;
         } else if !again {
             if code == Code::NAME {
@@ -313,7 +312,7 @@ impl Allocation {
             }
             asking.places.failed(&refused.ipcp, Some(refused.at));
             asking.fail(AllocError::Refused(code));
-            asking.want(now + self.node.limits.lookup_timeout);
+            asking.want(now + self.node.shared.limits.lookup_timeout);
         }
         asking.client = Some(refused.withdraw());
     }
@@ -346,7 +345,7 @@ impl Allocation {
             );
             // One that cannot be sent is a lost one.
             match self.send(now, &ipcp, at) {
-                Ok(_) => count(&self.node.counters.retried),
+                Ok(_) => self.node.shared.counters.retried.count(),
                 Err(AllocError::Layer(_)) => {}
                 Err(e) => return Err(e),
             }

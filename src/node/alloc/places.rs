@@ -79,7 +79,7 @@ impl Layer {
 
 impl Places {
     pub(super) fn new(node: &Node, wanted: &Wanted) -> Self {
-        if wanted.via == Via::Any && node.irm.lock().is_bound(&wanted.name) {
+        if wanted.via == Via::Any && node.with_irm(|irm| irm.is_bound(&wanted.name)) {
             let here = Layer::new(Arc::clone(&node.direct) as Arc<dyn Ipcp>, &wanted.name);
             return Self { layers: alloc::vec![here], only_here: true };
         }

@@ -131,7 +131,7 @@ impl Node {
             }
             let node = weak.upgrade().filter(|n| !n.is_down()).ok_or(MemberError::StackDown)?;
             let Some(again) = schedule.failed(node.clock().now(), &mut rng) else { return Err(why) };
-            let mut sleep = Sleep::new(&node);
+            let mut sleep = Sleep::new(&node.timers);
             drop(node);
             poll_fn(|cx| match weak.upgrade() {
                 Some(node) if node.clock().now() < again && !node.is_down() => {
@@ -161,7 +161,7 @@ impl Node {
         let id = self.add_ipcp(Arc::clone(&member).as_ipcp(), common.priority);
         let via = via_of(&common, Some(id));
         let membership = Membership::new(self, id, member, via, Arc::clone(&common.admission), late);
-        self.add_membership(&membership);
+        self.layers.set_membership(id, &membership);
         let reachable = if common.autobind { membership.make_known(&names, &common.over) } else { Ok(()) };
         match reachable {
             Ok(()) => Ok(membership),
@@ -181,7 +181,7 @@ impl Node {
         connections: Weak<dyn Connections>,
     ) -> Result<Arc<dyn Member>, MemberError> {
         let node = Arc::clone(self);
-        let alarm = Box::new(move |waker| Arc::new(Alarm::new(&node, waker)) as Arc<dyn crate::ipcp::Alarm>);
+        let alarm = Box::new(move |waker| Arc::new(Alarm::new(&node.timers, waker)) as Arc<dyn crate::ipcp::Alarm>);
         match (kind, &layer.kind) {
             (MemberKind::Unicast(config), LayerKind::Unicast(parameters)) => {
                 let unicast = *parameters;

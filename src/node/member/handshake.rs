@@ -97,7 +97,7 @@ pub(super) async fn allocate(
 
 /// The next packet that is not empty; `None` when `until` has come or the flow has ended.
 pub(super) async fn next_packet(node: &Weak<Node>, endpoint: &Arc<Endpoint>, until: Instant) -> Option<PacketBuf> {
-    let mut sleep = Sleep::new(&node.upgrade()?);
+    let mut sleep = Sleep::new(&node.upgrade()?.timers);
     let reader = endpoint.reader();
     poll_fn(|cx| {
         loop {

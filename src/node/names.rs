@@ -1,0 +1,333 @@
+//! Names: who accepts flows to them, how these are protected, and the requests that come up from IPCPs, until somebody
+//! accepts them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Display;
+
+use super::answered::{Answered, Nothing};
+use super::shared::{Shared, order};
+use super::timers::TimerQueue;
+use crate::base::counter::Row;
+use crate::base::journal::record;
+use crate::base::sync::{Mutex, Ordered, RwLock};
+use crate::base::time::Instant;
+use crate::flow::Watcher;
+use crate::ipcp::{Incoming, Location, Requests, Resend};
+use crate::irm::{self, BindError, Caller, Calls, Irm, ListenerId, NameSecurity, Refused};
+use crate::oap::OapError;
+use crate::oap::replay::ReplayCache;
+use crate::oap::server::Request;
+use crate::types::code::Code;
+use crate::types::name::Name;
+
+/// A request that has passed the checks that cost little.
+pub struct Screened {
+    pub(super) incoming: Incoming,
+    pub(super) oap: Request,
+}
+
+/// The names of a node, and the requests for flows to them.
+pub(super) struct Names {
+    shared: Arc<Shared>,
+    timers: Arc<TimerQueue>,
+    irm: Ordered<Mutex<Irm<Screened>>, { order::IRM }>,
+    /// Of names that have no settings of their own.
+    security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
+    replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
+    answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
+}
+
+/// Requests whose time is over that are refused in one go, before other timers get their turn.
+const EXPIRED_AT_A_TIME: usize = 64;
+
+impl Requests for Names {
+    fn incoming(&self, now: Instant, request: Incoming) {
+        self.shared.counters.incoming.count();
+        let name = self.irm.lock().by_hash(request.hash, &request.dst).cloned();
+        let Some(name) = name else {
+            self.shared.counters.unknown_name.count();
+            let (name, peer) = (request.dst, request.from);
+            record!(
+                self.shared.panics(),
+                Refused,
+                Debug,
+                [hash = name, peer = peer],
+                "request for a flow from {peer} refused: nobody listens to the name with hash {name}"
+            );
+            request.responder.refuse(now, Code::NAME);
+            return;
+        };
+        if let Some(request) = self.screen(now, &name, request) {
+            self.place(now, &name, request);
+        }
+    }
+}
+
+impl Names {
+    pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>, security: NameSecurity) -> Arc<Self> {
+        let limits = &shared.limits;
+        Arc::new(Self {
+            irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
+            security: Ordered::new(RwLock::new(security)),
+            replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
+            answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
+            shared: Arc::clone(shared),
+            timers: Arc::clone(timers),
+        })
+    }
+
+    // ----- listeners -----
+
+    /// Runs `f` on the IRM. `f` must not call out.
+    pub(super) fn with_irm<R>(&self, f: impl FnOnce(&mut Irm<Screened>) -> R) -> R {
+        f(&mut self.irm.lock())
+    }
+
+    /// Accepts nothing any more for a listener.
+    pub(super) fn close_listener(&self, id: ListenerId) {
+        let (now, mut calls) = (self.shared.now(), Calls::default());
+        let orphans = self.irm.lock().unbind(now, id, &mut calls);
+        record!(self.shared.panics(), Bind, Debug, [refused: orphans.len()], "listener closed");
+        self.perform(calls);
+        self.refuse_all(orphans, Code::AGAIN);
+    }
+
+    /// Has `watcher` told of requests that come to a listener; see [`Irm::watch`].
+    pub(super) fn watch_listener(&self, id: ListenerId, watcher: Arc<dyn Watcher>, token: u64) {
+        let mut calls = Calls::default();
+        self.irm.lock().watch(id, watcher, token, &mut calls);
+        self.perform(calls);
+    }
+
+    /// Tells those who watch a listener that there is something to accept.
+    pub(super) fn tell_listener(&self, id: ListenerId) {
+        let mut calls = Calls::default();
+        self.irm.lock().tell(id, &mut calls);
+        self.perform(calls);
+    }
+
+    /// Takes [`watch_listener`](Self::watch_listener) back.
+    pub(super) fn unwatch_listener(&self, id: ListenerId, watcher: &Arc<dyn Watcher>, token: u64) {
+        let gone = self.irm.lock().unwatch(id, watcher, token);
+        self.shared.panics().discard(gone);
+    }
+
+    /// Gives up waiting for a request. What the waiter was woken for goes to another one.
+    pub(super) fn cancel_accept(&self, listener: ListenerId, waiter: irm::WaiterId) {
+        let (now, mut calls) = (self.shared.now(), Calls::default());
+        let waker = self.irm.lock().cancel(now, listener, waiter, &mut calls);
+        self.perform(calls);
+        self.shared.panics().discard(waker);
+    }
+
+    /// Ends all listeners.
+    pub(super) fn end(&self) {
+        let mut calls = Calls::default();
+        let (requests, factories) = self.irm.lock().shutdown(&mut calls);
+        factories.into_iter().for_each(|f| self.shared.panics().discard(f));
+        self.perform(calls);
+        self.refuse_all(requests, Code::AGAIN);
+    }
+
+    // ----- protection -----
+
+    /// Sets the protection of a name, or of those that have no settings of their own.
+    pub(super) fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
+        match name {
+            Some(name) => self.irm.lock().set_security(name, security),
+            None => {
+                *self.security.write() = security;
+                Ok(())
+            }
+        }
+    }
+
+    /// How flows to and from a name are protected.
+    pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
+        let own = self.irm.lock().security(name).cloned();
+        own.unwrap_or_else(|| self.security.read().clone())
+    }
+
+    // ----- replies -----
+
+    /// The reply to a request that is repeated, if it has been answered; see [`Answered::get`].
+    pub(super) fn reply_to(
+        &self,
+        now: Instant,
+        peer: u64,
+        id: [u8; 16],
+        received: Option<usize>,
+    ) -> Option<Arc<dyn Resend>> {
+        self.answered.lock().get(now, peer, id, received)
+    }
+
+    /// Forgets the replies that could be sent again.
+    pub(super) fn forget_replies(&self) {
+        let answered = self.answered.lock().clear();
+        drop(answered);
+    }
+
+    /// What is remembered of requests and replies, and what was counted of the former.
+    pub(super) fn facts(&self) -> (usize, usize, impl Iterator<Item = Row> + use<>) {
+        let (remembered, forgotten) = {
+            let replay = self.replay.lock();
+            (replay.len(), replay.counters())
+        };
+        (remembered, self.answered.lock().len(), forgotten.rows())
+    }
+
+    // ----- requests -----
+
+    /// Gives a request to somebody who accepts flows to `name`, or has it wait for one.
+    fn place(&self, now: Instant, name: &Name, request: Screened) {
+        let mut calls = Calls::default();
+        let caller = Caller {
+            peer: request.incoming.peer,
+            id: Some(request.oap.id()),
+            wait: request.oap.wait(),
+            bytes: request.oap.size(),
+            withdrawn: request.incoming.withdrawn.clone(),
+        };
+        let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
+        self.perform(calls);
+        match placed {
+            Ok(placed) => {
+                if let Some(earlier) = placed.repeated {
+                    // Its requester still waits: for the answer to the later one as well.
+                    earlier.incoming.responder.resend(now, &Nothing);
+                }
+                for request in placed.shed {
+                    if !request.incoming.is_withdrawn() {
+                        self.shared.counters.backlog_full.count();
+                    }
+                    request.incoming.responder.refuse(now, Code::AGAIN);
+                }
+            }
+            Err(Refused::Unknown(request)) => {
+                self.shared.counters.unknown_name.count();
+                self.note_refusal(name, request.incoming.from, "nobody listens to the name any more");
+                request.incoming.responder.refuse(now, Code::NAME);
+            }
+            Err(Refused::Full(request)) => {
+                self.shared.counters.backlog_full.count();
+                self.note_refusal(name, request.incoming.from, "the backlog of the name is full");
+                request.incoming.responder.refuse(now, Code::AGAIN);
+            }
+        }
+    }
+
+    /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
+    /// that was answered has the answer sent again instead.
+    fn screen(&self, now: Instant, name: &Name, mut request: Incoming) -> Option<Screened> {
+        let unix = self.shared.env.clock.unix_nanos();
+        let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
+        let oap = match checked {
+            Ok(oap) => oap,
+            Err(OapError::Replayed) => {
+                // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
+                self.shared.counters.replayed.count();
+                let peer = request.from;
+                record!(
+                    self.shared.panics(),
+                    Repeated,
+                    Debug,
+                    [name = name, peer = peer],
+                    "copy of a request from {peer} ignored"
+                );
+                request.responder.resend(now, &Nothing);
+                return None;
+            }
+            Err(e) => {
+                self.shared.counters.bad_oap.count();
+                self.note_refusal(name, request.from, e);
+                request.responder.refuse(now, Code::from_response(e.refusal_code()));
+                return None;
+            }
+        };
+        let received = request.origin.map(|origin| origin.received);
+        let again = self.reply_to(now, request.peer, oap.id(), received);
+        match again {
+            Some(reply) => {
+                self.shared.counters.resent.count();
+                let peer = request.from;
+                record!(
+                    self.shared.panics(),
+                    Repeated,
+                    Debug,
+                    [name = name, peer = peer],
+                    "reply to {peer} sent again: request repeated"
+                );
+                request.responder.resend(now, &*reply);
+                None
+            }
+            None => Some(Screened { incoming: request, oap }),
+        }
+    }
+
+    /// Says why a request is refused.
+    pub(super) fn note_refusal(&self, name: &Name, peer: Location, why: impl Display) {
+        record!(
+            self.shared.panics(),
+            Refused,
+            Warn,
+            [name = name, peer = peer, reason = why],
+            "request for a flow to {name:?} from {peer} refused: {why}"
+        );
+    }
+
+    /// Remembers a reply that can be sent again.
+    pub(super) fn remember_reply(&self, now: Instant, peer: u64, id: [u8; 16], reply: Arc<dyn Resend>, size: usize) {
+        let outdated = self.answered.lock().insert(now, self.shared.limits.resend, (peer, id), reply, size);
+        drop(outdated);
+    }
+
+    pub(super) fn expire_requests(&self, now: Instant) {
+        let mut calls = Calls::default();
+        let late = self.irm.lock().expire(now, EXPIRED_AT_A_TIME, &mut calls);
+        self.perform(calls);
+        for request in late {
+            self.shared.counters.not_accepted.count();
+            let peer = request.incoming.from;
+            record!(
+                self.shared.panics(),
+                Refused,
+                Warn,
+                [peer = peer],
+                "request for a flow from {peer} refused: no listener accepted it in time"
+            );
+            if request.oap.wait().is_some_and(|wait| wait <= self.shared.limits.irm.accept_wait) {
+                // Its requester gives up at the same moment, and knows why better than from a refusal.
+                request.incoming.responder.resend(now, &Nothing);
+            } else {
+                request.incoming.responder.refuse(now, Code::AGAIN);
+            }
+        }
+    }
+
+    /// Refuses requests that nobody will accept.
+    pub(super) fn refuse_all(&self, requests: Vec<Screened>, code: Code) {
+        let now = self.shared.now();
+        for request in requests {
+            request.incoming.responder.refuse(now, code);
+        }
+    }
+
+    /// Does what the IRM wants done outside of its lock. A factory that panics has started nobody: the request waits for
+    /// somebody else.
+    fn perform(&self, calls: Calls) {
+        if let Some(due) = calls.due {
+            self.timers.arm_expiry(due);
+        }
+        let panics = self.shared.panics();
+        panics.wake_all(calls.wake);
+        for (watcher, token, event) in calls.tell {
+            panics.call(|| watcher.notify(token, event));
+            panics.discard(watcher);
+        }
+        for factory in calls.start {
+            panics.call(|| factory.start());
+            panics.discard(factory);
+        }
+    }
+}

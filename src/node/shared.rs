@@ -1,0 +1,138 @@
+//! What all parts of a node have in common: time, randomness, bounds, and what is counted.
+//!
+//! # The order of locks
+//!
+//! Each part locks only what it owns, for bounded work, and never while it calls another part, another room, a waker or a
+//! handler. So no two of these locks are held at once; should a part ever have to, it takes them in the order of [`order`],
+//! which debug builds [check](crate::base::sync::Ordered). Those of other rooms have lower numbers: to take one of them with
+//! one of these held is told, too.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::limits::Limits;
+use crate::base::counter::counters;
+use crate::base::foreign::Panics;
+use crate::base::rng::{Randomness, Rng};
+use crate::base::sync::{Mutex, Ordered};
+use crate::base::time::Instant;
+use crate::crypto::backend::Backend;
+use crate::flow::Env;
+
+/// The locks of a node, in the order in which they are taken.
+pub(super) mod order {
+    /// Names: who accepts flows.
+    pub(in crate::node) const IRM: u8 = 32;
+    /// Names: the protection of those that have no settings of their own.
+    pub(in crate::node) const SECURITY: u8 = 33;
+    /// Names: requests that have been seen.
+    pub(in crate::node) const REPLAY: u8 = 34;
+    /// Names: replies that can be sent again.
+    pub(in crate::node) const ANSWERED: u8 = 35;
+    /// Layers: the IPCPs.
+    pub(in crate::node) const LAYERS: u8 = 40;
+    /// Layers: IPCPs that are being left.
+    pub(in crate::node) const RETIRING: u8 = 41;
+    /// Flows: the endpoints.
+    pub(in crate::node) const FLOWS: u8 = 44;
+    /// Flows: those whose peer has not been heard.
+    pub(in crate::node) const SILENT: u8 = 45;
+    /// Flows: what the flows of each peer are charged to.
+    pub(in crate::node) const METERS: u8 = 46;
+    /// Tasks: who polls them.
+    pub(in crate::node) const RUNNER: u8 = 48;
+    /// Timers: an IPCP's alarm.
+    pub(in crate::node) const ALARM: u8 = 50;
+    /// Timers: what is due, and when.
+    pub(in crate::node) const TIMERS: u8 = 51;
+    /// Shared: randomness.
+    pub(in crate::node) const RNG: u8 = 56;
+}
+
+counters! {
+    /// What the node has done.
+    pub(super) struct Counters {
+        /// Flows that this stack has allocated.
+        allocated => "allocated",
+        /// Flows that this stack has accepted.
+        accepted => "accepted",
+        /// Allocations that failed.
+        alloc_failed => "alloc_failed",
+        /// Requests for flows that were repeated.
+        retried => "retried",
+        /// Requests for flows that have arrived.
+        incoming => "incoming",
+        /// Requests refused because nobody listens to the name.
+        unknown_name => "unknown_name",
+        /// Requests refused because the backlog of the name was full.
+        backlog_full => "backlog_full",
+        /// Requests refused because no listener accepted them in time.
+        not_accepted => "not_accepted",
+        /// Requests refused because too many handshakes were under way.
+        shed => "shed",
+        /// Requests refused because of their security header.
+        bad_oap => "bad_oap",
+        /// Requests ignored because they had been seen before.
+        replayed => "replayed",
+        /// Replies that were sent again.
+        resent => "resent",
+    }
+}
+
+/// What all parts know.
+pub(super) struct Shared {
+    pub(super) env: Arc<Env>,
+    pub(super) limits: Limits,
+    pub(super) backend: &'static Backend,
+    rng: Ordered<Mutex<Randomness>, { order::RNG }>,
+    down: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+impl Shared {
+    pub(super) fn new(env: Env, limits: Limits, backend: &'static Backend, rng: Randomness) -> Arc<Self> {
+        Arc::new(Self {
+            env: Arc::new(env),
+            limits,
+            backend,
+            rng: Ordered::new(Mutex::new(rng)),
+            down: AtomicBool::new(false),
+            counters: Counters::default(),
+        })
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Instant {
+        self.env.clock.now()
+    }
+
+    /// Through which code of others is called.
+    pub(super) fn panics(&self) -> &Arc<Panics> {
+        &self.env.panics
+    }
+
+    /// A random source of its own, of what others may see.
+    pub(super) fn split_rng(&self, label: &str) -> Rng {
+        self.rng.lock().public.split(label)
+    }
+
+    /// Random sources of its own, one of them of what must stay secret.
+    pub(super) fn split_randomness(&self, label: &str) -> Randomness {
+        self.rng.lock().split(label)
+    }
+
+    /// A random number that others may see.
+    pub(super) fn random(&self) -> u32 {
+        self.rng.lock().public.u32()
+    }
+
+    /// Whether the node was shut down.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    /// Shuts it down. `false` if it was already.
+    pub(super) fn go_down(&self) -> bool {
+        !self.down.swap(true, Ordering::AcqRel)
+    }
+}
