@@ -205,6 +205,10 @@ impl TimerQueue {
         n
     }
 
+    fn is_asleep(&self, n: u64) -> bool {
+        self.inner.lock().sleepers.contains_key(&n)
+    }
+
     fn cancel_sleep(&self, n: u64) {
         let sleeper = {
             let mut inner = self.inner.lock();
@@ -317,6 +321,16 @@ impl Sleep {
         }
     }
 
+    /// Whether it has still to wake somebody.
+    fn is_pending(&self) -> bool {
+        self.armed.zip(self.timers.upgrade()).is_some_and(|((_, n), timers)| timers.is_asleep(n))
+    }
+
+    /// What it is set to.
+    fn moment(&self) -> Instant {
+        self.armed.map_or(Instant::FAR_FUTURE, |(at, _)| at)
+    }
+
     pub(super) fn cancel(&mut self) {
         if let (Some((_, n)), Some(timers)) = (self.armed.take(), self.timers.upgrade()) {
             timers.cancel_sleep(n);
@@ -333,14 +347,15 @@ impl Drop for Sleep {
 /// Wakes a task once, at the earliest moment of those that it was set to. One that comes too early does no harm: it is
 /// set again.
 pub(super) struct Alarm {
-    sleep: Ordered<Mutex<Sleep>, { order::ALARM }>,
+    timers: Weak<TimerQueue>,
+    sleep: Ordered<Mutex<Option<Sleep>>, { order::ALARM }>,
     armed: AtomicU64,
     waker: Waker,
 }
 
 impl Alarm {
     pub(super) fn new(timers: &Arc<TimerQueue>, waker: Waker) -> Self {
-        Self { sleep: Ordered::new(Mutex::new(Sleep::new(timers))), armed: AtomicU64::new(u64::MAX), waker }
+        Self { timers: Arc::downgrade(timers), sleep: Ordered::default(), armed: AtomicU64::new(u64::MAX), waker }
     }
 }
 
@@ -348,10 +363,18 @@ impl crate::ipcp::Alarm for Alarm {
     fn set(&self, at: Instant) {
         let nanos = at.as_nanos();
         if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
-            let mut sleep = self.sleep.lock();
-            // Another thread may have come with an earlier moment, and been faster.
-            let at = at.min(Instant::from_nanos(self.armed.load(Ordering::Acquire)));
-            sleep.set_quietly(at, &self.waker);
+            // Where no lock is held: whoever is told of an earlier deadline may come back here.
+            let mut fresh = Sleep { timers: Weak::clone(&self.timers), armed: None };
+            fresh.set_quietly(at, &self.waker);
+            let later = {
+                let mut kept = self.sleep.lock();
+                // Another thread may have come with an earlier moment, and been faster.
+                match &*kept {
+                    Some(other) if other.moment() <= fresh.moment() && other.is_pending() => Some(fresh),
+                    _ => kept.replace(fresh),
+                }
+            };
+            drop(later);
         }
     }
 

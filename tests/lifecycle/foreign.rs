@@ -283,3 +283,25 @@ fn no_lock_of_a_member_is_held_when_a_waker_ends() {
     });
     assert_eq!(ended.load(Ordering::SeqCst), 3, "connect");
 }
+
+#[test]
+fn no_lock_is_held_when_a_polled_stack_is_due_earlier() {
+    let stack = Stack::builder().polled().seed([9; 32]).build().unwrap();
+    let (inside, looks) = (stack.clone(), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&looks);
+    let below = stack.local(LocalConfig::new("wire", "wire"));
+    let member = stack.unicast("node").over(&below).bootstrap(UnicastLayer::new("net")).unwrap();
+    let mut now = stack.now();
+    while let Some(next) = stack.poll(now).filter(|next| *next < now + SOON) {
+        now = next;
+    }
+    stack.on_wake(move || {
+        inside.rib();
+        seen.fetch_add(1, Ordering::Relaxed);
+    });
+    // The member has something to do, and sets its alarm.
+    member.register("echo").unwrap();
+    assert!(looks.load(Ordering::Relaxed) > 0);
+    assert_eq!(panics(&stack), 0);
+    stack.on_wake(|| {});
+}
