@@ -83,8 +83,10 @@ mod pacing;
 mod ranges;
 mod receive;
 mod recovery;
+mod rendezvous;
 mod rtt;
 mod rx;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -215,7 +217,7 @@ impl Frct {
         }
         self.rx.check(now);
         self.tx.check_rendezvous(now);
-        self.tx.pacer.check(now);
+        self.tx.rate.pacer.check(now);
         if !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
             self.abandoned = self.tx.unacked();

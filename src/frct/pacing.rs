@@ -1,7 +1,7 @@
 //! When the next packet may leave, and at what rate the last ones arrived.
 
 use super::rtt::{after, nanos_since};
-use super::tx::Segment;
+use super::segment::Segment;
 use crate::base::time::Instant;
 
 /// A flow that was late may catch up by so much, nanoseconds: the longest burst. A path shorter than this is not paced

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::tx::{Pick, State};
+use super::segment::State;
+use super::tx::Pick;
 use super::{Ending, Frct};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::Seq;

@@ -9,7 +9,10 @@ use super::congestion::{Algorithm, Controller, HEADERS, MIN_SEGMENT};
 use super::end::Ending;
 use super::pacing::{Mark, Meter, Pacer};
 use super::ranges::Ranges;
-use super::rtt::{Rtt, after, nanos_since};
+use super::recovery::{Episode, Evidence, Probe, Reduction, Repairs, Timer};
+use super::rendezvous::Asking;
+use super::rtt::{Rtt, nanos_since};
+use super::segment::{Segment, State};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::{Seq, decode24};
 use crate::base::time::Instant;
@@ -17,17 +20,9 @@ use crate::wire::frct::Pci;
 
 /// Packets that may be sent before the peer has advertised a window, as the reference.
 pub(super) const START_WINDOW: u32 = 64;
-/// Time from a closed window to the first rendez-vous, nanoseconds. It doubles so many times: to 6.4 s.
-const RENDEZVOUS: u64 = 100_000_000;
-const RENDEZVOUS_DOUBLES: u8 = 6;
 /// A best-effort sender asks for the window when no more than this is left of it, packets.
 const ASK_BELOW: i32 = 64;
 const ASK_BELOW_REFERENCE: i32 = 16;
-/// ... and not again before it has sent this many packets.
-const ASK_EVERY: i32 = 32;
-/// ... and a reference not until so long after the last packet, nanoseconds: the readers of one that is sent the question
-/// together with a packet stay one behind, and its program may see nothing more of the flow.
-const ASK_APART: u64 = 2_000_000;
 /// What a rendez-vous answered by a reference is worth on a best-effort flow, packets beyond the question.
 const ANSWER_WORTH: u32 = 128;
 /// A window of so many packets and more opens by two at a time.
@@ -40,71 +35,28 @@ const WINDOW_MAX_REFERENCE: i32 = 1 << 12;
 /// Numbers this far back are recognised as our own when a reference sends them back.
 const OWN_NUMBERS: u32 = 1024;
 
-/// What is known about a packet in the queue, as bits.
-#[derive(Clone, Copy, Default)]
-pub(super) struct State(u8);
-
-impl State {
-    /// Went out with the data-run flag.
-    pub(super) const DRF: u8 = 1;
-    /// The peer holds it beyond a gap.
-    pub(super) const SACKED: u8 = 2;
-    /// Believed lost, waits for its retransmission.
-    pub(super) const LOST: u8 = 4;
-    /// Was retransmitted at least once.
-    pub(super) const RESENT: u8 = 8;
-    /// Ends the stream: no user data.
-    pub(super) const END: u8 = 16;
-
-    pub(super) fn has(self, bits: u8) -> bool {
-        self.0 & bits != 0
-    }
-
-    pub(super) fn set(&mut self, bit: u8) {
-        self.0 |= bit;
-    }
-
-    pub(super) fn clear(&mut self, bit: u8) {
-        self.0 &= !bit;
-    }
-}
-
-/// A packet in the queue.
-pub(super) struct Segment {
-    /// Gone as soon as the peer holds it.
-    pub(super) packet: Option<PacketBuf>,
-    /// When it was sent last.
-    pub(super) sent: Instant,
-    /// When it was sent first.
-    pub(super) first: Instant,
-    /// What it counts, bytes.
-    pub(super) cost: u32,
-    pub(super) state: State,
-    pub(super) mark: Mark,
-}
-
-/// What has happened since the window was last made smaller, bytes.
-#[derive(Debug, Default)]
-pub(super) struct Reduction {
-    pub(super) flight: u64,
-    pub(super) arrived: u64,
-    pub(super) sent: u64,
-}
-
-impl Reduction {
-    /// Whether less was sent than has arrived, times the share of the old flight that `window` is.
-    fn allows(&self, window: u64) -> bool {
-        let due = u128::from(self.arrived) * u128::from(window);
-        u128::from(self.sent) * u128::from(self.flight.max(1)) < due
-    }
-}
-
 /// What goes out next.
 pub(super) enum Pick {
     Rendezvous,
     Again(Seq),
     New,
     Nothing,
+}
+
+/// How fast packets leave: the congestion window, the rate, and what is measured for them.
+pub(super) struct Rate {
+    /// `None`: the layer below avoids congestion.
+    pub(super) congestion: Option<Box<dyn Controller>>,
+    pub(super) pacer: Pacer,
+    pub(super) meter: Meter,
+    /// Cost of the largest packet so far, bytes.
+    largest: u64,
+    /// When the last packet went that window and rate let go.
+    burst_at: Instant,
+    /// Window or rate held packets back in this round, and in the last.
+    limited: (bool, bool),
+    /// End of the current round trip.
+    pub(super) round: Seq,
 }
 
 /// The sending half of a machine.
@@ -122,71 +74,18 @@ pub(super) struct Sender {
     /// What the peer holds beyond `edge`.
     pub(super) sacked: Ranges,
     pub(super) sacked_count: u32,
-    /// Numbers to retransmit, and those retransmitted in the order of time.
-    pub(super) lost: VecDeque<Seq>,
-    pub(super) resent: VecDeque<(Seq, Instant)>,
-    pub(super) lost_count: u32,
     /// Bytes believed to be under way.
     pub(super) flight: u64,
-    /// The first retransmission of a recovery ignores the congestion window.
-    pub(super) forced: bool,
-    /// A packet that is to be sent again only to provoke an acknowledgement; then, for the same, a new one or the last.
-    pub(super) probe: Option<Seq>,
-    pub(super) probe_beyond: bool,
-    /// Everything before was looked at for loss since its first transmission.
-    pub(super) scan: Seq,
-    /// One behind the highest number known to have arrived.
-    pub(super) highest: Seq,
-    /// Transmission time and number of the latest-sent packet that has arrived, and how long it took.
-    pub(super) newest: (Instant, Seq),
-    pub(super) newest_rtt: u64,
-    /// Answers in a row that came sooner after a retransmission than any round trip of late.
-    pub(super) hasty: u8,
-    /// Tolerance for reordering, quarters of the round-trip time; 0 while none was ever seen.
-    pub(super) patience: u8,
-    /// Losses up to here belong to the current episode.
-    pub(super) recovery: Option<Seq>,
-    /// When loss last made the congestion window smaller.
-    pub(super) shrunk_at: Instant,
-    /// Packets declared lost since then, and those of them that had not been.
-    pub(super) declared: (u32, u32),
-    /// Since then: bytes under way at that moment, bytes that have arrived and bytes sent.
-    pub(super) reduction: Reduction,
-    pub(super) repeated_acks: u8,
-    /// End of the current round trip.
-    pub(super) round: Seq,
-    /// Doublings of the timeout: kept until a round trip has been measured.
-    pub(super) backoff: u8,
-    /// Timeouts since something arrived.
-    pub(super) silent: u8,
-    /// When the retransmission timer last expired.
-    pub(super) expired_at: Instant,
-    /// When something last arrived that the peer had not confirmed before.
-    pub(super) progress_at: Instant,
-    pub(super) rto_at: Instant,
-    pub(super) reorder_at: Instant,
-    rendezvous_at: Instant,
-    /// Rendez-vous since the window last moved.
-    rendezvous_count: u8,
-    rendezvous_due: bool,
-    /// When a best-effort flow to a reference asks for the window.
-    ask_at: Instant,
-    /// A rendez-vous is unanswered; when it went out, if it is the only one; `next` at the last one.
-    asked: bool,
-    asked_at: Option<Instant>,
-    asked_seq: Seq,
-    last_new: Option<Instant>,
+    pub(super) repairs: Repairs,
+    pub(super) evidence: Evidence,
+    pub(super) episode: Episode,
+    pub(super) timer: Timer,
+    pub(super) probe: Probe,
+    pub(super) asking: Asking,
+    pub(super) rate: Rate,
     pub(super) rtt: Rtt,
-    /// `None`: the layer below avoids congestion.
-    pub(super) congestion: Option<Box<dyn Controller>>,
-    pub(super) pacer: Pacer,
-    pub(super) meter: Meter,
-    /// Cost of the largest packet so far, bytes.
-    largest: u64,
-    /// When the last packet went that window and rate let go.
-    burst_at: Instant,
-    /// Window or rate held packets back in this round, and in the last.
-    limited: (bool, bool),
+    /// When a packet went out last for the first time.
+    last_new: Option<Instant>,
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
     /// No user data goes out for now.
@@ -204,46 +103,24 @@ impl Sender {
             limit: isn + START_WINDOW,
             sacked: Ranges::default(),
             sacked_count: 0,
-            lost: VecDeque::new(),
-            resent: VecDeque::new(),
-            lost_count: 0,
             flight: 0,
-            forced: false,
-            probe: None,
-            probe_beyond: false,
-            scan: isn,
-            highest: isn,
-            newest: (Instant::ZERO, isn),
-            newest_rtt: 0,
-            hasty: 0,
-            patience: 0,
-            recovery: None,
-            shrunk_at: Instant::ZERO,
-            declared: (0, 0),
-            reduction: Reduction::default(),
-            repeated_acks: 0,
-            round: isn,
-            backoff: 0,
-            silent: 0,
-            expired_at: Instant::ZERO,
-            progress_at: Instant::ZERO,
-            rto_at: Instant::FAR_FUTURE,
-            reorder_at: Instant::FAR_FUTURE,
-            rendezvous_at: Instant::FAR_FUTURE,
-            rendezvous_count: 0,
-            rendezvous_due: false,
-            ask_at: Instant::FAR_FUTURE,
-            asked: false,
-            asked_at: None,
-            asked_seq: isn,
-            last_new: None,
+            repairs: Repairs::default(),
+            evidence: Evidence::new(isn),
+            episode: Episode::default(),
+            timer: Timer::default(),
+            probe: Probe::default(),
+            asking: Asking::new(isn),
+            rate: Rate {
+                congestion: (p.congestion && p.reliable).then(|| algorithm.make()),
+                pacer: Pacer::new(),
+                meter: Meter::default(),
+                largest: MIN_SEGMENT,
+                burst_at: Instant::ZERO,
+                limited: (false, false),
+                round: isn,
+            },
             rtt: Rtt::default(),
-            congestion: (p.congestion && p.reliable).then(|| algorithm.make()),
-            pacer: Pacer::new(),
-            meter: Meter::default(),
-            largest: MIN_SEGMENT,
-            burst_at: Instant::ZERO,
-            limited: (false, false),
+            last_new: None,
             peer_is_o7s: p.o7s_peer,
             held: false,
             reliable: p.reliable,
@@ -262,7 +139,7 @@ impl Sender {
 
     /// Bytes that may be under way.
     pub(super) fn window(&self) -> u64 {
-        self.congestion.as_ref().map_or(u64::MAX, |c| c.window())
+        self.rate.congestion.as_ref().map_or(u64::MAX, |c| c.window())
     }
 
     /// Whether the congestion window has room. After a reduction packets go on leaving, in proportion to those that
@@ -272,64 +149,67 @@ impl Sender {
         // A window of less than a packet is a rate: see `pacing`.
         self.flight == 0
             || self.flight.saturating_add(cost) <= window
-            || (self.recovery.is_some() && self.reduction.allows(window))
+            || (self.episode.until.is_some() && self.episode.reduction.allows(window))
     }
 
     /// Whether window and rate let a packet go now.
     pub(super) fn may_send(&mut self, now: Instant, seq: Seq) -> bool {
-        if self.congestion.is_none() {
+        if self.rate.congestion.is_none() {
             return true;
         }
         let cost = self.segment(seq).map_or(0, |s| u64::from(s.cost));
         // Large windows open by two packets at a time, as they do where every second packet is acknowledged. A flow that
         // never sent two together would never lose any to a full queue, and the others would lose all the more.
-        let pair = self.burst_at != now && self.window() / PAIRS >= cost;
-        let may = self.has_window(if pair { 2 * cost } else { cost }) && self.pacer.allows(now);
+        let pair = self.rate.burst_at != now && self.window() / PAIRS >= cost;
+        let may = self.has_window(if pair { 2 * cost } else { cost }) && self.rate.pacer.allows(now);
         if may {
-            self.burst_at = now;
+            self.rate.burst_at = now;
         }
-        self.limited.0 |= !may;
+        self.rate.limited.0 |= !may;
         may
     }
 
     /// Whether window or rate have held packets back lately.
     pub(super) fn is_limited(&self) -> bool {
-        self.limited.0 || self.limited.1
+        self.rate.limited.0 || self.rate.limited.1
     }
 
     /// A round trip is over.
     pub(super) fn next_round(&mut self) {
-        self.round = self.next;
-        self.limited = (false, self.limited.0);
+        self.rate.round = self.next;
+        self.rate.limited = (false, self.rate.limited.0);
     }
 
     /// The rate follows the window and the round-trip time.
     pub(super) fn update_rate(&mut self) {
-        if let Some(congestion) = &self.congestion
+        if let Some(congestion) = &self.rate.congestion
             && self.rtt.known()
         {
-            self.pacer.set_rate(congestion.pacing_rate(self.rtt.smoothed()));
+            self.rate.pacer.set_rate(congestion.pacing_rate(self.rtt.smoothed()));
         }
     }
 
     /// Writes the books for a packet that leaves; it was not believed to be under way.
+    #[inline]
     pub(super) fn launch(&mut self, now: Instant, seq: Seq) {
         let flight = self.flight;
-        let mark = self.meter.sent(now, flight);
+        let mark = self.rate.meter.sent(now, flight);
         let Some(segment) = self.segment(seq) else { return };
         segment.sent = now;
         segment.mark = mark;
         let cost = u64::from(segment.cost);
         self.flight += cost;
-        self.reduction.sent += cost;
-        self.pacer.sent(now, cost);
+        self.episode.reduction.sent += cost;
+        self.rate.pacer.sent(now, cost);
     }
 
+    #[inline]
     pub(super) fn segment(&mut self, seq: Seq) -> Option<&mut Segment> {
         self.queue.get_mut(usize::try_from(seq - self.edge).ok()?)
     }
 
     /// A packet leaves the queue, or its place in it.
+    #[inline]
     pub(super) fn left(&mut self, packet: &PacketBuf) {
         self.queued = self.queued.saturating_sub(packet.memory());
     }
@@ -348,7 +228,7 @@ impl Sender {
 
     /// Queues a user packet.
     pub(super) fn push(&mut self, now: Instant, p: &Params, packet: PacketBuf) {
-        if self.lost.is_empty() && self.waiting() == 0 {
+        if self.repairs.lost.is_empty() && self.waiting() == 0 {
             // Nobody need have asked for packets since window and rate last held one back.
             self.rest();
         }
@@ -358,18 +238,20 @@ impl Sender {
             // can be lost.
             // A reference takes the run from the first packet of a best-effort flow, and a client of it that is sent two
             // packets at once stays one behind: it is asked when its blind window is nearly used up.
-            self.rendezvous_due |= (p.reliable || p.o7s_peer) && pause.is_none_or(|t| t > p.r);
+            if (p.reliable || p.o7s_peer) && pause.is_none_or(|t| t > p.r) {
+                self.asking.ask();
+            }
             if pause.is_some_and(|t| t > self.rto(p))
-                && let Some(congestion) = &mut self.congestion
+                && let Some(congestion) = &mut self.rate.congestion
             {
                 congestion.on_idle();
                 self.update_rate();
             }
         }
         let cost = packet.len() as u64 + Pci::LEN as u64 + HEADERS;
-        if cost > self.largest {
-            self.largest = cost;
-            if let Some(congestion) = &mut self.congestion {
+        if cost > self.rate.largest {
+            self.rate.largest = cost;
+            if let Some(congestion) = &mut self.rate.congestion {
                 congestion.on_segment(cost);
             }
         }
@@ -411,49 +293,38 @@ impl Sender {
         self.edge = self.next;
         self.sacked = Ranges::default();
         self.sacked_count = 0;
-        self.lost.clear();
-        self.resent.clear();
-        self.lost_count = 0;
-        self.forced = false;
-        self.probe = None;
-        self.probe_beyond = false;
+        self.repairs.clear();
+        self.probe = Probe::default();
         self.flight = 0;
         self.queued = 0;
-        self.reduction = Reduction::default();
-        self.pacer.idle();
-        self.scan = self.next;
-        self.highest = self.next;
-        self.recovery = None;
-        self.rto_at = Instant::FAR_FUTURE;
-        self.reorder_at = Instant::FAR_FUTURE;
-        self.rendezvous_at = Instant::FAR_FUTURE;
-        self.rendezvous_due = false;
-        self.ask_at = Instant::FAR_FUTURE;
+        self.episode.reduction = Reduction::default();
+        self.rate.pacer.idle();
+        self.evidence.scan = self.next;
+        self.evidence.highest = self.next;
+        self.episode.until = None;
+        self.timer.at = Instant::FAR_FUTURE;
+        self.evidence.reorder_at = Instant::FAR_FUTURE;
+        self.asking.stop();
         lost
     }
 
     /// Decides what goes out next and does the book-keeping for it.
     pub(super) fn pick(&mut self, now: Instant, p: &Params) -> Pick {
-        if self.rendezvous_due {
-            self.rendezvous_due = false;
-            // Only the answer to a single question can be timed.
-            self.asked_at = if self.asked { None } else { Some(now) };
-            self.asked = true;
-            self.asked_seq = self.next;
+        if self.asking.pick(now, self.next) {
             return Pick::Rendezvous;
         }
         if self.held {
             self.ask_later(now);
             return Pick::Nothing;
         }
-        if self.probe_beyond && self.probe.is_none() && self.waiting() > 0 && self.next.before(self.limit) {
-            self.probe_beyond = false;
+        if self.probe.beyond && self.probe.oldest.is_none() && self.waiting() > 0 && self.next.before(self.limit) {
+            self.probe.beyond = false;
             return self.pick_new(now, p);
         }
         if let Some(seq) = self.pick_probe(now, p) {
             return Pick::Again(seq);
         }
-        if !self.lost.is_empty()
+        if !self.repairs.lost.is_empty()
             && let Some(seq) = self.pick_lost(now, p)
         {
             return Pick::Again(seq);
@@ -486,15 +357,14 @@ impl Sender {
 
     /// Has a rendez-vous ask the peer, unless that is about to happen.
     fn ask_later(&mut self, now: Instant) {
-        if self.waiting() > 0 && self.rendezvous_at == Instant::FAR_FUTURE {
-            self.rendezvous_count = 0;
-            self.rendezvous_at = after(now, RENDEZVOUS);
+        if self.waiting() > 0 {
+            self.asking.ask_later(now);
         }
     }
 
     /// Neither window nor rate keep the flow from sending.
     fn starved(&mut self) -> Pick {
-        if self.lost.is_empty() {
+        if self.repairs.lost.is_empty() {
             self.rest();
         }
         Pick::Nothing
@@ -503,22 +373,18 @@ impl Sender {
     /// Whether no packet waits to be sent, for the first time or again.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.rendezvous_due
-            && self.probe.is_none()
-            && !self.probe_beyond
-            && self.lost.is_empty()
-            && self.waiting() == 0
+        !self.asking.is_due() && !self.probe.is_due() && self.repairs.lost.is_empty() && self.waiting() == 0
     }
 
     /// Notes that nothing waits that window or rate would hold back.
     #[inline]
     pub(super) fn rest(&mut self) {
-        if self.congestion.is_none() {
+        if self.rate.congestion.is_none() {
             return;
         }
-        self.pacer.idle();
-        if !self.meter.is_starved(self.flight) && self.flight < self.window() {
-            self.meter.starved(self.flight);
+        self.rate.pacer.idle();
+        if !self.rate.meter.is_starved(self.flight) && self.flight < self.window() {
+            self.rate.meter.starved(self.flight);
         }
     }
 
@@ -544,12 +410,8 @@ impl Sender {
         self.next = seq + 1;
         self.edge = self.next;
         let ask_below = if self.peer_is_o7s { ASK_BELOW } else { ASK_BELOW_REFERENCE };
-        if self.limit - self.next <= ask_below && self.next - self.asked_seq >= ASK_EVERY {
-            if self.peer_is_o7s {
-                self.rendezvous_due = true;
-            } else {
-                self.ask_at = after(now, ASK_APART);
-            }
+        if self.limit - self.next <= ask_below {
+            self.asking.ask_again(now, self.next, self.peer_is_o7s);
         }
         Some((packet, seq))
     }
@@ -563,26 +425,22 @@ impl Sender {
         if !believed {
             limit = self.limit;
         }
-        if answer && self.asked {
-            self.asked = false;
-            if let Some(at) = self.asked_at
+        if answer && let Some((asked_seq, asked_at)) = self.asking.answered() {
+            if let Some(at) = asked_at
                 && !self.rtt.known()
             {
                 self.rtt.sample(now, nanos_since(now, at));
             }
             // The window of a reference does not count what was lost. But it has read what came before the question.
-            let worth = self.asked_seq + ANSWER_WORTH;
+            let worth = asked_seq + ANSWER_WORTH;
             if !self.reliable && !self.peer_is_o7s && limit.before(worth) {
                 limit = worth;
             }
         }
         if limit.after(self.limit) {
             self.limit = limit;
-            self.repeated_acks = 0;
-            self.rendezvous_count = 0;
-            if self.next.before(limit) {
-                self.rendezvous_at = Instant::FAR_FUTURE;
-            }
+            self.evidence.repeated_acks = 0;
+            self.asking.moved(self.next.before(limit));
         }
         believed
     }
@@ -593,37 +451,20 @@ impl Sender {
         (1..=OWN_NUMBERS).contains(&back) && u64::from(back) <= sent
     }
 
-    /// A rendez-vous goes out next.
-    pub(super) fn ask(&mut self) {
-        self.rendezvous_due = true;
-    }
-
     /// The rendez-vous part of a timeout.
     pub(super) fn check_rendezvous(&mut self, now: Instant) {
-        if now >= self.ask_at {
-            self.ask_at = Instant::FAR_FUTURE;
-            self.rendezvous_due = true;
-        }
-        if now < self.rendezvous_at {
-            return;
-        }
-        self.rendezvous_at = Instant::FAR_FUTURE;
-        if self.waiting() > 0 && (self.held || !self.next.before(self.limit)) {
-            self.rendezvous_due = true;
-            self.rendezvous_count = (self.rendezvous_count + 1).min(RENDEZVOUS_DOUBLES);
-            self.rendezvous_at = after(now, RENDEZVOUS << self.rendezvous_count);
-        }
+        let stuck = self.waiting() > 0 && (self.held || !self.next.before(self.limit));
+        self.asking.check(now, stuck);
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
-        self.rto_at.min(self.reorder_at).min(self.rendezvous_at).min(self.ask_at).min(self.pacer.wake_at)
+        self.timer.at.min(self.evidence.reorder_at).min(self.asking.next_timeout()).min(self.rate.pacer.wake_at)
     }
 
     /// Gives back memory that an idle flow does not need.
     pub(super) fn shrink(&mut self) {
         self.queue.shrink_to(self.queue.len());
-        self.lost.shrink_to(self.lost.len());
-        self.resent.shrink_to(self.resent.len());
+        self.repairs.shrink();
         self.sacked.shrink();
     }
 }

@@ -124,14 +124,14 @@ fn silence_while_losses_wait(reports: bool) {
         net.now + long
     };
     silence(&mut net, secs(2));
-    assert!(net.run(secs(10), |n| n.sides[0].frct.tx.lost_count > 20), "{:?}", net.sides[0].frct);
+    assert!(net.run(secs(10), |n| n.sides[0].frct.tx.repairs.lost_count > 20), "{:?}", net.sides[0].frct);
     let healed = silence(&mut net, secs(20));
     // What was under way still arrives, but no answer to it.
     net.run(secs(1), |_| false);
     let oldest = net.sides[0].frct.tx.edge;
     net.log = Some(Vec::new());
     net.run(secs(19), |n| n.now >= healed);
-    assert!(net.sides[0].frct.tx.lost_count > 10, "losses wait");
+    assert!(net.sides[0].frct.tx.repairs.lost_count > 10, "losses wait");
     assert!(net.run(secs(60), Net::complete), "{:?}", net.sides[0].frct);
     let took = net.now;
     let ours = net.log.iter().flatten().filter(|(side, at, _)| *side == 0 && *at >= healed);

@@ -87,13 +87,17 @@ fn packet(f: &Frct, peer: Seq, op: &Op) -> Vec<u8> {
 /// Everything a machine holds is within what it was configured to hold.
 fn check_bounds(f: &Frct) {
     let tx = &f.tx;
-    assert!(tx.queue.len() <= 32 && tx.lost.len() <= 32 && tx.resent.len() <= 200, "{}", tx.resent.len());
+    assert!(
+        tx.queue.len() <= 32 && tx.repairs.lost.len() <= 32 && tx.repairs.resent.len() <= 200,
+        "{}",
+        tx.repairs.resent.len()
+    );
     assert!(tx.sacked.len() <= 16);
-    assert!(tx.sacked_count + tx.lost_count <= tx.outstanding());
-    let held = tx.queue.iter().filter(|s| s.state.has(crate::frct::tx::State::SACKED)).count();
+    assert!(tx.sacked_count + tx.repairs.lost_count <= tx.outstanding());
+    let held = tx.queue.iter().filter(|s| s.state.has(crate::frct::segment::State::SACKED)).count();
     assert_eq!(held as u32, tx.sacked_count);
-    let lost = tx.queue.iter().filter(|s| s.state.has(crate::frct::tx::State::LOST)).count();
-    assert_eq!(lost as u32, tx.lost_count);
+    let lost = tx.queue.iter().filter(|s| s.state.has(crate::frct::segment::State::LOST)).count();
+    assert_eq!(lost as u32, tx.repairs.lost_count);
     assert!(!tx.next.before(tx.edge) && tx.outstanding() as usize <= tx.queue.len());
     let (ready, early, ranges) = f.rx.footprint();
     assert!(ready <= 64 && early <= 64 && ranges <= 32, "{ready} {early} {ranges}");

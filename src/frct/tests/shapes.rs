@@ -358,5 +358,5 @@ fn who_writes_again_after_a_full_window_is_known_to_have_had_nothing_to_send() {
     a.frct.handle_packet(a.now, PacketBuf::copy_of(&pci.to_bytes()), &mut a.cache);
     assert!(a.frct.is_at_rest() && a.frct.tx.flight == 0);
     a.frct.push(a.now, PacketBuf::copy_of(b"more"));
-    assert!(a.frct.tx.meter.is_starved(0));
+    assert!(a.frct.tx.rate.meter.is_starved(0));
 }

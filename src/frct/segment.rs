@@ -1,0 +1,51 @@
+//! A packet in the queue of the sending half, and what is known about it.
+
+use super::pacing::Mark;
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+
+/// What is known about a packet in the queue, as bits.
+#[derive(Clone, Copy, Default)]
+pub(super) struct State(u8);
+
+impl State {
+    /// Went out with the data-run flag.
+    pub(super) const DRF: u8 = 1;
+    /// The peer holds it beyond a gap.
+    pub(super) const SACKED: u8 = 2;
+    /// Believed lost, waits for its retransmission.
+    pub(super) const LOST: u8 = 4;
+    /// Was retransmitted at least once.
+    pub(super) const RESENT: u8 = 8;
+    /// Ends the stream: no user data.
+    pub(super) const END: u8 = 16;
+
+    #[inline]
+    pub(super) fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, bit: u8) {
+        self.0 |= bit;
+    }
+
+    #[inline]
+    pub(super) fn clear(&mut self, bit: u8) {
+        self.0 &= !bit;
+    }
+}
+
+/// A packet in the queue.
+pub(super) struct Segment {
+    /// Gone as soon as the peer holds it.
+    pub(super) packet: Option<PacketBuf>,
+    /// When it was sent last.
+    pub(super) sent: Instant,
+    /// When it was sent first.
+    pub(super) first: Instant,
+    /// What it counts, bytes.
+    pub(super) cost: u32,
+    pub(super) state: State,
+    pub(super) mark: Mark,
+}
