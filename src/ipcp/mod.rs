@@ -18,35 +18,33 @@
 pub mod broadcast;
 pub mod connect;
 pub mod local;
+mod member;
 mod reply;
+mod request;
 pub mod shim;
 pub mod unicast;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
-use core::task::{Poll, Waker};
+use core::task::Waker;
 use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use self::connect::address::Met;
-use crate::base::buf::PacketBuf;
-use crate::base::sync::{AtomicBool, Ordering};
+pub use self::member::{Alarm, Component, Connection, ConnectionRefused, Connections, Member};
+pub use self::request::{
+    Accepted, Answer, Attempt, Incoming, Origin, Reply, Request, RequestError, Requests, Resend, Responder, SendReply,
+    give_up,
+};
 use crate::base::time::Instant;
 pub use crate::directory::Doubt;
 use crate::flow::{Drive, Endpoint, Port};
-use crate::types::code::Code;
-use crate::types::device::SendError;
-use crate::types::id::{Address, Eid, N1FlowId};
-use crate::types::layer::LayerConfig;
+use crate::types::id::Address;
 use crate::types::name::{HashAlg, NameHash};
-use crate::types::qos::QosSpec;
 use crate::types::tree::Tree;
-use crate::wire::cep;
 
 /// What sort of layer an IPCP is a member of. The order is that in which layers are asked for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,299 +209,6 @@ pub trait Ipcp: Send + Sync {
     fn rib(&self, now: Instant) -> Tree;
 }
 
-/// A request for a flow, on its way out.
-pub struct Request<'a> {
-    /// The hash of the name.
-    pub dst: NameHash,
-    /// Where in the layer to ask.
-    pub at: Location,
-    /// The quality of service asked for.
-    pub qos: QosSpec,
-    /// This side's end.
-    pub endpoint: &'a Arc<Endpoint>,
-    /// Who is told of the answer.
-    pub answer: Arc<dyn Answer>,
-    /// Comes back with the answer.
-    pub token: u64,
-    /// The security header.
-    pub data: &'a [u8],
-}
-
-/// The state that a pending request has in an IPCP. Dropping it withdraws the request.
-pub trait Attempt: Send + Sync {
-    /// Whether the request is on its way. One that could not be sent for the moment is as good as lost: it may be repeated,
-    /// but nothing is gained by waiting for an answer.
-    fn is_sent(&self) -> bool {
-        true
-    }
-}
-
-/// What a peer said to a request.
-pub struct Reply {
-    /// The way down, or the refusal.
-    pub result: Result<Arc<dyn Port>, Code>,
-    /// The peer's security header; empty in a refusal.
-    pub data: Vec<u8>,
-}
-
-/// Who asked for a flow.
-pub trait Answer: Send + Sync {
-    /// The peer has answered the request that was made with `token`. Called at most once for each.
-    fn answered(&self, token: u64, reply: Reply);
-}
-
-/// Ends a flow whose layer is left: a request without reply, as `requested`, fails; the other end of an open flow is told.
-pub fn give_up(requested: Option<(Arc<dyn Answer>, u64)>, endpoint: &Endpoint) {
-    match requested {
-        Some((answer, token)) => answer.answered(token, Reply { result: Err(Code::IPCPSTATE), data: Vec::new() }),
-        None => endpoint.leave(),
-    }
-}
-
-/// A request for a flow that has arrived.
-pub struct Incoming {
-    /// The sort of layer it came through.
-    pub kind: Kind,
-    /// How [`dst`](Self::dst) was hashed.
-    pub hash: HashAlg,
-    /// The name asked for.
-    pub dst: NameHash,
-    /// The quality of service asked for.
-    pub qos: QosSpec,
-    /// As in [`Info`].
-    pub mpl: Duration,
-    /// As in [`Info`].
-    pub congestible: bool,
-    /// As in [`Info`].
-    pub window: u32,
-    /// The peer's security header, unchecked.
-    pub data: Vec<u8>,
-    /// Where the answer goes. Dropping it unanswered refuses the request.
-    pub responder: Box<dyn Responder>,
-    /// Who asks, as far as the layer can tell: distinguishes peers, means nothing else.
-    pub peer: u64,
-    /// The same, for people.
-    pub from: Location,
-    /// Where the request says it came from; `None` if there can be no doubt.
-    pub origin: Option<Origin>,
-    /// Becomes true when the requester gives up, if the layer can see that.
-    pub withdrawn: Option<Arc<AtomicBool>>,
-}
-
-impl Incoming {
-    /// A request for a flow to `dst` that has arrived in the layer that `info` describes, with the security header `data`.
-    /// Its peer is the same as all others', and beyond doubt.
-    pub fn new(info: &Info, dst: NameHash, qos: QosSpec, data: Vec<u8>, responder: Box<dyn Responder>) -> Self {
-        Self {
-            kind: info.kind,
-            hash: info.hash,
-            dst,
-            qos,
-            mpl: info.mpl,
-            congestible: info.congestible,
-            window: info.window,
-            data,
-            responder,
-            peer: 0,
-            from: Location::Here,
-            origin: None,
-            withdrawn: None,
-        }
-    }
-
-    /// Sets where the request comes from, for people. Default: from this stack.
-    #[must_use]
-    pub fn located(mut self, from: Location) -> Self {
-        self.from = from;
-        self
-    }
-
-    /// Whether the requester is known to have given up.
-    pub fn is_withdrawn(&self) -> bool {
-        self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))
-    }
-
-    /// Sets who asks ([`peer`](Self::peer)), and where the request claims to come from ([`origin`](Self::origin)).
-    #[must_use]
-    pub fn from_peer(mut self, peer: u64, origin: Option<Origin>) -> Self {
-        (self.peer, self.origin) = (peer, origin);
-        self
-    }
-}
-
-/// Where a request claims to come from, which is not known to be true before a packet on the flow comes from there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// A number for the host or member: another one for each, without any other meaning.
-    pub address: u64,
-    /// Length of the request, bytes, with the headers of the layer and without those of what carries it. Until the address
-    /// has proven to be its own, what is sent there is bounded by this.
-    pub received: usize,
-}
-
-/// How a request for a flow is answered. Exactly one of the methods is called, once.
-pub trait Responder: Send {
-    /// Reserves what the flow needs in the layer and prepares the reply with the security header `data`. Packets for
-    /// `endpoint` are delivered from now on; nothing has been sent yet.
-    ///
-    /// # Errors
-    /// [`RequestError`] if the layer has no room or the header does not fit; the requester has then been refused.
-    fn accept(self: Box<Self>, now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError>;
-
-    /// Tells the requester no.
-    fn refuse(self: Box<Self>, now: Instant, code: Code);
-
-    /// The request is a repetition of one that was accepted, whose reply seems to be lost: `again` sends it again.
-    fn resend(self: Box<Self>, now: Instant, again: &dyn Resend);
-}
-
-/// A prepared positive reply.
-pub struct Accepted {
-    /// The way down.
-    pub port: Arc<dyn Port>,
-    /// When to send the reply: some peers lose one that comes at once.
-    pub not_before: Instant,
-    /// The reply.
-    pub reply: Box<dyn SendReply>,
-}
-
-/// A prepared reply. Dropping it unsent gives up the flow.
-pub trait SendReply: Send {
-    /// Sends it, and returns what can send it once more should it get lost.
-    fn send(self: Box<Self>, now: Instant) -> Option<Arc<dyn Resend>>;
-}
-
-/// A reply that was sent and can be sent again, for as long as the flow lives.
-pub trait Resend: Send + Sync {
-    /// Sends it again.
-    fn resend(&self, now: Instant);
-}
-
-/// Where requests for flows go that arrive in a layer.
-pub trait Requests: Send + Sync {
-    /// A request has arrived. Called without locks held.
-    fn incoming(&self, now: Instant, request: Incoming);
-}
-
-/// A component of an IPCP to which its neighbours connect, each over an N-1 flow of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Component {
-    /// Exchanges link state.
-    Management,
-    /// Forwards packets.
-    DataTransfer,
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Management => "management",
-            Self::DataTransfer => "data transfer",
-        })
-    }
-}
-
-/// An N-1 flow that is ready for a component of the IPCP.
-pub struct Connection {
-    /// The component, here and there.
-    pub component: Component,
-    /// This end of the flow.
-    pub endpoint: Arc<Endpoint>,
-    /// The neighbour's address; 0 in a layer without addresses.
-    pub peer: Address,
-    /// Whether this end made the connection, and so knows that the other end has it.
-    pub ours: bool,
-    /// The further versions of the component's protocol that the neighbour says it supports, and what else members of
-    /// this library [say there](crate::wire::cep::Terms).
-    pub versions: Vec<i32>,
-    /// What this end has said there.
-    pub own_versions: Vec<i32>,
-    /// Packets that arrived behind the handshake, in their order.
-    pub early: Vec<PacketBuf>,
-}
-
-/// An IPCP that uses flows of other layers.
-pub trait Member: Ipcp {
-    /// What CEP announces of a component; `None` if there is no such component in this kind of layer.
-    fn component(&self, component: Component) -> Option<cep::Message>;
-
-    /// What a new member is told of the layer. Its first contact is this member.
-    fn layer_config(&self) -> LayerConfig;
-
-    /// Takes over an N-1 flow, and returns the number by which it is known from now on.
-    ///
-    /// # Errors
-    /// [`ConnectionRefused`]; the flow is closed then.
-    fn connected(&self, now: Instant, connection: Connection) -> Result<N1FlowId, ConnectionRefused>;
-
-    /// Gives an N-1 flow up.
-    fn disconnect(&self, now: Instant, flow: N1FlowId);
-
-    /// A neighbour was met that has the `address` by which this member has introduced itself.
-    fn same_address(&self, _now: Instant, _address: Address, _met: Met) {}
-
-    /// Does what is due. Called when the [`Alarm`] rings.
-    fn run(&self, now: Instant);
-
-    /// Whether the N-1 flow has been taken over and neither given up nor lost since.
-    fn is_connected(&self, flow: N1FlowId) -> bool;
-
-    /// The neighbour to which a packet for the member at `_destination` would go now, if there is a way; `_flow` is the EID
-    /// that it is for, on which the choice between equal ways depends.
-    fn next_hop(&self, _destination: Address, _flow: Eid) -> Option<Address> {
-        None
-    }
-
-    /// At which other members a name is; at none, if it is not in the layer. While that is being found out, `_waker` is
-    /// kept to be woken.
-    fn locate(&self, _now: Instant, _hash: &NameHash, _waker: &Waker) -> Poll<Vec<Address>> {
-        Poll::Ready(Vec::new())
-    }
-
-    /// The IPCP as what it is besides.
-    fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp>;
-}
-
-/// Why an IPCP does not take a flow over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectionRefused {
-    /// As many N-1 flows as the IPCP takes are connected.
-    #[error("the ipcp takes no more than {0} connections; disconnect one, or raise the limit")]
-    Full(usize),
-    /// The neighbour's address cannot be one.
-    #[error("{0} is not an address that a neighbour can have here")]
-    Address(Address),
-    /// There is a connection to this neighbour already, and another one would make a loop.
-    #[error("connected to this neighbour already")]
-    Duplicate,
-    /// This member has taken another address since it introduced itself.
-    #[error("this member has taken another address meanwhile; it connects again")]
-    Renamed,
-    /// There is no such component in this kind of layer.
-    #[error("there is no such component in this kind of layer")]
-    Component,
-    /// The IPCP was shut down.
-    #[error("the ipcp was shut down")]
-    Down,
-}
-
-/// Who looks after the N-1 flows of an IPCP.
-pub trait Connections: Send + Sync {
-    /// The N-1 flow is lost: its peer is gone, the layer below gave it up, or the neighbour closed it.
-    fn lost(&self, now: Instant, flow: N1FlowId);
-}
-
-/// What wakes an IPCP when something of it is due.
-pub trait Alarm: Send + Sync {
-    /// Wakes the IPCP at `at`, unless it is woken earlier: it sets the alarm again then.
-    fn set(&self, at: Instant);
-
-    /// The IPCP has been woken.
-    fn rang(&self);
-}
-
 /// What an IPCP knows of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -572,35 +277,4 @@ pub enum JoinError {
     /// The IPCP was shut down.
     #[error("the ipcp was shut down")]
     Down,
-}
-
-/// Why a request or reply could not be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The layer carries no more flows.
-    #[error("the layer carries no more flows; close some, or raise its limit")]
-    Full,
-    /// The security header does not fit into the layer's message.
-    #[error(
-        "the request needs {size} bytes but the layer's messages take {max}; use a smaller key exchange or less data"
-    )]
-    TooLarge {
-        /// Bytes of the header.
-        size: usize,
-        /// What fits.
-        max: usize,
-    },
-    /// The name is not, or no longer, reachable here.
-    #[error("the name is not reachable in this layer")]
-    Unknown,
-    /// The device did not send it.
-    #[error("the request could not be sent: {0}")]
-    Unsent(SendError),
-    /// The layer was left.
-    #[error("the layer was left")]
-    Down,
-    /// The requester has gone.
-    #[error("the requester has gone")]
-    Gone,
 }
