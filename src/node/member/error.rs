@@ -1,0 +1,55 @@
+//! Why an IPCP could not become a member, or connect to one.
+
+use crate::ipcp::connect::cep::CepError;
+use crate::ipcp::connect::enrol::EnrolError;
+use crate::ipcp::connect::manager::ManagerError;
+use crate::ipcp::{ConnectionRefused, RegisterError};
+use crate::irm::BindError;
+use crate::node::alloc::AllocError;
+use crate::types::name::Name;
+use crate::wire::WireError;
+
+/// Why an IPCP could not become a member, or connect to one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// No flow to the member.
+    #[error("no flow to the member")]
+    Alloc(#[from] AllocError),
+    /// It does not answer.
+    #[error("the member accepted a flow but does not answer on it; is it a member of this layer?")]
+    Silent,
+    /// It does not want the connection, or we do not.
+    #[error("the connection was refused")]
+    Cep(#[from] CepError),
+    /// It did not let us in.
+    #[error("enrolment failed")]
+    Enrol(#[from] EnrolError),
+    /// Our own IPCP did not take the connection.
+    #[error("the connection was not taken over")]
+    Connection(#[from] ConnectionRefused),
+    /// There are too many connections.
+    #[error("too many connections")]
+    Manager(#[from] ManagerError),
+    /// A name could not be bound.
+    #[error("a name of the ipcp could not be bound")]
+    Bind(#[from] BindError),
+    /// A name could not be registered in the layer below.
+    #[error("a name of the ipcp could not be registered in the layer below")]
+    Register(#[from] RegisterError),
+    /// The layer's parameters cannot be used.
+    #[error("the layer's parameters cannot be used")]
+    Layer(#[from] WireError),
+    /// Nothing of it came about in time.
+    #[error("no connection to {0:?} in time")]
+    TimedOut(Name),
+    /// No address is free.
+    #[error("no address of the layer is free")]
+    NoAddress,
+    /// The connection was given up meanwhile.
+    #[error("the connection was given up")]
+    GivenUp,
+    /// The stack was shut down.
+    #[error("the stack was shut down")]
+    StackDown,
+}
