@@ -4,6 +4,8 @@ mod beginning;
 mod ending;
 mod quiet;
 mod reading;
+mod receiving;
+mod writing;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,19 +17,17 @@ use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::counter::counts;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::crypto::CryptoError;
 use crate::crypto::protect::Protection;
-use crate::frct::{Frct, Memory, Transmit};
+use crate::frct::Frct;
 use crate::oap::Peering;
 use crate::types::qos::QosSpec;
-use crate::wire::frct::{Flags, Pci};
+use crate::wire::frct::Pci;
 
 use self::beginning::Beginning;
 pub use self::beginning::Opening;
 use self::quiet::Patience;
 pub use self::reading::ReadMode;
-use super::notice::{self, Farewell};
-use super::{BURST, Outgoing, WriteError};
+use super::notice::Farewell;
 
 /// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
 const CRC_LEN: usize = 4;
@@ -242,260 +242,6 @@ impl Pipeline {
     /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
     fn spend(&mut self, len: usize) -> bool {
         self.beginning.as_mut().is_none_or(|b| b.spend(len))
-    }
-
-    // ----- down -----
-
-    /// Takes one packet of user data. What comes of it is collected with [`pump`](Self::pump).
-    pub(super) fn write(&mut self, now: Instant, data: &[u8], out: &mut Outgoing) -> Result<(), WriteError> {
-        if data.is_empty() {
-            self.keepalive(now, out);
-            return Ok(());
-        }
-        if self.frct.as_ref().is_some_and(|f| !f.can_send()) {
-            return Err(WriteError::WouldBlock);
-        }
-        if self.frct.is_none() && !self.spend(data.len() + self.overhead()) {
-            return Err(WriteError::WouldBlock);
-        }
-        let mut pkt = self.cache.take(data.len());
-        pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
-        if let Some(frct) = &mut self.frct {
-            frct.push(now, pkt);
-        } else {
-            if !self.seal(&mut pkt) {
-                self.cache.put(pkt);
-                return Err(WriteError::Crypt);
-            }
-            self.counters.sent += 1;
-            out.push(pkt);
-        }
-        self.counters.tx_packets += 1;
-        self.counters.tx_bytes += data.len() as u64;
-        self.last_sent = now;
-        self.relaxed = false;
-        Ok(())
-    }
-
-    /// Takes packets whose memory the caller gives away, from the front of `pkts`, as far as FRCT has room for them;
-    /// without FRCT all go to `out`, sealed.
-    pub(super) fn write_packets(&mut self, now: Instant, pkts: &mut Outgoing, out: &mut Outgoing) {
-        let (mut bytes, mut n) = (0, 0);
-        if let Some(frct) = &mut self.frct {
-            let mut refused = Outgoing::new();
-            for pkt in pkts.drain(..) {
-                let len = pkt.len();
-                if !refused.is_empty() {
-                    refused.push(pkt);
-                    continue;
-                }
-                match frct.send(now, pkt) {
-                    Ok(()) => (bytes, n) = (bytes + len, n + 1),
-                    Err(pkt) => refused.push(pkt),
-                }
-            }
-            *pkts = refused;
-        } else {
-            let refused = if self.has_heard() { None } else { Some(self.refused(pkts)) };
-            bytes = pkts.iter().map(|p| p.len()).sum();
-            n = pkts.len();
-            if self.protection.is_none() && !self.crc {
-                out.append(pkts);
-            } else {
-                for mut pkt in pkts.drain(..) {
-                    if self.seal(&mut pkt) {
-                        out.push(pkt);
-                    } else {
-                        self.cache.put(pkt);
-                    }
-                }
-            }
-            self.counters.sent += out.len() as u64;
-            if let Some(refused) = refused {
-                pkts.extend(refused);
-            }
-        }
-        self.counters.tx_packets += n as u64;
-        self.counters.tx_bytes += bytes as u64;
-        self.last_sent = now;
-        self.relaxed = false;
-    }
-
-    /// Takes out of `pkts` what may not be sent yet.
-    fn refused(&mut self, pkts: &mut Outgoing) -> Outgoing {
-        let overhead = self.overhead();
-        let allowed = pkts.iter().take_while(|pkt| self.spend(pkt.len() + overhead)).count();
-        pkts.drain(allowed..).collect()
-    }
-
-    /// Whether what still arrives may be an answer that this end waits for before it goes, or ask for one.
-    pub(super) fn minds_arrivals(&self) -> bool {
-        self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
-    }
-
-    /// Whether [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets something.
-    pub(super) fn has_to_send(&self) -> bool {
-        self.answer
-            || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
-            || self.farewell.as_ref().is_some_and(|f| !f.is_over())
-    }
-
-    /// Whether the peer is to be told at once of what the application has read.
-    pub(super) fn owes_window(&self) -> bool {
-        self.frct.as_ref().is_some_and(|f| f.owes_window())
-    }
-
-    /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
-    pub(super) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
-        if core::mem::take(&mut self.answer) {
-            self.keepalive(now, out);
-        }
-        while let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
-            let mut pkt = self.cache.take(notice::LEN);
-            if self.spend(notice::LEN + self.overhead())
-                && pkt.extend_from_slice(&said).is_some()
-                && self.seal(&mut pkt)
-            {
-                self.counters.sent += 1;
-                out.push(pkt);
-            } else if let Some(farewell) = &mut self.farewell {
-                farewell.note_unsent();
-                self.cache.put(pkt);
-            }
-        }
-        while out.len() < BURST {
-            let Some(frct) = &mut self.frct else { return true };
-            let pkt = match frct.poll_transmit(now) {
-                None => return true,
-                Some(Transmit::Owned { pkt }) => Some(pkt),
-                Some(Transmit::Kept { pci, payload, .. } | Transmit::Control { pci, payload }) => {
-                    let mut p = self.cache.take(pci.len() + payload.len());
-                    p.extend_from_slice(&pci).and_then(|()| p.extend_from_slice(payload)).map(|()| p)
-                }
-            };
-            let Some(mut pkt) = pkt else { continue };
-            if self.spend(pkt.len() + self.overhead()) && self.seal(&mut pkt) {
-                self.counters.sent += 1;
-                self.last_sent = now;
-                out.push(pkt);
-            } else {
-                self.cache.put(pkt);
-            }
-        }
-        self.frct.is_none()
-    }
-
-    /// Encrypts, then adds the checksum.
-    fn seal(&mut self, pkt: &mut PacketBuf) -> bool {
-        if let Some((protection, rng)) = &mut self.protection
-            && protection.seal(pkt, &mut **rng).is_err()
-        {
-            return false;
-        }
-        if self.crc {
-            let crc = crc32fast::hash(pkt);
-            return pkt.extend_from_slice(&crc.to_be_bytes()).is_some();
-        }
-        true
-    }
-
-    // ----- up -----
-
-    /// Takes one packet from below through checksum, decryption and FRCT.
-    pub(super) fn receive(&mut self, now: Instant, mut pkt: PacketBuf) {
-        self.counters.received += 1;
-        if pkt.is_empty() {
-            if self.seals_keepalives() {
-                self.counters.bad_crypt += 1;
-            } else {
-                self.hear_keepalive(now);
-            }
-            // Past the cache, where an idle flow would gather one with every keepalive.
-            self.cache.pool().put(pkt);
-            return;
-        }
-        self.relaxed = false;
-        if !self.open(&mut pkt) {
-            self.cache.put(pkt);
-            return;
-        }
-        if pkt.is_empty() {
-            self.hear_keepalive(now);
-            self.cache.put(pkt);
-            return;
-        }
-        self.hear(now);
-        let memory = self.memory();
-        if let Some(frct) = &mut self.frct {
-            frct.set_memory(memory);
-            frct.handle_packet(now, pkt, &mut self.cache);
-            self.charge();
-        } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
-            self.cache.put(pkt);
-        } else if self.deaf || self.ready.len() >= self.rx_limit as usize || memory >= Memory::Tight {
-            self.counters.overflow += 1;
-            self.cache.put(pkt);
-        } else {
-            self.ready.push_back(pkt);
-            self.charge();
-        }
-    }
-
-    /// Memory that what waits for the application holds, bytes.
-    pub(super) fn held(&self) -> usize {
-        self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
-    }
-
-    /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
-    /// worth, or the stack has no memory left.
-    fn memory(&self) -> Memory {
-        let held = self.held();
-        if held >= (self.rx_bytes as usize).saturating_mul(2) || self.account.is_full(held) {
-            Memory::Full
-        } else if held >= self.rx_bytes as usize {
-            Memory::Tight
-        } else {
-            Memory::Free
-        }
-    }
-
-    fn charge(&mut self) {
-        let held = self.held();
-        self.account.set(held);
-    }
-
-    /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
-    fn open(&mut self, pkt: &mut PacketBuf) -> bool {
-        if self.crc && !self.check_crc(pkt) {
-            self.counters.bad_checksum += 1;
-            return false;
-        }
-        let opened = self.protection.as_mut().map_or(Ok(()), |(protection, _)| protection.open(pkt));
-        match opened {
-            Ok(()) => true,
-            Err(CryptoError::Replayed) => {
-                self.counters.replayed += 1;
-                false
-            }
-            Err(_) => {
-                self.counters.bad_crypt += 1;
-                false
-            }
-        }
-    }
-
-    fn check_crc(&self, pkt: &mut PacketBuf) -> bool {
-        let ok =
-            pkt.split_last_chunk::<CRC_LEN>().is_some_and(|(body, crc)| crc32fast::hash(body).to_be_bytes() == *crc);
-        if ok {
-            pkt.truncate(pkt.len() - CRC_LEN);
-            return true;
-        }
-        // The reference sends FRCT's own packets without a checksum even where the flow has one.
-        let control = Pci::LEN + self.protection.as_ref().map_or(0, |(p, _)| p.overhead());
-        self.frct.is_some()
-            && pkt.len() == control
-            && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
     }
 
     // ----- what is there -----

@@ -2,9 +2,10 @@
 
 use alloc::collections::VecDeque;
 
-use super::{Pipeline, notice};
+use super::Pipeline;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
+use crate::flow::notice;
 use crate::frct::Ending;
 
 impl Pipeline {

@@ -1,0 +1,110 @@
+//! The way up: from the port through checksum, decryption and FRCT.
+//!
+//! All of it is done for each packet; `receive` and `open` are what a receiver spends its time in.
+
+use super::{CRC_LEN, Pipeline};
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::crypto::CryptoError;
+use crate::flow::notice;
+use crate::frct::Memory;
+use crate::wire::frct::{Flags, Pci};
+
+impl Pipeline {
+    /// Takes one packet from below through checksum, decryption and FRCT.
+    pub(in crate::flow) fn receive(&mut self, now: Instant, mut pkt: PacketBuf) {
+        self.counters.received += 1;
+        if pkt.is_empty() {
+            if self.seals_keepalives() {
+                self.counters.bad_crypt += 1;
+            } else {
+                self.hear_keepalive(now);
+            }
+            // Past the cache, where an idle flow would gather one with every keepalive.
+            self.cache.pool().put(pkt);
+            return;
+        }
+        self.relaxed = false;
+        if !self.open(&mut pkt) {
+            self.cache.put(pkt);
+            return;
+        }
+        if pkt.is_empty() {
+            self.hear_keepalive(now);
+            self.cache.put(pkt);
+            return;
+        }
+        self.hear(now);
+        let memory = self.memory();
+        if let Some(frct) = &mut self.frct {
+            frct.set_memory(memory);
+            frct.handle_packet(now, pkt, &mut self.cache);
+            self.charge();
+        } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
+            self.cache.put(pkt);
+        } else if self.deaf || self.ready.len() >= self.rx_limit as usize || memory >= Memory::Tight {
+            self.counters.overflow += 1;
+            self.cache.put(pkt);
+        } else {
+            self.ready.push_back(pkt);
+            self.charge();
+        }
+    }
+
+    /// Memory that what waits for the application holds, bytes.
+    pub(in crate::flow) fn held(&self) -> usize {
+        self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
+    }
+
+    /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
+    /// worth, or the stack has no memory left.
+    pub(super) fn memory(&self) -> Memory {
+        let held = self.held();
+        if held >= (self.rx_bytes as usize).saturating_mul(2) || self.account.is_full(held) {
+            Memory::Full
+        } else if held >= self.rx_bytes as usize {
+            Memory::Tight
+        } else {
+            Memory::Free
+        }
+    }
+
+    pub(super) fn charge(&mut self) {
+        let held = self.held();
+        self.account.set(held);
+    }
+
+    /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
+    fn open(&mut self, pkt: &mut PacketBuf) -> bool {
+        if self.crc && !self.check_crc(pkt) {
+            self.counters.bad_checksum += 1;
+            return false;
+        }
+        let opened = self.protection.as_mut().map_or(Ok(()), |(protection, _)| protection.open(pkt));
+        match opened {
+            Ok(()) => true,
+            Err(CryptoError::Replayed) => {
+                self.counters.replayed += 1;
+                false
+            }
+            Err(_) => {
+                self.counters.bad_crypt += 1;
+                false
+            }
+        }
+    }
+
+    fn check_crc(&self, pkt: &mut PacketBuf) -> bool {
+        let ok =
+            pkt.split_last_chunk::<CRC_LEN>().is_some_and(|(body, crc)| crc32fast::hash(body).to_be_bytes() == *crc);
+        if ok {
+            pkt.truncate(pkt.len() - CRC_LEN);
+            return true;
+        }
+        // The reference sends FRCT's own packets without a checksum even where the flow has one.
+        let control = Pci::LEN + self.protection.as_ref().map_or(0, |(p, _)| p.overhead());
+        self.frct.is_some()
+            && pkt.len() == control
+            && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
+    }
+}

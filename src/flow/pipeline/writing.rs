@@ -1,0 +1,165 @@
+//! The way down: from the application through FRCT, encryption and checksum.
+//!
+//! All of it is done for each packet; `write`, `pump` and `seal` are what a sender spends its time in.
+
+use super::Pipeline;
+use crate::base::buf::PacketBuf;
+use crate::base::time::Instant;
+use crate::flow::notice;
+use crate::flow::{BURST, Outgoing, WriteError};
+use crate::frct::Transmit;
+
+impl Pipeline {
+    /// Takes one packet of user data. What comes of it is collected with [`pump`](Self::pump).
+    pub(in crate::flow) fn write(&mut self, now: Instant, data: &[u8], out: &mut Outgoing) -> Result<(), WriteError> {
+        if data.is_empty() {
+            self.keepalive(now, out);
+            return Ok(());
+        }
+        if self.frct.as_ref().is_some_and(|f| !f.can_send()) {
+            return Err(WriteError::WouldBlock);
+        }
+        if self.frct.is_none() && !self.spend(data.len() + self.overhead()) {
+            return Err(WriteError::WouldBlock);
+        }
+        let mut pkt = self.cache.take(data.len());
+        pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
+        if let Some(frct) = &mut self.frct {
+            frct.push(now, pkt);
+        } else {
+            if !self.seal(&mut pkt) {
+                self.cache.put(pkt);
+                return Err(WriteError::Crypt);
+            }
+            self.counters.sent += 1;
+            out.push(pkt);
+        }
+        self.counters.tx_packets += 1;
+        self.counters.tx_bytes += data.len() as u64;
+        self.last_sent = now;
+        self.relaxed = false;
+        Ok(())
+    }
+
+    /// Takes packets whose memory the caller gives away, from the front of `pkts`, as far as FRCT has room for them;
+    /// without FRCT all go to `out`, sealed.
+    pub(in crate::flow) fn write_packets(&mut self, now: Instant, pkts: &mut Outgoing, out: &mut Outgoing) {
+        let (mut bytes, mut n) = (0, 0);
+        if let Some(frct) = &mut self.frct {
+            let mut refused = Outgoing::new();
+            for pkt in pkts.drain(..) {
+                let len = pkt.len();
+                if !refused.is_empty() {
+                    refused.push(pkt);
+                    continue;
+                }
+                match frct.send(now, pkt) {
+                    Ok(()) => (bytes, n) = (bytes + len, n + 1),
+                    Err(pkt) => refused.push(pkt),
+                }
+            }
+            *pkts = refused;
+        } else {
+            let refused = if self.has_heard() { None } else { Some(self.refused(pkts)) };
+            bytes = pkts.iter().map(|p| p.len()).sum();
+            n = pkts.len();
+            if self.protection.is_none() && !self.crc {
+                out.append(pkts);
+            } else {
+                for mut pkt in pkts.drain(..) {
+                    if self.seal(&mut pkt) {
+                        out.push(pkt);
+                    } else {
+                        self.cache.put(pkt);
+                    }
+                }
+            }
+            self.counters.sent += out.len() as u64;
+            if let Some(refused) = refused {
+                pkts.extend(refused);
+            }
+        }
+        self.counters.tx_packets += n as u64;
+        self.counters.tx_bytes += bytes as u64;
+        self.last_sent = now;
+        self.relaxed = false;
+    }
+
+    /// Takes out of `pkts` what may not be sent yet.
+    fn refused(&mut self, pkts: &mut Outgoing) -> Outgoing {
+        let overhead = self.overhead();
+        let allowed = pkts.iter().take_while(|pkt| self.spend(pkt.len() + overhead)).count();
+        pkts.drain(allowed..).collect()
+    }
+
+    /// Whether what still arrives may be an answer that this end waits for before it goes, or ask for one.
+    pub(in crate::flow) fn minds_arrivals(&self) -> bool {
+        self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
+    }
+
+    /// Whether [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets something.
+    pub(in crate::flow) fn has_to_send(&self) -> bool {
+        self.answer
+            || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
+            || self.farewell.as_ref().is_some_and(|f| !f.is_over())
+    }
+
+    /// Whether the peer is to be told at once of what the application has read.
+    pub(in crate::flow) fn owes_window(&self) -> bool {
+        self.frct.as_ref().is_some_and(|f| f.owes_window())
+    }
+
+    /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
+    pub(in crate::flow) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
+        if core::mem::take(&mut self.answer) {
+            self.keepalive(now, out);
+        }
+        while let Some(said) = self.farewell.as_mut().and_then(|f| f.pick(now)) {
+            let mut pkt = self.cache.take(notice::LEN);
+            if self.spend(notice::LEN + self.overhead())
+                && pkt.extend_from_slice(&said).is_some()
+                && self.seal(&mut pkt)
+            {
+                self.counters.sent += 1;
+                out.push(pkt);
+            } else if let Some(farewell) = &mut self.farewell {
+                farewell.note_unsent();
+                self.cache.put(pkt);
+            }
+        }
+        while out.len() < BURST {
+            let Some(frct) = &mut self.frct else { return true };
+            let pkt = match frct.poll_transmit(now) {
+                None => return true,
+                Some(Transmit::Owned { pkt }) => Some(pkt),
+                Some(Transmit::Kept { pci, payload, .. } | Transmit::Control { pci, payload }) => {
+                    let mut p = self.cache.take(pci.len() + payload.len());
+                    p.extend_from_slice(&pci).and_then(|()| p.extend_from_slice(payload)).map(|()| p)
+                }
+            };
+            let Some(mut pkt) = pkt else { continue };
+            if self.spend(pkt.len() + self.overhead()) && self.seal(&mut pkt) {
+                self.counters.sent += 1;
+                self.last_sent = now;
+                out.push(pkt);
+            } else {
+                self.cache.put(pkt);
+            }
+        }
+        self.frct.is_none()
+    }
+
+    /// Encrypts, then adds the checksum.
+    pub(super) fn seal(&mut self, pkt: &mut PacketBuf) -> bool {
+        if let Some((protection, rng)) = &mut self.protection
+            && protection.seal(pkt, &mut **rng).is_err()
+        {
+            return false;
+        }
+        if self.crc {
+            let crc = crc32fast::hash(pkt);
+            return pkt.extend_from_slice(&crc.to_be_bytes()).is_some();
+        }
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! A name that somebody accepts flows to: who does, and the requests that wait for them.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Waker;
+
+use super::{Factory, ListenerId, WaiterId};
+use crate::base::time::Instant;
+use crate::flow::Watcher;
+use crate::irm::{Caller, LoadBalancing};
+use crate::types::name::NameHash;
+
+/// What is known of a name.
+pub(super) struct Entry<R> {
+    pub(super) balancing: LoadBalancing,
+    pub(super) listeners: Vec<ListenerId>,
+    pub(super) factory: Option<Arc<dyn Factory>>,
+    /// In the order in which they came, which is that of their numbers.
+    pub(super) queue: VecDeque<Queued<R>>,
+    pub(super) waiters: VecDeque<Waiter>,
+    pub(super) watches: Vec<Watch>,
+    /// How many of the queue are offered to somebody.
+    pub(super) offers: usize,
+    /// Bytes of the queue.
+    pub(super) bytes: usize,
+    /// How many may wait, if that was set.
+    pub(super) backlog: Option<usize>,
+    /// By the algorithm [`DIRECT`](super::DIRECT).
+    pub(super) hash: Option<NameHash>,
+}
+
+/// A request. It belongs to nobody until somebody comes for it: whoever is woken may not be there any more.
+pub(super) struct Queued<R> {
+    pub(super) id: u64,
+    pub(super) request: R,
+    pub(super) caller: Caller,
+    /// When it is refused.
+    pub(super) until: Instant,
+    /// Who was woken for it. Until `due` nobody else takes it.
+    pub(super) offered: Option<WaiterId>,
+    /// Under which moment it is in the index.
+    pub(super) due: Instant,
+}
+
+/// Somebody who is told of requests, and accepts without waiting.
+pub(super) struct Watch {
+    pub(super) listener: ListenerId,
+    pub(super) watcher: Arc<dyn Watcher>,
+    pub(super) token: u64,
+}
+
+pub(super) struct Waiter {
+    pub(super) id: WaiterId,
+    pub(super) listener: ListenerId,
+    /// `None`: it was woken and has not come yet.
+    pub(super) waker: Option<Waker>,
+}
+
+impl<R> Default for Entry<R> {
+    fn default() -> Self {
+        Self {
+            balancing: LoadBalancing::default(),
+            listeners: Vec::new(),
+            factory: None,
+            queue: VecDeque::new(),
+            waiters: VecDeque::new(),
+            watches: Vec::new(),
+            offers: 0,
+            bytes: 0,
+            backlog: None,
+            hash: None,
+        }
+    }
+}
+
+impl<R> Entry<R> {
+    pub(super) fn is_bound(&self) -> bool {
+        !self.listeners.is_empty() || self.factory.is_some()
+    }
+
+    /// Requests that are offered to nobody.
+    pub(super) fn unoffered(&self) -> usize {
+        self.queue.len() - self.offers
+    }
+
+    /// An acceptor who waits and was not woken yet, and its waker.
+    pub(super) fn choose(&mut self) -> Option<(WaiterId, Waker)> {
+        let idle = |w: &&mut Waiter| w.waker.is_some();
+        let chosen = match self.balancing {
+            LoadBalancing::RoundRobin => self.waiters.iter_mut().find(idle),
+            LoadBalancing::Spillover => self.waiters.iter_mut().rev().find(idle),
+        }?;
+        Some((chosen.id, chosen.waker.take()?))
+    }
+
+    /// Takes a request out of the queue. Its entry in the index is the caller's to remove.
+    pub(super) fn take(&mut self, at: usize) -> Option<Queued<R>> {
+        let taken = self.queue.remove(at)?;
+        self.offers -= usize::from(taken.offered.is_some());
+        self.bytes = self.bytes.saturating_sub(taken.caller.bytes);
+        Some(taken)
+    }
+
+    /// The newest request of the peer that has the most of them, if that has more than `peer` would have with one more:
+    /// one that is offered to nobody, if there is any.
+    pub(super) fn unfair(&self, peer: u64) -> Option<usize> {
+        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+        for queued in &self.queue {
+            *counts.entry(queued.caller.peer).or_default() += 1;
+        }
+        let own = counts.get(&peer).copied().unwrap_or(0);
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1)?;
+        let newest =
+            |free: bool| self.queue.iter().rposition(|q| q.caller.peer == most && (!free || q.offered.is_none()));
+        newest(true).or_else(|| newest(false))
+    }
+
+    /// Which request `waiter` gets: the one that it was woken for, or else the first that is for anybody.
+    pub(super) fn next_for(&self, waiter: Option<WaiterId>) -> Option<usize> {
+        let own = || self.queue.iter().position(|q| q.offered.is_some() && q.offered == waiter);
+        let any = || self.queue.iter().position(|q| q.offered.is_none());
+        let own = if self.offers == 0 { None } else { own() };
+        own.or_else(|| if self.unoffered() == 0 { None } else { any() })
+    }
+}

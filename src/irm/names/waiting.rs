@@ -1,0 +1,195 @@
+//! Requests that wait, and who gets them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use super::entry::{Entry, Queued, Waiter};
+use super::{Calls, Irm, ListenerId, Placed, Refused, WaiterId};
+use crate::base::time::Instant;
+use crate::flow::Event;
+use crate::irm::Caller;
+use crate::types::name::Name;
+
+/// How long a request is kept for the acceptor that was woken for it. One that lives takes much less; one that is not
+/// polled any more costs the request this much.
+pub(in crate::irm) const OFFER: Duration = Duration::from_millis(100);
+
+impl<R> Irm<R> {
+    /// A request for a flow to `name` has come from `caller`. It waits for somebody to take it, whom it is offered to if he
+    /// is there. One that repeats another takes its place.
+    ///
+    /// # Errors
+    /// [`Refused`] with the request, to be refused.
+    pub fn place(
+        &mut self,
+        now: Instant,
+        name: &Name,
+        request: R,
+        caller: Caller,
+        calls: &mut Calls,
+    ) -> Result<Placed<R>, Refused<R>> {
+        let id = self.id();
+        let limits = self.limits;
+        let mut placed = Placed::default();
+        let Some(entry) = self.names.get_mut(name).filter(|e| e.is_bound()) else {
+            return Err(Refused::Unknown(request));
+        };
+        if let Some(earlier) = entry.queue.iter_mut().find(|q| caller.repeats(&q.caller)) {
+            // It keeps its turn and its time: the requester has waited since then.
+            placed.repeated = Some(core::mem::replace(&mut earlier.request, request));
+            entry.bytes = entry.bytes.saturating_sub(earlier.caller.bytes).saturating_add(caller.bytes);
+            earlier.caller.bytes = caller.bytes;
+            return Ok(placed);
+        }
+        if !self.make_room(name, &caller, &mut placed.shed) {
+            return Err(Refused::Full(request));
+        }
+        let Some(entry) = self.names.get_mut(name) else { return Err(Refused::Unknown(request)) };
+        let until = now + limits.accept_wait.min(caller.patience());
+        entry.bytes = entry.bytes.saturating_add(caller.bytes);
+        entry.queue.push_back(Queued { id, request, caller, until, offered: None, due: until });
+        self.offer(now, name, id, calls);
+        Ok(placed)
+    }
+
+    /// Whether there is room for one more request of `caller`, for which others may have been `shed`: those that were
+    /// given up, and else one of a peer that has more.
+    fn make_room(&mut self, name: &Name, caller: &Caller, shed: &mut Vec<R>) -> bool {
+        let limits = self.limits;
+        let Some(entry) = self.names.get_mut(name) else { return false };
+        let most = entry.backlog.unwrap_or(limits.backlog).max(1);
+        // Those on offer count as well: whoever they are offered to may not come for them. A single request may always
+        // wait, however large.
+        let is_full = |entry: &Entry<R>| {
+            let bytes = entry.bytes.saturating_add(caller.bytes);
+            entry.queue.len() >= most || (bytes > limits.backlog_bytes && !entry.queue.is_empty())
+        };
+        let mut drop_one = |entry: &mut Entry<R>, at| {
+            if let Some(taken) = entry.take(at) {
+                self.due.remove(&(taken.due, taken.id));
+                shed.push(taken.request);
+            }
+        };
+        if is_full(entry) {
+            while let Some(at) = entry.queue.iter().position(|q| q.caller.is_gone()) {
+                drop_one(entry, at);
+            }
+        }
+        // One at a time: what is larger than that has to come again.
+        if is_full(entry)
+            && let Some(at) = entry.unfair(caller.peer)
+        {
+            drop_one(entry, at);
+        }
+        !is_full(entry)
+    }
+
+    /// The next request for `listener`, `None` once it has been unbound. `waiter` is the accept's own and must be
+    /// passed to every poll of it, and to [`cancel`](Self::cancel) if it is given up.
+    ///
+    /// If there is none, `waker` is kept, in exchange for the one that was kept before: code of others, to be dropped
+    /// where no lock is held.
+    pub fn poll_accept(
+        &mut self,
+        listener: ListenerId,
+        waiter: &mut Option<WaiterId>,
+        waker: &mut Option<Waker>,
+    ) -> Poll<Option<R>> {
+        let next = WaiterId(self.id());
+        let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
+            return Poll::Ready(None);
+        };
+        let at = waiter.and_then(|id| entry.waiters.iter().position(|w| w.id == id));
+        let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.take(at)) else {
+            if let Some(w) = at.and_then(|at| entry.waiters.get_mut(at)) {
+                core::mem::swap(&mut w.waker, waker);
+            } else {
+                *waiter = Some(next);
+                entry.waiters.push_back(Waiter { id: next, listener, waker: waker.take() });
+            }
+            return Poll::Pending;
+        };
+        if let Some(w) = at.and_then(|at| entry.waiters.remove(at)) {
+            *waker = w.waker;
+        }
+        *waiter = None;
+        self.due.remove(&(taken.due, taken.id));
+        Poll::Ready(Some(taken.request))
+    }
+
+    /// Whether [`poll_accept`](Self::poll_accept) would return something.
+    pub fn has_work(&self, listener: ListenerId, waiter: Option<WaiterId>) -> bool {
+        let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get(n)) else { return true };
+        entry.next_for(waiter).is_some()
+    }
+
+    /// An accept has been given up. What it was offered goes to the next. Its waker comes back, to be dropped where no
+    /// lock is held: it may hold the last of a task.
+    pub fn cancel(&mut self, now: Instant, listener: ListenerId, waiter: WaiterId, calls: &mut Calls) -> Option<Waker> {
+        let name = self.listeners.get(&listener)?.clone();
+        let entry = self.names.get_mut(&name)?;
+        let at = entry.waiters.iter().position(|w| w.id == waiter)?;
+        let gone = entry.waiters.remove(at)?;
+        self.withdraw(now, &name, waiter, calls);
+        gone.waker
+    }
+
+    /// What was offered to a waiter that is gone goes to the next.
+    pub(super) fn withdraw(&mut self, now: Instant, name: &Name, waiter: WaiterId, calls: &mut Calls) {
+        let Some(entry) = self.names.get_mut(name) else { return };
+        let offered = entry.queue.iter_mut().find(|q| q.offered == Some(waiter));
+        let Some(id) = offered.map(|q| q.id) else { return };
+        self.offer(now, name, id, calls);
+    }
+
+    /// Offers a request to the next acceptor who waits; if there is none, whoever comes first may have it, and somebody
+    /// is started.
+    fn offer(&mut self, now: Instant, name: &Name, id: u64, calls: &mut Calls) {
+        let Some(entry) = self.names.get_mut(name) else { return };
+        let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { return };
+        let chosen = entry.choose();
+        let factory = entry.factory.clone();
+        let Some(queued) = entry.queue.get_mut(at) else { return };
+        self.due.remove(&(queued.due, id));
+        entry.offers -= usize::from(queued.offered.take().is_some());
+        queued.due = queued.until;
+        match (chosen, factory) {
+            (Some((waiter, waker)), _) => {
+                queued.offered = Some(waiter);
+                queued.due = queued.until.min(now + OFFER);
+                entry.offers += 1;
+                calls.wake.push(waker);
+            }
+            (None, factory) => calls.start.extend(factory),
+        }
+        if queued.offered.is_none() {
+            let told = entry.watches.iter().map(|w| (Arc::clone(&w.watcher), w.token, Event::Acceptable));
+            calls.tell.extend(told);
+        }
+        self.due.insert((queued.due, id), name.clone());
+        calls.due_at(queued.due);
+    }
+
+    /// Requests that have waited too long, to be refused, no more than `max` at a time. Those whose acceptor did not
+    /// come are offered to the next. [`Calls::due`] says when to look again.
+    pub fn expire(&mut self, now: Instant, max: usize, calls: &mut Calls) -> Vec<R> {
+        let mut out = Vec::new();
+        for _ in 0..max {
+            let Some(first) = self.due.first_entry().filter(|e| e.key().0 <= now) else { break };
+            let ((_, id), name) = first.remove_entry();
+            let Some(entry) = self.names.get_mut(&name) else { continue };
+            let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { continue };
+            if entry.queue.get(at).is_some_and(|q| q.until > now) {
+                self.offer(now, &name, id, calls);
+            } else if let Some(late) = entry.take(at) {
+                out.push(late.request);
+            }
+        }
+        if let Some(((next, _), _)) = self.due.first_key_value() {
+            calls.due_at(*next);
+        }
+        out
+    }
+}
