@@ -49,6 +49,16 @@ pub struct Reply {
     pub data: Vec<u8>,
 }
 
+impl Reply {
+    /// What a peer has said: of a refusal, its security header does not count.
+    pub(in crate::ipcp) fn of<P: Port + 'static>(result: Result<Arc<P>, Code>, data: &[u8]) -> Self {
+        match result {
+            Ok(port) => Self { result: Ok(port), data: data.to_vec() },
+            Err(code) => Self { result: Err(code), data: Vec::new() },
+        }
+    }
+}
+
 /// Who asked for a flow.
 pub trait Answer: Send + Sync {
     /// The peer has answered the request that was made with `token`. Called at most once for each.

@@ -188,14 +188,10 @@ impl UdpShim {
             (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, path, m.s_eid, remote)),
             (response, ..) => Err(Code::from_response(response)),
         };
-        let reply = match result {
-            Ok(port) => Reply { result: Ok(port), data: m.data.to_vec() },
-            Err(code) => {
-                self.flows.remove(m.s_eid.into());
-                Reply { result: Err(code), data: Vec::new() }
-            }
-        };
-        answer.answered(token, reply);
+        if result.is_err() {
+            self.flows.remove(m.s_eid.into());
+        }
+        answer.answered(token, Reply::of(result, m.data));
     }
 }
 

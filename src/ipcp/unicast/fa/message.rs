@@ -1,7 +1,6 @@
 //! Messages of the flow allocator that arrive, and the answers to them.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
@@ -75,14 +74,10 @@ impl FlowAllocator {
             0 => Err(Code::CRYPT),
             response => Err(Code::from_response(response)),
         };
-        let reply = match result {
-            Ok(port) => Reply { result: Ok(port), data: m.data.to_vec() },
-            Err(code) => {
-                self.forget(&flow);
-                Reply { result: Err(code), data: Vec::new() }
-            }
-        };
-        answer.answered(token, reply);
+        if result.is_err() {
+            self.forget(&flow);
+        }
+        answer.answered(token, Reply::of(result, m.data));
     }
 
     fn handle_update(&self, now: Instant, m: FlowUpdate) {
