@@ -1,3 +1,5 @@
+mod matrix;
+
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec;
