@@ -2,6 +2,8 @@
 
 mod asking;
 mod places;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,0 +1,318 @@
+//! The states of an allocation as a table: what becomes of each by every event. It is made by driving allocations over a
+//! layer that does what the test says, and compared with what is written down here.
+
+use alloc::format;
+use alloc::string::String;
+use core::task::Waker;
+
+use super::*;
+use crate::base::rng::Randomness;
+use crate::base::sync::Mutex;
+use crate::base::time::{Clock, ManualClock};
+use crate::crypto::backend::RUST;
+use crate::flow::Outgoing;
+use crate::ipcp::{Attempt, Info, Ipcp, Lookup, RegisterError, Request};
+use crate::irm::NameSecurity;
+use crate::node::{Limits, Parts};
+use crate::oap::SecurityConfig;
+use crate::oap::replay::ReplayCache;
+use crate::oap::server::Request as OapRequest;
+use crate::types::device::SendError;
+use crate::types::name::NameHash;
+use crate::types::tree::Tree;
+
+const UNIX: u64 = 1_767_225_600_000_000_000;
+
+/// Who asked, by which token, and with which security header.
+type Asked = (Arc<dyn Answer>, u64, Vec<u8>);
+
+/// A layer that finds names and carries requests as the test says.
+struct Layer {
+    info: Info,
+    /// Where the name is; it is being looked for while that is not known.
+    places: Mutex<Option<usize>>,
+    /// The last request.
+    asked: Mutex<Option<Asked>>,
+}
+
+struct Pending;
+
+impl Attempt for Pending {
+    fn is_sent(&self) -> bool {
+        true
+    }
+}
+
+impl Ipcp for Layer {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn register(&self, _: Instant, _: NameHash) -> Result<(), RegisterError> {
+        Ok(())
+    }
+
+    fn unregister(&self, _: Instant, _: &NameHash) {}
+
+    fn lookup(&self, _: Instant, _: &NameHash, _: &Waker) -> Lookup {
+        match *self.places.lock() {
+            None => Lookup::Pending,
+            Some(0) => Lookup::Unknown,
+            Some(n) => Lookup::Known((1..=n as u64).map(Location::Station).collect()),
+        }
+    }
+
+    fn request(&self, _: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
+        *self.asked.lock() = Some((request.answer, request.token, request.data.to_vec()));
+        Ok(Box::new(Pending))
+    }
+
+    fn shutdown(&self, _: Instant) {}
+
+    fn rib(&self, _: Instant) -> Tree {
+        Tree::new("layer")
+    }
+}
+
+struct Down;
+
+impl Port for Down {
+    fn send(&self, _: Instant, _: &mut Outgoing) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    fn mtu(&self) -> usize {
+        1400
+    }
+
+    fn release(&self, _: Instant) {}
+}
+
+/// The state of an allocation, as far as it decides what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has been done.
+    Start,
+    /// Nobody was asked: layers look for the name.
+    Looking,
+    /// Somebody was asked, and is silent so far.
+    Asked,
+    /// Who was asked is busy, and is asked again after a pause.
+    Pausing,
+    Done,
+}
+
+const STAGES: [Stage; 5] = [Stage::Start, Stage::Looking, Stage::Asked, Stage::Pausing, Stage::Done];
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Poll,
+    NameFound,
+    NameUnknown,
+    Accepted,
+    Garbled,
+    Busy,
+    Unregistered,
+    Refused,
+    Silence,
+    Deadline,
+    StackDown,
+}
+
+const EVENTS: [Event; 11] = [
+    Event::Poll,
+    Event::NameFound,
+    Event::NameUnknown,
+    Event::Accepted,
+    Event::Garbled,
+    Event::Busy,
+    Event::Unregistered,
+    Event::Refused,
+    Event::Silence,
+    Event::Deadline,
+    Event::StackDown,
+];
+
+struct Driven {
+    clock: Arc<ManualClock>,
+    node: Arc<Node>,
+    layer: Arc<Layer>,
+    allocation: Allocation,
+    result: Option<Result<Allocated, AllocError>>,
+    /// Requests that were sent.
+    requests: usize,
+}
+
+impl Driven {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(UNIX));
+        let node = Node::new(Parts {
+            name: None,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            pool: None,
+            rng: Randomness::from_seed([7; 32]),
+            limits: Limits::default(),
+            inline: true,
+            security: NameSecurity::default(),
+            backend: &RUST,
+        });
+        let info = Info::new(Kind::Custom("test"), "test", "test");
+        let layer = Arc::new(Layer { info, places: Mutex::new(None), asked: Mutex::new(None) });
+        node.add_ipcp(Arc::clone(&layer) as Arc<dyn Ipcp>, 0);
+        let wanted = Wanted {
+            name: Name::new("echo").unwrap(),
+            qos: QosSpec::RAW,
+            timeout: None,
+            data: Vec::new(),
+            via: Via::Any,
+        };
+        let allocation = Allocation::new(&node, wanted);
+        Self { clock, node, layer, allocation, result: None, requests: 0 }
+    }
+
+    fn poll(&mut self) {
+        if self.result.is_some() {
+            return;
+        }
+        let before = self.layer.asked.lock().as_ref().map(|(_, token, _)| *token);
+        if let Poll::Ready(result) = self.allocation.poll(&mut Context::from_waker(Waker::noop())) {
+            self.result = Some(result);
+        }
+        let after = self.layer.asked.lock().as_ref().map(|(_, token, _)| *token);
+        self.requests += usize::from(before != after);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.clock.advance_to(self.clock.now() + time);
+        self.node.poll(self.clock.now());
+        self.poll();
+    }
+
+    fn answer(&mut self, result: Result<(), Code>, data: &[u8]) {
+        let asked = self.layer.asked.lock().as_ref().map(|(answer, token, _)| (Arc::clone(answer), *token));
+        if let Some((answer, token)) = asked {
+            let result = result.map(|()| Arc::new(Down) as Arc<dyn Port>);
+            answer.answered(token, Reply { result, data: data.to_vec() });
+        }
+        self.poll();
+    }
+
+    /// What who was asked answers if it accepts.
+    fn response(&self) -> Vec<u8> {
+        let Some(request) = self.layer.asked.lock().as_ref().map(|(_, _, data)| data.clone()) else {
+            return Vec::new();
+        };
+        let unix = self.clock.unix_nanos();
+        let checked = OapRequest::check(unix, request, &mut ReplayCache::new(8)).unwrap();
+        let negotiated = checked.accept(&SecurityConfig::default()).unwrap();
+        negotiated.respond(unix, &[], 60_000, &mut Randomness::from_seed([9; 32])).unwrap().0
+    }
+
+    fn enter(stage: Stage) -> Self {
+        let mut driven = Self::new();
+        match stage {
+            Stage::Start => {}
+            Stage::Looking => driven.poll(),
+            Stage::Asked | Stage::Pausing | Stage::Done => driven.happen(Event::NameFound),
+        }
+        match stage {
+            Stage::Pausing => driven.happen(Event::Busy),
+            Stage::Done => driven.happen(Event::Accepted),
+            _ => {}
+        }
+        assert_eq!(driven.stage(), stage);
+        driven.requests = 0;
+        driven
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Poll => self.poll(),
+            Event::NameFound | Event::NameUnknown => {
+                *self.layer.places.lock() = Some(usize::from(matches!(event, Event::NameFound)));
+                self.poll();
+            }
+            Event::Accepted => {
+                let response = self.response();
+                self.answer(Ok(()), &response);
+            }
+            Event::Garbled => {
+                let mut response = self.response();
+                response.truncate(response.len() / 2);
+                self.answer(Ok(()), &response);
+            }
+            Event::Busy => self.answer(Err(Code::AGAIN), &[]),
+            Event::Unregistered => self.answer(Err(Code::NAME), &[]),
+            Event::Refused => self.answer(Err(Code::PERM), &[]),
+            Event::Silence => self.wait(Duration::from_millis(1300)),
+            Event::Deadline => self.wait(Duration::from_secs(20)),
+            Event::StackDown => {
+                self.node.shutdown();
+                self.poll();
+            }
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match &self.allocation.phase {
+            Phase::Start => Stage::Start,
+            Phase::Done => Stage::Done,
+            Phase::Asking(asking) if !asking.tries.is_empty() => Stage::Asked,
+            Phase::Asking(asking) if asking.busy.is_some() => Stage::Pausing,
+            Phase::Asking(_) => Stage::Looking,
+        }
+    }
+}
+
+/// What follows: the stage, requests that are sent, and the result if there is one.
+fn after(stage: Stage, event: Event) -> String {
+    let mut driven = Driven::enter(stage);
+    driven.happen(event);
+    let next = driven.stage();
+    let result = driven.result.as_ref().filter(|_| stage != Stage::Done).map_or("", |result| match result {
+        Ok(_) => " ok",
+        Err(AllocError::Unreachable(_)) => " unreachable",
+        Err(AllocError::TimedOut(_)) => " timed out",
+        Err(AllocError::Refused(_)) => " refused",
+        Err(AllocError::Security(_)) => " insecure",
+        Err(AllocError::StackDown) => " stack down",
+        Err(_) => " other",
+    });
+    let next = if next == stage { "=".into() } else { format!("{next:?}") };
+    let requests = ["", " asks"][driven.requests.min(1)];
+    format!("{next}{requests}{result}")
+}
+
+fn matrix() -> String {
+    let row = |head: String, cells: [String; 5]| {
+        let cells = cells.map(|cell| format!("{cell:<18}")).concat();
+        String::from(format!("{head:<14}{cells}").trim_end()) + "\n"
+    };
+    let mut text = String::from("\n") + &row(String::new(), STAGES.map(|stage| format!("{stage:?}")));
+    for event in EVENTS {
+        text += &row(format!("{event:?}"), STAGES.map(|stage| after(stage, event)));
+    }
+    text
+}
+
+/// Each cell: the stage that follows, `=` if it is the same, whether somebody is asked, and the result.
+const TABLE: &str = "
+              Start             Looking           Asked             Pausing           Done
+Poll          Looking           =                 =                 =                 =
+NameFound     Asked asks        Asked asks        =                 =                 =
+NameUnknown   Done unreachable  Done unreachable  =                 =                 =
+Accepted      Looking           =                 Done ok           =                 =
+Garbled       Looking           =                 = asks            =                 =
+Busy          Looking           =                 Pausing           =                 =
+Unregistered  Looking           =                 Done refused      =                 =
+Refused       Looking           =                 Done refused      =                 =
+Silence       Looking           =                 = asks            Asked asks        =
+Deadline      Done timed out    Done timed out    Done timed out    Done refused      =
+StackDown     Done stack down   Done stack down   Done stack down   Done stack down   =
+";
+
+#[test]
+fn the_stages_of_an_allocation_are_as_written_down() {
+    let found = matrix();
+    assert!(found == TABLE, "found:\n{found}");
+}
