@@ -37,7 +37,7 @@ pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given
+    /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given, whichever one hosts are at
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
@@ -54,7 +54,7 @@ pub(crate) struct Network {
 #[command(next_help_heading = "Network")]
 pub(crate) struct Surroundings {
     /// Where a name is, for names that the resolver of UDP layers (a line `IP <MD5 of the name>` in the hosts file, or
-    /// the DNS) does not know. May be given several times
+    /// the DNS) does not know. The port is 3435 if not given, that of the layer with --config. May be given several times
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
     hosts: Vec<(Name, SocketAddr)>,
 
@@ -196,7 +196,7 @@ fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
     }
 }
 
-/// `NAME=IP` or `NAME=IP:PORT`; without a port, that of the layer.
+/// `NAME=IP` or `NAME=IP:PORT`; without a port, at that of the layer.
 fn name_and_addr(text: &str) -> std::result::Result<(Name, SocketAddr), String> {
     let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
     let with_port = addr.parse().or_else(|_| addr.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));

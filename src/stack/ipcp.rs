@@ -43,11 +43,16 @@ impl LocalConfig {
 
 /// A member of a UDP/IPv4 layer: where it is, and where names are.
 ///
+/// A layer has one UDP port, [3435 by default](Self::port): members are bound to it, and hosts are called at it. Where
+/// that does not do, for instance because two members share an address, an address names its port: `IP:PORT` instead of
+/// `IP`, of the member itself as well as of a host. The port of the one says nothing about that of the other.
+///
 /// ```
 /// use o7s::{Stack, Udp4};
 ///
 /// let stack = Stack::new()?;
-/// let net = stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "127.0.0.1:4000"))?;
+/// // Bound to a port that is free. "echo" is called at port 4000 of its host, "ping" at the layer's, 3435.
+/// let net = stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "127.0.0.1:4000").host("ping", "127.0.0.1"))?;
 /// assert!(net.local_addr().unwrap().ip().is_loopback());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -65,9 +70,11 @@ pub struct Udp4 {
 }
 
 impl Udp4 {
-    /// At this address, `IP` or `IP:PORT`; the port is 3435 if not given. All members of a layer use the same port
-    /// unless their addresses are given with ports. At `0.0.0.0` it is reached at each of the host's addresses, and
-    /// answers from the one that was asked.
+    /// A member at this address, `IP` or `IP:PORT`; without a port, at the [port of the layer](Self::port). With another
+    /// port than that, the other members have to be told it: their [`host`](Self::host) entries name it, too. A port of 0
+    /// is any that is free.
+    ///
+    /// At `0.0.0.0` it is reached at each of the host's addresses, and answers from the one that was asked.
     pub fn bind(addr: &str) -> Self {
         Self {
             addr: addr.into(),
@@ -88,7 +95,7 @@ impl Udp4 {
     /// those whom it calls answer there.
     ///
     /// `ip` may be `0.0.0.0`, for whatever address the host reaches a peer from. Hosts that are given without a port are
-    /// called at 3435, or at the [`peer_port`](Self::peer_port).
+    /// called at the [port of the layer](Self::port), as by every member.
     ///
     /// ```
     /// use o7s::{Stack, Udp4};
@@ -99,11 +106,25 @@ impl Udp4 {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn outgoing(ip: &str) -> Self {
-        Self { outgoing: true, ..Self::bind(ip) }.peer_port(DEFAULT_PORT)
+        Self { outgoing: true, ..Self::bind(ip) }
     }
 
-    /// The port of hosts that are given without one; the layer's own if not given.
-    pub fn peer_port(mut self, port: u16) -> Self {
+    /// Sets the UDP port of the layer: where this member is bound unless its address names a port, and where hosts are
+    /// called that are given without one. Default 3435, as of the reference, whose members call everybody at the port
+    /// that they are bound to themselves: with them all members of a layer have to use the same.
+    ///
+    /// ```no_run
+    /// use o7s::{Stack, Udp4};
+    ///
+    /// // A layer at port 4000, of which every member says so.
+    /// let server = Stack::new()?;
+    /// server.udp4(Udp4::bind("10.9.0.2").port(4000))?.register("echo")?;
+    ///
+    /// let client = Stack::new()?;
+    /// client.udp4(Udp4::bind("10.9.0.1").port(4000).host("echo", "10.9.0.2"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn port(mut self, port: u16) -> Self {
         self.config.peer_port = Some(port);
         self
     }
@@ -132,8 +153,8 @@ impl Udp4 {
         self
     }
 
-    /// Sets where the name `name` is: `addr` is `IP` or `IP:PORT`. Without a port it is the port of this layer, so that a
-    /// client that is bound to another one than 3435 should say it, or be [outgoing](Self::outgoing).
+    /// Sets where the name `name` is: `addr` is `IP` or `IP:PORT`. Without a port it is called at the
+    /// [port of the layer](Self::port), 3435 by default, whatever port this member is bound to.
     pub fn host(mut self, name: &str, addr: &str) -> Self {
         self.hosts.push((name.into(), addr.into()));
         self
@@ -164,7 +185,7 @@ impl Udp4 {
         self
     }
 
-    /// Bounds. [`mtu`](Self::mtu) and [`peer_port`](Self::peer_port) are among them.
+    /// Bounds. [`mtu`](Self::mtu) and the [port of peers](Self::port) are among them.
     pub fn config(mut self, config: Config) -> Self {
         let peer_port = config.peer_port.or(self.config.peer_port);
         self.config = Config { mtu: config.mtu.or(self.config.mtu), peer_port, ..config };
@@ -266,7 +287,7 @@ impl Stack {
     /// # Errors
     /// [`StackError`] if an address is not one, or cannot be bound.
     pub fn udp4(&self, config: Udp4) -> Result<IpcpHandle, StackError> {
-        let port = if config.outgoing { 0 } else { DEFAULT_PORT };
+        let port = if config.outgoing { 0 } else { config.config.peer_port.unwrap_or(DEFAULT_PORT) };
         let addr = parse_addr(&config.addr, port)?;
         if !addr.is_ipv4() {
             return Err(StackError::NotIpv4(addr));

@@ -440,7 +440,7 @@ fn who_only_calls_out_has_a_port_of_its_own() {
         .into_iter()
         .map(|ip| {
             let client = Stack::new().unwrap();
-            let net = Udp4::outgoing(ip).peer_port(port).host("echo", "127.0.0.1").system_resolver(false);
+            let net = Udp4::outgoing(ip).port(port).host("echo", "127.0.0.1").system_resolver(false);
             let net = client.udp4(net).unwrap();
             let flow = client.flow("echo").timeout(BOUND).alloc().unwrap();
             assert_eq!(flow.read_timeout(&mut [0; 9], BOUND), Ok(5));

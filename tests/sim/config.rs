@@ -106,6 +106,22 @@ fn what_does_not_work_is_said_and_taken_back() {
 }
 
 #[test]
+fn the_port_in_a_file_is_that_of_the_layer() {
+    let net = Network::new(6);
+    let (a, b) = (net.host("a").build(), net.host("b").build());
+    let udp =
+        |i: u8| format!("[udp4.net]\nbootstrap = \"internet\"\nip = \"10.0.0.{i}\"\nport = 4000\nreg = [\"svc\"]");
+    net.block_on(a.configure(&config(&udp(1)))).unwrap();
+    net.block_on(b.configure(&config(&udp(2)))).unwrap();
+    // As a hosts file has it: without a port.
+    net.names().insert(&"svc".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    let listener = a.stack().bind("svc").unwrap();
+    net.spawn(async move { drop(listener.accept_async().await) });
+    let flow = b.stack().flow("svc").timeout(Duration::from_secs(3));
+    net.block_on(flow.alloc_async()).unwrap();
+}
+
+#[test]
 fn a_broadcast_layer() {
     let net = Network::new(5);
     let (a, b) = (net.host("a").build(), net.host("b").build());

@@ -247,6 +247,28 @@ fn what_a_resolver_said_is_asked_for_again_when_it_was_wrong() {
     assert!(took < ms(100) && *slow.asked.lock().unwrap() <= before + 2, "{took:?}");
 }
 
+/// A host with a member bound to `own`, whose table knows where "svc" is, and a server of it bound to `at`.
+fn ports(own: &str, udp: impl FnOnce(Udp4) -> Udp4, at: &str) -> Result<(), AllocError> {
+    let net = network(2);
+    let server = net.host("server").udp4(at).build();
+    server.udp4()[0].register("svc").unwrap();
+    let _accepts = accept(&net, &server, "svc");
+    let client = net.host("client").udp4_with(own, udp(Udp4::bind(own).system_resolver(false))).build();
+    let flow = client.stack().flow("svc").timeout(secs(3));
+    net.block_on(flow.alloc_async()).map(drop)
+}
+
+#[test]
+fn hosts_are_called_at_their_port_or_that_of_the_layer() {
+    let without = |udp: Udp4| udp.host("svc", "10.0.0.1");
+    // Wherever the caller is bound.
+    assert_eq!(ports("10.0.0.2:4000", without, "10.0.0.1:3435"), Ok(()));
+    assert_eq!(ports("10.0.0.2", |udp| udp.host("svc", "10.0.0.1:4000"), "10.0.0.1:4000"), Ok(()));
+    assert_eq!(ports("10.0.0.2:5000", |udp| udp.port(4000).host("svc", "10.0.0.1"), "10.0.0.1:4000"), Ok(()));
+    let timed_out = Err(AllocError::TimedOut(Name::new("svc").unwrap()));
+    assert_eq!(ports("10.0.0.2:4000", without, "10.0.0.1:4000"), timed_out, "4000 is not the port of this layer");
+}
+
 // ----- layers -----
 
 /// A client with two layers, in both of which the name is known: in the first at a host that is no help.

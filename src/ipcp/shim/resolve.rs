@@ -25,7 +25,7 @@ impl HostTable {
         Arc::new(Self::default())
     }
 
-    /// `name` is at `ip`, at the layer's own UDP port.
+    /// `name` is at `ip`, at the UDP port of the layer.
     pub fn insert(&self, name: &Name, ip: IpAddr) {
         self.insert_at(name, SocketAddr::new(ip, 0));
     }

@@ -190,7 +190,7 @@ impl<'a> NetworkBuilder<'a> {
 
     fn udp4(&self, own: &str, layer: &Name, ip: Ipv4Addr, port: u16) -> Result<IpcpHandle, Cause> {
         let addr = SocketAddr::from((ip, port));
-        let mut udp = Udp4::bind(&addr.to_string()).name(own).layer(layer.as_str());
+        let mut udp = Udp4::bind(&addr.to_string()).port(port).name(own).layer(layer.as_str());
         if let Some(table) = &self.hosts {
             udp = udp.table(table);
         }

@@ -27,7 +27,7 @@ pub struct Config {
     /// large as a reference takes, 8976 bytes over IPv4, and IP fragments those that a path does not carry whole. Streams
     /// make packets of 1400 bytes at most either way.
     pub mtu: Option<usize>,
-    /// The UDP port of hosts that a resolver gives without one. Default `None`: the same as the member's own.
+    /// The UDP port of the layer, at which hosts are called that a resolver gives without a port. Default `None`: 3435.
     pub peer_port: Option<u16>,
 }
 

@@ -13,6 +13,7 @@ use crate::base::time::Instant;
 use crate::ipcp::shim::resolve::Found;
 use crate::ipcp::{Location, Lookup};
 use crate::types::name::NameHash;
+use crate::wire::udp::DEFAULT_PORT;
 
 /// What is known of where a name is.
 pub(super) enum Entry {
@@ -92,7 +93,8 @@ impl UdpShim {
     fn usable(&self, mut addr: SocketAddr) -> Option<SocketAddr> {
         let own = self.socket.local_addr();
         if addr.port() == 0 {
-            addr.set_port(self.config.peer_port.unwrap_or(own.port()));
+            // Not our own: a member may be bound to another port than the layer's.
+            addr.set_port(self.config.peer_port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
         }
         (addr.is_ipv4() == own.is_ipv4()).then_some(addr)
     }
