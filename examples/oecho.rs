@@ -3,6 +3,7 @@
 mod common;
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -45,13 +46,16 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> Result<bool> {
     let (_stack, listener) = options.network.serve(&options.service, "oecho")?;
-    loop {
-        let flow = listener.accept()?;
-        match echo(flow) {
-            Ok(text) => say!("Echoed {text:?}."),
-            Err(error) => say!("Flow ended: {error}."),
+    thread::scope(|scope| {
+        loop {
+            let flow = listener.accept()?;
+            // On a thread of its own, so that a client that says nothing keeps no other waiting.
+            scope.spawn(|| match echo(flow) {
+                Ok(text) => say!("Echoed {text:?}."),
+                Err(error) => say!("Flow ended: {error}."),
+            });
         }
-    }
+    })
 }
 
 fn echo(flow: Flow) -> Result<String> {

@@ -27,15 +27,13 @@
 //! let server = Stack::new()?;
 //! let net = server.udp4(Udp4::bind("127.0.0.1:0"))?;
 //! net.register("echo")?;
-//! let listener = server.bind("echo")?;
-//! std::thread::spawn(move || {
-//!     for flow in listener.incoming() {
-//!         let mut buf = [0; 1500];
-//!         while let Ok(len) = flow.read(&mut buf) {
-//!             let _ = flow.write(&buf[..len]);
-//!         }
+//! // Each flow has a thread of its own: nobody waits for a client that says nothing.
+//! server.bind_handler("echo", |flow| {
+//!     let mut buf = [0; 1500];
+//!     while let Ok(len) = flow.read(&mut buf) {
+//!         let _ = flow.write(&buf[..len]);
 //!     }
-//! });
+//! })?;
 //!
 //! let client = Stack::new()?;
 //! let at = net.local_addr().unwrap().to_string();
@@ -45,19 +43,18 @@
 //! let mut buf = [0; 64];
 //! assert_eq!(flow.read(&mut buf)?, 5);
 //!
-//! // Another one has to wait until the first is served.
-//! let second = client.flow("echo").qos(QosSpec::DATA);
-//! let waits = std::thread::spawn(move || second.alloc());
-//! drop(flow);
-//! let flow = waits.join().unwrap()?;
-//! flow.write(b"hello again")?;
-//! assert_eq!(flow.read(&mut buf)?, 11);
+//! // Another one is served meanwhile.
+//! let second = client.flow("echo").qos(QosSpec::DATA).alloc()?;
+//! second.write(b"hello again")?;
+//! assert_eq!(second.read(&mut buf)?, 11);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! This server attends to one client after the other; who comes meanwhile waits in a [backlog](Stack::set_backlog) until
-//! the one before is gone, or gives up. With [`Stack::bind_handler`] each has a thread of its own, with
-//! [`Listener::accept_async`] a task.
+//! A server may also accept by itself: with [`Stack::bind`], and [`Listener::accept`] for a thread or
+//! [`Listener::accept_async`] for a task. One that serves a flow to its end before it accepts the next keeps the others
+//! waiting in the [backlog](Stack::set_backlog), for as long as that takes. A client that is killed says nothing, and only
+//! the flow's [timeout](QosSpec::timeout), two minutes by default, ends the reads of its server; a
+//! [read timeout](Flow::set_read_timeout) ends them sooner.
 //!
 //! **Polled**: no threads, no clock. The application says what time it is with [`Stack::poll`], is told when to call
 //! next, and uses the calls that do not wait, or the asynchronous ones. Sockets are of its own making

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
+use o7s::{Stack, Udp4};
+
 fn program(name: &str) -> Command {
     let exe = std::env::current_exe().unwrap();
     // target/<profile>/deps/programs-… beside target/<profile>/quickstart and target/<profile>/examples
@@ -157,6 +159,16 @@ fn operf() {
 fn oecho() {
     let text = Server::start("oecho", &[], Some("prime256v1")).must(&[]);
     assert_eq!(text, "Server replied with Client says hi!\n");
+}
+
+#[test]
+fn a_silent_client_keeps_no_other_waiting() {
+    let mut server = Server::start("oecho", &[], None);
+    let stack = Stack::new().unwrap();
+    stack.udp4(Udp4::bind("127.0.0.1:0").host("oecho", &server.addr)).unwrap();
+    let _silent = stack.flow("oecho").alloc().unwrap();
+    server.must(&[]);
+    assert_eq!(server.lines.next().unwrap().unwrap(), "Echoed \"Client says hi!\".");
 }
 
 #[test]

@@ -19,7 +19,23 @@ use crate::types::name::Name;
 /// Accepts flows to a name. Several threads and tasks may accept from one listener.
 ///
 /// Requests that come while nobody accepts wait in a [bounded backlog](super::Stack::set_backlog), each for as long as its
-/// requester waits: a server may serve one flow after the other.
+/// requester waits. A server that serves one flow after the other makes them wait for each other, and for two minutes if a
+/// client dies without a word, unless its reads have a [timeout](Flow::set_read_timeout): better give every flow a thread,
+/// as [`bind_handler`](super::Stack::bind_handler) does, or a task.
+///
+/// ```
+/// use o7s::Stack;
+///
+/// let stack = Stack::new()?;
+/// let listener = stack.bind("clock")?;
+/// std::thread::spawn(move || {
+///     for flow in listener.incoming() {
+///         std::thread::spawn(move || flow.write(b"noon"));
+///     }
+/// });
+/// assert_eq!(stack.flow("clock").alloc()?.read(&mut [0; 64])?, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Dropping it refuses the requests that wait, if it was the name's last listener.
 pub struct Listener {
@@ -30,7 +46,8 @@ pub struct Listener {
     unfinished: Mutex<Option<Accept>>,
 }
 
-/// The flows that a listener accepts, one after the other; ends when the listener is closed.
+/// The flows that a listener accepts, in the order of their requests; ends when the listener is closed. The next one is
+/// accepted when it is asked for: hand each flow to a thread or a task.
 #[derive(Debug)]
 pub struct Incoming<'a>(&'a Listener);
 
