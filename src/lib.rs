@@ -269,7 +269,7 @@ pub use flow::{Event, ReadError, ReadMode, WriteError};
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
-pub use oap::{FlowSecurity, SecurityConfig};
+pub use oap::{Encryption, FlowSecurity, PeerKind, SecurityConfig};
 #[cfg(all(feature = "std", unix))]
 pub use stack::Pollable;
 #[cfg(feature = "std")]

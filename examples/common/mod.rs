@@ -191,7 +191,9 @@ fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
         AllocError::Unreachable(name) => {
             format!("nobody knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
         }
-        AllocError::Refused(Code::CRYPT) => format!("{error}: give this side the same --encrypt as the server").into(),
+        AllocError::Refused { code: Code::CRYPT, .. } => {
+            format!("{error}: give this side the same --encrypt as the server").into()
+        }
         _ => error.into(),
     }
 }

@@ -23,7 +23,7 @@ use crate::base::time::Instant;
 use crate::crypto::suite::Cipher;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::ipcp::{Answer, Kind, Location, Reply, RequestError};
-use crate::oap::{FlowSecurity, OapError};
+use crate::oap::{Encryption, FlowSecurity, OapError};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -107,8 +107,15 @@ pub enum AllocError {
     #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
     TimedOut(Name),
     /// The other side said no.
-    #[error("the other side refused the flow: {0}")]
-    Refused(Code),
+    #[error("the other side refused the flow to {name:?}: {code}")]
+    Refused {
+        /// The name that was asked for.
+        name: Name,
+        /// Why.
+        code: Code,
+        /// The encryption that this side asked for.
+        offered: Option<Encryption>,
+    },
     /// The security exchange failed, or could not be prepared.
     #[error("the flow could not be secured")]
     Security(#[from] OapError),
@@ -278,6 +285,12 @@ impl Allocation {
                 Err(e.into())
             }
         }
+    }
+
+    fn refusal(&self, code: Code) -> AllocError {
+        let name = self.wanted.name.clone();
+        let offered = self.node.security_of(&name).client.offered();
+        AllocError::Refused { name, code, offered }
     }
 
     /// Withdraws what is pending.

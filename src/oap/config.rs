@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use super::negotiated::Encryption;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, CryptoError};
 
@@ -20,7 +21,14 @@ const MAX_LINE: usize = 255;
 ///
 /// The default asks for nothing: as a client it makes plain flows, as a server it takes plain flows and also encrypted
 /// ones. With a [`kex`](Self::kex) a client makes only encrypted flows and a server refuses plain ones and weaker
-/// algorithms than its own.
+/// key exchanges than its own.
+///
+/// What is set is the least that is accepted, and the other end may have more. The key exchange is the client's. Of the
+/// ciphers, and of the hashes for key derivation, of both ends the stronger is used: a client that asks for `aes-128-gcm`,
+/// because that is faster on its processor, gets `aes-256-gcm` from a server with the defaults, and no error. For the
+/// weaker one both ends have to be set to it, with [`Stack::set_security`](crate::Stack::set_security) for a name or
+/// [`Builder::security`](crate::Builder::security) for all of them. [`Flow::security`](crate::Flow::security) tells what a
+/// flow has got.
 ///
 /// ```
 /// use o7s::{Cipher, Kex};
@@ -162,6 +170,11 @@ impl SecurityConfig {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The algorithms that a client asks for; `None` if for a plain flow.
+    pub(crate) fn offered(&self) -> Option<Encryption> {
+        self.kex.map(|kex| Encryption { kex, kdf: self.kdf, cipher: self.cipher })
     }
 
     /// The cipher, if there is a key exchange to make its key.

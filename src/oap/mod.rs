@@ -144,9 +144,16 @@ pub enum OapError {
     /// A plain flow, where encryption is configured.
     #[error("plain flow refused: this end requires encryption, configure a key exchange at the other")]
     Plain,
-    /// The peer's choice is weaker than this end's configuration; carries what.
-    #[error("the peer's {0} is weaker than the one configured here")]
-    Weak(&'static str),
+    /// The peer's choice is weaker than this end's configuration.
+    #[error("the peer's {what} is {peer}, weaker than {own}, which is configured here")]
+    Weak {
+        /// What of: "key exchange", "cipher" or "kdf".
+        what: &'static str,
+        /// The name of the peer's; "none" if it stated none.
+        peer: &'static str,
+        /// The name of the one that is configured here.
+        own: &'static str,
+    },
     /// A key exchange for which no cipher is named on either side, or in the response.
     #[error("the peer named no cipher for its key exchange")]
     NoCipher,
@@ -174,7 +181,7 @@ impl OapError {
     pub const fn refusal_code(&self) -> i32 {
         match self {
             Self::Plain
-            | Self::Weak(_)
+            | Self::Weak { .. }
             | Self::NoCipher
             | Self::NoKey
             | Self::ClientEncapsulation

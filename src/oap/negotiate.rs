@@ -34,7 +34,7 @@
 //! assert_eq!((agreed.cipher, agreed.kdf), (Cipher::ChaCha20Poly1305, Some(Kdf::Sha512)));
 //!
 //! // P-256 is weaker than X25519.
-//! assert!(matches!(server(Some(&Offer { kex: Kex::Prime256v1, ..offer }), &strict), Err(OapError::Weak(_))));
+//! assert!(matches!(server(Some(&Offer { kex: Kex::Prime256v1, ..offer }), &strict), Err(OapError::Weak { .. })));
 //! # Ok::<(), OapError>(())
 //! ```
 
@@ -95,12 +95,12 @@ pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<A
     if offer.client_encapsulates && !config.kex.is_some_and(Kex::is_kem) {
         return Err(OapError::ClientEncapsulation);
     }
-    if Some(offer.kex) < config.kex {
-        return Err(OapError::Weak("key exchange"));
+    if let Some(own) = config.kex.filter(|own| offer.kex < *own) {
+        return Err(OapError::Weak { what: "key exchange", peer: offer.kex.name(), own: own.name() });
     }
     let cipher = offer.cipher.max(config.own_cipher()).ok_or(OapError::NoCipher)?;
     if offer.client_encapsulates && offer.kdf < config.own_kdf() {
-        return Err(OapError::Weak("kdf"));
+        return Err(weak_kdf(offer.kdf, config.kdf));
     }
     Ok(Some(Agreed { kex: offer.kex, cipher, kdf: offer.kdf.max(config.own_kdf()) }))
 }
@@ -115,15 +115,19 @@ pub fn client(cipher: Option<Cipher>, kdf: Option<Kdf>, config: &SecurityConfig)
     let Some(kex) = config.kex else { return Ok(None) };
     let cipher = cipher.ok_or(OapError::NoCipher)?;
     if cipher < config.cipher {
-        return Err(OapError::Weak("cipher"));
+        return Err(OapError::Weak { what: "cipher", peer: cipher.name(), own: config.cipher.name() });
     }
     // Having encapsulated, the client has its key already, made with its own kdf.
     let settled = kex.is_kem() && config.kem_mode == KemMode::Client;
     let kdf = kdf.filter(|_| !settled).unwrap_or(config.kdf);
     if kdf < config.kdf {
-        return Err(OapError::Weak("kdf"));
+        return Err(weak_kdf(Some(kdf), config.kdf));
     }
     Ok(Some(Agreed { kex, cipher, kdf: Some(kdf) }))
+}
+
+fn weak_kdf(peer: Option<Kdf>, own: Kdf) -> OapError {
+    OapError::Weak { what: "kdf", peer: peer.map_or("none", Kdf::name), own: own.name() }
 }
 
 #[cfg(test)]

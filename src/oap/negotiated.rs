@@ -27,8 +27,7 @@ pub struct FlowSecurity {
 
 /// The algorithms that protect the packets of a flow.
 ///
-/// Neither end is [authenticated](crate::oap): they keep out who listens, not who can change packets as the flow is
-/// allocated.
+/// Neither end is authenticated: they keep out who listens, not who can change packets as the flow is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encryption {

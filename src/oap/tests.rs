@@ -163,10 +163,14 @@ fn policy_that_requires_encryption() {
     assert!(exchange(&x25519(), &required).unwrap().0.protection.is_some());
 }
 
+fn weak(what: &'static str, peer: &'static str, own: &'static str) -> OapError {
+    OapError::Weak { what, peer, own }
+}
+
 #[test]
 fn weak_offers_are_refused() {
     let refused = exchange(&p256(), &x25519()).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (OapError::Weak("key exchange"), -1008));
+    assert_eq!((refused, refused.refusal_code()), (weak("key exchange", "prime256v1", "X25519"), -1008));
 }
 
 #[test]
@@ -392,9 +396,9 @@ fn downgraded_responses() {
     let none = wire::Kex::default();
     let p256_key = start(&p256()).1[36..127].to_vec();
     let cases = [
-        (Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine }, OapError::Weak("cipher")),
+        (Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine }, weak("cipher", "aes-256-gcm", "chacha20-poly1305")),
         (Message { cipher: 0, ..genuine }, OapError::NoCipher),
-        (Message { kdf: Kdf::Sha256.nid(), ..genuine }, OapError::Weak("kdf")),
+        (Message { kdf: Kdf::Sha256.nid(), ..genuine }, weak("kdf", "sha256", "sha512")),
         (Message { kex: none, ..genuine }, OapError::NoKey),
         (Message { kex: none, cipher: 0, kdf: 0, ..genuine }, OapError::NoCipher),
         (Message { kex: wire::Kex { bytes: &p256_key, ..none }, ..genuine }, CryptoError::GroupMismatch.into()),

@@ -2,7 +2,7 @@
 //!
 //! The text of each is complete: what its source says is part of it.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enrol::EnrolError;
@@ -10,7 +10,7 @@ use crate::ipcp::connect::manager::ManagerError;
 use crate::ipcp::{ConnectionRefused, RegisterError, RequestError};
 use crate::irm;
 use crate::node::{accept, alloc, join, member};
-use crate::oap::OapError;
+use crate::oap::{Encryption, OapError};
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{Name, NameError};
@@ -30,7 +30,7 @@ pub enum StackError {
     #[error("a thread could not be started: {0}")]
     Thread(io::Error),
     /// The socket could not be bound.
-    #[error("the address {addr} could not be bound: {error}")]
+    #[error("the address {addr} could not be bound: {error}{hint}", hint = bind_hint(error))]
     Bind {
         /// What was asked for.
         addr: std::net::SocketAddr,
@@ -46,6 +46,18 @@ pub enum StackError {
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
+}
+
+/// What may help when an address could not be bound.
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; give another port behind the address, 0 for any, or use Udp4::outgoing if nobody calls this stack"
+        }
+        io::ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 for all of them",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, others may be forbidden by a policy",
+        _ => "",
+    }
 }
 
 /// Why a name could not be bound, configured or registered.
@@ -101,14 +113,24 @@ pub enum AllocError {
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// No layer of this stack knows the name.
-    #[error("no layer of this stack knows the name {0:?}: register it in one, or join a layer that reaches it")]
+    #[error(
+        "no layer of this stack knows the name {0:?}: tell a UDP layer where it is (Udp4::host, or a resolver), or join a layer where it is registered"
+    )]
     Unreachable(Name),
     /// No answer came within the timeout of the allocation.
     #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
     TimedOut(Name),
-    /// The other end refused the flow; carries its reason.
-    #[error("the other end refused the flow: {0}")]
-    Refused(Code),
+    /// The other end refused the flow.
+    #[error("the other end refused the flow to {name:?}: {code}{hint}", hint = RefusalHint(*code, offered.as_ref()))]
+    Refused {
+        /// The name that was asked for.
+        name: Name,
+        /// Its reason.
+        code: Code,
+        /// The encryption that this end asked for; `None` if for a plain flow. What the other end requires, the wire does
+        /// not tell.
+        offered: Option<Encryption>,
+    },
     /// The security exchange failed, or could not be prepared.
     #[error("the flow could not be secured: {0}")]
     Security(OapError),
@@ -146,7 +168,7 @@ impl AllocError {
             Self::Name(_) | Self::Unreachable(_) => Code::NAME,
             Self::Polled => Code::PERM,
             Self::TimedOut(_) => Code::TIMEDOUT,
-            Self::Refused(code) => *code,
+            Self::Refused { code, .. } => *code,
             Self::Security(e) => Code::from_response(e.refusal_code()),
             Self::TooManyFlows => Code::NOMEM,
             Self::TooLarge { .. } | Self::Unsent(_) | Self::LayerFull | Self::LayerDown | Self::Down => Code::IPCP,
@@ -161,7 +183,7 @@ impl From<alloc::AllocError> for AllocError {
         match e {
             E::Unreachable(name) => Self::Unreachable(name),
             E::TimedOut(name) => Self::TimedOut(name),
-            E::Refused(code) => Self::Refused(code),
+            E::Refused { name, code, offered } => Self::Refused { name, code, offered },
             E::Security(e) => Self::Security(e),
             E::Layer(RequestError::TooLarge { size, max }) => Self::TooLarge { size, max },
             E::Layer(RequestError::Unsent(e)) => Self::Unsent(e),
@@ -169,6 +191,25 @@ impl From<alloc::AllocError> for AllocError {
             E::Layer(RequestError::Unknown | RequestError::Down | RequestError::Gone) => Self::LayerDown,
             E::TooManyFlows => Self::TooManyFlows,
             E::StackDown => Self::Down,
+        }
+    }
+}
+
+/// What is known of why a flow was refused, beyond the code.
+struct RefusalHint<'a>(Code, Option<&'a Encryption>);
+
+impl fmt::Display for RefusalHint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self(Code::NAME, _) => f.write_str("; it has to be registered there, and bound"),
+            Self(Code::CRYPT, Some(own)) => write!(f, "; this end asked for {own}, and the other requires better"),
+            Self(Code::CRYPT, None) => {
+                f.write_str("; this end asked for a plain flow, and the other requires encryption")
+            }
+            Self(Code::AUTH, _) => {
+                f.write_str("; the clocks of both hosts may differ by more than the other end allows")
+            }
+            Self(..) => Ok(()),
         }
     }
 }
@@ -355,10 +396,12 @@ impl From<AllocError> for io::Error {
             AllocError::Polled => io::ErrorKind::Unsupported,
             AllocError::Unreachable(_) => io::ErrorKind::NotFound,
             AllocError::TimedOut(_) => io::ErrorKind::TimedOut,
-            AllocError::Refused(Code::AUTH | Code::CRYPT) | AllocError::Security(_) => io::ErrorKind::PermissionDenied,
+            AllocError::Refused { code: Code::AUTH | Code::CRYPT, .. } | AllocError::Security(_) => {
+                io::ErrorKind::PermissionDenied
+            }
             // The other end is busy: it may take the next one.
-            AllocError::Refused(Code::AGAIN) => io::ErrorKind::ResourceBusy,
-            AllocError::Refused(_) => io::ErrorKind::ConnectionRefused,
+            AllocError::Refused { code: Code::AGAIN, .. } => io::ErrorKind::ResourceBusy,
+            AllocError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             AllocError::Unsent(e) => kind_of(*e),
             AllocError::LayerFull | AllocError::TooManyFlows => io::ErrorKind::QuotaExceeded,
             AllocError::LayerDown | AllocError::Down => io::ErrorKind::NotConnected,

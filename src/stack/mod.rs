@@ -211,7 +211,8 @@ impl Stack {
     }
 
     /// How flows accepted under `name`, and allocated to it from here, are protected. It is a property of the name,
-    /// never of the call that allocates; names without one have the stack's.
+    /// never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the stronger is
+    /// used, see [`SecurityConfig`].
     ///
     /// # Errors
     /// As [`bind`](Self::bind).

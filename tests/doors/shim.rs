@@ -61,7 +61,7 @@ fn unregistered_names_are_refused() {
     let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
     let [_server, at_client] = joined(&server, &client);
     let refused = client.flow("nobody").timeout(BOUND).alloc().map(drop).unwrap_err();
-    assert!(matches!(refused, AllocError::Refused(_)), "{refused:?}");
+    assert!(matches!(refused, AllocError::Refused { .. }), "{refused:?}");
     assert_eq!(at_client.rib().get("flows"), Some(0), "a refused request is forgotten");
 }
 

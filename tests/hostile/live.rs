@@ -136,7 +136,7 @@ fn every_truncation_and_every_flipped_bit_of_a_request_is_survived() {
     let flow = client.flow("echo").qos(QosSpec { timeout: 60_000, ..QosSpec::DATA }).timeout(BOUND).alloc();
     match flow {
         Ok(flow) => ping_live(&flow, 1),
-        Err(AllocError::Refused(_)) => {}
+        Err(AllocError::Refused { .. }) => {}
         Err(e) => panic!("{e}"),
     }
     is_bounded(&server.rib());

@@ -226,12 +226,13 @@ impl Allocation {
     /// Time is over.
     pub(super) fn out_of_time(&mut self, now: Instant) -> AllocError {
         let timed_out = AllocError::TimedOut(self.wanted.name.clone());
+        let busy = self.refusal(Code::AGAIN);
         let Phase::Asking(asking) = &mut self.phase else { return timed_out };
         for silent in &asking.tries {
             silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
         match asking.failure.take() {
-            _ if asking.busy.is_some() => AllocError::Refused(Code::AGAIN),
+            _ if asking.busy.is_some() => busy,
             Some(failure) if asking.tries.is_empty() => failure,
             _ => timed_out,
         }
@@ -287,6 +288,7 @@ impl Allocation {
 
     /// A place has said no.
     fn refused(&mut self, now: Instant, at: usize, code: Code) {
+        let why = self.refusal(code);
         let Phase::Asking(asking) = &mut self.phase else { return };
         let refused = asking.tries.remove(at);
         let (name, place) = (&self.wanted.name, refused.at);
@@ -311,7 +313,7 @@ impl Allocation {
                 refused.doubt(now, &self.wanted.name, Doubt::Refused);
             }
             asking.places.failed(&refused.ipcp, Some(refused.at));
-            asking.fail(AllocError::Refused(code));
+            asking.fail(why);
             asking.want(now + self.node.shared.limits.lookup_timeout);
         }
         asking.client = Some(refused.withdraw());
@@ -362,7 +364,7 @@ impl Asking {
 
     /// A place failed. That a name is not there says the least of why there is no flow.
     fn fail(&mut self, why: AllocError) {
-        if self.failure.is_none() || why != AllocError::Refused(Code::NAME) {
+        if self.failure.is_none() || !matches!(why, AllocError::Refused { code: Code::NAME, .. }) {
             self.failure = Some(why);
         }
     }

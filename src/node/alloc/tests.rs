@@ -273,7 +273,7 @@ fn after(stage: Stage, event: Event) -> String {
         Ok(_) => " ok",
         Err(AllocError::Unreachable(_)) => " unreachable",
         Err(AllocError::TimedOut(_)) => " timed out",
-        Err(AllocError::Refused(_)) => " refused",
+        Err(AllocError::Refused { .. }) => " refused",
         Err(AllocError::Security(_)) => " insecure",
         Err(AllocError::StackDown) => " stack down",
         Err(_) => " other",

@@ -29,14 +29,18 @@ fn a_server_that_asks_for_nothing_takes_what_comes() {
     assert_eq!((agreed.kdf, agreed.effective_kdf()), (None, Kdf::Sha256));
 }
 
+fn weak(what: &'static str, peer: &'static str, own: &'static str) -> Result<Option<Agreed>, OapError> {
+    Err(OapError::Weak { what, peer, own })
+}
+
 #[test]
 fn encapsulating_clients() {
     let offer = Offer { kex: Kex::MlKem768, client_encapsulates: true, ..OFFER };
     let with = |kex, kdf| server(Some(&offer), &config(kex, Cipher::Aes256Gcm, kdf));
     assert_eq!(with(None, Kdf::Sha256), Err(OapError::ClientEncapsulation));
     assert_eq!(with(Some(Kex::X25519), Kdf::Sha256), Err(OapError::ClientEncapsulation));
-    assert_eq!(with(Some(Kex::MlKem1024), Kdf::Sha256), Err(OapError::Weak("key exchange")));
-    assert_eq!(with(Some(Kex::MlKem768), Kdf::Sha512), Err(OapError::Weak("kdf")));
+    assert_eq!(with(Some(Kex::MlKem1024), Kdf::Sha256), weak("key exchange", "ML-KEM-768", "ML-KEM-1024"));
+    assert_eq!(with(Some(Kex::MlKem768), Kdf::Sha512), weak("kdf", "sha256", "sha512"));
     assert_eq!(
         with(Some(Kex::MlKem512), Kdf::Blake2s256),
         Ok(Some(Agreed { kex: Kex::MlKem768, cipher: Cipher::Aes256Gcm, kdf: Some(Kdf::Sha256) }))
@@ -48,8 +52,8 @@ fn a_client_notices_downgrades() {
     let own = config(Some(Kex::X25519), Cipher::Aes256Gcm, Kdf::Sha384);
     let kdf = Some(Kdf::Sha384);
     assert_eq!(client(None, kdf, &own), Err(OapError::NoCipher));
-    assert_eq!(client(Some(Cipher::Aes128Gcm), kdf, &own), Err(OapError::Weak("cipher")));
-    assert_eq!(client(Some(Cipher::Aes256Gcm), Some(Kdf::Sha256), &own), Err(OapError::Weak("kdf")));
+    assert_eq!(client(Some(Cipher::Aes128Gcm), kdf, &own), weak("cipher", "aes-128-gcm", "aes-256-gcm"));
+    assert_eq!(client(Some(Cipher::Aes256Gcm), Some(Kdf::Sha256), &own), weak("kdf", "sha256", "sha384"));
     let kept = Agreed { kex: Kex::X25519, cipher: Cipher::ChaCha20Poly1305, kdf };
     assert_eq!(client(Some(Cipher::ChaCha20Poly1305), None, &own), Ok(Some(kept)));
 }
@@ -87,8 +91,8 @@ proptest! {
                 prop_assert!(agreed.kdf >= there.own_kdf() && agreed.kdf >= Some(kdf_c));
                 prop_assert_eq!(client(Some(agreed.cipher), agreed.kdf, &here), Ok(Some(agreed)));
             }
-            Err(OapError::Weak("key exchange")) => prop_assert!(Some(kex) < own),
-            Err(OapError::Weak("kdf")) => prop_assert!(client_encapsulates && kdf_c < kdf_s),
+            Err(OapError::Weak { what: "key exchange", .. }) => prop_assert!(Some(kex) < own),
+            Err(OapError::Weak { what: "kdf", .. }) => prop_assert!(client_encapsulates && kdf_c < kdf_s),
             Err(OapError::ClientEncapsulation) => {
                 prop_assert!(client_encapsulates && !own.is_some_and(Kex::is_kem));
             }
