@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use o7s::cause::OapError;
-use o7s::{AllocError, BroadcastLayer, LocalConfig, QosSpec, SecurityConfig, Stack, StackError, Udp4, UnicastLayer};
+use o7s::{
+    AllocError, BroadcastLayer, Cipher, CloseError, HashAlg, LocalConfig, Name, NetworkConfig, QosSpec, ReadError,
+    SecurityConfig, Stack, StackError, Udp4, UnicastLayer, WriteError,
+};
 
 /// All `.rs` files below `dir`.
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {
@@ -195,4 +198,34 @@ fn refusals_name_what_was_asked_for() {
 fn algorithms_of_both_sides_are_named_where_both_are_known() {
     let weak = OapError::Weak { what: "key exchange", peer: "prime256v1", own: "X25519" };
     says(&AllocError::Security(weak), &["key exchange", "prime256v1", "weaker", "X25519"]);
+}
+
+/// What a program prints whose `main` returns the error, or that unwraps it.
+fn printed(error: &dyn Error, variant: &str) {
+    let printed = format!("{error:?}");
+    println!("Error: {printed}");
+    assert_eq!(printed, format!("{variant}({error})"));
+}
+
+#[test]
+fn errors_that_main_returns_are_printed_by_their_text() {
+    let stack = Stack::new().unwrap();
+    let local = stack.local(LocalConfig::new("local", "local"));
+    printed(&stack.flow("echo").alloc().unwrap_err(), "AllocError::Unreachable");
+    printed(&stack.bind("").unwrap_err(), "BindError::Name");
+    printed(&"".parse::<Name>().unwrap_err(), "NameError::Empty");
+    printed(&stack.bind("echo").unwrap().try_accept().unwrap_err(), "AcceptError::WouldBlock");
+    printed(&local.connect("net").unwrap_err(), "MemberError::NoMember");
+    printed(&stack.join("news").unwrap_err(), "JoinError::NoLayer");
+    printed(&stack.udp4(Udp4::bind("localhost")).unwrap_err(), "StackError::Address");
+    printed(&"aes".parse::<SecurityConfig>().unwrap_err(), "ConfigError::Algorithm");
+    printed(&"aes".parse::<Cipher>().unwrap_err(), "CryptoError::UnknownName");
+    printed(&"fast".parse::<QosSpec>().unwrap_err(), "UnknownQos");
+    printed(&"crc".parse::<HashAlg>().unwrap_err(), "UnknownHashAlg");
+    printed(&"[udp4".parse::<NetworkConfig>().unwrap_err(), "ConfigError");
+    printed(&ReadError::TooSmall { size: 9, room: 4 }, "ReadError::TooSmall");
+    printed(&WriteError::TooLarge { size: 9, max: 4 }, "WriteError::TooLarge");
+    printed(&CloseError::Lost { packets: 3 }, "CloseError::Lost");
+    let io = std::io::Error::from(stack.flow("echo").alloc().unwrap_err());
+    assert!(format!("{io:?}").contains("no layer of this stack knows the name \"echo\""), "{io:?}");
 }

@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod bucket;
 pub mod buf;
 pub(crate) mod counter;
+pub(crate) mod debug;
 pub mod foreign;
 pub mod ids;
 pub mod journal;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::suite::{Cipher, Digest, Kex};
+use crate::base::debug::debug_by_text;
 
 /// A kind of algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl fmt::Display for Available {
 /// Why a cryptographic operation was refused.
 ///
 /// The variants say nothing about secrets: a peer that learns which one it caused learns nothing it did not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
     /// The cipher is known but this build has no implementation of it.
@@ -94,3 +95,18 @@ pub enum CryptoError {
     #[error("packet is too long for the cipher: split it")]
     PacketTooLong,
 }
+
+debug_by_text!(CryptoError {
+    CipherUnavailable,
+    KexUnavailable,
+    UnknownName,
+    InvalidPublicKey,
+    GroupMismatch,
+    InvalidPrivateKey,
+    WeakSharedSecret,
+    PacketTooShort,
+    Forged,
+    Replayed,
+    NoRoom,
+    PacketTooLong,
+});

@@ -1,10 +1,11 @@
 //! What can go wrong when reading from or writing to a flow.
 
+use crate::base::debug::debug_by_text;
 use crate::types::code::Code;
 use crate::types::device::SendError;
 
 /// Why a write did not happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The window or the layer below has no room: wait until the flow is writable.
@@ -55,8 +56,24 @@ pub enum WriteError {
     ReadOnly,
 }
 
+debug_by_text!(WriteError {
+    WouldBlock,
+    TimedOut,
+    TooLarge,
+    Down,
+    Undeliverable,
+    Refused,
+    PeerGone,
+    Closed,
+    PeerClosed,
+    Reset,
+    Crypt,
+    Polled,
+    ReadOnly,
+});
+
 /// Why a read returned nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// Nothing has arrived: wait until the flow is readable.
@@ -100,6 +117,20 @@ pub enum ReadError {
     #[error("the flow is not open for reading; change its access flags")]
     WriteOnly,
 }
+
+debug_by_text!(ReadError {
+    WouldBlock,
+    TimedOut,
+    TooSmall,
+    Down,
+    Undeliverable,
+    PeerGone,
+    Closed,
+    Reset,
+    ClosedHere,
+    Polled,
+    WriteOnly,
+});
 
 impl WriteError {
     /// The reference's number for this error.

@@ -5,6 +5,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::negotiated::Encryption;
+use crate::base::debug::debug_by_text;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, CryptoError};
 
@@ -220,7 +221,7 @@ fn algorithm<A: FromStr<Err = CryptoError>>(name: &str) -> Result<A, ConfigError
 }
 
 /// Why a text is no security configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value of an `enc.conf` that its key does not have. The reference reports EINVAL (22).
@@ -248,6 +249,8 @@ pub enum ConfigError {
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,
 }
+
+debug_by_text!(ConfigError { Value, Algorithm, Unavailable, Form });
 
 /// Prints the values that a key takes.
 struct Values<'a>(&'a str);

@@ -1,9 +1,11 @@
 //! Errors, one type for each operation.
 //!
-//! The text of each is complete: what its source says is part of it.
+//! The text of each is complete: what its source says is part of it. `Debug` prints the same text behind the name of the
+//! variant, because that is what a program prints whose `main` returns an error.
 
 use std::{fmt, io};
 
+use crate::base::debug::debug_by_text;
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enrol::EnrolError;
 use crate::ipcp::connect::manager::ManagerError;
@@ -17,7 +19,7 @@ use crate::types::name::{Name, NameError};
 use crate::wire::WireError;
 
 /// Why a stack or an IPCP could not be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
     /// The string is not a name.
@@ -48,6 +50,8 @@ pub enum StackError {
     Down,
 }
 
+debug_by_text!(StackError { Name, NoRandomness, Thread, Bind, Address, NotIpv4, Down });
+
 /// What may help when an address could not be bound.
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -61,7 +65,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
 }
 
 /// Why a name could not be bound, configured or registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// The string is not a name.
@@ -80,6 +84,8 @@ pub enum BindError {
     #[error("the stack was shut down, or has left the layer")]
     Down,
 }
+
+debug_by_text!(BindError { Name, TooManyNames, LayerFull, NoNames, Down });
 
 #[doc(hidden)]
 impl From<irm::BindError> for BindError {
@@ -103,7 +109,7 @@ impl From<RegisterError> for BindError {
 }
 
 /// Why a flow could not be allocated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocError {
     /// The string is not a name.
@@ -161,6 +167,21 @@ pub enum AllocError {
     Down,
 }
 
+debug_by_text!(AllocError {
+    Name,
+    Polled,
+    Unreachable,
+    TimedOut,
+    Refused,
+    Security,
+    TooLarge,
+    Unsent,
+    LayerFull,
+    TooManyFlows,
+    LayerDown,
+    Down,
+});
+
 impl AllocError {
     /// The reference's number for this error.
     pub fn code(&self) -> Code {
@@ -215,7 +236,7 @@ impl fmt::Display for RefusalHint<'_> {
 }
 
 /// Why no flow was accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
     /// A blocking call in a polled stack, where nobody would end the wait.
@@ -235,6 +256,8 @@ pub enum AcceptError {
     Closed,
 }
 
+debug_by_text!(AcceptError { Polled, WouldBlock, TimedOut, TooManyFlows, Closed });
+
 #[doc(hidden)]
 impl From<accept::AcceptError> for AcceptError {
     fn from(e: accept::AcceptError) -> Self {
@@ -247,7 +270,7 @@ impl From<accept::AcceptError> for AcceptError {
 }
 
 /// Why an IPCP could not become a member of a layer, or connect to another member.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {
     /// The string is not a name.
@@ -305,6 +328,25 @@ pub enum MemberError {
     Down,
 }
 
+debug_by_text!(MemberError {
+    Name,
+    Parameter,
+    Polled,
+    NoMember,
+    Alloc,
+    Silent,
+    Refused,
+    Enrolment,
+    Connection,
+    TooManyConnections,
+    Bind,
+    Layer,
+    TimedOut,
+    NoAddress,
+    GivenUp,
+    Down,
+});
+
 #[doc(hidden)]
 impl From<member::MemberError> for MemberError {
     fn from(e: member::MemberError) -> Self {
@@ -328,7 +370,7 @@ impl From<member::MemberError> for MemberError {
 }
 
 /// Why a broadcast layer was not joined.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The string is not a name.
@@ -348,6 +390,8 @@ pub enum JoinError {
     Down,
 }
 
+debug_by_text!(JoinError { Name, NoLayer, LayerFull, TooManyFlows, Down });
+
 #[doc(hidden)]
 impl From<join::JoinError> for JoinError {
     fn from(e: join::JoinError) -> Self {
@@ -363,7 +407,7 @@ impl From<join::JoinError> for JoinError {
 }
 
 /// What was lost when a flow was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// A blocking call in a polled stack. The flow is closed all the same, and delivers what it can while the stack is
@@ -377,6 +421,8 @@ pub enum CloseError {
         packets: usize,
     },
 }
+
+debug_by_text!(CloseError { Polled, Lost });
 
 fn kind_of(e: SendError) -> io::ErrorKind {
     match e {

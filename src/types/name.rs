@@ -22,12 +22,14 @@ use core::str::FromStr;
 
 use sha3::Digest as _;
 
+use crate::base::debug::debug_by_text;
+
 /// The name of a service, a layer or an IPCP: 1 to 255 bytes of UTF-8 without a NUL. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 /// Why a string is not a [`Name`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// It has no bytes.
@@ -50,6 +52,8 @@ pub enum NameError {
         at: usize,
     },
 }
+
+debug_by_text!(NameError { Empty, TooLong, Nul });
 
 /// As much of a string as an error shows.
 pub(super) fn beginning(s: &str) -> Box<str> {
@@ -214,9 +218,11 @@ impl fmt::Display for HashAlg {
 }
 
 /// The string, of which this carries the beginning, is not the name of a hash algorithm.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown hash algorithm {0:?}: use SHA3_224, SHA3_256, SHA3_384, SHA3_512 or MD5")]
 pub struct UnknownHashAlg(pub Box<str>);
+
+debug_by_text!(UnknownHashAlg);
 
 impl FromStr for HashAlg {
     type Err = UnknownHashAlg;

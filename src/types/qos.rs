@@ -24,6 +24,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use super::name::beginning;
+use crate::base::debug::debug_by_text;
 
 /// What is asked of a flow. Start from one of the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,9 +117,11 @@ impl Default for QosSpec {
 }
 
 /// The string, of which this carries the beginning, is not the name of a [`QosSpec`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown quality of service {0:?}: use raw, best, video, voice or data")]
 pub struct UnknownQos(pub Box<str>);
+
+debug_by_text!(UnknownQos);
 
 impl FromStr for QosSpec {
     type Err = UnknownQos;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::debug::debug_by_text;
 use crate::types::name::NameError;
 
 /// A place in a file.
@@ -30,12 +31,13 @@ impl Position {
 }
 
 /// Why a file does not describe a network that can be built.
-#[derive(Debug)]
 pub struct ConfigError {
     file: Option<PathBuf>,
     at: Option<Position>,
     problem: Box<Problem>,
 }
+
+debug_by_text!(ConfigError);
 
 impl ConfigError {
     pub(super) fn new(at: Option<Position>, problem: Problem) -> Self {
