@@ -227,7 +227,8 @@ impl Stack {
         let _ = self.shared.node.set_security(None, NameSecurity { server: config, client: config });
     }
 
-    /// Begins the allocation of a flow to `name`, which need not be known in this stack.
+    /// Begins the allocation of a flow to `name`, which need not be known in this stack. It is not reliable unless
+    /// [`FlowBuilder::qos`] says so.
     pub fn flow(&self, name: &str) -> FlowBuilder {
         FlowBuilder {
             shared: Arc::clone(&self.shared),
@@ -335,7 +336,21 @@ impl Factory for OnDemand {
     }
 }
 
-/// A flow that is about to be allocated: what is wanted of it.
+/// A flow that is about to be allocated.
+///
+/// By default it is **not reliable**: [`QosSpec::RAW`], packets as the layer delivers them, some of which may be lost, or
+/// come out of order. Ask for [`QosSpec::DATA`], by [`qos`](Self::qos), where everything is to arrive, once and in order,
+/// as over TCP; [`QosSpec`] has what is between the two.
+///
+/// ```
+/// use o7s::{QosSpec, Stack};
+///
+/// let stack = Stack::new()?;
+/// stack.bind_handler("greeter", |flow| drop(flow.write(b"hello")))?;
+/// assert!(!stack.flow("greeter").alloc()?.qos().is_reliable());
+/// assert!(stack.flow("greeter").qos(QosSpec::DATA).alloc()?.qos().is_reliable());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a flow is allocated by `alloc` or `alloc_async`"]
 pub struct FlowBuilder {
     shared: Arc<Shared>,
@@ -347,7 +362,7 @@ pub struct FlowBuilder {
 }
 
 impl FlowBuilder {
-    /// The quality of service; [`QosSpec::RAW`] if not given.
+    /// Sets the quality of service. Default [`QosSpec::RAW`], which is not reliable.
     pub fn qos(mut self, qos: QosSpec) -> Self {
         self.qos = qos;
         self
