@@ -9,17 +9,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use common::{Network, Result, say};
+use common::{Network, Result, say, stop};
 use o7s::IpcpKind;
 use o7s::{BroadcastBuilder, BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
 
 /// Sends a message to a broadcast layer, or prints those that others send.
 #[derive(Parser)]
-#[command(after_help = "\
+#[command(after_help = common::after_help("\
 Examples:
   obc --listen --first --udp4 127.0.0.1
-  obc --listen --udp4 127.0.0.1:4000 --host obc=127.0.0.1:3435
-  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1:3435 -m 'Rain at noon'")]
+  obc --listen --udp4 127.0.0.1:4000 --host obc=127.0.0.1
+  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1 -m 'Rain at noon'"))]
 struct Options {
     /// What to say
     #[arg(short, long, default_value = "Ouroboros multicast rocks!", conflicts_with = "listen")]
@@ -56,7 +56,7 @@ const LINGER: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::finish(run(&options))
+    common::run(|| run(&options))
 }
 
 fn run(options: &Options) -> Result<bool> {
@@ -64,6 +64,8 @@ fn run(options: &Options) -> Result<bool> {
     let is_member = layers.iter().any(|l| l.info().kind == IpcpKind::Broadcast && l.info().layer == options.layer);
     let member = if is_member { None } else { Some(become_member(options, &stack, &layers)?) };
     let flow = stack.join(&options.layer)?;
+    let ends = stack.clone();
+    stop::on_request(move || ends.shutdown());
     if options.listen {
         let addr = layers.first().and_then(IpcpHandle::local_addr);
         let addr = addr.map(|addr| format!(" at {addr}")).unwrap_or_default();
@@ -98,6 +100,7 @@ fn listen(flow: &Flow) -> Result<bool> {
         match flow.read(&mut buf) {
             Ok(len) => say!("Message is {}.", text(buf.get(..len.min(ROOM)).unwrap_or_default())),
             Err(ReadError::Closed | ReadError::Reset | ReadError::Down) => return Ok(true),
+            Err(_) if stop::requested() => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }

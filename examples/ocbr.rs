@@ -14,14 +14,14 @@ use o7s::{Flow, ReadError, Stack};
 
 /// Sends packets at a constant rate; the server prints the rate at which they arrive.
 #[derive(Parser, Debug)]
-#[command(after_help = "\
+#[command(after_help = common::after_help("\
 Rates are in bits per second, with k, M or G behind; durations are in seconds, or have a unit: ms, s, m, h or d.
 Packets are numbered, unless --flood is given.
 
 Examples:
   a server:            ocbr --listen --udp4 10.9.0.2
   10 Mb/s for 5 s:     ocbr -n ocbr -d 5 -r 10M --udp4 10.9.0.1 --host ocbr=10.9.0.2
-  as much as it takes: ocbr -n ocbr -d 5 -f --udp4 10.9.0.1 --host ocbr=10.9.0.2")]
+  as much as it takes: ocbr -n ocbr -d 5 -f --udp4 10.9.0.1 --host ocbr=10.9.0.2"))]
 struct Options {
     /// Be the server: receive, and report
     #[arg(short, long)]
@@ -75,12 +75,13 @@ const ROOM: usize = 1 << 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::finish(if options.listen { serve(&options) } else { send(&options.client, &options.network) })
+    common::run(|| if options.listen { serve(&options) } else { send(&options.client, &options.network) })
 }
 
 fn send(options: &Client, network: &Network) -> Result<bool> {
     let size = usize::try_from(options.size)?;
     let (stack, flow) = network.connect_to(&options.target, NAME, size)?;
+    common::describe(&flow, options.target.name(NAME));
     let wait = if options.spin { Wait::Spin } else { Wait::Sleep };
     let tally = options.load.send((&stack, &flow), size, wait, |packet, number| {
         if !options.load.flood
@@ -90,7 +91,7 @@ fn send(options: &Client, network: &Network) -> Result<bool> {
         }
     })?;
     say!("Sent {tally}");
-    common::close(flow);
+    common::hang_up(flow);
     Ok(tally.packets > 0)
 }
 
@@ -98,7 +99,7 @@ fn serve(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, NAME)?;
     thread::scope(|scope| {
         for number in 1.. {
-            let flow = listener.accept()?;
+            let Some(flow) = common::accept(&listener)? else { break };
             say!("New flow {number}.");
             let report = Report::new(number, options, stack.now());
             let stack = &stack;

@@ -12,10 +12,10 @@ use o7s::{Flow, QosSpec};
 
 /// Sends one message to a server, which sends it back.
 #[derive(Parser)]
-#[command(after_help = "\
+#[command(after_help = common::after_help("\
 Examples:
   oecho --listen --udp4 127.0.0.1
-  oecho --udp4 127.0.0.1:4000 --host oecho=127.0.0.1:3435")]
+  oecho --udp4 127.0.0.1:4000 --host oecho=127.0.0.1"))]
 struct Options {
     /// Be the server
     #[arg(short, long)]
@@ -41,20 +41,20 @@ const ROOM: usize = 1500;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::finish(if options.listen { serve(&options) } else { call(&options) })
+    common::run(|| if options.listen { serve(&options) } else { call(&options) })
 }
 
 fn serve(options: &Options) -> Result<bool> {
     let (_stack, listener) = options.network.serve(&options.service, "oecho")?;
     thread::scope(|scope| {
-        loop {
-            let flow = listener.accept()?;
+        while let Some(flow) = common::accept(&listener)? {
             // On a thread of its own, so that a client that says nothing keeps no other waiting.
             scope.spawn(|| match echo(flow) {
                 Ok(text) => say!("Echoed {text:?}."),
                 Err(error) => say!("Flow ended: {error}."),
             });
         }
+        Ok(true)
     })
 }
 
@@ -69,13 +69,15 @@ fn echo(flow: Flow) -> Result<String> {
 
 fn call(options: &Options) -> Result<bool> {
     let (_stack, flow) = options.network.connect(&options.server_name, QosSpec::RAW)?;
+    common::describe(&flow, &options.server_name);
     flow.write(MESSAGE)?;
     let mut buf = [0; ROOM];
     let len = flow.read_timeout(&mut buf, PATIENCE)?;
     let reply = buf.get(..len).unwrap_or_default();
     say!("Server replied with {}", text(reply));
-    common::close(flow);
-    Ok(reply == MESSAGE)
+    let same = reply == MESSAGE;
+    common::hang_up(flow);
+    Ok(same)
 }
 
 /// The text in a message, up to its zero byte.

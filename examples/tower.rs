@@ -3,21 +3,24 @@
 //! Three stacks stand in a row, each with a member on every floor. A member talks to its neighbours through flows of the
 //! floor below, so that a packet of the top floor goes through all of them, down and up again in the middle.
 
-use std::error::Error;
+mod common;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use common::{Result, say};
 use o7s::resolve::HostTable;
 use o7s::settings::LinkState;
 use o7s::sim::{Link, Network};
 use o7s::{IpcpHandle, QosSpec, Stack, Udp4, UnicastLayer, aio};
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
 /// Raises unicast layers on top of each other, and pings from one end to the other on every floor.
 #[derive(Parser)]
+#[command(after_help = "\
+Ends with status 0 if every floor was reached, 1 if not, 2 if the options are wrong. All members are in this program, so
+that signals end it at once.")]
 struct Options {
     /// How many unicast layers to put on top of UDP
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
@@ -39,14 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let done = if options.sim { in_virtual_time(&options) } else { on_this_host(&options) };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run(|| {
+        if options.sim { in_virtual_time(&options) } else { on_this_host(&options) }?;
+        Ok(true)
+    })
 }
 
 fn in_virtual_time(options: &Options) -> Result<()> {
@@ -83,11 +82,11 @@ impl Tower {
         for floor in 1..=options.floors {
             self.raise(floor).await?;
         }
-        println!("{:>5}  {:<8} {:>14}  {:>12}", "floor", "layer", "largest packet", "round trip");
+        say!("{:>5}  {:<8} {:>14}  {:>12}", "floor", "layer", "largest packet", "round trip");
         for floor in 0..=options.floors {
             let (largest, rtt) = self.measure(floor, options.count, &sleep).await?;
             let layer = if floor == 0 { "udp4".to_owned() } else { layer_name(floor) };
-            println!("{floor:>5}  {layer:<8} {largest:>8} bytes  {:>9.3} ms", rtt.as_secs_f64() * 1e3);
+            say!("{floor:>5}  {layer:<8} {largest:>8} bytes  {:>9.3} ms", rtt.as_secs_f64() * 1e3);
         }
         Ok(())
     }

@@ -1,16 +1,19 @@
 //! What the tools share: the options that make a stack, units, and how a program ends.
-#![allow(dead_code, reason = "every program uses a part")]
+#![allow(dead_code, unused_imports, reason = "every program uses a part")]
 
 pub(crate) mod logger;
 pub(crate) mod rate;
+pub(crate) mod stop;
 pub(crate) mod units;
 
 use std::error::Error;
-use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -18,19 +21,57 @@ use o7s::resolve::HostTable;
 use o7s::{
     AllocError, Code, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4,
 };
+use stop::Why;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Prints a line at once: whoever reads a log or a pipe wants it now, not when a buffer is full. A closed pipe is no
-/// reason to fail.
+/// What `--help` says of the end of a program.
+pub(crate) const STATUS: &str = "\
+Ends with status 0 if it did what it is for, 1 if not or after an error, 2 if the options are wrong. SIGINT (Ctrl-C),
+SIGTERM and, on Linux, SIGHUP end it early, in order and with the same status: a client tells what came until then, the
+other ends of flows are told, layers are left. Before it has a flow or serves, and the second time, they end it at once.";
+
+/// The last part of a tool's `--help`.
+pub(crate) fn after_help(text: &str) -> String {
+    format!("{text}\n\n{STATUS}\nIf nobody reads what it prints any more, it ends as by SIGPIPE (141 in a shell).")
+}
+
+/// Prints a line at once: whoever reads a log or a pipe wants it now, not when a buffer is full. If nobody takes it any
+/// more, the program ends early.
 macro_rules! say {
     ($($arg:tt)*) => { $crate::common::print_line(format_args!($($arg)*)) };
 }
 pub(crate) use say;
 
-pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
+pub(crate) fn print_line(line: Arguments<'_>) {
+    let Err(error) = try_print_line(line) else { return };
+    let why = if error.kind() == ErrorKind::BrokenPipe { Why::Pipe } else { Why::Output(error) };
+    // What is printed on the way to the end nobody needs to take.
+    if !stop::requested() && !stop::request(why) {
+        end_for_output();
+    }
+}
+
+pub(crate) fn try_print_line(line: Arguments<'_>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+/// Prints a line on standard error. A closed pipe there is no reason to fail.
+pub(crate) fn complain(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Ends the program if what is wrong with its output is why it should.
+fn end_for_output() {
+    match stop::why() {
+        Some(Why::Pipe) => stop::end_as_by_sigpipe(),
+        Some(Why::Output(error)) => {
+            complain(format_args!("error: standard output: {error}"));
+            std::process::exit(1)
+        }
+        Some(Why::Signal) | None => {}
+    }
 }
 
 /// The options that all programs build their stack from.
@@ -41,7 +82,8 @@ pub(crate) struct Network {
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
-    /// Make the layers that this file describes, in the format of the reference's configuration
+    /// Make the layers that this TOML file describes, in the reference's format. Each enrolment in it waits up to 20 s
+    /// for the member that it is with
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -59,8 +101,9 @@ pub(crate) struct Surroundings {
     hosts: Vec<(Name, SocketAddr)>,
 
     /// Encrypt flows, and neither ask for nor accept others: key exchange (prime256v1 or X25519), cipher (aes-128-gcm,
-    /// aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). A client without it asks
-    /// for plain flows, a server without it takes either. [example: X25519,aes-256-gcm,sha256]
+    /// aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). The stronger cipher of both
+    /// ends is used; nobody is authenticated. A client without it asks for plain flows, a server without it takes
+    /// either. [example: X25519,aes-256-gcm,sha256]
     #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
     encrypt: Option<SecurityConfig>,
 
@@ -114,7 +157,7 @@ impl Surroundings {
     pub(crate) fn configured(&self, file: &Path) -> Result<(Stack, Vec<IpcpHandle>)> {
         let config = NetworkConfig::read(file)?;
         for warning in &config.warnings {
-            eprintln!("warning: {}: {warning}", file.display());
+            complain(format_args!("warning: {}: {warning}", file.display()));
         }
         let stack = self.stack()?;
         let layers = stack.network(&config).hosts(&self.table()).build()?;
@@ -147,7 +190,7 @@ impl Network {
         }
     }
 
-    /// Starts to accept flows to the service's name, and says so.
+    /// Starts to accept flows to the service's name, and says so. When the program is to end, the stack is shut down.
     pub(crate) fn serve(&self, service: &Service, default_name: &str) -> Result<(Stack, Listener)> {
         let name = service.name.as_deref().unwrap_or(default_name);
         let (stack, layers) = self.stack()?;
@@ -159,16 +202,23 @@ impl Network {
             }
             _ if is_registered(&stack, name) => None,
             _ => {
-                let advice = "add it to the list `reg` of an IPCP in the file";
-                return Err(format!("nobody would find the name \"{name}\": {advice}").into());
+                let such_as = |layer: &IpcpHandle| format!(", such as [{}.{}]", layer.info().kind, layer.info().name);
+                let such_as = layers.last().map(such_as).unwrap_or_default();
+                return Err(format!(
+                    "the name \"{name}\" is registered in no layer, so no client would find it: \
+                     add it to the list `reg` of an IPCP in the file{such_as}"
+                )
+                .into());
             }
         };
+        let ends = stack.clone();
+        stop::on_request(move || ends.shutdown());
         say!("Serving \"{name}\"{}.", at.unwrap_or_default());
         Ok((stack, listener))
     }
 
     /// Allocates a flow to the target that carries packets of `size` bytes.
-    pub(crate) fn connect_to(&self, target: &Target, default_name: &str, size: usize) -> Result<(Stack, Flow)> {
+    pub(crate) fn connect_to(&self, target: &Target, default_name: &str, size: usize) -> Result<(Stack, Arc<Flow>)> {
         let (stack, flow) = self.connect(target.name(default_name), target.qos)?;
         let most = flow.max_packet();
         if size > most {
@@ -177,11 +227,32 @@ impl Network {
         Ok((stack, flow))
     }
 
-    /// Allocates a flow to `name`.
-    pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Flow)> {
+    /// Allocates a flow to `name`. When the program is to end, the flow is closed, so that its calls return, and the thread
+    /// that asked for it is unparked.
+    pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Arc<Flow>)> {
         let (stack, _) = self.stack()?;
-        let flow = stack.flow(name).qos(qos).alloc().map_err(with_advice)?;
+        let flow = Arc::new(stack.flow(name).qos(qos).alloc().map_err(with_advice)?);
+        let (ends, waits) = (Arc::clone(&flow), thread::current());
+        stop::on_request(move || {
+            ends.shutdown(Shutdown::Both);
+            waits.unpark();
+        });
         Ok((stack, flow))
+    }
+}
+
+/// Says how a flow is protected.
+pub(crate) fn describe(flow: &Flow, name: &str) {
+    // There are no certificates yet.
+    say!("Flow to \"{name}\" over {}: {}, not authenticated.", flow.layer(), flow.security());
+}
+
+/// Waits for the next flow; `None` if the program is to end.
+pub(crate) fn accept(listener: &Listener) -> Result<Option<Flow>> {
+    match listener.accept() {
+        Ok(flow) => Ok(Some(flow)),
+        Err(_) if stop::requested() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -189,10 +260,10 @@ impl Network {
 fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
     match &error {
         AllocError::Unreachable(name) => {
-            format!("nobody knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
+            format!("no layer knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
         }
         AllocError::Refused { code: Code::CRYPT, .. } => {
-            format!("{error}: give this side the same --encrypt as the server").into()
+            format!("{error}; give this side the same --encrypt as the server").into()
         }
         _ => error.into(),
     }
@@ -212,13 +283,28 @@ pub(crate) fn close(flow: Flow) {
     let _ = flow.close(Duration::from_secs(1));
 }
 
-/// The end of a program: 0 if it did what it is for, else 1, and the error.
-pub(crate) fn finish(result: Result<bool>) -> ExitCode {
+/// Closes the flow of a client, which has nothing more to do.
+pub(crate) fn hang_up(flow: Arc<Flow>) {
+    stop::is_over();
+    // If it is not the last handle, the flow is being closed by whoever ends the program.
+    if let Some(flow) = Arc::into_inner(flow) {
+        close(flow);
+    }
+}
+
+/// A program from its start to its end: status 0 if it did what it is for, else 1, and the error.
+pub(crate) fn run(program: impl FnOnce() -> Result<bool>) -> ExitCode {
+    stop::watch();
+    let result = program();
+    stop::settle();
+    end_for_output();
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // Whoever ended it knows why its flow was closed.
+        Err(_) if stop::requested() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

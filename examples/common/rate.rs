@@ -6,6 +6,7 @@ use std::time::Duration;
 use o7s::time::Instant;
 use o7s::{Flow, Stack};
 
+use super::stop;
 use super::units::{self, as_millis};
 
 /// How a sender waits for the moment of its next packet.
@@ -37,8 +38,8 @@ impl Pace {
         Self { start, gap, wait }
     }
 
-    /// Waits until packet number `n`, counted from 0, is due; `false` if that is not before `end`.
-    #[allow(clippy::disallowed_methods, reason = "nothing but the clock can end this wait")]
+    /// Waits until packet number `n`, counted from 0, is due; `false` if that is not before `end`, or the program ends
+    /// before it.
     fn due_before(&self, end: Instant, n: u64, now: impl Fn() -> Instant) -> bool {
         // Whoever sends at a rate makes up for a late wake-up in the end.
         let last = if self.gap > 0.0 { end + GRACE } else { end };
@@ -47,9 +48,10 @@ impl Pace {
             let now = now();
             let left = due.since(now);
             match self.wait {
-                _ if now >= last || due >= end => return false,
+                _ if now >= last || due >= end || stop::requested() => return false,
                 _ if left.is_zero() => return true,
-                Wait::Sleep => std::thread::sleep(left),
+                // Whoever ends the program unparks the thread.
+                Wait::Sleep => std::thread::park_timeout(left),
                 Wait::Spin => std::hint::spin_loop(),
             }
         }
@@ -89,8 +91,11 @@ impl Load {
         let mut tally = Tally::default();
         while pace.due_before(end, tally.packets, || stack.now()) {
             number(&mut packet, tally.packets);
-            flow.write(&packet)?;
-            tally.count(size);
+            match flow.write(&packet) {
+                Ok(_) => tally.count(size),
+                Err(_) if stop::requested() => break,
+                Err(error) => return Err(error.into()),
+            }
         }
         flow.flush();
         tally.time = stack.now() - start;

@@ -7,13 +7,15 @@ use std::time::Duration;
 use o7s::{Flow, ReadError, Stack};
 
 use crate::common::rate::{Tally, Wait};
-use crate::common::{self, Network, Result, say};
+use crate::common::{self, Network, Result, say, stop};
 use crate::{Client as Options, NAME, Test};
 
-/// The server gets this time to prepare itself.
-#[allow(clippy::disallowed_methods, reason = "there is nothing to wait for but time")]
-fn give_time() {
-    thread::sleep(Duration::from_secs(1));
+/// The server gets this time to prepare itself, unless the program ends before.
+fn give_time(stack: &Stack) {
+    let end = stack.now() + Duration::from_secs(1);
+    while stack.now() < end && !stop::requested() {
+        thread::park_timeout(end - stack.now());
+    }
 }
 
 /// When nothing comes back for so long after the last packet was sent, nothing will.
@@ -22,9 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
     let size = usize::try_from(options.size)?;
     let (stack, flow) = network.connect_to(&options.target, NAME, size)?;
-    flow.write(&options.test.to_packet())?;
-    flow.flush();
-    give_time();
+    common::describe(&flow, options.target.name(NAME));
+    match flow.write(&options.test.to_packet()) {
+        // A program that is to end has closed its flow.
+        Err(error) if !stop::requested() => return Err(error.into()),
+        _ => flow.flush(),
+    }
+    give_time(&stack);
     let (sent, received) = match options.test {
         Test::Uni => (send(options, &stack, &flow, size)?, None),
         Test::Bi => {
@@ -42,7 +48,7 @@ pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
     if let Some(received) = received {
         say!("Received {received}");
     }
-    common::close(flow);
+    common::hang_up(flow);
     Ok(received.unwrap_or(sent).packets > 0)
 }
 
@@ -70,6 +76,7 @@ fn receive(stack: &Stack, flow: &Flow, size: usize, done: &AtomicBool) -> Result
             Err(ReadError::TimedOut) if done.load(Ordering::Acquire) => return Ok(tally),
             Err(ReadError::TimedOut) => {}
             Err(ReadError::Closed | ReadError::Reset | ReadError::Down) => return Ok(tally),
+            Err(_) if stop::requested() => return Ok(tally),
             Err(error) => return Err(error.into()),
         }
     }

@@ -13,14 +13,14 @@ use common::{Network, Service, Target};
 
 /// Sends packets to a server for some time, and measures the bandwidth.
 #[derive(Parser, Debug)]
-#[command(after_help = "\
+#[command(after_help = common::after_help("\
 Rates are in bits per second, with k, M or G behind; durations are in seconds, or have a unit: ms, s, m, h or d.
-One way, the server says what arrived; both ways, the client does. Ends with status 0 if what should have come came.
+One way, the server says what arrived; both ways, the client does.
 
 Examples:
   a server:                operf --listen --udp4 10.9.0.2
   10 Mb/s there and back:  operf -t bi -d 5 -r 10M --udp4 10.9.0.1 --host operf=10.9.0.2
-  as much as it takes:     operf -d 5 -f -q data --udp4 10.9.0.1 --host operf=10.9.0.2")]
+  as much as it takes:     operf -d 5 -f -q data --udp4 10.9.0.1 --host operf=10.9.0.2"))]
 struct Options {
     /// Be the server
     #[arg(short, long)]
@@ -85,5 +85,5 @@ const ROOM: usize = 1 << 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::finish(if options.listen { server::run(&options) } else { client::run(&options.client, &options.network) })
+    common::run(|| if options.listen { server::run(&options) } else { client::run(&options.client, &options.network) })
 }

@@ -17,7 +17,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, NAME)?;
     thread::scope(|scope| {
         for number in 1_u64.. {
-            let flow = listener.accept()?;
+            let Some(flow) = common::accept(&listener)? else { break };
             say!("New flow {number}.");
             let stack = &stack;
             scope.spawn(move || {

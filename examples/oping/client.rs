@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use o7s::time::Instant;
 use o7s::{Flow, ReadError, Stack};
 
-use crate::common::{self, Network, Result, say, units::as_millis};
+use crate::common::{self, Network, Result, say, stop, units::as_millis};
 use crate::packet;
 use crate::{Client as Options, NAME};
 
@@ -16,15 +16,21 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
     let (stack, flow) = network.connect_to(&options.target, NAME, options.size.into())?;
+    if !options.quiet {
+        common::describe(&flow, options.target.name(NAME));
+    }
     let interval = options.interval.min(MAX_INTERVAL);
     let start = stack.now();
     let mut client = Client { options, stack: &stack, flow: &flow, interval, start, sent: 0, stats: Stats::default() };
     let result = if options.flood || options.flood_busy { client.flood() } else { client.ping() };
     let time = stack.now() - start;
     client.stats.print(options.target.name(NAME), client.sent, time);
-    result?;
+    // A program that is to end closes its flow, and that is what the last call found.
+    if !stop::requested() {
+        result?;
+    }
     let answered = client.stats.received > 0;
-    common::close(flow);
+    common::hang_up(flow);
     Ok(answered)
 }
 
@@ -43,7 +49,7 @@ impl Client<'_> {
     fn ping(&mut self) -> Result<()> {
         let mut next = self.start + self.interval;
         let mut heard = self.start;
-        loop {
+        while !stop::requested() {
             let now = self.stack.now();
             let sending = self.goes_on(now);
             if sending && now >= next {
@@ -68,11 +74,12 @@ impl Client<'_> {
                 heard = self.stack.now();
             }
         }
+        Ok(())
     }
 
     /// One request an answer.
     fn flood(&mut self) -> Result<()> {
-        while self.goes_on(self.stack.now()) {
+        while self.goes_on(self.stack.now()) && !stop::requested() {
             self.send()?;
             let deadline = self.stack.now() + self.interval + PATIENCE;
             while self.stats.received < self.sent {

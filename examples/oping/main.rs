@@ -14,15 +14,15 @@ use common::{Network, Service, Target, units};
 
 /// Sends requests over a flow to a name and measures how long the answers take.
 #[derive(Parser, Debug)]
-#[command(after_help = "\
-The unit of a duration is ms, s, m, h or d. Ends with status 0 if a reply came.
+#[command(after_help = common::after_help("\
+The unit of a duration is ms, s, m, h or d. A client has done what it is for if a reply came.
 
 Examples:
   a server on one host:     oping --listen --udp4 10.9.0.2
   three pings from another: oping -n oping -c 3 --udp4 10.9.0.1 --host oping=10.9.0.2
   both on one host:         oping --listen --udp4 127.0.0.1
-                            oping -c 3 --udp4 127.0.0.1:4000 --host oping=127.0.0.1:3435
-  reliable and encrypted:   add --encrypt X25519 to both, and -q data to the client")]
+                            oping -c 3 --udp4 127.0.0.1:4000 --host oping=127.0.0.1
+  reliable and encrypted:   add --encrypt X25519 to both, and -q data to the client"))]
 struct Options {
     /// Be the server: answer requests
     #[arg(short, long)]
@@ -87,5 +87,5 @@ const NAME: &str = "oping";
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    common::finish(if options.listen { server::run(&options) } else { client::run(&options.client, &options.network) })
+    common::run(|| if options.listen { server::run(&options) } else { client::run(&options.client, &options.network) })
 }

@@ -1,6 +1,7 @@
 //! The server: many flows, one set of them, one thread that answers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use o7s::time::Instant;
 use o7s::{Event, Flow, FlowSet, Listener, ReadError, Stack, Token};
 
-use crate::common::{Result, say};
+use crate::common::{self, Result, say};
 use crate::packet;
 use crate::{NAME, Options};
 
@@ -20,10 +21,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let (stack, listener) = options.network.serve(&options.service, NAME)?;
     say!("Ouroboros ping server started.");
-    let server = Server { stack, set: FlowSet::new(), clients: Mutex::default() };
+    let server = Server { stack, set: FlowSet::new(), clients: Mutex::default(), over: AtomicBool::new(false) };
     thread::scope(|scope| {
         let answering = scope.spawn(|| server.answer(options.busy));
-        server.accept(&listener, answering.thread())
+        let accepted = server.accept(&listener, answering.thread());
+        server.over.store(true, Ordering::Release);
+        answering.thread().unpark();
+        accepted
     })
 }
 
@@ -37,6 +41,8 @@ struct Server {
     stack: Stack,
     set: FlowSet,
     clients: Mutex<BTreeMap<Token, Client>>,
+    /// No flow is accepted any more.
+    over: AtomicBool,
 }
 
 impl Server {
@@ -47,7 +53,7 @@ impl Server {
     /// Takes flows until there will be no more.
     fn accept(&self, listener: &Listener, answering: &thread::Thread) -> Result<bool> {
         for number in 1.. {
-            let flow = listener.accept()?;
+            let Some(flow) = common::accept(listener)? else { break };
             say!("New flow {number}.");
             let mut clients = self.clients();
             let token = self.set.add(&flow);
@@ -59,9 +65,10 @@ impl Server {
 
     fn answer(&self, busy: bool) {
         let mut swept = self.stack.now();
-        loop {
+        while !self.over.load(Ordering::Acquire) {
             if self.set.is_empty() {
                 thread::park();
+                continue;
             }
             let wait = if busy { Duration::ZERO } else { SWEEP };
             for happened in self.set.wait(Some(wait)) {

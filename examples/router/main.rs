@@ -11,11 +11,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::{Result, Surroundings, say};
+use common::{Result, Surroundings, stop};
 
 /// Makes the layers that a file describes, and forwards what comes for others. Runs until it is ended.
 #[derive(Parser, Debug)]
-#[command(after_help = "\
+#[command(after_help = after_help())]
+struct Options {
+    /// The layers
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Answer Prometheus at this address with everything that is counted
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+const HELP: &str = "\
 The file is in the format of the reference's configuration. A router between two UDP networks:
 
   [udp4.left]
@@ -32,37 +46,42 @@ The file is in the format of the reference's configuration. A router between two
   bootstrap = \"campus\"
   autobind = true
 
-A line on standard input, such as `adjacencies` or `lsdb`, prints a table; `help` says which there are.")]
-struct Options {
-    /// The layers
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+A line on standard input, such as `adjacencies` or `lsdb`, prints a table; `help` says which there are. Whatever becomes
+of its input and output, a router goes on.";
 
-    /// Answer Prometheus at this address with everything that is counted
-    #[arg(long, value_name = "IP:PORT")]
-    metrics: Option<SocketAddr>,
+fn after_help() -> String {
+    format!("{HELP}\n\n{}", common::STATUS)
+}
 
-    #[command(flatten)]
-    surroundings: Surroundings,
+/// Prints a line if somebody reads it.
+macro_rules! tell {
+    ($($arg:tt)*) => { drop(common::try_print_line(format_args!($($arg)*))) };
 }
 
 fn main() -> ExitCode {
-    common::finish(run(&Options::parse()))
+    let options = Options::parse();
+    common::run(|| run(&options))
 }
 
 fn run(options: &Options) -> Result<bool> {
     // First, because it fails at once if it does.
     let metrics = options.metrics.map(TcpListener::bind).transpose()?;
     let (stack, layers) = options.surroundings.configured(&options.config)?;
+    let ends = stack.clone();
+    stop::on_request(move || {
+        ends.shutdown();
+        // The console may wait for a line that never comes.
+        std::process::exit(0);
+    });
     if let Some(listener) = metrics {
-        say!("Metrics at http://{}/metrics.", listener.local_addr()?);
+        tell!("Metrics at http://{}/metrics.", listener.local_addr()?);
         let stack = stack.clone();
         std::thread::Builder::new().name("metrics".into()).spawn(move || metrics::serve(&listener, &stack))?;
     }
-    say!("Routing in {}.", tables::layer_names(&layers));
+    tell!("Routing in {}.", tables::layer_names(&layers));
     let quit = console::serve(|command| {
         if command != "quit" {
-            say!("{}", tables::answer(command, &stack, &layers).trim_end());
+            tell!("{}", tables::answer(command, &stack, &layers).trim_end());
         }
         command == "quit"
     });
