@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use o7s::rib::Rib;
 use o7s::sim::{Host, Link, Network, Queue};
-use o7s::{IpcpHandle, Name, QosSpec, UnicastLayer};
+use o7s::{IpcpHandle, QosSpec, UnicastLayer};
 
 /// Between two samples.
 pub(crate) const SAMPLE: Duration = Duration::from_millis(50);
@@ -104,7 +104,6 @@ struct Node {
 fn node(net: &Network, name: &str, addr: &str, enroll: Option<&str>) -> Result<Node, Box<dyn Error>> {
     let host = net.host(name).udp4(addr).build();
     let udp = host.udp4().first().ok_or("the host has no address")?;
-    net.names().insert_at(&Name::new(name)?, udp.local_addr().ok_or("the layer has no socket")?);
     let builder = host.stack().unicast(name).over(udp);
     let member = match enroll {
         None => builder.bootstrap(UnicastLayer::new("net"))?,

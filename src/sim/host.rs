@@ -34,19 +34,21 @@ impl HostBuilder {
         Self { net, name: name.into(), stack, udp4: Vec::new() }
     }
 
-    /// A UDP/IPv4 layer at this address, `IP` or `IP:PORT`; the port is 3435 if not given. Names are looked up in
-    /// the [table of the network](Network::names).
+    /// A UDP/IPv4 layer at this address, `IP` or `IP:PORT`; the port is 3435 if not given. What is registered in it is
+    /// known to all hosts that have such a layer; names are looked up in the [table of the network](Network::names), and
+    /// then among what others have registered.
     ///
     /// # Panics
     ///
     /// If it is not an address.
     #[track_caller]
     pub fn udp4(self, addr: &str) -> Self {
-        let config = Udp4::bind(addr).table(self.net.names());
+        let config = Udp4::bind(addr).table(self.net.names()).resolver(self.net.resolver());
         self.udp4_with(addr, config)
     }
 
-    /// As [`udp4`](Self::udp4), with settings of its own; the address in there is not used.
+    /// As [`udp4`](Self::udp4), with settings of its own, which also say where names are; the address in there is not
+    /// used. What is registered in it others are not told.
     ///
     /// # Panics
     ///
@@ -155,7 +157,8 @@ impl Host {
             self.net.give(self.id, &socket);
             Ok(socket as Arc<dyn Datagrams>)
         };
-        self.stack.network(config).hosts(self.net.names()).sockets(open).build_async().await
+        let network = self.stack.network(config).hosts(self.net.names()).resolver(self.net.resolver());
+        network.sockets(open).build_async().await
     }
 
     /// Ends the host without warning, as [`Network::crash`] does.

@@ -1,6 +1,7 @@
 //! Hosts: polled stacks that the network drives.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -89,6 +90,12 @@ impl Hosts {
             host.sockets.push(Arc::downgrade(socket));
             socket.set_host(Arc::clone(&host.waker));
         }
+    }
+
+    /// Where the sockets of a host are.
+    pub(super) fn addresses(&self, id: HostId) -> Vec<SocketAddr> {
+        let sockets = self.hosts.get(id.0 as usize).map(|host| &host.sockets);
+        sockets.into_iter().flatten().filter_map(|s| Some(s.upgrade()?.addr())).collect()
     }
 
     /// Takes a host out of the world at once: never polled again, its sockets dead.

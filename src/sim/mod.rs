@@ -53,6 +53,7 @@ mod exec;
 mod host;
 mod hosts;
 mod link;
+mod names;
 mod network;
 mod path;
 mod report;

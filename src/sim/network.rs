@@ -24,7 +24,7 @@ use super::{SEED_VARIABLE, seeds};
 use crate::base::buf::BufPool;
 use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant, ManualClock};
-use crate::ipcp::shim::resolve::HostTable;
+use crate::ipcp::shim::resolve::{HostTable, Resolver};
 
 /// A simulated world: virtual time, a network between addresses, the hosts on it, and an executor.
 ///
@@ -341,9 +341,17 @@ impl Network {
         HostBuilder::new(self.clone(), name)
     }
 
-    /// Where names are: the table that all hosts look names up in. [`Host::listen`](super::Host::listen) keeps it.
+    /// A table of names that all hosts look in first, for what nobody registers here: a name at a
+    /// [host of its own making](Self::attach), or one that leads astray. What the UDP layers of hosts
+    /// [register](crate::IpcpHandle::register), among it the names of members of layers above, all hosts know without it,
+    /// wherever it was registered first.
     pub fn names(&self) -> &Arc<HostTable> {
         &self.core.names
+    }
+
+    /// The resolver of one more UDP layer.
+    pub(super) fn resolver(&self) -> Arc<dyn Resolver> {
+        self.core.registered.resolver()
     }
 
     /// Adds a host: from now on `stack` is polled when it asks for it, when its time has come and when something arrives at
@@ -365,6 +373,8 @@ impl Network {
     /// Takes a host out of the world without warning: it is never polled again and its sockets are dead, while their addresses can
     /// be bound anew.
     pub fn crash(&self, host: HostId) {
+        let addresses = self.core.hosts.borrow().addresses(host);
+        addresses.into_iter().for_each(|at| self.core.registered.forget(at));
         let stack = self.core.hosts.borrow_mut().crash(host);
         drop(stack);
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::EPOCH_UNIX_NANOS;
 use super::exec::{Exec, TaskId};
 use super::hosts::{HostId, Hosts};
+use super::names::Registered;
 use super::path::{Fate, header_len};
 use super::report::{Stuck, StuckReason};
 use super::rules::{Packet, Rules, Verdict};
@@ -37,6 +38,8 @@ pub(super) struct Core {
     pub(super) ports: Arc<Ports>,
     /// Where names are, for all hosts.
     pub(super) names: Arc<HostTable>,
+    /// Where hosts have registered names.
+    pub(super) registered: Arc<Registered>,
     pub(super) exec: Rc<Exec>,
     pub(super) sleepers: Rc<RefCell<Sleepers>>,
     pub(super) world: RefCell<World>,
@@ -99,6 +102,7 @@ impl Core {
             ports: Ports::new(world.default_link().mtu, Arc::clone(&clock)),
             clock,
             names: HostTable::new(),
+            registered: Arc::default(),
             exec: Exec::new(),
             sleepers: Rc::default(),
             world: RefCell::new(world),

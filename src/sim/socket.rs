@@ -214,6 +214,10 @@ struct Inbox {
 }
 
 impl SocketState {
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(super) fn unread(&self) -> usize {
         self.inbox.lock().queue.len()
     }

@@ -247,6 +247,64 @@ fn what_a_resolver_said_is_asked_for_again_when_it_was_wrong() {
     assert!(took < ms(100) && *slow.asked.lock().unwrap() <= before + 2, "{took:?}");
 }
 
+/// Whom a name leads to: the first byte that is read.
+fn asked(net: &Network, from: &Host, name: &str) -> Result<u8, AllocError> {
+    let flow = from.stack().flow(name).timeout(secs(5));
+    let flow = net.block_on(flow.alloc_async())?;
+    Ok(net.block_on(flow.read_bytes()).unwrap()[0])
+}
+
+/// A host that says `number` to whoever comes for "svc".
+fn says(net: &Network, addr: &str, number: u8) -> Host {
+    let host = net.host("server").udp4(addr).build();
+    let listener = host.stack().bind("svc").unwrap();
+    host.udp4()[0].register("svc").unwrap();
+    net.spawn(async move {
+        while let Ok(flow) = listener.accept_async().await {
+            flow.write(&[number]).await.unwrap();
+        }
+    });
+    host
+}
+
+#[test]
+fn what_hosts_register_is_known_to_all() {
+    let net = network(3);
+    let client = net.host("client").udp4("10.0.0.9").build();
+    let unreachable = Err(AllocError::Unreachable(Name::new("svc").unwrap()));
+    assert_eq!(asked(&net, &client, "svc"), unreachable);
+    let first = says(&net, "10.0.0.1", 1);
+    let second = says(&net, "10.0.0.2", 2);
+    assert_eq!(asked(&net, &client, "svc"), Ok(1), "who came first");
+    first.udp4()[0].unregister("svc");
+    assert_eq!(asked(&net, &client, "svc"), Ok(2));
+    // A crash takes back what nobody can take back any more; the end of the former host does not touch the next one.
+    second.crash();
+    assert_eq!(asked(&net, &client, "svc"), unreachable);
+    let _third = says(&net, "10.0.0.2", 3);
+    drop(second);
+    assert_eq!(asked(&net, &client, "svc"), Ok(3));
+    // A table counts more.
+    net.names().insert(&Name::new("svc").unwrap(), "10.0.0.1".parse().unwrap());
+    assert_eq!(asked(&net, &client, "svc").map_err(|e| e.code()), Err(Code::NAME));
+}
+
+#[test]
+fn members_of_layers_over_udp_need_no_table() {
+    let net = network(4);
+    let host = |i: usize| net.host(&format!("host-{i}")).udp4(&format!("10.0.0.{i}")).build();
+    let (a, b, c) = (host(1), host(2), host(3));
+    let first = a.stack().unicast("first").over(&a.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+    first.register("svc").unwrap();
+    let _accepts = accept(&net, &a, "svc");
+    for (host, name, by) in [(&b, "second", "first"), (&c, "third", "net")] {
+        let member = host.stack().unicast(name).over(&host.udp4()[0]);
+        let member = net.block_on(member.enroll_async(by)).unwrap();
+        net.block_on(member.connect_async("first")).unwrap();
+    }
+    assert_eq!(allocate(&net, &c, "svc").0, Ok(()));
+}
+
 /// A host with a member bound to `own`, whose table knows where "svc" is, and a server of it bound to `at`.
 fn ports(own: &str, udp: impl FnOnce(Udp4) -> Udp4, at: &str) -> Result<(), AllocError> {
     let net = network(2);

@@ -86,4 +86,12 @@ impl Resolver for Chain {
     fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
         self.0.iter().find_map(|resolver| resolver.at_hand(hash))
     }
+
+    fn publish(&self, hash: &NameHash, at: SocketAddr) {
+        self.0.iter().for_each(|resolver| resolver.publish(hash, at));
+    }
+
+    fn withdraw(&self, hash: &NameHash, at: SocketAddr) {
+        self.0.iter().for_each(|resolver| resolver.withdraw(hash, at));
+    }
 }

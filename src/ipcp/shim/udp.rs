@@ -280,16 +280,22 @@ impl Ipcp for UdpShim {
         if self.is_down() {
             return Err(RegisterError::Down);
         }
-        let mut names = self.names.lock();
-        if names.len() >= self.config.max_names && !names.contains_key(&hash) {
-            return Err(RegisterError::Full(self.config.max_names));
+        {
+            let mut names = self.names.lock();
+            if names.len() >= self.config.max_names && !names.contains_key(&hash) {
+                return Err(RegisterError::Full(self.config.max_names));
+            }
+            names.insert(hash, ());
         }
-        names.insert(hash, ());
+        self.panics.call(|| self.resolver.publish(&hash, self.socket.local_addr()));
         Ok(())
     }
 
     fn unregister(&self, _now: Instant, hash: &NameHash) {
-        self.names.lock().remove(hash);
+        let known = self.names.lock().remove(hash).is_some();
+        if known {
+            self.withdraw(hash);
+        }
     }
 
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup {
@@ -359,7 +365,8 @@ impl Ipcp for UdpShim {
 
     fn shutdown(&self, _now: Instant) {
         self.down.store(true, Ordering::Release);
-        self.names.lock().clear();
+        let names = core::mem::take(&mut *self.names.lock());
+        names.keys().for_each(|hash| self.withdraw(hash));
         let directory = core::mem::take(&mut *self.directory.lock());
         for entry in directory.into_entries() {
             if let Entry::Asked(wakers) = entry {

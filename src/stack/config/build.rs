@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem, SecurityFiles,
 };
-use crate::ipcp::shim::resolve::HostTable;
+use crate::ipcp::shim::resolve::{HostTable, Resolver};
 use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
 use crate::stack::{BroadcastLayer, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
@@ -24,6 +24,7 @@ pub struct NetworkBuilder<'a> {
     stack: &'a Stack,
     config: &'a NetworkConfig,
     hosts: Option<Arc<HostTable>>,
+    resolver: Option<Arc<dyn Resolver>>,
     sockets: Option<Box<Sockets<'a>>>,
 }
 
@@ -63,7 +64,7 @@ impl Stack {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn network<'a>(&'a self, config: &'a NetworkConfig) -> NetworkBuilder<'a> {
-        NetworkBuilder { stack: self, config, hosts: None, sockets: None }
+        NetworkBuilder { stack: self, config, hosts: None, resolver: None, sockets: None }
     }
 }
 
@@ -71,6 +72,13 @@ impl<'a> NetworkBuilder<'a> {
     /// UDP layers look names up in this table first, before the system's resolver. It may change at any time.
     pub fn hosts(mut self, table: &Arc<HostTable>) -> Self {
         self.hosts = Some(Arc::clone(table));
+        self
+    }
+
+    /// UDP layers ask this for what the table does not know.
+    #[cfg(feature = "sim")]
+    pub(crate) fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
         self
     }
 
@@ -193,6 +201,9 @@ impl<'a> NetworkBuilder<'a> {
         let mut udp = Udp4::bind(&addr.to_string()).port(port).name(own).layer(layer.as_str());
         if let Some(table) = &self.hosts {
             udp = udp.table(table);
+        }
+        if let Some(resolver) = &self.resolver {
+            udp = udp.resolver(Arc::clone(resolver));
         }
         Ok(match &self.sockets {
             Some(open) => self.stack.udp4_over(open(addr)?, udp)?,

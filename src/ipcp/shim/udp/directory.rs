@@ -99,6 +99,11 @@ impl UdpShim {
         (addr.is_ipv4() == own.is_ipv4()).then_some(addr)
     }
 
+    /// Has the resolver forget where a name is. The caller holds no lock.
+    pub(super) fn withdraw(&self, hash: &NameHash) {
+        self.panics.call(|| self.resolver.withdraw(hash, self.socket.local_addr()));
+    }
+
     /// Asks the resolver. The caller holds no lock. One that panics does not know.
     pub(super) fn ask(&self, hash: NameHash) {
         let me = Weak::clone(&self.me);
