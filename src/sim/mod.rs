@@ -43,6 +43,8 @@
 //! assert!(net.now().as_nanos() >= 40_000_000, "there and back again takes 40 ms");
 //! ```
 //!
+//! [`Network::host`] puts whole stacks there; a routed layer of 20 of them is in `examples/short/ring.rs`.
+//!
 //! # What is not simulated
 //!
 //! Processors are infinitely fast: polls take no virtual time. Threads have no place here: what happens on
