@@ -178,17 +178,20 @@
 //! | [`settings`], [`time`], [`stats`], [`cause`] | bounds and parameters; instants and clocks; counters of flows; causes that errors carry |
 //! | [`rib`] | counters and state as a tree, and its export |
 //! | [`sim`] | simulated networks |
+//! | [`dissect`] | captured packets, decoded for people |
 //! | [`manual`] | longer texts |
 //! | [`device`], [`resolve`], [`shim`], [`policy`], [`congestion`], [`cipher`], [`admission`] | what a program can [bring along](manual::doors): traits, and what implementations need |
 //!
 //! Everything else is private. The feature `internals` shows it to the crate's own tests, benchmarks and fuzz targets; it
-//! is no interface and changes at any time. That goes for the parts that need no standard library, too, until there is a
-//! `Stack` without one.
+//! is no interface and changes at any time, nor is what the documentation hides. That goes for the parts that need no
+//! standard library, too, until there is a `Stack` without one.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(feature = "internals"),
     allow(dead_code, unused_imports, unreachable_pub, reason = "what only tests use is no less wanted")
 )]
+// The interface, without the inside: with the feature `internals` everything would be meant.
+#![cfg_attr(all(feature = "std", not(feature = "internals")), deny(missing_debug_implementations, unnameable_types))]
 
 extern crate alloc;
 
@@ -280,7 +283,7 @@ pub use stack::{
     UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
-pub use types::id::{Address, Eid};
+pub use types::id::{Address, Eid, N1FlowId};
 pub use types::name::{HashAlg, Name, NameError, NameHash};
 pub use types::qos::{QosCube, QosSpec};
 
@@ -336,20 +339,13 @@ pub mod admission {
 
 /// Where names are, for layers over UDP.
 pub mod resolve {
-    pub use crate::ipcp::shim::resolve::{Chain, Found, HostTable, Resolver};
+    pub use crate::ipcp::shim::resolve::{Found, HostTable, Resolver};
 }
 
-/// Layers over a device of one's own.
-pub mod shim {
-    pub use crate::base::rng::Randomness;
-    pub use crate::ipcp::JoinError;
-    pub use crate::ipcp::shim::{
-        Answer, Asking, Attempt, BufCache, BufPool, Doubt, Drive, End, Endpoint, Ends, Grant, Incoming, Ipcp, Location,
-        Lookup, Origin, Outgoing, PacketBuf, Port, RegisterError, Replies, Reply, ReplyOnce, Request, RequestError,
-        Requests, Responder, Rng, Shim, ShimContext, give_up,
-    };
-    pub use crate::wire::udp::{FlowReply, FlowRequest, MGMT_EID, Mgmt};
-}
+#[doc(inline)]
+pub use ipcp::shim::custom as shim;
+#[doc(inline)]
+pub use wire::dissect;
 
 /// Congestion control of reliable flows.
 pub mod congestion {
@@ -365,6 +361,5 @@ pub mod policy {
 pub mod cipher {
     #[cfg(feature = "ring")]
     pub use crate::crypto::backend::RING;
-    pub use crate::crypto::backend::{Aead, AeadKey, Backend, KeyExchange, Nonce, PrivateKey, RUST, Tag, all};
-    pub use crate::crypto::{SessionKey, SharedSecret};
+    pub use crate::crypto::backend::{Aead, AeadKey, Backend, Nonce, RUST, Tag, all};
 }

@@ -12,6 +12,8 @@ mod device;
 mod polled;
 #[path = "api/sets.rs"]
 mod sets;
+#[path = "api/threads.rs"]
+mod threads;
 
 use std::io::{Read as _, Write as _};
 use std::thread::Builder;

@@ -33,7 +33,7 @@ const POOLED_BYTES: usize = HEADROOM + POOLED_PAYLOAD + TAILROOM;
 /// A packet: a window into a block of memory, with room before and behind.
 ///
 /// ```
-/// use o7s::shim::PacketBuf;
+/// use o7s::device::PacketBuf;
 ///
 /// let mut p = PacketBuf::copy_of(b"payload");
 /// p.push(4).unwrap().copy_from_slice(b"head");
@@ -50,6 +50,7 @@ pub struct PacketBuf {
 
 impl PacketBuf {
     /// An empty packet with the standard head and tail room and space for `payload` bytes between them.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn with_capacity(payload: usize) -> Self {
         let room = payload.max(POOLED_PAYLOAD).saturating_add(HEADROOM + TAILROOM);
         Self { mem: alloc::vec![0; room].into_boxed_slice(), head: HEADROOM as u32, tail: HEADROOM as u32 }
@@ -64,27 +65,32 @@ impl PacketBuf {
     }
 
     /// Empties the packet and restores the head room.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn reset(&mut self) {
         self.head = HEADROOM as u32;
         self.tail = HEADROOM as u32;
     }
 
     /// Bytes in the packet.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn len(&self) -> usize {
         (self.tail - self.head) as usize
     }
 
     /// Whether the packet has no bytes: a keepalive.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn is_empty(&self) -> bool {
         self.tail == self.head
     }
 
     /// Bytes that [`push`](Self::push) can still prepend.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn headroom(&self) -> usize {
         self.head as usize
     }
 
     /// Bytes that can still be appended.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn tailroom(&self) -> usize {
         self.mem.len() - self.tail as usize
     }
@@ -128,12 +134,14 @@ impl PacketBuf {
     }
 
     /// Memory that the packet holds, bytes: much more than its length, if it is small.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.mem.len()
     }
 
     /// A copy in memory of just its length, without room for headers; `None` if the packet fills a quarter of its buffer
     /// or more. For packets that wait: a small one in a large buffer costs whoever sent it next to nothing.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn snug(&self) -> Option<Self> {
         if self.len() >= self.mem.len() / 4 {
             return None;

@@ -92,6 +92,7 @@ impl fmt::Debug for Aead {
 }
 
 /// A row of a backend: a key exchange, Diffie-Hellman or a KEM whose responder encapsulates.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait KeyExchange: Send + Sync {
     /// Which one it is.
     fn kex(&self) -> Kex;
@@ -116,6 +117,7 @@ pub trait KeyExchange: Send + Sync {
 }
 
 /// The private half of a key exchange, good for one agreement and wiped after it.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait PrivateKey: Send + Sync {
     /// The public key in the encoding that is transmitted.
     fn public(&self) -> &[u8];
@@ -185,6 +187,7 @@ impl Backend {
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`] if there is none.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn exchange(&self, kex: Kex) -> Result<&'static dyn KeyExchange, CryptoError> {
         match self.exchanges.iter().find(|row| row.kex() == kex) {
             Some(row) => Ok(*row),

@@ -56,6 +56,7 @@ impl fmt::Debug for SessionKey {
 }
 
 /// What a key agreement or encapsulation yields, before key derivation. 32 to 512 bytes, by algorithm.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub struct SharedSecret(Zeroizing<Vec<u8>>);
 
 impl SharedSecret {

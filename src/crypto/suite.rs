@@ -34,6 +34,7 @@ macro_rules! algorithms {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum $Type {
             $($(#[$doc])* $Variant,)+
         }
@@ -43,6 +44,7 @@ macro_rules! algorithms {
             pub const ALL: &'static [Self] = &[$(Self::$Variant),+];
 
             /// The number of this algorithm.
+            #[cfg_attr(not(feature = "internals"), doc(hidden))]
             pub const fn nid(self) -> u16 {
                 match self {
                     $(Self::$Variant => $nid,)+
@@ -50,6 +52,7 @@ macro_rules! algorithms {
             }
 
             /// The algorithm with this number. 0 stands for "none" in the protocol and is no algorithm here.
+            #[cfg_attr(not(feature = "internals"), doc(hidden))]
             pub const fn from_nid(nid: u16) -> Option<Self> {
                 match nid {
                     $($nid => Some(Self::$Variant),)+
@@ -65,6 +68,7 @@ macro_rules! algorithms {
             }
 
             /// Strength among its kind: 1 is the weakest, and 0 is left for "none".
+            #[cfg_attr(not(feature = "internals"), doc(hidden))]
             pub const fn rank(self) -> u8 {
                 self as u8 + 1
             }
@@ -178,21 +182,25 @@ impl Cipher {
     }
 
     /// Bytes in front of the ciphertext: the initialisation vector.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn iv_len(self) -> usize {
         if self.is_aead() { 12 } else { 16 }
     }
 
     /// Bytes behind the ciphertext: the authentication tag.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn tag_len(self) -> usize {
         if self.is_aead() { 16 } else { 0 }
     }
 
     /// Bytes by which protection makes a packet longer.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn overhead(self) -> usize {
         self.iv_len() + self.tag_len()
     }
 
     /// Whether a changed packet is noticed.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_aead(self) -> bool {
         !matches!(self, Self::Aes128Ctr | Self::Aes192Ctr | Self::Aes256Ctr)
     }
@@ -205,6 +213,7 @@ impl Cipher {
 
 impl Digest {
     /// Bytes of output.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[allow(clippy::len_without_is_empty, reason = "an algorithm is no container")]
     pub const fn len(self) -> usize {
         match self {
@@ -217,6 +226,7 @@ impl Digest {
 
 impl Kex {
     /// Whether it encapsulates a secret to a public key, instead of combining two keys as Diffie-Hellman does.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_kem(self) -> bool {
         matches!(self, Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 | Self::X25519MlKem768 | Self::X448MlKem1024)
     }

@@ -6,7 +6,7 @@ use crate::base::sync::waiting::{Condvar, Mutex};
 
 /// What the two threads that may wait for a device wait on, for devices that have nothing to poll: a queue in memory, a
 /// driver that calls back. It has the waiting methods of [`Datagrams`](crate::types::device::Datagrams) and of
-/// [`Shim`](crate::ipcp::shim::Shim).
+/// [`Shim`](crate::ipcp::shim::custom::Shim).
 ///
 /// ```
 /// use std::time::Duration;

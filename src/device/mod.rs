@@ -19,6 +19,7 @@ pub(crate) mod resolve;
 mod signal;
 mod udp;
 
+pub use crate::base::buf::{BufCache, BufPool, PacketBuf};
 pub use crate::types::device::{Datagram, Datagrams, SendError};
 pub use bell::Bell;
 pub use resolve::SystemResolver;

@@ -1,5 +1,6 @@
 //! UDP sockets, with segmentation offload and batches where the platform has them.
 
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -37,6 +38,12 @@ pub struct UdpSocket {
     messages: Mutex<Vec<u8>>,
     interrupt: Interrupt,
     dismissal: Interrupt,
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpSocket({})", self.addr)
+    }
 }
 
 impl UdpSocket {

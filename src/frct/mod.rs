@@ -104,6 +104,7 @@ use tx::Sender;
 
 counts! {
     /// What a machine has counted since the flow began. Packets, unless said otherwise.
+    #[non_exhaustive]
     pub struct Stats {
         /// User packets sent, each counted once.
         sent => "sent",

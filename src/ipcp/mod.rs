@@ -69,6 +69,7 @@ pub enum Kind {
 impl Kind {
     /// Whether both ends of a flow are in one stack, and nothing lies between them: what one says arrives, and cannot be
     /// anybody else's.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_in_memory(self) -> bool {
         matches!(self, Self::Direct | Self::Local)
     }
@@ -252,6 +253,7 @@ impl fmt::Display for Location {
 /// Why a name could not be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum RegisterError {
     /// As many names as the layer takes are registered.
     #[error("the layer takes no more than {0} names; unregister one")]
@@ -267,6 +269,7 @@ pub enum RegisterError {
 /// Why a program cannot take part in a broadcast layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum JoinError {
     /// The layer is none that can be joined.
     #[error("only broadcast layers are joined; to others, allocate flows")]

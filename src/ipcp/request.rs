@@ -201,6 +201,7 @@ pub trait Requests: Send + Sync {
 /// Why a request or reply could not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum RequestError {
     /// The layer carries no more flows.
     #[error("the layer carries no more flows; close some, or raise its limit")]

@@ -153,6 +153,7 @@ impl Limits {
 /// Why a name could not be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum BindError {
     /// As many names as are allowed are known.
     #[error("no more than {0} names can be bound; unbind one or raise the limit")]

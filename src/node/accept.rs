@@ -21,6 +21,7 @@ use crate::types::qos::QosSpec;
 /// Why nothing is accepted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum AcceptError {
     /// The listener was closed, or the stack shut down.
     #[error("the listener was closed")]

@@ -99,6 +99,7 @@ impl Allocated {
 /// Why a flow could not be allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum AllocError {
     /// No layer of this stack knows the name.
     #[error("no layer of this stack knows the name {0:?}: register it there, or give a layer that reaches it")]

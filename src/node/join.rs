@@ -13,6 +13,7 @@ use crate::types::qos::QosSpec;
 /// Why a program cannot take part in a broadcast layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum JoinError {
     /// No IPCP here is a member of such a layer.
     #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: make one, or have it enrol")]

@@ -8,6 +8,7 @@ use super::hosts::{HostId, Polled};
 use super::network::Network;
 use super::seeds;
 use super::socket::UdpSocket;
+use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::stack::config::{ConfigError, Layer, Membership, NetworkConfig};
 use crate::stack::{Builder, IpcpHandle, Listener, Stack, Udp4, WeakStack};
@@ -22,6 +23,12 @@ pub struct HostBuilder {
     name: String,
     stack: Builder,
     udp4: Vec<(SocketAddr, Udp4)>,
+}
+
+impl std::fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBuilder").field("name", &self.name).field("udp4", &self.udp4).finish_non_exhaustive()
+    }
 }
 
 impl HostBuilder {
@@ -111,11 +118,6 @@ impl Host {
         &self.udp4
     }
 
-    /// The host in the network.
-    pub fn id(&self) -> HostId {
-        self.id
-    }
-
     /// The name it was given.
     pub fn name(&self) -> &str {
         &self.name
@@ -146,22 +148,30 @@ impl Host {
     /// # Errors
     /// [`ConfigError`], as [`NetworkBuilder::build_async`](crate::stack::NetworkBuilder::build_async).
     pub async fn configure(&self, config: &NetworkConfig) -> Result<Vec<IpcpHandle>, ConfigError> {
+        // What makes a network may move to another thread, and the simulated one does not: its sockets come first.
+        let mut sockets = Vec::new();
         for ipcp in &config.ipcps {
             if let Membership::Bootstrap { parameters: Layer::Udp4 { ip, port, .. }, .. } = &ipcp.membership {
                 let addr = SocketAddr::from((*ip, *port));
                 ipcp.register.iter().for_each(|name| self.net.names().insert_at(name, addr));
+                let socket = self.net.udp(addr);
+                self.net.give(self.id, &socket);
+                sockets.push(socket);
             }
         }
+        let sockets = Mutex::new(sockets);
         let open = |addr: SocketAddr| {
-            let socket: Arc<UdpSocket> = self.net.udp(addr);
-            self.net.give(self.id, &socket);
+            let mut sockets = sockets.lock();
+            let at = sockets.iter().position(|socket| socket.local_addr() == addr);
+            let socket = at.map(|at| sockets.remove(at)).ok_or(std::io::ErrorKind::AddrNotAvailable)?;
             Ok(socket as Arc<dyn Datagrams>)
         };
         let network = self.stack.network(config).hosts(self.net.names()).resolver(self.net.resolver());
         network.sockets(open).build_async().await
     }
 
-    /// Ends the host without warning, as [`Network::crash`] does.
+    /// Takes the host out of the network without warning: it is never polled again and its sockets are dead, while their
+    /// addresses can be bound anew.
     pub fn crash(&self) {
         self.net.crash(self.id);
     }

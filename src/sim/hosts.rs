@@ -11,7 +11,7 @@ use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 
 /// A stack without threads: it does something only when it is polled.
-pub trait Polled: Send + Sync {
+pub(super) trait Polled: Send + Sync {
     /// Does everything that is due at `now`, takes in everything that has arrived, and returns when it wants to be polled again
     /// at the latest, if at all.
     fn poll(&self, now: Instant) -> Option<Instant>;

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// How datagrams get lost on a path, on top of what a full [`Queue`] drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Loss {
     /// None is lost.
     #[default]
@@ -43,6 +44,7 @@ impl Loss {
 /// How much may wait in front of a path of limited [`rate`](Link::rate); what comes on top is dropped (tail drop).
 /// The datagram under transmission counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Queue {
     /// So many datagrams.
     Packets(usize),

@@ -7,7 +7,7 @@
 //! - **UDP sockets** ([`Network::udp`]) between which datagrams are delayed, lost, doubled, swapped, damaged or queued, as the
 //!   [`Link`] of each direction says; [partitions](Network::partition) and [rules](Network::on_packet) for what
 //!   should happen to a particular one;
-//! - **hosts** ([`Network::attach`]): polled stacks on those sockets;
+//! - **hosts** ([`Network::host`]): polled stacks on those sockets;
 //! - **an executor** on one thread ([`Network::spawn`], [`Network::block_on`]), so that a scenario is ordinary async code; if it can
 //!   never end, it is told why;
 //! - **a trace** of all that happened ([`Network::digest`]).
@@ -73,16 +73,20 @@ mod tests;
 pub use addr::{ToIp, ToSocketAddr};
 pub use exec::JoinHandle;
 pub use host::{Host, HostBuilder};
-pub use hosts::{HostId, Polled};
 pub use link::{Link, Loss, Queue};
 pub use network::Network;
 pub use path::LinkStats;
 pub use report::{Stuck, StuckReason};
 pub use rules::{Packet, RuleGuard, Verdict};
-pub use seeds::{SEED_VARIABLE, seeds};
+pub use seeds::seeds;
 pub use sleep::{Elapsed, Sleep};
 pub use socket::UdpSocket;
-pub use trace::{Digest, Divergence, DropReason, Event, PacketSummary, What, diff};
+pub use trace::Digest;
 
-/// The wall clock at virtual time zero, nanoseconds since 1970: 2026-01-01 00:00:00 UTC.
-pub const EPOCH_UNIX_NANOS: u64 = 1_767_225_600_000_000_000;
+pub use crate::base::rng::Rng;
+
+// What only the crate's own tests need.
+#[cfg(feature = "internals")]
+pub use run::EPOCH_UNIX_NANOS;
+#[cfg(feature = "internals")]
+pub use trace::{Divergence, DropReason, Event, PacketSummary, What, diff};

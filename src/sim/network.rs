@@ -17,10 +17,12 @@ use super::path::LinkStats;
 use super::report::Stuck;
 use super::rules::{Packet, RuleGuard, Verdict};
 use super::run::Core;
+use super::seeds::{self, SEED_VARIABLE};
 use super::sleep::{Elapsed, Sleep};
 use super::socket::UdpSocket;
-use super::trace::{Digest, Event};
-use super::{SEED_VARIABLE, seeds};
+use super::trace::Digest;
+#[cfg(feature = "internals")]
+use super::trace::Event;
 use crate::base::buf::BufPool;
 use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant, ManualClock};
@@ -112,11 +114,6 @@ impl Network {
     pub fn set_time_limit(&self, limit: Duration) {
         self.core.time_limit.set(limit);
     }
-
-    /// How many polls of tasks and hosts at one moment are taken for a livelock. Default: a million.
-    pub fn set_poll_limit(&self, polls: u64) {
-        self.core.poll_limit.set(polls);
-    }
 }
 
 /// # Time and chance
@@ -150,19 +147,6 @@ impl Network {
             Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
         })
         .await
-    }
-
-    /// Lets everybody else who can run do so first.
-    pub async fn yield_now(&self) {
-        let mut yielded = false;
-        poll_fn(|cx| {
-            if core::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 
     /// The clock of this world. Its wall clock says 2026-01-01 00:00:00 UTC at virtual time zero.
@@ -212,13 +196,6 @@ impl Network {
             Some(socket) => socket,
             None => panic!("there is a socket at {addr} already"),
         }
-    }
-
-    /// Sends a datagram as if the socket at `src` had, whether there is one or not.
-    #[track_caller]
-    pub fn inject(&self, src: impl ToSocketAddr, dst: impl ToSocketAddr, data: &[u8]) {
-        // A full outbox drops, as a full device does.
-        let _ = self.core.ports.send(src.to_socket_addr(), dst.to_socket_addr(), data, data.len());
     }
 
     /// Sets what all paths are like that were not [set](Self::set_link) themselves, and what
@@ -300,16 +277,6 @@ impl Network {
     pub fn stats(&self) -> LinkStats {
         self.core.world.borrow().total_stats()
     }
-
-    /// How many datagrams of equal size a socket takes at once (segmentation offload). Default: 16.
-    pub fn set_max_segments(&self, segments: usize) {
-        self.core.ports.set_segments(segments);
-    }
-
-    /// How many datagrams wait in a socket to be read; further ones are dropped. Default: 16 384.
-    pub fn set_receive_queue(&self, datagrams: usize) {
-        self.core.ports.set_receive_queue(datagrams);
-    }
 }
 
 /// # Hosts
@@ -356,7 +323,7 @@ impl Network {
 
     /// Adds a host: from now on `stack` is polled when it asks for it, when its time has come and when something arrives at
     /// one of `sockets`.
-    pub fn attach(&self, name: &str, stack: Arc<dyn Polled>, sockets: &[Arc<UdpSocket>]) -> HostId {
+    pub(super) fn attach(&self, name: &str, stack: Arc<dyn Polled>, sockets: &[Arc<UdpSocket>]) -> HostId {
         let (id, waker) = self.core.hosts.borrow_mut().add(name, Arc::clone(&stack));
         stack.set_wake(Arc::new(move || waker.wake()));
         for socket in sockets {
@@ -366,13 +333,13 @@ impl Network {
     }
 
     /// Gives one more socket to a host.
-    pub fn give(&self, host: HostId, socket: &UdpSocket) {
+    pub(super) fn give(&self, host: HostId, socket: &UdpSocket) {
         self.core.hosts.borrow_mut().own(host, socket.state());
     }
 
     /// Takes a host out of the world without warning: it is never polled again and its sockets are dead, while their addresses can
     /// be bound anew.
-    pub fn crash(&self, host: HostId) {
+    pub(super) fn crash(&self, host: HostId) {
         let addresses = self.core.hosts.borrow().addresses(host);
         addresses.into_iter().for_each(|at| self.core.registered.forget(at));
         let stack = self.core.hosts.borrow_mut().crash(host);
@@ -385,6 +352,45 @@ impl Network {
     /// The fingerprint of everything that happened so far. The same program with the same seed gives the same.
     pub fn digest(&self) -> Digest {
         self.core.world.borrow().trace.digest()
+    }
+}
+
+/// # For the crate's own tests
+#[cfg(feature = "internals")]
+impl Network {
+    /// How many polls of tasks and hosts at one moment are taken for a livelock. Default: a million.
+    pub fn set_poll_limit(&self, polls: u64) {
+        self.core.poll_limit.set(polls);
+    }
+
+    /// Lets everybody else who can run do so first.
+    pub async fn yield_now(&self) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if core::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Sends a datagram as if the socket at `src` had, whether there is one or not.
+    #[track_caller]
+    pub fn inject(&self, src: impl ToSocketAddr, dst: impl ToSocketAddr, data: &[u8]) {
+        // A full outbox drops, as a full device does.
+        let _ = self.core.ports.send(src.to_socket_addr(), dst.to_socket_addr(), data, data.len());
+    }
+
+    /// How many datagrams of equal size a socket takes at once (segmentation offload). Default: 16.
+    pub fn set_max_segments(&self, segments: usize) {
+        self.core.ports.set_segments(segments);
+    }
+
+    /// How many datagrams wait in a socket to be read; further ones are dropped. Default: 16 384.
+    pub fn set_receive_queue(&self, datagrams: usize) {
+        self.core.ports.set_receive_queue(datagrams);
     }
 
     /// How many events have happened.

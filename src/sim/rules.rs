@@ -10,6 +10,7 @@ use crate::base::time::Instant;
 
 /// A datagram that is being sent, as a [rule](super::Network::on_packet) sees it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Packet<'a> {
     /// When it is sent.
     pub at: Instant,
@@ -23,6 +24,7 @@ pub struct Packet<'a> {
 
 /// What a rule decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Nothing: the next rule decides, after the last one the [`Link`](super::Link).
     #[default]

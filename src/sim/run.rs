@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::EPOCH_UNIX_NANOS;
 use super::exec::{Exec, TaskId};
 use super::hosts::{HostId, Hosts};
 use super::names::Registered;
@@ -27,6 +26,9 @@ use crate::types::device::Datagram;
 
 /// Events kept for a report, unless the user records more.
 const KEEP_EVENTS: usize = 16;
+/// The wall clock at virtual time zero, nanoseconds since 1970: 2026-01-01 00:00:00 UTC.
+pub const EPOCH_UNIX_NANOS: u64 = 1_767_225_600_000_000_000;
+
 /// Polled tasks and hosts kept for a report of a livelock.
 const KEEP_POLLED: usize = 8;
 

@@ -7,7 +7,7 @@ use sha3::{Digest as _, Sha3_256};
 use crate::base::rng::Rng;
 
 /// The environment variable that makes [`seeds`] give one seed only.
-pub const SEED_VARIABLE: &str = "O7S_SIM_SEED";
+pub(super) const SEED_VARIABLE: &str = "O7S_SIM_SEED";
 
 /// The randomness that `seed` gives for a purpose. Independent of what else is drawn, and in which order.
 pub(super) fn rng(seed: u64, purpose: &str) -> Rng {

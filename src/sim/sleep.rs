@@ -47,11 +47,6 @@ impl Sleep {
     pub(super) fn new(until: Instant, clock: &Arc<ManualClock>, sleepers: &Rc<RefCell<Sleepers>>) -> Self {
         Self { until, clock: Arc::clone(clock), sleepers: Rc::clone(sleepers), key: None }
     }
-
-    /// When it ends.
-    pub fn deadline(&self) -> Instant {
-        self.until
-    }
 }
 
 impl Future for Sleep {
@@ -90,4 +85,5 @@ impl Drop for Sleep {
 /// The time given to [`Network::timeout`](super::Network::timeout) is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing came of it in time")]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to tell")]
 pub struct Elapsed;

@@ -268,7 +268,7 @@ impl UdpSocket {
     }
 
     /// The next datagram, or [`Poll::Pending`] and a wake-up when there is one.
-    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Datagram> {
+    fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Datagram> {
         let mut inbox = self.state.inbox.lock();
         match inbox.queue.pop_front() {
             Some(mut datagram) => {
@@ -287,7 +287,7 @@ impl UdpSocket {
     }
 
     /// Datagrams that have arrived and were not read yet.
-    pub fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.state.unread()
     }
 

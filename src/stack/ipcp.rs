@@ -1,5 +1,6 @@
 //! Making IPCPs, and their handles.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use super::{BindError, Shared, Stack, StackError};
 use crate::device::SystemResolver;
 use crate::device::UdpSocket;
 use crate::ipcp::local::LocalIpcp;
+use crate::ipcp::shim::custom::{self, Adapter, Layer};
 use crate::ipcp::shim::resolve::{Chain, HostTable, Resolver};
 use crate::ipcp::shim::udp::{Config, Parts, UdpShim};
 use crate::ipcp::shim::{Attended, ReceiveLoop, Shim, ShimContext};
@@ -193,6 +195,15 @@ impl Udp4 {
     }
 }
 
+impl fmt::Debug for Udp4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addr, outgoing, name, layer, hosts, priority, .. } = self;
+        let mut shown = f.debug_struct("Udp4");
+        shown.field("addr", addr).field("outgoing", outgoing).field("name", name).field("layer", layer);
+        shown.field("hosts", hosts).field("priority", priority).finish_non_exhaustive()
+    }
+}
+
 /// An address with the default port, if there is none.
 fn parse_addr(text: &str, port: u16) -> Result<SocketAddr, StackError> {
     SocketAddr::from_str(text)
@@ -266,8 +277,8 @@ impl IpcpHandle {
     }
 }
 
-impl std::fmt::Debug for IpcpHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for IpcpHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpcpHandle").field("info", self.ipcp.info()).finish_non_exhaustive()
     }
 }
@@ -323,16 +334,32 @@ impl Stack {
         Ok(IpcpHandle { addr: Some(addr), ..handle })
     }
 
-    /// Adds a member of a layer over a device of the caller's making: a [`Shim`] that `make` makes from the surroundings
-    /// that this stack gives it. Its receive loop, and the background thread for it, are the stack's.
+    /// Adds a member of a layer over a device of the caller's: `info` describes it, and `make` makes the [`Shim`](custom::Shim)
+    /// that sends and receives, which keeps the [`Layer`] to report what arrives to. Its receive loop, and the background
+    /// thread for it, are the stack's.
     ///
-    /// [`manual::doors`](crate::manual::doors) has an example.
+    /// ```
+    /// use std::sync::Arc;
+    /// use o7s::shim::{Layer, Shim};
+    /// use o7s::{IpcpHandle, IpcpInfo, IpcpKind, Stack, StackError};
+    ///
+    /// fn add<S: Shim>(stack: &Stack, open: impl FnOnce(Layer) -> S) -> Result<IpcpHandle, StackError> {
+    ///     stack.add(IpcpInfo::new(IpcpKind::Custom("serial"), "serial-0", "field bus"), |layer| Arc::new(open(layer)))
+    /// }
+    /// ```
+    ///
+    /// [`manual::doors`](crate::manual::doors) has a complete example.
     ///
     /// # Errors
-    /// [`StackError::Down`] if the stack was shut down, [`StackError::Thread`] if the operating system starts no more
-    /// threads.
-    pub fn add<S: Shim>(&self, make: impl FnOnce(ShimContext) -> Arc<S>) -> Result<IpcpHandle, StackError> {
-        self.attend("shim", 0, make)
+    /// [`StackError::Name`] if the name in `info` is not one, [`StackError::Down`] if the stack was shut down,
+    /// [`StackError::Thread`] if the operating system starts no more threads.
+    pub fn add<S: custom::Shim>(
+        &self,
+        info: Info,
+        make: impl FnOnce(Layer) -> Arc<S>,
+    ) -> Result<IpcpHandle, StackError> {
+        Name::new(&info.name)?;
+        self.attend("shim", 0, |context| Adapter::new(context, info, make))
     }
 
     fn attend<S: Shim>(

@@ -1,5 +1,6 @@
 //! Members of unicast and broadcast layers: making them, and connecting them.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +151,15 @@ pub struct MemberBuilder<C> {
 pub type UnicastBuilder = MemberBuilder<unicast::Config>;
 /// A member of a broadcast layer that is about to be made.
 pub type BroadcastBuilder = MemberBuilder<flood::Config>;
+
+impl<C: fmt::Debug> fmt::Debug for MemberBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, autobind, priority, config, timeout, .. } = self;
+        let mut shown = f.debug_struct("MemberBuilder");
+        shown.field("name", name).field("autobind", autobind).field("priority", priority).field("config", config);
+        shown.field("timeout", timeout).finish_non_exhaustive()
+    }
+}
 
 impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     fn new(stack: &Stack, name: &str) -> Self {

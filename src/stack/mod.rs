@@ -37,6 +37,7 @@ mod member;
 mod threads;
 mod wait;
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -322,8 +323,8 @@ impl Stack {
     }
 }
 
-impl std::fmt::Debug for Stack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack").field("down", &self.shared.node.is_down()).finish_non_exhaustive()
     }
 }
@@ -359,6 +360,16 @@ pub struct FlowBuilder {
     timeout: Option<Duration>,
     data: Vec<u8>,
     checksum: bool,
+}
+
+impl fmt::Debug for FlowBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, qos, timeout, checksum, .. } = self;
+        let mut shown = f.debug_struct("FlowBuilder");
+        // The data is the application's, and may be a secret.
+        shown.field("name", name).field("qos", qos).field("timeout", timeout).field("checksum", checksum);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl FlowBuilder {

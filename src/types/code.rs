@@ -28,6 +28,7 @@ macro_rules! codes {
             )*
 
             /// All codes that have a name, by number.
+            #[cfg_attr(not(feature = "internals"), doc(hidden))]
             pub const NAMED: &[Self] = &[$(Self::$constant),*];
 
             /// The name in C and what it means, if the code has a name.

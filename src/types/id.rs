@@ -13,13 +13,16 @@ use core::fmt;
 ///
 /// 64 bits in a unicast layer, 32 over UDP, 16 over Ethernet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]
 pub struct Eid(pub u64);
 
 impl Eid {
     /// EIDs below this belong to the components of an IPCP, such as its directory; flows have this or more.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const FIRST_FLOW: u64 = 64;
 
     /// Whether it is the EID of a component of an IPCP.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_component(self) -> bool {
         self.0 < Self::FIRST_FLOW
     }
@@ -33,6 +36,7 @@ impl fmt::Display for Eid {
 
 /// The address of a member of a unicast layer: unique in the layer, without meaning outside it. 0 is nobody's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]
 pub struct Address(pub u64);
 
 impl fmt::Display for Address {
@@ -66,6 +70,7 @@ impl fmt::Display for FlowId {
 
 /// An N-1 flow's number in the IPCP that uses it. Not used again while the IPCP lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]
 pub struct N1FlowId(pub u32);
 
 impl fmt::Display for N1FlowId {

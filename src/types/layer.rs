@@ -6,6 +6,7 @@ use super::name::{HashAlg, Name};
 
 /// What all members of a layer agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct LayerConfig {
     /// The name of the layer.
     pub name: Name,
@@ -17,6 +18,7 @@ pub struct LayerConfig {
 
 /// What kind a layer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub enum LayerKind {
     /// Flows between two.
     Unicast(Unicast),

@@ -154,9 +154,11 @@ pub enum HashAlg {
 
 impl HashAlg {
     /// All algorithms.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const ALL: [Self; 5] = [Self::Sha3_224, Self::Sha3_256, Self::Sha3_384, Self::Sha3_512, Self::Md5];
 
     /// The number of the algorithm in an enrolment's layer configuration. 4 is CRC-32, which names nothing.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn number(self) -> u8 {
         match self {
             Self::Sha3_224 => 0,
@@ -168,6 +170,7 @@ impl HashAlg {
     }
 
     /// The algorithm with this number, if there is one.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.number() == number)
     }

@@ -28,6 +28,7 @@ use crate::base::debug::debug_by_text;
 
 /// What is asked of a flow. Start from one of the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "written with the rest of a constant; its fields are those of the wire")]
 pub struct QosSpec {
     /// The delay that is tolerated, milliseconds. Picks the cube.
     pub delay: u32,
@@ -154,14 +155,17 @@ pub enum QosCube {
 
 impl QosCube {
     /// All cubes, in the order of their numbers.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const ALL: [Self; 3] = [Self::BestEffort, Self::Video, Self::Voice];
 
     /// The number of the cube: 0, 1, 2.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// The cube with this number, if there is one.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }

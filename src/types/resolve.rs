@@ -1,14 +1,15 @@
 //! How a layer without a directory of its own asks where a name is.
 
 use alloc::boxed::Box;
+use core::fmt;
 use core::net::SocketAddr;
 
 use super::name::NameHash;
 
-/// Finds the host of a name.
+/// Finds the host of a name, and is told what is registered here.
 pub trait Resolver: Send + Sync {
     /// Looks up `hash` and calls `found` with the address, at once or later, from any thread. Not calling it (dropping
-    /// it) means that there is no answer. A port of 0 stands for the layer's own. Must not block.
+    /// it) means that there is no answer. A port of 0 stands for that of the layer. Must not block.
     fn resolve(&self, hash: &NameHash, found: Found);
 
     /// Where the name is, if that is known here and now and costs next to nothing to find out. It is asked whenever a
@@ -17,6 +18,17 @@ pub trait Resolver: Send + Sync {
     fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
         let _ = hash;
         None
+    }
+
+    /// A name was registered at the member that this resolver is of, which is reached at `at`: a directory that others
+    /// ask as well should know of it from now on. It may be said more than once. Must not block. By default nothing happens.
+    fn publish(&self, hash: &NameHash, at: SocketAddr) {
+        let _ = (hash, at);
+    }
+
+    /// Takes back [`publish`](Self::publish): the name was unregistered, or the layer is left. Must not block.
+    fn withdraw(&self, hash: &NameHash, at: SocketAddr) {
+        let _ = (hash, at);
     }
 }
 
@@ -34,6 +46,12 @@ impl Found {
         if let Some(f) = self.0.take() {
             f(addr);
         }
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found").finish_non_exhaustive()
     }
 }
 

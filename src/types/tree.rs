@@ -39,6 +39,7 @@ pub struct Tree {
 
 /// A number with its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Value {
     /// What it is called in paths.
     pub name: &'static str,
@@ -50,6 +51,7 @@ pub struct Value {
 
 /// A number, and how it may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Number {
     /// Only grows, from zero at the start.
     Counter(u64),
@@ -80,22 +82,26 @@ impl fmt::Display for Number {
 
 impl Tree {
     /// A part that there is one of.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
     /// A part whose children are [items](Self::item).
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn list(name: impl Into<String>) -> Self {
         Self::new(name).metric("")
     }
 
     /// One of several things of a sort; `name` is what tells it from the others.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn item(sort: &'static str, name: impl Into<String>) -> Self {
         Self { label: Some(sort), ..Self::new(name).metric(sort) }
     }
 
     /// What stands for this node in the names of metrics, if not its name: nothing, if empty. For names that are not
     /// the same everywhere.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn metric(mut self, part: &'static str) -> Self {
         self.metric = Some(part);
         self
@@ -113,6 +119,7 @@ impl Tree {
     }
 
     /// Adds numbers that only grow: their names, what they count, and how many there are.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn counters(self, all: impl IntoIterator<Item = (&'static str, &'static str, u64)>) -> Self {
         let add = |tree: Self, (name, help, count)| tree.value(name, help, Number::Counter(count));
         all.into_iter().fold(self, add)
@@ -134,18 +141,21 @@ impl Tree {
     }
 
     /// Adds a tree below.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn with(mut self, child: Self) -> Self {
         self.children.push(child);
         self
     }
 
     /// Adds trees below.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn with_all(mut self, children: impl IntoIterator<Item = Self>) -> Self {
         self.children.extend(children);
         self
     }
 
     /// What stands for this node in the names of metrics; empty if nothing does.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn metric_part(&self) -> &str {
         self.metric.unwrap_or(&self.name)
     }

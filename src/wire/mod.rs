@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cep`] | the first messages between two members: which component, which protocol |
 //! | [`dht`] | the questions and answers of a unicast layer's directory |
+//! | [`dissect`] | all of them, for tools that show what travels |
 //! | [`dt`] | the header of every packet in a unicast layer |
 //! | [`enroll`] | how a new member of a layer gets its configuration |
 //! | [`eth`] | the Ethernet shims: frames, name queries, flow requests and flow replies |
@@ -41,6 +42,7 @@ use crate::types::qos::QosSpec;
 
 pub mod cep;
 pub mod dht;
+pub mod dissect;
 pub mod dt;
 pub mod enroll;
 pub mod eth;

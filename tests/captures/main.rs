@@ -12,6 +12,7 @@ mod shims;
 use std::path::Path;
 
 use flows::{Flows, Tally};
+use o7s::dissect::{Dissector, Protocol};
 use o7s::types::name::{HashAlg, NameHash};
 use sealed::Keys;
 
@@ -44,6 +45,31 @@ fn udp(name: &str, frames: usize, tally: &[(&str, usize)]) {
 /// Asserts the number of Ethernet frames, and of everything seen in them.
 fn eth(name: &str, frames: usize, tally: &[(&str, usize)]) {
     check(name, follow(name, shims::eth, HashAlg::Sha3_256), (frames, tally));
+}
+
+/// What tools show of a capture: every packet, and in requests and replies their security headers.
+#[test]
+fn every_captured_packet_is_dissected() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures");
+    let (mut packets, mut secured) = (0, 0);
+    for file in std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_none_or(|extension| extension != "pcap") {
+            continue;
+        }
+        let frames = ethernet::frames(&std::fs::read(&file).unwrap());
+        let (protocol, all) = if file.to_str().unwrap().contains("udp4") {
+            (Protocol::Udp, ethernet::datagrams(&frames).into_iter().map(|udp| udp.payload).collect())
+        } else {
+            (Protocol::Ethernet, frames)
+        };
+        for bytes in all {
+            let packet = Dissector::default().dissect(protocol, &bytes);
+            let line = packet.unwrap_or_else(|error| panic!("{file:?}: {error}: {bytes:02x?}")).to_string();
+            packets += 1;
+            secured += usize::from(line.contains(" | oap id "));
+        }
+    }
+    assert!(packets > 2000 && secured > 100, "{packets} packets, {secured} with a security header");
 }
 
 #[test]

@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
-use o7s::device::Bell;
-use o7s::device::{Datagram, Datagrams, SendError};
+use o7s::device::{Bell, BufCache, Datagram, Datagrams, SendError};
 use o7s::resolve::{Found, Resolver};
-use o7s::shim::BufCache;
 use o7s::{HashAlg, Name, NameHash};
 use o7s::{QosSpec, Stack, Udp4};
 

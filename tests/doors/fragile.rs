@@ -1,100 +1,46 @@
-//! A shim with a bug: its ports panic once, and what goes through them goes on.
+//! A shim with a bug: it panics once, and what goes through it goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use o7s::base::buf::BufCache;
-use o7s::base::time::Instant;
-use o7s::ipcp::shim::*;
-use o7s::{Flow, QosSpec, Stack, UnicastLayer};
+use o7s::cause::SendError;
+use o7s::device::BufCache;
+use o7s::shim::{Lookup, Message, Outgoing, Shim};
+use o7s::time::Instant;
+use o7s::{Flow, NameHash, QosSpec, Stack, UnicastLayer};
 
 use super::pipe::{PipeEnd, PipeShim};
 use super::{BOUND, echo, round_trips, wait_until};
 
-/// A pipe whose ports panic once in the next packet after they are told to.
+/// A pipe that panics once in the next packet after it is told to.
 struct Fragile {
     pipe: Arc<PipeShim>,
     panics_next: Arc<AtomicBool>,
 }
 
-struct FragilePort {
-    port: Arc<dyn Port>,
-    panics_next: Arc<AtomicBool>,
-}
+impl Shim for Fragile {
+    type Receiver = BufCache;
 
-impl Port for FragilePort {
-    fn send(&self, now: Instant, packets: &mut Outgoing) -> Result<(), SendError> {
+    fn lookup(&self, name: &NameHash, waker: &Waker) -> Lookup {
+        self.pipe.lookup(name, waker)
+    }
+
+    fn send_message(&self, station: u64, message: &Message<'_>) -> Result<(), SendError> {
+        self.pipe.send_message(station, message)
+    }
+
+    fn send(&self, station: u64, flow: u32, packets: &mut Outgoing) -> Result<(), SendError> {
         if self.panics_next.swap(false, Ordering::SeqCst) {
             std::panic::resume_unwind(Box::new("a bug of a shim"));
         }
-        self.port.send(now, packets)
+        self.pipe.send(station, flow, packets)
     }
 
     fn mtu(&self) -> usize {
-        self.port.mtu()
+        self.pipe.mtu()
     }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.port.device()
-    }
-
-    fn release(&self, now: Instant) {
-        self.port.release(now);
-    }
-}
-
-/// Passes the reply on with the port in another.
-struct Wrapped {
-    answer: Arc<dyn Answer>,
-    panics_next: Arc<AtomicBool>,
-}
-
-impl Answer for Wrapped {
-    fn answered(&self, token: u64, reply: Reply) {
-        let wrap = |port| Arc::new(FragilePort { port, panics_next: Arc::clone(&self.panics_next) }) as _;
-        self.answer.answered(token, Reply { result: reply.result.map(wrap), data: reply.data });
-    }
-}
-
-impl Ipcp for Fragile {
-    fn info(&self) -> &Info {
-        self.pipe.info()
-    }
-
-    fn register(&self, now: Instant, hash: NameHash) -> Result<(), RegisterError> {
-        self.pipe.register(now, hash)
-    }
-
-    fn unregister(&self, now: Instant, hash: &NameHash) {
-        self.pipe.unregister(now, hash);
-    }
-
-    fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup {
-        self.pipe.lookup(now, hash, waker)
-    }
-
-    fn request(&self, now: Instant, mut request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        request.answer = Arc::new(Wrapped { answer: request.answer, panics_next: Arc::clone(&self.panics_next) });
-        self.pipe.request(now, request)
-    }
-
-    fn device(&self) -> Option<Arc<dyn Drive>> {
-        self.pipe.device()
-    }
-
-    fn shutdown(&self, now: Instant) {
-        self.pipe.shutdown(now);
-    }
-
-    fn rib(&self, now: Instant) -> Tree {
-        self.pipe.rib(now)
-    }
-}
-
-impl Shim for Fragile {
-    type Receiver = BufCache;
 
     fn receiver(&self) -> BufCache {
         self.pipe.receiver()
@@ -102,10 +48,6 @@ impl Shim for Fragile {
 
     fn receive(&self, now: Instant, cache: &mut BufCache) -> usize {
         self.pipe.receive(now, cache)
-    }
-
-    fn handle_management(&self) {
-        self.pipe.handle_management();
     }
 
     fn wait(&self, timeout: Duration) {
@@ -123,13 +65,9 @@ impl Shim for Fragile {
     fn dismiss(&self) {
         self.pipe.dismiss();
     }
-
-    fn is_down(&self) -> bool {
-        self.pipe.is_down()
-    }
 }
 
-/// Two stacks at the ends of a pipe; the ports of the second panic once when they are told to.
+/// Two stacks at the ends of a pipe; the shim of the second panics once when it is told to.
 struct Pair {
     server: Stack,
     at_server: o7s::IpcpHandle,
@@ -143,12 +81,12 @@ impl Pair {
         let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
         let (one, other) = (Arc::new(PipeEnd::default()), Arc::new(PipeEnd::default()));
         let panics_next = Arc::new(AtomicBool::new(false));
-        let at_server = server.add(|context: ShimContext| PipeShim::new(context, &one, &other)).unwrap();
-        let fragile = |context: ShimContext| {
-            let pipe = PipeShim::new(context, &other, &one);
+        let at_server = server.add(PipeShim::info(), |layer| PipeShim::new(layer, &one, &other)).unwrap();
+        let fragile = |layer| {
+            let pipe = PipeShim::new(layer, &other, &one);
             Arc::new(Fragile { pipe, panics_next: Arc::clone(&panics_next) })
         };
-        let at_client = client.add(fragile).unwrap();
+        let at_client = client.add(PipeShim::info(), fragile).unwrap();
         Self { server, at_server, client, at_client, panics_next }
     }
 
@@ -167,7 +105,7 @@ impl Pair {
 }
 
 #[test]
-fn a_flow_goes_on_after_a_panic_of_its_port() {
+fn a_flow_goes_on_after_a_panic_of_its_shim() {
     let pair = Pair::new();
     pair.at_server.register("echo").unwrap();
     pair.server.bind_handler("echo", echo).unwrap();
@@ -195,7 +133,7 @@ fn found(stack: &Stack, name: &str) -> Flow {
 }
 
 #[test]
-fn a_member_goes_on_after_a_panic_of_the_port_of_an_n1_flow() {
+fn a_member_goes_on_after_a_panic_of_the_shim_below() {
     let pair = Pair::new();
     let near = pair.server.unicast("near").over(&pair.at_server).bootstrap(UnicastLayer::new("net")).unwrap();
     let far = pair.client.unicast("far").over(&pair.at_client).enroll("near").unwrap();

@@ -1,6 +1,8 @@
 //! The doors: what a program adds to the library from outside, without touching it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[cfg(feature = "sim")]
+mod bus;
 mod controller;
 mod crypto;
 mod device;

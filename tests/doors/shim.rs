@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use o7s::shim::ShimContext;
 use o7s::time::Instant;
 use o7s::{AllocError, IpcpHandle, QosSpec, SecurityConfig, Stack};
 
@@ -16,8 +15,8 @@ const QOS: [QosSpec; 3] = [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA];
 /// A member of each of two stacks, at the ends of one pipe.
 fn joined(a: &Stack, b: &Stack) -> [IpcpHandle; 2] {
     let (one, other) = (Arc::new(PipeEnd::default()), Arc::new(PipeEnd::default()));
-    let at_a = a.add(|context: ShimContext| PipeShim::new(context, &one, &other)).unwrap();
-    let at_b = b.add(|context: ShimContext| PipeShim::new(context, &other, &one)).unwrap();
+    let at_a = a.add(PipeShim::info(), |layer| PipeShim::new(layer, &one, &other)).unwrap();
+    let at_b = b.add(PipeShim::info(), |layer| PipeShim::new(layer, &other, &one)).unwrap();
     [at_a, at_b]
 }
 

@@ -20,6 +20,7 @@ const SELDOM: u32 = 32;
 
 /// The stack's stock of packet buffers, shared by all its caches.
 #[derive(Debug)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct BufPool {
     free: Mutex<Stock>,
     limit: usize,
@@ -99,7 +100,7 @@ impl BufPool {
     }
 }
 
-/// A small private stock of buffers in front of a [`BufPool`].
+/// A stock of packet buffers for one place that receives: what is handed back is used again.
 #[derive(Debug)]
 pub struct BufCache {
     pool: Arc<BufPool>,
@@ -119,6 +120,7 @@ fn period(now: Instant) -> u32 {
 
 impl BufCache {
     /// An empty cache in front of `pool`.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn new(pool: &Arc<BufPool>) -> Self {
         Self { pool: Arc::clone(pool), local: Vec::new(), settled: 0, trades: 0, batch: 1 }
     }
@@ -202,17 +204,20 @@ impl BufCache {
     }
 
     /// Buffers that are kept here.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn idle(&self) -> usize {
         self.local.len()
     }
 
     /// The pool behind it.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn pool(&self) -> &Arc<BufPool> {
         &self.pool
     }
 
     /// Gives every locally kept buffer away, for a cache that will be idle. A sixteenth of the pool's limit is filled
     /// with them, the others are freed.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn release(&mut self) {
         self.batch = 1;
         if self.local.capacity() == 0 {

@@ -9,6 +9,7 @@ use crate::base::foreign::Panics;
 
 /// What makes a controller for each flow; see [`Algorithm::custom`](super::Algorithm::custom).
 #[derive(Clone)]
+#[allow(unnameable_types, reason = "made by `Algorithm::custom`, and for nothing else")]
 pub struct Custom {
     name: &'static str,
     make: Arc<Make>,

@@ -39,6 +39,7 @@ pub const MIN_SEGMENT: u64 = 128;
 
 /// Something arrived.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Ack {
     /// The time.
     pub now: Instant,
@@ -66,6 +67,7 @@ pub struct Ack {
 
 /// Packets were found lost.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Loss {
     /// The time.
     pub now: Instant,

@@ -49,6 +49,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of a configured layer.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn of(config: &LayerConfig) -> Self {
         match config.kind {
             LayerKind::Unicast(_) => Self::Unicast,
@@ -172,6 +173,7 @@ pub struct Applicant {
 
 /// Anybody who can allocate a flow to a member, as the C reference has it.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to choose")]
 pub struct AdmitAll;
 
 impl Admission for AdmitAll {

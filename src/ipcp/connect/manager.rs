@@ -119,6 +119,7 @@ pub enum Action {
 /// Why a connection is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ManagerError {
     /// There are too many.
     #[error("no more than {0} connections are allowed; disconnect some, or raise the limit")]

@@ -75,6 +75,11 @@ impl<P: Send + Sync + 'static> Ends<P> {
         self.table.is_empty()
     }
 
+    /// Calls `f` with every end.
+    pub fn for_each(&self, f: impl FnMut(Arc<End<P>>)) {
+        self.table.values().into_iter().for_each(f);
+    }
+
     /// The layer is left: pending requests fail, and flows that are open go down.
     pub fn give_up(&self) {
         for end in self.table.values() {

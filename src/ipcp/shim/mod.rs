@@ -3,16 +3,16 @@
 //! | module | layer |
 //! |---|---|
 //! | [`udp`] | the hosts that UDP reaches |
-//! | your own | whatever carries packets: raw Ethernet, a serial line, a pipe in memory |
+//! | [`custom`] | whatever a program brings along that carries packets: raw Ethernet, a serial line, a pipe in memory |
 //!
-//! A shim of one's own is a type that implements [`Shim`], added with [`Stack::add`](crate::Stack::add); nothing in this
-//! crate needs to know it. If the device carries datagrams between addresses that can be written as socket addresses,
-//! there is less to do: implement [`Datagrams`](crate::types::device::Datagrams), five methods, and let the UDP shim do
-//! the rest ([`Stack::udp4_over`](crate::Stack::udp4_over)). [`manual::doors`](crate::manual::doors) compares the two.
-//!
-//! Everything that an implementation needs is re-exported here.
+//! Inside, a shim is a type that implements [`Shim`], and [`ReceiveLoop`] makes of it what a stack and its threads hold.
+//! From outside it is simpler: [`custom`] has everything but the device. If the device carries datagrams between addresses
+//! that can be written as socket addresses, there is less to do still: implement
+//! [`Datagrams`](crate::types::device::Datagrams), and let the UDP shim do the rest
+//! ([`Stack::udp4_over`](crate::Stack::udp4_over)). [`manual::doors`](crate::manual::doors) compares the two.
 
 mod attend;
+pub mod custom;
 mod ends;
 mod lead;
 pub mod resolve;
@@ -27,49 +27,31 @@ pub use self::ends::{Asking, End, Ends};
 #[doc(hidden)]
 pub use self::lead::{Lead, Turn};
 pub use super::reply::{Grant, Replies, ReplyOnce};
-#[doc(no_inline)]
-pub use super::{
-    Answer, Attempt, Doubt, Incoming, Info, Ipcp, Kind, Location, Lookup, Origin, RegisterError, Reply, Request,
-    RequestError, Requests, Responder, give_up,
-};
-#[doc(no_inline)]
-pub use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use super::{Ipcp, Requests};
+use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
-#[doc(no_inline)]
-pub use crate::base::rng::Rng;
-#[doc(no_inline)]
-pub use crate::base::time::{Clock, Instant};
-#[doc(no_inline)]
-pub use crate::flow::{Drive, Endpoint, Outgoing, Port};
-#[doc(no_inline)]
-pub use crate::types::code::Code;
-#[doc(no_inline)]
-pub use crate::types::device::SendError;
-#[doc(no_inline)]
-pub use crate::types::name::{HashAlg, NameHash};
-#[doc(no_inline)]
-pub use crate::types::qos::QosSpec;
-#[doc(no_inline)]
-pub use crate::types::tree::Tree;
+use crate::base::rng::Rng;
+use crate::base::time::{Clock, Instant};
+use crate::flow::Drive;
 
 /// A member of a layer over a device: what a stack needs to know of it beyond [`Ipcp`].
 ///
 /// # What an implementation does
 ///
 /// **Names** ([`Ipcp::register`], [`Ipcp::lookup`]). It keeps the hashes that are registered, at most so many, and says
-/// where in the layer a hash can be asked for: `Lookup::Known` with one [`Location::Station`] will do, if there is only
+/// where in the layer a hash can be asked for: `Lookup::Known` with one [`Location::Station`](super::Location::Station) will do, if there is only
 /// one other member.
 ///
 /// **Asking** ([`Ipcp::request`]). It enters the flow in a table *before* it sends the request, because the reply may be
-/// faster ([`Ends::ask`]), and passes the reply on with [`Answer::answered`]. Requests are repeated by the stack; one that
+/// faster ([`Ends::ask`]), and passes the reply on with [`Answer::answered`](super::Answer::answered). Requests are repeated by the stack; one that
 /// is lost needs no care.
 ///
 /// **Being asked** ([`Requests::incoming`]). A request for a hash that is not registered is refused with
-/// [`Code::NAME`]; others go up with a [`Responder`], most easily a [`ReplyOnce`]. If who asks can be forged, the request
-/// says where it claims to come from ([`Incoming::from_peer`]).
+/// [`Code::NAME`](crate::types::code::Code::NAME); others go up with a [`Responder`](super::Responder), most easily a [`ReplyOnce`]. If who asks can be forged, the request
+/// says where it claims to come from ([`Incoming::from_peer`](super::Incoming::from_peer)).
 ///
 /// **Packets.** [`receive`](Self::receive) takes a bounded batch from the device, finds the flow of each packet and calls
-/// [`Endpoint::receive`], with packets of one flow together where that is easy. A [`Port`] sends. What comes for an unknown
+/// [`Endpoint::receive`](crate::flow::Endpoint::receive), with packets of one flow together where that is easy. A [`Port`](crate::flow::Port) sends. What comes for an unknown
 /// flow, or from another peer than the flow's, is counted and dropped without an answer.
 ///
 /// **Ending** ([`Ipcp::shutdown`]). It closes the device, fails pending requests and takes open flows down
@@ -92,13 +74,9 @@ pub use crate::types::tree::Tree;
 /// stack nobody waits: the implementation wakes [`ShimContext::waker`] when packets arrive.
 ///
 /// No method is called with a lock of the stack held, except [`Ipcp::info`], which has nothing to do, and
-/// some of [`Port`], which must not call back into the endpoint. A panic
-/// in any method of the table, of [`Port`], or in [`Ipcp::shutdown`], is counted
+/// some of [`Port`](crate::flow::Port), which must not call back into the endpoint. A panic
+/// in any method of the table, of [`Port`](crate::flow::Port), or in [`Ipcp::shutdown`], is counted
 /// (`node/foreign_panics`) and ends nothing else; in the other methods of [`Ipcp`] it reaches the program's own call.
-///
-/// # Examples
-///
-/// [`manual::doors`](crate::manual::doors) has a complete shim over a pipe in memory.
 pub trait Shim: Ipcp + 'static {
     /// What the receiving thread works with and nobody else needs: buffers, a list of packets. `()` if there is nothing.
     type Receiver: Send + 'static;
@@ -139,7 +117,7 @@ pub trait Shim: Ipcp + 'static {
 pub struct ShimContext {
     /// Where requests for flows go that arrive.
     pub requests: Weak<dyn Requests>,
-    /// The receive loop. [`Ipcp::device`] and [`Port::device`] return it, [upgraded](Weak::upgrade): a thread that waits
+    /// The receive loop. [`Ipcp::device`] and [`Port::device`](crate::flow::Port::device) return it, [upgraded](Weak::upgrade): a thread that waits
     /// for a flow of this layer drives it then. Without that the background thread alone receives, and each packet costs a
     /// thread switch.
     pub device: Weak<dyn Drive>,
@@ -148,7 +126,7 @@ pub struct ShimContext {
     pub waker: Waker,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from; most easily through a [`BufCache`].
+    /// Where packet buffers come from; most easily through a [`BufCache`](crate::base::buf::BufCache).
     pub pool: Arc<BufPool>,
     /// Randomness, for numbers of flows that strangers must not guess. Repeatable in simulations.
     pub rng: Rng,

@@ -7,6 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::base::sync::Mutex;
@@ -75,6 +76,12 @@ impl Chain {
                 None => Self::ask(&rest, at + 1, hash, found),
             }),
         );
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chain({} resolvers)", self.0.len())
     }
 }
 

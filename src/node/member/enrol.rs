@@ -47,6 +47,7 @@ pub struct Common {
 /// What kind of member to make, and its own bounds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in the bound of a builder's parameter, which they do not choose")]
 pub enum MemberKind {
     /// Of a unicast layer.
     Unicast(unicast::Config),

@@ -12,6 +12,7 @@ use crate::wire::WireError;
 /// Why an IPCP could not become a member, or connect to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum MemberError {
     /// No flow to the member.
     #[error("no flow to the member")]

@@ -4,7 +4,8 @@ use super::*;
 use crate::base::buf::{BufCache, BufPool};
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::sim::{Link, Polled, StuckReason};
+use crate::sim::hosts::Polled;
+use crate::sim::{Link, StuckReason};
 use crate::types::device::SendError;
 
 type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -1,5 +1,6 @@
 //! Making the network that a file describes.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::types::device::Datagrams;
 use crate::types::name::Name;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
-type Sockets<'a> = dyn Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + 'a;
+type Sockets<'a> = dyn Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + Send + Sync + 'a;
 
 /// A network that is about to be made as a [`NetworkConfig`] describes it, with what no file says.
 #[must_use = "a network is made by `build` or `build_async`"]
@@ -68,6 +69,12 @@ impl Stack {
     }
 }
 
+impl fmt::Debug for NetworkBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkBuilder").field("config", self.config).finish_non_exhaustive()
+    }
+}
+
 impl<'a> NetworkBuilder<'a> {
     /// UDP layers look names up in this table first, before the system's resolver. It may change at any time.
     pub fn hosts(mut self, table: &Arc<HostTable>) -> Self {
@@ -83,7 +90,7 @@ impl<'a> NetworkBuilder<'a> {
     }
 
     /// UDP layers use what `open` gives them for their address, instead of sockets of the operating system.
-    pub fn sockets(mut self, open: impl Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + 'a) -> Self {
+    pub fn sockets(mut self, open: impl Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + Send + Sync + 'a) -> Self {
         self.sockets = Some(Box::new(open));
         self
     }

@@ -2,7 +2,9 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::base::time::ManualClock;
-use crate::ipcp::shim::{Attempt, Info, Kind, Lookup, NameHash, RegisterError, Request, RequestError, Tree};
+use crate::ipcp::{Attempt, Info, Kind, Lookup, RegisterError, Request, RequestError};
+use crate::types::name::NameHash;
+use crate::types::tree::Tree;
 
 /// A shim that has one packet for each receive, and panics where it is told to.
 struct Stub {

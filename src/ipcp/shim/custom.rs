@@ -1,0 +1,164 @@
+//! Layers over a device of the program's own.
+//!
+//! A *shim* is the member of such a layer: it carries packets between *stations*, which it numbers as it likes (a MAC
+//! address, an address on a bus), and lets each packet say for which flow it is. Everything else is the library's: tables of
+//! flows and of registered names, requests and replies, repetition, the receive loop with its threads, timers,
+//! encryption.
+//!
+//! | who | does what |
+//! |---|---|
+//! | the program | implements [`Shim`], and adds it with [`Stack::add`](crate::Stack::add) |
+//! | the stack | asks the shim where a name is ([`Shim::lookup`]), and to send: [messages](Shim::send_message) about flows, and [packets](Shim::send) of them |
+//! | the shim | reports what arrives to its [`Layer`]: [messages](Layer::on_message), and [packets](Layer::deliver) |
+//!
+//! A device whose addresses can be written as socket addresses needs less: implement
+//! [`Datagrams`](crate::device::Datagrams) instead, and let the UDP layer do the rest
+//! ([`Stack::udp4_over`](crate::Stack::udp4_over)).
+//!
+//! # Examples
+//!
+//! [`manual::doors`](crate::manual::doors#a-complete-shim) has a complete shim over a pipe in memory. A shim that does not
+//! care how messages about flows are encoded sends them like this:
+//!
+//! ```
+//! use o7s::shim::Message;
+//! use o7s::{HashAlg, Name, QosSpec};
+//!
+//! let name = HashAlg::Sha3_256.hash(&Name::new("echo")?);
+//! let request = Message::Request { flow: 7, name, qos: QosSpec::DATA, data: b"security header" };
+//! let bytes = request.to_vec();
+//! assert_eq!(Message::parse(HashAlg::Sha3_256, &bytes)?, request);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod adapter;
+mod layer;
+mod message;
+
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use core::task::Waker;
+use core::time::Duration;
+
+pub(crate) use self::adapter::Adapter;
+pub use self::layer::Layer;
+pub use self::message::Message;
+use crate::base::time::Instant;
+pub use crate::flow::Outgoing;
+use crate::types::device::SendError;
+use crate::types::name::NameHash;
+use crate::types::tree::Tree;
+
+/// What a [`Shim`] knows of where a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// It may be asked for at these stations; the best to try comes first.
+    Known(Vec<u64>),
+    /// It is nowhere in the layer.
+    Unknown,
+    /// Not known yet: the waker is woken when it is.
+    Pending,
+}
+
+/// A member of a layer over a device, as a program brings it along.
+///
+/// # Who calls when
+///
+/// No method is called with a lock of the stack held, but for [`mtu`](Self::mtu), [`is_congested`](Self::is_congested) and
+/// [`queued`](Self::queued), which are asked under the lock of a flow: they must be short, and must not call the
+/// [`Layer`] or the stack. A panic is counted (`node/foreign_panics`) and ends nothing else.
+///
+/// The receive loop is the library's. In a threaded stack, a thread that waits for a flow drives the device of that flow,
+/// and a background thread does while nobody waits; a polled or simulated stack receives when it is
+/// [polled](crate::Stack::poll). An implementation starts no thread.
+///
+/// | method | called by | may block |
+/// |---|---|---|
+/// | [`receive`](Self::receive) | one thread at a time | no |
+/// | [`wait`](Self::wait) | the one thread that waits for a flow | until a packet arrives or [`interrupt`](Self::interrupt) |
+/// | [`guard`](Self::guard) | the background thread, at the same time perhaps | until a packet arrives or [`dismiss`](Self::dismiss) |
+/// | all others | any number of threads | no |
+///
+/// [`device::Bell`](crate::device::Bell) has the four methods that wait, for devices without a file descriptor to poll.
+pub trait Shim: Send + Sync + 'static {
+    /// What the receiving thread works with and nobody else needs: [buffers](Layer::buffers), a list of packets; `()` if
+    /// there is nothing.
+    type Receiver: Send + 'static;
+
+    /// Says at which stations a name may be asked for. The layer's one other station will do, if there is only one: a request
+    /// for a name that is not registered there is refused.
+    fn lookup(&self, name: &NameHash, waker: &Waker) -> Lookup;
+
+    /// Takes back what a [`lookup`](Self::lookup) said: the station did not answer, or does not have the name. By default
+    /// this does nothing.
+    fn doubt(&self, _name: &NameHash, _station: u64) {}
+
+    /// Sends a message about a flow to a station. Requests are repeated until there is an answer, so nothing needs to be
+    /// done about one that gets lost.
+    ///
+    /// # Errors
+    /// Why it was not sent. After a [temporary](SendError::is_temporary) error it counts as lost.
+    fn send_message(&self, station: u64, message: &Message<'_>) -> Result<(), SendError>;
+
+    /// Sends packets of a flow to a station, which knows the flow by `flow`. What is taken out of `packets` may be sent later;
+    /// what is left behind has been dealt with.
+    ///
+    /// # Errors
+    /// Why some of them, or earlier ones that were held back, were not sent. Reliable flows send again what is lost.
+    fn send(&self, station: u64, flow: u32, packets: &mut Outgoing) -> Result<(), SendError>;
+
+    /// The longest packet of a flow that can be sent, bytes.
+    fn mtu(&self) -> usize;
+
+    /// Whether a packet would be dropped for lack of room now, so that writers should wait. A shim that ever says so calls
+    /// [`Layer::on_room`] when there is room again. Default: `false`.
+    fn is_congested(&self) -> bool {
+        false
+    }
+
+    /// About how many packets wait in front of the device. Default: 0.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Makes the receiver. Called once.
+    fn receiver(&self) -> Self::Receiver;
+
+    /// Takes packets that have arrived from the device, hands them to the [`Layer`], and returns how many there were; 0 if
+    /// none. Takes no more than a batch, some hundred packets, so that its thread gets back to its own work; in a
+    /// polled stack, [`Layer::wake`] has it called again for the rest.
+    fn receive(&self, now: Instant, receiver: &mut Self::Receiver) -> usize;
+
+    /// Waits until a packet has arrived, [`interrupt`](Self::interrupt) is called, or `timeout` has passed. May return
+    /// early. Never called in polled stacks.
+    fn wait(&self, timeout: Duration);
+
+    /// Ends a [`wait`](Self::wait) under way, or the next one.
+    fn interrupt(&self);
+
+    /// As [`wait`](Self::wait), for a second thread at the same time, which [`dismiss`](Self::dismiss) makes return, and not
+    /// [`interrupt`](Self::interrupt).
+    fn guard(&self, timeout: Duration);
+
+    /// Ends a [`guard`](Self::guard) under way, or the next one.
+    fn dismiss(&self);
+
+    /// Closes the device: the layer has been left. Neither [`receive`](Self::receive) nor a waiting method is called any
+    /// more; one under way returns. By default both are [interrupted](Self::interrupt).
+    fn close(&self) {
+        self.interrupt();
+        self.dismiss();
+    }
+
+    /// The numbers that flows may have in the layer; one is drawn for each end. What is outside is free for other uses, to
+    /// mark messages for instance. Default: all but 0.
+    fn numbers(&self) -> RangeInclusive<u32> {
+        1..=u32::MAX
+    }
+
+    /// Adds counters and state of its own to the layer's node in the [tree](crate::rib). By default there are none.
+    fn rib(&self, node: Tree) -> Tree {
+        node
+    }
+}
