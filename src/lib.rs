@@ -139,7 +139,7 @@
 //! # A network from a file
 //!
 //! Which layers there are may be said in a file as well: [`Stack::from_config`] makes what a configuration of the
-//! reference describes, and [`config`] tells what may be in one. What goes on in a stack is in its
+//! reference describes, and [`manual::configuration`] tells what may be in one. What goes on in a stack is in its
 //! [tree of counters and state](Stack::rib), which [`rib::prometheus()`] exports.
 //!
 //! # Log records
@@ -174,7 +174,6 @@
 //! |---|---|
 //! | the root | [`Stack`], its [`Builder`], [`Flow`], [`Listener`], [`FlowSet`]; layers and their members; errors, events, names, QoS |
 //! | [`aio`] | asynchronous flows |
-//! | [`config`] | networks from a file |
 //! | [`settings`], [`time`], [`stats`], [`cause`] | bounds and parameters; instants and clocks; counters of flows; causes that errors carry |
 //! | [`rib`] | counters and state as a tree, and its export |
 //! | [`sim`] | simulated networks |
@@ -277,19 +276,15 @@ pub use oap::{Encryption, FlowSecurity, PeerKind, SecurityConfig};
 pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
-    AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError, Connect,
-    Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError, Listener, LocalConfig,
-    MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError, Stream, Token, Udp4,
-    UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
+    ConfigWarning, Connect, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError,
+    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
+    Stream, Token, Udp4, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};
 pub use types::name::{HashAlg, Name, NameError, NameHash};
 pub use types::qos::{QosCube, QosSpec};
-
-#[cfg(feature = "std")]
-#[doc(inline)]
-pub use stack::config;
 
 /// Time as a stack knows it.
 pub mod time {

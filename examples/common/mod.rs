@@ -156,7 +156,7 @@ impl Surroundings {
     /// A stack with the layers that a file describes, and what is wrong with the file on standard error.
     pub(crate) fn configured(&self, file: &Path) -> Result<(Stack, Vec<IpcpHandle>)> {
         let config = NetworkConfig::read(file)?;
-        for warning in &config.warnings {
+        for warning in config.warnings() {
             complain(format_args!("warning: {}: {warning}", file.display()));
         }
         let stack = self.stack()?;

@@ -1,5 +1,8 @@
 //! The manual: chapters that explain what no single item does.
 
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
 #[doc = include_str!("doors.md")]
 #[doc = ""]
 #[doc = "# A complete shim"]

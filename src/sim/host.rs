@@ -10,8 +10,7 @@ use super::seeds;
 use super::socket::UdpSocket;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::stack::config::{ConfigError, Layer, Membership, NetworkConfig};
-use crate::stack::{Builder, IpcpHandle, Listener, Stack, Udp4, WeakStack};
+use crate::stack::{Builder, ConfigError, IpcpHandle, Listener, NetworkConfig, Stack, Udp4, WeakStack};
 use crate::types::device::Datagrams;
 use crate::types::name::Name;
 use crate::wire::udp::DEFAULT_PORT;
@@ -150,14 +149,11 @@ impl Host {
     pub async fn configure(&self, config: &NetworkConfig) -> Result<Vec<IpcpHandle>, ConfigError> {
         // What makes a network may move to another thread, and the simulated one does not: its sockets come first.
         let mut sockets = Vec::new();
-        for ipcp in &config.ipcps {
-            if let Membership::Bootstrap { parameters: Layer::Udp4 { ip, port, .. }, .. } = &ipcp.membership {
-                let addr = SocketAddr::from((*ip, *port));
-                ipcp.register.iter().for_each(|name| self.net.names().insert_at(name, addr));
-                let socket = self.net.udp(addr);
-                self.net.give(self.id, &socket);
-                sockets.push(socket);
-            }
+        for (addr, names) in config.udp4_names() {
+            names.iter().for_each(|name| self.net.names().insert_at(name, addr));
+            let socket = self.net.udp(addr);
+            self.net.give(self.id, &socket);
+            sockets.push(socket);
         }
         let sockets = Mutex::new(sockets);
         let open = |addr: SocketAddr| {

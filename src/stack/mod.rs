@@ -26,7 +26,7 @@
 
 pub mod aio;
 mod builder;
-pub mod config;
+mod config;
 mod error;
 mod flow;
 mod flow_set;
@@ -58,7 +58,7 @@ use crate::types::qos::QosSpec;
 use self::handlers::{Handler, Handlers, OnRequest};
 use self::threads::Background;
 pub use builder::Builder;
-pub use config::{ConfigError, NetworkBuilder, NetworkConfig};
+pub use config::{ConfigError, ConfigWarning, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
 #[cfg(unix)]

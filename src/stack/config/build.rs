@@ -30,7 +30,7 @@ pub struct NetworkBuilder<'a> {
 }
 
 impl Stack {
-    /// A threaded stack with the network that a [configuration file](super) describes. What the file says in vain is
+    /// A threaded stack with the network that a [configuration file](crate::manual::configuration) describes. What the file says in vain is
     /// in the [`warnings`](NetworkConfig::warnings) of [`NetworkConfig::read`]; to see them, to choose more about the
     /// stack, or to have the handles of its IPCPs, build it in two steps, with [`network`](Self::network).
     ///
@@ -76,7 +76,8 @@ impl fmt::Debug for NetworkBuilder<'_> {
 }
 
 impl<'a> NetworkBuilder<'a> {
-    /// UDP layers look names up in this table first, before the system's resolver. It may change at any time.
+    /// Sets the table in which UDP layers look names up first, before the system's resolver. It may change at any time.
+    /// Default: none.
     pub fn hosts(mut self, table: &Arc<HostTable>) -> Self {
         self.hosts = Some(Arc::clone(table));
         self
@@ -89,7 +90,7 @@ impl<'a> NetworkBuilder<'a> {
         self
     }
 
-    /// UDP layers use what `open` gives them for their address, instead of sockets of the operating system.
+    /// Sets what gives UDP layers the socket for their address. Default: the operating system.
     pub fn sockets(mut self, open: impl Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + Send + Sync + 'a) -> Self {
         self.sockets = Some(Box::new(open));
         self

@@ -10,11 +10,11 @@ use crate::types::name::NameError;
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
+pub(super) struct Position {
     /// From 1.
-    pub line: usize,
+    pub(super) line: usize,
     /// In characters, from 1.
-    pub column: usize,
+    pub(super) column: usize,
 }
 
 impl Position {
@@ -30,7 +30,7 @@ impl Position {
     }
 }
 
-/// Why a file does not describe a network that can be built.
+/// Why a file does not describe a network that can be built. Its text says where, what is wrong, and what would be right.
 pub struct ConfigError {
     file: Option<PathBuf>,
     at: Option<Position>,
@@ -54,14 +54,14 @@ impl ConfigError {
         self.file.as_deref()
     }
 
-    /// Where in the file, if it is about something in there.
-    pub fn position(&self) -> Option<Position> {
-        self.at
+    /// The line in the file, from 1, if it is about something in there.
+    pub fn line(&self) -> Option<usize> {
+        self.at.map(|at| at.line)
     }
 
-    /// What is wrong.
-    pub fn problem(&self) -> &Problem {
-        &self.problem
+    /// The column in the line, in characters, from 1, if it is about something in there.
+    pub fn column(&self) -> Option<usize> {
+        self.at.map(|at| at.column)
     }
 }
 
@@ -77,12 +77,20 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl Error for ConfigError {}
+impl Error for ConfigError {
+    /// What the operating system said of the file, or the error of what could not be made.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.problem {
+            Problem::Unreadable(error) => Some(error),
+            Problem::Failed { cause, .. } => Some(&**cause),
+            _ => None,
+        }
+    }
+}
 
 /// What is wrong with a file. Tables are written as in it, without brackets.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
+pub(super) enum Problem {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Unreadable(io::Error),
@@ -239,7 +247,7 @@ impl fmt::Display for Limits<'_> {
 
 /// What may have been meant instead: the nearest of what is known, or everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub(super) enum Hint {
     /// This one is spelt nearly like it.
     Nearest(&'static str),
     /// These are known.
@@ -299,24 +307,34 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Something that the file says in vain.
+/// Something that a configuration file says in vain; its text says where, what and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Warning {
+pub struct ConfigWarning {
     /// Where.
-    pub at: Position,
+    pub(super) at: Position,
     /// The table, as in the file, without brackets.
-    pub table: String,
+    pub(super) table: String,
     /// The key; `None` if it is about the whole table.
-    pub key: Option<&'static str>,
+    pub(super) key: Option<&'static str>,
     /// Why it is in vain.
-    pub why: Why,
+    pub(super) why: Why,
+}
+
+impl ConfigWarning {
+    /// The line in the file, from 1.
+    pub fn line(&self) -> usize {
+        self.at.line
+    }
+
+    /// The column in the line, in characters, from 1.
+    pub fn column(&self) -> usize {
+        self.at.column
+    }
 }
 
 /// Why something is in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Why {
+pub(super) enum Why {
     /// Programs are not started.
     #[error("programs are not started; bind the name in this one")]
     Programs,
@@ -346,7 +364,7 @@ pub enum Why {
     SameName,
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at: Position { line, column }, table, key, why } = self;
         write!(f, "line {line}, column {column}: ")?;

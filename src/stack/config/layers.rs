@@ -7,8 +7,8 @@ use toml::de::DeTable;
 use super::error::Hint;
 use super::table::{Choice, Key, Source, Table, in_order, proper, quoted};
 use super::{
-    ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Problem, Program, SecurityFiles,
-    Warning, Why,
+    ConfigError, ConfigWarning, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Problem, Program,
+    SecurityFiles, Why,
 };
 use crate::irm::LoadBalancing;
 use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
@@ -144,12 +144,12 @@ struct Reading(NetworkConfig);
 impl Reading {
     fn warn(&mut self, table: &Table<'_>, keys: &[Key], why: Why) {
         if let Some((key, at)) = table.first_of(keys) {
-            self.0.warnings.push(Warning { at, table: table.title.clone(), key: Some(key), why });
+            self.0.warnings.push(ConfigWarning { at, table: table.title.clone(), key: Some(key), why });
         }
     }
 
     fn warn_of(&mut self, table: &Table<'_>, why: Why) {
-        let warning = Warning { at: table.position(), table: table.title.clone(), key: None, why };
+        let warning = ConfigWarning { at: table.position(), table: table.title.clone(), key: None, why };
         self.0.warnings.push(warning);
     }
 
