@@ -95,7 +95,7 @@ fn become_member(options: &Options, stack: &Stack, below: &[IpcpHandle]) -> Resu
 }
 
 fn listen(flow: &Flow) -> Result<bool> {
-    let mut buf = [0; o7s::settings::BROADCAST_MAX_PACKET];
+    let mut buf = [0; BroadcastLayer::MAX_PACKET];
     loop {
         match flow.read(&mut buf) {
             Ok(len) => say!("Message is {}.", text(buf.get(..len.min(ROOM)).unwrap_or_default())),

@@ -12,7 +12,6 @@ use std::time::Duration;
 use clap::Parser;
 use common::{Result, say};
 use o7s::resolve::HostTable;
-use o7s::settings::LinkState;
 use o7s::sim::{Link, Network};
 use o7s::{IpcpHandle, QosSpec, Stack, Udp4, UnicastLayer, aio};
 
@@ -155,7 +154,8 @@ fn layer_name(floor: u8) -> String {
 
 /// Links are announced more often than usual, so that nobody has to wait for it.
 fn layer(floor: u8) -> UnicastLayer {
-    UnicastLayer::new(&layer_name(floor)).link_state(LinkState { t_recalc: 1, t_update: 2, ..LinkState::default() })
+    let (recalculation, announcement) = (Duration::from_secs(1), Duration::from_secs(2));
+    UnicastLayer::new(&layer_name(floor)).recalculation_interval(recalculation).announcement_interval(announcement)
 }
 
 async fn ping(flow: &aio::Flow) -> Result<()> {

@@ -168,6 +168,26 @@
 //! No record has payload or keys in it. What a stranger can cause is limited to 10 records a second of each sort, 50 after a
 //! pause, except for packets at `trace`; the next record tells how many were suppressed.
 //!
+//! # Settings
+//!
+//! All settings have one form: a value that has a default for everything, and a method of the name of each setting, which takes
+//! the value and gives it back changed. It says what is set, in which unit and range, the default, and what becomes of a value
+//! out of range.
+//!
+//! ```
+//! use std::time::Duration;
+//! use o7s::settings::{FrctConfig, Limits};
+//! use o7s::{Stack, Udp4};
+//!
+//! let limits = Limits::default().flows(1000).frct(FrctConfig::default().retransmit_max(Duration::from_secs(30)));
+//! let stack = Stack::builder().limits(limits).build()?;
+//! let net = stack.udp4(Udp4::bind("127.0.0.1:0").mtu(1420).max_flows(100))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a program reads has public fields instead: [`ConnectionInfo`], [`stats`]; and so has [`QosSpec`], which is the content of
+//! a message.
+//!
 //! # Where things are
 //!
 //! | module | what is there |
@@ -277,7 +297,7 @@ pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
-    ConfigWarning, Connect, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError,
+    ConfigWarning, ConnectOptions, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError,
     Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
     Stream, Token, Udp4, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
@@ -295,16 +315,12 @@ pub mod time {
 
 /// Bounds, timers and parameters of stacks, layers and flows. All have defaults that do for most.
 pub mod settings {
-    pub use crate::forward::sched::Limits as QueueLimits;
     pub use crate::frct::Config as FrctConfig;
-    pub use crate::ipcp::broadcast::MAX_PACKET as BROADCAST_MAX_PACKET;
-    pub use crate::ipcp::broadcast::flood::{Config as BroadcastConfig, Rate};
-    pub use crate::ipcp::shim::udp::Config as UdpConfig;
+    pub use crate::ipcp::broadcast::flood::Config as BroadcastConfig;
     pub use crate::ipcp::unicast::Config as UnicastConfig;
-    pub use crate::irm::{Limits as NameLimits, NameSecurity};
     pub use crate::node::Limits;
     pub use crate::oap::{CertificatePolicy, KemMode};
-    pub use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
+    pub use crate::types::layer::{CongestionAvoidance, RoutePolicy};
 }
 
 /// Causes that the errors of operations carry.

@@ -8,7 +8,7 @@
     reason = "tests fail by panics"
 )]
 
-use o7s::{Connect, UnicastLayer};
+use o7s::{ConnectOptions, UnicastLayer};
 
 #[path = "world/heap.rs"]
 mod heap;
@@ -20,7 +20,7 @@ use world::{large, secs};
 /// Bytes of a layer of so many members that stands, and the most that it took to get there.
 fn bytes(members: usize) -> (i64, i64) {
     let before = heap::begin();
-    let layer = large::layer(3, members, UnicastLayer::new("net"), Connect::new());
+    let layer = large::layer(3, members, UnicastLayer::new("net"), ConnectOptions::new());
     large::converge(&layer);
     layer.net.run_for(secs(20));
     (heap::live() - before, heap::peak() - before)

@@ -12,7 +12,6 @@ use std::io::BufRead as _;
 use std::net::Shutdown;
 use std::thread;
 
-use o7s::settings::BROADCAST_MAX_PACKET;
 use o7s::{BroadcastLayer, Stack, Udp4};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{name} is in the room, at {}", net.local_addr().ok_or("a UDP layer has an address")?);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut buf = [0; BROADCAST_MAX_PACKET];
+            let mut buf = [0; BroadcastLayer::MAX_PACKET];
             while let Ok(len) = flow.read(&mut buf) {
                 println!("{}", String::from_utf8_lossy(&buf[..len]));
             }

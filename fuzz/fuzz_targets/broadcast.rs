@@ -63,7 +63,7 @@ impl Layer {
 }
 
 fuzz_target!(|ops: Vec<Op>| {
-    let config = Config { max_ports: 6, memory: MEMORY, in_loops: 16, ..Config::default() };
+    let config = Config::default().max_ports(6).memory(MEMORY).in_loops(16);
     let mut rng = Rng::from_seed([7; 32]);
     let mut layer = Layer {
         now: Instant::from_millis(10_000),

@@ -45,11 +45,7 @@ fuzz_target!(|input: Input| {
         o7s_peer: input.o7s_peer,
         congestion: input.congestion,
         algorithm: if input.bbr { Algorithm::Bbr } else { Algorithm::Cubic },
-        window: 64,
-        legacy_window: 16,
-        send_queue: QUEUE,
-        unsent: 16,
-        ..Config::default()
+        ..Config::default().window(64).legacy_window(16).send_queue(QUEUE).unsent(16)
     };
     let mut now = Instant::ZERO;
     let mut cache = BufCache::new(&BufPool::new(16));

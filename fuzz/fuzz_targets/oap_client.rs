@@ -16,12 +16,13 @@ const NOW: u64 = 1_760_000_000_000_000_000;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, response)) = input.split_first() else { return };
-    let mut config = match choice & 3 {
+    let config = match choice & 3 {
         0 => SecurityConfig::default(),
         1 => SecurityConfig::encrypted(Kex::Prime256v1),
         _ => SecurityConfig::encrypted(Kex::X25519),
     };
-    config.certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
+    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
+    let config = config.certificates(certificates);
     let (client, request) = Client::start(NOW, &config, b"question", &mut Randomness::from_seed([1; 32])).unwrap();
 
     let asked = Message::parse_request(&request).unwrap();

@@ -16,15 +16,14 @@ use o7s::wire::oap::Message;
 const NOW: u64 = 1_760_000_000_000_000_000;
 
 fn config(choice: u8) -> SecurityConfig {
-    let mut config = match choice & 3 {
+    let config = match choice & 3 {
         0 => SecurityConfig::default(),
         1 => SecurityConfig::encrypted(Kex::X25519),
         2 => SecurityConfig::encrypted(Kex::Prime256v1),
         _ => SecurityConfig::encrypted(Kex::MlKem768),
     };
-    config.required = choice & 4 != 0;
-    config.certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
-    config
+    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
+    config.required(choice & 4 != 0).certificates(certificates)
 }
 
 fn serve(bytes: &[u8], config: &SecurityConfig) -> Result<(Vec<u8>, Outcome), OapError> {

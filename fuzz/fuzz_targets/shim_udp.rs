@@ -17,7 +17,6 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::buf::BufCache;
 use o7s::base::time::Instant;
-use o7s::ipcp::shim::udp::Config;
 use o7s::node::Limits;
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::types::name::{HashAlg, Name};
@@ -104,18 +103,12 @@ fn addr(i: u8) -> SocketAddr {
 }
 
 fn host(i: u8, wire: &Wire, security: SecurityConfig) -> Host {
-    let mut limits = Limits::default();
-    limits.flows = 2 * MAX_FLOWS;
-    limits.irm.backlog = BACKLOG;
-    limits.replay = REPLAY;
-    limits.resend = RESEND;
+    let limits = Limits::default().flows(2 * MAX_FLOWS).backlog(BACKLOG).replay(REPLAY).resend(RESEND);
     let builder = Stack::builder().polled_at(NOW).seed([i; 32]).limits(limits).security(security);
     let stack = builder.build().unwrap();
     let device = Arc::new(Device { addr: addr(i), wire: Arc::clone(wire), inbox: Mutex::default() });
-    let mut config = Config::default();
-    config.max_flows = MAX_FLOWS;
     let other = addr(3 - i).to_string();
-    let udp = Udp4::bind("unused").host("echo", &other).config(config);
+    let udp = Udp4::bind("unused").host("echo", &other).max_flows(MAX_FLOWS);
     let net = stack.udp4_over(Arc::clone(&device) as Arc<dyn Datagrams>, udp).unwrap();
     net.register("echo").unwrap();
     Host { stack, net, device, listener: None, allocating: vec![], accepting: vec![], flows: vec![] }

@@ -26,6 +26,7 @@ pub mod ids;
 pub mod journal;
 pub mod rng;
 pub mod seq;
+pub(crate) mod settings;
 pub mod sync;
 pub(crate) mod tasks;
 pub mod time;

@@ -48,7 +48,7 @@ pub const BEST_EFFORT_SHARE: i64 = 8;
 /// What a cube may be ahead of its share, bytes: a few packets.
 const AHEAD: i64 = 16_384;
 
-/// What may wait, packets.
+/// What may wait, packets; users set it with [`UnicastConfig::queue`](crate::settings::UnicastConfig::queue).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Best effort. Default 1023, what a reference has before each device: a mark of 63 and no more.
@@ -71,6 +71,15 @@ impl Limits {
             QosCube::BestEffort => self.best_effort,
             QosCube::Video => self.video,
             QosCube::Voice => self.voice,
+        }
+    }
+
+    /// What may wait of this cube.
+    pub(crate) const fn of_mut(&mut self, cube: QosCube) -> &mut usize {
+        match cube {
+            QosCube::BestEffort => &mut self.best_effort,
+            QosCube::Video => &mut self.video,
+            QosCube::Voice => &mut self.voice,
         }
     }
 }

@@ -1,82 +1,74 @@
-//! What an end is to be like.
+//! Settings of an end.
 
 use core::time::Duration;
 
 use super::congestion::Algorithm;
+use crate::base::settings::settings;
 
-/// What a flow's FRCT is to be like. Both ends choose for themselves, except [`reliable`](Self::reliable), which
-/// follows from the QoS of the flow. What is out of range counts as the nearest that is not.
-///
-/// A path carries what its windows and queues hold in a round trip. The defaults fill 100 Mb/s at 100 ms; a gigabit there
-/// takes, at both ends, a [`window`](Self::window) and a [`send_queue`](Self::send_queue) of 32768 packets and
-/// [`send_bytes`](Self::send_bytes) of 64 MiB.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Acknowledge and retransmit. Default: `true`.
-    pub reliable: bool,
-    /// The peer is one of our own kind, and understands what a reference would not. Default: `false`.
-    pub o7s_peer: bool,
-    /// Maximum packet lifetime in the layer that carries the flow. Default: 5 s, that of the UDP layer.
-    pub mpl: Duration,
-    /// A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
-    pub a: Duration,
-    /// R of Delta-t: how long a flow retransmits without any progress before it is down; towards one of our own kind at
-    /// least eight retransmission timeouts, which take longer where one is longer than 15 s. Default: 120 s, as the
-    /// reference.
-    pub r: Duration,
-    /// Receive window towards a peer known to be o7s, packets, from [`legacy_window`](Self::legacy_window) to 32768.
-    /// Default: 4096.
-    pub window: u32,
-    /// Receive window towards any other peer, packets, 1 to 32768. Default: 256, as the reference.
-    pub legacy_window: u32,
-    /// Packets kept for the sending direction, unacknowledged and unsent together, 1 to 2^20. Default: 4096.
-    pub send_queue: u32,
-    /// Memory that they may hold, bytes; a single packet is always taken. Default: 8 MiB.
-    pub send_bytes: usize,
-    /// Packets of these that may wait for their first transmission, at least 1: a longer queue only adds delay.
-    /// Default: 256.
-    pub unsent: u32,
-    /// Avoid congestion: for layers that do not (UDP, Ethernet). Default: `true`.
-    pub congestion: bool,
-    /// How. Default: [`Algorithm::Cubic`].
-    pub algorithm: Algorithm,
-    /// How long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
-    /// earliest.
-    pub ack_delay: Duration,
-    /// Packets after which an acknowledgement does not wait, 1 to a quarter of [`legacy_window`](Self::legacy_window).
-    /// Default: 8.
-    pub ack_every: u32,
-    /// Retransmission timeout before the first measurement, whatever the least and the largest are. Default: 1 s, as the
-    /// reference.
-    pub rto_initial: Duration,
-    /// Least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its acknowledgements.
-    pub rto_min: Duration,
-    /// What backing off raises the retransmission timeout to, at most. Default: 60 s (RFC 6298). It doubles six times
-    /// at most, too, so that a healed partition is noticed soon; the patience of the flow is [`r`](Self::r) regardless.
-    pub rto_max: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            reliable: true,
-            o7s_peer: false,
-            mpl: Duration::from_secs(5),
-            a: Duration::from_secs(10),
-            r: Duration::from_secs(120),
-            window: 4096,
-            legacy_window: 256,
-            send_queue: 4096,
-            send_bytes: 8 << 20,
-            unsent: 256,
-            congestion: true,
-            algorithm: Algorithm::default(),
-            ack_delay: Duration::from_millis(4),
-            ack_every: 8,
-            rto_initial: Duration::from_secs(1),
-            rto_min: Duration::from_millis(25),
-            rto_max: Duration::from_secs(60),
-        }
+settings! {
+    /// Settings of FRCT: retransmission, flow control and acknowledgements of the flows that have them. Each end of a flow
+    /// has its own.
+    ///
+    /// A path carries what its windows and queues hold in a round trip. The defaults fill 100 Mb/s at 100 ms; a gigabit there
+    /// takes more of all three, at both ends:
+    ///
+    /// ```
+    /// use o7s::settings::{FrctConfig, Limits};
+    ///
+    /// let frct = FrctConfig::default().window(32_768).send_queue(32_768).send_bytes(64 << 20);
+    /// let limits = Limits::default().frct(frct);
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Config {
+        /// Sets A of Delta-t: how long after data its acknowledgement may be sent. Default: 10 s, as the reference.
+        ack_delay_max: Duration = Duration::from_secs(10),
+        /// Sets R of Delta-t: how long a flow retransmits without any progress before it is down. Towards members of this
+        /// library it is at least eight retransmission timeouts, which take longer where one is longer than 15 s. Default:
+        /// 120 s, as the reference.
+        retransmit_max: Duration = Duration::from_secs(120),
+        /// Sets the receive window towards a peer that is known to be of this library, packets,
+        /// [`legacy_window`](Self::legacy_window) to 32 768; a value outside counts as the nearest inside. A layer may allow
+        /// less. Default: 4096.
+        window: u32 = 4096,
+        /// Sets the receive window towards any other peer, packets, 1 to 32 768; a value outside counts as the nearest
+        /// inside. Default: 256, as the reference.
+        legacy_window: u32 = 256,
+        /// Sets how many packets are kept for the sending direction, unacknowledged and unsent together, 1 to 2²⁰; a value
+        /// outside counts as the nearest inside. Default: 4096.
+        send_queue: u32 = 4096,
+        /// Sets how much memory these packets may hold, bytes, at least 1; a single packet is always taken. Default: 8 MiB.
+        send_bytes: usize = 8 << 20,
+        /// Sets how many of these packets may wait for their first transmission, at least 1; 0 counts as 1. A longer queue
+        /// only adds delay. Default: 256.
+        unsent: u32 = 256,
+        /// Sets how long an acknowledgement waits for data to go with. Default: 4 ms; the reference resends after 5 ms at the
+        /// earliest.
+        ack_delay: Duration = Duration::from_millis(4),
+        /// Sets the number of packets after which an acknowledgement does not wait, 1 to a quarter of
+        /// [`legacy_window`](Self::legacy_window); a value outside counts as the nearest inside. Default: 8.
+        ack_every: u32 = 8,
+        /// Sets the retransmission timeout before the first measurement, whatever the least and the largest are. Default:
+        /// 1 s, as the reference.
+        rto_initial: Duration = Duration::from_secs(1),
+        /// Sets the least retransmission timeout. Default: 25 ms, above the 16 ms that a reference delays its
+        /// acknowledgements.
+        rto_min: Duration = Duration::from_millis(25),
+        /// Sets what backing off raises the retransmission timeout to, at most. It doubles six times at most, too, so that a
+        /// healed partition is noticed soon; how long the flow keeps trying is [`retransmit_max`](Self::retransmit_max)
+        /// regardless. Default: 60 s (RFC 6298).
+        rto_max: Duration = Duration::from_secs(60),
+    }
+    inside {
+        /// Acknowledge and retransmit. Follows from the QoS of the flow, at both ends alike.
+        reliable: bool = true,
+        /// The peer is of this library, and understands what a reference would not.
+        o7s_peer: bool = false,
+        /// Maximum packet lifetime in the layer that carries the flow. Default: that of the UDP layer.
+        mpl: Duration = Duration::from_secs(5),
+        /// Avoid congestion: for layers that do not (UDP, Ethernet).
+        congestion: bool = true,
+        /// How congestion is avoided; from [`Builder::congestion_control`](crate::Builder::congestion_control).
+        algorithm: Algorithm = Algorithm::default(),
     }
 }
 
@@ -108,9 +100,13 @@ impl Params {
             reliable: c.reliable,
             o7s_peer: c.o7s_peer,
             congestion: c.congestion,
-            a: ns(c.a),
-            r: ns(c.r),
-            receiver_inactive: ns(c.mpl.saturating_mul(2).saturating_add(c.a).saturating_add(c.r)),
+            a: ns(c.ack_delay_max),
+            r: ns(c.retransmit_max),
+            receiver_inactive: ns(c
+                .mpl
+                .saturating_mul(2)
+                .saturating_add(c.ack_delay_max)
+                .saturating_add(c.retransmit_max)),
             window: c.window.clamp(legacy_window, 1 << 15),
             legacy_window,
             send_queue: c.send_queue.clamp(1, 1 << 20),

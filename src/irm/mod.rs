@@ -96,9 +96,8 @@ impl Caller {
     }
 }
 
-/// Bounds of the IRM.
+/// Bounds of the IRM: a part of those of a [node](crate::node::Limits).
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Limits {
     /// Names known at a time. Default 65 536.
     pub names: usize,
@@ -117,36 +116,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { names: 65_536, backlog: 1024, backlog_bytes: 4 << 20, accept_wait: Duration::from_secs(600) }
-    }
-}
-
-impl Limits {
-    /// Sets [`names`](Self::names).
-    #[must_use]
-    pub fn with_names(mut self, names: usize) -> Self {
-        self.names = names;
-        self
-    }
-
-    /// Sets [`backlog`](Self::backlog).
-    #[must_use]
-    pub fn with_backlog(mut self, requests: usize) -> Self {
-        self.backlog = requests;
-        self
-    }
-
-    /// Sets [`backlog_bytes`](Self::backlog_bytes).
-    #[must_use]
-    pub fn with_backlog_bytes(mut self, bytes: usize) -> Self {
-        self.backlog_bytes = bytes;
-        self
-    }
-
-    /// Sets [`accept_wait`](Self::accept_wait).
-    #[must_use]
-    pub fn with_accept_wait(mut self, wait: Duration) -> Self {
-        self.accept_wait = wait;
-        self
     }
 }
 

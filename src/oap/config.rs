@@ -6,6 +6,7 @@ use core::str::FromStr;
 
 use super::negotiated::Encryption;
 use crate::base::debug::debug_by_text;
+use crate::base::settings::settings;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, CryptoError};
 
@@ -18,53 +19,57 @@ pub const DEFAULT_MAX_DATA: usize = 1024;
 /// The longest line of an `enc.conf`, bytes with its end; the rest is read as another line.
 const MAX_LINE: usize = 255;
 
-/// Security of the flows to one name, on one side: as a server, or as a client of it.
-///
-/// The default asks for nothing: as a client it makes plain flows, as a server it takes plain flows and also encrypted
-/// ones. With a [`kex`](Self::kex) a client makes only encrypted flows and a server refuses plain ones and weaker
-/// key exchanges than its own.
-///
-/// What is set is the least that is accepted, and the other end may have more. The key exchange is the client's. Of the
-/// ciphers, and of the hashes for key derivation, of both ends the stronger is used: a client that asks for `aes-128-gcm`,
-/// because that is faster on its processor, gets `aes-256-gcm` from a server with the defaults, and no error. For the
-/// weaker one both ends have to be set to it, with [`Stack::set_security`](crate::Stack::set_security) for a name or
-/// [`Builder::security`](crate::Builder::security) for all of them. [`Flow::security`](crate::Flow::security) tells what a
-/// flow has got.
-///
-/// ```
-/// use o7s::{Cipher, Kex};
-/// use o7s::SecurityConfig;
-///
-/// let config: SecurityConfig = "X25519,chacha20-poly1305".parse()?;
-/// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::ChaCha20Poly1305));
-/// assert!(config.required);
-///
-/// // An enc.conf file; without a line for it, each setting has the reference's default.
-/// let config = SecurityConfig::from_enc_conf(b"# faster\nkex = X25519\n")?;
-/// assert_eq!((config.kex, config.cipher), (Some(Kex::X25519), Cipher::Aes256Gcm));
-/// # Ok::<(), o7s::cause::SecurityConfigError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SecurityConfig {
-    /// The key exchange: the client's choice, and the weakest that a server takes. `None`: none of one's own.
-    pub kex: Option<Kex>,
-    /// The packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a `kex`.
-    pub cipher: Cipher,
-    /// The hash for deriving keys, likewise. Only with a `kex`.
-    pub kdf: Kdf,
-    /// The digest of one's own signatures, and of a client's request for binding the response to it. `None`: the
-    /// message names none, and SHA-384 binds the response.
-    pub digest: Option<Digest>,
-    /// Which side encapsulates, if `kex` is a KEM. Without effect on Diffie-Hellman.
-    pub kem_mode: KemMode,
-    /// Whether to refuse plain flows although no `kex` is set: a client fails before it sends anything, a server
-    /// refuses the request. With a `kex` plain flows are refused in any case.
-    pub required: bool,
-    /// What to do with a peer's certificate.
-    pub certificates: CertificatePolicy,
-    /// Application data to send with, or to take from, a request or a response, bytes. At most 65535 fit; more makes
-    /// no difference.
-    pub max_data: usize,
+settings! {
+    /// Security of the flows to one name, on one side: as a server, or as a client of it.
+    ///
+    /// The default asks for nothing: as a client it makes plain flows, as a server it takes plain flows and also encrypted
+    /// ones. With a [`kex`](Self::kex) a client makes only encrypted flows and a server refuses plain ones and weaker
+    /// key exchanges than its own.
+    ///
+    /// What is set is the least that is accepted, and the other end may have more. The key exchange is the client's. Of the
+    /// ciphers, and of the hashes for key derivation, of both ends the stronger is used: a client that asks for `aes-128-gcm`,
+    /// because that is faster on its processor, gets `aes-256-gcm` from a server with the defaults, and no error. For the
+    /// weaker one both ends have to be set to it, with [`Stack::set_security`](crate::Stack::set_security) for a name or
+    /// [`Builder::security`](crate::Builder::security) for all of them. [`Flow::security`](crate::Flow::security) tells what a
+    /// flow has got.
+    ///
+    /// ```
+    /// use o7s::{Cipher, Kex, SecurityConfig};
+    ///
+    /// let config = SecurityConfig::encrypted(Kex::X25519).cipher(Cipher::ChaCha20Poly1305);
+    /// assert_eq!("X25519,chacha20-poly1305".parse(), Ok(config));
+    ///
+    /// // An enc.conf file; without a line for it, each setting has the reference's default.
+    /// let config = SecurityConfig::from_enc_conf(b"# faster\nkex = X25519\n")?;
+    /// assert_eq!(config.required(true), SecurityConfig::encrypted(Kex::X25519));
+    /// # Ok::<(), o7s::cause::SecurityConfigError>(())
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SecurityConfig {
+        /// Sets the key exchange: the client's choice, and the weakest that a server takes. One that this build does not have
+        /// makes every flow fail. Default: `None`, none of one's own.
+        kex: Option<Kex> = None,
+        /// Sets the packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a
+        /// [`kex`](Self::kex). Default: AES-256-GCM.
+        cipher: Cipher = Cipher::Aes256Gcm,
+        /// Sets the hash for deriving keys: the weakest to accept, and the one to use unless the peer's is stronger. Only with
+        /// a [`kex`](Self::kex). Default: SHA-256.
+        kdf: Kdf = Kdf::Sha256,
+        /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default: `None`,
+        /// the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
+        digest: Option<Digest> = None,
+        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman. Default: the
+        /// server.
+        kem_mode: KemMode = KemMode::Server,
+        /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends anything,
+        /// a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
+        required: bool = false,
+        /// Sets what to do with a peer's certificate. Default: refuse the message.
+        certificates: CertificatePolicy = CertificatePolicy::Refuse,
+        /// Sets how much application data is sent with, or taken from, a request or a response, bytes. At most 65 535 fit;
+        /// more makes no difference. Default: 1024.
+        max_data: usize = DEFAULT_MAX_DATA,
+    }
 }
 
 /// Which side of a KEM key exchange encapsulates.
@@ -89,21 +94,6 @@ pub enum CertificatePolicy {
     Refuse,
     /// Ignore certificate and signature: the peer is anonymous, exactly as one that sends none.
     Ignore,
-}
-
-impl Default for SecurityConfig {
-    fn default() -> Self {
-        Self {
-            kex: None,
-            cipher: Cipher::Aes256Gcm,
-            kdf: Kdf::Sha256,
-            digest: None,
-            kem_mode: KemMode::Server,
-            required: false,
-            certificates: CertificatePolicy::Refuse,
-            max_data: DEFAULT_MAX_DATA,
-        }
-    }
 }
 
 impl SecurityConfig {

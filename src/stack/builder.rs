@@ -42,6 +42,7 @@ pub struct Builder {
     pool: Option<Arc<BufPool>>,
     security: SecurityConfig,
     crypto: Option<&'static Backend>,
+    congestion: Option<Algorithm>,
     linger: Duration,
     stream_packet: usize,
     checksum: bool,
@@ -57,6 +58,7 @@ impl Default for Builder {
             pool: None,
             security: SecurityConfig::default(),
             crypto: None,
+            congestion: None,
             linger: Duration::from_secs(131),
             stream_packet: STREAM_PACKET,
             checksum: false,
@@ -65,26 +67,27 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets the name that log records of the stack carry as `stack`, for programs with several; none if not given.
+    /// Sets the name that log records of the stack carry as `stack`, for programs with several. Default: none.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Bounds and time limits.
+    /// Sets bounds and time limits. Default: those of [`Limits`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The seed of all randomness, keys included: for simulations, never for real use. Without it the operating
-    /// system gives one.
+    /// Sets the seed of all randomness, keys included: for simulations, never for real use. Default: one that the operating
+    /// system gives.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// A stack without threads that never reads a clock: the application calls [`Stack::poll`] with the time.
+    /// Makes the stack one without threads that never reads a clock: the application calls [`Stack::poll`] with the time.
+    /// Default: a stack with threads.
     pub fn polled(self) -> Self {
         if self.polled.is_some() { self } else { self.polled_at(0) }
     }
@@ -102,7 +105,7 @@ impl Builder {
         self
     }
 
-    /// The pool of packet buffers, for several stacks in one process to share. Without it a stack has its own, of
+    /// Sets the pool of packet buffers, for several stacks in one process to share. Default: one of the stack's own, of
     /// [`Limits::idle_buffers`](Limits::idle_buffers).
     pub fn pool(mut self, pool: &Arc<BufPool>) -> Self {
         self.pool = Some(Arc::clone(pool));
@@ -132,31 +135,31 @@ impl Builder {
         self
     }
 
-    /// Sets what avoids congestion on flows that do so end to end: [`Algorithm::Cubic`] by default, or a
-    /// [controller of the caller's own](Algorithm::custom). The same as `limits.frct.algorithm`.
+    /// Sets what avoids congestion on flows that do so end to end, a [controller of the caller's own](Algorithm::custom) for
+    /// instance. Default: [`Algorithm::Cubic`].
     pub fn congestion_control(mut self, algorithm: Algorithm) -> Self {
-        self.limits.frct.algorithm = algorithm;
+        self.congestion = Some(algorithm);
         self
     }
 
-    /// How long data that was written to a reliable flow is still delivered after the flow was dropped. 131 s if not
-    /// given, which is when the protocol gives up by itself.
+    /// Sets how long data that was written to a reliable flow is still delivered after the flow was dropped. Default: 131 s,
+    /// which is when the protocol gives up by itself.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// The most that a [`Stream`](super::Stream) puts into one packet, bytes; it puts in less
-    /// where the layer [carries less](super::Flow::max_packet), and one byte if this is 0. 1400 if not given: with all
-    /// headers that fits into an Ethernet frame, so IP need not fragment it. Larger ones are faster where the path carries
-    /// them; on paths with an MTU below 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).
+    /// Sets the most that a [`Stream`](super::Stream) puts into one packet, bytes, at least 1; it puts in less where the layer
+    /// [carries less](super::Flow::max_packet), and 0 counts as 1. Default: 1400, which with all headers fits into an Ethernet
+    /// frame, so that IP need not fragment it. Larger ones are faster where the path carries them; on paths with an MTU below
+    /// 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).
     pub fn stream_packet(mut self, bytes: usize) -> Self {
         self.stream_packet = bytes;
         self
     }
 
-    /// Honours `ber` 0 of qualities of service with a CRC-32 on every packet. See
-    /// [`FlowBuilder::checksum`](super::FlowBuilder::checksum).
+    /// Sets whether `ber` 0 of qualities of service is honoured with a CRC-32 on every packet. See
+    /// [`FlowBuilder::checksum`](super::FlowBuilder::checksum). Default: `false`.
     pub fn checksum(mut self, on: bool) -> Self {
         self.checksum = on;
         self
@@ -180,12 +183,16 @@ impl Builder {
             Some(manual) => Arc::clone(manual) as _,
             None => Arc::new(OsClock::new()),
         };
+        let mut limits = self.limits;
+        if let Some(algorithm) = self.congestion {
+            limits.frct.algorithm = algorithm;
+        }
         let node = Node::new(Parts {
             name: self.name,
             clock,
             pool: self.pool,
             rng: Randomness::from_seed(*seed),
-            limits: self.limits,
+            limits,
             inline: manual.is_some(),
             security: NameSecurity { server: self.security, client: self.security },
             backend: self.crypto.unwrap_or_else(Backend::preferred),
@@ -216,6 +223,7 @@ impl std::fmt::Debug for Builder {
             .field("pool", &self.pool)
             .field("security", &self.security)
             .field("crypto", &self.crypto)
+            .field("congestion", &self.congestion)
             .field("linger", &self.linger)
             .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BindError, Shared, Stack, StackError};
 use crate::device::SystemResolver;
@@ -21,8 +22,8 @@ use crate::types::device::Datagrams;
 use crate::types::name::{HashAlg, Name};
 use crate::wire::udp::DEFAULT_PORT;
 
-/// A local layer: flows between the programs of one stack by way of a layer, for tests of what goes through one.
-/// Names bound in a stack reach each other without it.
+/// Settings of a local layer: flows between the programs of one stack by way of a layer, for tests of what goes through
+/// one. Names bound in a stack reach each other without it.
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
     name: String,
@@ -36,14 +37,14 @@ impl LocalConfig {
         Self { name: name.into(), layer: layer.into(), hash: HashAlg::Sha3_256 }
     }
 
-    /// How names are hashed; SHA3-256 if not given.
+    /// Sets how names are hashed. Default: SHA3-256.
     pub fn hash(mut self, hash: HashAlg) -> Self {
         self.hash = hash;
         self
     }
 }
 
-/// A member of a UDP/IPv4 layer: where it is, and where names are.
+/// Settings of a member of a UDP/IPv4 layer: where it is, where names are, and its bounds.
 ///
 /// A layer has one UDP port, [3435 by default](Self::port): members are bound to it, and hosts are called at it. Where
 /// that does not do, for instance because two members share an address, an address names its port: `IP:PORT` instead of
@@ -131,25 +132,26 @@ impl Udp4 {
         self
     }
 
-    /// The MTU of the paths of the layer, bytes with the IP header: 1420 for WireGuard, 1280 where nothing is known.
-    /// Packets are no larger than fits, those of streams included.
+    /// Sets the MTU of the paths of the layer, bytes with the IP header: 1420 for WireGuard, 1280 where nothing is known.
+    /// Packets of flows are no larger than fits, those of streams included. The headers of IP, UDP and the layer take 32
+    /// bytes of each, so a flow carries nothing where this is not more. Requests and replies have
+    /// [`max_mgmt`](Self::max_mgmt).
     ///
-    /// If not given, a packet may have 8976 bytes, as a reference's; what is larger than the path's MTU goes in fragments,
-    /// which costs more and some networks swallow. Streams make packets of
-    /// [1400 bytes](super::Builder::stream_packet), so this matters to programs that write up to
-    /// [`max_packet`](super::Flow::max_packet) at a time.
+    /// Default: a packet may have 8976 bytes, as a reference's; what is larger than the path's MTU goes in fragments, which
+    /// costs more and some networks swallow. Streams make packets of [1400 bytes](super::Builder::stream_packet), so this
+    /// matters to programs that write up to [`max_packet`](super::Flow::max_packet) at a time.
     pub fn mtu(mut self, bytes: usize) -> Self {
         self.config.mtu = Some(bytes);
         self
     }
 
-    /// The IPCP's own name; made from the address if not given.
+    /// Sets the IPCP's own name. Default: made from the address.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The layer's name; it is not on the wire.
+    /// Sets the layer's name; it is not on the wire. Default: `udp4`.
     pub fn layer(mut self, layer: &str) -> Self {
         self.layer = layer.into();
         self
@@ -162,35 +164,62 @@ impl Udp4 {
         self
     }
 
-    /// Names are looked up in this table first. It may change at any time.
+    /// Sets the table in which names are looked up first. It may change at any time. Default: one of the member's own.
     pub fn table(mut self, table: &Arc<HostTable>) -> Self {
         self.table = Arc::clone(table);
         self
     }
 
-    /// Names that no table knows are looked up here, before the system's resolver.
+    /// Adds a resolver for names that the table does not know; it is asked after those added before, and before the
+    /// system's. Default: none.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolvers.push(resolver);
         self
     }
 
-    /// Whether the operating system is asked for names that nobody else knows (the hash in hexadecimal as host name,
-    /// like the reference does). It is, if not given otherwise.
+    /// Sets whether the operating system is asked for names that nobody else knows (the hash in hexadecimal as host name,
+    /// like the reference does). Default: `true`; polled stacks never ask.
     pub fn system_resolver(mut self, on: bool) -> Self {
         self.system = on;
         self
     }
 
-    /// Layers of a higher priority are asked for a name first; 0 if not given.
+    /// Sets the priority of the layer: those with a higher one are asked for a name first. Default: 0.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Bounds. [`mtu`](Self::mtu) and the [port of peers](Self::port) are among them.
-    pub fn config(mut self, config: Config) -> Self {
-        let peer_port = config.peer_port.or(self.config.peer_port);
-        self.config = Config { mtu: config.mtu.or(self.config.mtu), peer_port, ..config };
+    /// Sets how many flows there may be, requests under way included, at most 2²⁰; more are refused. Default: 65 536.
+    pub fn max_flows(mut self, flows: usize) -> Self {
+        self.config.max_flows = flows;
+        self
+    }
+
+    /// Sets how many names can be registered; more are refused. Default: 4096.
+    pub fn max_names(mut self, names: usize) -> Self {
+        self.config.max_names = names;
+        self
+    }
+
+    /// Sets how many names are remembered with the address that a resolver found for them, or with its failure; beyond it
+    /// the oldest are forgotten. Default: 4096.
+    pub fn max_directory(mut self, names: usize) -> Self {
+        self.config.max_directory = names;
+        self
+    }
+
+    /// Sets how long an address that a resolver found is believed, and how long its failure. Default: 60 s, and 1 s for a
+    /// failure.
+    pub fn directory_ttl(mut self, found: Duration, failed: Duration) -> Self {
+        (self.config.directory_ttl, self.config.directory_negative_ttl) = (found, failed);
+        self
+    }
+
+    /// Sets the size of the largest management datagram that is sent, bytes: a request or a reply with its security header.
+    /// One that would be larger fails. Default: 2048, what a reference survives.
+    pub fn max_mgmt(mut self, bytes: usize) -> Self {
+        self.config.max_mgmt = bytes;
         self
     }
 }

@@ -5,134 +5,17 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, wait};
+use super::{BroadcastLayer, Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, UnicastLayer, wait};
 use crate::ipcp::broadcast::flood;
-use crate::ipcp::connect::enrol::{Admission, AdmitAll, Kind, check};
+use crate::ipcp::connect::enrol::{Admission, AdmitAll};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
 use crate::routing::policy::RoutingPolicy;
 use crate::types::id::{Address, Eid};
-use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
-use crate::types::name::{HashAlg, Name};
+use crate::types::layer::LayerConfig;
+use crate::types::name::Name;
 use crate::types::qos::QosSpec;
-
-/// A new unicast layer: what all its members agree on. They are told when they enrol.
-///
-/// ```
-/// use o7s::UnicastLayer;
-/// use o7s::settings::RoutePolicy;
-///
-/// let layer = UnicastLayer::new("campus").routing(RoutePolicy::LoopFreeAlternates).max_ttl(20);
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a layer exists when its first member is bootstrapped"]
-pub struct UnicastLayer {
-    name: String,
-    hash: HashAlg,
-    parameters: Unicast,
-}
-
-impl UnicastLayer {
-    /// A layer of this name, with the reference's parameters: SHA3-256, link state with one path each, multi-bit ECN.
-    pub fn new(name: &str) -> Self {
-        Self { name: name.into(), hash: HashAlg::Sha3_256, parameters: Unicast::default() }
-    }
-
-    /// How names are hashed in the directory; one of SHA-3's.
-    pub fn hash(mut self, hash: HashAlg) -> Self {
-        self.hash = hash;
-        self
-    }
-
-    /// What becomes of the routes to a member.
-    pub fn routing(mut self, policy: RoutePolicy) -> Self {
-        self.parameters.routing.policy = policy;
-        self
-    }
-
-    /// Everything about routing.
-    pub fn link_state(mut self, link_state: LinkState) -> Self {
-        self.parameters.routing = link_state;
-        self
-    }
-
-    /// Everything about the directory, but its first contact.
-    pub fn directory(mut self, directory: Dht) -> Self {
-        self.parameters.directory = Dht { peer: Address(0), ..directory };
-        self
-    }
-
-    /// How senders share what there is.
-    pub fn congestion(mut self, congestion: CongestionAvoidance) -> Self {
-        self.parameters.congestion = congestion;
-        self
-    }
-
-    /// How many N-1 flows a packet may cross, 1 to 255; 60 if not given.
-    pub fn max_ttl(mut self, ttl: u8) -> Self {
-        self.parameters.max_ttl = ttl;
-        self
-    }
-
-    /// All parameters at once, as they are in a configuration file.
-    pub fn parameters(mut self, parameters: Unicast) -> Self {
-        self.parameters = parameters;
-        self
-    }
-
-    fn config(self) -> Result<LayerConfig, MemberError> {
-        if self.hash == HashAlg::Md5 {
-            return Err(MemberError::Parameter { field: "hash", reason: "unicast layers use one of SHA-3's".into() });
-        }
-        if self.parameters.max_ttl == 0 {
-            return Err(MemberError::Parameter { field: "max_ttl", reason: "it is 0 and may be 1 to 255".into() });
-        }
-        let name = Name::new(&self.name)?;
-        let config = LayerConfig { name, hash: self.hash, kind: LayerKind::Unicast(self.parameters) };
-        // A joiner puts right what it is told; whoever makes a layer is told what is wrong.
-        match check(config.clone(), Kind::Unicast) {
-            Ok((_, adjusted)) => match adjusted.first() {
-                Some(a) => Err(MemberError::Parameter {
-                    field: a.field,
-                    reason: format!(
-                        "it is {} and may be {} {}",
-                        a.given,
-                        a.used,
-                        if a.used > a.given { "or more" } else { "or less" }
-                    ),
-                }),
-                None => Ok(config),
-            },
-            Err(e) => Err(crate::node::member::MemberError::Enrol(e.into()).into()),
-        }
-    }
-}
-
-/// A new broadcast layer.
-///
-/// ```
-/// use o7s::BroadcastLayer;
-///
-/// let layer = BroadcastLayer::new("news");
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a layer exists when its first member is bootstrapped"]
-pub struct BroadcastLayer {
-    name: String,
-}
-
-impl BroadcastLayer {
-    /// A layer of this name.
-    pub fn new(name: &str) -> Self {
-        Self { name: name.into() }
-    }
-
-    fn config(self) -> Result<LayerConfig, MemberError> {
-        let name = Name::new(&self.name)?;
-        Ok(LayerConfig { name, hash: HashAlg::Sha3_256, kind: LayerKind::Broadcast })
-    }
-}
 
 /// A member of a layer that is about to be made.
 #[must_use = "a member is made by `bootstrap` or `enroll`"]
@@ -174,38 +57,33 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
             timeout: None,
         }
     }
-    /// N-1 flows go through the layer of this IPCP, and the new one's names are registered there. May be said several
-    /// times; if not at all, flows go through whatever layer knows the neighbour's name.
+
+    /// Adds an IPCP through whose layer N-1 flows go, and where the new one's names are registered. Default: none, and flows
+    /// go through whatever layer knows the neighbour's name.
     pub fn over(mut self, lower: &IpcpHandle) -> Self {
         self.over.push(lower.id());
         self
     }
 
-    /// Whether neighbours are accepted under the IPCP's name and the layer's. They are, if not given otherwise.
+    /// Sets whether neighbours are accepted under the IPCP's name and the layer's. Default: `true`.
     pub fn autobind(mut self, on: bool) -> Self {
         self.autobind = on;
         self
     }
 
-    /// Who may enrol by way of this member. Whoever gets a flow to it, if not given.
+    /// Sets who may enroll through this member. Default: everyone who can reach it.
     pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
         self.admission = admission;
         self
     }
 
-    /// Layers of a higher priority are asked for a name first; 0 if not given.
+    /// Sets the priority of the layer: those with a higher one are asked for a name first. Default: 0.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Bounds.
-    pub fn config(mut self, config: C) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// How long an enrolment may take, with all its attempts; 20 s if not given.
+    /// Sets how long an enrollment may take, with all its attempts. Default: 20 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -249,6 +127,13 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
 }
 
 impl UnicastBuilder {
+    /// Sets what is this member's own business, not the layer's. Default: that of [`UnicastConfig`](unicast::Config).
+    pub fn config(mut self, config: unicast::Config) -> Self {
+        let routing = self.config.routing.take();
+        self.config = unicast::Config { routing, ..config };
+        self
+    }
+
     /// Sets a routing policy of the caller's own for this member: which of the routes to a destination its packets take.
     /// Other members are not told, and have theirs. Default: the policy of the layer.
     ///
@@ -268,6 +153,12 @@ impl UnicastBuilder {
 }
 
 impl BroadcastBuilder {
+    /// Sets what is this member's own business, not the layer's. Default: that of [`BroadcastConfig`](flood::Config).
+    pub fn config(mut self, config: flood::Config) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Makes the first member of a new layer.
     ///
     /// # Errors
@@ -323,8 +214,8 @@ impl Stack {
     }
 
     /// Takes part in a broadcast layer of which an IPCP of this stack is a member. What is written to the flow goes to
-    /// all others who have joined, on any member, and what any of them writes is read from it; packets may be lost.
-    /// Closing it leaves.
+    /// all others who have joined, on any member, and what any of them writes is read from it; packets have up to
+    /// [1399 bytes](BroadcastLayer::MAX_PACKET), and may be lost. Closing it leaves.
     ///
     /// # Errors
     /// [`JoinError`].
@@ -336,42 +227,51 @@ impl Stack {
 }
 
 /// How an IPCP is connected to a neighbour.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use o7s::{ConnectOptions, QosSpec};
+///
+/// let options = ConnectOptions::new().qos(QosSpec { timeout: 5000, ..QosSpec::RAW }).timeout(Duration::from_secs(3));
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Connect {
+#[must_use = "options are for `connect_with`"]
+pub struct ConnectOptions {
     component: Option<Component>,
     qos: Option<QosSpec>,
     timeout: Option<Duration>,
 }
 
-impl Connect {
-    /// What is asked of N-1 flows, if nothing is said: raw, and a neighbour that is silent for 10 s is gone; one that is a
-    /// member of this library [sooner](crate::ipcp::unicast::Config::detection).
-    pub const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
+/// What is asked of N-1 flows by default.
+const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
 
-    /// The same for members of broadcast layers: raw, and nobody asks whether the neighbour is still there. Members of
-    /// this library agree on that by themselves; those of the C
-    /// reference would get stuck.
-    pub const BROADCAST_QOS: QosSpec = QosSpec { timeout: 0, ..QosSpec::RAW };
+/// The same for members of broadcast layers. Members of this library agree by themselves on how long a neighbour may be
+/// silent; those of the C reference would get stuck.
+const BROADCAST_QOS: QosSpec = QosSpec { timeout: 0, ..QosSpec::RAW };
 
-    /// Management, if the layer has it, then data transfer, over raw flows.
+impl ConnectOptions {
+    /// The defaults: management, if the layer has it, then data transfer, over raw flows.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only this component.
+    /// Sets the only component that is connected. Default: management, if the layer has it, then data transfer.
     pub fn component(mut self, component: Component) -> Self {
         self.component = Some(component);
         self
     }
 
-    /// What is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed at the latest:
-    /// the routes go another way then.
+    /// Sets what is asked of the N-1 flows. Its `timeout` says how soon a neighbour that has vanished is noticed at the
+    /// latest: the routes go another way then. Default: [`QosSpec::RAW`] with a timeout of 10 s; a neighbour that is a member
+    /// of this library is missed [sooner](crate::settings::UnicastConfig::detection). In a broadcast layer there is no
+    /// timeout: members of this library agree on one by themselves, those of the C reference would get stuck.
     pub fn qos(mut self, qos: QosSpec) -> Self {
         self.qos = Some(qos);
         self
     }
 
-    /// How long it may take until the connections stand; 20 s if not given.
+    /// Sets how long it may take until the connections stand. Default: 20 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -380,8 +280,8 @@ impl Connect {
     /// What is asked of this member's N-1 flows.
     fn qos_for(&self, membership: &Membership) -> QosSpec {
         self.qos.unwrap_or(match membership.member().info().kind {
-            LayerType::Broadcast => Self::BROADCAST_QOS,
-            _ => Self::QOS,
+            LayerType::Broadcast => BROADCAST_QOS,
+            _ => QOS,
         })
     }
 
@@ -404,15 +304,15 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`], if that does not come about in time; no more attempts are made then.
     pub fn connect(&self, member: &str) -> Result<(), MemberError> {
-        self.connect_with(member, Connect::new())
+        self.connect_with(member, ConnectOptions::new())
     }
 
     /// As [`connect`](Self::connect), with settings.
     ///
     /// # Errors
     /// [`MemberError`].
-    pub fn connect_with(&self, member: &str, how: Connect) -> Result<(), MemberError> {
-        wait_for(self.shared(), self.connect_with_async(member, how))
+    pub fn connect_with(&self, member: &str, options: ConnectOptions) -> Result<(), MemberError> {
+        wait_for(self.shared(), self.connect_with_async(member, options))
     }
 
     /// As [`connect`](Self::connect).
@@ -420,29 +320,29 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`].
     pub async fn connect_async(&self, member: &str) -> Result<(), MemberError> {
-        self.connect_with_async(member, Connect::new()).await
+        self.connect_with_async(member, ConnectOptions::new()).await
     }
 
     /// As [`connect`](Self::connect), with settings.
     ///
     /// # Errors
     /// [`MemberError`].
-    pub async fn connect_with_async(&self, member: &str, how: Connect) -> Result<(), MemberError> {
+    pub async fn connect_with_async(&self, member: &str, options: ConnectOptions) -> Result<(), MemberError> {
         let destination = Name::new(member)?;
         let membership = self.membership()?;
-        let (components, qos) = (how.components(&membership)?, how.qos_for(&membership));
-        Ok(membership.connect(destination, components, qos, how.timeout).await?)
+        let (components, qos) = (options.components(&membership)?, options.qos_for(&membership));
+        Ok(membership.connect(destination, components, qos, options.timeout).await?)
     }
 
     /// Has the IPCP connected to a member as soon as that is possible, without waiting, and for ever tries if it is not.
     ///
     /// # Errors
     /// [`MemberError`] if too many connections are wanted.
-    pub fn keep_connected(&self, member: &str, how: &Connect) -> Result<(), MemberError> {
+    pub fn keep_connected(&self, member: &str, options: ConnectOptions) -> Result<(), MemberError> {
         let destination = Name::new(member)?;
         let membership = self.membership()?;
-        for component in how.components(&membership)? {
-            membership.want(&destination, component, how.qos_for(&membership))?;
+        for component in options.components(&membership)? {
+            membership.want(&destination, component, options.qos_for(&membership))?;
         }
         Ok(())
     }
@@ -513,4 +413,30 @@ pub(super) fn wait_for<T>(
     }
     // What is waited for has a deadline of its own.
     wait::block_on_future(shared, future).unwrap_or_else(|| Err(crate::node::member::MemberError::StackDown.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::policy::Paths;
+
+    #[derive(Debug)]
+    struct First;
+
+    impl RoutingPolicy for First {
+        fn next_hops(&self, paths: &mut dyn Paths, hops: &mut Vec<Address>) {
+            hops.push(paths.first());
+        }
+    }
+
+    #[test]
+    fn settings_of_a_member_leave_its_routing_policy() {
+        let stack = Stack::builder().polled().build().unwrap();
+        let config = unicast::Config::default().max_flows(7);
+        let before = stack.unicast("a").routing(Arc::new(First)).config(config.clone()).config;
+        let after = stack.unicast("a").config(config).routing(Arc::new(First)).config;
+        for config in [before, after] {
+            assert_eq!((config.max_flows, config.routing.is_some()), (7, true));
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod flow;
 mod flow_set;
 mod handlers;
 mod ipcp;
+mod layer;
 mod listener;
 mod member;
 mod threads;
@@ -65,8 +66,9 @@ pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
 pub use flow_set::Pollable;
 pub use flow_set::{FlowEvent, FlowSet, Token};
 pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
+pub use layer::{BroadcastLayer, UnicastLayer};
 pub use listener::{Incoming, Listener};
-pub use member::{BroadcastBuilder, BroadcastLayer, Connect, MemberBuilder, UnicastBuilder, UnicastLayer};
+pub use member::{BroadcastBuilder, ConnectOptions, MemberBuilder, UnicastBuilder};
 
 /// The system, inside this process: names, layers, flows.
 ///
@@ -162,7 +164,7 @@ impl Stack {
     }
 
     /// Has `handle` run on a thread for every flow to `name` that no listener takes. Threads are started as they are
-    /// needed, up to [`Limits::handlers`](crate::node::Limits::handlers) for all names of the stack; one that has nothing to
+    /// needed, up to [`Limits::handlers`](crate::settings::Limits::handlers) for all names of the stack; one that has nothing to
     /// do takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never
     /// been heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
     ///
@@ -181,7 +183,7 @@ impl Stack {
     }
 
     /// Sets how many requests for `name` may wait until somebody accepts them, at least 1; default
-    /// [`NameLimits::backlog`](crate::irm::Limits::backlog), 1024. A request waits for as long as its requester does. Of
+    /// [`Limits::backlog`](crate::settings::Limits::backlog), 1024. A request waits for as long as its requester does. Of
     /// more, the newest of the host that has the most is refused with [`Code::AGAIN`](crate::types::code::Code::AGAIN); a
     /// requester of this library asks again by itself.
     ///
@@ -373,27 +375,30 @@ impl fmt::Debug for FlowBuilder {
 }
 
 impl FlowBuilder {
-    /// Sets the quality of service. Default [`QosSpec::RAW`], which is not reliable.
+    /// Sets the quality of service. Default: [`QosSpec::RAW`], which is not reliable.
     pub fn qos(mut self, qos: QosSpec) -> Self {
         self.qos = qos;
         self
     }
 
-    /// How long to wait for the other side; 20 s if not given.
+    /// Sets how long to wait for the other side. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
+    /// 20 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Data for whoever accepts, which travels with the request: one round trip earlier than the first write, but in
-    /// the clear, and repeated if the request is. A few hundred bytes at most.
+    /// Sets data for whoever accepts, which travels with the request: one round trip earlier than the first write, but in
+    /// the clear, and repeated if the request is. A few hundred bytes at most; more than the layer's messages take is an error
+    /// of the allocation. Default: none.
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.data = data.into();
         self
     }
 
-    /// Honours `ber` 0 of the quality of service with a CRC-32 on every packet. Without it the request says `ber` 1,
-    /// as those of the reference do: encrypted flows and real links have better checks.
+    /// Sets whether `ber` 0 of the quality of service is honoured with a CRC-32 on every packet. Without it the request says
+    /// `ber` 1, as those of the reference do: encrypted flows and real links have better checks. Default:
+    /// [`Builder::checksum`], `false`.
     pub fn checksum(mut self, on: bool) -> Self {
         self.checksum = on;
         self
@@ -412,7 +417,7 @@ impl FlowBuilder {
     ///
     /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked again,
     /// after pauses that grow to a second, until the [timeout](Self::timeout). One where nobody accepts just now lets the
-    /// request wait, until the timeout too unless it was [told otherwise](crate::irm::Limits::accept_wait). As [`io::Error`](std::io::Error) its refusal
+    /// request wait, until the timeout too unless it was [told otherwise](crate::settings::Limits::accept_wait). As [`io::Error`](std::io::Error) its refusal
     /// is of the kind [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
     ///
     /// # Errors

@@ -69,7 +69,7 @@ pub enum RoutePolicy {
 
 impl RoutePolicy {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Simple, Self::LoopFreeAlternates, Self::EqualCostMultipath];
+    pub(crate) const ALL: [Self; 3] = [Self::Simple, Self::LoopFreeAlternates, Self::EqualCostMultipath];
 
     /// Its number when a member is enrolled, and its names in a configuration, the proper one before others for the same.
     const fn is_told(self) -> (u32, &'static [&'static str]) {
@@ -82,18 +82,18 @@ impl RoutePolicy {
     }
 
     /// Its number when a member is enrolled.
-    pub const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         self.is_told().0
     }
 
     /// The one that has this number when a member is enrolled.
-    pub fn of_number(number: u32) -> Option<Self> {
+    pub(crate) fn of_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.number() == number)
     }
 
     /// The names by which it can be asked for in a configuration, each with the policy: the proper one before others for
     /// the same.
-    pub fn names() -> impl Iterator<Item = (&'static str, Self)> {
+    pub(crate) fn names() -> impl Iterator<Item = (&'static str, Self)> {
         Self::ALL.into_iter().flat_map(|policy| policy.is_told().1.iter().map(move |name| (*name, policy)))
     }
 }
@@ -140,12 +140,12 @@ impl Default for Dht {
     }
 }
 
-/// How senders share what there is.
+/// How senders in a layer avoid congestion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CongestionAvoidance {
-    /// They do not.
+    /// Not at all.
     None,
-    /// By the lengths of queues on the way, told in several bits.
+    /// By the lengths of queues on the way, told in several bits (multi-bit ECN).
     MbEcn,
 }
 

@@ -8,7 +8,6 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use o7s::base::buf::BufCache;
-use o7s::ipcp::shim::udp::Config;
 use o7s::rib::Rib;
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::{AllocError, Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer, WriteError};
@@ -326,18 +325,17 @@ fn raw_writes_are_no_success_while_the_device_refuses() {
 fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
     use std::io::Write as _;
     for mtu in [576, 1280, 1420] {
-        for over in [Over::new(|udp| udp.mtu(mtu)), Over::new(|udp| udp.config(Config::default().with_mtu(mtu)))] {
-            let flow = over.flow(QosSpec::DATA);
-            assert!(flow.max_packet() <= mtu - 32 && flow.max_packet() > mtu - 80, "{}", flow.max_packet());
-            flow.stream().write_all(&vec![7; 20_000]).unwrap();
-            assert!(flow.write(&vec![7; flow.max_packet()]).is_ok());
-            let too_large = flow.write(&vec![7; flow.max_packet() + 1]);
-            assert!(matches!(too_large, Err(WriteError::TooLarge { .. })));
-            assert_eq!(flow.stream_packet(), flow.max_packet().min(1400));
-            answers(&flow, 1, flow.stream_packet() as u64);
-            flow.close(BOUND).unwrap();
-            assert!(over.device.largest.load(Ordering::Relaxed) as usize <= mtu - 28);
-        }
+        let over = Over::new(|udp| udp.mtu(mtu));
+        let flow = over.flow(QosSpec::DATA);
+        assert!(flow.max_packet() <= mtu - 32 && flow.max_packet() > mtu - 80, "{}", flow.max_packet());
+        flow.stream().write_all(&vec![7; 20_000]).unwrap();
+        assert!(flow.write(&vec![7; flow.max_packet()]).is_ok());
+        let too_large = flow.write(&vec![7; flow.max_packet() + 1]);
+        assert!(matches!(too_large, Err(WriteError::TooLarge { .. })));
+        assert_eq!(flow.stream_packet(), flow.max_packet().min(1400));
+        answers(&flow, 1, flow.stream_packet() as u64);
+        flow.close(BOUND).unwrap();
+        assert!(over.device.largest.load(Ordering::Relaxed) as usize <= mtu - 28);
     }
 }
 

@@ -41,8 +41,7 @@ fn two_programs_talk_when_the_stack_is_polled() {
 
 #[test]
 fn the_deadline_that_a_poll_returns_is_when_something_happens() {
-    let limits = o7s::irm::Limits::default().with_accept_wait(Duration::from_secs(1));
-    let limits = o7s::node::Limits::default().with_irm(limits);
+    let limits = o7s::settings::Limits::default().accept_wait(Duration::from_secs(1));
     let stack = Stack::builder().polled().seed([3; 32]).limits(limits).build().unwrap();
     assert_eq!(stack.poll(Instant::from_millis(1)), None, "nothing is to be done");
     let listener = stack.bind("echo").unwrap();

@@ -302,8 +302,7 @@ fn a_server_is_free_when_its_client_has_closed() {
 
 #[test]
 fn closed_clients_use_no_handlers_up() {
-    let mut limits = o7s::node::Limits::default();
-    limits.handlers = 8;
+    let limits = o7s::settings::Limits::default().handlers(8);
     let server = Stack::builder().limits(limits).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("echo").unwrap();

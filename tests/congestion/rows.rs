@@ -98,13 +98,9 @@ fn row(path: &str, flows: &str, must: &'static str, before: &'static str, run: R
     Row { path: path.into(), flows: flows.into(), must, before, run, holds, seeds: 1, long: false }
 }
 
-fn bbr() -> Config {
-    Config { algorithm: Algorithm::Bbr, ..Config::default() }
-}
-
 /// Settings, of both ends, with which a flow fills a gigabit over 100 ms.
 fn large() -> Config {
-    Config { window: 1 << 15, send_queue: 1 << 15, send_bytes: 64 << 20, ..Config::default() }
+    Config::default().window(1 << 15).send_queue(1 << 15).send_bytes(64 << 20)
 }
 
 /// Flows of their own kind on a link that is too narrow for them.
@@ -253,21 +249,18 @@ fn long(rows: &mut Vec<Row>) {
 
 /// Paths that lose by chance. CUBIC, the default, takes it for congestion; these are for BBR.
 fn random_loss(rows: &mut Vec<Row>) {
-    for (algorithm, frct) in [("Bbr", bbr()), ("Cubic", Config::default())] {
-        let must: [&str; 2] = if algorithm == "Bbr" {
-            ["used >= 60 %", "used >= 40 %"]
-        } else {
-            ["(for comparison)", "(for comparison)"]
-        };
-        let holds: [fn(&Came) -> bool; 2] = if algorithm == "Bbr" {
+    for (name, algorithm) in [("Bbr", Algorithm::Bbr), ("Cubic", Algorithm::Cubic)] {
+        let must: [&str; 2] =
+            if name == "Bbr" { ["used >= 60 %", "used >= 40 %"] } else { ["(for comparison)", "(for comparison)"] };
+        let holds: [fn(&Came) -> bool; 2] = if name == "Bbr" {
             [|c| c.shared().used() >= 0.6, |c| c.shared().used() >= 0.4]
         } else {
             [|_| true, |_| true]
         };
-        let setup = Setup { loss: 0.01, frct: frct.clone(), ..Setup::new(20_000_000, ms(600), 1000, 1) };
-        let flows = format!("1, {algorithm}");
+        let setup = Setup { loss: 0.01, algorithm: algorithm.clone(), ..Setup::new(20_000_000, ms(600), 1000, 1) };
+        let flows = format!("1, {name}");
         rows.push(row("20 Mb/s, 600 ms, 1 % lost by chance", &flows, must[0], BEFORE[25], Run::Share(setup), holds[0]));
-        let setup = Setup { loss: 0.05, frct: frct.clone(), ..Setup::new(50_000_000, ms(30), 1000, 1) };
+        let setup = Setup { loss: 0.05, algorithm: algorithm.clone(), ..Setup::new(50_000_000, ms(30), 1000, 1) };
         rows.push(row("50 Mb/s, 30 ms, 5 % lost by chance", &flows, must[1], BEFORE[26], Run::Share(setup), holds[1]));
     }
 }

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use o7s::congestion::Algorithm;
 use o7s::settings::FrctConfig;
 use o7s::sim::{Host, Link, Loss, Network, Queue, Verdict};
 use o7s::stats::FrctStats as Stats;
@@ -56,6 +57,7 @@ pub(crate) struct Setup {
     pub(crate) settle: Duration,
     pub(crate) measure: Duration,
     pub(crate) frct: FrctConfig,
+    pub(crate) algorithm: Algorithm,
     pub(crate) seed: u64,
 }
 
@@ -74,6 +76,7 @@ impl Setup {
             settle: secs(10),
             measure: secs(30),
             frct: FrctConfig::default(),
+            algorithm: Algorithm::default(),
             seed: 1,
         }
     }
@@ -94,9 +97,8 @@ impl Setup {
         net.set_link(SENDER, RECEIVER, narrow.loss(loss));
         net.set_link(RECEIVER, SENDER, if self.both_ways { narrow } else { plain });
         let host = |name: &str, address: &str| {
-            let mut limits = o7s::settings::Limits::default();
-            limits.frct = self.frct.clone();
-            net.host(name).udp4(address).stack(move |s| s.limits(limits)).build()
+            let limits = o7s::settings::Limits::default().frct(self.frct.clone());
+            net.host(name).udp4(address).stack(|s| s.limits(limits).congestion_control(self.algorithm.clone())).build()
         };
         let server = host("server", RECEIVER);
         let client = |n: usize| host(&format!("client {n}"), &format!("{SENDER}:{}", 4000 + n));

@@ -11,13 +11,13 @@ use o7s::base::time::Clock as _;
 use o7s::{AllocError, QosSpec, SecurityConfig, Stack, Udp4};
 
 use super::forge::{Forge, KINDS};
-use super::{ENCRYPTED, hash, is_bounded, limits, shim, shim_config};
+use super::{ENCRYPTED, MAX_FLOWS, hash, is_bounded, limits, shim};
 
 /// A server that echoes, a client, and the server's address.
 fn live() -> (Stack, Stack, SocketAddr) {
     let security: SecurityConfig = ENCRYPTED.parse().unwrap();
     let server = Stack::builder().limits(limits()).security(security).build().unwrap();
-    let net = server.udp4(Udp4::bind("127.0.0.1:0").config(shim_config())).unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0").max_flows(MAX_FLOWS)).unwrap();
     net.register("echo").unwrap();
     server
         .bind_handler("echo", |flow| {

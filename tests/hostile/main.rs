@@ -12,7 +12,6 @@ mod unicast;
 
 use std::time::Duration;
 
-use o7s::ipcp::shim::udp::Config;
 use o7s::node::Limits;
 use o7s::rib::Rib;
 use o7s::sim::{Host, Link, Network};
@@ -30,17 +29,7 @@ const REPLAY: usize = 500;
 const RESEND: usize = 50;
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.irm.backlog = BACKLOG;
-    limits.replay = REPLAY;
-    limits.resend = RESEND;
-    limits
-}
-
-fn shim_config() -> Config {
-    let mut config = Config::default();
-    config.max_flows = MAX_FLOWS;
-    config
+    Limits::default().backlog(BACKLOG).replay(REPLAY).resend(RESEND)
 }
 
 fn hash(name: &str) -> NameHash {
@@ -90,7 +79,7 @@ impl World {
             "" => s.limits(limits()),
             _ => s.limits(limits()).security(security.parse().unwrap()),
         };
-        let udp = Udp4::bind(SERVER).table(net.names()).config(shim_config());
+        let udp = Udp4::bind(SERVER).table(net.names()).max_flows(MAX_FLOWS);
         let server = net.host("server").udp4_with(SERVER, udp).stack(config).build();
         let client = net.host("client").udp4(CLIENT).stack(config).build();
         Self { net, server, client }

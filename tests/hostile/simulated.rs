@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use o7s::ipcp::shim::udp::Config;
 use o7s::sim::{Link, Network, Verdict};
 use o7s::types::name::Name;
 use o7s::wire::udp::{FlowReply, Mgmt};
@@ -416,9 +415,7 @@ fn a_plain_flow_that_is_fed_garbage_harms_nobody_else() {
 #[test]
 fn floods_of_handlers_and_lookups_are_bounded() {
     let stack = Stack::new().unwrap();
-    let mut config = Config::default();
-    config.max_directory = 16;
-    let net = stack.udp4(Udp4::bind("127.0.0.1:0").config(config).system_resolver(false)).unwrap();
+    let net = stack.udp4(Udp4::bind("127.0.0.1:0").max_directory(16).system_resolver(false)).unwrap();
     for i in 0..500 {
         let failed = stack.flow(&format!("name {i}")).alloc().map(drop);
         assert!(matches!(failed, Err(AllocError::Unreachable(_))), "{failed:?}");

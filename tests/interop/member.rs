@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use o7s::types::layer::{CongestionAvoidance, LinkState, RoutePolicy};
-use o7s::{BroadcastLayer, Connect, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
+use o7s::settings::{CongestionAvoidance, RoutePolicy};
+use o7s::{BroadcastLayer, ConnectOptions, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::net::{Host, Service, wait_for};
 
@@ -109,7 +109,7 @@ impl Node {
             ["broadcast-enroll", name, by] => {
                 self.member = Some(self.stack.broadcast(name).over(&self.below).timeout(LIMIT).enroll(by)?);
             }
-            ["connect", to] => self.member()?.connect_with(to, Connect::new().timeout(LIMIT))?,
+            ["connect", to] => self.member()?.connect_with(to, ConnectOptions::new().timeout(LIMIT))?,
             ["listen", layer] => self.listen(layer)?,
             ["say", layer, what] => self.say(layer, what)?,
             ["heard"] => return Ok(self.heard.lock().map_err(|_| "a listener has failed")?.join(" ")),
@@ -298,7 +298,7 @@ fn layer_of(name: &str, options: &[&str]) -> Told<UnicastLayer> {
     let mut layer = UnicastLayer::new(name);
     for pair in options.chunks(2) {
         layer = match *pair {
-            ["ls_t_recalc", secs] => layer.link_state(LinkState { t_recalc: secs.parse()?, ..LinkState::default() }),
+            ["ls_t_recalc", secs] => layer.recalculation_interval(Duration::from_secs(secs.parse()?)),
             ["routing", "lfa"] => layer.routing(RoutePolicy::LoopFreeAlternates),
             ["routing", "ecmp"] => layer.routing(RoutePolicy::EqualCostMultipath),
             ["congestion", "none"] => layer.congestion(CongestionAvoidance::None),

@@ -137,7 +137,7 @@ fn a_connection_that_nobody_waits_for_any_more_is_not_made() {
     pass(60);
     assert!(failed() <= before + 1, "one attempt may have been under way: {before}, {}", failed());
     // What was wanted before goes on.
-    a.keep_connected("nobody", &o7s::Connect::new()).unwrap();
+    a.keep_connected("nobody", o7s::ConnectOptions::new()).unwrap();
     {
         let mut connects = Box::pin(a.connect_async("nobody"));
         assert!(connects.as_mut().poll(&mut cx).is_pending());

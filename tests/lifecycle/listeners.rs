@@ -37,7 +37,7 @@ fn who_is_refused_because_others_were_first_is_served_later() {
     for place in PLACES {
         let (server, client) = match place {
             Place::Udp => {
-                let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(2));
+                let limits = Limits::default().backlog(2);
                 let server = Stack::builder().limits(limits).build().unwrap();
                 let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
                 net.register("echo").unwrap();
@@ -47,7 +47,7 @@ fn who_is_refused_because_others_were_first_is_served_later() {
                 (server, client)
             }
             _ => {
-                let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(2));
+                let limits = Limits::default().backlog(2);
                 let stack = Stack::builder().limits(limits).build().unwrap();
                 if let Place::Local = place {
                     stack.local(LocalConfig::new("local", "local")).register("echo").unwrap();
@@ -97,8 +97,8 @@ fn a_request_that_nobody_accepts_times_out_and_is_forgotten() {
 #[test]
 fn a_request_that_nobody_accepts_is_refused_in_the_end() {
     for place in PLACES {
-        let limits = o7s::irm::Limits::default().with_accept_wait(Duration::from_secs(1));
-        let (server, client) = stacks_with(place, Limits::default().with_irm(limits));
+        let limits = Limits::default().accept_wait(Duration::from_secs(1));
+        let (server, client) = stacks_with(place, limits);
         let _listener = server.bind("echo").unwrap();
         let refused = within("alloc", move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
         assert!(matches!(refused, Err(AllocError::Refused { code: Code::AGAIN, .. })), "{place:?}: {refused:?}");
@@ -205,9 +205,7 @@ fn a_handler_is_started_on_demand() {
 
 #[test]
 fn handlers_are_bounded() {
-    let mut limits = Limits::default();
-    limits.handlers = 2;
-    limits.irm.accept_wait = Duration::from_millis(50);
+    let limits = Limits::default().handlers(2).accept_wait(Duration::from_millis(50));
     let stack = Stack::builder().limits(limits).build().unwrap();
     let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nobody writes");
     stack.bind_handler("echo", serve).unwrap();
@@ -305,7 +303,7 @@ fn a_backlog_may_be_set_for_a_name() {
 
 #[test]
 fn thousands_of_short_flows_need_few_threads() {
-    let limits = Limits::default().with_handlers(8);
+    let limits = Limits::default().handlers(8);
     let (server, client) = stacks_with(Place::Udp, limits);
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (Arc::clone(&running), Arc::clone(&most));
@@ -335,7 +333,7 @@ fn thousands_of_short_flows_need_few_threads() {
 /// All handlers are busy, and a request for another name waits: it is served as soon as one of them is done.
 #[test]
 fn handlers_of_all_names_get_their_turn() {
-    let (server, client) = stacks_with(Place::Direct, Limits::default().with_handlers(1));
+    let (server, client) = stacks_with(Place::Direct, Limits::default().handlers(1));
     for name in ["one", "other"] {
         server.bind_handler(name, |flow: Flow| while flow.read(&mut [0; 8]).is_ok() {}).unwrap();
     }

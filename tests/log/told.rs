@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::Level;
 use o7s::crypto::suite::Kex;
 use o7s::sim::Network;
-use o7s::{Connect, LocalConfig, QosSpec, SecurityConfig, Stack, UnicastLayer};
+use o7s::{ConnectOptions, LocalConfig, QosSpec, SecurityConfig, Stack, UnicastLayer};
 
 use super::collect::{self, Record};
 use super::{echo, hosts, security};
@@ -141,7 +141,7 @@ fn members_and_neighbours_are_told() -> Result<(), Box<dyn std::error::Error>> {
     let first = stack.unicast("node-a").over(&below).bootstrap(UnicastLayer::new("net"))?;
     let second = stack.unicast("node-b").over(&below).enroll("node-a")?;
     second.connect("node-a")?;
-    let unknown = Connect::new().timeout(Duration::from_millis(300)).qos(QosSpec::RAW);
+    let unknown = ConnectOptions::new().timeout(Duration::from_millis(300)).qos(QosSpec::RAW);
     assert!(first.connect_with("node-x", unknown).is_err());
     second.leave();
     stack.shutdown();

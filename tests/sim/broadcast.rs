@@ -3,7 +3,7 @@
 use o7s::ipcp::Component;
 use o7s::ipcp::connect::enrol::{Applicant, EnrolError};
 use o7s::sim::{Host, Link, Loss, Network};
-use o7s::{BroadcastLayer, Connect, Flow, IpcpHandle, JoinError, MemberError, Name, UnicastLayer};
+use o7s::{BroadcastLayer, ConnectOptions, Flow, IpcpHandle, JoinError, MemberError, Name, UnicastLayer};
 
 use super::world::layer::{address, name};
 use super::world::{ms, secs};
@@ -183,7 +183,7 @@ fn a_layer_is_joined_where_there_is_a_member() {
     let flow = &layer.programs[0];
     assert_eq!(flow.max_packet(), 1399);
     assert!(flow.write(&[0; 1400]).is_err());
-    assert!(layer.members[0].connect_with("node-1", Connect::new().component(Component::Management)).is_err());
+    assert!(layer.members[0].connect_with("node-1", ConnectOptions::new().component(Component::Management)).is_err());
     // When the member leaves, the programs are told.
     layer.members[0].clone().leave();
     assert!(flow.write(b"hello?").is_err());

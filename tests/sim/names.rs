@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use o7s::ipcp::shim::resolve::{Found, HostTable, Resolver};
-use o7s::ipcp::shim::udp::Config;
 use o7s::node::Limits;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
 use o7s::types::name::NameHash;
-use o7s::{AllocError, Connect, Listener, Name, QosSpec, Udp4, UnicastLayer};
+use o7s::{AllocError, ConnectOptions, Listener, Name, QosSpec, Udp4, UnicastLayer};
 
 use super::world::layer::{Layer, noticed_after};
 use super::world::{ms, secs, topology};
@@ -46,7 +45,8 @@ fn accept(net: &Network, at: &Host, name: &str) -> Arc<Listener> {
 // ----- members of a layer -----
 
 fn star(seed: u64, n: usize) -> Layer {
-    let layer = Layer::build_with(network(seed), n, &topology::star(n), UnicastLayer::new("net"), Connect::new());
+    let layer =
+        Layer::build_with(network(seed), n, &topology::star(n), UnicastLayer::new("net"), ConnectOptions::new());
     layer.converge(secs(10));
     layer
 }
@@ -373,7 +373,7 @@ fn a_layer_in_which_all_is_silent_is_followed_by_the_next() {
 #[test]
 fn a_layer_that_is_busy_and_then_silent_is_followed_by_the_next() {
     let (hosts, client) = two_layers(|udp| udp, "10.0.0.3:3435".parse().unwrap());
-    let limits = Limits::default().with_irm(o7s::irm::Limits::default().with_backlog(1));
+    let limits = Limits::default().backlog(1);
     let busy = hosts.net.host("busy").udp4("10.0.0.3").stack(|s| s.limits(limits)).build();
     busy.udp4()[0].register("svc").unwrap();
     let _nobody_accepts = busy.stack().bind("svc").unwrap();
@@ -396,8 +396,7 @@ fn a_layer_that_is_busy_and_then_silent_is_followed_by_the_next() {
 
 #[test]
 fn a_layer_that_cannot_carry_the_request_is_followed_by_the_next() {
-    let small = Config::default().with_max_mgmt(64);
-    let (hosts, client) = two_layers(|udp| udp.config(small), "10.0.0.1:3435".parse().unwrap());
+    let (hosts, client) = two_layers(|udp| udp.max_mgmt(64), "10.0.0.1:3435".parse().unwrap());
     let _second = accept(&hosts.net, &hosts.b, "svc");
     let (done, took) = allocate(&hosts.net, &client, "svc");
     assert_eq!(done, Ok(()));

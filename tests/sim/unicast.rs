@@ -109,8 +109,7 @@ fn two_with_the_same_address() {
     net.set_default_link(Link::default().latency(ms(1)));
     let hosts: Vec<_> = (1..=4).map(|i| net.host(&format!("h{i}")).udp4(&format!("10.0.0.{i}")).build()).collect();
     let member = |i: usize, address| {
-        let mut config = Config::default();
-        config.address = address;
+        let config = Config::default().address(address);
         hosts[i].stack().unicast(&format!("m{i}")).over(&hosts[i].udp4()[0]).config(config)
     };
     for (i, host) in hosts.iter().enumerate() {

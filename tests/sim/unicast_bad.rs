@@ -9,7 +9,7 @@ use std::sync::Arc;
 use o7s::base::time::ManualClock;
 use o7s::sim::{EPOCH_UNIX_NANOS, Link, Loss, Network, Packet, Verdict};
 use o7s::wire::udp::{Datagram, Mgmt};
-use o7s::{AllocError, Connect, QosSpec, UnicastLayer};
+use o7s::{AllocError, ConnectOptions, QosSpec, UnicastLayer};
 
 use super::world::layer::{Kind, Layer, NOTICED, address, configured, name, noticed_after};
 use super::world::plant;
@@ -152,7 +152,7 @@ fn clocks_that_are_a_little_wrong() {
 fn with_the_timeouts_of_nobody_who_says_otherwise() {
     let net = Network::new(5);
     net.set_default_link(Link::default().latency(ms(1)));
-    let mut layer = Layer::build_with(net, 9, &topology::grid(3, 3), UnicastLayer::new("net"), Connect::new());
+    let mut layer = Layer::build_with(net, 9, &topology::grid(3, 3), UnicastLayer::new("net"), ConnectOptions::new());
     let mut watch = watched(&layer, ms(300), NOTICED);
     everybody_talks(&layer, &mut watch, QosSpec::BEST_EFFORT);
     layer.crash(4);
@@ -191,7 +191,7 @@ fn a_member_that_was_not_missed_returns() {
     for away in [0, 400, 2000] {
         let net = Network::new(6);
         net.set_default_link(Link::default().latency(ms(1)));
-        let mut layer = Layer::build_with(net, 6, &topology::ring(6), UnicastLayer::new("net"), Connect::new());
+        let mut layer = Layer::build_with(net, 6, &topology::ring(6), UnicastLayer::new("net"), ConnectOptions::new());
         let mut watch = watched(&layer, NOTICED + secs(2), NOTICED);
         layer.crash(3);
         layer.net.run_for(ms(away));
@@ -217,7 +217,7 @@ fn a_member_with_a_configured_address_returns() {
         let net = Network::new(7);
         net.set_default_link(Link::default().latency(ms(1)));
         let (edges, kind) = (topology::ring(6), Kind { configured: true, ..Kind::default() });
-        let mut layer = Layer::build_of(net, 6, &edges, UnicastLayer::new("net"), Connect::new(), kind);
+        let mut layer = Layer::build_of(net, 6, &edges, UnicastLayer::new("net"), ConnectOptions::new(), kind);
         layer.converge(secs(10));
         assert_eq!(layer.address(3), configured(3));
         layer.crash(3);
@@ -237,7 +237,7 @@ fn a_member_with_a_configured_address_returns() {
 fn a_lost_reply_costs_no_attempt() {
     let net = Network::new(8);
     net.set_default_link(Link::default().latency(ms(1)));
-    let layer = Layer::build_with(net, 2, &topology::line(2), UnicastLayer::new("net"), Connect::new());
+    let layer = Layer::build_with(net, 2, &topology::line(2), UnicastLayer::new("net"), ConnectOptions::new());
     let mut watch = watched(&layer, ms(300), NOTICED);
     let mut seen = BTreeSet::new();
     let lose = move |packet: &Packet<'_>| match Datagram::parse(packet.data) {

@@ -10,7 +10,7 @@ use o7s::ipcp::Component;
 use o7s::ipcp::unicast::Config;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::id::{Address, Eid};
-use o7s::{Connect, IpcpHandle, LocalConfig, Name, QosSpec, UnicastBuilder, UnicastLayer};
+use o7s::{ConnectOptions, IpcpHandle, LocalConfig, Name, QosSpec, UnicastBuilder, UnicastLayer};
 
 use super::world::layer::{Layer, Walk};
 use super::world::{ms, secs};
@@ -157,8 +157,7 @@ fn host(net: &Network, n: usize) -> Host {
 }
 
 fn member(host: &Host, n: usize, address: Option<u64>) -> UnicastBuilder {
-    let mut config = Config::default();
-    config.address = address.map(Address);
+    let config = Config::default().address(address.map(Address));
     host.stack().unicast(&format!("node-{n}")).over(&host.udp4()[0]).config(config)
 }
 
@@ -256,7 +255,7 @@ fn whoever_claims_the_address_of_a_neighbour_does_not_end_its_connection() {
     assert_eq!(before.len(), 2);
     let liar_host = net.host("host-5").udp4("10.0.0.5").build();
     let liar = net.block_on(member(&liar_host, 5, Some(7)).enroll_async("node-1")).unwrap();
-    liar.keep_connected("node-1", &Connect::new()).unwrap();
+    liar.keep_connected("node-1", ConnectOptions::new()).unwrap();
     for _ in 0..1000 {
         net.run_for(ms(10));
         assert!(connected().is_superset(&before));
@@ -306,7 +305,7 @@ fn a_member_that_connects_to_itself_keeps_its_address() {
     let below = host.stack().local(LocalConfig::new("wire", "wire"));
     let alone = host.stack().unicast("node").over(&below).bootstrap(UnicastLayer::new("net")).unwrap();
     let address = alone.address();
-    let connected = net.block_on(alone.connect_with_async("net", Connect::new().timeout(secs(5))));
+    let connected = net.block_on(alone.connect_with_async("net", ConnectOptions::new().timeout(secs(5))));
     assert!(connected.unwrap_err().to_string().contains("ourselves"));
     assert_eq!((alone.address(), alone.rib().get("address_conflicts")), (address, Some(0)));
 }

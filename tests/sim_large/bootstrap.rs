@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use o7s::{Connect, UnicastLayer};
+use o7s::{ConnectOptions, UnicastLayer};
 
 use super::world::large;
 use super::world::stopwatch::{self, Stopwatch};
@@ -11,7 +11,7 @@ use super::world::stopwatch::{self, Stopwatch};
 #[ignore = "takes a minute; run it in release mode"]
 fn a_thousand_members_bootstrap_enrol_and_converge() {
     let stopwatch = Stopwatch::start();
-    let layer = large::layer(1, 1000, UnicastLayer::new("net"), Connect::new());
+    let layer = large::layer(1, 1000, UnicastLayer::new("net"), ConnectOptions::new());
     stopwatch.lap("enrolled and connected", &layer.net);
     large::converge(&layer);
     let wall = stopwatch.lap("converged", &layer.net);

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use o7s::sim::Network;
-use o7s::{Connect, UnicastLayer};
+use o7s::{ConnectOptions, UnicastLayer};
 
 use super::world::layer::{Kind, Layer};
 use super::world::stopwatch::{Stopwatch, cpu, peak_memory};
@@ -69,7 +69,7 @@ fn a_layer_by_itself() {
     let Some(members) = std::env::var(MEMBERS).ok().and_then(|n| n.parse().ok()) else { return };
     let stopwatch = Stopwatch::start();
     let config = if members > 1000 { large::quiet() } else { UnicastLayer::new("net") };
-    let layer = large::layer(1, members, config, Connect::new());
+    let layer = large::layer(1, members, config, ConnectOptions::new());
     stopwatch.lap(&format!("{members} members: connected"), &layer.net);
     large::converge(&layer);
     stand(&layer, &stopwatch);
@@ -83,7 +83,7 @@ fn a_hub_by_itself() {
     let stopwatch = Stopwatch::start();
     let net = Network::new(1);
     let kind = Kind { max_connections: 4 * members, ..Kind::default() };
-    let layer = Layer::build_of(net, members, &topology::star(members), large::quiet(), Connect::new(), kind);
+    let layer = Layer::build_of(net, members, &topology::star(members), large::quiet(), ConnectOptions::new(), kind);
     stopwatch.lap(&format!("{members} members: connected"), &layer.net);
     large::converge(&layer);
     stand(&layer, &stopwatch);

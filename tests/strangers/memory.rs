@@ -22,15 +22,10 @@ struct Flood {
 
 impl Flood {
     /// `per_host` flows for each of `hosts`.
-    fn new(limits: impl FnOnce(&mut Limits) + 'static, qos: QosSpec, hosts: u32, per_host: u32) -> Self {
+    fn new(limits: Limits, qos: QosSpec, hosts: u32, per_host: u32) -> Self {
         let net = Network::new(21);
         net.set_default_link(Link::default().mtu(65_535));
-        let build = move |b: o7s::Builder| {
-            let mut l = Limits::default();
-            limits(&mut l);
-            b.limits(l)
-        };
-        let server = net.host("server").udp4("10.0.0.1").stack(build).build();
+        let server = net.host("server").udp4("10.0.0.1").stack(|b| b.limits(limits)).build();
         let listener = server.listen("s");
         let granted: Rc<Cell<u32>> = Rc::default();
         let eid = Rc::clone(&granted);
@@ -125,7 +120,7 @@ fn raw() -> QosSpec {
 
 #[test]
 fn small_packets_behind_a_gap_hold_little() {
-    let flood = Flood::new(|_| {}, reliable(), 1, 4);
+    let flood = Flood::new(Limits::default(), reliable(), 1, 4);
     let (held, wire) = flood.flood(4095, |n| beyond_a_gap(n, 1));
     assert!(held > 4 * 4000 * 8, "they are held: {held}");
     // 36 times the bytes of the wire with IP and UDP, when each of them kept a buffer of two kilobytes.
@@ -134,7 +129,7 @@ fn small_packets_behind_a_gap_hold_little() {
 
 #[test]
 fn a_flow_a_peer_and_a_stack_have_a_bound_each() {
-    let limits = |l: &mut Limits| (l.flow_bytes, l.peer_bytes, l.stack_bytes) = (2 << 20, 5 << 20, 12 << 20);
+    let limits = || Limits::default().flow_bytes(2 << 20).peer_bytes(5 << 20).stack_bytes(12 << 20);
     for (qos, make) in [
         (reliable(), (|n| beyond_a_gap(n, 8000)) as fn(u32) -> Vec<u8>),
         (reliable(), |n| in_order(n, 8000)),
@@ -143,14 +138,14 @@ fn a_flow_a_peer_and_a_stack_have_a_bound_each() {
         (raw(), |_| vec![1; 1]),
     ] {
         // Each with its share of what a flow may hold in front of its protocols as well.
-        let (held, wire) = Flood::new(limits, qos, 1, 1).flood(1500, make);
+        let (held, wire) = Flood::new(limits(), qos, 1, 1).flood(1500, make);
         assert!(held < 7 * MIB, "one flow: {wire} bytes hold {held}");
-        let flood = Flood::new(limits, qos, 1, 8);
+        let flood = Flood::new(limits(), qos, 1, 8);
         let (held, wire) = flood.flood(1500, make);
         // 5 MiB, the steps in which each flow charges what it holds, and the buffers that circulate.
         assert!(held < 10 * MIB, "a peer's flows: {wire} bytes hold {held}");
         assert!(flood.held() <= 6 * MIB, "{}", flood.held());
-        let flood = Flood::new(limits, qos, 4, 4);
+        let flood = Flood::new(limits(), qos, 4, 4);
         let (held, wire) = flood.flood(1000, make);
         assert!(held < 16 * MIB, "the stack: {wire} bytes hold {held}");
         assert!(flood.held() <= 13 * MIB, "{}", flood.held());

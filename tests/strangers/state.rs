@@ -11,9 +11,7 @@ use o7s::{QosSpec, ReadError, Stack, Udp4};
 use super::*;
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.handlers = 64;
-    limits
+    Limits::default().handlers(64)
 }
 
 /// The time that a threaded stack takes for real.
@@ -105,11 +103,7 @@ fn silent_flows_are_bounded_for_each_host_and_all_together_and_the_oldest_goes()
     let server = net
         .host("server")
         .udp4("10.0.0.1")
-        .stack(|b| {
-            let mut limits = Limits::default();
-            (limits.silent_flows, limits.silent_flows_per_peer) = (20, 8);
-            b.limits(limits)
-        })
+        .stack(|b| b.limits(Limits::default().silent_flows(20).silent_flows_per_peer(8)))
         .build();
     let listener = server.listen("s");
     let unix = server.stack().node().clock().unix_nanos();

@@ -106,9 +106,7 @@ pub trait Controller: fmt::Debug + Send {
 /// use o7s::congestion::Algorithm;
 /// use o7s::Stack;
 ///
-/// let mut limits = o7s::settings::Limits::default();
-/// limits.frct.algorithm = Algorithm::Bbr;
-/// let stack = Stack::builder().limits(limits).build()?;
+/// let stack = Stack::builder().congestion_control(Algorithm::Bbr).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,30 +1,52 @@
-//! The bounds of a member.
+//! Settings of a member.
 
 use core::time::Duration;
 
 use crate::base::bucket::Bucket;
+use crate::base::settings::settings;
 use crate::base::time::Instant;
 
-/// How much of what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Neighbours and applications. Default 256.
-    pub max_ports: usize,
-    /// Whether copies are dropped. Default `true`; without, a loop is a storm.
-    pub suppress: bool,
-    /// How long a packet is remembered after it was last passed on: longer than any way around a loop takes. Default
-    /// 1 s.
-    pub window: Duration,
-    /// Packets remembered, some 150 bytes each. Default 16 384.
-    pub memory: usize,
-    /// What a neighbour may send. Default 100 000 a second, and 10 000 at once.
-    pub packets: Rate,
-    /// How many of the same packet are passed on for neighbours, once a copy of it has shown that there is a loop,
-    /// before it must pause for a [`window`](Self::window). Default 128.
-    pub in_loops: u32,
-    /// What a neighbour may send of what was passed on within the window already. Default 1000 a second, and 1000 at
-    /// once.
-    pub repetitions: Rate,
+settings! {
+    /// Settings of a member of a [broadcast layer](crate::Stack::broadcast).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Config {
+        /// Sets how many neighbours and applications there may be; more are refused. Default: 256.
+        max_ports: usize = 256,
+        /// Sets whether copies of packets are dropped. Default: `true`; without, a loop is a storm.
+        suppress: bool = true,
+        /// Sets how long a packet is remembered after it was last passed on: longer than any way around a loop takes.
+        /// Default: 1 s.
+        window: Duration = Duration::from_secs(1),
+        /// Sets how many packets are remembered, some 150 bytes each; beyond it the oldest are forgotten. Default: 16 384.
+        memory: usize = 16_384,
+        /// Sets how many of the same packet are passed on for neighbours, once a copy of it has shown that there is a loop,
+        /// before it must pause for a [`window`](Self::window). Default: 128.
+        in_loops: u32 = 128,
+    }
+    inside {
+        /// What a neighbour may send.
+        packets: Rate = Rate { per_second: 100_000, burst: 10_000 },
+        /// What a neighbour may send of what was passed on within the window already.
+        repetitions: Rate = Rate { per_second: 1000, burst: 1000 },
+    }
+}
+
+impl Config {
+    /// Sets how many packets a second a neighbour may send, at least 1, and how many at once after a pause; more are
+    /// dropped. Default: 100 000, and 10 000 at once.
+    #[must_use]
+    pub fn packet_rate(mut self, per_second: u64, burst: u64) -> Self {
+        self.packets = Rate { per_second, burst };
+        self
+    }
+
+    /// Sets how much of what was passed on within the [`window`](Self::window) already a neighbour may send again, packets
+    /// a second, at least 1, and at once after a pause; more are dropped. Default: 1000, and 1000 at once.
+    #[must_use]
+    pub fn repetition_rate(mut self, per_second: u64, burst: u64) -> Self {
+        self.repetitions = Rate { per_second, burst };
+        self
+    }
 }
 
 /// So many packets.
@@ -40,19 +62,5 @@ impl Rate {
     /// A full bucket that gets as much.
     pub(super) fn bucket(self, now: Instant) -> Bucket {
         Bucket::new(now, self.per_second, self.burst)
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_ports: 256,
-            suppress: true,
-            window: Duration::from_secs(1),
-            memory: 16_384,
-            packets: Rate { per_second: 100_000, burst: 10_000 },
-            in_loops: 128,
-            repetitions: Rate { per_second: 1000, burst: 1000 },
-        }
     }
 }

@@ -42,7 +42,7 @@
 //! # Storms
 //!
 //! Loops among members that do not count, as those of the C reference, flood whoever is connected to them. What a
-//! neighbour may send is limited: [`Config::packets`] in all, and [`Config::repetitions`] of what was passed on within
+//! neighbour may send is limited: [`Config::packet_rate`] in all, and [`Config::repetition_rate`] of what was passed on within
 //! the window already, since a storm consists of nothing else. Applications here are limited by the flow they write to.
 //!
 //! ```

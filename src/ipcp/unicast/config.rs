@@ -1,4 +1,4 @@
-//! What a member is made from, and what it is to be like beyond what all members of the layer agree on.
+//! What a member is made from, and its settings beyond what all members of the layer agree on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -9,57 +9,68 @@ use core::time::Duration;
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
+use crate::base::settings::settings;
 use crate::base::time::Clock;
 use crate::forward::sched::Limits;
 use crate::ipcp::{Alarm, Connections, Requests};
 use crate::routing::policy::RoutingPolicy;
 use crate::types::id::Address;
 use crate::types::layer::{self, LayerConfig};
+use crate::types::qos::QosCube;
 
-/// Bounds of a member of a unicast layer, which are its own business.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Flows that begin or end here, requests under way included. Default 65 536, at most 2²⁰.
-    pub max_flows: usize,
-    /// N-1 flows. Default 4096.
-    pub max_connections: usize,
-    /// Messages of components that wait to be handled; more are dropped. Link state, requests for flows, what else
-    /// concerns flows, and the directory have a quarter each, of which no N-1 flow may fill more than an eighth. Default
-    /// 4096.
-    pub inbox: usize,
-    /// Packets of a flow that wait for their turn to be sent; more are dropped. Default 256.
-    pub flow_queue: usize,
-    /// Packets that wait in front of each N-1 flow, by cube.
-    pub queues: Limits,
-    /// The address to have; a random one if not given. It is kept over restarts: what the layer remembers of an earlier
-    /// life is contradicted. A new member takes another one all the same if somebody answers that.
-    pub address: Option<Address>,
-    /// How long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
-    /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
-    /// the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that
-    /// time. A member says more the more neighbours it has when one is connected, so that its keepalives do not become as
-    /// many more: with the default, 2000 a second for 500 N-1 flows, and less than four times as many for 4096. Zero: what
-    /// the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference.
-    /// Default 2 s.
-    pub detection: Duration,
-    /// The routing policy of this member, if it is another than the layer's: its choice among the routes that the layer
-    /// has. Other members are not told. Default `None`.
-    pub routing: Option<Arc<dyn RoutingPolicy>>,
+settings! {
+    /// Settings of a member of a unicast layer that are its own business: those of the layer are in
+    /// [`UnicastLayer`](crate::UnicastLayer).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use o7s::settings::UnicastConfig;
+    ///
+    /// let config = UnicastConfig::default().detection(Duration::from_millis(500)).max_flows(1000);
+    /// ```
+    #[derive(Clone, Debug)]
+    pub struct Config {
+        /// Sets how many flows may begin or end here, requests under way included, at most 2²⁰; more are refused. Default:
+        /// 65 536.
+        max_flows: usize = 65_536,
+        /// Sets how many N-1 flows there may be; more are refused. Default: 4096.
+        max_connections: usize = 4096,
+        /// Sets how many messages of components may wait to be handled; more are dropped. Link state, requests for flows, what
+        /// else concerns flows, and the directory have a quarter each, of which no N-1 flow may fill more than an eighth.
+        /// Default: 4096.
+        inbox: usize = 4096,
+        /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
+        flow_queue: usize = 256,
+        /// Sets the address to have. It is kept over restarts: what the layer remembers of an earlier life is contradicted. A
+        /// new member takes another one all the same if somebody answers that. Default: `None`, a random one.
+        address: Option<Address> = None,
+        /// Sets how long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
+        /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
+        /// the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that
+        /// time. A member says more the more neighbours it has when one is connected, so that its keepalives do not become as
+        /// many more: with the default, 2000 a second for 500 N-1 flows, and less than four times as many for 4096. Zero: what
+        /// the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference.
+        /// Default: 2 s.
+        detection: Duration = Duration::from_secs(2),
+    }
+    inside {
+        /// Packets that wait in front of each N-1 flow, by cube.
+        queues: Limits = Limits::default(),
+        /// The routing policy of this member, if it is another than the layer's: its choice among the routes that the layer
+        /// has. Set by [`MemberBuilder::routing`](crate::MemberBuilder::routing).
+        routing: Option<Arc<dyn RoutingPolicy>> = None,
+    }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_flows: 65_536,
-            max_connections: 4096,
-            inbox: 4096,
-            flow_queue: 256,
-            queues: Limits::default(),
-            address: None,
-            detection: Duration::from_secs(2),
-            routing: None,
-        }
+impl Config {
+    /// Sets how many packets of each cube may wait in front of each N-1 flow. Of best effort and video a new one is dropped
+    /// when as many wait, of voice the oldest. Default: 1023 of best effort, what a reference has before each device, 512 of
+    /// video and 64 of voice: what waits behind more is too late.
+    #[must_use]
+    pub fn queue(mut self, cube: QosCube, packets: usize) -> Self {
+        *self.queues.of_mut(cube) = packets;
+        self
     }
 }
 
