@@ -323,18 +323,12 @@ pub mod settings {
     pub use crate::types::layer::{CongestionAvoidance, RoutePolicy};
 }
 
-/// Causes that the errors of operations carry.
+/// What errors of operations carry, and errors of reading settings.
 pub mod cause {
-    pub use crate::crypto::{AlgorithmKind, CryptoError};
-    pub use crate::ipcp::ConnectionRefused;
-    pub use crate::ipcp::connect::cep::CepError;
-    pub use crate::ipcp::connect::enrol::ConfigError as LayerMismatch;
-    pub use crate::ipcp::connect::enrol::{EnrolError, Kind as LayerKind};
-    pub use crate::oap::{ConfigError as SecurityConfigError, OapError};
-    pub use crate::types::device::SendError;
-    pub use crate::types::name::UnknownHashAlg;
-    pub use crate::types::qos::UnknownQos;
-    pub use crate::wire::WireError;
+    pub use crate::oap::ConfigError as SecurityConfigError;
+    #[cfg(feature = "std")]
+    pub use crate::stack::Cause;
+    pub use crate::types::parse::ParseError;
 }
 
 /// What flows count.
@@ -370,6 +364,7 @@ pub mod policy {
 
 /// The implementation of packet ciphers.
 pub mod cipher {
+    pub use crate::crypto::CryptoError;
     #[cfg(feature = "ring")]
     pub use crate::crypto::backend::RING;
     pub use crate::crypto::backend::{Aead, AeadKey, Backend, Nonce, RUST, Tag, all};

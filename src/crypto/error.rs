@@ -1,14 +1,15 @@
 //! Why cryptographic operations fail.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::suite::{Cipher, Digest, Kex};
 use crate::base::debug::debug_by_text;
+use crate::types::parse::ParseError;
 
 /// A kind of algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AlgorithmKind {
+pub(crate) enum AlgorithmKind {
     /// Ciphers, [`Cipher`].
     Cipher,
     /// Hashes, [`Digest`].
@@ -17,20 +18,27 @@ pub enum AlgorithmKind {
     Kex,
 }
 
-impl fmt::Display for AlgorithmKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl AlgorithmKind {
+    const fn name(self) -> &'static str {
+        match self {
             Self::Cipher => "cipher",
             Self::Digest => "hash",
             Self::Kex => "key exchange",
-        })
+        }
     }
-}
 
-impl AlgorithmKind {
-    /// The names of those that this build has, weakest first, to be printed.
-    pub fn available(self) -> impl fmt::Display {
-        Available(self)
+    /// The names of those that this build has, weakest first.
+    pub(crate) fn available(self) -> Vec<&'static str> {
+        match self {
+            Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).map(|c| c.name()).collect(),
+            Self::Digest => Digest::ALL.iter().map(|digest| digest.name()).collect(),
+            Self::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).map(|kex| kex.name()).collect(),
+        }
+    }
+
+    /// The error that a string is not the name of one. Only those that this build has are offered.
+    pub(super) fn unknown(self, found: &str) -> ParseError {
+        ParseError::new(self.name(), found, self.available())
     }
 }
 
@@ -39,16 +47,7 @@ struct Available(AlgorithmKind);
 
 impl fmt::Display for Available {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = false;
-        let mut list = |name: &str| {
-            f.write_str(if core::mem::replace(&mut before, true) { ", " } else { "" })?;
-            f.write_str(name)
-        };
-        match self.0 {
-            AlgorithmKind::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).try_for_each(|c| list(c.name())),
-            AlgorithmKind::Digest => Digest::ALL.iter().try_for_each(|digest| list(digest.name())),
-            AlgorithmKind::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).try_for_each(|kex| list(kex.name())),
-        }
+        f.write_str(&self.0.available().join(", "))
     }
 }
 
@@ -59,14 +58,11 @@ impl fmt::Display for Available {
 #[non_exhaustive]
 pub enum CryptoError {
     /// The cipher is known but this build has no implementation of it.
-    #[error("{0} is not available: use one of {list}", list = AlgorithmKind::Cipher.available())]
+    #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Cipher))]
     CipherUnavailable(Cipher),
     /// The key exchange is known but this build has no implementation of it.
-    #[error("{0} is not available: use one of {list}", list = AlgorithmKind::Kex.available())]
+    #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Kex))]
     KexUnavailable(Kex),
-    /// The string is not the name of an algorithm of this kind. Names are case-sensitive.
-    #[error("unknown {0}: use one of {list}", list = .0.available())]
-    UnknownName(AlgorithmKind),
     /// A public key that is not exactly the encoding of a key of a known group, or is no point of that group.
     #[error("not a valid public key: the peer must send exactly one uncompressed key of a known group")]
     InvalidPublicKey,
@@ -99,7 +95,6 @@ pub enum CryptoError {
 debug_by_text!(CryptoError {
     CipherUnavailable,
     KexUnavailable,
-    UnknownName,
     InvalidPublicKey,
     GroupMismatch,
     InvalidPrivateKey,

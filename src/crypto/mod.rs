@@ -37,5 +37,6 @@ pub mod protect;
 mod secret;
 pub mod suite;
 
-pub use error::{AlgorithmKind, CryptoError};
+pub(crate) use error::AlgorithmKind;
+pub use error::CryptoError;
 pub use secret::{SessionKey, SharedSecret};

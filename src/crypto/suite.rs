@@ -15,14 +15,15 @@
 //! assert!(cipher > Cipher::Aes128Gcm, "ordered by strength");
 //! assert_eq!(Cipher::from_nid(1018), Some(Cipher::ChaCha20Poly1305));
 //! assert!(Kex::X25519.is_available() && !Kex::Ffdhe2048.is_available());
-//! # Ok::<(), o7s::crypto::CryptoError>(())
+//! # Ok::<(), o7s::types::parse::ParseError>(())
 //! ```
 
 use core::fmt;
 use core::str::FromStr;
 
+use super::AlgorithmKind;
 use super::backend::Backend;
-use super::{AlgorithmKind, CryptoError};
+use crate::types::parse::ParseError;
 
 /// Defines an enumeration of algorithms from a table whose rows are in order of strength, weakest first.
 macro_rules! algorithms {
@@ -81,13 +82,13 @@ macro_rules! algorithms {
         }
 
         impl FromStr for $Type {
-            type Err = CryptoError;
+            type Err = ParseError;
 
             /// Reads a name, case-sensitively.
-            fn from_str(name: &str) -> Result<Self, CryptoError> {
+            fn from_str(name: &str) -> Result<Self, ParseError> {
                 match name {
                     $($name => Ok(Self::$Variant),)+
-                    _ => Err(CryptoError::UnknownName(AlgorithmKind::$Type)),
+                    _ => Err(AlgorithmKind::$Type.unknown(name)),
                 }
             }
         }

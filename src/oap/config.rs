@@ -9,6 +9,7 @@ use crate::base::debug::debug_by_text;
 use crate::base::settings::settings;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, CryptoError};
+use crate::types::parse::ParseError;
 
 /// Application data in one direction of the exchange, bytes, unless configured otherwise.
 ///
@@ -121,7 +122,7 @@ impl SecurityConfig {
     /// Algorithms that this build does not have are read like the others; using them fails.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] for the first invalid value, unless a `none` comes before it.
+    /// [`ConfigError`] for the first invalid value, unless a `none` comes before it.
     pub fn from_enc_conf(text: &[u8]) -> Result<Self, ConfigError> {
         let mut config = Self { required: false, ..Self::encrypted(Kex::Prime256v1) };
         for (line, text) in lines(text).enumerate() {
@@ -194,44 +195,51 @@ impl FromStr for SecurityConfig {
             config.kdf = algorithm(kdf)?;
         }
         if names.next().is_some() {
-            return Err(ConfigError::Form);
+            return Err(Problem::Form.into());
         }
         if let Some(kex) = config.kex.filter(|kex| !kex.is_available()) {
-            return Err(ConfigError::Unavailable(CryptoError::KexUnavailable(kex)));
+            return Err(Problem::Unavailable(CryptoError::KexUnavailable(kex)).into());
         }
         if !config.cipher.is_available() {
-            return Err(ConfigError::Unavailable(CryptoError::CipherUnavailable(config.cipher)));
+            return Err(Problem::Unavailable(CryptoError::CipherUnavailable(config.cipher)).into());
         }
         Ok(config)
     }
 }
 
-fn algorithm<A: FromStr<Err = CryptoError>>(name: &str) -> Result<A, ConfigError> {
-    name.parse().map_err(|error| ConfigError::Algorithm { name: name.into(), error })
+fn algorithm<A: FromStr<Err = ParseError>>(name: &str) -> Result<A, ConfigError> {
+    name.parse().map_err(|error| Problem::Algorithm(error).into())
 }
 
-/// Why a text is no security configuration.
+/// Why a text is not a security configuration. Its text says what is wrong, and what would be right.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
+#[error(transparent)]
+pub struct ConfigError(#[from] Problem);
+
+debug_by_text!(ConfigError);
+
+impl ConfigError {
+    /// The line of an `enc.conf` that is wrong, from 1. A line longer than 255 bytes counts as several.
+    pub fn line(&self) -> Option<usize> {
+        match &self.0 {
+            Problem::Value { line, .. } => Some(*line),
+            Problem::Algorithm(_) | Problem::Unavailable(_) | Problem::Form => None,
+        }
+    }
+
+    fn value(line: usize, key: &'static str, value: &[u8]) -> Self {
+        Problem::Value { line, key, value: String::from_utf8_lossy(value).into_owned() }.into()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Problem {
     /// A value of an `enc.conf` that its key does not have. The reference reports EINVAL (22).
     #[error("line {line}: {value:?} is not a value of {key}: use one of {}", Values(key))]
-    Value {
-        /// Line of the file, from 1. A line longer than 255 bytes counts as several.
-        line: usize,
-        /// The key.
-        key: &'static str,
-        /// Its value, as far as it is text.
-        value: String,
-    },
+    Value { line: usize, key: &'static str, value: String },
     /// The string is not the name of an algorithm.
-    #[error("{name:?}: {error}")]
-    Algorithm {
-        /// The string.
-        name: String,
-        /// What it should be.
-        error: CryptoError,
-    },
+    #[error(transparent)]
+    Algorithm(ParseError),
     /// This build does not have the algorithm.
     #[error(transparent)]
     Unavailable(CryptoError),
@@ -239,8 +247,6 @@ pub enum ConfigError {
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,
 }
-
-debug_by_text!(ConfigError { Value, Algorithm, Unavailable, Form });
 
 /// Prints the values that a key takes.
 struct Values<'a>(&'a str);
@@ -253,13 +259,7 @@ impl fmt::Display for Values<'_> {
             "kem_mode" => return f.write_str("server, client"),
             _ => AlgorithmKind::Digest,
         };
-        kind.available().fmt(f)
-    }
-}
-
-impl ConfigError {
-    fn value(line: usize, key: &'static str, value: &[u8]) -> Self {
-        Self::Value { line, key, value: String::from_utf8_lossy(value).into_owned() }
+        f.write_str(&kind.available().join(", "))
     }
 }
 

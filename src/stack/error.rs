@@ -5,18 +5,17 @@
 
 use std::{fmt, io};
 
+use super::cause::Cause;
 use crate::base::debug::debug_by_text;
-use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enrol::EnrolError;
 use crate::ipcp::connect::manager::ManagerError;
-use crate::ipcp::{ConnectionRefused, RegisterError, RequestError};
+use crate::ipcp::{RegisterError, RequestError};
 use crate::irm;
 use crate::node::{accept, alloc, join, member};
-use crate::oap::{Encryption, OapError};
+use crate::oap::Encryption;
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{Name, NameError};
-use crate::wire::WireError;
 
 /// Why a stack or an IPCP could not be made.
 #[derive(thiserror::Error)]
@@ -137,9 +136,10 @@ pub enum AllocError {
         /// not tell.
         offered: Option<Encryption>,
     },
-    /// The security exchange failed, or could not be prepared.
+    /// The security exchange failed, or could not be prepared. [`code`](Self::code) tells whether it is about encryption
+    /// (`CRYPT`) or about who the other end is, and whether its message is genuine (`AUTH`).
     #[error("the flow could not be secured: {0}")]
-    Security(OapError),
+    Security(Cause),
     /// The security exchange needs a larger message than the layer carries.
     #[error(
         "the request needs {size} bytes, and the layer's messages take {max}: use a smaller key exchange or less data"
@@ -190,7 +190,7 @@ impl AllocError {
             Self::Polled => Code::PERM,
             Self::TimedOut(_) => Code::TIMEDOUT,
             Self::Refused { code, .. } => *code,
-            Self::Security(e) => Code::from_response(e.refusal_code()),
+            Self::Security(e) => e.security().map_or(Code::CRYPT, |e| Code::from_response(e.refusal_code())),
             Self::TooManyFlows => Code::NOMEM,
             Self::TooLarge { .. } | Self::Unsent(_) | Self::LayerFull | Self::LayerDown | Self::Down => Code::IPCP,
         }
@@ -205,7 +205,7 @@ impl From<alloc::AllocError> for AllocError {
             E::Unreachable(name) => Self::Unreachable(name),
             E::TimedOut(name) => Self::TimedOut(name),
             E::Refused { name, code, offered } => Self::Refused { name, code, offered },
-            E::Security(e) => Self::Security(e),
+            E::Security(e) => Self::Security(e.into()),
             E::Layer(RequestError::TooLarge { size, max }) => Self::TooLarge { size, max },
             E::Layer(RequestError::Unsent(e)) => Self::Unsent(e),
             E::Layer(RequestError::Full) => Self::LayerFull,
@@ -296,24 +296,24 @@ pub enum MemberError {
     /// The other member does not answer on the flow that it accepted.
     #[error("the member accepted a flow but does not answer on it: is it a member of this layer?")]
     Silent,
-    /// One of the two sides refused the connection.
+    /// One of the two members refused the connection, or could not use it.
     #[error("the connection was refused: {0}")]
-    Refused(CepError),
-    /// The other member did not admit this one, or its layer is not for this one.
-    #[error("the enrolment failed: {0}")]
-    Enrolment(EnrolError),
-    /// The IPCP could not use the connection.
-    #[error("the connection could not be used: {0}")]
-    Connection(ConnectionRefused),
+    Refused(Cause),
+    /// The other member does not admit this one; carries the number that its [admission](crate::admission::Admission) gave.
+    #[error("the member denies the enrollment with code {0}: ask the operator of the layer")]
+    Denied(i32),
+    /// The other member's layer is not for this one, or its answer could not be used.
+    #[error("the enrollment failed: {0}")]
+    Enrollment(Cause),
     /// The IPCP has as many connections as its limit allows; carries the limit.
     #[error("the ipcp has {0} connections, and its limit allows no more: disconnect some, or raise the limit")]
     TooManyConnections(usize),
     /// A name of the IPCP could not be bound, or registered in the layer below.
     #[error("the ipcp's names could not be registered: {0}")]
     Bind(BindError),
-    /// The layer's parameters do not fit into an enrolment message.
+    /// The layer's parameters do not fit into an enrollment message.
     #[error("the layer's parameters cannot be told to other members: {0}")]
-    Layer(WireError),
+    Layer(Cause),
     /// No connection stood before the deadline.
     #[error("no connection to {0:?} in time")]
     TimedOut(Name),
@@ -336,8 +336,8 @@ debug_by_text!(MemberError {
     Alloc,
     Silent,
     Refused,
-    Enrolment,
-    Connection,
+    Denied,
+    Enrollment,
     TooManyConnections,
     Bind,
     Layer,
@@ -354,14 +354,15 @@ impl From<member::MemberError> for MemberError {
         match e {
             E::Alloc(e) => Self::Alloc(e.into()),
             E::Silent => Self::Silent,
-            E::Cep(e) => Self::Refused(e),
-            E::Enrol(e) => Self::Enrolment(e),
-            E::Connection(e) => Self::Connection(e),
+            E::Cep(e) => Self::Refused(e.into()),
+            E::Enrol(EnrolError::Denied(code)) => Self::Denied(code),
+            E::Enrol(e) => Self::Enrollment(e.into()),
+            E::Connection(e) => Self::Refused(e.into()),
             E::Manager(ManagerError::Full(max)) => Self::TooManyConnections(max),
             E::Manager(ManagerError::Unwanted) | E::GivenUp => Self::GivenUp,
             E::Bind(e) => Self::Bind(e.into()),
             E::Register(e) => Self::Bind(e.into()),
-            E::Layer(e) => Self::Layer(e),
+            E::Layer(e) => Self::Layer(e.into()),
             E::TimedOut(name) => Self::TimedOut(name),
             E::NoAddress => Self::NoAddress,
             E::StackDown => Self::Down,
@@ -478,9 +479,8 @@ impl From<MemberError> for io::Error {
             MemberError::Polled => io::ErrorKind::Unsupported,
             MemberError::TimedOut(_) | MemberError::Silent => io::ErrorKind::TimedOut,
             MemberError::Alloc(why) => Self::from(why.clone()).kind(),
-            MemberError::Refused(_) | MemberError::Enrolment(_) | MemberError::Connection(_) => {
-                io::ErrorKind::ConnectionRefused
-            }
+            MemberError::Refused(_) | MemberError::Enrollment(_) => io::ErrorKind::ConnectionRefused,
+            MemberError::Denied(_) => io::ErrorKind::PermissionDenied,
             MemberError::Bind(why) => Self::from(why.clone()).kind(),
             MemberError::TooManyConnections(_) | MemberError::NoAddress => io::ErrorKind::QuotaExceeded,
             MemberError::GivenUp => io::ErrorKind::ConnectionAborted,

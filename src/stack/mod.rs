@@ -26,6 +26,7 @@
 
 pub mod aio;
 mod builder;
+mod cause;
 mod config;
 mod error;
 mod flow;
@@ -59,6 +60,7 @@ use crate::types::qos::QosSpec;
 use self::handlers::{Handler, Handlers, OnRequest};
 use self::threads::Background;
 pub use builder::Builder;
+pub use cause::Cause;
 pub use config::{ConfigError, ConfigWarning, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};

@@ -6,6 +6,7 @@ pub mod device;
 pub mod id;
 pub mod layer;
 pub mod name;
+pub mod parse;
 pub mod qos;
 pub mod resolve;
 pub mod routes;

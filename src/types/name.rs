@@ -22,6 +22,7 @@ use core::str::FromStr;
 
 use sha3::Digest as _;
 
+use super::parse::ParseError;
 use crate::base::debug::debug_by_text;
 
 /// The name of a service, a layer or an IPCP: 1 to 255 bytes of UTF-8 without a NUL. Cheap to clone.
@@ -220,21 +221,15 @@ impl fmt::Display for HashAlg {
     }
 }
 
-/// The string, of which this carries the beginning, is not the name of a hash algorithm.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown hash algorithm {0:?}: use SHA3_224, SHA3_256, SHA3_384, SHA3_512 or MD5")]
-pub struct UnknownHashAlg(pub Box<str>);
-
-debug_by_text!(UnknownHashAlg);
-
 impl FromStr for HashAlg {
-    type Err = UnknownHashAlg;
+    type Err = ParseError;
 
     /// Takes the names of configuration files, in any case, with `-` for `_` if you like.
-    fn from_str(s: &str) -> Result<Self, UnknownHashAlg> {
+    fn from_str(s: &str) -> Result<Self, ParseError> {
         let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a, b) == (b'_', b'-');
         let is = |name: &str| name.len() == s.len() && name.bytes().zip(s.bytes()).all(|(a, b)| same(a, b));
-        Self::ALL.into_iter().find(|alg| is(alg.name())).ok_or_else(|| UnknownHashAlg(beginning(s)))
+        let found = Self::ALL.into_iter().find(|alg| is(alg.name()));
+        found.ok_or_else(|| ParseError::new("hash algorithm", s, Self::ALL.map(Self::name)))
     }
 }
 

@@ -15,18 +15,26 @@
 //! assert!(!stream.is_reliable());
 //! assert_eq!(stream.keepalive(), None);
 //! assert_eq!(QosCube::from(&QosSpec::VOICE), QosCube::Voice);
-//! # Ok::<(), o7s::cause::UnknownQos>(())
+//! # Ok::<(), o7s::cause::ParseError>(())
 //! ```
 
-use alloc::boxed::Box;
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::name::beginning;
-use crate::base::debug::debug_by_text;
+use super::parse::ParseError;
 
-/// What is asked of a flow. Start from one of the constants.
+/// What is asked of a flow. Start from one of the constants, and change what is different:
+///
+/// ```
+/// use o7s::QosSpec;
+///
+/// let impatient = QosSpec { timeout: 5000, ..QosSpec::DATA };
+/// ```
+///
+/// Unlike settings of this library it has public fields and no setters. It is not a choice of how something is done here but
+/// the content of a message: eight values that go to the other end as they are, because both ends derive from them how packets
+/// are framed. None can be out of range, and there can be no more of them without another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "written with the rest of a constant; its fields are those of the wire")]
 pub struct QosSpec {
@@ -117,25 +125,18 @@ impl Default for QosSpec {
     }
 }
 
-/// The string, of which this carries the beginning, is not the name of a [`QosSpec`].
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown quality of service {0:?}: use raw, best, video, voice or data")]
-pub struct UnknownQos(pub Box<str>);
-
-debug_by_text!(UnknownQos);
-
 impl FromStr for QosSpec {
-    type Err = UnknownQos;
+    type Err = ParseError;
 
-    /// The names that the tools take: `raw`, `best`, `video`, `voice`, `data`.
-    fn from_str(s: &str) -> Result<Self, UnknownQos> {
+    /// Reads the names that the tools take: `raw`, `best`, `video`, `voice`, `data`.
+    fn from_str(s: &str) -> Result<Self, ParseError> {
         match s {
             "raw" => Ok(Self::RAW),
             "best" => Ok(Self::BEST_EFFORT),
             "video" => Ok(Self::VIDEO),
             "voice" => Ok(Self::VOICE),
             "data" => Ok(Self::DATA),
-            _ => Err(UnknownQos(beginning(s))),
+            _ => Err(ParseError::new("quality of service", s, ["raw", "best", "video", "voice", "data"])),
         }
     }
 }
@@ -197,6 +198,8 @@ impl fmt::Display for QosCube {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     /// The reference's presets, a row each: delay, bandwidth, availability, loss, ber, in order, gap, timeout, and
@@ -241,7 +244,8 @@ mod tests {
         ] {
             assert_eq!(name.parse(), Ok(q));
         }
-        assert_eq!("Data".parse::<QosSpec>(), Err(UnknownQos("Data".into())));
+        let unknown = "Data".parse::<QosSpec>().unwrap_err().to_string();
+        assert_eq!(unknown, "unknown quality of service \"Data\": use raw, best, video, voice or data");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use o7s::Cipher;
-use o7s::cause::CryptoError;
-use o7s::cipher::{self, Aead, AeadKey, Backend, Nonce, Tag};
+use o7s::cipher::{self, Aead, AeadKey, Backend, CryptoError, Nonce, Tag};
 use o7s::{QosSpec, SecurityConfig, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};

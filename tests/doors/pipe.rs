@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use o7s::cause::SendError;
-use o7s::device::{Bell, BufCache};
+use o7s::device::{Bell, BufCache, SendError};
 use o7s::shim::{Layer, Lookup, Message, Outgoing, Shim};
 use o7s::time::Instant;
 use o7s::{HashAlg, IpcpInfo, IpcpKind, NameHash};

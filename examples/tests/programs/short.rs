@@ -1,5 +1,7 @@
 //! The short examples: each does what it is an example of.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 /// What an example prints.
@@ -41,11 +43,23 @@ fn chat() {
     };
     let (mut ann, mut ann_hears, at) = enter(&["ann", "127.0.0.1:0"]);
     let (mut bob, mut bob_hears, _) = enter(&["bob", "127.0.0.1:0", &at]);
-    let say = |who: &mut Running, text: &str| who.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
-    say(&mut ann, "rain at noon\n");
-    assert_eq!(bob_hears.next().unwrap().unwrap(), "ann: rain at noon");
-    say(&mut bob, "not here\n");
-    assert_eq!(ann_hears.next().unwrap().unwrap(), "bob: not here");
+    // Packets of a broadcast layer may get lost, so they say it until it is heard.
+    let say = |who: &mut Running, text: &str, other: &mut Lines<BufReader<ChildStdout>>| {
+        let heard = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !heard.load(Ordering::Acquire) {
+                    who.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+                    std::thread::park_timeout(Duration::from_millis(100));
+                }
+            });
+            let line = other.next().unwrap().unwrap();
+            heard.store(true, Ordering::Release);
+            line
+        })
+    };
+    assert_eq!(say(&mut ann, "rain at noon\n", &mut bob_hears), "ann: rain at noon");
+    assert_eq!(say(&mut bob, "not here\n", &mut ann_hears), "bob: not here");
     for mut one in [bob, ann] {
         drop(one.0.stdin.take());
         assert!(one.0.wait().unwrap().success());

@@ -1,3 +1,4 @@
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::*;
@@ -28,9 +29,13 @@ fn strangers_are_refused() {
     for nid in [0, 1, 1036, 1096, u16::MAX] {
         assert_eq!((Cipher::from_nid(nid), Digest::from_nid(nid), Kex::from_nid(nid)), (None, None, None));
     }
-    assert_eq!("x25519".parse::<Kex>(), Err(CryptoError::UnknownName(AlgorithmKind::Kex)), "case counts");
-    assert_eq!("".parse::<Cipher>(), Err(CryptoError::UnknownName(AlgorithmKind::Cipher)));
-    assert_eq!("sha1".parse::<Digest>(), Err(CryptoError::UnknownName(AlgorithmKind::Digest)));
+    assert_eq!("x25519".parse::<Kex>(), Err(AlgorithmKind::Kex.unknown("x25519")), "case counts");
+    assert_eq!("".parse::<Cipher>(), Err(AlgorithmKind::Cipher.unknown("")));
+    let unknown = "sha1".parse::<Digest>().unwrap_err().to_string();
+    assert_eq!(
+        unknown,
+        "unknown hash \"sha1\": use blake2s256, sha256, sha3-256, sha384, sha3-384, blake2b512, sha512 or sha3-512"
+    );
 }
 
 #[test]
