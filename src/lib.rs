@@ -207,10 +207,15 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     not(feature = "internals"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "what only tests use is no less wanted")
+    allow(dead_code, unused_imports, unreachable_pub, reason = "what only tests use is no less wanted"),
+    allow(clippy::wrong_self_convention, reason = "what is public inside is not looked at otherwise")
 )]
 // The interface, without the inside: with the feature `internals` everything would be meant.
-#![cfg_attr(all(feature = "std", not(feature = "internals")), deny(missing_debug_implementations, unnameable_types))]
+#![cfg_attr(
+    all(feature = "std", not(feature = "internals")),
+    deny(missing_debug_implementations, unnameable_types),
+    warn(clippy::exhaustive_enums, clippy::exhaustive_structs)
+)]
 
 extern crate alloc;
 
@@ -329,12 +334,15 @@ pub mod cause {
     #[cfg(feature = "std")]
     pub use crate::stack::Cause;
     pub use crate::types::parse::ParseError;
+    pub use crate::wire::WireError;
 }
 
-/// What flows count.
+/// Counters and state of flows, and a drawing of them over time.
 pub mod stats {
     pub use crate::flow::Counters as FlowCounters;
-    pub use crate::frct::Stats as FrctStats;
+    pub use crate::frct::{FrctPath, Stats as FrctStats};
+    #[cfg(feature = "std")]
+    pub use crate::stack::Timeline;
 }
 
 /// Who may enroll through a member of a layer.

@@ -582,7 +582,7 @@ mod checker {
     }
 
     #[test]
-    fn leaves_alone_what_does_not_count() {
+    fn ignores_comments_strings_and_tests() {
         for text in [
             "// use crate::stack::Flow;\n/* crate::stack */",
             "//! See [`crate::stack::Flow`].\n\n/// [`crate::stack`]\nstruct S;",

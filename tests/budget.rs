@@ -33,7 +33,7 @@ const STANDING: i64 = 144 << 10;
 const JOINING: i64 = 176 << 10;
 
 #[test]
-fn a_member_keeps_no_stock() {
+fn idle_members_keep_no_spare_memory() {
     let ((few, few_peak), (many, many_peak)) = (bytes(10), bytes(60));
     let (standing, joining) = ((many - few) / 50, (many_peak - few_peak) / 50);
     println!("a member: {} KiB when nothing happens, {} KiB at most", standing >> 10, joining >> 10);

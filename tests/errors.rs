@@ -147,7 +147,7 @@ fn unknown_algorithms_are_named_beside_the_possible_ones() {
 }
 
 #[test]
-fn addresses_that_are_wrong_are_named() {
+fn invalid_addresses_are_named() {
     let stack = Stack::new().unwrap();
     says(&stack.udp4(Udp4::bind("localhost")).unwrap_err(), &["\"localhost\"", "IP:PORT"]);
     says(&stack.udp4(Udp4::bind("[::1]:80")).unwrap_err(), &["[::1]:80", "IPv4"]);
@@ -162,7 +162,7 @@ fn addresses_that_are_wrong_are_named() {
 }
 
 #[test]
-fn what_nobody_knows_is_named() {
+fn unknown_names_are_named() {
     let stack = Stack::new().unwrap();
     let local = stack.local(LocalConfig::new("local", "local"));
     says(&stack.flow("echo").alloc().unwrap_err(), &["\"echo\"", "no layer", "Udp4::host", "resolver"]);

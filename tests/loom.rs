@@ -275,7 +275,7 @@ fn two_readers_get_one_packet_each_from_two_deliverers() {
 }
 
 #[test]
-fn a_reader_that_gives_up_leaves_nobody_asleep() {
+fn an_abandoned_read_leaves_no_reader_asleep() {
     check(|| {
         let world = flow(9);
         let reader = spawn(&world, read);
@@ -297,7 +297,7 @@ fn a_reader_that_gives_up_leaves_nobody_asleep() {
 }
 
 #[test]
-fn a_reader_hears_that_the_flow_goes_down_after_it_got_everything() {
+fn readers_learn_that_the_flow_is_down_after_all_data() {
     check(|| {
         let world = flow(9);
         let reader = spawn(&world, |e| (read(e), read(e)));
@@ -309,7 +309,7 @@ fn a_reader_hears_that_the_flow_goes_down_after_it_got_everything() {
 }
 
 #[test]
-fn a_reader_hears_of_the_end_while_packets_without_data_arrive() {
+fn readers_learn_of_the_end_while_empty_packets_arrive() {
     check(|| {
         let world = flow(9);
         let reader = spawn(&world, read);
@@ -322,7 +322,7 @@ fn a_reader_hears_of_the_end_while_packets_without_data_arrive() {
 }
 
 #[test]
-fn a_reader_hears_that_its_end_is_closed() {
+fn readers_learn_that_their_end_is_closed() {
     check(|| {
         let world = flow(9);
         let reader = spawn(&world, read);
@@ -334,7 +334,7 @@ fn a_reader_hears_that_its_end_is_closed() {
 }
 
 #[test]
-fn a_reader_hears_that_the_peer_is_silent() {
+fn readers_learn_that_the_peer_is_silent() {
     check(|| {
         let world = flow(9);
         let reader = spawn(&world, read);
@@ -384,7 +384,7 @@ fn packets_of_two_writers_all_leave() {
 }
 
 #[test]
-fn a_flow_that_is_closed_while_another_writes_sends_what_was_taken() {
+fn closing_during_a_write_sends_accepted_packets() {
     check(|| {
         let world = flow(9);
         let writer = spawn(&world, |e| e.write(&[1]));
@@ -473,7 +473,7 @@ impl Watcher for Told {
 }
 
 #[test]
-fn a_watcher_is_told_whenever_it_comes() {
+fn a_watcher_is_told_at_any_time() {
     check(|| {
         let world = flow(9);
         let layer = spawn(&world, |e| deliver(e, &[1]));
@@ -526,7 +526,7 @@ fn finds(fault: Fault, model: fn()) {
 }
 
 #[test]
-fn a_lost_wake_up_would_be_found() {
+fn a_planted_lost_wake_up_is_found() {
     finds(Fault::NobodyWoken, || {
         let world = flow(9);
         let reader = spawn(&world, read);

@@ -4,6 +4,10 @@
 #[allow(dead_code, reason = "every program uses a part")]
 mod units;
 
+#[path = "../../src/stack/timeline/plot.rs"]
+#[allow(dead_code, reason = "shared with the library")]
+mod svg;
+
 mod experiment;
 mod plot;
 

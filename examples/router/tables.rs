@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use o7s::rib::Rib;
+use o7s::rib::{Rib, graphviz};
 use o7s::{IpcpHandle, Stack};
 
 /// The commands that print a part of the metric tree: what that part is called, and what is in it.
@@ -20,6 +20,7 @@ pub(crate) fn answer(command: &str, stack: &Stack, layers: &[IpcpHandle]) -> Str
     match (command, PARTS.iter().find(|(name, ..)| *name == command)) {
         ("" | "adjacencies", _) => adjacencies(layers),
         ("rib", _) => stack.rib().to_string(),
+        ("graph", _) => graphviz([&stack.rib()]),
         (_, Some((_, part, _))) => parts(&stack.rib(), part),
         _ => help(),
     }
@@ -30,7 +31,7 @@ fn help() -> String {
     for (name, _, what) in PARTS {
         let _ = writeln!(out, "{name:<12} {what}");
     }
-    out + "rib          everything\nquit         the end\n"
+    out + "graph        links and routes, for Graphviz\nrib          everything\nquit         the end\n"
 }
 
 /// The layers' names, for people.

@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use o7s::device::BufCache;
-use o7s::device::{Bell, Datagram, Datagrams, SendError};
+use o7s::device::{Bell, BufCache, Datagram, Datagrams, SendError};
 use o7s::{QosSpec, Stack, Udp4};
 
 /// What has arrived at one end and is still to be read.

@@ -1,4 +1,4 @@
-//! Where the primitives come from: tables of AEAD ciphers and key exchanges, one table an implementation.
+//! Implementations of the primitives: tables of AEAD ciphers and key exchanges, one table for each implementation.
 //!
 //! The default table, [`RUST`], is pure Rust and has a row for everything that is available. The feature `ring` adds a
 //! second table, `RING`, whose rows stand before those of the first: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2
@@ -74,7 +74,7 @@ impl Aead {
         Self { cipher, schedule }
     }
 
-    /// Which one it is.
+    /// Cipher of this implementation.
     pub const fn cipher(&self) -> Cipher {
         self.cipher
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for Aead {
 /// A row of a backend: a key exchange, Diffie-Hellman or a KEM whose responder encapsulates.
 #[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait KeyExchange: Send + Sync {
-    /// Which one it is.
+    /// Key exchange of this implementation.
     fn kex(&self) -> Kex;
 
     /// A fresh key pair.
@@ -131,7 +131,7 @@ pub struct Backend {
     name: &'static str,
     aeads: &'static [Aead],
     exchanges: &'static [&'static dyn KeyExchange],
-    /// Who does what is not in the tables.
+    /// Backend for algorithms that are not in these tables.
     fallback: Option<&'static Self>,
 }
 
@@ -159,7 +159,7 @@ impl Backend {
         Self { name, aeads, exchanges: &[], fallback: Some(&RUST) }
     }
 
-    /// What is used where nothing else is asked for: the fastest of the build.
+    /// Default backend: the fastest of the build.
     pub fn preferred() -> &'static Self {
         #[cfg(feature = "ring")]
         return &RING;

@@ -40,7 +40,7 @@ use super::backend::{Backend, PrivateKey};
 use super::suite::{Kdf, Kex};
 use super::{CryptoError, SessionKey, SharedSecret, hash, kdf};
 
-/// How a public key of fixed length is transmitted.
+/// Encoding of a public key of fixed length.
 #[derive(Debug)]
 pub(crate) struct Encoding {
     kex: Kex,
@@ -170,7 +170,7 @@ impl KeyPair {
         self.kex
     }
 
-    /// What to transmit.
+    /// Public key, as it is transmitted.
     pub fn public(&self) -> &[u8] {
         self.private.public()
     }

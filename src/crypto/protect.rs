@@ -62,7 +62,7 @@ pub const ROTATION_BIT: u32 = 20;
 const IV_LEN: usize = size_of::<Nonce>();
 const TAG_LEN: usize = size_of::<Tag>();
 
-/// Which end of a flow this is: each seals with a key of its own.
+/// End of a flow: each seals with a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The end that allocated the flow.
@@ -160,7 +160,7 @@ impl Protection {
         IV_LEN + TAG_LEN
     }
 
-    /// How often the keys of this end's packets have changed.
+    /// Number of times that the key of this end's packets has changed.
     pub const fn generation(&self) -> u64 {
         match &self.0 {
             Kind::Shared(keys) => keys.generation(),
@@ -168,7 +168,7 @@ impl Protection {
         }
     }
 
-    /// Whether a packet opens only once, and never at its own sender.
+    /// Returns `true` if a packet opens only once, and never at its own sender.
     pub const fn refuses_replays(&self) -> bool {
         matches!(self.0, Kind::Directed(_))
     }
@@ -191,8 +191,8 @@ impl Protection {
     /// Decrypts the packet in place and takes off the initialisation vector and the tag.
     ///
     /// # Errors
-    /// [`CryptoError::PacketTooShort`], [`CryptoError::Replayed`] or [`CryptoError::Forged`]; the packet is as it was,
-    /// and is to be dropped.
+    /// [`CryptoError::PacketTooShort`], [`CryptoError::Replayed`] or [`CryptoError::Forged`]; the packet is unchanged,
+    /// and has to be dropped.
     pub fn open(&mut self, packet: &mut PacketBuf) -> Result<(), CryptoError> {
         match &mut self.0 {
             Kind::Shared(keys) => keys.open(packet),

@@ -55,7 +55,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// What a key agreement or encapsulation yields, before key derivation. 32 to 512 bytes, by algorithm.
+/// Shared secret of a key agreement or encapsulation, before key derivation. 32 to 512 bytes, by algorithm.
 #[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub struct SharedSecret(Zeroizing<Vec<u8>>);
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_printed() {
+    fn debug_hides_the_secret() {
         let key = SessionKey::from_bytes([0xab; 32]);
         assert_eq!(alloc::format!("{key:?}"), "SessionKey(..)");
         assert_eq!(alloc::format!("{:?}", SharedSecret::copy_of(b"x")), "SharedSecret(..)");

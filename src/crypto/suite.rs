@@ -200,13 +200,13 @@ impl Cipher {
         self.iv_len() + self.tag_len()
     }
 
-    /// Whether a changed packet is noticed.
+    /// Returns `true` if the cipher detects changed packets.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_aead(self) -> bool {
         !matches!(self, Self::Aes128Ctr | Self::Aes192Ctr | Self::Aes256Ctr)
     }
 
-    /// Whether this build can protect packets with it.
+    /// Returns `true` if this build can protect packets with it.
     pub fn is_available(self) -> bool {
         Backend::preferred().aead(self).is_ok()
     }
@@ -226,13 +226,14 @@ impl Digest {
 }
 
 impl Kex {
-    /// Whether it encapsulates a secret to a public key, instead of combining two keys as Diffie-Hellman does.
+    /// Returns `true` if it encapsulates a secret to a public key, instead of combining two keys as Diffie-Hellman
+    /// does.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_kem(self) -> bool {
         matches!(self, Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 | Self::X25519MlKem768 | Self::X448MlKem1024)
     }
 
-    /// Whether this build can do it.
+    /// Returns `true` if this build has it.
     pub fn is_available(self) -> bool {
         Backend::preferred().exchange(self).is_ok()
     }

@@ -1,5 +1,5 @@
-//! Lookups that nobody waits for: to publish, to replicate, to take back, to refresh buckets. So many a second begin, and so
-//! many run at a time.
+//! Background lookups: to publish, to replicate, to withdraw, to refresh buckets. So many a second begin, and so many
+//! run at a time.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::time::Duration;
@@ -14,7 +14,7 @@ use crate::types::name::NameHash;
 /// The shortest pause after too many lookups.
 const REST: Duration = Duration::from_millis(50);
 
-/// A lookup that nobody waits for.
+/// Purpose of a background lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Job {
     /// Towards a name that is registered here, to store it.
@@ -27,12 +27,12 @@ pub(super) enum Job {
     Refresh(NameHash),
 }
 
-/// Lookups that nobody waits for, each once.
+/// Queue of background lookups, each once.
 #[derive(Debug)]
 pub(super) struct Background {
     queue: VecDeque<Job>,
     queued: BTreeSet<Job>,
-    /// How many begin.
+    /// Rate at which they begin.
     beginning: Rate,
     /// A timer for them is armed.
     pub(super) resting: bool,
@@ -76,7 +76,7 @@ impl Directory {
         self.background.push_first(Job::Refresh(key));
     }
 
-    /// Begins lookups that nobody waits for, as many as there may be.
+    /// Begins background lookups, as many as are allowed.
     pub(super) fn begin_background(&mut self, now: Instant) {
         while self.background.len() > 0
             && !self.background.resting

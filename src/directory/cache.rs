@@ -1,4 +1,4 @@
-//! What lookups have found, for a short time, and what turned out to be wrong.
+//! Results of lookups, for a short time, and addresses that turned out to be wrong.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// How long an address at which nobody answered is not believed on hearsay.
+/// Time for which an address that did not answer is not believed on hearsay.
 const DOUBT: Duration = Duration::from_secs(10);
 /// Addresses remembered for a name, and of these doubted.
 const ADDRESSES: usize = 16;
@@ -38,7 +38,7 @@ impl Cache {
         Self { entries: BTreeMap::new(), limit: limit.max(1) }
     }
 
-    /// What was found for a name; empty if it was found to be unknown. `None` if it has to be looked up.
+    /// Addresses found for a name; empty if it was found to be unknown. `None` if it has to be looked up.
     pub(super) fn get(&self, now: Instant, key: &NameHash) -> Option<&[Address]> {
         self.entries.get(key).filter(|entry| entry.until > now).map(|entry| entry.addresses.as_slice())
     }
@@ -63,7 +63,7 @@ impl Cache {
         }
     }
 
-    /// Nobody answered at this address.
+    /// Notes that this address did not answer.
     pub(super) fn doubt(&mut self, now: Instant, key: &NameHash, address: Address) {
         let entry = self.entry(now, key);
         entry.addresses.retain(|known| *known != address);
@@ -77,7 +77,7 @@ impl Cache {
         entry.doubted.push((address, now + DOUBT));
     }
 
-    /// A member says that it has the name: it is to be tried first.
+    /// A member says that it has the name: it is tried first.
     pub(super) fn heard(&mut self, key: &NameHash, address: Address) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.doubted.retain(|(known, _)| *known != address);
@@ -97,13 +97,13 @@ impl Cache {
         }
     }
 
-    /// Where nobody answered of late.
+    /// Addresses that have not answered of late.
     pub(super) fn doubted(&self, now: Instant, key: &NameHash) -> impl Iterator<Item = Address> {
         let doubted = self.entries.get(key).map(|entry| entry.doubted.as_slice()).unwrap_or_default();
         doubted.iter().filter(move |(_, until)| *until > now).map(|(address, _)| *address)
     }
 
-    /// Whether nobody answered there of late.
+    /// Returns `true` if this address has not answered of late.
     pub(super) fn is_doubted(&self, now: Instant, key: &NameHash, address: Address) -> bool {
         self.doubted(now, key).any(|known| known == address)
     }

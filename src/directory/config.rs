@@ -1,4 +1,4 @@
-//! What a directory is told when it starts.
+//! Settings of a directory.
 
 use core::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::types::id::Address;
 use crate::types::layer::Dht;
 use crate::types::name::HashAlg;
 
-/// What a directory needs to know of its layer and of its owner.
+/// Settings that come from the layer and the owner of a directory.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The member's own address; not 0.
     pub address: Address,
-    /// How the layer hashes names: ids and keys are as long.
+    /// Hash of names in the layer: ids and keys are as long.
     pub hash: HashAlg,
-    /// What the layer has agreed on. Values that a layer cannot work with are moved into the range that the
-    /// reference's configuration file allows.
+    /// Parameters of the layer. Values that a layer cannot work with are moved into the range that the reference's
+    /// configuration file allows.
     pub dht: Dht,
-    /// What the directory may use.
+    /// Limits of the directory.
     pub limits: Limits,
 }
 
@@ -38,39 +38,39 @@ impl Config {
         self
     }
 
-    /// How many members keep a name, and how many contacts an answer has.
+    /// Number of members that keep a name, and of contacts in an answer.
     pub(super) fn k(&self) -> usize {
         self.dht.k as usize
     }
 
-    /// How many requests of a lookup are under way at a time.
+    /// Number of requests of a lookup under way at a time.
     pub(super) fn alpha(&self) -> usize {
         self.dht.alpha as usize
     }
 
-    /// How many contacts a bucket has.
+    /// Number of contacts in a bucket.
     pub(super) fn bucket(&self) -> usize {
         self.limits.bucket.max(self.k())
     }
 
-    /// How long others may keep what is registered here.
+    /// Time for which others may keep the names registered here.
     pub(super) fn lifetime(&self) -> Duration {
         let agreed = Duration::from_secs(u64::from(self.dht.t_expire));
         self.limits.lifetime.clamp(Duration::from_secs(10), agreed)
     }
 
-    /// How often what is registered here is published: three times while it lives, and so often that those who keep
-    /// it never think that they have to.
+    /// Interval of publication of the names registered here: three times within their lifetime, and so often that the
+    /// members that keep them never take over.
     pub(super) fn republish(&self) -> Duration {
         (self.lifetime() / 3).min(self.replicate() * 4 / 5)
     }
 
-    /// After which silence of its owner whoever keeps a name publishes it.
+    /// Silence of an owner after which a member that keeps its name publishes it.
     pub(super) fn replicate(&self) -> Duration {
         Duration::from_secs(u64::from(self.dht.t_replicate))
     }
 
-    /// What may be kept for others.
+    /// Bounds of the names kept for others.
     pub(super) fn store(&self) -> Bounds {
         let Limits { keys, keys_per_source, values_per_key, unproven, .. } = self.limits;
         let others = unproven.min(keys / 2);
@@ -84,7 +84,7 @@ impl Config {
     }
 }
 
-/// What a directory may use. The defaults suit a layer of thousands of members, in some megabytes at the worst.
+/// Limits of a directory. The defaults suit a layer of thousands of members, in some megabytes at the worst.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -95,8 +95,8 @@ pub struct Limits {
     pub keys: usize,
     /// Of these, names kept for one member. 1024.
     pub keys_per_source: usize,
-    /// Of these, names kept for all others together, who have not shown that they are where they say. 256. When there are
-    /// more, the oldest go.
+    /// Of these, names kept for all members together that have not shown that they are at their addresses. 256. When
+    /// there are more, the oldest go.
     pub unproven: usize,
     /// Addresses kept for a name. 16; an answer has 8.
     pub values_per_key: usize,
@@ -114,7 +114,7 @@ pub struct Limits {
     pub relays: usize,
     /// Names looked up for members that do not look up iteratively, a second. 20, and twice as many at once.
     pub relays_per_second: u32,
-    /// Lookups at the same time that nobody waits for: to publish, to replicate, to refresh. 8.
+    /// Background lookups at a time: to publish, to replicate, to refresh. 8.
     pub background: usize,
     /// Requests under way. 1024.
     pub outstanding: usize,
@@ -122,7 +122,7 @@ pub struct Limits {
     pub cache: usize,
     /// Messages that wait to be polled. 2048. What is more is lost, as on the way.
     pub outbox: usize,
-    /// Lookups begun that nobody waits for, a second. 200, and twice as many at once.
+    /// Background lookups begun, a second. 200, and twice as many at once.
     pub background_per_second: u32,
     /// Requests of one member that are answered, a second. 500, and twice as many at once.
     pub requests_per_second: u32,
@@ -142,26 +142,26 @@ pub struct Limits {
     pub confirmations_per_second: u32,
     /// Members whose rates are known. 1024; all others share one.
     pub sources: usize,
-    /// Requests asked only to find out who somebody is, a second. 50, and twice as many at once.
+    /// Requests only to find out which member has an address, a second. 50, and twice as many at once.
     pub pings_per_second: u32,
     /// Requests of one lookup. 64.
     pub requests_per_lookup: usize,
     /// Requests of one lookup that go beyond the k closest, to members that may have a name out of place. 32.
     pub extra_requests: usize,
-    /// In a layer with no more contacts than this, all of them get what is registered here. 32.
+    /// Greatest number of contacts of a small layer, in which all contacts get the names registered here. 32.
     pub spread: usize,
     /// The longest answer, bytes. 1400.
     pub message: usize,
-    /// How long a lookup may take. 4 s: one that needs so long waits for routes around members that are gone.
+    /// Longest time of a lookup. 4 s: one that needs so long waits for routes around members that are gone.
     pub patience: Duration,
-    /// How long an answer to a member that asks once is held back for a lookup. 150 ms.
+    /// Time for which an answer to a member that asks once is held back for a lookup. 150 ms.
     pub relay_wait: Duration,
-    /// How long found addresses are remembered. 30 s.
+    /// Time for which found addresses are remembered. 30 s.
     pub remember: Duration,
-    /// How long it is remembered that a name was not found. 1 s.
+    /// Time for which an unknown name is remembered as such. 1 s.
     pub remember_unknown: Duration,
-    /// How long others may keep what is registered here, if the layer does not say less. 1 h. It is published much
-    /// more often; what was not taken back is forgotten after this time.
+    /// Time for which others may keep the names registered here, if the layer does not say less. 1 h. They are
+    /// published much more often; a name that was not withdrawn is forgotten after this time.
     pub lifetime: Duration,
 }
 

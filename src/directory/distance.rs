@@ -13,19 +13,19 @@ pub(super) fn xor(a: &NameHash, b: &NameHash) -> NameHash {
     bytes.get(..b.as_bytes().len()).and_then(NameHash::new).unwrap_or(*b)
 }
 
-/// Which of `a` and `b` is closer to `key`: `Less` if `a` is. All of their bits count.
+/// Compares the distances of `a` and `b` to `key`: `Less` if `a` is closer. All of their bits count.
 pub(super) fn compare(key: &NameHash, a: &NameHash, b: &NameHash) -> Ordering {
     let bytes = key.as_bytes().iter().zip(a.as_bytes()).zip(b.as_bytes());
     let differ = bytes.into_iter().find(|((_, a), b)| a != b);
     differ.map_or(Ordering::Equal, |((key, a), b)| (a ^ key).cmp(&(b ^ key)))
 }
 
-/// Whether `a` is closer to `key` than `b`.
+/// Returns `true` if `a` is closer to `key` than `b`.
 pub(super) fn closer(key: &NameHash, a: &NameHash, b: &NameHash) -> bool {
     compare(key, a, b) == Ordering::Less
 }
 
-/// How many leading bits two ids have in common.
+/// Number of leading bits that two ids have in common.
 pub(super) fn common_prefix(a: &NameHash, b: &NameHash) -> usize {
     let mut bits = 0;
     for (a, b) in a.as_bytes().iter().zip(b.as_bytes()) {

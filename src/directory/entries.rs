@@ -1,4 +1,4 @@
-//! What can be seen of a directory from outside.
+//! Counters and contents of a directory, for observers.
 
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 
 counts! {
-    /// What a directory has counted since it began.
+    /// Counters of a directory since it began.
     #[non_exhaustive]
     pub struct Counters {
         /// Lookups begun by this member.
@@ -22,24 +22,24 @@ counts! {
         not_found => "not_found",
         /// Lookups refused because too many were under way.
         refused_lookups => "refused_lookups",
-        /// Addresses at which nobody answered.
+        /// Addresses that did not answer.
         doubts => "doubts",
         /// Messages received.
         received => "received",
         /// Messages sent.
         sent => "sent",
-        /// Messages lost because nobody polled them.
+        /// Messages lost because they were not polled in time.
         overflowed => "overflowed",
         /// Messages that could not be sent for want of a route.
         unreachable => "unreachable",
         /// Messages that were malformed.
         malformed => "malformed",
         /// Messages under the own id or address.
-        impostors => "impostors",
+        id_conflicts => "id_conflicts",
         /// Requests answered.
         answered => "answered",
         /// Requests dropped because their sender asks too much.
-        excessive => "excessive",
+        rate_limited => "rate_limited",
         /// Names stored for others, again and again included.
         stored => "stored",
         /// Names not stored: expired, or their sender stores too much, or there is no room.
@@ -54,8 +54,8 @@ counts! {
         requests => "questions_asked",
         /// Requests asked again.
         repeated => "repeated",
-        /// Answers to no request, or to somebody else's.
-        unasked => "unasked",
+        /// Answers to no request, or to that of another member.
+        unsolicited => "unsolicited",
         /// Members that became contacts.
         contacts_won => "contacts_won",
         /// Contacts given up because they did not answer any more.
@@ -71,7 +71,7 @@ counts! {
     }
 }
 
-/// How many of everything there are.
+/// Sizes of all tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
@@ -117,35 +117,35 @@ pub struct ContactEntry {
     pub id: NameHash,
     /// Its address.
     pub address: Address,
-    /// How it looks names up.
+    /// Its way of looking names up.
     pub style: Style,
-    /// When it last answered.
+    /// Time of its last answer.
     pub seen: Instant,
-    /// Whether it answered when last asked, and there is a route.
+    /// It answered when last asked, and there is a route.
     pub live: bool,
 }
 
-/// An address kept for a name of somebody else.
+/// An address kept for a name of another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEntry {
     /// The name.
     pub name: NameHash,
-    /// Where it is.
+    /// Address of the name.
     pub address: Address,
     /// Until when that is believed.
     pub expires: Instant,
-    /// Whether the member with this address said so.
+    /// The member with this address said so.
     pub by_owner: bool,
 }
 
 impl Directory {
-    /// What was counted.
+    /// Counters.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// How many of everything there are.
+    /// Sizes of all tables.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             names: self.publishing.names.len(),
@@ -188,7 +188,7 @@ impl Directory {
         self.contacts.table.iter().map(entry).collect()
     }
 
-    /// What is kept for others, expired values perhaps included.
+    /// Names kept for others, expired values perhaps included.
     pub fn entries(&self) -> Vec<StoredEntry> {
         let entry = |(name, value): (&NameHash, &super::store::Value)| StoredEntry {
             name: *name,

@@ -1,11 +1,11 @@
-//! What a directory says: results, events, errors.
+//! Output of a directory: results, events, errors.
 
 use alloc::vec::Vec;
 
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// What is known of a name at once.
+/// Immediate result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
@@ -17,7 +17,7 @@ pub enum Found {
     Unknown,
 }
 
-/// How much a lookup took.
+/// Costs of a lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
     /// Requests one after the other that led to the result.
@@ -26,7 +26,7 @@ pub struct Effort {
     pub requests: u16,
 }
 
-/// What the directory has to say.
+/// Event of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -34,9 +34,9 @@ pub enum Event {
     LookupDone {
         /// The name that was looked up.
         hash: NameHash,
-        /// Where it is, the best to try first; empty if it was not found.
+        /// Addresses of the name, the best to try first; empty if it was not found.
         addresses: Vec<Address>,
-        /// What it took.
+        /// Costs of the lookup.
         effort: Effort,
     },
 }
@@ -44,9 +44,9 @@ pub enum Event {
 /// Why a place at which a name is said to be is doubted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Whoever is there says that the name is not.
+    /// The member at the address does not have the name.
     Refused,
-    /// Nobody has answered.
+    /// The address did not answer.
     Silent,
 }
 

@@ -1,4 +1,4 @@
-//! What new contacts have to keep.
+//! Handing names on to new contacts.
 //!
 //! A member that comes to be one of the k closest to a name gets it from those who have it. Many may come at once, or one
 //! again and again, and many names may be kept: so newcomers wait in a queue, and some names at a time are looked at for
@@ -22,12 +22,12 @@ const HANDED_ON: usize = 64;
 const PAUSE: Duration = Duration::from_millis(400);
 /// Names looked at in that time. What they take is the same, however many members come.
 const LOOKED_AT: usize = 512;
-/// Of those who keep a name, so many of the closest hand it on to a new one: a message may be lost.
+/// Number of the closest members that keep a name which hand it on to a new one: a message may be lost.
 const HANDING_ON: usize = 3;
 /// Newcomers that wait; more get what they have to keep from its owners.
 const WAITING: usize = 256;
 
-/// How far it has been looked for what a newcomer has to keep: up to this name, if to any.
+/// Progress of the search for the names of a newcomer: up to this name, if to any.
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
     /// Among those that are registered here.
@@ -39,7 +39,7 @@ enum Cursor {
 #[derive(Debug)]
 struct Handoff {
     to: Contact,
-    /// From the beginning, if there is none: so it is with all but the first that waits.
+    /// Progress; from the beginning, if there is none: so it is with all but the first that waits.
     cursor: Option<Box<Cursor>>,
 }
 
@@ -58,7 +58,7 @@ impl Handoffs {
         self.waiting.len()
     }
 
-    /// How many times a name was looked at, for tests.
+    /// Number of names visited, for tests.
     #[cfg(test)]
     pub(super) fn looked_at(&self) -> u64 {
         self.looked_at
@@ -73,7 +73,7 @@ impl Handoffs {
     }
 }
 
-/// What may be done in one go.
+/// Work that may be done in one go.
 struct Budget {
     look_at: usize,
     hand_on: usize,

@@ -17,12 +17,12 @@ use crate::wire::dht::Contact;
 
 /// After how long the first request is asked again, doubling: it may have arrived where there is no way back yet.
 const FIRST_RETRY: Duration = Duration::from_millis(75);
-/// How far that goes while somebody may wait for it, and how often.
+/// Longest pause between requests while a lookup may wait for a contact.
 const EAGER_RETRY: Duration = Duration::from_secs(1);
 const EAGER_TRIES: u32 = 24;
-/// How far it goes after that.
+/// Longest pause after that.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How soon after a request another may follow because routes have changed.
+/// Shortest pause between requests when routes have changed.
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// Addresses remembered to join through.
 const SEEDS: usize = 16;
@@ -30,15 +30,16 @@ const SEEDS: usize = 16;
 const POSTPONED: usize = 64;
 /// Members remembered that have answered and are no contacts.
 const VERIFIED: usize = 64;
-/// When to look around again after joining: those who joined at the same time could not know each other at first.
+/// Times after joining to look for further contacts: members that joined at the same time could not know each other at
+/// first.
 const SETTLE: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// The shortest time between two looks after buckets.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 
-/// How far the directory has come with joining.
+/// Progress of joining.
 #[derive(Debug, Default)]
 pub(super) struct Joining {
-    /// Whom to ask while nobody is known, the next first.
+    /// Addresses to ask while there is no contact, the next first.
     seeds: VecDeque<Address>,
     timer: Option<TimerId>,
     asked: Option<Instant>,
@@ -46,7 +47,7 @@ pub(super) struct Joining {
     backoff: Backoff,
     /// A seed has answered. Until then the contacts may be others who have not got any further.
     joined: bool,
-    /// How often it has looked around.
+    /// Number of searches for contacts made.
     settled: usize,
     suggestions: Option<Rate>,
     /// Members that were to be asked who they are when there was no route to them.
@@ -54,7 +55,7 @@ pub(super) struct Joining {
 }
 
 impl Joining {
-    /// Whether there is anybody to ask.
+    /// Returns `true` if there is an address to ask.
     pub(super) fn is_hopeful(&self) -> bool {
         !self.seeds.is_empty()
     }
@@ -85,12 +86,12 @@ impl Joining {
     }
 }
 
-/// Whom the directory knows, and how it finds out who is there.
+/// Contacts of the directory, and the requests that verify them.
 #[derive(Debug)]
 pub(super) struct Contacts {
     pub(super) table: Table,
     pub(super) joining: Joining,
-    /// Who has answered of late and found no place in the table, the latest first.
+    /// Members that have answered of late and found no place in the table, the latest first.
     verified: VecDeque<Contact>,
     pub(super) pings: Rate,
     /// To whom pings are under way.
@@ -109,7 +110,7 @@ impl Contacts {
         }
     }
 
-    /// Whether this member has answered a request here, under this id and address.
+    /// Returns `true` if this member has answered a request here, under this id and address.
     pub(super) fn knows(&self, contact: &Contact) -> bool {
         self.table.get(contact.address).is_some_and(|peer| peer.contact.id == contact.id)
             || self.verified.contains(contact)
@@ -143,7 +144,7 @@ impl Directory {
         around(&mut self.rng, time)
     }
 
-    /// Asks somebody, unless that has been done.
+    /// Asks an address, unless that has been done.
     pub(super) fn join(&mut self, now: Instant) {
         self.contacts.joining.timer = None;
         if self.contacts.joining.is_over(self.contacts.table.len()) {
@@ -184,7 +185,7 @@ impl Directory {
         self.look(self.own.id);
     }
 
-    /// Somebody has become a contact.
+    /// A member has become a contact.
     pub(super) fn contact_added(&mut self, now: Instant, contact: Contact) {
         self.counters.contacts_won += 1;
         if self.contacts.table.len() == 1 && self.contacts.joining.settled == 0 {
@@ -221,8 +222,8 @@ impl Directory {
         }
     }
 
-    /// Somebody who is not a contact says that it is there. If there is a place for it, it is asked whether that is so: once, and
-    /// with no more than it has sent.
+    /// A member that is not a contact says that it is there. If there is a place for it, it is asked whether that is
+    /// so: once, and with no more bytes than it has sent.
     pub(super) fn verify(&mut self, now: Instant, contact: Contact) {
         if self.contacts.table.has_place(&contact.id) {
             self.ping(now, contact.address, true);
@@ -246,8 +247,8 @@ impl Directory {
         }
     }
 
-    /// Finds out who has this address, if that is not being done. `short` if it is said to have sent something that may have
-    /// come from somebody else.
+    /// Finds out which member has this address, unless that is under way. `short` if the reason is a message whose
+    /// sender may be forged.
     pub(super) fn ping(&mut self, now: Instant, address: Address, short: bool) {
         if self.contacts.pinged.contains(&address) || !self.contacts.pings.take(now) {
             return;
@@ -282,7 +283,7 @@ impl Directory {
         self.fill(now);
     }
 
-    /// Somebody else knows of a member.
+    /// Another member has named this one.
     pub(super) fn suggested(&mut self, now: Instant, address: Address) {
         self.contacts.joining.remember(address);
         if self.contacts.table.len() == 0 {

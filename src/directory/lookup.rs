@@ -10,9 +10,9 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::Contact;
 
-/// How often a member is asked before it counts as silent.
+/// Number of requests to a member before it counts as silent.
 const TRIES: u8 = 2;
-/// And how often as long as nobody has answered at all: then it is the way back that is missing.
+/// The same while no member has answered at all: then it is the way back that is missing.
 const TRIES_IN_SILENCE: u8 = 6;
 /// Contacts taken from one answer.
 const TAKEN: usize = 20;
@@ -32,13 +32,13 @@ enum State {
 struct Candidate {
     contact: Contact,
     state: State,
-    /// How many requests led here, this one included.
+    /// Number of requests that led here, this one included.
     depth: u8,
-    /// What it gave when it answered.
+    /// Token in its answer.
     token: Option<u64>,
 }
 
-/// What a lookup found when it looked for a name.
+/// Result of a lookup of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundValue {
     pub(super) address: Address,
@@ -46,7 +46,7 @@ pub(super) struct FoundValue {
     pub(super) itself: bool,
 }
 
-/// What is to be done for a lookup.
+/// Next step of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask this member.
@@ -57,7 +57,7 @@ pub(super) enum Step {
     Done,
 }
 
-/// What a lookup is for. Several can be the case.
+/// Purposes of a lookup. It may have several.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Purpose {
     /// The own member asks where a name is.
@@ -80,7 +80,7 @@ impl Purpose {
     }
 }
 
-/// What to do when the wait for an answer is over.
+/// Step when the wait for an answer is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// Ask again.
@@ -97,14 +97,14 @@ pub(super) struct Lookup {
     pub(super) key: NameHash,
     pub(super) purpose: Purpose,
     pub(super) deadline: Instant,
-    /// That of the deadline.
+    /// Timer of the deadline.
     pub(super) timer: Option<TimerId>,
     pub(super) values: Vec<FoundValue>,
     /// Members that may have a name out of place were added.
     pub(super) widened: bool,
     /// It waits to ask silent members again.
     pub(super) resting: bool,
-    /// In order of distance to the key.
+    /// Candidates, in order of distance to the key.
     candidates: Vec<Candidate>,
     k: usize,
     requests_left: u16,
@@ -132,18 +132,18 @@ impl Lookup {
         self.effort
     }
 
-    /// Whether anybody has answered.
+    /// Returns `true` if a member has answered.
     pub(super) fn is_answered(&self) -> bool {
         self.candidates.iter().any(|candidate| candidate.state == State::Answered)
     }
 
-    /// Whether nothing was found, but might have been by those of the closest that have not answered.
+    /// Returns `true` if nothing was found, but might have been by those of the closest that have not answered.
     pub(super) fn may_have_missed_it(&self) -> bool {
         let mut closest = self.candidates.iter().take(self.k);
         self.values.is_empty() && closest.any(|candidate| candidate.state != State::Answered)
     }
 
-    /// Silent members are to be asked again, for which there are a few more requests.
+    /// Asks silent members again, for which there are a few more requests.
     pub(super) fn go_on_after_rest(&mut self) {
         self.revive();
         self.requests_left = self.requests_left.max(2 * self.k as u16);
@@ -155,12 +155,13 @@ impl Lookup {
         answered.take(self.k).map(|candidate| (candidate.contact, candidate.token))
     }
 
-    /// Adds somebody to ask, `depth` requests away.
+    /// Adds a candidate, `depth` requests away.
     pub(super) fn add(&mut self, contact: Contact, depth: u8) {
         self.insert(Candidate { contact, state: State::New, depth, token: None });
     }
 
     fn insert(&mut self, new: Candidate) {
+        // By address, not by id: a liar can name one member under many ids, each of which would cost a request.
         if self.candidates.iter().any(|known| known.contact.address == new.contact.address) {
             return;
         }
@@ -168,6 +169,8 @@ impl Lookup {
         let at = self.candidates.partition_point(|known| compare(&key, &known.contact.id, &new.contact.id).is_le());
         self.candidates.insert(at, new);
         if self.candidates.len() > KEPT
+            // The farthest that has not been asked gives way. Those that were asked stay, or they would be added, and
+            // asked, again.
             && let Some(last) = self.candidates.iter().rposition(|candidate| candidate.state == State::New)
         {
             self.candidates.remove(last);
@@ -178,10 +181,12 @@ impl Lookup {
         self.candidates.iter_mut().find(|candidate| candidate.contact.address == address)
     }
 
-    /// What to do now, with `alpha` requests under way at most.
+    /// Returns the next step, with `alpha` requests under way at most.
     pub(super) fn step(&mut self, alpha: usize) -> Step {
+        // Only the k closest that are not silent count. Kademlia ends when they have answered, whatever farther ones
+        // would say.
         let mut places = if self.widened { usize::MAX } else { self.k };
-        // While nobody has answered, those who do not answer at once keep nobody else waiting.
+        // While no member has answered, silent ones do not keep others waiting.
         let strict = self.is_answered();
         let (mut asked, mut slow, mut next) = (0, 0, None);
         for candidate in self.candidates.iter().filter(|candidate| candidate.state != State::Silent) {
@@ -190,6 +195,8 @@ impl Lookup {
             }
             let mut place = 1;
             match candidate.state {
+                // Only first requests count towards alpha: one that was repeated is likely to be dead, and must not
+                // keep the next candidate waiting.
                 State::Asked(1) => asked += 1,
                 State::Asked(_) => {
                     slow += 1;
@@ -211,6 +218,7 @@ impl Lookup {
     pub(super) fn asking(&mut self, address: Address) -> u8 {
         self.requests_left = self.requests_left.saturating_sub(1);
         self.effort.requests = self.effort.requests.saturating_add(1);
+        // It may have been displaced meanwhile. Its answer is welcome all the same.
         let Some(candidate) = self.of(address) else { return 0 };
         let tries = if let State::Asked(tries) = candidate.state { tries } else { 0 };
         candidate.state = State::Asked(tries + 1);
@@ -233,6 +241,7 @@ impl Lookup {
 
     /// Members that could not be asked or did not answer are as good as new.
     pub(super) fn revive(&mut self) {
+        // Routes come up while a layer forms: silence then says more about the route than about the member.
         for candidate in self.candidates.iter_mut().filter(|candidate| candidate.state == State::Silent) {
             candidate.state = State::New;
         }
@@ -252,6 +261,7 @@ impl Lookup {
         // Under its true id, whatever others said.
         self.candidates.retain(|known| known.contact.address != from.address);
         self.insert(Candidate { contact: from, state: State::Answered, depth, token });
+        // A bound on what one answer can add: a liar could otherwise fill the list with invented members near the key.
         for contact in contacts.iter().take(TAKEN) {
             self.add(*contact, depth.saturating_add(1));
         }
@@ -260,6 +270,7 @@ impl Lookup {
     /// A member has said where the name is.
     pub(super) fn found_value(&mut self, address: Address, itself: bool) {
         match self.values.iter_mut().find(|known| known.address == address) {
+            // The word of the owner is worth more than hearsay, and is not lost when others repeat it.
             Some(known) => known.itself |= itself,
             None => self.values.push(FoundValue { address, itself }),
         }

@@ -18,10 +18,10 @@ use crate::wire::dht::{Body, Contact, Extension};
 
 /// Fewer contacts than this in an answer say nothing about how they were chosen.
 const TELLING: usize = 2;
-/// How long a lookup waits before it asks silent members again.
+/// Pause of a lookup before it asks silent members again.
 const REST: Duration = Duration::from_millis(400);
 
-/// What the directory asks, and what it found.
+/// Lookups under way, requests and results.
 #[derive(Debug)]
 pub(super) struct Lookups {
     pub(super) active: BTreeMap<(Kind, NameHash), Lookup>,
@@ -46,7 +46,7 @@ impl Lookups {
         self.active.values().filter(|lookup| lookup.purpose.find).count()
     }
 
-    /// Whether this name is being looked up for the own member.
+    /// Returns `true` if this name is being looked up for the own member.
     pub(super) fn is_looking(&self, name: &NameHash) -> bool {
         self.active.get(&(Kind::Value, *name)).is_some_and(|lookup| lookup.purpose.find)
     }
@@ -65,6 +65,8 @@ impl Directory {
             lookup.purpose.find = true;
             return Found::Pending;
         }
+        // With an address to ask, the lookup waits: a program that starts together with its member would otherwise fail
+        // at once.
         if self.contacts.table.len() == 0 && !self.contacts.joining.is_hopeful() {
             return Found::Unknown;
         }
@@ -100,15 +102,20 @@ impl Directory {
             lookup.timer = Some(self.timers.arm(lookup.deadline, Task::Lookup(kind, key)));
             lookup
         });
+        // One lookup for each key, whatever its purposes: a name that is published and asked for costs one walk.
         lookup.purpose.add(purpose);
+        // A lookup refreshes the bucket of its key (Kademlia, 2.3).
         self.contacts.table.touch(now, &key);
+        // The buckets may hold more than k: starting with all that are near costs no request, and makes up for dead
+        // ones.
         let count = self.config.k().max(self.config.bucket());
         let mut first = self.contacts.table.closest(&key, count);
         if first.len() < self.config.k() {
+            // Too few live contacts: those that did not answer may be back, and asking is how that is found out.
             first.extend(self.contacts.table.stale(&key, self.config.k() - first.len()));
         }
         if kind == Kind::Value {
-            // Whoever is in doubt is asked itself, whatever its id.
+            // Addresses in doubt are asked themselves, whatever their ids.
             let doubted = self.lookups.cache.doubted(now, &key).filter(|address| *address != self.own.address);
             first.extend(doubted.map(|address| Contact { id: key, address }));
         }
@@ -123,6 +130,8 @@ impl Directory {
             match lookup.step(alpha) {
                 Step::Ask(to) => {
                     let tries = lookup.asking(to);
+                    // Without room for a request it counts as unreachable, or this loop would choose it again and
+                    // again.
                     if !self.ask(now, to, kind, key, Reason::Lookup, tries)
                         && let Some(lookup) = self.lookups.active.get_mut(&(kind, key))
                     {
@@ -130,7 +139,7 @@ impl Directory {
                     }
                 }
                 Step::Wait => return,
-                // Somebody may turn up in time.
+                // A contact may turn up in time.
                 Step::Done if !lookup.is_answered() && now < lookup.deadline && kind == Kind::Value => return,
                 Step::Done if self.widens(&kind, &key) => {}
                 Step::Done if self.rests(now, kind, key) => return,
@@ -139,14 +148,15 @@ impl Directory {
         }
     }
 
-    /// Waits a little to ask silent members again, if a name was not found without them: it takes routes a moment to lead
-    /// around somebody who is gone.
+    /// Waits a little to ask silent members again, if a name was not found without them: routes need a moment to lead
+    /// around a member that is gone.
     fn rests(&mut self, now: Instant, kind: Kind, key: NameHash) -> bool {
         let Some(lookup) = self.lookups.active.get_mut(&(kind, key)) else { return false };
         let again = now + REST;
         if kind != Kind::Value || !lookup.may_have_missed_it() || again >= lookup.deadline {
             return false;
         }
+        // The timer of the deadline serves for the pause as well; `out_of_time` arms it anew.
         if !core::mem::replace(&mut lookup.resting, true) {
             lookup.timer.take().map(|timer| self.timers.cancel(timer));
             lookup.timer = Some(self.timers.arm(again, Task::Lookup(kind, key)));
@@ -161,6 +171,8 @@ impl Directory {
         if *kind != Kind::Value || lookup.widened {
             return false;
         }
+        // References store names at arbitrary contacts, so the k closest prove nothing where there are any. In a small
+        // layer a contact of unknown style may be one; in a large one asking all of them would cost too much.
         let mixed = self.contacts.table.iter().any(|peer| peer.style == Style::SingleRound);
         if !mixed && self.contacts.table.len() > limits.spread {
             return false;
@@ -186,6 +198,7 @@ impl Directory {
         tries: u8,
     ) -> bool {
         let request = Request { to, kind, key, reason, asked: now, overdue: false, timer: None };
+        // An overdue request gives way to a new one: its answer is unlikely, while the new one has all its chances.
         if let Some(timer) = self.lookups.requests.make_room() {
             self.overdue.cancel(timer);
         }
@@ -205,7 +218,7 @@ impl Directory {
         true
     }
 
-    /// How long a request is: as long as the answer that it is to have.
+    /// Length of a request: that of the answer that it asks for.
     fn request_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
         match reason {
             // It answers the short ones of those who are there, and knows nothing of others.
@@ -231,6 +244,7 @@ impl Directory {
             self.lookups.requests.remove(cookie);
         } else {
             open.timer = Some(self.overdue.arm(end, cookie));
+            // The cookie stays valid as long as a reference would take the answer: a late answer is still one.
             open.overdue = true;
         }
         match request.reason {
@@ -285,7 +299,7 @@ impl Directory {
         values: &[Address],
     ) {
         let Some(request) = self.lookups.requests.answered(now, cookie, from.address, kind, &key) else {
-            self.counters.unasked += 1;
+            self.counters.unsolicited += 1;
             return;
         };
         request.timer.map(|timer| self.overdue.cancel(timer));
@@ -320,8 +334,10 @@ impl Directory {
         self.go_on(now, kind, key);
     }
 
-    /// Whoever does not put contacts in order does not look up iteratively either.
+    /// A member that does not sort contacts does not look up iteratively either.
     fn note_style(&mut self, from: &Contact, key: &NameHash, contacts: &[Contact]) {
+        // The reference answers with contacts in the order of its buckets; sorting them by distance is what a member of
+        // this kind does.
         let sorted = contacts.is_sorted_by(|a, b| compare(key, &a.id, &b.id).is_le());
         if contacts.len() >= TELLING && !sorted {
             self.contacts.table.set_style(from, Style::SingleRound);
@@ -342,6 +358,8 @@ impl Directory {
                 None => self.lookups.cache.add(now, key, *value, until),
             }
         }
+        // The first believable address ends the lookup: the allocation of a flow finds out sooner than more answers
+        // would whether it is right.
         if found {
             self.end(now, Kind::Value, *key);
         }
@@ -359,7 +377,7 @@ impl Directory {
         waiting.into_iter().for_each(|(kind, key)| self.go_on(now, kind, key));
     }
 
-    /// Members that could not be reached are asked again, where nobody has answered.
+    /// Asks members again that could not be reached, where none has answered.
     pub(super) fn revive(&mut self, now: Instant) {
         let waiting = self.lookups.active.iter_mut().filter(|(_, lookup)| !lookup.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
@@ -401,6 +419,7 @@ impl Directory {
     fn conclude(&mut self, now: Instant, lookup: &Lookup) {
         let key = lookup.key;
         let mut found = lookup.values.clone();
+        // Owners first. The sort is stable, so the order of arrival, which favours members that answer soon, is kept among equals.
         found.sort_by_key(|value| !value.itself);
         let seen = found.iter().filter(|s| s.itself || !self.lookups.cache.is_doubted(now, &key, s.address));
         let mut addresses: Vec<Address> = seen.map(|value| value.address).collect();
@@ -412,6 +431,7 @@ impl Directory {
         let limits = &self.config.limits;
         if !addresses.is_empty() {
             self.lookups.cache.put(now, &key, &addresses, now + limits.remember);
+        // Unknown is remembered only if a member said so: silence proves nothing about the name.
         } else if lookup.is_answered() {
             self.lookups.cache.put(now, &key, &[], now + limits.remember_unknown);
         }

@@ -30,7 +30,7 @@ const IDLE_OUTBOX: usize = 8;
 pub(super) enum Task {
     /// A lookup has taken too long.
     Lookup(Kind, NameHash),
-    /// Ask somebody, as long as nobody is known.
+    /// Ask an address, as long as there is no contact.
     Join,
     /// Look around once more after joining.
     Settle,
@@ -42,9 +42,9 @@ pub(super) enum Task {
     HandOff,
     /// Look after the names kept for others.
     Sweep,
-    /// Answer somebody whose lookup takes too long.
+    /// Answer a request whose lookup takes too long.
     Relay,
-    /// Go on with lookups that nobody waits for.
+    /// Go on with background lookups.
     Rest,
     /// Say once more that a name is not registered here any more.
     Withdraw(NameHash),
@@ -60,17 +60,17 @@ pub struct Directory {
     pub(super) config: Config,
     pub(super) rng: Rng,
     pub(super) own: Contact,
-    /// Whom it knows.
+    /// Contacts.
     pub(super) contacts: Contacts,
-    /// Where names are.
+    /// Lookups under way, and their results.
     pub(super) lookups: Lookups,
-    /// What it keeps for others.
+    /// Names kept for others.
     pub(super) storage: Storage,
-    /// What others are to keep.
+    /// Names that others have to keep.
     pub(super) publishing: Publishing,
-    /// Lookups that nobody waits for.
+    /// Background lookups.
     pub(super) background: Background,
-    /// What others ask.
+    /// Requests of others.
     pub(super) serving: Serving,
     pub(super) timers: Timers<Task>,
     /// Requests whose answers are overdue then, or cannot come any more. There are many at times, and a task takes more memory.
@@ -114,7 +114,7 @@ impl Directory {
         self.own
     }
 
-    /// Makes a name known in the layer as one that is to be found here, until [`unregister`](Self::unregister).
+    /// Makes a name known in the layer as one of this member, until [`unregister`](Self::unregister).
     ///
     /// It takes no notice of a name that is registered already.
     ///
@@ -139,8 +139,9 @@ impl Directory {
         Ok(())
     }
 
-    /// Stops making a name known. Members of this kind that were told of it forget it at once; references, and whoever does
-    /// not hear it, when what they have expires: within [`lifetime`](super::Limits::lifetime). `false` if it was not registered.
+    /// Withdraws a name. Members of this kind that were told of it forget it at once; references, and members that do
+    /// not hear it, when their copies expire: within [`lifetime`](super::Limits::lifetime). `false` if it was not
+    /// registered.
     pub fn unregister(&mut self, now: Instant, hash: &NameHash) -> bool {
         let Some(name) = self.publishing.names.remove(hash) else { return false };
         if let Some(timer) = name.timer {
@@ -150,7 +151,7 @@ impl Directory {
         true
     }
 
-    /// Where a name is, or starts to find out.
+    /// Returns the addresses of a name, or starts a lookup.
     ///
     /// [`Found::Pending`] is followed by exactly one [`Event::LookupDone`] for the name, however often it was asked
     /// for meanwhile.
@@ -165,8 +166,8 @@ impl Directory {
             self.storage.store.get(now, &name).iter().filter(|v| v.itself).map(|v| v.address).collect();
         let told: Vec<Address> =
             told.into_iter().filter(|to| !self.lookups.cache.is_doubted(now, &name, *to)).collect();
-        // While it is being looked up, more is known soon: whoever only says again and again that it has the name, and then
-        // refuses, does not keep others from being found.
+        // While it is being looked up, more is known soon: a member that claims to have the name again and again, and
+        // then refuses, does not keep others from being found.
         if !told.is_empty() && !self.lookups.is_looking(&name) {
             self.counters.known += 1;
             return Found::Known(told);
@@ -199,7 +200,7 @@ impl Directory {
             return;
         };
         if src.address == self.own.address || src.id == self.own.id {
-            self.counters.impostors += 1;
+            self.counters.id_conflicts += 1;
             return;
         }
         match body {
@@ -233,7 +234,7 @@ impl Directory {
         self.begin_lookups(now);
     }
 
-    /// There are other routes than before: whoever could not be reached may be again.
+    /// Routes have changed: unreachable members may be reachable again.
     pub fn route_known(&mut self, now: Instant) {
         self.contacts.table.routes_changed();
         self.revive(now);
@@ -250,7 +251,7 @@ impl Directory {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest.
+    /// Latest time of the next call of [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.overdue.next()].into_iter().flatten().min()
     }
@@ -258,7 +259,7 @@ impl Directory {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, unix: u64) {
         self.clock = (now, unix);
-        // Few tasks arm others for the same moment; the bound is for what nobody thought of.
+        // Few tasks arm others for the same moment; the bound is for unforeseen cases.
         for _ in 0..self.timers.len() + self.overdue.len() + SPARE_TASKS {
             if let Some((_, cookie)) = self.overdue.pop_due(now) {
                 self.is_overdue(now, cookie);
@@ -303,7 +304,7 @@ impl Directory {
         }
     }
 
-    /// What there is to say.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

@@ -17,14 +17,14 @@
 //! |---|---|---|
 //! | contacts | table | k-buckets and their replacement caches; only who has answered becomes a contact, only who is dead leaves |
 //! | | joining | looks up the own id, verifies who was heard of, refreshes buckets |
-//! | lookups | lookup | one of them: asks whoever is known closest to a key, until the k closest have answered |
+//! | lookups | lookup | one of them: asks the closest known contacts to a key, until the k closest have answered |
 //! | | requests | cookies, each for one address, key and kind, good for one answer; how long to wait |
 //! | | cache | what lookups found, for half a minute, and what turned out to be wrong |
-//! | storage | store | what is kept for others: within limits, and by the account of whoever had it stored |
+//! | storage | store | names kept for others: within limits, and on the account of the member that stored them |
 //! | publishing | names | what is registered here: looked up and stored at the k closest, again and again |
 //! | | handoffs | what new members have to keep |
 //! | | withdrawals | names that are taken back |
-//! | background | | lookups that nobody waits for: to publish, replicate, withdraw, refresh; so many at a time |
+//! | background | | lookups to publish, replicate, withdraw, refresh; so many at a time |
 //! | serving | | what others ask; who waits for an answer |
 //! | | tokens | by which a member shows that it is at its address |
 //!
@@ -41,21 +41,21 @@
 //!
 //! # Trust
 //!
-//! Nothing in the messages of the reference proves anything. A result is a hint: whoever allocates a flow finds out, and
-//! says [`doubt`](Directory::doubt). What a member said of itself goes before what others said of it. Who says so is found
-//! out as well:
+//! Nothing in the messages of the reference proves anything. A result is a hint: the allocation of a flow finds out,
+//! and says [`doubt`](Directory::doubt). Claims of a member about itself go before those of others about it. The
+//! claimant is found out as well:
 //!
 //! - Members of this kind put a token into their answers, a function of the asker's address and a secret, and into what
 //!   they have stored the last one that they got there. What comes with it is on the account of its sender. It may also
 //!   say that less time is left, or none: so its owner takes a name back.
-//! - A name that comes without is kept on an account that all such share, and its owner is asked whether it has the name.
-//!   That is also how a reference's name is taken back: when it is refused there, or when somebody says so.
+//! - A name that comes without is kept on an account that all such share, and its owner is asked whether it has the
+//!   name. That is also how a reference's name is withdrawn: when it is refused there, or when a message says so.
 //!
 //! # Nothing is amplified
 //!
-//! A request may come from somebody who names another's address. Members of this kind make theirs as long as the answer. To
-//! a member that asks with less, as a reference does, nothing goes but a request as short as its own, until it has answered
-//! that; then its requests are answered, [so many a second](Limits::short_per_second), which is as far as the wire allows.
+//! The sender of a request may be forged. Members of this kind make their requests as long as the answer. To a member
+//! that asks with less, as a reference does, only a request as short as its own is sent, until it has answered that;
+//! then its requests are answered, [so many a second](Limits::short_per_second), which is as far as the wire allows.
 //!
 //! # Bounds
 //!
@@ -64,7 +64,7 @@
 //!
 //! | table | what gives way, and why |
 //! |---|---|
-//! | contacts | one that did not answer two requests; whoever is there is worth more than whoever comes |
+//! | contacts | one that did not answer two requests; a live contact is worth more than a new one |
 //! | replacement caches | the one heard of first: the latest is the likeliest to be there still |
 //! | 64 that answered and found no place | the oldest |
 //! | requests | one that is overdue, the oldest first; if there is none, the new one, as if it were lost on the way |
@@ -72,13 +72,13 @@
 //! | lookups that wait | the new one: it counts as unknown |
 //! | cache | what would be forgotten first |
 //! | names kept for a member | of its own, the key farthest from the own id: near ones are looked for here |
-//! | names kept in all | such a key of the member that has most: nobody pays for another's appetite |
+//! | names kept in all | such a key of the member that has most, so that each pays for its own |
 //! | names kept for all that have shown nothing | the oldest: by now it would have been confirmed |
 //! | addresses of a name | one that has shown nothing, hearsay, an owner that is overdue; owners that are there stay |
-//! | requests held | of one that has 4, or else several, the oldest; those of whoever cannot be asked now are not held |
+//! | requests held | of a member that has 4, or else several, the oldest; those of members that cannot be asked now are not held |
 //! | lookups for references | the new one: it is answered with what is known |
-//! | rates, of contacts and of others | of somebody idle for two seconds; if there is nobody, the new ones share one |
-//! | new contacts to be handed names | whoever starts anew has its place anew; the new one: owners publish as well |
+//! | rates, of contacts and of others | of a member idle for two seconds; if there is none, the new ones share one |
+//! | new contacts to be handed names | a member that starts anew has its place anew; the new one: owners publish as well |
 //! | members that have a name from here | the oldest of 128 that were told, and of 32 that have asked whether it is here |
 //! | names being taken back | the oldest: it was said before |
 //!

@@ -1,4 +1,4 @@
-//! The names registered here, and when they are to be published.
+//! Names registered here, and the times of their publication.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
@@ -10,14 +10,14 @@ use crate::types::name::NameHash;
 /// After how long a name is published again at first: what was lost is there soon, and what the first lookup missed in
 /// a layer that grows.
 const REPEATS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(240)];
-/// After how long a name that nobody took is tried again, doubling.
+/// First pause before a name that no member took is tried again, doubling.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Members remembered of those that were told of a name: more than are told at a time, so that those closest to it now are
 /// among them. Beyond it the oldest forget the name when it expires.
 const TOLD: usize = 128;
-/// Members remembered of those that have asked whether the name is here, because others have told them. They have a list of
-/// their own: whoever asks takes the place of nobody who was told.
+/// Members remembered of those that have asked whether the name is here, because others have told them. They have a
+/// list of their own, so that they displace none that was told.
 const ASKED: usize = 32;
 
 /// Members that have a name, with the token that each gave; the newest are remembered.
@@ -34,12 +34,12 @@ impl Holders {
         self.told.0.iter().chain(asked).copied()
     }
 
-    /// How many they are at most.
+    /// Greatest number of members.
     pub(super) fn len(&self) -> usize {
         self.told.0.len() + self.asked.0.len()
     }
 
-    /// Whether this is one of them.
+    /// Returns `true` if this is one of them.
     pub(super) fn contains(&self, who: Address) -> bool {
         self.told.contains(who) || self.asked.contains(who)
     }
@@ -75,7 +75,7 @@ impl Newest {
 /// A name that is registered here.
 #[derive(Debug, Default)]
 pub(super) struct Name {
-    /// When it is to be published.
+    /// Timer of the next publication.
     pub(super) timer: Option<TimerId>,
     /// A lookup for it runs or will.
     pub(super) publishing: bool,
@@ -83,19 +83,19 @@ pub(super) struct Name {
     published: u8,
     /// It was tried so often without success since.
     failed: u8,
-    /// Who has it.
+    /// Members that have the name.
     pub(super) holders: Holders,
     /// The farthest of the k closest members that have it; `None` if there were fewer than k.
     pub(super) farthest: Option<NameHash>,
 }
 
 impl Name {
-    /// Whether anybody was told.
+    /// Returns `true` if a member was told.
     pub(super) fn is_published(&self) -> bool {
         self.published > 0
     }
 
-    /// It was published. Returns when to do so again, if it is to be done at this interval in the long run.
+    /// The name was published. Returns the pause until the next time, if this interval is right in the long run.
     pub(super) fn published(&mut self, farthest: Option<NameHash>, interval: Duration) -> Duration {
         let next = REPEATS.get(usize::from(self.published)).map_or(interval, |repeat| interval.min(*repeat));
         self.published = self.published.saturating_add(1);
@@ -115,7 +115,7 @@ impl Name {
         self.holders.asked.add(ASKED, who, token);
     }
 
-    /// Nobody was there who could have taken it. Returns when to try again.
+    /// No member could take the name. Returns the pause until the next attempt.
     pub(super) fn failed(&mut self, interval: Duration) -> Duration {
         let next = RETRY.saturating_mul(1 << self.failed.min(16)).min(interval);
         self.failed = self.failed.saturating_add(1);

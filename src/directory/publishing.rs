@@ -15,10 +15,10 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension};
 
-/// How often the names kept for others are looked after, at least.
+/// Longest interval between two checks of the names kept for others.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// What others are to keep.
+/// Names that others have to keep.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
     pub(super) names: Names,
@@ -33,7 +33,7 @@ impl Directory {
         if let Some(timer) = name.timer.take() {
             self.timers.cancel(timer);
         }
-        // Whoever becomes the first contact gets to know it.
+        // The first contact will be told of it.
         if !name.publishing && self.contacts.table.len() > 0 {
             name.publishing = true;
             self.background.push(Job::Publish(hash));
@@ -95,7 +95,7 @@ impl Directory {
         }
     }
 
-    /// Has somebody keep where a name is, with the token that it gave.
+    /// Has a member keep the address of a name, with the token that it gave.
     pub(super) fn store_at(
         &mut self,
         now: Instant,
@@ -112,13 +112,13 @@ impl Directory {
         self.send(to, Body::Store { key, value, expires }, Extension { token, padding: 0 });
     }
 
-    /// How often the names kept for others are looked after.
+    /// Interval between two checks of the names kept for others.
     pub(super) fn sweep_interval(&mut self) -> Duration {
         let interval = (self.config.replicate() / 4).min(SWEEP);
         self.jitter(interval)
     }
 
-    /// Drops what has expired, and publishes what nobody has published for long.
+    /// Drops expired names, and publishes those that their owners have not published for long.
     pub(super) fn sweep(&mut self, now: Instant) {
         for key in self.storage.store.sweep(now, self.config.replicate()) {
             if self.background.len() < self.config.limits.keys {

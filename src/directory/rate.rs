@@ -1,4 +1,4 @@
-//! How much one member may ask for.
+//! Rates of requests, by member.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -21,12 +21,12 @@ impl Rate {
         Self { bucket: (per_second > 0).then(|| Bucket::new(now, per_second.into(), burst)) }
     }
 
-    /// Whether there is a unit.
+    /// Returns `true` if there is a unit.
     pub(super) fn has(&self, now: Instant) -> bool {
         self.bucket.is_some_and(|bucket| bucket.is_ready(now))
     }
 
-    /// When there will be one.
+    /// Time of the next unit.
     pub(super) fn next(&self) -> Instant {
         self.bucket.map_or(Instant::FAR_FUTURE, |bucket| bucket.ready_at())
     }
@@ -45,7 +45,7 @@ impl Rate {
 pub(super) struct Meter {
     fresh: u32,
     rates: BTreeMap<Address, (Rate, Instant)>,
-    /// When each is as good as new.
+    /// Times at which each is as good as new.
     rested: BTreeSet<(Instant, Address)>,
     others: Rate,
     limit: usize,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_that_have_asked_long_ago_are_forgotten() {
+    fn idle_members_are_forgotten() {
         let mut meter = Meter::new(Instant::ZERO, 2, 10_000);
         let at = |n: u64| Instant::from_millis(10 * n);
         for n in 0..1000 {

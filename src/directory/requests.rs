@@ -1,4 +1,4 @@
-//! What was asked and not answered yet, and how long answers take.
+//! Requests without an answer yet, and the times that answers take.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -9,23 +9,23 @@ use crate::base::timers::TimerId;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// How long an answer is still taken: as long as the reference takes it.
+/// Time for which an answer is still taken: as long as the reference takes it.
 pub(super) const LIFETIME: Duration = Duration::from_secs(2);
-/// How long to wait for an answer while none has ever come.
+/// Wait for an answer while none has ever come.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// What is asked for.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Who is near the key.
+    /// Contacts closest to the key.
     Node,
-    /// Where the name is, or who is near it.
+    /// Addresses of the name, or contacts closest to it.
     Value,
 }
 
-/// What a request is for.
+/// Reason for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// The lookup of this kind for this key.
@@ -39,7 +39,7 @@ pub(super) enum Reason {
     },
     /// To find out whether it has the name.
     Confirm {
-        /// Until when somebody says so; nothing if that is known.
+        /// Claimed expiry; `None` if that is known.
         expires: Option<Instant>,
     },
     /// To get to know anybody.
@@ -47,7 +47,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    /// Whether the request goes to somebody who may not have asked for it, and so has to be short.
+    /// Returns `true` if the request goes to a member that may not have asked for it, and so has to be short.
     pub(super) fn is_short(self) -> bool {
         matches!(self, Self::Ping { short: true, .. } | Self::Confirm { .. })
     }
@@ -60,11 +60,11 @@ pub(super) struct Request {
     pub(super) kind: Kind,
     pub(super) key: NameHash,
     pub(super) reason: Reason,
-    /// When it was sent.
+    /// Time at which it was sent.
     pub(super) asked: Instant,
     /// It has taken longer than answers take.
     pub(super) overdue: bool,
-    /// When it is overdue, then when it cannot be answered any more.
+    /// Timer: when it is overdue, then when it cannot be answered any more.
     pub(super) timer: Option<TimerId>,
 }
 
@@ -85,7 +85,8 @@ impl Requests {
         self.open.len()
     }
 
-    /// Notes a request and makes a cookie for it, of eight bytes or fewer if it is to be short. `None` if there are too many.
+    /// Notes a request and makes a cookie for it, of eight bytes or fewer if it has to be short. `None` if there are
+    /// too many.
     pub(super) fn ask(&mut self, rng: &mut Rng, request: Request) -> Option<u64> {
         if self.open.len() >= self.limit {
             return None;
@@ -140,7 +141,7 @@ impl Requests {
         self.open.remove(&cookie)
     }
 
-    /// How long to wait for an answer before asking again, after so many tries before this one.
+    /// Wait for an answer before asking again, after so many tries before this one.
     pub(super) fn patience(&self, tries: u8) -> Duration {
         self.times.patience().saturating_mul(1 << tries.min(8)).min(LIFETIME / 2)
     }
@@ -176,15 +177,15 @@ pub(super) const SHORT_COOKIE: u32 = 56;
 
 /// A cookie, from random bits, by which this implementation knows its kind: the last 16 bits follow from the others.
 ///
-/// To others it is a number as good as any. Whoever gets one knows that the asker looks up iteratively, so that nothing has
-/// to be looked up for it.
+/// To others it is as random as any. A member of this kind learns from it that the requester looks up iteratively, so
+/// that nothing has to be looked up for it.
 pub(super) fn signed(random: u64) -> u64 {
     let secret = random >> SIGNATURE;
     // Never 0, which the reference never sends.
     secret.max(1) << SIGNATURE | signature(secret.max(1))
 }
 
-/// Whether a cookie was made by [`signed`].
+/// Returns `true` if a cookie was made by [`signed`].
 pub(super) fn is_signed(cookie: u64) -> bool {
     let secret = cookie >> SIGNATURE;
     secret != 0 && cookie == secret << SIGNATURE | signature(secret)
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cookies_are_signed_and_chance_is_not() {
+    fn only_own_cookies_are_signed() {
         let mut rng = Rng::from_seed([3; 32]);
         assert!((0..1000).all(|_| is_signed(signed(rng.u64()))));
         assert!(is_signed(signed(0)) && !is_signed(0));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_follow_the_answers() {
+    fn waits_adapt_to_answer_times() {
         let mut times = AnswerTimes::default();
         assert_eq!(times.patience(), FIRST_WAIT);
         for _ in 0..50 {

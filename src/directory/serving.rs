@@ -1,4 +1,4 @@
-//! What others ask of this member.
+//! Requests of other members.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ const HELD_OF_ONE: usize = 4;
 const TAG: usize = 2;
 const NUMBER: usize = 11;
 
-/// A request of somebody else.
+/// A request of another member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Query {
     pub(super) from: Contact,
@@ -32,7 +32,7 @@ pub(super) struct Query {
     pub(super) kind: Kind,
     /// Bytes of it.
     pub(super) len: usize,
-    /// When it came.
+    /// Time of arrival.
     pub(super) at: Instant,
 }
 
@@ -47,19 +47,19 @@ impl Query {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay {
     query: Query,
-    /// How long the answer may be, or what is left of that for one more.
+    /// Longest answer, or the rest of that for one more.
     room: usize,
-    /// When it is answered, whatever the lookup has found.
+    /// Time of the answer, whatever the lookup has found.
     due: Instant,
     answered: bool,
 }
 
-/// What others ask of this member.
+/// Requests of other members, and lookups for them.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// What contacts ask: whoever invents sources cannot crowd them out.
+    /// Rates of contacts: invented sources cannot crowd them out.
     pub(super) contacts: Meter,
-    /// What all others ask.
+    /// Rate of all others.
     pub(super) strangers: Meter,
     /// Requests that are shorter than their answers.
     pub(super) short: Meter,
@@ -91,10 +91,10 @@ impl Directory {
         let knows = self.contacts.knows(&from);
         let rates = if knows { &mut self.serving.contacts } else { &mut self.serving.strangers };
         if !rates.take(now, from.address) {
-            self.counters.excessive += 1;
+            self.counters.rate_limited += 1;
             return;
         }
-        // Whoever is not known is asked as well whether it is there.
+        // A member that is not known is asked as well whether it is there.
         let room = if knows { query.len } else { query.len.saturating_sub(self.longest_request()) };
         if room >= self.answer_len(query.kind, 1, VALUES) {
             self.heard_from(now, from, style(&query));
@@ -105,12 +105,12 @@ impl Directory {
             if self.serving.short.take(now, from.address) {
                 self.serve(now, query, usize::MAX);
             } else {
-                self.counters.excessive += 1;
+                self.counters.rate_limited += 1;
             }
             return;
         }
         if query.len < self.short_request() {
-            self.counters.excessive += 1;
+            self.counters.rate_limited += 1;
             return;
         }
         self.hold(now, query);
@@ -121,8 +121,8 @@ impl Directory {
         let from = query.from;
         self.ping(now, from.address, true);
         if !self.contacts.pinged.contains(&from.address) {
-            // It will show nothing, and is to take the place of nobody who may.
-            self.counters.excessive += 1;
+            // It will show nothing, and must not displace a member that may.
+            self.counters.rate_limited += 1;
             return;
         }
         self.counters.held += 1;
@@ -173,7 +173,8 @@ impl Directory {
         let _ = self.answer(now, &query, room, values);
     }
 
-    /// Somebody of our kind asks shortly, not to find a name but to know whether it is here: it keeps it, whoever said so.
+    /// A member of this kind that asks shortly wants to know whether a name is here: it keeps the name, however it came
+    /// to know it.
     fn note_keeper(&mut self, query: &Query) {
         let who = query.from.address;
         let token = self.contacts.table.token(who);
@@ -182,8 +183,8 @@ impl Directory {
         }
     }
 
-    /// Where a name is, as far as this member may say: here, or where others have stored it to be; and what it found
-    /// itself, for those who cannot.
+    /// Addresses of a name, as far as this member may say: here, or as others have stored it; and its own findings, for
+    /// members that cannot look up.
     fn known_values(&self, now: Instant, key: &NameHash, found: bool) -> Vec<Address> {
         let own = self.publishing.names.contains_key(key).then_some(self.own.address);
         let stored = self.storage.store.get(now, key).into_iter().map(|value| value.address);
@@ -201,7 +202,7 @@ impl Directory {
     fn answer(&mut self, now: Instant, query: &Query, room: usize, mut values: Vec<Address>) -> usize {
         self.counters.answered += 1;
         let Query { from: to, cookie, key, kind, .. } = *query;
-        // It knows itself, and of the first two one must be somebody else.
+        // The requester knows itself, and of the first two one must be another member.
         values.sort_by_key(|value| *value == to.address);
         values.truncate(VALUES);
         let mut contacts = self.contacts.table.closest(&key, self.config.k() + 1);
@@ -225,7 +226,7 @@ impl Directory {
         len
     }
 
-    /// How long an answer may be. Counts the longest numbers.
+    /// Longest answer, with the longest numbers.
     pub(super) fn answer_len(&self, kind: Kind, contacts: usize, values: usize) -> usize {
         let hash = self.config.hash.len() + TAG;
         let contact = TAG + hash + NUMBER;
@@ -234,13 +235,13 @@ impl Directory {
         TAG + contact + node + values + Extension::OVERHEAD
     }
 
-    /// How short a request may be.
+    /// Shortest request.
     pub(super) fn shortest_request(&self) -> usize {
         let hash = self.config.hash.len() + TAG;
         TAG + TAG + hash + TAG + TAG + TAG + hash
     }
 
-    /// How long one of the own ones is that are short.
+    /// Length of own short requests.
     pub(super) fn short_request(&self) -> usize {
         // A number has a byte for every seven bits.
         let number = |bits: u32| 1 + bits.max(1).div_ceil(7) as usize;
@@ -249,7 +250,7 @@ impl Directory {
         TAG + TAG + hash + address + TAG + number(SHORT_COOKIE) + hash
     }
 
-    /// How long one may be without anything beside it.
+    /// Longest request without an extension.
     pub(super) fn longest_request(&self) -> usize {
         let hash = self.config.hash.len() + TAG;
         TAG + TAG + hash + NUMBER + TAG + NUMBER + hash
@@ -274,8 +275,8 @@ impl Directory {
         true
     }
 
-    /// Whether one more lookup for somebody else may begin. They may outlive the wait for their answer, and become own
-    /// ones if the same name is looked up here.
+    /// Returns `true` if one more lookup for another member may begin. They may outlive the wait for their answer, and
+    /// become own ones if the same name is looked up here.
     fn has_room_to_relay(&self) -> bool {
         let limits = &self.config.limits;
         let all = self.lookups.of(Kind::Value);
@@ -309,7 +310,7 @@ impl Directory {
     }
 }
 
-/// How a member looks names up, by its request.
+/// Way of looking names up, judged by a request.
 fn style(query: &Query) -> Style {
     if is_signed(query.cookie) { Style::Iterative } else { Style::SingleRound }
 }

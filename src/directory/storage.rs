@@ -1,4 +1,4 @@
-//! What others have this member keep, and who may.
+//! Names kept for others, and the members that may store them.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -13,17 +13,17 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::Contact;
 
-/// What is kept for others.
+/// Names kept for others, with their rates.
 #[derive(Debug)]
 pub(super) struct Storage {
     pub(super) store: Store,
-    /// What members may have stored that have shown that they are where they say.
+    /// Rates of members that have shown that they are at their addresses.
     pub(super) stores: Meter,
-    /// What those may that have not.
+    /// Rates of the others.
     unproven: Quotas,
-    /// Of what they say, how much is confirmed.
+    /// Rates of confirmations of their claims.
     confirming: Quotas,
-    /// Of what this member wants to know itself.
+    /// Rate of this member's own confirmations.
     doubting: Rate,
     /// Names whose owners are being asked whether they have them.
     pub(super) confirms: BTreeSet<(NameHash, Address)>,
@@ -43,8 +43,8 @@ impl Storage {
     }
 }
 
-/// A rate for each member that has answered or shown that it is where it says, and one for all others: whoever invents
-/// sources cannot use up what the first have, and of these none what another has.
+/// A rate for each member that has answered or shown that it is at its address, and one for all others: invented
+/// sources cannot use up those of the first, and none of these that of another.
 #[derive(Debug)]
 struct Quotas {
     known: Meter,
@@ -65,14 +65,14 @@ impl Quotas {
     }
 }
 
-/// At whose expense somebody is asked whether it has a name.
+/// Account that a confirmation is charged to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
-    /// Of this member, which was refused there.
+    /// This member, which was refused there.
     Own,
-    /// Of the member that says so, which is known.
+    /// The member that says so, which is known.
     Known(Address),
-    /// Of all others.
+    /// All others.
     Stranger,
 }
 
@@ -93,7 +93,7 @@ impl Directory {
             false => self.storage.unproven.take(now, known),
         };
         if !allowed {
-            self.counters.excessive += 1;
+            self.counters.rate_limited += 1;
             return;
         }
         if proven {
@@ -103,7 +103,7 @@ impl Directory {
         // Both modulo 2³²: the format ends in 2106.
         let left = u64::from(expires).saturating_sub(self.unix(now) & u64::from(u32::MAX));
         let left = left.min(u64::from(self.config.dht.t_expire));
-        // Nobody knows better than this member what is registered here.
+        // This member knows best which names are registered here.
         if address == self.own.address {
             self.counters.not_stored += 1;
             return;
@@ -150,7 +150,7 @@ impl Directory {
         self.lookups.cache.withdrawn(now, &key, address);
     }
 
-    /// Asks a member whether it has a name, as somebody says until then, or as is believed.
+    /// Asks a member whether it has a name, as is claimed until then, or believed.
     pub(super) fn confirm(
         &mut self,
         now: Instant,
@@ -206,7 +206,7 @@ impl Directory {
         }
     }
 
-    /// Somebody is there, but did not ask.
+    /// A member is there that did not ask.
     fn verify_sender(&mut self, now: Instant, from: Contact) {
         if self.contacts.table.get(from.address).is_none() {
             self.verify(now, from);

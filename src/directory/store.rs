@@ -1,14 +1,14 @@
 //! The names kept for others.
 //!
-//! Every value is on the account of whoever had it stored: of a member that has shown that it is at its address
-//! ([`tokens`](super::tokens)), or was asked and has the name; or of all others together, who share a small one. What goes
-//! when there is no room:
+//! Every value is on the account of the member that stored it: of one that has shown that it is at its address
+//! ([`tokens`](super::tokens)), or was asked and has the name; or of all others together, who share a small one. What
+//! goes when there is no room:
 //!
 //! | what is full | what goes | why |
 //! |---|---|---|
 //! | the account of all others | its oldest value | it is either confirmed soon, or worth nothing |
 //! | the account of a member | its key farthest from the own id, if the new one is nearer | near keys are looked for here |
-//! | the store | such a key of the largest account, which may be the one that wants more | nobody pays for another's appetite |
+//! | the store | such a key of the largest account, which may be the one that wants more | each pays for its own |
 //! | the values of a name | one of all others; hearsay; an owner that is overdue; nothing else | owners that are there stay |
 //!
 //! Each takes logarithmic time.
@@ -23,19 +23,19 @@ use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
 
-/// Where a name is, as somebody said.
+/// An address of a name, as it was claimed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
     pub(super) address: Address,
     pub(super) expires: Instant,
-    /// Whoever is there said so itself, and is there. Such values come first and stay longest.
+    /// The member at the address said so itself, and is there. Such values come first and stay longest.
     pub(super) itself: bool,
     account: Account,
-    /// When somebody last said so.
+    /// Time of the last claim.
     published: Instant,
 }
 
-/// Who pays for a value.
+/// Account of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
     /// A member that has shown that it is at this address.
@@ -44,7 +44,7 @@ pub(super) enum Account {
     Others,
 }
 
-/// What is to be kept.
+/// A value to be kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) key: NameHash,
@@ -54,7 +54,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether the member at the address says so.
+    /// Returns `true` if the member at the address says so.
     fn is_proven(&self) -> bool {
         self.account == Account::Member(self.address)
     }
@@ -69,7 +69,7 @@ pub(super) enum Refusal {
     Full,
 }
 
-/// Whether a value was known.
+/// State of a value before it was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
     /// It was not.
@@ -99,11 +99,11 @@ pub(super) struct Store {
     own: NameHash,
     /// The values of each name, the newest last; at least one.
     names: BTreeMap<NameHash, Vec<Value>>,
-    /// What each member pays for, by the distance of the key from the own id.
+    /// Values of each member's account, by the distance of the key from the own id.
     members: BTreeMap<Address, BTreeSet<(NameHash, Address)>>,
-    /// How much that is, to find the largest.
+    /// Sizes of these accounts, to find the largest.
     sizes: BTreeSet<(usize, Address)>,
-    /// What the others pay for, the oldest first.
+    /// Values of the account of all others, the oldest first.
     others: BTreeMap<u64, (NameHash, Address)>,
     places: BTreeMap<(NameHash, Address), u64>,
     next_place: u64,
@@ -136,8 +136,8 @@ impl Store {
     pub(super) fn put(&mut self, now: Instant, claim: Claim) -> Result<Kept, Refusal> {
         if let Some(before) = self.take(&claim.key, claim.address) {
             let value = self.renewed(now, before, claim);
-            // Of its own account or of a new one that has room, or else of the old one, which had: whoever has as much as it
-            // may would move what others pay for to where it is soon lost.
+            // On its own account or a new one that has room, or else on the old one, which had: a member at its limit
+            // could otherwise move the values of others to an account where they are soon lost.
             let moved = value.account != claim.account || self.make_room(&claim).is_ok();
             let account = if moved { value.account } else { before.account };
             if account == Account::Others {
@@ -156,10 +156,10 @@ impl Store {
         Ok(Kept::New)
     }
 
-    /// What becomes of a value that is said again.
+    /// The value after it was claimed again.
     fn renewed(&self, now: Instant, value: Value, claim: Claim) -> Value {
         if claim.is_proven() {
-            // Nobody knows better: it may also say that less time is left.
+            // The owner knows best: it may also say that less time is left.
             let (expires, account) = (claim.expires, claim.account);
             return Value { expires, account, itself: true, published: now, ..value };
         }
@@ -177,7 +177,7 @@ impl Store {
         }
     }
 
-    /// Whoever is there says that the name is not. Whether it was kept.
+    /// Drops a value, because the member at its address does not have the name. Returns `true` if it was kept.
     pub(super) fn withdraw(&mut self, key: &NameHash, address: Address) -> bool {
         self.take(key, address).is_some()
     }
@@ -186,17 +186,17 @@ impl Store {
         self.names.get(key)?.iter().find(|value| value.address == address)
     }
 
-    /// Whether a value is kept that the member at its address has not confirmed, or is to expire later.
+    /// Returns `true` if a value is kept that the member at its address has not confirmed, or that expires later.
     pub(super) fn is_open(&self, key: &NameHash, address: Address, expires: Instant) -> bool {
         self.value(key, address).is_some_and(|value| !value.itself || value.expires < expires)
     }
 
-    /// Whether this is kept.
+    /// Returns `true` if this value is kept.
     pub(super) fn has(&self, key: &NameHash, address: Address) -> bool {
         self.value(key, address).is_some()
     }
 
-    /// Which value of its name has to go for a new one.
+    /// Value of its name that has to go for a new one.
     fn least_in_name(&mut self, now: Instant, claim: &Claim) -> Result<Option<Address>, Refusal> {
         self.expire(now, &claim.key);
         let Some(values) = self.names.get(&claim.key).filter(|values| values.len() >= self.bounds.per_key) else {
@@ -312,7 +312,7 @@ impl Store {
         }
     }
 
-    /// Drops what has expired, and returns the names with values that nobody has published for so long.
+    /// Drops expired values, and returns the names with values that have not been published for so long.
     pub(super) fn sweep(&mut self, now: Instant, silence: Duration) -> Vec<NameHash> {
         let over = |values: &Vec<Value>| values.iter().any(|value| value.expires <= now);
         let keys: Vec<NameHash> = self.names.iter().filter(|(_, values)| over(values)).map(|(key, _)| *key).collect();
@@ -321,7 +321,7 @@ impl Store {
         self.names.iter().filter(|(_, values)| values.iter().any(silent)).map(|(key, _)| *key).collect()
     }
 
-    /// The values of a name that nobody has published for so long, which are being published now.
+    /// Values of a name that have not been published for so long, which are being published now.
     pub(super) fn take_silent(&mut self, now: Instant, key: &NameHash, silence: Duration) -> Vec<Value> {
         let values = self.names.get_mut(key).into_iter().flatten();
         let silent = values.filter(|value| value.expires > now && now.since(value.published) >= silence);
@@ -341,7 +341,7 @@ impl Store {
         alive
     }
 
-    /// What is kept for those who have not shown that they are where they say, and said so of themselves or others.
+    /// Values on the account of members that have not shown that they are at their addresses.
     pub(super) fn unproven(&self) -> impl Iterator<Item = (&NameHash, &Value)> {
         self.others.values().filter_map(|(key, address)| Some((key, self.value(key, *address)?)))
     }
@@ -357,7 +357,7 @@ impl Store {
         self.names.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
     }
 
-    /// Whether the accounts say what is kept, for tests.
+    /// Returns `true` if the accounts agree with the values, for tests.
     #[cfg(test)]
     pub(super) fn is_sound(&self) -> bool {
         let members: usize = self.members.values().map(BTreeSet::len).sum();
@@ -382,9 +382,9 @@ mod tests {
         NameHash::new(&bytes).unwrap()
     }
 
-    /// Whoever has as much as it may, and says what others said before, does not move it to where it is lost.
+    /// A member at its limit that repeats the claims of others does not move them to where they are lost.
     #[test]
-    fn a_value_stays_on_its_account_if_the_other_is_full() {
+    fn values_stay_on_their_account_if_the_other_is_full() {
         let overdue = Duration::from_secs(900);
         let bounds = Bounds { values: 8, per_member: 2, others: 2, per_key: 4, overdue };
         let mut store = Store::new(key(0, 0), bounds);

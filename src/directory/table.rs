@@ -1,4 +1,4 @@
-//! Whom the directory knows: Kademlia's k-buckets, by how many leading bits the ids of contacts share with the own one.
+//! Contacts: Kademlia's k-buckets, by how many leading bits their ids share with the own one.
 //!
 //! Bucket `i` has the contacts that share exactly `i` bits, the last one all that share as many or more; it is the one
 //! that splits when it is full. Only who has answered a request of ours becomes a contact. Who was heard of, or finds
@@ -20,10 +20,10 @@ const STALE: u8 = 2;
 /// Requests in a row without an answer after which a contact is given up.
 const DEAD: u8 = 4;
 
-/// How a member looks names up.
+/// A member's way of looking names up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// Not known.
+    /// Unknown.
     #[default]
     Unknown,
     /// It asks ever closer members until it has found the key, as this directory does.
@@ -37,7 +37,7 @@ pub enum Style {
 pub(super) struct Peer {
     pub(super) contact: Contact,
     pub(super) style: Style,
-    /// When it last answered.
+    /// Time of its last answer.
     pub(super) seen: Instant,
     /// The last token that it gave.
     token: Option<u64>,
@@ -48,7 +48,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Whether it can be told to others, and asked without fear of waiting.
+    /// Returns `true` if it can be told to others, and asked without fear of waiting.
     pub(super) fn is_live(&self) -> bool {
         self.failures == 0 && !self.lost
     }
@@ -60,11 +60,11 @@ struct Bucket {
     peers: Vec<Peer>,
     /// Heard of, the latest last.
     replacements: Vec<Contact>,
-    /// When the directory last looked for an id in it.
+    /// Time of the last lookup of an id in it.
     touched: Instant,
 }
 
-/// What became of a member that has answered.
+/// Result of adding a member that has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     /// It was a contact already.
@@ -170,7 +170,7 @@ impl Table {
         if let Some(at) = bucket.peers.iter().position(|peer| peer.contact.id == contact.id) {
             let mut peer = bucket.peers.remove(at);
             if peer.contact.address != contact.address && peer.is_live() {
-                // Somebody else with the id of one who is well.
+                // Another member with the id of a live one.
                 bucket.peers.insert(at, peer);
                 return Entered::Full;
             }
@@ -192,7 +192,7 @@ impl Table {
         Entered::New
     }
 
-    /// Whether the last bucket must split before there is room for `id` in it.
+    /// Returns `true` if the last bucket must split before there is room for `id` in it.
     fn must_split(&self, id: &NameHash) -> bool {
         let last = self.buckets.len() - 1;
         let Some(bucket) = self.buckets.get(last) else { return false };
@@ -215,7 +215,7 @@ impl Table {
         self.buckets.push(Bucket { peers, replacements, touched });
     }
 
-    /// Somebody said that there is such a member.
+    /// Notes a member that another has named.
     pub(super) fn hear(&mut self, contact: Contact) {
         let own = self.own;
         let known = self.iter().any(|peer| peer.contact.address == contact.address || peer.contact.id == contact.id);
@@ -233,7 +233,7 @@ impl Table {
         }
     }
 
-    /// Whether a member with this id would become a contact if it answered.
+    /// Returns `true` if a member with this id would become a contact if it answered.
     pub(super) fn has_place(&self, id: &NameHash) -> bool {
         let Some(bucket) = self.buckets.get(self.index(id)) else { return false };
         let splits = self.index(id) + 1 == self.buckets.len() && self.buckets.len() < self.max_buckets;
@@ -324,7 +324,7 @@ impl Table {
         buckets.min_by_key(|(_, touched)| *touched).unwrap_or_default()
     }
 
-    /// How many buckets there are.
+    /// Number of buckets.
     pub(super) fn buckets(&self) -> usize {
         self.buckets.len()
     }

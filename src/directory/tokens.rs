@@ -1,7 +1,7 @@
-//! How a member shows that it is where it says: by a number that it was told there.
+//! Tokens: numbers by which a member shows that it is at its address.
 //!
-//! Messages name their sender, and nobody checks it. But an answer goes to that address: whoever knows what was in it gets
-//! what is sent there. The number is a function of address, time and a secret, so nothing is kept for those who ask.
+//! Messages name their sender without proof. But an answer goes to that address: a member that knows its contents
+//! receives there. The number is a function of address, time and a secret, so no state is kept for requesters.
 
 use core::time::Duration;
 
@@ -25,12 +25,12 @@ impl Tokens {
         Self { secret }
     }
 
-    /// What to tell whoever is at this address.
+    /// Makes the token for the member at this address.
     pub(super) fn make(&self, now: Instant, address: Address) -> u64 {
         self.of(address, period(now))
     }
 
-    /// Whether this was told there of late.
+    /// Returns `true` if this token was given there of late.
     pub(super) fn is_valid(&self, now: Instant, address: Address, token: u64) -> bool {
         let period = period(now);
         [Some(period), period.checked_sub(1)].into_iter().flatten().any(|period| self.of(address, period) == token)
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_for_one_address_and_some_time() {
+    fn tokens_are_bound_to_address_and_time() {
         let tokens = Tokens::new(&mut Rng::from_seed([1; 32]));
         let others = Tokens::new(&mut Rng::from_seed([2; 32]));
         let (began, a) = (Instant::from_millis(1), Address(7));

@@ -1,9 +1,9 @@
 //! Taking names back.
 //!
-//! Whoever was told of a name, and is of our kind, is told that no time is left for it: with the token that it gave, it
-//! believes that at once. Those are told as well that have asked whether the name is here, because others handed it on to
-//! them, and those that are closest to it now. A reference takes it for a name that has expired and forgets nothing. Nobody
-//! answers, so it is said three times.
+//! Members of this kind that were told of a name are told that no time is left for it: with the token that each gave,
+//! it believes that at once. Those are told as well that have asked whether the name is here, because others handed it
+//! on to them, and those that are closest to it now. A reference takes it for a name that has expired and forgets
+//! nothing. There is no answer, so it is told three times.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -18,10 +18,10 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension};
 
-/// When it is said again.
+/// Pauses before it is told again.
 const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
 
-/// When it is said if too many messages wait.
+/// Pause if too many messages wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]

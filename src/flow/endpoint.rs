@@ -26,15 +26,15 @@ use crate::base::time::Instant;
 
 /// Packets taken through the pipeline before what FRCT answers goes out and the lock is free for others.
 const SERVICE_BURST: usize = 64;
-/// How long an end that has nothing left to deliver still answers a peer over a layer that loses packets: the last
+/// Time for which an end with nothing left to deliver still answers a peer over a layer that loses packets: the last
 /// acknowledgement may be one of them, and without an answer the peer would take its data for lost.
 const QUIET: Duration = Duration::from_secs(3);
 /// A thread that used the flow this recently is expected to come back.
 const USER_EXPECTED: Duration = Duration::from_millis(1);
-/// Bursts after which whoever services an endpoint goes back to what it was doing: an inbox full.
+/// Bursts after which a thread that services an endpoint returns to its own work: an inbox full.
 const SERVICE_BURSTS: usize = 32;
 
-/// Where an endpoint is in its life.
+/// State of an endpoint's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
@@ -58,18 +58,18 @@ pub struct Endpoint {
     /// Taken before the inbox's, never after it.
     inner: Mutex<Inner>,
     output: OutputTurn,
-    /// When the host will call [`handle_timeout`](Self::handle_timeout), in nanoseconds.
+    /// Time at which the host will call [`handle_timeout`](Self::handle_timeout), in nanoseconds.
     armed: AtomicU64,
 }
 
-/// What threads that bring packets touch, on cache lines of its own: they shall not wait for lines that a user writes
+/// Fields for threads that bring packets, on cache lines of their own: they do not wait for lines that a user writes
 /// with every packet, nor the user for theirs.
 #[repr(align(64))]
 struct Arrivals {
     inbox: Mutex<Inbox>,
     /// Packets in the inbox, for those who only want to know. Falls with the lock of `inner` held.
     len: AtomicUsize,
-    /// When somebody last read or wrote, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
+    /// Time of the last read or write, in nanoseconds, to about a tenth of [`USER_EXPECTED`].
     last_used: AtomicU64,
     ticking: AtomicBool,
 }
@@ -96,10 +96,13 @@ impl Endpoint {
     /// The flow has been allocated: packets go through `port`, and what has arrived already is taken in.
     pub fn activate(&self, now: Instant, port: Arc<dyn Port>, params: Params) {
         let mut fx = Effects::default();
+        // Asked before the lock is taken: the port may be a user's own code.
         let way = || Way { lossy: port.is_lossy(), tells_end: port.tells_end() };
         let way = self.env.panics.call(way).unwrap_or_default();
         let turn = {
             let mut inner = self.inner.lock();
+            // The application gave up while the flow was being allocated. The layer below has a flow that must be given
+            // back.
             if inner.is_closed() {
                 drop(inner);
                 self.env.panics.call(move || port.release(now));
@@ -113,6 +116,7 @@ impl Endpoint {
             let turn = {
                 let mut inbox = self.arrivals.inbox.lock();
                 inbox.open(meter);
+                // Packets that came before there was a port have no responsible party; this thread is it now.
                 inbox.claim()
             };
             self.settle(&mut inner, now, &mut fx);
@@ -126,6 +130,8 @@ impl Endpoint {
 
     fn note_user(&self, now: Instant) {
         let (last, now) = (self.arrivals.last_used.load(Ordering::Relaxed), now.as_nanos());
+        // Written seldom: the cache line is shared with threads that deliver, which each write of it would take it
+        // from.
         if now.saturating_sub(last) > USER_EXPECTED.as_nanos() as u64 / 8 {
             self.arrivals.last_used.store(now, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! What can go wrong when reading from or writing to a flow.
+//! Errors of reading from and writing to a flow.
 
 use crate::base::debug::debug_by_text;
 use crate::types::code::Code;
@@ -17,9 +17,9 @@ pub enum WriteError {
     /// The packet does not fit. FRCT does not fragment: write at most `max` bytes at a time.
     #[error("{size} bytes do not fit into one packet of this flow; write at most {max} bytes at a time")]
     TooLarge {
-        /// What was to be written, bytes.
+        /// Size of the packet, bytes.
         size: usize,
-        /// What fits, bytes.
+        /// Largest packet of the flow, bytes.
         max: usize,
     },
     /// The flow is down: the other end or the layer below gave it up, or data could not be delivered for the
@@ -48,7 +48,7 @@ pub enum WriteError {
     /// Encryption failed.
     #[error("the packet could not be encrypted")]
     Crypt,
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, where no thread would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
     /// The flow is write-protected (opened or shut for writing by its flags).
@@ -110,7 +110,7 @@ pub enum ReadError {
     /// This end was closed.
     #[error("this end of the flow was closed")]
     ClosedHere,
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, where no thread would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
     /// The flow is not open for reading.

@@ -16,29 +16,30 @@
 //!
 //! - *Looking and waiting are one step.* A call that would block leaves its [`Waiter`] in the critical section in which
 //!   it looked ([`Endpoint::poll_read`], [`Endpoint::poll_write`], [`Endpoint::poll_closed`]).
-//! - *There is one door.* Whatever changes the state does so under the lock and ends with `settle`, but for a read that
-//!   finds a packet and moves no window, by which nobody's wait can end. `settle` draws the
-//!   conclusions: packets to send, the next step of life, whom to wake, what to tell the watcher. Whether somebody is to
-//!   be woken is a function of the state: a reader if there is something to read, or the flow has ended and the inbox is
-//!   taken in; a writer if there is room, or never will be; a closer if everything has been dealt with.
-//! - *Nobody is called under the lock.* What `settle` has found is done by `dispatch` when the lock is released: ports,
-//!   sinks, wakers, watchers, and the dropping of what callers handed in. A panic in a port, waker or watcher ends there. What
-//!   is asked under the lock all the same, because the answer decides about the state, is
-//!   [listed](crate::base::sync#foreign-code-with-a-lock-held).
+//! - *There is one door.* Each change of the state happens under the lock and ends with `settle`, but for a read that
+//!   finds a packet and moves no window, which cannot end any wait. `settle` draws the conclusions: packets to send,
+//!   the next step of life, waiters to wake, events for the watcher. Whether a waiter is woken is a function of the
+//!   state: a reader if there is data, or the flow has ended and the inbox is taken in; a writer if there is room, or
+//!   never will be; a closer if everything has been dealt with.
+//! - *No call is made under the lock.* The results of `settle` are carried out by `dispatch` when the lock is released:
+//!   ports, sinks, wakers, watchers, and the dropping of what callers handed in. A panic in a port, waker or watcher
+//!   ends there. The few questions that are asked under the lock all the same, because the answer decides about the
+//!   state, are [listed](crate::base::sync#foreign-code-with-a-lock-held).
 //!
-//! Waiters, watchers and sinks therefore have the same guarantee: what is true when the lock is released has been told to
-//! everybody whom it concerns. `tests/loom.rs` checks it, over this code, in every interleaving that a bound allows.
+//! Waiters, watchers and sinks therefore have the same guarantee: when the lock is released, every change of the state
+//! has been told to all whom it concerns. `tests/loom.rs` checks it, over this code, in every interleaving that a bound
+//! allows.
 //!
 //! # Who does the work
 //!
-//! Packets from below wait in the inbox, which has a lock of its own so that producers wait for nobody. Taking them in,
-//! through the pipeline, needs the endpoint's lock and is done by whoever has a reason: a thread that wants to read (so
-//! that a ping-pong pays no thread switch and decryption runs beside the sender's encryption), one that writes or waits
-//! for the end, else the thread that delivers, else, a millisecond later, the stack's driver. The inbox's *turn* says who
-//! is responsible while there are packets: nobody if there are none, a thread that services, a user who is expected with a
-//! tick armed in case he does not come, or whoever reads if his queue is full. A thread that services gives
-//! the turn back in the critical section in which it takes the last packets, or, if it delivers to a sink, looks again
-//! after the delivery.
+//! Packets from below wait in the inbox, which has a lock of its own so that producers never wait. Taking them in,
+//! through the pipeline, needs the endpoint's lock and is done by the first thread with a reason: one that wants to
+//! read (so that a ping-pong pays no thread switch and decryption runs beside the sender's encryption), one that writes
+//! or waits for the end, else the thread that delivers, else, a millisecond later, the stack's driver. The inbox's
+//! *turn* names the party responsible while there are packets: none if there are none, a thread that services, a user
+//! who is expected, with a tick armed in case he does not come, or the next reader if the application's queue is full.
+//! A thread that services gives the turn back in the critical section in which it takes the last packets, or, if it
+//! delivers to a sink, looks again after the delivery.
 //!
 //! No lock is held while packets go down or while another endpoint is called. Packets of one endpoint leave in the order
 //! in which they were sealed: one thread at a time has the *output turn*, and others that have something to send leave it
@@ -100,8 +101,8 @@ pub trait Port: Send + Sync {
     /// Sends what the port may have held back to send in one go.
     fn flush(&self, _now: Instant) {}
 
-    /// Whether the layer below would drop a packet for lack of room now. Only ports that can tell when room returns
-    /// (see [`Endpoint::notify_writable`]) ever say so.
+    /// Returns `true` if the layer below would drop a packet for lack of room now. Only ports that can tell when room
+    /// returns (see [`Endpoint::notify_writable`]) ever say so.
     fn is_congested(&self) -> bool {
         false
     }
@@ -111,13 +112,13 @@ pub trait Port: Send + Sync {
         0
     }
 
-    /// Whether the layer below may lose packets. Asked once, when the flow has been allocated.
+    /// Returns `true` if the layer below may lose packets. Asked once, when the flow has been allocated.
     fn is_lossy(&self) -> bool {
         true
     }
 
-    /// Whether a [`release`](Self::release) tells the other end that this one is closed, which then needs no packet. Asked
-    /// once, when the flow has been allocated.
+    /// Returns `true` if a [`release`](Self::release) tells the other end that this one is closed, which then needs no
+    /// packet. Asked once, when the flow has been allocated.
     fn tells_end(&self) -> bool {
         false
     }
@@ -139,14 +140,14 @@ pub trait Port: Send + Sync {
 
 /// A device that a waiting thread may drive instead of a background thread.
 pub trait Drive: Send + Sync {
-    /// Receives what has arrived and delivers it, waiting up to `wait` for something to arrive. Returns `false`, at
-    /// once, if somebody else is doing it.
+    /// Receives and delivers arrived packets, waiting up to `wait` for one to arrive. Returns `false`, at once, if
+    /// another thread is doing it.
     ///
     /// It does not wait if `woken` is set by the time that it is sure to be the one whom an
     /// [`interrupt`](Self::interrupt) reaches: one that came earlier may have reached the thread before it.
     fn drive(&self, wait: Duration, woken: &AtomicBool) -> bool;
 
-    /// The caller has driven the device and goes back to its own work now. Whoever looks after the device meanwhile may
+    /// The caller has driven the device and goes back to its own work now. The thread that stands by for the device may
     /// want to know.
     fn leave(&self) {}
 
@@ -154,7 +155,7 @@ pub trait Drive: Send + Sync {
     fn interrupt(&self);
 }
 
-/// What an endpoint needs of the stack it lives in.
+/// Services of the stack for an endpoint.
 pub trait Host: Send + Sync {
     /// Calls [`Endpoint::handle_timeout`] at `at`, which replaces any earlier request of this endpoint if it is sooner.
     fn arm(&self, at: Instant, flow: FlowKey);
@@ -171,9 +172,9 @@ pub type FlowKey = u64;
 
 /// The surroundings of all endpoints of a stack.
 pub struct Env {
-    /// What tells the time.
+    /// Clock of the stack.
     pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from.
+    /// Pool of packet buffers.
     pub pool: Arc<BufPool>,
     /// Timers and housekeeping.
     pub host: Arc<dyn Host>,
@@ -184,7 +185,7 @@ pub struct Env {
     pub inline: bool,
 }
 
-/// What happened on a flow, for whoever watches a set of flows.
+/// An event of a flow, or a listener, for a [set](crate::FlowSet).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Event {
@@ -204,11 +205,11 @@ pub enum Event {
     Deallocated,
     /// Nothing was heard of the peer for the flow's timeout.
     PeerGone,
-    /// Of a listener: a flow is asked for, and nobody else has been told.
+    /// Of a listener: a flow is asked for, and no other acceptor has been told.
     Acceptable,
 }
 
-/// Somebody who wants to be told of the events of a flow. Called without locks held; must not block.
+/// An observer of the events of a flow. Called without locks held; must not block.
 pub trait Watcher: Send + Sync {
     /// `event` happened on the flow, or the listener, that is being watched under `token`.
     fn notify(&self, token: u64, event: Event);

@@ -1,4 +1,4 @@
-//! How an end of a flow without FRCT tells the other that it goes.
+//! Notices: the end of a flow without FRCT, told to the other end.
 //!
 //! Between two o7s ends a *notice* is a packet of the flow as any other, sealed and checked as any other, whose content
 //! is exactly a token and one byte. The token is known to those only who have seen the exchange in which the flow was
@@ -14,17 +14,17 @@ use crate::oap::{Peering, TOKEN_LEN, Tokens};
 /// Length of a notice, bytes.
 pub(super) const LEN: usize = TOKEN_LEN + 1;
 
-/// What the two ends have said to each other about their ends.
+/// Notices of both ends.
 pub(super) struct Farewell {
     voice: Voice,
     notice: Notice,
-    /// What this end has said.
+    /// Ending that this end has told.
     said: Option<Ending>,
-    /// What the peer has said.
+    /// Ending that the peer has told.
     pub(super) heard: Option<Ending>,
 }
 
-/// What the tokens of a flow follow from, until they are needed.
+/// Source of a flow's tokens, until they are needed.
 enum Voice {
     Unused(Peering),
     Used(Tokens),
@@ -93,12 +93,12 @@ impl Farewell {
         Some(packet)
     }
 
-    /// What was picked last could not be sent.
+    /// The last packet picked could not be sent.
     pub(super) fn note_unsent(&mut self) {
         self.notice.note_unsent();
     }
 
-    /// Whether everything was said.
+    /// Returns `true` if no notice is due any more.
     pub(super) fn is_over(&self) -> bool {
         self.notice.is_over()
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_takes_two_packets_whoever_closes() {
+    fn a_close_takes_two_packets_at_either_end() {
         let [mut a, mut b] = ends();
         a.say(NOW, Ending::Closed);
         let close = a.pick(NOW).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_the_word_of_one_that_closed_too_hears_it_later() {
+    fn crossing_closes_are_repeated_until_heard() {
         let [mut a, mut b] = ends();
         a.say(NOW, Ending::Closed);
         b.say(NOW, Ending::Closed);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_an_earlier_word_is_none_to_a_later_one() {
+    fn answers_to_earlier_notices_do_not_count_for_later_ones() {
         let [mut a, mut b] = ends();
         a.say(NOW, Ending::Writing);
         assert!(b.take(&a.pick(NOW).unwrap()));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_come_together_are_answered_each() {
+    fn notices_arriving_together_are_each_answered() {
         let [mut a, mut b] = ends();
         a.say(NOW, Ending::Writing);
         let shut = a.pick(NOW).unwrap();

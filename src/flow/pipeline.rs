@@ -1,4 +1,4 @@
-//! What happens to a packet between the application and the port: the only place that knows the order.
+//! The steps of a packet between the application and the port: the only place that knows their order.
 
 mod beginning;
 mod ending;
@@ -34,27 +34,27 @@ const CRC_LEN: usize = 4;
 
 /// Everything that makes an endpoint out of an allocated flow.
 pub struct Params {
-    /// What was asked for; both ends derive the framing from it.
+    /// Requested quality of service; both ends derive the framing from it.
     pub qos: QosSpec,
     /// FRCT, when the flow is ordered. Present exactly if [`QosSpec::has_frct`].
     pub frct: Option<Box<Frct>>,
     /// Packet protection, when a key was agreed, and where its initialisation vectors come from.
     pub protection: Option<(Box<Protection>, Box<Rng>)>,
-    /// What is known of the peer if it is one of our own kind.
+    /// Shared knowledge with the peer, if it is this library.
     pub peering: Option<Peering>,
     /// Packets that wait for the application of a flow without FRCT; more are dropped and counted.
     pub rx_limit: usize,
     /// Memory that packets which wait for the application may hold, bytes. Without FRCT more are dropped and counted; with
     /// it the window is closed, and only what comes beyond a gap is dropped, to be sent again.
     pub rx_bytes: usize,
-    /// What that memory is charged to besides.
+    /// Meter that this memory is charged to besides.
     pub meter: Option<Arc<Meter>>,
-    /// What holds until the peer is heard for the first time.
+    /// Restrictions until the peer is heard for the first time.
     pub opening: Opening,
 }
 
 counts! {
-    /// What an endpoint has counted. Packets unless it says bytes.
+    /// Counters of an endpoint. Packets unless it says bytes.
     #[non_exhaustive]
     pub struct Counters {
         /// Packets written by the application.
@@ -79,7 +79,7 @@ counts! {
         bad_crypt => "bad_crypt",
         /// Packets dropped: authentic, but received before. Only between o7s ends of an encrypted flow.
         replayed => "replayed",
-        /// Packets dropped: nobody read and the queue was full.
+        /// Packets dropped: the queue to the application was full.
         overflow => "overflow",
     }
 }
@@ -91,9 +91,9 @@ pub(super) struct Pipeline {
     pub(super) frct: Option<Box<Frct>>,
     protection: Option<(Box<Protection>, Box<Rng>)>,
     crc: bool,
-    /// What is said of the end of a flow without FRCT between two ends of our own kind.
+    /// Notices about the end of a flow without FRCT, between two o7s ends.
     farewell: Option<Box<Farewell>>,
-    /// Whether both ends are o7s, and tell each other when they go.
+    /// Both ends are o7s, and tell each other when they go.
     tells: bool,
     /// The application reads no more: what comes for it is dropped.
     deaf: bool,
@@ -103,7 +103,7 @@ pub(super) struct Pipeline {
     /// Packets and bytes that wait to be read: few bytes for them, as in all that an idle flow takes.
     rx_limit: u32,
     rx_bytes: u32,
-    /// What waits for the application, here and in FRCT.
+    /// Memory of packets that wait for the application, here and in FRCT.
     account: Account,
     /// The rest of a packet that was read in part, and whether a read filled the buffer with its very end.
     partial: Option<PacketBuf>,
@@ -116,7 +116,7 @@ pub(super) struct Pipeline {
     answer: bool,
     /// Until the peer is heard, and knows it.
     beginning: Option<Box<Beginning>>,
-    /// Whether spare memory has been given back since the flow was last used.
+    /// Spare memory has been given back since the flow was last used.
     relaxed: bool,
     pub(super) counters: Counters,
 }
@@ -178,7 +178,7 @@ impl Pipeline {
         self.last_received = now;
     }
 
-    /// As [`set_timeout`](Self::set_timeout), with a say in how often keepalives are sent: the first one now.
+    /// As [`set_timeout`](Self::set_timeout), with the interval of keepalives: the first one is sent now.
     pub(super) fn set_patience(&mut self, now: Instant, silence: Duration, interval: Duration) {
         self.qos.timeout = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
         self.patience = Patience::every(silence, interval);
@@ -197,7 +197,7 @@ impl Pipeline {
         self.protection.is_some()
     }
 
-    /// Whether the peer was ever heard, or need not be.
+    /// Returns `true` if the peer was ever heard, or need not be.
     pub(super) fn has_heard(&self) -> bool {
         self.beginning.as_ref().is_none_or(|b| b.has_heard())
     }
@@ -239,7 +239,8 @@ impl Pipeline {
         greets
     }
 
-    /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
+    /// Returns `true` if a packet of `len` bytes may be sent to a peer whose address is unproven, and charges it. After
+    /// the first refusal all are refused.
     fn spend(&mut self, len: usize) -> bool {
         self.beginning.as_mut().is_none_or(|b| b.spend(len))
     }
@@ -257,17 +258,17 @@ impl Pipeline {
         }
     }
 
-    /// Whether a write would be taken, as far as FRCT is concerned.
+    /// Returns `true` if a write would be taken, as far as FRCT is concerned.
     pub(super) fn is_writable(&self) -> bool {
         self.may_spend() && self.frct.as_ref().is_none_or(|f| f.can_send())
     }
 
-    /// Whether an unheard peer may be sent anything. FRCT keeps what it takes until it may.
+    /// Returns `true` if an unheard peer may be sent anything. FRCT keeps what it takes until it may.
     fn may_spend(&self) -> bool {
         self.frct.is_some() || self.beginning.as_ref().is_none_or(|b| b.may_spend())
     }
 
-    /// Whether a writer that waits is worth waking, which it is not for each single packet.
+    /// Returns `true` if a waiting writer is worth waking, which it is not for each single packet.
     pub(super) fn has_room(&self) -> bool {
         self.may_spend() && self.frct.as_ref().is_none_or(|f| f.has_room())
     }
@@ -277,7 +278,7 @@ impl Pipeline {
         self.frct.as_ref().map_or(0, |f| f.unacked())
     }
 
-    /// Whether the peer may be waiting for an acknowledgement.
+    /// Returns `true` if the peer may be waiting for an acknowledgement.
     pub(super) fn has_received_reliably(&self) -> bool {
         let received = |f: &Frct| f.stats().received > 0 || f.peer_ending().is_some();
         self.qos.is_reliable() && self.frct.as_ref().is_some_and(|f| received(f))

@@ -1,4 +1,4 @@
-//! Who waits for an endpoint.
+//! Waiters of an endpoint.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -8,14 +8,14 @@ use core::task::Waker;
 use super::{Endpoint, Wakers};
 use crate::base::sync::Ordering;
 
-/// What is waited for.
+/// Event that a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interest {
     /// Something to read, or the reason why there will be nothing.
     Read,
     /// Room to write, or the reason why nothing more will be taken.
     Write,
-    /// That everything that was written has been dealt with.
+    /// All written data has been dealt with.
     Close,
 }
 
@@ -87,14 +87,14 @@ struct Waiting {
 }
 
 impl Waiters {
-    /// Whether somebody waits.
+    /// Returns `true` if there are waiters.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.waiting.as_ref().is_some_and(|w| w.list.len() > w.left)
     }
 
-    /// Has `waker` wait at `place`, if there is somebody there, else at a new place. Returns the place, and the waker
-    /// that is not needed any more.
+    /// Puts `waker` at `place`, if it has a waiter, else at a new place. Returns the place, and the waker that is not
+    /// needed any more.
     pub(crate) fn put(&mut self, place: u64, waker: Waker) -> (u64, Option<Waker>) {
         let waiting = self.waiting.get_or_insert_default();
         if let Some(slot) = waiting.slot(place) {
@@ -107,12 +107,12 @@ impl Waiters {
         (self.last, None)
     }
 
-    /// Whoever waits at `place` does not any more.
+    /// Removes the waiter at `place`.
     pub(crate) fn remove(&mut self, place: u64) -> Option<Waker> {
         self.waiting.as_mut()?.remove(place)
     }
 
-    /// Moves everybody to `out`, to be woken once no lock is held.
+    /// Moves all wakers to `out`, to be woken once no lock is held.
     pub(crate) fn take(&mut self, out: &mut Wakers) {
         if let Some(waiting) = &mut self.waiting {
             out.extend(waiting.list.drain(..).filter_map(|(_, waker)| waker));
@@ -123,7 +123,7 @@ impl Waiters {
     /// The one that has waited longest.
     pub(crate) fn take_first(&mut self) -> Option<Waker> {
         let waiting = self.waiting.as_mut()?;
-        // Whoever has left is not at the front.
+        // Waiters that have left are not at the front.
         let place = waiting.list.front()?.0;
         waiting.remove(place)
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn many_come_and_go() {
+    fn places_survive_churn() {
         let mut waiters = Waiters::default();
         let places: Vec<_> = (0..100_000).map(|_| waiters.put(0, Waker::noop().clone()).0).collect();
         for place in &places {

@@ -2,17 +2,17 @@
 //!
 //! | part | where | what it does |
 //! |---|---|---|
-//! | [`mark`] | whoever sends into an N-1 flow | puts the length of the queue into the packet |
+//! | [`mark`] | the sender into an N-1 flow | puts the length of the queue into the packet |
 //! | [`Receiver`] | the end of a flow that packets come to | sums the marks up, tells the sender |
 //! | [`Pacer`] | the end that sends | spaces packets, and holds back those for which there is no room on the way |
 //!
 //! # On the wire
 //!
 //! The ECN byte of a data-transfer packet is the OR over the path of the lengths of the queues in units of 16 packets:
-//! its *mark*. A queue below 16 packets makes none. The queue is what waits in a member for its turn and what waits in the
-//! device already: of a UDP socket, what the operating system says that it holds, a shaped interface included, as on Linux.
-//! What waits further on, in a switch or a modem, nobody sees; there only losses tell. What a receiver makes of the marks
-//! depends on who sends:
+//! its *mark*. A queue below 16 packets makes none. The queue is the packets that wait in a member for their turn and
+//! those that wait in the device already: of a UDP socket, the bytes that the operating system says it holds, a shaped
+//! interface included, as on Linux. Queues further on, in a switch or a modem, are invisible; there only losses tell.
+//! The receiver's use of the marks depends on the sender:
 //!
 //! - A reference is told *levels*: about the sum of the last 32 marks, in an update of the flow allocator at the first and
 //!   the third packet of an *episode* of marked packets and at every eighth from then on, and a level of 0 when unmarked
@@ -39,10 +39,11 @@
 //!
 //! where *m* is the mean mark of the packets of the round, a lost one counting 32, and *x* the flow's speed.
 //!
-//! **Even shares.** Whoever shares a queue meets the same *m*. At rest the mean of the step is 0, so everybody has the same
-//! target(*x*) and with it the same *x*, at any round-trip time and with any gain, as long as the bounds of the step are
-//! the same up and down and in time, which is why they are. The rule is a price and a demand (Kelly, Maulloo and Tan 1998)
-//! whose demand is logarithmic, so that five orders of magnitude of speed cost a queue of 16 to 90 packets.
+//! **Even shares.** All flows that share a queue meet the same *m*. At rest the mean of the step is 0, so all have the
+//! same target(*x*) and with it the same *x*, at any round-trip time and with any gain, as long as the bounds of the
+//! step are the same up and down and in time, which is why they are. The rule is a price and a demand (Kelly, Maulloo
+//! and Tan 1998) whose demand is logarithmic, so that five orders of magnitude of speed cost a queue of 16 to 90
+//! packets.
 //!
 //! **Stability.** A path with *C* packets per second holds *Cτ* of them in a round *τ*, of which the queue *q* = 16 *m* is
 //! what exceeds the wires: *q* = Σ*W* − *C·τ₀*. There is no integrator but the windows. About the point of rest a round
@@ -59,11 +60,11 @@
 //! is left is made use of soon; not at once, because that would favour those who decide more often. A flow grows only if
 //! it has to wait, not by what it does not use.
 //!
-//! Where the ideas are from: answering to how much is marked and not to whether, DCTCP (RFC 8257); a window that is
-//! paced, and marks of a queue far shorter than what the path holds, L4S (RFC 9330 and 9331); shares that do not depend on
-//! the round-trip time, its requirements for senders (RFC 9331, 4.3); what is delivered as the measure, and looking for an
-//! empty queue now and then, BBR (Cardwell et al. 2016); competing only while there is somebody to compete with, Copa
-//! (Arun and Balakrishnan 2018).
+//! Sources of the ideas: responding to the amount of marks instead of their presence, DCTCP (RFC 8257); a paced window,
+//! and marks of a queue far shorter than the path's capacity, L4S (RFC 9330 and 9331); shares that do not depend on the
+//! round-trip time, its requirements for senders (RFC 9331, 4.3); delivered packets as the measure, and probing for an
+//! empty queue now and then, BBR (Cardwell et al. 2016); competing only beside competitors, Copa (Arun and Balakrishnan
+//! 2018).
 //!
 //! # To receivers that tell levels
 //!
@@ -135,12 +136,12 @@ pub use self::pacer::{Pacer, Phase};
 pub use self::receiver::Receiver;
 use crate::types::layer::CongestionAvoidance;
 
-/// What a receiver tells the sender of a flow.
+/// Feedback of a receiver to the sender of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feedback {
     /// Levels, of marked packets: what a reference tells and understands.
     Levels,
-    /// What has been delivered, and the sum of its marks, whether there are any or not.
+    /// Packets delivered, and the sum of their marks, whether there are any or not.
     Reports,
 }
 

@@ -1,5 +1,4 @@
-//! What a member does with a packet that is not for itself, and what keeps its queues short: machines that need no flow and
-//! no layer around them.
+//! Forwarding: next hops, queues, shaping, congestion avoidance. Machines that need no flow and no layer around them.
 //!
 //! | machine | what it does |
 //! |---|---|

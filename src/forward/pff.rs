@@ -46,10 +46,10 @@ use crate::types::routes::Routes;
 
 /// Something that a packet can leave on.
 pub trait NextHop {
-    /// Whether packets arrive at the other end, as far as is known.
+    /// Returns `true` if packets arrive at the other end, as far as is known.
     fn is_up(&self) -> bool;
 
-    /// Whether the other end is known to be there. One of which that is not known is used only where there is no other.
+    /// Returns `true` if the other end is known to be there. An unproven one is used only if there is no other.
     fn is_proven(&self) -> bool {
         true
     }
@@ -172,7 +172,7 @@ impl<H> ForwardingTable<H> {
 }
 
 impl<H: NextHop> ForwardingTable<H> {
-    /// What a packet to `dst` leaves on; nothing if there is no route, or nothing on it is up. Packets with the same
+    /// Adjacency for a packet to `dst`; `None` if there is no route, or no adjacency on it is up. Packets with the same
     /// `flow`, normally the EID, leave on the same adjacency while it is up.
     pub fn lookup(&self, dst: Address, flow: u64) -> Option<&H> {
         let hops = self.group(dst);
@@ -184,8 +184,8 @@ impl<H: NextHop> ForwardingTable<H> {
         up.max_by_key(|(weight, _)| *weight).map(|(_, handle)| handle)
     }
 
-    /// How much a flow favours a neighbour. Every flow has its own order of neighbours and takes the first that is up:
-    /// that only moves the flows of a neighbour that goes down.
+    /// Preference of a flow for a neighbour (rendezvous hashing). Every flow has its own order of neighbours and takes
+    /// the first that is up: only the flows of a neighbour that goes down move.
     fn weight(&self, hop: u32, flow: u64) -> u64 {
         self.neighbours.get(hop as usize).map_or(0, |neighbour| mix(flow ^ neighbour.salt))
     }

@@ -1,4 +1,4 @@
-//! In front of a device: queues by QoS cube, and how much the device may hold of its own.
+//! Queues by QoS cube in front of a device, and the bound of the device's own queue.
 //!
 //! A queue belongs in front of every device that can be outrun, and there only. Here it can be ordered by cube, its
 //! length can be told to the senders ([`Scheduler::queued_before`] is what [`mark`](super::ca::mark) takes), and it is
@@ -8,9 +8,9 @@
 //! # Order
 //!
 //! Voice goes before video, video before best effort, but each of the upper two only as long as it leaves the others
-//! their part: of what is sent while others wait, voice has at most [`VOICE_SHARE`] and best effort at least
-//! [`BEST_EFFORT_SHARE`]. Both are counted in bytes that were sent, not in time: no clock is needed, the shares hold
-//! at any speed of the device, and an idle part is nobody's loss.
+//! their part: of the bytes that are sent while others wait, voice has at most [`VOICE_SHARE`] and best effort at least
+//! [`BEST_EFFORT_SHARE`]. Both are counted in bytes that were sent, not in time: no clock is needed, the shares hold at
+//! any speed of the device, and an unused part goes to the others.
 //!
 //! # When a queue is full
 //!
@@ -45,7 +45,7 @@ use crate::types::qos::QosCube;
 pub const VOICE_SHARE: i64 = 2;
 /// The least that best effort has of a device that it waits for: one part in so many.
 pub const BEST_EFFORT_SHARE: i64 = 8;
-/// What a cube may be ahead of its share, bytes: a few packets.
+/// Bytes that a cube may be ahead of its share: a few packets.
 const AHEAD: i64 = 16_384;
 
 /// What may wait, packets; users set it with [`UnicastConfig::queue`](crate::settings::UnicastConfig::queue).
@@ -129,7 +129,7 @@ impl<P> Scheduler<P> {
         Err(oldest)
     }
 
-    /// Takes the packet that is to be sent next, with the cube that it waited in.
+    /// Takes the next packet to send, with the cube that it waited in.
     pub fn dequeue(&mut self) -> Option<(QosCube, P)> {
         let cube = self.next()?;
         let (len, packet) = self.queue_mut(cube).pop_front()?;
@@ -137,7 +137,7 @@ impl<P> Scheduler<P> {
         Some((cube, packet))
     }
 
-    /// Whose turn it is.
+    /// Cube whose turn it is.
     fn next(&self) -> Option<QosCube> {
         let first = |queue: &VecDeque<(usize, P)>| queue.front().map(|(len, _)| *len as i64);
         match (first(&self.voice), first(&self.video), first(&self.best_effort)) {
@@ -165,7 +165,7 @@ impl<P> Scheduler<P> {
         self.best_effort.len() + self.video.len() + self.voice.len()
     }
 
-    /// Whether none waits.
+    /// Returns `true` if no packet waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

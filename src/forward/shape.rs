@@ -33,7 +33,7 @@ use crate::types::qos::QosSpec;
 #[cfg(test)]
 mod tests;
 
-/// What becomes of a packet.
+/// Decision about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It passes.
@@ -53,7 +53,7 @@ pub struct Shaper {
 }
 
 impl Shaper {
-    /// What may pass at once after a pause, as the time in which it is earned.
+    /// Burst that may pass after a pause, as the time in which it is earned.
     pub const BURST: Duration = Duration::from_millis(100);
     /// The least that may pass at once after a pause, bytes: two large packets.
     pub const MIN_BURST: u64 = 3000;
@@ -70,7 +70,7 @@ impl Shaper {
         Self { bucket: Bucket::new(now, rate, burst), patience }
     }
 
-    /// Whether the flow's bandwidth is limited at all.
+    /// Returns `true` if the flow's bandwidth is limited.
     pub const fn is_limited(&self) -> bool {
         self.bucket.is_limited()
     }

@@ -57,7 +57,7 @@
 //! a peer that says what it holds is sent a new packet, or the last one if there is none, whose acknowledgement can be
 //! timed (RFC 9002, 6.2.4); if that was in vain, the oldest and one beyond, and nothing is declared lost. Any other peer
 //! is sent the oldest. A flow of which nothing has been acknowledged for R, counted from the first transmission of the
-//! oldest packet or from the last progress, is down; see [`Config::r`].
+//! oldest packet or from the last progress, is down; see [`Config::retransmit_max`].
 //!
 //! *Congestion.* A [`Controller`](congestion::Controller) says how many bytes may be in flight and at what rate they
 //! leave. Packets that are due within a millisecond go together. The first ten packets wait for nothing; the peer's
@@ -80,6 +80,7 @@ pub mod congestion;
 mod end;
 mod filter;
 mod pacing;
+mod path;
 mod ranges;
 mod receive;
 mod recovery;
@@ -95,6 +96,7 @@ mod tx;
 pub use config::Config;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
+pub use path::FrctPath;
 pub use rx::Memory;
 pub use transmit::Transmit;
 

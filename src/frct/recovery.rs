@@ -76,6 +76,7 @@ impl Sender {
         stats: &mut Stats,
         cache: &mut BufCache,
     ) -> bool {
+        // Forged, or of another run: believing it would move the edge past packets that are still to be sent.
         if ackno.after(self.next) {
             return false;
         }
@@ -94,6 +95,7 @@ impl Sender {
         if !self.peer_is_o7s && (news.resent || self.episode.until.is_some()) {
             news.sample = None;
         }
+        // The pointer and the ranges are relative to numbers that are out: below the edge they mean nothing.
         if advanced {
             self.sacked.remove_below(self.edge);
             self.evidence.scan = later(self.evidence.scan, self.edge);
@@ -101,6 +103,7 @@ impl Sender {
         for (first, end) in sack.iter().flat_map(|s| s.blocks()) {
             self.on_block(now, first, end, &mut news, cache);
         }
+        // A full report is cut at its limit of blocks, so a number that is missing in it may have arrived all the same.
         news.partial = sack.is_some_and(|s| s.encoded_len() == Sack::MAX_LEN);
         if news.bytes > 0 || advanced {
             self.on_progress(now, p, advanced, &news, stats);
@@ -111,6 +114,7 @@ impl Sender {
     /// The peer holds `[first, end)`. The oldest packet is never among them: it would have been acknowledged.
     fn on_block(&mut self, now: Instant, first: Seq, end: Seq, news: &mut News, cache: &mut BufCache) {
         let first = later(first, self.edge + 1);
+        // A block beyond what was sent is implausible like such an acknowledgement, one below the edge is old.
         if end.after(self.next) || !first.before(end) {
             return;
         }
@@ -151,6 +155,8 @@ impl Sender {
         news.newest = news.newest.max(segment.sent);
         self.episode.reduction.arrived += cost;
         self.rate.meter.arrived(now, segment, cost, &mut news.rate);
+        // A lost packet was taken out of the flight when it was declared lost. That it arrives now says that the
+        // declaration was too early, unless it was sent again: `declared` counts both for the undo.
         let was_lost = segment.state.has(State::LOST);
         if was_lost {
             segment.state.clear(State::LOST);
@@ -183,6 +189,8 @@ impl Sender {
         } else {
             self.evidence.hasty = 0;
             news.sample = Some((sent, seq));
+            // Arrived behind a later one and sent once: the path reorders, which from now on costs time instead of
+            // retransmissions (RFC 8985, 6.2).
             if self.evidence.patience == 0 && seq.before(self.evidence.highest) && took > self.rtt.min() {
                 self.evidence.patience = 1;
             }
@@ -215,6 +223,8 @@ impl Sender {
         if !in_recovery {
             self.episode.until = None;
         }
+        // All packets declared lost in this episode have arrived as first sent: the window was reduced for nothing, and
+        // is restored (the idea of Eifel, RFC 4015).
         if self.episode.declared.0 > 0 && self.episode.declared.1 >= self.episode.declared.0 {
             stats.spurious += u64::from(self.episode.declared.0);
             self.episode.declared = (0, 0);
@@ -238,6 +248,8 @@ impl Sender {
         } else if self.sacked_count > 0 || !self.repairs.resent.is_empty() {
             self.detect_losses(now, silence, stats);
         }
+        // A partial acknowledgement: it stops at the next hole, which is retransmitted at once (NewReno, RFC 6582,
+        // 3.2).
         if in_recovery && advanced && !self.peer_is_o7s {
             self.suspect_oldest(now, stats);
         }

@@ -98,6 +98,7 @@ pub trait Member: Ipcp {
 /// Why an IPCP does not take a flow over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ConnectionRefused {
     /// As many N-1 flows as the IPCP takes are connected.
     #[error("the ipcp takes no more than {0} connections; disconnect one, or raise the limit")]

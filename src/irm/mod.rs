@@ -5,8 +5,8 @@
 //! handler started. It knows nothing of layers: what a request is, is up to the caller, who also sends the refusals that
 //! come out of here.
 //!
-//! A request belongs to nobody before somebody takes it. Whoever is woken for it has a moment in which no other one
-//! may; a task that is not polled any more does not keep it from those who are there.
+//! A request belongs to no listener until it is taken. The one that is woken for it has a moment in which no other may
+//! take it; a task that is not polled any more does not keep it from those that are there.
 //!
 //! This is a serial state machine: no lock, no clock, no waiting of its own. Wakers and factories are never called or
 //! dropped in here, because callers hold a lock: they come out as [`Calls`], or in exchange for new ones.
@@ -41,7 +41,7 @@ use crate::oap::SecurityConfig;
 
 pub use names::{Calls, Factory, Irm, ListenerId, Placed, Refused, WaiterId};
 
-/// How flows to a name are protected: by those who accept them and by those who ask for them here. It belongs to the
+/// Protection of the flows to a name: those that are accepted, and those that are allocated here. It belongs to the
 /// name, never to the call that allocates.
 #[derive(Clone, Debug, Default)]
 pub struct NameSecurity {
@@ -51,7 +51,7 @@ pub struct NameSecurity {
     pub client: SecurityConfig,
 }
 
-/// Which of several accepting listeners gets a request.
+/// Choice among several accepting listeners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoadBalancing {
@@ -62,17 +62,17 @@ pub enum LoadBalancing {
     RoundRobin,
 }
 
-/// How long a requester waits that does not say: the reference's limit for an allocation.
+/// Assumed patience of a requester that does not say: the reference's limit for an allocation.
 pub const REFERENCE_WAIT: Duration = Duration::from_secs(20);
 
-/// What is known of a request that waits.
+/// Facts about a waiting request.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// Who asks: those that are equal share what one may have of a backlog.
+    /// The requester: requests of equal ones share one part of a backlog.
     pub peer: u64,
     /// The request's id, if it has one: a later request with the same one of the same peer is its repetition.
     pub id: Option<[u8; 16]>,
-    /// How long the requester waits, from this request on; `None` if it does not say.
+    /// Patience of the requester, from this request on; `None` if it does not say.
     pub wait: Option<Duration>,
     /// Bytes that the request holds.
     pub bytes: usize,
@@ -85,7 +85,7 @@ impl Caller {
         self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))
     }
 
-    /// How long its request is worth keeping.
+    /// Time for which its request is worth keeping.
     fn patience(&self) -> Duration {
         let unknown = if self.withdrawn.is_some() { Duration::MAX } else { REFERENCE_WAIT };
         self.wait.unwrap_or(unknown)
@@ -124,7 +124,7 @@ impl Default for Limits {
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum BindError {
-    /// As many names as are allowed are known.
+    /// The limit of known names is reached.
     #[error("no more than {0} names can be bound; unbind one or raise the limit")]
     Full(usize),
     /// The stack was shut down.

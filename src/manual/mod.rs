@@ -1,4 +1,45 @@
 //! The manual: chapters that explain what no single item does.
+//!
+//! | chapter | for |
+//! |---|---|
+//! | [`getting_started`] | a first program: flows, qualities of service, servers, encryption |
+//! | [`concepts`] | names, layers, recursion |
+//! | [`security`] | what is protected, and what is not |
+//! | [`operation`] | configuration, metrics, logs; finding out why a flow does not come up |
+//! | [`simulation`] | tests of whole networks in virtual time |
+//! | [`embedding`] | stacks without threads, event loops, the state of `no_std` |
+//! | [`doors`] | what a program can bring along: devices, layers, policies, ciphers |
+//! | [`wire`] | the bytes, and the extensions between two ends of this library |
+//! | [`differences`] | what differs from the reference implementation |
+//! | [`glossary`] | the terms |
+
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("concepts.md")]
+pub mod concepts {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
+
+#[doc = include_str!("operation.md")]
+pub mod operation {}
+
+#[cfg(feature = "sim")]
+#[doc = include_str!("simulation.md")]
+pub mod simulation {}
+
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
+
+#[doc = include_str!("wire.md")]
+pub mod wire {}
+
+#[doc = include_str!("differences.md")]
+pub mod differences {}
+
+#[doc = include_str!("glossary.md")]
+pub mod glossary {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}

@@ -43,7 +43,7 @@ pub struct Client {
     key: Option<KeyPair>,
 }
 
-/// What is known of the server before it has answered.
+/// Knowledge of the server before it has answered.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     /// It has been asked by a mark in the request whether it is of our own kind.
@@ -197,12 +197,12 @@ impl Client {
         Self::begin(unix_nanos, config, data, (id, self.peer), key)
     }
 
-    /// Whether the server was [known](Self::start_known) to be of our own kind.
+    /// Returns `true` if the server was [known](Self::start_known) to be this library.
     pub fn knows_server(&self) -> bool {
         matches!(self.peer, Peer::Known { .. })
     }
 
-    /// Whether this may be the response, without using anything up or computing keys.
+    /// Checks a possible response, without using anything up or computing keys.
     ///
     /// What fails here is better dropped, while the client keeps waiting: it may have been damaged on its way, or sent
     /// by someone who guessed that a request is under way.

@@ -1,4 +1,4 @@
-//! What a name asks of the flows to it: [`SecurityConfig`], and its two textual forms.
+//! Security of the flows to a name: [`SecurityConfig`], and its two textual forms.
 
 use alloc::string::String;
 use core::fmt;
@@ -73,8 +73,9 @@ settings! {
     }
 }
 
-/// Which side of a KEM key exchange encapsulates.
+/// The side of a KEM key exchange that encapsulates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "one of the two sides, there is no third")]
 pub enum KemMode {
     /// The server, to a fresh key of the client.
     #[default]
@@ -83,10 +84,10 @@ pub enum KemMode {
     Client,
 }
 
-/// What to do with a certificate that a peer sends along.
+/// Treatment of a certificate that a peer sends along.
 ///
-/// This version cannot verify certificates. A peer that sends one wants to be recognised; taking its message as if it
-/// were anonymous is a decision for whoever configures the name.
+/// This version cannot verify certificates. A peer that sends one wants to be recognised; the configuration of the name
+/// decides whether its message may be taken as if it were anonymous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificatePolicy {
@@ -243,7 +244,7 @@ enum Problem {
     /// This build does not have the algorithm.
     #[error(transparent)]
     Unavailable(CryptoError),
-    /// Not of the form `KEX[,CIPHER[,KDF]]`.
+    /// More names than `KEX[,CIPHER[,KDF]]`.
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,
 }

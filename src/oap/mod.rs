@@ -18,8 +18,8 @@
 //!
 //! # What it protects, and what not
 //!
-//! Without certificates, which this version cannot verify, nobody is authenticated: an attacker who can change packets
-//! can put himself between the two ends. One who only listens learns nothing of an encrypted flow, and cannot compute
+//! Without certificates, which this version cannot verify, neither end is authenticated: an attacker who can change
+//! packets can become a man in the middle. A passive listener learns nothing of an encrypted flow, and cannot compute
 //! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
 //! time by the [replay cache](replay).
 //!
@@ -96,7 +96,7 @@ use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
 use crate::wire::oap::Message;
 
-/// What an end of a flow has once the exchange is over.
+/// Result of the exchange at one end of a flow.
 #[derive(Debug)]
 pub struct Outcome {
     /// Cipher and key that protect the flow's packets; `None` for a plain flow.
@@ -104,15 +104,16 @@ pub struct Outcome {
     /// The application data that came with the peer's message, at most
     /// [`max_data`](SecurityConfig::max_data) bytes.
     pub data: Vec<u8>,
-    /// What both ends know of each other if both are o7s; `None`: the peer is a reference, as far as it has said.
+    /// Shared knowledge of two o7s ends; `None`: the peer is a reference, as far as it has said.
     pub peering: Option<Peering>,
-    /// What was agreed on.
+    /// Algorithms agreed on, and the kind of the peer.
     pub security: FlowSecurity,
 }
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum OapError {
     /// The bytes are no OAP message.
     #[error("not an OAP message: {0}")]
@@ -175,7 +176,7 @@ pub enum OapError {
 }
 
 impl OapError {
-    /// What a server puts into the negative reply: -1008, ECRYPT, for what concerns encryption, otherwise -1009, EAUTH.
+    /// Number for a server's negative reply: -1008, ECRYPT, for encryption, otherwise -1009, EAUTH.
     ///
     /// A client that refuses a response sends nothing; the reference reports -1008 to its application whatever it was.
     pub const fn refusal_code(&self) -> i32 {

@@ -42,12 +42,12 @@ use super::{KemMode, OapError, SecurityConfig};
 use crate::crypto::CryptoError;
 use crate::crypto::suite::{Cipher, Kdf, Kex};
 
-/// What a request with a key asks for.
+/// Offer of a request with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The algorithm of the key; if the client encapsulates, that of the server's static key.
     pub kex: Kex,
-    /// Whether the key field is a ciphertext to the server's static key.
+    /// The key field is a ciphertext to the server's static key.
     pub client_encapsulates: bool,
     /// The cipher named, if any.
     pub cipher: Option<Cipher>,
@@ -55,7 +55,7 @@ pub struct Offer {
     pub kdf: Option<Kdf>,
 }
 
-/// How a flow will be encrypted.
+/// Algorithms that the flow will be encrypted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// The key exchange.

@@ -1,11 +1,11 @@
-//! What came of the exchange, for an application to look at.
+//! Result of the negotiation, for applications.
 
 use core::fmt;
 
 use super::negotiate::Agreed;
 use crate::crypto::suite::{Cipher, Kdf, Kex};
 
-/// How a flow is protected, and what is at its other end.
+/// Protection of a flow, and the kind of its other end.
 ///
 /// ```
 /// use o7s::{SecurityConfig, Stack};
@@ -21,7 +21,7 @@ use crate::crypto::suite::{Cipher, Kdf, Kex};
 pub struct FlowSecurity {
     /// The algorithms that protect its packets; `None` for a plain flow.
     pub encryption: Option<Encryption>,
-    /// What the other end is.
+    /// Kind of the other end.
     pub peer: PeerKind,
 }
 
@@ -39,7 +39,7 @@ pub struct Encryption {
     pub cipher: Cipher,
 }
 
-/// What is at the other end of a flow.
+/// Kind of the other end of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerKind {

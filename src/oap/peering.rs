@@ -1,4 +1,4 @@
-//! How two ends of our own kind know each other, without a byte that a reference would notice.
+//! Recognition of two ends of this library, without a byte that a reference would notice.
 //!
 //! See [the room's page](super#two-ends-of-our-own-kind) for the layout.
 
@@ -20,21 +20,21 @@ const RANDOM_LEN: usize = 10;
 const WAIT_LEN: usize = size_of::<u16>();
 /// Ten minutes and more fit into 16 bits.
 const WAIT_UNIT: Duration = Duration::from_millis(10);
-/// What is hashed before the rest, for each purpose: short enough for one block with a hash of 48 bytes, as each flow is
-/// allocated with six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, the random part 10.
+/// Prefix of each hash, by purpose: short enough for one block with a hash of 48 bytes, as each flow is allocated with
+/// six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, the random part 10.
 const REQUEST: &[u8] = b"o7s request 2";
 const RESPONSE: &[u8] = b"o7s";
 const NOTICES: &[u8] = b"o7sn";
-/// As many as the shortest hash has.
+/// Length of the shortest hash.
 const SEED_LEN: usize = 32;
 /// Bytes that a response carries behind the application's data.
 pub(super) const TRAILER_LEN: usize = size_of::<u32>() + TOKEN_LEN;
 
-/// What two ends of our own kind know of each other from the exchange. Nobody who has not seen the exchange can make
-/// any of it.
+/// Shared knowledge of two ends of this library from the exchange. It cannot be computed without having seen the
+/// exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peering {
-    /// Which end this is.
+    /// This end.
     pub side: Side,
     /// The timeout of the flow that the server grants, milliseconds: it counts, at both ends, instead of the one that
     /// was asked for.
@@ -43,7 +43,7 @@ pub struct Peering {
     seed: [u8; SEED_LEN],
 }
 
-/// What marks that which the ends of a flow without FRCT say besides data.
+/// Tokens that mark messages other than data on flows without FRCT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// On what this end says.
@@ -53,7 +53,7 @@ pub struct Tokens {
 }
 
 impl Peering {
-    /// What follows from the hash of the request.
+    /// Derives the peering from the hash of the request.
     pub fn new(side: Side, timeout: u32, request_hash: &DigestOutput) -> Self {
         Self { side, timeout, seed: request_hash.first_chunk().copied().unwrap_or_default() }
     }
@@ -81,13 +81,13 @@ pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
     place.copy_from_slice(mark_of(random).get(..ID_LEN - RANDOM_LEN).unwrap_or_default());
 }
 
-/// Whether a request is of our own kind. The id of a reference's is, by chance, once in 2^48.
+/// Returns `true` if a request is of this library. The id of a reference's is, by chance, once in 2^48.
 pub(super) fn is_marked(id: &[u8; ID_LEN]) -> bool {
     let (random, found) = id.split_at(RANDOM_LEN);
     mark_of(random).starts_with(found)
 }
 
-/// How long the requester waits, if it is of our own kind and says so.
+/// Time that the requester waits, if it is of this library and says so.
 pub(super) fn wait(id: &[u8; ID_LEN]) -> Option<Duration> {
     let units = id.first_chunk::<WAIT_LEN>().map_or(0, |said| u16::from_be_bytes(*said));
     (units != 0 && is_marked(id)).then(|| WAIT_UNIT * units.into())
@@ -138,7 +138,7 @@ mod tests {
     use crate::crypto::suite::Digest;
 
     #[test]
-    fn a_marked_id_is_known_and_any_other_is_not() {
+    fn only_marked_ids_are_recognised() {
         let mut id = [7; ID_LEN];
         assert!(!is_marked(&id));
         mark(&mut id, None);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_of_a_requester_is_rounded_down_to_what_can_be_said() {
+    fn the_wait_of_a_requester_is_rounded_down() {
         let said = |of| {
             let mut id = [7; ID_LEN];
             mark(&mut id, of);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_agree_on_tokens_that_differ() {
+    fn tokens_agree_and_differ_by_direction() {
         let [one, other] = [b"1", b"2"].map(|request| hash::digest(Digest::Sha384, &[request]));
         let [client, server] = [Side::Client, Side::Server].map(|side| Peering::new(side, 5, &one).tokens());
         assert_eq!((client.own, client.peer), (server.peer, server.own));

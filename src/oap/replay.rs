@@ -6,9 +6,9 @@ use super::OapError;
 use crate::base::counter::counts;
 use crate::wire::oap::ID_LEN;
 
-/// How far in the future a timestamp may lie, ms: the clocks of two hosts differ.
+/// Longest time that a timestamp may lie in the future, ms: the clocks of two hosts differ.
 pub const MAX_AHEAD_MS: i64 = 100;
-/// How old a request may be, ms.
+/// Greatest age of a request, ms.
 pub const MAX_AGE_MS: i64 = 20_000;
 /// Requests remembered, unless configured otherwise: those of 20 s at 3 276 a second, in about 3 MiB.
 pub const DEFAULT_REPLAY_LIMIT: usize = 65_536;
@@ -39,16 +39,16 @@ const DROPS: usize = 4;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ReplayCache {
-    /// Ordered by time, so that the oldest is at hand and nobody can choose ids that collide.
+    /// Ordered by time, so that the oldest is at hand and requesters cannot choose ids that collide.
     seen: BTreeSet<(u64, [u8; ID_LEN])>,
     limit: usize,
-    /// Of requests up to this timestamp some were forgotten.
+    /// Timestamp up to which some requests were forgotten.
     forgotten: Option<u64>,
     counters: Counters,
 }
 
 counts! {
-    /// What the cache has counted.
+    /// Counters of the cache.
     pub struct Counters {
         /// Requests forgotten for want of room while they could still be replayed or not.
         evictions => "replay_forgotten_early",
@@ -67,7 +67,7 @@ impl ReplayCache {
         Self { seen: BTreeSet::new(), limit, forgotten: None, counters: Counters { evictions: 0 } }
     }
 
-    /// Whether a request of this id and timestamp is fresh, by a clock that shows `unix_nanos`. Remembers it if so.
+    /// Admits a request of this id and timestamp if it is fresh, by a clock that shows `unix_nanos`, and remembers it.
     ///
     /// # Errors
     /// [`OapError::Stale`] outside the window, [`OapError::Replayed`] for a pair seen before.
@@ -117,7 +117,7 @@ impl ReplayCache {
         self.seen.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Returns `true` if no request is remembered.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
@@ -127,7 +127,7 @@ impl ReplayCache {
         self.counters.evictions
     }
 
-    /// What the cache has counted.
+    /// Counters of the cache.
     pub const fn counters(&self) -> Counters {
         self.counters
     }

@@ -56,8 +56,8 @@ impl Request {
         Ok(Self { bytes: bytes.into() })
     }
 
-    /// What is the same in all repetitions of a request, and in no other: the id that the client chose, without how long it
-    /// still waits.
+    /// Id that is the same in all repetitions of a request, and in no other: the one that the client chose, without the
+    /// time that it still waits.
     pub fn id(&self) -> [u8; ID_LEN] {
         peering::without_wait(self.whole_id())
     }
@@ -66,13 +66,13 @@ impl Request {
         Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
     }
 
-    /// Whether the client says that it is one of our own kind.
+    /// Returns `true` if the client says that it is this library.
     pub fn is_o7s(&self) -> bool {
-        // Not looked at before somebody has use for the request: a stranger's costs no hash.
+        // Evaluated only when the request is going to be used: a stranger's costs no hash.
         peering::is_marked(&self.whole_id())
     }
 
-    /// How long the client waits for the response from this request on, if it is of our own kind and says so.
+    /// Time that the client waits for the response from this request on, if it is of this library and says so.
     pub fn wait(&self) -> Option<Duration> {
         peering::wait(&self.whole_id())
     }
@@ -130,7 +130,7 @@ impl Negotiated {
         Self { known: true, ..self }
     }
 
-    /// How the flow will be encrypted; `None`: not at all.
+    /// Algorithms that the flow will be encrypted with; `None`: a plain flow.
     pub fn agreed(&self) -> Option<Agreed> {
         self.agreed
     }
@@ -204,7 +204,7 @@ impl Negotiated {
     }
 }
 
-/// What the key field of a request asks for; `None` if it is empty.
+/// Offer in the key field of a request; `None` if it is empty.
 fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
     if message.kex.bytes.is_empty() {
         return Ok(None);

@@ -62,7 +62,7 @@ fn the_numbers_on_the_wire_are_those_of_the_algorithms() {
 }
 
 #[test]
-fn plain_flow() {
+fn plain_flows_have_no_key() {
     let (waiting, request) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
     assert_eq!(request.len(), 36);
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
@@ -74,7 +74,7 @@ fn plain_flow() {
 }
 
 #[test]
-fn encrypted_flows() {
+fn encrypted_flows_share_a_key() {
     for (client, server) in [(x25519(), x25519()), (p256(), p256()), (x25519(), p256()), (p256(), plain())] {
         let (here, there) = exchange(&client, &server).unwrap();
         assert_eq!(here.protection, there.protection);
@@ -93,7 +93,7 @@ fn sizes_of_an_encrypted_exchange_with_defaults() {
 }
 
 #[test]
-fn two_of_our_own_kind_know_each_other() {
+fn two_o7s_ends_recognise_each_other() {
     for config in [plain(), x25519()] {
         let (here, there) = exchange(&config, &config).unwrap();
         let (client, server) = (here.peering.unwrap(), there.peering.unwrap());
@@ -106,7 +106,7 @@ fn two_of_our_own_kind_know_each_other() {
 }
 
 #[test]
-fn ends_that_know_each_other_need_not_say_so() {
+fn known_ends_need_no_marks() {
     for config in [plain(), x25519()] {
         let (waiting, request) = Client::start_known(NOW, &config, b"question", 5000, &mut chance(1)).unwrap();
         let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
@@ -122,7 +122,7 @@ fn ends_that_know_each_other_need_not_say_so() {
 }
 
 #[test]
-fn a_reference_is_told_nothing_and_taken_for_one() {
+fn a_reference_gets_no_extension() {
     // As a client: an id without the mark. The response has the size and the data that it always had.
     let (waiting, request) = Client::start_with(NOW, &plain(), &[], [7; 16], None).unwrap();
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
@@ -217,7 +217,7 @@ fn data_is_bounded_both_ways() {
 }
 
 #[test]
-fn data_beyond_the_length_field_is_an_error_whatever_is_configured() {
+fn data_beyond_the_length_field_is_an_error() {
     let long = vec![0; 0x1_0000];
     let roomy = SecurityConfig { max_data: usize::MAX, ..plain() };
     assert!(matches!(Client::start(NOW, &roomy, &long, &mut chance(1)), Err(OapError::Wire(_))));
@@ -280,7 +280,7 @@ fn keys_of_other_types_are_refused() {
 }
 
 #[test]
-fn worthless_keys_are_refused() {
+fn weak_public_keys_are_refused() {
     let (_, request) = start(&x25519());
     let mut spki = message(&request).kex.bytes.to_vec();
     spki[12..].fill(0);
@@ -308,7 +308,7 @@ fn a_request_refused_later_is_still_remembered() {
 }
 
 #[test]
-fn requests_out_of_time_are_refused_and_leave_no_trace() {
+fn stale_requests_are_refused_and_not_remembered() {
     let (_, request) = start(&plain());
     let mut seen = ReplayCache::default();
     for now in [NOW + 21_000_000_000, NOW - 300_000_000] {
@@ -343,7 +343,7 @@ fn a_reflected_request_is_no_response() {
 }
 
 #[test]
-fn responses_to_other_requests() {
+fn responses_to_other_requests_are_refused() {
     let mut rng = chance(1);
     let (one, request) = Client::start(NOW, &x25519(), b"one", &mut rng).unwrap();
     let (two, _) = Client::start(NOW, &x25519(), b"two", &mut rng).unwrap();
@@ -356,7 +356,7 @@ fn responses_to_other_requests() {
 }
 
 #[test]
-fn asking_again() {
+fn repeated_requests_get_an_answer() {
     let mut rng = chance(1);
     let (first, one) = Client::start(NOW, &x25519(), b"question", &mut rng).unwrap();
     let (second, two) = first.again(NOW + 1_200_000_000, &x25519(), b"question", &mut rng).unwrap();
@@ -380,7 +380,7 @@ fn asking_again() {
 }
 
 #[test]
-fn a_changed_request_shows_in_the_response() {
+fn a_changed_request_is_detected_by_the_response() {
     let (waiting, mut request) = start(&x25519());
     request[23] ^= 1; // the timestamp: nothing else would notice
     let (response, _) = serve(&x25519(), &request).unwrap();
@@ -388,7 +388,7 @@ fn a_changed_request_shows_in_the_response() {
 }
 
 #[test]
-fn downgraded_responses() {
+fn downgraded_responses_are_refused() {
     let strong = SecurityConfig { cipher: Cipher::ChaCha20Poly1305, kdf: Kdf::Sha512, ..x25519() };
     let (_, request) = start(&strong);
     let (response, _) = serve(&x25519(), &request).unwrap();
@@ -413,7 +413,7 @@ fn downgraded_responses() {
 }
 
 #[test]
-fn truncated_messages() {
+fn truncated_messages_are_refused() {
     let (_, request) = start(&x25519());
     let (response, _) = serve(&x25519(), &request).unwrap();
     let mut seen = ReplayCache::default();

@@ -56,7 +56,7 @@ impl<'a> Place<'a> {
         self.0.iter().filter_map(|node| Some((node.sort()?, node.name.as_str())))
     }
 
-    /// What stands for these nodes in the name of a metric: the names of parts, the sorts of items, nothing for lists.
+    /// Parts of a metric's name for these nodes: the names of parts, the sorts of items, nothing for lists.
     pub fn metric_parts(&self) -> impl Iterator<Item = &'a str> {
         self.0.iter().map(|node| node.metric_part()).filter(|part| !part.is_empty())
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Rib`] is a snapshot, made while everything runs: each number is right for a moment of its own. It can be asked
 //! ([`get`](Rib::get)), printed, exported in the text format of Prometheus ([`prometheus()`]), and in any other by an
-//! [`Exporter`].
+//! [`Exporter`]. [`graphviz()`] draws the links and routes of its unicast layers.
 //!
 //! | path | what is there |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `ipcps/<name>/dht` | the directory: names registered, names kept for others, contacts |
 //! | `names/<name>` | listeners and waiting requests |
 //! | `flows/<key>` | a flow's end: packets, bytes, queues |
-//! | `flows/<key>/frct` | its FRCT, if it has one |
+//! | `flows/<key>/frct` | its FRCT, if it has one: counters, round trip, window, bytes in flight |
 //!
 //! ```
 //! let stack = o7s::Stack::new()?;
@@ -28,6 +28,7 @@
 //! ```
 
 mod export;
+mod graphviz;
 mod prometheus;
 
 use alloc::collections::BTreeSet;
@@ -36,11 +37,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::flow::Endpoint;
+use crate::frct::{FrctPath, Stats};
 use crate::ipcp::Info;
 use crate::node::Node;
 
 pub use crate::types::tree::{Number, Tree as Rib, Value};
 pub use export::{Exporter, Place, export};
+pub use graphviz::graphviz;
 pub use prometheus::prometheus;
 
 /// The tree of a node.
@@ -68,7 +71,7 @@ fn info(info: &Info) -> Rib {
     rib.text("hash", info.hash.name()).time("mpl", info.mpl)
 }
 
-/// Nobody makes IPCPs have different names. Paths and labels must be different.
+/// Makes a name unique: IPCPs may have the same, paths and labels must not.
 fn unique(taken: &mut BTreeSet<String>, name: &str) -> String {
     let numbered = (2..).map(|n| format!("{name}#{n}"));
     let free = core::iter::once(String::from(name)).chain(numbered).find(|n| !taken.contains(n));
@@ -102,8 +105,17 @@ fn flow(endpoint: &Endpoint) -> Rib {
         .counters(endpoint.counters().rows())
         .gauge("rx_queue", rx as u64)
         .gauge("tx_queue", tx as u64);
-    match endpoint.frct_stats() {
-        Some(stats) => rib.with(Rib::new("frct").counters(stats.rows())),
+    match (endpoint.frct_stats(), endpoint.frct_path()) {
+        (Some(stats), Some(path)) => rib.with(frct(stats, path)),
+        _ => rib,
+    }
+}
+
+fn frct(stats: Stats, path: FrctPath) -> Rib {
+    let rib = Rib::new("frct").counters(stats.rows()).time("round_trip", path.round_trip);
+    let rib = rib.gauge("in_flight_bytes", path.in_flight);
+    match path.window {
+        Some(window) => rib.gauge("window_bytes", window),
         None => rib,
     }
 }

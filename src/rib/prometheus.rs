@@ -21,7 +21,7 @@ use super::Rib;
 use super::export::{Exporter, Place, export};
 use crate::types::tree::{Number, Value};
 
-/// What all names of metrics begin with.
+/// Prefix of all names of metrics.
 const PREFIX: &str = "o7s";
 
 /// The text that an HTTP server answers Prometheus with; its type is `text/plain; version=0.0.4`.
@@ -53,7 +53,7 @@ struct Family {
     samples: BTreeMap<String, String>,
 }
 
-/// As in [`Rib::get`], with what stands for the names of items.
+/// As in [`Rib::get`], with the sorts of items in place of their names.
 fn path(place: &Place<'_>) -> String {
     let mut path = String::new();
     for node in place.nodes() {
@@ -147,7 +147,7 @@ impl Labels {
     }
 }
 
-/// What a reader is told of a metric: what it counts, and where it is in the tree.
+/// Help text of a metric: its meaning, and its place in the tree.
 fn help_of(name: &str, what: &str, number: Number, path: &str) -> String {
     let name = name.replace(['_', '-'], " ");
     match number {

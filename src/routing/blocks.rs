@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 /// No block.
 const NIL: u32 = u32::MAX;
 
-/// Where a list is, and how long it is.
+/// Place and length of a list.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct List {
     first: u32,
@@ -127,7 +127,7 @@ mod tests {
     proptest! {
         /// Many lists grow and shrink: each has what a vector of its own would have.
         #[test]
-        fn they_are_vectors(ops in proptest::collection::vec((0usize..8, 0u32..40, 0..3u8), 0..600)) {
+        fn blocks_agree_with_vectors(ops in proptest::collection::vec((0usize..8, 0u32..40, 0..3u8), 0..600)) {
             let (mut blocks, mut lists, mut model) = (Blocks::default(), [List::default(); 8], vec![vec![]; 8]);
             for (which, number, op) in ops {
                 if op == 0 {

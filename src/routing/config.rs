@@ -1,4 +1,4 @@
-//! What routing is to be like.
+//! Settings of link-state routing.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use crate::base::counter::counts;
 use crate::types::id::Address;
 use crate::types::layer::LinkState as Timers;
 
-/// What a member's routing is to be like. The timers and the policy come from the layer; the rest is its own affair.
+/// Link-state settings of a member. The timers and the policy come from the layer; the others are local.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -21,9 +21,9 @@ pub struct Config {
     pub timers: Timers,
     /// The routing policy of this member, if it is another than the layer's. Default: `None`.
     pub policy: Option<Arc<dyn RoutingPolicy>>,
-    /// Where the numbers of the member's announcements begin. A member that keeps its address when it starts again
-    /// should give a number that has grown since, such as the seconds since 1970; then nobody mistakes its links for
-    /// what it announced in its last life. 0 counts as 1. Default: 1.
+    /// First number of the member's announcements. A member that keeps its address over restarts should give a number
+    /// that has grown since, such as the seconds since 1970; then its links are not mistaken for those that it
+    /// announced in its last life. 0 counts as 1. Default: 1.
     pub incarnation: u32,
     /// Links in the database, each direction counted. Own links count, but are never refused. Default: 65 536, which
     /// take about 3 MiB.
@@ -41,16 +41,16 @@ pub struct Config {
     pub rate: u32,
     /// Updates that are sent on a management flow at once. Default: 64.
     pub burst: u32,
-    /// How long nothing is sent on a new management flow to a reference, unless it speaks first: it loses count if several
-    /// updates arrive before it has added the flow. Default: 200 ms.
+    /// Pause before the first packet on a new management flow to a reference, unless it speaks first: it loses count if
+    /// several updates arrive before it has added the flow. Default: 200 ms.
     pub hold: Duration,
-    /// When news are repeated to a neighbour that does not confirm them, the whole database on a new management flow
-    /// among them. Default: 1 s.
+    /// Time after which news are repeated to a neighbour that does not confirm them, the whole database on a new
+    /// management flow among them. Default: 1 s.
     pub repeat: Duration,
-    /// How long updates that change nothing may wait: the neighbour may be about to send the same. Default: 20 ms.
+    /// Delay of updates that change nothing: the neighbour may be about to send the same. Default: 20 ms.
     pub lazy: Duration,
-    /// How long alternates are used in place of a neighbour that has failed before new routes are, if the policy is to
-    /// have alternates: until others have heard of the failure, new routes may lead back here. Default: 50 ms.
+    /// Time for which alternates replace a neighbour that has failed before new routes do, if the policy has
+    /// alternates: until others have heard of the failure, new routes may lead back here. Default: 50 ms.
     pub detour: Duration,
     /// Least time between two computations of routes for news from afar; grows while news keep coming in, to what a
     /// thousandth of the time allows. Default: 10 ms.
@@ -90,12 +90,12 @@ impl Config {
         Duration::from_secs(self.timers.t_update.max(1).into())
     }
 
-    /// How long a link lives that is not announced again.
+    /// Lifetime of a link that is not announced again.
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timers.t_timeo.max(1).into()).min(LONGEST)
     }
 
-    /// How long a withdrawal is remembered: until every copy of the link has expired that somebody may hold who has not
+    /// Time for which a withdrawal is remembered: until every copy of the link has expired at members that have not
     /// heard of it. The reference looks for expired links once in an update period.
     pub(super) fn memory(&self) -> Duration {
         (self.timeout() + 2 * self.update()).min(LONGEST)
@@ -108,7 +108,7 @@ impl Config {
 }
 
 counts! {
-    /// What a [`LinkState`](super::LinkState) has counted.
+    /// Counters of a [`LinkState`](super::LinkState).
     #[non_exhaustive]
     pub struct Stats {
         /// Link-state updates that were sent.
@@ -123,7 +123,7 @@ counts! {
         outdated => "outdated",
         /// Updates that were malformed.
         malformed => "malformed",
-        /// Updates that nobody sends in good faith: a link of a member to itself, address 0, a number that cannot be
+        /// Updates that no honest member sends: a link of a member to itself, address 0, a number that cannot be
         /// overtaken.
         implausible => "implausible",
         /// Updates that told something of our own links that we have not said, now at least: left over from the past, forged,

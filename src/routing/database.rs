@@ -1,8 +1,8 @@
 //! The link-state database: every announced direction of a link, and the graph of those that both ends announce.
 //!
-//! A layer of thousands of members is kept by each of them, so what counts is what a link takes: 24 bytes, five to nine in
-//! the index, and what the graph needs. Members are named by their number in the graph, times by milliseconds, and there
-//! is no timer for a link of somebody else: those are looked at together.
+//! Each member of a layer keeps all links of it, which may be thousands, so their size matters: 24 bytes each, five to
+//! nine in the index, and their part of the graph. Members are named by their number in the graph, times by
+//! milliseconds, and links of other members have no timers: they are checked together.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -31,13 +31,13 @@ pub(super) struct Link {
     /// Numbers in the graph. Of a place that is free, none and the next free place.
     src: u32,
     dst: u32,
-    /// When it was heard of last, milliseconds, which go round.
+    /// Time at which it was heard of last, milliseconds, wrapping.
     heard: u32,
-    /// How long before that it had been announced, as far as is known, milliseconds; and whether it is live.
+    /// Age of the announcement at that time, as far as is known, milliseconds; and the flag [`LIVE`].
     late: u32,
 }
 
-/// In [`Link::late`]: announced, and not taken back.
+/// Flag in [`Link::late`]: announced, and not withdrawn.
 const LIVE: u32 = 1 << 31;
 
 const fn stamp(now: Instant) -> u32 {
@@ -50,7 +50,7 @@ impl Link {
         self.late & LIVE != 0
     }
 
-    /// Whether it is a link of the member with this number.
+    /// Returns `true` if it is a link of the member with this number.
     pub(super) fn is_of(&self, vertex: Option<u32>) -> bool {
         vertex == Some(self.src)
     }
@@ -61,17 +61,17 @@ impl Link {
         self.late &= LIVE;
     }
 
-    /// How long ago it was announced, as far as is known.
+    /// Age of the announcement, as far as is known.
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.silence(now) + self.late()
     }
 
-    /// How long ago it was heard of last.
+    /// Time since it was heard of last.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         Duration::from_millis(stamp(now).wrapping_sub(self.heard).into())
     }
 
-    /// How long before it was heard of last it had been announced, as far as is known.
+    /// Age of the announcement when it was heard of last, as far as is known.
     pub(super) fn late(&self) -> Duration {
         Duration::from_millis((self.late & !LIVE).into())
     }
@@ -130,7 +130,7 @@ pub(super) struct Database {
     free: u32,
     /// Links by source and destination.
     index: HashTable<u32>,
-    /// Where a link is in there is not known to those who choose their addresses.
+    /// Keys of the hash: members that choose their addresses cannot predict the place of a link.
     keys: [u64; 2],
     /// Links that are of no use, by the number of their source: those that are not announced by both ends.
     useless: BTreeSet<(u32, u32)>,
@@ -181,7 +181,7 @@ impl Database {
         self.links.get_mut(index).filter(|link| link.src != NIL)
     }
 
-    /// Whose link it is.
+    /// Member that the link is of.
     pub(super) fn src(&self, link: &Link) -> Address {
         self.graph.address(link.src)
     }
@@ -191,7 +191,7 @@ impl Database {
         self.graph.address(link.dst)
     }
 
-    /// Whether it is a link of this member.
+    /// Returns `true` if it is a link of this member.
     pub(super) fn is_of(&self, index: u32, src: Address) -> bool {
         self.get(index).is_some_and(|link| self.src(link) == src)
     }

@@ -1,4 +1,4 @@
-//! What others say: taken into the database, passed on, forgotten in time.
+//! Updates of other members: taken into the database, passed on, expired.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use crate::base::time::Instant;
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::{Age, Lsu};
 
-/// A full database is searched for links that nobody can reach at most this often.
+/// Shortest time between two searches of a full database for unreachable links.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Links that expire soon after one another are forgotten together: all are looked at no more often than this.
@@ -20,7 +20,7 @@ const GAP: Duration = Duration::from_millis(100);
 /// Ages of one announcement that differ by no more are the same: what was late on its way looks younger than it is.
 const AGES_DIFFER: Duration = Duration::from_secs(1);
 
-/// Who is told of a link. A reference is never told of its own.
+/// Neighbours that are told of a link. A reference is never told of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
     All,
@@ -38,8 +38,8 @@ impl LinkState {
         // A reference loses count of what comes before it has added the flow.
         let hold = if dialect == Dialect::Plain { self.config.hold } else { Duration::ZERO };
         let mut peer = Peer::new(address, dialect, now + hold);
-        // From a reference is kept what it would announce for ever if it heard of it: that a link is gone that it knows
-        // nothing of, and links of its own.
+        // Links that a reference would announce without end if it heard of them are kept from it: withdrawals of links
+        // that it does not know, and links of its own.
         let all = peer.confirms();
         for (index, link) in self.db.iter() {
             let src = self.db.src(link);
@@ -110,8 +110,8 @@ impl LinkState {
         }
         let index = self.db.find(src, dst);
         let known = index.and_then(|index| Some((index, *self.db.get(index)?)));
-        // It was said after what is known, so it is no older: who says so wants to have it forgotten, with nobody hearing of it
-        // who could contradict.
+        // A higher number was announced later, so it is no older. A sender that says otherwise wants the link
+        // forgotten, unheard by those who could contradict.
         let age = age.map(|age| known.map_or(age, |(_, link)| age.min(link.age(now))));
         let life = if seqno.withdraws() { self.config.memory() } else { self.config.timeout() };
         match known {
@@ -135,10 +135,10 @@ impl LinkState {
         None
     }
 
-    /// The neighbour says how old a link is that is known. Whoever told of it first may have made it older than it is, so
-    /// that it is forgotten before it is announced again; nobody would contradict that, for the number is the true one. So
-    /// of two ages the lesser counts, but never less than the time since the number was heard of here: nothing lives longer
-    /// than without ages.
+    /// The neighbour says how old a known link is. The member that told of it first may have made it older than it is,
+    /// so that it is forgotten before it is announced again; that would not be contradicted, for the number is the true
+    /// one. So of two ages the lesser counts, but never less than the time since the number was heard of here: no link
+    /// lives longer than without ages.
     fn compare_age(&mut self, now: Instant, flow: N1FlowId, index: u32, age: Option<Age>) {
         let Some(link) = self.db.get_mut(index) else { return };
         // Mostly nothing to compare: it was heard of when it was announced.
@@ -212,7 +212,7 @@ impl LinkState {
         self.with_peer(now, flow, |peer| peer.learned_from(index, later));
     }
 
-    /// Neighbours are to be told of a link, but for the one on the flow `except`.
+    /// Marks a link for all neighbours in `audience`, but for the one on the flow `except`.
     pub(super) fn flood(
         &mut self,
         now: Instant,
@@ -241,8 +241,8 @@ impl LinkState {
         now + self.random_part(self.config.lazy)
     }
 
-    /// Whether another link of this member may be added. One with too many gives up one that the other end does not
-    /// announce, any of them; a full database gives up what nobody can reach.
+    /// Returns `true` if another link of this member may be added. A member with too many gives up one that the other
+    /// end does not announce, any of them; a full database gives up unreachable ones.
     pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
         if self.db.graph().announced(src) as usize >= self.config.max_links_of_member {
             let from = self.rng.below(self.db.len() as u64) as u32;

@@ -187,11 +187,11 @@ fn grow_a_little<T>(list: &mut Vec<T>) {
     }
 }
 
-/// What there is to say about one member as seen from the root of a [`Tree`].
+/// Distance and next hop of one member as seen from the root of a [`Tree`].
 #[derive(Clone, Copy, Debug)]
 struct Reach {
     distance: u32,
-    /// Of the members one hop nearer, the one with the lowest address.
+    /// The member with the lowest address among those one hop nearer.
     from: u32,
     /// Towards it: the first hop.
     via: u32,

@@ -1,8 +1,8 @@
-//! What a neighbour is to be told: a few marks for every link.
+//! Marks of links for one neighbour: a few bits for every link.
 
 use alloc::vec::Vec;
 
-/// Why a neighbour is to be told of a link. A link may have several of these marks.
+/// Reason for telling a neighbour of a link. A link may have several of these marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     News,
@@ -98,7 +98,7 @@ impl Marks {
         self.summary.resize(word / 64 + 1, Words::default());
     }
 
-    /// Whether the link had the mark.
+    /// Removes the mark. Returns `true` if the link had it.
     #[inline]
     pub(super) fn remove(&mut self, mark: Mark, link: u32) -> bool {
         let (at, bit) = place(link);
@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_sets(ops in proptest::collection::vec((0u32..20_000, 0usize..4, 0..5u8), 0..400)) {
+        fn marks_agree_with_sets(ops in proptest::collection::vec((0u32..20_000, 0usize..4, 0..5u8), 0..400)) {
             let (mut marks, mut model) = (Marks::default(), [const { BTreeSet::new() }; MARKS]);
             for (link, which, op) in ops {
                 // Some next to each other, some far apart.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_link_has_its_turn() {
+    fn every_marked_link_is_served() {
         let mut marks = Marks::default();
         [5, 70, 9000].iter().for_each(|link| marks.insert(Mark::News, *link));
         assert_eq!(marks.pop(Mark::News), Some(5));

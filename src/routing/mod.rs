@@ -37,17 +37,17 @@
 //!
 //! To a reference a withdrawal is one more announcement with a higher number. It passes it on unchanged, so that
 //! members behind it hear of it, and keeps the link for as long as any that is not announced again: until at most one
-//! update period later than if it had heard nothing. Repetitions have the same number and are ignored. What it may have
-//! forgotten it is not told: withdrawals go to a reference while they are young and the link was believed to be there.
-//! Numbers of its own links count up from 0 every 15 s and do not reach 2³² − 1. Were one made to go on from a
-//! withdrawal that somebody forged, its next announcement would bring the link back. Old announcements that turn up
-//! late are below the withdrawal, which is remembered until they have all expired.
+//! update period later than if it had heard nothing. Repetitions have the same number and are ignored. Withdrawals are
+//! sent to it only while they are young and the link was believed to be there, because it may have forgotten the link
+//! since. Numbers of its own links count up from 0 every 15 s and do not reach 2³² − 1. Were a reference made to go on
+//! from a forged withdrawal, its next announcement would bring the link back. Old announcements that turn up late are
+//! below the withdrawal, which is remembered until they have all expired.
 //!
-//! Both ends of a link take back their half, and as a link counts only with both, the first to be heard of is enough.
+//! Both ends of a link withdraw their half, and as a link counts only with both, the first to be heard of is enough.
 //! News travel at once, and the first computation after a quiet time does not wait, so routes avoid a failed link as
 //! soon as the news can have arrived. With loop-free alternates, a member whose own link has failed keeps to these for
-//! [`Config::detour`], so that nobody who has not heard yet sends packets back to it. A link that fails again and again
-//! is announced again after a while only.
+//! [`Config::detour`], so that members that have not heard yet do not send packets back to it. A link that fails again
+//! and again is announced again only after a while.
 //!
 //! # Reliability
 //!
@@ -59,20 +59,21 @@
 //!
 //! # Age
 //!
-//! On the wire of the reference an update has no age: it is young again with everybody who hears of it, and a link
+//! On the wire of the reference an update has no age: it is young again at each member that hears of it, and a link
 //! whose ends have both died lives on for as long as there are members who have not heard of it, joining one by way of
-//! the other. Between o7s members what is passed on late is followed by its [age](crate::wire::link_state::Age), so it
-//! expires with all of them when it expires with the first, give or take the time that it travels. Where a reference is in
-//! between it begins anew. If neighbours differ about the age of an announcement, the lesser counts, though no less than
-//! the time since it was heard of here: a liar cannot have a link forgotten by saying its true number with a false age, which
-//! nobody would contradict. Nor by a higher number: that was said later, so it is no older than what was known before.
+//! the other. Between o7s members an update that is passed on late is followed by its
+//! [age](crate::wire::link_state::Age), so it expires everywhere when it expires at the first member, give or take the
+//! time that it travels. Behind a reference the age begins anew. If neighbours differ about the age of an announcement,
+//! the lesser counts, though no less than the time since it was heard of here: a liar cannot have a link forgotten by
+//! announcing its true number with a false age, which would not be contradicted. Nor by a higher number: that was
+//! announced later, so it is no older than the known one.
 //!
 //! # Who may say what
 //!
-//! Updates are not authenticated: members trust each other. What can be had without: links of a member to itself and
-//! numbers that cannot be overtaken are dropped. What others say of our own links is never believed but contradicted
-//! with a higher number, or a withdrawal if there is no such link; so nobody revives a dead link, and traces of an
-//! earlier life vanish. That is done at once while it is rare, and at a pace when it is not. Links a member may have, and
+//! Updates are not authenticated: members trust each other. What can be checked is: links of a member to itself and
+//! numbers that cannot be overtaken are dropped. Foreign updates about own links are never believed but contradicted
+//! with a higher number, or a withdrawal if there is no such link; so dead links are not revived, and traces of an
+//! earlier life vanish. That is done at once while it is rare, and at a pace when it is not. Links of a member, and
 //! links altogether, are limited. Of a member with too many those give way that the other end does not announce, which
 //! are of no use; when the database is full, those of members that cannot be reached. Of each link at most one update
 //! waits for each neighbour, and these are paced, so neither a flood nor a large database becomes a burst.
@@ -132,10 +133,10 @@ use throttle::Throttle;
 /// An update that was heard less than this ago is told without its age.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What a timer is for.
+/// Purpose of a timer.
 #[derive(Clone, Copy, Debug)]
 enum Due {
-    /// A link of our own is to be announced again, or forgotten.
+    /// Refresh or expiry of an own link.
     Link(u32),
     /// The link to a neighbour has been waited for.
     Neighbour(Address),
@@ -143,7 +144,7 @@ enum Due {
     Recompute(Address),
 }
 
-/// What has changed in the graph.
+/// Changes of the graph since the last computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Changes {
     None,
@@ -156,15 +157,15 @@ enum Changes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Whose link it is.
+    /// Member that announces the link.
     pub src: Address,
     /// The neighbour.
     pub dst: Address,
-    /// Of the last announcement.
+    /// Number of the last announcement.
     pub seqno: u64,
     /// Since the last announcement.
     pub age: Duration,
-    /// Whether it was taken back: it is remembered only so that nobody brings it back.
+    /// The link was withdrawn; it is remembered only so that it is not revived.
     pub withdrawn: bool,
 }
 
@@ -175,40 +176,40 @@ pub struct LinkState {
     rng: Rng,
     db: Database,
     timers: Timers<Due>,
-    /// When what is due of our own links is due. Others' links are looked at together.
+    /// Timers of own links. Links of other members are checked together.
     own_due: BTreeMap<u32, TimerId>,
     /// No link of anybody else expires before.
     expiry: Option<Instant>,
-    /// When they were looked at last.
+    /// Time of the last check of links of other members.
     swept: Instant,
     adjacencies: BTreeMap<N1FlowId, Adjacency>,
     neighbours: BTreeMap<Address, Neighbour>,
     /// Management flows.
     peers: BTreeMap<N1FlowId, Peer>,
-    /// When something may be sent to each: what is done for one does not cost time for the others.
+    /// Times at which packets may be sent to each neighbour: work for one does not cost time for the others.
     agenda: Timers<N1FlowId>,
-    /// When something that was not confirmed is due to be said again to each.
+    /// Times at which unconfirmed news are due again for each neighbour.
     repeats: Timers<N1FlowId>,
-    /// How often a neighbour was looked at.
+    /// Number of visits to a neighbour.
     #[cfg(test)]
     looks: u64,
     /// Answers to what others say of own links.
     contests: Bucket,
     throttle: Throttle,
-    /// What has changed since routes were computed.
+    /// Changes since routes were computed.
     changes: Changes,
     routes: Arc<Routes>,
     /// Routes that hold from a moment on.
     postponed: Option<(Instant, Routes)>,
-    /// Whoever builds the forwarding table does not know of the last change yet.
+    /// The owner of the forwarding table has not taken the last change yet.
     publish: bool,
-    /// When a full database may be searched again.
+    /// Earliest time of the next search of a full database.
     next_sweep: Instant,
     stats: Stats,
 }
 
 impl LinkState {
-    /// The routing of a member that knows nobody.
+    /// The routing of a member without neighbours.
     pub fn new(config: Config, mut rng: Rng) -> Self {
         let most = Duration::from_secs(config.timers.t_recalc.into()) / 8;
         Self {
@@ -257,7 +258,7 @@ impl LinkState {
         Some((flow, packet))
     }
 
-    /// As [`poll_packet`](Self::poll_packet), of one update, which goes without its age.
+    /// As [`poll_packet`](Self::poll_packet), for one update, which goes without its age.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(N1FlowId, [u8; Lsu::LEN])> {
         let (flow, index) = self.poll_peer(now)?;
         Some((flow, self.update(index)?.to_bytes()))
@@ -292,7 +293,7 @@ impl LinkState {
         }
     }
 
-    /// Puts what is known of a link behind what is in a packet, with its age if it is to be said.
+    /// Appends the update about a link to a packet, with its age if asked for.
     fn put(&mut self, now: Instant, packet: &mut Vec<u8>, index: u32, with_age: bool) {
         let Some(update) = self.update(index) else { return };
         packet.extend_from_slice(&update.to_bytes());
@@ -369,8 +370,8 @@ impl LinkState {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, and then [`poll_transmit`](Self::poll_transmit) and
-    /// [`poll_routes`](Self::poll_routes), if nothing else happens before.
+    /// Time of the next call of [`handle_timeout`](Self::handle_timeout), and then of
+    /// [`poll_transmit`](Self::poll_transmit) and [`poll_routes`](Self::poll_routes), if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
         let postponed = self.postponed.as_ref().map(|(at, _)| *at);
         [self.agenda.next(), self.repeats.next(), self.timers.next(), self.expiry, self.throttle.due(), postponed]
@@ -414,7 +415,7 @@ impl LinkState {
         self.config.address
     }
 
-    /// How long something may be remembered in the layer that nobody announces any more.
+    /// Longest time for which the layer may remember a link that is not announced any more.
     pub fn memory(&self) -> Duration {
         self.config.memory()
     }
@@ -435,7 +436,7 @@ impl LinkState {
         })
     }
 
-    /// Whether the database names a member with this address: then it is taken.
+    /// Returns `true` if the database names a member with this address: then it is taken.
     pub fn knows(&self, address: Address) -> bool {
         address == self.config.address || self.db.graph().find(address).is_some()
     }
@@ -450,7 +451,7 @@ impl LinkState {
         self.peers.iter().map(|(flow, peer)| (*flow, peer.address, peer.untold()))
     }
 
-    /// What has been counted.
+    /// Counters.
     pub const fn stats(&self) -> Stats {
         self.stats
     }

@@ -13,7 +13,7 @@ use crate::types::id::{Address, N1FlowId};
 /// address would go on contradicting each other as fast as they can.
 pub(super) const CONTESTS: u64 = 32;
 pub(super) const CONTESTS_A_SECOND: u64 = 16;
-/// When that is used up, those about one link are at least this far apart.
+/// Least time between two contradictions about one link, when the allowance is used up.
 const CONTEST: Duration = Duration::from_secs(1);
 
 /// A link that has failed more often than this, each time soon after it was announced, is announced again only after
@@ -28,22 +28,22 @@ pub(super) struct Adjacency {
     pub(super) up: bool,
 }
 
-/// Somebody to whom there are adjacencies, or were.
+/// State of the link to one member, with or without adjacencies.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Neighbour {
     /// Adjacencies.
     pub(super) all: u32,
     /// Those that are up.
     pub(super) up: u32,
-    /// When the link was announced.
+    /// Time at which the link was announced.
     since: Instant,
-    /// How often in a row it was taken back soon after.
+    /// Times in a row that it was withdrawn soon after.
     flaps: u32,
     /// Then it may be announced again.
     not_before: Instant,
     /// A timer is armed for then.
     waits: bool,
-    /// When it is to compute its routes: a timer is armed, perhaps for an earlier moment.
+    /// Time at which the reference has to compute its routes: a timer is armed, perhaps for an earlier moment.
     pub(super) recomputes: Option<Instant>,
     /// The other end of the link that it was last told of for that.
     pub(super) unknown: Option<Address>,
@@ -113,7 +113,7 @@ impl LinkState {
                     neighbour.not_before = now + (FLAP * (1 << extra.min(10))).min(self.config.update());
                 }
                 if seqno.is_the_end() {
-                    // Forged up to there: nobody would hear of it.
+                    // Forged up to the highest number: a withdrawal would be ignored.
                     self.db.find(me, address).into_iter().for_each(|index| self.remove(now, index));
                     self.withdraw_for(now, address);
                 } else {
@@ -169,7 +169,7 @@ impl LinkState {
         self.tell_own(now, index, Urgency::News);
     }
 
-    /// Tells everybody of an own link, and sees to it that it is told again or forgotten.
+    /// Marks an own link for all neighbours, and sets the timer for its refresh or expiry.
     fn tell_own(&mut self, now: Instant, index: u32, urgency: Urgency) {
         let Some(link) = self.db.get_mut(index) else { return };
         link.fresh(now);
@@ -198,8 +198,8 @@ impl LinkState {
         most - self.random_part(most / 4)
     }
 
-    /// Somebody says something of an own link that was not said here: it is left over from an earlier life, or forged,
-    /// or another member has the same address. It is contradicted with a higher number.
+    /// Handles a foreign update about an own link: a remnant of an earlier life, a forgery, or the link of another
+    /// member with the same address. It is contradicted with a higher number.
     pub(super) fn contest(&mut self, now: Instant, dst: Address, seqno: Seqno) {
         self.stats.contested += 1;
         let me = self.config.address;
@@ -246,7 +246,7 @@ impl LinkState {
         self.flood(now, index, Urgency::News, Audience::All, None);
     }
 
-    /// Whether something that was said last so long ago may be said again by way of a contradiction.
+    /// Returns `true` if a contradiction is allowed for an announcement that was made `ago`.
     fn may_contest(&mut self, now: Instant, ago: Option<Duration>) -> bool {
         if self.contests.is_ready(now) {
             self.contests.take(now, 1);

@@ -1,4 +1,4 @@
-//! From the graph to routes, by policy.
+//! Routes from the graph, by policy.
 
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use super::policy::{self, RoutingPolicy};
 use crate::types::id::Address;
 use crate::types::routes::Routes;
 
-/// What limits the work and the result.
+/// Limits of the work and of the result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Next hops of a destination.
@@ -123,13 +123,13 @@ impl Paths {
     }
 }
 
-/// What a policy asks.
+/// View of the graph for a policy.
 struct Asked<'a> {
     paths: &'a mut Paths,
     graph: &'a Graph,
     root: u32,
     limits: Limits,
-    /// How often the graph was searched.
+    /// Number of searches of the graph.
     searches: usize,
     /// The destination in question, and the neighbour on a shortest path to it.
     dst: u32,
@@ -162,8 +162,8 @@ impl policy::Paths for Asked<'_> {
 #[cfg(test)]
 mod tests;
 
-/// `new` routes, but where the first next hop of `old` has failed and others of it have not, those: they do not lead back
-/// here even while nobody else knows of the failure.
+/// Merges routes: `new` ones, but where the first next hop of `old` has failed and others of it have not, those. They
+/// do not lead back here even while other members have not heard of the failure.
 pub(super) fn with_alternates(new: &Routes, old: &Routes) -> Routes {
     let mut merged = Routes::new(new.spreads_flows());
     let works = |hop: &Address| new.get(*hop).first() == Some(hop);

@@ -1,7 +1,7 @@
-//! What is to be sent to one neighbour over one management flow.
+//! Updates for one neighbour over one management flow.
 //!
-//! There is no queue of messages: of every link there is at most one mark that says that the neighbour is to be told
-//! of it, so memory is bounded by the database whatever happens, and what is sent is always the latest.
+//! There is no queue of messages: every link has at most one mark that its news are due for the neighbour, so memory is
+//! bounded by the database in any case, and the latest state is sent.
 
 use core::time::Duration;
 
@@ -18,10 +18,10 @@ const REPEAT_MOST: Duration = Duration::from_secs(1);
 /// A member of our own is told no more than so many links before it confirms, but for what is only repeated: neither is a thin
 /// path filled with repetitions, nor memory with what waits for a confirmation. The table of so many takes 4 KiB.
 const WINDOW: usize = 440;
-/// Of these, for news only: they need not wait for what is new to the neighbour only.
+/// Part of this window for news only, which need not wait behind links that are new to the neighbour alone.
 const FOR_NEWS: usize = 24;
 
-/// What a neighbour understands of link state.
+/// Dialect of link state that a neighbour understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// One update in a packet, as the C reference does. It knows no withdrawals: to it they are announcements.
@@ -30,7 +30,7 @@ pub enum Dialect {
     Confirming,
 }
 
-/// How urgently a neighbour is told of a link.
+/// Urgency of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// Something has changed: before all else.
@@ -46,7 +46,7 @@ pub(super) enum Urgency {
 pub(super) struct Pace {
     /// Between two messages, on average.
     pub(super) gap: Duration,
-    /// So much may be sent ahead of that average.
+    /// Burst that may be sent ahead of that average.
     pub(super) burst: Duration,
     /// After so long news are repeated, once, to a neighbour that does not confirm.
     pub(super) repeat: Duration,
@@ -62,15 +62,15 @@ pub(super) struct Peer {
     pub(super) most: usize,
     /// Nothing is sent before.
     held_until: Instant,
-    /// What to tell, the most urgent first, and links to say back, so that the neighbour knows they have arrived.
+    /// Links to announce, the most urgent first, and links to echo as confirmation.
     marks: Marks,
-    /// When refreshes and echoes may be sent.
+    /// Earliest time for refreshes and echoes.
     later: Instant,
     /// Told and not confirmed.
     told: Told,
-    /// When the messages sent so far would have been sent at the average pace.
+    /// Time until which the average pace is used up by the messages sent so far.
     paced_until: Instant,
-    /// When it is going to be looked at, because something may be sent, and because something is due to be said again.
+    /// Time of the next visit, because a packet may be sent, or unconfirmed news are due again.
     pub(super) planned: Option<(Instant, TimerId)>,
     pub(super) planned_repeats: Option<(Instant, TimerId)>,
 }
@@ -92,7 +92,7 @@ impl Peer {
         }
     }
 
-    /// Whether it is known to confirm what it hears.
+    /// Returns `true` if the neighbour confirms updates.
     pub(super) const fn confirms(&self) -> bool {
         self.confirms
     }
@@ -104,8 +104,8 @@ impl Peer {
         held
     }
 
-    /// The neighbour is to be told of a link, of which it was told something else before, if anything. What is not
-    /// urgent may be sent from `later` on.
+    /// Marks a link for the neighbour, in place of an earlier mark. Updates that are not urgent may be sent from
+    /// `later` on.
     pub(super) fn tell(&mut self, link: u32, urgency: Urgency, later: Instant) {
         self.told.remove(link);
         self.marks.remove(Mark::Echo, link);
@@ -144,7 +144,7 @@ impl Peer {
         confirmed
     }
 
-    /// Whether so much is not confirmed that there may be something that waits for that.
+    /// Returns `true` if so much is unconfirmed that further updates may have to wait.
     pub(super) fn waits(&self) -> bool {
         self.told.len() >= WINDOW - FOR_NEWS
     }
@@ -250,7 +250,7 @@ impl Peer {
         replan(&mut self.planned_repeats, next, flow, agenda);
     }
 
-    /// Whether there is something that need not wait for anything but the pace.
+    /// Returns `true` if an update waits for nothing but the pace.
     fn is_urgent(&self) -> bool {
         [Mark::News, Mark::Replica].into_iter().any(|mark| !self.marks.is_empty(mark) && self.has_window(mark))
     }

@@ -1,11 +1,11 @@
 //! Having a reference compute its routes.
 //!
-//! It does so when it hears of a link for the first time, and at no other time. When a neighbour of it is connected anew while
-//! it remembers the link to it, because the link was down for a while or the neighbour has started anew under its old
-//! address, it notes the new flow and goes on sending on the one that is gone, until it hears of some new link: for ever, in
-//! a layer where nothing else happens. So it is told of one: from this member to an address that nobody has, as taken back,
-//! which to a reference is an announcement. Only one end says so, so that no route can lead over it. Members of our own hear
-//! of it, if at all, as a link that is gone; references forget it after the layer's time.
+//! It does so when it hears of a link for the first time, and at no other time. When a neighbour of it is connected
+//! anew while it remembers the link to it, because the link was down for a while or the neighbour has restarted under
+//! its old address, it notes the new flow and goes on sending on the one that is gone, until it hears of some new link:
+//! without end, in a layer where nothing else happens. So it is told of one: a withdrawn link from this member to an
+//! unused address, which to a reference is an announcement. Only one end says so, so that no route can lead over it.
+//! o7s members hear of it, if at all, as a link that is gone; references forget it after the layer's time.
 
 use core::time::Duration;
 
@@ -15,11 +15,11 @@ use super::{Due, LinkState};
 use crate::base::time::Instant;
 use crate::types::id::Address;
 
-/// What a reference takes at most to note both flows, once they stand here.
+/// Longest time that a reference takes to note both flows, once they stand here.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A neighbour that is down when it is due is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Draws of an address that nobody has. That one is taken is as likely as that a layer has so many of all addresses.
+/// Draws of an unused address. Failing is as likely as that a layer uses so many of all addresses.
 const DRAWS: usize = 64;
 
 impl LinkState {
@@ -52,14 +52,14 @@ impl LinkState {
         }
         // Of each neighbour there is one at a time, which counts like an own link: a full database does not keep the reference
         // from hearing of it.
-        let before = neighbour.unknown.take().and_then(|nobody| self.db.find(me, nobody));
+        let before = neighbour.unknown.take().and_then(|unused| self.db.find(me, unused));
         before.into_iter().for_each(|index| self.remove(now, index));
-        let Some(nobody) = self.nobody() else { return };
+        let Some(unused) = self.unused_address() else { return };
         let seqno = Seqno::first(self.config.incarnation).withdrawal();
-        let index = self.db.insert(me, nobody, seqno, now);
+        let index = self.db.insert(me, unused, seqno, now);
         self.arm(index, now + self.config.memory());
         if let Some(neighbour) = self.neighbours.get_mut(&address) {
-            neighbour.unknown = Some(nobody);
+            neighbour.unknown = Some(unused);
         }
         for (flow, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.address == address && !peer.confirms()) {
             peer.tell(index, Urgency::News, now);
@@ -67,8 +67,8 @@ impl LinkState {
         }
     }
 
-    /// An address that nobody has.
-    fn nobody(&mut self) -> Option<Address> {
+    /// Draws an unused address.
+    fn unused_address(&mut self) -> Option<Address> {
         (0..DRAWS).find_map(|_| {
             let drawn = Address(u64::from(self.rng.u32().max(1)));
             (!self.knows(drawn)).then_some(drawn)

@@ -1,12 +1,12 @@
-//! How members of our own number the announcements of their links.
+//! Numbering of own announcements: incarnation and count.
 
 /// All announcements of one life of a link: the lower half of a number.
 const COUNT: u64 = u32::MAX as u64;
 
 /// The number of an announcement: the incarnation of the link in the upper 32 bits, a count in the lower.
 ///
-/// The last count of an incarnation says that the link is gone. Whoever counts from 0, as the reference does, never
-/// gets there; and whoever goes on from such a number announces the link again.
+/// The last count of an incarnation withdraws the link. Members that count from 0, as references do, never get there; a
+/// member that goes on from such a number announces the link again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seqno(pub(super) u64);
 
@@ -16,7 +16,7 @@ impl Seqno {
         Self(u64::from(incarnation.max(1)) << 32)
     }
 
-    /// Whether it takes the link back.
+    /// Returns `true` if the number withdraws the link.
     pub(super) const fn withdraws(self) -> bool {
         self.0 & COUNT == COUNT
     }
@@ -32,7 +32,7 @@ impl Seqno {
         Self(self.0 | COUNT)
     }
 
-    /// Whether nothing could ever overtake it: nobody gives such a number in good faith.
+    /// Returns `true` if no number could overtake it: no honest member announces it.
     pub(super) const fn is_the_end(self) -> bool {
         self.0 == u64::MAX
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_an_incarnation() {
+    fn the_last_count_withdraws() {
         let last = Seqno((7 << 32) + COUNT - 1);
         assert_eq!(last.next(), Some(Seqno(8 << 32)));
         assert_eq!(last.withdrawal(), Seqno((7 << 32) + COUNT));
@@ -57,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_grow(seqno: u64) {
+        fn numbers_increase(seqno: u64) {
             let seqno = Seqno(seqno);
             prop_assert!(seqno.next().is_none_or(|next| next > seqno && !next.withdraws()));
             prop_assert!(seqno.withdrawal().withdraws() && seqno.withdrawal() >= seqno);

@@ -1,4 +1,4 @@
-//! When to compute routes: at once after a quiet time, then no more often than it is worth.
+//! Time of route computations: at once after a quiet time, then no more often than is worthwhile.
 
 use core::time::Duration;
 
@@ -6,11 +6,11 @@ use crate::base::time::Instant;
 
 /// Looking at one member or link takes about so long.
 const STEP: Duration = Duration::from_nanos(20);
-/// Of the time, one part in so many may go into computing routes.
+/// Greatest part of the time that may go into computing routes, as its inverse.
 const SHARE: u32 = 1000;
 
-/// Says when routes are to be computed. While news keep coming in, the time between two computations doubles from the
-/// least to the most.
+/// Schedules route computations. While news keep coming in, the time between two computations doubles from the least to
+/// the most.
 #[derive(Debug)]
 pub(super) struct Throttle {
     due: Option<Instant>,
@@ -27,7 +27,7 @@ impl Throttle {
         Self { due: None, last: None, busy: false, hold: least, least, most }
     }
 
-    /// When routes are due to be computed.
+    /// Time at which routes are due to be computed.
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -48,7 +48,7 @@ impl Throttle {
         self.due = self.due.map(|due| due.min(now));
     }
 
-    /// Whether routes are to be computed now.
+    /// Returns `true` if routes have to be computed now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }

@@ -1,4 +1,4 @@
-//! What a neighbour was told and has not confirmed.
+//! Unconfirmed updates of one neighbour.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,18 +12,19 @@ const TICK: u64 = 1 << 24;
 /// know each other many links wait with each.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Its number, or [`NOBODY`] in a place that is free.
+    /// Number of the link, or [`NO_LINK`] in a free place.
     link: u32,
-    /// When to tell it again, in ticks, which go round; below that whether this is over, and how often it was told.
+    /// Time of the next repetition, in ticks, wrapping; in the low bits whether it is over, and the number of
+    /// repetitions.
     due: u32,
 }
 
-const NOBODY: u32 = u32::MAX;
-const FREE: Entry = Entry { link: NOBODY, due: 0 };
+const NO_LINK: u32 = u32::MAX;
+const FREE: Entry = Entry { link: NO_LINK, due: 0 };
 
-/// In [`Entry::due`]: it is due already.
+/// Flag in [`Entry::due`]: the time is over.
 const OVER: u32 = 8;
-/// In [`Entry::due`]: how often it was told, this often at most.
+/// Field in [`Entry::due`]: the number of repetitions, saturating.
 const TIMES: u32 = 7;
 const SHIFT: u32 = 4;
 
@@ -37,8 +38,8 @@ impl Entry {
         self.due = (tick as u32) << SHIFT | times;
     }
 
-    /// In how many ticks it is due, 0 if the moment has come; `None` if that has been taken note of. Moments that are
-    /// months away are told from those that have passed only if somebody looks in between.
+    /// Ticks until it is due, 0 if the moment has come; `None` if that has been noted. Moments that are months away are
+    /// told from those that have passed only if they are checked in between.
     const fn ticks_left(self, tick: u64) -> Option<u64> {
         if self.due & OVER != 0 {
             return None;
@@ -69,7 +70,7 @@ impl Told {
         self.len
     }
 
-    /// Where a link should be, if there are places.
+    /// Preferred place of a link, if there are places.
     fn home(&self, link: u32) -> usize {
         let product = u64::from(link).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (product >> 32) as usize & self.mask()
@@ -84,7 +85,7 @@ impl Told {
         let mut at = self.home(link);
         loop {
             let entry = *self.places.get(at)?;
-            if entry.link == link || entry.link == NOBODY {
+            if entry.link == link || entry.link == NO_LINK {
                 return Some((at, entry));
             }
             at = (at + 1) & self.mask();
@@ -102,7 +103,7 @@ impl Told {
     /// Takes as many places as are asked for, a power of two that is more than there are links.
     fn resize(&mut self, places: usize) {
         let before = core::mem::replace(&mut self.places, vec![FREE; places]);
-        before.into_iter().filter(|entry| entry.link != NOBODY).for_each(|entry| self.put(entry));
+        before.into_iter().filter(|entry| entry.link != NO_LINK).for_each(|entry| self.put(entry));
     }
 
     /// It is told of a link once more, and again at a moment that depends on how often that was so before, or a little later.
@@ -114,7 +115,7 @@ impl Told {
         let mut entry = Entry { link, ..before };
         let tick = again(entry.times()).as_nanos().div_ceil(TICK);
         entry.told(tick);
-        self.len += usize::from(before.link == NOBODY);
+        self.len += usize::from(before.link == NO_LINK);
         if let Some(place) = self.places.get_mut(at) {
             *place = entry;
         }
@@ -122,7 +123,7 @@ impl Told {
         self.next = Some(self.next.map_or(again, |next| next.min(again)));
     }
 
-    /// Whether it was told of a link, and is not to be told again.
+    /// Removes a link, which will not be repeated. Returns `true` if the neighbour had been told of it.
     pub(super) fn remove(&mut self, link: u32) -> bool {
         if self.len == 0 || !self.take(link) {
             return false;
@@ -138,13 +139,13 @@ impl Told {
 
     fn take(&mut self, link: u32) -> bool {
         let Some((mut hole, entry)) = self.place(link) else { return false };
-        if entry.link != link || link == NOBODY {
+        if entry.link != link || link == NO_LINK {
             return false;
         }
         let mut at = hole;
         loop {
             at = (at + 1) & self.mask();
-            let Some(entry) = self.places.get(at).copied().filter(|entry| entry.link != NOBODY) else { break };
+            let Some(entry) = self.places.get(at).copied().filter(|entry| entry.link != NO_LINK) else { break };
             // It may move up unless it would come to be in front of where it should be.
             let (from_home, from_hole) = (at.wrapping_sub(self.home(entry.link)), at.wrapping_sub(hole));
             if from_home & self.mask() >= from_hole & self.mask() {
@@ -163,7 +164,7 @@ impl Told {
         }
     }
 
-    /// When something is due, or a moment before.
+    /// Time at which an update is due, or a moment before.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -175,7 +176,7 @@ impl Told {
         }
         let tick = now.as_nanos() / TICK;
         let (mut next, mut gone) = (None::<u64>, Vec::new());
-        for entry in self.places.iter_mut().filter(|entry| entry.link != NOBODY) {
+        for entry in self.places.iter_mut().filter(|entry| entry.link != NO_LINK) {
             match entry.ticks_left(tick) {
                 None => {}
                 Some(0) => {
@@ -213,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_with_deadlines(
+        fn the_table_agrees_with_a_map_of_deadlines(
             ops in proptest::collection::vec((0u32..200, 0u64..40, 0..4u8), 0..400),
             keep: bool,
         ) {
@@ -257,9 +258,10 @@ mod tests {
         }
     }
 
-    /// As many as a neighbour is told before it confirms, again and again others: the memory is that of just these.
+    /// As many links as a neighbour is told before it confirms, replaced by others again and again: memory is bounded
+    /// by the number.
     #[test]
-    fn links_that_come_and_go_leave_no_traces() {
+    fn churning_links_leave_no_garbage() {
         let mut told = Told::default();
         for link in 0..100_000 {
             told.insert(link, |_| Instant::from_nanos(1));
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back() {
+    fn memory_is_freed() {
         let mut told = Told::default();
         (0..10_000).for_each(|link| told.insert(link, |_| Instant::from_nanos(1)));
         (0..9_995).for_each(|link| assert!(told.remove(link)));

@@ -308,8 +308,8 @@ impl Network {
         HostBuilder::new(self.clone(), name)
     }
 
-    /// A table of names that all hosts look in first, for what nobody registers here: a name at a
-    /// [host of its own making](Self::attach), or one that leads astray. What the UDP layers of hosts
+    /// A table of names that all hosts look in first, for what nobody registers here: a name at a socket
+    /// of [its own](Self::udp), or one that leads astray. What the UDP layers of hosts
     /// [register](crate::IpcpHandle::register), among it the names of members of layers above, all hosts know without it,
     /// wherever it was registered first.
     pub fn names(&self) -> &Arc<HostTable> {

@@ -440,6 +440,12 @@ impl Flow {
     pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
         self.inner.endpoint.frct_stats()
     }
+
+    /// The state of the sending direction, on flows that have FRCT: round trip, window, bytes in flight. A
+    /// [`Timeline`](super::Timeline) draws how it changes.
+    pub fn frct_path(&self) -> Option<crate::frct::FrctPath> {
+        self.inner.endpoint.frct_path()
+    }
 }
 
 fn store_timeout(slot: &AtomicU64, timeout: Option<Duration>) {

@@ -37,6 +37,7 @@ mod layer;
 mod listener;
 mod member;
 mod threads;
+mod timeline;
 mod wait;
 
 use std::fmt;
@@ -71,6 +72,7 @@ pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
 pub use layer::{BroadcastLayer, UnicastLayer};
 pub use listener::{Incoming, Listener};
 pub use member::{BroadcastBuilder, ConnectOptions, MemberBuilder, UnicastBuilder};
+pub use timeline::Timeline;
 
 /// The system, inside this process: names, layers, flows.
 ///

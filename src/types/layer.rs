@@ -28,6 +28,7 @@ pub enum LayerKind {
 
 /// What all members of a unicast layer agree on. The default is that of the C reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct Unicast {
     /// Bytes of an address, 1 to 8.
     pub addr_size: u8,
@@ -58,6 +59,7 @@ impl Default for Unicast {
 
 /// The routing policy of a layer: which of the routes to a destination are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RoutePolicy {
     /// One is used.
     Simple,
@@ -100,6 +102,7 @@ impl RoutePolicy {
 
 /// Link-state routing. Times in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct LinkState {
     /// The routing policy. It need not be the same everywhere.
     pub policy: RoutePolicy,
@@ -119,6 +122,7 @@ impl Default for LinkState {
 
 /// The directory. Times in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct Dht {
     /// Questions at a time.
     pub alpha: u32,
@@ -142,6 +146,7 @@ impl Default for Dht {
 
 /// How senders in a layer avoid congestion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CongestionAvoidance {
     /// Not at all.
     None,

@@ -24,7 +24,7 @@
 //! | [data transfer](Message::broadcast), broadcast | `Data Transfer` | empty | 0 | 0 | 0 |
 //! | [refusal](Message::refusal): no such component | empty | empty | 0 | 0 | 0 |
 //!
-//! The syntax that management announces is not the one it uses. Whoever asks compares protocol, version and syntax of
+//! The syntax that management announces is not the one it uses. The requester compares protocol, version and syntax of
 //! the answer with its own, so they stay as they are.
 //!
 //! The C reference reads at most 128 bytes, and after a message of just that length it takes the next one for empty:
@@ -72,14 +72,14 @@ const SYNTAX_FIXED: i32 = 2;
 pub struct Message {
     /// The component.
     pub component: String,
-    /// What it speaks.
+    /// The protocol that the component speaks.
     pub protocol: String,
-    /// Which version of it.
+    /// Version of the protocol.
     pub version: i32,
-    /// Which other versions it supports. The C reference says none and ignores those that others say, so members of this
-    /// library say here what only they understand: their [`Terms`].
+    /// Further versions. The C reference sends none and ignores those of others, so members of this library send here
+    /// what only they understand: their [`Terms`].
     pub versions: Vec<i32>,
-    /// How its messages are encoded: a number.
+    /// Number of the encoding of the component's messages.
     pub syntax: i32,
     /// Address of the sender, 0 if it has none.
     pub address: Address,
@@ -115,7 +115,7 @@ impl Message {
         Self::new("", "", 0, SYNTAX_PROTOBUF, Address(0))
     }
 
-    /// Whether this is an answer that says there is no such component.
+    /// Returns `true` if this is a refusal: the answer to a request for an unknown component.
     pub fn is_refusal(&self) -> bool {
         self.component.is_empty()
     }
@@ -127,8 +127,8 @@ impl Message {
         }
     }
 
-    /// Whether two ends that say this and `other` understand each other: same protocol, version and syntax. Neither
-    /// component nor address count.
+    /// Returns `true` if two ends with this message and `other` understand each other: same protocol, version and
+    /// syntax. Component and address do not count.
     pub fn agrees_with(&self, other: &Self) -> bool {
         (&self.protocol, self.version, self.syntax) == (&other.protocol, other.version, other.syntax)
     }

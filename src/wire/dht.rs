@@ -76,22 +76,23 @@ const NAME: &str = "dht message";
 /// A member as the directory knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// Where it is in the space of keys: random, as long as a hash of the layer.
+    /// Id in the key space: random, as long as a hash of the layer.
     pub id: NameHash,
-    /// Where it is in the layer; not 0.
+    /// Address in the layer; not 0.
     pub address: Address,
 }
 
-/// What members of this implementation say beside a message. To others it is a field that they do not know, and skip.
+/// Extension of a message by members of this implementation. Others skip it as an unknown field.
 ///
-/// It has 8 bytes, the token, most significant first, and as many more of any value as the message is to be longer.
+/// It has 8 bytes, the token, most significant first, and behind them as many of any value as the message has to be
+/// longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// In an answer: a number by which the asker can show later that it is where it says, because it got the answer there.
-    /// In a STORE: the last one that the receiver gave. Never 0.
+    /// In an answer: a number by which the requester can show later that it is at its address, because the answer was
+    /// received there. In a STORE: the last one that the receiver gave. Never 0.
     pub token: Option<u64>,
-    /// In a request: bytes that make it as long as its answer, so that whoever gives another's address has nothing sent
-    /// there that was not paid for.
+    /// In a request: bytes that make it as long as its answer, so that a request with a forged sender does not have
+    /// more sent to the victim than the attacker sent.
     pub padding: usize,
 }
 
@@ -114,23 +115,23 @@ impl Extension {
 pub struct Message {
     /// The sender, by its own account.
     pub src: Contact,
-    /// What it says.
+    /// Contents, by code.
     pub body: Body,
 }
 
-/// What a message of the directory says.
+/// Contents of a message of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A name is to be found at an address, until then.
+    /// Stores a name: its key, the address it is at, and the time until which this is true.
     Store {
         /// Hash of the name.
         key: NameHash,
-        /// Where it is.
+        /// Address of the name.
         value: Address,
         /// Until when: seconds since 1970-01-01 UTC.
         expires: u32,
     },
-    /// Who is near this key?
+    /// Asks for the contacts closest to a key.
     FindNode {
         /// To know the answer by.
         cookie: u64,
@@ -139,14 +140,14 @@ pub enum Body {
     },
     /// These are.
     FoundNode {
-        /// From the request.
+        /// Cookie of the request.
         cookie: u64,
-        /// From the request.
+        /// Key of the request.
         key: NameHash,
         /// Near the key.
         contacts: Vec<Contact>,
     },
-    /// Where is this name, or who is near it?
+    /// Asks for the addresses of a name, or for the contacts closest to it.
     FindValue {
         /// To know the answer by.
         cookie: u64,
@@ -155,13 +156,13 @@ pub enum Body {
     },
     /// There, and these are.
     FoundValue {
-        /// From the request.
+        /// Cookie of the request.
         cookie: u64,
-        /// From the request.
+        /// Key of the request.
         key: NameHash,
         /// Near the key.
         contacts: Vec<Contact>,
-        /// Where the name is.
+        /// Addresses of the name.
         values: Vec<Address>,
     },
 }

@@ -23,7 +23,7 @@
 //! assert_eq!(inner.payload(), b"hi");
 //!
 //! assert!(dissector.dissect(Protocol::LinkState, b"no link").is_err());
-//! # Ok::<(), o7s::cause::WireError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! What a flow carries is not on the wire: whether its packets have an [FRCT](Protocol::Frct) header depends on the quality of
@@ -32,8 +32,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::WireError;
 use super::link_state::{Age, Lsu};
-use super::{WireError, cep, dht, dt, enroll, eth, fa, frct, oap, udp};
+use super::{cep, dht, dt, enroll, eth, fa, frct, oap, udp};
 use crate::types::name::HashAlg;
 
 #[cfg(test)]

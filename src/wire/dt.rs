@@ -17,9 +17,9 @@
 //! EIDs below [`Eid::FIRST_FLOW`] are those of the components of a member: 0 is the [flow allocator](super::fa), 1
 //! the [directory](super::dht). The others are ends of flows, chosen by the receiver.
 //!
-//! The originator writes the layer's maximum into ttl. Whoever receives takes one off; the destination does not look
-//! at what is left, anybody else passes the packet on if something is left. So the 1 that a neighbour sends can be
-//! consumed but not forwarded, and [`HeaderMut::hop`] leaves 0 at 0, which the C reference turns into 255.
+//! The originator writes the layer's maximum into ttl. Each receiver takes one off; the destination ignores what is
+//! left, any other member forwards the packet if something is left. So the 1 that a neighbour sends can be consumed but
+//! not forwarded, and [`HeaderMut::hop`] leaves 0 at 0, which the C reference turns into 255.
 //!
 //! ```
 //! use o7s::types::id::{Address, Eid};
@@ -60,7 +60,7 @@ pub const DIRECTORY: Eid = Eid(1);
 /// Bytes between address and EID.
 const FIXED: usize = 3;
 
-/// How long addresses and EIDs are in the headers of a layer. All members are configured alike.
+/// Sizes of addresses and EIDs in the headers of a layer. All members have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LayerSizes {
     addr: u8,
@@ -83,7 +83,7 @@ impl LayerSizes {
     }
 
     /// The sizes in the packets of a layer. EIDs have 8 bytes whatever is configured: the C reference passes other
-    /// numbers on when it enrols somebody, but does not use them.
+    /// sizes on at enrollment, but does not use them.
     ///
     /// # Errors
     /// [`WireError::Length`] if addresses would have no bytes or more than 8.
@@ -114,18 +114,18 @@ impl Default for LayerSizes {
     }
 }
 
-/// What a header says.
+/// Fields of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pci {
     /// To whom.
     pub dst: Address,
     /// The number of the QoS cube. The C reference sends 0 and ignores it.
     pub qos: u8,
-    /// How many more flows the packet may cross, the one it is sent over included.
+    /// N-1 flows that the packet may still cross, the one it is sent over included.
     pub ttl: u8,
     /// The congestion met on the way.
     pub ecn: u8,
-    /// What it is for at the destination.
+    /// Endpoint id at the destination.
     pub eid: Eid,
 }
 
@@ -143,8 +143,8 @@ impl Pci {
     /// Writes the header into the first [`header_len`](LayerSizes::header_len) bytes of `out`.
     ///
     /// # Errors
-    /// [`WireError::NoRoom`] if `out` is shorter, and [`WireError::Invalid`] if the address or the EID needs more
-    /// bytes than the layer has for it: cut off it would be somebody else's. Nothing is written then.
+    /// [`WireError::NoRoom`] if `out` is shorter, and [`WireError::Invalid`] if the address or the EID needs more bytes
+    /// than the layer has for it: cut off, it would be a different one. Nothing is written then.
     #[inline]
     pub fn emit(&self, sizes: LayerSizes, out: &mut [u8]) -> Result<(), WireError> {
         if !fits(self.dst.0, sizes.addr()) {

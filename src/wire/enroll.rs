@@ -85,17 +85,17 @@ pub struct Request {
 /// Come in, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// From the request.
+    /// Id of the request.
     pub id: [u8; ID_LEN],
     /// The member's clock, seconds since 1970-01-01 UTC.
     pub seconds: i64,
     /// And nanoseconds.
     pub nanoseconds: i32,
-    /// Whether.
+    /// Decision of the member.
     pub verdict: Verdict,
 }
 
-/// Whether somebody may become a member.
+/// Decision about an applicant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may, with this configuration.
@@ -107,7 +107,7 @@ pub enum Verdict {
 /// I am in, or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// From the request.
+    /// Id of the request.
     pub id: [u8; ID_LEN],
     /// 0 if the new member is up.
     pub result: i32,
@@ -171,7 +171,7 @@ impl Ack {
     }
 }
 
-/// Whether a member can be enrolled with it.
+/// Fails unless a member can be enrolled with this configuration.
 fn check(config: &LayerConfig) -> Result<(), WireError> {
     let sizes = 1..=8;
     let field = match &config.kind {

@@ -95,7 +95,7 @@ pub const MGMT_SAP: u8 = 1;
 /// The SAPs that flows may have: the C reference looks them up in a table of 64.
 pub const FLOW_SAPS: core::ops::RangeInclusive<u8> = 2..=63;
 
-/// "Unnumbered information": the frame is for nobody's retransmission.
+/// LLC control field "unnumbered information": LLC does not retransmit the frame.
 const UI: u8 = 3;
 /// Bytes of an LLC header, which the length in front of it counts.
 const LLC_LEN: usize = 3;
@@ -105,7 +105,7 @@ const LLC_LEN: usize = 3;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// Everybody on the segment.
+    /// The broadcast address of the segment.
     pub const BROADCAST: Self = Self([0xff; 6]);
 }
 
@@ -123,7 +123,7 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// Which of the two frame formats a layer uses.
+/// Frame format of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Ethernet II: [layout](self#dix-frame).
@@ -158,17 +158,17 @@ impl Format {
     }
 }
 
-/// What a frame is for: a flow, or management.
+/// Purpose of a frame: packets of a flow, or management.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Port {
-    /// In a DIX frame.
+    /// Purpose in a DIX frame.
     Dix {
-        /// Which layer; at least [`MIN_ETHERTYPE`].
+        /// Ethertype of the layer; at least [`MIN_ETHERTYPE`].
         ethertype: u16,
         /// The number by which the receiver knows the flow, or [`MGMT_EID`].
         eid: u16,
     },
-    /// In an LLC frame. The numbers are the true ones, not mirrored.
+    /// Purpose in an LLC frame. The numbers are the true ones, not mirrored.
     Llc {
         /// The number by which the receiver knows the flow, or [`MGMT_SAP`].
         dsap: u8,
@@ -186,7 +186,7 @@ impl Port {
         }
     }
 
-    /// Whether the payload is a management message.
+    /// Returns `true` if the payload is a management message.
     pub const fn is_mgmt(self) -> bool {
         matches!(self, Self::Dix { eid: MGMT_EID, .. } | Self::Llc { dsap: MGMT_SAP, ssap: MGMT_SAP })
     }
@@ -197,9 +197,9 @@ impl Port {
 pub struct Frame<'a> {
     /// To whom.
     pub dst: Mac,
-    /// From whom.
+    /// Sender.
     pub src: Mac,
-    /// What for.
+    /// Purpose.
     pub port: Port,
     /// The packet, empty for a keepalive, or the management message. Without padding.
     pub payload: &'a [u8],
@@ -257,8 +257,7 @@ impl<'a> Frame<'a> {
         Ok(out)
     }
 
-    /// What goes in front of the payload, and how many of the bytes that is. For a payload that is sent from where it
-    /// lies.
+    /// The bytes in front of the payload, and their number. For a payload that is sent from where it is in memory.
     ///
     /// # Errors
     /// [`WireError::Length`] if the payload is longer than [`Format::max_payload`], and [`WireError::Invalid`] for an

@@ -73,12 +73,12 @@ pub const FIXED_LEN: usize = 61;
 /// The longest message that the C reference reads, bytes.
 pub const REFERENCE_MAX: usize = 2048;
 
-/// Whether a message, if it is one, is a request.
+/// Returns `true` if a message, if valid, is a request.
 pub fn is_request(message: &[u8]) -> bool {
     message.get(CODE_AT) == Some(&CODE_REQUEST)
 }
 
-/// Where the code is.
+/// Offset of the code.
 const CODE_AT: usize = 58;
 const CODE_REQUEST: u8 = 0;
 const CODE_REPLY: u8 = 1;
@@ -87,9 +87,9 @@ const CODE_UPDATE: u8 = 2;
 /// A message of the flow allocator: what it says. [Layout](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Somebody wants a flow to a name.
+    /// Request for a flow to a name.
     Request(FlowRequest<'a>),
-    /// Somebody answers such a request.
+    /// Reply to a request.
     Reply(FlowReply<'a>),
     /// The other end of a flow tells how congested the way to it is.
     Update(FlowUpdate),
@@ -122,7 +122,7 @@ impl<'a> Message<'a> {
         out
     }
 
-    /// How many bytes the message has.
+    /// Length of the message, bytes.
     fn encoded_len(&self) -> usize {
         let behind = match self {
             Self::Request(m) => m.dst.as_bytes().len() + m.data.len(),
@@ -146,7 +146,7 @@ impl fmt::Display for Message<'_> {
 /// A flow request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRequest<'a> {
-    /// Where the requester says it is: the reply goes there.
+    /// Address of the requester, to which the reply goes.
     pub s_addr: Address,
     /// The EID at which the requester will receive.
     pub s_eid: Eid,
@@ -217,11 +217,11 @@ pub struct FlowUpdate {
     pub r_eid: Eid,
     /// The congestion that packets of the flow met.
     pub ece: u16,
-    /// What our own kind tells beyond that.
+    /// Report that follows the update, between members of this library.
     pub report: Option<Report>,
 }
 
-/// What follows an update between two members of our own kind. [Layout](self#reports).
+/// Delivery report behind an update, between two members of this library. [Layout](self#reports).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Packets that were sent on the flow, modulo 2³².
@@ -232,7 +232,7 @@ pub struct Report {
     pub marks: u32,
     /// An answer is asked for.
     pub asks: bool,
-    /// What was [sent](Self::sent) in the question that this answers.
+    /// In an answer: the [sent](Self::sent) packets of the question.
     pub answers: Option<u32>,
 }
 
@@ -318,7 +318,7 @@ impl<'a> Raw<'a> {
         Ok(Self { header: Header::parse(&mut r)?, rest: r.rest() })
     }
 
-    /// What the message says, in a layer that hashes names with `alg`. Errors as for [`Message::parse`].
+    /// Returns the message, in a layer that hashes names with `alg`. Errors as for [`Message::parse`].
     pub fn message(&self, alg: HashAlg) -> Result<Message<'a>, WireError> {
         let Header { s_addr, r_eid, s_eid, response, qos, ece, code, .. } = self.header;
         match code {
@@ -335,9 +335,9 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Whether every field that this kind of message does not use is 0, in_order is 0 or 1, and nothing but a report
-    /// follows an update: if so, and only then, [`message`](Self::message) encodes to the bytes this was read from. `false` for
-    /// what is no message.
+    /// Returns `true` if every field that this kind of message does not use is 0, in_order is 0 or 1, and only a report
+    /// follows an update: if so, and only then, [`message`](Self::message) encodes to the bytes this was read from.
+    /// `false` for anything that is not a message.
     pub fn is_canonical(&self, alg: HashAlg) -> bool {
         match self.message(alg) {
             Ok(Message::Request(m)) => m.header() == self.header,

@@ -59,7 +59,8 @@
 //!
 //! The reference retransmits from memory that it may have used again: now and then what arrives is the header of some
 //! other packet, even one that the receiver sent itself, with a fresh ackno and a payload of the old length. A control
-//! packet with a payload that is not a selective acknowledgement is such a one, and nothing in it is to be believed.
+//! packet with a payload that is not a selective acknowledgement is one of these, and none of its fields can be
+//! trusted.
 //!
 //! # Ends
 //!
@@ -159,7 +160,7 @@ impl Flags {
         self.0
     }
 
-    /// Whether all flags of `other` are set.
+    /// Returns `true` if all flags of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -203,7 +204,7 @@ impl fmt::Debug for Flags {
 /// `Display` prints one line, in the manner of tcpdump, with the fields that are valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pci {
-    /// What the packet is, and which of the other fields are valid.
+    /// Kind of the packet, and which of the other fields are valid.
     pub flags: Flags,
     /// Receive window: low 24 bits of the first sequence number the sender will not take. Larger values are cut to
     /// 24 bits when encoded; [`decode24`](crate::base::seq::decode24) finds the number that is meant.
@@ -250,7 +251,7 @@ impl Pci {
         *out = self.to_bytes();
     }
 
-    /// Whether user data follows. What is not data is a control packet.
+    /// Returns `true` if user data follows. A packet without data is a control packet.
     pub const fn is_data(&self) -> bool {
         self.flags.contains(Flags::DATA)
     }

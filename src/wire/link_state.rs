@@ -11,8 +11,8 @@
 //! | 16 | 8 | seqno | grows with every announcement of this link |
 //!
 //! Between such members an update that is not fresh is followed by its *age*: a record of the same length whose
-//! addresses are both 0, with milliseconds in place of the seqno. Without it a link whose ends have both died would be
-//! young again with everybody who hears of it, and be passed on for ever.
+//! addresses are both 0, with milliseconds in place of the seqno. Without it a link whose ends have both died would
+//! become young again at every member that hears of it, and be passed on without end.
 //!
 //! Addresses have 8 bytes here, whatever they have in the [header of data transfer](super::dt). To a reference, a
 //! packet of another length is none.
@@ -40,7 +40,7 @@ use crate::types::id::Address;
 pub struct Lsu {
     /// The neighbour.
     pub dst: Address,
-    /// Whose link it is.
+    /// Address of the member that announces its link.
     pub src: Address,
     /// Higher than in older announcements of the link.
     pub seqno: u64,
@@ -73,8 +73,8 @@ impl Lsu {
     }
 }
 
-/// How long ago the member that an update is about has said it, as far as is known: what follows an update that is passed
-/// on late, between members of this library.
+/// Age of an announcement, as far as is known: follows an update that is passed on late, between members of this
+/// library.
 ///
 /// ```
 /// use core::time::Duration;

@@ -89,10 +89,10 @@ pub enum WireError {
         /// The field.
         field: &'static str,
     },
-    /// Not a message of this kind at all.
+    /// Not a message of this kind.
     #[error("malformed {message}")]
     Malformed {
-        /// What it should have been.
+        /// Kind of message that was expected.
         message: &'static str,
     },
     /// A field that must be there is not.

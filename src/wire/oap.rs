@@ -104,7 +104,7 @@ const HASHES: [(u16, &str, usize); 8] = [
     (1099, "sha3-512", 64),
 ];
 
-/// Whether `number` is that of a cipher; 0 is not.
+/// Returns `true` if `number` is that of a cipher; 0 is not.
 pub fn is_cipher(number: u16) -> bool {
     CIPHERS.iter().any(|&(known, _)| known == number)
 }

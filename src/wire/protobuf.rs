@@ -1,4 +1,4 @@
-//! What the messages in Protocol Buffers (proto2) have in common.
+//! Common parts of messages in Protocol Buffers (proto2).
 //!
 //! Every field is declared optional, because the decoder takes a required one that is absent for 0; [`required`] is
 //! what makes the difference. Encoded are all fields in ascending order, 0 or not, as the C reference does.
@@ -17,7 +17,7 @@ pub(super) fn decode<M: Message + Default>(name: &'static str, max: usize, messa
     M::decode(message).map_err(|_| WireError::Malformed { message: name })
 }
 
-/// Encodes `message`, unless it is longer than whoever receives it would read.
+/// Encodes `message`, unless it is longer than its receivers read.
 pub(super) fn encode<M: Message>(name: &'static str, max: usize, message: &M) -> Result<Vec<u8>, WireError> {
     match message.encoded_len() {
         len if len > max => Err(WireError::Length { field: name, value: len }),

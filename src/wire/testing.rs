@@ -1,4 +1,4 @@
-//! What the tests of several formats use.
+//! Helpers for the tests of several formats.
 
 use alloc::vec::Vec;
 

@@ -93,7 +93,7 @@ pub const REFERENCE_MAX_PAYLOAD_V6: usize = 8948;
 const CODE_REQUEST: u8 = 1;
 const CODE_REPLY: u8 = 2;
 
-/// What one UDP datagram of a layer is. [Layout](self#datagram).
+/// Contents of one UDP datagram of a layer. [Layout](self#datagram).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datagram<'a> {
     /// A message about a flow.
@@ -152,9 +152,9 @@ pub fn split_eid(datagram: &[u8]) -> Result<(u32, &[u8]), WireError> {
 /// A management message: what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mgmt<'a> {
-    /// Somebody wants a flow to a name.
+    /// Request for a flow to a name.
     Request(FlowRequest<'a>),
-    /// Somebody answers such a request.
+    /// Reply to a request.
     Reply(FlowReply<'a>),
 }
 
@@ -288,7 +288,7 @@ impl<'a> Raw<'a> {
         Ok(Self { header: Header::parse(&mut r)?, rest: r.rest() })
     }
 
-    /// What the message says.
+    /// Returns the message.
     pub fn message(&self) -> Result<Mgmt<'a>, WireError> {
         let Header { s_eid, d_eid, response, code, .. } = self.header;
         match code {
@@ -305,8 +305,8 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Whether every field that this kind of message does not use is 0, and in_order is 0 or 1: if so, and only
-    /// then, [`message`](Self::message) encodes to the bytes this was read from. `false` for unknown codes.
+    /// Returns `true` if every field that this kind of message does not use is 0, and in_order is 0 or 1: if so, and
+    /// only then, [`message`](Self::message) encodes to the bytes this was read from. `false` for unknown codes.
     pub fn is_canonical(&self) -> bool {
         let Header { s_eid, d_eid, response, code, .. } = self.header;
         match code {

@@ -90,7 +90,7 @@ fn several_tasks_wait_for_one_flow() {
 }
 
 #[test]
-fn a_read_that_is_dropped_has_taken_nothing() {
+fn a_dropped_read_takes_no_packet() {
     let stack = Stack::new().unwrap();
     let (client, server) = block_on(allocated(&stack));
     for _ in 0..100 {
@@ -104,7 +104,7 @@ fn a_read_that_is_dropped_has_taken_nothing() {
 }
 
 #[test]
-fn an_allocation_that_is_dropped_is_withdrawn() {
+fn a_dropped_allocation_is_withdrawn() {
     let stack = Stack::new().unwrap();
     let listener = stack.bind("here").unwrap();
     for _ in 0..10 {
@@ -116,7 +116,7 @@ fn an_allocation_that_is_dropped_is_withdrawn() {
 }
 
 #[test]
-fn a_set_of_flows_is_waited_for() {
+fn tasks_wait_for_a_set_of_flows() {
     let stack = Stack::new().unwrap();
     let (client, server) = block_on(allocated(&stack));
     let set = FlowSet::new();

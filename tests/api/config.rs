@@ -56,7 +56,7 @@ fn the_other_side_of_a_name_keeps_the_defaults() {
 }
 
 #[test]
-fn what_cannot_be_made_is_said() {
+fn failures_name_the_table_and_the_cause() {
     let cases = [
         ("[name.a]\nserver_enc_file = \"nowhere.conf\"", ":1:7: the name a cannot be set up", "nowhere.conf: "),
         (

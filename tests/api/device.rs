@@ -214,7 +214,7 @@ fn a_full_device_makes_writers_wait_and_loses_nothing() {
 }
 
 #[test]
-fn a_device_that_stays_full_is_asked_seldom_and_holds_little() {
+fn a_device_that_stays_full_is_tried_seldom() {
     let over = Over::new(|udp| udp);
     let flows: Vec<_> = (0..20).map(|_| over.flow(QosSpec::DATA)).collect();
     over.device.fails(Some(SendError::Full));
@@ -279,7 +279,7 @@ fn a_layer_sees_the_queue_of_its_device_although_packets_come_one_by_one() {
 }
 
 #[test]
-fn what_a_device_cannot_do_is_counted_by_its_reason() {
+fn send_errors_are_counted_by_reason() {
     for (fault, counter, kind) in [
         (SendError::Unreachable, "send_unreachable", std::io::ErrorKind::NetworkUnreachable),
         (SendError::Denied, "send_denied", std::io::ErrorKind::PermissionDenied),
@@ -303,7 +303,7 @@ fn what_a_device_cannot_do_is_counted_by_its_reason() {
 }
 
 #[test]
-fn raw_writes_are_no_success_while_the_device_refuses() {
+fn raw_writes_fail_while_the_device_refuses() {
     let over = Over::new(|udp| udp);
     let flow = over.flow(QosSpec::RAW);
     // In bursts, whose packets are collected.
@@ -322,7 +322,7 @@ fn raw_writes_are_no_success_while_the_device_refuses() {
 }
 
 #[test]
-fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
+fn packets_fit_the_mtu_of_the_layer() {
     use std::io::Write as _;
     for mtu in [576, 1280, 1420] {
         let over = Over::new(|udp| udp.mtu(mtu));
@@ -340,7 +340,7 @@ fn packets_are_no_larger_than_the_paths_of_the_layer_carry() {
 }
 
 #[test]
-fn streams_cut_packets_as_the_stack_says() {
+fn streams_use_the_packet_size_of_the_stack() {
     use std::io::Write as _;
     for (most, size) in [(None, 1400), (Some(500), 500), (Some(4000), 4000)] {
         let server = Stack::new().unwrap();
@@ -361,7 +361,7 @@ fn streams_cut_packets_as_the_stack_says() {
 }
 
 #[test]
-fn what_streams_make_is_not_fragmented() {
+fn packets_of_streams_are_not_fragmented() {
     use std::io::Write as _;
     // 1500 bytes, without the headers of IP and UDP.
     const FRAME: u64 = 1472;
@@ -385,7 +385,7 @@ fn what_streams_make_is_not_fragmented() {
 }
 
 #[test]
-fn who_is_bound_to_all_addresses_answers_from_the_one_that_was_asked() {
+fn replies_leave_from_the_address_that_was_asked() {
     let server = Stack::new().unwrap();
     let net = server.udp4(Udp4::bind("0.0.0.0:0").system_resolver(false)).unwrap();
     net.register("echo").unwrap();
@@ -425,7 +425,7 @@ fn who_is_bound_to_all_addresses_answers_from_the_one_that_was_asked() {
 }
 
 #[test]
-fn who_only_calls_out_has_a_port_of_its_own() {
+fn outgoing_layers_draw_a_port() {
     let server = Stack::new().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0").system_resolver(false)).unwrap();
     net.register("echo").unwrap();

@@ -40,7 +40,7 @@ fn two_programs_talk_when_the_stack_is_polled() {
 }
 
 #[test]
-fn the_deadline_that_a_poll_returns_is_when_something_happens() {
+fn poll_returns_the_next_deadline() {
     let limits = o7s::settings::Limits::default().accept_wait(Duration::from_secs(1));
     let stack = Stack::builder().polled().seed([3; 32]).limits(limits).build().unwrap();
     assert_eq!(stack.poll(Instant::from_millis(1)), None, "nothing is to be done");
@@ -60,7 +60,7 @@ fn the_deadline_that_a_poll_returns_is_when_something_happens() {
 }
 
 #[test]
-fn a_window_that_is_full_is_no_wait() {
+fn a_full_window_would_block() {
     let stack = Stack::builder().polled().seed([4; 32]).build().unwrap();
     let listener = stack.bind("sink").unwrap();
     let mut alloc = Box::pin(stack.flow("sink").qos(QosSpec::DATA).alloc_async());

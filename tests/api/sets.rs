@@ -54,7 +54,7 @@ fn a_set_waits_for_listeners_and_flows() {
 }
 
 #[test]
-fn a_request_that_is_there_already_is_an_event() {
+fn a_waiting_request_is_an_event() {
     let stack = Stack::new().unwrap();
     let listener = stack.bind("echo").unwrap();
     let asks = stack.flow("echo").timeout(BOUND);
@@ -73,7 +73,7 @@ fn a_request_that_is_there_already_is_an_event() {
 
 /// Without a time limit, and without turning round and round: the first event comes of what is added meanwhile.
 #[test]
-fn an_empty_set_is_waited_for_until_something_is_added() {
+fn waiting_for_an_empty_set_ends_with_an_event_of_an_added_flow() {
     let stack = Stack::new().unwrap();
     let listener = stack.bind("echo").unwrap();
     let set = Arc::new(FlowSet::new());
@@ -125,7 +125,7 @@ fn a_set_has_a_file_descriptor_that_is_readable_while_events_wait() {
 }
 
 #[test]
-fn a_set_that_is_dropped_wakes_whoever_polls_it() {
+fn dropping_a_set_wakes_its_pollers() {
     let stack = Stack::new().unwrap();
     let listener = stack.bind("echo").unwrap();
     let set = FlowSet::new();
@@ -145,7 +145,7 @@ fn a_set_that_is_dropped_wakes_whoever_polls_it() {
 /// The reply to a requester whose EIDs are like the reference's is held back for a moment, and whoever only tries is told
 /// when to try again.
 #[test]
-fn a_request_whose_reply_is_held_back_is_not_lost_by_trying() {
+fn trying_does_not_lose_a_request_with_a_delayed_reply() {
     let server = Stack::new().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("echo").unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use o7s::{Connect, FlowSet, IpcpHandle, Listener, NetworkConfig, Stack, aio};
+use o7s::{ConnectOptions, FlowSet, IpcpHandle, Listener, NetworkConfig, Stack, aio};
 
 fn moves<T: Send>(_: &T) {}
 
@@ -16,7 +16,7 @@ fn every_future_moves(stack: &Stack, listener: &Listener, flow: aio::Flow, set: 
     moves(&listener.accept_async());
     moves(&set.wait_async());
     moves(&ipcp.connect_async("member"));
-    moves(&ipcp.connect_with_async("member", Connect::default()));
+    moves(&ipcp.connect_with_async("member", ConnectOptions::default()));
     moves(&ipcp.locate_async("name"));
     moves(&flow.read(&mut [0; 9]));
     moves(&flow.read_bytes());

@@ -327,7 +327,7 @@ fn encrypted_over_ethernet() {
 
 /// Every 256 packets, twice.
 #[test]
-fn keys_that_rotate() {
+fn rotated_keys() {
     let tally = [
         ("name queries", 1),
         ("name answers", 1),
@@ -342,7 +342,7 @@ fn keys_that_rotate() {
 
 /// Without authentication there is nothing to tell a genuine packet by.
 #[test]
-fn ciphers_that_stay_closed() {
+fn unavailable_ciphers_stay_closed() {
     let tally = [
         ("name queries", 1),
         ("name answers", 1),
@@ -388,7 +388,7 @@ fn authenticated() {
 
 /// The request or the reply was never sent.
 #[test]
-fn too_long_for_a_frame() {
+fn messages_too_long_for_a_frame() {
     let tally = [("name queries", 1), ("name answers", 1)];
     eth("pqc-dix-mlkem1024-mtu1500", 2, &tally);
     let tally = [("name queries", 1), ("name answers", 1), ("requests", 2)];

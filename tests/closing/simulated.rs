@@ -76,7 +76,7 @@ fn a_close_is_told_within_a_round_trip() {
 }
 
 #[test]
-fn close_returns_when_the_peer_has_everything_and_knows() {
+fn close_returns_when_the_peer_has_everything() {
     for (name, qos) in all() {
         let world = world(2, "");
         world.net.block_on(async {
@@ -94,7 +94,7 @@ fn close_returns_when_the_peer_has_everything_and_knows() {
 }
 
 #[test]
-fn the_reader_has_everything_before_the_end_whatever_the_path_does() {
+fn the_reader_has_everything_before_the_end_on_any_path() {
     for seed in 0..20 {
         for security in ["", ENCRYPTED] {
             let world = world(seed, security);
@@ -123,7 +123,7 @@ fn the_reader_has_everything_before_the_end_whatever_the_path_does() {
 }
 
 #[test]
-fn a_close_without_patience_is_a_close_if_nothing_is_lost() {
+fn a_close_with_zero_timeout_is_orderly_if_nothing_is_lost() {
     for (name, qos) in all() {
         let world = world(11, "");
         world.net.block_on(async {
@@ -168,7 +168,7 @@ fn a_lost_notice_is_repeated() {
 }
 
 #[test]
-fn when_every_notice_is_lost_the_timeout_tells() {
+fn lost_notices_are_replaced_by_the_timeout() {
     for (name, qos) in all() {
         let world = world(4, "");
         world.net.block_on(async {
@@ -189,7 +189,7 @@ fn when_every_notice_is_lost_the_timeout_tells() {
 }
 
 #[test]
-fn a_crash_tells_nobody() {
+fn a_crash_is_noticed_by_timeout() {
     for (name, qos) in all() {
         let world = world(5, "");
         world.net.block_on(async {
@@ -204,7 +204,7 @@ fn a_crash_tells_nobody() {
 }
 
 #[test]
-fn an_abort_is_told_although_data_is_on_its_way() {
+fn an_abort_is_told_despite_lost_data() {
     for security in ["", ENCRYPTED] {
         for (name, qos) in all() {
             let world = world(6, security);
@@ -225,7 +225,7 @@ fn an_abort_is_told_although_data_is_on_its_way() {
 }
 
 #[test]
-fn patience_that_ends_is_told_as_an_abort() {
+fn an_expired_close_reads_as_reset() {
     let world = world(7, "");
     world.net.block_on(async {
         let (near, far) = world.pair(QosSpec::DATA).await;
@@ -285,7 +285,7 @@ fn forged_notices_do_nothing_on_an_encrypted_flow() {
 
 /// A raw, plain flow: data that looks like a notice in everything but the token is data.
 #[test]
-fn data_is_no_notice() {
+fn data_is_not_taken_for_a_notice() {
     let world = world(9, "");
     world.net.block_on(async {
         let (near, far) = world.pair(QosSpec::RAW).await;
@@ -300,7 +300,7 @@ fn data_is_no_notice() {
 
 /// What an end says is no notice when it comes back to it.
 #[test]
-fn a_notice_thrown_back_does_nothing() {
+fn a_reflected_notice_is_ignored() {
     for security in ["", ENCRYPTED] {
         let world = world(10, security);
         let seen: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();

@@ -114,7 +114,7 @@ fn a_closed_flow_is_closed_at_the_other_end() {
 }
 
 #[test]
-fn a_reader_that_waits_is_told() {
+fn waiting_readers_learn_of_a_close() {
     everywhere(|what, _, Pair { near, far, .. }| {
         let (tx, rx) = mpsc::sync_channel(1);
         let reads = spawn(move || {
@@ -128,7 +128,7 @@ fn a_reader_that_waits_is_told() {
 }
 
 #[test]
-fn half_a_flow_goes_on() {
+fn a_half_closed_flow_goes_on() {
     everywhere(|what, qos, Pair { near, far, .. }| {
         let (read, write) = near.split();
         for _ in 0..20 {
@@ -151,7 +151,7 @@ fn half_a_flow_goes_on() {
 }
 
 #[test]
-fn an_abort_is_told_as_an_abort() {
+fn an_abort_reads_as_reset() {
     everywhere(|what, _, Pair { near, far, .. }| {
         near.write(b"x").unwrap();
         near.abort();
@@ -208,7 +208,7 @@ fn a_layer_that_is_left_ends_its_flows_at_both_ends() {
 }
 
 #[test]
-fn a_stack_that_is_shut_down_with_data_on_its_way_says_that_it_is_lost() {
+fn shutdown_with_unacknowledged_data_reads_as_reset() {
     let Pair { near, far, client, server: _server, _layers } = pair(Place::Udp, QosSpec::DATA, "");
     // Far more than the window: nobody reads.
     while near.try_write(&[1; 1000]).is_ok() {}
@@ -218,7 +218,7 @@ fn a_stack_that_is_shut_down_with_data_on_its_way_says_that_it_is_lost() {
 }
 
 #[test]
-fn a_stack_that_is_shut_down_while_its_packets_wait_for_their_turn_tells_its_peers() {
+fn shutdown_with_queued_packets_tells_the_peers() {
     for security in ["", ENCRYPTED] {
         for (name, qos) in all() {
             let Pair { near, far, client, server: _server, _layers } = pair(Place::Unicast, qos, security);
@@ -231,7 +231,7 @@ fn a_stack_that_is_shut_down_while_its_packets_wait_for_their_turn_tells_its_pee
 }
 
 #[test]
-fn a_process_that_is_killed_tells_nobody_and_the_timeout_works() {
+fn a_killed_process_is_noticed_by_timeout() {
     for (name, qos) in all() {
         let (server, client, cable) = (stack(""), stack(""), Cable::new());
         let net = server.udp4_over(Arc::clone(&cable) as Arc<dyn Datagrams>, Udp4::bind("127.0.0.1:0")).unwrap();
@@ -301,7 +301,7 @@ fn a_server_is_free_when_its_client_has_closed() {
 }
 
 #[test]
-fn closed_clients_use_no_handlers_up() {
+fn closed_clients_free_their_handlers() {
     let limits = o7s::settings::Limits::default().handlers(8);
     let server = Stack::builder().limits(limits).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();

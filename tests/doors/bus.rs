@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use o7s::device::SendError;
-use o7s::device::PacketBuf;
+use o7s::device::{PacketBuf, SendError};
 use o7s::rib::Rib;
 use o7s::shim::{Layer, Lookup, Message, Outgoing, Shim};
 use o7s::sim::{Host, Network};

@@ -27,7 +27,7 @@ impl Exporter for Json {
 }
 
 #[test]
-fn an_exporter_sees_every_number_and_where_it_is() {
+fn an_exporter_sees_every_number_and_its_place() {
     let stack = Stack::new().unwrap();
     stack.local(LocalConfig::new("wire", "a layer")).register("a name").unwrap();
     let _listener = stack.bind("a name").unwrap();

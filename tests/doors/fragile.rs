@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use o7s::device::SendError;
-use o7s::device::BufCache;
+use o7s::device::{BufCache, SendError};
 use o7s::shim::{Lookup, Message, Outgoing, Shim};
 use o7s::time::Instant;
 use o7s::{Flow, NameHash, QosSpec, Stack, UnicastLayer};

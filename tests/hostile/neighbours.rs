@@ -111,7 +111,7 @@ fn is_refused(what: &str, message: &[u8]) {
 }
 
 #[test]
-fn connection_requests_of_any_other_form() {
+fn malformed_connection_requests_are_refused() {
     let good = Cep::data_transfer(Address(0x0b0b_0b02));
     let own = Member::new().address();
     let rows: [(&str, Cep); 10] = [
@@ -143,7 +143,7 @@ fn connection_requests_of_any_other_form() {
 }
 
 #[test]
-fn those_who_say_nothing_keep_nobody_waiting() {
+fn silent_neighbours_do_not_block_others() {
     let mut member = Member::new();
     let tasks = member.tasks();
     let silent: Vec<Flow> = (0..200).map(|_| member.flow()).collect();
@@ -159,7 +159,7 @@ fn those_who_say_nothing_keep_nobody_waiting() {
 }
 
 #[test]
-fn those_who_enrol_and_go_on_talking_nonsense_are_hung_up_on() {
+fn joiners_that_send_garbage_are_disconnected() {
     let mut member = Member::new();
     let tasks = member.tasks();
     let flows: Vec<Flow> = (0..20).map(|_| member.flow()).collect();
@@ -192,7 +192,7 @@ fn those_who_enrol_and_go_on_talking_nonsense_are_hung_up_on() {
 }
 
 #[test]
-fn a_neighbour_that_is_good_is_connected_behind_all_that() {
+fn honest_neighbours_connect_after_hostile_ones() {
     let mut member = Member::new();
     let _silent: Vec<Flow> = (0..20).map(|_| member.flow()).collect();
     let flow = member.flow();

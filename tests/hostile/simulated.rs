@@ -15,7 +15,7 @@ use super::forge::{Forge, KINDS};
 use super::{CLIENT, ENCRYPTED, SERVER, World, is_bounded, ping, shim, unix};
 
 #[test]
-fn a_flood_of_everything_is_survived() {
+fn floods_of_all_kinds_are_survived() {
     let world = World::new(1, ENCRYPTED);
     let net = &world.net;
     world.serve();
@@ -57,7 +57,7 @@ fn a_flood_of_everything_is_survived() {
 }
 
 #[test]
-fn whoever_is_answered_gets_no_more_than_was_sent_in_his_name() {
+fn victims_of_forged_senders_get_no_amplification() {
     for accepts in [true, false] {
         let world = World::new(2, "");
         let net = &world.net;
@@ -102,7 +102,7 @@ fn whoever_is_answered_gets_no_more_than_was_sent_in_his_name() {
 }
 
 #[test]
-fn requesters_that_never_complete_do_not_add_up() {
+fn incomplete_requests_do_not_accumulate() {
     for accepts in [true, false] {
         let world = World::new(3, "");
         let net = &world.net;
@@ -240,7 +240,7 @@ fn an_encrypted_flow_takes_no_forgeries() {
 }
 
 #[test]
-fn our_own_packets_come_back() {
+fn reflected_packets_are_survived() {
     for security in [ENCRYPTED, ""] {
         let world = World::new(6, security);
         let net = &world.net;
@@ -354,7 +354,7 @@ fn a_flood_of_requests_for_a_member_is_shed() {
 }
 
 #[test]
-fn replies_from_elsewhere_do_not_answer() {
+fn replies_from_other_addresses_are_ignored() {
     let world = World::new(7, "");
     let net = &world.net;
     let listener = world.server.listen("echo");
@@ -384,7 +384,7 @@ fn replies_from_elsewhere_do_not_answer() {
 }
 
 #[test]
-fn a_plain_flow_that_is_fed_garbage_harms_nobody_else() {
+fn garbage_on_a_plain_flow_affects_only_that_flow() {
     let world = World::new(8, "");
     let net = &world.net;
     world.serve();

@@ -46,7 +46,7 @@ fn is_dropped(counter: &str, least: u64, feed: impl FnOnce(&mut Frames, &Legitim
 // ----- data transfer -----
 
 #[test]
-fn packets_shorter_than_their_header() {
+fn truncated_packets_are_counted() {
     let whole = packet(OWN, Eid(0x1234_5678_9abc_def0), b"");
     is_dropped("short", whole.len() as u64 - 1, |frames, _| {
         // An N-1 flow takes no empty packet for one: it is a keepalive.
@@ -58,7 +58,7 @@ fn packets_shorter_than_their_header() {
 }
 
 #[test]
-fn packets_whose_time_has_run_out() {
+fn expired_packets_are_counted() {
     for ttl in [0, 1] {
         is_dropped(&format!("dt.{OWN}/0/expired"), 2, |frames, _| {
             for dst in [NEIGHBOURS[1], NEIGHBOURS[0]] {
@@ -69,7 +69,7 @@ fn packets_whose_time_has_run_out() {
 }
 
 #[test]
-fn packets_for_nobody() {
+fn packets_without_route_are_counted() {
     is_dropped(&format!("dt.{OWN}/0/unroutable"), 3, |frames, _| {
         for dst in [Address(0), Address(4711), Address(u64::from(u32::MAX))] {
             frames.packet(dst, Eid(4711), b"who?");
@@ -78,7 +78,7 @@ fn packets_for_nobody() {
 }
 
 #[test]
-fn components_that_there_are_not() {
+fn unknown_components_are_refused() {
     is_dropped("no_component", 62, |frames, _| {
         for eid in 2..64 {
             frames.packet(OWN, Eid(eid), b"hello?");
@@ -87,7 +87,7 @@ fn components_that_there_are_not() {
 }
 
 #[test]
-fn flows_that_there_are_not() {
+fn unknown_flows_are_counted() {
     is_dropped("unknown_eid", 6 + 64, |frames, flow| {
         let eid = flow.remote.0;
         // Both halves have to be right, in every bit.
@@ -101,7 +101,7 @@ fn flows_that_there_are_not() {
 }
 
 #[test]
-fn cubes_and_marks_that_there_are_not() {
+fn out_of_range_cubes_and_marks_are_ignored() {
     let (mut frames, flow) = node();
     for qos in 0..=255 {
         frames.feed(Via::First, &packet_with(Pci { dst: NEIGHBOURS[1], qos, ttl: 9, ecn: qos, eid: Eid(4711) }, b"x"));
@@ -115,7 +115,7 @@ fn cubes_and_marks_that_there_are_not() {
 }
 
 #[test]
-fn a_loop_ends() {
+fn packets_in_a_loop_expire() {
     let (mut frames, flow) = node();
     // The second neighbour sends everything back to us.
     let mut pkt = packet(NEIGHBOURS[1], Eid(4711), b"round and round");
@@ -134,7 +134,7 @@ fn a_loop_ends() {
 // ----- the flow allocator -----
 
 #[test]
-fn messages_of_any_other_length_or_kind() {
+fn malformed_messages_are_counted() {
     is_dropped("malformed", 97 + 3, |frames, _| {
         let (_, good) = frames.request(NEIGHBOURS[0], Eid(4711));
         // A request without a security header would be 93 bytes.
@@ -173,7 +173,7 @@ fn reply(r_eid: Eid, s_eid: Eid, response: i32) -> FlowReply<'static> {
 }
 
 #[test]
-fn replies_to_nothing() {
+fn unexpected_replies_are_counted() {
     is_dropped("replies_unexpected", 8, |frames, flow| {
         for response in [0, -1007] {
             // The table's entry 0, a component's, nobody's, and that of a flow that is open.
@@ -185,7 +185,7 @@ fn replies_to_nothing() {
 }
 
 #[test]
-fn updates_for_nothing_and_of_anything() {
+fn unexpected_updates_are_counted() {
     is_dropped("updates_unexpected", 3, |frames, _| {
         for r_eid in [Eid(0), Eid(63), Eid(u64::MAX)] {
             frames.update(r_eid, u16::MAX);
@@ -203,7 +203,7 @@ fn updates_for_nothing_and_of_anything() {
 
 /// Reports of what was never sent, and questions without end: an answer for each, and none is longer.
 #[test]
-fn reports_of_anything_and_questions_without_end() {
+fn arbitrary_reports_are_bounded() {
     let (mut frames, flow) = node();
     frames.sent(Via::First);
     let (mut asked, mut answered) = (0, 0);
@@ -225,7 +225,7 @@ fn reports_of_anything_and_questions_without_end() {
 }
 
 #[test]
-fn requests_from_whom_nobody_can_answer() {
+fn requests_with_invalid_addresses_are_dropped() {
     is_dropped("malformed", 9, |frames, _| {
         for s_eid in [Eid(0), Eid(1), Eid(63), Eid(u64::MAX)] {
             let (_, request) = frames.request(NEIGHBOURS[0], s_eid);
@@ -239,7 +239,7 @@ fn requests_from_whom_nobody_can_answer() {
 }
 
 #[test]
-fn a_refusal_goes_to_whoever_asked_and_is_no_longer_than_the_question() {
+fn refusals_are_no_longer_than_requests() {
     let (mut frames, flow) = node();
     let (_, good) = frames.request(NEIGHBOURS[1], Eid(4711));
     let unknown =
@@ -267,7 +267,7 @@ fn parse(request: &[u8]) -> FlowRequest<'_> {
 }
 
 #[test]
-fn a_flood_of_requests_is_refused_beyond_what_the_node_has_room_for() {
+fn floods_of_requests_are_refused_beyond_the_limit() {
     let (mut frames, flow) = node();
     let mut asked = 0;
     for round in 0..200u64 {
@@ -293,7 +293,7 @@ fn a_flood_of_requests_is_refused_beyond_what_the_node_has_room_for() {
 }
 
 #[test]
-fn flows_that_nobody_uses_are_bounded() {
+fn unused_flows_are_bounded() {
     let (mut frames, flow) = node();
     let mut held = Vec::new();
     while let Some(another) = frames.try_allocate() {
@@ -311,7 +311,7 @@ fn flows_that_nobody_uses_are_bounded() {
 }
 
 #[test]
-fn a_request_that_comes_again_opens_no_second_flow() {
+fn repeated_requests_open_one_flow() {
     let (mut frames, flow) = node();
     let (_, request) = frames.request(NEIGHBOURS[0], Eid(4711));
     frames.fa(&request);
@@ -331,7 +331,7 @@ fn a_request_that_comes_again_opens_no_second_flow() {
 
 /// The node asks for a flow itself, and the answer is not what it should be.
 #[test]
-fn answers_to_our_own_request() {
+fn forged_replies_to_own_requests() {
     let positive = [(Eid(0x6666_0000_0000_6666), 1007), (Eid(0x6666_0000_0000_6666), i32::MAX)];
     let negative = [(Eid(0), -1007), (Eid(0), i32::MIN), (Eid(u64::MAX), -1)];
     let no_flow = [(Eid(0), 0), (Eid(63), 0), (Eid(u64::MAX), 0)];
@@ -404,7 +404,7 @@ fn lsu(src: Address, dst: Address, seqno: u64) -> [u8; 24] {
 }
 
 #[test]
-fn updates_that_nobody_sends_in_good_faith() {
+fn implausible_updates_are_counted() {
     let somebody = Address(0x0d0d_0d04);
     is_dropped("routing/implausible", 6, |frames, _| {
         for (src, dst, seqno) in [
@@ -427,7 +427,7 @@ fn updates_that_nobody_sends_in_good_faith() {
 }
 
 #[test]
-fn claims_about_our_own_links() {
+fn claims_about_own_links_are_contradicted() {
     is_dropped("routing/contested", 2, |frames, _| {
         frames.feed(Via::Management, &lsu(OWN, Address(0x0d0d_0d04), 7));
         frames.feed(Via::Management, &lsu(OWN, NEIGHBOURS[0], u64::MAX - 1));
@@ -474,7 +474,7 @@ fn a_flood_of_links_fills_the_database_to_its_bound() {
 }
 
 #[test]
-fn updates_over_a_data_transfer_flow_are_none() {
+fn updates_over_data_transfer_flows_are_ignored() {
     is_dropped("routing/received", 0, |frames, _| {
         let before = frames.count("routing/received");
         for via in [Via::First, Via::Second] {
@@ -501,7 +501,7 @@ fn dht(src: Contact, body: Body) -> Vec<u8> {
 }
 
 #[test]
-fn messages_that_are_none_of_the_directory() {
+fn malformed_directory_messages_are_counted() {
     let good = dht(contact(1), Body::FindNode { cookie: 1, key: key(1) });
     is_dropped("dht/stats/malformed", 60, |frames, _| {
         for len in 0..good.len() {
@@ -518,8 +518,8 @@ fn messages_that_are_none_of_the_directory() {
 }
 
 #[test]
-fn somebody_else_under_our_address() {
-    is_dropped("dht/stats/impostors", 4, |frames, _| {
+fn id_conflicts_are_counted() {
+    is_dropped("dht/stats/id_conflicts", 4, |frames, _| {
         let src = Contact { address: OWN, ..contact(1) };
         let (cookie, expires) = (1, u32::MAX);
         frames.dht(&dht(src, Body::FindNode { cookie, key: key(1) }));
@@ -530,8 +530,8 @@ fn somebody_else_under_our_address() {
 }
 
 #[test]
-fn answers_to_no_question() {
-    is_dropped("dht/stats/unasked", 100, |frames, _| {
+fn unsolicited_answers_are_counted() {
+    is_dropped("dht/stats/unsolicited", 100, |frames, _| {
         for cookie in 0..50 {
             let contacts: Vec<_> = (0..100).map(contact).collect();
             frames.dht(&dht(contact(1), Body::FoundNode { cookie, key: key(1), contacts: contacts.clone() }));
@@ -560,7 +560,7 @@ fn a_flood_of_names_is_bounded_and_does_not_hide_our_own() {
     assert!(frames.count("dht/stats/keys") <= 4096);
     assert!(frames.count("dht/stats/sources") <= 1024);
     assert!(frames.count("dht/stats/contacts") <= 16 * 32);
-    assert!(frames.count("dht/stats/excessive") > 0);
+    assert!(frames.count("dht/stats/rate_limited") > 0);
     // Whoever asks for our name hears of us first.
     frames.sent_anywhere();
     let asking = Contact { address: NEIGHBOURS[1], ..contact(1_000_000) };
@@ -580,14 +580,14 @@ fn a_flood_of_names_is_bounded_and_does_not_hide_our_own() {
 }
 
 #[test]
-fn a_flood_of_questions_is_answered_to_a_bound() {
+fn floods_of_questions_are_answered_up_to_a_limit() {
     let (mut frames, flow) = node();
     let asking = Contact { address: NEIGHBOURS[1], ..contact(1) };
     for cookie in 0..5000 {
         frames.dht(&dht(asking, Body::FindNode { cookie, key: key(1) }));
         frames.poll();
     }
-    assert!(frames.count("dht/stats/excessive") >= 4000, "{}", frames.rib());
+    assert!(frames.count("dht/stats/rate_limited") >= 4000, "{}", frames.rib());
     let answers = frames.sent(Via::Second).len();
     assert!(answers <= 1100, "{answers} answers\n{}", frames.rib());
     frames.check();
@@ -620,7 +620,7 @@ fn a_flood_of_messages_for_components_stays_within_the_inbox() {
 // ----- connections -----
 
 #[test]
-fn neighbours_that_cannot_be() {
+fn impossible_neighbours_are_refused() {
     let (mut frames, flow) = node();
     for component in [Component::DataTransfer, Component::Management] {
         for peer in [Address(0), OWN, Address(1 << 32), Address(u64::MAX)] {
@@ -633,7 +633,7 @@ fn neighbours_that_cannot_be() {
 }
 
 #[test]
-fn the_backlog_of_a_listener_holds_what_it_says() {
+fn the_backlog_of_a_listener_is_bounded() {
     let (mut frames, flow) = node();
     for i in 0..3 * BACKLOG as u64 {
         let (_, request) = frames.request(NEIGHBOURS[0], Eid(0x4000 + i));
@@ -647,7 +647,7 @@ fn the_backlog_of_a_listener_holds_what_it_says() {
 }
 
 #[test]
-fn leaving_the_layer_ends_what_is_under_way() {
+fn leaving_the_layer_ends_pending_requests() {
     let (mut frames, flow) = node();
     let (_, mut asking) = asks(&mut frames);
     frames.ipcp.clone().leave();

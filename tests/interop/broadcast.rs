@@ -182,12 +182,12 @@ fn run(who: &[Who]) {
 }
 
 #[test]
-fn o7s_enrols() {
+fn o7s_enrolls() {
     run(&[Who::Reference, Who::Ours]);
 }
 
 #[test]
-fn reference_enrols() {
+fn reference_enrolls() {
     run(&[Who::Ours, Who::Reference]);
 }
 

@@ -130,7 +130,7 @@ fn a_name_that_moves_is_found_by_a_reference() {
 
 /// What ours adds to messages of the directory is a field that a reference does not know: it skips it, and answers.
 #[test]
-fn a_reference_answers_what_it_knows_only_in_part() {
+fn extended_directory_messages_to_a_reference() {
     for nodes in [&[Who::Ours, Who::Reference], &[Who::Reference, Who::Ours]] {
         let setup = Setup { nodes, shape: Shape::Line, options: &SOON };
         row_tapped("field 20 of the directory", setup, |scene| {

@@ -233,12 +233,12 @@ fn nothing_more(_: &[Node<'_>]) -> Result<String, Verdict> {
 }
 
 #[test]
-fn reference_enrols_with_o7s() {
+fn reference_enrolls_with_o7s() {
     run(Setup::line(&[Who::Ours, Who::Reference], &[]), &all_pings(0, 1), nothing_more);
 }
 
 #[test]
-fn o7s_enrols_with_reference() {
+fn o7s_enrolls_with_reference() {
     run(Setup::line(&[Who::Reference, Who::Ours], &[]), &all_pings(0, 1), nothing_more);
 }
 

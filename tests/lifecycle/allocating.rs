@@ -72,7 +72,7 @@ fn the_layer_of_the_highest_priority_is_asked_first() {
 
 // ----- futures given up -----
 #[test]
-fn an_allocation_is_given_up_and_its_answer_comes_late() {
+fn late_answers_to_abandoned_allocations_are_ignored() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
@@ -98,7 +98,7 @@ fn an_allocation_is_given_up_and_its_answer_comes_late() {
 }
 
 #[test]
-fn a_request_that_is_withdrawn_before_it_is_accepted_leaves_nothing() {
+fn withdrawn_requests_leave_nothing_behind() {
     for place in [Place::Direct, Place::Local] {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();

@@ -10,7 +10,7 @@ use super::within;
 
 // ----- no clock but the caller's -----
 #[test]
-fn a_polled_stack_waits_for_nobody() {
+fn a_polled_stack_never_blocks() {
     let stack = Stack::builder().polled().build().unwrap();
     let listener = stack.bind("echo").unwrap();
     let mut now = o7s::base::time::Instant::ZERO;
@@ -63,7 +63,7 @@ fn flows(host: &Host) -> Option<u64> {
 }
 
 #[test]
-fn closing_takes_as_long_as_it_may_and_no_longer() {
+fn closing_ends_at_its_timeout() {
     let (net, server, client, listener) = world(1);
     net.block_on(async {
         let (near, _far) = connected(&net, &client, &listener, QosSpec::DATA).await;
@@ -95,7 +95,7 @@ fn a_dropped_flow_lingers_until_its_time_is_over() {
 }
 
 #[test]
-fn flows_in_any_state_leave_nothing_behind() {
+fn flows_dropped_in_any_state_leave_nothing_behind() {
     for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
         let (net, server, client, listener) = world(3);
         net.block_on(async {
@@ -161,7 +161,7 @@ fn a_repeated_request_makes_one_flow_however_long_it_waits() {
 }
 
 #[test]
-fn a_peer_that_vanishes_is_missed_even_by_who_does_not_read() {
+fn a_vanished_peer_is_missed_without_reading() {
     let (net, server, client, listener) = world(7);
     net.block_on(async {
         let qos = QosSpec { timeout: 2000, ..QosSpec::RAW };
@@ -180,7 +180,7 @@ fn a_peer_that_vanishes_is_missed_even_by_who_does_not_read() {
 }
 
 #[test]
-fn a_shutdown_ends_what_waits() {
+fn shutdown_ends_all_waits() {
     let (net, server, client, listener) = world(5);
     net.block_on(async {
         let (near, far) = connected(&net, &client, &listener, QosSpec::DATA).await;

@@ -119,7 +119,7 @@ fn a_peer_that_vanishes_is_reported_within_the_timeout() {
 }
 
 #[test]
-fn what_arrives_while_a_flow_is_being_allocated_is_read() {
+fn packets_arriving_during_allocation_are_read() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
@@ -142,7 +142,7 @@ fn what_arrives_while_a_flow_is_being_allocated_is_read() {
 }
 
 #[test]
-fn a_thread_that_waits_is_woken_every_time() {
+fn a_waiting_thread_is_woken_every_time() {
     for place in PLACES {
         let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec { timeout: 0, ..QosSpec::DATA });
         let near = Arc::new(near);
@@ -209,7 +209,7 @@ fn keepalives_hold_an_idle_flow() {
 }
 
 #[test]
-fn a_set_tells_of_room_to_whom_there_was_none() {
+fn a_set_reports_room_after_a_refused_write() {
     for place in PLACES {
         let Pair { ends: (near, far), server, client, .. } = pair(place, QosSpec::DATA);
         let set = FlowSet::new();

@@ -25,7 +25,7 @@ fn free_port() -> SocketAddr {
 }
 
 #[test]
-fn a_port_is_free_when_its_stack_has_ended_whoever_holds_something_of_it() {
+fn a_port_is_free_after_shutdown_despite_live_handles() {
     for end in ["drop", "shutdown", "leave"] {
         for i in 0..30 {
             let addr = free_port();
@@ -99,7 +99,7 @@ fn a_member_that_cannot_be_made_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_member_that_leaves_takes_its_names_along_but_not_those_of_others() {
+fn a_leaving_member_withdraws_only_its_names() {
     let stack = Stack::new().unwrap();
     let wire = stack.local(LocalConfig::new("wire", "wire"));
     let member = |name: &str, layer: &str| stack.unicast(name).over(&wire).bootstrap(UnicastLayer::new(layer)).unwrap();
@@ -112,7 +112,7 @@ fn a_member_that_leaves_takes_its_names_along_but_not_those_of_others() {
 }
 
 #[test]
-fn a_connection_that_nobody_waits_for_any_more_is_not_made() {
+fn abandoned_connections_are_not_made() {
     let stack = Stack::builder().polled().build().unwrap();
     let wire = stack.local(LocalConfig::new("wire", "wire"));
     let a = stack.unicast("a").over(&wire).bootstrap(UnicastLayer::new("net")).unwrap();
@@ -148,7 +148,7 @@ fn a_connection_that_nobody_waits_for_any_more_is_not_made() {
 }
 
 #[test]
-fn a_request_is_not_kept_for_an_accept_that_nobody_polls() {
+fn unpolled_accepts_do_not_hold_requests() {
     for place in [Place::Direct, Place::Local, Place::Udp] {
         let (server, client) = super::stacks(place);
         let listener = Arc::new(server.bind("echo").unwrap());
@@ -191,7 +191,7 @@ fn ask(client: &Stack) -> Result<String, AllocError> {
 }
 
 #[test]
-fn a_table_that_changes_counts_at_once() {
+fn changes_of_a_table_count_at_once() {
     let ((_a, at_a, _), (_b, at_b, _)) = (host("old"), host("new"));
     let (table, name) = (HostTable::new(), Name::new("name").unwrap());
     let client = Stack::new().unwrap();
@@ -208,7 +208,7 @@ fn a_table_that_changes_counts_at_once() {
 }
 
 #[test]
-fn a_host_that_says_not_here_is_not_believed_to_have_the_name() {
+fn a_refusing_host_is_forgotten_for_the_name() {
     /// Knows where the name is; its answers may be remembered.
     struct Moving(Mutex<SocketAddr>);
     impl Resolver for Moving {

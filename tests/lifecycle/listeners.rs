@@ -12,7 +12,7 @@ use o7s::{AcceptError, AllocError, Flow, LoadBalancing, LocalConfig, QosSpec, St
 use super::{BOUND, PLACES, Place, finishes, settle, spawn, stacks, stacks_with, within};
 
 #[test]
-fn a_dropped_listener_refuses_what_waits_at_once() {
+fn a_dropped_listener_refuses_waiting_requests_at_once() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
@@ -33,7 +33,7 @@ fn a_dropped_listener_refuses_what_waits_at_once() {
 
 /// Many want a flow at once, more than may wait: they are refused, try again by themselves, and all are served.
 #[test]
-fn who_is_refused_because_others_were_first_is_served_later() {
+fn requests_refused_as_busy_are_served_later() {
     for place in PLACES {
         let (server, client) = match place {
             Place::Udp => {
@@ -79,7 +79,7 @@ fn who_is_refused_because_others_were_first_is_served_later() {
 
 /// The client gives up, and the server too: nobody gets a flow to somebody who has gone.
 #[test]
-fn a_request_that_nobody_accepts_times_out_and_is_forgotten() {
+fn unaccepted_requests_time_out_and_are_forgotten() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
@@ -95,7 +95,7 @@ fn a_request_that_nobody_accepts_times_out_and_is_forgotten() {
 }
 
 #[test]
-fn a_request_that_nobody_accepts_is_refused_in_the_end() {
+fn unaccepted_requests_are_refused_at_the_limit() {
     for place in PLACES {
         let limits = Limits::default().accept_wait(Duration::from_secs(1));
         let (server, client) = stacks_with(place, limits);
@@ -243,7 +243,7 @@ fn a_factory_gets_a_listener() {
 
 /// Each client waits until the ones before have gone.
 #[test]
-fn a_server_of_one_flow_at_a_time_serves_everybody() {
+fn a_serial_server_serves_all_clients() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();

@@ -97,7 +97,7 @@ fn a_stack_is_shut_down_while_a_flow_lingers() {
 }
 
 #[test]
-fn the_last_handle_ends_the_stack_whichever_it_is() {
+fn the_last_handle_of_any_kind_ends_the_stack() {
     // The flow keeps the stack alive, and lets it go.
     let Pair { server, client, listener, ends: (near, far) } = pair(Place::Udp, QosSpec::DATA);
     within("drop of the stacks", move || drop((server, client, listener)));
@@ -123,7 +123,7 @@ fn the_last_handle_ends_the_stack_whichever_it_is() {
 }
 
 #[test]
-fn a_dropped_stack_is_freed_with_all_that_belongs_to_it() {
+fn a_dropped_stack_frees_everything() {
     for place in PLACES {
         let Pair { server, client, listener, ends } = pair(place, QosSpec::DATA);
         // Some of everything: flows with unread and unacknowledged data, closed ones, requests that wait, an accept

@@ -28,7 +28,7 @@ fn at(micros: u64) -> Instant {
 
 /// The standby sleeps only if somebody leads, who then wakes it.
 #[test]
-fn a_standby_that_sleeps_is_woken() {
+fn a_sleeping_standby_is_woken() {
     loom::model(|| {
         let lead = Arc::new(Lead::new(()));
         let leads = Arc::clone(&lead);
@@ -46,7 +46,7 @@ fn a_standby_that_sleeps_is_woken() {
 
 /// The standby rests only if the leader has not gone back to its own work, or is told when it does.
 #[test]
-fn a_standby_that_rests_is_told_of_a_long_absence() {
+fn a_resting_standby_is_told_of_a_long_absence() {
     loom::model(|| {
         let lead = Arc::new(Lead::new(()));
         // It is known for long absences.

@@ -57,7 +57,7 @@ fn large() -> PacketBuf {
 }
 
 #[test]
-fn who_looks_while_another_sends_does_not_miss_that_the_other_end_is_busy() {
+fn a_sender_notices_a_busy_peer_while_another_sends() {
     check(|| {
         let (near, far) = (pending(0), pending(0));
         let port = connect(&near.endpoint, &far.endpoint);

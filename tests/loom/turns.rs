@@ -36,7 +36,7 @@ fn read_what_others_deliver(rx_limit: usize) {
 }
 
 #[test]
-fn a_reader_gets_everything_in_order_however_little_room_it_has() {
+fn readers_get_everything_in_order_with_little_room() {
     check(|| read_what_others_deliver(8));
     check(|| read_what_others_deliver(1));
 }
@@ -93,12 +93,12 @@ fn attach_while_packets_come() {
 }
 
 #[test]
-fn a_layer_that_takes_over_a_flow_gets_everything_once_and_in_order() {
+fn an_attached_layer_gets_everything_once_and_in_order() {
     check(attach_while_packets_come);
 }
 
 #[test]
-fn a_watcher_that_comes_and_goes_leaves_no_reader_asleep() {
+fn removing_a_watcher_leaves_no_reader_asleep() {
     check(|| {
         let world = flow(9);
         let done = Arc::new(Mutex::new(0));
@@ -122,7 +122,7 @@ fn a_watcher_that_comes_and_goes_leaves_no_reader_asleep() {
 }
 
 #[test]
-fn a_flow_that_is_closed_while_packets_come_is_over() {
+fn closing_during_arrivals_ends_the_flow() {
     check(|| {
         let world = flow(9);
         let one = spawn(&world, |e| deliver(e, &[1, 2]));
@@ -136,6 +136,6 @@ fn a_flow_that_is_closed_while_packets_come_is_over() {
 }
 
 #[test]
-fn a_turn_that_ends_before_the_delivery_would_be_found() {
+fn a_planted_early_end_of_turn_is_found() {
     finds(Fault::TurnWithoutDelivery, attach_while_packets_come);
 }

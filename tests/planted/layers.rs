@@ -59,7 +59,7 @@ fn a_dead_neighbour_is_not_noticed() {
 }
 
 #[test]
-fn a_member_leaves_without_a_word() {
+fn a_member_leaves_silently() {
     let (mut layer, mut watch) = build(3, &topology::line(3), secs(1));
     layer.crash(2);
     watch.left(layer.net.now(), (1, 2), false);
@@ -67,7 +67,7 @@ fn a_member_leaves_without_a_word() {
 }
 
 #[test]
-fn one_end_does_not_notice_that_the_other_is_deaf() {
+fn one_end_does_not_notice_a_deaf_peer() {
     let (layer, mut watch) = build(3, &topology::line(3), secs(30));
     layer.net.set_link(address(0).as_str(), address(1).as_str(), Link::default().loss(o7s::sim::Loss::Random(1.0)));
     watch.went_down_one_way(layer.net.now(), (0, 1), true);
@@ -75,7 +75,7 @@ fn one_end_does_not_notice_that_the_other_is_deaf() {
 }
 
 #[test]
-fn a_name_is_where_it_never_was() {
+fn a_name_is_found_at_a_wrong_member() {
     let (layer, mut watch) = build(3, &topology::line(3), secs(1));
     (0..3).for_each(|i| watch.registered(&layer, &service(i), i));
     (0..3).for_each(|i| serve(&layer, i));

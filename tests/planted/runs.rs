@@ -97,7 +97,7 @@ fn news_of_links_are_lost() {
 }
 
 #[test]
-fn nobody_comes_back() {
+fn crashed_members_do_not_return() {
     caught("do not come back", || {
         run_planted(members_fail(), |layer, phase| {
             if phase == Phase::Built {
@@ -132,7 +132,7 @@ fn neighbours_that_do_not_talk() {
 }
 
 #[test]
-fn the_other_end_of_a_mix_is_gone() {
+fn the_peer_of_a_mix_is_gone() {
     caught("message ", || {
         mix::run_planted(0, |net| net.on_packet(|_| Verdict::Drop).keep());
     });
@@ -156,7 +156,7 @@ fn a_run_is_not_the_same() {
 }
 
 #[test]
-fn a_run_that_is_cut_off_says_so() {
+fn a_truncated_run_is_reported() {
     let mut progress = Progress::new("planted", 3, 1);
     progress.done(7, true);
     caught("planted: 1 of 3", || progress.assert_well());

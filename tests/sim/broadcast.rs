@@ -94,7 +94,7 @@ fn net(seed: u64) -> Network {
 }
 
 #[test]
-fn everybody_hears_everybody_in_a_tree() {
+fn all_members_of_a_tree_hear_each_other() {
     let layer = Layer::new(net(1), 5, &[(1, 0), (2, 0), (3, 1), (4, 1)]);
     for program in 0..5 {
         layer.say(program, &format!("I am {program}"));
@@ -191,7 +191,7 @@ fn a_layer_is_joined_where_there_is_a_member() {
 }
 
 #[test]
-fn a_member_of_another_kind_is_not_taken_in() {
+fn a_member_of_another_kind_is_not_admitted() {
     let net = net(6);
     let (a, b) = (host(&net, 0), host(&net, 1));
     let _first = builder(&a, 0).bootstrap(BroadcastLayer::new("news")).unwrap();
@@ -205,7 +205,7 @@ fn a_member_of_another_kind_is_not_taken_in() {
 }
 
 #[test]
-fn a_member_may_be_choosy() {
+fn admission_policy_refuses_a_joiner() {
     let net = net(7);
     let (a, b) = (host(&net, 0), host(&net, 1));
     let nobody = std::sync::Arc::new(|_: &Applicant| Err(-13));

@@ -46,28 +46,28 @@ fn without_loss() {
 }
 
 #[test]
-fn reordered_doubled_and_damaged() {
+fn with_reordering_duplication_and_corruption() {
     transfer(2, bad(0.0), 0.01, 4.0);
 }
 
 #[test]
-fn one_per_cent_lost() {
+fn with_one_per_cent_loss() {
     transfer(3, bad(0.01), 0.01, 5.0);
 }
 
 #[test]
-fn five_per_cent_lost() {
+fn with_five_per_cent_loss() {
     transfer(4, bad(0.05), 0.01, 6.0);
 }
 
 #[test]
-fn twenty_per_cent_lost() {
+fn with_twenty_per_cent_loss() {
     // 0.6 to 1.7 s with most seeds; three of 13 end on a run of losses that only probes meet, and take 3 to 6.
     transfer(5, bad(0.2), 0.01, 12.0);
 }
 
 #[test]
-fn lost_in_bursts() {
+fn with_bursty_loss() {
     // 0.4 s with 19 seeds of 22. But it is packets, not time, that end a burst of this link, and one that hits the very end
     // of the transfer meets nothing but probes: two for each timeout, which is twice as long as the last up to 64 times.
     // With this seed 14 in a row are lost, and it takes 10 s.

@@ -89,7 +89,7 @@ fn three_hosts_in_a_line() {
 }
 
 #[test]
-fn what_does_not_work_is_said_and_taken_back() {
+fn failures_are_named_and_undone() {
     let net = Network::new(4);
     let host = net.host("a").build();
     let text = "[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"";

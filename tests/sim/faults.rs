@@ -67,7 +67,7 @@ fn a_peer_that_vanishes_is_reported_within_its_timeout() {
 }
 
 #[test]
-fn a_peer_that_cannot_be_reached_is_one_that_vanished() {
+fn an_unreachable_peer_counts_as_vanished() {
     let qos = QosSpec { timeout: 5_000, ..QosSpec::DATA };
     let (error, after) = noticed_after(qos, |pair| pair.net.isolate(SERVER));
     assert_eq!(error, ReadError::PeerGone);
@@ -87,7 +87,7 @@ fn an_idle_flow_is_kept_alive() {
 }
 
 #[test]
-fn a_host_that_comes_back_is_a_new_one() {
+fn a_restarted_host_is_a_new_peer() {
     let pair = Pair::new(4, link(), ENCRYPTED);
     let net = &pair.net;
     net.block_on(async {
@@ -109,7 +109,7 @@ fn a_host_that_comes_back_is_a_new_one() {
 /// A flow that was accepted waits for its first packet for 45 s: so long the requester can ask for a reply that it did not
 /// get, although nobody accepts another flow.
 #[test]
-fn a_reply_can_be_asked_for_as_long_as_the_flow_waits() {
+fn replies_are_repeated_while_the_flow_waits() {
     for security in ["", ENCRYPTED] {
         let pair = Pair::new(2, Link::default().latency(ms(10)), security);
         let net = &pair.net;

@@ -69,7 +69,7 @@ fn locate(layer: &Layer, by: usize) -> Vec<usize> {
 }
 
 #[test]
-fn a_name_that_moves_and_comes_back_is_reached_at_once() {
+fn a_moving_name_is_reached_at_once() {
     let layer = star(3, 4);
     serve(&layer, 1);
     layer.net.run_for(secs(3));
@@ -101,7 +101,7 @@ fn a_name_that_moves_and_comes_back_is_reached_at_once() {
 }
 
 #[test]
-fn a_member_that_refuses_is_followed_by_the_next_at_once() {
+fn after_a_refusal_the_next_member_is_asked_at_once() {
     let layer = star(5, 5);
     // Registered at three members, of which two accept nothing.
     for i in [1, 2] {
@@ -125,7 +125,7 @@ fn a_member_that_refuses_is_followed_by_the_next_at_once() {
 }
 
 #[test]
-fn a_member_that_leaves_takes_its_names_along() {
+fn a_leaving_member_withdraws_its_names() {
     let layer = star(11, 5);
     serve(&layer, 1);
     serve(&layer, 2);
@@ -138,7 +138,7 @@ fn a_member_that_leaves_takes_its_names_along() {
 }
 
 #[test]
-fn a_member_that_restarts_is_found_while_others_remember_where_it_was() {
+fn a_restarted_member_is_found_despite_stale_addresses() {
     let net = network(7);
     let mut layer = Layer::build_with(net, 5, &topology::star(5), UnicastLayer::new("net"), noticed_after(secs(1)));
     layer.converge(secs(10));
@@ -181,7 +181,7 @@ impl Hosts {
 }
 
 #[test]
-fn a_table_of_hosts_that_changes_counts_at_once() {
+fn changes_of_the_host_table_count_at_once() {
     let table = HostTable::new();
     let hosts = Hosts::new(|udp| udp.table(&table));
     let name = Name::new("svc").unwrap();
@@ -223,7 +223,7 @@ impl Resolver for Slow {
 }
 
 #[test]
-fn what_a_resolver_said_is_asked_for_again_when_it_was_wrong() {
+fn wrong_answers_of_resolvers_are_asked_again() {
     let slow = Arc::new(Slow { at: Mutex::new("10.0.0.1:3435".parse().unwrap()), asked: Mutex::new(0) });
     let resolver = Arc::clone(&slow) as Arc<dyn Resolver>;
     let hosts = Hosts::new(|udp| udp.resolver(resolver));
@@ -347,7 +347,7 @@ fn two_layers(first: impl FnOnce(Udp4) -> Udp4, at: SocketAddr) -> (Hosts, Host)
 }
 
 #[test]
-fn a_layer_that_refuses_is_followed_by_the_next() {
+fn after_a_refusal_the_next_layer_is_asked() {
     let (hosts, client) = two_layers(|udp| udp, "10.0.0.1:3435".parse().unwrap());
     let _second = accept(&hosts.net, &hosts.b, "svc");
     // Known there, and accepted by nobody.
@@ -357,7 +357,7 @@ fn a_layer_that_refuses_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_layer_in_which_all_is_silent_is_followed_by_the_next() {
+fn after_silence_the_next_layer_is_asked() {
     let (hosts, client) = two_layers(|udp| udp, "10.0.0.77:3435".parse().unwrap());
     let _second = accept(&hosts.net, &hosts.b, "svc");
     let (done, took) = allocate(&hosts.net, &client, "svc");
@@ -371,7 +371,7 @@ fn a_layer_in_which_all_is_silent_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_layer_that_is_busy_and_then_silent_is_followed_by_the_next() {
+fn after_busy_and_silence_the_next_layer_is_asked() {
     let (hosts, client) = two_layers(|udp| udp, "10.0.0.3:3435".parse().unwrap());
     let limits = Limits::default().backlog(1);
     let busy = hosts.net.host("busy").udp4("10.0.0.3").stack(|s| s.limits(limits)).build();
@@ -395,7 +395,7 @@ fn a_layer_that_is_busy_and_then_silent_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_layer_that_cannot_carry_the_request_is_followed_by_the_next() {
+fn if_the_request_does_not_fit_the_next_layer_is_asked() {
     let (hosts, client) = two_layers(|udp| udp.max_mgmt(64), "10.0.0.1:3435".parse().unwrap());
     let _second = accept(&hosts.net, &hosts.b, "svc");
     let (done, took) = allocate(&hosts.net, &client, "svc");
@@ -404,7 +404,7 @@ fn a_layer_that_cannot_carry_the_request_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_member_to_whom_there_is_no_way_is_followed_by_the_next_layer() {
+fn without_a_route_the_next_layer_is_asked() {
     let net = network(9);
     let mut layer = Layer::build_with(net, 3, &topology::line(3), UnicastLayer::new("net"), noticed_after(secs(1)));
     layer.converge(secs(10));

@@ -33,7 +33,7 @@ fn paths(rib: &Rib, above: &str, out: &mut Vec<String>) {
 }
 
 #[test]
-fn paths_stay() {
+fn rib_paths_match_the_snapshot() {
     let layer = Layer::build(Network::new(3), 3, &[(0, 1), (1, 2)], UnicastLayer::new("net"));
     layer.converge(secs(10));
     let listener = layer.hosts[2].stack().bind("there").unwrap();
@@ -55,4 +55,27 @@ fn paths_stay() {
     drop((here, there, tv, local));
     let found = found.join("\n") + "\n";
     assert!(found == include_str!("../data/rib.txt"), "the paths are now:\n{found}");
+}
+
+#[test]
+fn a_drawing_has_every_member_and_every_link_once() {
+    let ring = [(0, 1), (1, 2), (2, 3), (3, 0)];
+    let layer = Layer::build(Network::new(5), 4, &ring, UnicastLayer::new("net"));
+    layer.converge(secs(10));
+    let ribs: Vec<_> = layer.hosts.iter().map(|host| host.stack().rib()).collect();
+    let dot = o7s::rib::graphviz(&ribs);
+    println!("{dot}");
+    assert_eq!(dot.matches("subgraph").count(), 1, "{dot}");
+    assert_eq!(dot.matches(" [label=\"").count(), 4, "{dot}");
+    for member in &layer.members {
+        let (name, address) = (&member.info().name, member.address().unwrap());
+        assert!(dot.contains(&format!("[label=\"{name}\\n{address}\"]")), "{name}: {dot}");
+    }
+    assert_eq!(dot.matches("[dir=none]").count(), ring.len(), "{dot}");
+    assert!(!dot.contains("dashed"), "all links are announced by both ends: {dot}");
+    // One next hop to each of two neighbours; the member opposite is reached by one of them.
+    assert_eq!(dot.matches("color=blue, font").count(), 2 * 4, "{dot}");
+    let destinations: usize =
+        dot.split("constraint=false, label=").skip(1).map(|rest| rest[..1].parse::<usize>().unwrap()).sum();
+    assert_eq!(destinations, 3 * 4, "{dot}");
 }

@@ -45,27 +45,27 @@ fn everybody_talks_to_everybody(seed: u64, edges: Edges, layer: UnicastLayer) {
 }
 
 #[test]
-fn line() {
+fn members_in_a_line() {
     everybody_talks_to_everybody(1, topology::line(8), UnicastLayer::new("net"));
 }
 
 #[test]
-fn ring() {
+fn members_in_a_ring() {
     everybody_talks_to_everybody(2, topology::ring(9), UnicastLayer::new("net"));
 }
 
 #[test]
-fn star() {
+fn members_in_a_star() {
     everybody_talks_to_everybody(3, topology::star(10), UnicastLayer::new("net"));
 }
 
 #[test]
-fn full_mesh() {
+fn members_in_a_full_mesh() {
     everybody_talks_to_everybody(4, topology::full_mesh(7), UnicastLayer::new("net"));
 }
 
 #[test]
-fn grid() {
+fn members_in_a_grid() {
     for policy in [RoutePolicy::Simple, RoutePolicy::LoopFreeAlternates, RoutePolicy::EqualCostMultipath] {
         everybody_talks_to_everybody(5, topology::grid(4, 3), UnicastLayer::new("net").routing(policy));
     }
@@ -104,7 +104,7 @@ fn a_reliable_flow_through_a_line() {
 
 /// A new member whose address is somebody else's finds out as soon as it hears of the layer's links, and takes another.
 #[test]
-fn two_with_the_same_address() {
+fn two_members_with_the_same_address() {
     let net = Network::new(2);
     net.set_default_link(Link::default().latency(ms(1)));
     let hosts: Vec<_> = (1..=4).map(|i| net.host(&format!("h{i}")).udp4(&format!("10.0.0.{i}")).build()).collect();

@@ -64,7 +64,7 @@ fn until_whole(layer: &Layer, watch: &mut Watch, limit: Duration) -> Duration {
 }
 
 #[test]
-fn a_link_that_carries_nothing_in_one_direction() {
+fn a_one_way_link_is_avoided() {
     for (from, to) in [(0, 1), (1, 0)] {
         let net = Network::new(1);
         net.set_default_link(Link::default().latency(ms(1)));
@@ -85,7 +85,7 @@ fn a_link_that_carries_nothing_in_one_direction() {
 }
 
 #[test]
-fn doubled_and_swapped() {
+fn duplication_and_reordering() {
     for seed in 0..2 {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(ms(5)).jitter(ms(2)).duplicate(0.3).reorder(0.3, ms(20)));
@@ -109,7 +109,7 @@ fn doubled_and_swapped() {
 /// Encrypted, because nothing but UDP's checksum protects an N-1 flow that is not, and the simulation has none. For the
 /// same reason damage begins when the layer is there.
 #[test]
-fn one_per_cent_damaged() {
+fn one_per_cent_corruption() {
     let net = Network::new(3);
     let link = Link::default().latency(ms(2));
     net.set_default_link(link);
@@ -130,7 +130,7 @@ fn one_per_cent_damaged() {
 
 /// A request whose time stamp is 100 ms in the future is refused; the clocks of two hosts are up to 80 ms apart.
 #[test]
-fn clocks_that_are_a_little_wrong() {
+fn clocks_slightly_off() {
     let ahead = |i| match i {
         1 => -40,
         2 => 40,
@@ -149,7 +149,7 @@ fn clocks_that_are_a_little_wrong() {
 
 /// One member crashes and returns, and a link fails and comes back, in a layer in which nothing was set.
 #[test]
-fn with_the_timeouts_of_nobody_who_says_otherwise() {
+fn default_timeouts() {
     let net = Network::new(5);
     net.set_default_link(Link::default().latency(ms(1)));
     let mut layer = Layer::build_with(net, 9, &topology::grid(3, 3), UnicastLayer::new("net"), ConnectOptions::new());
@@ -254,7 +254,7 @@ fn a_lost_reply_costs_no_attempt() {
 
 /// A host whose clock is wrong by an hour is told so at once, and harms nobody else.
 #[test]
-fn a_clock_that_is_an_hour_wrong() {
+fn a_clock_an_hour_off() {
     for ahead in [-3_600, 3_600] {
         let net = Network::new(9);
         net.set_default_link(Link::default().latency(ms(1)));

@@ -110,7 +110,7 @@ fn a_member_that_leaves_is_not_waited_for() {
 
 /// What a member says when it leaves is said again until it is heard.
 #[test]
-fn a_leave_that_is_lost_is_told_again() {
+fn a_lost_leave_is_repeated() {
     let net = Network::new(16);
     net.set_default_link(Link::default().latency(ms(LINK)));
     let layer = Layer::build(net, 3, &[(1, 0), (2, 1)], UnicastLayer::new("net"));
@@ -154,7 +154,7 @@ fn a_link_flaps() {
 }
 
 #[test]
-fn the_layer_falls_apart_and_grows_together() {
+fn a_partitioned_layer_heals() {
     let (layer, mut watch) = build(13, 8, &topology::grid(4, 2));
     let hosts = |column: [usize; 2]| column.map(|x| [address(x), address(4 + x)]).concat();
     let (left, right) = (hosts([0, 1]), hosts([2, 3]));
@@ -183,7 +183,7 @@ fn the_layer_falls_apart_and_grows_together() {
 }
 
 #[test]
-fn a_fifth_of_all_messages_is_lost() {
+fn twenty_per_cent_message_loss() {
     for seed in 0..3 {
         let net = Network::new(100 + seed);
         net.set_default_link(Link::default().latency(ms(2)).loss(Loss::Random(0.2)));

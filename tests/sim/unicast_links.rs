@@ -87,7 +87,7 @@ fn router(layer: &Layer) -> usize {
 }
 
 #[test]
-fn a_member_that_leaves_passes_on_what_is_on_its_way() {
+fn a_leaving_member_forwards_packets_on_their_way() {
     for seed in 0..4 {
         let mut layer = diamond(seed);
         let stream = Stream::new(&layer);
@@ -99,7 +99,7 @@ fn a_member_that_leaves_passes_on_what_is_on_its_way() {
 }
 
 #[test]
-fn a_stack_that_is_shut_down_or_dropped_costs_no_more_than_what_is_under_way() {
+fn shutting_down_loses_only_packets_on_their_way() {
     for (seed, dropped) in [(0, false), (1, true), (2, false), (3, true)] {
         let mut layer = diamond(seed);
         let stream = Stream::new(&layer);
@@ -220,7 +220,7 @@ fn a_configured_address_outlives_restarts() {
 }
 
 #[test]
-fn of_two_members_with_one_address_the_new_one_takes_another() {
+fn address_conflicts_are_resolved_by_the_new_member() {
     for seed in 0..4 {
         let (net, [(_a, first), (_b, third)]) = two_members(seed);
         let true_host = host(&net, 2);
@@ -242,7 +242,7 @@ fn of_two_members_with_one_address_the_new_one_takes_another() {
 }
 
 #[test]
-fn whoever_claims_the_address_of_a_neighbour_does_not_end_its_connection() {
+fn claiming_an_address_does_not_end_its_connection() {
     let (net, [(_a, first), _other]) = two_members(9);
     let true_host = host(&net, 2);
     let owner = join(&net, &true_host, 7);

@@ -38,7 +38,7 @@ async fn carry(net: &Network, (near, far): (aio::Flow, aio::Flow), total: usize,
 }
 
 #[test]
-fn a_mebibyte_through_five_hops_that_lose() {
+fn a_mebibyte_through_five_lossy_hops() {
     for seed in 0..2 {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.05)));
@@ -54,7 +54,7 @@ fn a_mebibyte_through_five_hops_that_lose() {
 }
 
 #[test]
-fn an_encrypted_mebibyte_through_five_hops_that_lose() {
+fn an_encrypted_mebibyte_through_five_lossy_hops() {
     let net = Network::new(6);
     net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.05)));
     let kind = Kind { security: ENCRYPTED, ..Kind::default() };

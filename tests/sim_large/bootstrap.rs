@@ -9,7 +9,7 @@ use super::world::stopwatch::{self, Stopwatch};
 
 #[test]
 #[ignore = "takes a minute; run it in release mode"]
-fn a_thousand_members_bootstrap_enrol_and_converge() {
+fn a_thousand_members_bootstrap_enroll_and_converge() {
     let stopwatch = Stopwatch::start();
     let layer = large::layer(1, 1000, UnicastLayer::new("net"), ConnectOptions::new());
     stopwatch.lap("enrolled and connected", &layer.net);

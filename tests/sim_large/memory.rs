@@ -35,7 +35,7 @@ fn peak_of(test: &str, members: usize) -> u64 {
 
 #[test]
 #[ignore = "long; run it in release mode"]
-fn bytes_of_a_member() {
+fn memory_of_a_member() {
     let sizes = [25, 100, 1000];
     let peaks = sizes.map(peak);
     for (window, members) in peaks.windows(2).zip(sizes.windows(2)) {
@@ -65,7 +65,7 @@ fn five_thousand_neighbours() {
 /// Run by [`bytes_of_a_member`], and by itself with a number of members in the environment.
 #[test]
 #[ignore = "run by another"]
-fn a_layer_by_itself() {
+fn memory_of_a_layer_alone() {
     let Some(members) = std::env::var(MEMBERS).ok().and_then(|n| n.parse().ok()) else { return };
     let stopwatch = Stopwatch::start();
     let config = if members > 1000 { large::quiet() } else { UnicastLayer::new("net") };
@@ -78,7 +78,7 @@ fn a_layer_by_itself() {
 /// Run by [`five_thousand_neighbours`].
 #[test]
 #[ignore = "run by another"]
-fn a_hub_by_itself() {
+fn memory_of_a_hub_alone() {
     let Some(members) = std::env::var(MEMBERS).ok().and_then(|n| n.parse().ok()) else { return };
     let stopwatch = Stopwatch::start();
     let net = Network::new(1);

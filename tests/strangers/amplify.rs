@@ -42,7 +42,7 @@ fn bytes_for_the_victim(security: &str, qos: QosSpec, span: Duration) -> (u64, u
 }
 
 #[test]
-fn an_unproven_address_gets_three_times_what_came_from_it_at_most() {
+fn an_unproven_address_gets_at_most_three_times_its_bytes() {
     for qos in [
         QosSpec { ber: 1, ..QosSpec::RAW },
         QosSpec { ber: 1, timeout: 0, ..QosSpec::RAW },
@@ -59,7 +59,7 @@ fn an_unproven_address_gets_three_times_what_came_from_it_at_most() {
 }
 
 #[test]
-fn a_requester_who_is_there_gets_everything_and_need_not_speak() {
+fn silent_but_present_requesters_get_everything() {
     for (security, qos) in [
         ("", QosSpec::RAW),
         ("", QosSpec::BEST_EFFORT),
@@ -88,7 +88,7 @@ fn a_requester_who_is_there_gets_everything_and_need_not_speak() {
 }
 
 #[test]
-fn a_lost_first_word_is_said_again() {
+fn a_lost_greeting_is_repeated() {
     let world = World::new(9, ENCRYPTED);
     let to: SocketAddr = SERVER.parse().unwrap();
     let lost = Rc::new(Cell::new(0));

@@ -153,7 +153,7 @@ fn a_flow_a_peer_and_a_stack_have_a_bound_each() {
 }
 
 #[test]
-fn a_flow_that_nobody_reads_makes_its_writer_wait_before_much_is_queued() {
+fn writers_wait_for_readers_before_much_is_queued() {
     for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
         let net = Network::new(22);
         let host = net.host("host").udp4("10.0.0.1").build();

@@ -56,7 +56,7 @@ fn recorded_packets_are_not_delivered_again_after_a_pause() {
 }
 
 #[test]
-fn a_plain_reliable_flow_between_our_own_kind_never_begins_a_run_anew() {
+fn runs_between_o7s_ends_are_never_restarted() {
     let world = World::new(4, "");
     let recorded = world.record(CLIENT, SERVER);
     let listener = world.server.listen("valve");
@@ -87,7 +87,7 @@ fn a_plain_reliable_flow_between_our_own_kind_never_begins_a_run_anew() {
 }
 
 #[test]
-fn own_packets_that_come_back_are_refused() {
+fn reflected_packets_are_refused() {
     for qos in ALL {
         let world = World::new(5, ENCRYPTED);
         let (to, from): (SocketAddr, SocketAddr) = (SERVER.parse().unwrap(), CLIENT.parse().unwrap());
@@ -132,7 +132,7 @@ fn own_packets_that_come_back_are_refused() {
 }
 
 #[test]
-fn forged_keepalives_do_not_hold_a_flow_whose_peer_is_dead() {
+fn forged_keepalives_do_not_keep_a_flow_of_a_dead_peer() {
     for (security, held) in [(ENCRYPTED, false), ("", true)] {
         let world = World::new(6, security);
         let eid = Rc::new(Cell::new([0; 4]));

@@ -63,7 +63,7 @@ fn datagrams_of_one_host_do_not_use_up_the_handlers() {
 }
 
 #[test]
-fn who_is_never_heard_is_given_up_soon_and_who_asks_for_no_end_in_the_end() {
+fn silent_requesters_and_endless_timeouts_are_given_up() {
     let world = World::new(11, "");
     let listener = world.server.listen("s");
     let unix = world.server.stack().node().clock().unix_nanos();
@@ -98,7 +98,7 @@ fn who_is_never_heard_is_given_up_soon_and_who_asks_for_no_end_in_the_end() {
 }
 
 #[test]
-fn silent_flows_are_bounded_for_each_host_and_all_together_and_the_oldest_goes() {
+fn silent_flows_are_bounded_by_host_and_in_all() {
     let net = Network::new(12);
     let server = net
         .host("server")
@@ -163,7 +163,7 @@ fn an_honest_flow_outlives_a_flood_of_requests() {
 }
 
 #[test]
-fn small_repetitions_do_not_bring_a_large_reply_again_and_again() {
+fn small_repetitions_do_not_repeat_a_large_reply() {
     let server = Stack::new().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("news").unwrap();

@@ -20,7 +20,6 @@ const SELDOM: u32 = 32;
 
 /// The stack's stock of packet buffers, shared by all its caches.
 #[derive(Debug)]
-#[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct BufPool {
     free: Mutex<Stock>,
     limit: usize,
@@ -61,6 +60,7 @@ impl BufPool {
 
     /// An empty packet with room for at least `payload` bytes, without a cache in between: for a place that needs one now
     /// and then.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn take(&self, payload: usize) -> PacketBuf {
         let pooled = if payload > POOLED_PAYLOAD { None } else { self.free.lock().take(1).next() };
         pooled.unwrap_or_else(|| PacketBuf::with_capacity(payload))
@@ -68,11 +68,13 @@ impl BufPool {
 
     /// Hands a packet back without a cache in between, for a place that sees one now and then and would otherwise keep
     /// it. Buffers that are not of the pooled size, or too many, are freed.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn put(&self, p: PacketBuf) {
         self.put_all([p]);
     }
 
     /// As [`put`](Self::put), of several.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn put_all(&self, pkts: impl IntoIterator<Item = PacketBuf>) {
         let mut free = self.free.lock();
         for mut p in pkts {
@@ -95,6 +97,7 @@ impl BufPool {
     }
 
     /// Idle buffers in the pool, caches not counted.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn idle(&self) -> usize {
         self.free.lock().pkts.len()
     }
@@ -120,7 +123,6 @@ fn period(now: Instant) -> u32 {
 
 impl BufCache {
     /// An empty cache in front of `pool`.
-    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn new(pool: &Arc<BufPool>) -> Self {
         Self { pool: Arc::clone(pool), local: Vec::new(), settled: 0, trades: 0, batch: 1 }
     }

@@ -17,7 +17,7 @@ pub(super) static AEADS: &[Aead] = &[
 ];
 
 std::thread_local! {
-    /// Where the ciphertext is kept while a key is tried on it. It grows to the longest packet and holds no secret.
+    /// Buffer for the ciphertext while a key is tried on it. It grows to the longest packet and holds no secret.
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

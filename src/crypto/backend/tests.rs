@@ -28,7 +28,7 @@ fn backends_agree() {
 }
 
 #[test]
-fn what_does_not_open_is_left_alone() {
+fn packets_that_do_not_open_are_unchanged() {
     for backend in all() {
         for cipher in AEADS {
             let key = backend.aead(cipher).unwrap().schedule(&[1; 32]);

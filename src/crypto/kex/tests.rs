@@ -23,7 +23,7 @@ fn both_ends_arrive_at_one_key() {
 }
 
 #[test]
-fn randomness_is_the_callers() {
+fn randomness_comes_from_the_caller() {
     for kex in AVAILABLE {
         let [a, b] = [(); 2].map(|()| KeyPair::generate(kex, &mut rng()).unwrap());
         assert_eq!(a.public(), b.public(), "same seed, same key");
@@ -96,7 +96,7 @@ fn groups_do_not_mix() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn unavailable_algorithms_are_named() {
     for &kex in Kex::ALL.iter().filter(|kex| !kex.is_available()) {
         assert_eq!(KeyPair::generate(kex, &mut rng()).err(), Some(CryptoError::KexUnavailable(kex)));
     }
@@ -140,12 +140,12 @@ fn constant_parts_have_their_lengths() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert_eq!(respond(&bytes, Kdf::Sha256, &mut rng()).err(), Some(CryptoError::InvalidPublicKey));
     }
 
     #[test]
-    fn any_point_is_survived(kex in prop::sample::select(&AVAILABLE), flip in 0..360_usize, seed: [u8; 32]) {
+    fn arbitrary_points_do_not_panic(kex in prop::sample::select(&AVAILABLE), flip in 0..360_usize, seed: [u8; 32]) {
         let mut field = KeyPair::generate(kex, &mut Rng::from_seed(seed)).unwrap().public().to_vec();
         let bit = flip % (field.len() * 8);
         field[bit / 8] ^= 1 << (bit % 8);

@@ -208,7 +208,7 @@ fn number_of(iv: &Nonce) -> Option<u64> {
     Some(u64::from_be_bytes(number))
 }
 
-/// Which numbers were opened: a ring of bits that moves with the newest, if one is needed.
+/// Set of opened numbers: a ring of bits that moves with the newest, if one is needed.
 #[derive(Default)]
 struct Seen {
     /// One behind the highest number.
@@ -227,7 +227,7 @@ impl Seen {
         self.next.saturating_sub(WINDOW)
     }
 
-    /// Whether the number was opened, or is too old to tell.
+    /// Returns `true` if the number was opened, or is too old to tell.
     fn contains(&self, number: u64) -> bool {
         let (block, bit) = Self::place(number);
         let is_set = |ring: &[u64; BLOCKS]| ring.get(block).is_none_or(|bits| bits & bit != 0);

@@ -48,7 +48,7 @@ const CREDIT: u8 = 32;
 /// The keys of coming generations are dropped after so many packets that did not need them.
 const LOOKAHEAD_KEPT: u16 = 1024;
 
-/// Which key to try, relative to the current generation.
+/// Candidate key for a trial, relative to the current generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Candidate {
     Current,
@@ -76,7 +76,7 @@ pub(super) struct Shared {
     /// Packets opened since `next` was of use.
     unneeded: u16,
     credit: u8,
-    /// Whether the peer has been heard in the current generation: from then on it does not go back.
+    /// The peer has been heard in the current generation: from then on it does not go back.
     peer_followed: bool,
 }
 
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Which keys to try for a packet with this IV, likeliest first, and how many of them.
+    /// Keys to try for a packet with this IV, likeliest first, and their number.
     fn trial_order(&self, iv: Nonce) -> ([Candidate; 4], usize) {
         use Candidate::{AfterNext, Current, Next, Previous};
         let [first, .., last] = iv;
@@ -161,7 +161,7 @@ impl Shared {
         if self.credit > 0 {
             return (order, 4);
         }
-        // Which second key gets its chance is drawn by the sender's random IV, so that nobody can steer it past the
+        // The sender's random IV draws which second key gets its chance, so that an attacker cannot steer it past the
         // right one for long.
         let [_, others @ ..] = &mut order;
         others.rotate_left(usize::from(last % 3));

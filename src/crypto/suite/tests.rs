@@ -24,7 +24,7 @@ fn ranks_follow_the_order() {
 }
 
 #[test]
-fn strangers_are_refused() {
+fn unknown_names_are_refused() {
     // 1096 is SHA3-224 and 1036 HKDF for OpenSSL; both look plausible and neither is used.
     for nid in [0, 1, 1036, 1096, u16::MAX] {
         assert_eq!((Cipher::from_nid(nid), Digest::from_nid(nid), Kex::from_nid(nid)), (None, None, None));
@@ -39,7 +39,7 @@ fn strangers_are_refused() {
 }
 
 #[test]
-fn availability() {
+fn available_algorithms() {
     for &c in Cipher::ALL {
         assert_eq!(c.is_available(), c.is_aead(), "{c}");
     }

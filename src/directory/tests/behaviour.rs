@@ -1,4 +1,4 @@
-//! What one member does, step by step.
+//! Behaviour of one member, step by step.
 
 use core::time::Duration;
 
@@ -30,7 +30,7 @@ fn layer(n: usize) -> Net {
 }
 
 #[test]
-fn alone_in_a_layer_nothing_is_known_and_nothing_is_sent() {
+fn a_lone_member_knows_and_sends_nothing() {
     let mut directory = alone(0);
     let now = Instant::from_millis(1);
     directory.register(now, UNIX, hash("a")).unwrap();
@@ -44,7 +44,7 @@ fn alone_in_a_layer_nothing_is_known_and_nothing_is_sent() {
 }
 
 #[test]
-fn the_first_request_is_sent_again_and_again() {
+fn the_first_request_is_repeated() {
     let mut directory = alone(2);
     let (mut now, mut asked) = (Instant::ZERO, Vec::new());
     while now < Instant::from_millis(120_000) {
@@ -64,7 +64,7 @@ fn the_first_request_is_sent_again_and_again() {
 }
 
 #[test]
-fn a_route_makes_it_ask_at_once() {
+fn a_new_route_triggers_a_request() {
     let mut directory = alone(2);
     directory.handle_timeout(Instant::ZERO, UNIX);
     assert_eq!(sent(&mut directory).len(), 1);
@@ -91,7 +91,7 @@ fn a_lookup_waits_for_the_first_contact() {
 }
 
 #[test]
-fn the_own_address_is_no_answer_but_other_instances_are() {
+fn answers_name_other_instances_but_not_the_own_address() {
     let mut net = layer(20);
     [3, 4, 5].into_iter().for_each(|number| net.register(number, hash("many")));
     net.run(SECOND);
@@ -104,7 +104,7 @@ fn the_own_address_is_no_answer_but_other_instances_are() {
 }
 
 #[test]
-fn what_is_in_doubt_is_looked_up_again() {
+fn doubted_names_are_looked_up_again() {
     let mut net = layer(20);
     [3, 4].into_iter().for_each(|number| net.register(number, hash("two")));
     net.run(SECOND);
@@ -121,7 +121,7 @@ fn what_is_in_doubt_is_looked_up_again() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_remembered_for_a_second() {
+fn unknown_names_are_remembered_for_a_second() {
     let mut net = layer(20);
     assert_eq!(net.lookup(9, hash("nobody")).addresses, []);
     let before = net.messages;
@@ -134,7 +134,7 @@ fn a_name_that_is_not_there_is_remembered_for_a_second() {
 }
 
 #[test]
-fn a_name_that_is_unregistered_is_forgotten_at_once() {
+fn unregistered_names_are_forgotten_at_once() {
     for n in [10, 60] {
         let mut net = layer(n);
         net.register(3, hash("brief"));
@@ -157,7 +157,7 @@ fn a_name_that_is_unregistered_is_forgotten_at_once() {
 }
 
 #[test]
-fn a_name_that_was_handed_on_is_taken_back_as_well() {
+fn handed_on_names_are_withdrawn_as_well() {
     let mut net = layer(60);
     (0..20).for_each(|n| net.register(3, hash(n)));
     net.run(300 * SECOND);
@@ -176,7 +176,7 @@ fn a_name_that_was_handed_on_is_taken_back_as_well() {
 }
 
 #[test]
-fn a_name_that_is_unregistered_is_forgotten_though_messages_are_lost() {
+fn unregistered_names_are_forgotten_despite_loss() {
     let mut net = Net::grown(8, Link { loss: 0.2, ..Link::default() }, 10, 100 * Duration::from_millis(1));
     net.run(3 * SECOND);
     (0..20).for_each(|n| net.register(3, hash(n)));
@@ -191,7 +191,7 @@ fn a_name_that_is_unregistered_is_forgotten_though_messages_are_lost() {
 }
 
 #[test]
-fn a_name_that_moves_away_and_back_is_where_it_is() {
+fn names_may_move_away_and_back() {
     for n in [10, 60] {
         let mut net = layer(n);
         for round in 0..6 {
@@ -202,7 +202,7 @@ fn a_name_that_moves_away_and_back_is_where_it_is() {
             for who in [0, 7, 9] {
                 let found = net.lookup(who, hash("mobile")).addresses;
                 if found == [Address(from as u64 + 1)] {
-                    // It has looked it up half a minute ago: whoever asks there is refused.
+                    // It has looked the name up half a minute ago: flows to it are refused there.
                     let now = net.now;
                     net.ours(who).doubt(now, &hash("mobile"), found[0], Doubt::Refused);
                 }
@@ -213,7 +213,7 @@ fn a_name_that_moves_away_and_back_is_where_it_is() {
 }
 
 #[test]
-fn of_two_that_have_a_name_whoever_said_so_last_is_named_first() {
+fn the_latest_owner_is_named_first() {
     let mut net = layer(10);
     net.register(3, hash("both"));
     net.run(600 * SECOND);
@@ -242,7 +242,7 @@ fn names_live_as_long_as_they_are_registered() {
 }
 
 #[test]
-fn whoever_keeps_a_name_publishes_it_if_its_owner_does_not() {
+fn keepers_publish_names_of_silent_owners() {
     let mut net = layer(12);
     // A reference stores its name once, at three members, and leaves it at that.
     let contacts: Vec<_> = (0..3).map(|number| net.contact(number)).collect();
@@ -258,7 +258,7 @@ fn whoever_keeps_a_name_publishes_it_if_its_owner_does_not() {
 }
 
 #[test]
-fn a_member_that_starts_anew_has_another_id() {
+fn a_restarted_member_has_another_id() {
     let mut net = layer(12);
     let old = net.contact(5);
     let config = Config::new(old.address, ALG, Dht { peer: Address(1), ..Dht::default() });
@@ -278,7 +278,7 @@ fn a_member_that_starts_anew_has_another_id() {
 }
 
 #[test]
-fn names_have_bounds_and_lengths() {
+fn number_and_length_of_names_are_bounded() {
     let mut config = Config::new(Address(1), ALG, Dht::default());
     config.limits.names = 2;
     let now = Instant::ZERO;
@@ -293,7 +293,7 @@ fn names_have_bounds_and_lengths() {
 }
 
 #[test]
-fn every_hash_of_the_layer_fits_into_a_packet() {
+fn answers_fit_into_a_packet_for_every_hash() {
     use crate::types::name::HashAlg;
     for alg in [HashAlg::Sha3_224, HashAlg::Sha3_384, HashAlg::Sha3_512] {
         let dht = Dht { k: 20, ..Dht::default() };
@@ -340,7 +340,7 @@ fn a_thousand_names_of_one_member_are_published_and_found() {
         names.iter().for_each(|name| net.register(0, *name));
         net.run(25 * SECOND);
         assert!((1..n).all(|number| net.ours(number).sizes().keys == 1000), "{n} members");
-        assert!((0..n).all(|number| net.ours(number).counters().excessive == 0), "{n} members");
+        assert!((0..n).all(|number| net.ours(number).counters().rate_limited == 0), "{n} members");
     }
 }
 

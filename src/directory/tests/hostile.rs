@@ -13,7 +13,7 @@ use crate::types::layer::Dht;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension, Message};
 
-/// A member with the address 1, and everybody else.
+/// A member with the address 1, and all others.
 pub(super) struct World {
     pub(super) directory: Directory,
     pub(super) rng: Rng,
@@ -113,7 +113,7 @@ impl World {
 }
 
 #[test]
-fn nobody_is_a_contact_before_it_has_answered() {
+fn contacts_have_answered() {
     let mut world = World::new();
     for address in 2..50 {
         let stranger = world.stranger(address);
@@ -122,7 +122,7 @@ fn nobody_is_a_contact_before_it_has_answered() {
     assert_eq!(world.directory.sizes().contacts, 0);
     let sent = world.sent();
     assert!(sent.len() == 48 && sent.iter().all(|(_, body)| matches!(body, Body::FindNode { .. })), "{sent:?}");
-    // It asks them whether they are there, and tells nobody about them meanwhile.
+    // It asks them whether they are there, and names none of them meanwhile.
     let other = world.stranger(50);
     world.ask(other, Body::FindNode { cookie: signed(1), key: other.id });
     let sent = world.sent();
@@ -137,9 +137,9 @@ fn nobody_is_a_contact_before_it_has_answered() {
 
 /// Bytes that go to an address, whatever was said in its name, are no more than were said.
 #[test]
-fn nothing_is_amplified_for_whoever_has_not_shown_that_it_is_there() {
+fn unverified_members_get_no_amplification() {
     let mut world = World::new();
-    // Somebody to tell about, and a name with many values.
+    // Contacts to tell about, and a name with many values.
     for address in 2..30 {
         let contact = world.stranger(address);
         world.befriend(contact);
@@ -178,7 +178,7 @@ fn nothing_is_amplified_for_whoever_has_not_shown_that_it_is_there() {
 
 /// A request or its answer may get lost; a reference says where its name is once a day.
 #[test]
-fn a_name_that_was_not_confirmed_is_confirmed_later() {
+fn unconfirmed_names_are_confirmed_later() {
     let mut world = World::new();
     let (reference, expires) = (world.stranger(2), UNIX as u32 + 86_400);
     world.befriend(reference);
@@ -198,7 +198,7 @@ fn a_name_that_was_not_confirmed_is_confirmed_later() {
 
 /// One that asks with few bytes is answered when it has shown that it is there.
 #[test]
-fn a_reference_is_answered_when_it_has_shown_that_it_is_there() {
+fn references_are_answered_after_verification() {
     let mut world = World::new();
     let (friend, reference) = (world.stranger(2), world.stranger(3));
     world.befriend(friend);
@@ -219,7 +219,7 @@ fn a_reference_is_answered_when_it_has_shown_that_it_is_there() {
 }
 
 #[test]
-fn an_answer_answers_one_request_of_one_member_once() {
+fn answers_are_bound_to_one_request() {
     let mut world = World::new();
     let (friend, other) = (world.stranger(2), world.stranger(3));
     world.befriend(friend);
@@ -227,33 +227,33 @@ fn an_answer_answers_one_request_of_one_member_once() {
     let (to, cookie, key) = world.asked()[0];
     assert_eq!((to, key), (friend.address, hash("x")));
     let lie = |cookie, key| Body::FoundValue { cookie, key, contacts: vec![other], values: vec![Address(666)] };
-    // Somebody else, another cookie, another key, another kind.
+    // Another member, another cookie, another key, another kind.
     world.say(other, lie(cookie, key));
     world.say(friend, lie(cookie ^ 1, key));
     world.say(friend, lie(cookie, hash("y")));
     world.say(friend, Body::FoundNode { cookie, key, contacts: vec![other] });
-    assert_eq!(world.directory.counters().unasked, 4);
+    assert_eq!(world.directory.counters().unsolicited, 4);
     assert_eq!(world.found(), None);
     let truth = Body::FoundValue { cookie, key, contacts: vec![other], values: vec![Address(7)] };
     world.say(friend, truth.clone());
     assert_eq!(world.found(), Some(vec![Address(7)]));
     world.say(friend, truth);
-    assert_eq!(world.directory.counters().unasked, 5, "not twice");
+    assert_eq!(world.directory.counters().unsolicited, 5, "not twice");
 }
 
 #[test]
-fn impostors_are_dropped() {
+fn id_conflicts_are_dropped() {
     let mut world = World::new();
     let own = world.directory.own();
     let stranger = world.stranger(2);
     world.say(Contact { address: own.address, ..stranger }, Body::FindNode { cookie: 1, key: own.id });
     world.say(Contact { id: own.id, ..stranger }, Body::FindNode { cookie: 1, key: own.id });
-    assert_eq!(world.directory.counters().impostors, 2);
+    assert_eq!(world.directory.counters().id_conflicts, 2);
     assert_eq!(world.sent(), []);
 }
 
 #[test]
-fn own_id_and_own_address_are_never_asked_or_told() {
+fn own_id_and_address_are_never_asked_or_told() {
     let mut world = World::new();
     let (own, friend) = (world.directory.own(), world.stranger(2));
     world.befriend(friend);
@@ -271,7 +271,7 @@ fn one_id_has_one_address_and_one_address_one_id() {
     let mut world = World::new();
     let friend = world.stranger(2);
     world.befriend(friend);
-    // Somebody else with the id of one who is well.
+    // Another member with the id of a live one.
     world.befriend(Contact { address: Address(3), ..friend });
     let contacts = world.directory.contacts();
     assert_eq!(contacts.iter().map(|c| c.address).collect::<Vec<_>>(), [Address(2)]);
@@ -327,7 +327,7 @@ fn stores_are_bounded_by_name_and_source_and_in_all() {
 
 /// Sixteen used to be enough, if they said that they would live longer.
 #[test]
-fn an_owner_that_is_there_is_ousted_by_nobody() {
+fn live_owners_are_not_displaced() {
     let mut world = World::new();
     let (owner, expires) = (world.stranger(2), UNIX as u32 + 3600);
     world.befriend(owner);
@@ -351,7 +351,7 @@ fn an_owner_that_is_there_is_ousted_by_nobody() {
 }
 
 #[test]
-fn names_of_members_are_safe_from_a_flood_of_sources() {
+fn names_of_members_survive_floods_of_sources() {
     let mut world = World::new();
     let expires = UNIX as u32 + 3600;
     let mut names = Vec::new();
@@ -396,7 +396,7 @@ fn names_of_members_are_safe_from_a_flood_of_sources() {
 }
 
 #[test]
-fn an_owner_may_take_back_and_nobody_else() {
+fn only_owners_may_withdraw() {
     let mut world = World::new();
     let (owner, expires) = (world.stranger(2), UNIX as u32 + 3600);
     world.befriend(owner);
@@ -405,7 +405,7 @@ fn an_owner_may_take_back_and_nobody_else() {
     let before = until(&world).unwrap();
     world.store(owner, hash("x"), owner.address, expires - 1800);
     assert_eq!(until(&world), Some(before - Duration::from_secs(1800)), "it may say that it has less time");
-    // Somebody else in its name: it is asked whether that is so, and says no.
+    // Another member in its name: the owner is asked whether that is so, and says no.
     let other = world.stranger(3);
     world.sent();
     let gone = Body::Store { key: hash("x"), value: owner.address, expires: 0 };
@@ -433,7 +433,7 @@ fn an_owner_may_take_back_and_nobody_else() {
 }
 
 #[test]
-fn a_name_that_comes_without_a_token_is_confirmed_by_its_owner() {
+fn names_without_token_are_confirmed_by_their_owner() {
     let mut world = World::new();
     let (reference, liar, expires) = (world.stranger(2), world.stranger(3), UNIX as u32 + 3600);
     for src in [reference, liar] {
@@ -456,7 +456,7 @@ fn a_name_that_comes_without_a_token_is_confirmed_by_its_owner() {
 }
 
 #[test]
-fn too_many_stores_and_requests_of_one_are_dropped() {
+fn stores_and_requests_are_rate_limited_by_source() {
     let mut world = World::new();
     let (src, expires) = (world.stranger(2), UNIX as u32 + 100);
     let token = world.token(src);
@@ -481,12 +481,12 @@ fn too_many_stores_and_requests_of_one_are_dropped() {
 
 /// A lookup for a member that asks once goes on for a while when its answer is of no use any more.
 #[test]
-fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
+fn relayed_lookups_are_bounded() {
     let limits = Limits { relays: 4, lookups: 2, relays_per_second: 1000, ..Limits::default() };
     let mut world = World::with(limits);
     // An answer is of use for two seconds, which is looked at when the next one is late; a lookup takes up to four.
     for (n, pause) in [100, 100, 1750, 350, 0, 0, 0, 5000, 0].into_iter().enumerate() {
-        // Somebody to ask, who falls silent.
+        // A member to ask, which falls silent.
         let silent = world.stranger(2 + n as u64);
         world.befriend(silent);
         let src = world.stranger(100 + n as u64);
@@ -505,7 +505,7 @@ fn lookups_for_others_are_bounded_whether_somebody_waits_for_them_or_not() {
 }
 
 #[test]
-fn a_flood_of_sources_fills_no_memory() {
+fn floods_of_sources_fill_no_memory() {
     let limits = Limits { sources: 100, outbox: 200, ..Limits::default() };
     let mut world = World::with(limits);
     for address in 2..20_000 {
@@ -520,7 +520,7 @@ fn a_flood_of_sources_fills_no_memory() {
 }
 
 #[test]
-fn sybils_next_to_the_own_id_find_no_end_of_room() {
+fn sybils_near_the_own_id_are_bounded() {
     let mut world = World::new();
     let (own, mut rng) = (world.directory.own(), Rng::from_seed([5; 32]));
     let old: Vec<Contact> = (2..10).map(|address| world.stranger(address)).collect();
@@ -539,7 +539,7 @@ fn sybils_next_to_the_own_id_find_no_end_of_room() {
 }
 
 #[test]
-fn contacts_without_end_do_not_keep_a_lookup_going() {
+fn endless_contacts_end_a_lookup() {
     let mut world = World::new();
     let friend = world.stranger(2);
     world.befriend(friend);
@@ -567,7 +567,7 @@ fn contacts_without_end_do_not_keep_a_lookup_going() {
 }
 
 #[test]
-fn many_values_are_cut_and_strange_ones_doubted() {
+fn values_are_cut_and_strange_ones_doubted() {
     let mut world = World::new();
     let friend = world.stranger(2);
     world.befriend(friend);
@@ -583,7 +583,7 @@ fn many_values_are_cut_and_strange_ones_doubted() {
 }
 
 #[test]
-fn what_the_owner_says_goes_first() {
+fn claims_of_owners_come_first() {
     let mut world = World::new();
     let owner = world.stranger(2);
     let expires = UNIX as u32 + 100;
@@ -609,7 +609,7 @@ fn what_the_owner_says_goes_first() {
 }
 
 #[test]
-fn expiry_is_clamped_and_looked_at_when_read() {
+fn expiry_is_clamped_and_checked_on_read() {
     let mut world = World::new();
     let src = world.stranger(2);
     let asks = world.stranger(3);
@@ -638,7 +638,7 @@ fn expiry_is_clamped_and_looked_at_when_read() {
 }
 
 #[test]
-fn what_is_stored_about_the_own_address_is_not_believed() {
+fn claims_about_the_own_address_are_ignored() {
     let mut world = World::new();
     let src = world.stranger(2);
     world.say(src, Body::Store { key: hash("x"), value: Address(1), expires: u32::MAX });
@@ -646,7 +646,7 @@ fn what_is_stored_about_the_own_address_is_not_believed() {
 }
 
 #[test]
-fn a_requester_gets_somebody_else_first_and_never_nothing() {
+fn answers_never_name_only_the_requester() {
     let mut world = World::new();
     let (a, b) = (world.stranger(2), world.stranger(3));
     for src in [a, b] {
@@ -665,7 +665,7 @@ fn a_requester_gets_somebody_else_first_and_never_nothing() {
 
 /// The vectors of the specification that a decoder cannot judge alone, and those it can.
 #[test]
-fn negative_vectors() {
+fn malformed_vectors_are_refused() {
     let file: serde_json::Value = serde_json::from_str(include_str!("../../../tests/data/vectors/dht.json")).unwrap();
     let entries: Vec<&serde_json::Value> =
         file["messages"].as_array().unwrap().iter().filter(|entry| entry["kind"] == "negative").collect();
@@ -684,7 +684,7 @@ fn negative_vectors() {
             // The source is asked whether it is there.
             "unknown_field_15" => assert!(counters.held == 1 && sent.len() == 1, "{name}: {counters:?}"),
             "rsp_unknown_cookie" | "rsp_contact_id_short" | "rsp_contact_addr_zero" | "value_rsp_empty_value" => {
-                assert_eq!((counters.unasked, sent.len()), (1, 0), "{name}");
+                assert_eq!((counters.unsolicited, sent.len()), (1, 0), "{name}");
             }
             _ => assert_eq!((counters.malformed, sent.len()), (1, 0), "{name}"),
         }

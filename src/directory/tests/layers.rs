@@ -95,7 +95,7 @@ fn run_layer(members: usize, link: Link, pause: Duration, lookups: usize) {
 }
 
 #[test]
-fn small_layers_know_each_other() {
+fn members_of_small_layers_know_each_other() {
     for members in 2..=20 {
         let mut net = Net::grown(members as u8, Link::default(), members, Duration::from_millis(50));
         net.run(Duration::from_secs(4));
@@ -114,7 +114,7 @@ fn small_layers_know_each_other() {
 }
 
 #[test]
-fn all_at_once_through_one() {
+fn all_members_join_at_once_through_one() {
     let mut net = Net::grown(3, Link::default(), 100, Duration::ZERO);
     register_all(&mut net, 1);
     net.run(Duration::from_secs(5));
@@ -125,7 +125,7 @@ fn all_at_once_through_one() {
 }
 
 #[test]
-fn names_move_with_a_layer_that_grows() {
+fn names_follow_a_growing_layer() {
     let mut net = Net::grown(4, Link::default(), 5, Duration::from_millis(50));
     register_all(&mut net, 4);
     net.run(Duration::from_secs(1));
@@ -142,7 +142,7 @@ fn names_move_with_a_layer_that_grows() {
 }
 
 #[test]
-fn a_layer_in_which_all_leave_but_a_few() {
+fn names_survive_a_shrinking_layer() {
     let mut net = Net::grown(5, Link::default(), 40, Duration::from_millis(20));
     register_all(&mut net, 1);
     net.run(Duration::from_secs(2));
@@ -156,7 +156,7 @@ fn a_layer_in_which_all_leave_but_a_few() {
 }
 
 #[test]
-fn halves_that_never_met_become_one() {
+fn separate_halves_merge() {
     let mut net = Net::new(6);
     for number in 0..40_usize {
         if number == 1 {
@@ -181,23 +181,23 @@ fn halves_that_never_met_become_one() {
 }
 
 #[test]
-fn a_hundred() {
+fn names_are_found_among_a_hundred_members() {
     run_layer(100, Link::default(), Duration::from_millis(20), 500);
 }
 
 #[test]
-fn a_hundred_that_lose_a_fifth() {
+fn names_are_found_among_a_hundred_members_with_loss() {
     run_layer(100, LOSSY, Duration::from_millis(20), 500);
 }
 
 #[test]
 #[ignore = "long: cargo test --lib dir::tests -- --ignored --nocapture"]
-fn a_thousand() {
+fn names_are_found_among_a_thousand_members() {
     run_layer(1000, Link::default(), Duration::from_millis(20), 2000);
 }
 
 #[test]
 #[ignore = "long: cargo test --lib dir::tests -- --ignored --nocapture"]
-fn a_thousand_that_lose_a_fifth() {
+fn names_are_found_among_a_thousand_members_with_loss() {
     run_layer(1000, LOSSY, Duration::from_millis(20), 2000);
 }

@@ -40,7 +40,7 @@ fn tally(net: &mut Net, who: bool, whose: bool) -> Tally {
 }
 
 #[test]
-fn ours_find_all_and_references_find_ours() {
+fn both_kinds_find_names_of_o7s_members() {
     for n in [2, 3, 4, 8, 12, 20, 40] {
         let mut net = mixed(n as u8, Link::default(), n);
         for (who, whose, least) in [(true, true, 1.0), (true, false, 1.0), (false, true, 1.0), (false, false, 0.9)] {
@@ -55,10 +55,10 @@ fn ours_find_all_and_references_find_ours() {
 }
 
 #[test]
-fn a_name_that_was_stored_nowhere_is_found_at_its_owner() {
+fn unstored_names_are_found_at_their_owner() {
     let mut net = Net::new(1);
     let reference = net.join_reference();
-    // Alone, it has nobody to store at; and it does not try again.
+    // Alone, it has no member to store at; and it does not try again.
     net.register(reference, hash("shy"));
     for _ in 0..6 {
         net.join();
@@ -71,7 +71,7 @@ fn a_name_that_was_stored_nowhere_is_found_at_its_owner() {
 }
 
 #[test]
-fn one_of_ours_is_the_bridge_between_references() {
+fn an_o7s_member_bridges_references() {
     let mut net = Net::new(2);
     net.join();
     let references: Vec<usize> = (0..11)

@@ -21,13 +21,13 @@ pub(super) fn hash(name: impl core::fmt::Display) -> NameHash {
     ALG.hash(&Name::new(&name.to_string()).unwrap())
 }
 
-/// What a member runs.
+/// Implementation of a member.
 pub(super) enum Machine {
     Ours(Box<Directory>),
     Reference(Box<Reference>),
 }
 
-/// What became of a lookup.
+/// Result of a lookup.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) addresses: Vec<Address>,
@@ -41,7 +41,7 @@ struct Member {
     timeout: Option<Instant>,
 }
 
-/// How messages travel.
+/// Properties of the network.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     pub(super) least: Duration,
@@ -55,7 +55,7 @@ impl Default for Link {
     }
 }
 
-/// When a message arrives, its number, at whom, and what it says.
+/// Time of arrival of a message, its number, its receiver, and its bytes.
 type Flying = (Instant, u64, usize, Vec<u8>);
 
 /// A layer. The member with number `n` has the address `n + 1`.
@@ -121,7 +121,7 @@ impl Net {
         self.join_by(Address(number as u64 + 1))
     }
 
-    /// Adds a member of ours that is told of nobody.
+    /// Adds an o7s member that knows no other.
     pub(super) fn join_alone(&mut self) -> usize {
         self.join_by(Address(0))
     }

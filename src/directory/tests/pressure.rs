@@ -11,9 +11,10 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::wire::dht::{Body, Contact, Extension, Message};
 
-/// A request that is looked up for somebody has two answers if it takes long: both together are no longer than it.
+/// A request that is looked up for another member has two answers if it takes long: both together are no longer than
+/// it.
 #[test]
-fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
+fn relayed_answers_are_no_longer_than_the_request() {
     let mut world = World::new();
     let contacts: Vec<Contact> = (2..20).map(|address| world.stranger(address)).collect();
     contacts.iter().for_each(|contact| world.befriend(*contact));
@@ -51,9 +52,9 @@ fn what_is_looked_up_for_a_stranger_is_not_answered_with_more_than_it_sent() {
     assert!(answers > 0 && sent <= request.len(), "{sent} bytes in {answers} for {}", request.len());
 }
 
-/// Who cannot be asked now whether it is there takes nobody's place who was.
+/// Members that cannot be verified now displace none that was.
 #[test]
-fn strangers_that_are_not_asked_push_out_nobody_who_was() {
+fn unverified_strangers_displace_no_verified_ones() {
     let mut world = World::new();
     let honest = world.stranger(2);
     world.say(honest, Body::FindNode { cookie: u64::MAX, key: hash("x") });
@@ -74,7 +75,7 @@ fn strangers_that_are_not_asked_push_out_nobody_who_was() {
 
 /// Contacts have rates of their own, however many others there are.
 #[test]
-fn invented_sources_do_not_use_up_what_contacts_may_ask() {
+fn invented_sources_leave_the_rates_of_contacts() {
     let mut world = World::new();
     let contact = world.stranger(2);
     world.befriend(contact);
@@ -96,9 +97,9 @@ fn invented_sources_do_not_use_up_what_contacts_may_ask() {
     assert!(world.directory.sizes().sources <= 2 * 1024);
 }
 
-/// As many names as there may be are taken back at once: more messages than may wait.
+/// As many names as possible are withdrawn at once: more messages than may wait.
 #[test]
-fn all_names_are_taken_back_though_messages_have_a_bound() {
+fn all_names_are_withdrawn_despite_bounded_messages() {
     let mut world = World::with(Limits { outbox: 100, ..Limits::default() });
     let contacts: Vec<Contact> = (2..22).map(|address| world.stranger(address)).collect();
     contacts.iter().for_each(|contact| world.befriend(*contact));
@@ -124,9 +125,9 @@ fn all_names_are_taken_back_though_messages_have_a_bound() {
     assert_eq!(world.directory.sizes().withdrawals, 0);
 }
 
-/// Whoever says again and again that it has a name, and then that it has not, does not keep others from being found.
+/// A member that claims a name again and again, and then does not have it, does not keep others from being found.
 #[test]
-fn a_name_that_is_being_looked_up_is_not_where_it_was_refused() {
+fn a_name_under_lookup_skips_addresses_that_refused() {
     let mut world = World::new();
     let (liar, other) = (world.stranger(2), world.stranger(3));
     world.befriend(liar);
@@ -147,7 +148,7 @@ fn a_name_that_is_being_looked_up_is_not_where_it_was_refused() {
 
 /// One that starts anew again and again has not more handed on to it than any other.
 #[test]
-fn whoever_starts_anew_has_names_handed_on_once() {
+fn restarted_members_are_handed_names_once() {
     let mut world = World::new();
     for n in 0..200 {
         world.directory.register(world.now, UNIX, hash(n)).unwrap();
@@ -170,9 +171,9 @@ fn publish_all(mut world: World) -> World {
     world
 }
 
-/// What somebody else says in an owner's name makes nobody believe it for longer.
+/// Claims in an owner's name do not prolong its value.
 #[test]
-fn an_owner_of_our_kind_is_not_believed_for_longer_than_it_would_say() {
+fn claims_of_o7s_owners_are_not_prolonged() {
     let mut world = World::new();
     let owner = world.stranger(2);
     world.befriend(owner);
@@ -190,7 +191,7 @@ fn an_owner_of_our_kind_is_not_believed_for_longer_than_it_would_say() {
 
 /// Whatever the clock of the world shows.
 #[test]
-fn a_clock_at_its_end_is_no_harm() {
+fn clocks_at_their_end_are_survived() {
     let mut world = World::new();
     let contact = world.stranger(2);
     world.befriend(contact);
@@ -213,7 +214,7 @@ fn a_clock_at_its_end_is_no_harm() {
 
 /// Lookups for others use up no requests that own ones need.
 #[test]
-fn own_lookups_go_before_requests_that_are_overdue() {
+fn own_lookups_displace_overdue_requests() {
     let mut world = World::with(Limits { outstanding: 16, ..Limits::default() });
     let friend = world.stranger(2);
     world.befriend(friend);

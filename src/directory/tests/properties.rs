@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn distance_is_a_measure(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
+    fn distance_is_a_metric(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
         let hash = |bytes: [u8; 32]| NameHash::new(&bytes).unwrap();
         let xor = |a: [u8; 32], b: [u8; 32]| core::array::from_fn::<u8, 32, _>(|n| a[n] ^ b[n]);
         prop_assert_eq!(compare(&hash(c), &hash(a), &hash(b)), xor(a, c).cmp(&xor(b, c)));

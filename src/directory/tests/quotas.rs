@@ -1,4 +1,4 @@
-//! What one has of a bounded thing that all share, whatever others do.
+//! Shares of one member in bounded resources, whatever others do.
 
 use core::time::Duration;
 
@@ -18,10 +18,9 @@ fn confirm(world: &mut World, member: Contact) {
     }
 }
 
-/// Whoever says in invented names that they have something uses up what strangers may say and have confirmed, and not what
-/// contacts may.
+/// Claims in invented names use up the quotas of strangers, and not those of contacts.
 #[test]
-fn a_flood_of_claims_leaves_contacts_their_confirmations() {
+fn floods_of_claims_leave_confirmations_to_contacts() {
     let mut world = World::new();
     let reference = world.stranger(2);
     world.befriend(reference);
@@ -43,7 +42,7 @@ fn a_flood_of_claims_leaves_contacts_their_confirmations() {
 
 /// A member that says much about others does not use up what others have confirmed.
 #[test]
-fn hearsay_of_one_leaves_others_their_confirmations() {
+fn hearsay_of_one_leaves_confirmations_to_others() {
     let mut world = World::new();
     let (gossip, reference) = (world.stranger(2), world.stranger(3));
     world.befriend(gossip);
@@ -65,7 +64,7 @@ fn hearsay_of_one_leaves_others_their_confirmations() {
 
 /// Members come and go for as long as a name is registered: it is taken back from those who have it now.
 #[test]
-fn a_name_is_taken_back_from_the_newest_who_have_it() {
+fn names_are_withdrawn_from_the_newest_keepers() {
     let mut world = World::new();
     let name = hash("x");
     world.directory.register(world.now, UNIX, name).unwrap();
@@ -75,7 +74,7 @@ fn a_name_is_taken_back_from_the_newest_who_have_it() {
         if asked { name.note_keeper(Address(address), None) } else { name.note_holder(Address(address), None) }
     };
     (1000..2000).for_each(|address| note(&mut world, address, false));
-    // Whoever asks for it, and may have it from others, does not take their place.
+    // Members that ask for it, and may have it from others, do not displace it.
     (5000..6000).for_each(|address| note(&mut world, address, true));
     assert!(world.directory.unregister(world.now, &name));
     let told: Vec<u64> = world.sent().into_iter().map(|(to, _)| to.0).collect();
@@ -84,9 +83,9 @@ fn a_name_is_taken_back_from_the_newest_who_have_it() {
     assert!(told.len() <= 200, "bounded: {}", told.len());
 }
 
-/// Whoever comes is handed what it has to keep, bit by bit: many that come at once do not make many searches of the store.
+/// Newcomers are handed their names bit by bit: many that come at once do not make many searches of the store.
 #[test]
-fn what_newcomers_have_to_keep_is_looked_for_bit_by_bit() {
+fn newcomers_are_served_bit_by_bit() {
     let mut world = World::new();
     let owner = world.stranger(2);
     world.befriend(owner);

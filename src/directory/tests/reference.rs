@@ -1,4 +1,4 @@
-//! The reference's directory, as far as others see it: asks once, keeps names anywhere, forgets nobody.
+//! The reference's directory, as far as others see it: asks once, keeps names anywhere, forgets no member.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Reference {
     peer: Address,
     dht: Dht,
     rng: Rng,
-    /// In order of last sight.
+    /// Contacts in order of last sight.
     contacts: Vec<Contact>,
     names: Vec<NameHash>,
     values: BTreeMap<NameHash, Vec<(Address, u32)>>,
@@ -85,7 +85,7 @@ impl Reference {
         self.contacts.push(contact);
     }
 
-    /// The key's bucket if it is full or the only one, else whoever comes first in the order of first bytes.
+    /// The key's bucket if it is full or the only one, else the first members in the order of first bytes.
     fn select(&self, key: &NameHash) -> Vec<Contact> {
         let k = self.dht.k as usize;
         let first = |id: &NameHash| id.as_bytes().first().copied();
@@ -122,7 +122,7 @@ impl Reference {
         foreign.chain(own).take(8).collect()
     }
 
-    /// The first of two that is somebody else.
+    /// The first of two that is not the own address.
     fn judge(&self, values: &[Address]) -> Option<Address> {
         values.iter().take(2).find(|value| **value != self.own.address).copied()
     }

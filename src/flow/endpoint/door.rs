@@ -15,7 +15,8 @@ use crate::base::time::Instant;
 use crate::flow::{BURST, Event, Outgoing, Port, Wakers, Watcher};
 use crate::frct::Ending;
 
-/// What is to be done once the lock is released. Filled by [`Endpoint::settle`], done by [`Endpoint::dispatch`].
+/// Effects to carry out once the lock is released. Filled by [`Endpoint::settle`], carried out by
+/// [`Endpoint::dispatch`].
 #[derive(Default)]
 pub(super) struct Effects {
     /// Packets to be passed to `port`; the output turn is this thread's if there is one.
@@ -23,7 +24,7 @@ pub(super) struct Effects {
     pub(super) port: Option<Arc<dyn Port>>,
     /// There was more than fits into `out`, or something depends on their having been passed.
     pub(super) more: bool,
-    /// What the sink is given.
+    /// Delivery for the sink.
     pub(super) delivery: super::n1::Delivery,
     pub(super) next: Option<Instant>,
     pub(super) tick: bool,
@@ -31,7 +32,7 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// Whom to call. Most packets call nobody, and pay for no more than looking.
+    /// Calls to make. Most packets make none, and pay for no more than the check.
     pub(super) fn calls(&mut self) -> &mut Calls {
         self.calls.get_or_insert_default()
     }
@@ -42,7 +43,7 @@ impl Effects {
     }
 }
 
-/// The calls that are to be made once the lock is released.
+/// Calls to make once the lock is released.
 #[derive(Default)]
 pub(super) struct Calls {
     /// The inbox has become less busy: senders may go on.
@@ -54,14 +55,14 @@ pub(super) struct Calls {
     pub(super) released: Option<Released>,
 }
 
-/// What an endpoint held.
+/// Contents of an endpoint that was released.
 pub(super) struct Released {
     pub(super) port: Option<Arc<dyn Port>>,
     pub(super) _sink: Option<Box<Attached>>,
     pub(super) _inbox: VecDeque<PacketBuf>,
 }
 
-/// Whether some thread is passing packets to the port, without holding the lock.
+/// The turn of the thread that passes packets to the port without holding the lock.
 ///
 /// Packets must leave in the order in which they were sealed. So a single thread has the output turn at a time; another
 /// one that has packets to send meanwhile leaves them to it. The turn is taken with the lock held, and given back with
@@ -78,8 +79,11 @@ impl OutputTurn {
         Self(AtomicU8::new(FREE))
     }
 
-    /// With the lock held: takes the turn, or has whoever has it come back. The latter will do so with the lock held.
+    /// With the lock held: takes the turn, or asks the thread that has it to come back. That thread will do so with the
+    /// lock held.
     fn take_or_ask(&self) -> bool {
+        // A plain load first: in the common case, without contention, the exchange is not needed. If the exchange finds
+        // FREE, the holder gave the turn back in between, without the lock.
         if self.0.load(Ordering::Acquire) != FREE
             && self.0.compare_exchange(TAKEN, ASKED, Ordering::AcqRel, Ordering::Acquire) != Err(FREE)
         {
@@ -95,8 +99,9 @@ impl OutputTurn {
         TurnHeld(self)
     }
 
-    /// Gives the turn back, unless somebody has asked for more to be sent.
+    /// Gives the turn back, unless another thread has asked for more to be sent.
     pub(super) fn give_back_if_done(&self) -> bool {
+        // Fails exactly if another thread has asked in between, so no such request is lost although no lock is held.
         self.0.compare_exchange(TAKEN, FREE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -133,12 +138,13 @@ impl Endpoint {
         let mine = self.collect(inner, now, fx);
         self.advance(inner, now, fx);
         self.call(inner, fx);
-        // Whoever sends what we have left settles, too, and knows better.
+        // The thread that sends the rest settles, too, and knows more.
         fx.next = if mine { inner.next_timeout() } else { None };
     }
 
-    /// Takes what there is to send. `false` if somebody else is sending, who comes back for it.
+    /// Takes packets to send. `false` if another thread is sending, which comes back for them.
     pub(super) fn collect(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
+        // A port in `fx` means that this critical section has collected before; the packets are with it.
         if fx.port.is_some() || matches!(inner.life, Life::Pending | Life::Released) {
             return true;
         }
@@ -147,6 +153,8 @@ impl Endpoint {
             return true;
         }
         if inner.blocked {
+            // The device said that it is full. Packets stay sealed in `out`, ahead of any that are sealed later, until
+            // it has room.
             inner.out.extend(fx.out.drain(..));
             return true;
         }
@@ -156,9 +164,12 @@ impl Endpoint {
         }
         if !inner.out.is_empty() {
             inner.out.extend(fx.out.drain(..));
+            // Older packets first: the numbers of sealed packets, and FRCT's, grow in the order of sealing.
             let n = inner.out.len().min(BURST);
             fx.out.extend(inner.out.drain(..n));
         }
+        // The pipeline encrypts here, with a backend that may be a user's own and panic: the turn must not be lost with
+        // it.
         let turn = self.output.held();
         let all = inner.pipe.pump(now, &mut fx.out) && inner.out.is_empty();
         turn.keep();
@@ -180,8 +191,9 @@ impl Endpoint {
         self.notice_peer(inner);
         let over = match inner.life {
             Life::Lingering(until) => {
+                // A lingering end must not conclude from a state that packets in its own inbox are about to change.
                 if now < until && inner.pipe.minds_arrivals() && self.unsettled(inner) {
-                    // They may hold the last acknowledgement. Whoever is responsible for them settles again.
+                    // They may hold the last acknowledgement. The thread that has the turn for them settles again.
                     return;
                 }
                 let over = now >= until || inner.is_dead();
@@ -199,6 +211,8 @@ impl Endpoint {
                     self.collect(inner, now, fx);
                     return;
                 }
+                // Like TIME-WAIT: the peer may not have our last acknowledgement, and has to get one more when it
+                // repeats its data.
                 if !over && inner.port.is_some() && inner.way.lossy && inner.pipe.has_received_reliably() {
                     inner.life = Life::Quiet(now + QUIET);
                     return;
@@ -216,7 +230,7 @@ impl Endpoint {
         }
     }
 
-    /// What the peer has said of its end since the last time.
+    /// Notes what the peer has said of its end since the last time.
     fn notice_peer(&self, inner: &mut Inner) {
         let ending = inner.pipe.peer_ending();
         // Of a flow that is released nothing is known any more.
@@ -231,7 +245,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether packets that were taken are still on their way to the port. Whoever does it settles afterwards.
+    /// Returns `true` if packets that were taken are still on their way to the port. The thread that passes them
+    /// settles afterwards.
     fn is_sending(&self, fx: &mut Effects) -> bool {
         if fx.port.is_some() {
             fx.more = true;
@@ -251,6 +266,7 @@ impl Endpoint {
         }
         inner.life = Life::Released;
         inner.lost = u32::try_from(inner.pipe.tx_queue_len()).unwrap_or(u32::MAX);
+        // Keys and buffers go with the flow, not with the last handle of the endpoint, which a program may keep.
         inner.pipe.forget();
         inner.pipe.work.clear();
         inner.pipe.relax();
@@ -268,7 +284,7 @@ impl Endpoint {
         packets
     }
 
-    /// Whose wait is over, and what the watcher is told.
+    /// Collects the waiters whose wait is over, and the events for the watcher.
     fn call(&self, inner: &mut Inner, fx: &mut Effects) {
         if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted(Fault::NobodyWoken) {
             inner.readers.take(&mut fx.calls().wakers);
@@ -285,6 +301,7 @@ impl Endpoint {
         };
         let usable = !inner.is_closed();
         if usable && inner.tell_readable && inner.pipe.is_readable() {
+            // Edge-triggered: it is told again only after packets have arrived or a read has found none.
             inner.tell_readable = false;
             inner.events.push(Event::Packet);
         }
@@ -299,17 +316,17 @@ impl Endpoint {
         }
     }
 
-    /// Whether packets wait that somebody will take in.
+    /// Returns `true` if packets wait that some thread will take in.
     pub(super) fn unsettled(&self, inner: &Inner) -> bool {
         self.has_arrivals() && inner.life != Life::Pending
     }
 
-    /// Whether packets wait that nobody has looked at yet. Costs next to nothing: for a thread that spins.
+    /// Returns `true` if packets wait that no thread has looked at yet. Costs next to nothing: for a thread that spins.
     pub fn has_arrivals(&self) -> bool {
         self.arrivals.len.load(Ordering::Acquire) > 0
     }
 
-    /// Whether a sender that can wait should.
+    /// Returns `true` if a sender that can wait should.
     pub fn is_busy(&self) -> bool {
         self.arrivals.len.load(Ordering::Relaxed) >= BUSY
     }
@@ -325,7 +342,7 @@ pub enum Fault {
     TurnWithoutDelivery,
 }
 
-/// Whether `fault` is planted.
+/// Returns `true` if `fault` is planted.
 #[cfg(not(loom))]
 pub(super) const fn planted(_fault: Fault) -> bool {
     false

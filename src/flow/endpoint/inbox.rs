@@ -1,6 +1,6 @@
 //! Packets from below that have not been through the pipeline yet, and whose turn it is to take them there.
 //!
-//! Producers take this lock and no other, so that they never wait for somebody who reads, writes or encrypts.
+//! Producers take this lock and no other, so that they never wait for a thread that reads, writes or encrypts.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -11,15 +11,15 @@ use crate::base::time::Instant;
 
 /// Packets that wait to be serviced; more are dropped and counted. A packet counts for each [`UNIT`] of its memory.
 const LIMIT: usize = 2048;
-/// From here on the delivering thread helps, and ports that can push back do.
+/// Length from which the delivering thread helps, and ports that can push back do.
 pub(super) const BUSY: usize = 512;
 /// Memory that a packet in a buffer from the pool holds, about, bytes: the inbox is bounded by what [`LIMIT`] of these do.
 const UNIT: usize = 2304;
 /// Packets that wait while the flow is still being allocated.
 const PENDING: usize = 64;
 
-/// Who is responsible for the packets in the inbox. As long as there are any, and the flow is allocated, there is always
-/// exactly one.
+/// The party responsible for the packets in the inbox. As long as there are any, and the flow is allocated, there is
+/// always exactly one.
 ///
 /// ```text
 ///            packets, nobody expected: the deliverer            last burst taken
@@ -34,26 +34,26 @@ const PENDING: usize = 64;
 ///      ◀─────────────────────────────────────────────────────────────────────────┘
 /// ```
 ///
-/// *Taking in*, that is moving packets through the pipeline, needs the endpoint's lock only, and whoever holds it may do
-/// it. The turn says who has to. The only thing that is done in a turn and never besides is delivery to a sink, which
+/// *Taking in*, that is moving packets through the pipeline, needs the endpoint's lock only, and any holder of it may
+/// do it. The turn says who has to. The only work that is done in a turn and never besides is delivery to a sink, which
 /// therefore comes in order and never twice at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nobody, for there are no packets.
+    /// No party, for there are no packets.
     Idle,
     /// A thread that looks again before it leaves; at something that is no packet as well if `again` says so.
     Serviced { again: bool },
     /// A user who has been woken or is about to come back, and the tick that is armed, if the user does not.
     Left,
-    /// Whoever reads: the application's queue is full, so there is something to read, and each read that leaves it
-    /// empty takes in.
+    /// The next reader: the application's queue is full, so there is data to read, and each read that leaves it empty
+    /// takes in.
     Held,
 }
 
-/// What whoever has put packets into the inbox does next.
+/// Duty of a thread that has put packets into the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// Nothing: somebody is responsible already.
+    /// None: another party is responsible already.
     Nothing,
     /// Service: the turn is taken.
     Service,
@@ -63,7 +63,7 @@ pub(super) enum Duty {
     Leave,
 }
 
-/// What a thread that services does after a burst.
+/// Next step of a thread that services, after a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Another one.
@@ -74,21 +74,21 @@ pub(super) enum Next {
     Tick,
 }
 
-/// Who takes packets out.
+/// Purpose of taking packets out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taker {
     /// The thread that has the turn; whether it delivers to a sink. If not, the turn is over with the last packet.
     Turn { delivers: bool },
-    /// Whoever holds the endpoint's lock.
+    /// A holder of the endpoint's lock.
     Passing,
 }
 
-/// What became of it.
+/// Result of putting packets in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     /// Packets.
     pub(super) n: usize,
-    /// The tick is to be armed.
+    /// The tick has to be armed.
     pub(super) tick: bool,
     /// The turn is over.
     pub(super) over: bool,
@@ -96,19 +96,19 @@ pub(super) struct Taken {
 
 pub(super) struct Inbox {
     packets: Backlog,
-    /// What the packets hold, charged to the peer and the stack.
+    /// Memory that the packets hold, charged to the peer and the stack.
     account: Account,
     turn: Turn,
     limit: usize,
     /// Packets may be taken in.
     open: bool,
-    /// Somebody wants everything to be serviced as it arrives.
+    /// Packets have to be serviced as they arrive.
     eager: bool,
-    /// Whether a reader or writer may be waiting. Never `false` while one is.
+    /// A reader or writer may be waiting. Never `false` while one is.
     awaited: bool,
     /// The last burst found no room above.
     full: bool,
-    /// When packets last arrived.
+    /// Time of the last arrival.
     pub(super) delivered: Instant,
     /// Dropped because the inbox was full.
     pub(super) overflow: u64,
@@ -145,6 +145,8 @@ impl Inbox {
         let (most, most_bytes) = (self.limit, self.limit * UNIT);
         for pkt in pkts {
             let held = self.packets.bytes();
+            // Three bounds: number and memory for this flow, memory for its peer and the stack. The first packet over a
+            // limit of bytes is still taken, so that large packets are not refused permanently.
             if self.packets.len() < most && held < most_bytes && !self.account.is_full(held) {
                 self.packets.push_back(pkt);
             } else {
@@ -152,17 +154,22 @@ impl Inbox {
             }
         }
         self.account.set(self.packets.bytes());
+        // The moment of arrival, not of reading: a slow application does not make the peer look silent.
         self.delivered = now;
         if self.packets.is_empty() || !self.open {
             return Duty::Nothing;
         }
+        // A full inbox is taken over even from a user that is expected: the deliverer would only drop what comes next.
         let busy = self.eager || self.len() >= BUSY;
         match self.turn {
             Turn::Idle | Turn::Left if busy => self.serve(),
+            // A waiting user services the flow itself, so that a ping-pong costs one wake-up and decryption runs on the
+            // reader's core.
             Turn::Idle if self.awaited => {
                 self.turn = Turn::Left;
                 Duty::Call
             }
+            // A user that was here a moment ago comes back without being woken; waking costs more than the wait.
             Turn::Idle if expected() => {
                 self.turn = Turn::Left;
                 Duty::Leave
@@ -177,7 +184,7 @@ impl Inbox {
         Duty::Service
     }
 
-    /// Nobody waited after all: what to do with what was left to somebody who does.
+    /// No user waited after all: the duty for packets that were left to one.
     pub(super) fn nobody_waits(&mut self, expected: bool) -> Duty {
         self.awaited = false;
         match self.turn {
@@ -186,7 +193,7 @@ impl Inbox {
         }
     }
 
-    /// Nobody waits any more: packets that come are not left to a waiter.
+    /// No user waits any more: packets that come are not left to a waiter.
     pub(super) fn all_called(&mut self) {
         self.awaited = false;
     }
@@ -214,6 +221,7 @@ impl Inbox {
 
     /// Gives back the packets that wait.
     pub(super) fn empty(&mut self) -> VecDeque<PacketBuf> {
+        // A thread that services keeps its turn, and gives it back when it finds nothing.
         if matches!(self.turn, Turn::Left | Turn::Held) {
             self.turn = Turn::Idle;
         }
@@ -221,12 +229,12 @@ impl Inbox {
         self.packets.take()
     }
 
-    /// Whether everything is to be serviced as it arrives.
+    /// Sets whether packets are serviced as they arrive.
     pub(super) fn set_eager(&mut self, eager: bool) {
         self.eager = eager;
     }
 
-    /// Takes the turn, if there is something to do and nobody has it.
+    /// Takes the turn, if there are packets and no party has it.
     pub(super) fn claim(&mut self) -> bool {
         let free = self.open && !self.packets.is_empty() && !matches!(self.turn, Turn::Serviced { .. });
         if free {
@@ -235,7 +243,7 @@ impl Inbox {
         free
     }
 
-    /// Takes the turn if what is to be done was left to a user, who has not come.
+    /// Takes the turn if the packets were left to a user, who has not come.
     pub(super) fn claim_left(&mut self) -> bool {
         let left = self.open && self.turn == Turn::Left;
         if left {
@@ -244,10 +252,12 @@ impl Inbox {
         left
     }
 
-    /// Takes the turn even if there is nothing to do, or has whoever has it look again.
+    /// Takes the turn even if there are no packets, or has its holder look again.
     pub(super) fn claim_or_ask(&mut self) -> bool {
         let free = self.open && !matches!(self.turn, Turn::Serviced { .. });
         if self.open {
+            // Something other than a packet has to be looked at, so the thread that services must not end with the last
+            // packet.
             self.turn = Turn::Serviced { again: !free };
         }
         free
@@ -262,6 +272,9 @@ impl Inbox {
         self.full = n == 0 && !all;
         let mut taken = Taken { n, tick: false, over: false };
         match (by, self.turn) {
+            // In the critical section in which the last packet is taken: a packet that comes next finds the turn free,
+            // and none is left without a responsible party. With a sink the delivery is still to come, so the turn goes
+            // on.
             (Taker::Turn { delivers: false }, Turn::Serviced { again: false }) if all => {
                 self.turn = Turn::Idle;
                 taken.over = true;
@@ -276,14 +289,14 @@ impl Inbox {
         taken
     }
 
-    /// The thread whose turn it was has panicked: it is left to the tick, which is to be armed.
+    /// The thread whose turn it was has panicked: the packets are left to the tick, which has to be armed.
     pub(super) fn leave(&mut self) {
         if matches!(self.turn, Turn::Serviced { .. }) {
             self.turn = Turn::Left;
         }
     }
 
-    /// What the thread whose turn it is does after a burst.
+    /// Next step of the thread whose turn it is, after a burst.
     pub(super) fn after_burst(&mut self, may_go_on: bool) -> Next {
         let again = matches!(self.turn, Turn::Serviced { again: true });
         let more = self.open && (again || (!self.packets.is_empty() && !self.full));
@@ -297,6 +310,7 @@ impl Inbox {
                 Next::Tick
             }
             false => {
+                // Packets without room above wait for a read, which takes them in. Servicing on would only spin.
                 self.turn = if self.packets.is_empty() { Turn::Idle } else { Turn::Held };
                 Next::Leave
             }

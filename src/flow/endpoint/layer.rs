@@ -14,7 +14,7 @@ impl Endpoint {
         self.receive_busy(now, pkts);
     }
 
-    /// As [`receive`](Self::receive), and says whether a sender that can wait should.
+    /// As [`receive`](Self::receive); returns `true` if a sender that can wait should.
     pub fn receive_busy(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) -> bool {
         let (duty, busy) = {
             let mut inbox = self.arrivals.inbox.lock();
@@ -57,6 +57,8 @@ impl Endpoint {
 
     /// Does what is due. The host calls it at the moment it was armed for.
     pub fn handle_timeout(&self, now: Instant) {
+        // Before the lock is taken: a deadline that is set while this runs arms the timer anew, at worst once too
+        // often.
         self.armed.store(u64::MAX, Ordering::Release);
         let mut fx = Effects::default();
         let port = {
@@ -88,7 +90,7 @@ impl Endpoint {
     /// Services what a user did not come for, and sends what was held back.
     pub fn handle_tick(&self, now: Instant) {
         self.arrivals.ticking.store(false, Ordering::Release);
-        // Whoever has the turn settles; if nobody has, what the device had no room for is tried again.
+        // The holder of the turn settles; without one, packets that the device had no room for are tried again.
         let left = self.arrivals.inbox.lock().claim_left();
         let mut fx = Effects::default();
         let port = {
@@ -108,6 +110,7 @@ impl Endpoint {
 
     /// Asks the host for a [`handle_tick`](Self::handle_tick).
     pub fn tick(&self) {
+        // One tick at a time; the load keeps the common case from writing to a shared line.
         if !self.arrivals.ticking.load(Ordering::Acquire) && !self.arrivals.ticking.swap(true, Ordering::AcqRel) {
             self.env.host.tick(self.key);
         }

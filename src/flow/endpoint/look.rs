@@ -24,24 +24,24 @@ impl Endpoint {
         &self.env.panics
     }
 
-    /// Where it is in its life.
+    /// State of its life.
     pub fn state(&self) -> State {
         self.inner.lock().state()
     }
 
-    /// Whether the flow is down.
+    /// Returns `true` if the flow is down.
     pub fn is_down(&self) -> bool {
         let inner = self.inner.lock();
         inner.down.is_some() || inner.life == Life::Released
     }
 
-    /// Whether the flow carries nothing any more, here or there.
+    /// Returns `true` if the flow carries nothing any more, here or there.
     pub fn is_over(&self) -> bool {
         let inner = self.inner.lock();
         inner.down.is_some() || !matches!(inner.life, Life::Pending | Life::Active)
     }
 
-    /// Whether the peer has been silent for the flow's timeout.
+    /// Returns `true` if the peer has been silent for the flow's timeout.
     pub fn is_peer_gone(&self) -> bool {
         self.inner.lock().peer_gone
     }
@@ -60,7 +60,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether an IPCP uses the flow, as an N-1 flow.
+    /// Returns `true` if an IPCP uses the flow, as an N-1 flow.
     pub fn is_attached(&self) -> bool {
         self.inner.lock().sink.is_some()
     }
@@ -87,12 +87,12 @@ impl Endpoint {
         self.inner.lock().pipe.keepalive_interval()
     }
 
-    /// Whether the peer was ever heard, or need not be: see [`Opening`](crate::flow::Opening).
+    /// Returns `true` if the peer was ever heard, or need not be: see [`Opening`](crate::flow::Opening).
     pub fn has_heard(&self) -> bool {
         self.inner.lock().pipe.has_heard()
     }
 
-    /// Whether packets are encrypted.
+    /// Returns `true` if packets are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.lock().pipe.is_encrypted()
     }
@@ -108,29 +108,38 @@ impl Endpoint {
         (self.arrivals.len.load(Ordering::Relaxed) + inner.pipe.rx_queue_len(), inner.pipe.tx_queue_len())
     }
 
-    /// What has been counted.
+    /// Counters.
     pub fn counters(&self) -> Counters {
         let mut c = self.inner.lock().pipe.counters;
+        // The inbox has a lock of its own, so it counts its drops itself.
         c.overflow += self.arrivals.inbox.lock().overflow;
         c
     }
 
-    /// What FRCT has counted, on flows that have it.
+    /// Counters of FRCT, on flows that have it.
     pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
         self.inner.lock().pipe.frct.as_ref().map(|f| *f.stats())
     }
 
-    /// Whether a read would return something, or an error other than [`ReadError::WouldBlock`](crate::ReadError).
+    /// The state of the sending direction, on flows that have FRCT.
+    pub fn frct_path(&self) -> Option<crate::frct::FrctPath> {
+        self.inner.lock().pipe.frct.as_ref().map(|f| f.path())
+    }
+
+    /// Returns `true` if a read would return data, or an error other than [`ReadError::WouldBlock`](crate::ReadError).
     pub fn is_readable(&self) -> bool {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
         let ready = {
             let mut inner = self.inner.lock();
+            // Arrived packets may be acknowledgements or duplicates: whether there is data is known only after they
+            // went through.
             if self.unsettled(&inner) {
                 self.take_in(&mut inner, now, &mut fx);
                 self.settle(&mut inner, now, &mut fx);
             }
             let ready = inner.read_ready(self.unsettled(&inner));
+            // A program that polls waits as one that blocks does, and greets a peer that may be waiting for it.
             if !ready && inner.pipe.await_peer() {
                 self.settle(&mut inner, now, &mut fx);
             }
@@ -154,12 +163,14 @@ impl Endpoint {
             inner.pipe.await_peer();
             let turn = {
                 let mut inbox = self.arrivals.inbox.lock();
+                // With a watcher packets are not left to a reader: it reads only after it was told.
                 inbox.set_eager(true);
                 inbox.claim()
             };
             self.settle(&mut inner, now, &mut fx);
             (before, turn)
         };
+        // Foreign code may run in the destructor of a watcher, so it is dropped without the lock.
         drop(before);
         let _ = self.dispatch(now, &mut fx);
         if turn {
@@ -171,6 +182,7 @@ impl Endpoint {
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let before = {
             let mut inner = self.inner.lock();
+            // A flow tells one set at a time. Removing it from an earlier set must not silence the present one.
             let ours = |w: &Watch| w.token == token && Arc::ptr_eq(&w.watcher, watcher);
             let before = if inner.watch.as_deref().is_some_and(ours) { inner.watch.take() } else { None };
             if before.is_some() {

@@ -27,18 +27,19 @@ impl Endpoint {
         drop(before);
         let watcher: Arc<dyn crate::flow::Watcher> = Arc::clone(sink) as _;
         self.watch(&watcher, token);
-        // Even if nothing waits in the inbox: there may be packets that nobody has read.
+        // Even if the inbox is empty: there may be packets that were taken in and not read.
         let turn = self.arrivals.inbox.lock().claim_or_ask();
         if turn {
             self.service(self.env.clock.now());
         }
     }
 
-    /// What the sink is to be given. The turn is this thread's.
+    /// Takes packets for the sink. The turn is this thread's.
     pub(super) fn take_delivery(&self, now: Instant, inner: &mut Inner, fx: &mut Effects) {
         let Some(attached) = &mut inner.sink else { return };
         inner.pipe.take_all(now, &mut attached.delivery);
         if !attached.delivery.is_empty() {
+            // The queue itself moves to the thread that delivers and comes back empty: no allocation per burst.
             fx.delivery = Some((Arc::clone(&attached.sink), attached.token, core::mem::take(&mut attached.delivery)));
         }
     }
@@ -52,6 +53,7 @@ impl Endpoint {
             inner.pipe.take_back(pkt);
         }
         let relaxed = inner.pipe.is_relaxed();
+        // An idle flow keeps no memory for bursts.
         if let Some(attached) = inner.sink.as_mut().filter(|_| !relaxed) {
             attached.delivery = pkts;
         }
@@ -94,8 +96,8 @@ impl Endpoint {
         self.arm(next);
     }
 
-    /// As [`set_timeout`](Self::set_timeout), with keepalives of which the first is sent at once and the next ones so far
-    /// apart.
+    /// As [`set_timeout`](Self::set_timeout), with keepalives of which the first is sent at once and the next ones
+    /// after `interval` each.
     pub fn set_patience(&self, now: Instant, silence: Duration, interval: Duration) {
         let next = {
             let mut inner = self.inner.lock();

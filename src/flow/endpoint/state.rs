@@ -20,7 +20,7 @@ use crate::types::device::SendError;
 /// Packets that wait for a thread that is passing earlier ones to the port; writers then wait as well.
 const OUT_LIMIT: usize = 64;
 
-/// Where an endpoint is in its life.
+/// State of an endpoint's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Pending,
@@ -43,7 +43,7 @@ pub(super) enum Down {
     Undeliverable(Option<SendError>),
 }
 
-/// Who is told of events.
+/// The watcher of events.
 pub(super) struct Watch {
     pub(super) watcher: Arc<dyn Watcher>,
     pub(super) token: u64,
@@ -57,7 +57,7 @@ pub(super) struct Attached {
     pub(super) delivery: VecDeque<PacketBuf>,
 }
 
-/// What does not change about the way down. The default is for one that cannot be asked.
+/// Constant properties of the way down. The default is for one that cannot be asked.
 #[derive(Clone, Copy)]
 pub(super) struct Way {
     pub(super) lossy: bool,
@@ -74,8 +74,8 @@ impl Default for Way {
 pub(super) struct Inner {
     pub(super) pipe: Pipeline,
     pub(super) port: Option<Arc<dyn Port>>,
-    /// What the port said when the flow was allocated: whether the layer below may lose packets, and whether its release
-    /// tells the other end.
+    /// Answers of the port when the flow was allocated: whether the layer below may lose packets, and whether its
+    /// release tells the other end.
     pub(super) way: Way,
     /// Through which the port is called.
     panics: Arc<Panics>,
@@ -88,7 +88,7 @@ pub(super) struct Inner {
     pub(super) shut: bool,
     /// The application, or its patience, has given the flow up: the peer is owed nothing but to be told.
     pub(super) given_up: bool,
-    /// What of the peer's ending has been noticed.
+    /// Part of the peer's ending that has been noticed.
     pub(super) noticed: Option<Ending>,
     /// Packets that were written and not delivered when the flow was given up.
     pub(super) lost: u32,
@@ -104,7 +104,7 @@ pub(super) struct Inner {
     pub(super) writers: Waiters,
     pub(super) closers: Waiters,
     pub(super) watch: Option<Box<Watch>>,
-    /// What happened and the watcher has not been told yet.
+    /// Events that the watcher has not been told yet.
     pub(super) events: SmallVec<[Event; 4]>,
     /// The watcher is told when there is something to read: packets have come or a read has found none since the last
     /// time.
@@ -153,22 +153,25 @@ impl Inner {
         }
     }
 
-    /// Whether the application has closed the flow, or it is over.
+    /// Returns `true` if the application has closed the flow, or it is over.
     pub(super) fn is_closed(&self) -> bool {
         !matches!(self.life, Life::Pending | Life::Active)
     }
 
-    /// Whether everything that was written has been dealt with.
+    /// Returns `true` if all written data has been dealt with.
     pub(super) fn is_done(&self) -> bool {
         match self.life {
             Life::Quiet(_) | Life::Released => true,
             Life::Lingering(_) => false,
+            // A half-close can be waited for as well, and ends when the peer has everything, or never can.
             Life::Pending | Life::Active => self.shut && (self.pipe.is_drained() || self.is_dead()),
         }
     }
 
     /// Why a read that finds nothing does not have to wait; `None`: it does. Packets in the inbox may still change it.
     pub(super) fn read_end(&self) -> Option<ReadError> {
+        // First the reasons of this end, then the word of the peer, which explains more than the state of the layer
+        // below, last the silence.
         Some(match (self.pipe.peer_ending(), self.down) {
             _ if self.is_closed() => ReadError::ClosedHere,
             _ if !self.may_read => ReadError::WriteOnly,
@@ -183,12 +186,14 @@ impl Inner {
         })
     }
 
-    /// Whether a stream that ends without the peer having said so is not complete.
+    /// Returns `true` if a stream that ends without a word of the peer is incomplete.
     fn breaks_off(&self) -> bool {
+        // An o7s peer closes a reliable flow in its stream. If the layer says that it is gone and the stream has no
+        // end, data may be missing.
         self.pipe.tells() && self.pipe.qos.is_reliable()
     }
 
-    /// Whether a read would not have to wait, given whether there are packets in the inbox.
+    /// Returns `true` if a read would not have to wait, given whether there are packets in the inbox.
     pub(super) fn read_ready(&self, arrivals: bool) -> bool {
         match self.read_end() {
             Some(ReadError::ClosedHere | ReadError::WriteOnly) => true,
@@ -214,13 +219,14 @@ impl Inner {
         })
     }
 
-    /// Whether packets of an IPCP, which does not wait, are taken.
+    /// Returns `true` if packets of an IPCP, which does not wait, are taken.
     pub(super) fn has_output_room(&self) -> bool {
         self.out.len() < OUT_LIMIT
     }
 
-    /// Whether the layer below takes packets.
+    /// Returns `true` if the layer below takes packets.
     pub(super) fn is_clear(&self) -> bool {
+        // A port that panicked gives no answer. It counts as free, or writers would wait without end.
         !self.blocked && self.out.len() < OUT_LIMIT && self.ask(Port::is_congested) != Some(true)
     }
 
@@ -235,12 +241,12 @@ impl Inner {
         self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
     }
 
-    /// Whether a write would be taken, or refused for good.
+    /// Returns `true` if a write would be taken, or refused for good.
     pub(super) fn write_now(&self) -> bool {
         self.write_end().is_some() || (self.pipe.is_writable() && self.is_clear())
     }
 
-    /// Whether a write that waits is worth trying again, which it is not for the room of each single packet.
+    /// Returns `true` if a waiting write is worth trying again, which it is not for the room of each single packet.
     pub(super) fn write_ready(&self) -> bool {
         self.write_end().is_some() || (self.pipe.has_room() && self.is_clear())
     }
@@ -253,6 +259,7 @@ impl Inner {
         if self.port.is_none() {
             return Err(WriteError::Closed);
         }
+        // Asked for each packet: the MTU of a path may change while the flow lives.
         let max = self.max_packet();
         if data.len() > max {
             return Err(WriteError::TooLarge { size: data.len(), max });
@@ -263,7 +270,7 @@ impl Inner {
         self.pipe.write(now, data, &mut fx.out)
     }
 
-    /// What `take` finds, or why there is nothing.
+    /// The result of `take`, or the reason for its lack.
     pub(super) fn read<R>(
         &mut self,
         now: Instant,
@@ -272,10 +279,11 @@ impl Inner {
         if self.is_closed() || !self.may_read {
             return Err(self.read_end().unwrap_or(ReadError::WouldBlock));
         }
+        // Data first: everything that arrived before the end is read before the end is told.
         take(&mut self.pipe, now).ok_or_else(|| self.read_end().unwrap_or(ReadError::WouldBlock))
     }
 
-    /// Whether there might be something after all in packets that have not been taken in.
+    /// Returns `true` if packets that have not been taken in might change the result.
     pub(super) fn is_open_question<R>(result: &Result<R, ReadError>) -> bool {
         !matches!(result, Ok(_) | Err(ReadError::ClosedHere | ReadError::WriteOnly))
     }
@@ -288,9 +296,12 @@ impl Inner {
         }
     }
 
-    /// Notes what the port said. Whether somebody has to look again when the device may have room.
+    /// Notes the result of the port. Returns `true` if a later attempt has to be scheduled for when the device may have
+    /// room.
     pub(super) fn note_sent(&mut self, sent: Result<(), SendError>) -> bool {
         if let Err(reason) = sent {
+            // Only a full device blocks, because only it gets room by itself. Other refusals lose the packet and are
+            // told once, until it takes one again.
             self.blocked |= reason == SendError::Full;
             if reason != SendError::Full && self.fault.is_none() {
                 self.events.push(Event::Impaired);
@@ -300,7 +311,7 @@ impl Inner {
         self.blocked
     }
 
-    /// Whether nothing more will come or go.
+    /// Returns `true` if nothing more will come or go.
     pub(super) fn is_dead(&self) -> bool {
         self.down.is_some() || self.peer_gone
     }
@@ -310,6 +321,7 @@ impl Inner {
             Life::Pending | Life::Released => return None,
             // The tick comes first, and looks again.
             _ if self.blocked => None,
+            // A silent peer is not waited for twice: keepalives and its timeout are over.
             _ => self.pipe.next_timeout(self.peer_gone),
         };
         match self.life {
@@ -328,12 +340,13 @@ impl Inner {
         }
     }
 
-    /// Notes everything that a new watcher is to be told.
+    /// Notes all events for a new watcher.
     pub(super) fn note_all(&mut self) {
         self.events.clear();
         if self.is_closed() {
             self.events.push(Event::Deallocated);
         }
+        // An ending that was told to the watcher before is news to this one.
         self.noticed = None;
         match self.down {
             Some(Down::Ended) => self.events.push(Event::Deallocated),

@@ -27,7 +27,7 @@ use crate::oap::{Peering, Tokens};
 use crate::types::device::SendError;
 use crate::types::qos::QosSpec;
 
-/// What must return does so within this; what hangs, hangs for ever.
+/// Bound for calls that must return; a call that hangs, hangs without end.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
@@ -208,7 +208,7 @@ fn no_foreign_code_runs_under_a_lock() {
 }
 
 #[test]
-fn a_panic_of_a_waker_concerns_nobody_else() {
+fn a_panicking_waker_does_not_affect_others() {
     struct Bad;
 
     impl Wake for Bad {
@@ -241,7 +241,7 @@ fn a_panic_of_a_waker_concerns_nobody_else() {
 // ----- waiting -----
 
 #[test]
-fn a_reader_hears_of_the_end_while_somebody_else_sends() {
+fn readers_learn_of_the_end_while_another_thread_sends() {
     let world = world(DATA, None);
     let (e, now) = (Arc::clone(&world.endpoint), world.clock.now());
     // A thread answers the peer through a port that takes its time.
@@ -275,7 +275,7 @@ fn a_reader_hears_of_the_end_while_somebody_else_sends() {
 }
 
 #[test]
-fn any_number_may_wait() {
+fn any_number_of_waiters_is_woken() {
     struct Count(AtomicUsize);
 
     impl Wake for Count {
@@ -340,7 +340,7 @@ impl Watcher for Told {
 }
 
 #[test]
-fn a_reliable_flow_keeps_trying_says_so_and_why_it_gave_up() {
+fn reliable_flows_retry_and_tell_why_they_gave_up() {
     // Its patience, not the peer's silence, ends it.
     let world = world(QosSpec { timeout: 0, ..DATA }, None);
     let (e, told) = (&world.endpoint, Arc::new(Told::default()));
@@ -363,7 +363,7 @@ fn a_reliable_flow_keeps_trying_says_so_and_why_it_gave_up() {
 }
 
 #[test]
-fn a_flow_that_is_closed_takes_nothing_in() {
+fn closed_flows_take_no_packets_in() {
     let world = world(RAW, None);
     let e = &world.endpoint;
     // A user is expected, so that what arrives is left to him.
@@ -403,7 +403,7 @@ fn packets_leave_in_the_order_in_which_they_were_sealed() {
 }
 
 #[test]
-fn a_thread_that_sends_for_others_lets_them_wait_when_it_is_stuck() {
+fn senders_wait_behind_a_stuck_sending_thread() {
     let world = world(RAW, None);
     let e = Arc::clone(&world.endpoint);
     let (inside, is_inside) = mpsc::sync_channel(100_000);
@@ -429,7 +429,7 @@ fn a_thread_that_sends_for_others_lets_them_wait_when_it_is_stuck() {
 }
 
 #[test]
-fn every_event_of_a_layer_is_told() {
+fn all_events_reach_the_watcher() {
     for (event, as_told) in
         [(Event::Down, Event::Down), (Event::Deallocated, Event::Deallocated), (Event::PeerGone, Event::PeerGone)]
     {
@@ -448,7 +448,7 @@ fn every_event_of_a_layer_is_told() {
 }
 
 #[test]
-fn room_is_told_to_whom_there_was_none() {
+fn writability_is_reported_after_a_refused_write() {
     let world = world(RAW, None);
     let (e, told) = (&world.endpoint, Arc::new(Told::default()));
     let watcher: Arc<dyn Watcher> = Arc::clone(&told) as _;
@@ -467,7 +467,7 @@ fn room_is_told_to_whom_there_was_none() {
 // ----- the beginning -----
 
 #[test]
-fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
+fn greetings_are_sent_by_readers_that_have_not_written() {
     let greet = || opened(RAW, None, Opening { greet: true, ..Opening::default() });
     let waits = greet();
     assert_eq!(waits.wire.sent.lock().len(), 0, "nobody waits yet");
@@ -498,7 +498,7 @@ fn who_waits_before_it_wrote_greets_at_once_and_who_wrote_does_not() {
 // ----- the end -----
 
 #[test]
-fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at() {
+fn crossing_closes_are_heard_from_unread_notices() {
     let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
     let Tokens { own: own_token, peer: peer_token } = peering.tokens();
     let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
@@ -513,7 +513,7 @@ fn two_that_close_at_once_both_hear_it_also_by_a_word_that_nobody_has_looked_at(
 }
 
 #[test]
-fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
+fn an_unsent_close_does_not_answer_a_close() {
     let peering = Peering::new(Side::Server, 60_000, &digest(Digest::Sha256, &[b"a request"]));
     let Tokens { own: own_token, peer: peer_token } = peering.tokens();
     let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
@@ -525,7 +525,7 @@ fn a_close_that_could_not_be_said_is_no_answer_to_a_close() {
 }
 
 #[test]
-fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
+fn leaving_during_a_send_tells_the_peer() {
     for (qos, orderly, word) in [(RAW, true, 1), (RAW, false, 2), (DATA, false, 2)] {
         let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
         let own_token = peering.tokens().own;
@@ -550,7 +550,7 @@ fn a_flow_that_is_left_while_somebody_sends_tells_its_peer() {
 }
 
 #[test]
-fn how_far_apart_keepalives_are_is_what_was_said_last() {
+fn the_last_keepalive_interval_counts() {
     let of = |timeout| world(QosSpec { timeout, ..QosSpec::RAW }, None);
     assert_eq!(of(0).endpoint.keepalive_interval(), None);
     let world = of(8000);

@@ -19,7 +19,7 @@ use crate::types::device::SendError;
 /// A waiter and what wakes it: a clone made before the lock is taken, because it is foreign code.
 type Waiting<'a> = Option<(&'a Waiter, Waker)>;
 
-/// How a call for a waiter ended.
+/// Result of a call with a waiter.
 struct Waited {
     /// It waits. If not, and the call would block, something has changed since it looked.
     waits: bool,
@@ -37,17 +37,17 @@ impl Waited {
 impl Endpoint {
     // ----- waiting -----
 
-    /// A place for somebody who waits to read.
+    /// A place for a waiting reader.
     pub fn reader(self: &Arc<Self>) -> Waiter {
         Waiter::new(self, Interest::Read)
     }
 
-    /// A place for somebody who waits to write.
+    /// A place for a waiting writer.
     pub fn writer(self: &Arc<Self>) -> Waiter {
         Waiter::new(self, Interest::Write)
     }
 
-    /// A place for somebody who waits for the end.
+    /// A place for a waiting closer.
     pub fn closer(self: &Arc<Self>) -> Waiter {
         Waiter::new(self, Interest::Close)
     }
@@ -128,7 +128,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether a write would be taken, or refused with an error other than [`WriteError::WouldBlock`].
+    /// Returns `true` if a write would be taken, or refused with an error other than [`WriteError::WouldBlock`].
     pub fn is_writable(&self) -> bool {
         self.inner.lock().write_now()
     }
@@ -232,7 +232,7 @@ impl Endpoint {
 
     // ----- closing -----
 
-    /// Whether everything that was written has been dealt with, [`State::Quiet`](super::State::Quiet) or
+    /// Returns `true` if all written data has been dealt with, [`State::Quiet`](super::State::Quiet) or
     /// [`State::Released`](super::State::Released); if not, `waker` is woken when it has.
     pub fn poll_closed(&self, waiter: &Waiter, waker: &Waker) -> bool {
         let now = self.env.clock.now();

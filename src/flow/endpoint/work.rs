@@ -6,32 +6,35 @@ use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
 use crate::types::device::SendError;
 
-/// How often a thread comes back to the lock for packets that others have left it to send, before it leaves the rest to
-/// the next who sends, or the tick.
+/// Returns of a thread to the lock for packets that others have left it to send, before it leaves the rest to the next
+/// sender, or to the tick.
 const OUTPUT_ROUNDS: usize = 64;
 
 impl Endpoint {
-    /// Does what whoever has put packets into the inbox has to do.
+    /// Carries out the duty of a thread that has put packets into the inbox.
     pub(super) fn do_duty(&self, now: Instant, duty: Duty) {
         match duty {
             Duty::Nothing => {}
             Duty::Service => self.service(now),
             Duty::Leave => self.tick(),
             Duty::Call => {
+                // The user may never come, although woken: its task can be dropped. The tick bounds what that costs.
                 self.tick();
                 self.call_user(now);
             }
         }
     }
 
-    /// Wakes somebody who waits, to service the endpoint: a reader, or a writer if there is none. The others are woken
-    /// when it turns out that there is something for them.
+    /// Wakes a waiter, to service the endpoint: a reader, or a writer if there is none. The others are woken when it
+    /// turns out that there is data or room for them.
     fn call_user(&self, now: Instant) {
         let (waker, duty) = {
             let mut inner = self.inner.lock();
             let waker = inner.readers.take_first().or_else(|| inner.writers.take_first());
             let mut inbox = self.arrivals.inbox.lock();
             let duty = match &waker {
+                // The waiter left between the delivery and this lock. Its packets are this thread's again, unless a
+                // user is about to read.
                 None => inbox.nobody_waits(self.expects_user(now)),
                 Some(_) => {
                     if !inner.readers.any() && !inner.writers.any() {
@@ -54,6 +57,8 @@ impl Endpoint {
     /// However fast packets arrive meanwhile, it ends: what is left after an inbox full waits for the next tick, or
     /// for a user.
     pub(super) fn service(&self, now: Instant) {
+        // A panic in a sink above unwinds through here: without this guard the turn would never be free again, and the
+        // flow would stand still.
         let turn = ServiceHeld(self);
         let mut bursts = 0;
         loop {
@@ -69,7 +74,7 @@ impl Endpoint {
             };
             if over {
                 turn.end();
-                // What the port says of these packets concerns nobody here.
+                // The result of the port for these packets has no reader here.
                 let _ = self.dispatch(now, &mut fx);
                 return;
             }
@@ -100,11 +105,14 @@ impl Endpoint {
         let (taken, eased) = {
             let mut inbox = self.arrivals.inbox.lock();
             let before = inbox.len();
+            // No more than the application's queue has room for: the rest stays in the inbox, whose length is what
+            // slows senders down.
             let taken = inbox.take(SERVICE_BURST.min(pipe.room()), by, &mut pipe.work);
             let after = inbox.len();
             self.arrivals.len.store(after, super::Ordering::Release);
             (taken, before >= super::inbox::BUSY && after < super::inbox::BUSY)
         };
+        // Plain N-1 flows need no pipeline: a router hands their packets on without touching each.
         let passed_on = inner.sink.as_mut().is_some_and(|attached| pipe.pass_on(now, &mut attached.delivery));
         if !passed_on {
             while let Some(pkt) = pipe.work.pop_front() {
@@ -148,6 +156,7 @@ impl Endpoint {
                 self.env.panics.call(|| port.flush(now));
                 self.env.panics.call(|| port.release(now));
             }
+            // Dropping runs foreign destructors, too, and no lock is held here.
             self.env.panics.discard(released);
             self.env.host.released(self.key);
         }
@@ -168,6 +177,7 @@ impl Endpoint {
             let out = &mut fx.out;
             let sent = self.env.panics.call(move || port.send(now, out)).unwrap_or(Err(SendError::Down));
             first.get_or_insert(sent);
+            // The common case gives the turn back without taking the lock a second time.
             let nothing_left = fx.out.is_empty() && !fx.more && sent.is_ok();
             if nothing_left && self.output.give_back_if_done() {
                 break;
@@ -178,6 +188,8 @@ impl Endpoint {
                 inner.pipe.take_back(pkt);
             }
             fx.tick |= inner.note_sent(sent);
+            // Given back before `settle`, which takes it anew if there is more: the lock is held, so no other thread
+            // can get in between.
             self.output.give_back();
             if rounds < OUTPUT_ROUNDS {
                 fx.more = false;

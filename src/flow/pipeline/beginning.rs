@@ -1,18 +1,18 @@
-//! How a flow begins: little is sent to a requester whose address is only claimed, and who has to be heard soon; the
-//! requester greets until it hears the other end.
+//! The beginning of a flow: little is sent to a requester whose address is only claimed, and who has to be heard soon;
+//! the requester greets until it hears the other end.
 
 use core::time::Duration;
 
 use crate::base::time::Instant;
 
-/// What holds until the peer of a flow is heard for the first time, by a packet that the flow's protection accepts. Then
-/// it is known that the peer receives at the address from which the flow was requested.
+/// Restrictions until the peer of a flow is heard for the first time, by a packet that the flow's protection accepts.
+/// Then it is proven that the peer receives at the address from which the flow was requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     /// Bytes that may be sent until then: a few times what the request had, so that a forged one brings its victim little
     /// more than it cost (RFC 9000, 8.1). `None`, the default: no limit.
     pub allowance: Option<u64>,
-    /// How long the peer may be silent at first. `None`, the default: as long as later.
+    /// Silence that ends the flow at first. `None`, the default: as long as later.
     pub silence: Option<Duration>,
     /// Send keepalives until the peer is heard, because it may be waiting for one: as soon as the application waits for
     /// something to read and has written nothing, and then ever less often. Default: `false`.
@@ -31,7 +31,7 @@ pub(super) struct Beginning {
     answer_until: Instant,
 }
 
-/// What is due of a beginning.
+/// Work that is due at the beginning.
 pub(super) enum Due {
     Nothing,
     /// A keepalive.
@@ -72,7 +72,8 @@ impl Beginning {
         now < self.answer_until
     }
 
-    /// Whether a packet of `len` bytes may be sent to a peer that may not have asked for it. Once one may not, none may.
+    /// Returns `true` if a packet of `len` bytes may be sent to a peer whose address is unproven. After the first
+    /// refusal all are refused.
     #[inline]
     pub(super) fn spend(&mut self, len: usize) -> bool {
         if self.heard {
@@ -83,7 +84,7 @@ impl Beginning {
         left.is_some()
     }
 
-    /// Whether a packet may be sent at all.
+    /// Returns `true` if a packet may be sent at all.
     #[inline]
     pub(super) fn may_spend(&self) -> bool {
         self.heard || self.allowance > 0
@@ -116,13 +117,13 @@ impl Beginning {
     }
 }
 
-/// Keepalives with which a flow begins until one of the peer answers, and when they are sent unless somebody waits: so
-/// long after the beginning and after each other. The pause doubles, as often as said: the path may be broken for a
-/// while, and a peer that has nothing to say waits for nothing.
+/// Greetings: keepalives at the beginning of a flow until one of the peer answers. Unless a reader waits, the first is
+/// sent so long after the beginning, the others after each other. The pause doubles, as often as said: the path may be
+/// broken for a while, and a peer with nothing to say waits for nothing.
 const GREETINGS: u8 = 16;
 const GREETING_PAUSE: Duration = Duration::from_millis(250);
 const GREETING_DOUBLES: u32 = 3;
 /// For so long a greeting may come.
 const GREETED_FOR: Duration = Duration::from_secs(60);
-/// What the layers below add to a packet at least: it counts against the allowance.
+/// Bytes that the layers below add to a packet at least: they count against the allowance.
 const BELOW: usize = 16;

@@ -1,4 +1,4 @@
-//! How a flow ends: what this end says and what the other has said.
+//! The end of a flow: notices of this end and of the other.
 
 use alloc::collections::VecDeque;
 
@@ -25,7 +25,7 @@ impl Pipeline {
         if ending == Ending::Writing { VecDeque::new() } else { self.leave() }
     }
 
-    /// The application goes, and whoever carries the packets tells the peer. Returns packets that it has not read.
+    /// The application goes, and the layer below tells the peer. Returns packets that it has not read.
     pub(in crate::flow) fn leave(&mut self) -> VecDeque<PacketBuf> {
         self.deaf = true;
         let unread = self.ready.take();
@@ -33,7 +33,7 @@ impl Pipeline {
         unread
     }
 
-    /// Takes in what may be a notice of the peer's end of a few packets that came last and that nobody will read.
+    /// Looks for a notice of the peer's end in the last packets, which the application will not read.
     pub(in crate::flow) fn heed_last_words(&mut self, now: Instant, unread: &mut VecDeque<PacketBuf>) {
         let notice = notice::LEN + self.overhead();
         if self.farewell.is_none() {
@@ -55,12 +55,12 @@ impl Pipeline {
         self.charge();
     }
 
-    /// Whether the peer is told how this end goes, and tells in turn.
+    /// Returns `true` if the peer is told how this end goes, and tells in turn.
     pub(in crate::flow) fn tells(&self) -> bool {
         self.tells
     }
 
-    /// What the peer has said of its end; where there is an order, behind everything before it.
+    /// The ending that the peer has told; where there is an order, behind everything before it.
     pub(in crate::flow) fn peer_ending(&self) -> Option<Ending> {
         match &self.frct {
             Some(frct) => frct.peer_ending(),
@@ -68,7 +68,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether nothing is left to do for what was written and said.
+    /// Returns `true` if all written data and notices have been dealt with.
     pub(in crate::flow) fn is_drained(&self) -> bool {
         match &self.frct {
             Some(frct) => frct.is_drained(),

@@ -1,4 +1,4 @@
-//! What happens on a flow when nothing does: keepalives, a peer that is silent for too long, memory that is not needed.
+//! Idle flows: keepalives, a peer that is silent for too long, memory that is not needed.
 
 use alloc::collections::VecDeque;
 use core::num::NonZeroU64;
@@ -35,7 +35,7 @@ impl Pipeline {
         true
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    /// Time of the next call of [`handle_timeout`](Self::handle_timeout).
     pub(in crate::flow) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
         let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.next_deadline());
         if let Some(patience) = self.patience
@@ -58,12 +58,12 @@ impl Pipeline {
         (next != Instant::FAR_FUTURE).then_some(next)
     }
 
-    /// Whether there is nobody left to keep the flow up for.
+    /// Returns `true` if both users of the flow are gone.
     fn is_left(&self) -> bool {
         self.peer_ending() >= Some(Ending::Closed)
     }
 
-    /// When the flow is taken for one that is not being used.
+    /// Time from which the flow counts as unused.
     fn quiet_at(&self) -> Instant {
         self.last_sent.max(self.last_received) + QUIET_AFTER
     }
@@ -79,7 +79,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether spare memory has been given back since the flow was last used.
+    /// Returns `true` if spare memory has been given back since the flow was last used.
     pub(in crate::flow) fn is_relaxed(&self) -> bool {
         self.relaxed
     }
@@ -115,7 +115,7 @@ impl Pipeline {
     }
 
     /// An empty packet. Towards a reference it has neither FRCT nor encryption nor checksum; between o7s ends of an
-    /// encrypted flow it is sealed as any other, so that nobody can keep up a flow whose peer is gone.
+    /// encrypted flow it is sealed as any other, so that an attacker cannot keep up a flow whose peer is gone.
     pub(super) fn keepalive(&mut self, now: Instant, out: &mut Outgoing) {
         let mut pkt = self.cache.take(0);
         // One that may not be sent has had its turn as well.
@@ -163,7 +163,7 @@ impl Patience {
         Instant::from_nanos(last_received.as_nanos().saturating_add(self.silence.get()))
     }
 
-    /// When a keepalive is due.
+    /// Time at which a keepalive is due.
     const fn due(self, last_sent: Instant) -> Instant {
         Instant::from_nanos(last_sent.as_nanos().saturating_add(self.interval))
     }

@@ -1,4 +1,4 @@
-//! What the application takes out.
+//! Reads of the application.
 
 use alloc::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{ReadError, notice};
 
-/// What a read does with a packet that is larger than the buffer.
+/// Treatment of a packet that is larger than the buffer it is read into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadMode {
@@ -15,7 +15,7 @@ pub enum ReadMode {
     /// ([`ReadError::TooSmall`]), so that it can be read with a larger buffer: no data is lost.
     #[default]
     Whole,
-    /// As much as fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
+    /// The part that fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
     /// read after it returns 0, so the end of each packet can be told: the reference's default.
     Partial,
     /// As [`Partial`](Self::Partial), without marks at the ends of packets: a byte stream.
@@ -23,7 +23,7 @@ pub enum ReadMode {
 }
 
 impl Pipeline {
-    /// Whether a read would return something.
+    /// Returns `true` if a read would return data.
     pub(in crate::flow) fn is_readable(&self) -> bool {
         self.partial.is_some()
             || self.at_end

@@ -1,4 +1,5 @@
-//! What a flow is willing to pay: the law that all senders share. The module above says why it is as it is.
+//! The control law that all senders share: the mean mark at which a flow of a speed is at rest. [`ca`](super) derives
+//! it.
 
 use core::time::Duration;
 
@@ -34,9 +35,9 @@ pub(super) fn target(speed: f64) -> f64 {
     (AT_PIVOT + each * octaves).max(LEAST)
 }
 
-/// By which part a flow with `packets` in flight changes after a round of `seconds` in which its packets had the mean
-/// mark `mark` and it had `speed`. What the flow itself has in flight and the queue are both less than what the path
-/// holds, which is what the step has to be measured by.
+/// Relative change of a flow with `packets` in flight after a round of `seconds` in which its packets had the mean mark
+/// `mark` and it had `speed`. The flow's own packets in flight and the queue are both less than the capacity of the
+/// path, which is what the step has to be measured by.
 pub(super) fn step(speed: f64, packets: f64, mark: f64, seconds: f64) -> f64 {
     let gain = (GAIN_FLIGHT * MARK / packets).min(GAIN_QUEUE / (mark + 0.5));
     bounded(gain * (target(speed) - mark), seconds)
@@ -54,7 +55,7 @@ pub(super) fn impatient(step: f64, clear: f64) -> f64 {
     if faster > step { faster.min(IMPATIENT) } else { step }
 }
 
-/// How many octaves a speed is below the pivot, about: the logarithm is drawn straight between powers of two.
+/// Octaves that a speed is below the pivot, approximately: the logarithm is linear between powers of two.
 fn octaves(speed: f64) -> f64 {
     log2(PIVOT) - log2(speed)
 }

@@ -11,16 +11,16 @@ use crate::types::layer::CongestionAvoidance;
 
 /// Between two looks at whether the rate may grow.
 const TICK: Duration = Duration::from_millis(4);
-/// What may be sent at once, bytes, on top of what is earned in [`LATENESS`].
+/// Bytes that may be sent at once, on top of the amount earned in [`LATENESS`].
 const BURST: u64 = 6000;
 /// The same before anything was heard.
 const FIRST_BURST: u64 = 16_384;
-/// How late timers may be without costing throughput.
+/// Lateness of timers that costs no throughput.
 const LATENESS: Duration = Duration::from_micros(250);
 /// Packets whose lengths are averaged, as a power of two.
 const LENGTHS_SHIFT: u32 = 5;
 
-/// What a [`Pacer`] is doing, for statistics.
+/// Phase of a [`Pacer`], for statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
@@ -49,7 +49,7 @@ pub struct Pacer {
     law: Law,
 }
 
-/// What decides.
+/// Controller in use.
 #[derive(Clone, Debug)]
 enum Law {
     /// Nothing is limited.
@@ -78,7 +78,7 @@ impl Pacer {
         Self { bucket, next_tick, length: 1000 << LENGTHS_SHIFT, limited: false, law }
     }
 
-    /// Whether a packet may be sent now; if it is, [`sent`](Self::sent) is to be called.
+    /// Returns `Ok` if a packet may be sent now; then call [`sent`](Self::sent). Otherwise the time to ask again.
     ///
     /// # Errors
     /// When to ask again, if nothing is heard before; then the receiver may have to be [asked](Self::ask), too. The pacer
@@ -133,8 +133,8 @@ impl Pacer {
         }
     }
 
-    /// Whether the receiver is to be asked what has arrived, and if so, how many packets have been sent, modulo 2³². The
-    /// question has to go the way of the packets, after them.
+    /// Returns the number of packets sent, modulo 2³², if the receiver is to be asked for a report. The question has to
+    /// go the way of the packets, after them.
     pub fn ask(&mut self, now: Instant) -> Option<u32> {
         match &mut self.law {
             Law::Window(window) => window.ask(now).then(|| window.sent_packets()),
@@ -153,7 +153,7 @@ impl Pacer {
         }
     }
 
-    /// What it is doing.
+    /// Current phase.
     pub fn phase(&self) -> Phase {
         match &self.law {
             Law::Off => Phase::Off,

@@ -26,12 +26,13 @@ const LONGEST_STEP: Duration = Duration::from_millis(100);
 
 /// A round lasts at least this long, and until an update.
 const ROUND: Duration = Duration::from_millis(10);
-/// What a mark that is too many takes away of what is delivered: what a path holds is not known here.
+/// Reduction for each mark above the target, as a part of the delivered rate: the capacity of the path is not known
+/// here.
 const PER_MARK: f64 = 0.06;
 /// The bounds of the aim, as a share of what is delivered; a lost update makes it look like half of what it is.
 const AIM: core::ops::RangeInclusive<f64> = 0.85..=1.15;
 
-/// What slow start left too high comes down faster, but not at once: it may be a lost update.
+/// Reduction after slow start: faster than usual, but not at once, because it may be a lost update.
 const AFTER_SLOW_START: f64 = 0.25;
 
 /// Marked packets from one update to the next, and what a mark of 1 on each of them adds to the level.
@@ -46,10 +47,10 @@ const MAX_LEVEL: u16 = 8160;
 /// An update is believed for so many rounds, and at least for [`STALE`].
 const STALE_ROUNDS: u32 = 8;
 const STALE: Duration = Duration::from_millis(250);
-/// What a round is taken to last before there was one.
+/// Assumed length of a round before the first one.
 const FIRST_ROUND: Duration = Duration::from_millis(125);
 
-/// How fast a flow may send, and what it has heard of the queues.
+/// Sending rate of a flow, and its history of marks.
 #[derive(Clone, Debug)]
 pub(super) struct Rate {
     bytes_per_second: f64,
@@ -59,7 +60,7 @@ pub(super) struct Rate {
     advanced_at: Instant,
     /// The flow would have sent more, since the rate was last decided about.
     limited: bool,
-    /// How long the last round was.
+    /// Length of the last round.
     round: Duration,
 }
 
@@ -75,7 +76,7 @@ pub(super) enum Stage {
     Marked(Round),
 }
 
-/// What has been heard in a round.
+/// Feedback of one round.
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     began_at: Instant,
@@ -139,7 +140,7 @@ impl Rate {
         self.set(self.bytes_per_second * (1.0 + growth * seconds));
     }
 
-    /// What was heard and made use of long ago says nothing about now.
+    /// Forgets a rate that was learnt, or used, long ago.
     fn forget(&mut self, now: Instant, idle: Duration) {
         let silence = now.since(self.heard_at);
         if matches!(self.stage, Stage::Marked(_)) && silence > STALE.max(self.round * STALE_ROUNDS) {

@@ -16,7 +16,7 @@ const PERIOD: u32 = 8;
 const REPORT: Duration = Duration::from_millis(2);
 const APART: Duration = Duration::from_micros(60);
 
-/// Sums up the marks of the packets of a flow, and says when its sender is to be told.
+/// Sums up the marks of the packets of a flow, and decides when to tell its sender.
 ///
 /// To a sender that makes something of reports, every eighth packet is told of, but not after less than 60 µs, and a
 /// packet after which none was told of for 2 ms. To all others, the rule is the reference's, to the packet: at the first marked packet of an episode, at the third, and from then
@@ -68,7 +68,7 @@ impl Receiver {
         (self.delivered, self.marks)
     }
 
-    /// A packet with this ECN byte was delivered. Returns the level to tell the sender, if it is to be told, with a
+    /// A packet with this ECN byte was delivered. Returns the level for the sender, if it has to be told, with a
     /// [report](Self::report) if that is the feedback.
     pub fn delivered(&mut self, now: Instant, ecn: u8) -> Option<u16> {
         self.delivered = self.delivered.wrapping_add(1);
@@ -103,7 +103,7 @@ impl Receiver {
         self.marked
     }
 
-    /// Adds a packet to the level. Returns whether the sender is to be told.
+    /// Adds a packet to the level. Returns `true` if the sender has to be told.
     fn count(&mut self, ecn: u8) -> bool {
         if ecn == 0 {
             let was = self.level;

@@ -49,7 +49,7 @@ fn the_receiver_keeps_the_references_cadence() {
 }
 
 #[test]
-fn a_long_episode_is_told_of_at_every_eighth_packet() {
+fn long_episodes_are_reported_at_every_eighth_packet() {
     let mut receiver = Receiver::new(ON, Feedback::Levels);
     let told: Vec<_> = (1..=400).filter(|_| receiver.delivered(NOW, 255).is_some()).collect();
     let due: Vec<_> = (1..=400).filter(|n| *n == 1 || n % 8 == 3).collect();
@@ -58,14 +58,14 @@ fn a_long_episode_is_told_of_at_every_eighth_packet() {
 }
 
 #[test]
-fn a_queue_about_the_threshold_is_not_told_of_with_every_packet() {
+fn a_queue_about_the_threshold_makes_few_updates() {
     let mut receiver = Receiver::new(ON, Feedback::Levels);
     let told = (0..8000).filter(|n| receiver.delivered(NOW, (n % 2) as u8).is_some()).count();
     assert!((990..1010).contains(&told), "{told} updates for 8000 packets");
 }
 
 #[test]
-fn without_congestion_avoidance_nothing_is_told_and_nothing_waits() {
+fn without_congestion_avoidance_nothing_is_reported_or_delayed() {
     let now = Instant::from_millis(1);
     let mut receiver = Receiver::new(CongestionAvoidance::None, Feedback::Reports);
     let mut pacer = Pacer::new(now, CongestionAvoidance::None, Feedback::Reports);

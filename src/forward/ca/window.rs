@@ -18,22 +18,22 @@ const NEWEST: f64 = 0.25;
 const LOST_MARK: f64 = 32.0;
 /// Packets after which the receiver is asked what became of them.
 const ASK_EVERY: u32 = 64;
-/// What is waited beyond two round-trip times for news before the receiver is asked, for an answer before it is asked
-/// again, and before everything in flight is taken for lost.
+/// Wait beyond two round-trip times before the receiver is asked for news, before it is asked again for an answer, and
+/// before everything in flight counts as lost.
 const TAIL: Duration = Duration::from_millis(5);
 const ANSWER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest round-trip time that is believed, seconds.
 const LONGEST: f64 = 60.0;
 
-/// What has arrived of what was sent.
+/// Delivered packets of those sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     delivered: u32,
     marks: u32,
 }
 
-/// From one moment until everything that was in flight then has arrived.
+/// A round: from one moment until everything that was in flight then has arrived.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     began_at: Instant,
@@ -44,7 +44,7 @@ struct Round {
     lost: f64,
 }
 
-/// How many packets may be in flight.
+/// Window of packets in flight.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     packets: f64,
@@ -52,7 +52,7 @@ pub(super) struct Window {
     sent: u32,
     flight: u32,
     last: Counts,
-    /// When something was heard, or nothing for so long that it was given up; when something was sent.
+    /// Time of the last feedback, or at which the wait for it was given up; time of the last packet sent.
     heard_at: Instant,
     sent_at: Instant,
     /// Seconds; 0 before the first round.
@@ -70,10 +70,10 @@ pub(super) struct Window {
     rivals: Rivals,
 }
 
-/// What the receiver was asked.
+/// Question to the receiver.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
-    /// When, if there was no answer yet.
+    /// Time of the question, if there was no answer yet.
     pending: Option<Instant>,
     /// Packets sent when it was asked last.
     sent: u32,
@@ -131,7 +131,7 @@ impl Window {
         self.rate().map(|rate| rate * if self.slow_start { PACE_SLOW_START } else { PACE })
     }
 
-    /// Whether a packet more may be in flight.
+    /// Returns `Ok` if one more packet may be in flight.
     ///
     /// # Errors
     /// When to ask again, if nothing is heard before.
@@ -194,7 +194,7 @@ impl Window {
         self.packets = less.max(self.packets.min(INITIAL));
     }
 
-    /// Whether the receiver is to be asked what has arrived: now and then, and if nothing is heard any more.
+    /// Returns `true` if the receiver has to be asked for a report: now and then, and after silence.
     pub(super) fn ask(&mut self, now: Instant) -> bool {
         if self.asked.pending.is_some_and(|at| now < at + self.trips(ANSWER)) {
             return false;
@@ -242,7 +242,7 @@ impl Window {
         }
     }
 
-    /// What was sent before a question has arrived before it, or not at all.
+    /// Takes an answer: packets sent before the question arrived before it, or not at all.
     fn answered(&mut self, sent: u32, delivered: u32) {
         let after = self.sent.wrapping_sub(sent);
         if after > self.sent.wrapping_sub(self.asked.answered) {
@@ -311,7 +311,7 @@ impl Window {
 /// as there is any mark.
 #[derive(Clone, Copy, Debug)]
 struct Rivals {
-    /// When a queue was met that our own kind does not make.
+    /// Time at which a queue was met that senders of this library do not make.
     seen_at: Option<Instant>,
     /// The window before it, less a little.
     high: f64,
@@ -328,10 +328,10 @@ impl Rivals {
     /// Meanwhile the window shrinks no faster than this, and what it comes back to fades so fast, per second.
     const DECREASE: f64 = 1.0;
     const FADE: f64 = 0.5;
-    /// How much faster it comes back, per round.
+    /// Growth while the window is restored, per round.
     const RESTORE: f64 = 1.25;
-    /// How long a dip lasts beyond a round trip, and how often there is one: for so long after rivals were met, and
-    /// otherwise.
+    /// Length of a dip beyond a round trip, and the interval between dips: the shorter one for a while after rivals
+    /// were met.
     const DIP: Duration = Duration::from_millis(50);
     const EVERY: Duration = Duration::from_secs(1);
     const REMEMBERED: Duration = Duration::from_secs(60);
@@ -349,7 +349,7 @@ impl Rivals {
         now < self.dip_until
     }
 
-    /// How much of a window may be used.
+    /// Usable part of a window.
     fn limit(&self, now: Instant, packets: f64) -> f64 {
         if self.is_dip(now) { (packets - self.dip_by).max(packets / 2.0) } else { packets }
     }
@@ -398,7 +398,7 @@ mod tests {
 
     const LENGTH: f64 = 1000.0;
 
-    /// What has been reported is not in flight again because a question that was asked before has been overtaken.
+    /// A late answer to an earlier question puts no reported packets back in flight.
     #[test]
     fn a_late_answer_puts_nothing_back_in_flight() {
         let now = Instant::from_millis(1);
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(window.flight, 0);
     }
 
-    /// What the way has made two of is counted twice by the receiver: it is found out again and again how much is in flight.
+    /// The receiver counts copies made on the way twice: the packets in flight are corrected again and again.
     #[test]
     fn copies_on_the_way_do_not_hide_what_is_in_flight() {
         const DELAY: Duration = Duration::from_millis(10);
@@ -447,7 +447,7 @@ mod tests {
 
     /// A receiver that reports more than it got, and no marks, has the window grow by what was sent, not by what it says.
     #[test]
-    fn reports_of_what_was_not_sent_are_worth_nothing() {
+    fn reports_of_unsent_packets_are_ignored() {
         let mut now = Instant::from_millis(1);
         let mut window = Window::new(now);
         let mut sent = 0;

@@ -45,7 +45,7 @@ fn ask(table: &ForwardingTable<Wire>, dst: u64, flow: u64) -> Option<(u64, u32)>
 }
 
 #[test]
-fn an_empty_table_knows_nothing() {
+fn an_empty_table_has_no_routes() {
     let table = ForwardingTable::<Wire>::default();
     assert!((0..1000).all(|dst| ask(&table, dst, 0).is_none()));
 }
@@ -132,7 +132,7 @@ fn next_hops_are_shared_and_the_table_is_small() {
 proptest! {
     /// The table says what the routes say, whatever the addresses.
     #[test]
-    fn it_is_a_map(
+    fn the_table_agrees_with_a_map(
         rows in proptest::collection::btree_map(1..=u64::MAX, proptest::collection::vec(0u64..6, 0..4), 0..200),
         policy in prop::sample::select(vec![
             RoutePolicy::Simple, RoutePolicy::LoopFreeAlternates, RoutePolicy::EqualCostMultipath,

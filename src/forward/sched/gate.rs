@@ -1,11 +1,11 @@
-//! How much a device may hold of its own.
+//! Bound of a device's own queue.
 
 use core::time::Duration;
 
 use crate::base::time::Instant;
 
-/// How many packets may wait *in* the device, in the manner of Linux' byte queue limits (Herbert 2011): as few as keep
-/// it busy from one look to the next.
+/// Limit of packets *in* the device, in the manner of Linux' byte queue limits (Herbert 2011): as few as keep it busy
+/// from one sample of its queue to the next.
 ///
 /// While nothing is held back, [`admits`](Self::admits) is all there is to it. Once it says no, packets are kept in
 /// the queue, and [`look`](Self::look) says every [`PERIOD`](Self::PERIOD) how many to hand over. A device that ran dry
@@ -35,7 +35,7 @@ impl Gate {
         Self { limit: 16, least: usize::MAX, looks: 0, next_look: Instant::FAR_FUTURE }
     }
 
-    /// Whether a device in which `queued` packets wait may have one more.
+    /// Returns `true` if a device in which `queued` packets wait may have one more.
     pub const fn admits(&self, queued: usize) -> bool {
         queued < self.limit
     }
@@ -45,7 +45,7 @@ impl Gate {
         self.limit
     }
 
-    /// When to [`look`](Self::look) again, while packets are held back. Looking sooner does no harm.
+    /// Time to [`look`](Self::look) again, while packets are held back. Looking sooner does no harm.
     pub const fn next_look(&self) -> Instant {
         self.next_look
     }

@@ -19,7 +19,7 @@ fn filled(cubes: &[QosCube], packets: u32) -> Scheduler<u32> {
     queue
 }
 
-/// How many of the next `packets` are best effort, video, voice.
+/// Numbers of best effort, video and voice packets among the next `packets`.
 fn shares(queue: &mut Scheduler<u32>, packets: usize) -> [usize; 3] {
     let mut got = [0; 3];
     for _ in 0..packets {
@@ -30,14 +30,14 @@ fn shares(queue: &mut Scheduler<u32>, packets: usize) -> [usize; 3] {
 }
 
 #[test]
-fn voice_then_video_then_the_rest() {
+fn cubes_are_served_by_priority() {
     let mut queue = filled(&[BEST, VIDEO, VOICE], 3);
     let order: Vec<_> = core::iter::from_fn(|| queue.dequeue()).map(|(cube, n)| (cube.number(), n)).collect();
     assert_eq!(order, [(2, 0), (2, 1), (2, 2), (1, 0), (1, 1), (1, 2), (0, 0), (0, 1), (0, 2)]);
 }
 
 #[test]
-fn nobody_is_starved() {
+fn no_cube_is_starved() {
     assert_eq!(shares(&mut filled(&[BEST, VIDEO], 800), 800), [99, 701, 0]);
     let [best, _, voice] = shares(&mut filled(&[BEST, VOICE], 800), 800);
     assert!((400..440).contains(&voice) && best >= 360, "best effort {best}, voice {voice}");
@@ -46,7 +46,7 @@ fn nobody_is_starved() {
 }
 
 #[test]
-fn an_idle_share_is_nobodys_loss() {
+fn unused_shares_go_to_other_cubes() {
     for cube in QosCube::ALL {
         assert_eq!(shares(&mut filled(&[cube], 700), 700)[usize::from(cube.number())], 700);
     }
@@ -64,7 +64,7 @@ fn a_call_does_not_wait_behind_a_backlog() {
 }
 
 #[test]
-fn what_is_full_drops() {
+fn a_full_queue_drops() {
     let mut queue = Scheduler::new(Limits { best_effort: 2, video: 2, voice: 2 });
     for cube in QosCube::ALL {
         queue.enqueue(cube, 1, 1).unwrap();
@@ -130,7 +130,7 @@ fn a_device_that_becomes_slow_is_given_less() {
 }
 
 #[test]
-fn looks_after_a_pause_teach_nothing() {
+fn samples_after_a_pause_are_ignored() {
     let mut gate = Gate::new();
     for n in 1..100 {
         gate.look(Instant::from_millis(n * 100), 0);

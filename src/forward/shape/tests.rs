@@ -3,7 +3,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 #[test]
-fn no_bandwidth_and_all_of_it_are_no_limit() {
+fn zero_and_maximal_bandwidth_are_unlimited() {
     let now = Instant::ZERO;
     for qos in [QosSpec::RAW, QosSpec::DATA, QosSpec::VIDEO] {
         let mut shaper = Shaper::new(now, &qos);
@@ -13,7 +13,7 @@ fn no_bandwidth_and_all_of_it_are_no_limit() {
 }
 
 #[test]
-fn what_can_wait_waits_and_what_cannot_is_dropped() {
+fn packets_wait_or_are_dropped_by_their_cube() {
     let now = Instant::ZERO;
     let patient = QosSpec { bandwidth: 100_000, ..QosSpec::DATA };
     for (qos, drops) in [(patient, false), (QosSpec::VOICE, true)] {

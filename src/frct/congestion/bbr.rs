@@ -96,6 +96,7 @@ impl Bbr {
 
     /// What the path holds, times `gain`.
     fn model(&self, gain: u64) -> u64 {
+        // 128 bits: a rate of gigabytes a second times nanoseconds of a long path does not fit into 64.
         let product = u128::from(self.rate.get()) * u128::from(self.min_rtt) / 1_000_000_000 * u128::from(gain) / 256;
         u64::try_from(product).unwrap_or(u64::MAX)
     }
@@ -114,11 +115,14 @@ impl Bbr {
     fn on_round(&mut self, app_limited: bool) {
         let share = self.lost.saturating_mul(256).checked_div(self.lost + self.arrived).unwrap_or(0);
         let delay = core::mem::replace(&mut self.round_rtt, u64::MAX).saturating_sub(self.min_rtt);
+        // The shortest round trip of a round shows the standing queue: without one, loss is not caused by this flow.
         let idle = delay <= (self.min_rtt / 8).max(DELAY_NONE);
         self.chance = if idle { (3 * self.chance + share) / 4 } else { 0 };
         if share > if idle { HEAVY_IDLE } else { HEAVY } && self.lost > 4 * self.segment {
             self.cap = (self.window * 7 / 10).max(FLOOR * self.segment);
             self.filled = true;
+        // After heavy loss the cap rises by an eighth a round, and is lifted when it is far above the model: then the
+        // model bounds.
         } else if self.cap != u64::MAX {
             self.cap = self.cap.saturating_add((self.cap / 8).max(self.segment));
             if self.cap > self.model(WINDOW).saturating_mul(2) {
@@ -126,9 +130,12 @@ impl Bbr {
             }
         }
         (self.lost, self.arrived) = (0, 0);
+        // A rate that the application kept low says nothing about the path.
         if self.filled || app_limited {
             return;
         }
+        // Growth by a quarter is expected as long as the window doubles and the pipe is not full; three rounds without
+        // it are enough (version 1).
         if self.rate.get() >= self.full_rate + self.full_rate / 4 {
             self.full_rate = self.rate.get();
             self.full_rounds = 0;
@@ -149,7 +156,9 @@ impl Bbr {
         if let Phase::Cruise(at, since) = self.phase {
             let over = now.as_nanos().saturating_sub(since.as_nanos()) > self.min_rtt;
             let next = match at {
+                // Probing lasts until its load was in flight for a round trip, or was too much.
                 0 => over && (self.lost > 0 || ack.in_flight >= self.model(320)),
+                // The queue that probing made is given back: as soon as the flight is what the path holds.
                 1 => over || ack.in_flight <= self.model(256),
                 _ => over,
             };
@@ -163,6 +172,7 @@ impl Bbr {
                 self.phase = Phase::ProbeRtt(Some(Instant::from_nanos(now.as_nanos().saturating_add(wait))));
             }
             Phase::ProbeRtt(Some(until)) if now >= until => {
+                // No shorter one was found while little was in flight: the old minimum stands for another ten seconds.
                 self.min_rtt_at = now;
                 self.phase = if self.filled { Phase::Cruise(2, now) } else { Phase::Startup };
             }
@@ -199,6 +209,7 @@ impl Controller for Bbr {
         let mut app_limited = !ack.limited;
         if let Some((rate, held_back)) = ack.rate {
             app_limited = held_back;
+            // An application-limited sample is a lower bound of the rate, worth noting only if it raises the maximum.
             if !held_back || rate >= self.rate.get() {
                 self.rate.update(self.rounds, rate, RATE_LIFE, |a, b| a >= b);
             }
@@ -221,6 +232,7 @@ impl Controller for Bbr {
         self.window = match self.phase {
             Phase::ProbeRtt(_) => self.window.min(target),
             _ if self.filled => grown.min(target),
+            // Before the pipe is full the window only grows: the model is still too low (version 1).
             _ if self.window < target || ack.delivered < initial_window(self.segment) => grown,
             _ => self.window,
         }

@@ -71,6 +71,8 @@ struct Guarded {
 impl Guarded {
     fn change(&mut self, change: impl Fn(&mut dyn Controller)) {
         let Self { inner, panics, segment, failed } = self;
+        // After one panic its state cannot be trusted, so it is never called again. The call that failed is repeated
+        // for the new one: it must know of this acknowledgement or loss.
         if failed.is_none() && panics.call(|| change(&mut **inner)).is_none() {
             let mut cubic = Cubic::new();
             cubic.on_segment(*segment);
@@ -119,11 +121,14 @@ impl Controller for Guarded {
     }
 
     fn window(&self) -> u64 {
+        // At least a segment, or the flow would stop for good; at most what the arithmetic of pacing can take.
         self.ask(self.segment, |c| c.window()).clamp(self.segment, 1 << 31)
     }
 
     fn pacing_rate(&self, srtt: u64) -> u64 {
+        // A panic in a question cannot replace the controller, which is borrowed; the next change will.
         let safe = super::rate_of(self.segment, srtt, 4);
+        // A rate of 0 would never let a packet go that could correct it.
         self.ask(safe, |c| c.pacing_rate(srtt)).max(1)
     }
 }

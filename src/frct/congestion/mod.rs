@@ -145,6 +145,7 @@ impl Algorithm {
         match self {
             Self::Cubic => Box::new(Cubic::new()),
             Self::Bbr => Box::new(Bbr::new()),
+            // A user's code: guarded, and replaced by CUBIC if it panics.
             Self::Custom(custom) => custom.make(),
         }
     }
@@ -152,6 +153,7 @@ impl Algorithm {
 
 /// The window of RFC 6928 for a segment of this size.
 fn initial_window(segment: u64) -> u64 {
+    // Ten segments, but no more than 14 600 bytes unless two segments are more (RFC 6928, 2).
     (10 * segment).min((2 * segment).max(14_600))
 }
 

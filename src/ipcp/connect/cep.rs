@@ -54,6 +54,7 @@ pub const EARLY_MAX_LEN: usize = 2048;
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum CepError {
     /// The first message of the initiator is none of this protocol.
     #[error("no connection request: {0}")]

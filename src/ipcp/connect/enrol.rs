@@ -40,6 +40,7 @@ pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What kind of layer an IPCP can be a member of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum Kind {
     /// Unicast.
     Unicast,
@@ -61,6 +62,7 @@ impl Kind {
 /// Why an enrolment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum EnrolError {
     /// There was no answer in time.
     #[error("no answer within {0:?}; the member may be busy: try again")]

@@ -15,10 +15,11 @@
 //! socket is closed, whoever still has a handle of it.
 //!
 //! ```
-//! use o7s::settings::UdpConfig as Config;
+//! use o7s::{Stack, Udp4};
 //!
-//! let config = Config::default();
-//! assert_eq!(config.max_flows, 65_536);
+//! let stack = Stack::new()?;
+//! let net = stack.udp4(Udp4::bind("127.0.0.1:0").max_flows(1000))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod config;

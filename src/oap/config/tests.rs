@@ -14,7 +14,7 @@ fn the_default_is_plain_and_open() {
 }
 
 #[test]
-fn the_option_of_the_tools() {
+fn the_encrypt_option_is_parsed() {
     let all: SecurityConfig = "prime256v1, chacha20-poly1305, sha512".parse().unwrap();
     let expected = SecurityConfig {
         cipher: Cipher::ChaCha20Poly1305,
@@ -27,7 +27,7 @@ fn the_option_of_the_tools() {
 }
 
 #[test]
-fn what_the_option_refuses() {
+fn invalid_encrypt_options_are_refused() {
     let unknown = |text: &str| matches!(text.parse::<SecurityConfig>(), Err(ConfigError(Problem::Algorithm(_))));
     assert!(["", "x25519", "none", "X25519,", "X25519,aes", "X25519,aes-256-gcm,md5"].into_iter().all(unknown));
     assert_eq!("X25519,aes-256-gcm,sha256,".parse::<SecurityConfig>(), Err(Problem::Form.into()));
@@ -56,7 +56,7 @@ fn errors_say_where_and_what() {
 }
 
 #[test]
-fn white_space_is_that_of_c() {
+fn white_space_is_as_in_c() {
     assert_eq!(SecurityConfig::from_enc_conf(b"\x0b kex\t=\x0c X25519 \x0b\r\n").unwrap().kex, Some(Kex::X25519));
     assert_eq!(SecurityConfig::from_enc_conf(b" none\t\n").unwrap(), SecurityConfig::default());
 }

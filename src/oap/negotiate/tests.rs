@@ -11,7 +11,7 @@ const OFFER: Offer =
     Offer { kex: Kex::X25519, client_encapsulates: false, cipher: Some(Cipher::Aes128Gcm), kdf: Some(Kdf::Sha256) };
 
 #[test]
-fn plain() {
+fn plain_offers() {
     let open = SecurityConfig::default();
     assert_eq!(server(None, &open), Ok(None));
     assert_eq!(server(None, &SecurityConfig { required: true, ..open }), Err(OapError::Plain));
@@ -20,7 +20,7 @@ fn plain() {
 }
 
 #[test]
-fn a_server_that_asks_for_nothing_takes_what_comes() {
+fn a_server_without_settings_accepts_any_offer() {
     let open = SecurityConfig::default();
     let agreed = server(Some(&OFFER), &open).unwrap().unwrap();
     assert_eq!(agreed, Agreed { kex: Kex::X25519, cipher: Cipher::Aes128Gcm, kdf: Some(Kdf::Sha256) });

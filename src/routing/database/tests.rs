@@ -9,7 +9,7 @@ fn database() -> Database {
     Database::new(&mut Rng::from_seed([7; 32]))
 }
 
-/// What a plain map says of a link.
+/// A link in the model, which is a plain map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Model {
     seqno: u64,
@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn it_is_a_map_of_links(ops in proptest::collection::vec((1u64..8, 1u64..8, op()), 0..300)) {
+    fn the_database_agrees_with_a_map(ops in proptest::collection::vec((1u64..8, 1u64..8, op()), 0..300)) {
         let (mut db, mut model) = (database(), BTreeMap::<(u64, u64), Model>::new());
         let (mut now, mut count) = (0, 0);
         for (a, b, op) in ops {
@@ -113,7 +113,7 @@ fn a_link_is_small() {
 
 /// Time goes round after 49 days; links do not live for as long.
 #[test]
-fn time_that_goes_round() {
+fn ages_survive_wrapping_time() {
     let mut db = database();
     let born = Instant::ZERO + Duration::from_millis(u64::from(u32::MAX) - 10);
     let index = db.insert(Address(1), Address(2), Seqno(1), born);

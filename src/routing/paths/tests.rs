@@ -44,10 +44,10 @@ fn normal(routes: &Routes) -> Vec<(Address, Address, BTreeSet<Address>)> {
     routes.iter().map(|(dst, hops)| (dst, hops[0], hops.iter().copied().collect())).collect()
 }
 
-/// What the reference computes; its order of alternates is that in which links became known, and it repeats the first.
-/// It uses neighbours of which only one end announces the link; here these are left out.
+/// Routes of the reference; its order of alternates is that in which links became known, and it repeats the first. It
+/// uses neighbours of which only one end announces the link; here these are left out.
 #[test]
-fn the_reference_routes_the_same_way() {
+fn routes_agree_with_the_reference() {
     let seven = [(1, 2), (2, 3), (1, 3), (3, 4), (4, 5), (2, 6), (6, 7), (3, 7)];
     let square = [(1, 2), (1, 3), (2, 4), (3, 4)];
     let line = [(1, 2), (2, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 6)];
@@ -71,7 +71,7 @@ fn the_reference_routes_the_same_way() {
 
 /// Its own test grows and shrinks a graph: so many destinations each time.
 #[test]
-fn a_graph_that_grows_and_shrinks() {
+fn routes_follow_a_changing_graph() {
     let mut g = graph(&[], &[]);
     let add = |g: &mut Graph, a: u64, b: u64| {
         let (a, b) = (g.name(Address(a), Address(b)).0, g.name(Address(b), Address(a)).0);
@@ -95,7 +95,7 @@ fn a_graph_that_grows_and_shrinks() {
 }
 
 #[test]
-fn limits() {
+fn work_and_routes_are_limited() {
     let spokes: Vec<_> = (2..100).flat_map(|n| [(1, n), (n, 1000)]).collect();
     let g = graph(&spokes, &[]);
     let limits = Limits { next_hops: 5, candidates: 10 };
@@ -144,7 +144,7 @@ fn layer() -> impl Strategy<Value = (Vec<u64>, BTreeSet<(usize, usize)>)> {
 
 proptest! {
     #[test]
-    fn routes_are_what_the_distances_say((addresses, links) in layer()) {
+    fn routes_agree_with_distances((addresses, links) in layer()) {
         let d = distances(addresses.len(), &links);
         let named: Vec<_> = links.iter().map(|(a, b)| (addresses[*a], addresses[*b])).collect();
         let g = graph(&named, &[]);
@@ -182,7 +182,7 @@ proptest! {
 
     /// Hop by hop through the tables of all members a packet gets one hop nearer each time.
     #[test]
-    fn nothing_loops((addresses, links) in layer()) {
+    fn routes_have_no_loops((addresses, links) in layer()) {
         let d = distances(addresses.len(), &links);
         let named: Vec<_> = links.iter().map(|(a, b)| (addresses[*a], addresses[*b])).collect();
         let g = graph(&named, &[]);
@@ -201,7 +201,7 @@ proptest! {
 
     /// After any changes the graph is as if it had been built from what is left.
     #[test]
-    fn a_changed_graph_is_the_graph_of_what_is_left(
+    fn a_changed_graph_equals_a_new_one(
         changes in proptest::collection::vec((0u64..9, 0u64..9, any::<bool>()), 0..60),
     ) {
         let mut g = Graph::default();

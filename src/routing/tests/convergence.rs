@@ -1,4 +1,4 @@
-//! Everybody finds the way to everybody.
+//! Convergence: every member finds the way to every other.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::base::rng::Rng;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn small_layers_of_every_shape() {
+fn small_layers_of_every_shape_converge() {
     let shapes = [line(2), line(30), ring(30), grid(6, 5), mesh(12), (1..30).map(|i| (0, i)).collect()];
     for (seed, edges) in (0..).zip(shapes) {
         let members = 1 + edges.iter().map(|(a, b)| *a.max(b)).max().unwrap();
@@ -22,7 +22,7 @@ fn small_layers_of_every_shape() {
 }
 
 #[test]
-fn random_layers_that_lose_repeat_reorder_and_damage() {
+fn random_layers_converge_over_faulty_links() {
     for seed in 0..8 {
         let edges = random(&mut Rng::from_seed([100 + seed; 32]), 25, 15);
         let mut net = Net::of(seed, 25, &edges);
@@ -37,7 +37,7 @@ fn random_layers_that_lose_repeat_reorder_and_damage() {
 }
 
 #[test]
-fn a_long_line_that_loses_every_fifth_packet() {
+fn a_long_lossy_line_converges() {
     let mut net = Net::of(3, 40, &line(40));
     net.path = Path::lossy();
     let took = net.settle(Duration::from_secs(20)).expect("it settles");
@@ -49,7 +49,7 @@ fn a_long_line_that_loses_every_fifth_packet() {
 }
 
 #[test]
-fn members_that_come_one_by_one() {
+fn members_may_join_one_by_one() {
     let mut net = Net::of(5, 1, &[]);
     for n in 1..40 {
         let new = net.add(|_| {});

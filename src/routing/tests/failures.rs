@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
 
 #[test]
-fn a_hundred_members_route_around_a_failed_link_within_a_tenth_of_a_second() {
+fn a_hundred_members_route_around_a_failed_link_within_100_ms() {
     for seed in 0..2 {
         let edges = random(&mut Rng::from_seed([seed; 32]), 100, 80);
         let mut net = Net::of(seed, 100, &edges);
@@ -29,7 +29,7 @@ fn a_hundred_members_route_around_a_failed_link_within_a_tenth_of_a_second() {
 }
 
 #[test]
-fn a_member_that_crashes_and_comes_back() {
+fn a_crashed_member_returns() {
     for change in [0, 1] {
         let mut net = Net::of(11, 36, &grid(6, 6));
         net.settle(SECOND).expect("it settles");
@@ -54,7 +54,7 @@ fn a_member_that_crashes_and_comes_back() {
 }
 
 #[test]
-fn a_member_that_comes_back_with_fewer_connections() {
+fn a_member_returns_with_fewer_connections() {
     let mut net = Net::of(12, 36, &grid(6, 6));
     net.settle(SECOND).expect("it settles");
     net.run(40 * SECOND);
@@ -73,7 +73,7 @@ fn a_member_that_comes_back_with_fewer_connections() {
 }
 
 #[test]
-fn a_partition_that_heals() {
+fn a_partition_heals() {
     for (seed, minutes) in [(1, 0), (2, 1), (3, 5)] {
         let mut net = Net::of(seed, 30, &ring(30));
         net.settle(SECOND).expect("it settles");
@@ -96,7 +96,7 @@ fn a_partition_that_heals() {
 }
 
 #[test]
-fn connections_that_end_and_are_made_again() {
+fn connections_end_and_are_made_again() {
     let mut net = Net::of(21, 20, &random(&mut Rng::from_seed([4; 32]), 20, 20));
     net.settle(SECOND).expect("it settles");
     for round in 0..100 {
@@ -113,7 +113,7 @@ fn connections_that_end_and_are_made_again() {
 }
 
 #[test]
-fn links_that_flap_are_believed_less_and_less() {
+fn flapping_links_are_announced_ever_later() {
     let mut net = Net::of(31, 10, &ring(10));
     net.detection = Duration::from_millis(1);
     net.settle(SECOND).expect("it settles");
@@ -131,7 +131,7 @@ fn links_that_flap_are_believed_less_and_less() {
 }
 
 #[test]
-fn failures_while_packets_are_lost() {
+fn failures_are_survived_on_lossy_links() {
     for seed in 0..10 {
         let edges = random(&mut Rng::from_seed([50 + seed; 32]), 25, 20);
         let mut net = Net::of(seed, 25, &edges);
@@ -170,7 +170,7 @@ fn no_loop_outlives_convergence() {
 }
 
 #[test]
-fn where_there_are_alternates_nothing_is_lost_after_detection() {
+fn alternates_prevent_loss_after_detection() {
     let shapes = [
         (20, grid(5, 4)),
         (9, ring(9)),

@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const LAST: u64 = u32::MAX as u64;
 
 #[test]
-fn a_flood_of_made_up_links_stays_within_bounds_and_harms_nobody() {
+fn floods_of_invented_links_are_bounded() {
     let mut net = Net::new(1);
     for _ in 0..9 {
         net.add(|config| (config.max_links, config.max_links_of_member) = (500, 50));
@@ -41,7 +41,7 @@ fn a_flood_of_made_up_links_stays_within_bounds_and_harms_nobody() {
 }
 
 #[test]
-fn links_that_do_not_exist_are_taken_back_by_those_who_should_have_them() {
+fn forged_links_are_withdrawn_by_their_owner() {
     let mut net = Net::of(2, 16, &ring(16));
     net.settle(SECOND).expect("it settles");
     for (src, dst) in [(3, 11), (11, 3)] {
@@ -64,7 +64,7 @@ fn a_forged_withdrawal_is_contradicted() {
 }
 
 #[test]
-fn the_highest_numbers_freeze_nothing_for_ever() {
+fn the_highest_numbers_freeze_a_link_only_until_it_expires() {
     for seqno in [u64::MAX - 1, u64::MAX - 2, u64::MAX - LAST, u64::MAX - LAST - 1] {
         let mut net = Net::of(4, 16, &ring(16));
         net.settle(SECOND).expect("it settles");
@@ -78,7 +78,7 @@ fn the_highest_numbers_freeze_nothing_for_ever() {
 }
 
 #[test]
-fn a_failure_is_heard_of_whatever_number_was_forged() {
+fn failures_spread_despite_forged_numbers() {
     for seqno in [u64::MAX - 1, u64::MAX - 2, u64::MAX - LAST, u64::MAX - LAST - 1] {
         let mut net = Net::of(4, 6, &ring(6));
         net.settle(SECOND).expect("it settles");
@@ -93,7 +93,7 @@ fn a_failure_is_heard_of_whatever_number_was_forged() {
 }
 
 #[test]
-fn forged_withdrawals_take_a_link_away_for_a_moment_each() {
+fn forged_withdrawals_last_only_a_moment() {
     let mut net = Net::of(5, 4, &[(0, 1), (1, 2), (2, 3)]);
     net.settle(SECOND).expect("it settles");
     let (mut up, mut all) = (0, 0);
@@ -111,7 +111,7 @@ fn forged_withdrawals_take_a_link_away_for_a_moment_each() {
 }
 
 #[test]
-fn a_link_whose_ends_are_dead_is_not_handed_on() {
+fn links_of_dead_members_expire() {
     // One after the other joins by way of the last, which then stays.
     let mut net = Net::of(6, 3, &[(0, 1), (1, 2)]);
     net.settle(SECOND).expect("it settles");
@@ -149,7 +149,7 @@ fn two_members_with_one_address_do_not_flood_the_others() {
 }
 
 #[test]
-fn confirmations_end() {
+fn confirmations_do_not_repeat_without_end() {
     let mut net = Net::of(6, 4, &mesh(4));
     net.path.duplicate = 0.5;
     net.settle(SECOND).expect("it settles");

@@ -1,4 +1,4 @@
-//! What a single member says, and when.
+//! Behaviour of a single member: contents and times of its updates.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -56,7 +56,7 @@ impl Alone {
         self.member.receive(self.now, flow, &lsu.to_bytes());
     }
 
-    /// What it says at once.
+    /// Updates that it sends at once.
     pub(super) fn said(&mut self) -> Vec<(N1FlowId, Lsu)> {
         let (member, now) = (&mut self.member, self.now);
         core::iter::from_fn(|| member.poll_transmit(now)).map(|(f, bytes)| (f, Lsu::parse(&bytes).unwrap())).collect()
@@ -67,7 +67,7 @@ impl Alone {
         core::iter::from_fn(|| self.member.poll_packet(self.now, 1200)).collect()
     }
 
-    /// What it says within this time.
+    /// Updates that it sends within this time.
     pub(super) fn after(&mut self, time: Duration) -> Vec<(N1FlowId, Lsu)> {
         let limit = self.now + time;
         let mut said = self.said();
@@ -85,7 +85,7 @@ impl Alone {
 }
 
 #[test]
-fn it_waits_for_the_neighbour_to_speak() {
+fn a_reference_is_awaited_before_updates_are_sent() {
     let mut alone = Alone::new();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Plain);
@@ -117,7 +117,7 @@ fn everything_is_repeated_once_to_a_reference() {
 }
 
 #[test]
-fn a_member_of_our_own_confirms_and_is_told_until_it_does() {
+fn o7s_neighbours_confirm_and_updates_repeat_until_then() {
     let mut alone = Alone::connected_to(Dialect::Confirming);
     alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1 << 32));
     assert_eq!(alone.after(21 * MILLI), [(MANAGEMENT, lsu(PEER, Address(300), 1 << 32))], "it is confirmed");
@@ -148,7 +148,7 @@ fn references_are_not_told_of_their_own_links() {
 }
 
 #[test]
-fn links_are_announced_again_in_time_and_withdrawn_for_good() {
+fn links_are_refreshed_and_withdrawn() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     let mut last = 1 << 32;
@@ -174,7 +174,7 @@ fn links_are_announced_again_in_time_and_withdrawn_for_good() {
 }
 
 #[test]
-fn a_withdrawal_is_forgotten_when_nobody_can_remember_the_link() {
+fn withdrawals_are_forgotten_with_the_last_copy_of_the_link() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.member.adjacency_down(alone.now, DATA);
@@ -199,11 +199,11 @@ fn links_expire_to_the_second() {
 }
 
 #[test]
-fn a_link_that_was_withdrawn_in_between_expires_like_any_other() {
+fn a_link_withdrawn_in_between_expires_as_usual() {
     let mut alone = Alone::connected();
     alone.hear(MANAGEMENT, lsu(PEER, Address(300), 1));
     alone.hear(MANAGEMENT, lsu(PEER, Address(300), LAST));
-    // It is looked at, and is to be remembered for a while yet.
+    // The link is checked, and has to be remembered for a while yet.
     alone.after(61 * SECOND);
     alone.hear(MANAGEMENT, lsu(PEER, Address(300), LAST + 1));
     alone.after(60 * SECOND - MILLI);
@@ -214,7 +214,7 @@ fn a_link_that_was_withdrawn_in_between_expires_like_any_other() {
 
 /// However many expire one after the other, all are looked at now and then only.
 #[test]
-fn links_that_expire_soon_after_one_another_are_forgotten_together() {
+fn links_expiring_close_together_are_removed_together() {
     let mut alone = Alone::connected();
     for n in 0..1000 {
         alone.hear(MANAGEMENT, lsu(PEER, Address(300 + n), 1));
@@ -231,7 +231,7 @@ fn links_that_expire_soon_after_one_another_are_forgotten_together() {
 }
 
 #[test]
-fn others_have_no_say_about_own_links() {
+fn foreign_updates_about_own_links_are_contradicted() {
     let mut alone = Alone::connected();
     // A link that never was.
     alone.hear(MANAGEMENT, lsu(ME, Address(300), 77));
@@ -257,7 +257,7 @@ fn others_have_no_say_about_own_links() {
 }
 
 #[test]
-fn contradictions_are_rare() {
+fn contradictions_are_rate_limited() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.after(5 * SECOND);
@@ -275,7 +275,7 @@ fn contradictions_are_rare() {
 }
 
 #[test]
-fn what_nobody_says_in_good_faith_is_dropped() {
+fn implausible_updates_are_dropped() {
     let mut alone = Alone::connected();
     for bad in [lsu(PEER, PEER, 1), lsu(Address(0), PEER, 1), lsu(PEER, Address(0), 1), lsu(PEER, ME, u64::MAX)] {
         alone.hear(MANAGEMENT, bad);
@@ -290,7 +290,7 @@ fn what_nobody_says_in_good_faith_is_dropped() {
 }
 
 #[test]
-fn nothing_is_adjacent_to_itself_or_to_nobody() {
+fn adjacencies_to_itself_or_to_address_0_are_ignored() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, ME);
     alone.member.adjacency_up(alone.now, OTHER, Address(0));
@@ -298,7 +298,7 @@ fn nothing_is_adjacent_to_itself_or_to_nobody() {
 }
 
 #[test]
-fn a_large_database_is_told_at_a_pace() {
+fn large_databases_are_sent_at_a_pace() {
     let mut alone = Alone::new();
     alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
     for n in 0..10_000 {
@@ -316,7 +316,7 @@ fn a_large_database_is_told_at_a_pace() {
 }
 
 #[test]
-fn the_table_is_built_anew_when_adjacencies_change() {
+fn the_table_is_rebuilt_when_adjacencies_change() {
     let mut alone = Alone::connected();
     assert!(alone.member.poll_routes(alone.now).is_none());
     alone.member.adjacency_up(alone.now, DATA, PEER);
@@ -333,7 +333,7 @@ fn the_table_is_built_anew_when_adjacencies_change() {
 }
 
 #[test]
-fn news_from_afar_are_gathered() {
+fn distant_news_are_batched() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.hear(MANAGEMENT, lsu(PEER, ME, 0));
@@ -356,7 +356,7 @@ fn news_from_afar_are_gathered() {
 }
 
 #[test]
-fn a_failure_at_both_ends_does_not_wait_for_the_other() {
+fn failures_at_both_ends_are_announced_independently() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.hear(MANAGEMENT, lsu(PEER, ME, 1 << 32));
@@ -369,7 +369,7 @@ fn a_failure_at_both_ends_does_not_wait_for_the_other() {
 }
 
 #[test]
-fn updates_share_a_packet_only_on_the_way_to_whoever_takes_it() {
+fn updates_share_packets_only_towards_o7s_neighbours() {
     for dialect in [Dialect::Plain, Dialect::Confirming] {
         let mut alone = Alone::new();
         alone.member.management_up(alone.now, OTHER, Address(300), Dialect::Plain);
@@ -385,7 +385,7 @@ fn updates_share_a_packet_only_on_the_way_to_whoever_takes_it() {
 }
 
 #[test]
-fn what_is_said_over_a_flow_does_not_change_how_a_reference_is_spoken_to() {
+fn updates_cannot_change_the_dialect_of_a_neighbour() {
     let mut alone = Alone::connected();
     // Forged by anybody beyond the reference, which passes on what it hears as it is.
     alone.hear(MANAGEMENT, lsu(PEER, Address(999), (1 << 32) + 1));
@@ -404,7 +404,7 @@ fn what_is_said_over_a_flow_does_not_change_how_a_reference_is_spoken_to() {
 }
 
 #[test]
-fn what_is_passed_on_late_is_as_old_as_it_was() {
+fn late_updates_carry_their_age() {
     let hear_late = |dialect, age: Option<u64>| {
         let mut alone = Alone::connected_to(dialect);
         let mut packet = lsu(Address(77), Address(78), 1 << 32).to_bytes().to_vec();
@@ -434,7 +434,7 @@ fn what_is_passed_on_late_is_as_old_as_it_was() {
 }
 
 #[test]
-fn a_new_link_takes_the_place_of_one_that_is_of_no_use() {
+fn new_links_replace_one_sided_ones() {
     let mut alone = Alone::with(|config| config.max_links_of_member = 20);
     alone.member.management_up(alone.now, MANAGEMENT, PEER, Dialect::Confirming);
     for n in 0..10 {
@@ -451,7 +451,7 @@ fn a_new_link_takes_the_place_of_one_that_is_of_no_use() {
 }
 
 #[test]
-fn a_link_that_one_neighbour_makes_older_than_it_is_lives_on_the_word_of_another() {
+fn false_ages_are_corrected_by_other_neighbours() {
     let (liar, honest, third) = (MANAGEMENT, OTHER, N1FlowId(4));
     let said = |seqno: u64, age: Option<Duration>| {
         let update = lsu(Address(77), Address(78), seqno).to_bytes();
@@ -478,7 +478,7 @@ fn a_link_that_one_neighbour_makes_older_than_it_is_lives_on_the_word_of_another
             assert!(known(&alone), "round {round}");
         }
     }
-    // But nobody can make it younger than it was seen to be.
+    // The neighbour cannot make it younger than it was seen to be.
     for _ in 0..44 {
         alone.after(SECOND);
         alone.member.receive(alone.now, honest, &said(5 << 32, None));
@@ -488,7 +488,7 @@ fn a_link_that_one_neighbour_makes_older_than_it_is_lives_on_the_word_of_another
 }
 
 #[test]
-fn nothing_is_left_of_neighbours_of_whom_others_lied() {
+fn invented_neighbours_leave_nothing_behind() {
     let mut alone = Alone::connected();
     for n in 0..100 {
         let address = Address(1000 + n);
@@ -503,7 +503,7 @@ fn nothing_is_left_of_neighbours_of_whom_others_lied() {
 
 /// A reference that has a neighbour connected anew goes on sending on the old flow until it hears of a link that is new to it.
 #[test]
-fn a_reference_that_is_connected_is_told_of_a_link_that_is_new_to_it() {
+fn a_connected_reference_is_told_of_an_unknown_link() {
     for (dialect, wanted) in [(Dialect::Plain, 1), (Dialect::Confirming, 0)] {
         let mut alone = Alone::connected_to(dialect);
         let mut seen = Vec::new();
@@ -523,7 +523,7 @@ fn a_reference_that_is_connected_is_told_of_a_link_that_is_new_to_it() {
     }
 }
 
-/// One flow that takes little does not make packets small for all, nor for ever.
+/// One flow with a small MTU does not make packets small for the others, nor permanently.
 #[test]
 fn packets_are_as_large_as_each_flow_takes() {
     let mut alone = Alone::new();

@@ -1,4 +1,4 @@
-//! What is remembered, for how long, and who can change that.
+//! Memory of links: its duration, and influences of others on it.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use crate::wire::link_state::{Age, Lsu};
 
 /// Left over from an earlier life of this member, or forged.
 #[test]
-fn a_withdrawal_of_an_own_link_that_others_remember_is_forgotten_in_time() {
+fn withdrawals_of_own_links_expire() {
     for dialect in [Dialect::Plain, Dialect::Confirming] {
         let mut alone = Alone::connected_to(dialect);
         for n in 0..100 {
@@ -29,7 +29,7 @@ fn with_age(update: Lsu, age: Duration) -> Vec<u8> {
     [update.to_bytes(), Age(age).to_lsu().to_bytes()].concat()
 }
 
-/// Whoever says a higher number with a great age would have it forgotten, and nobody would hear of it and contradict.
+/// An attacker that announces a higher number with a great age would have the link forgotten before it is contradicted.
 #[test]
 fn a_later_announcement_is_no_older_than_the_one_before() {
     let (a, b) = (Address(77), Address(78));
@@ -53,10 +53,10 @@ fn a_later_announcement_is_no_older_than_the_one_before() {
     assert!(entry.withdrawn && entry.seqno == (1 << 32) + LAST, "{entry:?}");
 }
 
-/// It notes the flows of a connection one after the other, and computes routes when it hears of a link that is new to it: that
-/// is to be said when the last of them stands, also if another was connected a moment before.
+/// A reference notes the flows of a connection one after the other, and computes routes when it hears of a new link: it
+/// has to be told when the last of them stands, also if another was connected a moment before.
 #[test]
-fn a_reference_is_made_to_compute_its_routes_after_the_last_flow_that_was_connected() {
+fn a_reference_recomputes_after_the_last_new_flow() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.after(900 * MILLI);
@@ -67,7 +67,7 @@ fn a_reference_is_made_to_compute_its_routes_after_the_last_flow_that_was_connec
     assert_eq!(alone.after(MILLI).into_iter().filter(is_new).count(), 1);
 }
 
-/// What a reference is told of links that are new to it within some seconds, and has heard of.
+/// Unknown links that a reference is told of within some seconds.
 fn unknown(alone: &mut Alone) -> Vec<Address> {
     let said = alone.after(5 * SECOND).into_iter().map(|(_, lsu)| lsu);
     let new: BTreeSet<_> = said.filter(|lsu| lsu.src == ME && lsu.dst != PEER).map(|lsu| lsu.dst).collect();
@@ -76,7 +76,7 @@ fn unknown(alone: &mut Alone) -> Vec<Address> {
 
 /// Otherwise it would send on the flow that is gone for as long as the database is full.
 #[test]
-fn a_reference_is_made_to_compute_its_routes_although_the_database_is_full() {
+fn a_reference_recomputes_although_the_database_is_full() {
     for (links, links_of_member) in [(3, 100), (100, 1)] {
         let mut alone = Alone::with(|config| {
             config.max_links = links;
@@ -100,7 +100,7 @@ fn a_reference_is_made_to_compute_its_routes_although_the_database_is_full() {
 
 /// A flow that is seen not to work when the moment has come is the one to use once it works again.
 #[test]
-fn a_reference_that_is_down_for_a_moment_is_made_to_compute_its_routes_later() {
+fn a_reference_recomputes_after_a_short_outage() {
     let mut alone = Alone::connected();
     alone.member.adjacency_up(alone.now, DATA, PEER);
     alone.member.adjacency_state(alone.now, DATA, false);
@@ -114,7 +114,7 @@ fn a_reference_that_is_down_for_a_moment_is_made_to_compute_its_routes_later() {
     assert_eq!(unknown(&mut alone), [], "nobody is there");
 }
 
-/// How many links it says at once over the management flow, and the packets.
+/// Number of links sent at once over the management flow, and the packets.
 fn links_at_once(alone: &mut Alone) -> (usize, Vec<Vec<u8>>) {
     let packets = alone.packets().into_iter().filter(|(flow, _)| *flow == MANAGEMENT).map(|(_, packet)| packet);
     let packets: Vec<_> = packets.collect();
@@ -123,7 +123,7 @@ fn links_at_once(alone: &mut Alone) -> (usize, Vec<Vec<u8>>) {
 
 /// Thousands of links that all of a layer have just heard of would wait at each neighbour of each member for a confirmation.
 #[test]
-fn a_neighbour_is_told_no_more_at_once_than_it_can_confirm_soon_and_the_rest_when_it_does() {
+fn updates_are_windowed_by_confirmations() {
     const LINKS: u64 = 2000;
     for news in [true, false] {
         let mut alone = Alone::new();

@@ -13,7 +13,7 @@ use crate::routing::{Config, Dialect, LinkState};
 use crate::types::id::{Address, N1FlowId};
 use crate::wire::link_state::Lsu;
 
-/// What happens to updates. Probabilities are per packet.
+/// Faults of the network. Probabilities are per packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path {
     pub(super) latency: Duration,
@@ -92,7 +92,7 @@ pub(super) struct Net {
     pub(super) carried: u64,
     /// Connections that an end has seen to fail.
     failed: BTreeSet<(usize, usize)>,
-    /// Of the packets that were sent, which have arrived.
+    /// Arrival of each packet sent.
     pub(super) arrived: Vec<bool>,
 }
 
@@ -428,7 +428,7 @@ impl Net {
         }
     }
 
-    /// Hops from `root` to everybody over connections that are whole; `u32::MAX` where there is no way.
+    /// Hops from `root` to every member over intact connections; `u32::MAX` where there is no way.
     pub(super) fn distances(&self, root: usize) -> Vec<u32> {
         let mut neighbours = vec![Vec::new(); self.members.len()];
         for edge in self.edges.iter().filter(|e| e.whole && e.connected) {
@@ -452,7 +452,7 @@ impl Net {
         distance
     }
 
-    /// What a member does with a packet: the first hop.
+    /// First hop of a packet from a member.
     pub(super) fn next_hop(&self, member: usize, dst: usize) -> Option<Address> {
         match &self.members[member] {
             Member::Ours(m) => m.routes().get(address(dst)).first().copied(),
@@ -461,7 +461,7 @@ impl Net {
         }
     }
 
-    /// Whether everybody has a shortest path to everybody that can be reached, and none to others.
+    /// Returns `true` if every member has a shortest path to every reachable one, and none to others.
     pub(super) fn is_settled(&self) -> bool {
         let all: Vec<_> = (0..self.members.len()).map(|m| self.distances(m)).collect();
         let index: BTreeMap<_, _> = (0..self.members.len()).map(|m| (address(m), m)).collect();

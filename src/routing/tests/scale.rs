@@ -1,4 +1,4 @@
-//! What it costs.
+//! Costs.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -30,9 +30,9 @@ fn starting_a_layer_is_cheap() {
     assert!((4.0..6.5).contains(&refreshes), "{refreshes} updates a direction, connection and minute");
 }
 
-/// What is done for one neighbour takes no look at the others: counted in looks, not in time.
+/// Work for one neighbour does not visit the others: counted in visits, not in time.
 #[test]
-fn a_hub_looks_only_at_neighbours_that_have_something_to_do() {
+fn a_hub_visits_only_neighbours_with_work() {
     const NEIGHBOURS: u32 = 1000;
     let config = Config { max_management: NEIGHBOURS as usize, ..Config::new(Address(1)) };
     let mut hub = LinkState::new(config, Rng::from_seed([1; 32]));
@@ -76,7 +76,7 @@ fn a_hub_looks_only_at_neighbours_that_have_something_to_do() {
 }
 
 #[test]
-fn nothing_is_left_of_a_layer_that_has_gone() {
+fn a_vanished_layer_leaves_nothing_behind() {
     let mut net = Net::of(2, 30, &random(&mut Rng::from_seed([3; 32]), 30, 20));
     net.settle(SECOND).expect("it settles");
     (0..net.edges.len()).for_each(|edge| net.disconnect(edge));
@@ -88,7 +88,7 @@ fn nothing_is_left_of_a_layer_that_has_gone() {
 
 /// Half a minute when each member that came or went cost a look at all others.
 #[test]
-fn a_database_that_strangers_fill_again_and_again_is_cheap_to_fill_and_to_empty() {
+fn repeatedly_filled_databases_stay_cheap() {
     let (flow, me) = (N1FlowId(1), Address(1));
     let mut member = LinkState::new(Config::new(me), Rng::from_seed([1; 32]));
     let (mut now, mut rng) = (Instant::from_millis(1000), Rng::from_seed([2; 32]));

@@ -41,7 +41,7 @@ fn check(net: &mut Net) {
 }
 
 #[test]
-fn layers_of_both() {
+fn layers_of_both_kinds_converge() {
     for (seed, members, theirs, edges) in [
         (1, 2, &[1][..], line(2)),
         (2, 3, &[1], line(3)),
@@ -59,7 +59,7 @@ fn layers_of_both() {
 }
 
 #[test]
-fn random_layers_of_both() {
+fn random_layers_of_both_kinds_converge() {
     for seed in 0..8 {
         let mut rng = Rng::from_seed([seed; 32]);
         let edges = random(&mut rng, 20, 12);
@@ -112,7 +112,7 @@ fn withdrawals_travel_through_references_and_do_not_outlive_the_link_there() {
 }
 
 #[test]
-fn a_link_that_comes_back_while_references_remember_its_withdrawal() {
+fn a_link_returns_while_references_remember_its_withdrawal() {
     let mut net = mixed(9, 8, &[1, 6], &ring(8));
     net.settle(20 * SECOND).expect("it settles");
     for _ in 0..4 {
@@ -150,7 +150,7 @@ fn a_connection_to_a_reference_ends_and_is_made_again() {
 }
 
 #[test]
-fn a_member_of_our_own_crashes_between_references() {
+fn an_o7s_member_crashes_between_references() {
     let mut net = mixed(11, 9, &[1, 3, 5, 7], &grid(3, 3));
     net.settle(20 * SECOND).expect("it settles");
     net.run(30 * SECOND);
@@ -165,7 +165,7 @@ fn a_member_of_our_own_crashes_between_references() {
 }
 
 #[test]
-fn what_references_have_forgotten_is_not_brought_back_by_withdrawals() {
+fn withdrawals_do_not_revive_links_at_references() {
     // Two parts, 0 to 3 and 4 to 7, with a reference in each; link 1 fails while they are apart.
     let mut net = mixed(12, 8, &[3, 7], &[(0, 1), (1, 2), (0, 2), (0, 3), (4, 5), (5, 6), (4, 6), (4, 7), (0, 4)]);
     let bridge = 8;

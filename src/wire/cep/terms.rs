@@ -1,4 +1,4 @@
-//! What members of this library say to each other of themselves when they connect, besides what the C reference knows.
+//! Connection terms: an extension of CEP between members of this library.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,8 +7,8 @@ use core::time::Duration;
 /// The further version that stands before the terms: "o7s" and a 1.
 const MARK: i32 = 0x6f37_7301;
 
-/// The terms on which a member of a unicast layer connects. They travel in the list of
-/// [further versions](super::Message::versions), which the C reference neither sends nor reads: whoever says terms is no
+/// The terms on which a member of a unicast layer connects. They travel in the list of [further
+/// versions](super::Message::versions), which the C reference neither sends nor reads: a peer with terms is not a
 /// reference.
 ///
 /// | element | meaning |
@@ -30,12 +30,12 @@ const MARK: i32 = 0x6f37_7301;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// A number of the member's life, drawn when it starts; less than 2³¹. A peer with an address that is known and
-    /// another incarnation has been restarted, or is somebody else.
+    /// Number of the member's life, drawn when it starts; less than 2³¹. A peer with a known address and another
+    /// incarnation was restarted, or is another member.
     pub incarnation: u32,
-    /// How long the peer may be silent before it is taken for gone. Both ends hold to the longer one.
+    /// Silence after which the peer counts as gone. Both ends use the longer of their two values.
     pub patience: Duration,
-    /// How long it took to allocate the flow, which is at least a round trip; zero from whoever did not allocate it.
+    /// Time that the allocation of the flow took, which is at least a round trip; zero from the end that accepted it.
     pub round_trip: Duration,
 }
 

@@ -30,7 +30,7 @@ fn messages_of_the_reference() {
 }
 
 #[test]
-fn agreement() {
+fn ends_with_the_same_protocol_agree() {
     let ours = Message::management(A);
     assert!(ours.agrees_with(&Message::management(Address(7))));
     assert!(!ours.agrees_with(&Message::refusal()));
@@ -40,13 +40,13 @@ fn agreement() {
 }
 
 #[test]
-fn what_is_never_sent_is_skipped() {
+fn fields_that_are_never_sent_are_skipped() {
     let lists = hex("0a00 1200 1800 2001 220102 2800 3000 3a040801 1002 4000 7a0161");
     assert_eq!(Message::decode(&lists), Ok(Message { versions: vec![1, 2], ..Message::refusal() }));
 }
 
 #[test]
-fn further_versions_are_said_one_by_one() {
+fn further_versions_are_encoded_one_by_one() {
     let message = Message { versions: vec![1, 300], ..Message::broadcast() };
     let bytes = hex("0a0d44617461205472616e73666572 1200 1800 2001 20ac02 2800 4000");
     assert_eq!(message.encode(), Ok(bytes.clone()));
@@ -91,7 +91,7 @@ fn long_and_odd_messages() {
 }
 
 #[test]
-fn printing() {
+fn display_of_message() {
     let line = "cep \"Management\" protocol \"LSP\" version 1 syntax 0 address 78.56.34.12";
     assert_eq!(Message::management(A).to_string(), line);
     assert_eq!(Message::refusal().to_string(), "cep refusal");

@@ -75,7 +75,7 @@ fn other_hashes_have_other_lengths() {
 }
 
 #[test]
-fn contacts_and_values_that_are_none_are_skipped() {
+fn invalid_contacts_and_values_are_skipped() {
     let (cookie, key) = (1, key());
     let short = Contact { id: NameHash::new(&[1; 4]).unwrap(), ..contact(1, 1) };
     let contacts = vec![short, contact(0x40, 7), contact(0x41, 0)];
@@ -98,7 +98,7 @@ fn messages_are_bounded() {
 }
 
 #[test]
-fn printing() {
+fn display_of_message() {
     let [store, _, found, ..] = all();
     let line = store.to_string();
     assert!(line.starts_with("dht src 000102") && line.ends_with("at 78.56.34.12 until 1893456000"), "{line}");
@@ -137,7 +137,7 @@ proptest! {
 }
 
 #[test]
-fn what_members_of_our_kind_say_beside_a_message_is_skipped_by_others() {
+fn the_extension_is_skipped_by_other_implementations() {
     for message in all() {
         let plain = message.encode().unwrap();
         for (token, padding) in [(None, 0), (Some(1), 0), (Some(u64::MAX), 7), (None, 1), (None, 500)] {

@@ -56,7 +56,7 @@ fn cut_at_every_length() {
 }
 
 #[test]
-fn numbers_are_not_cut() {
+fn numbers_that_do_not_fit_are_refused() {
     let sizes = LayerSizes::new(2, 3).unwrap();
     let mut out = [0; 8];
     let most = Pci { dst: Address(0xffff), eid: Eid(0xff_ffff), ..TO_B };
@@ -68,7 +68,7 @@ fn numbers_are_not_cut() {
 }
 
 #[test]
-fn the_last_hop() {
+fn ttl_at_the_last_hop() {
     let mut packet = hex("11 12 13 14 00 02 05 43 00 00 00 88 77 66 55");
     for left in [1, 0, 0] {
         let mut header = HeaderMut::new(DEFAULT, &mut packet).unwrap();
@@ -80,7 +80,7 @@ fn the_last_hop() {
 }
 
 #[test]
-fn printing() {
+fn display_of_pci() {
     assert_eq!(TO_B.to_string(), "dst 11.12.13.14 qos 0 ttl 60 ecn 0 eid 6153737366847619139");
 }
 

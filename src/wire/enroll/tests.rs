@@ -64,7 +64,7 @@ fn changed(before: &str, to: u8) -> Result<Response, WireError> {
 }
 
 #[test]
-fn what_is_not_in_the_table_is_refused() {
+fn unknown_policies_are_refused() {
     let unknown = |field, value| Err(WireError::Unknown { field, value });
     let invalid = |field| Err(WireError::Invalid { field });
     assert_eq!(changed("20002a410a070a034c414e10", 4), unknown("dir_hash_algo", 4));
@@ -89,7 +89,7 @@ fn what_is_not_in_the_table_is_refused() {
 }
 
 #[test]
-fn what_would_be_refused_is_not_encoded() {
+fn invalid_configurations_are_not_encoded() {
     for (field, kind, hash) in [
         ("dir_hash_algo", LayerKind::Broadcast, HashAlg::Md5),
         ("addr_size", LayerKind::Unicast(Unicast { addr_size: 9, ..unicast() }), HashAlg::Sha3_256),
@@ -133,7 +133,7 @@ fn eids_have_eight_bytes_whatever_is_configured() {
 }
 
 #[test]
-fn printing() {
+fn display_of_messages() {
     assert_eq!(Request { id: ID }.to_string(), "enrolment request id 0123456789abcdef");
     let line = "enrolment response id 0123456789abcdef time 1767225600.123456789 granted: broadcast layer b, SHA3_256";
     assert_eq!(granted("b", LayerKind::Broadcast).to_string(), line);

@@ -16,11 +16,11 @@ const CODE_ANSWER: u8 = 3;
 /// A management message: what it says. [Layout](super#management-message).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mgmt<'a> {
-    /// Somebody wants a flow to a name.
+    /// Request for a flow to a name.
     Request(FlowRequest<'a>),
-    /// Somebody answers such a request.
+    /// Reply to a request.
     Reply(FlowReply<'a>),
-    /// Somebody wants to know where a name is registered. Sent to everybody.
+    /// Query for the location of a name. Sent to the broadcast address.
     Query(NameHash),
     /// The name is registered at the sender.
     Answer(NameHash),
@@ -151,7 +151,7 @@ impl<'a> Raw<'a> {
         Ok(Self { format, header: Header::parse(format, &mut r)?, rest: r.rest() })
     }
 
-    /// What the message says, in a layer that hashes names with `alg`. Errors as for [`Mgmt::parse`].
+    /// Returns the message, in a layer that hashes names with `alg`. Errors as for [`Mgmt::parse`].
     pub fn message(&self, alg: HashAlg) -> Result<Mgmt<'a>, WireError> {
         let Header { s_eid, d_eid, response, code, qos, .. } = self.header;
         match code {
@@ -173,9 +173,9 @@ impl<'a> Raw<'a> {
         split.ok_or(WireError::Truncated { need: fixed + alg.len(), have: fixed + self.rest.len() })
     }
 
-    /// Whether every field that this kind of message does not use is 0, in_order is 0 or 1, and nothing follows the
-    /// hash of a query: if so, and only then, [`message`](Self::message) encodes to the bytes this was read from.
-    /// `false` for what is no message.
+    /// Returns `true` if every field that this kind of message does not use is 0, in_order is 0 or 1, and nothing
+    /// follows the hash of a query: if so, and only then, [`message`](Self::message) encodes to the bytes this was read
+    /// from. `false` for anything that is not a message.
     pub fn is_canonical(&self, alg: HashAlg) -> bool {
         match self.message(alg) {
             Ok(Mgmt::Request(m)) => m.header() == self.header,

@@ -62,7 +62,7 @@ fn oping() -> NameHash {
     ALG.hash(&"oping".parse().unwrap())
 }
 
-/// What the library makes of "data" by default: without the CRC.
+/// The reference library's default for "data": without the CRC.
 const DATA: QosSpec = QosSpec { ber: 1, ..QosSpec::DATA };
 
 /// Reads the frame, and encodes it again.
@@ -155,7 +155,7 @@ fn messages_cut_at_every_length() {
 }
 
 #[test]
-fn frames_that_are_none_of_ours() {
+fn foreign_frames_are_refused() {
     let mut control = hex(LLC_DATA);
     control[16] = 0xe3;
     assert_eq!(Frame::parse(&control), Err(WireError::Unknown { field: "llc control", value: 0xe3 }));
@@ -170,7 +170,7 @@ fn frames_that_are_none_of_ours() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_encoded() {
+fn oversized_frames_are_not_encoded() {
     let long = vec![0; 0x1_0000];
     let dix = Port::Dix { ethertype: DEFAULT_ETHERTYPE, eid: 64 };
     for (port, len, max) in [(dix, 0x1_0000, 0xffff), (Port::Llc { dsap: 2, ssap: 2 }, 1533, 1532)] {
@@ -209,7 +209,7 @@ fn no_bit_is_lost_unnoticed() {
 }
 
 #[test]
-fn printing() {
+fn display_of_frames() {
     let line = "02:00:00:00:00:01 > 02:00:00:00:00:02 dix a000 eid 65 length 5";
     assert_eq!(frame(&hex(DIX_DATA)).to_string(), line);
     let line = "02:00:00:00:00:01 > 02:00:00:00:00:02 dix a000 eid 65 keepalive";

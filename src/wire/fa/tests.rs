@@ -136,7 +136,7 @@ fn no_bit_is_lost_unnoticed() {
 }
 
 #[test]
-fn printing() {
+fn display_of_messages() {
     let reply = FlowReply { r_eid: Eid(70), s_eid: Eid(71), response: -1009, data: &[] };
     assert_eq!(Message::Reply(reply).to_string(), "flow reply r_eid 70 s_eid 71 response -1009 data 0");
     assert_eq!(

@@ -55,7 +55,8 @@ impl Sack {
         self.used().iter().map(|&(first, end)| (self.at(first), self.at(end)))
     }
 
-    /// Whether there are no blocks. Such a one is not sent: an acknowledgement without a payload says the same.
+    /// Returns `true` if there are no blocks. Such a one is not sent: an acknowledgement without a payload says the
+    /// same.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }

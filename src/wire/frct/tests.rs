@@ -11,7 +11,7 @@ fn pci(flags: Flags, window: u32, seqno: u32, ackno: u32) -> Pci {
     Pci { flags, window, seqno: Seq(seqno), ackno: Seq(ackno) }
 }
 
-/// What the C reference puts on the wire for each packet.
+/// The bytes that the C reference sends for each kind of packet.
 #[test]
 fn packets_of_the_reference() {
     let cases = [
@@ -37,7 +37,7 @@ fn packets_of_the_reference() {
 }
 
 #[test]
-fn printing() {
+fn display_of_pci() {
     let data = pci(Flags::DATA | Flags::DRF | Flags::ACK | Flags::FC, 0x00ab_4fdd, 5, 3);
     assert_eq!(data.to_string(), "data|drf|ack|fc seq 5 ack 3 win 0xab4fdd");
     assert_eq!(pci(Flags::RDVS, 1, 2, 3).to_string(), "rdvs");
@@ -76,7 +76,7 @@ fn sack_layout() {
 }
 
 #[test]
-fn sack_rejects_what_is_not_in_order() {
+fn sack_rejects_unordered_blocks() {
     let bad: [&[(u32, u32)]; 6] = [
         &[(100, 102)],
         &[(105, 105)],

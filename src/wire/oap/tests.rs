@@ -60,7 +60,7 @@ fn bytes_behind_the_end_need_a_certificate() {
 }
 
 #[test]
-fn what_the_parser_refuses_is_not_encoded() {
+fn messages_that_the_parser_refuses_are_not_encoded() {
     let long = vec![0; 0x1_0000];
     let refused = [
         Message { signature: b"sig", ..REQUEST },
@@ -85,7 +85,7 @@ fn an_unknown_request_digest_is_an_error() {
 }
 
 #[test]
-fn printed() {
+fn display_of_message() {
     assert_eq!(
         REQUEST.to_string(),
         "oap id 01010101010101010101010101010101 time 1760000002.123456789 cipher aes-256-gcm kdf sha256 \
@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_parses_encodes_to_the_same_bytes(
+    fn parsed_messages_encode_to_the_same_bytes(
         start in prop::collection::vec(any::<u8>(), 24),
         (cipher, kdf, digest) in (number(CIPHER), number(HASH), number(HASH)),
         lengths in (0u16..40, 0u16..40, any::<u8>(), 0u16..40),

@@ -134,7 +134,7 @@ fn hashes_of_other_lengths_keep_the_layout() {
 }
 
 #[test]
-fn printing() {
+fn display_of_messages() {
     let reply = FlowReply { s_eid: 64, d_eid: 65, response: -1009, data: &[] };
     assert_eq!(Datagram::Mgmt(Mgmt::Reply(reply)).to_string(), "flow reply s_eid 64 d_eid 65 response -1009 data 0");
     assert_eq!(Datagram::Data { eid: 9, payload: &[] }.to_string(), "eid 9 keepalive");

@@ -27,7 +27,7 @@ fn sealed(sender: &mut Directed) -> PacketBuf {
 }
 
 #[test]
-fn there_and_back_with_every_cipher() {
+fn every_cipher_seals_and_opens() {
     for backend in backend::all() {
         for &cipher in Cipher::ALL.iter().filter(|cipher| cipher.is_aead()) {
             let [mut client, mut server] = [Side::Client, Side::Server]
@@ -62,14 +62,14 @@ fn a_packet_opens_once() {
 }
 
 #[test]
-fn an_own_packet_does_not_open() {
+fn reflected_packets_do_not_open() {
     let (mut a, _) = ends(20);
     let mut packet = sealed(&mut a);
     assert_eq!(a.open(&mut packet), Err(CryptoError::Forged));
 }
 
 #[test]
-fn damage_anywhere_is_noticed_and_moves_nothing() {
+fn damage_is_detected_and_changes_no_state() {
     let (mut a, mut b) = ends(4);
     let whole = sealed(&mut a).to_vec();
     for bit in 0..whole.len() * 8 {
@@ -98,7 +98,7 @@ fn keys_change_with_the_number_in_each_direction_by_itself() {
 }
 
 #[test]
-fn generations_that_were_lost_do_not_stop_a_direction() {
+fn lost_generations_do_not_stop_a_direction() {
     // The case of an outage in one direction, as long as it may be, and one packet longer.
     let lost = MAX_AHEAD << 4;
     let (mut a, mut b) = ends(4);
@@ -125,7 +125,7 @@ fn late_packets_of_the_generation_before_open_after_a_jump() {
 }
 
 #[test]
-fn a_key_that_nothing_can_come_with_is_forgotten() {
+fn unreachable_keys_are_dropped() {
     let (mut a, mut b) = ends(12);
     let first = sealed(&mut a);
     a.tx.number = 1 << 12;
@@ -138,7 +138,7 @@ fn a_key_that_nothing_can_come_with_is_forgotten() {
 }
 
 #[test]
-fn forgeries_of_later_generations_have_secrets_computed_once() {
+fn forged_generations_cost_one_derivation() {
     let (mut a, mut b) = ends(20);
     let mut forgery = sealed(&mut a).to_vec();
     forgery[4..12].copy_from_slice(&(MAX_AHEAD << 20).to_be_bytes());
@@ -152,7 +152,7 @@ fn forgeries_of_later_generations_have_secrets_computed_once() {
 }
 
 #[test]
-fn releasing_loses_nothing() {
+fn releasing_memory_loses_no_packet() {
     let (mut a, mut b) = ends(3);
     let mut old = PacketBuf::copy_of(&sealed(&mut a));
     let again = PacketBuf::copy_of(&old);
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn any_order_of_packets_opens_each_once(order in prop::collection::vec(0..600usize, 1..600), bit in 2..12u32) {
+    fn packets_in_any_order_open_once(order in prop::collection::vec(0..600usize, 1..600), bit in 2..12u32) {
         let (mut a, mut b) = ends(bit);
         let packets: Vec<_> = (0..600).map(|_| sealed(&mut a)).collect();
         let mut opened = BTreeSet::new();
@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// What was opened, by the book: everything within the window is remembered.
+/// Model of the window: a set of all opened numbers within it.
 #[derive(Default)]
 struct Book {
     opened: BTreeSet<u64>,
@@ -214,7 +214,7 @@ impl Book {
 }
 
 #[test]
-fn the_numbers_opened_are_remembered_with_and_without_a_ring() {
+fn opened_numbers_are_remembered_with_and_without_a_ring() {
     for seed in 0..200 {
         let mut rng = crate::base::rng::Rng::from_seed([seed; 32]);
         let (mut seen, mut book) = (Seen::default(), Book::default());
@@ -242,7 +242,7 @@ fn the_numbers_opened_are_remembered_with_and_without_a_ring() {
 }
 
 #[test]
-fn a_ring_without_gaps_is_given_back() {
+fn a_ring_without_gaps_is_freed() {
     let mut seen = Seen::default();
     for number in (0..100).filter(|n| *n != 50) {
         seen.insert(number);

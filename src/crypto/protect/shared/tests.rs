@@ -31,7 +31,7 @@ fn sealed(sender: &mut Shared, rng: &mut Rng) -> PacketBuf {
 }
 
 #[test]
-fn there_and_back() {
+fn sealed_packets_open_at_the_other_end() {
     let mut rng = Rng::from_seed([4; 32]);
     for backend in backend::all() {
         for &cipher in Cipher::ALL.iter().filter(|cipher| cipher.is_aead()) {
@@ -172,7 +172,7 @@ fn a_flood_of_forgeries_costs_two_trials_a_packet() {
 }
 
 #[test]
-fn keys_to_come_are_dropped_when_not_needed() {
+fn unneeded_future_keys_are_dropped() {
     let (mut a, mut b, mut rng) = ends(20);
     assert!(b.open(&mut PacketBuf::copy_of(&[0; 40])).is_err());
     assert!(b.next.is_some());
@@ -183,7 +183,7 @@ fn keys_to_come_are_dropped_when_not_needed() {
 }
 
 #[test]
-fn nothing_is_lost_by_releasing_memory() {
+fn releasing_memory_loses_no_packet() {
     let (mut a, mut b, mut rng) = ends(3);
     for n in 0..100 {
         b.open(&mut sealed(&mut a, &mut rng)).unwrap();
@@ -206,7 +206,7 @@ fn every_packet_has_its_own_iv() {
 }
 
 #[test]
-fn it_is_small_and_discreet() {
+fn size_is_bounded_and_debug_hides_keys() {
     assert!(size_of::<Shared>() <= 208, "{}", size_of::<Shared>());
     assert!(size_of::<Protection>() < 300, "{}", size_of::<Protection>());
     let text = alloc::format!("{:?}", Protection::new(Cipher::Aes128Gcm, SessionKey::from_bytes([8; 32])).unwrap());
@@ -215,7 +215,7 @@ fn it_is_small_and_discreet() {
 
 proptest! {
     #[test]
-    fn any_packet_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+    fn arbitrary_packets_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
         let mut packet = PacketBuf::copy_of(&bytes);
         prop_assert!(protection(Cipher::Aes128Gcm).open(&mut packet).is_err());
         prop_assert_eq!(&packet[..], &bytes[..]);

@@ -143,7 +143,7 @@ impl Sink for FragileSink {
 }
 
 #[test]
-fn a_panic_of_the_layer_above_does_not_keep_the_turn_to_service() {
+fn a_panic_of_the_layer_above_frees_the_turn() {
     let world = world(RAW, None);
     let (e, now) = (&world.endpoint, world.clock.now());
     let fragile = Arc::new(FragileSink::default());

@@ -16,7 +16,7 @@ fn bounded(pacer: &Pacer, now: Instant) {
 
 proptest! {
     #[test]
-    fn any_updates_at_any_time(
+    fn arbitrary_updates_are_bounded(
         steps in prop::collection::vec((any::<u32>(), prop::option::of(any::<u16>()), any::<u16>()), 1..400),
         long in any::<bool>(),
     ) {
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn any_reports_at_any_time(
+    fn arbitrary_reports_are_bounded(
         steps in prop::collection::vec(
             (any::<u32>(), prop::option::of((any::<u32>(), any::<u32>(), prop::option::of(any::<u32>()))), any::<u16>()),
             1..400,
@@ -70,7 +70,7 @@ proptest! {
 }
 
 #[test]
-fn floods_of_the_worst_updates() {
+fn floods_of_extreme_updates_are_bounded() {
     for level in [1, 8191, u16::MAX] {
         let mut now = Instant::from_millis(1);
         let mut pacer = Pacer::new(now, ON, Feedback::Levels);
@@ -86,7 +86,7 @@ fn floods_of_the_worst_updates() {
 }
 
 #[test]
-fn recovers_once_the_worst_is_over() {
+fn the_rate_recovers_after_extreme_updates() {
     let mut now = Instant::from_millis(1);
     let mut pacer = Pacer::new(now, ON, Feedback::Levels);
     for _ in 0..1000 {
@@ -108,7 +108,7 @@ fn recovers_once_the_worst_is_over() {
 
 /// Three million packets a second, of 64 and of 1000 bytes.
 #[test]
-fn a_path_without_queues_is_soon_without_limits() {
+fn an_unmarked_path_soon_has_no_limit() {
     for (len, within) in [(64, 500), (1000, 3000)] {
         let began = Instant::from_millis(1);
         let (mut now, mut pacer) = (began, Pacer::new(began, ON, Feedback::Levels));
@@ -123,7 +123,7 @@ fn a_path_without_queues_is_soon_without_limits() {
 }
 
 #[test]
-fn what_is_not_made_use_of_does_not_grow_and_is_forgotten() {
+fn unused_rate_does_not_grow_and_is_forgotten() {
     let mut now = Instant::from_millis(1);
     let mut pacer = Pacer::new(now, ON, Feedback::Levels);
     for _ in 0..1000 {
@@ -145,7 +145,7 @@ fn what_is_not_made_use_of_does_not_grow_and_is_forgotten() {
 
 /// Nothing is heard: two packets and a question each second and a bit, and the flow goes on at once when something is.
 #[test]
-fn silence_is_not_an_invitation() {
+fn silence_does_not_grow_the_rate() {
     let began = Instant::from_millis(1);
     let (mut now, mut pacer) = (began, Pacer::new(began, ON, Feedback::Reports));
     let (mut sent, mut asked) = (0, 0);
@@ -165,7 +165,7 @@ fn silence_is_not_an_invitation() {
 
 /// A receiver that claims more than was sent gets a window no larger than one that has had it all.
 #[test]
-fn nobody_has_more_than_was_sent() {
+fn no_more_counts_as_delivered_than_was_sent() {
     let mut now = Instant::from_millis(1);
     let mut pacers = [1, 1000].map(|lie| (lie, Pacer::new(now, ON, Feedback::Reports), 0));
     for _ in 0..12 {
@@ -183,7 +183,7 @@ fn nobody_has_more_than_was_sent() {
 
 /// A flow with little to send is not taken for one on a long path because its last packets are not reported.
 #[test]
-fn pauses_are_no_round_trips() {
+fn pauses_do_not_count_as_round_trips() {
     let mut now = Instant::from_millis(1);
     let mut pacer = Pacer::new(now, ON, Feedback::Reports);
     let mut receiver = Receiver::new(ON, Feedback::Reports);

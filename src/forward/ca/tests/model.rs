@@ -21,7 +21,7 @@ const LATEST: u64 = 20_000;
 /// Between two samples of throughput and of the queue.
 const SAMPLE: u64 = 50 * MS;
 
-/// Who decides when a packet goes.
+/// Controller of a sender.
 pub(super) enum Sender {
     Ours(Pacer),
     Reference(ReferenceSender),
@@ -30,11 +30,11 @@ pub(super) enum Sender {
 /// A flow of packets of one size.
 #[derive(Clone, Copy)]
 pub(super) struct Flow {
-    /// When it begins and ends, nanoseconds.
+    /// Begin and end, nanoseconds.
     pub(super) during: (u64, u64),
     /// The round-trip time without queues, nanoseconds.
     pub(super) rtt: u64,
-    /// Whether the sender is a reference, and what the receiver tells: a reference tells levels.
+    /// The sender is a reference, and the feedback of its receiver: a reference tells levels.
     pub(super) reference: bool,
     pub(super) feedback: Feedback,
     /// Bytes per second that the application has to send, if not as many as it can.
@@ -63,7 +63,7 @@ enum Event {
     Report(usize, Report),
 }
 
-/// What a packet is.
+/// Kind of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Data {
     Payload,
@@ -71,7 +71,7 @@ enum Data {
     Question(u32),
 }
 
-/// What a receiver reports.
+/// Report of a receiver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Report {
     delivered: u32,
@@ -90,7 +90,7 @@ struct State {
     waited: u64,
 }
 
-/// What happened.
+/// Result of a run.
 pub(super) struct Outcome {
     /// Packets a second that the link carries.
     capacity: f64,

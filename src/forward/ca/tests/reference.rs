@@ -1,4 +1,4 @@
-//! How a reference sends and receives, by the specification.
+//! Model of a reference as sender and receiver, by the specification.
 
 /// A receiver of the reference's: it tells levels as [`Receiver`](super::Receiver) does, but without a ration.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl ReferenceSender {
         self.slow_start = false;
     }
 
-    /// How long a packet of `len` bytes has to wait, nanoseconds.
+    /// Pause before a packet of `len` bytes, nanoseconds.
     pub(super) fn pause(&mut self, now: u64, len: u64) -> u64 {
         let slot = now >> self.shift;
         self.since_update += 1;
@@ -128,7 +128,7 @@ impl ReferenceSender {
 
 /// The specification's traces: time, length, and the pause and limit that come of it.
 #[test]
-fn behaves_as_specified() {
+fn the_model_behaves_as_specified() {
     const SLOT: u64 = 1 << 24;
     let start = 1000 * SLOT;
     let mut sender = ReferenceSender::new(start);

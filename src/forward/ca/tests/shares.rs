@@ -1,11 +1,11 @@
-//! What flows make of a bottleneck, in the model: the figures that the layer promises.
+//! Shares of flows at a bottleneck, in the model: the figures that the layer promises.
 
 use core::ops::Range;
 
 use super::model::{Flow, MS, Outcome, SECOND, run, run_with};
 use crate::forward::ca::Feedback;
 
-/// What 100 Mbit/s carry of packets of 1000 bytes with their headers, bytes per second.
+/// Capacity of 100 Mbit/s in packets of 1000 bytes with their headers, bytes per second.
 const LINK: u64 = 11_800_000;
 
 /// `n` greedy flows that begin shortly one after the other, with these round-trip times in turn.
@@ -64,7 +64,7 @@ fn a_lone_flow_soon_has_the_link() {
 }
 
 #[test]
-fn also_on_long_paths_and_beside_them() {
+fn long_and_short_paths_share_evenly() {
     for rtts in [&[100 * MS][..], &[10 * MS, 100 * MS]] {
         for n in [2, 8, 32] {
             let outcome = run(LINK, &flows(n, rtts), 24 * SECOND);
@@ -81,7 +81,7 @@ fn also_on_long_paths_and_beside_them() {
 }
 
 #[test]
-fn soon_even_again_after_flows_come_and_go() {
+fn fairness_returns_after_flows_join_and_leave() {
     for (n, more, rtt) in [(1, 1, MS), (1, 1, 10 * MS), (4, 4, 10 * MS), (1, 7, 10 * MS), (16, 16, 10 * MS)] {
         let outcome = coming_and_going(n, more, rtt);
         for (from, flows) in [(5 * SECOND, n + more), (10 * SECOND, n)] {
@@ -110,7 +110,7 @@ fn a_latecomer_has_its_share_soon() {
 
 /// On a thin link a packet takes eight milliseconds: the queue is short and nothing is dropped all the same.
 #[test]
-fn at_any_speed() {
+fn shares_are_even_at_any_speed() {
     for (megabits, n, seconds) in
         [(1, 1, 0.5), (1, 4, 1.0), (1, 8, 2.0), (10, 4, 0.09), (10, 8, 0.09), (1000, 1, 0.01), (1000, 8, 0.01)]
     {
@@ -130,7 +130,7 @@ fn at_any_speed() {
 }
 
 #[test]
-fn who_asks_for_little_gets_it_at_once() {
+fn small_demands_are_met_at_once() {
     let mut all = flows(8, &[10 * MS]);
     all.push(Flow { during: (3 * SECOND, u64::MAX), wants: Some(10_000), ..Flow::greedy(10 * MS) });
     all.push(Flow { during: (3 * SECOND, u64::MAX), wants: Some(500_000), ..Flow::greedy(10 * MS) });
@@ -152,9 +152,9 @@ fn lost_reports_cost_little() {
     assert!(used >= 0.95 && jain >= 0.98, "{used} of the link, Jain {jain}");
 }
 
-/// Flows of which nothing arrives send next to nothing: what nobody tells of is not grown for.
+/// Flows of which nothing arrives send next to nothing: a window does not grow without reports.
 #[test]
-fn without_news_nothing_grows() {
+fn windows_do_not_grow_without_reports() {
     let deaf: Vec<_> = flows(8, &[10 * MS]).into_iter().map(|flow| Flow { deaf: 1.0, ..flow }).collect();
     let outcome = run(LINK / 100, &deaf, 20 * SECOND);
     println!("without news: {} packets in 20 s, {} dropped", outcome.packets, outcome.drops);
@@ -163,7 +163,7 @@ fn without_news_nothing_grows() {
 
 /// To receivers that tell only levels: the same law, by less.
 #[test]
-fn with_levels_only() {
+fn shares_with_level_feedback() {
     for (megabits, n) in [(100, 1), (100, 2), (100, 8), (100, 32), (10, 4)] {
         let levels = |flow| Flow { feedback: Feedback::Levels, ..flow };
         let all: Vec<_> = flows(n, &[10 * MS]).into_iter().map(levels).collect();
@@ -188,10 +188,10 @@ fn beside(megabits: u64, references: usize, ours: usize, seed: u8) -> (Vec<f64>,
 }
 
 /// A reference grows by 31 Mbit/s within a slot as soon as there is no mark, and shrinks by less. Where that leaves
-/// anything to others, nobody is below a tenth of a fair share; where it does not, references are no better off among
+/// anything to others, all have at least a tenth of a fair share; where it does not, references are no better off among
 /// themselves.
 #[test]
-fn beside_references() {
+fn shares_beside_references() {
     let least = |shares: &[f64]| shares.iter().copied().fold(f64::INFINITY, f64::min);
     let mut alone = f64::INFINITY;
     for seed in [1, 2, 3] {

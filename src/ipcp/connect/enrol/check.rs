@@ -14,6 +14,7 @@ use crate::types::layer::{Dht, LayerConfig, LayerKind, LinkState, Unicast};
 /// Why a layer is not for this joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ConfigError {
     /// It is of the other kind.
     #[error("the layer is of another kind: this ipcp is {own:?}, the layer {theirs:?}")]
