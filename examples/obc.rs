@@ -37,7 +37,7 @@ struct Options {
     #[arg(long, conflicts_with = "via", requires = "listen")]
     first: bool,
 
-    /// Enrol with this member, and connect to it [default: any, by the name of the layer]
+    /// Enroll with this member, and connect to it [default: any, by the name of the layer]
     #[arg(long, value_name = "MEMBER")]
     via: Option<String>,
 

@@ -90,7 +90,7 @@ impl Tower {
         Ok(())
     }
 
-    /// Puts a layer on top: the first member makes it, the others enrol with the member before them.
+    /// Puts a layer on top: the first member makes it, the others enroll with the member before them.
     async fn raise(&mut self, floor: u8) -> Result<()> {
         let mut before: Option<String> = None;
         for (name, (stack, members)) in ROW.iter().zip(&mut self.row) {

@@ -110,7 +110,7 @@
 //!
 //! # Layers of your own
 //!
-//! A layer is a network: its members enrol with each other, find routes and names by themselves, and provide flows by
+//! A layer is a network: its members enroll with each other, find routes and names by themselves, and provide flows by
 //! using flows of any layer below. A stack may be a member of as many as it likes, one on top of the other.
 //!
 //! ```
@@ -347,7 +347,7 @@ pub mod stats {
 
 /// Who may enroll through a member of a layer.
 pub mod admission {
-    pub use crate::ipcp::connect::enrol::{Admission, AdmitAll, Applicant};
+    pub use crate::ipcp::connect::enroll::{Admission, AdmitAll, Applicant};
 }
 
 /// Where names are, for layers over UDP.

@@ -82,7 +82,7 @@ pub(crate) struct Network {
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
-    /// Make the layers that this TOML file describes, in the reference's format. Each enrolment in it waits up to 20 s
+    /// Make the layers that this TOML file describes, in the reference's format. Each enrollment in it waits up to 20 s
     /// for the member that it is with
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

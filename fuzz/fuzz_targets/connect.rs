@@ -13,9 +13,9 @@ use o7s::base::time::Instant;
 use o7s::ipcp::Component;
 use o7s::ipcp::connect::address::is_valid;
 use o7s::ipcp::connect::cep::{EARLY_LIMIT, Initiator, Offer, accept};
-use o7s::ipcp::connect::enrol::{AdmitAll, Joiner, Kind, Layer, Member, Progress, check};
+use o7s::ipcp::connect::enroll::{AdmitAll, Joiner, Kind, Layer, Member, Progress, check};
 use o7s::ipcp::connect::manager::{Action, Config, Manager, Want};
-use o7s::ipcp::connect::{Purpose, enrol};
+use o7s::ipcp::connect::{Purpose, enroll};
 use o7s::routing::Watch;
 use o7s::types::id::{Address, N1FlowId};
 use o7s::types::name::{HashAlg, Name};
@@ -31,7 +31,7 @@ const UNIX: u64 = 1_767_225_600_000_000_000;
 #[derive(Arbitrary, Debug)]
 enum Input {
     Packets { component: u8, packets: Vec<Vec<u8>> },
-    Enrol { broadcast: bool, damage: Vec<(u8, u16, u8)>, noise: Vec<Vec<u8>> },
+    Enroll { broadcast: bool, damage: Vec<(u8, u16, u8)>, noise: Vec<Vec<u8>> },
     Manage(Vec<Event>),
     Watch(Vec<(bool, u8, u8)>),
 }
@@ -50,7 +50,7 @@ enum Event {
 fuzz_target!(|input: Input| {
     match input {
         Input::Packets { component, packets } => connect(component, packets),
-        Input::Enrol { broadcast, damage, noise } => enrol(broadcast, &damage, &noise),
+        Input::Enroll { broadcast, damage, noise } => enroll(broadcast, &damage, &noise),
         Input::Manage(events) => manage(events),
         Input::Watch(signs) => watch(&signs),
     }
@@ -58,18 +58,18 @@ fuzz_target!(|input: Input| {
 
 fn connect(component: u8, packets: Vec<Vec<u8>>) {
     let own = match component % 4 {
-        0 => Message::enrolment(),
+        0 => Message::enrollment(),
         1 => Message::management(OWN),
         2 => Message::data_transfer(OWN),
         _ => Message::broadcast(),
     };
     let has_address = own.address == OWN;
-    let offers = [Offer::enrolment(), Offer::new(Component::DataTransfer, own.clone())];
+    let offers = [Offer::enrollment(), Offer::new(Component::DataTransfer, own.clone())];
     let mut initiator = Initiator::new(own.clone());
     for packet in packets {
         if let Ok(accepted) = accept(&offers, &packet) {
-            assert!(accepted.purpose == Purpose::Enrolment || Message::decode(&packet).unwrap().agrees_with(&own));
-            assert!(!has_address || accepted.purpose == Purpose::Enrolment || is_valid(accepted.peer));
+            assert!(accepted.purpose == Purpose::Enrollment || Message::decode(&packet).unwrap().agrees_with(&own));
+            assert!(!has_address || accepted.purpose == Purpose::Enrollment || is_valid(accepted.peer));
             assert!(accepted.peer != OWN);
         }
         if let Ok(Some(connected)) = initiator.receive(PacketBuf::copy_of(&packet)) {
@@ -79,8 +79,8 @@ fn connect(component: u8, packets: Vec<Vec<u8>>) {
     }
 }
 
-/// An enrolment whose messages are damaged: bytes of the request, the response or the acknowledgement.
-fn enrol(broadcast: bool, damage: &[(u8, u16, u8)], noise: &[Vec<u8>]) {
+/// An enrollment whose messages are damaged: bytes of the request, the response or the acknowledgement.
+fn enroll(broadcast: bool, damage: &[(u8, u16, u8)], noise: &[Vec<u8>]) {
     let kind = if broadcast { Kind::Broadcast } else { Kind::Unicast };
     let config = LayerConfig {
         name: "layer".parse().unwrap(),
@@ -107,7 +107,7 @@ fn enrol(broadcast: bool, damage: &[(u8, u16, u8)], noise: &[Vec<u8>]) {
     assert_eq!(Kind::of(&granted.config), kind);
     assert_eq!(check(granted.config.clone(), kind), Ok((granted.config.clone(), vec![])));
     let done = member.receive(NOW, UNIX, &spoil(2, granted.ack(0)), &layer);
-    assert!(matches!(done, Ok(Progress::Wait | Progress::Joined) | Err(enrol::EnrolError::Failed(_))));
+    assert!(matches!(done, Ok(Progress::Wait | Progress::Joined) | Err(enroll::EnrollError::Failed(_))));
 }
 
 fn manage(events: Vec<Event>) {

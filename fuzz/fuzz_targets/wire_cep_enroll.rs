@@ -1,4 +1,4 @@
-//! CEP and enrolment: no input panics; what decodes encodes to a message that says the same and is not longer than
+//! CEP and enrollment: no input panics; what decodes encodes to a message that says the same and is not longer than
 //! allowed.
 #![no_main]
 

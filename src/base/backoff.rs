@@ -1,6 +1,6 @@
 //! Pauses between attempts: each twice as long as the one before, none exactly as long as anybody else's.
 //!
-//! Whatever tries again after a failure takes its pauses from here: connections and enrolment, allocations that are refused
+//! Whatever tries again after a failure takes its pauses from here: connections and enrollment, allocations that are refused
 //! by who is busy, the directory while it joins. Windows of a flow that grow and shrink with its round trip are no attempts,
 //! and have rules of their own ([`frct`](crate::frct)).
 //!

@@ -12,7 +12,7 @@
 //! | [`shim::udp`] | the hosts that UDP reaches |
 //!
 //! A [`Member`] is an IPCP that uses flows itself, its N-1 flows. The stack allocates and accepts them for it, does what
-//! [enrolment](crate::wire::enroll) and [CEP](crate::wire::cep) say, and hands them over; a lost one is reported to
+//! [enrollment](crate::wire::enroll) and [CEP](crate::wire::cep) say, and hands them over; a lost one is reported to
 //! [`Connections`], which has it replaced.
 
 pub mod broadcast;

@@ -16,7 +16,7 @@ use crate::types::qos::QosSpec;
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum JoinError {
     /// No IPCP here is a member of such a layer.
-    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: make one, or have it enrol")]
+    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: make one, or have it enroll")]
     NoLayer(Name),
     /// The IPCP does not let it.
     #[error("the layer was not joined")]

@@ -5,7 +5,7 @@
 //! that are wanted and makes them anew when they are lost.
 
 mod connecting;
-mod enrol;
+mod enroll;
 mod error;
 mod handshake;
 
@@ -17,7 +17,7 @@ use core::future::poll_fn;
 use core::task::Waker;
 use core::time::Duration;
 
-pub use self::enrol::{Bootstrap, Common, Joining, MemberKind};
+pub use self::enroll::{Bootstrap, Common, Joining, MemberKind};
 pub use self::error::MemberError;
 use self::handshake::Handshakes;
 use super::accept::Accept;
@@ -26,7 +26,7 @@ use super::timers::Alarm;
 use super::{IpcpId, Node};
 use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
-use crate::ipcp::connect::enrol::Admission;
+use crate::ipcp::connect::enroll::Admission;
 use crate::ipcp::connect::manager::{self, Action, Manager};
 use crate::ipcp::{Alarm as _, Component, Connections, Member};
 use crate::irm::ListenerId;

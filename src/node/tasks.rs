@@ -1,7 +1,7 @@
 //! What a node does on its own: futures that it drives when they are woken, on a thread of their own where there are
 //! threads, else on the one that polls the node.
 //!
-//! Allocating the N-1 flows of an IPCP, accepting those of its neighbours, enrolment: all of it waits most of the time,
+//! Allocating the N-1 flows of an IPCP, accepting those of its neighbours, enrollment: all of it waits most of the time,
 //! and is written as it is described.
 
 use alloc::boxed::Box;

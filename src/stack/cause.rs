@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::debug::debug_by_text;
 use crate::ipcp::ConnectionRefused;
 use crate::ipcp::connect::cep::CepError;
-use crate::ipcp::connect::enrol::EnrolError;
+use crate::ipcp::connect::enroll::EnrollError;
 use crate::oap::OapError;
 use crate::wire::WireError;
 
@@ -45,7 +45,7 @@ macro_rules! causes {
 causes! {
     Security(OapError),
     Component(CepError),
-    Enrollment(EnrolError),
+    Enrollment(EnrollError),
     Connection(ConnectionRefused),
     Wire(WireError),
 }

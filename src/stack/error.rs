@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use super::cause::Cause;
 use crate::base::debug::debug_by_text;
-use crate::ipcp::connect::enrol::EnrolError;
+use crate::ipcp::connect::enroll::EnrollError;
 use crate::ipcp::connect::manager::ManagerError;
 use crate::ipcp::{RegisterError, RequestError};
 use crate::irm;
@@ -355,8 +355,8 @@ impl From<member::MemberError> for MemberError {
             E::Alloc(e) => Self::Alloc(e.into()),
             E::Silent => Self::Silent,
             E::Cep(e) => Self::Refused(e.into()),
-            E::Enrol(EnrolError::Denied(code)) => Self::Denied(code),
-            E::Enrol(e) => Self::Enrollment(e.into()),
+            E::Enroll(EnrollError::Denied(code)) => Self::Denied(code),
+            E::Enroll(e) => Self::Enrollment(e.into()),
             E::Connection(e) => Self::Refused(e.into()),
             E::Manager(ManagerError::Full(max)) => Self::TooManyConnections(max),
             E::Manager(ManagerError::Unwanted) | E::GivenUp => Self::GivenUp,
@@ -378,7 +378,7 @@ pub enum JoinError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// No IPCP of this stack is a member of such a layer.
-    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: bootstrap or enrol one")]
+    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: bootstrap or enroll one")]
     NoLayer(Name),
     /// The IPCP has as many neighbours and programs as its limit allows; carries the limit.
     #[error("the ipcp has {0} neighbours and programs, and its limit allows no more: leave, or raise the limit")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::MemberError;
 use crate::ipcp::broadcast::MAX_PACKET;
-use crate::ipcp::connect::enrol::{Kind, check};
+use crate::ipcp::connect::enroll::{Kind, check};
 use crate::types::layer::{CongestionAvoidance, LayerConfig, LayerKind, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
 
@@ -137,7 +137,7 @@ impl UnicastLayer {
                 }),
                 None => Ok(config),
             },
-            Err(e) => Err(crate::node::member::MemberError::Enrol(e.into()).into()),
+            Err(e) => Err(crate::node::member::MemberError::Enroll(e.into()).into()),
         }
     }
 }

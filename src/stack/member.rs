@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{BroadcastLayer, Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, UnicastLayer, wait};
 use crate::ipcp::broadcast::flood;
-use crate::ipcp::connect::enrol::{Admission, AdmitAll};
+use crate::ipcp::connect::enroll::{Admission, AdmitAll};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
@@ -121,7 +121,7 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         let timeout = self.timeout;
         let (shared, common, config) = self.checked()?;
         let joining = Joining { common, kind: config.into(), destination, timeout };
-        let membership = Arc::clone(&shared.node).enrol(joining).await?;
+        let membership = Arc::clone(&shared.node).enroll(joining).await?;
         Ok(IpcpHandle::of_member(&shared, &membership))
     }
 }

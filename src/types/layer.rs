@@ -1,5 +1,5 @@
 //! What all members of a layer agree on, and what a member asks for: the configuration that
-//! [enrolment](crate::wire::enroll) hands on.
+//! [enrollment](crate::wire::enroll) hands on.
 
 use super::id::Address;
 use super::name::{HashAlg, Name};

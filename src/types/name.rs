@@ -158,7 +158,7 @@ impl HashAlg {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const ALL: [Self; 5] = [Self::Sha3_224, Self::Sha3_256, Self::Sha3_384, Self::Sha3_512, Self::Md5];
 
-    /// The number of the algorithm in an enrolment's layer configuration. 4 is CRC-32, which names nothing.
+    /// The number of the algorithm in an enrollment's layer configuration. 4 is CRC-32, which names nothing.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn number(self) -> u8 {
         match self {

@@ -18,7 +18,7 @@
 //!
 //! | component | comp_name | protocol | version | syntax | address |
 //! |---|---|---|---|---|---|
-//! | [enrolment](Message::enrolment) | `Enrollment` | `OEP` | 1 | 0 | 0 |
+//! | [enrollment](Message::enrollment) | `Enrollment` | `OEP` | 1 | 0 | 0 |
 //! | [data transfer](Message::data_transfer), unicast | `Data Transfer` | `dtp` | 1 | 2 | the sender's |
 //! | [management](Message::management), unicast | `Management` | `LSP` | 1 | 0 | the sender's |
 //! | [data transfer](Message::broadcast), broadcast | `Data Transfer` | empty | 0 | 0 | 0 |
@@ -90,8 +90,8 @@ impl Message {
         Self { component: component.into(), protocol: protocol.into(), version, versions: Vec::new(), syntax, address }
     }
 
-    /// The enrolment component of either kind of layer.
-    pub fn enrolment() -> Self {
+    /// The enrollment component of either kind of layer.
+    pub fn enrollment() -> Self {
         Self::new("Enrollment", "OEP", 1, SYNTAX_PROTOBUF, Address(0))
     }
 

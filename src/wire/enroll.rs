@@ -1,4 +1,4 @@
-//! Enrolment: how a new member of a layer gets its configuration from one that is a member already.
+//! Enrollment: how a new member of a layer gets its configuration from one that is a member already.
 //!
 //! After [CEP](super::cep), three messages in Protocol Buffers (proto2), one a packet. They have no type: which one it
 //! is follows from the order. None has more than [`MAX_LEN`] bytes.
@@ -71,14 +71,14 @@ pub const MAX_LEN: usize = 1023;
 /// Bytes of an id.
 pub const ID_LEN: usize = 8;
 
-const REQUEST: &str = "enrolment request";
-const RESPONSE: &str = "enrolment response";
-const ACK: &str = "enrolment acknowledgement";
+const REQUEST: &str = "enrollment request";
+const RESPONSE: &str = "enrollment response";
+const ACK: &str = "enrollment acknowledgement";
 
 /// Let me in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Random, for this enrolment.
+    /// Random, for this enrollment.
     pub id: [u8; ID_LEN],
 }
 
@@ -195,14 +195,14 @@ impl fmt::Display for Id<'_> {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "enrolment request id {}", Id(&self.id))
+        write!(f, "enrollment request id {}", Id(&self.id))
     }
 }
 
 impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, seconds, nanoseconds, verdict } = self;
-        write!(f, "enrolment response id {} time {seconds}.{nanoseconds:09} ", Id(id))?;
+        write!(f, "enrollment response id {} time {seconds}.{nanoseconds:09} ", Id(id))?;
         match verdict {
             Verdict::Granted(LayerConfig { name, hash, kind }) => {
                 let kind = if *kind == LayerKind::Broadcast { "broadcast" } else { "unicast" };
@@ -215,6 +215,6 @@ impl fmt::Display for Response {
 
 impl fmt::Display for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "enrolment acknowledgement id {} result {}", Id(&self.id), self.result)
+        write!(f, "enrollment acknowledgement id {} result {}", Id(&self.id), self.result)
     }
 }

@@ -89,13 +89,13 @@ fn failures_name_the_table_and_the_cause() {
     }
 }
 
-/// Nobody would end the wait for an enrolment.
+/// Nobody would end the wait for an enrollment.
 #[test]
 fn a_polled_stack_does_not_wait() {
     let stack = Stack::builder().polled().build().unwrap();
     let local: NetworkConfig = "[local.l]\nbootstrap = \"l\"".parse().unwrap();
     assert_eq!(stack.network(&local).build().unwrap().len(), 1);
-    let enrolled: NetworkConfig = "[unicast.a]\nenrol = \"b\"".parse().unwrap();
+    let enrolled: NetworkConfig = "[unicast.a]\nenroll = \"b\"".parse().unwrap();
     let error = stack.network(&enrolled).build().unwrap_err();
     assert!(error.to_string().contains("this stack is polled"), "{error}");
 }

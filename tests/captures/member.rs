@@ -56,8 +56,8 @@ impl Conversation {
             return name;
         }
         let Some(component) = &self.question else { unreachable!("the question comes first") };
-        if component.component == cep::Message::enrolment().component {
-            return enrolment(to_requester, packet, layer);
+        if component.component == cep::Message::enrollment().component {
+            return enrollment(to_requester, packet, layer);
         }
         let layer = layer.as_mut().expect("members have been enrolled");
         match component.component.as_str() {
@@ -78,7 +78,7 @@ impl Conversation {
     fn agree(&self) {
         let Some(question) = &self.question else { panic!("the question comes first") };
         let known = [
-            cep::Message::enrolment(),
+            cep::Message::enrollment(),
             cep::Message::broadcast(),
             cep::Message::management(question.address),
             cep::Message::data_transfer(question.address),
@@ -91,19 +91,19 @@ impl Conversation {
     }
 }
 
-fn enrolment(to_requester: bool, packet: &[u8], layer: &mut Option<Box<Layer>>) -> &'static str {
+fn enrollment(to_requester: bool, packet: &[u8], layer: &mut Option<Box<Layer>>) -> &'static str {
     if to_requester {
         let Verdict::Granted(config) = exact(packet, Response::decode, Response::encode).verdict else {
             panic!("no capture has a denial")
         };
         assert!(layer.replace(Box::new(Layer::new(&config))).is_none(), "a single one is enrolled");
-        "enrolment responses"
+        "enrollment responses"
     } else if layer.is_none() {
         exact(packet, Request::decode, Request::encode);
-        "enrolment requests"
+        "enrollment requests"
     } else {
         assert_eq!(exact(packet, Ack::decode, Ack::encode).result, 0);
-        "enrolment acknowledgements"
+        "enrollment acknowledgements"
     }
 }
 

@@ -63,13 +63,13 @@ impl Member {
         self.stack.rib().child("node").unwrap().get("tasks").unwrap()
     }
 
-    /// Connects and enrols as one should.
+    /// Connects and enrolls as one should.
     #[track_caller]
-    fn enrols(&mut self) {
+    fn enrolls(&mut self) {
         let flow = self.flow();
-        flow.try_write(&Cep::enrolment().encode().unwrap()).unwrap();
+        flow.try_write(&Cep::enrollment().encode().unwrap()).unwrap();
         self.pass(MOMENT);
-        assert_eq!(Cep::decode(&read(&flow).unwrap()), Ok(Cep::enrolment()));
+        assert_eq!(Cep::decode(&read(&flow).unwrap()), Ok(Cep::enrollment()));
         let id = [7; ID_LEN];
         flow.try_write(&Request { id }.encode().unwrap()).unwrap();
         self.pass(MOMENT);
@@ -107,7 +107,7 @@ fn is_refused(what: &str, message: &[u8]) {
     assert!(!matches!(read(&flow), Ok(_) | Err(ReadError::WouldBlock)), "{what}: it is over");
     assert!(member.ipcp.connections().is_empty(), "{what}");
     assert_eq!(member.tasks(), tasks, "{what}");
-    member.enrols();
+    member.enrolls();
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn silent_neighbours_do_not_block_others() {
     let tasks = member.tasks();
     let silent: Vec<Flow> = (0..200).map(|_| member.flow()).collect();
     let before = member.now;
-    member.enrols();
+    member.enrolls();
     assert!(member.now - before < Duration::from_secs(1));
     // The reply may have been lost, so the first message is waited for longer than any other.
     member.pass(FIRST_STEP_TIMEOUT + Duration::from_secs(1));
@@ -164,7 +164,7 @@ fn joiners_that_send_garbage_are_disconnected() {
     let tasks = member.tasks();
     let flows: Vec<Flow> = (0..20).map(|_| member.flow()).collect();
     for flow in &flows {
-        flow.try_write(&Cep::enrolment().encode().unwrap()).unwrap();
+        flow.try_write(&Cep::enrollment().encode().unwrap()).unwrap();
     }
     // Ten have asked already, and never say what became of it.
     member.pass(MOMENT);
@@ -180,7 +180,7 @@ fn joiners_that_send_garbage_are_disconnected() {
         }
         member.pass(Duration::from_millis(100));
         if member.now.as_nanos() % 1_000_000_000 < 100_000_000 {
-            member.enrols();
+            member.enrolls();
         }
     }
     for flow in &flows {

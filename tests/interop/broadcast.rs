@@ -5,7 +5,7 @@
 //! when all listeners are there.
 //!
 //! A reference loses its reply to a flow request once in about 70 allocations, more often beside other load: it answers
-//! before it has stored who asks, and its daemon says so. Whoever enrols with it then waits in vain. That is its fault, as
+//! before it has stored who asks, and its daemon says so. Whoever enrolls with it then waits in vain. That is its fault, as
 //! in the other tests, and such a layer gets a fresh start; what cannot be told from the log counts as ours.
 
 use std::io;

@@ -265,7 +265,7 @@ fn a_reference_is_killed_and_started_again() {
             return Err(Verdict::Strike("it was killed, and pings passed all the same".into()));
         }
         scene.nodes[1] = Node::start(Who::Reference, (1, scene.nodes.len()), host, scene.bench)?;
-        scene.nodes[1].enrol(NAMES[1], NAMES[0])?;
+        scene.nodes[1].enroll(NAMES[1], NAMES[0])?;
         scene.nodes[1].connect(NAMES[1], NAMES[0])?;
         let again = scene.flows_again(0, 0, 3 * DETECTION);
         let again = again.ok_or_else(|| Verdict::Strike("no pings flow again".into()))?;

@@ -51,7 +51,7 @@ impl Setup {
         Self { nodes, shape: Shape::Line, options }
     }
 
-    /// At whom a node enrols.
+    /// At whom a node enrolls.
     fn before(self, node: usize) -> Option<usize> {
         node.checked_sub(1).map(|before| if self.shape == Shape::Star { 0 } else { before })
     }
@@ -140,7 +140,7 @@ impl<'a> Node<'a> {
     }
 
     /// A failure is said to be ours: one of the two nodes is.
-    pub(crate) fn enrol(&self, name: &str, by: &str) -> Result<(), Verdict> {
+    pub(crate) fn enroll(&self, name: &str, by: &str) -> Result<(), Verdict> {
         match self {
             Self::Ours(member) => {
                 strike(member.tell(&format!("enroll {name} {by}")))?;
@@ -209,7 +209,7 @@ pub(crate) fn build<'a>(
     for (i, node) in nodes.iter().enumerate() {
         match setup.before(i) {
             None => node.bootstrap(NAMES[i], setup.options)?,
-            Some(before) => node.enrol(NAMES[i], NAMES[before])?,
+            Some(before) => node.enroll(NAMES[i], NAMES[before])?,
         }
         // Only who is connected can be enrolled with by others.
         for (from, to) in links.iter().filter(|(from, to)| i == *from.max(to)) {

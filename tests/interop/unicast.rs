@@ -1,6 +1,6 @@
 //! Unicast layers of o7s and the reference, over UDP.
 //!
-//! A setup is a line of nodes, each one of o7s or the reference. The first bootstraps the layer; each of the others enrols
+//! A setup is a line of nodes, each one of o7s or the reference. The first bootstraps the layer; each of the others enrolls
 //! with, and connects to, the one before it. What is tried in a setup is tried one after the other in the same one; what
 //! fails is tried again there, and then in a fresh one, because the reference loses an allocation now and then and some
 //! of its clients abort.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use o7s::ipcp::connect::enrol::Applicant;
+use o7s::ipcp::connect::enroll::Applicant;
 use o7s::ipcp::shim::resolve::{Found, Resolver};
 use o7s::types::name::NameHash;
 use o7s::{AllocError, LocalConfig, QosSpec, Stack, Udp4, UnicastLayer};
@@ -114,7 +114,7 @@ fn a_panicking_admission_refuses() {
     let a = stack.unicast("a").over(&wire).admission(Arc::new(admission));
     let _a = a.bootstrap(UnicastLayer::new("net")).unwrap();
     let joins = stack.clone();
-    let denied = within("enrolment", move || joins.unicast("b").over(&wire).timeout(BOUND).enroll("a").map(drop));
+    let denied = within("enrollment", move || joins.unicast("b").over(&wire).timeout(BOUND).enroll("a").map(drop));
     assert!(denied.is_err());
     assert!(panics(&stack) >= 1);
 }

@@ -1,7 +1,7 @@
 //! Broadcast layers in virtual time.
 
 use o7s::ipcp::Component;
-use o7s::ipcp::connect::enrol::Applicant;
+use o7s::ipcp::connect::enroll::Applicant;
 use o7s::sim::{Host, Link, Loss, Network};
 use o7s::{BroadcastLayer, ConnectOptions, Flow, IpcpHandle, JoinError, MemberError, Name, UnicastLayer};
 
@@ -140,7 +140,7 @@ fn a_neighbour_that_was_lost_is_connected_again() {
 }
 
 #[test]
-fn enrolment_survives_a_bad_network() {
+fn enrollment_survives_a_bad_network() {
     let net = net(4);
     net.set_default_link(Link::default().latency(ms(5)).loss(Loss::Random(0.2)));
     let layer = Layer::new(net, 4, &[(1, 0), (2, 1), (3, 2)]);
@@ -197,7 +197,7 @@ fn a_member_of_another_kind_is_not_admitted() {
     let _first = builder(&a, 0).bootstrap(BroadcastLayer::new("news")).unwrap();
     let unicast = b.stack().unicast("node-1").over(&b.udp4()[0]);
     let error = net.block_on(unicast.enroll_async("node-0")).unwrap_err();
-    assert!(error.to_string().contains("enrolment failed"), "{error}");
+    assert!(error.to_string().contains("enrollment failed"), "{error}");
 
     let (c, d) = (host(&net, 2), host(&net, 3));
     let _second = c.stack().unicast("node-2").over(&c.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();

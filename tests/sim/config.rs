@@ -92,11 +92,11 @@ fn three_hosts_in_a_line() {
 fn failures_are_named_and_undone() {
     let net = Network::new(4);
     let host = net.host("a").build();
-    let text = "[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenrol = \"nobody\"";
+    let text = "[udp4.net]\nbootstrap = \"l\"\nip = \"10.0.0.1\"\n\n[unicast.a]\nenroll = \"nobody\"";
     let error = net.block_on(host.configure(&config(text))).unwrap_err();
     let said = error.to_string();
     assert!(
-        said.starts_with("line 5, column 10: [unicast.a]: enrolment with nobody failed: no flow to the member"),
+        said.starts_with("line 5, column 10: [unicast.a]: enrollment with nobody failed: no flow to the member"),
         "{said}"
     );
     assert!(host.stack().rib().child("ipcps").unwrap().children.is_empty());
@@ -129,7 +129,7 @@ fn a_broadcast_layer() {
         format!("[udp4.{name}-net]\nbootstrap = \"internet\"\nip = \"10.0.0.{i}\"\nreg = [\"{name}\"]\n")
     };
     let first = udp("a", 1) + "[broadcast.a]\nbootstrap = \"news\"\nautobind = true";
-    let second = udp("b", 2) + "[broadcast.b]\nenrol = \"a\"\nconn = [\"a\"]\nautobind = true";
+    let second = udp("b", 2) + "[broadcast.b]\nenroll = \"a\"\nconn = [\"a\"]\nautobind = true";
     net.block_on(a.configure(&config(&first))).unwrap();
     let members = net.block_on(b.configure(&config(&second))).unwrap();
     assert!(!last(&members).connections().is_empty());

@@ -1,4 +1,4 @@
-//! Messages of the directory, in the packets that carry them, and the configuration of a directory in an enrolment.
+//! Messages of the directory, in the packets that carry them, and the configuration of a directory in an enrollment.
 //!
 //! The judgement of some entries is not the decoder's: who asked, and whether a time has passed, is not in the bytes.
 

@@ -5,7 +5,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | members | enrol like those of a unicast layer, and are connected over N-1 flows for data transfer; there is no management |
+//! | members | enroll like those of a unicast layer, and are connected over N-1 flows for data transfer; there is no management |
 //! | on the wire | packets as they were written: no header, no address, no number |
 //! | delivery | to everybody but the one who sent it; lost packets stay lost, and what a program has no room for is dropped |
 //! | size | up to [`MAX_PACKET`] bytes, less if an N-1 flow takes less |

@@ -92,9 +92,9 @@ impl Offer {
         Self { purpose: Purpose::Component(component), message }
     }
 
-    /// Enrolment.
-    pub fn enrolment() -> Self {
-        Self { purpose: Purpose::Enrolment, message: Message::enrolment() }
+    /// Enrollment.
+    pub fn enrollment() -> Self {
+        Self { purpose: Purpose::Enrollment, message: Message::enrollment() }
     }
 }
 
@@ -189,7 +189,7 @@ impl Initiator {
 pub struct Accepted {
     /// What it is for.
     pub purpose: Purpose,
-    /// The initiator's address; 0 where members have none, and for enrolment.
+    /// The initiator's address; 0 where members have none, and for enrollment.
     pub peer: Address,
     /// The address that the answer says; 0 where members have none.
     pub own: Address,

@@ -1,4 +1,4 @@
-//! How members of a layer find each other: connections between their components, and enrolment of new members.
+//! How members of a layer find each other: connections between their components, and enrollment of new members.
 //!
 //! A unicast or broadcast IPCP is a user of the flows of the layers below, its *N-1 flows*. Each has one
 //! [`Purpose`], which the first message in either direction says. This room has the parts of that which do no I/O: they turn packets into packets, and are told the time and the outcome of what they asked for.
@@ -6,7 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cep`] | the first messages on an N-1 flow, on both sides |
-//! | [`enrol`] | a new member gets the configuration of the layer |
+//! | [`enroll`] | a new member gets the configuration of the layer |
 //! | [`address`] | the address of a new member, and which of two neighbours with the same gives way |
 //! | [`manager`] | which connections there should be, and [when to try again](crate::base::backoff) |
 //!
@@ -25,7 +25,7 @@
 //!
 //! // Member 1 has allocated a flow to member 2, and wants to forward packets over it.
 //! let mut initiator = Initiator::new(Message::data_transfer(Address(1)));
-//! let offers = [Offer::enrolment(), Offer::new(Component::DataTransfer, Message::data_transfer(Address(2)))];
+//! let offers = [Offer::enrollment(), Offer::new(Component::DataTransfer, Message::data_transfer(Address(2)))];
 //! let accepted = accept(&offers, &initiator.first())?;
 //! assert_eq!((accepted.purpose, accepted.peer), (Purpose::Component(Component::DataTransfer), Address(1)));
 //!
@@ -36,7 +36,7 @@
 
 pub mod address;
 pub mod cep;
-pub mod enrol;
+pub mod enroll;
 pub mod manager;
 
 use core::fmt;
@@ -54,7 +54,7 @@ pub const FIRST_STEP_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// A new member gets the configuration of the layer over it.
-    Enrolment,
+    Enrollment,
     /// It belongs to a component of the IPCP.
     Component(Component),
 }
@@ -62,7 +62,7 @@ pub enum Purpose {
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Enrolment => f.write_str("enrolment"),
+            Self::Enrollment => f.write_str("enrollment"),
             Self::Component(component) => component.fmt(f),
         }
     }

@@ -114,7 +114,7 @@ impl Member for Unicast {
 
     fn layer_config(&self) -> LayerConfig {
         let mut unicast = self.shared.unicast;
-        // Whoever enrols with us begins with us.
+        // Whoever enrolls with us begins with us.
         unicast.directory.peer = self.address();
         LayerConfig { kind: LayerKind::Unicast(unicast), ..self.shared.layer.clone() }
     }

@@ -1,7 +1,7 @@
 //! Why an IPCP could not become a member, or connect to one.
 
 use crate::ipcp::connect::cep::CepError;
-use crate::ipcp::connect::enrol::EnrolError;
+use crate::ipcp::connect::enroll::EnrollError;
 use crate::ipcp::connect::manager::ManagerError;
 use crate::ipcp::{ConnectionRefused, RegisterError};
 use crate::irm::BindError;
@@ -24,8 +24,8 @@ pub enum MemberError {
     #[error("the connection was refused")]
     Cep(#[from] CepError),
     /// It did not let us in.
-    #[error("enrolment failed")]
-    Enrol(#[from] EnrolError),
+    #[error("enrollment failed")]
+    Enroll(#[from] EnrollError),
     /// Our own IPCP did not take the connection.
     #[error("the connection was not taken over")]
     Connection(#[from] ConnectionRefused),

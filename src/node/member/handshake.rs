@@ -16,7 +16,7 @@ use crate::base::time::Instant;
 use crate::flow::{Endpoint, ReadError};
 use crate::ipcp::connect::address::Met;
 use crate::ipcp::connect::cep::{CepError, Connected, Initiator, Offer, Refused, accept as accept_offer};
-use crate::ipcp::connect::enrol::{Applicant, Layer, Member as Attendant, Progress};
+use crate::ipcp::connect::enroll::{Applicant, Layer, Member as Attendant, Progress};
 use crate::ipcp::connect::manager::Want;
 use crate::ipcp::connect::{FIRST_STEP_TIMEOUT, Purpose, STEP_TIMEOUT};
 use crate::ipcp::{Component, Connection, ConnectionRefused};
@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
 const MAX_HANDSHAKES: usize = 1024;
-/// As many of one peer. A neighbour needs one for each component, and one to enrol.
+/// As many of one peer. A neighbour needs one for each component, and one to enroll.
 const MAX_HANDSHAKES_OF_PEER: usize = 32;
 
 /// Handshakes under way.
@@ -209,7 +209,7 @@ pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endp
     let Some(first) = next_packet(node, &endpoint, now + FIRST_STEP_TIMEOUT).await else { return };
     let of = |component| membership.member.component(component).map(|own| Offer::new(component, own));
     let offers = [Component::Management, Component::DataTransfer].into_iter().filter_map(of);
-    let offers: Vec<_> = core::iter::once(Offer::enrolment()).chain(offers).collect();
+    let offers: Vec<_> = core::iter::once(Offer::enrollment()).chain(offers).collect();
     let accepted = match accept_offer(&offers, &first) {
         Ok(accepted) => accepted,
         Err(refused) => {
@@ -285,7 +285,7 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
                     Enroll,
                     Warn,
                     [ipcp = ipcp, reason = e],
-                    "enrolment of a new member by way of {ipcp:?} failed: {e}"
+                    "enrollment of a new member by way of {ipcp:?} failed: {e}"
                 );
                 return;
             }

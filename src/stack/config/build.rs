@@ -96,7 +96,7 @@ impl<'a> NetworkBuilder<'a> {
         self
     }
 
-    /// Makes everything in the order of the file, and waits for members to enrol and to be connected. Returns the
+    /// Makes everything in the order of the file, and waits for members to enroll and to be connected. Returns the
     /// handles of those that became members of a layer, in the same order.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl<'a> NetworkBuilder<'a> {
     pub fn build(self) -> Result<Vec<IpcpHandle>, ConfigError> {
         let stack = self.stack.clone();
         let polled = ConfigError::new(None, Problem::Polled);
-        // There is no end to this wait but those of enrolments and connections, which have one.
+        // There is no end to this wait but those of enrollments and connections, which have one.
         wait::block_on_future(&stack.shared, self.build_async()).unwrap_or(Err(polled))
     }
 
@@ -167,9 +167,9 @@ impl<'a> NetworkBuilder<'a> {
             Membership::Bootstrap { layer, parameters } => self
                 .bootstrap(config, layer, parameters)
                 .map_err(|cause| failed(format!("the layer {layer} cannot be bootstrapped"), cause))?,
-            Membership::Enrol { with } => {
-                let enrolled = self.enrol(config, with).await;
-                enrolled.map_err(|cause| failed(format!("enrolment with {with} failed"), cause))?
+            Membership::Enroll { with } => {
+                let enrolled = self.enroll(config, with).await;
+                enrolled.map_err(|cause| failed(format!("enrollment with {with} failed"), cause))?
             }
         };
         made.push(handle.clone());
@@ -178,7 +178,7 @@ impl<'a> NetworkBuilder<'a> {
             registered.map_err(|error| failed(format!("{name} cannot be registered"), error.into()))?;
         }
         // Of members that are not enrolled, the reader has warned.
-        let neighbours = matches!(config.membership, Membership::Enrol { .. }).then_some(&config.connect);
+        let neighbours = matches!(config.membership, Membership::Enroll { .. }).then_some(&config.connect);
         for name in neighbours.into_iter().flatten() {
             let connected = handle.connect_async(name.as_str()).await;
             connected.map_err(|error| failed(format!("{name} cannot be connected to"), error.into()))?;
@@ -219,7 +219,7 @@ impl<'a> NetworkBuilder<'a> {
         })
     }
 
-    async fn enrol(&self, config: &IpcpConfig, with: &Name) -> Result<IpcpHandle, Cause> {
+    async fn enroll(&self, config: &IpcpConfig, with: &Name) -> Result<IpcpHandle, Cause> {
         let (stack, own, with) = (self.stack, config.name.as_str(), with.as_str());
         Ok(match config.kind {
             IpcpKind::Broadcast => stack.broadcast(own).autobind(config.autobind).enroll_async(with).await?,

@@ -350,7 +350,7 @@ pub(super) enum Why {
     /// Only with `enrol`.
     #[error("only an IPCP that is enrolled connects to others")]
     NotEnrolled,
-    /// Nobody enrols with it or connects to it.
+    /// Nobody enrolls with it or connects to it.
     #[error("nobody asks an IPCP of this type for anything by its name")]
     NotAsked,
     /// Always 8.

@@ -192,7 +192,7 @@ impl Reading {
             (Some(with), _) => {
                 self.warn(table, &[BOOTSTRAP], Why::Enrolled);
                 self.warn(table, layer_keys(kind), Why::Enrolled);
-                Membership::Enrol { with }
+                Membership::Enroll { with }
             }
             (None, Some((layer, parameters))) => {
                 self.warn(table, &[CONN], Why::NotEnrolled);

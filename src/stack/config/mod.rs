@@ -100,7 +100,7 @@ struct IpcpConfig {
     kind: IpcpKind,
     /// How it becomes a member of a layer.
     membership: Membership,
-    /// Whether it accepts enrolments and connections under its own name and that of its layer.
+    /// Whether it accepts enrollments and connections under its own name and that of its layer.
     autobind: bool,
     /// How long a neighbour of our own kind may be silent, if not as long as
     /// [by default](crate::ipcp::unicast::Config::detection); for unicast.
@@ -169,7 +169,7 @@ enum Membership {
         parameters: Layer,
     },
     /// By joining a layer.
-    Enrol {
+    Enroll {
         /// A member of the layer, or the layer's name.
         with: Name,
     },

@@ -44,7 +44,7 @@ impl Display for IpcpConfig {
         writeln!(f, "[{}.{}]", self.kind.name(), Quoted(self.name.as_str()))?;
         match &self.membership {
             Membership::None => {}
-            Membership::Enrol { with } => writeln!(f, "enrol = {}", Quoted(with.as_str()))?,
+            Membership::Enroll { with } => writeln!(f, "enrol = {}", Quoted(with.as_str()))?,
             Membership::Bootstrap { layer, parameters } => {
                 writeln!(f, "bootstrap = {}", Quoted(layer.as_str()))?;
                 parameters.fmt(f)?;

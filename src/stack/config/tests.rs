@@ -160,14 +160,14 @@ fn the_time_of_detection() {
 }
 
 #[test]
-fn enrolment_and_connections() {
+fn enrollment_and_connections() {
     let member = ipcp("[broadcast.b]\nenrol = \"a\"\nconn = [\"a\", \"c\"]\nautobind = true");
-    assert_eq!(member.membership, Membership::Enrol { with: name("a") });
+    assert_eq!(member.membership, Membership::Enroll { with: name("a") });
     assert_eq!(member.connect, [name("a"), name("c")]);
     assert_eq!((member.kind, member.autobind), (IpcpKind::Broadcast, true));
     // It wins over bootstrap, and what is said about the layer is in vain.
     let both = "[unicast.u]\nbootstrap = \"l\"\nenrol = \"a\"\nmax_ttl = 3";
-    assert_eq!(ipcp(both).membership, Membership::Enrol { with: name("a") });
+    assert_eq!(ipcp(both).membership, Membership::Enroll { with: name("a") });
     assert_eq!(good(both).warnings.len(), 2);
 }
 
@@ -212,7 +212,7 @@ fn both_spellings() {
     }
     for key in ["enrol", "enroll"] {
         let member = ipcp(&format!("[unicast.a]\n{key} = \"b\""));
-        assert_eq!(member.membership, Membership::Enrol { with: name("b") });
+        assert_eq!(member.membership, Membership::Enroll { with: name("b") });
     }
     assert!(!ipcp("[unicast.a]\nbootstrap = \"l\"\nautobind = false").autobind);
     assert_eq!(good("[name.n]\nlb = \"spillover\"").names[0].balancing, LoadBalancing::Spillover);
@@ -524,7 +524,7 @@ proptest! {
         match NetworkConfig::parse(&lines.join("\n")) {
             Ok(config) => {
                 config.warnings.iter().for_each(|w| assert!(w.at.line <= lines.len()));
-                let enrolled = config.ipcps.iter().filter(|ipcp| matches!(ipcp.membership, Membership::Enrol { .. }));
+                let enrolled = config.ipcps.iter().filter(|ipcp| matches!(ipcp.membership, Membership::Enroll { .. }));
                 enrolled.for_each(|ipcp| assert!(ipcp.kind.is_recursive()));
                 prop_assert_eq!(content(good(&config.to_string())), content(config));
             }

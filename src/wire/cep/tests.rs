@@ -22,7 +22,7 @@ fn check(bytes: &str, expected: &Message) {
 
 #[test]
 fn messages_of_the_reference() {
-    check("0a0a456e726f6c6c6d656e74 12034f4550 1801 2800 4000", &Message::enrolment());
+    check("0a0a456e726f6c6c6d656e74 12034f4550 1801 2800 4000", &Message::enrollment());
     check("0a0d44617461205472616e73666572 1203647470 1801 2802 40f8acd19101", &Message::data_transfer(A));
     check("0a0a4d616e6167656d656e74 12034c5350 1801 2800 40f8acd19101", &Message::management(A));
     check("0a0d44617461205472616e73666572 1200 1800 2800 4000", &Message::broadcast());

@@ -83,9 +83,9 @@ fn enrollment_messages_are_told_apart() {
     let id = [1; enroll::ID_LEN];
     let denied = enroll::Response { id, seconds: 1, nanoseconds: 2, verdict: enroll::Verdict::Denied(-1) };
     for (bytes, start) in [
-        (enroll::Request { id }.encode().unwrap(), "enrolment request"),
-        (denied.encode().unwrap(), "enrolment response"),
-        (enroll::Ack { id, result: 0 }.encode().unwrap(), "enrolment ack"),
+        (enroll::Request { id }.encode().unwrap(), "enrollment request"),
+        (denied.encode().unwrap(), "enrollment response"),
+        (enroll::Ack { id, result: 0 }.encode().unwrap(), "enrollment ack"),
     ] {
         let line = shown(Protocol::Enrollment, &bytes);
         assert!(line.starts_with(start), "{line}");

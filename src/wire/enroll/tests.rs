@@ -134,12 +134,12 @@ fn eids_have_eight_bytes_whatever_is_configured() {
 
 #[test]
 fn display_of_messages() {
-    assert_eq!(Request { id: ID }.to_string(), "enrolment request id 0123456789abcdef");
-    let line = "enrolment response id 0123456789abcdef time 1767225600.123456789 granted: broadcast layer b, SHA3_256";
+    assert_eq!(Request { id: ID }.to_string(), "enrollment request id 0123456789abcdef");
+    let line = "enrollment response id 0123456789abcdef time 1767225600.123456789 granted: broadcast layer b, SHA3_256";
     assert_eq!(granted("b", LayerKind::Broadcast).to_string(), line);
     let denied = Response { verdict: Verdict::Denied(-1), ..granted("b", LayerKind::Broadcast) };
     assert!(denied.to_string().ends_with("denied: -1"));
-    assert_eq!(Ack { id: ID, result: 0 }.to_string(), "enrolment acknowledgement id 0123456789abcdef result 0");
+    assert_eq!(Ack { id: ID, result: 0 }.to_string(), "enrollment acknowledgement id 0123456789abcdef result 0");
 }
 
 fn config() -> impl Strategy<Value = Unicast> {

@@ -10,14 +10,14 @@ const B: Address = Address(0x0a0b_0c0d);
 
 fn unicast(own: Address) -> Vec<Offer> {
     vec![
-        Offer::enrolment(),
+        Offer::enrollment(),
         Offer::new(Component::Management, Message::management(own)),
         Offer::new(Component::DataTransfer, Message::data_transfer(own)),
     ]
 }
 
 fn broadcast() -> Vec<Offer> {
-    vec![Offer::enrolment(), Offer::new(Component::DataTransfer, Message::broadcast())]
+    vec![Offer::enrollment(), Offer::new(Component::DataTransfer, Message::broadcast())]
 }
 
 fn packet(bytes: &[u8]) -> PacketBuf {
@@ -39,7 +39,7 @@ fn connect(own: Message, offers: &[Offer]) -> (Accepted, Connected) {
 #[test]
 fn every_component_is_connected() {
     let cases = [
-        (Message::enrolment(), Purpose::Enrolment, Address(0), Address(0)),
+        (Message::enrollment(), Purpose::Enrollment, Address(0), Address(0)),
         (Message::management(A), Purpose::Component(Component::Management), A, B),
         (Message::data_transfer(A), Purpose::Component(Component::DataTransfer), A, B),
     ];
@@ -60,8 +60,8 @@ fn the_bytes_are_those_of_the_reference() {
     assert_eq!(Initiator::new(Message::data_transfer(A)).first(), data_transfer);
     let accepted = accept(&unicast(B), data_transfer).unwrap();
     assert_eq!(accepted.answer, b"\x0a\x0dData Transfer\x12\x03dtp\x18\x01\x28\x02\x40\x8d\x98\xac\x50");
-    let enrolment = b"\x0a\x0aEnrollment\x12\x03OEP\x18\x01\x28\x00\x40\x00";
-    assert_eq!(accept(&broadcast(), enrolment).unwrap().answer, enrolment);
+    let enrollment = b"\x0a\x0aEnrollment\x12\x03OEP\x18\x01\x28\x00\x40\x00";
+    assert_eq!(accept(&broadcast(), enrollment).unwrap().answer, enrollment);
     let refused = accept(&broadcast(), &bytes(&Message::management(A))).unwrap_err();
     assert_eq!(refused.answer.unwrap(), b"\x0a\x00\x12\x00\x18\x00\x28\x00\x40\x00");
 }
@@ -73,7 +73,7 @@ fn what_there_is_not_is_refused() {
         assert_eq!((refused.why, refused.answer), (CepError::UnknownComponent, Some(bytes(&Message::refusal()))));
     }
     // Not a member of a layer yet: nothing is there.
-    assert_eq!(accept(&[], &bytes(&Message::enrolment())).unwrap_err().why, CepError::UnknownComponent);
+    assert_eq!(accept(&[], &bytes(&Message::enrollment())).unwrap_err().why, CepError::UnknownComponent);
     // An offer without a name, which nobody makes, is not found either.
     let nameless = [Offer::new(Component::DataTransfer, Message::refusal())];
     assert_eq!(accept(&nameless, &bytes(&Message::refusal())).unwrap_err().why, CepError::UnknownComponent);
@@ -81,7 +81,7 @@ fn what_there_is_not_is_refused() {
 
 #[test]
 fn an_initiator_sees_a_refusal_even_in_a_broadcast_layer() {
-    for own in [Message::broadcast(), Message::management(A), Message::enrolment()] {
+    for own in [Message::broadcast(), Message::management(A), Message::enrollment()] {
         let refusal = packet(&bytes(&Message::refusal()));
         assert_eq!(Initiator::new(own).receive(refusal).unwrap_err(), CepError::Refused);
     }
@@ -123,8 +123,8 @@ fn addresses_that_cannot_be_are_refused_by_either_side() {
         }
     }
     // Where there are none, whatever is said is not believed.
-    let enrolment = Message { address: A, ..Message::enrolment() };
-    assert_eq!(accept(&unicast(B), &bytes(&enrolment)).unwrap().peer, Address(0));
+    let enrollment = Message { address: A, ..Message::enrollment() };
+    assert_eq!(accept(&unicast(B), &bytes(&enrollment)).unwrap().peer, Address(0));
 }
 
 /// What a member of our own kind says in this life of it.
@@ -206,7 +206,7 @@ proptest! {
         let mut initiator = Initiator::new(Message::broadcast());
         for bytes in &noise {
             if let Ok(accepted) = accept(&unicast(B), bytes) {
-                prop_assert!(accepted.purpose == Purpose::Enrolment || address::is_valid(accepted.peer));
+                prop_assert!(accepted.purpose == Purpose::Enrollment || address::is_valid(accepted.peer));
             }
             let _ = initiator.receive(packet(bytes));
         }

@@ -90,12 +90,12 @@ fn the_bytes_are_those_of_the_reference() {
     assert_eq!(granted.ack(0), [&request[..], &[0x10, 0]].concat());
     let failed = granted.ack(-1);
     assert_eq!(failed.len(), 21);
-    assert_eq!(member.receive(START, UNIX, &failed, &layer(&lan(), &AdmitAll)), Err(EnrolError::Failed(-1)));
+    assert_eq!(member.receive(START, UNIX, &failed, &layer(&lan(), &AdmitAll)), Err(EnrollError::Failed(-1)));
 
     let (_, response) = respond(&request, &bcast());
     assert_eq!(response[23..], *b"\x2a\x0d\x0a\x09\x0a\x05bcast\x10\x01\x10\x02");
     let denial = [&response[..21], b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"].concat();
-    assert_eq!(joiner.receive(&denial), Err(EnrolError::Denied(-1)));
+    assert_eq!(joiner.receive(&denial), Err(EnrollError::Denied(-1)));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_member_may_be_choosy() {
         panic!("not denied");
     };
     let error = joiner.receive(&denial).unwrap_err();
-    assert_eq!(error, EnrolError::Denied(-7));
+    assert_eq!(error, EnrollError::Denied(-7));
     assert!(error.is_final());
     // Whatever number a policy says, a denial is negative.
     for why in [0, 5, i32::MAX] {
@@ -116,7 +116,7 @@ fn a_member_may_be_choosy() {
         else {
             panic!("not denied");
         };
-        assert_eq!(joiner.receive(&denial), Err(EnrolError::Denied(-1)));
+        assert_eq!(joiner.receive(&denial), Err(EnrollError::Denied(-1)));
     }
 }
 
@@ -153,7 +153,7 @@ fn time_limits() {
 #[test]
 fn repetitions_and_noise_are_skipped() {
     let config = lan();
-    let cep = crate::wire::cep::Message::enrolment().encode().unwrap();
+    let cep = crate::wire::cep::Message::enrollment().encode().unwrap();
     let (joiner, request) = joiner(Kind::Unicast);
     let mut member = Member::new(START);
     let layer = layer(&config, &AdmitAll);
@@ -176,7 +176,7 @@ fn a_layer_of_the_other_kind_is_not_joined() {
     let (_, response) = respond(&request, &bcast());
     let error = joiner.receive(&response).unwrap_err();
     let expected = ConfigError::Kind { own: Kind::Unicast, theirs: Kind::Broadcast };
-    assert_eq!(error, EnrolError::Config(expected));
+    assert_eq!(error, EnrollError::Config(expected));
     assert!(error.is_final());
 }
 
@@ -184,8 +184,8 @@ fn a_layer_of_the_other_kind_is_not_joined() {
 fn a_response_without_configuration_is_an_error_only_for_whom_it_is_meant() {
     let (joiner, request) = joiner(Kind::Unicast);
     let bare = [&request[..], b"\x10\x01\x18\x00\x20\x00"].concat();
-    assert_eq!(joiner.receive(&bare), Err(EnrolError::Wire(WireError::Missing { field: "conf" })));
-    assert!(!EnrolError::Wire(WireError::Missing { field: "conf" }).is_final());
+    assert_eq!(joiner.receive(&bare), Err(EnrollError::Wire(WireError::Missing { field: "conf" })));
+    assert!(!EnrollError::Wire(WireError::Missing { field: "conf" }).is_final());
     let mut other = bare;
     other[5] ^= 1;
     assert_eq!(joiner.receive(&other), Ok(None));

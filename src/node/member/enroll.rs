@@ -13,7 +13,7 @@ use crate::base::backoff::{Backoff, Schedule};
 use crate::base::foreign::Causes;
 use crate::base::journal::record;
 use crate::ipcp::broadcast::{self, Broadcast};
-use crate::ipcp::connect::enrol::{Admission, ConfigError, EnrolError, Granted, Joiner, Kind};
+use crate::ipcp::connect::enroll::{Admission, ConfigError, EnrollError, Granted, Joiner, Kind};
 use crate::ipcp::connect::{STEP_TIMEOUT, address};
 use crate::ipcp::unicast::{self, Unicast};
 use crate::ipcp::{Connections, Member};
@@ -25,7 +25,7 @@ use crate::wire::cep;
 use core::future::poll_fn;
 use core::task::Poll;
 
-/// Pauses between attempts to enrol: short ones, because there is a time limit.
+/// Pauses between attempts to enroll: short ones, because there is a time limit.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -38,7 +38,7 @@ pub struct Common {
     pub over: Vec<IpcpId>,
     /// Whether N-1 flows are accepted under the IPCP's own name and that of the layer.
     pub autobind: bool,
-    /// Who may enrol with it.
+    /// Who may enroll with it.
     pub admission: Arc<dyn Admission>,
     /// With which priority it is asked for names.
     pub priority: i32,
@@ -112,9 +112,9 @@ impl Node {
     ///
     /// # Errors
     /// [`MemberError`]: why the last attempt failed, when no other will do better or time is over.
-    pub async fn enrol(self: Arc<Self>, params: Joining) -> Result<Arc<Membership>, MemberError> {
+    pub async fn enroll(self: Arc<Self>, params: Joining) -> Result<Arc<Membership>, MemberError> {
         let Joining { common, kind, destination, timeout } = params;
-        let mut rng = self.split_rng("enrolment");
+        let mut rng = self.split_rng("enrollment");
         let limit = timeout.unwrap_or(CONNECT_TIMEOUT);
         let mut schedule = Schedule::new(self.clock().now(), limit, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
         let weak = Arc::downgrade(&self);
@@ -213,7 +213,7 @@ impl Node {
                 rng: self.split_rng("broadcast"),
                 connections,
             })),
-            _ => Err(EnrolError::Config(ConfigError::Kind { own: kind.of(), theirs: Kind::of(&layer) }).into()),
+            _ => Err(EnrollError::Config(ConfigError::Kind { own: kind.of(), theirs: Kind::of(&layer) }).into()),
         }
     }
 }
@@ -229,7 +229,7 @@ fn via_of(common: &Common, own: Option<IpcpId>) -> Via {
 /// Whether another attempt would fail in the same way.
 fn is_final(e: &MemberError) -> bool {
     match e {
-        MemberError::Enrol(e) => e.is_final(),
+        MemberError::Enroll(e) => e.is_final(),
         MemberError::Cep(_)
         | MemberError::Bind(_)
         | MemberError::Register(_)
@@ -260,16 +260,16 @@ async fn attempt(
 ) -> Result<Arc<Membership>, MemberError> {
     let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW).await?));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
-    introduce(node, &endpoint, cep::Message::enrolment()).await?;
+    introduce(node, &endpoint, cep::Message::enrollment()).await?;
     let (joiner, request) = {
         let node = node.upgrade().ok_or(MemberError::StackDown)?;
-        let mut rng = node.split_rng("enrolment id");
+        let mut rng = node.split_rng("enrollment id");
         Joiner::start(node.clock().now(), kind.of(), &mut rng)
     };
     send(&endpoint, &request);
     let granted: Granted = loop {
         let pkt = next_packet(node, &endpoint, joiner.deadline()).await;
-        let pkt = pkt.ok_or(EnrolError::Timeout(STEP_TIMEOUT))?;
+        let pkt = pkt.ok_or(EnrollError::Timeout(STEP_TIMEOUT))?;
         if let Some(granted) = joiner.receive(&pkt)? {
             break granted;
         }

@@ -1,4 +1,4 @@
-//! Enrolment: a new member gets the configuration of the layer from one that is a member already.
+//! Enrollment: a new member gets the configuration of the layer from one that is a member already.
 //!
 //! It happens on a flow of its own, connected with [`cep`](super::cep), which is closed afterwards. The connections
 //! that make the new member part of the layer come later.
@@ -15,7 +15,7 @@
 //! one, as a [`Schedule`](crate::base::backoff::Schedule) says; a member keeps nothing about joiners. The
 //! acknowledgement is a courtesy: a member that does not get it has lost nothing.
 //!
-//! What is no message of this protocol, or belongs to another enrolment, is skipped while there is time: on a flow
+//! What is no message of this protocol, or belongs to another enrollment, is skipped while there is time: on a flow
 //! that duplicates packets it may be the answer of the connection, once more.
 
 use alloc::vec::Vec;
@@ -59,16 +59,16 @@ impl Kind {
     }
 }
 
-/// Why an enrolment failed.
+/// Why an enrollment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
-pub enum EnrolError {
+pub enum EnrollError {
     /// There was no answer in time.
     #[error("no answer within {0:?}; the member may be busy: try again")]
     Timeout(Duration),
     /// The member does not want this joiner; carries its reason, a negative number.
-    #[error("the member denies the enrolment with code {0}: ask the operator of the layer")]
+    #[error("the member denies the enrollment with code {0}: ask the operator of the layer")]
     Denied(i32),
     /// The response is for this joiner, but cannot be understood.
     #[error("the member's response is not valid: {0}")]
@@ -81,7 +81,7 @@ pub enum EnrolError {
     Failed(i32),
 }
 
-impl EnrolError {
+impl EnrollError {
     /// Whether another attempt with the same member would end the same way.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Config(_))
@@ -117,7 +117,7 @@ impl Joiner {
         (Self { kind, id, sent_at: now }, request)
     }
 
-    /// When to give up: [`EnrolError::Timeout`].
+    /// When to give up: [`EnrollError::Timeout`].
     pub fn deadline(&self) -> Instant {
         self.sent_at + STEP_TIMEOUT
     }
@@ -126,20 +126,20 @@ impl Joiner {
     /// the layer needs no common time.
     ///
     /// # Errors
-    /// [`EnrolError::Denied`], [`EnrolError::Wire`], [`EnrolError::Config`]: close the flow.
-    pub fn receive(&self, packet: &[u8]) -> Result<Option<Granted>, EnrolError> {
+    /// [`EnrollError::Denied`], [`EnrollError::Wire`], [`EnrollError::Config`]: close the flow.
+    pub fn receive(&self, packet: &[u8]) -> Result<Option<Granted>, EnrollError> {
         let response = match Response::decode(packet) {
             Ok(response) if response.id == self.id => response,
             Ok(_) => return Ok(None),
             // Any Protocol Buffers message that begins with the id is meant for this joiner.
             Err(error) if Request::decode(packet).is_ok_and(|m| m.id == self.id) => {
-                return Err(EnrolError::Wire(error));
+                return Err(EnrollError::Wire(error));
             }
             Err(_) => return Ok(None),
         };
         let Response { id, verdict, .. } = response;
         match verdict {
-            Verdict::Denied(why) => Err(EnrolError::Denied(why)),
+            Verdict::Denied(why) => Err(EnrollError::Denied(why)),
             Verdict::Granted(config) => {
                 let (config, adjusted) = check(config, self.kind)?;
                 Ok(Some(Granted { config, adjusted, id }))
@@ -169,7 +169,7 @@ pub trait Admission: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applicant {
-    /// What it calls this enrolment: random, without meaning.
+    /// What it calls this enrollment: random, without meaning.
     pub id: [u8; ID_LEN],
 }
 
@@ -217,7 +217,7 @@ impl Member {
         Self { deadline: now + STEP_TIMEOUT, responded: None }
     }
 
-    /// When to close the flow without having heard what was to come: [`EnrolError::Timeout`].
+    /// When to close the flow without having heard what was to come: [`EnrollError::Timeout`].
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -226,7 +226,7 @@ impl Member {
     /// this address, 0 in a broadcast layer.
     ///
     /// # Errors
-    /// [`EnrolError::Failed`]: the joiner says that it failed. [`EnrolError::Wire`]: the member's own configuration is
+    /// [`EnrollError::Failed`]: the joiner says that it failed. [`EnrollError::Wire`]: the member's own configuration is
     /// not valid. Close the flow.
     pub fn receive(
         &mut self,
@@ -234,7 +234,7 @@ impl Member {
         unix_nanos: u64,
         packet: &[u8],
         layer: &Layer<'_>,
-    ) -> Result<Progress, EnrolError> {
+    ) -> Result<Progress, EnrollError> {
         match self.responded {
             None => match Request::decode(packet) {
                 Ok(request) => self.respond(now, unix_nanos, request, layer),
@@ -242,7 +242,7 @@ impl Member {
             },
             Some(id) => match Ack::decode(packet) {
                 Ok(Ack { id: theirs, result: 0 }) if theirs == id => Ok(Progress::Joined),
-                Ok(Ack { id: theirs, result }) if theirs == id => Err(EnrolError::Failed(result)),
+                Ok(Ack { id: theirs, result }) if theirs == id => Err(EnrollError::Failed(result)),
                 _ => Ok(Progress::Wait),
             },
         }
@@ -254,7 +254,7 @@ impl Member {
         unix_nanos: u64,
         request: Request,
         layer: &Layer<'_>,
-    ) -> Result<Progress, EnrolError> {
+    ) -> Result<Progress, EnrollError> {
         let Request { id } = request;
         let verdict = match layer.admission.admit(&Applicant { id }) {
             Ok(()) => Verdict::Granted(layer.config()),
@@ -267,7 +267,7 @@ impl Member {
             nanoseconds: (unix_nanos % 1_000_000_000) as i32,
             verdict,
         };
-        let bytes = response.encode().map_err(EnrolError::Wire)?;
+        let bytes = response.encode().map_err(EnrollError::Wire)?;
         if denied {
             return Ok(Progress::Deny(bytes));
         }
@@ -277,7 +277,7 @@ impl Member {
     }
 }
 
-/// What a member enrols others with.
+/// What a member enrolls others with.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     /// The configuration.
