@@ -98,7 +98,7 @@
 //!     let flow = listener.accept_async().await.unwrap();
 //!     let packet = flow.read_bytes().await.unwrap();
 //!     flow.write(&packet).await.unwrap();
-//!     // Dropping a flow does not lose what was written: the stack goes on until it has arrived.
+//!     // Dropping a flow does not lose what was written, as long as its stack is there; here the host keeps it.
 //! });
 //! net.block_on(async {
 //!     let flow = client.stack().flow("echo").qos(QosSpec::DATA).alloc_async().await.unwrap();

@@ -95,8 +95,9 @@ pub(crate) struct Network {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Surroundings {
-    /// Where a name is, for names that the resolver of UDP layers (a line `IP <MD5 of the name>` in the hosts file, or
-    /// the DNS) does not know. The port is 3435 if not given, that of the layer with --config. May be given several times
+    /// Where a name is. Names given here are looked up first; others are asked of the system's resolver (a line
+    /// `IP <MD5 of the name>` in the hosts file, or the DNS). The port is 3435 if not given, that of the layer with
+    /// --config. May be given several times
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
     hosts: Vec<(Name, SocketAddr)>,
 

@@ -59,6 +59,14 @@ impl Datagrams for CableEnd {
     fn interrupt(&self) {
         self.here.bell.interrupt();
     }
+
+    fn guard(&self, timeout: Duration) {
+        self.here.bell.guard(timeout);
+    }
+
+    fn dismiss(&self) {
+        self.here.bell.dismiss();
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

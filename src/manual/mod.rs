@@ -5,7 +5,8 @@
 //! | [`getting_started`] | a first program: flows, qualities of service, servers, encryption |
 //! | [`concepts`] | names, layers, recursion |
 //! | [`security`] | what is protected, and what is not |
-//! | [`operation`] | configuration, metrics, logs; finding out why a flow does not come up |
+//! | [`operation`] | operating a layer: metrics, logs; finding out why a flow does not come up |
+//! | [`configuration`] | the configuration file: every table and key |
 //! | [`simulation`] | tests of whole networks in virtual time |
 //! | [`embedding`] | stacks without threads, event loops, the state of `no_std` |
 //! | [`doors`] | what a program can bring along: devices, layers, policies, ciphers |

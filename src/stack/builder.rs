@@ -79,8 +79,9 @@ impl Builder {
         self
     }
 
-    /// Sets the seed of all randomness, keys included: for simulations, never for real use. Default: one that the operating
-    /// system gives.
+    /// Sets the seed of all randomness, keys included: for simulations, and where the operating system gives no randomness.
+    /// There it has to be 32 bytes from a true random source, new at every start, or every key can be guessed. Default: one
+    /// that the operating system gives.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self

@@ -223,9 +223,9 @@ impl fmt::Display for RefusalHint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self(Code::NAME, _) => f.write_str("; it has to be registered there, and bound"),
-            Self(Code::CRYPT, Some(own)) => write!(f, "; this end asked for {own}, and the other requires better"),
+            Self(Code::CRYPT, Some(own)) => write!(f, "; this end asked for {own}, and the other may require better"),
             Self(Code::CRYPT, None) => {
-                f.write_str("; this end asked for a plain flow, and the other requires encryption")
+                f.write_str("; this end asked for a plain flow, and the other may require encryption")
             }
             Self(Code::AUTH, _) => {
                 f.write_str("; the clocks of both hosts may differ by more than the other end allows")

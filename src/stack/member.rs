@@ -71,7 +71,8 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         self
     }
 
-    /// Sets who may enroll through this member. Default: everyone who can reach it.
+    /// Sets who may enroll through this member, and so learns what the layer agrees on. It is no access control: the protocol
+    /// lets whoever knows that from elsewhere connect without. Default: everyone who can reach it.
     pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
         self.admission = admission;
         self

@@ -46,7 +46,8 @@ pub struct QosSpec {
     pub availability: u8,
     /// The packet loss that is tolerated. 0 turns on retransmission, if packets are also to be in order.
     pub loss: u32,
-    /// The bit errors that are tolerated, per 10⁹ bits. 0 adds a CRC-32 to every packet.
+    /// The bit errors that are tolerated, per 10⁹ bits. 0 asks for a CRC-32 on every packet; a flow asked for
+    /// from here has it only with [`checksum`](crate::FlowBuilder::checksum), without which the request says 1.
     pub ber: u32,
     /// Whether packets must arrive in the order in which they were written. `true` turns on FRCT.
     pub in_order: bool,
@@ -80,9 +81,9 @@ impl QosSpec {
     /// Packets as the layer delivers them: maybe lost, reordered or damaged, nothing added. What a flow is without a
     /// specification.
     pub const RAW: Self = RAW;
-    /// Raw, but damaged packets are dropped.
+    /// Raw; damaged packets are dropped if [`checksum`](crate::FlowBuilder::checksum) is on.
     pub const RAW_NO_ERRORS: Self = Self { ber: 0, ..RAW };
-    /// In order, undamaged; what is lost stays lost.
+    /// In order; what is lost stays lost. Damaged packets are dropped if [`checksum`](crate::FlowBuilder::checksum) is on.
     pub const BEST_EFFORT: Self = Self { ber: 0, in_order: true, ..RAW };
     /// Like best effort, with the delay and bandwidth of video.
     pub const VIDEO: Self =

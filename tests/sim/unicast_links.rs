@@ -299,6 +299,20 @@ fn a_new_member_takes_another_address_if_an_old_one_that_connects_to_it_does_not
 }
 
 #[test]
+fn the_first_member_of_a_layer_keeps_its_address_whoever_claims_it() {
+    let net = Network::new(4);
+    let [first_host, other_host] = [1, 2].map(|n| host(&net, n));
+    let first = member(&first_host, 1, Some(7)).bootstrap(UnicastLayer::new("net")).unwrap();
+    let other = member(&other_host, 2, Some(7)).bootstrap(UnicastLayer::new("net")).unwrap();
+    for _ in 0..4 {
+        net.block_on(other.connect_async("node-1")).unwrap_err();
+    }
+    net.run_for(secs(1));
+    assert_eq!(first.address(), Some(Address(7)));
+    assert!(first.rib().get("address_conflicts") >= Some(4));
+}
+
+#[test]
 fn a_member_that_connects_to_itself_keeps_its_address() {
     let net = Network::new(3);
     let host = net.host("host").build();

@@ -14,7 +14,23 @@ use std::time::Duration;
 
 use o7s::{Stack, Udp4};
 
+/// Gives the programs signals that end them, whatever this test was started with: a shell has what it runs in the background
+/// ignore SIGINT, which would be inherited, and what is handled here is not.
+#[cfg(unix)]
+fn handle_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).unwrap();
+        }
+    });
+}
+
 fn program(name: &str) -> Command {
+    #[cfg(unix)]
+    handle_signals();
     let exe = std::env::current_exe().unwrap();
     // target/<profile>/deps/programs-… beside target/<profile>/quickstart and target/<profile>/examples
     let profile = exe.ancestors().nth(2).unwrap();

@@ -289,6 +289,10 @@ impl Ipcp for UdpShim {
             names.insert(hash, ());
         }
         self.panics.call(|| self.resolver.publish(&hash, self.socket.local_addr()));
+        // Taken back, or left, meanwhile: then it was withdrawn before it was published.
+        if self.is_down() || !self.names.lock().contains_key(&hash) {
+            self.withdraw(&hash);
+        }
         Ok(())
     }
 

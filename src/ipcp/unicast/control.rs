@@ -128,7 +128,7 @@ impl Control {
             managements: Ordered::default(),
             next: AtomicU32::new(0),
             doubts: Ordered::default(),
-            settling: Settling::default(),
+            settling: Settling::of(&shared.layer),
             claims: Claims::default(),
             incarnation,
             counters: Counters::default(),

@@ -22,7 +22,6 @@ use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
-use crate::wire::fa::FIXED_LEN;
 
 /// Names that can be registered.
 const MAX_NAMES: usize = 65_536;
@@ -78,7 +77,8 @@ impl<S: Shim> Adapter<S> {
             return;
         }
         // A station can be forged like any other address.
-        let received = FIXED_LEN + name.as_bytes().len() + arrived.data.len();
+        // The frame that carried it is the shim's and not known here: what is certain is its data.
+        let received = arrived.data.len();
         let request = Incoming::new(&state.info, name, qos, arrived.data, responder)
             .from_peer(station, Some(Origin { address: station, received }))
             .located(Location::Station(station));
@@ -153,6 +153,10 @@ impl<S: Shim> Ipcp for Adapter<S> {
         }
         // Before sending: the reply may be faster than we are.
         let asking = self.state.flows.ask(&request, station, || self.draw()).ok_or(RequestError::Full)?;
+        // Left meanwhile: nobody would give the request up any more.
+        if self.state.is_down() {
+            return Err(RequestError::Down);
+        }
         let flow = asking.id() as u32;
         let message = Message::Request { flow, name: request.dst, qos: request.qos, data: request.data };
         match self.send_message(station, &message) {

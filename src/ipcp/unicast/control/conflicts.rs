@@ -12,6 +12,7 @@ use crate::base::time::Instant;
 use crate::ipcp::connect::address::{self, Met};
 use crate::ipcp::unicast::shared::Shared;
 use crate::types::id::Address;
+use crate::types::layer::{LayerConfig, LayerKind};
 
 /// For so long after its first management connection a member is new to the layer.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
@@ -36,13 +37,13 @@ impl Identity {
 /// From when on the member counts as settled, nanoseconds: before that it may take another address.
 pub(super) struct Settling(AtomicU64);
 
-impl Default for Settling {
-    fn default() -> Self {
-        Self(AtomicU64::new(u64::MAX))
-    }
-}
-
 impl Settling {
+    /// Of a member that joins a layer. Whoever bootstraps one was there before everybody else, and is never new.
+    pub(super) fn of(layer: &LayerConfig) -> Self {
+        let joins = matches!(&layer.kind, LayerKind::Unicast(unicast) if address::is_valid(unicast.directory.peer));
+        Self(AtomicU64::new(if joins { u64::MAX } else { 0 }))
+    }
+
     /// The member has a management connection.
     pub(super) fn begin(&self, now: Instant) {
         self.0.fetch_min((now + SETTLED_AFTER).as_nanos(), Ordering::Relaxed);
@@ -63,11 +64,13 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Whether it is us who should give way.
+    /// Whether it is us who should give way, if we are new. Nothing is given up for who asks and does not even say which
+    /// life it is in, as members of the reference's kind: anybody can send that.
     fn are_ours_to_settle(&self, met: Met) -> bool {
         match met {
-            Met::Asked | Met::Asking(None) => true,
+            Met::Asked => true,
             Met::Asking(Some(life)) => self.asked.swap(u64::from(life) + 1, Ordering::Relaxed) == u64::from(life) + 1,
+            Met::Asking(None) => false,
         }
     }
 }
