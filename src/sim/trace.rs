@@ -211,8 +211,7 @@ impl fmt::Display for Divergence {
 
 impl std::error::Error for Divergence {}
 
-/// The first event in which two recordings (of the record that `internals` shows) differ; `None` if there is
-/// none among those that both kept.
+/// The first event in which two recordings differ; `None` if there is none among those that both kept.
 pub fn diff(left: &[Event], right: &[Event]) -> Option<Divergence> {
     // A recording keeps the last events: start with the first that both still have.
     let start = left.first()?.index.max(right.first()?.index);
