@@ -11,6 +11,8 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
+#[path = "loom/alarm.rs"]
+mod alarm;
 #[path = "loom/lead.rs"]
 mod lead;
 #[path = "loom/local.rs"]

@@ -127,10 +127,13 @@ pub trait Connections: Send + Sync {
 }
 
 /// What wakes an IPCP when something of it is due.
+///
+/// What is due, and when, is kept under a lock: it is written before [`set`](Self::set) is called, and read after
+/// [`rang`](Self::rang). That orders the two, whichever thread is first, and no fence is needed for each packet.
 pub trait Alarm: Send + Sync {
-    /// Wakes the IPCP at `at`, unless it is woken earlier: it sets the alarm again then.
+    /// Wakes the IPCP at `at`, unless it is woken earlier: it sets the alarm again then. Called without locks held.
     fn set(&self, at: Instant);
 
-    /// The IPCP has been woken.
+    /// The IPCP has been woken, and is about to look at everything that may be due.
     fn rang(&self);
 }

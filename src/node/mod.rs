@@ -102,6 +102,14 @@ pub struct Node {
     direct: Arc<LocalIpcp>,
 }
 
+#[cfg(any(test, loom))]
+impl Node {
+    /// An alarm as a member has it, which wakes `waker`.
+    pub fn alarm(&self, waker: Waker) -> Arc<dyn crate::ipcp::Alarm> {
+        Arc::new(timers::Alarm::new(&self.timers, waker))
+    }
+}
+
 impl Node {
     /// A node without IPCPs and names.
     pub fn new(mut parts: Parts) -> Arc<Self> {

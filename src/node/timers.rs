@@ -52,6 +52,13 @@ struct Inner {
 }
 
 impl Inner {
+    /// Takes a sleeper out, if it has not been woken.
+    fn end_sleep(&mut self, n: u64) -> Option<Waker> {
+        let (id, waker) = self.sleepers.remove(&n)?;
+        self.queue.cancel(id);
+        Some(waker)
+    }
+
     /// Arms and returns whom to tell that there is an earlier deadline now.
     fn arm(&mut self, at: Instant, key: Key) -> (TimerId, Option<WakeUp>) {
         let earlier = self.queue.next().is_none_or(|next| at < next);
@@ -185,39 +192,32 @@ impl TimerQueue {
     }
 
     fn sleep(&self, at: Instant, waker: &Waker) -> u64 {
-        // Made where no lock is held: a waker is code of others.
-        let mut kept = Some(waker.clone());
-        let armed = {
-            let mut inner = self.inner.lock();
-            let down = inner.down;
-            kept.take_if(|_| !down).map(|waker| {
-                let n = inner.next_sleeper;
-                inner.next_sleeper += 1;
-                let (id, wake) = inner.arm(at, Key::Sleep(n));
-                inner.sleepers.insert(n, (id, waker));
-                (n, wake)
-            })
-        };
-        // If the node is down nobody would wake it: let the task see for itself.
-        self.shared.panics().wake_all(kept);
-        let Some((n, wake)) = armed else { return u64::MAX };
-        self.tell(wake);
-        n
+        let slept = self.replace_sleep(None, at, waker.clone());
+        let n = slept.n;
+        if let Some(waker) = slept.settle(self) {
+            // The node is down and nobody would wake it: let the task see for itself.
+            self.shared.panics().wake_all([waker]);
+        }
+        n.unwrap_or(u64::MAX)
     }
 
-    fn is_asleep(&self, n: u64) -> bool {
-        self.inner.lock().sleepers.contains_key(&n)
+    /// Has a task woken at `at`, and not for `before` any more. Calls nobody: that is left to [`Slept::settle`], where no
+    /// lock is held.
+    fn replace_sleep(&self, before: Option<u64>, at: Instant, waker: Waker) -> Slept {
+        let mut inner = self.inner.lock();
+        let before = before.and_then(|n| inner.end_sleep(n));
+        if inner.down {
+            return Slept { n: None, earlier: None, before, refused: Some(waker) };
+        }
+        let n = inner.next_sleeper;
+        inner.next_sleeper += 1;
+        let (id, earlier) = inner.arm(at, Key::Sleep(n));
+        inner.sleepers.insert(n, (id, waker));
+        Slept { n: Some(n), earlier, before, refused: None }
     }
 
     fn cancel_sleep(&self, n: u64) {
-        let sleeper = {
-            let mut inner = self.inner.lock();
-            let sleeper = inner.sleepers.remove(&n);
-            if let Some((id, _)) = &sleeper {
-                inner.queue.cancel(*id);
-            }
-            sleeper
-        };
+        let sleeper = self.inner.lock().end_sleep(n);
         // A waker may be the last that holds a task, and dropping that may come back here.
         self.shared.panics().discard(sleeper);
     }
@@ -295,6 +295,28 @@ impl TimerQueue {
     }
 }
 
+/// A task that was put to sleep, and what is left to be done once no lock is held.
+struct Slept {
+    /// By what it is known; `None` if the node is down.
+    n: Option<u64>,
+    /// Whom to tell that there is an earlier deadline now.
+    earlier: Option<WakeUp>,
+    /// The waker of what it replaces.
+    before: Option<Waker>,
+    /// Its own waker, if the node is down.
+    refused: Option<Waker>,
+}
+
+impl Slept {
+    /// Tells who is to be told. Returns the waker, if the node is down.
+    fn settle(self, timers: &TimerQueue) -> Option<Waker> {
+        // A waker may be the last that holds a task, and dropping that may come back here.
+        timers.shared.panics().discard(self.before);
+        timers.tell(self.earlier);
+        self.refused
+    }
+}
+
 /// A task's alarm. Dropping it cancels.
 pub(super) struct Sleep {
     timers: Weak<TimerQueue>,
@@ -314,23 +336,6 @@ impl Sleep {
         }
     }
 
-    /// As [`set`](Self::set), for one that is not to hear that the node was shut down.
-    fn set_quietly(&mut self, at: Instant, waker: &Waker) {
-        if self.timers.upgrade().is_some_and(|timers| !timers.shared.is_down()) {
-            self.set(at, waker);
-        }
-    }
-
-    /// Whether it has still to wake somebody.
-    fn is_pending(&self) -> bool {
-        self.armed.zip(self.timers.upgrade()).is_some_and(|((_, n), timers)| timers.is_asleep(n))
-    }
-
-    /// What it is set to.
-    fn moment(&self) -> Instant {
-        self.armed.map_or(Instant::FAR_FUTURE, |(at, _)| at)
-    }
-
     pub(super) fn cancel(&mut self) {
         if let (Some((_, n)), Some(timers)) = (self.armed.take(), self.timers.upgrade()) {
             timers.cancel_sleep(n);
@@ -346,9 +351,13 @@ impl Drop for Sleep {
 
 /// Wakes a task once, at the earliest moment of those that it was set to. One that comes too early does no harm: it is
 /// set again.
+///
+/// While `armed` names a moment, a sleep of that moment or an earlier one is pending, or has woken the task, which resets
+/// it by [`rang`](crate::ipcp::Alarm::rang). Setting an alarm that is armed for an earlier moment is one load.
 pub(super) struct Alarm {
     timers: Weak<TimerQueue>,
-    sleep: Ordered<Mutex<Option<Sleep>>, { order::ALARM }>,
+    /// The number of the sleep. Held while one is replaced by another, so that none is left out.
+    sleep: Ordered<Mutex<Option<u64>>, { order::ALARM }>,
     armed: AtomicU64,
     waker: Waker,
 }
@@ -363,23 +372,34 @@ impl crate::ipcp::Alarm for Alarm {
     fn set(&self, at: Instant) {
         let nanos = at.as_nanos();
         if nanos < self.armed.load(Ordering::Relaxed) && nanos < self.armed.fetch_min(nanos, Ordering::AcqRel) {
-            // Where no lock is held: whoever is told of an earlier deadline may come back here.
-            let mut fresh = Sleep { timers: Weak::clone(&self.timers), armed: None };
-            fresh.set_quietly(at, &self.waker);
-            let later = {
+            let Some(timers) = self.timers.upgrade() else { return };
+            let waker = self.waker.clone();
+            let slept = {
                 let mut kept = self.sleep.lock();
                 // Another thread may have come with an earlier moment, and been faster.
-                match &*kept {
-                    Some(other) if other.moment() <= fresh.moment() && other.is_pending() => Some(fresh),
-                    _ => kept.replace(fresh),
-                }
+                let at = at.min(Instant::from_nanos(self.armed.load(Ordering::Acquire)));
+                let slept = timers.replace_sleep(*kept, at, waker);
+                *kept = slept.n;
+                slept
             };
-            drop(later);
+            // Whoever is told of an earlier deadline is the program's code, and may come back here. A member is not
+            // woken because its node is down.
+            let refused = slept.settle(&timers);
+            timers.shared.panics().discard(refused);
         }
     }
 
     fn rang(&self) {
-        self.armed.store(u64::MAX, Ordering::Release);
+        self.armed.swap(u64::MAX, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let kept = self.sleep.lock().take();
+        if let (Some(n), Some(timers)) = (kept, self.timers.upgrade()) {
+            timers.cancel_sleep(n);
+        }
     }
 }
 
@@ -393,3 +413,6 @@ impl Wake for Bell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

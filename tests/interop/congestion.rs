@@ -46,21 +46,21 @@ struct Shares {
 }
 
 impl Shares {
-    /// Jain's index: 1 if all have the same, 1/n if one has everything.
+    /// Jain's index: 1 if all have the same, 1/n if one has everything, 0 if nobody has anything.
     fn jain(&self) -> f64 {
         let squares: f64 = self.received.iter().map(|(_, rate)| rate * rate).sum();
-        self.sum().powi(2) / (self.received.len() as f64 * squares)
+        if squares > 0.0 { self.sum().powi(2) / (self.received.len() as f64 * squares) } else { 0.0 }
     }
 
     fn sum(&self) -> f64 {
         self.received.iter().map(|(_, rate)| rate).sum()
     }
 
-    /// The least that a kind has of its fair share.
+    /// The least that a kind has of its fair share; 0 if nobody has anything.
     fn least(&self, of: Who) -> Option<f64> {
         let fair = self.sum() / self.received.len() as f64;
         let own = self.received.iter().filter(|(who, _)| *who == of);
-        own.map(|(_, rate)| rate / fair).min_by(f64::total_cmp)
+        own.map(|(_, rate)| if fair > 0.0 { rate / fair } else { 0.0 }).min_by(f64::total_cmp)
     }
 }
 

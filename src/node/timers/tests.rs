@@ -1,0 +1,78 @@
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::Waker;
+
+use crate::base::rng::Randomness;
+use crate::base::time::{Clock, Instant, ManualClock};
+use crate::crypto::backend::RUST;
+use crate::irm::NameSecurity;
+use crate::node::{Limits, Node, Parts};
+
+/// Counts how often it rings.
+#[derive(Default)]
+struct Rings(AtomicUsize);
+
+impl Wake for Rings {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn node() -> Arc<Node> {
+    Node::new(Parts {
+        name: None,
+        clock: Arc::new(ManualClock::new(0)) as Arc<dyn Clock>,
+        pool: None,
+        rng: Randomness::from_seed([7; 32]),
+        limits: Limits::default(),
+        inline: true,
+        security: NameSecurity::default(),
+        backend: &RUST,
+    })
+}
+
+fn at(micros: u64) -> Instant {
+    Instant::from_nanos(micros * 1000)
+}
+
+/// Whoever polls the node does so as soon as it hears of an earlier deadline, so the alarm rings and is set again before
+/// the first call has returned.
+#[test]
+fn an_alarm_set_while_it_is_being_set_rings() {
+    let node = node();
+    let rings = Arc::new(Rings::default());
+    let alarm = node.alarm(Waker::from(Arc::clone(&rings)));
+    let (driver, again, calls) = (Arc::clone(&node), Arc::clone(&alarm), AtomicUsize::new(0));
+    node.on_earlier_deadline(Some(Arc::new(move || {
+        if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            driver.poll(at(10));
+            again.rang();
+            again.set(at(20));
+        }
+    })));
+    alarm.set(at(10));
+    assert_eq!(rings.0.load(Ordering::Relaxed), 1, "at the first moment");
+    node.poll(at(20));
+    assert_eq!(rings.0.load(Ordering::Relaxed), 2, "at the second");
+    node.on_earlier_deadline(None);
+}
+
+#[test]
+fn an_alarm_rings_at_the_earliest_moment_and_not_after_its_end() {
+    let node = node();
+    let rings = Arc::new(Rings::default());
+    let alarm = node.alarm(Waker::from(Arc::clone(&rings)));
+    alarm.set(at(30));
+    alarm.set(at(10));
+    alarm.set(at(20));
+    node.poll(at(9));
+    assert_eq!(rings.0.load(Ordering::Relaxed), 0);
+    node.poll(at(10));
+    assert_eq!(rings.0.load(Ordering::Relaxed), 1);
+    alarm.rang();
+    alarm.set(at(20));
+    drop(alarm);
+    node.poll(at(40));
+    assert_eq!((rings.0.load(Ordering::Relaxed), node.next_deadline()), (1, None));
+}
