@@ -162,7 +162,8 @@
 //! | `o7s::stack`, `o7s::layer` | stacks, and the layers they join and leave |
 //! | `o7s::irm` | listeners, and requests that are refused or repeated |
 //! | `o7s::flow` | flows, and allocations under way |
-//! | `o7s::udp`, `o7s::unicast`, `o7s::broadcast` | datagrams; neighbours of members |
+//! | `o7s::udp`, `o7s::eth` | datagrams; frames, and what becomes of interfaces |
+//! | `o7s::unicast`, `o7s::broadcast` | neighbours of members |
 //! | `o7s::routing`, `o7s::directory`, `o7s::enroll` | forwarding tables; lookups; new members |
 //!
 //! No record has payload or keys in it. What a stranger can cause is limited to 10 records a second of each sort, 50 after a
@@ -302,9 +303,9 @@ pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
-    ConfigWarning, ConnectOptions, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle, JoinError,
-    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
-    Stream, Token, Udp4, UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle,
+    JoinError, Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack,
+    StackError, Stream, Token, Udp4, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};

@@ -112,6 +112,14 @@ places! {
     Malformed => "o7s::udp" true,
     /// Datagrams that could not be sent.
     Unsent => "o7s::udp" true,
+    /// Frames: the operator asks for each of them.
+    Frame => "o7s::eth" false,
+    /// Frames that are none of the layer.
+    BadFrame => "o7s::eth" true,
+    /// Frames that could not be sent.
+    FrameUnsent => "o7s::eth" true,
+    /// What becomes of an interface.
+    Interface => "o7s::eth" true,
     /// Neighbours that come and go.
     Neighbour => "o7s::unicast" true,
     /// Who the member is.

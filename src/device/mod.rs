@@ -1,4 +1,4 @@
-//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver.
+//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver; and links in memory.
 //!
 //! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
 //! simulated stack does without it.
@@ -14,14 +14,19 @@
 
 mod bell;
 pub(crate) mod clock;
+mod faults;
+mod memory;
 pub(crate) mod resolve;
 #[cfg(unix)]
 mod signal;
 mod udp;
 
 pub use crate::base::buf::{BufCache, BufPool, PacketBuf};
-pub use crate::types::device::{Datagram, Datagrams, SendError};
+pub use crate::types::device::{Datagram, Datagrams, FRAME_HEADER, FrameLosses, Frames, Link, SendError};
+pub use crate::types::mac::{Mac, ParseMacError};
 pub use bell::Bell;
+pub use faults::{FaultConfig, Faults};
+pub use memory::MemoryFrames;
 pub use resolve::SystemResolver;
 #[cfg(unix)]
 pub use signal::Signal;

@@ -195,9 +195,11 @@ pub enum Event {
     Writable,
     /// The flow cannot carry packets at the moment.
     Down,
-    /// The layer below refuses the packets of this flow, for another reason than that its queue is full. The flow keeps
-    /// trying.
+    /// The layer below refuses the packets of this flow, for another reason than that its queue is full: the link of an
+    /// interface is down, for instance. The flow keeps trying.
     Impaired,
+    /// The layer below takes packets of this flow again, after [`Impaired`](Self::Impaired).
+    Restored,
     /// The other end writes no more. When what has arrived is read, reads say so.
     Ended,
     /// The flow was closed or given up: by the other end, by the layer below, or here. What had arrived from the other end

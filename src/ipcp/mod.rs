@@ -10,6 +10,7 @@
 //! | [`unicast`] | whoever has enrolled: a network on top of flows of other layers |
 //! | [`broadcast`] | the same, in which all receive what one sends |
 //! | [`shim::udp`] | the hosts that UDP reaches |
+//! | [`shim::eth`] | the stations of an Ethernet segment |
 //!
 //! A [`Member`] is an IPCP that uses flows itself, its N-1 flows. The stack allocates and accepts them for it, does what
 //! [enrollment](crate::wire::enroll) and [CEP](crate::wire::cep) say, and hands them over; a lost one is reported to
@@ -43,6 +44,7 @@ use crate::base::time::Instant;
 pub use crate::directory::Doubt;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::types::id::Address;
+use crate::types::mac::Mac;
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::tree::Tree;
 
@@ -58,6 +60,10 @@ pub enum Kind {
     Unicast,
     /// A network of members that have enrolled, in which all receive what one sends.
     Broadcast,
+    /// Ethernet with LLC headers (IEEE 802.3 and 802.2).
+    EthLlc,
+    /// Ethernet with an EtherType (DIX, Ethernet II).
+    EthDix,
     /// UDP over IPv4.
     Udp4,
     /// UDP over IPv6.
@@ -82,6 +88,8 @@ impl fmt::Display for Kind {
             Self::Local => "local",
             Self::Unicast => "unicast",
             Self::Broadcast => "broadcast",
+            Self::EthLlc => "eth-llc",
+            Self::EthDix => "eth-dix",
             Self::Udp4 => "udp4",
             Self::Udp6 => "udp6",
             Self::Custom(name) => name,
@@ -114,13 +122,15 @@ impl Info {
     pub fn new(kind: Kind, name: &str, layer: &str) -> Self {
         let (hash, mpl) = match kind {
             Kind::Direct => (HashAlg::Sha3_256, Duration::from_millis(1)),
-            Kind::Local | Kind::Unicast | Kind::Broadcast => (HashAlg::Sha3_256, Duration::from_millis(100)),
+            Kind::Local | Kind::Unicast | Kind::Broadcast | Kind::EthLlc | Kind::EthDix => {
+                (HashAlg::Sha3_256, Duration::from_millis(100))
+            }
             Kind::Udp4 | Kind::Udp6 => (HashAlg::Md5, Duration::from_millis(5000)),
             Kind::Custom(_) => (HashAlg::Sha3_256, Duration::from_millis(5000)),
         };
         let (congestible, window) = match kind {
             Kind::Direct | Kind::Local | Kind::Broadcast => (false, 512),
-            Kind::Unicast | Kind::Udp4 | Kind::Udp6 | Kind::Custom(_) => (true, 1 << 15),
+            Kind::Unicast | Kind::EthLlc | Kind::EthDix | Kind::Udp4 | Kind::Udp6 | Kind::Custom(_) => (true, 1 << 15),
         };
         Self { kind, name: name.into(), layer: layer.into(), hash, mpl, congestible, window }
     }
@@ -235,6 +245,8 @@ pub enum Location {
     Member(Address),
     /// At the host with this address.
     Host(SocketAddr),
+    /// At the station with this Ethernet address.
+    Mac(Mac),
     /// At the station of a [custom](Kind::Custom) layer that has this number there: a MAC address, an address on a bus.
     Station(u64),
 }
@@ -245,6 +257,7 @@ impl fmt::Display for Location {
             Self::Here => f.write_str("this stack"),
             Self::Member(address) => write!(f, "member {address}"),
             Self::Host(address) => address.fmt(f),
+            Self::Mac(address) => address.fmt(f),
             Self::Station(number) => write!(f, "station {number:#x}"),
         }
     }

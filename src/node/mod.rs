@@ -36,6 +36,7 @@ mod silent;
 mod tasks;
 mod timers;
 
+use ::alloc::boxed::Box;
 use ::alloc::string::String;
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
@@ -52,7 +53,7 @@ use crate::crypto::backend::Backend;
 use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
-use crate::ipcp::{Info, Ipcp, Kind, RegisterError, Requests};
+use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests};
 use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 use crate::types::name::Name;
@@ -175,7 +176,9 @@ impl Node {
         } else {
             Waker::noop().clone()
         };
-        ShimContext::new(self.requests(), device, waker, env, self.split_rng(label))
+        let timers = Arc::downgrade(&self.timers);
+        let alarms = move |waker| Arc::new(timers::Alarm::weak(&timers, waker)) as Arc<dyn ipcp::Alarm>;
+        ShimContext::new(self.requests(), device, waker, env, self.split_rng(label), Box::new(alarms))
     }
 
     /// A random source of its own, for an IPCP.

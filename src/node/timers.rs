@@ -364,7 +364,11 @@ pub(super) struct Alarm {
 
 impl Alarm {
     pub(super) fn new(timers: &Arc<TimerQueue>, waker: Waker) -> Self {
-        Self { timers: Arc::downgrade(timers), sleep: Ordered::default(), armed: AtomicU64::new(u64::MAX), waker }
+        Self::weak(&Arc::downgrade(timers), waker)
+    }
+
+    pub(super) fn weak(timers: &Weak<TimerQueue>, waker: Waker) -> Self {
+        Self { timers: Weak::clone(timers), sleep: Ordered::default(), armed: AtomicU64::new(u64::MAX), waker }
     }
 }
 

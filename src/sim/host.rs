@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::addr::ToSocketAddr;
+use super::ethernet::{Interface, Switch, ToMac};
 use super::hosts::{HostId, Polled};
 use super::network::Network;
 use super::seeds;
 use super::socket::UdpSocket;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::stack::{Builder, ConfigError, IpcpHandle, Listener, NetworkConfig, Stack, Udp4, WeakStack};
-use crate::types::device::Datagrams;
+use crate::stack::{Builder, ConfigError, Eth, IpcpHandle, Listener, NetworkConfig, Stack, Udp4, WeakStack};
+use crate::types::device::{Datagrams, Frames};
 use crate::types::name::Name;
 use crate::wire::udp::DEFAULT_PORT;
 
@@ -22,11 +23,13 @@ pub struct HostBuilder {
     name: String,
     stack: Builder,
     udp4: Vec<(SocketAddr, Udp4)>,
+    eth: Vec<(Arc<Interface>, Eth)>,
 }
 
 impl std::fmt::Debug for HostBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostBuilder").field("name", &self.name).field("udp4", &self.udp4).finish_non_exhaustive()
+        let mut shown = f.debug_struct("HostBuilder");
+        shown.field("name", &self.name).field("udp4", &self.udp4).field("eth", &self.eth).finish_non_exhaustive()
     }
 }
 
@@ -37,7 +40,7 @@ impl HostBuilder {
         let mut seed = [0; 32];
         seeds::rng(net.seed(), &purpose).fill(&mut seed);
         let stack = Stack::builder().name(name).seed(seed).polled_with(net.manual_clock()).pool(net.pool());
-        Self { net, name: name.into(), stack, udp4: Vec::new() }
+        Self { net, name: name.into(), stack, udp4: Vec::new(), eth: Vec::new() }
     }
 
     /// A UDP/IPv4 layer at this address, `IP` or `IP:PORT`; the port is 3435 if not given. What is registered in it is
@@ -69,6 +72,28 @@ impl HostBuilder {
         self
     }
 
+    /// An Ethernet layer with DIX framing, over an interface with this address at a switch.
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn eth(self, switch: &Switch, mac: impl ToMac) -> Self {
+        let name = format!("eth{}", self.eth.len());
+        self.eth_with(switch, mac, Eth::dix(&name))
+    }
+
+    /// As [`eth`](Self::eth), with settings of its own, which also say how frames are framed.
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn eth_with(mut self, switch: &Switch, mac: impl ToMac, config: Eth) -> Self {
+        self.eth.push((switch.plug(mac), config));
+        self
+    }
+
     /// Changes settings of the stack: its security, its bounds.
     pub fn stack(mut self, change: impl FnOnce(Builder) -> Builder) -> Self {
         self.stack = change(self.stack);
@@ -83,7 +108,7 @@ impl HostBuilder {
     #[track_caller]
     #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
     pub fn build(self) -> Host {
-        let Self { net, name, stack, udp4 } = self;
+        let Self { net, name, stack, udp4, eth } = self;
         let stack = stack.build().expect("a polled stack needs nothing of the operating system");
         let id = net.attach(&name, Arc::new(Driver(stack.downgrade())), &[]);
         let mut layers = Vec::new();
@@ -93,7 +118,14 @@ impl HostBuilder {
             let layer = stack.udp4_over(socket as Arc<dyn Datagrams>, config).expect("the layer's settings are sound");
             layers.push(layer);
         }
-        Host { net, id, name, stack, udp4: layers }
+        let (mut segments, mut interfaces) = (Vec::new(), Vec::new());
+        for (interface, config) in eth {
+            net.give(id, interface.socket());
+            let device = Arc::clone(&interface) as Arc<dyn Frames>;
+            segments.push(stack.eth_over(device, config).expect("the layer's settings are sound"));
+            interfaces.push(interface);
+        }
+        Host { net, id, name, stack, udp4: layers, eth: segments, interfaces }
     }
 }
 
@@ -104,6 +136,8 @@ pub struct Host {
     name: String,
     stack: Stack,
     udp4: Vec<IpcpHandle>,
+    eth: Vec<IpcpHandle>,
+    interfaces: Vec<Arc<Interface>>,
 }
 
 impl Host {
@@ -115,6 +149,16 @@ impl Host {
     /// The host's UDP/IPv4 layers, in the order in which they were given.
     pub fn udp4(&self) -> &[IpcpHandle] {
         &self.udp4
+    }
+
+    /// The host's Ethernet layers, in the order in which they were given.
+    pub fn eth(&self) -> &[IpcpHandle] {
+        &self.eth
+    }
+
+    /// The interfaces of its Ethernet layers.
+    pub fn interfaces(&self) -> &[Arc<Interface>] {
+        &self.interfaces
     }
 
     /// The name it was given.
@@ -132,7 +176,7 @@ impl Host {
     #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
     pub fn listen(&self, name: &str) -> Listener {
         let listener = self.stack.bind(name).expect("the name can be bound");
-        for layer in &self.udp4 {
+        for layer in self.udp4.iter().chain(&self.eth) {
             layer.register(name).expect("the name can be registered");
             if let (Ok(name), Some(addr)) = (Name::new(name), layer.local_addr()) {
                 self.net.names().insert_at(&name, addr);

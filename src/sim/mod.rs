@@ -7,7 +7,8 @@
 //! - **UDP sockets** ([`Network::udp`]) between which datagrams are delayed, lost, doubled, swapped, damaged or queued, as the
 //!   [`Link`] of each direction says; [partitions](Network::partition) and [rules](Network::on_packet) for what
 //!   should happen to a particular one;
-//! - **hosts** ([`Network::host`]): polled stacks on those sockets;
+//! - **Ethernet** ([`Network::switch`]): switches into which interfaces are plugged, with the same kinds of cables;
+//! - **hosts** ([`Network::host`]): polled stacks on those sockets and interfaces;
 //! - **an executor** on one thread ([`Network::spawn`], [`Network::block_on`]), so that a scenario is ordinary async code; if it can
 //!   never end, it is told why;
 //! - **a trace** of all that happened ([`Network::digest`]).
@@ -51,6 +52,7 @@
 //! another thread happens at a random moment, and the same seed no longer means the same run.
 
 mod addr;
+mod ethernet;
 mod exec;
 mod host;
 mod hosts;
@@ -71,6 +73,7 @@ mod world;
 mod tests;
 
 pub use addr::{ToIp, ToSocketAddr};
+pub use ethernet::{Interface, Switch, ToMac};
 pub use exec::JoinHandle;
 pub use host::{Host, HostBuilder};
 pub use link::{Link, Loss, Queue};

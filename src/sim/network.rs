@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::addr::{ToIp, ToSocketAddr};
+use super::ethernet::Switch;
 use super::exec::JoinHandle;
 use super::host::HostBuilder;
 use super::hosts::{HostId, Polled};
@@ -196,6 +197,19 @@ impl Network {
             Some(socket) => socket,
             None => panic!("there is a socket at {addr} already"),
         }
+    }
+
+    /// An Ethernet switch, with nothing plugged in. There may be 255 of them.
+    ///
+    /// # Panics
+    ///
+    /// If there are that many already.
+    #[track_caller]
+    pub fn switch(&self) -> Switch {
+        let number = self.core.switches.get();
+        #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
+        self.core.switches.set(number.checked_add(1).expect("there are 255 switches already"));
+        Switch::new(self, number)
     }
 
     /// Sets what all paths are like that were not [set](Self::set_link) themselves, and what

@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) time_limit: Cell<Duration>,
     pub(super) poll_limit: Cell<u64>,
     running: Cell<bool>,
+    /// Switches so far.
+    pub(super) switches: Cell<u8>,
     /// Emptied outbox, kept for its memory.
     sent: RefCell<Vec<Outgoing>>,
     wakers: RefCell<Vec<Waker>>,
@@ -113,6 +115,7 @@ impl Core {
             time_limit: Cell::new(Duration::from_secs(24 * 3600)),
             poll_limit: Cell::new(1_000_000),
             running: Cell::new(false),
+            switches: Cell::new(0),
             sent: RefCell::default(),
             wakers: RefCell::default(),
         }

@@ -286,6 +286,21 @@ impl UdpSocket {
         }
     }
 
+    /// Sends a datagram, however large: the path decides.
+    pub(super) fn post(&self, dst: SocketAddr, data: &[u8]) -> Result<(), SendError> {
+        if self.state.is_closed() {
+            return Err(SendError::Down);
+        }
+        self.ports.send(self.state.addr, dst, data, data.len())
+    }
+
+    /// Has the host of the socket polled, if it belongs to one.
+    pub(super) fn wake_host(&self) {
+        if let Some(host) = &self.state.inbox.lock().host {
+            host.wake();
+        }
+    }
+
     /// Datagrams that have arrived and were not read yet.
     pub(super) fn unread(&self) -> usize {
         self.state.unread()

@@ -44,12 +44,18 @@ pub enum StackError {
     /// The layer is for IPv4.
     #[error("{0} is not an IPv4 address")]
     NotIpv4(std::net::SocketAddr),
+    /// The number is no EtherType that a layer can have.
+    #[error("the EtherType {0:#06x} cannot be used: take one from 0x0600 to 0xfffe, for smaller ones are lengths")]
+    EtherType(u16),
+    /// A layer with LLC framing was given an EtherType.
+    #[error("a layer with LLC framing has no EtherType: leave it out, or take DIX framing")]
+    EtherTypeOfLlc,
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
 }
 
-debug_by_text!(StackError { Name, NoRandomness, Thread, Bind, Address, NotIpv4, Down });
+debug_by_text!(StackError { Name, NoRandomness, Thread, Bind, Address, NotIpv4, EtherType, EtherTypeOfLlc, Down });
 
 /// What may help when an address could not be bound.
 fn bind_hint(error: &io::Error) -> &'static str {
@@ -517,7 +523,11 @@ impl From<StackError> for io::Error {
     fn from(e: StackError) -> Self {
         let kind = match &e {
             StackError::Thread(error) | StackError::Bind { error, .. } => error.kind(),
-            StackError::Name(_) | StackError::Address(_) | StackError::NotIpv4(_) => io::ErrorKind::InvalidInput,
+            StackError::Name(_)
+            | StackError::Address(_)
+            | StackError::NotIpv4(_)
+            | StackError::EtherType(_)
+            | StackError::EtherTypeOfLlc => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, e)

@@ -391,7 +391,7 @@ impl Stack {
         self.attend("shim", 0, |context| Adapter::new(context, info, make))
     }
 
-    fn attend<S: Shim>(
+    pub(super) fn attend<S: Shim>(
         &self,
         label: &str,
         priority: i32,

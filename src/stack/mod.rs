@@ -29,6 +29,7 @@ mod builder;
 mod cause;
 mod config;
 mod error;
+mod eth;
 mod flow;
 mod flow_set;
 mod handlers;
@@ -64,6 +65,7 @@ pub use builder::Builder;
 pub use cause::Cause;
 pub use config::{ConfigError, ConfigWarning, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
+pub use eth::Eth;
 pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
 #[cfg(unix)]
 pub use flow_set::Pollable;

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use super::mac::Mac;
 use crate::base::buf::{BufCache, PacketBuf};
 
 /// A datagram that arrived.
@@ -31,7 +32,7 @@ impl Datagram {
     }
 }
 
-/// Why a datagram could not be handed to the device.
+/// Why a datagram or frame could not be handed to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -41,8 +42,8 @@ pub enum SendError {
     /// The system has no memory for it at the moment (`ENOBUFS`). Nothing was sent; there will be some again.
     #[error("the device has no buffer at the moment")]
     NoBuffers,
-    /// The datagram is larger than the device carries (`EMSGSIZE`).
-    #[error("the datagram is larger than the device carries")]
+    /// The datagram or frame is larger than the device carries (`EMSGSIZE`).
+    #[error("the packet is larger than the device carries")]
     TooLarge,
     /// There is no way to the destination, or from the source address (`ENETUNREACH`, `EHOSTUNREACH`).
     #[error("there is no route to the destination")]
@@ -139,6 +140,133 @@ pub trait Datagrams: Send + Sync {
 
     /// The layer has been left: whatever the device holds of the system, its port for instance, is free when this
     /// returns, and nothing is sent, received or waited for any more. It may be called more than once.
+    fn close(&self) {
+        self.interrupt();
+        self.dismiss();
+    }
+}
+
+/// Bytes in front of the payload of an Ethernet frame: destination, source, and type or length.
+pub const FRAME_HEADER: usize = 14;
+
+/// The state of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Link {
+    /// Frames can be sent and received.
+    Up,
+    /// The interface is switched off, or has no carrier. It may come up again.
+    Down,
+    /// The interface does not exist any more. One of the same name may appear, with which the device goes on.
+    Gone,
+}
+
+/// What a device has lost of the frames that came in, as far as it can tell: frames since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FrameLosses {
+    /// Nobody took them in time.
+    pub overrun: u64,
+    /// Larger than the device's buffers.
+    pub oversized: u64,
+    /// With a VLAN tag that the device does not hand up.
+    pub tagged: u64,
+    /// Not whole, or of a bad checksum.
+    pub damaged: u64,
+}
+
+/// Something that carries Ethernet frames: an interface, a driver, or a simulated one.
+///
+/// Frames are whole but for the checksum: destination, source, type or length ([`FRAME_HEADER`]), payload. A device may add
+/// padding to those that it sends, and need not take it away from those that it receives.
+///
+/// All methods may be called from any thread. None blocks but [`wait`](Self::wait) and [`guard`](Self::guard).
+///
+/// # What an implementation does
+///
+/// It hands up every frame whole or not at all: one that is larger than its buffers is dropped and
+/// [counted](Self::losses), whatever the MTU is. Frames that the device itself has sent are not received. A frame with a
+/// VLAN tag is either handed up with the tag in its place (type 0x8100 or 0x88a8 at offset 12), also if the hardware has
+/// taken it out, or dropped and counted: never handed up as though it had none. It may drop frames that can be of no use to
+/// the layer above, those of other protocols or for other addresses, and should; but the layer does not rely on it.
+///
+/// When [`mac`](Self::mac), [`mtu`](Self::mtu) or [`link`](Self::link) change, waiting threads return as if a frame had
+/// arrived; the layer asks for all three whenever it has received.
+pub trait Frames: Send + Sync {
+    /// The interface's address. It may change.
+    fn mac(&self) -> Mac;
+
+    /// The largest payload of a frame, bytes behind the [header](FRAME_HEADER): 1500 on most interfaces. It may change.
+    fn mtu(&self) -> usize;
+
+    /// The state of the link. It may change.
+    fn link(&self) -> Link {
+        Link::Up
+    }
+
+    /// How many frames a single [`send_batch`](Self::send_batch) hands to the system in one go. 1, the default, if it gains
+    /// nothing: nobody holds frames back to have a batch then.
+    fn max_batch(&self) -> usize {
+        1
+    }
+
+    /// About how many frames wait to leave, if the device can tell.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// Why not. After a [temporary](SendError::is_temporary) error the caller tries again.
+    fn send(&self, frame: &[u8]) -> Result<(), SendError>;
+
+    /// Sends frames from the first one on, in this order, and returns how many the device has taken: at least one. By
+    /// default they are sent one by one.
+    ///
+    /// # Errors
+    /// Why not even the first was sent. What became of the others is not known before they are sent again.
+    fn send_batch(&self, frames: &[PacketBuf]) -> Result<usize, SendError> {
+        for (sent, frame) in frames.iter().enumerate() {
+            match self.send(frame) {
+                Ok(()) => {}
+                Err(e) if sent == 0 => return Err(e),
+                // The next call finds out.
+                Err(_) => return Ok(sent),
+            }
+        }
+        Ok(frames.len())
+    }
+
+    /// Appends the frames that have arrived to `out` and returns how many, 0 if there are none. Bounded per call; buffers
+    /// come from `cache`, with the standard head room in front.
+    fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize;
+
+    /// What was lost on the way in, if the device can tell.
+    fn losses(&self) -> FrameLosses {
+        FrameLosses::default()
+    }
+
+    /// Blocks until something has arrived or changed, [`interrupt`](Self::interrupt) is called or `timeout` is over. Devices
+    /// of polled and simulated stacks return at once.
+    fn wait(&self, timeout: Duration);
+
+    /// Makes a [`wait`](Self::wait) under way, or the next one, return. Only one thread at a time waits.
+    fn interrupt(&self);
+
+    /// As [`wait`](Self::wait), for a second thread at the same time, which looks after the device when nobody else
+    /// does. Not [`interrupt`](Self::interrupt) ends it, which is for the other one, but [`dismiss`](Self::dismiss).
+    fn guard(&self, timeout: Duration) {
+        self.wait(timeout);
+    }
+
+    /// Makes a [`guard`](Self::guard) under way, or the next one, return.
+    fn dismiss(&self) {
+        self.interrupt();
+    }
+
+    /// The layer has been left: whatever the device holds of the system is free when this returns, and nothing is sent,
+    /// received or waited for any more. It may be called more than once.
     fn close(&self) {
         self.interrupt();
         self.dismiss();

@@ -5,6 +5,7 @@ pub mod code;
 pub mod device;
 pub mod id;
 pub mod layer;
+pub mod mac;
 pub mod name;
 pub mod parse;
 pub mod qos;

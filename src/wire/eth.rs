@@ -82,6 +82,7 @@ mod mgmt;
 #[cfg(test)]
 mod tests;
 
+pub use crate::types::mac::Mac;
 pub use mgmt::{FlowReply, FlowRequest, Mgmt, Raw};
 
 /// The EtherType of a DIX layer that is not given another one.
@@ -99,29 +100,6 @@ pub const FLOW_SAPS: core::ops::RangeInclusive<u8> = 2..=63;
 const UI: u8 = 3;
 /// Bytes of an LLC header, which the length in front of it counts.
 const LLC_LEN: usize = 3;
-
-/// The address of an Ethernet interface.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// The broadcast address of the segment.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-}
-
-impl fmt::Display for Mac {
-    /// Hexadecimal, colons between the bytes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self([a, b, c, d, e, g]) = self;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl fmt::Debug for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Frame format of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

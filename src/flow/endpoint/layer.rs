@@ -7,6 +7,7 @@ use super::{Endpoint, Ordering};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::Event;
+use crate::types::device::SendError;
 
 impl Endpoint {
     /// Takes packets from below. What the inbox cannot hold is dropped and counted.
@@ -34,6 +35,22 @@ impl Endpoint {
         {
             let mut inner = self.inner.lock();
             inner.blocked = false;
+            self.settle(&mut inner, now, &mut fx);
+        }
+        let _ = self.dispatch(now, &mut fx);
+    }
+
+    /// The layer below carries nothing for the time being, or does again: `None`.
+    pub fn note_fault(&self, fault: Option<SendError>) {
+        let now = self.env.clock.now();
+        let mut fx = Effects::default();
+        {
+            let mut inner = self.inner.lock();
+            if matches!(inner.life, Life::Pending | Life::Released) {
+                return;
+            }
+            inner.note_fault(fault);
+            inner.blocked &= fault.is_some();
             self.settle(&mut inner, now, &mut fx);
         }
         let _ = self.dispatch(now, &mut fx);

@@ -299,16 +299,24 @@ impl Inner {
     /// Notes the result of the port. Returns `true` if a later attempt has to be scheduled for when the device may have
     /// room.
     pub(super) fn note_sent(&mut self, sent: Result<(), SendError>) -> bool {
-        if let Err(reason) = sent {
-            // Only a full device blocks, because only it gets room by itself. Other refusals lose the packet and are
-            // told once, until it takes one again.
-            self.blocked |= reason == SendError::Full;
-            if reason != SendError::Full && self.fault.is_none() {
-                self.events.push(Event::Impaired);
-            }
-        }
-        self.fault = sent.err();
+        // Only a full device blocks, because only it gets room by itself. Other refusals lose the packet and are told once,
+        // until it takes one again.
+        self.blocked |= sent == Err(SendError::Full);
+        self.note_fault(sent.err());
         self.blocked
+    }
+
+    /// Notes why the layer below takes no packets, or that it does.
+    pub(super) fn note_fault(&mut self, fault: Option<SendError>) {
+        let refuses = |fault: Option<SendError>| fault.is_some_and(|why| why != SendError::Full);
+        match (refuses(self.fault), refuses(fault)) {
+            (false, true) => self.events.push(Event::Impaired),
+            (true, false) if fault.is_none() => self.events.push(Event::Restored),
+            // That it is full does not mean that it takes packets again.
+            (true, false) => return,
+            _ => {}
+        }
+        self.fault = fault;
     }
 
     /// Returns `true` if nothing more will come or go.

@@ -27,6 +27,11 @@ impl<P> End<P> {
     pub fn take_request(&self) -> Option<(Arc<dyn Answer>, u64)> {
         self.requested.lock().take()
     }
+
+    /// Whether the reply is still waited for.
+    pub fn is_requested(&self) -> bool {
+        self.requested.lock().is_some()
+    }
 }
 
 /// The ends of a shim's flows, by numbers that are drawn at random. Bounded; lookups share no lock.
@@ -46,8 +51,10 @@ impl<P: Send + Sync + 'static> Ends<P> {
     /// [taken](End::take_request). `None` if the table is full.
     pub fn ask(&self, request: &Request<'_>, peer: P, draw: impl FnMut() -> u64) -> Option<Asking<P>> {
         let requested = Some((Arc::clone(&request.answer), request.token));
-        let id = self.table.insert_with(draw, |_| End::new(request.endpoint, peer, requested))?;
-        Some(Asking { ends: Weak::clone(&self.me), id, sent: true })
+        let end = End::new(request.endpoint, peer, requested);
+        let weak = Arc::downgrade(&end);
+        let id = self.table.insert_with(draw, |_| end)?;
+        Some(Asking { ends: Weak::clone(&self.me), id, end: weak, sent: true })
     }
 
     /// Enters this end of a flow that is accepted from `peer`, and returns its number. `None` if the table is full.
@@ -92,6 +99,8 @@ impl<P: Send + Sync + 'static> Ends<P> {
 pub struct Asking<P: Send + Sync + 'static> {
     ends: Weak<Ends<P>>,
     id: u64,
+    /// Where numbers are few, another end may have this one's by the time that this is dropped.
+    end: Weak<End<P>>,
     sent: bool,
 }
 
@@ -117,7 +126,7 @@ impl<P: Send + Sync + 'static> Attempt for Asking<P> {
 impl<P: Send + Sync + 'static> Drop for Asking<P> {
     fn drop(&mut self) {
         let Some(ends) = self.ends.upgrade() else { return };
-        let Some(end) = ends.get(self.id) else { return };
+        let Some(end) = ends.get(self.id).filter(|end| Weak::ptr_eq(&Arc::downgrade(end), &self.end)) else { return };
         // Answered requests belong to their port.
         if end.take_request().is_some() {
             ends.remove(self.id);

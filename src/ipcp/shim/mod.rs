@@ -3,21 +3,25 @@
 //! | module | layer |
 //! |---|---|
 //! | [`udp`] | the hosts that UDP reaches |
-//! | [`custom`] | whatever a program brings along that carries packets: raw Ethernet, a serial line, a pipe in memory |
+//! | [`eth`] | the stations of an Ethernet segment |
+//! | [`custom`] | whatever a program brings along that carries packets: a serial line, a pipe in memory |
 //!
 //! Inside, a shim is a type that implements [`Shim`], and [`ReceiveLoop`] makes of it what a stack and its threads hold.
 //! From outside it is simpler: [`custom`] has everything but the device. If the device carries datagrams between addresses
 //! that can be written as socket addresses, there is less to do still: implement
 //! [`Datagrams`](crate::types::device::Datagrams), and let the UDP shim do the rest
-//! ([`Stack::udp4_over`](crate::Stack::udp4_over)). [`manual::doors`](crate::manual::doors) compares the two.
+//! ([`Stack::udp4_over`](crate::Stack::udp4_over)); if it carries Ethernet frames, implement
+//! [`Frames`](crate::types::device::Frames) ([`Stack::eth_over`](crate::Stack::eth_over)). [`manual::doors`](crate::manual::doors) compares the two.
 
 mod attend;
 pub mod custom;
 mod ends;
+pub mod eth;
 mod lead;
 pub mod resolve;
 pub mod udp;
 
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::task::Waker;
 use core::time::Duration;
@@ -27,7 +31,7 @@ pub use self::ends::{Asking, End, Ends};
 #[doc(hidden)]
 pub use self::lead::{Lead, Turn};
 pub use super::reply::{Grant, Replies, ReplyOnce};
-use super::{Ipcp, Requests};
+use super::{Alarm, Ipcp, Requests};
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
@@ -134,7 +138,13 @@ pub struct ShimContext {
     pub panics: Arc<Panics>,
     /// Nothing may be held back to be sent in one go, because no thread would send it: polled and simulated stacks.
     pub inline: bool,
+    /// Makes alarms: one wakes the waker that it is made with, where no lock is held, on the thread that looks after the
+    /// stack's timers.
+    pub alarms: MakeAlarm,
 }
+
+/// What makes an [`Alarm`] that wakes the waker given.
+pub type MakeAlarm = Box<dyn Fn(Waker) -> Arc<dyn Alarm> + Send + Sync>;
 
 impl ShimContext {
     /// The surroundings that these parts make.
@@ -144,6 +154,7 @@ impl ShimContext {
         waker: Waker,
         env: &crate::flow::Env,
         rng: Rng,
+        alarms: MakeAlarm,
     ) -> Self {
         Self {
             requests,
@@ -154,6 +165,7 @@ impl ShimContext {
             rng,
             panics: Arc::clone(&env.panics),
             inline: env.inline,
+            alarms,
         }
     }
 }

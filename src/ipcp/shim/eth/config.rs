@@ -1,0 +1,45 @@
+//! The bounds of a member.
+
+use core::time::Duration;
+
+/// Bounds of an Ethernet layer's member; users set them with [`Eth`](crate::Eth).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Flows, requests under way included; at most 32 768 with DIX framing and 62 with LLC.
+    pub max_flows: usize,
+    /// Registered names.
+    pub max_names: usize,
+    /// Hashes whose places, or lack of them, are remembered.
+    pub max_directory: usize,
+    /// How long an answer to a name query is believed.
+    pub directory_ttl: Duration,
+    /// How long the lack of an answer is believed.
+    pub directory_negative_ttl: Duration,
+    /// How long answers are waited for.
+    pub query_timeout: Duration,
+    /// When a query without answer is repeated for the first time; the pause doubles each time.
+    pub query_retry: Duration,
+    /// Name queries that are answered in a second, and at once after a pause, to each 64th of the stations.
+    pub answer_rate: (u64, u64),
+    /// The largest management message that is sent, bytes, if the MTU has room for it.
+    pub max_mgmt: usize,
+}
+
+/// What a reference takes of a management message, bytes.
+const REFERENCE_MAX_MGMT: usize = 9000;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_flows: 32_768,
+            max_names: 4096,
+            max_directory: 4096,
+            directory_ttl: Duration::from_secs(60),
+            directory_negative_ttl: Duration::from_secs(1),
+            query_timeout: Duration::from_secs(2),
+            query_retry: Duration::from_millis(100),
+            answer_rate: (100, 50),
+            max_mgmt: REFERENCE_MAX_MGMT,
+        }
+    }
+}

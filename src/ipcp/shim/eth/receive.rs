@@ -1,0 +1,442 @@
+//! Receiving: which frames are ours, to whom they go, and what management asks for.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Display;
+
+use super::super::super::reply::{Grant, Replies, ReplyOnce};
+use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use super::{EthFlow, EthPort, EthShim, Framing, Shim as _};
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::journal::record;
+use crate::base::sync::Once;
+use crate::base::time::Instant;
+use crate::flow::Endpoint;
+use crate::types::code::Code;
+use crate::types::device::FRAME_HEADER;
+use crate::types::mac::Mac;
+use crate::types::name::NameHash;
+use crate::wire::WireError;
+use crate::wire::eth::{FlowReply, FlowRequest, Frame, MIN_ETHERTYPE, Mgmt, Port as Purpose};
+
+/// Management messages that wait to be handled, and the memory that they may hold, bytes; more are dropped.
+const MAX_MANAGEMENT: usize = 512;
+const MAX_MANAGEMENT_BYTES: usize = 2 << 20;
+
+/// EtherTypes that mean that a VLAN tag follows (IEEE 802.1Q, 802.1ad).
+const VLAN: [u16; 2] = [0x8100, 0x88a8];
+
+/// What the thread that receives works with.
+pub struct Receiver {
+    frames: Vec<PacketBuf>,
+    group: Vec<PacketBuf>,
+    cache: BufCache,
+}
+
+impl Receiver {
+    pub(super) fn new(pool: &Arc<BufPool>) -> Self {
+        Self { frames: Vec::new(), group: Vec::new(), cache: BufCache::new(pool) }
+    }
+}
+
+/// Management messages that have been received and not handled yet, and whence.
+#[derive(Default)]
+pub(super) struct Management {
+    messages: Vec<(Mac, PacketBuf)>,
+    bytes: usize,
+}
+
+impl Management {
+    /// Keeps a message, or gives it back if too many wait.
+    fn push(&mut self, from: Mac, message: PacketBuf) -> Result<(), PacketBuf> {
+        let bytes = self.bytes + message.memory();
+        if self.messages.len() >= MAX_MANAGEMENT || bytes > MAX_MANAGEMENT_BYTES {
+            return Err(message);
+        }
+        self.bytes = bytes;
+        self.messages.push((from, message));
+        Ok(())
+    }
+}
+
+/// The flow to which the frames that are being collected go: what they say, and whence they come.
+type Current = (Mac, Purpose, Arc<EthFlow>);
+
+/// What is to become of a frame.
+enum Sorted {
+    /// It has been dealt with.
+    Done,
+    /// It goes to a flow.
+    Data,
+    /// It waits to be handled.
+    Management,
+}
+
+/// A frame's head and where its payload is.
+struct Head {
+    src: Mac,
+    purpose: Purpose,
+    header: usize,
+    payload: usize,
+}
+
+impl EthShim {
+    /// Takes what the device has and hands data to the endpoints; requests, replies and answers wait until the lock is
+    /// released, because they go up to the stack. Returns how many frames there were.
+    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
+        let n = self.on_device(|d| d.recv(&mut r.frames, &mut r.cache), 0);
+        r.cache.settle(now);
+        if n == 0 {
+            return 0;
+        }
+        self.counters.received.add(n as u64);
+        let mut current: Option<Current> = None;
+        for mut frame in r.frames.drain(..) {
+            let Some((sorted, head)) = self.sort(now, &frame) else {
+                r.cache.put(frame);
+                continue;
+            };
+            frame.pull(head.header);
+            frame.truncate(head.payload);
+            match sorted {
+                Sorted::Done => r.cache.put(frame),
+                Sorted::Management => {
+                    let kept = self.management.lock().push(head.src, frame);
+                    if let Err(frame) = kept {
+                        self.counters.management_drops.count();
+                        r.cache.put(frame);
+                    }
+                }
+                Sorted::Data => {
+                    // Packets of one flow mostly come together: look the flow up, and take its locks, once for all.
+                    if !current.as_ref().is_some_and(|(src, purpose, _)| *src == head.src && *purpose == head.purpose) {
+                        Self::deliver(now, current.take(), &mut r.group);
+                        current = self.flow_of(&head).map(|flow| (head.src, head.purpose, flow));
+                    }
+                    if current.is_some() {
+                        r.group.push(frame);
+                    } else {
+                        r.cache.put(frame);
+                    }
+                }
+            }
+        }
+        Self::deliver(now, current, &mut r.group);
+        n
+    }
+
+    fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
+        if let Some((_, _, flow)) = flow {
+            flow.endpoint.receive(now, group.drain(..));
+        }
+    }
+
+    /// Finds out what a frame is. Those that are none of ours are counted: `None`.
+    fn sort(&self, now: Instant, bytes: &[u8]) -> Option<(Sorted, Head)> {
+        let frame = self.parse(bytes)?;
+        let broadcast = frame.dst == Mac::BROADCAST;
+        let own = self.status.mac();
+        if !broadcast && frame.dst != own {
+            self.counters.not_ours.count();
+            return None;
+        }
+        // All interfaces that only loop back have the address zero.
+        if frame.src == own && own != Mac([0; 6]) {
+            self.counters.own_address.count();
+            record!(
+                self.panics,
+                BadFrame,
+                Warn,
+                [address = own],
+                "frame from our own address {own} dropped: another station has it, or there is a loop"
+            );
+            return None;
+        }
+        if frame.src.is_group() {
+            self.note_malformed(frame.src, bytes.len(), "the sender's address is that of a group");
+            return None;
+        }
+        let (src, purpose, len) = (frame.src, frame.port, frame.payload.len());
+        record!(
+            self.panics, Frame, Trace, [peer = src, bytes: len],
+            "{len} bytes from {src}: {frame}"
+        );
+        let head = Head { src, purpose, header: purpose.format().header_len(), payload: len };
+        let sorted = if purpose.is_mgmt() {
+            self.sort_management(now, &frame, broadcast)?
+        } else if broadcast {
+            self.note_malformed(src, bytes.len(), "data for everybody");
+            return None;
+        } else {
+            Sorted::Data
+        };
+        Some((sorted, head))
+    }
+
+    /// The parts of a frame of this layer. Others are counted.
+    fn parse<'a>(&self, bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let Some(kind) = bytes.get(12..FRAME_HEADER).and_then(<[u8]>::first_chunk) else {
+            self.counters.malformed.count();
+            return None;
+        };
+        let kind = u16::from_be_bytes(*kind);
+        if VLAN.contains(&kind) {
+            self.counters.tagged.count();
+            return None;
+        }
+        let ours = match self.framing {
+            Framing::Dix { ethertype } => kind == ethertype,
+            Framing::Llc => kind < MIN_ETHERTYPE,
+        };
+        if !ours {
+            self.counters.foreign.count();
+            return None;
+        }
+        match Frame::parse(bytes) {
+            Ok(frame) if frame.port.is_mgmt() || self.is_of_flow(frame.port) => Some(frame),
+            // Another protocol over LLC: spanning tree, SNAP.
+            Ok(_) | Err(WireError::Unknown { .. }) => {
+                self.counters.foreign.count();
+                None
+            }
+            Err(e) => {
+                let src = bytes.get(6..12).and_then(<[u8]>::first_chunk).map_or(Mac([0; 6]), |src| Mac(*src));
+                self.note_malformed(src, bytes.len(), e);
+                None
+            }
+        }
+    }
+
+    fn is_of_flow(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Dix { .. } => true,
+            Purpose::Llc { dsap, ssap } => self.framing.is_flow(dsap.into()) && self.framing.is_flow(ssap.into()),
+        }
+    }
+
+    /// Answers a query; whatever nobody waits for is counted and dropped here, so that a flood of it does not keep anything
+    /// else out.
+    fn sort_management(&self, now: Instant, frame: &Frame<'_>, broadcast: bool) -> Option<Sorted> {
+        let src = frame.src;
+        let message = match Mgmt::parse(self.framing.format(), self.info.hash, frame.payload) {
+            Ok(message) => message,
+            Err(e) => {
+                self.note_malformed(src, frame.encoded_len(), e);
+                return None;
+            }
+        };
+        match message {
+            Mgmt::Query(hash) => {
+                self.handle_query(now, src, &hash);
+                Some(Sorted::Done)
+            }
+            // One frame, and everybody would answer.
+            _ if broadcast => {
+                self.note_malformed(src, frame.encoded_len(), "a message for everybody that is no query");
+                None
+            }
+            Mgmt::Answer(hash) if !self.directory.lock().expects(now, &hash) => {
+                self.counters.answers_unexpected.count();
+                None
+            }
+            Mgmt::Reply(m) if !self.expects(src, &m) => {
+                self.counters.replies_unexpected.count();
+                None
+            }
+            Mgmt::Answer(_) | Mgmt::Reply(_) | Mgmt::Request(_) => Some(Sorted::Management),
+        }
+    }
+
+    fn expects(&self, src: Mac, m: &FlowReply<'_>) -> bool {
+        self.flows.get(m.d_eid.into()).is_some_and(|end| end.peer.mac == src && end.is_requested())
+    }
+
+    /// Somebody asks everybody where a name is.
+    fn handle_query(&self, now: Instant, from: Mac, hash: &NameHash) {
+        self.counters.queries_in.count();
+        if !self.names.lock().contains_key(hash) {
+            return;
+        }
+        if !self.answers.lock().admit(now, from) {
+            self.counters.answers_limited.count();
+            return;
+        }
+        if self.try_message(from, &Mgmt::Answer(*hash)) {
+            self.counters.answers_out.count();
+        }
+    }
+
+    /// The flow that a data frame belongs to. Unknown numbers and wrong sources are dropped without an answer.
+    fn flow_of(&self, head: &Head) -> Option<Arc<EthFlow>> {
+        let (src, number, from) = match head.purpose {
+            Purpose::Dix { eid, .. } => (head.src, eid, None),
+            Purpose::Llc { dsap, ssap } => (head.src, dsap.into(), Some(u16::from(ssap))),
+        };
+        let Some(flow) = self.flows.get(number.into()) else {
+            self.counters.unknown_eid.count();
+            record!(
+                self.panics, BadFrame, Debug, [peer = src, eid: number],
+                "frame from {src} dropped: no flow has the number {number}"
+            );
+            return None;
+        };
+        let is_other = from.zip(flow.peer.remote.get()).is_some_and(|(from, remote)| from != *remote);
+        if flow.peer.mac != src || is_other {
+            self.counters.wrong_source.count();
+            record!(
+                self.panics, BadFrame, Debug, [peer = src, eid: number],
+                "frame from {src} dropped: the flow with number {number} has another peer"
+            );
+            return None;
+        }
+        Some(flow)
+    }
+
+    /// Handles the messages that [`take_in`](Self::take_in) put aside. Called without locks held, by everybody who has
+    /// received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
+    pub(super) fn handle_messages(&self) {
+        let taken = core::mem::take(&mut *self.management.lock());
+        if taken.messages.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for (src, message) in &taken.messages {
+            match Mgmt::parse(self.framing.format(), self.info.hash, message) {
+                Ok(Mgmt::Request(m)) => self.handle_request(now, *src, m),
+                Ok(Mgmt::Reply(m)) => self.handle_reply(*src, m),
+                Ok(Mgmt::Answer(hash)) => self.handle_answer(now, *src, &hash),
+                Ok(Mgmt::Query(_)) => {}
+                Err(e) => self.note_malformed(*src, message.len(), e),
+            }
+        }
+        self.recycle(taken.messages.into_iter().map(|(_, message)| message));
+    }
+
+    /// Counts a frame that is none of the layer.
+    fn note_malformed(&self, from: Mac, len: usize, why: impl Display) {
+        self.counters.malformed.count();
+        record!(
+            self.panics, BadFrame, Debug, [peer = from, bytes: len, reason = why],
+            "malformed frame of {len} bytes from {from} dropped: {why}"
+        );
+    }
+
+    fn handle_answer(&self, now: Instant, from: Mac, hash: &NameHash) {
+        let waiting = self.directory.lock().handle_answer(now, hash, from);
+        let Some(waiting) = waiting else {
+            self.counters.answers_unexpected.count();
+            return;
+        };
+        self.counters.answers_in.count();
+        record!(self.panics, Lookup, Debug, [hash = hash, peer = from], "the name with hash {hash} is at {from}");
+        self.panics.wake_all(waiting);
+    }
+
+    fn handle_request(&self, now: Instant, src: Mac, m: FlowRequest<'_>) {
+        self.counters.requests_in.count();
+        let received = self.framing.format().mgmt_len() + m.dst.as_bytes().len() + m.data.len();
+        if !self.framing.is_flow(m.s_eid) {
+            self.note_malformed(src, received, "no flow of the requester can have this number");
+            return;
+        }
+        let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
+        let responder = ReplyOnce::new(shim, Requester { src, s_eid: m.s_eid });
+        if !self.names.lock().contains_key(&m.dst) {
+            let name = m.dst;
+            record!(
+                self.panics,
+                Refused,
+                Debug,
+                [hash = name, peer = src],
+                "request for a flow from {src} refused: no name with hash {name} is registered"
+            );
+            responder.refuse(now, Code::NAME);
+            return;
+        }
+        // A source address can be made up like any other.
+        let origin = Origin { address: src.to_bits(), received };
+        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(src.to_bits(), Some(origin))
+            .located(Location::Mac(src));
+        requests.incoming(now, request);
+    }
+
+    fn handle_reply(&self, src: Mac, m: FlowReply<'_>) {
+        let flow = self.flows.get(m.d_eid.into()).filter(|end| end.peer.mac == src);
+        let requested = flow.as_ref().and_then(|flow| flow.take_request());
+        let (Some(flow), Some((answer, token))) = (flow, requested) else {
+            self.counters.replies_unexpected.count();
+            return;
+        };
+        self.counters.replies_in.count();
+        let result = match (m.response, self.me.upgrade()) {
+            (0, Some(shim)) if self.framing.is_flow(m.s_eid) => {
+                let _ = flow.peer.remote.set(m.s_eid);
+                Ok(EthPort::new(&shim, &flow.endpoint, src, m.d_eid, m.s_eid))
+            }
+            (0, _) => Err(Code::CRYPT),
+            (response, _) => Err(Code::from_response(response)),
+        };
+        if result.is_err() {
+            self.flows.remove(m.d_eid.into());
+        }
+        answer.answered(token, Reply::of(result, m.data));
+    }
+}
+
+/// Who asked: whence, and the number of the flow there.
+#[derive(Clone, Copy)]
+pub struct Requester {
+    src: Mac,
+    s_eid: u16,
+}
+
+/// The end of a flow that [`Replies`] knows: its number, and which of those that have had it.
+fn end_number(eid: u64, serial: u64) -> u64 {
+    serial << 16 | eid
+}
+
+impl Replies for EthShim {
+    type Requester = Requester;
+
+    fn accept(
+        self: &Arc<Self>,
+        now: Instant,
+        to: &Requester,
+        endpoint: &Arc<Endpoint>,
+        data: &[u8],
+    ) -> Result<Grant, (Code, RequestError)> {
+        let (size, Requester { src, s_eid }) = (data.len(), *to);
+        let max = self.max_payload().min(self.config.max_mgmt).saturating_sub(self.framing.format().mgmt_len());
+        if size > max {
+            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
+        }
+        let peer = self.peer(src, Once::from(s_eid));
+        let serial = peer.serial;
+        let end = if self.is_down() { None } else { self.flows.accept(endpoint, peer, || self.draw()) };
+        let eid = end.ok_or((Code::NOMEM, RequestError::Full))?;
+        // From here on the number is given back when the port is dropped.
+        let port = EthPort::new(self, endpoint, src, eid as u16, s_eid);
+        let reply = Mgmt::Reply(FlowReply { s_eid: eid as u16, d_eid: s_eid, response: 0, data });
+        let message = reply.to_vec(self.framing.format()).map_err(|_| (Code::NOMEM, RequestError::Full))?;
+        Ok(Grant { end: end_number(eid, serial), port, message, not_before: now })
+    }
+
+    fn is_open(&self, end: u64) -> bool {
+        let flow = self.flows.get(end & 0xffff);
+        flow.is_some_and(|flow| end_number(end & 0xffff, flow.peer.serial) == end)
+    }
+
+    fn reply(&self, _now: Instant, to: &Requester, message: &[u8]) {
+        if let Err(e) = self.send_message(to.src, message) {
+            self.counters.fault(e, 1);
+            self.note_unsent(to.src, e);
+        }
+    }
+
+    fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
+        self.counters.refused.count();
+        let reply = FlowReply { s_eid: 0, d_eid: to.s_eid, response: code.to_response(), data: &[] };
+        self.try_message(to.src, &Mgmt::Reply(reply));
+    }
+}
