@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use o7s::oap::OapError;
 use o7s::{
-    AllocError, BroadcastLayer, Cipher, CloseError, HashAlg, LocalConfig, Name, NetworkConfig, QosSpec, ReadError,
+    AllocError, BroadcastLayer, Cipher, CloseError, Eth, HashAlg, LocalConfig, Name, NetworkConfig, QosSpec, ReadError,
     SecurityConfig, Stack, StackError, Udp4, UnicastLayer, WriteError,
 };
 
@@ -158,6 +158,8 @@ fn invalid_addresses_are_named() {
     let denied =
         StackError::Bind { addr: "127.0.0.1:80".parse().unwrap(), error: std::io::ErrorKind::PermissionDenied.into() };
     says(&denied, &["127.0.0.1:80", "1024", "privileges"]);
+    // Whether for lack of such an interface, of the right, or of a system that has it.
+    says(&stack.eth(Eth::dix("nosuch0")).unwrap_err(), &["interface", "nosuch0: "]);
     says(&stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "nowhere")).unwrap_err(), &["\"nowhere\"", "IP:PORT"]);
 }
 

@@ -19,6 +19,8 @@
 )]
 
 mod anchors;
+#[cfg(target_os = "linux")]
+mod eth;
 mod flows;
 mod forward;
 mod framing;
@@ -67,6 +69,12 @@ const GROUPS: &[Group] = &[
     ("local reliable", local::reliable),
     ("udp ping-pong", udp::ping_pong),
     ("udp bulk", udp::bulk),
+    #[cfg(target_os = "linux")]
+    ("ethernet ping-pong", eth::ping_pong),
+    #[cfg(target_os = "linux")]
+    ("ethernet raw", eth::one_way),
+    #[cfg(target_os = "linux")]
+    ("ethernet bulk", eth::bulk),
     ("framing", framing::rows),
     ("allocation local", flows::local),
     ("allocation udp", flows::udp),

@@ -19,7 +19,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
 use o7s::{
-    AllocError, Code, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4,
+    AllocError, Code, Eth, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack,
+    Udp4,
 };
 use stop::Why;
 
@@ -81,6 +82,19 @@ pub(crate) struct Network {
     /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given, whichever one hosts are at
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
+
+    /// Join an Ethernet layer, without any IP, at this network interface, with DIX framing (Ethernet II). Needs Linux and
+    /// the right CAP_NET_RAW
+    #[arg(long, value_name = "DEV", conflicts_with_all = ["config", "udp4"])]
+    eth_dix: Option<String>,
+
+    /// The EtherType of the Ethernet layer, which all its members use, 0x0600 to 0xfffe [default: 0xa000]
+    #[arg(long, value_name = "N", requires = "eth_dix", value_parser = units::ethertype)]
+    ethertype: Option<u16>,
+
+    /// As --eth-dix, with LLC framing (IEEE 802.2), whose packets are no larger than 1497 bytes
+    #[arg(long, value_name = "DEV", conflicts_with_all = ["config", "udp4", "eth_dix"])]
+    eth_llc: Option<String>,
 
     /// Make the layers that this TOML file describes, in the reference's format. Each enrollment in it waits up to 20 s
     /// for the member that it is with
@@ -174,9 +188,20 @@ fn is_registered(stack: &Stack, name: &str) -> bool {
 }
 
 impl Network {
+    /// The Ethernet layer that was asked for.
+    fn ethernet(&self) -> Option<Eth> {
+        let dix = self.eth_dix.as_deref().map(|dev| self.ethertype.into_iter().fold(Eth::dix(dev), Eth::ethertype));
+        dix.or_else(|| self.eth_llc.as_deref().map(Eth::llc))
+    }
+
     /// A stack with the layers that were asked for.
     pub(crate) fn stack(&self) -> Result<(Stack, Vec<IpcpHandle>)> {
         let around = &self.surroundings;
+        if let Some(eth) = self.ethernet() {
+            let stack = around.stack()?;
+            let layer = stack.eth(eth)?;
+            return Ok((stack, vec![layer]));
+        }
         match (&self.config, &self.udp4) {
             (Some(file), _) => around.configured(file),
             (None, Some(udp4)) => {
@@ -186,7 +211,7 @@ impl Network {
             }
             (None, None) => Err("without a layer nobody outside this program can be reached: \
                 join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it), \
-                or several with --config FILE"
+                or with --eth-dix DEV, a network interface, or several with --config FILE"
                 .into()),
         }
     }
@@ -199,7 +224,8 @@ impl Network {
         let at = match (&self.config, layers.as_slice()) {
             (None, [layer]) => {
                 layer.register(name)?;
-                layer.local_addr().map(|addr| format!(" at {addr}"))
+                let at = layer.local_addr().map(|addr| addr.to_string());
+                at.or_else(|| self.eth_dix.clone().or_else(|| self.eth_llc.clone())).map(|at| format!(" at {at}"))
             }
             _ if is_registered(&stack, name) => None,
             _ => {
@@ -232,7 +258,8 @@ impl Network {
     /// that asked for it is unparked.
     pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Arc<Flow>)> {
         let (stack, _) = self.stack()?;
-        let flow = Arc::new(stack.flow(name).qos(qos).alloc().map_err(with_advice)?);
+        let flow =
+            Arc::new(stack.flow(name).qos(qos).alloc().map_err(|error| with_advice(error, self.ethernet().is_some()))?);
         let (ends, waits) = (Arc::clone(&flow), thread::current());
         stop::on_request(move || {
             ends.shutdown(Shutdown::Both);
@@ -258,8 +285,11 @@ pub(crate) fn accept(listener: &Listener) -> Result<Option<Flow>> {
 }
 
 /// The error, and which of these programs' options may help.
-fn with_advice(error: AllocError) -> Box<dyn Error + Send + Sync> {
+fn with_advice(error: AllocError, on_ethernet: bool) -> Box<dyn Error + Send + Sync> {
     match &error {
+        AllocError::Unreachable(name) if on_ethernet => {
+            format!("nobody on this network has the name \"{name}\": is its server in the same layer?").into()
+        }
         AllocError::Unreachable(name) => {
             format!("no layer knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
         }

@@ -54,3 +54,9 @@ fn split(text: &str) -> (&str, &str) {
 pub(crate) fn as_millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
+
+/// A number of 16 bits, decimal or, with `0x` in front, hexadecimal.
+pub(crate) fn ethertype(text: &str) -> Result<u16, &'static str> {
+    let read = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u16::from_str_radix(digits, 16));
+    read.map_err(|_| "write a number such as 0xa000")
+}

@@ -1,4 +1,5 @@
-//! What stands behind the traits on an operating system: clocks, UDP sockets, the system's resolver; and links in memory.
+//! What stands behind the traits on an operating system: clocks, UDP sockets, raw Ethernet, the system's resolver; and links
+//! in memory.
 //!
 //! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
 //! simulated stack does without it.
@@ -15,7 +16,13 @@
 mod bell;
 pub(crate) mod clock;
 mod faults;
+mod interrupt;
 mod memory;
+#[cfg(target_os = "linux")]
+mod packet;
+#[cfg(not(target_os = "linux"))]
+#[path = "packet_missing.rs"]
+mod packet;
 pub(crate) mod resolve;
 #[cfg(unix)]
 mod signal;
@@ -27,6 +34,7 @@ pub use crate::types::mac::{Mac, ParseMacError};
 pub use bell::Bell;
 pub use faults::{FaultConfig, Faults};
 pub use memory::MemoryFrames;
+pub use packet::PacketSocket;
 pub use resolve::SystemResolver;
 #[cfg(unix)]
 pub use signal::Signal;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
+use super::interrupt::Interrupt;
 use crate::base::buf::BufCache;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::types::device::{Datagram, Datagrams, SendError};
@@ -110,7 +111,7 @@ impl UdpSocket {
         let socket = self.socket.read();
         // Whoever closes sets the mark, and then interrupts whoever waits.
         if let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) {
-            interrupt.wait(socket, timeout);
+            interrupt.wait(&[socket], timeout);
         }
     }
 
@@ -296,61 +297,6 @@ impl Datagrams for UdpSocket {
         let socket = self.socket.write().take();
         drop(socket);
         *self.messages.lock() = Vec::new();
-    }
-}
-
-/// Ends the wait of one thread on a socket from another thread.
-struct Interrupt {
-    raised: AtomicBool,
-    #[cfg(unix)]
-    pipe: (io::PipeReader, io::PipeWriter),
-}
-
-#[cfg(unix)]
-impl Interrupt {
-    fn new() -> io::Result<Self> {
-        Ok(Self { raised: AtomicBool::new(false), pipe: io::pipe()? })
-    }
-
-    fn raise(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel) {
-            // Never more than two bytes are on their way, so this does not block.
-            let _ = io::Write::write(&mut &self.pipe.1, &[1]);
-        }
-    }
-
-    fn wait(&self, socket: &std::net::UdpSocket, timeout: Duration) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(&self.pipe.0, PollFlags::IN)];
-        let timeout = Timespec { tv_sec: timeout.as_secs().min(86_400) as i64, tv_nsec: timeout.subsec_nanos().into() };
-        // Interrupted by a signal, or out of memory: the caller looks again either way.
-        let ended = poll(&mut fds, Some(&timeout));
-        // What counts is the pipe and not the flag, whose byte may still be on the way: cleared now, it would leave the
-        // pipe readable for good.
-        if ended.is_ok() && fds.get(1).is_some_and(|pipe| pipe.revents().contains(PollFlags::IN)) {
-            // At most one byte is ever in the pipe. A raise after the swap writes the next one; one before it is answered
-            // by this very return.
-            let _ = io::Read::read(&mut &self.pipe.0, &mut [0; 8]);
-            self.raised.swap(false, Ordering::AcqRel);
-        }
-    }
-}
-
-/// Without a way to wait for a socket and a signal at once the socket is looked at every millisecond.
-#[cfg(not(unix))]
-impl Interrupt {
-    fn new() -> io::Result<Self> {
-        Ok(Self { raised: AtomicBool::new(false) })
-    }
-
-    fn raise(&self) {
-        self.raised.store(true, Ordering::Release);
-    }
-
-    fn wait(&self, _socket: &std::net::UdpSocket, timeout: Duration) {
-        if !self.raised.swap(false, Ordering::AcqRel) {
-            std::thread::park_timeout(timeout.min(Duration::from_millis(1)));
-        }
     }
 }
 

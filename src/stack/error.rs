@@ -38,6 +38,14 @@ pub enum StackError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// The network interface could not be opened.
+    #[error("the network interface could not be opened: {error}")]
+    Interface {
+        /// What was asked for.
+        interface: String,
+        /// What the operating system said, and what may help.
+        error: io::Error,
+    },
     /// The string is not an address.
     #[error("{0:?} is not a valid address: write IP or IP:PORT")]
     Address(String),
@@ -55,7 +63,18 @@ pub enum StackError {
     Down,
 }
 
-debug_by_text!(StackError { Name, NoRandomness, Thread, Bind, Address, NotIpv4, EtherType, EtherTypeOfLlc, Down });
+debug_by_text!(StackError {
+    Name,
+    NoRandomness,
+    Thread,
+    Bind,
+    Interface,
+    Address,
+    NotIpv4,
+    EtherType,
+    EtherTypeOfLlc,
+    Down
+});
 
 /// What may help when an address could not be bound.
 fn bind_hint(error: &io::Error) -> &'static str {
@@ -522,7 +541,9 @@ impl From<BindError> for io::Error {
 impl From<StackError> for io::Error {
     fn from(e: StackError) -> Self {
         let kind = match &e {
-            StackError::Thread(error) | StackError::Bind { error, .. } => error.kind(),
+            StackError::Thread(error) | StackError::Bind { error, .. } | StackError::Interface { error, .. } => {
+                error.kind()
+            }
             StackError::Name(_)
             | StackError::Address(_)
             | StackError::NotIpv4(_)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{IpcpHandle, Stack, StackError};
+use crate::device::PacketSocket;
 use crate::ipcp::shim::eth::{Config, EthShim, Framing, Parts};
 use crate::ipcp::{Info, Kind};
 use crate::types::device::Frames;
@@ -31,13 +32,14 @@ use crate::wire::eth::{DEFAULT_ETHERTYPE, Format, MIN_ETHERTYPE};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Eth {
-    pub(super) interface: String,
+    interface: String,
     name: Option<String>,
     layer: Option<String>,
     format: Format,
     hash: HashAlg,
     ethertype: Option<u16>,
     priority: i32,
+    queue_bypass: bool,
     config: Config,
 }
 
@@ -53,6 +55,7 @@ impl Eth {
             hash: HashAlg::Sha3_256,
             ethertype: None,
             priority: 0,
+            queue_bypass: false,
             config: Config::default(),
         }
     }
@@ -93,6 +96,14 @@ impl Eth {
     /// Sets the priority of the layer: those with a higher one are asked for a name first. Default: 0.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets whether frames pass by the interface's queue for outgoing packets; see
+    /// [`PacketSocket::set_queue_bypass`](crate::device::PacketSocket::set_queue_bypass). Only for sockets that
+    /// [`Stack::eth`] opens. Default: `false`.
+    pub fn queue_bypass(mut self, on: bool) -> Self {
+        self.queue_bypass = on;
         self
     }
 
@@ -137,6 +148,13 @@ impl Eth {
         self
     }
 
+    /// Sets how long an answer to a name query waits before it is sent. A reference that asks loses one that comes at once.
+    /// Default: 2 ms.
+    pub fn answer_delay(mut self, delay: Duration) -> Self {
+        self.config.answer_delay = delay;
+        self
+    }
+
     /// Sets the size of the largest management message that is sent, bytes: a request or a reply with its security header,
     /// as far as the MTU has room for it. One that would be larger fails. Default: 9000, what a reference takes.
     pub fn max_mgmt(mut self, bytes: usize) -> Self {
@@ -163,6 +181,36 @@ impl Eth {
 }
 
 impl Stack {
+    /// Makes and bootstraps an IPCP of an Ethernet layer, with a [packet socket](PacketSocket) of the operating system on the
+    /// interface that `config` names: on Linux, with the right `CAP_NET_RAW`.
+    ///
+    /// ```no_run
+    /// use o7s::{Eth, Stack};
+    ///
+    /// let stack = Stack::new()?;
+    /// let net = stack.eth(Eth::dix("eth0"))?;
+    /// net.register("echo")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StackError::Interface`] if the interface cannot be opened, which says what is missing, a right for instance; others
+    /// as [`eth_over`](Self::eth_over).
+    pub fn eth(&self, config: Eth) -> Result<IpcpHandle, StackError> {
+        let socket = match config.framing()?.0 {
+            Framing::Dix { ethertype } => PacketSocket::dix(&config.interface, ethertype),
+            Framing::Llc => PacketSocket::llc(&config.interface),
+        };
+        let socket = socket.and_then(|socket| {
+            if config.queue_bypass {
+                socket.set_queue_bypass(true)?;
+            }
+            Ok(socket)
+        });
+        let failed = |error| StackError::Interface { interface: config.interface.clone(), error };
+        self.eth_over(socket.map_err(failed)?, config)
+    }
+
     /// Makes and bootstraps an IPCP of an Ethernet layer, over a device of the caller's: a driver, a simulated interface, a
     /// link in memory. The interface in `config` is only what the IPCP is called after.
     ///

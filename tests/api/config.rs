@@ -70,9 +70,9 @@ fn failures_name_the_table_and_the_cause() {
             "certificates are not supported yet",
         ),
         (
-            "[eth-dix.e]\nbootstrap = \"l\"\ndev = \"eth0\"",
+            "[eth-dix.e]\nbootstrap = \"l\"\ndev = \"nosuch0\"",
             ":1:10: [eth-dix.e]: the layer l cannot be bootstrapped",
-            "this version has no eth-dix layers yet",
+            "the network interface could not be opened: nosuch0: ",
         ),
         (
             "[udp4.u]\nbootstrap = \"l\"\nip = \"192.0.2.1\"",

@@ -34,7 +34,9 @@ impl Station {
         // What a test sends may be larger than any frame should be.
         wire.set_mtu(100_000);
         let stack = change(Stack::builder().polled_at(unix).seed([7; 32])).build().unwrap();
-        let layer = stack.eth_over(Arc::clone(&device) as Arc<dyn Frames>, config.clone()).unwrap();
+        // What is looked at here is what is answered, and not when.
+        let config = config.clone().answer_delay(Duration::ZERO);
+        let layer = stack.eth_over(Arc::clone(&device) as Arc<dyn Frames>, config).unwrap();
         Self { stack, layer, device, wire, cache: BufCache::new(&BufPool::new(64)), now: Instant::ZERO }
     }
 

@@ -1,4 +1,4 @@
-//! Broadcast layers of o7s and the reference, over UDP.
+//! Broadcast layers of o7s and the reference, over UDP and over Ethernet.
 //!
 //! A line of nodes, each one of o7s or the reference, in which every node listens and each says one word. Every word must
 //! reach every listener, once. The reference's listener misses what is said before it has joined, so a word is said only
@@ -32,11 +32,16 @@ enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn start(who: Who, host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
-        Ok(match who {
-            Who::Ours => Self::Ours(Member::start(host)?),
-            Who::Reference => {
-                let daemon = Daemon::start(host, &bench.install)?;
+    /// A node with an IPCP over UDP, or of an Ethernet layer of this type.
+    fn start(ethernet: Option<&str>, who: Who, host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
+        Ok(match (who, ethernet) {
+            (Who::Ours, None) => Self::Ours(Member::start(host)?),
+            (Who::Ours, Some(kind)) => Self::Ours(Member::start_ethernet(kind, host)?),
+            (Who::Reference, _) => {
+                let daemon = match ethernet {
+                    None => Daemon::start(host, &bench.install)?,
+                    Some(kind) => Daemon::start_ethernet(kind, host, &bench.install)?,
+                };
                 daemon.unused_names()?;
                 for name in NAMES {
                     daemon.one_more_name(name, "server", None)?;
@@ -120,8 +125,8 @@ impl<'a> Node<'a> {
 }
 
 /// Every node listens, each says a word: whether all have heard all.
-fn talk(bench: &Bench, lan: &Lan, who: &[Who]) -> Result<String, Verdict> {
-    let nodes = who.iter().zip(&lan.hosts).map(|(who, host)| Node::start(*who, host, bench));
+fn talk(ethernet: Option<&str>, bench: &Bench, lan: &Lan, who: &[Who]) -> Result<String, Verdict> {
+    let nodes = who.iter().zip(&lan.hosts).map(|(who, host)| Node::start(ethernet, *who, host, bench));
     let mut nodes = nodes.collect::<io::Result<Vec<_>>>()?;
     talk_among(&mut nodes, lan).map_err(|verdict| {
         let logs: String = nodes.iter().filter_map(Node::daemon_log).collect();
@@ -154,13 +159,18 @@ fn talk_among(nodes: &mut [Node<'_>], lan: &Lan) -> Result<String, Verdict> {
 }
 
 fn run(who: &[Who]) {
+    run_over(None, who);
+}
+
+fn run_over(ethernet: Option<&str>, who: &[Who]) {
     let _alone = SERIAL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(bench) = Bench::set_up() else { return };
-    let row = who.iter().map(ToString::to_string).collect::<Vec<_>>().join(" - ");
+    let mut row = who.iter().map(ToString::to_string).collect::<Vec<_>>().join(" - ");
+    row.extend(ethernet.map(|kind| format!(" | {kind}")));
     let mut strikes = 0;
     for attempt in 1..=FRESH_STARTS {
         let lan = Lan::start(who.len() as u8, &bench.view).expect("hosts can be made");
-        match talk(&bench, &lan, who) {
+        match talk(ethernet, &bench, &lan, who) {
             Ok(told) => {
                 say(&format!("interop: broadcast {row} | ok {told}"));
                 return;
@@ -189,6 +199,16 @@ fn o7s_enrolls() {
 #[test]
 fn reference_enrolls() {
     run(&[Who::Ours, Who::Reference]);
+}
+
+#[test]
+fn o7s_enrolls_over_ethernet() {
+    run_over(Some("eth-dix"), &[Who::Reference, Who::Ours]);
+}
+
+#[test]
+fn reference_enrolls_over_ethernet() {
+    run_over(Some("eth-dix"), &[Who::Ours, Who::Reference]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! o7s against the reference implementation, over UDP between network namespaces.
+//! o7s against the reference implementation, over UDP and over Ethernet between network namespaces.
 //!
 //! `O7S_REFERENCE` names the install prefix of the reference (0.23.0); without it, or without root and iproute2, the
 //! tests say so and do nothing. `cargo test --test interop` alone does not build the examples that stand for o7s
@@ -21,6 +21,7 @@
 
 mod broadcast;
 mod congestion;
+mod ethernet;
 mod heals;
 mod member;
 mod names;
@@ -370,9 +371,13 @@ fn ping(bench: &Bench, net: &Net, row: Combination, qos: &str) -> Result<Verdict
         size: PING_SIZE,
         pinned: false,
     };
-    let run = exchange(bench, net, row, &tool, |_| true)?;
+    judge_pings(&exchange(bench, net, row, &tool, |_| true)?, row, qos)
+}
+
+/// Whether all pings were answered, and whose fault it is if not.
+fn judge_pings(run: &Run, row: Combination, qos: &str) -> Result<Verdict, Verdict> {
     let replies = ping_replies(&run.client.output);
-    judge_flow(&run, row)?;
+    judge_flow(run, row)?;
     let (there, back) = (run.seen.there, run.seen.back);
     let told = format!(
         "{replies}/{PINGS} replies shown, {there} packets there and {back} back on the wire, {}",
@@ -427,8 +432,13 @@ fn bulk(bench: &Bench, net: &Net, row: Combination) -> Result<Verdict, Verdict> 
         let reports = bulk_reports(output);
         reports.len() > 1 && reports.last() == Some(&0)
     })?;
+    judge_bulk(&run, row)
+}
+
+/// Whether as much has arrived as should have, and whose fault it is if not.
+fn judge_bulk(run: &Run, row: Combination) -> Result<Verdict, Verdict> {
     let received: usize = bulk_reports(&run.server_output).iter().sum();
-    judge_flow(&run, row)?;
+    judge_flow(run, row)?;
     let asked = BULK_RATE * BULK_SECONDS / 8 / BULK_PACKET;
     // Packets of ours that leave together pass the tap as one.
     let sent = run.seen.there.max(received);
@@ -501,8 +511,17 @@ fn control() {
 #[test]
 #[ignore = "a helper of the other tests"]
 fn o7s_node() {
-    if let Ok(address) = std::env::var(member::SWITCH) {
-        member::obey(&address).expect("a stack, and lines to read");
+    if let Ok(place) = std::env::var(member::SWITCH) {
+        member::obey(&place).expect("a stack, and lines to read");
+    }
+}
+
+/// Not a test: what those over Ethernet run on the far host to see the wire.
+#[test]
+#[ignore = "a helper of the other tests"]
+fn frame_tap() {
+    if std::env::var_os(ethernet::SWITCH).is_some() {
+        ethernet::tap().expect("a packet socket can be opened and read");
     }
 }
 

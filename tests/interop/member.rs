@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use o7s::settings::{CongestionAvoidance, RoutePolicy};
-use o7s::{BroadcastLayer, ConnectOptions, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
+use o7s::{BroadcastLayer, ConnectOptions, Eth, Flow, IpcpHandle, SecurityConfig, Stack, Udp4, UnicastLayer};
 
 use crate::net::{Host, Service, wait_for};
 
@@ -31,10 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 type Told<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Does what the lines of its standard input say, until there are no more.
-pub(crate) fn obey(address: &str) -> Told<()> {
+/// Does what the lines of its standard input say, until there are no more. It is at an address, or at the wire itself.
+pub(crate) fn obey(place: &str) -> Told<()> {
     let stack = Stack::new()?;
-    let below = stack.udp4(Udp4::bind(address))?;
+    let below = match place {
+        "eth-dix" => stack.eth(Eth::dix("wire"))?,
+        "eth-llc" => stack.eth(Eth::llc("wire"))?,
+        address => stack.udp4(Udp4::bind(address))?,
+    };
     let mut node = Node {
         streams: Vec::new(),
         sinks: BTreeMap::new(),
@@ -331,9 +335,18 @@ pub(crate) struct Member {
 impl Member {
     /// A stack with an IPCP over UDP. Names are in the host's own file.
     pub(crate) fn start(host: &Host) -> io::Result<Self> {
+        Self::start_at(&host.address.to_string(), host)
+    }
+
+    /// As [`start`](Self::start), with an IPCP of an Ethernet layer of this type instead.
+    pub(crate) fn start_ethernet(kind: &str, host: &Host) -> io::Result<Self> {
+        Self::start_at(kind, host)
+    }
+
+    fn start_at(place: &str, host: &Host) -> io::Result<Self> {
         let exe = std::env::current_exe()?;
         let exe = exe.to_string_lossy();
-        let switch = format!("{SWITCH}={}", host.address);
+        let switch = format!("{SWITCH}={place}");
         let (service, stdin) = host.spawn_told(&[
             "env",
             &switch,

@@ -1,4 +1,4 @@
-//! Unicast layers of some nodes of o7s and the reference, over UDP: who they are, how they come up, and whose fault it is
+//! Unicast layers of some nodes of o7s and the reference, over UDP or Ethernet: who they are, how they come up, and whose fault it is
 //! if they do not.
 
 use std::fmt;
@@ -104,11 +104,26 @@ pub(crate) enum Node<'a> {
 
 impl<'a> Node<'a> {
     /// A node with an IPCP over UDP, which knows all names.
-    pub(crate) fn start(who: Who, (own, nodes): (usize, usize), host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
-        Ok(match who {
-            Who::Ours => Self::Ours(Member::start(host)?),
-            Who::Reference => {
-                let daemon = Daemon::start(host, &bench.install)?;
+    pub(crate) fn start(who: Who, place: (usize, usize), host: &'a Host, bench: &'a Bench) -> io::Result<Self> {
+        Self::start_over(None, who, place, host, bench)
+    }
+
+    /// As [`start`](Self::start), with an IPCP of an Ethernet layer of this type, if there is one.
+    fn start_over(
+        ethernet: Option<&str>,
+        who: Who,
+        (own, nodes): (usize, usize),
+        host: &'a Host,
+        bench: &'a Bench,
+    ) -> io::Result<Self> {
+        Ok(match (who, ethernet) {
+            (Who::Ours, None) => Self::Ours(Member::start(host)?),
+            (Who::Ours, Some(kind)) => Self::Ours(Member::start_ethernet(kind, host)?),
+            (Who::Reference, _) => {
+                let daemon = match ethernet {
+                    None => Daemon::start(host, &bench.install)?,
+                    Some(kind) => Daemon::start_ethernet(kind, host, &bench.install)?,
+                };
                 daemon.unused_names()?;
                 // Early: of later names it forgets the configuration, too, now and then.
                 for node in 0..nodes {
@@ -197,13 +212,24 @@ pub(crate) fn build<'a>(
     setup: Setup,
     nodes: &mut Vec<Node<'a>>,
 ) -> Result<(), Verdict> {
+    build_over(None, bench, lan, setup, nodes)
+}
+
+/// As [`build`], over Ethernet layers of this type, if there is one.
+pub(crate) fn build_over<'a>(
+    ethernet: Option<&str>,
+    bench: &'a Bench,
+    lan: &'a Lan,
+    setup: Setup,
+    nodes: &mut Vec<Node<'a>>,
+) -> Result<(), Verdict> {
     for host in &lan.hosts {
         for (name, other) in NAMES.iter().zip(&lan.hosts) {
             host.resolve(&resolver_name(name), other.address)?;
         }
     }
     for (i, (who, host)) in setup.nodes.iter().zip(&lan.hosts).enumerate() {
-        nodes.push(Node::start(*who, (i, lan.hosts.len()), host, bench)?);
+        nodes.push(Node::start_over(ethernet, *who, (i, lan.hosts.len()), host, bench)?);
     }
     let links = setup.links();
     for (i, node) in nodes.iter().enumerate() {

@@ -81,6 +81,16 @@ impl<'a> Daemon<'a> {
         Err(io::Error::other(format!("irm {}: {}: {}", words.join(" "), done.ending(), done.output.trim())))
     }
 
+    /// As [`start`](Self::start), a member of an Ethernet layer of this type instead.
+    pub(crate) fn start_ethernet(kind: &str, host: &'a Host, install: &'a Install) -> io::Result<Self> {
+        let service = host.spawn(&[&install.program("sbin/irmd"), "--stdout"])?;
+        let daemon = Daemon { host, install, service };
+        wait_for(Duration::from_secs(10), || daemon.irm(&["ipcp", "list"]).ok())
+            .ok_or_else(|| io::Error::other("the reference's daemon does not answer"))?;
+        daemon.irm(&["ipcp", "bootstrap", "type", kind, "name", "shim", "layer", LAYER, "dev", "wire"])?;
+        Ok(daemon)
+    }
+
     /// Makes `name` known to this daemon. `role` is `client` or `server`; `encrypt` is key exchange and cipher.
     pub(crate) fn name(&self, name: &str, role: &str, encrypt: Option<(&str, &str)>) -> io::Result<()> {
         self.unused_names()?;

@@ -1,4 +1,4 @@
-//! Unicast layers of o7s and the reference, over UDP.
+//! Unicast layers of o7s and the reference, over UDP and over Ethernet.
 //!
 //! A setup is a line of nodes, each one of o7s or the reference. The first bootstraps the layer; each of the others enrolls
 //! with, and connects to, the one before it. What is tried in a setup is tried one after the other in the same one; what
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::net::Lan;
-use crate::nodes::{HANGS, Node, SOON, Setup, VERBOSE, build, excused, letter, logs, ours, served};
+use crate::nodes::{HANGS, Node, SOON, Setup, VERBOSE, build_over, excused, letter, logs, ours, served};
 use crate::{ATTEMPTS, Bench, PINGS, SERIAL, STRIKES, Verdict, Who, ping_replies, say};
 
 /// What a ping takes at most, if it is not lost for good: 2 s are spent waiting for a missing answer.
@@ -115,8 +115,21 @@ struct Pending {
 
 /// Runs pings in a setup, with repetitions, and prints a row for each. `check` says more of a setup that stands.
 fn run(setup: Setup, pings: &[Ping], check: impl Fn(&[Node<'_>]) -> Result<String, Verdict>) {
+    run_over(None, setup, pings, check);
+}
+
+/// As [`run`], over Ethernet layers of this type, if there is one.
+fn run_over(
+    ethernet: Option<&str>,
+    setup: Setup,
+    pings: &[Ping],
+    check: impl Fn(&[Node<'_>]) -> Result<String, Verdict>,
+) {
     let _alone = SERIAL.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(bench) = Bench::set_up() else { return };
+    if let Some(kind) = ethernet {
+        say(&format!("interop: over {kind}:"));
+    }
     let mut pending: Vec<_> = pings.iter().map(|ping| Pending { ping: *ping, on_wire: None }).collect();
     let (mut strikes, mut checked) = (0, false);
     for attempt in 1..=ATTEMPTS {
@@ -130,7 +143,7 @@ fn run(setup: Setup, pings: &[Ping], check: impl Fn(&[Node<'_>]) -> Result<Strin
             }
         };
         let mut nodes = Vec::new();
-        match build(&bench, &lan, setup, &mut nodes) {
+        match build_over(ethernet, &bench, &lan, setup, &mut nodes) {
             Err(verdict) => fault("setting up", excused(verdict, &nodes)),
             Ok(()) => {
                 if attempt == 1 {
@@ -240,6 +253,16 @@ fn reference_enrolls_with_o7s() {
 #[test]
 fn o7s_enrolls_with_reference() {
     run(Setup::line(&[Who::Reference, Who::Ours], &[]), &all_pings(0, 1), nothing_more);
+}
+
+#[test]
+fn reference_enrolls_with_o7s_over_ethernet() {
+    run_over(Some("eth-dix"), Setup::line(&[Who::Ours, Who::Reference], &SOON), &all_pings(0, 1), nothing_more);
+}
+
+#[test]
+fn o7s_enrolls_with_reference_over_ethernet() {
+    run_over(Some("eth-dix"), Setup::line(&[Who::Reference, Who::Ours], &SOON), &all_pings(0, 1), nothing_more);
 }
 
 #[test]

@@ -103,6 +103,16 @@ impl Tap {
         Ok(Self(service))
     }
 
+    /// A tap that runs already and writes the same lines.
+    pub(crate) fn of(service: Service) -> Self {
+        Self(service)
+    }
+
+    /// All that it has written.
+    pub(crate) fn output(&self) -> String {
+        self.0.output()
+    }
+
     /// What ours has said to the other's directory and what came back. `way` is where ours sends to.
     pub(crate) fn directory(&self, way: char) -> DirectorySeen {
         let (mut seen, way) = (DirectorySeen::default(), way.to_string());

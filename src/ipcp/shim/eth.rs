@@ -307,13 +307,18 @@ impl EthShim {
             self.ask(&hash);
         }
         self.panics.wake_all(given_up);
+        loop {
+            let due = self.answers.lock().poll_due(now);
+            let Some((to, hash)) = due else { break };
+            self.answer(to, &hash);
+        }
         self.arm();
     }
 
     /// Sets the alarm for what is due next.
     fn arm(&self) {
-        let next = self.directory.lock().next_deadline();
-        if let Some(at) = next {
+        let (query, answer) = (self.directory.lock().next_deadline(), self.answers.lock().next_deadline());
+        if let Some(at) = query.into_iter().chain(answer).min() {
             self.alarm.set(at);
         }
     }

@@ -12,11 +12,12 @@ use super::{
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
 use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
-use crate::stack::{BroadcastLayer, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
-use crate::types::device::Datagrams;
+use crate::stack::{BroadcastLayer, Eth, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
+use crate::types::device::{Datagrams, Frames};
 use crate::types::name::Name;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Interfaces<'a> = dyn Fn(&str, Option<u16>) -> io::Result<Arc<dyn Frames>> + Send + Sync + 'a;
 type Sockets<'a> = dyn Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + Send + Sync + 'a;
 
 /// A network that is about to be made as a [`NetworkConfig`] describes it, with what no file says.
@@ -27,6 +28,7 @@ pub struct NetworkBuilder<'a> {
     hosts: Option<Arc<HostTable>>,
     resolver: Option<Arc<dyn Resolver>>,
     sockets: Option<Box<Sockets<'a>>>,
+    interfaces: Option<Box<Interfaces<'a>>>,
 }
 
 impl Stack {
@@ -65,7 +67,7 @@ impl Stack {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn network<'a>(&'a self, config: &'a NetworkConfig) -> NetworkBuilder<'a> {
-        NetworkBuilder { stack: self, config, hosts: None, resolver: None, sockets: None }
+        NetworkBuilder { stack: self, config, hosts: None, resolver: None, sockets: None, interfaces: None }
     }
 }
 
@@ -93,6 +95,16 @@ impl<'a> NetworkBuilder<'a> {
     /// Sets what gives UDP layers the socket for their address. Default: the operating system.
     pub fn sockets(mut self, open: impl Fn(SocketAddr) -> io::Result<Arc<dyn Datagrams>> + Send + Sync + 'a) -> Self {
         self.sockets = Some(Box::new(open));
+        self
+    }
+
+    /// Sets what gives Ethernet layers the device for their interface: for frames of an EtherType, or for LLC frames if it is
+    /// given none. Default: [packet sockets](crate::device::PacketSocket) of the operating system.
+    pub fn interfaces(
+        mut self,
+        open: impl Fn(&str, Option<u16>) -> io::Result<Arc<dyn Frames>> + Send + Sync + 'a,
+    ) -> Self {
+        self.interfaces = Some(Box::new(open));
         self
     }
 
@@ -200,7 +212,15 @@ impl<'a> NetworkBuilder<'a> {
                 let layer = BroadcastLayer::new(layer.as_str());
                 self.stack.broadcast(own).autobind(config.autobind).bootstrap(layer)?
             }
-            Layer::Udp6 { .. } | Layer::EthDix { .. } | Layer::EthLlc { .. } => return Err(not_yet(config.kind)),
+            Layer::EthDix { device, ethertype, hash } => self.eth(
+                device,
+                Some(*ethertype),
+                Eth::dix(device).ethertype(*ethertype).hash(*hash).name(own).layer(layer.as_str()),
+            )?,
+            Layer::EthLlc { device, hash } => {
+                self.eth(device, None, Eth::llc(device).hash(*hash).name(own).layer(layer.as_str()))?
+            }
+            Layer::Udp6 { .. } => return Err(not_yet(config.kind)),
         })
     }
 
@@ -216,6 +236,13 @@ impl<'a> NetworkBuilder<'a> {
         Ok(match &self.sockets {
             Some(open) => self.stack.udp4_over(open(addr)?, udp)?,
             None => self.stack.udp4(udp)?,
+        })
+    }
+
+    fn eth(&self, device: &str, ethertype: Option<u16>, eth: Eth) -> Result<IpcpHandle, Cause> {
+        Ok(match &self.interfaces {
+            Some(open) => self.stack.eth_over(open(device, ethertype)?, eth)?,
+            None => self.stack.eth(eth)?,
         })
     }
 

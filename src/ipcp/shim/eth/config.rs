@@ -21,12 +21,18 @@ pub struct Config {
     pub query_retry: Duration,
     /// Name queries that are answered in a second, and at once after a pause, to each 64th of the stations.
     pub answer_rate: (u64, u64),
+    /// How long an answer to a name query waits.
+    pub answer_delay: Duration,
     /// The largest management message that is sent, bytes, if the MTU has room for it.
     pub max_mgmt: usize,
 }
 
 /// What a reference takes of a management message, bytes.
 const REFERENCE_MAX_MGMT: usize = 9000;
+
+/// The reference asks, and only then begins to wait: an answer that is there sooner does not wake it, and its daemon gives up
+/// after 200 ms.
+const REFERENCE_ANSWER_DELAY: Duration = Duration::from_millis(2);
 
 impl Default for Config {
     fn default() -> Self {
@@ -39,6 +45,7 @@ impl Default for Config {
             query_timeout: Duration::from_secs(2),
             query_retry: Duration::from_millis(100),
             answer_rate: (100, 50),
+            answer_delay: REFERENCE_ANSWER_DELAY,
             max_mgmt: REFERENCE_MAX_MGMT,
         }
     }

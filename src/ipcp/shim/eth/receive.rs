@@ -257,11 +257,21 @@ impl EthShim {
         if !self.names.lock().contains_key(hash) {
             return;
         }
-        if !self.answers.lock().admit(now, from) {
-            self.counters.answers_limited.count();
-            return;
+        let delay = self.config.answer_delay;
+        let admitted = {
+            let mut answers = self.answers.lock();
+            answers.admit(now, from) && (delay.is_zero() || answers.keep(now + delay, from, *hash))
+        };
+        match admitted {
+            false => self.counters.answers_limited.count(),
+            true if delay.is_zero() => self.answer(from, hash),
+            true => self.arm(),
         }
-        if self.try_message(from, &Mgmt::Answer(*hash)) {
+    }
+
+    /// Says that the name is here.
+    pub(super) fn answer(&self, to: Mac, hash: &NameHash) {
+        if self.try_message(to, &Mgmt::Answer(*hash)) {
             self.counters.answers_out.count();
         }
     }

@@ -187,3 +187,15 @@ fn sizes_are_those_of_the_link_without_the_header() {
     assert!([0, 1, 64, 255, 258].iter().all(|sap| !Framing::Llc.is_flow(*sap)));
     assert_eq!(Framing::Llc.max_flows(), 62);
 }
+
+#[test]
+fn answers_wait_for_their_time_in_a_bounded_queue() {
+    let mut answers = Answers::new((100, 50), 1);
+    assert!(answers.keep(ms(2), A, hash("one")) && answers.keep(ms(3), B, hash("two")));
+    assert_eq!((answers.next_deadline(), answers.poll_due(ms(1))), (Some(ms(2)), None));
+    assert_eq!(answers.poll_due(ms(2)), Some((A, hash("one"))));
+    assert_eq!((answers.poll_due(ms(2)), answers.poll_due(ms(9))), (None, Some((B, hash("two")))));
+    assert_eq!(answers.next_deadline(), None);
+    let kept = (0..100_000).filter(|_| answers.keep(ms(9), A, hash("one"))).count();
+    assert_eq!(kept, 1024);
+}
