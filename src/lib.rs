@@ -9,7 +9,7 @@
 //!     │
 //!    IRM         names, who accepts them, in which layers they are registered, flow allocation
 //!     │
-//!   IPCPs        local │ udp4 │ unicast │ broadcast: each is a member of one layer; the last two are
+//!   IPCPs        local │ udp4 │ udp6 │ unicast │ broadcast: each is a member of one layer; the last two are
 //!     │          themselves users of flows, which other IPCPs of the stack provide
 //!  devices       UDP sockets, simulated links, your own driver
 //! ```
@@ -305,7 +305,7 @@ pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
     ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle,
     JoinError, Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack,
-    StackError, Stream, Token, Udp4, UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    StackError, Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};

@@ -8,6 +8,8 @@ mod asynchronous;
 mod config;
 #[path = "api/device.rs"]
 mod device;
+#[path = "api/ipv6.rs"]
+mod ipv6;
 #[path = "api/polled.rs"]
 mod polled;
 #[path = "api/sets.rs"]

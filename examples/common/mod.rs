@@ -9,7 +9,7 @@ pub(crate) mod units;
 use std::error::Error;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
 use o7s::{
     AllocError, Code, Eth, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack,
-    Udp4,
+    Udp4, Udp6,
 };
 use stop::Why;
 
@@ -83,9 +83,14 @@ pub(crate) struct Network {
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
+    /// Join a UDP/IPv6 layer at this address of this host, with the interface of a link-local one (fe80::1%eth0). The port
+    /// is 3435 if not given. Several layers may be joined
+    #[arg(long, value_name = "IP|[IP]:PORT", conflicts_with = "config")]
+    udp6: Option<String>,
+
     /// Join an Ethernet layer, without any IP, at this network interface, with DIX framing (Ethernet II). Needs Linux and
     /// the right CAP_NET_RAW
-    #[arg(long, value_name = "DEV", conflicts_with_all = ["config", "udp4"])]
+    #[arg(long, value_name = "DEV", conflicts_with = "config")]
     eth_dix: Option<String>,
 
     /// The EtherType of the Ethernet layer, which all its members use, 0x0600 to 0xfffe [default: 0xa000]
@@ -93,7 +98,7 @@ pub(crate) struct Network {
     ethertype: Option<u16>,
 
     /// As --eth-dix, with LLC framing (IEEE 802.2), whose packets are no larger than 1497 bytes
-    #[arg(long, value_name = "DEV", conflicts_with_all = ["config", "udp4", "eth_dix"])]
+    #[arg(long, value_name = "DEV", conflicts_with_all = ["config", "eth_dix"])]
     eth_llc: Option<String>,
 
     /// Make the layers that this TOML file describes, in the reference's format. Each enrollment in it waits up to 20 s
@@ -110,8 +115,8 @@ pub(crate) struct Network {
 #[command(next_help_heading = "Network")]
 pub(crate) struct Surroundings {
     /// Where a name is. Names given here are looked up first; others are asked of the system's resolver (a line
-    /// `IP <MD5 of the name>` in the hosts file, or the DNS). The port is 3435 if not given, that of the layer with
-    /// --config. May be given several times
+    /// `IP <MD5 of the name>` in the hosts file, or the DNS). An IPv6 address is in brackets if a port follows. The port is
+    /// 3435 if not given, that of the layer with --config. May be given several times, for a name once for each family
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
     hosts: Vec<(Name, SocketAddr)>,
 
@@ -197,23 +202,28 @@ impl Network {
     /// A stack with the layers that were asked for.
     pub(crate) fn stack(&self) -> Result<(Stack, Vec<IpcpHandle>)> {
         let around = &self.surroundings;
-        if let Some(eth) = self.ethernet() {
-            let stack = around.stack()?;
-            let layer = stack.eth(eth)?;
-            return Ok((stack, vec![layer]));
+        if let Some(file) = &self.config {
+            return around.configured(file);
         }
-        match (&self.config, &self.udp4) {
-            (Some(file), _) => around.configured(file),
-            (None, Some(udp4)) => {
-                let stack = around.stack()?;
-                let layer = stack.udp4(Udp4::bind(udp4).table(&around.table()))?;
-                Ok((stack, vec![layer]))
-            }
-            (None, None) => Err("without a layer nobody outside this program can be reached: \
-                join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it), \
-                or with --eth-dix DEV, a network interface, or several with --config FILE"
-                .into()),
+        let eth = self.ethernet();
+        if self.udp4.is_none() && self.udp6.is_none() && eth.is_none() {
+            return Err("without a layer nobody outside this program can be reached: \
+                join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it), --udp6 IP, \
+                or --eth-dix DEV, a network interface, or describe them in a file, with --config FILE"
+                .into());
         }
+        let (stack, table) = (around.stack()?, around.table());
+        let mut layers = Vec::new();
+        if let Some(eth) = eth {
+            layers.push(stack.eth(eth)?);
+        }
+        if let Some(addr) = &self.udp6 {
+            layers.push(stack.udp6(Udp6::bind(addr).table(&table))?);
+        }
+        if let Some(addr) = &self.udp4 {
+            layers.push(stack.udp4(Udp4::bind(addr).table(&table))?);
+        }
+        Ok((stack, layers))
     }
 
     /// Starts to accept flows to the service's name, and says so. When the program is to end, the stack is shut down.
@@ -221,14 +231,15 @@ impl Network {
         let name = service.name.as_deref().unwrap_or(default_name);
         let (stack, layers) = self.stack()?;
         let listener = stack.bind(name)?;
-        let at = match (&self.config, layers.as_slice()) {
-            (None, [layer]) => {
-                layer.register(name)?;
-                let at = layer.local_addr().map(|addr| addr.to_string());
-                at.or_else(|| self.eth_dix.clone().or_else(|| self.eth_llc.clone())).map(|at| format!(" at {at}"))
+        let at = match &self.config {
+            None => {
+                layers.iter().try_for_each(|layer| layer.register(name))?;
+                let at = layers.iter().filter_map(|layer| Some(layer.local_addr()?.to_string()));
+                let at: Vec<_> = at.chain(self.eth_dix.clone()).chain(self.eth_llc.clone()).collect();
+                Some(format!(" at {}", at.join(" and ")))
             }
-            _ if is_registered(&stack, name) => None,
-            _ => {
+            Some(_) if is_registered(&stack, name) => None,
+            Some(_) => {
                 let such_as = |layer: &IpcpHandle| format!(", such as [{}.{}]", layer.info().kind, layer.info().name);
                 let such_as = layers.last().map(such_as).unwrap_or_default();
                 return Err(format!(
@@ -304,8 +315,23 @@ fn with_advice(error: AllocError, on_ethernet: bool) -> Box<dyn Error + Send + S
 fn name_and_addr(text: &str) -> std::result::Result<(Name, SocketAddr), String> {
     let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
     let with_port = addr.parse().or_else(|_| addr.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));
-    let addr = with_port.map_err(|_| format!("{addr:?} is no address: write IP or IP:PORT"))?;
+    let addr = with_port.ok().or_else(|| on_interface(addr));
+    let addr = addr.ok_or_else(|| format!("{text:?} has no address of a host: write NAME=IP or NAME=IP:PORT"))?;
     Ok((name.parse().map_err(|error: NameError| error.to_string())?, addr))
+}
+
+/// A link-local address with the name of an interface, which the system's resolver reads: `fe80::1%eth0`,
+/// `[fe80::1%eth0]:3435`, `[fe80::1%eth0]`.
+fn on_interface(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = match text.strip_prefix('[') {
+        Some(text) => {
+            let (ip, port) = text.split_once(']')?;
+            (ip, if port.is_empty() { 0 } else { port.strip_prefix(':')?.parse().ok()? })
+        }
+        None => (text, 0),
+    };
+    let is_on_link = ip.split_once('%')?.0.parse::<std::net::Ipv6Addr>().is_ok();
+    is_on_link.then(|| (ip, port).to_socket_addrs().ok()?.next()).flatten()
 }
 
 /// Sends what is on its way and closes the flow.

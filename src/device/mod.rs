@@ -38,4 +38,5 @@ pub use packet::PacketSocket;
 pub use resolve::SystemResolver;
 #[cfg(unix)]
 pub use signal::Signal;
+pub(crate) use udp::SocketOptions;
 pub use udp::UdpSocket;

@@ -1,5 +1,7 @@
 //! UDP sockets, with segmentation offload and batches where the platform has them.
 
+mod options;
+
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +12,10 @@ use std::time::Duration;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::interrupt::Interrupt;
+pub(crate) use self::options::SocketOptions;
 use crate::base::buf::BufCache;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
+use crate::types::addr::canonical;
 use crate::types::device::{Datagram, Datagrams, SendError};
 
 /// Messages taken from the kernel in one call. With receive offload each holds up to 64 datagrams.
@@ -22,11 +26,14 @@ const MESSAGE_LEN: usize = 65_536;
 const SOCKET_BUFFER: usize = 8 << 20;
 /// The largest UDP payload over IPv4, bytes.
 const MAX_UDP: usize = 65_507;
+/// The largest UDP payload over IPv6 without jumbograms, whose length does not count the IP header, bytes.
+const MAX_UDP_V6: usize = 65_527;
 
 /// A UDP socket of the operating system.
 ///
 /// It is bound until it is [closed](Datagrams::close) or dropped. Bound to the unspecified address it says at which of
-/// the host's addresses a datagram arrived, and can send from each of them.
+/// the host's addresses a datagram arrived, and can send from each of them. One of IPv6 that takes IPv4 as well shows IPv4
+/// addresses as such.
 pub struct UdpSocket {
     /// `None` once it is closed. Whoever is in a call of the system holds the lock meanwhile, so that no other socket
     /// gets its number.
@@ -35,6 +42,9 @@ pub struct UdpSocket {
     rejected: AtomicU64,
     state: UdpSocketState,
     addr: SocketAddr,
+    /// One of IPv6, of which IPv4 addresses are spelt differently.
+    is_v6: bool,
+    max_datagram: usize,
     /// Allocated at the first receive.
     messages: Mutex<Vec<u8>>,
     interrupt: Interrupt,
@@ -48,12 +58,17 @@ impl fmt::Debug for UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds a socket.
+    /// Binds a socket. One of IPv6 takes no IPv4.
     ///
     /// # Errors
     /// The operating system's, for instance if the address is in use or not this host's.
     pub fn bind(addr: SocketAddr) -> io::Result<Arc<Self>> {
-        Self::from_std(std::net::UdpSocket::bind(addr)?)
+        Self::bind_with(addr, &SocketOptions::default())
+    }
+
+    /// As [`bind`](Self::bind), with settings.
+    pub(crate) fn bind_with(addr: SocketAddr, options: &SocketOptions) -> io::Result<Arc<Self>> {
+        Self::from_std(options::open(addr, options)?)
     }
 
     /// Takes over a socket that was bound elsewhere.
@@ -62,18 +77,22 @@ impl UdpSocket {
     /// The operating system's.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Arc<Self>> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        allow_fragments(&socket);
+        let bound = socket.local_addr()?;
+        let is_v6 = bound.is_ipv6();
+        let is_dual = is_v6 && !socket2::SockRef::from(&socket).only_v6()?;
+        options::allow_fragments(&socket, is_v6);
         // Smaller buffers than asked for work too, they only lose more under load.
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
-        let addr = socket.local_addr()?;
         let (interrupt, dismissal) = (Interrupt::new()?, Interrupt::new()?);
         Ok(Arc::new(Self {
             socket: RwLock::new(Some(socket)),
             closed: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
             state,
-            addr,
+            addr: canonical(bound),
+            is_v6,
+            max_datagram: if is_v6 && !is_dual { MAX_UDP_V6 } else { MAX_UDP },
             messages: Mutex::new(Vec::new()),
             interrupt,
             dismissal,
@@ -120,24 +139,21 @@ impl UdpSocket {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// An address as the kernel wants it of this socket.
+    fn spelt(&self, addr: SocketAddr) -> SocketAddr {
+        match addr {
+            SocketAddr::V4(v4) if self.is_v6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
+            _ => addr,
+        }
+    }
+
     /// At which address a datagram arrived, if that is not the only one and one can be answered from it.
     fn local(&self, meta: &RecvMeta) -> Option<IpAddr> {
-        let local = meta.dst_ip.filter(|_| self.addr.ip().is_unspecified())?;
+        let local = meta.dst_ip.filter(|_| self.addr.ip().is_unspecified())?.to_canonical();
         let broadcast = matches!(local, IpAddr::V4(v4) if v4.is_broadcast());
         (!broadcast && !local.is_multicast()).then_some(local)
     }
 }
-
-/// The layer has no path MTU discovery and its packets may be larger than the path's MTU, so the kernel may cut them
-/// up, as it does for the reference; the offload library forbids it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn allow_fragments(socket: &std::net::UdpSocket) {
-    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
-    let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn allow_fragments(_socket: &std::net::UdpSocket) {}
 
 /// What the kernel accounts for a packet of the usual size that waits to leave, bytes.
 const BYTES_OF_PACKET: usize = 2304;
@@ -201,7 +217,7 @@ impl Datagrams for UdpSocket {
     }
 
     fn max_datagram(&self) -> usize {
-        MAX_UDP
+        self.max_datagram
     }
 
     fn max_segments(&self) -> usize {
@@ -223,6 +239,7 @@ impl Datagrams for UdpSocket {
         data: &[u8],
         segment: Option<usize>,
     ) -> Result<(), SendError> {
+        let dst = self.spelt(dst);
         let whole = Transmit { destination: dst, ecn: None, contents: data, segment_size: segment, src_ip: src };
         let Err(e) = self.try_send(&whole) else { return Ok(()) };
         let error = send_error(&e);
@@ -262,7 +279,7 @@ impl Datagrams for UdpSocket {
             for datagram in core::iter::once(first).chain(more.chunks(meta.stride.max(1))) {
                 let mut data = cache.take(datagram.len());
                 if data.extend_from_slice(datagram).is_some() {
-                    let datagram = Datagram::new(meta.addr, data);
+                    let datagram = Datagram::new(canonical(meta.addr), data);
                     out.push(match self.local(meta) {
                         Some(local) => datagram.at(local),
                         None => datagram,
@@ -301,147 +318,4 @@ impl Datagrams for UdpSocket {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread::Builder;
-
-    use super::*;
-    use crate::base::buf::BufPool;
-
-    fn pair() -> (Arc<UdpSocket>, Arc<UdpSocket>) {
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap())
-    }
-
-    fn recv(socket: &UdpSocket, n: usize) -> Vec<Datagram> {
-        let (mut out, mut cache) = (Vec::new(), BufCache::new(&BufPool::new(10)));
-        for _ in 0..100 {
-            socket.recv(&mut out, &mut cache);
-            if out.len() >= n {
-                break;
-            }
-            socket.wait(Duration::from_millis(20));
-        }
-        out
-    }
-
-    #[test]
-    fn segments_arrive_as_datagrams() {
-        let (a, b) = pair();
-        let data: Vec<u8> = (0..10_050u32).map(|i| i as u8).collect();
-        let segments = a.max_segments().min(10);
-        for batch in data.chunks(1000 * segments) {
-            a.send(b.local_addr(), batch, Some(1000)).unwrap();
-        }
-        let got = recv(&b, 11);
-        assert_eq!(got.len(), 11);
-        assert!(got.iter().all(|d| d.src == a.local_addr()));
-        assert_eq!(got.iter().flat_map(|d| d.data.iter().copied()).collect::<Vec<_>>(), data);
-        assert_eq!(got[10].data.len(), 50);
-    }
-
-    #[test]
-    fn large_and_empty_datagrams_pass() {
-        let (a, b) = pair();
-        for len in [0, 1, 8980, MAX_UDP] {
-            a.send(b.local_addr(), &vec![7; len], None).unwrap();
-            assert_eq!(recv(&b, 1)[0].data.len(), len);
-        }
-        assert_eq!(a.send(b.local_addr(), &vec![7; MAX_UDP + 1], None), Err(SendError::TooLarge));
-    }
-
-    #[test]
-    fn two_threads_wait_and_each_is_told_for_itself() {
-        let (a, _) = pair();
-        for _ in 0..200 {
-            let (b, c) = (Arc::clone(&a), Arc::clone(&a));
-            let waits = Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
-            let guards = Builder::new().spawn(move || c.guard(Duration::from_secs(60))).unwrap();
-            a.interrupt();
-            waits.join().unwrap();
-            assert!(!guards.is_finished(), "an interrupt is not for the guard");
-            a.dismiss();
-            guards.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_closed_socket_is_free_at_once_whoever_waits_on_it() {
-        for _ in 0..50 {
-            let (a, b) = pair();
-            let addr = a.local_addr();
-            let (c, d) = (Arc::clone(&a), Arc::clone(&a));
-            let waits = Builder::new().spawn(move || c.wait(Duration::from_secs(60))).unwrap();
-            let guards = Builder::new()
-                .spawn(move || {
-                    while !d.is_closed() {
-                        d.guard(Duration::from_secs(60))
-                    }
-                })
-                .unwrap();
-            a.close();
-            let again = UdpSocket::bind(addr).unwrap();
-            waits.join().unwrap();
-            guards.join().unwrap();
-            assert_eq!(a.send(b.local_addr(), b"late", None), Err(SendError::Down));
-            b.send(addr, b"for the next", None).unwrap();
-            assert!(recv(&a, 1).is_empty());
-            assert_eq!(recv(&again, 1).len(), 1);
-            a.close();
-        }
-    }
-
-    #[test]
-    fn a_socket_of_all_addresses_says_which_was_meant_and_answers_from_it() {
-        let all = UdpSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
-        let (peer, _) = pair();
-        let port = all.local_addr().port();
-        for ip in ["127.0.0.1", "127.0.0.2"] {
-            let to = SocketAddr::new(ip.parse().unwrap(), port);
-            peer.send(to, b"question", None).unwrap();
-            let got = recv(&all, 1);
-            assert_eq!(got[0].local, Some(to.ip()));
-            all.send_from(got[0].local, got[0].src, b"answer", None).unwrap();
-            assert_eq!(recv(&peer, 1)[0].src, to);
-            assert_eq!(peer.local_addr().ip(), got[0].src.ip());
-        }
-    }
-
-    #[test]
-    fn errors_have_names() {
-        let (a, _) = pair();
-        // From a loopback address nothing goes elsewhere, and this one is nobody's.
-        let far: SocketAddr = "192.0.2.1:9".parse().unwrap();
-        let got = a.send(far, b"x", None);
-        assert!(matches!(got, Err(SendError::Unreachable | SendError::Down | SendError::Denied)), "{got:?}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn error_codes_are_told_apart() {
-        for (code, error) in [
-            (rustix::io::Errno::AGAIN, SendError::Full),
-            (rustix::io::Errno::NOBUFS, SendError::NoBuffers),
-            (rustix::io::Errno::NOMEM, SendError::NoBuffers),
-            (rustix::io::Errno::MSGSIZE, SendError::TooLarge),
-            (rustix::io::Errno::NETUNREACH, SendError::Unreachable),
-            (rustix::io::Errno::HOSTUNREACH, SendError::Unreachable),
-            (rustix::io::Errno::PERM, SendError::Denied),
-            (rustix::io::Errno::ACCESS, SendError::Denied),
-            (rustix::io::Errno::NETDOWN, SendError::InterfaceDown),
-            (rustix::io::Errno::IO, SendError::Down),
-        ] {
-            assert_eq!(send_error(&io::Error::from_raw_os_error(code.raw_os_error())), error, "{code:?}");
-        }
-    }
-
-    #[test]
-    fn an_interrupt_ends_the_wait_even_if_it_came_first() {
-        let (a, _) = pair();
-        a.interrupt();
-        a.wait(Duration::from_secs(60));
-        let b = Arc::clone(&a);
-        let t = Builder::new().spawn(move || b.wait(Duration::from_secs(60))).unwrap();
-        a.interrupt();
-        t.join().unwrap();
-    }
-}
+mod tests;

@@ -97,7 +97,7 @@ impl Endpoint {
     pub fn activate(&self, now: Instant, port: Arc<dyn Port>, params: Params) {
         let mut fx = Effects::default();
         // Asked before the lock is taken: the port may be a user's own code.
-        let way = || Way { lossy: port.is_lossy(), tells_end: port.tells_end() };
+        let way = || Way { lossy: port.is_lossy(), tells_end: port.tells_end(), roams: port.roams() };
         let way = self.env.panics.call(way).unwrap_or_default();
         let turn = {
             let mut inner = self.inner.lock();
@@ -109,7 +109,7 @@ impl Endpoint {
                 return;
             }
             let meter = params.meter.clone();
-            inner.pipe.configure(now, params);
+            inner.pipe.configure(now, params, way.roams);
             inner.port = Some(port);
             inner.way = way;
             inner.life = Life::Active;

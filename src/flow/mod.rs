@@ -52,6 +52,7 @@
 
 mod endpoint;
 mod error;
+mod moves;
 mod notice;
 mod pipeline;
 mod waiters;
@@ -67,6 +68,7 @@ use smallvec::SmallVec;
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::foreign::Panics;
 use crate::base::time::{Clock, Instant};
+use crate::types::addr::Route;
 use crate::types::device::SendError;
 
 pub use endpoint::{Endpoint, State};
@@ -122,6 +124,18 @@ pub trait Port: Send + Sync {
     fn tells_end(&self) -> bool {
         false
     }
+
+    /// Returns `true` if the peer may turn up at another address, which the layer tells with
+    /// [`Endpoint::receive_elsewhere`]. Asked once, when the flow has been allocated.
+    fn roams(&self) -> bool {
+        false
+    }
+
+    /// Sends one packet on this route, or where the others go if it is `None`. It may be lost.
+    fn send_on(&self, _now: Instant, _route: Option<Route>, _pkt: PacketBuf) {}
+
+    /// Sends everything on this route from now on, and takes what comes on it for the peer's.
+    fn move_to(&self, _route: Route) {}
 
     /// The endpoint has taken everything out of its inbox: the other end may have room to send again.
     fn drained(&self) {}

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod ending;
+mod moving;
 mod quiet;
 mod reading;
 mod receiving;
@@ -17,7 +18,7 @@ use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::counter::counts;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::crypto::protect::Protection;
+use crate::crypto::protect::{Protection, Side};
 use crate::frct::Frct;
 use crate::oap::Peering;
 use crate::types::qos::QosSpec;
@@ -27,6 +28,7 @@ use self::beginning::Beginning;
 pub use self::beginning::Opening;
 use self::quiet::Patience;
 pub use self::reading::ReadMode;
+use super::moves::Moves;
 use super::notice::Farewell;
 
 /// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
@@ -93,6 +95,12 @@ pub(super) struct Pipeline {
     crc: bool,
     /// Notices about the end of a flow without FRCT, between two o7s ends.
     farewell: Option<Box<Farewell>>,
+    /// Moves of the peer, between two o7s ends over a layer that notices them.
+    moves: Option<Box<Moves>>,
+    /// There is something to do about them.
+    moving: bool,
+    /// Keepalives that are due when nothing comes any more: of those that are sent then, and left.
+    nudges: (u8, u8),
     /// Both ends are o7s, and tell each other when they go.
     tells: bool,
     /// The application reads no more: what comes for it is dropped.
@@ -130,6 +138,9 @@ impl Pipeline {
             protection: None,
             crc: false,
             farewell: None,
+            moves: None,
+            moving: false,
+            nudges: (0, 0),
             tells: false,
             deaf: false,
             cache: BufCache::new(pool),
@@ -149,13 +160,19 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn configure(&mut self, now: Instant, params: Params) {
+    /// `roams`: the peer may turn up at another address.
+    pub(super) fn configure(&mut self, now: Instant, params: Params, roams: bool) {
         self.crc = params.qos.has_crc();
         self.qos = params.qos;
         self.patience = Patience::new(&self.qos);
         self.frct = params.frct;
         self.protection = params.protection;
         self.tells = params.peering.is_some();
+        // A NAT that forgets is in front of those who ask. Who only receives would not be heard of until its next keepalive.
+        let may_vanish =
+            params.peering.as_ref().is_some_and(|p| roams && p.side == Side::Client && params.qos.is_reliable());
+        self.nudges = (if may_vanish { quiet::NUDGES } else { 0 }, 0);
+        self.moves = params.peering.clone().filter(|_| roams).map(|peering| Box::new(Moves::new(peering)));
         self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));
         let capped = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).max(1);
         self.rx_limit = capped(params.rx_limit);
@@ -189,8 +206,13 @@ impl Pipeline {
     /// Bytes that framing adds to a packet of user data.
     pub(super) fn overhead(&self) -> usize {
         let frct = if self.frct.is_some() { Pci::LEN } else { 0 };
+        frct + self.overhead_without_frct()
+    }
+
+    /// The same for what bypasses FRCT.
+    fn overhead_without_frct(&self) -> usize {
         let crc = if self.crc { CRC_LEN } else { 0 };
-        frct + self.protection.as_ref().map_or(0, |(p, _)| p.overhead()) + crc
+        self.protection.as_ref().map_or(0, |(p, _)| p.overhead()) + crc
     }
 
     pub(super) fn is_encrypted(&self) -> bool {

@@ -253,6 +253,14 @@ impl Frct {
         self.tx.held = held;
     }
 
+    /// The peer is reached on another path from now on, of which nothing is known: what is out counts as lost, and window,
+    /// rate and round-trip time begin anew (RFC 9000, 9.4).
+    pub fn note_new_path(&mut self, now: Instant) {
+        if !self.down {
+            self.tx.note_new_path(now, &self.params, &mut self.stats);
+        }
+    }
+
     /// Memory that packets which have arrived hold, bytes.
     pub fn held(&self) -> usize {
         self.rx.held_bytes()

@@ -25,6 +25,7 @@ const WAIT_UNIT: Duration = Duration::from_millis(10);
 const REQUEST: &[u8] = b"o7s request 2";
 const RESPONSE: &[u8] = b"o7s";
 const NOTICES: &[u8] = b"o7sn";
+const PROBES: &[u8] = b"o7sp";
 /// Length of the shortest hash.
 const SEED_LEN: usize = 32;
 /// Bytes that a response carries behind the application's data.
@@ -66,6 +67,18 @@ impl Peering {
             Side::Client => Tokens { own: client, peer: server },
             Side::Server => Tokens { own: server, peer: client },
         }
+    }
+}
+
+impl Peering {
+    /// Proof of one end that it is the same as in the exchange, for the probe or answer of this `kind` and `number`. Who
+    /// sees some cannot compute others.
+    pub fn proof(&self, of: Side, kind: u8, number: u64) -> [u8; TOKEN_LEN] {
+        let side = match of {
+            Side::Client => 0,
+            Side::Server => 1,
+        };
+        first(&hash::sha256(&[PROBES, &self.seed, &[side, kind], &number.to_be_bytes()]))
     }
 }
 
@@ -187,6 +200,22 @@ mod tests {
         }
         for len in 0..TRAILER_LEN {
             assert_eq!(split_trailer(&[0; TRAILER_LEN][..len], &[1; 48]).1, None);
+        }
+    }
+
+    #[test]
+    fn proofs_differ_in_everything() {
+        let [one, other] = [b"1", b"2"].map(|request| hash::digest(Digest::Sha384, &[request]));
+        let here = Peering::new(Side::Client, 5, &one);
+        let proof = here.proof(Side::Client, 1, 7);
+        assert_eq!(proof, Peering::new(Side::Server, 5, &one).proof(Side::Client, 1, 7), "both ends know it");
+        for unlike in [
+            here.proof(Side::Server, 1, 7),
+            here.proof(Side::Client, 2, 7),
+            here.proof(Side::Client, 1, 8),
+            Peering::new(Side::Client, 5, &other).proof(Side::Client, 1, 7),
+        ] {
+            assert_ne!(proof, unlike);
         }
     }
 

@@ -11,7 +11,7 @@ use super::seeds;
 use super::socket::UdpSocket;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::stack::{Builder, ConfigError, Eth, IpcpHandle, Listener, NetworkConfig, Stack, Udp4, WeakStack};
+use crate::stack::{Builder, ConfigError, Eth, IpcpHandle, Listener, NetworkConfig, Stack, Udp4, Udp6, WeakStack};
 use crate::types::device::{Datagrams, Frames};
 use crate::types::name::Name;
 use crate::wire::udp::DEFAULT_PORT;
@@ -24,12 +24,14 @@ pub struct HostBuilder {
     stack: Builder,
     udp4: Vec<(SocketAddr, Udp4)>,
     eth: Vec<(Arc<Interface>, Eth)>,
+    udp6: Vec<(SocketAddr, Udp6)>,
 }
 
 impl std::fmt::Debug for HostBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("HostBuilder");
-        shown.field("name", &self.name).field("udp4", &self.udp4).field("eth", &self.eth).finish_non_exhaustive()
+        shown.field("name", &self.name).field("udp4", &self.udp4).field("udp6", &self.udp6).field("eth", &self.eth);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -40,7 +42,7 @@ impl HostBuilder {
         let mut seed = [0; 32];
         seeds::rng(net.seed(), &purpose).fill(&mut seed);
         let stack = Stack::builder().name(name).seed(seed).polled_with(net.manual_clock()).pool(net.pool());
-        Self { net, name: name.into(), stack, udp4: Vec::new(), eth: Vec::new() }
+        Self { net, name: name.into(), stack, udp4: Vec::new(), udp6: Vec::new(), eth: Vec::new() }
     }
 
     /// A UDP/IPv4 layer at this address, `IP` or `IP:PORT`; the port is 3435 if not given. What is registered in it is
@@ -64,11 +66,31 @@ impl HostBuilder {
     /// If it is not an address.
     #[track_caller]
     pub fn udp4_with(mut self, addr: &str, config: Udp4) -> Self {
-        let addr = match addr.parse() {
-            Ok(ip) => SocketAddr::new(ip, DEFAULT_PORT),
-            Err(_) => addr.to_socket_addr(),
-        };
-        self.udp4.push((addr, config));
+        self.udp4.push((with_port(addr), config));
+        self
+    }
+
+    /// A UDP/IPv6 layer at this address, `IP` or `[IP]:PORT`; the port is 3435 if not given. Otherwise as
+    /// [`udp4`](Self::udp4).
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn udp6(self, addr: &str) -> Self {
+        let config = Udp6::bind(addr).table(self.net.names()).resolver(self.net.resolver());
+        self.udp6_with(addr, config)
+    }
+
+    /// As [`udp6`](Self::udp6), with settings of its own, which also say where names are; the address in there is not
+    /// used. What is registered in it others are not told.
+    ///
+    /// # Panics
+    ///
+    /// If it is not an address.
+    #[track_caller]
+    pub fn udp6_with(mut self, addr: &str, config: Udp6) -> Self {
+        self.udp6.push((with_port(addr), config));
         self
     }
 
@@ -108,24 +130,39 @@ impl HostBuilder {
     #[track_caller]
     #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
     pub fn build(self) -> Host {
-        let Self { net, name, stack, udp4, eth } = self;
+        let Self { net, name, stack, udp4, udp6, eth } = self;
         let stack = stack.build().expect("a polled stack needs nothing of the operating system");
         let id = net.attach(&name, Arc::new(Driver(stack.downgrade())), &[]);
-        let mut layers = Vec::new();
+        // No closures: what is wrong is told of the line of the caller.
+        let sound = "the layer's settings are sound";
+        let (mut layers4, mut layers6) = (Vec::new(), Vec::new());
         for (addr, config) in udp4 {
             let socket: Arc<UdpSocket> = net.udp(addr);
             net.give(id, &socket);
-            let layer = stack.udp4_over(socket as Arc<dyn Datagrams>, config).expect("the layer's settings are sound");
-            layers.push(layer);
+            layers4.push(stack.udp4_over(socket as Arc<dyn Datagrams>, config).expect(sound));
+        }
+        for (addr, config) in udp6 {
+            let socket: Arc<UdpSocket> = net.udp(addr);
+            net.give(id, &socket);
+            layers6.push(stack.udp6_over(socket as Arc<dyn Datagrams>, config).expect(sound));
         }
         let (mut segments, mut interfaces) = (Vec::new(), Vec::new());
         for (interface, config) in eth {
             net.give(id, interface.socket());
             let device = Arc::clone(&interface) as Arc<dyn Frames>;
-            segments.push(stack.eth_over(device, config).expect("the layer's settings are sound"));
+            segments.push(stack.eth_over(device, config).expect(sound));
             interfaces.push(interface);
         }
-        Host { net, id, name, stack, udp4: layers, eth: segments, interfaces }
+        Host { net, id, name, stack, udp4: layers4, udp6: layers6, eth: segments, interfaces }
+    }
+}
+
+/// An address with the default port, if there is none.
+#[track_caller]
+fn with_port(addr: &str) -> SocketAddr {
+    match addr.parse() {
+        Ok(ip) => SocketAddr::new(ip, DEFAULT_PORT),
+        Err(_) => addr.to_socket_addr(),
     }
 }
 
@@ -138,6 +175,7 @@ pub struct Host {
     udp4: Vec<IpcpHandle>,
     eth: Vec<IpcpHandle>,
     interfaces: Vec<Arc<Interface>>,
+    udp6: Vec<IpcpHandle>,
 }
 
 impl Host {
@@ -149,6 +187,11 @@ impl Host {
     /// The host's UDP/IPv4 layers, in the order in which they were given.
     pub fn udp4(&self) -> &[IpcpHandle] {
         &self.udp4
+    }
+
+    /// The host's UDP/IPv6 layers, in the order in which they were given.
+    pub fn udp6(&self) -> &[IpcpHandle] {
+        &self.udp6
     }
 
     /// The host's Ethernet layers, in the order in which they were given.
@@ -176,7 +219,7 @@ impl Host {
     #[expect(clippy::expect_used, reason = "a mistake in the scenario")]
     pub fn listen(&self, name: &str) -> Listener {
         let listener = self.stack.bind(name).expect("the name can be bound");
-        for layer in self.udp4.iter().chain(&self.eth) {
+        for layer in self.udp4.iter().chain(&self.udp6).chain(&self.eth) {
             layer.register(name).expect("the name can be registered");
             if let (Ok(name), Some(addr)) = (Name::new(name), layer.local_addr()) {
                 self.net.names().insert_at(&name, addr);
@@ -193,7 +236,7 @@ impl Host {
     pub async fn configure(&self, config: &NetworkConfig) -> Result<Vec<IpcpHandle>, ConfigError> {
         // What makes a network may move to another thread, and the simulated one does not: its sockets come first.
         let mut sockets = Vec::new();
-        for (addr, names) in config.udp4_names() {
+        for (addr, names) in config.udp_names() {
             names.iter().for_each(|name| self.net.names().insert_at(name, addr));
             let socket = self.net.udp(addr);
             self.net.give(self.id, &socket);
@@ -202,7 +245,9 @@ impl Host {
         let sockets = Mutex::new(sockets);
         let open = |addr: SocketAddr| {
             let mut sockets = sockets.lock();
-            let at = sockets.iter().position(|socket| socket.local_addr() == addr);
+            // There are no interfaces here.
+            let is_it = |own: SocketAddr| (own.ip(), own.port()) == (addr.ip(), addr.port());
+            let at = sockets.iter().position(|socket| is_it(socket.local_addr()));
             let socket = at.map(|at| sockets.remove(at)).ok_or(std::io::ErrorKind::AddrNotAvailable)?;
             Ok(socket as Arc<dyn Datagrams>)
         };

@@ -53,8 +53,12 @@ impl Resolver for Registrar {
         found.answer(self.at_hand(hash));
     }
 
-    fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
-        Some(self.all.0.lock().names.get(hash)?.first()?.1)
+    fn at_hand(&self, hash: &NameHash) -> Vec<SocketAddr> {
+        let inner = self.all.0.lock();
+        let places = inner.names.get(hash).map_or(&[][..], Vec::as_slice);
+        // The first of each family: a host has one address in a layer, and first come first.
+        let first = |v4| places.iter().map(|place| place.1).find(|addr| addr.is_ipv4() == v4);
+        first(false).into_iter().chain(first(true)).collect()
     }
 
     fn publish(&self, hash: &NameHash, at: SocketAddr) {

@@ -47,8 +47,14 @@ pub enum StackError {
         error: io::Error,
     },
     /// The string is not an address.
-    #[error("{0:?} is not a valid address: write IP or IP:PORT")]
+    #[error("{0:?} is not a valid address: write IP or IP:PORT, with an IPv6 address before a port in brackets")]
     Address(String),
+    /// There is no such network interface.
+    #[error("{0:?} names no network interface of this host")]
+    NoInterface(String),
+    /// A link-local address that does not say on which link.
+    #[error("{0} is link-local: name the interface as well, as in fe80::1%eth0")]
+    LinkLocal(std::net::SocketAddr),
     /// The layer is for IPv4.
     #[error("{0} is not an IPv4 address")]
     NotIpv4(std::net::SocketAddr),
@@ -58,6 +64,9 @@ pub enum StackError {
     /// A layer with LLC framing was given an EtherType.
     #[error("a layer with LLC framing has no EtherType: leave it out, or take DIX framing")]
     EtherTypeOfLlc,
+    /// The layer is for IPv6.
+    #[error("{0} is not an IPv6 address")]
+    NotIpv6(std::net::SocketAddr),
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
@@ -70,7 +79,10 @@ debug_by_text!(StackError {
     Bind,
     Interface,
     Address,
+    NoInterface,
+    LinkLocal,
     NotIpv4,
+    NotIpv6,
     EtherType,
     EtherTypeOfLlc,
     Down
@@ -80,9 +92,9 @@ debug_by_text!(StackError {
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; give another port behind the address, 0 for any, or use Udp4::outgoing if nobody calls this stack"
+            "; give another port behind the address, 0 for any, or use Udp4::outgoing or Udp6::outgoing if nobody calls this stack"
         }
-        io::ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 for all of them",
+        io::ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 or :: for all of them",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, others may be forbidden by a policy",
         _ => "",
     }
@@ -144,7 +156,7 @@ pub enum AllocError {
     Polled,
     /// No layer of this stack knows the name.
     #[error(
-        "no layer of this stack knows the name {0:?}: tell a UDP layer where it is (Udp4::host, or a resolver), or join a layer where it is registered"
+        "no layer of this stack knows the name {0:?}: tell a UDP layer where it is (Udp4::host, Udp6::host, or a resolver), or join a layer where it is registered"
     )]
     Unreachable(Name),
     /// No answer came within the timeout of the allocation.
@@ -546,7 +558,10 @@ impl From<StackError> for io::Error {
             }
             StackError::Name(_)
             | StackError::Address(_)
+            | StackError::NoInterface(_)
+            | StackError::LinkLocal(_)
             | StackError::NotIpv4(_)
+            | StackError::NotIpv6(_)
             | StackError::EtherType(_)
             | StackError::EtherTypeOfLlc => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,

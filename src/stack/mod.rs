@@ -39,6 +39,7 @@ mod listener;
 mod member;
 mod threads;
 mod timeline;
+mod udp;
 mod wait;
 
 use std::fmt;
@@ -70,11 +71,12 @@ pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
 #[cfg(unix)]
 pub use flow_set::Pollable;
 pub use flow_set::{FlowEvent, FlowSet, Token};
-pub use ipcp::{IpcpHandle, LocalConfig, Udp4};
+pub use ipcp::{IpcpHandle, LocalConfig};
 pub use layer::{BroadcastLayer, UnicastLayer};
 pub use listener::{Incoming, Listener};
 pub use member::{BroadcastBuilder, ConnectOptions, MemberBuilder, UnicastBuilder};
 pub use timeline::Timeline;
+pub use udp::{Udp, Udp4, Udp6};
 
 /// The system, inside this process: names, layers, flows.
 ///

@@ -1,6 +1,7 @@
 //! The words of the field: names, hashes, addresses, qualities of service, trees of counters, and the traits of the outside
 //! world.
 
+pub mod addr;
 pub mod code;
 pub mod device;
 pub mod id;

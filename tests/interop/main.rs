@@ -23,6 +23,7 @@ mod broadcast;
 mod congestion;
 mod ethernet;
 mod heals;
+mod ipv6;
 mod member;
 mod names;
 mod net;
@@ -40,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use net::{FAR, Finished, Net, View, wait_for};
+use net::{Family, Finished, Net, View, wait_for};
 use reference::{Daemon, Install, PORT, resolver_name};
 use wire::{Seen, Tap};
 
@@ -98,16 +99,17 @@ struct Combination {
     server: Who,
     load: Load,
     encrypt: Option<(&'static str, &'static str)>,
+    family: Family,
 }
 
 impl fmt::Display for Combination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, server, load, encrypt } = self;
+        let Self { client, server, load, encrypt, family } = self;
         let load = match load {
             Load::Ping(qos) => qos,
             Load::Bulk => "bulk",
         };
-        write!(f, "{client} client -> {server} server | {load} | ")?;
+        write!(f, "{client} client -> {server} server | {} | {load} | ", family.layer())?;
         match encrypt {
             Some((kex, cipher)) => write!(f, "{kex},{cipher}"),
             None => f.write_str("plain"),
@@ -260,22 +262,23 @@ fn exchange(
     let encrypt = row.encrypt.map(|(kex, cipher)| format!("{kex},{cipher}"));
     let program = format!("bin/{name}");
     let strings = |words: &[String]| words.to_vec();
+    let (join, far) = (format!("--{}", row.family.layer()), net.far.at(row.family));
 
     let (server, server_daemon) = match row.server {
         Who::Reference => {
-            let daemon = Daemon::start(&net.far, &bench.install)?;
+            let daemon = Daemon::start_over(row.family, &net.far, &bench.install)?;
             daemon.name(name, "server", row.encrypt)?;
             let service = daemon.serve(name, &program, tool.reference_server)?;
             (service, Some(daemon))
         }
         Who::Ours => {
-            let mut argv = strings(&[bench.example(name), "--listen".into(), "--udp4".into(), FAR.to_string()]);
+            let mut argv = strings(&[bench.example(name), "--listen".into(), join.clone(), far.to_string()]);
             if let Some(encrypt) = &encrypt {
                 argv.extend(["--encrypt".into(), encrypt.clone()]);
             }
             let argv: Vec<_> = argv.iter().map(String::as_str).collect();
             let service = net.far.spawn(&argv)?;
-            let bound = wait_for(Duration::from_secs(5), || net.far.udp_bound(PORT).then_some(()));
+            let bound = wait_for(Duration::from_secs(5), || net.far.udp_bound(row.family, PORT).then_some(()));
             let ended = service.ended();
             if bound.is_none() || ended.is_some() {
                 return Err(Verdict::Strike(format!("the server did not start ({ended:?})")));
@@ -286,8 +289,8 @@ fn exchange(
 
     let (client, client_daemon) = match row.client {
         Who::Reference => {
-            let daemon = Daemon::start(&net.near, &bench.install)?;
-            net.near.resolve(&resolver_name(name), FAR)?;
+            let daemon = Daemon::start_over(row.family, &net.near, &bench.install)?;
+            net.near.resolve(&resolver_name(name), far)?;
             daemon.name(name, "client", row.encrypt)?;
             let client = daemon.run(limit, &program, tool.client, tool.pinned)?;
             (client, Some(daemon))
@@ -295,7 +298,7 @@ fn exchange(
         Who::Ours => {
             let mut argv = strings(&[bench.example(name)]);
             argv.extend(tool.client.iter().map(|word| (*word).to_owned()));
-            argv.extend(["--udp4".into(), net.near.address.to_string(), "--host".into(), format!("{name}={FAR}")]);
+            argv.extend([join, net.near.at(row.family).to_string(), "--host".into(), format!("{name}={far}")]);
             if let Some(encrypt) = &encrypt {
                 argv.extend(["--encrypt".into(), encrypt.clone()]);
             }
@@ -467,7 +470,7 @@ fn rows(ways: &[(Who, Who)], loads: &[Load], encrypt: &[Option<(&'static str, &'
     let mut rows = Vec::new();
     for &(client, server) in ways {
         for &encrypt in encrypt {
-            rows.extend(loads.iter().map(|&load| Combination { client, server, load, encrypt }));
+            rows.extend(loads.iter().map(|&load| Combination { client, server, load, encrypt, family: Family::V4 }));
         }
     }
     rows

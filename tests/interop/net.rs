@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -20,6 +20,27 @@ use std::time::{Duration, Instant};
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// The address of the host where servers run.
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// The same over IPv6.
+pub(crate) const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const FAR6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2);
+
+/// What a layer of hosts is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The type of the layer, as both implementations call it.
+    pub(crate) fn layer(self) -> &'static str {
+        match self {
+            Self::V4 => "udp4",
+            Self::V6 => "udp6",
+        }
+    }
+}
 
 /// The programs without which no host can be made.
 pub(crate) const TOOLS: [&str; 7] = ["ip", "unshare", "nsenter", "mount", "sh", "cat", "stdbuf"];
@@ -103,6 +124,7 @@ impl Service {
 pub(crate) struct Host {
     pub(crate) label: &'static str,
     pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Ipv6Addr,
     anchor: Child,
     dir: PathBuf,
     logs: Cell<u32>,
@@ -126,7 +148,9 @@ impl Host {
         if let Some(stdout) = anchor.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let host = Self { label, address, anchor, dir, logs: Cell::new(0), children: RefCell::default() };
+        // The last part of both is the same.
+        let address6 = Ipv6Addr::from_bits(NEAR6.to_bits() - 1 + u128::from(address.octets()[3]));
+        let host = Self { label, address, address6, anchor, dir, logs: Cell::new(0), children: RefCell::default() };
         if line != "ready\n" {
             return Err(io::Error::other(format!("host {label}: no namespaces")));
         }
@@ -161,6 +185,22 @@ impl Host {
         self.must(&["ip", "link", "set", "lo", "up"])
     }
 
+    /// Gives the host its addresses on the wire.
+    fn connect(&self) -> io::Result<()> {
+        self.must(&["ip", "addr", "add", &format!("{}/24", self.address), "dev", "wire"])?;
+        // A kernel without IPv6 has none to give; what needs them says so.
+        let _ = self.must(&["ip", "addr", "add", &format!("{}/64", self.address6), "dev", "wire", "nodad"]);
+        self.must(&["ip", "link", "set", "wire", "up"])
+    }
+
+    /// Where the host is.
+    pub(crate) fn at(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.address.into(),
+            Family::V6 => self.address6.into(),
+        }
+    }
+
     /// A command that will run in this host.
     fn command(&self, argv: &[&str]) -> Command {
         let anchor = self.anchor.id();
@@ -176,7 +216,7 @@ impl Host {
         command
     }
 
-    fn must(&self, argv: &[&str]) -> io::Result<()> {
+    pub(crate) fn must(&self, argv: &[&str]) -> io::Result<()> {
         let done = self.run(Duration::from_secs(10), argv)?;
         if done.success() {
             return Ok(());
@@ -229,10 +269,10 @@ impl Host {
     }
 
     /// Makes `name` resolve to `address` in this host.
-    pub(crate) fn resolve(&self, name: &str, address: Ipv4Addr) -> io::Result<()> {
+    pub(crate) fn resolve(&self, name: &str, address: impl Into<IpAddr>) -> io::Result<()> {
         let path = self.dir.join("hosts");
         // Written in place: the mount follows the file, not its name.
-        let text = fs::read_to_string(&path)? + &format!("{address} {name}\n");
+        let text = fs::read_to_string(&path)? + &format!("{} {name}\n", address.into());
         fs::write(path, text)
     }
 
@@ -297,10 +337,17 @@ impl Host {
     }
 
     /// Whether somebody has a UDP socket on this host's address and `port`.
-    pub(crate) fn udp_bound(&self, port: u16) -> bool {
-        let wanted =
-            [format!("{:08X}:{port:04X}", u32::from_le_bytes(self.address.octets())), format!("00000000:{port:04X}")];
-        let table = fs::read_to_string(format!("/proc/{}/net/udp", self.anchor.id())).unwrap_or_default();
+    pub(crate) fn udp_bound(&self, family: Family, port: u16) -> bool {
+        let words = |octets: &[u8]| -> String {
+            let word = |octets: &[u8; 4]| format!("{:08X}", u32::from_le_bytes(*octets));
+            octets.as_chunks().0.iter().map(word).collect()
+        };
+        let (own, table) = match family {
+            Family::V4 => (words(&self.address.octets()), "udp"),
+            Family::V6 => (words(&self.address6.octets()), "udp6"),
+        };
+        let wanted = [format!("{own}:{port:04X}"), format!("{}:{port:04X}", "0".repeat(own.len()))];
+        let table = fs::read_to_string(format!("/proc/{}/net/{table}", self.anchor.id())).unwrap_or_default();
         table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|local| wanted.iter().any(|w| w == local))
     }
 }
@@ -338,10 +385,8 @@ impl Net {
         if !made.success() {
             return Err(io::Error::other("no veth pair"));
         }
-        for host in [&near, &far] {
-            host.must(&["ip", "addr", "add", &format!("{}/24", host.address), "dev", "wire"])?;
-            host.must(&["ip", "link", "set", "wire", "up"])?;
-        }
+        near.connect()?;
+        far.connect()?;
         Ok(Self { near, far, dir })
     }
 
@@ -366,7 +411,6 @@ impl Lan {
         let mut hosts = Vec::new();
         for (i, label) in (1..=count).zip(Self::LABELS) {
             let host = Host::start(label, Ipv4Addr::new(10, 9, 0, i), &dir.0, view)?;
-            let address = format!("{}/24", host.address);
             match hosts.first() {
                 None => {
                     host.must(&["ip", "link", "add", "wire", "type", "bridge"])?;
@@ -384,8 +428,7 @@ impl Lan {
                     switch.must(&["ip", "link", "set", &port, "master", "wire", "up"])?;
                 }
             }
-            host.must(&["ip", "addr", "add", &address, "dev", "wire"])?;
-            host.must(&["ip", "link", "set", "wire", "up"])?;
+            host.connect()?;
             hosts.push(host);
         }
         Ok(Self { hosts, dir })

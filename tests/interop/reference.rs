@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use md5::{Digest as _, Md5};
 
-use crate::net::{Finished, Host, Service, wait_for};
+use crate::net::{Family, Finished, Host, Service, wait_for};
 
 const COMMAND_LIMIT: Duration = Duration::from_secs(8);
 /// The layer that both hosts are in, and the UDP port of it.
@@ -58,13 +58,18 @@ pub(crate) struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     pub(crate) fn start(host: &'a Host, install: &'a Install) -> io::Result<Self> {
+        Self::start_over(Family::V4, host, install)
+    }
+
+    /// As [`start`](Self::start), over this family of addresses.
+    pub(crate) fn start_over(family: Family, host: &'a Host, install: &'a Install) -> io::Result<Self> {
         let service = host.spawn(&[&install.program("sbin/irmd"), "--stdout"])?;
         let daemon = Daemon { host, install, service };
         wait_for(Duration::from_secs(10), || daemon.irm(&["ipcp", "list"]).ok())
             .ok_or_else(|| io::Error::other("the reference's daemon does not answer"))?;
-        let address = host.address.to_string();
-        daemon.irm(&["ipcp", "bootstrap", "type", "udp4", "name", "shim", "layer", LAYER, "ip", &address])?;
-        wait_for(COMMAND_LIMIT, || host.udp_bound(PORT).then_some(()))
+        let (kind, address) = (family.layer(), host.at(family).to_string());
+        daemon.irm(&["ipcp", "bootstrap", "type", kind, "name", "shim", "layer", LAYER, "ip", &address])?;
+        wait_for(COMMAND_LIMIT, || host.udp_bound(family, PORT).then_some(()))
             .ok_or_else(|| io::Error::other("the reference opened no UDP socket"))?;
         Ok(daemon)
     }

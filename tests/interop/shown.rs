@@ -28,7 +28,13 @@ struct Row {
 impl Row {
     fn add(&mut self, bench: &Bench) {
         let net = Net::start(&bench.view).expect("two hosts can be made");
-        let row = Combination { client: Who::Reference, server: self.server, load: Load::Ping("best"), encrypt: None };
+        let row = Combination {
+            client: Who::Reference,
+            server: self.server,
+            load: Load::Ping("best"),
+            encrypt: None,
+            family: crate::net::Family::V4,
+        };
         let count = ANSWERS.to_string();
         let tool = Tool {
             name: "oping",

@@ -2,7 +2,7 @@
 //! that was never sent.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use o7s::types::layer::Unicast;
 use o7s::types::name::HashAlg;
@@ -10,7 +10,7 @@ use o7s::wire::dht::{Body, Message};
 use o7s::wire::dt::{DIRECTORY, LayerSizes, Pci};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{FAR, Host, NEAR, Service, wait_for};
+use crate::net::{FAR, FAR6, Host, NEAR, NEAR6, Service, wait_for};
 
 /// The test that is not one: it runs in the far host and prints a line a datagram.
 pub(crate) const HELPER: &str = "wire_tap";
@@ -41,17 +41,7 @@ pub(crate) fn tap(port: u16) -> io::Result<()> {
 }
 
 fn describe(packet: &[u8], port: u16) -> Option<String> {
-    let header = usize::from(packet.first()? & 0xf) * 4;
-    if packet.first()? >> 4 != 4 || *packet.get(9)? != 17 {
-        return None;
-    }
-    let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
-    let way = match (address(12)?, address(16)?) {
-        (NEAR, FAR) => '>',
-        (FAR, NEAR) => '<',
-        _ => return None,
-    };
-    let udp = packet.get(header..)?;
+    let (way, udp) = if packet.first()? >> 4 == 6 { over_ipv6(packet)? } else { over_ipv4(packet)? };
     let word = |at: usize| Some(u16::from_be_bytes(<[u8; 2]>::try_from(udp.get(at..at + 2)?).ok()?));
     if word(0)? != port && word(2)? != port {
         return None;
@@ -68,6 +58,34 @@ fn describe(packet: &[u8], port: u16) -> Option<String> {
     }
     let readable = data.windows(READABLE).any(|window| window.iter().all(|byte| *byte == 0));
     Some(format!("{way} d {} {}", data.len(), u8::from(readable)))
+}
+
+/// Which way a datagram goes, from its UDP header on.
+fn over_ipv4(packet: &[u8]) -> Option<(char, &[u8])> {
+    let header = usize::from(packet.first()? & 0xf) * 4;
+    if packet.first()? >> 4 != 4 || *packet.get(9)? != 17 {
+        return None;
+    }
+    let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+    let way = match (address(12)?, address(16)?) {
+        (NEAR, FAR) => '>',
+        (FAR, NEAR) => '<',
+        _ => return None,
+    };
+    Some((way, packet.get(header..)?))
+}
+
+fn over_ipv6(packet: &[u8]) -> Option<(char, &[u8])> {
+    if *packet.get(6)? != 17 {
+        return None;
+    }
+    let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+    let way = match (address(8)?, address(24)?) {
+        (NEAR6, FAR6) => '>',
+        (FAR6, NEAR6) => '<',
+        _ => return None,
+    };
+    Some((way, packet.get(40..)?))
 }
 
 /// What a packet of the directory of a unicast layer says, if it is one.

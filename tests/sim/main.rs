@@ -16,6 +16,7 @@ mod bulk;
 mod callers;
 mod config;
 mod faults;
+mod ipv6;
 mod mix;
 mod names;
 mod rib;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
@@ -14,6 +15,7 @@ use crate::base::sync::{AtomicU8, Ordering};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Event, Outgoing, Port, Wakers, Watcher};
 use crate::frct::Ending;
+use crate::types::addr::Route;
 
 /// Effects to carry out once the lock is released. Filled by [`Endpoint::settle`], carried out by
 /// [`Endpoint::dispatch`].
@@ -37,6 +39,11 @@ impl Effects {
         self.calls.get_or_insert_default()
     }
 
+    /// Takes the calls about moves, which come first.
+    pub(super) fn take_moves(&mut self) -> Option<MoveCalls> {
+        self.calls.as_mut()?.moves.take()
+    }
+
     /// Takes the calls, to make them.
     pub(super) fn take_calls(&mut self) -> Option<Calls> {
         self.calls.take()
@@ -46,6 +53,8 @@ impl Effects {
 /// Calls to make once the lock is released.
 #[derive(Default)]
 pub(super) struct Calls {
+    /// The peer has moved, or there are probes and answers to send.
+    pub(super) moves: Option<MoveCalls>,
     /// The inbox has become less busy: senders may go on.
     pub(super) drained: Option<Arc<dyn Port>>,
     pub(super) wakers: Wakers,
@@ -53,6 +62,25 @@ pub(super) struct Calls {
     pub(super) watcher: Option<(Arc<dyn Watcher>, u64)>,
     /// The endpoint has been released, and with it these.
     pub(super) released: Option<Released>,
+}
+
+/// What the port is to do about moves of the peer.
+pub(super) struct MoveCalls {
+    pub(super) port: Arc<dyn Port>,
+    pub(super) moved: Option<Route>,
+    pub(super) words: Vec<(Option<Route>, PacketBuf)>,
+}
+
+impl MoveCalls {
+    /// No lock is held.
+    pub(super) fn make(self, now: Instant) {
+        if let Some(route) = self.moved {
+            self.port.move_to(route);
+        }
+        for (to, pkt) in self.words {
+            self.port.send_on(now, to, pkt);
+        }
+    }
 }
 
 /// Contents of an endpoint that was released.
@@ -135,11 +163,22 @@ impl Endpoint {
     /// Who waits is decided here and nowhere else, from the state alone: a waiter is called as soon as its verdict is
     /// no longer "wait". As waiters look and register in one critical section too, no change can fall between.
     pub(super) fn settle(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) {
+        if inner.pipe.is_moving() {
+            Self::follow(inner, now, fx);
+        }
         let mine = self.collect(inner, now, fx);
         self.advance(inner, now, fx);
         self.call(inner, fx);
         // The thread that sends the rest settles, too, and knows more.
         fx.next = if mine { inner.next_timeout() } else { None };
+    }
+
+    /// Collects what there is to do about moves of the peer.
+    fn follow(inner: &mut Inner, now: Instant, fx: &mut Effects) {
+        let Some(port) = inner.port.clone() else { return };
+        let words = core::iter::from_fn(|| inner.pipe.poll_probe()).collect();
+        let moved = inner.pipe.poll_moved(now);
+        fx.calls().moves = Some(MoveCalls { port, moved, words });
     }
 
     /// Takes packets to send. `false` if another thread is sending, which comes back for them.

@@ -7,6 +7,7 @@ use super::{Endpoint, Ordering};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::Event;
+use crate::types::addr::Route;
 use crate::types::device::SendError;
 
 impl Endpoint {
@@ -26,6 +27,24 @@ impl Endpoint {
         };
         self.do_duty(now, duty);
         busy
+    }
+
+    /// Takes packets from below that came on another route than the peer's. Returns how many of them were words of the peer
+    /// about that; the others are dropped.
+    pub fn receive_elsewhere(&self, now: Instant, route: Route, pkts: impl IntoIterator<Item = PacketBuf>) -> usize {
+        let mut fx = Effects::default();
+        let taken = {
+            let mut inner = self.inner.lock();
+            if matches!(inner.life, Life::Pending | Life::Released) || !inner.way.roams {
+                return 0;
+            }
+            let taken = pkts.into_iter().filter_map(|pkt| inner.pipe.receive_elsewhere(now, route, pkt).then_some(()));
+            let taken = taken.count();
+            self.settle(&mut inner, now, &mut fx);
+            taken
+        };
+        let _ = self.dispatch(now, &mut fx);
+        taken
     }
 
     /// The port has room again.

@@ -62,11 +62,12 @@ pub(super) struct Attached {
 pub(super) struct Way {
     pub(super) lossy: bool,
     pub(super) tells_end: bool,
+    pub(super) roams: bool,
 }
 
 impl Default for Way {
     fn default() -> Self {
-        Self { lossy: true, tells_end: false }
+        Self { lossy: true, tells_end: false, roams: false }
     }
 }
 

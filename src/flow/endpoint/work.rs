@@ -133,6 +133,10 @@ impl Endpoint {
     /// # Errors
     /// What the port said of the packets in `fx`.
     pub(super) fn dispatch(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
+        // Before anything else is sent: it goes where the peer is now.
+        if let Some(moves) = fx.take_moves() {
+            self.env.panics.call(move || moves.make(now));
+        }
         let sent = if fx.port.is_some() { self.transmit(now, fx) } else { Ok(()) };
         if fx.delivery.is_some() {
             self.deliver(now, fx.delivery.take());

@@ -31,6 +31,9 @@ impl Pipeline {
         }
         if now >= patience.due(self.last_sent) {
             self.keepalive(now, out);
+        } else if now >= self.nudge_at() {
+            self.nudges.1 -= 1;
+            self.keepalive(now, out);
         }
         true
     }
@@ -44,7 +47,7 @@ impl Pipeline {
         {
             // The peer is gone a moment later than it may be silent.
             let gone = patience.ends(self.last_received) + Duration::from_nanos(1);
-            next = next.min(gone).min(patience.due(self.last_sent));
+            next = next.min(gone).min(patience.due(self.last_sent)).min(self.nudge_at());
         }
         if let Some(beginning) = &self.beginning {
             next = next.min(beginning.next_timeout(peer_gone));
@@ -56,6 +59,14 @@ impl Pipeline {
             next = next.min(farewell.next_deadline());
         }
         (next != Instant::FAR_FUTURE).then_some(next)
+    }
+
+    /// Time at which a keepalive shows a peer whose data has ceased to come where this end is now.
+    fn nudge_at(&self) -> Instant {
+        match self.nudges {
+            (_, 0) => Instant::FAR_FUTURE,
+            (all, left) => self.last_received + NUDGE_AFTER * (1 << (2 * (all - left).min(4))),
+        }
     }
 
     /// Returns `true` if both users of the flow are gone.
@@ -133,6 +144,11 @@ impl Pipeline {
         self.protection.as_ref().is_some_and(|(p, _)| p.refuses_replays())
     }
 }
+
+/// Keepalives of an end whose peer sends no more data: the first after this silence, the next after four times as much.
+/// Perhaps it sends to an address that is not this end's any more.
+pub(super) const NUDGES: u8 = 2;
+const NUDGE_AFTER: Duration = Duration::from_millis(500);
 
 /// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
 const QUIET_AFTER: Duration = Duration::from_millis(250);

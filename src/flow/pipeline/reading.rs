@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use super::Pipeline;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
-use crate::flow::{ReadError, notice};
+use crate::flow::{ReadError, moves, notice};
 
 /// Treatment of a packet that is larger than the buffer it is read into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Pipeline {
     pub(in crate::flow) fn pass_on(&mut self, now: Instant, out: &mut VecDeque<PacketBuf>) -> bool {
         let plain = self.frct.is_none() && self.protection.is_none() && !self.crc && !self.deaf;
         let next = out.is_empty() && self.ready.is_empty() && self.partial.is_none();
-        let is_data = |pkt: &PacketBuf| !pkt.is_empty() && pkt.len() != notice::LEN;
+        let is_data = |pkt: &PacketBuf| !matches!(pkt.len(), 0 | notice::LEN | moves::LEN);
         if !plain || !next || self.work.is_empty() || !self.work.iter().all(is_data) {
             return false;
         }

@@ -35,6 +35,11 @@ impl Pipeline {
             return;
         }
         self.hear(now);
+        if self.take_move(&pkt) {
+            self.cache.put(pkt);
+            return;
+        }
+        self.nudges.1 = self.nudges.0;
         let memory = self.memory();
         if let Some(frct) = &mut self.frct {
             frct.set_memory(memory);
@@ -75,7 +80,7 @@ impl Pipeline {
     }
 
     /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
-    fn open(&mut self, pkt: &mut PacketBuf) -> bool {
+    pub(super) fn open(&mut self, pkt: &mut PacketBuf) -> bool {
         if self.crc && !self.check_crc(pkt) {
             self.counters.bad_checksum += 1;
             return false;

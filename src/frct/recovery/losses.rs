@@ -2,11 +2,11 @@
 
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::frct::Stats;
 use crate::frct::congestion::Loss;
-use crate::frct::rtt::{after, nanos_since};
+use crate::frct::rtt::{Rtt, after, nanos_since};
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
+use crate::frct::{Params, Stats};
 
 /// Packets that arrived beyond a missing one, or repeated acknowledgements, that prove it lost.
 const EVIDENCE: u32 = 3;
@@ -118,6 +118,25 @@ impl Sender {
             return if certain { 0 } else { self.rtt.min() / 4 };
         }
         (self.rtt.smoothed() / 4).saturating_mul(u64::from(self.evidence.patience))
+    }
+
+    /// Everything that is out went another way than what is sent from now on.
+    pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Stats) {
+        self.rtt = Rtt::default();
+        (self.timer.backoff, self.timer.silent) = (0, 0);
+        self.repairs.resent.clear();
+        let (flight, mut found, mut seq) = (self.flight, Found::default(), self.edge);
+        while seq.before(self.next) {
+            self.lose(seq, &mut found);
+            seq += 1;
+        }
+        if found.packets > 0 {
+            // As after a silence: the window begins anew.
+            self.enter_recovery(now, flight, &found, true, stats);
+        }
+        if self.outstanding() > 0 {
+            self.arm_rto(now, p);
+        }
     }
 
     /// Declares lost what is overdue, and sets the timer for what will be. `silence`: nothing had arrived for long.

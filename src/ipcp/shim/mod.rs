@@ -10,8 +10,9 @@
 //! From outside it is simpler: [`custom`] has everything but the device. If the device carries datagrams between addresses
 //! that can be written as socket addresses, there is less to do still: implement
 //! [`Datagrams`](crate::types::device::Datagrams), and let the UDP shim do the rest
-//! ([`Stack::udp4_over`](crate::Stack::udp4_over)); if it carries Ethernet frames, implement
-//! [`Frames`](crate::types::device::Frames) ([`Stack::eth_over`](crate::Stack::eth_over)). [`manual::doors`](crate::manual::doors) compares the two.
+//! ([`Stack::udp4_over`](crate::Stack::udp4_over), [`Stack::udp6_over`](crate::Stack::udp6_over)); if it carries Ethernet
+//! frames, implement [`Frames`](crate::types::device::Frames) ([`Stack::eth_over`](crate::Stack::eth_over)).
+//! [`manual::doors`](crate::manual::doors) compares them.
 
 mod attend;
 pub mod custom;

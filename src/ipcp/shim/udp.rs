@@ -1,6 +1,6 @@
 //! The UDP shim: a layer whose members are the hosts that UDP reaches.
 //!
-//! One socket a layer. Each datagram begins with the EID by which its receiver knows the flow, 0 for management; the
+//! One socket a layer, over IPv4 or IPv6: the family decides about nothing but the addresses. Each datagram begins with the EID by which its receiver knows the flow, 0 for management; the
 //! layouts are in [`wire::udp`](crate::wire::udp). Names are the MD5 hashes of their text; a
 //! [`Resolver`] finds the host, the layer itself has no directory.
 //!
@@ -10,7 +10,9 @@
 //! table has a bound.
 //!
 //! A flow is between two addresses, ours and the peer's: bound to all addresses of a host, the member is reached at each,
-//! and replies, refusals and data leave from the one that was asked. What the socket has no room for waits, and so do
+//! and replies, refusals and data leave from the one that was asked. A peer of this library may move to another address,
+//! and proves there that it is the same (`flow::moves`); from elsewhere nothing else is taken. Addresses are compared in their
+//! [one spelling](crate::types::addr::canonical), so that a peer is not two peers; a link-local one keeps its interface. What the socket has no room for waits, and so do
 //! writers; whatever else keeps it from sending is counted by its reason and ends nothing. When the layer is left the
 //! socket is closed, whoever still has a handle of it.
 //!
@@ -24,6 +26,7 @@
 
 mod config;
 mod directory;
+mod peer;
 mod port;
 mod receive;
 
@@ -31,15 +34,14 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
-use smallvec::smallvec;
-
 pub use self::config::Config;
 use self::directory::{Directory, Entry};
+use self::peer::Peer;
 use self::port::UdpPort;
 use self::receive::Receiver;
 use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
@@ -50,9 +52,10 @@ use crate::base::counter::counters;
 use crate::base::foreign::Panics;
 use crate::base::journal::record;
 use crate::base::rng::Rng;
-use crate::base::sync::{Mutex, Once};
+use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
+use crate::types::addr::{Families, Route, canonical};
 use crate::types::device::{Datagram, Datagrams, SendError};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -81,6 +84,8 @@ pub struct UdpShim {
     pool: Arc<BufPool>,
     rng: Mutex<Rng>,
     config: Config,
+    /// What the socket can send to.
+    families: Families,
     /// Datagrams are never held back to be sent in one go.
     inline: bool,
     flows: Arc<Ends<Peer>>,
@@ -95,45 +100,12 @@ pub struct UdpShim {
     counters: Counters,
 }
 
-/// The other end of a flow.
-struct Peer {
-    remote: SocketAddr,
-    /// Our own address, if the device has several: the one that the peer asked, or answered. Not known before.
-    local: Once<Option<IpAddr>>,
-}
-
-impl Peer {
-    /// One that is asked for a flow.
-    fn asked(remote: SocketAddr) -> Self {
-        Self { remote, local: Once::new() }
-    }
-
-    /// One that asks, or has answered.
-    fn on(path: Path) -> Self {
-        Self { remote: path.remote, local: Once::from(path.local) }
-    }
-
-    /// Whether what came this way is of the flow.
-    fn is_on(&self, path: Path) -> bool {
-        self.remote == path.remote && self.local.get().is_none_or(|local| *local == path.local)
-    }
-}
-
 /// One end of a flow.
 type UdpFlow = End<Peer>;
 
-/// Between which two addresses datagrams go. A flow is known by both: a host with several addresses is several peers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Path {
-    /// Ours; `None` if the device has only one.
-    local: Option<IpAddr>,
-    remote: SocketAddr,
-}
-
-impl Path {
-    fn of(datagram: &Datagram) -> Self {
-        Self { local: datagram.local, remote: datagram.src }
-    }
+/// The route of a datagram that has arrived.
+fn route_of(datagram: &Datagram) -> Route {
+    Route { local: datagram.local.map(|ip| ip.to_canonical()), remote: canonical(datagram.src) }
 }
 
 counters! {
@@ -163,6 +135,8 @@ counters! {
         unknown_eid => "unknown_eid",
         /// Datagrams dropped: the flow has another peer.
         wrong_source => "wrong_source",
+        /// Flows whose peer has moved to another address.
+        moved => "moved",
         /// Datagrams dropped: malformed.
         malformed => "malformed",
         /// Datagrams of management dropped: too many wait.
@@ -202,8 +176,10 @@ const REFERENCE_EIDS: u32 = 4096;
 impl UdpShim {
     /// A member of the layer behind `parts.socket`, in the surroundings that its stack gives.
     pub fn new(context: ShimContext, parts: Parts) -> Arc<Self> {
+        let families = Families::of(parts.socket.local_addr(), parts.config.dual);
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
+            families,
             info: parts.info,
             flows: Ends::new(parts.config.max_flows.min(1 << 20)),
             device: context.device,
@@ -240,14 +216,14 @@ impl UdpShim {
         self.panics.guard(|| f(&*self.socket)).unwrap_or(nothing)
     }
 
-    fn send(&self, path: Path, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        self.on_device(|d| d.send_from(path.local, path.remote, bytes, segment), Err(SendError::Down))
+    fn send(&self, route: Route, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        self.on_device(|d| d.send_from(route.local, route.remote, bytes, segment), Err(SendError::Down))
     }
 
     /// Says why something could not be sent. No lock may be held.
-    fn note_unsent(&self, path: Path, why: SendError) {
+    fn note_unsent(&self, route: Route, why: SendError) {
         if !why.is_temporary() {
-            let peer = path.remote;
+            let peer = route.remote;
             record!(self.panics, Unsent, Warn, [peer = peer, reason = why], "nothing can be sent to {peer}: {why}");
         }
     }
@@ -307,9 +283,9 @@ impl Ipcp for UdpShim {
         if self.is_down() {
             return Lookup::Unknown;
         }
-        let known = |addr| Lookup::Known(smallvec![Location::Host(addr)]);
-        if let Some(addr) = self.at_hand(hash) {
-            return known(addr);
+        let at_hand = self.at_hand(hash);
+        if !at_hand.is_empty() {
+            return directory::known(&at_hand);
         }
         // Made and dropped where no lock is held: a waker is code of others, and may be the last that holds a task,
         // which may hold requests of this layer.
@@ -322,16 +298,18 @@ impl Ipcp for UdpShim {
         self.ask(*hash);
         // Some resolvers answer at once.
         match self.directory.lock().get(hash) {
-            Some(Entry::Known { addr: Some(addr), .. }) => known(*addr),
-            Some(Entry::Known { addr: None, .. }) | None => Lookup::Unknown,
+            Some(Entry::Known { addrs, .. }) => directory::known(addrs),
             Some(Entry::Asked(_)) => Lookup::Pending,
+            None => Lookup::Unknown,
         }
     }
 
     fn doubt(&self, _now: Instant, hash: &NameHash, at: Location, _why: Doubt) {
         let mut directory = self.directory.lock();
         // What was learned meanwhile is not in doubt.
-        if matches!(directory.get(hash), Some(Entry::Known { addr: Some(addr), .. }) if Location::Host(*addr) == at) {
+        if let Some(Entry::Known { addrs, .. }) = directory.get(hash)
+            && addrs.iter().any(|addr| Location::Host(*addr) == at)
+        {
             directory.remove(hash);
         }
     }
@@ -348,7 +326,7 @@ impl Ipcp for UdpShim {
         let asking = asking.ok_or(RequestError::Full)?;
         let s_eid = asking.id() as u32;
         let message = FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data };
-        match self.send(Path { local: None, remote: peer }, &message.to_vec(), None) {
+        match self.send(Route { local: None, remote: peer }, &message.to_vec(), None) {
             Ok(()) => self.counters.requests_out.count(),
             // Lost like any other; it will be repeated.
             Err(e) if e.is_temporary() => {
@@ -357,7 +335,7 @@ impl Ipcp for UdpShim {
             }
             Err(e) => {
                 self.counters.fault(e, 1);
-                self.note_unsent(Path { local: None, remote: peer }, e);
+                self.note_unsent(Route { local: None, remote: peer }, e);
                 return Err(RequestError::Unsent(e));
             }
         }

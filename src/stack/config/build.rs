@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{
     ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem, SecurityFiles,
 };
+use crate::device::resolve::interface_index;
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
 use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
-use crate::stack::{BroadcastLayer, Eth, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer, wait};
+use crate::stack::{BroadcastLayer, Eth, IpcpHandle, LocalConfig, Stack, Udp, Udp4, Udp6, UnicastLayer, wait};
+use crate::types::addr;
 use crate::types::device::{Datagrams, Frames};
 use crate::types::name::Name;
 
@@ -202,7 +204,27 @@ impl<'a> NetworkBuilder<'a> {
         let own = config.name.as_str();
         Ok(match parameters {
             Layer::Local { hash } => self.stack.local(LocalConfig::new(own, layer.as_str()).hash(*hash)),
-            Layer::Udp4 { ip, port, .. } => self.udp4(own, layer, *ip, *port)?,
+            Layer::Udp4 { ip, port, .. } => {
+                let addr = format!("{ip}:{port}");
+                let udp = self.udp(Udp4::bind(&addr), own, layer, *port);
+                match &self.sockets {
+                    Some(open) => self.stack.udp4_over(open(SocketAddr::from((*ip, *port)))?, udp)?,
+                    None => self.stack.udp4(udp)?,
+                }
+            }
+            Layer::Udp6 { ip, port, .. } => {
+                let addr = format!("[{ip}]:{port}");
+                let udp = self.udp(Udp6::bind(&addr), own, layer, *port);
+                match &self.sockets {
+                    // Who gives the sockets may have other interfaces than the system.
+                    Some(open) => {
+                        let scope = ip.interface.as_deref().and_then(interface_index).unwrap_or(0);
+                        let addr = addr::with_scope(SocketAddr::from((ip.ip, *port)), scope);
+                        self.stack.udp6_over(open(addr)?, udp)?
+                    }
+                    None => self.stack.udp6(udp)?,
+                }
+            }
             Layer::Unicast { hash, parameters } => {
                 let layer = UnicastLayer::new(layer.as_str()).hash(*hash).parameters(*parameters);
                 let member = self.stack.unicast(own).config(config.member_config());
@@ -220,23 +242,19 @@ impl<'a> NetworkBuilder<'a> {
             Layer::EthLlc { device, hash } => {
                 self.eth(device, None, Eth::llc(device).hash(*hash).name(own).layer(layer.as_str()))?
             }
-            Layer::Udp6 { .. } => return Err(not_yet(config.kind)),
         })
     }
 
-    fn udp4(&self, own: &str, layer: &Name, ip: Ipv4Addr, port: u16) -> Result<IpcpHandle, Cause> {
-        let addr = SocketAddr::from((ip, port));
-        let mut udp = Udp4::bind(&addr.to_string()).port(port).name(own).layer(layer.as_str());
+    /// The settings that members of both families have in common.
+    fn udp<Family>(&self, mut udp: Udp<Family>, own: &str, layer: &Name, port: u16) -> Udp<Family> {
+        udp = udp.port(port).name(own).layer(layer.as_str());
         if let Some(table) = &self.hosts {
             udp = udp.table(table);
         }
         if let Some(resolver) = &self.resolver {
             udp = udp.resolver(Arc::clone(resolver));
         }
-        Ok(match &self.sockets {
-            Some(open) => self.stack.udp4_over(open(addr)?, udp)?,
-            None => self.stack.udp4(udp)?,
-        })
+        udp
     }
 
     fn eth(&self, device: &str, ethertype: Option<u16>, eth: Eth) -> Result<IpcpHandle, Cause> {

@@ -4,6 +4,7 @@ mod build;
 mod error;
 mod layers;
 mod print;
+mod scoped;
 mod table;
 
 use std::io::Read as _;
@@ -19,6 +20,7 @@ use crate::types::name::{HashAlg, Name};
 pub use build::NetworkBuilder;
 pub use error::{ConfigError, ConfigWarning};
 use error::{Position, Problem, Why};
+use scoped::Scoped;
 
 /// The longest file, bytes. Longer ones are something else.
 const MAX_LEN: usize = 1 << 20;
@@ -195,7 +197,7 @@ enum Layer {
     /// UDP over IPv6.
     Udp6 {
         /// The address of this host.
-        ip: Ipv6Addr,
+        ip: Scoped,
         /// The port of all members; 0 for any that is free.
         port: u16,
         /// The server of a dynamic DNS.
@@ -256,13 +258,16 @@ impl NetworkConfig {
         &self.warnings
     }
 
-    /// The addresses of UDP/IPv4 layers that are bootstrapped, and the names that are registered in each.
-    pub(crate) fn udp4_names(&self) -> impl Iterator<Item = (SocketAddr, &[Name])> {
-        self.ipcps.iter().filter_map(|ipcp| match &ipcp.membership {
-            Membership::Bootstrap { parameters: Layer::Udp4 { ip, port, .. }, .. } => {
-                Some((SocketAddr::from((*ip, *port)), ipcp.register.as_slice()))
-            }
-            _ => None,
+    /// The addresses of UDP layers that are bootstrapped, without interfaces, and the names that are registered in each.
+    pub(crate) fn udp_names(&self) -> impl Iterator<Item = (SocketAddr, &[Name])> {
+        self.ipcps.iter().filter_map(|ipcp| {
+            let Membership::Bootstrap { parameters, .. } = &ipcp.membership else { return None };
+            let addr = match parameters {
+                Layer::Udp4 { ip, port, .. } => SocketAddr::from((*ip, *port)),
+                Layer::Udp6 { ip, port, .. } => SocketAddr::from((ip.ip, *port)),
+                _ => return None,
+            };
+            Some((addr, ipcp.register.as_slice()))
         })
     }
 

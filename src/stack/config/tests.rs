@@ -140,6 +140,9 @@ fn all_keys() {
     let udp = "[udp6.u]\nbootstrap = \"l\"\nip = \"::1\"\ndns = \"::2\"";
     let (ip, dns) = ("::1".parse().unwrap(), Some("::2".parse().unwrap()));
     assert_eq!(layer(udp), Layer::Udp6 { ip, port: 3435, dns });
+    let udp = "[udp6.u]\nbootstrap = \"l\"\nip = \"fe80::1%eth0.7\"";
+    let Layer::Udp6 { ip, .. } = layer(udp) else { panic!("{udp}") };
+    assert_eq!((ip.ip, ip.interface.as_deref()), ("fe80::1".parse().unwrap(), Some("eth0.7")));
 }
 
 /// It is a member's own business: also one that enrols says how long its neighbours may be silent.

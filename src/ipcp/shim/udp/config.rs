@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::wire::udp::REFERENCE_MAX_MGMT;
 
-/// Bounds of a UDP layer's member; users set them with [`Udp4`](crate::Udp4).
+/// Bounds of a UDP layer's member; users set them with [`Udp4`](crate::Udp4) and [`Udp6`](crate::Udp6).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Flows, requests under way included; at most 2²⁰.
@@ -24,6 +24,11 @@ pub struct Config {
     pub mtu: Option<usize>,
     /// The UDP port of the layer, at which hosts are called that a resolver gives without a port. `None`: 3435.
     pub peer_port: Option<u16>,
+    /// Whether a socket of IPv6 carries IPv4 as well.
+    pub dual: bool,
+    /// The number of the interface that link-local addresses are meant of which do not say one. 0: the one of the member's
+    /// own address, if it has one.
+    pub scope: u32,
 }
 
 impl Default for Config {
@@ -37,6 +42,8 @@ impl Default for Config {
             max_mgmt: REFERENCE_MAX_MGMT,
             mtu: None,
             peer_port: None,
+            dual: false,
+            scope: 0,
         }
     }
 }

@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::task::Waker;
 
-use smallvec::smallvec;
+use smallvec::SmallVec;
 
 use super::{Shim as _, UdpShim};
 use crate::base::time::Instant;
 use crate::ipcp::shim::resolve::Found;
 use crate::ipcp::{Location, Lookup};
+use crate::types::addr::{canonical, lacks_scope, scope_of, with_scope};
 use crate::types::name::NameHash;
 use crate::wire::udp::DEFAULT_PORT;
 
@@ -19,8 +20,19 @@ use crate::wire::udp::DEFAULT_PORT;
 pub(super) enum Entry {
     /// A resolver has been asked.
     Asked(Vec<Waker>),
-    /// It answered.
-    Known { addr: Option<SocketAddr>, until: Instant },
+    /// It answered: with these addresses that are of use, none if the name is nowhere.
+    Known { addrs: Addrs, until: Instant },
+}
+
+/// Addresses of a name, the best first.
+pub(super) type Addrs = SmallVec<[SocketAddr; 1]>;
+
+/// What is known of a name that is at `addrs`.
+pub(super) fn known(addrs: &[SocketAddr]) -> Lookup {
+    if addrs.is_empty() {
+        return Lookup::Unknown;
+    }
+    Lookup::Known(addrs.iter().map(|addr| Location::Host(*addr)).collect())
 }
 
 /// What is known of names. When there are too many, the one goes that would be forgotten first: it has been of use for the
@@ -84,19 +96,31 @@ const MAX_WAITERS: usize = 64;
 
 impl UdpShim {
     /// An answer that the resolver has without asking anybody. It is never remembered.
-    pub(super) fn at_hand(&self, hash: &NameHash) -> Option<SocketAddr> {
-        let found = self.panics.call(|| self.resolver.at_hand(hash)).flatten();
-        found.and_then(|addr| self.usable(addr))
+    pub(super) fn at_hand(&self, hash: &NameHash) -> Addrs {
+        let found = self.panics.call(|| self.resolver.at_hand(hash)).unwrap_or_default();
+        self.usable(&found)
     }
 
-    /// The address with a port, if it is one of the device's family.
-    fn usable(&self, mut addr: SocketAddr) -> Option<SocketAddr> {
-        let own = self.socket.local_addr();
-        if addr.port() == 0 {
-            // Not our own: a member may be bound to another port than the layer's.
-            addr.set_port(self.config.peer_port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
+    /// Those of the addresses that the device can send to, in one spelling, with a port and an interface where they need
+    /// one.
+    fn usable(&self, addrs: &[SocketAddr]) -> Addrs {
+        let mut usable = Addrs::new();
+        for addr in addrs {
+            let mut addr = canonical(*addr);
+            if addr.port() == 0 {
+                // Not our own: a member may be bound to another port than the layer's.
+                addr.set_port(self.config.peer_port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
+            }
+            let own = canonical(self.socket.local_addr());
+            let scope = if self.config.scope == 0 { scope_of(&own) } else { self.config.scope };
+            let addr = with_scope(addr, scope);
+            // Of which link it is meant, only a member that is on one knows. In a network without interfaces there is one.
+            let is_complete = !lacks_scope(&addr) || lacks_scope(&own);
+            if is_complete && self.families.have(&addr) && !usable.contains(&addr) {
+                usable.push(addr);
+            }
         }
-        (addr.is_ipv4() == own.is_ipv4()).then_some(addr)
+        usable
     }
 
     /// Has the resolver forget where a name is. The caller holds no lock.
@@ -107,17 +131,17 @@ impl UdpShim {
     /// Asks the resolver. The caller holds no lock. One that panics does not know.
     pub(super) fn ask(&self, hash: NameHash) {
         let me = Weak::clone(&self.me);
-        let found = Found::new(move |addr| {
+        let found = Found::new(move |addrs| {
             if let Some(shim) = me.upgrade() {
-                shim.resolved(hash, addr);
+                shim.resolved(hash, &addrs);
             }
         });
         self.panics.call(|| self.resolver.resolve(&hash, found));
     }
 
-    fn resolved(&self, hash: NameHash, addr: Option<SocketAddr>) {
-        let addr = addr.and_then(|addr| self.usable(addr));
-        let ttl = if addr.is_some() { self.config.directory_ttl } else { self.config.directory_negative_ttl };
+    fn resolved(&self, hash: NameHash, addrs: &[SocketAddr]) {
+        let addrs = self.usable(addrs);
+        let ttl = if addrs.is_empty() { self.config.directory_negative_ttl } else { self.config.directory_ttl };
         let until = self.clock.now() + ttl;
         let before = {
             let mut directory = self.directory.lock();
@@ -126,7 +150,7 @@ impl UdpShim {
             if self.is_down() || !has_room {
                 directory.remove(&hash)
             } else {
-                directory.insert(hash, Entry::Known { addr, until })
+                directory.insert(hash, Entry::Known { addrs, until })
             }
         };
         if let Some(Entry::Asked(wakers)) = before {
@@ -138,10 +162,7 @@ impl UdpShim {
     pub(super) fn look_up(&self, now: Instant, hash: &NameHash, waker: &mut Option<Waker>) -> Option<Lookup> {
         let mut directory = self.directory.lock();
         match directory.get_mut(hash) {
-            Some(Entry::Known { addr, until }) if *until > now => {
-                let known = addr.map_or(Lookup::Unknown, |addr| Lookup::Known(smallvec![Location::Host(addr)]));
-                return Some(known);
-            }
+            Some(Entry::Known { addrs, until }) if *until > now => return Some(known(addrs)),
             Some(Entry::Asked(wakers)) => {
                 let known = |w: &Waker| wakers.iter().any(|o| o.will_wake(w));
                 if wakers.len() < MAX_WAITERS && !waker.as_ref().is_some_and(known) {

@@ -6,11 +6,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use super::{Path, UdpShim};
+use super::UdpShim;
+use super::peer::Place;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Outgoing, Port};
+use crate::types::addr::Route;
 use crate::types::device::SendError;
 use crate::wire::udp::EID_LEN;
 
@@ -44,7 +46,7 @@ const LONGEST_RETRY: Duration = Duration::from_millis(16);
 pub(super) struct UdpPort {
     shim: Arc<UdpShim>,
     endpoint: Weak<Endpoint>,
-    path: Path,
+    place: Place<Route>,
     local: u32,
     remote: u32,
     stalled: AtomicBool,
@@ -81,11 +83,17 @@ struct Stall {
 
 impl UdpPort {
     /// The way down for `endpoint`, which the peer knows by `remote` and we by `local`.
-    pub(super) fn new(shim: &Arc<UdpShim>, endpoint: &Arc<Endpoint>, path: Path, local: u32, remote: u32) -> Arc<Self> {
+    pub(super) fn new(
+        shim: &Arc<UdpShim>,
+        endpoint: &Arc<Endpoint>,
+        route: Route,
+        local: u32,
+        remote: u32,
+    ) -> Arc<Self> {
         Arc::new(Self {
             shim: Arc::clone(shim),
             endpoint: Arc::downgrade(endpoint),
-            path,
+            place: Place::new(route),
             local,
             remote,
             stalled: AtomicBool::new(false),
@@ -153,9 +161,25 @@ impl UdpPort {
         if dropped == 0 { Ok(()) } else { Err(SendError::Full) }
     }
 
+    /// Hands datagrams to the socket. If the address of ours that they leave from is gone, the flow goes on from another.
+    fn send_here(&self, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        let route = self.place.get();
+        let sent = self.shim.send(route, bytes, segment);
+        if route.local.is_none() || !matches!(sent, Err(SendError::Unreachable | SendError::Down)) {
+            return sent;
+        }
+        let elsewhere = Route { local: None, ..route };
+        self.shim.send(elsewhere, bytes, segment)?;
+        self.place.set(elsewhere);
+        if let Some(flow) = self.shim.flows.get(self.local.into()) {
+            flow.peer.forget_local(route.remote);
+        }
+        Ok(())
+    }
+
     fn transmit(&self, bytes: &[u8], segment: Option<usize>, packets: usize) -> Result<(), SendError> {
         let counters = &self.shim.counters;
-        let sent = self.shim.send(self.path, bytes, segment);
+        let sent = self.send_here(bytes, segment);
         match sent {
             Ok(()) => {
                 counters.sent.add(packets as u64);
@@ -273,9 +297,32 @@ impl Port for UdpPort {
             self.resumed();
         }
         if let Err(e) = result {
-            self.shim.note_unsent(self.path, e);
+            self.shim.note_unsent(self.place.get(), e);
         }
         result
+    }
+
+    fn roams(&self) -> bool {
+        true
+    }
+
+    fn send_on(&self, _now: Instant, route: Option<Route>, mut pkt: PacketBuf) {
+        let Some(eid) = pkt.push(EID_LEN) else { return };
+        eid.copy_from_slice(&self.remote.to_be_bytes());
+        let route = route.unwrap_or_else(|| self.place.get());
+        match self.shim.send(route, &pkt, None) {
+            Ok(()) => self.shim.counters.sent.count(),
+            Err(_) => self.shim.counters.send_drops.count(),
+        }
+    }
+
+    fn move_to(&self, route: Route) {
+        // What was collected for the old place goes there, where nobody may be: it is sent again if it matters.
+        self.place.set(route);
+        if let Some(flow) = self.shim.flows.get(self.local.into()) {
+            flow.peer.move_to(route);
+        }
+        self.shim.counters.moved.count();
     }
 
     fn is_congested(&self) -> bool {
@@ -283,7 +330,7 @@ impl Port for UdpPort {
     }
 
     fn queued(&self) -> usize {
-        let device = || self.shim.socket.queued(self.path.remote);
+        let device = || self.shim.socket.queued(self.place.with(|route| route.remote));
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.count + batch.held.len();
         // To ask the device costs a system call, and in one that was empty a few packets ago not more than these wait, of

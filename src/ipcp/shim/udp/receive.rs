@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
-use super::{Path, Peer, REFERENCE_EIDS, Shim as _, UdpFlow, UdpPort, UdpShim};
+use super::{Peer, REFERENCE_EIDS, Shim as _, UdpFlow, UdpPort, UdpShim, route_of};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
+use crate::types::addr::{Route, needs_scope, scope_of};
 use crate::types::code::Code;
 use crate::types::device::Datagram;
 use crate::wire::udp::{EID_LEN, FlowReply, FlowRequest, MGMT_EID, Mgmt, NO_EID};
@@ -36,7 +37,7 @@ impl Receiver {
 }
 
 /// The flow to which the datagrams that are being collected go, its EID and whence they came.
-type Current = (u32, Path, Arc<UdpFlow>);
+type Current = (u32, Route, Arc<UdpFlow>);
 
 impl UdpShim {
     /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
@@ -51,7 +52,7 @@ impl UdpShim {
         let mut current: Option<Current> = None;
         for mut datagram in r.datagrams.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
-                self.note_malformed(&Path::of(&datagram), datagram.data.len(), "shorter than an EID");
+                self.note_malformed(&route_of(&datagram), datagram.data.len(), "shorter than an EID");
                 r.cache.put(datagram.data);
                 continue;
             };
@@ -72,10 +73,17 @@ impl UdpShim {
                 continue;
             }
             // Packets of one flow mostly come together: look the flow up, and take its locks, once for all of them.
-            let path = Path::of(&datagram);
-            if !current.as_ref().is_some_and(|(e, p, _)| *e == eid && *p == path) {
+            let route = route_of(&datagram);
+            if !current.as_ref().is_some_and(|(e, p, _)| *e == eid && *p == route) {
                 Self::deliver(now, current.take(), &mut r.group);
-                current = self.flow_of(eid, path).map(|flow| (eid, path, flow));
+                current = match self.flow_of(eid, route) {
+                    Some(flow) if !flow.peer.is_on(route) => {
+                        datagram.data.pull(EID_LEN);
+                        self.receive_elsewhere(now, eid, route, &flow, datagram.data);
+                        continue;
+                    }
+                    found => found.map(|flow| (eid, route, flow)),
+                };
             }
             if current.is_some() {
                 datagram.data.pull(EID_LEN);
@@ -94,27 +102,31 @@ impl UdpShim {
         }
     }
 
-    /// The flow that a data datagram belongs to. Unknown EIDs and wrong sources are dropped without an answer.
-    fn flow_of(&self, eid: u32, path: Path) -> Option<Arc<UdpFlow>> {
-        let Some(flow) = self.flows.get(eid.into()) else {
+    /// The flow that a data datagram belongs to. Without one it is dropped without an answer.
+    fn flow_of(&self, eid: u32, route: Route) -> Option<Arc<UdpFlow>> {
+        let flow = self.flows.get(eid.into());
+        if flow.is_none() {
             self.counters.unknown_eid.count();
-            let peer = path.remote;
+            let peer = route.remote;
             record!(
                 self.panics, Malformed, Debug, [peer = peer, eid: eid],
                 "datagram from {peer} dropped: no flow has the EID {eid:#x}"
             );
-            return None;
-        };
-        if !flow.peer.is_on(path) {
-            self.counters.wrong_source.count();
-            let peer = path.remote;
-            record!(
-                self.panics, Malformed, Debug, [peer = peer, eid: eid],
-                "datagram from {peer} dropped: the flow with EID {eid:#x} has another peer"
-            );
-            return None;
         }
-        Some(flow)
+        flow
+    }
+
+    /// A packet has come from another address than the peer's, which may have moved. Otherwise it is dropped.
+    fn receive_elsewhere(&self, now: Instant, eid: u32, route: Route, flow: &UdpFlow, pkt: PacketBuf) {
+        if flow.endpoint.receive_elsewhere(now, route, [pkt]) > 0 {
+            return;
+        }
+        self.counters.wrong_source.count();
+        let peer = route.remote;
+        record!(
+            self.panics, Malformed, Debug, [peer = peer, eid: eid],
+            "datagram from {peer} dropped: the flow with EID {eid:#x} has another peer"
+        );
     }
 
     /// Handles the management datagrams that [`take_in`](Self::take_in) put aside. Called without locks held, by
@@ -126,35 +138,35 @@ impl UdpShim {
         }
         let now = self.clock.now();
         for datagram in taken {
-            let path = Path::of(&datagram);
+            let route = route_of(&datagram);
             match Mgmt::parse(&datagram.data) {
-                Ok(Mgmt::Request(m)) => self.handle_request(now, path, m),
-                Ok(Mgmt::Reply(m)) => self.handle_reply(path, m),
-                Err(e) => self.note_malformed(&path, datagram.data.len(), e),
+                Ok(Mgmt::Request(m)) => self.handle_request(now, route, m),
+                Ok(Mgmt::Reply(m)) => self.handle_reply(route, m),
+                Err(e) => self.note_malformed(&route, datagram.data.len(), e),
             }
         }
     }
 
     /// Counts a datagram that is none of the layer.
-    fn note_malformed(&self, path: &Path, len: usize, why: impl Display) {
+    fn note_malformed(&self, route: &Route, len: usize, why: impl Display) {
         self.counters.malformed.count();
-        let peer = path.remote;
+        let peer = route.remote;
         record!(
             self.panics, Malformed, Debug, [peer = peer, bytes: len, reason = why],
             "malformed datagram of {len} bytes from {peer} dropped: {why}"
         );
     }
 
-    fn handle_request(&self, now: Instant, path: Path, m: FlowRequest<'_>) {
+    fn handle_request(&self, now: Instant, route: Route, m: FlowRequest<'_>) {
         self.counters.requests_in.count();
         if m.s_eid == MGMT_EID || m.s_eid == NO_EID {
-            self.note_malformed(&path, FlowRequest::OVERHEAD + m.data.len(), "the EID of the requester is reserved");
+            self.note_malformed(&route, FlowRequest::OVERHEAD + m.data.len(), "the EID of the requester is reserved");
             return;
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
-        let responder = ReplyOnce::new(shim, Requester { path, s_eid: m.s_eid });
+        let responder = ReplyOnce::new(shim, Requester { route, s_eid: m.s_eid });
         if !self.names.lock().contains_key(&m.dst) {
-            let (name, peer) = (m.dst, path.remote);
+            let (name, peer) = (m.dst, route.remote);
             record!(
                 self.panics,
                 Refused,
@@ -165,16 +177,16 @@ impl UdpShim {
             responder.refuse(now, Code::NAME);
             return;
         }
-        let address = host_number(path.remote.ip());
+        let address = host_number(route.remote);
         let origin = Origin { address, received: FlowRequest::OVERHEAD + m.data.len() };
         let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
-            .from_peer(peer_number(path.remote), Some(origin))
-            .located(Location::Host(path.remote));
+            .from_peer(peer_number(route.remote), Some(origin))
+            .located(Location::Host(route.remote));
         requests.incoming(now, request);
     }
 
-    fn handle_reply(&self, path: Path, m: FlowReply<'_>) {
-        let flow = self.flows.get(m.s_eid.into()).filter(|f| f.peer.is_on(path));
+    fn handle_reply(&self, route: Route, m: FlowReply<'_>) {
+        let flow = self.flows.get(m.s_eid.into()).filter(|f| f.peer.is_on(route));
         let requested = flow.as_ref().and_then(|f| f.take_request());
         let (Some(flow), Some((answer, token))) = (flow, requested) else {
             self.counters.replies_unexpected.count();
@@ -182,10 +194,10 @@ impl UdpShim {
         };
         self.counters.replies_in.count();
         // From now on the flow is between these two: from this address the peer will answer, and to it we do.
-        let _ = flow.peer.local.set(path.local);
+        flow.peer.answered_at(route.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
             (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
-            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, path, m.s_eid, remote)),
+            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, route, m.s_eid, remote)),
             (response, ..) => Err(Code::from_response(response)),
         };
         if result.is_err() {
@@ -197,10 +209,10 @@ impl UdpShim {
 
 impl UdpShim {
     /// Sends a reply from the address that was asked. One that cannot be sent is a lost one.
-    fn send_reply(&self, path: Path, reply: &[u8]) {
-        if let Err(e) = self.send(path, reply, None) {
+    fn send_reply(&self, route: Route, reply: &[u8]) {
+        if let Err(e) = self.send(route, reply, None) {
             self.counters.fault(e, 1);
-            self.note_unsent(path, e);
+            self.note_unsent(route, e);
         }
     }
 }
@@ -208,7 +220,7 @@ impl UdpShim {
 /// Who asked: whence, and the EID there.
 #[derive(Clone, Copy)]
 pub struct Requester {
-    path: Path,
+    route: Route,
     s_eid: u32,
 }
 
@@ -222,17 +234,17 @@ impl Replies for UdpShim {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
-        let (size, Requester { path, s_eid }) = (data.len(), *to);
+        let (size, Requester { route, s_eid }) = (data.len(), *to);
         let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
         if size > max {
             return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
         }
-        let end = if self.is_down() { None } else { self.flows.accept(endpoint, Peer::on(path), || self.draw()) };
+        let end = if self.is_down() { None } else { self.flows.accept(endpoint, Peer::on(route), || self.draw()) };
         let end = end.ok_or((Code::NOMEM, RequestError::Full))?;
         let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         Ok(Grant {
             end,
-            port: UdpPort::new(self, endpoint, path, end as u32, s_eid),
+            port: UdpPort::new(self, endpoint, route, end as u32, s_eid),
             message: FlowReply { s_eid, d_eid: end as u32, response: 0, data }.to_vec(),
             not_before: now + delay,
         })
@@ -243,13 +255,13 @@ impl Replies for UdpShim {
     }
 
     fn reply(&self, _now: Instant, to: &Requester, message: &[u8]) {
-        self.send_reply(to.path, message);
+        self.send_reply(to.route, message);
     }
 
     fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
         self.counters.refused.count();
         let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
-        self.send_reply(to.path, &reply.to_vec());
+        self.send_reply(to.route, &reply.to_vec());
     }
 }
 
@@ -260,13 +272,15 @@ fn peer_number(src: SocketAddr) -> u64 {
         // Interface identifiers alone would do among well-behaved hosts; the network makes it harder to clash.
         IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ (ip.to_bits() as u64).rotate_left(23),
     };
-    ip.rotate_left(16) ^ u64::from(src.port())
+    ip.rotate_left(16) ^ u64::from(src.port()) ^ u64::from(scope_of(&src)).rotate_left(40)
 }
 
-/// A number for each host: of IPv6 for each network, as a host may have all addresses of one.
-fn host_number(ip: IpAddr) -> u64 {
-    match ip {
+/// A number for each host: of IPv6 for each network, as a host may have all addresses of one. On a link all are neighbours
+/// and of one network, so there it is for each interface identifier.
+fn host_number(src: SocketAddr) -> u64 {
+    match src.ip() {
         IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) if needs_scope(&ip) => ip.to_bits() as u64 ^ u64::from(scope_of(&src)).rotate_left(40),
         IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
     }
 }

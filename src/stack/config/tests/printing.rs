@@ -31,6 +31,9 @@ fn a_printed_configuration_says_the_same() {
         [udp6.v]
         bootstrap = "v6"
         ip = "fd00::1"
+        [udp6.w]
+        bootstrap = "link"
+        ip = "fe80::1%eth0"
         [eth-dix.d]
         bootstrap = "dix"
         dev = "eth0"

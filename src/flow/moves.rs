@@ -1,0 +1,299 @@
+//! Moves: a peer that is heard from another address than before, and proves that it is the same.
+//!
+//! A NAT forgets, a laptop changes networks: the packets of a flow come from elsewhere then. Between two o7s ends over a
+//! layer in which addresses can change ([`Port::roams`](super::Port::roams)) the end that hears them sends a *probe* there,
+//! and goes on to send everything there when the *answer* comes from there. The model is RFC 9000, section 9:
+//!
+//! - Nothing but the answer moves a flow. What comes from elsewhere before it is neither delivered nor believed; packets of
+//!   reliable flows are sent again.
+//! - A probe is a packet of the flow as any other, sealed and checked as any other. Its content, and that of the answer, is
+//!   a number that is used once and a proof that only the two ends can compute: they have seen the exchange in which the flow
+//!   was allocated, and of encrypted flows they have the key. An answer from another address than the probe went to is
+//!   none, and a probe is answered only if it comes from where the peer is known to be: else somebody who passes both on would
+//!   be taken for the peer.
+//! - A probe is sent only upon a packet, takes no more than three times its bytes, and there are few of them a second:
+//!   strangers who know the number of a flow gain nothing with the addresses of others.
+//! - On the new path nothing is known of congestion ([`Frct::note_new_path`](crate::frct::Frct::note_new_path)).
+//!
+//! A reference never gets a probe, and an end that does not move never sees one.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
+
+use crate::base::time::Instant;
+use crate::oap::{Peering, TOKEN_LEN};
+use crate::types::addr::Route;
+
+/// Length of a probe and of an answer: kind, number, proof.
+pub(super) const LEN: usize = 1 + NUMBER_LEN + TOKEN_LEN;
+const NUMBER_LEN: usize = size_of::<u64>();
+const PROBE: u8 = 1;
+const ANSWER: u8 = 2;
+
+/// Between two probes of a flow, wherever they go.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Between two probes to one place: the answer takes its time.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Places that are remembered until they answer. The one that was probed first goes when there are more.
+const PLACES: usize = 4;
+/// Answers that wait to be sent.
+const ANSWERS: usize = 2;
+
+/// A probe or an answer, and where it goes; `None`: where the peer is known to be.
+pub(super) type Outgoing = (Option<Route>, [u8; LEN]);
+
+/// The machine of one end.
+pub(super) struct Moves {
+    peering: Peering,
+    /// Number of the last probe.
+    number: u64,
+    /// Not before this moment a probe is sent.
+    rests_until: Instant,
+    /// Present from the first packet on that concerns this machine.
+    work: Option<Box<Work>>,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Places from which packets came, in the order of their first probes.
+    places: SmallVec<[Place; PLACES]>,
+    /// The newest probe that is still to be sent: place and number.
+    probe: Option<(Route, u64)>,
+    answers: SmallVec<[u64; ANSWERS]>,
+    moved: Option<Route>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    route: Route,
+    /// Numbers of probes that went there: the first, and the last.
+    numbers: [u64; 2],
+    probed_at: Instant,
+}
+
+impl Moves {
+    pub(super) fn new(peering: Peering) -> Self {
+        Self { peering, number: 0, rests_until: Instant::ZERO, work: None }
+    }
+
+    /// A packet came from elsewhere, which is no answer.
+    pub(super) fn handle_elsewhere(&mut self, now: Instant, route: Route) {
+        if now < self.rests_until {
+            return;
+        }
+        let work = self.work.get_or_insert_default();
+        let number = self.number + 1;
+        match work.places.iter_mut().find(|place| place.route == route) {
+            Some(place) if now < place.probed_at + PATIENCE => return,
+            Some(place) => {
+                place.numbers = [place.numbers[1], number];
+                place.probed_at = now;
+            }
+            None => {
+                if work.places.len() >= PLACES {
+                    work.places.remove(0);
+                }
+                work.places.push(Place { route, numbers: [number; 2], probed_at: now });
+            }
+        }
+        self.number = number;
+        self.rests_until = now + PAUSE;
+        work.probe = Some((route, number));
+    }
+
+    /// Takes a packet that was opened, if it is a probe or an answer of the peer. `from`: whence it came, `None` if that is
+    /// where the peer is known to be.
+    pub(super) fn take(&mut self, from: Option<Route>, pkt: &[u8]) -> bool {
+        let Some((number, kind)) = self.read(pkt) else { return false };
+        if kind == PROBE && from.is_some() {
+            return false;
+        }
+        let work = self.work.get_or_insert_default();
+        if kind == PROBE {
+            if work.answers.len() < ANSWERS {
+                work.answers.push(number);
+            }
+            return true;
+        }
+        let asked = |place: &Place| Some(place.route) == from && place.numbers.contains(&number);
+        if work.places.iter().any(asked) {
+            work.moved = from;
+            work.places.clear();
+            work.probe = None;
+        }
+        true
+    }
+
+    /// Number and kind of a packet with a valid proof.
+    fn read(&self, pkt: &[u8]) -> Option<(u64, u8)> {
+        let ([kind], rest) = pkt.split_first_chunk::<1>()?;
+        let (number, proof) = rest.split_first_chunk::<NUMBER_LEN>()?;
+        if !matches!(*kind, PROBE | ANSWER) || proof.len() != TOKEN_LEN {
+            return None;
+        }
+        let number = u64::from_be_bytes(*number);
+        let expected = self.peering.proof(self.peering.side.other(), *kind, number);
+        bool::from(expected.ct_eq(proof)).then_some((number, *kind))
+    }
+
+    /// Returns `true` if something is to be sent, or the peer has moved.
+    pub(super) fn is_due(&self) -> bool {
+        let due = |work: &Work| work.probe.is_some() || !work.answers.is_empty() || work.moved.is_some();
+        self.work.as_ref().is_some_and(|work| due(work))
+    }
+
+    /// The next probe or answer to send.
+    pub(super) fn poll_transmit(&mut self) -> Option<Outgoing> {
+        let work = self.work.as_mut()?;
+        let (to, kind, number) = match work.answers.pop() {
+            Some(number) => (None, ANSWER, number),
+            None => {
+                let (route, number) = work.probe.take()?;
+                (Some(route), PROBE, number)
+            }
+        };
+        let mut packet = [0; LEN];
+        let (head, proof) = packet.split_at_mut(1 + NUMBER_LEN);
+        if let Some((first, rest)) = head.split_first_mut() {
+            *first = kind;
+            rest.copy_from_slice(&number.to_be_bytes());
+        }
+        proof.copy_from_slice(&self.peering.proof(self.peering.side, kind, number));
+        Some((to, packet))
+    }
+
+    /// Where the peer is from now on, if it has moved. Nothing is kept of the move.
+    pub(super) fn poll_moved(&mut self) -> Option<Route> {
+        let moved = self.work.as_mut()?.moved.take();
+        if !self.is_due() && self.work.as_ref().is_some_and(|work| work.places.is_empty()) {
+            self.work = None;
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::hash::digest;
+    use crate::crypto::protect::Side;
+    use crate::crypto::suite::Digest;
+
+    const NOW: Instant = Instant::from_millis(1000);
+
+    fn ends() -> [Moves; 2] {
+        let request = digest(Digest::Sha384, &[b"a request"]);
+        [Side::Client, Side::Server].map(|side| Moves::new(Peering::new(side, 1000, &request)))
+    }
+
+    fn route(last: u8) -> Route {
+        Route { local: None, remote: ([10, 0, 0, last], 3435).into() }
+    }
+
+    fn probe(a: &mut Moves, now: Instant, at: Route) -> Option<[u8; LEN]> {
+        a.handle_elsewhere(now, at);
+        let (to, packet) = a.poll_transmit()?;
+        assert_eq!(to, Some(at));
+        Some(packet)
+    }
+
+    fn answer(b: &mut Moves, probe: &[u8]) -> [u8; LEN] {
+        assert!(b.take(None, probe));
+        let (to, packet) = b.poll_transmit().unwrap();
+        assert_eq!((to, b.poll_transmit()), (None, None));
+        packet
+    }
+
+    #[test]
+    fn an_answer_from_where_the_probe_went_moves_the_flow() {
+        let [mut a, mut b] = ends();
+        let asked = probe(&mut a, NOW, route(7)).unwrap();
+        assert!(a.poll_transmit().is_none() && a.poll_moved().is_none());
+        let answered = answer(&mut b, &asked);
+        assert!(a.take(Some(route(7)), &answered) && a.is_due());
+        assert_eq!(a.poll_moved(), Some(route(7)));
+        assert!(!a.is_due() && a.poll_moved().is_none() && b.poll_moved().is_none());
+        assert!(a.take(Some(route(7)), &answered) && !a.is_due(), "once");
+    }
+
+    #[test]
+    fn answers_from_elsewhere_or_unasked_move_nothing() {
+        let [mut a, mut b] = ends();
+        let asked = probe(&mut a, NOW, route(7)).unwrap();
+        let answered = answer(&mut b, &asked);
+        for from in [None, Some(route(8))] {
+            assert!(a.take(from, &answered));
+            assert_eq!(a.poll_moved(), None);
+        }
+        // A later probe to the same place leaves room for the answer to the earlier one, and for no older.
+        let later = |n| NOW + PATIENCE * n;
+        probe(&mut a, later(1), route(7)).unwrap();
+        assert!(a.take(Some(route(7)), &answered) && a.poll_moved().is_some());
+        let old = probe(&mut a, later(2), route(9)).unwrap();
+        probe(&mut a, later(3), route(9)).unwrap();
+        probe(&mut a, later(4), route(9)).unwrap();
+        assert!(a.take(Some(route(9)), &answer(&mut b, &old)) && a.poll_moved().is_none());
+    }
+
+    #[test]
+    fn a_probe_that_somebody_passes_on_is_not_answered() {
+        let [mut a, mut b] = ends();
+        let asked = probe(&mut a, NOW, route(7)).unwrap();
+        assert!(!b.take(Some(route(7)), &asked) && !b.is_due());
+    }
+
+    #[test]
+    fn forged_probes_and_answers_are_data() {
+        let [mut a, mut b] = ends();
+        let asked = probe(&mut a, NOW, route(7)).unwrap();
+        let answered = answer(&mut b, &asked);
+        for (end, packet, from) in [(&mut b, asked, None), (&mut a, answered, Some(route(7)))] {
+            for bit in 0..8 * LEN {
+                let mut forged = packet;
+                forged[bit / 8] ^= 1 << (bit % 8);
+                assert!(!end.take(from, &forged) && !end.is_due(), "bit {bit}");
+            }
+            assert!(!end.take(from, &packet[1..]) && !end.take(from, &[&packet[..], &[0]].concat()));
+        }
+        // What an end has sent itself, thrown back.
+        assert!(!a.take(Some(route(7)), &asked) && !b.take(None, &answered));
+        assert!(a.poll_moved().is_none());
+    }
+
+    #[test]
+    fn probes_are_few_whatever_comes() {
+        let [mut a, _] = ends();
+        let mut sent = 0;
+        for ms in 0..1000 {
+            for stranger in 0..100 {
+                a.handle_elsewhere(NOW + Duration::from_millis(ms), route(stranger));
+                sent += core::iter::from_fn(|| a.poll_transmit()).count();
+            }
+        }
+        assert!(sent <= 1000 / PAUSE.as_millis() as usize, "{sent}");
+        assert!(a.work.unwrap().places.len() <= PLACES);
+    }
+
+    #[test]
+    fn one_place_is_given_time_to_answer() {
+        let [mut a, _] = ends();
+        let sent = |a: &mut Moves, ms| probe(a, NOW + Duration::from_millis(ms), route(7)).is_some();
+        let sent: Vec<u64> = (0..1000).filter(|ms| sent(&mut a, *ms)).collect();
+        assert_eq!(sent, [0, 200, 400, 600, 800]);
+    }
+
+    #[test]
+    fn answers_do_not_pile_up() {
+        let [mut a, mut b] = ends();
+        for n in 0..10 {
+            let asked = probe(&mut a, NOW + PATIENCE * n, route(7)).unwrap();
+            b.take(None, &asked);
+        }
+        assert_eq!(core::iter::from_fn(|| b.poll_transmit()).count(), ANSWERS);
+    }
+
+    use alloc::vec::Vec;
+}

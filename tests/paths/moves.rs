@@ -1,0 +1,311 @@
+//! Flows over UDP whose peer turns up at another address: behind a NAT that forgets, or in another network.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use o7s::base::buf::BufCache;
+use o7s::base::rng::Randomness;
+use o7s::oap::client::Client;
+use o7s::sim::{EPOCH_UNIX_NANOS, Host, Link, Network, UdpSocket, Verdict};
+use o7s::types::device::{Datagram, Datagrams, SendError};
+use o7s::wire::udp::FlowRequest;
+use o7s::{HashAlg, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
+
+use super::world::{ENCRYPTED, SERVER, ms, secs};
+
+const MIB: usize = 1 << 20;
+const INSIDE: &str = "192.168.0.2:3435";
+const NUMBER_OF_OUTSIDES: u8 = 20;
+
+/// A device behind a NAT: others see it at another address than its own, and not always the same.
+struct Nat {
+    net: Mutex<Option<Arc<UdpSocket>>>,
+}
+
+impl Nat {
+    fn outside(&self) -> Arc<UdpSocket> {
+        Arc::clone(self.net.lock().unwrap().as_ref().unwrap())
+    }
+
+    /// From now on it is seen at this address, and no more at the one before.
+    fn rebind(&self, socket: Arc<UdpSocket>) {
+        let before = self.net.lock().unwrap().replace(socket);
+        if let Some(before) = before {
+            before.close();
+        }
+    }
+}
+
+impl Datagrams for Nat {
+    fn local_addr(&self) -> SocketAddr {
+        INSIDE.parse().unwrap()
+    }
+
+    fn max_datagram(&self) -> usize {
+        self.outside().max_datagram()
+    }
+
+    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        self.outside().send(dst, data, segment)
+    }
+
+    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
+        self.outside().recv(out, cache)
+    }
+
+    fn wait(&self, _: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+/// A server, and a client that moves.
+struct World {
+    net: Network,
+    server: Host,
+    client: Stack,
+    nat: Arc<Nat>,
+    outside: Cell<u8>,
+}
+
+fn outside(n: u8) -> SocketAddr {
+    ([203, 0, 113, n], 40_000 + u16::from(n)).into()
+}
+
+impl World {
+    fn new(seed: u64, security: &str) -> Self {
+        let net = Network::new(seed);
+        net.set_default_link(Link::default().latency(ms(5)).rate(200_000_000));
+        let security = || if security.is_empty() { Default::default() } else { security.parse().unwrap() };
+        let server = net.host("server").udp4(SERVER).stack(|s| s.security(security())).build();
+        let nat = Arc::new(Nat { net: Mutex::new(Some(net.udp(outside(0)))) });
+        let seed = [seed as u8 + 1; 32];
+        let client = Stack::builder().seed(seed).security(security()).polled_at(EPOCH_UNIX_NANOS).build().unwrap();
+        let device = Arc::clone(&nat) as Arc<dyn Datagrams>;
+        client.udp4_over(device, Udp4::bind("").host("service", SERVER)).unwrap();
+        let (stack, clock) = (client.clone(), net.clone());
+        net.spawn(async move {
+            loop {
+                stack.poll(clock.now());
+                clock.sleep(Duration::from_micros(200)).await;
+            }
+        });
+        Self { net, server, client, nat, outside: Cell::new(0) }
+    }
+
+    /// The NAT forgets: another port and address.
+    fn rebind(&self) {
+        let n = self.outside.get() + 1;
+        assert!(n < NUMBER_OF_OUTSIDES);
+        self.outside.set(n);
+        self.nat.rebind(self.net.udp(outside(n)));
+    }
+
+    /// Both ends of a flow.
+    fn flow(&self, qos: QosSpec) -> (aio::Flow, aio::Flow) {
+        let listener = self.server.listen("service");
+        let accepted = self.net.spawn(async move { listener.accept_async().await.unwrap() });
+        let near = self.net.block_on(self.client.flow("service").qos(qos).alloc_async()).unwrap();
+        (near, self.net.block_on(accepted))
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.server.udp4()[0].counters().iter().find(|(n, _)| *n == name).unwrap().1
+    }
+}
+
+fn data(n: usize) -> Vec<u8> {
+    (0..n).map(|i| (i.wrapping_mul(31) >> 3) as u8).collect()
+}
+
+/// Sends `n` bytes over a flow, while the NAT rebinds at these times. Returns the longest pause between two packets at the
+/// receiver.
+fn transfer(world: &World, from: aio::Flow, to: aio::Flow, n: usize, rebind_at: &[Duration]) -> Duration {
+    let (sent, clock) = (data(n), world.net.clone());
+    let sending = world.net.spawn(async move {
+        for packet in sent.chunks(1000) {
+            from.write(packet).await.unwrap();
+        }
+        from
+    });
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let pause = Rc::clone(&longest);
+    let receiving = world.net.spawn(async move {
+        let (mut got, mut last) = (Vec::new(), clock.now());
+        while got.len() < n {
+            got.extend_from_slice(&to.read_bytes().await.unwrap());
+            pause.set(pause.get().max(clock.now() - last));
+            last = clock.now();
+        }
+        (got, to)
+    });
+    let began = world.net.now();
+    for at in rebind_at {
+        world.net.block_on(world.net.sleep_until(began + *at));
+        world.rebind();
+    }
+    let (got, to) = world.net.block_on(receiving);
+    assert!(got == data(n), "{} bytes arrived, and not those that were sent", got.len());
+    drop((world.net.block_on(sending), to));
+    longest.get()
+}
+
+#[test]
+fn transfers_survive_changes_of_the_address() {
+    for (seed, security) in (0..3).flat_map(|seed| [(seed, ""), (seed, ENCRYPTED)]) {
+        for upwards in [true, false] {
+            let world = World::new(seed, security);
+            let (near, far) = world.flow(QosSpec::DATA);
+            let (from, to) = if upwards { (near, far) } else { (far, near) };
+            // Who only receives shows itself when nothing has come for half a second: until then several changes are one.
+            let (at, most) = if upwards { (vec![ms(50), ms(150), ms(300)], ms(300)) } else { (vec![ms(50)], ms(900)) };
+            let pause = transfer(&world, from, to, 10 * MIB, &at);
+            assert_eq!(world.counter("moved"), at.len() as u64, "{security} {upwards}");
+            assert!(pause < most, "{pause:?} without a packet; {security} {upwards}");
+        }
+    }
+}
+
+#[test]
+fn raw_flows_go_on_at_the_new_address() {
+    for security in ["", ENCRYPTED] {
+        let world = World::new(7, security);
+        let (near, far) = world.flow(QosSpec::RAW);
+        world.net.spawn(async move {
+            while let Ok(packet) = far.read_bytes().await {
+                far.write(&packet).await.unwrap();
+            }
+        });
+        let answered = |n: u8| {
+            world.net.block_on(async {
+                near.write(&[n; 100]).await.unwrap();
+                world.net.timeout(ms(100), near.read_bytes()).await.is_ok_and(|read| read.unwrap()[..] == [n; 100])
+            })
+        };
+        assert!(answered(0));
+        world.rebind();
+        assert!(!answered(1), "the first shows that it has moved");
+        assert!(answered(2));
+        assert_eq!(world.counter("moved"), 1);
+        // Even a flow that is only kept alive: the word for it is a packet, too.
+        world.rebind();
+        world.net.block_on(near.write(b"")).unwrap();
+        world.net.run_for(ms(100));
+        assert_eq!(world.counter("moved"), 2);
+        assert!(answered(3));
+    }
+}
+
+/// What a stranger can do who sees packets of a flow, and sends from an address of its own.
+fn stranger(security: &str, qos: QosSpec) {
+    let world = World::new(9, security);
+    let (near, far) = world.flow(qos);
+    let server: SocketAddr = format!("{SERVER}:3435").parse().unwrap();
+    let mallory = world.net.udp("198.51.100.66:3435");
+    // The latest packets of either side.
+    let seen = Rc::new(RefCell::new(Vec::<(SocketAddr, Vec<u8>)>::new()));
+    let (keep, own) = (Rc::clone(&seen), mallory.local_addr());
+    world
+        .net
+        .on_packet(move |packet| {
+            let mut seen = keep.borrow_mut();
+            if packet.src != own && packet.dst != own && seen.len() < 1000 {
+                seen.push((packet.dst, packet.data.to_vec()));
+            }
+            Verdict::Pass
+        })
+        .keep();
+    let (clock, tap) = (world.net.clone(), Rc::clone(&seen));
+    let (spent, earned) = (Rc::new(Cell::new(0_usize)), Rc::new(Cell::new(0_usize)));
+    let (spends, earns) = (Rc::clone(&spent), Rc::clone(&earned));
+    let stranger = Arc::clone(&mallory);
+    world.net.spawn(async move {
+        loop {
+            clock.sleep(ms(1)).await;
+            let copies = core::mem::take(&mut *tap.borrow_mut());
+            for (dst, packet) in copies {
+                // As it was, cut, with another content, and to both ends.
+                let mut forged = packet.clone();
+                forged.iter_mut().skip(4).for_each(|byte| *byte ^= 0x55);
+                for data in [&packet[..], &packet[..4.min(packet.len())], &forged[..]] {
+                    spends.set(spends.get() + data.len() + 28);
+                    stranger.send(dst, data, None).unwrap();
+                }
+            }
+            // What it gets it throws back, and on to the other.
+            let (mut got, mut cache) = (Vec::new(), BufCache::new(&o7s::base::buf::BufPool::new(4)));
+            stranger.recv(&mut got, &mut cache);
+            for datagram in got {
+                earns.set(earns.get() + datagram.data.len() + 28);
+                for dst in [server, outside(0)] {
+                    stranger.send(dst, &datagram.data, None).unwrap();
+                }
+            }
+        }
+    });
+    transfer(&world, near, far, MIB, &[]);
+    assert_eq!(world.counter("moved"), 0);
+    let (spent, earned) = (spent.get(), earned.get());
+    assert!(spent > MIB && earned < spent / 20, "{earned} bytes for {spent}");
+}
+
+#[test]
+fn a_forged_rebinding_does_nothing() {
+    for security in ["", ENCRYPTED] {
+        stranger(security, QosSpec::DATA);
+    }
+}
+
+#[test]
+fn a_lost_probe_is_sent_again() {
+    let world = World::new(11, ENCRYPTED);
+    let (near, far) = world.flow(QosSpec::DATA);
+    // Everything to the second address is lost for a while.
+    let (lost, until) = (outside(1), world.net.now() + ms(700));
+    let clock = world.net.clone();
+    let drops = move |packet: &o7s::sim::Packet<'_>| match packet.dst == lost && clock.now() < until {
+        true => Verdict::Drop,
+        false => Verdict::Pass,
+    };
+    world.net.on_packet(drops).keep();
+    transfer(&world, near, far, 4 * MIB, &[ms(50)]);
+    assert_eq!(world.counter("moved"), 1);
+}
+
+/// Whoever asks for a flow without the mark of this library is taken for a reference.
+#[test]
+fn a_reference_sees_nothing_of_it() {
+    for (marked, probes) in [(true, 1), (false, 0)] {
+        let net = Network::new(3);
+        net.set_default_link(Link::default().latency(ms(1)));
+        let server = net.host("server").udp4(SERVER).build();
+        let listener = server.listen("service");
+        net.spawn(async move {
+            let flow = listener.accept_async().await.unwrap();
+            while flow.read_bytes().await.is_ok() {}
+        });
+        let hash = HashAlg::Md5.hash(&"service".parse::<Name>().unwrap());
+        let mut rng = Randomness::from_seed([9; 32]);
+        let (_, mut oap) = Client::start(EPOCH_UNIX_NANOS, &SecurityConfig::default(), &[], &mut rng).unwrap();
+        if !marked {
+            oap[15] ^= 1;
+        }
+        let request = FlowRequest { s_eid: 64, qos: QosSpec::RAW, dst: hash, data: &oap }.to_vec();
+        let (peer, elsewhere) = (net.udp("10.0.0.1:3435"), net.udp("10.0.0.7:3435"));
+        let at = server.udp4()[0].local_addr().unwrap();
+        peer.send(at, &request, None).unwrap();
+        let reply = net.block_on(peer.receive());
+        let eid: [u8; 4] = reply.data[8..12].try_into().unwrap();
+        let packet = [&eid[..], b"the first packet of the flow"].concat();
+        peer.send(at, &packet, None).unwrap();
+        net.run_for(ms(100));
+        elsewhere.send(at, &packet, None).unwrap();
+        net.run_for(secs(5));
+        let (mut got, mut cache) = (Vec::new(), BufCache::new(&o7s::base::buf::BufPool::new(4)));
+        elsewhere.recv(&mut got, &mut cache);
+        assert_eq!(got.len(), probes, "marked: {marked}");
+        assert!(got.iter().all(|probe| probe.data.len() + 28 <= 3 * (packet.len() + 28)));
+    }
+}
