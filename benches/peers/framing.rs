@@ -61,7 +61,7 @@ impl End {
             self.protection.open(&mut pkt).unwrap();
             self.frct.handle_packet(now, pkt, &mut self.cache);
         }
-        while let Some(pkt) = self.frct.deliver(now) {
+        while let Some(pkt) = self.frct.deliver(now, &mut self.cache) {
             self.cache.put(pkt);
         }
     }

@@ -59,7 +59,7 @@ fuzz_target!(|input: Input| {
                     let _ = machine.send(now, PacketBuf::copy_of(b"data"));
                 }
             }
-            Op::Deliver => readable += u64::from(machine.deliver(now).is_some()),
+            Op::Deliver => readable += u64::from(machine.deliver(now, &mut cache).is_some()),
             Op::Pass(nanos) => {
                 now += Duration::from_nanos(u64::from(nanos) * 16);
                 machine.handle_timeout(now, &mut cache);
@@ -100,7 +100,7 @@ fuzz_target!(|input: Input| {
         }
         assert!(machine.unacked() <= QUEUE as usize);
     }
-    while machine.deliver(now).is_some() {
+    while machine.deliver(now, &mut cache).is_some() {
         readable += 1;
     }
     assert!(readable <= machine.stats().received);

@@ -18,7 +18,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::buf::PacketBuf;
 
@@ -61,6 +61,25 @@ impl Backlog {
         let packet = self.packets.pop_front()?;
         self.bytes = self.bytes.saturating_sub(packet.memory());
         Some(packet)
+    }
+
+    /// Takes the packet that came last.
+    pub fn pop_back(&mut self) -> Option<PacketBuf> {
+        let packet = self.packets.pop_back()?;
+        self.bytes = self.bytes.saturating_sub(packet.memory());
+        Some(packet)
+    }
+
+    /// The packet that has waited for longest.
+    pub fn front(&self) -> Option<&PacketBuf> {
+        self.packets.front()
+    }
+
+    /// Removes `n` bytes from the front of the packet that has waited for longest; none if it has fewer.
+    pub fn pull_front(&mut self, n: usize) {
+        if let Some(packet) = self.packets.front_mut() {
+            packet.pull(n);
+        }
     }
 
     /// The packets, from the front.
@@ -108,6 +127,8 @@ const STEP: usize = 32 * 1024;
 pub struct Meter {
     used: AtomicUsize,
     limit: usize,
+    /// Somebody [borrows](Account::borrow).
+    lent: AtomicBool,
     /// What this is a part of.
     whole: Option<Arc<Self>>,
 }
@@ -115,7 +136,7 @@ pub struct Meter {
 impl Meter {
     /// A meter for up to `limit` bytes. What is charged to it is charged to `whole` as well.
     pub fn new(limit: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, whole })
+        Arc::new(Self { used: AtomicUsize::new(0), limit, lent: AtomicBool::new(false), whole })
     }
 
     /// Bytes held.
@@ -126,6 +147,24 @@ impl Meter {
     /// Whether as much is held as may be, here or in the whole.
     pub fn is_full(&self) -> bool {
         self.used() >= self.limit || self.whole.as_ref().is_some_and(|whole| whole.is_full())
+    }
+
+    fn lend(&self) -> bool {
+        if self.lent.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let lent = self.whole.as_ref().is_none_or(|whole| whole.lend());
+        if !lent {
+            self.lent.store(false, Ordering::Relaxed);
+        }
+        lent
+    }
+
+    fn take_back(&self) {
+        self.lent.store(false, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.take_back();
+        }
     }
 
     fn change(&self, before: usize, now: usize) {
@@ -145,12 +184,13 @@ impl Meter {
 pub struct Account {
     meter: Option<Arc<Meter>>,
     charged: usize,
+    borrows: bool,
 }
 
 impl Account {
     /// An account at `meter`.
     pub fn new(meter: Option<Arc<Meter>>) -> Self {
-        Self { meter, charged: 0 }
+        Self { meter, charged: 0, borrows: false }
     }
 
     /// `held` bytes are held now.
@@ -168,8 +208,33 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Whether somebody may hold more although the meter is full, because what it holds is of no use without the rest. Of all
+    /// accounts at one meter, and of all in the whole, a single one may, until it [repays](Self::repay): as many that wait
+    /// for each other would wait for ever.
+    pub fn borrow(&mut self) -> bool {
+        self.borrows = self.borrows || self.meter.as_ref().is_some_and(|meter| meter.lend());
+        self.borrows
+    }
+
+    /// Whether this account borrows.
+    pub fn borrows(&self) -> bool {
+        self.borrows
+    }
+
+    /// Leaves it to others to borrow.
+    pub fn repay(&mut self) {
+        if core::mem::take(&mut self.borrows)
+            && let Some(meter) = &self.meter
+        {
+            meter.take_back();
+        }
+    }
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
+        self.repay();
         if let Some(meter) = &self.meter {
             meter.change(self.charged, 0);
         }
@@ -219,5 +284,32 @@ mod tests {
         one.set(0);
         drop(two);
         assert_eq!((part.used(), whole.used()), (0, 0));
+    }
+
+    #[test]
+    fn one_account_at_a_time_borrows() {
+        let whole = Meter::new(1 << 20, None);
+        let parts = [0, 1].map(|_| Meter::new(1 << 18, Some(Arc::clone(&whole))));
+        let [mut one, mut two] = [0, 1].map(|_| Account::new(Some(Arc::clone(&parts[0]))));
+        let mut other = Account::new(Some(Arc::clone(&parts[1])));
+        assert!(one.borrow() && one.borrow() && !two.borrow());
+        assert!(!other.borrow(), "of another peer, but of the same stack");
+        one.repay();
+        assert!(other.borrow() && !one.borrow());
+        drop(other);
+        assert!(two.borrow() && !one.borrow());
+    }
+
+    #[test]
+    fn the_ends_of_a_backlog_are_reached() {
+        let mut backlog = Backlog::default();
+        for packet in [&b"first"[..], b"last"] {
+            backlog.push_back(PacketBuf::copy_of(packet));
+        }
+        let whole = backlog.bytes();
+        backlog.pull_front(2);
+        assert_eq!((backlog.front().map(|p| &p[..]), backlog.bytes()), (Some(&b"rst"[..]), whole));
+        assert_eq!(backlog.pop_back().as_deref(), Some(&b"last"[..]));
+        assert_eq!((backlog.len(), backlog.bytes()), (1, whole / 2));
     }
 }

@@ -14,12 +14,13 @@ pub enum WriteError {
     /// The deadline passed before there was room.
     #[error("the deadline passed before the flow had room for the data")]
     TimedOut,
-    /// The packet does not fit. FRCT does not fragment: write at most `max` bytes at a time.
-    #[error("{size} bytes do not fit into one packet of this flow; write at most {max} bytes at a time")]
+    /// More than the flow [takes at a time](crate::Flow::max_write): than a packet of its path, as it is now, on raw flows and
+    /// towards a reference.
+    #[error("{size} bytes are more than this flow carries at a time; write at most {max}")]
     TooLarge {
-        /// Size of the packet, bytes.
+        /// Size of the write, bytes.
         size: usize,
-        /// Largest packet of the flow, bytes.
+        /// The largest that fits, bytes.
         max: usize,
     },
     /// The flow is down: the other end or the layer below gave it up, or data could not be delivered for the

@@ -57,18 +57,40 @@ settings! {
         /// healed partition is noticed soon; how long the flow keeps trying is [`retransmit_max`](Self::retransmit_max)
         /// regardless. Default: 60 s (RFC 6298).
         rto_max: Duration = Duration::from_secs(60),
+        /// Sets the largest message that is written or read in fragments towards a peer of this library, bytes, up to 16 MiB;
+        /// more counts as that, and with 0 nothing is fragmented: a write is a packet then, or too large. What is read may
+        /// be up to the next power of two, but no more than a quarter of what
+        /// [a flow may hold](crate::settings::Limits::flow_bytes); each end tells the other. Default: 1 MiB.
+        max_message: usize = 1 << 20,
     }
     inside {
         /// Acknowledge and retransmit. Follows from the QoS of the flow, at both ends alike.
         reliable: bool = true,
         /// The peer is of this library, and understands what a reference would not.
         o7s_peer: bool = false,
+        /// The largest message that is put together from fragments, bytes, as the peer was told. Default: none.
+        message_in: usize = 0,
+        /// The largest message that the peer puts together, bytes, as it has told. Default: none.
+        message_out: usize = 0,
         /// Maximum packet lifetime in the layer that carries the flow. Default: that of the UDP layer.
         mpl: Duration = Duration::from_secs(5),
         /// Avoid congestion: for layers that do not (UDP, Ethernet).
         congestion: bool = true,
         /// How congestion is avoided; from [`Builder::congestion_control`](crate::Builder::congestion_control).
         algorithm: Algorithm = Algorithm::default(),
+    }
+}
+
+/// The largest message that can be agreed upon, bytes.
+const MESSAGE_MAX: usize = 16 << 20;
+
+impl Config {
+    /// The largest message that this end can put together, bytes: a power of two, or 0.
+    pub(crate) fn message_room(&self) -> usize {
+        match self.max_message.min(MESSAGE_MAX) {
+            0 => 0,
+            bytes => bytes.next_power_of_two(),
+        }
     }
 }
 
@@ -90,6 +112,9 @@ pub(super) struct Params {
     pub(super) rto_initial: u64,
     pub(super) rto_min: u64,
     pub(super) rto_max: u64,
+    /// The largest messages in fragments that are taken, and that are sent, bytes; 0: none.
+    pub(super) message_in: u32,
+    pub(super) message_out: u32,
 }
 
 impl Params {
@@ -117,6 +142,8 @@ impl Params {
             rto_initial: ns(c.rto_initial).max(1),
             rto_min: ns(c.rto_min).max(1),
             rto_max: ns(c.rto_max).max(1),
+            message_in: if c.o7s_peer { c.message_in.min(MESSAGE_MAX) as u32 } else { 0 },
+            message_out: if c.o7s_peer { c.message_out.min(c.max_message).min(MESSAGE_MAX) as u32 } else { 0 },
         }
     }
 }

@@ -25,7 +25,7 @@
 //!     packet.extend_from_slice(transmit.payload()).unwrap();
 //!     b.handle_packet(now, packet, &mut cache);
 //! }
-//! assert_eq!(&b.deliver(now).unwrap()[..], b"hello");
+//! assert_eq!(&b.deliver(now, &mut cache).unwrap()[..], b"hello");
 //! ```
 //!
 //! # The rules
@@ -69,6 +69,12 @@
 //! [`Frct::abort`]).
 //!
 //! *Best effort.* Numbers only drop what comes late; a gap is skipped. Nothing is acknowledged or kept.
+//!
+//! *Messages.* What is too large for a packet goes in several, if the peer has [said](Config::max_message) that it puts them
+//! together. The receiver holds them as they come, in order, and shows nothing of a message before its last fragment is
+//! there. What is incomplete takes no place in the window, but counts as memory held. On a best-effort flow it is dropped
+//! with the first gap, and after ten seconds without a fragment; on a reliable one the flow is down when the next fragment
+//! does not come for 2 MPL + A + R, after which its sender has given up, too.
 
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::counter::counts;
@@ -79,9 +85,11 @@ mod config;
 pub mod congestion;
 mod end;
 mod filter;
+mod fragments;
 mod pacing;
 mod path;
 mod ranges;
+mod reassembly;
 mod receive;
 mod recovery;
 mod rendezvous;
@@ -96,6 +104,7 @@ mod tx;
 pub use config::Config;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
+pub(crate) use fragments::{Part, fragment_len, fragments};
 pub use path::FrctPath;
 pub use rx::Memory;
 pub use transmit::Transmit;
@@ -118,6 +127,8 @@ counts! {
         received => "received",
         /// Control packets received.
         control_received => "control_received",
+        /// User packets that were dropped because another fragment of their message was lost.
+        incomplete => "incomplete",
         /// User packets that had arrived before.
         duplicates => "duplicates",
         /// User packets that arrived beyond a gap and were held.
@@ -130,7 +141,8 @@ counts! {
         out_of_window => "out_of_window",
         /// User packets without a run to belong to, dropped.
         no_run => "no_run",
-        /// Packets that are no FRCT packets: short, empty, fragments, control packets with a strange payload; dropped.
+        /// Packets that are no FRCT packets: short, empty, control packets with a strange payload, fragments where none were
+        /// agreed upon; dropped.
         malformed => "malformed",
         /// User packets with numbers far from the peer's run, or with our own: a reference's stale buffers; dropped.
         stray => "stray",
@@ -203,14 +215,20 @@ impl Frct {
         if payload.is_empty() || !self.can_send() {
             return Err(payload);
         }
-        self.push(now, payload);
+        self.push(now, payload, Part::Whole);
         Ok(())
     }
 
-    /// Takes one user packet, not empty, after [`can_send`](Self::can_send) has said that there is room.
+    /// Takes one user packet, not empty, after [`can_send`](Self::can_send) has said that there is room; or one fragment, after
+    /// it has said so before the first.
     #[inline]
-    pub(crate) fn push(&mut self, now: Instant, payload: PacketBuf) {
-        self.tx.push(now, &self.params, payload);
+    pub(crate) fn push(&mut self, now: Instant, payload: PacketBuf, part: Part) {
+        self.tx.push(now, &self.params, payload, part);
+    }
+
+    /// The largest message that may be sent in fragments, bytes; 0: none.
+    pub(crate) fn max_message(&self) -> usize {
+        self.params.message_out as usize
     }
 
     /// Acts on the passing of time. Calling it early does no harm.
@@ -221,7 +239,13 @@ impl Frct {
         self.rx.check(now);
         self.tx.check_rendezvous(now);
         self.tx.rate.pacer.check(now);
-        if !self.tx.check_losses(now, &self.params, &mut self.stats) {
+        let abandoned = now >= self.rx.open_until(&self.params);
+        if abandoned {
+            self.stats.incomplete += self.rx.ready.drop_open(cache);
+        }
+        // The numbers of a reliable flow cannot be had again once they were acknowledged.
+        let over = abandoned && self.params.reliable;
+        if over || !self.tx.check_losses(now, &self.params, &mut self.stats) {
             self.down = true;
             self.abandoned = self.tx.unacked();
             for segment in self.tx.queue.drain(..) {
@@ -244,7 +268,8 @@ impl Frct {
         if self.down {
             return Instant::FAR_FUTURE;
         }
-        self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout())
+        let open = self.rx.open_until(&self.params);
+        self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout()).min(open)
     }
 
     /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only
@@ -276,15 +301,37 @@ impl Frct {
         self.rx.can_deliver()
     }
 
+    /// Whether nothing can be read but when more of a message has come, which is not complete.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.rx.is_stuck()
+    }
+
+    /// When the latest fragment of a message came that is not complete; `None` if there is none.
+    pub(crate) fn open_since(&self) -> Option<Instant> {
+        self.rx.ready.open_since()
+    }
+
     /// Whether the window has moved far enough to tell the peer at once. Nothing else that a read does makes anything to
     /// send.
     pub fn owes_window(&self) -> bool {
         self.rx.due
     }
 
-    /// The next packet for the application, which thereby has read it: the window moves.
-    pub fn deliver(&mut self, now: Instant) -> Option<PacketBuf> {
-        self.rx.deliver(now, &self.params)
+    /// The next packet for the application, or the next message in one piece. The application thereby has read it: the
+    /// window moves. Buffers that are free then go to `cache`.
+    pub fn deliver(&mut self, now: Instant, cache: &mut BufCache) -> Option<PacketBuf> {
+        self.rx.deliver(now, &self.params, cache)
+    }
+
+    /// Length of what [`deliver`](Self::deliver) has, bytes.
+    pub fn next_len(&mut self) -> Option<usize> {
+        self.rx.ready.next_len()
+    }
+
+    /// As [`deliver`](Self::deliver), to `buf`, or as much of it as fits: the rest is the next packet. Says how many bytes that
+    /// was, and whether that was the end of it.
+    pub fn read(&mut self, now: Instant, buf: &mut [u8], cache: &mut BufCache) -> Option<(usize, bool)> {
+        self.rx.read(now, &self.params, buf, cache)
     }
 
     /// The application will write no more. What it wrote is still sent and retransmitted until

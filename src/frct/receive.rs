@@ -1,5 +1,7 @@
 //! What an end makes of the packets that come.
 
+use super::fragments::Part;
+use super::rx::Kind;
 use super::{Ending, Frct, KNOWN};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::time::Instant;
@@ -43,12 +45,12 @@ impl Frct {
             pkt.pull(Pci::LEN);
             let (p, stats) = (&self.params, &mut self.stats);
             if p.reliable {
-                self.rx.on_reliable(now, p, &pci, pkt, stats, cache);
+                self.rx.on_reliable(now, p, pci.seqno, (Kind::of(pci.flags), pkt), stats, cache);
                 if self.rx.ended.is_some() {
                     self.heed_close(cache);
                 }
             } else {
-                self.rx.on_best_effort(now, p, pci.seqno, pkt, stats, cache);
+                self.rx.on_best_effort(now, p, pci.seqno, (Part::of(pci.flags), pkt), stats, cache);
             }
         } else {
             self.stats.no_run += 1;
@@ -63,7 +65,10 @@ impl Frct {
     /// is a selective acknowledgement, which nobody sends to a reference.
     fn is_wellformed(&self, pci: &Pci, pkt: &[u8]) -> bool {
         let body = pkt.get(Pci::LEN..).unwrap_or_default();
-        if pci.flags.bits() & (Flags::FFGM | Flags::MFGM).bits() != 0 {
+        if pci.flags.intersects(Flags::FRAGMENT)
+            && (self.params.message_in == 0 || !pci.is_data() || pci.flags.contains(Flags::END))
+        {
+            // Of a reference none is known to come, and nothing but data is ever cut.
             return false;
         }
         if pci.flags.contains(Flags::END) {

@@ -4,15 +4,19 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::end::Ending;
+use super::fragments::Part;
 use super::ranges::Ranges;
+use super::reassembly::Messages;
 use super::recovery::later;
 use super::rtt::{after, nanos_since};
 use super::{Params, Stats};
-use crate::base::backlog::{Backlog, SNUG_FROM};
+use crate::base::backlog::SNUG_FROM;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::wire::frct::{Flags, Pci, Sack};
+use crate::wire::frct::Flags;
+
+mod report;
 
 /// No sender is believed to be further from the run than this.
 const JUMP_MAX: i32 = 1 << 16;
@@ -24,10 +28,12 @@ const REPEATS: u8 = 6;
 const REPEAT_AFTER: u64 = 100_000_000;
 /// Acknowledge every so many packets while there is a gap: the third packet beyond it proves the loss.
 const ACK_EVERY_IN_GAP: u32 = 2;
-/// Oldest ranges that a report tells again, if it has room.
-const OLDEST_BLOCKS: usize = 8;
-/// Ends beyond a gap that are remembered: more are none.
-const ENDS_MAX: usize = 2;
+/// Packets that a peer may send of a message that is not complete, when memory is short and nothing can be read: without it
+/// the rest would never come.
+const LAST_WINDOW: u32 = 64;
+/// Nanoseconds after its last fragment when a message of a best-effort flow is dropped. Its sender may have waited for the
+/// window in between, and asked for it in vain.
+const OPEN_FOR: u64 = 10_000_000_000;
 /// Arrivals remembered for the next report.
 const FRESH_MAX: usize = 1024;
 
@@ -42,18 +48,31 @@ pub enum Memory {
     Full,
 }
 
+/// What a packet of the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Data of the application.
+    Data(Part),
+    /// The end of the stream.
+    End,
+}
+
+impl Kind {
+    pub(super) const fn of(flags: Flags) -> Self {
+        if flags.contains(Flags::END) { Self::End } else { Self::Data(Part::of(flags)) }
+    }
+}
+
 /// The receiving half of a machine.
 pub(super) struct Receiver {
     /// Next number expected in order.
     pub(super) next: Seq,
     /// In order and not yet read by the application.
-    ready: Backlog,
-    /// Numbers of packets beyond a gap that end the stream. Two at most are sent.
-    ends: Vec<Seq>,
+    pub(super) ready: Messages,
     /// How the peer has ended its stream, as far as it has arrived in order.
     pub(super) ended: Option<Ending>,
     /// Beyond a gap: index 0 is `next`.
-    early: VecDeque<Option<PacketBuf>>,
+    early: VecDeque<Option<(Kind, PacketBuf)>>,
     /// Packets in `early`, and the memory that they hold, bytes.
     early_count: usize,
     early_bytes: usize,
@@ -85,8 +104,7 @@ impl Receiver {
     pub(super) fn new(p: &Params) -> Self {
         Self {
             next: Seq(0),
-            ready: Backlog::default(),
-            ends: Vec::new(),
+            ready: Messages::new(p.message_in),
             ended: None,
             early: VecDeque::new(),
             early_count: 0,
@@ -136,8 +154,9 @@ impl Receiver {
     /// First number outside the window.
     pub(super) fn limit(&self, p: &Params) -> Seq {
         if self.memory >= Memory::Tight {
-            // What was told stays told; no more is.
-            return later(self.told, self.next);
+            // What was told stays told; no more is, unless only more brings something to read.
+            let least = if self.memory == Memory::Tight && self.is_stuck() { LAST_WINDOW } else { 0 };
+            return later(self.told, self.next + least);
         }
         let base = if p.reliable { self.next } else { self.sender_at };
         base + self.window.saturating_sub(self.ready.len() as u32)
@@ -161,13 +180,13 @@ impl Receiver {
         if self.heard.is_none() || seq != self.next {
             self.next = seq;
             self.sender_at = seq;
-            for packet in self.early.drain(..).flatten() {
+            for (_, packet) in self.early.drain(..).flatten() {
                 cache.put(packet);
             }
+            self.ready.drop_open(cache);
             self.early_count = 0;
             self.early_bytes = 0;
             self.held.clear();
-            self.ends.clear();
             self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
             self.told = self.limit(p);
@@ -190,26 +209,22 @@ impl Receiver {
         &mut self,
         now: Instant,
         p: &Params,
-        pci: &Pci,
-        packet: PacketBuf,
+        seq: Seq,
+        (kind, packet): (Kind, PacketBuf),
         stats: &mut Stats,
         cache: &mut BufCache,
     ) {
-        let (seq, end) = (pci.seqno, pci.flags.contains(Flags::END));
         let ahead = seq - self.next;
-        // The end takes no place in the application's queue, and comes through a window that the application has shut.
-        if ahead == 0 && (end || self.has_place()) {
+        if ahead == 0 && self.has_place_for(kind, packet.len()) {
             self.heard = Some(now);
-            self.take_in_order(end, packet, stats, cache);
+            self.take_in_order(now, (kind, packet), stats, cache);
             self.unacked += 1;
             if !self.early.is_empty() {
-                self.fill(stats, cache);
+                self.fill(now, stats, cache);
             }
         } else if ahead > 0 && seq.before(self.limit(p)) {
             self.heard = Some(now);
-            if self.hold(seq, ahead as usize, packet, stats, cache) && end && self.ends.len() < ENDS_MAX {
-                self.ends.push(seq);
-            }
+            self.hold(seq, ahead as usize, (kind, packet), stats, cache);
         } else {
             if ahead < 0 {
                 stats.duplicates += 1;
@@ -230,36 +245,42 @@ impl Receiver {
     }
 
     /// Takes the packet numbered `next`.
-    fn take_in_order(&mut self, end: bool, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) {
+    fn take_in_order(
+        &mut self,
+        now: Instant,
+        (kind, packet): (Kind, PacketBuf),
+        stats: &mut Stats,
+        cache: &mut BufCache,
+    ) {
         self.next += 1;
-        if end {
+        let Kind::Data(part) = kind else {
             // Nothing but the last word of the peer counts, and no word takes back an earlier one.
             let ending = packet.first().copied().and_then(Ending::from_byte).unwrap_or(Ending::Writing);
             self.ended = self.ended.max(Some(ending));
             self.due = true;
             cache.put(packet);
-        } else if self.ended.is_some() {
+            stats.incomplete += self.ready.drop_open(cache);
+            return;
+        };
+        if self.ended.is_some() {
             stats.stray += 1;
             cache.put(packet);
         } else {
             stats.received += 1;
-            self.ready.push_back(packet);
+            stats.incomplete += self.ready.push(now, part, packet, cache);
         }
     }
 
     /// The packet at the front of the gap has come: what it held back follows.
-    fn fill(&mut self, stats: &mut Stats, cache: &mut BufCache) {
+    fn fill(&mut self, now: Instant, stats: &mut Stats, cache: &mut BufCache) {
         self.early.pop_front();
         while let Some(Some(_)) = self.early.front() {
-            if let Some(Some(packet)) = self.early.pop_front() {
+            if let Some(Some(early)) = self.early.pop_front() {
                 self.early_count -= 1;
-                self.early_bytes -= packet.memory();
-                let end = self.ends.contains(&self.next);
-                self.take_in_order(end, packet, stats, cache);
+                self.early_bytes -= early.1.memory();
+                self.take_in_order(now, early, stats, cache);
             }
         }
-        let next = self.next;
-        self.ends.retain(|seq| !seq.before(next));
         self.held.remove_below(self.next);
         if self.held.is_empty() {
             self.early.clear();
@@ -268,23 +289,30 @@ impl Receiver {
         self.due = true;
     }
 
-    /// Stores a packet beyond a gap. `false` if it is there already.
-    fn hold(&mut self, seq: Seq, ahead: usize, packet: PacketBuf, stats: &mut Stats, cache: &mut BufCache) -> bool {
+    /// Stores a packet beyond a gap, unless it is there already.
+    fn hold(
+        &mut self,
+        seq: Seq,
+        ahead: usize,
+        (kind, packet): (Kind, PacketBuf),
+        stats: &mut Stats,
+        cache: &mut BufCache,
+    ) {
         if self.memory >= Memory::Tight {
             // It is sent again when there is room for it.
             stats.out_of_window += 1;
             cache.put(packet);
-            return false;
+            return;
         }
         while self.early.len() <= ahead {
             self.early.push_back(None);
         }
-        let Some(slot) = self.early.get_mut(ahead) else { return false };
+        let Some(slot) = self.early.get_mut(ahead) else { return };
         if slot.is_some() {
             stats.duplicates += 1;
             cache.put(packet);
             self.due = true;
-            return false;
+            return;
         }
         let packet = match packet.snug().filter(|_| self.early_count >= SNUG_FROM) {
             Some(snug) => {
@@ -295,7 +323,7 @@ impl Receiver {
         };
         self.early_count += 1;
         self.early_bytes += packet.memory();
-        *slot = Some(packet);
+        *slot = Some((kind, packet));
         stats.out_of_order += 1;
         self.latest = seq;
         if self.fresh.len() < FRESH_MAX {
@@ -306,7 +334,6 @@ impl Receiver {
         if self.held.insert(seq, seq + 1, |_| {}) || self.held.len() < gaps || self.unacked >= ACK_EVERY_IN_GAP {
             self.due = true;
         }
-        true
     }
 
     /// Data of a best-effort flow, header removed.
@@ -315,7 +342,7 @@ impl Receiver {
         now: Instant,
         p: &Params,
         seq: Seq,
-        packet: PacketBuf,
+        (part, packet): (Part, PacketBuf),
         stats: &mut Stats,
         cache: &mut BufCache,
     ) {
@@ -323,18 +350,22 @@ impl Receiver {
         if ahead < 0 {
             stats.late += 1;
         } else {
+            if ahead > 0 {
+                stats.incomplete += self.ready.drop_open(cache);
+            }
             self.heard = Some(now);
             self.next = seq + 1;
             if self.sender_at.before(self.next) {
                 self.sender_at = self.next;
             }
             stats.skipped += ahead as u64;
-            if self.has_place() && self.memory < Memory::Tight {
+            if self.has_place() && self.memory < Memory::Tight && self.ready.fits(part, packet.len()) {
                 stats.received += 1;
-                self.ready.push_back(packet);
+                stats.incomplete += self.ready.push(now, part, packet, cache);
                 self.offer_window(now, p);
                 return;
             }
+            stats.incomplete += self.ready.drop_open(cache);
             stats.out_of_window += 1;
         }
         cache.put(packet);
@@ -345,19 +376,53 @@ impl Receiver {
         self.ready.len() < self.window as usize && (self.memory < Memory::Full || self.ready.is_empty())
     }
 
+    /// Whether a packet that follows in order is taken. The end takes no place in the application's queue, and comes through
+    /// a window that the application has shut.
+    fn has_place_for(&self, kind: Kind, len: usize) -> bool {
+        match kind {
+            Kind::End => true,
+            Kind::Data(part) => self.has_place() && self.ready.fits(part, len),
+        }
+    }
+
+    /// Whether all that waits is a part of a message: nothing that the application does makes room.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.ready.can_deliver() && self.ready.open_since().is_some()
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.ready.bytes() + self.early_bytes
     }
 
     pub(super) fn can_deliver(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready.can_deliver()
     }
 
-    /// The next packet for the application.
-    pub(super) fn deliver(&mut self, now: Instant, p: &Params) -> Option<PacketBuf> {
-        let packet = self.ready.pop_front()?;
+    /// The next packet or message for the application, in one piece.
+    pub(super) fn deliver(&mut self, now: Instant, p: &Params, cache: &mut BufCache) -> Option<PacketBuf> {
+        let packet = self.ready.deliver(cache)?;
         self.offer_window(now, p);
         Some(packet)
+    }
+
+    /// Copies the next packet or message, or as much of it as fits, to `buf`.
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        p: &Params,
+        buf: &mut [u8],
+        cache: &mut BufCache,
+    ) -> Option<(usize, bool)> {
+        let read = self.ready.read(buf, cache)?;
+        self.offer_window(now, p);
+        Some(read)
+    }
+
+    /// When a message that is not complete has waited for too long.
+    pub(super) fn open_until(&self, p: &Params) -> Instant {
+        // A reliable sender has given the flow up by then, and says nothing.
+        let patience = if p.reliable { p.receiver_inactive } else { OPEN_FOR };
+        self.ready.open_since().map_or(Instant::FAR_FUTURE, |at| after(at, patience))
     }
 
     /// Tells the window unasked when it has opened by much.
@@ -407,54 +472,6 @@ impl Receiver {
     /// Acknowledges at once what waits for a better moment.
     pub(super) fn flush(&mut self) {
         self.due |= self.due_at != Instant::FAR_FUTURE;
-    }
-
-    /// Writes ranges held beyond the gap into `sack`: first those that grew since the last report. A full report says
-    /// that another follows; the last one is filled up, with room left, with what the peer is told again.
-    pub(super) fn report(&mut self) {
-        let next = self.next;
-        self.fresh.sort_unstable_by_key(|s| s.0.wrapping_sub(next.0));
-        let mut picked = [0; Sack::MAX_BLOCKS];
-        let (mut count, mut used) = (0, 0);
-        for seq in &self.fresh {
-            let index = self.held.position(*seq);
-            if count == 0 || picked.get(count - 1).is_some_and(|last| *last < index) {
-                let Some(place) = picked.get_mut(count) else { break };
-                *place = index;
-                count += 1;
-            }
-            used += 1;
-        }
-        self.fresh.drain(..used);
-        if count < Sack::MAX_BLOCKS {
-            let newest = self.held.position(self.latest);
-            let around = newest.saturating_sub(Sack::MAX_BLOCKS / 2);
-            let again = (0..OLDEST_BLOCKS).chain(around..around + Sack::MAX_BLOCKS).filter(|i| *i < self.held.len());
-            for index in again {
-                if count < Sack::MAX_BLOCKS - 1 && !picked.iter().take(count).any(|i| *i == index) {
-                    if let Some(place) = picked.get_mut(count) {
-                        *place = index;
-                    }
-                    count += 1;
-                }
-            }
-        }
-        let blocks = picked.get_mut(..count).unwrap_or_default();
-        blocks.sort_unstable();
-        let mut sack = Sack::new(next);
-        for (first, end) in blocks.iter().filter_map(|i| self.held.get(*i)) {
-            sack.push(first, end);
-        }
-        self.sack.resize(sack.encoded_len(), 0);
-        if sack.emit(&mut self.sack).is_err() {
-            self.sack.clear();
-        }
-        self.due = !self.fresh.is_empty();
-    }
-
-    /// The peer does not understand reports.
-    pub(super) fn forget_report(&mut self) {
-        self.fresh.clear();
     }
 
     /// Packets ready, places for early ones, ranges.

@@ -1,8 +1,10 @@
 //! A packet in the queue of the sending half, and what is known about it.
 
+use super::fragments::Part;
 use super::pacing::Mark;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
+use crate::wire::frct::Flags;
 
 /// What is known about a packet in the queue, as bits.
 #[derive(Clone, Copy, Default)]
@@ -19,6 +21,19 @@ impl State {
     pub(super) const RESENT: u8 = 8;
     /// Ends the stream: no user data.
     pub(super) const END: u8 = 16;
+    /// Part of a message in fragments: the bits of the header.
+    const FRAGMENT: u8 = Flags::FRAGMENT.bits();
+
+    /// A packet that is this part of a message, and of which nothing else is known.
+    pub(super) const fn of(part: Part) -> Self {
+        Self(part.flags().bits())
+    }
+
+    /// The flags of fragments in the packet's header.
+    #[inline]
+    pub(super) const fn fragment(self) -> Flags {
+        Flags::from_bits(self.0 & Self::FRAGMENT)
+    }
 
     #[inline]
     pub(super) fn has(self, bits: u8) -> bool {

@@ -3,6 +3,7 @@ extern crate std;
 mod chaos;
 mod ending;
 mod interop;
+mod messages;
 mod net;
 mod properties;
 mod reference;

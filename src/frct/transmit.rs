@@ -98,8 +98,8 @@ impl Frct {
                 self.kept(now, seq, false)
             }
             Pick::New => {
-                let (mut pkt, seq) = self.tx.take_unreliable(now)?;
-                let pci = self.header(now, Flags::DATA | Flags::DRF, seq).to_bytes();
+                let (mut pkt, seq, state) = self.tx.take_unreliable(now)?;
+                let pci = self.header(now, Flags::DATA | Flags::DRF | state.fragment(), seq).to_bytes();
                 self.stats.sent += 1;
                 match pkt.push(Pci::LEN) {
                     Some(head) => head.copy_from_slice(&pci),
@@ -123,6 +123,7 @@ impl Frct {
     fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
         let state = self.tx.segment(seq)?.state;
         let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
+        flags |= state.fragment();
         if state.has(State::END) {
             flags |= Flags::END;
         }

@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use super::Params;
 use super::congestion::{Algorithm, Controller, HEADERS, MIN_SEGMENT};
 use super::end::Ending;
+use super::fragments::Part;
 use super::pacing::{Mark, Meter, Pacer};
 use super::ranges::Ranges;
 use super::recovery::{Episode, Evidence, Probe, Reduction, Repairs, Timer};
@@ -226,8 +227,8 @@ impl Sender {
             && self.queued < p.send_bytes - p.send_bytes / 4
     }
 
-    /// Queues a user packet.
-    pub(super) fn push(&mut self, now: Instant, p: &Params, packet: PacketBuf) {
+    /// Queues a user packet, or a fragment of a message: all of it, once there was room for a packet.
+    pub(super) fn push(&mut self, now: Instant, p: &Params, packet: PacketBuf, part: Part) {
         if self.repairs.lost.is_empty() && self.waiting() == 0 {
             // Nobody need have asked for packets since window and rate last held one back.
             self.rest();
@@ -261,7 +262,7 @@ impl Sender {
             sent: Instant::ZERO,
             first: Instant::ZERO,
             cost: cost as u32,
-            state: State::default(),
+            state: State::of(part),
             mark: Mark::default(),
         });
     }
@@ -275,7 +276,7 @@ impl Sender {
 
     /// Queues the end of the stream.
     pub(super) fn push_end(&mut self, now: Instant, p: &Params, ending: Ending) {
-        self.push(now, p, PacketBuf::copy_of(&[ending.to_byte()]));
+        self.push(now, p, PacketBuf::copy_of(&[ending.to_byte()]), Part::Whole);
         if let Some(last) = self.queue.back_mut() {
             last.state.set(State::END);
         }
@@ -403,8 +404,9 @@ impl Sender {
     }
 
     /// Takes the next packet of a best-effort flow, whose number is the old `next`.
-    pub(super) fn take_unreliable(&mut self, now: Instant) -> Option<(PacketBuf, Seq)> {
-        let packet = self.queue.pop_front()?.packet?;
+    pub(super) fn take_unreliable(&mut self, now: Instant) -> Option<(PacketBuf, Seq, State)> {
+        let Segment { packet, state, .. } = self.queue.pop_front()?;
+        let packet = packet?;
         self.left(&packet);
         let seq = self.next;
         self.next = seq + 1;
@@ -413,7 +415,7 @@ impl Sender {
         if self.limit - self.next <= ask_below {
             self.asking.ask_again(now, self.next, self.peer_is_o7s);
         }
-        Some((packet, seq))
+        Some((packet, seq, state))
     }
 
     /// The peer advertises a window. `answer`: by a packet that a reference sends to answer a rendez-vous only.

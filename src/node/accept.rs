@@ -191,6 +191,7 @@ impl Accept {
         let answered = oap.accept(&security).and_then(|negotiated| {
             let data = reply(negotiated.data());
             let negotiated = if here { negotiated.with_known_client() } else { negotiated };
+            let negotiated = negotiated.with_message(node.flows.message());
             negotiated.respond(unix, &data, node.flows.granted(qos.timeout), &mut rng)
         });
         let (response, outcome) = match answered {

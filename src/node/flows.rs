@@ -130,16 +130,26 @@ impl Flows {
             }
             None => None,
         };
-        let plain = self.plain_params(qos, layer, peering.is_some());
+        let plain = self.plain_params(qos, layer, peering.as_ref());
         Ok(Params { protection, peering, ..plain })
     }
 
+    /// The largest message that flows put together from fragments, bytes: a power of two, so that it can be told.
+    pub(super) fn message(&self) -> u32 {
+        let limits = &self.shared.limits;
+        // Small fragments hold up to four times as much memory, and a message that is not complete must not stop its own flow.
+        let held = (limits.flow_bytes / 4).checked_ilog2().map_or(0, |n| 1 << n);
+        u32::try_from(limits.frct.message_room().min(held)).unwrap_or(0)
+    }
+
     /// The same without encryption.
-    pub(super) fn plain_params(&self, qos: QosSpec, layer: &LayerFacts, o7s_peer: bool) -> Params {
+    pub(super) fn plain_params(&self, qos: QosSpec, layer: &LayerFacts, peering: Option<&Peering>) -> Params {
         let frct = qos.has_frct().then(|| {
             let config = frct::Config {
                 reliable: qos.is_reliable(),
-                o7s_peer,
+                o7s_peer: peering.is_some(),
+                message_in: peering.map_or(0, |_| self.message() as usize),
+                message_out: peering.map_or(0, |p| p.message as usize),
                 mpl: layer.mpl,
                 window: layer.window.min(self.shared.limits.frct.window),
                 congestion: layer.congestible,

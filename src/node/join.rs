@@ -44,7 +44,7 @@ impl Node {
         let endpoint = self.flows.new_endpoint().ok_or(JoinError::TooManyFlows)?;
         let now = self.shared.now();
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
-        let params = self.flows.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), false);
+        let params = self.flows.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), None);
         endpoint.activate(now, port, params);
         Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Vec::new(), security: FlowSecurity::default() })
     }

@@ -20,7 +20,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
-use super::peering::{self, Peering};
+use super::peering::{self, Peering, Terms};
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
@@ -49,7 +49,7 @@ enum Peer {
     /// It has been asked by a mark in the request whether it is of our own kind.
     Asked,
     /// It is of our own kind.
-    Known { timeout: u32 },
+    Known(Terms),
     /// It is taken for a reference.
     Foreign,
 }
@@ -59,8 +59,8 @@ struct Verified<'a> {
     message: Message<'a>,
     /// The application's part of its data.
     data: &'a [u8],
-    /// The timeout granted, by one of our own kind.
-    timeout: Option<u32>,
+    /// What one of our own kind grants.
+    terms: Option<Terms>,
     agreed: Option<Agreed>,
 }
 
@@ -78,11 +78,12 @@ impl Client {
         data: &[u8],
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
-        Self::start_within(unix_nanos, config, data, None, rng)
+        Self::start_within(unix_nanos, config, data, None, 0, rng)
     }
 
     /// [`start`](Self::start), and tells a server of our own kind how long this client waits for the response, with all
-    /// repetitions: to 10 ms, and up to 655 s. A server that is busy keeps the request for as long.
+    /// repetitions: to 10 ms, and up to 655 s. A server that is busy keeps the request for as long. Besides it is told how
+    /// large a `message` this end puts together from fragments, bytes, rounded down to a power of two; 0: none.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -91,17 +92,20 @@ impl Client {
         config: &SecurityConfig,
         data: &[u8],
         wait: Option<Duration>,
+        message: u32,
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
+        peering::say_message(&mut id, message);
         peering::mark(&mut id, wait);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
         Self::begin(unix_nanos, config, data, (id, Peer::Asked), key)
     }
 
     /// [`start`](Self::start) towards a server that is known to be of our own kind because nothing lies between, and known
-    /// to grant a flow this `timeout`, milliseconds: nothing needs to be said or looked for.
+    /// to grant a flow this `timeout`, milliseconds, and to put together messages of so many bytes: nothing needs to be said
+    /// or looked for.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -109,13 +113,13 @@ impl Client {
         unix_nanos: u64,
         config: &SecurityConfig,
         data: &[u8],
-        timeout: u32,
+        (timeout, message): (u32, u32),
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::begin(unix_nanos, config, data, (id, Peer::Known { timeout }), key)
+        Self::begin(unix_nanos, config, data, (id, Peer::Known(Terms { timeout, message })), key)
     }
 
     /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
@@ -199,7 +203,7 @@ impl Client {
 
     /// Returns `true` if the server was [known](Self::start_known) to be this library.
     pub fn knows_server(&self) -> bool {
-        matches!(self.peer, Peer::Known { .. })
+        matches!(self.peer, Peer::Known(_))
     }
 
     /// Checks a possible response, without using anything up or computing keys.
@@ -218,8 +222,10 @@ impl Client {
     /// # Errors
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
-        let Verified { message, data, timeout, agreed } = self.verify(response)?;
-        let peering = timeout.map(|timeout| Peering::new(Side::Client, timeout, &self.request_hash));
+        let Verified { message, data, terms, agreed } = self.verify(response)?;
+        let peering = terms.map(|Terms { timeout, message }| {
+            Peering::new(Side::Client, timeout, &self.request_hash).with_message(message)
+        });
         let security = FlowSecurity::new(agreed, peering.is_some());
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
@@ -228,12 +234,12 @@ impl Client {
         Ok(Outcome { protection, data: data.to_vec(), peering, security })
     }
 
-    /// The application's data, and the timeout granted by a server of our own kind. One that answers the id of a
-    /// reference, as in a known-answer test, does not look for any.
-    fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<u32>) {
+    /// The application's data, and what a server of our own kind grants. One that answers the id of a reference, as in a
+    /// known-answer test, does not look for any.
+    fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<Terms>) {
         match self.peer {
             Peer::Asked => peering::split_trailer(message.data, &self.request_hash),
-            Peer::Known { timeout } => (message.data, Some(timeout)),
+            Peer::Known(terms) => (message.data, Some(terms)),
             Peer::Foreign => (message.data, None),
         }
     }
@@ -244,7 +250,7 @@ impl Client {
             return Err(OapError::OtherRequest);
         }
         check_certificate(&message, &self.config)?;
-        let (data, timeout) = self.split(&message);
+        let (data, terms) = self.split(&message);
         check_data(data, &self.config)?;
         if message.request_hash != &*self.request_hash {
             return Err(OapError::RequestHash);
@@ -257,7 +263,7 @@ impl Client {
                 return Err(OapError::NoKey);
             }
         }
-        Ok(Verified { message, data, timeout, agreed })
+        Ok(Verified { message, data, terms, agreed })
     }
 }
 

@@ -30,13 +30,14 @@
 //!
 //! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
 //!
-//! - The last 6 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 2` and
-//!   the other 10. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
-//!   not say: a server that is busy keeps the request for as long, and no longer. The other 8 are the same in all
-//!   repetitions of a request.
-//! - In the response to such a request, 20 bytes follow the application's data: the timeout granted for the flow,
-//!   milliseconds, big endian, and the first 16 bytes of SHA-256 over `o7s`, that timeout and the hash of the request.
-//!   The client takes them off again. A response without them is a reference's.
+//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 3` and
+//!   the other 11. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
+//!   not say: a server that is busy keeps the request for as long, and no longer. The next 8 are random, and the same in all
+//!   repetitions of a request. The byte behind them says how large a message the requester puts together from
+//!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none.
+//! - In the response to such a request, 21 bytes follow the application's data: the timeout granted for the flow,
+//!   milliseconds, big endian; the same byte about messages, of the server; and the first 16 bytes of SHA-256 over `o7`, these
+//!   5 and the hash of the request. The client takes them off again. A response without them is a reference's.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and

@@ -14,22 +14,26 @@ use crate::wire::oap::ID_LEN;
 /// Bytes of each of a [`Peering`]'s tokens.
 pub const TOKEN_LEN: usize = 16;
 
-/// Bytes of the id of a request before the mark: how long the requester waits, and what is random.
+/// Bytes of the id of a request that say how long the requester waits, and that are random.
 const RANDOM_LEN: usize = 10;
+/// The same with the byte behind them, the largest message, before the mark.
+const SAID_LEN: usize = RANDOM_LEN + 1;
 /// The first of them: the wait in units of [`WAIT_UNIT`], 0 if it is not said.
 const WAIT_LEN: usize = size_of::<u16>();
 /// Ten minutes and more fit into 16 bits.
 const WAIT_UNIT: Duration = Duration::from_millis(10);
 /// Prefix of each hash, by purpose: short enough for one block with a hash of 48 bytes, as each flow is allocated with
-/// six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, the random part 10.
-const REQUEST: &[u8] = b"o7s request 2";
-const RESPONSE: &[u8] = b"o7s";
+/// six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, what a request says 11.
+const REQUEST: &[u8] = b"o7s request 3";
+const RESPONSE: &[u8] = b"o7";
 const NOTICES: &[u8] = b"o7sn";
 const PROBES: &[u8] = b"o7sp";
 /// Length of the shortest hash.
 const SEED_LEN: usize = 32;
 /// Bytes that a response carries behind the application's data.
-pub(super) const TRAILER_LEN: usize = size_of::<u32>() + TOKEN_LEN;
+pub(super) const TRAILER_LEN: usize = TERMS_LEN + TOKEN_LEN;
+/// Of these, what the server grants.
+const TERMS_LEN: usize = size_of::<u32>() + 1;
 
 /// Shared knowledge of two ends of this library from the exchange. It cannot be computed without having seen the
 /// exchange.
@@ -40,6 +44,8 @@ pub struct Peering {
     /// The timeout of the flow that the server grants, milliseconds: it counts, at both ends, instead of the one that
     /// was asked for.
     pub timeout: u32,
+    /// The largest message that the peer puts together from fragments, bytes; 0: it takes none.
+    pub message: u32,
     /// The first bytes of the hash of the request, all that a flow keeps of the exchange.
     seed: [u8; SEED_LEN],
 }
@@ -54,9 +60,14 @@ pub struct Tokens {
 }
 
 impl Peering {
-    /// Derives the peering from the hash of the request.
+    /// Derives the peering from the hash of the request, with a peer that takes no fragments.
     pub fn new(side: Side, timeout: u32, request_hash: &DigestOutput) -> Self {
-        Self { side, timeout, seed: request_hash.first_chunk().copied().unwrap_or_default() }
+        Self { side, timeout, message: 0, seed: request_hash.first_chunk().copied().unwrap_or_default() }
+    }
+
+    /// The same with a peer that puts together messages of so many bytes.
+    pub fn with_message(self, message: u32) -> Self {
+        Self { message, ..self }
     }
 
     /// Computed when they are needed, for most flows need none.
@@ -90,14 +101,38 @@ pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
     if let Some(said) = id.first_chunk_mut::<WAIT_LEN>() {
         *said = units.to_be_bytes();
     }
-    let (random, place) = id.split_at_mut(RANDOM_LEN);
-    place.copy_from_slice(mark_of(random).get(..ID_LEN - RANDOM_LEN).unwrap_or_default());
+    let (said, place) = id.split_at_mut(SAID_LEN);
+    place.copy_from_slice(mark_of(said).get(..ID_LEN - SAID_LEN).unwrap_or_default());
 }
 
-/// Returns `true` if a request is of this library. The id of a reference's is, by chance, once in 2^48.
+/// Returns `true` if a request is of this library. The id of a reference's is, by chance, once in 2^40.
 pub(super) fn is_marked(id: &[u8; ID_LEN]) -> bool {
-    let (random, found) = id.split_at(RANDOM_LEN);
-    mark_of(random).starts_with(found)
+    let (said, found) = id.split_at(SAID_LEN);
+    mark_of(said).starts_with(found)
+}
+
+/// Has the id of a request, which is [marked](mark) afterwards, say how large messages its sender puts together.
+pub(super) fn say_message(id: &mut [u8; ID_LEN], message: u32) {
+    if let Some(place) = id.get_mut(RANDOM_LEN) {
+        *place = exponent_of(message);
+    }
+}
+
+/// The largest message that a requester of this library puts together, bytes.
+pub(super) fn message(id: &[u8; ID_LEN]) -> u32 {
+    id.get(RANDOM_LEN).map_or(0, |exponent| message_of(*exponent))
+}
+
+/// A limit on messages as one byte: the power of two that is not larger; 0 for none.
+fn exponent_of(message: u32) -> u8 {
+    message.checked_ilog2().unwrap_or(0) as u8
+}
+
+fn message_of(exponent: u8) -> u32 {
+    match exponent {
+        0 => 0,
+        exponent => 1u32.checked_shl(exponent.into()).unwrap_or(1 << 31),
+    }
 }
 
 /// Time that the requester waits, if it is of this library and says so.
@@ -115,30 +150,53 @@ pub(super) fn without_wait(mut id: [u8; ID_LEN]) -> [u8; ID_LEN] {
     id
 }
 
-fn mark_of(random: &[u8]) -> [u8; 32] {
-    hash::sha256(&[REQUEST, random])
+fn mark_of(said: &[u8]) -> [u8; 32] {
+    hash::sha256(&[REQUEST, said])
+}
+
+/// What a server of this library grants a client of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// The timeout of the flow, milliseconds.
+    pub(super) timeout: u32,
+    /// The largest message that it puts together, bytes; on the wire a power of two.
+    pub(super) message: u32,
+}
+
+impl Terms {
+    fn to_bytes(self) -> [u8; TERMS_LEN] {
+        let [a, b, c, d] = self.timeout.to_be_bytes();
+        [a, b, c, d, exponent_of(self.message)]
+    }
+
+    fn from_bytes([a, b, c, d, exponent]: [u8; TERMS_LEN]) -> Self {
+        Self { timeout: u32::from_be_bytes([a, b, c, d]), message: message_of(exponent) }
+    }
 }
 
 /// Appends to the application's data of a response what a client of our own kind looks for.
-pub(super) fn append_trailer(data: &mut Vec<u8>, timeout: u32, request_hash: &[u8]) {
-    data.extend_from_slice(&timeout.to_be_bytes());
-    data.extend_from_slice(&response_mark(timeout, request_hash));
+pub(super) fn append_trailer(data: &mut Vec<u8>, terms: Terms, request_hash: &[u8]) {
+    let terms = terms.to_bytes();
+    data.extend_from_slice(&terms);
+    data.extend_from_slice(&response_mark(terms, request_hash));
 }
 
-/// The application's data of a response, and the timeout granted if it is one of our own kind.
-pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8], Option<u32>) {
+/// The application's data of a response, and the terms granted if it is one of our own kind.
+pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8], Option<Terms>) {
     let whole = (data, None);
     let Some((data, trailer)) = data.len().checked_sub(TRAILER_LEN).and_then(|at| data.split_at_checked(at)) else {
         return whole;
     };
-    let Some((timeout, found)) = trailer.split_first_chunk().map(|(t, found)| (u32::from_be_bytes(*t), found)) else {
-        return whole;
-    };
-    if response_mark(timeout, request_hash).ct_eq(found).into() { (data, Some(timeout)) } else { whole }
+    let Some((terms, found)) = trailer.split_first_chunk() else { return whole };
+    if response_mark(*terms, request_hash).ct_eq(found).into() {
+        (data, Some(Terms::from_bytes(*terms)))
+    } else {
+        whole
+    }
 }
 
-fn response_mark(timeout: u32, request_hash: &[u8]) -> [u8; TOKEN_LEN] {
-    first(&hash::sha256(&[RESPONSE, &timeout.to_be_bytes(), request_hash]))
+fn response_mark(terms: [u8; TERMS_LEN], request_hash: &[u8]) -> [u8; TOKEN_LEN] {
+    first(&hash::sha256(&[RESPONSE, &terms, request_hash]))
 }
 
 fn first(bytes: &[u8]) -> [u8; TOKEN_LEN] {
@@ -156,7 +214,7 @@ mod tests {
         assert!(!is_marked(&id));
         mark(&mut id, None);
         assert!(is_marked(&id));
-        assert_eq!(id[WAIT_LEN..RANDOM_LEN], [7; RANDOM_LEN - WAIT_LEN]);
+        assert_eq!(id[WAIT_LEN..SAID_LEN], [7; SAID_LEN - WAIT_LEN]);
         for bit in 0..ID_LEN * 8 {
             let mut other = id;
             other[bit / 8] ^= 1 << (bit % 8);
@@ -188,9 +246,10 @@ mod tests {
     fn a_trailer_belongs_to_one_request_and_leaves_the_data() {
         for data in [&b""[..], b"welcome"] {
             let mut sent = data.to_vec();
-            append_trailer(&mut sent, 120_000, &[1; 48]);
+            let terms = Terms { timeout: 120_000, message: 1 << 20 };
+            append_trailer(&mut sent, terms, &[1; 48]);
             assert_eq!(sent.len(), data.len() + TRAILER_LEN);
-            assert_eq!(split_trailer(&sent, &[1; 48]), (data, Some(120_000)));
+            assert_eq!(split_trailer(&sent, &[1; 48]), (data, Some(terms)));
             assert_eq!(split_trailer(&sent, &[2; 48]), (&sent[..], None), "another request");
             for bit in data.len() * 8..sent.len() * 8 {
                 let mut damaged = sent.clone();
@@ -217,6 +276,21 @@ mod tests {
         ] {
             assert_ne!(proof, unlike);
         }
+    }
+
+    #[test]
+    fn limits_of_messages_are_rounded_down_to_powers_of_two() {
+        for (limit, told) in [(0, 0), (1, 0), (2, 2), (3, 2), (1 << 20, 1 << 20), ((2 << 20) - 1, 1 << 20)] {
+            let mut id = [7; ID_LEN];
+            say_message(&mut id, limit);
+            mark(&mut id, None);
+            assert!(is_marked(&id));
+            assert_eq!(message(&id), told, "{limit}");
+            let again = without_wait(id);
+            say_message(&mut id, 77);
+            assert_eq!(without_wait(id), again, "no part of what tells requests apart");
+        }
+        assert_eq!((message_of(255), message_of(31)), (1 << 31, 1 << 31));
     }
 
     #[test]

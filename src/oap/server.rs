@@ -23,7 +23,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed, Offer};
-use super::peering::{self, Peering};
+use super::peering::{self, Peering, Terms};
 use super::replay::ReplayCache;
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
@@ -101,7 +101,7 @@ impl Request {
         if let Some(agreed) = &agreed {
             agreed.check_available()?;
         }
-        Ok(Negotiated { request: self, config: *config, agreed, known: false })
+        Ok(Negotiated { request: self, config: *config, agreed, known: false, message: 0 })
     }
 }
 
@@ -121,6 +121,7 @@ pub struct Negotiated {
     config: SecurityConfig,
     agreed: Option<Agreed>,
     known: bool,
+    message: u32,
 }
 
 impl Negotiated {
@@ -128,6 +129,12 @@ impl Negotiated {
     /// the counterpart of [`Client::start_known`](super::client::Client::start_known).
     pub fn with_known_client(self) -> Self {
         Self { known: true, ..self }
+    }
+
+    /// Tells a client of our own kind how large a message this end puts together from fragments, bytes, rounded down to a
+    /// power of two; 0, as if it was never called: none.
+    pub fn with_message(self, message: u32) -> Self {
+        Self { message, ..self }
     }
 
     /// Algorithms that the flow will be encrypted with; `None`: a plain flow.
@@ -185,9 +192,12 @@ impl Negotiated {
         let mut data = data.to_vec();
         let told = !self.known && peering::is_marked(&request.id);
         if told {
-            peering::append_trailer(&mut data, timeout, &request_hash);
+            peering::append_trailer(&mut data, Terms { timeout, message: self.message }, &request_hash);
         }
-        let peering = (told || self.known).then(|| Peering::new(Side::Server, timeout, &request_hash));
+        // A client that is known is in this stack, and has the same limit.
+        let message = if told { peering::message(&request.id) } else { self.message };
+        let peering = Peering::new(Side::Server, timeout, &request_hash).with_message(message);
+        let peering = (told || self.known).then_some(peering);
         let response = Message {
             id: request.id,
             timestamp: unix_nanos,

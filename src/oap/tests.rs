@@ -67,7 +67,7 @@ fn plain_flows_have_no_key() {
     assert_eq!(request.len(), 36);
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
     let (response, there) = checked.accept(&plain()).unwrap().respond(NOW, &[], 0, &mut chance(2)).unwrap();
-    assert_eq!(response.len(), 84 + 20);
+    assert_eq!(response.len(), 84 + 21);
     let here = waiting.complete(&response).unwrap();
     assert!(here.protection.is_none() && there.protection.is_none());
     assert!(here.data.is_empty() && there.data.is_empty());
@@ -89,7 +89,7 @@ fn sizes_of_an_encrypted_exchange_with_defaults() {
     assert_eq!(request.len(), 127);
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
     let (response, _) = checked.accept(&p256()).unwrap().respond(NOW, &[], 0, &mut chance(2)).unwrap();
-    assert_eq!(response.len(), 159 + 20);
+    assert_eq!(response.len(), 159 + 21);
 }
 
 #[test]
@@ -108,16 +108,37 @@ fn two_o7s_ends_recognise_each_other() {
 #[test]
 fn known_ends_need_no_marks() {
     for config in [plain(), x25519()] {
-        let (waiting, request) = Client::start_known(NOW, &config, b"question", 5000, &mut chance(1)).unwrap();
+        let (waiting, request) =
+            Client::start_known(NOW, &config, b"question", (5000, 1 << 16), &mut chance(1)).unwrap();
         let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
         assert!(!checked.is_o7s(), "it is not marked");
-        let negotiated = checked.accept(&config).unwrap().with_known_client();
+        let negotiated = checked.accept(&config).unwrap().with_known_client().with_message(1 << 16);
         let (response, there) = negotiated.respond(NOW, b"answer", 5000, &mut chance(2)).unwrap();
         let digest = config.digest.map_or(0, Digest::nid);
         assert_eq!(Message::parse_response(&response, digest).unwrap().data, b"answer", "and nothing else");
         let (client, server) = (waiting.complete(&response).unwrap().peering.unwrap(), there.peering.unwrap());
         assert_eq!((client.side, server.side), (Side::Client, Side::Server));
         assert_eq!((client.timeout, client.tokens().own), (server.timeout, server.tokens().peer));
+        assert_eq!((client.message, server.message), (1 << 16, 1 << 16));
+    }
+}
+
+#[test]
+fn each_end_tells_how_large_messages_it_puts_together() {
+    for (here, there) in [(1 << 20, 1 << 16), (0, 1 << 20), (3_000_000, 0)] {
+        let (client, request) = Client::start_within(NOW, &plain(), &[], None, here, &mut chance(1)).unwrap();
+        // A repetition says the same.
+        let wait = Duration::from_secs(1);
+        let (client, request) = match here {
+            0 => (client, request),
+            _ => client.again_within(NOW, &plain(), &[], wait, &mut chance(3)).unwrap(),
+        };
+        let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+        let negotiated = checked.accept(&plain()).unwrap().with_message(there);
+        let (response, server) = negotiated.respond(NOW, &[], 0, &mut chance(2)).unwrap();
+        let client = client.complete(&response).unwrap();
+        let told = (client.peering.unwrap().message, server.peering.unwrap().message);
+        assert_eq!(told, (there, if here == 3_000_000 { 1 << 21 } else { here }));
     }
 }
 

@@ -27,14 +27,15 @@ use crate::types::qos::QosSpec;
 ///
 /// # Packets and streams
 ///
-/// A flow carries packets: one write is one read on the other side. Whoever wants a stream of bytes takes
+/// A flow carries packets: one write is one read on the other side, also where it is larger than a packet of the layer below
+/// and goes [in fragments](Self::max_write). Whoever wants a stream of bytes takes
 /// [`stream`](Self::stream). No trait that is imported changes what a method of a flow means.
 ///
 /// | | packets | a stream of bytes |
 /// |---|---|---|
 /// | for threads | [`Flow::read`], [`Flow::write`] | [`flow.stream()`](Self::stream), a [`Stream`]: [`io::Read`](std::io::Read), [`io::Write`](std::io::Write) |
 /// | for tasks | [`aio::Flow::read`], [`aio::Flow::write`] | [`flow.stream()`](aio::Flow::stream), an [`aio::Stream`]: `AsyncRead`, `AsyncWrite` of `tokio` and `futures-io` |
-/// | one write | is one packet, or fails if it does not fit | takes what fits into one packet, and returns how much |
+/// | one write | is one packet, or [several](Self::max_write) that are read as one, or fails if it is too large | takes what fits into one packet, and returns how much |
 /// | one read | is one packet, by the [read mode](FlowFlags::read_mode) | is what is there, of any packets |
 /// | the end | [`ReadError::Closed`] | 0 bytes |
 ///
@@ -404,7 +405,33 @@ impl Flow {
         self.inner.endpoint.is_encrypted()
     }
 
-    /// The largest packet that can be written, bytes.
+    /// The most that can be written at a time, bytes. A larger write is [`WriteError::TooLarge`], which says the same number.
+    ///
+    /// On flows with FRCT, reliable or not, to a peer of this library a write may be larger than a packet: it goes in
+    /// fragments, and is put together at the other end, up to what
+    /// [both ends](crate::settings::FrctConfig::max_message) allow, 1 MiB if nothing was set. Elsewhere, on raw flows and
+    /// towards a reference, it is [one packet](Self::max_packet), which changes with the path.
+    ///
+    /// ```
+    /// use o7s::{QosSpec, Stack, WriteError};
+    ///
+    /// let stack = Stack::new()?;
+    /// stack.bind_handler("length", |flow| {
+    ///     let packet = flow.read_bytes().unwrap();
+    ///     flow.write(packet.len().to_string().as_bytes()).unwrap();
+    /// })?;
+    /// let flow = stack.flow("length").qos(QosSpec::DATA).alloc()?;
+    /// flow.write(&vec![7; flow.max_write()])?;
+    /// assert_eq!(flow.read_bytes()?, flow.max_write().to_string());
+    /// let (size, max) = (flow.max_write() + 1, flow.max_write());
+    /// assert_eq!(flow.write(&vec![7; size]), Err(WriteError::TooLarge { size, max }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_write(&self) -> usize {
+        self.inner.endpoint.max_write()
+    }
+
+    /// The largest packet that the flow's path carries, bytes of what is written.
     ///
     /// It is no recommendation: over UDP it is 8.9 kB unless the layer was told its [MTU](super::Udp4::mtu), and IP carries
     /// such a packet in fragments where paths have an MTU of 1500, which costs much of the throughput, loses the packet with

@@ -35,8 +35,8 @@
 //! | 0x04 | [`ACK`](Flags::ACK) | ackno is valid |
 //! | 0x08 | [`FC`](Flags::FC) | window is valid |
 //! | 0x10 | [`RDVS`](Flags::RDVS) | rendez-vous: "tell me your window now" |
-//! | 0x20 | [`FFGM`](Flags::FFGM) | first fragment; defined, never used |
-//! | 0x40 | [`MFGM`](Flags::MFGM) | more fragments; defined, never used |
+//! | 0x20 | [`FFGM`](Flags::FFGM) | an end of a [message in fragments](#fragments); a reference never uses it |
+//! | 0x40 | [`MFGM`](Flags::MFGM) | more fragments follow; a reference never uses it |
 //! | 0x80 | [`END`](Flags::END) | the sender ends its stream or the flow; between o7s ends only |
 //!
 //! # Packets
@@ -46,6 +46,7 @@
 //! | data, the peer not yet heard | `01`, `03` | 0 | number | 0 | 1 byte or more |
 //! | data, unreliable flow | `09`, `0b` | right edge | number | 0 | 1 byte or more |
 //! | data, reliable flow | `0d`, `0f` | right edge | number | left edge | 1 byte or more |
+//! | fragment, o7s only | those of data, with `60`, `40` or `20` | as data | number | as data | 1 byte or more |
 //! | acknowledgement | `0c`; `0e` from o7s | right edge | 0; left edge of the sending half from o7s | left edge | none, or [`Sack`] |
 //! | rendez-vous | `10`; `12` from o7s | 0 | 0; left edge of the sending half from o7s | 0 | none |
 //! | its answer | `08`; `0a` from o7s | right edge | 0; left edge of the sending half from o7s | 0 | none |
@@ -61,6 +62,22 @@
 //! other packet, even one that the receiver sent itself, with a fresh ackno and a payload of the old length. A control
 //! packet with a payload that is not a selective acknowledgement is one of these, and none of its fields can be
 //! trusted.
+//!
+//! # Fragments
+//!
+//! The reference defines two flags for fragments, and neither sets nor looks at them: what one program writes at a time is
+//! one packet. Between two o7s ends that have [told each other](crate::oap#two-ends-of-our-own-kind) how large messages they
+//! put together, a larger write goes as several packets with numbers that follow each other:
+//!
+//! | FFGM | MFGM | the packet is |
+//! |---|---|---|
+//! | 0 | 0 | a message of its own |
+//! | 1 | 1 | the first fragment of a message |
+//! | 0 | 1 | a fragment in the middle |
+//! | 1 | 0 | the last fragment |
+//!
+//! That the last one has a mark of its own is for flows that are not reliable: whoever misses what lies before it must not
+//! take it for a message.
 //!
 //! # Ends
 //!
@@ -132,10 +149,12 @@ impl Flags {
     pub const FC: Self = Self(0x08);
     /// Rendez-vous: the sender's window is closed and it asks for a new one.
     pub const RDVS: Self = Self(0x10);
-    /// First fragment. Defined, never used.
+    /// The first or the last fragment of a message: see [fragments](self#fragments). Between o7s ends only.
     pub const FFGM: Self = Self(0x20);
-    /// More fragments. Defined, never used.
+    /// More fragments of the message follow. Between o7s ends only.
     pub const MFGM: Self = Self(0x40);
+    /// Both flags of fragments.
+    pub const FRAGMENT: Self = Self(0x60);
     /// The sender ends its stream or the flow: a byte with the reason follows. Between o7s ends only.
     pub const END: Self = Self(0x80);
 
@@ -163,6 +182,11 @@ impl Flags {
     /// Returns `true` if all flags of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Returns `true` if any flag of `other` is set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 

@@ -12,4 +12,8 @@
 mod world;
 
 mod devices;
+mod ends;
+mod fits;
+mod foreign;
+mod messages;
 mod moves;

@@ -97,9 +97,15 @@ impl Endpoint {
         self.inner.lock().pipe.is_encrypted()
     }
 
-    /// The largest packet of user data that can be written, bytes.
+    /// The largest packet of user data that the layer below carries, bytes.
     pub fn max_packet(&self) -> usize {
         self.inner.lock().max_packet()
+    }
+
+    /// The most that can be written at a time, bytes: in one packet or in fragments.
+    pub fn max_write(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.max_write(inner.max_packet()).0
     }
 
     /// Packets that wait to be read, and packets written that the peer has not acknowledged.

@@ -14,7 +14,7 @@ use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
 use crate::flow::{Event, Port, ReadError, Sink, Watcher, WriteError};
-use crate::frct::Ending;
+use crate::frct::{Ending, fragment_len};
 use crate::types::device::SendError;
 
 /// Packets that wait for a thread that is passing earlier ones to the port; writers then wait as well.
@@ -237,9 +237,18 @@ impl Inner {
         self.panics.call(|| what(port))
     }
 
-    /// The largest packet of user data that can be written, bytes.
+    /// The largest packet of user data that the layer below carries, bytes.
     pub(super) fn max_packet(&self) -> usize {
         self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
+    }
+
+    /// The most that can be written at a time, bytes, where packets of user data have up to `packet`; and the length of the
+    /// fragments of what is larger than one.
+    pub(super) fn max_write(&self, packet: usize) -> (usize, usize) {
+        match (&self.pipe.frct, fragment_len(packet, self.way.lossy)) {
+            (Some(frct), Some(fragment)) if frct.max_message() > packet => (frct.max_message(), fragment),
+            _ => (packet, packet),
+        }
     }
 
     /// Returns `true` if a write would be taken, or refused for good.
@@ -261,14 +270,18 @@ impl Inner {
             return Err(WriteError::Closed);
         }
         // Asked for each packet: the MTU of a path may change while the flow lives.
-        let max = self.max_packet();
-        if data.len() > max {
-            return Err(WriteError::TooLarge { size: data.len(), max });
+        let mut fragment = self.max_packet();
+        if data.len() > fragment {
+            let max;
+            (max, fragment) = self.max_write(fragment);
+            if data.len() > max {
+                return Err(WriteError::TooLarge { size: data.len(), max });
+            }
         }
         if !self.is_clear() {
             return Err(WriteError::WouldBlock);
         }
-        self.pipe.write(now, data, &mut fx.out)
+        self.pipe.write(now, data, fragment, &mut fx.out)
     }
 
     /// The result of `take`, or the reason for its lack.

@@ -20,6 +20,7 @@ impl Pipeline {
         {
             frct.handle_timeout(now, &mut self.cache);
         }
+        self.pass_turn(now);
         match self.beginning.as_mut().map(|b| b.handle_timeout(now)) {
             Some(Due::End) => return false,
             Some(Due::Greeting) => self.keepalive(now, out),
@@ -58,6 +59,7 @@ impl Pipeline {
         if let Some(farewell) = &self.farewell {
             next = next.min(farewell.next_deadline());
         }
+        next = next.min(self.turn_until());
         (next != Instant::FAR_FUTURE).then_some(next)
     }
 

@@ -38,7 +38,7 @@ impl Pipeline {
             + usize::from(self.partial.is_some())
     }
 
-    /// The next packet for the application, whole.
+    /// The next packet for the application, whole: a message of several fragments is put together.
     pub(in crate::flow) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
         if let Some(rest) = self.partial.take() {
             return Some(rest);
@@ -48,7 +48,7 @@ impl Pipeline {
         let pkt = match &mut self.frct {
             Some(frct) => {
                 frct.set_memory(memory);
-                frct.deliver(now)?
+                frct.deliver(now, &mut self.cache)?
             }
             None => self.ready.pop_front()?,
         };
@@ -105,6 +105,9 @@ impl Pipeline {
         if core::mem::take(&mut self.at_end) && mode == ReadMode::Partial {
             return Some(Ok(0));
         }
+        if self.frct.is_some() {
+            return self.read_frct(now, buf, mode);
+        }
         let mut pkt = self.take_packet(now)?;
         let n = pkt.len().min(buf.len());
         if n < pkt.len() && mode == ReadMode::Whole {
@@ -122,6 +125,23 @@ impl Pipeline {
             self.at_end = n == buf.len() && mode == ReadMode::Partial;
             self.cache.put(pkt);
         }
+        Some(Ok(n))
+    }
+
+    /// As [`read`](Self::read), of a flow with FRCT: each fragment of a message is copied to where it belongs.
+    fn read_frct(&mut self, now: Instant, buf: &mut [u8], mode: ReadMode) -> Option<Result<usize, ReadError>> {
+        let memory = self.memory();
+        let frct = self.frct.as_mut()?;
+        let size = frct.next_len()?;
+        if size > buf.len() && mode == ReadMode::Whole {
+            return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
+        }
+        frct.set_memory(memory);
+        let (n, over) = frct.read(now, buf, &mut self.cache)?;
+        self.counters.rx_packets += u64::from(over);
+        self.counters.rx_bytes += n as u64;
+        self.at_end = over && n == buf.len() && mode == ReadMode::Partial;
+        self.charge();
         Some(Ok(n))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! All of it is done for each packet; `receive` and `open` are what a receiver spends its time in.
 
+use core::time::Duration;
+
 use super::{CRC_LEN, Pipeline};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
@@ -62,11 +64,14 @@ impl Pipeline {
     }
 
     /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
-    /// worth, or the stack has no memory left.
-    pub(super) fn memory(&self) -> Memory {
+    /// worth, or the stack has no memory left, unless it is this flow's turn to complete a message regardless.
+    pub(super) fn memory(&mut self) -> Memory {
         let held = self.held();
-        if held >= (self.rx_bytes as usize).saturating_mul(2) || self.account.is_full(held) {
+        if held >= (self.rx_bytes as usize).saturating_mul(2) {
             Memory::Full
+        } else if self.account.is_full(held) {
+            let completes = self.frct.as_ref().is_some_and(|frct| frct.is_stuck()) && self.account.borrow();
+            if completes { Memory::Tight } else { Memory::Full }
         } else if held >= self.rx_bytes as usize {
             Memory::Tight
         } else {
@@ -77,6 +82,23 @@ impl Pipeline {
     pub(super) fn charge(&mut self) {
         let held = self.held();
         self.account.set(held);
+        if self.account.borrows() && self.frct.as_ref().is_none_or(|frct| !frct.is_stuck()) {
+            self.account.repay();
+        }
+    }
+
+    /// Leaves it to other flows to complete a message, if this one's turn has lasted for long without a fragment.
+    pub(super) fn pass_turn(&mut self, now: Instant) {
+        let waits = |since: Instant| now.since(since) >= TURN;
+        if self.account.borrows() && self.frct.as_ref().and_then(|f| f.open_since()).is_none_or(waits) {
+            self.account.repay();
+        }
+    }
+
+    /// Time at which that is to be looked at.
+    pub(super) fn turn_until(&self) -> Instant {
+        let open = self.frct.as_ref().filter(|_| self.account.borrows()).and_then(|frct| frct.open_since());
+        open.map_or(Instant::FAR_FUTURE, |since| since + TURN)
     }
 
     /// Checks and removes the checksum, then decrypts. `false`: counted, to be dropped.
@@ -113,3 +135,7 @@ impl Pipeline {
             && (self.protection.is_some() || Pci::parse(pkt).is_ok_and(|pci| !pci.flags.contains(Flags::DATA)))
     }
 }
+
+/// A flow that may complete a message although memory is short loses its turn so long after the last fragment: a peer that
+/// sends no more must not keep others from it.
+const TURN: Duration = Duration::from_secs(2);

@@ -7,11 +7,18 @@ use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::notice;
 use crate::flow::{BURST, Outgoing, WriteError};
-use crate::frct::Transmit;
+use crate::frct::{Transmit, fragments};
 
 impl Pipeline {
-    /// Takes one packet of user data. What comes of it is collected with [`pump`](Self::pump).
-    pub(in crate::flow) fn write(&mut self, now: Instant, data: &[u8], out: &mut Outgoing) -> Result<(), WriteError> {
+    /// Takes what the application writes at a time: one packet, or with FRCT fragments of `fragment` bytes. What comes of it
+    /// is collected with [`pump`](Self::pump).
+    pub(in crate::flow) fn write(
+        &mut self,
+        now: Instant,
+        data: &[u8],
+        fragment: usize,
+        out: &mut Outgoing,
+    ) -> Result<(), WriteError> {
         if data.is_empty() {
             self.keepalive(now, out);
             return Ok(());
@@ -22,11 +29,15 @@ impl Pipeline {
         if self.frct.is_none() && !self.spend(data.len() + self.overhead()) {
             return Err(WriteError::WouldBlock);
         }
-        let mut pkt = self.cache.take(data.len());
-        pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
         if let Some(frct) = &mut self.frct {
-            frct.push(now, pkt);
+            for (part, bytes) in fragments(data, fragment) {
+                let mut pkt = self.cache.take(bytes.len());
+                pkt.extend_from_slice(bytes).ok_or(WriteError::Crypt)?;
+                frct.push(now, pkt, part);
+            }
         } else {
+            let mut pkt = self.cache.take(data.len());
+            pkt.extend_from_slice(data).ok_or(WriteError::Crypt)?;
             if !self.seal(&mut pkt) {
                 self.cache.put(pkt);
                 return Err(WriteError::Crypt);

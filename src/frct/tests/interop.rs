@@ -80,7 +80,7 @@ impl Mixed {
                     self.to_theirs.push_back((self.now + self.latency, [t.header(), t.payload()].concat()));
                 }
             }
-            let Some(p) = self.reading.then(|| self.ours.deliver(now)).flatten() else { return };
+            let Some(p) = self.reading.then(|| self.ours.deliver(now, &mut self.cache)).flatten() else { return };
             self.got.push(u32::from_be_bytes(p[..].try_into().unwrap()));
         }
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::time::Instant;
-use crate::frct::{Config, Frct};
+use crate::frct::{Config, Frct, fragments};
 
 /// Splitmix: enough chance for a link.
 pub(super) struct Chance(pub(super) u64);
@@ -68,6 +68,8 @@ pub(super) struct Side {
     pub(super) cache: BufCache,
     pub(super) to_write: u64,
     pub(super) size: usize,
+    /// Length of the fragments of messages, bytes.
+    pub(super) fragment: usize,
     pub(super) written: u64,
     pub(super) read: u64,
     /// Number of the next message (reliable), or least number of it.
@@ -86,6 +88,7 @@ impl Side {
             cache: BufCache::new(&BufPool::new(256)),
             to_write: 0,
             size: 100,
+            fragment: usize::MAX,
             written: 0,
             read: 0,
             expected: 0,
@@ -99,7 +102,7 @@ impl Side {
     fn read_all(&mut self, now: Instant) -> bool {
         let mut any = false;
         while self.reading
-            && let Some(p) = self.frct.deliver(now)
+            && let Some(p) = self.frct.deliver(now, &mut self.cache)
         {
             any = true;
             let n = u64::from_be_bytes(p[..8].try_into().unwrap());
@@ -110,6 +113,9 @@ impl Side {
             }
             let len = u32::from_be_bytes(p[8..12].try_into().unwrap());
             assert_eq!(p.len(), len as usize, "whole messages");
+            if self.fragment < usize::MAX {
+                assert_eq!(&p[..], message(n, p.len()), "byte for byte");
+            }
             self.expected = n + 1;
             self.read += 1;
             self.cache.put(p);
@@ -120,6 +126,13 @@ impl Side {
     fn write_all(&mut self, now: Instant) {
         while self.to_write > self.written && self.frct.can_send() {
             let len = 12 + (self.written as usize * 7919) % self.size;
+            if self.fragment < usize::MAX {
+                for (part, bytes) in fragments(&message(self.written, len), self.fragment) {
+                    self.frct.push(now, PacketBuf::copy_of(bytes), part);
+                }
+                self.written += 1;
+                continue;
+            }
             let mut p = self.cache.take(len);
             p.extend_from_slice(&self.written.to_be_bytes()).unwrap();
             p.extend_from_slice(&(len as u32).to_be_bytes()).unwrap();
@@ -128,6 +141,14 @@ impl Side {
             self.written += 1;
         }
     }
+}
+
+/// The message number `n`, of `len` bytes.
+fn message(n: u64, len: usize) -> Vec<u8> {
+    let mut message = n.to_be_bytes().to_vec();
+    message.extend_from_slice(&(len as u32).to_be_bytes());
+    message.extend((12..len).map(|i| (n as usize * 31 + i * 7 + i / 251) as u8));
+    message
 }
 
 pub(super) struct Net {

@@ -120,7 +120,7 @@ proptest! {
                 Op::Send(n) => for _ in 0..*n % 40 {
                     written += u64::from(f.send(now, PacketBuf::copy_of(b"data")).is_ok());
                 },
-                Op::Deliver => { f.deliver(now); }
+                Op::Deliver => { f.deliver(now, &mut cache); }
                 Op::Pass(ns) => {
                     now += Duration::from_nanos(u64::from(*ns));
                     f.handle_timeout(now, &mut cache);

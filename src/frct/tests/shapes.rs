@@ -9,7 +9,7 @@ use std::string::String;
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::frct::{Config, Frct};
+use crate::frct::{Config, Frct, Part};
 use crate::wire::frct::{Flags, Pci};
 
 /// A machine, its clock, and its packets in hexadecimal.
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn read(&mut self) -> Option<Vec<u8>> {
-        self.frct.deliver(self.now).map(|p| p.to_vec())
+        self.frct.deliver(self.now, &mut self.cache).map(|p| p.to_vec())
     }
 
     /// Lets time pass, with every deadline on the way.
@@ -357,6 +357,6 @@ fn who_writes_again_after_a_full_window_is_known_to_have_had_nothing_to_send() {
     a.now += Duration::from_millis(10);
     a.frct.handle_packet(a.now, PacketBuf::copy_of(&pci.to_bytes()), &mut a.cache);
     assert!(a.frct.is_at_rest() && a.frct.tx.flight == 0);
-    a.frct.push(a.now, PacketBuf::copy_of(b"more"));
+    a.frct.push(a.now, PacketBuf::copy_of(b"more"), Part::Whole);
     assert!(a.frct.tx.rate.meter.is_starved(0));
 }

@@ -63,7 +63,7 @@ fn cost_of_a_packet() {
                 while let Some(Transmit::Control { pci, .. }) = b.poll_transmit(now) {
                     acks.push(pci);
                 }
-                if let Some(p) = b.deliver(now) {
+                if let Some(p) = b.deliver(now, &mut cache) {
                     done.push(p);
                 }
             }
@@ -143,7 +143,7 @@ fn cost_of_a_packet_with_loss() {
                 b.handle_packet(now, p, &mut cache_b);
             }
             b.handle_timeout(now, &mut cache_b);
-            while let Some(p) = b.deliver(now) {
+            while let Some(p) = b.deliver(now, &mut cache) {
                 read += 1;
                 cache_b.put(p);
             }

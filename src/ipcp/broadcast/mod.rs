@@ -148,7 +148,12 @@ impl Broadcast {
     /// Sends a packet to a neighbour, or drops it: whoever is slow must not hold up the others.
     fn send(&self, now: Instant, neighbour: &Endpoint, pkt: &PacketBuf) {
         let mut out = Outgoing::new();
-        let sent = pkt.len() <= neighbour.max_packet() && {
+        let most = neighbour.max_packet();
+        if most < self.mtu.load(Ordering::Relaxed) {
+            // Its path has become narrower.
+            self.note_mtu();
+        }
+        let sent = pkt.len() <= most && {
             out.push(self.copy(pkt));
             neighbour.send_packets(now, &mut out).is_ok() && out.is_empty()
         };

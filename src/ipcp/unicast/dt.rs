@@ -14,12 +14,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use self::adjacency::{Adjacency, Backlog, cube_of};
 use super::shared::{Shared, order};
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
-use crate::base::sync::{Ordered, RwLock};
+use crate::base::sync::{AtomicU64, Ordered, RwLock};
 use crate::base::time::Instant;
 use crate::flow::{BURST, Drive, Outgoing};
 use crate::forward::pff::ForwardingTable;
@@ -31,6 +32,8 @@ use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
 
 /// A packet that all adjacencies take is hoped to be so long while there are none.
 const MTU_WITHOUT_NEIGHBOURS: usize = 1400;
+/// N-1 flows are asked at most so often how large packets they carry.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What packets of the layer are for that end here.
 pub(super) trait Above {
@@ -81,6 +84,8 @@ pub(super) struct DataPath {
     waiting: Arc<Backlog>,
     /// Bytes of a packet that all adjacencies take.
     mtu: AtomicUsize,
+    /// When they were last asked, nanoseconds.
+    looked: AtomicU64,
     pub(super) counters: Counters,
 }
 
@@ -175,6 +180,7 @@ impl DataPath {
             salt,
             waiting: Backlog::new(&shared.alarm),
             mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
+            looked: AtomicU64::new(0),
             counters: Counters::default(),
             shared: Arc::clone(shared),
         })
@@ -204,8 +210,21 @@ impl DataPath {
 
     /// Under the lock: of two that change them at once the later has the last word.
     fn note_mtu(&self, adjacencies: &BTreeMap<N1FlowId, Arc<Adjacency>>) {
-        let mtu = adjacencies.values().map(|a| a.max_packet).min();
+        let mtu = adjacencies.values().map(|a| a.max_packet()).min();
         self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
+    }
+
+    /// Looks whether the paths of N-1 flows carry larger packets than they did, or only smaller ones; once in a while.
+    pub(super) fn look_at_sizes(&self, now: Instant) {
+        let last = Instant::from_nanos(self.looked.load(Ordering::Relaxed));
+        if now.since(last) < LOOK_EVERY {
+            return;
+        }
+        self.looked.store(now.as_nanos(), Ordering::Relaxed);
+        let changed = self.adjacencies().iter().filter(|a| a.note_max_packet()).count();
+        if changed > 0 {
+            self.note_mtu(&self.adjacencies.write());
+        }
     }
 
     pub(super) fn adjacency(&self, id: N1FlowId) -> Option<Arc<Adjacency>> {

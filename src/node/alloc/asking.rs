@@ -179,16 +179,16 @@ impl Allocation {
         let before = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client).find(|c| !c.knows_server());
         let (client, data) = match before {
             _ if in_memory => {
-                let timeout = self.node.flows.granted(self.wanted.qos.timeout);
-                Client::start_known(unix, &security, &self.wanted.data, timeout, &mut rng)?
+                let terms = (self.node.flows.granted(self.wanted.qos.timeout), self.node.flows.message());
+                Client::start_known(unix, &security, &self.wanted.data, terms, &mut rng)?
             }
             Some(before) => {
                 let wait = self.deadline.since(now);
                 before.again_within(unix, &security, &self.wanted.data, wait, &mut rng)?
             }
             None => {
-                let wait = Some(self.deadline.since(now));
-                Client::start_within(unix, &security, &self.wanted.data, wait, &mut rng)?
+                let (wait, message) = (Some(self.deadline.since(now)), self.node.flows.message());
+                Client::start_within(unix, &security, &self.wanted.data, wait, message, &mut rng)?
             }
         };
         let endpoint = self.node.flows.new_endpoint().ok_or(AllocError::TooManyFlows)?;

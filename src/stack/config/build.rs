@@ -277,10 +277,6 @@ impl<'a> NetworkBuilder<'a> {
     }
 }
 
-fn not_yet(kind: IpcpKind) -> Cause {
-    format!("this version has no {} layers yet", kind.name()).into()
-}
-
 impl IpcpConfig {
     /// What is this member's own business, not the layer's.
     pub(super) fn member_config(&self) -> unicast::Config {

@@ -38,8 +38,8 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     pub(in crate::ipcp::unicast) endpoint: Arc<Endpoint>,
     /// Of the neighbour, when it was connected; none of a reference.
     pub(in crate::ipcp::unicast) incarnation: Option<u32>,
-    /// Bytes of a packet that the N-1 flow takes.
-    pub(in crate::ipcp::unicast) max_packet: usize,
+    /// Bytes of a packet that the N-1 flow takes, when it was last asked.
+    max_packet: AtomicUsize,
     sizes: LayerSizes,
     congestion: CongestionAvoidance,
     up: AtomicBool,
@@ -144,7 +144,7 @@ impl Adjacency {
         Arc::new(Self {
             id,
             peer: connection.peer,
-            max_packet: endpoint.max_packet(),
+            max_packet: AtomicUsize::new(endpoint.max_packet()),
             sizes: shared.sizes,
             congestion: shared.unicast.congestion,
             up: AtomicBool::new(true),
@@ -163,6 +163,17 @@ impl Adjacency {
             counters: Counters::default(),
             cubes: Default::default(),
         })
+    }
+
+    /// Bytes of a packet that the N-1 flow took when it was last asked.
+    pub(super) fn max_packet(&self) -> usize {
+        self.max_packet.load(Ordering::Relaxed)
+    }
+
+    /// Asks the N-1 flow again: its path may have changed. Whether it has.
+    pub(super) fn note_max_packet(&self) -> bool {
+        let most = self.endpoint.max_packet();
+        self.max_packet.swap(most, Ordering::Relaxed) != most
     }
 
     /// No packets are sent this way any more, from this moment on.

@@ -1,0 +1,205 @@
+//! Writes that are larger than a packet.
+
+use std::time::Duration;
+
+use o7s::settings::{FrctConfig, Limits};
+use o7s::sim::{Link, Loss};
+use o7s::{Flow, QosSpec, ReadError, ReadMode, WriteError};
+
+use super::ends::{ENCRYPTED, Ends, MIB, message, ms, transfer};
+
+fn lossy(loss: f64) -> Link {
+    Link::default().latency(ms(10)).loss(Loss::Random(loss))
+}
+
+fn set_mode(flow: &Flow, mode: ReadMode) {
+    let mut flags = flow.flags();
+    flags.read_mode = mode;
+    flow.set_flags(flags);
+}
+
+#[test]
+fn megabytes_cross_links_of_1500_bytes_with_loss() {
+    for (seed, security) in [(1, ""), (2, ENCRYPTED)] {
+        let ends = Ends::new(seed, lossy(0.05), security);
+        let took = ends.net.block_on(async {
+            let flows = ends.connect(QosSpec::DATA).await;
+            assert_eq!(flows.0.as_blocking().max_write(), MIB);
+            transfer(&ends, flows, 5, MIB).await
+        });
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert_eq!(ends.held(), 0);
+    }
+}
+
+#[test]
+fn messages_of_every_size_keep_their_boundaries() {
+    for qos in [QosSpec::BEST_EFFORT, QosSpec::DATA] {
+        let ends = Ends::new(3, lossy(0.0).jitter(ms(2)), ENCRYPTED);
+        ends.net.block_on(async {
+            let (near, far) = ends.connect(qos).await;
+            let packet = near.as_blocking().max_packet();
+            let sizes = [1, packet, packet + 1, 2 * packet, 2801, 100_000, 7, MIB - 1, MIB];
+            let reader = ends.net.spawn(async move {
+                for (n, len) in sizes.into_iter().enumerate() {
+                    let mut buf = vec![0; MIB];
+                    // Each in another way: in one piece, or to where the program wants it.
+                    let read = if n % 2 == 0 {
+                        far.read_bytes().await.unwrap().to_vec()
+                    } else {
+                        let len = far.read(&mut buf).await.unwrap();
+                        buf[..len].to_vec()
+                    };
+                    assert!(read == message(n, len), "message {n} of {len} bytes");
+                }
+                far
+            });
+            for (n, len) in sizes.into_iter().enumerate() {
+                near.write(&message(n, len)).await.unwrap();
+            }
+            drop(reader.await);
+        });
+    }
+}
+
+#[test]
+fn a_buffer_that_is_too_small_loses_nothing() {
+    let ends = Ends::new(4, lossy(0.0), "");
+    ends.net.block_on(async {
+        let (near, far) = ends.connect(QosSpec::DATA).await;
+        near.write(&message(0, 50_000)).await.unwrap();
+        near.write(b"next").await.unwrap();
+        let mut buf = vec![0; 20_000];
+        assert_eq!(far.read(&mut buf).await, Err(ReadError::TooSmall { size: 50_000, room: 20_000 }));
+        let flow = far.as_blocking();
+        set_mode(&flow, ReadMode::Partial);
+        let mut got = Vec::new();
+        for len in [20_000, 20_000, 10_000] {
+            assert_eq!(far.read(&mut buf).await, Ok(len), "no less than there is of a message");
+            got.extend_from_slice(&buf[..len]);
+        }
+        assert!(got == message(0, 50_000));
+        assert_eq!(far.read(&mut buf).await, Ok(4));
+        // A piece that fills the buffer exactly is followed by a mark.
+        near.write(&message(1, 40_000)).await.unwrap();
+        assert_eq!(far.read(&mut buf).await, Ok(20_000));
+        assert_eq!(far.read(&mut buf).await, Ok(20_000));
+        assert_eq!(far.read(&mut buf).await, Ok(0));
+    });
+}
+
+#[test]
+fn a_stream_reads_messages_as_bytes() {
+    let ends = Ends::new(5, lossy(0.02), "");
+    ends.net.block_on(async {
+        let (near, far) = ends.connect(QosSpec::DATA).await;
+        let flow = far.as_blocking();
+        set_mode(&flow, ReadMode::Stream);
+        let reader = ends.net.spawn(async move {
+            let (mut got, mut buf) = (Vec::new(), vec![0; 70_001]);
+            while let Ok(n) = far.read(&mut buf).await {
+                assert!(n > 0);
+                got.extend_from_slice(&buf[..n]);
+            }
+            got
+        });
+        for n in 0..10 {
+            near.write(&message(n, 30_000 * n + 1)).await.unwrap();
+        }
+        near.close(Duration::from_secs(60)).await.unwrap();
+        let sent: Vec<u8> = (0..10).flat_map(|n| message(n, 30_000 * n + 1)).collect();
+        assert!(reader.await == sent);
+    });
+}
+
+#[test]
+fn lost_fragments_cost_their_message_and_no_memory() {
+    let ends = Ends::new(6, lossy(0.01), ENCRYPTED);
+    ends.net.block_on(async {
+        let (near, far) = ends.connect(QosSpec::BEST_EFFORT).await;
+        let inner = ends.net.clone();
+        let reader = ends.net.spawn(async move {
+            let (mut got, mut last) = (0, 0);
+            while let Ok(Ok(packet)) = inner.timeout(Duration::from_secs(20), far.read_bytes()).await {
+                let n = (last..100).find(|n| packet == message(*n, 60_000)).expect("whole, and in order");
+                (got, last) = (got + 1, n + 1);
+            }
+            (got, far)
+        });
+        for n in 0..100 {
+            near.write(&message(n, 60_000)).await.unwrap();
+            ends.net.sleep(ms(20)).await;
+        }
+        // 43 fragments of each: two messages of three arrive.
+        let (got, far) = reader.await;
+        assert!((45..85).contains(&got), "{got}");
+        let stats = far.as_blocking().frct_stats().unwrap();
+        assert!(stats.incomplete > 0);
+        assert_eq!(ends.held(), 0);
+    });
+}
+
+#[test]
+fn what_is_too_large_is_told_with_what_fits() {
+    let limits = |bytes| Limits::default().frct(FrctConfig::default().max_message(bytes));
+    let cases = [
+        ([MIB, MIB], MIB),
+        // Each end has its say, and what is told is a power of two.
+        ([MIB, 100_000], 131_072),
+        ([100_000, MIB], 100_000),
+        ([3 * MIB, 3 * MIB], 2 * MIB),
+    ];
+    for ([near, far], expected) in cases {
+        let ends = Ends::with(7, lossy(0.0), "", [limits(near), limits(far)]);
+        ends.net.block_on(async {
+            for qos in [QosSpec::BEST_EFFORT, QosSpec::DATA] {
+                let (flow, _far) = ends.connect(qos).await;
+                assert_eq!(flow.as_blocking().max_write(), expected, "{near} {far}");
+                let size = expected + 1;
+                let result = flow.write(&vec![7; size]).await;
+                assert_eq!(result, Err(WriteError::TooLarge { size, max: expected }));
+            }
+        });
+    }
+    for (near, far) in [(0, MIB), (MIB, 0)] {
+        let ends = Ends::with(8, lossy(0.0), "", [limits(near), limits(far)]);
+        ends.net.block_on(async {
+            let (flow, _far) = ends.connect(QosSpec::DATA).await;
+            assert_eq!(flow.as_blocking().max_write(), flow.as_blocking().max_packet());
+        });
+    }
+}
+
+#[test]
+fn many_messages_at_once_do_not_wait_for_each_other_for_ever() {
+    // A budget in which four of them have room, and 24 that all begin.
+    let small = || Limits::default().flow_bytes(2 * MIB).peer_bytes(MIB).stack_bytes(2 * MIB);
+    let ends = Ends::with(9, lossy(0.0).rate(200_000_000), "", [Limits::default(), small()]);
+    ends.net.block_on(async {
+        let mut flows = Vec::new();
+        for _ in 0..24 {
+            flows.push(ends.connect(QosSpec::DATA).await);
+        }
+        let mut tasks = Vec::new();
+        for (n, (near, far)) in flows.into_iter().enumerate() {
+            let net = ends.net.clone();
+            tasks.push(ends.net.spawn(async move {
+                let size = 200_000;
+                near.write(&message(n, size)).await.unwrap();
+                let got = net.timeout(Duration::from_secs(300), far.read_bytes()).await;
+                assert!(got.expect("it comes to its end").unwrap() == message(n, size), "flow {n}");
+                (near, far)
+            }));
+        }
+        let mut most = 0;
+        while tasks.iter().any(|task| !task.is_finished()) {
+            ends.net.sleep(ms(1)).await;
+            most = most.max(ends.held());
+        }
+        assert!(most < 3 * MIB as u64, "{most}");
+        let mut flows = Vec::new();
+        for task in tasks {
+            flows.push(task.await);
+        }
+    });
+}
