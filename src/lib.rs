@@ -198,6 +198,7 @@
 //! | [`settings`], [`time`], [`stats`], [`cause`] | bounds and parameters; instants and clocks; counters of flows; causes that errors carry |
 //! | [`rib`] | counters and state as a tree, and its export |
 //! | [`sim`] | simulated networks |
+//! | [`capture`] | captures of packets: written, read and followed |
 //! | [`dissect`] | captured packets, decoded for people |
 //! | [`manual`] | longer texts |
 //! | [`device`], [`resolve`], [`shim`], [`policy`], [`congestion`], [`cipher`], [`admission`] | what a program can [bring along](manual::doors): traits, and what implementations need |
@@ -284,6 +285,8 @@ mod wire;
 #[cfg(feature = "internals")]
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub mod capture;
 #[cfg(feature = "std")]
 pub mod device;
 #[cfg(feature = "std")]

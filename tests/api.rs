@@ -4,6 +4,8 @@
 
 #[path = "api/asynchronous.rs"]
 mod asynchronous;
+#[path = "api/capture.rs"]
+mod capture;
 #[path = "api/config.rs"]
 mod config;
 #[path = "api/device.rs"]

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("irm", 5),
     ("ipcp", 5),
     ("node", 6),
+    ("capture", 7),
     ("rib", 7),
     ("device", 7),
     ("shm", 7),

@@ -28,6 +28,7 @@ mod heap;
 mod idle;
 mod local;
 mod measure;
+mod pcap;
 mod quic;
 #[path = "../../tests/world/router.rs"]
 mod router;
@@ -80,6 +81,7 @@ const GROUPS: &[Group] = &[
     ("allocation udp", flows::udp),
     ("forwarding", forward::forwarding),
     ("layer", forward::layer),
+    ("pcap", pcap::rows),
     ("idle memory", idle::memory),
     ("idle keepalive", idle::keepalive),
     ("shortest paths", routing::shortest_paths),

@@ -1,6 +1,7 @@
 //! What the tools share: the options that make a stack, units, and how a program ends.
 #![allow(dead_code, unused_imports, reason = "every program uses a part")]
 
+pub(crate) mod capture;
 pub(crate) mod logger;
 pub(crate) mod rate;
 pub(crate) mod stop;
@@ -127,6 +128,11 @@ pub(crate) struct Surroundings {
     #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
     encrypt: Option<SecurityConfig>,
 
+    /// Write what passes to this file, for Wireshark and odump; a named pipe shows it as it passes. Keys of encrypted flows
+    /// are in it only if the environment variable O7S_KEYLOGFILE names a file, to which they are appended as well
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+
     /// Tell what goes on, on standard error: layers, neighbours and flows; twice for decisions, three times for packets
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -164,7 +170,12 @@ impl Target {
 impl Surroundings {
     fn stack(&self) -> Result<Stack> {
         logger::install(self.verbose);
-        Ok(Stack::builder().security(self.encrypt.unwrap_or_default()).build()?)
+        let builder = Stack::builder().security(self.encrypt.unwrap_or_default());
+        let stack = capture::with_key_log(builder)?.build()?;
+        if let Some(file) = &self.pcap {
+            capture::start(file, &stack)?;
+        }
+        Ok(stack)
     }
 
     fn table(&self) -> Arc<HostTable> {
@@ -354,6 +365,7 @@ pub(crate) fn run(program: impl FnOnce() -> Result<bool>) -> ExitCode {
     stop::watch();
     let result = program();
     stop::settle();
+    capture::finish();
     end_for_output();
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -70,6 +70,7 @@ fn run(options: &Options) -> Result<bool> {
     let ends = stack.clone();
     stop::on_request(move || {
         ends.shutdown();
+        common::capture::finish();
         // The console may wait for a line that never comes.
         std::process::exit(0);
     });

@@ -6,6 +6,7 @@ mod moving;
 mod quiet;
 mod reading;
 mod receiving;
+mod tapped;
 mod writing;
 
 use alloc::boxed::Box;
@@ -28,6 +29,7 @@ use self::beginning::Beginning;
 pub use self::beginning::Opening;
 use self::quiet::Patience;
 pub use self::reading::ReadMode;
+use self::tapped::Tapped;
 use super::moves::Moves;
 use super::notice::Farewell;
 
@@ -92,6 +94,8 @@ pub(super) struct Pipeline {
     patience: Option<Patience>,
     pub(super) frct: Option<Box<Frct>>,
     protection: Option<(Box<Protection>, Box<Rng>)>,
+    /// Somebody looks on.
+    tap: Option<Box<Tapped>>,
     crc: bool,
     /// Notices about the end of a flow without FRCT, between two o7s ends.
     farewell: Option<Box<Farewell>>,
@@ -136,6 +140,7 @@ impl Pipeline {
             patience: None,
             frct: None,
             protection: None,
+            tap: None,
             crc: false,
             farewell: None,
             moves: None,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
 use super::alloc::Allocated;
-use super::flows::LayerFacts;
+use super::flows::{Agreed, LayerFacts};
 use super::timers::Sleep;
 use super::{Node, Screened};
 use crate::base::time::Instant;
@@ -219,7 +219,8 @@ impl Accept {
         let size = response.len();
         let opening = origin.map(|o| node.flows.opening(o.received, size));
         let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
-        let Ok(mut params) = node.flows.params(qos, &facts, outcome.protection, outcome.peering) else {
+        let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
+        let Ok(mut params) = node.flows.params(qos, &facts, agreed) else {
             // Dropping the prepared reply refuses the request.
             endpoint.abort();
             return None;

@@ -13,7 +13,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use self::asking::{Asking, Try};
-use super::flows::LayerFacts;
+use super::flows::{Agreed, LayerFacts};
 use super::timers::Sleep;
 use super::{IpcpId, Node};
 use crate::base::foreign::{Causes, Panics};
@@ -266,7 +266,8 @@ impl Allocation {
         let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
         let agreed = client.complete(response).and_then(|outcome| {
             let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
-            let mut params = self.node.flows.params(self.wanted.qos, &layer, outcome.protection, outcome.peering)?;
+            let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
+            let mut params = self.node.flows.params(self.wanted.qos, &layer, agreed)?;
             // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
             // and its keepalives say that it has the connection.
             let member = self.wanted.via != Via::Any;

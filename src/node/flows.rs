@@ -22,6 +22,8 @@ use crate::frct::{self, Frct};
 use crate::ipcp::Info;
 use crate::oap::{OapError, Peering};
 use crate::types::qos::QosSpec;
+use crate::types::tap::FlowTap;
+use crate::wire::oap::ID_LEN;
 
 /// What the flows of a layer need to know of it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,14 @@ impl From<&Info> for LayerFacts {
     fn from(info: &Info) -> Self {
         Self { mpl: info.mpl, congestible: info.congestible, window: info.window }
     }
+}
+
+/// What the two ends of a flow have agreed on.
+pub(super) struct Agreed {
+    /// Id of the request.
+    pub(super) id: [u8; ID_LEN],
+    pub(super) keys: Option<(Cipher, SessionKey)>,
+    pub(super) peering: Option<Peering>,
 }
 
 /// The endpoints of a node, and the bounds on them.
@@ -71,6 +81,10 @@ impl Flows {
         let mut made = None;
         endpoints.insert_with(|id| {
             let endpoint = Endpoint::new(id.to_bits(), &self.shared.env);
+            let tap = self.shared.onlookers.tap();
+            if tap.is_some() {
+                endpoint.set_tap(tap);
+            }
             made = Some(Arc::clone(&endpoint));
             endpoint
         })?;
@@ -109,8 +123,7 @@ impl Flows {
         &self,
         mut qos: QosSpec,
         layer: &LayerFacts,
-        keys: Option<(Cipher, SessionKey)>,
-        peering: Option<Peering>,
+        Agreed { id, keys, peering }: Agreed,
     ) -> Result<Params, OapError> {
         if let Some(peering) = &peering {
             qos.timeout = match peering.side {
@@ -121,6 +134,7 @@ impl Flows {
         }
         let protection = match keys {
             Some((cipher, key)) => {
+                self.shared.onlookers.tell_key(self.shared.panics(), &id, peering.is_some(), &key);
                 let ivs = self.shared.split_rng("iv");
                 let keys = match &peering {
                     Some(peering) => Protection::between_peers(self.shared.backend, cipher, key, peering.side)?,
@@ -198,6 +212,14 @@ impl Flows {
         let oldest = self.silent.lock().oldest();
         if let Some(endpoint) = oldest {
             endpoint.abort();
+        }
+    }
+
+    /// Has `tap` see the packets of all flows from now on, or nobody any more.
+    pub(super) fn set_tap(&self, tap: Option<Arc<dyn FlowTap>>) {
+        self.shared.onlookers.set_tap(tap.clone());
+        for endpoint in self.endpoints() {
+            endpoint.set_tap(tap.clone());
         }
     }
 

@@ -57,6 +57,7 @@ use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests};
 use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 use crate::types::name::Name;
+use crate::types::tap::FlowTap;
 use crate::types::tree::Tree;
 
 use self::flows::Flows;
@@ -67,6 +68,7 @@ use self::member::Membership;
 use self::names::Names;
 pub use self::names::Screened;
 use self::shared::Shared;
+pub use self::shared::{KeyReader, KeySink, PEER_KEY, REFERENCE_KEY};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
@@ -156,6 +158,16 @@ impl Node {
     /// What encrypts packets.
     pub fn backend(&self) -> &'static Backend {
         self.shared.backend
+    }
+
+    /// Has `sink` told the keys of encrypted flows from now on, or nobody any more.
+    pub fn set_keys(&self, reader: KeyReader, sink: Option<KeySink>) {
+        self.shared.onlookers.set_keys(reader, sink);
+    }
+
+    /// Has `tap` see the packets of all flows in the clear from now on, or nobody any more.
+    pub fn set_tap(&self, tap: Option<Arc<dyn FlowTap>>) {
+        self.flows.set_tap(tap);
     }
 
     /// Where packet buffers come from.

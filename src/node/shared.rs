@@ -19,6 +19,11 @@ use crate::base::time::Instant;
 use crate::crypto::backend::Backend;
 use crate::flow::Env;
 
+mod onlookers;
+
+pub(super) use self::onlookers::Onlookers;
+pub use self::onlookers::{KeyReader, KeySink, PEER_KEY, REFERENCE_KEY};
+
 /// The locks of a node, in the order in which they are taken.
 pub(super) mod order {
     /// Names: who accepts flows.
@@ -47,6 +52,10 @@ pub(super) mod order {
     pub(in crate::node) const TIMERS: u8 = 51;
     /// Shared: randomness.
     pub(in crate::node) const RNG: u8 = 56;
+    /// Shared: who is told keys.
+    pub(in crate::node) const KEYS: u8 = 57;
+    /// Shared: who sees packets.
+    pub(in crate::node) const TAPS: u8 = 58;
 }
 
 counters! {
@@ -87,6 +96,7 @@ pub(super) struct Shared {
     rng: Ordered<Mutex<Randomness>, { order::RNG }>,
     down: AtomicBool,
     pub(super) counters: Counters,
+    pub(super) onlookers: Onlookers,
 }
 
 impl Shared {
@@ -98,6 +108,7 @@ impl Shared {
             rng: Ordered::new(Mutex::new(rng)),
             down: AtomicBool::new(false),
             counters: Counters::default(),
+            onlookers: Onlookers::default(),
         })
     }
 

@@ -231,7 +231,7 @@ impl Client {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
         };
-        Ok(Outcome { protection, data: data.to_vec(), peering, security })
+        Ok(Outcome { id: self.id, protection, data: data.to_vec(), peering, security })
     }
 
     /// The application's data, and what a server of our own kind grants. One that answers the id of a reference, as in a

@@ -95,11 +95,13 @@ use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::suite::{Cipher, Digest};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
-use crate::wire::oap::Message;
+use crate::wire::oap::{ID_LEN, Message};
 
 /// Result of the exchange at one end of a flow.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Id of the request.
+    pub id: [u8; ID_LEN],
     /// Cipher and key that protect the flow's packets; `None` for a plain flow.
     pub protection: Option<(Cipher, SessionKey)>,
     /// The application data that came with the peer's message, at most

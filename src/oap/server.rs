@@ -210,7 +210,8 @@ impl Negotiated {
             ..Message::default()
         };
         let security = FlowSecurity::new(self.agreed, peering.is_some());
-        Ok((response.to_vec()?, Outcome { protection, data: request.data.to_vec(), peering, security }))
+        let outcome = Outcome { id: request.id, protection, data: request.data.to_vec(), peering, security };
+        Ok((response.to_vec()?, outcome))
     }
 }
 

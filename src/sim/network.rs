@@ -27,6 +27,7 @@ use super::trace::Event;
 use crate::base::buf::BufPool;
 use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant, ManualClock};
+use crate::capture::{Capture, CaptureConfig, CaptureError};
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
 
 /// A simulated world: virtual time, a network between addresses, the hosts on it, and an executor.
@@ -279,6 +280,34 @@ impl Network {
     /// ```
     pub fn on_packet(&self, decide: impl FnMut(&Packet<'_>) -> Verdict + 'static) -> RuleGuard {
         self.core.rules.install(Box::new(decide))
+    }
+
+    /// Writes the datagrams of the network to `sink`, as pcapng, until the [`Capture`] is stopped or dropped: each when it is
+    /// sent, and those that do not arrive once more, with the reason as a comment. The same seed gives the same bytes. What a
+    /// single host sends and receives is captured with its [stack](crate::Stack::capture).
+    ///
+    /// ```
+    /// use o7s::capture::CaptureConfig;
+    /// use o7s::device::Datagrams;
+    /// use o7s::sim::Network;
+    ///
+    /// let net = Network::new(1);
+    /// let capture = net.capture(std::io::sink(), CaptureConfig::default())?;
+    /// let (a, b) = (net.udp("10.0.0.1:1"), net.udp("10.0.0.2:1"));
+    /// a.send(b.local_addr(), b"hello", None)?;
+    /// net.block_on(b.receive());
+    /// assert_eq!(capture.stop()?.packets, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CaptureError::Running`] if there is one.
+    pub fn capture(
+        &self,
+        sink: impl std::io::Write + Send + 'static,
+        config: CaptureConfig,
+    ) -> Result<Capture, CaptureError> {
+        self.core.wire.tap().capture_polled(sink, config)
     }
 
     /// What became of the datagrams from one address to another.

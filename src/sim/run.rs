@@ -21,6 +21,7 @@ use super::socket::{Outgoing, Ports};
 use super::trace::{DropReason, What};
 use super::world::{Flying, World, summary};
 use crate::base::time::{Clock, Instant, ManualClock};
+use crate::capture::{Tap, WireRecorder};
 use crate::ipcp::shim::resolve::HostTable;
 use crate::types::device::Datagram;
 
@@ -47,6 +48,8 @@ pub(super) struct Core {
     pub(super) world: RefCell<World>,
     pub(super) rules: Rules,
     pub(super) hosts: RefCell<Hosts>,
+    /// Who writes what passes the network, if anybody does.
+    pub(super) wire: WireRecorder,
     pub(super) time_limit: Cell<Duration>,
     pub(super) poll_limit: Cell<u64>,
     running: Cell<bool>,
@@ -101,6 +104,7 @@ impl Core {
     pub(super) fn new(seed: u64) -> Self {
         let world = World::new(seed, KEEP_EVENTS);
         let clock = Arc::new(ManualClock::new(EPOCH_UNIX_NANOS));
+        let wire = WireRecorder::new(&Tap::new(Arc::clone(&clock) as Arc<dyn Clock>));
         Self {
             seed,
             ports: Ports::new(world.default_link().mtu, Arc::clone(&clock)),
@@ -112,6 +116,7 @@ impl Core {
             world: RefCell::new(world),
             rules: Rules::default(),
             hosts: RefCell::default(),
+            wire,
             time_limit: Cell::new(Duration::from_secs(24 * 3600)),
             poll_limit: Cell::new(1_000_000),
             running: Cell::new(false),
@@ -173,6 +178,7 @@ impl Core {
 
     /// Moves time on to `next` and wakes whoever waits for it.
     fn advance(&self, next: Instant, watchdog: &mut Watchdog) {
+        self.wire.tap().flush();
         if next > self.now() {
             self.clock.advance_to(next);
             watchdog.reset();
@@ -253,10 +259,18 @@ impl Core {
         }
         match fate {
             Fate::Dropped(reason) => {
+                self.wire.dropped(src, dst, &data, &reason);
                 world.dropped(now, index, packet, reason);
                 self.ports.recycle(data);
             }
             Fate::Arrives { at, corrupt, copy } => {
+                let comment = match (copy.is_some(), corrupt) {
+                    (false, false) => "",
+                    (true, false) => "duplicated",
+                    (false, true) => "corrupted",
+                    (true, true) => "duplicated and corrupted",
+                };
+                self.wire.sent(src, dst, &data, comment);
                 world.trace.add(now, What::Sent, Some(packet));
                 if let Some(copy_at) = copy {
                     let copy = Flying { packet, path: index, data: self.ports.copy_of(&data) };
@@ -278,6 +292,7 @@ impl Core {
             match self.ports.deliver(packet.dst, Datagram::new(packet.src, data), wakers) {
                 Ok(()) => world.delivered(now, path, packet),
                 Err((reason, data)) => {
+                    self.wire.dropped(packet.src, packet.dst, &data, &reason);
                     world.dropped(now, path, packet, reason);
                     self.ports.recycle(data);
                 }

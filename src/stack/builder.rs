@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::capture::{KeyLog, tell_keys};
 use super::handlers::Handlers;
 use super::threads::Background;
 use super::{Shared, Stack, StackError};
@@ -11,6 +12,7 @@ use crate::base::journal::record;
 use crate::base::rng::Randomness;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
+use crate::capture::Tap;
 use crate::crypto::backend::Backend;
 use crate::device::clock::OsClock;
 use crate::frct::congestion::Algorithm;
@@ -46,6 +48,7 @@ pub struct Builder {
     linger: Duration,
     stream_packet: usize,
     checksum: bool,
+    key_log: Option<KeyLog>,
 }
 
 impl Default for Builder {
@@ -62,6 +65,7 @@ impl Default for Builder {
             linger: Duration::from_secs(131),
             stream_packet: STREAM_PACKET,
             checksum: false,
+            key_log: None,
         }
     }
 }
@@ -166,6 +170,21 @@ impl Builder {
         self
     }
 
+    /// Has `tell` called with the key of each encrypted flow, a [line of a key log](crate::capture#key-logs) at a time, for
+    /// tools that open captured packets. Whoever gets the lines can read the flows; the log is told at `warn` that there is
+    /// one. It must not block. Default: nobody is told.
+    ///
+    /// ```
+    /// use o7s::Stack;
+    ///
+    /// let stack = Stack::builder().key_log(|line| eprintln!("{line}")).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn key_log(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.key_log = Some(Arc::new(tell));
+        self
+    }
+
     /// Makes the stack.
     ///
     /// # Errors
@@ -198,6 +217,8 @@ impl Builder {
             security: NameSecurity { server: self.security, client: self.security },
             backend: self.crypto.unwrap_or_else(Backend::preferred),
         });
+        tell_keys(&node, self.key_log);
+        let tap = Tap::new(Arc::clone(node.clock()));
         let background = match manual {
             Some(_) => None,
             None => Some(Background::start(&node).map_err(StackError::Thread)?),
@@ -208,7 +229,17 @@ impl Builder {
         let shims = Mutex::new(Vec::new());
         let (linger, checksum, stream_packet) = (self.linger, self.checksum, self.stream_packet);
         Ok(Stack {
-            shared: Arc::new(Shared { node, background, manual, shims, linger, stream_packet, checksum, handlers }),
+            shared: Arc::new(Shared {
+                node,
+                background,
+                manual,
+                shims,
+                tap,
+                linger,
+                stream_packet,
+                checksum,
+                handlers,
+            }),
         })
     }
 }
@@ -228,6 +259,7 @@ impl std::fmt::Debug for Builder {
             .field("linger", &self.linger)
             .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)
+            .field("key_log", &self.key_log.is_some())
             .finish()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{IpcpHandle, Stack, StackError};
+use crate::capture::Pcap;
 use crate::device::PacketSocket;
 use crate::ipcp::shim::eth::{Config, EthShim, Framing, Parts};
 use crate::ipcp::{Info, Kind};
@@ -223,6 +224,7 @@ impl Stack {
         let name = Name::new(&config.name.unwrap_or_else(|| format!("{kind}.{}", config.interface)))?;
         let layer = config.layer.unwrap_or_else(|| kind.to_string());
         let info = Info::new(kind, name.as_str(), &layer).with_hash(config.hash);
+        let device = Arc::new(Pcap::new(device, &self.shared.tap, name.as_str()));
         let parts = Parts { info, device, framing, config: config.config };
         self.attend("eth", config.priority, |context| EthShim::new(context, parts))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::udp::{Settings, Udp4, Udp6};
 use super::{BindError, Shared, Stack, StackError};
+use crate::capture::Pcap;
 use crate::device::SystemResolver;
 use crate::device::UdpSocket;
 use crate::ipcp::local::LocalIpcp;
@@ -184,7 +185,7 @@ impl Stack {
         }
         let parts = Parts {
             info: Info::new(kind, name.as_str(), &settings.layer),
-            socket,
+            socket: Arc::new(Pcap::new(socket, &self.shared.tap, name.as_str())),
             resolver: Arc::new(Chain::new(resolvers, Families::of(addr, settings.config.dual))),
             config: settings.config,
         };

@@ -26,6 +26,7 @@
 
 pub mod aio;
 mod builder;
+mod capture;
 mod cause;
 mod config;
 mod error;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant, ManualClock};
+use crate::capture::Tap;
 use crate::crypto::backend::Backend;
 use crate::flow::Drive;
 use crate::ipcp::shim::Attended;
@@ -96,6 +98,8 @@ pub(crate) struct Shared {
     /// Present in polled stacks.
     manual: Option<Arc<ManualClock>>,
     shims: Mutex<Vec<Arc<dyn Attended>>>,
+    /// The switch for captures; all devices are behind it.
+    tap: Arc<Tap>,
     linger: Duration,
     /// The most that a stream puts into a packet, bytes.
     stream_packet: usize,
@@ -264,7 +268,11 @@ impl Stack {
         for shim in &shims {
             shim.poll(now);
         }
-        self.shared.node.poll(now)
+        let next = self.shared.node.poll(now);
+        if self.shared.tap.is_on() {
+            self.shared.node.panics().call(|| self.shared.tap.flush());
+        }
+        next
     }
 
     /// Has `wake` called when a call from another place made [`poll`](Self::poll) due earlier than it said. For polled

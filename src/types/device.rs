@@ -1,6 +1,8 @@
 //! The traits through which shims reach the outside: an operating system's sockets, a simulated link, a driver.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -113,6 +115,12 @@ pub trait Datagrams: Send + Sync {
     /// Appends the datagrams that have arrived to `out` and returns how many, 0 if there are none. Bounded per call;
     /// buffers come from `cache`.
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize;
+
+    /// The layer drops a datagram that came from here, and why: for devices that keep records. Called from where it is
+    /// dropped, before anything is done about it; must not block.
+    fn note_dropped(&self, datagram: &Datagram, why: &dyn fmt::Display) {
+        let _ = (datagram, why);
+    }
 
     /// How often the network has said so far that a datagram did not arrive (ICMP), if the device is told. That is
     /// information, which anybody can forge, and ends nothing.
@@ -242,6 +250,12 @@ pub trait Frames: Send + Sync {
     /// come from `cache`, with the standard head room in front.
     fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize;
 
+    /// The layer drops a frame that came from here, and why: for devices that keep records. Called from where it is
+    /// dropped, before anything is done about it; must not block.
+    fn note_dropped(&self, frame: &[u8], why: &dyn fmt::Display) {
+        let _ = (frame, why);
+    }
+
     /// What was lost on the way in, if the device can tell.
     fn losses(&self) -> FrameLosses {
         FrameLosses::default()
@@ -270,5 +284,133 @@ pub trait Frames: Send + Sync {
     fn close(&self) {
         self.interrupt();
         self.dismiss();
+    }
+}
+
+/// A shared device is one: what wraps a device can wrap it.
+impl<D: Datagrams + ?Sized> Datagrams for Arc<D> {
+    fn local_addr(&self) -> SocketAddr {
+        (**self).local_addr()
+    }
+
+    fn max_datagram(&self) -> usize {
+        (**self).max_datagram()
+    }
+
+    fn max_segments(&self) -> usize {
+        (**self).max_segments()
+    }
+
+    fn queued(&self, dst: SocketAddr) -> usize {
+        (**self).queued(dst)
+    }
+
+    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        (**self).send(dst, data, segment)
+    }
+
+    fn send_from(
+        &self,
+        src: Option<IpAddr>,
+        dst: SocketAddr,
+        data: &[u8],
+        segment: Option<usize>,
+    ) -> Result<(), SendError> {
+        (**self).send_from(src, dst, data, segment)
+    }
+
+    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
+        (**self).recv(out, cache)
+    }
+
+    fn note_dropped(&self, datagram: &Datagram, why: &dyn fmt::Display) {
+        (**self).note_dropped(datagram, why);
+    }
+
+    fn rejected(&self) -> u64 {
+        (**self).rejected()
+    }
+
+    fn wait(&self, timeout: Duration) {
+        (**self).wait(timeout);
+    }
+
+    fn interrupt(&self) {
+        (**self).interrupt();
+    }
+
+    fn guard(&self, timeout: Duration) {
+        (**self).guard(timeout);
+    }
+
+    fn dismiss(&self) {
+        (**self).dismiss();
+    }
+
+    fn close(&self) {
+        (**self).close();
+    }
+}
+
+/// A shared device is one.
+impl<D: Frames + ?Sized> Frames for Arc<D> {
+    fn mac(&self) -> Mac {
+        (**self).mac()
+    }
+
+    fn mtu(&self) -> usize {
+        (**self).mtu()
+    }
+
+    fn link(&self) -> Link {
+        (**self).link()
+    }
+
+    fn max_batch(&self) -> usize {
+        (**self).max_batch()
+    }
+
+    fn queued(&self) -> usize {
+        (**self).queued()
+    }
+
+    fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        (**self).send(frame)
+    }
+
+    fn send_batch(&self, frames: &[PacketBuf]) -> Result<usize, SendError> {
+        (**self).send_batch(frames)
+    }
+
+    fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
+        (**self).recv(out, cache)
+    }
+
+    fn note_dropped(&self, frame: &[u8], why: &dyn fmt::Display) {
+        (**self).note_dropped(frame, why);
+    }
+
+    fn losses(&self) -> FrameLosses {
+        (**self).losses()
+    }
+
+    fn wait(&self, timeout: Duration) {
+        (**self).wait(timeout);
+    }
+
+    fn interrupt(&self) {
+        (**self).interrupt();
+    }
+
+    fn guard(&self, timeout: Duration) {
+        (**self).guard(timeout);
+    }
+
+    fn dismiss(&self) {
+        (**self).dismiss();
+    }
+
+    fn close(&self) {
+        (**self).close();
     }
 }

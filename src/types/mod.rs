@@ -12,4 +12,5 @@ pub mod parse;
 pub mod qos;
 pub mod resolve;
 pub mod routes;
+pub mod tap;
 pub mod tree;

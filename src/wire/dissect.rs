@@ -27,7 +27,10 @@
 //! ```
 //!
 //! What a flow carries is not on the wire: whether its packets have an [FRCT](Protocol::Frct) header depends on the quality of
-//! service in its request, and what is encrypted stays closed.
+//! service in its request, and what is encrypted stays closed. [`Follower`](crate::capture::Follower)
+//! remembers that, and opens what it has keys for.
+//!
+#![doc = include_str!("dissect/fields.md")]
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -37,8 +40,12 @@ use super::link_state::{Age, Lsu};
 use super::{cep, dht, dt, enroll, eth, fa, frct, oap, udp};
 use crate::types::name::HashAlg;
 
+mod fields;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use fields::Fields;
+pub use fields::{Field, Value};
 
 /// The protocol of the outermost header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +78,14 @@ pub enum Protocol {
 pub struct Dissector {
     hash: HashAlg,
     sizes: dt::LayerSizes,
+    /// The number of the digest in the request that a reply answers, if it is known.
+    digest: Option<u16>,
 }
 
 impl Default for Dissector {
     /// For layers with the defaults: names hashed by SHA3-256, addresses of 4 bytes.
     fn default() -> Self {
-        Self { hash: HashAlg::Sha3_256, sizes: dt::LayerSizes::default() }
+        Self { hash: HashAlg::Sha3_256, sizes: dt::LayerSizes::default(), digest: None }
     }
 }
 
@@ -97,18 +106,41 @@ impl Dissector {
         Ok(self)
     }
 
+    /// Sets the digest in the request of the replies to come; `None` if it is not known.
+    #[must_use]
+    pub(crate) fn digest(self, digest: Option<u16>) -> Self {
+        Self { digest, ..self }
+    }
+
+    /// Sets the sizes of a layer.
+    #[must_use]
+    pub(crate) fn sizes(self, sizes: dt::LayerSizes) -> Self {
+        Self { sizes, ..self }
+    }
+
+    /// How names are hashed.
+    pub(crate) fn hash_alg(&self) -> HashAlg {
+        self.hash
+    }
+
+    /// The sizes in packets of unicast layers.
+    pub(crate) fn layer_sizes(&self) -> dt::LayerSizes {
+        self.sizes
+    }
+
     /// Decodes a packet, and what is inside it as far as the packet says what that is.
     ///
     /// # Errors
     /// [`WireError`] if the outermost header is not of that protocol, or something inside it that its header promises.
     pub fn dissect<'a>(&self, protocol: Protocol, bytes: &'a [u8]) -> Result<Dissection<'a>, WireError> {
-        let mut found = Dissection { parts: Vec::new(), payload: &[] };
+        let digest = self.digest;
+        let mut found = Dissection { parts: Vec::new(), fields: Vec::new(), payload: &[], digest };
         match protocol {
-            Protocol::Udp => found.udp(udp::Datagram::parse(bytes)?)?,
+            Protocol::Udp => found.udp(bytes)?,
             Protocol::Ethernet => found.ethernet(self.hash, eth::Frame::parse(bytes)?)?,
             Protocol::DataTransfer => {
                 let (pci, payload) = dt::Pci::parse(self.sizes, bytes)?;
-                found.parts.push(Part::DataTransfer(pci));
+                found.push(Part::DataTransfer(pci));
                 match pci.eid {
                     dt::FLOW_ALLOCATOR => found.flow_allocator(self.hash, payload)?,
                     dt::DIRECTORY => found.directory(self.hash, payload)?,
@@ -119,12 +151,12 @@ impl Dissector {
             Protocol::Directory => found.directory(self.hash, bytes)?,
             Protocol::LinkState => found.link_state(bytes)?,
             Protocol::Frct => found.frct(bytes)?,
-            Protocol::Connection => found.parts.push(Part::Connection(cep::Message::decode(bytes)?)),
+            Protocol::Connection => found.push(Part::Connection(cep::Message::decode(bytes)?)),
             Protocol::Enrollment => found.enrollment(bytes)?,
             Protocol::Security => {
                 let message = oap::Message::parse_request(bytes);
-                let message = message.or_else(|error| security_reply(bytes).map_err(|_| error))?;
-                found.parts.push(Part::Security(message));
+                let message = message.or_else(|error| found.security_reply(bytes).map_err(|_| error))?;
+                found.push(Part::Security(message));
             }
         }
         Ok(found)
@@ -137,7 +169,9 @@ impl Dissector {
 #[derive(Clone, Debug)]
 pub struct Dissection<'a> {
     parts: Vec<Part<'a>>,
+    fields: Vec<Field>,
     payload: &'a [u8],
+    digest: Option<u16>,
 }
 
 /// One header, or one message.
@@ -148,11 +182,12 @@ enum Part<'a> {
     EthernetMessage(eth::Mgmt<'a>),
     DataTransfer(dt::Pci),
     FlowAllocator(fa::Message<'a>),
-    Directory(dht::Message),
+    Directory(dht::Message, dht::Extension),
     LinkState(Lsu),
     Age(Age),
     Frct(frct::Pci),
     Sack(frct::Sack),
+    End(u8),
     Connection(cep::Message),
     EnrollmentRequest(enroll::Request),
     EnrollmentResponse(enroll::Response),
@@ -166,8 +201,29 @@ impl<'a> Dissection<'a> {
         self.payload
     }
 
-    fn udp(&mut self, datagram: udp::Datagram<'a>) -> Result<(), WireError> {
-        self.parts.push(Part::Udp(datagram));
+    /// The fields of its headers, in their order, by the [names](self#fields) that the Wireshark dissector has for them.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Its headers, in one line, without the length of what follows them.
+    pub(crate) fn headers(&self) -> impl fmt::Display {
+        Headers(&self.parts)
+    }
+
+    fn push(&mut self, part: Part<'a>) {
+        Fields(&mut self.fields).part(&part);
+        self.parts.push(part);
+    }
+
+    fn udp(&mut self, bytes: &'a [u8]) -> Result<(), WireError> {
+        let datagram = udp::Datagram::parse(bytes)?;
+        self.push(Part::Udp(datagram));
+        let mut fields = Fields(&mut self.fields);
+        fields.number("o7s.udp.eid", if let udp::Datagram::Data { eid, .. } = datagram { eid } else { udp::MGMT_EID });
+        if let udp::Datagram::Mgmt(_) = datagram {
+            udp::Raw::parse(bytes)?.fields(&mut fields);
+        }
         match datagram {
             udp::Datagram::Data { payload, .. } => self.payload = payload,
             udp::Datagram::Mgmt(udp::Mgmt::Request(request)) => self.request(request.data)?,
@@ -177,13 +233,15 @@ impl<'a> Dissection<'a> {
     }
 
     fn ethernet(&mut self, hash: HashAlg, frame: eth::Frame<'a>) -> Result<(), WireError> {
-        self.parts.push(Part::Ethernet(frame));
+        self.push(Part::Ethernet(frame));
         if !frame.port.is_mgmt() {
             self.payload = frame.payload;
             return Ok(());
         }
-        let message = eth::Mgmt::parse(frame.port.format(), hash, frame.payload)?;
-        self.parts.push(Part::EthernetMessage(message));
+        let raw = eth::Raw::parse(frame.port.format(), frame.payload)?;
+        let message = raw.message(hash)?;
+        self.push(Part::EthernetMessage(message));
+        raw.fields(hash, &mut Fields(&mut self.fields));
         match message {
             eth::Mgmt::Request(request) => self.request(request.data),
             eth::Mgmt::Reply(reply) => self.reply(reply.response, reply.data),
@@ -192,8 +250,10 @@ impl<'a> Dissection<'a> {
     }
 
     fn flow_allocator(&mut self, hash: HashAlg, bytes: &'a [u8]) -> Result<(), WireError> {
-        let message = fa::Message::parse(hash, bytes)?;
-        self.parts.push(Part::FlowAllocator(message));
+        let raw = fa::Raw::parse(bytes)?;
+        let message = raw.message(hash)?;
+        self.push(Part::FlowAllocator(message));
+        raw.fields(hash, &mut Fields(&mut self.fields));
         match message {
             fa::Message::Request(request) => self.request(request.data),
             fa::Message::Reply(reply) => self.reply(reply.response, reply.data),
@@ -202,7 +262,8 @@ impl<'a> Dissection<'a> {
     }
 
     fn directory(&mut self, hash: HashAlg, bytes: &[u8]) -> Result<(), WireError> {
-        self.parts.push(Part::Directory(dht::Message::decode(hash, bytes)?));
+        let (message, extension) = dht::Message::decode_extended(hash, bytes)?;
+        self.push(Part::Directory(message, extension));
         Ok(())
     }
 
@@ -214,19 +275,20 @@ impl<'a> Dissection<'a> {
         }
         for record in records {
             let update = Lsu::parse(record)?;
-            self.parts.push(Age::of(&update).map_or(Part::LinkState(update), Part::Age));
+            self.push(Age::of(&update).map_or(Part::LinkState(update), Part::Age));
         }
         Ok(())
     }
 
     fn frct(&mut self, bytes: &'a [u8]) -> Result<(), WireError> {
         let pci = frct::Pci::parse(bytes)?;
-        self.parts.push(Part::Frct(pci));
+        self.push(Part::Frct(pci));
         let payload = bytes.get(frct::Pci::LEN..).unwrap_or_default();
         // A control packet that acknowledges may say what has arrived beyond that.
         let acknowledges = !pci.is_data() && pci.flags.contains(frct::Flags::ACK);
-        match frct::Sack::parse(pci.ackno, payload) {
-            Ok(sack) if acknowledges => self.parts.push(Part::Sack(sack)),
+        match (frct::Sack::parse(pci.ackno, payload), payload) {
+            (_, [reason]) if pci.flags.contains(frct::Flags::END) => self.push(Part::End(*reason)),
+            (Ok(sack), _) if acknowledges => self.push(Part::Sack(sack)),
             _ => self.payload = payload,
         }
         Ok(())
@@ -236,20 +298,25 @@ impl<'a> Dissection<'a> {
     fn enrollment(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         let part = enroll::Response::decode(bytes).map(Part::EnrollmentResponse);
         let part = part.or_else(|_| enroll::Ack::decode(bytes).map(Part::EnrollmentAck));
-        self.parts.push(part.or_else(|_| enroll::Request::decode(bytes).map(Part::EnrollmentRequest))?);
+        self.push(part.or_else(|_| enroll::Request::decode(bytes).map(Part::EnrollmentRequest))?);
         Ok(())
     }
 
     fn request(&mut self, data: &'a [u8]) -> Result<(), WireError> {
-        self.parts.push(Part::Security(oap::Message::parse_request(data)?));
+        self.push(Part::Security(oap::Message::parse_request(data)?));
         Ok(())
     }
 
     fn reply(&mut self, response: i32, data: &'a [u8]) -> Result<(), WireError> {
         if response == 0 {
-            self.parts.push(Part::Security(security_reply(data)?));
+            self.push(Part::Security(self.security_reply(data)?));
         }
         Ok(())
+    }
+
+    /// The security header of a reply.
+    fn security_reply(&self, bytes: &'a [u8]) -> Result<oap::Message<'a>, WireError> {
+        self.digest.map_or_else(|| security_reply(bytes), |digest| oap::Message::parse_response(bytes, digest))
     }
 }
 
@@ -271,11 +338,12 @@ impl fmt::Display for Part<'_> {
             Self::EthernetMessage(part) => part.fmt(f),
             Self::DataTransfer(part) => part.fmt(f),
             Self::FlowAllocator(part) => part.fmt(f),
-            Self::Directory(part) => part.fmt(f),
+            Self::Directory(part, _) => part.fmt(f),
             Self::LinkState(part) => part.fmt(f),
             Self::Age(Age(age)) => write!(f, "age {} ms", age.as_millis()),
             Self::Frct(part) => part.fmt(f),
             Self::Sack(part) => part.fmt(f),
+            Self::End(reason) => write!(f, "end {reason}"),
             Self::Connection(part) => part.fmt(f),
             Self::EnrollmentRequest(part) => part.fmt(f),
             Self::EnrollmentResponse(part) => part.fmt(f),
@@ -285,13 +353,23 @@ impl fmt::Display for Part<'_> {
     }
 }
 
-impl fmt::Display for Dissection<'_> {
+struct Headers<'a>(&'a [Part<'a>]);
+
+impl fmt::Display for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for part in &self.parts {
+        for part in self.0 {
             write!(f, "{separator}{part}")?;
             separator = " | ";
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Dissection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.headers().fmt(f)?;
+        let separator = if self.parts.is_empty() { "" } else { " | " };
         match self.payload {
             [] => Ok(()),
             payload => write!(f, "{separator}{} bytes", payload.len()),

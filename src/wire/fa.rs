@@ -60,6 +60,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::dissect::Fields;
 use super::{NO_QOS, QosFields, Reader, WireError};
 use crate::types::id::{Address, Eid};
 use crate::types::name::{HashAlg, NameHash};
@@ -258,6 +259,15 @@ impl Report {
         Some(Self { sent, delivered, marks, asks: flags & ASKS != 0, answers: (flags & ANSWERS != 0).then_some(echo) })
     }
 
+    fn fields(&self, to: &mut Fields<'_>) {
+        to.number("o7s.fa.report.asks", u8::from(self.asks));
+        to.number("o7s.fa.report.answers", u8::from(self.answers.is_some()));
+        to.number("o7s.fa.report.sent", self.sent);
+        to.number("o7s.fa.report.delivered", self.delivered);
+        to.number("o7s.fa.report.marks", self.marks);
+        to.number("o7s.fa.report.echo", self.answers.unwrap_or(0));
+    }
+
     fn bytes(&self) -> [u8; REPORT_LEN] {
         let flags = if self.asks { ASKS } else { 0 } | if self.answers.is_some() { ANSWERS } else { 0 };
         let mut bytes = [0; REPORT_LEN];
@@ -355,7 +365,35 @@ impl<'a> Raw<'a> {
         self.header.emit(out);
         out.extend_from_slice(self.rest);
     }
+
+    /// All fields of the message, unused ones included.
+    pub(super) fn fields(&self, alg: HashAlg, to: &mut Fields<'_>) {
+        let Header { s_addr, r_eid, s_eid, response, ece, code, in_order, .. } = self.header;
+        to.number("o7s.fa.s_addr", s_addr.0);
+        to.number("o7s.fa.r_eid", r_eid.0);
+        to.number("o7s.fa.s_eid", s_eid.0);
+        to.signed("o7s.fa.response", response);
+        to.qos(&self.header.qos, QOS_FIELDS);
+        to.number("o7s.fa.in_order", in_order);
+        to.number("o7s.fa.ece", ece);
+        to.number("o7s.fa.code", code);
+        match code {
+            CODE_REQUEST => to.bytes("o7s.fa.hash", self.rest.get(..alg.len()).unwrap_or_default()),
+            CODE_UPDATE => Report::parse(self.rest).iter().for_each(|report| report.fields(to)),
+            _ => {}
+        }
+    }
 }
+
+const QOS_FIELDS: [&str; 7] = [
+    "o7s.fa.delay",
+    "o7s.fa.bandwidth",
+    "o7s.fa.availability",
+    "o7s.fa.loss",
+    "o7s.fa.ber",
+    "o7s.fa.max_gap",
+    "o7s.fa.timeout",
+];
 
 /// The fixed part. `in_order` counts, not the one in `qos`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

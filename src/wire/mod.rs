@@ -12,6 +12,7 @@
 //! | [`frct`] | flow and retransmission control: the header of every packet on an ordered flow |
 //! | [`link_state`] | the links that the members of a unicast layer tell each other about |
 //! | [`oap`] | the header of flow requests and replies: who, when, and how to encrypt |
+//! | [`pcapng`] | files of captured packets, and what is in front of a flow's own packets in them |
 //! | [`udp`] | the UDP shim: data datagrams, flow requests and flow replies |
 //!
 //! Every layout is documented where it is implemented, as a table of offsets: these pages are the protocol manual.
@@ -50,6 +51,7 @@ pub mod fa;
 pub mod frct;
 pub mod link_state;
 pub mod oap;
+pub mod pcapng;
 mod protobuf;
 #[cfg(test)]
 mod testing;

@@ -64,6 +64,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::dissect::Fields;
 use super::{QosFields, Reader, WireError};
 use crate::types::name::NameHash;
 use crate::types::qos::QosSpec;
@@ -321,7 +322,31 @@ impl<'a> Raw<'a> {
         self.header.emit(out);
         out.extend_from_slice(self.rest);
     }
+
+    /// All fields of the message, unused ones included.
+    pub(super) fn fields(&self, to: &mut Fields<'_>) {
+        let Header { s_eid, d_eid, response, code, in_order, .. } = self.header;
+        to.number("o7s.udp.s_eid", s_eid);
+        to.number("o7s.udp.d_eid", d_eid);
+        to.signed("o7s.udp.response", response);
+        to.qos(&self.header.qos(), QOS_FIELDS);
+        to.number("o7s.udp.in_order", in_order);
+        to.number("o7s.udp.code", code);
+        if code == CODE_REQUEST {
+            to.bytes("o7s.udp.hash", self.rest.get(..HASH_LEN).unwrap_or_default());
+        }
+    }
 }
+
+const QOS_FIELDS: [&str; 7] = [
+    "o7s.udp.delay",
+    "o7s.udp.bandwidth",
+    "o7s.udp.availability",
+    "o7s.udp.loss",
+    "o7s.udp.ber",
+    "o7s.udp.max_gap",
+    "o7s.udp.timeout",
+];
 
 /// The fixed part of a management message, EID excluded, in wire order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! `cargo build --bins --examples` first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
+mod odump;
 mod short;
 #[cfg(unix)]
 mod unix;

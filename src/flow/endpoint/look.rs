@@ -11,6 +11,7 @@ use crate::base::foreign::Panics;
 use crate::flow::pipeline::Counters;
 use crate::flow::{FlowKey, ReadError, Watcher};
 use crate::types::qos::QosSpec;
+use crate::types::tap::FlowTap;
 
 #[cfg_attr(not(feature = "internals"), doc(hidden))]
 impl Endpoint {
@@ -22,6 +23,12 @@ impl Endpoint {
     /// Through which foreign code is called.
     pub fn panics(&self) -> &Arc<Panics> {
         &self.env.panics
+    }
+
+    /// Has `tap` see the flow's packets in the clear from now on, or nobody any more.
+    pub fn set_tap(&self, tap: Option<Arc<dyn FlowTap>>) {
+        let before = self.inner.lock().pipe.set_tap(self.key, tap);
+        drop(before);
     }
 
     /// State of its life.

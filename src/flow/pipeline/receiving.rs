@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use super::tapped::Look;
 use super::{CRC_LEN, Pipeline};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
@@ -31,6 +32,9 @@ impl Pipeline {
             self.cache.put(pkt);
             return;
         }
+        if self.tap.is_some() {
+            self.show(Look::Received, &pkt);
+        }
         if pkt.is_empty() {
             self.hear_keepalive(now);
             self.cache.put(pkt);
@@ -51,6 +55,7 @@ impl Pipeline {
             self.cache.put(pkt);
         } else if self.deaf || self.ready.len() >= self.rx_limit as usize || memory >= Memory::Tight {
             self.counters.overflow += 1;
+            self.show(Look::Dropped("the queue to the application is full"), &pkt);
             self.cache.put(pkt);
         } else {
             self.ready.push_back(pkt);
@@ -105,6 +110,7 @@ impl Pipeline {
     pub(super) fn open(&mut self, pkt: &mut PacketBuf) -> bool {
         if self.crc && !self.check_crc(pkt) {
             self.counters.bad_checksum += 1;
+            self.show(Look::Unopened("the checksum is wrong or missing"), pkt);
             return false;
         }
         let opened = self.protection.as_mut().map_or(Ok(()), |(protection, _)| protection.open(pkt));
@@ -112,10 +118,12 @@ impl Pipeline {
             Ok(()) => true,
             Err(CryptoError::Replayed) => {
                 self.counters.replayed += 1;
+                self.show(Look::Unopened("it was received before"), pkt);
                 false
             }
             Err(_) => {
                 self.counters.bad_crypt += 1;
+                self.show(Look::Unopened("it is not authentic"), pkt);
                 false
             }
         }

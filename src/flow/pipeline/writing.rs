@@ -3,6 +3,7 @@
 //! All of it is done for each packet; `write`, `pump` and `seal` are what a sender spends its time in.
 
 use super::Pipeline;
+use super::tapped::Look;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::notice;
@@ -74,7 +75,7 @@ impl Pipeline {
             let refused = if self.has_heard() { None } else { Some(self.refused(pkts)) };
             bytes = pkts.iter().map(|p| p.len()).sum();
             n = pkts.len();
-            if self.protection.is_none() && !self.crc {
+            if self.protection.is_none() && !self.crc && self.tap.is_none() {
                 out.append(pkts);
             } else {
                 for mut pkt in pkts.drain(..) {
@@ -162,6 +163,9 @@ impl Pipeline {
 
     /// Encrypts, then adds the checksum.
     pub(super) fn seal(&mut self, pkt: &mut PacketBuf) -> bool {
+        if self.tap.is_some() {
+            self.show(Look::Sent, pkt);
+        }
         if let Some((protection, rng)) = &mut self.protection
             && protection.seal(pkt, &mut **rng).is_err()
         {

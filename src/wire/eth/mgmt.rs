@@ -6,6 +6,7 @@ use core::fmt;
 use super::Format;
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::qos::QosSpec;
+use crate::wire::dissect::Fields;
 use crate::wire::{NO_QOS, QosFields, Reader, WireError};
 
 const CODE_REQUEST: u8 = 0;
@@ -194,7 +195,31 @@ impl<'a> Raw<'a> {
             out.extend_from_slice(self.rest);
         }
     }
+
+    /// All fields of the message, unused ones included.
+    pub(in crate::wire) fn fields(&self, alg: HashAlg, to: &mut Fields<'_>) {
+        let Header { s_eid, d_eid, response, code, in_order, .. } = self.header;
+        to.number("o7s.eth.s_eid", s_eid);
+        to.number("o7s.eth.d_eid", d_eid);
+        to.signed("o7s.eth.response", response);
+        to.qos(&self.header.qos, QOS_FIELDS);
+        to.number("o7s.eth.in_order", in_order);
+        to.number("o7s.eth.code", code);
+        if code != CODE_REPLY {
+            to.bytes("o7s.eth.hash", self.rest.get(..alg.len()).unwrap_or_default());
+        }
+    }
 }
+
+const QOS_FIELDS: [&str; 7] = [
+    "o7s.eth.delay",
+    "o7s.eth.bandwidth",
+    "o7s.eth.availability",
+    "o7s.eth.loss",
+    "o7s.eth.ber",
+    "o7s.eth.max_gap",
+    "o7s.eth.timeout",
+];
 
 /// The fixed part of a management message. `in_order` counts, not the one in `qos`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

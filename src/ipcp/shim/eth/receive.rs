@@ -93,6 +93,7 @@ impl EthShim {
         let mut current: Option<Current> = None;
         for mut frame in r.frames.drain(..) {
             let Some((sorted, head)) = self.sort(now, &frame) else {
+                self.tell_dropped(&frame, "of another layer, malformed, or not expected; see the counters");
                 r.cache.put(frame);
                 continue;
             };
@@ -116,6 +117,10 @@ impl EthShim {
                     if current.is_some() {
                         r.group.push(frame);
                     } else {
+                        // Its header is still in front of it.
+                        if frame.push(head.header).is_some() {
+                            self.tell_dropped(&frame, "no flow of this peer has the number");
+                        }
                         r.cache.put(frame);
                     }
                 }
@@ -123,6 +128,11 @@ impl EthShim {
         }
         Self::deliver(now, current, &mut r.group);
         n
+    }
+
+    /// Tells the device that a frame is dropped, and why.
+    fn tell_dropped(&self, frame: &[u8], why: &'static str) {
+        self.on_device(|d| d.note_dropped(frame, &why), ());
     }
 
     fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {

@@ -53,6 +53,7 @@ impl UdpShim {
         for mut datagram in r.datagrams.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
                 self.note_malformed(&route_of(&datagram), datagram.data.len(), "shorter than an EID");
+                self.tell_dropped(&datagram, &"shorter than an EID");
                 r.cache.put(datagram.data);
                 continue;
             };
@@ -68,6 +69,7 @@ impl UdpShim {
                 } else {
                     drop(management);
                     self.counters.management_drops.count();
+                    self.tell_dropped(&datagram, &"too many requests and replies wait");
                     r.cache.put(datagram.data);
                 }
                 continue;
@@ -82,7 +84,11 @@ impl UdpShim {
                         self.receive_elsewhere(now, eid, route, &flow, datagram.data);
                         continue;
                     }
-                    found => found.map(|flow| (eid, route, flow)),
+                    Some(flow) => Some((eid, route, flow)),
+                    None => {
+                        self.tell_dropped(&datagram, &"no flow has the EID");
+                        None
+                    }
                 };
             }
             if current.is_some() {
@@ -100,6 +106,11 @@ impl UdpShim {
         if let Some((_, _, flow)) = flow {
             flow.endpoint.receive(now, group.drain(..));
         }
+    }
+
+    /// Tells the device that a datagram is dropped, and why.
+    fn tell_dropped(&self, datagram: &Datagram, why: &dyn Display) {
+        self.on_device(|d| d.note_dropped(datagram, why), ());
     }
 
     /// The flow that a data datagram belongs to. Without one it is dropped without an answer.
@@ -142,7 +153,10 @@ impl UdpShim {
             match Mgmt::parse(&datagram.data) {
                 Ok(Mgmt::Request(m)) => self.handle_request(now, route, m),
                 Ok(Mgmt::Reply(m)) => self.handle_reply(route, m),
-                Err(e) => self.note_malformed(&route, datagram.data.len(), e),
+                Err(e) => {
+                    self.note_malformed(&route, datagram.data.len(), e);
+                    self.tell_dropped(&datagram, &e);
+                }
             }
         }
     }

@@ -1,0 +1,55 @@
+//! What passes, in a file, and the keys of encrypted flows.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use o7s::capture::{Capture, CaptureConfig};
+use o7s::{Builder, Stack};
+
+use super::{Result, complain};
+
+/// The file to which keys are appended, if this variable names one.
+const KEY_LOG: &str = "O7S_KEYLOGFILE";
+
+static RUNNING: Mutex<Option<Capture>> = Mutex::new(None);
+
+fn key_log() -> Option<std::ffi::OsString> {
+    std::env::var_os(KEY_LOG).filter(|name| !name.is_empty())
+}
+
+/// Has the stack write the keys of its flows where the environment says so.
+pub(crate) fn with_key_log(builder: Builder) -> Result<Builder> {
+    let Some(name) = key_log() else { return Ok(builder) };
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&name).map_err(|error| format!("{KEY_LOG}={}: {error}", name.display()))?;
+    complain(format_args!("warning: keys of encrypted flows are written to {}", name.display()));
+    Ok(builder.key_log(move |line| {
+        // One write, so that lines of several programs do not mix.
+        let _ = (&file).write_all(format!("{line}\n").as_bytes());
+    }))
+}
+
+/// Writes what passes to a file until the program ends.
+pub(crate) fn start(file: &Path, stack: &Stack) -> Result<()> {
+    let sink = File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let capture = stack.capture(sink, CaptureConfig::default().keys(key_log().is_some()))?;
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
+    Ok(())
+}
+
+/// Writes what is left of the capture, if there is one, and says what is missing.
+pub(crate) fn finish() {
+    let capture = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match capture.map(Capture::stop) {
+        Some(Ok(stats)) if stats.lost > 0 => {
+            complain(format_args!("warning: {} packets were too many for the capture", stats.lost));
+        }
+        Some(Err(error)) => complain(format_args!("warning: the capture is not whole: {error}")),
+        Some(Ok(_)) | None => {}
+    }
+}

@@ -1,0 +1,258 @@
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::sync::Mutex;
+use crate::base::time::{Instant, ManualClock};
+use crate::types::device::{Datagram, Datagrams, Frames, SendError};
+use crate::types::mac::Mac;
+
+/// A sink that the test can look into.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A device that yields what the test has put into it.
+#[derive(Default)]
+struct Fake {
+    arrived: Mutex<Vec<Vec<u8>>>,
+    full: AtomicBool,
+}
+
+impl Datagrams for Fake {
+    fn local_addr(&self) -> SocketAddr {
+        "10.0.0.1:3435".parse().unwrap()
+    }
+
+    fn max_datagram(&self) -> usize {
+        1400
+    }
+
+    fn send(&self, _: SocketAddr, _: &[u8], _: Option<usize>) -> Result<(), SendError> {
+        if self.full.load(Ordering::Relaxed) { Err(SendError::Full) } else { Ok(()) }
+    }
+
+    fn recv(&self, out: &mut Vec<Datagram>, _: &mut BufCache) -> usize {
+        let arrived = core::mem::take(&mut *self.arrived.lock());
+        let n = arrived.len();
+        out.extend(arrived.iter().map(|bytes| Datagram::new(peer(), PacketBuf::copy_of(bytes))));
+        n
+    }
+
+    fn wait(&self, _: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+/// An interface that takes frames, or does not.
+#[derive(Default)]
+struct Cable {
+    full: AtomicBool,
+}
+
+impl Frames for Cable {
+    fn mac(&self) -> Mac {
+        Mac([2, 0, 0, 0, 0, 1])
+    }
+
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    fn send(&self, _: &[u8]) -> Result<(), SendError> {
+        if self.full.load(Ordering::Relaxed) { Err(SendError::Full) } else { Ok(()) }
+    }
+
+    fn recv(&self, _: &mut Vec<PacketBuf>, _: &mut BufCache) -> usize {
+        0
+    }
+
+    fn wait(&self, _: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+fn peer() -> SocketAddr {
+    "10.0.0.2:4000".parse().unwrap()
+}
+
+fn manual() -> (Arc<ManualClock>, Arc<Tap>) {
+    let clock = Arc::new(ManualClock::new(1_000_000_000));
+    (Arc::clone(&clock), Tap::new(clock))
+}
+
+fn read(file: &[u8]) -> Vec<CapturedPacket> {
+    let mut reader = Reader::new(file).unwrap();
+    core::iter::from_fn(|| reader.packet().unwrap()).collect()
+}
+
+#[test]
+fn datagrams_are_written_behind_headers_with_what_became_of_them() {
+    let ((clock, tap), sink) = (manual(), Shared::default());
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    device.send(peer(), b"before", None).unwrap();
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
+    clock.advance_to(Instant::from_millis(5));
+    device.send(peer(), b"onetwo3", Some(3)).unwrap();
+    device.device.full.store(true, Ordering::Relaxed);
+    assert_eq!(Datagrams::send(&device, peer(), b"full", None), Err(SendError::Full));
+    device.device.arrived.lock().push(b"came".to_vec());
+    let (mut out, mut cache) = (Vec::new(), BufCache::new(&BufPool::new(4)));
+    assert_eq!(Datagrams::recv(&device, &mut out, &mut cache), 1);
+    Datagrams::note_dropped(&device, &out[0], &"no flow has the EID");
+    let stats = capture.stop().unwrap();
+    device.send(peer(), b"after", None).unwrap_err();
+    let packets = read(&sink.0.lock());
+    let seen: Vec<_> = packets
+        .iter()
+        .map(|p| (p.interface.as_str(), p.sent.unwrap(), p.data.get(28..).unwrap(), p.comments.join("")))
+        .collect();
+    let said = |text: &str| text.to_owned();
+    assert_eq!(
+        seen,
+        [
+            ("udp", true, &b"one"[..], said("")),
+            ("udp", true, b"two", said("")),
+            ("udp", true, b"3", said("")),
+            ("udp", true, b"full", said("")),
+            ("udp (dropped)", true, b"full", said("not sent: the device's queue is full")),
+            ("udp", false, b"came", said("")),
+            ("udp (dropped)", false, b"came", said("dropped: no flow has the EID")),
+        ]
+    );
+    assert!(packets.iter().all(|p| p.link == 101 && p.unix_nanos == 1_005_000_000 && p.original == p.data.len()));
+    assert_eq!((stats.packets, stats.lost), (7, 0));
+}
+
+#[test]
+fn frames_are_written_as_they_are() {
+    let ((_, tap), sink) = (manual(), Shared::default());
+    let device = Pcap::new(Cable::default(), &tap, "eth0");
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().snap(64)).unwrap();
+    let frames = [PacketBuf::copy_of(&[1; 100]), PacketBuf::copy_of(&[2; 60])];
+    assert_eq!(device.send_batch(&frames), Ok(2));
+    device.device.full.store(true, Ordering::Relaxed);
+    assert_eq!(device.send_batch(&frames), Err(SendError::Full));
+    capture.stop().unwrap();
+    let packets = read(&sink.0.lock());
+    let seen: Vec<_> = packets.iter().map(|p| (p.interface.as_str(), p.link, p.data.len(), p.original)).collect();
+    let sent = [("eth0", 1, 64, 100), ("eth0", 1, 60, 60)];
+    let unsent = [("eth0 (dropped)", 1, 64, 100), ("eth0 (dropped)", 1, 60, 60)];
+    assert_eq!(seen, [sent, sent, unsent].concat());
+}
+
+#[test]
+fn what_is_too_much_is_counted_in_the_file() {
+    let ((_, tap), sink) = (manual(), Shared::default());
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().queue(0)).unwrap();
+    // 64 KiB is the least.
+    for _ in 0..100 {
+        device.send(peer(), &[7; 1400], None).unwrap();
+    }
+    let before = capture.stats();
+    assert!(before.packets > 30 && before.packets + before.lost == 100, "{before:?}");
+    tap.flush();
+    device.send(peer(), b"there is room again", None).unwrap();
+    let stats = capture.stop().unwrap();
+    assert_eq!((stats.packets, stats.lost), (before.packets + 1, before.lost));
+    let file = sink.0.lock().clone();
+    assert_eq!(read(&file).len() as u64, stats.packets);
+    // The count of packets that are missing, in front of the last one.
+    let option = [&[4, 0, 8, 0][..], &before.lost.to_le_bytes()].concat();
+    assert!(file.windows(option.len()).any(|bytes| bytes == option));
+}
+
+/// Takes nothing until it is let go.
+struct Slow(Arc<Mutex<()>>, Shared);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        drop(self.0.lock());
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_stops_nobody() {
+    let tap = Tap::new(Arc::new(ManualClock::default()));
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    let (gate, sink) = (Arc::new(Mutex::new(())), Shared::default());
+    let held = gate.lock();
+    let capture = tap.capture(Slow(Arc::clone(&gate), sink.clone()), CaptureConfig::default().queue(0)).unwrap();
+    for _ in 0..1000 {
+        device.send(peer(), &[7; 1400], None).unwrap();
+    }
+    assert!(capture.stats().lost > 0);
+    drop(held);
+    let stats = capture.stop().unwrap();
+    assert_eq!(stats.packets + stats.lost, 1000);
+    assert_eq!(read(&sink.0.lock()).len() as u64, stats.packets);
+}
+
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_its_capture_and_the_next_one_can_begin() {
+    let tap = Tap::new(Arc::new(ManualClock::default()));
+    let first = tap.capture(Broken, CaptureConfig::default()).unwrap();
+    assert_eq!(first.stop().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    let second = tap.capture_polled(Broken, CaptureConfig::default()).unwrap();
+    assert!(matches!(tap.capture(io::sink(), CaptureConfig::default()), Err(CaptureError::Running)));
+    assert_eq!(second.stop().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert!(!tap.is_on());
+    assert_eq!(tap.capture(io::sink(), CaptureConfig::default()).unwrap().stop().unwrap(), CaptureStats::default());
+}
+
+#[test]
+fn readers_take_any_bytes() {
+    let sink = Shared::default();
+    let (_, tap) = manual();
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
+    device.send(peer(), b"hello", None).unwrap();
+    capture.stop().unwrap();
+    let file = sink.0.lock().clone();
+    let packets = |bytes: &[u8]| {
+        let Ok(mut reader) = Reader::new(bytes) else { return 0 };
+        core::iter::from_fn(|| reader.packet().ok().flatten()).count()
+    };
+    assert_eq!(packets(&file), 1);
+    for at in 0..file.len() {
+        // Cut off, and damaged.
+        packets(&file[..at]);
+        for change in [1, 0x80, 0xff] {
+            let mut damaged = file.clone();
+            damaged[at] ^= change;
+            assert!(packets(&damaged) <= 1);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Writing what waits: on a thread of its own, or where a polled stack is polled.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::CaptureStats;
+use super::tap::{Tap, Turn};
+use crate::base::sync::Mutex;
+
+/// How long a writer waits for more before it writes again: few system calls, and a reader that looks on is not kept waiting.
+const PAUSE: Duration = Duration::from_millis(10);
+/// The longest sleep; only bounds what a missed wake-up could cost.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Where a capture goes.
+pub(super) type Sink = Box<dyn Write + Send>;
+
+/// How a capture has ended.
+#[derive(Default)]
+pub(super) struct Outcome(Mutex<Option<io::Result<CaptureStats>>>);
+
+impl Outcome {
+    fn set(&self, outcome: io::Result<CaptureStats>) {
+        *self.0.lock() = Some(outcome);
+    }
+
+    /// How it has; nobody knows if the sink has panicked.
+    pub(super) fn take(&self) -> io::Result<CaptureStats> {
+        let lost = || Err(io::Error::other("the capture's sink panicked"));
+        self.0.lock().take().unwrap_or_else(lost)
+    }
+}
+
+/// Ends a capture, however its writer ends.
+struct Abandons<'a>(&'a Tap, u64);
+
+impl Drop for Abandons<'_> {
+    fn drop(&mut self) {
+        self.0.abandon(self.1);
+    }
+}
+
+/// Writes a capture to its end.
+pub(super) fn run(tap: &Tap, session: u64, mut sink: Sink, outcome: &Outcome) {
+    let _abandons = Abandons(tap, session);
+    let mut spare = Vec::new();
+    loop {
+        let turn = tap.turn(session, &mut spare);
+        if let Turn::Sleep = turn {
+            std::thread::park_timeout(LONG);
+            continue;
+        }
+        let written = sink.write_all(&spare).and_then(|()| sink.flush());
+        spare.clear();
+        match (written, turn) {
+            (Err(error), _) => return outcome.set(Err(error)),
+            (Ok(()), Turn::End(stats)) => return outcome.set(Ok(stats)),
+            (Ok(()), _) => std::thread::park_timeout(PAUSE),
+        }
+    }
+}
+
+/// The writer of a capture that no thread writes.
+pub(super) struct Polled {
+    session: u64,
+    sink: Sink,
+    spare: Vec<u8>,
+    outcome: Arc<Outcome>,
+}
+
+impl Polled {
+    pub(super) fn new(session: u64, sink: Sink, outcome: &Arc<Outcome>) -> Self {
+        Self { session, sink, spare: Vec::new(), outcome: Arc::clone(outcome) }
+    }
+}
+
+/// Writes what waits for a polled capture, if there is one. The sink is called without a lock.
+pub(super) fn flush(tap: &Tap) {
+    let Some(mut polled) = tap.polled.lock().take() else { return };
+    let turn = tap.turn(polled.session, &mut polled.spare);
+    let written = polled.sink.write_all(&polled.spare).and_then(|()| polled.sink.flush());
+    polled.spare.clear();
+    match (written, turn) {
+        (Err(error), _) => {
+            tap.abandon(polled.session);
+            polled.outcome.set(Err(error));
+        }
+        (Ok(()), Turn::End(stats)) => polled.outcome.set(Ok(stats)),
+        (Ok(()), Turn::Write | Turn::Sleep) => *tap.polled.lock() = Some(polled),
+    }
+}
