@@ -296,7 +296,7 @@ pub mod rib;
 pub mod sim;
 
 pub use crypto::suite::{Cipher, Digest, Kdf, Kex};
-pub use flow::{Event, ReadError, ReadMode, WriteError};
+pub use flow::{Event, ReadError, WriteError};
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
@@ -306,9 +306,9 @@ pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
-    ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowFlags, FlowSet, Incoming, IpcpHandle,
-    JoinError, Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack,
-    StackError, Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowSet, Incoming, IpcpHandle, JoinError,
+    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
+    Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};
@@ -351,7 +351,7 @@ pub mod stats {
 
 /// Who may enroll through a member of a layer.
 pub mod admission {
-    pub use crate::ipcp::connect::enroll::{Admission, AdmitAll, Applicant};
+    pub use crate::ipcp::connect::enroll::{Admission, Applicant};
 }
 
 /// Where names are, for layers over UDP.

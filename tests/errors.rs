@@ -161,6 +161,7 @@ fn invalid_addresses_are_named() {
     says(&denied, &["127.0.0.1:80", "1024", "privileges"]);
     // Whether for lack of such an interface, of the right, or of a system that has it.
     says(&stack.eth(Eth::dix("nosuch0")).unwrap_err(), &["interface", "nosuch0: "]);
+    says(&stack.udp4(Udp4::bind("127.0.0.1").port(0)).unwrap_err(), &["0 is no port", "IP:0"]);
     says(&stack.udp4(Udp4::bind("127.0.0.1:0").host("echo", "nowhere")).unwrap_err(), &["\"nowhere\"", "IP:PORT"]);
 }
 

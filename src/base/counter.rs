@@ -51,13 +51,14 @@ macro_rules! counters {
     };
 }
 
-/// The same of plain numbers, for a machine that counts alone and gives others copies. What is not shown has no name.
+/// The same of plain numbers, for a machine that counts alone and gives others copies. What is not shown has no name. Of a
+/// public type, `(hidden)` before a field keeps it out of the interface: users have the number from the tree, by its name.
 macro_rules! counts {
-    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[doc = $what:literal])+ $field:ident $(=> $row:literal)?,)* }) => {
+    ($(#[$about:meta])* $vis:vis struct $name:ident { $($(#[doc = $what:literal])+ $(($hidden:ident))? $field:ident $(=> $row:literal)?,)* }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[doc = $what])+ $vis $field: u64,)*
+            $($(#[doc = $what])+ $(#[cfg_attr(not(feature = "internals"), doc($hidden))])? $vis $field: u64,)*
         }
 
         impl $name {

@@ -19,7 +19,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasherDefault, Hasher};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 
@@ -73,12 +73,13 @@ pub struct IdTable<T> {
     shards: Once<Box<[Shard<T>]>>,
     len: AtomicUsize,
     limit: usize,
+    closed: AtomicBool,
 }
 
 impl<T: Clone> IdTable<T> {
     /// An empty table for at most `limit` entries, at least one.
     pub fn new(limit: usize) -> Self {
-        Self { shards: Once::new(), len: AtomicUsize::new(0), limit: limit.max(1) }
+        Self { shards: Once::new(), len: AtomicUsize::new(0), limit: limit.max(1), closed: AtomicBool::new(false) }
     }
 
     /// Entries in the table.
@@ -91,22 +92,21 @@ impl<T: Clone> IdTable<T> {
         self.len() == 0
     }
 
-    /// The most entries that the table takes.
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
     fn shard(&self, id: u64) -> Option<&RwLock<Map<T>>> {
         // Other bits than those by which a map chooses a place.
         let at = (spread(id) >> 40) as usize % SHARDS;
         self.shards.get()?.get(at).map(|s| &s.0)
     }
 
-    /// Inserts what `f` makes of a new id and returns the id; `None`, and `f` is not called, if the table is full.
+    /// Inserts what `f` makes of a new id and returns the id; `None`, and `f` is not called, if the table is full. `None`,
+    /// too, if the table is [closed](Self::close) before the entry is in it.
     ///
     /// The id is the first that `draw` gives and that is not taken; `draw` leaves out what cannot be one. No lock is
     /// held while either runs.
     pub fn insert_with(&self, mut draw: impl FnMut() -> u64, f: impl FnOnce(u64) -> T) -> Option<u64> {
+        if self.is_closed() {
+            return None;
+        }
         // Counted before it is entered: the table is never too full, not even for a moment.
         if self.len.fetch_add(1, Ordering::AcqRel) >= self.limit {
             self.len.fetch_sub(1, Ordering::AcqRel);
@@ -116,15 +116,47 @@ impl<T: Clone> IdTable<T> {
             self.len.fetch_sub(1, Ordering::AcqRel);
             return None;
         };
-        let value = f(id);
-        if let Some(shard) = self.shard(id) {
-            shard.write().insert(id, Some(value));
+        let refused = self.enter(id, f(id));
+        if refused.is_some() {
+            self.len.fetch_sub(1, Ordering::AcqRel);
+            return None;
         }
         Some(id)
     }
 
-    fn reserve(&self, id: u64) -> bool {
+    /// Gives a reserved id its value. A closed table gives the value back, to be dropped without the lock.
+    fn enter(&self, id: u64, value: T) -> Option<T> {
+        let Some(shard) = self.shard(id) else { return Some(value) };
+        let mut map = shard.write();
+        // Under the lock that `close` takes as well: it finds the entry, or the entry finds the table closed.
+        if self.is_closed() {
+            map.remove(&id);
+            return Some(value);
+        }
+        map.insert(id, Some(value));
+        None
+    }
+
+    /// Takes no more entries, and returns those that there are, in the order of their ids. They can still be looked up and
+    /// removed. Of an insertion that runs at the same time, the entry is either returned here or not in the table.
+    pub fn close(&self) -> Vec<(u64, T)> {
+        self.closed.store(true, Ordering::Release);
+        // Made if need be: an insertion that comes later sees with them that the table is closed.
+        self.make_shards();
+        self.entries()
+    }
+
+    /// Whether the table takes no more entries.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn make_shards(&self) {
         self.shards.get_or_init(|| (0..SHARDS).map(|_| Shard(RwLock::new(HashMap::default()))).collect());
+    }
+
+    fn reserve(&self, id: u64) -> bool {
+        self.make_shards();
         let Some(shard) = self.shard(id) else { return false };
         let mut map = shard.write();
         if map.contains_key(&id) {

@@ -37,12 +37,14 @@ pub struct Rng(ChaCha20Rng);
 
 impl Rng {
     /// The generator that `seed` determines.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(ChaCha20Rng::from_seed(seed))
     }
 
     /// An independent generator, keyed with the next 32 bytes of this one and set apart by `label`, which says what
     /// it is for.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn split(&mut self, label: &str) -> Self {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         self.fill(&mut *seed);
@@ -52,11 +54,13 @@ impl Rng {
     }
 
     /// Fills `out` with random bytes.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn fill(&mut self, out: &mut [u8]) {
         self.0.fill_bytes(out);
     }
 
     /// A random number of 32 bits.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn u32(&mut self) -> u32 {
         self.0.next_u32()
     }

@@ -34,13 +34,6 @@ impl Seq {
         other.before(self)
     }
 
-    /// Whether `self` lies in the half-open range from `start` up to, but without, `end`.
-    ///
-    /// Any range up to the full circle will do, so this holds where `before` no longer means anything.
-    pub const fn within(self, start: Self, end: Self) -> bool {
-        self.0.wrapping_sub(start.0) < end.0.wrapping_sub(start.0)
-    }
-
     /// The lower 24 bits: what an FRCT header carries of a window edge. [`decode24`] is the inverse.
     pub const fn low24(self) -> u32 {
         self.0 & 0x00ff_ffff
@@ -120,14 +113,6 @@ mod tests {
     fn opposite_numbers_are_before_each_other() {
         let (a, b) = (Seq(5), Seq(5 + (1 << 31)));
         assert!(a.before(b) && b.before(a));
-    }
-
-    #[test]
-    fn ranges_may_wrap_and_may_be_empty() {
-        let start = Seq(u32::MAX - 1);
-        assert!(Seq(0).within(start, start + 4));
-        assert!(!(start + 4).within(start, start + 4));
-        assert!(!start.within(start, start));
     }
 
     proptest! {

@@ -20,6 +20,7 @@ impl Instant {
     /// The epoch.
     pub const ZERO: Self = Self(0);
     /// Later than any moment that will be reached; the deadline of something that has none.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the epoch.

@@ -58,30 +58,38 @@ impl fmt::Display for Available {
 #[non_exhaustive]
 pub enum CryptoError {
     /// The cipher is known but this build has no implementation of it.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Cipher))]
     CipherUnavailable(Cipher),
     /// The key exchange is known but this build has no implementation of it.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Kex))]
     KexUnavailable(Kex),
     /// A public key that is not exactly the encoding of a key of a known group, or is no point of that group.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("not a valid public key: the peer must send exactly one uncompressed key of a known group")]
     InvalidPublicKey,
     /// A well-formed public key of another group than one's own key.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("the peer's public key is of another group than ours: both ends must use the same key exchange")]
     GroupMismatch,
     /// Private key bytes of the wrong length or out of range.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("not a valid private key of this group")]
     InvalidPrivateKey,
     /// The agreement gave the all-zero secret: the peer's key is of small order.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("the peer's public key leads to a secret that anyone knows: refused")]
     WeakSharedSecret,
     /// A packet shorter than what every protected packet has at least.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("packet is shorter than an initialisation vector and a tag: drop it")]
     PacketTooShort,
     /// No key of this flow opens the packet: it is damaged, forged or of another flow.
     #[error("packet fails authentication: drop it")]
     Forged,
     /// The packet was opened before, or is too old to tell.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("packet was received before, or is too old to tell: drop it")]
     Replayed,
     /// The buffer has too little head or tail room for protection.

@@ -174,6 +174,7 @@ algorithms! {
 
 impl Cipher {
     /// Bytes of the session key that the cipher uses, from its start.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn key_len(self) -> usize {
         match self {
             Self::Aes128Ctr | Self::Aes128Gcm => 16,

@@ -37,6 +37,6 @@ pub use memory::MemoryFrames;
 pub use packet::PacketSocket;
 pub use resolve::SystemResolver;
 #[cfg(unix)]
-pub use signal::Signal;
+pub(crate) use signal::Signal;
 pub(crate) use udp::SocketOptions;
 pub use udp::UdpSocket;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
-use super::interrupt::Interrupt;
 pub(crate) use self::options::SocketOptions;
+use super::interrupt::Interrupt;
 use crate::base::buf::BufCache;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::types::addr::canonical;
@@ -135,6 +135,7 @@ impl UdpSocket {
     }
 
     /// Whether it was closed.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }

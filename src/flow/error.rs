@@ -52,9 +52,6 @@ pub enum WriteError {
     /// A blocking call in a polled stack, where no thread would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
-    /// The flow is write-protected (opened or shut for writing by its flags).
-    #[error("the flow is not open for writing; change its access flags")]
-    ReadOnly,
 }
 
 debug_by_text!(WriteError {
@@ -70,7 +67,6 @@ debug_by_text!(WriteError {
     Reset,
     Crypt,
     Polled,
-    ReadOnly,
 });
 
 /// Why a read returned nothing.
@@ -114,8 +110,8 @@ pub enum ReadError {
     /// A blocking call in a polled stack, where no thread would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
-    /// The flow is not open for reading.
-    #[error("the flow is not open for reading; change its access flags")]
+    /// This end was [shut](crate::Flow::shutdown) for reading.
+    #[error("this end of the flow was shut for reading")]
     WriteOnly,
 }
 
@@ -145,7 +141,7 @@ impl WriteError {
             Self::Closed => Code::NOTALLOC,
             Self::PeerClosed | Self::Reset => Code::FLOWDOWN,
             Self::Crypt => Code::CRYPT,
-            Self::ReadOnly | Self::Polled => Code::PERM,
+            Self::Polled => Code::PERM,
         }
     }
 }
@@ -181,7 +177,6 @@ impl From<WriteError> for std::io::Error {
             WriteError::PeerClosed => ErrorKind::BrokenPipe,
             WriteError::Reset => ErrorKind::ConnectionReset,
             WriteError::Crypt => ErrorKind::InvalidData,
-            WriteError::ReadOnly => ErrorKind::PermissionDenied,
             WriteError::Polled => ErrorKind::Unsupported,
         };
         Self::new(kind, e)

@@ -117,9 +117,8 @@ pub(super) struct Pipeline {
     rx_bytes: u32,
     /// Memory of packets that wait for the application, here and in FRCT.
     account: Account,
-    /// The rest of a packet that was read in part, and whether a read filled the buffer with its very end.
+    /// The rest of a packet that was read in part.
     partial: Option<PacketBuf>,
-    at_end: bool,
     /// Scratch for packets that are being taken from the inbox; kept so that it need not be allocated anew.
     pub(super) work: VecDeque<PacketBuf>,
     last_sent: Instant,
@@ -154,7 +153,6 @@ impl Pipeline {
             rx_bytes: 0,
             account: Account::default(),
             partial: None,
-            at_end: false,
             work: VecDeque::new(),
             last_sent: now,
             last_received: now,

@@ -122,11 +122,11 @@ counts! {
         /// Retransmissions sent.
         retransmitted => "retransmitted",
         /// Control packets sent: acknowledgements, windows, rendez-vous.
-        control_sent => "control_sent",
+        (hidden) control_sent => "control_sent",
         /// User packets received and put in order.
         received => "received",
         /// Control packets received.
-        control_received => "control_received",
+        (hidden) control_received => "control_received",
         /// User packets that were dropped because another fragment of their message was lost.
         incomplete => "incomplete",
         /// User packets that had arrived before.
@@ -134,20 +134,20 @@ counts! {
         /// User packets that arrived beyond a gap and were held.
         out_of_order => "out_of_order",
         /// Best effort: user packets dropped because a later one had arrived.
-        late => "late",
+        (hidden) late => "late",
         /// Best effort: numbers that were skipped because a later one arrived.
-        skipped => "skipped",
+        (hidden) skipped => "skipped",
         /// User packets beyond the receive window, dropped.
-        out_of_window => "out_of_window",
+        (hidden) out_of_window => "out_of_window",
         /// User packets without a run to belong to, dropped.
-        no_run => "no_run",
+        (hidden) no_run => "no_run",
         /// Packets that are no FRCT packets: short, empty, control packets with a strange payload, fragments where none were
         /// agreed upon; dropped.
-        malformed => "malformed",
+        (hidden) malformed => "malformed",
         /// User packets with numbers far from the peer's run, or with our own: a reference's stale buffers; dropped.
-        stray => "stray",
+        (hidden) stray => "stray",
         /// Acknowledgements of what was never sent, windows out of reach: ignored.
-        implausible => "implausible",
+        (hidden) implausible => "implausible",
         /// Episodes of loss seen by the sender.
         loss_episodes => "loss_episodes",
         /// Times the retransmission timer expired.

@@ -42,7 +42,8 @@ pub struct LocalIpcp {
     info: Info,
     requests: Weak<dyn Requests>,
     names: Mutex<BTreeSet<NameHash>>,
-    down: AtomicBool,
+    /// The layer was left. Its requests, which may wait for somebody who accepts, know.
+    down: Arc<AtomicBool>,
     counters: Counters,
 }
 
@@ -53,7 +54,7 @@ impl LocalIpcp {
             info,
             requests,
             names: Mutex::new(BTreeSet::new()),
-            down: AtomicBool::new(false),
+            down: Arc::new(AtomicBool::new(false)),
             counters: Counters::default(),
         })
     }
@@ -90,11 +91,14 @@ impl Ipcp for LocalIpcp {
     }
 
     fn request(&self, now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        let Some(requests) = self.requests.upgrade() else { return Err(RequestError::Down) };
+        let Some(requests) = self.requests.upgrade().filter(|_| !self.down.load(Ordering::Acquire)) else {
+            return Err(RequestError::Down);
+        };
         self.counters.requested.count();
         let withdrawn = Arc::new(AtomicBool::new(false));
         let responder = Box::new(LocalResponder {
             client: Arc::clone(request.endpoint),
+            down: Arc::clone(&self.down),
             requester: Requester { answer: Some((request.answer, request.token)), withdrawn: Arc::clone(&withdrawn) },
         });
         let mut incoming = Incoming::new(&self.info, request.dst, request.qos, request.data.to_vec(), responder);
@@ -151,14 +155,21 @@ impl Drop for Requester {
 
 struct LocalResponder {
     client: Arc<Endpoint>,
+    /// Whether the layer was left.
+    down: Arc<AtomicBool>,
     requester: Requester,
 }
 
 impl Responder for LocalResponder {
     fn accept(self: Box<Self>, now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError> {
-        let Self { client, requester } = *self;
+        let Self { client, down, mut requester } = *self;
         if requester.withdrawn.load(Ordering::Acquire) {
             return Err(RequestError::Gone);
+        }
+        // The flow exists from here on, and then goes on without its layer: no table has to see that both agree.
+        if down.load(Ordering::Acquire) {
+            requester.answer(Reply { result: Err(Code::IPCPSTATE), data: Vec::new() });
+            return Err(RequestError::Down);
         }
         let back = LocalPort::new(endpoint);
         let reply = LocalReply { requester, back, data: data.to_vec() };

@@ -23,6 +23,8 @@ mod member;
 mod reply;
 mod request;
 pub mod shim;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 pub mod unicast;
 
 use alloc::boxed::Box;
@@ -110,10 +112,13 @@ pub struct Info {
     /// How names are hashed in the layer. Not on the wire either: all members are configured alike.
     pub hash: HashAlg,
     /// The maximum packet lifetime in the layer, from which FRCT derives its timers.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub mpl: Duration,
     /// Whether the layer leaves it to the ends of a flow to avoid congestion.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub congestible: bool,
     /// The largest receive window that makes sense, packets: what the layer can buffer without loss.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub window: u32,
 }
 

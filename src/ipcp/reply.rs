@@ -37,6 +37,12 @@ pub trait Replies: Send + Sync + Sized + 'static {
     fn refuse(&self, now: Option<Instant>, to: &Self::Requester, code: Code);
 }
 
+/// Why a request is refused for which there is no room, or no layer any more, and what the requester is told.
+pub(super) fn refused(why: RequestError) -> (Code, RequestError) {
+    let code = if why == RequestError::Down { Code::IPCPSTATE } else { Code::NOMEM };
+    (code, why)
+}
+
 /// A flow that a layer has made room for.
 pub struct Grant {
     /// The number of this end in the layer.

@@ -108,7 +108,7 @@ pub struct Node {
 #[cfg(any(test, loom))]
 impl Node {
     /// An alarm as a member has it, which wakes `waker`.
-    pub fn alarm(&self, waker: Waker) -> Arc<dyn crate::ipcp::Alarm> {
+    pub fn alarm(&self, waker: Waker) -> Arc<dyn ipcp::Alarm> {
         Arc::new(timers::Alarm::new(&self.timers, waker))
     }
 }

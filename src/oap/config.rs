@@ -34,6 +34,9 @@ settings! {
     /// [`Builder::security`](crate::Builder::security) for all of them. [`Flow::security`](crate::Flow::security) tells what a
     /// flow has got.
     ///
+    /// As text it is `KEX[,CIPHER[,KDF]]`, which [`parse`](str::parse) reads: encryption is required, with the reference's
+    /// defaults for what is left out. The names are those of [`Kex`], [`Cipher`] and [`Kdf`].
+    ///
     /// ```
     /// use o7s::{Cipher, Kex, SecurityConfig};
     ///
@@ -181,8 +184,7 @@ impl SecurityConfig {
     }
 }
 
-/// `KEX[,CIPHER[,KDF]]`, as the tools' `--encrypt` takes it: encryption is required, with the reference's defaults for
-/// what is left out.
+/// `KEX[,CIPHER[,KDF]]`, as the tools' `--encrypt` takes it.
 impl FromStr for SecurityConfig {
     type Err = ConfigError;
 

@@ -9,6 +9,7 @@ pub trait ToIp {
     /// # Panics
     ///
     /// If it is a text that is not an address: a scenario with such a mistake makes no sense.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[track_caller]
     fn to_ip(&self) -> IpAddr;
 }
@@ -20,6 +21,7 @@ pub trait ToSocketAddr {
     /// # Panics
     ///
     /// If it is a text that is not a socket address: a scenario with such a mistake makes no sense.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[track_caller]
     fn to_socket_addr(&self) -> SocketAddr;
 }

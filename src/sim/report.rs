@@ -46,6 +46,7 @@ impl Stuck {
     }
 
     /// When, in virtual time.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn at(&self) -> Instant {
         self.at
     }

@@ -3,7 +3,9 @@
 //! The text of each is complete: what its source says is part of it. `Debug` prints the same text behind the name of the
 //! variant, because that is what a program prints whose `main` returns an error.
 
-use std::{fmt, io};
+mod io;
+
+use std::fmt;
 
 use super::cause::Cause;
 use crate::base::debug::debug_by_text;
@@ -29,14 +31,14 @@ pub enum StackError {
     NoRandomness,
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
-    Thread(io::Error),
+    Thread(std::io::Error),
     /// The socket could not be bound.
     #[error("the address {addr} could not be bound: {error}{hint}", hint = bind_hint(error))]
     Bind {
         /// What was asked for.
         addr: std::net::SocketAddr,
         /// What the operating system said.
-        error: io::Error,
+        error: std::io::Error,
     },
     /// The network interface could not be opened.
     #[error("the network interface could not be opened: {error}")]
@@ -44,7 +46,7 @@ pub enum StackError {
         /// What was asked for.
         interface: String,
         /// What the operating system said, and what may help.
-        error: io::Error,
+        error: std::io::Error,
     },
     /// The string is not an address.
     #[error("{0:?} is not a valid address: write IP or IP:PORT, with an IPv6 address before a port in brackets")]
@@ -55,6 +57,9 @@ pub enum StackError {
     /// A link-local address that does not say on which link.
     #[error("{0} is link-local: name the interface as well, as in fe80::1%eth0")]
     LinkLocal(std::net::SocketAddr),
+    /// A layer cannot have port 0.
+    #[error("0 is no port of a layer; to bind this member to any free port, give it the address IP:0")]
+    Port,
     /// The layer is for IPv4.
     #[error("{0} is not an IPv4 address")]
     NotIpv4(std::net::SocketAddr),
@@ -81,6 +86,7 @@ debug_by_text!(StackError {
     Address,
     NoInterface,
     LinkLocal,
+    Port,
     NotIpv4,
     NotIpv6,
     EtherType,
@@ -89,13 +95,15 @@ debug_by_text!(StackError {
 });
 
 /// What may help when an address could not be bound.
-fn bind_hint(error: &io::Error) -> &'static str {
+fn bind_hint(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
+        ErrorKind::AddrInUse => {
             "; give another port behind the address, 0 for any, or use Udp4::outgoing or Udp6::outgoing if nobody calls this stack"
         }
-        io::ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 or :: for all of them",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, others may be forbidden by a policy",
+        ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 or :: for all of them",
+        ErrorKind::PermissionDenied => "; ports below 1024 need privileges, others may be forbidden by a policy",
         _ => "",
     }
 }
@@ -313,10 +321,10 @@ pub enum MemberError {
     /// The string is not a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A parameter of the layer is out of its range.
-    #[error("the layer's {field} cannot be used: {reason}")]
+    /// A parameter of the layer, or of this member, is out of its range.
+    #[error("{field} cannot be used: {reason}")]
     Parameter {
-        /// Which, by its name in a configuration file.
+        /// Which, by its name in a configuration file if it can be in one.
         field: &'static str,
         /// What is wrong with it, and what would do.
         reason: String,
@@ -461,117 +469,3 @@ pub enum CloseError {
 }
 
 debug_by_text!(CloseError { Polled, Lost });
-
-fn kind_of(e: SendError) -> io::ErrorKind {
-    match e {
-        SendError::Full | SendError::NoBuffers => io::ErrorKind::WouldBlock,
-        SendError::TooLarge => io::ErrorKind::InvalidInput,
-        SendError::Unreachable => io::ErrorKind::NetworkUnreachable,
-        SendError::Denied => io::ErrorKind::PermissionDenied,
-        SendError::InterfaceDown => io::ErrorKind::NetworkDown,
-        SendError::Down => io::ErrorKind::NotConnected,
-    }
-}
-
-impl From<AllocError> for io::Error {
-    fn from(e: AllocError) -> Self {
-        let kind = match &e {
-            AllocError::Name(_) | AllocError::TooLarge { .. } => io::ErrorKind::InvalidInput,
-            AllocError::Polled => io::ErrorKind::Unsupported,
-            AllocError::Unreachable(_) => io::ErrorKind::NotFound,
-            AllocError::TimedOut(_) => io::ErrorKind::TimedOut,
-            AllocError::Refused { code: Code::AUTH | Code::CRYPT, .. } | AllocError::Security(_) => {
-                io::ErrorKind::PermissionDenied
-            }
-            // The other end is busy: it may take the next one.
-            AllocError::Refused { code: Code::AGAIN, .. } => io::ErrorKind::ResourceBusy,
-            AllocError::Refused { .. } => io::ErrorKind::ConnectionRefused,
-            AllocError::Unsent(e) => kind_of(*e),
-            AllocError::LayerFull | AllocError::TooManyFlows => io::ErrorKind::QuotaExceeded,
-            AllocError::LayerDown | AllocError::Down => io::ErrorKind::NotConnected,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<AcceptError> for io::Error {
-    fn from(e: AcceptError) -> Self {
-        let kind = match e {
-            AcceptError::Polled => io::ErrorKind::Unsupported,
-            AcceptError::WouldBlock => io::ErrorKind::WouldBlock,
-            AcceptError::TimedOut => io::ErrorKind::TimedOut,
-            AcceptError::TooManyFlows => io::ErrorKind::QuotaExceeded,
-            AcceptError::Closed => io::ErrorKind::NotConnected,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<MemberError> for io::Error {
-    fn from(e: MemberError) -> Self {
-        let kind = match &e {
-            MemberError::Name(_) | MemberError::Parameter { .. } | MemberError::NoMember | MemberError::Layer(_) => {
-                io::ErrorKind::InvalidInput
-            }
-            MemberError::Polled => io::ErrorKind::Unsupported,
-            MemberError::TimedOut(_) | MemberError::Silent => io::ErrorKind::TimedOut,
-            MemberError::Alloc(why) => Self::from(why.clone()).kind(),
-            MemberError::Refused(_) | MemberError::Enrollment(_) => io::ErrorKind::ConnectionRefused,
-            MemberError::Denied(_) => io::ErrorKind::PermissionDenied,
-            MemberError::Bind(why) => Self::from(why.clone()).kind(),
-            MemberError::TooManyConnections(_) | MemberError::NoAddress => io::ErrorKind::QuotaExceeded,
-            MemberError::GivenUp => io::ErrorKind::ConnectionAborted,
-            MemberError::Down => io::ErrorKind::NotConnected,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<JoinError> for io::Error {
-    fn from(e: JoinError) -> Self {
-        let kind = match &e {
-            JoinError::Name(_) => io::ErrorKind::InvalidInput,
-            JoinError::NoLayer(_) => io::ErrorKind::NotFound,
-            JoinError::LayerFull(_) | JoinError::TooManyFlows => io::ErrorKind::QuotaExceeded,
-            JoinError::Down => io::ErrorKind::NotConnected,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<BindError> for io::Error {
-    fn from(e: BindError) -> Self {
-        let kind = match e {
-            BindError::Name(_) | BindError::NoNames => io::ErrorKind::InvalidInput,
-            BindError::TooManyNames(_) | BindError::LayerFull(_) => io::ErrorKind::QuotaExceeded,
-            BindError::Down => io::ErrorKind::NotConnected,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<StackError> for io::Error {
-    fn from(e: StackError) -> Self {
-        let kind = match &e {
-            StackError::Thread(error) | StackError::Bind { error, .. } | StackError::Interface { error, .. } => {
-                error.kind()
-            }
-            StackError::Name(_)
-            | StackError::Address(_)
-            | StackError::NoInterface(_)
-            | StackError::LinkLocal(_)
-            | StackError::NotIpv4(_)
-            | StackError::NotIpv6(_)
-            | StackError::EtherType(_)
-            | StackError::EtherTypeOfLlc => io::ErrorKind::InvalidInput,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, e)
-    }
-}
-
-impl From<CloseError> for io::Error {
-    fn from(e: CloseError) -> Self {
-        Self::new(io::ErrorKind::ConnectionAborted, e)
-    }
-}

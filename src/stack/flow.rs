@@ -5,7 +5,7 @@ mod waits;
 
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ use crate::types::qos::QosSpec;
 /// | for threads | [`Flow::read`], [`Flow::write`] | [`flow.stream()`](Self::stream), a [`Stream`]: [`io::Read`](std::io::Read), [`io::Write`](std::io::Write) |
 /// | for tasks | [`aio::Flow::read`], [`aio::Flow::write`] | [`flow.stream()`](aio::Flow::stream), an [`aio::Stream`]: `AsyncRead`, `AsyncWrite` of `tokio` and `futures-io` |
 /// | one write | is one packet, or [several](Self::max_write) that are read as one, or fails if it is too large | takes what fits into one packet, and returns how much |
-/// | one read | is one packet, by the [read mode](FlowFlags::read_mode) | is what is there, of any packets |
+/// | one read | is one packet, or fails if the buffer is too small for it | is what is there, of any packets |
 /// | the end | [`ReadError::Closed`] | 0 bytes |
 ///
 /// All of these take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves.
@@ -88,7 +88,7 @@ pub(super) struct Inner {
     kind: Kind,
     data: Vec<u8>,
     security: FlowSecurity,
-    flags: AtomicU8,
+    nonblocking: AtomicBool,
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
@@ -121,58 +121,6 @@ impl Drop for Inner {
     }
 }
 
-/// How a flow behaves: the reference's flow flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FlowFlags {
-    /// Reads return at once, with [`ReadError::WouldBlock`] if there is nothing.
-    pub nonblocking_read: bool,
-    /// Writes return at once, with [`WriteError::WouldBlock`] if there is no room.
-    pub nonblocking_write: bool,
-    /// What happens to a packet that is larger than the buffer it is read into.
-    pub read_mode: ReadMode,
-    /// Whether the flow may be read.
-    pub read: bool,
-    /// Whether the flow may be written.
-    pub write: bool,
-}
-
-impl Default for FlowFlags {
-    fn default() -> Self {
-        Self { nonblocking_read: false, nonblocking_write: false, read_mode: ReadMode::Whole, read: true, write: true }
-    }
-}
-
-impl FlowFlags {
-    fn to_bits(self) -> u8 {
-        let mode = match self.read_mode {
-            ReadMode::Whole => 0,
-            ReadMode::Partial => 1,
-            ReadMode::Stream => 2,
-        };
-        u8::from(self.nonblocking_read)
-            | u8::from(self.nonblocking_write) << 1
-            | mode << 2
-            | u8::from(self.read) << 4
-            | u8::from(self.write) << 5
-    }
-
-    fn from_bits(bits: u8) -> Self {
-        let read_mode = match bits >> 2 & 3 {
-            0 => ReadMode::Whole,
-            1 => ReadMode::Partial,
-            _ => ReadMode::Stream,
-        };
-        Self {
-            nonblocking_read: bits & 1 != 0,
-            nonblocking_write: bits & 2 != 0,
-            read_mode,
-            read: bits & 16 != 0,
-            write: bits & 32 != 0,
-        }
-    }
-}
-
 impl Flow {
     pub(super) fn new(shared: Arc<Shared>, name: Name, flow: Allocated) -> Self {
         Self {
@@ -183,7 +131,7 @@ impl Flow {
                 kind: flow.kind,
                 data: flow.data,
                 security: flow.security,
-                flags: AtomicU8::new(FlowFlags::default().to_bits()),
+                nonblocking: AtomicBool::new(false),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
             }),
@@ -204,7 +152,7 @@ impl Flow {
     /// [`WriteError`]; the data was not taken.
     pub fn write(&self, data: &[u8]) -> Result<usize, WriteError> {
         match self.inner.endpoint.write(data) {
-            Err(WriteError::WouldBlock) if self.inner.may_wait_to_write() => {
+            Err(WriteError::WouldBlock) if !self.inner.is_nonblocking() => {
                 self.inner.write_until(data, self.inner.deadline(&self.inner.write_timeout))
             }
             result => result,
@@ -228,14 +176,13 @@ impl Flow {
         self.inner.write_until(data, Some(deadline))
     }
 
-    /// Reads one packet into `buf`, waiting for one if need be, and returns its length. Which packets fit, and what
-    /// happens to one that does not, is the [read mode](FlowFlags::read_mode)'s affair.
+    /// Reads one packet into `buf`, waiting for one if need be, and returns its length.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]. One for which `buf` is [too small](ReadError::TooSmall) stays, to be read into a larger one or by
+    /// [`read_bytes`](Self::read_bytes).
     pub fn read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        let flags = self.flags();
-        self.inner.read(buf, flags.read_mode, flags.nonblocking_read)
+        self.inner.read(buf, ReadMode::Whole)
     }
 
     /// Reads one packet if there is one now.
@@ -243,7 +190,7 @@ impl Flow {
     /// # Errors
     /// [`ReadError::WouldBlock`] if there is none.
     pub fn try_read(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        self.inner.endpoint.read(buf, self.flags().read_mode)
+        self.inner.endpoint.read(buf, ReadMode::Whole)
     }
 
     /// As [`read`](Self::read), waiting no longer than `timeout`.
@@ -252,8 +199,7 @@ impl Flow {
     /// [`ReadError::TimedOut`] when it is over.
     pub fn read_timeout(&self, buf: &mut [u8], timeout: Duration) -> Result<usize, ReadError> {
         let deadline = self.inner.shared.clock().now() + timeout;
-        let mode = self.flags().read_mode;
-        self.inner.read_until(Some(deadline), |e, call| read_packet(e, call, buf, mode))
+        self.inner.read_until(Some(deadline), |e, call| read_packet(e, call, buf, ReadMode::Whole))
     }
 
     /// Reads one packet without copying it.
@@ -262,7 +208,7 @@ impl Flow {
     /// As [`read`](Self::read).
     pub fn read_bytes(&self) -> Result<Bytes, ReadError> {
         match self.inner.endpoint.read_packet() {
-            Err(ReadError::WouldBlock) if !self.flags().nonblocking_read => {
+            Err(ReadError::WouldBlock) if !self.inner.is_nonblocking() => {
                 let deadline = self.inner.deadline(&self.inner.read_timeout);
                 let read = |e: &Endpoint, call: Call<'_>| match call {
                     Some((waiter, waker)) => e.poll_read_packet(waiter, waker),
@@ -290,15 +236,11 @@ impl Flow {
         store_timeout(&self.inner.write_timeout, timeout);
     }
 
-    /// How the flow behaves.
-    pub fn flags(&self) -> FlowFlags {
-        FlowFlags::from_bits(self.inner.flags.load(Ordering::Relaxed))
-    }
-
-    /// Sets how the flow behaves.
-    pub fn set_flags(&self, flags: FlowFlags) {
-        self.inner.flags.store(flags.to_bits(), Ordering::Relaxed);
-        self.inner.endpoint.set_access(flags.read, flags.write);
+    /// Sets whether [`read`](Self::read), [`write`](Self::write) and streams return at once, with
+    /// [`ReadError::WouldBlock`] and [`WriteError::WouldBlock`], where they would have to wait. It is a property of the flow
+    /// and not of the handle. Default: `false`.
+    pub fn set_nonblocking(&self, on: bool) {
+        self.inner.nonblocking.store(on, Ordering::Relaxed);
     }
 
     /// Ends the writing direction, the reading one, or both, and lets the other one go on. Never waits.
@@ -329,7 +271,7 @@ impl Flow {
         let endpoint = &self.inner.endpoint;
         match how {
             Shutdown::Write => endpoint.shut(),
-            Shutdown::Read => self.set_flags(FlowFlags { read: false, ..self.flags() }),
+            Shutdown::Read => endpoint.set_readable(false),
             Shutdown::Both => endpoint.close(self.inner.shared.linger),
         }
     }
@@ -368,6 +310,12 @@ impl Flow {
     /// The asynchronous face of the same flow.
     pub fn into_async(self) -> aio::Flow {
         aio::Flow::new(self.inner)
+    }
+
+    /// The machine below, for tests.
+    #[cfg(feature = "internals")]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.inner.endpoint
     }
 
     pub(super) fn from_inner(inner: Arc<Inner>) -> Self {
@@ -488,8 +436,8 @@ pub(super) fn lost(endpoint: &Endpoint) -> Result<(), CloseError> {
 }
 
 impl Inner {
-    fn flags(&self) -> FlowFlags {
-        FlowFlags::from_bits(self.flags.load(Ordering::Relaxed))
+    fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
     }
 
     fn deadline(&self, timeout: &AtomicU64) -> Option<Instant> {
@@ -499,13 +447,9 @@ impl Inner {
         }
     }
 
-    fn may_wait_to_write(&self) -> bool {
-        !self.flags().nonblocking_write
-    }
-
-    fn read(&self, buf: &mut [u8], mode: ReadMode, nonblocking: bool) -> Result<usize, ReadError> {
+    fn read(&self, buf: &mut [u8], mode: ReadMode) -> Result<usize, ReadError> {
         match self.endpoint.read(buf, mode) {
-            Err(ReadError::WouldBlock) if !nonblocking => {
+            Err(ReadError::WouldBlock) if !self.is_nonblocking() => {
                 self.read_until(self.deadline(&self.read_timeout), |e, call| read_packet(e, call, buf, mode))
             }
             result => result,

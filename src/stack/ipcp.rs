@@ -103,11 +103,6 @@ impl IpcpHandle {
     pub fn rib(&self) -> Rib {
         self.ipcp.rib(self.shared.clock().now())
     }
-
-    /// The numbers at the top of [`rib`](Self::rib).
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.rib().numbers().collect()
-    }
 }
 
 impl fmt::Debug for IpcpHandle {

@@ -51,7 +51,8 @@ impl UnicastLayer {
         self
     }
 
-    /// Sets the time between two announcements of a link by its owner, whole seconds, at least 1. Default: 15 s.
+    /// Sets the time between two announcements of a link by its owner, whole seconds, at least 1, and at most half of the
+    /// [link timeout](Self::link_timeout). Default: 15 s.
     pub fn announcement_interval(mut self, interval: Duration) -> Self {
         self.parameters.routing.t_update = seconds(interval);
         self

@@ -93,6 +93,7 @@ impl Listener {
     }
 
     /// Whether somebody asks for a flow now, whom no other accept was told of.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn has_request(&self) -> bool {
         self.shared.node.with_irm(|irm| irm.has_work(self.id, None))
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{BroadcastLayer, Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, UnicastLayer, wait};
 use crate::ipcp::broadcast::flood;
+use crate::ipcp::connect::address::{MAX_ADDRESS, is_valid};
 use crate::ipcp::connect::enroll::{Admission, AdmitAll};
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
@@ -65,7 +66,8 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         self
     }
 
-    /// Sets whether neighbours are accepted under the IPCP's name and the layer's. Default: `true`.
+    /// Sets whether neighbours are accepted under the IPCP's name and the layer's. Default: `true`, other than of the key
+    /// `autobind` of a [configuration file](crate::manual::configuration), which has the reference's default, `false`.
     pub fn autobind(mut self, on: bool) -> Self {
         self.autobind = on;
         self
@@ -91,15 +93,17 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     }
 
     fn found(self, layer: LayerConfig) -> Result<IpcpHandle, MemberError> {
-        let (shared, common, config) = self.checked()?;
-        let membership = shared.node.bootstrap(Bootstrap { common, kind: config.into(), layer })?;
+        let (shared, common, kind) = self.checked()?;
+        let membership = shared.node.bootstrap(Bootstrap { common, kind, layer })?;
         Ok(IpcpHandle::of_member(&shared, &membership))
     }
 
-    fn checked(self) -> Result<(Arc<Shared>, Common, C), MemberError> {
+    fn checked(self) -> Result<(Arc<Shared>, Common, MemberKind), MemberError> {
         let Self { shared, name, over, autobind, admission, priority, config, .. } = self;
         let common = Common { name: Name::new(&name)?, over, autobind, admission, priority };
-        Ok((shared, common, config))
+        let kind = config.into();
+        check(&kind)?;
+        Ok((shared, common, kind))
     }
 
     /// Joins a layer by way of the member called `member`, or, by the layer's name, of any. Waits for it.
@@ -120,10 +124,21 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
     pub async fn enroll_async(self, member: &str) -> Result<IpcpHandle, MemberError> {
         let destination = Name::new(member)?;
         let timeout = self.timeout;
-        let (shared, common, config) = self.checked()?;
-        let joining = Joining { common, kind: config.into(), destination, timeout };
+        let (shared, common, kind) = self.checked()?;
+        let joining = Joining { common, kind, destination, timeout };
         let membership = Arc::clone(&shared.node).enroll(joining).await?;
         Ok(IpcpHandle::of_member(&shared, &membership))
+    }
+}
+
+/// Refuses what a member cannot have.
+fn check(kind: &MemberKind) -> Result<(), MemberError> {
+    match kind {
+        MemberKind::Unicast(unicast::Config { address: Some(address), .. }) if !is_valid(*address) => {
+            let reason = format!("it is {} and may be 1 to {}", address.0, MAX_ADDRESS.0);
+            Err(MemberError::Parameter { field: "address", reason })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -427,6 +442,22 @@ mod tests {
     impl RoutingPolicy for First {
         fn next_hops(&self, paths: &mut dyn Paths, hops: &mut Vec<Address>) {
             hops.push(paths.first());
+        }
+    }
+
+    #[test]
+    fn addresses_that_no_member_can_have_are_refused() {
+        let stack = Stack::builder().polled().build().unwrap();
+        let member = |address| {
+            let config = unicast::Config::default().address(Some(Address(address)));
+            stack.unicast(&format!("m{address:x}")).config(config).bootstrap(UnicastLayer::new("net"))
+        };
+        for invalid in [0, 1 << 32, u64::MAX] {
+            let refused = member(invalid).unwrap_err();
+            assert!(matches!(refused, MemberError::Parameter { field: "address", .. }), "{refused}");
+        }
+        for valid in [1, u64::from(u32::MAX)] {
+            assert_eq!(member(valid).unwrap().address(), Some(Address(valid)));
         }
     }
 

@@ -69,7 +69,7 @@ pub use cause::Cause;
 pub use config::{ConfigError, ConfigWarning, NetworkBuilder, NetworkConfig};
 pub use error::{AcceptError, AllocError, BindError, CloseError, JoinError, MemberError, StackError};
 pub use eth::Eth;
-pub use flow::{Flow, FlowFlags, ReadHalf, Stream, WriteHalf};
+pub use flow::{Flow, ReadHalf, Stream, WriteHalf};
 #[cfg(unix)]
 pub use flow_set::Pollable;
 pub use flow_set::{FlowEvent, FlowSet, Token};

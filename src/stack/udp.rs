@@ -152,7 +152,8 @@ impl<Family> Udp<Family> {
 
     /// Sets the UDP port of the layer: where this member is bound unless its address names a port, and where hosts are
     /// called that are given without one. Default 3435, as of the reference, whose members call everybody at the port
-    /// that they are bound to themselves: with them all members of a layer have to use the same.
+    /// that they are bound to themselves: with them all members of a layer have to use the same. 0 is none, and an error when
+    /// the member is made: any free port is had by an [address](Self::bind) that says so.
     ///
     /// ```no_run
     /// use o7s::{Stack, Udp4};
@@ -290,8 +291,14 @@ impl<Family> fmt::Debug for Udp<Family> {
 }
 
 impl Settings {
+    /// Nobody can be called at port 0.
+    fn check_port(&self) -> Result<(), StackError> {
+        if self.config.peer_port == Some(0) { Err(StackError::Port) } else { Ok(()) }
+    }
+
     /// Where the member is to be bound.
     pub(super) fn bind_addr(&self) -> Result<SocketAddr, StackError> {
+        self.check_port()?;
         let port = if self.outgoing { 0 } else { self.config.peer_port.unwrap_or(DEFAULT_PORT) };
         let addr = addr::with_scope(parse(&self.addr, port)?, self.config.scope);
         if lacks_scope(&addr) { Err(StackError::LinkLocal(addr)) } else { Ok(addr) }
@@ -308,6 +315,7 @@ impl Settings {
     /// Enters the hosts into the table. Some link-local address without an interface is of use only to a member that is on
     /// a link itself.
     pub(super) fn enter_hosts(&self, own: SocketAddr) -> Result<(), StackError> {
+        self.check_port()?;
         for (name, host) in &self.hosts {
             let (name, host) = (Name::new(name)?, parse(host, 0)?);
             let knows_link = self.config.scope != 0 || addr::scope_of(&own) != 0 || lacks_scope(&own);

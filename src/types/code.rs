@@ -20,9 +20,10 @@ use core::fmt;
 pub struct Code(u32);
 
 macro_rules! codes {
-    ($($number:literal $constant:ident $symbol:literal $text:literal $(, $more:literal)?;)*) => {
+    ($($(#[$hidden:meta])? $number:literal $constant:ident $symbol:literal $text:literal $(, $more:literal)?;)*) => {
         impl Code {
             $(
+                $(#[$hidden])?
                 #[doc = concat!("`", $symbol, "` (", $number, "): ", $text, ".", $(" ", $more)?)]
                 pub const $constant: Self = Self($number);
             )*
@@ -42,21 +43,31 @@ macro_rules! codes {
     };
 }
 
+// Hidden are those that no error of this library has and no flow is refused with.
 codes! {
     1 PERM "EPERM" "operation not permitted";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     2 NOENT "ENOENT" "no such entry";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     9 BADF "EBADF" "no such flow";
     11 AGAIN "EAGAIN" "try again later";
     12 NOMEM "ENOMEM" "out of memory or of table entries";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     17 EXIST "EEXIST" "it exists already";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     22 INVAL "EINVAL" "invalid argument";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     32 PIPE "EPIPE" "broken pipe";
     90 MSGSIZE "EMSGSIZE" "the message is too long";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     95 NOTSUP "ENOTSUP" "operation not supported";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     104 CONNRESET "ECONNRESET" "connection reset";
     110 TIMEDOUT "ETIMEDOUT" "timed out";
     1000 NOTALLOC "ENOTALLOC" "the flow is not allocated";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     1001 IPCPTYPE "EIPCPTYPE" "unknown IPCP type";
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     1002 IRMD "EIRMD" "no answer from the IRM";
     1003 IPCP "EIPCP" "the IPCP is missing or failed";
     1004 IPCPSTATE "EIPCPSTATE" "the IPCP is in the wrong state";

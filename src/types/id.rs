@@ -58,16 +58,6 @@ impl fmt::Debug for Address {
     }
 }
 
-/// A flow's number in its stack. Never used again while the stack lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId(pub u64);
-
-impl fmt::Display for FlowId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// An N-1 flow's number in the IPCP that uses it. Not used again while the IPCP lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]

@@ -29,14 +29,16 @@ use crate::base::debug::debug_by_text;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a string is not a [`Name`].
+/// Why a string is not a [`Name`]: its text says what is wrong with which string.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// It has no bytes.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("invalid name \"\": it is empty, and a name has 1 to {max} bytes", max = Name::MAX_LEN)]
     Empty,
     /// It has more bytes than a name may have.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("invalid name {start:?}...: it has {len} bytes, and a name has 1 to {max}", max = Name::MAX_LEN)]
     TooLong {
         /// The beginning of the string.
@@ -45,6 +47,7 @@ pub enum NameError {
         len: usize,
     },
     /// It has a NUL inside, which the C implementation takes for the end of a name.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("invalid name {name:?}: byte {at} is a NUL, which no name has")]
     Nul {
         /// The string.

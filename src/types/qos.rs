@@ -93,9 +93,11 @@ impl QosSpec {
     /// Everything, once, in order: retransmission and flow control.
     pub const DATA: Self = Self { delay: 1000, loss: 0, max_gap: 2000, ..Self::BEST_EFFORT };
     /// The end of a flow that belongs to the layer which carries it: nothing is added, nobody is timed out.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const NP1: Self = Self { loss: u32::MAX, ber: u32::MAX, timeout: 0, ..RAW };
 
     /// Whether packets carry the FRCT header: if they are to be in order.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn has_frct(&self) -> bool {
         self.in_order
     }
@@ -106,6 +108,7 @@ impl QosSpec {
     }
 
     /// Whether packets end in a CRC-32: if no bit error is tolerated.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn has_crc(&self) -> bool {
         self.ber == 0
     }

@@ -177,6 +177,7 @@ impl Tree {
     }
 
     /// As [`get`](Self::get), with how it may change.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn number(&self, path: &str) -> Option<Number> {
         match path.split_once('/') {
             Some((first, rest)) => self.child(first)?.number(rest),

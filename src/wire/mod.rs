@@ -62,6 +62,7 @@ pub mod udp;
 #[non_exhaustive]
 pub enum WireError {
     /// The message ends before its last field.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("message cut short: {have} bytes where at least {need} are needed")]
     Truncated {
         /// Bytes the message has at least, given what could be read of it.
@@ -70,6 +71,7 @@ pub enum WireError {
         have: usize,
     },
     /// A length is one that the protocol does not allow, or bytes are left over.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{field} of {value} bytes is not allowed here")]
     Length {
         /// The field.
@@ -78,6 +80,7 @@ pub enum WireError {
         value: usize,
     },
     /// A number that the protocol does not define.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("unknown {field} {value}")]
     Unknown {
         /// The field.
@@ -86,24 +89,28 @@ pub enum WireError {
         value: u32,
     },
     /// A field whose value contradicts the others.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{field} contradicts the rest of the message")]
     Invalid {
         /// The field.
         field: &'static str,
     },
     /// Not a message of this kind.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("malformed {message}")]
     Malformed {
         /// Kind of message that was expected.
         message: &'static str,
     },
     /// A field that must be there is not.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{field} is missing")]
     Missing {
         /// The field.
         field: &'static str,
     },
     /// The buffer to encode into is too small.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("no room for {need} bytes in the buffer, make it larger")]
     NoRoom {
         /// Bytes that the encoding takes.

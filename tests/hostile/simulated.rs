@@ -420,6 +420,6 @@ fn floods_of_handlers_and_lookups_are_bounded() {
         let failed = stack.flow(&format!("name {i}")).alloc().map(drop);
         assert!(matches!(failed, Err(AllocError::Unreachable(_))), "{failed:?}");
     }
-    let directory = net.counters().into_iter().find(|(name, _)| *name == "directory");
-    assert!(directory.unwrap().1 <= 16);
+    let directory = net.rib().get("directory");
+    assert!(directory.unwrap() <= 16);
 }

@@ -51,6 +51,29 @@ fn halves_are_dropped_in_both_orders() {
     }
 }
 
+/// Congestion avoidance keeps packets back, and only the member's alarm brings them on their way when no more are written.
+#[test]
+fn senders_that_are_kept_back_do_not_stall() {
+    let (server, client) = stacks(Place::Layer);
+    let listener = server.bind("echo").unwrap();
+    let flows: Vec<_> = (0..3)
+        .map(|_| {
+            let from = client.clone();
+            let near = spawn(move || from.flow("echo").qos(QosSpec::RAW).timeout(BOUND).alloc());
+            let far = listener.accept_timeout(BOUND).unwrap();
+            let near = finishes("alloc", near).unwrap();
+            let reader = spawn(move || while far.read(&mut [0; 2048]).is_ok() {});
+            let writer = spawn(move || (0..20_000).try_for_each(|_| near.write_timeout(&[7; 1000], BOUND).map(drop)));
+            (writer, reader)
+        })
+        .collect();
+    for (writer, reader) in flows {
+        let written = writer.1.recv_timeout(Duration::from_secs(60)).expect("the writer goes on");
+        assert_eq!(written, Ok(()), "there is room again within {BOUND:?}");
+        finishes("the reader, at the end of the flow", reader);
+    }
+}
+
 #[test]
 fn a_flow_with_unacknowledged_data_is_dropped_at_once_and_closed_in_time() {
     let (Pair { client, ends: (near, far), .. }, cable) = mortal(QosSpec::DATA);
@@ -170,18 +193,15 @@ fn a_waiting_thread_is_woken_every_time() {
             })
             .collect();
         // By somebody else's call, not by a packet: whoever waits for the socket has to be interrupted.
-        let open = near.flags();
-        let mut shut = open;
-        shut.read = false;
         let flow = Arc::clone(&near);
         let wake_all = move || {
             for i in 1..=300 {
                 round.store(i, Ordering::Release);
-                flow.set_flags(shut);
+                flow.endpoint().set_readable(false);
                 while woken.load(Ordering::Relaxed) < 2 * i {
                     std::thread::park_timeout(Duration::from_micros(20));
                 }
-                flow.set_flags(open);
+                flow.endpoint().set_readable(true);
                 std::thread::park_timeout(Duration::from_micros(20 + i as u64 % 100));
             }
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use o7s::node::Limits;
 use o7s::types::code::Code;
-use o7s::{AcceptError, AllocError, Flow, LoadBalancing, LocalConfig, QosSpec, Stack, Udp4};
+use o7s::{AcceptError, AllocError, Flow, LoadBalancing, QosSpec, Stack};
 
 use super::{BOUND, PLACES, Place, finishes, settle, spawn, stacks, stacks_with, within};
 
@@ -35,26 +35,7 @@ fn a_dropped_listener_refuses_waiting_requests_at_once() {
 #[test]
 fn requests_refused_as_busy_are_served_later() {
     for place in PLACES {
-        let (server, client) = match place {
-            Place::Udp => {
-                let limits = Limits::default().backlog(2);
-                let server = Stack::builder().limits(limits).build().unwrap();
-                let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
-                net.register("echo").unwrap();
-                let at = net.local_addr().unwrap().to_string();
-                let client = Stack::new().unwrap();
-                client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
-                (server, client)
-            }
-            _ => {
-                let limits = Limits::default().backlog(2);
-                let stack = Stack::builder().limits(limits).build().unwrap();
-                if let Place::Local = place {
-                    stack.local(LocalConfig::new("local", "local")).register("echo").unwrap();
-                }
-                (stack.clone(), stack)
-            }
-        };
+        let (server, client) = stacks_with(place, Limits::default().backlog(2));
         let listener = server.bind("echo").unwrap();
         let allocates: Vec<_> = (0..20)
             .map(|_| {

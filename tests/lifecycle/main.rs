@@ -8,6 +8,7 @@ mod driven;
 mod flows;
 mod foreign;
 mod giving_back;
+mod leaving;
 mod listeners;
 mod stacks;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use o7s::node::Limits;
 use o7s::types::device::Datagrams;
-use o7s::{Flow, Listener, LocalConfig, QosSpec, Stack, Udp4};
+use o7s::{Flow, Listener, LocalConfig, QosSpec, Stack, Udp4, UnicastLayer};
 
 #[path = "../world/cable.rs"]
 mod cable;
@@ -99,9 +100,11 @@ enum Place {
     Local,
     /// In two stacks, on the loopback interface.
     Udp,
+    /// In two stacks that are members of a unicast layer on the loopback interface.
+    Layer,
 }
 
-const PLACES: [Place; 3] = [Place::Direct, Place::Local, Place::Udp];
+const PLACES: [Place; 4] = [Place::Direct, Place::Local, Place::Udp, Place::Layer];
 
 /// A server's stack, a client's stack, and a way from the one to the other; "echo" is reachable as soon as it is bound.
 fn stacks(place: Place) -> (Stack, Stack) {
@@ -123,6 +126,16 @@ fn stacks_with(place: Place, limits: Limits) -> (Stack, Stack) {
             let client = Stack::new().unwrap();
             let at = net.local_addr().unwrap().to_string();
             client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+            (server, client)
+        }
+        Place::Layer => {
+            let below = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+            let member = server.unicast("a").over(&below).bootstrap(UnicastLayer::new("net")).unwrap();
+            let at = below.local_addr().unwrap().to_string();
+            let client = Stack::new().unwrap();
+            let below = client.udp4(Udp4::bind("127.0.0.1:0").host("a", &at).system_resolver(false)).unwrap();
+            client.unicast("b").over(&below).enroll("a").unwrap().connect("a").unwrap();
+            member.register("echo").unwrap();
             (server, client)
         }
     }

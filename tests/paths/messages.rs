@@ -1,21 +1,17 @@
 //! Writes that are larger than a packet.
 
+use std::io::Read;
+use std::thread::Builder;
 use std::time::Duration;
 
 use o7s::settings::{FrctConfig, Limits};
 use o7s::sim::{Link, Loss};
-use o7s::{Flow, QosSpec, ReadError, ReadMode, WriteError};
+use o7s::{QosSpec, ReadError, Stack, Udp4, WriteError};
 
 use super::ends::{ENCRYPTED, Ends, MIB, message, ms, transfer};
 
 fn lossy(loss: f64) -> Link {
     Link::default().latency(ms(10)).loss(Loss::Random(loss))
-}
-
-fn set_mode(flow: &Flow, mode: ReadMode) {
-    let mut flags = flow.flags();
-    flags.read_mode = mode;
-    flow.set_flags(flags);
 }
 
 #[test]
@@ -71,45 +67,34 @@ fn a_buffer_that_is_too_small_loses_nothing() {
         near.write(b"next").await.unwrap();
         let mut buf = vec![0; 20_000];
         assert_eq!(far.read(&mut buf).await, Err(ReadError::TooSmall { size: 50_000, room: 20_000 }));
-        let flow = far.as_blocking();
-        set_mode(&flow, ReadMode::Partial);
-        let mut got = Vec::new();
-        for len in [20_000, 20_000, 10_000] {
-            assert_eq!(far.read(&mut buf).await, Ok(len), "no less than there is of a message");
-            got.extend_from_slice(&buf[..len]);
-        }
-        assert!(got == message(0, 50_000));
+        let mut room = vec![0; 50_000];
+        assert_eq!(far.read(&mut room).await, Ok(50_000));
+        assert!(room == message(0, 50_000));
         assert_eq!(far.read(&mut buf).await, Ok(4));
-        // A piece that fills the buffer exactly is followed by a mark.
-        near.write(&message(1, 40_000)).await.unwrap();
-        assert_eq!(far.read(&mut buf).await, Ok(20_000));
-        assert_eq!(far.read(&mut buf).await, Ok(20_000));
-        assert_eq!(far.read(&mut buf).await, Ok(0));
     });
 }
 
 #[test]
 fn a_stream_reads_messages_as_bytes() {
-    let ends = Ends::new(5, lossy(0.02), "");
-    ends.net.block_on(async {
-        let (near, far) = ends.connect(QosSpec::DATA).await;
-        let flow = far.as_blocking();
-        set_mode(&flow, ReadMode::Stream);
-        let reader = ends.net.spawn(async move {
-            let (mut got, mut buf) = (Vec::new(), vec![0; 70_001]);
-            while let Ok(n) = far.read(&mut buf).await {
-                assert!(n > 0);
-                got.extend_from_slice(&buf[..n]);
-            }
-            got
-        });
-        for n in 0..10 {
-            near.write(&message(n, 30_000 * n + 1)).await.unwrap();
-        }
-        near.close(Duration::from_secs(60)).await.unwrap();
-        let sent: Vec<u8> = (0..10).flat_map(|n| message(n, 30_000 * n + 1)).collect();
-        assert!(reader.await == sent);
+    let server = Stack::new().unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0").mtu(1500)).unwrap();
+    net.register("bytes").unwrap();
+    let listener = server.bind("bytes").unwrap();
+    let reads = Builder::new().spawn(move || {
+        let (flow, mut got) = (listener.accept().unwrap(), Vec::new());
+        flow.stream().read_to_end(&mut got).unwrap();
+        got
     });
+    let client = Stack::new().unwrap();
+    let at = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").mtu(1500).host("bytes", &at).system_resolver(false)).unwrap();
+    let near = client.flow("bytes").qos(QosSpec::DATA).alloc().unwrap();
+    for n in 0..10 {
+        near.write(&message(n, 30_000 * n + 1)).unwrap();
+    }
+    near.close(Duration::from_secs(60)).unwrap();
+    let sent: Vec<u8> = (0..10).flat_map(|n| message(n, 30_000 * n + 1)).collect();
+    assert!(reads.unwrap().join().unwrap() == sent);
 }
 
 #[test]

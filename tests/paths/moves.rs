@@ -112,7 +112,7 @@ impl World {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        self.server.udp4()[0].counters().iter().find(|(n, _)| *n == name).unwrap().1
+        self.server.udp4()[0].rib().get(name).unwrap()
     }
 }
 

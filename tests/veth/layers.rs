@@ -60,7 +60,7 @@ fn plain() -> SecurityConfig {
 }
 
 fn counted(layer: &IpcpHandle, name: &str) -> u64 {
-    layer.counters().into_iter().find(|(counter, _)| *counter == name).map_or(0, |(_, n)| n)
+    layer.rib().get(name).unwrap_or(0)
 }
 
 #[test]

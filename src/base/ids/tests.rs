@@ -56,6 +56,54 @@ fn a_full_table_takes_no_more() {
 }
 
 #[test]
+fn a_closed_table_takes_no_more() {
+    let table = IdTable::new(10);
+    assert_eq!(table.insert_with(drawn([7]), |id| id), Some(7));
+    // Closed while an insertion is under way: between its look at the table and its draw, and between that and its entry.
+    let closing_draw = || {
+        assert_eq!(table.close(), [(7, 7)]);
+        8
+    };
+    assert_eq!(table.insert_with(closing_draw, |id| id), None);
+    assert_eq!(table.insert_with(|| unreachable!(), |_| unreachable!()), None);
+    assert_eq!((table.len(), table.get(7), table.get(8)), (1, Some(7), None));
+    assert_eq!((table.remove(7), table.len()), (Some(7), 0));
+
+    let empty: IdTable<u64> = IdTable::new(10);
+    let made = empty.insert_with(
+        || 7,
+        |id| {
+            assert_eq!(empty.close(), []);
+            id
+        },
+    );
+    assert_eq!((made, empty.len(), empty.get(7)), (None, 0, None));
+}
+
+#[test]
+fn every_entry_is_made_before_the_table_is_closed() {
+    for round in 0..200u64 {
+        let table: IdTable<u64> = IdTable::new(1000);
+        let (table, start) = (&table, &std::sync::Barrier::new(3));
+        let (made, seen) = std::thread::scope(|s| {
+            let inserting = [0, 1].map(|thread| {
+                s.spawn(move || {
+                    start.wait();
+                    let ids = (0..50).map(|i| 100 * thread + i);
+                    ids.filter_map(|id| table.insert_with(|| id, |id| id)).collect::<Vec<_>>()
+                })
+            });
+            start.wait();
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            let seen: Vec<u64> = table.close().into_iter().map(|(id, _)| id).collect();
+            (inserting.map(|thread| thread.join().unwrap()).concat(), seen)
+        });
+        assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), seen.into_iter().collect());
+        assert_eq!(table.len(), table.values().len());
+    }
+}
+
+#[test]
 fn memory_comes_back_when_many_entries_have_gone() {
     let table = IdTable::new(100_000);
     let mut rng = Rng::from_seed([4; 32]);

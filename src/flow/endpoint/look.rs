@@ -72,13 +72,13 @@ impl Endpoint {
         self.inner.lock().sink.is_some()
     }
 
-    /// Forbids or allows reading and writing.
-    pub fn set_access(&self, read: bool, write: bool) {
+    /// Forbids or allows reading.
+    pub fn set_readable(&self, on: bool) {
         let now = self.env.clock.now();
         let mut fx = Effects::default();
         {
             let mut inner = self.inner.lock();
-            (inner.may_read, inner.may_write) = (read, write);
+            inner.may_read = on;
             self.settle(&mut inner, now, &mut fx);
         }
         let _ = self.dispatch(now, &mut fx);
@@ -137,29 +137,6 @@ impl Endpoint {
     /// The state of the sending direction, on flows that have FRCT.
     pub fn frct_path(&self) -> Option<crate::frct::FrctPath> {
         self.inner.lock().pipe.frct.as_ref().map(|f| f.path())
-    }
-
-    /// Returns `true` if a read would return data, or an error other than [`ReadError::WouldBlock`](crate::ReadError).
-    pub fn is_readable(&self) -> bool {
-        let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        let ready = {
-            let mut inner = self.inner.lock();
-            // Arrived packets may be acknowledgements or duplicates: whether there is data is known only after they
-            // went through.
-            if self.unsettled(&inner) {
-                self.take_in(&mut inner, now, &mut fx);
-                self.settle(&mut inner, now, &mut fx);
-            }
-            let ready = inner.read_ready(self.unsettled(&inner));
-            // A program that polls waits as one that blocks does, and greets a peer that may be waiting for it.
-            if !ready && inner.pipe.await_peer() {
-                self.settle(&mut inner, now, &mut fx);
-            }
-            ready
-        };
-        let _ = self.dispatch(now, &mut fx);
-        ready
     }
 
     /// Tells `watcher` of the events of this flow from now on, instead of an earlier one; at once what it finds: that

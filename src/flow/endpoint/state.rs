@@ -84,7 +84,6 @@ pub(super) struct Inner {
     pub(super) down: Option<Down>,
     pub(super) peer_gone: bool,
     pub(super) may_read: bool,
-    pub(super) may_write: bool,
     /// The application writes no more.
     pub(super) shut: bool,
     /// The application, or its patience, has given the flow up: the peer is owed nothing but to be told.
@@ -125,7 +124,6 @@ impl Inner {
             down: None,
             peer_gone: false,
             may_read: true,
-            may_write: true,
             shut: false,
             given_up: false,
             noticed: None,
@@ -215,7 +213,6 @@ impl Inner {
             (_, Some(Down::Undeliverable(Some(reason)))) => WriteError::Undeliverable(reason),
             (_, Some(_)) => WriteError::Down,
             (_, None) if self.peer_gone => WriteError::PeerGone,
-            (_, None) if !self.may_write => WriteError::ReadOnly,
             (_, None) => return None,
         })
     }

@@ -15,20 +15,14 @@ pub enum ReadMode {
     /// ([`ReadError::TooSmall`]), so that it can be read with a larger buffer: no data is lost.
     #[default]
     Whole,
-    /// The part that fits is returned, the rest by the next reads. Where the last piece fills the buffer exactly, the
-    /// read after it returns 0, so the end of each packet can be told: the reference's default.
-    Partial,
-    /// As [`Partial`](Self::Partial), without marks at the ends of packets: a byte stream.
+    /// The part that fits is returned, the rest by the next reads: a stream of bytes.
     Stream,
 }
 
 impl Pipeline {
     /// Returns `true` if a read would return data.
     pub(in crate::flow) fn is_readable(&self) -> bool {
-        self.partial.is_some()
-            || self.at_end
-            || !self.ready.is_empty()
-            || self.frct.as_ref().is_some_and(|f| f.can_deliver())
+        self.partial.is_some() || !self.ready.is_empty() || self.frct.as_ref().is_some_and(|f| f.can_deliver())
     }
 
     /// Packets that the application could read.
@@ -43,7 +37,6 @@ impl Pipeline {
         if let Some(rest) = self.partial.take() {
             return Some(rest);
         }
-        self.at_end = false;
         let memory = self.memory();
         let pkt = match &mut self.frct {
             Some(frct) => {
@@ -102,9 +95,6 @@ impl Pipeline {
         buf: &mut [u8],
         mode: ReadMode,
     ) -> Option<Result<usize, ReadError>> {
-        if core::mem::take(&mut self.at_end) && mode == ReadMode::Partial {
-            return Some(Ok(0));
-        }
         if self.frct.is_some() {
             return self.read_frct(now, buf, mode);
         }
@@ -122,7 +112,6 @@ impl Pipeline {
             pkt.pull(n);
             self.partial = Some(pkt);
         } else {
-            self.at_end = n == buf.len() && mode == ReadMode::Partial;
             self.cache.put(pkt);
         }
         Some(Ok(n))
@@ -140,7 +129,6 @@ impl Pipeline {
         let (n, over) = frct.read(now, buf, &mut self.cache)?;
         self.counters.rx_packets += u64::from(over);
         self.counters.rx_bytes += n as u64;
-        self.at_end = over && n == buf.len() && mode == ReadMode::Partial;
         self.charge();
         Some(Ok(n))
     }

@@ -7,10 +7,10 @@ use crate::base::time::Instant;
 /// Limit of packets *in* the device, in the manner of Linux' byte queue limits (Herbert 2011): as few as keep it busy
 /// from one sample of its queue to the next.
 ///
-/// While nothing is held back, [`admits`](Self::admits) is all there is to it. Once it says no, packets are kept in
-/// the queue, and [`look`](Self::look) says every [`PERIOD`](Self::PERIOD) how many to hand over. A device that ran dry
-/// although packets were kept gets twice as much; one that never came down to half of what it was given, over
-/// [`PATIENCE`](Self::PATIENCE) looks, gets that much less.
+/// While nothing is held back and fewer than [`limit`](Self::limit) wait in the device, that is all there is to it. From then
+/// on packets are kept in the queue, and [`look`](Self::look) says every [`PERIOD`](Self::PERIOD) how many to hand over. A
+/// device that ran dry although packets were kept gets twice as much; one that never came down to half of what it was given,
+/// over [`PATIENCE`](Self::PATIENCE) looks, gets that much less.
 #[derive(Clone, Debug)]
 pub struct Gate {
     limit: usize,
@@ -33,11 +33,6 @@ impl Gate {
     /// A gate in front of a device about which nothing is known yet.
     pub const fn new() -> Self {
         Self { limit: 16, least: usize::MAX, looks: 0, next_look: Instant::FAR_FUTURE }
-    }
-
-    /// Returns `true` if a device in which `queued` packets wait may have one more.
-    pub const fn admits(&self, queued: usize) -> bool {
-        queued < self.limit
     }
 
     /// Packets that may wait in the device.

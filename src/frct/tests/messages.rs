@@ -167,7 +167,7 @@ fn a_best_effort_message_does_not_wait_for_ever() {
     let mut frct = Frct::new(config(false), 1, now);
     for n in 0..3 {
         take(&mut frct, now, n, if n == 0 { Part::First } else { Part::Middle }, 1000, &mut cache);
-        now = now + Duration::from_secs(9);
+        now += Duration::from_secs(9);
         frct.handle_timeout(now, &mut cache);
         assert!(frct.held() > 0, "another fragment came in time");
     }

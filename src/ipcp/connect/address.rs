@@ -36,6 +36,11 @@ pub fn is_valid(address: Address) -> bool {
 /// Neither can take the other for a neighbour, so one gives way: it takes another address, if it is new to the layer. That
 /// is the one that asked for the connection, which is told. The one that was asked gives way if the other comes again with
 /// the same address: then that one is no new member. One of the reference's kind never gives way.
+///
+/// One that comes again only because the answer was lost, or that just says to have the address, makes a new member take
+/// another one all the same. That costs the new member what it has begun in its first 5 s, and has no end but that: nothing on
+/// the wire tells such a neighbour from one that is settled, and to wait for a third time would leave a new member beside one
+/// that is settled without a connection for as long. Who has been a member for longer keeps the address whoever claims it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
     /// This member asked it for a connection.

@@ -60,8 +60,9 @@ impl<S: Shim> ReceiveLoop<S> {
         })
     }
 
-    /// The shim.
-    pub fn shim(&self) -> &Arc<S> {
+    /// The shim, for tests.
+    #[cfg(test)]
+    fn shim(&self) -> &Arc<S> {
         &self.shim
     }
 

@@ -6,7 +6,9 @@ use alloc::sync::{Arc, Weak};
 use crate::base::ids::IdTable;
 use crate::base::sync::Mutex;
 use crate::flow::Endpoint;
-use crate::ipcp::{Answer, Attempt, Request, give_up};
+use crate::ipcp::reply::refused;
+use crate::ipcp::{Answer, Attempt, Request, RequestError, give_up};
+use crate::types::code::Code;
 
 /// One end of a flow, as its shim knows it.
 pub struct End<P> {
@@ -48,18 +50,35 @@ impl<P: Send + Sync + 'static> Ends<P> {
 
     /// Enters this end of a flow that is asked for at `peer`, and returns its number: the first that `draw` gives and
     /// that is not taken. Dropping the [`Asking`] removes it again, unless the answer has been
-    /// [taken](End::take_request). `None` if the table is full.
-    pub fn ask(&self, request: &Request<'_>, peer: P, draw: impl FnMut() -> u64) -> Option<Asking<P>> {
+    /// [taken](End::take_request).
+    ///
+    /// # Errors
+    /// [`RequestError::Full`] if the table is, [`RequestError::Down`] once it is [given up](Self::give_up).
+    pub fn ask(&self, request: &Request<'_>, peer: P, draw: impl FnMut() -> u64) -> Result<Asking<P>, RequestError> {
         let requested = Some((Arc::clone(&request.answer), request.token));
         let end = End::new(request.endpoint, peer, requested);
         let weak = Arc::downgrade(&end);
-        let id = self.table.insert_with(draw, |_| end)?;
-        Some(Asking { ends: Weak::clone(&self.me), id, end: weak, sent: true })
+        let id = self.table.insert_with(draw, |_| end).ok_or_else(|| self.refusal())?;
+        Ok(Asking { ends: Weak::clone(&self.me), id, end: weak, sent: true })
     }
 
-    /// Enters this end of a flow that is accepted from `peer`, and returns its number. `None` if the table is full.
-    pub fn accept(&self, endpoint: &Arc<Endpoint>, peer: P, draw: impl FnMut() -> u64) -> Option<u64> {
-        self.table.insert_with(draw, |_| End::new(endpoint, peer, None))
+    /// Enters this end of a flow that is accepted from `peer`, and returns its number.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask), with what the requester is told.
+    pub fn accept(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        peer: P,
+        draw: impl FnMut() -> u64,
+    ) -> Result<u64, (Code, RequestError)> {
+        let id = self.table.insert_with(draw, |_| End::new(endpoint, peer, None));
+        id.ok_or_else(|| refused(self.refusal()))
+    }
+
+    /// Why the table takes no end.
+    fn refusal(&self) -> RequestError {
+        if self.table.is_closed() { RequestError::Down } else { RequestError::Full }
     }
 
     /// The end with this number.
@@ -87,10 +106,16 @@ impl<P: Send + Sync + 'static> Ends<P> {
         self.table.values().into_iter().for_each(f);
     }
 
-    /// The layer is left: pending requests fail, and flows that are open go down.
+    /// The layer is left: pending requests fail, flows that are open go down, and the table takes no more of either. A flow
+    /// that comes about at the same time is either among those or [refused](Self::accept).
     pub fn give_up(&self) {
-        for end in self.table.values() {
-            give_up(end.take_request(), &end.endpoint);
+        for (id, end) in self.table.close() {
+            let requested = end.take_request();
+            if requested.is_some() {
+                // Nobody else forgets it: its attempt has no answer to take any more.
+                self.table.remove(id);
+            }
+            give_up(requested, &end.endpoint);
         }
     }
 }

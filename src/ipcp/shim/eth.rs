@@ -384,8 +384,7 @@ impl Ipcp for EthShim {
         }
         let Location::Mac(to) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
-        let asking = self.flows.ask(&request, self.peer(to, Once::new()), || self.draw());
-        let asking = asking.filter(|_| !self.is_down()).ok_or(RequestError::Full)?;
+        let asking = self.flows.ask(&request, self.peer(to, Once::new()), || self.draw())?;
         let s_eid = asking.id() as u16;
         let message = Mgmt::Request(FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data });
         let bytes = message.to_vec(self.framing.format()).map_err(|_| RequestError::Full)?;

@@ -200,16 +200,6 @@ impl UdpShim {
         })
     }
 
-    /// The socket's address.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    /// Flows and requests under way.
-    pub fn flows(&self) -> usize {
-        self.flows.len()
-    }
-
     /// Calls the device, which may be a user's own. One that panics has done nothing.
     fn on_device<R>(&self, f: impl FnOnce(&dyn Datagrams) -> R, nothing: R) -> R {
         // A port calls it under its lock, where no record may be made.
@@ -322,8 +312,7 @@ impl Ipcp for UdpShim {
         }
         let Location::Host(peer) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
-        let asking = self.flows.ask(&request, Peer::asked(peer), || self.draw()).filter(|_| !self.is_down());
-        let asking = asking.ok_or(RequestError::Full)?;
+        let asking = self.flows.ask(&request, Peer::asked(peer), || self.draw())?;
         let s_eid = asking.id() as u32;
         let message = FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data };
         match self.send(Route { local: None, remote: peer }, &message.to_vec(), None) {

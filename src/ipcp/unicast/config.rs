@@ -42,8 +42,9 @@ settings! {
         inbox: usize = 4096,
         /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
         flow_queue: usize = 256,
-        /// Sets the address to have; 0 and more than 32 bits are no addresses, and one is drawn. It is kept over restarts: what the layer remembers of an earlier life is contradicted. A
-        /// new member takes another one all the same if somebody answers that. Default: `None`, a random one.
+        /// Sets the address to have, 1 to 2³² - 1; others are an error when the member is made. It is kept over restarts: what
+        /// the layer remembers of an earlier life is contradicted. A new member takes another one all the same if somebody
+        /// answers that. Default: `None`, a random one.
         address: Option<Address> = None,
         /// Sets how long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
         /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate

@@ -155,16 +155,16 @@ impl FlowAllocator {
     }
 
     /// Enters a flow to `peer` for which `requested`, if it is us who ask, waits for the answer.
+    ///
+    /// # Errors
+    /// [`RequestError::Full`], or [`RequestError::Down`] once the flows have been [given up](Self::give_up).
     fn enter(
         &self,
         peer: Address,
         qos: &QosSpec,
         endpoint: &Arc<Endpoint>,
         requested: Option<Requested>,
-    ) -> Option<Arc<FaFlow>> {
-        if self.shared.is_down() {
-            return None;
-        }
+    ) -> Result<Arc<FaFlow>, RequestError> {
         let draw = || loop {
             let eid = Eid(self.shared.random());
             if is_flow_eid(eid) && !is_of_reference(eid) {
@@ -172,12 +172,24 @@ impl FlowAllocator {
             }
         };
         let mut made = None;
-        self.flows.insert_with(draw, |eid| {
-            let flow = FaFlow::new(&self.below, Eid(eid), peer, qos, endpoint, requested);
-            made = Some(Arc::clone(&flow));
-            flow
-        })?;
-        made
+        self.flows
+            .insert_with(draw, |eid| {
+                let flow = FaFlow::new(&self.below, Eid(eid), peer, qos, endpoint, requested);
+                made = Some(Arc::clone(&flow));
+                flow
+            })
+            .and(made)
+            .ok_or_else(|| if self.flows.is_closed() { RequestError::Down } else { RequestError::Full })
+    }
+
+    /// The layer is left: pending requests fail, flows that are open go down, and no more of either are entered, not even
+    /// those that come about at the same time.
+    pub(super) fn give_up(&self) {
+        for (_, flow) in self.flows.close() {
+            if flow.give_up() {
+                self.forget(&flow);
+            }
+        }
     }
 
     fn forget(&self, flow: &FaFlow) {
@@ -203,12 +215,9 @@ impl FlowAllocator {
         if size > room {
             return Err(RequestError::TooLarge { size, max: room });
         }
-        if self.shared.is_down() {
-            return Err(RequestError::Down);
-        }
         let Location::Member(peer) = r.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
-        let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token))).ok_or(RequestError::Full)?;
+        let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token)))?;
         let s_addr = self.shared.address();
         let request = FlowRequest { s_addr, s_eid: flow.eid(), qos: r.qos, dst: r.dst, data: r.data };
         let sent = self.data.originate_message(now, peer, FLOW_ALLOCATOR, &Message::Request(request).to_vec());

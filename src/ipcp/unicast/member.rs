@@ -80,9 +80,7 @@ impl Unicast {
             return None;
         }
         self.flows.clear_names();
-        for flow in self.flows.flows() {
-            flow.give_up();
-        }
+        self.flows.give_up();
         self.control.withdraw_all(now);
         let adjacencies = self.control.take_back_links(now);
         self.control.handle(now);

@@ -34,6 +34,8 @@ mod fa;
 mod member;
 mod rib;
 mod shared;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -118,6 +120,11 @@ impl Ipcp for Unicast {
         }
         self.control.publish(now, hash)?;
         self.flows.add_name(hash);
+        // Left meanwhile: the names were taken back before this one was there.
+        if self.shared.is_down() {
+            self.unregister(now, &hash);
+            return Err(RegisterError::Down);
+        }
         self.control.handle(now);
         Ok(())
     }

@@ -187,7 +187,7 @@ impl Node {
             (MemberKind::Unicast(config), LayerKind::Unicast(parameters)) => {
                 let unicast = *parameters;
                 let drawn = draw_address(self, |address| address == unicast.directory.peer)?;
-                let address = config.address.filter(|a| address::is_valid(*a)).unwrap_or(drawn);
+                let address = config.address.unwrap_or(drawn);
                 let parts = unicast::Parts {
                     name: String::from(name),
                     layer,

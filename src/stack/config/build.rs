@@ -247,7 +247,11 @@ impl<'a> NetworkBuilder<'a> {
 
     /// The settings that members of both families have in common.
     fn udp<Family>(&self, mut udp: Udp<Family>, own: &str, layer: &Name, port: u16) -> Udp<Family> {
-        udp = udp.port(port).name(own).layer(layer.as_str());
+        udp = udp.name(own).layer(layer.as_str());
+        // The address has it; 0 is any free one, and none at which others could be called.
+        if port != 0 {
+            udp = udp.port(port);
+        }
         if let Some(table) = &self.hosts {
             udp = udp.table(table);
         }

@@ -356,9 +356,6 @@ pub(super) enum Why {
     /// Always 8.
     #[error("every EID has 8 bytes; the number is only passed on to members that are enrolled")]
     EidSize,
-    /// Links time out between two announcements.
-    #[error("links are taken for dead before they are announced again; it should be more than ls_t_update")]
-    Timeout,
     /// Another IPCP has the name.
     #[error("another IPCP has the same name")]
     SameName,

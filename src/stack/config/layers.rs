@@ -277,12 +277,6 @@ impl Reading {
         if unicast.eid_size != default.eid_size {
             self.warn(table, &[EID_SIZE], Why::EidSize);
         }
-        if unicast.routing.t_timeo <= unicast.routing.t_update {
-            self.warn(table, &[LS_T_TIMEO], Why::Timeout);
-            if table.position_of(LS_T_TIMEO).is_none() {
-                self.warn(table, &[LS_T_UPDATE], Why::Timeout);
-            }
-        }
         Ok(unicast)
     }
 }
@@ -321,12 +315,23 @@ fn device(table: &Table<'_>) -> Result<Option<String>, ConfigError> {
 fn link_state(table: &Table<'_>) -> Result<LinkState, ConfigError> {
     let default = LinkState::default();
     let seconds = |key, default| Ok::<_, ConfigError>(table.number(key, 1..=u32::MAX, " s")?.unwrap_or(default));
-    Ok(LinkState {
+    let read = LinkState {
         policy: table.choice(ROUTING, &RoutePolicy::names().collect::<Vec<_>>())?.unwrap_or(default.policy),
         t_recalc: seconds(LS_T_RECALC, default.t_recalc)?,
         t_update: seconds(LS_T_UPDATE, default.t_update)?,
         t_timeo: seconds(LS_T_TIMEO, default.t_timeo)?,
-    })
+    };
+    let LinkState { t_update, t_timeo, .. } = read;
+    // One announcement may be lost.
+    if t_timeo / 2 < t_update {
+        let timeout = (LS_T_TIMEO, t_timeo, t_update.saturating_mul(2), u32::MAX);
+        let update = (LS_T_UPDATE, t_update, 1, t_timeo / 2);
+        // By what is in the file of the two.
+        let (key, value, min, max) = if table.position_of(LS_T_TIMEO).is_some() { timeout } else { update };
+        let problem = Problem::Range { key: proper(key), value: value.to_string(), min, max, unit: " s" };
+        return Err(table.wrong(key, problem));
+    }
+    Ok(read)
 }
 
 fn dht(table: &Table<'_>) -> Result<Dht, ConfigError> {

@@ -50,7 +50,7 @@ impl Stream {
         if buf.is_empty() {
             return Ok(0);
         }
-        match self.0.inner.read(buf, ReadMode::Stream, self.0.flags().nonblocking_read) {
+        match self.0.inner.read(buf, ReadMode::Stream) {
             // The end of the stream. A flow that failed is an error.
             Err(ReadError::Closed) => Ok(0),
             result => Ok(result?),

@@ -148,15 +148,8 @@ impl<S: Shim> Ipcp for Adapter<S> {
 
     fn request(&self, _now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let Location::Station(station) = request.at else { return Err(RequestError::Unknown) };
-        if self.state.is_down() {
-            return Err(RequestError::Down);
-        }
         // Before sending: the reply may be faster than we are.
-        let asking = self.state.flows.ask(&request, station, || self.draw()).ok_or(RequestError::Full)?;
-        // Left meanwhile: nobody would give the request up any more.
-        if self.state.is_down() {
-            return Err(RequestError::Down);
-        }
+        let asking = self.state.flows.ask(&request, station, || self.draw())?;
         let flow = asking.id() as u32;
         let message = Message::Request { flow, name: request.dst, qos: request.qos, data: request.data };
         match self.send_message(station, &message) {
@@ -254,9 +247,7 @@ impl<S: Shim> Replies for Adapter<S> {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
-        let end =
-            if self.state.is_down() { None } else { self.state.flows.accept(endpoint, to.station, || self.draw()) };
-        let end = end.ok_or((Code::NOMEM, RequestError::Full))?;
+        let end = self.state.flows.accept(endpoint, to.station, || self.draw())?;
         let message = [&(end as u32).to_be_bytes(), data].concat();
         Ok(Grant { end, port: self.port(to.station, end, to.flow), message, not_before: now })
     }

@@ -6,7 +6,7 @@ use core::fmt::Display;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
-use super::{EthFlow, EthPort, EthShim, Framing, Shim as _};
+use super::{EthFlow, EthPort, EthShim, Framing};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::journal::record;
 use crate::base::sync::Once;
@@ -433,8 +433,7 @@ impl Replies for EthShim {
         }
         let peer = self.peer(src, Once::from(s_eid));
         let serial = peer.serial;
-        let end = if self.is_down() { None } else { self.flows.accept(endpoint, peer, || self.draw()) };
-        let eid = end.ok_or((Code::NOMEM, RequestError::Full))?;
+        let eid = self.flows.accept(endpoint, peer, || self.draw())?;
         // From here on the number is given back when the port is dropped.
         let port = EthPort::new(self, endpoint, src, eid as u16, s_eid);
         let reply = Mgmt::Reply(FlowReply { s_eid: eid as u16, d_eid: s_eid, response: 0, data });

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
-use super::{Peer, REFERENCE_EIDS, Shim as _, UdpFlow, UdpPort, UdpShim, route_of};
+use super::{Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::journal::record;
 use crate::base::time::Instant;
@@ -253,8 +253,7 @@ impl Replies for UdpShim {
         if size > max {
             return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
         }
-        let end = if self.is_down() { None } else { self.flows.accept(endpoint, Peer::on(route), || self.draw()) };
-        let end = end.ok_or((Code::NOMEM, RequestError::Full))?;
+        let end = self.flows.accept(endpoint, Peer::on(route), || self.draw())?;
         let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         Ok(Grant {
             end,

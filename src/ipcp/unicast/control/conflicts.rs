@@ -136,12 +136,13 @@ impl Control {
     fn begin_anew(&self, now: Instant, address: Address, mut rng: Rng) {
         let unix = self.shared.unix_secs();
         let mut fresh = Machines::new(now, Identity::new(address, &self.shared), &self.shared, Seeds::new(&mut rng));
-        for name in self.flows.names() {
-            // They were accepted before, under the same limits.
-            let _ = fresh.directory.register(now, unix, name);
-        }
         let waiting = {
             let mut machines = self.machines.lock();
+            // Under the lock under which names are registered: one that comes meanwhile is in either directory.
+            for (name, _) in machines.directory.names() {
+                // They were accepted before, under the same limits.
+                let _ = fresh.directory.register(now, unix, name);
+            }
             core::mem::swap(&mut *machines, &mut fresh);
             fresh.waiting
         };

@@ -190,9 +190,13 @@ impl FaFlow {
         }
     }
 
-    /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told.
-    pub(in crate::ipcp::unicast) fn give_up(&self) {
-        give_up(self.take_requested(), &self.endpoint);
+    /// The layer is left: whoever waits for a reply waits in vain, and the other end of an open flow is told. `true` if
+    /// somebody waited: then nobody else forgets the flow.
+    pub(super) fn give_up(&self) -> bool {
+        let requested = self.take_requested();
+        let waited = requested.is_some();
+        give_up(requested, &self.endpoint);
+        waited
     }
 
     // ----- up -----

@@ -7,7 +7,7 @@ use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::reply::{Grant, Replies, ReplyOnce};
+use crate::ipcp::reply::{Grant, Replies, ReplyOnce, refused};
 use crate::ipcp::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
@@ -111,7 +111,7 @@ impl Replies for FlowAllocator {
         if size > max {
             return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
         }
-        let flow = self.enter(address, &qos, endpoint, None).ok_or((Code::NOMEM, RequestError::Full))?;
+        let flow = self.enter(address, &qos, endpoint, None).map_err(refused)?;
         let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
         Ok(Grant {
