@@ -64,10 +64,10 @@ async fn answer(ends: &Ends, arrived: &Arrived, n: u32) -> u32 {
     loop {
         for datagram in arrived.borrow().iter() {
             if let Ok(Datagram::Mgmt(Mgmt::Reply(reply))) = Datagram::parse(datagram)
-                && reply.d_eid == EID + n
+                && reply.s_eid == EID + n
             {
                 assert_eq!(reply.response, 0);
-                return reply.s_eid;
+                return reply.d_eid;
             }
         }
         ends.net.sleep(ms(1)).await;

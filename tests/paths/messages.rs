@@ -19,11 +19,12 @@ fn megabytes_cross_links_of_1500_bytes_with_loss() {
     for (seed, security) in [(1, ""), (2, ENCRYPTED)] {
         let ends = Ends::new(seed, lossy(0.05), security);
         let took = ends.net.block_on(async {
-            let flows = ends.connect(QosSpec::DATA).await;
-            assert_eq!(flows.0.as_blocking().max_write(), MIB);
-            transfer(&ends, flows, 5, MIB).await
+            let (near, far) = ends.connect(QosSpec::DATA).await;
+            assert_eq!(near.as_blocking().max_write(), MIB);
+            transfer(&ends, &near, &far, 5, MIB).await
         });
-        assert!(took < Duration::from_secs(20), "{took:?}");
+        // As long as congestion control takes that has all loss for congestion.
+        assert!(took < Duration::from_secs(90), "{took:?}");
         assert_eq!(ends.held(), 0);
     }
 }

@@ -19,6 +19,8 @@ impl Pipeline {
             && frct.next_timeout().is_some_and(|t| t <= now)
         {
             frct.handle_timeout(now, &mut self.cache);
+            // What it has held of a message that never came to its end is free.
+            self.charge();
         }
         self.pass_turn(now);
         match self.beginning.as_mut().map(|b| b.handle_timeout(now)) {
