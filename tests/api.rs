@@ -243,7 +243,7 @@ fn a_stream_is_read_and_written_by_two_threads() {
     assert!(got == data);
 }
 
-/// What a name means does not depend on which traits are imported, nor on how the flow is borrowed.
+/// The meaning of a name does not depend on the imported traits, nor on how the flow is borrowed.
 #[test]
 fn packets_stay_packets_with_the_traits_of_streams_imported() {
     let stack = Stack::new().unwrap();

@@ -59,7 +59,7 @@ const MACHINES: &[(&str, &[&str])] = &[
     ("routing", &[]),
 ];
 
-/// What all of them may know.
+/// Rooms that all machines may know.
 const BELOW_MACHINES: &[&str] = &["base", "types", "wire"];
 
 /// Rooms that are put together from parts, which have ranks of their own: each may know those of a lower rank, and itself.
@@ -82,7 +82,7 @@ const PARTS: &[(&str, &[(&str, u8)])] = &[
     ),
 ];
 
-/// Where `unsafe` may be.
+/// Rooms with `unsafe` code.
 const UNSAFE_ROOMS: &[&str] = &["device", "shm"];
 
 /// Crates of locks, and the only module that may name them: it decides which of them serves.
@@ -142,7 +142,7 @@ fn long_files_are_pointed_out() {
     }
 }
 
-/// A file that nobody names is not compiled, and the tests in it prove nothing.
+/// A file that is not part of a module is not compiled, and the tests in it prove nothing.
 #[test]
 fn every_file_of_tests_is_part_of_one() {
     let files = files("tests");
@@ -163,7 +163,7 @@ fn every_file_of_tests_is_part_of_one() {
     assert!(checked > 0, "no files found: the test would prove nothing");
 }
 
-/// What `check` has to say about every file of the crate.
+/// Returns the findings of `check` in every file of the crate.
 fn report(check: impl Fn(&Source) -> Vec<Finding>) -> Vec<String> {
     let sources = sources();
     assert!(sources.iter().any(|(path, _)| path.ends_with("lib.rs")), "no sources found: the test would prove nothing");
@@ -229,7 +229,7 @@ impl Source {
         self.modules.first().map(String::as_str)
     }
 
-    /// What this file refers to within the crate. Tests may know anything.
+    /// Returns the references of this file within the crate. Tests may know anything.
     fn known(&self) -> Vec<Reference> {
         let mut seen = Vec::new();
         if !self.modules.iter().any(|m| m == "tests") {
@@ -329,7 +329,7 @@ fn objection(room: &str, to: &str) -> Option<String> {
     }
 }
 
-/// Whether a path begins with the modules of `place`, which are written with slashes.
+/// Returns `true` if a path begins with the modules of `place`, which are written with slashes.
 fn is_within(path: &[String], place: &str) -> bool {
     let mut path = path.iter();
     place.split('/').all(|module| path.next().is_some_and(|m| m == module))
@@ -446,7 +446,7 @@ fn is_colon(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Punct(p) if p.as_char() == ':')
 }
 
-/// Whether what follows a `#` is `[cfg(test)]` or `[cfg(all(test, ...))]`.
+/// Returns `true` if the tokens after a `#` are `[cfg(test)]` or `[cfg(all(test, ...))]`.
 fn is_test_attribute(tail: &[TokenTree]) -> bool {
     let Some(TokenTree::Group(attribute)) = tail.first() else { return false };
     let inner: Vec<TokenTree> = attribute.stream().into_iter().collect();
@@ -461,7 +461,7 @@ fn needs_test(condition: &TokenStream) -> bool {
             if all == "all" && needs_test(&args.stream()))
 }
 
-/// What is after the item to which an attribute belongs: its body in braces, or its semicolon.
+/// Returns the tokens after the item to which an attribute belongs: behind its body in braces, or its semicolon.
 fn after_item(tokens: &[TokenTree]) -> &[TokenTree] {
     let is_end = |t: &TokenTree| match t {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -472,7 +472,7 @@ fn after_item(tokens: &[TokenTree]) -> &[TokenTree] {
     tokens.get(end..).unwrap_or_default()
 }
 
-/// Where a crate of locks is named, as the start of a path or all that is imported.
+/// Collects the lines that name a crate of locks, as the start of a path or as a whole import.
 fn lines_with_locks(tokens: &TokenStream, lines: &mut Vec<usize>) {
     let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a member of a layer may take: bytes that are allocated while nothing happens, and while it comes into being.
+//! Memory of a member of a layer: bytes allocated while nothing happens, and while it comes into being.
 #![cfg(feature = "sim")]
 #![allow(
     clippy::unwrap_used,

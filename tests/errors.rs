@@ -46,7 +46,7 @@ fn texts(source: &str) -> Vec<String> {
     texts
 }
 
-/// What is wrong with an error text.
+/// Returns the faults of an error text.
 fn faults(text: &str) -> Vec<&'static str> {
     let mut faults = Vec::new();
     let mut check = |wrong: bool, what| {
@@ -204,7 +204,7 @@ fn algorithms_of_both_sides_are_named_where_both_are_known() {
     says(&AllocError::Security(weak.into()), &["key exchange", "prime256v1", "weaker", "X25519"]);
 }
 
-/// What a program prints whose `main` returns the error, or that unwraps it.
+/// Checks the output of a program whose `main` returns the error, or that unwraps it.
 fn printed(error: &dyn Error, variant: &str) {
     let printed = format!("{error:?}");
     println!("Error: {printed}");

@@ -6,7 +6,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom
 //! ```
 //!
-//! Whoever waits here waits for ever, so that a wake-up that gets lost is a deadlock, which the checker reports. Threads
+//! All waits here are without limit, so that a wake-up that gets lost is a deadlock, which the checker reports. Threads
 //! are preempted at most three times where the checker may choose, which is what faults of this kind need.
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
@@ -56,7 +56,7 @@ impl Clock for Still {
     }
 }
 
-/// Remembers what it was asked for, for whoever plays the driver.
+/// Remembers the requests to the host, for the thread that plays the driver.
 #[derive(Default)]
 struct Driver {
     ticks: Mutex<usize>,
@@ -397,7 +397,7 @@ fn closing_during_a_write_sends_accepted_packets() {
     });
 }
 
-/// What one end sends is what arrives at the other.
+/// A port that delivers to the other end at once.
 #[derive(Default)]
 struct Cable(std::sync::OnceLock<std::sync::Weak<Endpoint>>);
 
@@ -519,7 +519,7 @@ fn a_device_is_handed_over_with_a_fence_and_not_without() {
     assert!(without.is_err(), "sequentially consistent flags do not do it, and the checker must see that");
 }
 
-/// That the checker would find `fault` with `model`.
+/// Checks that `model` finds `fault`.
 fn finds(fault: Fault, model: fn()) {
     PLANTED.set(Some(fault));
     let found = std::panic::catch_unwind(|| check(model));

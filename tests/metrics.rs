@@ -21,7 +21,7 @@ struct Metric {
     labels: BTreeSet<String>,
 }
 
-/// What a stack exports that is a member of a unicast layer over UDP, and has a reliable flow through it.
+/// Returns the metrics of a stack that is a member of a unicast layer over UDP, and has a reliable flow through it.
 fn exported() -> BTreeMap<String, Metric> {
     let net = Network::new(1);
     let (first, second) = (net.host("a").udp4("10.0.0.1").build(), net.host("b").udp4("10.0.0.2").build());

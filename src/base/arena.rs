@@ -18,7 +18,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What an [`Arena`] calls an entry: the number of a slot and how often the slot was filled.
+/// Key of an entry of an [`Arena`]: the number of a slot and how often the slot was filled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     index: u32,
@@ -45,7 +45,7 @@ impl fmt::Debug for Id {
 
 #[derive(Debug)]
 struct Slot<T> {
-    /// Of the occupant; of the next one, if the slot is free.
+    /// Generation of the occupant; of the next one, if the slot is free.
     generation: u32,
     content: Content<T>,
 }
@@ -77,7 +77,7 @@ impl<T> Arena<T> {
         self.len
     }
 
-    /// Whether the table has no entries.
+    /// Returns `true` if the table has no entries.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -132,7 +132,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Whether there is an entry with this id.
+    /// Returns `true` if there is an entry with this id.
     pub fn contains(&self, id: Id) -> bool {
         self.get(id).is_some()
     }

@@ -22,8 +22,8 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::buf::PacketBuf;
 
-/// From so many waiting packets on, those that come are [copied out](PacketBuf::snug) of buffers that are more than four
-/// times as large. A reader who keeps up never has as many.
+/// Number of waiting packets from which on new ones are [copied out](PacketBuf::snug) of buffers that are more than
+/// four times as large. A reader that keeps up never has as many.
 pub const SNUG_FROM: usize = 128;
 
 /// A queue of packets that knows how much memory it holds.
@@ -39,7 +39,7 @@ impl Backlog {
         self.packets.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
@@ -122,14 +122,14 @@ impl Backlog {
 /// different flows do not write to one place with every packet.
 const STEP: usize = 32 * 1024;
 
-/// How much memory many backlogs hold together, and how much they may.
+/// Memory that many backlogs hold together, with its limit.
 #[derive(Debug)]
 pub struct Meter {
     used: AtomicUsize,
     limit: usize,
     /// Somebody [borrows](Account::borrow).
     lent: AtomicBool,
-    /// What this is a part of.
+    /// The meter that this one is a part of.
     whole: Option<Arc<Self>>,
 }
 
@@ -144,7 +144,7 @@ impl Meter {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether as much is held as may be, here or in the whole.
+    /// Returns `true` if the limit is reached, here or in the whole.
     pub fn is_full(&self) -> bool {
         self.used() >= self.limit || self.whole.as_ref().is_some_and(|whole| whole.is_full())
     }
@@ -179,7 +179,7 @@ impl Meter {
     }
 }
 
-/// What one place has charged to a meter. Gives it back when it is dropped.
+/// Charges of one place to a meter. Gives them back when it is dropped.
 #[derive(Debug, Default)]
 pub struct Account {
     meter: Option<Arc<Meter>>,
@@ -202,7 +202,8 @@ impl Account {
         }
     }
 
-    /// Whether somebody who holds `held` bytes may hold no more. A little may always be held, so that nobody starves.
+    /// Returns `true` if a place that holds `held` bytes may hold no more. A little may always be held, so that none
+    /// starves.
     pub fn is_full(&self, held: usize) -> bool {
         held >= STEP && self.meter.as_ref().is_some_and(|meter| meter.is_full())
     }

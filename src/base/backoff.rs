@@ -25,7 +25,7 @@ use super::time::Instant;
 #[cfg(test)]
 mod tests;
 
-/// How long to wait after a failure. The default is 100 ms, up to 30 s.
+/// Pauses after failures. The default is 100 ms, up to 30 s.
 ///
 /// The pause after failure *n* is chosen evenly between half and all of `first` · 2ⁿ⁻¹, or of `max` if that is less, so
 /// that members that lost each other at the same moment do not come back at the same moment.
@@ -59,14 +59,14 @@ impl Backoff {
         self.failed_for(rng, self.max)
     }
 
-    /// It failed for a reason for which nobody should wait longer than `most`: how long to wait.
+    /// Returns the pause after a failure for a reason for which no pause should be longer than `most`.
     pub fn failed_for(&mut self, rng: &mut Rng, most: Duration) -> Duration {
         let nanos = u64::try_from(self.next(most).as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(nanos - rng.below(nanos / 2 + 1))
     }
 
-    /// As [`failed_for`](Self::failed_for), but [around] the whole pause: for what is said to others, who count on
-    /// it being said that often.
+    /// As [`failed_for`](Self::failed_for), but [around] the whole pause: for messages that peers expect at that
+    /// interval.
     pub fn failed_around(&mut self, rng: &mut Rng, most: Duration) -> Duration {
         around(rng, self.next(most))
     }
@@ -103,12 +103,12 @@ impl Schedule {
         Self { deadline: now + limit, backoff }
     }
 
-    /// When to give up, even in the middle of an attempt.
+    /// Returns the time to give up, even in the middle of an attempt.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Which attempt it is, from 1.
+    /// Returns the number of the attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.backoff.failures().saturating_add(1)
     }

@@ -31,9 +31,9 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// A token bucket: so many bytes a second, and some at once after a pause.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
-    /// When everything taken so far will have been earned, nanoseconds.
+    /// Time at which everything taken so far will have been earned, nanoseconds.
     earned_at: u64,
-    /// What may be taken in advance, as the time to earn it, nanoseconds.
+    /// Amount that may be taken in advance, as the time to earn it, nanoseconds.
     credit: u64,
     /// Nanoseconds a byte, times 2²⁰. 0: no limit.
     cost: u64,
@@ -64,7 +64,7 @@ impl Bucket {
         }
     }
 
-    /// Whether it limits anything.
+    /// Returns `true` if it limits anything.
     pub const fn is_limited(&self) -> bool {
         self.cost != 0
     }
@@ -74,7 +74,7 @@ impl Bucket {
         Instant::from_nanos(self.earned_at.saturating_sub(self.credit))
     }
 
-    /// Whether a packet may pass, of any size: the bucket may go into debt, which the next one pays for.
+    /// Returns `true` if a packet may pass, of any size: the bucket may go into debt, which the next one pays for.
     pub const fn is_ready(&self, now: Instant) -> bool {
         now.as_nanos() >= self.earned_at.saturating_sub(self.credit)
     }

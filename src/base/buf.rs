@@ -77,7 +77,7 @@ impl PacketBuf {
         (self.tail - self.head) as usize
     }
 
-    /// Whether the packet has no bytes: a keepalive.
+    /// Returns `true` if the packet has no bytes: a keepalive.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn is_empty(&self) -> bool {
         self.tail == self.head
@@ -139,8 +139,8 @@ impl PacketBuf {
         size_of::<Self>() + self.mem.len()
     }
 
-    /// A copy in memory of just its length, without room for headers; `None` if the packet fills a quarter of its buffer
-    /// or more. For packets that wait: a small one in a large buffer costs whoever sent it next to nothing.
+    /// Returns a copy in memory of just its length, without room for headers; `None` if the packet fills a quarter of
+    /// its buffer or more. For packets that wait: a small one in a large buffer costs its sender next to nothing.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn snug(&self) -> Option<Self> {
         if self.len() >= self.mem.len() / 4 {
@@ -165,7 +165,7 @@ impl PacketBuf {
         Self { mem: mem.into_boxed_slice(), head, tail }
     }
 
-    /// Whether the buffer is one that pools keep, with the standard room.
+    /// Returns `true` if the buffer is one that pools keep, with the standard room.
     fn is_pooled(&self) -> bool {
         self.mem.len() == POOLED_BYTES
     }

@@ -5,7 +5,7 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-/// A number that only grows, whoever counts.
+/// A number that only grows, counted by any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -16,13 +16,13 @@ impl Counter {
         self.add(1);
     }
 
-    /// So many more.
+    /// Adds `n`.
     #[inline]
     pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// Returns the count so far.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -88,11 +88,11 @@ mod tests {
     use alloc::vec::Vec;
 
     counters! {
-        /// Of a post office.
+        /// Counters of a post office.
         struct Letters {
             /// Brought.
             brought => "in",
-            /// Of these, lost.
+            /// Lost ones among these.
             lost => "lost-letters",
         }
     }

@@ -1,4 +1,4 @@
-//! What an error prints for `{:?}`.
+//! `Debug` output of errors.
 
 /// Implements `Debug` of an error by its text, behind its name: `AllocError::Down(the stack was shut down)`.
 ///

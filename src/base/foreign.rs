@@ -18,7 +18,7 @@ pub struct Panics {
 }
 
 counters! {
-    /// What foreign code did wrong.
+    /// Faults of foreign code.
     struct Counters {
         /// Panics of handlers, wakers, policies and loggers, which ended there.
         panics => "foreign_panics",
@@ -31,7 +31,7 @@ impl Panics {
         Self { counters: Counters::default(), journal }
     }
 
-    /// Where records go.
+    /// Returns the journal for records.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
@@ -83,7 +83,7 @@ impl Panics {
         self.call(|| drop(value));
     }
 
-    /// Wakes everybody, whatever one of them does.
+    /// Wakes all, whatever one of them does.
     pub fn wake_all(&self, wakers: impl IntoIterator<Item = Waker>) {
         for waker in wakers {
             self.call(|| waker.wake());

@@ -31,7 +31,7 @@ const SHARDS: usize = 64;
 /// misses is 2⁻⁶⁴.
 const DRAWS: usize = 64;
 
-/// Spreads ids. They are drawn at random, so that nobody outside can choose some that collide.
+/// Spreads ids. They are drawn at random, so that none can be chosen from outside to collide.
 #[derive(Default)]
 struct Spread(u64);
 
@@ -51,7 +51,8 @@ impl Hasher for Spread {
     }
 }
 
-/// By the golden ratio (Knuth, "The Art of Computer Programming", volume 3, 6.4), folded so that low bits depend on all.
+/// Multiplies by the golden ratio (Knuth, "The Art of Computer Programming", volume 3, 6.4), folded so that low bits
+/// depend on all.
 fn spread(id: u64) -> u64 {
     let h = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     h ^ (h >> 32)
@@ -66,8 +67,8 @@ struct Shard<T>(RwLock<Map<T>>);
 
 /// A bounded table from ids, drawn at random, to `T`, normally an `Arc`.
 ///
-/// An id says nothing of where its entry is, so every bit of it can be random: whoever wants to hit an entry without
-/// having been told has to guess them all. All methods may be called from any thread; a lookup locks one of 64 parts.
+/// An id says nothing of where its entry is, so every bit of it can be random: to hit an entry without having been
+/// told, all of them have to be guessed. All methods may be called from any thread; a lookup locks one of 64 parts.
 pub struct IdTable<T> {
     /// Made for the first entry: many tables never have one.
     shards: Once<Box<[Shard<T>]>>,
@@ -87,7 +88,7 @@ impl<T: Clone> IdTable<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Whether the table has no entries.
+    /// Returns `true` if the table has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! Records for the `log` crate: what a stack tells whoever operates it.
+//! Records for the `log` crate: reports of a stack to its operator.
 //!
 //! A logger is foreign code: it runs without locks, and one that panics is counted like any other code of others (see
 //! [`Panics`](crate::base::foreign::Panics), which owns the journal of its stack). The machines do not log; records are made
@@ -48,7 +48,7 @@ macro_rules! value {
 #[cfg(feature = "log")]
 pub(crate) use value;
 
-/// Whether anybody wants records of this level.
+/// Returns `true` if records of this level are wanted.
 #[cfg(feature = "log")]
 #[inline]
 pub(crate) fn is_on(level: log::Level) -> bool {
@@ -58,7 +58,7 @@ pub(crate) fn is_on(level: log::Level) -> bool {
 /// The places with a bucket of their own, each with the target of its records and whether they are limited.
 macro_rules! places {
     ($($(#[$what:meta])* $place:ident => $target:literal $limited:literal,)*) => {
-        /// Where records come from.
+        /// Sources of records.
         #[cfg(feature = "log")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Place {
@@ -69,7 +69,7 @@ macro_rules! places {
         impl Place {
             const ALL: usize = [$(Self::$place),*].len();
 
-            /// What operators filter by.
+            /// Returns the target, which operators filter by.
             const fn target(self) -> &'static str {
                 match self {
                     $(Self::$place => $target,)*
@@ -104,7 +104,7 @@ places! {
     Closed => "o7s::flow" true,
     /// Allocations that failed.
     Failed => "o7s::flow" true,
-    /// What an allocation does until it has a flow.
+    /// An allocation until it has a flow.
     Asking => "o7s::flow" true,
     /// Packets: the operator asks for each of them.
     Datagram => "o7s::udp" false,
@@ -122,7 +122,7 @@ places! {
     Interface => "o7s::eth" true,
     /// Neighbours that come and go.
     Neighbour => "o7s::unicast" true,
-    /// Who the member is.
+    /// The identity of a member.
     Identity => "o7s::unicast" true,
     /// The forwarding table.
     Routes => "o7s::routing" true,
@@ -169,14 +169,14 @@ mod on {
     /// Records of one place a second.
     const RATE: u64 = 10;
 
-    /// What of a place was not told.
+    /// Records of a place that were suppressed.
     #[derive(Clone, Copy, Default)]
     struct Limit {
         bucket: Option<Bucket>,
         suppressed: u64,
     }
 
-    /// Of one stack: whose records they are, and how many there were. The default one is silent.
+    /// Journal of one stack: the name in its records, and their number. The default one is silent.
     #[derive(Default)]
     pub struct Journal(Option<Box<Writer>>);
 
@@ -201,7 +201,7 @@ mod on {
             Self(Some(Box::new(Writer { clock, name: name.map(Box::from), is_virtual, limits })))
         }
 
-        /// Makes a record, if there is somebody who takes it and it is not one of too many. No lock may be held.
+        /// Makes a record, if a logger takes it and it is not one of too many. No lock may be held.
         #[cold]
         #[inline(never)]
         pub fn write(
@@ -239,7 +239,7 @@ mod on {
     }
 
     impl Writer {
-        /// How many before this one were not told; `None` if this one is not, either.
+        /// Returns how many before this one were suppressed; `None` if this one is, too.
         fn admit(&self, place: Place) -> Option<u64> {
             if !place.is_limited() {
                 return Some(0);

@@ -22,14 +22,14 @@ use core::ops::{Add, AddAssign, Sub};
 pub struct Seq(pub u32);
 
 impl Seq {
-    /// Whether `self` comes before `other`: counting up from `self` reaches `other` within 2³¹ − 1 steps.
+    /// Returns `true` if `self` comes before `other`: counting up from `self` reaches `other` within 2³¹ − 1 steps.
     ///
     /// Numbers exactly 2³¹ apart each come before the other (RFC 1982 leaves that pair undefined).
     pub const fn before(self, other: Self) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0
     }
 
-    /// Whether `self` comes after `other`.
+    /// Returns `true` if `self` comes after `other`.
     pub const fn after(self, other: Self) -> bool {
         other.before(self)
     }

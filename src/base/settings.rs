@@ -64,7 +64,7 @@ mod tests {
     use alloc::string::String;
 
     settings! {
-        /// Of a post office.
+        /// Settings of a post office.
         #[derive(Debug, PartialEq)]
         struct Office {
             /// Sets the number of counters. Default: 2.
@@ -73,7 +73,7 @@ mod tests {
             sign: String = String::new(),
         }
         inside {
-            /// Who sorts the letters.
+            /// Number of sorters of letters.
             sorters: usize = 1,
         }
     }

@@ -1,6 +1,7 @@
 //! Locks, atomics and values that are set once: `parking_lot`'s, the processor's and the standard library's with `std`,
-//! spinning ones without, and those of the model checker with `--cfg loom`. Nobody else names a crate of locks, which
-//! `tests/architecture.rs` checks: what spins beside a scheduler has a thread burn the time of the one it waits for.
+//! spinning ones without, and those of the model checker with `--cfg loom`. No other module names a crate of locks,
+//! which `tests/architecture.rs` checks: a lock that spins beside a scheduler has a thread burn the time of the one it
+//! waits for.
 //!
 //! No lock is held while another endpoint, a waker or a handler is called, or something is dropped that a caller handed
 //! in: a machine's outputs are collected, the lock is released, then the outputs are passed on. That, and not an order of
@@ -165,12 +166,12 @@ mod checked {
             Self(loom::sync::RwLock::new(value))
         }
 
-        /// Waits until nobody writes.
+        /// Waits for the writer to finish.
         pub fn read(&self) -> RwLockReadGuard<'_, T> {
             self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
-        /// Waits until nobody reads or writes.
+        /// Waits for readers and writers to finish.
         pub fn write(&self) -> RwLockWriteGuard<'_, T> {
             self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
         }

@@ -1,5 +1,5 @@
-//! Futures that are polled when they were woken, in the order in which they were: the one executor that there is. Whose
-//! thread that happens on, and what may not happen meanwhile, is up to whoever has them polled.
+//! Futures that are polled when they were woken, in the order in which they were: the only executor. The thread on
+//! which that happens, and what may not happen meanwhile, is up to the owner.
 #![cfg_attr(not(feature = "sim"), allow(dead_code, reason = "some of it only simulations need"))]
 
 use alloc::boxed::Box;
@@ -11,12 +11,12 @@ use core::task::{Context, Waker};
 
 use super::sync::{AtomicBool, Mutex, Ordering};
 
-/// Which task; never used twice.
+/// Number of a task; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskId(u64);
 
 impl TaskId {
-    /// What is polled in turn with the tasks without being one of them.
+    /// Number of what is polled in turn with the tasks without being one of them.
     pub(crate) const MAIN: Self = Self(0);
 }
 
@@ -84,7 +84,7 @@ impl<F, A: Copy> Tasks<F, A> {
         Self { inner: Mutex::new(Inner { tasks: BTreeMap::new(), next: 1, closed: false }), ready }
     }
 
-    /// What wakes [`TaskId::MAIN`].
+    /// Returns the waker of [`TaskId::MAIN`].
     pub(crate) fn main(&self) -> Arc<Signal> {
         self.signal(TaskId::MAIN)
     }
@@ -112,7 +112,7 @@ impl<F, A: Copy> Tasks<F, A> {
         signal.wake();
     }
 
-    /// How many are woken.
+    /// Returns the number of woken tasks.
     pub(crate) fn ready(&self) -> usize {
         self.ready.queue.lock().len()
     }
@@ -178,7 +178,7 @@ impl<F, A: Copy> Tasks<F, A> {
         self.inner.lock().tasks.len()
     }
 
-    /// What there is to say about a task.
+    /// Returns the information about a task.
     pub(crate) fn about(&self, id: TaskId) -> Option<A> {
         self.inner.lock().tasks.get(&id).map(|task| task.about)
     }

@@ -11,7 +11,7 @@ use portable_atomic::AtomicU64;
 /// A moment, in nanoseconds since an epoch of the stack's own.
 ///
 /// The epoch is when the stack was built (threaded), whatever the application says (polled), or the beginning of the
-/// simulated world. There is deliberately no `now()`: whoever drives a state machine hands the moment in, so that the
+/// simulated world. There is deliberately no `now()`: the driver of a state machine hands the moment in, so that the
 /// same code runs under threads, under `poll` and in virtual time. Arithmetic saturates: 2⁶⁴ ns are 584 years.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
@@ -38,7 +38,7 @@ impl Instant {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it lies in the future.
+    /// Returns the time since `earlier`; zero if it lies in the future.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// What tells the time: the operating system's clocks, or one that somebody sets.
+/// Source of time: the operating system's clocks, or one that is set by hand.
 ///
 /// Only the outermost rooms hold one; protocol code takes the [`Instant`] as an argument.
 pub trait Clock: Send + Sync {
@@ -101,7 +101,7 @@ pub trait Clock: Send + Sync {
     fn unix_nanos(&self) -> u64;
 }
 
-/// A clock that somebody sets: that of polled and simulated stacks.
+/// A clock that is set by hand: that of polled and simulated stacks.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     now: AtomicU64,

@@ -1,7 +1,7 @@
 //! A timer queue: what is due first, cheaply, with a hundred thousand entries armed and most of them cancelled.
 //!
-//! The queue does not run anything. Whoever owns it asks for the [`next`](Timers::next) deadline, waits as it likes,
-//! and takes out what is due.
+//! The queue does not run anything. Its owner asks for the [`next`](Timers::next) deadline, waits as it likes, and
+//! takes out what is due.
 //!
 //! ```
 //! use core::time::Duration;
@@ -48,9 +48,9 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot<K> {
-    /// Of the armed entry; 0 if the slot is free.
+    /// Serial of the armed entry; 0 if the slot is free.
     serial: u64,
-    /// Where the entry is in the heap; the next free slot, if the slot is free.
+    /// Place of the entry in the heap; the next free slot, if the slot is free.
     place: u32,
     key: K,
 }
@@ -61,8 +61,8 @@ const NIL: u32 = u32::MAX;
 /// Deadlines with a key each. Entries for the same moment come out in the order in which they were armed.
 ///
 /// Arming, cancelling and taking out are O(log n); [`next`](Self::next) is O(1). A cancelled entry is gone at once, so
-/// memory is bounded by the most that were armed since the queue was last empty. There is no limit of its own: whoever
-/// arms has one.
+/// memory is bounded by the most that were armed since the queue was last empty. There is no limit of its own: its
+/// users have one.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
     /// A heap: no entry is greater than its children.
@@ -89,7 +89,7 @@ impl<K: Copy> Timers<K> {
         self.heap.len()
     }
 
-    /// Whether nothing is armed.
+    /// Returns `true` if nothing is armed.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
@@ -131,8 +131,8 @@ impl<K: Copy> Timers<K> {
 
     /// Takes out the earliest entry, if its deadline is not after `now`, and returns the deadline and the key.
     ///
-    /// What is armed between two calls is taken into account: whoever re-arms for a moment that has passed must bound
-    /// the number of calls.
+    /// Timers armed between two calls are taken into account: a caller that re-arms for a moment that has passed must
+    /// bound the number of calls.
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         if self.next()? > now {
             return None;

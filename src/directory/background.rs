@@ -73,6 +73,7 @@ impl Background {
 impl Directory {
     /// Looks for an id when there is time.
     pub(super) fn look(&mut self, key: NameHash) {
+        // A member that has just joined has to know its neighbours before anything is stored at the closest.
         self.background.push_first(Job::Refresh(key));
     }
 
@@ -83,6 +84,7 @@ impl Directory {
             && self.lookups.of(Kind::Node) < self.config.limits.background.max(1)
         {
             if !self.background.beginning.take(now) {
+                // At hundreds of lookups a second a timer for each would cost more than it evens out.
                 let next = self.background.beginning.next().max(now + REST);
                 self.timers.arm(next, Task::Rest);
                 self.background.resting = true;

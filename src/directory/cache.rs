@@ -22,6 +22,7 @@ struct Entry {
 
 impl Entry {
     fn is_over(&self, now: Instant) -> bool {
+        // Doubts outlive the result: without them the next lookup would believe the same hearsay.
         self.until <= now && self.doubted.iter().all(|(_, until)| *until <= now)
     }
 }
@@ -81,6 +82,8 @@ impl Cache {
     pub(super) fn heard(&mut self, key: &NameHash, address: Address) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.doubted.retain(|(known, _)| *known != address);
+        // An empty entry stands for an unknown name or an expired result. The claim itself is in the store, and is
+        // found there.
         if !entry.addresses.is_empty() {
             entry.addresses.retain(|known| *known != address);
             entry.addresses.insert(0, address);
@@ -109,6 +112,7 @@ impl Cache {
     }
 
     fn entry(&mut self, now: Instant, key: &NameHash) -> &mut Entry {
+        // The scan is linear in a small bound, and happens only when the cache is full.
         if self.entries.len() >= self.limit && !self.entries.contains_key(key) {
             self.entries.retain(|_, entry| !entry.is_over(now));
             if self.entries.len() >= self.limit

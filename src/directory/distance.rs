@@ -55,6 +55,7 @@ pub(super) fn random_in_bucket(rng: &mut Rng, id: &NameHash, bits: usize) -> Nam
         if at < whole {
             *byte = *own;
         } else if at == whole {
+            // The bit behind the prefix is inverted, or the ids could have more in common; those behind it are random.
             let turned = 0x80 >> part;
             let free = turned - 1;
             *byte = ((*own ^ turned) & !free) | (*byte & free);

@@ -99,6 +99,7 @@ impl Directory {
         while budget.look_at > 0 && budget.hand_on > 0 {
             let Some(Handoff { to, cursor }) = self.publishing.handoffs.waiting.pop_front() else { break };
             worked = true;
+            // It has gone, or started anew under another id, while it waited.
             if !self.contacts.knows(&to) {
                 continue;
             }
@@ -141,6 +142,7 @@ impl Directory {
         {
             budget.look_at -= 1;
             last = Some(*hash);
+            // Closer than the farthest of those that have it: the newcomer takes that one's place among the k closest.
             let concerned = || small || name.farthest.is_none_or(|farthest| closer(hash, &to.id, &farthest));
             if name.is_published() && concerned() {
                 names.push(*hash);
@@ -165,6 +167,8 @@ impl Directory {
         budget: &mut Budget,
     ) -> Option<Cursor> {
         let k = self.config.k();
+        // Names that are kept here are near the own id. A newcomer that is not among the k closest to this member is
+        // hardly among the k closest to them.
         let near = self.contacts.table.closest(&self.own.id, 2 * k);
         if near.iter().take(k).all(|near| near.address != to.address) {
             return None;
@@ -182,6 +186,8 @@ impl Directory {
             }
             budget.look_at -= 1;
             last = Some(*key);
+            // Of the members that have the name only the closest few hand it on, and only to one whose place it belongs
+            // to: otherwise k members would send the same.
             if few_before(key, &self.own.id, HANDING_ON) && few_before(key, &to.id, k) {
                 names.push(*key);
             }

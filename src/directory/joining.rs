@@ -151,11 +151,14 @@ impl Directory {
             return;
         }
         for _ in 0..self.config.alpha().min(self.contacts.joining.seeds.len()) {
+            // In turn, so that a dead address costs one pause and not the whole time.
             self.contacts.joining.seeds.rotate_left(1);
             let Some(seed) = self.contacts.joining.seeds.back().copied() else { break };
             self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
         }
         let backoff = &mut self.contacts.joining.backoff;
+        // At first lookups of programs wait for the result. Later the layer is taken to be down, and asking often is
+        // of no use.
         let longest = if backoff.failures() < EAGER_TRIES { EAGER_RETRY } else { LONGEST_RETRY };
         let wait = backoff.failed_around(&mut self.rng, longest);
         self.contacts.joining.asked = Some(now);
@@ -171,6 +174,7 @@ impl Directory {
         if let Some(timer) = self.contacts.joining.timer.take() {
             self.timers.cancel(timer);
         }
+        // While a layer forms, routes change many times a second: not each change is worth a request.
         let at = self.contacts.joining.asked.map_or(now, |asked| (asked + SHORTEST_RETRY).max(now));
         self.contacts.joining.timer = Some(self.timers.arm(at, Task::Join));
     }
@@ -188,6 +192,8 @@ impl Directory {
     /// A member has become a contact.
     pub(super) fn contact_added(&mut self, now: Instant, contact: Contact) {
         self.counters.contacts_won += 1;
+        // The lookup of the own id needs one contact to begin with, and tells the members near it that this one is
+        // there.
         if self.contacts.table.len() == 1 && self.contacts.joining.settled == 0 {
             self.timers.arm(now, Task::Settle);
         }
@@ -198,6 +204,7 @@ impl Directory {
     /// A contact has been given up.
     pub(super) fn contact_lost(&mut self, now: Instant, address: Address) {
         self.counters.contacts_lost += 1;
+        // It may come back, and leads into the layer as well as any other.
         self.contacts.joining.remember(address);
         if self.contacts.table.len() == 0 {
             self.contacts.joining.settled = 0;
@@ -212,6 +219,7 @@ impl Directory {
             Some(peer) if peer.contact.id == contact.id => {
                 let well = peer.is_live();
                 self.contacts.table.set_style(&contact, style);
+                // Contacts are not taken back on their word: the request may be forged. The answer to a ping cannot be.
                 if !well {
                     self.ping(now, contact.address, true);
                 }
@@ -291,6 +299,8 @@ impl Directory {
             return;
         }
         // Who knows many needs no suggestions, but a few connect what has fallen apart.
+        // Two parts of a layer that have formed apart know nothing of each other; a neighbour of the other part is the
+        // only sign.
         let rate = self.contacts.joining.suggestions.get_or_insert_with(|| Rate::new(now, 1));
         if self.contacts.table.len() < 2 * self.config.k() || rate.take(now) {
             self.ping(now, address, false);
@@ -303,12 +313,15 @@ impl Directory {
         let interval = self.config.refresh() * 3 / 4;
         let (bucket, touched) = self.contacts.table.oldest_bucket();
         if touched + interval <= now {
+            // The last bucket has the own id in it, so that one finds the neighbourhood; the others need an id that
+            // falls into them.
             let last = bucket + 1 == self.contacts.table.buckets();
             let key = if last { self.own.id } else { random_in_bucket(&mut self.rng, &self.own.id, bucket) };
             self.contacts.table.touch(now, &key);
             if self.contacts.table.len() > 0 {
                 self.background.push(Job::Refresh(key));
             }
+            // The lookup asks those near its key. The contact that was silent for longest may not be among them.
             let stale = self.contacts.table.oldest_in(bucket).filter(|peer| peer.seen + interval <= now);
             if let Some(address) = stale.map(|peer| peer.contact.address) {
                 self.ping(now, address, false);

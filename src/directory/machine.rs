@@ -132,6 +132,7 @@ impl Directory {
         if self.publishing.names.len() >= self.config.limits.names {
             return Err(RegisterError::Full(self.config.limits.names));
         }
+        // A withdrawal that is still to be repeated would reach members that are told of the name now.
         self.no_more_withdrawn(&name);
         self.publishing.names.insert(name, Name::default());
         self.publish(name);
@@ -158,10 +159,12 @@ impl Directory {
     pub fn lookup(&mut self, now: Instant, unix: u64, name: NameHash) -> Found {
         self.clock = (now, unix);
         self.counters.lookups += 1;
+        // First what a lookup has found: that includes what is stored here, and leaves out what is doubted.
         if let Some(addresses) = self.lookups.cache.get(now, &name).filter(|addresses| !addresses.is_empty()) {
             self.counters.known += 1;
             return Found::Known(addresses.to_vec());
         }
+        // Hearsay is not enough for an answer without a lookup; the word of the member at the address is.
         let told: Vec<Address> =
             self.storage.store.get(now, &name).iter().filter(|v| v.itself).map(|v| v.address).collect();
         let told: Vec<Address> =
@@ -172,6 +175,8 @@ impl Directory {
             self.counters.known += 1;
             return Found::Known(told);
         }
+        // An empty result in the cache says that the name was not found a moment ago: asking again so soon costs a
+        // whole lookup and finds the same.
         let wrong_length = name.as_bytes().len() != self.config.hash.len();
         if wrong_length || self.lookups.cache.get(now, &name).is_some() {
             return Found::Unknown;
@@ -184,6 +189,8 @@ impl Directory {
     pub fn doubt(&mut self, now: Instant, name: &NameHash, address: Address, why: Doubt) {
         self.counters.doubts += 1;
         self.lookups.cache.doubt(now, name, address);
+        // Silence may be a matter of the path from here. A refusal comes from the member itself, and concerns all who
+        // are told of the name here.
         if why == Doubt::Refused && self.storage.store.has(name, address) {
             // Others hear of it from here.
             self.confirm(now, Cause::Own, *name, address, None);
@@ -199,6 +206,7 @@ impl Directory {
             self.counters.malformed += 1;
             return;
         };
+        // An echo, a forgery, or a member that shares our id: as a contact it would have this member ask itself.
         if src.address == self.own.address || src.id == self.own.id {
             self.counters.id_conflicts += 1;
             return;
@@ -226,6 +234,7 @@ impl Directory {
     /// A message to this address could not be sent: there is no route.
     pub fn unreachable(&mut self, now: Instant, address: Address) {
         self.counters.unreachable += 1;
+        // Kept all the same: when there is a route again it is as good a contact as before.
         self.contacts.table.lost(address);
         while let Some(request) = self.lookups.requests.take_to(address) {
             request.timer.map(|timer| self.overdue.cancel(timer));
@@ -310,6 +319,7 @@ impl Directory {
     }
 
     pub(super) fn send(&mut self, to: Address, body: Body, extension: Extension) {
+        // Dropping is safe: a message that gets lost here is one that gets lost on the way, and requesters ask again.
         if self.outbox.len() >= self.config.limits.outbox {
             self.counters.overflowed += 1;
             return;
@@ -319,6 +329,7 @@ impl Directory {
 
     /// Seconds since 1970-01-01 UTC.
     pub(super) fn unix(&self, now: Instant) -> u64 {
+        // Calls that are not given the time of the world count on from the last one that was.
         let (then, unix) = self.clock;
         unix.saturating_add(now.since(then).as_secs())
     }

@@ -61,6 +61,7 @@ impl Newest {
 
     fn add(&mut self, limit: usize, who: Address, token: Option<u64>) {
         let known = self.0.iter().position(|(known, _)| *known == who);
+        // It becomes the newest. A token that it gave earlier is kept if it has given none now.
         if let Some((_, before)) = known.and_then(|at| self.0.remove(at)) {
             self.0.push_back((who, token.or(before)));
             return;

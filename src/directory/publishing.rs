@@ -50,6 +50,7 @@ impl Directory {
             self.withdraw_from(lookup.key, &closest);
         }
         if lookup.purpose.replicate {
+            // A lookup has been made for this name anyway: its other values go along before they are due.
             let silence = self.config.replicate() / 2;
             for value in self.storage.store.take_silent(now, &lookup.key, silence) {
                 self.counters.replicated += 1;
@@ -66,6 +67,7 @@ impl Directory {
         let next = if closest.is_empty() {
             name.failed(interval)
         } else {
+            // While fewer than k members have the name, every newcomer has to get it.
             let farthest = closest.last().filter(|_| closest.len() >= k);
             name.published(farthest.map(|(contact, _)| contact.id), interval)
         };
@@ -78,6 +80,8 @@ impl Directory {
             return;
         }
         self.counters.published += 1;
+        // References ask contacts of their choice, once. They find a name only where it is everywhere, or where they
+        // keep it themselves; the former is affordable in a small layer.
         let all = self.contacts.table.len() <= self.config.limits.spread;
         let out_of_place = |style: Style| all || style == Style::SingleRound;
         let more = self.contacts.table.iter().filter(|peer| peer.is_live() && out_of_place(peer.style));
@@ -121,6 +125,7 @@ impl Directory {
     /// Drops expired names, and publishes those that their owners have not published for long.
     pub(super) fn sweep(&mut self, now: Instant) {
         for key in self.storage.store.sweep(now, self.config.replicate()) {
+            // What is left out now is still silent at the next sweep.
             if self.background.len() < self.config.limits.keys {
                 self.background.push(Job::Replicate(key));
             }

@@ -91,6 +91,8 @@ impl Requests {
         if self.open.len() >= self.limit {
             return None;
         }
+        // A number takes a byte for every seven bits: a short request must not be longer than a reference's, which may
+        // have caused it.
         let bits = if request.reason.is_short() { SHORT_COOKIE } else { u64::BITS };
         let cookies = core::iter::repeat_with(|| signed(rng.u64() >> (u64::BITS - bits)));
         let cookie = cookies.into_iter().find(|cookie| !self.open.contains_key(cookie))?;
@@ -119,9 +121,11 @@ impl Requests {
         key: &NameHash,
     ) -> Option<Request> {
         let request = self.open.get(&cookie)?;
+        // The request stays open: a forged answer must not keep the true one out.
         if request.to != from || request.kind != kind || request.key != *key {
             return None;
         }
+        // Each try has a cookie of its own, so that the time is always that of the try that was answered (RFC 6298, 3).
         self.times.sample(now.since(request.asked));
         self.open.remove(&cookie)
     }

@@ -89,6 +89,7 @@ impl Directory {
     pub(super) fn asked(&mut self, now: Instant, query: Query) {
         let from = query.from;
         let knows = self.contacts.knows(&from);
+        // Apart, or a flood from invented addresses would leave nothing for contacts.
         let rates = if knows { &mut self.serving.contacts } else { &mut self.serving.strangers };
         if !rates.take(now, from.address) {
             self.counters.rate_limited += 1;
@@ -96,12 +97,15 @@ impl Directory {
         }
         // A member that is not known is asked as well whether it is there.
         let room = if knows { query.len } else { query.len.saturating_sub(self.longest_request()) };
+        // It is long enough for a useful answer. A forged sender then gets no more bytes than the forger has spent.
         if room >= self.answer_len(query.kind, 1, VALUES) {
             self.heard_from(now, from, style(&query));
             return self.serve(now, query, room);
         }
         if knows {
             self.heard_from(now, from, style(&query));
+            // A reference that has answered once is known to receive there. What it is sent in excess of its requests
+            // is bounded by this rate.
             if self.serving.short.take(now, from.address) {
                 self.serve(now, query, usize::MAX);
             } else {
@@ -109,6 +113,7 @@ impl Directory {
             }
             return;
         }
+        // Too short even for the question that would have to go back.
         if query.len < self.short_request() {
             self.counters.rate_limited += 1;
             return;
@@ -136,6 +141,8 @@ impl Directory {
         if self.serving.held.len() >= self.config.limits.held {
             let held = &self.serving.held;
             let again = |at: usize, of: Address| held.iter().skip(at + 1).any(|other| other.from.address == of);
+            // The oldest of a member that has several goes first, so that the last request of each is held as long as
+            // possible.
             let one_of_several = held.iter().enumerate().position(|(at, held)| again(at, held.from.address));
             self.serving.held.remove(one_of_several.unwrap_or(0));
         }
@@ -145,6 +152,7 @@ impl Directory {
     /// A member has shown that it is there: answers what it asked before.
     pub(super) fn answer_held(&mut self, now: Instant, from: &Contact) {
         if self.serving.held.iter().all(|query| query.from != *from) {
+            // No timer is armed for these: they are dropped when one passes by.
             self.serving.held.retain(|query| query.until() > now);
             return;
         }
@@ -166,6 +174,7 @@ impl Directory {
         let mut values = Vec::new();
         if query.kind == Kind::Value {
             values = self.known_values(now, &query.key, !iterative);
+            // Members of this kind go on by themselves from the contacts in the answer. A reference would give up.
             if values.is_empty() && !iterative && self.relay(now, query, room) {
                 return;
             }
@@ -205,6 +214,7 @@ impl Directory {
         // The requester knows itself, and of the first two one must be another member.
         values.sort_by_key(|value| *value == to.address);
         values.truncate(VALUES);
+        // One more than are sent: the requester may be among them.
         let mut contacts = self.contacts.table.closest(&key, self.config.k() + 1);
         contacts.retain(|contact| contact.address != to.address);
         contacts.truncate(self.config.k());
@@ -213,6 +223,7 @@ impl Directory {
             contacts.push(to);
         }
         let room = room.min(self.config.limits.message);
+        // The farthest go first: the closest carry a lookup on.
         while contacts.len() > 1 && self.answer_len(kind, contacts.len(), values.len()) > room {
             contacts.pop();
         }
@@ -221,6 +232,7 @@ impl Directory {
             Kind::Node => Body::FoundNode { cookie, key, contacts },
             Kind::Value => Body::FoundValue { cookie, key, contacts, values },
         };
+        // A reference would never give it back, and each byte counts for it.
         let token = is_signed(cookie).then(|| self.serving.tokens.make(now, to.address));
         self.send(to.address, body, Extension { token, padding: 0 });
         len
@@ -259,10 +271,12 @@ impl Directory {
     /// Looks a name up for a member that cannot. `false` if that is not possible now.
     fn relay(&mut self, now: Instant, query: Query, room: usize) -> bool {
         let key = query.key;
+        // Addresses in the cache would have been sent: here an entry can only say that the name was not found of late.
         let known_unknown = self.lookups.cache.get(now, &key).is_some();
         if known_unknown || self.serving.relays.len() >= self.config.limits.relays || self.contacts.table.len() == 0 {
             return false;
         }
+        // Waiting for a lookup that runs already costs nothing; only a new one needs room and a unit of the rate.
         let lookups = self.lookups.active.contains_key(&(Kind::Value, key));
         if !lookups && (!self.has_room_to_relay() || !self.serving.relaying.take(now)) {
             return false;
@@ -291,6 +305,7 @@ impl Directory {
             let spent = self.answer(now, &relay.query, relay.room, Vec::new());
             if let Some(relay) = self.serving.relays.get_mut(at) {
                 relay.answered = true;
+                // Both answers together may have no more bytes than the request pays for.
                 relay.room = relay.room.saturating_sub(spent);
             }
         }

@@ -86,6 +86,9 @@ impl Directory {
         token: Option<u64>,
         len: usize,
     ) {
+        // Three degrees of trust: a valid token proves that the sender receives at its address; a contact has proven
+        // that once, but anyone who knows its id can speak in its name; all others may be invented. Each degree has
+        // rates of its own, so that the lower cannot use up those of the higher.
         let proven = token.is_some_and(|token| self.serving.tokens.is_valid(now, from.address, token));
         let known = (proven || self.contacts.knows(&from)).then_some(from.address);
         let allowed = match proven {
@@ -102,12 +105,14 @@ impl Directory {
         let cause = known.map_or(Cause::Stranger, Cause::Known);
         // Both modulo 2³²: the format ends in 2106.
         let left = u64::from(expires).saturating_sub(self.unix(now) & u64::from(u32::MAX));
+        // Never longer than the layer agrees on, whatever the sender claims.
         let left = left.min(u64::from(self.config.dht.t_expire));
         // This member knows best which names are registered here.
         if address == self.own.address {
             self.counters.not_stored += 1;
             return;
         }
+        // No time left is how owners take names back; of other members it means nothing.
         if left == 0 {
             self.counters.not_stored += 1;
             if address == from.address {
@@ -117,12 +122,16 @@ impl Directory {
         }
         let account = if proven { Account::Member(from.address) } else { Account::Others };
         let claim = Claim { key, address, expires: now + Duration::from_secs(left), account };
+        // A claim that was refused as hearsay may still be kept when its owner confirms it: then it counts as the
+        // owner's. One that is kept is only worth a question if that can change something.
         let kept = self.storage.store.put(now, claim).is_ok();
         *(if kept { &mut self.counters.stored } else { &mut self.counters.not_stored }) += 1;
         let itself = address == from.address;
         let open = !kept || self.storage.store.is_open(&key, address, claim.expires);
         if proven && itself {
             self.lookups.cache.heard(&key, address);
+        // The question goes to an address that may be forged. It is no longer than the message that has caused it, or a
+        // proven member answers for it with its rate: nothing is amplified.
         } else if open && ((itself && len >= self.short_request()) || (kept && proven)) {
             self.confirm(now, cause, key, address, Some(claim.expires));
         }
@@ -139,6 +148,7 @@ impl Directory {
     ) {
         if proven {
             self.gone(now, key, address);
+        // Anyone can send that. The owner is asked instead of believed, with no more bytes than have come.
         } else if self.storage.store.has(&key, address) && len >= self.short_request() {
             self.confirm(now, cause, key, address, None);
         }
@@ -159,6 +169,7 @@ impl Directory {
         address: Address,
         expires: Option<Instant>,
     ) {
+        // One question at a time for each value, however many members claim it meanwhile.
         if self.storage.confirms.contains(&(key, address)) {
             return;
         }
@@ -197,6 +208,7 @@ impl Directory {
         values: &[Address],
     ) {
         self.storage.confirms.remove(&(key, address));
+        // It answered without naming itself, so it does not have the name, whoever claims it.
         if !values.contains(&address) {
             return self.gone(now, key, address);
         }

@@ -134,6 +134,7 @@ impl Store {
 
     /// Keeps what was said, if there is room.
     pub(super) fn put(&mut self, now: Instant, claim: Claim) -> Result<Kept, Refusal> {
+        // Taken out and added again, which makes it the newest of its name and moves it between accounts in one go.
         if let Some(before) = self.take(&claim.key, claim.address) {
             let value = self.renewed(now, before, claim);
             // On its own account or a new one that has room, or else on the old one, which had: a member at its limit
@@ -146,6 +147,8 @@ impl Store {
             self.add(&claim.key, Value { account, ..value });
             return Ok(Kept::Again);
         }
+        // What gives way within the name is chosen first and taken out last: a claim that is refused for want of room
+        // elsewhere costs no other value its place.
         let least = self.least_in_name(now, &claim)?;
         self.make_room(&claim)?;
         if let Some(least) = least {
@@ -170,9 +173,12 @@ impl Store {
             Account::Member(_) => {
                 Value { expires: value.expires.max(claim.expires), account: claim.account, published: now, ..value }
             }
+            // The time of publication stays as it is: a claim that proves nothing must not put off that the members
+            // which keep the name publish it.
             Account::Others if value.account == Account::Others => {
                 Value { expires: value.expires.max(claim.expires), ..value }
             }
+            // Nor does it prolong the value of a member: strangers could otherwise keep dead names alive.
             Account::Others => value,
         }
     }
@@ -202,6 +208,8 @@ impl Store {
         let Some(values) = self.names.get(&claim.key).filter(|values| values.len() >= self.bounds.per_key) else {
             return Ok(None);
         };
+        // An owner that is there publishes more often than that. Its place is safe; that of one that has fallen silent
+        // is not.
         let overdue = |value: &Value| now.since(value.published) >= self.bounds.overdue;
         let worth = |value: &Value| match (value.account, value.itself) {
             (Account::Others, _) => 0,
@@ -209,6 +217,7 @@ impl Store {
             (_, true) if overdue(value) => 2,
             (_, true) => 3,
         };
+        // A claim displaces at most its like, so that hearsay, however much of it, displaces no owner.
         let own = match claim.account {
             Account::Others => 0,
             Account::Member(_) if claim.is_proven() => 2,
@@ -227,11 +236,15 @@ impl Store {
         };
         let far = xor(&self.own, &claim.key);
         let size = self.members.get(&member).map_or(0, BTreeSet::len);
+        // A member with its full share pays with its own keys, and only for nearer ones: in the end it keeps those that
+        // are looked for here.
         if size >= self.bounds.per_member {
             return self.drop_farthest(member, Some(far)).ok_or(Refusal::Account);
         }
         if self.values >= self.bounds.values {
             let (most, largest) = self.sizes.last().copied().ok_or(Refusal::Full)?;
+            // The largest account pays for smaller ones, whatever it keeps. A flood from one member therefore displaces
+            // its own values, and those of members that store little stay.
             let yields = if most > size { (largest, None) } else { (member, Some(far)) };
             return self.drop_farthest(yields.0, yields.1).ok_or(Refusal::Full);
         }
@@ -244,10 +257,13 @@ impl Store {
         if than.is_some_and(|than| far <= than) {
             return None;
         }
+        // The entry has the distance; with the own id that gives the key back.
         self.take(&xor(&self.own, &far), address).map(drop)
     }
 
     fn make_room_for_others(&mut self) {
+        // A true claim is confirmed within a moment and moves to the account of its member. What is oldest here has had
+        // its time.
         while self.others.len() >= self.bounds.others.max(1)
             && let Some((key, address)) = self.others.first_key_value().map(|(_, value)| *value)
         {
@@ -260,12 +276,14 @@ impl Store {
         match value.account {
             Account::Member(member) => {
                 let entries = self.members.entry(member).or_default();
+                // The set is ordered by size: the entry leaves it under the old size and enters under the new one.
                 self.sizes.remove(&(entries.len(), member));
                 entries.insert((xor(&self.own, key), value.address));
                 self.sizes.insert((entries.len(), member));
                 self.values += 1;
             }
             Account::Others => {
+                // Places only grow, so the first entry is the oldest, found without a scan.
                 self.others.insert(self.next_place, (*key, value.address));
                 self.places.insert((*key, value.address), self.next_place);
                 self.next_place += 1;
@@ -317,6 +335,7 @@ impl Store {
         let over = |values: &Vec<Value>| values.iter().any(|value| value.expires <= now);
         let keys: Vec<NameHash> = self.names.iter().filter(|(_, values)| over(values)).map(|(key, _)| *key).collect();
         keys.iter().for_each(|key| self.expire(now, key));
+        // Those whose owners publish are left alone: k members would otherwise publish each name over and over.
         let silent = |value: &Value| now.since(value.published) >= silence;
         self.names.iter().filter(|(_, values)| values.iter().any(silent)).map(|(key, _)| *key).collect()
     }
@@ -327,6 +346,7 @@ impl Store {
         let silent = values.filter(|value| value.expires > now && now.since(value.published) >= silence);
         silent
             .map(|value| {
+                // From now on it counts as published, or the next sweep would publish it again.
                 value.published = now;
                 *value
             })
@@ -337,6 +357,7 @@ impl Store {
     pub(super) fn get(&self, now: Instant, key: &NameHash) -> Vec<Value> {
         let values = self.names.get(key).map(Vec::as_slice).unwrap_or_default();
         let mut alive: Vec<Value> = values.iter().rev().filter(|value| value.expires > now).copied().collect();
+        // A stable sort: the newest stay in front among equals.
         alive.sort_by_key(|value| !value.itself);
         alive
     }

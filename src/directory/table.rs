@@ -127,6 +127,7 @@ impl Table {
     /// The `count` contacts closest to `key` that are well, the closest first.
     pub(super) fn closest(&self, key: &NameHash, count: usize) -> Vec<Contact> {
         let mut well: Vec<Contact> = self.iter().filter(|peer| peer.is_live()).map(|peer| peer.contact).collect();
+        // Selected before sorted: of hundreds of contacts an answer needs k, and this runs for every request.
         if well.len() > count && count > 0 {
             well.select_nth_unstable_by(count - 1, |a, b| compare(key, &a.id, &b.id));
         }
@@ -162,6 +163,7 @@ impl Table {
             self.remove(contact.address);
         }
         let max = self.max_peers;
+        // Before its bucket is chosen: the contact may belong into the new one.
         while self.must_split(&contact.id) {
             self.split();
         }
@@ -178,6 +180,8 @@ impl Table {
             bucket.peers.push(peer);
             return Entered::Known;
         }
+        // A live contact never gives way to a new one: the longer a member has been there, the likelier it stays, and a
+        // flood of new ids cannot displace those that are known (Kademlia, 2.2).
         let full = bucket.peers.len() >= max;
         if full && let Some(at) = bucket.peers.iter().position(|peer| peer.failures >= STALE) {
             bucket.peers.remove(at);
@@ -198,6 +202,8 @@ impl Table {
         let Some(bucket) = self.buckets.get(last) else { return false };
         self.buckets.len() < self.max_buckets
             && bucket.peers.len() >= self.max_peers
+            // Only the bucket around the own id splits. The others stay as they are, so that the table grows with the
+            // logarithm of the layer.
             && self.index(id) == last
             && bucket.peers.iter().all(|peer| peer.contact.id != *id)
     }
@@ -211,6 +217,7 @@ impl Table {
         let (replacements, far) =
             bucket.replacements.drain(..).partition(|replacement: &Contact| near(&replacement.id));
         bucket.replacements = far;
+        // A lookup in the old bucket was as near to both halves.
         let touched = bucket.touched;
         self.buckets.push(Bucket { peers, replacements, touched });
     }
@@ -218,6 +225,7 @@ impl Table {
     /// Notes a member that another has named.
     pub(super) fn hear(&mut self, contact: Contact) {
         let own = self.own;
+        // Hearsay changes nothing about contacts: a liar could otherwise move a known id to an address of its choice.
         let known = self.iter().any(|peer| peer.contact.address == contact.address || peer.contact.id == contact.id);
         if known || contact.id == own.id || contact.address == own.address {
             return;
@@ -257,6 +265,7 @@ impl Table {
     pub(super) fn failed(&mut self, address: Address) -> bool {
         let Some(peer) = self.get_mut(address) else {
             for bucket in &mut self.buckets {
+                // Heard of, asked, silent: another one of the cache has its turn.
                 bucket.replacements.retain(|replacement| replacement.address != address);
             }
             return false;

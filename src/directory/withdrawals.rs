@@ -61,6 +61,8 @@ impl Directory {
         }
         self.publishing.withdrawals.names.insert(name, Withdrawal { holders, said: 0, timer: None });
         self.withdraw_again(now, name);
+        // Members that replicate have told others, of whom nothing is known here: they are among those closest to the
+        // name.
         self.background.push(Job::Withdraw(name));
         self.begin_lookups(now);
     }
@@ -92,6 +94,7 @@ impl Directory {
             return;
         }
         for (to, token) in withdrawal.holders.iter() {
+            // The token of the time when it was told may have expired; a contact has given a newer one since.
             let token = self.contacts.table.token(to).or(token);
             self.say_withdrawn(to, name, token);
         }

@@ -176,12 +176,15 @@ impl Pipeline {
             params.peering.as_ref().is_some_and(|p| roams && p.side == Side::Client && params.qos.is_reliable());
         self.nudges = (if may_vanish { quiet::NUDGES } else { 0 }, 0);
         self.moves = params.peering.clone().filter(|_| roams).map(|peering| Box::new(Moves::new(peering)));
+        // With FRCT the end is told in its stream, behind the data.
         self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));
         let capped = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).max(1);
         self.rx_limit = capped(params.rx_limit);
         self.rx_bytes = capped(params.rx_bytes);
         self.account = Account::new(params.meter);
         self.beginning = Beginning::new(now, params.opening).map(Box::new);
+        // FRCT repeats what is not acknowledged, to an address that may be a victim's. Until that has proven to be its
+        // own, the peer is only asked for a sign of life.
         if params.opening.allowance.is_some()
             && let Some(frct) = &mut self.frct
         {
@@ -250,6 +253,7 @@ impl Pipeline {
         if let Some(beginning) = &mut self.beginning {
             let answer = beginning.hear_keepalive(now);
             self.answer |= answer;
+            // It answers a greeting of ours, or comes too late to be one: the beginning is over.
             if !answer {
                 self.beginning = None;
             }
@@ -259,6 +263,7 @@ impl Pipeline {
     /// The application waits for the peer, who may be waiting for a sign of life, and gets one unless it got anything else.
     /// Whether that is so; [`pump`](Self::pump) has it then.
     pub(super) fn await_peer(&mut self) -> bool {
+        // Whatever was sent before is as good as a greeting.
         let greets = self.counters.sent == 0 && self.beginning.as_mut().is_some_and(|b| b.greet_first());
         self.answer |= greets;
         greets
@@ -278,6 +283,8 @@ impl Pipeline {
             // Its window keeps the peer from sending too much.
             Some(_) => usize::MAX,
             None if self.deaf => usize::MAX,
+            // Without FRCT nothing slows the peer down, so memory counts besides packets: a few large ones may hold as
+            // much.
             None if self.ready.bytes() >= self.rx_bytes as usize => 0,
             None => (self.rx_limit as usize).saturating_sub(self.ready.len()),
         }

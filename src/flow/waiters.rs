@@ -98,6 +98,8 @@ impl Waiters {
     pub(crate) fn put(&mut self, place: u64, waker: Waker) -> (u64, Option<Waker>) {
         let waiting = self.waiting.get_or_insert_default();
         if let Some(slot) = waiting.slot(place) {
+            // Mostly the same task polls again. Of two equal wakers the new one is given back: exchanging them would
+            // cost as much and change nothing.
             let same = slot.as_ref().is_some_and(|w| w.will_wake(&waker));
             let before = if same { Some(waker) } else { slot.replace(waker) };
             return (place, before);
@@ -145,10 +147,12 @@ impl Waiting {
     fn remove(&mut self, place: u64) -> Option<Waker> {
         let waker = self.slot(place)?.take();
         self.left += 1;
+        // The front is always one that waits: `take_first` need not search.
         while self.list.front().is_some_and(|(_, waker)| waker.is_none()) {
             self.list.pop_front();
             self.left -= 1;
         }
+        // Cleared when half have left: each removal pays its part of that.
         if self.left * 2 > self.list.len() {
             self.list.retain(|(_, waker)| waker.is_some());
             self.left = 0;

@@ -48,7 +48,7 @@ pub const BEST_EFFORT_SHARE: i64 = 8;
 /// Bytes that a cube may be ahead of its share: a few packets.
 const AHEAD: i64 = 16_384;
 
-/// What may wait, packets; users set it with [`UnicastConfig::queue`](crate::settings::UnicastConfig::queue).
+/// Limits of the queues, packets; users set them with [`UnicastConfig::queue`](crate::settings::UnicastConfig::queue).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Best effort. Default 1023, what a reference has before each device: a mark of 63 and no more.
@@ -74,7 +74,7 @@ impl Limits {
         }
     }
 
-    /// What may wait of this cube.
+    /// Returns the limit of this cube.
     pub(crate) const fn of_mut(&mut self, cube: QosCube) -> &mut usize {
         match cube {
             QosCube::BestEffort => &mut self.best_effort,
@@ -142,6 +142,7 @@ impl<P> Scheduler<P> {
         let first = |queue: &VecDeque<(usize, P)>| queue.front().map(|(len, _)| *len as i64);
         match (first(&self.voice), first(&self.video), first(&self.best_effort)) {
             (Some(_), _, _) if self.voice_credit > 0 => Some(QosCube::Voice),
+            // No credit is larger than that: a longer packet would otherwise never go.
             (_, Some(_), Some(len)) if self.best_effort_credit >= len.min(AHEAD) => Some(QosCube::BestEffort),
             (_, Some(_), _) => Some(QosCube::Video),
             (_, None, Some(_)) => Some(QosCube::BestEffort),

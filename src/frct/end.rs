@@ -76,6 +76,7 @@ impl Notice {
             self.ending = Some(ending);
             self.tries = TRIES;
             self.at = now;
+            // Their answers are still to come, and must not be taken for answers to this one.
             self.outdated = self.unanswered;
         }
     }
@@ -119,6 +120,7 @@ impl Notice {
 
     /// Whether a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
     pub(crate) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
+        // Answers first: the peer repeats what it has said until it has one.
         if self.answers_due > 0 {
             self.answers_due -= 1;
             self.byte = [KNOWN];

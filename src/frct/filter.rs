@@ -17,6 +17,8 @@ impl Filter {
         let new = (at, value);
         let [first, second, third] = &mut self.best;
         let age = |of: &(u64, u64)| at.saturating_sub(of.0);
+        // A new best makes all others worthless. So does a pause longer than the window: none of them is in it any
+        // more.
         if !self.filled || better(value, first.1) || age(third) > window {
             self.best = [new; 3];
             self.filled = true;
@@ -27,11 +29,14 @@ impl Filter {
         } else if better(value, third.1) {
             *third = new;
         }
+        // The successors move up; the second may be too old as well.
         if age(first) > window {
             (*first, *second, *third) = (*second, *third, new);
             if age(first) > window {
                 (*first, *second) = (*second, *third);
             }
+        // The best has had no rival for a quarter of the window: the present value becomes its successor, or there
+        // would be none when it expires.
         } else if second.0 == first.0 && age(first) > window / 4 {
             (*second, *third) = (new, new);
         } else if third.0 == second.0 && age(first) > window / 2 {

@@ -48,6 +48,8 @@ impl Pacer {
             return;
         }
         self.gap = (bytes.saturating_mul(self.price) >> 16).min(60_000_000_000);
+        // Time that was not used is credited up to a limit: a flow that was held up catches up, one that has rested
+        // does not flood the path.
         let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(CREDIT.max(self.gap)));
         self.due = after(self.due.max(earliest), self.gap);
     }
@@ -95,6 +97,7 @@ pub(super) struct Sample {
 impl Meter {
     /// A packet leaves, while `in_flight` bytes are under way.
     pub(super) fn sent(&mut self, now: Instant, in_flight: u64) -> Mark {
+        // The interval begins here. Otherwise the pause before would count as slow delivery.
         if in_flight == 0 {
             self.delivered_at = now;
             self.first_sent = now;
@@ -107,6 +110,7 @@ impl Meter {
     pub(super) fn arrived(&mut self, now: Instant, segment: &Segment, bytes: u64, sample: &mut Sample) {
         self.delivered += bytes;
         self.delivered_at = now;
+        // Of those that arrive together the one sent last has the shortest interval, and tells the present rate.
         if sample.mark.is_none_or(|(mark, sent)| (segment.mark.delivered, segment.sent) >= (mark.delivered, sent)) {
             sample.mark = Some((segment.mark, segment.sent));
         }
@@ -119,6 +123,8 @@ impl Meter {
         if self.delivered > self.limited_until {
             self.limited_until = 0;
         }
+        // The longer of the times for sending and for arriving: acknowledgements that come in one go would otherwise
+        // show a rate that the path does not have.
         let took = nanos_since(sent, mark.first_sent).max(nanos_since(now, mark.delivered_at));
         // Shorter than a round trip, it is the spacing of acknowledgements that would be measured.
         if took == 0 || took < min_rtt {

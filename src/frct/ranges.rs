@@ -37,12 +37,14 @@ impl Ranges {
         if !first.before(end) {
             return false;
         }
+        // Includes a range that ends where this one begins: ranges that touch are joined.
         let from = self.position(first);
         let (mut low, mut high, mut cursor, mut to) = (first, end, first, from);
         while let Some(&(f, e)) = self.list.get(to) {
             if f.after(end) {
                 break;
             }
+            // The hole in front of a known range. What lies in the range was added before.
             each(cursor, f, &mut added);
             if f.before(low) {
                 low = f;

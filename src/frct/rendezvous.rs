@@ -98,6 +98,7 @@ impl Asking {
     #[inline]
     pub(super) fn moved(&mut self, open: bool) {
         self.count = 0;
+        // An answer that leaves the window closed does not end the questions: the one that opens it may get lost.
         if open {
             self.at = Instant::FAR_FUTURE;
         }
@@ -113,6 +114,7 @@ impl Asking {
             return;
         }
         self.at = Instant::FAR_FUTURE;
+        // Without end, as only an answer can open the window; the pauses bound what it costs.
         if stuck {
             self.due = true;
             self.count = (self.count + 1).min(RENDEZVOUS_DOUBLES);

@@ -22,6 +22,7 @@ pub(super) struct Rtt {
 impl Rtt {
     /// Takes the sample `nanos`, whatever it is: an estimate that only follows what it expects never learns.
     pub(super) fn sample(&mut self, now: Instant, nanos: u64) {
+        // Bounded so that no sum or shift below overflows, whatever the clock does.
         let m = i64::try_from(nanos).unwrap_or(i64::MAX / 16).clamp(1, i64::MAX / 16);
         let var = if self.srtt == 0 {
             self.srtt = m;

@@ -158,7 +158,9 @@ impl Receiver {
             let least = if self.memory == Memory::Tight && self.is_stuck() { LAST_WINDOW } else { 0 };
             return later(self.told, self.next + least);
         }
+        // A best-effort flow skips what was lost: its window counts from where the sender is, or a loss would close it.
         let base = if p.reliable { self.next } else { self.sender_at };
+        // Packets that wait to be read take their places in the window: so a slow reader slows down the writer.
         base + self.window.saturating_sub(self.ready.len() as u32)
     }
 
@@ -199,6 +201,7 @@ impl Receiver {
         if self.heard.is_some() && (0..=JUMP_MAX).contains(&(seq - self.sender_at)) {
             self.sender_at = seq;
         }
+        // Only what is near the run prolongs it: a packet that was long on its way says nothing about the sender now.
         if (seq - self.next).unsigned_abs() <= self.window {
             self.heard = Some(now);
         }
@@ -226,6 +229,8 @@ impl Receiver {
             self.heard = Some(now);
             self.hold(seq, ahead as usize, (kind, packet), stats, cache);
         } else {
+            // A duplicate tells of a lost acknowledgement, a packet beyond the window of a window that was misread.
+            // Either way the sender is put right at once.
             if ahead < 0 {
                 stats.duplicates += 1;
                 if ahead.unsigned_abs() <= self.window {
@@ -239,6 +244,7 @@ impl Receiver {
         }
         if self.unacked >= p.ack_every {
             self.due = true;
+        // The delay runs from the first unacknowledged packet: those that follow must not put it off.
         } else if self.unacked > 0 && self.due_at == Instant::FAR_FUTURE {
             self.due_at = after(now, p.ack_delay);
         }
@@ -273,6 +279,7 @@ impl Receiver {
 
     /// The packet at the front of the gap has come: what it held back follows.
     fn fill(&mut self, now: Instant, stats: &mut Stats, cache: &mut BufCache) {
+        // The place of the packet itself, which came from the wire and was never put there.
         self.early.pop_front();
         while let Some(Some(_)) = self.early.front() {
             if let Some(Some(early)) = self.early.pop_front() {
@@ -304,6 +311,7 @@ impl Receiver {
             cache.put(packet);
             return;
         }
+        // Places up to the packet. The window bounds them, and an empty one costs no buffer.
         while self.early.len() <= ahead {
             self.early.push_back(None);
         }
@@ -314,6 +322,8 @@ impl Receiver {
             self.due = true;
             return;
         }
+        // A gap can hold a window of small packets in large buffers, which a peer may provoke: beyond a few they are
+        // copied into buffers of their size.
         let packet = match packet.snug().filter(|_| self.early_count >= SNUG_FROM) {
             Some(snug) => {
                 cache.put(packet);
@@ -331,6 +341,8 @@ impl Receiver {
         }
         self.unacked += 1;
         let gaps = self.held.len();
+        // A gap that opens or closes is what the sender waits for. Packets that extend a range prove less, and are
+        // reported two at a time.
         if self.held.insert(seq, seq + 1, |_| {}) || self.held.len() < gaps || self.unacked >= ACK_EVERY_IN_GAP {
             self.due = true;
         }
@@ -373,6 +385,7 @@ impl Receiver {
 
     /// Whether one more packet may wait for the application.
     fn has_place(&self) -> bool {
+        // A reader that has nothing is given one packet, whatever the memory: it could wait forever otherwise.
         self.ready.len() < self.window as usize && (self.memory < Memory::Full || self.ready.is_empty())
     }
 
@@ -433,6 +446,7 @@ impl Receiver {
             (false, true) => self.window / 8,
             (false, false) => TELL_EVERY,
         };
+        // A small step is not worth a packet: the next acknowledgement takes it along.
         if self.heard.is_none() || self.limit(p) - self.told < step.max(1) as i32 {
             return;
         }
@@ -452,6 +466,7 @@ impl Receiver {
         if now < self.repeat_at {
             return;
         }
+        // A peer that sends data does not wait for the window.
         let quiet_at = self.heard.map_or(now, |t| after(t, REPEAT_AFTER));
         if now < quiet_at {
             self.repeat_at = quiet_at;

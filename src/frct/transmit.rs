@@ -75,6 +75,7 @@ impl Frct {
         if self.down {
             return None;
         }
+        // A notice waits for no window and no data: it is for when the stream does not get through.
         if self.notice.pick(now, self.tx.rtt.smoothed()) {
             return Some(self.notice_packet(now));
         }
@@ -84,6 +85,7 @@ impl Frct {
         match self.tx.pick(now, &self.params) {
             Pick::Rendezvous => {
                 self.stats.control_sent += 1;
+                // The oldest unacknowledged number: a peer without a run begins where nothing is missed.
                 let pci = Pci { flags: Flags::RDVS | Flags::DRF, seqno: self.tx.edge, ..Pci::default() };
                 Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
             }
@@ -141,6 +143,7 @@ impl Frct {
         }
         flags |= Flags::FC;
         pci.window = self.rx.tell(p);
+        // Later than A after the data an acknowledgement could meet a new run of the sender (Delta-t).
         if p.reliable && self.rx.may_ack(now, p) {
             flags |= Flags::ACK;
             pci.ackno = self.rx.next;
@@ -160,6 +163,7 @@ impl Frct {
         }
         let pci = self.header(now, Flags::DRF, self.tx.edge);
         self.rx.acked();
+        // The run has expired meanwhile, and what was due about it with it.
         if !pci.flags.contains(Flags::FC) {
             return None;
         }

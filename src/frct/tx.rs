@@ -178,6 +178,7 @@ impl Sender {
     /// A round trip is over.
     pub(super) fn next_round(&mut self) {
         self.rate.round = self.next;
+        // Two rounds are remembered, because in a new one nothing can have been held back yet.
         self.rate.limited = (false, self.rate.limited.0);
     }
 
@@ -193,6 +194,7 @@ impl Sender {
     /// Writes the books for a packet that leaves; it was not believed to be under way.
     #[inline]
     pub(super) fn launch(&mut self, now: Instant, seq: Seq) {
+        // Without this packet: with nothing else under way the meter begins a new interval.
         let flight = self.flight;
         let mark = self.rate.meter.sent(now, flight);
         let Some(segment) = self.segment(seq) else { return };
@@ -221,6 +223,7 @@ impl Sender {
 
     /// Whether there is room for many packets.
     pub(super) fn has_room(&self, p: &Params) -> bool {
+        // Waking a writer for a single place would switch threads for each packet.
         let many = MANY.min(p.send_queue / 4).min(p.unsent / 4);
         (self.queue.len() as u32).saturating_add(many) < p.send_queue
             && self.waiting().saturating_add(many) < p.unsent
@@ -291,6 +294,7 @@ impl Sender {
         for packet in self.queue.drain(..).filter_map(|s| s.packet) {
             cache.put(packet);
         }
+        // Acknowledgements that are still on their way are then old ones, and do nothing.
         self.edge = self.next;
         self.sacked = Ranges::default();
         self.sacked_count = 0;
@@ -311,6 +315,8 @@ impl Sender {
 
     /// Decides what goes out next and does the book-keeping for it.
     pub(super) fn pick(&mut self, now: Instant, p: &Params) -> Pick {
+        // Before anything else: without a run at the peer, or with a closed window, nothing that follows would be
+        // taken.
         if self.asking.pick(now, self.next) {
             return Pick::Rendezvous;
         }
@@ -318,6 +324,7 @@ impl Sender {
             self.ask_later(now);
             return Pick::Nothing;
         }
+        // A new packet makes the best probe: its acknowledgement can be timed, and nothing is sent twice.
         if self.probe.beyond && self.probe.oldest.is_none() && self.waiting() > 0 && self.next.before(self.limit) {
             self.probe.beyond = false;
             return self.pick_new(now, p);
@@ -333,6 +340,7 @@ impl Sender {
         if self.waiting() == 0 {
             return self.starved();
         }
+        // The end takes no place at the peer, so a closed window does not hold it back.
         if !self.next.before(self.limit) && !self.ends_next() {
             self.ask_later(now);
             return self.starved();
@@ -395,6 +403,8 @@ impl Sender {
         let seq = self.next;
         if let Some(segment) = self.segment(seq) {
             segment.first = now;
+            // With others outstanding a receiver that has no run yet, and gets this packet first, would begin behind
+            // them.
             if alone {
                 segment.state.set(State::DRF);
             }
@@ -421,6 +431,7 @@ impl Sender {
     /// The peer advertises a window. `answer`: by a packet that a reference sends to answer a rendez-vous only.
     /// `false` if the value is not believed.
     pub(super) fn on_window(&mut self, now: Instant, low24: u32, answer: bool) -> bool {
+        // The wire has 24 bits of it; those missing are taken from the present limit, which it is near.
         let mut limit = decode24(self.limit, low24);
         let most = if self.peer_is_o7s { WINDOW_MAX } else { WINDOW_MAX_REFERENCE };
         let believed = limit - self.next <= most;
@@ -439,6 +450,7 @@ impl Sender {
                 limit = worth;
             }
         }
+        // A window never shrinks: a smaller value comes from a packet that was overtaken.
         if limit.after(self.limit) {
             self.limit = limit;
             self.evidence.repeated_acks = 0;

@@ -223,8 +223,8 @@ impl Port for LocalPort {
         if !self.congested.load(Ordering::Relaxed) {
             return false;
         }
-        // Down before it looks, and up again if need be: what a thread that is sending finds meanwhile is not lost. Nobody
-        // else looks in between, as it is asked under the lock of its endpoint.
+        // Cleared before it looks, and set again if need be: what a thread that is sending finds meanwhile is not lost.
+        // No other thread looks in between, as it is asked under the lock of its endpoint.
         self.congested.swap(false, Ordering::AcqRel);
         let busy = self.peer.is_busy();
         if busy {
@@ -257,7 +257,7 @@ impl Port for LocalPort {
 
 impl Drop for LocalPort {
     fn drop(&mut self) {
-        // One that never got to an endpoint: an answer that nobody waited for any more.
+        // It never got to an endpoint: the answer came after the requester had given up.
         self.peer.mark_down(Event::Deallocated);
     }
 }

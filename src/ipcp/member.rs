@@ -1,4 +1,4 @@
-//! An IPCP that uses flows of other layers, its N-1 flows, and those who look after it.
+//! An IPCP that uses flows of other layers, its N-1 flows, and the manager of these.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,12 +42,12 @@ pub struct Connection {
     pub endpoint: Arc<Endpoint>,
     /// The neighbour's address; 0 in a layer without addresses.
     pub peer: Address,
-    /// Whether this end made the connection, and so knows that the other end has it.
+    /// `true` if this end made the connection, and so knows that the other end has it.
     pub ours: bool,
     /// The further versions of the component's protocol that the neighbour says it supports, and what else members of
     /// this library [say there](crate::wire::cep::Terms).
     pub versions: Vec<i32>,
-    /// What this end has said there.
+    /// Versions that this end has announced.
     pub own_versions: Vec<i32>,
     /// Packets that arrived behind the handshake, in their order.
     pub early: Vec<PacketBuf>,
@@ -55,10 +55,10 @@ pub struct Connection {
 
 /// An IPCP that uses flows of other layers.
 pub trait Member: Ipcp {
-    /// What CEP announces of a component; `None` if there is no such component in this kind of layer.
+    /// Returns CEP's announcement of a component; `None` if this kind of layer has no such component.
     fn component(&self, component: Component) -> Option<cep::Message>;
 
-    /// What a new member is told of the layer. Its first contact is this member.
+    /// Returns the configuration for a new member. Its first contact is this member.
     fn layer_config(&self) -> LayerConfig;
 
     /// Takes over an N-1 flow, and returns the number by which it is known from now on.
@@ -76,7 +76,7 @@ pub trait Member: Ipcp {
     /// Does what is due. Called when the [`Alarm`] rings.
     fn run(&self, now: Instant);
 
-    /// Whether the N-1 flow has been taken over and neither given up nor lost since.
+    /// Returns `true` if the N-1 flow has been taken over and neither given up nor lost since.
     fn is_connected(&self, flow: N1FlowId) -> bool;
 
     /// The neighbour to which a packet for the member at `_destination` would go now, if there is a way; `_flow` is the EID
@@ -85,22 +85,22 @@ pub trait Member: Ipcp {
         None
     }
 
-    /// At which other members a name is; at none, if it is not in the layer. While that is being found out, `_waker` is
-    /// kept to be woken.
+    /// Returns the other members that have a name; none, if it is not in the layer. While that is being found out,
+    /// `_waker` is kept to be woken.
     fn locate(&self, _now: Instant, _hash: &NameHash, _waker: &Waker) -> Poll<Vec<Address>> {
         Poll::Ready(Vec::new())
     }
 
-    /// The IPCP as what it is besides.
+    /// Returns the same as an IPCP.
     fn as_ipcp(self: Arc<Self>) -> Arc<dyn Ipcp>;
 }
 
-/// Why an IPCP does not take a flow over.
+/// Reason for an IPCP not to take a flow over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ConnectionRefused {
-    /// As many N-1 flows as the IPCP takes are connected.
+    /// The IPCP's limit of connected N-1 flows is reached.
     #[error("the ipcp takes no more than {0} connections; disconnect one, or raise the limit")]
     Full(usize),
     /// The neighbour's address cannot be one.
@@ -120,13 +120,13 @@ pub enum ConnectionRefused {
     Down,
 }
 
-/// Who looks after the N-1 flows of an IPCP.
+/// The manager of an IPCP's N-1 flows.
 pub trait Connections: Send + Sync {
     /// The N-1 flow is lost: its peer is gone, the layer below gave it up, or the neighbour closed it.
     fn lost(&self, now: Instant, flow: N1FlowId);
 }
 
-/// What wakes an IPCP when something of it is due.
+/// The timer that wakes an IPCP.
 ///
 /// What is due, and when, is kept under a lock: it is written before [`set`](Self::set) is called, and read after
 /// [`rang`](Self::rang). That orders the two, whichever thread is first, and no fence is needed for each packet.

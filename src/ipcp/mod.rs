@@ -7,7 +7,7 @@
 //! | kind | layer |
 //! |---|---|
 //! | [`local`] | the programs of this stack |
-//! | [`unicast`] | whoever has enrolled: a network on top of flows of other layers |
+//! | [`unicast`] | members that have enrolled: a network on top of flows of other layers |
 //! | [`broadcast`] | the same, in which all receive what one sends |
 //! | [`shim::udp`] | the hosts that UDP reaches |
 //! | [`shim::eth`] | the stations of an Ethernet segment |
@@ -50,7 +50,7 @@ use crate::types::mac::Mac;
 use crate::types::name::{HashAlg, NameHash};
 use crate::types::tree::Tree;
 
-/// What sort of layer an IPCP is a member of. The order is that in which layers are asked for a name.
+/// Kind of the layer that an IPCP is a member of. Ordered by precedence in lookups of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -75,8 +75,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether both ends of a flow are in one stack, and nothing lies between them: what one says arrives, and cannot be
-    /// anybody else's.
+    /// Returns `true` if both ends of a flow are in one stack, and nothing lies between them: packets cannot be lost or
+    /// forged.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_in_memory(self) -> bool {
         matches!(self, Self::Direct | Self::Local)
@@ -99,7 +99,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is fixed about an IPCP once it is a member of its layer.
+/// Fixed properties of an IPCP, from the time it is a member of its layer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {
@@ -109,12 +109,12 @@ pub struct Info {
     pub name: String,
     /// The layer's name; not on the wire of a shim.
     pub layer: String,
-    /// How names are hashed in the layer. Not on the wire either: all members are configured alike.
+    /// Hash of names in the layer. It is not announced on the wire: all members are configured alike.
     pub hash: HashAlg,
     /// The maximum packet lifetime in the layer, from which FRCT derives its timers.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub mpl: Duration,
-    /// Whether the layer leaves it to the ends of a flow to avoid congestion.
+    /// `true` if the layer leaves it to the ends of a flow to avoid congestion.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub congestible: bool,
     /// The largest receive window that makes sense, packets: what the layer can buffer without loss.
@@ -171,7 +171,7 @@ impl Info {
 
 /// A member of a layer.
 pub trait Ipcp: Send + Sync {
-    /// What is fixed about it.
+    /// Returns its fixed properties.
     fn info(&self) -> &Info;
 
     /// Makes a name known in the layer. Registering twice is no error.
@@ -183,7 +183,7 @@ pub trait Ipcp: Send + Sync {
     /// Withdraws a name. Withdrawing an unknown one is no error.
     fn unregister(&self, now: Instant, hash: &NameHash);
 
-    /// Whether a name can be reached in the layer. [`Lookup::Pending`] wakes `waker` when it is known.
+    /// Looks up a name in the layer. [`Lookup::Pending`] wakes `waker` when the answer is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
     /// Tells the layer that a name was not found at a place that [`lookup`](Self::lookup) gave: what the layer remembers of
@@ -217,21 +217,21 @@ pub trait Ipcp: Send + Sync {
         None
     }
 
-    /// Ends the membership: nothing is accepted or found any more. The flows are ended by whoever holds them.
+    /// Ends the membership: nothing is accepted or found any more. The flows are ended by their owners.
     fn shutdown(&self, now: Instant);
 
-    /// What has been counted, and what state there is, as a tree of the IPCP's [name](Info::name). Its numbers are
-    /// those of the IPCP as a whole; its components have trees of their own below.
+    /// Returns counters and state as a tree under the IPCP's [name](Info::name). Its numbers are those of the IPCP as a
+    /// whole; its components have trees of their own below.
     fn rib(&self, now: Instant) -> Tree;
 }
 
-/// What an IPCP knows of a name.
+/// Result of a lookup of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// It can be reached at these places; the best to try comes first. Never empty.
+    /// Reachable at these places; the best to try comes first. Never empty.
     Known(Locations),
-    /// It cannot.
+    /// Not reachable.
     Unknown,
     /// Being looked up.
     Pending,
@@ -240,19 +240,19 @@ pub enum Lookup {
 /// Places where a name is.
 pub type Locations = SmallVec<[Location; 2]>;
 
-/// Where in a layer a name is.
+/// Place of a name in a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Location {
-    /// In this stack.
+    /// This stack.
     Here,
-    /// At the member with this address.
+    /// The member with this address.
     Member(Address),
-    /// At the host with this address.
+    /// The host with this address.
     Host(SocketAddr),
     /// At the station with this Ethernet address.
     Mac(Mac),
-    /// At the station of a [custom](Kind::Custom) layer that has this number there: a MAC address, an address on a bus.
+    /// The station of a [custom](Kind::Custom) layer that has this number there: a MAC address, an address on a bus.
     Station(u64),
 }
 
@@ -268,12 +268,12 @@ impl fmt::Display for Location {
     }
 }
 
-/// Why a name could not be registered.
+/// Error of registering a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum RegisterError {
-    /// As many names as the layer takes are registered.
+    /// The layer's limit of registered names is reached.
     #[error("the layer takes no more than {0} names; unregister one")]
     Full(usize),
     /// The layer has no names.
@@ -284,7 +284,7 @@ pub enum RegisterError {
     Down,
 }
 
-/// Why a program cannot take part in a broadcast layer.
+/// Error of joining a broadcast layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -292,7 +292,7 @@ pub enum JoinError {
     /// The layer is none that can be joined.
     #[error("only broadcast layers are joined; to others, allocate flows")]
     NotBroadcast,
-    /// As many neighbours and programs as the IPCP takes.
+    /// The IPCP's limit of neighbours and programs is reached.
     #[error("the ipcp takes no more than {0} neighbours and programs; leave, or raise the limit")]
     Full(usize),
     /// The IPCP was shut down.

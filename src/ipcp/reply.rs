@@ -11,7 +11,7 @@ use crate::types::code::Code;
 
 /// A layer whose members answer requests for flows with messages. [`ReplyOnce`] makes a [`Responder`] of it.
 pub trait Replies: Send + Sync + Sized + 'static {
-    /// Where an answer goes: who asked, and for which end of a flow.
+    /// Destination of an answer: the requester, and its end of the flow.
     type Requester: Send + Sync + 'static;
 
     /// Reserves what a flow to `to` needs and encodes the positive reply with the security header `data`. Packets for
@@ -27,7 +27,7 @@ pub trait Replies: Send + Sync + Sized + 'static {
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)>;
 
-    /// Whether the flow whose end here has the number `end` is open.
+    /// Returns `true` if the flow whose end here has the number `end` is open.
     fn is_open(&self, end: u64) -> bool;
 
     /// Sends a message. One that cannot be sent is a lost one: the request will be repeated.
@@ -51,7 +51,7 @@ pub struct Grant {
     pub port: Arc<dyn Port>,
     /// The encoded positive reply.
     pub message: Vec<u8>,
-    /// When to send it.
+    /// Earliest time to send it.
     pub not_before: Instant,
 }
 
@@ -121,7 +121,7 @@ impl<L: Replies> Resend for Said<L> {
         if self.layer.is_open(self.end) {
             self.layer.reply(now, &self.to, &self.message);
         } else {
-            // Whoever accepted the flow has closed it meanwhile.
+            // The flow was closed meanwhile by its acceptor.
             self.layer.refuse(Some(now), &self.to, Code::AGAIN);
         }
     }

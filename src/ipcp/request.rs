@@ -18,13 +18,13 @@ use crate::types::qos::QosSpec;
 pub struct Request<'a> {
     /// The hash of the name.
     pub dst: NameHash,
-    /// Where in the layer to ask.
+    /// Place in the layer to ask.
     pub at: Location,
     /// The quality of service asked for.
     pub qos: QosSpec,
-    /// This side's end.
+    /// This end of the flow.
     pub endpoint: &'a Arc<Endpoint>,
-    /// Who is told of the answer.
+    /// Receiver of the answer.
     pub answer: Arc<dyn Answer>,
     /// Comes back with the answer.
     pub token: u64,
@@ -34,14 +34,14 @@ pub struct Request<'a> {
 
 /// The state that a pending request has in an IPCP. Dropping it withdraws the request.
 pub trait Attempt: Send + Sync {
-    /// Whether the request is on its way. One that could not be sent for the moment is as good as lost: it may be repeated,
-    /// but nothing is gained by waiting for an answer.
+    /// Returns `true` if the request is on its way. One that could not be sent for the moment is as good as lost: it
+    /// may be repeated, but nothing is gained by waiting for an answer.
     fn is_sent(&self) -> bool {
         true
     }
 }
 
-/// What a peer said to a request.
+/// A peer's answer to a request.
 pub struct Reply {
     /// The way down, or the refusal.
     pub result: Result<Arc<dyn Port>, Code>,
@@ -50,7 +50,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// What a peer has said: of a refusal, its security header does not count.
+    /// Returns the answer of a peer: of a refusal, its security header does not count.
     pub(in crate::ipcp) fn of<P: Port + 'static>(result: Result<Arc<P>, Code>, data: &[u8]) -> Self {
         match result {
             Ok(port) => Self { result: Ok(port), data: data.to_vec() },
@@ -59,7 +59,7 @@ impl Reply {
     }
 }
 
-/// Who asked for a flow.
+/// Receiver of answers to requests for flows.
 pub trait Answer: Send + Sync {
     /// The peer has answered the request that was made with `token`. Called at most once for each.
     fn answered(&self, token: u64, reply: Reply);
@@ -77,27 +77,27 @@ pub fn give_up(requested: Option<(Arc<dyn Answer>, u64)>, endpoint: &Endpoint) {
 pub struct Incoming {
     /// The sort of layer it came through.
     pub kind: Kind,
-    /// How [`dst`](Self::dst) was hashed.
+    /// Hash function of [`dst`](Self::dst).
     pub hash: HashAlg,
     /// The name asked for.
     pub dst: NameHash,
     /// The quality of service asked for.
     pub qos: QosSpec,
-    /// As in [`Info`].
+    /// Maximum packet lifetime of the layer, see [`Info`].
     pub mpl: Duration,
-    /// As in [`Info`].
+    /// Congestion avoidance by the ends, see [`Info`].
     pub congestible: bool,
-    /// As in [`Info`].
+    /// Largest receive window, packets, see [`Info`].
     pub window: u32,
     /// The peer's security header, unchecked.
     pub data: Vec<u8>,
-    /// Where the answer goes. Dropping it unanswered refuses the request.
+    /// Way of the answer. Dropping it unanswered refuses the request.
     pub responder: Box<dyn Responder>,
-    /// Who asks, as far as the layer can tell: distinguishes peers, means nothing else.
+    /// Number of the requester, as far as the layer can tell: distinguishes peers, means nothing else.
     pub peer: u64,
-    /// The same, for people.
+    /// Place of the requester, for people.
     pub from: Location,
-    /// Where the request says it came from; `None` if there can be no doubt.
+    /// Claimed address of the requester; `None` if it is beyond doubt.
     pub origin: Option<Origin>,
     /// Becomes true when the requester gives up, if the layer can see that.
     pub withdrawn: Option<Arc<AtomicBool>>,
@@ -131,12 +131,12 @@ impl Incoming {
         self
     }
 
-    /// Whether the requester is known to have given up.
+    /// Returns `true` if the requester is known to have given up.
     pub fn is_withdrawn(&self) -> bool {
         self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))
     }
 
-    /// Sets who asks ([`peer`](Self::peer)), and where the request claims to come from ([`origin`](Self::origin)).
+    /// Sets the requester ([`peer`](Self::peer)), and the claimed origin of the request ([`origin`](Self::origin)).
     #[must_use]
     pub fn from_peer(mut self, peer: u64, origin: Option<Origin>) -> Self {
         (self.peer, self.origin) = (peer, origin);
@@ -144,7 +144,7 @@ impl Incoming {
     }
 }
 
-/// Where a request claims to come from, which is not known to be true before a packet on the flow comes from there.
+/// Claimed origin of a request, not known to be true before a packet on the flow comes from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// A number for the host or member: another one for each, without any other meaning.
@@ -154,7 +154,7 @@ pub struct Origin {
     pub received: usize,
 }
 
-/// How a request for a flow is answered. Exactly one of the methods is called, once.
+/// Ways to answer a request for a flow. Exactly one of the methods is called, once.
 pub trait Responder: Send {
     /// Reserves what the flow needs in the layer and prepares the reply with the security header `data`. Packets for
     /// `endpoint` are delivered from now on; nothing has been sent yet.
@@ -166,7 +166,7 @@ pub trait Responder: Send {
     /// Tells the requester no.
     fn refuse(self: Box<Self>, now: Instant, code: Code);
 
-    /// The request is a repetition of one that was accepted, whose reply seems to be lost: `again` sends it again.
+    /// Handles the repetition of a request that was accepted, whose reply seems to be lost: `again` sends it again.
     fn resend(self: Box<Self>, now: Instant, again: &dyn Resend);
 }
 
@@ -174,7 +174,7 @@ pub trait Responder: Send {
 pub struct Accepted {
     /// The way down.
     pub port: Arc<dyn Port>,
-    /// When to send the reply: some peers lose one that comes at once.
+    /// Earliest time to send the reply: some peers lose one that comes at once.
     pub not_before: Instant,
     /// The reply.
     pub reply: Box<dyn SendReply>,
@@ -192,13 +192,13 @@ pub trait Resend: Send + Sync {
     fn resend(&self, now: Instant);
 }
 
-/// Where requests for flows go that arrive in a layer.
+/// Receiver of requests for flows that arrive in a layer.
 pub trait Requests: Send + Sync {
-    /// A request has arrived. Called without locks held.
+    /// Handles a request that has arrived. Called without locks held.
     fn incoming(&self, now: Instant, request: Incoming);
 }
 
-/// Why a request or reply could not be sent.
+/// Error of sending a request or reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -213,7 +213,7 @@ pub enum RequestError {
     TooLarge {
         /// Bytes of the header.
         size: usize,
-        /// What fits.
+        /// Bytes that fit.
         max: usize,
     },
     /// The name is not, or no longer, reachable here.

@@ -101,15 +101,15 @@ impl Caller {
 pub struct Limits {
     /// Names known at a time. Default 65 536.
     pub names: usize,
-    /// Requests for one name that wait for somebody to accept them, unless the name has a
-    /// bound of its own. Of more, the newest of the peer that has the most is refused, to be tried again
-    /// later: as long as others wait, nobody has more than a fair part. At least one may wait. Default 1024.
+    /// Limit of requests for one name that wait for an acceptor, unless the name has a limit of its own. Beyond it, the
+    /// newest request of the peer with the most is refused, to be tried again later: as long as others wait, no peer
+    /// has more than a fair part. At least one may wait. Default 1024.
     pub backlog: usize,
     /// Bytes of the requests for one name that wait; beyond it as beyond [`backlog`](Self::backlog). Default 4 MiB.
     pub backlog_bytes: usize,
-    /// How long a request waits at most before it is refused. It waits only for as long as its requester does, which a
-    /// program of this stack shows, and one of another says in the request; a reference is taken to wait for
-    /// 20 s. Default 10 min.
+    /// Longest wait of a request before it is refused. It waits only for as long as its requester does, which a program
+    /// of this stack shows, and one of another says in the request; a reference is taken to wait for 20 s. Default 10
+    /// min.
     pub accept_wait: Duration,
 }
 

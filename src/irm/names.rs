@@ -24,8 +24,8 @@ pub struct ListenerId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(u64);
 
-/// Starts something that accepts flows to a name, when a request has come and nobody accepts: the in-process form of
-/// a program that is started on demand. Called without locks held; must not block.
+/// Starts an acceptor of flows to a name, when a request has come and no listener accepts: the in-process form of a
+/// program that is started on demand. Called without locks held; must not block.
 pub trait Factory: Send + Sync {
     /// Starts it.
     fn start(&self);
@@ -34,13 +34,13 @@ pub trait Factory: Send + Sync {
 /// Why a request was not taken.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused<R> {
-    /// Nobody has bound the name.
+    /// The name is not bound.
     Unknown(R),
     /// Too many are waiting.
     Full(R),
 }
 
-/// What became of other requests when one was placed.
+/// Effects on other requests of placing one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Placed<R> {
     /// The request that this one repeats, and whose place it has taken: to be dropped without an answer.
@@ -55,16 +55,16 @@ impl<R> Default for Placed<R> {
     }
 }
 
-/// What is to be done once no lock is held: all of it is code of others.
+/// Calls to make once no lock is held: all of it is foreign code.
 #[derive(Default)]
 pub struct Calls {
-    /// To be woken: somebody who accepts, and should look.
+    /// Wakers of acceptors that should look.
     pub wake: Vec<Waker>,
-    /// To be started: nobody accepts.
+    /// Factories to be started, for want of an acceptor.
     pub start: Vec<Arc<dyn Factory>>,
     /// To be told: those who watch a listener.
     pub tell: Vec<(Arc<dyn Watcher>, u64, Event)>,
-    /// When to [look](Irm::expire) again at the latest.
+    /// Latest time of the next call of [`expire`](Irm::expire).
     pub due: Option<Instant>,
 }
 
@@ -86,7 +86,7 @@ pub struct Irm<R> {
     security: BTreeMap<Name, NameSecurity>,
     hashes: BTreeMap<(HashAlg, NameHash), Name>,
     listeners: BTreeMap<ListenerId, Name>,
-    /// When to look at which request: its offer ends, or its time.
+    /// Times to check requests: the end of an offer, or of the request.
     due: BTreeMap<(Instant, u64), Name>,
     next_id: u64,
     down: bool,
@@ -154,7 +154,7 @@ impl<R> Irm<R> {
         Ok(id)
     }
 
-    /// Has `factory` started whenever a request comes and nobody accepts. `None` takes it back.
+    /// Sets the factory that is started when a request comes without an acceptor. `None` removes it.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -165,8 +165,8 @@ impl<R> Irm<R> {
         Ok(self.forget_if_unbound(name))
     }
 
-    /// Removes a listener. Returns the requests that nobody is left to accept, to be refused; those that accepted from
-    /// it are woken, as are those to whom its requests are offered now.
+    /// Removes a listener. Returns the requests that are left without an acceptor, to be refused; those that accepted
+    /// from it are woken, as are those to whom its requests are offered now.
     pub fn unbind(&mut self, now: Instant, id: ListenerId, calls: &mut Calls) -> Vec<R> {
         let Some(name) = self.listeners.remove(&id) else { return Vec::new() };
         if let Some(entry) = self.names.get_mut(&name) {
@@ -204,8 +204,8 @@ impl<R> Irm<R> {
             .collect()
     }
 
-    /// Has `watcher` told whenever a request has come that nobody who waits was woken for, at once if there is one, and when
-    /// the listener is gone.
+    /// Notifies `watcher` of each request that no waiting acceptor was woken for, at once if there is one, and when the
+    /// listener is gone.
     pub fn watch(&mut self, listener: ListenerId, watcher: Arc<dyn Watcher>, token: u64, calls: &mut Calls) {
         let watch = Watch { listener, watcher, token };
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
@@ -237,7 +237,7 @@ impl<R> Irm<R> {
         Some(entry.watches.swap_remove(at).watcher)
     }
 
-    /// How a bound name's requests are spread over its listeners.
+    /// Sets the distribution of a bound name's requests over its listeners.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -246,7 +246,7 @@ impl<R> Irm<R> {
         Ok(())
     }
 
-    /// How many requests for a bound name may wait, instead of [`Limits::backlog`]. At least one may.
+    /// Sets the number of requests for a bound name that may wait, instead of [`Limits::backlog`], at least one.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -255,7 +255,7 @@ impl<R> Irm<R> {
         Ok(())
     }
 
-    /// How flows to and from a name are protected.
+    /// Sets the protection of flows to and from a name.
     ///
     /// # Errors
     /// [`BindError::Full`] if as many names as are allowed have settings.
@@ -267,12 +267,12 @@ impl<R> Irm<R> {
         Ok(())
     }
 
-    /// How flows to and from a name are protected, if that was set.
+    /// Returns the protection of flows to and from a name, if it was set.
     pub fn security(&self, name: &Name) -> Option<&NameSecurity> {
         self.security.get(name)
     }
 
-    /// Whether somebody accepts flows to `name` here, now or when started.
+    /// Returns `true` if flows to `name` are accepted here, now or by a factory.
     pub fn is_bound(&self, name: &Name) -> bool {
         self.names.get(name).is_some_and(Entry::is_bound)
     }

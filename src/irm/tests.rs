@@ -33,7 +33,7 @@ fn two_waiting(irm: &mut Irm<u32>, n: &Name) -> [(ListenerId, Option<WaiterId>);
     both
 }
 
-/// What is to be called after a request was placed: how many acceptors, how many factories.
+/// Places a request. Returns the numbers of acceptors and factories to call.
 fn place(irm: &mut Irm<u32>, now: Instant, n: &Name, request: u32) -> (usize, usize) {
     let mut calls = Calls::default();
     irm.place(now, n, request, Caller::default(), &mut calls).unwrap();

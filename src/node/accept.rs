@@ -18,7 +18,7 @@ use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
-/// Why nothing is accepted any more.
+/// Error of accepting a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -29,7 +29,7 @@ pub enum AcceptError {
     /// The deadline passed before a request came.
     #[error("no request for a flow came before the deadline")]
     TimedOut,
-    /// As many flows as are allowed exist; the requester was refused.
+    /// The stack's limit of flows is reached; the requester was refused.
     #[error("this stack carries no more flows; close some or raise its limit")]
     TooManyFlows,
 }
@@ -44,7 +44,7 @@ pub struct Accept {
     listener: ListenerId,
     name: Name,
     waiter: Option<WaiterId>,
-    /// Whether a requester of the reference's kind may keep the flow for ever without a sign of life.
+    /// `true` if a requester of the reference's kind may keep the flow without limit and without a sign of life.
     patient: bool,
     replying: Option<Replying>,
     sleep: Sleep,
@@ -89,7 +89,7 @@ impl Accept {
         self
     }
 
-    /// Has requests refused of those peers for whom `admits` is not true, before anything costly is done for them.
+    /// Refuses requests of peers for whom `admits` is not true, before anything costly is done for them.
     pub(super) fn screen(&mut self, admits: impl FnMut(u64) -> bool + Send + 'static) {
         self.screen = Some(Box::new(admits));
     }
@@ -99,12 +99,13 @@ impl Accept {
         self.peer
     }
 
-    /// Whether a request was taken whose reply is held back: this must be polled again, or the requester is lost.
+    /// Returns `true` if a request was taken whose reply is held back: unless this is polled again, the requester is
+    /// lost.
     pub fn is_replying(&self) -> bool {
         self.replying.is_some()
     }
 
-    /// Whether a request may have come. For a thread that spins.
+    /// Returns `true` if a request may have come. For threads that spin.
     pub fn has_request(&self) -> bool {
         self.node.with_irm(|irm| irm.has_work(self.listener, self.waiter))
     }
@@ -124,7 +125,7 @@ impl Accept {
     ) -> Poll<Result<Allocated, AcceptError>> {
         // Cloned and dropped where no lock is held: a waker is code of others.
         let mut waker = None;
-        // Nobody is accepted who has given up, however late the one is who should have looked.
+        // Requesters that have given up are refused first, even if the timer for them is late.
         self.node.names.expire_requests(self.node.shared.now());
         for _ in 0..FAILURES_PER_POLL {
             if self.node.is_down() {

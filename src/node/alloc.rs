@@ -28,28 +28,28 @@ use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
-/// What is asked for.
+/// Parameters of a flow allocation.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The name called. It need not be known here.
     pub name: Name,
     /// The quality of service.
     pub qos: QosSpec,
-    /// How long to wait at most; `None` for the node's default.
+    /// Longest time to wait; `None` for the node's default.
     pub timeout: Option<Duration>,
-    /// Data for whoever accepts, which travels with the request, neither encrypted nor reliable in itself.
+    /// Data for the acceptor, which travels with the request, neither encrypted nor reliable in itself.
     pub data: Vec<u8>,
-    /// Through which layers.
+    /// Layers that the flow may go through.
     pub via: Via,
 }
 
-/// Through which layers a flow may go.
+/// Choice of the layers for a flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Via {
     /// Any, and none at all if the name is bound in this stack.
     #[default]
     Any,
-    /// Those of these IPCPs.
+    /// Only these IPCPs.
     Only(Vec<IpcpId>),
     /// Any layer but that of this IPCP, which asks for the flow itself.
     Layers {
@@ -71,13 +71,13 @@ impl Via {
 /// A flow that has been allocated or accepted.
 #[derive(Debug)]
 pub struct Allocated {
-    /// This end.
+    /// This end of the flow.
     pub endpoint: Arc<Endpoint>,
     /// The sort of layer that carries it.
     pub kind: Kind,
-    /// What the other side sent along with its reply or request.
+    /// Data that the other side sent along with its reply or request.
     pub data: Vec<u8>,
-    /// How it is protected.
+    /// Result of the security negotiation.
     pub security: FlowSecurity,
 }
 
@@ -96,7 +96,7 @@ impl Allocated {
     }
 }
 
-/// Why a flow could not be allocated.
+/// Error of a flow allocation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -104,7 +104,7 @@ pub enum AllocError {
     /// No layer of this stack knows the name.
     #[error("no layer of this stack knows the name {0:?}: register it there, or give a layer that reaches it")]
     Unreachable(Name),
-    /// Nobody answered in time.
+    /// No answer in time.
     #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
     TimedOut(Name),
     /// The other side said no.
@@ -112,7 +112,7 @@ pub enum AllocError {
     Refused {
         /// The name that was asked for.
         name: Name,
-        /// Why.
+        /// Code of the refusal.
         code: Code,
         /// The encryption that this side asked for.
         offered: Option<Encryption>,
@@ -123,7 +123,7 @@ pub enum AllocError {
     /// The layer could not carry the request.
     #[error("the request could not be sent")]
     Layer(#[from] RequestError),
-    /// As many flows as are allowed exist.
+    /// The stack's limit of flows is reached.
     #[error("this stack carries no more flows; close some or raise its limit")]
     TooManyFlows,
     /// The stack was shut down.
@@ -147,7 +147,7 @@ pub struct Allocation {
 }
 
 enum Phase {
-    /// Nothing has been done.
+    /// No request was made yet.
     Start,
     Asking(Box<Asking>),
     Done,
@@ -176,7 +176,7 @@ impl Answer for Answers {
 }
 
 impl Allocation {
-    /// Nothing happens before the first [`poll`](Self::poll).
+    /// Makes an allocation, which begins with the first [`poll`](Self::poll).
     pub fn new(node: &Arc<Node>, wanted: Wanted) -> Self {
         let deadline = node.shared.now() + wanted.timeout.unwrap_or(node.shared.limits.alloc_timeout);
         Self {
@@ -197,7 +197,7 @@ impl Allocation {
         }
     }
 
-    /// Whether an answer is there that has not been looked at. For a thread that spins.
+    /// Returns `true` if an answer has come that was not looked at. For threads that spin.
     pub fn has_answer(&self) -> bool {
         !self.answers.inner.lock().replies.is_empty()
     }

@@ -12,10 +12,10 @@ use crate::ipcp::Resend;
 
 /// Replies by requester and request, to be sent again: a request that is repeated says that the reply got lost.
 pub(super) struct Answered {
-    /// How long each is kept: as long as the flow that it opens waits to hear its peer.
+    /// Time for which each is kept: as long as the flow that it opens waits to hear its peer.
     keep: Duration,
     replies: BTreeMap<AnsweredKey, Answer>,
-    /// In the order of their age.
+    /// Ordered by age.
     order: VecDeque<(Instant, AnsweredKey)>,
 }
 

@@ -25,7 +25,7 @@ use crate::types::qos::QosSpec;
 use crate::types::tap::FlowTap;
 use crate::wire::oap::ID_LEN;
 
-/// What the flows of a layer need to know of it.
+/// Properties of a layer that concern its flows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LayerFacts {
     pub(super) mpl: Duration,
@@ -102,18 +102,18 @@ impl Flows {
         drop(endpoint);
     }
 
-    /// All endpoints, in the order of their numbers.
+    /// Returns all endpoints, ordered by number.
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.lock().iter().map(|(_, e)| Arc::clone(e)).collect()
     }
 
-    /// How long a requester who asks for `ms` milliseconds, or for no end with 0, may be silent.
+    /// Returns the silence allowed to a requester that asks for `ms` milliseconds, or for no limit with 0.
     pub(super) fn bounded(&self, ms: u32) -> u32 {
         let most = millis(self.shared.limits.flow_timeout_max);
         if ms == 0 { most } else { ms.min(most) }
     }
 
-    /// The timeout that is granted to a requester of our own kind, who is told.
+    /// The timeout that is granted to a requester of our own kind, which is told.
     pub(super) fn granted(&self, ms: u32) -> u32 {
         self.bounded(ms).max(millis(self.shared.limits.flow_timeout_min))
     }
@@ -156,7 +156,7 @@ impl Flows {
         u32::try_from(limits.frct.message_room().min(held)).unwrap_or(0)
     }
 
-    /// The same without encryption.
+    /// Returns the same without encryption.
     pub(super) fn plain_params(&self, qos: QosSpec, layer: &LayerFacts, peering: Option<&Peering>) -> Params {
         let frct = qos.has_frct().then(|| {
             let config = frct::Config {
@@ -184,14 +184,14 @@ impl Flows {
         }
     }
 
-    /// What holds for a flow that was asked for with `received` bytes, by a requester whose address is only claimed, and
-    /// answered with `sent` bytes.
+    /// Returns the limits of a flow that was asked for with `received` bytes, by a requester whose address is only
+    /// claimed, and answered with `sent` bytes.
     pub(super) fn opening(&self, received: usize, sent: usize) -> Opening {
         let allowance = (received as u64).saturating_mul(AMPLIFICATION).saturating_sub(sent as u64);
         Opening { allowance: Some(allowance), silence: Some(self.shared.limits.silence), greet: false }
     }
 
-    /// What the flows that `address` asks for are charged to.
+    /// Returns the account of the flows that `address` asks for.
     pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
         self.held_by_peer.lock().of(address, || Meter::new(self.shared.limits.peer_bytes, Some(Arc::clone(&self.held))))
     }
@@ -237,7 +237,7 @@ impl Flows {
 /// Meters of the memory that packets hold which wait in flows that each peer has asked for, by its address.
 pub(super) struct PeerMeters {
     meters: BTreeMap<u64, Weak<Meter>>,
-    /// So many, and those of peers that have no flow any more are looked for.
+    /// Number of meters at which those of peers without flows are removed.
     sweep_at: usize,
 }
 

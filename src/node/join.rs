@@ -10,7 +10,7 @@ use crate::oap::FlowSecurity;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
-/// Why a program cannot take part in a broadcast layer.
+/// Error of joining a broadcast layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -21,7 +21,7 @@ pub enum JoinError {
     /// The IPCP does not let it.
     #[error("the layer was not joined")]
     Layer(#[from] ipcp::JoinError),
-    /// As many flows as are allowed exist.
+    /// The stack's limit of flows is reached.
     #[error("this stack carries no more flows; close some or raise its limit")]
     TooManyFlows,
     /// The stack was shut down.

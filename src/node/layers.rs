@@ -33,9 +33,9 @@ impl<M> Layer<M> {
 /// The IPCPs of a node.
 pub(super) struct Layers<M> {
     shared: Arc<Shared>,
-    /// In the order in which they are asked for a name.
+    /// In the order in which names are looked up.
     all: Ordered<RwLock<Vec<Layer<M>>>, { order::LAYERS }>,
-    /// Those that are being left, for a moment more.
+    /// IPCPs that are being left, kept for a moment more.
     retiring: Ordered<Mutex<Vec<Arc<dyn Ipcp>>>, { order::RETIRING }>,
     next: AtomicU64,
 }
@@ -93,7 +93,7 @@ impl<M> Layers<M> {
         self.retiring.lock().push(Arc::clone(ipcp));
     }
 
-    /// An IPCP has been left.
+    /// Removes an IPCP that has been left.
     pub(super) fn retired(&self, ipcp: &Arc<dyn Ipcp>) {
         self.retiring.lock().retain(|other| !Arc::ptr_eq(other, ipcp));
     }
@@ -104,7 +104,7 @@ impl<M> Layers<M> {
         }
     }
 
-    /// What looks after the N-1 flows of an IPCP, if it uses some.
+    /// Returns the membership that manages the N-1 flows of an IPCP, if it has any.
     pub(super) fn membership(&self, id: IpcpId) -> Option<Arc<M>> {
         self.all.read().iter().find(|l| l.id == id)?.membership.clone()
     }

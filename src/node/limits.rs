@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::base::settings::settings;
 use crate::{frct, irm};
 
-/// Until the requester's address has proven to be its own, this many times the bytes that came from it are sent there.
+/// Limit on what is sent to an unproven address, as a multiple of the bytes that came from there.
 pub(super) const AMPLIFICATION: u64 = 3;
 
 settings! {
@@ -46,8 +46,8 @@ settings! {
         /// [`flow_timeout_max`](Self::flow_timeout_max) is shorter. A requester of the reference cannot be told, and gets the
         /// timeout that it asks for; keepalives are sent to it every 10 ms at most. Default: 1 s.
         flow_timeout_min: Duration = Duration::from_secs(1),
-        /// Sets the longest timeout that is granted for a flow, also to a requester who asks for none: how long state here can
-        /// live without a sign of life from the other end. Default: 10 min.
+        /// Sets the longest timeout that is granted for a flow, also to a requester that asks for none: how long state
+        /// here can live without a sign of life from the other end. Default: 10 min.
         flow_timeout_max: Duration = Duration::from_secs(600),
         /// Sets how long the peer of an accepted flow may be silent before it is heard for the first time; then the flow ends.
         /// One of this library says something at once, and again while it hears nothing; over a thin link with a queue that may
@@ -87,9 +87,9 @@ impl Limits {
         self
     }
 
-    /// Sets how many requests for one name may wait for somebody to accept them, at least 1, unless the name has a
-    /// [bound of its own](crate::Stack::set_backlog). Of more, the newest of the peer that has the most is refused, to be
-    /// tried again later: as long as others wait, nobody has more than a fair part. Default: 1024.
+    /// Sets the number of requests for one name that may wait for an acceptor, at least 1, unless the name has a [limit
+    /// of its own](crate::Stack::set_backlog). Beyond it, the newest request of the peer with the most is refused, to
+    /// be tried again later: as long as others wait, no peer has more than a fair part. Default: 1024.
     #[must_use]
     pub fn backlog(mut self, requests: usize) -> Self {
         self.irm.backlog = requests;

@@ -33,12 +33,12 @@ use crate::irm::ListenerId;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::Name;
 
-/// How long a connection may take to be made, if the caller does not say.
+/// Default time limit for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long one attempt may take.
+/// Time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// One IPCP with N-1 flows.
+/// An IPCP together with its N-1 flows.
 pub struct Membership {
     me: Weak<Self>,
     node: Weak<Node>,
@@ -49,7 +49,7 @@ pub struct Membership {
     alarm: Alarm,
     inner: Mutex<Inner>,
     handshakes: Mutex<Handshakes>,
-    /// What the IPCP knows us by, and holds weakly.
+    /// Held weakly by the IPCP.
     _late: Arc<LateConnections>,
 }
 
@@ -57,10 +57,10 @@ struct Inner {
     manager: Manager,
     /// Why the last attempt to connect failed.
     failures: BTreeMap<(Name, Component), MemberError>,
-    /// Who waits for connections.
+    /// Tasks that wait for connections.
     waiting: Vec<Waker>,
     listeners: Vec<ListenerId>,
-    /// Which names were registered in which layers below.
+    /// Names registered in layers below.
     registered: Vec<(IpcpId, Name)>,
     /// The layer was left: no more attempts.
     left: bool,
@@ -70,7 +70,7 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// What it is for.
+    /// Component that it connects.
     pub component: Component,
     /// The number of the N-1 flow.
     pub flow: N1FlowId,
@@ -192,7 +192,7 @@ impl Membership {
         inner.manager.connections().map(of).collect()
     }
 
-    /// Does what the manager says.
+    /// Carries out the actions of the manager.
     fn drive(&self, now: Instant) {
         loop {
             let action = {

@@ -9,11 +9,11 @@
 //! |---|---|
 //! | `limits` | the bounds |
 //! | `shared` | what all parts have in common: time, randomness, counters |
-//! | `timers` | when something is due, and who is called then |
+//! | `timers` | deadlines |
 //! | `tasks` | futures that the node drives itself |
 //! | `silent`, `answered` | flows whose peer has not been heard, replies that can be sent again |
 //! | `flows` | the endpoints, and what they are charged to |
-//! | `names` | who accepts flows, and the requests that wait for them |
+//! | `names` | acceptors of flows, and the requests that wait for them |
 //! | `layers` | the IPCPs |
 //!
 //! On these stand [allocating](alloc) and [accepting](accept) a flow, and what looks after the N-1 flows of an IPCP
@@ -73,13 +73,13 @@ pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
 
-/// What a node is built from.
+/// Components and settings of a new node.
 pub struct Parts {
-    /// What records call the stack.
+    /// Name of the stack in log records.
     pub name: Option<String>,
-    /// What tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from; from a pool of its own if not given.
+    /// Pool of packet buffers; default: a pool of its own.
     pub pool: Option<Arc<BufPool>>,
     /// Chance.
     pub rng: Randomness,
@@ -89,7 +89,7 @@ pub struct Parts {
     pub inline: bool,
     /// Protection of names that have no settings of their own.
     pub security: NameSecurity,
-    /// What encrypts packets.
+    /// Implementation of the cryptographic algorithms.
     pub backend: &'static Backend,
 }
 
@@ -145,17 +145,17 @@ impl Node {
         })
     }
 
-    /// What tells the time.
+    /// Returns the source of time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.env.clock
     }
 
-    /// Through which code of others is called.
+    /// Returns the guard through which foreign code is called.
     pub fn panics(&self) -> &Arc<Panics> {
         self.shared.panics()
     }
 
-    /// What encrypts packets.
+    /// Returns the implementation of the cryptographic algorithms.
     pub fn backend(&self) -> &'static Backend {
         self.shared.backend
     }
@@ -170,7 +170,7 @@ impl Node {
         self.flows.set_tap(tap);
     }
 
-    /// Where packet buffers come from.
+    /// Returns the pool of packet buffers.
     pub fn pool(&self) -> &Arc<BufPool> {
         &self.shared.env.pool
     }
@@ -180,7 +180,8 @@ impl Node {
         &self.shared.limits
     }
 
-    /// What a shim is given whose receive loop is `device`; `label` sets its randomness apart.
+    /// Returns the context for a shim with the receive loop `device`; `label` separates its randomness from that of
+    /// others.
     pub fn shim_context(&self, device: Weak<dyn Drive>, label: &str) -> ShimContext {
         let env = &self.shared.env;
         let waker = if env.inline {
@@ -198,13 +199,13 @@ impl Node {
         self.shared.split_rng(label)
     }
 
-    /// Where IPCPs send requests that arrive.
+    /// Returns the receiver of requests that arrive at IPCPs.
     pub fn requests(&self) -> Weak<dyn Requests> {
         let requests: Weak<Names> = Arc::downgrade(&self.names);
         requests
     }
 
-    /// Whether the node was shut down.
+    /// Returns `true` once the node was shut down.
     pub fn is_down(&self) -> bool {
         self.shared.is_down()
     }
@@ -221,7 +222,7 @@ impl Node {
         self.names.watch_listener(id, watcher, token);
     }
 
-    /// Tells those who watch a listener that there is something to accept.
+    /// Tells the watchers of a listener that there is something to accept.
     pub fn tell_listener(&self, id: ListenerId) {
         self.names.tell_listener(id);
     }
@@ -244,19 +245,19 @@ impl Node {
         self.names.set_security(name, security)
     }
 
-    /// How flows to and from a name are protected.
+    /// Returns the protection of flows to and from a name.
     pub fn security_of(&self, name: &Name) -> NameSecurity {
         self.names.security_of(name)
     }
 
-    /// Refuses requests that nobody will accept.
+    /// Refuses requests without an acceptor.
     pub fn refuse_all(&self, requests: Vec<Screened>, code: Code) {
         self.names.refuse_all(requests, code);
     }
 
     // ----- flows -----
 
-    /// All endpoints, in the order of their numbers.
+    /// Returns all endpoints, ordered by number.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.flows.endpoints()
     }
@@ -312,7 +313,7 @@ impl Node {
         });
     }
 
-    /// What looks after the N-1 flows of an IPCP, if it uses some.
+    /// Returns the membership that manages the N-1 flows of an IPCP, if it has any.
     pub fn membership(&self, id: IpcpId) -> Option<Arc<Membership>> {
         self.layers.membership(id)
     }
@@ -362,7 +363,7 @@ impl Node {
         self.timers.set_wake(wake);
     }
 
-    /// Does `task` from the next [`poll`](Self::poll) on.
+    /// Runs `task` from the next [`poll`](Self::poll) on.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -410,7 +411,7 @@ impl Node {
         record!(self.panics(), Stack, Info, [], "stack shut down");
     }
 
-    /// What has been counted, but for names, IPCPs and flows.
+    /// Returns the node's counters; those of names, IPCPs and flows are exported apart.
     pub fn rib(&self) -> Tree {
         let (remembered, resendable, forgotten) = self.names.facts();
         let (silent, shed) = self.flows.silent();
@@ -445,7 +446,7 @@ impl Due for Node {
     }
 }
 
-/// What endpoints reach of the node.
+/// The node as its endpoints see it.
 struct HostOf(Weak<Node>);
 
 impl Host for HostOf {

@@ -1,5 +1,4 @@
-//! Names: who accepts flows to them, how these are protected, and the requests that come up from IPCPs, until somebody
-//! accepts them.
+//! Names: the listeners of each, its protection, and the requests that arrive at IPCPs, until they are accepted.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,7 +31,7 @@ pub(super) struct Names {
     shared: Arc<Shared>,
     timers: Arc<TimerQueue>,
     irm: Ordered<Mutex<Irm<Screened>>, { order::IRM }>,
-    /// Of names that have no settings of their own.
+    /// For names without settings of their own.
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
     answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
@@ -53,7 +52,7 @@ impl Requests for Names {
                 Refused,
                 Debug,
                 [hash = name, peer = peer],
-                "request for a flow from {peer} refused: nobody listens to the name with hash {name}"
+                "request for a flow from {peer} refused: no listener for the name with hash {name}"
             );
             request.responder.refuse(now, Code::NAME);
             return;
@@ -100,7 +99,7 @@ impl Names {
         self.perform(calls);
     }
 
-    /// Tells those who watch a listener that there is something to accept.
+    /// Tells the watchers of a listener that there is something to accept.
     pub(super) fn tell_listener(&self, id: ListenerId) {
         let mut calls = Calls::default();
         self.irm.lock().tell(id, &mut calls);
@@ -143,7 +142,7 @@ impl Names {
         }
     }
 
-    /// How flows to and from a name are protected.
+    /// Returns the protection of flows to and from a name.
     pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
         let own = self.irm.lock().security(name).cloned();
         own.unwrap_or_else(|| self.security.read().clone())
@@ -168,7 +167,7 @@ impl Names {
         drop(answered);
     }
 
-    /// What is remembered of requests and replies, and what was counted of the former.
+    /// Returns the numbers of remembered requests and replies, and the counters of requests.
     pub(super) fn facts(&self) -> (usize, usize, impl Iterator<Item = Row> + use<>) {
         let (remembered, forgotten) = {
             let replay = self.replay.lock();
@@ -179,7 +178,7 @@ impl Names {
 
     // ----- requests -----
 
-    /// Gives a request to somebody who accepts flows to `name`, or has it wait for one.
+    /// Gives a request to an acceptor of flows to `name`, or to its backlog.
     fn place(&self, now: Instant, name: &Name, request: Screened) {
         let mut calls = Calls::default();
         let caller = Caller {
@@ -206,7 +205,7 @@ impl Names {
             }
             Err(Refused::Unknown(request)) => {
                 self.shared.counters.unknown_name.count();
-                self.note_refusal(name, request.incoming.from, "nobody listens to the name any more");
+                self.note_refusal(name, request.incoming.from, "the listener to the name has gone");
                 request.incoming.responder.refuse(now, Code::NAME);
             }
             Err(Refused::Full(request)) => {
@@ -305,7 +304,7 @@ impl Names {
         }
     }
 
-    /// Refuses requests that nobody will accept.
+    /// Refuses requests without an acceptor.
     pub(super) fn refuse_all(&self, requests: Vec<Screened>, code: Code) {
         let now = self.shared.now();
         for request in requests {
@@ -313,8 +312,8 @@ impl Names {
         }
     }
 
-    /// Does what the IRM wants done outside of its lock. A factory that panics has started nobody: the request waits for
-    /// somebody else.
+    /// Makes the calls that the IRM wants made outside of its lock. A factory that panics has started no acceptor: the
+    /// request waits for another.
     fn perform(&self, calls: Calls) {
         if let Some(due) = calls.due {
             self.timers.arm_expiry(due);

@@ -1,4 +1,4 @@
-//! What all parts of a node have in common: time, randomness, bounds, and what is counted.
+//! State shared by all parts of a node: time, randomness, limits, counters.
 //!
 //! # The order of locks
 //!
@@ -26,7 +26,7 @@ pub use self::onlookers::{KeyReader, KeySink, PEER_KEY, REFERENCE_KEY};
 
 /// The locks of a node, in the order in which they are taken.
 pub(super) mod order {
-    /// Names: who accepts flows.
+    /// Names: the acceptors of flows.
     pub(in crate::node) const IRM: u8 = 32;
     /// Names: the protection of those that have no settings of their own.
     pub(in crate::node) const SECURITY: u8 = 33;
@@ -44,7 +44,7 @@ pub(super) mod order {
     pub(in crate::node) const SILENT: u8 = 45;
     /// Flows: what the flows of each peer are charged to.
     pub(in crate::node) const METERS: u8 = 46;
-    /// Tasks: who polls them.
+    /// Tasks: the thread that polls them.
     pub(in crate::node) const RUNNER: u8 = 48;
     /// Timers: an IPCP's alarm.
     pub(in crate::node) const ALARM: u8 = 50;
@@ -59,7 +59,7 @@ pub(super) mod order {
 }
 
 counters! {
-    /// What the node has done.
+    /// Counters of a node.
     pub(super) struct Counters {
         /// Flows that this stack has allocated.
         allocated => "allocated",
@@ -71,7 +71,7 @@ counters! {
         retried => "retried",
         /// Requests for flows that have arrived.
         incoming => "incoming",
-        /// Requests refused because nobody listens to the name.
+        /// Requests refused for want of a listener to the name.
         unknown_name => "unknown_name",
         /// Requests refused because the backlog of the name was full.
         backlog_full => "backlog_full",
@@ -88,7 +88,7 @@ counters! {
     }
 }
 
-/// What all parts know.
+/// State shared by all parts of a node.
 pub(super) struct Shared {
     pub(super) env: Arc<Env>,
     pub(super) limits: Limits,
@@ -112,12 +112,12 @@ impl Shared {
         })
     }
 
-    /// What time it is.
+    /// Returns the current time.
     pub(super) fn now(&self) -> Instant {
         self.env.clock.now()
     }
 
-    /// Through which code of others is called.
+    /// Returns the guard through which foreign code is called.
     pub(super) fn panics(&self) -> &Arc<Panics> {
         &self.env.panics
     }
@@ -137,7 +137,7 @@ impl Shared {
         self.rng.lock().public.u32()
     }
 
-    /// Whether the node was shut down.
+    /// Returns `true` once the node was shut down.
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Ordering::Acquire)
     }

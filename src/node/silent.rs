@@ -2,7 +2,7 @@
 //!
 //! They end after [`Limits::silence`](super::Limits::silence). Until then there is a bound on them for each address that
 //! they were requested from, and one for all together; beyond it the oldest make room, of the same address, or of the
-//! address that has the most. A requester who is there is heard within a round trip, so it takes a flood of that many
+//! address that has the most. A requester that is there is heard within a round trip, so it takes a flood of that many
 //! requests in a round trip to push one out.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -13,7 +13,7 @@ use crate::base::counter::counts;
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, State};
 
-/// What may be kept.
+/// Limits of silent flows.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) flows: usize,
@@ -22,7 +22,7 @@ pub(super) struct Bounds {
 
 #[derive(Default)]
 pub(super) struct Silent {
-    /// By the address that asked, in the order of their age.
+    /// By the address of the requester, ordered by age.
     flows: BTreeMap<u64, VecDeque<(Instant, Weak<Endpoint>)>>,
     len: usize,
     counters: Counters,
@@ -32,7 +32,7 @@ pub(super) struct Silent {
 }
 
 counts! {
-    /// What has been counted of flows whose peer has to be heard yet.
+    /// Counters of flows whose peer was not heard yet.
     pub(super) struct Counters {
         /// Flows whose peer was never heard that had to make room for others.
         shed => "silent_shed",
@@ -40,7 +40,7 @@ counts! {
 }
 
 impl Silent {
-    /// Flows that are watched, and what was counted.
+    /// Returns the number of watched flows, and the counters.
     pub(super) fn counts(&self) -> (usize, Counters) {
         (self.len, self.counters)
     }
@@ -122,7 +122,7 @@ impl Silent {
 }
 
 fn is_settled(endpoint: &Weak<Endpoint>) -> bool {
-    // One that is about to be allocated has heard nobody yet, and need not.
+    // A pending one cannot have heard its peer, and need not.
     let heard = |endpoint: &Endpoint| endpoint.state() != State::Pending && endpoint.has_heard();
     endpoint.upgrade().is_none_or(|endpoint| heard(&endpoint) || endpoint.is_over())
 }

@@ -1,5 +1,5 @@
-//! What a node does on its own: futures that it drives when they are woken, on a thread of their own where there are
-//! threads, else on the one that polls the node.
+//! Background work of a node: futures that it polls when they are woken, on a thread of their own in threaded stacks,
+//! else on the thread that polls the node.
 //!
 //! Allocating the N-1 flows of an IPCP, accepting those of its neighbours, enrollment: all of it waits most of the time,
 //! and is written as it is described.
@@ -25,7 +25,7 @@ pub(super) struct Tasks {
     shared: Arc<Shared>,
     timers: Arc<TimerQueue>,
     tasks: tasks::Tasks<Task>,
-    /// Who polls them; `None`, or one that cannot: whoever polls the node.
+    /// Thread that polls the tasks; `None`, or a thread that could not be started: the caller that polls the node.
     runner: Ordered<Mutex<Option<Runner>>, { order::RUNNER }>,
 }
 
@@ -50,7 +50,7 @@ impl Tasks {
         })
     }
 
-    /// Does `task` from the next time on that they are polled.
+    /// Runs `task` from the next poll of the tasks on.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn((), |_| Box::pin(task));
     }

@@ -1,4 +1,4 @@
-//! The one timer queue of a stack, and who is called when something is due.
+//! The one timer queue of a stack.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use crate::base::time::Instant;
 use crate::base::timers::{TimerId, Timers};
 use crate::flow::{Endpoint, FlowKey};
 
-/// After this long somebody looks at endpoints that were left to a user, and at packets that were held back.
+/// Time after which endpoints that were left to a user, and packets that were held back, are served.
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ enum Key {
     Tick,
     /// A task that sleeps.
     Sleep(u64),
-    /// Requests that nobody accepted in time.
+    /// Expiry of requests without an acceptor.
     Expiry,
     /// Tasks that were woken.
     Tasks,
@@ -43,9 +43,9 @@ struct Inner {
     /// The memory of the list before, for the next one.
     spare: Vec<FlowKey>,
     next_sleeper: u64,
-    /// When the requests that nobody accepts are looked at next.
+    /// Next check of the requests that wait for an acceptor.
     expiry: Option<(Instant, TimerId)>,
-    /// Whether the tasks are looked at soon.
+    /// `true` if the tasks are to be polled soon.
     tasks: bool,
     wake: Option<WakeUp>,
     down: bool,
@@ -59,7 +59,7 @@ impl Inner {
         Some(waker)
     }
 
-    /// Arms and returns whom to tell that there is an earlier deadline now.
+    /// Arms a timer. Returns the callback for an earlier deadline, if it is one.
     fn arm(&mut self, at: Instant, key: Key) -> (TimerId, Option<WakeUp>) {
         let earlier = self.queue.next().is_none_or(|next| at < next);
         let id = self.queue.arm(at, key);
@@ -67,12 +67,12 @@ impl Inner {
     }
 }
 
-/// Who is called when something is due.
+/// Receiver of expired deadlines.
 pub(super) trait Due {
     /// The endpoint of a flow.
     fn endpoint(&self, flow: FlowKey) -> Option<Arc<Endpoint>>;
 
-    /// Refuses requests that nobody accepted in time.
+    /// Refuses requests that no acceptor took in time.
     fn expire_requests(&self, now: Instant);
 
     /// Polls tasks that were woken. `true` if others are left.
@@ -102,7 +102,7 @@ impl TimerQueue {
         self.shared.panics().discard(before);
     }
 
-    /// Has whoever polls the node come now: what is due is not known here.
+    /// Has the node polled at once.
     fn call(&self) {
         let wake = self.inner.lock().wake.clone();
         self.tell(wake);
@@ -116,7 +116,7 @@ impl TimerQueue {
         self.inner.lock().queue.len()
     }
 
-    /// One entry serves all requests: whoever is looked at and not late yet says when to look again.
+    /// One entry serves all requests: each check sets the time of the next.
     pub(super) fn arm_expiry(&self, at: Instant) {
         let wake = {
             let mut inner = self.inner.lock();
@@ -135,7 +135,7 @@ impl TimerQueue {
         self.tell(wake);
     }
 
-    /// Has the tasks looked at.
+    /// Has the tasks polled.
     pub(super) fn arm_tasks(&self, now: Instant) {
         let wake = {
             let mut inner = self.inner.lock();
@@ -236,7 +236,7 @@ impl TimerQueue {
         self.shared.panics().wake_all(sleepers.into_values().map(|(_, waker)| waker));
     }
 
-    /// Calls everybody who is due. Returns the next deadline.
+    /// Serves all expired deadlines. Returns the next one.
     pub(super) fn run(&self, node: &impl Due, now: Instant) -> Option<Instant> {
         // What is armed meanwhile for this very moment waits for the next call, so that this one ends.
         let mut budget = self.len();
@@ -407,7 +407,7 @@ impl Drop for Alarm {
     }
 }
 
-/// Has whoever drives the node poll it: for shims of polled stacks, whose packets no deadline announces.
+/// Has the owner of the node poll it: for shims of polled stacks, whose packets no deadline announces.
 pub(super) struct Bell(pub(super) Weak<TimerQueue>);
 
 impl Wake for Bell {

@@ -12,7 +12,7 @@ use super::policy::Rules;
 use crate::types::id::Address;
 use crate::types::routes::Routes;
 
-/// Routes that are to be computed; see [`LinkState::poll_computation`](super::LinkState::poll_computation).
+/// A pending computation of routes; see [`LinkState::poll_computation`](super::LinkState::poll_computation).
 pub struct Computation {
     pub(super) graph: Arc<Graph>,
     pub(super) root: Address,

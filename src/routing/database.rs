@@ -233,6 +233,7 @@ impl Database {
     /// A link of a member that is not announced by both ends: the first from `from` on.
     pub(super) fn useless_of(&self, src: Address, from: u32) -> Option<u32> {
         let src = self.graph.find(src)?;
+        // From `from` on, and around the end.
         let mut some = self.useless.range((src, from)..=(src, NIL)).chain(self.useless.range((src, 0)..(src, from)));
         some.next().map(|(_, index)| *index)
     }
@@ -256,6 +257,7 @@ impl Database {
         link.late ^= LIVE;
         let ends = (link.src, link.dst);
         let back = self.find(self.graph.address(ends.1), self.graph.address(ends.0));
+        // A link counts only with both directions: one alone changes nothing in the graph.
         let Some(back) = back.filter(|back| self.get(*back).is_some_and(Link::live)) else { return false };
         if live {
             self.graph_mut().connect(ends.0, ends.1);
@@ -279,6 +281,7 @@ impl Database {
         self.useless.remove(&(link.src, index));
         self.graph_mut().unname(link.src, link.dst);
         if let Some(place) = self.links.get_mut(index) {
+            // The list of free places is kept in the places themselves.
             (place.src, place.dst) = (NIL, self.free);
             self.free = index;
         }

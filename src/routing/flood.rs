@@ -81,6 +81,7 @@ impl LinkState {
             return;
         }
         let Some(peer) = self.peers.get_mut(&flow) else { return };
+        // A reference is kept waiting until it has added the flow. That it speaks shows that it has.
         if peer.heard(now) {
             peer.plan(now, self.pace, flow, &mut self.agenda);
         }
@@ -121,6 +122,7 @@ impl LinkState {
             }
             Some((index, link)) if seqno < link.seqno => self.answer(now, flow, index),
             Some(_) if src == self.config.address => self.contest(now, dst, seqno),
+            // A withdrawal of an own link that does not exist is true, whatever its origin.
             None if src == self.config.address && !seqno.withdraws() => self.contest(now, dst, seqno),
             // It is over, here too.
             _ if age.is_some_and(|age| age >= life) => self.stats.outdated += 1,
@@ -245,6 +247,7 @@ impl LinkState {
     /// end does not announce, any of them; a full database gives up unreachable ones.
     pub(super) fn has_room(&mut self, now: Instant, src: Address) -> bool {
         if self.db.graph().announced(src) as usize >= self.config.max_links_of_member {
+            // Drawn, so that a member that floods cannot choose what gives way.
             let from = self.rng.below(self.db.len() as u64) as u32;
             match self.db.useless_of(src, from).filter(|_| src != self.config.address) {
                 Some(index) => self.remove(now, index),
@@ -313,6 +316,8 @@ impl LinkState {
         if !changed {
             return;
         }
+        // Alternates were computed with all other links in place: they are of use only if nothing but own links has
+        // failed.
         let own_failure = mine && !live && self.changes != Changes::Any;
         self.changes = if own_failure { Changes::OwnFailures } else { Changes::Any };
         if mine {

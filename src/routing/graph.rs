@@ -226,6 +226,7 @@ impl Tree {
                 let Some(r) = self.reach.get_mut(next as usize) else { continue };
                 if r.distance == FAR {
                     self.queue.push(next);
+                // Nearer, or as near through a lower address: that path stays.
                 } else if r.distance <= distance || graph.address(r.from) <= address {
                     continue;
                 }

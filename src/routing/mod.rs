@@ -248,6 +248,7 @@ impl LinkState {
         while let Some(index) = next {
             let (confirms, takes) = self.peers.get(&flow).map_or((false, 0), |peer| (peer.confirms(), peer.most));
             self.put(now, &mut packet, index, confirms);
+            // A reference takes one update in a packet. For others there must be room for one more with its age.
             let full = !confirms || packet.len() + 2 * Lsu::LEN > most.min(takes);
             let peer = self.peers.get_mut(&flow).filter(|_| !full);
             next = peer.and_then(|peer| peer.poll_more(now, self.pace));
@@ -309,8 +310,8 @@ impl LinkState {
         Some(Lsu { dst: self.db.dst(link), src: self.db.src(link), seqno: link.seqno.0 })
     }
 
-    /// The routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding table. What is
-    /// to be computed is computed here and now.
+    /// Returns the routes, if they have changed, or the adjacencies that they lead over: time to build a forwarding
+    /// table. A pending computation is done here and now.
     pub fn poll_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
         if let Some(computation) = self.poll_computation(now) {
             self.handle_computed(now, computation.run());
@@ -318,14 +319,15 @@ impl LinkState {
         self.poll_computed_routes(now)
     }
 
-    /// The computation of routes, if it is due. Whoever has the machine behind a lock runs it without, because it asks the
-    /// routing policy, and brings what comes of it to [`handle_computed`](Self::handle_computed).
+    /// Returns the computation of routes, if it is due. An owner that has the machine behind a lock runs it without,
+    /// because it asks the routing policy, and passes the result to [`handle_computed`](Self::handle_computed).
     pub fn poll_computation(&mut self, now: Instant) -> Option<Computation> {
         if !self.throttle.is_due(now) {
             return None;
         }
         self.throttle.begin(now);
         self.stats.recalculations += 1;
+        // While the graph is not shared yet: later it would be copied for this.
         self.db.graph_mut().arrange();
         let failures = core::mem::replace(&mut self.changes, Changes::None) == Changes::OwnFailures;
         Some(Computation {
@@ -354,7 +356,7 @@ impl LinkState {
         }
     }
 
-    /// As [`poll_routes`](Self::poll_routes), of what has been computed.
+    /// As [`poll_routes`](Self::poll_routes), without a computation.
     pub fn poll_computed_routes(&mut self, now: Instant) -> Option<Arc<Routes>> {
         if let Some((_, routes)) = self.postponed.take_if(|(at, _)| *at <= now) {
             self.set_routes(routes);

@@ -108,6 +108,7 @@ impl LinkState {
             }
             (false, Some(link)) => {
                 let seqno = link.seqno.withdrawal();
+                // A link that has lasted as long as an announcement is believed was no flap.
                 neighbour.flaps = if now - neighbour.since < life { neighbour.flaps + 1 } else { 0 };
                 if let Some(extra) = neighbour.flaps.checked_sub(FREE_FLAPS + 1) {
                     neighbour.not_before = now + (FLAP * (1 << extra.min(10))).min(self.config.update());
@@ -221,6 +222,8 @@ impl LinkState {
             return;
         }
         let Some(higher) = seqno.next() else { return };
+        // The number grows in any case, but it is told only as often as is allowed: two members with one address would
+        // otherwise contradict each other without a pause.
         let may = self.may_contest(now, Some(link.silence(now)));
         if let Some(link) = self.db.get_mut(index) {
             link.seqno = higher;

@@ -86,10 +86,11 @@ impl Paths {
         self.ranked.clear();
         for (address, _, tree) in &self.around {
             let distance = tree.distance(dst);
-            // D(n, v) < D(n, s) + D(s, v), where every neighbour n is one hop away.
+            // D(n, v) < D(n, s) + D(s, v), where every neighbour n is one hop away (RFC 5286, inequality 1).
             if *address == primary || distance > direct {
                 continue;
             }
+            // Node-protecting alternates sort first (RFC 5286, inequality 3).
             let through =
                 first.map_or(0, |(_, first, onward)| tree.distance(*first).saturating_add(onward.distance(dst)));
             self.ranked.push((distance >= through, distance, *address));
@@ -102,6 +103,7 @@ impl Paths {
     fn spread(&mut self, graph: &Graph, root: u32, most: usize) -> usize {
         self.equal.clear();
         self.equal.resize_with(graph.size(), SmallVec::new);
+        // By ascending distance: the hops of nearer members are complete when they are looked at.
         for &vertex in self.own.reached() {
             let distance = self.own.distance(vertex);
             let mut hops = SmallVec::<[Address; 4]>::new();

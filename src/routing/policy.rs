@@ -1,9 +1,9 @@
 //! Routing policies: which of the ways to a destination are used.
 //!
 //! A policy is one implementation of [`RoutingPolicy`]: the next hops that it wants of routing, and what the
-//! [forwarding table](crate::forward::pff) and routing make of these. Nobody else tells policies apart. Those that a layer can
-//! have, by a number that its members are told, are those of [`RoutePolicy`]; a member may have one of the user's own instead
-//! ([`MemberBuilder::routing`](crate::MemberBuilder::routing)).
+//! [forwarding table](crate::forward::pff) and routing make of these. No other code tells policies apart. Those that a
+//! layer can have, by a number that its members are told, are those of [`RoutePolicy`]; a member may have one of the
+//! user's own instead ([`MemberBuilder::routing`](crate::MemberBuilder::routing)).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,9 +12,9 @@ use core::fmt;
 use crate::types::id::Address;
 use crate::types::layer::RoutePolicy;
 
-/// What a routing policy is. It is asked whenever routes are computed, with no lock held, so it may look at the stack; the
-/// member's control messages wait meanwhile, so it must not wait for anything itself. That of a user takes no damage if it
-/// panics: one shortest path is used then.
+/// A routing policy. It is asked whenever routes are computed, with no lock held, so it may look at the stack; the
+/// member's control messages wait meanwhile, so it must not wait for anything itself. That of a user takes no damage if
+/// it panics: one shortest path is used then.
 pub trait RoutingPolicy: fmt::Debug + Send + Sync {
     /// Has found out what [`next_hops`](Self::next_hops) asks for, beyond one shortest path to every destination.
     fn prepare(&self, _paths: &mut dyn Paths) {}
@@ -22,20 +22,22 @@ pub trait RoutingPolicy: fmt::Debug + Send + Sync {
     /// Puts the next hops on the way to a destination into `hops`, which is empty: the best first.
     fn next_hops(&self, paths: &mut dyn Paths, hops: &mut Vec<Address>);
 
-    /// Whether the flows to a destination are spread over its next hops; if not, the first that is up takes all.
+    /// Returns `true` if the flows to a destination are spread over its next hops; if not, the first that is up takes
+    /// all.
     fn spreads_flows(&self) -> bool {
         false
     }
 
-    /// Whether next hops after the first lead to the destination even while nobody else knows that the first has failed:
-    /// then these are used until others have heard of it, instead of new routes, which might lead back.
+    /// Returns `true` if next hops after the first lead to the destination even while no other member knows that the
+    /// first has failed: then these are used until others have heard of it, instead of new routes, which might lead
+    /// back.
     fn has_detours(&self) -> bool {
         false
     }
 }
 
-/// What a policy can ask about the paths in the graph of a layer, first of all of them, then of those to one destination
-/// after the other.
+/// Paths in the graph of a layer, as a policy can ask for them: first all of them, then those to one destination after
+/// the other.
 pub trait Paths {
     /// Looks for the paths from the neighbours, too. Costs a search of the graph for each.
     fn look_around(&mut self);
@@ -55,7 +57,7 @@ pub trait Paths {
     fn equal(&self, hops: &mut Vec<Address>);
 }
 
-/// What a policy of a layer is.
+/// Returns the implementation of a layer's policy.
 pub(super) fn of(policy: RoutePolicy) -> &'static dyn RoutingPolicy {
     match policy {
         RoutePolicy::Simple => &Simple,

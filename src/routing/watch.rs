@@ -2,10 +2,11 @@
 //!
 //! A [`Watch`] looks at the updates that arrive and at those that are sent, and reports an [`AddressConflict`].
 //!
-//! A member that keeps a configured address finds after a restart what is left of its earlier life. Nobody defends
-//! that: once it has been contradicted it is not heard of again. So a watch over an address that is
-//! [kept](Watch::kept) reports only what comes back with higher numbers after it was contradicted, several times. And only
-//! if it was there before this member announced anything: of two that defend themselves the one that came first stays.
+//! A member that keeps a configured address finds after a restart what is left of its earlier life. That is not
+//! defended: once it has been contradicted it is not heard of again. So a watch over an address that is
+//! [kept](Watch::kept) reports only what comes back with higher numbers after it was contradicted, several times. And
+//! only if it was there before this member announced anything: of two that defend themselves the one that came first
+//! stays.
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
@@ -21,23 +22,23 @@ mod tests;
 /// Links that a [`Watch`] remembers, own ones and those of the other together; while it knows so many, further ones are not
 /// watched.
 const LINKS_LIMIT: usize = 4096;
-/// How often a contradiction must be answered with a higher number to be a sign of life. What is left of an earlier life
-/// may be there in several versions, of which each can turn up once.
+/// Times that a contradiction must be answered with a higher number to be a sign of life. What is left of an earlier
+/// life may be there in several versions, of which each can turn up once.
 const ANSWERS: u8 = 3;
 /// All links are looked at for those to be forgotten no more often than this.
 const GAP: Duration = Duration::from_secs(1);
 
-/// Somebody else in the layer has this member's address.
+/// Another member of the layer has this member's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another member of the layer has our address {address}: {evidence}; leave the layer and join it again")]
 pub struct AddressConflict {
     /// The address.
     pub address: Address,
-    /// What shows it.
+    /// The evidence.
     pub evidence: Evidence,
 }
 
-/// What shows an [`AddressConflict`].
+/// Evidence of an [`AddressConflict`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Evidence {
@@ -48,7 +49,7 @@ pub enum Evidence {
         /// The other end of the link.
         neighbour: Address,
     },
-    /// Such a link was announced again, with a higher number, although it was contradicted: there is somebody who does
+    /// Such a link was announced again, with a higher number, although it was contradicted: there is a member that does
     /// it.
     #[error("it keeps announcing a link to {neighbour}")]
     Alive {
@@ -57,34 +58,34 @@ pub enum Evidence {
     },
 }
 
-/// Looks for signs that the own address is somebody else's too. Tells each sign once.
+/// Looks for signs that the own address is also another member's. Tells each sign once.
 ///
 /// A link is forgotten when it was neither announced nor heard of for so long that no copy of it can be left in the layer.
 #[derive(Clone, Debug)]
 pub struct Watch {
     own: Address,
-    /// How long a link is remembered that nobody speaks of.
+    /// Time for which a link is remembered that is not announced.
     memory: Duration,
-    /// No link is to be forgotten before.
+    /// Earliest time of the next sweep.
     sweep: Instant,
     /// The address may have been in use before.
     kept: bool,
     /// Something was announced.
     announced: bool,
-    /// Links of the address were heard of before that: if somebody defends them, he was there first.
+    /// Links of the address were heard of before that: if they are defended, their member was there first.
     latecomer: bool,
     links: BTreeMap<Address, Link>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    /// When it was announced or heard of last.
+    /// Time of the last announcement, own or heard.
     at: Instant,
     /// The highest number seen or announced.
     seqno: u64,
     /// The highest number announced.
     said: Option<u64>,
-    /// How often that was answered with a higher one.
+    /// Times that it was answered with a higher one.
     answers: u8,
     told: bool,
 }
@@ -143,7 +144,7 @@ impl Watch {
         Some(AddressConflict { address: self.own, evidence })
     }
 
-    /// What is known of a link that is spoken of, and whether that is nothing yet; `None` if there is no room for it.
+    /// Returns the record of a link, and whether it is new; `None` if there is no room for it.
     fn link(&mut self, now: Instant, neighbour: Address, seqno: u64) -> Option<(&mut Link, bool)> {
         if self.sweep <= now {
             self.forget(now);
@@ -163,7 +164,7 @@ impl Watch {
         }
     }
 
-    /// Forgets links that nobody speaks of any more.
+    /// Forgets links that are not announced any more.
     fn forget(&mut self, now: Instant) {
         let memory = self.memory;
         self.links.retain(|_, link| now < link.at + memory);

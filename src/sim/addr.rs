@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// What can be taken for a host's address: an address, or its text.
+/// Conversion to a host's address: from an address, or its text.
 pub trait ToIp {
     /// The address.
     ///
@@ -14,7 +14,7 @@ pub trait ToIp {
     fn to_ip(&self) -> IpAddr;
 }
 
-/// What can be taken for the address of a socket: a socket address, or its text (`10.0.0.1:3435`, `[fd00::1]:3435`).
+/// Conversion to the address of a socket: from a socket address, or its text (`10.0.0.1:3435`, `[fd00::1]:3435`).
 pub trait ToSocketAddr {
     /// The address.
     ///

@@ -15,7 +15,7 @@ use crate::base::tasks::{Signal, Tasks};
 
 type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 
-/// All tasks, with where they were spawned.
+/// All tasks, with the places where they were spawned.
 pub(super) struct Exec {
     tasks: Tasks<TaskFuture, &'static Location<'static>>,
     /// Wakes the future that [`Network::block_on`](super::Network::block_on) was called with.
@@ -24,7 +24,7 @@ pub(super) struct Exec {
 
 impl Exec {
     pub(super) fn new() -> Rc<Self> {
-        // Whoever runs the network looks by itself.
+        // No wake-up is needed: the loop of the network looks for woken tasks itself.
         let tasks = Tasks::new(|| ());
         Rc::new(Self { main: tasks.main(), tasks })
     }
@@ -70,7 +70,7 @@ impl Exec {
         drop(self.tasks.poll(id, |future, cx| future.as_mut().poll(cx).is_ready()));
     }
 
-    /// How many tasks are woken.
+    /// Returns the number of woken tasks.
     pub(super) fn ready(&self) -> usize {
         self.tasks.ready()
     }
@@ -80,12 +80,12 @@ impl Exec {
         self.tasks.next_ready()
     }
 
-    /// Where a task was spawned.
+    /// Returns the place where a task was spawned.
     pub(super) fn spawned_at(&self, id: TaskId) -> Option<&'static Location<'static>> {
         self.tasks.about(id)
     }
 
-    /// Where the tasks that are not finished were spawned.
+    /// Returns the places where the unfinished tasks were spawned.
     pub(super) fn unfinished(&self) -> Vec<&'static Location<'static>> {
         self.tasks.about_all()
     }
@@ -129,7 +129,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Whether the task has come to its end and its result was not fetched yet.
+    /// Returns `true` if the task has finished and its result was not fetched yet.
     pub fn is_finished(&self) -> bool {
         self.result.borrow().output.is_some()
     }

@@ -58,8 +58,8 @@ impl HostBuilder {
         self.udp4_with(addr, config)
     }
 
-    /// As [`udp4`](Self::udp4), with settings of its own, which also say where names are; the address in there is not
-    /// used. What is registered in it others are not told.
+    /// As [`udp4`](Self::udp4), with settings of its own, including the places of names; the address in there is not
+    /// used. Names registered in it are not announced to other hosts.
     ///
     /// # Panics
     ///
@@ -268,7 +268,7 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// Polls a stack for as long as somebody else keeps it up.
+/// Polls a stack for as long as another handle keeps it up.
 struct Driver(WeakStack);
 
 impl Polled for Driver {

@@ -16,7 +16,7 @@ pub(super) trait Polled: Send + Sync {
     /// at the latest, if at all.
     fn poll(&self, now: Instant) -> Option<Instant>;
 
-    /// Sets what is to be called when a call of the application made work or an earlier deadline than the last
+    /// Sets the callback for a call of the application that made work or an earlier deadline than the last
     /// [`poll`](Self::poll) returned. It may be called at any time and does not poll by itself.
     fn set_wake(&self, wake: Arc<dyn Fn() + Send + Sync>);
 }
@@ -25,7 +25,7 @@ pub(super) trait Polled: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub(super) u32);
 
-/// The hosts that are to be polled, each at most once, in the order in which they asked.
+/// The hosts to be polled, each at most once, in the order of their requests.
 #[derive(Debug, Default)]
 struct Woken(Mutex<VecDeque<HostId>>);
 
@@ -62,7 +62,7 @@ pub(super) struct Hosts {
     woken: Arc<Woken>,
 }
 
-/// What the network needs to poll a host without borrowing all of them.
+/// A poll of one host, which borrows none of the others.
 pub(super) struct Turn {
     pub(super) stack: Arc<dyn Polled>,
     pub(super) unread: usize,
@@ -92,7 +92,7 @@ impl Hosts {
         }
     }
 
-    /// Where the sockets of a host are.
+    /// Returns the addresses of a host's sockets.
     pub(super) fn addresses(&self, id: HostId) -> Vec<SocketAddr> {
         let sockets = self.hosts.get(id.0 as usize).map(|host| &host.sockets);
         sockets.into_iter().flatten().filter_map(|s| Some(s.upgrade()?.addr())).collect()
@@ -108,12 +108,12 @@ impl Hosts {
         host.stack.take()
     }
 
-    /// How many there were of a name, crashed ones included.
+    /// Returns the number of hosts of a name, crashed ones included.
     pub(super) fn named(&self, name: &str) -> usize {
         self.hosts.iter().filter(|h| h.name == name).count()
     }
 
-    /// How many are waiting to be polled.
+    /// Returns the number of hosts that wait to be polled.
     pub(super) fn woken(&self) -> usize {
         self.woken.0.lock().len()
     }

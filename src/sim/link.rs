@@ -1,8 +1,8 @@
-//! What a path through the simulated network does to datagrams.
+//! Properties of a path through the simulated network.
 
 use core::time::Duration;
 
-/// How datagrams get lost on a path, on top of what a full [`Queue`] drops.
+/// Loss of datagrams on a path, on top of drops by a full [`Queue`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Loss {
@@ -41,14 +41,14 @@ impl Loss {
     }
 }
 
-/// How much may wait in front of a path of limited [`rate`](Link::rate); what comes on top is dropped (tail drop).
+/// Length of the queue in front of a path of limited [`rate`](Link::rate); further datagrams are dropped (tail drop).
 /// The datagram under transmission counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Queue {
-    /// So many datagrams.
+    /// In datagrams.
     Packets(usize),
-    /// So many bytes, IP and UDP headers included.
+    /// In bytes, IP and UDP headers included.
     Bytes(usize),
 }
 
@@ -111,7 +111,7 @@ impl Link {
         Self { jitter, ..self }
     }
 
-    /// How datagrams get lost. Default: not at all.
+    /// Sets the loss of datagrams. Default: none.
     pub fn loss(self, loss: Loss) -> Self {
         let loss = match loss {
             Loss::None => Loss::None,
@@ -148,7 +148,7 @@ impl Link {
         Self { rate: Some(bits_per_second.max(1)), ..self }
     }
 
-    /// What may wait for transmission; matters only with a [`rate`](Self::rate). Default: 1000 datagrams.
+    /// Sets the limit of the transmission queue; matters only with a [`rate`](Self::rate). Default: 1000 datagrams.
     pub fn queue(self, queue: Queue) -> Self {
         Self { queue, ..self }
     }

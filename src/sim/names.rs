@@ -1,4 +1,4 @@
-//! What the UDP layers of hosts have registered: where names are, without anybody having to keep a table.
+//! Names registered by the UDP layers of hosts, so that no table has to be kept by hand.
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
@@ -36,13 +36,13 @@ impl Registered {
         Arc::new(Registrar { all: Arc::clone(self), layer: inner.layers })
     }
 
-    /// What was registered at `at` is gone: its host has crashed.
+    /// Removes the names registered at `at`, whose host has crashed.
     pub(super) fn forget(&self, at: SocketAddr) {
         self.0.lock().retain(|(_, addr)| *addr != at);
     }
 }
 
-/// What a layer registers. Its number tells it from a layer that has the same address after a crash.
+/// Registers the names of one layer. Its number tells it from a layer that has the same address after a crash.
 struct Registrar {
     all: Arc<Registered>,
     layer: u64,

@@ -54,7 +54,7 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// With a report of who waits for what, where [`try_block_on`](Self::try_block_on) gives an error; and if the
+    /// With a report of all pending waits, where [`try_block_on`](Self::try_block_on) gives an error; and if the
     /// network is running already, that is, when called in a task.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -111,8 +111,8 @@ impl Network {
         self.core.exec.spawn(future, Location::caller())
     }
 
-    /// How much virtual time one [`block_on`](Self::block_on) may take; hosts with keepalives never run out of things to do. Default: one
-    /// day.
+    /// Sets the virtual time that one [`block_on`](Self::block_on) may take; hosts with keepalives never run out of
+    /// things to do. Default: one day.
     pub fn set_time_limit(&self, limit: Duration) {
         self.core.time_limit.set(limit);
     }
@@ -161,12 +161,12 @@ impl Network {
         self.core.ports.pool()
     }
 
-    /// The same clock, to be shared with a polled stack.
+    /// Returns the same clock, to be shared with a polled stack.
     pub(super) fn manual_clock(&self) -> &Arc<ManualClock> {
         &self.core.clock
     }
 
-    /// How many hosts were ever attached under a name.
+    /// Returns the number of hosts ever attached under a name.
     pub(super) fn hosts_named(&self, name: &str) -> usize {
         self.core.hosts.borrow().named(name)
     }
@@ -185,7 +185,8 @@ impl Network {
 
 /// # The network
 impl Network {
-    /// A UDP socket at `addr`. Everybody can send to everybody; what happens on the way is up to the [`Link`].
+    /// Binds a UDP socket to `addr`. Every socket can send to every other; the [`Link`] between them decides on the
+    /// rest.
     ///
     /// # Panics
     ///
@@ -310,13 +311,13 @@ impl Network {
         self.core.wire.tap().capture_polled(sink, config)
     }
 
-    /// What became of the datagrams from one address to another.
+    /// Returns the counters of datagrams from one address to another.
     #[track_caller]
     pub fn link_stats(&self, from: impl ToIp, to: impl ToIp) -> LinkStats {
         self.core.world.borrow().stats(from.to_ip(), to.to_ip())
     }
 
-    /// What became of all datagrams.
+    /// Returns the counters of all datagrams.
     pub fn stats(&self) -> LinkStats {
         self.core.world.borrow().total_stats()
     }
@@ -351,10 +352,10 @@ impl Network {
         HostBuilder::new(self.clone(), name)
     }
 
-    /// A table of names that all hosts look in first, for what nobody registers here: a name at a socket
-    /// of [its own](Self::udp), or one that leads astray. What the UDP layers of hosts
-    /// [register](crate::IpcpHandle::register), among it the names of members of layers above, all hosts know without it,
-    /// wherever it was registered first.
+    /// Returns the table of names that all hosts look in first, for names that no host registers: a name at a socket of
+    /// [its own](Self::udp), or one that leads astray. Names that the UDP layers of hosts
+    /// [register](crate::IpcpHandle::register), among them those of members of layers above, are known to all hosts
+    /// without it, wherever they were registered first.
     pub fn names(&self) -> &Arc<HostTable> {
         &self.core.names
     }
@@ -401,12 +402,12 @@ impl Network {
 /// # For the crate's own tests
 #[cfg(feature = "internals")]
 impl Network {
-    /// How many polls of tasks and hosts at one moment are taken for a livelock. Default: a million.
+    /// Sets the number of polls of tasks and hosts at one moment that counts as a livelock. Default: a million.
     pub fn set_poll_limit(&self, polls: u64) {
         self.core.poll_limit.set(polls);
     }
 
-    /// Lets everybody else who can run do so first.
+    /// Lets all other runnable tasks and hosts go first.
     pub async fn yield_now(&self) {
         let mut yielded = false;
         poll_fn(|cx| {
@@ -426,17 +427,17 @@ impl Network {
         let _ = self.core.ports.send(src.to_socket_addr(), dst.to_socket_addr(), data, data.len());
     }
 
-    /// How many datagrams of equal size a socket takes at once (segmentation offload). Default: 16.
+    /// Sets the number of datagrams of equal size that a socket takes at once (segmentation offload). Default: 16.
     pub fn set_max_segments(&self, segments: usize) {
         self.core.ports.set_segments(segments);
     }
 
-    /// How many datagrams wait in a socket to be read; further ones are dropped. Default: 16 384.
+    /// Sets the number of datagrams that wait in a socket to be read; further ones are dropped. Default: 16 384.
     pub fn set_receive_queue(&self, datagrams: usize) {
         self.core.ports.set_receive_queue(datagrams);
     }
 
-    /// How many events have happened.
+    /// Returns the number of events so far.
     pub fn events(&self) -> u64 {
         self.core.world.borrow().trace.events()
     }

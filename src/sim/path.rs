@@ -1,4 +1,4 @@
-//! One direction between two addresses, with its state: who is queued, in which mood the loss is, how much was lost.
+//! One direction between two addresses, with its state: the queue, the state of the loss, and the counters.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn header_len(to: IpAddr) -> usize {
     if to.is_ipv4() { 28 } else { 48 }
 }
 
-/// What became of the datagrams of a path, or of all paths.
+/// Counters of the datagrams of a path, or of all paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStats {
@@ -67,12 +67,12 @@ impl LinkStats {
     }
 }
 
-/// What a path does with a datagram.
+/// Fate of a datagram on a path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fate {
-    /// It is gone.
+    /// The datagram is dropped.
     Dropped(DropReason),
-    /// It arrives, and if `copy` is given once more then.
+    /// The datagram arrives, and if `copy` is given once more then.
     Arrives { at: Instant, corrupt: bool, copy: Option<Instant> },
 }
 
@@ -90,10 +90,10 @@ pub(super) struct Path {
     rng: Rng,
     bad: bool,
     busy_until: Instant,
-    /// When the queued datagrams will have been transmitted, and their sizes with headers.
+    /// End of transmission of the queued datagrams, and their sizes with headers.
     queue: VecDeque<(Instant, usize)>,
     queued_bytes: usize,
-    /// When the datagram that has just joined the queue leaves it.
+    /// Time at which the datagram that has just joined the queue leaves it.
     just_queued: Option<Instant>,
     /// The latest arrival of those that keep their order.
     last_arrival: Instant,
@@ -175,7 +175,7 @@ impl Path {
         Some(self.busy_until)
     }
 
-    /// When the datagram that has just joined the queue leaves it, if one has.
+    /// Returns the time at which the datagram that has just joined the queue leaves it, if one has.
     pub(super) fn take_queued(&mut self) -> Option<Instant> {
         self.just_queued.take()
     }
@@ -192,7 +192,7 @@ impl Path {
         }
     }
 
-    /// When a datagram that was transmitted at `from` arrives.
+    /// Returns the arrival of a datagram that was transmitted at `from`.
     fn arrival(&mut self, from: Instant) -> Instant {
         let jitter = self.draw(self.link.jitter);
         let at = (from + self.link.latency + jitter).max(self.last_arrival);

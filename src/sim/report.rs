@@ -1,4 +1,4 @@
-//! Why a simulation cannot go on.
+//! Report on a simulation that cannot go on.
 
 use core::fmt;
 use core::time::Duration;
@@ -6,14 +6,14 @@ use core::time::Duration;
 use super::trace::{Digest, Event};
 use crate::base::time::Instant;
 
-/// What keeps a simulation from going on.
+/// Reasons for a simulation to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StuckReason {
-    /// The future is not done and nothing can ever happen again: no task is runnable, nothing is in flight, nobody
+    /// The future is not done and nothing can ever happen again: no task is runnable, nothing is in flight, no task
     /// sleeps and no host has a deadline.
     Deadlock,
-    /// So many tasks and hosts were polled without time getting on.
+    /// This many tasks and hosts were polled while time stood still.
     Livelock {
         /// Polls at the same moment.
         polls: u64,
@@ -22,16 +22,16 @@ pub enum StuckReason {
     TimeLimit(Duration),
 }
 
-/// A simulation that cannot go on; its text is a report of what everybody is waiting for.
+/// A simulation that cannot go on; its text is a report of all pending waits.
 #[derive(Clone, Debug)]
 pub struct Stuck {
     pub(super) reason: StuckReason,
     pub(super) seed: u64,
     pub(super) at: Instant,
     pub(super) digest: Digest,
-    /// Where the tasks were spawned that are not finished.
+    /// Places where the unfinished tasks were spawned.
     pub(super) tasks: Vec<String>,
-    /// Who was polled last.
+    /// Tasks and hosts polled last.
     pub(super) busy: Vec<String>,
     pub(super) sleeping: usize,
     pub(super) in_flight: usize,
@@ -40,12 +40,12 @@ pub struct Stuck {
 }
 
 impl Stuck {
-    /// What keeps it from going on.
+    /// Returns the reason.
     pub fn reason(&self) -> StuckReason {
         self.reason
     }
 
-    /// When, in virtual time.
+    /// Returns the virtual time.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn at(&self) -> Instant {
         self.at

@@ -12,28 +12,28 @@ use crate::base::time::Instant;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Packet<'a> {
-    /// When it is sent.
+    /// Time of sending.
     pub at: Instant,
-    /// Who sends it.
+    /// Address of the sender.
     pub src: SocketAddr,
-    /// To whom.
+    /// Address of the receiver.
     pub dst: SocketAddr,
-    /// What.
+    /// The payload.
     pub data: &'a [u8],
 }
 
-/// What a rule decides.
+/// Decision of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Nothing: the next rule decides, after the last one the [`Link`](super::Link).
+    /// Passes the datagram on to the next rule, after the last one to the [`Link`](super::Link).
     #[default]
     Pass,
-    /// It disappears.
+    /// Drops the datagram.
     Drop,
-    /// It arrives unharmed after this time, whatever the link is like.
+    /// Delivers the datagram unharmed after this time, whatever the link is like.
     Deliver(Duration),
-    /// These bytes are sent in its place; the link decides about them.
+    /// Sends these bytes in its place; the link decides about them.
     Rewrite(Vec<u8>),
 }
 

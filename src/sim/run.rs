@@ -33,15 +33,16 @@ pub const EPOCH_UNIX_NANOS: u64 = 1_767_225_600_000_000_000;
 /// Polled tasks and hosts kept for a report of a livelock.
 const KEEP_POLLED: usize = 8;
 
-/// Everything there is. Nothing in it stays borrowed while a task, a host, a rule or a waker runs: they may ask for anything.
+/// The whole network. Nothing in it stays borrowed while a task, a host, a rule or a waker runs: they may call into all
+/// of it.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) seed: u64,
     pub(super) clock: Arc<ManualClock>,
     pub(super) ports: Arc<Ports>,
-    /// Where names are, for all hosts.
+    /// Names that all hosts look up first.
     pub(super) names: Arc<HostTable>,
-    /// Where hosts have registered names.
+    /// Names that hosts have registered.
     pub(super) registered: Arc<Registered>,
     pub(super) exec: Rc<Exec>,
     pub(super) sleepers: Rc<RefCell<Sleepers>>,
@@ -60,7 +61,7 @@ pub(super) struct Core {
     wakers: RefCell<Vec<Waker>>,
 }
 
-/// Who was polled.
+/// The task or host that was polled.
 #[derive(Clone, Copy)]
 enum Polled {
     Main,
@@ -176,7 +177,7 @@ impl Core {
         }
     }
 
-    /// Moves time on to `next` and wakes whoever waits for it.
+    /// Moves time on to `next` and wakes the sleepers of that moment.
     fn advance(&self, next: Instant, watchdog: &mut Watchdog) {
         self.wire.tap().flush();
         if next > self.now() {
@@ -197,7 +198,7 @@ impl Core {
         self.wakers.replace(wakers);
     }
 
-    /// When something happens next without anybody doing anything.
+    /// Returns the time of the next event that no task or host has to cause.
     fn next_event(&self) -> Option<Instant> {
         let arrival = self.world.borrow().next_arrival();
         let deadline = self.hosts.borrow().next_deadline();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::base::time::{Clock, Instant, ManualClock};
 
-/// Who sleeps until when; in order of time, then of falling asleep.
+/// Pending sleeps, in order of time, then of their beginning.
 #[derive(Debug, Default)]
 pub(super) struct Sleepers {
     wakers: BTreeMap<(Instant, u64), Waker>,
@@ -18,7 +18,7 @@ pub(super) struct Sleepers {
 }
 
 impl Sleepers {
-    /// When the first one is to be woken.
+    /// Returns the time of the first wake-up.
     pub(super) fn first(&self) -> Option<Instant> {
         self.wakers.first_key_value().map(|(key, _)| key.0)
     }
@@ -84,6 +84,6 @@ impl Drop for Sleep {
 
 /// The time given to [`Network::timeout`](super::Network::timeout) is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nothing came of it in time")]
+#[error("timed out")]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to tell")]
 pub struct Elapsed;

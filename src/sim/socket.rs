@@ -41,23 +41,24 @@ pub(super) struct Outgoing {
     pub(super) data: PacketBuf,
 }
 
-/// What the sockets of a network share: the only part of it that other threads may touch.
+/// State shared by the sockets of a network: the only part of it that other threads may touch.
 pub(super) struct Ports {
     bound: Mutex<HashMap<SocketAddr, Arc<SocketState>>>,
     outbox: Mutex<Outbox>,
-    /// Of all hosts, too.
+    /// Shared with all hosts.
     pool: Arc<BufPool>,
     mtu: AtomicUsize,
     segments: AtomicUsize,
     receive_queue: AtomicUsize,
     clock: Arc<ManualClock>,
-    /// When datagrams leave the queues in front of paths of limited rate, by both ends: what a device can tell.
+    /// Times at which datagrams leave the queues in front of paths of limited rate, by both ends: a device can tell
+    /// them.
     queues: Mutex<HashMap<(IpAddr, IpAddr), VecDeque<Instant>>>,
 }
 
 struct Outbox {
     packets: Vec<Outgoing>,
-    /// How many of them are between the same two.
+    /// Number of them between the same two addresses.
     between: HashMap<(IpAddr, IpAddr), usize>,
 }
 
@@ -129,7 +130,7 @@ impl Ports {
         }
     }
 
-    /// A datagram has joined the queue of a path, and leaves it at `until`.
+    /// Notes that a datagram has joined the queue of a path, and leaves it at `until`.
     pub(super) fn note_queued(&self, path: (IpAddr, IpAddr), until: Instant) {
         let now = self.clock.now();
         let mut queues = self.queues.lock();
@@ -226,7 +227,7 @@ impl SocketState {
         self.inbox.lock().host = Some(host);
     }
 
-    /// Makes the socket deaf and dumb, whoever still holds it.
+    /// Stops the socket from sending and receiving, even while it is still held.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What happened, as a digest of everything and a record of the last events.
+//! Trace of a simulation: a digest of all events and a record of the last ones.
 //!
 //! Two runs of the same program with the same seed give the same digest. Where they do not, record both and
 //! [`diff`] them: the first event that differs is where the program asked something that is not part of the simulation
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use super::hosts::HostId;
 use crate::base::time::Instant;
 
-/// Why a datagram did not arrive.
+/// Reason for a datagram not to arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropReason {
@@ -25,13 +25,13 @@ pub enum DropReason {
     Partition,
     /// A [rule](super::Network::on_packet) said so.
     Rule,
-    /// Nobody has that address.
+    /// No socket has that address.
     NoSocket,
     /// The receiving socket's queue was full.
     ReceiverFull,
 }
 
-/// What kind of event.
+/// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
@@ -68,9 +68,9 @@ impl What {
 /// The datagram that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketSummary {
-    /// Who sent it.
+    /// Address of the sender.
     pub src: SocketAddr,
-    /// To whom.
+    /// Address of the receiver.
     pub dst: SocketAddr,
     /// Its length, bytes.
     pub len: usize,
@@ -81,13 +81,13 @@ pub struct PacketSummary {
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// How many events there were before it.
+    /// Number of events before it.
     pub index: u64,
-    /// When.
+    /// Virtual time of the event.
     pub at: Instant,
-    /// What.
+    /// Kind of the event.
     pub what: What,
-    /// With which datagram.
+    /// The datagram concerned, if any.
     pub packet: Option<PacketSummary>,
 }
 
@@ -186,14 +186,14 @@ impl Trace {
     }
 }
 
-/// Where two recorded runs part ways.
+/// First difference between two recorded runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The last event that both had, if it was recorded.
     pub common: Option<Event>,
-    /// What happened next in the first run; `None` if it was over.
+    /// Next event of the first run; `None` if it was over.
     pub left: Option<Event>,
-    /// What happened next in the second run; `None` if it was over.
+    /// Next event of the second run; `None` if it was over.
     pub right: Option<Event>,
 }
 

@@ -13,7 +13,7 @@ use super::trace::{DropReason, PacketSummary, Trace, What};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 
-/// So many datagrams may be on their way without their places being given back.
+/// Number of datagrams on their way for which memory is kept.
 const ROOM: usize = 1024;
 
 /// A datagram on its way.
@@ -99,8 +99,8 @@ impl World {
         self.paths.iter().fold(LinkStats::default(), |sum, path| sum.plus(&path.stats))
     }
 
-    /// Where the path from `from` to `to` is kept; it is made when first asked for. Its randomness depends on the seed and the two
-    /// addresses only: whoever else joins does not change what happens between these two.
+    /// Returns the index of the path from `from` to `to`, which is made when first asked for. Its randomness depends on
+    /// the seed and the two addresses only: hosts that join do not change what happens between these two.
     pub(super) fn path_index(&mut self, from: IpAddr, to: IpAddr) -> usize {
         if let Some(&at) = self.path_of.get(&(from, to)) {
             return at;
@@ -133,7 +133,7 @@ impl World {
         self.next += 1;
     }
 
-    /// When the next datagram arrives.
+    /// Returns the time of the next arrival.
     pub(super) fn next_arrival(&self) -> Option<Instant> {
         self.arrivals.peek().map(|Reverse(key)| key.0)
     }
@@ -212,10 +212,10 @@ impl World {
     }
 }
 
-/// Who cannot reach whom.
+/// Cut directions and isolated addresses.
 #[derive(Debug, Default)]
 struct Cuts {
-    /// From, to.
+    /// From the first address to the second.
     pairs: BTreeSet<(IpAddr, IpAddr)>,
     isolated: BTreeSet<IpAddr>,
 }
@@ -226,7 +226,7 @@ impl Cuts {
     }
 }
 
-/// What a summary says about a datagram.
+/// Summarizes a datagram.
 pub(super) fn summary(src: SocketAddr, dst: SocketAddr, data: &[u8]) -> PacketSummary {
     PacketSummary { src, dst, len: data.len(), hash: super::trace::hash(data) }
 }

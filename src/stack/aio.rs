@@ -142,7 +142,7 @@ impl Flow {
     ) -> Poll<Result<R, ReadError>> {
         match read(&self.inner.endpoint, cx.waker()) {
             Err(ReadError::WouldBlock) => {
-                // Whoever waits for an answer has sent the question.
+                // A reader waits for an answer to what was written: held-back packets go out first.
                 self.inner.endpoint.flush();
                 Poll::Pending
             }

@@ -1,4 +1,4 @@
-//! What can be chosen when a stack is made.
+//! Settings of a new stack.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::irm::NameSecurity;
 use crate::node::{Limits, Node, Parts};
 use crate::oap::SecurityConfig;
 
-/// What a stream puts into a packet if nothing is said, bytes.
+/// Default bytes of a stream in one packet.
 const STREAM_PACKET: usize = 1400;
 
 /// Makes a [`Stack`].
@@ -103,8 +103,8 @@ impl Builder {
         self.polled_with(&Arc::new(ManualClock::new(unix_nanos)))
     }
 
-    /// As [`polled`](Self::polled), with a clock that somebody else may set as well, so that what is written between
-    /// two polls is not dated back to the earlier one.
+    /// As [`polled`](Self::polled), with a clock that may be set from elsewhere as well, so that what is written
+    /// between two polls is not dated back to the earlier one.
     pub fn polled_with(mut self, clock: &Arc<ManualClock>) -> Self {
         self.polled = Some(Arc::clone(clock));
         self
@@ -244,7 +244,7 @@ impl Builder {
     }
 }
 
-/// Without the seed, which all keys come from.
+/// Leaves out the seed, which all keys come from.
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Builder")

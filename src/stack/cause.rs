@@ -1,4 +1,4 @@
-//! What led to an error and is nothing that a program decides by.
+//! Opaque causes of errors, for people to read.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ causes! {
 impl std::error::Error for Cause {}
 
 impl Cause {
-    /// What failed, if it was the security exchange.
+    /// Returns the error of the security exchange, if that is the cause.
     pub(super) fn security(&self) -> Option<&OapError> {
         match &self.0 {
             Kind::Security(error) => Some(error),

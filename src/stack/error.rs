@@ -19,7 +19,7 @@ use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{Name, NameError};
 
-/// Why a stack or an IPCP could not be made.
+/// Error of making a stack or an IPCP.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
@@ -35,9 +35,9 @@ pub enum StackError {
     /// The socket could not be bound.
     #[error("the address {addr} could not be bound: {error}{hint}", hint = bind_hint(error))]
     Bind {
-        /// What was asked for.
+        /// The address asked for.
         addr: std::net::SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The network interface could not be opened.
@@ -94,7 +94,7 @@ debug_by_text!(StackError {
     Down
 });
 
-/// What may help when an address could not be bound.
+/// Advice for an address that could not be bound.
 fn bind_hint(error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
 
@@ -108,7 +108,7 @@ fn bind_hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Why a name could not be bound, configured or registered.
+/// Error of binding, configuring or registering a name.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -152,14 +152,14 @@ impl From<RegisterError> for BindError {
     }
 }
 
-/// Why a flow could not be allocated.
+/// Error of allocating a flow.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocError {
     /// The string is not a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, which has no thread to end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// No layer of this stack knows the name.
@@ -182,7 +182,7 @@ pub enum AllocError {
         offered: Option<Encryption>,
     },
     /// The security exchange failed, or could not be prepared. [`code`](Self::code) tells whether it is about encryption
-    /// (`CRYPT`) or about who the other end is, and whether its message is genuine (`AUTH`).
+    /// (`CRYPT`) or the identity of the other end and the authenticity of its message (`AUTH`).
     #[error("the flow could not be secured: {0}")]
     Security(Cause),
     /// The security exchange needs a larger message than the layer carries.
@@ -192,7 +192,7 @@ pub enum AllocError {
     TooLarge {
         /// Size of the request, bytes.
         size: usize,
-        /// What the layer's messages take, bytes.
+        /// The limit of the layer's messages, bytes.
         max: usize,
     },
     /// The device did not send the request.
@@ -261,7 +261,7 @@ impl From<alloc::AllocError> for AllocError {
     }
 }
 
-/// What is known of why a flow was refused, beyond the code.
+/// Explanation of a refused flow, beyond the code.
 struct RefusalHint<'a>(Code, Option<&'a Encryption>);
 
 impl fmt::Display for RefusalHint<'_> {
@@ -280,15 +280,15 @@ impl fmt::Display for RefusalHint<'_> {
     }
 }
 
-/// Why no flow was accepted.
+/// Error of accepting a flow.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, which has no thread to end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// There is no request at the moment.
-    #[error("no flow is being asked for at the moment")]
+    #[error("no request for a flow waits at the moment")]
     WouldBlock,
     /// No request came before the deadline.
     #[error("no request for a flow came before the deadline")]
@@ -314,7 +314,7 @@ impl From<accept::AcceptError> for AcceptError {
     }
 }
 
-/// Why an IPCP could not become a member of a layer, or connect to another member.
+/// Error of becoming a member of a layer, or of connecting to another member.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {
@@ -326,10 +326,10 @@ pub enum MemberError {
     Parameter {
         /// Which, by its name in a configuration file if it can be in one.
         field: &'static str,
-        /// What is wrong with it, and what would do.
+        /// The fault and the valid values.
         reason: String,
     },
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, which has no thread to end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// Members of this kind of layer have no connections.
@@ -357,7 +357,7 @@ pub enum MemberError {
     #[error("the ipcp's names could not be registered: {0}")]
     Bind(BindError),
     /// The layer's parameters do not fit into an enrollment message.
-    #[error("the layer's parameters cannot be told to other members: {0}")]
+    #[error("the layer's parameters cannot be encoded for other members: {0}")]
     Layer(Cause),
     /// No connection stood before the deadline.
     #[error("no connection to {0:?} in time")]
@@ -415,7 +415,7 @@ impl From<member::MemberError> for MemberError {
     }
 }
 
-/// Why a broadcast layer was not joined.
+/// Error of joining a broadcast layer.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
@@ -452,7 +452,7 @@ impl From<join::JoinError> for JoinError {
     }
 }
 
-/// What was lost when a flow was closed.
+/// Losses of a closed flow.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {

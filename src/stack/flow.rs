@@ -47,8 +47,8 @@ use crate::types::qos::QosSpec;
 ///
 /// # What a write waits for
 ///
-/// On flows with FRCT, reliable or not, a write waits for room in the window: who reads slowly slows down who writes. On
-/// flows without it, raw ones, nobody says how fast the other end reads, and it depends on the layer:
+/// On flows with FRCT, reliable or not, a write waits for room in the window: a slow reader slows down the writer. On
+/// flows without it, raw ones, nothing tells how fast the other end reads, and it depends on the layer:
 ///
 /// - Within a stack, or a local layer of it, a write waits while about 1500 packets have not been read, fewer if they hold
 ///   as much memory as a flow [may](crate::node::Limits::flow_bytes). Nothing is lost, and a reader who never comes stops
@@ -72,15 +72,15 @@ use crate::types::qos::QosSpec;
 /// - A [`Stack`](super::Stack) that is dropped or shut down, and one that [leaves](super::IpcpHandle::leave) a layer, tells
 ///   the other ends of the flows once: that they are closed, or, if something that was written was not acknowledged, that
 ///   they are given up.
-/// - A process that is killed tells nobody. Then, if every notice is lost, and if the other end is a reference, which has
-///   no packet for a close, reads end with [`ReadError::PeerGone`] when nothing has come for the flow's
+/// - A process that is killed sends no notice. Then, if every notice is lost, and if the other end is a reference,
+///   which has no packet for a close, reads end with [`ReadError::PeerGone`] when nothing has come for the flow's
 ///   [timeout](QosSpec::timeout).
 #[derive(Debug)]
 pub struct Flow {
     pub(super) inner: Arc<Inner>,
 }
 
-/// What the handles of one flow share; the last one gone closes it.
+/// State shared by the handles of one flow; dropping the last closes it.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Arc<Endpoint>,
@@ -226,12 +226,12 @@ impl Flow {
         self.inner.endpoint.flush();
     }
 
-    /// How long reads wait at most; `None`, the default, for ever.
+    /// Sets the longest wait of reads; `None`, the default, for no limit.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         store_timeout(&self.inner.read_timeout, timeout);
     }
 
-    /// How long writes wait at most; `None`, the default, for ever.
+    /// Sets the longest wait of writes; `None`, the default, for no limit.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         store_timeout(&self.inner.write_timeout, timeout);
     }
@@ -332,7 +332,7 @@ impl Flow {
         self.inner.kind
     }
 
-    /// What the other side sent along with its request or reply.
+    /// Returns the data that the other side sent along with its request or reply.
     pub fn peer_data(&self) -> &[u8] {
         &self.inner.data
     }
@@ -342,13 +342,13 @@ impl Flow {
         self.inner.endpoint.qos()
     }
 
-    /// How the flow is protected and what is at its other end: what was negotiated when it was allocated. A flow that was
-    /// [joined](super::Stack::join) says nothing of its peers.
+    /// Returns the protection of the flow and the identity of its other end, as negotiated at allocation. A flow that
+    /// was [joined](super::Stack::join) has none of its peers.
     pub fn security(&self) -> FlowSecurity {
         self.inner.security
     }
 
-    /// Whether packets are encrypted.
+    /// Returns `true` if packets are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.endpoint.is_encrypted()
     }
@@ -388,9 +388,9 @@ impl Flow {
         self.inner.endpoint.max_packet()
     }
 
-    /// The size of the packets that a [`Stream`] of the flow makes, bytes; to be kept to by who cuts packets
-    /// and knows no better: with all headers they fit into an Ethernet frame, so that IP does not fragment them. It is the
-    /// [choice of the stack](super::Builder::stream_packet), 1400 if not given, or less if the flow
+    /// The size of the packets that a [`Stream`] of the flow makes, bytes; also for callers that cut packets
+    /// themselves and know no better: with all headers they fit into an Ethernet frame, so that IP does not fragment
+    /// them. It is the [choice of the stack](super::Builder::stream_packet), 1400 if not given, or less if the flow
     /// [carries less](Self::max_packet).
     pub fn stream_packet(&self) -> usize {
         stream::stream_packet(self.max_packet(), self.inner.shared.stream_packet)
@@ -406,12 +406,12 @@ impl Flow {
         self.inner.endpoint.queue_lengths().1
     }
 
-    /// What has been counted.
+    /// Returns the counters of the flow.
     pub fn counters(&self) -> Counters {
         self.inner.endpoint.counters()
     }
 
-    /// What FRCT has counted, on flows that have it.
+    /// Returns the counters of FRCT, on flows that have it.
     pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
         self.inner.endpoint.frct_stats()
     }

@@ -31,7 +31,7 @@ pub struct Token(u64);
 pub struct FlowEvent {
     /// The flow, or the listener.
     pub token: Token,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -43,8 +43,8 @@ pub struct FlowEvent {
 /// [`WriteError::WouldBlock`](crate::WriteError::WouldBlock). A flow tells one set at a time: adding it to another
 /// silences it in the first, which it should be removed from. One that is closed here leaves the set with the event
 /// [`Event::Deallocated`]. A set does not keep its flows, or their stack, alive. Threads may share a set: add and remove
-/// flows while others wait for it, and wait for it themselves. Who waits for an empty set waits until something is added,
-/// and happens.
+/// flows while others wait for it, and wait for it themselves. A wait for an empty set lasts until a member is added
+/// and has an event.
 ///
 /// A [listener](Self::add_listener) tells [`Event::Acceptable`]: then [`try_accept`](Listener::try_accept) until
 /// [`AcceptError::WouldBlock`](super::AcceptError::WouldBlock). A program with an event loop of its own waits for the
@@ -95,7 +95,7 @@ impl Member {
         }
     }
 
-    /// Whether nothing more can happen on a member that says so.
+    /// Returns `true` if a member with this event can have no further ones.
     fn is_over(&self) -> bool {
         match self {
             Self::Flow(endpoint) => !matches!(endpoint.state(), State::Pending | State::Active),
@@ -113,13 +113,13 @@ struct Pending {
 struct Inner {
     events: BTreeMap<(u64, Event), ()>,
     waiters: Waiters,
-    /// Whom a panic of a waker is counted by.
+    /// Counts panics of wakers.
     panics: Option<Arc<Panics>>,
     #[cfg(unix)]
     bell: Option<Bell>,
 }
 
-/// What programs with an event loop of their own wait for.
+/// The descriptor that event loops of programs wait for.
 #[cfg(unix)]
 struct Bell {
     signal: Arc<Signal>,
@@ -144,7 +144,7 @@ impl Inner {
 }
 
 impl Pending {
-    /// Changes something and wakes everybody.
+    /// Changes the state and wakes all waiters.
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         let (wakers, panics) = {
             let mut inner = self.inner.lock();
@@ -178,14 +178,14 @@ impl FlowSet {
         let endpoint = Arc::clone(&flow.inner.endpoint);
         *self.shared.lock() = Arc::downgrade(&flow.inner.shared);
         self.members.lock().insert(token, Member::Flow(Arc::clone(&endpoint)));
-        // Whoever waits on the device of the others looks where the packets of this one come from.
+        // Wakes waiters, which drive the device of the other flows only: this one's packets may come from another.
         self.pending.change(|inner| inner.panics = Some(Arc::clone(endpoint.panics())));
         endpoint.watch(&self.watcher(), token);
         Token(token)
     }
 
-    /// Adds a listener, also while others wait for the set. If somebody asks for a flow already, that is an event; when it
-    /// is closed, its last one is [`Event::Deallocated`]. A listener may be in several sets, which are all told.
+    /// Adds a listener, also while others wait for the set. A request that waits already is an event; when the listener
+    /// is closed, its last event is [`Event::Deallocated`]. A listener may be in several sets, which all get the event.
     ///
     /// ```
     /// use o7s::{Event, FlowSet, Stack};
@@ -248,7 +248,7 @@ impl FlowSet {
         inner.ring();
     }
 
-    /// Whether a flow or a listener is in the set.
+    /// Returns `true` if a flow or a listener is in the set.
     pub fn contains(&self, token: Token) -> bool {
         self.members.lock().contains_key(&token.0)
     }
@@ -258,7 +258,7 @@ impl FlowSet {
         self.members.lock().len()
     }
 
-    /// Whether the set is empty.
+    /// Returns `true` if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -284,9 +284,9 @@ impl FlowSet {
         out
     }
 
-    /// Waits for events, for `timeout` at most if one is given; empty when it is over. An empty set is waited for as any
-    /// other, as another thread may [add](Self::add) a flow: without a time limit for ever, if none does. In a polled
-    /// stack, where nobody would end the wait, it does not wait.
+    /// Waits for events, for `timeout` at most if one is given; empty when it is over. An empty set is waited for as
+    /// any other, as another thread may [add](Self::add) a flow: without a time limit forever, if none does. In a
+    /// polled stack, which has no thread to end the wait, it does not wait.
     pub fn wait(&self, timeout: Option<Duration>) -> Vec<FlowEvent> {
         let shared = self.shared.lock().upgrade();
         if shared.as_ref().is_some_and(|s| !s.may_block()) {
@@ -325,7 +325,8 @@ impl Drop for FlowSet {
         }
         #[cfg(unix)]
         {
-            // Whoever polls it wakes, once and for all: a watcher that is still at work finds it raised.
+            // Leaves the descriptor readable for good: programs that poll it wake, and watchers still at work find it
+            // raised.
             let mut inner = self.pending.inner.lock();
             inner.events.insert((u64::MAX, Event::Deallocated), ());
             inner.ring();
@@ -353,7 +354,7 @@ impl std::fmt::Debug for FlowSet {
 /// let pollable = set.pollable()?;
 /// let _fd = pollable.as_fd(); // Give it to `poll`, register it with `epoll`; when it is readable:
 /// let events = set.try_wait();
-/// assert!(events.is_empty(), "nobody has asked for a flow");
+/// assert!(events.is_empty(), "no flow was asked for");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[cfg(unix)]
@@ -375,7 +376,7 @@ impl std::os::fd::AsRawFd for Pollable {
     }
 }
 
-/// Somebody who waits for a set.
+/// A wait for the events of a set.
 struct Watching<'a> {
     set: &'a FlowSet,
     place: u64,
@@ -406,7 +407,7 @@ impl Awaited for Watching<'_> {
                 waker
             };
             drop(spare);
-            // Of flows that are members no more there may be events that are told nobody.
+            // Events of flows that have left the set are dropped: there may be none to return.
             if let Some(events) = self.try_now() {
                 return Some(events);
             }

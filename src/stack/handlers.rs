@@ -11,17 +11,16 @@ use super::{Flow, Shared, Stack};
 use crate::base::foreign::Panics;
 use crate::irm::Factory;
 
-/// How long a thread without work stays for more. One that is there is handed a flow in a tenth of the time that it
-/// takes to start one.
+/// Idle time after which a thread ends. Handing a flow to an idle thread takes a tenth of the time of starting one.
 const IDLE: Duration = Duration::from_secs(2);
-/// How long the answer to a request may take that was waiting when it was looked for: a layer may delay it a moment.
+/// Time limit for taking a request that was waiting when it was looked for: a layer may delay it a moment.
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// The threads of a stack.
 pub(super) struct Handlers {
     most: usize,
-    /// Entries that a single name may have in the queue. Whoever has served one flow looks for another by himself, so
-    /// that one entry would do; with more of them more threads are started.
+    /// Entries that a single name may have in the queue. A thread that has served one flow looks for another by itself,
+    /// so that one entry would do; with more of them more threads are started.
     most_queued: usize,
     state: Mutex<State>,
     work: Condvar,
@@ -29,14 +28,14 @@ pub(super) struct Handlers {
 
 #[derive(Default)]
 struct State {
-    /// One entry for each request that came, whoever takes it.
+    /// One entry for each request, whichever thread takes it.
     queue: VecDeque<Arc<Handler>>,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
-/// What is done with the flows to a name.
+/// Handler of the flows to a name.
 pub(super) struct Handler {
     name: String,
     stack: Weak<Shared>,

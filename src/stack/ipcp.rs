@@ -89,7 +89,7 @@ impl IpcpHandle {
         self.shared.node.set_priority(self.id, priority);
     }
 
-    /// What is fixed about the IPCP.
+    /// Returns the fixed properties of the IPCP.
     pub fn info(&self) -> &Info {
         self.ipcp.info()
     }
@@ -99,7 +99,7 @@ impl IpcpHandle {
         self.addr
     }
 
-    /// What the IPCP has counted, and what state its components are in: its part of the stack's [`Rib`].
+    /// Returns the counters of the IPCP and the state of its components: its part of the stack's [`Rib`].
     pub fn rib(&self) -> Rib {
         self.ipcp.rib(self.shared.clock().now())
     }

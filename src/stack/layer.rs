@@ -109,7 +109,7 @@ impl UnicastLayer {
         self
     }
 
-    /// All parameters at once, as they are in a configuration file.
+    /// Sets all parameters at once, as they are in a configuration file.
     pub(super) fn parameters(mut self, parameters: Unicast) -> Self {
         self.parameters = parameters;
         self
@@ -124,7 +124,7 @@ impl UnicastLayer {
         }
         let name = Name::new(&self.name)?;
         let config = LayerConfig { name, hash: self.hash, kind: LayerKind::Unicast(self.parameters) };
-        // A joiner puts right what it is told; whoever makes a layer is told what is wrong.
+        // A joiner corrects the values it is told; the creator of a layer is told the error.
         match check(config.clone(), Kind::Unicast) {
             Ok((_, adjusted)) => match adjusted.first() {
                 Some(a) => Err(MemberError::Parameter {
@@ -143,7 +143,7 @@ impl UnicastLayer {
     }
 }
 
-/// As it is told to other members: in seconds, begun ones included.
+/// The unit on the wire: seconds, begun ones included.
 fn seconds(time: Duration) -> u32 {
     let begun = u64::from(time.subsec_nanos() > 0);
     u32::try_from(time.as_secs().saturating_add(begun)).unwrap_or(u32::MAX)
@@ -184,7 +184,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn begun_seconds_count_as_whole_ones() {
+    fn fractions_of_seconds_are_rounded_up() {
         let cases =
             [(0, 0, 0), (1, 0, 1), (1, 1, 2), (u64::from(u32::MAX), 999_999_999, u32::MAX), (u64::MAX, 0, u32::MAX)];
         for (secs, nanos, told) in cases {

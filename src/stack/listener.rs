@@ -18,10 +18,10 @@ use crate::types::name::Name;
 
 /// Accepts flows to a name. Several threads and tasks may accept from one listener.
 ///
-/// Requests that come while nobody accepts wait in a [bounded backlog](super::Stack::set_backlog), each for as long as its
-/// requester waits. A server that serves one flow after the other makes them wait for each other, and for two minutes if a
-/// client dies without a word, unless its reads have a [timeout](Flow::set_read_timeout): better give every flow a thread,
-/// as [`bind_handler`](super::Stack::bind_handler) does, or a task.
+/// Requests that come without an acceptor wait in a [bounded backlog](super::Stack::set_backlog), each for as long as
+/// its requester waits. A server that serves one flow after the other makes them wait for each other, and for two
+/// minutes if a client dies without a word, unless its reads have a [timeout](Flow::set_read_timeout): better give
+/// every flow a thread, as [`bind_handler`](super::Stack::bind_handler) does, or a task.
 ///
 /// ```
 /// use o7s::Stack;
@@ -42,7 +42,7 @@ pub struct Listener {
     pub(super) shared: Arc<Shared>,
     id: ListenerId,
     name: Name,
-    /// One whose reply is held back for a moment, when it was only tried.
+    /// An attempt that did not wait, and whose reply is held back for a moment.
     unfinished: Mutex<Option<Accept>>,
 }
 
@@ -92,7 +92,7 @@ impl Listener {
         self.accept_until(None, reply)
     }
 
-    /// Whether somebody asks for a flow now, whom no other accept was told of.
+    /// Returns `true` if a request waits that no other accept was told of.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn has_request(&self) -> bool {
         self.shared.node.with_irm(|irm| irm.has_work(self.id, None))
@@ -159,7 +159,7 @@ impl Listener {
     }
 }
 
-/// Has a set of flows told that it is worth while to try again.
+/// Tells a set of flows that it is worth while to try again.
 struct Retry {
     node: Weak<Node>,
     id: ListenerId,
@@ -217,7 +217,7 @@ impl<F: FnMut(&[u8]) -> Vec<u8>> Awaited for Accepting<'_, F> {
         self.accept.has_request()
     }
 
-    /// Requests may come from anywhere; a stack with one device gives it to whoever accepts.
+    /// Requests may come from anywhere; a stack with one device has its acceptors drive it.
     fn device(&self) -> Option<Arc<dyn Drive>> {
         match self.shared.shims.lock().as_slice() {
             [one] => Some(Arc::clone(one) as Arc<dyn Drive>),

@@ -73,8 +73,9 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         self
     }
 
-    /// Sets who may enroll through this member, and so learns what the layer agrees on. It is no access control: the protocol
-    /// lets whoever knows that from elsewhere connect without. Default: everyone who can reach it.
+    /// Sets the admission of members that enroll through this one, and so learn what the layer agrees on. It is no
+    /// access control: with that knowledge from elsewhere, the protocol lets a member connect without. Default: every
+    /// one that can reach it.
     pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
         self.admission = admission;
         self
@@ -242,7 +243,7 @@ impl Stack {
     }
 }
 
-/// How an IPCP is connected to a neighbour.
+/// Settings of connections to a neighbour.
 ///
 /// ```
 /// use std::time::Duration;
@@ -259,7 +260,7 @@ pub struct ConnectOptions {
     timeout: Option<Duration>,
 }
 
-/// What is asked of N-1 flows by default.
+/// Default quality of service of N-1 flows.
 const QOS: QosSpec = QosSpec { timeout: 10_000, ..QosSpec::RAW };
 
 /// The same for members of broadcast layers. Members of this library agree by themselves on how long a neighbour may be
@@ -293,7 +294,7 @@ impl ConnectOptions {
         self
     }
 
-    /// What is asked of this member's N-1 flows.
+    /// Returns the quality of service of this member's N-1 flows.
     fn qos_for(&self, membership: &Membership) -> QosSpec {
         self.qos.unwrap_or(match membership.member().info().kind {
             LayerType::Broadcast => BROADCAST_QOS,
@@ -301,7 +302,7 @@ impl ConnectOptions {
         })
     }
 
-    /// What is to be connected of this member.
+    /// Returns the components of this member that are connected.
     fn components(&self, membership: &Membership) -> Result<Vec<Component>, MemberError> {
         let wanted = self.component.map_or(vec![Component::Management, Component::DataTransfer], |only| vec![only]);
         let has = |component: &Component| membership.member().component(*component).is_some();
@@ -350,7 +351,7 @@ impl IpcpHandle {
         Ok(membership.connect(destination, components, qos, options.timeout).await?)
     }
 
-    /// Has the IPCP connected to a member as soon as that is possible, without waiting, and for ever tries if it is not.
+    /// Connects the IPCP to a member in the background, without waiting, and tries again until it is connected.
     ///
     /// # Errors
     /// [`MemberError`] if too many connections are wanted.
@@ -369,7 +370,7 @@ impl IpcpHandle {
         membership.disconnect(&name, &[Component::Management, Component::DataTransfer])
     }
 
-    /// The connections to neighbours that stand, whoever made them.
+    /// Returns the established connections to neighbours, in both directions.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         self.membership().map(|m| m.connections()).unwrap_or_default()
     }
@@ -386,7 +387,7 @@ impl IpcpHandle {
         self.membership().ok()?.member().next_hop(destination, flow)
     }
 
-    /// At which other members of the layer a name is; at none, if it is not in the layer or only here.
+    /// Returns the other members of the layer that have a name; none, if it is not in the layer or only here.
     ///
     /// # Errors
     /// [`MemberError`] if the name is not one or the IPCP is gone.
@@ -405,10 +406,10 @@ impl IpcpHandle {
         wait_for(self.shared(), self.locate_async(name))
     }
 
-    /// Ends the IPCP: its connections, and the flows that go through its layer, of which what is on its way is lost. The
-    /// neighbours are told, so that they go around it at once, and so are the other ends of the flows; those within a
-    /// [local](Stack::local) layer, which need no IPCP once they exist, go on. A socket that it had is free when this
-    /// returns, whoever still holds handles and flows of the layer.
+    /// Ends the IPCP: its connections, and the flows that go through its layer, of which what is on its way is lost.
+    /// The neighbours are told, so that they go around it at once, and so are the other ends of the flows; those within
+    /// a [local](Stack::local) layer, which need no IPCP once they exist, go on. A socket that it had is free when this
+    /// returns, even while handles and flows of the layer are still held.
     pub fn leave(self) {
         self.shared().node.remove_ipcp(self.id());
         self.shared().shims.lock().retain(|shim| !shim.is_down());
@@ -462,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_member_leave_its_routing_policy() {
+    fn settings_of_a_member_keep_its_routing_policy() {
         let stack = Stack::builder().polled().build().unwrap();
         let config = unicast::Config::default().max_flows(7);
         let before = stack.unicast("a").routing(Arc::new(First)).config(config.clone()).config;

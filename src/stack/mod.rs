@@ -1,4 +1,4 @@
-//! What an application sees: stacks, flows, listeners, sets of flows.
+//! The interface of applications: stacks, flows, listeners, sets of flows.
 //!
 //! ```
 //! use std::time::Duration;
@@ -90,7 +90,7 @@ pub struct Stack {
     shared: Arc<Shared>,
 }
 
-/// What all handles of a stack share.
+/// State shared by the handles of a stack.
 pub(crate) struct Shared {
     node: Arc<Node>,
     /// Present in threaded stacks.
@@ -124,7 +124,7 @@ impl Shared {
         &**self.node.clock()
     }
 
-    /// Whether a thread may block here: in a polled stack nobody would wake it.
+    /// Returns `true` if a thread may block here: a polled stack has none to wake it.
     fn may_block(&self) -> bool {
         self.manual.is_none()
     }
@@ -139,7 +139,7 @@ impl Stack {
         Self::builder().build()
     }
 
-    /// What can be chosen when a stack is made.
+    /// Starts building a stack with settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -194,10 +194,10 @@ impl Stack {
         Ok(())
     }
 
-    /// Sets how many requests for `name` may wait until somebody accepts them, at least 1; default
-    /// [`Limits::backlog`](crate::settings::Limits::backlog), 1024. A request waits for as long as its requester does. Of
-    /// more, the newest of the host that has the most is refused with [`Code::AGAIN`](crate::types::code::Code::AGAIN); a
-    /// requester of this library asks again by itself.
+    /// Sets the number of requests for `name` that may wait for an acceptor, at least 1; default
+    /// [`Limits::backlog`](crate::settings::Limits::backlog), 1024. A request waits for as long as its requester does.
+    /// Beyond it, the newest request of the host with the most is refused with
+    /// [`Code::AGAIN`](crate::types::code::Code::AGAIN); a requester of this library asks again by itself.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -216,7 +216,7 @@ impl Stack {
         }
     }
 
-    /// How requests for `name` are spread over its listeners.
+    /// Sets the distribution of requests for `name` over its listeners.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -225,9 +225,9 @@ impl Stack {
         Ok(self.shared.node.with_irm(|irm| irm.set_balancing(&name, balancing))?)
     }
 
-    /// How flows accepted under `name`, and allocated to it from here, are protected. It is a property of the name,
-    /// never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the stronger is
-    /// used, see [`SecurityConfig`].
+    /// Sets the protection of flows accepted under `name`, and of flows allocated to it from here. It is a property of
+    /// the name, never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the
+    /// stronger is used, see [`SecurityConfig`].
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -293,14 +293,14 @@ impl Stack {
         self.shared.node.backend()
     }
 
-    /// What the stack has counted, room by room: a snapshot.
+    /// Returns the counters of the stack, room by room: a snapshot.
     pub fn rib(&self) -> crate::rib::Rib {
         crate::rib::snapshot(&self.shared.node)
     }
 
-    /// Ends everything now: flows go down, and their other ends are told, listeners stop accepting, layers are left. What
-    /// is on its way is lost; [close](Flow::close) flows first to be sure. The sockets of the stack are closed when this
-    /// returns, and their ports free, whoever still holds handles and flows.
+    /// Ends everything now: flows go down, and their other ends are told, listeners stop accepting, layers are left.
+    /// What is on its way is lost; [close](Flow::close) flows first to be sure. The sockets of the stack are closed
+    /// when this returns, and their ports free, even while handles and flows are still held.
     pub fn shutdown(&self) {
         self.shared.node.shutdown();
         self.shared.handlers.close();
@@ -404,9 +404,9 @@ impl FlowBuilder {
         self
     }
 
-    /// Sets data for whoever accepts, which travels with the request: one round trip earlier than the first write, but in
-    /// the clear, and repeated if the request is. A few hundred bytes at most; more than the layer's messages take is an error
-    /// of the allocation. Default: none.
+    /// Sets data for the acceptor, which travels with the request: one round trip earlier than the first write, but in
+    /// the clear, and repeated if the request is. A few hundred bytes at most; more than the layer's messages take is
+    /// an error of the allocation. Default: none.
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.data = data.into();
         self
@@ -431,13 +431,14 @@ impl FlowBuilder {
 
     /// Allocates the flow, waiting for the other side.
     ///
-    /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked again,
-    /// after pauses that grow to a second, until the [timeout](Self::timeout). One where nobody accepts just now lets the
-    /// request wait, until the timeout too unless it was [told otherwise](crate::settings::Limits::accept_wait). As [`io::Error`](std::io::Error) its refusal
-    /// is of the kind [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
+    /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked
+    /// again, after pauses that grow to a second, until the [timeout](Self::timeout). One without an acceptor for the
+    /// moment lets the request wait, until the timeout too unless it was [told
+    /// otherwise](crate::settings::Limits::accept_wait). As [`io::Error`](std::io::Error) its refusal is of the kind
+    /// [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
     ///
     /// # Errors
-    /// [`AllocError`], which says whose fault it is.
+    /// [`AllocError`], which names the side at fault.
     pub fn alloc(self) -> Result<Flow, AllocError> {
         let (shared, wanted) = self.wanted()?;
         if !shared.may_block() {
@@ -454,7 +455,7 @@ impl FlowBuilder {
     /// Allocates the flow. Dropping the future withdraws the request.
     ///
     /// # Errors
-    /// [`AllocError`], which says whose fault it is.
+    /// [`AllocError`], which names the side at fault.
     pub async fn alloc_async(self) -> Result<aio::Flow, AllocError> {
         let (shared, wanted) = self.wanted()?;
         let name = wanted.name.clone();

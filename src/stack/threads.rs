@@ -1,7 +1,7 @@
 //! The background threads of a stack: one for its timers, one for what it does on its own, one for each device.
 //!
-//! All are stopped, and waited for by nobody, when the [`Background`] is dropped: they notice within a moment, because
-//! whatever they wait on is interrupted.
+//! All are stopped when the [`Background`] is dropped, which does not wait for them: they notice within a moment,
+//! because every wait of theirs is interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +49,7 @@ impl Background {
         Ok(Self { stop, timer, tasks, devices: Mutex::new(Vec::new()) })
     }
 
-    /// Starts a thread that receives from the device of `shim` while nobody else does.
+    /// Starts a thread that receives from the device of `shim` while no other thread does.
     ///
     /// # Errors
     /// The operating system's, if it starts no more threads.

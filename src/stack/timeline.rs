@@ -1,4 +1,4 @@
-//! What a reliable flow did over time, as a drawing.
+//! Drawing of a reliable flow over time.
 
 use self::plot::{COLOURS, Diagram, Picture, ceiling};
 use super::Flow;
@@ -8,7 +8,7 @@ mod plot;
 #[cfg(test)]
 mod tests;
 
-/// Samples that are kept. Of more, every second one is forgotten.
+/// Limit of kept samples. Beyond it, every second one is forgotten.
 const MAX_SAMPLES: usize = 4096;
 
 const WIDTH: f64 = 900.0;
@@ -55,7 +55,7 @@ pub struct Timeline {
     samples: Vec<Sample>,
 }
 
-/// One look at a flow.
+/// One sample of a flow.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,

@@ -1,7 +1,7 @@
 //! Waiting: the one way in which a thread blocks.
 //!
 //! A blocking call is the non-blocking one, a registered waker, and a parked thread. A thread whose packets come from a
-//! device drives that device instead of parking, if nobody else does: in a ping-pong no thread is switched.
+//! device drives that device instead of parking, if no other does: in a ping-pong no thread is switched.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,8 +17,8 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
 
-/// How long a thread looks again and again before it parks, if that has been worth while [of late](Spins). A few
-/// microseconds is what a peer on another core needs to answer; parking and being woken costs as much.
+/// Time for which a thread spins before it parks, if that has been worth while [of late](Spins). A few microseconds is
+/// what a peer on another core needs to answer; parking and being woken costs as much.
 const SPIN: Duration = Duration::from_micros(20);
 /// The longest single wait; a wake-up is never missed, this only bounds what one would cost.
 const LONG: Duration = Duration::from_secs(3600);
@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(3600);
 struct Parker {
     thread: Thread,
     woken: AtomicBool,
-    /// What the thread waits on, while it waits on a device.
+    /// The device that the thread waits on, while it does.
     device: Mutex<Option<Arc<dyn Drive>>>,
 }
 
@@ -53,7 +53,7 @@ thread_local! {
     static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
 }
 
-/// This thread's waker, made once.
+/// Returns this thread's waker, made once.
 fn parker() -> (Arc<Parker>, Waker) {
     PARKER.with_borrow_mut(|slot| {
         slot.get_or_insert_with(|| {
@@ -68,15 +68,15 @@ fn parker() -> (Arc<Parker>, Waker) {
     })
 }
 
-/// Whether another thread can run while this one spins.
+/// Returns `true` if another thread can run while this one spins.
 fn can_spin() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
 }
 
-/// What a thread waits for.
+/// A condition that a thread waits for.
 pub(super) trait Awaited {
-    /// What comes of it.
+    /// The result of the wait.
     type Output;
 
     /// Looks; if there is nothing, has `waker` woken when looking again is worth while.
@@ -85,7 +85,7 @@ pub(super) trait Awaited {
     /// Looks without leaving a waker behind.
     fn try_now(&mut self) -> Option<Self::Output>;
 
-    /// Whether looking may be worth while; costs next to nothing.
+    /// Returns `true` if [`try_now`](Self::try_now) may succeed; costs next to nothing.
     fn hint(&self) -> bool;
 
     /// Called once before waiting: sends what is being held back.
@@ -140,7 +140,8 @@ fn wait_for<A: Awaited>(
     }
 }
 
-/// Waits for a future that ends by itself. In a polled stack nobody would wake it: `None`, if it is not done at once.
+/// Waits for a future that ends by itself. In a polled stack, where it would not be woken: `None`, if it is not done at
+/// once.
 pub(super) fn block_on_future<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     if !shared.may_block() {
@@ -179,19 +180,19 @@ impl<F: Future> Awaited for Until<F> {
     }
 }
 
-/// Whether spinning has been worth while of late. On busy cores it is not: whoever spins keeps others from the core, or
-/// gives it away and gets it back late.
+/// Record of whether spinning has been worth while of late. On busy cores it is not: a thread that spins keeps others
+/// from the core, or gives it away and gets it back late.
 struct Spins {
-    /// How many more may fail.
+    /// Failures left before spinning stops.
     credit: Cell<u32>,
-    /// How many were left out since the last.
+    /// Spins left out since the last.
     skipped: Cell<u32>,
 }
 
 impl Spins {
     /// The most failures that successes make up for.
     const MOST: u32 = 64;
-    /// What one success makes up for: it saves more than a failure costs.
+    /// Failures that one success makes up for: it saves more than a failure costs.
     const WORTH: u32 = 4;
     /// Every so many waits one is tried all the same, because times change.
     const PROBE: u32 = 16;
@@ -217,7 +218,7 @@ impl Spins {
     }
 }
 
-/// What has come, and whether spinning was worth while.
+/// Spins. Returns the result, if any, and whether spinning was worth while.
 fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Drive>>) -> (Option<A::Output>, bool) {
     let begun = clock.now();
     let device = what.device();
@@ -227,7 +228,7 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Dr
             Some(device) if device.drive(Duration::ZERO, &AtomicBool::new(false)) => {
                 led.get_or_insert_with(|| Arc::clone(device));
             }
-            // Somebody else drives the device: what is for us will come without us.
+            // Another thread drives the device, and passes our packets on.
             Some(_) => std::hint::spin_loop(),
             None => {
                 for _ in 0..32 {
@@ -241,13 +242,13 @@ fn spin<A: Awaited>(clock: &dyn Clock, what: &mut A, led: &mut Option<Arc<dyn Dr
         if what.hint()
             && let Some(out) = what.try_now()
         {
-            // What came after somebody else had the core would have come as soon to a thread that parked.
+            // A result that came after another thread had the core would have come as soon to a parked thread.
             return (Some(out), !yielded || clock.now().since(begun) < SPIN * 2);
         }
         if clock.now().since(begun) >= SPIN {
             return (None, false);
         }
-        // Whoever we wait for may be waiting for this core.
+        // The thread that we wait for may be waiting for this core.
         std::thread::yield_now();
         yielded = true;
     }
@@ -278,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_spins_in_vain_stops_and_tries_again_now_and_then() {
+    fn futile_spinning_stops_and_is_probed_again() {
         let spins = Spins::new();
         let tried = |waits: u32| {
             (0..waits)

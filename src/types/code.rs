@@ -103,7 +103,7 @@ impl Code {
         Self(response.unsigned_abs())
     }
 
-    /// What goes into the `response` of a flow reply: the negated number.
+    /// Returns the `response` of a flow reply: the negated number.
     pub const fn to_response(self) -> i32 {
         0i32.wrapping_sub_unsigned(self.0)
     }

@@ -21,7 +21,7 @@ impl Eid {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const FIRST_FLOW: u64 = 64;
 
-    /// Whether it is the EID of a component of an IPCP.
+    /// Returns `true` for the EID of a component of an IPCP.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_component(self) -> bool {
         self.0 < Self::FIRST_FLOW
@@ -34,13 +34,13 @@ impl fmt::Display for Eid {
     }
 }
 
-/// The address of a member of a unicast layer: unique in the layer, without meaning outside it. 0 is nobody's.
+/// The address of a member of a unicast layer: unique in the layer, without meaning outside it. 0 is no member's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]
 pub struct Address(pub u64);
 
 impl fmt::Display for Address {
-    /// As the reference prints it: the bytes in hexadecimal, the least significant first, dots between; four of them
+    /// Prints as the reference does: the bytes in hexadecimal, the least significant first, dots between; four of them
     /// if that is enough.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g, h, i] = self.0.to_le_bytes();

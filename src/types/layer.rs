@@ -1,32 +1,31 @@
-//! What all members of a layer agree on, and what a member asks for: the configuration that
-//! [enrollment](crate::wire::enroll) hands on.
+//! Configuration of a layer, common to all members: the one that [enrollment](crate::wire::enroll) hands on.
 
 use super::id::Address;
 use super::name::{HashAlg, Name};
 
-/// What all members of a layer agree on.
+/// Configuration of a layer, common to all members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct LayerConfig {
     /// The name of the layer.
     pub name: Name,
-    /// How names are hashed in it.
+    /// Hash of names.
     pub hash: HashAlg,
-    /// What kind of layer it is.
+    /// Kind of the layer, with its parameters.
     pub kind: LayerKind,
 }
 
-/// What kind a layer is.
+/// Kinds of layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub enum LayerKind {
     /// Flows between two.
     Unicast(Unicast),
-    /// What one sends, all receive.
+    /// Packets from each member to all others.
     Broadcast,
 }
 
-/// What all members of a unicast layer agree on. The default is that of the C reference.
+/// Parameters of a unicast layer, common to all members. The default is that of the C reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "users see it in hidden functions only")]
 pub struct Unicast {
@@ -36,11 +35,11 @@ pub struct Unicast {
     pub eid_size: u8,
     /// The ttl of a new packet, not 0.
     pub max_ttl: u8,
-    /// How routes are found.
+    /// Routing.
     pub routing: LinkState,
-    /// How names are found.
+    /// The directory of names.
     pub directory: Dht,
-    /// How senders share what there is.
+    /// Congestion avoidance.
     pub congestion: CongestionAvoidance,
 }
 
@@ -144,13 +143,13 @@ impl Default for Dht {
     }
 }
 
-/// How senders in a layer avoid congestion.
+/// Congestion avoidance of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CongestionAvoidance {
-    /// Not at all.
+    /// None.
     None,
-    /// By the lengths of queues on the way, told in several bits (multi-bit ECN).
+    /// Feedback of the lengths of queues on the way, in several bits (multi-bit ECN).
     MbEcn,
 }
 

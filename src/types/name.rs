@@ -59,7 +59,7 @@ pub enum NameError {
 
 debug_by_text!(NameError { Empty, TooLong, Nul });
 
-/// As much of a string as an error shows.
+/// Cuts a string to the length that an error shows.
 pub(super) fn beginning(s: &str) -> Box<str> {
     s.chars().take(32).collect()
 }

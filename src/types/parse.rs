@@ -13,7 +13,7 @@ use crate::base::debug::debug_by_text;
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {found:?}: use {known}")]
 pub struct ParseError {
-    /// What it should be.
+    /// The expected kind.
     what: &'static str,
     /// The beginning of the string.
     found: Box<str>,

@@ -24,7 +24,7 @@ use core::time::Duration;
 
 use super::parse::ParseError;
 
-/// What is asked of a flow. Start from one of the constants, and change what is different:
+/// Requirements of a flow. Start from one of the constants, and change what is different:
 ///
 /// ```
 /// use o7s::QosSpec;
@@ -49,11 +49,11 @@ pub struct QosSpec {
     /// The bit errors that are tolerated, per 10⁹ bits. 0 asks for a CRC-32 on every packet; a flow asked for
     /// from here has it only with [`checksum`](crate::FlowBuilder::checksum), without which the request says 1.
     pub ber: u32,
-    /// Whether packets must arrive in the order in which they were written. `true` turns on FRCT.
+    /// Delivers packets in the order in which they were written. `true` turns on FRCT.
     pub in_order: bool,
     /// The longest interruption that is tolerated, milliseconds. Picks the cube.
     pub max_gap: u32,
-    /// How long the peer may be silent before it is taken for dead, milliseconds; 0 for ever.
+    /// Silence after which the peer is taken for dead, milliseconds; 0 for never.
     ///
     /// A server of this library may grant [less, or more](crate::node::Limits::flow_timeout_max) than is asked for; both ends
     /// go by what it granted. Two things speak against a short one, or a long one:
@@ -83,7 +83,8 @@ impl QosSpec {
     pub const RAW: Self = RAW;
     /// Raw; damaged packets are dropped if [`checksum`](crate::FlowBuilder::checksum) is on.
     pub const RAW_NO_ERRORS: Self = Self { ber: 0, ..RAW };
-    /// In order; what is lost stays lost. Damaged packets are dropped if [`checksum`](crate::FlowBuilder::checksum) is on.
+    /// In order; lost packets stay lost. Damaged packets are dropped if [`checksum`](crate::FlowBuilder::checksum) is
+    /// on.
     pub const BEST_EFFORT: Self = Self { ber: 0, in_order: true, ..RAW };
     /// Like best effort, with the delay and bandwidth of video.
     pub const VIDEO: Self =
@@ -92,28 +93,29 @@ impl QosSpec {
     pub const VOICE: Self = Self { delay: 50, bandwidth: 100_000, availability: 5, max_gap: 50, ..Self::BEST_EFFORT };
     /// Everything, once, in order: retransmission and flow control.
     pub const DATA: Self = Self { delay: 1000, loss: 0, max_gap: 2000, ..Self::BEST_EFFORT };
-    /// The end of a flow that belongs to the layer which carries it: nothing is added, nobody is timed out.
+    /// The end of a flow that belongs to the layer which carries it: nothing is added, and there is no timeout.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const NP1: Self = Self { loss: u32::MAX, ber: u32::MAX, timeout: 0, ..RAW };
 
-    /// Whether packets carry the FRCT header: if they are to be in order.
+    /// Returns `true` if packets carry the FRCT header: if they are to be in order.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn has_frct(&self) -> bool {
         self.in_order
     }
 
-    /// Whether lost packets are retransmitted: if there is FRCT and no loss is tolerated.
+    /// Returns `true` if lost packets are retransmitted: if there is FRCT and no loss is tolerated.
     pub const fn is_reliable(&self) -> bool {
         self.in_order && self.loss == 0
     }
 
-    /// Whether packets end in a CRC-32: if no bit error is tolerated.
+    /// Returns `true` if packets end in a CRC-32: if no bit error is tolerated.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn has_crc(&self) -> bool {
         self.ber == 0
     }
 
-    /// How long the peer may be silent; `None` if there is no keepalive. Keepalives are sent after a quarter of it.
+    /// Returns the silence allowed to the peer; `None` if there is no keepalive. Keepalives are sent after a quarter of
+    /// it.
     pub const fn keepalive(&self) -> Option<Duration> {
         match self.timeout {
             0 => None,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::id::Address;
 
-/// So many next hops are searched for those of one more destination.
+/// Number of next hops searched for those of one more destination.
 const LOOKED_AT: usize = 32;
 
 /// A destination and where its next hops are in the list of all.
@@ -29,7 +29,7 @@ struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes {
     spreads_flows: bool,
-    /// By ascending address.
+    /// Ordered by address.
     targets: Vec<Target>,
     /// Next hops, which many destinations share.
     hops: Vec<Address>,
@@ -58,8 +58,8 @@ impl Routes {
         }
     }
 
-    /// Where these next hops are already, among the first few of the first `end`: a member has few neighbours, or so many that
-    /// it does not pay to look.
+    /// Finds these next hops among the first few of the first `end`: a member has few neighbours, or so many that it
+    /// does not pay to look.
     fn same(&self, end: usize, new: &[Address]) -> Option<usize> {
         let before = self.hops.get(..end.min(LOOKED_AT))?;
         match new {
@@ -76,7 +76,7 @@ impl Routes {
         self.hops.shrink_to_fit();
     }
 
-    /// Whether flows are spread over the next hops of a destination; if not, the first that is up takes all.
+    /// Returns `true` if flows are spread over the next hops of a destination; if not, the first that is up takes all.
     pub const fn spreads_flows(&self) -> bool {
         self.spreads_flows
     }
@@ -99,7 +99,7 @@ impl Routes {
         self.targets.len()
     }
 
-    /// Whether nothing can be reached.
+    /// Returns `true` if nothing can be reached.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }

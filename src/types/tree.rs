@@ -1,6 +1,6 @@
 //! A tree of numbers and words, in which every room shows what it has counted and what state it is in.
 //!
-//! Nodes are made by whoever has the numbers and put together further up; the [`Rib`](crate::rib::Rib) of a stack is
+//! Nodes are made by the owner of the numbers and put together further up; the [`Rib`](crate::rib::Rib) of a stack is
 //! the whole tree. A node is one of a kind ([`Tree::new`]), a list ([`Tree::list`]) or a member of a list
 //! ([`Tree::item`]). The difference matters to exporters: the name of a member is a label there, and no part of the
 //! metric's name.
@@ -25,13 +25,13 @@ use core::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tree {
-    /// What it is called in paths; empty for the root.
+    /// Name in paths; empty for the root.
     pub name: String,
     /// Words.
     pub texts: Vec<(&'static str, String)>,
     /// Numbers.
     pub values: Vec<Value>,
-    /// What is below.
+    /// Nodes below.
     pub children: Vec<Self>,
     metric: Option<&'static str>,
     label: Option<&'static str>,
@@ -41,11 +41,11 @@ pub struct Tree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Value {
-    /// What it is called in paths.
+    /// Name in paths.
     pub name: &'static str,
-    /// What it says, for exporters; empty if the name says it all.
+    /// Description for exporters; empty if the name says it all.
     pub help: &'static str,
-    /// What it is.
+    /// The value.
     pub number: Number,
 }
 
@@ -55,7 +55,7 @@ pub struct Value {
 pub enum Number {
     /// Only grows, from zero at the start.
     Counter(u64),
-    /// As it is at the moment.
+    /// Value at the moment.
     Gauge(u64),
     /// A length of time, as it is at the moment.
     Time(Duration),
@@ -99,7 +99,7 @@ impl Tree {
         Self { label: Some(sort), ..Self::new(name).metric(sort) }
     }
 
-    /// What stands for this node in the names of metrics, if not its name: nothing, if empty. For names that are not
+    /// Sets the part of this node in the names of metrics, if not its name: nothing, if empty. For names that are not
     /// the same everywhere.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn metric(mut self, part: &'static str) -> Self {
@@ -154,7 +154,7 @@ impl Tree {
         self
     }
 
-    /// What stands for this node in the names of metrics; empty if nothing does.
+    /// Returns the part of this node in the names of metrics; empty if it has none.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn metric_part(&self) -> &str {
         self.metric.unwrap_or(&self.name)

@@ -28,7 +28,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
         }
         let before = std::time::Instant::now();
         std::thread::park_timeout(limit);
-        assert!(before.elapsed() < limit, "nobody woke the task");
+        assert!(before.elapsed() < limit, "the task was not woken");
     }
 }
 
@@ -111,7 +111,7 @@ fn a_dropped_allocation_is_withdrawn() {
         let mut alloc = Box::pin(stack.flow("here").alloc_async());
         assert!(alloc.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    assert!(listener.try_accept().is_err(), "nobody wants those flows any more");
+    assert!(listener.try_accept().is_err(), "those requests were withdrawn");
     assert_eq!(stack.rib().get("node/flows"), Some(0));
 }
 

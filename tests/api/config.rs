@@ -42,7 +42,7 @@ fn a_name_is_encrypted_as_its_file_says() {
     }
 }
 
-/// What is not said of one side is as for the whole stack.
+/// Settings that are missing for one side are those of the whole stack.
 #[test]
 fn the_other_side_of_a_name_keeps_the_defaults() {
     let network = "[name.echo]\nclient_enc_file = \"none.conf\"\n";
@@ -89,7 +89,7 @@ fn failures_name_the_table_and_the_cause() {
     }
 }
 
-/// Nobody would end the wait for an enrollment.
+/// A polled stack has no thread to end the wait for an enrollment.
 #[test]
 fn a_polled_stack_does_not_wait() {
     let stack = Stack::builder().polled().build().unwrap();

@@ -1,4 +1,4 @@
-//! What stands below a UDP layer: a device of one's own, and what it cannot do; addresses, ports, sizes.
+//! UDP layers over custom devices, and the limits of these; addresses, ports, sizes.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -238,7 +238,7 @@ fn queued(rib: &Rib) -> u64 {
     own + rib.children.iter().map(queued).sum::<u64>()
 }
 
-/// As they do on a slow link, where bursts are over long before the queue is.
+/// Short bursts on a slow link end long before its queue is empty.
 #[test]
 fn a_layer_sees_the_queue_of_its_device_although_packets_come_one_by_one() {
     const GAP: Duration = Duration::from_millis(1);

@@ -32,7 +32,7 @@ fn two_programs_talk_when_the_stack_is_polled() {
         let mut buf = [0; 16];
         assert_eq!(server.try_read(&mut buf), Ok(4));
         assert_eq!(server.try_read(&mut buf), Err(ReadError::WouldBlock));
-        assert_eq!(server.read(&mut buf), Err(ReadError::Polled), "nobody would end the wait");
+        assert_eq!(server.read(&mut buf), Err(ReadError::Polled), "no thread would end the wait");
         now += Duration::from_millis(1);
         stack.poll(now);
     }
@@ -48,7 +48,7 @@ fn poll_returns_the_next_deadline() {
     let mut alloc = Box::pin(stack.flow("echo").timeout(Duration::from_secs(3)).alloc_async());
     let mut cx = Context::from_waker(Waker::noop());
     assert!(alloc.as_mut().poll(&mut cx).is_pending());
-    // Nobody accepts for a second: the request is refused then, not earlier.
+    // Without an acceptor the request is refused after one second, not earlier.
     let due = stack.poll(Instant::from_millis(2)).unwrap();
     assert!(due <= Instant::from_millis(1001), "{due:?}");
     stack.poll(Instant::from_millis(990));

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Whether it becomes readable, and it is known how long that may take.
+/// Returns `true` if the descriptor becomes readable within this time.
 fn is_readable(pollable: &Pollable, seconds: i64) -> bool {
     let mut fds = [PollFd::new(pollable, PollFlags::IN)];
     let ready = poll(&mut fds, Some(&Timespec { tv_sec: seconds, tv_nsec: 0 })).unwrap();
@@ -110,7 +110,7 @@ fn a_set_has_a_file_descriptor_that_is_readable_while_events_wait() {
     for (at, (client, server)) in pairs.iter().enumerate() {
         client.write(b"hello").unwrap();
         assert!(is_readable(&pollable, 20), "flow {at}");
-        assert!(is_readable(&pollable, 0), "as long as nobody takes the events");
+        assert!(is_readable(&pollable, 0), "until the events are taken");
         assert!(set.try_wait().iter().all(|e| e.token == tokens[at]));
         assert!(!is_readable(&pollable, 0));
         assert_eq!(server.try_read(&mut [0; 8]), Ok(5));
@@ -135,15 +135,15 @@ fn dropping_a_set_wakes_its_pollers() {
     std::thread::park_timeout(Duration::from_millis(30));
     drop(set);
     assert!(polls.join().unwrap());
-    // The listener tells nobody any more.
+    // A removed listener notifies no set.
     let asks = stack.flow("echo").timeout(BOUND);
     let client = Builder::new().spawn(move || asks.alloc().map(drop)).unwrap();
     listener.accept_timeout(BOUND).unwrap();
     client.join().unwrap().unwrap();
 }
 
-/// The reply to a requester whose EIDs are like the reference's is held back for a moment, and whoever only tries is told
-/// when to try again.
+/// The reply to a requester whose EIDs are like the reference's is held back for a moment, and a caller that does not
+/// wait is told when to try again.
 #[test]
 fn trying_does_not_lose_a_request_with_a_delayed_reply() {
     let server = Stack::new().unwrap();

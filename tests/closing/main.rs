@@ -1,4 +1,4 @@
-//! How a flow ends: what each end is told, over every sort of layer and for every quality of service.
+//! Ends of flows: the notices to each end, over every sort of layer and for every quality of service.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! In virtual time: lost, repeated and forged notices.
+//! Lost, repeated and forged notices, in virtual time.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ impl World {
     }
 }
 
-/// What `flow` reads until it ends, and how it ends.
+/// Reads `flow` to its end. Returns the bytes, and the reason of the end.
 async fn drain(flow: &aio::Flow) -> (usize, ReadError) {
     let mut n = 0;
     loop {
@@ -181,7 +181,7 @@ fn lost_notices_are_replaced_by_the_timeout() {
             assert_eq!(drain(&far).await, (0, ReadError::PeerGone), "{name}");
             let took = world.net.now() - before;
             assert!(took >= Duration::from_secs(4) && took < Duration::from_secs(10), "{name}: {took:?}");
-            // What cannot be told is not told for ever.
+            // Notices are not repeated forever.
             world.net.sleep(Duration::from_secs(200)).await;
             assert_eq!(world.client.stack().rib().get("node/flows"), Some(0), "{name}");
         });
@@ -229,7 +229,7 @@ fn an_expired_close_reads_as_reset() {
     let world = world(7, "");
     world.net.block_on(async {
         let (near, far) = world.pair(QosSpec::DATA).await;
-        // Nobody reads, so that it cannot all be delivered.
+        // The other end does not read, so that it cannot all be delivered.
         while near.as_blocking().try_write(&[1; 1000]).is_ok() {
             world.net.sleep(Duration::from_millis(1)).await;
         }
@@ -298,7 +298,7 @@ fn data_is_not_taken_for_a_notice() {
     });
 }
 
-/// What an end says is no notice when it comes back to it.
+/// A notice that comes back to its sender is ignored.
 #[test]
 fn a_reflected_notice_is_ignored() {
     for security in ["", ENCRYPTED] {
@@ -329,7 +329,7 @@ fn a_reflected_notice_is_ignored() {
             }
             world.net.sleep(Duration::from_secs(1)).await;
             far.write(b"goes on").await.unwrap();
-            // On a plain flow what comes back is data, as anything else that somebody makes up.
+            // On a plain flow a packet that comes back is data, as any other forgery.
             while near.read_bytes().await.unwrap() != "goes on" {}
         });
         drop(rule);

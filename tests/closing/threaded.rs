@@ -13,16 +13,16 @@ use o7s::{Event, Flow, FlowSet, QosSpec, ReadError, Stack, Udp4, UnicastLayer, W
 use super::cable::Cable;
 use super::{ENCRYPTED, all, security_of};
 
-/// What is told is told long before this, and long before a flow's timeout of 120 s.
+/// Notices arrive long before this, and long before a flow's timeout of 120 s.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// In one stack: what a local layer does for its IPCPs, too.
+    /// Both ends in one stack, connected as a local layer does it for IPCPs.
     Direct,
-    /// In two stacks, on the loopback interface.
+    /// Two stacks on the loopback interface.
     Udp,
-    /// In two stacks that are members of a unicast layer over the loopback interface.
+    /// Two stacks that are members of a unicast layer over the loopback interface.
     Unicast,
 }
 
@@ -88,7 +88,7 @@ fn everywhere(test: impl Fn(&str, QosSpec, Pair)) {
     }
 }
 
-/// What `flow` reads until it ends, and how it ends.
+/// Reads `flow` to its end. Returns the bytes, and the reason of the end.
 fn drain(flow: &Flow) -> (usize, ReadError) {
     let (mut n, mut buf) = (0, [0; 2000]);
     loop {
@@ -210,7 +210,7 @@ fn a_layer_that_is_left_ends_its_flows_at_both_ends() {
 #[test]
 fn shutdown_with_unacknowledged_data_reads_as_reset() {
     let Pair { near, far, client, server: _server, _layers } = pair(Place::Udp, QosSpec::DATA, "");
-    // Far more than the window: nobody reads.
+    // Far more than the window, as the other end does not read.
     while near.try_write(&[1; 1000]).is_ok() {}
     client.shutdown();
     assert_eq!(drain(&far).1, ReadError::Reset);

@@ -18,7 +18,7 @@ use o7s::{AllocError, Code, HashAlg, IpcpHandle, IpcpInfo, IpcpKind, NameHash, Q
 
 const HASH: HashAlg = HashAlg::Sha3_256;
 
-/// What travels: from which station, for which flow, and what; messages for no flow.
+/// A frame: the sending station, the flow, and the bytes; messages have no flow.
 type Frame = (u64, Option<u32>, Vec<u8>);
 
 #[derive(Default)]

@@ -8,14 +8,14 @@ use o7s::{Flow, QosSpec, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};
 
-/// What all controllers of a stack have seen.
+/// Calls seen by all controllers of a stack.
 #[derive(Debug, Default)]
 struct Seen {
     acked: AtomicU64,
     most_in_flight: AtomicU64,
 }
 
-/// So many segments at a time, whatever happens.
+/// A fixed window of segments, whatever happens.
 #[derive(Debug)]
 struct Fixed {
     segments: u64,

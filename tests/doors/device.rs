@@ -13,7 +13,7 @@ use o7s::{QosSpec, Stack, Udp4};
 
 use super::{BOUND, echo, round_trips};
 
-/// A network in memory: whoever is on it can be sent to.
+/// A network in memory: every socket on it can be sent to.
 #[derive(Default)]
 struct Hub(Mutex<Vec<Weak<Plug>>>);
 

@@ -38,7 +38,7 @@ impl PipeEnd {
 
 /// The number of the only other station.
 const PEER: u64 = 0;
-/// How names are hashed.
+/// Hash of names.
 const HASH: HashAlg = HashAlg::Md5;
 
 /// The member at one end.
@@ -49,7 +49,7 @@ pub(crate) struct PipeShim {
 }
 
 impl PipeShim {
-    /// What the stack has to know.
+    /// Returns the properties of the layer.
     pub(crate) fn info() -> IpcpInfo {
         IpcpInfo::new(IpcpKind::Custom("pipe"), "pipe", "pipe").with_hash(HASH)
     }

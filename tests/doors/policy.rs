@@ -82,7 +82,7 @@ fn panics_of_a_policy_are_counted_and_packets_take_one_path() {
 #[derive(Debug, Default)]
 struct Curious {
     member: Mutex<Option<IpcpHandle>>,
-    /// How often it has seen everything.
+    /// Number of complete passes over the member.
     looks: AtomicUsize,
 }
 

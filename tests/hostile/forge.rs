@@ -1,4 +1,4 @@
-//! Datagrams that nobody should send.
+//! Malicious datagrams.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ use o7s::{QosSpec, SecurityConfig};
 
 use super::{ENCRYPTED, hash};
 
-/// Makes datagrams that nobody should send.
+/// Generator of malicious datagrams.
 pub(super) struct Forge {
     rng: Rng,
     randomness: Randomness,
@@ -112,7 +112,7 @@ impl Forge {
                 good[..self.rng.below(good.len() as u64) as usize].to_vec()
             }
             9 => {
-                // Replies to nobody.
+                // Replies without a request.
                 let (s_eid, d_eid, data) = (self.eid(), self.eid(), self.bytes(100));
                 let response = if self.rng.chance(0.5) { 0 } else { -(self.rng.below(2000) as i32) };
                 FlowReply { s_eid, d_eid, response, data: &data }.to_vec()
@@ -146,7 +146,7 @@ impl Forge {
         self.request(self.name, &oap)
     }
 
-    /// An address that belongs to somebody else.
+    /// Returns an address of another host.
     pub(super) fn somebody(&mut self) -> SocketAddr {
         let ip = Ipv4Addr::new(11, self.rng.u32() as u8, self.rng.u32() as u8, self.rng.u32() as u8);
         SocketAddr::new(IpAddr::V4(ip), 1024 + self.rng.below(60_000) as u16)

@@ -1,5 +1,5 @@
-//! Bad input: floods, forgeries, replays, damage. Memory stays bounded, real flows go on working, what is dropped is
-//! counted, and nobody can use us to flood others.
+//! Bad input: floods, forgeries, replays, damage. Memory stays bounded, real flows go on working, drops are counted,
+//! and we cannot be used to flood others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod forge;

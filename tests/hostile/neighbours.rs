@@ -1,5 +1,5 @@
-//! Those who have a flow to a member and misbehave before they are neighbours: nobody is connected or let in who should
-//! not be, nobody waits for those who are silent, and time limits hold.
+//! Peers that have a flow to a member and misbehave before they are neighbours: none is connected or admitted that
+//! should not be, silent ones hold up no others, and time limits hold.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use o7s::wire::cep::{Message as Cep, Terms};
 use o7s::wire::enroll::{Ack, ID_LEN, Request, Response, Verdict};
 use o7s::{Flow, IpcpHandle, LocalConfig, QosSpec, ReadError, Stack, UnicastLayer};
 
-/// How long a member waits for a word, and what hanging up may take on top.
+/// Time for which a member waits for a message, and for closing the flow on top.
 const PATIENCE: Duration = Duration::from_secs(3);
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -91,7 +91,7 @@ fn read(flow: &Flow) -> Result<Vec<u8>, ReadError> {
     }
 }
 
-/// What the member says to it at most: nothing, or that it refuses.
+/// Checks the member's answer, if it gives one: a refusal.
 #[track_caller]
 fn is_refused(what: &str, message: &[u8]) {
     let mut member = Member::new();
@@ -101,7 +101,7 @@ fn is_refused(what: &str, message: &[u8]) {
     member.pass(PATIENCE);
     match read(&flow) {
         Ok(answer) => assert_eq!(Cep::decode(&answer), Ok(Cep::refusal()), "{what}"),
-        Err(ReadError::WouldBlock) => panic!("{what}: nobody hung up"),
+        Err(ReadError::WouldBlock) => panic!("{what}: the flow was not closed"),
         Err(_) => {}
     }
     assert!(!matches!(read(&flow), Ok(_) | Err(ReadError::WouldBlock)), "{what}: it is over");
@@ -185,7 +185,7 @@ fn joiners_that_send_garbage_are_disconnected() {
     }
     for flow in &flows {
         while read(flow).is_ok() {}
-        assert_ne!(read(flow), Err(ReadError::WouldBlock), "nobody talks for ten seconds");
+        assert_ne!(read(flow), Err(ReadError::WouldBlock), "silence for ten seconds");
     }
     assert_eq!(member.tasks(), tasks);
     assert!(member.ipcp.connections().is_empty());

@@ -84,7 +84,7 @@ fn victims_of_forged_senders_get_no_amplification() {
         let mut forge = Forge::new(net.rng("forge"), "echo");
         for i in 0..20_000u64 {
             let src = forge.somebody();
-            // Not flows with keepalives: those are owed to whoever allocated them.
+            // Not flows with keepalives: those are owed to the peer that allocated them.
             let datagram = match forge.make(i % KINDS, unix(net)) {
                 d if d.get(40..44).is_some_and(|timeout| timeout != [0; 4]) => continue,
                 d => d,
@@ -274,7 +274,7 @@ fn reflected_packets_are_survived() {
     }
 }
 
-/// The numbers by which we know flows have 32 random bits: nobody guesses one who has not been told.
+/// The numbers by which we know flows have 32 random bits: they cannot be guessed.
 #[test]
 fn eids_are_random_in_all_their_bits() {
     let world = World::new(21, "");
@@ -310,7 +310,7 @@ fn eids_are_random_in_all_their_bits() {
     assert_eq!(distinct.len(), eids.len());
 }
 
-/// Whoever asks a member for more flows than a neighbour needs gets no keys agreed on, and keeps no neighbour out.
+/// A peer that asks a member for more flows than a neighbour needs gets no keys agreed on, and keeps no neighbour out.
 #[test]
 fn a_flood_of_requests_for_a_member_is_shed() {
     let net = Network::new(22);
@@ -335,7 +335,7 @@ fn a_flood_of_requests_for_a_member_is_shed() {
     }
     assert!(count("shed") > 2900, "{}", count("shed"));
     assert!(count("flows") <= 40, "{}", count("flows"));
-    // In the middle of it somebody joins and connects.
+    // A joiner and a connection in the middle of it.
     let joins = net.spawn(async move {
         let b = neighbour.stack().unicast("other").over(&neighbour.udp4()[0]).enroll_async("node").await.unwrap();
         b.connect_async("node").await.unwrap();
@@ -359,7 +359,7 @@ fn replies_from_other_addresses_are_ignored() {
     let net = &world.net;
     let listener = world.server.listen("echo");
     let (client, other): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), "10.0.0.66:3435".parse().unwrap());
-    // Whoever sees the request and is not the server says no, and yes.
+    // An observer of the request that is not the server refuses, and accepts.
     let inner = net.clone();
     net.on_packet(move |packet| {
         if packet.src == client && packet.data.starts_with(&[0; 4]) && packet.data[44] == 1 {
@@ -397,7 +397,7 @@ fn garbage_on_a_plain_flow_affects_only_that_flow() {
             let last = packets.borrow().last().cloned().unwrap();
             let other = world.connect(QosSpec::DATA).await;
             for i in 0..3000 {
-                // Whoever can forge the address of a plain flow can break it; that is all he can do.
+                // An attacker that can forge the address of a plain flow can break it, and do no more.
                 let mut forged = last[..4].to_vec();
                 forged.resize(4 + rng.below(60) as usize, 0);
                 rng.fill(&mut forged[4..]);

@@ -1,5 +1,5 @@
-//! A member of a unicast layer among neighbours who mean no good: every input that is known to hurt the reference is
-//! dropped and counted, answered to nobody but whom it concerns, and leaves a good neighbour's flow as it was.
+//! A member of a unicast layer among hostile neighbours: every input that is known to hurt the reference is dropped and
+//! counted, answered to none but its sender, and leaves a good neighbour's flow as it was.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn node() -> (Frames, Legitimate) {
     (frames, flow)
 }
 
-/// Feeds something bad: a counter says so, nobody is told, and the good flow is as it was.
+/// Feeds a bad packet: a counter grows, nothing is answered, and the good flow is as it was.
 #[track_caller]
 fn is_dropped(counter: &str, least: u64, feed: impl FnOnce(&mut Frames, &Legitimate)) {
     let (mut frames, flow) = node();
@@ -37,7 +37,7 @@ fn is_dropped(counter: &str, least: u64, feed: impl FnOnce(&mut Frames, &Legitim
     let counted = frames.count(counter) - before;
     assert!(counted >= least, "{counter}: {counted} of {least}\n{}", frames.rib());
     let said: Vec<_> = frames.sent_anywhere().into_iter().filter(|(via, _)| *via != Via::Management).collect();
-    assert!(said.is_empty(), "somebody was told: {said:?}");
+    assert!(said.is_empty(), "answers: {said:?}");
     assert_eq!(frames.count("flows"), flows, "nothing is kept of it");
     frames.check();
     frames.exchange(&flow);
@@ -160,7 +160,7 @@ fn malformed_messages_are_counted() {
     });
 }
 
-/// Where in a message its code is.
+/// Offset of the code in a message.
 fn code_offset() -> usize {
     let (r_eid, s_eid) = (Eid(0), Eid(0));
     let reply = Message::Reply(FlowReply { r_eid, s_eid, response: 0, data: &[] }).to_vec();
@@ -176,7 +176,7 @@ fn reply(r_eid: Eid, s_eid: Eid, response: i32) -> FlowReply<'static> {
 fn unexpected_replies_are_counted() {
     is_dropped("replies_unexpected", 8, |frames, flow| {
         for response in [0, -1007] {
-            // The table's entry 0, a component's, nobody's, and that of a flow that is open.
+            // The table's entry 0, a component's, an unused one, and that of a flow that is open.
             for r_eid in [Eid(0), Eid(1), Eid(u64::MAX), flow.remote] {
                 frames.reply(reply(r_eid, Eid(0x6666_0000_0000_6666), response));
             }
@@ -197,7 +197,7 @@ fn unexpected_updates_are_counted() {
         frames.poll();
     }
     frames.check();
-    // One of our own kind says more than a level; whoever does not say it is not believed.
+    // A peer of our own kind reports more than a level; one that does not is not believed.
     frames.live_on(&flow, Duration::from_secs(60));
 }
 
@@ -280,7 +280,7 @@ fn floods_of_requests_are_refused_beyond_the_limit() {
         frames.check();
     }
     assert_eq!(frames.count("requests_in"), asked + 1);
-    // Nobody accepts: what the listener has room for waits, and is refused in time.
+    // Without an acceptor, the requests that the listener has room for wait, and are refused in time.
     frames.pass(25 * SECOND);
     let refused = frames.replies();
     assert_eq!(refused.len() as u64, asked, "one answer each");
@@ -339,7 +339,7 @@ fn forged_replies_to_own_requests() {
         let (mut frames, flow) = node();
         let (r_eid, mut asking) = asks(&mut frames);
         frames.reply(reply(r_eid, s_eid, response));
-        // Twice: the second one finds nobody.
+        // Twice: the second one has no request any more.
         frames.reply(reply(r_eid, s_eid, response));
         frames.pass(25 * SECOND);
         assert!(matches!(asking.poll(), Some(Err(_))), "{s_eid} {response}");
@@ -433,13 +433,13 @@ fn claims_about_own_links_are_contradicted() {
         frames.feed(Via::Management, &lsu(OWN, NEIGHBOURS[0], u64::MAX - 1));
     });
     let (frames, _flow) = node();
-    assert_eq!(frames.ipcp.address(), Some(OWN), "nobody talks it out of its address");
+    assert_eq!(frames.ipcp.address(), Some(OWN), "it keeps its address");
 }
 
 #[test]
 fn a_frozen_link_of_a_neighbour_thaws() {
     let (mut frames, flow) = node();
-    // Somebody says with the greatest possible number that the link to the second neighbour exists, and leaves.
+    // A forged update with the greatest possible number claims that the link to the second neighbour exists.
     frames.feed(Via::Management, &lsu(NEIGHBOURS[1], OWN, u64::MAX - 1));
     frames.live_on(&flow, Duration::from_secs(300));
     frames.sent_anywhere();
@@ -467,7 +467,7 @@ fn a_flood_of_links_fills_the_database_to_its_bound() {
     }
     frames.poll();
     assert!(frames.count("routing/refused") > before);
-    // What nobody says again is forgotten.
+    // Links that are not announced again are forgotten.
     frames.live_on(&flow, Duration::from_secs(300));
     frames.check();
     assert!(frames.links() < 20);
@@ -561,7 +561,7 @@ fn a_flood_of_names_is_bounded_and_does_not_hide_our_own() {
     assert!(frames.count("dht/stats/sources") <= 1024);
     assert!(frames.count("dht/stats/contacts") <= 16 * 32);
     assert!(frames.count("dht/stats/rate_limited") > 0);
-    // Whoever asks for our name hears of us first.
+    // Members that ask for our name hear of us first.
     frames.sent_anywhere();
     let asking = Contact { address: NEIGHBOURS[1], ..contact(1_000_000) };
     let question = Dht { src: asking, body: Body::FindValue { cookie: 42, key: hash(NAME) } };
@@ -652,7 +652,7 @@ fn leaving_the_layer_ends_pending_requests() {
     let (_, mut asking) = asks(&mut frames);
     frames.ipcp.clone().leave();
     frames.poll();
-    assert!(matches!(asking.poll(), Some(Err(_))), "nobody will answer");
+    assert!(matches!(asking.poll(), Some(Err(_))), "no answer can come");
     // As by a shutdown: it is this end that goes, and the other one is told.
     assert_eq!(flow.flow.try_read(&mut [0; 8]), Err(ReadError::ClosedHere));
 }

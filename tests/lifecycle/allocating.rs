@@ -26,7 +26,7 @@ fn an_unreachable_name_is_reported_fast() {
 fn a_refusal_has_a_type() {
     let (server, client) = stacks(Place::Udp);
     let refused = client.flow("echo").timeout(BOUND).alloc().map(drop).unwrap_err();
-    assert_eq!(refused.code(), Code::NAME, "registered, and bound by nobody");
+    assert_eq!(refused.code(), Code::NAME, "registered, and not bound");
     let listener = server.bind("echo").unwrap();
     let encrypted: SecurityConfig = "X25519".parse().unwrap();
     server.set_default_security(encrypted);
@@ -114,7 +114,7 @@ fn withdrawn_requests_leave_nothing_behind() {
     }
 }
 
-/// A task that is dropped by whoever wakes it, as executors that are gone do.
+/// A task that is dropped by its waker, as executors that are gone do.
 struct Fragile(std::sync::Mutex<Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
 impl Wake for Fragile {

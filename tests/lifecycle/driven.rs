@@ -16,8 +16,8 @@ fn a_polled_stack_never_blocks() {
     let mut now = o7s::base::time::Instant::ZERO;
     assert_eq!(stack.flow("echo").alloc().map(drop), Err(AllocError::Polled));
     assert!(matches!(listener.accept(), Err(AcceptError::Polled)));
-    // A request that was offered to an accept that nobody looks at: time passes, polls are not endless, and when its time
-    // is over it is given up, as if nobody accepted.
+    // A request that was offered to an accept that is never polled: time passes, polls are not endless, and when its
+    // time is over it is given up, as without an acceptor.
     let mut accept = Box::pin(listener.accept_async());
     let mut cx = Context::from_waker(Waker::noop());
     assert!(accept.as_mut().poll(&mut cx).is_pending());
@@ -153,7 +153,7 @@ fn a_repeated_request_makes_one_flow_however_long_it_waits() {
         );
         let far = listener.accept_async().await.unwrap();
         let near = near.await.unwrap();
-        assert!(net.timeout(Duration::from_secs(5), listener.accept_async()).await.is_err(), "a flow of nobody");
+        assert!(net.timeout(Duration::from_secs(5), listener.accept_async()).await.is_err(), "a second flow");
         near.write(b"hello").await.unwrap();
         assert_eq!(&far.read_bytes().await.unwrap()[..], b"hello");
     });

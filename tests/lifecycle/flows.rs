@@ -107,7 +107,7 @@ fn a_flow_is_closed_while_others_use_it() {
             })
         });
         settle();
-        // Nobody reads at the other end, so some may be lost.
+        // The other end does not read, so some may be lost.
         let _ = within("close", move || block_on(near.close(Duration::from_millis(100))));
         assert_eq!(finishes("read", reads), Err(ReadError::ClosedHere));
         assert_eq!(finishes("write", writes), WriteError::Closed);
@@ -148,7 +148,7 @@ fn packets_arriving_during_allocation_are_read() {
         let listener = server.bind("echo").unwrap();
         let serves = spawn(move || {
             for _ in 0..300 {
-                // Nobody writes it again, and nothing else comes.
+                // It is written once only, and nothing else comes.
                 let far = listener.accept().unwrap();
                 far.write(b"first").unwrap();
                 let _ = far.read_timeout(&mut [0; 8], BOUND);
@@ -192,7 +192,7 @@ fn a_waiting_thread_is_woken_every_time() {
                 })
             })
             .collect();
-        // By somebody else's call, not by a packet: whoever waits for the socket has to be interrupted.
+        // By a call of another thread, not by a packet: the thread that waits for the socket has to be interrupted.
         let flow = Arc::clone(&near);
         let wake_all = move || {
             for i in 1..=300 {

@@ -33,7 +33,7 @@ fn served(client: &Stack) {
     });
 }
 
-/// Nobody comes, so this is how long a test takes.
+/// Time of a test in which nothing comes.
 const SOON: Duration = Duration::from_millis(300);
 
 fn echo(stack: &Stack) {
@@ -100,7 +100,7 @@ fn a_panicking_resolver_finds_nothing() {
     let net = Udp4::bind("127.0.0.1:0").system_resolver(false).resolver(Arc::new(Broken));
     client.udp4(net).unwrap();
     let from = client.clone();
-    let unknown = within("a name that nobody knows", move || from.flow("nobody").timeout(BOUND).alloc().map(drop));
+    let unknown = within("an unknown name", move || from.flow("nobody").timeout(BOUND).alloc().map(drop));
     assert!(matches!(unknown, Err(AllocError::Unreachable(_))), "{unknown:?}");
     served(&client);
     assert!(panics(&client) >= 1);
@@ -144,7 +144,7 @@ fn a_panicking_waker_does_not_block_others() {
     within("a flow to the other one", move || from.flow("echo").timeout(BOUND).alloc().map(drop)).unwrap();
     finishes("the other one", accepts).unwrap();
     assert!(panics(&server) >= 1);
-    // A time limit that ends on the timers' thread, and wakes somebody broken: the others' limits go on.
+    // A time limit that ends on the timers' thread, with a waker that panics: the others' limits go on.
     let (_silent, stack) = to_silent();
     let mut lost = Box::pin(stack.flow("echo").timeout(Duration::from_millis(20)).alloc_async());
     assert!(lost.as_mut().poll(&mut cx).is_pending());
@@ -165,7 +165,7 @@ fn a_panicking_reply_ends_only_its_thread() {
         outcome.is_err()
     });
     let from = client.clone();
-    // It is refused, and asks again: then nobody accepts.
+    // It is refused, and asks again: then there is no acceptor.
     let lost = within("the request", move || from.flow("echo").timeout(SOON).alloc().map(drop));
     assert!(lost.is_err());
     assert!(finishes("the bug", accepts), "the thread that brought the closure sees its panic");
@@ -191,7 +191,7 @@ fn a_polled_stack_survives_panicking_wakers() {
 
 // ----- locks -----
 
-/// A waker whose end looks at everything that the stack has: it waits for ever if a lock is held.
+/// A waker that reads all of the stack when it is dropped: it waits forever if a lock is held.
 struct Curious {
     stack: Stack,
     ended: Arc<AtomicUsize>,
@@ -209,8 +209,8 @@ impl Drop for Curious {
     }
 }
 
-/// Polls with a waker that nobody else holds, then with another one; then gives the future up. Returns how many wakers
-/// have ended, which changes if some table keeps them until what they wait for has ended.
+/// Polls with a waker that is held nowhere else, then with another one; then gives the future up. Returns how many
+/// wakers have been dropped, which changes if some table keeps them until the end of the wait.
 fn exchange_wakers<F: Future>(
     what: &'static str,
     stack: &Stack,
@@ -229,7 +229,7 @@ fn exchange_wakers<F: Future>(
     ended
 }
 
-/// As [`exchange_wakers`], where all of them end with the future.
+/// As [`exchange_wakers`], where all of them are dropped with the future.
 fn ends_wakers<F: Future>(what: &'static str, stack: &Stack, future: impl FnOnce(Stack) -> F + Send + 'static) {
     let ended = exchange_wakers(what, stack, future);
     assert_eq!(ended.load(Ordering::SeqCst), 3, "{what}");

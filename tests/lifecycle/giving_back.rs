@@ -1,4 +1,4 @@
-//! What a stack holds of the system, and of its other layers, it gives back before it says so.
+//! Resources of the system and of other layers are given back before the call that ends their use returns.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use o7s::{AllocError, BroadcastLayer, IpcpHandle, LocalConfig, Name, QosSpec, Re
 
 use super::{BOUND, Place, finishes, pair, settle, spawn, within};
 
-/// A stack with a layer at this address, and a flow within it that somebody reads from.
+/// A stack with a layer at this address, and a flow within it that a thread reads from.
 fn at(addr: SocketAddr) -> (Stack, IpcpHandle) {
     let stack = Stack::new().unwrap();
     let net = stack.udp4(Udp4::bind(&addr.to_string()).system_resolver(false)).unwrap();

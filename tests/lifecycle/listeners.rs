@@ -17,7 +17,7 @@ fn a_dropped_listener_refuses_waiting_requests_at_once() {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
         let allocates = spawn(move || client.flow("echo").timeout(Duration::from_secs(1000)).alloc().map(drop));
-        // The request waits, because nobody accepts.
+        // The request waits for an acceptor.
         while server.rib().get("names/echo/waiting") == Some(0) {
             settle();
         }
@@ -58,7 +58,7 @@ fn requests_refused_as_busy_are_served_later() {
     }
 }
 
-/// The client gives up, and the server too: nobody gets a flow to somebody who has gone.
+/// The client gives up, and the server too: a flow is not given to a peer that has gone.
 #[test]
 fn unaccepted_requests_time_out_and_are_forgotten() {
     for place in PLACES {
@@ -71,7 +71,7 @@ fn unaccepted_requests_time_out_and_are_forgotten() {
         let flow = within("alloc", move || asks.alloc().unwrap());
         let accepted = finishes("accept", next).unwrap();
         flow.write(b"hello").unwrap();
-        assert_eq!(accepted.read_timeout(&mut [0; 8], BOUND), Ok(5), "{place:?}: the flow of somebody who has gone");
+        assert_eq!(accepted.read_timeout(&mut [0; 8], BOUND), Ok(5), "{place:?}: the flow of a peer that has gone");
     }
 }
 
@@ -188,7 +188,7 @@ fn a_handler_is_started_on_demand() {
 fn handlers_are_bounded() {
     let limits = Limits::default().handlers(2).accept_wait(Duration::from_millis(50));
     let stack = Stack::builder().limits(limits).build().unwrap();
-    let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nobody writes");
+    let serve = |flow: Flow| assert!(flow.read(&mut [0; 8]).is_err(), "nothing is written");
     stack.bind_handler("echo", serve).unwrap();
     let busy: Vec<_> = (0..2).map(|_| stack.flow("echo").timeout(BOUND).alloc().unwrap()).collect();
     // Refused that soon it asks again by itself, until its own time is over.

@@ -1,6 +1,6 @@
 //! Nothing hangs: whatever is dropped, closed or shut down, in whatever state, returns within a bound.
 //!
-//! The bounds are generous, because machines are busy; what hangs, hangs for ever.
+//! The bounds are generous, because machines are busy; a call that hangs does so without end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod allocating;
@@ -28,7 +28,7 @@ use o7s::{Flow, Listener, LocalConfig, QosSpec, Stack, Udp4, UnicastLayer};
 mod cable;
 use cable::Cable;
 
-/// What must return does so within this.
+/// Time limit of every call.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// Runs `f` on a thread and fails if it takes longer than [`BOUND`].
@@ -91,14 +91,14 @@ fn impatient(timeout_ms: u32) -> QosSpec {
     QosSpec { timeout: timeout_ms, ..QosSpec::DATA }
 }
 
-/// Where the two ends of a pair are.
+/// Places of the two ends of a pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// In one stack.
+    /// One stack.
     Direct,
-    /// In one stack, by way of a local layer.
+    /// One stack, by way of a local layer.
     Local,
-    /// In two stacks, on the loopback interface.
+    /// Two stacks on the loopback interface.
     Udp,
     /// In two stacks that are members of a unicast layer on the loopback interface.
     Layer,

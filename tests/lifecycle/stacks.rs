@@ -68,7 +68,7 @@ fn a_stack_is_shut_down_while_it_allocates_from_a_silent_peer() {
 fn a_stack_is_shut_down_while_a_writer_waits_for_the_window() {
     for place in PLACES {
         let Pair { client, ends: (near, far), .. } = pair(place, QosSpec::DATA);
-        // Nobody reads: the window closes.
+        // The other end does not read: the window closes.
         let writes = spawn(move || {
             loop {
                 if let Err(e) = near.write(&[7; 1000]) {
@@ -112,7 +112,7 @@ fn the_last_handle_of_any_kind_ends_the_stack() {
     let waiting = Arc::clone(&set);
     let waits = spawn(move || {
         let first = waiting.wait(None);
-        // An empty one is waited for as well, because somebody may add a flow.
+        // An empty one is waited for as well, because another thread may add a flow.
         (first, waiting.wait(Some(Duration::from_millis(50))))
     });
     settle();

@@ -1,4 +1,4 @@
-//! What is told, at which level, and what never is.
+//! Log records: their events and levels, and what they never contain.
 
 use std::time::Duration;
 

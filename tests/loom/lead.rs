@@ -1,4 +1,4 @@
-//! Who looks after a device: whoever sleeps is woken, whatever the order in which two threads see what the other does.
+//! Lead over a device: sleeping threads are woken, in whatever order two threads see each other's changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ fn at(micros: u64) -> Instant {
     Instant::from_nanos(micros * 1000)
 }
 
-/// The standby sleeps only if somebody leads, who then wakes it.
+/// The standby sleeps only while another thread leads, which then wakes it.
 #[test]
 fn a_sleeping_standby_is_woken() {
     loom::model(|| {
@@ -40,7 +40,7 @@ fn a_sleeping_standby_is_woken() {
         let (told, me) = standby();
         let turn = lead.turn(at(10_000), &me);
         leader.join().unwrap();
-        assert!(turn != Turn::Sleep || told.0.load(Ordering::SeqCst), "it sleeps and nobody leads");
+        assert!(turn != Turn::Sleep || told.0.load(Ordering::SeqCst), "it sleeps and no thread leads");
     });
 }
 
@@ -65,6 +65,6 @@ fn a_resting_standby_is_told_of_a_long_absence() {
         let turn = lead.turn(at(40_002), &me);
         leader.join().unwrap();
         let told = told.0.load(Ordering::SeqCst);
-        assert!(turn == Turn::Guard || told, "{turn:?}, and nobody looks after the device");
+        assert!(turn == Turn::Guard || told, "{turn:?}, and no thread serves the device");
     });
 }

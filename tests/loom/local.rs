@@ -61,7 +61,7 @@ fn a_sender_notices_a_busy_peer_while_another_sends() {
     check(|| {
         let (near, far) = (pending(0), pending(0));
         let port = connect(&near.endpoint, &far.endpoint);
-        // Read by nobody, so that the next one stays in the inbox.
+        // Not read, so that the next one stays in the inbox.
         port.send(NOW, &mut [large()].into_iter().collect()).unwrap();
         let sender = {
             let port = Arc::clone(&port);
@@ -69,6 +69,6 @@ fn a_sender_notices_a_busy_peer_while_another_sends() {
         };
         port.is_congested();
         sender.join().unwrap();
-        assert!(far.endpoint.is_busy() && port.is_congested(), "it is busy, and nobody knows");
+        assert!(far.endpoint.is_busy() && port.is_congested(), "it is busy, and no sender knows");
     });
 }

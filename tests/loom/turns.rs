@@ -1,4 +1,4 @@
-//! Whose turn it is: packets are left to somebody, whoever comes and goes, and a layer gets them one after the other.
+//! Turns: packets are left to some thread at any time, and a layer gets them one after the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use o7s::flow::{Event, Fault, Params, Port, Sink, Watcher};
 
 use super::{NOW, Sleeper, Told, check, closed, deliver, finds, flow, params, pending, read, spawn};
 
-/// What a turn is about: the packets that one thread delivers, while others do as well, and one that reads.
+/// Packets that several threads deliver, and one thread reads.
 fn read_what_others_deliver(rx_limit: usize) {
     let world = pending(9);
     let params = Params { rx_limit, ..params(None) };

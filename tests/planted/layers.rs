@@ -110,7 +110,7 @@ fn a_layer_does_not_converge() {
 #[test]
 fn a_lookup_finds_nothing() {
     let (layer, _) = build(4, &topology::ring(4), secs(1));
-    // Nobody is told of any name.
+    // No member is told of any name.
     plant::lose(&layer.net, Kind::Directory);
     lookups::register(&layer);
     layer.net.run_for(secs(2));

@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// `scenario` fails, and says `what`.
 #[track_caller]
 fn caught(what: &str, scenario: impl FnOnce()) {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(scenario)) else { panic!("nobody has caught it: {what}") };
+    let Err(panic) = catch_unwind(AssertUnwindSafe(scenario)) else { panic!("not caught: {what}") };
     let said = panic.downcast_ref::<String>().cloned();
     let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
     assert!(said.contains(what), "caught, but for another reason: {said}");

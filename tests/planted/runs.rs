@@ -40,7 +40,7 @@ fn seed(suits: impl Fn(&Seen) -> bool) -> u64 {
     (0..1000).find(of).unwrap()
 }
 
-/// Links fail, and everybody stays.
+/// Links fail, and all members stay.
 fn links_fail() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| seed(|seen| seen.gone == 0))
@@ -117,7 +117,7 @@ fn links_are_not_taken_up_again() {
 fn neighbours_that_do_not_talk() {
     // What is in the first message on such a flow, and only there.
     let handshake = |data: &[u8]| data.windows(10).any(|text| text == b"Management");
-    caught("nobody would have been blamed", || {
+    caught("could have been noticed", || {
         run_planted(members_fail(), |layer, phase| {
             if phase != Phase::Built {
                 return;

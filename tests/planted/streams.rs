@@ -13,8 +13,8 @@ use super::world::outage::{Outage, cut_a_link, has_alternate, layer, layer_of, l
 use super::world::plant::{self, Kind};
 use super::world::{Pair, Script, expect, ms, secs, send, topology};
 
-/// A link fails on the way of a stream half round a ring, and nobody can go around it before those heard of it who are
-/// further back. `news` of it take so long.
+/// A link fails on the way of a stream half round a ring, and no packet can go around it before members further back
+/// have heard of it, which takes as long as `news`.
 fn in_a_ring(policy: RoutePolicy, news: Option<Duration>) -> Outage {
     let net = Network::new(1);
     net.set_default_link(Link::default().latency(ms(1)));

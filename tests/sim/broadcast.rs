@@ -16,7 +16,7 @@ struct Layer {
     programs: Vec<Flow>,
 }
 
-/// What comes of `attempt` in the end. At 20 % loss one attempt in four or five gives up, as handshakes are sent a few
+/// Repeats `attempt` until it succeeds. At 20 % loss one attempt in four or five gives up, as handshakes are sent a few
 /// times only, so it is made again, as a user would.
 fn insist<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
     for _ in 0..4 {
@@ -47,7 +47,7 @@ impl Layer {
         self.net.block_on(self.net.sleep(secs(seconds)));
     }
 
-    /// What has arrived at a program.
+    /// Returns the packets that have arrived at a program.
     fn heard(&self, program: usize) -> Vec<String> {
         let mut buf = [0; 2000];
         let read = || {

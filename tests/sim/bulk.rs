@@ -11,7 +11,7 @@ const TOTAL: usize = 10 << 20;
 /// Transfers it all, which may take `limit` seconds of virtual time: about twice what it takes, so that a flow that
 /// collapses is noticed.
 fn transfer(seed: u64, link: Link, corrupt: f64, limit: f64) {
-    // Whoever takes loss for congestion would take minutes.
+    // An algorithm that takes loss for congestion would take minutes.
     let algorithm = if corrupt > 0.0 { Algorithm::Bbr } else { Algorithm::Cubic };
     let pair = Pair::with(seed, link, ENCRYPTED, &algorithm);
     let net = &pair.net;
@@ -26,7 +26,7 @@ fn transfer(seed: u64, link: Link, corrupt: f64, limit: f64) {
         let inner = net.clone();
         let reader = net.spawn(async move {
             expect(&far, script).await;
-            // The receiver is kept: only somebody who is there can acknowledge.
+            // The receiver is kept: a dropped one could not acknowledge.
             (inner.now(), far)
         });
         send(&near, Script::new(net, "bulk", TOTAL, largest)).await;

@@ -12,7 +12,7 @@ thread_local! {
     static FAILED_AT: Cell<Option<(String, u32)>> = const { Cell::new(None) };
 }
 
-/// Where `f` panics: the file and the line.
+/// Returns the file and the line at which `f` panics.
 fn failed_at(f: impl FnOnce()) -> (String, u32) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -38,7 +38,7 @@ fn a_partition_of_ten_seconds_heals() {
     });
 }
 
-/// When the client notices that the server is gone, seconds after it went; `qos` says how long that may take.
+/// Returns the time at which the client notices that the server is gone, seconds after it went; `qos` sets the limit.
 fn noticed_after(qos: QosSpec, vanish: impl FnOnce(&Pair)) -> (ReadError, f64) {
     let pair = Pair::new(2, link(), ENCRYPTED);
     let net = &pair.net;
@@ -106,8 +106,8 @@ fn a_restarted_host_is_a_new_peer() {
     });
 }
 
-/// A flow that was accepted waits for its first packet for 45 s: so long the requester can ask for a reply that it did not
-/// get, although nobody accepts another flow.
+/// A flow that was accepted waits for its first packet for 45 s: so long the requester can ask for a reply that it did
+/// not get, even if no other flow is accepted.
 #[test]
 fn replies_are_repeated_while_the_flow_waits() {
     for security in ["", ENCRYPTED] {

@@ -82,7 +82,7 @@ fn a_moving_name_is_reached_at_once() {
     assert_eq!(done, Ok(()));
     assert!(took < ms(100), "{took:?}");
     layer.net.run_for(secs(1));
-    assert_eq!(locate(&layer, 3), [2], "whoever has it no more is not named");
+    assert_eq!(locate(&layer, 3), [2], "members without the name are not returned");
     // And back, within the hour.
     layer.net.run_for(secs(60));
     layer.members[2].unregister("svc");
@@ -116,7 +116,7 @@ fn after_a_refusal_the_next_member_is_asked_at_once() {
         assert!(took < ms(100), "{took:?}");
         layer.net.run_for(secs(15));
     }
-    // Everybody refuses: that is an answer, and comes soon.
+    // All refuse: that is an answer, and comes soon.
     layer.members[3].unregister("svc");
     layer.net.run_for(secs(15));
     let (done, took) = allocate(&layer.net, &layer.hosts[4], "svc");
@@ -191,13 +191,13 @@ fn changes_of_the_host_table_count_at_once() {
     let _second = accept(&hosts.net, &hosts.b, "svc");
     drop(first);
     hosts.a.udp4()[0].unregister("svc");
-    // It refuses, and there is nobody else.
+    // It refuses, and there is no other.
     assert_eq!(allocate(&hosts.net, &hosts.client, "svc").0.map_err(|e| e.code()), Err(Code::NAME));
     table.insert_at(&name, hosts.at[1]);
     let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
     assert_eq!(done, Ok(()));
     assert!(took < ms(100), "{took:?}");
-    // And while a request is under way to somebody who is silent.
+    // And while a request is under way to a silent host.
     table.insert_at(&name, "10.0.0.77:3435".parse().unwrap());
     let (late, right) = (hosts.net.clone(), hosts.at[1]);
     hosts.net.spawn(async move {
@@ -247,14 +247,14 @@ fn wrong_answers_of_resolvers_are_asked_again() {
     assert!(took < ms(100) && *slow.asked.lock().unwrap() <= before + 2, "{took:?}");
 }
 
-/// Whom a name leads to: the first byte that is read.
+/// Asks a name. Returns the first byte that is read.
 fn asked(net: &Network, from: &Host, name: &str) -> Result<u8, AllocError> {
     let flow = from.stack().flow(name).timeout(secs(5));
     let flow = net.block_on(flow.alloc_async())?;
     Ok(net.block_on(flow.read_bytes()).unwrap()[0])
 }
 
-/// A host that says `number` to whoever comes for "svc".
+/// A host that sends `number` to each client of "svc".
 fn says(net: &Network, addr: &str, number: u8) -> Host {
     let host = net.host("server").udp4(addr).build();
     let listener = host.stack().bind("svc").unwrap();
@@ -278,7 +278,8 @@ fn what_hosts_register_is_known_to_all() {
     assert_eq!(asked(&net, &client, "svc"), Ok(1), "who came first");
     first.udp4()[0].unregister("svc");
     assert_eq!(asked(&net, &client, "svc"), Ok(2));
-    // A crash takes back what nobody can take back any more; the end of the former host does not touch the next one.
+    // A crash removes the names of the host, which cannot do it any more; the end of the former host does not affect
+    // the next one.
     second.crash();
     assert_eq!(asked(&net, &client, "svc"), unreachable);
     let _third = says(&net, "10.0.0.2", 3);
@@ -350,7 +351,7 @@ fn two_layers(first: impl FnOnce(Udp4) -> Udp4, at: SocketAddr) -> (Hosts, Host)
 fn after_a_refusal_the_next_layer_is_asked() {
     let (hosts, client) = two_layers(|udp| udp, "10.0.0.1:3435".parse().unwrap());
     let _second = accept(&hosts.net, &hosts.b, "svc");
-    // Known there, and accepted by nobody.
+    // Known there, without an acceptor.
     let (done, took) = allocate(&hosts.net, &client, "svc");
     assert_eq!(done, Ok(()));
     assert!(took < ms(100), "{took:?}");
@@ -388,7 +389,7 @@ fn after_busy_and_silence_the_next_layer_is_asked() {
         });
         hosts.net.run_for(ms(10));
     }
-    assert!(busy.stack().rib().get("node/backlog_full") > Some(0), "somebody was told so");
+    assert!(busy.stack().rib().get("node/backlog_full") > Some(0), "a requester was told so");
     busy.crash();
     hosts.net.run_for(secs(4));
     assert_eq!(*done.lock().unwrap(), [Ok(()), Ok(())]);

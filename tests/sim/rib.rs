@@ -1,4 +1,4 @@
-//! What a stack shows of itself: those who watch it rely on the paths.
+//! Paths of the RIB: monitoring relies on them.
 
 use o7s::rib::Rib;
 use o7s::sim::Network;

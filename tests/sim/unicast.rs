@@ -1,4 +1,4 @@
-//! Unicast layers in virtual time: networks of every shape, on which everybody reaches everybody.
+//! Unicast layers in virtual time: networks of every shape, on which all members reach each other.
 
 use std::rc::Rc;
 
@@ -40,7 +40,7 @@ fn everybody_talks_to_everybody(seed: u64, edges: Edges, layer: UnicastLayer) {
     }
     watch.run(&layer, secs(5));
     tally.assert_complete((n * (n - 1)) as u32, 5);
-    assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+    assert!(watch.armed > 0, "no loop could have been noticed");
     assert_converged(&layer);
 }
 
@@ -102,7 +102,7 @@ fn a_reliable_flow_through_a_line() {
     });
 }
 
-/// A new member whose address is somebody else's finds out as soon as it hears of the layer's links, and takes another.
+/// A new member with the address of another finds out as soon as it hears of the layer's links, and takes another.
 #[test]
 fn two_members_with_the_same_address() {
     let net = Network::new(2);

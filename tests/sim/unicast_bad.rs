@@ -1,5 +1,5 @@
-//! Unicast layers on networks that do more than lose: deaf in one direction, doubling, swapping, damaging; on hosts whose
-//! clocks are wrong; and with the timeouts that members have if nobody says otherwise.
+//! Unicast layers on networks that do more than lose: deaf in one direction, doubling, swapping, damaging; on hosts
+//! whose clocks are wrong; and with the default timeouts of members.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -30,16 +30,16 @@ fn watched(layer: &Layer, settle: Duration, noticed: Duration) -> Watch {
     watch
 }
 
-/// Everybody talks to everybody, over flows of this quality, and everything comes back.
+/// All members talk to each other, over flows of this quality, and everything comes back.
 fn everybody_talks(layer: &Layer, watch: &mut Watch, qos: QosSpec) {
     let pairs = layer.len() * (layer.len() - 1);
     talks(layer, watch, qos).assert_complete(pairs as u32, 5);
     watch.run(layer, watch.settle + secs(1));
-    assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+    assert!(watch.armed > 0, "no loop could have been noticed");
 }
 
-/// As [`everybody_talks`], to an end of any kind. Packets are so far apart that none overtakes another, which would then be
-/// dropped where only order is promised.
+/// As [`everybody_talks`], with any kind of end. Packets are so far apart that none overtakes another, which would then
+/// be dropped where only order is promised.
 fn talks(layer: &Layer, watch: &mut Watch, qos: QosSpec) -> Rc<Tally> {
     let tally = Rc::<Tally>::default();
     let n = layer.len();
@@ -74,7 +74,7 @@ fn a_one_way_link_is_avoided() {
         layer.net.set_link(address(from).as_str(), address(to).as_str(), Link::default().loss(Loss::Random(1.0)));
         watch.went_down_one_way(layer.net.now(), (0, 1), false);
         watch.run(&layer, secs(5));
-        assert!(watch.down_seen > 0, "nobody would have been blamed for a dead neighbour");
+        assert!(watch.down_seen > 0, "no dead neighbour could have been noticed");
         everybody_talks(&layer, &mut watch, QosSpec::BEST_EFFORT);
         layer.set_link((0, 1), Link::default().latency(ms(1)));
         watch.came_up((0, 1));
@@ -158,7 +158,7 @@ fn default_timeouts() {
     layer.crash(4);
     layer.neighbours(4).into_iter().for_each(|i| watch.went_down(layer.net.now(), (4, i)));
     watch.run(&layer, NOTICED + secs(2));
-    assert!(watch.down_seen > 0, "nobody would have been blamed for a dead neighbour");
+    assert!(watch.down_seen > 0, "no dead neighbour could have been noticed");
     assert_converged(&layer);
 
     let joining = layer.revive(4).unwrap();
@@ -231,8 +231,8 @@ fn a_member_with_a_configured_address_returns() {
     }
 }
 
-/// Who accepts a flow must wait for its first packet for longer than it takes to ask again for a reply that was lost. Here
-/// each reply is lost once.
+/// The acceptor of a flow must wait for its first packet for longer than it takes to ask again for a reply that was
+/// lost. Here each reply is lost once.
 #[test]
 fn a_lost_reply_costs_no_attempt() {
     let net = Network::new(8);
@@ -252,7 +252,7 @@ fn a_lost_reply_costs_no_attempt() {
     println!("in use again after {after:?}");
 }
 
-/// A host whose clock is wrong by an hour is told so at once, and harms nobody else.
+/// A host whose clock is wrong by an hour is told so at once, and harms no other.
 #[test]
 fn a_clock_an_hour_off() {
     for ahead in [-3_600, 3_600] {
@@ -277,7 +277,7 @@ fn a_clock_an_hour_off() {
     }
 }
 
-/// Whoever has the name is silent, and others are still looked for, when the time of the allocation is over.
+/// The member with the name is silent, and others are still looked for, when the time of the allocation is over.
 #[test]
 fn an_allocation_ends_while_a_name_is_looked_up() {
     for timeout in [ms(100), ms(700), ms(1500), secs(3), secs(30)] {

@@ -31,7 +31,7 @@ fn build(seed: u64, n: usize, edges: &[(usize, usize)]) -> (Layer, Watch) {
     (layer, watch)
 }
 
-/// Where a member finds a name.
+/// Returns the places of a name that a member finds.
 fn locate(layer: &Layer, by: usize, name: &str) -> Vec<Address> {
     let member: &IpcpHandle = &layer.members[by];
     layer.net.block_on(member.locate_async(name)).unwrap()
@@ -46,7 +46,7 @@ fn a_member_crashes_and_returns() {
         watch.went_down(layer.net.now(), (4, i));
     }
     watch.run(&layer, ms(1500));
-    assert!(watch.down_seen > 0, "nobody would have been blamed for a dead neighbour");
+    assert!(watch.down_seen > 0, "no dead neighbour could have been noticed");
     for i in layer.neighbours(4) {
         watch.came_up((4, i));
     }
@@ -71,11 +71,11 @@ fn a_member_crashes_and_returns() {
     (0..9).filter(|i| *i != 4).for_each(|from| talk(&layer, from, 4, 3, ms(100), &tally));
     watch.run(&layer, secs(5));
     tally.assert_complete(8, 3);
-    assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+    assert!(watch.armed > 0, "no loop could have been noticed");
 }
 
-/// Whoever leaves says so: the others go around it at once, and do not wait until it is missed, which takes ten seconds
-/// here.
+/// A member that leaves says so: the others go around it at once, and do not wait until it is missed, which takes ten
+/// seconds here.
 #[test]
 fn a_member_that_leaves_is_not_waited_for() {
     type End = fn(&Layer, usize);
@@ -108,14 +108,14 @@ fn a_member_that_leaves_is_not_waited_for() {
     }
 }
 
-/// What a member says when it leaves is said again until it is heard.
+/// A member repeats that it leaves until it is heard.
 #[test]
 fn a_lost_leave_is_repeated() {
     let net = Network::new(16);
     net.set_default_link(Link::default().latency(ms(LINK)));
     let layer = Layer::build(net, 3, &[(1, 0), (2, 1)], UnicastLayer::new("net"));
     layer.converge(secs(2));
-    // Whoever made the connection, the one in the middle leaves.
+    // The one in the middle leaves, whichever side made the connection.
     for other in [0, 2] {
         layer.set_link((1, other), Link::default().loss(Loss::Random(1.0)));
     }
@@ -150,7 +150,7 @@ fn a_link_flaps() {
     // At ten packets a second, a tenth of a second for the news, that is 55 packets of each of the three flows to
     // members that are not nearer the other way round.
     assert!(tally.echoed.get() >= 2000 - 3 * 55, "{tally:?}");
-    assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+    assert!(watch.armed > 0, "no loop could have been noticed");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_partitioned_layer_heals() {
     }
     watch.run(&layer, secs(3));
     tally.assert_complete(5, 3);
-    assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+    assert!(watch.armed > 0, "no loop could have been noticed");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn twenty_per_cent_message_loss() {
         (1..9).for_each(|to| talk_over(&layer, (0, to), QosSpec::DATA, 20, ms(100), &tally));
         watch.run(&layer, secs(400));
         tally.assert_complete_or_silent(8, 20);
-        assert!(watch.armed > 0, "nobody would have been blamed for a loop");
+        assert!(watch.armed > 0, "no loop could have been noticed");
     }
 }
 

@@ -161,7 +161,7 @@ fn member(host: &Host, n: usize, address: Option<u64>) -> UnicastBuilder {
     host.stack().unicast(&format!("node-{n}")).over(&host.udp4()[0]).config(config)
 }
 
-/// Members 1 and 3, connected; member 2 is to be.
+/// Members 1 and 3, connected, without member 2 so far.
 fn two_members(seed: u64) -> (Network, [(Host, IpcpHandle); 2]) {
     let net = Network::new(seed);
     net.set_default_link(Link::default().latency(ms(1)));

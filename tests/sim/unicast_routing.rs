@@ -1,4 +1,4 @@
-//! How soon routes avoid a failed link, and what is lost until then.
+//! Time until routes avoid a failed link, and losses until then.
 
 use o7s::types::layer::RoutePolicy;
 

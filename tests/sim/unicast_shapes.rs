@@ -17,7 +17,7 @@ async fn flow_between(net: &Network, from: &Stack, at: &Stack, member: &IpcpHand
     // The directory needs a moment, and a few when messages are lost.
     net.sleep(secs(3)).await;
     let near = from.flow("sink").qos(QosSpec::DATA).timeout(secs(60)).alloc_async().await.unwrap();
-    // Somebody must be there until the answer has arrived: requests are repeated.
+    // The listener is kept until the answer has arrived: requests are repeated.
     let (far, _listener) = accepting.await;
     (near, far)
 }

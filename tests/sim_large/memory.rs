@@ -1,4 +1,4 @@
-//! What a member takes: memory, and the processor's time for each thing that happens.
+//! Costs of a member: memory, and the processor's time for each thing that happens.
 
 use std::process::Command;
 
@@ -9,9 +9,9 @@ use super::world::layer::{Kind, Layer};
 use super::world::stopwatch::{Stopwatch, cpu, peak_memory};
 use super::world::{large, secs, topology};
 
-/// How many members the layer of the other process has.
+/// Number of members of the layer in the other process.
 const MEMBERS: &str = "O7S_SIM_MEMBERS";
-/// What a thousand members may take in all, the program and what the allocator cannot give back among it.
+/// Memory limit of a thousand members, the program and the allocator's losses included.
 const MUST: u64 = 400 << 20;
 
 /// The most memory that a process of its own ever had for a layer of so many members; what others did before would count
@@ -54,7 +54,7 @@ fn five_thousand_members() {
     println!("5000 members: {} MiB in all, {} KiB each", peak >> 20, (peak >> 10) / 5000);
 }
 
-/// A member that is everybody's neighbour.
+/// A member that is the neighbour of all others.
 #[test]
 #[ignore = "takes minutes and gigabytes; run it in release mode"]
 fn five_thousand_neighbours() {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::world::faults::{self, Seen};
 use super::world::progress::Progress;
 
-/// What a full run takes.
+/// Number of seeds of a full run.
 const ALL: u64 = 2000;
 
 /// The seeds to run, and whether these are all.
@@ -37,7 +37,7 @@ fn thousands_of_random_layers_with_random_faults() {
         sum.healed_after = sum.healed_after.max(seen.healed_after);
     }
     println!("{sum:?}; the times are the longest of a run");
-    assert!(sum.armed > 0 && sum.down_seen > 0, "nobody was watched");
+    assert!(sum.armed > 0 && sum.down_seen > 0, "no member was watched");
     progress.assert_well();
     if !all {
         println!("NOT a full run: {ALL} seeds are one");

@@ -1,4 +1,4 @@
-//! A request with somebody else's address brings that address little more than it cost.
+//! A request with a forged source address brings that address little more than it cost.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use o7s::QosSpec;
 
 use super::*;
 
-/// Somebody who asked for nothing, and where a packet for it comes from.
+/// Address of a host that asked for nothing, and where a packet for it comes from.
 const VICTIM: &str = "10.0.0.99:3435";
 
 /// Sends one forged request and says how many bytes it had, and how many reached the victim within `span`.

@@ -1,4 +1,4 @@
-//! What a stranger's packet can cost: replays, reflection, amplification, state. It costs the stranger more than us.
+//! Costs of a stranger's packets: replays, reflection, amplification, state. They cost the stranger more than us.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod amplify;
@@ -24,7 +24,7 @@ const ENCRYPTED: &str = "X25519,aes-256-gcm";
 const SERVER: &str = "10.0.0.1:3435";
 const CLIENT: &str = "10.0.0.2:3435";
 
-/// A server, a client, and somebody who sees every packet.
+/// A server, a client, and an observer of every packet.
 struct World {
     net: Network,
     server: Host,

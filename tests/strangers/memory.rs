@@ -1,4 +1,4 @@
-//! What packets that wait cost in memory.
+//! Memory held by packets that wait.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use super::*;
 
 const MIB: i64 = 1 << 20;
 
-/// A server whose flows nobody reads, and strangers who have some of them.
+/// A server that does not read its flows, and strangers that have some of them.
 struct Flood {
     net: Network,
     server: Host,

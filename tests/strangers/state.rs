@@ -1,4 +1,4 @@
-//! How much state a stranger's datagrams make, and for how long.
+//! State made by a stranger's datagrams, and its lifetime.
 
 use std::net::UdpSocket;
 use std::thread::Builder;
@@ -36,7 +36,7 @@ fn datagrams_of_one_host_do_not_use_up_the_handlers() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut rng = Randomness::from_seed([5; 32]);
-    // As many flows as there are handlers, of somebody who asks never to be missed and is never heard of again.
+    // As many flows as there are handlers, of a requester that asks never to be missed and is never heard of again.
     let mut accepted = 0;
     for i in 0..64 {
         let qos = QosSpec { timeout: 0, ..QosSpec::RAW };
@@ -140,7 +140,7 @@ fn an_honest_flow_outlives_a_flood_of_requests() {
     let (tx, rx) = crossbeam_channel::bounded(10_000);
     let accept = Builder::new().spawn(move || {
         while let Ok(flow) = listener.accept() {
-            // Flows that nobody takes are closed.
+            // Flows that are not taken are closed.
             if tx.send(flow).is_err() {
                 return;
             }

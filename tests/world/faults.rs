@@ -15,7 +15,7 @@ use super::traffic::{ALLOCATION, PAUSE, Tally, serve, service, talk, talk_over};
 use super::watch::{HEALED, LOSSY_SETTLE, Watch, assert_converged, is_whole};
 use super::{ms, secs};
 
-/// What is to be over before something is planted.
+/// Phase of a run before which something is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The layer has been built.
@@ -41,7 +41,7 @@ struct Scene {
     returning: Vec<(usize, sim::JoinHandle<Result<o7s::IpcpHandle, o7s::MemberError>>)>,
 }
 
-/// What was done to a layer; told when that has failed.
+/// Changes made to a layer; printed when it has failed.
 #[derive(Default)]
 struct Diary(Vec<String>);
 
@@ -53,7 +53,7 @@ impl Drop for Diary {
     }
 }
 
-/// What a run has seen.
+/// Events of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) looks: u64,
@@ -63,13 +63,14 @@ pub(crate) struct Seen {
     pub(crate) loops: u64,
     pub(crate) holes: u64,
     pub(crate) longest_hole: Duration,
-    /// From the last change until every link was in use and everybody had a way to everybody.
+    /// Time from the last change until every link was in use and all members could reach each other.
     pub(crate) healed_after: Duration,
-    /// Where some of everything, or of what crosses a link, is lost, nothing can be said about the time of the faults.
+    /// `true` where some of everything, or of what crosses a link, is lost: nothing can be said about the time of the
+    /// faults.
     pub(crate) flaky: bool,
     /// Packets overtake each other.
     pub(crate) swapped: bool,
-    /// How often a member has crashed or left.
+    /// Number of crashes and leaves.
     pub(crate) gone: u32,
 }
 
@@ -125,7 +126,7 @@ impl Scene {
         };
         let layer = Layer::build_with(net, n, &edges, config, noticed_after(noticed));
         // What is sent to a neighbour while the link to it is down, and not noticed to be, is lost, and repeated after
-        // 0.2, 0.6, 1.4 s, ...: after a link has come back that nobody has missed, once more in that time at the latest.
+        // 0.2, 0.6, 1.4 s, ...: after a link has come back that was not missed, once more in that time at the latest.
         let settle = if lossy { LOSSY_SETTLE } else { noticed + secs(1) };
         let watch = Watch::new(&layer, settle, noticed);
         let tally = Rc::default();
@@ -144,7 +145,7 @@ impl Scene {
         self.watch.registered(&self.layer, &service(i), i);
     }
 
-    /// Lets time pass; whoever has come back takes its place.
+    /// Lets time pass; members that have come back take their places.
     fn run(&mut self, time: Duration) {
         let until = self.layer.net.now() + time;
         while self.layer.net.now() < until {
@@ -178,15 +179,15 @@ impl Scene {
         Ok(self.layer.net.now() - begin)
     }
 
-    /// Until everybody must have noticed, and all news must have arrived: looks after that are to find nothing, and there
-    /// are such looks.
+    /// Waits until all must have noticed, and all news must have arrived: looks after that are to find nothing, and
+    /// there are such looks.
     fn settle(&mut self) {
         let before = self.watch.armed;
         self.run(self.noticed + self.watch.settle + secs(1));
         if !self.flaky {
-            // Whoever has just returned makes connections, one after the other.
+            // A member that has just returned makes connections, one after the other.
             let _ = self.run_until(self.noticed + HEALED, |scene| scene.watch.armed > before);
-            assert!(self.watch.armed > before, "it does not settle: nobody would have been blamed for a loop");
+            assert!(self.watch.armed > before, "it does not settle: no loop could have been noticed");
         }
     }
 
@@ -211,7 +212,7 @@ impl Scene {
     fn fault(&mut self) {
         let alive: Vec<_> = self.layer.alive().collect();
         match self.rng.below(7) {
-            // Not so many that nobody is left to join.
+            // Not so many that none is left to join.
             0 if alive.len() > 2 => {
                 let i = alive[self.rng.below(alive.len() as u64) as usize];
                 self.crash(i);
@@ -244,7 +245,7 @@ impl Scene {
         }
     }
 
-    /// Whoever leaves says so, which is heard at once, unless something is lost.
+    /// A member that leaves says so, which is heard at once, unless something is lost.
     fn leave(&mut self, i: usize) {
         self.note(format_args!("{i} leaves"));
         self.gone += 1;
@@ -320,7 +321,7 @@ impl Scene {
             self.return_all();
             self.run(secs(1));
         }
-        // Somebody who has returned may have to be missed first.
+        // A member that has returned may have to be missed first.
         let limit = if self.lossy { LOSSY_HEALED } else { self.noticed + HEALED };
         let healed = self.run_until(limit, |scene| is_whole(&scene.layer));
         healed.unwrap_or_else(|limit| {

@@ -1,5 +1,5 @@
-//! What a test holds in memory, counted by the allocator. A simulation runs on the thread of its test, so each thread counts
-//! for itself, and tests can run beside each other.
+//! Memory of a test, counted by the allocator. A simulation runs on the thread of its test, so each thread counts for
+//! itself, and tests can run beside each other.
 #![allow(dead_code, reason = "not every test asks for everything")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -17,7 +17,7 @@ impl Host for NoHost {
     fn released(&self, _: FlowKey) {}
 }
 
-/// What endpoints have around them: nobody.
+/// Surroundings of endpoints that do nothing.
 pub(crate) fn env(clock: &Arc<dyn Clock>, pool: &Arc<BufPool>) -> Arc<Env> {
     Arc::new(Env {
         clock: Arc::clone(clock),

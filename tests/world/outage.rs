@@ -1,4 +1,4 @@
-//! What a failed link costs a stream of packets.
+//! Losses of a stream of packets by a failed link.
 
 use core::cell::RefCell;
 use core::time::Duration;
@@ -16,14 +16,14 @@ use super::{ms, secs, topology};
 /// A packet of the stream each millisecond.
 const EVERY: Duration = Duration::from_millis(1);
 
-/// What a failure did to a stream of packets.
+/// Effects of a failure on a stream of packets.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    /// From the failure until the one before the link had noticed.
+    /// Time from the failure until the member before the link had noticed.
     pub(crate) noticed: Duration,
     /// And the one behind it.
     pub(crate) noticed_behind: Duration,
-    /// From the failure until the last packet was sent that got lost.
+    /// Time from the failure until the last lost packet was sent.
     pub(crate) last_lost: Duration,
     pub(crate) lost: usize,
 }
@@ -62,13 +62,13 @@ pub(crate) fn layer_of(net: Network, n: usize, edges: &[(usize, usize)], policy:
     layer
 }
 
-/// Whether everybody can still be reached without a link.
+/// Returns `true` if all members can still be reached without a link.
 pub(crate) fn can_do_without(layer: &Layer, (a, b): (usize, usize)) -> bool {
     let left: Vec<_> = layer.edges.iter().filter(|e| **e != (a.min(b), a.max(b))).copied().collect();
     topology::parts(layer.len(), &left).iter().all(|part| *part == 0)
 }
 
-/// Whether `a` has another neighbour than `b` whose way to `to` does not lead back to `a`.
+/// Returns `true` if `a` has another neighbour than `b` whose way to `to` does not lead back to `a`.
 pub(crate) fn has_alternate(layer: &Layer, (a, b): (usize, usize), to: usize) -> bool {
     let (distance, around) = (topology::distances(layer.len(), &layer.edges, to), layer.neighbours(a));
     around.into_iter().any(|n| n != b && distance[n] < 1 + distance[a])
@@ -121,7 +121,7 @@ pub(crate) fn cut_a_link(layer: &Layer, (from, to): (usize, usize), cut: (usize,
                 *noticed = Some(net.now() - failed);
             }
         }
-        assert!(net.now() - failed < secs(5), "nobody notices that {cut:?} is cut");
+        assert!(net.now() - failed < secs(5), "{cut:?} is cut unnoticed");
     }
     net.run_for(secs(3));
     layer.set_link(cut, Link::default().latency(ms(1)));

@@ -9,7 +9,7 @@ use o7s::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, LayerSizes, Pci};
 use o7s::wire::link_state::Lsu;
 use o7s::wire::udp::Datagram;
 
-/// What a datagram between hosts of a unicast layer carries.
+/// Kinds of datagrams between hosts of a unicast layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A message by which an N-1 flow is allocated.
@@ -45,7 +45,7 @@ pub(crate) fn lose(net: &Network, what: Kind) {
     lose_some(net, what, 1);
 }
 
-/// Of the datagrams of a kind every `nth` disappears from now on.
+/// Drops every `nth` datagram of a kind from now on.
 pub(crate) fn lose_some(net: &Network, what: Kind, nth: u64) {
     let seen = Cell::new(0u64);
     let decide = move |packet: &Packet<'_>| {

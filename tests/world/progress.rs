@@ -1,4 +1,4 @@
-//! How far a long run has come; one that is cut off says so.
+//! Progress of a long run; one that is cut off says so.
 
 use std::fmt;
 

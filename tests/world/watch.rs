@@ -1,4 +1,4 @@
-//! What must hold in a layer at every moment, and who looks.
+//! Invariants of a layer at every moment, and their checks.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use super::topology::{Edges, parts};
 pub(crate) struct Watch {
     /// After this time without a change of adjacencies the routes must be those of the adjacencies: no loop, no black hole.
     pub(crate) settle: Duration,
-    /// After this time nobody may hold a dead link for alive.
+    /// Time after which a dead link must have been noticed.
     noticed: Duration,
     changed: Instant,
     adjacencies: BTreeMap<usize, Vec<Address>>,
@@ -33,10 +33,10 @@ pub(crate) struct Watch {
     pub(crate) down_seen: u64,
     /// Moments with a loop.
     pub(crate) loops: u64,
-    /// Moments at which somebody was joined to somebody else by adjacencies and had no way there.
+    /// Moments at which a member was joined to another by adjacencies and had no way there.
     pub(crate) holes: u64,
     hole_since: Option<Instant>,
-    /// The longest time in which somebody had no way at every look.
+    /// The longest time in which some member had no way at every look.
     pub(crate) longest_hole: Duration,
 }
 
@@ -99,8 +99,8 @@ impl Watch {
         down.1 = down.1.max(until);
     }
 
-    /// Nothing passes from now on in one of the directions. Whoever notices says so, and is silent; if what it says can
-    /// get lost, the other one may have to wait for that silence to last.
+    /// Nothing passes from now on in one of the directions. The end that notices says so, and is silent; if what it
+    /// says can get lost, the other one may have to wait for that silence to last.
     pub(crate) fn went_down_one_way(&mut self, now: Instant, (a, b): (usize, usize), lossy: bool) {
         let within = if lossy { 2 * self.noticed } else { self.noticed };
         self.is_down(now, (a, b), now + within);
@@ -146,8 +146,8 @@ impl Watch {
         }
     }
 
-    /// Neighbours without a management flow, because that was lost alone, cannot tell each other anything; and nobody can
-    /// go around a neighbour whose end has not been noticed.
+    /// Neighbours without a management flow, because that was lost alone, cannot tell each other anything; and a
+    /// neighbour whose end has not been noticed cannot be gone around.
     fn is_moving(&self, layer: &Layer) -> bool {
         let numbers = layer.numbers();
         let down = |a: usize, b: usize| self.down.contains_key(&(a.min(b), a.max(b)));
@@ -186,7 +186,7 @@ impl Watch {
         layer.alive().flat_map(|a| near(a).map(move |b| (a, b))).filter(|e| e.0 < e.1).filter(mutual).collect()
     }
 
-    /// Nobody has a neighbour to whom nothing passes.
+    /// Checks that no member has a neighbour to whom nothing passes.
     fn check_detection(&mut self, now: Instant) {
         for (&(a, b), &(since, until)) in &self.down {
             if now <= until {
@@ -200,7 +200,7 @@ impl Watch {
         }
     }
 
-    /// Nobody keeps an address for a name at which it never was.
+    /// Checks that no address is kept for a name at which it never was.
     fn check_names(&self, i: usize, rib: &Rib) {
         for kept in &rib.child("dht").unwrap().child("database").unwrap().children {
             let (name, address) = kept.name.split_once("--").unwrap();
@@ -233,13 +233,13 @@ pub(crate) const HEALED: Duration = Duration::from_secs(38);
 /// arrives, and looks are 50 ms apart.
 const MARGIN: Duration = Duration::from_millis(200);
 
-/// So long whoever has left passes on what is still on its way to it.
+/// Time for which a member that has left passes on what is still on its way to it.
 const PARTING: Duration = Duration::from_millis(500);
 
 /// The links that a member knows.
 const LINKS: &str = "lsdb";
 
-/// What the documentation promises.
+/// Bounds promised by the documentation.
 const BOUNDS: [(&str, u64); 14] = [
     (LINKS, 65_536 + 4096),
     ("flows", 65_536),
@@ -257,7 +257,7 @@ const BOUNDS: [(&str, u64); 14] = [
     ("dht/stats/relays", 16 * 3),
 ];
 
-/// What is wrong with the forwarding tables.
+/// Faults of the forwarding tables.
 #[derive(Default)]
 struct Wrong {
     loops: Vec<Vec<usize>>,
@@ -265,7 +265,7 @@ struct Wrong {
     holes: Vec<Vec<usize>>,
 }
 
-/// Follows the ways from everybody to everybody to whom `edges` lead, for some flows.
+/// Follows the ways between all members that `edges` lead to, for some flows.
 fn wrong_ways(layer: &Layer, edges: &[(usize, usize)]) -> Wrong {
     let numbers = layer.numbers();
     let part = parts(layer.len(), edges);
@@ -299,7 +299,7 @@ pub(crate) fn assert_converged(layer: &Layer) {
     }
 }
 
-/// As [`assert_converged`], and every link is in use: data and management, at both ends.
+/// As [`assert_converged`], with every link in use: data and management, at both ends.
 pub(crate) fn is_whole(layer: &Layer) -> bool {
     let numbers = layer.numbers();
     let neighbours = |i: usize| -> BTreeSet<usize> {

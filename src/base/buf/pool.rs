@@ -10,7 +10,7 @@ use crate::base::time::Instant;
 
 /// Buffers that a cache trades with the pool at a time, at most.
 const BATCH: usize = 32;
-/// How often a cache looks at whether it trades in the right batches.
+/// Interval at which a cache checks that it trades in the right batches.
 const SETTLE: Duration = Duration::from_millis(250);
 /// A cache that has traded this often in that time trades twice as many buffers at once: the lock is not worth a mention
 /// so far, and what is kept then are the packets of a few milliseconds.
@@ -85,13 +85,14 @@ impl BufPool {
         }
     }
 
-    /// How far the pool is filled by those who need their buffers no more: less than by those who will soon take some
-    /// again, so that many flows that fall silent leave no stock behind for each of them.
+    /// Limit to which the pool is filled by flows that need their buffers no more: less than by those that will soon
+    /// take some again, so that many flows that fall silent leave no stock behind for each of them.
     fn quiet_limit(&self) -> usize {
         self.limit.min(BATCH).max(self.limit / 16)
     }
 
-    /// Buffers that nobody has needed lately, to be freed: the most that were ever used at once are not kept for good.
+    /// Takes out buffers that were not needed lately, to be freed: the most that were ever used at once are not kept
+    /// for good.
     fn surplus(&self, period: u32) -> Vec<PacketBuf> {
         self.free.lock().surplus(period)
     }
@@ -108,9 +109,10 @@ impl BufPool {
 pub struct BufCache {
     pool: Arc<BufPool>,
     local: Vec<PacketBuf>,
-    /// When it was settled, in periods of [`SETTLE`]: there is a cache in every end of a flow, and each byte counts.
+    /// Time of the last settling, in periods of [`SETTLE`]: there is a cache in every end of a flow, and each byte
+    /// counts.
     settled: u32,
-    /// How often buffers were traded since then.
+    /// Number of trades since then.
     trades: u16,
     /// Buffers that are traded at a time: a power of two.
     batch: u8,

@@ -1,8 +1,8 @@
 //! Locks that are only taken in an order.
 //!
 //! A room that holds one of its locks while it takes another numbers them, and takes those with higher numbers later:
-//! then no two threads wait for each other. Whoever breaks that, or takes one twice, is told at once in a debug build, even
-//! if nobody else is there to wait; in others a lock with a number costs what one without does.
+//! then no two threads wait for each other. A thread that breaks that, or takes one twice, is told at once in a debug
+//! build, even if no other is there to wait; in others a lock with a number costs what one without does.
 //!
 //! ```
 //! use o7s::base::sync::{Mutex, Ordered};
@@ -43,14 +43,15 @@ impl<T, const NUMBER: u8> Ordered<Mutex<T>, NUMBER> {
 }
 
 impl<T, const NUMBER: u8> Ordered<RwLock<T>, NUMBER> {
-    /// Waits until nobody writes. Whoever reads already must not: if somebody waits to write, both wait for each other.
+    /// Waits for the writer to finish. A thread that reads already must not: if another waits to write, both wait for
+    /// each other.
     #[inline]
     pub fn read(&self) -> Held<impl Deref<Target = T>, NUMBER> {
         held::take(NUMBER);
         Held(self.0.read())
     }
 
-    /// Waits until nobody reads or writes.
+    /// Waits for readers and writers to finish.
     #[inline]
     pub fn write(&self) -> Held<impl DerefMut<Target = T>, NUMBER> {
         held::take(NUMBER);
@@ -81,14 +82,14 @@ impl<G, const NUMBER: u8> Drop for Held<G, NUMBER> {
     }
 }
 
-/// In debug builds: this thread holds no lock with a number, and may call foreign code.
+/// Checks, in debug builds, that this thread holds no lock with a number, and may call foreign code.
 #[cfg(feature = "log")]
 #[inline]
 pub(crate) fn assert_none_held() {
     debug_assert!(held::is_none(), "foreign code is called under a lock");
 }
 
-/// Which numbers this thread holds.
+/// Numbers that this thread holds.
 #[cfg(all(debug_assertions, feature = "std", not(loom)))]
 mod held {
     use core::cell::Cell;

@@ -50,6 +50,7 @@ impl Beginning {
             silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
             greet_at: now + GREETING_PAUSE,
             greetings: if greet { GREETINGS } else { 0 },
+            // One side only: two that answered each other's keepalives would never end.
             answer_until: if allowance.is_some() { now + GREETED_FOR } else { now },
         })
     }
@@ -79,6 +80,7 @@ impl Beginning {
         if self.heard {
             return true;
         }
+        // The first refusal takes all that is left. A smaller packet would otherwise overtake the one that was refused.
         let left = self.allowance.checked_sub((len + BELOW) as u64);
         self.allowance = left.unwrap_or(0);
         left.is_some()
@@ -113,6 +115,7 @@ impl Beginning {
 
     pub(super) fn next_timeout(&self, peer_gone: bool) -> Instant {
         let greet = if self.greetings > 0 { self.greet_at } else { Instant::FAR_FUTURE };
+        // A peer that was given up is not given up again.
         if peer_gone || self.heard { greet } else { greet.min(self.silent_until) }
     }
 }

@@ -22,6 +22,7 @@ impl Pipeline {
                 }
             }
         }
+        // A half-closed end goes on reading.
         if ending == Ending::Writing { VecDeque::new() } else { self.leave() }
     }
 
@@ -40,6 +41,7 @@ impl Pipeline {
             return;
         }
         for pkt in unread.split_off(unread.len().saturating_sub(LAST_WORDS)) {
+            // Told by its length, so that all others need not be decrypted.
             if pkt.len() == notice {
                 self.receive(now, pkt);
             } else {

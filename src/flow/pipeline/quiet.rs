@@ -28,6 +28,7 @@ impl Pipeline {
             Some(Due::Greeting) => self.keepalive(now, out),
             Some(Due::Nothing) | None => {}
         }
+        // A peer that has closed is silent by right, and need not be kept from missing this end.
         let Some(patience) = self.patience.filter(|_| !self.is_left()) else { return true };
         if now > patience.ends(self.last_received) {
             return false;
@@ -85,6 +86,7 @@ impl Pipeline {
 
     /// Gives spare memory back if the flow has been quiet for a while, or only keeps itself alive.
     pub(in crate::flow) fn relax_if_quiet(&mut self, now: Instant) {
+        // What keepalives have left there since.
         if self.relaxed {
             self.cache.release();
         } else if now >= self.quiet_at() {
@@ -111,6 +113,7 @@ impl Pipeline {
     /// Gives spare memory back.
     pub(in crate::flow) fn relax(&mut self) {
         self.relaxed = true;
+        // While something waits, what is given back would only be allocated again.
         if self.work.is_empty() && self.ready.is_empty() && self.tx_queue_len() == 0 {
             self.cache.release();
             if let Some(frct) = &mut self.frct {
@@ -169,6 +172,7 @@ pub(super) struct Patience {
 impl Patience {
     /// `None`: the flow has no timeout.
     pub(super) fn new(qos: &QosSpec) -> Option<Self> {
+        // Of four in the time of silence three may get lost.
         Self::every(qos.keepalive()?, qos.keepalive()? / 4)
     }
 

@@ -56,6 +56,7 @@ impl Pipeline {
     /// nothing has happened.
     pub(in crate::flow) fn pass_on(&mut self, now: Instant, out: &mut VecDeque<PacketBuf>) -> bool {
         let plain = self.frct.is_none() && self.protection.is_none() && !self.crc && !self.deaf;
+        // Nothing may overtake what waits already.
         let next = out.is_empty() && self.ready.is_empty() && self.partial.is_none();
         let is_data = |pkt: &PacketBuf| !matches!(pkt.len(), 0 | notice::LEN | moves::LEN);
         if !plain || !next || self.work.is_empty() || !self.work.iter().all(is_data) {
@@ -79,6 +80,7 @@ impl Pipeline {
             }
             self.counters.rx_packets += self.ready.len() as u64;
             self.counters.rx_bytes += self.ready.iter().map(|p| p.len() as u64).sum::<u64>();
+            // The whole queue at once, as nothing is to be done to each packet.
             self.ready.move_to(usize::MAX, out);
             self.charge();
             return;
@@ -102,6 +104,7 @@ impl Pipeline {
         let n = pkt.len().min(buf.len());
         if n < pkt.len() && mode == ReadMode::Whole {
             let size = pkt.len();
+            // It stays in front. The next read gets it without counting it again.
             self.partial = Some(pkt);
             return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
         }

@@ -27,6 +27,7 @@ impl Pipeline {
             self.cache.pool().put(pkt);
             return;
         }
+        // Keepalives, above, do not count as use: an idle flow stays relaxed.
         self.relaxed = false;
         if !self.open(&mut pkt) {
             self.cache.put(pkt);
@@ -40,6 +41,7 @@ impl Pipeline {
             self.cache.put(pkt);
             return;
         }
+        // Only after it was opened: on a protected flow anything else may come from anyone.
         self.hear(now);
         if self.take_move(&pkt) {
             self.cache.put(pkt);

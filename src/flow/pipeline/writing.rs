@@ -27,6 +27,7 @@ impl Pipeline {
         if self.frct.as_ref().is_some_and(|f| !f.can_send()) {
             return Err(WriteError::WouldBlock);
         }
+        // FRCT keeps what it takes until the peer is heard. Without it a packet goes now or not at all.
         if self.frct.is_none() && !self.spend(data.len() + self.overhead()) {
             return Err(WriteError::WouldBlock);
         }
@@ -61,6 +62,7 @@ impl Pipeline {
             let mut refused = Outgoing::new();
             for pkt in pkts.drain(..) {
                 let len = pkt.len();
+                // Behind the first that is refused all are, or the order would change.
                 if !refused.is_empty() {
                     refused.push(pkt);
                     continue;
@@ -134,11 +136,13 @@ impl Pipeline {
             {
                 self.counters.sent += 1;
                 out.push(pkt);
+            // Answers are counted against notices: one that was not sent gets none.
             } else if let Some(farewell) = &mut self.farewell {
                 farewell.note_unsent();
                 self.cache.put(pkt);
             }
         }
+        // In bursts, as the lock is held: others get their turn within a window of packets.
         while out.len() < BURST {
             let Some(frct) = &mut self.frct else { return true };
             let pkt = match frct.poll_transmit(now) {

@@ -121,6 +121,7 @@ impl Rate {
         self.advanced_at = now;
         self.limited |= limited;
         self.forget(now, elapsed);
+        // A rate that was not used up has not been tested, and does not grow.
         if !limited || elapsed >= FORGETTING {
             return;
         }
@@ -172,6 +173,7 @@ impl Rate {
             stage => {
                 let first = matches!(stage, Stage::SlowStart(_));
                 *stage = Stage::Marked(Round::new(now, first));
+                // The news is a round trip old, and the rate has grown all that time.
                 if first {
                     self.set(self.bytes_per_second / 2.0);
                 }
@@ -210,6 +212,7 @@ impl Round {
     fn hear(&mut self, before: u16, level: u16) {
         self.updates = self.updates.saturating_add(1);
         let (packets, gain) = if self.updates == 1 { (SECOND, SECOND_GAIN) } else { (PERIOD, PERIOD_GAIN) };
+        // The level that these packets would have led to without marks: what is above it comes from theirs.
         let unmarked = (0..packets).fold(before, |level, _| level - (level >> 5));
         let mark = f64::from(level.saturating_sub(unmarked)) / gain;
         self.packets += packets;

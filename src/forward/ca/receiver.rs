@@ -107,6 +107,7 @@ impl Receiver {
     fn count(&mut self, ecn: u8) -> bool {
         if ecn == 0 {
             let was = self.level;
+            // An unmarked packet quarters the level, as at the reference: an episode ends with a few of them.
             self.level >>= 2;
             return was != 0 && self.level == 0;
         }
@@ -117,6 +118,7 @@ impl Receiver {
         }
         // At most 8191 - 255 + 255.
         self.level = self.level - (self.level >> WINDOW_SHIFT) + u16::from(ecn);
+        // The third packet of an episode, as the first does not count here, and every eighth from then on.
         let due = self.marked % PERIOD == 1;
         self.marked = self.marked.wrapping_add(1);
         due

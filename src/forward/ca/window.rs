@@ -137,6 +137,8 @@ impl Window {
     /// When to ask again, if nothing is heard before.
     pub(super) fn room(&mut self, now: Instant) -> Result<(), Instant> {
         let idle = now.since(self.sent_at);
+        // Idle by its own choice, and for longer than an answer takes. A flow that was held back is not idle, however
+        // long it waits.
         if !self.waited && idle > self.trips(ANSWER) {
             self.resume(idle);
             self.sent_at = now;
@@ -156,6 +158,7 @@ impl Window {
             return Ok(());
         }
         let tail = since + self.trips(TAIL);
+        // When the receiver is to be asked: at the tail, and again if the answer got lost.
         Err(lost_at.min(if now < tail { tail } else { now + self.trips(TAIL) }))
     }
 
@@ -179,6 +182,7 @@ impl Window {
             self.heard_at = now;
         }
         self.flight = self.flight.saturating_add(1);
+        // Packets have no numbers: a round is over when as many have arrived as are in flight now.
         if self.round.is_none() {
             let awaited = self.flight;
             self.round = Some(Round { began_at: now, awaited, delivered: 0.0, marks: 0.0, lost: 0.0 });
@@ -221,6 +225,7 @@ impl Window {
         }
         // Never more than was sent, whatever the other end says.
         let got = got.min(self.flight);
+        // A mark is a byte, so nothing beyond that is believed either.
         let marks_got = marks.wrapping_sub(self.last.marks).min(got.saturating_mul(255));
         self.last = Counts { delivered, marks };
         self.heard_at = now;
@@ -282,6 +287,7 @@ impl Window {
 
     fn decide(&mut self, now: Instant, round: &Round, length: f64) {
         let seconds = now.since(round.began_at).as_secs_f64().clamp(1e-6, LONGEST);
+        // The first value is taken as it is: there is no mean yet that it could move.
         let mean = |was: f64, new: f64| if was == 0.0 { new } else { was + NEWEST * (new - was) };
         self.rtt = mean(self.rtt, seconds);
         self.speed = mean(self.speed, (round.delivered * length / seconds).max(1.0));
@@ -290,16 +296,19 @@ impl Window {
         self.clear = if mark > 0.0 { 0.0 } else { self.clear + seconds };
         let limited = core::mem::take(&mut self.limited);
         if self.slow_start {
+            // One lost in 32 weighs as much as a mark of one on all.
             if round.lost * LOST_MARK > round.delivered {
                 self.slow_start = false;
             }
             return;
         }
+        // The marks of a dip are those of a smaller window: nothing follows from them for this one.
         if self.rivals.is_dip(now) || self.rivals.is_dip(round.began_at) {
             return;
         }
         let step = law::step(self.speed, self.packets, mark, seconds);
         let step = self.rivals.step(now, law::impatient(step, self.clear), mark, seconds);
+        // A window that was not used up has not been tested, and does not grow.
         if step < 0.0 || limited {
             self.packets = self.rivals.restore(now, self.packets * (1.0 + step), mark, seconds).clamp(MIN, MAX);
         }

@@ -47,6 +47,8 @@ impl Evidence {
 
     /// Whether a packet was sent before the newest arrival, and if so, until when it may still come.
     fn overdue_at(&self, seq: Seq, sent: Instant, tolerance: u64) -> Option<Instant> {
+        // The order of transmission, not of numbers, also finds lost retransmissions. Packets of one moment have left
+        // in the order of their numbers.
         let earlier = sent < self.newest.0 || (sent == self.newest.0 && seq.before(self.newest.1));
         earlier.then(|| after(sent, self.newest_rtt.saturating_add(tolerance)))
     }
@@ -94,6 +96,7 @@ impl Sender {
     /// A peer that reports no ranges repeated its acknowledgement while packets are out.
     pub(in crate::frct) fn on_repeated_ack(&mut self, now: Instant, stats: &mut Stats) {
         self.evidence.repeated_acks = self.evidence.repeated_acks.saturating_add(1);
+        // Once for each loss: those that follow tell of the same one (RFC 5681, 3.2).
         if u32::from(self.evidence.repeated_acks) == EVIDENCE && self.episode.until.is_none() {
             self.suspect_oldest(now, stats);
         }
@@ -103,6 +106,7 @@ impl Sender {
     pub(super) fn suspect_oldest(&mut self, now: Instant, stats: &mut Stats) {
         let srtt = self.rtt.smoothed();
         let Some(segment) = self.queue.front() else { return };
+        // Sent within the last round trip, its acknowledgement cannot have come yet.
         if !segment.state.has(State::LOST) && nanos_since(now, segment.sent) >= srtt {
             let flight = self.flight;
             let mut found = Found::default();
@@ -114,6 +118,8 @@ impl Sender {
     /// How much later than the newest arrival a packet may still come, nanoseconds.
     fn tolerance(&self) -> u64 {
         if self.evidence.patience == 0 {
+            // On a path that has never reordered three later arrivals prove a loss (RFC 5681, 3.2). With fewer, a
+            // quarter of the shortest round trip is waited for (RFC 8985, 6.2).
             let certain = self.sacked_count >= EVIDENCE || self.episode.until.is_some();
             return if certain { 0 } else { self.rtt.min() / 4 };
         }
@@ -145,6 +151,7 @@ impl Sender {
         let flight = self.flight;
         let mut found = Found::default();
         self.evidence.reorder_at = Instant::FAR_FUTURE;
+        // Numbers are in the order of first transmission: when one has time left, so have all behind it.
         while self.evidence.scan.before(self.next) {
             let seq = self.evidence.scan;
             let Some(segment) = self.segment(seq) else { break };
@@ -162,6 +169,8 @@ impl Sender {
             self.evidence.scan = seq + 1;
         }
         while let Some(&(seq, at)) = self.repairs.resent.front() {
+            // Nothing is taken out of this queue when a packet arrives or is sent once more: such entries are passed
+            // over here.
             let current = !seq.before(self.edge)
                 && self.segment(seq).is_some_and(|s| s.sent == at && !s.state.has(State::SACKED | State::LOST));
             if current {
@@ -214,7 +223,9 @@ impl Sender {
         silence: bool,
         stats: &mut Stats,
     ) {
+        // The first retransmission does not wait for room in the window: the hole is what the peer waits for.
         self.repairs.forced = true;
+        // One reduction for each window of data (RFC 5681, 4.3): packets from before the last one met the same queue.
         let event = silence || found.first > self.episode.shrunk_at;
         if event {
             self.episode.shrunk_at = now;

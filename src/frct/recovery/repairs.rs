@@ -42,10 +42,12 @@ impl Sender {
     pub(in crate::frct) fn pick_lost(&mut self, now: Instant, p: &Params) -> Option<Seq> {
         while let Some(&seq) = self.repairs.lost.front() {
             let waits = !seq.before(self.edge) && self.segment(seq).is_some_and(|s| s.state.has(State::LOST));
+            // It has arrived meanwhile, or was sent again as a probe.
             if !waits {
                 self.repairs.lost.pop_front();
                 continue;
             }
+            // Repairs come before new data, but take their place in window and rate like these.
             if !core::mem::take(&mut self.repairs.forced) && !self.may_send(now, seq) {
                 return None;
             }

@@ -24,9 +24,9 @@ settings! {
         in_loops: u32 = 128,
     }
     inside {
-        /// What a neighbour may send.
+        /// Limit of packets from one neighbour.
         packets: Rate = Rate { per_second: 100_000, burst: 10_000 },
-        /// What a neighbour may send of what was passed on within the window already.
+        /// Limit of packets from one neighbour that were passed on within the window already.
         repetitions: Rate = Rate { per_second: 1000, burst: 1000 },
     }
 }
@@ -49,12 +49,12 @@ impl Config {
     }
 }
 
-/// So many packets.
+/// A rate of packets, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In a second, at least 1.
+    /// Packets per second, at least 1.
     pub per_second: u64,
-    /// At once, after a pause.
+    /// Packets that may come at once after a pause.
     pub burst: u64,
 }
 

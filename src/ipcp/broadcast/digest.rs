@@ -9,8 +9,8 @@ const BLOCK: usize = 7;
 
 /// The key: where the polynomial is evaluated whose coefficients are the packet's length and its bytes.
 ///
-/// Two packets of *n* bytes that differ have the same digest for at most *n* / 7 + 1 of the 2⁶¹ keys. Digests are told
-/// to nobody, so nobody learns anything about the key and can do better than that; a cryptographic hash would take ten
+/// Two packets of *n* bytes that differ have the same digest for at most *n* / 7 + 1 of the 2⁶¹ keys. Digests never
+/// leave the member, so the key cannot be learned from them to do better than that; a cryptographic hash would take ten
 /// times as long.
 pub(super) struct Key(u64);
 
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn products() {
+    fn products_match_wide_arithmetic() {
         assert_eq!(multiply(P - 1, P - 1), 1);
         assert_eq!(multiply(0, P - 1), 0);
         assert_eq!(multiply(1 << 60, 2), 1);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_another_digest() {
+    fn digests_depend_on_the_key() {
         let other = Key::new(&mut Rng::from_seed([8; 32]));
         assert_ne!(key().digest(b"hello"), other.digest(b"hello"));
     }

@@ -1,8 +1,8 @@
 //! Passing packets on: what one port sends goes to all others.
 //!
 //! A packet of a broadcast layer is what an application wrote and nothing else: no header, no number, no sender. So the
-//! graph of connections has to be a tree, and nothing but the operator sees to that: where there is a loop, a packet
-//! goes around in it for ever. This is what a member can do about it.
+//! graph of connections has to be a tree, and only the operator sees to that: where there is a loop, a packet goes
+//! around in it forever. These are the defences of a member.
 //!
 //! # Copies
 //!
@@ -31,7 +31,8 @@
 //! - The same packet from *two senders* within the window, heard from two neighbours, counts as one: nothing tells it
 //!   from one that came two ways. Layers in which all say the same do better with [`Config::suppress`] off, and a
 //!   tree.
-//! - In a loop, whoever keeps saying the same more often than once a window is not heard for a window now and then.
+//! - In a loop, a sender that keeps repeating itself more often than once a window is not heard for a window now and
+//!   then.
 //! - After a way has broken over which an application kept saying the same, the other way has to catch up, for a window
 //!   at most.
 //! - Where the same packet is sent several times at once, ways differ in delay from one to the next, and there are
@@ -41,9 +42,10 @@
 //!
 //! # Storms
 //!
-//! Loops among members that do not count, as those of the C reference, flood whoever is connected to them. What a
-//! neighbour may send is limited: [`Config::packet_rate`] in all, and [`Config::repetition_rate`] of what was passed on within
-//! the window already, since a storm consists of nothing else. Applications here are limited by the flow they write to.
+//! Loops among members that do not count, as those of the C reference, flood every member connected to them. Packets
+//! from a neighbour are limited: [`Config::packet_rate`] in all, and [`Config::repetition_rate`] of those passed on
+//! within the window already, since a storm consists of nothing else. Applications here are limited by the flow they
+//! write to.
 //!
 //! ```
 //! use o7s::base::{rng::Rng, time::Instant};
@@ -61,7 +63,7 @@
 //! assert_eq!(others, [right, application]);
 //! // The same, come around.
 //! assert_eq!(flood.forward(now, right, b"news").err(), Some(Dropped::Copy));
-//! // Somebody says it again.
+//! // The same packet comes again.
 //! assert!(flood.forward(now, left, b"news").is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -83,7 +85,7 @@ use crate::wire::cep::Message;
 #[cfg(test)]
 mod tests;
 
-/// What is on the other side of a port.
+/// The other side of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Another member.
@@ -92,23 +94,23 @@ pub enum Port {
     Application,
 }
 
-/// There are as many ports as there may be.
+/// The limit of ports is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the layer takes no more than {0} neighbours and applications here; disconnect some, or raise the limit")]
 pub struct Full(pub usize);
 
-/// Why a packet is not passed on.
+/// Reason for a packet not to be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Dropped {
-    /// It comes from no port.
-    #[error("it comes from no port")]
+    /// It comes from an unknown port.
+    #[error("it comes from an unknown port")]
     Stranger,
     /// It has no bytes: a keepalive.
-    #[error("it has no bytes")]
+    #[error("it is empty")]
     Empty,
     /// It is the message with which the connection was made, duplicated by the flow below.
-    #[error("it belongs to the making of the connection")]
+    #[error("it belongs to the handshake of the connection")]
     Handshake,
     /// It has been passed on already.
     #[error("it has been passed on already")]
@@ -219,7 +221,7 @@ impl Flood {
         decided.map(|()| self.ports.keys().copied().filter(move |port| *port != from))
     }
 
-    /// Whether a packet from a port there is may pass, and takes note of it.
+    /// Decides whether a packet from a known port may pass, and counts it.
     fn admit(&mut self, now: Instant, from: N1FlowId, packet: &[u8]) -> Result<(), Dropped> {
         let in_loop = self.config.suppress && self.neighbours.len() > 1;
         let mut neighbour = self.neighbours.get_mut(&from);
@@ -247,12 +249,12 @@ impl Flood {
         Ok(())
     }
 
-    /// The ports there are.
+    /// Returns the ports.
     pub fn ports(&self) -> impl Iterator<Item = (N1FlowId, Port)> + '_ {
         self.ports.iter().map(|(port, kind)| (*port, *kind))
     }
 
-    /// What was counted, and what is remembered.
+    /// Returns the counters, and the size of the memory.
     pub fn rib(&self) -> Tree {
         let neighbours = self.neighbours.len();
         Tree::new("flood")
@@ -264,7 +266,7 @@ impl Flood {
     }
 }
 
-/// Whether this is a message of the connection of two broadcast members.
+/// Returns `true` for a message of the connection of two broadcast members.
 fn is_handshake(packet: &[u8]) -> bool {
     Message::decode(packet).is_ok_and(|message| message.component == Message::broadcast().component)
 }

@@ -27,10 +27,10 @@ use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::cep;
 
-/// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
+/// Time limit for delivering what was written to an N-1 flow that is given up.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Where its N-1 flows deliver.
+/// Receiver of its N-1 flows' packets.
 pub(super) fn sink(me: &Weak<Broadcast>) -> Arc<dyn Sink> {
     Arc::new(Tap(Weak::clone(me)))
 }

@@ -1,4 +1,4 @@
-//! What a member remembers of the packets that it has passed on lately.
+//! Memory of the packets that a member has passed on lately.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -13,7 +13,7 @@ use crate::types::id::N1FlowId;
 /// Outdated packets forgotten with each new one at most, so that a pause is not paid for by one packet.
 const FORGETS: usize = 4;
 
-/// What a packet is, as far as can be told.
+/// Classes of packets, as far as they can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sighting {
     /// None like it was passed on lately.
@@ -27,7 +27,7 @@ pub(super) enum Sighting {
 /// Packets of the last while, by digest.
 pub(super) struct Memory {
     packets: BTreeMap<u64, Packet>,
-    /// The same, by when they were last passed on.
+    /// The same, ordered by the time they were last passed on.
     order: BTreeSet<(Instant, u64)>,
     limit: usize,
     window: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Memory {
 }
 
 counts! {
-    /// What the memory has counted.
+    /// Counters of the memory.
     pub(super) struct Counters {
         /// Packets that were forgotten before their time, for want of room.
         evictions => "forgotten-early",
@@ -44,13 +44,13 @@ counts! {
 }
 
 struct Packet {
-    /// When one was last passed on.
+    /// Time of the last one passed on.
     at: Instant,
-    /// How many were.
+    /// Number of those passed on.
     passed_on: u64,
-    /// How many each neighbour has sent.
+    /// Number of arrivals from each neighbour.
     arrived: SmallVec<[(N1FlowId, u64); 2]>,
-    /// How many more may be passed on, once a copy has shown that there is a loop.
+    /// Further ones that may be passed on, once a copy has shown that there is a loop.
     allowed: Option<u32>,
 }
 
@@ -61,7 +61,7 @@ impl Memory {
         Self { packets, order, limit: memory.max(1), window, in_loops, counters: Counters::default() }
     }
 
-    /// A packet has arrived: from a neighbour, or from an application (`None`), which sends no copies.
+    /// Classifies a packet from a neighbour, or from an application (`None`), which sends no copies.
     pub(super) fn look(&mut self, now: Instant, digest: u64, neighbour: Option<N1FlowId>) -> Sighting {
         self.forget_outdated(now);
         if !self.packets.contains_key(&digest) {
@@ -94,7 +94,7 @@ impl Memory {
         self.packets.len()
     }
 
-    /// What the memory has counted.
+    /// Returns the counters of the memory.
     pub(super) fn counters(&self) -> Counters {
         self.counters
     }
@@ -128,7 +128,7 @@ impl Packet {
         Self { at: now, passed_on: 0, arrived: SmallVec::new(), allowed: None }
     }
 
-    /// Whether one more from this neighbour is none that was said once more.
+    /// Returns `true` if one more from this neighbour is a copy, not a repetition by its sender.
     fn is_copy(&mut self, neighbour: N1FlowId, in_loops: u32) -> bool {
         let place = self.arrived.iter().position(|(known, _)| *known == neighbour).unwrap_or(self.arrived.len());
         if place == self.arrived.len() {

@@ -7,15 +7,16 @@
 //! |---|---|
 //! | members | enroll like those of a unicast layer, and are connected over N-1 flows for data transfer; there is no management |
 //! | on the wire | packets as they were written: no header, no address, no number |
-//! | delivery | to everybody but the one who sent it; lost packets stay lost, and what a program has no room for is dropped |
+//! | delivery | to all members but the sender; lost packets stay lost, and what a program has no room for is dropped |
 //! | size | up to [`MAX_PACKET`] bytes, less if an N-1 flow takes less |
 //!
 //! # Neighbours that vanish
 //!
 //! An empty packet, which is a keepalive on any flow, makes a broadcast IPCP of the C reference wait on that flow and
-//! neglect all others. So N-1 flows are allocated without keepalives, unless something else is asked for. Two members of
-//! our kind tell each other so with [`KEEPALIVES`], a version that the reference ignores, and send them all the same: a
-//! neighbour that is silent for [`NEIGHBOUR_TIMEOUT`] is given up, and connected again by whoever had connected it.
+//! neglect all others. So N-1 flows are allocated without keepalives, unless something else is asked for. Two members
+//! of our kind announce [`KEEPALIVES`] to each other, a version that the reference ignores, and send them all the same:
+//! a neighbour that is silent for [`NEIGHBOUR_TIMEOUT`] is given up, and connected again by the side that had connected
+//! it.
 //!
 //! The members pass on what they get from one to all others, see [`flood`]. The connections are meant to be a tree;
 //! what happens if they are not is said there.
@@ -49,26 +50,26 @@ use crate::types::tree::Tree;
 /// one.
 pub const MAX_PACKET: usize = 1399;
 
-/// The further version of data transfer whose speakers do not mind keepalives.
+/// The further version of data transfer of members that accept keepalives.
 pub const KEEPALIVES: i32 = 1;
-/// How long a neighbour that speaks this version may be silent, milliseconds.
+/// Longest silence of a neighbour that speaks this version, milliseconds.
 pub const NEIGHBOUR_TIMEOUT: u32 = 10_000;
 
-/// What a member is built from.
+/// Components and settings of a new member.
 pub struct Parts {
     /// The IPCP's own name.
     pub name: String,
-    /// What all members of the layer agree on: its name and kind.
+    /// Configuration of the layer, common to all members: its name and kind.
     pub layer: LayerConfig,
     /// Bounds.
     pub config: flood::Config,
-    /// What tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from.
+    /// Pool of packet buffers.
     pub pool: Arc<BufPool>,
     /// Randomness.
     pub rng: Rng,
-    /// Who looks after N-1 flows that are lost.
+    /// Manager of N-1 flows, told of those that are lost.
     pub connections: Weak<dyn Connections>,
 }
 
@@ -81,7 +82,7 @@ pub struct Broadcast {
     connections: Weak<dyn Connections>,
     sink: Arc<dyn Sink>,
     flood: Mutex<Flood>,
-    /// This end of every N-1 flow, and of every flow of a program.
+    /// Our ends of all N-1 flows, and of the flows of programs.
     ports: RwLock<BTreeMap<N1FlowId, (Side, Arc<Endpoint>)>>,
     next: AtomicU32,
     /// Bytes of a packet that all neighbours take.
@@ -92,7 +93,7 @@ pub struct Broadcast {
 }
 
 counters! {
-    /// What was counted besides the flood.
+    /// Counters besides those of the flood.
     struct Counters {
         /// Packets that a neighbour's flow had no room for, or was too small for.
         not_sent => "not-sent",
@@ -145,7 +146,7 @@ impl Broadcast {
         }
     }
 
-    /// Sends a packet to a neighbour, or drops it: whoever is slow must not hold up the others.
+    /// Sends a packet to a neighbour, or drops it: a slow neighbour must not hold up the others.
     fn send(&self, now: Instant, neighbour: &Endpoint, pkt: &PacketBuf) {
         let mut out = Outgoing::new();
         let most = neighbour.max_packet();

@@ -1,7 +1,7 @@
 //! Addresses of members: how a new one gets its own, and which of two neighbours with the same gives way.
 //!
-//! A member draws 32 random bits, and nobody is asked. Among 77 000 members two have the same with a probability of one
-//! half. What the wire allows is to look first and to notice afterwards:
+//! A member draws 32 random bits by itself. Among 77 000 members two have the same with a probability of one half. What
+//! the wire allows is to look first and to notice afterwards:
 //!
 //! - [`draw`] leaves out the addresses that are known already. A joiner learns at least one, that of the member it
 //!   enrolled with; one that draws again after a conflict knows the whole link-state database.
@@ -10,7 +10,7 @@
 //!
 //! A member that has no flows yet does best to draw again, close its connections and make them anew under the new
 //! address. With flows there is no good way out: they are bound to the address at both ends, and so is what the
-//! directory says. Then the conflict is for whoever runs the layer to know of. Of the two members, the one that joined
+//! directory says. Then the conflict is reported to the operator of the layer. Of the two members, the one that joined
 //! later usually notices first, as it gets the whole database when it connects.
 
 use crate::base::rng::Rng;
@@ -26,12 +26,12 @@ pub fn draw(rng: &mut Rng, taken: impl Fn(Address) -> bool) -> Option<Address> {
     (0..64).map(|_| Address(rng.u32().into())).find(|&address| is_valid(address) && !taken(address))
 }
 
-/// Whether a member can have this address: neither 0 nor more than 32 bits.
+/// Returns `true` if a member can have this address: neither 0 nor more than 32 bits.
 pub fn is_valid(address: Address) -> bool {
     address != Address(0) && address <= MAX_ADDRESS
 }
 
-/// How a neighbour was met that has this member's address.
+/// Encounter with a neighbour that has this member's address.
 ///
 /// Neither can take the other for a neighbour, so one gives way: it takes another address, if it is new to the layer. That
 /// is the one that asked for the connection, which is told. The one that was asked gives way if the other comes again with

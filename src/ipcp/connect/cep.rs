@@ -16,7 +16,7 @@
 //!
 //! | | by the initiator | by the acceptor |
 //! |---|---|---|
-//! | component | not empty, which would be a refusal | one that there is |
+//! | component | not empty, which would be a refusal | a known one |
 //! | protocol, version, syntax | as its own | as its own |
 //! | address, where members have one | not 0, not its own, no more than 32 bits | the same |
 //!
@@ -46,12 +46,12 @@ use crate::wire::cep::{Message, Terms};
 #[cfg(test)]
 mod tests;
 
-/// Packets that are kept which overtook the answer; those beyond are dropped.
+/// Limit of kept packets that overtook the answer; those beyond are dropped.
 pub const EARLY_LIMIT: usize = 32;
 /// The longest packet that is kept, bytes; longer ones are dropped.
 pub const EARLY_MAX_LEN: usize = 2048;
 
-/// Why there is no connection.
+/// Reason for having no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -59,11 +59,11 @@ pub enum CepError {
     /// The first message of the initiator is none of this protocol.
     #[error("no connection request: {0}")]
     Wire(#[from] WireError),
-    /// The acceptor has no such component, or takes nobody in.
+    /// The acceptor has no such component, or admits no one to it.
     #[error("the member has no such component, or refuses the connection; is it a member of the same kind of layer?")]
     Refused,
-    /// The initiator asks for a component that there is not.
-    #[error("the peer asks for a component that there is not")]
+    /// The initiator requested an unknown component.
+    #[error("the peer requested an unknown component")]
     UnknownComponent,
     /// The sides differ in protocol, version or syntax.
     #[error("the peer speaks another protocol, version or syntax for this component")]
@@ -98,7 +98,7 @@ impl Offer {
     }
 }
 
-/// Whether a peer that presents itself like this can work with `own`, and its address if it has to have one.
+/// Checks that a peer with this message can work with `own`. Returns its address, 0 if members have none.
 fn check(own: &Message, peer: &Message) -> Result<Address, CepError> {
     if !own.agrees_with(peer) {
         return Err(CepError::OtherProtocol);
@@ -113,7 +113,7 @@ fn check(own: &Message, peer: &Message) -> Result<Address, CepError> {
     }
 }
 
-/// Whether both were said by one member.
+/// Returns `true` if both messages are from the same life of one member.
 fn is_same_life(own: &Message, peer: &Message) -> bool {
     let [own, peer] = [own, peer].map(|message| Terms::of(&message.versions).map(|terms| terms.incarnation));
     own.is_some() && own == peer
@@ -128,7 +128,7 @@ pub struct Initiator {
     dropped: u32,
 }
 
-/// What the initiator has once the answer is there.
+/// Result of the initiator, from the acceptor's answer.
 #[derive(Debug)]
 pub struct Connected {
     /// The peer's address; 0 where members have none.
@@ -140,17 +140,17 @@ pub struct Connected {
 }
 
 impl Initiator {
-    /// One that presents itself with `own`, and wants to be connected with its like.
+    /// Makes an initiator that presents itself with `own`, and wants to be connected with its like.
     pub fn new(own: Message) -> Self {
         Self { own, early: Vec::new(), dropped: 0 }
     }
 
-    /// What to send first, once. Empty if the message is too long, which none of the layers' is.
+    /// Returns the first message, to be sent once. Empty if the message is too long, which none of the layers' is.
     pub fn first(&self) -> Vec<u8> {
         self.own.encode().unwrap_or_default()
     }
 
-    /// A packet has arrived. `None`: it is not the answer, go on waiting.
+    /// Takes a packet. Returns `None` for all but the answer, which is waited for further.
     ///
     /// # Errors
     /// [`CepError::Refused`], [`CepError::OtherProtocol`], [`CepError::InvalidAddress`], [`CepError::OwnAddress`],
@@ -187,7 +187,7 @@ impl Initiator {
 /// A connection that is wanted, and can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// What it is for.
+    /// Purpose of the connection.
     pub purpose: Purpose,
     /// The initiator's address; 0 where members have none, and for enrollment.
     pub peer: Address,
@@ -195,9 +195,9 @@ pub struct Accepted {
     pub own: Address,
     /// The further versions that the initiator supports.
     pub versions: Vec<i32>,
-    /// Those that the answer says.
+    /// Further versions that the answer announces.
     pub own_versions: Vec<i32>,
-    /// What to send.
+    /// The packet to send.
     pub answer: Vec<u8>,
 }
 
@@ -205,15 +205,15 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Refused {
-    /// Why.
+    /// Reason of the refusal.
     pub why: CepError,
-    /// What to send before the flow is closed; nothing to one who does not speak the protocol.
+    /// The packet to send before the flow is closed; `None` for an initiator that does not speak the protocol.
     pub answer: Option<Vec<u8>>,
-    /// Which life of the initiator it is, if it is of our own kind.
+    /// Incarnation of the initiator, if it is of our own kind.
     pub incarnation: Option<u32>,
 }
 
-/// Decides on the first packet of a flow that somebody else allocated, not counting empty ones.
+/// Decides on the first packet of a flow that a peer allocated, not counting empty ones.
 ///
 /// # Errors
 /// [`Refused`]: send its answer, if any, and close the flow.

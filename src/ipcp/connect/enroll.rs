@@ -35,10 +35,10 @@ mod tests;
 
 pub use check::{Adjustment, ConfigError, check};
 
-/// How long a member waits for the acknowledgement: the joiner starts its components before it sends it.
+/// Time for which a member waits for the acknowledgement: the joiner starts its components before it sends it.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What kind of layer an IPCP can be a member of.
+/// Kind of layer that an IPCP can be a member of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum Kind {
@@ -59,12 +59,12 @@ impl Kind {
     }
 }
 
-/// Why an enrollment failed.
+/// Error of an enrollment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum EnrollError {
-    /// There was no answer in time.
+    /// No answer in time.
     #[error("no answer within {0:?}; the member may be busy: try again")]
     Timeout(Duration),
     /// The member does not want this joiner; carries its reason, a negative number.
@@ -82,13 +82,13 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
-    /// Whether another attempt with the same member would end the same way.
+    /// Returns `true` if another attempt with the same member would end the same way.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Config(_))
     }
 }
 
-/// One that wants to become a member, and has sent its request.
+/// A joiner that has sent its request.
 #[derive(Clone, Debug)]
 pub struct Joiner {
     kind: Kind,
@@ -96,13 +96,13 @@ pub struct Joiner {
     sent_at: Instant,
 }
 
-/// What a joiner has been given.
+/// Result of the joiner, from the member's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// The configuration of the layer, checked and fit for use. One's own address belongs into `peer` of the directory
     /// before it is handed on, which [`Member`] sees to.
     pub config: LayerConfig,
-    /// What was changed in the configuration because it would do harm.
+    /// Values of the configuration that were changed because they would do harm.
     pub adjusted: Vec<Adjustment>,
     id: [u8; ID_LEN],
 }
@@ -117,13 +117,13 @@ impl Joiner {
         (Self { kind, id, sent_at: now }, request)
     }
 
-    /// When to give up: [`EnrollError::Timeout`].
+    /// Returns the time to give up: [`EnrollError::Timeout`].
     pub fn deadline(&self) -> Instant {
         self.sent_at + STEP_TIMEOUT
     }
 
-    /// A packet has arrived. `None`: it is not the response, go on waiting. What the member says of its clock is not used:
-    /// the layer needs no common time.
+    /// Takes a packet. Returns `None` for all but the response, which is waited for further. The member's clock in it
+    /// is not used: the layer needs no common time.
     ///
     /// # Errors
     /// [`EnrollError::Denied`], [`EnrollError::Wire`], [`EnrollError::Config`]: close the flow.
@@ -149,31 +149,31 @@ impl Joiner {
 }
 
 impl Granted {
-    /// What to send when the new member is up, or has failed to become so: 0 or another number. The flow can be closed
-    /// behind it.
+    /// Returns the acknowledgement, to be sent when the new member is up, or has failed to become so: 0 or another
+    /// number. The flow can be closed behind it.
     pub fn ack(&self, result: i32) -> Vec<u8> {
         Ack { id: self.id, result }.encode().unwrap_or_default()
     }
 }
 
-/// Who may become a member.
+/// Decides on requests to enroll.
 pub trait Admission: Send + Sync {
-    /// Whether this one may. The error is a negative number that tells it why not.
+    /// Admits or denies one applicant. The error is a negative number that tells it the reason.
     ///
     /// # Errors
     /// It may not.
     fn admit(&self, applicant: &Applicant) -> Result<(), i32>;
 }
 
-/// One who wants to become a member, as far as can be told.
+/// A joiner, as far as the member can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applicant {
-    /// What it calls this enrollment: random, without meaning.
+    /// The joiner's number of this enrollment: random, without meaning.
     pub id: [u8; ID_LEN],
 }
 
-/// Anybody who can allocate a flow to a member, as the C reference has it.
+/// Admits every applicant that can allocate a flow to a member, as the C reference does.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to choose")]
 pub struct AdmitAll;
@@ -198,7 +198,7 @@ pub struct Member {
     responded: Option<[u8; ID_LEN]>,
 }
 
-/// What a member has to do.
+/// Next step of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Go on waiting.
@@ -212,18 +212,18 @@ pub enum Progress {
 }
 
 impl Member {
-    /// One that waits for a request, on a flow that has just been accepted.
+    /// Makes a member that waits for a request, on a flow that has just been accepted.
     pub fn new(now: Instant) -> Self {
         Self { deadline: now + STEP_TIMEOUT, responded: None }
     }
 
-    /// When to close the flow without having heard what was to come: [`EnrollError::Timeout`].
+    /// Returns the time to close the flow if the next message has not come: [`EnrollError::Timeout`].
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// A packet has arrived, at real time `unix_nanos` (since 1970-01-01 UTC). The member has this configuration and
-    /// this address, 0 in a broadcast layer.
+    /// Takes a packet that has arrived at real time `unix_nanos` (since 1970-01-01 UTC), as a member with this
+    /// configuration and this address, 0 in a broadcast layer.
     ///
     /// # Errors
     /// [`EnrollError::Failed`]: the joiner says that it failed. [`EnrollError::Wire`]: the member's own configuration is
@@ -277,14 +277,14 @@ impl Member {
     }
 }
 
-/// What a member enrolls others with.
+/// Settings for enrolling others.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     /// The configuration.
     pub config: &'a LayerConfig,
     /// The member's own address, which becomes the joiner's first contact in the directory; 0 in a broadcast layer.
     pub address: Address,
-    /// Who may join.
+    /// Decides on requests to enroll.
     pub admission: &'a dyn Admission,
 }
 

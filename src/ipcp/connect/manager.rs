@@ -1,6 +1,6 @@
-//! Which connections to other members there should be, which there are, and when to try again.
+//! Manager of connections to other members: the wanted ones, the established ones, and the time of the next attempt.
 //!
-//! The manager decides; somebody else allocates flows and runs [`cep`](super::cep) on them, and says how it went:
+//! The manager decides; its owner allocates flows and runs [`cep`](super::cep) on them, and reports the results:
 //!
 //! ```text
 //!  want ──▶ waiting ──Action::Start──▶ trying ──came_up──▶ up
@@ -11,7 +11,7 @@
 //! - To one destination, data transfer waits until management stands for the first time: what is told about a new link
 //!   goes to the management connections there are. Afterwards each comes back on its own.
 //! - A pause doubles with every failure, see [`Backoff`], and is short again once a connection has stood for
-//!   [`Config::stable`]. It never gives up; whoever wants a time limit calls [`unwant`](Manager::unwant).
+//!   [`Config::stable`]. It never gives up; a caller with a time limit calls [`unwant`](Manager::unwant).
 //! - What others connect is taken note of with the peer's address. In a unicast layer several connections of the same
 //!   component to the same neighbour are welcome, they are ways around each other. In a broadcast layer they make a
 //!   loop; as its members have no addresses, only the destinations tell, and wanting one twice is wanting it once.
@@ -55,14 +55,14 @@ mod tests;
 pub struct Config {
     /// Connections that may be wanted. Default 1024.
     pub max_wanted: usize,
-    /// Connections that may stand, whoever made them. Default 65 536: the IPCP has a bound of its own.
+    /// Limit of established connections, made by either side. Default 65 536: the IPCP has a bound of its own.
     pub max_connections: usize,
     /// Pauses between attempts. Default 100 ms, doubling up to 30 s.
     pub backoff: Backoff,
-    /// The longest pause after an attempt in which a flow was allocated and then nothing was heard: somebody is there, and
-    /// a message was lost. Default 4 s.
+    /// The longest pause after an attempt in which a flow was allocated and then nothing was heard: the peer is there,
+    /// and a message was lost. Default 4 s.
     pub unanswered: Duration,
-    /// How long a connection must stand for its failures to be forgotten. Default 10 s.
+    /// Time for which a connection must stand for its failures to be forgotten. Default 10 s.
     pub stable: Duration,
 }
 
@@ -83,7 +83,7 @@ impl Default for Config {
 pub struct Want {
     /// The name of the member, or of the layer for any member.
     pub destination: Name,
-    /// What it is for.
+    /// Component that it connects.
     pub component: Component,
     /// The quality of service asked of the layer below.
     pub qos: QosSpec,
@@ -100,14 +100,14 @@ impl Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u64);
 
-/// What the owner of a manager has to do.
+/// Actions for the owner of a manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Allocate a flow, connect it, and tell how it went.
     Start {
-        /// What to call it then.
+        /// Number of the attempt, for the report.
         attempt: AttemptId,
-        /// What is wanted.
+        /// The connection to make.
         want: Want,
     },
     /// Give up an attempt under way. Nothing need be told about it, and if it is, it does no harm.
@@ -116,20 +116,20 @@ pub enum Action {
     Close(N1FlowId),
 }
 
-/// Why a connection is not taken.
+/// Reason for not taking a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ManagerError {
-    /// There are too many.
+    /// The limit of connections is reached.
     #[error("no more than {0} connections are allowed; disconnect some, or raise the limit")]
     Full(usize),
-    /// It is not wanted any more.
+    /// The connection is not wanted any more.
     #[error("the connection is not wanted any more")]
     Unwanted,
 }
 
-/// Where a wanted connection is.
+/// State of a wanted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Waits for the management connection to the same destination to stand for the first time.
@@ -145,11 +145,11 @@ pub enum State {
 /// A connection that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// What it is for.
+    /// Component that it connects.
     pub component: Component,
     /// The peer's address; 0 where members have none.
     pub peer: Address,
-    /// Under which name this member connected it; `None` if the peer did.
+    /// Name under which this member connected it; `None` if the peer did.
     pub destination: Option<Name>,
     /// Since when.
     pub since: Instant,
@@ -170,7 +170,7 @@ pub struct Manager {
     config: Config,
     rng: Rng,
     wanted: BTreeMap<Key, Entry>,
-    /// What is being tried, and for which entry.
+    /// Attempts under way, with their entries.
     attempts: BTreeMap<AttemptId, Key>,
     connections: BTreeMap<N1FlowId, Connection>,
     /// Things to be ended.
@@ -216,7 +216,7 @@ impl Manager {
         Ok(())
     }
 
-    /// A connection should not be any more: whatever there is of it is ended. `false` if it was not wanted.
+    /// Ends a wanted connection and its attempts. Returns `false` if it was not wanted.
     pub fn unwant(&mut self, now: Instant, destination: &Name, component: Component) -> bool {
         let key = (destination.clone(), component);
         let Some(entry) = self.wanted.remove(&key) else { return false };
@@ -237,7 +237,7 @@ impl Manager {
         true
     }
 
-    /// An attempt has failed. The next is made after a pause.
+    /// Reports a failed attempt. The next is made after a pause.
     pub fn attempt_failed(&mut self, now: Instant, attempt: AttemptId) {
         let Some(key) = self.attempts.remove(&attempt) else { return };
         if let Some(entry) = self.wanted.get_mut(&key) {
@@ -245,7 +245,7 @@ impl Manager {
         }
     }
 
-    /// An attempt has failed: there was a flow, but nothing was heard on it. The next is made soon.
+    /// Reports a failed attempt: there was a flow, but nothing was heard on it. The next is made soon.
     pub fn attempt_unanswered(&mut self, now: Instant, attempt: AttemptId) {
         let Some(key) = self.attempts.remove(&attempt) else { return };
         if let Some(entry) = self.wanted.get_mut(&key) {
@@ -253,7 +253,7 @@ impl Manager {
         }
     }
 
-    /// An attempt has succeeded: the connection stands, over this flow and to this peer.
+    /// Reports a successful attempt: the connection stands, over this flow and to this peer.
     ///
     /// # Errors
     /// [`ManagerError`]: it is not wanted any more, or there are too many. The flow is to be closed, which
@@ -280,7 +280,7 @@ impl Manager {
         Ok(())
     }
 
-    /// A peer has made a connection.
+    /// Reports a connection made by a peer.
     ///
     /// # Errors
     /// [`ManagerError::Full`]: the flow is to be closed.
@@ -298,7 +298,8 @@ impl Manager {
         Ok(())
     }
 
-    /// A flow has gone, or its peer. If the connection is wanted, it is made anew after a pause. Returns what it was.
+    /// Reports the end of a flow, or of its peer. If the connection is wanted, it is made anew after a pause. Returns
+    /// the connection.
     pub fn went_down(&mut self, now: Instant, flow: N1FlowId) -> Option<Connection> {
         let connection = self.connections.remove(&flow)?;
         let key = connection.destination.clone().map(|destination| (destination, connection.component));
@@ -311,7 +312,7 @@ impl Manager {
         Some(connection)
     }
 
-    /// The next thing to do at `now`, until there is none.
+    /// Returns the next action at `now`; `None` if there are no more.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
         if let Some(end) = self.ends.pop_front() {
             return Some(end);
@@ -326,7 +327,7 @@ impl Manager {
         Some(Action::Start { attempt, want: Want { destination, component, qos: entry.qos } })
     }
 
-    /// When [`poll`](Self::poll) will have something to do, if nothing happens before.
+    /// Returns the time at which [`poll`](Self::poll) has something to do, if nothing happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
         if !self.ends.is_empty() {
             return Some(Instant::ZERO);
@@ -338,7 +339,7 @@ impl Manager {
         waiting.min()
     }
 
-    /// Where a wanted connection is; `None` if it is not wanted.
+    /// Returns the state of a wanted connection; `None` if it is not wanted.
     pub fn state(&self, destination: &Name, component: Component) -> Option<State> {
         self.wanted.get(&(destination.clone(), component)).map(|entry| entry.state)
     }
@@ -348,7 +349,7 @@ impl Manager {
         self.connections.iter().map(|(flow, connection)| (*flow, connection))
     }
 
-    /// Whether management to this destination is wanted and has not stood yet.
+    /// Returns `true` if management to this destination is wanted and has not stood yet.
     fn awaits_management(&self, destination: &Name) -> bool {
         let up_or_unwanted = |state| matches!(state, None | Some(State::Up(..)));
         !up_or_unwanted(self.state(destination, Component::Management))

@@ -1,4 +1,4 @@
-//! How members of a layer find each other: connections between their components, and enrollment of new members.
+//! Connections between members of a layer, component by component, and enrollment of new members.
 //!
 //! A unicast or broadcast IPCP is a user of the flows of the layers below, its *N-1 flows*. Each has one
 //! [`Purpose`], which the first message in either direction says. This room has the parts of that which do no I/O: they turn packets into packets, and are told the time and the outcome of what they asked for.
@@ -44,18 +44,18 @@ use core::time::Duration;
 
 use super::Component;
 
-/// How long either side of a connection waits for the other's first message, and a joiner for the response.
+/// Time for which either side of a connection waits for the other's first message, and a joiner for the response.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long whoever has accepted a flow waits for the first message: the reply may have been lost, and is asked for again
-/// after 1.2 s and another 2.4 s.
+/// Time for which the acceptor of a flow waits for the first message: the reply may have been lost, and is asked for
+/// again after 1.2 s and another 2.4 s.
 pub const FIRST_STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What an N-1 flow is for.
+/// Purpose of an N-1 flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// A new member gets the configuration of the layer over it.
     Enrollment,
-    /// It belongs to a component of the IPCP.
+    /// A component of the IPCP.
     Component(Component),
 }
 

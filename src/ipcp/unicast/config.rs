@@ -1,4 +1,4 @@
-//! What a member is made from, and its settings beyond what all members of the layer agree on.
+//! Components of a new member, and its local settings, which the layer need not agree on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -75,29 +75,29 @@ impl Config {
     }
 }
 
-/// What a member is built from.
+/// Components and settings of a new member.
 pub struct Parts {
     /// The IPCP's own name.
     pub name: String,
-    /// What all members of the layer agree on. The directory's first contact is the member that told us.
+    /// Configuration of the layer, common to all members. The directory's first contact is the member that told us.
     pub layer: LayerConfig,
-    /// What is special about a unicast layer; from `layer`.
+    /// The unicast part of `layer`.
     pub unicast: layer::Unicast,
     /// Our address.
     pub address: Address,
     /// Bounds.
     pub config: Config,
-    /// What tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where packet buffers come from.
+    /// Pool of packet buffers.
     pub pool: Arc<BufPool>,
     /// Randomness.
     pub rng: Rng,
-    /// Where requests for flows go that arrive.
+    /// Receiver of requests for flows.
     pub requests: Weak<dyn Requests>,
-    /// Who looks after N-1 flows that are lost.
+    /// Manager of N-1 flows, told of those that are lost.
     pub connections: Weak<dyn Connections>,
-    /// Through which wakers are called.
+    /// Guard through which wakers are called.
     pub panics: Arc<Panics>,
     /// Makes the alarm that wakes the waker given.
     pub alarm: Box<dyn FnOnce(Waker) -> Arc<dyn Alarm>>,

@@ -1,8 +1,8 @@
-//! What drives routing and directory: one message, one deadline, one command at a time.
+//! Driver of routing and directory: one message, one deadline, one command at a time.
 //!
-//! The two machines are behind one lock, held while a machine takes an input or gives an output and never while a packet
-//! is sent or anybody is called. Whoever brings an input passes the outputs on; if somebody is doing so already, that one
-//! sees the input too, so the outputs of the machines leave in the order in which they were made.
+//! The two machines are behind one lock, held while a machine takes an input or gives an output and never while a
+//! packet is sent or foreign code is called. The thread that brings an input passes the outputs on; if another is doing
+//! so already, that one sees the input too, so the outputs of the machines leave in the order in which they were made.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | `names` | names that are registered, and looked for |
 //! | `connections` | the N-1 flows: how they come and go |
 //! | `terms` | how soon a neighbour that is silent is missed, and which of its N-1 flows are of an earlier life |
-//! | `conflicts` | who the member is, and what it does about others with its address |
-//! | `turn` | whose thread does all that |
+//! | `conflicts` | identity of the member, and conflicts with others that have its address |
+//! | `turn` | turn of the thread that does all that |
 
 mod conflicts;
 mod connections;
@@ -49,14 +49,14 @@ use crate::routing::LinkState;
 use crate::types::id::{Eid, N1FlowId};
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR};
 
-/// Messages that are handled before what the machines put out has its turn.
+/// Messages handled before the outputs of the machines have their turn.
 const MESSAGES_PER_ROUND: usize = 64;
 
-/// Rounds after which whoever handles messages goes back to its own work.
+/// Rounds after which the thread that handles messages goes back to its own work.
 const ROUNDS: usize = 16;
 
 counters! {
-    /// What the control plane has done.
+    /// Counters of the control plane.
     pub(super) struct Counters {
         /// Forwarding tables that were made.
         tables => "tables",
@@ -68,7 +68,7 @@ counters! {
         lookup_rounds => "lookup_rounds",
         /// Questions that lookups took.
         lookup_questions => "lookup_questions",
-        /// Signs that somebody else has our address.
+        /// Signs that another member has our address.
         conflicts => "address_conflicts",
         /// N-1 flows that were taken for ones of an earlier life of the neighbour.
         doubted => "doubted_connections",
@@ -80,9 +80,9 @@ pub(super) struct Control {
     shared: Arc<Shared>,
     data: Arc<DataPath>,
     flows: Arc<FlowAllocator>,
-    /// Through which wakers are called.
+    /// Guard through which wakers are called.
     panics: Arc<Panics>,
-    /// Who looks after N-1 flows that are lost.
+    /// Manager of N-1 flows, told of those that are lost.
     keeper: Weak<dyn Connections>,
     mailbox: Mailbox,
     turn: Turn,
@@ -94,12 +94,12 @@ pub(super) struct Control {
     doubts: Ordered<Mutex<Doubts>, { order::DOUBTS }>,
     settling: Settling,
     claims: Claims,
-    /// Of this life of the member: it tells a restart from another connection.
+    /// Number of this life of the member: it tells a restart from another connection.
     incarnation: u32,
     pub(super) counters: Counters,
 }
 
-/// What the control plane stands on.
+/// Parts below the control plane.
 pub(super) struct Below {
     pub(super) shared: Arc<Shared>,
     pub(super) data: Arc<DataPath>,
@@ -107,7 +107,7 @@ pub(super) struct Below {
 }
 
 impl Control {
-    /// One without N-1 flows, as `incarnation` of the member.
+    /// Makes a control plane without N-1 flows, for this `incarnation` of the member.
     pub(super) fn new(
         below: Below,
         incarnation: u32,
@@ -138,7 +138,7 @@ impl Control {
         }
     }
 
-    /// Keeps link state that has come. Whether there is something to handle.
+    /// Keeps link state that has come. Returns `true` if there is something to handle.
     pub(super) fn keep_link_state(&self, from: N1FlowId, pkts: &mut VecDeque<PacketBuf>) -> bool {
         let mut kept = false;
         for pkt in pkts.drain(..) {
@@ -147,9 +147,9 @@ impl Control {
         kept
     }
 
-    /// Handles what is in the inbox and passes on what the machines put out, unless somebody is doing so, who then sees
-    /// what has come meanwhile. Whoever has done enough leaves the rest to the next, or to the alarm: a flood over one
-    /// N-1 flow does not keep the thread of another from its packets.
+    /// Handles what is in the inbox and passes on what the machines put out, unless another thread is doing so, which
+    /// then sees what has come meanwhile. A thread that has done enough leaves the rest to the next, or to the alarm: a
+    /// flood over one N-1 flow does not keep the thread of another from its packets.
     pub(super) fn handle(&self, now: Instant) {
         self.turn.take(ROUNDS, || self.work(now), || self.shared.alarm.set(now));
     }
@@ -210,7 +210,7 @@ impl Control {
         self.mailbox.facts()
     }
 
-    /// Looks at the machines, for the RIB. What is found is to be copied: all control messages wait meanwhile.
+    /// Reads the machines, for the RIB. Results are to be copied: all control messages wait meanwhile.
     pub(super) fn with_machines<R>(&self, look: impl FnOnce(&LinkState, &Directory) -> R) -> R {
         let machines = self.machines.lock();
         look(&machines.routing, &machines.directory)

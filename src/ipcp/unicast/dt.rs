@@ -1,12 +1,12 @@
 //! Data transfer: every packet of the layer passes here, on the thread that has it.
 //!
-//! A packet from an N-1 flow is for somebody else, and then goes on to the next hop with two bytes of its header changed;
-//! or for a flow that ends here, and goes up; or for a component of this IPCP, and waits for the control plane. Nothing is
+//! A packet from an N-1 flow is in transit, and then goes on to the next hop with two bytes of its header changed; or
+//! for a flow that ends here, and goes up; or for a component of this IPCP, and waits for the control plane. Nothing is
 //! copied or allocated, and no lock is taken that all flows share: the forwarding table is fetched once for all packets
 //! that came together, as are the locks of a flow for those that follow each other in it.
 //!
-//! A packet shorter than its header, with a time to live that has run out, without a route, for a flow or a component that
-//! there is not, is dropped and counted; nobody is told, because the header does not say who sent it.
+//! A packet shorter than its header, with a time to live that has run out, without a route, for an unknown flow or
+//! component, is dropped and counted; its sender is not told, because the header does not name it.
 
 pub(super) mod adjacency;
 
@@ -30,12 +30,12 @@ use crate::types::qos::QosCube;
 use crate::types::routes::Routes;
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
 
-/// A packet that all adjacencies take is hoped to be so long while there are none.
+/// Assumed limit of packets while there are no adjacencies, bytes.
 const MTU_WITHOUT_NEIGHBOURS: usize = 1400;
 /// N-1 flows are asked at most so often how large packets they carry.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What packets of the layer are for that end here.
+/// Destinations of the layer's packets in this member.
 pub(super) trait Above {
     /// A flow.
     type Flow: Up;
@@ -78,7 +78,7 @@ pub(super) struct DataPath {
     max_ttl: u8,
     adjacencies: Ordered<RwLock<BTreeMap<N1FlowId, Arc<Adjacency>>>, { order::ADJACENCIES }>,
     table: Ordered<RwLock<Arc<Table>>, { order::TABLE }>,
-    /// Of the table: where addresses end up in it.
+    /// Salt of the table, which decides over the places of addresses in it.
     salt: u64,
     /// Adjacencies in front of which packets wait.
     waiting: Arc<Backlog>,
@@ -105,8 +105,8 @@ impl Onward {
         }
     }
 
-    /// Sends what there is, and what the device may have held back to send in one go: nobody waits for a packet in
-    /// transit, so nobody else would.
+    /// Sends what there is, and what the device may have held back to send in one go: for packets in transit there is
+    /// no reader or writer that would have it sent.
     fn finish(&mut self, now: Instant) {
         self.flush(now);
         if let Some((to, _)) = self.to.take() {
@@ -153,7 +153,7 @@ impl<F: Up> Upward<F> {
         true
     }
 
-    /// Whether packets of `eid` are being collected.
+    /// Returns `true` if packets of `eid` are being collected.
     fn is_for(&self, eid: Eid) -> bool {
         self.to.as_ref().is_some_and(|(e, _)| *e == eid)
     }
@@ -170,7 +170,7 @@ impl<F: Up> Upward<F> {
 }
 
 impl DataPath {
-    /// One without adjacencies. `salt` is a random number.
+    /// Makes a data path without adjacencies. `salt` is a random number.
     pub(super) fn new(shared: &Arc<Shared>, salt: u64) -> Arc<Self> {
         Arc::new(Self {
             sizes: shared.sizes,
@@ -195,7 +195,7 @@ impl DataPath {
         self.note_mtu(&adjacencies);
     }
 
-    /// From this moment on no packet goes there, whatever the forwarding table says.
+    /// Removes an adjacency. From now on no packet goes there, whatever the forwarding table says.
     pub(super) fn remove(&self, id: N1FlowId) -> Option<Arc<Adjacency>> {
         let adjacency = {
             let mut adjacencies = self.adjacencies.write();
@@ -235,17 +235,17 @@ impl DataPath {
         self.adjacencies.read().values().cloned().collect()
     }
 
-    /// Those to `peer`.
+    /// Returns the adjacencies to `peer`.
     pub(super) fn adjacencies_to(&self, peer: Address) -> Vec<Arc<Adjacency>> {
         self.adjacencies.read().values().filter(|a| a.peer == peer).cloned().collect()
     }
 
-    /// Adjacencies that there are.
+    /// Returns the number of adjacencies.
     pub(super) fn len(&self) -> usize {
         self.adjacencies.read().len()
     }
 
-    /// Their neighbours, one for each.
+    /// Returns their neighbours, one for each.
     pub(super) fn neighbours(&self) -> Vec<(N1FlowId, Address)> {
         self.adjacencies.read().values().map(|a| (a.id, a.peer)).collect()
     }
@@ -358,8 +358,8 @@ impl DataPath {
         }
     }
 
-    /// Sends packets that begin here: to `eid` at `dst`, which is somebody else. `false`, and they stay, if there is no
-    /// route. Packets that are done with stay in `pkts`.
+    /// Sends packets that begin here: to `eid` at `dst`, another member. `false`, and they stay, if there is no route.
+    /// Packets that are done with stay in `pkts`.
     pub(super) fn originate(&self, now: Instant, dst: Address, cube: QosCube, eid: Eid, pkts: &mut Outgoing) -> bool {
         let table = self.table();
         let Some(next) = table.lookup(dst, eid.0) else {
@@ -388,7 +388,7 @@ impl DataPath {
         self.originate_message_in(now, dst, QosCube::BestEffort, eid, bytes)
     }
 
-    /// The same in another cube than best effort.
+    /// As [`originate_message`](Self::originate_message), in another cube than best effort.
     pub(super) fn originate_message_in(
         &self,
         now: Instant,

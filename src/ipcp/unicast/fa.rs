@@ -57,12 +57,12 @@ const NO_EID: Eid = Eid(u64::MAX);
 /// The reference has the number of a slot in the lower half of its EIDs, less than this.
 const REFERENCE_SLOTS: u32 = 4096;
 
-/// Whether the EID is one that a reference chose, as far as one can see.
+/// Returns `true` if the EID looks like one that a reference chose.
 fn is_of_reference(eid: Eid) -> bool {
     (eid.0 as u32) < REFERENCE_SLOTS
 }
 
-/// Whether a peer can have chosen this EID for a flow.
+/// Returns `true` if a peer can have chosen this EID for a flow.
 fn is_flow_eid(eid: Eid) -> bool {
     !eid.is_component() && eid != NO_EID
 }
@@ -80,9 +80,9 @@ counters! {
         requests_lost => "requests_lost",
         /// Replies to requests that have arrived.
         replies_in => "replies_in",
-        /// Replies for which nobody waited.
+        /// Replies without a pending request.
         replies_unexpected => "replies_unexpected",
-        /// Congestion updates for flows that there are not.
+        /// Congestion updates for unknown flows.
         updates_unexpected => "updates_unexpected",
         /// Requests for flows that were refused.
         refused => "refused",
@@ -93,7 +93,7 @@ counters! {
 pub(super) struct FlowAllocator {
     shared: Arc<Shared>,
     data: Arc<DataPath>,
-    /// Where requests go that arrive.
+    /// Receiver of requests.
     requests: Weak<dyn Requests>,
     names: Ordered<Mutex<BTreeSet<NameHash>>, { order::NAMES }>,
     flows: IdTable<Arc<FaFlow>>,
@@ -144,12 +144,12 @@ impl FlowAllocator {
         self.flows.get(eid.0)
     }
 
-    /// All flows, by EID.
+    /// Returns all flows, by EID.
     pub(super) fn flows(&self) -> Vec<Arc<FaFlow>> {
         self.flows.values()
     }
 
-    /// Flows that there are.
+    /// Returns the number of flows.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }

@@ -20,19 +20,19 @@ use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::NameHash;
 use crate::wire::cep;
 
-/// How long what was written to an N-1 flow may take to be delivered when the flow is given up.
+/// Time limit for delivering what was written to an N-1 flow that is given up.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// For so long packets of others are passed on by a member that leaves: until its neighbours have heard, even if they must
-/// be told twice, and what they had sent before has arrived.
+/// Time for which a leaving member passes on packets of others: until its neighbours have heard, even if they must be
+/// told twice, and what they had sent before has arrived.
 const LAST_PACKETS: Duration = Duration::from_millis(500);
 
-/// What wakes the member when its alarm rings.
+/// Waker that has the member's alarm served.
 pub(super) fn ring(me: &Weak<Unicast>) -> Waker {
     Waker::from(Arc::new(Ring(Weak::clone(me))))
 }
 
-/// Where its N-1 flows deliver.
+/// Receiver of its N-1 flows' packets.
 pub(super) fn sink(me: &Weak<Unicast>) -> Arc<dyn Sink> {
     Arc::new(Tap(Weak::clone(me)))
 }
@@ -72,9 +72,9 @@ impl Watcher for Tap {
 }
 
 impl Unicast {
-    /// Begins to leave the layer. The other ends of flows are told while there is a way to them; then links are taken back,
-    /// so that packets of others take another way. Those that are on their way here are still passed on, until the moment
-    /// that is returned. `None` if there is nobody whose packets could pass.
+    /// Begins to leave the layer. The other ends of flows are told while there is a way to them; then links are taken
+    /// back, so that packets of others take another way. Those that are on their way here are still passed on, until
+    /// the moment that is returned. `None` if there is no neighbour whose packets could pass.
     pub(super) fn begin_to_leave(&self, now: Instant) -> Option<Instant> {
         if !self.shared.go_down() {
             return None;
@@ -112,7 +112,7 @@ impl Member for Unicast {
 
     fn layer_config(&self) -> LayerConfig {
         let mut unicast = self.shared.unicast;
-        // Whoever enrolls with us begins with us.
+        // Members that enroll here have us as their first contact.
         unicast.directory.peer = self.address();
         LayerConfig { kind: LayerKind::Unicast(unicast), ..self.shared.layer.clone() }
     }

@@ -1,8 +1,8 @@
 //! The unicast layer: flows between any two members of a network of our own, on top of flows of any layer.
 //!
-//! A [`Unicast`] is one member. Its neighbours are those with whom it has N-1 flows, of which one kind carries packets
-//! (data transfer) and the other link state (management). It is put together from four parts, of which each owns what it
-//! works with and knows only those above it in this table:
+//! A [`Unicast`] is one member. Its neighbours are the members that it has N-1 flows to, of which one kind carries
+//! packets (data transfer) and the other link state (management). It is put together from four parts, of which each
+//! owns what it works with and knows only those above it in this table:
 //!
 //! | part | what it does |
 //! |---|---|
@@ -15,17 +15,18 @@
 //!
 //! | machine | what it does |
 //! |---|---|
-//! | [`routing`](crate::routing) | link state: who is next to whom, and the shortest paths ([messages](crate::wire::link_state)) |
+//! | [`routing`](crate::routing) | link state: the graph of neighbours, and the shortest paths ([messages](crate::wire::link_state)) |
 //! | [`pff`](crate::forward::pff) | the forwarding table: which neighbour is next on the way to a member |
 //! | [`directory`](crate::directory) | the directory: at which members a name is ([messages](crate::wire::dht)) |
 //! | [`ca`](crate::forward::ca) | congestion avoidance: how fast a flow may send |
 //! | [`shape`](crate::forward::shape) | how fast a flow may send by its quality of service |
 //! | [`sched`](crate::forward::sched) | which packet is next where several wait |
 //!
-//! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has it.
-//! Messages of components are put aside, in a queue with a bound, and handled one after the other by whoever finds that
-//! nobody is doing so. Nothing calls out under a lock, but for what [`sync`](crate::base::sync#foreign-code-with-a-lock-held)
-//! lists. Locks are taken from control down to what is shared, see `shared`.
+//! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has
+//! it. Messages of components are put aside, in a queue with a bound, and handled one after the other by the first
+//! thread that finds no other doing so. Nothing calls out under a lock, but for what
+//! [`sync`](crate::base::sync#foreign-code-with-a-lock-held) lists. Locks are taken from control down to what is
+//! shared, see `shared`.
 
 mod config;
 mod control;
@@ -64,7 +65,7 @@ pub struct Unicast {
     data: Arc<DataPath>,
     flows: Arc<FlowAllocator>,
     control: Control,
-    /// Where N-1 flows deliver.
+    /// Receiver of N-1 flows' packets.
     sink: Arc<dyn Sink>,
     ended: AtomicBool,
 }
@@ -98,12 +99,12 @@ impl Unicast {
         self.shared.address()
     }
 
-    /// What all members of the layer agree on.
+    /// Returns the configuration that all members of the layer agree on.
     pub fn layer(&self) -> &LayerConfig {
         &self.shared.layer
     }
 
-    /// The neighbours to whom packets go, one for each adjacency.
+    /// Returns the neighbours with adjacencies.
     pub fn neighbours(&self) -> Vec<(N1FlowId, Address)> {
         self.data.neighbours()
     }

@@ -1,5 +1,5 @@
-//! What the member shows: the reference's metric tree, and what that leaves out. What the machines say is copied under
-//! their lock and put into words when it is released: every control message waits for it.
+//! Metrics of the member: the reference's tree, and what that leaves out. State of the machines is copied under their
+//! lock and formatted when it is released: every control message waits for it.
 
 use alloc::format;
 use alloc::string::ToString;

@@ -1,4 +1,4 @@
-//! What all parts of a member have in common: who it is in the layer, what the layer agrees on, the time, and buffers.
+//! State shared by all parts of a member: its identity, the configuration of the layer, the time, and buffers.
 //!
 //! # The order of locks
 //!
@@ -36,7 +36,7 @@ pub(super) mod order {
     pub(in crate::ipcp::unicast) const INBOX: u8 = 4;
     /// Flow allocator: names for which flows are accepted.
     pub(in crate::ipcp::unicast) const NAMES: u8 = 8;
-    /// Flow allocator: who waits for the reply of a flow's peer.
+    /// Flow allocator: the receiver of the reply of a flow's peer.
     pub(in crate::ipcp::unicast) const REQUESTED: u8 = 9;
     /// Flow allocator: how fast a flow may send, and what waits.
     pub(in crate::ipcp::unicast) const SENDING: u8 = 10;
@@ -58,7 +58,7 @@ pub(super) mod order {
     pub(in crate::ipcp::unicast) const RNG: u8 = 24;
 }
 
-/// What all parts know.
+/// State shared by all parts of a member.
 pub(super) struct Shared {
     pub(super) info: Info,
     pub(super) layer: LayerConfig,
@@ -66,10 +66,10 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) sizes: LayerSizes,
     pub(super) clock: Arc<dyn Clock>,
-    /// Through which code of others is called.
+    /// Guard through which foreign code is called.
     pub(super) panics: Arc<Panics>,
     pub(super) alarm: Arc<dyn Alarm>,
-    /// Of the layer; changes if somebody else turns out to have it.
+    /// Address in the layer; changes if another member turns out to have it.
     address: AtomicU64,
     /// The layer is being left, or was.
     down: AtomicBool,
@@ -119,7 +119,7 @@ impl Shared {
         !self.down.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether somebody else in the layer can have this address.
+    /// Returns `true` if another member of the layer can have this address.
     pub(super) fn is_peer_address(&self, address: Address) -> bool {
         let bits = 8 * self.sizes.addr() as u32;
         address.0 != 0 && address != self.address() && (bits >= 64 || address.0 >> bits == 0)

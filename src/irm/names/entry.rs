@@ -1,4 +1,4 @@
-//! A name that somebody accepts flows to: who does, and the requests that wait for them.
+//! A bound name: its acceptors, and the requests that wait for them.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -11,39 +11,39 @@ use crate::flow::Watcher;
 use crate::irm::{Caller, LoadBalancing};
 use crate::types::name::NameHash;
 
-/// What is known of a name.
+/// State of a name.
 pub(super) struct Entry<R> {
     pub(super) balancing: LoadBalancing,
     pub(super) listeners: Vec<ListenerId>,
     pub(super) factory: Option<Arc<dyn Factory>>,
-    /// In the order in which they came, which is that of their numbers.
+    /// In the order of arrival, which is that of their numbers.
     pub(super) queue: VecDeque<Queued<R>>,
     pub(super) waiters: VecDeque<Waiter>,
     pub(super) watches: Vec<Watch>,
-    /// How many of the queue are offered to somebody.
+    /// Number of requests in the queue that are on offer.
     pub(super) offers: usize,
     /// Bytes of the queue.
     pub(super) bytes: usize,
-    /// How many may wait, if that was set.
+    /// Limit of waiting requests, if that was set.
     pub(super) backlog: Option<usize>,
-    /// By the algorithm [`DIRECT`](super::DIRECT).
+    /// Hash by the algorithm [`DIRECT`](super::DIRECT).
     pub(super) hash: Option<NameHash>,
 }
 
-/// A request. It belongs to nobody until somebody comes for it: whoever is woken may not be there any more.
+/// A request. It is assigned to no acceptor until one takes it: an acceptor that was woken may not be there any more.
 pub(super) struct Queued<R> {
     pub(super) id: u64,
     pub(super) request: R,
     pub(super) caller: Caller,
-    /// When it is refused.
+    /// Time at which it is refused.
     pub(super) until: Instant,
-    /// Who was woken for it. Until `due` nobody else takes it.
+    /// Acceptor that was woken for it. Until `due` no other takes it.
     pub(super) offered: Option<WaiterId>,
     /// Under which moment it is in the index.
     pub(super) due: Instant,
 }
 
-/// Somebody who is told of requests, and accepts without waiting.
+/// A watcher that is told of requests, and accepts without waiting.
 pub(super) struct Watch {
     pub(super) listener: ListenerId,
     pub(super) watcher: Arc<dyn Watcher>,
@@ -79,7 +79,7 @@ impl<R> Entry<R> {
         !self.listeners.is_empty() || self.factory.is_some()
     }
 
-    /// Requests that are offered to nobody.
+    /// Returns the number of requests that are not on offer.
     pub(super) fn unoffered(&self) -> usize {
         self.queue.len() - self.offers
     }
@@ -102,8 +102,8 @@ impl<R> Entry<R> {
         Some(taken)
     }
 
-    /// The newest request of the peer that has the most of them, if that has more than `peer` would have with one more:
-    /// one that is offered to nobody, if there is any.
+    /// Returns the newest request of the peer that has the most of them, if that has more than `peer` would have with
+    /// one more: one that is not on offer, if there is any.
     pub(super) fn unfair(&self, peer: u64) -> Option<usize> {
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
         for queued in &self.queue {
@@ -116,7 +116,7 @@ impl<R> Entry<R> {
         newest(true).or_else(|| newest(false))
     }
 
-    /// Which request `waiter` gets: the one that it was woken for, or else the first that is for anybody.
+    /// Returns the request for `waiter`: the one that it was woken for, or else the first that is not on offer.
     pub(super) fn next_for(&self, waiter: Option<WaiterId>) -> Option<usize> {
         let own = || self.queue.iter().position(|q| q.offered.is_some() && q.offered == waiter);
         let any = || self.queue.iter().position(|q| q.offered.is_none());

@@ -12,13 +12,13 @@ use crate::flow::Event;
 use crate::irm::Caller;
 use crate::types::name::Name;
 
-/// How long a request is kept for the acceptor that was woken for it. One that lives takes much less; one that is not
-/// polled any more costs the request this much.
+/// Time for which a request is kept for the acceptor that was woken for it. One that lives takes much less; one that is
+/// not polled any more costs the request this much.
 pub(in crate::irm) const OFFER: Duration = Duration::from_millis(100);
 
 impl<R> Irm<R> {
-    /// A request for a flow to `name` has come from `caller`. It waits for somebody to take it, whom it is offered to if he
-    /// is there. One that repeats another takes its place.
+    /// Places a request for a flow to `name` that has come from `caller`. It is offered to an acceptor that waits, or
+    /// waits for one. A repetition takes the place of the earlier request.
     ///
     /// # Errors
     /// [`Refused`] with the request, to be refused.
@@ -54,14 +54,14 @@ impl<R> Irm<R> {
         Ok(placed)
     }
 
-    /// Whether there is room for one more request of `caller`, for which others may have been `shed`: those that were
-    /// given up, and else one of a peer that has more.
+    /// Makes room for one more request of `caller`, if others can be `shed`: those that were given up, and else one of
+    /// a peer that has more.
     fn make_room(&mut self, name: &Name, caller: &Caller, shed: &mut Vec<R>) -> bool {
         let limits = self.limits;
         let Some(entry) = self.names.get_mut(name) else { return false };
         let most = entry.backlog.unwrap_or(limits.backlog).max(1);
-        // Those on offer count as well: whoever they are offered to may not come for them. A single request may always
-        // wait, however large.
+        // Those on offer count as well: their acceptors may not come for them. A single request may always wait,
+        // however large.
         let is_full = |entry: &Entry<R>| {
             let bytes = entry.bytes.saturating_add(caller.bytes);
             entry.queue.len() >= most || (bytes > limits.backlog_bytes && !entry.queue.is_empty())
@@ -119,7 +119,7 @@ impl<R> Irm<R> {
         Poll::Ready(Some(taken.request))
     }
 
-    /// Whether [`poll_accept`](Self::poll_accept) would return something.
+    /// Returns `true` if [`poll_accept`](Self::poll_accept) would return something.
     pub fn has_work(&self, listener: ListenerId, waiter: Option<WaiterId>) -> bool {
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get(n)) else { return true };
         entry.next_for(waiter).is_some()
@@ -136,7 +136,7 @@ impl<R> Irm<R> {
         gone.waker
     }
 
-    /// What was offered to a waiter that is gone goes to the next.
+    /// Offers the request of a waiter that is gone to the next.
     pub(super) fn withdraw(&mut self, now: Instant, name: &Name, waiter: WaiterId, calls: &mut Calls) {
         let Some(entry) = self.names.get_mut(name) else { return };
         let offered = entry.queue.iter_mut().find(|q| q.offered == Some(waiter));
@@ -144,8 +144,8 @@ impl<R> Irm<R> {
         self.offer(now, name, id, calls);
     }
 
-    /// Offers a request to the next acceptor who waits; if there is none, whoever comes first may have it, and somebody
-    /// is started.
+    /// Offers a request to the next acceptor that waits; if there is none, the first that comes may have it, and a
+    /// factory is started.
     fn offer(&mut self, now: Instant, name: &Name, id: u64, calls: &mut Calls) {
         let Some(entry) = self.names.get_mut(name) else { return };
         let Ok(at) = entry.queue.binary_search_by_key(&id, |q| q.id) else { return };

@@ -22,7 +22,7 @@ use crate::types::name::Name;
 /// Requests under way for one allocation; beyond it the oldest is withdrawn.
 const MAX_TRIES: usize = 32;
 
-/// When those who were asked are silent, one more place is asked after this time, and so on.
+/// Time of silence after which one more place is asked, and again after as much.
 const STAGGER: Duration = Duration::from_millis(250);
 const SHORTEST_STAGGER: Duration = Duration::from_millis(5);
 
@@ -32,31 +32,31 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 /// Garbled replies have the request repeated at once, with the usual doubled wait until the next time, up to this one.
 const GARBLED_LIMIT: Duration = Duration::from_secs(10);
 
-/// A refusal with "try again" that comes sooner than this is one of somebody who is busy; what waits for an acceptor until
-/// nobody came is refused later.
+/// Longest time for a refusal with "try again" to count as that of a busy peer; a request that waited for an acceptor
+/// in vain is refused later.
 const BUSY: Duration = Duration::from_millis(500);
 /// The pause after such a refusal, and the longest after several.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where an allocation is.
+/// State of an allocation.
 pub(super) struct Asking {
     pub(super) places: Places,
     /// All are pending; the first positive answer wins.
     pub(super) tries: Vec<Try>,
-    /// Of the try that was refused last: the next one has the same id.
+    /// Client of the attempt refused last: the next attempt has the same id.
     pub(super) client: Option<Client>,
     pub(super) next_token: u64,
-    /// Another place is to be asked as soon as one is found, for which layers may look until then.
+    /// Deadline of the layers for finding another place, which is asked as soon as it is found.
     pub(super) wants: Option<Instant>,
-    /// When those that are silent are asked again.
+    /// Time of the next repetition to silent places.
     pub(super) next_retry: Instant,
-    /// When the next place is asked beside them.
+    /// Time at which another place is asked beside the silent ones.
     pub(super) widen: Option<Instant>,
     pub(super) backoff: Duration,
-    /// Set if somebody refused because it is busy: the pauses before it is asked again.
+    /// Pauses before a busy place is asked again; set if one has refused because it is busy.
     pub(super) busy: Option<Backoff>,
-    /// Why the allocation fails if nobody else says yes.
+    /// Reason of the failure if no other place accepts.
     pub(super) failure: Option<AllocError>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Try {
     pub(super) token: u64,
     pub(super) ipcp: Arc<dyn Ipcp>,
     pub(super) at: Location,
-    /// When it was sent.
+    /// Time at which it was sent.
     pub(super) asked: Instant,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) client: Client,
@@ -88,7 +88,7 @@ impl Allocation {
         }
     }
 
-    /// Asks whom there is to ask now.
+    /// Asks the places that are to be asked now.
     pub(super) fn go_on(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
         if asking.next_retry <= now {
@@ -265,7 +265,7 @@ impl Allocation {
         let chosen = asking.tries.remove(at);
         let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
         match self.complete(now, chosen, port, &reply.data) {
-            // Whoever answered is not who it should be: somebody else may be.
+            // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {
                 let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
                 let name = &self.wanted.name;
@@ -286,7 +286,7 @@ impl Allocation {
         }
     }
 
-    /// A place has said no.
+    /// Handles the refusal of a place.
     fn refused(&mut self, now: Instant, at: usize, code: Code) {
         let why = self.refusal(code);
         let Phase::Asking(asking) = &mut self.phase else { return };
@@ -319,8 +319,8 @@ impl Allocation {
         asking.client = Some(refused.withdraw());
     }
 
-    /// Requests or their replies may have been lost, or those who were asked are gone: they are asked again, and a moment
-    /// later somebody else is.
+    /// Repeats the requests, which may have been lost like their replies, and asks another place a moment later: those
+    /// asked so far may be gone.
     fn repeat(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), AllocError> {
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
         let silent = !asking.tries.is_empty();
@@ -328,12 +328,12 @@ impl Allocation {
             silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
         let mut again = asking.places.again(now, cx);
-        // In memory nothing gets lost: only who was busy is asked again.
+        // In memory nothing gets lost: only busy places are asked again.
         again.retain(|(ipcp, _)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
         asking.backoff = asking.backoff.saturating_mul(2);
         let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
         asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
-        // Whoever is busy has the name, and is there, unless it has fallen silent since.
+        // A busy place has the name, and is there, unless it has fallen silent since.
         let widens = silent || asking.busy.is_none();
         asking.widen = widens.then(|| now + stagger(self.deadline.since(now)));
         for (ipcp, at) in again {
@@ -357,12 +357,12 @@ impl Allocation {
 }
 
 impl Asking {
-    /// Another place is to be asked, for which layers may look until then.
+    /// Sets that another place is asked, for which layers may look until then.
     fn want(&mut self, until: Instant) {
         self.wants = Some(until);
     }
 
-    /// A place failed. That a name is not there says the least of why there is no flow.
+    /// A place failed. "Unknown name" is the least informative reason, and gives way to any other.
     fn fail(&mut self, why: AllocError) {
         if self.failure.is_none() || !matches!(why, AllocError::Refused { code: Code::NAME, .. }) {
             self.failure = Some(why);
@@ -392,7 +392,7 @@ fn stagger(left: Duration) -> Duration {
     (left / 4).clamp(SHORTEST_STAGGER, STAGGER)
 }
 
-/// Whether a request may get lost in a layer.
+/// Returns `true` if a request may get lost in a layer.
 fn is_lossy(ipcp: &dyn Ipcp) -> bool {
     !ipcp.info().kind.is_in_memory()
 }

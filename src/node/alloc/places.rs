@@ -39,13 +39,13 @@ struct Place {
     failed: bool,
 }
 
-/// Whom to ask next.
+/// The place to ask next.
 pub(super) enum Next {
     /// Ask there.
     Ask(Arc<dyn Ipcp>, Location),
     /// A layer is looking for the name; it wakes the task.
     Look,
-    /// There is nobody else.
+    /// No other place.
     None,
 }
 
@@ -55,7 +55,7 @@ impl Layer {
         Self { ipcp, hash, places: SmallVec::new(), failed: false }
     }
 
-    /// What is remembered of a place.
+    /// Returns the record of a place.
     fn place(&mut self, at: Location) -> Option<&mut Place> {
         let known = self.places.iter().position(|place| place.at == at);
         if known.is_none() && self.places.len() < MAX_PLACES {
@@ -67,7 +67,7 @@ impl Layer {
         }
     }
 
-    /// Of these, the one that was asked least and has not said no.
+    /// Returns the one of these that was asked least often and has not refused.
     fn least_asked(&mut self, known: &[Location]) -> Option<&mut Place> {
         let asked = |layer: &mut Self, at| layer.place(at).filter(|place| !place.failed).map(|place| place.asked);
         let open: SmallVec<[(u32, Location); 4]> =
@@ -140,7 +140,8 @@ impl Places {
         }
     }
 
-    /// Whom to ask again, one in each layer that was asked: where the name is said to be now, or where it was last.
+    /// Returns the places to ask again, one in each layer that was asked: the current place of the name, or else the
+    /// last one.
     pub(super) fn again(&mut self, now: Instant, cx: &Context<'_>) -> SmallVec<[(Arc<dyn Ipcp>, Location); 2]> {
         let asked = |layer: &&mut Layer| !layer.failed && layer.places.iter().any(|place| place.asked > 0);
         let mut again = SmallVec::new();
@@ -159,7 +160,7 @@ impl Places {
         again
     }
 
-    /// Whether somebody who was asked has not said no, and may say yes if asked again.
+    /// Returns `true` if a place that was asked has not refused, and may accept if asked again.
     pub(super) fn are_hopeful(&self) -> bool {
         let layers = self.layers.iter().filter(|layer| !layer.failed);
         layers.flat_map(|layer| &layer.places).any(|place| place.asked > 0 && !place.failed)

@@ -23,13 +23,13 @@ use crate::types::tree::Tree;
 
 const UNIX: u64 = 1_767_225_600_000_000_000;
 
-/// Who asked, by which token, and with which security header.
+/// Receiver of the answer, its token, and the security header.
 type Asked = (Arc<dyn Answer>, u64, Vec<u8>);
 
 /// A layer that finds names and carries requests as the test says.
 struct Layer {
     info: Info,
-    /// Where the name is; it is being looked for while that is not known.
+    /// Number of places with the name; `None` while it is being looked for.
     places: Mutex<Option<usize>>,
     /// The last request.
     asked: Mutex<Option<Asked>>,
@@ -91,13 +91,13 @@ impl Port for Down {
 /// The state of an allocation, as far as it decides what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing has been done.
+    /// No request was made yet.
     Start,
-    /// Nobody was asked: layers look for the name.
+    /// No place was asked: layers look for the name.
     Looking,
-    /// Somebody was asked, and is silent so far.
+    /// A place was asked, and is silent so far.
     Asked,
-    /// Who was asked is busy, and is asked again after a pause.
+    /// The place that was asked is busy, and is asked again after a pause.
     Pausing,
     Done,
 }
@@ -197,7 +197,7 @@ impl Driven {
         self.poll();
     }
 
-    /// What who was asked answers if it accepts.
+    /// Returns the answer of a place that accepts.
     fn response(&self) -> Vec<u8> {
         let Some(request) = self.layer.asked.lock().as_ref().map(|(_, _, data)| data.clone()) else {
             return Vec::new();
@@ -264,7 +264,7 @@ impl Driven {
     }
 }
 
-/// What follows: the stage, requests that are sent, and the result if there is one.
+/// Returns the outcome: the stage, requests that are sent, and the result if there is one.
 fn after(stage: Stage, event: Event) -> String {
     let mut driven = Driven::enter(stage);
     driven.happen(event);
@@ -295,7 +295,7 @@ fn matrix() -> String {
     text
 }
 
-/// Each cell: the stage that follows, `=` if it is the same, whether somebody is asked, and the result.
+/// Each cell: the next stage, `=` if it is the same, whether a place is asked, and the result.
 const TABLE: &str = "
               Start             Looking           Asked             Pausing           Done
 Poll          Looking           =                 =                 =                 =
@@ -312,7 +312,7 @@ StackDown     Done stack down   Done stack down   Done stack down   Done stack d
 ";
 
 #[test]
-fn the_stages_of_an_allocation_are_as_written_down() {
+fn transitions_of_an_allocation_match_the_table() {
     let found = matrix();
     assert!(found == TABLE, "found:\n{found}");
 }

@@ -1,4 +1,4 @@
-//! Connections that are wanted: by those who wait for them, and for ever.
+//! Wanted connections: temporary ones, of callers that wait for them, and permanent ones.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,11 +19,11 @@ use crate::types::id::{Address, N1FlowId};
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
-/// Connections that are wanted because somebody waits for them. If he gives up, so are they.
+/// Connections wanted on behalf of a waiting caller. If the caller gives up, so are they.
 struct Wanted<'a> {
     membership: &'a Membership,
     destination: &'a Name,
-    /// Those that were not wanted before.
+    /// Components that were not wanted before.
     components: Vec<Component>,
 }
 
@@ -81,7 +81,7 @@ impl Membership {
         result
     }
 
-    /// Whether the connections stand, or will not.
+    /// Polls whether the connections stand, or have failed.
     fn poll_connected(
         &self,
         cx: &Context<'_>,
@@ -183,7 +183,7 @@ impl Membership {
         });
     }
 
-    /// Says that there is an N-1 flow, to `by` or made by the neighbour.
+    /// Logs a new N-1 flow, to `by` or made by the neighbour.
     pub(super) fn note_connected(&self, node: &Node, what: Component, flow: N1FlowId, peer: Address, by: impl Display) {
         let ipcp = &self.member.info().name;
         record!(

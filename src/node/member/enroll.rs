@@ -29,29 +29,29 @@ use core::task::Poll;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is the same for all ways to become a member.
+/// Settings common to all ways of becoming a member.
 #[derive(Clone)]
 pub struct Common {
     /// The IPCP's own name.
     pub name: Name,
     /// The IPCPs whose layers carry the N-1 flows, in which the IPCP's names are registered; none for any.
     pub over: Vec<IpcpId>,
-    /// Whether N-1 flows are accepted under the IPCP's own name and that of the layer.
+    /// Accepts N-1 flows under the IPCP's own name and that of the layer, if `true`.
     pub autobind: bool,
-    /// Who may enroll with it.
+    /// Decides on requests to enroll.
     pub admission: Arc<dyn Admission>,
-    /// With which priority it is asked for names.
+    /// Priority in lookups of names.
     pub priority: i32,
 }
 
-/// What kind of member to make, and its own bounds.
+/// Kind of the member, with its local limits.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in the bound of a builder's parameter, which they do not choose")]
 pub enum MemberKind {
-    /// Of a unicast layer.
+    /// A member of a unicast layer.
     Unicast(unicast::Config),
-    /// Of a broadcast layer.
+    /// A member of a broadcast layer.
     Broadcast(broadcast::flood::Config),
 }
 
@@ -78,9 +78,9 @@ impl MemberKind {
 
 /// The first member of a new layer.
 pub struct Bootstrap {
-    /// What is the same for all.
+    /// Common settings.
     pub common: Common,
-    /// Its own bounds.
+    /// Local limits.
     pub kind: MemberKind,
     /// The layer.
     pub layer: LayerConfig,
@@ -88,13 +88,13 @@ pub struct Bootstrap {
 
 /// A new member of a layer that exists.
 pub struct Joining {
-    /// What is the same for all.
+    /// Common settings.
     pub common: Common,
-    /// Its own bounds.
+    /// Local limits.
     pub kind: MemberKind,
     /// The name of a member, or of the layer for any.
     pub destination: Name,
-    /// How long it may take.
+    /// Time limit.
     pub timeout: Option<Duration>,
 }
 
@@ -167,7 +167,7 @@ impl Node {
         match reachable {
             Ok(()) => Ok(membership),
             Err(e) => {
-                // All of it or nothing: a member that nobody has a handle of would go on accepting flows.
+                // All or nothing: a member without a handle would go on accepting flows.
                 self.remove_ipcp(id);
                 Err(e)
             }
@@ -218,7 +218,7 @@ impl Node {
     }
 }
 
-/// Through which layers the N-1 flows go.
+/// Returns the layers for the N-1 flows.
 fn via_of(common: &Common, own: Option<IpcpId>) -> Via {
     match &*common.over {
         [] => Via::Layers { except: own },
@@ -226,7 +226,7 @@ fn via_of(common: &Common, own: Option<IpcpId>) -> Via {
     }
 }
 
-/// Whether another attempt would fail in the same way.
+/// Returns `true` if another attempt would fail in the same way.
 fn is_final(e: &MemberError) -> bool {
     match e {
         MemberError::Enroll(e) => e.is_final(),

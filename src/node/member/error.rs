@@ -1,4 +1,4 @@
-//! Why an IPCP could not become a member, or connect to one.
+//! Error of becoming a member, or of connecting to one.
 
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enroll::EnrollError;
@@ -9,7 +9,7 @@ use crate::node::alloc::AllocError;
 use crate::types::name::Name;
 use crate::wire::WireError;
 
-/// Why an IPCP could not become a member, or connect to one.
+/// Error of becoming a member, or of connecting to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
@@ -17,13 +17,13 @@ pub enum MemberError {
     /// No flow to the member.
     #[error("no flow to the member")]
     Alloc(#[from] AllocError),
-    /// It does not answer.
+    /// The member does not answer.
     #[error("the member accepted a flow but does not answer on it; is it a member of this layer?")]
     Silent,
-    /// It does not want the connection, or we do not.
+    /// The connection was refused, by the member or by us.
     #[error("the connection was refused")]
     Cep(#[from] CepError),
-    /// It did not let us in.
+    /// The enrollment was refused or failed.
     #[error("enrollment failed")]
     Enroll(#[from] EnrollError),
     /// Our own IPCP did not take the connection.
@@ -41,7 +41,7 @@ pub enum MemberError {
     /// The layer's parameters cannot be used.
     #[error("the layer's parameters cannot be used")]
     Layer(#[from] WireError),
-    /// Nothing of it came about in time.
+    /// No connection stood in time.
     #[error("no connection to {0:?} in time")]
     TimedOut(Name),
     /// No address is free.

@@ -25,12 +25,12 @@ use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::wire::cep;
 
-/// How long the last message on a flow that is being closed may take.
+/// Time limit for the last message on a flow that is being closed.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
 const MAX_HANDSHAKES: usize = 1024;
-/// As many of one peer. A neighbour needs one for each component, and one to enroll.
+/// Limit of handshakes with one peer. A neighbour needs one for each component, and one to enroll.
 const MAX_HANDSHAKES_OF_PEER: usize = 32;
 
 /// Handshakes under way.
@@ -192,7 +192,7 @@ impl Membership {
         Ok(id)
     }
 
-    /// A connection was refused to somebody who has asked for it.
+    /// Counts and logs a refused connection.
     fn note_refused(&self, now: Instant, endpoint: &Endpoint, refused: &Refused) {
         let (ipcp, why) = (&self.member.info().name, refused.why);
         record!(endpoint.panics(), Neighbour, Warn, [ipcp = ipcp, reason = why], "{ipcp:?} refused an N-1 flow: {why}");
@@ -202,7 +202,7 @@ impl Membership {
     }
 }
 
-/// Attends to somebody who has allocated a flow to us.
+/// Serves the handshake on a flow that a peer has allocated to this member.
 pub(super) async fn accept(membership: &Arc<Membership>, node: &Weak<Node>, endpoint: Arc<Endpoint>) {
     let flow = N1(Some(Arc::clone(&endpoint)));
     let Ok(now) = now_of(node) else { return };
@@ -263,7 +263,7 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
     while let Some(pkt) = next_packet(node, endpoint, attendant.deadline()).await {
         let Some(node) = node.upgrade() else { return };
         let admission = |applicant: &Applicant| {
-            // One that panics lets nobody in.
+            // An admission that panics admits no one.
             node.panics().call(|| membership.admission.admit(applicant)).unwrap_or(Err(-1))
         };
         let layer = Layer { config: &config, address, admission: &admission };

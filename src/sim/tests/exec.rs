@@ -8,7 +8,7 @@ use crate::base::time::Instant;
 use crate::sim::{EPOCH_UNIX_NANOS, Elapsed, StuckReason};
 
 #[test]
-fn joining_gives_the_result() {
+fn joining_returns_the_result() {
     let net = Network::new(1);
     let sum = net.block_on(async {
         let tasks: Vec<_> = (1..=10u64)
@@ -30,7 +30,7 @@ fn joining_gives_the_result() {
 }
 
 #[test]
-fn sleepers_wake_in_order_of_time_then_of_falling_asleep() {
+fn sleepers_wake_in_order_of_time_and_creation() {
     let net = Network::new(1);
     let order = Rc::new(RefCell::new(Vec::new()));
     for (name, at) in [("c", 20), ("a", 10), ("d", 20), ("b", 10), ("e", 20)] {
@@ -45,7 +45,7 @@ fn sleepers_wake_in_order_of_time_then_of_falling_asleep() {
 }
 
 #[test]
-fn a_sleep_is_exact_and_none_is_none() {
+fn sleeps_are_exact() {
     let net = Network::new(1);
     net.block_on(async {
         net.sleep(Duration::ZERO).await;
@@ -60,7 +60,7 @@ fn a_sleep_is_exact_and_none_is_none() {
 }
 
 #[test]
-fn timeouts_on_both_sides_of_the_edge() {
+fn timeouts_are_exact() {
     let net = Network::new(1);
     net.block_on(async {
         assert_eq!(net.timeout(ms(10), net.sleep(ms(9))).await, Ok(()));
@@ -85,7 +85,7 @@ fn dropped_sleeps_leave_nothing_behind() {
 }
 
 #[test]
-fn run_for_takes_exactly_as_long_as_it_says() {
+fn run_for_is_exact() {
     let net = Network::new(1);
     let at_the_end = Rc::new(Cell::new(0));
     for at in [9, 10, 11] {
@@ -104,7 +104,7 @@ fn run_for_takes_exactly_as_long_as_it_says() {
 }
 
 #[test]
-fn a_deadlock_is_reported_with_who_waits() {
+fn deadlocks_are_reported_with_the_waiting_tasks() {
     let (net, a, _b) = pair(77);
     net.spawn(pending::<()>());
     let stuck = net.try_block_on(a.receive()).unwrap_err();
@@ -121,7 +121,7 @@ fn block_on_panics_with_the_report() {
 }
 
 #[test]
-fn busy_tasks_are_reported() {
+fn livelocks_are_reported_with_the_busy_tasks() {
     let net = Network::new(1);
     net.set_poll_limit(1000);
     net.spawn(poll_fn(|cx| {
@@ -134,7 +134,7 @@ fn busy_tasks_are_reported() {
 }
 
 #[test]
-fn a_scenario_that_takes_too_long_is_reported() {
+fn the_time_limit_is_reported() {
     let net = Network::new(1);
     let inner = net.clone();
     net.spawn(async move {
@@ -151,7 +151,7 @@ fn a_scenario_that_takes_too_long_is_reported() {
 
 #[test]
 #[should_panic(expected = "the network is running already")]
-fn the_world_is_not_run_from_inside() {
+fn nested_runs_are_refused() {
     let net = Network::new(1);
     net.block_on(async { net.block_on(async {}) });
 }

@@ -32,7 +32,7 @@ impl Echo {
         })
     }
 
-    /// What an application calls.
+    /// A call of the application.
     fn beat_to(&self, peer: SocketAddr, first: Instant) {
         *self.beat.lock() = Some((peer, first));
         self.wake.lock().as_ref().unwrap()();
@@ -98,7 +98,7 @@ fn a_host_is_polled_at_its_deadline_and_when_it_is_woken() {
 }
 
 #[test]
-fn a_bounded_poll_is_repeated_until_all_is_read() {
+fn bounded_polls_are_repeated_until_all_is_read() {
     let (net, a, b) = pair(1);
     net.attach("echo", Echo::new(Arc::clone(&b), 1), &[b]);
     for _ in 0..1000 {
@@ -109,7 +109,7 @@ fn a_bounded_poll_is_repeated_until_all_is_read() {
 }
 
 #[test]
-fn a_host_that_does_not_read_does_not_hang_the_world() {
+fn a_host_that_does_not_read_stops_no_others() {
     let (net, a, b) = pair(1);
     net.attach("deaf", Echo::new(Arc::clone(&b), 0), &[Arc::clone(&b)]);
     for _ in 0..10 {
@@ -121,7 +121,7 @@ fn a_host_that_does_not_read_does_not_hang_the_world() {
 }
 
 #[test]
-fn a_deadline_that_never_gets_on_is_a_livelock() {
+fn a_deadline_that_stays_in_the_past_is_a_livelock() {
     struct Hasty;
     impl Polled for Hasty {
         fn poll(&self, now: Instant) -> Option<Instant> {
@@ -162,7 +162,7 @@ fn a_crashed_host_is_silent_and_its_address_is_free() {
 }
 
 #[test]
-fn the_world_lets_go_of_its_hosts() {
+fn dropped_networks_free_their_hosts() {
     let (net, _a, b) = pair(1);
     let echo = Echo::new(Arc::clone(&b), 1);
     net.attach("echo", Arc::clone(&echo) as Arc<dyn Polled>, &[b]);

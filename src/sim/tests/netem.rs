@@ -33,7 +33,7 @@ fn latency_is_per_direction() {
 }
 
 #[test]
-fn random_loss_has_the_rate_it_was_given() {
+fn random_loss_has_the_given_rate() {
     for p in [0.01, 0.05, 0.2, 0.5] {
         let (net, a, b) = pair(42);
         net.set_default_link(Link::default().loss(Loss::Random(p)));
@@ -47,7 +47,7 @@ fn random_loss_has_the_rate_it_was_given() {
 }
 
 #[test]
-fn certain_and_impossible_loss() {
+fn loss_of_zero_and_one_is_exact() {
     for (p, arrive) in [(0.0, 1000), (1.0, 0), (f64::NAN, 1000), (-3.0, 1000), (7.0, 0)] {
         let (net, a, b) = pair(3);
         net.set_default_link(Link::default().loss(Loss::Random(p)));
@@ -170,7 +170,7 @@ fn a_queue_drains_at_the_rate() {
 }
 
 #[test]
-fn mtu_on_both_sides_of_the_edge() {
+fn the_mtu_is_exact() {
     let (net, a, b) = pair(13);
     assert_eq!(a.max_datagram(), 1472);
     assert_eq!(net.udp("[fd00::1]:1").max_datagram(), 1452);
@@ -213,7 +213,7 @@ fn a_receiver_that_does_not_read_drops() {
 }
 
 #[test]
-fn nobody_home_and_moving_house() {
+fn addresses_are_unbound_and_bound_again() {
     let (net, a, b) = pair(16);
     let to = b.local_addr();
     drop(b);
@@ -262,7 +262,7 @@ fn partitions_cut_and_heal() {
 }
 
 #[test]
-fn rules_decide_in_order_until_they_are_taken_away() {
+fn rules_decide_in_order_until_removed() {
     let (net, a, b) = pair(18);
     net.set_default_link(Link::default().latency(ms(50)));
     let seen = Rc::new(Cell::new(0));
@@ -315,7 +315,7 @@ fn a_rule_may_install_rules_and_use_the_network() {
 }
 
 #[test]
-fn injected_datagrams_come_from_where_they_say() {
+fn injected_datagrams_have_the_given_source() {
     let (net, _a, b) = pair(20);
     net.inject("192.0.2.66:6", B, b"forged");
     assert_eq!(net.block_on(b.receive()).src, "192.0.2.66:6".parse().unwrap());

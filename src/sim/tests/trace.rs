@@ -46,7 +46,7 @@ fn chatter(seed: u64, bystanders: u8) -> (Digest, Vec<Event>) {
 }
 
 #[test]
-fn the_same_seed_does_the_same() {
+fn the_same_seed_gives_the_same_trace() {
     let (first, second) = (chatter(1, 2), chatter(1, 2));
     assert_eq!(first.0, second.0);
     assert_eq!(diff(&first.1, &second.1), None);
@@ -54,7 +54,7 @@ fn the_same_seed_does_the_same() {
 }
 
 #[test]
-fn different_seeds_differ() {
+fn different_seeds_give_different_traces() {
     let mut digests: Vec<_> = (0..50).map(|seed| chatter(seed, 0).0).collect();
     digests.sort();
     digests.dedup();
@@ -62,7 +62,7 @@ fn different_seeds_differ() {
 }
 
 #[test]
-fn bystanders_change_nothing_for_others() {
+fn other_paths_do_not_change_a_trace() {
     let what_happened_between = |events: Vec<Event>| {
         let packets = events.into_iter().filter(|e| e.packet.is_some_and(|p| p.src.ip().to_string() == "10.0.0.1"));
         packets.map(|e| (e.at, e.what, e.packet)).collect::<Vec<_>>()
@@ -118,7 +118,7 @@ fn a_recording_keeps_the_last_events() {
 }
 
 #[test]
-fn the_hash_sees_every_bit_and_the_length() {
+fn the_hash_depends_on_every_bit_and_the_length() {
     use crate::sim::trace::hash;
     let mut seen = std::collections::BTreeSet::new();
     for len in 0..100 {

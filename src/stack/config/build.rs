@@ -282,7 +282,7 @@ impl<'a> NetworkBuilder<'a> {
 }
 
 impl IpcpConfig {
-    /// What is this member's own business, not the layer's.
+    /// Returns the local settings of this member; those of the layer are not among them.
     pub(super) fn member_config(&self) -> unicast::Config {
         let default = unicast::Config::default();
         unicast::Config { detection: self.detection.unwrap_or(default.detection), ..default }

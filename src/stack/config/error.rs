@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what would be right.
+//! Errors and warnings of configuration files: place, cause, and a hint at what is valid.
 
 use std::error::Error;
 use std::fmt;
@@ -11,14 +11,14 @@ use crate::types::name::NameError;
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Position {
-    /// From 1.
+    /// Counted from 1.
     pub(super) line: usize,
-    /// In characters, from 1.
+    /// In characters, counted from 1.
     pub(super) column: usize,
 }
 
 impl Position {
-    /// Where the byte at `offset` is.
+    /// Returns the position of the byte at `offset`.
     pub(super) fn of(text: &[u8], offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
@@ -30,7 +30,8 @@ impl Position {
     }
 }
 
-/// Why a file does not describe a network that can be built. Its text says where, what is wrong, and what would be right.
+/// Error of a file that does not describe a network that can be built. Its text has the position, the fault, and valid
+/// values.
 pub struct ConfigError {
     file: Option<PathBuf>,
     at: Option<Position>,
@@ -78,7 +79,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl Error for ConfigError {
-    /// What the operating system said of the file, or the error of what could not be made.
+    /// Returns the error of the operating system, or of the part that could not be made.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &*self.problem {
             Problem::Unreadable(error) => Some(error),
@@ -88,7 +89,7 @@ impl Error for ConfigError {
     }
 }
 
-/// What is wrong with a file. Tables are written as in it, without brackets.
+/// Faults of a file. Tables are written as in it, without brackets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     /// The file cannot be read.
@@ -106,9 +107,9 @@ pub(super) enum Problem {
     /// A table that does not belong in it.
     #[error("there is no [{table}]; {hint}")]
     Table {
-        /// What was found.
+        /// The title found.
         table: String,
-        /// What may be meant.
+        /// Titles that may be meant.
         hint: Hint,
     },
     /// A key that does not belong in its table.
@@ -116,9 +117,9 @@ pub(super) enum Problem {
     Key {
         /// The table.
         table: String,
-        /// What was found.
+        /// The key found.
         key: String,
-        /// What may be meant.
+        /// Keys that may be meant.
         hint: Hint,
     },
     /// Two spellings of one key.
@@ -134,9 +135,9 @@ pub(super) enum Problem {
     Type {
         /// The key or table.
         what: String,
-        /// What it takes.
+        /// The expected kind.
         expected: &'static str,
-        /// What was found.
+        /// The kind found.
         found: &'static str,
     },
     /// A number beyond the limits.
@@ -144,13 +145,13 @@ pub(super) enum Problem {
     Range {
         /// The key.
         key: &'static str,
-        /// What was found.
+        /// The value found.
         value: String,
         /// The least.
         min: u32,
         /// The most.
         max: u32,
-        /// Of the limits: empty, or with a space before it.
+        /// The unit of the limits: empty, or with a space before it.
         unit: &'static str,
     },
     /// A word that is none of those allowed.
@@ -158,9 +159,9 @@ pub(super) enum Problem {
     Choice {
         /// The key.
         key: &'static str,
-        /// What was found.
+        /// The value found.
         value: String,
-        /// What may be meant.
+        /// Values that may be meant.
         hint: Hint,
     },
     /// The value is not a name.
@@ -168,7 +169,7 @@ pub(super) enum Problem {
     Name {
         /// The key or table.
         what: String,
-        /// Why.
+        /// Fault of the name.
         why: NameError,
     },
     /// The value is not an address.
@@ -176,7 +177,7 @@ pub(super) enum Problem {
     Address {
         /// The key.
         key: &'static str,
-        /// What was found.
+        /// The value found.
         value: String,
         /// IPv4 or IPv6.
         family: &'static str,
@@ -198,7 +199,7 @@ pub(super) enum Problem {
         table: String,
         /// The key.
         key: &'static str,
-        /// What it is for.
+        /// The purpose of the key.
         what: &'static str,
     },
     /// More arguments than programs.
@@ -209,15 +210,15 @@ pub(super) enum Problem {
         /// Elements of `prog`.
         programs: usize,
     },
-    /// It is described well, but cannot be made.
+    /// A well-formed entry that could not be made.
     #[error("{what}: {cause}")]
     Failed {
-        /// What.
+        /// The name or IPCP.
         what: String,
-        /// Why.
+        /// Cause of the failure.
         cause: Box<dyn Error + Send + Sync>,
     },
-    /// A blocking call in a polled stack, where nobody would end the wait.
+    /// A blocking call in a polled stack, which has no thread to end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// Something that IPCPs of this type do not do.
@@ -227,7 +228,7 @@ pub(super) enum Problem {
         key: &'static str,
         /// The type of the IPCP.
         kind: &'static str,
-        /// Why not.
+        /// Reason.
         why: &'static str,
     },
 }
@@ -245,17 +246,17 @@ impl fmt::Display for Limits<'_> {
     }
 }
 
-/// What may have been meant instead: the nearest of what is known, or everything.
+/// Suggestion in an error: the nearest of the known words, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// This one is spelt nearly like it.
+    /// The one known word that is spelt nearly like it.
     Nearest(&'static str),
-    /// These are known.
+    /// The known words.
     Known(Vec<&'static str>),
 }
 
 impl Hint {
-    /// Of what is `known`, what `found` may be a misspelling of.
+    /// Finds the word of `known` that `found` may be a misspelling of.
     pub(super) fn new(found: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
         let known: Vec<_> = known.into_iter().collect();
         let nearest = known.iter().map(|word| (distance(found, word), *word)).min();
@@ -288,7 +289,7 @@ impl fmt::Display for Hint {
     }
 }
 
-/// How many characters have to be changed, added or taken away to get from one word to the other, whatever their case.
+/// Edit distance of two words, ignoring case: characters changed, added or removed.
 fn distance(a: &str, b: &str) -> usize {
     // What is longer than all that is known by so much is near nothing.
     let a: Vec<char> = a.chars().take(64).flat_map(char::to_lowercase).collect();
@@ -310,13 +311,13 @@ fn distance(a: &str, b: &str) -> usize {
 /// Something that a configuration file says in vain; its text says where, what and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigWarning {
-    /// Where.
+    /// Position in the file.
     pub(super) at: Position,
     /// The table, as in the file, without brackets.
     pub(super) table: String,
     /// The key; `None` if it is about the whole table.
     pub(super) key: Option<&'static str>,
-    /// Why it is in vain.
+    /// Reason for its having no effect.
     pub(super) why: Why,
 }
 
@@ -332,7 +333,7 @@ impl ConfigWarning {
     }
 }
 
-/// Why something is in vain.
+/// Reasons for an entry to have no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Why {
     /// Programs are not started.
@@ -350,8 +351,8 @@ pub(super) enum Why {
     /// Only with `enrol`.
     #[error("only an IPCP that is enrolled connects to others")]
     NotEnrolled,
-    /// Nobody enrolls with it or connects to it.
-    #[error("nobody asks an IPCP of this type for anything by its name")]
+    /// IPCPs of this type accept no enrollments or connections by name.
+    #[error("an IPCP of this type is not addressed by its name")]
     NotAsked,
     /// Always 8.
     #[error("every EID has 8 bytes; the number is only passed on to members that are enrolled")]

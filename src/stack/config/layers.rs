@@ -1,4 +1,4 @@
-//! What each table may say.
+//! The keys of each table, and their values.
 
 use core::time::Duration;
 
@@ -111,7 +111,7 @@ const fn layer_keys(kind: IpcpKind) -> &'static [Key] {
     }
 }
 
-/// What a text says.
+/// Parses the text of a file.
 pub(super) fn read(text: &str) -> Result<NetworkConfig, ConfigError> {
     let source = Source(text);
     let document = DeTable::parse(text).map_err(|error| {
@@ -137,7 +137,7 @@ pub(super) fn read(text: &str) -> Result<NetworkConfig, ConfigError> {
     Ok(reading.0)
 }
 
-/// What has been read so far.
+/// The part of the file read so far.
 #[derive(Default)]
 struct Reading(NetworkConfig);
 
@@ -219,8 +219,8 @@ impl Reading {
         Ok(())
     }
 
-    /// What the layer is like. Values are checked in any case; what must be there is only asked for if the layer is
-    /// `wanted`, and without it there is none.
+    /// Reads the parameters of a layer. Values are always checked; mandatory keys are only demanded if the layer is
+    /// `wanted`, and without them there is none.
     fn layer(&mut self, kind: IpcpKind, table: &Table<'_>, wanted: bool) -> Result<Option<Layer>, ConfigError> {
         let needed = |key: Key, what| if wanted { Err(table.missing(key, what)) } else { Ok(None) };
         let address = "the address of this host in the network";

@@ -25,8 +25,8 @@ use scoped::Scoped;
 /// The longest file, bytes. Longer ones are something else.
 const MAX_LEN: usize = 1 << 20;
 
-/// What a configuration file says: names with settings, and IPCPs. [`manual::configuration`](crate::manual::configuration)
-/// has the format.
+/// Content of a configuration file: names with settings, and IPCPs.
+/// [`manual::configuration`](crate::manual::configuration) has the format.
 ///
 /// [`Stack::network`](crate::Stack::network) makes what it describes.
 ///
@@ -46,11 +46,11 @@ const MAX_LEN: usize = 1 << 20;
 pub struct NetworkConfig {
     /// Names with settings.
     names: Vec<NameConfig>,
-    /// Members of layers, in the order in which they are to be made.
+    /// Members of layers, in the order of their creation.
     ipcps: Vec<IpcpConfig>,
-    /// What the file says in vain, in its order.
+    /// Entries without effect, in the order of the file.
     warnings: Vec<ConfigWarning>,
-    /// Where it was read from. Paths in it start from the folder of this file.
+    /// Path of the file. Relative paths in it start from its folder.
     file: Option<PathBuf>,
 }
 
@@ -59,7 +59,7 @@ pub struct NetworkConfig {
 struct NameConfig {
     /// The name.
     name: Name,
-    /// How requests are spread over those who accept them.
+    /// Distribution of requests over the acceptors.
     balancing: LoadBalancing,
     /// Programs that serve it.
     programs: Vec<Program>,
@@ -67,22 +67,22 @@ struct NameConfig {
     server: SecurityFiles,
     /// For flows that are allocated to the name.
     client: SecurityFiles,
-    /// Where its table is.
+    /// Position of its table.
     at: Position,
 }
 
-/// A program that serves a name. This library starts none: the name is served by whoever
+/// A program that serves a name. This library starts none: the name is served by the program that
 /// [binds](crate::Stack::bind) it, or by a [handler](crate::Stack::bind_handler), which takes the place of a program
 /// that is started on demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Program {
-    /// Where it is.
+    /// Path of the executable.
     path: PathBuf,
-    /// The arguments with which it is to be started when somebody asks for a flow; `None` if it is not to be.
+    /// Arguments with which it is started on a request for a flow; `None` if it is not started on demand.
     arguments: Option<Vec<String>>,
 }
 
-/// How one side of flows to a name is protected.
+/// Files for the protection of one side of flows to a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct SecurityFiles {
     /// The settings of encryption: an `enc.conf`.
@@ -100,18 +100,18 @@ struct IpcpConfig {
     name: Name,
     /// Its type.
     kind: IpcpKind,
-    /// How it becomes a member of a layer.
+    /// Its way of becoming a member of a layer.
     membership: Membership,
-    /// Whether it accepts enrollments and connections under its own name and that of its layer.
+    /// Accepts enrollments and connections under its own name and that of its layer, if `true`.
     autobind: bool,
-    /// How long a neighbour of our own kind may be silent, if not as long as
-    /// [by default](crate::ipcp::unicast::Config::detection); for unicast.
+    /// Time of silence after which a neighbour of our own kind is missed; `None` for the
+    /// [default](crate::ipcp::unicast::Config::detection). For unicast.
     detection: Option<Duration>,
     /// Names to register in the layer.
     register: Vec<Name>,
     /// Members to connect to, for management first and then for data transfer.
     connect: Vec<Name>,
-    /// Where its table is.
+    /// Position of its table.
     at: Position,
 }
 
@@ -130,7 +130,7 @@ enum IpcpKind {
     EthLlc,
     /// Flows between any two members.
     Unicast,
-    /// What one member sends, all receive.
+    /// Packets from each member to all others.
     Broadcast,
 }
 
@@ -139,7 +139,7 @@ impl IpcpKind {
     const ALL: [Self; 7] =
         [Self::Local, Self::Udp4, Self::Udp6, Self::EthDix, Self::EthLlc, Self::Unicast, Self::Broadcast];
 
-    /// What it is called in the file.
+    /// Returns its name in the file.
     const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -152,37 +152,37 @@ impl IpcpKind {
         }
     }
 
-    /// Whether its members use flows of other layers, and are enrolled.
+    /// Returns `true` if its members use flows of other layers, and enroll.
     const fn is_recursive(self) -> bool {
         matches!(self, Self::Unicast | Self::Broadcast)
     }
 }
 
-/// How an IPCP becomes a member of a layer.
+/// Ways for an IPCP to become a member of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Membership {
-    /// It does not.
+    /// None.
     None,
-    /// As the first member of a new layer.
+    /// The first member of a new layer.
     Bootstrap {
         /// The name of the layer.
         layer: Name,
-        /// What it is like.
+        /// Parameters of the layer.
         parameters: Layer,
     },
-    /// By joining a layer.
+    /// A new member of an existing layer.
     Enroll {
         /// A member of the layer, or the layer's name.
         with: Name,
     },
 }
 
-/// What a layer is like.
+/// Parameters of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Layer {
     /// The programs of this stack.
     Local {
-        /// How names are hashed.
+        /// Hash of names.
         hash: HashAlg,
     },
     /// UDP over IPv4.
@@ -209,24 +209,24 @@ enum Layer {
         device: String,
         /// The type of its frames.
         ethertype: u16,
-        /// How names are hashed.
+        /// Hash of names.
         hash: HashAlg,
     },
     /// Ethernet with LLC frames.
     EthLlc {
         /// The network interface.
         device: String,
-        /// How names are hashed.
+        /// Hash of names.
         hash: HashAlg,
     },
     /// Flows between any two members.
     Unicast {
-        /// How names are hashed.
+        /// Hash of names.
         hash: HashAlg,
-        /// What all members agree on.
+        /// Parameters common to all members.
         parameters: Unicast,
     },
-    /// What one member sends, all receive.
+    /// Packets from each member to all others.
     Broadcast,
 }
 
@@ -253,7 +253,7 @@ impl NetworkConfig {
         }
     }
 
-    /// What the file says in vain, in its order.
+    /// Returns the entries without effect, in the order of the file.
     pub fn warnings(&self) -> &[ConfigWarning] {
         &self.warnings
     }

@@ -14,7 +14,7 @@ use crate::types::name::Name;
 
 /// The longest path, bytes, as in the reference.
 const MAX_PATH: usize = 511;
-/// How much of a value is quoted, characters.
+/// Length at which a quoted value is cut, characters.
 const QUOTED: usize = 60;
 
 /// The spellings of a key, the proper one first.
@@ -49,7 +49,7 @@ pub(super) struct Entry<'a> {
 /// A table, in the order of the file.
 pub(super) struct Table<'a> {
     source: Source<'a>,
-    /// As in the file, without brackets.
+    /// Title as in the file, without brackets.
     pub(super) title: String,
     /// Offset of its name.
     at: usize,
@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Where it is.
+    /// Returns the position of the table.
     pub(super) fn position(&self) -> Position {
         self.source.position(self.at)
     }
@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
         self.entries.iter().find_map(|entry| Some((key(entry)?, self.source.position(entry.at))))
     }
 
-    /// Where a key is, if it is there.
+    /// Returns the position of a key, if it is there.
     pub(super) fn position_of(&self, key: Key) -> Option<Position> {
         self.first_of(&[key]).map(|(_, at)| at)
     }
@@ -170,7 +170,7 @@ impl<'a> Table<'a> {
         Ok(self.short(key, MAX_PATH)?.map(PathBuf::from))
     }
 
-    /// Whether.
+    /// Reads a flag; `false` if it is not there.
     pub(super) fn flag(&self, key: Key) -> Result<bool, ConfigError> {
         let Some(entry) = self.find(key) else { return Ok(false) };
         match entry.value.get_ref() {
@@ -265,12 +265,12 @@ impl<'a> Table<'a> {
     }
 }
 
-/// How a key is to be spelt.
+/// Returns the proper spelling of a key.
 pub(super) fn proper(key: Key) -> &'static str {
     key.first().copied().unwrap_or_default()
 }
 
-/// As much of a text as an error quotes.
+/// Cuts a text to the length that an error quotes.
 pub(super) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTED).collect();
     if short.len() < text.len() {

@@ -1,4 +1,4 @@
-//! Files that are right, files that are wrong and what is said about them, and files that are anything.
+//! Valid files, invalid files with their errors, and random files.
 
 mod printing;
 
@@ -49,13 +49,13 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_file_describes_nothing() {
+fn an_empty_file_is_an_empty_network() {
     assert_eq!(good("# nothing\n"), NetworkConfig::default());
     assert_eq!(good("[name]\n[unicast]\n"), NetworkConfig::default());
 }
 
 #[test]
-fn all_types_with_defaults() {
+fn all_types_have_defaults() {
     let config = good(
         r#"
         [local.l]
@@ -97,7 +97,7 @@ fn all_types_with_defaults() {
 }
 
 #[test]
-fn all_keys() {
+fn all_keys_are_read() {
     let all = ipcp(
         r#"
         [unicast.a]
@@ -145,9 +145,9 @@ fn all_keys() {
     assert_eq!((ip.ip, ip.interface.as_deref()), ("fe80::1".parse().unwrap(), Some("eth0.7")));
 }
 
-/// It is a member's own business: also one that enrols says how long its neighbours may be silent.
+/// The timeout is a local setting: members that enroll have it too.
 #[test]
-fn the_time_of_detection() {
+fn detection_timeouts_are_local() {
     let of = |text: &str| ipcp(text).member_config().detection;
     let member = "[unicast.a]\nenrol = \"b\"";
     assert_eq!(of(member), crate::ipcp::unicast::Config::default().detection);
@@ -163,7 +163,7 @@ fn the_time_of_detection() {
 }
 
 #[test]
-fn enrollment_and_connections() {
+fn enrollments_and_connections_are_read() {
     let member = ipcp("[broadcast.b]\nenrol = \"a\"\nconn = [\"a\", \"c\"]\nautobind = true");
     assert_eq!(member.membership, Membership::Enroll { with: name("a") });
     assert_eq!(member.connect, [name("a"), name("c")]);
@@ -175,7 +175,7 @@ fn enrollment_and_connections() {
 }
 
 #[test]
-fn names() {
+fn names_are_read() {
     let config = good(
         r#"
         [name.oping]
@@ -203,7 +203,7 @@ fn names() {
 
 /// Documented and parsed spellings of the reference, which differ.
 #[test]
-fn both_spellings() {
+fn both_spellings_are_accepted() {
     for key in ["congestion = \"mb-ecn\"", "congestion = \"lfa\"", ""] {
         assert_eq!(unicast(key).congestion, CongestionAvoidance::MbEcn);
     }
@@ -222,7 +222,7 @@ fn both_spellings() {
 }
 
 #[test]
-fn tables_of_a_type_are_taken_together() {
+fn tables_of_one_type_are_merged() {
     let config = good(
         r#"
         [unicast.c]
@@ -239,7 +239,7 @@ fn tables_of_a_type_are_taken_together() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_have_position_and_text() {
     let cases = [
         ("[unicast.a", "line 1, column 11: invalid TOML: unclosed table, expected `]`"),
         ("x", "line 1, column 2: invalid TOML: key with no value, expected `=`"),
@@ -370,7 +370,7 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
-fn what_is_in_vain_is_said() {
+fn entries_without_effect_are_warned_of() {
     let cases = [
         (
             "[name.a]\nprog = [\"x\"]",
@@ -395,7 +395,7 @@ fn what_is_in_vain_is_said() {
         ),
         (
             "[local.a]\nbootstrap = \"l\"\nautobind = true",
-            "line 3, column 1: autobind in [local.a]: nobody asks an IPCP of this type for anything by its name",
+            "line 3, column 1: autobind in [local.a]: an IPCP of this type is not addressed by its name",
         ),
         (
             "[unicast.a]\nbootstrap = \"l\"\neid_size = 4",
@@ -412,14 +412,14 @@ fn what_is_in_vain_is_said() {
 }
 
 #[test]
-fn columns_are_characters() {
+fn columns_count_characters() {
     assert_eq!(says("[unicast.\"ä\"]\nmax_ttl = { ü = \"ö\", x"), says("[unicast.\"a\"]\nmax_ttl = { u = \"o\", x"));
     let error = NetworkConfig::parse("[unicast.\"ääää\".b]\nx = 1").unwrap_err();
     assert_eq!((error.line(), error.column()), (Some(1), Some(17)));
 }
 
 #[test]
-fn files() {
+fn files_are_read() {
     let path = std::env::temp_dir().join(format!("o7s-config-{}.toml", std::process::id()));
     let missing = NetworkConfig::read(&path).unwrap_err();
     assert!(std::error::Error::source(&missing).is_some_and(|error| error.is::<std::io::Error>()));
@@ -440,7 +440,7 @@ fn files() {
 }
 
 #[test]
-fn near_words() {
+fn misspellings_are_recognised() {
     let hint = |found| Hint::new(found, ["bootstrap", "reg", "dht_k", "dht_t_refresh"]);
     assert_eq!(hint("rge"), Hint::Known(vec!["bootstrap", "reg", "dht_k", "dht_t_refresh"]));
     for (found, nearest) in
@@ -451,7 +451,7 @@ fn near_words() {
     assert!(matches!(hint(""), Hint::Known(_)));
 }
 
-/// Lines that are nearly right.
+/// Lines that are nearly valid.
 fn line() -> impl Strategy<Value = String> {
     let table = prop::sample::select(vec![
         "[name.a]",
@@ -519,13 +519,13 @@ fn line() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in "\\PC*") {
+    fn arbitrary_texts_do_not_panic(text in "\\PC*") {
         let _ = NetworkConfig::parse(&text);
     }
 
-    /// What is wrong is somewhere in the file, and is said in words.
+    /// An error has a position in the file and a text.
     #[test]
-    fn no_file_panics(lines in prop::collection::vec(line(), 0..12)) {
+    fn arbitrary_files_do_not_panic(lines in prop::collection::vec(line(), 0..12)) {
         match NetworkConfig::parse(&lines.join("\n")) {
             Ok(config) => {
                 config.warnings.iter().for_each(|w| assert!(w.at.line <= lines.len()));

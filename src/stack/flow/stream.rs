@@ -112,8 +112,8 @@ impl io::Write for Stream {
     }
 }
 
-/// How much of a stream goes into one packet: what fits into an Ethernet frame below whatever headers there are, so
-/// that nothing is fragmented, or what was chosen for the stack, unless the flow carries less.
+/// Bytes of a stream in one packet: the stack's setting, by default what fits into an Ethernet frame below common
+/// headers so that nothing is fragmented, unless the flow carries less.
 pub(in crate::stack) fn stream_packet(max: usize, most: usize) -> usize {
     max.min(most).max(1)
 }

@@ -1,4 +1,4 @@
-//! What threads wait for on a flow.
+//! Conditions on a flow that threads wait for.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::flow::{Drive, Endpoint, ReadError, ReadMode, State, Waiter, WriteError};
 use crate::stack::wait::Awaited;
 
-/// How a waiting call is made: without waiting, or with a waker for when it is worth repeating.
+/// Mode of a call: without waiting, or with a waker for when it is worth repeating.
 pub(super) type Call<'a> = Option<(&'a Waiter, &'a Waker)>;
 
 pub(super) fn read_packet(

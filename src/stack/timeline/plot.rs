@@ -40,7 +40,7 @@ impl Picture {
     }
 }
 
-/// Where a diagram is in a picture, and what its axes reach to.
+/// Place of a diagram in a picture, and the range of its axes.
 pub(crate) struct Diagram {
     /// Left edge, pixels.
     pub(crate) left: f64,

@@ -54,7 +54,7 @@ fn memory_is_bounded_and_the_whole_time_is_kept() {
 }
 
 #[test]
-fn nothing_and_little_can_be_drawn() {
+fn empty_and_short_timelines_are_drawn() {
     assert!(Timeline::new().svg().ends_with("</svg>\n"));
     let mut timeline = Timeline::new();
     timeline.push(sample(5, 0, 0));

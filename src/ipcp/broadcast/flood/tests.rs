@@ -37,7 +37,7 @@ fn forward(flood: &mut Flood, now: Instant, from: N1FlowId, packet: &[u8]) -> Re
 }
 
 #[test]
-fn to_all_but_whom_it_came_from() {
+fn packets_go_to_all_ports_but_their_own() {
     let mut flood = flood(Config::default());
     assert_eq!(forward(&mut flood, T0, A, b"1"), Ok(vec![B, C, APP]));
     assert_eq!(forward(&mut flood, T0, APP, b"2"), Ok(vec![A, B, C]));
@@ -52,7 +52,7 @@ fn to_all_but_whom_it_came_from() {
 }
 
 #[test]
-fn the_neighbour_that_has_sent_the_most_is_right() {
+fn the_largest_count_of_a_neighbour_decides() {
     let mut flood = flood(Config::default());
     let mut passes = |from, expected: bool| {
         let decided = forward(&mut flood, T0, from, b"again and again");
@@ -69,7 +69,7 @@ fn the_neighbour_that_has_sent_the_most_is_right() {
 }
 
 #[test]
-fn the_other_way_catches_up_or_a_pause_makes_it_even() {
+fn counts_of_neighbours_even_out() {
     let mut flood = flood(Config::default());
     for n in 0..10 {
         let now = T0 + ms(600 * n);
@@ -85,7 +85,7 @@ fn the_other_way_catches_up_or_a_pause_makes_it_even() {
 }
 
 #[test]
-fn in_a_loop_one_packet_is_not_said_too_often() {
+fn repetitions_in_a_loop_are_limited() {
     let mut flood = flood(Config::default());
     let mut passed = |now, n, from| (0..n).filter(|_| forward(&mut flood, now, from, b"tick").is_ok()).count();
     assert_eq!(passed(T0, 200, A), 200, "nothing says that there is a loop");
@@ -97,7 +97,7 @@ fn in_a_loop_one_packet_is_not_said_too_often() {
 }
 
 #[test]
-fn a_leaf_and_one_told_so_do_not_count() {
+fn leaves_and_members_without_suppression_do_not_count() {
     let mut leaf = flood(Config::default());
     leaf.remove(B);
     leaf.remove(C);
@@ -112,7 +112,7 @@ fn a_leaf_and_one_told_so_do_not_count() {
 }
 
 #[test]
-fn what_is_left_of_the_handshake_stays_here() {
+fn duplicated_handshakes_are_not_passed_on() {
     let mut flood = Flood::new(Config::default(), &mut rng());
     flood.add(T0, A, Port::Neighbour).unwrap();
     flood.add(T0, APP, Port::Application).unwrap();
@@ -121,7 +121,7 @@ fn what_is_left_of_the_handshake_stays_here() {
         assert_eq!(forward(&mut flood, T0 + ms(999), A, &handshake), Err(Dropped::Handshake));
     }
     let handshake = Message::broadcast().encode().unwrap();
-    // Whoever sends that later, or from here, means it.
+    // Sent later, or by the application here, it is meant.
     assert!(forward(&mut flood, T0 + ms(1000), A, &handshake).is_ok());
     assert!(forward(&mut flood, T0, APP, &handshake).is_ok());
 }
@@ -186,7 +186,7 @@ struct Layer {
     links: Vec<Link>,
     /// Packets under way by arrival: to which member, over which link.
     flying: BTreeMap<(Instant, u64), (usize, usize, Vec<u8>)>,
-    /// What the application at each member got.
+    /// Packets that the application at each member got.
     heard: Vec<Vec<Vec<u8>>>,
     sent: u64,
 }
@@ -197,7 +197,7 @@ struct Link {
     delay: u64,
 }
 
-/// What becomes of a packet on a link: lost (0), or that many of it, each later by so many milliseconds.
+/// Fate of a packet on a link: lost (0), or that many copies of it, each delayed by so many milliseconds.
 type Fate = dyn FnMut() -> Vec<u64>;
 
 impl Layer {
@@ -275,7 +275,7 @@ fn graph() -> impl Strategy<Value = (usize, Vec<Link>)> {
 proptest! {
     /// Loops or not: every other member hears each packet once, and then there is silence.
     #[test]
-    fn everybody_hears_every_packet_once(
+    fn every_member_hears_every_packet_once(
         (members, links) in graph(), says in prop::collection::vec((any::<u16>(), 0..100u64), 1..20),
     ) {
         let mut layer = Layer::new(members, &links, Config::default());
@@ -293,9 +293,9 @@ proptest! {
         }
     }
 
-    /// What one sender repeats is heard as often as it was said, in one go or in any rhythm.
+    /// Repetitions of one sender are heard as often as they were sent, in one go or in any rhythm.
     #[test]
-    fn repetitions_of_one_sender_are_heard_as_often(
+    fn repetitions_are_heard_as_often_as_sent(
         (members, links) in graph(), who: u16, pauses in prop::collection::vec(prop::sample::select(vec![0, 0, 3, 50, 400, 1500]), 1..50),
     ) {
         let who = who as usize % members;
@@ -311,9 +311,9 @@ proptest! {
         }
     }
 
-    /// Lost, overtaken: nobody hears anything more often than it was said, and it ends.
+    /// With loss and reordering, no packet is heard more often than it was sent, and the flood ends.
     #[test]
-    fn whatever_happens_on_the_way_there_is_no_storm(
+    fn loss_and_reordering_cause_no_storm(
         (members, links) in graph(), says in prop::collection::vec((any::<u16>(), 0..3u8), 1..20), seed: [u8; 32],
     ) {
         let mut layer = Layer::new(members, &links, Config::default());
@@ -333,9 +333,9 @@ proptest! {
         }
     }
 
-    /// What a flow below duplicates in a loop goes around for a while, but not for ever.
+    /// Packets that a flow below duplicates in a loop go around for a while, but not forever.
     #[test]
-    fn duplicates_are_no_storm_either(
+    fn duplicates_cause_no_storm(
         (members, links) in graph(), says in prop::collection::vec(any::<(u16, u8)>(), 1..20), seed: [u8; 32],
     ) {
         let mut layer = Layer::new(members, &links, Config::default());
@@ -354,7 +354,7 @@ proptest! {
 
     /// Members that do not count make a storm of a ring; one that does ends it.
     #[test]
-    fn one_that_counts_is_enough_for_a_ring(
+    fn one_counting_member_protects_a_ring(
         members in 3..8usize, who: u8, counting in 1..3usize, says in 1..20u64, pause in 0..20u64,
     ) {
         let links: Vec<_> = (0..members).map(|n| Link { ends: [n, (n + 1) % members], delay: 5 }).collect();
@@ -373,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_arrives_is_safe(packets in prop::collection::vec((0..5u32, prop::collection::vec(any::<u8>(), 0..30), 0..500u64), 0..200)) {
+    fn any_packet_is_safe(packets in prop::collection::vec((0..5u32, prop::collection::vec(any::<u8>(), 0..30), 0..500u64), 0..200)) {
         let mut flood = flood(Config { memory: 8, ..Config::default() });
         let mut now = T0;
         for (from, packet, later) in packets {

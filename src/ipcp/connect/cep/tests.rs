@@ -37,7 +37,7 @@ fn connect(own: Message, offers: &[Offer]) -> (Accepted, Connected) {
 }
 
 #[test]
-fn every_component_is_connected() {
+fn all_components_connect() {
     let cases = [
         (Message::enrollment(), Purpose::Enrollment, Address(0), Address(0)),
         (Message::management(A), Purpose::Component(Component::Management), A, B),
@@ -55,7 +55,7 @@ fn every_component_is_connected() {
 
 /// The packets of section "Components" of the wire format, as the reference sends them.
 #[test]
-fn the_bytes_are_those_of_the_reference() {
+fn messages_match_those_of_the_reference() {
     let data_transfer = b"\x0a\x0dData Transfer\x12\x03dtp\x18\x01\x28\x02\x40\xf8\xac\xd1\x91\x01";
     assert_eq!(Initiator::new(Message::data_transfer(A)).first(), data_transfer);
     let accepted = accept(&unicast(B), data_transfer).unwrap();
@@ -67,20 +67,20 @@ fn the_bytes_are_those_of_the_reference() {
 }
 
 #[test]
-fn what_there_is_not_is_refused() {
+fn unknown_components_are_refused() {
     for asked in [Message::refusal(), Message { component: "management".into(), ..Message::management(A) }] {
         let refused = accept(&unicast(B), &bytes(&asked)).unwrap_err();
         assert_eq!((refused.why, refused.answer), (CepError::UnknownComponent, Some(bytes(&Message::refusal()))));
     }
     // Not a member of a layer yet: nothing is there.
     assert_eq!(accept(&[], &bytes(&Message::enrollment())).unwrap_err().why, CepError::UnknownComponent);
-    // An offer without a name, which nobody makes, is not found either.
+    // An offer without a name, which does not occur, is not found either.
     let nameless = [Offer::new(Component::DataTransfer, Message::refusal())];
     assert_eq!(accept(&nameless, &bytes(&Message::refusal())).unwrap_err().why, CepError::UnknownComponent);
 }
 
 #[test]
-fn an_initiator_sees_a_refusal_even_in_a_broadcast_layer() {
+fn refusals_are_recognised_in_a_broadcast_layer() {
     for own in [Message::broadcast(), Message::management(A), Message::enrollment()] {
         let refusal = packet(&bytes(&Message::refusal()));
         assert_eq!(Initiator::new(own).receive(refusal).unwrap_err(), CepError::Refused);
@@ -88,7 +88,7 @@ fn an_initiator_sees_a_refusal_even_in_a_broadcast_layer() {
 }
 
 #[test]
-fn whoever_speaks_something_else_is_refused_by_either_side() {
+fn protocol_mismatch_is_refused_by_both_ends() {
     let own = Message::management(B);
     let peers = [
         Message { protocol: "LSP2".into(), ..Message::management(A) },
@@ -108,7 +108,7 @@ fn whoever_speaks_something_else_is_refused_by_either_side() {
 }
 
 #[test]
-fn addresses_that_cannot_be_are_refused_by_either_side() {
+fn invalid_addresses_are_refused_by_both_ends() {
     let cases = [
         (Address(0), CepError::InvalidAddress),
         (Address(1 << 32), CepError::InvalidAddress),
@@ -127,14 +127,14 @@ fn addresses_that_cannot_be_are_refused_by_either_side() {
     assert_eq!(accept(&unicast(B), &bytes(&enrollment)).unwrap().peer, Address(0));
 }
 
-/// What a member of our own kind says in this life of it.
+/// Returns a message of a member of our own kind with this incarnation.
 fn in_life(incarnation: u32, message: Message) -> Message {
     let terms = Terms { incarnation, patience: core::time::Duration::ZERO, round_trip: core::time::Duration::ZERO };
     Message { versions: terms.versions(), ..message }
 }
 
 #[test]
-fn both_ends_learn_that_they_have_one_address() {
+fn equal_addresses_are_reported_to_both_ends() {
     let own = in_life(1, Message::management(A));
     let offers = [Offer::new(Component::Management, in_life(2, Message::management(A)))];
     let mut initiator = Initiator::new(own);
@@ -149,7 +149,7 @@ fn both_ends_learn_that_they_have_one_address() {
 }
 
 #[test]
-fn a_connection_to_oneself_is_none_to_another_with_the_same_address() {
+fn connections_to_oneself_differ_from_address_conflicts() {
     let own = in_life(1, Message::management(A));
     let offers = [Offer::new(Component::Management, own.clone())];
     let refused = accept(&offers, &bytes(&own)).unwrap_err();
@@ -167,7 +167,7 @@ fn noise_gets_no_answer() {
 }
 
 #[test]
-fn what_overtakes_the_answer_is_kept_for_the_component() {
+fn packets_before_the_answer_are_kept_for_the_component() {
     use crate::wire::link_state::Lsu;
     let records: Vec<_> = (1..4).map(|n| Lsu { dst: Address(n), src: B, seqno: 0 }.to_bytes()).collect();
     let mut initiator = Initiator::new(Message::management(A));
@@ -182,7 +182,7 @@ fn what_overtakes_the_answer_is_kept_for_the_component() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn kept_packets_are_bounded() {
     let mut initiator = Initiator::new(Message::management(A));
     assert!(initiator.receive(packet(&[1; EARLY_MAX_LEN + 1])).unwrap().is_none());
     for _ in 0..2 * EARLY_LIMIT {
@@ -194,7 +194,7 @@ fn what_is_kept_is_bounded() {
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn error_texts_give_advice() {
     assert!(CepError::Refused.to_string().contains("same kind of layer"));
     let refused = accept(&unicast(B), &bytes(&Message::management(B))).unwrap_err();
     assert!(refused.to_string().contains("our own address"));
@@ -202,7 +202,7 @@ fn errors_say_what_to_do() {
 
 proptest! {
     #[test]
-    fn whatever_arrives_is_safe(noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..150), 0..50)) {
+    fn arbitrary_packets_are_safe(noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..150), 0..50)) {
         let mut initiator = Initiator::new(Message::broadcast());
         for bytes in &noise {
             if let Ok(accepted) = accept(&unicast(B), bytes) {
@@ -214,11 +214,11 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_message_connects_nobody_to_the_wrong_component(bit in 0..8 * 30usize) {
+    fn damaged_messages_reach_no_wrong_component(bit in 0..8 * 30usize) {
         let mut request = bytes(&Message::data_transfer(A));
         request[bit / 8] ^= 1 << (bit % 8);
         if let Ok(accepted) = accept(&unicast(B), &request) {
-            // Only the address can have changed, or what nobody reads.
+            // Only the address can have changed, or fields that are not read.
             prop_assert_eq!(accepted.purpose, Purpose::Component(Component::DataTransfer));
         }
     }

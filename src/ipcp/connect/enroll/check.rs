@@ -1,4 +1,4 @@
-//! Whether a configuration is fit for use, and what must be changed to make it so.
+//! Validation and correction of a received configuration.
 //!
 //! Members need not agree on the numbers to the last digit: each uses those that concern its own doing. What the
 //! C reference's configuration file would not take, but its command line lets through, is therefore put right instead
@@ -11,23 +11,23 @@ use crate::ipcp::connect::address::MAX_ADDRESS;
 use crate::types::id::Address;
 use crate::types::layer::{Dht, LayerConfig, LayerKind, LinkState, Unicast};
 
-/// Why a layer is not for this joiner.
+/// Reason for a joiner not to use a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ConfigError {
-    /// It is of the other kind.
+    /// The layer is of the other kind.
     #[error("the layer is of another kind: this ipcp is {own:?}, the layer {theirs:?}")]
     Kind {
-        /// What this joiner can be a member of.
+        /// Kind that this joiner can be a member of.
         own: Kind,
-        /// What it is.
+        /// Kind of the layer.
         theirs: Kind,
     },
     /// Addresses are not of four bytes.
     #[error("addresses of {0} bytes are not supported, only of 4")]
     AddressSize(u8),
-    /// The member that is to be the first contact in the directory has an address that cannot be.
+    /// The first contact of the directory has an impossible address.
     #[error("the directory's first contact has an address of more than 32 bits")]
     Peer(Address),
 }
@@ -35,15 +35,15 @@ pub enum ConfigError {
 /// A number in a configuration that was changed before use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adjustment {
-    /// Which, by its name in the reference's configuration.
+    /// Name in the reference's configuration.
     pub field: &'static str,
-    /// As the member gave it.
+    /// Value that the member gave.
     pub given: u32,
-    /// As it is used.
+    /// Value in use.
     pub used: u32,
 }
 
-/// Checks everything in a configuration that somebody sent, and puts right what would do harm.
+/// Checks all of a received configuration, and corrects what would do harm.
 ///
 /// | field | range |
 /// |---|---|

@@ -42,7 +42,7 @@ fn joiner(kind: Kind) -> (Joiner, Vec<u8>) {
     Joiner::start(START, kind, &mut rng())
 }
 
-/// What a member of `config` answers to the request.
+/// Returns the answer of a member of `config` to the request.
 fn respond(request: &[u8], config: &LayerConfig) -> (Member, Vec<u8>) {
     let mut member = Member::new(START);
     match member.receive(START, UNIX, request, &layer(config, &AdmitAll)).unwrap() {
@@ -76,7 +76,7 @@ fn a_joiner_becomes_a_member() {
 
 /// The exchange as the reference has it, with an id of 0123456789abcdef.
 #[test]
-fn the_bytes_are_those_of_the_reference() {
+fn messages_match_those_of_the_reference() {
     let id = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
     let request = [&[0x0a, 8][..], &id].concat();
     let (mut member, response) = respond(&request, &lan());
@@ -99,7 +99,7 @@ fn the_bytes_are_those_of_the_reference() {
 }
 
 #[test]
-fn a_member_may_be_choosy() {
+fn admission_policy_refuses_a_joiner() {
     let only_zeros = |applicant: &Applicant| if applicant.id == [0; 8] { Ok(()) } else { Err(-7) };
     let (joiner, request) = joiner(Kind::Unicast);
     let mut member = Member::new(START);
@@ -121,7 +121,7 @@ fn a_member_may_be_choosy() {
 }
 
 #[test]
-fn several_joiners_at_once() {
+fn several_joiners_enroll_at_once() {
     let mut rng = rng();
     let config = lan();
     let mut all: Vec<_> = (0..8)
@@ -132,7 +132,7 @@ fn several_joiners_at_once() {
         })
         .collect();
     let others = all[0].2.clone();
-    assert_eq!(all[1].0.receive(&others), Ok(None), "somebody else's response");
+    assert_eq!(all[1].0.receive(&others), Ok(None), "the response to another joiner");
     for (joiner, member, response) in all.iter_mut().rev() {
         let ack = joiner.receive(response).unwrap().unwrap().ack(0);
         assert_eq!(member.receive(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
@@ -140,7 +140,7 @@ fn several_joiners_at_once() {
 }
 
 #[test]
-fn time_limits() {
+fn both_sides_have_deadlines() {
     let (joiner, request) = joiner(Kind::Unicast);
     assert_eq!(joiner.deadline(), START + ms(1000));
     let mut member = Member::new(START);
@@ -181,7 +181,7 @@ fn a_layer_of_the_other_kind_is_not_joined() {
 }
 
 #[test]
-fn a_response_without_configuration_is_an_error_only_for_whom_it_is_meant() {
+fn incomplete_responses_fail_only_their_joiner() {
     let (joiner, request) = joiner(Kind::Unicast);
     let bare = [&request[..], b"\x10\x01\x18\x00\x20\x00"].concat();
     assert_eq!(joiner.receive(&bare), Err(EnrollError::Wire(WireError::Missing { field: "conf" })));
@@ -192,7 +192,7 @@ fn a_response_without_configuration_is_an_error_only_for_whom_it_is_meant() {
 }
 
 #[test]
-fn a_clock_that_makes_no_sense_does_not_matter() {
+fn invalid_clocks_are_ignored() {
     let (joiner, _) = joiner(Kind::Broadcast);
     for (seconds, nanoseconds) in [(0, -1), (0, i32::MAX), (i64::MAX, 0), (i64::MIN, 0)] {
         let verdict = Verdict::Granted(bcast());
@@ -202,7 +202,7 @@ fn a_clock_that_makes_no_sense_does_not_matter() {
 }
 
 #[test]
-fn numbers_that_would_do_harm_are_put_right() {
+fn harmful_values_are_adjusted() {
     let harmful = with(|unicast| {
         unicast.routing = LinkState { t_recalc: 0, t_update: 0, t_timeo: 1, ..LinkState::default() };
         unicast.directory =
@@ -220,7 +220,7 @@ fn numbers_that_would_do_harm_are_put_right() {
 }
 
 #[test]
-fn what_cannot_be_put_right_is_refused() {
+fn unusable_configurations_are_refused() {
     let wide = with(|unicast| unicast.addr_size = 8);
     assert_eq!(check(wide, Kind::Unicast), Err(ConfigError::AddressSize(8)));
     let peer = with(|unicast| unicast.directory.peer = Address(1 << 40));
@@ -229,7 +229,7 @@ fn what_cannot_be_put_right_is_refused() {
 
 proptest! {
     #[test]
-    fn whatever_arrives_is_safe(noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
+    fn arbitrary_packets_are_safe(noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
         let config = lan();
         let (joiner, _) = joiner(Kind::Unicast);
         let mut member = Member::new(START);
@@ -241,7 +241,7 @@ proptest! {
 
     /// A response with one bit turned over is skipped, refused, or says something that is fit for use.
     #[test]
-    fn a_damaged_response_does_no_harm(bit in 0..8 * 90usize) {
+    fn damaged_responses_do_no_harm(bit in 0..8 * 90usize) {
         let (joiner, request) = joiner(Kind::Unicast);
         let (_, mut response) = respond(&request, &lan());
         response[bit / 8] ^= 1 << (bit % 8);
@@ -251,7 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn any_numbers_come_out_fit_for_use(
+    fn adjusted_values_are_in_range(
         t_recalc: u32, t_update: u32, t_timeo: u32, alpha: u32, k: u32, t_expire: u32, t_refresh: u32, t_replicate: u32,
     ) {
         let config = with(|unicast| {

@@ -29,7 +29,7 @@ fn want(manager: &mut Manager, destination: &str, component: Component) {
     manager.want(T0, Want::new(name(destination), component)).unwrap();
 }
 
-/// The attempt that is to be started now, for this destination and component.
+/// Returns the attempt that is due now, for this destination and component.
 fn started(manager: &mut Manager, now: Instant, destination: &str, component: Component) -> AttemptId {
     match manager.poll(now) {
         Some(Action::Start { attempt, want }) => {
@@ -52,7 +52,7 @@ fn connected() -> Manager {
 }
 
 #[test]
-fn who_is_there_but_was_not_heard_is_asked_again_soon() {
+fn unanswered_attempts_are_repeated_soon() {
     let mut manager = Manager::new(Config::default(), Rng::from_seed([3; 32]));
     manager.want(T0, Want::new("node-a".parse().unwrap(), Management)).unwrap();
     let mut now = T0;
@@ -85,7 +85,7 @@ fn management_comes_first() {
 }
 
 #[test]
-fn data_transfer_alone_need_not_wait() {
+fn data_transfer_alone_does_not_wait() {
     let mut manager = manager();
     want(&mut manager, "b1", DataTransfer);
     started(&mut manager, T0, "b1", DataTransfer);
@@ -99,7 +99,7 @@ fn data_transfer_alone_need_not_wait() {
 }
 
 #[test]
-fn each_comes_back_on_its_own() {
+fn lost_connections_are_restored_separately() {
     let mut manager = connected();
     manager.went_down(T0, N1FlowId(1));
     manager.went_down(T0, N1FlowId(2));
@@ -109,7 +109,7 @@ fn each_comes_back_on_its_own() {
 }
 
 #[test]
-fn pauses_grow_until_a_connection_has_stood_for_a_while() {
+fn pauses_grow_until_a_connection_is_stable() {
     let mut manager = manager();
     want(&mut manager, "node-a", Management);
     let mut now = T0;
@@ -134,7 +134,7 @@ fn pauses_grow_until_a_connection_has_stood_for_a_while() {
 }
 
 #[test]
-fn what_is_not_wanted_any_more_ends() {
+fn unwanted_connections_are_closed() {
     let mut manager = connected();
     assert!(manager.unwant(T0, &name("node-a"), DataTransfer));
     assert_eq!(manager.next_timeout(), Some(Instant::ZERO));
@@ -147,7 +147,7 @@ fn what_is_not_wanted_any_more_ends() {
 }
 
 #[test]
-fn news_of_what_is_not_wanted_any_more_do_no_harm() {
+fn reports_on_unwanted_attempts_are_ignored() {
     let mut manager = manager();
     want(&mut manager, "node-a", Management);
     let attempt = started(&mut manager, T0, "node-a", Management);
@@ -163,7 +163,7 @@ fn news_of_what_is_not_wanted_any_more_do_no_harm() {
 }
 
 #[test]
-fn wanting_twice_is_wanting_once() {
+fn repeated_requests_count_once() {
     let mut manager = connected();
     want(&mut manager, "node-a", Management);
     want(&mut manager, "node-a", DataTransfer);
@@ -177,7 +177,7 @@ fn wanting_twice_is_wanting_once() {
 }
 
 #[test]
-fn what_peers_connect_is_taken_note_of_and_not_made_anew() {
+fn peer_made_connections_are_recorded_but_not_retried() {
     let mut manager = manager();
     manager.accepted(T0, N1FlowId(1), DataTransfer, PEER).unwrap();
     // Several ways to one neighbour are welcome.
@@ -189,7 +189,7 @@ fn what_peers_connect_is_taken_note_of_and_not_made_anew() {
 }
 
 #[test]
-fn limits() {
+fn connections_and_entries_are_limited() {
     let config = Config { max_wanted: 2, max_connections: 1, ..Config::default() };
     let mut manager = Manager::new(config, Rng::from_seed([7; 32]));
     want(&mut manager, "node-a", Management);
@@ -205,7 +205,7 @@ fn limits() {
     started(&mut manager, T0 + secs(1), "node-b", Management);
 }
 
-/// What can happen to a manager; numbers choose among what there is.
+/// Inputs of a manager; numbers choose among the existing entries.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Want(u8, bool),
@@ -233,7 +233,7 @@ proptest! {
     /// Whatever happens: flows and attempts that the manager knows are those it was told of, and once everything
     /// succeeds, all that is wanted stands, and nothing else that was made here.
     #[test]
-    fn in_the_end_what_is_wanted_stands(steps in prop::collection::vec(step(), 0..200)) {
+    fn wanted_connections_are_established_in_the_end(steps in prop::collection::vec(step(), 0..200)) {
         let mut manager = manager();
         let (mut now, mut flows, mut next_flow) = (T0, BTreeSet::new(), 0);
         let mut attempts = vec![];

@@ -116,6 +116,6 @@ fn the_standby_never_sleeps_while_nobody_leads() {
         let lost = !standby.is_finished();
         standby.thread().unpark();
         standby.join().unwrap();
-        assert!(!lost, "the standby slept although nobody led");
+        assert!(!lost, "the standby slept although no thread led");
     });
 }

@@ -1,4 +1,4 @@
-//! Who the member is in the layer, and what it does about others who have its address.
+//! Identity of the member in the layer, and conflicts with others that have its address.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -14,16 +14,16 @@ use crate::ipcp::unicast::shared::Shared;
 use crate::types::id::Address;
 use crate::types::layer::{LayerConfig, LayerKind};
 
-/// For so long after its first management connection a member is new to the layer.
+/// Time after the first management connection for which a member is new to the layer.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// Who the member is in the layer.
+/// Identity of the member in the layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) address: Address,
-    /// It may have had the address in an earlier life.
+    /// `true` if the member may have had the address in an earlier life.
     pub(super) kept: bool,
-    /// When this life began, seconds since 1970: its links are numbered above those of the earlier one.
+    /// Beginning of this life, seconds since 1970: its links are numbered above those of the earlier one.
     pub(super) since: u32,
 }
 
@@ -34,11 +34,11 @@ impl Identity {
     }
 }
 
-/// From when on the member counts as settled, nanoseconds: before that it may take another address.
+/// Time at which the member counts as settled, nanoseconds: before that it may take another address.
 pub(super) struct Settling(AtomicU64);
 
 impl Settling {
-    /// Of a member that joins a layer. Whoever bootstraps one was there before everybody else, and is never new.
+    /// Returns that of a member that joins a layer. The member that bootstraps one is the oldest, and never new.
     pub(super) fn of(layer: &LayerConfig) -> Self {
         let joins = matches!(&layer.kind, LayerKind::Unicast(unicast) if address::is_valid(unicast.directory.peer));
         Self(AtomicU64::new(if joins { u64::MAX } else { 0 }))
@@ -54,18 +54,18 @@ impl Settling {
     }
 }
 
-/// What neighbours have shown to have our address.
+/// Neighbours' claims of our address.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// The address, if something is to be done about it; else 0.
+    /// The claimed address, if one is to be settled; else 0.
     address: AtomicU64,
     /// The life in which a member asked us last that had our address, and 1; 0 for none.
     asked: AtomicU64,
 }
 
 impl Claims {
-    /// Whether it is us who should give way, if we are new. Nothing is given up for who asks and does not even say which
-    /// life it is in, as members of the reference's kind: anybody can send that.
+    /// Decides whether it is us who should give way, if we are new. Nothing is given up for a peer that asks and does
+    /// not even say which life it is in, as members of the reference's kind: anyone can send that.
     fn are_ours_to_settle(&self, met: Met) -> bool {
         match met {
             Met::Asked => true,
@@ -86,7 +86,7 @@ impl Control {
         }
     }
 
-    /// Does what is to be done about a neighbour with our address, serially with everything else.
+    /// Settles claims of neighbours to our address, serially with all other control work.
     pub(super) fn settle_claims(&self, now: Instant) {
         if self.claims.address.load(Ordering::Acquire) == 0 {
             return;
@@ -97,8 +97,8 @@ impl Control {
         }
     }
 
-    /// Somebody else in the layer has our address. A new member takes another one: its connections are made anew and
-    /// its names registered again, the flows that it has are lost. One that has been a member for a while only counts.
+    /// Reacts to another member with our address. A new member takes another one: its connections are made anew and its
+    /// names registered again, the flows that it has are lost. One that has been a member for a while only counts.
     pub(super) fn address_conflict(&self, now: Instant) {
         self.counters.conflicts.count();
         let (ipcp, address) = (&self.shared.info.name, self.shared.address());
@@ -150,7 +150,7 @@ impl Control {
         self.publish_table();
     }
 
-    /// Whether routing knows of a member with this address.
+    /// Returns `true` if routing knows of a member with this address.
     fn knows(&self, address: Address) -> bool {
         self.machines.lock().routing.knows(address)
     }

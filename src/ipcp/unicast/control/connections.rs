@@ -17,7 +17,7 @@ use crate::wire::cep::Terms;
 pub(super) struct Management {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) peer: Address,
-    /// Of the neighbour, when it was connected; none of a reference.
+    /// Incarnation of the neighbour when it was connected; `None` for a reference.
     pub(super) incarnation: Option<u32>,
 }
 
@@ -103,7 +103,7 @@ impl Control {
         Some(management.endpoint)
     }
 
-    /// The links that the adjacencies carry are taken back. How many there are.
+    /// Takes back the links that the adjacencies carry. Returns their number.
     pub(in crate::ipcp::unicast) fn take_back_links(&self, now: Instant) -> usize {
         let adjacencies = self.data.neighbours();
         let mut machines = self.machines.lock();
@@ -111,7 +111,7 @@ impl Control {
         adjacencies.len()
     }
 
-    /// All N-1 flows, those of data transfer first: while these are closed, management still carries the news.
+    /// Returns all N-1 flows, those of data transfer first: while these are closed, management still carries the news.
     pub(in crate::ipcp::unicast) fn connections(&self) -> Vec<N1FlowId> {
         let adjacencies = self.data.neighbours().into_iter().map(|(id, _)| id);
         adjacencies.chain(self.managements.read().keys().copied()).collect()
@@ -121,7 +121,7 @@ impl Control {
         self.data.adjacency(id).is_some() || self.managements.read().contains_key(&id)
     }
 
-    /// N-1 flows that there are.
+    /// Returns the number of N-1 flows.
     pub(super) fn connection_count(&self) -> usize {
         let managements = self.managements.read().len();
         self.data.len() + managements

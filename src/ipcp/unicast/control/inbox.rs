@@ -4,7 +4,7 @@
 //! messages are of [classes](Class), each with a share of the room, and within a class they are told apart by the N-1 flow
 //! that brought them, of which none may have more than an eighth of the class's room. Classes take turns, and so do the N-1
 //! flows within one; so what waits in front of a message is what others have a right to, and not what they have sent. In a
-//! class that several have filled, who has more messages than others gives way to them.
+//! class that several have filled, the N-1 flow with more messages than others gives way to them.
 //!
 //! What came from afar over the same N-1 flow as a flood shares its lot: the header of data transfer does not say who sent
 //! a packet.
@@ -37,7 +37,7 @@ impl Message {
 }
 
 counters! {
-    /// What did not fit.
+    /// Counters of drops.
     pub(super) struct Counters {
         /// Messages that were dropped, the new one or one that gave way to it.
         full => "inbox_full",
@@ -51,7 +51,7 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// One for so many messages.
+    /// Makes a mailbox for `limit` messages.
     pub(super) fn new(limit: usize) -> Self {
         Self { inbox: Ordered::new(Mutex::new(Inbox::new(limit))), counters: Counters::default() }
     }
@@ -87,12 +87,12 @@ impl Mailbox {
     }
 }
 
-/// What a message is for.
+/// Class of a message, by its purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     /// Link state: without it nothing else arrives.
     LinkState,
-    /// What flows that exist, or were asked for here, wait for: replies and congestion updates.
+    /// Replies and congestion updates, for flows that exist or were asked for here.
     Flows,
     /// Requests for flows: each may cost a key exchange.
     Requests,
@@ -104,7 +104,7 @@ impl Class {
     const ALL: [Self; 4] = [Self::LinkState, Self::Flows, Self::Requests, Self::Directory];
 }
 
-/// Queues that are looked at for a message to give way.
+/// Number of queues examined for a message to give way.
 const LOOKED_AT: usize = 8;
 
 /// An N-1 flow may have one part in so many of the room of a class, but a few messages in any case.
@@ -115,7 +115,7 @@ const LEAST: usize = 8;
 #[derive(Debug)]
 struct Inbox<T> {
     classes: [Waiting<T>; 4],
-    /// Whose turn it is.
+    /// The class whose turn it is.
     turn: usize,
     /// Room of a class.
     room: usize,
@@ -152,7 +152,7 @@ impl<T> Waiting<T> {
 }
 
 impl<T> Inbox<T> {
-    /// One for so many messages.
+    /// Makes an inbox for `limit` messages.
     fn new(limit: usize) -> Self {
         Self { classes: Class::ALL.map(|_| Waiting::default()), turn: 0, room: (limit / Class::ALL.len()).max(1) }
     }
@@ -166,8 +166,8 @@ impl<T> Inbox<T> {
         self.classes.iter().all(|class| class.len == 0)
     }
 
-    /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more of
-    /// them waiting, so that nobody who floods over several at once shuts the others out. Returns it.
+    /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more
+    /// of them waiting, so that a flood over several at once does not shut the others out. Returns it.
     fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
         let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= self.room)?;
         let len = |flow: &N1FlowId| waiting.queues.get(flow).map_or(0, VecDeque::len);

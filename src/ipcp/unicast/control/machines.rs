@@ -21,13 +21,13 @@ const UPDATES: usize = 50 * Lsu::LEN;
 pub(super) struct Machines {
     pub(super) routing: LinkState,
     pub(super) directory: Directory,
-    /// Who waits for a name.
+    /// Tasks that wait for a name.
     pub(super) waiting: BTreeMap<NameHash, Vec<Waker>>,
-    /// Looks for others who have our address.
+    /// Looks for others that have our address.
     watch: Watch,
 }
 
-/// Where the machines get their randomness from.
+/// Sources of the machines' randomness.
 pub(in crate::ipcp::unicast) struct Seeds {
     routing: Rng,
     directory: Rng,
@@ -43,14 +43,14 @@ impl Seeds {
 pub(super) enum Output {
     LinkState(N1FlowId, Vec<u8>),
     Directory(Address, Vec<u8>),
-    /// Routes are to be computed, without the lock.
+    /// A computation of routes, to be done outside of the lock.
     Computation(Computation),
     Routes,
     Found(directory::Event, Vec<Waker>),
 }
 
 impl Machines {
-    /// Those of a member that knows nobody.
+    /// Machines of a member without neighbours.
     pub(super) fn new(now: Instant, identity: Identity, shared: &Shared, seeds: Seeds) -> Self {
         let Identity { address, kept, since } = identity;
         let mut routing = routing::Config::new(address);
@@ -79,7 +79,7 @@ impl Machines {
         Some((to, updates))
     }
 
-    /// A packet of updates has come. `true` if somebody else has our address.
+    /// Takes a packet of updates. Returns `true` if another member has our address.
     pub(super) fn receive_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
         let said = updates.chunks_exact(Lsu::LEN).filter_map(|update| Lsu::parse(update).ok());
         let conflicts = said.filter_map(|update| self.watch.heard(now, &update)).count();
@@ -101,7 +101,7 @@ impl Machines {
         [self.routing.next_timeout(), self.directory.next_timeout()].into_iter().flatten().min()
     }
 
-    /// The next thing that they put out. `neighbours` are those to whom there are adjacencies.
+    /// Returns the next output of the machines. `neighbours` are those with adjacencies.
     pub(super) fn poll(
         &mut self,
         now: Instant,
@@ -112,7 +112,7 @@ impl Machines {
         }
         if self.routing.poll_computed_routes(now).is_some() {
             self.directory.route_known(now);
-            // Neighbours who can be asked now: the directory hangs together like the layer.
+            // Neighbours that can be asked now: the directory hangs together like the layer.
             for (_, peer) in neighbours() {
                 self.directory.suggest(now, peer);
             }

@@ -27,7 +27,7 @@ impl Control {
         self.machines.lock().directory.unregister(now, hash);
     }
 
-    /// Takes all names back, while there is a way to those who were told of them.
+    /// Takes all names back, while there is a way to the members that were told of them.
     pub(in crate::ipcp::unicast) fn withdraw_all(&self, now: Instant) {
         let names: Vec<NameHash> = self.machines.lock().directory.names().map(|(name, _)| name).collect();
         for name in names {
@@ -42,7 +42,7 @@ impl Control {
         self.machines.lock().directory.doubt(now, hash, at, why);
     }
 
-    /// Where a name is. If that has to be found out, `waker` is woken when it is known.
+    /// Looks up a name. If the answer is not known yet, `waker` is woken when it is.
     pub(in crate::ipcp::unicast) fn find(&self, now: Instant, hash: &NameHash, waker: &Waker) -> directory::Found {
         let unix = self.shared.unix_secs();
         // Made and dropped where no lock is held: a waker is code of others.
@@ -62,7 +62,7 @@ impl Control {
         found
     }
 
-    /// Wakes everybody who waits for a name, to see that there will be no answer.
+    /// Wakes all waiters for names, to see that there will be no answer.
     pub(in crate::ipcp::unicast) fn wake_lookups(&self) {
         let waiting = core::mem::take(&mut self.machines.lock().waiting);
         self.panics.wake_all(waiting.into_values().flatten());

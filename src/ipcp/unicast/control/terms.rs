@@ -1,5 +1,5 @@
-//! On which terms neighbours of our own are connected: how soon one that is silent is missed, and which N-1 flows are
-//! left over from its earlier life.
+//! Terms between neighbours of our own kind: the time of silence after which one is missed, and the N-1 flows left over
+//! from its earlier life.
 //!
 //! # Silence
 //!
@@ -34,13 +34,13 @@ const KEEPALIVES: u32 = 8;
 const ROUND_TRIPS: u32 = 4;
 /// A doubted N-1 flow is lost if nothing is heard in the time of so many keepalives.
 const DOUBTED: u32 = 2;
-/// Where the N-1 flow has no timeout, a neighbour may not be silent for longer, whatever it says.
+/// The longest silence of a neighbour where the N-1 flow has no timeout, whatever it asks for.
 const LONGEST: Duration = Duration::from_secs(10);
-/// What a member says it wants to wait for at least, for each N-1 flow that it has.
+/// Least patience that a member announces, for each N-1 flow that it has.
 const WAIT_A_FLOW: Duration = Duration::from_millis(4);
 
 impl Control {
-    /// What we say of ourselves to a neighbour.
+    /// Returns the terms that we announce to a neighbour.
     fn terms(&self) -> Terms {
         let detection = self.shared.config.detection;
         let flows = self.connection_count();
@@ -112,7 +112,7 @@ pub(super) struct Doubt {
     heard: u64,
 }
 
-/// All of them. None is doubted twice at a time, and none that is gone, so there are no more than N-1 flows.
+/// Each N-1 flow is doubted once at a time, and those that are gone are not, so there are no more than N-1 flows.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     timers: Timers<Doubt>,
@@ -150,7 +150,7 @@ impl Doubt {
     }
 }
 
-/// How long a neighbour may be silent; `None` to leave it at the flow's timeout.
+/// Returns the silence allowed to a neighbour; `None` to leave it at the flow's timeout.
 fn silence(own: Terms, theirs: Terms, timeout: Duration) -> Option<Duration> {
     let wanted = own.patience.max(theirs.patience);
     let round_trip = own.round_trip.max(theirs.round_trip);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_wait_for_the_same() {
+    fn both_ends_compute_the_same_silence() {
         let timeout = Duration::from_secs(10);
         for (a, b, millis) in [
             (terms(2000, 20), terms(2000, 0), Some(2000)),

@@ -1,20 +1,20 @@
-//! Whose thread does the work of the control plane.
+//! Turn of the threads that do the work of the control plane.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Who of many threads handles what there is to handle.
+/// Turn among many threads, one of which works at a time.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// Whether somebody does.
+    /// `true` while a thread works.
     handling: AtomicBool,
-    /// Whether there is something to handle.
+    /// `true` if there is work.
     pending: AtomicBool,
 }
 
 impl Turn {
-    /// There is something to handle: does it, and what comes meanwhile, unless somebody else is at it, who sees it then.
+    /// Does the work that has come, and what comes meanwhile, unless another thread is at it, which sees it then.
     /// `work` does a part and says whether that was all. If there was too much for so many `rounds`, or `work` has
-    /// panicked, the rest is for the next who comes, whom `leave` is to send.
+    /// panicked, the rest is for the next thread, which `leave` is to send.
     pub(super) fn take(&self, mut rounds: usize, work: impl Fn() -> bool, leave: impl Fn()) {
         self.pending.store(true, Ordering::SeqCst);
         while self.pending.load(Ordering::SeqCst) && !self.handling.swap(true, Ordering::SeqCst) {
@@ -58,13 +58,13 @@ mod tests {
     use crate::base::foreign::Panics;
 
     #[test]
-    fn a_panic_gives_the_turn_back_and_has_somebody_come_for_the_rest() {
+    fn a_panic_returns_the_turn_and_leaves_the_rest_to_another() {
         let (turn, panics) = (Turn::default(), Panics::default());
         let (left, handled) = (Cell::new(0), Cell::new(0));
         let leave = || left.set(left.get() + 1);
         let bug = || std::panic::resume_unwind(Box::new("a bug"));
         assert_eq!(panics.call(|| turn.take(9, bug, leave)), None);
-        assert_eq!(left.get(), 1, "somebody is sent for the rest");
+        assert_eq!(left.get(), 1, "another thread is sent for the rest");
         let work = || {
             handled.set(handled.get() + 1);
             true
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_left_after_so_many_rounds() {
+    fn work_is_left_after_the_limit_of_rounds() {
         let (turn, left, rounds) = (Turn::default(), Cell::new(0), Cell::new(0));
         let endless = || {
             rounds.set(rounds.get() + 1);

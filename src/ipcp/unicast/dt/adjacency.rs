@@ -22,10 +22,10 @@ use crate::types::tree::Tree;
 use crate::wire::cep::Terms;
 use crate::wire::dt::{HeaderMut, LayerSizes};
 
-/// Cubes that there are.
+/// Number of cubes.
 const CUBES: usize = QosCube::ALL.len();
 
-/// The cube of a number in a header; best effort for one that there is not.
+/// Returns the cube of a number in a header; best effort for an unknown one.
 #[inline]
 pub(in crate::ipcp::unicast) fn cube_of(qos: u8) -> QosCube {
     QosCube::from_number(qos).unwrap_or_default()
@@ -36,15 +36,15 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     pub(in crate::ipcp::unicast) id: N1FlowId,
     pub(in crate::ipcp::unicast) peer: Address,
     pub(in crate::ipcp::unicast) endpoint: Arc<Endpoint>,
-    /// Of the neighbour, when it was connected; none of a reference.
+    /// Incarnation of the neighbour when it was connected; `None` for a reference.
     pub(in crate::ipcp::unicast) incarnation: Option<u32>,
     /// Bytes of a packet that the N-1 flow takes, when it was last asked.
     max_packet: AtomicUsize,
     sizes: LayerSizes,
     congestion: CongestionAvoidance,
     up: AtomicBool,
-    /// Whether the neighbour is known to have this connection too. Whoever accepts one does not know: if the answer is
-    /// lost, the neighbour makes another, and never hears what is sent on this one.
+    /// `true` once the neighbour is known to have this connection too. The acceptor does not know at first: if the
+    /// answer is lost, the neighbour makes another, and never hears what is sent on this one.
     proven: AtomicBool,
     /// Keepalives that had come before, and prove nothing.
     unproven: AtomicU64,
@@ -69,19 +69,19 @@ impl Backlog {
         Arc::new(Self { of: Ordered::default(), alarm: Arc::clone(alarm) })
     }
 
-    /// Has an adjacency looked after.
+    /// Has an adjacency served at `at`.
     fn look_again(&self, at: Instant, id: N1FlowId) {
         self.of.lock().insert(id);
         self.alarm.set(at);
     }
 
-    /// All of them; whoever takes them looks after them.
+    /// Takes all of them, for the caller to serve.
     pub(super) fn take(&self) -> BTreeSet<N1FlowId> {
         core::mem::take(&mut *self.of.lock())
     }
 }
 
-/// What waits in front of the flow because the device below has enough to do.
+/// Packets in front of the flow, while the device below is busy.
 struct Queue {
     packets: Scheduler<PacketBuf>,
     gate: Gate,
@@ -90,7 +90,7 @@ struct Queue {
 }
 
 counters! {
-    /// Of a cube, as the reference counts.
+    /// Counters of a cube, as the reference has them.
     struct OfCube {
         /// Packets that went to the neighbour.
         sent => "sent",
@@ -108,11 +108,11 @@ counters! {
 }
 
 counters! {
-    /// Of all cubes.
+    /// Counters of all cubes.
     struct Counters {
         /// Packets from the neighbour whose time to live had run out.
         expired => "expired",
-        /// Packets from the neighbour to where there is no route.
+        /// Packets from the neighbour without a route.
         unroutable => "unroutable",
         /// Packets that the N-1 flow refused.
         failed => "failed",
@@ -176,7 +176,7 @@ impl Adjacency {
         self.max_packet.swap(most, Ordering::Relaxed) != most
     }
 
-    /// No packets are sent this way any more, from this moment on.
+    /// Sets whether packets are sent this way, from this moment on.
     pub(in crate::ipcp::unicast) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
     }
@@ -225,7 +225,7 @@ impl Adjacency {
         }
     }
 
-    /// Has packets wait. Those that are dropped stay in `pkts`.
+    /// Queues packets. Those that are dropped stay in `pkts`.
     fn keep(&self, now: Instant, cube: QosCube, queued: usize, pkts: &mut Outgoing) {
         {
             let mut queue = self.queue.lock();
@@ -241,7 +241,7 @@ impl Adjacency {
         self.look(now);
     }
 
-    /// Sends what waits, as far as the device has room, and sees to it that somebody looks again.
+    /// Sends what waits, as far as the device has room, and arms the alarm for the rest.
     pub(in crate::ipcp::unicast) fn look(&self, now: Instant) {
         let ahead = self.endpoint.queued();
         let mut room = None;
@@ -267,7 +267,7 @@ impl Adjacency {
             self.pass(now, cube, &mut pkts);
             if !pkts.is_empty() {
                 let mut queue = self.queue.lock();
-                // Somebody else may have come back with some meanwhile.
+                // Another thread may have returned some meanwhile.
                 queue.stuck.append(&mut pkts);
                 self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
                 break;
@@ -287,7 +287,7 @@ impl Adjacency {
         self.backlog.store(0, Ordering::Relaxed);
     }
 
-    /// What is counted of it.
+    /// Returns its counters.
     pub(in crate::ipcp::unicast) fn tree(&self) -> Tree {
         let cubes = QosCube::ALL.into_iter().zip(&self.cubes);
         let cubes = cubes.map(|(cube, of)| Tree::item("cube", cube.number().to_string()).counters(of.rows()));

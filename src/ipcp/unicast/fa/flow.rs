@@ -1,4 +1,4 @@
-//! One end of a flow, as the layer knows it: where it goes, how fast it may, what it has met.
+//! One end of a flow in the layer: its route, its rate, and the congestion that it has met.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -28,7 +28,7 @@ use crate::wire::fa::{FlowUpdate, Message, Report};
 /// Packets that still go when an endpoint is gone: by which it says so, and what may come with them.
 const LAST: usize = 4;
 
-/// What flows have below them: the data path, and a queue for when they may use it.
+/// Parts below the flows: the data path, and a queue of the times at which flows may use it.
 pub(in crate::ipcp::unicast) struct Below {
     pub(super) shared: Arc<Shared>,
     pub(super) data: Arc<DataPath>,
@@ -40,7 +40,7 @@ impl Below {
         Arc::new(Self { shared: Arc::clone(shared), data: Arc::clone(data), paced: Ordered::default() })
     }
 
-    /// Has a flow looked after when its next packet may go, instead of when `timer` says so far.
+    /// Has a flow served when its next packet may go, instead of at the time of `timer`.
     fn pace(&self, at: Instant, eid: Eid, timer: &mut Option<TimerId>) {
         let mut paced = self.paced.lock();
         if let Some(before) = timer.take() {
@@ -54,13 +54,13 @@ impl Below {
         self.paced.lock().pop_due(now).map(|(_, eid)| eid)
     }
 
-    /// When the next flow may send.
+    /// Returns the time at which the next flow may send.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.paced.lock().next()
     }
 }
 
-/// Who waits for the reply of a peer, and by which token.
+/// Receiver of the reply of a peer, and its token.
 pub(super) type Requested = (Arc<dyn Answer>, u64);
 
 /// One end of an N+1 flow.
@@ -72,7 +72,7 @@ pub(in crate::ipcp::unicast) struct FaFlow {
     below: Arc<Below>,
     /// The peer's EID, once it is known.
     remote: Once<Eid>,
-    /// Who waits for the reply; `None` once it has come, and on the accepting side.
+    /// Receiver of the reply; `None` once it has come, and on the accepting side.
     requested: Ordered<Mutex<Option<Requested>>, { order::REQUESTED }>,
     tx: Ordered<Mutex<Tx>, { order::SENDING }>,
     /// Packets that wait for their turn.
@@ -89,7 +89,7 @@ struct Tx {
     queue: VecDeque<PacketBuf>,
 }
 
-/// What becomes of a packet.
+/// Decision on a packet.
 enum Turn {
     Now,
     At(Instant),
@@ -97,7 +97,7 @@ enum Turn {
 }
 
 impl Tx {
-    /// Whether it is the turn of a packet of `len` bytes; if so, it counts as sent.
+    /// Decides on a packet of `len` bytes; with [`Turn::Now`] it counts as sent.
     fn turn(&mut self, now: Instant, len: usize) -> Turn {
         if let Err(at) = self.pacer.may_send(now) {
             return Turn::At(at);
@@ -114,7 +114,7 @@ impl Tx {
 }
 
 counters! {
-    /// What the flow has counted, as the reference does.
+    /// Counters of a flow, as the reference has them.
     pub(in crate::ipcp::unicast) struct Counters {
         /// Packets that went to the peer.
         sent => "sent",
@@ -172,7 +172,7 @@ impl FaFlow {
         self.peer
     }
 
-    /// Who waits for the reply; nobody does a second time.
+    /// Takes the receiver of the reply, once.
     pub(super) fn take_requested(&self) -> Option<Requested> {
         self.requested.lock().take()
     }
@@ -220,14 +220,14 @@ impl FaFlow {
         self.originate(now, FlowUpdate { r_eid: *remote, ece, report: Some(report) });
     }
 
-    /// What a peer with this EID tells, and makes something of.
+    /// Returns the kind of feedback that a peer with this EID gives and understands.
     fn feedback(&self, remote: Eid) -> Feedback {
         if is_of_reference(remote) { Feedback::Levels } else { Feedback::Reports }
     }
 
     /// The peer's EID is known now.
     pub(super) fn meet(&self, now: Instant, remote: Eid) {
-        // Whoever sees the EID and looks at one of these waits until it is made for that peer.
+        // Threads that see the EID wait for these until they are made for that peer.
         let (mut tx, mut rx) = (self.tx.lock(), self.rx.lock());
         if self.remote.set(remote).is_ok() {
             let (policy, feedback) = (self.below.shared.unicast.congestion, self.feedback(remote));
@@ -277,7 +277,7 @@ impl FaFlow {
         passed
     }
 
-    /// Has packets wait. What there is no room for is left.
+    /// Queues packets. Those without room are left.
     fn hold(&self, now: Instant, pkts: &mut Outgoing) {
         let (first, dropped) = {
             let mut tx = self.tx.lock();
@@ -288,7 +288,7 @@ impl FaFlow {
             (first, pkts.len())
         };
         self.counters.send_failed.add(dropped as u64);
-        // For others somebody waits already.
+        // Behind others it goes when they do: a deadline is armed already.
         if first {
             self.release_due(now);
         }
@@ -323,7 +323,7 @@ impl FaFlow {
             };
             let full = pkts.len() >= BURST;
             if !pkts.is_empty() {
-                // Nobody waits to be told; it is counted.
+                // The writer has gone on; a failure is counted.
                 let _ = self.pass(now, &mut pkts);
                 self.below.shared.recycle(pkts);
             }
@@ -352,7 +352,7 @@ impl FaFlow {
         };
         let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).collect();
         self.counters.send_failed.add(queue.len() as u64);
-        // Nobody waits to be told.
+        // The endpoint is gone; a failure is counted.
         let _ = self.pass(now, &mut last);
     }
 
@@ -374,7 +374,7 @@ impl FaFlow {
         }
     }
 
-    /// Where packets of this flow leave.
+    /// Returns the adjacency that packets of this flow leave by.
     pub(super) fn next_hop(&self) -> Option<Arc<Adjacency>> {
         self.below.data.next_hop(self.peer, *self.remote.get()?)
     }

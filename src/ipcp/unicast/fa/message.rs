@@ -88,7 +88,7 @@ impl FlowAllocator {
     }
 }
 
-/// Who asked: at which member, and the EID there.
+/// The requester: its member, and the EID there.
 #[derive(Clone, Copy)]
 pub(in crate::ipcp::unicast) struct Requester {
     address: Address,

@@ -1,4 +1,4 @@
-//! Configurations that are printed.
+//! Printed configurations.
 
 use super::good;
 use crate::stack::config::NetworkConfig;
@@ -14,7 +14,7 @@ pub(super) fn content(mut config: NetworkConfig) -> NetworkConfig {
 }
 
 #[test]
-fn a_printed_configuration_says_the_same() {
+fn printed_configurations_parse_to_the_same() {
     let config = good(
         r#"
         [name."a \"b\" \u0007"]

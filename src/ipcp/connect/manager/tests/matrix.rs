@@ -8,7 +8,7 @@ use super::*;
 
 const NOW: Instant = T0;
 
-/// Where the data-transfer connection to node-a is. It is `None` if it is not wanted.
+/// States of the data-transfer connection to node-a. `None` if it is not wanted.
 fn states() -> [&'static str; 5] {
     ["Unwanted", "Held", "Waiting", "Trying", "Up"]
 }
@@ -95,7 +95,7 @@ impl Driven {
         }
     }
 
-    /// What the manager has to be done.
+    /// Returns the actions that the manager asks for.
     fn actions(&mut self) -> String {
         let mut text = String::new();
         for _ in 0..3 {
@@ -110,7 +110,7 @@ impl Driven {
     }
 }
 
-/// What follows: the state, and what is to be done.
+/// Returns the outcome: the next state, and the actions.
 fn after(state: &str, event: Event) -> String {
     let mut driven = Driven::into(state);
     driven.happen(event);
@@ -146,7 +146,7 @@ ManagementUnwanted  = abandon              Waiting abandon start  = close start 
 ";
 
 #[test]
-fn the_states_of_a_connection_are_as_written_down() {
+fn transitions_of_a_connection_match_the_table() {
     let found = matrix();
     assert!(found == TABLE, "found:\n{found}");
 }

@@ -71,7 +71,7 @@ fn a_flood_from_one_neighbour_leaves_the_others_their_share() {
 }
 
 #[test]
-fn a_flood_over_many_flows_at_once_does_not_shut_out_who_says_little() {
+fn a_flood_over_many_flows_leaves_room_for_quiet_ones() {
     for class in Class::ALL {
         // As many as it takes to fill the class, and one who wants no more than an equal part of the processor.
         let mut sources: Vec<Source> = (0..8).map(|n| (class, 100 + n, 100)).collect();
@@ -86,7 +86,7 @@ fn a_flood_over_many_flows_at_once_does_not_shut_out_who_says_little() {
 }
 
 #[test]
-fn a_message_gives_way_only_to_who_has_fewer() {
+fn messages_give_way_only_to_flows_with_fewer() {
     let mut inbox = Inbox::new(4 * 16);
     for (from, message) in [(1, 10), (2, 20)].into_iter().flat_map(|(f, m)| (0..8).map(move |n| (f, m + n))) {
         assert_eq!(inbox.make_room(Class::Flows, N1FlowId(from)), None);
@@ -94,14 +94,14 @@ fn a_message_gives_way_only_to_who_has_fewer() {
     }
     assert_eq!(inbox.make_room(Class::Flows, N1FlowId(1)), None);
     assert_eq!(inbox.make_room(Class::Directory, N1FlowId(3)), None, "there is room");
-    let gave_way = inbox.make_room(Class::Flows, N1FlowId(3)).expect("somebody has more");
+    let gave_way = inbox.make_room(Class::Flows, N1FlowId(3)).expect("another flow has more");
     assert!([17, 27].contains(&gave_way), "the newest of one of them: {gave_way}");
     assert!(inbox.push(Class::Flows, N1FlowId(3), 30));
     assert_eq!(inbox.len(), 16);
 }
 
 #[test]
-fn a_small_inbox_holds_something() {
+fn the_smallest_inbox_holds_one_message() {
     let mut inbox = Inbox::new(0);
     assert!(inbox.push(Class::Directory, N1FlowId(1), 'a'));
     assert!(!inbox.push(Class::Directory, N1FlowId(2), 'b'));
@@ -110,7 +110,7 @@ fn a_small_inbox_holds_something() {
 
 proptest! {
     #[test]
-    fn nothing_is_lost_that_was_taken(ops in proptest::collection::vec((0usize..5, 0u32..4), 0..400)) {
+    fn accepted_messages_are_not_lost(ops in proptest::collection::vec((0usize..5, 0u32..4), 0..400)) {
         let mut inbox = Inbox::new(64);
         let (mut kept, mut popped) = (Vec::new(), Vec::new());
         for (number, (class, flow)) in ops.into_iter().enumerate() {
