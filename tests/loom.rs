@@ -236,7 +236,7 @@ fn pending(room: usize) -> World {
 }
 
 fn deliver(endpoint: &Endpoint, bytes: &[u8]) {
-    endpoint.receive(NOW, bytes.iter().map(|b| PacketBuf::copy_of(&[*b])));
+    endpoint.handle_packets(NOW, bytes.iter().map(|b| PacketBuf::copy_of(&[*b])));
 }
 
 /// Checks every interleaving, up to three preemptions.
@@ -316,7 +316,7 @@ fn readers_learn_of_the_end_while_empty_packets_arrive() {
         let world = flow(9);
         let reader = spawn(&world, read);
         // Keepalives: nothing to read in them.
-        let layer = spawn(&world, |e| e.receive(NOW, [PacketBuf::copy_of(&[])]));
+        let layer = spawn(&world, |e| e.handle_packets(NOW, [PacketBuf::copy_of(&[])]));
         world.endpoint.mark_down(Event::Down);
         assert_eq!(reader.join().unwrap(), Err(ReadError::Down));
         layer.join().unwrap();
@@ -404,7 +404,7 @@ struct Cable(std::sync::OnceLock<std::sync::Weak<Endpoint>>);
 impl Port for Cable {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         if let Some(peer) = self.0.get().and_then(std::sync::Weak::upgrade) {
-            peer.receive(now, pkts.drain(..));
+            peer.handle_packets(now, pkts.drain(..));
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl Member {
         for (a, links) in layer.iter().enumerate().skip(1) {
             for b in links {
                 let update = Lsu { dst: address(*b), src: address(a), seqno: 1 << 32 };
-                routing.receive(now, N1FlowId(1), &update.to_bytes());
+                routing.handle_packet(now, N1FlowId(1), &update.to_bytes());
             }
         }
         let far = MEMBERS / 2;
@@ -90,7 +90,7 @@ impl Member {
         each(1, || {
             let withdraws = self.news.seqno as u32 == 0;
             self.news.seqno += if withdraws { u64::from(u32::MAX) } else { 1 };
-            self.routing.receive(self.now, N1FlowId(1), &self.news.to_bytes());
+            self.routing.handle_packet(self.now, N1FlowId(1), &self.news.to_bytes());
             black_box(self.routes());
         })
     }
@@ -151,7 +151,7 @@ fn updates(layer: &[BTreeSet<usize>]) -> Row {
     for (flow, neighbour) in flows.iter().zip(&layer[0]) {
         member.routing.management_up(member.now, *flow, address(*neighbour), Dialect::Confirming);
         let update = Lsu { dst: address(0), src: address(*neighbour), seqno: 2 << 32 };
-        member.routing.receive(member.now, *flow, &update.to_bytes());
+        member.routing.handle_packet(member.now, *flow, &update.to_bytes());
     }
     let mut links: Vec<(usize, usize)> =
         layer.iter().enumerate().skip(1).flat_map(|(a, links)| links.iter().map(move |b| (a, *b))).collect();
@@ -160,12 +160,12 @@ fn updates(layer: &[BTreeSet<usize>]) -> Row {
     let mut round = |count: u64| {
         for (a, b) in &links {
             let update = Lsu { dst: address(*b), src: address(*a), seqno: (3 << 32) + count }.to_bytes();
-            member.routing.receive(member.now, flows[0], &update);
+            member.routing.handle_packet(member.now, flows[0], &update);
             member.now += Duration::from_millis(25);
             member.routing.handle_timeout(member.now);
             while let Some((flow, bytes)) = member.routing.poll_transmit(member.now) {
                 messages += 2;
-                member.routing.receive(member.now, flow, &bytes);
+                member.routing.handle_packet(member.now, flow, &bytes);
             }
         }
     };

@@ -72,7 +72,7 @@ fn connect(component: u8, packets: Vec<Vec<u8>>) {
             assert!(!has_address || accepted.purpose == Purpose::Enrollment || is_valid(accepted.peer));
             assert!(accepted.peer != OWN);
         }
-        if let Ok(Some(connected)) = initiator.receive(PacketBuf::copy_of(&packet)) {
+        if let Ok(Some(connected)) = initiator.handle_packet(PacketBuf::copy_of(&packet)) {
             assert_eq!(has_address, is_valid(connected.peer));
             assert!(connected.early.len() <= EARLY_LIMIT && connected.peer != OWN);
         }
@@ -99,14 +99,14 @@ fn enroll(broadcast: bool, damage: &[(u8, u16, u8)], noise: &[Vec<u8>]) {
     let (joiner, request) = Joiner::start(NOW, kind, &mut Rng::from_seed([7; 32]));
     let mut member = Member::new(NOW);
     for packet in noise {
-        let _ = joiner.receive(packet);
-        assert!(!matches!(member.clone().receive(NOW, UNIX, packet, &layer), Ok(Progress::Deny(_))));
+        let _ = joiner.handle_packet(packet);
+        assert!(!matches!(member.clone().handle_packet(NOW, UNIX, packet, &layer), Ok(Progress::Deny(_))));
     }
-    let Ok(Progress::Send(response)) = member.receive(NOW, UNIX, &spoil(0, request), &layer) else { return };
-    let Ok(Some(granted)) = joiner.receive(&spoil(1, response)) else { return };
+    let Ok(Progress::Send(response)) = member.handle_packet(NOW, UNIX, &spoil(0, request), &layer) else { return };
+    let Ok(Some(granted)) = joiner.handle_packet(&spoil(1, response)) else { return };
     assert_eq!(Kind::of(&granted.config), kind);
     assert_eq!(check(granted.config.clone(), kind), Ok((granted.config.clone(), vec![])));
-    let done = member.receive(NOW, UNIX, &spoil(2, granted.ack(0)), &layer);
+    let done = member.handle_packet(NOW, UNIX, &spoil(2, granted.ack(0)), &layer);
     assert!(matches!(done, Ok(Progress::Wait | Progress::Joined) | Err(enroll::EnrollError::Failed(_))));
 }
 
@@ -148,7 +148,7 @@ fn manage(events: Vec<Event>) {
         }
         for round in 0.. {
             assert!(round < 100, "it never has enough");
-            match manager.poll(now) {
+            match manager.poll_action(now) {
                 Some(Action::Start { attempt, .. }) => attempts.push(attempt),
                 Some(Action::Close(flow)) => assert!(flows.remove(&flow), "a flow that there is not"),
                 Some(Action::Abandon(attempt)) => assert!(attempts.contains(&attempt)),
@@ -157,7 +157,7 @@ fn manage(events: Vec<Event>) {
         }
         assert!(manager.connections().map(|(flow, _)| flow).eq(flows.iter().copied()));
         assert!(flows.len() <= 8);
-        assert!(manager.next_timeout().is_none_or(|at| at > now));
+        assert!(manager.next_deadline().is_none_or(|at| at > now));
     }
 }
 

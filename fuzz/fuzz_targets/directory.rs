@@ -103,20 +103,20 @@ fuzz_target!(|input: Input| {
                 now += Duration::from_micros(u64::from(micros));
                 directory.handle_timeout(now, UNIX);
             }
-            Op::Message(bytes) => directory.receive(now, UNIX, &bytes),
+            Op::Message(bytes) => directory.handle_packet(now, UNIX, &bytes),
             Op::Store { from, key: n, value, expires } => {
                 let body = Body::Store { key: key(n), value: member(value).address, expires };
                 // With the token that was last given at that address, or without.
                 let token = tokens.get(&member(from).address).copied().filter(|_| n % 4 > 0);
-                directory.receive(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
+                directory.handle_packet(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
             }
             Op::FindNode { from, key: n, cookie } => {
                 let extension = Extension { token: None, padding: (cookie % 1000) as usize };
-                directory.receive(now, UNIX, &with(member(from), Body::FindNode { cookie, key: key(n) }, extension));
+                directory.handle_packet(now, UNIX, &with(member(from), Body::FindNode { cookie, key: key(n) }, extension));
             }
             Op::FindValue { from, key: n, cookie } => {
                 let extension = Extension { token: None, padding: (cookie % 1000) as usize };
-                directory.receive(now, UNIX, &with(member(from), Body::FindValue { cookie, key: key(n) }, extension));
+                directory.handle_packet(now, UNIX, &with(member(from), Body::FindValue { cookie, key: key(n) }, extension));
             }
             Op::Answer { question, from, contacts, values } => {
                 let Some((to, body)) = open.get(usize::from(question) % open.len().max(1)) else { continue };
@@ -129,7 +129,7 @@ fuzz_target!(|input: Input| {
                     Body::FindValue { cookie, key } => Body::FoundValue { cookie, key, contacts, values },
                     _ => continue,
                 };
-                directory.receive(now, UNIX, &say(src, body));
+                directory.handle_packet(now, UNIX, &say(src, body));
             }
         }
         let mut sent = 0;
@@ -146,12 +146,12 @@ fuzz_target!(|input: Input| {
         open.drain(..open.len().saturating_sub(30));
         while directory.poll_event().is_some() {}
         for _ in 0..20 {
-            if directory.next_timeout().is_none_or(|at| at > now) {
+            if directory.next_deadline().is_none_or(|at| at > now) {
                 break;
             }
             directory.handle_timeout(now, UNIX);
         }
-        assert!(directory.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+        assert!(directory.next_deadline().is_none_or(|at| at > now), "a deadline that stays in the past");
         check(&directory, k);
     }
 });

@@ -93,10 +93,10 @@ fuzz_target!(|input: Input| {
             sent += 1;
             assert!(sent < 200, "transmissions without an end");
         }
-        if machine.next_timeout().is_some_and(|at| at <= now) {
+        if machine.next_deadline().is_some_and(|at| at <= now) {
             machine.handle_timeout(now, &mut cache);
             while machine.poll_transmit(now).is_some() {}
-            assert!(machine.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+            assert!(machine.next_deadline().is_none_or(|at| at > now), "a deadline that stays in the past");
         }
         assert!(machine.unacked() <= QUEUE as usize);
     }

@@ -91,19 +91,19 @@ fuzz_target!(|input: Input| {
                 member.management_up(now, flow(f), address(a), dialect);
             }
             Op::ManagementGone { flow: f } => member.management_down(now, flow(f)),
-            Op::Bytes { flow: f, bytes } => member.receive(now, flow(f), &bytes),
+            Op::Bytes { flow: f, bytes } => member.handle_packet(now, flow(f), &bytes),
             Op::Update { flow: f, src, dst, incarnation, count } => {
                 let seqno = (u64::from(incarnation % 4) << 32) + u64::from(count as u32);
-                member.receive(now, flow(f), &said(address(src), address(dst), seqno));
+                member.handle_packet(now, flow(f), &said(address(src), address(dst), seqno));
             }
             Op::Highest { flow: f, src, dst, less } => {
-                member.receive(now, flow(f), &said(address(src), address(dst), u64::MAX - u64::from(less)));
+                member.handle_packet(now, flow(f), &said(address(src), address(dst), u64::MAX - u64::from(less)));
             }
-            Op::Echo { flow: f } => member.receive(now, flow(f), &last),
+            Op::Echo { flow: f } => member.handle_packet(now, flow(f), &last),
             Op::Pass(millis) => {
                 let limit = now + Duration::from_millis(u64::from(millis % 200_000));
                 let mut steps = 0;
-                while let Some(at) = member.next_timeout().filter(|at| *at <= limit) {
+                while let Some(at) = member.next_deadline().filter(|at| *at <= limit) {
                     assert!(at > now, "a deadline in the past");
                     now = at;
                     member.handle_timeout(now);
@@ -124,7 +124,7 @@ fuzz_target!(|input: Input| {
             assert!(sent < 10_000, "updates without an end");
         }
         member.poll_routes(now);
-        assert!(member.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+        assert!(member.next_deadline().is_none_or(|at| at > now), "a deadline that stays in the past");
 
         // Own links are never refused: one for each neighbour, gone ones included.
         assert!(member.entries(now).count() <= LINKS + 11);

@@ -54,7 +54,7 @@ pub(super) enum Task {
 ///
 /// All input comes through calls, each with the present moment and, where names may have to be published, the seconds
 /// since 1970-01-01 UTC. After each call, [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event) and
-/// [`next_timeout`](Self::next_timeout) tell what there is to do.
+/// [`next_deadline`](Self::next_deadline) tell what there is to do.
 #[derive(Debug)]
 pub struct Directory {
     pub(super) config: Config,
@@ -198,7 +198,7 @@ impl Directory {
     }
 
     /// Takes a message: the payload of a packet for EID 1. Whatever is wrong with it is counted.
-    pub fn receive(&mut self, now: Instant, unix: u64, message: &[u8]) {
+    pub fn handle_packet(&mut self, now: Instant, unix: u64, message: &[u8]) {
         self.clock = (now, unix);
         self.counters.received += 1;
         let Ok((Message { src, body }, Extension { token, .. })) = Message::decode_extended(self.config.hash, message)
@@ -261,7 +261,7 @@ impl Directory {
     }
 
     /// Latest time of the next call of [`handle_timeout`](Self::handle_timeout).
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         [self.timers.next(), self.overdue.next()].into_iter().flatten().min()
     }
 

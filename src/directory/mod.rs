@@ -106,8 +106,8 @@
 //!     if to_b.is_none() && to_a.is_none() {
 //!         break;
 //!     }
-//!     to_b.into_iter().for_each(|(_, message)| b.receive(now, unix, &message));
-//!     to_a.into_iter().for_each(|(_, message)| a.receive(now, unix, &message));
+//!     to_b.into_iter().for_each(|(_, message)| b.handle_packet(now, unix, &message));
+//!     to_a.into_iter().for_each(|(_, message)| a.handle_packet(now, unix, &message));
 //! };
 //!
 //! b.handle_timeout(now, unix);

@@ -7,7 +7,7 @@
 //!
 //! An [`Endpoint`] is what an application's flow and the N-1 flow of an IPCP have in common; there is no second
 //! implementation. It sends down through a [`Port`], which the IPCP that carries the flow implements, and is handed
-//! packets from below with [`Endpoint::receive`].
+//! packets from below with [`Endpoint::handle_packets`].
 //!
 //! # The machine
 //!
@@ -88,10 +88,10 @@ pub const BURST: usize = 16;
 
 /// The way down: what an IPCP gives an endpoint to send through.
 ///
-/// Implementations must not call back into the *same* endpoint other than through [`Endpoint::receive`], and not even so
-/// from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested) and [`queued`](Self::queued), which are called with its lock
-/// held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with [`SendError::Down`], and
-/// the largest packet is taken to be 0 bytes until the next time that it is asked for.
+/// Implementations must not call back into the *same* endpoint other than through [`Endpoint::handle_packets`], and not
+/// even so from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested) and [`queued`](Self::queued), which are called
+/// with its lock held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with
+/// [`SendError::Down`], and the largest packet is taken to be 0 bytes until the next time that it is asked for.
 pub trait Port: Send + Sync {
     /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
     /// there. Packets left behind have been dealt with: their memory is used again.

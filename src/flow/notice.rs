@@ -103,8 +103,8 @@ impl Farewell {
         self.notice.is_over()
     }
 
-    pub(super) fn next_deadline(&self) -> Instant {
-        self.notice.next_timeout()
+    pub(super) fn deadline(&self) -> Instant {
+        self.notice.deadline()
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         let (lost, first) = (a.pick(NOW).unwrap(), b.pick(NOW).unwrap());
         assert!(a.take(&first) && a.is_over());
         assert_eq!((lost.len(), b.heard), (LEN, None));
-        let later = b.next_deadline();
+        let later = b.deadline();
         assert!(a.take(&b.pick(later).unwrap()));
         assert!(b.take(&a.pick(later).unwrap()) && b.is_over());
     }
@@ -164,7 +164,7 @@ mod tests {
         a.say(NOW, Ending::Closed);
         assert!(a.pick(NOW).is_some(), "which is lost");
         assert!(a.take(&answer) && !a.is_over(), "the peer does not know yet");
-        assert!(b.take(&a.pick(a.next_deadline()).unwrap()) && b.heard == Some(Ending::Closed));
+        assert!(b.take(&a.pick(a.deadline()).unwrap()) && b.heard == Some(Ending::Closed));
         assert!(a.take(&b.pick(NOW).unwrap()) && a.is_over());
     }
 

@@ -135,7 +135,7 @@ impl Notice {
         true
     }
 
-    pub(crate) fn next_timeout(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         if self.tries > 0 { self.at } else { Instant::FAR_FUTURE }
     }
 }

@@ -160,7 +160,7 @@ counts! {
 /// One end of a flow with FRCT.
 ///
 /// After every call that takes `&mut self`, [`poll_transmit`](Self::poll_transmit) must be called until it returns
-/// `None`, and the timer set to [`next_timeout`](Self::next_timeout).
+/// `None`, and the timer set to [`next_deadline`](Self::next_deadline).
 pub struct Frct {
     params: Params,
     tx: Sender,
@@ -258,18 +258,18 @@ impl Frct {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
     /// time, if meanwhile something has arrived.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let at = self.next_deadline();
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let at = self.deadline();
         (at != Instant::FAR_FUTURE).then_some(at)
     }
 
-    /// As [`next_timeout`](Self::next_timeout), with [`Instant::FAR_FUTURE`] for never.
-    pub(crate) fn next_deadline(&self) -> Instant {
+    /// As [`next_deadline`](Self::next_deadline), with [`Instant::FAR_FUTURE`] for never.
+    pub(crate) fn deadline(&self) -> Instant {
         if self.down {
             return Instant::FAR_FUTURE;
         }
         let open = self.rx.open_until(&self.params);
-        self.tx.next_timeout().min(self.rx.next_timeout()).min(self.notice.next_timeout()).min(open)
+        self.tx.deadline().min(self.rx.deadline()).min(self.notice.deadline()).min(open)
     }
 
     /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only

@@ -130,7 +130,7 @@ impl Asking {
     }
 
     #[inline]
-    pub(super) fn next_timeout(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.at.min(self.later_at)
     }
 }

@@ -480,7 +480,7 @@ impl Receiver {
         };
     }
 
-    pub(super) fn next_timeout(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.due_at.min(self.repeat_at)
     }
 

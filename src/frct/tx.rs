@@ -471,8 +471,8 @@ impl Sender {
         self.asking.check(now, stuck);
     }
 
-    pub(super) fn next_timeout(&self) -> Instant {
-        self.timer.at.min(self.evidence.reorder_at).min(self.asking.next_timeout()).min(self.rate.pacer.wake_at)
+    pub(super) fn deadline(&self) -> Instant {
+        self.timer.at.min(self.evidence.reorder_at).min(self.asking.deadline()).min(self.rate.pacer.wake_at)
     }
 
     /// Gives back memory that an idle flow does not need.

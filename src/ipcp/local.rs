@@ -213,7 +213,7 @@ impl LocalPort {
 
 impl Port for LocalPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
-        if self.peer.receive_busy(now, pkts.drain(..)) {
+        if self.peer.handle_packets_busy(now, pkts.drain(..)) {
             self.congested.swap(true, Ordering::AcqRel);
         }
         Ok(())

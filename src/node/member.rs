@@ -200,9 +200,9 @@ impl Membership {
                 if inner.left {
                     return;
                 }
-                let action = inner.manager.poll(now);
+                let action = inner.manager.poll_action(now);
                 if action.is_none()
-                    && let Some(at) = inner.manager.next_timeout()
+                    && let Some(at) = inner.manager.next_deadline()
                 {
                     drop(inner);
                     self.alarm.set(at);

@@ -73,7 +73,7 @@ impl LinkState {
     }
 
     /// A packet has come in over a management flow: an update, or several one behind the other.
-    pub fn receive(&mut self, now: Instant, flow: N1FlowId, packet: &[u8]) {
+    pub fn handle_packet(&mut self, now: Instant, flow: N1FlowId, packet: &[u8]) {
         let (updates, rest) = packet.as_chunks::<{ Lsu::LEN }>();
         if updates.is_empty() || !rest.is_empty() {
             self.stats.received += 1;

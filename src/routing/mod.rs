@@ -22,7 +22,7 @@
 //! }
 //! now += Duration::from_millis(200);
 //! let (_, update) = a.poll_transmit(now).unwrap();
-//! b.receive(now, management, &update);
+//! b.handle_packet(now, management, &update);
 //! let routes = b.poll_routes(now).unwrap();
 //! assert_eq!(routes.get(Address(1)), [Address(1)]);
 //! ```
@@ -374,7 +374,7 @@ impl LinkState {
 
     /// Time of the next call of [`handle_timeout`](Self::handle_timeout), and then of
     /// [`poll_transmit`](Self::poll_transmit) and [`poll_routes`](Self::poll_routes), if nothing else happens before.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         let postponed = self.postponed.as_ref().map(|(at, _)| *at);
         [self.agenda.next(), self.repeats.next(), self.timers.next(), self.expiry, self.throttle.due(), postponed]
             .into_iter()

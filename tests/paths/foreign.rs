@@ -116,7 +116,7 @@ fn a_reference_is_sent_no_unknown_flag() {
                     machine.handle_packet(now, PacketBuf::copy_of(packet), &mut cache);
                 }
             }
-            if machine.next_timeout().is_some_and(|at| at <= now) {
+            if machine.next_deadline().is_some_and(|at| at <= now) {
                 machine.handle_timeout(now, &mut cache);
             }
             while let Some(packet) = machine.deliver(now, &mut cache) {

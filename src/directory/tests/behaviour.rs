@@ -37,7 +37,7 @@ fn a_lone_member_knows_and_sends_nothing() {
     assert_eq!(directory.lookup(now, UNIX, hash("a")), Found::Unknown);
     assert_eq!(directory.lookup(now, UNIX, hash("b")), Found::Unknown);
     for _ in 0..1000 {
-        let next = directory.next_timeout().unwrap();
+        let next = directory.next_deadline().unwrap();
         directory.handle_timeout(next, UNIX);
     }
     assert_eq!(sent(&mut directory), []);
@@ -48,7 +48,7 @@ fn the_first_request_is_repeated() {
     let mut directory = alone(2);
     let (mut now, mut asked) = (Instant::ZERO, Vec::new());
     while now < Instant::from_millis(120_000) {
-        now = directory.next_timeout().unwrap();
+        now = directory.next_deadline().unwrap();
         directory.handle_timeout(now, UNIX);
         for (to, body) in sent(&mut directory) {
             assert_eq!(to, Address(2));
@@ -71,7 +71,7 @@ fn a_new_route_triggers_a_request() {
     directory.unreachable(Instant::ZERO, Address(2));
     let mut now = Instant::ZERO;
     while now < Instant::from_millis(20_000) {
-        now = directory.next_timeout().unwrap();
+        now = directory.next_deadline().unwrap();
         directory.handle_timeout(now, UNIX);
         sent(&mut directory);
     }
@@ -302,7 +302,7 @@ fn answers_fit_into_a_packet_for_every_hash() {
         let mut random = || super::super::distance::random(&mut rng, alg);
         for n in 0..30_u64 {
             let src = crate::wire::dht::Contact { id: random(), address: Address(u64::MAX - n) };
-            directory.receive(
+            directory.handle_packet(
                 now,
                 UNIX,
                 &Message { src, body: Body::FindNode { cookie: 1, key: random() } }.encode().unwrap(),
@@ -312,7 +312,7 @@ fn answers_fit_into_a_packet_for_every_hash() {
                     assert_eq!(to, src.address);
                     let contacts = vec![directory.own()];
                     let body = Body::FoundNode { cookie, key, contacts };
-                    directory.receive(now, UNIX, &Message { src, body }.encode().unwrap());
+                    directory.handle_packet(now, UNIX, &Message { src, body }.encode().unwrap());
                 }
             }
         }
@@ -320,12 +320,12 @@ fn answers_fit_into_a_packet_for_every_hash() {
         for n in 0..12_u64 {
             let src = crate::wire::dht::Contact { id: random(), address: Address(u64::MAX - 100 - n) };
             let body = Body::Store { key: directory.own().id, value: src.address, expires: u32::MAX };
-            directory.receive(now, UNIX, &Message { src, body }.encode().unwrap());
+            directory.handle_packet(now, UNIX, &Message { src, body }.encode().unwrap());
         }
         let src = crate::wire::dht::Contact { id: random(), address: Address(u64::MAX - 200) };
         let body = Body::FindValue { cookie: u64::MAX, key: directory.own().id };
         let padded = Extension { token: None, padding: 2000 };
-        directory.receive(now, UNIX, &Message { src, body }.encode_extended(padded).unwrap());
+        directory.handle_packet(now, UNIX, &Message { src, body }.encode_extended(padded).unwrap());
         let answers = core::iter::from_fn(|| directory.poll_transmit()).map(|(_, bytes)| bytes);
         let longest = answers.map(|bytes| bytes.len()).max().unwrap();
         assert!((1200..=1400).contains(&longest) || alg == HashAlg::Sha3_224, "{alg}: {longest}");

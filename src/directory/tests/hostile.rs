@@ -42,7 +42,7 @@ impl World {
 
     pub(super) fn say_with(&mut self, src: Contact, body: Body, extension: Extension) {
         let bytes = Message { src, body }.encode_extended(extension).unwrap();
-        self.directory.receive(self.now, UNIX, &bytes);
+        self.directory.handle_packet(self.now, UNIX, &bytes);
     }
 
     /// Asks as members of our kind do: with as many bytes as the answer is to have.
@@ -73,7 +73,7 @@ impl World {
 
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(next) = self.directory.next_timeout().filter(|next| *next <= end) {
+        while let Some(next) = self.directory.next_deadline().filter(|next| *next <= end) {
             self.now = self.now.max(next);
             self.directory.handle_timeout(self.now, UNIX);
         }
@@ -162,7 +162,7 @@ fn unverified_members_get_no_amplification() {
                 let bytes = Message { src: victim, body }.encode_extended(Extension { token: None, padding }).unwrap();
                 let mut sent = 0;
                 for _ in 0..3 {
-                    world.directory.receive(world.now, UNIX, &bytes);
+                    world.directory.handle_packet(world.now, UNIX, &bytes);
                     world.pass(Duration::from_secs(1));
                     while let Some((to, bytes)) = world.directory.poll_transmit() {
                         sent += if to == victim.address { bytes.len() } else { 0 };
@@ -676,7 +676,7 @@ fn malformed_vectors_are_refused() {
         let bytes: Vec<u8> =
             (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
         let mut world = World::new();
-        world.directory.receive(world.now, UNIX, &bytes);
+        world.directory.handle_packet(world.now, UNIX, &bytes);
         let (sizes, counters, sent) = (world.directory.sizes(), world.directory.counters(), world.sent());
         assert_eq!((sizes.contacts, sizes.keys, sizes.lookups), (0, 0, 0), "{name}");
         match name {

@@ -256,8 +256,8 @@ impl Net {
     pub(super) fn inject(&mut self, number: usize, message: &[u8]) {
         let (now, unix) = (self.now, self.unix());
         match &mut self.members[number].machine {
-            Machine::Ours(directory) => directory.receive(now, unix, message),
-            Machine::Reference(reference) => reference.receive(now, unix, message),
+            Machine::Ours(directory) => directory.handle_packet(now, unix, message),
+            Machine::Reference(reference) => reference.handle_packet(now, unix, message),
         }
         self.attend(number);
     }
@@ -322,13 +322,13 @@ impl Net {
                 while let Some(Event::LookupDone { hash, addresses, effort }) = directory.poll_event() {
                     self.events.push((number, hash, addresses, effort));
                 }
-                directory.next_timeout()
+                directory.next_deadline()
             }
             Machine::Reference(reference) => {
                 while let Some((hash, address)) = reference.poll_event() {
                     self.events.push((number, hash, address.into_iter().collect(), Effort::default()));
                 }
-                reference.next_timeout()
+                reference.next_deadline()
             }
         };
         if member.timeout != timeout {

@@ -22,7 +22,7 @@ fn relayed_answers_are_no_longer_than_the_request() {
     let victim = world.stranger(1 << 20);
     let request = Message { src: victim, body: Body::FindValue { cookie: u64::MAX, key: hash("x") } };
     let request = request.encode_extended(Extension { token: None, padding: 500 }).unwrap();
-    world.directory.receive(world.now, UNIX, &request);
+    world.directory.handle_packet(world.now, UNIX, &request);
     let (mut sent, mut answers, mut asked) = (0, 0, Vec::new());
     let mut look = |world: &mut World| {
         while let Some((to, bytes)) = world.directory.poll_transmit() {
@@ -203,7 +203,7 @@ fn clocks_at_their_end_are_survived() {
             {
                 let body = Body::FoundNode { cookie, key, contacts: vec![contact] };
                 let bytes = Message { src: contact, body }.encode().unwrap();
-                world.directory.receive(world.now, u64::MAX, &bytes);
+                world.directory.handle_packet(world.now, u64::MAX, &bytes);
             }
         }
         world.now += Duration::from_millis(10);

@@ -137,7 +137,7 @@ proptest! {
                     let body = Body::Store { key: key(n), value: member(value).address, expires };
                     // With the token that was last given at that address, or without.
                     let token = tokens.get(&member(from).address).copied().filter(|_| n % 4 > 0);
-                    directory.receive(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
+                    directory.handle_packet(now, UNIX, &with(member(from), body, Extension { token, padding: 0 }));
                 }
                 Op::Ask { from, key: n, value, cookie } => {
                     // As one of our kind does, or with few bytes.
@@ -145,7 +145,7 @@ proptest! {
                     let padding = if cookie % 3 == 0 { 0 } else { (cookie % 1000) as usize };
                     let key = key(n);
                     let body = if value { Body::FindValue { cookie, key } } else { Body::FindNode { cookie, key } };
-                    directory.receive(now, UNIX, &with(member(from), body, Extension { token: None, padding }));
+                    directory.handle_packet(now, UNIX, &with(member(from), body, Extension { token: None, padding }));
                 }
                 Op::Answer { which, from, contacts, values } => {
                     let request = open.get(usize::from(which) % open.len().max(1)).cloned();
@@ -160,10 +160,10 @@ proptest! {
                         _ => continue,
                     };
                     if let Some(src) = src {
-                        directory.receive(now, UNIX, &say(src, body));
+                        directory.handle_packet(now, UNIX, &say(src, body));
                     }
                 }
-                Op::Raw(bytes) => directory.receive(now, UNIX, &bytes),
+                Op::Raw(bytes) => directory.handle_packet(now, UNIX, &bytes),
             }
             let mut sent = 0;
             while let Some((to, bytes)) = directory.poll_transmit() {
@@ -176,12 +176,12 @@ proptest! {
             open.drain(..open.len().saturating_sub(30));
             while directory.poll_event().is_some() {}
             for _ in 0..20 {
-                if directory.next_timeout().is_none_or(|at| at > now) {
+                if directory.next_deadline().is_none_or(|at| at > now) {
                     break;
                 }
                 directory.handle_timeout(now, UNIX);
             }
-            assert!(directory.next_timeout().is_none_or(|at| at > now), "a deadline that stays in the past");
+            assert!(directory.next_deadline().is_none_or(|at| at > now), "a deadline that stays in the past");
             check(&directory);
         }
     }

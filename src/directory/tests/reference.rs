@@ -150,7 +150,7 @@ impl Reference {
         Found::Pending
     }
 
-    pub(super) fn receive(&mut self, now: Instant, unix: u64, message: &[u8]) {
+    pub(super) fn handle_packet(&mut self, now: Instant, unix: u64, message: &[u8]) {
         let Message { src, body } = Message::decode(ALG, message).unwrap();
         match body {
             Body::Store { key, value, expires } => {
@@ -203,7 +203,7 @@ impl Reference {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let waits = self.records.values().filter(|record| record.waiting).map(|record| record.until);
         waits.chain([self.cycle]).min()
     }

@@ -170,7 +170,7 @@ impl Endpoint {
         self.advance(inner, now, fx);
         self.call(inner, fx);
         // The thread that sends the rest settles, too, and knows more.
-        fx.next = if mine { inner.next_timeout() } else { None };
+        fx.next = if mine { inner.next_deadline() } else { None };
     }
 
     /// Collects what there is to do about moves of the peer.

@@ -12,12 +12,12 @@ use crate::types::device::SendError;
 
 impl Endpoint {
     /// Takes packets from below. What the inbox cannot hold is dropped and counted.
-    pub fn receive(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) {
-        self.receive_busy(now, pkts);
+    pub fn handle_packets(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) {
+        self.handle_packets_busy(now, pkts);
     }
 
-    /// As [`receive`](Self::receive); returns `true` if a sender that can wait should.
-    pub fn receive_busy(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) -> bool {
+    /// As [`handle_packets`](Self::handle_packets); returns `true` if a sender that can wait should.
+    pub fn handle_packets_busy(&self, now: Instant, pkts: impl IntoIterator<Item = PacketBuf>) -> bool {
         let (duty, busy) = {
             let mut inbox = self.arrivals.inbox.lock();
             let duty = inbox.put(now, pkts, || self.expects_user(now));

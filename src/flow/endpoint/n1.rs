@@ -91,7 +91,7 @@ impl Endpoint {
         let next = {
             let mut inner = self.inner.lock();
             inner.pipe.set_timeout(now, ms);
-            inner.next_timeout()
+            inner.next_deadline()
         };
         self.arm(next);
     }
@@ -102,7 +102,7 @@ impl Endpoint {
         let next = {
             let mut inner = self.inner.lock();
             inner.pipe.set_patience(now, silence, interval);
-            inner.next_timeout()
+            inner.next_deadline()
         };
         self.arm(next);
     }

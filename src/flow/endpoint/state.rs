@@ -335,13 +335,13 @@ impl Inner {
         self.down.is_some() || self.peer_gone
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let next = match self.life {
             Life::Pending | Life::Released => return None,
             // The tick comes first, and looks again.
             _ if self.blocked => None,
             // A silent peer is not waited for twice: keepalives and its timeout are over.
-            _ => self.pipe.next_timeout(self.peer_gone),
+            _ => self.pipe.next_deadline(self.peer_gone),
         };
         match self.life {
             Life::Lingering(until) | Life::Quiet(until) => Some(next.map_or(until, |n| n.min(until))),

@@ -183,7 +183,7 @@ fn no_foreign_code_runs_under_a_lock() {
         // Replaced by another one, woken, and forgotten: the endpoint holds the last of each.
         assert_eq!(read(&Waker::from(nosy(&world, &calls))), Err(ReadError::WouldBlock));
         assert_eq!(read(&Waker::from(nosy(&world, &calls))), Err(ReadError::WouldBlock));
-        e.receive(now, packets(1));
+        e.handle_packets(now, packets(1));
         while e.read(&mut [0; 8], ReadMode::Whole).is_ok() {}
         let other = e.reader();
         assert_eq!(
@@ -261,11 +261,11 @@ fn readers_learn_of_the_end_while_another_thread_sends() {
     let bytes = rendezvous.to_bytes();
     let servicing = {
         let e = Arc::clone(&e);
-        std::thread::spawn(move || e.receive(now, [PacketBuf::copy_of(&bytes)]))
+        std::thread::spawn(move || e.handle_packets(now, [PacketBuf::copy_of(&bytes)]))
     };
     is_sending.recv_timeout(BOUND).unwrap();
     // Meanwhile something arrives that holds nothing to read, and the other end goes.
-    e.receive(now, [PacketBuf::copy_of(&rendezvous.to_bytes())]);
+    e.handle_packets(now, [PacketBuf::copy_of(&rendezvous.to_bytes())]);
     e.mark_down(Event::Down);
     let waiter = e.reader();
     let got = e.poll_read(&waiter, Waker::noop(), &mut [0; 8], ReadMode::Whole);
@@ -368,7 +368,7 @@ fn closed_flows_take_no_packets_in() {
     let e = &world.endpoint;
     // A user is expected, so that what arrives is left to him.
     assert_eq!(e.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::WouldBlock));
-    e.receive(world.clock.now(), packets(300));
+    e.handle_packets(world.clock.now(), packets(300));
     assert_eq!(e.counters().received, 0);
     e.close(Duration::from_secs(1));
     assert_eq!(e.counters().received, 0, "opening what nobody will read is work for nothing");
@@ -486,7 +486,7 @@ fn greetings_are_sent_by_readers_that_have_not_written() {
     writes.clock.advance_to(Instant::from_millis(1300));
     writes.endpoint.handle_timeout(writes.clock.now());
     assert_eq!(*writes.wire.sent.lock(), [b"x".to_vec(), vec![]], "what was written may be lost");
-    writes.endpoint.receive(writes.clock.now(), [PacketBuf::with_capacity(0)]);
+    writes.endpoint.handle_packets(writes.clock.now(), [PacketBuf::with_capacity(0)]);
     for ms in (1300..9000).step_by(100) {
         writes.clock.advance_to(Instant::from_millis(ms));
         writes.endpoint.handle_timeout(writes.clock.now());
@@ -505,7 +505,7 @@ fn crossing_closes_are_heard_from_unread_notices() {
     let w = world(RAW, Some(peering));
     // A user who has just written is expected to come and look.
     w.endpoint.write(b"x").unwrap();
-    w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(b"y"), PacketBuf::copy_of(&said(peer_token, 1))]);
+    w.endpoint.handle_packets(w.clock.now(), [PacketBuf::copy_of(b"y"), PacketBuf::copy_of(&said(peer_token, 1))]);
     assert!(w.endpoint.has_arrivals(), "it is left to the user");
     w.endpoint.close(Duration::from_secs(5));
     assert_eq!(*w.wire.sent.lock(), [b"x".to_vec(), said(own_token, 3)], "that it closes too goes without saying");
@@ -520,7 +520,7 @@ fn an_unsent_close_does_not_answer_a_close() {
     let w = opened(RAW, Some(peering), Opening { allowance: Some(0), ..Opening::default() });
     w.endpoint.close(Duration::from_secs(5));
     assert_eq!(w.wire.sent.lock().len(), 0, "the peer was not heard yet");
-    w.endpoint.receive(w.clock.now(), [PacketBuf::copy_of(&said(peer_token, 1))]);
+    w.endpoint.handle_packets(w.clock.now(), [PacketBuf::copy_of(&said(peer_token, 1))]);
     assert_eq!(*w.wire.sent.lock(), [said(own_token, 3)]);
 }
 

@@ -116,7 +116,7 @@ impl Endpoint {
         let passed_on = inner.sink.as_mut().is_some_and(|attached| pipe.pass_on(now, &mut attached.delivery));
         if !passed_on {
             while let Some(pkt) = pipe.work.pop_front() {
-                pipe.receive(now, pkt);
+                pipe.handle_packet(now, pkt);
             }
         }
         fx.tick |= taken.tick;

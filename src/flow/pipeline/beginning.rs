@@ -113,7 +113,7 @@ impl Beginning {
         Due::Greeting
     }
 
-    pub(super) fn next_timeout(&self, peer_gone: bool) -> Instant {
+    pub(super) fn deadline(&self, peer_gone: bool) -> Instant {
         let greet = if self.greetings > 0 { self.greet_at } else { Instant::FAR_FUTURE };
         // A peer that was given up is not given up again.
         if peer_gone || self.heard { greet } else { greet.min(self.silent_until) }

@@ -43,7 +43,7 @@ impl Pipeline {
         for pkt in unread.split_off(unread.len().saturating_sub(LAST_WORDS)) {
             // Told by its length, so that all others need not be decrypted.
             if pkt.len() == notice {
-                self.receive(now, pkt);
+                self.handle_packet(now, pkt);
             } else {
                 unread.push_back(pkt);
             }

@@ -16,7 +16,7 @@ impl Pipeline {
     /// Does what is due. `false` if the peer has been silent for the flow's timeout.
     pub(in crate::flow) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) -> bool {
         if let Some(frct) = &mut self.frct
-            && frct.next_timeout().is_some_and(|t| t <= now)
+            && frct.next_deadline().is_some_and(|t| t <= now)
         {
             frct.handle_timeout(now, &mut self.cache);
             // What it has held of a message that never came to its end is free.
@@ -43,8 +43,8 @@ impl Pipeline {
     }
 
     /// Time of the next call of [`handle_timeout`](Self::handle_timeout).
-    pub(in crate::flow) fn next_timeout(&self, peer_gone: bool) -> Option<Instant> {
-        let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.next_deadline());
+    pub(in crate::flow) fn next_deadline(&self, peer_gone: bool) -> Option<Instant> {
+        let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.deadline());
         if let Some(patience) = self.patience
             && !peer_gone
             && !self.is_left()
@@ -54,13 +54,13 @@ impl Pipeline {
             next = next.min(gone).min(patience.due(self.last_sent)).min(self.nudge_at());
         }
         if let Some(beginning) = &self.beginning {
-            next = next.min(beginning.next_timeout(peer_gone));
+            next = next.min(beginning.deadline(peer_gone));
         }
         if !self.relaxed {
             next = next.min(self.quiet_at());
         }
         if let Some(farewell) = &self.farewell {
-            next = next.min(farewell.next_deadline());
+            next = next.min(farewell.deadline());
         }
         next = next.min(self.turn_until());
         (next != Instant::FAR_FUTURE).then_some(next)

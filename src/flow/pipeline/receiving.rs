@@ -1,6 +1,6 @@
 //! The way up: from the port through checksum, decryption and FRCT.
 //!
-//! All of it is done for each packet; `receive` and `open` are what a receiver spends its time in.
+//! All of it is done for each packet; `handle_packet` and `open` are what a receiver spends its time in.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::wire::frct::{Flags, Pci};
 
 impl Pipeline {
     /// Takes one packet from below through checksum, decryption and FRCT.
-    pub(in crate::flow) fn receive(&mut self, now: Instant, mut pkt: PacketBuf) {
+    pub(in crate::flow) fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf) {
         self.counters.received += 1;
         if pkt.is_empty() {
             if self.seals_keepalives() {

@@ -41,7 +41,7 @@ impl Gate {
     }
 
     /// Time to [`look`](Self::look) again, while packets are held back. Looking sooner does no harm.
-    pub const fn next_look(&self) -> Instant {
+    pub const fn deadline(&self) -> Instant {
         self.next_look
     }
 

@@ -88,7 +88,7 @@ fn device(per_second: u64) -> (u64, usize) {
         let room = gate.look(now, inside);
         inside += room;
         most = most.max(inside);
-        let next = gate.next_look();
+        let next = gate.deadline();
         // What the device sends until then, to the nanosecond.
         let (mut clock, each) = (now.as_nanos().max(idle_until), 1_000_000_000 / per_second);
         while inside > 0 && clock < next.as_nanos() {
@@ -115,7 +115,7 @@ fn a_device_never_runs_dry_and_holds_little() {
 fn a_device_that_becomes_slow_is_given_less() {
     let (mut gate, mut now) = (Gate::new(), Instant::ZERO);
     let mut look = |gate: &mut Gate, queued| {
-        now = gate.next_look();
+        now = gate.deadline();
         gate.look(now, queued)
     };
     for _ in 0..20 {
@@ -168,7 +168,7 @@ proptest! {
             now += Duration::from_nanos(pause.into());
             let room = gate.look(now, queued);
             prop_assert!((Gate::LEAST..=Gate::MOST).contains(&gate.limit()) && room <= gate.limit());
-            prop_assert!(gate.next_look() <= now + Duration::from_millis(1));
+            prop_assert!(gate.deadline() <= now + Duration::from_millis(1));
         }
     }
 }

@@ -208,7 +208,7 @@ fn an_answer_to_an_earlier_word_is_none_to_the_last() {
     };
     known(&mut frct, &mut cache);
     assert!(!frct.is_drained());
-    let later = frct.next_timeout().unwrap();
+    let later = frct.next_deadline().unwrap();
     frct.handle_timeout(later, &mut cache);
     assert_eq!(said(&mut frct, later), Some([1].to_vec()));
     known(&mut frct, &mut cache);

@@ -93,7 +93,7 @@ impl Mixed {
             self.ours.handle_packet(now, PacketBuf::copy_of(&p), &mut self.cache);
             self.drain();
         }
-        if self.ours.next_timeout().is_some_and(|t| t <= now) {
+        if self.ours.next_deadline().is_some_and(|t| t <= now) {
             self.ours.handle_timeout(now, &mut self.cache);
         }
         self.drain();

@@ -85,7 +85,7 @@ fn fragments_are_told_by_two_flags() {
         assert_eq!(packets.iter().skip(1).map(|p| p.len() - Pci::LEN).collect::<Vec<_>>(), [10, 10, 5, 5]);
         let mut again = Vec::new();
         for _ in 0..3 {
-            let later = frct.next_timeout().unwrap_or(now);
+            let later = frct.next_deadline().unwrap_or(now);
             frct.handle_timeout(later, &mut cache);
             again.extend(sent(&mut frct, later));
         }
@@ -171,7 +171,7 @@ fn a_best_effort_message_does_not_wait_for_ever() {
         frct.handle_timeout(now, &mut cache);
         assert!(frct.held() > 0, "another fragment came in time");
     }
-    let until = frct.next_timeout().unwrap();
+    let until = frct.next_deadline().unwrap();
     assert!(until <= now + Duration::from_secs(1));
     frct.handle_timeout(until, &mut cache);
     assert_eq!((frct.held(), frct.stats().incomplete, frct.is_down()), (0, 3, false));
@@ -188,7 +188,7 @@ fn a_reliable_message_that_stops_ends_the_flow() {
     let patience = Duration::from_secs(140);
     frct.handle_timeout(now + patience - Duration::from_secs(1), &mut cache);
     assert!(!frct.is_down() && frct.held() > 0);
-    assert!(frct.next_timeout().is_some_and(|at| at <= now + patience));
+    assert!(frct.next_deadline().is_some_and(|at| at <= now + patience));
     frct.handle_timeout(now + patience, &mut cache);
     assert!(frct.is_down() && frct.held() == 0);
 }

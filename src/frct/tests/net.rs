@@ -249,14 +249,14 @@ impl Net {
     /// When something happens next.
     pub(super) fn next_at(&self) -> Instant {
         let packet = self.queue.first_key_value().map(|(k, _)| k.0);
-        let timers = self.sides.iter().filter_map(|s| s.frct.next_timeout());
+        let timers = self.sides.iter().filter_map(|s| s.frct.next_deadline());
         packet.into_iter().chain(timers).min().unwrap_or(Instant::FAR_FUTURE)
     }
 
     /// One step: to the next packet or deadline. `false` if nothing will ever happen again.
     pub(super) fn step(&mut self) -> bool {
         let packet = self.queue.first_key_value().map(|(k, _)| k.0);
-        let timer = self.sides.iter().filter_map(|s| s.frct.next_timeout()).min();
+        let timer = self.sides.iter().filter_map(|s| s.frct.next_deadline()).min();
         let Some(next) = packet.into_iter().chain(timer).min() else { return false };
         self.now = self.now.max(next);
         let now = self.now;
@@ -268,11 +268,11 @@ impl Net {
             return true;
         }
         for i in 0..2 {
-            if self.sides[i].frct.next_timeout().is_some_and(|t| t <= now) {
+            if self.sides[i].frct.next_deadline().is_some_and(|t| t <= now) {
                 let side = &mut self.sides[i];
                 side.frct.handle_timeout(now, &mut side.cache);
                 self.pump(i);
-                assert!(self.sides[i].frct.next_timeout().is_none_or(|t| t > now), "a timer that does not move");
+                assert!(self.sides[i].frct.next_deadline().is_none_or(|t| t > now), "a timer that does not move");
             }
         }
         true

@@ -142,10 +142,10 @@ proptest! {
                 prop_assert!(pci.is_data() || pci.flags.contains(Flags::DRF));
                 prop_assert!(out < 100, "a transmission that never ends");
             }
-            if let Some(t) = f.next_timeout() && t <= now {
+            if let Some(t) = f.next_deadline() && t <= now {
                 f.handle_timeout(now, &mut cache);
                 while f.poll_transmit(now).is_some() {}
-                prop_assert!(f.next_timeout().is_none_or(|t| t > now), "a deadline that stays in the past");
+                prop_assert!(f.next_deadline().is_none_or(|t| t > now), "a deadline that stays in the past");
             }
             check_bounds(&f);
         }

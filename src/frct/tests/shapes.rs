@@ -69,7 +69,7 @@ impl Bench {
     fn pass(&mut self, millis: u64) -> Vec<String> {
         let end = self.now + Duration::from_millis(millis);
         let mut all = vec![];
-        while let Some(at) = self.frct.next_timeout().filter(|t| *t <= end) {
+        while let Some(at) = self.frct.next_deadline().filter(|t| *t <= end) {
             self.now = at;
             self.frct.handle_timeout(at, &mut self.cache);
             all.extend(self.out());
@@ -311,7 +311,7 @@ fn the_flow_is_down_after_r() {
     assert!(a.frct.stats().retransmitted > 8, "patient, but not idle: {}", a.frct.stats().retransmitted);
     a.pass(200);
     assert!(a.frct.is_down());
-    assert!(a.frct.next_timeout().is_none() && !a.frct.can_send());
+    assert!(a.frct.next_deadline().is_none() && !a.frct.can_send());
     assert_eq!((a.frct.is_drained(), a.frct.unacked()), (true, 1), "nothing to wait for, one packet lost");
 }
 

@@ -139,7 +139,7 @@ impl Broadcast {
             let port = self.ports.read().get(&other).cloned();
             // No lock is held: what is sent may come back this way before the call does.
             match port {
-                Some((Side::Application, endpoint)) => endpoint.receive(now, [self.copy(pkt)]),
+                Some((Side::Application, endpoint)) => endpoint.handle_packets(now, [self.copy(pkt)]),
                 Some((Side::Neighbour, endpoint)) => self.send(now, &endpoint, pkt),
                 None => {}
             }

@@ -4,7 +4,7 @@
 //!  initiator                                        acceptor
 //!  Initiator::first ── component, protocol, ──────▶ accept    which component? do we understand each other?
 //!                      address
-//!  Initiator::receive ◀── the same, of its own ──── Accepted::answer
+//!  Initiator::handle_packet ◀─ the same, of its own ─ Accepted::answer
 //!                      └─ or all empty: refusal ─── Refused::answer
 //! ```
 //!
@@ -155,7 +155,7 @@ impl Initiator {
     /// # Errors
     /// [`CepError::Refused`], [`CepError::OtherProtocol`], [`CepError::InvalidAddress`], [`CepError::OwnAddress`],
     /// [`CepError::Ourselves`]: close the flow. The acceptor is not told, and thinks it is connected until then.
-    pub fn receive(&mut self, packet: PacketBuf) -> Result<Option<Connected>, CepError> {
+    pub fn handle_packet(&mut self, packet: PacketBuf) -> Result<Option<Connected>, CepError> {
         let Ok(answer) = Message::decode(&packet) else {
             self.keep(packet);
             return Ok(None);

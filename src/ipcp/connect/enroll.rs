@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  joiner                                     member
-//!  Joiner::start ────── id ─────────────────▶ Member::receive   does anything speak against it?
-//!  Joiner::receive ◀─── id, clock, ────────── Progress::Send
+//!  Joiner::start ────── id ─────────────────▶ Member::handle_packet   does anything speak against it?
+//!  Joiner::handle_packet ◀─ id, clock, ────── Progress::Send
 //!     takes up work     configuration
 //!  Granted::ack ─────── id, result ─────────▶ Progress::Joined
 //! ```
@@ -127,7 +127,7 @@ impl Joiner {
     ///
     /// # Errors
     /// [`EnrollError::Denied`], [`EnrollError::Wire`], [`EnrollError::Config`]: close the flow.
-    pub fn receive(&self, packet: &[u8]) -> Result<Option<Granted>, EnrollError> {
+    pub fn handle_packet(&self, packet: &[u8]) -> Result<Option<Granted>, EnrollError> {
         let response = match Response::decode(packet) {
             Ok(response) if response.id == self.id => response,
             Ok(_) => return Ok(None),
@@ -228,7 +228,7 @@ impl Member {
     /// # Errors
     /// [`EnrollError::Failed`]: the joiner says that it failed. [`EnrollError::Wire`]: the member's own configuration is
     /// not valid. Close the flow.
-    pub fn receive(
+    pub fn handle_packet(
         &mut self,
         now: Instant,
         unix_nanos: u64,

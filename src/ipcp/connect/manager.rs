@@ -25,14 +25,14 @@
 //! let mut manager = Manager::new(Config::default(), Rng::from_seed([7; 32]));
 //! let now = Instant::ZERO;
 //! manager.want(now, Want::new("node-a".parse()?, Component::DataTransfer))?;
-//! let Some(Action::Start { attempt, want }) = manager.poll(now) else { panic!("nothing to do") };
+//! let Some(Action::Start { attempt, want }) = manager.poll_action(now) else { panic!("nothing to do") };
 //! assert_eq!(want.destination.as_str(), "node-a");
 //!
 //! manager.came_up(now, attempt, N1FlowId(1), Address(7))?;
 //! manager.went_down(now, N1FlowId(1));
-//! assert!(manager.poll(now).is_none());
-//! let later = manager.next_timeout().expect("it tries again");
-//! assert!(matches!(manager.poll(later), Some(Action::Start { .. })));
+//! assert!(manager.poll_action(now).is_none());
+//! let later = manager.next_deadline().expect("it tries again");
+//! assert!(matches!(manager.poll_action(later), Some(Action::Start { .. })));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -257,7 +257,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError`]: it is not wanted any more, or there are too many. The flow is to be closed, which
-    /// [`poll`](Self::poll) does not say again.
+    /// [`poll_action`](Self::poll_action) does not say again.
     pub fn came_up(
         &mut self,
         now: Instant,
@@ -313,7 +313,7 @@ impl Manager {
     }
 
     /// Returns the next action at `now`; `None` if there are no more.
-    pub fn poll(&mut self, now: Instant) -> Option<Action> {
+    pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         if let Some(end) = self.ends.pop_front() {
             return Some(end);
         }
@@ -327,8 +327,8 @@ impl Manager {
         Some(Action::Start { attempt, want: Want { destination, component, qos: entry.qos } })
     }
 
-    /// Returns the time at which [`poll`](Self::poll) has something to do, if nothing happens before.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    /// Returns the time at which [`poll_action`](Self::poll_action) has something to do, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Instant> {
         if !self.ends.is_empty() {
             return Some(Instant::ZERO);
         }

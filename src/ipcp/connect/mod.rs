@@ -29,7 +29,7 @@
 //! let accepted = accept(&offers, &initiator.first())?;
 //! assert_eq!((accepted.purpose, accepted.peer), (Purpose::Component(Component::DataTransfer), Address(1)));
 //!
-//! let connected = initiator.receive(PacketBuf::copy_of(&accepted.answer))?.expect("that was the answer");
+//! let connected = initiator.handle_packet(PacketBuf::copy_of(&accepted.answer))?.expect("that was the answer");
 //! assert_eq!(connected.peer, Address(2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -56,8 +56,9 @@ use crate::flow::Drive;
 /// says where it claims to come from ([`Incoming::from_peer`](super::Incoming::from_peer)).
 ///
 /// **Packets.** [`receive`](Self::receive) takes a bounded batch from the device, finds the flow of each packet and calls
-/// [`Endpoint::receive`](crate::flow::Endpoint::receive), with packets of one flow together where that is easy. A [`Port`](crate::flow::Port) sends. What comes for an unknown
-/// flow, or from another peer than the flow's, is counted and dropped without an answer.
+/// [`Endpoint::handle_packets`](crate::flow::Endpoint::handle_packets), with packets of one flow together where that is
+/// easy. A [`Port`](crate::flow::Port) sends. What comes for an unknown flow, or from another peer than the flow's, is
+/// counted and dropped without an answer.
 ///
 /// **Ending** ([`Ipcp::shutdown`]). It closes the device, fails pending requests and takes open flows down
 /// ([`Ends::give_up`]); from then on [`is_down`](Self::is_down) is `true` and the waiting methods return at once.

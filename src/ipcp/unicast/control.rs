@@ -177,11 +177,11 @@ impl Control {
             }
             Message::Directory(pkt) => {
                 let unix = self.shared.unix_secs();
-                self.machines.lock().directory.receive(now, unix, &pkt);
+                self.machines.lock().directory.handle_packet(now, unix, &pkt);
                 pkt
             }
             Message::LinkState(id, pkt) => {
-                let conflict = self.machines.lock().receive_updates(now, id, &pkt);
+                let conflict = self.machines.lock().handle_updates(now, id, &pkt);
                 if conflict {
                     self.address_conflict(now);
                 }

@@ -50,7 +50,7 @@ pub(super) trait Above {
 /// A flow that ends here.
 pub(super) trait Up {
     /// Takes packets, each with the congestion that it has met.
-    fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]);
+    fn handle_packets(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]);
 }
 
 counters! {
@@ -141,7 +141,7 @@ impl<F: Up> Upward<F> {
             && !self.pkts.is_empty()
         {
             let ecn = self.ecn.get(..self.pkts.len()).unwrap_or_default();
-            flow.receive(now, &mut self.pkts, ecn);
+            flow.handle_packets(now, &mut self.pkts, ecn);
         }
     }
 
@@ -287,7 +287,7 @@ impl DataPath {
 
     /// Takes packets that came over the adjacency `from`. Those that are done with stay in `pkts`. Whether some were kept
     /// for a component.
-    pub(super) fn receive<A: Above>(
+    pub(super) fn handle_packets<A: Above>(
         &self,
         now: Instant,
         from: &Adjacency,

@@ -54,7 +54,7 @@ impl Sink for Tap {
     fn deliver(&self, token: u64, now: Instant, pkts: &mut VecDeque<PacketBuf>) {
         let (Some(unicast), id) = (self.0.upgrade(), N1FlowId(token as u32)) else { return };
         let kept = match unicast.data.adjacency(id) {
-            Some(adjacency) => unicast.data.receive(now, &adjacency, pkts, &unicast.control),
+            Some(adjacency) => unicast.data.handle_packets(now, &adjacency, pkts, &unicast.control),
             None => unicast.control.keep_link_state(id, pkts),
         };
         if kept {

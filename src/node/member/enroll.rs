@@ -270,7 +270,7 @@ async fn attempt(
     let granted: Granted = loop {
         let pkt = next_packet(node, &endpoint, joiner.deadline()).await;
         let pkt = pkt.ok_or(EnrollError::Timeout(STEP_TIMEOUT))?;
-        if let Some(granted) = joiner.receive(&pkt)? {
+        if let Some(granted) = joiner.handle_packet(&pkt)? {
             break granted;
         }
     };

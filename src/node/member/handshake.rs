@@ -139,7 +139,7 @@ pub(super) async fn introduce(
     send(endpoint, &initiator.first());
     loop {
         let pkt = next_packet(node, endpoint, until).await.ok_or(MemberError::Silent)?;
-        if let Some(connected) = initiator.receive(pkt)? {
+        if let Some(connected) = initiator.handle_packet(pkt)? {
             return Ok(connected);
         }
     }
@@ -267,7 +267,7 @@ async fn attend_joiner(membership: &Arc<Membership>, node: &Weak<Node>, endpoint
             node.panics().call(|| membership.admission.admit(applicant)).unwrap_or(Err(-1))
         };
         let layer = Layer { config: &config, address, admission: &admission };
-        match attendant.receive(node.clock().now(), node.clock().unix_nanos(), &pkt, &layer) {
+        match attendant.handle_packet(node.clock().now(), node.clock().unix_nanos(), &pkt, &layer) {
             Ok(Progress::Wait) => {}
             Ok(Progress::Send(bytes)) => send(endpoint, &bytes),
             Ok(Progress::Deny(bytes)) => {

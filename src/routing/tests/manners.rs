@@ -53,7 +53,7 @@ impl Alone {
     }
 
     pub(super) fn hear(&mut self, flow: N1FlowId, lsu: Lsu) {
-        self.member.receive(self.now, flow, &lsu.to_bytes());
+        self.member.handle_packet(self.now, flow, &lsu.to_bytes());
     }
 
     /// Updates that it sends at once.
@@ -72,7 +72,7 @@ impl Alone {
         let limit = self.now + time;
         let mut said = self.said();
         self.member.poll_routes(self.now);
-        while let Some(at) = self.member.next_timeout().filter(|at| *at <= limit) {
+        while let Some(at) = self.member.next_deadline().filter(|at| *at <= limit) {
             assert!(at > self.now, "a deadline that does not move");
             self.now = at;
             self.member.handle_timeout(at);
@@ -281,7 +281,7 @@ fn implausible_updates_are_dropped() {
         alone.hear(MANAGEMENT, bad);
     }
     for len in [0, 1, 23, 25, 1000] {
-        alone.member.receive(alone.now, MANAGEMENT, &alloc::vec![7; len]);
+        alone.member.handle_packet(alone.now, MANAGEMENT, &alloc::vec![7; len]);
     }
     alone.hear(OTHER, lsu(PEER, ME, 1));
     assert_eq!(alone.member.entries(alone.now).count(), 0);
@@ -411,7 +411,7 @@ fn late_updates_carry_their_age() {
         if let Some(millis) = age {
             packet.extend_from_slice(&Age(Duration::from_millis(millis)).to_lsu().to_bytes());
         }
-        alone.member.receive(alone.now, MANAGEMENT, &packet);
+        alone.member.handle_packet(alone.now, MANAGEMENT, &packet);
         let age = alone.member.entries(alone.now).next().map(|entry| entry.age.as_secs());
         (age, alone)
     };
@@ -464,9 +464,9 @@ fn false_ages_are_corrected_by_other_neighbours() {
     alone.member.management_up(alone.now, third, Address(400), Dialect::Confirming);
     // As often as the link is announced, the liar is a little faster.
     for round in 1..6 {
-        alone.member.receive(alone.now, liar, &said(round << 32, Some(59 * SECOND)));
+        alone.member.handle_packet(alone.now, liar, &said(round << 32, Some(59 * SECOND)));
         alone.after(100 * MILLI);
-        alone.member.receive(alone.now, honest, &said(round << 32, None));
+        alone.member.handle_packet(alone.now, honest, &said(round << 32, None));
         let told = |packet: &[u8]| packet.chunks(Lsu::LEN).map(|r| Lsu::parse(r).unwrap()).collect::<Vec<_>>();
         alone.now += 50 * MILLI;
         alone.member.handle_timeout(alone.now);
@@ -481,7 +481,7 @@ fn false_ages_are_corrected_by_other_neighbours() {
     // The neighbour cannot make it younger than it was seen to be.
     for _ in 0..44 {
         alone.after(SECOND);
-        alone.member.receive(alone.now, honest, &said(5 << 32, None));
+        alone.member.handle_packet(alone.now, honest, &said(5 << 32, None));
     }
     let ages: Vec<_> = alone.member.entries(alone.now).map(|entry| entry.age).collect();
     assert!(ages.len() == 1 && ages[0] > 55 * SECOND, "{ages:?}");

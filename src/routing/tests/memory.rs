@@ -21,7 +21,7 @@ fn withdrawals_of_own_links_expire() {
         assert_eq!(alone.member.entries(alone.now).count(), 100, "others may have heard of the link");
         alone.after(2 * SECOND);
         assert_eq!(alone.member.entries(alone.now).count(), 0);
-        assert_eq!((alone.member.own_due.len(), alone.member.next_timeout()), (0, None));
+        assert_eq!((alone.member.own_due.len(), alone.member.next_deadline()), (0, None));
     }
 }
 
@@ -39,7 +39,7 @@ fn a_later_announcement_is_no_older_than_the_one_before() {
     alone.after(5 * SECOND);
     for (n, age) in [(1, 59), (2, 60), (3, 3600), (4, u64::MAX / 1000)] {
         let forged = lsu(a, b, (1 << 32) + n);
-        alone.member.receive(alone.now, MANAGEMENT, &with_age(forged, Duration::from_secs(age)));
+        alone.member.handle_packet(alone.now, MANAGEMENT, &with_age(forged, Duration::from_secs(age)));
         let entry = alone.member.entries(alone.now).next().expect("it is remembered");
         assert!(!entry.withdrawn && entry.age <= 6 * SECOND, "{entry:?}");
         let told = alone.after(30 * MILLI).into_iter().any(|(flow, lsu)| flow == OTHER && lsu == forged);
@@ -48,7 +48,7 @@ fn a_later_announcement_is_no_older_than_the_one_before() {
     // What was taken back is not forgotten because of an announcement that is over.
     alone.hear(OTHER, lsu(a, b, (1 << 32) + LAST));
     alone.after(70 * SECOND);
-    alone.member.receive(alone.now, MANAGEMENT, &with_age(lsu(a, b, 2 << 32), 65 * SECOND));
+    alone.member.handle_packet(alone.now, MANAGEMENT, &with_age(lsu(a, b, 2 << 32), 65 * SECOND));
     let entry = alone.member.entries(alone.now).next().expect("it is remembered");
     assert!(entry.withdrawn && entry.seqno == (1 << 32) + LAST, "{entry:?}");
 }
@@ -144,7 +144,7 @@ fn updates_are_windowed_by_confirmations() {
             told += links;
             rounds += 1;
             alone.now += 30 * MILLI;
-            packets.iter().for_each(|packet| alone.member.receive(alone.now, MANAGEMENT, packet));
+            packets.iter().for_each(|packet| alone.member.handle_packet(alone.now, MANAGEMENT, packet));
         }
         assert_eq!((told, links_at_once(&mut alone).0), (LINKS as usize, 0), "each once");
     }

@@ -248,20 +248,20 @@ impl Net {
         let mut sent = Vec::new();
         let next = match &mut self.members[member] {
             Member::Ours(m) => {
-                if m.next_timeout().is_some_and(|at| at <= self.now) {
+                if m.next_deadline().is_some_and(|at| at <= self.now) {
                     m.handle_timeout(self.now);
                 }
                 while let Some(update) = m.poll_packet(self.now, 1200) {
                     sent.push(update);
                 }
                 m.poll_routes(self.now);
-                let next = m.next_timeout();
+                let next = m.next_deadline();
                 assert!(next.is_none_or(|at| at > self.now), "a deadline that does not move: {next:?}, {m:?}");
                 next
             }
             Member::Theirs(m) => {
                 sent.extend(m.out.drain(..).map(|(flow, bytes)| (flow, bytes.to_vec())));
-                Some(m.next_timeout())
+                Some(m.next_deadline())
             }
             Member::Gone => None,
         };
@@ -348,8 +348,8 @@ impl Net {
             return;
         }
         match (event, &mut self.members[member]) {
-            (Event::Arrival { bytes, .. }, Member::Ours(m)) => m.receive(now, management(edge), &bytes),
-            (Event::Arrival { bytes, .. }, Member::Theirs(m)) => m.receive(now, management(edge), &bytes),
+            (Event::Arrival { bytes, .. }, Member::Ours(m)) => m.handle_packet(now, management(edge), &bytes),
+            (Event::Arrival { bytes, .. }, Member::Theirs(m)) => m.handle_packet(now, management(edge), &bytes),
             (Event::Packet { dst, ttl, number, .. }, _) => return self.forward(member, dst, ttl, number),
             (Event::Detection { .. }, Member::Ours(m)) => {
                 m.adjacency_state(now, data(edge), whole);

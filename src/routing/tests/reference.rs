@@ -73,7 +73,7 @@ impl Reference {
         self.management.remove(&flow);
     }
 
-    pub(super) fn receive(&mut self, now: Instant, flow: N1FlowId, bytes: &[u8]) {
+    pub(super) fn handle_packet(&mut self, now: Instant, flow: N1FlowId, bytes: &[u8]) {
         let Some(m) = self.management.get_mut(&flow) else { return };
         m.waiting.push_back(bytes.to_vec());
         if m.added {
@@ -99,7 +99,7 @@ impl Reference {
         self.out.extend(flows.map(|(flow, _)| (*flow, bytes)));
     }
 
-    pub(super) fn next_timeout(&self) -> Instant {
+    pub(super) fn next_deadline(&self) -> Instant {
         self.next_update
     }
 

@@ -48,25 +48,25 @@ fn a_hub_visits_only_neighbours_with_work() {
         let mut packets = 0;
         while let Some((to, packet)) = hub.poll_packet(now, 1200) {
             packets += 1;
-            hub.receive(now, to, &packet);
+            hub.handle_packet(now, to, &packet);
         }
         packets
     };
     for n in 0..NEIGHBOURS {
-        hub.receive(now, N1FlowId(n), &said(n, 1 << 32).to_bytes());
+        hub.handle_packet(now, N1FlowId(n), &said(n, 1 << 32).to_bytes());
     }
-    while hub.next_timeout().is_some_and(|at| at < Instant::from_millis(1000) + 5 * SECOND) {
-        now = hub.next_timeout().unwrap().max(now);
+    while hub.next_deadline().is_some_and(|at| at < Instant::from_millis(1000) + 5 * SECOND) {
+        now = hub.next_deadline().unwrap().max(now);
         hub.handle_timeout(now);
         confirm(&mut hub, now);
         hub.poll_routes(now);
     }
     assert_eq!(hub.routes().len(), NEIGHBOURS as usize);
     let before = hub.looks;
-    hub.receive(now, N1FlowId(7), &said(7, (1 << 32) + 1).to_bytes());
+    hub.handle_packet(now, N1FlowId(7), &said(7, (1 << 32) + 1).to_bytes());
     let mut packets = 0;
     let limit = now + Duration::from_millis(50);
-    while let Some(at) = hub.next_timeout().filter(|at| *at <= limit) {
+    while let Some(at) = hub.next_deadline().filter(|at| *at <= limit) {
         now = now.max(at);
         hub.handle_timeout(now);
         packets += confirm(&mut hub, now);
@@ -81,7 +81,7 @@ fn a_vanished_layer_leaves_nothing_behind() {
     net.settle(SECOND).expect("it settles");
     (0..net.edges.len()).for_each(|edge| net.disconnect(edge));
     net.run(200 * SECOND);
-    let left: Vec<_> = (0..30).filter(|m| net.ours(*m).next_timeout().is_some()).collect();
+    let left: Vec<_> = (0..30).filter(|m| net.ours(*m).next_deadline().is_some()).collect();
     assert!(left.is_empty(), "{left:?} still wait for something");
     assert!((0..30).all(|m| net.ours(m).db.len() == 0 && net.ours(m).routes().is_empty()));
 }
@@ -94,12 +94,12 @@ fn repeatedly_filled_databases_stay_cheap() {
     let (mut now, mut rng) = (Instant::from_millis(1000), Rng::from_seed([2; 32]));
     member.management_up(now, flow, Address(2), Dialect::Confirming);
     member.adjacency_up(now, N1FlowId(2), Address(2));
-    member.receive(now, flow, &Lsu { src: Address(2), dst: me, seqno: 1 << 32 }.to_bytes());
+    member.handle_packet(now, flow, &Lsu { src: Address(2), dst: me, seqno: 1 << 32 }.to_bytes());
     for _ in 0..10 {
         for _ in 0..1400 {
             let made_up = (0..50).map(|_| Lsu { src: Address(rng.u64()), dst: Address(rng.u64()), seqno: 1 << 32 });
             let packet: Vec<u8> = made_up.flat_map(|update| update.to_bytes()).collect();
-            member.receive(now, flow, &packet);
+            member.handle_packet(now, flow, &packet);
         }
         now += SECOND;
         member.handle_timeout(now);

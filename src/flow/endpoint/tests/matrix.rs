@@ -91,7 +91,7 @@ impl Pair {
             for (from, to) in [(&self.near, &self.far), (&self.far, &self.near)] {
                 let sent = core::mem::take(&mut *from.wire.sent.lock());
                 if arrives {
-                    to.endpoint.receive(to.clock.now(), sent.iter().map(|pkt| PacketBuf::copy_of(pkt)));
+                    to.endpoint.handle_packets(to.clock.now(), sent.iter().map(|pkt| PacketBuf::copy_of(pkt)));
                     to.endpoint.handle_tick(to.clock.now());
                 }
             }

@@ -103,7 +103,7 @@ fn a_panic_in_any_method_of_a_port_is_counted_and_the_flow_goes_on() {
         let before = port.sent.load(Ordering::SeqCst);
         assert_eq!(endpoint.write(b"c"), Ok(1), "{method}");
         assert!(port.sent.load(Ordering::SeqCst) > before, "the turn to send is free again after {method}");
-        endpoint.receive(now, packets(600));
+        endpoint.handle_packets(now, packets(600));
         while endpoint.read(&mut [0; 8], ReadMode::Whole).is_ok() {}
         if method == "drained" && qos.has_frct() {
             // The packets are none of FRCT's; taken in they are all the same.
@@ -150,9 +150,9 @@ fn a_panic_of_the_layer_above_frees_the_turn() {
     let sink: Arc<dyn Sink> = Arc::clone(&fragile) as _;
     e.attach(&sink, 1);
     let ticks = world.host.ticks.load(Ordering::SeqCst);
-    assert_eq!(e.panics().call(|| e.receive(now, packets(1))), None, "who delivers is told");
+    assert_eq!(e.panics().call(|| e.handle_packets(now, packets(1))), None, "who delivers is told");
     assert!(world.host.ticks.load(Ordering::SeqCst) > ticks, "somebody will come for what is left");
     e.handle_tick(now);
-    e.receive(now, packets(3));
+    e.handle_packets(now, packets(3));
     assert_eq!(fragile.packets.load(Ordering::SeqCst), 3);
 }

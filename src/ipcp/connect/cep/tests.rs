@@ -32,7 +32,7 @@ fn bytes(message: &Message) -> Vec<u8> {
 fn connect(own: Message, offers: &[Offer]) -> (Accepted, Connected) {
     let mut initiator = Initiator::new(own);
     let accepted = accept(offers, &initiator.first()).unwrap();
-    let connected = initiator.receive(packet(&accepted.answer)).unwrap().unwrap();
+    let connected = initiator.handle_packet(packet(&accepted.answer)).unwrap().unwrap();
     (accepted, connected)
 }
 
@@ -83,7 +83,7 @@ fn unknown_components_are_refused() {
 fn refusals_are_recognised_in_a_broadcast_layer() {
     for own in [Message::broadcast(), Message::management(A), Message::enrollment()] {
         let refusal = packet(&bytes(&Message::refusal()));
-        assert_eq!(Initiator::new(own).receive(refusal).unwrap_err(), CepError::Refused);
+        assert_eq!(Initiator::new(own).handle_packet(refusal).unwrap_err(), CepError::Refused);
     }
 }
 
@@ -100,7 +100,7 @@ fn protocol_mismatch_is_refused_by_both_ends() {
         assert_eq!(refused.why, CepError::OtherProtocol);
         assert!(refused.answer.is_some());
         let answer = packet(&bytes(&peer));
-        assert_eq!(Initiator::new(own.clone()).receive(answer).unwrap_err(), CepError::OtherProtocol);
+        assert_eq!(Initiator::new(own.clone()).handle_packet(answer).unwrap_err(), CepError::OtherProtocol);
     }
     // A broadcast member's data transfer is not a unicast member's.
     let refused = accept(&unicast(B), &bytes(&Message::broadcast())).unwrap_err();
@@ -119,7 +119,7 @@ fn invalid_addresses_are_refused_by_both_ends() {
         for message in [Message::management, Message::data_transfer] {
             let peer = bytes(&message(address));
             assert_eq!(accept(&unicast(B), &peer).unwrap_err().why, why);
-            assert_eq!(Initiator::new(message(B)).receive(packet(&peer)).unwrap_err(), why);
+            assert_eq!(Initiator::new(message(B)).handle_packet(packet(&peer)).unwrap_err(), why);
         }
     }
     // Where there are none, whatever is said is not believed.
@@ -141,7 +141,7 @@ fn equal_addresses_are_reported_to_both_ends() {
     let refused = accept(&offers, &initiator.first()).unwrap_err();
     assert_eq!((refused.why, refused.incarnation), (CepError::OwnAddress(A), Some(1)));
     let answer = packet(&refused.answer.unwrap());
-    assert_eq!(initiator.receive(answer).unwrap_err(), CepError::OwnAddress(A));
+    assert_eq!(initiator.handle_packet(answer).unwrap_err(), CepError::OwnAddress(A));
     // A reference would take that for success.
     let refused = accept(&offers, &bytes(&Message::management(A))).unwrap_err();
     assert_eq!((refused.why, refused.incarnation), (CepError::OwnAddress(A), None));
@@ -154,7 +154,7 @@ fn connections_to_oneself_differ_from_address_conflicts() {
     let offers = [Offer::new(Component::Management, own.clone())];
     let refused = accept(&offers, &bytes(&own)).unwrap_err();
     assert_eq!((refused.why, refused.answer), (CepError::Ourselves, Some(bytes(&own))));
-    assert_eq!(Initiator::new(own.clone()).receive(packet(&bytes(&own))).unwrap_err(), CepError::Ourselves);
+    assert_eq!(Initiator::new(own.clone()).handle_packet(packet(&bytes(&own))).unwrap_err(), CepError::Ourselves);
 }
 
 #[test]
@@ -172,10 +172,10 @@ fn packets_before_the_answer_are_kept_for_the_component() {
     let records: Vec<_> = (1..4).map(|n| Lsu { dst: Address(n), src: B, seqno: 0 }.to_bytes()).collect();
     let mut initiator = Initiator::new(Message::management(A));
     for record in &records {
-        assert!(initiator.receive(packet(&[])).unwrap().is_none(), "a keepalive");
-        assert!(initiator.receive(packet(record)).unwrap().is_none());
+        assert!(initiator.handle_packet(packet(&[])).unwrap().is_none(), "a keepalive");
+        assert!(initiator.handle_packet(packet(record)).unwrap().is_none());
     }
-    let connected = initiator.receive(packet(&bytes(&Message::management(B)))).unwrap().unwrap();
+    let connected = initiator.handle_packet(packet(&bytes(&Message::management(B)))).unwrap().unwrap();
     let early: Vec<_> = connected.early.iter().map(|early| early.to_vec()).collect();
     assert_eq!(early, records);
     assert_eq!(initiator.dropped(), 0);
@@ -184,12 +184,12 @@ fn packets_before_the_answer_are_kept_for_the_component() {
 #[test]
 fn kept_packets_are_bounded() {
     let mut initiator = Initiator::new(Message::management(A));
-    assert!(initiator.receive(packet(&[1; EARLY_MAX_LEN + 1])).unwrap().is_none());
+    assert!(initiator.handle_packet(packet(&[1; EARLY_MAX_LEN + 1])).unwrap().is_none());
     for _ in 0..2 * EARLY_LIMIT {
-        assert!(initiator.receive(packet(&[1; 24])).unwrap().is_none());
+        assert!(initiator.handle_packet(packet(&[1; 24])).unwrap().is_none());
     }
     assert_eq!(initiator.dropped() as usize, EARLY_LIMIT + 1);
-    let connected = initiator.receive(packet(&bytes(&Message::management(B)))).unwrap().unwrap();
+    let connected = initiator.handle_packet(packet(&bytes(&Message::management(B)))).unwrap().unwrap();
     assert_eq!(connected.early.len(), EARLY_LIMIT);
 }
 
@@ -208,7 +208,7 @@ proptest! {
             if let Ok(accepted) = accept(&unicast(B), bytes) {
                 prop_assert!(accepted.purpose == Purpose::Enrollment || address::is_valid(accepted.peer));
             }
-            let _ = initiator.receive(packet(bytes));
+            let _ = initiator.handle_packet(packet(bytes));
         }
         prop_assert!(initiator.early.len() <= EARLY_LIMIT);
     }

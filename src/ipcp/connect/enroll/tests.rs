@@ -45,7 +45,7 @@ fn joiner(kind: Kind) -> (Joiner, Vec<u8>) {
 /// Returns the answer of a member of `config` to the request.
 fn respond(request: &[u8], config: &LayerConfig) -> (Member, Vec<u8>) {
     let mut member = Member::new(START);
-    match member.receive(START, UNIX, request, &layer(config, &AdmitAll)).unwrap() {
+    match member.handle_packet(START, UNIX, request, &layer(config, &AdmitAll)).unwrap() {
         Progress::Send(response) => (member, response),
         other => panic!("{other:?}"),
     }
@@ -63,14 +63,14 @@ fn a_joiner_becomes_a_member() {
     for config in [lan(), bcast()] {
         let (joiner, request) = joiner(Kind::of(&config));
         let (mut member, response) = respond(&request, &config);
-        let granted = joiner.receive(&response).unwrap().unwrap();
+        let granted = joiner.handle_packet(&response).unwrap().unwrap();
         assert_eq!((&granted.config.name, granted.config.hash), (&config.name, config.hash));
         assert_eq!(granted.adjusted, vec![]);
         if Kind::of(&config) == Kind::Unicast {
             assert_eq!(dht(&granted.config).peer, A, "the member is the first contact");
         }
         let ack = granted.ack(0);
-        assert_eq!(member.receive(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
+        assert_eq!(member.handle_packet(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
     }
 }
 
@@ -86,16 +86,16 @@ fn messages_match_those_of_the_reference() {
     assert_eq!(response[78..86], *b"\x84\x07\x30\xf8\xac\xd1\x91\x01");
 
     let joiner = Joiner { kind: Kind::Unicast, id, sent_at: START };
-    let granted = joiner.receive(&response).unwrap().unwrap();
+    let granted = joiner.handle_packet(&response).unwrap().unwrap();
     assert_eq!(granted.ack(0), [&request[..], &[0x10, 0]].concat());
     let failed = granted.ack(-1);
     assert_eq!(failed.len(), 21);
-    assert_eq!(member.receive(START, UNIX, &failed, &layer(&lan(), &AdmitAll)), Err(EnrollError::Failed(-1)));
+    assert_eq!(member.handle_packet(START, UNIX, &failed, &layer(&lan(), &AdmitAll)), Err(EnrollError::Failed(-1)));
 
     let (_, response) = respond(&request, &bcast());
     assert_eq!(response[23..], *b"\x2a\x0d\x0a\x09\x0a\x05bcast\x10\x01\x10\x02");
     let denial = [&response[..21], b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"].concat();
-    assert_eq!(joiner.receive(&denial), Err(EnrollError::Denied(-1)));
+    assert_eq!(joiner.handle_packet(&denial), Err(EnrollError::Denied(-1)));
 }
 
 #[test]
@@ -103,20 +103,20 @@ fn admission_policy_refuses_a_joiner() {
     let only_zeros = |applicant: &Applicant| if applicant.id == [0; 8] { Ok(()) } else { Err(-7) };
     let (joiner, request) = joiner(Kind::Unicast);
     let mut member = Member::new(START);
-    let Ok(Progress::Deny(denial)) = member.receive(START, UNIX, &request, &layer(&lan(), &only_zeros)) else {
+    let Ok(Progress::Deny(denial)) = member.handle_packet(START, UNIX, &request, &layer(&lan(), &only_zeros)) else {
         panic!("not denied");
     };
-    let error = joiner.receive(&denial).unwrap_err();
+    let error = joiner.handle_packet(&denial).unwrap_err();
     assert_eq!(error, EnrollError::Denied(-7));
     assert!(error.is_final());
     // Whatever number a policy says, a denial is negative.
     for why in [0, 5, i32::MAX] {
         let Ok(Progress::Deny(denial)) =
-            Member::new(START).receive(START, UNIX, &request, &layer(&lan(), &move |_: &Applicant| Err(why)))
+            Member::new(START).handle_packet(START, UNIX, &request, &layer(&lan(), &move |_: &Applicant| Err(why)))
         else {
             panic!("not denied");
         };
-        assert_eq!(joiner.receive(&denial), Err(EnrollError::Denied(-1)));
+        assert_eq!(joiner.handle_packet(&denial), Err(EnrollError::Denied(-1)));
     }
 }
 
@@ -132,10 +132,10 @@ fn several_joiners_enroll_at_once() {
         })
         .collect();
     let others = all[0].2.clone();
-    assert_eq!(all[1].0.receive(&others), Ok(None), "the response to another joiner");
+    assert_eq!(all[1].0.handle_packet(&others), Ok(None), "the response to another joiner");
     for (joiner, member, response) in all.iter_mut().rev() {
-        let ack = joiner.receive(response).unwrap().unwrap().ack(0);
-        assert_eq!(member.receive(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
+        let ack = joiner.handle_packet(response).unwrap().unwrap().ack(0);
+        assert_eq!(member.handle_packet(START, UNIX, &ack, &layer(&config, &AdmitAll)), Ok(Progress::Joined));
     }
 }
 
@@ -146,7 +146,7 @@ fn both_sides_have_deadlines() {
     let mut member = Member::new(START);
     assert_eq!(member.deadline(), START + ms(1000));
     let later = START + ms(900);
-    member.receive(later, UNIX, &request, &layer(&lan(), &AdmitAll)).unwrap();
+    member.handle_packet(later, UNIX, &request, &layer(&lan(), &AdmitAll)).unwrap();
     assert_eq!(member.deadline(), later + ACK_TIMEOUT);
 }
 
@@ -158,23 +158,25 @@ fn repetitions_and_noise_are_skipped() {
     let mut member = Member::new(START);
     let layer = layer(&config, &AdmitAll);
     for noise in [&cep[..], b"", &[0xff; 1500]] {
-        assert_eq!(member.receive(START, UNIX, noise, &layer), Ok(Progress::Wait));
-        assert_eq!(joiner.receive(noise), Ok(None));
+        assert_eq!(member.handle_packet(START, UNIX, noise, &layer), Ok(Progress::Wait));
+        assert_eq!(joiner.handle_packet(noise), Ok(None));
     }
-    let Ok(Progress::Send(response)) = member.receive(START, UNIX, &request, &layer) else { panic!("no response") };
-    let granted = joiner.receive(&response).unwrap().unwrap();
+    let Ok(Progress::Send(response)) = member.handle_packet(START, UNIX, &request, &layer) else {
+        panic!("no response")
+    };
+    let granted = joiner.handle_packet(&response).unwrap().unwrap();
     let other_ack = Ack { id: [9; 8], result: 0 }.encode().unwrap();
     for noise in [&request[..], &cep, &other_ack, b""] {
-        assert_eq!(member.receive(START, UNIX, noise, &layer), Ok(Progress::Wait));
+        assert_eq!(member.handle_packet(START, UNIX, noise, &layer), Ok(Progress::Wait));
     }
-    assert_eq!(member.receive(START, UNIX, &granted.ack(0), &layer), Ok(Progress::Joined));
+    assert_eq!(member.handle_packet(START, UNIX, &granted.ack(0), &layer), Ok(Progress::Joined));
 }
 
 #[test]
 fn a_layer_of_the_other_kind_is_not_joined() {
     let (joiner, request) = joiner(Kind::Unicast);
     let (_, response) = respond(&request, &bcast());
-    let error = joiner.receive(&response).unwrap_err();
+    let error = joiner.handle_packet(&response).unwrap_err();
     let expected = ConfigError::Kind { own: Kind::Unicast, theirs: Kind::Broadcast };
     assert_eq!(error, EnrollError::Config(expected));
     assert!(error.is_final());
@@ -184,11 +186,11 @@ fn a_layer_of_the_other_kind_is_not_joined() {
 fn incomplete_responses_fail_only_their_joiner() {
     let (joiner, request) = joiner(Kind::Unicast);
     let bare = [&request[..], b"\x10\x01\x18\x00\x20\x00"].concat();
-    assert_eq!(joiner.receive(&bare), Err(EnrollError::Wire(WireError::Missing { field: "conf" })));
+    assert_eq!(joiner.handle_packet(&bare), Err(EnrollError::Wire(WireError::Missing { field: "conf" })));
     assert!(!EnrollError::Wire(WireError::Missing { field: "conf" }).is_final());
     let mut other = bare;
     other[5] ^= 1;
-    assert_eq!(joiner.receive(&other), Ok(None));
+    assert_eq!(joiner.handle_packet(&other), Ok(None));
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn invalid_clocks_are_ignored() {
     for (seconds, nanoseconds) in [(0, -1), (0, i32::MAX), (i64::MAX, 0), (i64::MIN, 0)] {
         let verdict = Verdict::Granted(bcast());
         let response = Response { id: joiner.id, seconds, nanoseconds, verdict }.encode().unwrap();
-        assert_eq!(joiner.receive(&response).unwrap().unwrap().config, bcast());
+        assert_eq!(joiner.handle_packet(&response).unwrap().unwrap().config, bcast());
     }
 }
 
@@ -234,8 +236,8 @@ proptest! {
         let (joiner, _) = joiner(Kind::Unicast);
         let mut member = Member::new(START);
         for packet in &noise {
-            let _ = joiner.receive(packet);
-            let _ = member.receive(START, UNIX, packet, &layer(&config, &AdmitAll));
+            let _ = joiner.handle_packet(packet);
+            let _ = member.handle_packet(START, UNIX, packet, &layer(&config, &AdmitAll));
         }
     }
 
@@ -245,7 +247,7 @@ proptest! {
         let (joiner, request) = joiner(Kind::Unicast);
         let (_, mut response) = respond(&request, &lan());
         response[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(Some(granted)) = joiner.receive(&response) {
+        if let Ok(Some(granted)) = joiner.handle_packet(&response) {
             prop_assert_eq!(check(granted.config.clone(), Kind::Unicast), Ok((granted.config, vec![])));
         }
     }

@@ -31,7 +31,7 @@ fn want(manager: &mut Manager, destination: &str, component: Component) {
 
 /// Returns the attempt that is due now, for this destination and component.
 fn started(manager: &mut Manager, now: Instant, destination: &str, component: Component) -> AttemptId {
-    match manager.poll(now) {
+    match manager.poll_action(now) {
         Some(Action::Start { attempt, want }) => {
             assert_eq!((want.destination.as_str(), want.component), (destination, component));
             attempt
@@ -57,9 +57,9 @@ fn unanswered_attempts_are_repeated_soon() {
     manager.want(T0, Want::new("node-a".parse().unwrap(), Management)).unwrap();
     let mut now = T0;
     for _ in 0..20 {
-        let Some(Action::Start { attempt, .. }) = manager.poll(now) else { panic!("nothing to do") };
+        let Some(Action::Start { attempt, .. }) = manager.poll_action(now) else { panic!("nothing to do") };
         manager.attempt_unanswered(now, attempt);
-        let next = manager.next_timeout().unwrap();
+        let next = manager.next_deadline().unwrap();
         assert!(next > now && next <= now + Config::default().unanswered);
         now = next;
     }
@@ -71,17 +71,17 @@ fn management_comes_first() {
     want(&mut manager, "node-a", Management);
     want(&mut manager, "node-a", DataTransfer);
     let attempt = started(&mut manager, T0, "node-a", Management);
-    assert_eq!(manager.poll(T0), None);
+    assert_eq!(manager.poll_action(T0), None);
     assert_eq!(manager.state(&name("node-a"), DataTransfer), Some(State::Held));
     manager.attempt_failed(T0, attempt);
-    assert_eq!(manager.poll(T0), None);
+    assert_eq!(manager.poll_action(T0), None);
 
-    let now = manager.next_timeout().unwrap();
+    let now = manager.next_deadline().unwrap();
     let attempt = started(&mut manager, now, "node-a", Management);
     manager.came_up(now, attempt, N1FlowId(1), PEER).unwrap();
     let attempt = started(&mut manager, now, "node-a", DataTransfer);
     manager.came_up(now, attempt, N1FlowId(2), PEER).unwrap();
-    assert_eq!((manager.poll(now), manager.next_timeout()), (None, None));
+    assert_eq!((manager.poll_action(now), manager.next_deadline()), (None, None));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn data_transfer_alone_does_not_wait() {
     want(&mut manager, "b2", DataTransfer);
     let attempt = started(&mut manager, T0, "b2", Management);
     manager.unwant(T0, &name("b2"), Management);
-    assert_eq!(manager.poll(T0), Some(Action::Abandon(attempt)));
+    assert_eq!(manager.poll_action(T0), Some(Action::Abandon(attempt)));
     started(&mut manager, T0, "b2", DataTransfer);
 }
 
@@ -119,8 +119,8 @@ fn pauses_grow_until_a_connection_is_stable() {
         // It comes up and is lost at once: that is no better than failing.
         manager.came_up(now, attempt, N1FlowId(flow), PEER).unwrap();
         manager.went_down(now, N1FlowId(flow));
-        let next = manager.next_timeout().unwrap();
-        assert_eq!(manager.poll(Instant::from_nanos(next.as_nanos() - 1)), None);
+        let next = manager.next_deadline().unwrap();
+        assert_eq!(manager.poll_action(Instant::from_nanos(next.as_nanos() - 1)), None);
         pauses.push((next - now).as_millis());
         now = next;
     }
@@ -130,20 +130,20 @@ fn pauses_grow_until_a_connection_is_stable() {
     manager.came_up(now, attempt, N1FlowId(100), PEER).unwrap();
     let later = now + secs(10);
     manager.went_down(later, N1FlowId(100));
-    assert!(manager.next_timeout().unwrap() - later <= Duration::from_millis(100));
+    assert!(manager.next_deadline().unwrap() - later <= Duration::from_millis(100));
 }
 
 #[test]
 fn unwanted_connections_are_closed() {
     let mut manager = connected();
     assert!(manager.unwant(T0, &name("node-a"), DataTransfer));
-    assert_eq!(manager.next_timeout(), Some(Instant::ZERO));
-    assert_eq!(manager.poll(T0), Some(Action::Close(N1FlowId(2))));
+    assert_eq!(manager.next_deadline(), Some(Instant::ZERO));
+    assert_eq!(manager.poll_action(T0), Some(Action::Close(N1FlowId(2))));
     assert!(!manager.unwant(T0, &name("node-a"), DataTransfer));
     assert!(!manager.unwant(T0, &name("node-z"), Management));
     assert_eq!(manager.went_down(T0, N1FlowId(2)), None);
     assert_eq!(manager.connections().count(), 1);
-    assert_eq!(manager.poll(T0 + secs(100)), None);
+    assert_eq!(manager.poll_action(T0 + secs(100)), None);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn reports_on_unwanted_attempts_are_ignored() {
     want(&mut manager, "node-a", Management);
     let attempt = started(&mut manager, T0, "node-a", Management);
     manager.unwant(T0, &name("node-a"), Management);
-    assert_eq!(manager.poll(T0), Some(Action::Abandon(attempt)));
+    assert_eq!(manager.poll_action(T0), Some(Action::Abandon(attempt)));
     assert_eq!(manager.came_up(T0, attempt, N1FlowId(1), PEER), Err(ManagerError::Unwanted));
     manager.attempt_failed(T0, attempt);
     // Wanted again, it is another attempt.
@@ -167,12 +167,12 @@ fn repeated_requests_count_once() {
     let mut manager = connected();
     want(&mut manager, "node-a", Management);
     want(&mut manager, "node-a", DataTransfer);
-    assert_eq!(manager.poll(T0 + secs(100)), None);
+    assert_eq!(manager.poll_action(T0 + secs(100)), None);
     // But it ends a pause, and changes the quality of service.
     manager.went_down(T0, N1FlowId(2));
-    assert_eq!(manager.poll(T0), None);
+    assert_eq!(manager.poll_action(T0), None);
     manager.want(T0, Want { qos: QosSpec::VOICE, ..Want::new(name("node-a"), DataTransfer) }).unwrap();
-    let Some(Action::Start { want, .. }) = manager.poll(T0) else { panic!("nothing to do") };
+    let Some(Action::Start { want, .. }) = manager.poll_action(T0) else { panic!("nothing to do") };
     assert_eq!(want.qos, QosSpec::VOICE);
 }
 
@@ -185,7 +185,7 @@ fn peer_made_connections_are_recorded_but_not_retried() {
     let expected = Connection { component: DataTransfer, peer: PEER, destination: None, since: T0 };
     assert_eq!(manager.connections().collect::<Vec<_>>(), [(N1FlowId(1), &expected), (N1FlowId(2), &expected)]);
     assert_eq!(manager.went_down(T0, N1FlowId(1)), Some(expected));
-    assert_eq!((manager.poll(T0 + secs(100)), manager.next_timeout()), (None, None));
+    assert_eq!((manager.poll_action(T0 + secs(100)), manager.next_deadline()), (None, None));
 }
 
 #[test]
@@ -270,7 +270,7 @@ proptest! {
                 Step::Wait(ms) => now += Duration::from_millis(ms.into()),
                 Step::Fail(_) | Step::Up(_) | Step::Down(_) => {}
             }
-            while let Some(action) = manager.poll(now) {
+            while let Some(action) = manager.poll_action(now) {
                 match action {
                     Action::Start { attempt, .. } => attempts.push(attempt),
                     // An attempt may be abandoned that has just ended.
@@ -280,7 +280,7 @@ proptest! {
             }
             let known: BTreeSet<_> = manager.connections().map(|(flow, _)| flow).collect();
             prop_assert_eq!(&known, &flows);
-            prop_assert!(manager.next_timeout().is_none_or(|at| at > now));
+            prop_assert!(manager.next_deadline().is_none_or(|at| at > now));
         }
         // From now on everything succeeds.
         loop {
@@ -288,10 +288,10 @@ proptest! {
                 next_flow += 1;
                 manager.came_up(now, attempt, N1FlowId(next_flow), PEER).unwrap();
             }
-            while let Some(Action::Start { attempt, .. }) = manager.poll(now) {
+            while let Some(Action::Start { attempt, .. }) = manager.poll_action(now) {
                 attempts.push(attempt);
             }
-            match manager.next_timeout() {
+            match manager.next_deadline() {
                 Some(at) => now = at,
                 None if attempts.is_empty() => break,
                 None => {}

@@ -145,7 +145,7 @@ impl Layer {
         let counters = &self.0.counters;
         match self.0.flows.get(flow.into()) {
             Some(end) if end.peer == station => {
-                end.endpoint.receive(now, packets.into_iter().inspect(|_| counters.received.count()));
+                end.endpoint.handle_packets(now, packets.into_iter().inspect(|_| counters.received.count()));
             }
             Some(_) => counters.wrong_station.add(packets.into_iter().count() as u64),
             None => counters.unknown_flow.add(packets.into_iter().count() as u64),

@@ -104,7 +104,7 @@ impl UdpShim {
 
     fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
         if let Some((_, _, flow)) = flow {
-            flow.endpoint.receive(now, group.drain(..));
+            flow.endpoint.handle_packets(now, group.drain(..));
         }
     }
 

@@ -80,29 +80,29 @@ impl Machines {
     }
 
     /// Takes a packet of updates. Returns `true` if another member has our address.
-    pub(super) fn receive_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
+    pub(super) fn handle_updates(&mut self, now: Instant, from: N1FlowId, updates: &[u8]) -> bool {
         let said = updates.chunks_exact(Lsu::LEN).filter_map(|update| Lsu::parse(update).ok());
         let conflicts = said.filter_map(|update| self.watch.heard(now, &update)).count();
-        self.routing.receive(now, from, updates);
+        self.routing.handle_packet(now, from, updates);
         conflicts > 0
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, unix: u64) {
-        if self.routing.next_timeout().is_some_and(|at| at <= now) {
+        if self.routing.next_deadline().is_some_and(|at| at <= now) {
             self.routing.handle_timeout(now);
         }
-        if self.directory.next_timeout().is_some_and(|at| at <= now) {
+        if self.directory.next_deadline().is_some_and(|at| at <= now) {
             self.directory.handle_timeout(now, unix);
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        [self.routing.next_timeout(), self.directory.next_timeout()].into_iter().flatten().min()
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.routing.next_deadline(), self.directory.next_deadline()].into_iter().flatten().min()
     }
 
     /// Returns the next output of the machines. `neighbours` are those with adjacencies.
-    pub(super) fn poll(
+    pub(super) fn poll_output(
         &mut self,
         now: Instant,
         neighbours: impl FnOnce() -> Vec<(N1FlowId, Address)>,

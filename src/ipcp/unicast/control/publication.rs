@@ -15,7 +15,7 @@ impl Control {
     pub(super) fn pass_on(&self, now: Instant) -> bool {
         let (output, next) = {
             let mut machines = self.machines.lock();
-            (machines.poll(now, || self.data.neighbours()), machines.next_timeout())
+            (machines.poll_output(now, || self.data.neighbours()), machines.next_deadline())
         };
         if let (None, Some(at)) = (&output, next) {
             self.shared.alarm.set(at);

@@ -274,7 +274,7 @@ impl Adjacency {
             }
         }
         if self.backlog() > 0 {
-            let next = self.queue.lock().gate.next_look();
+            let next = self.queue.lock().gate.deadline();
             self.waiting.look_again(next, self.id);
         }
     }

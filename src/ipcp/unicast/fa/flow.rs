@@ -397,7 +397,7 @@ impl FaFlow {
 }
 
 impl Up for FaFlow {
-    fn receive(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]) {
+    fn handle_packets(&self, now: Instant, pkts: &mut Outgoing, ecn: &[u8]) {
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
         self.counters.received.add(pkts.len() as u64);
         self.counters.received_bytes.add(bytes as u64);
@@ -405,7 +405,7 @@ impl Up for FaFlow {
             let mut rx = self.rx.lock();
             ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect()
         };
-        self.endpoint.receive(now, pkts.drain(..));
+        self.endpoint.handle_packets(now, pkts.drain(..));
         if updates.is_empty() {
             return;
         }

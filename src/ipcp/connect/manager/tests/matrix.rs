@@ -75,7 +75,7 @@ impl Driven {
         match event {
             Event::Want => want(manager, "node-a", DataTransfer),
             Event::Unwant => drop(manager.unwant(NOW, &to, DataTransfer)),
-            Event::Poll => drop(manager.poll(NOW)),
+            Event::Poll => drop(manager.poll_action(NOW)),
             Event::Failed => manager.attempt_failed(NOW, self.attempt),
             Event::Unanswered => manager.attempt_unanswered(NOW, self.attempt),
             Event::CameUp => drop(manager.came_up(NOW, self.attempt, FLOW, PEER)),
@@ -99,7 +99,7 @@ impl Driven {
     fn actions(&mut self) -> String {
         let mut text = String::new();
         for _ in 0..3 {
-            text += match self.manager.poll(NOW) {
+            text += match self.manager.poll_action(NOW) {
                 Some(Action::Start { .. }) => " start",
                 Some(Action::Abandon(_)) => " abandon",
                 Some(Action::Close(_)) => " close",
