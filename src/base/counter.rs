@@ -114,7 +114,7 @@ mod tests {
         letters.lost.count();
         assert_eq!(
             letters.rows().collect::<Vec<_>>(),
-            [("in", " Brought.", 4), ("lost-letters", " Of these, lost.", 1)]
+            [("in", " Brought.", 4), ("lost-letters", " Lost ones among these.", 1)]
         );
         let mut parcels = Parcels::default();
         parcels.brought += 2;

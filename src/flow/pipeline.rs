@@ -27,7 +27,7 @@ use crate::wire::frct::Pci;
 
 use self::beginning::Beginning;
 pub use self::beginning::Opening;
-use self::quiet::Patience;
+use self::quiet::{Nudges, Patience};
 pub use self::reading::ReadMode;
 use self::tapped::Tapped;
 use super::moves::Moves;
@@ -103,8 +103,8 @@ pub(super) struct Pipeline {
     moves: Option<Box<Moves>>,
     /// There is something to do about them.
     moving: bool,
-    /// Keepalives that are due when nothing comes any more: of those that are sent then, and left.
-    nudges: (u8, u8),
+    /// Keepalives that are due when nothing comes any more.
+    nudges: Nudges,
     /// Both ends are o7s, and tell each other when they go.
     tells: bool,
     /// The application reads no more: what comes for it is dropped.
@@ -144,7 +144,7 @@ impl Pipeline {
             farewell: None,
             moves: None,
             moving: false,
-            nudges: (0, 0),
+            nudges: Nudges::default(),
             tells: false,
             deaf: false,
             cache: BufCache::new(pool),
@@ -174,7 +174,7 @@ impl Pipeline {
         // A NAT that forgets is in front of those who ask. Who only receives would not be heard of until its next keepalive.
         let may_vanish =
             params.peering.as_ref().is_some_and(|p| roams && p.side == Side::Client && params.qos.is_reliable());
-        self.nudges = (if may_vanish { quiet::NUDGES } else { 0 }, 0);
+        self.nudges.of = if may_vanish { quiet::NUDGES } else { 0 };
         self.moves = params.peering.clone().filter(|_| roams).map(|peering| Box::new(Moves::new(peering)));
         // With FRCT the end is told in its stream, behind the data.
         self.farewell = params.peering.filter(|_| self.frct.is_none()).map(|peering| Box::new(Farewell::new(peering)));

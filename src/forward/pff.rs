@@ -23,7 +23,7 @@
 //! impl NextHop for Wire {
 //!     fn is_up(&self) -> bool {
 //!         self.1
-//! Returns `true` if a policy spreads flows.
+//!     }
 //! }
 //!
 //! let mut routes = Routes::new(false);

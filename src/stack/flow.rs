@@ -369,10 +369,10 @@ impl Flow {
     ///     flow.write(packet.len().to_string().as_bytes()).unwrap();
     /// })?;
     /// let flow = stack.flow("length").qos(QosSpec::DATA).alloc()?;
-    /// flow.write(&vec![7; flow.max_write()])?;
-    /// assert_eq!(flow.read_bytes()?, flow.max_write().to_string());
     /// let (size, max) = (flow.max_write() + 1, flow.max_write());
     /// assert_eq!(flow.write(&vec![7; size]), Err(WriteError::TooLarge { size, max }));
+    /// flow.write(&vec![7; max])?;
+    /// assert_eq!(flow.read_bytes()?, max.to_string());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_write(&self) -> usize {

@@ -154,7 +154,7 @@ fn a_dropped_stack_frees_everything() {
         drop((allocation, set));
         // The background threads notice in a moment.
         for _ in 0..100 {
-            if nodes.iter().all(|n| n.strong_count() == 0) {
+            if nodes.iter().all(|n| n.strong_count() == 0) && endpoints.iter().all(|e| e.strong_count() == 0) {
                 break;
             }
             settle();

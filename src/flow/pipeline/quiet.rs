@@ -36,7 +36,7 @@ impl Pipeline {
         if now >= patience.due(self.last_sent) {
             self.keepalive(now, out);
         } else if now >= self.nudge_at() {
-            self.nudges.1 -= 1;
+            self.nudges.left -= 1;
             self.keepalive(now, out);
         }
         true
@@ -68,10 +68,7 @@ impl Pipeline {
 
     /// Time at which a keepalive shows a peer whose data has ceased to come where this end is now.
     fn nudge_at(&self) -> Instant {
-        match self.nudges {
-            (_, 0) => Instant::FAR_FUTURE,
-            (all, left) => self.last_received + NUDGE_AFTER * (1 << (2 * (all - left).min(4))),
-        }
+        self.nudges.due(self.last_received)
     }
 
     /// Returns `true` if both users of the flow are gone.
@@ -152,10 +149,39 @@ impl Pipeline {
     }
 }
 
-/// Keepalives of an end whose peer sends no more data: the first after this silence, the next after four times as much.
-/// Perhaps it sends to an address that is not this end's any more.
+/// Keepalives of an end whose peer sends no more data: perhaps it sends to an address that is not this end's any more.
 pub(super) const NUDGES: u8 = 2;
+/// Silence before the first of them, at least. The second comes after four times as much.
 const NUDGE_AFTER: Duration = Duration::from_millis(500);
+/// Silence before the first, in pauses between packets as they were until now: on a thin link packets come seldom, and
+/// keepalives would fill it.
+const NUDGE_PAUSES: u32 = 4;
+
+/// The keepalives of an end whose peer's data has ceased to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nudges {
+    /// How many there are in a silence; 0 on flows that do without.
+    pub(super) of: u8,
+    left: u8,
+    /// Silence before the first.
+    after: Duration,
+}
+
+impl Nudges {
+    /// A packet has come after this silence; `drained`: this end has nothing on its way.
+    pub(super) fn expect_more(&mut self, silence: Duration, drained: bool) {
+        self.left = if drained { self.of } else { 0 };
+        self.after = NUDGE_AFTER.max(silence * NUDGE_PAUSES);
+    }
+
+    /// Time of the next one, if the last packet came at `last`.
+    fn due(&self, last: Instant) -> Instant {
+        if self.left == 0 {
+            return Instant::FAR_FUTURE;
+        }
+        last + self.after * (1 << (2 * self.of.saturating_sub(self.left).min(4)))
+    }
+}
 
 /// A flow that has been quiet for this long gives its spare memory back: packet buffers, key schedules, queues.
 const QUIET_AFTER: Duration = Duration::from_millis(250);

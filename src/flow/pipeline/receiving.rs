@@ -42,16 +42,18 @@ impl Pipeline {
             return;
         }
         // Only after it was opened: on a protected flow anything else may come from anyone.
+        let silence = now.since(self.last_received);
         self.hear(now);
         if self.take_move(&pkt) {
             self.cache.put(pkt);
             return;
         }
-        self.nudges.1 = self.nudges.0;
         let memory = self.memory();
         if let Some(frct) = &mut self.frct {
             frct.set_memory(memory);
             frct.handle_packet(now, pkt, &mut self.cache);
+            // What is sent and not acknowledged is repeated, which shows as well where this end is.
+            self.nudges.expect_more(silence, frct.is_drained());
             self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
             self.cache.put(pkt);

@@ -175,7 +175,7 @@ pub struct Applicant {
 
 /// Admits every applicant that can allocate a flow to a member, as the C reference does.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "there is nothing to choose")]
+#[allow(clippy::exhaustive_structs, reason = "there is nothing to choose")]
 pub struct AdmitAll;
 
 impl Admission for AdmitAll {
