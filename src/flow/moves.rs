@@ -7,8 +7,8 @@
 //! - Nothing but the answer moves a flow. What comes from elsewhere before it is neither delivered nor believed; packets of
 //!   reliable flows are sent again.
 //! - A probe is a packet of the flow as any other, sealed and checked as any other. Its content, and that of the answer, is
-//!   a number that is used once and a proof that only the two ends can compute: they have seen the exchange in which the flow
-//!   was allocated, and of encrypted flows they have the key. An answer from another address than the probe went to is
+//!   a number that is used once and a proof from the exchange in which the flow was allocated. On an encrypted flow it takes the
+//!   key as well, so that nobody else can answer; on a plain one whoever has seen that exchange can. An answer from another address than the probe went to is
 //!   none, and a probe is answered only if it comes from where the peer is known to be: else somebody who passes both on would
 //!   be taken for the peer.
 //! - A probe is sent only upon a packet, takes no more than three times its bytes, and there are few of them a second:
