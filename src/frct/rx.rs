@@ -17,15 +17,10 @@ use crate::base::time::Instant;
 use crate::wire::frct::Flags;
 
 mod report;
+mod window;
 
 /// No sender is believed to be further from the run than this.
 const JUMP_MAX: i32 = 1 << 16;
-/// A best-effort receiver tells the window anew after this many packets; a reference stops after 64 without it.
-const TELL_EVERY: u32 = 32;
-/// A window told unasked is repeated so often, after this many nanoseconds without data and then ever later: a writer
-/// of the reference that waits for a lost one never asks.
-const REPEATS: u8 = 6;
-const REPEAT_AFTER: u64 = 100_000_000;
 /// Acknowledge every so many packets while there is a gap: the third packet beyond it proves the loss.
 const ACK_EVERY_IN_GAP: u32 = 2;
 /// Packets that a peer may send of a message that is not complete, when memory is short and nothing can be read: without it
@@ -436,57 +431,6 @@ impl Receiver {
         // A reliable sender has given the flow up by then, and says nothing.
         let patience = if p.reliable { p.receiver_inactive } else { OPEN_FOR };
         self.ready.open_since().map_or(Instant::FAR_FUTURE, |at| after(at, patience))
-    }
-
-    /// Tells the window unasked when it has opened by much.
-    fn offer_window(&mut self, now: Instant, p: &Params) {
-        let large = self.window > p.legacy_window;
-        let step = match (p.reliable, large) {
-            (true, _) => self.window / 4,
-            (false, true) => self.window / 8,
-            (false, false) => TELL_EVERY,
-        };
-        // A small step is not worth a packet: the next acknowledgement takes it along.
-        if self.heard.is_none() || self.limit(p) - self.told < step.max(1) as i32 {
-            return;
-        }
-        self.due = true;
-        if !large {
-            self.repeats = REPEATS;
-            self.repeat_at = self.repeat_at.min(after(now, REPEAT_AFTER));
-        }
-    }
-
-    /// The part of a timeout that sends acknowledgements and windows.
-    pub(super) fn check(&mut self, now: Instant) {
-        if now >= self.due_at {
-            self.due_at = Instant::FAR_FUTURE;
-            self.due = true;
-        }
-        if now < self.repeat_at {
-            return;
-        }
-        // A peer that sends data does not wait for the window.
-        let quiet_at = self.heard.map_or(now, |t| after(t, REPEAT_AFTER));
-        if now < quiet_at {
-            self.repeat_at = quiet_at;
-            return;
-        }
-        self.due = true;
-        self.repeats = self.repeats.saturating_sub(1);
-        self.repeat_at = match self.repeats {
-            0 => Instant::FAR_FUTURE,
-            left => after(now, REPEAT_AFTER << (REPEATS - left)),
-        };
-    }
-
-    pub(super) fn deadline(&self) -> Instant {
-        self.due_at.min(self.repeat_at)
-    }
-
-    /// Acknowledges at once what waits for a better moment.
-    pub(super) fn flush(&mut self) {
-        self.due |= self.due_at != Instant::FAR_FUTURE;
     }
 
     /// Packets ready, places for early ones, ranges.
