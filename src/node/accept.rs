@@ -9,11 +9,14 @@ use super::alloc::Allocated;
 use super::flows::{Agreed, LayerFacts};
 use super::timers::Sleep;
 use super::{Node, Screened};
+use crate::base::rng::Randomness;
 use crate::base::time::Instant;
 use crate::crypto::suite::Cipher;
 use crate::flow::Params;
 use crate::ipcp::{Accepted, Incoming, Location};
 use crate::irm::{ListenerId, WaiterId};
+use crate::oap::server::Request;
+use crate::oap::{OapError, Outcome};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -172,8 +175,6 @@ impl Accept {
     /// The server's side of the security exchange.
     fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Replying> {
         let node = &self.node;
-        let unix = node.shared.env.clock.unix_nanos();
-        let security = node.names.security_of(&self.name).server;
         let mut rng = node.shared.split_randomness("oap");
         let Screened { incoming, oap } = request;
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
@@ -189,13 +190,7 @@ impl Accept {
         let here = kind.is_in_memory();
         let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
         let qos = if forever { qos } else { QosSpec { timeout: node.flows.bounded(qos.timeout), ..qos } };
-        let answered = oap.accept(&security).and_then(|negotiated| {
-            let data = reply(negotiated.data());
-            let negotiated = if here { negotiated.with_known_client() } else { negotiated };
-            let negotiated = negotiated.with_message(node.flows.message());
-            negotiated.respond(unix, &data, node.flows.granted(qos.timeout), &mut rng)
-        });
-        let (response, outcome) = match answered {
+        let (response, outcome) = match self.respond(oap, here, qos.timeout, reply, &mut rng) {
             Ok(ok) => ok,
             Err(e) => {
                 node.shared.counters.bad_oap.count();
@@ -233,6 +228,23 @@ impl Accept {
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
         Some(Replying { accepted, params, flow, peer, from, cipher, id, size })
+    }
+
+    /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
+    fn respond(
+        &self,
+        oap: Request,
+        here: bool,
+        timeout: u32,
+        reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+        rng: &mut Randomness,
+    ) -> Result<(Vec<u8>, Outcome), OapError> {
+        let (flows, security) = (&self.node.flows, self.node.names.security_of(&self.name).server);
+        let negotiated = oap.accept(&security)?;
+        let data = reply(negotiated.data());
+        let negotiated = if here { negotiated.with_known_client() } else { negotiated };
+        let unix = self.node.shared.env.clock.unix_nanos();
+        negotiated.with_message(flows.message()).respond(unix, &data, flows.granted(timeout), rng)
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
