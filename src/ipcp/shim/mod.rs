@@ -15,6 +15,7 @@
 //! [`manual::doors`](crate::manual::doors) compares them.
 
 mod attend;
+mod batch;
 pub mod custom;
 mod ends;
 pub mod eth;

@@ -3,8 +3,8 @@
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::time::Duration;
 
+use super::super::batch::{Burst, Stall};
 use super::EthShim;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
@@ -14,20 +14,8 @@ use crate::types::device::SendError;
 use crate::types::mac::Mac;
 use crate::wire::eth::Frame;
 
-/// Packets that follow each other faster than this are a burst.
-const BURST_GAP: Duration = Duration::from_micros(40);
-/// From this many packets in a burst on they are collected, to be sent in one go.
-const BURST_LEN: u32 = 8;
-/// After so many packets a device that was empty is asked again what waits in it.
-const ASK_AFTER: u32 = 8;
-/// A batch that has been unused for this long gives its memory back at the next flush.
-const IDLE: Duration = Duration::from_millis(5);
-
 /// Memory of frames that wait because the device has no room, bytes; more are dropped.
 const MAX_HELD: usize = 256 << 10;
-/// How long a port whose device has no room waits before it tries again, doubled each time up to the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(1);
-const LONGEST_RETRY: Duration = Duration::from_millis(16);
 
 /// Sends the packets of one flow to its peer.
 ///
@@ -56,37 +44,12 @@ struct Batch {
     frames: Vec<PacketBuf>,
     /// Memory that they hold, bytes.
     memory: usize,
-    last: Instant,
-    burst: u32,
-    /// Packets since the device was last asked and said that nothing waits in it; no less than [`ASK_AFTER`] if it said
-    /// otherwise.
-    unasked: u32,
+    burst: Burst,
     /// Why frames that were sent without anybody asking could not be.
     fault: Option<SendError>,
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
     broken: bool,
     stall: Option<Stall>,
-}
-
-/// The device has no room.
-#[derive(Clone, Copy)]
-struct Stall {
-    retry_at: Instant,
-    pause: Duration,
-}
-
-impl Batch {
-    fn note(&mut self, now: Instant, packets: usize) {
-        let packets = packets as u32;
-        self.burst = if now.since(self.last) < BURST_GAP { self.burst.saturating_add(packets) } else { 0 };
-        self.last = now;
-        self.unasked = self.unasked.saturating_add(packets);
-    }
-
-    fn stall(&mut self, now: Instant) {
-        let pause = self.stall.map_or(FIRST_RETRY, |s| (s.pause * 2).min(LONGEST_RETRY));
-        self.stall = Some(Stall { retry_at: now + pause, pause });
-    }
 }
 
 impl EthPort {
@@ -182,8 +145,7 @@ impl EthPort {
         self.shim.recycle(batch.frames.drain(..done));
         match sent {
             Err(e) if e.is_temporary() => {
-                batch.stall(now);
-                self.stalled.store(true, Ordering::Release);
+                self.stall(now, batch);
             }
             sent => {
                 batch.stall = None;
@@ -193,9 +155,14 @@ impl EthPort {
         }
     }
 
+    fn stall(&self, now: Instant, batch: &mut Batch) {
+        batch.stall = Some(Stall::new(now, batch.stall));
+        self.stalled.store(true, Ordering::Release);
+    }
+
     /// Tries again, if it is time. `true` if the device had room for everything that waited.
     fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
-        if batch.stall.is_some_and(|s| now >= s.retry_at) {
+        if batch.stall.is_some_and(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
         batch.stall.is_none()
@@ -219,7 +186,7 @@ impl EthPort {
     /// Sends or keeps what has become frames.
     fn pass(&self, now: Instant, batch: &mut Batch, frames: &mut Outgoing) -> Result<(), SendError> {
         let most = self.shim.max_batch;
-        let hold = batch.burst >= BURST_LEN && most > 1 && !batch.broken;
+        let hold = batch.burst.is_long() && most > 1 && !batch.broken;
         let stalled = batch.stall.is_some() && !self.resume(now, batch);
         if stalled || hold || !batch.frames.is_empty() {
             let kept = self.keep(batch, frames.drain(..));
@@ -232,8 +199,7 @@ impl EthPort {
         batch.broken = sent.is_err_and(|e| !e.is_temporary());
         match sent {
             Err(e) if e.is_temporary() => {
-                batch.stall(now);
-                self.stalled.store(true, Ordering::Release);
+                self.stall(now, batch);
                 self.keep(batch, frames.drain(done..))
             }
             sent => sent,
@@ -264,7 +230,7 @@ impl Port for EthPort {
             return Err(e);
         }
         let mut batch = self.batch.lock();
-        batch.note(now, pkts.len());
+        batch.burst.note(now, pkts.len());
         let before = batch.fault.take().map_or(Ok(()), Err);
         let framed = self.frame(pkts);
         let passed = self.pass(now, &mut batch, pkts);
@@ -291,14 +257,7 @@ impl Port for EthPort {
         let device = || self.shim.on_device(|d| d.queued(), 0);
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.frames.len();
-        // To ask the device may cost a system call, and in one that was empty a few packets ago not more than these wait, of
-        // this port, which is less than what makes a mark.
-        if batch.burst < BURST_LEN && batch.unasked < ASK_AFTER && !self.shim.inline {
-            return own;
-        }
-        let waiting = device();
-        batch.unasked = if waiting == 0 { 0 } else { ASK_AFTER };
-        own + waiting
+        batch.burst.queued(own, self.shim.inline, device)
     }
 
     fn flush(&self, now: Instant) {
@@ -309,7 +268,7 @@ impl Port for EthPort {
             self.resume(now, &mut batch);
         }
         let stalled = batch.stall.is_some();
-        if !stalled && now.since(batch.last) > IDLE {
+        if !stalled && batch.burst.is_idle(now) {
             batch.frames = Vec::new();
         }
         drop(batch);

@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::time::Duration;
 
+use super::super::batch::{Burst, Stall};
 use super::UdpShim;
 use super::peer::Place;
 use crate::base::buf::PacketBuf;
@@ -18,22 +18,10 @@ use crate::wire::udp::EID_LEN;
 
 /// Bytes that are handed to the socket at a time, at most: what one UDP datagram could hold.
 const MAX_BATCH: usize = 64_000;
-/// Packets that follow each other faster than this are a burst.
-const BURST_GAP: Duration = Duration::from_micros(40);
-/// From this many packets in a burst on they are collected, to be sent in one go.
-const BURST_LEN: u32 = 8;
-/// After so many packets a device that was empty is asked again what waits in it.
-const ASK_AFTER: u32 = 8;
-/// A batch that has been unused for this long gives its memory back at the next flush.
-const IDLE: Duration = Duration::from_millis(5);
-
 /// Memory of packets that wait behind a batch for which the socket has no room, bytes; more are dropped.
 const MAX_HELD: usize = 128 << 10;
 /// What a packet that waits takes of it at least, bytes: the buffer that it is in.
 const LEAST_HELD: usize = 2048;
-/// How long a port whose socket has no room waits before it tries again, doubled each time up to the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(1);
-const LONGEST_RETRY: Duration = Duration::from_millis(16);
 
 /// Sends the packets of one flow to its peer.
 ///
@@ -59,11 +47,7 @@ struct Batch {
     /// Length of the first datagram, which all but the last share.
     segment: usize,
     count: usize,
-    last: Instant,
-    burst: u32,
-    /// Packets since the device was last asked and said that nothing waits in it; no less than [`ASK_AFTER`] if it said
-    /// otherwise.
-    unasked: u32,
+    burst: Burst,
     /// Why a batch that was sent without anybody asking could not be.
     fault: Option<SendError>,
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
@@ -72,13 +56,6 @@ struct Batch {
     /// Behind a batch that is stalled.
     held: VecDeque<PacketBuf>,
     held_bytes: usize,
-}
-
-/// The socket has no room.
-#[derive(Clone, Copy)]
-struct Stall {
-    retry_at: Instant,
-    pause: Duration,
 }
 
 impl UdpPort {
@@ -120,14 +97,13 @@ impl UdpPort {
     }
 
     fn stall(&self, now: Instant, batch: &mut Batch) {
-        let pause = batch.stall.map_or(FIRST_RETRY, |s| (s.pause * 2).min(LONGEST_RETRY));
-        batch.stall = Some(Stall { retry_at: now + pause, pause });
+        batch.stall = Some(Stall::new(now, batch.stall));
         self.stalled.store(true, Ordering::Release);
     }
 
     /// Tries again, if it is time. `true` if the socket had room for everything that waited.
     fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
-        if batch.stall.is_some_and(|s| now >= s.retry_at) {
+        if batch.stall.is_some_and(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
         let max_segments = self.shim.socket.max_segments();
@@ -253,10 +229,8 @@ impl Port for UdpPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let mut batch = self.batch.lock();
         let max_segments = self.shim.socket.max_segments();
-        batch.burst = if now.since(batch.last) < BURST_GAP { batch.burst.saturating_add(pkts.len() as u32) } else { 0 };
-        batch.last = now;
-        batch.unasked = batch.unasked.saturating_add(pkts.len() as u32);
-        let hold = batch.burst >= BURST_LEN && max_segments > 1 && !self.shim.inline && !batch.broken;
+        batch.burst.note(now, pkts.len());
+        let hold = batch.burst.is_long() && max_segments > 1 && !self.shim.inline && !batch.broken;
         let mut result = batch.fault.take().map_or(Ok(()), Err);
         let mut taken = 0;
         if batch.stall.is_some() && !self.resume(now, &mut batch) {
@@ -333,15 +307,7 @@ impl Port for UdpPort {
         let device = || self.shim.socket.queued(self.place.with(|route| route.remote));
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.count + batch.held.len();
-        // To ask the device costs a system call, and in one that was empty a few packets ago not more than these wait, of
-        // this port, which is less than what makes a mark. Otherwise there is no telling: that packets come one by one does
-        // not mean that nothing waits, for in front of a slow device they come no faster than they leave.
-        if batch.burst < BURST_LEN && batch.unasked < ASK_AFTER && !self.shim.inline {
-            return own;
-        }
-        let waiting = device();
-        batch.unasked = if waiting == 0 { 0 } else { ASK_AFTER };
-        own + waiting
+        batch.burst.queued(own, self.shim.inline, device)
     }
 
     fn flush(&self, now: Instant) {
@@ -352,7 +318,7 @@ impl Port for UdpPort {
             self.resume(now, &mut batch);
         }
         let stalled = batch.stall.is_some();
-        if !stalled && now.since(batch.last) > IDLE {
+        if !stalled && batch.burst.is_idle(now) {
             batch.bytes = Vec::new();
             batch.held = VecDeque::new();
         }

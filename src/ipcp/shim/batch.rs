@@ -1,0 +1,82 @@
+//! When a port collects packets to send them in one go, and when it tries a device again that had no room.
+
+use core::time::Duration;
+
+use crate::base::time::Instant;
+
+/// Packets that follow each other faster than this are a burst.
+const BURST_GAP: Duration = Duration::from_micros(40);
+/// From this many packets in a burst on they are collected, to be sent in one go.
+const BURST_LEN: u32 = 8;
+/// After so many packets a device that was empty is asked again what waits in it.
+const ASK_AFTER: u32 = 8;
+/// A batch that has been unused for this long gives its memory back at the next flush.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// How long a port whose device has no room waits before it tries again, doubled each time up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
+const LONGEST_RETRY: Duration = Duration::from_millis(16);
+
+/// How fast the packets of a port follow each other.
+#[derive(Default)]
+pub(super) struct Burst {
+    last: Instant,
+    len: u32,
+    /// Packets since the device was last asked and said that nothing waits in it; no less than [`ASK_AFTER`] if it said
+    /// otherwise.
+    unasked: u32,
+}
+
+impl Burst {
+    /// Takes note of packets that are to be sent.
+    pub(super) fn note(&mut self, now: Instant, packets: usize) {
+        let packets = packets as u32;
+        self.len = if now.since(self.last) < BURST_GAP { self.len.saturating_add(packets) } else { 0 };
+        self.last = now;
+        self.unasked = self.unasked.saturating_add(packets);
+    }
+
+    /// Whether packets come fast enough to be collected.
+    pub(super) fn is_long(&self) -> bool {
+        self.len >= BURST_LEN
+    }
+
+    /// Whether the port has been unused for so long that its memory is better given back.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        now.since(self.last) > IDLE
+    }
+
+    /// About how many packets wait to leave: the port's `own`, and those in the `device`, which is asked if `always`, in a
+    /// burst, or now and then.
+    pub(super) fn queued(&mut self, own: usize, always: bool, device: impl FnOnce() -> usize) -> usize {
+        // To ask the device may cost a system call, and in one that was empty a few packets ago not more than these wait, of
+        // this port, which is less than what makes a mark. Otherwise there is no telling: that packets come one by one does
+        // not mean that nothing waits, for in front of a slow device they come no faster than they leave.
+        if !self.is_long() && self.unasked < ASK_AFTER && !always {
+            return own;
+        }
+        let waiting = device();
+        self.unasked = if waiting == 0 { 0 } else { ASK_AFTER };
+        own + waiting
+    }
+}
+
+/// The device has no room.
+#[derive(Clone, Copy)]
+pub(super) struct Stall {
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Stall {
+    /// The stall that begins now, or goes on after `before`.
+    pub(super) fn new(now: Instant, before: Option<Self>) -> Self {
+        let pause = before.map_or(FIRST_RETRY, |stall| (stall.pause * 2).min(LONGEST_RETRY));
+        Self { retry_at: now + pause, pause }
+    }
+
+    /// Whether it is time to try again.
+    pub(super) fn may_retry(&self, now: Instant) -> bool {
+        now >= self.retry_at
+    }
+}
