@@ -37,6 +37,7 @@ pub mod bucket;
 pub mod buf;
 pub(crate) mod counter;
 pub(crate) mod debug;
+pub(crate) mod delegate;
 pub mod foreign;
 pub mod ids;
 pub mod journal;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::headers;
 use super::tap::{Passed, Tap};
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::delegate::delegate;
 use crate::types::device::{Datagram, Datagrams, FrameLosses, Frames, Link, SendError};
 use crate::types::mac::Mac;
 use crate::wire::pcapng::{Direction, LINK_ETHERNET, LINK_RAW};
@@ -100,20 +101,18 @@ impl<D: Datagrams> Pcap<D> {
 }
 
 impl<D: Datagrams> Datagrams for Pcap<D> {
-    fn local_addr(&self) -> SocketAddr {
-        self.device.local_addr()
-    }
-
-    fn max_datagram(&self) -> usize {
-        self.device.max_datagram()
-    }
-
-    fn max_segments(&self) -> usize {
-        self.device.max_segments()
-    }
-
-    fn queued(&self, dst: SocketAddr) -> usize {
-        self.device.queued(dst)
+    delegate! {
+        self => self.device;
+        fn local_addr() -> SocketAddr;
+        fn max_datagram() -> usize;
+        fn max_segments() -> usize;
+        fn queued(dst: SocketAddr) -> usize;
+        fn rejected() -> u64;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
+        fn close();
     }
 
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
@@ -155,51 +154,22 @@ impl<D: Datagrams> Datagrams for Pcap<D> {
         }
         self.device.note_dropped(datagram, why);
     }
-
-    fn rejected(&self) -> u64 {
-        self.device.rejected()
-    }
-
-    fn wait(&self, timeout: Duration) {
-        self.device.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.device.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.device.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.device.dismiss();
-    }
-
-    fn close(&self) {
-        self.device.close();
-    }
 }
 
 impl<D: Frames> Frames for Pcap<D> {
-    fn mac(&self) -> Mac {
-        self.device.mac()
-    }
-
-    fn mtu(&self) -> usize {
-        self.device.mtu()
-    }
-
-    fn link(&self) -> Link {
-        self.device.link()
-    }
-
-    fn max_batch(&self) -> usize {
-        self.device.max_batch()
-    }
-
-    fn queued(&self) -> usize {
-        self.device.queued()
+    delegate! {
+        self => self.device;
+        fn mac() -> Mac;
+        fn mtu() -> usize;
+        fn link() -> Link;
+        fn max_batch() -> usize;
+        fn queued() -> usize;
+        fn losses() -> FrameLosses;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
+        fn close();
     }
 
     fn send(&self, frame: &[u8]) -> Result<(), SendError> {
@@ -245,30 +215,6 @@ impl<D: Frames> Frames for Pcap<D> {
             self.record_dropped(LINK_ETHERNET, Direction::In, &[], frame, &dropped(why));
         }
         self.device.note_dropped(frame, why);
-    }
-
-    fn losses(&self) -> FrameLosses {
-        self.device.losses()
-    }
-
-    fn wait(&self, timeout: Duration) {
-        self.device.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.device.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.device.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.device.dismiss();
-    }
-
-    fn close(&self) {
-        self.device.close();
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock::OsClock;
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::delegate::delegate;
 use crate::base::rng::Rng;
 use crate::base::settings::settings;
 use crate::base::sync::Mutex;
@@ -150,34 +151,18 @@ impl<P> Line<P> {
 }
 
 impl<D: Datagrams + ?Sized> Datagrams for Faults<D> {
-    fn local_addr(&self) -> SocketAddr {
-        self.device.local_addr()
-    }
-
-    fn max_datagram(&self) -> usize {
-        self.device.max_datagram()
-    }
-
-    fn max_segments(&self) -> usize {
-        self.device.max_segments()
-    }
-
-    fn queued(&self, dst: SocketAddr) -> usize {
-        self.device.queued(dst)
-    }
-
-    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        self.device.send(dst, data, segment)
-    }
-
-    fn send_from(
-        &self,
-        src: Option<IpAddr>,
-        dst: SocketAddr,
-        data: &[u8],
-        segment: Option<usize>,
-    ) -> Result<(), SendError> {
-        self.device.send_from(src, dst, data, segment)
+    delegate! {
+        self => self.device;
+        fn local_addr() -> SocketAddr;
+        fn max_datagram() -> usize;
+        fn max_segments() -> usize;
+        fn queued(dst: SocketAddr) -> usize;
+        fn send(dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+        fn send_from(src: Option<IpAddr>, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+        fn rejected() -> u64;
+        fn interrupt();
+        fn dismiss();
+        fn close();
     }
 
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
@@ -195,58 +180,29 @@ impl<D: Datagrams + ?Sized> Datagrams for Faults<D> {
         line.deliver(now, out)
     }
 
-    fn rejected(&self) -> u64 {
-        self.device.rejected()
-    }
-
     fn wait(&self, timeout: Duration) {
         self.device.wait(self.patience(timeout));
-    }
-
-    fn interrupt(&self) {
-        self.device.interrupt();
     }
 
     fn guard(&self, timeout: Duration) {
         self.device.guard(self.patience(timeout));
     }
-
-    fn dismiss(&self) {
-        self.device.dismiss();
-    }
-
-    fn close(&self) {
-        self.device.close();
-    }
 }
 
 impl<D: Frames + ?Sized> Frames for Faults<D> {
-    fn mac(&self) -> Mac {
-        self.device.mac()
-    }
-
-    fn mtu(&self) -> usize {
-        self.device.mtu()
-    }
-
-    fn link(&self) -> Link {
-        self.device.link()
-    }
-
-    fn max_batch(&self) -> usize {
-        self.device.max_batch()
-    }
-
-    fn queued(&self) -> usize {
-        self.device.queued()
-    }
-
-    fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        self.device.send(frame)
-    }
-
-    fn send_batch(&self, frames: &[PacketBuf]) -> Result<usize, SendError> {
-        self.device.send_batch(frames)
+    delegate! {
+        self => self.device;
+        fn mac() -> Mac;
+        fn mtu() -> usize;
+        fn link() -> Link;
+        fn max_batch() -> usize;
+        fn queued() -> usize;
+        fn send(frame: &[u8]) -> Result<(), SendError>;
+        fn send_batch(frames: &[PacketBuf]) -> Result<usize, SendError>;
+        fn losses() -> FrameLosses;
+        fn interrupt();
+        fn dismiss();
+        fn close();
     }
 
     fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
@@ -259,28 +215,12 @@ impl<D: Frames + ?Sized> Frames for Faults<D> {
         line.deliver(now, out)
     }
 
-    fn losses(&self) -> FrameLosses {
-        self.device.losses()
-    }
-
     fn wait(&self, timeout: Duration) {
         self.device.wait(self.patience(timeout));
     }
 
-    fn interrupt(&self) {
-        self.device.interrupt();
-    }
-
     fn guard(&self, timeout: Duration) {
         self.device.guard(self.patience(timeout));
-    }
-
-    fn dismiss(&self) {
-        self.device.dismiss();
-    }
-
-    fn close(&self) {
-        self.device.close();
     }
 }
 

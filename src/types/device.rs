@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::mac::Mac;
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::delegate::delegate;
 
 /// A datagram that arrived.
 #[derive(Debug)]
@@ -289,128 +290,43 @@ pub trait Frames: Send + Sync {
 
 /// A shared device is one: what wraps a device can wrap it.
 impl<D: Datagrams + ?Sized> Datagrams for Arc<D> {
-    fn local_addr(&self) -> SocketAddr {
-        (**self).local_addr()
-    }
-
-    fn max_datagram(&self) -> usize {
-        (**self).max_datagram()
-    }
-
-    fn max_segments(&self) -> usize {
-        (**self).max_segments()
-    }
-
-    fn queued(&self, dst: SocketAddr) -> usize {
-        (**self).queued(dst)
-    }
-
-    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        (**self).send(dst, data, segment)
-    }
-
-    fn send_from(
-        &self,
-        src: Option<IpAddr>,
-        dst: SocketAddr,
-        data: &[u8],
-        segment: Option<usize>,
-    ) -> Result<(), SendError> {
-        (**self).send_from(src, dst, data, segment)
-    }
-
-    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
-        (**self).recv(out, cache)
-    }
-
-    fn note_dropped(&self, datagram: &Datagram, why: &dyn fmt::Display) {
-        (**self).note_dropped(datagram, why);
-    }
-
-    fn rejected(&self) -> u64 {
-        (**self).rejected()
-    }
-
-    fn wait(&self, timeout: Duration) {
-        (**self).wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        (**self).interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        (**self).guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        (**self).dismiss();
-    }
-
-    fn close(&self) {
-        (**self).close();
+    delegate! {
+        self => (**self);
+        fn local_addr() -> SocketAddr;
+        fn max_datagram() -> usize;
+        fn max_segments() -> usize;
+        fn queued(dst: SocketAddr) -> usize;
+        fn send(dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+        fn send_from(src: Option<IpAddr>, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+        fn recv(out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize;
+        fn note_dropped(datagram: &Datagram, why: &dyn fmt::Display);
+        fn rejected() -> u64;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
+        fn close();
     }
 }
 
 /// A shared device is one.
 impl<D: Frames + ?Sized> Frames for Arc<D> {
-    fn mac(&self) -> Mac {
-        (**self).mac()
-    }
-
-    fn mtu(&self) -> usize {
-        (**self).mtu()
-    }
-
-    fn link(&self) -> Link {
-        (**self).link()
-    }
-
-    fn max_batch(&self) -> usize {
-        (**self).max_batch()
-    }
-
-    fn queued(&self) -> usize {
-        (**self).queued()
-    }
-
-    fn send(&self, frame: &[u8]) -> Result<(), SendError> {
-        (**self).send(frame)
-    }
-
-    fn send_batch(&self, frames: &[PacketBuf]) -> Result<usize, SendError> {
-        (**self).send_batch(frames)
-    }
-
-    fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
-        (**self).recv(out, cache)
-    }
-
-    fn note_dropped(&self, frame: &[u8], why: &dyn fmt::Display) {
-        (**self).note_dropped(frame, why);
-    }
-
-    fn losses(&self) -> FrameLosses {
-        (**self).losses()
-    }
-
-    fn wait(&self, timeout: Duration) {
-        (**self).wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        (**self).interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        (**self).guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        (**self).dismiss();
-    }
-
-    fn close(&self) {
-        (**self).close();
+    delegate! {
+        self => (**self);
+        fn mac() -> Mac;
+        fn mtu() -> usize;
+        fn link() -> Link;
+        fn max_batch() -> usize;
+        fn queued() -> usize;
+        fn send(frame: &[u8]) -> Result<(), SendError>;
+        fn send_batch(frames: &[PacketBuf]) -> Result<usize, SendError>;
+        fn recv(out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize;
+        fn note_dropped(frame: &[u8], why: &dyn fmt::Display);
+        fn losses() -> FrameLosses;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
+        fn close();
     }
 }
