@@ -44,7 +44,7 @@ impl End {
         while let Some(transmit) = self.frct.poll_transmit(now) {
             let mut pkt = match transmit {
                 Transmit::Owned { pkt } => pkt,
-                Transmit::Kept { pci, payload, .. } | Transmit::Control { pci, payload } => {
+                Transmit::Kept { pci, payload } | Transmit::Control { pci, payload } => {
                     let mut pkt = self.cache.take(pci.len() + payload.len());
                     pkt.extend_from_slice(&pci).unwrap();
                     pkt.extend_from_slice(payload).unwrap();

@@ -24,8 +24,6 @@ pub enum Transmit<'a> {
         pci: [u8; Pci::LEN],
         /// The user's bytes.
         payload: &'a [u8],
-        /// Not for the first time.
-        retransmission: bool,
     },
     /// A control packet.
     Control {
@@ -91,13 +89,13 @@ impl Frct {
             }
             Pick::Again(seq) => {
                 self.stats.retransmitted += 1;
-                self.kept(now, seq, true)
+                self.kept(now, seq)
             }
             Pick::New if self.params.reliable => {
                 let seq = self.tx.next;
                 self.stats.sent += u64::from(self.tx.segment(seq).is_some_and(|s| !s.state.has(State::END)));
                 self.tx.next = seq + 1;
-                self.kept(now, seq, false)
+                self.kept(now, seq)
             }
             Pick::New => {
                 let (mut pkt, seq, state) = self.tx.take_unreliable(now)?;
@@ -122,7 +120,7 @@ impl Frct {
     }
 
     /// A packet that stays in the queue.
-    fn kept(&mut self, now: Instant, seq: Seq, retransmission: bool) -> Option<Transmit<'_>> {
+    fn kept(&mut self, now: Instant, seq: Seq) -> Option<Transmit<'_>> {
         let state = self.tx.segment(seq)?.state;
         let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
         flags |= state.fragment();
@@ -131,7 +129,7 @@ impl Frct {
         }
         let pci = self.header(now, flags, seq).to_bytes();
         let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
-        Some(Transmit::Kept { pci, payload, retransmission })
+        Some(Transmit::Kept { pci, payload })
     }
 
     /// A header, with acknowledgement and window if the peer has a run that they may speak of.

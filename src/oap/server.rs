@@ -137,11 +137,6 @@ impl Negotiated {
         Self { message, ..self }
     }
 
-    /// Algorithms that the flow will be encrypted with; `None`: a plain flow.
-    pub fn agreed(&self) -> Option<Agreed> {
-        self.agreed
-    }
-
     /// The application data of the client. Nothing vouches for it.
     pub fn data(&self) -> &[u8] {
         self.request.data()

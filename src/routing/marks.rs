@@ -54,11 +54,6 @@ fn of_mut<T>(all: &mut [T; MARKS], mark: Mark) -> &mut T {
 }
 
 impl Marks {
-    /// Links that have a mark.
-    pub(super) fn len(&self, mark: Mark) -> usize {
-        *of(&self.len, mark) as usize
-    }
-
     pub(super) fn is_empty(&self, mark: Mark) -> bool {
         *of(&self.len, mark) == 0
     }
@@ -188,7 +183,7 @@ mod tests {
                     }
                 }
                 for (mark, set) in ALL.iter().zip(&model) {
-                    prop_assert_eq!(marks.len(*mark), set.len());
+                    prop_assert_eq!(*of(&marks.len, *mark) as usize, set.len());
                     prop_assert_eq!(marks.contains(*mark, link), set.contains(&link));
                 }
             }

@@ -448,11 +448,6 @@ impl LinkState {
         self.neighbours.iter().filter(|(_, n)| n.all > 0).map(|(address, n)| (*address, n.up))
     }
 
-    /// Management flows, whom they lead to, and how many links are still to be told.
-    pub fn management(&self) -> impl Iterator<Item = (N1FlowId, Address, usize)> {
-        self.peers.iter().map(|(flow, peer)| (*flow, peer.address, peer.untold()))
-    }
-
     /// Counters.
     pub const fn stats(&self) -> Stats {
         self.stats

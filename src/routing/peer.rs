@@ -270,11 +270,6 @@ impl Peer {
         };
         Some(at.max(self.held_until).max(self.paced_until - pace.burst))
     }
-
-    /// Links that the neighbour is still to be told of.
-    pub(super) fn untold(&self) -> usize {
-        [Mark::News, Mark::Replica, Mark::Refresh].map(|mark| self.marks.len(mark)).iter().sum()
-    }
 }
 
 fn replan(planned: &mut Option<(Instant, TimerId)>, at: Instant, flow: N1FlowId, agenda: &mut Timers<N1FlowId>) {

@@ -148,7 +148,7 @@ impl Pipeline {
             let pkt = match frct.poll_transmit(now) {
                 None => return true,
                 Some(Transmit::Owned { pkt }) => Some(pkt),
-                Some(Transmit::Kept { pci, payload, .. } | Transmit::Control { pci, payload }) => {
+                Some(Transmit::Kept { pci, payload } | Transmit::Control { pci, payload }) => {
                     let mut p = self.cache.take(pci.len() + payload.len());
                     p.extend_from_slice(&pci).and_then(|()| p.extend_from_slice(payload)).map(|()| p)
                 }

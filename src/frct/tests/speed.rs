@@ -43,7 +43,7 @@ fn cost_of_a_packet() {
                 while let Some(t) = a.poll_transmit(now) {
                     match t {
                         Transmit::Owned { pkt } => owned.push(pkt),
-                        Transmit::Kept { pci, payload, .. } => headers.push((pci, payload.len())),
+                        Transmit::Kept { pci, payload } => headers.push((pci, payload.len())),
                         Transmit::Control { pci, payload } => headers.push((pci, payload.len())),
                     }
                 }

@@ -40,7 +40,6 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 use core::task::Waker;
 
@@ -53,8 +52,7 @@ use super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request
 use crate::base::time::Instant;
 use crate::directory::Found;
 use crate::flow::{Drive, Sink};
-use crate::types::id::{Address, N1FlowId};
-use crate::types::layer::LayerConfig;
+use crate::types::id::Address;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::dt::LayerSizes;
@@ -97,16 +95,6 @@ impl Unicast {
     /// Our address in the layer.
     pub fn address(&self) -> Address {
         self.shared.address()
-    }
-
-    /// Returns the configuration that all members of the layer agree on.
-    pub fn layer(&self) -> &LayerConfig {
-        &self.shared.layer
-    }
-
-    /// Returns the neighbours with adjacencies.
-    pub fn neighbours(&self) -> Vec<(N1FlowId, Address)> {
-        self.data.neighbours()
     }
 }
 

@@ -11,7 +11,8 @@ use crate::base::sync::Mutex;
 use crate::base::time::Clock;
 use crate::ipcp::connect::address::Met;
 use crate::ipcp::{Alarm, Connections, Incoming, Member, Requests};
-use crate::types::layer::{LayerKind, Unicast as Parameters};
+use crate::types::id::N1FlowId;
+use crate::types::layer::{LayerConfig, LayerKind, Unicast as Parameters};
 use crate::types::name::{HashAlg, Name};
 
 /// What a member needs around it, and a test does not.
