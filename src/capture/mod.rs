@@ -68,24 +68,24 @@ mod flow;
 mod follow;
 mod headers;
 mod keys;
+#[cfg(feature = "sim")]
+mod network;
 mod pcap;
 mod read;
 mod tap;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "sim")]
-mod wire;
 mod writing;
 
 pub use config::{CaptureConfig, CaptureError, CaptureStats};
 pub(crate) use flow::FlowRecorder;
 pub use follow::{Followed, Follower};
 pub use keys::KeyLog;
+#[cfg(feature = "sim")]
+pub(crate) use network::NetworkRecorder;
 pub use pcap::Pcap;
 pub use read::{CapturedPacket, Reader};
 pub use tap::{Capture, Tap};
-#[cfg(feature = "sim")]
-pub(crate) use wire::WireRecorder;
 
 pub use crate::wire::pcapng::Flow as FlowHeader;
 

@@ -21,7 +21,7 @@ use super::socket::{Outgoing, Ports};
 use super::trace::{DropReason, What};
 use super::world::{Flying, World, summary};
 use crate::base::time::{Clock, Instant, ManualClock};
-use crate::capture::{Tap, WireRecorder};
+use crate::capture::{NetworkRecorder, Tap};
 use crate::ipcp::shim::resolve::HostTable;
 use crate::types::device::Datagram;
 
@@ -50,7 +50,7 @@ pub(super) struct Core {
     pub(super) rules: Rules,
     pub(super) hosts: RefCell<Hosts>,
     /// Who writes what passes the network, if anybody does.
-    pub(super) wire: WireRecorder,
+    pub(super) wire: NetworkRecorder,
     pub(super) time_limit: Cell<Duration>,
     pub(super) poll_limit: Cell<u64>,
     running: Cell<bool>,
@@ -105,7 +105,7 @@ impl Core {
     pub(super) fn new(seed: u64) -> Self {
         let world = World::new(seed, KEEP_EVENTS);
         let clock = Arc::new(ManualClock::new(EPOCH_UNIX_NANOS));
-        let wire = WireRecorder::new(&Tap::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let wire = NetworkRecorder::new(&Tap::new(Arc::clone(&clock) as Arc<dyn Clock>));
         Self {
             seed,
             ports: Ports::new(world.default_link().mtu, Arc::clone(&clock)),

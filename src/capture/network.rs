@@ -9,13 +9,13 @@ use crate::wire::pcapng::LINK_RAW;
 
 /// Writes the datagrams of a network: when they are sent, and what becomes of those that do not arrive as they were.
 #[derive(Debug)]
-pub(crate) struct WireRecorder {
+pub(crate) struct NetworkRecorder {
     tap: Arc<Tap>,
     passed: u64,
     dropped: u64,
 }
 
-impl WireRecorder {
+impl NetworkRecorder {
     pub(crate) fn new(tap: &Arc<Tap>) -> Self {
         let (passed, dropped) = (tap.number(), tap.number());
         Self { tap: Arc::clone(tap), passed, dropped }
