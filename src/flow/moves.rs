@@ -177,6 +177,8 @@ impl Moves {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::crypto::hash::digest;
     use crate::crypto::protect::Side;
@@ -294,6 +296,4 @@ mod tests {
         }
         assert_eq!(core::iter::from_fn(|| b.poll_transmit()).count(), ANSWERS);
     }
-
-    use alloc::vec::Vec;
 }

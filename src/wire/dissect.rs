@@ -53,7 +53,7 @@ pub use fields::{Field, Value};
 pub enum Protocol {
     /// A datagram of a UDP layer, without the header of UDP.
     Udp,
-    /// A frame of an Ethernet layer of the reference, DIX or LLC, with its addresses.
+    /// A frame of an Ethernet layer, DIX or LLC, with its addresses.
     Ethernet,
     /// A packet of a unicast layer.
     DataTransfer,

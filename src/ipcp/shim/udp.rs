@@ -1,8 +1,8 @@
 //! The UDP shim: a layer whose members are the hosts that UDP reaches.
 //!
-//! One socket a layer, over IPv4 or IPv6: the family decides about nothing but the addresses. Each datagram begins with the EID by which its receiver knows the flow, 0 for management; the
-//! layouts are in [`wire::udp`](crate::wire::udp). Names are the MD5 hashes of their text; a
-//! [`Resolver`] finds the host, the layer itself has no directory.
+//! One socket a layer, over IPv4 or IPv6: the family decides about nothing but the addresses. Each datagram begins with the
+//! EID by which its receiver knows the flow, 0 for management; the layouts are in [`wire::udp`](crate::wire::udp). Names are
+//! the MD5 hashes of their text; a [`Resolver`] finds the host, the layer itself has no directory.
 //!
 //! What the reference does badly here is not repeated: a name must be registered before requests for it are passed on,
 //! a refusal is sent where the requester would otherwise wait 20 s, EIDs are random in all their bits and looked up in
@@ -12,9 +12,9 @@
 //! A flow is between two addresses, ours and the peer's: bound to all addresses of a host, the member is reached at each,
 //! and replies, refusals and data leave from the one that was asked. A peer of this library may move to another address,
 //! and proves there that it is the same (`flow::moves`); from elsewhere nothing else is taken. Addresses are compared in their
-//! [one spelling](crate::types::addr::canonical), so that a peer is not two peers; a link-local one keeps its interface. What the socket has no room for waits, and so do
-//! writers; whatever else keeps it from sending is counted by its reason and ends nothing. When the layer is left the
-//! socket is closed, whoever still has a handle of it.
+//! [one spelling](crate::types::addr::canonical), so that a peer is not two peers; a link-local one keeps its interface. What
+//! the socket has no room for waits, and so do writers; whatever else keeps it from sending is counted by its reason and ends
+//! nothing. When the layer is left the socket is closed, whoever still has a handle of it.
 //!
 //! ```
 //! use o7s::{Stack, Udp4};
