@@ -1,4 +1,4 @@
-//! What can be chosen for a capture, and what became of it.
+//! Settings, statistics and errors of captures.
 
 use std::io;
 
@@ -67,29 +67,29 @@ impl CaptureConfig {
     }
 }
 
-/// What was captured.
+/// Statistics of a capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureStats {
-    /// Packets that were taken.
+    /// Packets captured.
     pub packets: u64,
-    /// Bytes of the file that they make.
+    /// Length of the file, bytes.
     pub bytes: u64,
-    /// Packets for which there was no room.
+    /// Packets lost for lack of room.
     pub lost: u64,
 }
 
-/// Why there is no capture.
+/// Error of starting a capture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// One is running.
+    /// A capture is running.
     #[error("a capture is running already: stop it first")]
     Running,
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
-    /// The operating system starts no thread to write it.
+    /// The operating system starts no thread for the writer.
     #[error("the operating system starts no thread to write the capture")]
     Thread(#[source] io::Error),
 }

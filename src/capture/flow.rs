@@ -14,7 +14,7 @@ const FLOWS: u64 = 1 << 63;
 pub(crate) struct FlowRecorder(Arc<Tap>);
 
 impl FlowRecorder {
-    /// One that writes to the capture of this tap.
+    /// A recorder that writes to the captures of `tap`.
     pub(crate) fn new(tap: &Arc<Tap>) -> Arc<Self> {
         Arc::new(Self(Arc::clone(tap)))
     }

@@ -53,7 +53,7 @@ pub struct Follower {
     flows: Flows,
     /// Of captures of flows: by their numbers.
     shown: BTreeMap<u64, Flow>,
-    /// What the layers are like of which an enrollment was seen.
+    /// Parameters of the layers for which an enrollment was seen.
     layers: BTreeMap<Scope, Dissector>,
 }
 
@@ -146,7 +146,7 @@ impl Follower {
         }
     }
 
-    /// Whether a datagram of any port is one of a layer: a message about a flow, or a packet of one that was asked for.
+    /// Returns `true` if a datagram of any port is one of a layer: a message about a flow, or a packet of one that was asked for.
     fn is_ours(&mut self, dst: SocketAddr, payload: &[u8]) -> bool {
         match udp::split_eid(payload) {
             Ok((udp::MGMT_EID, _)) => udp::Raw::parse(payload).is_ok_and(|raw| raw.is_canonical()),
@@ -263,7 +263,7 @@ impl Follower {
         }
     }
 
-    /// What a component of a member says, on a flow of the layer `scope`.
+    /// A packet of a member's component, on a flow of the layer `scope`.
     fn component(&mut self, found: &mut Followed, scope: Scope, component: Inner, packet: &[u8]) {
         let protocol = match component {
             Inner::Done => return,
@@ -338,7 +338,7 @@ impl Follower {
     }
 }
 
-/// What is left to be decoded of a packet.
+/// The part of a packet still to be decoded.
 enum Inner {
     Done,
     Component(Component),
@@ -358,7 +358,7 @@ fn without_checksum<'a>(found: &mut Followed, flow: &Flow, packet: &'a [u8]) -> 
     }
 }
 
-/// What a flow carries, in the clear.
+/// The payload of a flow, in the clear.
 fn inner(found: &mut Followed, flow: &mut Flow, packet: &[u8]) -> Inner {
     let dissector = Dissector::default();
     if flow.qos.has_frct() {
@@ -402,7 +402,7 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Whether it is one of a layer.
+    /// Returns `true` if it is a packet of a layer.
     pub fn is_o7s(&self) -> bool {
         !self.fields.is_empty()
     }
@@ -412,7 +412,7 @@ impl Followed {
         &self.fields
     }
 
-    /// What the flow carries, as far as it could be opened.
+    /// The payload of the flow, as far as it could be opened.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
@@ -457,7 +457,7 @@ impl Followed {
         self.say(format!("{} {} bytes", if opened { "opened" } else { "sealed" }, sealed.len()));
     }
 
-    /// What is not decoded any further.
+    /// Notes bytes that are not decoded any further.
     fn rest(&mut self, payload: &[u8]) {
         if !payload.is_empty() {
             Fields(&mut self.fields).len("o7s.payload", payload.len());
@@ -466,7 +466,7 @@ impl Followed {
         }
     }
 
-    /// What should be something else.
+    /// Notes bytes that cannot be decoded.
     fn undecoded(&mut self, bytes: &[u8]) {
         Fields(&mut self.fields).len("o7s.undecoded", bytes.len());
         self.say(format!("{} bytes that are not understood", bytes.len()));

@@ -45,12 +45,12 @@ impl KeyLog {
         self.keys.extend(text.lines().filter_map(Logged::of).take(room));
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no keys.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -61,7 +61,7 @@ impl KeyLog {
     }
 }
 
-/// Whether two ids are of one request: repetitions differ in the first and the last bytes.
+/// Returns `true` if two ids are of one request: repetitions differ in the first and the last bytes.
 pub(super) fn is_same_request(a: &[u8; ID_LEN], b: &[u8; ID_LEN]) -> bool {
     a.get(2..10) == b.get(2..10)
 }

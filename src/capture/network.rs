@@ -1,4 +1,4 @@
-//! What a simulated network does with datagrams.
+//! Recording the datagrams of a simulated network.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl NetworkRecorder {
         &self.tap
     }
 
-    /// A datagram that is sent, and what is to be said of it.
+    /// Records a datagram that is sent, with a comment.
     #[inline]
     pub(crate) fn sent(&self, src: SocketAddr, dst: SocketAddr, data: &[u8], comment: &str) {
         if self.tap.is_on() {
@@ -33,7 +33,7 @@ impl NetworkRecorder {
         }
     }
 
-    /// One that is gone, and why.
+    /// Records a datagram that is lost, and the reason.
     #[inline]
     pub(crate) fn dropped(&self, src: SocketAddr, dst: SocketAddr, data: &[u8], why: &dyn core::fmt::Debug) {
         if self.tap.is_on() {

@@ -45,7 +45,7 @@ impl<D> Pcap<D> {
     }
 }
 
-/// What is said of a packet that the device does not take.
+/// The comment on a packet that the device does not take.
 fn unsent(why: SendError) -> String {
     format!("not sent: {why}")
 }
@@ -54,7 +54,7 @@ fn dropped(why: &dyn fmt::Display) -> String {
     format!("dropped: {why}")
 }
 
-/// Where datagrams go that arrive at, or leave from, `local` of a device that is at `addr`.
+/// The address of a datagram at this end: `local`, if known, of a device bound to `addr`.
 fn own(addr: SocketAddr, local: Option<IpAddr>) -> SocketAddr {
     SocketAddr::new(local.unwrap_or(addr.ip()), addr.port())
 }

@@ -24,15 +24,15 @@ pub struct CapturedPacket {
     pub interface: String,
     /// Its link type.
     pub link: u16,
-    /// When, nanoseconds since 1970-01-01 UTC.
+    /// Time, nanoseconds since 1970-01-01 UTC.
     pub unix_nanos: u64,
-    /// Whether it was sent from where it was captured, if the capture says so.
+    /// `true` if it was sent from where it was captured; `None` if the capture does not say.
     pub sent: Option<bool>,
-    /// How long it was, bytes.
+    /// Its length on the link, bytes.
     pub original: usize,
     /// Its bytes, or the first of them.
     pub data: Vec<u8>,
-    /// What the capture says of it.
+    /// The capture's comment on it.
     pub comments: Vec<String>,
 }
 

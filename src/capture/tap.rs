@@ -17,7 +17,7 @@ use crate::wire::pcapng::{self, Direction, Packet};
 const MAX_INTERFACES: usize = 1 << 16;
 /// Room for the description of an interface, bytes.
 const DESCRIPTION: usize = 160;
-/// What a file says it was written by.
+/// The program named in a file as its writer.
 const PROGRAM: &str = concat!("o7s ", env!("CARGO_PKG_VERSION"));
 
 /// A switch for captures: what passes the devices that it was given to, by [`Pcap`](super::Pcap), is written while a capture
@@ -60,7 +60,7 @@ struct Recording {
     stats: CaptureStats,
     /// Packets lost since the last one that was written.
     lost: u64,
-    /// Who writes, if a thread does, and whether it has gone to sleep for want of work.
+    /// The thread that writes, if one does, and whether it sleeps for want of work.
     writer: Option<Thread>,
     idle: bool,
     ended: bool,
@@ -86,7 +86,7 @@ pub(super) struct Passed<'a> {
     pub(super) comment: &'a str,
 }
 
-/// What a writer is to do.
+/// The next task of a writer.
 pub(super) enum Turn {
     /// Write, and come again.
     Write,
@@ -97,7 +97,7 @@ pub(super) enum Turn {
 }
 
 impl Tap {
-    /// One that is off. Times in captures are those of `clock`.
+    /// A switch that is off. Times in captures are those of `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             on: AtomicBool::new(false),
@@ -150,7 +150,7 @@ impl Tap {
         Ok(Capture::new(self, session, outcome, None))
     }
 
-    /// Whether a capture is running: one relaxed load.
+    /// Returns `true` if a capture is running: one relaxed load.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
@@ -190,7 +190,7 @@ impl Tap {
         }
     }
 
-    /// What there is to do for a writer; bytes to write are put into `spare`, which is empty.
+    /// The next task of the writer; bytes to write are put into `spare`, which is empty.
     pub(super) fn turn(&self, session: u64, spare: &mut Vec<u8>) -> Turn {
         let mut place = self.recording.lock();
         let recording = place.as_mut().filter(|recording| recording.session == session);
@@ -366,7 +366,7 @@ impl Capture {
         self
     }
 
-    /// What was captured so far.
+    /// Returns the statistics so far.
     pub fn stats(&self) -> CaptureStats {
         self.tap.stats(self.session).unwrap_or_default()
     }

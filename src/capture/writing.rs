@@ -1,4 +1,4 @@
-//! Writing what waits: on a thread of its own, or where a polled stack is polled.
+//! The writers of captures: on a thread of their own, or where a polled stack is polled.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use super::config::CaptureStats;
 use super::tap::{Tap, Turn};
 use crate::base::sync::Mutex;
 
-/// How long a writer waits for more before it writes again: few system calls, and a reader that looks on is not kept waiting.
+/// Pause of a writer between two writes: few system calls, and a reader that looks on is not kept waiting.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The longest sleep; only bounds what a missed wake-up could cost.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Where a capture goes.
+/// The destination of a capture.
 pub(super) type Sink = Box<dyn Write + Send>;
 
-/// How a capture has ended.
+/// The result of a capture.
 #[derive(Default)]
 pub(super) struct Outcome(Mutex<Option<io::Result<CaptureStats>>>);
 
@@ -25,7 +25,7 @@ impl Outcome {
         *self.0.lock() = Some(outcome);
     }
 
-    /// How it has; nobody knows if the sink has panicked.
+    /// Takes the result; an error if the sink has panicked.
     pub(super) fn take(&self) -> io::Result<CaptureStats> {
         let lost = || Err(io::Error::other("the capture's sink panicked"));
         self.0.lock().take().unwrap_or_else(lost)

@@ -17,7 +17,7 @@ use crate::types::device::{Datagram, Datagrams, FrameLosses, Frames, Link, SendE
 use crate::types::mac::Mac;
 
 settings! {
-    /// What [`Faults`] do to packets. By default nothing.
+    /// Settings of [`Faults`]. By default nothing happens to packets.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct FaultConfig {
         /// Sets the probability that a packet is lost. Default: 0.
@@ -68,7 +68,7 @@ struct Line<P> {
     /// By when they arrive, and in which order they were sent.
     waiting: BTreeMap<(Instant, u64), P>,
     next: u64,
-    /// What was taken from the device, kept for its memory.
+    /// Packets taken from the device; kept for its memory.
     arrived: Vec<P>,
 }
 
@@ -93,7 +93,7 @@ impl<D: ?Sized> Faults<D> {
         &self.device
     }
 
-    /// How long a wait may last: until the next delayed packet arrives.
+    /// The longest wait: until the next delayed packet arrives.
     fn patience(&self, timeout: Duration) -> Duration {
         let next = self.datagrams.lock().next_arrival().min(self.frames.lock().next_arrival());
         timeout.min(next.since(self.clock.now()))

@@ -34,7 +34,7 @@ const IDLE_BUFFERS: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MemoryFrames {
-    /// Where what is sent goes, and where what is received is.
+    /// The queue of frames to the peer, and the queue of received ones.
     out: Arc<End>,
     own: Arc<End>,
     state: Mutex<State>,

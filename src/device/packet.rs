@@ -26,7 +26,7 @@ use crate::base::time::{Clock as _, Instant};
 use crate::types::device::{FRAME_HEADER, FrameLosses, Frames, Link, SendError};
 use crate::types::mac::Mac;
 
-/// What is asked of the kernel for each direction, bytes; it may give less.
+/// Buffer requested from the kernel for each direction, bytes; it may give less.
 const SOCKET_BUFFER: usize = 8 << 20;
 /// Bytes of a frame that are received into a buffer of the pool. The rest of a longer one is copied.
 const BUFFER: usize = POOLED_PAYLOAD;
@@ -36,11 +36,11 @@ const VLAN_TAG: usize = 4;
 const TAILS: usize = 1 << 20;
 /// Frames that are asked for in the first call, and in each while few arrive.
 const FEW: usize = 4;
-/// How often the interface is looked at while frames keep coming, or nobody waits.
+/// Interval of checks of the interface while frames keep coming, or nobody waits.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest wait where the kernel tells nothing of changes of the interface.
 const BLIND: Duration = Duration::from_millis(500);
-/// What the kernel accounts for a frame of the usual size that waits to leave, bytes.
+/// Memory that the kernel accounts for a queued frame of the usual size, bytes.
 const BYTES_OF_FRAME: usize = 2304;
 
 /// The lowest EtherType; smaller numbers in its place are lengths.
@@ -109,7 +109,7 @@ struct Lost {
     damaged: AtomicU64,
 }
 
-/// What the thread that receives works with.
+/// Working memory of the receiving thread.
 #[derive(Default)]
 struct Receiving {
     /// Each [`BUFFER`] bytes long.
@@ -191,7 +191,7 @@ impl PacketSocket {
         &self.name
     }
 
-    /// Whether it was closed.
+    /// Returns `true` if it was closed.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -222,7 +222,7 @@ impl PacketSocket {
         }
     }
 
-    /// Whether a frame is to be handed up; counts it if not.
+    /// Returns `true` if a frame is to be handed up; counts it if not.
     fn takes(&self, frame: &[u8], arrival: &Arrival) -> bool {
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -271,7 +271,7 @@ fn prepare(socket: BorrowedFd<'_>, filter: &[libc::sock_filter]) -> io::Result<(
     Ok(())
 }
 
-/// Why a socket could not be opened, and what helps.
+/// The error of opening a socket, with a remedy.
 fn explain(interface: &str, error: io::Error) -> io::Error {
     let (kind, why) = match Errno::from_io_error(&error) {
         Some(Errno::PERM | Errno::ACCESS) => (

@@ -45,7 +45,7 @@ impl PacketSocket {
         match self.never {}
     }
 
-    /// Whether it was closed.
+    /// Returns `true` if it was closed.
     pub fn is_closed(&self) -> bool {
         match self.never {}
     }

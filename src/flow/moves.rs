@@ -165,7 +165,7 @@ impl Moves {
         Some((to, packet))
     }
 
-    /// Where the peer is from now on, if it has moved. Nothing is kept of the move.
+    /// Returns the new place of the peer, if it has moved. Nothing is kept of the move.
     pub(super) fn poll_moved(&mut self) -> Option<Route> {
         let moved = self.work.as_mut()?.moved.take();
         if !self.is_due() && self.work.as_ref().is_some_and(|work| work.places.is_empty()) {

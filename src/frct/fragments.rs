@@ -1,4 +1,4 @@
-//! What becomes of a write that is larger than a packet: fragments, each a packet of its own.
+//! Fragmentation: a write that is larger than a packet is cut into fragments, each a packet of its own.
 //!
 //! Fragments are cut straight out of the caller's data, and numbered, acknowledged and retransmitted as any packet. Their
 //! headers say which part of the message they are; see [the wire page](crate::wire::frct#fragments). The other end puts
@@ -9,7 +9,7 @@ use crate::wire::frct::Flags;
 /// The largest fragment, bytes of user data, where the layer below may lose packets: with all headers it fits into an
 /// Ethernet frame, so that IP does not cut it into pieces of which each can be lost.
 pub(crate) const FRAGMENT: usize = 1400;
-/// Where packets carry less than this, a message is not cut: there would be more header than data.
+/// Smallest packet that messages are cut for, bytes of user data: below it there would be more header than data.
 const FRAGMENT_MIN: usize = 64;
 
 /// Which part of a message a packet is.

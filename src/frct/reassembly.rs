@@ -1,4 +1,4 @@
-//! What has arrived in order and waits for the application: packets, and messages of several fragments.
+//! Reassembly: packets, and messages of several fragments, in order and waiting for the application.
 //!
 //! Fragments stay in the buffers in which they came until the application reads, which then copies them once, to where it
 //! wants them. The last message may be *open*: its last fragment has not come yet, and nothing of it can be read. It takes
@@ -24,16 +24,16 @@ pub(super) struct Messages {
     whole: u32,
     /// Bytes that a message may have.
     limit: u32,
-    /// What is in fragments; most flows never have any.
+    /// Messages in fragments; most flows never have any.
     parts: Option<Box<Parts>>,
 }
 
 /// Messages of several fragments.
 #[derive(Default)]
 struct Parts {
-    /// Those that are complete.
+    /// Complete messages.
     complete: VecDeque<Fragmented>,
-    /// What follows the whole packets.
+    /// The open message, behind the whole packets.
     open: Open,
 }
 
@@ -50,7 +50,7 @@ struct Fragmented {
 struct Open {
     packets: u32,
     bytes: u32,
-    /// When its latest fragment came.
+    /// Arrival of its latest fragment.
     at: Instant,
 }
 
@@ -72,7 +72,7 @@ impl Messages {
         self.queue.len() - self.open().map_or(0, |open| open.packets as usize)
     }
 
-    /// Whether nothing waits, not even a part of a message.
+    /// Returns `true` if nothing waits, not even a part of a message.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -82,18 +82,18 @@ impl Messages {
         self.queue.bytes()
     }
 
-    /// Whether the application can read something.
+    /// Returns `true` if the application can read something.
     #[inline]
     pub(super) fn can_deliver(&self) -> bool {
         self.whole > 0 || self.parts.as_ref().is_some_and(|parts| !parts.complete.is_empty())
     }
 
-    /// When the latest fragment of the open message came; `None` if there is none.
+    /// Arrival of the latest fragment of the open message; `None` if there is none.
     pub(super) fn open_since(&self) -> Option<Instant> {
         self.open().map(|open| open.at)
     }
 
-    /// Whether a packet of `len` bytes, which follows in order, is within the bounds of a message.
+    /// Returns `true` if a packet of `len` bytes, next in order, is within the bounds of a message.
     #[inline]
     pub(super) fn fits(&self, part: Part, len: usize) -> bool {
         let before = match part {

@@ -22,7 +22,7 @@ use crate::types::mac::Mac;
 
 /// Addresses that a switch remembers.
 const MAX_LEARNED: usize = 8192;
-/// How long it remembers one that it has not seen again (IEEE 802.1D, 7.9.2).
+/// Lifetime of an address that is not seen again (IEEE 802.1D, 7.9.2).
 const AGEING: Duration = Duration::from_secs(300);
 
 /// A simulated Ethernet switch, into which [interfaces](Interface) are plugged: it learns where addresses are, sends to
@@ -57,7 +57,7 @@ struct Shared {
     state: RefCell<Ports>,
 }
 
-/// What the switch knows.
+/// State of a switch.
 struct Ports {
     default_link: Link,
     /// The interfaces, in the order in which they were plugged in.
@@ -125,13 +125,13 @@ impl Switch {
         interface.set_mtu(link.mtu);
     }
 
-    /// What became of the frames that an interface has sent, and of those that were sent to it.
+    /// Returns the statistics of the frames that an interface has sent, and of those that were sent to it.
     pub fn stats(&self, interface: &Interface) -> (LinkStats, LinkStats) {
         let (net, to) = (&self.0.net, interface.switch);
         (net.link_stats(interface.addr(), to), net.link_stats(to, interface.addr()))
     }
 
-    /// How many addresses it has learned.
+    /// Returns the number of addresses learned.
     pub fn learned(&self) -> usize {
         self.0.state.borrow().learned.len()
     }
@@ -190,7 +190,7 @@ fn port_addr(switch: u8, place: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(240, switch, high, low)), 1)
 }
 
-/// What can be taken for an Ethernet address: an address, or its text.
+/// A value that names an Ethernet address: the address, or its text.
 pub trait ToMac {
     /// The address.
     ///
@@ -226,7 +226,7 @@ pub struct Interface {
     socket: Arc<UdpSocket>,
     switch: SocketAddr,
     state: Mutex<Seen>,
-    /// What was taken from the socket, kept for its memory.
+    /// Datagrams taken from the socket; kept for its memory.
     arrived: Mutex<Vec<Datagram>>,
 }
 
@@ -280,7 +280,7 @@ impl Interface {
         self.socket.local_addr()
     }
 
-    /// Whether the interface hands the frame up.
+    /// Returns `true` if the interface hands the frame up.
     fn takes(&self, frame: &[u8]) -> bool {
         let Seen { mac, link, .. } = *self.state.lock();
         link == State::Up && addresses(frame).is_some_and(|(dst, _)| dst == mac || dst.is_group())

@@ -54,7 +54,7 @@ impl Stack {
     }
 }
 
-/// What a program does with lines of a key log.
+/// A program's receiver of key log lines.
 pub(super) type KeyLog = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Has the program told keys, which the log is told in turn.

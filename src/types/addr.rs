@@ -75,7 +75,7 @@ impl Families {
     }
 }
 
-/// Why a text is not an address.
+/// Error of reading an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddrError {
     /// It is not written like one.

@@ -1,4 +1,4 @@
-//! What looks on: the trait through which the packets of flows are seen in the clear.
+//! The trait through which the packets of flows are seen in the clear.
 
 /// A packet of a flow, as the flow's machines see it: decrypted, with the FRCT header if the flow has one.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +17,11 @@ pub struct FlowPacket<'a> {
     pub sealed: bool,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// Why it is dropped, if it is.
+    /// Reason for which it is dropped, if it is.
     pub dropped: Option<&'static str>,
 }
 
-/// What sees the packets of flows in the clear: a capture that was asked for it.
+/// A reader of flows' packets in the clear: a capture that was asked for it.
 ///
 /// It is called with the flow's lock held. So it copies what it wants and returns: it takes no lock under which anything else is
 /// called, and calls nobody.

@@ -83,7 +83,7 @@ const ISB_IFDROP: u16 = 5;
 /// The longest text in an option, bytes; what is longer is cut.
 const MAX_TEXT: usize = 1000;
 
-/// Where a packet was going.
+/// The direction of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// It came.
@@ -190,19 +190,19 @@ pub fn interface(link: u16, snap: u32, name: &str, description: &str, out: &mut 
 pub struct Packet<'a> {
     /// Number of the interface.
     pub interface: u32,
-    /// When, nanoseconds since 1970-01-01 UTC.
+    /// Time, nanoseconds since 1970-01-01 UTC.
     pub unix_nanos: u64,
     /// Bytes in front of `data`: headers that were made up.
     pub head: &'a [u8],
     /// The packet, or its first bytes.
     pub data: &'a [u8],
-    /// How long it was, with `head`.
+    /// Its length on the link, with `head`.
     pub original: u32,
-    /// Where it was going, if known.
+    /// Its direction, if known.
     pub direction: Option<Direction>,
-    /// How many packets before this one could not be written.
+    /// Number of packets lost before this one.
     pub lost: u64,
-    /// What is to be said of it; nothing if empty.
+    /// Comment; none if empty.
     pub comment: &'a str,
 }
 
@@ -255,7 +255,7 @@ pub fn secrets(lines: &[u8], out: &mut Vec<u8>) {
     block.finish();
 }
 
-/// What stands in front of a packet of a flow, in captures of flows: 12 bytes.
+/// The header of a packet in captures of flows: 12 bytes.
 ///
 /// | offset | size | field | meaning |
 /// |---|---|---|---|

@@ -20,7 +20,7 @@ const MAX_FLOWS: usize = 1 << 17;
 /// Packets of a flow that are tried with keys which may not be its own.
 const TRIES: u8 = 16;
 
-/// Who has a flow: a socket, an interface, a member of a layer.
+/// The owner of a flow: a socket, an interface, a member of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Node {
     Socket(SocketAddr),
@@ -70,7 +70,7 @@ pub(super) struct Flow {
     id: [u8; ID_LEN],
     pub(super) digest: u16,
     pub(super) cipher: Option<Cipher>,
-    /// What opens the packets: to the responder, and to the requester.
+    /// Openers of the packets: to the responder, and to the requester.
     openers: Option<Box<[Protection; 2]>>,
     tries: u8,
     /// If it is between two members of a layer.
@@ -78,7 +78,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// One that has no request.
+    /// A flow without a request.
     pub(super) fn unasked(number: u64, qos: QosSpec) -> Self {
         Self {
             number,
@@ -95,7 +95,7 @@ impl Flow {
         }
     }
 
-    /// What is in a packet; `None` if no key opens it.
+    /// The content of a packet; `None` if no key opens it.
     pub(super) fn open(&mut self, keys: &KeyLog, bit: u32, to_requester: bool, packet: &[u8]) -> Option<PacketBuf> {
         let cipher = self.cipher.filter(|cipher| cipher.is_available())?;
         if self.openers.is_none() && self.tries < TRIES {
@@ -111,7 +111,7 @@ impl Flow {
     }
 }
 
-/// What opens the packets of a flow with this key, to the responder and to the requester.
+/// Openers of the packets of a flow with this key, to the responder and to the requester.
 fn openers(cipher: Cipher, logged: &Logged, bit: u32) -> Option<Box<[Protection; 2]>> {
     let key = || SessionKey::from_bytes(*logged.key);
     let of = |side| {

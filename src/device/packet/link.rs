@@ -97,7 +97,7 @@ impl Interface {
         }
     }
 
-    /// Whether the kernel has told of changes since the last call, of any interface.
+    /// Returns `true` if the kernel has told of changes since the last call, of any interface.
     pub(super) fn has_changes(&self) -> bool {
         let Some(changes) = &self.changes else { return true };
         let (mut told, mut buf) = (false, [0_u8; 64]);
@@ -111,7 +111,7 @@ impl Interface {
         told
     }
 
-    /// What has something to read when the kernel tells of changes.
+    /// The descriptor that is readable when the kernel tells of changes.
     pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.changes.as_ref().map(AsFd::as_fd)
     }

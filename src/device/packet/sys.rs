@@ -13,7 +13,7 @@ pub(super) const BATCH: usize = 64;
 /// For so many a call prepares less memory.
 const FEW: usize = 4;
 
-/// Where a packet socket is bound, as the kernel tells.
+/// The binding of a packet socket, as the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     /// The interface; -1 if it has been deleted.
@@ -153,7 +153,7 @@ const fn no_message() -> libc::mmsghdr {
     unsafe { core::mem::zeroed() }
 }
 
-/// What the kernel says of a frame that it hands over.
+/// The kernel's information on a received frame.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
     /// Bytes of the frame that were stored.

@@ -1,4 +1,4 @@
-//! What needs neither rights nor interfaces; the others are in `tests/veth`.
+//! Tests without rights or interfaces; the others are in `tests/veth`.
 
 use super::*;
 

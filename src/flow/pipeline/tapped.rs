@@ -1,4 +1,4 @@
-//! Those who look on: a capture that was asked for the packets of flows in the clear.
+//! The tap of a flow: a capture of packets in the clear.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -7,13 +7,13 @@ use super::Pipeline;
 use crate::flow::FlowKey;
 use crate::types::tap::{FlowPacket, FlowTap};
 
-/// Who looks on, and what the flow is called there.
+/// The tap, and the flow's number there.
 pub(in crate::flow) struct Tapped {
     tap: Arc<dyn FlowTap>,
     flow: FlowKey,
 }
 
-/// What becomes of the packet that is shown.
+/// The fate of a packet that the tap is shown.
 #[derive(Clone, Copy)]
 pub(super) enum Look {
     /// It leaves.

@@ -1,4 +1,4 @@
-//! What the receiving half tells of packets beyond a gap.
+//! Reports of the receiving half on packets beyond a gap.
 
 use super::Receiver;
 use crate::wire::frct::Sack;

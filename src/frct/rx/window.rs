@@ -1,4 +1,4 @@
-//! When the peer is told what has arrived and how far the window reaches.
+//! The times of acknowledgements and window updates.
 
 use super::Receiver;
 use crate::base::time::Instant;

@@ -1,4 +1,4 @@
-//! When a port collects packets to send them in one go, and when it tries a device again that had no room.
+//! Batching of a port's packets, and retries while the device is full.
 
 use core::time::Duration;
 
@@ -13,11 +13,11 @@ const ASK_AFTER: u32 = 8;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);
 
-/// How long a port whose device has no room waits before it tries again, doubled each time up to the longest.
+/// Pause of a port before it tries a full device again, doubled each time up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
 const LONGEST_RETRY: Duration = Duration::from_millis(16);
 
-/// How fast the packets of a port follow each other.
+/// The rate of a port's packets.
 #[derive(Default)]
 pub(super) struct Burst {
     last: Instant,
@@ -36,12 +36,12 @@ impl Burst {
         self.unasked = self.unasked.saturating_add(packets);
     }
 
-    /// Whether packets come fast enough to be collected.
+    /// Returns `true` if packets come fast enough to be collected.
     pub(super) fn is_long(&self) -> bool {
         self.len >= BURST_LEN
     }
 
-    /// Whether the port has been unused for so long that its memory is better given back.
+    /// Returns `true` if the port has been unused for so long that its memory is better given back.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         now.since(self.last) > IDLE
     }
@@ -75,7 +75,7 @@ impl Stall {
         Self { retry_at: now + pause, pause }
     }
 
-    /// Whether it is time to try again.
+    /// Returns `true` if it is time to try again.
     pub(super) fn may_retry(&self, now: Instant) -> bool {
         now >= self.retry_at
     }

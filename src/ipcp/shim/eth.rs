@@ -60,13 +60,13 @@ use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::eth::{FlowRequest, Frame, Mgmt};
 
-/// What an Ethernet shim is built from.
+/// Parts of an Ethernet shim.
 pub struct Parts {
-    /// What is fixed about the IPCP.
+    /// Fixed properties of the IPCP.
     pub info: Info,
     /// The interface.
     pub device: Arc<dyn Frames>,
-    /// How frames say which layer and flow they are of.
+    /// Framing: the place of layer and flow in a frame.
     pub framing: Framing,
     /// Limits.
     pub config: Config,

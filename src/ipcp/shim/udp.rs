@@ -61,13 +61,13 @@ use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 use crate::wire::udp::{EID_LEN, FlowRequest, NO_EID, REFERENCE_MAX_PAYLOAD_V4, REFERENCE_MAX_PAYLOAD_V6};
 
-/// What a UDP shim is built from.
+/// Parts of a UDP shim.
 pub struct Parts {
-    /// What is fixed about the IPCP.
+    /// Fixed properties of the IPCP.
     pub info: Info,
     /// The socket.
     pub socket: Arc<dyn Datagrams>,
-    /// What finds the host of a name.
+    /// The resolver of names.
     pub resolver: Arc<dyn Resolver>,
     /// Limits.
     pub config: Config,
@@ -84,7 +84,7 @@ pub struct UdpShim {
     pool: Arc<BufPool>,
     rng: Mutex<Rng>,
     config: Config,
-    /// What the socket can send to.
+    /// Address families that the socket can send to.
     families: Families,
     /// Datagrams are never held back to be sent in one go.
     inline: bool,

@@ -1,4 +1,4 @@
-//! Those who look on: who sees the packets of flows in the clear, and who is told the keys of encrypted ones. Nobody, unless
+//! Onlookers: readers of flows' packets in the clear, and of the keys of encrypted ones. Nobody, unless
 //! the program asked for it.
 
 use alloc::string::String;
@@ -14,10 +14,10 @@ use crate::base::sync::{Mutex, Ordered};
 use crate::crypto::SessionKey;
 use crate::types::tap::FlowTap;
 
-/// What is told the keys of flows, a line each.
+/// A receiver of flows' keys, a line each.
 pub type KeySink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Who gets the keys.
+/// The receiver's kind.
 #[derive(Clone, Copy)]
 pub enum KeyReader {
     /// The program, for as long as the stack lives.
@@ -31,7 +31,7 @@ pub const PEER_KEY: &str = "O7S_PEER_SESSION_KEY";
 /// In front of a key with which a flow to a reference is protected.
 pub const REFERENCE_KEY: &str = "O7S_REFERENCE_SESSION_KEY";
 
-/// Those who look on.
+/// The onlookers of a node.
 #[derive(Default)]
 pub(in crate::node) struct Onlookers {
     /// Somebody gets keys.
@@ -73,7 +73,7 @@ impl Onlookers {
         drop(before);
     }
 
-    /// Who sees the packets of a flow that is being allocated.
+    /// The tap of a flow that is being allocated.
     pub(in crate::node) fn tap(&self) -> Option<Arc<dyn FlowTap>> {
         self.taps.lock().clone()
     }

@@ -231,7 +231,7 @@ impl<S: Shim> super::super::Shim for Adapter<S> {
     }
 }
 
-/// Who asked, and the number of the flow there.
+/// The requester: its station, and its number of the flow.
 pub(crate) struct Requester {
     station: u64,
     flow: u32,

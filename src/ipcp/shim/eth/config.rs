@@ -11,23 +11,23 @@ pub struct Config {
     pub max_names: usize,
     /// Hashes whose places, or lack of them, are remembered.
     pub max_directory: usize,
-    /// How long an answer to a name query is believed.
+    /// Lifetime of an answer to a name query.
     pub directory_ttl: Duration,
-    /// How long the lack of an answer is believed.
+    /// Lifetime of the lack of an answer.
     pub directory_negative_ttl: Duration,
-    /// How long answers are waited for.
+    /// Timeout of a name query.
     pub query_timeout: Duration,
-    /// When a query without answer is repeated for the first time; the pause doubles each time.
+    /// First pause before a query without answer is repeated; it doubles each time.
     pub query_retry: Duration,
     /// Name queries that are answered in a second, and at once after a pause, to each 64th of the stations.
     pub answer_rate: (u64, u64),
-    /// How long an answer to a name query waits.
+    /// Delay of an answer to a name query.
     pub answer_delay: Duration,
     /// The largest management message that is sent, bytes, if the MTU has room for it.
     pub max_mgmt: usize,
 }
 
-/// What a reference takes of a management message, bytes.
+/// The largest management message that a reference takes, bytes.
 const REFERENCE_MAX_MGMT: usize = 9000;
 
 /// The reference asks, and only then begins to wait: an answer that is there sooner does not wake it, and its daemon gives up

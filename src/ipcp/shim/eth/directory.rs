@@ -1,4 +1,4 @@
-//! Where names are: what other stations answered, for as long as that is believed, and the queries under way.
+//! The directory: answers of other stations, for as long as they are believed, and the queries under way.
 //!
 //! A name that is not known is asked for by broadcast, and again after a while that doubles, until somebody answers or the
 //! time for it is over. Answers count only then: the first wakes whoever waits, and those of other stations that come in
@@ -24,15 +24,15 @@ const MAX_WAITERS: usize = 64;
 /// Queries that are repeated in one go, before others get their turn.
 const MAX_REPEATED: usize = 256;
 
-/// What is known of a name.
+/// The state of a name.
 enum Entry {
     /// Everybody has been asked.
     Asked {
         wakers: Vec<Waker>,
-        /// When the query is repeated, and after which pause the next time.
+        /// Time of the next repetition, and the pause behind it.
         again: Instant,
         pause: Duration,
-        /// When nobody will answer any more.
+        /// End of the query.
         until: Instant,
     },
     /// There it is; at no place: nobody answered.
@@ -44,7 +44,7 @@ enum Entry {
     },
 }
 
-/// What is known of names. When there are too many, the one goes that would be forgotten first. What is being asked for
+/// The directory of a member. When there are too many, the one goes that would be forgotten first. What is being asked for
 /// stays: while there are as many of these, others count as unknown.
 pub(super) struct Directory {
     entries: BTreeMap<NameHash, Entry>,
@@ -110,7 +110,7 @@ impl Directory {
         (Lookup::Pending, true)
     }
 
-    /// Whether an answer for this name would count.
+    /// Returns `true` if an answer for this name would count.
     pub(super) fn expects(&self, now: Instant, hash: &NameHash) -> bool {
         match self.entries.get(hash) {
             Some(Entry::Asked { .. }) => true,

@@ -7,10 +7,10 @@ use crate::wire::eth::{FLOW_SAPS, Format, MGMT_EID, MGMT_SAP, Port as Purpose};
 const REFERENCE_EIDS: u16 = 4096;
 /// Half of the EIDs that may be drawn: one that is free is found soon.
 const MAX_EIDS: usize = 1 << 15;
-/// What an 802.3 frame carries, whatever the MTU: larger values of its length field mean something else.
+/// The largest payload of an 802.3 frame, whatever the MTU: larger values of its length field mean something else.
 const MAX_LLC_MTU: usize = 1500;
 
-/// How frames say which layer and flow they are of.
+/// The framing of a layer: the place of layer and flow in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
@@ -33,7 +33,7 @@ impl Framing {
         }
     }
 
-    /// What frames of management say.
+    /// The purpose of management frames.
     pub(super) const fn management(self) -> Purpose {
         match self {
             Self::Dix { ethertype } => Purpose::Dix { ethertype, eid: MGMT_EID },
@@ -41,7 +41,7 @@ impl Framing {
         }
     }
 
-    /// What frames say that go from our number of a flow to the peer's. SAPs fit into a byte.
+    /// The purpose of frames from our number of a flow to the peer's. SAPs fit into a byte.
     pub(super) const fn data(self, local: u16, remote: u16) -> Purpose {
         match self {
             Self::Dix { ethertype } => Purpose::Dix { ethertype, eid: remote },
@@ -49,7 +49,7 @@ impl Framing {
         }
     }
 
-    /// Whether a flow may have this number.
+    /// Returns `true` if a flow may have this number.
     pub(super) fn is_flow(self, number: u16) -> bool {
         match self {
             Self::Dix { .. } => number != MGMT_EID,

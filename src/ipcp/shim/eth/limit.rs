@@ -1,4 +1,4 @@
-//! How many name queries are answered, and when.
+//! Rate and delay of answers to name queries.
 
 use alloc::collections::VecDeque;
 
@@ -28,7 +28,7 @@ impl Answers {
         Self { buckets: [None; BUCKETS], rate, secret: secret | 1, waiting: VecDeque::new() }
     }
 
-    /// Whether a query from there is answered now, which is charged.
+    /// Returns `true` if a query from there is answered, which is charged.
     pub(super) fn admit(&mut self, now: Instant, from: Mac) -> bool {
         let (rate, burst) = self.rate;
         let mixed = (from.to_bits() ^ (self.secret >> 7)).wrapping_mul(self.secret);

@@ -45,7 +45,7 @@ struct Batch {
     /// Memory that they hold, bytes.
     memory: usize,
     burst: Burst,
-    /// Why frames that were sent without anybody asking could not be.
+    /// Error of the last batch that was sent without a caller.
     fault: Option<SendError>,
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
     broken: bool,

@@ -26,7 +26,7 @@ const MAX_MANAGEMENT_BYTES: usize = 2 << 20;
 /// EtherTypes that mean that a VLAN tag follows (IEEE 802.1Q, 802.1ad).
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 
-/// What the thread that receives works with.
+/// Working memory of the receiving thread.
 pub struct Receiver {
     frames: Vec<PacketBuf>,
     group: Vec<PacketBuf>,
@@ -62,7 +62,7 @@ impl Management {
 /// The flow to which the frames that are being collected go: what they say, and whence they come.
 type Current = (Mac, Purpose, Arc<EthFlow>);
 
-/// What is to become of a frame.
+/// The fate of a frame.
 enum Sorted {
     /// It has been dealt with.
     Done,
@@ -261,7 +261,7 @@ impl EthShim {
         self.flows.get(m.d_eid.into()).is_some_and(|end| end.peer.mac == src && end.is_requested())
     }
 
-    /// Somebody asks everybody where a name is.
+    /// Handles a query for a name, which went to all stations.
     fn handle_query(&self, now: Instant, from: Mac, hash: &NameHash) {
         self.counters.queries_in.count();
         if !self.names.lock().contains_key(hash) {
@@ -404,7 +404,7 @@ impl EthShim {
     }
 }
 
-/// Who asked: whence, and the number of the flow there.
+/// The requester: its address, and its number of the flow.
 #[derive(Clone, Copy)]
 pub struct Requester {
     src: Mac,

@@ -1,4 +1,4 @@
-//! What is known of the interface: its address, its MTU, the state of its link.
+//! The state of the interface: its address, its MTU, its link.
 
 use super::EthShim;
 use crate::base::journal::record;
@@ -7,7 +7,7 @@ use crate::flow::Event;
 use crate::types::device::{Frames, Link, SendError};
 use crate::types::mac::Mac;
 
-/// What a device says of itself.
+/// A device's properties at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     mac: Mac,
@@ -27,7 +27,7 @@ const UP: u8 = 0;
 const DOWN: u8 = 1;
 const GONE: u8 = 2;
 
-/// What was seen last, for everybody to read.
+/// The last properties seen, readable without a lock.
 pub(super) struct Status {
     mac: AtomicU64,
     mtu: AtomicUsize,
@@ -37,7 +37,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// What a device said at first; `None` if it panicked.
+    /// The status of a device that was `seen` at first; `None` if it panicked.
     pub(super) fn new(seen: Option<Seen>) -> Self {
         let status = Self {
             mac: AtomicU64::new(0),
@@ -78,7 +78,7 @@ impl Status {
         }
     }
 
-    /// Why nothing can be sent, if that is so.
+    /// Checks that frames can be sent.
     pub(super) fn usable(&self) -> Result<(), SendError> {
         match self.link() {
             Link::Up => Ok(()),

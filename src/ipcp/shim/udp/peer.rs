@@ -44,7 +44,7 @@ pub(super) struct Peer {
     local: Once<Option<IpAddr>>,
 }
 
-/// What is known of the route.
+/// The known part of the route.
 #[derive(Clone, Copy)]
 enum Known {
     /// The peer's address; ours is the one that it answers to.
@@ -54,12 +54,12 @@ enum Known {
 }
 
 impl Peer {
-    /// One that is asked for a flow.
+    /// A peer that is asked for a flow.
     pub(super) fn asked(remote: SocketAddr) -> Self {
         Self { place: Place::new(Known::Remote(canonical(remote))), local: Once::new() }
     }
 
-    /// One that asks, or has answered.
+    /// A peer that asks, or has answered.
     pub(super) fn on(route: Route) -> Self {
         Self { place: Place::new(Known::Route(route)), local: Once::new() }
     }

@@ -48,7 +48,7 @@ struct Batch {
     segment: usize,
     count: usize,
     burst: Burst,
-    /// Why a batch that was sent without anybody asking could not be.
+    /// Error of the last batch that was sent without a caller.
     fault: Option<SendError>,
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
     broken: bool,

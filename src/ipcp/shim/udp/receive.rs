@@ -23,7 +23,7 @@ const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 /// Management datagrams that wait to be handled; more are dropped, like in a full socket.
 const MAX_MANAGEMENT: usize = 512;
 
-/// What the thread that receives works with.
+/// Working memory of the receiving thread.
 pub struct Receiver {
     datagrams: Vec<Datagram>,
     group: Vec<PacketBuf>,
@@ -231,7 +231,7 @@ impl UdpShim {
     }
 }
 
-/// Who asked: whence, and the EID there.
+/// The requester: its route, and its EID of the flow.
 #[derive(Clone, Copy)]
 pub struct Requester {
     route: Route,
