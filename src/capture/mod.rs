@@ -60,8 +60,9 @@
 //!
 //! # Reading
 //!
-//! [`Reader`] takes a capture apart, of this crate or another program, as a file or as it is being written. [`Follower`] is given its
-//! packets one by one: it knows which flow each belongs to, what is in it, and opens what is encrypted if it was given a [`KeyLog`].
+//! [`Reader`] takes a capture apart, of this crate or another program, as a file or as it is being written. [`Follower`] is
+//! given its packets one by one: it knows which flow each belongs to and what is in it, and opens what is encrypted if it
+//! [has the keys](Follower::add_keys).
 
 mod config;
 mod flow;
