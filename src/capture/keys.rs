@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::node::{PEER_KEY, REFERENCE_KEY};
 use crate::wire::oap::ID_LEN;
+use crate::wire::pcapng::{PEER_KEY, REFERENCE_KEY};
 
 /// Keys that are remembered at most.
 const MAX_KEYS: usize = 1 << 16;

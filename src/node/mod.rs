@@ -68,7 +68,7 @@ use self::member::Membership;
 use self::names::Names;
 pub use self::names::Screened;
 use self::shared::Shared;
-pub use self::shared::{KeyReader, KeySink, PEER_KEY, REFERENCE_KEY};
+pub use self::shared::{KeyReader, KeySink};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};

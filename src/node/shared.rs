@@ -22,7 +22,7 @@ use crate::flow::Env;
 mod onlookers;
 
 pub(super) use self::onlookers::Onlookers;
-pub use self::onlookers::{KeyReader, KeySink, PEER_KEY, REFERENCE_KEY};
+pub use self::onlookers::{KeyReader, KeySink};
 
 /// The locks of a node, in the order in which they are taken.
 pub(super) mod order {

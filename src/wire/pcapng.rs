@@ -61,6 +61,10 @@ pub const PACKET: u32 = 6;
 pub const SECRETS: u32 = 10;
 /// Type of the secrets of this crate: "O7SK".
 pub const SECRETS_O7S: u32 = 0x4f37_534b;
+/// Label of a line of a key log: a key with which two o7s ends protect a flow.
+pub const PEER_KEY: &str = "O7S_PEER_SESSION_KEY";
+/// Label of a line of a key log: a key with which a flow to a reference is protected.
+pub const REFERENCE_KEY: &str = "O7S_REFERENCE_SESSION_KEY";
 /// By what a reader tells the byte order.
 pub const MAGIC: u32 = 0x1a2b_3c4d;
 

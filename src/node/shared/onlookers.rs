@@ -13,6 +13,7 @@ use crate::base::foreign::Panics;
 use crate::base::sync::{Mutex, Ordered};
 use crate::crypto::SessionKey;
 use crate::types::tap::FlowTap;
+use crate::wire::pcapng::{PEER_KEY, REFERENCE_KEY};
 
 /// A receiver of flows' keys, a line each.
 pub type KeySink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -25,11 +26,6 @@ pub enum KeyReader {
     /// A capture, for as long as it runs.
     Capture,
 }
-
-/// In front of a key with which two o7s ends protect a flow.
-pub const PEER_KEY: &str = "O7S_PEER_SESSION_KEY";
-/// In front of a key with which a flow to a reference is protected.
-pub const REFERENCE_KEY: &str = "O7S_REFERENCE_SESSION_KEY";
 
 /// The onlookers of a node.
 #[derive(Default)]
