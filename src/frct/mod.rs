@@ -74,7 +74,7 @@
 //! together. The receiver holds them as they come, in order, and shows nothing of a message before its last fragment is
 //! there. What is incomplete takes no place in the window, but counts as memory held. On a best-effort flow it is dropped
 //! with the first gap, and after ten seconds without a fragment; on a reliable one the flow is down when the next fragment
-//! does not come for 2 MPL + A + R, after which its sender has given up, too.
+//! does not come, and its sender says nothing else, for 2 MPL + A + R, after which it has given up, too.
 
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::counter::counts;

@@ -125,6 +125,11 @@ impl Messages {
             cache.put(packet);
             return 1;
         }
+        // What is held beyond a gap is taken without being asked about.
+        if !self.fits(part, packet.len()) {
+            cache.put(packet);
+            return dropped + 1 + self.drop_open(cache);
+        }
         let parts = self.parts.get_or_insert_default();
         parts.open.packets += 1;
         parts.open.bytes += packet.len() as u32;

@@ -428,9 +428,13 @@ impl Receiver {
 
     /// When a message that is not complete has waited for too long.
     pub(super) fn open_until(&self, p: &Params) -> Instant {
-        // A reliable sender has given the flow up by then, and says nothing.
-        let patience = if p.reliable { p.receiver_inactive } else { OPEN_FOR };
-        self.ready.open_since().map_or(Instant::FAR_FUTURE, |at| after(at, patience))
+        let Some(at) = self.ready.open_since() else { return Instant::FAR_FUTURE };
+        if !p.reliable {
+            return after(at, OPEN_FOR);
+        }
+        // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
+        // who takes his time has shut it.
+        after(self.heard.map_or(at, |heard| heard.max(at)), p.receiver_inactive)
     }
 
     /// Packets ready, places for early ones, ranges.

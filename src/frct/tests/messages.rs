@@ -194,6 +194,28 @@ fn a_reliable_message_that_stops_ends_the_flow() {
 }
 
 #[test]
+fn a_reader_that_takes_its_time_within_a_message_does_not_end_the_flow() {
+    let (mut now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(true), 1, now);
+    take(&mut frct, now, 0, Part::Whole, 10, &mut cache);
+    take(&mut frct, now, 1, Part::First, 1000, &mut cache);
+    // What is not read fills the memory: the window is shut, and the peer asks for it again and again.
+    frct.set_memory(Memory::Tight);
+    let asks = Pci { flags: Flags::RDVS | Flags::DRF, seqno: Seq(RUN + 2), ..Pci::default() }.to_bytes();
+    for _ in 0..60 {
+        now += Duration::from_secs(6);
+        frct.handle_packet(now, PacketBuf::copy_of(&asks), &mut cache);
+        sent(&mut frct, now);
+        frct.handle_timeout(now, &mut cache);
+        assert!(!frct.is_down(), "at {now:?}");
+    }
+    frct.set_memory(Memory::Free);
+    assert_eq!(frct.deliver(now, &mut cache).unwrap().len(), 10);
+    take(&mut frct, now, 2, Part::Last, 10, &mut cache);
+    assert_eq!(frct.deliver(now, &mut cache).unwrap().len(), 1010);
+}
+
+#[test]
 fn first_fragments_without_followers_hold_no_more_than_one() {
     let mut cache = cache();
     for reliable in [false, true] {
@@ -231,6 +253,23 @@ fn a_message_is_no_larger_than_was_told() {
         take(&mut other, now, 0, Part::First, MESSAGE + 1, &mut cache);
         assert_eq!((other.held(), other.stats().received), (0, 0));
     }
+}
+
+#[test]
+fn a_message_is_no_larger_either_if_it_comes_over_a_gap() {
+    let (now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(true), 1, now);
+    take(&mut frct, now, 0, Part::First, 1024, &mut cache);
+    let last = 2 * MESSAGE as u32 / 1024;
+    for n in 2..last {
+        take(&mut frct, now, n, Part::Middle, 1024, &mut cache);
+    }
+    take(&mut frct, now, last, Part::Last, 1024, &mut cache);
+    take(&mut frct, now, last + 1, Part::Whole, 7, &mut cache);
+    take(&mut frct, now, 1, Part::Middle, 1024, &mut cache);
+    assert_eq!(frct.next_len(), Some(7));
+    assert_eq!(frct.stats().incomplete, u64::from(last) + 1);
+    assert!(frct.deliver(now, &mut cache).is_some() && frct.held() == 0);
 }
 
 #[test]
