@@ -83,7 +83,7 @@ pub struct CaptureStats {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// A capture is running.
+    /// One is running, or has failed and was not stopped yet.
     #[error("a capture is running already: stop it first")]
     Running,
     /// The stack was shut down.

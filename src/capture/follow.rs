@@ -125,10 +125,13 @@ impl Follower {
     fn frame(&mut self, found: &mut Followed, frame: &[u8]) {
         const TAGS: [u16; 2] = [0x8100, 0x88a8];
         let kind = |frame: &[u8]| frame.get(12..)?.first_chunk().map(|kind| u16::from_be_bytes(*kind));
-        let mut untagged = frame.to_vec();
-        while kind(&untagged).is_some_and(|kind| TAGS.contains(&kind)) && untagged.len() >= 16 {
-            untagged.drain(12..16);
+        let mut behind = frame.get(12..).unwrap_or_default();
+        while let Some((&[a, b, _, _], rest)) = behind.split_first_chunk()
+            && TAGS.contains(&u16::from_be_bytes([a, b]))
+        {
+            behind = rest;
         }
+        let untagged = [frame.get(..12).unwrap_or(frame), behind].concat();
         match kind(&untagged) {
             Some(0x0800 | 0x86dd) => self.ip(found, untagged.get(14..).unwrap_or_default()),
             Some(kind) if kind == self.ethertype || kind < eth::MIN_ETHERTYPE => self.ethernet(found, &untagged),

@@ -63,7 +63,16 @@ struct Recording {
     /// The thread that writes, if one does, and whether it sleeps for want of work.
     writer: Option<Thread>,
     idle: bool,
-    ended: bool,
+    /// What waits is the last, or nobody writes it.
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended,
+    /// The sink has failed, and nobody has ended it yet.
+    Failed,
 }
 
 #[derive(Default)]
@@ -128,6 +137,7 @@ impl Tap {
             }
             Err(error) => {
                 self.abandon(session);
+                self.end(session);
                 Err(CaptureError::Thread(error))
             }
         }
@@ -172,7 +182,7 @@ impl Tap {
     pub(super) fn record(&self, passed: &Passed<'_>) {
         let wake = {
             let mut recording = self.recording.lock();
-            let Some(recording) = recording.as_mut().filter(|r| !r.ended) else { return };
+            let Some(recording) = recording.as_mut().filter(|r| r.state == State::Running) else { return };
             recording.push(self.clock.unix_nanos(), passed)
         };
         if let Some(thread) = wake {
@@ -180,10 +190,11 @@ impl Tap {
         }
     }
 
-    /// Writes a line of a key log, before the packets that it opens.
-    pub(crate) fn record_key(&self, line: &str) {
+    /// Writes a line of a key log to this capture, before the packets that it opens.
+    pub(crate) fn record_key(&self, session: u64, line: &str) {
         let mut recording = self.recording.lock();
-        let Some(recording) = recording.as_mut().filter(|r| !r.ended) else { return };
+        let takes = |r: &&mut Recording| r.session == session && r.state == State::Running;
+        let Some(recording) = recording.as_mut().filter(takes) else { return };
         if recording.waiting.len() < recording.limit {
             let line = zeroize::Zeroizing::new(format!("{line}\n"));
             pcapng::secrets(line.as_bytes(), &mut recording.waiting);
@@ -195,7 +206,7 @@ impl Tap {
         let mut place = self.recording.lock();
         let recording = place.as_mut().filter(|recording| recording.session == session);
         let Some(recording) = recording else { return Turn::End(CaptureStats::default()) };
-        if recording.ended {
+        if recording.state == State::Ended {
             let Some(mut recording) = place.take() else { return Turn::Sleep };
             recording.close(self.clock.unix_nanos());
             *spare = recording.waiting;
@@ -212,10 +223,14 @@ impl Tap {
     /// Ends the capture: its writer writes what waits.
     fn end(&self, session: u64) {
         let writer = {
-            let mut recording = self.recording.lock();
-            let Some(recording) = recording.as_mut().filter(|recording| recording.session == session) else { return };
+            let mut place = self.recording.lock();
+            let Some(recording) = place.as_mut().filter(|recording| recording.session == session) else { return };
             self.on.store(false, Ordering::Release);
-            recording.ended = true;
+            if recording.state == State::Failed {
+                *place = None;
+                return;
+            }
+            recording.state = State::Ended;
             recording.writer.clone()
         };
         match writer {
@@ -224,13 +239,24 @@ impl Tap {
         }
     }
 
-    /// Forgets the capture, which nobody can write any more.
+    /// Forgets what was captured, which nobody can write any more. There is no other capture until this one is ended: what
+    /// was set up for it, tellers of keys for instance, would take that for their own.
     pub(super) fn abandon(&self, session: u64) {
-        let mut recording = self.recording.lock();
-        if recording.as_ref().is_some_and(|recording| recording.session == session) {
-            self.on.store(false, Ordering::Release);
-            *recording = None;
+        let mut place = self.recording.lock();
+        let Some(recording) = place.as_mut().filter(|recording| recording.session == session) else { return };
+        self.on.store(false, Ordering::Release);
+        if recording.state == State::Ended {
+            *place = None;
+        } else {
+            recording.state = State::Failed;
+            recording.waiting = Vec::new();
+            recording.interfaces = BTreeMap::new();
         }
+    }
+
+    /// Whether the capture is ended, and what waits was not taken to be written yet.
+    pub(super) fn has_last(&self, session: u64) -> bool {
+        self.recording.lock().as_ref().is_some_and(|r| r.session == session && r.state == State::Ended)
     }
 
     fn begin(&self, config: &CaptureConfig) -> Result<u64, CaptureError> {
@@ -245,7 +271,8 @@ impl Tap {
 
     fn switch_on(&self, session: u64, writer: Option<Thread>) {
         // Its sink may have failed by now.
-        if let Some(recording) = self.recording.lock().as_mut().filter(|recording| recording.session == session) {
+        let runs = |r: &&mut Recording| r.session == session && r.state == State::Running;
+        if let Some(recording) = self.recording.lock().as_mut().filter(runs) {
             recording.writer = writer;
             self.on.store(true, Ordering::Release);
         }
@@ -276,7 +303,7 @@ impl Recording {
             lost: 0,
             writer: None,
             idle: false,
-            ended: false,
+            state: State::Running,
         }
     }
 
@@ -366,6 +393,11 @@ impl Capture {
         self
     }
 
+    /// Returns the number of the capture.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// Returns the statistics so far.
     pub fn stats(&self) -> CaptureStats {
         self.tap.stats(self.session).unwrap_or_default()
@@ -378,9 +410,10 @@ impl Capture {
     /// That of the sink; packets behind it are missing in the file.
     pub fn stop(mut self) -> io::Result<CaptureStats> {
         self.finish();
-        if let Some(thread) = self.thread.take() {
+        match self.thread.take() {
             // One that panicked, in the sink, has left no outcome.
-            let _ = thread.join();
+            Some(thread) => drop(thread.join()),
+            None => self.outcome.wait(),
         }
         self.outcome.take()
     }

@@ -177,11 +177,12 @@ fn what_is_too_much_is_counted_in_the_file() {
     assert!(file.windows(option.len()).any(|bytes| bytes == option));
 }
 
-/// Takes nothing until it is let go.
-struct Slow(Arc<Mutex<()>>, Shared);
+/// Says that it is written to, and takes nothing until it is let go.
+struct Slow(Arc<Mutex<()>>, Shared, Arc<AtomicBool>);
 
 impl Write for Slow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.2.store(true, Ordering::Release);
         drop(self.0.lock());
         self.1.write(bytes)
     }
@@ -197,7 +198,8 @@ fn a_disk_that_hangs_stops_nobody() {
     let device = Pcap::new(Fake::default(), &tap, "udp");
     let (gate, sink) = (Arc::new(Mutex::new(())), Shared::default());
     let held = gate.lock();
-    let capture = tap.capture(Slow(Arc::clone(&gate), sink.clone()), CaptureConfig::default().queue(0)).unwrap();
+    let capture =
+        tap.capture(Slow(Arc::clone(&gate), sink.clone(), Arc::default()), CaptureConfig::default().queue(0)).unwrap();
     for _ in 0..1000 {
         device.send(peer(), &[7; 1400], None).unwrap();
     }
@@ -230,6 +232,87 @@ fn a_sink_that_fails_ends_its_capture_and_the_next_one_can_begin() {
     assert_eq!(second.stop().unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert!(!tap.is_on());
     assert_eq!(tap.capture(io::sink(), CaptureConfig::default()).unwrap().stop().unwrap(), CaptureStats::default());
+}
+
+#[test]
+fn a_capture_that_failed_is_in_the_way_of_the_next_until_it_is_stopped() {
+    // What was set up for it, tellers of keys for instance, is there as long.
+    let tap = Tap::new(Arc::new(ManualClock::default()));
+    let first = tap.capture_polled(Broken, CaptureConfig::default()).unwrap();
+    tap.flush();
+    assert!(!tap.is_on());
+    assert!(matches!(tap.capture_polled(io::sink(), CaptureConfig::default()), Err(CaptureError::Running)));
+    drop(first);
+    assert!(tap.capture_polled(io::sink(), CaptureConfig::default()).is_ok());
+}
+
+#[test]
+fn keys_of_a_capture_before_do_not_go_into_the_next() {
+    let ((_, tap), sink) = (manual(), Shared::default());
+    let first = tap.capture_polled(io::sink(), CaptureConfig::default().keys(true)).unwrap();
+    let (late, line) = (first.session(), format!("O7S_PEER_SESSION_KEY {} {}", "01".repeat(16), "ab".repeat(32)));
+    drop(first);
+    let second = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
+    tap.record_key(late, &line);
+    second.stop().unwrap();
+    assert!(!sink.0.lock().windows(line.len()).any(|bytes| bytes == line.as_bytes()));
+}
+
+#[test]
+fn a_polled_capture_can_be_stopped_while_it_is_written() {
+    let (tap, gate, sink) = (manual().1, Arc::new(Mutex::new(())), Shared::default());
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    let entered = Arc::new(AtomicBool::new(false));
+    let slow = Slow(Arc::clone(&gate), sink.clone(), Arc::clone(&entered));
+    let capture = tap.capture_polled(slow, CaptureConfig::default()).unwrap();
+    let held = gate.lock();
+    let stats = std::thread::scope(|threads| {
+        threads.spawn(|| tap.flush());
+        while !entered.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        device.send(peer(), b"behind what is being written", None).unwrap();
+        let stopping = threads.spawn(|| capture.stop());
+        while tap.is_on() {
+            std::thread::yield_now();
+        }
+        drop(held);
+        stopping.join().unwrap()
+    });
+    assert_eq!(stats.unwrap().packets, 1);
+    assert_eq!(read(&sink.0.lock()).len(), 1);
+    assert!(tap.capture_polled(io::sink(), CaptureConfig::default()).is_ok());
+}
+
+/// Panics.
+struct Panicking;
+
+impl Write for Panicking {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        std::panic::resume_unwind(Box::new("a bad sink"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_polled_sink_that_panics_ends_its_capture() {
+    let tap = manual().1;
+    let capture = tap.capture_polled(Panicking, CaptureConfig::default()).unwrap();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tap.flush())).unwrap_err();
+    assert!(!tap.is_on());
+    capture.stop().unwrap_err();
+    assert!(tap.capture_polled(io::sink(), CaptureConfig::default()).is_ok());
+}
+
+#[test]
+fn a_frame_of_nothing_but_tags_takes_linear_time() {
+    let mut frame = vec![2; 12];
+    frame.extend([0x81, 0, 0, 1].repeat(1 << 20));
+    // In time that grows with the square of the tags it would not end today.
+    assert!(Follower::default().follow(1, &frame).to_string().is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::CaptureStats;
 use super::tap::{Tap, Turn};
-use crate::base::sync::Mutex;
+use crate::base::sync::waiting::{Condvar, Mutex};
 
 /// Pause of a writer between two writes: few system calls, and a reader that looks on is not kept waiting.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -18,17 +18,32 @@ pub(super) type Sink = Box<dyn Write + Send>;
 
 /// The result of a capture.
 #[derive(Default)]
-pub(super) struct Outcome(Mutex<Option<io::Result<CaptureStats>>>);
+pub(super) struct Outcome {
+    result: Mutex<Option<io::Result<CaptureStats>>>,
+    is_set: Condvar,
+}
 
 impl Outcome {
     fn set(&self, outcome: io::Result<CaptureStats>) {
-        *self.0.lock() = Some(outcome);
+        *self.result.lock() = Some(outcome);
+        self.is_set.notify_all();
+    }
+
+    /// Waits until the capture has ended: another thread may be writing what is left.
+    pub(super) fn wait(&self) {
+        let mut result = self.result.lock();
+        while result.is_none() {
+            self.is_set.wait(&mut result);
+        }
+    }
+
+    fn panicked() -> io::Error {
+        io::Error::other("the capture's sink panicked")
     }
 
     /// Takes the result; an error if the sink has panicked.
     pub(super) fn take(&self) -> io::Result<CaptureStats> {
-        let lost = || Err(io::Error::other("the capture's sink panicked"));
-        self.0.lock().take().unwrap_or_else(lost)
+        self.result.lock().take().unwrap_or_else(|| Err(Self::panicked()))
     }
 }
 
@@ -75,18 +90,37 @@ impl Polled {
     }
 }
 
+/// Says that the sink has panicked, unless it is told not to.
+struct Panics<'a>(&'a Tap, u64, &'a Outcome);
+
+impl Drop for Panics<'_> {
+    fn drop(&mut self) {
+        self.0.abandon(self.1);
+        self.2.set(Err(Outcome::panicked()));
+    }
+}
+
 /// Writes what waits for a polled capture, if there is one. The sink is called without a lock.
 pub(super) fn flush(tap: &Tap) {
-    let Some(mut polled) = tap.polled.lock().take() else { return };
-    let turn = tap.turn(polled.session, &mut polled.spare);
-    let written = polled.sink.write_all(&polled.spare).and_then(|()| polled.sink.flush());
-    polled.spare.clear();
-    match (written, turn) {
-        (Err(error), _) => {
-            tap.abandon(polled.session);
-            polled.outcome.set(Err(error));
+    loop {
+        let Some(mut polled) = tap.polled.lock().take() else { return };
+        let (session, outcome) = (polled.session, Arc::clone(&polled.outcome));
+        let turn = tap.turn(session, &mut polled.spare);
+        let panics = Panics(tap, session, &outcome);
+        let written = polled.sink.write_all(&polled.spare).and_then(|()| polled.sink.flush());
+        core::mem::forget(panics);
+        polled.spare.clear();
+        match (written, turn) {
+            (Err(error), _) => {
+                tap.abandon(session);
+                return outcome.set(Err(error));
+            }
+            (Ok(()), Turn::End(stats)) => return outcome.set(Ok(stats)),
+            (Ok(()), Turn::Write | Turn::Sleep) => *tap.polled.lock() = Some(polled),
         }
-        (Ok(()), Turn::End(stats)) => polled.outcome.set(Ok(stats)),
-        (Ok(()), Turn::Write | Turn::Sleep) => *tap.polled.lock() = Some(polled),
+        // Who ended it meanwhile found that it was being written.
+        if !tap.has_last(session) {
+            return;
+        }
     }
 }

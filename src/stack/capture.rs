@@ -34,8 +34,8 @@ impl Stack {
         }
         if keys {
             record!(node.panics(), Stack, Warn, [], "keys of encrypted flows are written to a capture");
-            let tap = Arc::clone(tap);
-            node.set_keys(KeyReader::Capture, Some(Arc::new(move |line: &str| tap.record_key(line))));
+            let (tap, session) = (Arc::clone(tap), capture.session());
+            node.set_keys(KeyReader::Capture, Some(Arc::new(move |line: &str| tap.record_key(session, line))));
         }
         record!(node.panics(), Stack, Info, [], "capture started");
         let node = Arc::downgrade(node);
