@@ -7,10 +7,10 @@
 //! - Nothing but the answer moves a flow. What comes from elsewhere before it is neither delivered nor believed; packets of
 //!   reliable flows are sent again.
 //! - A probe is a packet of the flow as any other, sealed and checked as any other. Its content, and that of the answer, is
-//!   a number that is used once and a proof from the exchange in which the flow was allocated. On an encrypted flow it takes the
-//!   key as well, so that nobody else can answer; on a plain one whoever has seen that exchange can. An answer from another address than the probe went to is
-//!   none, and a probe is answered only if it comes from where the peer is known to be: else somebody who passes both on would
-//!   be taken for the peer.
+//!   a number that is used once and a proof that only those can compute who have seen the exchange in which the flow was
+//!   allocated: of encrypted flows the two ends, as only they have the key, of plain ones also who listened then. An answer
+//!   from another address than the probe went to is none, and a probe is answered only if it comes from where the peer is
+//!   known to be: else somebody who passes both on would be taken for the peer.
 //! - A probe is sent only upon a packet, takes no more than three times its bytes, and there are few of them a second:
 //!   strangers who know the number of a flow gain nothing with the addresses of others.
 //! - On the new path nothing is known of congestion ([`Frct::note_new_path`](crate::frct::Frct::note_new_path)).
@@ -35,10 +35,13 @@ const ANSWER: u8 = 2;
 
 /// Between two probes of a flow, wherever they go.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Between two probes to one place: the answer takes its time.
+/// Between two probes to one place: the answer takes its time. Twice as long after each, up to the longest, so that there is
+/// time for the answer to one of them however far away the place is.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Places that are remembered until they answer. The one that was probed first goes when there are more.
-const PLACES: usize = 4;
+const LONGEST_PATIENCE: Duration = Duration::from_millis(1600);
+/// Places that are remembered until they answer. The one that was probed first goes when there are more: at a probe a
+/// [`PAUSE`], strangers who send from ever new places leave 640 ms for an answer.
+const PLACES: usize = 32;
 /// Answers that wait to be sent.
 const ANSWERS: usize = 2;
 
@@ -59,7 +62,7 @@ pub(super) struct Moves {
 #[derive(Default)]
 struct Work {
     /// Places from which packets came, in the order of their first probes.
-    places: SmallVec<[Place; PLACES]>,
+    places: SmallVec<[Place; 2]>,
     /// The newest probe that is still to be sent: place and number.
     probe: Option<(Route, u64)>,
     answers: SmallVec<[u64; ANSWERS]>,
@@ -69,9 +72,11 @@ struct Work {
 #[derive(Clone, Copy)]
 struct Place {
     route: Route,
-    /// Numbers of probes that went there: the first, and the last.
+    /// Numbers of the last two probes that went there.
     numbers: [u64; 2],
-    probed_at: Instant,
+    /// No other one goes there before this moment, and how long after the last one that is.
+    rests_until: Instant,
+    patience: Duration,
 }
 
 impl Moves {
@@ -87,16 +92,18 @@ impl Moves {
         let work = self.work.get_or_insert_default();
         let number = self.number + 1;
         match work.places.iter_mut().find(|place| place.route == route) {
-            Some(place) if now < place.probed_at + PATIENCE => return,
+            Some(place) if now < place.rests_until => return,
             Some(place) => {
                 place.numbers = [place.numbers[1], number];
-                place.probed_at = now;
+                place.patience = (2 * place.patience).min(LONGEST_PATIENCE);
+                place.rests_until = now + place.patience;
             }
             None => {
                 if work.places.len() >= PLACES {
                     work.places.remove(0);
                 }
-                work.places.push(Place { route, numbers: [number; 2], probed_at: now });
+                let (numbers, rests_until, patience) = ([number; 2], now + PATIENCE, PATIENCE);
+                work.places.push(Place { route, numbers, rests_until, patience });
             }
         }
         self.number = number;
@@ -236,7 +243,7 @@ mod tests {
         assert!(a.take(Some(route(7)), &answered) && a.poll_moved().is_some());
         let old = probe(&mut a, later(2), route(9)).unwrap();
         probe(&mut a, later(3), route(9)).unwrap();
-        probe(&mut a, later(4), route(9)).unwrap();
+        probe(&mut a, later(5), route(9)).unwrap();
         assert!(a.take(Some(route(9)), &answer(&mut b, &old)) && a.poll_moved().is_none());
     }
 
@@ -283,15 +290,49 @@ mod tests {
     fn one_place_is_given_time_to_answer() {
         let [mut a, _] = ends();
         let sent = |a: &mut Moves, ms| probe(a, NOW + Duration::from_millis(ms), route(7)).is_some();
-        let sent: Vec<u64> = (0..1000).filter(|ms| sent(&mut a, *ms)).collect();
-        assert_eq!(sent, [0, 200, 400, 600, 800]);
+        let sent: Vec<u64> = (0..7000).filter(|ms| sent(&mut a, *ms)).collect();
+        assert_eq!(sent, [0, 200, 600, 1400, 3000, 4600, 6200]);
+    }
+
+    #[test]
+    fn a_peer_far_away_that_sends_all_the_time_moves() {
+        let [mut a, mut b] = ends();
+        for rtt in [100, 500, 900, 1500] {
+            let mut answers = Vec::new();
+            let moved = (0..10_000).any(|ms| {
+                let now = NOW + Duration::from_millis(ms);
+                if let Some(asked) = probe(&mut a, now, route(rtt as u8)) {
+                    answers.push((ms + rtt, answer(&mut b, &asked)));
+                }
+                for (_, answered) in answers.iter().filter(|(at, _)| *at == ms) {
+                    a.take(Some(route(rtt as u8)), answered);
+                }
+                a.poll_moved().is_some()
+            });
+            assert!(moved, "{rtt} ms");
+            a.rests_until = Instant::ZERO;
+        }
+    }
+
+    #[test]
+    fn strangers_do_not_push_out_a_peer_that_is_far_away() {
+        let [mut a, mut b] = ends();
+        let asked = probe(&mut a, NOW, route(200)).unwrap();
+        for ms in 1..500 {
+            for stranger in 0..100 {
+                a.handle_elsewhere(NOW + Duration::from_millis(ms), route(stranger));
+                a.poll_transmit();
+            }
+        }
+        assert!(a.take(Some(route(200)), &answer(&mut b, &asked)));
+        assert_eq!(a.poll_moved(), Some(route(200)));
     }
 
     #[test]
     fn answers_do_not_pile_up() {
         let [mut a, mut b] = ends();
         for n in 0..10 {
-            let asked = probe(&mut a, NOW + PATIENCE * n, route(7)).unwrap();
+            let asked = probe(&mut a, NOW + LONGEST_PATIENCE * n, route(7)).unwrap();
             b.take(None, &asked);
         }
         assert_eq!(core::iter::from_fn(|| b.poll_transmit()).count(), ANSWERS);
