@@ -159,6 +159,7 @@ impl<D: Datagrams + ?Sized> Datagrams for Faults<D> {
         fn queued(dst: SocketAddr) -> usize;
         fn send(dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
         fn send_from(src: Option<IpAddr>, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
+        fn note_dropped(datagram: &Datagram, why: &dyn fmt::Display);
         fn rejected() -> u64;
         fn interrupt();
         fn dismiss();
@@ -199,6 +200,7 @@ impl<D: Frames + ?Sized> Frames for Faults<D> {
         fn queued() -> usize;
         fn send(frame: &[u8]) -> Result<(), SendError>;
         fn send_batch(frames: &[PacketBuf]) -> Result<usize, SendError>;
+        fn note_dropped(frame: &[u8], why: &dyn fmt::Display);
         fn losses() -> FrameLosses;
         fn interrupt();
         fn dismiss();
