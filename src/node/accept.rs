@@ -190,7 +190,7 @@ impl Accept {
         let here = kind.is_in_memory();
         let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
         let qos = if forever { qos } else { QosSpec { timeout: node.flows.bounded(qos.timeout), ..qos } };
-        let (response, outcome) = match self.respond(oap, here, qos.timeout, reply, &mut rng) {
+        let (response, outcome) = match self.respond(oap, here, &qos, reply, &mut rng) {
             Ok(ok) => ok,
             Err(e) => {
                 node.shared.counters.bad_oap.count();
@@ -235,7 +235,7 @@ impl Accept {
         &self,
         oap: Request,
         here: bool,
-        timeout: u32,
+        qos: &QosSpec,
         reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
         rng: &mut Randomness,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
@@ -244,7 +244,8 @@ impl Accept {
         let data = reply(negotiated.data());
         let negotiated = if here { negotiated.with_known_client() } else { negotiated };
         let unix = self.node.shared.env.clock.unix_nanos();
-        negotiated.with_message(flows.message()).respond(unix, &data, flows.granted(timeout), rng)
+        let negotiated = negotiated.with_message(flows.message()).with_qos(qos);
+        negotiated.respond(unix, &data, flows.granted(qos.timeout), rng)
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {

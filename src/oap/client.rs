@@ -20,13 +20,14 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
-use super::peering::{self, Peering, Terms};
+use super::peering::{self, Format, Peering, Terms};
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
 use crate::crypto::kex::KeyPair;
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf};
+use crate::types::qos::QosSpec;
 use crate::wire::oap::{ID_LEN, Kex, Message};
 
 /// A request that waits for its response.
@@ -38,6 +39,8 @@ pub struct Client {
     id: [u8; ID_LEN],
     /// The id says that this is o7s.
     peer: Peer,
+    /// Of the flow that was asked for, if it is known.
+    format: Option<Format>,
     digest: u16,
     request_hash: DigestOutput,
     key: Option<KeyPair>,
@@ -119,7 +122,14 @@ impl Client {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::begin(unix_nanos, config, data, (id, Peer::Known(Terms { timeout, message })), key)
+        let terms = Terms { timeout, message, format: Format::of(&QosSpec::RAW) };
+        Self::begin(unix_nanos, config, data, (id, Peer::Known(terms)), key)
+    }
+
+    /// Refuses the response of a server of our own kind that was asked for packets of another format than those of a flow
+    /// with this `qos`, because the request was changed on its way.
+    pub fn with_qos(self, qos: &QosSpec) -> Self {
+        Self { format: Some(Format::of(qos)), ..self }
     }
 
     /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
@@ -161,7 +171,7 @@ impl Client {
         };
         let request = message.to_vec()?;
         let request_hash = request_hash(&request, digest);
-        Ok((Self { config: *config, id, peer, digest, request_hash, key }, request))
+        Ok((Self { config: *config, id, peer, format: None, digest, request_hash, key }, request))
     }
 
     /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered. The
@@ -223,7 +233,7 @@ impl Client {
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let Verified { message, data, terms, agreed } = self.verify(response)?;
-        let peering = terms.map(|Terms { timeout, message }| {
+        let peering = terms.map(|Terms { timeout, message, .. }| {
             Peering::new(Side::Client, timeout, &self.request_hash).with_message(message)
         });
         let security = FlowSecurity::new(agreed, peering.is_some());
@@ -254,6 +264,11 @@ impl Client {
         check_data(data, &self.config)?;
         if message.request_hash != &*self.request_hash {
             return Err(OapError::RequestHash);
+        }
+        if let (Peer::Asked, Some(terms), Some(format)) = (self.peer, terms, self.format)
+            && terms.format != format
+        {
+            return Err(OapError::Qos);
         }
         let (cipher, kdf) = (Cipher::from_nid(message.cipher), Kdf::from_nid(message.kdf));
         let agreed = negotiate::client(cipher, kdf, &self.config)?;

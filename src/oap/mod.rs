@@ -36,8 +36,11 @@
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from
 //!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none.
 //! - In the response to such a request, 21 bytes follow the application's data: the timeout granted for the flow,
-//!   milliseconds, big endian; the same byte about messages, of the server; and the first 16 bytes of SHA-256 over `o7`, these
-//!   5 and the hash of the request. The client takes them off again. A response without them is a reference's.
+//!   milliseconds, big endian; a byte whose lower five bits are *n* of the server, and whose others are what the server was
+//!   asked for: FRCT (0x20), retransmission (0x40), a CRC (0x80); and the first 16 bytes of SHA-256 over `o7`, these 5 and the
+//!   hash of the request. The client takes them off again, and refuses a flow for which the server understood another format
+//!   of packets than it asked for: the QoS travels outside of the request that the hash covers. A response without them is a
+//!   reference's.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and
@@ -45,7 +48,8 @@
 //! between the two can take them out, and has two ends that treat each other as references: the server will then find
 //! that no packet opens, so this gains nothing over dropping packets.
 //!
-//! What remains possible with a reference peer, because its wire has nothing against it: packets recorded on an encrypted
+//! What remains possible with a reference peer, because its wire has nothing against it: who changes the QoS of a request
+//! on its way has two ends of which one takes the other's FRCT headers for messages, also on an encrypted flow; packets recorded on an encrypted
 //! flow can be delivered again, also to their sender, for as long as their key is remembered, which FRCT notices by their
 //! numbers except after a pause of more than 2 MPL + A + R (140 s over UDP), when a run of numbers may begin anew;
 //! keepalives are not authenticated; a close is not told.
@@ -176,6 +180,9 @@ pub enum OapError {
     /// The response was made for another request with this id, or the request was changed on its way.
     #[error("the response does not match the request as it was sent")]
     RequestHash,
+    /// The server was asked for a flow whose packets have another format than those of the one that was wanted.
+    #[error("the server understood another quality of service than was asked for: the request was changed on its way")]
+    Qos,
 }
 
 impl OapError {
@@ -196,7 +203,8 @@ impl OapError {
             | Self::Certificate
             | Self::Data { .. }
             | Self::OtherRequest
-            | Self::RequestHash => -1009,
+            | Self::RequestHash
+            | Self::Qos => -1009,
         }
     }
 }

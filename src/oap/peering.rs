@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::protect::Side;
+use crate::types::qos::QosSpec;
 use crate::wire::oap::ID_LEN;
 
 /// Bytes of each of a [`Peering`]'s tokens.
@@ -28,6 +29,8 @@ const REQUEST: &[u8] = b"o7s request 3";
 const RESPONSE: &[u8] = b"o7";
 const NOTICES: &[u8] = b"o7sn";
 const PROBES: &[u8] = b"o7sp";
+/// The largest exponent of a limit on messages; the bits above are those of a [`Format`].
+const MAX_EXPONENT: u8 = 31;
 /// Length of the shortest hash.
 const SEED_LEN: usize = 32;
 /// Bytes that a response carries behind the application's data.
@@ -123,15 +126,28 @@ pub(super) fn message(id: &[u8; ID_LEN]) -> u32 {
     id.get(RANDOM_LEN).map_or(0, |exponent| message_of(*exponent))
 }
 
-/// A limit on messages as one byte: the power of two that is not larger; 0 for none.
+/// Format of the packets of a flow, as it follows from its QoS, in three bits: the ends must agree on it.
+///
+/// The QoS is a field of the layer's request, outside of what the hash of the request covers. An end that asked for FRCT and
+/// one that was asked for none would take headers for messages, encrypted or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Format(u8);
+
+impl Format {
+    pub(super) fn of(qos: &QosSpec) -> Self {
+        Self(u8::from(qos.has_frct()) | u8::from(qos.is_reliable()) << 1 | u8::from(qos.has_crc()) << 2)
+    }
+}
+
+/// A limit on messages in five bits: the power of two that is not larger; 0 for none.
 fn exponent_of(message: u32) -> u8 {
     message.checked_ilog2().unwrap_or(0) as u8
 }
 
 fn message_of(exponent: u8) -> u32 {
-    match exponent {
+    match exponent & MAX_EXPONENT {
         0 => 0,
-        exponent => 1u32.checked_shl(exponent.into()).unwrap_or(1 << 31),
+        exponent => 1 << exponent,
     }
 }
 
@@ -161,16 +177,22 @@ pub(super) struct Terms {
     pub(super) timeout: u32,
     /// The largest message that it puts together, bytes; on the wire a power of two.
     pub(super) message: u32,
+    /// Not granted, but what the server was asked for, as it arrived.
+    pub(super) format: Format,
 }
 
 impl Terms {
     fn to_bytes(self) -> [u8; TERMS_LEN] {
         let [a, b, c, d] = self.timeout.to_be_bytes();
-        [a, b, c, d, exponent_of(self.message)]
+        [a, b, c, d, exponent_of(self.message) | self.format.0 << MAX_EXPONENT.count_ones()]
     }
 
     fn from_bytes([a, b, c, d, exponent]: [u8; TERMS_LEN]) -> Self {
-        Self { timeout: u32::from_be_bytes([a, b, c, d]), message: message_of(exponent) }
+        Self {
+            timeout: u32::from_be_bytes([a, b, c, d]),
+            message: message_of(exponent),
+            format: Format(exponent >> MAX_EXPONENT.count_ones()),
+        }
     }
 }
 
@@ -246,7 +268,7 @@ mod tests {
     fn a_trailer_belongs_to_one_request_and_leaves_the_data() {
         for data in [&b""[..], b"welcome"] {
             let mut sent = data.to_vec();
-            let terms = Terms { timeout: 120_000, message: 1 << 20 };
+            let terms = Terms { timeout: 120_000, message: 1 << 20, format: Format::of(&QosSpec::DATA) };
             append_trailer(&mut sent, terms, &[1; 48]);
             assert_eq!(sent.len(), data.len() + TRAILER_LEN);
             assert_eq!(split_trailer(&sent, &[1; 48]), (data, Some(terms)));
@@ -259,6 +281,16 @@ mod tests {
         }
         for len in 0..TRAILER_LEN {
             assert_eq!(split_trailer(&[0; TRAILER_LEN][..len], &[1; 48]).1, None);
+        }
+    }
+
+    #[test]
+    fn terms_survive_the_wire() {
+        for qos in [QosSpec::RAW, QosSpec::RAW_NO_ERRORS, QosSpec::BEST_EFFORT, QosSpec::DATA, QosSpec::NP1] {
+            for exponent in 1..32 {
+                let terms = Terms { timeout: 7, message: 1 << exponent, format: Format::of(&qos) };
+                assert_eq!(Terms::from_bytes(terms.to_bytes()), terms, "{qos:?}");
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed, Offer};
-use super::peering::{self, Peering, Terms};
+use super::peering::{self, Format, Peering, Terms};
 use super::replay::ReplayCache;
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
@@ -31,6 +31,7 @@ use crate::crypto::kex::{self, KeyPair};
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
 use crate::crypto::{CryptoError, SessionKey};
+use crate::types::qos::QosSpec;
 use crate::wire::oap::{ID_LEN, Kex, Message};
 
 /// A request that is well-formed, fresh and no replay.
@@ -101,7 +102,14 @@ impl Request {
         if let Some(agreed) = &agreed {
             agreed.check_available()?;
         }
-        Ok(Negotiated { request: self, config: *config, agreed, known: false, message: 0 })
+        Ok(Negotiated {
+            request: self,
+            config: *config,
+            agreed,
+            known: false,
+            message: 0,
+            format: Format::of(&QosSpec::RAW),
+        })
     }
 }
 
@@ -122,6 +130,7 @@ pub struct Negotiated {
     agreed: Option<Agreed>,
     known: bool,
     message: u32,
+    format: Format,
 }
 
 impl Negotiated {
@@ -135,6 +144,12 @@ impl Negotiated {
     /// power of two; 0, as if it was never called: none.
     pub fn with_message(self, message: u32) -> Self {
         Self { message, ..self }
+    }
+
+    /// Tells a client of our own kind which format of packets it seems to have asked for, by the `qos` that arrived with the
+    /// request; as if it was raw, if it was never called.
+    pub fn with_qos(self, qos: &QosSpec) -> Self {
+        Self { format: Format::of(qos), ..self }
     }
 
     /// The application data of the client. Nothing vouches for it.
@@ -187,7 +202,8 @@ impl Negotiated {
         let mut data = data.to_vec();
         let told = !self.known && peering::is_marked(&request.id);
         if told {
-            peering::append_trailer(&mut data, Terms { timeout, message: self.message }, &request_hash);
+            let terms = Terms { timeout, message: self.message, format: self.format };
+            peering::append_trailer(&mut data, terms, &request_hash);
         }
         // A client that is known is in this stack, and has the same limit.
         let message = if told { peering::message(&request.id) } else { self.message };

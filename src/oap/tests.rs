@@ -10,6 +10,7 @@ use super::*;
 use crate::base::rng::Randomness;
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Kdf, Kex};
+use crate::types::qos::QosSpec;
 use crate::wire::oap as wire;
 
 const NOW: u64 = 1_760_000_000_000_000_000;
@@ -102,6 +103,28 @@ fn two_o7s_ends_recognise_each_other() {
         assert_eq!((ours.own, ours.peer), (theirs.peer, theirs.own));
         assert_eq!((client.timeout, server.timeout), (120_000, 120_000));
         assert_eq!((&here.data[..], &there.data[..]), (&b"answer"[..], &b"question"[..]));
+    }
+}
+
+#[test]
+fn a_quality_of_service_that_was_changed_on_its_way_is_noticed() {
+    let all = [QosSpec::RAW, QosSpec::RAW_NO_ERRORS, QosSpec::BEST_EFFORT, QosSpec::DATA];
+    for config in [plain(), x25519()] {
+        for (asked, understood) in all.iter().flat_map(|asked| all.iter().map(move |understood| (asked, understood))) {
+            let (waiting, request) = Client::start(NOW, &config, b"question", &mut chance(1)).unwrap();
+            let waiting = waiting.with_qos(asked);
+            let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+            let negotiated = checked.accept(&config).unwrap().with_message(1 << 20).with_qos(understood);
+            let (response, _) = negotiated.respond(NOW, b"answer", 5000, &mut chance(2)).unwrap();
+            let checked = waiting.check(&response);
+            if asked == understood {
+                checked.unwrap();
+                assert_eq!(waiting.complete(&response).unwrap().peering.unwrap().message, 1 << 20);
+            } else {
+                assert_eq!(checked, Err(OapError::Qos), "{asked:?} {understood:?}");
+                assert_eq!(waiting.complete(&response).unwrap_err(), OapError::Qos);
+            }
+        }
     }
 }
 

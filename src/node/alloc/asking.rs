@@ -191,6 +191,7 @@ impl Allocation {
                 Client::start_within(unix, &security, &self.wanted.data, wait, message, &mut rng)?
             }
         };
+        let client = client.with_qos(&self.wanted.qos);
         let endpoint = self.node.flows.new_endpoint().ok_or(AllocError::TooManyFlows)?;
         let token = asking.next_token;
         asking.next_token += 1;
