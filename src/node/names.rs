@@ -184,7 +184,8 @@ impl Names {
         let caller = Caller {
             peer: request.incoming.peer,
             id: Some(request.oap.id()),
-            wait: request.oap.wait(),
+            // One in memory does not say: no hash for it.
+            wait: if request.incoming.kind.is_in_memory() { None } else { request.oap.wait() },
             bytes: request.oap.size(),
             withdrawn: request.incoming.withdrawn.clone(),
         };

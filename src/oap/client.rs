@@ -42,7 +42,8 @@ pub struct Client {
     /// Of the flow that was asked for, if it is known.
     format: Option<Format>,
     digest: u16,
-    request_hash: DigestOutput,
+    /// Of a request to a server that is known, nothing is checked by it: the response comes through memory.
+    request_hash: Option<DigestOutput>,
     key: Option<KeyPair>,
 }
 
@@ -170,7 +171,7 @@ impl Client {
             ..Message::default()
         };
         let request = message.to_vec()?;
-        let request_hash = request_hash(&request, digest);
+        let request_hash = (!matches!(peer, Peer::Known(_))).then(|| request_hash(&request, digest));
         Ok((Self { config: *config, id, peer, format: None, digest, request_hash, key }, request))
     }
 
@@ -233,9 +234,8 @@ impl Client {
     /// Whatever is wrong with the response; the flow must not be used then. The server is not told, its end times out.
     pub fn complete(self, response: &[u8]) -> Result<Outcome, OapError> {
         let Verified { message, data, terms, agreed } = self.verify(response)?;
-        let peering = terms.map(|Terms { timeout, message, .. }| {
-            Peering::new(Side::Client, timeout, &self.request_hash).with_message(message)
-        });
+        let peering = terms
+            .map(|terms| Peering::new(Side::Client, terms.timeout, message.request_hash).with_message(terms.message));
         let security = FlowSecurity::new(agreed, peering.is_some());
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
@@ -248,7 +248,7 @@ impl Client {
     /// known-answer test, does not look for any.
     fn split<'a>(&self, message: &Message<'a>) -> (&'a [u8], Option<Terms>) {
         match self.peer {
-            Peer::Asked => peering::split_trailer(message.data, &self.request_hash),
+            Peer::Asked => peering::split_trailer(message.data, message.request_hash),
             Peer::Known(terms) => (message.data, Some(terms)),
             Peer::Foreign => (message.data, None),
         }
@@ -262,7 +262,7 @@ impl Client {
         check_certificate(&message, &self.config)?;
         let (data, terms) = self.split(&message);
         check_data(data, &self.config)?;
-        if message.request_hash != &*self.request_hash {
+        if self.request_hash.is_some_and(|own| *message.request_hash != *own) {
             return Err(OapError::RequestHash);
         }
         if let (Peer::Asked, Some(terms), Some(format)) = (self.peer, terms, self.format)

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use crate::crypto::hash::{self, DigestOutput};
+use crate::crypto::hash;
 use crate::crypto::protect::Side;
 use crate::types::qos::QosSpec;
 use crate::wire::oap::ID_LEN;
@@ -64,7 +64,7 @@ pub struct Tokens {
 
 impl Peering {
     /// Derives the peering from the hash of the request, with a peer that takes no fragments.
-    pub fn new(side: Side, timeout: u32, request_hash: &DigestOutput) -> Self {
+    pub fn new(side: Side, timeout: u32, request_hash: &[u8]) -> Self {
         Self { side, timeout, message: 0, seed: request_hash.first_chunk().copied().unwrap_or_default() }
     }
 

@@ -10,7 +10,7 @@ use super::{Via, Wanted};
 use crate::base::time::Instant;
 use crate::ipcp::{Ipcp, Location, Lookup};
 use crate::node::Node;
-use crate::types::name::{Name, NameHash};
+use crate::types::name::NameHash;
 
 /// Places remembered of a layer: more than a directory knows of a name.
 const MAX_PLACES: usize = 64;
@@ -50,8 +50,7 @@ pub(super) enum Next {
 }
 
 impl Layer {
-    fn new(ipcp: Arc<dyn Ipcp>, name: &Name) -> Self {
-        let hash = ipcp.info().hash.hash(name);
+    fn new(ipcp: Arc<dyn Ipcp>, hash: NameHash) -> Self {
         Self { ipcp, hash, places: SmallVec::new(), failed: false }
     }
 
@@ -79,8 +78,11 @@ impl Layer {
 
 impl Places {
     pub(super) fn new(node: &Node, wanted: &Wanted) -> Self {
-        if wanted.via == Via::Any && node.with_irm(|irm| irm.is_bound(&wanted.name)) {
-            let here = Layer::new(Arc::clone(&node.direct) as Arc<dyn Ipcp>, &wanted.name);
+        let (name, alg) = (&wanted.name, node.direct.info().hash);
+        let kept = node.with_irm(|irm| irm.is_bound(name).then(|| irm.hash_of(alg, name)));
+        if let (Via::Any, Some(kept)) = (&wanted.via, kept) {
+            let hash = kept.unwrap_or_else(|| alg.hash(name));
+            let here = Layer::new(Arc::clone(&node.direct) as Arc<dyn Ipcp>, hash);
             return Self { layers: alloc::vec![here], only_here: true };
         }
         let mut places = Self { layers: Vec::new(), only_here: false };
@@ -90,7 +92,10 @@ impl Places {
 
     fn add_layers(&mut self, node: &Node, wanted: &Wanted) {
         let allowed = node.ipcps().into_iter().filter(|(id, _)| wanted.via.allows(*id));
-        self.layers.extend(allowed.map(|(_, ipcp)| Layer::new(ipcp, &wanted.name)));
+        self.layers.extend(allowed.map(|(_, ipcp)| {
+            let hash = ipcp.info().hash.hash(&wanted.name);
+            Layer::new(ipcp, hash)
+        }));
     }
 
     /// The first place that was not asked yet, of the first layer that knows one. While layers before it are looking for the
