@@ -40,11 +40,12 @@ use self::directory::Directory;
 pub use self::framing::Framing;
 use self::limit::Answers;
 use self::port::EthPort;
-use self::receive::{Management, Receiver};
+use self::receive::Receiver;
 use self::status::Status;
 use super::super::{
     Alarm, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests,
 };
+use super::management::Management;
 use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::counter::counters;
@@ -99,7 +100,7 @@ pub struct EthShim {
     drive: Weak<dyn Drive>,
     panics: Arc<Panics>,
     /// Management messages that have been received and not handled yet.
-    management: Mutex<Management>,
+    management: Mutex<Management<(Mac, PacketBuf)>>,
     down: AtomicBool,
     counters: Counters,
 }

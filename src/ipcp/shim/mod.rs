@@ -20,6 +20,7 @@ pub mod custom;
 mod ends;
 pub mod eth;
 mod lead;
+mod management;
 pub mod resolve;
 pub mod udp;
 

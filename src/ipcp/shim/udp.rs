@@ -33,7 +33,6 @@ mod receive;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
@@ -45,6 +44,7 @@ use self::peer::Peer;
 use self::port::UdpPort;
 use self::receive::Receiver;
 use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
+use super::management::Management;
 use super::resolve::Resolver;
 use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::BufPool;
@@ -95,7 +95,7 @@ pub struct UdpShim {
     device: Weak<dyn Drive>,
     panics: Arc<Panics>,
     /// Management datagrams that have been received and not handled yet.
-    management: Mutex<Vec<Datagram>>,
+    management: Mutex<Management<Datagram>>,
     down: AtomicBool,
     counters: Counters,
 }
@@ -192,7 +192,7 @@ impl UdpShim {
             rng: Mutex::new(context.rng),
             config: parts.config,
             inline: context.inline,
-            management: Mutex::new(Vec::new()),
+            management: Mutex::default(),
             names: Mutex::new(BTreeMap::new()),
             directory: Mutex::default(),
             down: AtomicBool::new(false),
@@ -346,6 +346,7 @@ impl Ipcp for UdpShim {
             }
         }
         self.flows.give_up();
+        *self.management.lock() = Management::default();
         // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.
         self.socket.close();
     }

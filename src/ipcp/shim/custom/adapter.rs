@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use core::task::Waker;
 use core::time::Duration;
 
+use super::super::management::{Management, handle_each};
 use super::layer::{Arrived, State};
 use super::{Layer, Lookup, Message, Shim};
 use crate::base::journal::record;
@@ -192,17 +193,19 @@ impl<S: Shim> super::super::Shim for Adapter<S> {
     }
 
     fn handle_management(&self) {
-        let taken = core::mem::take(&mut *self.state.arrived.lock());
         let Some(me) = self.me.upgrade() else { return };
-        if taken.is_empty() || self.state.is_down() {
+        if self.state.is_down() {
+            *self.state.arrived.lock() = Management::default();
             return;
         }
-        let now = self.state.now();
-        for arrived in taken {
-            match arrived.message {
-                Message::Request { flow, name, .. } => me.handle_request(now, flow, name, arrived),
-                Message::Reply { flow, answer, .. } => me.handle_reply(flow, answer, arrived),
-            }
+        let more = handle_each(&self.state.arrived, &*self.state.clock, |now, arrived| match arrived.message {
+            Message::Request { flow, name, .. } => me.handle_request(now, flow, name, arrived),
+            Message::Reply { flow, answer, .. } => me.handle_reply(flow, answer, arrived),
+        });
+        if more {
+            // Whoever is about to wait, or waits, handles the others.
+            self.shim.interrupt();
+            self.shim.dismiss();
         }
     }
 

@@ -7,6 +7,7 @@ use core::fmt;
 use core::ops::RangeInclusive;
 use core::task::Waker;
 
+use super::super::management::Management;
 use super::super::{Ends, ShimContext};
 use super::Message;
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
@@ -22,8 +23,6 @@ use crate::types::tree::Tree;
 
 /// Flows and requests under way of one layer.
 const MAX_FLOWS: usize = 1 << 16;
-/// Messages that wait to be handled; more are dropped, as a full device would.
-const MAX_MESSAGES: usize = 512;
 
 counters! {
     /// Packets and messages of a custom layer.
@@ -63,7 +62,7 @@ pub(super) struct State {
     pub(super) info: Info,
     pub(super) flows: Arc<Ends<u64>>,
     pub(super) names: Mutex<BTreeSet<NameHash>>,
-    pub(super) arrived: Mutex<Vec<Arrived>>,
+    pub(super) arrived: Mutex<Management<Arrived>>,
     pub(super) down: AtomicBool,
     pub(super) counters: Counters,
     pub(super) requests: Weak<dyn Requests>,
@@ -71,7 +70,7 @@ pub(super) struct State {
     pub(super) panics: Arc<Panics>,
     rng: Mutex<Rng>,
     waker: Waker,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pool: Arc<BufPool>,
 }
 
@@ -82,7 +81,7 @@ impl State {
             info,
             flows: Ends::new(MAX_FLOWS),
             names: Mutex::new(BTreeSet::new()),
-            arrived: Mutex::new(Vec::new()),
+            arrived: Mutex::default(),
             down: AtomicBool::new(false),
             counters: Counters::default(),
             requests: context.requests,
@@ -127,14 +126,15 @@ pub struct Layer(pub(super) Arc<State>);
 
 impl Layer {
     /// Takes a message about a flow that has arrived from a station. It is handled when the shim has
-    /// [received](super::Shim::receive); while 512 wait, further ones are dropped and counted.
+    /// [received](super::Shim::receive). While 512 wait, or 256 of one station, or they hold more than 2 MiB, or 1 MiB of one
+    /// station, some are dropped and counted.
     pub fn on_message(&self, station: u64, message: &Message<'_>) {
         let (message, data) = message.split();
-        let mut arrived = self.0.arrived.lock();
-        if arrived.len() < MAX_MESSAGES {
-            arrived.push(Arrived { from: station, message, data: data.into() });
-        } else {
-            drop(arrived);
+        let arrived = Arrived { from: station, message, data: data.into() };
+        let bytes = size_of::<Arrived>() + data.len();
+        // Which replies are waited for is known when they are handled.
+        let dropped = self.0.arrived.lock().push(station, bytes, false, arrived);
+        if dropped.is_some() {
             self.0.counters.message_drops.count();
         }
     }

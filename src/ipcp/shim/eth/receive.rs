@@ -6,6 +6,7 @@ use core::fmt::Display;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use super::super::management::handle_each;
 use super::{EthFlow, EthPort, EthShim, Framing};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::journal::record;
@@ -18,10 +19,6 @@ use crate::types::mac::Mac;
 use crate::types::name::NameHash;
 use crate::wire::WireError;
 use crate::wire::eth::{FlowReply, FlowRequest, Frame, MIN_ETHERTYPE, Mgmt, Port as Purpose};
-
-/// Management messages that wait to be handled, and the memory that they may hold, bytes; more are dropped.
-const MAX_MANAGEMENT: usize = 512;
-const MAX_MANAGEMENT_BYTES: usize = 2 << 20;
 
 /// EtherTypes that mean that a VLAN tag follows (IEEE 802.1Q, 802.1ad).
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
@@ -39,26 +36,6 @@ impl Receiver {
     }
 }
 
-/// Management messages that have been received and not handled yet, and whence.
-#[derive(Default)]
-pub(super) struct Management {
-    messages: Vec<(Mac, PacketBuf)>,
-    bytes: usize,
-}
-
-impl Management {
-    /// Keeps a message, or gives it back if too many wait.
-    fn push(&mut self, from: Mac, message: PacketBuf) -> Result<(), PacketBuf> {
-        let bytes = self.bytes + message.memory();
-        if self.messages.len() >= MAX_MANAGEMENT || bytes > MAX_MANAGEMENT_BYTES {
-            return Err(message);
-        }
-        self.bytes = bytes;
-        self.messages.push((from, message));
-        Ok(())
-    }
-}
-
 /// The flow to which the frames that are being collected go: what they say, and whence they come.
 type Current = (Mac, Purpose, Arc<EthFlow>);
 
@@ -68,8 +45,8 @@ enum Sorted {
     Done,
     /// It goes to a flow.
     Data,
-    /// It waits to be handled.
-    Management,
+    /// It waits to be handled; `wanted`: this end waits for it.
+    Management { wanted: bool },
 }
 
 /// A frame's head and where its payload is.
@@ -101,9 +78,10 @@ impl EthShim {
             frame.truncate(head.payload);
             match sorted {
                 Sorted::Done => r.cache.put(frame),
-                Sorted::Management => {
-                    let kept = self.management.lock().push(head.src, frame);
-                    if let Err(frame) = kept {
+                Sorted::Management { wanted } => {
+                    let (peer, bytes) = (head.src.to_bits(), frame.memory());
+                    let dropped = self.management.lock().push(peer, bytes, wanted, (head.src, frame));
+                    if let Some((_, frame)) = dropped {
                         self.counters.management_drops.count();
                         r.cache.put(frame);
                     }
@@ -253,7 +231,8 @@ impl EthShim {
                 self.counters.replies_unexpected.count();
                 None
             }
-            Mgmt::Answer(_) | Mgmt::Reply(_) | Mgmt::Request(_) => Some(Sorted::Management),
+            Mgmt::Answer(_) | Mgmt::Reply(_) => Some(Sorted::Management { wanted: true }),
+            Mgmt::Request(_) => Some(Sorted::Management { wanted: false }),
         }
     }
 
@@ -313,23 +292,23 @@ impl EthShim {
     }
 
     /// Handles the messages that [`take_in`](Self::take_in) put aside. Called without locks held, by everybody who has
-    /// received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
+    /// received.
     pub(super) fn handle_messages(&self) {
-        let taken = core::mem::take(&mut *self.management.lock());
-        if taken.messages.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for (src, message) in &taken.messages {
-            match Mgmt::parse(self.framing.format(), self.info.hash, message) {
-                Ok(Mgmt::Request(m)) => self.handle_request(now, *src, m),
-                Ok(Mgmt::Reply(m)) => self.handle_reply(*src, m),
-                Ok(Mgmt::Answer(hash)) => self.handle_answer(now, *src, &hash),
+        let more = handle_each(&self.management, &*self.clock, |now, (src, message)| {
+            match Mgmt::parse(self.framing.format(), self.info.hash, &message) {
+                Ok(Mgmt::Request(m)) => self.handle_request(now, src, m),
+                Ok(Mgmt::Reply(m)) => self.handle_reply(src, m),
+                Ok(Mgmt::Answer(hash)) => self.handle_answer(now, src, &hash),
                 Ok(Mgmt::Query(_)) => {}
-                Err(e) => self.note_malformed(*src, message.len(), e),
+                Err(e) => self.note_malformed(src, message.len(), e),
             }
+            self.pool.put(message);
+        });
+        if more {
+            // Whoever is about to wait, or waits, handles the others.
+            self.device.interrupt();
+            self.device.dismiss();
         }
-        self.recycle(taken.messages.into_iter().map(|(_, message)| message));
     }
 
     /// Counts a frame that is none of the layer.

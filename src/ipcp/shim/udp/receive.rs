@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use super::super::management::handle_each;
 use super::{Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::journal::record;
@@ -20,8 +21,6 @@ use crate::wire::udp::{EID_LEN, FlowReply, FlowRequest, MGMT_EID, Mgmt, NO_EID};
 
 /// The reference stores whom it asked only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
-/// Management datagrams that wait to be handled; more are dropped, like in a full socket.
-const MAX_MANAGEMENT: usize = 512;
 
 /// Working memory of the receiving thread.
 pub struct Receiver {
@@ -63,14 +62,8 @@ impl UdpShim {
                 "{len} bytes from {peer} for EID {eid:#x}"
             );
             if eid == MGMT_EID {
-                let mut management = self.management.lock();
-                if management.len() < MAX_MANAGEMENT {
-                    management.push(datagram);
-                } else {
-                    drop(management);
-                    self.counters.management_drops.count();
-                    self.tell_dropped(&datagram, &"too many requests and replies wait");
-                    r.cache.put(datagram.data);
+                if let Some(dropped) = self.put_aside(datagram) {
+                    r.cache.put(dropped.data);
                 }
                 continue;
             }
@@ -140,24 +133,51 @@ impl UdpShim {
         );
     }
 
+    /// Keeps a management datagram until it is handled. Returns what is dropped: what nobody waits for is at once, so that a
+    /// flood of it does not keep anything else out.
+    fn put_aside(&self, datagram: Datagram) -> Option<Datagram> {
+        let route = route_of(&datagram);
+        let wanted = match Mgmt::parse(&datagram.data) {
+            Ok(Mgmt::Request(_)) => false,
+            Ok(Mgmt::Reply(m)) if self.expects(route, &m) => true,
+            Ok(Mgmt::Reply(_)) => {
+                self.counters.replies_unexpected.count();
+                self.tell_dropped(&datagram, &"nobody waits for this reply");
+                return Some(datagram);
+            }
+            Err(e) => {
+                self.note_malformed(&route, datagram.data.len(), e);
+                self.tell_dropped(&datagram, &e);
+                return Some(datagram);
+            }
+        };
+        let (peer, bytes) = (host_number(route.remote), datagram.data.memory());
+        let dropped = self.management.lock().push(peer, bytes, wanted, datagram)?;
+        self.counters.management_drops.count();
+        self.tell_dropped(&dropped, &"too many requests and replies wait");
+        Some(dropped)
+    }
+
+    fn expects(&self, route: Route, m: &FlowReply<'_>) -> bool {
+        self.flows.get(m.s_eid.into()).is_some_and(|end| end.peer.is_on(route) && end.is_requested())
+    }
+
     /// Handles the management datagrams that [`take_in`](Self::take_in) put aside. Called without locks held, by
-    /// everybody who has received: what others put aside meanwhile is theirs, so that nobody is kept here by a flood.
+    /// everybody who has received.
     pub(super) fn handle_messages(&self) {
-        let taken = core::mem::take(&mut *self.management.lock());
-        if taken.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for datagram in taken {
+        let more = handle_each(&self.management, &*self.clock, |now, datagram| {
             let route = route_of(&datagram);
             match Mgmt::parse(&datagram.data) {
                 Ok(Mgmt::Request(m)) => self.handle_request(now, route, m),
                 Ok(Mgmt::Reply(m)) => self.handle_reply(route, m),
-                Err(e) => {
-                    self.note_malformed(&route, datagram.data.len(), e);
-                    self.tell_dropped(&datagram, &e);
-                }
+                Err(e) => self.note_malformed(&route, datagram.data.len(), e),
             }
+            self.pool.put(datagram.data);
+        });
+        if more {
+            // Whoever is about to wait, or waits, handles the others.
+            self.socket.interrupt();
+            self.socket.dismiss();
         }
     }
 
