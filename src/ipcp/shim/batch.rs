@@ -1,8 +1,11 @@
 //! Batching of a port's packets, and retries while the device is full.
 
+use alloc::sync::{Arc, Weak};
 use core::time::Duration;
 
+use crate::base::sync::{AtomicBool, Ordering};
 use crate::base::time::Instant;
+use crate::flow::Endpoint;
 
 /// Packets that follow each other faster than this are a burst.
 const BURST_GAP: Duration = Duration::from_micros(40);
@@ -78,5 +81,58 @@ impl Stall {
     /// Returns `true` if it is time to try again.
     pub(super) fn may_retry(&self, now: Instant) -> bool {
         now >= self.retry_at
+    }
+}
+
+/// The way from a port up to its endpoint: ticks, and whether there is room in the device.
+pub(super) struct Up {
+    endpoint: Weak<Endpoint>,
+    /// The port is stalled. Changed under the lock of its batch only, so that the last word is the true one.
+    stalled: AtomicBool,
+}
+
+/// The state of a port at the end of a call: what its endpoint is told then, without a lock.
+#[must_use]
+pub(super) struct Tell {
+    tick: bool,
+    room: bool,
+}
+
+impl Up {
+    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
+        Self { endpoint: Arc::downgrade(endpoint), stalled: AtomicBool::new(false) }
+    }
+
+    /// The device has no room. Under the lock of the batch.
+    pub(super) fn stall(&self) {
+        self.stalled.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
+
+    /// Takes note of how a call has left the batch, whose lock is held.
+    pub(super) fn settle(&self, waits: bool, stalled: bool) -> Tell {
+        // Nobody else writes it meanwhile, and it is mostly as it was.
+        let room = !stalled && self.stalled.load(Ordering::Relaxed);
+        if room {
+            self.stalled.store(false, Ordering::Release);
+        }
+        Tell { tick: waits, room }
+    }
+
+    /// Tells the endpoint that something waits, and that there is room again, if there was none. No lock is held.
+    pub(super) fn tell(&self, Tell { tick, room }: Tell) {
+        if !tick && !room {
+            return;
+        }
+        let Some(endpoint) = self.endpoint.upgrade() else { return };
+        if tick {
+            endpoint.tick();
+        }
+        if room {
+            endpoint.notify_writable();
+        }
     }
 }

@@ -29,6 +29,8 @@ mod directory;
 mod peer;
 mod port;
 mod receive;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! Sending: the way down for the endpoints of an Ethernet layer.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::batch::{Burst, Stall};
+use super::super::batch::{Burst, Stall, Up};
 use super::EthShim;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
@@ -28,11 +28,10 @@ const MAX_HELD: usize = 256 << 10;
 /// that it is congested, so that writers wait, and tries again at the endpoint's ticks until the device takes it.
 pub(super) struct EthPort {
     shim: Arc<EthShim>,
-    endpoint: Weak<Endpoint>,
+    up: Up,
     peer: Mac,
     local: u16,
     remote: u16,
-    stalled: AtomicBool,
     /// The number is another flow's perhaps.
     released: AtomicBool,
     batch: Mutex<Batch>,
@@ -57,11 +56,10 @@ impl EthPort {
     pub(super) fn new(shim: &Arc<EthShim>, endpoint: &Arc<Endpoint>, peer: Mac, local: u16, remote: u16) -> Arc<Self> {
         Arc::new(Self {
             shim: Arc::clone(shim),
-            endpoint: Arc::downgrade(endpoint),
+            up: Up::new(endpoint),
             peer,
             local,
             remote,
-            stalled: AtomicBool::new(false),
             released: AtomicBool::new(false),
             batch: Mutex::default(),
         })
@@ -157,7 +155,7 @@ impl EthPort {
 
     fn stall(&self, now: Instant, batch: &mut Batch) {
         batch.stall = Some(Stall::new(now, batch.stall));
-        self.stalled.store(true, Ordering::Release);
+        self.up.stall();
     }
 
     /// Tries again, if it is time. `true` if the device had room for everything that waited.
@@ -205,21 +203,6 @@ impl EthPort {
             sent => sent,
         }
     }
-
-    fn tick(&self) {
-        if let Some(endpoint) = self.endpoint.upgrade() {
-            endpoint.tick();
-        }
-    }
-
-    /// Says that there is room again, if there was none. No lock is held.
-    fn resumed(&self) {
-        if self.stalled.swap(false, Ordering::AcqRel)
-            && let Some(endpoint) = self.endpoint.upgrade()
-        {
-            endpoint.notify_writable();
-        }
-    }
 }
 
 impl Port for EthPort {
@@ -234,14 +217,9 @@ impl Port for EthPort {
         let before = batch.fault.take().map_or(Ok(()), Err);
         let framed = self.frame(pkts);
         let passed = self.pass(now, &mut batch, pkts);
-        let (waits, stalled) = (!batch.frames.is_empty(), batch.stall.is_some());
+        let tell = self.up.settle(!batch.frames.is_empty(), batch.stall.is_some());
         drop(batch);
-        if waits {
-            self.tick();
-        }
-        if !stalled && self.stalled.load(Ordering::Relaxed) {
-            self.resumed();
-        }
+        self.up.tell(tell);
         let result = before.and(framed).and(passed);
         if let Err(e) = result {
             self.shim.note_unsent(self.peer, e);
@@ -250,7 +228,7 @@ impl Port for EthPort {
     }
 
     fn is_congested(&self) -> bool {
-        self.stalled.load(Ordering::Acquire)
+        self.up.is_stalled()
     }
 
     fn queued(&self) -> usize {
@@ -271,12 +249,9 @@ impl Port for EthPort {
         if !stalled && batch.burst.is_idle(now) {
             batch.frames = Vec::new();
         }
+        let tell = self.up.settle(stalled, stalled);
         drop(batch);
-        if stalled {
-            self.tick();
-        } else if self.stalled.load(Ordering::Relaxed) {
-            self.resumed();
-        }
+        self.up.tell(tell);
     }
 
     fn mtu(&self) -> usize {

@@ -20,7 +20,7 @@ pub(super) fn look(device: &dyn Frames) -> Seen {
     Seen { mac: device.mac(), mtu: device.mtu(), link: device.link() }
 }
 
-/// Changes that are passed on in one go; more wait for the next time that the device is looked at.
+/// Changes that are passed on in one go; more wait for the next thread that comes.
 const MAX_LOOKS: usize = 4;
 
 const UP: u8 = 0;
@@ -28,12 +28,58 @@ const DOWN: u8 = 1;
 const GONE: u8 = 2;
 
 /// The last properties seen, readable without a lock.
+///
+/// One thread at a time looks at the device and passes on what has changed, without a lock held: it has the *turn*. Others
+/// that see a change meanwhile leave a note, and it looks again before it goes. So what is passed on last is what was seen
+/// last, however long a thread takes between seeing something and saying so.
 pub(super) struct Status {
     mac: AtomicU64,
     mtu: AtomicUsize,
     link: AtomicU8,
-    /// The same; whoever finds that it has changed says so, one at a time.
-    seen: Mutex<Option<Seen>>,
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    /// What was passed on last; `None` if the device has panicked until now.
+    told: Option<Seen>,
+    taken: bool,
+    /// Somebody has seen a change since.
+    again: bool,
+}
+
+/// The turn of a thread. Given back when it is dropped.
+struct Turning<'a>(&'a Status);
+
+impl Turning<'_> {
+    /// Takes note of what the device says now, and returns what was passed on before, if that was something else.
+    fn replace(&self, now: Seen) -> Option<Option<Seen>> {
+        let mut turn = self.0.turn.lock();
+        if turn.told == Some(now) {
+            return None;
+        }
+        self.0.publish(now);
+        Some(turn.told.replace(now))
+    }
+
+    /// Gives the turn back, unless somebody has seen a change and left it to this thread.
+    fn end(self) -> Result<(), Self> {
+        let mut turn = self.0.turn.lock();
+        if core::mem::take(&mut turn.again) {
+            drop(turn);
+            return Err(self);
+        }
+        // In one step: a note that comes now is for the next one.
+        turn.taken = false;
+        drop(turn);
+        core::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.0.turn.lock().taken = false;
+    }
 }
 
 impl Status {
@@ -43,7 +89,7 @@ impl Status {
             mac: AtomicU64::new(0),
             mtu: AtomicUsize::new(0),
             link: AtomicU8::new(GONE),
-            seen: Mutex::new(seen),
+            turn: Mutex::new(Turn { told: seen, taken: false, again: false }),
         };
         if let Some(seen) = seen {
             status.publish(seen);
@@ -87,32 +133,48 @@ impl Status {
         }
     }
 
-    /// Takes note of what a device says now, and returns what it said before, if that was something else.
-    fn replace(&self, now: Seen) -> Option<Option<Seen>> {
-        let is_same = now.mac == self.mac() && now.mtu == self.mtu() && now.link == self.link();
-        if is_same {
+    fn is(&self, now: Seen) -> bool {
+        now.mac == self.mac() && now.mtu == self.mtu() && now.link == self.link()
+    }
+
+    /// Takes the turn; `None` if another thread has it, which looks again then.
+    fn take_turn(&self) -> Option<Turning<'_>> {
+        let mut turn = self.turn.lock();
+        if turn.taken {
+            turn.again = true;
             return None;
         }
-        let mut seen = self.seen.lock();
-        if *seen == Some(now) {
-            return None;
-        }
-        self.publish(now);
-        Some(seen.replace(now))
+        // What was noted before is seen by the look that follows.
+        (turn.taken, turn.again) = (true, false);
+        Some(Turning(self))
     }
 }
 
 impl EthShim {
     /// Asks the device how it is, and passes on what has changed. Called without locks held.
     pub(super) fn handle_changes(&self) {
-        // Another thread may have looked before and say so after this one: whoever has changed something looks again.
+        let look = || self.on_device(|d| Some(look(d)), None);
+        // Whoever publishes something looks again afterwards, so what was overlooked here for one that is half published is
+        // seen there.
+        if look().is_none_or(|now| self.status.is(now)) {
+            return;
+        }
+        let Some(mut turn) = self.status.take_turn() else { return };
         for _ in 0..MAX_LOOKS {
-            let Some(now) = self.on_device(|d| Some(look(d)), None) else { return };
-            match self.status.replace(now) {
+            let Some(now) = look() else { return };
+            match turn.replace(now) {
                 Some(before) if !super::Shim::is_down(self) => self.handle_change(before, now),
-                _ => return,
+                Some(_) => return,
+                None => match turn.end() {
+                    Ok(()) => return,
+                    Err(again) => turn = again,
+                },
             }
         }
+        drop(turn);
+        // Whoever is about to wait, or waits, looks again.
+        self.device.interrupt();
+        self.device.dismiss();
     }
 
     fn handle_change(&self, before: Option<Seen>, now: Seen) {

@@ -1,11 +1,10 @@
 //! Sending: the way down for the endpoints of a UDP layer.
 
 use alloc::collections::VecDeque;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::batch::{Burst, Stall};
+use super::super::batch::{Burst, Stall, Up};
 use super::UdpShim;
 use super::peer::Place;
 use crate::base::buf::PacketBuf;
@@ -33,11 +32,10 @@ const LEAST_HELD: usize = 2048;
 /// that it is congested, so that writers wait, and tries again at the endpoint's ticks until the socket takes it.
 pub(super) struct UdpPort {
     shim: Arc<UdpShim>,
-    endpoint: Weak<Endpoint>,
+    up: Up,
     place: Place<Route>,
     local: u32,
     remote: u32,
-    stalled: AtomicBool,
     batch: Mutex<Batch>,
 }
 
@@ -69,11 +67,10 @@ impl UdpPort {
     ) -> Arc<Self> {
         Arc::new(Self {
             shim: Arc::clone(shim),
-            endpoint: Arc::downgrade(endpoint),
+            up: Up::new(endpoint),
             place: Place::new(route),
             local,
             remote,
-            stalled: AtomicBool::new(false),
             batch: Mutex::default(),
         })
     }
@@ -98,7 +95,7 @@ impl UdpPort {
 
     fn stall(&self, now: Instant, batch: &mut Batch) {
         batch.stall = Some(Stall::new(now, batch.stall));
-        self.stalled.store(true, Ordering::Release);
+        self.up.stall();
     }
 
     /// Tries again, if it is time. `true` if the socket had room for everything that waited.
@@ -208,21 +205,6 @@ impl UdpPort {
             sent => sent.map(|()| true),
         }
     }
-
-    fn tick(&self) {
-        if let Some(endpoint) = self.endpoint.upgrade() {
-            endpoint.tick();
-        }
-    }
-
-    /// Says that there is room again, if there was none. No lock is held.
-    fn resumed(&self) {
-        if self.stalled.swap(false, Ordering::AcqRel)
-            && let Some(endpoint) = self.endpoint.upgrade()
-        {
-            endpoint.notify_writable();
-        }
-    }
 }
 
 impl Port for UdpPort {
@@ -262,14 +244,9 @@ impl Port for UdpPort {
             result = result.and(held);
         }
         result = result.and(batch.fault.take().map_or(Ok(()), Err));
-        let (waits, stalled) = (batch.count > 0, batch.stall.is_some());
+        let tell = self.up.settle(batch.count > 0, batch.stall.is_some());
         drop(batch);
-        if waits {
-            self.tick();
-        }
-        if !stalled && self.stalled.load(Ordering::Relaxed) {
-            self.resumed();
-        }
+        self.up.tell(tell);
         if let Err(e) = result {
             self.shim.note_unsent(self.place.get(), e);
         }
@@ -300,7 +277,7 @@ impl Port for UdpPort {
     }
 
     fn is_congested(&self) -> bool {
-        self.stalled.load(Ordering::Acquire)
+        self.up.is_stalled()
     }
 
     fn queued(&self) -> usize {
@@ -322,12 +299,9 @@ impl Port for UdpPort {
             batch.bytes = Vec::new();
             batch.held = VecDeque::new();
         }
+        let tell = self.up.settle(stalled, stalled);
         drop(batch);
-        if stalled {
-            self.tick();
-        } else if self.stalled.load(Ordering::Relaxed) {
-            self.resumed();
-        }
+        self.up.tell(tell);
     }
 
     fn mtu(&self) -> usize {

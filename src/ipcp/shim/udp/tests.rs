@@ -1,0 +1,180 @@
+//! A member and a port of it, over a device that does as it is told.
+#![allow(clippy::unwrap_used, reason = "tests fail by panics")]
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+
+use super::*;
+use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::time::ManualClock;
+use crate::flow::{Endpoint, Env, FlowKey, Host, Outgoing, Port as _};
+use crate::ipcp::shim::resolve::HostTable;
+use crate::ipcp::{Alarm, Incoming, Kind};
+
+const NOW: Instant = Instant::ZERO;
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// What is done once when something comes to pass.
+#[derive(Clone, Default)]
+struct Then(Arc<Mutex<Option<Hook>>>);
+
+impl Then {
+    fn set(&self, f: impl FnOnce() + Send + 'static) {
+        *self.0.lock() = Some(Box::new(f));
+    }
+
+    fn happens(&self) {
+        let f = self.0.lock().take();
+        if let Some(f) = f {
+            f();
+        }
+    }
+}
+
+/// Takes no requests.
+struct Nobody;
+
+impl Requests for Nobody {
+    fn incoming(&self, _: Instant, _: Incoming) {}
+}
+
+/// A host of one endpoint, which does something at a tick.
+struct Ticks(Then);
+
+impl Host for Ticks {
+    fn arm(&self, _: Instant, _: FlowKey) {}
+
+    fn tick(&self, _: FlowKey) {
+        self.0.happens();
+    }
+
+    fn released(&self, _: FlowKey) {}
+}
+
+struct NoAlarm;
+
+impl Alarm for NoAlarm {
+    fn set(&self, _: Instant) {}
+
+    fn rang(&self) {}
+}
+
+#[derive(Default)]
+struct Device {
+    full: AtomicBool,
+    at_send: Then,
+    sent: Mutex<Vec<(Option<IpAddr>, SocketAddr)>>,
+    /// An address of ours that is gone.
+    gone: Mutex<Option<IpAddr>>,
+}
+
+impl Datagrams for Device {
+    fn local_addr(&self) -> SocketAddr {
+        ([10, 0, 0, 1], 3435).into()
+    }
+
+    fn max_datagram(&self) -> usize {
+        1400
+    }
+
+    fn max_segments(&self) -> usize {
+        64
+    }
+
+    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        self.send_from(None, dst, data, segment)
+    }
+
+    fn send_from(&self, src: Option<IpAddr>, dst: SocketAddr, _: &[u8], _: Option<usize>) -> Result<(), SendError> {
+        self.at_send.happens();
+        if self.full.load(Ordering::SeqCst) {
+            return Err(SendError::Full);
+        }
+        if src.is_some() && src == *self.gone.lock() {
+            return Err(SendError::Unreachable);
+        }
+        self.sent.lock().push((src, dst));
+        Ok(())
+    }
+
+    fn recv(&self, _: &mut Vec<Datagram>, _: &mut BufCache) -> usize {
+        0
+    }
+
+    fn wait(&self, _: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+/// A member, and one flow of it.
+struct World {
+    device: Arc<Device>,
+    shim: Arc<UdpShim>,
+    port: Arc<UdpPort>,
+    at_tick: Then,
+    _endpoint: Arc<Endpoint>,
+}
+
+fn route(local: u8, remote: u8) -> Route {
+    Route { local: Some([10, 0, 0, local].into()), remote: ([10, 0, 1, remote], 3435).into() }
+}
+
+impl World {
+    fn new() -> Self {
+        let (device, at_tick) = (Arc::new(Device::default()), Then::default());
+        let env = Env {
+            clock: Arc::new(ManualClock::new(0)),
+            pool: BufPool::new(8),
+            host: Arc::new(Ticks(at_tick.clone())),
+            panics: Arc::default(),
+            inline: false,
+        };
+        let context = ShimContext::new(
+            Weak::<Nobody>::new(),
+            Weak::<crate::ipcp::shim::ReceiveLoop<UdpShim>>::new(),
+            Waker::noop().clone(),
+            &env,
+            Rng::from_seed([1; 32]),
+            Box::new(|_| Arc::new(NoAlarm)),
+        );
+        let parts = Parts {
+            info: Info::new(Kind::Udp4, "udp4.test", "udp4"),
+            socket: Arc::clone(&device) as Arc<dyn Datagrams>,
+            resolver: HostTable::new(),
+            config: Config::default(),
+        };
+        let shim = UdpShim::new(context, parts);
+        let endpoint = Endpoint::new(1, &Arc::new(env));
+        let eid = shim.flows.accept(&endpoint, Peer::on(route(1, 1)), || 5000).unwrap() as u32;
+        let port = UdpPort::new(&shim, &endpoint, route(1, 1), eid, 6000);
+        Self { device, shim, port, at_tick, _endpoint: endpoint }
+    }
+}
+
+fn packets(n: usize) -> Outgoing {
+    (0..n).map(|_| PacketBuf::copy_of(&[7; 100])).collect()
+}
+
+#[test]
+fn a_port_that_stalls_while_another_thread_leaves_it_is_congested() {
+    let world = World::new();
+    // The thread that collects a burst has left the port, and says that it waits, when another one finds the device full.
+    let (device, port) = (Arc::clone(&world.device), Arc::clone(&world.port));
+    world.at_tick.set(move || {
+        device.full.store(true, Ordering::SeqCst);
+        port.flush(NOW);
+        assert!(port.is_congested());
+    });
+    world.port.send(NOW, &mut packets(16)).unwrap();
+    assert!(world.device.full.load(Ordering::SeqCst), "there was a tick");
+    assert!(world.port.is_congested());
+    world.device.full.store(false, Ordering::SeqCst);
+    world.port.flush(NOW + Duration::from_millis(1));
+    assert!(!world.port.is_congested());
+}
