@@ -90,7 +90,7 @@ pub struct UdpShim {
     families: Families,
     /// Datagrams are never held back to be sent in one go.
     inline: bool,
-    flows: Arc<Ends<Peer>>,
+    flows: Arc<Ends<Arc<Peer>>>,
     names: Mutex<BTreeMap<NameHash, ()>>,
     directory: Mutex<Directory>,
     /// The receive loop.
@@ -103,7 +103,7 @@ pub struct UdpShim {
 }
 
 /// One end of a flow.
-type UdpFlow = End<Peer>;
+type UdpFlow = End<Arc<Peer>>;
 
 /// The route of a datagram that has arrived.
 fn route_of(datagram: &Datagram) -> Route {

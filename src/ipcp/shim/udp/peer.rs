@@ -1,47 +1,21 @@
 //! The other end of a flow: where it is, and where it has moved.
 
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::sync::{Mutex, Once};
 use crate::types::addr::{Route, canonical};
 
-/// A place that changes seldom, and is asked for with every packet.
-pub(super) struct Place<T> {
-    first: T,
-    changed: AtomicBool,
-    now: Mutex<Option<T>>,
-}
-
-impl<T: Clone> Place<T> {
-    pub(super) fn new(first: T) -> Self {
-        Self { first, changed: AtomicBool::new(false), now: Mutex::new(None) }
-    }
-
-    /// Calls `f` with the present one.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
-        // The lock is for those that have moved.
-        if !self.changed.load(Ordering::Acquire) {
-            return f(&self.first);
-        }
-        f(self.now.lock().as_ref().unwrap_or(&self.first))
-    }
-
-    pub(super) fn get(&self) -> T {
-        self.with(T::clone)
-    }
-
-    pub(super) fn set(&self, to: T) {
-        *self.now.lock() = Some(to);
-        self.changed.store(true, Ordering::Release);
-    }
-}
-
-/// The other end of a flow.
+/// The other end of a flow. The port and the receiver share it: what is sent goes where packets are taken from, and both
+/// change in one step.
 pub(super) struct Peer {
-    place: Place<Known>,
+    first: Known,
     /// Our own address on the first route, once it is known.
     local: Once<Option<IpAddr>>,
+    /// It is elsewhere now. The lock is for those that have moved.
+    changed: AtomicBool,
+    now: Mutex<Option<Known>>,
 }
 
 /// The known part of the route.
@@ -54,14 +28,18 @@ enum Known {
 }
 
 impl Peer {
-    /// A peer that is asked for a flow.
-    pub(super) fn asked(remote: SocketAddr) -> Self {
-        Self { place: Place::new(Known::Remote(canonical(remote))), local: Once::new() }
+    fn new(first: Known) -> Arc<Self> {
+        Arc::new(Self { first, local: Once::new(), changed: AtomicBool::new(false), now: Mutex::new(None) })
     }
 
-    /// A peer that asks, or has answered.
-    pub(super) fn on(route: Route) -> Self {
-        Self { place: Place::new(Known::Route(route)), local: Once::new() }
+    /// A peer that is asked for a flow.
+    pub(super) fn asked(remote: SocketAddr) -> Arc<Self> {
+        Self::new(Known::Remote(canonical(remote)))
+    }
+
+    /// A peer that asks.
+    pub(super) fn on(route: Route) -> Arc<Self> {
+        Self::new(Known::Route(route))
     }
 
     /// It has answered to this address of ours.
@@ -71,23 +49,56 @@ impl Peer {
 
     /// It has moved.
     pub(super) fn move_to(&self, route: Route) {
-        self.place.set(Known::Route(route));
+        self.change(|_| Some(Known::Route(route)));
     }
 
-    /// Our address on the route is gone: it is whichever the peer sends to.
-    pub(super) fn forget_local(&self, remote: SocketAddr) {
-        self.place.set(Known::Remote(remote));
+    /// Our address on this route is gone: from now on it is whichever the peer sends to. Nothing is forgotten of a peer that
+    /// is on another route by now.
+    pub(super) fn forget_local(&self, route: Route) {
+        self.change(|present| (present == route).then_some(Known::Remote(route.remote)));
+    }
+
+    /// Changes the place to what `f` makes of the route.
+    fn change(&self, f: impl FnOnce(Route) -> Option<Known>) {
+        let mut now = self.now.lock();
+        if let Some(to) = f(now.map_or_else(|| self.first_route(), Known::route)) {
+            *now = Some(to);
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    fn moved(&self) -> Option<Known> {
+        if self.changed.load(Ordering::Acquire) { *self.now.lock() } else { None }
+    }
+
+    fn first_route(&self) -> Route {
+        Route { local: self.first.route().local.or_else(|| self.local.get().copied().flatten()), ..self.first.route() }
+    }
+
+    /// The route on which it is sent to.
+    pub(super) fn route(&self) -> Route {
+        self.moved().map_or_else(|| self.first_route(), Known::route)
     }
 
     /// Returns `true` if what came on this route is of the flow.
     pub(super) fn is_on(&self, route: Route) -> bool {
-        self.place.with(|known| match known {
-            Known::Route(own) => *own == route,
-            Known::Remote(remote) if *remote != route.remote => false,
+        match (self.moved(), self.first) {
+            (Some(Known::Route(own)), _) | (None, Known::Route(own)) => own == route,
             // A second time it is not known, and any will do.
-            Known::Remote(_) if self.place.changed.load(Ordering::Relaxed) => true,
-            Known::Remote(_) => self.local.get().is_none_or(|local| *local == route.local),
-        })
+            (Some(Known::Remote(remote)), _) => remote == route.remote,
+            (None, Known::Remote(remote)) => {
+                remote == route.remote && self.local.get().is_none_or(|local| *local == route.local)
+            }
+        }
+    }
+}
+
+impl Known {
+    fn route(self) -> Route {
+        match self {
+            Self::Remote(remote) => Route { local: None, remote },
+            Self::Route(route) => route,
+        }
     }
 }
 
@@ -105,9 +116,13 @@ mod tests {
         assert!(peer.is_on(route(1, 1)) && peer.is_on(route(2, 1)) && !peer.is_on(route(1, 2)));
         peer.answered_at(route(2, 1).local);
         assert!(!peer.is_on(route(1, 1)) && peer.is_on(route(2, 1)));
+        assert_eq!(peer.route(), route(2, 1));
         peer.move_to(route(1, 7));
         assert!(peer.is_on(route(1, 7)) && !peer.is_on(route(2, 7)) && !peer.is_on(route(2, 1)));
-        peer.forget_local(route(1, 7).remote);
+        peer.forget_local(route(2, 1));
+        assert_eq!(peer.route(), route(1, 7), "it was there before it moved");
+        peer.forget_local(route(1, 7));
+        assert_eq!(peer.route(), Route { local: None, ..route(1, 7) });
         assert!(peer.is_on(route(1, 7)) && peer.is_on(route(2, 7)) && !peer.is_on(route(2, 1)));
 
         let peer = Peer::on(route(1, 1));

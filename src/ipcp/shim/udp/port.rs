@@ -5,8 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::super::batch::{Burst, Stall, Up};
-use super::UdpShim;
-use super::peer::Place;
+use super::{Peer, UdpShim};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
@@ -33,7 +32,7 @@ const LEAST_HELD: usize = 2048;
 pub(super) struct UdpPort {
     shim: Arc<UdpShim>,
     up: Up,
-    place: Place<Route>,
+    peer: Arc<Peer>,
     local: u32,
     remote: u32,
     batch: Mutex<Batch>,
@@ -61,14 +60,14 @@ impl UdpPort {
     pub(super) fn new(
         shim: &Arc<UdpShim>,
         endpoint: &Arc<Endpoint>,
-        route: Route,
+        peer: &Arc<Peer>,
         local: u32,
         remote: u32,
     ) -> Arc<Self> {
         Arc::new(Self {
             shim: Arc::clone(shim),
             up: Up::new(endpoint),
-            place: Place::new(route),
+            peer: Arc::clone(peer),
             local,
             remote,
             batch: Mutex::default(),
@@ -134,19 +133,17 @@ impl UdpPort {
         if dropped == 0 { Ok(()) } else { Err(SendError::Full) }
     }
 
-    /// Hands datagrams to the socket. If the address of ours that they leave from is gone, the flow goes on from another.
+    /// Hands datagrams to the socket. If the address of ours that they leave from is gone, the flow goes on from another;
+    /// unless the peer has moved meanwhile, on another thread: then these few go where it was, as those before them, and
+    /// the flow stays where it has moved.
     fn send_here(&self, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        let route = self.place.get();
+        let route = self.peer.route();
         let sent = self.shim.send(route, bytes, segment);
         if route.local.is_none() || !matches!(sent, Err(SendError::Unreachable | SendError::Down)) {
             return sent;
         }
-        let elsewhere = Route { local: None, ..route };
-        self.shim.send(elsewhere, bytes, segment)?;
-        self.place.set(elsewhere);
-        if let Some(flow) = self.shim.flows.get(self.local.into()) {
-            flow.peer.forget_local(route.remote);
-        }
+        self.shim.send(Route { local: None, ..route }, bytes, segment)?;
+        self.peer.forget_local(route);
         Ok(())
     }
 
@@ -248,7 +245,7 @@ impl Port for UdpPort {
         drop(batch);
         self.up.tell(tell);
         if let Err(e) = result {
-            self.shim.note_unsent(self.place.get(), e);
+            self.shim.note_unsent(self.peer.route(), e);
         }
         result
     }
@@ -260,7 +257,7 @@ impl Port for UdpPort {
     fn send_on(&self, _now: Instant, route: Option<Route>, mut pkt: PacketBuf) {
         let Some(eid) = pkt.push(EID_LEN) else { return };
         eid.copy_from_slice(&self.remote.to_be_bytes());
-        let route = route.unwrap_or_else(|| self.place.get());
+        let route = route.unwrap_or_else(|| self.peer.route());
         match self.shim.send(route, &pkt, None) {
             Ok(()) => self.shim.counters.sent.count(),
             Err(_) => self.shim.counters.send_drops.count(),
@@ -268,11 +265,8 @@ impl Port for UdpPort {
     }
 
     fn move_to(&self, route: Route) {
-        // What was collected for the old place goes there, where nobody may be: it is sent again if it matters.
-        self.place.set(route);
-        if let Some(flow) = self.shim.flows.get(self.local.into()) {
-            flow.peer.move_to(route);
-        }
+        // What was collected leaves for the new place, too.
+        self.peer.move_to(route);
         self.shim.counters.moved.count();
     }
 
@@ -281,7 +275,7 @@ impl Port for UdpPort {
     }
 
     fn queued(&self) -> usize {
-        let device = || self.shim.socket.queued(self.place.with(|route| route.remote));
+        let device = || self.shim.socket.queued(self.peer.route().remote);
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.count + batch.held.len();
         batch.burst.queued(own, self.shim.inline, device)

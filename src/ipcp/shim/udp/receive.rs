@@ -231,7 +231,7 @@ impl UdpShim {
         flow.peer.answered_at(route.local);
         let result = match (m.response, m.d_eid, self.me.upgrade()) {
             (0, MGMT_EID | NO_EID, _) | (0, _, None) => Err(Code::CRYPT),
-            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, route, m.s_eid, remote)),
+            (0, remote, Some(shim)) => Ok(UdpPort::new(&shim, &flow.endpoint, &flow.peer, m.s_eid, remote)),
             (response, ..) => Err(Code::from_response(response)),
         };
         if result.is_err() {
@@ -273,11 +273,12 @@ impl Replies for UdpShim {
         if size > max {
             return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
         }
-        let end = self.flows.accept(endpoint, Peer::on(route), || self.draw())?;
+        let peer = Peer::on(route);
+        let end = self.flows.accept(endpoint, Arc::clone(&peer), || self.draw())?;
         let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         Ok(Grant {
             end,
-            port: UdpPort::new(self, endpoint, route, end as u32, s_eid),
+            port: UdpPort::new(self, endpoint, &peer, end as u32, s_eid),
             message: FlowReply { s_eid, d_eid: end as u32, response: 0, data }.to_vec(),
             not_before: now + delay,
         })

@@ -151,8 +151,9 @@ impl World {
         };
         let shim = UdpShim::new(context, parts);
         let endpoint = Endpoint::new(1, &Arc::new(env));
-        let eid = shim.flows.accept(&endpoint, Peer::on(route(1, 1)), || 5000).unwrap() as u32;
-        let port = UdpPort::new(&shim, &endpoint, route(1, 1), eid, 6000);
+        let peer = Peer::on(route(1, 1));
+        let eid = shim.flows.accept(&endpoint, Arc::clone(&peer), || 5000).unwrap() as u32;
+        let port = UdpPort::new(&shim, &endpoint, &peer, eid, 6000);
         Self { device, shim, port, at_tick, _endpoint: endpoint }
     }
 }
@@ -177,4 +178,29 @@ fn a_port_that_stalls_while_another_thread_leaves_it_is_congested() {
     world.device.full.store(false, Ordering::SeqCst);
     world.port.flush(NOW + Duration::from_millis(1));
     assert!(!world.port.is_congested());
+}
+
+#[test]
+fn a_move_while_our_own_address_is_lost_is_not_undone() {
+    let world = World::new();
+    *world.device.gone.lock() = route(1, 1).local;
+    let port = Arc::clone(&world.port);
+    world.device.at_send.set(move || port.move_to(route(2, 2)));
+    world.port.send(NOW, &mut packets(1)).unwrap();
+    world.port.send(NOW + Duration::from_secs(1), &mut packets(1)).unwrap();
+    let sent = world.device.sent.lock().clone();
+    assert_eq!(sent, [(None, route(1, 1).remote), (route(2, 2).local, route(2, 2).remote)]);
+    let flow = world.shim.flows.get(5000).unwrap();
+    assert!(flow.peer.is_on(route(2, 2)) && !flow.peer.is_on(route(1, 1)) && !flow.peer.is_on(route(1, 2)));
+}
+
+#[test]
+fn a_flow_whose_own_address_is_lost_goes_on_from_another() {
+    let world = World::new();
+    *world.device.gone.lock() = route(1, 1).local;
+    for n in 0..2 {
+        world.port.send(NOW + Duration::from_secs(n), &mut packets(1)).unwrap();
+    }
+    assert_eq!(*world.device.sent.lock(), [(None, route(1, 1).remote); 2]);
+    assert!(world.shim.flows.get(5000).unwrap().peer.is_on(route(3, 1)));
 }
