@@ -18,9 +18,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use super::buf::PacketBuf;
+use super::sync::Mutex;
+use super::time::{Clock, Instant};
 
 /// Number of waiting packets from which on new ones are [copied out](PacketBuf::snug) of buffers that are more than
 /// four times as large. A reader that keeps up never has as many.
@@ -123,20 +127,36 @@ impl Backlog {
 const STEP: usize = 32 * 1024;
 
 /// Memory that many backlogs hold together, with its limit.
-#[derive(Debug)]
 pub struct Meter {
     used: AtomicUsize,
     limit: usize,
-    /// Somebody [borrows](Account::borrow).
-    lent: AtomicBool,
-    /// The meter that this one is a part of.
-    whole: Option<Arc<Self>>,
+    over: Over,
+}
+
+enum Over {
+    /// It is all of the memory: who [borrows](Account::borrow) is decided here.
+    Whole(Mutex<Loan>, Arc<dyn Clock>),
+    /// It is a peer's part of it.
+    Part(Arc<Meter>),
 }
 
 impl Meter {
-    /// A meter for up to `limit` bytes. What is charged to it is charged to `whole` as well.
-    pub fn new(limit: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, lent: AtomicBool::new(false), whole })
+    /// A meter for up to `limit` bytes, which are lent by the time of `clock`.
+    pub fn whole(limit: usize, clock: &Arc<dyn Clock>) -> Arc<Self> {
+        let over = Over::Whole(Mutex::default(), Arc::clone(clock));
+        Arc::new(Self { used: AtomicUsize::new(0), limit, over })
+    }
+
+    /// A peer's part of `whole`: what is charged to it is charged there as well.
+    pub fn part(limit: usize, whole: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, over: Over::Part(Arc::clone(whole)) })
+    }
+
+    fn above(&self) -> Option<&Self> {
+        match &self.over {
+            Over::Whole(..) => None,
+            Over::Part(whole) => Some(whole),
+        }
     }
 
     /// Bytes held.
@@ -146,25 +166,23 @@ impl Meter {
 
     /// Returns `true` if the limit is reached, here or in the whole.
     pub fn is_full(&self) -> bool {
-        self.used() >= self.limit || self.whole.as_ref().is_some_and(|whole| whole.is_full())
+        self.used() >= self.limit || self.above().is_some_and(Self::is_full)
     }
 
-    fn lend(&self) -> bool {
-        if self.lent.swap(true, Ordering::Relaxed) {
-            return false;
+    /// Calls `f` with the loan of the whole, and the time.
+    fn loan<R>(&self, f: impl FnOnce(&mut Loan, Instant) -> R) -> R {
+        match &self.over {
+            Over::Whole(loan, clock) => {
+                let now = clock.now();
+                f(&mut loan.lock(), now)
+            }
+            Over::Part(whole) => whole.loan(f),
         }
-        let lent = self.whole.as_ref().is_none_or(|whole| whole.lend());
-        if !lent {
-            self.lent.store(false, Ordering::Relaxed);
-        }
-        lent
     }
 
-    fn take_back(&self) {
-        self.lent.store(false, Ordering::Relaxed);
-        if let Some(whole) = &self.whole {
-            whole.take_back();
-        }
+    fn lend(&self) -> Option<Ticket> {
+        let part = core::ptr::from_ref(self).addr();
+        self.loan(|loan, now| loan.lend(part, now))
     }
 
     fn change(&self, before: usize, now: usize) {
@@ -173,8 +191,69 @@ impl Meter {
         } else {
             self.used.fetch_sub(before - now, Ordering::Relaxed);
         }
-        if let Some(whole) = &self.whole {
+        if let Some(whole) = self.above() {
             whole.change(before, now);
+        }
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").field("used", &self.used()).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// A loan lasts for so long if another account wants it: a peer that sends little by little, or a device that is slow, must
+/// not keep it from others for as long as it likes.
+const LOAN: Duration = Duration::from_secs(10);
+/// Who was refused because of another peer's loan has the next one if he asks again this soon: he does when his peer sends
+/// again what was dropped.
+const RESERVED: Duration = Duration::from_secs(2);
+
+/// One of all loans.
+type Ticket = u64;
+
+/// The loan of a whole: who may hold more than there is.
+#[derive(Debug, Default)]
+struct Loan {
+    /// Of all loans so far; the last is the one that counts.
+    last: Ticket,
+    /// Which part has it, since when, and since when this account of it.
+    lent: Option<(usize, Instant, Instant)>,
+    /// Which part comes next, and when it has asked last.
+    next: Option<(usize, Instant)>,
+}
+
+impl Loan {
+    /// Lends to an account of `part`: if it is not lent, or has been for long enough, and no other part comes first.
+    fn lend(&mut self, part: usize, now: Instant) -> Option<Ticket> {
+        let is_over = |since: Instant| now.since(since) >= LOAN;
+        let first = self.next.filter(|(next, asked)| *next != part && now.since(*asked) < RESERVED);
+        let since = match self.lent {
+            None if first.is_none() => now,
+            // Accounts of one part take turns in the time of the part.
+            Some((lent, since, own)) if lent == part && is_over(own) && (first.is_none() || !is_over(since)) => since,
+            Some((lent, since, _)) if lent != part && is_over(since) && first.is_none() => now,
+            lent => {
+                if first.is_none() && lent.is_none_or(|(lent, ..)| lent != part) {
+                    self.next = Some((part, now));
+                }
+                return None;
+            }
+        };
+        self.next = self.next.filter(|(next, _)| *next != part);
+        self.lent = Some((part, since, now));
+        self.last += 1;
+        Some(self.last)
+    }
+
+    fn counts(&self, ticket: Ticket) -> bool {
+        self.lent.is_some() && self.last == ticket
+    }
+
+    fn take_back(&mut self, ticket: Ticket) {
+        if self.counts(ticket) {
+            self.lent = None;
         }
     }
 }
@@ -184,13 +263,13 @@ impl Meter {
 pub struct Account {
     meter: Option<Arc<Meter>>,
     charged: usize,
-    borrows: bool,
+    borrows: Option<Ticket>,
 }
 
 impl Account {
     /// An account at `meter`.
     pub fn new(meter: Option<Arc<Meter>>) -> Self {
-        Self { meter, charged: 0, borrows: false }
+        Self { meter, charged: 0, borrows: None }
     }
 
     /// `held` bytes are held now.
@@ -211,24 +290,25 @@ impl Account {
 
 impl Account {
     /// Whether somebody may hold more although the meter is full, because what it holds is of no use without the rest. Of all
-    /// accounts at one meter, and of all in the whole, a single one may, until it [repays](Self::repay): as many that wait
-    /// for each other would wait for ever.
+    /// accounts in the whole a single one may, until it [repays](Self::repay), or for ten seconds if another wants to: as
+    /// many that wait for each other would wait for ever. Other peers come first.
     pub fn borrow(&mut self) -> bool {
-        self.borrows = self.borrows || self.meter.as_ref().is_some_and(|meter| meter.lend());
-        self.borrows
+        if !self.borrows() {
+            self.borrows = self.meter.as_ref().and_then(|meter| meter.lend());
+        }
+        self.borrows.is_some()
     }
 
     /// Whether this account borrows.
     pub fn borrows(&self) -> bool {
-        self.borrows
+        let counts = |ticket| self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(ticket)));
+        self.borrows.is_some_and(counts)
     }
 
     /// Leaves it to others to borrow.
     pub fn repay(&mut self) {
-        if core::mem::take(&mut self.borrows)
-            && let Some(meter) = &self.meter
-        {
-            meter.take_back();
+        if let Some((ticket, meter)) = self.borrows.take().zip(self.meter.as_ref()) {
+            meter.loan(|loan, _| loan.take_back(ticket));
         }
     }
 }
@@ -243,74 +323,4 @@ impl Drop for Account {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_held_is_known() {
-        let mut backlog = Backlog::default();
-        for n in 0..3 * SNUG_FROM {
-            backlog.push_back(PacketBuf::copy_of(&alloc::vec![7; n]));
-        }
-        let sum = |b: &Backlog| b.iter().map(PacketBuf::memory).sum::<usize>();
-        assert_eq!(backlog.bytes(), sum(&backlog));
-        for n in 0..SNUG_FROM {
-            assert_eq!(backlog.pop_front().unwrap().len(), n);
-        }
-        assert_eq!(backlog.bytes(), sum(&backlog));
-        let mut taken = VecDeque::new();
-        assert_eq!(backlog.move_to(SNUG_FROM, &mut taken), SNUG_FROM);
-        assert_eq!((taken.len(), backlog.bytes()), (SNUG_FROM, sum(&backlog)));
-        assert_eq!(backlog.move_to(1, &mut taken), 1);
-        let mut others = VecDeque::new();
-        assert_eq!(backlog.move_to(usize::MAX, &mut others), SNUG_FROM - 1);
-        assert_eq!((taken.len() + others.len(), backlog.bytes(), backlog.len()), (2 * SNUG_FROM, 0, 0));
-        backlog.push_back(PacketBuf::copy_of(b"x"));
-        assert_eq!((backlog.take().len(), backlog.bytes(), backlog.len()), (1, 0, 0));
-    }
-
-    #[test]
-    fn a_meter_adds_up_and_is_given_back() {
-        let whole = Meter::new(1 << 20, None);
-        let part = Meter::new(1 << 18, Some(Arc::clone(&whole)));
-        let mut one = Account::new(Some(Arc::clone(&part)));
-        let mut two = Account::new(Some(Arc::clone(&part)));
-        one.set(1 << 17);
-        two.set(1 << 17);
-        assert_eq!((part.used(), whole.used()), (1 << 18, 1 << 18));
-        assert!(part.is_full() && !whole.is_full());
-        assert!(one.is_full(1 << 17) && !one.is_full(1000));
-        one.set((1 << 17) + 1000);
-        assert_eq!(part.used(), 1 << 18, "not for every packet");
-        one.set(0);
-        drop(two);
-        assert_eq!((part.used(), whole.used()), (0, 0));
-    }
-
-    #[test]
-    fn one_account_at_a_time_borrows() {
-        let whole = Meter::new(1 << 20, None);
-        let parts = [0, 1].map(|_| Meter::new(1 << 18, Some(Arc::clone(&whole))));
-        let [mut one, mut two] = [0, 1].map(|_| Account::new(Some(Arc::clone(&parts[0]))));
-        let mut other = Account::new(Some(Arc::clone(&parts[1])));
-        assert!(one.borrow() && one.borrow() && !two.borrow());
-        assert!(!other.borrow(), "of another peer, but of the same stack");
-        one.repay();
-        assert!(other.borrow() && !one.borrow());
-        drop(other);
-        assert!(two.borrow() && !one.borrow());
-    }
-
-    #[test]
-    fn the_ends_of_a_backlog_are_reached() {
-        let mut backlog = Backlog::default();
-        for packet in [&b"first"[..], b"last"] {
-            backlog.push_back(PacketBuf::copy_of(packet));
-        }
-        let whole = backlog.bytes();
-        backlog.pull_front(2);
-        assert_eq!((backlog.front().map(|p| &p[..]), backlog.bytes()), (Some(&b"rst"[..]), whole));
-        assert_eq!(backlog.pop_back().as_deref(), Some(&b"last"[..]));
-        assert_eq!((backlog.len(), backlog.bytes()), (1, whole / 2));
-    }
-}
+mod tests;

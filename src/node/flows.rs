@@ -64,7 +64,7 @@ impl Flows {
         Self {
             endpoints: Ordered::new(Mutex::new(Arena::new(limits.flows))),
             silent: Ordered::default(),
-            held: Meter::new(limits.stack_bytes, None),
+            held: Meter::whole(limits.stack_bytes, &shared.env.clock),
             held_by_peer: Ordered::new(Mutex::new(PeerMeters::new())),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
@@ -193,7 +193,7 @@ impl Flows {
 
     /// Returns the account of the flows that `address` asks for.
     pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
-        self.held_by_peer.lock().of(address, || Meter::new(self.shared.limits.peer_bytes, Some(Arc::clone(&self.held))))
+        self.held_by_peer.lock().of(address, || Meter::part(self.shared.limits.peer_bytes, &self.held))
     }
 
     /// Counts a flow whose peer has to be heard yet.

@@ -1,0 +1,133 @@
+use super::*;
+use crate::base::time::ManualClock;
+
+/// All of the memory, and the time.
+fn whole() -> (Arc<Meter>, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(0));
+    let timed: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    (Meter::whole(1 << 20, &timed), clock)
+}
+
+#[test]
+fn what_is_held_is_known() {
+    let mut backlog = Backlog::default();
+    for n in 0..3 * SNUG_FROM {
+        backlog.push_back(PacketBuf::copy_of(&alloc::vec![7; n]));
+    }
+    let sum = |b: &Backlog| b.iter().map(PacketBuf::memory).sum::<usize>();
+    assert_eq!(backlog.bytes(), sum(&backlog));
+    for n in 0..SNUG_FROM {
+        assert_eq!(backlog.pop_front().unwrap().len(), n);
+    }
+    assert_eq!(backlog.bytes(), sum(&backlog));
+    let mut taken = VecDeque::new();
+    assert_eq!(backlog.move_to(SNUG_FROM, &mut taken), SNUG_FROM);
+    assert_eq!((taken.len(), backlog.bytes()), (SNUG_FROM, sum(&backlog)));
+    assert_eq!(backlog.move_to(1, &mut taken), 1);
+    let mut others = VecDeque::new();
+    assert_eq!(backlog.move_to(usize::MAX, &mut others), SNUG_FROM - 1);
+    assert_eq!((taken.len() + others.len(), backlog.bytes(), backlog.len()), (2 * SNUG_FROM, 0, 0));
+    backlog.push_back(PacketBuf::copy_of(b"x"));
+    assert_eq!((backlog.take().len(), backlog.bytes(), backlog.len()), (1, 0, 0));
+}
+
+#[test]
+fn a_meter_adds_up_and_is_given_back() {
+    let (whole, _) = whole();
+    let part = Meter::part(1 << 18, &whole);
+    let mut one = Account::new(Some(Arc::clone(&part)));
+    let mut two = Account::new(Some(Arc::clone(&part)));
+    one.set(1 << 17);
+    two.set(1 << 17);
+    assert_eq!((part.used(), whole.used()), (1 << 18, 1 << 18));
+    assert!(part.is_full() && !whole.is_full());
+    assert!(one.is_full(1 << 17) && !one.is_full(1000));
+    one.set((1 << 17) + 1000);
+    assert_eq!(part.used(), 1 << 18, "not for every packet");
+    one.set(0);
+    drop(two);
+    assert_eq!((part.used(), whole.used()), (0, 0));
+}
+
+#[test]
+fn one_account_at_a_time_borrows() {
+    let (whole, _) = whole();
+    let parts = [0, 1].map(|_| Meter::part(1 << 18, &whole));
+    let [mut one, mut two] = [0, 1].map(|_| Account::new(Some(Arc::clone(&parts[0]))));
+    let mut other = Account::new(Some(Arc::clone(&parts[1])));
+    assert!(one.borrow() && one.borrow() && !two.borrow());
+    assert!(!other.borrow(), "of another peer, but of the same stack");
+    one.repay();
+    assert!(other.borrow() && !one.borrow());
+    drop(other);
+    assert!(two.borrow() && !one.borrow());
+}
+
+#[test]
+fn the_ends_of_a_backlog_are_reached() {
+    let mut backlog = Backlog::default();
+    for packet in [&b"first"[..], b"last"] {
+        backlog.push_back(PacketBuf::copy_of(packet));
+    }
+    let whole = backlog.bytes();
+    backlog.pull_front(2);
+    assert_eq!((backlog.front().map(|p| &p[..]), backlog.bytes()), (Some(&b"rst"[..]), whole));
+    assert_eq!(backlog.pop_back().as_deref(), Some(&b"last"[..]));
+    assert_eq!((backlog.len(), backlog.bytes()), (1, whole / 2));
+}
+
+/// Accounts of each of `N` peers, two of one.
+fn peers<const N: usize>(whole: &Arc<Meter>) -> [[Account; 2]; N] {
+    core::array::from_fn(|_| {
+        let part = Meter::part(1 << 18, whole);
+        [0, 1].map(|_| Account::new(Some(Arc::clone(&part))))
+    })
+}
+
+#[test]
+fn whoever_keeps_a_loan_for_long_loses_it_to_another_that_wants_it() {
+    let (whole, clock) = whole();
+    let [[mut slow, mut slow_too], [mut other, _]] = peers(&whole);
+    assert!(slow.borrow());
+    clock.advance_to(Instant::from_millis(3_600_000));
+    assert!(slow.borrow(), "for hours if nobody else wants it");
+    assert!(other.borrow() && !slow.borrows() && !slow.borrow());
+    slow.repay();
+    assert!(other.borrows() && !slow_too.borrow(), "one that has lost it gives nothing back");
+    other.repay();
+    assert!(slow_too.borrow());
+}
+
+#[test]
+fn a_peer_with_many_flows_has_no_more_loans_than_another() {
+    let (whole, clock) = whole();
+    let [[mut one, mut two], [mut other, _]] = peers(&whole);
+    let mut borrowed = 0;
+    for second in 0..100 {
+        clock.advance_to(Instant::from_millis(1000 * second));
+        // They are always there first.
+        for account in [&mut one, &mut two] {
+            account.borrow();
+        }
+        if other.borrow() {
+            borrowed += 1;
+        }
+    }
+    assert!((40..=60).contains(&borrowed), "{borrowed} of 100 seconds");
+}
+
+#[test]
+fn a_loan_that_is_paid_back_goes_to_the_peer_that_was_refused() {
+    let (whole, clock) = whole();
+    let [[mut one, mut two], [mut other, _]] = peers(&whole);
+    assert!(one.borrow() && !other.borrow());
+    one.repay();
+    assert!(!one.borrow() && !two.borrow(), "it is another's turn");
+    clock.advance_to(Instant::from_millis(1000));
+    assert!(other.borrow());
+    other.repay();
+    assert!(two.borrow() && !other.borrow());
+    two.repay();
+    clock.advance_to(Instant::from_millis(4000));
+    assert!(two.borrow(), "who does not come back does not keep it from others");
+}
