@@ -143,18 +143,25 @@ fn follower(options: &Options) -> Result<Follower> {
     Ok(follower)
 }
 
+/// The interface, without its address if that is said anyway: stacks name them by both.
+fn place(interface: &str, text: &str) -> String {
+    let (name, what) =
+        interface.split_once(' ').map_or((interface, String::new()), |(n, rest)| (n, format!(" {rest}")));
+    match name.split_once('.') {
+        Some((kind, address)) if text.split([' ', '|']).any(|word| word == address) => format!("{kind}{what}"),
+        _ => interface.to_owned(),
+    }
+}
+
 fn print(options: &Options, after: u64, packet: &CapturedPacket, followed: &Followed) {
     let direction = match packet.sent {
         Some(true) => " >",
         Some(false) => " <",
         None => "",
     };
-    let mut line = format!("{:.6} {}{direction} ", after as f64 / 1e9, packet.interface);
-    if followed.is_o7s() {
-        line.push_str(&followed.to_string());
-    } else {
-        line.push_str(&format!("{} bytes of another protocol", packet.original));
-    }
+    let text =
+        if followed.is_o7s() { followed.to_string() } else { format!("{} bytes of another protocol", packet.original) };
+    let mut line = format!("{:.6} {}{direction} {text}", after as f64 / 1e9, place(&packet.interface, &text));
     for comment in &packet.comments {
         line.push_str(&format!(" # {comment}"));
     }

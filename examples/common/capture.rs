@@ -22,11 +22,8 @@ fn key_log() -> Option<std::ffi::OsString> {
 /// Has the stack write the keys of its flows where the environment says so.
 pub(crate) fn with_key_log(builder: Builder) -> Result<Builder> {
     let Some(name) = key_log() else { return Ok(builder) };
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&name).map_err(|error| format!("{KEY_LOG}={}: {error}", name.display()))?;
+    let file = of_owner(OpenOptions::new().create(true).append(true), Path::new(&name))
+        .map_err(|error| format!("{KEY_LOG}={}: {error}", name.display()))?;
     complain(format_args!("warning: keys of encrypted flows are written to {}", name.display()));
     Ok(builder.key_log(move |line| {
         // One write, so that lines of several programs do not mix.
@@ -34,10 +31,32 @@ pub(crate) fn with_key_log(builder: Builder) -> Result<Builder> {
     }))
 }
 
-/// Writes what passes to a file until the program ends.
+/// Opens a file that nobody but its owner may read, also if it was there before.
+fn of_owner(options: &mut OpenOptions, name: &Path) -> std::io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(name)?;
+        // A pipe, or a device, is as whoever made it wants it.
+        if file.metadata()?.is_file() {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(name)
+}
+
+/// Writes what passes to a file until the program ends. One that has keys in it is for its owner alone.
 pub(crate) fn start(file: &Path, stack: &Stack) -> Result<()> {
-    let sink = File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let capture = stack.capture(sink, CaptureConfig::default().keys(key_log().is_some()))?;
+    let has_keys = key_log().is_some();
+    let sink = if has_keys {
+        of_owner(OpenOptions::new().write(true).create(true).truncate(true), file)
+    } else {
+        File::create(file)
+    };
+    let sink = sink.map_err(|error| format!("{}: {error}", file.display()))?;
+    let capture = stack.capture(sink, CaptureConfig::default().keys(has_keys))?;
     *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
     Ok(())
 }

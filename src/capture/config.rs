@@ -77,6 +77,10 @@ pub struct CaptureStats {
     pub bytes: u64,
     /// Packets lost for lack of room.
     pub lost: u64,
+    /// Keys captured.
+    pub keys: u64,
+    /// Keys lost for lack of room: the capture does not open their flows.
+    pub keys_lost: u64,
 }
 
 /// Error of starting a capture.

@@ -252,7 +252,7 @@ impl Follower {
         found.flow(flow, Some(to_requester));
         let packet = without_checksum(found, flow, payload);
         if packet.is_empty() {
-            return;
+            return found.say("keepalive".into());
         }
         if flow.cipher.is_none() {
             let component = inner(found, flow, packet);
@@ -363,6 +363,10 @@ fn without_checksum<'a>(found: &mut Followed, flow: &Flow, packet: &'a [u8]) -> 
 
 /// The payload of a flow, in the clear.
 fn inner(found: &mut Followed, flow: &mut Flow, packet: &[u8]) -> Inner {
+    if packet.is_empty() {
+        found.say("keepalive".into());
+        return Inner::Done;
+    }
     let dissector = Dissector::default();
     if flow.qos.has_frct() {
         match dissector.dissect(Protocol::Frct, packet) {

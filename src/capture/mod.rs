@@ -76,6 +76,7 @@ mod read;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writing;
 
 pub use config::{CaptureConfig, CaptureError, CaptureStats};

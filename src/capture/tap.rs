@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 use super::config::{CaptureConfig, CaptureError, CaptureStats};
+use super::waiting::Waiting;
 use super::writing::{self, Outcome, Polled};
 use crate::base::sync::Mutex;
 use crate::base::time::Clock;
@@ -17,6 +18,8 @@ use crate::wire::pcapng::{self, Direction, Packet};
 const MAX_INTERFACES: usize = 1 << 16;
 /// Room for the description of an interface, bytes.
 const DESCRIPTION: usize = 160;
+/// Room for a key beyond its line, bytes.
+const KEY: usize = 32;
 /// The program named in a file as its writer.
 const PROGRAM: &str = concat!("o7s ", env!("CARGO_PKG_VERSION"));
 
@@ -52,7 +55,7 @@ pub struct Tap {
 struct Recording {
     /// Number of the capture: whoever ends it may come late, when another one is running.
     session: u64,
-    waiting: Vec<u8>,
+    waiting: Waiting,
     limit: usize,
     snap: usize,
     /// By their numbers.
@@ -195,14 +198,19 @@ impl Tap {
         let mut recording = self.recording.lock();
         let takes = |r: &&mut Recording| r.session == session && r.state == State::Running;
         let Some(recording) = recording.as_mut().filter(takes) else { return };
-        if recording.waiting.len() < recording.limit {
-            let line = zeroize::Zeroizing::new(format!("{line}\n"));
-            pcapng::secrets(line.as_bytes(), &mut recording.waiting);
+        if recording.waiting.len() + line.len() + KEY > recording.limit {
+            recording.stats.keys_lost += 1;
+            return;
         }
+        let before = recording.waiting.len();
+        let line = zeroize::Zeroizing::new([line, "\n"].concat());
+        pcapng::secrets(line.as_bytes(), recording.waiting.append_secret(line.len() + KEY));
+        recording.stats.keys += 1;
+        recording.stats.bytes += (recording.waiting.len() - before) as u64;
     }
 
     /// The next task of the writer; bytes to write are put into `spare`, which is empty.
-    pub(super) fn turn(&self, session: u64, spare: &mut Vec<u8>) -> Turn {
+    pub(super) fn turn(&self, session: u64, spare: &mut Waiting) -> Turn {
         let mut place = self.recording.lock();
         let recording = place.as_mut().filter(|recording| recording.session == session);
         let Some(recording) = recording else { return Turn::End(CaptureStats::default()) };
@@ -249,7 +257,7 @@ impl Tap {
             *place = None;
         } else {
             recording.state = State::Failed;
-            recording.waiting = Vec::new();
+            recording.waiting = Waiting::default();
             recording.interfaces = BTreeMap::new();
         }
     }
@@ -291,8 +299,8 @@ impl fmt::Debug for Tap {
 
 impl Recording {
     fn new(session: u64, config: &CaptureConfig) -> Self {
-        let mut waiting = Vec::new();
-        pcapng::section(PROGRAM, &mut waiting);
+        let mut waiting = Waiting::default();
+        pcapng::section(PROGRAM, waiting.append(DESCRIPTION));
         Self {
             session,
             waiting,
@@ -336,7 +344,8 @@ impl Recording {
             interface.passed += 1;
             packet.interface = interface.index;
         }
-        packet.emit(&mut self.waiting);
+        let len = packet.max_len();
+        packet.emit(self.waiting.append(len));
         self.lost = 0;
         self.stats.packets += 1;
         self.stats.bytes += (self.waiting.len() - before) as u64;
@@ -358,7 +367,7 @@ impl Recording {
                 pcapng::LINK_FLOW => "packets of an o7s flow, in the clear",
                 _ => "frames of an o7s layer over Ethernet",
             };
-            pcapng::interface(passed.link, 0, &name, what, &mut self.waiting);
+            pcapng::interface(passed.link, 0, &name, what, self.waiting.append(DESCRIPTION + name.len()));
             self.interfaces.insert(passed.interface, Interface { index, ..Interface::default() });
         }
         true
@@ -367,7 +376,7 @@ impl Recording {
     /// Says what became of the packets.
     fn close(&mut self, unix_nanos: u64) {
         for Interface { index, passed, lost } in self.interfaces.values() {
-            pcapng::statistics(*index, unix_nanos, passed + lost, *lost, &mut self.waiting);
+            pcapng::statistics(*index, unix_nanos, passed + lost, *lost, self.waiting.append(DESCRIPTION));
         }
     }
 }

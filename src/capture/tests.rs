@@ -339,3 +339,21 @@ fn readers_take_any_bytes() {
         }
     }
 }
+
+#[test]
+fn keys_are_counted_and_lost_when_there_is_no_room() {
+    let tap = Tap::new(Arc::new(ManualClock::new(0)));
+    let sink = Shared::default();
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().keys(true).queue(64 << 10)).unwrap();
+    let line = format!("O7S_PEER_SESSION_KEY {} {}", "01".repeat(16), "ab".repeat(32));
+    for _ in 0..1000 {
+        tap.record_key(capture.session(), &line);
+    }
+    let stats = capture.stop().unwrap();
+    assert!(stats.keys > 300 && stats.keys + stats.keys_lost == 1000, "{stats:?}");
+    let file = sink.0.lock().clone();
+    assert!(file.len() <= 65 << 10 && stats.bytes <= file.len() as u64 && stats.bytes > 100 * stats.keys);
+    let mut reader = Reader::new(&file[..]).unwrap();
+    assert!(reader.packet().unwrap().is_none());
+    assert_eq!(reader.take_secrets().lines().filter(|found| *found == line).count() as u64, stats.keys);
+}

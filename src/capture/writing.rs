@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::CaptureStats;
 use super::tap::{Tap, Turn};
+use super::waiting::Waiting;
 use crate::base::sync::waiting::{Condvar, Mutex};
 
 /// Pause of a writer between two writes: few system calls, and a reader that looks on is not kept waiting.
@@ -59,14 +60,14 @@ impl Drop for Abandons<'_> {
 /// Writes a capture to its end.
 pub(super) fn run(tap: &Tap, session: u64, mut sink: Sink, outcome: &Outcome) {
     let _abandons = Abandons(tap, session);
-    let mut spare = Vec::new();
+    let mut spare = Waiting::default();
     loop {
         let turn = tap.turn(session, &mut spare);
         if let Turn::Sleep = turn {
             std::thread::park_timeout(LONG);
             continue;
         }
-        let written = sink.write_all(&spare).and_then(|()| sink.flush());
+        let written = sink.write_all(spare.bytes()).and_then(|()| sink.flush());
         spare.clear();
         match (written, turn) {
             (Err(error), _) => return outcome.set(Err(error)),
@@ -80,13 +81,13 @@ pub(super) fn run(tap: &Tap, session: u64, mut sink: Sink, outcome: &Outcome) {
 pub(super) struct Polled {
     session: u64,
     sink: Sink,
-    spare: Vec<u8>,
+    spare: Waiting,
     outcome: Arc<Outcome>,
 }
 
 impl Polled {
     pub(super) fn new(session: u64, sink: Sink, outcome: &Arc<Outcome>) -> Self {
-        Self { session, sink, spare: Vec::new(), outcome: Arc::clone(outcome) }
+        Self { session, sink, spare: Waiting::default(), outcome: Arc::clone(outcome) }
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) fn flush(tap: &Tap) {
         let (session, outcome) = (polled.session, Arc::clone(&polled.outcome));
         let turn = tap.turn(session, &mut polled.spare);
         let panics = Panics(tap, session, &outcome);
-        let written = polled.sink.write_all(&polled.spare).and_then(|()| polled.sink.flush());
+        let written = polled.sink.write_all(polled.spare.bytes()).and_then(|()| polled.sink.flush());
         core::mem::forget(panics);
         polled.spare.clear();
         match (written, turn) {

@@ -12,6 +12,7 @@ mod shims;
 use std::path::Path;
 
 use flows::{Flows, Tally};
+use o7s::capture::{Follower, Reader};
 use o7s::dissect::{Dissector, Protocol};
 use o7s::types::name::{HashAlg, NameHash};
 use sealed::Keys;
@@ -70,6 +71,21 @@ fn every_captured_packet_is_dissected() {
         }
     }
     assert!(packets > 2000 && secured > 100, "{packets} packets, {secured} with a security header");
+}
+
+#[test]
+fn keepalives_of_encrypted_flows_are_shown_as_such() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures/o7s-idle.pcapng");
+    let mut reader = Reader::new(std::fs::File::open(file).unwrap()).unwrap();
+    let (mut follower, mut shown) = (Follower::default(), Vec::new());
+    while let Some(packet) = reader.packet().unwrap() {
+        follower.add_keys(&reader.take_secrets());
+        let followed = follower.follow(packet.link, &packet.data);
+        assert!(followed.fields().iter().all(|field| field.name != "o7s.undecoded"), "{followed}");
+        shown.push(followed.to_string());
+    }
+    let keepalives = shown.iter().filter(|line| line.ends_with("| opened 0 bytes | keepalive")).count();
+    assert!(keepalives >= 4 && keepalives < shown.len(), "{shown:#?}");
 }
 
 #[test]

@@ -30,6 +30,12 @@ fn captures_of_tools_are_shown_and_opened_with_the_key_log() {
     client(Some(keys.path()));
     let log = std::fs::read_to_string(keys.path()).unwrap();
     assert!(log.starts_with("O7S_PEER_SESSION_KEY "), "{log}");
+    #[cfg(unix)]
+    for file in [&pcap, &keys] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}: whoever can read it can read the flows", file.path());
+    }
     // The capture has them, too.
     for options in [&[pcap.path()][..], &["--keys", keys.path(), pcap.path()]] {
         let opened = dump(options);
@@ -37,6 +43,20 @@ fn captures_of_tools_are_shown_and_opened_with_the_key_log() {
     }
     let fields = dump(&["--fields", pcap.path()]);
     assert!(fields.contains("    o7s.udp.eid=0\n") && fields.contains("    o7s.frct.flags.data=1\n"), "{fields}");
+}
+
+/// A flow between two ends of this library, encrypted, that has nothing to send for a while.
+const IDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/captures/o7s-idle.pcapng");
+
+#[test]
+fn an_address_is_printed_once_and_keepalives_as_such() {
+    let shown = dump(&[IDLE]);
+    for line in shown.lines() {
+        assert_eq!(line.matches("10.0.0.1:3435").count(), 1, "{line}");
+        assert!(line.contains(" udp4 < 10.0.0.2:3435 > ") || line.contains(" udp4 > 10.0.0.1:3435 > "), "{line}");
+    }
+    assert!(shown.lines().filter(|line| line.ends_with("| opened 0 bytes | keepalive")).count() >= 4, "{shown}");
+    assert!(!shown.contains("not understood"), "{shown}");
 }
 
 #[test]

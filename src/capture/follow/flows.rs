@@ -1,6 +1,6 @@
 //! The flows that a capture shows: from their requests on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::super::keys::{KeyLog, Logged, is_same_request};
@@ -15,7 +15,7 @@ use crate::types::qos::QosSpec;
 use crate::wire::cep;
 use crate::wire::oap::{self, ID_LEN};
 
-/// Flows that are remembered at most; further ones are not followed.
+/// Flows that are remembered at most; the oldest is forgotten for a further one.
 const MAX_FLOWS: usize = 1 << 17;
 /// Packets of a flow that are tried with keys which may not be its own.
 const TRIES: u8 = 16;
@@ -75,7 +75,12 @@ pub(super) struct Flow {
     tries: u8,
     /// If it is between two members of a layer.
     pub(super) component: Option<Component>,
+    /// What its ends call it: the requester, and the responder.
+    keys: [Option<EndKey>; 2],
 }
+
+/// What a node calls a flow, in its layer.
+type EndKey = (Scope, Node, u64);
 
 impl Flow {
     /// A flow without a request.
@@ -92,6 +97,7 @@ impl Flow {
             openers: None,
             tries: 0,
             component: None,
+            keys: [None; 2],
         }
     }
 
@@ -132,12 +138,20 @@ fn open(openers: &mut [Protection; 2], to_requester: bool, packet: &[u8]) -> Opt
     opener.open(&mut clear).ok().map(|()| clear)
 }
 
-/// All flows so far.
-#[derive(Default)]
+/// The flows of a capture, as many as are remembered.
 pub(super) struct Flows {
-    flows: Vec<Flow>,
-    /// Which flow a node means by a number of its own. Numbers are used again.
-    ends: BTreeMap<(Scope, Node, u64), usize>,
+    flows: VecDeque<Flow>,
+    limit: usize,
+    /// Number of the first one; others follow.
+    first: u64,
+    /// Which flow a node means by a number of its own. Numbers are used again. Each flow has two at most.
+    ends: BTreeMap<EndKey, u64>,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::with_limit(MAX_FLOWS)
+    }
 }
 
 /// A request for a flow.
@@ -151,9 +165,18 @@ pub(super) struct Request<'a> {
 }
 
 impl Flows {
+    fn with_limit(limit: usize) -> Self {
+        Self { flows: VecDeque::new(), limit, first: 1, ends: BTreeMap::new() }
+    }
+
+    fn of(&mut self, number: u64) -> Option<&mut Flow> {
+        self.flows.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
     /// The flow of which a node is an end, and whether it is the requester.
     pub(super) fn end(&mut self, scope: Scope, node: Node, eid: u64) -> Option<(&mut Flow, bool)> {
-        let flow = self.flows.get_mut(*self.ends.get(&(scope, node, eid))?)?;
+        let number = *self.ends.get(&(scope, node, eid))?;
+        let flow = self.of(number)?;
         let to_requester = flow.requester == node && flow.s_eid == eid;
         Some((flow, to_requester))
     }
@@ -164,34 +187,112 @@ impl Flows {
         let (id, digest) = oap.map_or(([0; ID_LEN], 0), |oap| (oap.id, oap.digest));
         let key = (scope, request.requester, request.s_eid);
         let before = self.ends.get(&key).copied();
-        let again = before.filter(|at| self.flows.get(*at).is_some_and(|flow| is_same_request(&flow.id, &id)));
-        if let Some(at) = again {
-            let flow = self.flows.get_mut(at)?;
+        if let Some(flow) = before.and_then(|number| self.of(number)).filter(|flow| is_same_request(&flow.id, &id)) {
             flow.digest = digest;
-            return Some(flow);
+            let number = flow.number;
+            return self.of(number).map(|flow| &*flow);
         }
-        if self.flows.len() >= MAX_FLOWS {
-            return None;
+        if self.flows.len() >= self.limit {
+            self.forget_first();
         }
-        self.ends.insert(key, self.flows.len());
-        self.flows.push(Flow {
+        let number = self.first + self.flows.len() as u64;
+        self.ends.insert(key, number);
+        self.flows.push_back(Flow {
             requester: request.requester,
             s_eid: request.s_eid,
             asked: request.asked,
             id,
             digest,
-            ..Flow::unasked(self.flows.len() as u64 + 1, request.qos)
+            keys: [Some(key), None],
+            ..Flow::unasked(number, request.qos)
         });
-        self.flows.last()
+        self.flows.back()
     }
 
     /// A request is accepted: `from`, which calls the flow `eid`, answers `to`, which calls it `s_eid`.
     pub(super) fn accept(&mut self, scope: Scope, from: Node, eid: u64, to: (Node, u64), data: &[u8]) {
-        let Some(&at) = self.ends.get(&(scope, to.0, to.1)) else { return };
-        let Some(flow) = self.flows.get_mut(at) else { return };
+        let Some(&number) = self.ends.get(&(scope, to.0, to.1)) else { return };
+        let key = (scope, from, eid);
+        let Some(flow) = self.of(number) else { return };
         if let Ok(oap) = oap::Message::parse_response(data, flow.digest) {
             flow.cipher = Cipher::from_nid(oap.cipher);
         }
-        self.ends.insert((scope, from, eid), at);
+        // To the requester's own number a reply adds nothing.
+        if flow.keys.first() == Some(&Some(key)) {
+            return;
+        }
+        let [_, responder] = &mut flow.keys;
+        let before = responder.replace(key);
+        if let Some(before) = before.filter(|before| *before != key) {
+            self.forget_end(before, number);
+        }
+        self.ends.insert(key, number);
+    }
+
+    fn forget_end(&mut self, key: EndKey, number: u64) {
+        if self.ends.get(&key) == Some(&number) {
+            self.ends.remove(&key);
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(flow) = self.flows.pop_front() else { return };
+        self.first += 1;
+        for key in flow.keys.into_iter().flatten() {
+            self.forget_end(key, flow.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 100;
+
+    fn node(n: u64) -> Node {
+        Node::Member(Address(n))
+    }
+
+    fn request(flows: &mut Flows, requester: u64, s_eid: u64) -> u64 {
+        let request = Request { requester: node(requester), s_eid, asked: None, qos: QosSpec::RAW, data: &[] };
+        flows.request(0, &request).unwrap().number
+    }
+
+    #[test]
+    fn a_flood_of_requests_and_replies_is_remembered_within_bounds_the_newest() {
+        let mut flows = Flows::with_limit(LIMIT);
+        for n in 0..10_000 {
+            request(&mut flows, n, 1);
+            flows.accept(0, node(1_000_000 + n), 7, (node(n), 1), &[]);
+            assert!(flows.flows.len() <= LIMIT && flows.ends.len() <= 2 * LIMIT);
+        }
+        assert!(flows.end(0, node(1), 1).is_none() && flows.end(0, node(1_000_001), 7).is_none());
+        let number = flows.end(0, node(9_999), 1).map(|(flow, to_requester)| (flow.number, to_requester));
+        assert_eq!(number, Some((10_000, true)));
+        let number = flows.end(0, node(1_009_950), 7).map(|(flow, to_requester)| (flow.number, to_requester));
+        assert_eq!(number, Some((9_951, false)));
+    }
+
+    #[test]
+    fn a_flood_of_replies_to_one_request_is_remembered_as_the_last() {
+        let mut flows = Flows::with_limit(LIMIT);
+        request(&mut flows, 1, 1);
+        for n in 0..10_000 {
+            flows.accept(0, node(2), n, (node(1), 1), &[]);
+            assert!(flows.ends.len() <= 2);
+        }
+        assert!(flows.end(0, node(2), 9_999).is_some() && flows.end(0, node(2), 9_998).is_none());
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_not_forgotten_with_the_flow_before() {
+        let mut flows = Flows::with_limit(2);
+        let numbers: Vec<u64> = (0..5).map(|n| request(&mut flows, n / 2, 1)).collect();
+        assert_eq!(numbers, [1, 1, 2, 2, 3], "repeated");
+        flows.accept(0, node(2), 7, (node(1), 1), &[]);
+        flows.accept(0, node(2), 7, (node(2), 1), &[]);
+        request(&mut flows, 9, 1);
+        assert_eq!(flows.end(0, node(2), 7).map(|(flow, _)| flow.number), Some(3));
     }
 }
