@@ -3,11 +3,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use o7s::base::buf::{BufCache, BufPool};
 use o7s::base::rng::Rng;
 use o7s::device::{Frames, Mac};
 use o7s::sim::{Link, Verdict};
-use o7s::types::name::NameHash;
+use o7s::types::name::{HashAlg, NameHash};
 use o7s::wire::eth::{FlowReply, FlowRequest, Format, Frame, Mgmt};
 use o7s::{AllocError, QosSpec};
 
@@ -347,7 +349,7 @@ fn only_the_stations_of_a_flow_have_a_say_in_it() {
             let (near, far) = pair.connect(QosSpec::RAW).await;
             let reply = seen.borrow().iter().find_map(|bytes| {
                 let frame = Frame::parse(bytes).unwrap();
-                let message = Mgmt::parse(format, o7s::HashAlg::Sha3_256, frame.payload);
+                let message = Mgmt::parse(format, HashAlg::Sha3_256, frame.payload);
                 match message {
                     Ok(Mgmt::Reply(m)) if frame.port.is_mgmt() => Some((m.d_eid, m.s_eid)),
                     _ => None,
@@ -393,9 +395,7 @@ fn a_reply_from_another_station_than_the_one_asked_does_not_count() {
         assert!(now_or_never(&mut allocating).is_none());
         let [request] = &station.sent()[..] else { panic!("one request") };
         let frame = Frame::parse(request).unwrap();
-        let Ok(Mgmt::Request(m)) = Mgmt::parse(format, o7s::HashAlg::Sha3_256, frame.payload) else {
-            panic!("{frame}")
-        };
+        let Ok(Mgmt::Request(m)) = Mgmt::parse(format, HashAlg::Sha3_256, frame.payload) else { panic!("{frame}") };
         let refusal = Mgmt::Reply(FlowReply { s_eid: 9, d_eid: m.s_eid, response: -1003, data: &[] });
         station.inject(&mgmt(format, Mac([2, 0, 0, 0, 0, 3]), OURS, &refusal));
         station.pass(ms(100));
@@ -406,5 +406,38 @@ fn a_reply_from_another_station_than_the_one_asked_does_not_count() {
         let refused = now_or_never(&mut allocating);
         assert!(matches!(refused, Some(Err(AllocError::Refused { .. }))), "{refused:?}");
         assert_eq!(station.counter("flows"), 0);
+    }
+}
+
+#[test]
+fn answers_from_made_up_addresses_do_not_hide_the_true_one() {
+    for (format, config) in FORMATS.into_iter().zip(framings()) {
+        let pair = Pair::new(9, Link::default().latency(ms(1)), &config, "");
+        let liar = pair.switch.plug("02:00:00:00:00:66");
+        let net = pair.net.clone();
+        pair.net.spawn(async move {
+            let (mut frames, mut cache) = (Vec::new(), BufCache::new(&BufPool::new(8)));
+            loop {
+                liar.recv(&mut frames, &mut cache);
+                for frame in frames.drain(..) {
+                    let Ok(frame) = Frame::parse(&frame) else { continue };
+                    let Ok(Mgmt::Query(name)) = Mgmt::parse(format, HashAlg::Sha3_256, frame.payload) else { continue };
+                    for n in 0..4 {
+                        let from = Mac([2, 0, 0, 0, 1, n]);
+                        liar.send(&mgmt(format, from, frame.src, &Mgmt::Answer(name))).unwrap();
+                    }
+                }
+                net.sleep(Duration::from_micros(100)).await;
+            }
+        });
+        pair.net.block_on(async {
+            let stack = pair.client.stack().clone();
+            let near = async move { stack.flow("service").qos(QosSpec::DATA).timeout(secs(10)).alloc_async().await };
+            let near = pair.net.spawn(near);
+            let far = pair.listener.accept_async().await.unwrap();
+            let near = near.await.unwrap();
+            near.write(b"found").await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap(), &b"found"[..]);
+        });
     }
 }

@@ -222,7 +222,7 @@ impl EthShim {
             flows: Ends::new(config.max_flows.min(framing.max_flows())),
             drawn: AtomicU64::new(rng.u64() & 0xffff),
             answers: Mutex::new(Answers::new(config.answer_rate, rng.u64())),
-            directory: Mutex::new(Directory::new(&config)),
+            directory: Mutex::new(Directory::new(&config, rng.split("directory"))),
             alarm: (context.alarms)(Waker::from(Arc::new(Ring(Weak::clone(me))))),
             drive: context.device,
             panics: context.panics,
@@ -370,9 +370,9 @@ impl Ipcp for EthShim {
         found
     }
 
-    fn doubt(&self, _now: Instant, hash: &NameHash, at: Location, _why: Doubt) {
+    fn doubt(&self, now: Instant, hash: &NameHash, at: Location, _why: Doubt) {
         if let Location::Mac(mac) = at {
-            self.directory.lock().doubt(hash, mac);
+            self.directory.lock().doubt(now, hash, mac);
         }
     }
 

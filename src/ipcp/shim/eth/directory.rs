@@ -3,8 +3,14 @@
 //! A name that is not known is asked for by broadcast, and again after a while that doubles, until somebody answers or the
 //! time for it is over. Answers count only then: the first wakes whoever waits, and those of other stations that come in
 //! the same time are further places. What nobody answered is remembered too, for a shorter time.
+//!
+//! Anybody on the segment can answer, from as many addresses as he makes up. Whoever asks for a flow tries one place after the
+//! other, and [doubts](Directory::doubt) those that refuse or are silent; when none is left everybody is asked anew. So that the
+//! true answer gets its turn, places are not kept in the order in which they came: if there are more than are of use, a lottery
+//! decides, another one for each query, in which repeating an answer is of no use; and stations that were doubted lately have
+//! the worse lots.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::task::Waker;
 use core::time::Duration;
@@ -12,13 +18,17 @@ use core::time::Duration;
 use smallvec::{SmallVec, smallvec};
 
 use super::Config;
+use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::ipcp::{Location, Lookup};
 use crate::types::mac::Mac;
 use crate::types::name::NameHash;
 
 /// Places that are remembered of one name.
-const MAX_PLACES: usize = 4;
+const MAX_PLACES: usize = 8;
+/// Stations of which it is remembered that they did not have a name, or did not answer, and for how long.
+const MAX_DOUBTED: usize = 1024;
+const DOUBTED_FOR: Duration = Duration::from_secs(60);
 /// Tasks that wait for one name; more have to ask again.
 const MAX_WAITERS: usize = 64;
 /// Queries that are repeated in one go, before others get their turn.
@@ -37,10 +47,12 @@ enum Entry {
     },
     /// There it is; at no place: nobody answered.
     Known {
-        places: SmallVec<[Mac; MAX_PLACES]>,
+        places: SmallVec<[Mac; 1]>,
         until: Instant,
         /// Further answers count until then.
         open: Instant,
+        /// Decides who stays when there are more.
+        lottery: u64,
     },
 }
 
@@ -52,6 +64,10 @@ pub(super) struct Directory {
     ends: BTreeSet<(Instant, NameHash)>,
     /// Of those that are being asked for, by when the query is repeated.
     due: BTreeSet<(Instant, NameHash)>,
+    /// Stations that were doubted, in this order, and when.
+    doubted: BTreeSet<(NameHash, Mac)>,
+    doubts: VecDeque<(Instant, NameHash, Mac)>,
+    rng: Rng,
     limit: usize,
     ttl: Duration,
     negative_ttl: Duration,
@@ -60,8 +76,12 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(config: &Config) -> Self {
+    /// An empty directory; `rng` is for lots.
+    pub(super) fn new(config: &Config, rng: Rng) -> Self {
         Self {
+            doubted: BTreeSet::new(),
+            doubts: VecDeque::new(),
+            rng,
             entries: BTreeMap::new(),
             ends: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -76,6 +96,13 @@ impl Directory {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Stations that are doubted.
+    #[cfg(test)]
+    pub(super) fn doubted(&self) -> usize {
+        assert_eq!(self.doubted.len(), self.doubts.len());
+        self.doubts.len()
     }
 
     /// What is known of where a name is, and whether everybody is to be asked now. Whoever has to wait is kept.
@@ -121,17 +148,26 @@ impl Directory {
 
     /// A station has the name: who waited for that. `None` if the answer does not count.
     pub(super) fn handle_answer(&mut self, now: Instant, hash: &NameHash, from: Mac) -> Option<Vec<Waker>> {
-        match self.entries.get_mut(hash)? {
+        let Self { entries, doubted, .. } = self;
+        match entries.get_mut(hash)? {
             Entry::Asked { until, .. } => {
-                let known = Entry::Known { places: smallvec![from], until: now + self.ttl, open: *until };
+                let (open, lottery) = (*until, self.rng.u64());
+                let known = Entry::Known { places: smallvec![from], until: now + self.ttl, open, lottery };
                 match self.insert(*hash, known) {
                     Some(Entry::Asked { wakers, .. }) => Some(wakers),
                     _ => None,
                 }
             }
-            Entry::Known { places, open, .. } if *open > now => {
-                if !places.contains(&from) && places.len() < MAX_PLACES {
+            Entry::Known { places, open, lottery, .. } if *open > now => {
+                if !places.contains(&from) {
                     places.push(from);
+                }
+                if places.len() > MAX_PLACES {
+                    let lot = |mac: &Mac| (doubted.contains(&(*hash, *mac)), lot(*lottery, *mac));
+                    let worst = places.iter().enumerate().max_by_key(|(_, mac)| lot(mac)).map(|(at, _)| at);
+                    if let Some(at) = worst {
+                        places.remove(at);
+                    }
                 }
                 Some(Vec::new())
             }
@@ -140,7 +176,7 @@ impl Directory {
     }
 
     /// The name was not found there.
-    pub(super) fn doubt(&mut self, hash: &NameHash, at: Mac) {
+    pub(super) fn doubt(&mut self, now: Instant, hash: &NameHash, at: Mac) {
         if let Some(Entry::Known { places, .. }) = self.entries.get_mut(hash)
             && places.contains(&at)
         {
@@ -149,6 +185,19 @@ impl Directory {
             if places.is_empty() {
                 self.remove(hash);
             }
+            self.remember_doubt(now, hash, at);
+        }
+    }
+
+    fn remember_doubt(&mut self, now: Instant, hash: &NameHash, at: Mac) {
+        if self.doubted.insert((*hash, at)) {
+            self.doubts.push_back((now, *hash, at));
+        }
+        while let Some((when, hash, mac)) = self.doubts.front()
+            && (self.doubts.len() > MAX_DOUBTED || now.since(*when) >= DOUBTED_FOR)
+        {
+            self.doubted.remove(&(*hash, *mac));
+            self.doubts.pop_front();
         }
     }
 
@@ -161,7 +210,8 @@ impl Directory {
             let Some(Entry::Asked { wakers, pause, until, .. }) = self.remove(&hash) else { continue };
             if until <= now {
                 given_up.extend(wakers);
-                let nowhere = Entry::Known { places: SmallVec::new(), until: now + self.negative_ttl, open: now };
+                let until = now + self.negative_ttl;
+                let nowhere = Entry::Known { places: SmallVec::new(), until, open: now, lottery: 0 };
                 self.insert(hash, nowhere);
                 continue;
             }
@@ -189,6 +239,8 @@ impl Directory {
 
     /// Forgets everything: who waited.
     pub(super) fn clear(&mut self) -> Vec<Waker> {
+        self.doubted.clear();
+        self.doubts.clear();
         self.ends.clear();
         self.due.clear();
         let waiting = core::mem::take(&mut self.entries).into_values().flat_map(|entry| match entry {
@@ -226,4 +278,15 @@ impl Directory {
         }
         self.entries.len() < self.limit
     }
+}
+
+/// The lot of a station: a number that it cannot know before it has answered, and the same however often it answers.
+fn lot(lottery: u64, mac: Mac) -> u64 {
+    // Two rounds of multiply and fold: with one, addresses that follow each other would have lots that do.
+    let mut lot = mac.to_bits() ^ lottery;
+    for _ in 0..2 {
+        let product = u128::from(lot ^ 0x9e37_79b9_7f4a_7c15) * u128::from(lottery | 1);
+        lot = (product >> 64) as u64 ^ product as u64;
+    }
+    lot
 }

@@ -46,7 +46,11 @@ struct World {
 
 impl World {
     fn new(config: &Config) -> Self {
-        Self { directory: Directory::new(config), woken: Arc::default() }
+        Self::seeded(config, 1)
+    }
+
+    fn seeded(config: &Config, seed: u8) -> Self {
+        Self { directory: Directory::new(config, Rng::from_seed([seed; 32])), woken: Arc::default() }
     }
 
     fn look_up(&mut self, now: u64, name: &str) -> (Lookup, bool) {
@@ -110,7 +114,7 @@ fn no_more_places_are_remembered_than_are_of_use() {
         assert!(world.answer(1, "echo", Mac([2, 0, 0, 0, 0, i])));
     }
     let (found, _) = world.look_up(2, "echo");
-    assert!(matches!(found, Lookup::Known(places) if places.len() == 4));
+    assert!(matches!(found, Lookup::Known(places) if places.len() == 8));
 }
 
 #[test]
@@ -119,13 +123,74 @@ fn a_place_that_is_doubted_is_forgotten() {
     world.look_up(0, "echo");
     world.answer(1, "echo", A);
     world.answer(1, "echo", B);
-    world.directory.doubt(&hash("echo"), A);
+    world.directory.doubt(ms(2), &hash("echo"), A);
     assert_eq!(world.look_up(2, "echo"), (at(&[B]), false));
-    world.directory.doubt(&hash("echo"), A);
-    world.directory.doubt(&hash("echo"), B);
+    world.directory.doubt(ms(2), &hash("echo"), A);
+    world.directory.doubt(ms(2), &hash("echo"), B);
     assert_eq!(world.look_up(3, "echo"), (Lookup::Pending, true), "everybody is asked anew");
-    world.directory.doubt(&hash("echo"), B);
+    world.directory.doubt(ms(2), &hash("echo"), B);
     assert_eq!(world.look_up(4, "echo"), (Lookup::Pending, false), "what is being asked for is not in doubt");
+}
+
+/// Where a name is at one query, if a liar answers from these addresses before the station that has it, and after.
+fn found_among(world: &mut World, now: u64, liars: &[Mac]) -> Vec<Mac> {
+    assert!(world.look_up(now, "echo").1, "everybody is asked");
+    let (before, after) = liars.split_at(liars.len() / 2);
+    for from in before.iter().chain([&A]).chain(after).chain(before) {
+        assert!(world.answer(now, "echo", *from));
+    }
+    let Lookup::Known(places) = world.look_up(now, "echo").0 else { unreachable!() };
+    places.into_iter().filter_map(|at| if let Location::Mac(mac) = at { Some(mac) } else { None }).collect()
+}
+
+fn liars(n: u16) -> Vec<Mac> {
+    (0..n).map(|i| Mac([2, 0, 0, 1, (i >> 8) as u8, i as u8])).collect()
+}
+
+#[test]
+fn a_few_made_up_addresses_do_not_hide_the_true_one() {
+    let found = found_among(&mut World::new(&Config::default()), 0, &liars(7));
+    assert!(found.contains(&A) && found.len() == 8, "{found:?}");
+}
+
+#[test]
+fn the_true_address_has_as_good_a_lot_as_any() {
+    let hits = (0..=255).filter(|seed| {
+        let mut world = World::seeded(&Config::default(), *seed);
+        found_among(&mut world, 0, &liars(31)).contains(&A)
+    });
+    // Eight of 32, whatever the liar does before and after, and however often.
+    let hits = hits.count();
+    assert!((40..=90).contains(&hits), "{hits} of 256");
+}
+
+#[test]
+fn a_liar_with_many_addresses_runs_out_of_those_that_are_not_doubted() {
+    let mut world = World::new(&Config::default());
+    let queries = (0..100).position(|query| {
+        let found = found_among(&mut world, 100 * query, &liars(100));
+        for mac in &found {
+            world.directory.doubt(ms(100 * query), &hash("echo"), *mac);
+        }
+        found.contains(&A)
+    });
+    assert!(queries.is_some_and(|queries| queries <= 13), "{queries:?}");
+}
+
+#[test]
+fn doubts_are_bounded_and_pass() {
+    let mut world = World::new(&Config::default());
+    for n in 0..3000u64 {
+        let mac = Mac::from_bits(0x0200_0000_0000 + n);
+        world.look_up(n, "echo");
+        world.answer(n, "echo", mac);
+        world.directory.doubt(ms(n), &hash("echo"), mac);
+        assert!(world.directory.doubted() <= 1024);
+    }
+    world.look_up(70_000, "echo");
+    world.answer(70_000, "echo", A);
+    world.directory.doubt(ms(70_000), &hash("echo"), A);
+    assert_eq!(world.directory.doubted(), 1);
 }
 
 #[test]
