@@ -45,6 +45,7 @@ use self::status::Status;
 use super::super::{
     Alarm, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests,
 };
+use super::guarded::Guarded;
 use super::management::Management;
 use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::{BufPool, PacketBuf};
@@ -77,7 +78,7 @@ pub struct Parts {
 pub struct EthShim {
     me: Weak<Self>,
     info: Info,
-    device: Arc<dyn Frames>,
+    device: Guarded<dyn Frames>,
     framing: Framing,
     config: Config,
     requests: Weak<dyn Requests>,
@@ -215,8 +216,9 @@ impl EthShim {
     pub fn new(context: ShimContext, parts: Parts) -> Arc<Self> {
         let Parts { info, device, framing, config } = parts;
         let mut rng = context.rng;
-        let status = Status::new(context.panics.call(|| status::look(&*device)));
-        let batch = context.panics.call(|| device.max_batch()).unwrap_or(1);
+        let device = Guarded::new(device, &context.panics);
+        let status = Status::new(device.call(|d| Some(status::look(d)), None));
+        let batch = device.call(|d| d.max_batch(), 1);
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: Weak::clone(me),
             flows: Ends::new(config.max_flows.min(framing.max_flows())),
@@ -244,12 +246,6 @@ impl EthShim {
         })
     }
 
-    /// Calls the device, which may be a user's own. One that panics has done nothing.
-    fn on_device<R>(&self, f: impl FnOnce(&dyn Frames) -> R, nothing: R) -> R {
-        // A port calls it under its lock, where no record may be made.
-        self.panics.guard(|| f(&*self.device)).unwrap_or(nothing)
-    }
-
     /// Sends a management message.
     fn send_message(&self, to: Mac, message: &[u8]) -> Result<(), SendError> {
         self.status.usable()?;
@@ -258,7 +254,7 @@ impl EthShim {
             return Err(SendError::TooLarge);
         }
         let bytes = frame.to_vec().map_err(|_| SendError::TooLarge)?;
-        self.on_device(|d| d.send(&bytes), Err(SendError::Down))
+        self.device.call(|d| d.send(&bytes), Err(SendError::Down))
     }
 
     /// Sends a management message. One that cannot be sent is a lost one.
@@ -421,7 +417,7 @@ impl Ipcp for EthShim {
     }
 
     fn rib(&self, _now: Instant) -> Tree {
-        let losses = self.on_device(|d| d.losses(), crate::types::device::FrameLosses::default());
+        let losses = self.device.call(|d| d.losses(), crate::types::device::FrameLosses::default());
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
             .counter("device_overrun", losses.overrun)
@@ -453,7 +449,7 @@ impl Shim for EthShim {
     }
 
     fn wait(&self, timeout: Duration) {
-        self.on_device(|d| d.wait(timeout), ());
+        self.device.wait(timeout);
     }
 
     fn interrupt(&self) {

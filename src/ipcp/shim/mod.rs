@@ -19,6 +19,7 @@ mod batch;
 pub mod custom;
 mod ends;
 pub mod eth;
+mod guarded;
 mod lead;
 mod management;
 pub mod resolve;

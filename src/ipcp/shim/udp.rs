@@ -46,6 +46,7 @@ use self::peer::Peer;
 use self::port::UdpPort;
 use self::receive::Receiver;
 use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
+use super::guarded::Guarded;
 use super::management::Management;
 use super::resolve::Resolver;
 use super::{End, Ends, Shim, ShimContext};
@@ -79,7 +80,9 @@ pub struct Parts {
 pub struct UdpShim {
     me: Weak<Self>,
     info: Info,
-    socket: Arc<dyn Datagrams>,
+    socket: Guarded<dyn Datagrams>,
+    /// The address of the socket.
+    own: SocketAddr,
     resolver: Arc<dyn Resolver>,
     requests: Weak<dyn Requests>,
     clock: Arc<dyn Clock>,
@@ -178,7 +181,9 @@ const REFERENCE_EIDS: u32 = 4096;
 impl UdpShim {
     /// A member of the layer behind `parts.socket`, in the surroundings that its stack gives.
     pub fn new(context: ShimContext, parts: Parts) -> Arc<Self> {
-        let families = Families::of(parts.socket.local_addr(), parts.config.dual);
+        let socket = Guarded::new(parts.socket, &context.panics);
+        let own = socket.call(|d| d.local_addr(), SocketAddr::from(([0, 0, 0, 0], 0)));
+        let families = Families::of(own, parts.config.dual);
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             families,
@@ -186,7 +191,8 @@ impl UdpShim {
             flows: Ends::new(parts.config.max_flows.min(1 << 20)),
             device: context.device,
             panics: context.panics,
-            socket: parts.socket,
+            socket,
+            own,
             resolver: parts.resolver,
             requests: context.requests,
             clock: context.clock,
@@ -202,14 +208,8 @@ impl UdpShim {
         })
     }
 
-    /// Calls the device, which may be a user's own. One that panics has done nothing.
-    fn on_device<R>(&self, f: impl FnOnce(&dyn Datagrams) -> R, nothing: R) -> R {
-        // A port calls it under its lock, where no record may be made.
-        self.panics.guard(|| f(&*self.socket)).unwrap_or(nothing)
-    }
-
     fn send(&self, route: Route, bytes: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        self.on_device(|d| d.send_from(route.local, route.remote, bytes, segment), Err(SendError::Down))
+        self.socket.call(|d| d.send_from(route.local, route.remote, bytes, segment), Err(SendError::Down))
     }
 
     /// Says why something could not be sent. No lock may be held.
@@ -221,12 +221,16 @@ impl UdpShim {
     }
 
     fn max_payload(&self) -> usize {
-        let (reference, headers) = match self.socket.local_addr() {
+        let (reference, headers) = match self.own {
             SocketAddr::V4(_) => (REFERENCE_MAX_PAYLOAD_V4, 20 + 8),
             SocketAddr::V6(_) => (REFERENCE_MAX_PAYLOAD_V6, 40 + 8),
         };
         let path = self.config.mtu.map_or(usize::MAX, |mtu| mtu.saturating_sub(headers + EID_LEN));
-        reference.min(path).min(self.socket.max_datagram().saturating_sub(EID_LEN))
+        reference.min(path).min(self.max_datagram().saturating_sub(EID_LEN))
+    }
+
+    fn max_datagram(&self) -> usize {
+        self.socket.call(|d| d.max_datagram(), 0)
     }
 
     /// A random EID. What is drawn fits into 32 bits.
@@ -256,7 +260,7 @@ impl Ipcp for UdpShim {
             }
             names.insert(hash, ());
         }
-        self.panics.call(|| self.resolver.publish(&hash, self.socket.local_addr()));
+        self.panics.call(|| self.resolver.publish(&hash, self.own));
         // Taken back, or left, meanwhile: then it was withdrawn before it was published.
         if self.is_down() || !self.names.lock().contains_key(&hash) {
             self.withdraw(&hash);
@@ -308,7 +312,7 @@ impl Ipcp for UdpShim {
 
     fn request(&self, _now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
         let size = request.data.len();
-        let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowRequest::OVERHEAD);
+        let max = self.config.max_mgmt.min(self.max_datagram()).saturating_sub(FlowRequest::OVERHEAD);
         if size > max {
             return Err(RequestError::TooLarge { size, max });
         }
@@ -356,7 +360,7 @@ impl Ipcp for UdpShim {
     fn rib(&self, _now: Instant) -> Tree {
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
-            .counter("rejected", self.socket.rejected())
+            .counter("rejected", self.socket.call(|d| d.rejected(), 0))
             .gauge("flows", self.flows.len() as u64)
             .gauge("names", self.names.lock().len() as u64)
             .gauge("directory", self.directory.lock().len() as u64)
@@ -379,7 +383,7 @@ impl Shim for UdpShim {
     }
 
     fn wait(&self, timeout: Duration) {
-        self.on_device(|d| d.wait(timeout), ());
+        self.socket.wait(timeout);
     }
 
     fn interrupt(&self) {

@@ -104,7 +104,7 @@ impl EthPort {
         }
         let (mut done, mut result) = (0, Ok(()));
         while let Some(rest) = frames.get(done..).filter(|rest| !rest.is_empty()) {
-            match self.shim.on_device(|d| d.send_batch(rest), Err(SendError::Down)) {
+            match self.shim.device.call(|d| d.send_batch(rest), Err(SendError::Down)) {
                 Ok(taken @ 1..) => {
                     let taken = taken.min(rest.len());
                     counters.sent.add(taken as u64);
@@ -232,7 +232,7 @@ impl Port for EthPort {
     }
 
     fn queued(&self) -> usize {
-        let device = || self.shim.on_device(|d| d.queued(), 0);
+        let device = || self.shim.device.call(|d| d.queued(), 0);
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.frames.len();
         batch.burst.queued(own, self.shim.inline, device)

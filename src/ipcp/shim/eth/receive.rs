@@ -61,7 +61,7 @@ impl EthShim {
     /// Takes what the device has and hands data to the endpoints; requests, replies and answers wait until the lock is
     /// released, because they go up to the stack. Returns how many frames there were.
     pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
-        let n = self.on_device(|d| d.recv(&mut r.frames, &mut r.cache), 0);
+        let n = self.device.for_loop().recv(&mut r.frames, &mut r.cache);
         r.cache.settle(now);
         if n == 0 {
             return 0;
@@ -110,7 +110,7 @@ impl EthShim {
 
     /// Tells the device that a frame is dropped, and why.
     fn tell_dropped(&self, frame: &[u8], why: &'static str) {
-        self.on_device(|d| d.note_dropped(frame, &why), ());
+        self.device.call(|d| d.note_dropped(frame, &why), ());
     }
 
     fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
@@ -306,8 +306,7 @@ impl EthShim {
         });
         if more {
             // Whoever is about to wait, or waits, handles the others.
-            self.device.interrupt();
-            self.device.dismiss();
+            self.device.recall();
         }
     }
 

@@ -153,7 +153,7 @@ impl Status {
 impl EthShim {
     /// Asks the device how it is, and passes on what has changed. Called without locks held.
     pub(super) fn handle_changes(&self) {
-        let look = || self.on_device(|d| Some(look(d)), None);
+        let look = || self.device.call(|d| Some(look(d)), None);
         // Whoever publishes something looks again afterwards, so what was overlooked here for one that is half published is
         // seen there.
         if look().is_none_or(|now| self.status.is(now)) {
@@ -173,8 +173,7 @@ impl EthShim {
         }
         drop(turn);
         // Whoever is about to wait, or waits, looks again.
-        self.device.interrupt();
-        self.device.dismiss();
+        self.device.recall();
     }
 
     fn handle_change(&self, before: Option<Seen>, now: Seen) {

@@ -111,7 +111,7 @@ impl UdpShim {
                 // Not our own: a member may be bound to another port than the layer's.
                 addr.set_port(self.config.peer_port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
             }
-            let own = canonical(self.socket.local_addr());
+            let own = canonical(self.own);
             let scope = if self.config.scope == 0 { scope_of(&own) } else { self.config.scope };
             let addr = with_scope(addr, scope);
             // Of which link it is meant, only a member that is on one knows. In a network without interfaces there is one.
@@ -125,7 +125,7 @@ impl UdpShim {
 
     /// Has the resolver forget where a name is. The caller holds no lock.
     pub(super) fn withdraw(&self, hash: &NameHash) {
-        self.panics.call(|| self.resolver.withdraw(hash, self.socket.local_addr()));
+        self.panics.call(|| self.resolver.withdraw(hash, self.own));
     }
 
     /// Asks the resolver. The caller holds no lock. One that panics does not know.

@@ -74,6 +74,10 @@ impl UdpPort {
         })
     }
 
+    fn max_segments(&self) -> usize {
+        self.shim.socket.call(|d| d.max_segments(), 1)
+    }
+
     /// Sends the batch. It is kept if the socket has no room.
     fn flush_batch(&self, now: Instant, batch: &mut Batch) {
         if batch.count == 0 {
@@ -102,7 +106,7 @@ impl UdpPort {
         if batch.stall.is_some_and(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
-        let max_segments = self.shim.socket.max_segments();
+        let max_segments = self.max_segments();
         while batch.stall.is_none()
             && let Some(pkt) = batch.held.pop_front()
         {
@@ -207,7 +211,7 @@ impl UdpPort {
 impl Port for UdpPort {
     fn send(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let mut batch = self.batch.lock();
-        let max_segments = self.shim.socket.max_segments();
+        let max_segments = self.max_segments();
         batch.burst.note(now, pkts.len());
         let hold = batch.burst.is_long() && max_segments > 1 && !self.shim.inline && !batch.broken;
         let mut result = batch.fault.take().map_or(Ok(()), Err);
@@ -275,7 +279,7 @@ impl Port for UdpPort {
     }
 
     fn queued(&self) -> usize {
-        let device = || self.shim.socket.queued(self.peer.route().remote);
+        let device = || self.shim.socket.call(|d| d.queued(self.peer.route().remote), 0);
         let Some(mut batch) = self.batch.try_lock() else { return device() };
         let own = batch.count + batch.held.len();
         batch.burst.queued(own, self.shim.inline, device)

@@ -42,7 +42,7 @@ impl UdpShim {
     /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
     /// it goes up to the stack. Returns how many datagrams there were.
     pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
-        let n = self.on_device(|d| d.recv(&mut r.datagrams, &mut r.cache), 0);
+        let n = self.socket.for_loop().recv(&mut r.datagrams, &mut r.cache);
         r.cache.settle(now);
         if n == 0 {
             return 0;
@@ -103,7 +103,7 @@ impl UdpShim {
 
     /// Tells the device that a datagram is dropped, and why.
     fn tell_dropped(&self, datagram: &Datagram, why: &dyn Display) {
-        self.on_device(|d| d.note_dropped(datagram, why), ());
+        self.socket.call(|d| d.note_dropped(datagram, why), ());
     }
 
     /// The flow that a data datagram belongs to. Without one it is dropped without an answer.
@@ -135,7 +135,7 @@ impl UdpShim {
 
     /// Keeps a management datagram until it is handled. Returns what is dropped: what nobody waits for is at once, so that a
     /// flood of it does not keep anything else out.
-    fn put_aside(&self, datagram: Datagram) -> Option<Datagram> {
+    pub(super) fn put_aside(&self, datagram: Datagram) -> Option<Datagram> {
         let route = route_of(&datagram);
         let wanted = match Mgmt::parse(&datagram.data) {
             Ok(Mgmt::Request(_)) => false,
@@ -176,8 +176,7 @@ impl UdpShim {
         });
         if more {
             // Whoever is about to wait, or waits, handles the others.
-            self.socket.interrupt();
-            self.socket.dismiss();
+            self.socket.recall();
         }
     }
 
@@ -269,7 +268,7 @@ impl Replies for UdpShim {
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
         let (size, Requester { route, s_eid }) = (data.len(), *to);
-        let max = self.config.max_mgmt.min(self.socket.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
+        let max = self.config.max_mgmt.min(self.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
         if size > max {
             return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
         }

@@ -72,18 +72,32 @@ struct Device {
     sent: Mutex<Vec<(Option<IpAddr>, SocketAddr)>>,
     /// An address of ours that is gone.
     gone: Mutex<Option<IpAddr>>,
+    /// The method that panics.
+    bug: Mutex<&'static str>,
+}
+
+impl Device {
+    fn at(&self, method: &str) {
+        let has_bug = *self.bug.lock() == method;
+        if has_bug {
+            std::panic::resume_unwind(Box::new("a bug of a device"));
+        }
+    }
 }
 
 impl Datagrams for Device {
     fn local_addr(&self) -> SocketAddr {
+        self.at("local_addr");
         ([10, 0, 0, 1], 3435).into()
     }
 
     fn max_datagram(&self) -> usize {
+        self.at("max_datagram");
         1400
     }
 
     fn max_segments(&self) -> usize {
+        self.at("max_segments");
         64
     }
 
@@ -92,6 +106,7 @@ impl Datagrams for Device {
     }
 
     fn send_from(&self, src: Option<IpAddr>, dst: SocketAddr, _: &[u8], _: Option<usize>) -> Result<(), SendError> {
+        self.at("send_from");
         self.at_send.happens();
         if self.full.load(Ordering::SeqCst) {
             return Err(SendError::Full);
@@ -103,13 +118,44 @@ impl Datagrams for Device {
         Ok(())
     }
 
-    fn recv(&self, _: &mut Vec<Datagram>, _: &mut BufCache) -> usize {
+    fn queued(&self, _: SocketAddr) -> usize {
+        self.at("queued");
         0
     }
 
-    fn wait(&self, _: Duration) {}
+    fn rejected(&self) -> u64 {
+        self.at("rejected");
+        0
+    }
 
-    fn interrupt(&self) {}
+    fn note_dropped(&self, _: &Datagram, _: &dyn core::fmt::Display) {
+        self.at("note_dropped");
+    }
+
+    fn recv(&self, _: &mut Vec<Datagram>, _: &mut BufCache) -> usize {
+        self.at("recv");
+        0
+    }
+
+    fn wait(&self, _: Duration) {
+        self.at("wait");
+    }
+
+    fn interrupt(&self) {
+        self.at("interrupt");
+    }
+
+    fn guard(&self, _: Duration) {
+        self.at("guard");
+    }
+
+    fn dismiss(&self) {
+        self.at("dismiss");
+    }
+
+    fn close(&self) {
+        self.at("close");
+    }
 }
 
 /// A member, and one flow of it.
@@ -203,4 +249,53 @@ fn a_flow_whose_own_address_is_lost_goes_on_from_another() {
     }
     assert_eq!(*world.device.sent.lock(), [(None, route(1, 1).remote); 2]);
     assert!(world.shim.flows.get(5000).unwrap().peer.is_on(route(3, 1)));
+}
+
+#[test]
+fn a_device_that_panics_unwinds_into_no_caller() {
+    let methods = [
+        "max_datagram",
+        "max_segments",
+        "send_from",
+        "queued",
+        "rejected",
+        "note_dropped",
+        "interrupt",
+        "dismiss",
+        "close",
+    ];
+    for bug in methods {
+        let world = World::new();
+        let before = world.shim.panics.count();
+        *world.device.bug.lock() = bug;
+        let _ = world.port.send(NOW, &mut packets(1));
+        let _ = world.port.send(NOW, &mut packets(16));
+        world.port.flush(NOW);
+        assert_eq!(world.port.mtu() == 0, bug == "max_datagram", "{bug}");
+        for _ in 0..20 {
+            let _ = world.port.queued();
+        }
+        let _ = world.shim.put_aside(Datagram::new(route(1, 1).remote, PacketBuf::copy_of(&[0; 7])));
+        let _ = world.shim.rib(NOW);
+        world.shim.interrupt();
+        world.shim.dismiss();
+        world.shim.shutdown(NOW);
+        assert!(world.shim.panics.count() > before, "{bug} was not called");
+        *world.device.bug.lock() = "";
+        assert!(world.port.send(NOW + Duration::from_secs(1), &mut packets(1)).is_ok(), "{bug}: it goes on");
+    }
+}
+
+#[test]
+fn the_receive_loop_is_told_of_a_device_that_panics_so_that_it_pauses() {
+    for bug in ["recv", "wait", "guard"] {
+        let world = World::new();
+        *world.device.bug.lock() = bug;
+        let shim = Arc::clone(&world.shim);
+        let (clock, panics) = (Arc::clone(&shim.clock), Arc::clone(&shim.panics));
+        let device = crate::ipcp::shim::ReceiveLoop::new(&clock, &panics, |_| shim);
+        let led = Drive::drive(&*device, Duration::from_secs(1), &AtomicBool::new(false));
+        let guarded = crate::ipcp::shim::Attended::guard(&*device, Duration::from_secs(1));
+        assert_eq!((led, guarded), (bug == "guard", bug == "wait"), "{bug}");
+    }
 }
