@@ -40,16 +40,17 @@ use self::directory::Directory;
 pub use self::framing::Framing;
 use self::limit::Answers;
 use self::port::EthPort;
-use self::receive::Receiver;
 use self::status::Status;
 use super::super::{
     Alarm, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests,
 };
 use super::guarded::Guarded;
 use super::management::Management;
+use super::receiver::Receiver;
 use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::counter::counters;
+use crate::base::delegate::delegate;
 use crate::base::foreign::Panics;
 use crate::base::journal::record;
 use crate::base::rng::Rng;
@@ -433,13 +434,13 @@ impl Ipcp for EthShim {
 }
 
 impl Shim for EthShim {
-    type Receiver = Receiver;
+    type Receiver = Receiver<PacketBuf>;
 
-    fn receiver(&self) -> Receiver {
+    fn receiver(&self) -> Self::Receiver {
         Receiver::new(&self.pool)
     }
 
-    fn receive(&self, now: Instant, receiver: &mut Receiver) -> usize {
+    fn receive(&self, now: Instant, receiver: &mut Self::Receiver) -> usize {
         self.take_in(now, receiver)
     }
 
@@ -448,20 +449,12 @@ impl Shim for EthShim {
         self.handle_messages();
     }
 
-    fn wait(&self, timeout: Duration) {
-        self.device.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.device.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.device.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.device.dismiss();
+    delegate! {
+        self => self.device;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
     }
 
     fn is_down(&self) -> bool {

@@ -22,6 +22,7 @@ pub mod eth;
 mod guarded;
 mod lead;
 mod management;
+mod receiver;
 pub mod resolve;
 pub mod udp;
 

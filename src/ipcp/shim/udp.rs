@@ -44,14 +44,15 @@ pub use self::config::Config;
 use self::directory::{Directory, Entry};
 use self::peer::Peer;
 use self::port::UdpPort;
-use self::receive::Receiver;
 use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
 use super::guarded::Guarded;
 use super::management::Management;
+use super::receiver::Receiver;
 use super::resolve::Resolver;
 use super::{End, Ends, Shim, ShimContext};
 use crate::base::buf::BufPool;
 use crate::base::counter::counters;
+use crate::base::delegate::delegate;
 use crate::base::foreign::Panics;
 use crate::base::journal::record;
 use crate::base::rng::Rng;
@@ -368,13 +369,13 @@ impl Ipcp for UdpShim {
 }
 
 impl Shim for UdpShim {
-    type Receiver = Receiver;
+    type Receiver = Receiver<Datagram>;
 
-    fn receiver(&self) -> Receiver {
+    fn receiver(&self) -> Self::Receiver {
         Receiver::new(&self.pool)
     }
 
-    fn receive(&self, now: Instant, receiver: &mut Receiver) -> usize {
+    fn receive(&self, now: Instant, receiver: &mut Self::Receiver) -> usize {
         self.take_in(now, receiver)
     }
 
@@ -382,20 +383,12 @@ impl Shim for UdpShim {
         self.handle_messages();
     }
 
-    fn wait(&self, timeout: Duration) {
-        self.socket.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.socket.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.socket.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.socket.dismiss();
+    delegate! {
+        self => self.socket;
+        fn wait(timeout: Duration);
+        fn interrupt();
+        fn guard(timeout: Duration);
+        fn dismiss();
     }
 
     fn is_down(&self) -> bool {

@@ -1,14 +1,14 @@
 //! Receiving: which frames are ours, to whom they go, and what management asks for.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt::Display;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use super::super::management::handle_each;
+use super::super::receiver::{Current, Receiver};
 use super::{EthFlow, EthPort, EthShim, Framing};
-use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::buf::PacketBuf;
 use crate::base::journal::record;
 use crate::base::sync::Once;
 use crate::base::time::Instant;
@@ -22,22 +22,6 @@ use crate::wire::eth::{FlowReply, FlowRequest, Frame, MIN_ETHERTYPE, Mgmt, Port 
 
 /// EtherTypes that mean that a VLAN tag follows (IEEE 802.1Q, 802.1ad).
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
-
-/// Working memory of the receiving thread.
-pub struct Receiver {
-    frames: Vec<PacketBuf>,
-    group: Vec<PacketBuf>,
-    cache: BufCache,
-}
-
-impl Receiver {
-    pub(super) fn new(pool: &Arc<BufPool>) -> Self {
-        Self { frames: Vec::new(), group: Vec::new(), cache: BufCache::new(pool) }
-    }
-}
-
-/// The flow to which the frames that are being collected go: what they say, and whence they come.
-type Current = (Mac, Purpose, Arc<EthFlow>);
 
 /// The fate of a frame.
 enum Sorted {
@@ -60,15 +44,15 @@ struct Head {
 impl EthShim {
     /// Takes what the device has and hands data to the endpoints; requests, replies and answers wait until the lock is
     /// released, because they go up to the stack. Returns how many frames there were.
-    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
-        let n = self.device.for_loop().recv(&mut r.frames, &mut r.cache);
+    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver<PacketBuf>) -> usize {
+        let n = self.device.for_loop().recv(&mut r.arrived, &mut r.cache);
         r.cache.settle(now);
         if n == 0 {
             return 0;
         }
         self.counters.received.add(n as u64);
-        let mut current: Option<Current> = None;
-        for mut frame in r.frames.drain(..) {
+        let mut current = Current::none();
+        for mut frame in r.arrived.drain(..) {
             let Some((sorted, head)) = self.sort(now, &frame) else {
                 self.tell_dropped(&frame, "of another layer, malformed, or not expected; see the counters");
                 r.cache.put(frame);
@@ -87,10 +71,12 @@ impl EthShim {
                     }
                 }
                 Sorted::Data => {
-                    // Packets of one flow mostly come together: look the flow up, and take its locks, once for all.
-                    if !current.as_ref().is_some_and(|(src, purpose, _)| *src == head.src && *purpose == head.purpose) {
-                        Self::deliver(now, current.take(), &mut r.group);
-                        current = self.flow_of(&head).map(|flow| (head.src, head.purpose, flow));
+                    let key = (head.src, head.purpose);
+                    if !current.is(&key) {
+                        current.deliver(now, &mut r.group);
+                        if let Some(flow) = self.flow_of(&head) {
+                            current.begin(key, flow);
+                        }
                     }
                     if current.is_some() {
                         r.group.push(frame);
@@ -104,19 +90,13 @@ impl EthShim {
                 }
             }
         }
-        Self::deliver(now, current, &mut r.group);
+        current.deliver(now, &mut r.group);
         n
     }
 
     /// Tells the device that a frame is dropped, and why.
     fn tell_dropped(&self, frame: &[u8], why: &'static str) {
         self.device.call(|d| d.note_dropped(frame, &why), ());
-    }
-
-    fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
-        if let Some((_, _, flow)) = flow {
-            flow.endpoint.handle_packets(now, group.drain(..));
-        }
     }
 
     /// Finds out what a frame is. Those that are none of ours are counted: `None`.

@@ -1,7 +1,6 @@
 //! Receiving: to whom a datagram goes, and what management asks for.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt::Display;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -9,8 +8,9 @@ use core::time::Duration;
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use super::super::management::handle_each;
+use super::super::receiver::{Current, Receiver};
 use super::{Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
-use crate::base::buf::{BufCache, BufPool, PacketBuf};
+use crate::base::buf::PacketBuf;
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
@@ -22,34 +22,18 @@ use crate::wire::udp::{EID_LEN, FlowReply, FlowRequest, MGMT_EID, Mgmt, NO_EID};
 /// The reference stores whom it asked only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 
-/// Working memory of the receiving thread.
-pub struct Receiver {
-    datagrams: Vec<Datagram>,
-    group: Vec<PacketBuf>,
-    cache: BufCache,
-}
-
-impl Receiver {
-    pub(super) fn new(pool: &Arc<BufPool>) -> Self {
-        Self { datagrams: Vec::new(), group: Vec::new(), cache: BufCache::new(pool) }
-    }
-}
-
-/// The flow to which the datagrams that are being collected go, its EID and whence they came.
-type Current = (u32, Route, Arc<UdpFlow>);
-
 impl UdpShim {
     /// Takes what the socket has and hands data to the endpoints; management waits until the lock is released, because
     /// it goes up to the stack. Returns how many datagrams there were.
-    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver) -> usize {
-        let n = self.socket.for_loop().recv(&mut r.datagrams, &mut r.cache);
+    pub(super) fn take_in(&self, now: Instant, r: &mut Receiver<Datagram>) -> usize {
+        let n = self.socket.for_loop().recv(&mut r.arrived, &mut r.cache);
         r.cache.settle(now);
         if n == 0 {
             return 0;
         }
         self.counters.received.add(n as u64);
-        let mut current: Option<Current> = None;
-        for mut datagram in r.datagrams.drain(..) {
+        let mut current = Current::none();
+        for mut datagram in r.arrived.drain(..) {
             let Some(eid) = datagram.data.first_chunk::<EID_LEN>().map(|e| u32::from_be_bytes(*e)) else {
                 self.note_malformed(&route_of(&datagram), datagram.data.len(), "shorter than an EID");
                 self.tell_dropped(&datagram, &"shorter than an EID");
@@ -67,22 +51,18 @@ impl UdpShim {
                 }
                 continue;
             }
-            // Packets of one flow mostly come together: look the flow up, and take its locks, once for all of them.
             let route = route_of(&datagram);
-            if !current.as_ref().is_some_and(|(e, p, _)| *e == eid && *p == route) {
-                Self::deliver(now, current.take(), &mut r.group);
-                current = match self.flow_of(eid, route) {
+            if !current.is(&(eid, route)) {
+                current.deliver(now, &mut r.group);
+                match self.flow_of(eid, route) {
                     Some(flow) if !flow.peer.is_on(route) => {
                         datagram.data.pull(EID_LEN);
                         self.receive_elsewhere(now, eid, route, &flow, datagram.data);
                         continue;
                     }
-                    Some(flow) => Some((eid, route, flow)),
-                    None => {
-                        self.tell_dropped(&datagram, &"no flow has the EID");
-                        None
-                    }
-                };
+                    Some(flow) => current.begin((eid, route), flow),
+                    None => self.tell_dropped(&datagram, &"no flow has the EID"),
+                }
             }
             if current.is_some() {
                 datagram.data.pull(EID_LEN);
@@ -91,14 +71,8 @@ impl UdpShim {
                 r.cache.put(datagram.data);
             }
         }
-        Self::deliver(now, current, &mut r.group);
+        current.deliver(now, &mut r.group);
         n
-    }
-
-    fn deliver(now: Instant, flow: Option<Current>, group: &mut Vec<PacketBuf>) {
-        if let Some((_, _, flow)) = flow {
-            flow.endpoint.handle_packets(now, group.drain(..));
-        }
     }
 
     /// Tells the device that a datagram is dropped, and why.
