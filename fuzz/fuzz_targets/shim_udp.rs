@@ -5,40 +5,28 @@
 //! and when the applications have gone and time has passed, nothing is left.
 #![no_main]
 
-use std::collections::VecDeque;
-use std::future::Future;
+mod shim;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::buf::BufCache;
-use o7s::base::time::Instant;
-use o7s::node::Limits;
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::types::name::{HashAlg, Name};
-use o7s::{AcceptError, AllocError, IpcpHandle, Listener, QosSpec, SecurityConfig, Stack, Udp4, aio};
+use o7s::{IpcpHandle, Stack, Udp4};
+use shim::{MAX_FLOWS, MAX_WAITING, Medium, Packets};
 
-const NOW: u64 = 1_760_000_000_000_000_000;
-const MAX_FLOWS: usize = 16;
-const BACKLOG: usize = 4;
-const REPLAY: usize = 32;
-const RESEND: usize = 4;
-/// Datagrams kept by whoever is in between.
-const MAX_WAITING: usize = 64;
-/// Every message begins like this; nothing that is made up does.
-const MARK: &[u8] = b"written ";
-
-type Wire = Arc<Mutex<VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>>>;
+/// Whence a datagram comes, and where it goes.
+type Route = (SocketAddr, SocketAddr);
 
 /// A socket in memory.
 struct Device {
     addr: SocketAddr,
-    wire: Wire,
-    inbox: Mutex<VecDeque<(SocketAddr, Vec<u8>)>>,
+    wire: Arc<Packets<Route>>,
+    inbox: Packets<Route>,
 }
 
 impl Datagrams for Device {
@@ -56,7 +44,7 @@ impl Datagrams for Device {
             if wire.len() >= MAX_WAITING {
                 return Err(SendError::Full);
             }
-            wire.push_back((self.addr, dst, datagram.to_vec()));
+            wire.push_back(((self.addr, dst), datagram.to_vec()));
         }
         Ok(())
     }
@@ -64,7 +52,7 @@ impl Datagrams for Device {
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
         let mut inbox = self.inbox.lock().unwrap();
         let n = inbox.len().min(8);
-        for (src, bytes) in inbox.drain(..n) {
+        for ((src, _), bytes) in inbox.drain(..n) {
             let mut data = cache.take(bytes.len());
             data.extend_from_slice(&bytes).unwrap();
             out.push(Datagram::new(src, data));
@@ -77,261 +65,59 @@ impl Datagrams for Device {
     fn interrupt(&self) {}
 }
 
-type Allocating = Pin<Box<dyn Future<Output = Result<aio::Flow, AllocError>>>>;
-type Accepting = Pin<Box<dyn Future<Output = Result<aio::Flow, AcceptError>>>>;
-
-struct Host {
-    stack: Stack,
-    net: IpcpHandle,
-    device: Arc<Device>,
-    listener: Option<Arc<Listener>>,
-    allocating: Vec<Allocating>,
-    accepting: Vec<Accepting>,
-    flows: Vec<aio::Flow>,
-}
-
-struct World {
-    now: Instant,
-    wire: Wire,
-    hosts: [Host; 2],
-    encrypted: bool,
-    last: Option<(SocketAddr, SocketAddr, Vec<u8>)>,
-}
-
 fn addr(i: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, i], 3435))
 }
 
-fn host(i: u8, wire: &Wire, security: SecurityConfig) -> Host {
-    let limits = Limits::default().flows(2 * MAX_FLOWS).backlog(BACKLOG).replay(REPLAY).resend(RESEND);
-    let builder = Stack::builder().polled_at(NOW).seed([i; 32]).limits(limits).security(security);
-    let stack = builder.build().unwrap();
-    let device = Arc::new(Device { addr: addr(i), wire: Arc::clone(wire), inbox: Mutex::default() });
-    let other = addr(3 - i).to_string();
-    let udp = Udp4::bind("unused").host("echo", &other).max_flows(MAX_FLOWS);
-    let net = stack.udp4_over(Arc::clone(&device) as Arc<dyn Datagrams>, udp).unwrap();
-    net.register("echo").unwrap();
-    Host { stack, net, device, listener: None, allocating: vec![], accepting: vec![], flows: vec![] }
-}
+/// A network.
+struct Internet;
 
-/// Polls what is pending, keeps what is still, and returns what came of the rest.
-fn advance<T, E>(pending: &mut Vec<Pin<Box<dyn Future<Output = Result<T, E>>>>>) -> Vec<T> {
-    let mut done = Vec::new();
-    pending.retain_mut(|f| match f.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => {
-            done.extend(result.ok());
-            false
-        }
-        Poll::Pending => true,
-    });
-    done
-}
+impl Medium for Internet {
+    type Route = Route;
+    type Device = Device;
+    const TIMERS: usize = 0;
 
-impl Host {
-    fn poll(&mut self, now: Instant) {
-        for _ in 0..1000 {
-            let next = self.stack.poll(now);
-            let (allocated, accepted) = (advance(&mut self.allocating), advance(&mut self.accepting));
-            self.flows.extend(allocated.into_iter().chain(accepted));
-            let idle = self.device.inbox.lock().unwrap().is_empty();
-            if idle && next.is_none_or(|next| next > now) {
-                return;
-            }
-        }
-        panic!("polled without end at {now:?}\n{}", self.stack.rib());
+    fn new(_: u8) -> Self {
+        Self
     }
 
-    fn check(&self) {
-        let counted = self.stack.node().rib();
-        for (name, limit) in [
-            ("flows", 2 * MAX_FLOWS),
-            ("replay_remembered", REPLAY),
-            ("resendable", RESEND),
-            ("timers", 2 * MAX_FLOWS + self.allocating.len() + self.accepting.len() + 2),
-        ] {
-            let n = counted.get(name).unwrap();
-            assert!(n <= limit as u64, "{name}: {n} of {limit}\n{}", self.stack.rib());
-        }
-        self.stack.node().with_irm(|irm| assert!(irm.bound().all(|(_, _, _, waiting)| waiting <= BACKLOG)));
-        assert!(self.net.rib().get("flows").unwrap() <= MAX_FLOWS as u64);
+    fn join(&self, number: u8, stack: &Stack, wire: &Arc<Packets<Route>>) -> (Arc<Device>, IpcpHandle) {
+        let device = Arc::new(Device { addr: addr(number), wire: Arc::clone(wire), inbox: Mutex::default() });
+        let other = addr(3 - number).to_string();
+        let udp = Udp4::bind("unused").host("echo", &other).max_flows(MAX_FLOWS);
+        let net = stack.udp4_over(Arc::clone(&device) as Arc<dyn Datagrams>, udp).unwrap();
+        (device, net)
     }
 
-    fn read(&self, flow: u8, encrypted: bool) {
-        let Some(flow) = self.flows.get(usize::from(flow) % self.flows.len().max(1)) else { return };
-        let mut buf = [0; 2000];
-        if let Ok(n) = flow.as_blocking().try_read(&mut buf) {
-            assert!(!encrypted || buf[..n].starts_with(MARK), "nobody wrote {:?}", &buf[..n]);
+    fn inbox(device: &Device) -> &Packets<Route> {
+        &device.inbox
+    }
+
+    fn goes_to((_, dst): Route, device: &Device) -> bool {
+        device.addr == dst
+    }
+
+    fn make_up(
+        &self,
+        who: usize,
+        last: Option<&[u8]>,
+        u: &mut Unstructured<'_>,
+    ) -> arbitrary::Result<(Route, Vec<u8>)> {
+        // For management or for the EID that was seen last.
+        let (from, eid, len): (u8, u8, u8) = u.arbitrary()?;
+        let mut bytes = match (eid & 3, last) {
+            (0, _) => vec![],
+            (1, Some(last)) => last.get(..4).unwrap_or_default().to_vec(),
+            _ => vec![0; 4],
+        };
+        bytes.extend_from_slice(u.bytes(usize::from(len).min(u.len()))?);
+        if eid & 4 != 0 && bytes.len() >= 63 {
+            bytes[44] = 1;
+            bytes[47..63].copy_from_slice(HashAlg::Md5.hash(&Name::new("echo").unwrap()).as_bytes());
         }
+        let (victim, other) = (addr(1 + who as u8), addr(2 - who as u8));
+        Ok(((if from & 1 == 0 { other } else { addr(from) }, victim), bytes))
     }
 }
 
-impl World {
-    fn new(choice: u8) -> Self {
-        let encrypted = choice & 1 != 0;
-        let security = if encrypted { "X25519,chacha20-poly1305".parse().unwrap() } else { SecurityConfig::default() };
-        let wire = Wire::default();
-        let hosts = [host(1, &wire, security), host(2, &wire, security)];
-        Self { now: Instant::ZERO, wire, hosts, encrypted, last: None }
-    }
-
-    fn arrive(&mut self, src: SocketAddr, dst: SocketAddr, bytes: Vec<u8>) {
-        if let Some(host) = self.hosts.iter_mut().find(|h| h.device.addr == dst) {
-            host.device.inbox.lock().unwrap().push_back((src, bytes));
-            host.poll(self.now);
-        }
-    }
-
-    /// The next datagram on the wire, or one of those behind it.
-    fn take(&mut self, skip: usize) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
-        let mut wire = self.wire.lock().unwrap();
-        let at = skip % wire.len().max(1);
-        let taken = wire.remove(at);
-        self.last.clone_from(&taken);
-        taken
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
-        for host in &mut self.hosts {
-            host.poll(self.now);
-            host.check();
-        }
-    }
-
-    fn step(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
-        let op: u8 = u.arbitrary()?;
-        let who = usize::from(op >> 7);
-        match op & 15 {
-            0..=2 => {
-                if let Some((src, dst, bytes)) = self.take(usize::from(op >> 4 & 7)) {
-                    self.arrive(src, dst, bytes);
-                }
-            }
-            3 => drop(self.take(0)),
-            4 => {
-                if let Some((src, dst, bytes)) = self.last.clone() {
-                    self.arrive(src, dst, bytes);
-                }
-            }
-            5 => {
-                let (at, bits, cut): (u16, u8, u8) = u.arbitrary()?;
-                if let Some((src, dst, mut bytes)) = self.take(0) {
-                    let len = bytes.len().max(1);
-                    if let Some(byte) = bytes.get_mut(usize::from(at) % len) {
-                        *byte ^= bits;
-                    }
-                    if cut < 32 {
-                        bytes.truncate(usize::from(cut) * 4);
-                    }
-                    self.arrive(src, dst, bytes);
-                }
-            }
-            6 => {
-                // Made up from beginning to end, for management or for the EID that was seen last.
-                let (from, eid, len): (u8, u8, u8) = u.arbitrary()?;
-                let mut bytes = match (eid & 3, &self.last) {
-                    (0, _) => vec![],
-                    (1, Some((_, _, last))) => last.get(..4).unwrap_or_default().to_vec(),
-                    _ => vec![0; 4],
-                };
-                bytes.extend_from_slice(u.bytes(usize::from(len).min(u.len()))?);
-                if eid & 4 != 0 && bytes.len() >= 63 {
-                    bytes[44] = 1;
-                    bytes[47..63].copy_from_slice(HashAlg::Md5.hash(&Name::new("echo").unwrap()).as_bytes());
-                }
-                let victim = self.hosts[who].device.addr;
-                let other = self.hosts[1 - who].device.addr;
-                self.arrive(if from & 1 == 0 { other } else { addr(from) }, victim, bytes);
-            }
-            7 => {
-                let millis: u16 = u.arbitrary()?;
-                self.pass(Duration::from_millis(u64::from(millis)));
-            }
-            8 => {
-                let qos: u8 = u.arbitrary()?;
-                let qos = match qos % 4 {
-                    0 => QosSpec::RAW,
-                    1 => QosSpec::BEST_EFFORT,
-                    2 => QosSpec { timeout: 1000, ..QosSpec::DATA },
-                    _ => QosSpec::DATA,
-                };
-                let host = &mut self.hosts[who];
-                if host.allocating.len() < MAX_FLOWS {
-                    let flow = host.stack.flow("echo").qos(qos);
-                    // The other host's name, even when this one has bound it as well.
-                    host.listener = None;
-                    host.accepting.clear();
-                    host.allocating.push(Box::pin(flow.alloc_async()));
-                    host.poll(self.now);
-                }
-            }
-            9 => {
-                let host = &mut self.hosts[who];
-                let stack = host.stack.clone();
-                let listener = Arc::clone(host.listener.get_or_insert_with(|| Arc::new(stack.bind("echo").unwrap())));
-                if host.accepting.len() < 4 {
-                    host.accepting.push(Box::pin(async move { listener.accept_async().await }));
-                    host.poll(self.now);
-                }
-            }
-            10 => {
-                let (flow, len): (u8, u8) = u.arbitrary()?;
-                let host = &self.hosts[who];
-                if let Some(flow) = host.flows.get(usize::from(flow) % host.flows.len().max(1)) {
-                    let mut message = MARK.to_vec();
-                    message.resize(MARK.len() + usize::from(len) * 4, len);
-                    let _ = flow.as_blocking().try_write(&message);
-                }
-            }
-            11 => self.hosts[who].read(u.arbitrary()?, self.encrypted),
-            12 => {
-                let flow: u8 = u.arbitrary()?;
-                let flows = &mut self.hosts[who].flows;
-                if !flows.is_empty() {
-                    drop(flows.swap_remove(usize::from(flow) % flows.len()));
-                }
-            }
-            13 => drop(self.hosts[who].allocating.pop()),
-            14 => drop(self.hosts[who].accepting.pop()),
-            _ => {
-                self.hosts[who].accepting.clear();
-                self.hosts[who].listener = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// The applications go; what is on its way may arrive.
-    fn end(mut self) {
-        for host in &mut self.hosts {
-            host.allocating.clear();
-            host.accepting.clear();
-            host.flows.clear();
-            host.listener = None;
-        }
-        for _ in 0..40 {
-            while let Some((src, dst, bytes)) = self.take(0) {
-                self.arrive(src, dst, bytes);
-            }
-            self.pass(Duration::from_secs(10));
-        }
-        for host in &self.hosts {
-            let rib = host.stack.rib();
-            assert_eq!(rib.get("node/flows"), Some(0), "{rib}");
-            assert_eq!(rib.get("node/timers"), Some(0), "{rib}");
-            assert_eq!(host.net.rib().get("flows"), Some(0), "{rib}");
-        }
-    }
-}
-
-fuzz_target!(|input: &[u8]| {
-    let mut u = Unstructured::new(input);
-    let Ok(choice) = u.arbitrary() else { return };
-    let mut world = World::new(choice);
-    for _ in 0..300 {
-        if u.is_empty() || world.step(&mut u).is_err() {
-            break;
-        }
-    }
-    world.end();
-});
+fuzz_target!(|input: &[u8]| shim::run::<Internet>(input));
