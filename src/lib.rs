@@ -297,6 +297,7 @@ pub mod sim;
 
 pub use crypto::suite::{Cipher, Digest, Kdf, Kex};
 pub use flow::{Event, ReadError, WriteError};
+pub use ipcp::shim::udp::Moves;
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;

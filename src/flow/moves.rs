@@ -11,6 +11,9 @@
 //!   allocated: of encrypted flows the two ends, as only they have the key, of plain ones also who listened then. An answer
 //!   from another address than the probe went to is none, and a probe is answered only if it comes from where the peer is
 //!   known to be: else somebody who passes both on would be taken for the peer.
+//! - Where plain flows may go is therefore the layer's to say: those over UDP get a probe at another port of their peer's
+//!   address, which only somebody behind the same NAT could answer instead, and elsewhere only if the program wants it
+//!   ([`Moves`](crate::Moves)).
 //! - A probe is sent only upon a packet, takes no more than three times its bytes, and there are few of them a second:
 //!   strangers who know the number of a flow gain nothing with the addresses of others.
 //! - On the new path nothing is known of congestion ([`Frct::note_new_path`](crate::frct::Frct::note_new_path)).

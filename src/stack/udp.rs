@@ -10,7 +10,7 @@ use super::StackError;
 use crate::device::SocketOptions;
 use crate::device::resolve::interface_index;
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
-use crate::ipcp::shim::udp::Config;
+use crate::ipcp::shim::udp::{Config, Moves};
 use crate::types::addr::{self, AddrError, lacks_scope};
 use crate::types::name::Name;
 use crate::wire::udp::DEFAULT_PORT;
@@ -243,6 +243,13 @@ impl<Family> Udp<Family> {
     /// Sets the priority of the layer: those with a higher one are asked for a name first. Default: 0.
     pub fn priority(mut self, priority: i32) -> Self {
         self.settings.priority = priority;
+        self
+    }
+
+    /// Sets which flows go on when their peer turns up at another address. Default: [`Moves::Encrypted`], and those that only
+    /// get another port.
+    pub fn moves(mut self, moves: Moves) -> Self {
+        self.settings.config.moves = moves;
         self
     }
 

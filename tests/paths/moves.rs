@@ -12,7 +12,7 @@ use o7s::oap::client::Client;
 use o7s::sim::{EPOCH_UNIX_NANOS, Host, Link, Network, UdpSocket, Verdict};
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::wire::udp::FlowRequest;
-use o7s::{HashAlg, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
+use o7s::{HashAlg, Moves, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
 
 use super::world::{ENCRYPTED, SERVER, ms, secs};
 
@@ -76,10 +76,16 @@ fn outside(n: u8) -> SocketAddr {
 
 impl World {
     fn new(seed: u64, security: &str) -> Self {
+        Self::with(seed, security, Moves::All)
+    }
+
+    /// `moves`: where flows of the server may go.
+    fn with(seed: u64, security: &str, moves: Moves) -> Self {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(ms(5)).rate(200_000_000));
         let security = || if security.is_empty() { Default::default() } else { security.parse().unwrap() };
-        let server = net.host("server").udp4(SERVER).stack(|s| s.security(security())).build();
+        let at_server = Udp4::bind(SERVER).table(net.names()).moves(moves);
+        let server = net.host("server").udp4_with(SERVER, at_server).stack(|s| s.security(security())).build();
         let nat = Arc::new(Nat { net: Mutex::new(Some(net.udp(outside(0)))) });
         let seed = [seed as u8 + 1; 32];
         let client = Stack::builder().seed(seed).security(security()).polled_at(EPOCH_UNIX_NANOS).build().unwrap();
@@ -101,6 +107,11 @@ impl World {
         assert!(n < NUMBER_OF_OUTSIDES);
         self.outside.set(n);
         self.nat.rebind(self.net.udp(outside(n)));
+    }
+
+    /// Another port only.
+    fn rebind_port(&self, port: u16) {
+        self.nat.rebind(self.net.udp(SocketAddr::new(outside(self.outside.get()).ip(), port)));
     }
 
     /// Both ends of a flow.
@@ -198,6 +209,36 @@ fn raw_flows_go_on_at_the_new_address() {
     }
 }
 
+/// What comes of a flow whose peer gets another port first, and then another address: how often it moved, and how often the
+/// server took a packet for a stranger's.
+fn moved(security: &str, moves: Moves) -> [(u64, bool); 2] {
+    let world = World::with(13, security, moves);
+    let (near, far) = world.flow(QosSpec::RAW);
+    world.net.spawn(async move { while far.read_bytes().await.is_ok() {} });
+    world.net.block_on(near.write(b"from where it was")).unwrap();
+    world.net.run_for(ms(100));
+    let step = |rebind: &dyn Fn()| {
+        let before = world.counter("wrong_source");
+        rebind();
+        for _ in 0..3 {
+            world.net.block_on(near.write(b"from elsewhere")).unwrap();
+            world.net.run_for(ms(300));
+        }
+        (world.counter("moved"), world.counter("wrong_source") >= before + 3)
+    };
+    [step(&|| world.rebind_port(50_000)), step(&|| world.rebind())]
+}
+
+#[test]
+fn flows_go_where_their_layer_lets_them() {
+    for security in ["", ENCRYPTED] {
+        assert_eq!(moved(security, Moves::Never), [(0, true), (0, true)], "{security}");
+        assert_eq!(moved(security, Moves::All), [(1, false), (2, false)], "{security}");
+    }
+    assert_eq!(moved(ENCRYPTED, Moves::Encrypted), [(1, false), (2, false)]);
+    assert_eq!(moved("", Moves::default()), [(1, false), (1, true)], "to another port, and no further");
+}
+
 /// What a stranger can do who sees packets of a flow, and sends from an address of its own.
 fn stranger(security: &str, qos: QosSpec) {
     let world = World::new(9, security);
@@ -280,7 +321,8 @@ fn a_reference_sees_nothing_of_it() {
     for (marked, probes) in [(true, 1), (false, 0)] {
         let net = Network::new(3);
         net.set_default_link(Link::default().latency(ms(1)));
-        let server = net.host("server").udp4(SERVER).build();
+        let anywhere = Udp4::bind(SERVER).moves(Moves::All);
+        let server = net.host("server").udp4_with(SERVER, anywhere).build();
         let listener = server.listen("service");
         net.spawn(async move {
             let flow = listener.accept_async().await.unwrap();

@@ -29,6 +29,34 @@ pub struct Config {
     /// The number of the interface that link-local addresses are meant of which do not say one. 0: the one of the member's
     /// own address, if it has one.
     pub scope: u32,
+    /// Which flows follow a peer to another address.
+    pub moves: Moves,
+}
+
+/// Which flows of a UDP layer go on when their peer turns up at another address, and proves there that it is the same.
+///
+/// The proof is worth what its secret is: that of an encrypted flow only the two ends know, that of a plain one everybody who
+/// has listened when it was allocated. Such a listener can read and forge the packets of a plain flow in any case, where it
+/// sees them; a flow that moves wherever it is asked to would come to where the listener is.
+///
+/// ```
+/// use o7s::{Moves, Stack, Udp4};
+///
+/// let stack = Stack::new()?;
+/// // On a network of one's own, where nobody listens.
+/// stack.udp4(Udp4::bind("127.0.0.1:0").moves(Moves::All))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Moves {
+    /// None: what comes from elsewhere is dropped.
+    Never,
+    /// Encrypted flows go anywhere. Plain ones follow a NAT that forgets: to another port of the peer's address.
+    #[default]
+    Encrypted,
+    /// All flows go anywhere.
+    All,
 }
 
 impl Default for Config {
@@ -44,6 +72,7 @@ impl Default for Config {
             peer_port: None,
             dual: false,
             scope: 0,
+            moves: Moves::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::super::batch::{Burst, Stall, Up};
-use super::{Peer, UdpShim};
+use super::{Moves, Peer, UdpShim};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
@@ -255,7 +255,7 @@ impl Port for UdpPort {
     }
 
     fn roams(&self) -> bool {
-        true
+        self.shim.config.moves != Moves::Never
     }
 
     fn send_on(&self, _now: Instant, route: Option<Route>, mut pkt: PacketBuf) {

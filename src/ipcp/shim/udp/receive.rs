@@ -9,7 +9,7 @@ use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
 use super::super::management::handle_each;
 use super::super::receiver::{Current, Receiver};
-use super::{Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
+use super::{Moves, Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
 use crate::base::buf::PacketBuf;
 use crate::base::journal::record;
 use crate::base::time::Instant;
@@ -96,7 +96,7 @@ impl UdpShim {
 
     /// A packet has come from another address than the peer's, which may have moved. Otherwise it is dropped.
     fn receive_elsewhere(&self, now: Instant, eid: u32, route: Route, flow: &UdpFlow, pkt: PacketBuf) {
-        if flow.endpoint.receive_elsewhere(now, route, [pkt]) > 0 {
+        if self.may_move(flow, route) && flow.endpoint.receive_elsewhere(now, route, [pkt]) > 0 {
             return;
         }
         self.counters.wrong_source.count();
@@ -134,6 +134,22 @@ impl UdpShim {
 
     fn expects(&self, route: Route, m: &FlowReply<'_>) -> bool {
         self.flows.get(m.s_eid.into()).is_some_and(|end| end.peer.is_on(route) && end.is_requested())
+    }
+
+    /// Returns `true` if the flow may go on at this route.
+    fn may_move(&self, flow: &UdpFlow, route: Route) -> bool {
+        match self.config.moves {
+            Moves::Never => false,
+            Moves::All => true,
+            Moves::Encrypted => {
+                let (own, port) = (flow.peer.route().remote, route.remote.port());
+                let same_host = |mut own: SocketAddr| {
+                    own.set_port(port);
+                    own == route.remote
+                };
+                same_host(own) || flow.endpoint.is_encrypted()
+            }
+        }
     }
 
     /// Handles the management datagrams that [`take_in`](Self::take_in) put aside. Called without locks held, by
