@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::ops::RangeInclusive;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -27,6 +27,9 @@ struct Bus {
     /// Stations at which a name may be.
     known: Mutex<Vec<u64>>,
     doubted: Mutex<Vec<u64>>,
+    /// Queries for names, and how many of them get lost at first.
+    queries: AtomicU64,
+    lost: AtomicU64,
     full: AtomicBool,
     /// Flows for which packets were sent.
     flows: Mutex<Vec<u32>>,
@@ -64,6 +67,9 @@ impl Shim for Station {
     type Receiver = ();
 
     fn lookup(&self, _: &NameHash, _: &Waker) -> Lookup {
+        if self.bus.queries.fetch_add(1, Ordering::SeqCst) < self.bus.lost.load(Ordering::SeqCst) {
+            return Lookup::Pending;
+        }
         Lookup::Known(self.bus.known.lock().unwrap().clone())
     }
 
@@ -181,6 +187,27 @@ fn names_that_nobody_has_are_refused() {
     let refused = world.net.block_on(world.flow(QosSpec::DATA)).map(drop).unwrap_err();
     assert!(matches!(refused, AllocError::Refused { code: Code::NAME, .. }), "{refused:?}");
     assert_eq!(world.counted(1, "flows"), 0, "a refused request is forgotten");
+}
+
+#[test]
+fn pending_lookups_are_repeated() {
+    let world = World::new(2, 1..=u32::MAX);
+    world.bus.lost.store(3, Ordering::SeqCst);
+    let allocated = world.net.block_on(world.flow(QosSpec::DATA)).map(drop);
+    assert_eq!(allocated, Ok(()), "three queries got lost, and nobody woke the task");
+    assert_eq!(world.bus.queries.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn pending_lookups_end() {
+    let world = World::new(2, 1..=u32::MAX);
+    world.bus.lost.store(u64::MAX, Ordering::SeqCst);
+    let unknown = world.net.block_on(world.flow(QosSpec::DATA)).map(drop).unwrap_err();
+    assert!(matches!(unknown, AllocError::Unreachable(_)), "{unknown:?}");
+    let queries = world.bus.queries.load(Ordering::SeqCst);
+    assert!((4..=12).contains(&queries), "{queries} queries in 2 s");
+    world.net.block_on(world.net.sleep(Duration::from_secs(5)));
+    assert_eq!(world.bus.queries.load(Ordering::SeqCst), queries, "nobody waits any more");
 }
 
 #[test]

@@ -34,6 +34,7 @@
 mod adapter;
 mod layer;
 mod message;
+mod pending;
 
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -53,11 +54,12 @@ use crate::types::tree::Tree;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// It may be asked for at these stations; the best to try comes first.
+    /// The name may be at these stations, which are tried in this order. An empty list counts as [`Unknown`](Self::Unknown).
     Known(Vec<u64>),
-    /// It is nowhere in the layer.
+    /// The name is nowhere in the layer. Ends the search in this layer at once.
     Unknown,
-    /// Not known yet: the waker is woken when it is.
+    /// The shim is still looking for the name, and wakes the waker of the call when it knows more. Meanwhile the stack
+    /// calls [`Shim::lookup`] again from time to time.
     Pending,
 }
 
@@ -86,12 +88,20 @@ pub trait Shim: Send + Sync + 'static {
     /// there is nothing.
     type Receiver: Send + 'static;
 
-    /// Says at which stations a name may be asked for. The layer's one other station will do, if there is only one: a request
-    /// for a name that is not registered there is refused.
+    /// Returns the stations at which a name may be. They need not be certain: a station where the name is not registered
+    /// refuses the request, so a layer with only one other station returns that one.
+    ///
+    /// A shim that has to ask other stations sends a query and returns [`Lookup::Pending`]. The stack then calls again when
+    /// the waker is woken, and every 250 ms for as long as the allocation looks for the name
+    /// ([`Limits::lookup_timeout`](crate::settings::Limits::lookup_timeout), 2 s by default). A shim whose queries may get
+    /// lost sends one in each of these calls, and needs no timer to repeat them.
+    ///
+    /// Several allocations may look for the same name. Each has a waker of its own: keep a bounded number, without those that
+    /// [`will_wake`](Waker::will_wake) the same task. More than 64 tasks at a time are called again by their wakers only.
     fn lookup(&self, name: &NameHash, waker: &Waker) -> Lookup;
 
-    /// Takes back what a [`lookup`](Self::lookup) said: the station did not answer, or does not have the name. By default
-    /// this does nothing.
+    /// Reports that a station which [`lookup`](Self::lookup) returned did not answer, or does not have the name, so that it is
+    /// forgotten. Default: does nothing.
     fn doubt(&self, _name: &NameHash, _station: u64) {}
 
     /// Sends a message about a flow to a station. Requests are repeated until there is an answer, so nothing needs to be
@@ -101,11 +111,14 @@ pub trait Shim: Send + Sync + 'static {
     /// Why it was not sent. After a [temporary](SendError::is_temporary) error it counts as lost.
     fn send_message(&self, station: u64, message: &Message<'_>) -> Result<(), SendError>;
 
-    /// Sends packets of a flow to a station, which knows the flow by `flow`. What is taken out of `packets` may be sent later;
-    /// what is left behind has been dealt with.
+    /// Sends packets, in their order, to the station where the flow has the number `flow`.
+    ///
+    /// A packet is either written to the device before this returns, or removed from `packets` (`drain`) and kept, to be
+    /// written later. The buffers of packets that are still in `packets` afterwards are reused, whether they were sent or
+    /// not. A packet that the device does not take is dropped; reliable flows repeat it.
     ///
     /// # Errors
-    /// Why some of them, or earlier ones that were held back, were not sent. Reliable flows send again what is lost.
+    /// The reason why some of these packets, or earlier ones that were kept, were not sent.
     fn send(&self, station: u64, flow: u32, packets: &mut Outgoing) -> Result<(), SendError>;
 
     /// The longest packet of a flow that can be sent, bytes.

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::super::management::{Management, handle_each};
 use super::layer::{Arrived, State};
+use super::pending::Pending;
 use super::{Layer, Lookup, Message, Shim};
 use crate::base::journal::record;
 use crate::base::sync::{AtomicBool, Ordering};
@@ -32,16 +33,18 @@ pub(crate) struct Adapter<S> {
     me: Weak<Self>,
     shim: Arc<S>,
     state: Arc<State>,
+    pending: Arc<Pending>,
     numbers: RangeInclusive<u32>,
 }
 
 impl<S: Shim> Adapter<S> {
     /// The member that `info` describes, over the shim that `make` makes.
     pub(crate) fn new(context: ShimContext, info: Info, make: impl FnOnce(Layer) -> Arc<S>) -> Arc<Self> {
+        let pending = Pending::new(&context.alarms, &context.panics);
         let state = State::new(context, info);
         let shim = make(Layer(Arc::clone(&state)));
         let numbers = shim.numbers();
-        Arc::new_cyclic(|me| Self { me: Weak::clone(me), shim, state, numbers })
+        Arc::new_cyclic(|me| Self { me: Weak::clone(me), shim, state, pending, numbers })
     }
 
     fn draw(&self) -> u64 {
@@ -127,7 +130,7 @@ impl<S: Shim> Ipcp for Adapter<S> {
         self.state.names.lock().remove(hash);
     }
 
-    fn lookup(&self, _now: Instant, hash: &NameHash, waker: &Waker) -> ipcp::Lookup {
+    fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> ipcp::Lookup {
         if self.state.is_down() {
             return ipcp::Lookup::Unknown;
         }
@@ -136,7 +139,10 @@ impl<S: Shim> Ipcp for Adapter<S> {
                 let locations: Locations = stations.into_iter().map(Location::Station).collect();
                 ipcp::Lookup::Known(locations)
             }
-            Some(Lookup::Pending) => ipcp::Lookup::Pending,
+            Some(Lookup::Pending) => {
+                self.pending.wait(now, waker);
+                ipcp::Lookup::Pending
+            }
             Some(Lookup::Known(_) | Lookup::Unknown) | None => ipcp::Lookup::Unknown,
         }
     }
