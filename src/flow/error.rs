@@ -35,7 +35,7 @@ pub enum WriteError {
     #[error("the packet could not be sent: {0}")]
     Refused(SendError),
     /// Nothing was heard of the peer for the flow's timeout.
-    #[error("the peer has not been heard of for the flow's timeout; allocate a new flow")]
+    #[error("nothing arrived from the peer for the flow's timeout; allocate a new flow")]
     PeerGone,
     /// This end was closed, or shut for writing.
     #[error("this end of the flow was closed")]
@@ -44,7 +44,7 @@ pub enum WriteError {
     #[error("the other end has closed the flow; allocate a new one")]
     PeerClosed,
     /// The other end has given the flow up without closing it.
-    #[error("the other end has given the flow up; allocate a new one")]
+    #[error("the other end aborted the flow; allocate a new one")]
     Reset,
     /// Encryption failed.
     #[error("the packet could not be encrypted")]
@@ -95,14 +95,14 @@ pub enum ReadError {
     #[error("the flow is down, because its packets could not be sent: {0}")]
     Undeliverable(SendError),
     /// Nothing was heard of the peer for the flow's timeout, and everything that had arrived has been read.
-    #[error("the peer has not been heard of for the flow's timeout")]
+    #[error("nothing arrived from the peer for the flow's timeout")]
     PeerGone,
     /// The other end has closed the flow, or shut it for writing, and everything that it wrote has been read: the end of
     /// the stream. What is written in the other direction may still arrive.
     #[error("the other end has closed the flow and everything that arrived has been read")]
     Closed,
     /// The other end has given the flow up without closing it: what it wrote may not have arrived.
-    #[error("the other end has given the flow up; some of what it wrote may be missing")]
+    #[error("the other end aborted the flow; some of what it wrote may be missing")]
     Reset,
     /// This end was closed.
     #[error("this end of the flow was closed")]
@@ -111,7 +111,7 @@ pub enum ReadError {
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
     /// This end was [shut](crate::Flow::shutdown) for reading.
-    #[error("this end of the flow was shut for reading")]
+    #[error("this end of the flow was shut down for reading")]
     WriteOnly,
 }
 

@@ -32,9 +32,6 @@ pub enum AcceptError {
     /// The deadline passed before a request came.
     #[error("no request for a flow came before the deadline")]
     TimedOut,
-    /// The stack's limit of flows is reached; the requester was refused.
-    #[error("this stack carries no more flows; close some or raise its limit")]
-    TooManyFlows,
 }
 
 /// Requests that fail in one poll, before others get their turn.
@@ -200,7 +197,7 @@ impl Accept {
             }
         };
         let Some(endpoint) = node.flows.new_endpoint() else {
-            node.names.note_refusal(&self.name, from, AcceptError::TooManyFlows);
+            node.names.note_refusal(&self.name, from, "this stack carries as many flows as its limit allows");
             responder.refuse(now, Code::NOMEM);
             return None;
         };

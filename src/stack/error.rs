@@ -32,7 +32,8 @@ pub enum StackError {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
-    /// The socket could not be bound.
+    /// The socket could not be bound. A stack that nobody calls needs no port of its own:
+    /// [`Udp4::outgoing`](super::Udp4::outgoing), [`Udp6::outgoing`](super::Udp6::outgoing).
     #[error("the address {addr} could not be bound: {error}{hint}", hint = bind_hint(error))]
     Bind {
         /// The address asked for.
@@ -58,7 +59,7 @@ pub enum StackError {
     #[error("{0} is link-local: name the interface as well, as in fe80::1%eth0")]
     LinkLocal(std::net::SocketAddr),
     /// A layer cannot have port 0.
-    #[error("0 is no port of a layer; to bind this member to any free port, give it the address IP:0")]
+    #[error("a layer cannot have port 0; to bind this member to any free port, give it the address IP:0")]
     Port,
     /// The layer is for IPv4.
     #[error("{0} is not an IPv4 address")]
@@ -100,7 +101,7 @@ fn bind_hint(error: &std::io::Error) -> &'static str {
 
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "; give another port behind the address, 0 for any, or use Udp4::outgoing or Udp6::outgoing if nobody calls this stack"
+            "; give another port, or port 0 for any free one, which will do if nobody calls this stack"
         }
         ErrorKind::AddrNotAvailable => "; give an address of this host, or 0.0.0.0 or :: for all of them",
         ErrorKind::PermissionDenied => "; ports below 1024 need privileges, others may be forbidden by a policy",
@@ -162,9 +163,10 @@ pub enum AllocError {
     /// A blocking call in a polled stack, which has no thread to end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
-    /// No layer of this stack knows the name.
+    /// No layer of this stack knows the name. A UDP layer is told hosts of names with [`Udp4::host`](super::Udp4::host),
+    /// [`Udp6::host`](super::Udp6::host), or a resolver.
     #[error(
-        "no layer of this stack knows the name {0:?}: tell a UDP layer where it is (Udp4::host, Udp6::host, or a resolver), or join a layer where it is registered"
+        "no layer of this stack knows the name {0:?}: tell a UDP layer its host, or join a layer in which it is registered"
     )]
     Unreachable(Name),
     /// No answer came within the timeout of the allocation.
@@ -205,7 +207,7 @@ pub enum AllocError {
     #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
     TooManyFlows,
     /// The layer was left while the request was under way.
-    #[error("the layer was left while the flow was being allocated")]
+    #[error("the layer was left during the allocation")]
     LayerDown,
     /// The stack was shut down.
     #[error("the stack was shut down")]
@@ -293,15 +295,12 @@ pub enum AcceptError {
     /// No request came before the deadline.
     #[error("no request for a flow came before the deadline")]
     TimedOut,
-    /// The stack carries as many flows as its limit allows; the requester was refused.
-    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
-    TooManyFlows,
     /// The listener was closed, or the stack shut down.
     #[error("the listener was closed")]
     Closed,
 }
 
-debug_by_text!(AcceptError { Polled, WouldBlock, TimedOut, TooManyFlows, Closed });
+debug_by_text!(AcceptError { Polled, WouldBlock, TimedOut, Closed });
 
 #[doc(hidden)]
 impl From<accept::AcceptError> for AcceptError {
@@ -309,7 +308,6 @@ impl From<accept::AcceptError> for AcceptError {
         match e {
             accept::AcceptError::Closed => Self::Closed,
             accept::AcceptError::TimedOut => Self::TimedOut,
-            accept::AcceptError::TooManyFlows => Self::TooManyFlows,
         }
     }
 }
@@ -366,7 +364,7 @@ pub enum MemberError {
     #[error("no address of the layer is free")]
     NoAddress,
     /// The connection was given up meanwhile: by `disconnect`, or because the layer was left.
-    #[error("the connection was given up meanwhile")]
+    #[error("the connection was cancelled: it was disconnected, or the layer was left")]
     GivenUp,
     /// The stack was shut down.
     #[error("the stack was shut down")]

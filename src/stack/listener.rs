@@ -46,8 +46,10 @@ pub struct Listener {
     unfinished: Mutex<Option<Accept>>,
 }
 
-/// The flows that a listener accepts, in the order of their requests; ends when the listener is closed. The next one is
-/// accepted when it is asked for: hand each flow to a thread or a task.
+/// An iterator over the flows that a [`Listener`] accepts, made by [`Listener::incoming`].
+///
+/// Yields [`Flow`], not `Result<Flow, _>` as the iterator of `std::net::TcpListener` does: a request that cannot be accepted
+/// is refused and skipped.
 #[derive(Debug)]
 pub struct Incoming<'a>(&'a Listener);
 
@@ -67,7 +69,8 @@ impl Listener {
 
     /// Waits for a flow.
     ///
-    /// A request whose security header is wrong, or too weak for the name, is refused and does not end the wait.
+    /// A request whose security header is wrong, or too weak for the name, or for which the stack has no room, is refused and
+    /// does not end the wait.
     ///
     /// # Errors
     /// [`AcceptError`] when there will be no more.
@@ -127,7 +130,11 @@ impl Listener {
         Ok(self.flow(result?).into_async())
     }
 
-    /// The flows, one after the other, as [`accept`](Self::accept) returns them.
+    /// Returns an iterator that accepts a flow in each step, in the order of the requests, and waits for it.
+    ///
+    /// Its items are flows, not results. It ends with the first error of [`accept`](Self::accept): when the stack is shut
+    /// down, or is a polled one, in which no call waits. Requests that cannot be accepted are refused, and the iterator goes
+    /// on. Hand each flow to a thread or a task: the next request waits until the iterator is asked again.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming(self)
     }

@@ -57,7 +57,7 @@ pub const EARLY_MAX_LEN: usize = 2048;
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum CepError {
     /// The first message of the initiator is none of this protocol.
-    #[error("no connection request: {0}")]
+    #[error("not a connection request: {0}")]
     Wire(#[from] WireError),
     /// The acceptor has no such component, or admits no one to it.
     #[error("the member has no such component, or refuses the connection; is it a member of the same kind of layer?")]

@@ -44,7 +44,6 @@ impl From<AcceptError> for io::Error {
             AcceptError::Polled => io::ErrorKind::Unsupported,
             AcceptError::WouldBlock => io::ErrorKind::WouldBlock,
             AcceptError::TimedOut => io::ErrorKind::TimedOut,
-            AcceptError::TooManyFlows => io::ErrorKind::QuotaExceeded,
             AcceptError::Closed => io::ErrorKind::NotConnected,
         };
         Self::new(kind, e)
