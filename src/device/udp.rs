@@ -1,6 +1,7 @@
 //! UDP sockets, with segmentation offload and batches where the platform has them.
 
 mod options;
+mod system;
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 pub(crate) use self::options::SocketOptions;
+use self::system::{BYTES_OF_PACKET, is_of_earlier, send_error, unsent};
 use super::interrupt::Interrupt;
 use crate::base::buf::BufCache;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
@@ -154,62 +156,6 @@ impl UdpSocket {
         let broadcast = matches!(local, IpAddr::V4(v4) if v4.is_broadcast());
         (!broadcast && !local.is_multicast()).then_some(local)
     }
-}
-
-/// What the kernel accounts for a packet of the usual size that waits to leave, bytes.
-const BYTES_OF_PACKET: usize = 2304;
-
-/// Bytes that the kernel holds for the socket, in its buffer and in the queue of the interface.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[allow(unsafe_code, reason = "the operating system's interface")]
-fn unsent(socket: &std::net::UdpSocket) -> usize {
-    use rustix::ioctl::{Getter, ioctl};
-    /// `SIOCOUTQ`, see socket(7) and udp(7).
-    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
-    // SAFETY: for a socket this request writes one int to where its argument points, which is what `Getter` provides.
-    let bytes = unsafe { ioctl(socket, Getter::<SIOCOUTQ, core::ffi::c_int>::new()) };
-    bytes.map_or(0, |n| usize::try_from(n).unwrap_or(0))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn unsent(_socket: &std::net::UdpSocket) -> usize {
-    0
-}
-
-/// Whether the error is one that the network reported of an earlier datagram.
-fn is_of_earlier(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
-}
-
-fn send_error(e: &io::Error) -> SendError {
-    use io::ErrorKind as K;
-    match e.kind() {
-        K::WouldBlock => SendError::Full,
-        K::OutOfMemory => SendError::NoBuffers,
-        K::NetworkUnreachable | K::HostUnreachable | K::AddrNotAvailable => SendError::Unreachable,
-        K::PermissionDenied => SendError::Denied,
-        K::NetworkDown => SendError::InterfaceDown,
-        _ if quinn_udp::is_msg_size_err(e) => SendError::TooLarge,
-        _ if is_no_buffers(e) => SendError::NoBuffers,
-        _ => SendError::Down,
-    }
-}
-
-#[cfg(unix)]
-fn is_no_buffers(e: &io::Error) -> bool {
-    e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
-}
-
-#[cfg(windows)]
-fn is_no_buffers(e: &io::Error) -> bool {
-    /// `WSAENOBUFS`
-    const NO_BUFFERS: i32 = 10_055;
-    e.raw_os_error() == Some(NO_BUFFERS)
-}
-
-#[cfg(not(any(unix, windows)))]
-fn is_no_buffers(_: &io::Error) -> bool {
-    false
 }
 
 impl Datagrams for UdpSocket {

@@ -1,0 +1,63 @@
+//! What the operating system says about a socket: why it did not send, and how much waits in it.
+
+use std::io;
+
+use crate::types::device::SendError;
+
+/// What the kernel accounts for a packet of the usual size that waits to leave, bytes.
+pub(super) const BYTES_OF_PACKET: usize = 2304;
+
+/// Returns the bytes that the kernel holds for the socket, in its buffer and in the queue of the interface; 0 where the
+/// system does not tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code, reason = "the operating system's interface")]
+pub(super) fn unsent(socket: &std::net::UdpSocket) -> usize {
+    use rustix::ioctl::{Getter, ioctl};
+    /// `SIOCOUTQ`, see socket(7) and udp(7).
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: for a socket this request writes one int to where its argument points, which is what `Getter` provides.
+    let bytes = unsafe { ioctl(socket, Getter::<SIOCOUTQ, core::ffi::c_int>::new()) };
+    bytes.map_or(0, |n| usize::try_from(n).unwrap_or(0))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn unsent(_socket: &std::net::UdpSocket) -> usize {
+    0
+}
+
+/// Returns `true` for an error that the network reported about an earlier datagram.
+pub(super) fn is_of_earlier(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
+
+/// The error of a send, as a layer is told.
+pub(super) fn send_error(e: &io::Error) -> SendError {
+    use io::ErrorKind as K;
+    match e.kind() {
+        K::WouldBlock => SendError::Full,
+        K::OutOfMemory => SendError::NoBuffers,
+        K::NetworkUnreachable | K::HostUnreachable | K::AddrNotAvailable => SendError::Unreachable,
+        K::PermissionDenied => SendError::Denied,
+        K::NetworkDown => SendError::InterfaceDown,
+        _ if quinn_udp::is_msg_size_err(e) => SendError::TooLarge,
+        _ if is_no_buffers(e) => SendError::NoBuffers,
+        _ => SendError::Down,
+    }
+}
+
+#[cfg(unix)]
+fn is_no_buffers(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+}
+
+#[cfg(windows)]
+fn is_no_buffers(e: &io::Error) -> bool {
+    /// `WSAENOBUFS`
+    const NO_BUFFERS: i32 = 10_055;
+    e.raw_os_error() == Some(NO_BUFFERS)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn is_no_buffers(_: &io::Error) -> bool {
+    false
+}
