@@ -9,9 +9,9 @@
 //!     │
 //!    IRM         names, who accepts them, in which layers they are registered, flow allocation
 //!     │
-//!   IPCPs        local │ udp4 │ udp6 │ eth │ unicast │ broadcast: each is a member of one layer; the last two are
-//!     │          themselves users of flows, which other IPCPs of the stack provide
-//!  devices       UDP sockets, raw Ethernet, simulated links, your own driver
+//!   IPCPs        local │ udp4 │ udp6 │ eth-dix │ eth-llc │ your own │ unicast │ broadcast: each is a member of one
+//!     │          layer; the last two are themselves users of flows, which other IPCPs of the stack provide
+//!  devices       UDP sockets, Ethernet interfaces, simulated links, your own driver
 //! ```
 //!
 //! What can be brought along, a layer over a device of one's own for instance, is in [`manual::doors`].
