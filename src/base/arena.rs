@@ -225,7 +225,7 @@ mod tests {
     proptest! {
         /// Against a map that never forgets an id it gave.
         #[test]
-        fn it_is_a_map_whose_keys_never_return(ops in ops(), limit in 0usize..20) {
+        fn the_arena_agrees_with_a_map_and_never_reuses_keys(ops in ops(), limit in 0usize..20) {
             let (mut arena, mut model, mut given) = (Arena::new(limit), BTreeMap::new(), Vec::new());
             for op in ops {
                 match op {

@@ -156,14 +156,14 @@ mod tests {
 
     /// Block 0 of the all-zero key and nonce: RFC 8439, appendix A.1, test vector 1.
     #[test]
-    fn it_is_chacha20() {
+    fn the_generator_is_chacha20() {
         let mut out = [0; 32];
         Rng::from_seed([0; 32]).fill(&mut out);
         assert_eq!(hex(&out), "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7");
     }
 
     #[test]
-    fn it_is_small() {
+    fn the_generator_is_small() {
         assert!(size_of::<Rng>() <= 320, "{}", size_of::<Rng>());
     }
 

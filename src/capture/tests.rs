@@ -156,7 +156,7 @@ fn frames_are_written_as_they_are() {
 }
 
 #[test]
-fn what_is_too_much_is_counted_in_the_file() {
+fn packets_dropped_by_a_capture_are_counted_in_the_file() {
     let ((_, tap), sink) = (manual(), Shared::default());
     let device = Pcap::new(Fake::default(), &tap, "udp");
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().queue(0)).unwrap();

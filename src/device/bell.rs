@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_wakes_both() {
+    fn arrivals_wake_both_waiters() {
         let bell = Bell::default();
         std::thread::scope(|s| {
             let threads = [s.spawn(|| bell.wait(LONG)), s.spawn(|| bell.guard(LONG))];

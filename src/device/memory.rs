@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_of_frames_and_of_changes() {
+    fn waiters_are_told_of_frames_and_of_changes() {
         let (a, b) = MemoryFrames::pair(A, B);
         std::thread::scope(|s| {
             let waits = s.spawn(|| b.wait(Duration::from_secs(60)));

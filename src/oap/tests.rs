@@ -374,7 +374,7 @@ fn a_request_may_wait_for_an_acceptor() {
 }
 
 #[test]
-fn a_reflected_request_is_no_response() {
+fn reflected_requests_are_not_taken_for_responses() {
     for config in [plain(), x25519()] {
         let (waiting, request) = start(&config);
         assert!(matches!(waiting.check(&request), Err(OapError::Wire(_))));

@@ -209,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_as_the_same(bits: u128, link_local: bool, port: u16, scope in 1_u32..) {
+        fn printed_addresses_are_read_as_the_same(bits: u128, link_local: bool, port: u16, scope in 1_u32..) {
             let ip = Ipv6Addr::from_bits(if link_local { (0xfe80 << 112) | (bits & u128::from(u64::MAX)) } else { bits });
             let addr = canonical(SocketAddrV6::new(ip, port, 0, scope).into());
             prop_assert_eq!(read(&addr.to_string()), Ok(addr));

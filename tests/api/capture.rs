@@ -111,7 +111,7 @@ fn packets_in_the_clear_are_there_when_asked_for_and_only_then() {
 }
 
 #[test]
-fn what_a_layer_drops_is_there_with_the_reason() {
+fn dropped_packets_are_captured_with_the_reason() {
     let stack = Stack::new().unwrap();
     let net = stack.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     let sink = Shared::default();

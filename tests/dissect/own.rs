@@ -98,7 +98,7 @@ fn the_same_seed_gives_the_same_capture() {
 }
 
 #[test]
-fn what_a_network_loses_is_in_its_capture_with_the_reason() {
+fn lost_datagrams_are_captured_with_the_reason() {
     let captured = simulated(7, &CaptureConfig::default());
     let said = comments(&captured.wire);
     assert!(said.iter().any(|comment| comment == "dropped: Loss"), "{said:?}");

@@ -77,7 +77,7 @@ impl Member {
 }
 
 #[test]
-fn an_alarm_rings_whoever_sets_it_first() {
+fn alarms_ring_in_any_order_of_setters() {
     super::check(|| {
         let member = Member::new();
         let setters: Vec<_> = (0..2)

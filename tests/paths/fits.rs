@@ -12,7 +12,7 @@ fn link(mtu: usize) -> Link {
 }
 
 #[test]
-fn what_fits_follows_the_device() {
+fn max_packet_follows_the_device() {
     for security in ["", ENCRYPTED] {
         let ends = Ends::new(1, link(1500), security);
         ends.net.block_on(async {
@@ -37,7 +37,7 @@ fn what_fits_follows_the_device() {
 }
 
 #[test]
-fn what_fits_follows_the_layer_below() {
+fn max_packet_follows_the_layer_below() {
     let ends = Ends::new(2, link(1500), "");
     ends.net.block_on(async {
         let (here, there) = (ends.client.stack(), ends.server.stack());

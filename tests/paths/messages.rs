@@ -126,7 +126,7 @@ fn lost_fragments_cost_their_message_and_no_memory() {
 }
 
 #[test]
-fn what_is_too_large_is_told_with_what_fits() {
+fn errors_of_too_large_writes_say_what_fits() {
     let limits = |bytes| Limits::default().frct(FrctConfig::default().max_message(bytes));
     let cases = [
         ([MIB, MIB], MIB),

@@ -268,7 +268,7 @@ fn says(net: &Network, addr: &str, number: u8) -> Host {
 }
 
 #[test]
-fn what_hosts_register_is_known_to_all() {
+fn registered_names_are_known_to_all_hosts() {
     let net = network(3);
     let client = net.host("client").udp4("10.0.0.9").build();
     let unreachable = Err(AllocError::Unreachable(Name::new("svc").unwrap()));

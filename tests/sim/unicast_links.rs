@@ -299,7 +299,7 @@ fn a_new_member_takes_another_address_if_an_old_one_that_connects_to_it_does_not
 }
 
 #[test]
-fn the_first_member_of_a_layer_keeps_its_address_whoever_claims_it() {
+fn the_first_member_of_a_layer_keeps_a_claimed_address() {
     let net = Network::new(4);
     let [first_host, other_host] = [1, 2].map(|n| host(&net, n));
     let first = member(&first_host, 1, Some(7)).bootstrap(UnicastLayer::new("net")).unwrap();

@@ -46,7 +46,7 @@ fn batches_arrive_in_order() {
 }
 
 #[test]
-fn what_is_for_others_stays_in_the_kernel() {
+fn frames_for_others_stay_in_the_kernel() {
     on_cable(|| {
         let (a, b) = (open("va"), open("vb"));
         let mut other = b.mac();
@@ -198,7 +198,7 @@ fn nothing_of_other_interfaces_arrives_while_one_is_opened() {
 }
 
 #[test]
-fn what_nobody_takes_in_time_is_counted() {
+fn overrun_frames_are_counted() {
     on_cable(|| {
         let (a, b) = (open("va"), open("vb"));
         let frames = copies(64, &frame(&a, b.mac(), &[0; 46]));
@@ -216,7 +216,7 @@ fn what_nobody_takes_in_time_is_counted() {
 }
 
 #[test]
-fn a_full_queue_is_no_failure() {
+fn a_full_queue_is_not_a_failure() {
     on_cable(|| {
         let mut tc = Command::new("tc");
         tc.args("qdisc add dev va root tbf rate 100kbit burst 2kb limit 4kb".split(' ')).stderr(Stdio::null());

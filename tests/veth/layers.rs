@@ -257,7 +257,7 @@ fn configuration_files_make_ethernet_layers() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_an_error_that_names_it() {
+fn errors_of_opening_name_the_interface() {
     let error = Stack::new().unwrap().eth(Eth::dix("nosuch0")).unwrap_err();
     assert!(matches!(&error, StackError::Interface { interface, .. } if interface == "nosuch0"), "{error}");
     assert!(error.to_string().contains("nosuch0: "), "{error}");

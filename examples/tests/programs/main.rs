@@ -346,7 +346,7 @@ fn verbose_tools_log_to_standard_error() {
 }
 
 #[test]
-fn what_a_router_reads_is_no_reason_to_end() {
+fn routers_go_on_after_any_console_input() {
     let (file, _) = member("patient", "bootstrap = \"campus\"");
     let mut command = program("router");
     command.args(["--config", file.path()]).stdin(Stdio::piped());
@@ -380,7 +380,7 @@ fn a_router_runs_in_the_background() {
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_said() {
+fn configuration_errors_are_printed() {
     let file = File::new("wrong", "[udp4.a]\nbootstrap = \"l\"\nip = \"localhost\"\n");
     let output = program("router").args(["--config", file.path()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -102,7 +102,7 @@ fn servers_end_in_order_when_they_are_told_to() {
 }
 
 #[test]
-fn what_is_not_up_yet_ends_at_once() {
+fn programs_without_a_flow_end_at_once() {
     // Nobody answers there.
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let host = format!("oping={}", socket.local_addr().unwrap());

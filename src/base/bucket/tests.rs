@@ -38,7 +38,7 @@ fn after_a_pause_a_burst_passes_and_no_more() {
 }
 
 #[test]
-fn what_was_taken_in_advance_is_earned_at_the_new_rate() {
+fn debts_are_earned_at_the_new_rate() {
     let now = Instant::from_millis(1000);
     let mut bucket = Bucket::new(now, 100_000, 1000);
     (0..3).for_each(|_| bucket.take(now, 1000));

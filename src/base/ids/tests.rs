@@ -22,7 +22,7 @@ fn an_id_that_is_taken_is_not_given_out_again() {
 }
 
 #[test]
-fn whoever_finds_no_free_id_gives_up() {
+fn drawing_an_id_ends_if_none_is_free() {
     let table = IdTable::new(10);
     table.insert_with(|| 7, |_| ()).unwrap();
     assert_eq!(table.insert_with(|| 7, |_| unreachable!()), None);
@@ -139,7 +139,7 @@ fn lookups_run_beside_changes() {
 
 proptest! {
     #[test]
-    fn it_is_a_map(ops in prop::collection::vec((any::<u8>(), any::<bool>()), 0..400), limit in 1usize..100) {
+    fn the_table_agrees_with_a_map(ops in prop::collection::vec((any::<u8>(), any::<bool>()), 0..400), limit in 1usize..100) {
         let (table, mut model, mut gone) = (IdTable::new(limit), BTreeMap::new(), BTreeSet::new());
         for (n, remove) in ops {
             let nth = model.keys().nth(n as usize % model.len().max(1)).copied();

@@ -91,7 +91,7 @@ fn check_heap<K: Copy>(t: &Timers<K>) {
 proptest! {
     /// Against a sorted map.
     #[test]
-    fn it_is_a_sorted_queue(ops in ops()) {
+    fn the_timer_queue_agrees_with_a_sorted_one(ops in ops()) {
         let (mut timers, mut model, mut given) = (Timers::new(), BTreeMap::new(), Vec::new());
         for (n, op) in ops.into_iter().enumerate() {
             match op {

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_no_datagram() {
+    fn truncated_packets_are_not_datagrams() {
         let whole = packet(b"hello");
         for len in 0..whole.len() {
             assert!(Fragments::default().take(&whole[..len]).is_none(), "{len} bytes");

@@ -30,7 +30,7 @@ fn errors_of_sending_say_whether_to_try_again() {
 }
 
 #[test]
-fn what_is_asked_for_follows_what_arrives() {
+fn receive_sizes_follow_the_traffic() {
     let mut receiving = Receiving::default();
     let mut cache = BufCache::new(&crate::base::buf::BufPool::new(10));
     receiving.prepare(1500, &mut cache);

@@ -84,7 +84,7 @@ fn two_threads_wait_and_each_is_told_for_itself() {
 }
 
 #[test]
-fn a_closed_socket_is_free_at_once_whoever_waits_on_it() {
+fn a_closed_socket_is_free_at_once_despite_waiters() {
     for _ in 0..50 {
         let (a, b) = pair();
         let addr = a.local_addr();

@@ -187,7 +187,7 @@ fn the_large_window_is_used_between_two_of_us() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_bounded_in_bytes() {
+fn the_send_queue_is_bounded_in_bytes() {
     for (reliable, most) in [(true, 100_000), (true, 1), (false, 100_000), (false, 1)] {
         let cfg = Config { reliable, send_bytes: most, ..Config::default() };
         let mut net = Net::new(&cfg, &Link { loss: 0.1, ..Link::new(5_000) }, 3);

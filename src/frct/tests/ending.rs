@@ -87,7 +87,7 @@ fn the_end_passes_a_window_that_is_full_to_the_last_packet() {
 }
 
 #[test]
-fn who_closes_takes_nothing_more_and_the_peer_is_told() {
+fn a_closed_end_takes_no_data_and_tells_the_peer() {
     for seed in 0..20 {
         let mut net = Net::new(&reliable(), &bad_link(), seed);
         net.sides[0].to_write = 20;
@@ -136,7 +136,7 @@ fn both_may_close_at_once() {
 }
 
 #[test]
-fn an_abort_is_told_and_drops_what_is_on_its_way() {
+fn an_abort_is_told_and_drops_data_under_way() {
     for config in [reliable(), best_effort()] {
         let mut net = Net::new(&config, &Link::new(10_000), 4);
         net.sides[0].to_write = 40;
@@ -285,7 +285,7 @@ fn a_run_never_begins_behind_the_one_before() {
 }
 
 #[test]
-fn an_end_that_the_peer_holds_is_no_lost_data() {
+fn an_end_held_by_the_peer_is_not_lost_data() {
     let now = Instant::from_millis(1);
     let (mut frct, mut cache) = machine(true, true);
     frct.finish(now);

@@ -219,7 +219,7 @@ fn its_late_first_word_is_heard() {
 }
 
 #[test]
-fn it_forgets_and_starts_anew() {
+fn state_is_forgotten_and_a_run_starts_anew() {
     let mut m = Mixed::new(true, 0x8000_0000, 5);
     for round in 1..4 {
         m.write = 50 * round;

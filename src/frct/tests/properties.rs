@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_is_what_was_written(
+    fn reads_return_what_was_written(
         seed in any::<u64>(), reliable in any::<bool>(), isns in any::<[u32; 2]>(),
         loss in 0.0..0.3f64, reorder in 0.0..0.5f64, duplicate in 0.0..0.3f64, messages in 1u64..150,
     ) {

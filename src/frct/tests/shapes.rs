@@ -283,7 +283,7 @@ fn acknowledgements_cease() {
 }
 
 #[test]
-fn closing_sends_what_is_delayed() {
+fn closing_sends_delayed_acknowledgements() {
     let mut b = Bench::new(0, true);
     b.take("03000000 00000064 00000000 78");
     b.frct.finish(b.now);
@@ -293,7 +293,7 @@ fn closing_sends_what_is_delayed() {
 }
 
 #[test]
-fn what_is_no_packet_is_counted() {
+fn malformed_packets_are_counted() {
     let mut b = Bench::new(0, true);
     for bad in ["", "03", "03000000 00000064 000000", "03000000 00000064 00000000", "23000000 00000064 00000000 78"] {
         assert_eq!(b.take(bad), NONE);
@@ -343,7 +343,7 @@ fn our_own_packets_sent_back_change_nothing() {
 }
 
 #[test]
-fn who_writes_again_after_a_full_window_is_known_to_have_had_nothing_to_send() {
+fn writers_that_pause_at_a_full_window_count_as_idle() {
     let mut a = Bench::with(7, Config { o7s_peer: true, ..Config::default() });
     let text = "x".repeat(956);
     let mut sent = 0;

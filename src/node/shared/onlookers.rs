@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_told_to_whoever_asked_for_it() {
+    fn keys_are_told_to_those_that_asked() {
         let onlookers = Onlookers::default();
         let (panics, told) = (Panics::default(), Arc::new(Mutex::new(Vec::new())));
         let tell = || onlookers.tell_key(&panics, &[1; 16], true, &SessionKey::from_bytes([0xab; 32]));

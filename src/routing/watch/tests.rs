@@ -48,7 +48,7 @@ fn an_own_link_that_somebody_else_announces_is_a_sign() {
 }
 
 #[test]
-fn what_is_left_of_an_earlier_life_is_no_sign_but_who_answers_is() {
+fn announcements_of_an_earlier_life_are_no_conflict_but_answers_to_ours_are() {
     let mut watch = Watch::kept(OWN, MEMORY);
     // Neighbours remember several versions of links that are there again, or are not.
     let inc = 1u64 << 32;
@@ -69,7 +69,7 @@ fn what_is_left_of_an_earlier_life_is_no_sign_but_who_answers_is() {
 }
 
 #[test]
-fn who_was_there_first_does_not_give_way() {
+fn the_older_member_does_not_give_way() {
     let mut watch = Watch::kept(OWN, MEMORY);
     watch.announcing(NOW, N, 1);
     for answer in 1..20 {

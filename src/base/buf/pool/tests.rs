@@ -49,7 +49,7 @@ fn caches_that_were_busy_give_back_what_they_kept() {
 
 /// Many ends of flows that each send now and then, and once all of them together.
 #[test]
-fn what_was_needed_once_is_freed_in_time() {
+fn idle_buffers_are_freed_in_time() {
     let pool = BufPool::new(1000);
     let mut ends: Vec<_> = (0..64).map(|_| BufCache::new(&pool)).collect();
     let taken: Vec<_> = ends.iter_mut().map(|end| end.take(1)).collect();

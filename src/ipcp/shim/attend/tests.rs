@@ -148,7 +148,7 @@ fn panics_of_a_shim_are_counted_and_give_the_device_back() {
 }
 
 #[test]
-fn what_is_made_leads_back_to_its_loop() {
+fn shims_lead_back_to_their_receive_loop() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(0));
     let mut back = None;
     let looped = ReceiveLoop::new(&clock, &Arc::default(), |device| {
