@@ -5,7 +5,7 @@ mod common;
 
 use std::fs::File;
 use std::io::{Read, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -103,17 +103,17 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let mut follower = follower(options)?;
-    let from: Box<dyn Read> = match &options.file {
-        Some(file) if file.as_os_str() != "-" => {
-            Box::new(File::open(file).map_err(|error| format!("{}: {error}", file.display()))?)
-        }
-        _ => Box::new(stdin()),
+    let file = options.file.as_deref().filter(|file| file.as_os_str() != "-");
+    let of_file = |error: std::io::Error| format!("{}: {error}", file.unwrap_or(Path::new("standard input")).display());
+    let from: Box<dyn Read> = match file {
+        Some(file) => Box::new(File::open(file).map_err(of_file)?),
+        None => Box::new(stdin()),
     };
     // It may wait for a packet that never comes.
     stop::on_request(|| std::process::exit(0));
-    let mut reader = Reader::new(from)?;
+    let mut reader = Reader::new(from).map_err(of_file)?;
     let mut first = None;
-    while let Some(packet) = reader.packet()? {
+    while let Some(packet) = reader.packet().map_err(of_file)? {
         if stop::requested() {
             break;
         }

@@ -1,6 +1,7 @@
 //! What the tools share: the options that make a stack, units, and how a program ends.
 #![allow(dead_code, unused_imports, reason = "every program uses a part")]
 
+mod advice;
 pub(crate) mod capture;
 pub(crate) mod logger;
 pub(crate) mod rate;
@@ -20,8 +21,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
 use o7s::{
-    AllocError, Code, Eth, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack,
-    Udp4, Udp6,
+    Eth, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4, Udp6,
 };
 use stop::Why;
 
@@ -31,7 +31,8 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>
 pub(crate) const STATUS: &str = "\
 Ends with status 0 if it did what it is for, 1 if not or after an error, 2 if the options are wrong. SIGINT (Ctrl-C),
 SIGTERM and, on Linux, SIGHUP end it early, in order and with the same status: a client tells what came until then, the
-other ends of flows are told, layers are left. Before it has a flow or serves, and the second time, they end it at once.";
+other ends of flows are told, layers are left. Before it has a flow or serves, and the second time, they end it at once.
+A script that starts it in the background with & has it ignore SIGINT: send it SIGTERM.";
 
 /// The last part of a tool's `--help`.
 pub(crate) fn after_help(text: &str) -> String {
@@ -80,12 +81,13 @@ fn end_for_output() {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given, whichever one hosts are at
+    /// Join a UDP/IPv4 layer at this address of this host. The port is 3435 if not given; a client takes any other one if
+    /// that is in use. Hosts are called at port 3435 in any case
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "config")]
     udp4: Option<String>,
 
-    /// Join a UDP/IPv6 layer at this address of this host, with the interface of a link-local one (fe80::1%eth0). The port
-    /// is 3435 if not given. Several layers may be joined
+    /// Join a UDP/IPv6 layer at this address of this host, with the interface of a link-local one (fe80::1%eth0). Ports are
+    /// as with --udp4. Several layers may be joined
     #[arg(long, value_name = "IP|[IP]:PORT", conflicts_with = "config")]
     udp6: Option<String>,
 
@@ -191,7 +193,7 @@ impl Surroundings {
             complain(format_args!("warning: {}: {warning}", file.display()));
         }
         let stack = self.stack()?;
-        let layers = stack.network(&config).hosts(&self.table()).build()?;
+        let layers = stack.network(&config).hosts(&self.table()).build().map_err(advice::on_configuring)?;
         Ok((stack, layers))
     }
 }
@@ -212,6 +214,11 @@ impl Network {
 
     /// A stack with the layers that were asked for.
     pub(crate) fn stack(&self) -> Result<(Stack, Vec<IpcpHandle>)> {
+        self.stack_of(false)
+    }
+
+    /// The stack of a client, or of a program that others call.
+    fn stack_of(&self, is_client: bool) -> Result<(Stack, Vec<IpcpHandle>)> {
         let around = &self.surroundings;
         if let Some(file) = &self.config {
             return around.configured(file);
@@ -229,10 +236,10 @@ impl Network {
             layers.push(stack.eth(eth)?);
         }
         if let Some(addr) = &self.udp6 {
-            layers.push(stack.udp6(Udp6::bind(addr).table(&table))?);
+            layers.push(advice::join_udp(addr, is_client, |at| stack.udp6(Udp6::bind(at).table(&table)))?);
         }
         if let Some(addr) = &self.udp4 {
-            layers.push(stack.udp4(Udp4::bind(addr).table(&table))?);
+            layers.push(advice::join_udp(addr, is_client, |at| stack.udp4(Udp4::bind(at).table(&table)))?);
         }
         Ok((stack, layers))
     }
@@ -279,9 +286,9 @@ impl Network {
     /// Allocates a flow to `name`. When the program is to end, the flow is closed, so that its calls return, and the thread
     /// that asked for it is unparked.
     pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Arc<Flow>)> {
-        let (stack, _) = self.stack()?;
-        let flow =
-            Arc::new(stack.flow(name).qos(qos).alloc().map_err(|error| with_advice(error, self.ethernet().is_some()))?);
+        let (stack, _) = self.stack_of(true)?;
+        let flow = stack.flow(name).qos(qos).alloc();
+        let flow = Arc::new(flow.map_err(|error| advice::on_calling(error, self.ethernet().is_some()))?);
         let (ends, waits) = (Arc::clone(&flow), thread::current());
         stop::on_request(move || {
             ends.shutdown(Shutdown::Both);
@@ -303,22 +310,6 @@ pub(crate) fn accept(listener: &Listener) -> Result<Option<Flow>> {
         Ok(flow) => Ok(Some(flow)),
         Err(_) if stop::requested() => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The error, and which of these programs' options may help.
-fn with_advice(error: AllocError, on_ethernet: bool) -> Box<dyn Error + Send + Sync> {
-    match &error {
-        AllocError::Unreachable(name) if on_ethernet => {
-            format!("nobody on this network has the name \"{name}\": is its server in the same layer?").into()
-        }
-        AllocError::Unreachable(name) => {
-            format!("no layer knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
-        }
-        AllocError::Refused { code: Code::CRYPT, .. } => {
-            format!("{error}; give this side the same --encrypt as the server").into()
-        }
-        _ => error.into(),
     }
 }
 

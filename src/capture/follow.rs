@@ -476,7 +476,11 @@ impl Followed {
     /// Notes bytes that cannot be decoded.
     fn undecoded(&mut self, bytes: &[u8]) {
         Fields(&mut self.fields).len("o7s.undecoded", bytes.len());
-        self.say(format!("{} bytes that are not understood", bytes.len()));
+        self.say(match bytes.len() {
+            // A keepalive, for instance.
+            0 => "empty".into(),
+            n => format!("{n} bytes that are not understood"),
+        });
     }
 }
 

@@ -128,7 +128,7 @@ impl<R: Read> Reader<R> {
             return Ok(reader);
         }
         let classic = CLASSIC.into_iter().find_map(|(number, unit)| Some((Order::of(&magic, number)?, unit)));
-        let (order, unit) = classic.ok_or_else(|| bad("no such file format"))?;
+        let (order, unit) = classic.ok_or_else(|| bad("it is neither pcapng nor classic pcap"))?;
         let mut header = [0; 20];
         reader.from.read_exact(&mut header)?;
         let link = order.u32_at(&header, 16).unwrap_or_default();

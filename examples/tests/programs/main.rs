@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 mod odump;
+mod one_host;
 mod short;
 #[cfg(unix)]
 mod unix;

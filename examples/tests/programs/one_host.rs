@@ -1,0 +1,41 @@
+//! Clients and servers of one host.
+
+use super::*;
+
+/// Calls a server at `at` once, from the address that `own` says.
+fn ping(own: [&str; 2], at: &str) -> Output {
+    let host = format!("oping={at}");
+    program("oping").args(["-c", "1", "-i", "10ms"]).args(own).args(["--host", &host]).output().unwrap()
+}
+
+#[test]
+fn clients_take_any_port_if_that_of_the_layer_is_in_use() {
+    // If this fails, somebody else has the port.
+    let _taken = UdpSocket::bind("127.0.0.1:3435");
+    let server = Server::start("oping", &[], None);
+    let output = ping(["--udp4", "127.0.0.1"], &server.addr);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn clients_and_servers_share_an_ipv6_address() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        println!("skipped: this host has no IPv6");
+        return;
+    }
+    let _taken = UdpSocket::bind("[::1]:3435");
+    let (_server, mut lines) = start(program("oping").args(["--listen", "--udp6", "[::1]:0"]));
+    let first = lines.next().unwrap().unwrap();
+    let at = first.rsplit_once(" at ").unwrap().1.trim_end_matches('.').to_owned();
+    let output = ping(["--udp6", "::1"], &at);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn servers_keep_to_the_port_of_the_layer() {
+    let _taken = UdpSocket::bind("127.0.0.1:3435");
+    let output = program("oping").args(["--listen", "--udp4", "127.0.0.1"]).output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("127.0.0.1:3435") && error.contains("give another port"), "{error}");
+}
