@@ -67,3 +67,6 @@ pub mod configuration {}
 #[doc = "}"]
 #[doc = "```"]
 pub mod doors {}
+
+#[cfg(test)]
+mod tests;
