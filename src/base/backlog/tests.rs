@@ -9,7 +9,7 @@ fn whole() -> (Arc<Meter>, Arc<ManualClock>) {
 }
 
 #[test]
-fn what_is_held_is_known() {
+fn the_backlog_counts_what_it_holds() {
     let mut backlog = Backlog::default();
     for n in 0..3 * SNUG_FROM {
         backlog.push_back(PacketBuf::copy_of(&alloc::vec![7; n]));
