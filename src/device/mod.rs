@@ -14,6 +14,7 @@
 //! ```
 
 mod bell;
+mod bridge;
 pub(crate) mod clock;
 mod faults;
 mod interrupt;
@@ -32,6 +33,9 @@ pub use crate::base::buf::{BufCache, BufPool, PacketBuf};
 pub use crate::types::device::{Datagram, Datagrams, FRAME_HEADER, FrameLosses, Frames, Link, SendError};
 pub use crate::types::mac::{Mac, ParseMacError};
 pub use bell::Bell;
+pub use bridge::Bridge;
+#[cfg(feature = "sim")]
+pub(crate) use bridge::{Learning, Towards, addresses};
 pub use faults::{FaultConfig, Faults};
 pub use memory::MemoryFrames;
 pub use packet::PacketSocket;

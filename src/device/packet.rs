@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use smallvec::SmallVec;
 
-use self::link::Interface;
-use self::sys::{Arrival, Arrivals, BATCH};
+use self::link::{ALL, Interface};
+use self::sys::{Arrival, Arrivals, BATCH, VLAN_TAG};
 use super::clock::OsClock;
 use super::interrupt::Interrupt;
 use crate::base::buf::{BufCache, POOLED_PAYLOAD, PacketBuf};
@@ -30,10 +30,10 @@ use crate::types::mac::Mac;
 const SOCKET_BUFFER: usize = 8 << 20;
 /// Bytes of a frame that are received into a buffer of the pool. The rest of a longer one is copied.
 const BUFFER: usize = POOLED_PAYLOAD;
-/// Bytes of a tag that may be behind the addresses of a frame.
-const VLAN_TAG: usize = 4;
 /// Memory for what does not fit into buffers of the pool, bytes.
 const TAILS: usize = 1 << 20;
+/// Bytes of the two addresses of a frame.
+const ADDRESSES: usize = 12;
 /// Frames that are asked for in the first call, and in each while few arrive.
 const FEW: usize = 4;
 /// Interval of checks of the interface while frames keep coming, or nobody waits.
@@ -70,7 +70,7 @@ const LLC_FILTER: [libc::sock_filter; 5] = {
     ]
 };
 
-/// A packet socket of Linux: frames of one protocol on one Ethernet interface, in both directions.
+/// A packet socket of Linux: frames of one protocol, or [all](Self::all), on one Ethernet interface, in both directions.
 ///
 /// Opening one needs the right `CAP_NET_RAW` in the user namespace that the network namespace belongs to. The frames that it
 /// does not want stay in the kernel: those of other protocols, those for other addresses, those with a VLAN tag, and those
@@ -93,6 +93,7 @@ pub struct PacketSocket {
     socket: RwLock<Option<OwnedFd>>,
     closed: AtomicBool,
     interface: Interface,
+    takes_all: bool,
     clock: OsClock,
     receiving: Mutex<Receiving>,
     lost: Lost,
@@ -152,6 +153,20 @@ impl PacketSocket {
         Self::open(interface, LLC, &LLC_FILTER)
     }
 
+    /// Opens a socket for all frames on the interface of this name, whatever they are and whoever they are for, which makes
+    /// the interface promiscuous: for switches. Those with a VLAN tag are received with it.
+    ///
+    /// Frames whose checksum a program on this host, or in a namespace of it, has left to the hardware are dropped and
+    /// [counted](FrameLosses::damaged), and those that several were put together into are [too large](FrameLosses::oversized):
+    /// `ethtool -K DEV tx off tso off gro off` on the interfaces of a cable or bridge that carries such traffic. What Ethernet
+    /// layers send is not concerned.
+    ///
+    /// # Errors
+    /// As [`dix`](Self::dix).
+    pub fn all(interface: &str) -> io::Result<Arc<Self>> {
+        Self::open(interface, ALL, &[])
+    }
+
     fn open(interface: &str, protocol: u16, filter: &[libc::sock_filter]) -> io::Result<Arc<Self>> {
         let failed = |error| explain(interface, error);
         // Without a protocol it receives nothing until it is bound to an interface: not even for a moment what is for
@@ -166,6 +181,7 @@ impl PacketSocket {
             socket: RwLock::new(Some(socket)),
             closed: AtomicBool::new(false),
             interface: bound,
+            takes_all: protocol == ALL,
             clock: OsClock::new(),
             receiving: Mutex::default(),
             lost: Lost::default(),
@@ -235,6 +251,13 @@ impl PacketSocket {
             return count(&self.lost.damaged);
         };
         let dst = Mac(*dst);
+        if self.takes_all {
+            return match arrival {
+                Arrival { is_cut: true, .. } => count(&self.lost.oversized),
+                Arrival { is_unfinished: true, .. } => count(&self.lost.damaged),
+                Arrival { to, .. } => *to <= libc::PACKET_OTHERHOST,
+            };
+        }
         let is_ours = match arrival.to {
             libc::PACKET_HOST | libc::PACKET_BROADCAST => true,
             // The loopback interface has another broadcast address.
@@ -245,7 +268,7 @@ impl PacketSocket {
             _ => false,
         };
         match arrival {
-            Arrival { is_tagged: true, .. } if is_ours => count(&self.lost.tagged),
+            Arrival { tag: Some(_), .. } if is_ours => count(&self.lost.tagged),
             Arrival { is_cut: true, .. } if is_ours => count(&self.lost.oversized),
             _ => is_ours,
         }
@@ -332,6 +355,15 @@ impl Receiving {
     }
 }
 
+/// Puts the VLAN tag of a frame back behind its addresses.
+fn put_back(tag: [u8; VLAN_TAG], frame: &mut PacketBuf) {
+    // There is room for many headers.
+    if frame.push(tag.len()).is_some() {
+        frame.copy_within(tag.len()..tag.len() + ADDRESSES, 0);
+        frame.iter_mut().skip(ADDRESSES).zip(tag).for_each(|(to, from)| *to = from);
+    }
+}
+
 /// A frame that did not fit into its buffer, in one that it fits into.
 fn joined(buffer: PacketBuf, tail: &[u8], cache: &mut BufCache) -> Option<PacketBuf> {
     let mut whole = cache.take(buffer.len() + tail.len());
@@ -403,7 +435,12 @@ impl Frames for PacketSocket {
             buffer.truncate(arrival.len);
             if !self.takes(&buffer, arrival) {
                 cache.put(buffer);
-            } else if let Some(more) = arrival.len.checked_sub(BUFFER).filter(|more| *more > 0) {
+                continue;
+            }
+            if let Some(tag) = arrival.tag {
+                put_back(tag, &mut buffer);
+            }
+            if let Some(more) = arrival.len.checked_sub(BUFFER).filter(|more| *more > 0) {
                 let tail = tails.get(i * tail..).and_then(|tails| tails.get(..more)).unwrap_or_default();
                 out.extend(joined(buffer, tail, cache));
             } else {

@@ -32,6 +32,14 @@ impl PacketSocket {
         Err(missing(interface))
     }
 
+    /// Fails.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub fn all(interface: &str) -> io::Result<Arc<Self>> {
+        Err(missing(interface))
+    }
+
     /// Sets whether frames pass by the queue that the interface has for outgoing packets.
     ///
     /// # Errors

@@ -6,7 +6,6 @@
 use core::cell::RefCell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,14 +15,9 @@ use super::path::{LinkStats, header_len};
 use super::socket::UdpSocket;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::sync::Mutex;
-use crate::base::time::Instant;
+use crate::device::{Learning, Towards, addresses};
 use crate::types::device::{Datagram, Datagrams, FRAME_HEADER, Frames, Link as State, SendError};
 use crate::types::mac::Mac;
-
-/// Addresses that a switch remembers.
-const MAX_LEARNED: usize = 8192;
-/// Lifetime of an address that is not seen again (IEEE 802.1D, 7.9.2).
-const AGEING: Duration = Duration::from_secs(300);
 
 /// A simulated Ethernet switch, into which [interfaces](Interface) are plugged: it learns where addresses are, sends to
 /// everybody what is for everybody or for whom it does not know, and each cable has a [`Link`] of its own in each direction.
@@ -62,7 +56,7 @@ struct Ports {
     default_link: Link,
     /// The interfaces, in the order in which they were plugged in.
     plugged: Vec<SocketAddr>,
-    learned: BTreeMap<Mac, (SocketAddr, Instant)>,
+    learned: Learning<SocketAddr>,
     number: u8,
 }
 
@@ -70,7 +64,7 @@ impl Switch {
     /// The `number`th switch of a network.
     pub(super) fn new(net: &Network, number: u8) -> Self {
         let socket = net.udp(port_addr(number, 0));
-        let state = Ports { default_link: Link::default(), plugged: Vec::new(), learned: BTreeMap::new(), number };
+        let state = Ports { default_link: Link::default(), plugged: Vec::new(), learned: Learning::default(), number };
         let shared = Rc::new(Shared { net: net.clone(), socket, state: RefCell::new(state) });
         // It works for as long as the network does, also when nobody has a handle of it any more.
         let works = Rc::clone(&shared);
@@ -147,41 +141,19 @@ impl core::fmt::Debug for Switch {
 impl Shared {
     /// Passes a frame on; what is too short to have addresses is lost.
     fn forward(&self, frame: &Datagram) {
-        let Some((dst, src)) = addresses(&frame.data) else { return };
         let to: Vec<SocketAddr> = {
-            let now = self.net.now();
             let mut state = self.state.borrow_mut();
-            state.learn(now, src, frame.src);
-            match state.learned.get(&dst).filter(|(_, seen)| now.since(*seen) < AGEING) {
-                Some((at, _)) if !dst.is_group() => vec![*at],
-                _ => state.plugged.clone(),
+            match state.learned.handle_frame(self.net.now(), frame.src, &frame.data) {
+                Towards::Port(at) => vec![at],
+                Towards::Others => state.plugged.iter().copied().filter(|at| *at != frame.src).collect(),
+                Towards::Nobody => return,
             }
         };
-        for at in to.into_iter().filter(|at| *at != frame.src) {
+        for at in to {
             // A full outbox drops, as a full switch does.
             let _ = self.socket.post(at, &frame.data);
         }
     }
-}
-
-impl Ports {
-    fn learn(&mut self, now: Instant, src: Mac, at: SocketAddr) {
-        if src.is_group() {
-            return;
-        }
-        if self.learned.len() >= MAX_LEARNED && !self.learned.contains_key(&src) {
-            self.learned.retain(|_, (_, seen)| now.since(*seen) < AGEING);
-        }
-        if self.learned.len() < MAX_LEARNED || self.learned.contains_key(&src) {
-            self.learned.insert(src, (at, now));
-        }
-    }
-}
-
-/// Destination and source of a frame.
-fn addresses(frame: &[u8]) -> Option<(Mac, Mac)> {
-    let (dst, rest) = frame.split_first_chunk()?;
-    Some((Mac(*dst), Mac(*rest.first_chunk()?)))
 }
 
 /// The address of the cable at a place of a switch; 0 is the switch itself. Nobody else uses this range (RFC 1112, 4).

@@ -13,6 +13,7 @@
     reason = "real interfaces in real time"
 )]
 
+mod bridge;
 mod device;
 mod layers;
 mod link;

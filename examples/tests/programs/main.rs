@@ -5,6 +5,8 @@
 mod odump;
 mod one_host;
 mod short;
+#[cfg(target_os = "linux")]
+mod switch;
 #[cfg(unix)]
 mod unix;
 

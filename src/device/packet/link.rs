@@ -20,6 +20,8 @@ use crate::types::mac::Mac;
 
 /// Changes of interfaces, of the kernel's multicast groups of routing netlink: `RTMGRP_LINK`.
 const LINKS: u32 = 1;
+/// The protocol that stands for all: `ETH_P_ALL`.
+pub(super) const ALL: u16 = 3;
 /// Messages of the kernel that are taken in one go, at most.
 const MESSAGES: usize = 1000;
 
@@ -68,7 +70,8 @@ impl Interface {
     fn attach(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let index = netdevice::name_to_index(socket, &self.name)?;
         let index = i32::try_from(index).map_err(|_| io::ErrorKind::InvalidData)?;
-        sys::bind(socket, index, self.protocol)
+        sys::bind(socket, index, self.protocol)?;
+        if self.protocol == ALL { sys::be_promiscuous(socket, index) } else { Ok(()) }
     }
 
     /// Remembers what is true of the interface now.

@@ -12,6 +12,8 @@ use crate::types::mac::Mac;
 pub(super) const BATCH: usize = 64;
 /// For so many a call prepares less memory.
 const FEW: usize = 4;
+/// Bytes of a tag that may be behind the addresses of a frame.
+pub(super) const VLAN_TAG: usize = 4;
 
 /// The binding of a packet socket, as the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,21 @@ pub(super) fn bind(socket: BorrowedFd<'_>, index: c_int, protocol: u16) -> io::R
     let address = libc::sockaddr_ll { sll_protocol: protocol.to_be(), sll_ifindex: index, ..no_address() };
     // SAFETY: the pointer is to a `sockaddr_ll` of `LL_LEN` bytes that outlives the call.
     checked(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), LL_LEN) }).map(|_| ())
+}
+
+/// Has an interface receive what is for others, too, for as long as this socket is open or the interface exists.
+pub(super) fn be_promiscuous(socket: BorrowedFd<'_>, index: c_int) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: index,
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    let len = size_of::<libc::packet_mreq>() as libc::socklen_t;
+    let (level, option) = (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP);
+    // SAFETY: the pointer is to a `packet_mreq` of `len` bytes that outlives the call.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const request).cast(), len) };
+    checked(result).map(|_| ())
 }
 
 /// To which interface a packet socket is bound, and what that has for an address.
@@ -164,8 +181,10 @@ pub(super) struct Arrival {
     pub(super) index: c_int,
     /// To whom it is: `PACKET_HOST` and so on.
     pub(super) to: u8,
-    /// It had a VLAN tag, which has been taken out.
-    pub(super) is_tagged: bool,
+    /// The VLAN tag that it had, which has been taken out.
+    pub(super) tag: Option<[u8; VLAN_TAG]>,
+    /// Its checksum is left to the hardware, which it does not reach: it comes from this host.
+    pub(super) is_unfinished: bool,
 }
 
 /// One for each frame of a call.
@@ -177,6 +196,15 @@ pub(super) type Arrivals = Vec<Arrival>;
 struct Control {
     header: libc::cmsghdr,
     data: libc::tpacket_auxdata,
+}
+
+/// The VLAN tag that the kernel has taken out of a frame.
+fn tag_of(data: &libc::tpacket_auxdata) -> Option<[u8; VLAN_TAG]> {
+    let has = |status| data.tp_status & status != 0;
+    // Kernels before 3.14 do not tell the type, which is the usual one then.
+    let kind = if has(libc::TP_STATUS_VLAN_TPID_VALID) { data.tp_vlan_tpid } else { libc::ETH_P_8021Q as u16 };
+    let ([a, b], [c, d]) = (kind.to_be_bytes(), data.tp_vlan_tci.to_be_bytes());
+    has(libc::TP_STATUS_VLAN_VALID).then_some([a, b, c, d])
 }
 
 /// Receives frames without waiting: each into a buffer of `buffers`, and what does not fit into it into as many bytes of
@@ -233,7 +261,8 @@ fn receive_some<const N: usize>(
             is_cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             index: name.sll_ifindex,
             to: name.sll_pkttype,
-            is_tagged: has_data && data.tp_status & libc::TP_STATUS_VLAN_VALID != 0,
+            tag: Some(data).filter(|_| has_data).and_then(tag_of),
+            is_unfinished: has_data && data.tp_status & libc::TP_STATUS_CSUMNOTREADY != 0,
         });
     }
     Ok(())

@@ -35,7 +35,7 @@ fn receive_sizes_follow_the_traffic() {
     let mut cache = BufCache::new(&crate::base::buf::BufPool::new(10));
     receiving.prepare(1500, &mut cache);
     assert_eq!((receiving.want, receiving.buffers.len(), receiving.tails.len()), (FEW, FEW, 0));
-    let arrival = Arrival { len: 0, is_cut: false, index: 1, to: 0, is_tagged: false };
+    let arrival = Arrival { len: 0, is_cut: false, index: 1, to: 0, tag: None, is_unfinished: false };
     for want in [16, BATCH, BATCH] {
         receiving.arrivals = vec![arrival; receiving.want];
         receiving.adapt();
