@@ -289,6 +289,9 @@ pub mod wire;
 pub mod capture;
 #[cfg(feature = "std")]
 pub mod device;
+#[cfg(all(not(feature = "std"), any(feature = "embassy-net-driver", feature = "smoltcp")))]
+#[path = "device/no_std.rs"]
+pub mod device;
 #[cfg(feature = "std")]
 pub mod manual;
 pub mod rib;

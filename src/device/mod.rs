@@ -1,5 +1,6 @@
 //! What stands behind the traits on an operating system: clocks, UDP sockets, raw Ethernet, the system's resolver; and links
-//! in memory.
+//! in memory. With the features `embassy-net-driver` and `smoltcp`, drivers written for those crates are devices, too, and devices
+//! are such drivers.
 //!
 //! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
 //! simulated stack does without it.
@@ -13,6 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(any(feature = "embassy-net-driver", feature = "smoltcp"))]
+mod adapt;
 mod bell;
 mod bridge;
 pub(crate) mod clock;
@@ -32,6 +35,12 @@ mod udp;
 pub use crate::base::buf::{BufCache, BufPool, PacketBuf};
 pub use crate::types::device::{Datagram, Datagrams, FRAME_HEADER, FrameLosses, Frames, Link, SendError};
 pub use crate::types::mac::{Mac, ParseMacError};
+#[cfg(any(feature = "embassy-net-driver", feature = "smoltcp"))]
+pub use adapt::WrongMedium;
+#[cfg(feature = "embassy-net-driver")]
+pub use adapt::{EmbassyDriver, EmbassyFrames, EmbassyReceived, EmbassyRoom};
+#[cfg(feature = "smoltcp")]
+pub use adapt::{SmoltcpDevice, SmoltcpFrames, SmoltcpReceived, SmoltcpRoom};
 pub use bell::Bell;
 pub use bridge::Bridge;
 #[cfg(feature = "sim")]

@@ -1,0 +1,269 @@
+//! Drivers of `embassy-net`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::task::{Context, Waker};
+use core::time::Duration;
+
+use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+
+use super::outlet::{Outlet, Receiving, Room, Sending};
+use super::told::{Task, Told};
+use super::{RECV_BATCH, WrongMedium};
+use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::sync::{AtomicBool, Mutex, Ordering};
+use crate::types::device::{FRAME_HEADER, Frames, Link, SendError};
+use crate::types::mac::Mac;
+
+/// A driver for `embassy-net`, as a device for Ethernet layers.
+///
+/// The driver is called with its lock held, so it must not call the stack, nor must the [waker](Self::set_waker) do so at
+/// once.
+///
+/// ```
+/// use std::sync::Arc;
+/// use o7s::device::{EmbassyDriver, EmbassyFrames, Frames, MemoryFrames};
+/// use o7s::{Eth, Stack};
+///
+/// let (a, b) = MemoryFrames::pair("02:00:00:00:00:01".parse()?, "02:00:00:00:00:02".parse()?);
+/// // Any driver will do in its place.
+/// let driver = EmbassyDriver::new(b.clone());
+/// let notifier = driver.notifier();
+/// std::thread::spawn(move || loop {
+///     b.wait(std::time::Duration::from_secs(1));
+///     notifier.wake_by_ref();
+/// });
+///
+/// let (server, client) = (Stack::new()?, Stack::new()?);
+/// server.eth_over(a, Eth::dix("a"))?.register("echo")?;
+/// client.eth_over(Arc::new(EmbassyFrames::new(driver)?), Eth::dix("b"))?;
+/// server.bind_handler("echo", |flow| {
+///     let mut buf = [0; 1500];
+///     while let Ok(len) = flow.read(&mut buf) {
+///         let _ = flow.write(&buf[..len]);
+///     }
+/// })?;
+/// let flow = client.flow("echo").alloc()?;
+/// flow.write(b"through a driver")?;
+/// assert_eq!(flow.read(&mut [0; 64])?, 16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EmbassyFrames<D> {
+    driver: Mutex<D>,
+    told: Arc<Told>,
+    /// What the driver is given, which tells those who are told.
+    waker: Waker,
+    /// The driver may have more frames than were taken, and then it calls nobody.
+    may_have_more: AtomicBool,
+}
+
+impl<D: Driver> EmbassyFrames<D> {
+    /// The driver as a device.
+    ///
+    /// # Errors
+    /// If it is none of Ethernet.
+    pub fn new(driver: D) -> Result<Self, WrongMedium> {
+        let HardwareAddress::Ethernet(_) = driver.hardware_address() else { return Err(WrongMedium) };
+        let told = Arc::new(Told::default());
+        let waker = Waker::from(Arc::clone(&told));
+        Ok(Self { driver: Mutex::new(driver), told, waker, may_have_more: AtomicBool::new(true) })
+    }
+
+    /// Has this called when the driver has received something, has room again, or its link changes: for stacks that are
+    /// polled. The last one that was given is called.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.told.set_waker(waker);
+    }
+}
+
+impl<D: Driver + Send> Frames for EmbassyFrames<D> {
+    fn mac(&self) -> Mac {
+        match self.driver.lock().hardware_address() {
+            HardwareAddress::Ethernet(mac) => Mac(mac),
+            _ => Mac([0; 6]),
+        }
+    }
+
+    fn mtu(&self) -> usize {
+        self.driver.lock().capabilities().max_transmission_unit.saturating_sub(FRAME_HEADER)
+    }
+
+    fn link(&self) -> Link {
+        match self.driver.lock().link_state(&mut Context::from_waker(&self.waker)) {
+            LinkState::Up => Link::Up,
+            LinkState::Down => Link::Down,
+        }
+    }
+
+    fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        let (mut driver, mut cx) = (self.driver.lock(), Context::from_waker(&self.waker));
+        if driver.link_state(&mut cx) == LinkState::Down {
+            return Err(SendError::InterfaceDown);
+        }
+        if frame.len() > driver.capabilities().max_transmission_unit {
+            return Err(SendError::TooLarge);
+        }
+        let token = driver.transmit(&mut cx).ok_or(SendError::Full)?;
+        token.consume(frame.len(), |room| room.iter_mut().zip(frame).for_each(|(to, from)| *to = *from));
+        Ok(())
+    }
+
+    fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
+        let (mut driver, mut cx) = (self.driver.lock(), Context::from_waker(&self.waker));
+        let before = out.len();
+        for _ in 0..RECV_BATCH {
+            let Some((token, _)) = driver.receive(&mut cx) else {
+                self.may_have_more.store(false, Ordering::Release);
+                return out.len() - before;
+            };
+            out.extend(token.consume(|frame| {
+                let mut copy = cache.take(frame.len());
+                copy.extend_from_slice(frame).map(|()| copy)
+            }));
+        }
+        self.may_have_more.store(true, Ordering::Release);
+        out.len() - before
+    }
+
+    fn wait(&self, timeout: Duration) {
+        if !self.may_have_more.load(Ordering::Acquire) {
+            self.told.wait(timeout);
+        }
+    }
+
+    fn interrupt(&self) {
+        self.told.interrupt();
+    }
+
+    fn guard(&self, timeout: Duration) {
+        if !self.may_have_more.load(Ordering::Acquire) {
+            self.told.guard(timeout);
+        }
+    }
+
+    fn dismiss(&self) {
+        self.told.dismiss();
+    }
+}
+
+impl<D> fmt::Debug for EmbassyFrames<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbassyFrames")
+    }
+}
+
+/// A device, as a driver for `embassy-net`.
+///
+/// Devices of threads tell nobody but whoever waits for them, so somebody has to wait, and to call the
+/// [notifier](Self::notifier) then. While the device's queue is full the task above is woken at once, to try again.
+///
+/// See [`EmbassyFrames`] for an example.
+pub struct EmbassyDriver<F> {
+    outlet: Outlet<F>,
+    task: Arc<Task>,
+}
+
+impl<F: Frames> EmbassyDriver<F> {
+    /// The device as a driver.
+    pub fn new(device: F) -> Self {
+        Self { outlet: Outlet::new(device), task: Arc::default() }
+    }
+
+    /// A waker that is to be called when frames have arrived at the device, or something about it has changed; from a handler
+    /// of interrupts, too.
+    pub fn notifier(&self) -> Waker {
+        Waker::from(Arc::clone(&self.task))
+    }
+
+    /// Returns the number of frames that could not be sent.
+    pub fn dropped(&self) -> u64 {
+        self.outlet.sending.dropped
+    }
+}
+
+impl<F: Frames> Driver for EmbassyDriver<F> {
+    type RxToken<'a>
+        = EmbassyReceived<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = EmbassyRoom<'a, F>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(EmbassyReceived<'_>, EmbassyRoom<'_, F>)> {
+        // Again, for what has come in the meantime: of that nobody was told.
+        let frame = self.outlet.poll_receive().or_else(|| {
+            self.task.set(cx.waker());
+            self.outlet.poll_receive()
+        })?;
+        let Outlet { receiving, sending } = &mut self.outlet;
+        Some((EmbassyReceived { frame, receiving }, EmbassyRoom(sending)))
+    }
+
+    fn transmit(&mut self, cx: &mut Context<'_>) -> Option<EmbassyRoom<'_, F>> {
+        match self.outlet.poll_room() {
+            Room::Yes => return Some(EmbassyRoom(&mut self.outlet.sending)),
+            Room::Full => cx.waker().wake_by_ref(),
+            Room::Down => self.task.set(cx.waker()),
+        }
+        None
+    }
+
+    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
+        self.task.set(cx.waker());
+        if self.outlet.sending.device.link() == Link::Up { LinkState::Up } else { LinkState::Down }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = self.outlet.sending.device.mtu().saturating_add(FRAME_HEADER);
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        HardwareAddress::Ethernet(self.outlet.sending.device.mac().0)
+    }
+}
+
+impl<F> fmt::Debug for EmbassyDriver<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbassyDriver")
+    }
+}
+
+/// A frame that has arrived.
+pub struct EmbassyReceived<'a> {
+    frame: PacketBuf,
+    receiving: &'a mut Receiving,
+}
+
+impl RxToken for EmbassyReceived<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, f: F) -> R {
+        let result = f(&mut self.frame);
+        self.receiving.put(self.frame);
+        result
+    }
+}
+
+/// Room for a frame.
+pub struct EmbassyRoom<'a, F>(&'a mut Sending<F>);
+
+impl<D: Frames> TxToken for EmbassyRoom<'_, D> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        self.0.transmit(len, f)
+    }
+}
+
+impl fmt::Debug for EmbassyReceived<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbassyReceived({} bytes)", self.frame.len())
+    }
+}
+
+impl<F> fmt::Debug for EmbassyRoom<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbassyRoom")
+    }
+}
