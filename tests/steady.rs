@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
-use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
+use o7s::device::MemoryFrames;
+use o7s::{Eth, Flow, QosSpec, SecurityConfig, Stack, Udp4, Udp6};
 
 #[path = "world/router.rs"]
 mod router;
@@ -76,6 +78,29 @@ fn udp(qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
     let client = Stack::builder().security(security).build().unwrap();
     let addr = net.local_addr().unwrap().to_string();
     client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr)).unwrap();
+    let (a, b) = flow(&client, &server, qos);
+    (vec![server, client], a, b)
+}
+
+/// `None` on a host without IPv6.
+fn udp6(qos: QosSpec, security: &str) -> Option<(Vec<Stack>, Flow, Flow)> {
+    let security: SecurityConfig = security.parse().unwrap();
+    let server = Stack::builder().security(security).build().unwrap();
+    let net = server.udp6(Udp6::bind("[::1]:0")).ok()?;
+    net.register("peer").unwrap();
+    let client = Stack::builder().security(security).build().unwrap();
+    let addr = net.local_addr().unwrap().to_string();
+    client.udp6(Udp6::bind("[::1]:0").host("peer", &addr)).unwrap();
+    let (a, b) = flow(&client, &server, qos);
+    Some((vec![server, client], a, b))
+}
+
+fn ethernet(eth: Eth, qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
+    let security = security.parse().unwrap_or_else(|_| SecurityConfig::default());
+    let [server, client] = [(); 2].map(|()| Stack::builder().security(security).build().unwrap());
+    let (near, far) = MemoryFrames::pair("02:00:00:00:00:01".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap());
+    client.eth_over(near, eth.clone()).unwrap();
+    server.eth_over(far, eth).unwrap().register("peer").unwrap();
     let (a, b) = flow(&client, &server, qos);
     (vec![server, client], a, b)
 }
@@ -167,6 +192,27 @@ fn a_reliable_encrypted_flow_over_udp_does_not_allocate() {
     let (stacks, a, b) = udp(QosSpec::DATA, "X25519,aes-256-gcm");
     assert!(a.is_encrypted());
     check("UDP, reliable, encrypted", (stacks, a, b));
+}
+
+#[test]
+fn a_reliable_encrypted_flow_over_ipv6_does_not_allocate() {
+    let _turn = TURN.lock();
+    let Some((stacks, a, b)) = udp6(QosSpec::DATA, "X25519,aes-256-gcm") else {
+        // Past the capture of the test harness.
+        let _ = writeln!(std::io::stderr().lock(), "skipped: there is no IPv6 on this host");
+        return;
+    };
+    check("UDP over IPv6, reliable, encrypted", (stacks, a, b));
+}
+
+#[test]
+fn flows_over_ethernet_do_not_allocate() {
+    let _turn = TURN.lock();
+    for (what, eth) in [("DIX", Eth::dix("eth0")), ("LLC", Eth::llc("eth0"))] {
+        let (stacks, a, b) = ethernet(eth, QosSpec::DATA, "X25519,aes-256-gcm");
+        assert!(a.is_encrypted());
+        check(&format!("Ethernet ({what}), reliable, encrypted"), (stacks, a, b));
+    }
 }
 
 #[test]

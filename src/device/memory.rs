@@ -16,8 +16,8 @@ const RECV_BATCH: usize = 64;
 /// Frames that wait at an end to be received, and their bytes; its peer is told that the device is full then.
 const MAX_FRAMES: usize = 1024;
 const MAX_BYTES: usize = 4 << 20;
-/// Idle buffers kept for an end.
-const IDLE_BUFFERS: usize = 256;
+/// Idle buffers kept for a link, at most: as many as may be on it.
+const IDLE_BUFFERS: usize = 2 * MAX_FRAMES;
 
 /// One end of an Ethernet link in memory, for tests and for stacks in one process. Nothing is lost on it while both ends are
 /// up.
@@ -38,6 +38,7 @@ pub struct MemoryFrames {
     out: Arc<End>,
     own: Arc<End>,
     state: Mutex<State>,
+    /// Of both ends: what one takes to send the other gives back, also if all goes in one direction.
     pool: Arc<BufPool>,
 }
 
@@ -65,12 +66,12 @@ struct Queue {
 }
 
 impl MemoryFrames {
-    fn new(mac: Mac, out: &Arc<End>, own: &Arc<End>) -> Arc<Self> {
+    fn new(mac: Mac, out: &Arc<End>, own: &Arc<End>, pool: &Arc<BufPool>) -> Arc<Self> {
         Arc::new(Self {
             out: Arc::clone(out),
             own: Arc::clone(own),
             state: Mutex::new(State { mac, mtu: 1500, link: Link::Up, closed: false }),
-            pool: BufPool::new(IDLE_BUFFERS),
+            pool: Arc::clone(pool),
         })
     }
 
@@ -78,13 +79,14 @@ impl MemoryFrames {
     /// whatever its destination is.
     pub fn pair(left: Mac, right: Mac) -> (Arc<Self>, Arc<Self>) {
         let (a, b) = (Arc::new(End::default()), Arc::new(End::default()));
-        (Self::new(left, &b, &a), Self::new(right, &a, &b))
+        let pool = BufPool::new(IDLE_BUFFERS);
+        (Self::new(left, &b, &a, &pool), Self::new(right, &a, &b, &pool))
     }
 
     /// An interface that receives what it sends, with the address zero and an MTU of 9000: a loopback interface.
     pub fn loopback() -> Arc<Self> {
         let end = Arc::new(End::default());
-        let device = Self::new(Mac([0; 6]), &end, &end);
+        let device = Self::new(Mac([0; 6]), &end, &end, &BufPool::new(IDLE_BUFFERS));
         device.set_mtu(9000);
         device
     }
@@ -168,7 +170,7 @@ impl Frames for MemoryFrames {
         let taken: usize = out.iter().skip(from).map(PacketBuf::memory).sum();
         queue.bytes = queue.bytes.saturating_sub(taken);
         drop(queue);
-        // Buffer for buffer, so that neither side's stock runs dry.
+        // Buffer for buffer, so that the stock does not run dry.
         self.pool.put_all((0..n).map(|_| cache.take(0)));
         n
     }
