@@ -1,56 +1,79 @@
-//! Recording the datagrams of a simulated network.
+//! Recording what passes a simulated network: datagrams, and the frames of Ethernet segments.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::headers;
 use super::tap::{Passed, Tap};
-use crate::wire::pcapng::LINK_RAW;
+use crate::wire::pcapng::{LINK_ETHERNET, LINK_RAW};
 
-/// Writes the datagrams of a network: when they are sent, and what becomes of those that do not arrive as they were.
+/// Writes what passes a network: datagrams and frames when they are sent, and what becomes of those that do not arrive as they
+/// were.
 #[derive(Debug)]
 pub(crate) struct NetworkRecorder {
     tap: Arc<Tap>,
+    datagrams: Interfaces,
+    frames: Interfaces,
+}
+
+/// What passes, and what is dropped, are interfaces of their own.
+#[derive(Debug)]
+struct Interfaces {
     passed: u64,
     dropped: u64,
 }
 
+/// What is between the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// A datagram from the first to the second.
+    Datagram(SocketAddr, SocketAddr),
+    /// A frame.
+    Frame,
+}
+
 impl NetworkRecorder {
     pub(crate) fn new(tap: &Arc<Tap>) -> Self {
-        let (passed, dropped) = (tap.number(), tap.number());
-        Self { tap: Arc::clone(tap), passed, dropped }
+        let interfaces = || Interfaces { passed: tap.number(), dropped: tap.number() };
+        Self { datagrams: interfaces(), frames: interfaces(), tap: Arc::clone(tap) }
     }
 
     pub(crate) fn tap(&self) -> &Arc<Tap> {
         &self.tap
     }
 
-    /// Records a datagram that is sent, with a comment.
+    /// Records something that is sent, with a comment.
     #[inline]
-    pub(crate) fn sent(&self, src: SocketAddr, dst: SocketAddr, data: &[u8], comment: &str) {
+    pub(crate) fn sent(&self, what: Carries, data: &[u8], comment: &str) {
         if self.tap.is_on() {
-            self.record(self.passed, "network", (src, dst), data, comment);
+            let (interface, name) = match what {
+                Carries::Datagram(..) => (self.datagrams.passed, "network"),
+                Carries::Frame => (self.frames.passed, "ethernet"),
+            };
+            self.record(what, interface, name, data, comment);
         }
     }
 
-    /// Records a datagram that is lost, and the reason.
+    /// Records something that is lost, and the reason.
     #[inline]
-    pub(crate) fn dropped(&self, src: SocketAddr, dst: SocketAddr, data: &[u8], why: &dyn core::fmt::Debug) {
+    pub(crate) fn dropped(&self, what: Carries, data: &[u8], why: &dyn core::fmt::Debug) {
         if self.tap.is_on() {
-            self.record(self.dropped, "network (dropped)", (src, dst), data, &format!("dropped: {why:?}"));
+            let (interface, name) = match what {
+                Carries::Datagram(..) => (self.datagrams.dropped, "network (dropped)"),
+                Carries::Frame => (self.frames.dropped, "ethernet (dropped)"),
+            };
+            self.record(what, interface, name, data, &format!("dropped: {why:?}"));
         }
     }
 
-    fn record(&self, interface: u64, name: &str, ends: (SocketAddr, SocketAddr), data: &[u8], comment: &str) {
-        let (head, name) = (headers::udp(ends.0, ends.1, data), || name.to_owned());
-        self.tap.record(&Passed {
-            interface,
-            link: LINK_RAW,
-            name: &name,
-            head: &head,
-            data,
-            direction: None,
-            comment,
-        });
+    fn record(&self, what: Carries, interface: u64, name: &str, data: &[u8], comment: &str) {
+        let name = || name.to_owned();
+        let write = |link, head: &[u8]| {
+            self.tap.record(&Passed { interface, link, name: &name, head, data, direction: None, comment });
+        };
+        match what {
+            Carries::Datagram(src, dst) => write(LINK_RAW, &headers::udp(src, dst, data)),
+            Carries::Frame => write(LINK_ETHERNET, &[]),
+        }
     }
 }

@@ -162,6 +162,29 @@ fn port_addr(switch: u8, place: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(240, switch, high, low)), 1)
 }
 
+/// A way over a cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    ToSwitch,
+    FromSwitch,
+}
+
+/// Returns the way that a datagram of the network takes over a cable, if it does.
+pub(super) fn hop(src: SocketAddr, dst: SocketAddr) -> Option<Hop> {
+    let place = |addr: SocketAddr| match addr.ip() {
+        IpAddr::V4(ip) if addr.port() == 1 => match ip.octets() {
+            [240, switch, high, low] => Some((switch, u16::from_be_bytes([high, low]))),
+            _ => None,
+        },
+        _ => None,
+    };
+    match (place(src)?, place(dst)?) {
+        ((a, 0), (b, 1..)) if a == b => Some(Hop::FromSwitch),
+        ((a, 1..), (b, 0)) if a == b => Some(Hop::ToSwitch),
+        _ => None,
+    }
+}
+
 /// A value that names an Ethernet address: the address, or its text.
 pub trait ToMac {
     /// The address.

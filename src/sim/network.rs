@@ -283,9 +283,10 @@ impl Network {
         self.core.rules.install(Box::new(decide))
     }
 
-    /// Writes the datagrams of the network to `sink`, as pcapng, until the [`Capture`] is stopped or dropped: each when it is
-    /// sent, and those that do not arrive once more, with the reason as a comment. The same seed gives the same bytes. What a
-    /// single host sends and receives is captured with its [stack](crate::Stack::capture).
+    /// Writes the datagrams of the network and the frames of its [switches](Switch) to `sink`, as pcapng, until the [`Capture`]
+    /// is stopped or dropped: each when it is sent, and those that do not arrive once more, with the reason as a comment; of a
+    /// frame for several, those copies that do not arrive as they were sent. The same seed gives the same bytes. What a single
+    /// host sends and receives is captured with its [stack](crate::Stack::capture).
     ///
     /// ```
     /// use o7s::capture::CaptureConfig;

@@ -4,12 +4,14 @@
 //! when nothing of that is left, time moves on: to the next arrival, deadline or end of a sleep.
 
 use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
 use core::task::{Context, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::ethernet::{Hop, hop};
 use super::exec::{Exec, TaskId};
 use super::hosts::{HostId, Hosts};
 use super::names::Registered;
@@ -21,7 +23,7 @@ use super::socket::{Outgoing, Ports};
 use super::trace::{DropReason, What};
 use super::world::{Flying, World, summary};
 use crate::base::time::{Clock, Instant, ManualClock};
-use crate::capture::{NetworkRecorder, Tap};
+use crate::capture::{Carries, NetworkRecorder, Tap};
 use crate::ipcp::shim::resolve::HostTable;
 use crate::types::device::Datagram;
 
@@ -260,7 +262,7 @@ impl Core {
         }
         match fate {
             Fate::Dropped(reason) => {
-                self.wire.dropped(src, dst, &data, &reason);
+                self.wire.dropped(carried(src, dst), &data, &reason);
                 world.dropped(now, index, packet, reason);
                 self.ports.recycle(data);
             }
@@ -271,7 +273,10 @@ impl Core {
                     (false, true) => "corrupted",
                     (true, true) => "duplicated and corrupted",
                 };
-                self.wire.sent(src, dst, &data, comment);
+                // A frame is written when it is sent, and once more only if its copy is not what it was.
+                if hop(src, dst) != Some(Hop::FromSwitch) || !comment.is_empty() {
+                    self.wire.sent(carried(src, dst), &data, comment);
+                }
                 world.trace.add(now, What::Sent, Some(packet));
                 if let Some(copy_at) = copy {
                     let copy = Flying { packet, path: index, data: self.ports.copy_of(&data) };
@@ -293,7 +298,7 @@ impl Core {
             match self.ports.deliver(packet.dst, Datagram::new(packet.src, data), wakers) {
                 Ok(()) => world.delivered(now, path, packet),
                 Err((reason, data)) => {
-                    self.wire.dropped(packet.src, packet.dst, &data, &reason);
+                    self.wire.dropped(carried(packet.src, packet.dst), &data, &reason);
                     world.dropped(now, path, packet, reason);
                     self.ports.recycle(data);
                 }
@@ -332,4 +337,9 @@ impl Core {
             events,
         })
     }
+}
+
+/// What a datagram of the network is: on the cables of switches they are frames.
+fn carried(src: SocketAddr, dst: SocketAddr) -> Carries {
+    if hop(src, dst).is_some() { Carries::Frame } else { Carries::Datagram(src, dst) }
 }

@@ -8,6 +8,7 @@
     reason = "tests fail by panics"
 )]
 
+mod captured;
 mod changes;
 mod hostile;
 mod layers;
