@@ -70,12 +70,16 @@ const GROUPS: &[Group] = &[
     ("local reliable", local::reliable),
     ("udp ping-pong", udp::ping_pong),
     ("udp bulk", udp::bulk),
+    ("udp over IPv6 and IPv4", udp::families),
+    ("udp large writes", udp::large_writes),
     #[cfg(target_os = "linux")]
     ("ethernet ping-pong", eth::ping_pong),
     #[cfg(target_os = "linux")]
     ("ethernet raw", eth::one_way),
     #[cfg(target_os = "linux")]
     ("ethernet bulk", eth::bulk),
+    #[cfg(target_os = "linux")]
+    ("ethernet ring", eth::ring),
     ("framing", framing::rows),
     ("allocation local", flows::local),
     ("allocation udp", flows::udp),

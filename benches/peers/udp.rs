@@ -1,9 +1,9 @@
 //! Flows over UDP on the loopback interface, beside bare UDP and QUIC.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use o7s::{Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer};
+use o7s::{Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, Udp6, UnicastLayer};
 
 use crate::local::{ENCRYPTED, OneWay, PACKET, echo, round_trips};
 use crate::measure::{self, each, in_turns};
@@ -28,6 +28,17 @@ impl Pair {
         let addr = net.local_addr().unwrap().to_string();
         let below = client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr).host("node", &addr)).unwrap();
         Self { server, client, below: [net, below] }
+    }
+
+    /// The same over IPv6; `None` on a host without it.
+    fn over_ipv6(security: SecurityConfig) -> Option<Self> {
+        let server = Stack::builder().security(security).build().unwrap();
+        let net = server.udp6(Udp6::bind("[::1]:0")).ok()?;
+        net.register("peer").unwrap();
+        let client = Stack::builder().security(security).build().unwrap();
+        let addr = net.local_addr().unwrap().to_string();
+        let below = client.udp6(Udp6::bind("[::1]:0").host("peer", &addr)).unwrap();
+        Some(Self { server, client, below: [net, below] })
     }
 
     /// As [`flow`](Self::flow), through a unicast layer over UDP, with two members.
@@ -132,5 +143,83 @@ pub(crate) fn bulk() -> Vec<Row> {
             format!("quinn {}", time(each(other_time))),
         )
         .ratio(each(our_time), each(other_time)),
+    ]
+}
+
+/// The same flows over IPv4 and over IPv6, in turns: nothing but the addresses differs.
+pub(crate) fn families() -> Vec<Row> {
+    let what = "UDP/IPv6 loopback, ping-pong 64 B, encrypted";
+    let Some(six) = Pair::over_ipv6(ENCRYPTED.parse().unwrap()) else {
+        return vec![Row::info(what, "skipped", "needs IPv6 on this host")];
+    };
+    let four = Pair::new(ENCRYPTED.parse().unwrap());
+    let (near, peers): (Vec<_>, Vec<_>) = [&six, &four].map(|pair| pair.flow(QosSpec::RAW)).into_iter().unzip();
+    let echoes: Vec<_> = peers.into_iter().map(echo).collect();
+    let n = 5000;
+    let [ping6, ping4] = in_turns(7, [&mut || round_trips(&near[0], n), &mut || round_trips(&near[1], n)]);
+    drop(near);
+    let [bulk6, bulk4] = [&six, &four].map(|pair| {
+        let (flow, peer) = pair.flow(QosSpec::DATA);
+        OneWay::new(flow, peer, true)
+    });
+    let packets = (128 << 20) / PACKET;
+    let [speed6, speed4] =
+        in_turns(7, [&mut || bulk6.packets_a_second(packets), &mut || bulk4.packets_a_second(packets)]);
+    six.server.shutdown();
+    four.server.shutdown();
+    for echo in echoes {
+        echo.join().unwrap();
+    }
+    let bits = (8 * PACKET) as f64;
+    vec![
+        Row::info(what, time(ping6), format!("IPv4 {}", time(ping4))).ratio(ping6, ping4).must(Bound::AtMost(1.05)),
+        Row::info(
+            "UDP/IPv6 loopback, bulk, reliable, encrypted",
+            gigabits(bits * speed6),
+            format!("IPv4 {}", gigabits(bits * speed4)),
+        )
+        .ratio(speed6, speed4)
+        .must(Bound::AtLeast(0.95)),
+    ]
+}
+
+const LARGE: usize = 1 << 20;
+
+/// Bytes a second in writes of `size` bytes, each of which is read as one.
+fn in_writes_of(size: usize, total: usize, (flow, peer): &(Flow, Flow)) -> f64 {
+    let (data, writes) = (vec![7; size], total / size);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut buf = vec![0; size];
+            for _ in 0..writes {
+                assert_eq!(peer.read(&mut buf).unwrap(), size);
+            }
+            Instant::now()
+        });
+        let start = Instant::now();
+        for _ in 0..writes {
+            assert_eq!(flow.write(&data).unwrap(), size);
+        }
+        flow.flush();
+        (writes * size) as f64 / (reader.join().unwrap() - start).as_secs_f64()
+    })
+}
+
+/// Writes of 1 MiB, which go in fragments, beside writes of a packet each.
+pub(crate) fn large_writes() -> Vec<Row> {
+    let pair = Pair::new(ENCRYPTED.parse().unwrap());
+    let (large, small) = (pair.flow(QosSpec::DATA), pair.flow(QosSpec::DATA));
+    let total = 128 << 20;
+    let [speed, other] =
+        in_turns(5, [&mut || in_writes_of(LARGE, total, &large), &mut || in_writes_of(PACKET, total, &small)]);
+    vec![
+        Row::info(
+            "UDP loopback, 1 MiB writes, reliable, encrypted",
+            gigabits(8.0 * speed),
+            format!("1400 B writes {}", gigabits(8.0 * other)),
+        )
+        .ratio(speed, other)
+        .must(Bound::AtLeast(0.9))
+        .aim(Bound::AtLeast(1.1)),
     ]
 }

@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::local::PACKET;
@@ -13,7 +14,7 @@ use crate::measure::each;
 
 /// The type of its frames, so that it does not see ours.
 const TYPE: u16 = 0x88b5;
-const HEADER: usize = 14;
+pub(super) const HEADER: usize = 14;
 const BATCH: usize = 64;
 
 /// A socket on an interface.
@@ -56,11 +57,16 @@ impl Bare {
         Self::open(a)
     }
 
+    /// Sends a frame.
+    pub(super) fn write(&self, frame: &[u8]) {
+        (&self.0).write_all(frame).unwrap();
+    }
+
     /// Seconds a round trip.
     pub(super) fn round_trips(&self, n: usize, payload: usize) -> f64 {
         let (frame, mut buf) = (frame(payload), [0; 2048]);
         each(n, || {
-            (&self.0).write_all(&frame).unwrap();
+            self.write(&frame);
             assert_eq!((&self.0).read(&mut buf).unwrap(), frame.len());
         })
     }
@@ -83,8 +89,14 @@ impl Bare {
     }
 }
 
+impl AsRawFd for Bare {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// A frame for everybody.
-fn frame(payload: usize) -> Vec<u8> {
+pub(super) fn frame(payload: usize) -> Vec<u8> {
     [&[0xff; 6][..], &[2, 0, 0, 0, 0, 9], &TYPE.to_be_bytes(), &vec![7; payload]].concat()
 }
 
@@ -92,15 +104,16 @@ fn frame(payload: usize) -> Vec<u8> {
 pub(super) struct Sink {
     packets: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Sink {
     pub(super) fn new(interface: &str) -> Self {
         let socket = Bare::open(interface).0;
         socket2::SockRef::from(&socket).set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-        let sink = Self { packets: Arc::default(), stop: Arc::default() };
+        let mut sink = Self { packets: Arc::default(), stop: Arc::default(), thread: None };
         let (packets, stop) = (Arc::clone(&sink.packets), Arc::clone(&sink.stop));
-        std::thread::spawn(move || {
+        let counting = std::thread::spawn(move || {
             let mut bufs = vec![[0_u8; 2048]; BATCH];
             let mut slices: Vec<_> =
                 bufs.iter_mut().map(|b| libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: b.len() }).collect();
@@ -118,32 +131,39 @@ impl Sink {
             }
             drop(slices);
         });
+        sink.thread = Some(counting);
         sink
     }
 
     /// Has so many packets sent, and returns how many arrived each second.
     pub(super) fn packets_a_second(&self, sender: &Bare, n: usize) -> f64 {
-        let (frame, before) = (frame(PACKET + 4), self.packets.load(Ordering::Relaxed));
-        let start = Instant::now();
-        sender.send(&frame, n);
-        // What waits at the receiver counts, and the time that it takes.
-        let (mut last, mut seen) = (Instant::now(), 0);
-        while last.elapsed() < Duration::from_millis(20) {
-            let now = self.packets.load(Ordering::Relaxed) - before;
-            if now != seen {
-                (last, seen) = (Instant::now(), now);
-            }
-            if seen == n {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        seen as f64 / (last - start).as_secs_f64()
+        arrived_a_second(&self.packets, sender, n)
     }
+}
+
+/// Has so many packets sent, and returns how many were counted each second.
+pub(super) fn arrived_a_second(packets: &AtomicUsize, sender: &Bare, n: usize) -> f64 {
+    let (frame, before) = (frame(PACKET + 4), packets.load(Ordering::Relaxed));
+    let start = Instant::now();
+    sender.send(&frame, n);
+    // What waits at the receiver counts, and the time that it takes.
+    let (mut last, mut seen) = (Instant::now(), 0);
+    while last.elapsed() < Duration::from_millis(20) {
+        let now = packets.load(Ordering::Relaxed) - before;
+        if now != seen {
+            (last, seen) = (Instant::now(), now);
+        }
+        if seen == n {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    seen as f64 / (last - start).as_secs_f64()
 }
 
 impl Drop for Sink {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
     }
 }
