@@ -47,7 +47,9 @@
 //! for as long as the flow lives. On
 //! best-effort flows, where nothing else brings a window, it asks before the window closes, a reference not together with
 //! a packet but two milliseconds after one, and the receiver tells unasked. What a peer other than o7s is told unasked is
-//! repeated when it stays silent: a waiting writer of the reference never asks.
+//! repeated when it stays silent: a waiting writer of the reference never asks. What was told stays told. A reliable receiver
+//! that has no memory for the next packet all the same tells a peer of our own kind a window that ends there, and again when
+//! it has some: meanwhile the sender tries with one packet, for as long as that is answered.
 //!
 //! *Loss.* A packet is retransmitted when packets sent later have arrived (three of them, or a quarter of the round
 //! trip has passed), found from selective acknowledgements. On a path that reorders, time alone decides, and more of

@@ -76,8 +76,11 @@ pub(super) struct Receiver {
     /// The number that arrived last beyond the gap, and those that did since they were last reported.
     latest: Seq,
     fresh: Vec<Seq>,
-    /// Right edge of the window as last told to the peer.
+    /// Right edge of the window as told to the peer: what it may send, and relies on.
     told: Seq,
+    /// The packet that follows in order was refused, although told that it may come: the peer is told instead that nothing is
+    /// taken for now.
+    shut: bool,
     /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
     sender_at: Seq,
     /// Last time that data or a run start arrived; `None`: no run yet.
@@ -109,6 +112,7 @@ impl Receiver {
             latest: Seq(0),
             fresh: Vec::new(),
             told: Seq(0),
+            shut: false,
             sender_at: Seq(0),
             heard: None,
             window: if p.o7s_peer { p.window } else { p.legacy_window },
@@ -148,21 +152,25 @@ impl Receiver {
 
     /// First number outside the window.
     pub(super) fn limit(&self, p: &Params) -> Seq {
-        if self.memory >= Memory::Tight {
-            // What was told stays told; no more is, unless only more brings something to read.
+        let limit = if self.memory >= Memory::Tight {
+            // No more is told, unless only more brings something to read.
             let least = if self.memory == Memory::Tight && self.is_stuck() { LAST_WINDOW } else { 0 };
-            return later(self.told, self.next + least);
-        }
-        // A best-effort flow skips what was lost: its window counts from where the sender is, or a loss would close it.
-        let base = if p.reliable { self.next } else { self.sender_at };
-        // Packets that wait to be read take their places in the window: so a slow reader slows down the writer.
-        base + self.window.saturating_sub(self.ready.len() as u32)
+            self.next + least
+        } else {
+            // A best-effort flow skips what was lost: its window counts from where the sender is, or a loss would close it.
+            let base = if p.reliable { self.next } else { self.sender_at };
+            // Packets that wait to be read take their places in the window: so a slow reader slows down the writer.
+            base + self.window.saturating_sub(self.ready.len() as u32)
+        };
+        // What was told stays told, also when a message takes the places of all its fragments at once, with the last one.
+        later(self.told, limit)
     }
 
     /// The window as it goes into a packet; remembers that the peer was told.
     pub(super) fn tell(&mut self, p: &Params) -> u32 {
         self.told = self.limit(p);
-        self.told.0 & 0x00FF_FFFF
+        let edge = if self.shut { self.next } else { self.told };
+        edge.0 & 0x00FF_FFFF
     }
 
     /// A packet with the acknowledgement goes out.
@@ -186,7 +194,9 @@ impl Receiver {
             self.held.clear();
             self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
+            self.told = seq;
             self.told = self.limit(p);
+            self.shut = false;
         }
         self.heard = Some(now);
     }
@@ -215,6 +225,7 @@ impl Receiver {
         let ahead = seq - self.next;
         if ahead == 0 && self.has_place_for(kind, packet.len()) {
             self.heard = Some(now);
+            self.shut = false;
             self.take_in_order(now, (kind, packet), stats, cache);
             self.unacked += 1;
             if !self.early.is_empty() {
@@ -233,6 +244,10 @@ impl Receiver {
                 }
             } else {
                 stats.out_of_window += 1;
+                if ahead == 0 && !self.has_place(seq) {
+                    self.heard = Some(now);
+                    self.shut = p.o7s_peer;
+                }
             }
             cache.put(packet);
             self.due = true;
@@ -366,7 +381,7 @@ impl Receiver {
                 self.sender_at = self.next;
             }
             stats.skipped += ahead as u64;
-            if self.has_place() && self.memory < Memory::Tight && self.ready.fits(part, packet.len()) {
+            if self.has_place(seq) && self.memory < Memory::Tight && self.ready.fits(part, packet.len()) {
                 stats.received += 1;
                 stats.incomplete += self.ready.push(now, part, packet, cache);
                 self.offer_window(now, p);
@@ -378,10 +393,12 @@ impl Receiver {
         cache.put(packet);
     }
 
-    /// Whether one more packet may wait for the application.
-    fn has_place(&self) -> bool {
+    /// Whether the packet numbered `seq` may wait for the application.
+    fn has_place(&self, seq: Seq) -> bool {
+        // The peer sends what it was told, and gives up if that is never taken.
+        let may_come = seq.before(self.told) || self.ready.len() < self.window as usize;
         // A reader that has nothing is given one packet, whatever the memory: it could wait forever otherwise.
-        self.ready.len() < self.window as usize && (self.memory < Memory::Full || self.ready.is_empty())
+        may_come && (self.memory < Memory::Full || self.ready.is_empty())
     }
 
     /// Whether a packet that follows in order is taken. The end takes no place in the application's queue, and comes through
@@ -389,7 +406,7 @@ impl Receiver {
     fn has_place_for(&self, kind: Kind, len: usize) -> bool {
         match kind {
             Kind::End => true,
-            Kind::Data(part) => self.has_place() && self.ready.fits(part, len),
+            Kind::Data(part) => self.has_place(self.next) && self.ready.fits(part, len),
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Sender {
     pub(super) next: Seq,
     /// First number that the peer does not allow.
     pub(super) limit: Seq,
+    /// The peer takes nothing of what is out, for want of memory.
+    pub(super) shut: bool,
     /// What the peer holds beyond `edge`.
     pub(super) sacked: Ranges,
     pub(super) sacked_count: u32,
@@ -102,6 +104,7 @@ impl Sender {
             edge: isn,
             next: isn,
             limit: isn + START_WINDOW,
+            shut: false,
             sacked: Ranges::default(),
             sacked_count: 0,
             flight: 0,
@@ -332,6 +335,9 @@ impl Sender {
         if let Some(seq) = self.pick_probe(now, p) {
             return Pick::Again(seq);
         }
+        if self.is_shut() {
+            return Pick::Nothing;
+        }
         if !self.repairs.lost.is_empty()
             && let Some(seq) = self.pick_lost(now, p)
         {
@@ -433,6 +439,9 @@ impl Sender {
     pub(super) fn on_window(&mut self, now: Instant, low24: u32, answer: bool) -> bool {
         // The wire has 24 bits of it; those missing are taken from the present limit, which it is near.
         let mut limit = decode24(self.limit, low24);
+        if self.peer_is_o7s && self.reliable {
+            self.on_told(now, limit);
+        }
         let most = if self.peer_is_o7s { WINDOW_MAX } else { WINDOW_MAX_REFERENCE };
         let believed = limit - self.next <= most;
         if !believed {

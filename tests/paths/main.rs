@@ -17,3 +17,4 @@ mod fits;
 mod foreign;
 mod messages;
 mod moves;
+mod pauses;

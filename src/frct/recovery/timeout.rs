@@ -106,6 +106,27 @@ impl Sender {
         }
     }
 
+    /// Whether the peer has said that it takes nothing of what is out. The timer runs then: the oldest is sent again and
+    /// again, and as long as the peer says the same, the flow is not dead.
+    #[inline]
+    pub(in crate::frct) fn is_shut(&self) -> bool {
+        self.shut && self.outstanding() > 0
+    }
+
+    /// The peer, of our own kind, takes what is before `told`.
+    pub(in crate::frct) fn on_told(&mut self, now: Instant, told: Seq) {
+        if told == self.edge && self.outstanding() > 0 {
+            // It has come, and was refused: that is an answer, and no loss.
+            self.shut = true;
+            self.timer.progress_at = now;
+            self.timer.silent = 0;
+        } else if self.shut && told.after(self.edge) {
+            self.shut = false;
+            self.timer.backoff = 0;
+            self.probe.oldest = (self.outstanding() > 0).then_some(self.edge);
+        }
+    }
+
     /// The packet that is to provoke an acknowledgement, whatever window and rate say: the oldest, or one beyond.
     pub(in crate::frct) fn pick_probe(&mut self, now: Instant, p: &Params) -> Option<Seq> {
         let seq = match self.probe.oldest.take() {
@@ -166,8 +187,9 @@ impl Sender {
         }
         self.timer.expired_at = now;
         // Alone once only: what lies beyond may be more than the peer takes.
-        let first = self.timer.silent == 0 && self.repairs.lost_count == 0;
-        let both = self.timer.silent > 0 && self.rto(p) < HURRY;
+        let shut = self.is_shut();
+        let first = !shut && self.timer.silent == 0 && self.repairs.lost_count == 0;
+        let both = !shut && self.timer.silent > 0 && self.rto(p) < HURRY;
         self.probe.beyond = self.peer_is_o7s && (first || both);
         // What the peer waits for (RFC 6298, 5.4).
         self.probe.oldest = (!self.probe.beyond || !first).then_some(self.edge);

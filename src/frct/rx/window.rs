@@ -1,6 +1,6 @@
 //! The times of acknowledgements and window updates.
 
-use super::Receiver;
+use super::{Memory, Receiver};
 use crate::base::time::Instant;
 use crate::frct::Params;
 use crate::frct::rtt::after;
@@ -15,6 +15,11 @@ const REPEAT_AFTER: u64 = 100_000_000;
 impl Receiver {
     /// Tells the window unasked when it has opened by much.
     pub(super) fn offer_window(&mut self, now: Instant, p: &Params) {
+        // Not for each packet that is read, of which every one would be refilled and the next refused.
+        if self.shut && (self.memory < Memory::Tight || !self.ready.can_deliver()) {
+            self.shut = false;
+            self.due = true;
+        }
         let large = self.window > p.legacy_window;
         let step = match (p.reliable, large) {
             (true, _) => self.window / 4,

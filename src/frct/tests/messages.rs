@@ -216,6 +216,63 @@ fn a_reader_that_takes_its_time_within_a_message_does_not_end_the_flow() {
 }
 
 #[test]
+fn fragments_within_the_window_that_was_told_are_taken() {
+    let (now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(true), 1, now);
+    // Of each message the last fragment completes it, which takes the places of all at once.
+    let (mut n, mut told) = (0, 64);
+    while n < 8192 && n < told {
+        let part = [Part::First, Part::Middle, Part::Last][(n % 700).min(1) as usize + usize::from(n % 700 == 699)];
+        take(&mut frct, now, n, part, 10, &mut cache);
+        for packet in sent(&mut frct, now) {
+            let edge = u32::from_be_bytes([0, packet[1], packet[2], packet[3]]).wrapping_sub(RUN);
+            assert!(edge >= told, "what was told stays told");
+            told = edge;
+        }
+        n += 1;
+    }
+    assert!((4096..5000).contains(&told), "{told}");
+    assert_eq!((frct.stats().received, frct.stats().out_of_window), (told.into(), 0));
+}
+
+#[test]
+fn a_message_larger_than_was_told_ends_the_flow() {
+    // The receiver refuses it for ever, which is not for want of memory.
+    let mut net = Net::new(&config(true), &Link::new(1000), 3);
+    let smaller = Config { message_in: 1024, ..config(true) };
+    net.sides[1].frct = Frct::new(smaller, 7, Instant::ZERO);
+    (net.sides[0].to_write, net.sides[0].size, net.sides[0].fragment) = (3, 9000, 100);
+    assert!(net.run(Duration::from_secs(150), |net| net.sides[0].frct.is_down()));
+    assert!(net.sides[1].frct.stats().out_of_window > 0);
+}
+
+#[test]
+fn a_peer_without_memory_says_so_and_when_it_has_some() {
+    let (mut now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(Config { congestion: false, ..config(true) }, 1, now);
+    take(&mut frct, now, 0, Part::Whole, 10, &mut cache);
+    take(&mut frct, now, 1, Part::Whole, 10, &mut cache);
+    sent(&mut frct, now);
+    frct.set_memory(Memory::Full);
+    let window = |packet: &[u8]| u32::from_be_bytes([0, packet[1], packet[2], packet[3]]).wrapping_sub(RUN);
+    for _ in 0..20 {
+        now += Duration::from_secs(30);
+        take(&mut frct, now, 2, Part::Whole, 10, &mut cache);
+        let answers = sent(&mut frct, now);
+        assert_eq!(answers.len(), 1);
+        assert_eq!((answers[0][0] & 0x0c, window(&answers[0])), (0x0c, 2), "an acknowledgement, and no window");
+    }
+    // One packet of many was read: still too little.
+    assert!(frct.deliver(now, &mut cache).is_some() && sent(&mut frct, now).is_empty());
+    frct.set_memory(Memory::Free);
+    assert!(frct.deliver(now, &mut cache).is_some());
+    let told = sent(&mut frct, now);
+    assert_eq!((told.len(), window(&told[0])), (1, 2 + 4096));
+    take(&mut frct, now, 2, Part::Whole, 10, &mut cache);
+    assert!(frct.can_deliver());
+}
+
+#[test]
 fn first_fragments_without_followers_hold_no_more_than_one() {
     let mut cache = cache();
     for reliable in [false, true] {
