@@ -236,6 +236,18 @@ fn fragments_within_the_window_that_was_told_are_taken() {
 }
 
 #[test]
+fn short_fragments_hold_little_more_than_the_message() {
+    for reliable in [false, true] {
+        let (now, mut cache) = (Instant::ZERO, cache());
+        let mut frct = Frct::new(config(reliable), 1, now);
+        for n in 0..100 {
+            take(&mut frct, now, n, if n == 0 { Part::First } else { Part::Middle }, 64, &mut cache);
+        }
+        assert!(frct.held() < 200 * 64, "{}", frct.held());
+    }
+}
+
+#[test]
 fn a_message_larger_than_was_told_ends_the_flow() {
     // The receiver refuses it for ever, which is not for want of memory.
     let mut net = Net::new(&config(true), &Link::new(1000), 3);
