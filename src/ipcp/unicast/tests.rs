@@ -111,6 +111,18 @@ fn names_registered_while_the_member_takes_another_address_are_kept() {
 }
 
 #[test]
+fn a_name_half_registered_while_the_member_takes_another_address_is_kept() {
+    let ((member, _clock), name) = (joiner(), hashes()[0]);
+    let before = member.address();
+    // As far as a registration on another thread may have come.
+    member.control.publish(Instant::ZERO, name).unwrap();
+    member.same_address(Instant::ZERO, before, Met::Asked);
+    assert_ne!(member.address(), before);
+    member.flows.add_name(name);
+    assert_eq!(registered(&member), [name]);
+}
+
+#[test]
 fn a_name_registered_while_the_member_leaves_is_taken_back() {
     let ((member, clock), name) = (joiner(), hashes()[0]);
     let leaving = Arc::clone(&member);
