@@ -28,5 +28,5 @@ const IDLE_BUFFERS: usize = 64;
 /// The driver carries something else than Ethernet frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("the driver is none of Ethernet")]
+#[error("the driver carries no Ethernet frames: use one that does")]
 pub struct WrongMedium;
