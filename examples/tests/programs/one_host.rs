@@ -1,6 +1,12 @@
 //! Clients and servers of one host.
 
+use std::sync::LazyLock;
+
 use super::*;
+
+/// The port of UDP layers at the loopback addresses, held until the tests end. If that fails, somebody else has it.
+static TAKEN: LazyLock<[std::io::Result<UdpSocket>; 2]> =
+    LazyLock::new(|| ["127.0.0.1:3435", "[::1]:3435"].map(UdpSocket::bind));
 
 /// Calls a server at `at` once, from the address that `own` says.
 fn ping(own: [&str; 2], at: &str) -> Output {
@@ -10,8 +16,7 @@ fn ping(own: [&str; 2], at: &str) -> Output {
 
 #[test]
 fn clients_take_any_port_if_that_of_the_layer_is_in_use() {
-    // If this fails, somebody else has the port.
-    let _taken = UdpSocket::bind("127.0.0.1:3435");
+    LazyLock::force(&TAKEN);
     let server = Server::start("oping", &[], None);
     let output = ping(["--udp4", "127.0.0.1"], &server.addr);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -23,7 +28,7 @@ fn clients_and_servers_share_an_ipv6_address() {
         println!("skipped: this host has no IPv6");
         return;
     }
-    let _taken = UdpSocket::bind("[::1]:3435");
+    LazyLock::force(&TAKEN);
     let (_server, mut lines) = start(program("oping").args(["--listen", "--udp6", "[::1]:0"]));
     let first = lines.next().unwrap().unwrap();
     let at = first.rsplit_once(" at ").unwrap().1.trim_end_matches('.').to_owned();
@@ -33,7 +38,7 @@ fn clients_and_servers_share_an_ipv6_address() {
 
 #[test]
 fn servers_keep_to_the_port_of_the_layer() {
-    let _taken = UdpSocket::bind("127.0.0.1:3435");
+    LazyLock::force(&TAKEN);
     let output = program("oping").args(["--listen", "--udp4", "127.0.0.1"]).output().unwrap();
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
