@@ -1,8 +1,6 @@
 //! Interfaces whose MTU, link and address change while flows are open.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::sync::Arc;
 
 use o7s::device::Link as State;
 use o7s::sim::{Link, Loss};
@@ -93,53 +91,6 @@ fn a_link_that_goes_down_and_up_is_told_to_flows_and_loses_nothing_of_a_reliable
 
 fn events(set: &FlowSet) -> Vec<Event> {
     set.try_wait().into_iter().map(|event| event.event).filter(|event| *event != Event::Packet).collect()
-}
-
-/// Does something once when it is woken.
-struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
-
-impl Wake for Once {
-    fn wake(self: Arc<Self>) {
-        let f = self.0.lock().unwrap().take();
-        if let Some(f) = f {
-            f();
-        }
-    }
-}
-
-#[test]
-fn the_last_state_of_the_link_that_a_flow_is_told_is_the_true_one() {
-    let pair = Pair::new(7, Link::default(), &framings()[0], "");
-    let interface = Arc::clone(&pair.client.interfaces()[0]);
-    pair.net.block_on(async {
-        let flows = [pair.connect(QosSpec::RAW).await.0, pair.connect(QosSpec::RAW).await.0];
-        let sets = flows.each_ref().map(|flow| {
-            let set = FlowSet::new();
-            set.add(&flow.as_blocking());
-            set
-        });
-        sets.iter().for_each(|set| drop(events(set)));
-        // Whichever flow is told first: before the other one is, the link comes up again, and somebody else sees it.
-        let (stack, link) = (pair.client.stack().clone(), Arc::clone(&interface));
-        let recovers = move || {
-            link.set_link(State::Up);
-            stack.poll(stack.now());
-        };
-        let waker = Waker::from(Arc::new(Once(Mutex::new(Some(Box::new(recovers))))));
-        let mut waits: Vec<_> = sets.iter().map(|set| Box::pin(set.wait_async())).collect();
-        for wait in &mut waits {
-            assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        }
-        interface.set_link(State::Down);
-        pair.net.sleep(ms(1)).await;
-        drop(waits);
-        let told = sets.each_ref().map(events);
-        assert!(told.iter().any(|told| told.contains(&Event::Impaired)), "{told:?}");
-        for told in told {
-            assert_eq!(told.contains(&Event::Impaired), told.contains(&Event::Restored), "{told:?}");
-        }
-        assert_eq!(pair.counter(&pair.client, "link_up"), 1);
-    });
 }
 
 #[test]

@@ -434,7 +434,12 @@ fn answers_from_made_up_addresses_do_not_hide_the_true_one() {
             let stack = pair.client.stack().clone();
             let near = async move { stack.flow("service").qos(QosSpec::DATA).timeout(secs(10)).alloc_async().await };
             let near = pair.net.spawn(near);
-            let far = pair.listener.accept_async().await.unwrap();
+            let far = pair
+                .net
+                .timeout(secs(20), pair.listener.accept_async())
+                .await
+                .expect("nobody asked the true one")
+                .unwrap();
             let near = near.await.unwrap();
             near.write(b"found").await.unwrap();
             assert_eq!(far.read_bytes().await.unwrap(), &b"found"[..]);

@@ -220,3 +220,26 @@ impl EthShim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_while_a_change_is_told_is_told_last() {
+        let seen = |link| Seen { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, link };
+        let status = Status::new(Some(seen(Link::Up)));
+        let turn = status.take_turn().unwrap();
+        assert_eq!(turn.replace(seen(Link::Down)), Some(Some(seen(Link::Up))));
+        // Before that has been told to all flows, another thread sees the link up again: it tells nobody.
+        assert!(!status.is(seen(Link::Up)));
+        assert!(status.take_turn().is_none());
+        let Err(turn) = turn.end() else { panic!("what the other thread saw is forgotten") };
+        assert_eq!(turn.replace(seen(Link::Up)), Some(Some(seen(Link::Down))));
+        assert!(turn.end().is_ok());
+        assert!(status.is(seen(Link::Up)));
+        // Given back, also by a thread that panics while it tells.
+        drop(status.take_turn().unwrap());
+        assert!(status.take_turn().is_some());
+    }
+}
