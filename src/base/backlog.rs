@@ -206,8 +206,8 @@ impl fmt::Debug for Meter {
 /// A loan lasts for so long if another account wants it: a peer that sends little by little, or a device that is slow, must
 /// not keep it from others for as long as it likes.
 const LOAN: Duration = Duration::from_secs(10);
-/// Who was refused because of another peer's loan has the next one if he asks again this soon: he does when his peer sends
-/// again what was dropped.
+/// A part that was refused because of another's loan has the next one if it asks again this soon: it does when its peer
+/// sends again what was dropped.
 const RESERVED: Duration = Duration::from_secs(2);
 
 /// One of all loans.
@@ -289,9 +289,9 @@ impl Account {
 }
 
 impl Account {
-    /// Whether somebody may hold more although the meter is full, because what it holds is of no use without the rest. Of all
-    /// accounts in the whole a single one may, until it [repays](Self::repay), or for ten seconds if another wants to: as
-    /// many that wait for each other would wait for ever. Other peers come first.
+    /// Lets this account hold more although the meter is full, because what it holds is of no use without the rest, and
+    /// returns `true` if it may. Of all accounts in the whole a single one may, until it [repays](Self::repay), or for ten
+    /// seconds if another wants to: as many that wait for each other would wait for ever. Other peers come first.
     pub fn borrow(&mut self) -> bool {
         if !self.borrows() {
             self.borrows = self.meter.as_ref().and_then(|meter| meter.lend());
@@ -299,7 +299,7 @@ impl Account {
         self.borrows.is_some()
     }
 
-    /// Whether this account borrows.
+    /// Returns `true` if this account borrows.
     pub fn borrows(&self) -> bool {
         let counts = |ticket| self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(ticket)));
         self.borrows.is_some_and(counts)

@@ -147,7 +147,7 @@ impl<T: Clone> IdTable<T> {
         self.entries()
     }
 
-    /// Whether the table takes no more entries.
+    /// Returns `true` if the table takes no more entries.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

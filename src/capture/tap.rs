@@ -262,7 +262,7 @@ impl Tap {
         }
     }
 
-    /// Whether the capture is ended, and what waits was not taken to be written yet.
+    /// Returns `true` if the capture is ended, and what waits was not taken to be written yet.
     pub(super) fn has_last(&self, session: u64) -> bool {
         self.recording.lock().as_ref().is_some_and(|r| r.session == session && r.state == State::Ended)
     }

@@ -136,7 +136,7 @@ impl UdpSocket {
         }
     }
 
-    /// Whether it was closed.
+    /// Returns `true` if it was closed.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)

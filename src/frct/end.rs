@@ -103,7 +103,7 @@ impl Notice {
         self.at = Instant::FAR_FUTURE;
     }
 
-    /// Whether the peer may have heard of it, and has not said so.
+    /// Returns `true` if the peer may have heard of it, and has not said so.
     pub(crate) fn was_said(&self) -> bool {
         (1..TRIES).contains(&self.tries) && self.unanswered > 0
     }
@@ -113,12 +113,12 @@ impl Notice {
         self.answers_due = (self.answers_due + 1).min(TRIES);
     }
 
-    /// Whether everything was said that is to be said.
+    /// Returns `true` if everything was said that is to be said.
     pub(crate) fn is_over(&self) -> bool {
         self.tries == 0 && self.answers_due == 0
     }
 
-    /// Whether a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
+    /// Returns `true` if a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
     pub(crate) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
         // Answers first: the peer repeats what it has said until it has one.
         if self.answers_due > 0 {

@@ -195,12 +195,12 @@ impl Frct {
         }
     }
 
-    /// Whether [`send`](Self::send) would take a packet now.
+    /// Returns `true` if [`send`](Self::send) would take a packet now.
     pub fn can_send(&self) -> bool {
         self.takes_data() && self.tx.can_queue(&self.params)
     }
 
-    /// Whether a writer that waits is worth waking: there is room for a good many packets, not just for one.
+    /// Returns `true` if a writer that waits is worth waking: there is room for a good many packets, not just for one.
     pub fn has_room(&self) -> bool {
         self.takes_data() && self.tx.has_room(&self.params)
     }
@@ -298,12 +298,12 @@ impl Frct {
         self.rx.memory = memory;
     }
 
-    /// Whether [`deliver`](Self::deliver) has a packet.
+    /// Returns `true` if [`deliver`](Self::deliver) has a packet.
     pub fn can_deliver(&self) -> bool {
         self.rx.can_deliver()
     }
 
-    /// Whether nothing can be read but when more of a message has come, which is not complete.
+    /// Returns `true` if nothing can be read but when more of a message has come, which is not complete.
     pub(crate) fn is_stuck(&self) -> bool {
         self.rx.is_stuck()
     }
@@ -313,8 +313,8 @@ impl Frct {
         self.rx.ready.open_since()
     }
 
-    /// Whether the window has moved far enough to tell the peer at once. Nothing else that a read does makes anything to
-    /// send.
+    /// Returns `true` if the window has moved far enough to tell the peer at once. Nothing else that a read does makes
+    /// anything to send.
     pub fn owes_window(&self) -> bool {
         self.rx.due
     }
@@ -371,13 +371,13 @@ impl Frct {
         }
     }
 
-    /// Whether nothing is left to do for what was written, and for the end of it: all has been sent and, on a reliable
-    /// flow, acknowledged, or given up, and [`unacked`](Self::unacked) says how much.
+    /// Returns `true` if nothing is left to do for what was written, and for the end of it: all has been sent and, on a
+    /// reliable flow, acknowledged, or given up, and [`unacked`](Self::unacked) says how much.
     pub fn is_drained(&self) -> bool {
         self.tx.queue.is_empty() && self.notice.is_over()
     }
 
-    /// Whether the peer's stream is over: it writes no more, and all that came has been delivered.
+    /// Returns `true` if the peer's stream is over: it writes no more, and all that came has been delivered.
     pub fn at_end(&self) -> bool {
         self.peer_ending().is_some() && !self.rx.can_deliver()
     }
@@ -387,7 +387,7 @@ impl Frct {
         self.rx.ended.max(self.noticed)
     }
 
-    /// Whether the peer reads no more: nothing is taken for it.
+    /// Returns `true` if the peer reads no more: nothing is taken for it.
     pub fn peer_closed(&self) -> bool {
         self.peer_ending() >= Some(Ending::Closed)
     }
@@ -398,8 +398,8 @@ impl Frct {
         self.tx.unacked() + self.abandoned
     }
 
-    /// Whether a packet could not be brought to the peer within R: nothing is sent or taken any more. What has
-    /// arrived can still be delivered.
+    /// Returns `true` if a packet could not be brought to the peer within R: nothing is sent or taken any more. What
+    /// has arrived can still be delivered.
     pub fn is_down(&self) -> bool {
         self.down
     }

@@ -32,7 +32,7 @@ impl Pacer {
         self.price = (1_000_000_000 << 16) / rate.max(1);
     }
 
-    /// Whether a packet may leave; if not, [`wake_at`](Self::wake_at) says when.
+    /// Returns `true` if a packet may leave; if not, [`wake_at`](Self::wake_at) says when.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
         if self.price == 0 || self.due <= now {
             self.wake_at = Instant::FAR_FUTURE;
@@ -135,7 +135,7 @@ impl Meter {
         Some((u64::try_from(rate).unwrap_or(u64::MAX), mark.limited))
     }
 
-    /// Whether as much has been noted.
+    /// Returns `true` if as much has been noted.
     pub(super) fn is_starved(&self, in_flight: u64) -> bool {
         self.limited_until == (self.delivered + in_flight).max(1)
     }

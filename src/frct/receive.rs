@@ -58,7 +58,7 @@ impl Frct {
         }
     }
 
-    /// Whether a packet has a shape that some peer sends on purpose.
+    /// Returns `true` if a packet has a shape that some peer sends on purpose.
     ///
     /// A reference retransmits from a buffer that it may have given back: then the packet is another one's bytes, even
     /// one of ours, behind a new acknowledgement. A control packet with a payload is such a one, unless the payload
@@ -81,8 +81,8 @@ impl Frct {
         body.is_empty() || (pci.flags.contains(Flags::ACK | Flags::DRF) && Sack::parse(pci.ackno, body).is_ok())
     }
 
-    /// Whether data has a number that the peer cannot have given it: far from the run, or one of our own, which a
-    /// reference sent back as its retransmission. Nothing in such a packet is true.
+    /// Returns `true` if data has a number that the peer cannot have given it: far from the run, or one of our own,
+    /// which a reference sent back as its retransmission. Nothing in such a packet is true.
     fn is_stray(&self, now: Instant, pci: &Pci) -> bool {
         if self.rx.active(now, &self.params) {
             return self.rx.is_far(pci.seqno);

@@ -43,7 +43,7 @@ impl Asking {
         }
     }
 
-    /// Whether a rendez-vous goes out next.
+    /// Returns `true` if a rendez-vous goes out next.
     #[inline]
     pub(super) const fn is_due(&self) -> bool {
         self.due
@@ -55,7 +55,7 @@ impl Asking {
         self.due = true;
     }
 
-    /// Whether a rendez-vous goes out now, before the packet `next`.
+    /// Returns `true` if a rendez-vous goes out now, before the packet `next`.
     #[inline]
     pub(super) fn pick(&mut self, now: Instant, next: Seq) -> bool {
         if !self.due {

@@ -47,7 +47,7 @@ impl Rtt {
         self.min.reset(now.as_nanos(), nanos.max(1));
     }
 
-    /// Whether there was a sample.
+    /// Returns `true` if there was a sample.
     pub(super) fn known(&self) -> bool {
         self.srtt != 0
     }

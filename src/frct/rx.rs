@@ -125,27 +125,28 @@ impl Receiver {
         }
     }
 
-    /// Whether there is a run that the sender still knows.
+    /// Returns `true` if there is a run that the sender still knows.
     pub(super) fn active(&self, now: Instant, p: &Params) -> bool {
         self.heard.is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
     }
 
-    /// Whether a number of the run cannot be near this one: before or behind every window and what was sent again.
+    /// Returns `true` if a number of the run cannot be near this one: before or behind every window and what was sent
+    /// again.
     pub(super) fn is_far(&self, seq: Seq) -> bool {
         (seq - self.next).unsigned_abs() > JUMP_MAX.unsigned_abs()
     }
 
-    /// Whether a run has ever begun.
+    /// Returns `true` if a run has ever begun.
     pub(super) fn has_run(&self) -> bool {
         self.heard.is_some()
     }
 
-    /// Whether a number lies before what has arrived in order.
+    /// Returns `true` if a number lies before what has arrived in order.
     pub(super) fn is_behind(&self, seq: Seq) -> bool {
         seq.before(self.next)
     }
 
-    /// Whether acknowledgements may be sent: at most A after the data.
+    /// Returns `true` if acknowledgements may be sent: at most A after the data.
     pub(super) fn may_ack(&self, now: Instant, p: &Params) -> bool {
         self.heard.is_some_and(|t| nanos_since(now, t) <= p.a)
     }
@@ -393,7 +394,7 @@ impl Receiver {
         cache.put(packet);
     }
 
-    /// Whether the packet numbered `seq` may wait for the application.
+    /// Returns `true` if the packet numbered `seq` may wait for the application.
     fn has_place(&self, seq: Seq) -> bool {
         // The peer sends what it was told, and gives up if that is never taken.
         let may_come = seq.before(self.told) || self.ready.len() < self.window as usize;
@@ -401,8 +402,8 @@ impl Receiver {
         may_come && (self.memory < Memory::Full || self.ready.is_empty())
     }
 
-    /// Whether a packet that follows in order is taken. The end takes no place in the application's queue, and comes through
-    /// a window that the application has shut.
+    /// Returns `true` if a packet that follows in order is taken. The end takes no place in the application's queue,
+    /// and comes through a window that the application has shut.
     fn has_place_for(&self, kind: Kind, len: usize) -> bool {
         match kind {
             Kind::End => true,
@@ -410,7 +411,7 @@ impl Receiver {
         }
     }
 
-    /// Whether all that waits is a part of a message: nothing that the application does makes room.
+    /// Returns `true` if all that waits is a part of a message: nothing that the application does makes room.
     pub(super) fn is_stuck(&self) -> bool {
         !self.ready.can_deliver() && self.ready.open_since().is_some()
     }

@@ -63,7 +63,7 @@ impl Frct {
         self.transmit(now)
     }
 
-    /// Whether there is nothing to send, as is mostly found at a glance.
+    /// Returns `true` if there is nothing to send, as is mostly found at a glance.
     #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.rx.due && self.notice.is_over() && self.tx.is_at_rest()

@@ -146,8 +146,8 @@ impl Sender {
         self.rate.congestion.as_ref().map_or(u64::MAX, |c| c.window())
     }
 
-    /// Whether the congestion window has room. After a reduction packets go on leaving, in proportion to those that
-    /// arrive, while the flight shrinks to it (PRR, RFC 6937): the path does not fall silent.
+    /// Returns `true` if the congestion window has room. After a reduction packets go on leaving, in proportion to
+    /// those that arrive, while the flight shrinks to it (PRR, RFC 6937): the path does not fall silent.
     fn has_window(&self, cost: u64) -> bool {
         let window = self.window();
         // A window of less than a packet is a rate: see `pacing`.
@@ -156,7 +156,7 @@ impl Sender {
             || (self.episode.until.is_some() && self.episode.reduction.allows(window))
     }
 
-    /// Whether window and rate let a packet go now.
+    /// Returns `true` if window and rate let a packet go now.
     pub(super) fn may_send(&mut self, now: Instant, seq: Seq) -> bool {
         if self.rate.congestion.is_none() {
             return true;
@@ -173,7 +173,7 @@ impl Sender {
         may
     }
 
-    /// Whether window or rate have held packets back lately.
+    /// Returns `true` if window or rate have held packets back lately.
     pub(super) fn is_limited(&self) -> bool {
         self.rate.limited.0 || self.rate.limited.1
     }
@@ -224,7 +224,7 @@ impl Sender {
         (self.queue.len() as u32) < p.send_queue && self.waiting() < p.unsent && self.queued < p.send_bytes
     }
 
-    /// Whether there is room for many packets.
+    /// Returns `true` if there is room for many packets.
     pub(super) fn has_room(&self, p: &Params) -> bool {
         // Waking a writer for a single place would switch threads for each packet.
         let many = MANY.min(p.send_queue / 4).min(p.unsent / 4);
@@ -365,7 +365,7 @@ impl Sender {
         Pick::New
     }
 
-    /// Whether all that is left to say is the end, which the peer takes whatever its window is. Its next number then.
+    /// Returns `true` if all that is left to send is the end, which the peer takes whatever its window is.
     fn ends_next(&self) -> bool {
         self.outstanding() == 0 && self.queue.front().is_some_and(|s| s.state.has(State::END))
     }
@@ -385,7 +385,7 @@ impl Sender {
         Pick::Nothing
     }
 
-    /// Whether no packet waits to be sent, for the first time or again.
+    /// Returns `true` if no packet waits to be sent, for the first time or again.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
         !self.asking.is_due() && !self.probe.is_due() && self.repairs.lost.is_empty() && self.waiting() == 0
@@ -468,7 +468,7 @@ impl Sender {
         believed
     }
 
-    /// Whether one of the last packets, of `sent` altogether, had this number.
+    /// Returns `true` if one of the last packets, of `sent` altogether, had this number.
     pub(super) fn was_sent_lately(&self, seq: Seq, sent: u64) -> bool {
         let back = self.next.0.wrapping_sub(seq.0);
         (1..=OWN_NUMBERS).contains(&back) && u64::from(back) <= sent

@@ -63,7 +63,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Whether the same datagram can be sent in a moment.
+    /// Returns `true` if the same datagram can be sent in a moment.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Full | Self::NoBuffers)
     }

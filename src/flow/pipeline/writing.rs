@@ -106,19 +106,20 @@ impl Pipeline {
         pkts.drain(allowed..).collect()
     }
 
-    /// Whether what still arrives may be an answer that this end waits for before it goes, or ask for one.
+    /// Returns `true` if what still arrives may be an answer that this end waits for before it goes, or ask for one.
     pub(in crate::flow) fn minds_arrivals(&self) -> bool {
         self.answer || self.frct.is_some() || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
-    /// Whether [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets something.
+    /// Returns `true` if [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets
+    /// something.
     pub(in crate::flow) fn has_to_send(&self) -> bool {
         self.answer
             || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
             || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
-    /// Whether the peer is to be told at once of what the application has read.
+    /// Returns `true` if the peer is to be told at once of what the application has read.
     pub(in crate::flow) fn owes_window(&self) -> bool {
         self.frct.as_ref().is_some_and(|f| f.owes_window())
     }

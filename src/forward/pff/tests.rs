@@ -23,7 +23,7 @@ fn wires(neighbour: Address, n: u32) -> Vec<Wire> {
     (0..n).map(|i| Wire { id: (neighbour.0, i), up: Cell::new(true) }).collect()
 }
 
-/// Whether a policy spreads flows.
+/// Returns `true` if a policy spreads flows.
 fn spreads(policy: RoutePolicy) -> bool {
     policy == RoutePolicy::EqualCostMultipath
 }

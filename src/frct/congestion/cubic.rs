@@ -127,9 +127,9 @@ impl Cubic {
         }
     }
 
-    /// Whether there is no queue that could overflow, unless it is so short that it hardly delays anybody: the shortest
-    /// round trips of the last two rounds are the shortest of all. For small windows that has to be clearer, because among many of
-    /// them the queue is always full, and its delay nearly the same.
+    /// Returns `true` if there is no queue that could overflow, unless it is so short that it hardly delays anybody:
+    /// the shortest round trips of the last two rounds are the shortest of all. For small windows that has to be
+    /// clearer, because among many of them the queue is always full, and its delay nearly the same.
     fn is_idle(&self) -> bool {
         let this = if self.round.0 == u64::MAX { 0 } else { self.round.0 };
         let delay = this.max(self.round.1).saturating_sub(self.least);

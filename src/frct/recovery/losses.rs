@@ -63,7 +63,7 @@ pub(in crate::frct) struct Reduction {
 }
 
 impl Reduction {
-    /// Whether less was sent than has arrived, times the share of the old flight that `window` is.
+    /// Returns `true` if less was sent than has arrived, times the share of the old flight that `window` is.
     pub(in crate::frct) fn allows(&self, window: u64) -> bool {
         let due = u128::from(self.arrived) * u128::from(window);
         u128::from(self.sent) * u128::from(self.flight.max(1)) < due

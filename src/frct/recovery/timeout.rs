@@ -56,7 +56,7 @@ pub(in crate::frct) struct Probe {
 }
 
 impl Probe {
-    /// Whether something is.
+    /// Returns `true` if a packet is to be sent only to provoke an acknowledgement.
     #[inline]
     pub(in crate::frct) const fn is_due(&self) -> bool {
         self.oldest.is_some() || self.beyond
@@ -106,8 +106,8 @@ impl Sender {
         }
     }
 
-    /// Whether the peer has said that it takes nothing of what is out. The timer runs then: the oldest is sent again and
-    /// again, and as long as the peer says the same, the flow is not dead.
+    /// Returns `true` if the peer has said that it takes nothing of what is out. The timer runs then: the oldest is
+    /// sent again and again, and as long as the peer says the same, the flow is not dead.
     #[inline]
     pub(in crate::frct) fn is_shut(&self) -> bool {
         self.shut && self.outstanding() > 0

@@ -33,7 +33,7 @@ pub trait Attended: Drive {
     /// Ends a [`guard`](Self::guard) under way, or the next one.
     fn dismiss(&self);
 
-    /// Whether the layer has been left.
+    /// Returns `true` if the layer has been left.
     fn is_down(&self) -> bool;
 }
 

@@ -124,8 +124,8 @@ pub trait Shim: Send + Sync + 'static {
     /// The longest packet of a flow that can be sent, bytes.
     fn mtu(&self) -> usize;
 
-    /// Whether a packet would be dropped for lack of room now, so that writers should wait. A shim that ever says so calls
-    /// [`Layer::on_room`] when there is room again. Default: `false`.
+    /// Returns `true` if a packet would be dropped for lack of room now, so that writers should wait. A shim that ever
+    /// says so calls [`Layer::on_room`] when there is room again. Default: `false`.
     fn is_congested(&self) -> bool {
         false
     }

@@ -30,7 +30,7 @@ impl<P> End<P> {
         self.requested.lock().take()
     }
 
-    /// Whether the reply is still waited for.
+    /// Returns `true` if the reply is still waited for.
     pub fn is_requested(&self) -> bool {
         self.requested.lock().is_some()
     }
@@ -96,7 +96,7 @@ impl<P: Send + Sync + 'static> Ends<P> {
         self.table.len()
     }
 
-    /// Whether the table is empty.
+    /// Returns `true` if the table is empty.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }

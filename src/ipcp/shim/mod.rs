@@ -118,7 +118,7 @@ pub trait Shim: Ipcp + 'static {
     /// Ends a [`guard`](Self::guard) under way, or the next one.
     fn dismiss(&self);
 
-    /// Whether the layer has been left ([`Ipcp::shutdown`]).
+    /// Returns `true` if the layer has been left ([`Ipcp::shutdown`]).
     fn is_down(&self) -> bool;
 }
 

@@ -158,7 +158,8 @@ impl Layer {
         self.0.flows.for_each(|end| end.endpoint.notify_writable());
     }
 
-    /// Whether this member has registered the name: queries of other members for where it is are to be answered.
+    /// Returns `true` if this member has registered the name: queries of other members for where it is are to be
+    /// answered.
     pub fn is_registered(&self, name: &NameHash) -> bool {
         self.0.names.lock().contains(name)
     }
