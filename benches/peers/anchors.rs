@@ -1,4 +1,4 @@
-//! What this machine can do without any of this: for scale.
+//! The machine's speed without any of this: for scale.
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};

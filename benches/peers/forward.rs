@@ -1,4 +1,4 @@
-//! What a unicast layer costs: forwarding in memory, and what a hop and a layer add to a ping-pong.
+//! The cost of a unicast layer: forwarding in memory, and what a hop and a layer add to a ping-pong.
 
 use std::hint::black_box;
 use std::time::Instant;

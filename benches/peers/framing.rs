@@ -1,4 +1,4 @@
-//! What framing and protection of a packet cost on one thread, beside the bare call of the cipher.
+//! The cost of framing and protection of a packet on one thread, beside the bare call of the cipher.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};

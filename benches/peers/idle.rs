@@ -1,4 +1,4 @@
-//! What flows cost that carry nothing.
+//! The cost of idle flows.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a capture costs: a device that could be captured and is not, and flows at a steady rate while they are.
+//! The cost of a capture: a device that could be captured and is not, and flows at a steady rate while they are.
 
 use std::fs::File;
 use std::sync::Arc;

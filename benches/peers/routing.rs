@@ -1,5 +1,5 @@
-//! What routes cost in a layer of 1 000 members with 8 links each, beside a textbook's algorithm, and what it costs to
-//! look up where a packet goes.
+//! The cost of routes in a layer of 1 000 members with 8 links each, beside a textbook's algorithm, and of looking up
+//! where a packet goes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

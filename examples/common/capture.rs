@@ -1,4 +1,4 @@
-//! What passes, in a file, and the keys of encrypted flows.
+//! Captures to a file, and the keys of encrypted flows.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -47,7 +47,7 @@ fn of_owner(options: &mut OpenOptions, name: &Path) -> std::io::Result<File> {
     options.open(name)
 }
 
-/// Writes what passes to a file until the program ends. One that has keys in it is for its owner alone.
+/// Captures to a file until the program ends. One that has keys in it is for its owner alone.
 pub(crate) fn start(file: &Path, stack: &Stack) -> Result<()> {
     let has_keys = key_log().is_some();
     let sink = if has_keys {

@@ -1,4 +1,4 @@
-//! What the tools share: the options that make a stack, units, and how a program ends.
+//! Common parts of the tools: the options that make a stack, units, and the end of a program.
 #![allow(dead_code, unused_imports, reason = "every program uses a part")]
 
 mod advice;

@@ -1,4 +1,4 @@
-//! What ends a program before it is done: a signal, or an output that takes no more.
+//! Early ends of a program: a signal, or an output that takes no more.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! What an oping packet says, in its first 24 bytes. The rest of it is zero.
+//! The format of an oping packet: its first 24 bytes. The rest of it is zero.
 //!
 //! | offset | size | field | byte order |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! What a router knows, as text.
+//! The tables of a router, as text.
 
 use std::fmt::Write as _;
 

@@ -37,7 +37,7 @@ impl Wake for Nobody {
     fn wake(self: Arc<Self>) {}
 }
 
-/// What is under way, and what the adapted end is to be like.
+/// Frames under way, and the expected state of the adapted end.
 struct Model {
     there: Arc<MemoryFrames>,
     device: Arc<MemoryFrames>,

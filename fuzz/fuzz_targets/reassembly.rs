@@ -85,7 +85,7 @@ struct Reader {
     next: usize,
     /// A stranger's packet may have taken the place of one.
     disturbed: bool,
-    /// What was read of a message through a small buffer.
+    /// The part of a message read so far through a small buffer.
     part: Vec<u8>,
     reliable: bool,
 }

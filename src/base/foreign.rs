@@ -67,7 +67,7 @@ impl Panics {
     pub(crate) fn guard<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         #[cfg(feature = "std")]
         {
-            // What `f` has left half done belongs to its owner, who must know what a panic of his means.
+            // What `f` has left half done belongs to its owner, who must know what a panic means for it.
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
             if result.is_err() {
                 self.counters.panics.count();

@@ -16,14 +16,14 @@ pub(crate) struct NetworkRecorder {
     frames: Interfaces,
 }
 
-/// What passes, and what is dropped, are interfaces of their own.
+/// Numbers of the interfaces of a capture, one for each of: packets that pass, packets that are dropped.
 #[derive(Debug)]
 struct Interfaces {
     passed: u64,
     dropped: u64,
 }
 
-/// What is between the ends.
+/// The kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carries {
     /// A datagram from the first to the second.

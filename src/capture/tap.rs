@@ -66,7 +66,6 @@ struct Recording {
     /// The thread that writes, if one does, and whether it sleeps for want of work.
     writer: Option<Thread>,
     idle: bool,
-    /// What waits is the last, or nobody writes it.
     state: State,
 }
 

@@ -40,7 +40,7 @@ impl Waiting {
         self.append(len)
     }
 
-    /// What waited has been written.
+    /// Empties it: everything has been written.
     pub(super) fn clear(&mut self) {
         if core::mem::take(&mut self.secret) {
             self.bytes.zeroize();

@@ -1,4 +1,4 @@
-//! Why cryptographic operations fail.
+//! Errors of cryptographic operations.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,6 +1,6 @@
-//! What stands behind the traits on an operating system: clocks, UDP sockets, raw Ethernet, the system's resolver; and links
-//! in memory. With the features `embassy-net-driver` and `smoltcp`, drivers written for those crates are devices, too, and devices
-//! are such drivers.
+//! Devices: clocks, UDP sockets, raw Ethernet and the resolver of the operating system; links in memory, faults in front of
+//! any device, and a switch between devices. With the features `embassy-net-driver` and `smoltcp`, drivers written for those
+//! crates are devices, too, and devices are such drivers.
 //!
 //! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
 //! simulated stack does without it.

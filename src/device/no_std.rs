@@ -1,4 +1,4 @@
-//! What of this room needs no operating system: drivers of other crates, as devices and the other way round.
+//! The part of this room that needs no operating system: drivers of other crates as devices, and devices as such drivers.
 
 mod adapt;
 

@@ -24,7 +24,7 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const MESSAGES: usize = 8;
 /// Bytes of one such message at most.
 const MESSAGE_LEN: usize = 65_536;
-/// What is asked of the kernel for each direction, bytes; it may give less.
+/// Buffer requested from the kernel for each direction, bytes; it may give less.
 const SOCKET_BUFFER: usize = 8 << 20;
 /// The largest UDP payload over IPv4, bytes.
 const MAX_UDP: usize = 65_507;

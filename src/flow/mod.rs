@@ -37,7 +37,7 @@
 //! read (so that a ping-pong pays no thread switch and decryption runs beside the sender's encryption), one that writes
 //! or waits for the end, else the thread that delivers, else, a millisecond later, the stack's driver. The inbox's
 //! *turn* names the party responsible while there are packets: none if there are none, a thread that services, a user
-//! who is expected, with a tick armed in case he does not come, or the next reader if the application's queue is full.
+//! who is expected, with a tick armed in case none comes, or the next reader if the application's queue is full.
 //! A thread that services gives the turn back in the critical section in which it takes the last packets, or, if it
 //! delivers to a sink, looks again after the delivery.
 //!

@@ -1,4 +1,4 @@
-//! How a flow between two o7s ends is ended: what each says, and what each has heard.
+//! The end of a flow between two o7s ends: the notices that each sends, and those that each has received.
 //!
 //! On a reliable flow the end of a stream is a packet of the stream: numbered, acknowledged, retransmitted like data, and
 //! effective in its turn, so that the reader has everything before it. It takes no room in the reader's window. What has no

@@ -1,4 +1,4 @@
-//! When the next packet may leave, and at what rate the last ones arrived.
+//! Pacing: the time at which the next packet may leave, and the rate at which the last ones arrived.
 
 use super::rtt::{after, nanos_since};
 use super::segment::Segment;

@@ -1,4 +1,4 @@
-//! What an end makes of the packets that come.
+//! Handling of received packets.
 
 use super::fragments::Part;
 use super::rx::Kind;

@@ -451,7 +451,7 @@ impl Receiver {
             return after(at, OPEN_FOR);
         }
         // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
-        // who takes his time has shut it.
+        // that takes its time has shut it.
         after(self.heard.map_or(at, |heard| heard.max(at)), p.receiver_inactive)
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Core {
     pub(super) world: RefCell<World>,
     pub(super) rules: Rules,
     pub(super) hosts: RefCell<Hosts>,
-    /// Who writes what passes the network, if anybody does.
+    /// The recorder of the network's packets.
     pub(super) wire: NetworkRecorder,
     pub(super) time_limit: Cell<Duration>,
     pub(super) poll_limit: Cell<u64>,
@@ -339,7 +339,7 @@ impl Core {
     }
 }
 
-/// What a datagram of the network is: on the cables of switches they are frames.
+/// The kind of a datagram of the network: on the cables of switches they are frames.
 fn carried(src: SocketAddr, dst: SocketAddr) -> Carries {
     if hop(src, dst).is_some() { Carries::Frame } else { Carries::Datagram(src, dst) }
 }

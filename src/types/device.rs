@@ -180,7 +180,7 @@ pub struct FrameLosses {
     pub oversized: u64,
     /// With a VLAN tag that the device does not hand up.
     pub tagged: u64,
-    /// Not whole, or of a bad checksum.
+    /// Not whole, of a bad checksum, or with one that was left to hardware.
     pub damaged: u64,
 }
 

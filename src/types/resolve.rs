@@ -1,4 +1,4 @@
-//! How a layer without a directory of its own asks where a name is.
+//! The trait by which a layer without a directory of its own asks for the host of a name.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! What two members of a layer say to each other on a flow of the layer below, and the layer that results.
+//! The messages of two members of a layer on a flow of the layer below, and the layer that results.
 
 use std::collections::BTreeMap;
 

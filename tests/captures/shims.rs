@@ -1,4 +1,4 @@
-//! What the frames of a shim say about flows.
+//! The messages of a shim about flows.
 
 use std::net::Ipv4Addr;
 

@@ -303,7 +303,7 @@ fn a_storm_of_a_million_frames_disturbs_nothing() {
     }
 }
 
-/// Whoever makes up a sender's address gets no more sent there than he sends.
+/// A made-up sender's address gets no more bytes than were sent in its name.
 #[test]
 fn victims_of_forged_senders_get_no_amplification() {
     for (format, mut station) in stations() {

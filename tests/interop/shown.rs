@@ -1,4 +1,4 @@
-//! How many answers a client of the reference shows on best-effort flows: from a server of ours, and from one of its own.
+//! The number of answers that a client of the reference shows on best-effort flows: from a server of ours, and from its own.
 //!
 //! Some that reach its host are never shown, the more of them the longer its threads wait for a processor. So the client
 //! gets one for all its threads, and where other programs run beside the test, `chrt -r 1` before the command that starts

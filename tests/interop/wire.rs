@@ -1,4 +1,4 @@
-//! What really passed between the hosts: a tap on the far host's interface, so that a lost reply can be told from one
+//! The packets that really passed between the hosts: a tap on the far host's interface, so that a lost reply can be told from one
 //! that was never sent.
 
 use std::io::{self, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! What fits, as the path is now.
+//! The largest packet and write, as the path is now.
 
 use std::time::Duration;
 

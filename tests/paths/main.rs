@@ -1,4 +1,4 @@
-//! What paths do to flows, and how large the packets are that they carry.
+//! Flows on paths that are narrow or change, the sizes of their packets and messages, and readers that pause.
 #![cfg(feature = "sim")]
 #![allow(
     clippy::unwrap_used,

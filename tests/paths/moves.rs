@@ -209,8 +209,8 @@ fn raw_flows_go_on_at_the_new_address() {
     }
 }
 
-/// What comes of a flow whose peer gets another port first, and then another address: how often it moved, and how often the
-/// server took a packet for a stranger's.
+/// The result for a flow whose peer gets another port first, and then another address: how often it moved, and whether the
+/// server took its packets for a stranger's.
 fn moved(security: &str, moves: Moves) -> [(u64, bool); 2] {
     let world = World::with(13, security, moves);
     let (near, far) = world.flow(QosSpec::RAW);

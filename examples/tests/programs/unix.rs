@@ -1,4 +1,4 @@
-//! What programs do with signals, and with inputs and outputs that are closed, full or no text.
+//! Signals, and inputs and outputs that are closed, full or not text.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;

@@ -27,7 +27,7 @@ const MARK: &[u8] = b"written ";
 /// Packets, with whence they come and where they go.
 pub type Packets<R> = Mutex<VecDeque<(R, Vec<u8>)>>;
 
-/// What carries packets between the two stacks.
+/// The carrier of packets between the two stacks.
 pub trait Medium: Sized {
     /// Whence a packet comes, and where it goes as far as that is said.
     type Route: Copy;
@@ -40,7 +40,7 @@ pub trait Medium: Sized {
     /// A member of the layer for the stack of host `number`, 1 or 2; what it sends gets on the wire.
     fn join(&self, number: u8, stack: &Stack, wire: &Arc<Packets<Self::Route>>) -> (Arc<Self::Device>, IpcpHandle);
 
-    /// What has arrived at a device.
+    /// Packets that have arrived at a device.
     fn inbox(device: &Self::Device) -> &Packets<Self::Route>;
 
     fn goes_to(route: Self::Route, device: &Self::Device) -> bool;
@@ -294,7 +294,7 @@ impl<M: Medium> World<M> {
     }
 }
 
-/// What the input says, from beginning to end.
+/// Runs the input from beginning to end.
 pub fn run<M: Medium>(input: &[u8]) {
     let mut u = Unstructured::new(input);
     let Ok(choice) = u.arbitrary() else { return };

@@ -64,7 +64,7 @@ pub(super) struct Flow {
     pub(super) number: u64,
     requester: Node,
     s_eid: u64,
-    /// Whom the requester has asked, where replies do not say who they are from.
+    /// The node that was asked, where replies do not say who they are from.
     pub(super) asked: Option<Node>,
     pub(super) qos: QosSpec,
     id: [u8; ID_LEN],
@@ -75,11 +75,11 @@ pub(super) struct Flow {
     tries: u8,
     /// If it is between two members of a layer.
     pub(super) component: Option<Component>,
-    /// What its ends call it: the requester, and the responder.
+    /// The keys of its ends: of the requester, and of the responder.
     keys: [Option<EndKey>; 2],
 }
 
-/// What a node calls a flow, in its layer.
+/// A node's own number of a flow, in its layer.
 type EndKey = (Scope, Node, u64);
 
 impl Flow {

@@ -52,7 +52,7 @@ use crate::types::mac::Mac;
 pub struct EmbassyFrames<D> {
     driver: Mutex<D>,
     told: Arc<Told>,
-    /// What the driver is given, which tells those who are told.
+    /// The waker that the driver is given; it notifies the waiters.
     waker: Waker,
     /// The driver may have more frames than were taken, and then it calls nobody.
     may_have_more: AtomicBool,

@@ -1,4 +1,4 @@
-//! What the drivers that devices become have in common.
+//! The common part of drivers made from devices: received frames, and sent ones that wait for room.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -29,10 +29,10 @@ pub(super) struct Sending<F> {
     pub(super) dropped: u64,
 }
 
-/// Whether a device can be given a frame.
+/// The room of a device for another frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// It can.
+    /// There is room.
     Yes,
     /// Its queue is full. Nobody tells when it is no more.
     Full,
@@ -60,7 +60,7 @@ impl<F: Frames> Outlet<F> {
         arrived.pop()
     }
 
-    /// Whether the device can be given a frame; first it is given those that wait.
+    /// Hands the device the frames that wait, and returns its room for another one.
     pub(super) fn poll_room(&mut self) -> Room {
         if self.sending.device.link() != Link::Up {
             return Room::Down;

@@ -1,4 +1,4 @@
-//! Who is told that a driver or a device has something to say.
+//! Notifications of a driver or a device: of threads that wait, and of tasks.
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -10,7 +10,7 @@ use crate::base::sync::{AtomicBool, Mutex, Ordering};
 #[cfg(feature = "std")]
 use crate::device::Bell;
 
-/// Whoever waits for a driver: the threads of a stack, and the task of one that is polled.
+/// The waiters of a driver: the threads of a stack, and the task of one that is polled.
 #[derive(Default)]
 pub(super) struct Told {
     #[cfg(feature = "std")]

@@ -11,7 +11,7 @@ const MAX_LEARNED: usize = 8192;
 /// Lifetime of an address that is not seen again (IEEE 802.1D, 7.9.2).
 const AGEING: Duration = Duration::from_secs(300);
 
-/// Where a frame goes.
+/// The way of a frame out of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Towards<P> {
     /// The port where its destination was seen last, which is not the one that it came in by.

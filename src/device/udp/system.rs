@@ -1,10 +1,10 @@
-//! What the operating system says about a socket: why it did not send, and how much waits in it.
+//! The operating system's information on a socket: errors of sending, and the bytes that wait in it.
 
 use std::io;
 
 use crate::types::device::SendError;
 
-/// What the kernel accounts for a packet of the usual size that waits to leave, bytes.
+/// Memory that the kernel accounts for a queued packet of the usual size, bytes.
 pub(super) const BYTES_OF_PACKET: usize = 2304;
 
 /// Returns the bytes that the kernel holds for the socket, in its buffer and in the queue of the interface; 0 where the

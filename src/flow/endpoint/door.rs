@@ -144,7 +144,7 @@ impl OutputTurn {
 pub(super) struct TurnHeld<'a>(&'a OutputTurn);
 
 impl TurnHeld<'_> {
-    /// Nothing has panicked: who has the turn gives it back himself.
+    /// Nothing has panicked: who has the turn gives it back.
     pub(super) fn keep(self) {
         core::mem::forget(self);
     }

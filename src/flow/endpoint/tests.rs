@@ -366,7 +366,7 @@ fn reliable_flows_retry_and_tell_why_they_gave_up() {
 fn closed_flows_take_no_packets_in() {
     let world = world(RAW, None);
     let e = &world.endpoint;
-    // A user is expected, so that what arrives is left to him.
+    // A user is expected, so that what arrives is left to that user.
     assert_eq!(e.read(&mut [0; 8], ReadMode::Whole), Err(ReadError::WouldBlock));
     e.handle_packets(world.clock.now(), packets(300));
     assert_eq!(e.counters().received, 0);

@@ -1,4 +1,4 @@
-//! How much may be in flight, and how fast it may leave: one [`Controller`] a flow.
+//! Congestion control: the bytes that may be in flight, and their rate, by one [`Controller`] a flow.
 //!
 //! A controller sees what arrives and what is lost, in bytes, and says two things: the [window](Controller::window) of
 //! bytes that may be under way, and the [rate](Controller::pacing_rate) at which they leave, so that a window is never

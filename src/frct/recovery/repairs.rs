@@ -1,4 +1,4 @@
-//! What is sent again.
+//! The retransmissions that are due.
 
 use alloc::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What a packet costs without loss. Run with
+//! The cost of a packet, with and without loss. Run with
 //! `cargo test --release --lib frct::tests::speed -- --ignored --nocapture`.
 
 use alloc::vec::Vec;

@@ -17,7 +17,7 @@ pub(super) struct Guarded<D: ?Sized> {
     panics: Arc<Panics>,
 }
 
-/// What devices of all kinds do.
+/// The calls that devices of all kinds have.
 pub(super) trait Device {
     fn wait(&self, timeout: Duration);
     fn interrupt(&self);

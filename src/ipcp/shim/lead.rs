@@ -1,4 +1,4 @@
-//! Who looks after a device: the one place where that is decided.
+//! The lead of a device: the one place that decides which thread receives from it.
 //!
 //! A thread that waits for a packet drives the device itself while it waits: it *leads*. That saves a ping-pong the
 //! switch from one thread to another. But it leads only while it waits, and what it does between two reads is its own
@@ -9,7 +9,7 @@
 //! | led a moment ago | rests, then looks again |
 //! | led for a while | sleeps until it is left |
 //! | left by somebody who has come back soon of late | rests, then looks again |
-//! | left by somebody who takes his time | is woken at once and waits on the device itself |
+//! | left by a thread that takes its time | is woken at once and waits on the device itself |
 //!
 //! How long leaders stay away is measured ([`Lead::absence`], a moving average of the time from a leave to the next
 //! arrival). Below [`SHORT`] it is not worth waking somebody who will find the leader back; above it, somebody whose
@@ -142,7 +142,7 @@ impl<T> Lead<T> {
         fence(Ordering::SeqCst);
         let led = self.led_at.load(Ordering::Relaxed);
         if led != 0 && now.as_nanos().saturating_sub(led) < REST.as_nanos() as u64 {
-            // It comes and goes: whoever announced that he sleeps would be woken each time.
+            // It comes and goes: a thread that announced its sleep would be woken each time.
             return Turn::Rest(REST);
         }
         self.resting.store(false, Ordering::Relaxed);

@@ -34,7 +34,7 @@ struct Waiting<M> {
     message: M,
 }
 
-/// What waits of one peer.
+/// Messages of one peer that wait.
 #[derive(Clone, Copy, Default)]
 struct Held {
     messages: usize,

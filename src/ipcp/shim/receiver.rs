@@ -1,4 +1,4 @@
-//! What the receiving thread of a shim works with.
+//! The receiving thread of a shim: its working memory, and the flow for which it collects packets.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use crate::base::time::Instant;
 
 /// Working memory of the receiving thread.
 pub struct Receiver<T> {
-    /// What the device has handed up.
+    /// Packets that the device has handed up.
     pub(super) arrived: Vec<T>,
     /// Packets that are being collected for one flow.
     pub(super) group: Vec<PacketBuf>,

@@ -11,10 +11,11 @@
 //!
 //! A flow is between two addresses, ours and the peer's: bound to all addresses of a host, the member is reached at each,
 //! and replies, refusals and data leave from the one that was asked. A peer of this library may move to another address,
-//! as far as [`Moves`] allows, and proves there that it is the same (`flow::moves`); from elsewhere nothing else is taken. Addresses are compared in their
-//! [one spelling](crate::types::addr::canonical), so that a peer is not two peers; a link-local one keeps its interface. What
-//! the socket has no room for waits, and so do writers; whatever else keeps it from sending is counted by its reason and ends
-//! nothing. When the layer is left the socket is closed, whoever still has a handle of it.
+//! as far as [`Moves`] allows, and proves there that it is the same (`flow::moves`); from elsewhere nothing else is taken.
+//! Addresses are compared in their [one spelling](crate::types::addr::canonical), so that a peer is not two peers; a
+//! link-local one keeps its interface. What the socket has no room for waits, and so do writers; whatever else keeps it from
+//! sending is counted by its reason and ends nothing. When the layer is left the socket is closed, whoever still has a handle
+//! of it.
 //!
 //! ```
 //! use o7s::{Stack, Udp4};

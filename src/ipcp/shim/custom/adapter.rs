@@ -1,4 +1,4 @@
-//! What a stack sees of a program's shim: a member of a layer like any other.
+//! The adapter from a program's shim to a member of a layer like any other.
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};

@@ -1,4 +1,4 @@
-//! What a shim reports to: the library's half of a custom layer.
+//! The library's half of a custom layer, to which a shim reports.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::{Arc, Weak};
@@ -57,7 +57,7 @@ pub(super) struct Arrived {
     pub(super) data: Vec<u8>,
 }
 
-/// What the library keeps of a custom layer.
+/// The library's state of a custom layer.
 pub(super) struct State {
     pub(super) info: Info,
     pub(super) flows: Arc<Ends<u64>>,

@@ -40,7 +40,7 @@ pub(super) struct Status {
 }
 
 struct Turn {
-    /// What was passed on last; `None` if the device has panicked until now.
+    /// The properties passed on last; `None` if the device has panicked until now.
     told: Option<Seen>,
     taken: bool,
     /// Somebody has seen a change since.

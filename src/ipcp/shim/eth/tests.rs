@@ -132,7 +132,7 @@ fn a_place_that_is_doubted_is_forgotten() {
     assert_eq!(world.look_up(4, "echo"), (Lookup::Pending, false), "what is being asked for is not in doubt");
 }
 
-/// Where a name is at one query, if a liar answers from these addresses before the station that has it, and after.
+/// The places of a name after a query that a liar answers from these addresses, before the station that has it and after.
 fn found_among(world: &mut World, now: u64, liars: &[Mac]) -> Vec<Mac> {
     assert!(world.look_up(now, "echo").1, "everybody is asked");
     let (before, after) = liars.split_at(liars.len() / 2);

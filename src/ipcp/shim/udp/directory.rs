@@ -1,4 +1,4 @@
-//! Where names are: what the resolver said, for as long as that is believed.
+//! The directory: answers of the resolver, for as long as they are believed.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Weak;

@@ -20,7 +20,7 @@ const NOW: Instant = Instant::ZERO;
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// What is done once when something comes to pass.
+/// An action that is run once, when something happens.
 #[derive(Clone, Default)]
 struct Then(Arc<Mutex<Option<Hook>>>);
 
