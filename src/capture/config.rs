@@ -73,7 +73,7 @@ impl CaptureConfig {
 pub struct CaptureStats {
     /// Packets captured.
     pub packets: u64,
-    /// Length of the file, bytes.
+    /// Bytes of the file that packets and keys make, the descriptions of their interfaces included.
     pub bytes: u64,
     /// Packets lost for lack of room.
     pub lost: u64,
