@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_in_which_keys_were_are_zero_once_they_are_written() {
+    fn a_buffer_is_secret_from_its_first_key_until_it_is_written() {
         let mut waiting = Waiting::default();
         waiting.append(4).extend_from_slice(b"head");
         waiting.append_secret(100).extend_from_slice(&[0xab; 100]);

@@ -85,7 +85,7 @@ fn peers<const N: usize>(whole: &Arc<Meter>) -> [[Account; 2]; N] {
 }
 
 #[test]
-fn whoever_keeps_a_loan_for_long_loses_it_to_another_that_wants_it() {
+fn a_long_loan_ends_when_another_account_wants_it() {
     let (whole, clock) = whole();
     let [[mut slow, mut slow_too], [mut other, _]] = peers(&whole);
     assert!(slow.borrow());

@@ -186,7 +186,7 @@ fn answers_wait_for_room_within_a_bound() {
 
 #[cfg(feature = "smoltcp")]
 #[test]
-fn room_for_a_frame_tells_nothing_of_others() {
+fn room_for_a_frame_has_no_bytes_of_other_frames() {
     use ::smoltcp::phy::{Device as _, RxToken as _, TxToken as _};
     use ::smoltcp::time::Instant;
 
@@ -203,7 +203,7 @@ fn room_for_a_frame_tells_nothing_of_others() {
 
 #[cfg(feature = "embassy-net-driver")]
 #[test]
-fn whoever_waits_for_a_driver_is_told() {
+fn waiters_for_a_driver_are_told_of_frames() {
     let (a, b) = MemoryFrames::pair(A, B);
     let driver = EmbassyDriver::new(b.clone());
     let notifier = driver.notifier();
@@ -277,7 +277,7 @@ fn the_task_of_a_polled_stack_is_woken() {
 
 #[cfg(feature = "smoltcp")]
 #[test]
-fn a_device_that_nobody_tells_of_is_looked_at() {
+fn waits_are_short_without_a_notifier() {
     let (a, b) = MemoryFrames::pair(A, B);
     let clock = Arc::new(crate::device::clock::OsClock::new());
     let frames = SmoltcpFrames::new(SmoltcpDevice::new(b), B, clock).unwrap();

@@ -74,7 +74,7 @@ fn batches_keep_their_order_for_each_destination() {
 }
 
 #[test]
-fn what_bridges_keep_to_themselves_stays() {
+fn frames_for_reserved_addresses_are_not_passed_on() {
     let segment = Segment::new();
     for last in [0, 1, 0x0e, 0x0f] {
         segment.hosts[0].send(&frame(Mac([1, 0x80, 0xc2, 0, 0, last]), mac(1), b"spanning tree")).unwrap();
@@ -87,7 +87,7 @@ fn what_bridges_keep_to_themselves_stays() {
 }
 
 #[test]
-fn what_a_port_has_no_room_for_is_counted_and_others_are_served() {
+fn frames_without_room_at_a_port_are_counted_and_other_ports_are_served() {
     let segment = Segment::new();
     segment.ends[1].set_mtu(1000);
     let [large, small] = [1200, 1000].map(|len| frame(Mac::BROADCAST, mac(1), &vec![7; len]));
@@ -110,7 +110,7 @@ fn what_a_port_has_no_room_for_is_counted_and_others_are_served() {
 }
 
 #[test]
-fn what_is_behind_a_link_that_goes_down_is_forgotten() {
+fn addresses_behind_a_link_that_goes_down_are_forgotten() {
     let segment = Segment::new();
     segment.hosts[0].send(&frame(Mac::BROADCAST, mac(1), b"here")).unwrap();
     segment.settle();

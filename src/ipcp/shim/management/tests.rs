@@ -34,7 +34,7 @@ fn a_peer_that_floods_leaves_room_for_others() {
 }
 
 #[test]
-fn when_there_is_no_room_the_newest_of_whoever_has_most_goes() {
+fn without_room_the_newest_message_of_the_largest_peer_goes() {
     let mut management = Management::default();
     for n in 0..MAX_MESSAGES as u64 {
         assert_eq!(management.push(n % 8, 100, false, n), None);
@@ -88,7 +88,7 @@ fn a_thread_is_kept_for_its_turn_and_no_longer() {
 }
 
 #[test]
-fn what_others_put_aside_meanwhile_is_theirs() {
+fn messages_put_aside_meanwhile_are_left_to_other_threads() {
     let (waiting, clock) = (Mutex::new(Management::default()), ManualClock::new(0));
     assert_eq!(waiting.lock().push(1, 100, false, ()), None);
     let mut handled = 0;
