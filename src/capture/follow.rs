@@ -149,7 +149,8 @@ impl Follower {
         }
     }
 
-    /// Returns `true` if a datagram of any port is one of a layer: a message about a flow, or a packet of one that was asked for.
+    /// Returns `true` if a datagram of any port is one of a layer: a message about a flow, or a packet of one that was asked
+    /// for.
     fn is_ours(&mut self, dst: SocketAddr, payload: &[u8]) -> bool {
         match udp::split_eid(payload) {
             Ok((udp::MGMT_EID, _)) => udp::Raw::parse(payload).is_ok_and(|raw| raw.is_canonical()),

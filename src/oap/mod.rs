@@ -49,10 +49,10 @@
 //! that no packet opens, so this gains nothing over dropping packets.
 //!
 //! What remains possible with a reference peer, because its wire has nothing against it: who changes the QoS of a request
-//! on its way has two ends of which one takes the other's FRCT headers for messages, also on an encrypted flow; packets recorded on an encrypted
-//! flow can be delivered again, also to their sender, for as long as their key is remembered, which FRCT notices by their
-//! numbers except after a pause of more than 2 MPL + A + R (140 s over UDP), when a run of numbers may begin anew;
-//! keepalives are not authenticated; a close is not told.
+//! on its way has two ends of which one takes the other's FRCT headers for messages, also on an encrypted flow; packets
+//! recorded on an encrypted flow can be delivered again, also to their sender, for as long as their key is remembered, which
+//! FRCT notices by their numbers except after a pause of more than 2 MPL + A + R (140 s over UDP), when a run of numbers may
+//! begin anew; keepalives are not authenticated; a close is not told.
 //!
 //! # Example
 //!
