@@ -75,7 +75,8 @@ mod tests {
 
     use super::Bell;
 
-    const LONG: Duration = Duration::from_secs(60);
+    /// Who is not woken is stuck.
+    const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
     fn an_interrupt_ends_a_wait_and_no_guard() {

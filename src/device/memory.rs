@@ -250,10 +250,10 @@ mod tests {
     fn waiters_are_told_of_frames_and_of_changes() {
         let (a, b) = MemoryFrames::pair(A, B);
         std::thread::scope(|s| {
-            let waits = s.spawn(|| b.wait(Duration::from_secs(60)));
+            let waits = s.spawn(|| b.wait(Duration::from_secs(3600)));
             a.send(&[0; 60]).unwrap();
             waits.join().unwrap();
-            let guards = s.spawn(|| b.guard(Duration::from_secs(60)));
+            let guards = s.spawn(|| b.guard(Duration::from_secs(3600)));
             b.set_mtu(1280);
             guards.join().unwrap();
         });

@@ -56,6 +56,7 @@ pub struct EmbassyFrames<D> {
     waker: Waker,
     /// The driver may have more frames than were taken, and then it calls nobody.
     may_have_more: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl<D: Driver> EmbassyFrames<D> {
@@ -67,13 +68,23 @@ impl<D: Driver> EmbassyFrames<D> {
         let HardwareAddress::Ethernet(_) = driver.hardware_address() else { return Err(WrongMedium) };
         let told = Arc::new(Told::default());
         let waker = Waker::from(Arc::clone(&told));
-        Ok(Self { driver: Mutex::new(driver), told, waker, may_have_more: AtomicBool::new(true) })
+        Ok(Self {
+            driver: Mutex::new(driver),
+            told,
+            waker,
+            may_have_more: AtomicBool::new(true),
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// Has this called when the driver has received something, has room again, or its link changes: for stacks that are
     /// polled. The last one that was given is called.
     pub fn set_waker(&self, waker: &Waker) {
         self.told.set_waker(waker);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 
@@ -90,6 +101,9 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
     }
 
     fn link(&self) -> Link {
+        if self.is_closed() {
+            return Link::Gone;
+        }
         match self.driver.lock().link_state(&mut Context::from_waker(&self.waker)) {
             LinkState::Up => Link::Up,
             LinkState::Down => Link::Down,
@@ -98,6 +112,9 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
 
     fn send(&self, frame: &[u8]) -> Result<(), SendError> {
         let (mut driver, mut cx) = (self.driver.lock(), Context::from_waker(&self.waker));
+        if self.is_closed() {
+            return Err(SendError::Down);
+        }
         if driver.link_state(&mut cx) == LinkState::Down {
             return Err(SendError::InterfaceDown);
         }
@@ -111,6 +128,9 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
 
     fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
         let (mut driver, mut cx) = (self.driver.lock(), Context::from_waker(&self.waker));
+        if self.is_closed() {
+            return 0;
+        }
         let before = out.len();
         for _ in 0..RECV_BATCH {
             let Some((token, _)) = driver.receive(&mut cx) else {
@@ -127,7 +147,7 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
     }
 
     fn wait(&self, timeout: Duration) {
-        if !self.may_have_more.load(Ordering::Acquire) {
+        if !self.may_have_more.load(Ordering::Acquire) && !self.is_closed() {
             self.told.wait(timeout);
         }
     }
@@ -137,12 +157,21 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
     }
 
     fn guard(&self, timeout: Duration) {
-        if !self.may_have_more.load(Ordering::Acquire) {
+        if !self.may_have_more.load(Ordering::Acquire) && !self.is_closed() {
             self.told.guard(timeout);
         }
     }
 
     fn dismiss(&self) {
+        self.told.dismiss();
+    }
+
+    fn close(&self) {
+        // With the driver's lock: no call of it is under way when this returns, and none follows.
+        let driver = self.driver.lock();
+        self.closed.store(true, Ordering::Release);
+        drop(driver);
+        self.told.interrupt();
         self.told.dismiss();
     }
 }

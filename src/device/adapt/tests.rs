@@ -13,6 +13,8 @@ use crate::types::mac::Mac;
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
+/// Who is not woken is stuck.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// The other end, the device, and what it is through both adapters.
 type Ends = (Arc<MemoryFrames>, Arc<MemoryFrames>, Arc<dyn Frames>);
@@ -209,16 +211,16 @@ fn waiters_for_a_driver_are_told_of_frames() {
     let notifier = driver.notifier();
     let frames = EmbassyFrames::new(driver).unwrap();
     // Until it has said that there is nothing, it is not waited for.
-    frames.wait(Duration::from_secs(60));
+    frames.wait(LONG);
     assert!(received(&frames).is_empty());
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            b.wait(Duration::from_secs(60));
+            b.wait(LONG);
             notifier.wake_by_ref();
         });
-        let guards = scope.spawn(|| frames.guard(Duration::from_secs(60)));
+        let guards = scope.spawn(|| frames.guard(LONG));
         a.send(&[1; 60]).unwrap();
-        frames.wait(Duration::from_secs(60));
+        frames.wait(LONG);
         guards.join().unwrap();
     });
     assert_eq!(received(&frames), [[1; 60]]);
@@ -275,6 +277,28 @@ fn the_task_of_a_polled_stack_is_woken() {
     assert!(noted.0.load(Ordering::SeqCst));
 }
 
+#[cfg(feature = "embassy-net-driver")]
+#[test]
+fn a_closed_driver_is_not_called() {
+    let (a, b) = MemoryFrames::pair(A, B);
+    let frames = EmbassyFrames::new(EmbassyDriver::new(b.clone())).unwrap();
+    a.send(&[1; 60]).unwrap();
+    std::thread::scope(|scope| {
+        assert_eq!(received(&frames), [[1; 60]]);
+        let guards = scope.spawn(|| frames.guard(LONG));
+        let waits = scope.spawn(|| frames.wait(LONG));
+        frames.close();
+        guards.join().unwrap();
+        waits.join().unwrap();
+    });
+    a.send(&[2; 60]).unwrap();
+    assert!(received(&frames).is_empty());
+    assert_eq!((frames.link(), frames.send(&[0; 60])), (Link::Gone, Err(SendError::Down)));
+    frames.wait(LONG);
+    frames.close();
+    assert_eq!(received(&*b), [[2; 60]], "left to the driver");
+}
+
 #[cfg(feature = "smoltcp")]
 #[test]
 fn waits_are_short_without_a_notifier() {
@@ -282,11 +306,11 @@ fn waits_are_short_without_a_notifier() {
     let clock = Arc::new(crate::device::clock::OsClock::new());
     let frames = SmoltcpFrames::new(SmoltcpDevice::new(b), B, clock).unwrap();
     assert!(received(&frames).is_empty());
-    frames.wait(Duration::from_secs(60));
-    frames.guard(Duration::from_secs(60));
+    frames.wait(LONG);
+    frames.guard(LONG);
     let notifier = frames.notifier();
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| frames.wait(Duration::from_secs(60)));
+        let waits = scope.spawn(|| frames.wait(LONG));
         a.send(&[1; 60]).unwrap();
         notifier.wake();
         waits.join().unwrap();
