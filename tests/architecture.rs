@@ -53,6 +53,8 @@ const MACHINES: &[(&str, &[&str])] = &[
     ("ipcp/shim/eth/directory", &["ipcp/Location", "ipcp/Lookup", "ipcp/shim/eth/Config"]),
     ("ipcp/shim/eth/framing", &[]),
     ("ipcp/shim/eth/limit", &[]),
+    ("ipcp/shim/management", &[]),
+    ("device/bridge/learning", &[]),
     ("directory", &[]),
     ("forward/ca", &[]),
     ("forward/pff", &[]),

@@ -65,8 +65,12 @@ impl EthShim {
                 Sorted::Management { wanted } => {
                     let (peer, bytes) = (head.src.to_bits(), frame.memory());
                     let dropped = self.management.lock().push(peer, bytes, wanted, (head.src, frame));
-                    if let Some((_, frame)) = dropped {
+                    if let Some((_, mut frame)) = dropped {
                         self.counters.management_drops.count();
+                        // All headers of the layer are of one length.
+                        if frame.push(head.header).is_some() {
+                            self.tell_dropped(&frame, "too many requests and replies wait");
+                        }
                         r.cache.put(frame);
                     }
                 }
