@@ -10,6 +10,7 @@ use super::flows::{Agreed, LayerFacts};
 use super::timers::Sleep;
 use super::{Node, Screened};
 use crate::base::rng::Randomness;
+use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::time::Instant;
 use crate::crypto::suite::Cipher;
 use crate::flow::Params;
@@ -44,6 +45,8 @@ pub struct Accept {
     listener: ListenerId,
     name: Name,
     waiter: Option<WaiterId>,
+    /// The [news](super::names::Names::news) at which it was last looked for a request.
+    looked: AtomicU64,
     /// `true` if a requester of the reference's kind may keep the flow without limit and without a sign of life.
     patient: bool,
     replying: Option<Replying>,
@@ -74,6 +77,7 @@ impl Accept {
             listener,
             name,
             waiter: None,
+            looked: AtomicU64::new(u64::MAX),
             patient: false,
             replying: None,
             sleep: Sleep::new(&node.timers),
@@ -105,9 +109,17 @@ impl Accept {
         self.replying.is_some()
     }
 
-    /// Returns `true` if a request may have come. For threads that spin.
+    /// Returns `true` if a request may have come. For threads that spin: what it misses wakes them when they sleep.
     pub fn has_request(&self) -> bool {
-        self.node.with_irm(|irm| irm.has_work(self.listener, self.waiter))
+        let news = self.node.names.news();
+        if self.looked.load(Ordering::Relaxed) == news {
+            return false;
+        }
+        let has = self.node.with_irm(|irm| irm.has_work(self.listener, self.waiter));
+        if !has {
+            self.looked.store(news, Ordering::Relaxed);
+        }
+        has
     }
 
     /// Goes as far as it can. `reply` makes data for the requester, which travels with the reply, from the data that

@@ -9,7 +9,7 @@ use super::shared::{Shared, order};
 use super::timers::TimerQueue;
 use crate::base::counter::Row;
 use crate::base::journal::record;
-use crate::base::sync::{Mutex, Ordered, RwLock};
+use crate::base::sync::{AtomicU64, Mutex, Ordered, Ordering, RwLock};
 use crate::base::time::Instant;
 use crate::flow::Watcher;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
@@ -31,6 +31,8 @@ pub(super) struct Names {
     shared: Arc<Shared>,
     timers: Arc<TimerQueue>,
     irm: Ordered<Mutex<Irm<Screened>>, { order::IRM }>,
+    /// Grows with each request that is placed: threads that spin for one look here, and leave the lock to those that work.
+    news: AtomicU64,
     /// For names without settings of their own.
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
@@ -68,12 +70,18 @@ impl Names {
         let limits = &shared.limits;
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
+            news: AtomicU64::new(0),
             security: Ordered::new(RwLock::new(security)),
             replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
         })
+    }
+
+    /// Returns a number that has changed if requests have been placed since it was asked last.
+    pub(super) fn news(&self) -> u64 {
+        self.news.load(Ordering::Acquire)
     }
 
     // ----- listeners -----
@@ -116,6 +124,7 @@ impl Names {
     pub(super) fn cancel_accept(&self, listener: ListenerId, waiter: irm::WaiterId) {
         let (now, mut calls) = (self.shared.now(), Calls::default());
         let waker = self.irm.lock().cancel(now, listener, waiter, &mut calls);
+        self.news.fetch_add(1, Ordering::Release);
         self.perform(calls);
         self.shared.panics().discard(waker);
     }
@@ -190,6 +199,7 @@ impl Names {
             withdrawn: request.incoming.withdrawn.clone(),
         };
         let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
+        self.news.fetch_add(1, Ordering::Release);
         self.perform(calls);
         match placed {
             Ok(placed) => {
