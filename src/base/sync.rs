@@ -21,6 +21,8 @@
 //! | [`AeadKey`](crate::crypto::backend::AeadKey) | the flow's |
 //! | [`Port::mtu`](crate::flow::Port::mtu), [`is_congested`](crate::flow::Port::is_congested), [`queued`](crate::flow::Port::queued) | the flow's |
 //! | [`Ipcp::info`](crate::ipcp::Ipcp::info), which returns what is fixed | any |
+//! | the driver behind `device::EmbassyFrames`, the device behind `device::SmoltcpFrames` | the adapter's |
+//! | [`Frames`](crate::types::device::Frames) that a `device::Bridge` joins | the bridge's |
 //!
 //! Rooms whose interleavings are model-checked (`flow`, see `tests/loom.rs`) take their atomics from here too, because
 //! the checker can only reorder what goes through it.
