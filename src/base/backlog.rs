@@ -207,7 +207,8 @@ impl fmt::Debug for Meter {
 /// not keep it from others for as long as it likes.
 const LOAN: Duration = Duration::from_secs(10);
 /// A part that was refused because of another's loan has the next one if it asks again this soon: it does when its peer
-/// sends again what was dropped.
+/// sends again what was dropped. Known limit: a sender that has backed off tries less often than this, so two parts that ask
+/// more often can keep the loan between them.
 const RESERVED: Duration = Duration::from_secs(2);
 
 /// One of all loans.

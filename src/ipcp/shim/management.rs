@@ -2,8 +2,11 @@
 //!
 //! A member receives faster than it handles requests and replies, and anybody may send it some. So there is a bound on what
 //! waits, and on what waits of one peer. When there is no room, the newest message of the peer that has most there goes; a
-//! stranger who sends without end has most. One who makes up an address for each message has one message each; then what
-//! this member has asked for itself goes before what it has not.
+//! stranger who sends without end has most. One who makes up an address for each message has one message each; among peers
+//! that have as many, what this member has asked for itself goes before what it has not.
+//!
+//! Known limit: a peer of whom several replies are waited for has more than each made-up address, which can push out all of
+//! them but one; so can requests forged under its own address.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
