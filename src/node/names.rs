@@ -9,7 +9,7 @@ use super::shared::{Shared, order};
 use super::timers::TimerQueue;
 use crate::base::counter::Row;
 use crate::base::journal::record;
-use crate::base::sync::{AtomicU64, Mutex, Ordered, Ordering, RwLock};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordered, Ordering, RwLock};
 use crate::base::time::Instant;
 use crate::flow::Watcher;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
@@ -33,6 +33,8 @@ pub(super) struct Names {
     irm: Ordered<Mutex<Irm<Screened>>, { order::IRM }>,
     /// Grows with each request that is placed: threads that spin for one look here, and leave the lock to those that work.
     news: AtomicU64,
+    /// Set once a name has had settings of its own: without any, no flow takes the lock of the names to look for them.
+    own_security: AtomicBool,
     /// For names without settings of their own.
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
@@ -71,6 +73,7 @@ impl Names {
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
             news: AtomicU64::new(0),
+            own_security: AtomicBool::new(false),
             security: Ordered::new(RwLock::new(security)),
             replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
@@ -143,7 +146,11 @@ impl Names {
     /// Sets the protection of a name, or of those that have no settings of their own.
     pub(super) fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
         match name {
-            Some(name) => self.irm.lock().set_security(name, security),
+            Some(name) => {
+                self.irm.lock().set_security(name, security)?;
+                self.own_security.store(true, Ordering::Release);
+                Ok(())
+            }
             None => {
                 *self.security.write() = security;
                 Ok(())
@@ -153,7 +160,8 @@ impl Names {
 
     /// Returns the protection of flows to and from a name.
     pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
-        let own = self.irm.lock().security(name).cloned();
+        let any = self.own_security.load(Ordering::Acquire);
+        let own = any.then(|| self.irm.lock().security(name).cloned()).flatten();
         own.unwrap_or_else(|| self.security.read().clone())
     }
 

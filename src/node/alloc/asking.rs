@@ -17,7 +17,7 @@ use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, Reques
 use crate::oap::OapError;
 use crate::oap::client::Client;
 use crate::types::code::Code;
-use crate::types::name::Name;
+use crate::types::name::{Name, NameHash};
 
 /// Requests under way for one allocation; beyond it the oldest is withdrawn.
 const MAX_TRIES: usize = 32;
@@ -102,9 +102,9 @@ impl Allocation {
             }
             let stagger = Some(now + stagger(self.deadline.since(now)));
             match asking.places.next(now, until, &self.node, &self.wanted, cx) {
-                Next::Ask(ipcp, at) => {
+                Next::Ask(ipcp, at, hash) => {
                     asking.widen = None;
-                    self.ask(now, ipcp, at)?;
+                    self.ask(now, ipcp, at, hash)?;
                     let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
                     if beside {
                         asking.widen = stagger;
@@ -131,10 +131,10 @@ impl Allocation {
     }
 
     /// Asks at a place. One that cannot be asked has the next one asked at once.
-    fn ask(&mut self, now: Instant, ipcp: Arc<dyn Ipcp>, at: Location) -> Result<(), AllocError> {
+    fn ask(&mut self, now: Instant, ipcp: Arc<dyn Ipcp>, at: Location, hash: NameHash) -> Result<(), AllocError> {
         // In memory nothing gets lost.
         let lossy = is_lossy(&*ipcp);
-        let asked = self.send(now, &ipcp, at);
+        let asked = self.send(now, &ipcp, at, hash);
         let left = self.deadline.since(now);
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
         match asked {
@@ -169,7 +169,13 @@ impl Allocation {
     /// Sends a request, with a fresh key, time stamp and EID, because the reference takes the same one for a replay and
     /// refuses it at the EID of the open flow, but with the same OAP id, by which a peer of our own kind knows it for a
     /// repetition and sends its reply again. `false` if it is as good as lost.
-    fn send(&mut self, now: Instant, ipcp: &Arc<dyn Ipcp>, at: Location) -> Result<bool, AllocError> {
+    fn send(
+        &mut self,
+        now: Instant,
+        ipcp: &Arc<dyn Ipcp>,
+        at: Location,
+        hash: NameHash,
+    ) -> Result<bool, AllocError> {
         let unix = self.node.shared.env.clock.unix_nanos();
         let security = self.node.names.security_of(&self.wanted.name).client;
         let mut rng = self.node.shared.split_randomness("oap");
@@ -195,10 +201,8 @@ impl Allocation {
         let endpoint = self.node.flows.new_endpoint().ok_or(AllocError::TooManyFlows)?;
         let token = asking.next_token;
         asking.next_token += 1;
-        let (alg, name) = (ipcp.info().hash, &self.wanted.name);
-        let kept = if in_memory { self.node.with_irm(|irm| irm.hash_of(alg, name)) } else { None };
         let request = Request {
-            dst: kept.unwrap_or_else(|| alg.hash(name)),
+            dst: hash,
             at,
             qos: self.wanted.qos,
             endpoint: &endpoint,
@@ -330,14 +334,14 @@ impl Allocation {
         }
         let mut again = asking.places.again(now, cx);
         // In memory nothing gets lost: only busy places are asked again.
-        again.retain(|(ipcp, _)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
+        again.retain(|(ipcp, ..)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
         asking.backoff = asking.backoff.saturating_mul(2);
-        let lossy = again.is_empty() || again.iter().any(|(ipcp, _)| is_lossy(&**ipcp));
+        let lossy = again.is_empty() || again.iter().any(|(ipcp, ..)| is_lossy(&**ipcp));
         asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
         // A busy place has the name, and is there, unless it has fallen silent since.
         let widens = silent || asking.busy.is_none();
         asking.widen = widens.then(|| now + stagger(self.deadline.since(now)));
-        for (ipcp, at) in again {
+        for (ipcp, at, hash) in again {
             let name = &self.wanted.name;
             record!(
                 self.node.panics(),
@@ -347,7 +351,7 @@ impl Allocation {
                 "request for a flow to {name:?} repeated at {at}"
             );
             // One that cannot be sent is a lost one.
-            match self.send(now, &ipcp, at) {
+            match self.send(now, &ipcp, at, hash) {
                 Ok(_) => self.node.shared.counters.retried.count(),
                 Err(AllocError::Layer(_)) => {}
                 Err(e) => return Err(e),

@@ -41,8 +41,8 @@ struct Place {
 
 /// The place to ask next.
 pub(super) enum Next {
-    /// Ask there.
-    Ask(Arc<dyn Ipcp>, Location),
+    /// Ask there, for the name with this hash.
+    Ask(Arc<dyn Ipcp>, Location, NameHash),
     /// A layer is looking for the name; it wakes the task.
     Look,
     /// No other place.
@@ -138,7 +138,7 @@ impl Places {
                 if let Some(place) = layer.place(at) {
                     place.asked += 1;
                 }
-                Next::Ask(Arc::clone(&layer.ipcp), at)
+                Next::Ask(Arc::clone(&layer.ipcp), at, layer.hash)
             }
             _ if looking => Next::Look,
             _ => Next::None,
@@ -147,7 +147,11 @@ impl Places {
 
     /// Returns the places to ask again, one in each layer that was asked: the current place of the name, or else the
     /// last one.
-    pub(super) fn again(&mut self, now: Instant, cx: &Context<'_>) -> SmallVec<[(Arc<dyn Ipcp>, Location); 2]> {
+    pub(super) fn again(
+        &mut self,
+        now: Instant,
+        cx: &Context<'_>,
+    ) -> SmallVec<[(Arc<dyn Ipcp>, Location, NameHash); 2]> {
         let asked = |layer: &&mut Layer| !layer.failed && layer.places.iter().any(|place| place.asked > 0);
         let mut again = SmallVec::new();
         for layer in self.layers.iter_mut().filter(asked) {
@@ -156,10 +160,10 @@ impl Places {
                 Lookup::Pending => layer.places.iter().filter(|place| place.asked > 0).map(|place| place.at).collect(),
                 Lookup::Unknown => continue,
             };
-            let ipcp = Arc::clone(&layer.ipcp);
+            let (ipcp, hash) = (Arc::clone(&layer.ipcp), layer.hash);
             if let Some(place) = layer.least_asked(&known) {
                 place.asked += 1;
-                again.push((ipcp, place.at));
+                again.push((ipcp, place.at, hash));
             }
         }
         again
