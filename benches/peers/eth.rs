@@ -1,9 +1,9 @@
 //! Flows over raw Ethernet on a pair of virtual interfaces, beside bare packet sockets and beside UDP.
 //!
-//! They need root and iproute2; without them the rows say so. What the reference makes of the same is known from runs
-//! of its own programs, and is told for scale.
+//! They need root and iproute2; without them the rows say so.
 
 mod bare;
+pub(crate) mod reference;
 mod ring;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,10 +24,6 @@ const ENDS: [&str; 2] = ["o7s-bench-a", "o7s-bench-b"];
 /// Of two layers at the same interfaces.
 const TYPES: [u16; 2] = [0xa000, 0xa001];
 const PING: usize = 64;
-
-/// What the reference reaches over eth-dix on the machine where the musts are from.
-const REFERENCE_PING: &str = "reference 56 us";
-const REFERENCE_ONE_WAY: &str = "reference 108 k/s";
 
 /// Two virtual interfaces, for as long as this lives.
 struct Cable;
@@ -127,7 +123,6 @@ pub(crate) fn ping_pong() -> Vec<Row> {
             .must(Bound::AtMost(2.0))
             .aim(Bound::AtMost(1.3)),
         Row::info("  the same, encrypted and reliable", time(reliable), &text).ratio(reliable, other),
-        Row::info("  for scale", "", REFERENCE_PING),
     ]
 }
 
@@ -148,7 +143,7 @@ pub(crate) fn one_way() -> Vec<Row> {
             .ratio(speed, other)
             .must(Bound::AtLeast(0.8))
             .aim(Bound::AtLeast(1.0)),
-        Row::info("  of them lost in front of the receiver", format!("{:.1} %", 100.0 * lost), REFERENCE_ONE_WAY),
+        Row::info("  of them lost in front of the receiver", format!("{:.1} %", 100.0 * lost), ""),
     ]
 }
 

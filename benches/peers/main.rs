@@ -28,8 +28,16 @@ mod heap;
 mod idle;
 mod local;
 mod measure;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "hosts of the interoperability tests, which need more of them")]
+#[path = "../../tests/interop/net.rs"]
+mod net;
 mod pcap;
 mod quic;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "the reference's daemon as the interoperability tests need it")]
+#[path = "../../tests/interop/reference.rs"]
+mod reference;
 #[path = "../../tests/world/router.rs"]
 mod router;
 mod routing;
@@ -78,6 +86,8 @@ const GROUPS: &[Group] = &[
     ("ethernet raw", eth::one_way),
     #[cfg(target_os = "linux")]
     ("ethernet bulk", eth::bulk),
+    #[cfg(target_os = "linux")]
+    ("ethernet reference", eth::reference::rows),
     #[cfg(target_os = "linux")]
     ("ethernet ring", eth::ring),
     ("framing", framing::rows),

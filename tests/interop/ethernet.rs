@@ -11,10 +11,10 @@ use o7s::wire::eth::{DEFAULT_ETHERTYPE, Frame, Mac, Mgmt, Port};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::member::Member;
-use crate::net::{Host, Net, wait_for};
+use crate::net::{Host, MARK, Net, wait_for};
 use crate::nodes::VERBOSE;
 use crate::reference::Daemon;
-use crate::wire::{MARK, Tap};
+use crate::wire::Tap;
 use crate::{
     ATTEMPTS, BOTH_WAYS, BULK_PACKET, BULK_RATE, BULK_SECONDS, BULK_SIZE, Bench, Combination, EVERY_QOS, Load,
     PING_LIMIT, PING_SIZE, PINGS, Run, SERIAL, SETTLE, STRIKES, Verdict, Who, bulk_reports, judge_bulk, judge_pings,

@@ -47,6 +47,8 @@ pub(crate) const TOOLS: [&str; 7] = ["ip", "unshare", "nsenter", "mount", "sh", 
 
 /// Starts the first line of every program's output, which tells its process id.
 const PID: &str = "pid ";
+/// Starts each line of a tap, whose output no report repeats.
+pub(crate) const MARK: &str = "wire:";
 
 /// Asks `probe` every few milliseconds until it yields something or `limit` is over.
 pub(crate) fn wait_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
@@ -446,7 +448,7 @@ fn logs_of<'a>(hosts: impl IntoIterator<Item = &'a Host>, dir: &TempDir) -> Stri
         for i in 1..=host.logs.get() {
             let log = read_lossy(&dir.0.join(host.label).join(format!("{i}.log")));
             // The first line is the process id.
-            if log.lines().count() > 1 && !log.contains(crate::wire::MARK) {
+            if log.lines().count() > 1 && !log.contains(MARK) {
                 text += &format!("--- {} {i}\n{}\n", host.label, log.trim_end());
             }
         }

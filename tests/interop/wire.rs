@@ -10,12 +10,10 @@ use o7s::wire::dht::{Body, Message};
 use o7s::wire::dt::{DIRECTORY, LayerSizes, Pci};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{FAR, FAR6, Host, NEAR, NEAR6, Service, wait_for};
+use crate::net::{FAR, FAR6, Host, MARK, NEAR, NEAR6, Service, wait_for};
 
 /// The test that is not one: it runs in the far host and prints a line a datagram.
 pub(crate) const HELPER: &str = "wire_tap";
-/// Starts each line of the tap.
-pub(crate) const MARK: &str = "wire:";
 /// Tells the helper that it is wanted.
 pub(crate) const SWITCH: &str = "O7S_INTEROP_TAP";
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::task::Context;
 use core::time::Duration;
 
-use super::places::{Next, Places};
+use super::places::{Next, Places, Target};
 use super::{AllocError, Allocated, Allocation, Phase};
 use crate::base::backoff::Backoff;
 use crate::base::foreign::Causes;
@@ -17,7 +17,7 @@ use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, Reques
 use crate::oap::OapError;
 use crate::oap::client::Client;
 use crate::types::code::Code;
-use crate::types::name::{Name, NameHash};
+use crate::types::name::Name;
 
 /// Requests under way for one allocation; beyond it the oldest is withdrawn.
 const MAX_TRIES: usize = 32;
@@ -102,9 +102,9 @@ impl Allocation {
             }
             let stagger = Some(now + stagger(self.deadline.since(now)));
             match asking.places.next(now, until, &self.node, &self.wanted, cx) {
-                Next::Ask(ipcp, at, hash) => {
+                Next::Ask(target) => {
                     asking.widen = None;
-                    self.ask(now, ipcp, at, hash)?;
+                    self.ask(now, &target)?;
                     let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
                     if beside {
                         asking.widen = stagger;
@@ -131,10 +131,11 @@ impl Allocation {
     }
 
     /// Asks at a place. One that cannot be asked has the next one asked at once.
-    fn ask(&mut self, now: Instant, ipcp: Arc<dyn Ipcp>, at: Location, hash: NameHash) -> Result<(), AllocError> {
+    fn ask(&mut self, now: Instant, target: &Target) -> Result<(), AllocError> {
+        let (ipcp, at) = (&target.ipcp, target.at);
         // In memory nothing gets lost.
-        let lossy = is_lossy(&*ipcp);
-        let asked = self.send(now, &ipcp, at, hash);
+        let lossy = is_lossy(&**ipcp);
+        let asked = self.send(now, target);
         let left = self.deadline.since(now);
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
         match asked {
@@ -157,7 +158,7 @@ impl Allocation {
                     "request for a flow to {name:?} could not be sent to {at}, asking elsewhere: {e}"
                 );
                 let layer = matches!(e, RequestError::Full | RequestError::TooLarge { .. } | RequestError::Down);
-                asking.places.failed(&ipcp, (!layer).then_some(at));
+                asking.places.failed(ipcp, (!layer).then_some(at));
                 asking.fail(AllocError::Layer(e));
                 asking.want(now + self.node.shared.limits.lookup_timeout);
             }
@@ -169,13 +170,8 @@ impl Allocation {
     /// Sends a request, with a fresh key, time stamp and EID, because the reference takes the same one for a replay and
     /// refuses it at the EID of the open flow, but with the same OAP id, by which a peer of our own kind knows it for a
     /// repetition and sends its reply again. `false` if it is as good as lost.
-    fn send(
-        &mut self,
-        now: Instant,
-        ipcp: &Arc<dyn Ipcp>,
-        at: Location,
-        hash: NameHash,
-    ) -> Result<bool, AllocError> {
+    fn send(&mut self, now: Instant, target: &Target) -> Result<bool, AllocError> {
+        let Target { ipcp, at, hash } = target;
         let unix = self.node.shared.env.clock.unix_nanos();
         let security = self.node.names.security_of(&self.wanted.name).client;
         let mut rng = self.node.shared.split_randomness("oap");
@@ -202,8 +198,8 @@ impl Allocation {
         let token = asking.next_token;
         asking.next_token += 1;
         let request = Request {
-            dst: hash,
-            at,
+            dst: *hash,
+            at: *at,
             qos: self.wanted.qos,
             endpoint: &endpoint,
             answer: Arc::clone(&self.answers) as Arc<dyn Answer>,
@@ -217,7 +213,7 @@ impl Allocation {
                 }
                 let sent = attempt.is_sent();
                 let ipcp = Arc::clone(ipcp);
-                asking.tries.push(Try { token, ipcp, at, asked: now, endpoint, client, _attempt: attempt });
+                asking.tries.push(Try { token, ipcp, at: *at, asked: now, endpoint, client, _attempt: attempt });
                 Ok(sent)
             }
             Err(e) => {
@@ -334,15 +330,15 @@ impl Allocation {
         }
         let mut again = asking.places.again(now, cx);
         // In memory nothing gets lost: only busy places are asked again.
-        again.retain(|(ipcp, ..)| is_lossy(&**ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, ipcp)));
+        again.retain(|to| is_lossy(&*to.ipcp) || !asking.tries.iter().any(|t| Arc::ptr_eq(&t.ipcp, &to.ipcp)));
         asking.backoff = asking.backoff.saturating_mul(2);
-        let lossy = again.is_empty() || again.iter().any(|(ipcp, ..)| is_lossy(&**ipcp));
+        let lossy = again.is_empty() || again.iter().any(|to| is_lossy(&*to.ipcp));
         asking.next_retry = if lossy { now + asking.backoff } else { Instant::FAR_FUTURE };
         // A busy place has the name, and is there, unless it has fallen silent since.
         let widens = silent || asking.busy.is_none();
         asking.widen = widens.then(|| now + stagger(self.deadline.since(now)));
-        for (ipcp, at, hash) in again {
-            let name = &self.wanted.name;
+        for target in again {
+            let (name, at) = (&self.wanted.name, target.at);
             record!(
                 self.node.panics(),
                 Asking,
@@ -351,7 +347,7 @@ impl Allocation {
                 "request for a flow to {name:?} repeated at {at}"
             );
             // One that cannot be sent is a lost one.
-            match self.send(now, &ipcp, at, hash) {
+            match self.send(now, &target) {
                 Ok(_) => self.node.shared.counters.retried.count(),
                 Err(AllocError::Layer(_)) => {}
                 Err(e) => return Err(e),

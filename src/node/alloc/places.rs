@@ -39,10 +39,18 @@ struct Place {
     failed: bool,
 }
 
+/// A place to ask.
+pub(super) struct Target {
+    pub(super) ipcp: Arc<dyn Ipcp>,
+    pub(super) at: Location,
+    /// The name's, as this layer makes it.
+    pub(super) hash: NameHash,
+}
+
 /// The place to ask next.
 pub(super) enum Next {
-    /// Ask there, for the name with this hash.
-    Ask(Arc<dyn Ipcp>, Location, NameHash),
+    /// Ask there.
+    Ask(Target),
     /// A layer is looking for the name; it wakes the task.
     Look,
     /// No other place.
@@ -138,7 +146,7 @@ impl Places {
                 if let Some(place) = layer.place(at) {
                     place.asked += 1;
                 }
-                Next::Ask(Arc::clone(&layer.ipcp), at, layer.hash)
+                Next::Ask(Target { ipcp: Arc::clone(&layer.ipcp), at, hash: layer.hash })
             }
             _ if looking => Next::Look,
             _ => Next::None,
@@ -147,11 +155,7 @@ impl Places {
 
     /// Returns the places to ask again, one in each layer that was asked: the current place of the name, or else the
     /// last one.
-    pub(super) fn again(
-        &mut self,
-        now: Instant,
-        cx: &Context<'_>,
-    ) -> SmallVec<[(Arc<dyn Ipcp>, Location, NameHash); 2]> {
+    pub(super) fn again(&mut self, now: Instant, cx: &Context<'_>) -> SmallVec<[Target; 2]> {
         let asked = |layer: &&mut Layer| !layer.failed && layer.places.iter().any(|place| place.asked > 0);
         let mut again = SmallVec::new();
         for layer in self.layers.iter_mut().filter(asked) {
@@ -163,7 +167,7 @@ impl Places {
             let (ipcp, hash) = (Arc::clone(&layer.ipcp), layer.hash);
             if let Some(place) = layer.least_asked(&known) {
                 place.asked += 1;
-                again.push((ipcp, place.at, hash));
+                again.push(Target { ipcp, at: place.at, hash });
             }
         }
         again
