@@ -1,16 +1,21 @@
 //! The operating system's resolver.
 
-use std::fmt::Write as _;
-use std::net::ToSocketAddrs;
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::sync::Mutex;
 use crate::types::addr::scope_of;
 use crate::types::name::NameHash;
 use crate::types::resolve::{Found, Resolver};
 
-/// Look-ups that may be under way; more fail at once.
-const MAX_LOOKUPS: usize = 16;
+/// Look-ups under way at a time, each in a thread that waits for the system.
+const MAX_LOOKUPS: usize = 64;
+/// Look-ups that wait for one of these to end. Beyond it the one goes that has waited for longest: who asked has most
+/// likely given up.
+const MAX_WAITING: usize = 1024;
 
 /// Number of the network interface of this name, as in `fe80::1%eth0`.
 pub(crate) fn interface_index(name: &str) -> Option<u32> {
@@ -21,40 +26,204 @@ pub(crate) fn interface_index(name: &str) -> Option<u32> {
 
 /// Looks the hash up as a host name, 32 lower-case hexadecimal digits, like the reference does: an entry in the hosts
 /// file (`192.0.2.77 7862c6fec5ecaef4aa2e3934725e23b3`, or an IPv6 address) or in the DNS says where a name is.
-#[derive(Clone, Debug, Default)]
+///
+/// At most 64 look-ups are under way at a time. Up to 1024 more wait, the newest of them goes next.
+#[derive(Clone, Debug)]
 pub struct SystemResolver {
-    under_way: Arc<AtomicUsize>,
+    lookups: Arc<Lookups>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self::asking(system)
+    }
+}
+
+impl SystemResolver {
+    fn asking(ask: impl Fn(&str) -> Vec<SocketAddr> + Send + Sync + 'static) -> Self {
+        Self { lookups: Arc::new(Lookups { ask: Box::new(ask), state: Mutex::default() }) }
+    }
 }
 
 impl Resolver for SystemResolver {
     fn resolve(&self, hash: &NameHash, found: Found) {
-        if self.under_way.fetch_add(1, Ordering::AcqRel) >= MAX_LOOKUPS {
-            self.under_way.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-        let mut host = String::with_capacity(2 * hash.as_bytes().len());
-        for byte in hash.as_bytes() {
+        Lookups::add(&self.lookups, Query { hash: *hash, found });
+    }
+}
+
+/// What the operating system says of a host: addresses of both families. Which of them is of use, the layer knows.
+fn system(host: &str) -> Vec<SocketAddr> {
+    (host, 0).to_socket_addrs().into_iter().flatten().collect()
+}
+
+struct Query {
+    hash: NameHash,
+    found: Found,
+}
+
+impl Query {
+    fn host(&self) -> String {
+        let mut host = String::with_capacity(2 * self.hash.as_bytes().len());
+        for byte in self.hash.as_bytes() {
             // Writing to a string does not fail.
             let _ = write!(host, "{byte:02x}");
         }
-        let under_way = Arc::clone(&self.under_way);
-        // The system's resolver blocks, for as long as it likes: it gets a thread of its own, which ends with the
-        // answer and keeps nothing of the stack alive.
-        let spawned = std::thread::Builder::new().name("o7s-resolve".into()).spawn(move || {
-            // Of both families: which of them is of use, the layer knows.
-            let addrs = (host.as_str(), 0).to_socket_addrs();
-            under_way.fetch_sub(1, Ordering::AcqRel);
-            found.answer(addrs.into_iter().flatten());
-        });
-        if spawned.is_err() {
-            self.under_way.fetch_sub(1, Ordering::AcqRel);
+        host
+    }
+}
+
+/// The look-ups of a resolver and its clones. Their threads keep nothing of a stack alive.
+struct Lookups {
+    ask: Box<dyn Fn(&str) -> Vec<SocketAddr> + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: usize,
+    /// The oldest first.
+    waiting: VecDeque<Query>,
+}
+
+impl Lookups {
+    /// Begins a look-up, or has it wait.
+    fn add(this: &Arc<Self>, query: Query) {
+        // Dropped where the lock is not held: that calls who asked.
+        let mut given_up = None;
+        let begins = {
+            let mut state = this.state.lock();
+            if state.waiting.len() >= MAX_WAITING {
+                given_up = state.waiting.pop_front();
+            }
+            state.waiting.push_back(query);
+            let begins = state.threads < MAX_LOOKUPS;
+            state.threads += usize::from(begins);
+            begins
+        };
+        drop(given_up);
+        if begins {
+            // The system's resolver blocks, for as long as it likes: it gets a thread of its own.
+            let worker = Arc::clone(this);
+            let spawned = std::thread::Builder::new().name("o7s-resolve".into()).spawn(move || worker.run());
+            if spawned.is_err() {
+                this.not_started();
+            }
         }
+    }
+
+    /// Looks up until nothing waits any more.
+    fn run(&self) {
+        while let Some(query) = self.next() {
+            let addrs = (self.ask)(&query.host());
+            // Another resolver may be asked next, which is code of others. It must not take this thread's place with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| query.found.answer(addrs)));
+        }
+    }
+
+    /// The newest. If there is none, the thread that asks is to end.
+    fn next(&self) -> Option<Query> {
+        let mut state = self.state.lock();
+        let next = state.waiting.pop_back();
+        state.threads -= usize::from(next.is_none());
+        next
+    }
+
+    /// There is no thread for what was added last. Without any nobody would ever come to those that wait.
+    fn not_started(&self) {
+        let lost = {
+            let mut state = self.state.lock();
+            state.threads -= 1;
+            if state.threads == 0 { core::mem::take(&mut state.waiting) } else { VecDeque::new() }
+        };
+        drop(lost);
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        write!(f, "Lookups({} threads, {} waiting)", state.threads, state.waiting.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::interface_index;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::types::name::{HashAlg, Name};
+
+    const GOOD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77)), 0);
+
+    /// A resolver whose look-ups wait until they are let go, each by one message, and those that have begun.
+    #[allow(clippy::disallowed_methods, reason = "a test's own channels, which nobody fills")]
+    fn slow() -> (SystemResolver, Sender<()>, Receiver<String>) {
+        let (go, gate) = channel();
+        let (begun, beginnings) = channel();
+        let gate = Mutex::new(gate);
+        let ask = move |host: &str| {
+            let _ = begun.send(host.to_owned());
+            // All wait here, one of them for the message and the others for the lock.
+            let let_go = gate.lock().recv();
+            let_go.map(|()| GOOD).into_iter().collect()
+        };
+        (SystemResolver::asking(ask), go, beginnings)
+    }
+
+    fn hash(name: &str) -> NameHash {
+        HashAlg::Md5.hash(&name.parse::<Name>().unwrap())
+    }
+
+    /// Asks for a name. The answer comes with the name in front.
+    fn ask(resolver: &SystemResolver, name: String, answers: &Sender<(String, Vec<SocketAddr>)>) {
+        let answers = answers.clone();
+        let found = hash(&name);
+        resolver.resolve(&found, Found::new(move |addrs| drop(answers.send((name, addrs)))));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test's own channels, which nobody fills")]
+    fn lookups_beyond_the_limit_wait_for_their_turn() {
+        let (resolver, go, beginnings) = slow();
+        let (sender, answers) = channel();
+        for i in 0..MAX_LOOKUPS {
+            ask(&resolver, format!("slow-{i}"), &sender);
+            beginnings.recv().unwrap();
+        }
+        for i in 0..MAX_WAITING {
+            ask(&resolver, format!("waits-{i}"), &sender);
+        }
+        assert!(answers.try_recv().is_err(), "answered although nobody was asked");
+        // The one that has waited for longest makes room.
+        ask(&resolver, "newest".to_owned(), &sender);
+        assert_eq!(answers.try_recv().unwrap(), ("waits-0".to_owned(), vec![]));
+        assert!(answers.try_recv().is_err(), "a second one was given up");
+        // A place: the newest goes next, and is really asked for.
+        go.send(()).unwrap();
+        let newest: String = hash("newest").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(beginnings.recv().unwrap(), newest);
+        for _ in 1..MAX_LOOKUPS + MAX_WAITING {
+            go.send(()).unwrap();
+        }
+        for _ in 0..MAX_LOOKUPS + MAX_WAITING {
+            assert_eq!(answers.recv().unwrap().1, [GOOD]);
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test's own channels, which nobody fills")]
+    fn a_panic_of_who_asked_costs_no_place() {
+        let (resolver, go, _beginnings) = slow();
+        for _ in 0..MAX_LOOKUPS {
+            resolver.resolve(&hash("any"), Found::new(|_| panic!("a test of panics")));
+            go.send(()).unwrap();
+        }
+        let (sender, answers) = channel();
+        go.send(()).unwrap();
+        ask(&resolver, "next".to_owned(), &sender);
+        assert_eq!(answers.recv().unwrap(), ("next".to_owned(), vec![GOOD]));
+    }
 
     #[test]
     fn interfaces_have_numbers() {

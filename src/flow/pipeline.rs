@@ -61,7 +61,7 @@ counts! {
     /// Counters of an endpoint. Packets unless it says bytes.
     #[non_exhaustive]
     pub struct Counters {
-        /// Packets written by the application.
+        /// Packets written by the application, those that the layer below then refused included.
         tx_packets => "tx_packets",
         /// Bytes written by the application.
         tx_bytes => "tx_bytes",
