@@ -246,7 +246,7 @@ impl Flow {
     /// Ends the writing direction, the reading one, or both, and lets the other one go on. Never waits.
     ///
     /// With `Shutdown::Write` the other end reads everything that was written, and then [`ReadError::Closed`]. With
-    /// `Shutdown::Read` only this end reads no more. With `Shutdown::Both` the flow is closed, as by dropping it.
+    /// `Shutdown::Read` only this end reads no more: the other one is not told, and has to wait once the window is full. With `Shutdown::Both` the flow is closed, as by dropping it.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -301,8 +301,9 @@ impl Flow {
         lost(&inner.endpoint)
     }
 
-    /// Two handles, one for reading and one for writing, for different threads. Each direction ends when its handle is
-    /// dropped, and the flow is closed when both are gone.
+    /// Two handles, one for reading and one for writing, for different threads. Dropping the one for writing ends that
+    /// direction, dropping both closes the flow. Dropping only the one for reading tells the other end nothing: what it
+    /// writes waits here, and it has to wait once the window is full.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf(self.share()), WriteHalf(self))
     }

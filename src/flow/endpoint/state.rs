@@ -353,6 +353,7 @@ impl Inner {
     pub(super) fn lose_peer(&mut self) {
         if !self.peer_gone {
             self.peer_gone = true;
+            self.pipe.resign();
             if self.down.is_none() {
                 self.events.push(Event::PeerGone);
             }

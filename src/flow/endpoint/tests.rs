@@ -17,6 +17,7 @@ use std::task::Wake;
 
 use super::*;
 use crate::base::buf::{BufPool, PacketBuf};
+use crate::base::seq::Seq;
 use crate::base::time::{Clock, ManualClock};
 use crate::crypto::hash::digest;
 use crate::crypto::protect::Side;
@@ -26,6 +27,7 @@ use crate::frct::{Config, Frct};
 use crate::oap::{Peering, Tokens};
 use crate::types::device::SendError;
 use crate::types::qos::QosSpec;
+use crate::wire::frct::{Flags, Pci};
 
 /// Bound for calls that must return; a call that hangs, hangs without end.
 const BOUND: Duration = Duration::from_secs(20);
@@ -253,11 +255,7 @@ fn readers_learn_of_the_end_while_another_thread_sends() {
         let _ = gate.lock().unwrap().recv();
         Ok(())
     });
-    let rendezvous = crate::wire::frct::Pci {
-        flags: crate::wire::frct::Flags::RDVS | crate::wire::frct::Flags::DRF,
-        seqno: crate::base::seq::Seq(100),
-        ..Default::default()
-    };
+    let rendezvous = Pci { flags: Flags::RDVS | Flags::DRF, seqno: Seq(100), ..Default::default() };
     let bytes = rendezvous.to_bytes();
     let servicing = {
         let e = Arc::clone(&e);
@@ -496,6 +494,38 @@ fn greetings_are_sent_by_readers_that_have_not_written() {
 }
 
 // ----- the end -----
+
+#[test]
+fn nothing_is_sent_to_a_peer_that_is_gone() {
+    for open in [true, false] {
+        // Of a flow whose retransmission outlives the peer's silence, so that only that ends it.
+        let w = world(QosSpec { timeout: 20_000, ..DATA }, None);
+        let e = &w.endpoint;
+        e.write(b"x").unwrap();
+        if !open {
+            // The peer has it, and no room for more.
+            let flags = Flags::ACK | Flags::FC;
+            let shut = Pci { flags, window: 8, seqno: Seq(0), ackno: Seq(8) };
+            e.handle_packets(w.clock.now(), [PacketBuf::copy_of(&shut.to_bytes())]);
+        }
+        e.write(b"y").unwrap();
+        let mut now = w.clock.now();
+        let mut advance = |ms: u64| {
+            for _ in 0..ms / 100 {
+                now += Duration::from_millis(100);
+                w.clock.advance_to(now);
+                e.handle_timeout(now);
+            }
+            w.wire.sent.lock().len()
+        };
+        let before = advance(25_000);
+        assert!(before > 5, "it asked and repeated while there was hope: {before}");
+        assert!(e.is_peer_gone() && e.state() == State::Active, "{open}");
+        assert_eq!(e.write(b"z"), Err(WriteError::PeerGone));
+        assert_eq!(advance(3_600_000), before, "{open}: the peer is gone");
+        assert_eq!(e.inner.lock().next_deadline(), None, "{open}: there is nothing to come back for");
+    }
+}
 
 #[test]
 fn crossing_closes_are_heard_from_unread_notices() {

@@ -16,6 +16,7 @@ impl Pipeline {
     /// Does what is due. `false` if the peer has been silent for the flow's timeout.
     pub(in crate::flow) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) -> bool {
         if let Some(frct) = &mut self.frct
+            && !self.resigned
             && frct.next_deadline().is_some_and(|t| t <= now)
         {
             frct.handle_timeout(now, &mut self.cache);
@@ -44,7 +45,8 @@ impl Pipeline {
 
     /// Time of the next call of [`handle_timeout`](Self::handle_timeout).
     pub(in crate::flow) fn next_deadline(&self, peer_gone: bool) -> Option<Instant> {
-        let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.deadline());
+        let frct = self.frct.as_ref().filter(|_| !self.resigned);
+        let mut next = frct.map_or(Instant::FAR_FUTURE, |f| f.deadline());
         if let Some(patience) = self.patience
             && !peer_gone
             && !self.is_left()
@@ -64,6 +66,11 @@ impl Pipeline {
         }
         next = next.min(self.turn_until());
         (next != Instant::FAR_FUTURE).then_some(next)
+    }
+
+    /// Gives up waiting for the peer: whoever has its address now is asked for nothing.
+    pub(in crate::flow) fn resign(&mut self) {
+        self.resigned = true;
     }
 
     /// Time at which a keepalive shows a peer whose data has ceased to come where this end is now.

@@ -115,7 +115,7 @@ impl Pipeline {
     /// something.
     pub(in crate::flow) fn has_to_send(&self) -> bool {
         self.answer
-            || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
+            || self.frct.as_ref().is_some_and(|f| !self.resigned && !f.is_at_rest())
             || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
@@ -145,7 +145,7 @@ impl Pipeline {
         }
         // In bursts, as the lock is held: others get their turn within a window of packets.
         while out.len() < BURST {
-            let Some(frct) = &mut self.frct else { return true };
+            let Some(frct) = self.frct.as_mut().filter(|_| !self.resigned) else { return true };
             let pkt = match frct.poll_transmit(now) {
                 None => return true,
                 Some(Transmit::Owned { pkt }) => Some(pkt),
