@@ -167,6 +167,22 @@ fn every_file_of_tests_is_part_of_one() {
     assert!(checked > 0, "no files found: the test would prove nothing");
 }
 
+/// The package has neither examples nor benchmarks: whoever tests it as it is published would miss what is taken from there.
+#[test]
+fn the_package_takes_no_code_from_outside_of_it() {
+    let mut checked = 0;
+    for folder in ["src", "tests"] {
+        for (path, text) in files(folder) {
+            for line in text.lines().filter(|line| line.trim_start().starts_with("#[path = ")) {
+                checked += 1;
+                let outside = ["examples/", "benches/", "fuzz/"].iter().find(|folder| line.contains(*folder));
+                assert!(outside.is_none(), "{folder}/{} takes code from {outside:?}", path.display());
+            }
+        }
+    }
+    assert!(checked > 0, "no path is named: the test would prove nothing");
+}
+
 /// Returns the findings of `check` in every file of the crate.
 fn report(check: impl Fn(&Source) -> Vec<Finding>) -> Vec<String> {
     let sources = sources();

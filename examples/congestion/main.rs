@@ -8,6 +8,7 @@ mod units;
 #[allow(dead_code, reason = "shared with the library")]
 mod svg;
 
+#[path = "../../tests/congestion/experiment.rs"]
 mod experiment;
 mod plot;
 

@@ -72,9 +72,12 @@ impl Query {
     }
 }
 
+/// Asks for the addresses of a host, for as long as that takes.
+type Ask = dyn Fn(&str) -> Vec<SocketAddr> + Send + Sync;
+
 /// The look-ups of a resolver and its clones. Their threads keep nothing of a stack alive.
 struct Lookups {
-    ask: Box<dyn Fn(&str) -> Vec<SocketAddr> + Send + Sync>,
+    ask: Box<Ask>,
     state: Mutex<State>,
 }
 

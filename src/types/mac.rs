@@ -14,7 +14,7 @@ use core::str::FromStr;
 
 /// The address of an Ethernet interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "six bytes, and nothing else")]
+#[allow(clippy::exhaustive_structs, reason = "six bytes, and nothing else")]
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {

@@ -12,7 +12,6 @@
     reason = "tests fail by panics"
 )]
 
-#[path = "../../examples/congestion/experiment.rs"]
 #[allow(dead_code, reason = "the example plots, too")]
 mod experiment;
 mod layer;
