@@ -136,7 +136,7 @@ impl Report {
     }
 
     fn serve(mut self, stack: &Stack, flow: &Flow) {
-        let mut buf = vec![0; ROOM.min(flow.max_packet())];
+        let mut buf = vec![0; ROOM.min(flow.max_write())];
         let why = loop {
             let now = stack.now();
             if now >= self.reported + self.interval {

@@ -51,8 +51,8 @@ struct Options {
     #[arg(short, long, value_name = "PORT")]
     port: Vec<u16>,
 
-    /// EtherType of layers, if not a000, in hexadecimal
-    #[arg(long, value_name = "TYPE", value_parser = |text: &str| u16::from_str_radix(text, 16))]
+    /// EtherType of layers, if not 0xa000
+    #[arg(long, value_name = "TYPE", value_parser = common::units::ethertype)]
     ethertype: Option<u16>,
 
     /// How names are hashed where no enrollment tells

@@ -273,12 +273,12 @@ impl Network {
         Ok((stack, listener))
     }
 
-    /// Allocates a flow to the target that carries packets of `size` bytes.
+    /// Allocates a flow to the target that carries messages of `size` bytes.
     pub(crate) fn connect_to(&self, target: &Target, default_name: &str, size: usize) -> Result<(Stack, Arc<Flow>)> {
         let (stack, flow) = self.connect(target.name(default_name), target.qos)?;
-        let most = flow.max_packet();
+        let most = flow.max_write();
         if size > most {
-            return Err(format!("this flow carries packets of at most {most} bytes: use a smaller --size").into());
+            return Err(format!("this flow carries messages of at most {most} bytes: use a smaller --size").into());
         }
         Ok((stack, flow))
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 /// Serves one flow to its end, and says what came.
 fn serve(stack: &Stack, flow: &Flow) -> Result<String> {
-    let mut buf = vec![0; ROOM.min(flow.max_packet())];
+    let mut buf = vec![0; ROOM.min(flow.max_write())];
     let len = flow.read_timeout(&mut buf, FIRST_PATIENCE)?;
     let test =
         Test::from_packet(buf.get(..len).unwrap_or_default()).ok_or("the client did not say which test it wants")?;

@@ -94,8 +94,8 @@ pub enum CaptureError {
     #[error("the stack was shut down")]
     Down,
     /// The operating system starts no thread for the writer.
-    #[error("the operating system starts no thread to write the capture")]
-    Thread(#[source] io::Error),
+    #[error("the operating system starts no thread to write the capture: {0}")]
+    Thread(io::Error),
 }
 
 impl From<CaptureError> for io::Error {

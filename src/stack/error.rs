@@ -201,10 +201,10 @@ pub enum AllocError {
     #[error("the request could not be sent: {0}")]
     Unsent(SendError),
     /// The layer carries as many flows as its limit allows.
-    #[error("the layer carries as many flows as its limit allows: close some, or raise the limit")]
+    #[error("the layer carries as many flows as its limit allows: close some, or raise its setting max_flows")]
     LayerFull,
     /// The stack carries as many flows as its limit allows.
-    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit of flows")]
     TooManyFlows,
     /// The layer was left while the request was under way.
     #[error("the layer was left during the allocation")]
@@ -427,7 +427,7 @@ pub enum JoinError {
     #[error("the ipcp has {0} neighbours and programs, and its limit allows no more: leave, or raise the limit")]
     LayerFull(usize),
     /// The stack carries as many flows as its limit allows.
-    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit")]
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit of flows")]
     TooManyFlows,
     /// The layer was left, or the stack shut down.
     #[error("the layer was left, or the stack shut down")]

@@ -33,6 +33,7 @@ pub(crate) fn on_cable<F: FnOnce()>(test: F) {
     let output = command.env(SWITCH, "1").stdin(Stdio::null()).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "{name} in a namespace: {}\n{text}", output.status);
+    text.lines().filter(|line| line.starts_with("skipped:")).for_each(say);
 }
 
 /// The options with which `unshare` makes a network namespace; `None`, and a line about it, if it cannot.
@@ -45,10 +46,14 @@ fn unshare() -> Option<&'static [&'static str]> {
     };
     let way = WAYS.iter().find(works).copied();
     if way.is_none() {
-        // Past the capture of the test harness.
-        let _ = writeln!(std::io::stderr().lock(), "skipped: needs root or user namespaces, and iproute2");
+        say("skipped: needs root or user namespaces, and iproute2");
     }
     way
+}
+
+/// Writes a line past the capture of the test harness.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Whether `ip` can do that here.

@@ -32,6 +32,11 @@ fn handle_signals() {
     });
 }
 
+/// Says, past the capture of the test harness, that a test does nothing here.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "skipped: {why}");
+}
+
 fn program(name: &str) -> Command {
     #[cfg(unix)]
     handle_signals();
@@ -180,6 +185,18 @@ fn operf() {
     let told: Vec<_> = told.collect();
     assert_eq!(packets(&told.join("\n"), "Flow 1: "), sent[0], "{told:?}");
     assert_eq!(packets(&told.join("\n"), "Flow 2: "), sent[1], "{told:?}");
+}
+
+#[test]
+fn messages_larger_than_packets() {
+    for (program, options) in [("operf", &[][..]), ("ocbr", &["-i", "10s", "-t", "500ms"])] {
+        let mut server = Server::start(program, options, None);
+        let sent = packets(&server.must(&["-d", "1", "-r", "16M", "-s", "100000", "-q", "data"]), "Sent ");
+        assert!(sent > 0, "{program} sent nothing");
+        let mut lines = server.lines.by_ref().map_while(Result::ok);
+        let told = lines.find(|line| line.starts_with("Flow 1: ") && packets(line, "Flow 1: ") > 0);
+        assert_eq!(packets(&told.unwrap_or_default(), "Flow 1: "), sent, "{program}");
+    }
 }
 
 #[test]
@@ -376,7 +393,7 @@ fn a_router_runs_in_the_background() {
     let job = format!("set -m; {router} --config {} & sleep 1; jobs; kill -9 %1; wait", file.path());
     let shell =
         Command::new("script").args(["-qec", &format!("sh -c '{job}'"), "/dev/null"]).stdin(Stdio::null()).output();
-    let Ok(shell) = shell else { return eprintln!("skipped: no script(1)") };
+    let Ok(shell) = shell else { return skipped("no script(1)") };
     let said = text(&shell.stdout);
     assert!(said.contains("Routing in internet"), "{said}");
     assert!(said.contains("Running") && !said.contains("Stopped"), "{said}");

@@ -25,7 +25,7 @@ fn clients_take_any_port_if_that_of_the_layer_is_in_use() {
 #[test]
 fn clients_and_servers_share_an_ipv6_address() {
     if UdpSocket::bind("[::1]:0").is_err() {
-        println!("skipped: this host has no IPv6");
+        skipped("this host has no IPv6");
         return;
     }
     LazyLock::force(&TAKEN);
