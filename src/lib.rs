@@ -336,7 +336,7 @@ pub mod settings {
     pub use crate::types::layer::{CongestionAvoidance, RoutePolicy};
 }
 
-/// What errors of operations carry, and errors of reading settings.
+/// Causes of failed operations, and errors of parsing settings.
 pub mod cause {
     pub use crate::oap::ConfigError as SecurityConfigError;
     #[cfg(feature = "std")]

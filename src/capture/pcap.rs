@@ -13,7 +13,7 @@ use crate::types::device::{Datagram, Datagrams, FrameLosses, Frames, Link, SendE
 use crate::types::mac::Mac;
 use crate::wire::pcapng::{Direction, LINK_ETHERNET, LINK_RAW};
 
-/// A device around a device: what passes is written while a capture of its [`Tap`] runs. While none does, a call costs one
+/// Wrapper of a device that records its traffic while a capture of its [`Tap`] runs. While none does, a call costs one
 /// relaxed load more.
 ///
 /// The devices that a stack makes itself, and those that it is given, are in one already. For others, see [`Tap`].
@@ -26,7 +26,7 @@ pub struct Pcap<D> {
 }
 
 impl<D> Pcap<D> {
-    /// `device`, called `name` in captures of `tap`.
+    /// Wraps `device`; captures of `tap` call it `name`.
     pub fn new(device: D, tap: &Arc<Tap>, name: &str) -> Self {
         let (passed, dropped) = (tap.number(), tap.number());
         Self { device, tap: Arc::clone(tap), name: name.into(), passed, dropped }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::sync::waiting::{Condvar, Mutex};
 
-/// What the two threads that may wait for a device wait on, for devices that have nothing to poll: a queue in memory, a
-/// driver that calls back. It has the waiting methods of [`Datagrams`](crate::types::device::Datagrams) and of
+/// Wake-up primitive for devices that have nothing to poll: a queue in memory, a driver that calls back. Up to two
+/// threads wait on it. It has the waiting methods of [`Datagrams`](crate::types::device::Datagrams) and of
 /// [`Shim`](crate::ipcp::shim::custom::Shim).
 ///
 /// ```

@@ -138,7 +138,7 @@ impl PacketSocket {
     pub fn dix(interface: &str, ethertype: u16) -> io::Result<Arc<Self>> {
         if !(MIN_ETHERTYPE..u16::MAX).contains(&ethertype) {
             let why =
-                format!("{ethertype:#06x} is no EtherType: it may be 0x0600 to 0xfffe, numbers below are lengths");
+                format!("{ethertype:#06x} is not a valid EtherType: use 0x0600 to 0xfffe, smaller numbers are lengths");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         Self::open(interface, ethertype, &[])

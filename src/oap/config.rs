@@ -214,7 +214,7 @@ fn algorithm<A: FromStr<Err = ParseError>>(name: &str) -> Result<A, ConfigError>
     name.parse().map_err(|error| Problem::Algorithm(error).into())
 }
 
-/// Why a text is not a security configuration. Its text says what is wrong, and what would be right.
+/// Error of parsing a security configuration: says what is wrong, and what would be right.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct ConfigError(#[from] Problem);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::Rib;
 
-/// Takes a tree node by node, for a format that is not here.
+/// Visitor that exports a tree node by node, in a format of the program's own.
 ///
 /// ```
 /// use o7s::rib::{self, Exporter, Place, Rib};

@@ -16,7 +16,7 @@ use crate::types::layer::RoutePolicy;
 /// member's control messages wait meanwhile, so it must not wait for anything itself. That of a user takes no damage if
 /// it panics: one shortest path is used then.
 pub trait RoutingPolicy: fmt::Debug + Send + Sync {
-    /// Has found out what [`next_hops`](Self::next_hops) asks for, beyond one shortest path to every destination.
+    /// Requests the paths that [`next_hops`](Self::next_hops) needs, beyond one shortest path to every destination.
     fn prepare(&self, _paths: &mut dyn Paths) {}
 
     /// Puts the next hops on the way to a destination into `hops`, which is empty: the best first.
@@ -39,10 +39,10 @@ pub trait RoutingPolicy: fmt::Debug + Send + Sync {
 /// Paths in the graph of a layer, as a policy can ask for them: first all of them, then those to one destination after
 /// the other.
 pub trait Paths {
-    /// Looks for the paths from the neighbours, too. Costs a search of the graph for each.
+    /// Computes the paths from the neighbours, too, with one search of the graph for each.
     fn look_around(&mut self);
 
-    /// Looks for all shortest paths, not only one.
+    /// Computes all shortest paths, not only one.
     fn spread(&mut self);
 
     /// The neighbour on a shortest path to the destination.

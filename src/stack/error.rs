@@ -160,7 +160,7 @@ pub enum AllocError {
     /// The string is not a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A blocking call in a polled stack, which has no thread to end the wait.
+    /// Polled stacks do not support blocking calls: no thread would end the wait.
     #[error("this stack is polled: use the asynchronous call, and poll the stack")]
     Polled,
     /// No layer of this stack knows the name. A UDP layer is told hosts of names with [`Udp4::host`](super::Udp4::host),

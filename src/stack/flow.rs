@@ -308,7 +308,7 @@ impl Flow {
         (ReadHalf(self.share()), WriteHalf(self))
     }
 
-    /// The asynchronous face of the same flow.
+    /// Converts it into an asynchronous flow.
     pub fn into_async(self) -> aio::Flow {
         aio::Flow::new(self.inner)
     }

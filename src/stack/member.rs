@@ -144,7 +144,7 @@ fn check(kind: &MemberKind) -> Result<(), MemberError> {
 }
 
 impl UnicastBuilder {
-    /// Sets what is this member's own business, not the layer's. Default: that of [`UnicastConfig`](unicast::Config).
+    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of [`UnicastConfig`](unicast::Config).
     pub fn config(mut self, config: unicast::Config) -> Self {
         let routing = self.config.routing.take();
         self.config = unicast::Config { routing, ..config };
@@ -170,7 +170,7 @@ impl UnicastBuilder {
 }
 
 impl BroadcastBuilder {
-    /// Sets what is this member's own business, not the layer's. Default: that of [`BroadcastConfig`](flood::Config).
+    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of [`BroadcastConfig`](flood::Config).
     pub fn config(mut self, config: flood::Config) -> Self {
         self.config = config;
         self

@@ -14,7 +14,7 @@ use crate::base::delegate::delegate;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Datagram {
-    /// Who sent it.
+    /// Source address.
     pub src: SocketAddr,
     /// At which of its addresses the device was reached, if it has several and can tell.
     pub local: Option<IpAddr>,
@@ -35,7 +35,7 @@ impl Datagram {
     }
 }
 
-/// Why a datagram or frame could not be handed to the device.
+/// Reason why a device did not send a datagram or frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

@@ -60,11 +60,11 @@ impl Default for Unicast {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoutePolicy {
-    /// One is used.
+    /// One shortest path.
     Simple,
-    /// Another is ready for when the first fails.
+    /// A shortest path, and a loop-free alternate for when it fails (RFC 5286).
     LoopFreeAlternates,
-    /// All that cost the same are used.
+    /// All paths of the least cost, by flow.
     EqualCostMultipath,
 }
 
@@ -147,7 +147,7 @@ impl Default for Dht {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CongestionAvoidance {
-    /// None.
+    /// No congestion avoidance.
     None,
     /// Feedback of the lengths of queues on the way, in several bits (multi-bit ECN).
     MbEcn,

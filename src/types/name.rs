@@ -29,7 +29,7 @@ use crate::base::debug::debug_by_text;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a string is not a [`Name`]: its text says what is wrong with which string.
+/// Error of parsing a [`Name`]: says what is wrong with which string.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {

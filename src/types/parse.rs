@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::name::beginning;
 use crate::base::debug::debug_by_text;
 
-/// Why a string is not the name of an algorithm, a hash or a quality of service. Its text says which string, and which there
+/// Error of parsing the name of an algorithm, a hash or a quality of service: says which string, and which names there
 /// are.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {found:?}: use {known}")]

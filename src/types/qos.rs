@@ -151,7 +151,7 @@ impl FromStr for QosSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum QosCube {
-    /// Whatever asks for nothing particular.
+    /// The default class.
     #[default]
     BestEffort,
     /// At most 100 ms of delay and of interruption, three nines.

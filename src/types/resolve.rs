@@ -38,7 +38,7 @@ pub trait Resolver: Send + Sync {
     }
 }
 
-/// What a [`Resolver`] calls with its answer.
+/// Callback that takes the result of a lookup by a [`Resolver`].
 pub struct Found(Option<Box<dyn FnOnce(Vec<SocketAddr>) + Send>>);
 
 /// Addresses of a name that count; others are ignored.

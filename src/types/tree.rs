@@ -49,15 +49,15 @@ pub struct Value {
     pub number: Number,
 }
 
-/// A number, and how it may change.
+/// Value of a metric, with its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Number {
-    /// Only grows, from zero at the start.
+    /// Monotonic count, from zero at the start.
     Counter(u64),
-    /// Value at the moment.
+    /// Current value, which may grow and shrink.
     Gauge(u64),
-    /// A length of time, as it is at the moment.
+    /// Current length of time.
     Time(Duration),
 }
 

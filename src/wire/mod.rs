@@ -72,7 +72,7 @@ pub enum WireError {
     },
     /// A length is one that the protocol does not allow, or bytes are left over.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
-    #[error("{field} of {value} bytes is not allowed here")]
+    #[error("invalid length of {field}: {value} bytes")]
     Length {
         /// The field.
         field: &'static str,

@@ -77,7 +77,7 @@ impl<D: Driver> EmbassyFrames<D> {
         })
     }
 
-    /// Has this called when the driver has received something, has room again, or its link changes: for stacks that are
+    /// Sets the waker that is called when the driver has received something, has room again, or its link changes: for stacks that are
     /// polled. The last one that was given is called.
     pub fn set_waker(&self, waker: &Waker) {
         self.told.set_waker(waker);

@@ -103,7 +103,7 @@ impl<D: Device> SmoltcpFrames<D> {
         Waker::from(Arc::clone(&self.told))
     }
 
-    /// Has this called when the [notifier](Self::notifier) is: for stacks that are polled. The last one that was given is
+    /// Sets the waker that is called when the [notifier](Self::notifier) is: for stacks that are polled. The last one that was given is
     /// called.
     pub fn set_waker(&self, waker: &Waker) {
         self.told.set_waker(waker);

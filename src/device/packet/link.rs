@@ -60,7 +60,7 @@ impl Interface {
         let bound = sys::bound(socket)?;
         let has_address = bound.mac.is_some_and(|mac| mac != Mac([0; 6]) || bound.hardware == libc::ARPHRD_LOOPBACK);
         if !has_address || !matches!(bound.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "it is no Ethernet interface with an address"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "not an Ethernet interface, or it has no address"));
         }
         interface.note(socket, bound)?;
         Ok(interface)

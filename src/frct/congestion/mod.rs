@@ -90,7 +90,7 @@ pub trait Controller: fmt::Debug + Send {
     fn on_ack(&mut self, ack: &Ack);
     /// Packets were found lost.
     fn on_loss(&mut self, loss: &Loss);
-    /// All losses of the last [event](Loss::event) turned out to be none.
+    /// The losses of the last [event](Loss::event) were spurious: all its packets have arrived.
     fn on_spurious(&mut self);
     /// Nothing was sent for longer than the retransmission timeout; now the flow goes on.
     fn on_idle(&mut self);
@@ -100,7 +100,7 @@ pub trait Controller: fmt::Debug + Send {
     fn pacing_rate(&self, srtt: u64) -> u64;
 }
 
-/// Which [`Controller`] a flow has.
+/// Congestion control algorithm of a flow.
 ///
 /// ```
 /// use o7s::congestion::Algorithm;

@@ -50,7 +50,7 @@ use crate::types::device::SendError;
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
 
-/// What a [`Shim`] knows of where a name is.
+/// Result of a name lookup in a layer of a [`Shim`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {
@@ -63,7 +63,7 @@ pub enum Lookup {
     Pending,
 }
 
-/// A member of a layer over a device, as a program brings it along.
+/// A layer over a device, implemented by the program: this member of it.
 ///
 /// # Who calls when
 ///
