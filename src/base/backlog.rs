@@ -16,12 +16,14 @@
 //! assert_eq!(backlog.pop_front().as_deref(), Some(&b"x"[..]));
 //! ```
 
+mod loan;
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::time::Duration;
 
+use self::loan::{Loan, Place, Ticket, Waiting};
 use super::buf::PacketBuf;
 use super::sync::Mutex;
 use super::time::{Clock, Instant};
@@ -131,6 +133,7 @@ pub struct Meter {
     used: AtomicUsize,
     limit: usize,
     over: Over,
+    waiting: Mutex<Waiting>,
 }
 
 enum Over {
@@ -143,13 +146,16 @@ enum Over {
 impl Meter {
     /// A meter for up to `limit` bytes, which are lent by the time of `clock`.
     pub fn whole(limit: usize, clock: &Arc<dyn Clock>) -> Arc<Self> {
-        let over = Over::Whole(Mutex::default(), Arc::clone(clock));
-        Arc::new(Self { used: AtomicUsize::new(0), limit, over })
+        Self::new(limit, Over::Whole(Mutex::default(), Arc::clone(clock)))
     }
 
     /// A peer's part of `whole`: what is charged to it is charged there as well.
     pub fn part(limit: usize, whole: &Arc<Self>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, over: Over::Part(Arc::clone(whole)) })
+        Self::new(limit, Over::Part(Arc::clone(whole)))
+    }
+
+    fn new(limit: usize, over: Over) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, over, waiting: Mutex::default() })
     }
 
     fn above(&self) -> Option<&Self> {
@@ -180,9 +186,15 @@ impl Meter {
         }
     }
 
-    fn lend(&self) -> Option<Ticket> {
+    /// Lends to the account that has `place` in the line of this part, if it is its turn.
+    fn lend(&self, place: &mut Option<Place>) -> Option<Ticket> {
         let part = core::ptr::from_ref(self).addr();
-        self.loan(|loan, now| loan.lend(part, now))
+        self.loan(|loan, now| loan.lend(part, &mut self.waiting.lock(), place, now))
+    }
+
+    /// An account waits no more.
+    fn leave(&self, place: &mut Option<Place>) {
+        self.loan(|loan, _| loan.leave(&mut self.waiting.lock(), place));
     }
 
     fn change(&self, before: usize, now: usize) {
@@ -203,74 +215,30 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// A loan lasts for so long if another account wants it: a peer that sends little by little, or a device that is slow, must
-/// not keep it from others for as long as it likes.
-const LOAN: Duration = Duration::from_secs(10);
-/// A part that was refused because of another's loan has the next one if it asks again this soon: it does when its peer
-/// sends again what was dropped. Known limit: a sender that has backed off tries less often than this, so two parts that ask
-/// more often can keep the loan between them.
-const RESERVED: Duration = Duration::from_secs(2);
-
-/// One of all loans.
-type Ticket = u64;
-
-/// The loan of a whole: who may hold more than there is.
-#[derive(Debug, Default)]
-struct Loan {
-    /// Of all loans so far; the last is the one that counts.
-    last: Ticket,
-    /// Which part has it, since when, and since when this account of it.
-    lent: Option<(usize, Instant, Instant)>,
-    /// Which part comes next, and when it has asked last.
-    next: Option<(usize, Instant)>,
-}
-
-impl Loan {
-    /// Lends to an account of `part`: if it is not lent, or has been for long enough, and no other part comes first.
-    fn lend(&mut self, part: usize, now: Instant) -> Option<Ticket> {
-        let is_over = |since: Instant| now.since(since) >= LOAN;
-        let first = self.next.filter(|(next, asked)| *next != part && now.since(*asked) < RESERVED);
-        let since = match self.lent {
-            None if first.is_none() => now,
-            // Accounts of one part take turns in the time of the part.
-            Some((lent, since, own)) if lent == part && is_over(own) && (first.is_none() || !is_over(since)) => since,
-            Some((lent, since, _)) if lent != part && is_over(since) && first.is_none() => now,
-            lent => {
-                if first.is_none() && lent.is_none_or(|(lent, ..)| lent != part) {
-                    self.next = Some((part, now));
-                }
-                return None;
-            }
-        };
-        self.next = self.next.filter(|(next, _)| *next != part);
-        self.lent = Some((part, since, now));
-        self.last += 1;
-        Some(self.last)
-    }
-
-    fn counts(&self, ticket: Ticket) -> bool {
-        self.lent.is_some() && self.last == ticket
-    }
-
-    fn take_back(&mut self, ticket: Ticket) {
-        if self.counts(ticket) {
-            self.lent = None;
-        }
-    }
-}
-
 /// Charges of one place to a meter. Gives them back when it is dropped.
 #[derive(Debug, Default)]
 pub struct Account {
     meter: Option<Arc<Meter>>,
     charged: usize,
-    borrows: Option<Ticket>,
+    borrowing: Borrowing,
+}
+
+/// What an account has to do with the loan.
+#[derive(Debug, Default)]
+enum Borrowing {
+    /// Nothing.
+    #[default]
+    No,
+    /// It was refused, and has a place in the line of its part.
+    Waits(Place),
+    /// It had it, and has it still if the ticket counts.
+    Borrows(Ticket),
 }
 
 impl Account {
     /// An account at `meter`.
     pub fn new(meter: Option<Arc<Meter>>) -> Self {
-        Self { meter, charged: 0, borrows: None }
+        Self { meter, charged: 0, borrowing: Borrowing::No }
     }
 
     /// `held` bytes are held now.
@@ -292,24 +260,44 @@ impl Account {
 impl Account {
     /// Lets this account hold more although the meter is full, because what it holds is of no use without the rest, and
     /// returns `true` if it may. Of all accounts in the whole a single one may, until it [repays](Self::repay), or for ten
-    /// seconds if another wants to: as many that wait for each other would wait for ever. Other peers come first.
+    /// seconds if another wants to: as many that wait for each other would wait for ever. Whoever is refused comes before
+    /// those that ask later, if it asks again within twenty seconds.
     pub fn borrow(&mut self) -> bool {
-        if !self.borrows() {
-            self.borrows = self.meter.as_ref().and_then(|meter| meter.lend());
+        if self.borrows() {
+            return true;
         }
-        self.borrows.is_some()
+        let Some(meter) = &self.meter else { return false };
+        let mut place = match self.borrowing {
+            Borrowing::Waits(place) => Some(place),
+            Borrowing::No | Borrowing::Borrows(_) => None,
+        };
+        let ticket = meter.lend(&mut place);
+        self.borrowing = match (ticket, place) {
+            (Some(ticket), _) => Borrowing::Borrows(ticket),
+            (None, Some(place)) => Borrowing::Waits(place),
+            (None, None) => Borrowing::No,
+        };
+        ticket.is_some()
     }
 
     /// Returns `true` if this account borrows.
     pub fn borrows(&self) -> bool {
-        let counts = |ticket| self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(ticket)));
-        self.borrows.is_some_and(counts)
+        let Borrowing::Borrows(ticket) = self.borrowing else { return false };
+        self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(ticket)))
+    }
+
+    /// Returns `true` if this account has asked to borrow, with or without success, and not [repaid](Self::repay) since.
+    pub fn has_asked(&self) -> bool {
+        !matches!(self.borrowing, Borrowing::No)
     }
 
     /// Leaves it to others to borrow.
     pub fn repay(&mut self) {
-        if let Some((ticket, meter)) = self.borrows.take().zip(self.meter.as_ref()) {
-            meter.loan(|loan, _| loan.take_back(ticket));
+        let Some(meter) = &self.meter else { return };
+        match core::mem::take(&mut self.borrowing) {
+            Borrowing::No => {}
+            Borrowing::Waits(place) => meter.leave(&mut Some(place)),
+            Borrowing::Borrows(ticket) => meter.loan(|loan, _| loan.take_back(ticket)),
         }
     }
 }

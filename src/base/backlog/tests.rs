@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use super::*;
 use crate::base::time::ManualClock;
 
@@ -126,8 +128,94 @@ fn a_loan_that_is_paid_back_goes_to_the_peer_that_was_refused() {
     clock.advance_to(Instant::from_millis(1000));
     assert!(other.borrow());
     other.repay();
-    assert!(two.borrow() && !other.borrow());
-    two.repay();
-    clock.advance_to(Instant::from_millis(4000));
+    assert!(!two.borrow(), "the one asked before it");
+    assert!(one.borrow() && !other.borrow());
+    one.repay();
+    clock.advance_to(Instant::from_millis(20_999));
+    assert!(!two.borrow());
+    clock.advance_to(Instant::from_millis(21_000));
     assert!(two.borrow(), "who does not come back does not keep it from others");
+}
+
+/// Accounts that ask at each of their pauses for an hour, and keep what they get for as long as they may: how many loans each
+/// had, and how often it was refused in a row at most.
+fn an_hour(clock: &ManualClock, accounts: &mut [(&mut Account, u64)]) -> Vec<(usize, usize)> {
+    let mut had = alloc::vec![(0, 0); accounts.len()];
+    let mut refused = alloc::vec![0; accounts.len()];
+    for tick in 0..36_000 {
+        clock.advance_to(Instant::from_millis(100 * tick));
+        for (at, (account, pause)) in accounts.iter_mut().enumerate() {
+            if tick % *pause != 0 || account.borrows() {
+                continue;
+            }
+            if account.borrow() {
+                (had[at].0, refused[at]) = (had[at].0 + 1, 0);
+            } else {
+                refused[at] += 1;
+                had[at].1 = had[at].1.max(refused[at]);
+            }
+        }
+    }
+    had
+}
+
+/// What a sender does that waits for a window that was shut, in tenths of a second.
+const SELDOM: u64 = 150;
+
+#[test]
+fn a_peer_that_asks_seldom_has_its_turn_among_those_that_ask_often() {
+    let (whole, clock) = whole();
+    let [[mut one, _], [mut two, _], [mut third, _], [mut fourth, _]] = peers(&whole);
+    let had = an_hour(&clock, &mut [(&mut one, 1), (&mut two, 1), (&mut third, SELDOM), (&mut fourth, SELDOM)]);
+    // Four turns of ten seconds, and a pause for each of the two that come late.
+    for (loans, refused) in &had[2..] {
+        assert!(*loans >= 36 && *refused <= 6, "{had:?}");
+    }
+}
+
+#[test]
+fn a_flow_that_asks_seldom_has_its_turn_among_others_of_its_peer() {
+    let (whole, clock) = whole();
+    let part = Meter::part(1 << 18, &whole);
+    let [mut one, mut two, mut third] = [0, 1, 2].map(|_| Account::new(Some(Arc::clone(&part))));
+    let had = an_hour(&clock, &mut [(&mut one, 1), (&mut two, 1), (&mut third, SELDOM)]);
+    assert!(had[2].0 >= 36 && had[2].1 <= 6, "{had:?}");
+}
+
+#[test]
+fn peers_that_are_new_do_not_go_before_one_that_waits() {
+    let (whole, clock) = whole();
+    let [[mut holder, _], [mut waits, _]] = peers(&whole);
+    assert!(holder.borrow() && !waits.borrow());
+    let mut refused = 1;
+    for second in 1..=3600 {
+        clock.advance_to(Instant::from_millis(1000 * second));
+        let [[mut stranger, _]] = peers(&whole);
+        stranger.borrow();
+        if second % 15 == 0 {
+            refused = if waits.borrow() { 0 } else { refused + 1 };
+            assert!(refused <= 1, "{second} s: another new one has it each time");
+        }
+    }
+}
+
+#[test]
+fn who_waits_no_more_keeps_the_loan_from_nobody() {
+    let (whole, clock) = whole();
+    let [[mut holder, _], [mut first, mut first_too], [mut second, _]] = peers(&whole);
+    assert!(holder.borrow() && !first.borrow() && !second.borrow());
+    holder.repay();
+    assert!(!second.borrow(), "another was first");
+    first.repay();
+    assert!(second.borrow(), "and does not wait any more");
+    assert!(!first.borrow() && !first_too.borrow());
+    drop(first);
+    second.repay();
+    assert!(holder.borrow(), "the flow that waited is closed");
+    holder.repay();
+    assert!(first_too.borrow());
+    assert!(!second.borrow() && !holder.borrow());
+    drop((first_too, second));
+    clock.advance_to(Instant::from_millis(1));
+    assert!(holder.borrow());
 }

@@ -91,7 +91,7 @@ impl Pipeline {
     pub(super) fn charge(&mut self) {
         let held = self.held();
         self.account.set(held);
-        if self.account.borrows() && self.frct.as_ref().is_none_or(|frct| !frct.is_stuck()) {
+        if self.account.has_asked() && self.frct.as_ref().is_none_or(|frct| !frct.is_stuck()) {
             self.account.repay();
         }
     }
