@@ -31,6 +31,8 @@ struct Bus {
     queries: AtomicU64,
     lost: AtomicU64,
     full: AtomicBool,
+    /// A member that is left while it looks for a name.
+    leaves: Mutex<Option<IpcpHandle>>,
     /// Flows for which packets were sent.
     flows: Mutex<Vec<u32>>,
 }
@@ -67,6 +69,8 @@ impl Shim for Station {
     type Receiver = ();
 
     fn lookup(&self, _: &NameHash, _: &Waker) -> Lookup {
+        let leaves = self.bus.leaves.lock().unwrap().take();
+        leaves.into_iter().for_each(|member| member.leave());
         if self.bus.queries.fetch_add(1, Ordering::SeqCst) < self.bus.lost.load(Ordering::SeqCst) {
             return Lookup::Pending;
         }
@@ -285,5 +289,30 @@ fn leaving_ends_flows_and_requests() {
         world.members[0].clone().leave();
         assert!(flow.read_bytes().await.is_err());
         assert!(world.flow(QosSpec::DATA).await.is_err());
+    });
+}
+
+#[test]
+fn leaving_ends_the_search_for_a_name_at_once() {
+    let world = World::new(2, 1..=u32::MAX);
+    world.bus.lost.store(u64::MAX, Ordering::SeqCst);
+    world.net.block_on(async {
+        let mut asking = pin!(world.flow(QosSpec::DATA));
+        assert!(poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending())).await);
+        let left = world.net.now();
+        world.members[0].clone().leave();
+        let ended = asking.await.map(drop).unwrap_err();
+        assert!(matches!(ended, AllocError::Unreachable(_)), "{ended:?}");
+        assert_eq!(world.net.now(), left, "nothing has to be waited for");
+    });
+    // Also while the shim is being asked.
+    let world = World::new(2, 1..=u32::MAX);
+    world.bus.lost.store(u64::MAX, Ordering::SeqCst);
+    *world.bus.leaves.lock().unwrap() = Some(world.members[0].clone());
+    world.net.block_on(async {
+        let begun = world.net.now();
+        let ended = world.flow(QosSpec::DATA).await.map(drop).unwrap_err();
+        assert!(matches!(ended, AllocError::Unreachable(_)), "{ended:?}");
+        assert_eq!(world.net.now(), begun, "nothing has to be waited for");
     });
 }

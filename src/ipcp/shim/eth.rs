@@ -321,6 +321,12 @@ impl EthShim {
         }
     }
 
+    /// Nobody is to wait for a name any more. No lock may be held.
+    fn wake_waiting(&self) {
+        let waiting = self.directory.lock().clear();
+        self.panics.wake_all(waiting);
+    }
+
     /// Asks everybody where a name is. No lock may be held.
     fn ask(&self, hash: &NameHash) {
         record!(self.panics, Lookup, Debug, [hash = hash], "asking everybody where the name with hash {hash} is");
@@ -360,6 +366,11 @@ impl Ipcp for EthShim {
         let can_ask = self.status.link() == Link::Up;
         let (found, asks) = self.directory.lock().look_up(now, hash, can_ask, &mut kept);
         self.panics.discard(kept);
+        // Left meanwhile: those that waited were woken before this one did.
+        if self.is_down() {
+            self.wake_waiting();
+            return Lookup::Unknown;
+        }
         if asks {
             self.ask(hash);
             self.arm();
@@ -409,8 +420,7 @@ impl Ipcp for EthShim {
     fn shutdown(&self, _now: Instant) {
         self.down.store(true, Ordering::Release);
         self.names.lock().clear();
-        let waiting = self.directory.lock().clear();
-        self.panics.wake_all(waiting);
+        self.wake_waiting();
         self.flows.give_up();
         *self.management.lock() = Management::default();
         // Whoever waits on it returns; the interface is free from now on, whoever still holds something of the layer.

@@ -294,6 +294,11 @@ impl Ipcp for UdpShim {
             return remembered;
         }
         self.ask(*hash);
+        // Left meanwhile: those that waited were woken before this one did.
+        if self.is_down() {
+            self.wake_waiting();
+            return Lookup::Unknown;
+        }
         // Some resolvers answer at once.
         match self.directory.lock().get(hash) {
             Some(Entry::Known { addrs, .. }) => directory::known(addrs),
@@ -347,12 +352,7 @@ impl Ipcp for UdpShim {
         self.down.store(true, Ordering::Release);
         let names = core::mem::take(&mut *self.names.lock());
         names.keys().for_each(|hash| self.withdraw(hash));
-        let directory = core::mem::take(&mut *self.directory.lock());
-        for entry in directory.into_entries() {
-            if let Entry::Asked(wakers) = entry {
-                self.panics.wake_all(wakers);
-            }
-        }
+        self.wake_waiting();
         self.flows.give_up();
         *self.management.lock() = Management::default();
         // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.

@@ -141,6 +141,11 @@ impl<S: Shim> Ipcp for Adapter<S> {
             }
             Some(Lookup::Pending) => {
                 self.pending.wait(now, waker);
+                // Left meanwhile: those that waited were woken before this one did.
+                if self.state.is_down() {
+                    self.pending.wake_all();
+                    return ipcp::Lookup::Unknown;
+                }
                 ipcp::Lookup::Pending
             }
             Some(Lookup::Known(_) | Lookup::Unknown) | None => ipcp::Lookup::Unknown,
@@ -177,6 +182,8 @@ impl<S: Shim> Ipcp for Adapter<S> {
     fn shutdown(&self, _now: Instant) {
         self.state.down.store(true, Ordering::Release);
         self.state.names.lock().clear();
+        // They ask again, and learn that the name is nowhere.
+        self.pending.wake_all();
         self.state.flows.give_up();
         self.state.panics.call(|| self.shim.close());
     }

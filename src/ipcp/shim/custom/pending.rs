@@ -49,6 +49,11 @@ impl Pending {
 
     fn ring(&self) {
         self.alarm.rang();
+        self.wake_all();
+    }
+
+    /// Has all of them ask now.
+    pub(super) fn wake_all(&self) {
         let tasks = core::mem::take(&mut *self.tasks.lock());
         self.panics.wake_all(tasks);
     }

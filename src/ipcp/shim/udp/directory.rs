@@ -128,6 +128,16 @@ impl UdpShim {
         self.panics.call(|| self.resolver.withdraw(hash, self.own));
     }
 
+    /// Nobody is to wait for a name any more. The caller holds no lock.
+    pub(super) fn wake_waiting(&self) {
+        let directory = core::mem::take(&mut *self.directory.lock());
+        for entry in directory.into_entries() {
+            if let Entry::Asked(wakers) = entry {
+                self.panics.wake_all(wakers);
+            }
+        }
+    }
+
     /// Asks the resolver. The caller holds no lock. One that panics does not know.
     pub(super) fn ask(&self, hash: NameHash) {
         let me = Weak::clone(&self.me);

@@ -13,7 +13,7 @@ use super::*;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::time::ManualClock;
 use crate::flow::{Endpoint, Env, FlowKey, Host, Outgoing, Port as _};
-use crate::ipcp::shim::resolve::HostTable;
+use crate::ipcp::shim::resolve::{self, HostTable};
 use crate::ipcp::{Alarm, Incoming, Kind};
 
 const NOW: Instant = Instant::ZERO;
@@ -173,6 +173,10 @@ fn route(local: u8, remote: u8) -> Route {
 
 impl World {
     fn new() -> Self {
+        Self::with(HostTable::new())
+    }
+
+    fn with(resolver: Arc<dyn Resolver>) -> Self {
         let (device, at_tick) = (Arc::new(Device::default()), Then::default());
         let env = Env {
             clock: Arc::new(ManualClock::new(0)),
@@ -192,7 +196,7 @@ impl World {
         let parts = Parts {
             info: Info::new(Kind::Udp4, "udp4.test", "udp4"),
             socket: Arc::clone(&device) as Arc<dyn Datagrams>,
-            resolver: HostTable::new(),
+            resolver,
             config: Config::default(),
         };
         let shim = UdpShim::new(context, parts);
@@ -300,4 +304,33 @@ fn the_receive_loop_is_told_of_a_device_that_panics_so_that_it_pauses() {
         let guarded = crate::ipcp::shim::Attended::guard(&*device, Duration::from_secs(1));
         assert_eq!((led, guarded), (bug == "guard", bug == "wait"), "{bug}");
     }
+}
+
+/// Does something when it is asked, and never answers.
+#[derive(Default)]
+struct Silent(Then);
+
+impl Resolver for Silent {
+    fn resolve(&self, _: &NameHash, found: resolve::Found) {
+        // Dropped, it would answer that the name is nowhere.
+        core::mem::forget(found);
+    }
+
+    fn at_hand(&self, _: &NameHash) -> Vec<SocketAddr> {
+        self.0.happens();
+        Vec::new()
+    }
+}
+
+#[test]
+fn nobody_waits_in_a_layer_that_is_left_meanwhile() {
+    let silent = Arc::new(Silent::default());
+    let world = World::with(Arc::<Silent>::clone(&silent));
+    let hash = NameHash::new(&[7; 16]).unwrap();
+    assert_eq!(world.shim.lookup(NOW, &hash, Waker::noop()), Lookup::Pending);
+    let shim = Arc::clone(&world.shim);
+    silent.0.set(move || shim.shutdown(NOW));
+    let other = NameHash::new(&[8; 16]).unwrap();
+    assert_eq!(world.shim.lookup(NOW, &other, Waker::noop()), Lookup::Unknown);
+    assert_eq!(world.shim.directory.lock().len(), 0);
 }
