@@ -1,15 +1,19 @@
 //! Management messages that have been received and wait to be handled: bounded in number, memory and time, and shared fairly.
 //!
 //! A member receives faster than it handles requests and replies, and anybody may send it some. So there is a bound on what
-//! waits, and on what waits of one peer. When there is no room, the newest message of the peer that has most there goes; a
-//! stranger who sends without end has most. One who makes up an address for each message has one message each; among peers
-//! that have as many, what this member has asked for itself goes before what it has not.
+//! waits, and on what waits of one peer.
 //!
-//! Known limit: a peer of whom several replies are waited for has more than each made-up address, which can push out all of
-//! them but one; so can requests forged under its own address.
+//! Replies that this end waits for come first: all of the room is theirs, and what gives way to them is requests, which anybody
+//! can make up, under any address. Nobody can make up replies: each answers a request of this end, comes from where that went,
+//! and is the only one; a second reply to the same request is of no use.
+//!
+//! Requests share what is left. When there is no room, the newest of the peer that has most there goes; a stranger who sends
+//! without end has most. One who makes up an address for each message has one message each.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
@@ -28,64 +32,135 @@ pub(super) struct Management<M> {
     messages: VecDeque<Waiting<M>>,
     bytes: usize,
     peers: BTreeMap<u64, Held>,
+    /// The requests of this end whose replies wait.
+    answered: BTreeSet<u64>,
 }
 
 struct Waiting<M> {
     peer: u64,
     bytes: usize,
-    wanted: bool,
+    /// The request of this end that it answers, by its number. What answers none is a request of the peer.
+    answers: Option<u64>,
     message: M,
 }
 
 /// Messages of one peer that wait.
 #[derive(Clone, Copy, Default)]
 struct Held {
+    replies: Share,
+    requests: Share,
+}
+
+/// Messages of one kind, and their memory.
+#[derive(Clone, Copy, Default)]
+struct Share {
     messages: usize,
     bytes: usize,
 }
 
+impl Share {
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.messages -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// The part of all of the room that it is, whichever it has more of, bytes.
+    fn size(self) -> usize {
+        (self.messages * MAX_BYTES / MAX_MESSAGES).max(self.bytes)
+    }
+
+    /// The size with one message more.
+    fn size_with(self, bytes: usize) -> usize {
+        Self { messages: self.messages + 1, bytes: self.bytes + bytes }.size()
+    }
+}
+
+impl Held {
+    fn of(&mut self, answers: Option<u64>) -> &mut Share {
+        if answers.is_some() { &mut self.replies } else { &mut self.requests }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.replies.messages + self.requests.messages < MAX_OF_PEER
+            && self.replies.bytes + self.requests.bytes + bytes <= MAX_BYTES_OF_PEER
+    }
+
+    fn is_empty(&self) -> bool {
+        self.replies.messages + self.requests.messages == 0
+    }
+}
+
+/// Messages that have to go.
+pub(super) type Shed<M> = SmallVec<[M; 1]>;
+
 impl<M> Default for Management<M> {
     fn default() -> Self {
-        Self { messages: VecDeque::new(), bytes: 0, peers: BTreeMap::new() }
+        Self { messages: VecDeque::new(), bytes: 0, peers: BTreeMap::new(), answered: BTreeSet::new() }
     }
 }
 
 impl<M> Management<M> {
-    /// Keeps a message of `peer` that holds so much memory; `wanted`: this end waits for it. Returns what has to go, if
-    /// there is no room: this one, or another.
+    /// Keeps a message of `peer` that holds so much memory, and answers the request of this number, for whose reply this end
+    /// waits, or none. Returns what has to go, if there is no room: this one, or others.
     #[must_use]
-    pub(super) fn push(&mut self, peer: u64, bytes: usize, wanted: bool, message: M) -> Option<M> {
-        let held = self.peers.get(&peer).copied().unwrap_or_default();
-        if held.messages >= MAX_OF_PEER || held.bytes + bytes > MAX_BYTES_OF_PEER {
-            return Some(message);
+    pub(super) fn push(&mut self, peer: u64, bytes: usize, answers: Option<u64>, message: M) -> Shed<M> {
+        let mut shed = Shed::new();
+        if answers.is_some_and(|answered| self.answered.contains(&answered)) || bytes > MAX_BYTES_OF_PEER {
+            shed.push(message);
+            return shed;
         }
-        let mut shed = None;
-        if self.messages.len() >= MAX_MESSAGES || self.bytes + bytes > MAX_BYTES {
-            // One makes room for one: a large message that needs the room of several small ones goes itself.
-            let place = self.surplus(held, bytes, wanted).filter(|at| self.makes_room(*at, bytes));
-            let Some(waiting) = place.and_then(|at| self.messages.remove(at)) else { return Some(message) };
+        while !self.has_room(peer, bytes) {
+            let Some(waiting) = self.place(peer, bytes, answers).and_then(|at| self.messages.remove(at)) else {
+                shed.push(message);
+                return shed;
+            };
             self.release(&waiting);
-            shed = Some(waiting.message);
+            shed.push(waiting.message);
         }
-        let held = self.peers.entry(peer).or_default();
-        held.messages += 1;
-        held.bytes += bytes;
+        self.peers.entry(peer).or_default().of(answers).add(bytes);
+        self.answered.extend(answers);
         self.bytes += bytes;
-        self.messages.push_back(Waiting { peer, bytes, wanted, message });
+        self.messages.push_back(Waiting { peer, bytes, answers, message });
         shed
     }
 
-    /// The message that goes for one of a peer that has `held` until now: the newest of the peer that has most, if that has
-    /// more; else, for one that is wanted, the newest that is not.
-    fn surplus(&self, held: Held, bytes: usize, wanted: bool) -> Option<usize> {
-        let share = |held: Held| (held.messages * MAX_BYTES / MAX_MESSAGES).max(held.bytes);
-        let own = share(Held { messages: held.messages + 1, bytes: held.bytes + bytes });
-        let (most, of) = self.peers.iter().map(|(peer, held)| (share(*held), *peer)).max()?;
-        let from_behind = |f: &dyn Fn(&Waiting<M>) -> bool| self.messages.iter().rposition(f);
-        if most > own {
-            return from_behind(&|waiting| waiting.peer == of);
+    /// Returns `true` if `peer` may have a message more, and all peers together.
+    fn has_room(&self, peer: u64, bytes: usize) -> bool {
+        let of_all = self.messages.len() < MAX_MESSAGES && self.bytes + bytes <= MAX_BYTES;
+        of_all && self.peers.get(&peer).is_none_or(|held| held.has_room(bytes))
+    }
+
+    /// The message that goes for one of `peer`.
+    fn place(&self, peer: u64, bytes: usize, answers: Option<u64>) -> Option<usize> {
+        let held = self.peers.get(&peer).copied().unwrap_or_default();
+        let is_own = !held.has_room(bytes);
+        if answers.is_none() {
+            // One makes room for one: a large message that needs the room of several small ones goes itself.
+            let place =
+                if is_own { None } else { self.surplus(|held| held.requests, held.requests.size_with(bytes), false) };
+            return place.filter(|at| self.makes_room(*at, bytes));
         }
-        wanted.then(|| from_behind(&|waiting| !waiting.wanted)).flatten()
+        let own_request = |waiting: &Waiting<M>| waiting.answers.is_none() && waiting.peer == peer;
+        if is_own {
+            return self.messages.iter().rposition(own_request);
+        }
+        let request = self.surplus(|held| held.requests, 0, false);
+        request.or_else(|| {
+            let reply = self.surplus(|held| held.replies, held.replies.size_with(bytes), true);
+            reply.filter(|at| self.makes_room(*at, bytes))
+        })
+    }
+
+    /// The newest message of the peer that has most of a kind, if that is more than `own`.
+    fn surplus(&self, kind: impl Fn(&Held) -> Share, own: usize, are_replies: bool) -> Option<usize> {
+        let sizes = self.peers.iter().map(|(peer, held)| (kind(held).size(), *peer));
+        let (_, of) = sizes.max().filter(|(most, _)| *most > own)?;
+        self.messages.iter().rposition(|waiting| waiting.peer == of && waiting.answers.is_some() == are_replies)
     }
 
     fn makes_room(&self, at: usize, bytes: usize) -> bool {
@@ -102,10 +177,12 @@ impl<M> Management<M> {
     /// A message waits no more.
     fn release(&mut self, waiting: &Waiting<M>) {
         self.bytes -= waiting.bytes;
+        if let Some(answered) = waiting.answers {
+            self.answered.remove(&answered);
+        }
         if let Some(held) = self.peers.get_mut(&waiting.peer) {
-            held.messages -= 1;
-            held.bytes -= waiting.bytes;
-            if held.messages == 0 {
+            held.of(waiting.answers).take(waiting.bytes);
+            if held.is_empty() {
                 self.peers.remove(&waiting.peer);
             }
         }

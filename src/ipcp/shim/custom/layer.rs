@@ -98,6 +98,11 @@ impl State {
         self.down.load(Ordering::Acquire)
     }
 
+    /// Returns `true` if a reply of `station` for the flow with this number is waited for.
+    fn expects(&self, station: u64, flow: u32) -> bool {
+        self.flows.get(flow.into()).is_some_and(|end| end.peer == station && end.is_requested())
+    }
+
     pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -127,16 +132,21 @@ pub struct Layer(pub(super) Arc<State>);
 impl Layer {
     /// Takes a message about a flow that has arrived from a station. It is handled when the shim has
     /// [received](super::Shim::receive). While 512 wait, or 256 of one station, or they hold more than 2 MiB, or 1 MiB of one
-    /// station, some are dropped and counted.
+    /// station, some are dropped and counted: requests before replies that are waited for.
     pub fn on_message(&self, station: u64, message: &Message<'_>) {
+        let answers = match message {
+            Message::Request { .. } => None,
+            Message::Reply { flow, .. } if self.0.expects(station, *flow) => Some(u64::from(*flow)),
+            Message::Reply { .. } => {
+                self.0.counters.replies_unexpected.count();
+                return;
+            }
+        };
         let (message, data) = message.split();
         let arrived = Arrived { from: station, message, data: data.into() };
         let bytes = size_of::<Arrived>() + data.len();
-        // Which replies are waited for is known when they are handled.
-        let dropped = self.0.arrived.lock().push(station, bytes, false, arrived);
-        if dropped.is_some() {
-            self.0.counters.message_drops.count();
-        }
+        let dropped = self.0.arrived.lock().push(station, bytes, answers, arrived);
+        self.0.counters.message_drops.add(dropped.len() as u64);
     }
 
     /// Takes packets that have arrived from a station for the flow with the number `flow`. If there is none, or it is with

@@ -1,7 +1,7 @@
 //! The directory: answers of other stations, for as long as they are believed, and the queries under way.
 //!
 //! A name that is not known is asked for by broadcast, and again after a while that doubles, until somebody answers or the
-//! time for it is over. Answers count only then: the first wakes whoever waits, and those of other stations that come in
+//! time for it is over. Answers count only then: the first has whoever waits woken, and those of other stations that come in
 //! the same time are further places. What nobody answered is remembered too, for a shorter time.
 //!
 //! Anybody on the segment can answer, from any number of made-up addresses. Whoever asks for a flow tries one place after the
@@ -67,6 +67,8 @@ pub(super) struct Directory {
     /// Stations that were doubted, in this order, and when.
     doubted: BTreeSet<(NameHash, Mac)>,
     doubts: VecDeque<(Instant, NameHash, Mac)>,
+    /// Who waited for names that have been found, and was not woken yet.
+    found: Vec<Waker>,
     rng: Rng,
     limit: usize,
     ttl: Duration,
@@ -81,6 +83,7 @@ impl Directory {
         Self {
             doubted: BTreeSet::new(),
             doubts: VecDeque::new(),
+            found: Vec::new(),
             rng,
             entries: BTreeMap::new(),
             ends: BTreeSet::new(),
@@ -137,28 +140,20 @@ impl Directory {
         (Lookup::Pending, true)
     }
 
-    /// Returns `true` if an answer for this name would count.
-    pub(super) fn expects(&self, now: Instant, hash: &NameHash) -> bool {
-        match self.entries.get(hash) {
-            Some(Entry::Asked { .. }) => true,
-            Some(Entry::Known { open, .. }) => *open > now,
-            None => false,
-        }
-    }
-
-    /// A station has the name: who waited for that. `None` if the answer does not count.
-    pub(super) fn handle_answer(&mut self, now: Instant, hash: &NameHash, from: Mac) -> Option<Vec<Waker>> {
+    /// A station has the name. Whoever waited for that is [to be woken](Self::take_found). `false` if the answer does not
+    /// count.
+    pub(super) fn handle_answer(&mut self, now: Instant, hash: &NameHash, from: Mac) -> bool {
         let Self { entries, doubted, .. } = self;
-        match entries.get_mut(hash)? {
-            Entry::Asked { until, .. } => {
+        match entries.get_mut(hash) {
+            Some(Entry::Asked { until, .. }) => {
                 let (open, lottery) = (*until, self.rng.u64());
                 let known = Entry::Known { places: smallvec![from], until: now + self.ttl, open, lottery };
-                match self.insert(*hash, known) {
-                    Some(Entry::Asked { wakers, .. }) => Some(wakers),
-                    _ => None,
+                if let Some(Entry::Asked { wakers, .. }) = self.insert(*hash, known) {
+                    self.found.extend(wakers);
                 }
+                true
             }
-            Entry::Known { places, open, lottery, .. } if *open > now => {
+            Some(Entry::Known { places, open, lottery, .. }) if *open > now => {
                 if !places.contains(&from) {
                     places.push(from);
                 }
@@ -169,10 +164,15 @@ impl Directory {
                         places.remove(at);
                     }
                 }
-                Some(Vec::new())
+                true
             }
-            Entry::Known { .. } => None,
+            Some(Entry::Known { .. }) | None => false,
         }
+    }
+
+    /// Who waited for names that have been found since the last call: as many as there were before, at most.
+    pub(super) fn take_found(&mut self) -> Vec<Waker> {
+        core::mem::take(&mut self.found)
     }
 
     /// The name was not found there.
@@ -247,7 +247,7 @@ impl Directory {
             Entry::Asked { wakers, .. } => wakers,
             Entry::Known { .. } => Vec::new(),
         });
-        waiting.collect()
+        self.take_found().into_iter().chain(waiting).collect()
     }
 
     fn insert(&mut self, hash: NameHash, entry: Entry) -> Option<Entry> {

@@ -29,8 +29,8 @@ enum Sorted {
     Done,
     /// It goes to a flow.
     Data,
-    /// It waits to be handled; `wanted`: this end waits for it.
-    Management { wanted: bool },
+    /// It waits to be handled; the request of this end that it answers, if it does.
+    Management { answers: Option<u64> },
 }
 
 /// A frame's head and where its payload is.
@@ -42,8 +42,8 @@ struct Head {
 }
 
 impl EthShim {
-    /// Takes what the device has and hands data to the endpoints; requests, replies and answers wait until the lock is
-    /// released, because they go up to the stack. Returns how many frames there were.
+    /// Takes what the device has and hands data to the endpoints; requests and replies wait until the lock is released,
+    /// because they go up to the stack. Returns how many frames there were.
     pub(super) fn take_in(&self, now: Instant, r: &mut Receiver<PacketBuf>) -> usize {
         let n = self.device.for_loop().recv(&mut r.arrived, &mut r.cache);
         r.cache.settle(now);
@@ -62,10 +62,10 @@ impl EthShim {
             frame.truncate(head.payload);
             match sorted {
                 Sorted::Done => r.cache.put(frame),
-                Sorted::Management { wanted } => {
+                Sorted::Management { answers } => {
                     let (peer, bytes) = (head.src.to_bits(), frame.memory());
-                    let dropped = self.management.lock().push(peer, bytes, wanted, (head.src, frame));
-                    if let Some((_, mut frame)) = dropped {
+                    let dropped = self.management.lock().push(peer, bytes, answers, (head.src, frame));
+                    for (_, mut frame) in dropped {
                         self.counters.management_drops.count();
                         // All headers of the layer are of one length.
                         if frame.push(head.header).is_some() {
@@ -186,8 +186,8 @@ impl EthShim {
         }
     }
 
-    /// Answers a query; whatever nobody waits for is counted and dropped here, so that a flood of it does not keep anything
-    /// else out.
+    /// Answers a query, and enters the answer to one into the directory; whatever nobody waits for is counted and dropped here,
+    /// so that a flood of it does not keep anything else out.
     fn sort_management(&self, now: Instant, frame: &Frame<'_>, broadcast: bool) -> Option<Sorted> {
         let src = frame.src;
         let message = match Mgmt::parse(self.framing.format(), self.info.hash, frame.payload) {
@@ -207,16 +207,15 @@ impl EthShim {
                 self.note_malformed(src, frame.encoded_len(), "a message for everybody that is no query");
                 None
             }
-            Mgmt::Answer(hash) if !self.directory.lock().expects(now, &hash) => {
-                self.counters.answers_unexpected.count();
-                None
-            }
+            // Anybody can make up answers, from any number of addresses: kept until they are handled, they would take the room
+            // of replies.
+            Mgmt::Answer(hash) => self.handle_answer(now, src, &hash).then_some(Sorted::Done),
             Mgmt::Reply(m) if !self.expects(src, &m) => {
                 self.counters.replies_unexpected.count();
                 None
             }
-            Mgmt::Answer(_) | Mgmt::Reply(_) => Some(Sorted::Management { wanted: true }),
-            Mgmt::Request(_) => Some(Sorted::Management { wanted: false }),
+            Mgmt::Reply(m) => Some(Sorted::Management { answers: Some(m.d_eid.into()) }),
+            Mgmt::Request(_) => Some(Sorted::Management { answers: None }),
         }
     }
 
@@ -278,12 +277,12 @@ impl EthShim {
     /// Handles the messages that [`take_in`](Self::take_in) put aside. Called without locks held, by everybody who has
     /// received.
     pub(super) fn handle_messages(&self) {
+        self.wake_found();
         let more = handle_each(&self.management, &*self.clock, |now, (src, message)| {
             match Mgmt::parse(self.framing.format(), self.info.hash, &message) {
                 Ok(Mgmt::Request(m)) => self.handle_request(now, src, m),
                 Ok(Mgmt::Reply(m)) => self.handle_reply(src, m),
-                Ok(Mgmt::Answer(hash)) => self.handle_answer(now, src, &hash),
-                Ok(Mgmt::Query(_)) => {}
+                Ok(Mgmt::Answer(_) | Mgmt::Query(_)) => {}
                 Err(e) => self.note_malformed(src, message.len(), e),
             }
             self.pool.put(message);
@@ -303,15 +302,22 @@ impl EthShim {
         );
     }
 
-    fn handle_answer(&self, now: Instant, from: Mac, hash: &NameHash) {
-        let waiting = self.directory.lock().handle_answer(now, hash, from);
-        let Some(waiting) = waiting else {
+    /// Enters where a name is. `false` if nobody waits to know.
+    fn handle_answer(&self, now: Instant, from: Mac, hash: &NameHash) -> bool {
+        let is_expected = self.directory.lock().handle_answer(now, hash, from);
+        if is_expected {
+            self.counters.answers_in.count();
+            record!(self.panics, Lookup, Debug, [hash = hash, peer = from], "the name with hash {hash} is at {from}");
+        } else {
             self.counters.answers_unexpected.count();
-            return;
-        };
-        self.counters.answers_in.count();
-        record!(self.panics, Lookup, Debug, [hash = hash, peer = from], "the name with hash {hash} is at {from}");
-        self.panics.wake_all(waiting);
+        }
+        is_expected
+    }
+
+    /// Wakes who waited for a name that has been found since. Called without locks held.
+    fn wake_found(&self) {
+        let found = self.directory.lock().take_found();
+        self.panics.wake_all(found);
     }
 
     fn handle_request(&self, now: Instant, src: Mac, m: FlowRequest<'_>) {

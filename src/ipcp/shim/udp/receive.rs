@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
-use super::super::management::handle_each;
+use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
 use super::{Moves, Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
 use crate::base::buf::PacketBuf;
@@ -46,7 +46,7 @@ impl UdpShim {
                 "{len} bytes from {peer} for EID {eid:#x}"
             );
             if eid == MGMT_EID {
-                if let Some(dropped) = self.put_aside(datagram) {
+                for dropped in self.put_aside(datagram) {
                     r.cache.put(dropped.data);
                 }
                 continue;
@@ -109,27 +109,29 @@ impl UdpShim {
 
     /// Keeps a management datagram until it is handled. Returns what is dropped: what nobody waits for is at once, so that a
     /// flood of it does not keep anything else out.
-    pub(super) fn put_aside(&self, datagram: Datagram) -> Option<Datagram> {
+    pub(super) fn put_aside(&self, datagram: Datagram) -> Shed<Datagram> {
         let route = route_of(&datagram);
-        let wanted = match Mgmt::parse(&datagram.data) {
-            Ok(Mgmt::Request(_)) => false,
-            Ok(Mgmt::Reply(m)) if self.expects(route, &m) => true,
+        let answers = match Mgmt::parse(&datagram.data) {
+            Ok(Mgmt::Request(_)) => None,
+            Ok(Mgmt::Reply(m)) if self.expects(route, &m) => Some(m.s_eid.into()),
             Ok(Mgmt::Reply(_)) => {
                 self.counters.replies_unexpected.count();
                 self.tell_dropped(&datagram, &"nobody waits for this reply");
-                return Some(datagram);
+                return Shed::from([datagram]);
             }
             Err(e) => {
                 self.note_malformed(&route, datagram.data.len(), e);
                 self.tell_dropped(&datagram, &e);
-                return Some(datagram);
+                return Shed::from([datagram]);
             }
         };
         let (peer, bytes) = (host_number(route.remote), datagram.data.memory());
-        let dropped = self.management.lock().push(peer, bytes, wanted, datagram)?;
-        self.counters.management_drops.count();
-        self.tell_dropped(&dropped, &"too many requests and replies wait");
-        Some(dropped)
+        let dropped = self.management.lock().push(peer, bytes, answers, datagram);
+        for datagram in &dropped {
+            self.counters.management_drops.count();
+            self.tell_dropped(datagram, &"too many requests and replies wait");
+        }
+        dropped
     }
 
     fn expects(&self, route: Route, m: &FlowReply<'_>) -> bool {
