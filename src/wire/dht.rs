@@ -206,6 +206,12 @@ impl Message {
     }
 }
 
+/// Returns `true` if a message looks like an answer, which is known from its first bytes.
+pub fn is_answer(message: &[u8]) -> bool {
+    // The tag of field 1, which comes first, and its value.
+    matches!(message, [0x08, 2 | 4, ..])
+}
+
 impl fmt::Display for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.id, self.address)

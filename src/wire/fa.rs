@@ -74,13 +74,6 @@ pub const FIXED_LEN: usize = 61;
 /// The longest message that the C reference reads, bytes.
 pub const REFERENCE_MAX: usize = 2048;
 
-/// Returns `true` if a message, if valid, is a request.
-pub fn is_request(message: &[u8]) -> bool {
-    message.get(CODE_AT) == Some(&CODE_REQUEST)
-}
-
-/// Offset of the code.
-const CODE_AT: usize = 58;
 const CODE_REQUEST: u8 = 0;
 const CODE_REPLY: u8 = 1;
 const CODE_UPDATE: u8 = 2;

@@ -8,7 +8,7 @@ use o7s::types::id::{Address, Eid};
 use o7s::types::name::NameHash;
 use o7s::wire::dht::{Body, Contact, Extension, Message as Dht};
 use o7s::wire::dt::{FLOW_ALLOCATOR, LayerSizes, Pci};
-use o7s::wire::fa::{FlowReply, FlowRequest, Message, Report};
+use o7s::wire::fa::{FlowReply, FlowRequest, FlowUpdate, Message, Report};
 use o7s::wire::link_state::Lsu;
 use o7s::{AllocError, QosSpec, ReadError};
 
@@ -164,7 +164,7 @@ fn malformed_messages_are_counted() {
 fn code_offset() -> usize {
     let (r_eid, s_eid) = (Eid(0), Eid(0));
     let reply = Message::Reply(FlowReply { r_eid, s_eid, response: 0, data: &[] }).to_vec();
-    let update = Message::Update(o7s::wire::fa::FlowUpdate { r_eid, ece: 0, report: None }).to_vec();
+    let update = Message::Update(FlowUpdate { r_eid, ece: 0, report: None }).to_vec();
     reply.iter().zip(&update).position(|(a, b)| a != b).unwrap()
 }
 
@@ -395,6 +395,34 @@ fn asks(frames: &mut Frames) -> (Eid, Ask) {
         frames.pass(Duration::from_millis(20));
     }
     panic!("it does not ask\n{}", frames.rib());
+}
+
+/// It waits for a reply among more messages than have room, over the same N-1 flow: replies that nobody waits for, updates of
+/// flows that there are not, and those of a neighbour that has a flow.
+#[test]
+fn a_flood_of_messages_for_flows_does_not_push_out_a_reply() {
+    let (mut frames, flow) = node();
+    let (r_eid, mut asking) = asks(&mut frames);
+    let packet = |message: Message<'_>| packet(OWN, FLOW_ALLOCATOR, &message.to_vec());
+    let update = |r_eid| FlowUpdate { r_eid, ece: 7, report: None };
+    let flood = [
+        packet(Message::Reply(reply(Eid(4711), Eid(0x6666_0000_0000_6666), 0))),
+        packet(Message::Update(update(Eid(4711)))),
+        packet(Message::Update(update(flow.remote))),
+    ];
+    let answer = packet(Message::Reply(reply(r_eid, Eid(0), -1007)));
+    let mut burst: Vec<&[u8]> = (0..4 * INBOX).map(|i| &flood[i % flood.len()][..]).collect();
+    burst[2 * INBOX] = &answer;
+    // A second one has no place.
+    burst[2 * INBOX + 1] = &answer;
+    frames.feed_all(Via::First, &burst);
+    frames.poll();
+    assert_eq!(frames.count("replies_in"), 1, "{}", frames.rib());
+    frames.pass(25 * SECOND);
+    assert!(matches!(asking.poll(), Some(Err(_))));
+    drop(asking);
+    frames.check();
+    frames.exchange(&flow);
 }
 
 // ----- link state -----

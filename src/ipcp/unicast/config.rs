@@ -36,9 +36,9 @@ settings! {
         max_flows: usize = 65_536,
         /// Sets how many N-1 flows there may be; more are refused. Default: 4096.
         max_connections: usize = 4096,
-        /// Sets how many messages of components may wait to be handled; more are dropped. Link state, requests for flows, what
-        /// else concerns flows, and the directory have a quarter each, of which no N-1 flow may fill more than an eighth.
-        /// Default: 4096.
+        /// Sets how many messages of components may wait to be handled; more are dropped. Link state and requests for flows have
+        /// a quarter each; replies to requests, what else concerns flows, and answers of the directory and questions to it an
+        /// eighth each. No N-1 flow may fill more than one part in 32 of any. Default: 4096.
         inbox: usize = 4096,
         /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
         flow_queue: usize = 256,

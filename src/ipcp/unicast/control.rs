@@ -36,7 +36,7 @@ pub(super) use self::machines::Seeds;
 use self::terms::Doubts;
 use self::turn::Turn;
 use super::dt::{Above, DataPath};
-use super::fa::{FaFlow, FlowAllocator};
+use super::fa::{FaFlow, FlowAllocator, Purpose};
 use super::shared::{Shared, order};
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
@@ -171,7 +171,7 @@ impl Control {
 
     fn handle_message(&self, now: Instant, message: Message) {
         let pkt = match message {
-            Message::FlowAllocator(pkt) => {
+            Message::Request(pkt) | Message::Reply(pkt) | Message::Update(pkt) => {
                 self.flows.handle(now, &pkt);
                 pkt
             }
@@ -226,7 +226,15 @@ impl Above for Control {
 
     fn keep(&self, from: N1FlowId, eid: Eid, pkt: PacketBuf) -> bool {
         match eid {
-            FLOW_ALLOCATOR => self.mailbox.keep(from, Message::FlowAllocator(pkt)),
+            FLOW_ALLOCATOR => match self.flows.sort(&pkt) {
+                Some(Purpose::Request) => self.mailbox.keep(from, Message::Request(pkt)),
+                Some(Purpose::Update) => self.mailbox.keep(from, Message::Update(pkt)),
+                Some(Purpose::Reply) => self.mailbox.keep(from, Message::Reply(pkt)),
+                None => {
+                    self.shared.recycle([pkt]);
+                    false
+                }
+            },
             DIRECTORY => self.mailbox.keep(from, Message::Directory(pkt)),
             _ => false,
         }

@@ -36,6 +36,7 @@ use alloc::vec::Vec;
 
 pub(super) use self::flow::FaFlow;
 use self::flow::{Below, Requested};
+pub(super) use self::message::Purpose;
 use self::port::FaPort;
 use super::dt::DataPath;
 use super::shared::{Shared, order};

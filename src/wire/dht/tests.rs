@@ -52,6 +52,14 @@ fn a_message_of_the_reference() {
 }
 
 #[test]
+fn answers_are_known_from_their_first_bytes() {
+    for message in all() {
+        let is_answer = matches!(message.body, Body::FoundNode { .. } | Body::FoundValue { .. });
+        assert_eq!(is_answer, super::is_answer(&message.encode().unwrap()), "{message}");
+    }
+}
+
+#[test]
 fn cut_at_every_length_and_flipped_at_every_bit() {
     for message in all() {
         let bytes = message.encode().unwrap();

@@ -1,13 +1,14 @@
 //! Messages for the control plane that wait to be handled.
 //!
-//! A flood at one component must not push out the messages of another, nor a flood from one neighbour those of the others:
-//! messages are of [classes](Class), each with a share of the room, and within a class they are told apart by the N-1 flow
-//! that brought them, of which none may have more than an eighth of the class's room. Classes take turns, and so do the N-1
-//! flows within one; so what waits in front of a message is what others have a right to, and not what they have sent. In a
-//! class that several have filled, the N-1 flow with more messages than others gives way to them.
+//! A flood at one component must not push out the messages of another, nor what anybody can send that for which this member
+//! waits, nor a flood from one neighbour the messages of the others: they are of [classes](Class), each with a share of the
+//! room, and within a class they are told apart by the N-1 flow that brought them, of which each has a share as well. Classes
+//! take turns, and so do the N-1 flows within one; so what waits in front of a message is what others have a right to, and not
+//! what they have sent. In a class that several have filled, the N-1 flow with more messages than others gives way to them.
 //!
-//! What came from afar over the same N-1 flow as a flood shares its lot: the header of data transfer does not say who sent
-//! a packet.
+//! What came from afar over the same N-1 flow as a flood shares its lot, if it is of the same class: the header of data
+//! transfer does not say who sent a packet. A class that nobody can flood is that of [replies](Class::Replies). Answers of the
+//! directory are told from its questions, but forged ones from true ones only when they are handled.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -16,11 +17,16 @@ use crate::base::counter::counters;
 use crate::base::sync::{Mutex, Ordered};
 use crate::ipcp::unicast::shared::order;
 use crate::types::id::N1FlowId;
-use crate::wire::fa;
+use crate::wire::dht;
 
 /// A message that waits to be handled.
 pub(super) enum Message {
-    FlowAllocator(PacketBuf),
+    /// A request for a flow.
+    Request(PacketBuf),
+    /// The reply that is waited for.
+    Reply(PacketBuf),
+    /// An update of a flow that there is.
+    Update(PacketBuf),
     Directory(PacketBuf),
     LinkState(N1FlowId, PacketBuf),
 }
@@ -28,8 +34,10 @@ pub(super) enum Message {
 impl Message {
     fn class(&self) -> Class {
         match self {
-            Self::FlowAllocator(pkt) if fa::is_request(pkt) => Class::Requests,
-            Self::FlowAllocator(_) => Class::Flows,
+            Self::Request(_) => Class::Requests,
+            Self::Reply(_) => Class::Replies,
+            Self::Update(_) => Class::Flows,
+            Self::Directory(pkt) if dht::is_answer(pkt) => Class::Answers,
             Self::Directory(_) => Class::Directory,
             Self::LinkState(..) => Class::LinkState,
         }
@@ -92,33 +100,46 @@ impl Mailbox {
 enum Class {
     /// Link state: without it nothing else arrives.
     LinkState,
-    /// Replies and congestion updates, for flows that exist or were asked for here.
+    /// Replies: one for each request of this member at most, which its EID says.
+    Replies,
+    /// Congestion updates of flows that exist.
     Flows,
     /// Requests for flows: each may cost a key exchange.
     Requests,
-    /// The directory.
+    /// Answers of the directory.
+    Answers,
+    /// Questions to the directory, and what it is to store.
     Directory,
 }
 
 impl Class {
-    const ALL: [Self; 4] = [Self::LinkState, Self::Flows, Self::Requests, Self::Directory];
+    const ALL: [Self; 6] =
+        [Self::LinkState, Self::Replies, Self::Flows, Self::Requests, Self::Answers, Self::Directory];
+
+    /// Its part of the room of the inbox, in eighths.
+    const fn eighths(self) -> usize {
+        match self {
+            Self::LinkState | Self::Requests => 2,
+            Self::Replies | Self::Flows | Self::Answers | Self::Directory => 1,
+        }
+    }
 }
 
 /// Number of queues examined for a message to give way.
 const LOOKED_AT: usize = 8;
 
-/// An N-1 flow may have one part in so many of the room of a class, but a few messages in any case.
-const SHARE: usize = 8;
+/// In each class an N-1 flow may have one part in so many of all the room, but a few messages in any case.
+const SHARE: usize = 32;
 const LEAST: usize = 8;
 
 /// Messages by class.
 #[derive(Debug)]
 struct Inbox<T> {
-    classes: [Waiting<T>; 4],
+    classes: [Waiting<T>; Class::ALL.len()],
     /// The class whose turn it is.
     turn: usize,
-    /// Room of a class.
-    room: usize,
+    /// Room of all classes.
+    limit: usize,
 }
 
 /// Messages of a class.
@@ -154,7 +175,12 @@ impl<T> Waiting<T> {
 impl<T> Inbox<T> {
     /// Makes an inbox for `limit` messages.
     fn new(limit: usize) -> Self {
-        Self { classes: Class::ALL.map(|_| Waiting::default()), turn: 0, room: (limit / Class::ALL.len()).max(1) }
+        Self { classes: Class::ALL.map(|_| Waiting::default()), turn: 0, limit }
+    }
+
+    /// Room of a class.
+    fn room(&self, class: Class) -> usize {
+        (self.limit * class.eighths() / 8).max(1)
     }
 
     /// Messages that wait.
@@ -169,7 +195,8 @@ impl<T> Inbox<T> {
     /// If the class is full, has a message give way to one that `from` brings: the newest of an N-1 flow that has more
     /// of them waiting, so that a flood over several at once does not shut the others out. Returns it.
     fn make_room(&mut self, class: Class, from: N1FlowId) -> Option<T> {
-        let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= self.room)?;
+        let room = self.room(class);
+        let waiting = self.classes.get_mut(class as usize).filter(|waiting| waiting.len >= room)?;
         let len = |flow: &N1FlowId| waiting.queues.get(flow).map_or(0, VecDeque::len);
         let longest = waiting.turns.iter().rev().take(LOOKED_AT).copied().max_by_key(len)?;
         if len(&longest) <= len(&from) + 1 {
@@ -182,9 +209,9 @@ impl<T> Inbox<T> {
 
     /// Keeps a message that `from` has brought. `false` if there was no room.
     fn push(&mut self, class: Class, from: N1FlowId, message: T) -> bool {
-        let share = (self.room / SHARE).max(LEAST);
+        let (room, share) = (self.room(class), (self.limit / SHARE).max(LEAST));
         let Some(waiting) = self.classes.get_mut(class as usize) else { return false };
-        if waiting.len >= self.room {
+        if waiting.len >= room {
             return false;
         }
         let queue = waiting.queues.entry(from).or_default();

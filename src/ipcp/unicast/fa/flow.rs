@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 
@@ -74,6 +74,8 @@ pub(in crate::ipcp::unicast) struct FaFlow {
     remote: Once<Eid>,
     /// Receiver of the reply; `None` once it has come, and on the accepting side.
     requested: Ordered<Mutex<Option<Requested>>, { order::REQUESTED }>,
+    /// A reply has come. What becomes of it does not matter: a request is repeated under another EID.
+    replied: AtomicBool,
     tx: Ordered<Mutex<Tx>, { order::SENDING }>,
     /// Packets that wait for their turn.
     waiting: AtomicUsize,
@@ -152,6 +154,7 @@ impl FaFlow {
             below: Arc::clone(below),
             remote: Once::new(),
             requested: Ordered::new(Mutex::new(requested)),
+            replied: AtomicBool::new(false),
             tx: Ordered::new(Mutex::new(Tx {
                 pacer: Pacer::new(now, policy, Feedback::Levels),
                 shaper: Shaper::new(now, qos),
@@ -170,6 +173,11 @@ impl FaFlow {
 
     pub(in crate::ipcp::unicast) fn peer(&self) -> Address {
         self.peer
+    }
+
+    /// A reply has come: `true` if somebody waits for it, and none has come before. Only the first counts.
+    pub(super) fn claim_reply(&self) -> bool {
+        self.requested.lock().is_some() && !self.replied.swap(true, Ordering::AcqRel)
     }
 
     /// Takes the receiver of the reply, once.

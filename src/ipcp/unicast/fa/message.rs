@@ -18,13 +18,41 @@ use crate::wire::fa::{FIXED_LEN, FlowReply, FlowRequest, FlowUpdate, Message, RE
 /// The reference enters a flow only after it has sent the request: a reply that is there sooner is lost.
 const REFERENCE_REPLY_DELAY: Duration = Duration::from_millis(2);
 
+/// What a message is, before it is handled.
+pub(in crate::ipcp::unicast) enum Purpose {
+    /// It asks for a flow.
+    Request,
+    /// It is the first reply to a request of ours.
+    Reply,
+    /// It says how a flow fares.
+    Update,
+}
+
 impl FlowAllocator {
-    /// Handles a message. No lock is held.
-    pub(in crate::ipcp::unicast) fn handle(self: &Arc<Self>, now: Instant, message: &[u8]) {
+    /// Finds out what a message is. Replies that nobody waits for, and updates of flows that there are not, are counted and
+    /// dropped here, before they take the room of others: EIDs cannot be guessed, so whoever makes up messages makes up these.
+    pub(in crate::ipcp::unicast) fn sort(&self, message: &[u8]) -> Option<Purpose> {
         if message.len() > REFERENCE_MAX {
             self.counters.malformed.count();
-            return;
+            return None;
         }
+        let (purpose, counter) = match Message::parse(self.shared.info.hash, message) {
+            Ok(Message::Request(_)) => (Some(Purpose::Request), &self.counters.malformed),
+            Ok(Message::Reply(m)) => {
+                let claimed = self.flow(m.r_eid).is_some_and(|flow| flow.claim_reply());
+                (claimed.then_some(Purpose::Reply), &self.counters.replies_unexpected)
+            }
+            Ok(Message::Update(m)) => (self.flow(m.r_eid).map(|_| Purpose::Update), &self.counters.updates_unexpected),
+            Err(_) => (None, &self.counters.malformed),
+        };
+        if purpose.is_none() {
+            counter.count();
+        }
+        purpose
+    }
+
+    /// Handles a message. No lock is held.
+    pub(in crate::ipcp::unicast) fn handle(self: &Arc<Self>, now: Instant, message: &[u8]) {
         match Message::parse(self.shared.info.hash, message) {
             Ok(Message::Request(m)) => self.handle_request(now, m),
             Ok(Message::Reply(m)) => self.handle_reply(m),

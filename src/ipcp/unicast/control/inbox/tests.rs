@@ -46,14 +46,14 @@ fn a_flood_at_one_component_leaves_the_others_their_share() {
         let mut sources: Vec<Source> = (0..10).map(|n| (flooded, 100 + n, 10)).collect();
         let others = Class::ALL.into_iter().filter(|class| *class != flooded);
         let first = sources.len();
-        sources.extend(others.map(|class| (class, 1, 2)));
+        sources.extend(others.map(|class| (class, 1, 1)));
         let done = Processor::run(&sources, 2000);
         for (n, (class, ..)) in sources.iter().enumerate().skip(first) {
             assert_eq!(done.handled[n], done.sent[n], "{flooded:?} floods, {class:?} suffers");
             assert!(done.waited[n] <= 1, "{} ms", done.waited[n]);
         }
         let flood: u32 = done.handled[..first].iter().sum();
-        assert_eq!(flood, 2000 * (10 - 3 * 2), "it gets what is left");
+        assert_eq!(flood, 2000 * (10 - 5), "it gets what is left");
     }
 }
 
@@ -66,7 +66,7 @@ fn a_flood_from_one_neighbour_leaves_the_others_their_share() {
             assert_eq!(done.handled[n], done.sent[n]);
             assert!(done.waited[n] <= 1, "{} ms", done.waited[n]);
         }
-        assert!(done.inbox.len() <= 1024 / SHARE);
+        assert!(done.inbox.len() <= 4096 / SHARE);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_flood_over_many_flows_leaves_room_for_quiet_ones() {
 
 #[test]
 fn messages_give_way_only_to_flows_with_fewer() {
-    let mut inbox = Inbox::new(4 * 16);
+    let mut inbox = Inbox::new(8 * 16);
     for (from, message) in [(1, 10), (2, 20)].into_iter().flat_map(|(f, m)| (0..8).map(move |n| (f, m + n))) {
         assert_eq!(inbox.make_room(Class::Flows, N1FlowId(from)), None);
         assert!(inbox.push(Class::Flows, N1FlowId(from), message));
@@ -110,7 +110,7 @@ fn the_smallest_inbox_holds_one_message() {
 
 proptest! {
     #[test]
-    fn accepted_messages_are_not_lost(ops in proptest::collection::vec((0usize..5, 0u32..4), 0..400)) {
+    fn accepted_messages_are_not_lost(ops in proptest::collection::vec((0..=Class::ALL.len(), 0u32..4), 0..400)) {
         let mut inbox = Inbox::new(64);
         let (mut kept, mut popped) = (Vec::new(), Vec::new());
         for (number, (class, flow)) in ops.into_iter().enumerate() {
@@ -132,7 +132,7 @@ proptest! {
         let mut sorted = popped.clone();
         sorted.sort_by_key(key);
         prop_assert_eq!(kept, sorted);
-        for (class, flow) in (0..4).flat_map(|c| (0..4).map(move |f| (c, f))) {
+        for (class, flow) in (0..Class::ALL.len()).flat_map(|c| (0..4).map(move |f| (c, f))) {
             let numbers: Vec<_> = popped.iter().filter(|m| (m.0, m.1) == (class, flow)).map(|m| m.2).collect();
             prop_assert!(numbers.is_sorted());
         }
