@@ -30,7 +30,7 @@
 //!
 //! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
 //!
-//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 3` and
+//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 4` and
 //!   the other 11. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
 //!   not say: a server that is busy keeps the request for as long, and no longer. The next 8 are random, and the same in all
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from

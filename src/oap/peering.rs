@@ -25,7 +25,7 @@ const WAIT_LEN: usize = size_of::<u16>();
 const WAIT_UNIT: Duration = Duration::from_millis(10);
 /// Prefix of each hash, by purpose: short enough for one block with a hash of 48 bytes, as each flow is allocated with
 /// six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, what a request says 11.
-const REQUEST: &[u8] = b"o7s request 3";
+const REQUEST: &[u8] = b"o7s request 4";
 const RESPONSE: &[u8] = b"o7";
 const NOTICES: &[u8] = b"o7sn";
 const PROBES: &[u8] = b"o7sp";
@@ -241,6 +241,17 @@ mod tests {
             let mut other = id;
             other[bit / 8] ^= 1 << (bit % 8);
             assert!(!is_marked(&other), "bit {bit}");
+        }
+    }
+
+    /// Their responses say less, and so do the requests that they understand: such a peer is as good as a foreign one.
+    #[test]
+    fn marks_of_earlier_layouts_are_not_recognised() {
+        for earlier in [&b"o7s request"[..], b"o7s request 2", b"o7s request 3"] {
+            let mut id = [7; ID_LEN];
+            let (said, place) = id.split_at_mut(SAID_LEN);
+            place.copy_from_slice(&hash::sha256(&[earlier, said])[..ID_LEN - SAID_LEN]);
+            assert!(!is_marked(&id), "{}", earlier.escape_ascii());
         }
     }
 

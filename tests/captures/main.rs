@@ -6,6 +6,8 @@
 mod ethernet;
 mod flows;
 mod member;
+#[cfg(feature = "sim")]
+mod own;
 mod sealed;
 mod shims;
 
