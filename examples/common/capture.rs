@@ -3,17 +3,20 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use o7s::capture::{Capture, CaptureConfig};
+use o7s::capture::{Capture, CaptureConfig, CaptureStats};
 use o7s::{Builder, Stack};
 
-use super::{Result, complain};
+use super::{Result, complain, losses};
 
 /// The file to which keys are appended, if this variable names one.
 const KEY_LOG: &str = "O7S_KEYLOGFILE";
 
 static RUNNING: Mutex<Option<Capture>> = Mutex::new(None);
+/// Keys that could not be written to that file.
+static UNLOGGED: AtomicU64 = AtomicU64::new(0);
 
 fn key_log() -> Option<std::ffi::OsString> {
     std::env::var_os(KEY_LOG).filter(|name| !name.is_empty())
@@ -27,7 +30,9 @@ pub(crate) fn with_key_log(builder: Builder) -> Result<Builder> {
     complain(format_args!("warning: keys of encrypted flows are written to {}", name.display()));
     Ok(builder.key_log(move |line| {
         // One write, so that lines of several programs do not mix.
-        let _ = (&file).write_all(format!("{line}\n").as_bytes());
+        if (&file).write_all(format!("{line}\n").as_bytes()).is_err() {
+            UNLOGGED.fetch_add(1, Ordering::Relaxed);
+        }
     }))
 }
 
@@ -61,14 +66,14 @@ pub(crate) fn start(file: &Path, stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// Writes what is left of the capture, if there is one, and says what is missing.
+/// Writes what is left of the capture, if there is one, and says what is missing in it and in the key log.
 pub(crate) fn finish() {
     let capture = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match capture.map(Capture::stop) {
-        Some(Ok(stats)) if stats.lost > 0 => {
-            complain(format_args!("warning: {} packets were too many for the capture", stats.lost));
-        }
-        Some(Err(error)) => complain(format_args!("warning: the capture is not whole: {error}")),
-        Some(Ok(_)) | None => {}
+    let stats = capture.map_or_else(|| Ok(CaptureStats::default()), Capture::stop).unwrap_or_else(|error| {
+        complain(format_args!("warning: the capture is not whole: {error}"));
+        CaptureStats::default()
+    });
+    for warning in losses::warnings(&stats, UNLOGGED.swap(0, Ordering::Relaxed)) {
+        complain(format_args!("{warning}"));
     }
 }

@@ -4,6 +4,7 @@
 mod advice;
 pub(crate) mod capture;
 pub(crate) mod logger;
+mod losses;
 pub(crate) mod rate;
 pub(crate) mod stop;
 pub(crate) mod units;

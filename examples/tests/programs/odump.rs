@@ -1,6 +1,11 @@
 //! Captures by the tools, and what odump shows of them.
 
+use o7s::capture::CaptureStats;
+
 use super::{File, Server, program, text};
+
+#[path = "../../common/losses.rs"]
+mod losses;
 
 /// Prints a capture.
 fn dump(options: &[&str]) -> String {
@@ -43,6 +48,45 @@ fn captures_of_tools_are_shown_and_opened_with_the_key_log() {
     }
     let fields = dump(&["--fields", pcap.path()]);
     assert!(fields.contains("    o7s.udp.eid=0\n") && fields.contains("    o7s.frct.flags.data=1\n"), "{fields}");
+}
+
+#[test]
+fn what_a_capture_lacks_is_told_in_words() {
+    let mut stats = CaptureStats::default();
+    assert!(losses::warnings(&stats, 0).is_empty());
+    (stats.lost, stats.keys_lost) = (7, 3);
+    let told = losses::warnings(&stats, 5);
+    for (told, (of, count)) in told.iter().zip([("packets ", 7), ("keys ", 3), ("keys ", 5)]) {
+        assert!(told.starts_with(&format!("warning: {of}")) && told.ends_with(&format!(": {count}")), "{told}");
+    }
+    assert_eq!(told.len(), 3);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn keys_that_the_key_log_did_not_take_are_told_at_the_end() {
+    let server = Server::start("oping", &[], Some("X25519"));
+    let host = format!("oping={}", server.addr);
+    let mut command = program("oping");
+    command.args([
+        "-n",
+        "oping",
+        "-c",
+        "2",
+        "-i",
+        "1ms",
+        "--encrypt",
+        "X25519",
+        "--udp4",
+        "127.0.0.1:0",
+        "--host",
+        &host,
+    ]);
+    let output = command.env("O7S_KEYLOGFILE", "/dev/full").output().unwrap();
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let key = "warning: keys that could not be written to the key log, which does not open their flows: 1\n";
+    assert!(told.ends_with(key), "{told}");
 }
 
 /// A flow between two ends of this library, encrypted, that has nothing to send for a while.
