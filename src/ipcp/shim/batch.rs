@@ -3,7 +3,7 @@
 use alloc::sync::{Arc, Weak};
 use core::time::Duration;
 
-use crate::base::sync::{AtomicBool, Ordering};
+use crate::base::sync::{AtomicBool, MutexGuard, Ordering};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 
@@ -91,13 +91,6 @@ pub(super) struct Up {
     stalled: AtomicBool,
 }
 
-/// The state of a port at the end of a call: what its endpoint is told then, without a lock.
-#[must_use]
-pub(super) struct Tell {
-    tick: bool,
-    room: bool,
-}
-
 impl Up {
     pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
         Self { endpoint: Arc::downgrade(endpoint), stalled: AtomicBool::new(false) }
@@ -112,23 +105,20 @@ impl Up {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Takes note of how a call has left the batch, whose lock is held.
-    pub(super) fn settle(&self, waits: bool, stalled: bool) -> Tell {
+    /// Ends a call on the batch: takes note of how it has left it, gives back the lock, and tells the endpoint that something
+    /// waits, and that there is room again, if there was none. No other lock is held.
+    pub(super) fn leave<B>(&self, batch: MutexGuard<'_, B>, waits: bool, stalled: bool) {
         // Nobody else writes it meanwhile, and it is mostly as it was.
         let room = !stalled && self.stalled.load(Ordering::Relaxed);
         if room {
             self.stalled.store(false, Ordering::Release);
         }
-        Tell { tick: waits, room }
-    }
-
-    /// Tells the endpoint that something waits, and that there is room again, if there was none. No lock is held.
-    pub(super) fn tell(&self, Tell { tick, room }: Tell) {
-        if !tick && !room {
+        drop(batch);
+        if !waits && !room {
             return;
         }
         let Some(endpoint) = self.endpoint.upgrade() else { return };
-        if tick {
+        if waits {
             endpoint.tick();
         }
         if room {

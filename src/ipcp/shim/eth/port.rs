@@ -217,9 +217,8 @@ impl Port for EthPort {
         let before = batch.fault.take().map_or(Ok(()), Err);
         let framed = self.frame(pkts);
         let passed = self.pass(now, &mut batch, pkts);
-        let tell = self.up.settle(!batch.frames.is_empty(), batch.stall.is_some());
-        drop(batch);
-        self.up.tell(tell);
+        let (waits, stalled) = (!batch.frames.is_empty(), batch.stall.is_some());
+        self.up.leave(batch, waits, stalled);
         let result = before.and(framed).and(passed);
         if let Err(e) = result {
             self.shim.note_unsent(self.peer, e);
@@ -249,9 +248,7 @@ impl Port for EthPort {
         if !stalled && batch.burst.is_idle(now) {
             batch.frames = Vec::new();
         }
-        let tell = self.up.settle(stalled, stalled);
-        drop(batch);
-        self.up.tell(tell);
+        self.up.leave(batch, stalled, stalled);
     }
 
     fn mtu(&self) -> usize {

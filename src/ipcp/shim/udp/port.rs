@@ -245,9 +245,8 @@ impl Port for UdpPort {
             result = result.and(held);
         }
         result = result.and(batch.fault.take().map_or(Ok(()), Err));
-        let tell = self.up.settle(batch.count > 0, batch.stall.is_some());
-        drop(batch);
-        self.up.tell(tell);
+        let (waits, stalled) = (batch.count > 0, batch.stall.is_some());
+        self.up.leave(batch, waits, stalled);
         if let Err(e) = result {
             self.shim.note_unsent(self.peer.route(), e);
         }
@@ -297,9 +296,7 @@ impl Port for UdpPort {
             batch.bytes = Vec::new();
             batch.held = VecDeque::new();
         }
-        let tell = self.up.settle(stalled, stalled);
-        drop(batch);
-        self.up.tell(tell);
+        self.up.leave(batch, stalled, stalled);
     }
 
     fn mtu(&self) -> usize {
