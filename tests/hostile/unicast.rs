@@ -7,7 +7,7 @@ use o7s::ipcp::{Component, ConnectionRefused};
 use o7s::types::id::{Address, Eid};
 use o7s::types::name::NameHash;
 use o7s::wire::dht::{Body, Contact, Extension, Message as Dht};
-use o7s::wire::dt::{FLOW_ALLOCATOR, LayerSizes, Pci};
+use o7s::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, LayerSizes, Pci};
 use o7s::wire::fa::{FlowReply, FlowRequest, FlowUpdate, Message, Report};
 use o7s::wire::link_state::Lsu;
 use o7s::{AllocError, QosSpec, ReadError};
@@ -365,32 +365,51 @@ impl Ask {
     }
 }
 
-/// Has the node ask the second neighbour for a flow: under which EID it waits for the answer.
-fn asks(frames: &mut Frames) -> (Eid, Ask) {
+/// Has the node ask the second neighbour whether it has the name "theirs", as somebody said: with which cookie.
+fn asked(frames: &mut Frames) -> (Contact, u64, NameHash) {
     let src = Contact { id: hash("an id"), address: NEIGHBOURS[1] };
     let expires = (UNIX / 1_000_000_000) as u32 + 3600;
     let store = Dht { src, body: Body::Store { key: hash("theirs"), value: NEIGHBOURS[1], expires } };
     frames.dht(&store.encode().unwrap());
     frames.poll();
-    // It asks whether that is so.
     for pkt in frames.sent(Via::Second) {
         let (_, body) = Pci::parse(LayerSizes::default(), &pkt).unwrap();
         let question = Dht::decode(o7s::types::name::HashAlg::Sha3_256, body).map(|question| question.body);
         if let Ok(Body::FindValue { cookie, key }) = question {
-            let body = Body::FoundValue { cookie, key, contacts: vec![src], values: vec![NEIGHBOURS[1]] };
-            frames.dht(&Dht { src, body }.encode().unwrap());
+            return (src, cookie, key);
         }
     }
-    frames.poll();
+    panic!("it does not ask\n{}", frames.rib());
+}
+
+/// The answer that it has.
+fn answer(src: Contact, cookie: u64, key: NameHash) -> Vec<u8> {
+    dht(src, Body::FoundValue { cookie, key, contacts: vec![src], values: vec![NEIGHBOURS[1]] })
+}
+
+fn allocates(frames: &Frames) -> Ask {
     let stack = frames.stack.clone();
-    let mut ask = Ask(Box::pin(async move { stack.flow("theirs").qos(QosSpec::RAW).alloc_async().await }));
+    Ask(Box::pin(async move { stack.flow("theirs").qos(QosSpec::RAW).alloc_async().await }))
+}
+
+/// Under which EID the node waits for the reply to a request that it has sent to the second neighbour, if it has sent one.
+fn requested(frames: &mut Frames) -> Option<Eid> {
+    frames.sent(Via::Second).iter().find_map(|pkt| {
+        let (pci, body) = Pci::parse(LayerSizes::default(), pkt).unwrap();
+        (pci.eid == FLOW_ALLOCATOR).then(|| parse(body).s_eid)
+    })
+}
+
+/// Has the node ask the second neighbour for a flow: under which EID it waits for the answer.
+fn asks(frames: &mut Frames) -> (Eid, Ask) {
+    let (src, cookie, key) = asked(frames);
+    frames.dht(&answer(src, cookie, key));
+    frames.poll();
+    let mut ask = allocates(frames);
     for _ in 0..100 {
         assert!(ask.poll().is_none());
-        for pkt in frames.sent(Via::Second) {
-            let (pci, body) = Pci::parse(LayerSizes::default(), &pkt).unwrap();
-            if pci.eid == FLOW_ALLOCATOR {
-                return (parse(body).s_eid, ask);
-            }
+        if let Some(eid) = requested(frames) {
+            return (eid, ask);
         }
         frames.pass(Duration::from_millis(20));
     }
@@ -568,6 +587,26 @@ fn unsolicited_answers_are_counted() {
             frames.poll();
         }
     });
+}
+
+/// It waits for an answer among more messages than have room, over the same N-1 flow.
+#[test]
+fn a_flood_of_made_up_answers_does_not_push_out_the_true_one() {
+    let (mut frames, flow) = node();
+    let (src, cookie, key) = asked(&mut frames);
+    let packet = |message: Vec<u8>| packet(OWN, DIRECTORY, &message);
+    let lies: Vec<_> = (1..=4 * INBOX as u64).map(|n| packet(answer(src, cookie ^ (n << 16), key))).collect();
+    let truth = packet(answer(src, cookie, key));
+    let mut burst: Vec<&[u8]> = lies.iter().map(|lie| &lie[..]).collect();
+    burst[2 * INBOX] = &truth;
+    frames.feed_all(Via::First, &burst);
+    frames.poll();
+    let mut ask = allocates(&frames);
+    assert!(ask.poll().is_none());
+    assert!(requested(&mut frames).is_some(), "it knows where the name is\n{}", frames.rib());
+    drop(ask);
+    frames.check();
+    frames.exchange(&flow);
 }
 
 #[test]

@@ -12,9 +12,11 @@
 //! | `names` | names that are registered, and looked for |
 //! | `connections` | the N-1 flows: how they come and go |
 //! | `terms` | how soon a neighbour that is silent is missed, and which of its N-1 flows are of an earlier life |
+//! | `asked` | questions of the directory, whose answers are waited for |
 //! | `conflicts` | identity of the member, and conflicts with others that have its address |
 //! | `turn` | turn of the thread that does all that |
 
+mod asked;
 mod conflicts;
 mod connections;
 mod inbox;
@@ -28,6 +30,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::AtomicU32;
 
+use self::asked::Asked;
 use self::conflicts::{Claims, Identity, Settling};
 use self::connections::Management;
 use self::inbox::{Mailbox, Message};
@@ -47,6 +50,7 @@ use crate::directory::Directory;
 use crate::ipcp::Connections;
 use crate::routing::LinkState;
 use crate::types::id::{Eid, N1FlowId};
+use crate::wire::dht;
 use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR};
 
 /// Messages handled before the outputs of the machines have their turn.
@@ -87,6 +91,7 @@ pub(super) struct Control {
     mailbox: Mailbox,
     turn: Turn,
     machines: Ordered<Mutex<Machines>, { order::MACHINES }>,
+    asked: Ordered<Mutex<Asked>, { order::ASKED }>,
     publishing: Ordered<Mutex<()>, { order::PUBLISHING }>,
     managements: Ordered<RwLock<BTreeMap<N1FlowId, Management>>, { order::MANAGEMENTS }>,
     /// The number of the next N-1 flow.
@@ -124,6 +129,7 @@ impl Control {
             mailbox: Mailbox::new(shared.config.inbox),
             turn: Turn::default(),
             machines: Ordered::new(Mutex::new(machines)),
+            asked: Ordered::default(),
             publishing: Ordered::default(),
             managements: Ordered::default(),
             next: AtomicU32::new(0),
@@ -175,7 +181,7 @@ impl Control {
                 self.flows.handle(now, &pkt);
                 pkt
             }
-            Message::Directory(pkt) => {
+            Message::Answer(pkt) | Message::Directory(pkt) => {
                 let unix = self.shared.unix_secs();
                 self.machines.lock().directory.handle_packet(now, unix, &pkt);
                 pkt
@@ -235,6 +241,10 @@ impl Above for Control {
                     false
                 }
             },
+            // Only answers are looked at more closely, here where packets are forwarded.
+            DIRECTORY if dht::is_answer(&pkt) && self.asked.lock().claim(self.shared.info.hash, &pkt) => {
+                self.mailbox.keep(from, Message::Answer(pkt))
+            }
             DIRECTORY => self.mailbox.keep(from, Message::Directory(pkt)),
             _ => false,
         }

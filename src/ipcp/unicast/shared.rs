@@ -34,6 +34,8 @@ pub(super) mod order {
     pub(in crate::ipcp::unicast) const DOUBTS: u8 = 3;
     /// Control: messages that wait.
     pub(in crate::ipcp::unicast) const INBOX: u8 = 4;
+    /// Control: questions of the directory.
+    pub(in crate::ipcp::unicast) const ASKED: u8 = 5;
     /// Flow allocator: names for which flows are accepted.
     pub(in crate::ipcp::unicast) const NAMES: u8 = 8;
     /// Flow allocator: the receiver of the reply of a flow's peer.

@@ -7,8 +7,8 @@
 //! what they have sent. In a class that several have filled, the N-1 flow with more messages than others gives way to them.
 //!
 //! What came from afar over the same N-1 flow as a flood shares its lot, if it is of the same class: the header of data
-//! transfer does not say who sent a packet. A class that nobody can flood is that of [replies](Class::Replies). Answers of the
-//! directory are told from its questions, but forged ones from true ones only when they are handled.
+//! transfer does not say who sent a packet. Nobody can flood the classes of what this member waits for, [replies](Class::Replies)
+//! and [answers](Class::Answers): each has an EID or a cookie of ours, and is the first with it.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,6 @@ use crate::base::counter::counters;
 use crate::base::sync::{Mutex, Ordered};
 use crate::ipcp::unicast::shared::order;
 use crate::types::id::N1FlowId;
-use crate::wire::dht;
 
 /// A message that waits to be handled.
 pub(super) enum Message {
@@ -27,6 +26,9 @@ pub(super) enum Message {
     Reply(PacketBuf),
     /// An update of a flow that there is.
     Update(PacketBuf),
+    /// An answer to a question of the directory.
+    Answer(PacketBuf),
+    /// Whatever else there is for the directory.
     Directory(PacketBuf),
     LinkState(N1FlowId, PacketBuf),
 }
@@ -37,7 +39,7 @@ impl Message {
             Self::Request(_) => Class::Requests,
             Self::Reply(_) => Class::Replies,
             Self::Update(_) => Class::Flows,
-            Self::Directory(pkt) if dht::is_answer(pkt) => Class::Answers,
+            Self::Answer(_) => Class::Answers,
             Self::Directory(_) => Class::Directory,
             Self::LinkState(..) => Class::LinkState,
         }
@@ -106,9 +108,9 @@ enum Class {
     Flows,
     /// Requests for flows: each may cost a key exchange.
     Requests,
-    /// Answers of the directory.
+    /// Answers of the directory: one for each of its questions at most, which its cookie says.
     Answers,
-    /// Questions to the directory, and what it is to store.
+    /// Questions to the directory, what it is to store, and answers that nobody waits for.
     Directory,
 }
 

@@ -30,6 +30,8 @@ impl Control {
             Some(Output::Routes) => self.publish_table(),
             Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
             Some(Output::Directory(to, message)) => {
+                // Before it is sent: the answer may be faster than we are.
+                self.asked.lock().note(self.shared.info.hash, &message);
                 if !self.data.originate_message(now, to, DIRECTORY, &message) {
                     self.machines.lock().directory.unreachable(now, to);
                 }
