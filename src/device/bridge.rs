@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "sim")]
 pub(crate) use self::learning::addresses;
-pub(crate) use self::learning::{Learning, Towards};
+pub(crate) use self::learning::{Learning, Way};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::sync::{AtomicU64, Mutex, Ordering};
 use crate::base::time::Instant;
@@ -24,7 +24,8 @@ const IDLE_BUFFERS: usize = 256;
 ///
 /// A port that has no room loses what is sent to it. Frames for the addresses that bridges keep to themselves
 /// (01:80:c2:00:00:00 to 0f, such as pauses and spanning tree) are not passed on, and there is no spanning tree: a loop of
-/// switches floods itself. At most 8192 addresses are remembered, for five minutes each.
+/// switches floods itself. At most 8192 addresses are remembered, for five minutes each; if there are more, the oldest ones
+/// are forgotten of a port that has more than its share.
 ///
 /// The devices must hand up frames for all addresses: [`PacketSocket::all`](super::PacketSocket::all),
 /// [`MemoryFrames`](super::MemoryFrames).
@@ -59,7 +60,7 @@ struct Port {
 /// Working memory of whoever polls a port.
 struct Receiving {
     frames: Vec<PacketBuf>,
-    ways: Vec<Towards<usize>>,
+    ways: Vec<Way<usize>>,
     cache: BufCache,
 }
 
@@ -88,11 +89,15 @@ impl Bridge {
             self.learned.lock().forget(port);
         }
         let taken = from.device.recv(frames, cache);
+        if frames.is_empty() {
+            cache.settle(now);
+            return taken;
+        }
         from.received.fetch_add(taken as u64, Ordering::Relaxed);
         ways.clear();
         let mut learned = self.learned.lock();
         ways.extend(frames.iter().map(|frame| match learned.handle_frame(now, port, frame) {
-            Towards::Others if is_reserved(frame) => Towards::Nobody,
+            Way::Others if is_reserved(frame) => Way::Nobody,
             way => way,
         }));
         drop(learned);
@@ -100,19 +105,19 @@ impl Bridge {
         for run in ways.chunk_by(PartialEq::eq) {
             let (together, rest) = frames_left.split_at_checked(run.len()).unwrap_or_default();
             frames_left = rest;
-            self.pass_on(port, run.first().copied().unwrap_or(Towards::Nobody), together);
+            self.pass_on(port, run.first().copied().unwrap_or(Way::Nobody), together);
         }
         frames.drain(..).for_each(|frame| cache.put(frame));
         cache.settle(now);
         taken
     }
 
-    fn pass_on(&self, from: usize, way: Towards<usize>, frames: &[PacketBuf]) {
+    fn pass_on(&self, from: usize, way: Way<usize>, frames: &[PacketBuf]) {
         for (at, port) in self.ports.iter().enumerate() {
             let is_meant = match way {
-                Towards::Port(to) => at == to,
-                Towards::Others => at != from,
-                Towards::Nobody => false,
+                Way::Port(to) => at == to,
+                Way::Others => at != from,
+                Way::Nobody => false,
             };
             if is_meant {
                 port.send(frames);

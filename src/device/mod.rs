@@ -44,7 +44,7 @@ pub use adapt::{SmoltcpDevice, SmoltcpFrames, SmoltcpReceived, SmoltcpRoom};
 pub use bell::Bell;
 pub use bridge::Bridge;
 #[cfg(feature = "sim")]
-pub(crate) use bridge::{Learning, Towards, addresses};
+pub(crate) use bridge::{Learning, Way, addresses};
 pub use faults::{FaultConfig, Faults};
 pub use memory::MemoryFrames;
 pub use packet::PacketSocket;

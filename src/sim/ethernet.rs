@@ -15,7 +15,7 @@ use super::path::{LinkStats, header_len};
 use super::socket::UdpSocket;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::sync::Mutex;
-use crate::device::{Learning, Towards, addresses};
+use crate::device::{Learning, Way, addresses};
 use crate::types::device::{Datagram, Datagrams, FRAME_HEADER, Frames, Link as State, SendError};
 use crate::types::mac::Mac;
 
@@ -144,9 +144,9 @@ impl Shared {
         let to: Vec<SocketAddr> = {
             let mut state = self.state.borrow_mut();
             match state.learned.handle_frame(self.net.now(), frame.src, &frame.data) {
-                Towards::Port(at) => vec![at],
-                Towards::Others => state.plugged.iter().copied().filter(|at| *at != frame.src).collect(),
-                Towards::Nobody => return,
+                Way::Port(at) => vec![at],
+                Way::Others => state.plugged.iter().copied().filter(|at| *at != frame.src).collect(),
+                Way::Nobody => return,
             }
         };
         for at in to {

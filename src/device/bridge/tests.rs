@@ -1,5 +1,8 @@
 //! A switch between links in memory.
 
+use std::sync::{OnceLock, Weak};
+use std::time::Duration;
+
 use super::*;
 use crate::device::MemoryFrames;
 
@@ -121,5 +124,54 @@ fn addresses_behind_a_link_that_goes_down_are_forgotten() {
     segment.hosts[1].send(&to).unwrap();
     // It may have moved to any other port.
     assert_eq!(segment.settle(), [vec![], vec![], vec![to]]);
-    assert_eq!(segment.bridge.poll(NOW, 3), 0, "there is no such port");
+}
+
+/// A device in whose `recv` the switch is polled once more, as another thread may do meanwhile.
+struct Polled {
+    inner: Arc<MemoryFrames>,
+    bridge: OnceLock<Weak<Bridge>>,
+    took: Mutex<Vec<usize>>,
+}
+
+impl Frames for Polled {
+    fn mac(&self) -> Mac {
+        self.inner.mac()
+    }
+
+    fn mtu(&self) -> usize {
+        self.inner.mtu()
+    }
+
+    fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+        self.inner.send(frame)
+    }
+
+    fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
+        if let Some(bridge) = self.bridge.get().and_then(Weak::upgrade) {
+            self.took.lock().push(bridge.poll(NOW, 0));
+        }
+        self.inner.recv(out, cache)
+    }
+
+    fn wait(&self, _: Duration) {}
+
+    fn interrupt(&self) {}
+}
+
+#[test]
+fn a_poll_of_a_port_that_is_polled_or_of_none_takes_nothing() {
+    let (host, inner) = MemoryFrames::pair(mac(1), mac(11));
+    let (other, end) = MemoryFrames::pair(mac(2), mac(12));
+    let polled = Arc::new(Polled { inner, bridge: OnceLock::new(), took: Mutex::default() });
+    let bridge = Arc::new(Bridge::new([("a", Arc::clone(&polled) as Arc<dyn Frames>), ("b", end)]));
+    assert_eq!((bridge.poll(NOW, 0), bridge.poll(NOW, 1)), (0, 0), "nothing has arrived");
+    polled.bridge.set(Arc::downgrade(&bridge)).unwrap();
+    let sent = frame(mac(2), mac(1), b"once");
+    host.send(&sent).unwrap();
+    assert_eq!(bridge.poll(NOW, 2), 0, "there is no such port");
+    assert!(received(&other).is_empty());
+    assert_eq!(bridge.poll(NOW, 0), 1);
+    assert_eq!(*polled.took.lock(), [0], "it is being polled");
+    assert_eq!(received(&other), [sent]);
+    assert_eq!(bridge.poll(NOW, 0), 0, "it was taken");
 }
