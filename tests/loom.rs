@@ -19,6 +19,8 @@ mod lead;
 mod local;
 #[path = "loom/turns.rs"]
 mod turns;
+#[path = "loom/waker.rs"]
+mod waker;
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -493,6 +495,9 @@ fn a_watcher_is_told_at_any_time() {
 /// One thread drives a device and stops, another is about to sleep because it does: each stores, passes `fence`, and
 /// looks at what the other has stored. The lock that says who drives is of the strength of an ordinary one, and failing
 /// to take it is a plain load.
+///
+/// The same are the one that releases the lock of a `WakerCell`, and the one that has marked that its task is due and
+/// finds the lock taken.
 fn hand_over(fence: fn()) {
     check(move || {
         let (driven, announced) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));

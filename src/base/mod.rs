@@ -48,3 +48,5 @@ pub mod sync;
 pub(crate) mod tasks;
 pub mod time;
 pub mod timers;
+#[cfg(any(feature = "embassy-net-driver", feature = "smoltcp", loom, test))]
+pub mod waker;

@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 
-use super::outlet::{Outlet, Receiving, Room, Sending};
-use super::told::{Task, Told};
+use super::queue::{FrameQueue, Receiving, Room, Sending};
+use super::waiters::Waiters;
 use super::{RECV_BATCH, WrongMedium};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
+use crate::base::waker::WakerCell;
 use crate::types::device::{FRAME_HEADER, Frames, Link, SendError};
 use crate::types::mac::Mac;
 
@@ -51,11 +52,13 @@ use crate::types::mac::Mac;
 /// ```
 pub struct EmbassyFrames<D> {
     driver: Mutex<D>,
-    told: Arc<Told>,
+    waiters: Arc<Waiters>,
     /// The waker that the driver is given; it notifies the waiters.
     waker: Waker,
-    /// The driver may have more frames than were taken, and then it calls nobody.
+    /// The driver may have more frames than were taken, and then it calls nobody. Whoever waits has taken over the device from
+    /// the thread that received last, and sees what that has stored; a call of the driver after that is kept by the waiters.
     may_have_more: AtomicBool,
+    /// Whoever waits and does not see it yet is told: that call comes after it, and is kept as well.
     closed: AtomicBool,
 }
 
@@ -66,11 +69,11 @@ impl<D: Driver> EmbassyFrames<D> {
     /// If it is none of Ethernet.
     pub fn new(driver: D) -> Result<Self, WrongMedium> {
         let HardwareAddress::Ethernet(_) = driver.hardware_address() else { return Err(WrongMedium) };
-        let told = Arc::new(Told::default());
-        let waker = Waker::from(Arc::clone(&told));
+        let waiters = Arc::new(Waiters::default());
+        let waker = Waker::from(Arc::clone(&waiters));
         Ok(Self {
             driver: Mutex::new(driver),
-            told,
+            waiters,
             waker,
             may_have_more: AtomicBool::new(true),
             closed: AtomicBool::new(false),
@@ -80,7 +83,7 @@ impl<D: Driver> EmbassyFrames<D> {
     /// Sets the waker that is called when the driver has received something, has room again, or its link changes: for stacks that are
     /// polled. The last one that was given is called.
     pub fn set_waker(&self, waker: &Waker) {
-        self.told.set_waker(waker);
+        self.waiters.set_waker(waker);
     }
 
     fn is_closed(&self) -> bool {
@@ -148,22 +151,22 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
 
     fn wait(&self, timeout: Duration) {
         if !self.may_have_more.load(Ordering::Acquire) && !self.is_closed() {
-            self.told.wait(timeout);
+            self.waiters.wait(timeout);
         }
     }
 
     fn interrupt(&self) {
-        self.told.interrupt();
+        self.waiters.interrupt();
     }
 
     fn guard(&self, timeout: Duration) {
         if !self.may_have_more.load(Ordering::Acquire) && !self.is_closed() {
-            self.told.guard(timeout);
+            self.waiters.guard(timeout);
         }
     }
 
     fn dismiss(&self) {
-        self.told.dismiss();
+        self.waiters.dismiss();
     }
 
     fn close(&self) {
@@ -171,8 +174,8 @@ impl<D: Driver + Send> Frames for EmbassyFrames<D> {
         let driver = self.driver.lock();
         self.closed.store(true, Ordering::Release);
         drop(driver);
-        self.told.interrupt();
-        self.told.dismiss();
+        self.waiters.interrupt();
+        self.waiters.dismiss();
     }
 }
 
@@ -185,18 +188,21 @@ impl<D> fmt::Debug for EmbassyFrames<D> {
 /// A device, as a driver for `embassy-net`.
 ///
 /// Devices of threads tell nobody but whoever waits for them, so somebody has to wait, and to call the
-/// [notifier](Self::notifier) then. While the device's queue is full the task above is woken at once, to try again.
+/// [notifier](Self::notifier) then. While a frame waits for room in the device's queue the task above is woken at once, to try
+/// again: nobody is told of room.
 ///
 /// See [`EmbassyFrames`] for an example.
 pub struct EmbassyDriver<F> {
-    outlet: Outlet<F>,
-    task: Arc<Task>,
+    queue: FrameQueue<F>,
+    task: Arc<WakerCell>,
+    /// The task that was here last.
+    caller: Option<Waker>,
 }
 
 impl<F: Frames> EmbassyDriver<F> {
     /// The device as a driver.
     pub fn new(device: F) -> Self {
-        Self { outlet: Outlet::new(device), task: Arc::default() }
+        Self { queue: FrameQueue::new(device), task: Arc::default(), caller: None }
     }
 
     /// A waker that is to be called when frames have arrived at the device, or something about it has changed; from a handler
@@ -207,7 +213,22 @@ impl<F: Frames> EmbassyDriver<F> {
 
     /// Returns the number of frames that could not be sent.
     pub fn dropped(&self) -> u64 {
-        self.outlet.sending.dropped
+        self.queue.sending.dropped
+    }
+
+    fn note_caller(&mut self, waker: &Waker) {
+        if !self.caller.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.caller = Some(waker.clone());
+        }
+    }
+
+    /// Has the caller come back for what waits.
+    fn note_room(&self, room: Room, waker: &Waker) {
+        match room {
+            Room::Yes => {}
+            Room::Full => waker.wake_by_ref(),
+            Room::Down => self.task.set(waker),
+        }
     }
 }
 
@@ -222,37 +243,39 @@ impl<F: Frames> Driver for EmbassyDriver<F> {
         Self: 'a;
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<(EmbassyReceived<'_>, EmbassyRoom<'_, F>)> {
+        self.note_caller(cx.waker());
+        let room = self.queue.poll_waiting();
+        self.note_room(room, cx.waker());
         // Again, for what has come in the meantime: of that nobody was told.
-        let frame = self.outlet.poll_receive().or_else(|| {
+        let frame = self.queue.poll_receive().or_else(|| {
             self.task.set(cx.waker());
-            self.outlet.poll_receive()
+            self.queue.poll_receive()
         })?;
-        let Outlet { receiving, sending } = &mut self.outlet;
-        Some((EmbassyReceived { frame, receiving }, EmbassyRoom(sending)))
+        let FrameQueue { receiving, sending } = &mut self.queue;
+        Some((EmbassyReceived { frame, receiving }, EmbassyRoom { sending, caller: self.caller.as_ref() }))
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) -> Option<EmbassyRoom<'_, F>> {
-        match self.outlet.poll_room() {
-            Room::Yes => return Some(EmbassyRoom(&mut self.outlet.sending)),
-            Room::Full => cx.waker().wake_by_ref(),
-            Room::Down => self.task.set(cx.waker()),
-        }
-        None
+        self.note_caller(cx.waker());
+        let room = self.queue.poll_room();
+        self.note_room(room, cx.waker());
+        let Self { queue, caller, .. } = self;
+        (room == Room::Yes).then_some(EmbassyRoom { sending: &mut queue.sending, caller: caller.as_ref() })
     }
 
     fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
         self.task.set(cx.waker());
-        if self.outlet.sending.device.link() == Link::Up { LinkState::Up } else { LinkState::Down }
+        if self.queue.sending.device.link() == Link::Up { LinkState::Up } else { LinkState::Down }
     }
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
-        capabilities.max_transmission_unit = self.outlet.sending.device.mtu().saturating_add(FRAME_HEADER);
+        capabilities.max_transmission_unit = self.queue.sending.device.mtu().saturating_add(FRAME_HEADER);
         capabilities
     }
 
     fn hardware_address(&self) -> HardwareAddress {
-        HardwareAddress::Ethernet(self.outlet.sending.device.mac().0)
+        HardwareAddress::Ethernet(self.queue.sending.device.mac().0)
     }
 }
 
@@ -277,11 +300,19 @@ impl RxToken for EmbassyReceived<'_> {
 }
 
 /// Room for a frame.
-pub struct EmbassyRoom<'a, F>(&'a mut Sending<F>);
+pub struct EmbassyRoom<'a, F> {
+    sending: &'a mut Sending<F>,
+    caller: Option<&'a Waker>,
+}
 
 impl<D: Frames> TxToken for EmbassyRoom<'_, D> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.transmit(len, f)
+        let result = self.sending.transmit(len, f);
+        // It may have nothing more to send, and then it does not ask for room.
+        if let Some(caller) = self.caller.filter(|_| self.sending.is_waiting()) {
+            caller.wake_by_ref();
+        }
+        result
     }
 }
 

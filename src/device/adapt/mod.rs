@@ -6,12 +6,12 @@
 
 #[cfg(feature = "embassy-net-driver")]
 mod embassy;
-mod outlet;
+mod queue;
 #[cfg(feature = "smoltcp")]
 mod smoltcp;
 #[cfg(all(test, feature = "std"))]
 mod tests;
-mod told;
+mod waiters;
 
 #[cfg(feature = "embassy-net-driver")]
 pub use self::embassy::{EmbassyDriver, EmbassyFrames, EmbassyReceived, EmbassyRoom};

@@ -8,7 +8,7 @@ use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::types::device::{Frames, Link};
 
 /// A device, as something that hands out frames one by one and takes what it is given.
-pub(super) struct Outlet<F> {
+pub(super) struct FrameQueue<F> {
     pub(super) receiving: Receiving,
     pub(super) sending: Sending<F>,
 }
@@ -40,7 +40,7 @@ pub(super) enum Room {
     Down,
 }
 
-impl<F: Frames> Outlet<F> {
+impl<F: Frames> FrameQueue<F> {
     pub(super) fn new(device: F) -> Self {
         let cache = BufCache::new(&BufPool::new(IDLE_BUFFERS));
         Self {
@@ -60,13 +60,19 @@ impl<F: Frames> Outlet<F> {
         arrived.pop()
     }
 
+    /// Hands the device the frames that wait, if there are any: the task above may have nothing else to send, and not come
+    /// back for room.
+    pub(super) fn poll_waiting(&mut self) -> Room {
+        if self.sending.is_waiting() { self.poll_room() } else { Room::Yes }
+    }
+
     /// Hands the device the frames that wait, and returns its room for another one.
     pub(super) fn poll_room(&mut self) -> Room {
         if self.sending.device.link() != Link::Up {
             return Room::Down;
         }
         self.sending.send_waiting();
-        if self.sending.waiting.is_empty() { Room::Yes } else { Room::Full }
+        if self.sending.is_waiting() { Room::Full } else { Room::Yes }
     }
 }
 
@@ -74,6 +80,19 @@ impl Receiving {
     /// Takes back a buffer that is done with.
     pub(super) fn put(&mut self, frame: PacketBuf) {
         self.spent.push(frame);
+    }
+}
+
+impl<F> Sending<F> {
+    /// Returns `true` if there are frames for which the device had no room.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Their number.
+    #[cfg(feature = "smoltcp")]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 }
 
@@ -88,7 +107,7 @@ impl<F: Frames> Sending<F> {
         let result = fill(room);
         self.send_waiting();
         // Behind those that wait.
-        if self.waiting.is_empty() {
+        if !self.is_waiting() {
             match self.device.send(&frame) {
                 Ok(()) => return self.done(frame, result),
                 Err(error) if !error.is_temporary() => return self.lost(frame, result),

@@ -9,8 +9,8 @@ use core::time::Duration;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::outlet::{Outlet, Receiving, Room, Sending};
-use super::told::Told;
+use super::queue::{FrameQueue, Receiving, Room, Sending};
+use super::waiters::Waiters;
 use super::{RECV_BATCH, WrongMedium};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
@@ -58,10 +58,11 @@ pub struct SmoltcpFrames<D> {
     device: Mutex<D>,
     clock: Arc<dyn Clock>,
     state: Mutex<(Mac, Link)>,
-    told: Arc<Told>,
-    /// Somebody calls when frames have arrived.
+    waiters: Arc<Waiters>,
+    /// Somebody calls when frames have arrived. Who does not see it yet looks once more in a moment.
     is_notified: AtomicBool,
-    /// The device may have more frames than were taken.
+    /// The device may have more frames than were taken. Whoever waits has taken over the device from the thread that received
+    /// last, and sees what that has stored; a call of the notifier after that is kept by the waiters.
     may_have_more: AtomicBool,
 }
 
@@ -78,7 +79,7 @@ impl<D: Device> SmoltcpFrames<D> {
             device: Mutex::new(device),
             clock,
             state: Mutex::new((mac, Link::Up)),
-            told: Arc::default(),
+            waiters: Arc::default(),
             is_notified: AtomicBool::new(false),
             may_have_more: AtomicBool::new(true),
         })
@@ -87,26 +88,26 @@ impl<D: Device> SmoltcpFrames<D> {
     /// Changes the address.
     pub fn set_mac(&self, mac: Mac) {
         self.state.lock().0 = mac;
-        Waker::from(Arc::clone(&self.told)).wake();
+        Waker::from(Arc::clone(&self.waiters)).wake();
     }
 
     /// Changes the state of the link, [`Link::Up`] at first.
     pub fn set_link(&self, link: Link) {
         self.state.lock().1 = link;
-        Waker::from(Arc::clone(&self.told)).wake();
+        Waker::from(Arc::clone(&self.waiters)).wake();
     }
 
     /// A waker that is called from now on whenever frames have arrived, or there is room again, so that nobody looks in
     /// between; from a handler of interrupts, too, if there is no standard library.
     pub fn notifier(&self) -> Waker {
         self.is_notified.store(true, Ordering::Release);
-        Waker::from(Arc::clone(&self.told))
+        Waker::from(Arc::clone(&self.waiters))
     }
 
     /// Sets the waker that is called when the [notifier](Self::notifier) is: for stacks that are polled. The last one that was given is
     /// called.
     pub fn set_waker(&self, waker: &Waker) {
-        self.told.set_waker(waker);
+        self.waiters.set_waker(waker);
     }
 
     fn now(&self) -> Instant {
@@ -172,19 +173,19 @@ impl<D: Device + Send> Frames for SmoltcpFrames<D> {
     }
 
     fn wait(&self, timeout: Duration) {
-        self.told.wait(self.patience(timeout));
+        self.waiters.wait(self.patience(timeout));
     }
 
     fn interrupt(&self) {
-        self.told.interrupt();
+        self.waiters.interrupt();
     }
 
     fn guard(&self, timeout: Duration) {
-        self.told.guard(self.patience(timeout));
+        self.waiters.guard(self.patience(timeout));
     }
 
     fn dismiss(&self) {
-        self.told.dismiss();
+        self.waiters.dismiss();
     }
 
     fn close(&self) {
@@ -200,13 +201,20 @@ impl<D> fmt::Debug for SmoltcpFrames<D> {
 
 /// A device, as one of `smoltcp`.
 ///
-/// While its link is not up it takes nothing. See [`SmoltcpFrames`] for an example.
-pub struct SmoltcpDevice<F>(Outlet<F>);
+/// While its link is not up it takes nothing. Frames for which it had no room [wait](Self::waiting) for the next time that it
+/// is polled. See [`SmoltcpFrames`] for an example.
+pub struct SmoltcpDevice<F>(FrameQueue<F>);
 
 impl<F: Frames> SmoltcpDevice<F> {
     /// The device as one of `smoltcp`.
     pub fn new(device: F) -> Self {
-        Self(Outlet::new(device))
+        Self(FrameQueue::new(device))
+    }
+
+    /// Returns the number of frames that wait for room. The interface above does not know of them: as long as there are any it
+    /// is to be polled again soon, whatever it says itself of when that is.
+    pub fn waiting(&self) -> usize {
+        self.0.sending.waiting()
     }
 
     /// Returns the number of frames that could not be sent.
@@ -226,8 +234,9 @@ impl<F: Frames> Device for SmoltcpDevice<F> {
         Self: 'a;
 
     fn receive(&mut self, _: Instant) -> Option<(SmoltcpReceived<'_>, SmoltcpRoom<'_, F>)> {
+        self.0.poll_waiting();
         let frame = self.0.poll_receive()?;
-        let Outlet { receiving, sending } = &mut self.0;
+        let FrameQueue { receiving, sending } = &mut self.0;
         Some((SmoltcpReceived { frame, receiving }, SmoltcpRoom(sending)))
     }
 

@@ -264,6 +264,83 @@ fn a_task_is_woken_for_frames_and_for_room() {
 
 #[cfg(feature = "embassy-net-driver")]
 #[test]
+fn a_task_is_woken_for_room_for_what_waits() {
+    use embassy_net_driver::{Driver as _, RxToken as _, TxToken as _};
+
+    let fussy = Arc::new(Fussy::default());
+    let mut driver = EmbassyDriver::new(Arc::clone(&fussy));
+    let noted = Arc::new(Noted::default());
+    let waker = std::task::Waker::from(Arc::clone(&noted));
+    let mut cx = std::task::Context::from_waker(&waker);
+    let was_woken = || noted.0.swap(false, Ordering::SeqCst);
+    // An answer, and a frame of its own, with nothing to send behind either.
+    fussy.arriving.lock().push(PacketBuf::copy_of(&[1; 60]));
+    let (frame, answer) = driver.receive(&mut cx).unwrap();
+    *fussy.fault.lock() = Some(SendError::Full);
+    frame.consume(|_| ());
+    answer.consume(60, |room| room.fill(1));
+    assert!(was_woken(), "the device had no room");
+    assert!(driver.receive(&mut cx).is_none() && was_woken(), "it has none yet");
+    *fussy.fault.lock() = None;
+    assert!(driver.receive(&mut cx).is_none() && !was_woken());
+    assert_eq!(*fussy.sent.lock(), [[1; 60]]);
+    let room = driver.transmit(&mut cx).unwrap();
+    *fussy.fault.lock() = Some(SendError::Full);
+    room.consume(60, |room| room.fill(2));
+    assert!(was_woken(), "the device had no room");
+    *fussy.fault.lock() = None;
+    assert!(driver.receive(&mut cx).is_none() && !was_woken());
+    assert_eq!(*fussy.sent.lock(), [[1; 60], [2; 60]]);
+}
+
+#[cfg(feature = "smoltcp")]
+#[test]
+fn what_waits_is_sent_when_a_device_is_polled() {
+    use ::smoltcp::phy::{Device as _, TxToken as _};
+    use ::smoltcp::time::Instant;
+
+    let fussy = Arc::new(Fussy::default());
+    let mut device = SmoltcpDevice::new(Arc::clone(&fussy));
+    let room = device.transmit(Instant::ZERO).unwrap();
+    *fussy.fault.lock() = Some(SendError::Full);
+    room.consume(60, |room| room.fill(1));
+    assert!(device.receive(Instant::ZERO).is_none());
+    assert!(fussy.sent.lock().is_empty() && device.waiting() == 1);
+    *fussy.fault.lock() = None;
+    assert!(device.receive(Instant::ZERO).is_none() && device.waiting() == 0);
+    assert_eq!(*fussy.sent.lock(), [[1; 60]]);
+}
+
+#[cfg(feature = "smoltcp")]
+#[test]
+fn the_link_of_a_device_is_what_it_is_set_to() {
+    let (a, end) = MemoryFrames::pair(A, B);
+    let clock = Arc::new(crate::device::clock::OsClock::new());
+    let frames = SmoltcpFrames::new(SmoltcpDevice::new(end), B, clock).unwrap();
+    assert_eq!(frames.link(), Link::Up);
+    assert!(received(&frames).is_empty());
+    // Who waits is told of it.
+    let (noted, _notifier) = (Arc::new(Noted::default()), frames.notifier());
+    frames.set_waker(&std::task::Waker::from(Arc::clone(&noted)));
+    std::thread::scope(|scope| {
+        let waiters = [scope.spawn(|| frames.wait(LONG)), scope.spawn(|| frames.guard(LONG))];
+        frames.set_link(Link::Down);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+    assert!(noted.0.swap(false, Ordering::SeqCst));
+    assert_eq!((frames.link(), frames.send(&[1; 60])), (Link::Down, Err(SendError::InterfaceDown)));
+    a.send(&[2; 60]).unwrap();
+    assert!(received(&frames).is_empty(), "what arrives at a link that is down is lost");
+    frames.set_link(Link::Up);
+    assert!(noted.0.swap(false, Ordering::SeqCst));
+    a.send(&[3; 60]).unwrap();
+    assert_eq!(received(&frames), [[3; 60]], "and not handed up later");
+    frames.send(&[4; 60]).unwrap();
+    assert_eq!(received(&*a), [[4; 60]]);
+}
+
+#[cfg(feature = "embassy-net-driver")]
+#[test]
 fn the_task_of_a_polled_stack_is_woken() {
     let (a, b) = MemoryFrames::pair(A, B);
     let driver = EmbassyDriver::new(b);
