@@ -177,3 +177,23 @@ fn a_flow_accepted_in_a_local_layer_goes_on_without_it() {
     accepted.reply.send(Instant::ZERO);
     assert_eq!(answers.taken(), [(7, None)]);
 }
+
+#[test]
+fn the_properties_of_a_custom_layer_are_what_they_are_set_to_and_nothing_else_changes() {
+    let shown = |info: &Info| format!("{info:?}");
+    let info = || Info::new(Kind::Custom("serial"), "serial-0", "field bus");
+    let default = info();
+    assert_eq!((default.kind, &*default.name, &*default.layer), (Kind::Custom("serial"), "serial-0", "field bus"));
+    assert_eq!((default.hash, default.mpl), (HashAlg::Sha3_256, Duration::from_secs(5)), "as documented");
+    assert_eq!((default.congestible, default.window), (true, 32_768), "as documented");
+    let (hash, mpl) = (HashAlg::Sha3_512, Duration::from_millis(7));
+    for (set, expected) in [
+        (info().with_hash(hash), Info { hash, ..info() }),
+        (info().with_mpl(mpl), Info { mpl, ..info() }),
+        (info().with_congestible(false), Info { congestible: false, ..info() }),
+        (info().with_window(9), Info { window: 9, ..info() }),
+    ] {
+        assert_eq!(shown(&set), shown(&expected));
+        assert_ne!(shown(&set), shown(&default));
+    }
+}

@@ -1,14 +1,15 @@
 //! A switch between packet sockets: frames of all kinds pass through it as they are, and flows with them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use o7s::device::{Bridge, Frames, Mac, PacketSocket};
+use o7s::device::{Bridge, Datagrams as _, Frames, Mac, PacketSocket, UdpSocket};
 use o7s::time::{Clock as _, OsClock};
 use o7s::{Eth, QosSpec, Stack};
 
-use crate::net::{BOUND, TYPE, cable, frame, ip, of_type, on_cable, open, receive, wait_until};
+use crate::net::{BOUND, TYPE, cable, frame, ip, look, of_type, on_cable, open, receive, wait_until};
 
 /// Has the switch end, also when a test fails.
 struct Ends<'a>(&'a AtomicBool);
@@ -113,5 +114,55 @@ fn layers_meet_through_a_switch() {
             }
             assert!(bridge.to_string().contains(" sent, 0 dropped"), "{bridge}");
         });
+    });
+}
+
+/// A socket of the kernel whose datagrams leave by `va`, and where there is somebody to be sent to.
+fn datagrams() -> (Arc<UdpSocket>, SocketAddr) {
+    ip("addr add 10.9.0.1/24 dev va");
+    ip("neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev va");
+    (UdpSocket::bind("10.9.0.1:0".parse().unwrap()).unwrap(), "10.9.0.2:9".parse().unwrap())
+}
+
+#[test]
+fn frames_that_the_hardware_was_to_finish_are_counted_and_not_handed_up() {
+    on_cable(|| {
+        let (all, (socket, to)) = (PacketSocket::all("vb").unwrap(), datagrams());
+        // Of each datagram the checksum is missing.
+        for n in 1..=3 {
+            socket.send(to, &[7; 1000], None).unwrap();
+            wait_until("it is counted", || {
+                assert!(look(&all).is_empty());
+                all.losses().damaged == n
+            });
+        }
+        assert_eq!((all.losses().oversized, all.losses().tagged, all.losses().overrun), (0, 0, 0));
+        let (a, b) = (open("va"), open("vb"));
+        let whole = frame(&a, b.mac(), b"whole");
+        a.send(&whole).unwrap();
+        assert_eq!(receive(&all, 1), [whole]);
+    });
+}
+
+#[test]
+fn frames_that_several_were_put_together_into_are_counted_and_not_cut() {
+    on_cable(|| {
+        let (all, (socket, to)) = (PacketSocket::all("vb").unwrap(), datagrams());
+        if socket.max_segments() < 10 {
+            eprintln!("skipped: no segmentation offload");
+            return;
+        }
+        for n in 1..=3 {
+            socket.send(to, &[7; 10_000], Some(1000)).unwrap();
+            wait_until("it is counted", || {
+                assert!(look(&all).is_empty());
+                all.losses().oversized == n
+            });
+        }
+        assert_eq!((all.losses().damaged, all.losses().tagged, all.losses().overrun), (0, 0, 0));
+        let (a, b) = (open("va"), open("vb"));
+        let whole = frame(&a, b.mac(), &[8; 1500]);
+        a.send(&whole).unwrap();
+        assert_eq!(receive(&all, 1), [whole]);
     });
 }
