@@ -10,7 +10,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use o7s::base::buf::{BufCache, BufPool};
 use o7s::device::{
-    EmbassyDriver, EmbassyFrames, FRAME_HEADER, Frames, Link, Mac, MemoryFrames, SendError, SmoltcpDevice, SmoltcpFrames,
+    EmbassyDriver, EmbassyFrames, FRAME_HEADER, Frames, Link, Mac, MemoryFrames, SendError, SmoltcpDevice,
+    SmoltcpFrames,
 };
 use o7s::time::ManualClock;
 
@@ -20,8 +21,14 @@ const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
 #[derive(Arbitrary, Debug)]
 enum Op {
     /// A frame of so many bytes from the adapted end, or to it, so many times.
-    Send { len: u16, times: u8 },
-    Arrive { len: u16, times: u8 },
+    Send {
+        len: u16,
+        times: u8,
+    },
+    Arrive {
+        len: u16,
+        times: u8,
+    },
     /// All that there is.
     Receive,
     ReceiveThere,
@@ -65,7 +72,10 @@ impl Model {
             (Box::new(frames), Some(notifier))
         } else {
             let clock = Arc::new(ManualClock::new(0));
-            (Box::new(SmoltcpFrames::new(SmoltcpDevice::new(device.clone()), B, clock).expect("it is of Ethernet")), None)
+            (
+                Box::new(SmoltcpFrames::new(SmoltcpDevice::new(device.clone()), B, clock).expect("it is of Ethernet")),
+                None,
+            )
         };
         let (out, incoming) = (VecDeque::new(), VecDeque::new());
         Self { there, device, adapted, knows_all, notifier, out, incoming, number: 0, lost: 0, changes: 0 }

@@ -19,14 +19,30 @@ const HERE: N1FlowId = N1FlowId(0);
 
 #[derive(Arbitrary, Debug)]
 enum Op {
-    Say { who: u8, what: u8 },
+    Say {
+        who: u8,
+        what: u8,
+    },
     /// The packet that has been under way for the longest arrives, or is lost.
-    Arrive { lost: bool },
-    Connect { a: u8, b: u8 },
-    Disconnect { link: u8 },
+    Arrive {
+        lost: bool,
+    },
+    Connect {
+        a: u8,
+        b: u8,
+    },
+    Disconnect {
+        link: u8,
+    },
     /// Somebody else sends a packet to a member.
-    Inject { who: u8, port: u8, bytes: Vec<u8> },
-    Pass { ms: u16 },
+    Inject {
+        who: u8,
+        port: u8,
+        bytes: Vec<u8>,
+    },
+    Pass {
+        ms: u16,
+    },
 }
 
 struct Layer {

@@ -15,9 +15,16 @@ enum Op {
     Pass(u32),
     Send(u16),
     Level(u16),
-    Report { delivered: u32, marks: u32, answer: Option<u32> },
+    Report {
+        delivered: u32,
+        marks: u32,
+        answer: Option<u32>,
+    },
     /// What the receiver that had all packets says, with this mark on each since.
-    Honest { mark: u8, answer: bool },
+    Honest {
+        mark: u8,
+        answer: bool,
+    },
     Ask,
 }
 

@@ -18,9 +18,9 @@ use o7s::ipcp::connect::manager::{Action, Config, Manager, Want};
 use o7s::ipcp::connect::{Purpose, enroll};
 use o7s::routing::Watch;
 use o7s::types::id::{Address, N1FlowId};
+use o7s::types::layer::{LayerConfig, LayerKind, Unicast};
 use o7s::types::name::{HashAlg, Name};
 use o7s::wire::cep::Message;
-use o7s::types::layer::{LayerConfig, LayerKind, Unicast};
 use o7s::wire::link_state::Lsu;
 
 const OWN: Address = Address(7);

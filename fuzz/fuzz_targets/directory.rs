@@ -11,8 +11,8 @@ use o7s::base::rng::Rng;
 use o7s::base::time::Instant;
 use o7s::directory::{Config, Directory, Doubt, Limits};
 use o7s::types::id::Address;
-use o7s::types::name::{HashAlg, NameHash};
 use o7s::types::layer::Dht;
+use o7s::types::name::{HashAlg, NameHash};
 use o7s::wire::dht::{Body, Contact, Extension, Message};
 
 const ALG: HashAlg = HashAlg::Sha3_256;
@@ -29,11 +29,29 @@ enum Op {
     RouteKnown,
     Pass(u32),
     Message(Vec<u8>),
-    Store { from: u8, key: u8, value: u8, expires: u32 },
-    FindNode { from: u8, key: u8, cookie: u64 },
-    FindValue { from: u8, key: u8, cookie: u64 },
+    Store {
+        from: u8,
+        key: u8,
+        value: u8,
+        expires: u32,
+    },
+    FindNode {
+        from: u8,
+        key: u8,
+        cookie: u64,
+    },
+    FindValue {
+        from: u8,
+        key: u8,
+        cookie: u64,
+    },
     /// An answer to one of the last questions, by the member that was asked or another.
-    Answer { question: u8, from: Option<u8>, contacts: Vec<u8>, values: Vec<u8> },
+    Answer {
+        question: u8,
+        from: Option<u8>,
+        contacts: Vec<u8>,
+        values: Vec<u8>,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -112,11 +130,19 @@ fuzz_target!(|input: Input| {
             }
             Op::FindNode { from, key: n, cookie } => {
                 let extension = Extension { token: None, padding: (cookie % 1000) as usize };
-                directory.handle_packet(now, UNIX, &with(member(from), Body::FindNode { cookie, key: key(n) }, extension));
+                directory.handle_packet(
+                    now,
+                    UNIX,
+                    &with(member(from), Body::FindNode { cookie, key: key(n) }, extension),
+                );
             }
             Op::FindValue { from, key: n, cookie } => {
                 let extension = Extension { token: None, padding: (cookie % 1000) as usize };
-                directory.handle_packet(now, UNIX, &with(member(from), Body::FindValue { cookie, key: key(n) }, extension));
+                directory.handle_packet(
+                    now,
+                    UNIX,
+                    &with(member(from), Body::FindValue { cookie, key: key(n) }, extension),
+                );
             }
             Op::Answer { question, from, contacts, values } => {
                 let Some((to, body)) = open.get(usize::from(question) % open.len().max(1)) else { continue };

@@ -25,7 +25,13 @@ enum Op {
     Shrink,
     Packet(Vec<u8>),
     /// A packet with numbers near the last ones that went either way.
-    Near { flags: u8, seq: i8, ack: i8, window: i8, payload: Vec<u8> },
+    Near {
+        flags: u8,
+        seq: i8,
+        ack: i8,
+        window: i8,
+        payload: Vec<u8>,
+    },
 }
 
 #[derive(Arbitrary, Debug)]

@@ -20,16 +20,46 @@ const LINKS: usize = 40;
 
 #[derive(Arbitrary, Debug)]
 enum Op {
-    Adjacency { flow: u8, address: u8 },
-    AdjacencyGone { flow: u8 },
-    AdjacencyState { flow: u8, up: bool },
-    Management { flow: u8, address: u8, confirms: bool },
-    ManagementGone { flow: u8 },
-    Bytes { flow: u8, bytes: Vec<u8> },
-    Update { flow: u8, src: u8, dst: u8, incarnation: u8, count: i8 },
-    Highest { flow: u8, src: u8, dst: u8, less: u8 },
+    Adjacency {
+        flow: u8,
+        address: u8,
+    },
+    AdjacencyGone {
+        flow: u8,
+    },
+    AdjacencyState {
+        flow: u8,
+        up: bool,
+    },
+    Management {
+        flow: u8,
+        address: u8,
+        confirms: bool,
+    },
+    ManagementGone {
+        flow: u8,
+    },
+    Bytes {
+        flow: u8,
+        bytes: Vec<u8>,
+    },
+    Update {
+        flow: u8,
+        src: u8,
+        dst: u8,
+        incarnation: u8,
+        count: i8,
+    },
+    Highest {
+        flow: u8,
+        src: u8,
+        dst: u8,
+        less: u8,
+    },
     /// What it has said last comes back.
-    Echo { flow: u8 },
+    Echo {
+        flow: u8,
+    },
     Pass(u32),
 }
 

@@ -25,13 +25,21 @@ const PACKET: usize = MESSAGE + 4096;
 #[derive(Arbitrary, Debug)]
 enum Op {
     /// Packets of the messages, from this one on: in order, or backwards.
-    Packets { first: u8, count: u8, backwards: bool },
+    Packets {
+        first: u8,
+        count: u8,
+        backwards: bool,
+    },
     Deliver,
     /// Reads through a small buffer.
     Read(u8),
     Pass(u16),
     /// A packet that belongs to no message, with the number of one that does, or near it.
-    Stranger { number: u8, flags: u8, len: u16 },
+    Stranger {
+        number: u8,
+        flags: u8,
+        len: u16,
+    },
 }
 
 #[derive(Arbitrary, Debug)]

@@ -181,6 +181,24 @@ impl<M: Medium> World<M> {
         let op: u8 = u.arbitrary()?;
         let who = usize::from(op >> 7);
         match op & 15 {
+            0..=6 => self.meddle(op, who, u)?,
+            7 => {
+                let millis: u16 = u.arbitrary()?;
+                self.pass(Duration::from_millis(u64::from(millis)));
+            }
+            8 => self.allocate(who, u.arbitrary()?),
+            9 => self.accept(who),
+            13 if op & 0x40 != 0 && self.medium.change(who, &self.hosts[who].device, u)? => {
+                self.hosts[who].poll(self.now);
+            }
+            _ => self.use_flows(op, who, u)?,
+        }
+        Ok(())
+    }
+
+    /// What somebody in between does to the packets.
+    fn meddle(&mut self, op: u8, who: usize, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+        match op & 15 {
             0..=2 => {
                 if let Some(packet) = self.take(usize::from(op >> 4 & 7)) {
                     self.arrive(packet);
@@ -205,42 +223,46 @@ impl<M: Medium> World<M> {
                     self.arrive((route, bytes));
                 }
             }
-            6 => {
+            _ => {
                 let last = self.last.as_ref().map(|(_, bytes)| &bytes[..]);
                 let packet = self.medium.make_up(who, last, u)?;
                 self.arrive(packet);
             }
-            7 => {
-                let millis: u16 = u.arbitrary()?;
-                self.pass(Duration::from_millis(u64::from(millis)));
-            }
-            8 => {
-                let qos: u8 = u.arbitrary()?;
-                let qos = match qos % 4 {
-                    0 => QosSpec::RAW,
-                    1 => QosSpec::BEST_EFFORT,
-                    2 => QosSpec { timeout: 1000, ..QosSpec::DATA },
-                    _ => QosSpec::DATA,
-                };
-                let host = &mut self.hosts[who];
-                if host.allocating.len() < MAX_FLOWS {
-                    let flow = host.stack.flow("echo").qos(qos);
-                    // The other host's name, even when this one has bound it as well.
-                    host.listener = None;
-                    host.accepting.clear();
-                    host.allocating.push(Box::pin(flow.alloc_async()));
-                    host.poll(self.now);
-                }
-            }
-            9 => {
-                let host = &mut self.hosts[who];
-                let stack = host.stack.clone();
-                let listener = Arc::clone(host.listener.get_or_insert_with(|| Arc::new(stack.bind("echo").unwrap())));
-                if host.accepting.len() < 4 {
-                    host.accepting.push(Box::pin(async move { listener.accept_async().await }));
-                    host.poll(self.now);
-                }
-            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self, who: usize, qos: u8) {
+        let qos = match qos % 4 {
+            0 => QosSpec::RAW,
+            1 => QosSpec::BEST_EFFORT,
+            2 => QosSpec { timeout: 1000, ..QosSpec::DATA },
+            _ => QosSpec::DATA,
+        };
+        let host = &mut self.hosts[who];
+        if host.allocating.len() < MAX_FLOWS {
+            let flow = host.stack.flow("echo").qos(qos);
+            // The other host's name, even when this one has bound it as well.
+            host.listener = None;
+            host.accepting.clear();
+            host.allocating.push(Box::pin(flow.alloc_async()));
+            host.poll(self.now);
+        }
+    }
+
+    fn accept(&mut self, who: usize) {
+        let host = &mut self.hosts[who];
+        let stack = host.stack.clone();
+        let listener = Arc::clone(host.listener.get_or_insert_with(|| Arc::new(stack.bind("echo").unwrap())));
+        if host.accepting.len() < 4 {
+            host.accepting.push(Box::pin(async move { listener.accept_async().await }));
+            host.poll(self.now);
+        }
+    }
+
+    /// What the applications do with what they have.
+    fn use_flows(&mut self, op: u8, who: usize, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+        match op & 15 {
             10 => {
                 let (flow, len): (u8, u8) = u.arbitrary()?;
                 let host = &self.hosts[who];
@@ -257,9 +279,6 @@ impl<M: Medium> World<M> {
                 if !flows.is_empty() {
                     drop(flows.swap_remove(usize::from(flow) % flows.len()));
                 }
-            }
-            13 if op & 0x40 != 0 && self.medium.change(who, &self.hosts[who].device, u)? => {
-                self.hosts[who].poll(self.now);
             }
             13 => drop(self.hosts[who].allocating.pop()),
             14 => drop(self.hosts[who].accepting.pop()),
