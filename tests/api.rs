@@ -16,6 +16,8 @@ mod ipv6;
 mod polled;
 #[path = "api/sets.rs"]
 mod sets;
+#[path = "world/sink.rs"]
+mod sink;
 #[path = "api/threads.rs"]
 mod threads;
 

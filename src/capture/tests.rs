@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use self::sink::Sink;
 use super::*;
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::sync::Mutex;
@@ -11,20 +12,8 @@ use crate::base::time::{Instant, ManualClock};
 use crate::types::device::{Datagram, Datagrams, Frames, SendError};
 use crate::types::mac::Mac;
 
-/// A sink that the test can look into.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+#[path = "../../tests/world/sink.rs"]
+mod sink;
 
 /// A device that yields what the test has put into it.
 #[derive(Default)]
@@ -102,7 +91,7 @@ fn read(file: &[u8]) -> Vec<CapturedPacket> {
 
 #[test]
 fn datagrams_are_written_behind_headers_with_what_became_of_them() {
-    let ((clock, tap), sink) = (manual(), Shared::default());
+    let ((clock, tap), sink) = (manual(), Sink::default());
     let device = Pcap::new(Fake::default(), &tap, "udp");
     device.send(peer(), b"before", None).unwrap();
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
@@ -116,7 +105,7 @@ fn datagrams_are_written_behind_headers_with_what_became_of_them() {
     Datagrams::note_dropped(&device, &out[0], &"no flow has the EID");
     let stats = capture.stop().unwrap();
     device.send(peer(), b"after", None).unwrap_err();
-    let packets = read(&sink.0.lock());
+    let packets = read(&sink.bytes());
     let seen: Vec<_> = packets
         .iter()
         .map(|p| (p.interface.as_str(), p.sent.unwrap(), p.data.get(28..).unwrap(), p.comments.join("")))
@@ -140,7 +129,7 @@ fn datagrams_are_written_behind_headers_with_what_became_of_them() {
 
 #[test]
 fn frames_are_written_as_they_are() {
-    let ((_, tap), sink) = (manual(), Shared::default());
+    let ((_, tap), sink) = (manual(), Sink::default());
     let device = Pcap::new(Cable::default(), &tap, "eth0");
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().snap(64)).unwrap();
     let frames = [PacketBuf::copy_of(&[1; 100]), PacketBuf::copy_of(&[2; 60])];
@@ -148,7 +137,7 @@ fn frames_are_written_as_they_are() {
     device.device.full.store(true, Ordering::Relaxed);
     assert_eq!(device.send_batch(&frames), Err(SendError::Full));
     capture.stop().unwrap();
-    let packets = read(&sink.0.lock());
+    let packets = read(&sink.bytes());
     let seen: Vec<_> = packets.iter().map(|p| (p.interface.as_str(), p.link, p.data.len(), p.original)).collect();
     let sent = [("eth0", 1, 64, 100), ("eth0", 1, 60, 60)];
     let unsent = [("eth0 (dropped)", 1, 64, 100), ("eth0 (dropped)", 1, 60, 60)];
@@ -157,7 +146,7 @@ fn frames_are_written_as_they_are() {
 
 #[test]
 fn packets_dropped_by_a_capture_are_counted_in_the_file() {
-    let ((_, tap), sink) = (manual(), Shared::default());
+    let ((_, tap), sink) = (manual(), Sink::default());
     let device = Pcap::new(Fake::default(), &tap, "udp");
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().queue(0)).unwrap();
     // 64 KiB is the least.
@@ -170,7 +159,7 @@ fn packets_dropped_by_a_capture_are_counted_in_the_file() {
     device.send(peer(), b"there is room again", None).unwrap();
     let stats = capture.stop().unwrap();
     assert_eq!((stats.packets, stats.lost), (before.packets + 1, before.lost));
-    let file = sink.0.lock().clone();
+    let file = sink.bytes();
     assert_eq!(read(&file).len() as u64, stats.packets);
     // The count of packets that are missing, in front of the last one.
     let option = [&[4, 0, 8, 0][..], &before.lost.to_le_bytes()].concat();
@@ -178,7 +167,7 @@ fn packets_dropped_by_a_capture_are_counted_in_the_file() {
 }
 
 /// Says that it is written to, and takes nothing until it is let go.
-struct Slow(Arc<Mutex<()>>, Shared, Arc<AtomicBool>);
+struct Slow(Arc<Mutex<()>>, Sink, Arc<AtomicBool>);
 
 impl Write for Slow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -196,7 +185,7 @@ impl Write for Slow {
 fn a_disk_that_hangs_stops_nobody() {
     let tap = Tap::new(Arc::new(ManualClock::default()));
     let device = Pcap::new(Fake::default(), &tap, "udp");
-    let (gate, sink) = (Arc::new(Mutex::new(())), Shared::default());
+    let (gate, sink) = (Arc::new(Mutex::new(())), Sink::default());
     let held = gate.lock();
     let capture =
         tap.capture(Slow(Arc::clone(&gate), sink.clone(), Arc::default()), CaptureConfig::default().queue(0)).unwrap();
@@ -207,7 +196,7 @@ fn a_disk_that_hangs_stops_nobody() {
     drop(held);
     let stats = capture.stop().unwrap();
     assert_eq!(stats.packets + stats.lost, 1000);
-    assert_eq!(read(&sink.0.lock()).len() as u64, stats.packets);
+    assert_eq!(read(&sink.bytes()).len() as u64, stats.packets);
 }
 
 struct Broken;
@@ -248,19 +237,19 @@ fn a_capture_that_failed_is_in_the_way_of_the_next_until_it_is_stopped() {
 
 #[test]
 fn keys_of_a_capture_before_do_not_go_into_the_next() {
-    let ((_, tap), sink) = (manual(), Shared::default());
+    let ((_, tap), sink) = (manual(), Sink::default());
     let first = tap.capture_polled(io::sink(), CaptureConfig::default().keys(true)).unwrap();
     let (late, line) = (first.session(), format!("O7S_PEER_SESSION_KEY {} {}", "01".repeat(16), "ab".repeat(32)));
     drop(first);
     let second = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
     tap.record_key(late, &line);
     second.stop().unwrap();
-    assert!(!sink.0.lock().windows(line.len()).any(|bytes| bytes == line.as_bytes()));
+    assert!(!sink.bytes().windows(line.len()).any(|bytes| bytes == line.as_bytes()));
 }
 
 #[test]
 fn a_polled_capture_can_be_stopped_while_it_is_written() {
-    let (tap, gate, sink) = (manual().1, Arc::new(Mutex::new(())), Shared::default());
+    let (tap, gate, sink) = (manual().1, Arc::new(Mutex::new(())), Sink::default());
     let device = Pcap::new(Fake::default(), &tap, "udp");
     let entered = Arc::new(AtomicBool::new(false));
     let slow = Slow(Arc::clone(&gate), sink.clone(), Arc::clone(&entered));
@@ -280,7 +269,7 @@ fn a_polled_capture_can_be_stopped_while_it_is_written() {
         stopping.join().unwrap()
     });
     assert_eq!(stats.unwrap().packets, 1);
-    assert_eq!(read(&sink.0.lock()).len(), 1);
+    assert_eq!(read(&sink.bytes()).len(), 1);
     assert!(tap.capture_polled(io::sink(), CaptureConfig::default()).is_ok());
 }
 
@@ -317,13 +306,13 @@ fn a_frame_of_nothing_but_tags_takes_linear_time() {
 
 #[test]
 fn readers_take_any_bytes() {
-    let sink = Shared::default();
+    let sink = Sink::default();
     let (_, tap) = manual();
     let device = Pcap::new(Fake::default(), &tap, "udp");
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
     device.send(peer(), b"hello", None).unwrap();
     capture.stop().unwrap();
-    let file = sink.0.lock().clone();
+    let file = sink.bytes();
     let packets = |bytes: &[u8]| {
         let Ok(mut reader) = Reader::new(bytes) else { return 0 };
         core::iter::from_fn(|| reader.packet().ok().flatten()).count()
@@ -343,7 +332,7 @@ fn readers_take_any_bytes() {
 #[test]
 fn keys_are_counted_and_lost_when_there_is_no_room() {
     let tap = Tap::new(Arc::new(ManualClock::new(0)));
-    let sink = Shared::default();
+    let sink = Sink::default();
     let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().keys(true).queue(64 << 10)).unwrap();
     let line = format!("O7S_PEER_SESSION_KEY {} {}", "01".repeat(16), "ab".repeat(32));
     for _ in 0..1000 {
@@ -351,7 +340,7 @@ fn keys_are_counted_and_lost_when_there_is_no_room() {
     }
     let stats = capture.stop().unwrap();
     assert!(stats.keys > 300 && stats.keys + stats.keys_lost == 1000, "{stats:?}");
-    let file = sink.0.lock().clone();
+    let file = sink.bytes();
     assert!(file.len() <= 65 << 10 && stats.bytes <= file.len() as u64 && stats.bytes > 100 * stats.keys);
     let mut reader = Reader::new(&file[..]).unwrap();
     assert!(reader.packet().unwrap().is_none());

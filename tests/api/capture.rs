@@ -1,6 +1,6 @@
 //! Captures of threaded stacks.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,27 +8,12 @@ use std::time::Duration;
 use o7s::capture::{CaptureConfig, CaptureError, CapturedPacket, Follower, KeyLog, Reader};
 use o7s::{QosSpec, SecurityConfig, Stack, Udp4};
 
-/// A sink that the test can look into.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+use super::sink::Sink;
 
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn packets(&self) -> Vec<CapturedPacket> {
-        let file = self.0.lock().unwrap().clone();
-        let mut reader = Reader::new(&file[..]).unwrap();
-        std::iter::from_fn(|| reader.packet().unwrap()).collect()
-    }
+fn packets(sink: &Sink) -> Vec<CapturedPacket> {
+    let file = sink.bytes();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    std::iter::from_fn(|| reader.packet().unwrap()).collect()
 }
 
 fn encrypted() -> SecurityConfig {
@@ -65,17 +50,17 @@ fn pair() -> (Stack, Stack) {
 fn a_running_stack_is_captured_between_start_and_stop() {
     let (_server, client) = pair();
     talk(&client);
-    let (first, second) = (Shared::default(), Shared::default());
+    let (first, second) = (Sink::default(), Sink::default());
     let capture = client.capture(first.clone(), CaptureConfig::default()).unwrap();
     assert!(matches!(client.capture(io::sink(), CaptureConfig::default()), Err(CaptureError::Running)));
     talk(&client);
     let stats = capture.stop().unwrap();
     assert!(stats.packets >= 4 && stats.lost == 0, "{stats:?}");
-    assert_eq!(first.packets().len() as u64, stats.packets);
+    assert_eq!(packets(&first).len() as u64, stats.packets);
     talk(&client);
-    assert_eq!(first.packets().len() as u64, stats.packets, "nothing more");
+    assert_eq!(packets(&first).len() as u64, stats.packets, "nothing more");
     let mut follower = Follower::default();
-    let lines: Vec<_> = first.packets().iter().map(|p| follower.follow(p.link, &p.data).to_string()).collect();
+    let lines: Vec<_> = packets(&first).iter().map(|p| follower.follow(p.link, &p.data).to_string()).collect();
     assert!(lines[0].contains("| flow request ") && lines[1].contains("| flow reply "), "{lines:#?}");
     assert!(lines[2].contains("flow 1 (reliable), to the responder | sealed "), "{lines:#?}");
 
@@ -92,12 +77,12 @@ fn packets_in_the_clear_are_there_when_asked_for_and_only_then() {
         let (server, client) = pair();
         // The flow is older than the capture.
         let flow = client.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
-        let sink = Shared::default();
+        let sink = Sink::default();
         let capture = client.capture(sink.clone(), CaptureConfig::default().flows(asked)).unwrap();
         flow.write(b"a secret").unwrap();
         assert_eq!(flow.read(&mut [0; 64]).unwrap(), 8);
         capture.stop().unwrap();
-        let packets = sink.packets();
+        let packets = packets(&sink);
         let clear: Vec<_> = packets.iter().filter(|packet| packet.data.ends_with(b"a secret")).collect();
         assert_eq!(clear.len() >= 2, asked, "{packets:?}");
         assert!(asked || clear.is_empty());
@@ -114,7 +99,7 @@ fn packets_in_the_clear_are_there_when_asked_for_and_only_then() {
 fn dropped_packets_are_captured_with_the_reason() {
     let stack = Stack::new().unwrap();
     let net = stack.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
-    let sink = Shared::default();
+    let sink = Sink::default();
     let capture = stack.capture(sink.clone(), CaptureConfig::default()).unwrap();
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let wrong = [&[1, 2, 3][..], &[0x77, 0x77, 0x77, 0x77, 1], &[0; 20]];
@@ -129,7 +114,7 @@ fn dropped_packets_are_captured_with_the_reason() {
         std::thread::yield_now();
     }
     capture.stop().unwrap();
-    let dropped: Vec<_> = sink.packets().into_iter().filter(|p| p.interface.ends_with(" (dropped)")).collect();
+    let dropped: Vec<_> = packets(&sink).into_iter().filter(|p| p.interface.ends_with(" (dropped)")).collect();
     let mut reasons: Vec<_> = dropped.iter().map(|packet| packet.comments.join("; ")).collect();
     reasons.sort();
     assert_eq!(

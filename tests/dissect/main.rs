@@ -5,6 +5,8 @@
 
 mod own;
 mod pdml;
+#[path = "../world/sink.rs"]
+mod sink;
 mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,36 +1,14 @@
 //! Captures of our own stacks: what tshark shows of them, and that they are the same for the same seed.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use o7s::capture::{CaptureConfig, CaptureStats, Follower, Reader};
 use o7s::sim::{Link, Loss, Network};
 use o7s::{Eth, QosSpec, SecurityConfig, UnicastLayer};
 
+use crate::sink::Sink;
 use crate::tools::{Scratch, Tshark};
 use crate::{Shown, compare, ours};
-
-/// A sink that the test can look into.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 struct Captured {
     /// Of the network, and of the client.
@@ -41,7 +19,7 @@ struct Captured {
 
 /// Two members of a unicast layer, and an encrypted reliable flow between them, through a network that loses packets.
 fn simulated(seed: u64, config: &CaptureConfig) -> Captured {
-    let (wire, host) = (Shared::default(), Shared::default());
+    let (wire, host) = (Sink::default(), Sink::default());
     let net = Network::new(seed);
     net.set_default_link(Link::default().latency(Duration::from_millis(5)).loss(Loss::Random(0.1)).duplicate(0.05));
     let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
@@ -147,7 +125,7 @@ fn on_a_segment(config: impl Fn(&str) -> Eth) -> Vec<u8> {
     let switch = net.switch();
     let a = net.host("a").eth_with(&switch, "02:00:00:00:00:0a", config("a0")).build();
     let b = net.host("b").eth_with(&switch, "02:00:00:00:00:0b", config("b0")).build();
-    let sink = Shared::default();
+    let sink = Sink::default();
     let capture = a.stack().capture(sink.clone(), CaptureConfig::default()).unwrap();
     let listener = b.listen("echo");
     net.spawn(async move {

@@ -1,8 +1,5 @@
 //! Captures of simulated segments: every frame that an interface sends, once, and what becomes of those that get lost.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use o7s::capture::{Capture, CaptureConfig, CapturedPacket, Follower, Reader};
 use o7s::device::{Datagrams as _, Frames as _};
 use o7s::sim::{Link, Loss};
@@ -10,39 +7,19 @@ use o7s::wire::pcapng::{LINK_ETHERNET, LINK_RAW};
 use o7s::{Eth, QosSpec};
 
 use super::simulated::{CLIENT, Pair, SERVER};
+use super::sink::Sink;
 use super::world::ms;
-
-/// A sink that the test can look into.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// Messages back and forth over a segment with such cables: the capture, and the frames that interfaces have sent.
 fn captured(seed: u64, link: Link) -> (Vec<u8>, usize) {
     let pair = Pair::new(seed, link, &Eth::dix("eth0"), "");
-    let sink = Shared::default();
+    let sink = Sink::default();
     // Bystanders: what is for everybody reaches them, too.
     let others = [3, 4, 5].map(|n| pair.switch.plug(format!("02:00:00:00:00:0{n}").as_str()));
     let (a, b) = (pair.net.udp("10.0.0.1:1"), pair.net.udp("10.0.0.2:1"));
     let capture = pair.net.capture(sink.clone(), CaptureConfig::default()).unwrap();
     let members = [&pair.client, &pair.server].map(|host| {
-        let own = Shared::default();
+        let own = Sink::default();
         (host.stack().capture(own.clone(), CaptureConfig::default()).unwrap(), own)
     });
     pair.net.block_on(async {
@@ -60,7 +37,7 @@ fn captured(seed: u64, link: Link) -> (Vec<u8>, usize) {
     pair.net.run_for(ms(100));
     assert!(others.iter().all(|other| pair.switch.stats(other).0.sent == 0 && other.mtu() == 1500));
     capture.stop().unwrap();
-    let sent_by = |(capture, own): (Capture, Shared)| {
+    let sent_by = |(capture, own): (Capture, Sink)| {
         capture.stop().unwrap();
         packets(&own.bytes()).iter().filter(|packet| packet.sent == Some(true)).count()
     };

@@ -14,6 +14,8 @@ mod hostile;
 mod layers;
 mod replayed;
 mod simulated;
+#[path = "../world/sink.rs"]
+mod sink;
 mod station;
 mod threaded;
 #[path = "../world/mod.rs"]
