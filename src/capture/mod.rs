@@ -84,7 +84,7 @@ pub(crate) use flow::FlowRecorder;
 pub use follow::{Followed, Follower};
 pub use keys::KeyLog;
 #[cfg(feature = "sim")]
-pub(crate) use network::{Carries, NetworkRecorder};
+pub(crate) use network::{NetworkRecorder, PacketKind};
 pub use pcap::Pcap;
 pub use read::{CapturedPacket, Reader};
 pub use tap::{Capture, Tap};

@@ -25,7 +25,7 @@ struct Interfaces {
 
 /// The kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carries {
+pub(crate) enum PacketKind {
     /// A datagram from the first to the second.
     Datagram(SocketAddr, SocketAddr),
     /// A frame.
@@ -42,13 +42,15 @@ impl NetworkRecorder {
         &self.tap
     }
 
-    /// Records something that is sent, with a comment.
+    /// Records something that is sent, with a comment, unless it is `None`. Nobody asks what it is while there is no capture.
     #[inline]
-    pub(crate) fn sent(&self, what: Carries, data: &[u8], comment: &str) {
-        if self.tap.is_on() {
+    pub(crate) fn sent(&self, what: impl FnOnce() -> Option<PacketKind>, data: &[u8], comment: &str) {
+        if self.tap.is_on()
+            && let Some(what) = what()
+        {
             let (interface, name) = match what {
-                Carries::Datagram(..) => (self.datagrams.passed, "network"),
-                Carries::Frame => (self.frames.passed, "ethernet"),
+                PacketKind::Datagram(..) => (self.datagrams.passed, "network"),
+                PacketKind::Frame => (self.frames.passed, "ethernet"),
             };
             self.record(what, interface, name, data, comment);
         }
@@ -56,24 +58,25 @@ impl NetworkRecorder {
 
     /// Records something that is lost, and the reason.
     #[inline]
-    pub(crate) fn dropped(&self, what: Carries, data: &[u8], why: &dyn core::fmt::Debug) {
+    pub(crate) fn dropped(&self, what: impl FnOnce() -> PacketKind, data: &[u8], why: &dyn core::fmt::Debug) {
         if self.tap.is_on() {
+            let what = what();
             let (interface, name) = match what {
-                Carries::Datagram(..) => (self.datagrams.dropped, "network (dropped)"),
-                Carries::Frame => (self.frames.dropped, "ethernet (dropped)"),
+                PacketKind::Datagram(..) => (self.datagrams.dropped, "network (dropped)"),
+                PacketKind::Frame => (self.frames.dropped, "ethernet (dropped)"),
             };
             self.record(what, interface, name, data, &format!("dropped: {why:?}"));
         }
     }
 
-    fn record(&self, what: Carries, interface: u64, name: &str, data: &[u8], comment: &str) {
+    fn record(&self, what: PacketKind, interface: u64, name: &str, data: &[u8], comment: &str) {
         let name = || name.to_owned();
         let write = |link, head: &[u8]| {
             self.tap.record(&Passed { interface, link, name: &name, head, data, direction: None, comment });
         };
         match what {
-            Carries::Datagram(src, dst) => write(LINK_RAW, &headers::udp(src, dst, data)),
-            Carries::Frame => write(LINK_ETHERNET, &[]),
+            PacketKind::Datagram(src, dst) => write(LINK_RAW, &headers::udp(src, dst, data)),
+            PacketKind::Frame => write(LINK_ETHERNET, &[]),
         }
     }
 }

@@ -346,3 +346,30 @@ fn keys_are_counted_and_lost_when_there_is_no_room() {
     assert!(reader.packet().unwrap().is_none());
     assert_eq!(reader.take_secrets().lines().filter(|found| *found == line).count() as u64, stats.keys);
 }
+
+#[cfg(feature = "sim")]
+#[test]
+fn nobody_asks_what_passes_a_network_that_is_not_captured() {
+    use core::cell::Cell;
+
+    let ((_, tap), sink, asked) = (manual(), Sink::default(), Cell::new(0));
+    let recorder = NetworkRecorder::new(&tap);
+    let frame = || {
+        asked.set(asked.get() + 1);
+        PacketKind::Frame
+    };
+    let record = || {
+        recorder.sent(|| Some(frame()), b"sent", "");
+        recorder.sent(|| None, b"not written", "");
+        recorder.dropped(frame, b"dropped", &"lost");
+    };
+    record();
+    assert_eq!(asked.get(), 0);
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default()).unwrap();
+    record();
+    capture.stop().unwrap();
+    record();
+    assert_eq!(asked.get(), 2);
+    let packets: Vec<_> = read(&sink.bytes()).into_iter().map(|packet| packet.data).collect();
+    assert_eq!(packets, [&b"sent"[..], b"dropped"]);
+}

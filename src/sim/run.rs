@@ -23,7 +23,7 @@ use super::socket::{Outgoing, Ports};
 use super::trace::{DropReason, What};
 use super::world::{Flying, World, summary};
 use crate::base::time::{Clock, Instant, ManualClock};
-use crate::capture::{Carries, NetworkRecorder, Tap};
+use crate::capture::{NetworkRecorder, PacketKind, Tap};
 use crate::ipcp::shim::resolve::HostTable;
 use crate::types::device::Datagram;
 
@@ -262,7 +262,7 @@ impl Core {
         }
         match fate {
             Fate::Dropped(reason) => {
-                self.wire.dropped(carried(src, dst), &data, &reason);
+                self.wire.dropped(|| carried(src, dst), &data, &reason);
                 world.dropped(now, index, packet, reason);
                 self.ports.recycle(data);
             }
@@ -274,9 +274,8 @@ impl Core {
                     (true, true) => "duplicated and corrupted",
                 };
                 // A frame is written when it is sent, and once more only if its copy is not what it was.
-                if hop(src, dst) != Some(Hop::FromSwitch) || !comment.is_empty() {
-                    self.wire.sent(carried(src, dst), &data, comment);
-                }
+                let is_written = || hop(src, dst) != Some(Hop::FromSwitch) || !comment.is_empty();
+                self.wire.sent(|| is_written().then(|| carried(src, dst)), &data, comment);
                 world.trace.add(now, What::Sent, Some(packet));
                 if let Some(copy_at) = copy {
                     let copy = Flying { packet, path: index, data: self.ports.copy_of(&data) };
@@ -298,7 +297,7 @@ impl Core {
             match self.ports.deliver(packet.dst, Datagram::new(packet.src, data), wakers) {
                 Ok(()) => world.delivered(now, path, packet),
                 Err((reason, data)) => {
-                    self.wire.dropped(carried(packet.src, packet.dst), &data, &reason);
+                    self.wire.dropped(|| carried(packet.src, packet.dst), &data, &reason);
                     world.dropped(now, path, packet, reason);
                     self.ports.recycle(data);
                 }
@@ -340,6 +339,6 @@ impl Core {
 }
 
 /// The kind of a datagram of the network: on the cables of switches they are frames.
-fn carried(src: SocketAddr, dst: SocketAddr) -> Carries {
-    if hop(src, dst).is_some() { Carries::Frame } else { Carries::Datagram(src, dst) }
+fn carried(src: SocketAddr, dst: SocketAddr) -> PacketKind {
+    if hop(src, dst).is_some() { PacketKind::Frame } else { PacketKind::Datagram(src, dst) }
 }

@@ -48,9 +48,9 @@ struct Turn {
 }
 
 /// The turn of a thread. Given back when it is dropped.
-struct Turning<'a>(&'a Status);
+struct TurnGuard<'a>(&'a Status);
 
-impl Turning<'_> {
+impl TurnGuard<'_> {
     /// Takes note of what the device says now, and returns what was passed on before, if that was something else.
     fn replace(&self, now: Seen) -> Option<Option<Seen>> {
         let mut turn = self.0.turn.lock();
@@ -76,7 +76,7 @@ impl Turning<'_> {
     }
 }
 
-impl Drop for Turning<'_> {
+impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         self.0.turn.lock().taken = false;
     }
@@ -138,7 +138,7 @@ impl Status {
     }
 
     /// Takes the turn; `None` if another thread has it, which looks again then.
-    fn take_turn(&self) -> Option<Turning<'_>> {
+    fn take_turn(&self) -> Option<TurnGuard<'_>> {
         let mut turn = self.turn.lock();
         if turn.taken {
             turn.again = true;
@@ -146,7 +146,7 @@ impl Status {
         }
         // What was noted before is seen by the look that follows.
         (turn.taken, turn.again) = (true, false);
-        Some(Turning(self))
+        Some(TurnGuard(self))
     }
 }
 
