@@ -10,6 +10,8 @@ use crate::wire::pcapng::{PEER_KEY, REFERENCE_KEY};
 
 /// Keys that are remembered at most.
 const MAX_KEYS: usize = 1 << 16;
+/// Room for keys at first.
+const FEW: usize = 8;
 
 /// Keys of encrypted flows, as a [key log](super#key-logs) has them.
 ///
@@ -42,7 +44,19 @@ impl KeyLog {
     /// `key=`.
     pub fn add(&mut self, text: &str) {
         let room = MAX_KEYS.saturating_sub(self.keys.len());
-        self.keys.extend(text.lines().filter_map(Logged::of).take(room));
+        for key in text.lines().filter_map(Logged::of).take(room) {
+            self.push(key);
+        }
+    }
+
+    fn push(&mut self, key: Logged) {
+        if self.keys.len() == self.keys.capacity() {
+            // A vector that grows leaves behind what it had. Dropping it wipes the keys in it.
+            let mut grown = Vec::with_capacity((2 * self.keys.len()).max(FEW));
+            grown.extend(self.keys.iter().map(Logged::copy));
+            self.keys = grown;
+        }
+        self.keys.push(key);
     }
 
     /// Returns the number of keys.
@@ -67,6 +81,10 @@ pub(super) fn is_same_request(a: &[u8; ID_LEN], b: &[u8; ID_LEN]) -> bool {
 }
 
 impl Logged {
+    fn copy(&self) -> Self {
+        Self { id: self.id, o7s_peer: self.o7s_peer, key: self.key.clone() }
+    }
+
     fn of(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace();
         match fields.next()? {

@@ -1,0 +1,172 @@
+//! Keys do not stay in memory that was given back: the allocator looks into every block that is freed. What grows is moved,
+//! so that what it leaves behind is looked into as well.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use o7s::capture::{CaptureConfig, KeyLog, Reader};
+use o7s::sim::Network;
+use o7s::{QosSpec, SecurityConfig};
+
+#[path = "world/sink.rs"]
+mod sink;
+
+use sink::Sink;
+
+thread_local! {
+    /// What must not be in freed memory, and how often it was. A simulation runs on the thread of its test.
+    static SECRET: Cell<&'static [u8]> = const { Cell::new(&[]) };
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Looking;
+
+#[global_allocator]
+static HEAP: Looking = Looking;
+
+#[allow(unsafe_code, reason = "the trait of allocators is unsafe")]
+// SAFETY: every call goes on to the system's allocator.
+unsafe impl GlobalAlloc for Looking {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's obligations are the same. Memory that was zeroed can be looked into.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        let secret = SECRET.try_with(Cell::get).unwrap_or_default();
+        if !secret.is_empty() {
+            // SAFETY: the block was allocated with this layout and is not freed yet.
+            let block = unsafe { core::slice::from_raw_parts(ptr, layout.size()) };
+            if block.windows(secret.len()).any(|bytes| bytes == secret) {
+                let _ = LEFT.try_with(|left| left.set(left.get() + 1));
+            }
+        }
+        // SAFETY: the caller's obligations are the same.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+/// Returns in how many freed blocks `secret` was while `f` ran.
+fn left_behind(secret: Vec<u8>, f: impl FnOnce()) -> usize {
+    LEFT.set(0);
+    SECRET.set(secret.leak());
+    f();
+    SECRET.set(&[]);
+    LEFT.get()
+}
+
+#[test]
+fn the_allocator_finds_what_is_left() {
+    let secret = || b"a secret".to_vec();
+    assert_eq!(left_behind(secret(), || drop(b"not a secre".to_vec())), 0);
+    assert_eq!(left_behind(secret(), || drop(b"not a secret".to_vec())), 1);
+    let grows = || {
+        let mut bytes = Vec::with_capacity(8);
+        bytes.extend_from_slice(b"a secret");
+        bytes.extend_from_slice(&[0; 100]);
+        bytes.fill(0);
+    };
+    assert_eq!(left_behind(secret(), grows), 1, "where it was before");
+}
+
+/// Hands `sink` a capture, with the keys, of an encrypted flow with so many messages. All is the same each time.
+fn capture(messages: usize, sink: impl Write + Send + 'static) -> io::Result<()> {
+    let net = Network::new(3);
+    let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
+    let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+    let capture = a.stack().capture(sink, CaptureConfig::default().keys(true)).unwrap();
+    let listener = b.listen("echo");
+    net.spawn(async move {
+        let flow = listener.accept_async().await.unwrap();
+        while let Ok(message) = flow.read_bytes().await {
+            let _ = flow.write(&message).await;
+        }
+    });
+    net.block_on(async {
+        let flow = a.stack().flow("echo").qos(QosSpec::DATA).alloc_async().await.unwrap();
+        for _ in 0..messages {
+            flow.write(&[1; 1000]).await.unwrap();
+            flow.read_bytes().await.unwrap();
+        }
+    });
+    capture.stop().map(drop)
+}
+
+/// The key of the flow in [`capture`], as a key log has it.
+fn key(messages: usize) -> Vec<u8> {
+    let sink = Sink::default();
+    capture(messages, sink.clone()).unwrap();
+    let file = sink.bytes();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    while reader.packet().unwrap().is_some() {}
+    let lines = reader.take_secrets();
+    let key = lines.split_ascii_whitespace().nth(2).unwrap().as_bytes().to_vec();
+    assert_eq!(key.len(), 64, "{lines}");
+    key
+}
+
+/// Counts the writes that a key is in, and keeps nothing; the `fails`th write and those behind it fail.
+struct Counts {
+    key: Vec<u8>,
+    seen: Arc<AtomicUsize>,
+    writes: usize,
+    fails: usize,
+}
+
+impl Write for Counts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let seen = bytes.windows(self.key.len()).any(|bytes| bytes == self.key);
+        self.seen.fetch_add(seen.into(), Ordering::Relaxed);
+        self.writes += 1;
+        if self.writes >= self.fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        self.key.fill(0);
+    }
+}
+
+#[test]
+fn keys_of_a_capture_are_wiped() {
+    // Without a message nothing takes the place of the key in the buffer that is freed in the end.
+    for messages in [0, 100] {
+        // The last: none of them.
+        for fails in [1, 2, 3, usize::MAX] {
+            let (secret, seen) = (key(messages), Arc::new(AtomicUsize::new(0)));
+            let sink = Counts { key: secret.clone(), seen: Arc::clone(&seen), writes: 0, fails };
+            let all = fails == usize::MAX;
+            let left = left_behind(secret, || {
+                let result = capture(messages, sink);
+                assert!(!all || result.is_ok());
+            });
+            assert_eq!(left, 0, "{messages} messages, write {fails} fails");
+            assert!(!all || seen.load(Ordering::Relaxed) == 1, "it is written once");
+        }
+    }
+}
+
+#[test]
+fn keys_of_a_log_are_wiped() {
+    let line = |n: u8| format!("O7S_PEER_SESSION_KEY {} {}\n", "01".repeat(16), format!("{n:02x}").repeat(32));
+    let lines: Vec<String> = (100..200).map(line).collect();
+    let left = left_behind(vec![100; 32], || {
+        let mut log = KeyLog::default();
+        lines.iter().for_each(|line| log.add(line));
+        let log = Rc::new(log);
+        assert_eq!(log.len(), 100);
+    });
+    assert_eq!(left, 0);
+}
