@@ -40,7 +40,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[("types", "base")];
 /// Parts of rooms that can be used and tested alone, by their paths. Each may know [`BELOW_MACHINES`], itself and the parts
 /// that are given with it: neither flows nor IPCPs.
 const MACHINES: &[(&str, &[&str])] = &[
-    ("capture", &["crypto"]),
+    ("capture", &["crypto", "oap/Peering", "oap/TOKEN_LEN", "oap/Tokens"]),
     ("flow/moves", &["oap"]),
     ("ipcp/connect", &["ipcp/Component"]),
     ("ipcp/broadcast/config", &[]),

@@ -258,19 +258,25 @@ impl Follower {
             return found.say("keepalive".into());
         }
         if flow.cipher.is_none() {
-            let component = inner(found, flow, packet);
+            let component = inner(found, flow, Some(to_requester), packet);
             return self.component(found, scope, component, packet);
         }
         let opened = flow.open(&self.keys, self.rotation_bit, to_requester, packet);
         found.sealed(packet, opened.is_some());
         if let Some(clear) = opened {
-            let component = inner(found, flow, &clear);
+            let component = inner(found, flow, Some(to_requester), &clear);
             self.component(found, scope, component, &clear);
         }
     }
 
     /// A packet of a member's component, on a flow of the layer `scope`.
     fn component(&mut self, found: &mut Followed, scope: Scope, component: Inner, packet: &[u8]) {
+        if let Inner::Component(component) = component
+            && may_be_said(packet)
+            && self.is_nothing_else(scope, component, packet)
+        {
+            return found.said("notice or probe", packet.len());
+        }
         let protocol = match component {
             Inner::Done => return,
             Inner::Component(Component::Broadcast) => return found.rest(packet),
@@ -291,6 +297,22 @@ impl Follower {
                 layer = layer.sizes(sizes);
             }
             self.layers.insert(above(scope), layer);
+        }
+    }
+
+    /// Returns `true` if a packet is no message of a component, as far as that can be told without knowing more of the flow.
+    fn is_nothing_else(&mut self, scope: Scope, component: Component, packet: &[u8]) -> bool {
+        match component {
+            Component::Enrollment | Component::Management => true,
+            Component::Broadcast => false,
+            Component::DataTransfer => {
+                let scope = above(scope);
+                let sizes = self.layers.get(&scope).unwrap_or(&self.dissector).layer_sizes();
+                dt::Pci::parse(sizes, packet).is_ok_and(|(pci, _)| {
+                    ![dt::FLOW_ALLOCATOR, dt::DIRECTORY].contains(&pci.eid)
+                        && self.flows.end(scope, Node::Member(pci.dst), pci.eid.0).is_none()
+                })
+            }
         }
     }
 
@@ -338,9 +360,19 @@ impl Follower {
         }
         let qos = QosSpec { in_order: head.frct, loss: u32::from(!head.reliable), ..QosSpec::RAW };
         let flow = self.shown.entry(head.flow).or_insert_with(|| Flow::unasked(head.flow, qos));
-        let component = inner(found, flow, packet);
+        let component = inner(found, flow, None, packet);
         // The layers of one stack, whatever they are on top of.
         self.component(found, UDP, component, packet);
+    }
+}
+
+/// Returns `true` if a packet is as long as what the ends of a flow without FRCT say to each other, and says such a thing: of
+/// flows whose request was not seen, there is nothing else to tell it by.
+fn may_be_said(packet: &[u8]) -> bool {
+    match packet {
+        [.., last] if packet.len() == 17 => *last <= 3,
+        [1 | 2, ..] => packet.len() == 25,
+        _ => false,
     }
 }
 
@@ -364,8 +396,8 @@ fn without_checksum<'a>(found: &mut Followed, flow: &Flow, packet: &'a [u8]) -> 
     }
 }
 
-/// The payload of a flow, in the clear.
-fn inner(found: &mut Followed, flow: &mut Flow, packet: &[u8]) -> Inner {
+/// The payload of a flow, in the clear, to one of its ends if that is known.
+fn inner(found: &mut Followed, flow: &mut Flow, to_requester: Option<bool>, packet: &[u8]) -> Inner {
     if packet.is_empty() {
         found.say("keepalive".into());
         return Inner::Done;
@@ -379,6 +411,10 @@ fn inner(found: &mut Followed, flow: &mut Flow, packet: &[u8]) -> Inner {
             }
             Err(_) => found.undecoded(packet),
         }
+        return Inner::Done;
+    }
+    if let Some(said) = to_requester.and_then(|to_requester| flow.said(to_requester, packet)) {
+        found.said(said, packet.len());
         return Inner::Done;
     }
     let message = cep::Message::decode(packet).ok();

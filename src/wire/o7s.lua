@@ -654,13 +654,24 @@ end
 
 local data
 
+-- What the ends of a flow without FRCT may say to each other: how it ends, a token and a byte, or whether one has moved, a
+-- byte, a number and a proof. Token and proof cannot be computed here, so this is only asked where nothing else makes sense.
+local function is_said(tvb)
+  local len = tvb:len()
+  return len == 17 and tvb(16, 1):uint() <= 3 or len == 25 and (tvb(0, 1):uint() == 1 or tvb(0, 1):uint() == 2)
+end
+
 local function transfer(tvb, pinfo, root, scope)
   local layer = remember(pinfo, function() return layers[scope] end)
   local size = layer and layer.addr_size or o7s.prefs.addr_size
   local len = layer and layer.hash_len or o7s.prefs.hash_len
   if tvb:len() < size + 11 then return undecoded(tvb, root) end
-  local tree = root:add(dt, tvb(0, size + 11))
   local dst, eid = tvb(0, size):le_uint64(), tvb(size + 3, 8):le_uint64()
+  if is_said(tvb) and eid ~= UInt64(0) and eid ~= UInt64(1) then
+    local at = key(scope, tostring(dst), tostring(eid))
+    if not remember(pinfo, function() return ends[at] end) then return rest(tvb, pinfo, root) end
+  end
+  local tree = root:add(dt, tvb(0, size + 11))
   tree:add(F["o7s.dt.dst"], tvb(0, size), dst)
   tree:add(F["o7s.dt.qos"], tvb(size, 1))
   tree:add(F["o7s.dt.ttl"], tvb(size + 1, 1))
@@ -690,7 +701,9 @@ local function inner(tvb, pinfo, root, scope, flow, seen)
     end)
     return show_connection(tvb, pinfo, root, list)
   end
-  if seen.component == "enrollment" then
+  if is_said(tvb) and (seen.component == "enrollment" or seen.component == "management") then
+    rest(tvb, pinfo, root)
+  elseif seen.component == "enrollment" then
     enrollment(tvb, pinfo, root, scope)
   elseif seen.component == "management" then
     link_state(tvb, pinfo, root)

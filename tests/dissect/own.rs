@@ -103,6 +103,84 @@ fn keys_in_a_capture_open_it_and_are_not_there_unasked() {
     assert!(found == 0 && left > 50, "{found} opened, {left} not");
 }
 
+/// The lines of a capture that is opened with the keys in it; what could not be decoded fails the test.
+fn lines(file: &[u8]) -> Vec<String> {
+    let (mut reader, mut follower) = (Reader::new(file).unwrap(), Follower::default());
+    let mut lines = Vec::new();
+    while let Some(packet) = reader.packet().unwrap() {
+        follower.add_keys(&reader.take_secrets());
+        let followed = follower.follow(packet.link, &packet.data);
+        assert!(followed.fields().iter().all(|field| field.name != "o7s.undecoded"), "{followed}");
+        lines.push(followed.to_string());
+    }
+    lines
+}
+
+/// A member of a layer enrols, and raw flows of programs end, each on the next lower layer: what the capture of its host
+/// shows.
+fn endings(security: &str, config: CaptureConfig) -> Vec<u8> {
+    let (host, net) = (Sink::default(), Network::new(5));
+    let security: SecurityConfig =
+        if security.is_empty() { SecurityConfig::default() } else { security.parse().unwrap() };
+    let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+    let capture = a.stack().capture(host.clone(), config).unwrap();
+    net.block_on(async {
+        let first = b.stack().unicast("m-b").over(&b.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+        let second = a.stack().unicast("m-a").over(&a.udp4()[0]).enroll_async("m-b").await.unwrap();
+        second.connect_async("m-b").await.unwrap();
+        first.register("over").unwrap();
+        b.udp4()[0].register("under").unwrap();
+        for name in ["under", "over"] {
+            let listener = b.stack().bind(name).unwrap();
+            let other = net.spawn(async move {
+                let flow = listener.accept_async().await.unwrap();
+                assert_eq!(flow.read_bytes().await.unwrap(), &b"seventeen bytes.."[..]);
+                flow.read_bytes().await.unwrap_err()
+            });
+            net.sleep(Duration::from_secs(2)).await;
+            let flow = a.stack().flow(name).qos(QosSpec::RAW).alloc_async().await.unwrap();
+            flow.write(b"seventeen bytes..").await.unwrap();
+            drop(flow);
+            let _ = other.await;
+        }
+        second.leave();
+        net.sleep(Duration::from_secs(5)).await;
+    });
+    capture.stop().unwrap();
+    host.bytes()
+}
+
+#[test]
+fn notices_of_flows_that_end_are_shown_as_such() {
+    for security in ["", "X25519,aes-256-gcm"] {
+        let config = CaptureConfig::default().keys(true);
+        let lines = lines(&endings(security, config));
+        let of = |what: &str| lines.iter().filter(|line| line.ends_with(what)).count();
+        // Of the two raw flows, and of those between the members.
+        assert!(of(" | notice: closed") >= 3, "{lines:#?}");
+        assert!(of(" | 17 bytes") == 2, "data of that length is data: {lines:#?}");
+    }
+}
+
+/// Captures of flows do not have the requests, so that it is not known what is said.
+#[test]
+fn notices_of_flows_whose_request_was_not_seen_are_not_taken_for_messages() {
+    let lines = lines(&endings("", CaptureConfig::default().flows(true)));
+    let said = lines.iter().filter(|line| line.starts_with("flow ") && line.ends_with(" | notice or probe")).count();
+    assert!(said >= 3, "{lines:#?}");
+}
+
+#[test]
+fn tshark_shows_flows_that_end_as_our_decoder_does() {
+    let Some(tshark) = Tshark::find() else { return };
+    for (name, security) in [("plain", ""), ("encrypted", "X25519,aes-256-gcm")] {
+        let file = endings(security, CaptureConfig::default().keys(true).flows(true));
+        let scratch = Scratch::new(&format!("endings-{name}.pcapng"), &file);
+        compare(name, &tshark.read(scratch.path(), &[]), &ours(&file, Follower::default()));
+    }
+}
+
 #[test]
 fn tshark_shows_our_own_captures_as_our_decoder_does() {
     let Some(tshark) = Tshark::find() else { return };

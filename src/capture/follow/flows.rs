@@ -9,14 +9,20 @@ use crate::crypto::SessionKey;
 use crate::crypto::backend::Backend;
 use crate::crypto::protect::{Protection, Side};
 use crate::crypto::suite::Cipher;
+use crate::oap::{Peering, TOKEN_LEN, Tokens};
 use crate::types::id::Address;
 use crate::types::mac::Mac;
 use crate::types::qos::QosSpec;
 use crate::wire::cep;
-use crate::wire::oap::{self, ID_LEN};
+use crate::wire::oap::{self as wire, ID_LEN};
 
 /// Flows that are remembered at most; the oldest is forgotten for a further one.
 const MAX_FLOWS: usize = 1 << 17;
+/// The notices of flows without FRCT, by their last byte, behind a token.
+const NOTICES: [&str; 4] = ["notice: writes no more", "notice: closed", "notice: given up", "notice: heard"];
+/// What asks whether a peer has moved, from 1 on, and the answer; in front of the proof, with a number.
+const PROBES: [&str; 2] = ["probe of a path", "answer to a probe"];
+const PROBED: usize = 1 + size_of::<u64>();
 /// Packets of a flow that are tried with keys which may not be its own.
 const TRIES: u8 = 16;
 
@@ -73,6 +79,8 @@ pub(super) struct Flow {
     /// Openers of the packets: to the responder, and to the requester.
     openers: Option<Box<[Protection; 2]>>,
     tries: u8,
+    /// Its ends' common knowledge, by which what they say to each other themselves is told from data.
+    peering: Option<Peering>,
     /// If it is between two members of a layer.
     pub(super) component: Option<Component>,
     /// The keys of its ends: of the requester, and of the responder.
@@ -96,9 +104,28 @@ impl Flow {
             cipher: None,
             openers: None,
             tries: 0,
+            peering: None,
             component: None,
             keys: [None; 2],
         }
+    }
+
+    /// What one end says to the other in a packet of a flow without FRCT, if that is not data: how it ends, or whether the
+    /// other end has moved.
+    pub(super) fn said(&self, to_requester: bool, packet: &[u8]) -> Option<&'static str> {
+        let peering = self.peering.as_ref()?;
+        if let Some((byte, token)) = packet.split_last().filter(|_| packet.len() == TOKEN_LEN + 1) {
+            let Tokens { own, peer } = peering.tokens();
+            return if token == if to_requester { peer } else { own } {
+                NOTICES.get(usize::from(*byte)).copied()
+            } else {
+                None
+            };
+        }
+        let (&[kind, number @ ..], proof) = packet.split_first_chunk::<PROBED>()?;
+        let of = if to_requester { Side::Server } else { Side::Client };
+        let said = *PROBES.get(usize::from(kind).checked_sub(1)?)?;
+        (*proof == peering.proof(of, kind, u64::from_be_bytes(number))).then_some(said)
     }
 
     /// The content of a packet; `None` if no key opens it.
@@ -183,7 +210,7 @@ impl Flows {
 
     /// A flow is asked for, perhaps once more.
     pub(super) fn request(&mut self, scope: Scope, request: &Request<'_>) -> Option<&Flow> {
-        let oap = oap::Message::parse_request(request.data).ok();
+        let oap = wire::Message::parse_request(request.data).ok();
         let (id, digest) = oap.map_or(([0; ID_LEN], 0), |oap| (oap.id, oap.digest));
         let key = (scope, request.requester, request.s_eid);
         let before = self.ends.get(&key).copied();
@@ -214,8 +241,10 @@ impl Flows {
         let Some(&number) = self.ends.get(&(scope, to.0, to.1)) else { return };
         let key = (scope, from, eid);
         let Some(flow) = self.of(number) else { return };
-        if let Ok(oap) = oap::Message::parse_response(data, flow.digest) {
+        if let Ok(oap) = wire::Message::parse_response(data, flow.digest) {
             flow.cipher = Cipher::from_nid(oap.cipher);
+            let hash = Some(oap.request_hash).filter(|hash| !hash.is_empty());
+            flow.peering = hash.map(|hash| Peering::new(Side::Client, 0, hash));
         }
         // To the requester's own number a reply adds nothing.
         if flow.keys.first() == Some(&Some(key)) {

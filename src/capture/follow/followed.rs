@@ -80,6 +80,12 @@ impl Followed {
         }
     }
 
+    /// Notes what the ends of a flow say to each other, which is no data.
+    pub(super) fn said(&mut self, what: &str, len: usize) {
+        Fields(&mut self.fields).len("o7s.payload", len);
+        self.say(what.into());
+    }
+
     /// Notes bytes that cannot be decoded.
     pub(super) fn undecoded(&mut self, bytes: &[u8]) {
         Fields(&mut self.fields).len("o7s.undecoded", bytes.len());
