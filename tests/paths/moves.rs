@@ -12,7 +12,7 @@ use o7s::oap::client::Client;
 use o7s::sim::{EPOCH_UNIX_NANOS, Host, Link, Network, UdpSocket, Verdict};
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::wire::udp::FlowRequest;
-use o7s::{HashAlg, Moves, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
+use o7s::{HashAlg, IpcpHandle, Moves, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
 
 use super::world::{ENCRYPTED, SERVER, ms, secs};
 
@@ -61,10 +61,24 @@ impl Datagrams for Nat {
     fn interrupt(&self) {}
 }
 
+/// Where it is said which flows of the server may move.
+enum Said {
+    InCode(Moves),
+    /// A line in the table of its layer.
+    InFile(&'static str),
+}
+
+impl From<Moves> for Said {
+    fn from(moves: Moves) -> Self {
+        Self::InCode(moves)
+    }
+}
+
 /// A server, and a client that moves.
 struct World {
     net: Network,
     server: Host,
+    layer: IpcpHandle,
     client: Stack,
     nat: Arc<Nat>,
     outside: Cell<u8>,
@@ -80,12 +94,25 @@ impl World {
     }
 
     /// `moves`: where flows of the server may go.
-    fn with(seed: u64, security: &str, moves: Moves) -> Self {
+    fn with(seed: u64, security: &str, moves: impl Into<Said>) -> Self {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(ms(5)).rate(200_000_000));
         let security = || if security.is_empty() { Default::default() } else { security.parse().unwrap() };
-        let at_server = Udp4::bind(SERVER).table(net.names()).moves(moves);
-        let server = net.host("server").udp4_with(SERVER, at_server).stack(|s| s.security(security())).build();
+        let server = net.host("server").stack(|s| s.security(security()));
+        let (server, layer) = match moves.into() {
+            Said::InCode(moves) => {
+                let at_server = Udp4::bind(SERVER).table(net.names()).moves(moves);
+                let server = server.udp4_with(SERVER, at_server).build();
+                let layer = server.udp4()[0].clone();
+                (server, layer)
+            }
+            Said::InFile(line) => {
+                let file = format!("[udp4.net]\nbootstrap = \"net\"\nip = \"{SERVER}\"\nreg = [\"service\"]\n{line}");
+                let server = server.build();
+                let made = net.block_on(server.configure(&file.parse().unwrap())).unwrap();
+                (server, made[0].clone())
+            }
+        };
         let nat = Arc::new(Nat { net: Mutex::new(Some(net.udp(outside(0)))) });
         let seed = [seed as u8 + 1; 32];
         let client = Stack::builder().seed(seed).security(security()).polled_at(EPOCH_UNIX_NANOS).build().unwrap();
@@ -98,7 +125,7 @@ impl World {
                 clock.sleep(Duration::from_micros(200)).await;
             }
         });
-        Self { net, server, client, nat, outside: Cell::new(0) }
+        Self { net, server, layer, client, nat, outside: Cell::new(0) }
     }
 
     /// The NAT forgets: another port and address.
@@ -123,7 +150,7 @@ impl World {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        self.server.udp4()[0].rib().get(name).unwrap()
+        self.layer.rib().get(name).unwrap()
     }
 }
 
@@ -211,7 +238,7 @@ fn raw_flows_go_on_at_the_new_address() {
 
 /// The result for a flow whose peer gets another port first, and then another address: how often it moved, and whether the
 /// server took its packets for a stranger's.
-fn moved(security: &str, moves: Moves) -> [(u64, bool); 2] {
+fn moved(security: &str, moves: impl Into<Said>) -> [(u64, bool); 2] {
     let world = World::with(13, security, moves);
     let (near, far) = world.flow(QosSpec::RAW);
     world.net.spawn(async move { while far.read_bytes().await.is_ok() {} });
@@ -237,6 +264,19 @@ fn flows_go_where_their_layer_lets_them() {
     }
     assert_eq!(moved(ENCRYPTED, Moves::Encrypted), [(1, false), (2, false)]);
     assert_eq!(moved("", Moves::default()), [(1, false), (1, true)], "to another port, and no further");
+}
+
+#[test]
+fn a_file_says_which_flows_move() {
+    for (security, line, expected) in [
+        (ENCRYPTED, "moves = \"never\"", moved(ENCRYPTED, Moves::Never)),
+        (ENCRYPTED, "moves = \"encrypted\"", moved(ENCRYPTED, Moves::Encrypted)),
+        ("", "moves = \"encrypted\"", moved("", Moves::Encrypted)),
+        ("", "moves = \"all\"", moved("", Moves::All)),
+        ("", "", moved("", Moves::default())),
+    ] {
+        assert_eq!(moved(security, Said::InFile(line)), expected, "{security} {line}");
+    }
 }
 
 /// What a stranger can do who sees packets of a flow, and sends from an address of its own.

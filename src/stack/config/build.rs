@@ -206,7 +206,7 @@ impl<'a> NetworkBuilder<'a> {
             Layer::Local { hash } => self.stack.local(LocalConfig::new(own, layer.as_str()).hash(*hash)),
             Layer::Udp4 { ip, port, .. } => {
                 let addr = format!("{ip}:{port}");
-                let udp = self.udp(Udp4::bind(&addr), own, layer, *port);
+                let udp = self.udp(Udp4::bind(&addr), config, layer, *port);
                 match &self.sockets {
                     Some(open) => self.stack.udp4_over(open(SocketAddr::from((*ip, *port)))?, udp)?,
                     None => self.stack.udp4(udp)?,
@@ -214,7 +214,7 @@ impl<'a> NetworkBuilder<'a> {
             }
             Layer::Udp6 { ip, port, .. } => {
                 let addr = format!("[{ip}]:{port}");
-                let udp = self.udp(Udp6::bind(&addr), own, layer, *port);
+                let udp = self.udp(Udp6::bind(&addr), config, layer, *port);
                 match &self.sockets {
                     // Who gives the sockets may have other interfaces than the system.
                     Some(open) => {
@@ -246,8 +246,11 @@ impl<'a> NetworkBuilder<'a> {
     }
 
     /// The settings that members of both families have in common.
-    fn udp<Family>(&self, mut udp: Udp<Family>, own: &str, layer: &Name, port: u16) -> Udp<Family> {
-        udp = udp.name(own).layer(layer.as_str());
+    fn udp<Family>(&self, mut udp: Udp<Family>, config: &IpcpConfig, layer: &Name, port: u16) -> Udp<Family> {
+        udp = udp.name(config.name.as_str()).layer(layer.as_str());
+        if let Some(moves) = config.moves {
+            udp = udp.moves(moves);
+        }
         // The address has it; 0 is any free one, and none at which others could be called.
         if port != 0 {
             udp = udp.port(port);

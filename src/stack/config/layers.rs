@@ -10,6 +10,7 @@ use super::{
     ConfigError, ConfigWarning, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Problem, Program,
     SecurityFiles, Why,
 };
+use crate::ipcp::shim::udp::Moves;
 use crate::irm::LoadBalancing;
 use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
@@ -32,6 +33,7 @@ const CONN: Key = &["conn"];
 const COMMON: &[Key] = &[BOOTSTRAP, ENROL, AUTOBIND, REG, CONN];
 
 const DETECTION: Key = &["detection"];
+const MOVES: Key = &["moves"];
 
 const HASH: Key = &["hash"];
 const DEV: Key = &["dev"];
@@ -74,10 +76,14 @@ const CONGESTIONS: &[Choice<CongestionAvoidance>] = &[
     ("lfa", CongestionAvoidance::MbEcn),
 ];
 
+pub(super) const MOVING: &[Choice<Moves>] =
+    &[("never", Moves::Never), ("encrypted", Moves::Encrypted), ("all", Moves::All)];
+
 /// The keys that say what a member of this kind of layer does for itself, whatever the layer is like.
 const fn own_keys(kind: IpcpKind) -> &'static [Key] {
     match kind {
         IpcpKind::Unicast => &[DETECTION],
+        IpcpKind::Udp4 | IpcpKind::Udp6 => &[MOVES],
         _ => &[],
     }
 }
@@ -184,6 +190,7 @@ impl Reading {
         let autobind = table.flag(AUTOBIND)?;
         let detection = table.number(DETECTION, 0..=600_000, " ms")?;
         let detection = detection.map(|millis| Duration::from_millis(millis.into()));
+        let moves = table.choice(MOVES, MOVING)?;
         if self.0.ipcps.iter().any(|other| other.name == name) {
             self.warn_of(table, Why::SameName);
         }
@@ -212,6 +219,7 @@ impl Reading {
             membership,
             autobind,
             detection,
+            moves,
             register,
             connect,
             at: table.position(),

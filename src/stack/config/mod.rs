@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::ipcp::shim::udp::Moves;
 use crate::irm::LoadBalancing;
 use crate::types::layer::Unicast;
 use crate::types::name::{HashAlg, Name};
@@ -107,6 +108,8 @@ struct IpcpConfig {
     /// Time of silence after which a neighbour of our own kind is missed; `None` for the
     /// [default](crate::ipcp::unicast::Config::detection). For unicast.
     detection: Option<Duration>,
+    /// Flows that go on when their peer turns up at another address; `None` for the default. For UDP.
+    moves: Option<Moves>,
     /// Names to register in the layer.
     register: Vec<Name>,
     /// Members to connect to, for management first and then for data transfer.

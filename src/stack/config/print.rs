@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
+use super::layers::MOVING;
 use super::{IpcpConfig, Layer, Membership, NameConfig, NetworkConfig, SecurityFiles};
 use crate::irm::LoadBalancing;
 use crate::types::layer::{CongestionAvoidance, RoutePolicy, Unicast};
@@ -53,6 +54,9 @@ impl Display for IpcpConfig {
         writeln!(f, "autobind = {}", self.autobind)?;
         if let Some(detection) = self.detection {
             writeln!(f, "detection = {}", detection.as_millis())?;
+        }
+        if let Some((moves, _)) = MOVING.iter().find(|(_, moves)| Some(*moves) == self.moves) {
+            writeln!(f, "moves = \"{moves}\"")?;
         }
         list(f, "reg", self.register.iter().map(|name| name.as_str()))?;
         list(f, "conn", self.connect.iter().map(|name| name.as_str()))

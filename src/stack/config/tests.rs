@@ -1,5 +1,6 @@
 //! Valid files, invalid files with their errors, and random files.
 
+mod moves;
 mod printing;
 
 use proptest::prelude::*;
