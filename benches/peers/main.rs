@@ -88,8 +88,6 @@ const GROUPS: &[Group] = &[
     ("ethernet bulk", eth::bulk),
     #[cfg(target_os = "linux")]
     ("ethernet reference", eth::reference::rows),
-    #[cfg(target_os = "linux")]
-    ("ethernet ring", eth::ring),
     ("framing", framing::rows),
     ("allocation local", flows::local),
     ("allocation udp", flows::udp),

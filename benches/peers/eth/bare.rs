@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -14,7 +14,7 @@ use crate::measure::each;
 
 /// The type of its frames, so that it does not see ours.
 const TYPE: u16 = 0x88b5;
-pub(super) const HEADER: usize = 14;
+const HEADER: usize = 14;
 const BATCH: usize = 64;
 
 /// A socket on an interface.
@@ -58,7 +58,7 @@ impl Bare {
     }
 
     /// Sends a frame.
-    pub(super) fn write(&self, frame: &[u8]) {
+    fn write(&self, frame: &[u8]) {
         (&self.0).write_all(frame).unwrap();
     }
 
@@ -89,14 +89,8 @@ impl Bare {
     }
 }
 
-impl AsRawFd for Bare {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 /// A frame for everybody.
-pub(super) fn frame(payload: usize) -> Vec<u8> {
+fn frame(payload: usize) -> Vec<u8> {
     [&[0xff; 6][..], &[2, 0, 0, 0, 0, 9], &TYPE.to_be_bytes(), &vec![7; payload]].concat()
 }
 
@@ -137,28 +131,23 @@ impl Sink {
 
     /// Has so many packets sent, and returns how many arrived each second.
     pub(super) fn packets_a_second(&self, sender: &Bare, n: usize) -> f64 {
-        arrived_a_second(&self.packets, sender, n)
-    }
-}
-
-/// Has so many packets sent, and returns how many were counted each second.
-pub(super) fn arrived_a_second(packets: &AtomicUsize, sender: &Bare, n: usize) -> f64 {
-    let (frame, before) = (frame(PACKET + 4), packets.load(Ordering::Relaxed));
-    let start = Instant::now();
-    sender.send(&frame, n);
-    // What waits at the receiver counts, and the time that it takes.
-    let (mut last, mut seen) = (Instant::now(), 0);
-    while last.elapsed() < Duration::from_millis(20) {
-        let now = packets.load(Ordering::Relaxed) - before;
-        if now != seen {
-            (last, seen) = (Instant::now(), now);
+        let (frame, before) = (frame(PACKET + 4), self.packets.load(Ordering::Relaxed));
+        let start = Instant::now();
+        sender.send(&frame, n);
+        // What waits at the receiver counts, and the time that it takes.
+        let (mut last, mut seen) = (Instant::now(), 0);
+        while last.elapsed() < Duration::from_millis(20) {
+            let now = self.packets.load(Ordering::Relaxed) - before;
+            if now != seen {
+                (last, seen) = (Instant::now(), now);
+            }
+            if seen == n {
+                break;
+            }
+            std::thread::yield_now();
         }
-        if seen == n {
-            break;
-        }
-        std::thread::yield_now();
+        seen as f64 / (last - start).as_secs_f64()
     }
-    seen as f64 / (last - start).as_secs_f64()
 }
 
 impl Drop for Sink {
