@@ -30,6 +30,14 @@ enum Op {
         count: u8,
         backwards: bool,
     },
+    /// The same packets in pieces of so many bytes and 64 more, every `lost`th of them lost.
+    Pieces {
+        first: u8,
+        count: u8,
+        len: u8,
+        lost: u8,
+        backwards: bool,
+    },
     Deliver,
     /// Reads through a small buffer.
     Read(u8),
@@ -83,6 +91,17 @@ fn write(input: &Input) -> Written {
         messages.push(message);
     }
     Written { messages, packets }
+}
+
+/// The packet in pieces, if it is long enough.
+fn pieces(packet: &[u8], len: usize) -> Vec<Vec<u8>> {
+    let pci = Pci::parse(packet).expect("it was made here");
+    let data = &packet[Pci::LEN..];
+    let piece = |(n, bytes): (usize, &[u8])| {
+        let head = Pci::piece(pci.flags, pci.seqno, (n * len) as u32, data.len() as u32).to_bytes();
+        [&head[..], bytes].concat()
+    };
+    if data.len() <= len { vec![packet.to_vec()] } else { data.chunks(len).enumerate().map(piece).collect() }
 }
 
 struct Reader {
@@ -173,6 +192,18 @@ fuzz_target!(|input: Input| {
                 } else {
                     packets.iter().for_each(|packet| reader.take(packet));
                 }
+            }
+            Op::Pieces { first, count, len, lost, backwards } => {
+                let first = usize::from(first) * written.packets.len() / 256;
+                let range = first..written.packets.len().min(first + usize::from(count));
+                let packets = written.packets.get(range).unwrap_or_default();
+                let mut pieces: Vec<_> =
+                    packets.iter().flat_map(|packet| pieces(packet, 64 + usize::from(len))).collect();
+                if backwards {
+                    pieces.reverse();
+                }
+                let passes = |n: usize| lost == 0 || n % usize::from(lost) != 0;
+                pieces.iter().enumerate().filter(|(n, _)| passes(*n)).for_each(|(_, piece)| reader.take(piece));
             }
             Op::Deliver => {
                 reader.deliver(&written);

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use o7s::wire::frct::{Pci, Sack};
+use o7s::wire::frct::{Flags, PathPacket, Pci, Sack};
 
 fuzz_target!(|packet: &[u8]| {
     let Ok(pci) = Pci::parse(packet) else {
@@ -11,6 +11,13 @@ fuzz_target!(|packet: &[u8]| {
     let (header, payload) = packet.split_at(Pci::LEN);
     assert_eq!(pci.to_bytes(), header);
     assert!(!pci.to_string().is_empty());
+    let again = match pci.path() {
+        Some(PathPacket::Piece { offset, total }) => Some(Pci::piece(pci.flags, pci.seqno, offset, total)),
+        Some(PathPacket::Probe(number)) if pci.flags == Flags::PATH => Some(Pci::probe(number)),
+        Some(PathPacket::Answer(number)) if pci.flags == Flags::PATH | Flags::ACK => Some(Pci::answer(number)),
+        _ => None,
+    };
+    assert!(again.is_none_or(|again| again.path() == pci.path() && again.flags == pci.flags));
 
     let Ok(sack) = Sack::parse(pci.ackno, payload) else {
         return;

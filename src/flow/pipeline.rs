@@ -193,6 +193,10 @@ impl Pipeline {
         {
             frct.hold(true);
         }
+        let below = self.overhead_without_frct();
+        if let Some(frct) = &mut self.frct {
+            frct.set_overhead(below);
+        }
         self.last_sent = now;
         self.last_received = now;
     }

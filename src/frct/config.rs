@@ -115,6 +115,8 @@ pub(super) struct Params {
     /// The largest messages in fragments that are taken, and that are sent, bytes; 0: none.
     pub(super) message_in: u32,
     pub(super) message_out: u32,
+    /// What encryption and checksum add to a packet, bytes.
+    pub(super) below: u8,
 }
 
 impl Params {
@@ -143,6 +145,7 @@ impl Params {
             rto_min: ns(c.rto_min).max(1),
             rto_max: ns(c.rto_max).max(1),
             message_in: if c.o7s_peer { c.message_in.min(MESSAGE_MAX) as u32 } else { 0 },
+            below: 0,
             message_out: if c.o7s_peer { c.message_out.min(c.max_message).min(MESSAGE_MAX) as u32 } else { 0 },
         }
     }

@@ -77,6 +77,10 @@
 //! there. What is incomplete takes no place in the window, but counts as memory held. On a best-effort flow it is dropped
 //! with the first gap, and after ten seconds without a fragment; on a reliable one the flow is down when the next fragment
 //! does not come, and its sender says nothing else, for 2 MPL + A + R, after which it has given up, too.
+//!
+//! *Size.* A path may drop what is larger than it carries, and nobody says so. On a reliable flow whose ends put messages
+//! together, packets that are lost again and again while small ones pass make later ones smaller: see `pmtu.rs`. What has its
+//! number already goes in [pieces](crate::wire::frct#pieces-and-path-probes).
 
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::counter::counts;
@@ -90,6 +94,8 @@ mod filter;
 mod fragments;
 mod pacing;
 mod path;
+mod pieces;
+mod pmtu;
 mod ranges;
 mod reassembly;
 mod receive;
@@ -156,6 +162,8 @@ counts! {
         timeouts => "timeouts",
         /// Packets that were declared lost and had not been.
         spurious,
+        /// Times the path was found to carry less than was sent.
+        (hidden) lowered => "lowered",
     }
 }
 
@@ -228,6 +236,17 @@ impl Frct {
         self.tx.push(now, &self.params, payload, part);
     }
 
+    /// Encryption and checksum add so much to each packet, bytes.
+    pub(crate) fn set_overhead(&mut self, below: usize) {
+        self.params.below = u8::try_from(below).unwrap_or(u8::MAX);
+    }
+
+    /// The largest packet of user data that the path carries, as far as that was found to be less than the layer says, bytes.
+    #[inline]
+    pub(crate) fn packet_limit(&self) -> Option<usize> {
+        self.tx.pmtu.as_ref().and_then(|pmtu| pmtu.limit())
+    }
+
     /// The largest message that may be sent in fragments, bytes; 0: none.
     pub(crate) fn max_message(&self) -> usize {
         self.params.message_out as usize
@@ -240,6 +259,7 @@ impl Frct {
         }
         self.rx.check(now);
         self.tx.check_rendezvous(now);
+        self.tx.check_path(now, &self.params);
         self.tx.rate.pacer.check(now);
         let abandoned = now >= self.rx.open_until(&self.params);
         if abandoned {
@@ -271,7 +291,8 @@ impl Frct {
             return Instant::FAR_FUTURE;
         }
         let open = self.rx.open_until(&self.params);
-        self.tx.deadline().min(self.rx.deadline()).min(self.notice.deadline()).min(open)
+        let sending = self.tx.deadline().min(self.tx.path_deadline(&self.params));
+        sending.min(self.rx.deadline()).min(self.notice.deadline()).min(open)
     }
 
     /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only

@@ -19,6 +19,9 @@ pub struct FrctPath {
     pub window: Option<u64>,
     /// Bytes in flight: sent, and neither acknowledged nor believed lost.
     pub in_flight: u64,
+    /// The largest packet of user data that the path carries, bytes, if that was found to be less than the layer below says.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub packet_limit: Option<usize>,
 }
 
 impl Frct {
@@ -29,6 +32,7 @@ impl Frct {
             min_round_trip: Duration::from_nanos(self.tx.rtt.min()),
             window: self.tx.rate.congestion.as_ref().map(|controller| controller.window()),
             in_flight: self.tx.flight,
+            packet_limit: self.packet_limit(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Handling of received packets.
 
 use super::fragments::Part;
+use super::pieces::{self, PieceOf};
 use super::rx::Kind;
 use super::{Ending, Frct, KNOWN};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::time::Instant;
-use crate::wire::frct::{Flags, Pci, Sack};
+use crate::wire::frct::{Flags, PathPacket, Pci, Sack};
 
 impl Frct {
     /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
@@ -15,6 +16,11 @@ impl Frct {
             cache.put(pkt);
             return;
         };
+        if let Some(PathPacket::Probe(_) | PathPacket::Answer(_)) = pci.path() {
+            self.handle_path(now, &pci);
+            cache.put(pkt);
+            return;
+        }
         if pci.flags.contains(Flags::END) && !pci.is_data() {
             self.handle_notice(now, &pci, &pkt, cache);
             cache.put(pkt);
@@ -45,7 +51,13 @@ impl Frct {
             pkt.pull(Pci::LEN);
             let (p, stats) = (&self.params, &mut self.stats);
             if p.reliable {
-                self.rx.on_reliable(now, p, pci.seqno, (Kind::of(pci.flags), pkt), stats, cache);
+                if let Some(PathPacket::Piece { offset, total }) = pci.path() {
+                    let part = Part::of(pci.flags);
+                    let piece = PieceOf { seq: pci.seqno, part, offset, total };
+                    self.rx.on_piece(now, p, (piece, pkt), stats, cache);
+                } else {
+                    self.rx.on_reliable(now, p, pci.seqno, (Kind::of(pci.flags), pkt), stats, cache);
+                }
                 if self.rx.ended.is_some() {
                     self.heed_close(cache);
                 }
@@ -65,6 +77,12 @@ impl Frct {
     /// is a selective acknowledgement, which nobody sends to a reference.
     fn is_wellformed(&self, pci: &Pci, pkt: &[u8]) -> bool {
         let body = pkt.get(Pci::LEN..).unwrap_or_default();
+        if let Some(path) = pci.path() {
+            // Agreed upon with the messages, and nothing else speaks of the stream in it.
+            return self.params.message_in > 0
+                && self.params.reliable
+                && self.is_wellformed_path(pci, path, body.len());
+        }
         if pci.flags.intersects(Flags::FRAGMENT)
             && (self.params.message_in == 0 || !pci.is_data() || pci.flags.contains(Flags::END))
         {
@@ -79,6 +97,29 @@ impl Frct {
             return !body.is_empty();
         }
         body.is_empty() || (pci.flags.contains(Flags::ACK | Flags::DRF) && Sack::parse(pci.ackno, body).is_ok())
+    }
+
+    fn is_wellformed_path(&self, pci: &Pci, path: PathPacket, len: usize) -> bool {
+        match path {
+            PathPacket::Piece { offset, total } => {
+                !pci.flags.intersects(Flags::ACK | Flags::FC) && pieces::is_sound(offset, total, len)
+            }
+            PathPacket::Probe(_) => pci.flags == Flags::PATH,
+            PathPacket::Answer(_) => pci.flags == Flags::PATH | Flags::ACK && len == 0,
+        }
+    }
+
+    /// Takes a probe of the path, which is answered, or an answer.
+    fn handle_path(&mut self, now: Instant, pci: &Pci) {
+        self.stats.control_received += 1;
+        match pci.path() {
+            // The last one is enough: they are sent one at a time.
+            Some(PathPacket::Probe(number)) => self.rx.answer = Some(number),
+            Some(PathPacket::Answer(number)) => {
+                self.tx.on_path_answer(now, &self.params, number, &mut self.stats);
+            }
+            _ => {}
+        }
     }
 
     /// Returns `true` if data has a number that the peer cannot have given it: far from the run, or one of our own,

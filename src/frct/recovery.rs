@@ -27,7 +27,7 @@ mod losses;
 mod repairs;
 mod timeout;
 
-pub(super) use self::losses::{Episode, Evidence, Reduction};
+pub(super) use self::losses::{Episode, Evidence, Found, Reduction};
 pub(super) use self::repairs::Repairs;
 pub(super) use self::timeout::{Probe, Timer};
 use super::congestion::Ack;
@@ -128,6 +128,7 @@ impl Sender {
                 first: segment.first,
                 cost: segment.cost,
                 state: State::default(),
+                resent: 0,
                 mark: Mark::default(),
             };
             let mut segment = core::mem::replace(segment, blank);
@@ -154,6 +155,7 @@ impl Sender {
         news.bytes += cost;
         news.newest = news.newest.max(segment.sent);
         self.episode.reduction.arrived += cost;
+        self.note_passed(segment.size(), segment.state);
         self.rate.meter.arrived(now, segment, cost, &mut news.rate);
         // A lost packet was taken out of the flight when it was declared lost. That it arrives now says that the
         // declaration was too early, unless it was sent again: `declared` counts both for the undo.

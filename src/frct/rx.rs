@@ -1,10 +1,12 @@
 //! The receiving half: the run of numbers, the packets in and out of order, and when to acknowledge.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::end::Ending;
 use super::fragments::Part;
+use super::pieces::Pieces;
 use super::ranges::Ranges;
 use super::reassembly::Messages;
 use super::recovery::later;
@@ -16,6 +18,7 @@ use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::Flags;
 
+mod partial;
 mod report;
 mod window;
 
@@ -71,6 +74,10 @@ pub(super) struct Receiver {
     /// Packets in `early`, and the memory that they hold, bytes.
     early_count: usize,
     early_bytes: usize,
+    /// Packets that come in pieces and are not complete; most flows never have any.
+    pieces: Option<Box<Pieces>>,
+    /// The path probe that is to be answered.
+    pub(super) answer: Option<Seq>,
     pub(super) memory: Memory,
     pub(super) held: Ranges,
     /// The number that arrived last beyond the gap, and those that did since they were last reported.
@@ -107,6 +114,8 @@ impl Receiver {
             early: VecDeque::new(),
             early_count: 0,
             early_bytes: 0,
+            pieces: None,
+            answer: None,
             memory: Memory::Free,
             held: Ranges::default(),
             latest: Seq(0),
@@ -192,6 +201,7 @@ impl Receiver {
             self.ready.drop_open(cache);
             self.early_count = 0;
             self.early_bytes = 0;
+            self.pieces = None;
             self.held.clear();
             self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
@@ -236,22 +246,11 @@ impl Receiver {
             self.heard = Some(now);
             self.hold(seq, ahead as usize, (kind, packet), stats, cache);
         } else {
-            // A duplicate tells of a lost acknowledgement, a packet beyond the window of a window that was misread.
-            // Either way the sender is put right at once.
-            if ahead < 0 {
-                stats.duplicates += 1;
-                if ahead.unsigned_abs() <= self.window {
-                    self.heard = Some(now);
-                }
-            } else {
-                stats.out_of_window += 1;
-                if ahead == 0 && !self.has_place(seq) {
-                    self.heard = Some(now);
-                    self.shut = p.o7s_peer;
-                }
-            }
+            self.refuse(now, p, seq, stats);
             cache.put(packet);
-            self.due = true;
+        }
+        if self.pieces.is_some() {
+            self.drop_passed_pieces();
         }
         if self.unacked >= p.ack_every {
             self.due = true;
@@ -259,6 +258,25 @@ impl Receiver {
         } else if self.unacked > 0 && self.due_at == Instant::FAR_FUTURE {
             self.due_at = after(now, p.ack_delay);
         }
+    }
+
+    /// A packet, or a piece of one, is of no use. A duplicate tells of a lost acknowledgement, a packet beyond the window of a
+    /// window that was misread. Either way the sender is put right at once.
+    fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Stats) {
+        let ahead = seq - self.next;
+        if ahead < 0 {
+            stats.duplicates += 1;
+            if ahead.unsigned_abs() <= self.window {
+                self.heard = Some(now);
+            }
+        } else {
+            stats.out_of_window += 1;
+            if ahead == 0 && !self.has_place(seq) {
+                self.heard = Some(now);
+                self.shut = p.o7s_peer;
+            }
+        }
+        self.due = true;
     }
 
     /// Takes the packet numbered `next`.
@@ -417,7 +435,7 @@ impl Receiver {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.ready.bytes() + self.early_bytes
+        self.ready.bytes() + self.early_bytes + self.pieces.as_ref().map_or(0, |pieces| pieces.bytes())
     }
 
     pub(super) fn can_deliver(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A packet in the queue of the sending half, and what is known about it.
 
+use super::congestion::HEADERS;
 use super::fragments::Part;
 use super::pacing::Mark;
 use crate::base::buf::PacketBuf;
@@ -21,6 +22,8 @@ impl State {
     pub(super) const RESENT: u8 = 8;
     /// Ends the stream: no user data.
     pub(super) const END: u8 = 16;
+    /// Was sent last in pieces.
+    pub(super) const CUT: u8 = 128;
     /// Part of a message in fragments: the bits of the header.
     const FRAGMENT: u8 = Flags::FRAGMENT.bits();
 
@@ -51,6 +54,14 @@ impl State {
     }
 }
 
+impl Segment {
+    /// Length of the packet as a whole, header included, bytes.
+    #[inline]
+    pub(super) fn size(&self) -> u32 {
+        self.cost.saturating_sub(HEADERS as u32)
+    }
+}
+
 /// A packet in the queue.
 pub(super) struct Segment {
     /// Gone as soon as the peer holds it.
@@ -62,5 +73,7 @@ pub(super) struct Segment {
     /// What it counts, bytes.
     pub(super) cost: u32,
     pub(super) state: State,
+    /// Retransmissions, as it is sent now: whole, or in pieces of one size.
+    pub(super) resent: u8,
     pub(super) mark: Mark,
 }

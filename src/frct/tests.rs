@@ -4,6 +4,7 @@ mod chaos;
 mod ending;
 mod interop;
 mod messages;
+mod narrow;
 mod net;
 mod properties;
 mod reference;

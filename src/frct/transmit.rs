@@ -66,7 +66,7 @@ impl Frct {
     /// Returns `true` if there is nothing to send, as is mostly found at a glance.
     #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {
-        !self.rx.due && self.notice.is_over() && self.tx.is_at_rest()
+        !self.rx.due && self.rx.answer.is_none() && self.notice.is_over() && self.tx.is_at_rest()
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
@@ -79,6 +79,13 @@ impl Frct {
         }
         if self.ending == Some(Ending::Aborted) {
             return None;
+        }
+        if let Some(number) = self.rx.answer.take() {
+            self.stats.control_sent += 1;
+            return Some(Transmit::Control { pci: Pci::answer(number).to_bytes(), payload: &[] });
+        }
+        if let Some(pick) = self.tx.pick_path(now) {
+            return self.path_packet(pick);
         }
         match self.tx.pick(now, &self.params) {
             Pick::Rendezvous => {
@@ -121,6 +128,10 @@ impl Frct {
 
     /// A packet that stays in the queue.
     fn kept(&mut self, now: Instant, seq: Seq) -> Option<Transmit<'_>> {
+        if self.tx.begin_cut(&self.params, seq) {
+            let pick = self.tx.pick_path(now)?;
+            return self.path_packet(pick);
+        }
         let state = self.tx.segment(seq)?.state;
         let mut flags = if state.has(State::DRF) { Flags::DATA | Flags::DRF } else { Flags::DATA };
         flags |= state.fragment();

@@ -6,18 +6,20 @@ use alloc::collections::VecDeque;
 
 use super::Params;
 use super::congestion::{Algorithm, Controller, HEADERS, MIN_SEGMENT};
-use super::end::Ending;
 use super::fragments::Part;
 use super::pacing::{Mark, Meter, Pacer};
+use super::pmtu::Pmtu;
 use super::ranges::Ranges;
-use super::recovery::{Episode, Evidence, Probe, Reduction, Repairs, Timer};
+use super::recovery::{Episode, Evidence, Probe, Repairs, Timer};
 use super::rendezvous::Asking;
 use super::rtt::{Rtt, nanos_since};
 use super::segment::{Segment, State};
-use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::buf::PacketBuf;
 use crate::base::seq::{Seq, decode24};
 use crate::base::time::Instant;
 use crate::wire::frct::Pci;
+
+mod ending;
 
 /// Packets that may be sent before the peer has advertised a window, as the reference.
 pub(super) const START_WINDOW: u32 = 64;
@@ -85,6 +87,8 @@ pub(super) struct Sender {
     pub(super) timer: Timer,
     pub(super) probe: Probe,
     pub(super) asking: Asking,
+    /// Present while the path is suspected of carrying less than the layer says, or known to.
+    pub(super) pmtu: Option<Box<Pmtu>>,
     pub(super) rate: Rate,
     pub(super) rtt: Rtt,
     /// When a packet went out last for the first time.
@@ -114,6 +118,7 @@ impl Sender {
             timer: Timer::default(),
             probe: Probe::default(),
             asking: Asking::new(isn),
+            pmtu: None,
             rate: Rate {
                 congestion: (p.congestion && p.reliable).then(|| algorithm.make()),
                 pacer: Pacer::new(),
@@ -269,51 +274,9 @@ impl Sender {
             first: Instant::ZERO,
             cost: cost as u32,
             state: State::of(part),
+            resent: 0,
             mark: Mark::default(),
         });
-    }
-
-    /// Packets of user data in the queue.
-    pub(super) fn unacked(&self) -> usize {
-        // The end was said twice at most.
-        let ends = self.queue.iter().rev().take(2).filter(|s| s.state.has(State::END)).count();
-        self.queue.len() - ends
-    }
-
-    /// Queues the end of the stream.
-    pub(super) fn push_end(&mut self, now: Instant, p: &Params, ending: Ending) {
-        self.push(now, p, PacketBuf::copy_of(&[ending.to_byte()]), Part::Whole);
-        if let Some(last) = self.queue.back_mut() {
-            last.state.set(State::END);
-        }
-    }
-
-    /// Forgets everything that was not acknowledged, because nobody is left to read it, and returns how many packets of
-    /// user data that were.
-    pub(super) fn abandon(&mut self, cache: &mut BufCache) -> usize {
-        // An end that has arrived is no data that has.
-        let arrived = |s: &&Segment| s.state.has(State::SACKED) && !s.state.has(State::END);
-        let lost = self.unacked().saturating_sub(self.queue.iter().filter(arrived).count());
-        for packet in self.queue.drain(..).filter_map(|s| s.packet) {
-            cache.put(packet);
-        }
-        // Acknowledgements that are still on their way are then old ones, and do nothing.
-        self.edge = self.next;
-        self.sacked = Ranges::default();
-        self.sacked_count = 0;
-        self.repairs.clear();
-        self.probe = Probe::default();
-        self.flight = 0;
-        self.queued = 0;
-        self.episode.reduction = Reduction::default();
-        self.rate.pacer.idle();
-        self.evidence.scan = self.next;
-        self.evidence.highest = self.next;
-        self.episode.until = None;
-        self.timer.at = Instant::FAR_FUTURE;
-        self.evidence.reorder_at = Instant::FAR_FUTURE;
-        self.asking.stop();
-        lost
     }
 
     /// Decides what goes out next and does the book-keeping for it.
@@ -388,7 +351,11 @@ impl Sender {
     /// Returns `true` if no packet waits to be sent, for the first time or again.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.asking.is_due() && !self.probe.is_due() && self.repairs.lost.is_empty() && self.waiting() == 0
+        !self.asking.is_due()
+            && !self.probe.is_due()
+            && self.repairs.lost.is_empty()
+            && self.waiting() == 0
+            && !self.has_path_packet()
     }
 
     /// Notes that nothing waits that window or rate would hold back.

@@ -34,7 +34,8 @@
 //!   the other 11. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
 //!   not say: a server that is busy keeps the request for as long, and no longer. The next 8 are random, and the same in all
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from
-//!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none.
+//!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none. Where both ends say a number, both also put
+//!   together packets that come in [pieces](crate::wire::frct#pieces-and-path-probes), and answer path probes.
 //! - In the response to such a request, 21 bytes follow the application's data: the timeout granted for the flow,
 //!   milliseconds, big endian; a byte whose lower five bits are *n* of the server, and whose others are what the server was
 //!   asked for: FRCT (0x20), retransmission (0x40), a CRC (0x80); and the first 16 bytes of SHA-256 over `o7`, these 5 and the

@@ -114,6 +114,10 @@ fn flow(endpoint: &Endpoint) -> Rib {
 fn frct(stats: Stats, path: FrctPath) -> Rib {
     let rib = Rib::new("frct").counters(stats.rows()).time("round_trip", path.round_trip);
     let rib = rib.gauge("in_flight_bytes", path.in_flight);
+    let rib = match path.packet_limit {
+        Some(limit) => rib.gauge("packet_limit", limit as u64),
+        None => rib,
+    };
     match path.window {
         Some(window) => rib.gauge("window_bytes", window),
         None => rib,

@@ -385,6 +385,10 @@ impl Flow {
     /// It is no recommendation: over UDP it is 8.9 kB unless the layer was told its [MTU](super::Udp4::mtu), and IP carries
     /// such a packet in fragments where paths have an MTU of 1500, which costs much of the throughput, loses the packet with
     /// any of them, and does not work at all on some networks. See [`stream_packet`](Self::stream_packet).
+    ///
+    /// A path that drops large packets without a word is found out on reliable flows to a peer of this library, once some have
+    /// been lost for seconds while small ones passed: then this is what it does carry. Larger is tried again every ten minutes,
+    /// and as soon as the peer has moved to another address. On other flows what is too large is lost.
     pub fn max_packet(&self) -> usize {
         self.inner.endpoint.max_packet()
     }

@@ -187,6 +187,8 @@ enum Part<'a> {
     Age(Age),
     Frct(frct::Pci),
     Sack(frct::Sack),
+    /// What makes a path probe as large as it is, bytes.
+    Padding(usize),
     End(u8),
     Connection(cep::Message),
     EnrollmentRequest(enroll::Request),
@@ -285,9 +287,13 @@ impl<'a> Dissection<'a> {
         self.push(Part::Frct(pci));
         let payload = bytes.get(frct::Pci::LEN..).unwrap_or_default();
         // A control packet that acknowledges may say what has arrived beyond that.
-        let acknowledges = !pci.is_data() && pci.flags.contains(frct::Flags::ACK);
+        let acknowledges = !pci.is_data() && pci.flags.contains(frct::Flags::ACK) && pci.path().is_none();
         match (frct::Sack::parse(pci.ackno, payload), payload) {
-            (_, [reason]) if pci.flags.contains(frct::Flags::END) => self.push(Part::End(*reason)),
+            // The zeros of a probe are nobody's data, and its length is what it is about.
+            _ if matches!(pci.path(), Some(frct::PathPacket::Probe(_))) => self.push(Part::Padding(payload.len())),
+            (_, [reason]) if pci.flags.contains(frct::Flags::END) && pci.path().is_none() => {
+                self.push(Part::End(*reason));
+            }
             (Ok(sack), _) if acknowledges => self.push(Part::Sack(sack)),
             _ => self.payload = payload,
         }
@@ -344,6 +350,7 @@ impl fmt::Display for Part<'_> {
             Self::Frct(part) => part.fmt(f),
             Self::Sack(part) => part.fmt(f),
             Self::End(reason) => write!(f, "end {reason}"),
+            Self::Padding(len) => write!(f, "padding {len}"),
             Self::Connection(part) => part.fmt(f),
             Self::EnrollmentRequest(part) => part.fmt(f),
             Self::EnrollmentResponse(part) => part.fmt(f),

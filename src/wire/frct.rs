@@ -55,6 +55,9 @@
 //! | its answer | `08`; `0a` from o7s | right edge | 0; left edge of the sending half from o7s | 0 | none |
 //! | end of the stream, reliable flow, o7s only | `8d`, `8f` | right edge | number | left edge | reason |
 //! | end notice, o7s only | `82`; `8a`, `8e` with a run | right edge | right edge of the sending half | left edge | reason, or 3: "I know" |
+//! | piece of a packet, reliable flow, o7s only | `91`, `93`, with `60`, `40` or `20` of a fragment | offset | number | length of the packet's data | a part of it |
+//! | path probe, reliable flow, o7s only | `90` | 0 | number of the probe | 0 | zeros, any number but one |
+//! | its answer | `94` | 0 | 0 | number of the probe | none |
 //! | last acknowledgement at closing | `04` | 0 | 0 | left edge | none |
 //!
 //! The C reference leaves seqno 0 on control packets. A receiver that takes such a number for the start of a run is
@@ -81,6 +84,21 @@
 //!
 //! That the last one has a mark of its own is for flows that are not reliable: whoever misses what lies before it must not
 //! take it for a message.
+//!
+//! # Pieces and path probes
+//!
+//! A path may carry less than the devices at its ends, and drop what is larger without a word. What has a number already
+//! cannot be cut into [fragments](#fragments) any more, because the numbers that follow are given away. Between two o7s ends
+//! that put messages together such a packet goes in *pieces* that carry its number: [`RDVS`](Flags::RDVS) and
+//! [`END`](Flags::END), which nothing else has together ([`PATH`](Flags::PATH)), beside the flags that it has as a whole.
+//! Window and ackno are where its data lies in that of the packet, and how much that is altogether, bytes; the receiver takes
+//! the packet when it has all of it. Each transmission cuts anew, and pieces of two that do not fit together are of no use:
+//! those that came later count. A piece that is not the last has at least 64 bytes of data, a packet no more than 65 536.
+//!
+//! The same two flags without DATA are a *path probe*, as large as its sender wants to know whether it passes, and with
+//! [`ACK`](Flags::ACK) its answer, which names it. A probe of the header alone asks whether anything passes.
+//!
+//! Whoever knows none of this drops all of it as malformed.
 //!
 //! # Ends
 //!
@@ -160,6 +178,8 @@ impl Flags {
     pub const FRAGMENT: Self = Self(0x60);
     /// The sender ends its stream or the flow: a byte with the reason follows. Between o7s ends only.
     pub const END: Self = Self(0x80);
+    /// Both flags of [pieces and path probes](self#pieces-and-path-probes). Between o7s ends only.
+    pub const PATH: Self = Self(0x90);
 
     const NAMES: [(Self, &'static str); 8] = [
         (Self::DATA, "data"),
@@ -282,11 +302,62 @@ impl Pci {
     pub const fn is_data(&self) -> bool {
         self.flags.contains(Flags::DATA)
     }
+
+    /// What the header says about pieces and probes of the path, if that is what it is for.
+    pub const fn path(&self) -> Option<PathPacket> {
+        if !self.flags.contains(Flags::PATH) {
+            return None;
+        }
+        Some(match (self.is_data(), self.flags.contains(Flags::ACK)) {
+            (true, _) => PathPacket::Piece { offset: self.window, total: self.ackno.0 },
+            (false, false) => PathPacket::Probe(self.seqno),
+            (false, true) => PathPacket::Answer(self.ackno),
+        })
+    }
+
+    /// The header of a piece of the packet that has the number `seqno` and, as a whole, these `flags`.
+    pub fn piece(flags: Flags, seqno: Seq, offset: u32, total: u32) -> Self {
+        Self { flags: flags | Flags::PATH, window: offset, seqno, ackno: Seq(total) }
+    }
+
+    /// The header of a path probe.
+    pub fn probe(number: Seq) -> Self {
+        Self { flags: Flags::PATH, seqno: number, ..Self::default() }
+    }
+
+    /// The header of the answer to a path probe.
+    pub fn answer(number: Seq) -> Self {
+        Self { flags: Flags::PATH | Flags::ACK, ackno: number, ..Self::default() }
+    }
+}
+
+/// What a packet with the flags of [`PATH`](Flags::PATH) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathPacket {
+    /// A piece of a numbered packet.
+    Piece {
+        /// Where it lies in the packet's data, bytes.
+        offset: u32,
+        /// Length of the packet's data, bytes.
+        total: u32,
+    },
+    /// A path probe, and its number.
+    Probe(Seq),
+    /// The answer to the probe of this number.
+    Answer(Seq),
 }
 
 impl fmt::Display for Pci {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.flags)?;
+        match self.path() {
+            Some(PathPacket::Piece { offset, total }) => {
+                return write!(f, " seq {} piece at {offset} of {total}", self.seqno.0);
+            }
+            Some(PathPacket::Probe(number)) => return write!(f, " path probe {}", number.0),
+            Some(PathPacket::Answer(number)) => return write!(f, " path answer {}", number.0),
+            None => {}
+        }
         if self.flags.contains(Flags::DATA) || self.flags.contains(Flags::DRF) {
             write!(f, " seq {}", self.seqno.0)?;
         }

@@ -140,6 +140,9 @@ fields(frct, {
   { "window", "uint24", "Window" }, { "seqno", "uint32", "Sequence number" },
   { "ackno", "uint32", "Acknowledgement number" }, { "sack.first", "uint32", "Arrived from" },
   { "sack.end", "uint32", "Arrived to, not including" }, { "reason", "uint8", "Reason of the end" },
+  { "piece.offset", "uint24", "Place of the piece in its packet" }, { "piece.total", "uint32", "Length of the packet" },
+  { "probe", "uint32", "Path probe" }, { "probe.padding", "uint32", "Padding of the probe" },
+  { "probe.answer", "uint32", "Answer to the path probe" },
 })
 fields(cep, {
   { "comp_name", "string", "Component" }, { "protocol", "string", "Protocol" }, { "pref_version", "int32", "Version" },
@@ -402,12 +405,26 @@ local function retransmission(tvb, pinfo, root)
   tree:add(F["o7s.frct.seqno"], tvb(4, 4))
   tree:add(F["o7s.frct.ackno"], tvb(8, 4))
   local said = table.concat(names, "|") .. " seq " .. tvb(4, 4):uint() .. " ack " .. tvb(8, 4):uint()
+  -- What goes because of the path: pieces of packets, probes and their answers.
+  local path = has(16) and has(128)
+  if path and has(1) then
+    tree:add(F["o7s.frct.piece.offset"], tvb(1, 3))
+    tree:add(F["o7s.frct.piece.total"], tvb(8, 4))
+    said = said .. " piece"
+  elseif path and has(4) then
+    tree:add(F["o7s.frct.probe.answer"], tvb(8, 4))
+    said = said .. " path answer"
+  elseif path then
+    tree:add(F["o7s.frct.probe"], tvb(4, 4))
+    tree:add(F["o7s.frct.probe.padding"], tvb(0), tvb:len() - 12)
+    said = said .. " path probe"
+  end
   tree:append_text(", " .. said)
   say(pinfo, " frct " .. said)
-  if tvb:len() == 12 then return end
+  if tvb:len() == 12 or path and not has(1) and not has(4) then return end
   local behind = tvb(12):tvb()
-  local blocks = has(4) and not has(1) and end_of_sack(behind)
-  if has(128) and behind:len() == 1 then
+  local blocks = has(4) and not has(1) and not path and end_of_sack(behind)
+  if has(128) and not path and behind:len() == 1 then
     tree:add(F["o7s.frct.reason"], behind(0, 1))
   elseif blocks then
     for i = 0, blocks - 1 do

@@ -232,3 +232,43 @@ fn frames_of_our_own_are_shown_alike() {
         }
     }
 }
+
+/// A flow over a path that carries less than its ends think; the capture of the network.
+fn on_a_narrow_path() -> Vec<u8> {
+    let net = Network::new(3);
+    let link = |mtu| Link::default().latency(Duration::from_millis(5)).mtu(mtu);
+    net.set_default_link(link(1500));
+    let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")].map(|(name, addr)| net.host(name).udp4(addr).build());
+    net.set_link_between("10.0.0.1", "10.0.0.2", link(1280));
+    let sink = Sink::default();
+    let capture = net.capture(sink.clone(), CaptureConfig::default()).unwrap();
+    let listener = b.listen("narrow");
+    let reads = net.spawn(async move {
+        let flow = listener.accept_async().await.unwrap();
+        for _ in 0..10 {
+            assert_eq!(flow.read_bytes().await.unwrap().len(), 5000);
+        }
+        flow
+    });
+    net.block_on(async {
+        let flow = a.stack().flow("narrow").qos(QosSpec::DATA).alloc_async().await.unwrap();
+        for n in 0..10 {
+            flow.write(&[n; 5000]).await.unwrap();
+        }
+        drop(reads.await);
+        net.sleep(Duration::from_secs(10)).await;
+    });
+    capture.stop().unwrap();
+    sink.bytes()
+}
+
+#[test]
+fn pieces_and_path_probes_are_shown_alike() {
+    let Some(tshark) = Tshark::find() else { return };
+    let file = on_a_narrow_path();
+    let scratch = Scratch::new("narrow.pcapng", &file);
+    let names = compare("narrow", &tshark.read(scratch.path(), &[]), &ours(&file, Follower::default()));
+    for field in ["piece.offset", "piece.total", "probe", "probe.padding", "probe.answer"] {
+        assert!(names.contains(&format!("o7s.frct.{field}")[..]), "{field} is not in {names:?}");
+    }
+}

@@ -18,3 +18,4 @@ mod foreign;
 mod messages;
 mod moves;
 mod pauses;
+mod pmtu;

@@ -75,8 +75,8 @@ impl From<Moves> for Said {
 }
 
 /// A server, and a client that moves.
-struct World {
-    net: Network,
+pub(super) struct World {
+    pub(super) net: Network,
     server: Host,
     layer: IpcpHandle,
     client: Stack,
@@ -84,12 +84,12 @@ struct World {
     outside: Cell<u8>,
 }
 
-fn outside(n: u8) -> SocketAddr {
+pub(super) fn outside(n: u8) -> SocketAddr {
     ([203, 0, 113, n], 40_000 + u16::from(n)).into()
 }
 
 impl World {
-    fn new(seed: u64, security: &str) -> Self {
+    pub(super) fn new(seed: u64, security: &str) -> Self {
         Self::with(seed, security, Moves::All)
     }
 
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// The NAT forgets: another port and address.
-    fn rebind(&self) {
+    pub(super) fn rebind(&self) {
         let n = self.outside.get() + 1;
         assert!(n < NUMBER_OF_OUTSIDES);
         self.outside.set(n);
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Both ends of a flow.
-    fn flow(&self, qos: QosSpec) -> (aio::Flow, aio::Flow) {
+    pub(super) fn flow(&self, qos: QosSpec) -> (aio::Flow, aio::Flow) {
         let listener = self.server.listen("service");
         let accepted = self.net.spawn(async move { listener.accept_async().await.unwrap() });
         let near = self.net.block_on(self.client.flow("service").qos(qos).alloc_async()).unwrap();

@@ -54,7 +54,7 @@ fn bind_to(_socket: &Socket, _interface: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "sockets cannot be bound to an interface on this system"))
 }
 
-/// The layer has no path MTU discovery and its packets may be larger than the path's MTU, so the kernel may cut them
+/// The layer itself has no path MTU discovery, and its packets may be larger than the path's MTU, so the kernel may cut them
 /// up, as it does for the reference; the offload library forbids it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn allow_fragments(socket: &std::net::UdpSocket, is_v6: bool) {

@@ -234,9 +234,10 @@ impl Inner {
         self.panics.call(|| what(port))
     }
 
-    /// The largest packet of user data that the layer below carries, bytes.
+    /// The largest packet of user data that the layer below carries, bytes, or the path, if that is known to carry less.
     pub(super) fn max_packet(&self) -> usize {
-        self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
+        let most = self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()));
+        self.pipe.frct.as_ref().and_then(|frct| frct.packet_limit()).map_or(most, |limit| most.min(limit))
     }
 
     /// The most that can be written at a time, bytes, where packets of user data have up to `packet`; and the length of the

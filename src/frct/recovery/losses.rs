@@ -85,7 +85,7 @@ pub(in crate::frct) struct Episode {
 
 /// Packets declared lost together.
 #[derive(Default)]
-pub(super) struct Found {
+pub(in crate::frct) struct Found {
     pub(super) packets: u32,
     pub(super) bytes: u64,
     /// When the last of them was sent for the first time.
@@ -128,6 +128,7 @@ impl Sender {
 
     /// Everything that is out went another way than what is sent from now on.
     pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Stats) {
+        self.forget_path();
         self.rtt = Rtt::default();
         (self.timer.backoff, self.timer.silent) = (0, 0);
         self.repairs.resent.clear();
@@ -192,7 +193,7 @@ impl Sender {
     }
 
     /// Queues a packet for retransmission.
-    pub(super) fn lose(&mut self, seq: Seq, found: &mut Found) {
+    pub(in crate::frct) fn lose(&mut self, seq: Seq, found: &mut Found) {
         let Some(segment) = self.segment(seq) else { return };
         if segment.state.has(State::LOST | State::SACKED) {
             return;

@@ -65,6 +65,7 @@ impl Sender {
             segment.state.set(State::RESENT);
             self.repairs.lost_count -= u32::from(was_lost);
         }
+        self.note_resent(now, p, seq);
         self.launch(now, seq);
         self.repairs.resent.push_back((seq, now));
         self.start_rto(now, p);

@@ -120,6 +120,7 @@ impl Sender {
             self.shut = true;
             self.timer.progress_at = now;
             self.timer.silent = 0;
+            self.trust_path();
         } else if self.shut && told.after(self.edge) {
             self.shut = false;
             self.timer.backoff = 0;

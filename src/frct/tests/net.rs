@@ -42,6 +42,8 @@ pub(super) struct Link {
     pub(super) corrupt: f64,
     /// Bits a second, and packets that wait for the line at most.
     pub(super) rate: Option<(u64, usize)>,
+    /// Larger packets are dropped, bytes with the header.
+    pub(super) mtu: usize,
     /// Nothing passes within.
     pub(super) broken: Option<(Instant, Instant)>,
 }
@@ -57,6 +59,7 @@ impl Link {
             reorder: zero,
             corrupt: zero,
             rate: None,
+            mtu: usize::MAX,
             broken: None,
         }
     }
@@ -194,7 +197,7 @@ impl Net {
             log.push((from, now, bytes.clone()));
         }
         let link = self.links[from].clone();
-        if link.broken.is_some_and(|(a, b)| a <= now && now < b) {
+        if link.broken.is_some_and(|(a, b)| a <= now && now < b) || bytes.len() > link.mtu {
             return;
         }
         let mut at = now;

@@ -100,6 +100,7 @@ impl Fields<'_> {
                 }
             }
             Part::End(reason) => self.number("o7s.frct.reason", *reason),
+            Part::Padding(len) => self.len("o7s.frct.probe.padding", *len),
             Part::Connection(message) => self.connection(message),
             Part::EnrollmentRequest(message) => self.bytes("o7s.enroll.id", &message.id),
             Part::EnrollmentResponse(message) => self.response(message),
@@ -186,6 +187,15 @@ impl Fields<'_> {
         self.number("o7s.frct.window", pci.window);
         self.number("o7s.frct.seqno", pci.seqno.0);
         self.number("o7s.frct.ackno", pci.ackno.0);
+        match pci.path() {
+            Some(frct::PathPacket::Piece { offset, total }) => {
+                self.number("o7s.frct.piece.offset", offset);
+                self.number("o7s.frct.piece.total", total);
+            }
+            Some(frct::PathPacket::Probe(number)) => self.number("o7s.frct.probe", number.0),
+            Some(frct::PathPacket::Answer(number)) => self.number("o7s.frct.probe.answer", number.0),
+            None => {}
+        }
     }
 
     fn connection(&mut self, message: &cep::Message) {

@@ -110,6 +110,30 @@ fn selective_acknowledgements_are_shown_and_data_is_not_taken_for_them() {
 }
 
 #[test]
+fn what_goes_because_of_the_path_is_named() {
+    use crate::base::seq::Seq;
+    let packet = |pci: frct::Pci, len| {
+        let mut packet = pci.to_bytes().to_vec();
+        packet.resize(frct::Pci::LEN + len, 0x53);
+        packet
+    };
+    let (data, two) = (frct::Flags::DATA | frct::Flags::FFGM, Seq(2));
+    for (bytes, expected) in [
+        // Neither the reason of an end nor a report, whatever is in them.
+        (
+            packet(frct::Pci::piece(data, two, 1200, 1201), 1),
+            "data|rdvs|ffgm|end seq 2 piece at 1200 of 1201 | 1 bytes",
+        ),
+        (packet(frct::Pci::probe(two), 0), "rdvs|end path probe 2 | padding 0"),
+        (packet(frct::Pci::probe(two), 1), "rdvs|end path probe 2 | padding 1"),
+        (packet(frct::Pci::probe(two), 1400), "rdvs|end path probe 2 | padding 1400"),
+        (packet(frct::Pci::answer(two), 0), "ack|rdvs|end path answer 2"),
+    ] {
+        assert_eq!(shown(Protocol::Frct, &bytes), expected);
+    }
+}
+
+#[test]
 fn address_lengths_that_there_are_not_are_refused() {
     assert!(Dissector::default().address_len(0).is_err());
     assert!(Dissector::default().address_len(9).is_err());

@@ -43,8 +43,29 @@ fn display_of_pci() {
     assert_eq!(pci(Flags::RDVS, 1, 2, 3).to_string(), "rdvs");
     assert_eq!(pci(Flags::RDVS | Flags::DRF, 1, 2, 3).to_string(), "drf|rdvs seq 2");
     assert_eq!(pci(Flags::NONE, 1, 2, 3).to_string(), "none");
+    assert_eq!(
+        Pci::piece(Flags::DATA | Flags::MFGM, Seq(9), 1200, 8900).to_string(),
+        "data|rdvs|mfgm|end seq 9 piece at 1200 of 8900"
+    );
+    assert_eq!(Pci::probe(Seq(4)).to_string(), "rdvs|end path probe 4");
+    assert_eq!(Pci::answer(Seq(4)).to_string(), "ack|rdvs|end path answer 4");
     assert_eq!(Flags::from_bits(0xff).to_string(), "data|drf|ack|fc|rdvs|ffgm|mfgm|end");
     assert_eq!(alloc::format!("{:?}", Flags::from_bits(0x80)), "Flags(end)");
+}
+
+/// The layout of what two o7s ends tell each other about a path, and nothing else that anyone sends.
+#[test]
+fn pieces_and_path_probes() {
+    let piece = Pci::piece(Flags::DATA | Flags::DRF | Flags::FRAGMENT, Seq(0x0102_0304), 1200, 8900);
+    assert_eq!(piece.to_bytes()[..], hex("f3 00 04 b0 01 02 03 04 00 00 22 c4"));
+    assert_eq!(piece.path(), Some(PathPacket::Piece { offset: 1200, total: 8900 }));
+    assert_eq!(Pci::probe(Seq(5)).to_bytes()[..], hex("90 00 00 00 00 00 00 05 00 00 00 00"));
+    assert_eq!(Pci::answer(Seq(5)).to_bytes()[..], hex("94 00 00 00 00 00 00 00 00 00 00 05"));
+    for bits in 0..=u8::MAX {
+        let flags = Flags::from_bits(bits);
+        let both = flags.contains(Flags::RDVS) && flags.contains(Flags::END);
+        assert_eq!(pci(flags, 1, 2, 3).path().is_some(), both, "{flags}");
+    }
 }
 
 #[test]
@@ -162,6 +183,20 @@ proptest! {
     fn any_header_round_trips(flags: u8, window in 0..=Pci::WINDOW_MASK, seqno: u32, ackno: u32) {
         let pci = pci(Flags::from_bits(flags), window, seqno, ackno);
         prop_assert_eq!(Pci::parse(&pci.to_bytes()), Ok(pci));
+    }
+
+    #[test]
+    fn any_piece_and_probe_round_trips(flags: u8, seqno: u32, offset in 0..=Pci::WINDOW_MASK, total: u32) {
+        let flags = Flags::from_bits(flags & 0x63) | Flags::DATA;
+        let piece = Pci::piece(flags, Seq(seqno), offset, total);
+        let parsed = Pci::parse(&piece.to_bytes()).unwrap();
+        prop_assert_eq!((parsed, parsed.path()), (piece, Some(PathPacket::Piece { offset, total })));
+        for (pci, packet) in [
+            (Pci::probe(Seq(seqno)), PathPacket::Probe(Seq(seqno))),
+            (Pci::answer(Seq(seqno)), PathPacket::Answer(Seq(seqno))),
+        ] {
+            prop_assert_eq!(Pci::parse(&pci.to_bytes()).unwrap().path(), Some(packet));
+        }
     }
 
     #[test]

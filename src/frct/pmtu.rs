@@ -1,0 +1,309 @@
+//! Path MTU discovery by the packets themselves (RFC 8899): a path that drops what is too large, and says nothing.
+//!
+//! It is for reliable flows between two o7s ends that put messages together. There the layer says how much its device
+//! carries, and nobody what the path behind it does. On flows that are not reliable nothing is acknowledged, so nothing is
+//! found out: what is too large for the path is lost. Nor is there anything on a layer that tells its largest packet truly.
+//!
+//! *Suspicion.* Loss says nothing about sizes. A packet that has been resent three times in vain makes packets of its size,
+//! header included, suspicious; from then on a probe as small as can be follows each further retransmission. Answers to
+//! three of them in a row mean a *black hole*: the path carries packets, but none so large. An acknowledgement of any packet
+//! as large ends the suspicion, and so does a peer that says that it takes nothing for now. A full queue takes small packets
+//! rather than large ones, and may keep those of one flow out for long: so answers that took as long as if there were one
+//! count a quarter.
+//!
+//! *Lowering.* The limit becomes [`BASE`], or if even that does not pass half of what does not, down to [`FLOOR`]. New data
+//! is written in packets of that size; what has its number already goes in pieces
+//! ([wire](crate::wire::frct#pieces-and-path-probes)). When it arrives, the limit is confirmed.
+//!
+//! *Search.* Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
+//! [`STEP`]. Each size is tried three times. What passes is the limit from then on.
+//!
+//! *Raising.* After [`RAISE`] the path may have become wider: the size that first did not pass is probed, and if it still
+//! does not, the search begins again. If it does, there is no limit any more but the layer's.
+//!
+//! Nothing of it outlives a move of the peer to another address. Without suspicion and limit there is no state, and nothing
+//! is done for a packet.
+
+use super::rtt::{after, nanos_since};
+use crate::base::seq::Seq;
+use crate::base::time::Instant;
+use crate::wire::frct::Pci;
+
+mod sending;
+#[cfg(test)]
+mod tests;
+
+/// The first limit after a black hole, bytes given to the layer below, encryption and checksum included: on a path of 1280
+/// bytes, the least that IPv6 allows, what IP, UDP, a layer and the encryption of its N-1 flow add has room besides.
+pub(super) const BASE: u32 = 1152;
+/// The least limit, counted alike. Where not even that passes, the flow ends as if nothing did.
+pub(super) const FLOOR: u32 = 256;
+/// The search ends when no more than this is left of the interval, bytes.
+const STEP: u32 = 16;
+/// From the end of a search to the next one, nanoseconds: `PMTU_RAISE_TIMER` of RFC 8899.
+pub(super) const RAISE: u64 = 600_000_000_000;
+/// Retransmissions in vain that make a size suspicious.
+pub(super) const IN_VAIN: u8 = 3;
+/// What small probes answered in a row have to be worth to confirm it, and what one is that was answered at once.
+const CERTAIN: u8 = 12;
+const PROMPT: u8 = 4;
+/// An answer may take so much longer than any of late without a queue being full, nanoseconds, or an eighth of it.
+const SLACK: u64 = 5_000_000;
+/// How often a probe of the search is sent, and the least time for its answer, nanoseconds.
+const TRIES: u8 = 3;
+const PATIENCE: u64 = 1_000_000_000;
+/// No limit.
+const UNLIMITED: u32 = u32::MAX;
+/// Larger packets are not cut into pieces, bytes with the header: no device that loses packets carries them.
+pub(super) const CUT_MAX: u32 = 1 << 16;
+
+/// A probe that was sent, or is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Probe {
+    number: Seq,
+    /// With its header, bytes: just that much if it asks whether anything passes.
+    size: u32,
+    /// Times that a probe of this size was sent.
+    tries: u8,
+    /// `None`: it is still to be sent.
+    sent: Option<Instant>,
+}
+
+impl Probe {
+    fn is_small(&self) -> bool {
+        self.size == Pci::LEN as u32
+    }
+}
+
+/// What is known about the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing limits packets.
+    Unlimited,
+    /// Whether packets as large as the limit pass is not known.
+    Base,
+    /// They do, and larger ones are probed.
+    Search,
+    /// The largest that passes has been found.
+    Complete,
+}
+
+/// A numbered packet that goes in pieces, of which some are still to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    seq: Seq,
+    offset: u32,
+}
+
+/// What an answer to a probe has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Nothing,
+    /// The limit is lower.
+    Lowered,
+    /// The limit is higher, or gone.
+    Raised,
+}
+
+/// The state of one direction of a flow. All sizes are those of packets with FRCT's header, bytes.
+#[derive(Debug)]
+pub(super) struct Pmtu {
+    phase: Phase,
+    /// The largest packet that is sent in one piece.
+    limit: u32,
+    /// The smallest that is known not to pass.
+    failed: u32,
+    /// The largest that was ever suspicious.
+    ceiling: u32,
+    /// The smallest suspicious size, and what the small probes answered in a row since are worth.
+    suspicion: Option<(u32, u8)>,
+    probe: Option<Probe>,
+    number: Seq,
+    raise_at: Instant,
+    cut: Option<Cut>,
+    /// [`BASE`] and [`FLOOR`] without what encryption and checksum add.
+    base: u32,
+    floor: u32,
+}
+
+impl Pmtu {
+    /// `below`: what is added to a packet on its way to the layer below, bytes. `number`: from where probes are numbered, another
+    /// one each time, for answers to what was asked on an earlier path may still come.
+    fn new(below: u32, number: Seq) -> Self {
+        let least = 2 * Pci::LEN as u32;
+        Self {
+            phase: Phase::Unlimited,
+            limit: UNLIMITED,
+            failed: UNLIMITED,
+            ceiling: 0,
+            suspicion: None,
+            probe: None,
+            number,
+            raise_at: Instant::FAR_FUTURE,
+            cut: None,
+            base: BASE.saturating_sub(below).max(least),
+            floor: FLOOR.saturating_sub(below).max(least),
+        }
+    }
+
+    /// The largest packet of user data that goes in one piece, bytes.
+    pub(super) fn limit(&self) -> Option<usize> {
+        (self.limit != UNLIMITED).then(|| (self.limit as usize).saturating_sub(Pci::LEN))
+    }
+
+    /// Returns `true` if nothing is known that would have to be kept.
+    fn is_blank(&self) -> bool {
+        self.phase == Phase::Unlimited && self.suspicion.is_none() && self.cut.is_none()
+    }
+
+    /// Returns `true` if a probe or a piece is to be sent.
+    #[inline]
+    fn is_due(&self) -> bool {
+        self.cut.is_some() || self.probe.is_some_and(|probe| probe.sent.is_none())
+    }
+
+    /// A packet of `size` bytes is sent again, after it was resent three times in vain. `patience`: how long an answer may
+    /// take, nanoseconds.
+    fn on_resent(&mut self, now: Instant, size: u32, patience: u64) {
+        let unit = size.min(self.limit);
+        if unit <= self.floor || size > CUT_MAX {
+            return;
+        }
+        self.ceiling = self.ceiling.max(size);
+        if self.suspicion.is_none() {
+            // A search has to wait: it is not known what of it is still true.
+            self.probe = None;
+        }
+        let (suspicious, _) = self.suspicion.get_or_insert((unit, 0));
+        *suspicious = unit.min(*suspicious);
+        match self.probe.and_then(|probe| probe.sent) {
+            Some(sent) if now < after(sent, patience) => return,
+            // One that is not answered in time breaks the row.
+            Some(_) => self.suspicion = self.suspicion.map(|(suspicious, _)| (suspicious, 0)),
+            None if self.probe.is_some() => return,
+            None => {}
+        }
+        self.prepare(Pci::LEN as u32, 1);
+    }
+
+    /// A probe goes out next.
+    fn prepare(&mut self, size: u32, tries: u8) {
+        self.number += 1;
+        self.probe = Some(Probe { number: self.number, size, tries, sent: None });
+    }
+
+    /// The probe to be sent now: its number and size.
+    fn pick(&mut self, now: Instant) -> Option<(Seq, u32)> {
+        let probe = self.probe.as_mut().filter(|probe| probe.sent.is_none())?;
+        probe.sent = Some(now);
+        Some((probe.number, probe.size))
+    }
+
+    /// A packet of `size` bytes has arrived, which was sent last in pieces (`cut`) or in one.
+    fn on_arrival(&mut self, size: u32, cut: bool) {
+        let unit = if cut { size.min(self.limit) } else { size };
+        if self.suspicion.is_some_and(|(suspicious, _)| unit >= suspicious) {
+            self.trust();
+        }
+        // An application that writes small packets confirms nothing.
+        if self.phase == Phase::Base && unit.saturating_add(STEP) >= self.limit {
+            self.phase = Phase::Search;
+            self.search();
+        }
+    }
+
+    /// The suspicion was unfounded.
+    fn trust(&mut self) {
+        if self.suspicion.take().is_some() {
+            self.probe = None;
+            self.search();
+        }
+    }
+
+    /// The next step of a search, or its end.
+    fn search(&mut self) {
+        if self.phase != Phase::Search || self.suspicion.is_some() {
+            return;
+        }
+        let left = self.failed.saturating_sub(self.limit);
+        if left > STEP {
+            self.prepare(self.limit + left / 2, 1);
+        } else {
+            self.phase = Phase::Complete;
+            self.probe = None;
+        }
+    }
+
+    /// The peer has answered the probe of this number. `shortest`: the shortest round trip of late, nanoseconds; 0 if none is
+    /// known.
+    fn on_answer(&mut self, now: Instant, number: Seq, shortest: u64) -> Change {
+        let Some(probe) = self.probe.filter(|probe| probe.number == number) else { return Change::Nothing };
+        let Some(sent) = probe.sent else { return Change::Nothing };
+        self.probe = None;
+        if !probe.is_small() {
+            return self.on_passed(now, probe.size);
+        }
+        let Some((size, answered)) = &mut self.suspicion else { return Change::Nothing };
+        let queued = shortest > 0 && nanos_since(now, sent) > shortest + (shortest / 8).max(SLACK);
+        *answered += if queued { 1 } else { PROMPT };
+        if *answered < CERTAIN {
+            return Change::Nothing;
+        }
+        let size = *size;
+        self.lower(now, size);
+        Change::Lowered
+    }
+
+    /// Packets of `size` bytes do not pass, and small ones do.
+    fn lower(&mut self, now: Instant, size: u32) {
+        self.suspicion = None;
+        self.cut = None;
+        self.failed = size;
+        self.limit = if size > self.base { self.base } else { (size / 2).max(self.floor) };
+        self.phase = Phase::Base;
+        self.raise_at = after(now, RAISE);
+    }
+
+    /// A probe of the search has arrived.
+    fn on_passed(&mut self, now: Instant, size: u32) -> Change {
+        if size >= self.ceiling {
+            // What has its number already is small enough.
+            (self.phase, self.limit, self.failed) = (Phase::Unlimited, UNLIMITED, UNLIMITED);
+            (self.ceiling, self.raise_at) = (0, Instant::FAR_FUTURE);
+        } else {
+            self.limit = size;
+            self.raise_at = after(now, RAISE);
+            self.search();
+        }
+        Change::Raised
+    }
+
+    /// The time has come to look wider again, or a probe of the search was not answered.
+    fn check(&mut self, now: Instant, patience: u64) {
+        if now >= self.raise_at {
+            self.raise_at = after(now, RAISE);
+            if self.suspicion.is_none() {
+                self.phase = Phase::Search;
+                self.failed = self.ceiling;
+                self.prepare(self.ceiling, 1);
+            }
+        }
+        let Some(probe) = self.probe.filter(|probe| !probe.is_small()) else { return };
+        if probe.sent.is_none_or(|sent| now < after(sent, patience.max(PATIENCE))) {
+            return;
+        }
+        if probe.tries < TRIES {
+            self.prepare(probe.size, probe.tries + 1);
+        } else {
+            self.probe = None;
+            self.failed = probe.size;
+            self.search();
+        }
+    }
+
+    /// When [`check`](Self::check) has something to do.
+    fn deadline(&self, patience: u64) -> Instant {
+        let probe = self.probe.filter(|probe| !probe.is_small()).and_then(|probe| probe.sent);
+        probe.map_or(self.raise_at, |sent| self.raise_at.min(after(sent, patience.max(PATIENCE))))
+    }
+}

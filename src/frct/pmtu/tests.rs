@@ -1,0 +1,187 @@
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+const RTT: u64 = 10_000_000;
+
+/// A machine, and a path that carries `mtu` bytes at present.
+struct World {
+    pmtu: Pmtu,
+    now: Instant,
+    mtu: u32,
+    /// Answers take longer than the shortest.
+    queued: bool,
+    probes: u32,
+}
+
+impl World {
+    fn new(mtu: u32, below: u32) -> Self {
+        Self { pmtu: Pmtu::new(below, Seq(7)), now: Instant::from_millis(1000), mtu, queued: false, probes: 0 }
+    }
+
+    /// Sends the probe that is due; it is answered if it passes.
+    fn probe(&mut self) -> Change {
+        let Some((number, size)) = self.pmtu.pick(self.now) else { return Change::Nothing };
+        self.probes += 1;
+        if size > self.mtu {
+            return Change::Nothing;
+        }
+        self.now = after(self.now, if self.queued { 2 * RTT } else { RTT });
+        self.pmtu.on_answer(self.now, number, RTT)
+    }
+
+    /// A packet is sent again a second later, and arrives if it, or its pieces, pass.
+    fn resend(&mut self, size: u32) -> Change {
+        self.now = after(self.now, SECOND);
+        let cut = size > self.pmtu.limit;
+        if size.min(self.pmtu.limit) <= self.mtu {
+            self.pmtu.on_arrival(size, cut);
+            return Change::Nothing;
+        }
+        self.pmtu.on_resent(self.now, size, RTT);
+        self.probe()
+    }
+
+    /// Time passes until nothing is to be done before the next raise.
+    fn search(&mut self) {
+        while self.pmtu.phase == Phase::Search {
+            while self.pmtu.is_due() {
+                self.probe();
+            }
+            if self.pmtu.phase == Phase::Search {
+                self.now = self.now.max(self.pmtu.deadline(RTT));
+                self.pmtu.check(self.now, RTT);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_answers_in_a_row_are_a_black_hole() {
+    let mut world = World::new(1240, 0);
+    assert_eq!([(); 3].map(|()| world.resend(1400)), [Change::Nothing, Change::Nothing, Change::Lowered]);
+    assert_eq!((world.pmtu.limit, world.pmtu.phase), (BASE, Phase::Base));
+    world.resend(1400);
+    assert_eq!(world.pmtu.phase, Phase::Search);
+    world.search();
+    assert!((1240 - STEP..=1240).contains(&world.pmtu.limit), "{}", world.pmtu.limit);
+    assert_eq!(world.pmtu.phase, Phase::Complete);
+}
+
+#[test]
+fn a_path_that_carries_nothing_is_no_narrow_one() {
+    let mut world = World::new(0, 0);
+    for _ in 0..50 {
+        assert_eq!(world.resend(1400), Change::Nothing);
+    }
+    // The answers have to be in a row.
+    for n in 0..50 {
+        world.mtu = if n % 3 == 0 { 0 } else { 1200 };
+        assert_eq!(world.resend(1400), Change::Nothing);
+    }
+}
+
+#[test]
+fn what_passes_ends_the_suspicion() {
+    let mut world = World::new(1240, 0);
+    for _ in 0..20 {
+        world.resend(1400);
+        world.resend(1400);
+        world.pmtu.on_arrival(1399, false);
+        assert!(world.pmtu.suspicion.is_some(), "a smaller one says nothing");
+        world.pmtu.on_arrival(1400, false);
+        assert!(world.pmtu.is_blank());
+    }
+    world.resend(1400);
+    world.pmtu.trust();
+    assert!(world.pmtu.is_blank() && !world.pmtu.is_due());
+}
+
+#[test]
+fn answers_through_a_full_queue_count_less() {
+    let mut world = World { queued: true, ..World::new(1240, 0) };
+    let answers = (1..).find(|_| world.resend(1400) == Change::Lowered);
+    assert_eq!(answers, Some(i32::from(CERTAIN)));
+}
+
+#[test]
+fn a_limit_is_found_down_to_the_floor_and_not_below() {
+    for below in [0, 4, 32, 10_000] {
+        let world = World::new(0, below);
+        let (base, floor) = (world.pmtu.base, world.pmtu.floor);
+        assert!(base >= floor && floor > Pci::LEN as u32, "no packet is without data");
+        for mtu in [1200, 900, 500, 300, 100, 13] {
+            let mut world = World { mtu, ..World::new(mtu, below) };
+            for _ in 0..40 {
+                world.resend(1400);
+            }
+            world.search();
+            let limit = world.pmtu.limit;
+            if mtu >= floor {
+                assert!((mtu.saturating_sub(STEP)..=mtu).contains(&limit), "{limit} on {mtu}, {below} below");
+            } else {
+                assert_eq!(limit, floor);
+                assert!(world.pmtu.suspicion.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wider_path_is_used_after_a_while() {
+    let mut world = World::new(1240, 0);
+    for _ in 0..4 {
+        world.resend(1400);
+    }
+    world.search();
+    let (limit, probes) = (world.pmtu.limit, world.probes);
+    let rest = |world: &mut World| {
+        assert_eq!(world.pmtu.deadline(RTT), world.pmtu.raise_at);
+        world.now = world.pmtu.raise_at;
+        world.pmtu.check(world.now, RTT);
+        world.search();
+    };
+    // As narrow as before: probes find that out, and nothing else notices.
+    rest(&mut world);
+    assert!(world.pmtu.limit.abs_diff(limit) <= STEP && world.probes < probes + 40);
+    world.mtu = 1350;
+    rest(&mut world);
+    assert!((1350 - STEP..=1350).contains(&world.pmtu.limit));
+    world.mtu = 1400;
+    rest(&mut world);
+    assert!(world.pmtu.is_blank() && world.pmtu.limit().is_none());
+    assert_eq!(world.pmtu.deadline(RTT), Instant::FAR_FUTURE);
+}
+
+#[test]
+fn answers_to_nothing_change_nothing() {
+    let mut world = World::new(1240, 0);
+    world.pmtu.on_resent(world.now, 1400, RTT);
+    let due = world.pmtu.probe.unwrap().number;
+    for number in [due, due + 1, Seq(7)] {
+        assert_eq!(world.pmtu.on_answer(world.now, number, RTT), Change::Nothing, "not sent yet");
+    }
+    let (number, _) = world.pmtu.pick(world.now).unwrap();
+    for _ in 0..20 {
+        assert_eq!(world.pmtu.on_answer(world.now, number + 1, RTT), Change::Nothing);
+        assert_eq!(world.pmtu.on_answer(world.now, number, RTT), Change::Nothing, "once");
+    }
+    assert_eq!(world.pmtu.suspicion, Some((1400, PROMPT)));
+}
+
+#[test]
+fn a_search_gives_way_to_a_suspicion() {
+    let mut world = World::new(1240, 0);
+    for _ in 0..4 {
+        world.resend(1400);
+    }
+    assert_eq!((world.pmtu.phase, world.pmtu.limit), (Phase::Search, BASE));
+    // It has become narrower still.
+    world.mtu = 600;
+    for _ in 0..3 {
+        world.resend(1400);
+    }
+    assert_eq!((world.pmtu.phase, world.pmtu.limit), (Phase::Base, BASE / 2));
+    world.resend(1400);
+    world.search();
+    assert!((600 - STEP..=600).contains(&world.pmtu.limit));
+}
