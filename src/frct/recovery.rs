@@ -207,6 +207,7 @@ impl Sender {
     /// Something arrived: measure, look for losses, let the window grow.
     fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Stats) {
         let silent = core::mem::take(&mut self.timer.silent);
+        self.timer.tried = false;
         let silence = silent >= SILENCE;
         self.timer.progress_at = now;
         self.evidence.repeated_acks = 0;

@@ -34,6 +34,8 @@ pub(in crate::frct) struct Timer {
     pub(in crate::frct) backoff: u8,
     /// Timeouts since something arrived.
     pub(in crate::frct) silent: u8,
+    /// The peer takes something again and was sent a packet for it, and nothing has arrived since.
+    pub(in crate::frct) tried: bool,
     /// When it last expired.
     pub(in crate::frct) expired_at: Instant,
     /// When something last arrived that the peer had not confirmed before.
@@ -42,7 +44,14 @@ pub(in crate::frct) struct Timer {
 
 impl Default for Timer {
     fn default() -> Self {
-        Self { at: Instant::FAR_FUTURE, backoff: 0, silent: 0, expired_at: Instant::ZERO, progress_at: Instant::ZERO }
+        Self {
+            at: Instant::FAR_FUTURE,
+            backoff: 0,
+            silent: 0,
+            tried: false,
+            expired_at: Instant::ZERO,
+            progress_at: Instant::ZERO,
+        }
     }
 }
 
@@ -123,8 +132,12 @@ impl Sender {
             self.trust_path();
         } else if self.shut && told.after(self.edge) {
             self.shut = false;
-            self.timer.backoff = 0;
-            self.probe.oldest = (self.outstanding() > 0).then_some(self.edge);
+            // Only once: a peer that says both in turn would get a packet of full size for each two small ones. After that the
+            // timer tries, ever more seldom.
+            if !core::mem::replace(&mut self.timer.tried, true) {
+                self.timer.backoff = 0;
+                self.probe.oldest = (self.outstanding() > 0).then_some(self.edge);
+            }
         }
     }
 

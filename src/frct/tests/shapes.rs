@@ -360,3 +360,31 @@ fn writers_that_pause_at_a_full_window_count_as_idle() {
     a.frct.push(a.now, PacketBuf::copy_of(b"more"), Part::Whole);
     assert!(a.frct.tx.rate.meter.is_starved(0));
 }
+
+#[test]
+fn a_window_that_opens_and_shuts_is_tried_ever_more_seldom() {
+    let mut b = Bench::with(100, Config { o7s_peer: true, congestion: false, ..Config::default() });
+    let told = |b: &mut Bench, expected: u32, edge: u32| {
+        let flags = Flags::ACK | Flags::FC | Flags::DRF;
+        let pci = Pci { flags, window: edge, seqno: Seq(5000), ackno: Seq(expected) };
+        b.frct.handle_packet(b.now, PacketBuf::copy_of(&pci.to_bytes()), &mut b.cache);
+        b.out().into_iter().filter(|packet| packet.len() > 1400).count()
+    };
+    for first in [100, 101] {
+        b.frct.send(b.now, PacketBuf::copy_of(&[7; 1400])).unwrap();
+        b.out();
+        assert_eq!(told(&mut b, first, first), 0);
+        assert_eq!(told(&mut b, first, first + 100), 1, "there is memory now");
+        // Somebody whose address this may be would get a packet of full size for each two of the least.
+        let mut sent = 0;
+        for _ in 0..20_000 {
+            b.now += Duration::from_millis(1);
+            sent += told(&mut b, first, first) + told(&mut b, first, first + 100);
+            b.frct.handle_timeout(b.now, &mut b.cache);
+            sent += b.out().into_iter().filter(|packet| packet.len() > 1400).count();
+        }
+        assert!((5..50).contains(&sent), "{sent} packets");
+        told(&mut b, first + 1, first + 100);
+        assert!(b.frct.is_drained(), "it has arrived");
+    }
+}
