@@ -76,7 +76,8 @@
 //! together. The receiver holds them as they come, in order, and shows nothing of a message before its last fragment is
 //! there. What is incomplete takes no place in the window, but counts as memory held. On a best-effort flow it is dropped
 //! with the first gap, and after ten seconds without a fragment; on a reliable one the flow is down when the next fragment
-//! does not come, and its sender says nothing else, for 2 MPL + A + R, after which it has given up, too.
+//! does not come, and its sender says nothing else, for 2 MPL + A + R, after which it has given up, too; or four times as
+//! long, whatever the sender says, while the window lets it come.
 //!
 //! *Size.* A path may drop what is larger than it carries, and nobody says so. On a reliable flow whose ends put messages
 //! together, packets that are lost again and again while small ones pass make later ones smaller: see `pmtu.rs`. What has its

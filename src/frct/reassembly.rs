@@ -93,6 +93,13 @@ impl Messages {
         self.open().map(|open| open.at)
     }
 
+    /// The open message, if there is one, can go on only from now on.
+    pub(super) fn touch_open(&mut self, now: Instant) {
+        if let Some(parts) = &mut self.parts {
+            parts.open.at = now;
+        }
+    }
+
     /// Returns `true` if a packet of `len` bytes, next in order, is within the bounds of a message.
     #[inline]
     pub(super) fn fits(&self, part: Part, len: usize) -> bool {

@@ -29,9 +29,6 @@ const ACK_EVERY_IN_GAP: u32 = 2;
 /// Packets that a peer may send of a message that is not complete, when memory is short and nothing can be read: without it
 /// the rest would never come.
 const LAST_WINDOW: u32 = 64;
-/// Nanoseconds after its last fragment when a message of a best-effort flow is dropped. Its sender may have waited for the
-/// window in between, and asked for it in vain.
-const OPEN_FOR: u64 = 10_000_000_000;
 /// Arrivals remembered for the next report.
 const FRESH_MAX: usize = 1024;
 
@@ -88,6 +85,8 @@ pub(super) struct Receiver {
     /// The packet that follows in order was refused, although told that it may come: the peer is told instead that nothing is
     /// taken for now.
     shut: bool,
+    /// What the peer was told last lets it send on.
+    lets_send: bool,
     /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
     sender_at: Seq,
     /// Last time that data or a run start arrived; `None`: no run yet.
@@ -122,6 +121,7 @@ impl Receiver {
             fresh: Vec::new(),
             told: Seq(0),
             shut: false,
+            lets_send: false,
             sender_at: Seq(0),
             heard: None,
             window: if p.o7s_peer { p.window } else { p.legacy_window },
@@ -174,13 +174,6 @@ impl Receiver {
         };
         // What was told stays told, also when a message takes the places of all its fragments at once, with the last one.
         later(self.told, limit)
-    }
-
-    /// The window as it goes into a packet; remembers that the peer was told.
-    pub(super) fn tell(&mut self, p: &Params) -> u32 {
-        self.told = self.limit(p);
-        let edge = if self.shut { self.next } else { self.told };
-        edge.0 & 0x00FF_FFFF
     }
 
     /// A packet with the acknowledgement goes out.
@@ -460,17 +453,6 @@ impl Receiver {
         let read = self.ready.read(buf, cache)?;
         self.offer_window(now, p);
         Some(read)
-    }
-
-    /// When a message that is not complete has waited for too long.
-    pub(super) fn open_until(&self, p: &Params) -> Instant {
-        let Some(at) = self.ready.open_since() else { return Instant::FAR_FUTURE };
-        if !p.reliable {
-            return after(at, OPEN_FOR);
-        }
-        // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
-        // that takes its time has shut it.
-        after(self.heard.map_or(at, |heard| heard.max(at)), p.receiver_inactive)
     }
 
     /// Packets ready, places for early ones, ranges.

@@ -151,7 +151,7 @@ impl Frct {
             return pci;
         }
         flags |= Flags::FC;
-        pci.window = self.rx.tell(p);
+        pci.window = self.rx.tell(now, p);
         // Later than A after the data an acknowledgement could meet a new run of the sender (Delta-t).
         if p.reliable && self.rx.may_ack(now, p) {
             flags |= Flags::ACK;

@@ -11,8 +11,45 @@ const TELL_EVERY: u32 = 32;
 /// of the reference that waits for a lost one never asks.
 const REPEATS: u8 = 6;
 const REPEAT_AFTER: u64 = 100_000_000;
+/// Nanoseconds after its last fragment when a message of a best-effort flow is dropped. Its sender may have waited for the
+/// window in between, and asked for it in vain.
+const OPEN_FOR: u64 = 10_000_000_000;
+/// A message of a reliable flow has so many times as long as its sender may be silent for each fragment: more than eight
+/// timeouts of a minute, after which a sender of our kind has given up.
+const OPEN_SILENCES: u64 = 4;
 
 impl Receiver {
+    /// The window as it goes into a packet; remembers that the peer was told.
+    pub(in crate::frct) fn tell(&mut self, now: Instant, p: &Params) -> u32 {
+        let before = self.lets_send && self.told.after(self.next);
+        self.told = self.limit(p);
+        let edge = if self.shut { self.next } else { self.told };
+        self.lets_send = edge.after(self.next);
+        if self.lets_send && !before {
+            // The time in which nothing more of it could come does not count.
+            self.ready.touch_open(now);
+        }
+        edge.0 & 0x00FF_FFFF
+    }
+
+    /// When a message that is not complete has waited for too long.
+    pub(in crate::frct) fn open_until(&self, p: &Params) -> Instant {
+        let Some(at) = self.ready.open_since() else { return Instant::FAR_FUTURE };
+        if !p.reliable {
+            return after(at, OPEN_FOR);
+        }
+        // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
+        // that takes its time has shut it.
+        let silent = after(self.heard.map_or(at, |heard| heard.max(at)), p.receiver_inactive);
+        // One that is let, and brings everything but the next fragment, holds this end's memory and no more.
+        let stuck = if self.lets_send && self.told.after(self.next) {
+            after(at, p.receiver_inactive.saturating_mul(OPEN_SILENCES))
+        } else {
+            Instant::FAR_FUTURE
+        };
+        silent.min(stuck)
+    }
+
     /// Tells the window unasked when it has opened by much.
     pub(super) fn offer_window(&mut self, now: Instant, p: &Params) {
         // Not for each packet that is read, of which every one would be refilled and the next refused.

@@ -216,6 +216,56 @@ fn a_reader_that_takes_its_time_within_a_message_does_not_end_the_flow() {
 }
 
 #[test]
+fn a_window_that_is_shut_for_hours_does_not_end_a_message() {
+    let (mut now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(Config { window: 64, legacy_window: 64, ..config(true) }, 1, now);
+    for n in 0..63 {
+        take(&mut frct, now, n, Part::Whole, 10, &mut cache);
+    }
+    take(&mut frct, now, 63, Part::First, 1000, &mut cache);
+    frct.set_memory(Memory::Tight);
+    let asks = Pci { flags: Flags::RDVS | Flags::DRF, seqno: Seq(RUN + 64), ..Pci::default() }.to_bytes();
+    for _ in 0..100 {
+        now += Duration::from_secs(100);
+        frct.handle_packet(now, PacketBuf::copy_of(&asks), &mut cache);
+        sent(&mut frct, now);
+        frct.handle_timeout(now, &mut cache);
+        assert!(!frct.is_down(), "at {now:?}");
+    }
+    // From now on the message can go on, and has time for it.
+    frct.set_memory(Memory::Free);
+    while frct.deliver(now, &mut cache).is_some() {}
+    assert!(!sent(&mut frct, now).is_empty());
+    now += Duration::from_secs(100);
+    frct.handle_timeout(now, &mut cache);
+    take(&mut frct, now, 64, Part::Last, 10, &mut cache);
+    assert_eq!(frct.deliver(now, &mut cache).unwrap().len(), 1010);
+}
+
+#[test]
+fn a_peer_that_only_talks_does_not_keep_a_message_open() {
+    let (mut now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(true), 1, now);
+    take(&mut frct, now, 0, Part::First, 1000, &mut cache);
+    take(&mut frct, now, 1, Part::Middle, 1000, &mut cache);
+    let asks = Pci { flags: Flags::RDVS | Flags::DRF, seqno: Seq(RUN + 2), ..Pci::default() }.to_bytes();
+    for n in 0..100 {
+        now += Duration::from_secs(100);
+        // Questions, copies of what has come, and what lies beyond the gap: all of it near the run.
+        match n % 3 {
+            0 => frct.handle_packet(now, PacketBuf::copy_of(&asks), &mut cache),
+            1 => take(&mut frct, now, 1, Part::Middle, 1000, &mut cache),
+            _ => take(&mut frct, now, 3 + n, Part::Middle, 10, &mut cache),
+        }
+        sent(&mut frct, now);
+        while frct.next_deadline().is_some_and(|at| at <= now) && !frct.is_down() {
+            frct.handle_timeout(now, &mut cache);
+        }
+    }
+    assert!(frct.is_down(), "{} bytes for ever", frct.held());
+}
+
+#[test]
 fn fragments_within_the_window_that_was_told_are_taken() {
     let (now, mut cache) = (Instant::ZERO, cache());
     let mut frct = Frct::new(config(true), 1, now);
