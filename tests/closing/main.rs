@@ -7,11 +7,14 @@
     reason = "tests fail by panics"
 )]
 
+mod padded;
 mod simulated;
 mod threaded;
 
 #[path = "../world/cable.rs"]
 mod cable;
+#[path = "../doors/pipe.rs"]
+mod pipe;
 
 use o7s::{QosSpec, SecurityConfig};
 

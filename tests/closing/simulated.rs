@@ -264,7 +264,13 @@ fn forged_notices_do_nothing_on_an_encrypted_flow() {
             assert_eq!(drain(&far).await.1, ReadError::Closed, "{name}");
             let said: Vec<_> = seen.borrow()[before..].to_vec();
             assert!(!said.is_empty());
+            let (mut forgeries, refused) = (0, || {
+                let counters = held.as_blocking().counters();
+                counters.bad_crypt + counters.replayed
+            });
+            let refused_before = refused();
             for (_, _, packet) in &said {
+                forgeries += packet.len() as u64 - 3;
                 for i in 4..packet.len() {
                     let mut forged = packet.clone();
                     forged[..4].copy_from_slice(&eid);
@@ -276,6 +282,7 @@ fn forged_notices_do_nothing_on_an_encrypted_flow() {
                 world.net.inject(src, dst, &moved);
             }
             world.net.sleep(Duration::from_secs(1)).await;
+            assert_eq!(refused() - refused_before, forgeries, "{name}: all of them came to the flow");
             kept.write(b"still here").await.unwrap();
             assert_eq!(held.read_bytes().await.unwrap(), "still here", "{name}");
         });

@@ -7,10 +7,13 @@ use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use o7s::device::Frames;
 use o7s::types::device::Datagrams;
-use o7s::{Event, Flow, FlowSet, QosSpec, ReadError, Stack, Udp4, UnicastLayer, WriteError};
+use o7s::{Eth, Event, Flow, FlowSet, LocalConfig, QosSpec, ReadError, Stack, Udp4, Udp6, UnicastLayer, WriteError};
 
 use super::cable::Cable;
+use super::padded::Padded;
+use super::pipe::{PipeEnd, PipeShim};
 use super::{ENCRYPTED, all, security_of};
 
 /// Notices arrive long before this, and long before a flow's timeout of 120 s.
@@ -20,13 +23,23 @@ const BOUND: Duration = Duration::from_secs(20);
 enum Place {
     /// Both ends in one stack, connected as a local layer does it for IPCPs.
     Direct,
+    /// Both ends in one stack, by way of a local layer.
+    Local,
     /// Two stacks on the loopback interface.
     Udp,
+    /// The same with IPv6.
+    Udp6,
+    /// Two stacks on one Ethernet, where all frames have 60 bytes at least, in each of the formats.
+    Dix,
+    Llc,
+    /// Two stacks at the ends of a layer that the library does not know.
+    Custom,
     /// Two stacks that are members of a unicast layer over the loopback interface.
     Unicast,
 }
 
-const PLACES: [Place; 3] = [Place::Direct, Place::Udp, Place::Unicast];
+const PLACES: [Place; 8] =
+    [Place::Direct, Place::Local, Place::Udp, Place::Udp6, Place::Dix, Place::Llc, Place::Custom, Place::Unicast];
 
 /// Two ends and what keeps them up.
 struct Pair {
@@ -47,6 +60,32 @@ fn pair(place: Place, qos: QosSpec, security: &str) -> Pair {
     let mut client = server.clone();
     match place {
         Place::Direct => {}
+        Place::Local => {
+            let net = server.local(LocalConfig::new("local", "local"));
+            net.register("peer").unwrap();
+            layers.push(net);
+        }
+        Place::Udp6 => {
+            let net = server.udp6(Udp6::bind("[::1]:0")).unwrap();
+            net.register("peer").unwrap();
+            let at = net.local_addr().unwrap().to_string();
+            client = stack(security);
+            layers.push(client.udp6(Udp6::bind("[::1]:0").host("peer", &at).system_resolver(false)).unwrap());
+        }
+        Place::Dix | Place::Llc => {
+            let config = if place == Place::Dix { Eth::dix("memory") } else { Eth::llc("memory") };
+            client = stack(security);
+            let [own, others] = Padded::pair();
+            server.eth_over(others as Arc<dyn Frames>, config.clone()).unwrap().register("peer").unwrap();
+            layers.push(client.eth_over(own as Arc<dyn Frames>, config).unwrap());
+        }
+        Place::Custom => {
+            client = stack(security);
+            let (one, other) = (Arc::new(PipeEnd::default()), Arc::new(PipeEnd::default()));
+            let net = server.add(PipeShim::info(), |layer| PipeShim::new(layer, &one, &other)).unwrap();
+            net.register("peer").unwrap();
+            layers.push(client.add(PipeShim::info(), |layer| PipeShim::new(layer, &other, &one)).unwrap());
+        }
         Place::Udp => {
             let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
             net.register("peer").unwrap();
@@ -184,9 +223,49 @@ fn a_stack_that_is_dropped_tells_its_peers() {
     }
 }
 
+/// Nobody closes the flow but the stack, which ends while it is held: everything has been acknowledged, so that the other
+/// end has all there is.
+#[test]
+fn shutdown_of_an_acknowledged_flow_reads_as_closed() {
+    everywhere(|what, _, Pair { near, far, client, server, .. }| {
+        near.write(b"x").unwrap();
+        let mut buf = [0; 8];
+        assert_eq!(far.read_timeout(&mut buf, BOUND), Ok(1), "{what}");
+        // An answer, which brings the acknowledgement with it.
+        far.write(b"y").unwrap();
+        assert_eq!(near.read_timeout(&mut buf, BOUND), Ok(1), "{what}");
+        // Where both ends are in one stack, both end here.
+        let alone = Arc::ptr_eq(client.node(), server.node());
+        client.shutdown();
+        assert_eq!(drain(&far).1, if alone { ReadError::ClosedHere } else { ReadError::Closed }, "{what}");
+        assert_eq!(near.try_read(&mut buf), Err(ReadError::ClosedHere), "{what}");
+    });
+}
+
+/// A raw notice is no longer than a frame that is padded: its length must come from elsewhere.
+#[test]
+fn a_notice_in_a_padded_frame_is_a_notice() {
+    for config in [Eth::dix("memory"), Eth::llc("memory")] {
+        let (server, client) = (stack(""), stack(""));
+        let [own, others] = Padded::pair();
+        server.eth_over(others as Arc<dyn Frames>, config.clone()).unwrap().register("peer").unwrap();
+        client.eth_over(Arc::clone(&own) as Arc<dyn Frames>, config).unwrap();
+        let listener = server.bind("peer").unwrap();
+        let accepts = spawn(move || listener.accept().unwrap());
+        let near = client.flow("peer").qos(QosSpec::RAW).timeout(BOUND).alloc().unwrap();
+        let far = accepts.join().unwrap();
+        near.write(&[1; 3]).unwrap();
+        assert_eq!(far.read_timeout(&mut [0; 100], BOUND), Ok(3));
+        let before = own.padded();
+        drop(near);
+        assert_eq!(drain(&far), (0, ReadError::Closed));
+        assert!(own.padded() > before, "the notice was in a padded frame");
+    }
+}
+
 #[test]
 fn a_layer_that_is_left_ends_its_flows_at_both_ends() {
-    for place in [Place::Udp, Place::Unicast] {
+    for place in PLACES.into_iter().filter(|place| !matches!(place, Place::Direct | Place::Local)) {
         for security in ["", ENCRYPTED] {
             for (name, qos) in all() {
                 let what = format!("{name} over {place:?} {security}");
@@ -225,7 +304,9 @@ fn shutdown_with_queued_packets_tells_the_peers() {
             while near.try_write(&[1; 500]).is_ok() {}
             client.shutdown();
             let end = drain(&far).1;
-            assert!(matches!(end, ReadError::Closed | ReadError::Reset), "{name}, {security:?}: {end:?}");
+            // With FRCT the reader's window holds some of it back here, and what is cut off is no end of a stream.
+            let expected = if qos.in_order { ReadError::Reset } else { ReadError::Closed };
+            assert_eq!(end, expected, "{name}, {security:?}");
         }
     }
 }
