@@ -225,6 +225,22 @@ fn a_member_with_a_configured_address_returns() {
         let joining = layer.revive(3).unwrap();
         let member = layer.net.block_on(joining).unwrap();
         layer.revived(3, member);
+        let until = |done: &dyn Fn() -> bool| {
+            let begin = layer.net.now();
+            while !done() && layer.net.now() - begin < secs(60) {
+                layer.net.run_for(ms(20));
+            }
+            layer.net.now() - begin
+        };
+        // The neighbour that it connects to itself uses the new connection at once, whatever it held before.
+        let own = until(&|| layer.adjacencies(3) == [configured(2)] && layer.adjacencies(2).contains(&configured(3)));
+        let whole = own + until(&|| is_whole(&layer));
+        println!("away for {away} ms: connected after {own:?}, in use again after {whole:?}");
+        assert!(own <= ms(200), "away for {away} ms: connected after {own:?}");
+        // The other one is to connect to it, and nobody tells that one of the new life before it misses the old one. If it
+        // has, it tries ever more seldom.
+        let limit = if ms(away) < NOTICED { NOTICED - ms(away) + secs(1) } else { HEALED };
+        assert!(whole <= limit, "away for {away} ms: in use again after {whole:?}");
         layer.net.run_for(NOTICED + HEALED);
         assert_eq!(layer.address(3), configured(3), "away for {away} ms");
         assert!(is_whole(&layer), "away for {away} ms");

@@ -9,7 +9,7 @@ use o7s::sim::{Digest, Event, Link, Loss, Network};
 use o7s::types::layer::RoutePolicy;
 use o7s::{QosSpec, UnicastLayer, sim};
 
-use super::layer::{Layer, NOTICED, address, noticed_after};
+use super::layer::{Layer, NOTICED, TIMEOUT, address, noticed_after};
 use super::topology;
 use super::traffic::{ALLOCATION, PAUSE, Tally, serve, service, talk, talk_over};
 use super::watch::{HEALED, LOSSY_SETTLE, Watch, assert_converged, is_whole};
@@ -68,6 +68,8 @@ pub(crate) struct Seen {
     /// `true` where some of everything, or of what crosses a link, is lost: nothing can be said about the time of the
     /// faults.
     pub(crate) flaky: bool,
+    /// Some of everything is lost, from the beginning to the end.
+    pub(crate) lossy: bool,
     /// Packets overtake each other.
     pub(crate) swapped: bool,
     /// Number of crashes and leaves.
@@ -96,8 +98,8 @@ pub(crate) fn run_planted(seed: u64, plant: impl Fn(&Layer, Phase)) -> (Layer, S
     plant(&scene.layer, Phase::Healed);
     scene.finish();
     let Watch { looks, armed, down_seen, loops, holes, longest_hole, .. } = scene.watch;
-    let Scene { layer, flaky, swapped, gone, .. } = scene;
-    (layer, Seen { looks, armed, down_seen, loops, holes, longest_hole, healed_after, flaky, swapped, gone })
+    let Scene { layer, flaky, lossy, swapped, gone, .. } = scene;
+    (layer, Seen { looks, armed, down_seen, loops, holes, longest_hole, healed_after, flaky, lossy, swapped, gone })
 }
 
 impl Scene {
@@ -118,13 +120,13 @@ impl Scene {
         let policy = [RoutePolicy::Simple, RoutePolicy::LoopFreeAlternates, RoutePolicy::EqualCostMultipath];
         let policy = policy[rng.below(3) as usize];
         let config = UnicastLayer::new("net").routing(policy);
-        let noticed = match rng.below(4) {
-            // Four keepalives in a row are lost now and then.
-            _ if lossy => secs(8),
-            0 => NOTICED,
-            _ => secs(1),
+        let (timeout, noticed) = match rng.below(4) {
+            // Where it takes several attempts to allocate a flow, four times as long as that is waited.
+            _ if lossy => (secs(8), secs(8)),
+            0 => (TIMEOUT, NOTICED),
+            _ => (secs(1), secs(1)),
         };
-        let layer = Layer::build_with(net, n, &edges, config, noticed_after(noticed));
+        let layer = Layer::build_with(net, n, &edges, config, noticed_after(timeout));
         // What is sent to a neighbour while the link to it is down, and not noticed to be, is lost, and repeated after
         // 0.2, 0.6, 1.4 s, ...: after a link has come back that was not missed, once more in that time at the latest.
         let settle = if lossy { LOSSY_SETTLE } else { noticed + secs(1) };
@@ -332,7 +334,11 @@ impl Scene {
     }
 
     fn finish(&mut self) {
+        let before = self.watch.armed;
         self.settle();
+        // Whatever was lost before, and is: in the end there are moments at which every route must be right.
+        let _ = self.run_until(LOSSY_HEALED, |scene| scene.watch.armed > before);
+        assert!(self.watch.armed > before, "it does not settle: no loop could have been noticed");
         if !self.lossy {
             assert_converged(&self.layer);
         }
