@@ -209,6 +209,11 @@ impl Watch {
         }
     }
 
+    /// Every table of every member is within its bounds at this moment.
+    pub(crate) fn check_bounds_of_all(&self, layer: &Layer) {
+        layer.alive().for_each(|i| self.check_bounds(i, &layer.members[i].rib()));
+    }
+
     /// Every table is within its bounds.
     fn check_bounds(&self, i: usize, rib: &Rib) {
         for (&path, &bound) in &self.bounds {
@@ -240,7 +245,7 @@ const PARTING: Duration = Duration::from_millis(500);
 const LINKS: &str = "lsdb";
 
 /// Bounds promised by the documentation.
-const BOUNDS: [(&str, u64); 14] = [
+pub(crate) const BOUNDS: [(&str, u64); 14] = [
     (LINKS, 65_536 + 4096),
     ("flows", 65_536),
     ("adjacencies", 4096),
