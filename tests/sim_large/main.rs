@@ -1,4 +1,4 @@
-//! Long simulations: a thousand members, thousands of seeds. To be run by hand, in release mode:
+//! Long simulations: a thousand members, thousands of seeds. All but a few are to be run by hand, in release mode:
 //! `cargo test --release --test sim_large -- --ignored --nocapture --test-threads 1`.
 #![cfg(feature = "sim")]
 #![allow(
