@@ -196,9 +196,8 @@ fn unconfirmed_names_are_confirmed_later() {
     assert!(world.asked().iter().all(|(_, _, key)| *key != hash("x")), "once it has");
 }
 
-/// One that asks with few bytes is answered when it has shown that it is there.
-#[test]
-fn references_are_answered_after_verification() {
+/// A member that has asked with few bytes, and the question whether it is there.
+fn short_request() -> (World, Contact, Contact, u64, NameHash) {
     let mut world = World::new();
     let (friend, reference) = (world.stranger(2), world.stranger(3));
     world.befriend(friend);
@@ -206,16 +205,44 @@ fn references_are_answered_after_verification() {
     let sent = world.sent();
     let [(to, Body::FindNode { cookie, key })] = sent[..] else { panic!("{sent:?}") };
     assert_eq!(to, reference.address);
+    (world, friend, reference, cookie, key)
+}
+
+/// One that asks with few bytes is answered when it has shown that it is there.
+#[test]
+fn references_are_answered_after_verification() {
+    let (mut world, friend, reference, cookie, key) = short_request();
+    world.say(reference, Body::FoundNode { cookie, key, contacts: vec![reference] });
+    let sent = world.sent();
+    let answers = sent.iter().filter_map(|(to, body)| match body {
+        Body::FoundNode { cookie, key, contacts } => Some((*to, *cookie, *key, contacts.clone())),
+        _ => None,
+    });
+    let [(to, cookie, key, contacts)] = &answers.collect::<Vec<_>>()[..] else { panic!("{sent:?}") };
+    assert_eq!((*to, *cookie, *key), (reference.address, u64::MAX - 4, reference.id));
+    assert!(contacts.contains(&friend), "{contacts:?}");
+    // From now on at once.
+    world.directory.register(world.now, UNIX, hash("x")).unwrap();
+    world.sent();
+    world.say(reference, Body::FindValue { cookie: u64::MAX - 5, key: hash("x") });
+    let sent = world.sent();
+    let answers = sent.iter().filter_map(|(to, body)| match body {
+        Body::FoundValue { cookie, values, .. } => Some((*to, *cookie, values.clone())),
+        _ => None,
+    });
+    let expected = (reference.address, u64::MAX - 5, vec![world.directory.own().address]);
+    assert_eq!(answers.collect::<Vec<_>>(), [expected], "{sent:?}");
+}
+
+/// Who answers under its address is not who has asked; and there is one answer to a question.
+#[test]
+fn requests_are_not_answered_after_verification_of_another() {
+    let (mut world, friend, reference, cookie, key) = short_request();
     let found = |contacts| Body::FoundNode { cookie, key, contacts };
     world.say(Contact { id: friend.id, ..reference }, found(vec![]));
     world.say(reference, found(vec![reference]));
     let sent = world.sent();
-    let answer = sent.iter().find(|(_, body)| matches!(body, Body::FoundNode { .. }));
-    assert!(answer.is_some_and(|(to, _)| *to == reference.address) || sent.is_empty(), "{sent:?}");
-    // From now on at once.
-    world.say(reference, Body::FindValue { cookie: u64::MAX - 5, key: friend.id });
-    let sent = world.sent();
-    assert!(sent.iter().any(|(to, _)| *to == reference.address || *to == friend.address), "{sent:?}");
+    assert!(sent.iter().all(|(_, body)| !matches!(body, Body::FoundNode { .. })), "{sent:?}");
 }
 
 #[test]

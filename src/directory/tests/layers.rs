@@ -191,13 +191,13 @@ fn names_are_found_among_a_hundred_members_with_loss() {
 }
 
 #[test]
-#[ignore = "long: cargo test --lib dir::tests -- --ignored --nocapture"]
+#[ignore = "long: cargo test --lib directory::tests::layers -- --ignored --nocapture"]
 fn names_are_found_among_a_thousand_members() {
     run_layer(1000, Link::default(), Duration::from_millis(20), 2000);
 }
 
 #[test]
-#[ignore = "long: cargo test --lib dir::tests -- --ignored --nocapture"]
+#[ignore = "long: cargo test --lib directory::tests::layers -- --ignored --nocapture"]
 fn names_are_found_among_a_thousand_members_with_loss() {
     run_layer(1000, LOSSY, Duration::from_millis(20), 2000);
 }

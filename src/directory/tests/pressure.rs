@@ -181,11 +181,11 @@ fn claims_of_o7s_owners_are_not_prolonged() {
     world.sent();
     let before = world.directory.entries()[0].expires;
     world.say(owner, Body::Store { key: hash("x"), value: owner.address, expires: UNIX as u32 + 86_400 });
-    let asked = world.asked();
-    if let Some((_, cookie, key)) = asked.first().copied() {
-        let found = Body::FoundValue { cookie, key, contacts: vec![owner], values: vec![owner.address] };
-        world.say_with(owner, found, Extension { token: Some(7), padding: 0 });
-    }
+    // It asks the owner whether that is so, and this is the answer that would prolong the value.
+    let (to, cookie, key) = world.asked()[0];
+    assert_eq!(to, owner.address);
+    let found = Body::FoundValue { cookie, key, contacts: vec![owner], values: vec![owner.address] };
+    world.say_with(owner, found, Extension { token: Some(7), padding: 0 });
     assert_eq!(world.directory.entries()[0].expires, before);
 }
 
