@@ -1,6 +1,7 @@
 //! The table of names.
 
 mod entry;
+mod table;
 mod waiting;
 
 use alloc::collections::BTreeMap;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use core::task::Waker;
 
 use self::entry::{Entry, Watch};
+use self::table::Table;
 #[cfg(test)]
 pub(super) use self::waiting::OFFER;
 use super::{BindError, Limits, LoadBalancing, NameSecurity};
@@ -81,7 +83,7 @@ impl Calls {
 /// The IPC resource manager's tables; `R` is a request for a flow.
 pub struct Irm<R> {
     limits: Limits,
-    names: BTreeMap<Name, Entry<R>>,
+    names: Table<R>,
     /// Settings outlive bindings: a name that is only called has them too.
     security: BTreeMap<Name, NameSecurity>,
     hashes: BTreeMap<(HashAlg, NameHash), Name>,
@@ -104,7 +106,7 @@ impl<R> Irm<R> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            names: BTreeMap::new(),
+            names: Table::default(),
             security: BTreeMap::new(),
             hashes: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -125,7 +127,7 @@ impl<R> Irm<R> {
             return Err(BindError::Down);
         }
         let mut hash = None;
-        if !self.names.contains_key(name) {
+        if self.names.get(name).is_none() {
             if self.names.len() >= self.limits.names {
                 return Err(BindError::Full(self.limits.names));
             }
@@ -138,7 +140,7 @@ impl<R> Irm<R> {
                 self.hashes.entry((alg, of)).or_insert_with(|| name.clone());
             }
         }
-        let entry = self.names.entry(name.clone()).or_default();
+        let entry = self.names.get_or_default(name);
         entry.hash = entry.hash.or(hash);
         Ok(entry)
     }
@@ -287,6 +289,12 @@ impl<R> Irm<R> {
         self.hashes.get(&(alg, *hash))
     }
 
+    /// Entries of names that were looked at so far.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.names.looks()
+    }
+
     /// The bound names, with listeners, acceptors and waiting requests.
     pub fn bound(&self) -> impl Iterator<Item = (&Name, usize, usize, usize)> {
         self.names.iter().map(|(n, e)| (n, e.listeners.len(), e.waiters.len(), e.queue.len()))
@@ -300,7 +308,7 @@ impl<R> Irm<R> {
         self.hashes.clear();
         self.due.clear();
         let (mut out, mut factories) = (Vec::new(), Vec::new());
-        for entry in core::mem::take(&mut self.names).into_values() {
+        for entry in self.names.take() {
             factories.extend(entry.factory);
             out.extend(entry.queue.into_iter().map(|q| q.request));
             calls.wake.extend(entry.waiters.into_iter().filter_map(|w| w.waker));

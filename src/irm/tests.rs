@@ -1,3 +1,4 @@
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -83,6 +84,30 @@ fn the_backlog_is_bounded_and_expires() {
     assert_eq!(irm.expire(after(1000), 9, &mut calls), [2]);
     assert_eq!(calls.due, None);
     assert_eq!(accept(&mut irm, l, &mut None), None);
+}
+
+#[test]
+fn expiry_looks_at_the_names_that_are_due_and_at_no_other() {
+    const NAMES: usize = 100_000;
+    let mut irm = Irm::new(Limits { names: NAMES, accept_wait: Duration::from_secs(1000), ..Limits::default() });
+    // A request waits at each, for a time of its own.
+    for n in 0..NAMES {
+        let (name, caller) =
+            (name(&format!("name {n}")), Caller { wait: Some(Duration::from_millis(n as u64)), ..Caller::default() });
+        irm.bind(&name).unwrap();
+        irm.place(Instant::ZERO, &name, n, caller, &mut Calls::default()).unwrap();
+    }
+    for (at, late) in [(0, 1), (0, 0), (10, 10), (11, 1), (5011, 5000)] {
+        let before = irm.looks();
+        let expired = irm.expire(after(at), NAMES, &mut Calls::default());
+        assert_eq!((expired.len(), irm.looks() - before), (late, late), "after {at} ms");
+    }
+    let (before, mut calls) = (irm.looks(), Calls::default());
+    assert_eq!(irm.expire(after(6000), 64, &mut calls).len(), 64, "no more at a time");
+    assert_eq!((irm.looks() - before, calls.due), (64, Some(after(5076))));
+    let before = irm.looks();
+    assert_eq!(irm.bound().count(), NAMES);
+    assert_eq!(irm.looks() - before, NAMES, "whoever looks at all of them is seen");
 }
 
 #[test]
