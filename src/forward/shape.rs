@@ -50,6 +50,8 @@ pub struct Shaper {
     bucket: Bucket,
     /// The longest that a packet may wait, nanoseconds.
     patience: Duration,
+    /// The longest in all, behind others that wait; `None` if what is dropped would be sent again.
+    delay: Option<Duration>,
 }
 
 impl Shaper {
@@ -61,18 +63,25 @@ impl Shaper {
     /// A shaper for a flow with this specification. A bandwidth of 0 (nothing particular) and of 2⁶⁴ − 1 (as much as
     /// there is) limit nothing.
     pub fn new(now: Instant, qos: &QosSpec) -> Self {
-        let patience = Duration::from_millis(qos.delay.into()).min(LONGEST_WAIT);
+        let delay = Duration::from_millis(qos.delay.into());
+        let (patience, delay) = (delay.min(LONGEST_WAIT), (!qos.is_reliable()).then_some(delay));
         if matches!(qos.bandwidth, 0 | u64::MAX) {
-            return Self { bucket: Bucket::UNLIMITED, patience };
+            return Self { bucket: Bucket::UNLIMITED, patience, delay };
         }
         let rate = qos.bandwidth.div_ceil(8);
         let burst = (rate / 1000).saturating_mul(Self::BURST.as_millis() as u64).max(Self::MIN_BURST);
-        Self { bucket: Bucket::new(now, rate, burst), patience }
+        Self { bucket: Bucket::new(now, rate, burst), patience, delay }
     }
 
     /// Returns `true` if the flow's bandwidth is limited.
     pub const fn is_limited(&self) -> bool {
         self.bucket.is_limited()
+    }
+
+    /// Returns how long a packet may wait in all, behind others that wait for their turns as well; `None` for as long as it
+    /// takes: of a flow without a limit, or one that would send it again.
+    pub fn patience(&self) -> Option<Duration> {
+        self.delay.filter(|_| self.is_limited())
     }
 
     /// Decides about a packet of `len` bytes; if it passes, it is accounted for.

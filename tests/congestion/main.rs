@@ -12,12 +12,14 @@
     reason = "tests fail by panics"
 )]
 
+mod bandwidth;
 #[allow(dead_code, reason = "the example plots, too")]
 mod experiment;
 mod layer;
 mod rows;
 mod scenario;
 mod stall;
+mod start;
 mod tcp;
 
 use rows::{Row, rows};

@@ -39,3 +39,13 @@ fn a_call_gets_its_bandwidth() {
     }
     assert!((1_000_000..1_030_000).contains(&bits), "{bits} bits in 10 s");
 }
+
+#[test]
+fn patience_in_all_is_that_of_flows_that_do_not_repeat() {
+    let patience = |qos: QosSpec| Shaper::new(Instant::from_millis(1), &qos).patience();
+    assert_eq!(patience(QosSpec::VOICE), Some(Duration::from_millis(50)));
+    let limited = |qos| QosSpec { bandwidth: 1_000_000, ..qos };
+    assert_eq!(patience(limited(QosSpec::DATA)), None, "it would come again");
+    assert_eq!(patience(limited(QosSpec { delay: 20_000, ..QosSpec::RAW })), Some(Duration::from_secs(20)));
+    assert_eq!(patience(QosSpec::VIDEO), None, "no limit");
+}

@@ -88,7 +88,8 @@ pub(in crate::ipcp::unicast) struct FaFlow {
 struct Tx {
     pacer: Pacer,
     shaper: Shaper,
-    queue: VecDeque<PacketBuf>,
+    /// Packets, each with the last moment at which it is of use.
+    queue: VecDeque<(Instant, PacketBuf)>,
 }
 
 /// Decision on a packet.
@@ -291,7 +292,8 @@ impl FaFlow {
             let mut tx = self.tx.lock();
             let first = tx.queue.is_empty();
             let room = self.below.shared.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
-            tx.queue.extend(pkts.drain(..room));
+            let until = tx.shaper.patience().map_or(Instant::FAR_FUTURE, |patience| now + patience);
+            tx.queue.extend(pkts.drain(..room).map(|pkt| (until, pkt)));
             self.waiting.store(tx.queue.len(), Ordering::Relaxed);
             (first, pkts.len())
         };
@@ -310,9 +312,11 @@ impl FaFlow {
                 let mut tx = self.tx.lock();
                 let mut next = None;
                 while pkts.len() < BURST {
-                    let Some(len) = tx.queue.front().map(|p| p.len()) else { break };
-                    match tx.turn(now, len) {
-                        Turn::Now => pkts.extend(tx.queue.pop_front()),
+                    let Some((until, len)) = tx.queue.front().map(|(until, pkt)| (*until, pkt.len())) else { break };
+                    // It has waited behind others, besides what it would wait for its own turn.
+                    let turn = if until < now { Turn::Never } else { tx.turn(now, len) };
+                    match turn {
+                        Turn::Now => pkts.extend(tx.queue.pop_front().map(|(_, pkt)| pkt)),
                         Turn::Never => {
                             tx.queue.pop_front();
                             self.counters.send_failed.count();
@@ -358,7 +362,7 @@ impl FaFlow {
             self.waiting.store(0, Ordering::Relaxed);
             core::mem::take(&mut tx.queue)
         };
-        let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).collect();
+        let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).map(|(_, pkt)| pkt).collect();
         self.counters.send_failed.add(queue.len() as u64);
         // The endpoint is gone; a failure is counted.
         let _ = self.pass(now, &mut last);
