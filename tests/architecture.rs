@@ -5,6 +5,7 @@
 //! The checker reads tokens, so comments, documentation and strings do not count, and macro bodies do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,21 +151,79 @@ fn long_files_are_pointed_out() {
 #[test]
 fn every_file_of_tests_is_part_of_one() {
     let files = files("tests");
-    let named = |module: &str| files.iter().any(|(_, text)| text.contains(&format!("mod {module};")));
-    let mut checked = 0;
-    for (path, _) in &files {
-        let Some(folder) = path.parent().and_then(Path::file_name) else { continue };
-        let module = match path.file_stem() {
-            // Named by its folder, or a target itself.
-            Some(stem) if stem == "mod" => folder,
-            Some(stem) if stem == "main" => continue,
-            Some(stem) => stem,
-            None => continue,
-        };
-        checked += 1;
-        assert!(named(&module.to_string_lossy()), "nobody names tests/{}", path.display());
+    assert!(files.len() > 100, "no files found: the test would prove nothing");
+    assert_eq!(unnamed(&files), Vec::<PathBuf>::new(), "nobody names these files of tests/");
+}
+
+#[test]
+fn a_file_that_only_another_target_names_is_found() {
+    let files = [
+        ("one.rs", "#[path = \"shared/all.rs\"]\n#[allow(dead_code)]\nmod all;\nmod folder;"),
+        ("two/main.rs", "mod a;\n#[path = \"../one/c.rs\"]\nmod other;\n// mod commented;"),
+        ("two/a.rs", "pub(crate) mod b;"),
+        ("two/a/b.rs", "mod d;"),
+        ("two/d.rs", ""),
+        ("two/commented.rs", ""),
+        ("one/a.rs", ""),
+        ("one/c.rs", ""),
+        ("shared/all.rs", "mod beside;"),
+        ("shared/beside.rs", ""),
+        ("folder/mod.rs", "mod inside;"),
+        ("folder/inside.rs", ""),
+    ];
+    let files: Vec<_> = files.map(|(path, text)| (PathBuf::from(path), text.to_owned())).into();
+    assert_eq!(unnamed(&files), ["two/d.rs", "two/commented.rs", "one/a.rs"].map(PathBuf::from));
+}
+
+/// The files that no target is made of: not a target itself, nor named by a file of one, in the place that the name stands
+/// for there.
+fn unnamed(files: &[(PathBuf, String)]) -> Vec<PathBuf> {
+    let is_target = |path: &Path| path.components().count() == 1 || path.ends_with("main.rs");
+    let targets = files.iter().map(|(path, _)| path).filter(|path| is_target(path));
+    let mut left: Vec<_> = targets.map(|path| (path.clone(), path.parent().unwrap().to_owned())).collect();
+    let mut reached: BTreeSet<PathBuf> = left.iter().map(|(path, _)| path.clone()).collect();
+    while let Some((path, inside)) = left.pop() {
+        let Some((_, text)) = files.iter().find(|(other, _)| *other == path) else { continue };
+        left.extend(modules(&path, &inside, text).into_iter().filter(|(module, _)| reached.insert(module.clone())));
     }
-    assert!(checked > 0, "no files found: the test would prove nothing");
+    files.iter().map(|(path, _)| path.clone()).filter(|path| !reached.contains(path)).collect()
+}
+
+/// The files that the modules of a file may be in, whose own modules are `inside` that folder, and the folders in which theirs
+/// are: beside those that are named by a path or by their folder, for others in one of their own name.
+fn modules(path: &Path, inside: &Path, text: &str) -> Vec<(PathBuf, PathBuf)> {
+    let folder = path.parent().unwrap();
+    let (mut named, mut found) = (None, Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("#[path = \"") {
+            named = rest.split('"').next();
+        } else if let Some((visibility, module)) = line.strip_suffix(';').and_then(|line| line.rsplit_once("mod ")) {
+            if !visibility.is_empty() && !visibility.starts_with("pub") {
+                continue;
+            }
+            let own = inside.join(module);
+            if let Some(named) = named.take() {
+                let file = clean(&folder.join(named));
+                found.push((file.clone(), file.parent().unwrap().to_owned()));
+            } else {
+                found.extend([(inside.join(format!("{module}.rs")), own.clone()), (own.join("mod.rs"), own)]);
+            }
+        }
+    }
+    found
+}
+
+/// A path without `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        if part == std::path::Component::ParentDir {
+            clean.pop();
+        } else {
+            clean.push(part);
+        }
+    }
+    clean
 }
 
 /// The package has neither examples nor benchmarks: whoever tests it as it is published would miss what is taken from there.
