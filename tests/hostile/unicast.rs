@@ -310,6 +310,30 @@ fn unused_flows_are_bounded() {
     frames.exchange(&another);
 }
 
+/// Members that ask never to be missed are missed all the same: one that was never heard with its silence, one that was
+/// heard when the longest timeout that the node grants is over, though the neighbour they are behind lives on.
+#[test]
+fn flows_with_endless_timeouts_end_with_their_member() {
+    let (mut frames, flow) = node();
+    let endless = QosSpec { timeout: 0, ..QosSpec::RAW };
+    let unheard = frames.allocate_of(endless).unwrap();
+    let heard = frames.allocate_of(endless).unwrap();
+    frames.exchange(&heard);
+    let state = |frames: &mut Frames, time: Duration| {
+        frames.live_on(&flow, time);
+        [&unheard, &heard].map(|held| held.flow.try_read(&mut [0; 8]).unwrap_err())
+    };
+    let (silence, longest) = (Duration::from_secs(45), Duration::from_secs(600));
+    assert_eq!(state(&mut frames, silence - 15 * SECOND), [ReadError::WouldBlock, ReadError::WouldBlock]);
+    assert_eq!(state(&mut frames, 30 * SECOND), [ReadError::PeerGone, ReadError::WouldBlock]);
+    assert_eq!(state(&mut frames, longest - silence - 60 * SECOND), [ReadError::PeerGone, ReadError::WouldBlock]);
+    assert_eq!(state(&mut frames, 90 * SECOND), [ReadError::PeerGone, ReadError::PeerGone]);
+    drop((unheard, heard));
+    frames.pass(5 * SECOND);
+    assert_eq!(frames.count("flows"), 1, "nothing is kept of them");
+    frames.exchange(&flow);
+}
+
 #[test]
 fn repeated_requests_open_one_flow() {
     let (mut frames, flow) = node();
