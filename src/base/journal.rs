@@ -108,6 +108,8 @@ places! {
     Asking => "o7s::flow" true,
     /// Packets: the operator asks for each of them.
     Datagram => "o7s::udp" false,
+    /// Sockets that are opened.
+    Socket => "o7s::udp" true,
     /// Datagrams that are none of the layer.
     Malformed => "o7s::udp" true,
     /// Datagrams that could not be sent.

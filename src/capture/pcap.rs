@@ -108,6 +108,7 @@ impl<D: Datagrams> Datagrams for Pcap<D> {
         fn max_segments() -> usize;
         fn queued(dst: SocketAddr) -> usize;
         fn rejected() -> u64;
+        fn overrun() -> u64;
         fn wait(timeout: Duration);
         fn interrupt();
         fn guard(timeout: Duration);

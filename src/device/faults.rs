@@ -161,6 +161,7 @@ impl<D: Datagrams + ?Sized> Datagrams for Faults<D> {
         fn send_from(src: Option<IpAddr>, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
         fn note_dropped(datagram: &Datagram, why: &dyn fmt::Display);
         fn rejected() -> u64;
+        fn overrun() -> u64;
         fn interrupt();
         fn dismiss();
         fn close();

@@ -51,5 +51,6 @@ pub use packet::PacketSocket;
 pub use resolve::SystemResolver;
 #[cfg(unix)]
 pub(crate) use signal::Signal;
+pub(crate) use udp::Clamped;
 pub(crate) use udp::SocketOptions;
 pub use udp::UdpSocket;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
-pub(crate) use self::options::SocketOptions;
-use self::system::{BYTES_OF_PACKET, is_of_earlier, send_error, unsent};
+pub(crate) use self::options::{Clamped, SocketOptions};
+use self::system::{BYTES_OF_PACKET, dropped, is_of_earlier, send_error, unsent};
 use super::interrupt::Interrupt;
 use crate::base::buf::BufCache;
 use crate::base::sync::{AtomicU64, Mutex, RwLock};
@@ -24,8 +24,6 @@ use crate::types::device::{Datagram, Datagrams, SendError};
 const MESSAGES: usize = 8;
 /// Bytes of one such message at most.
 const MESSAGE_LEN: usize = 65_536;
-/// Buffer requested from the kernel for each direction, bytes; it may give less.
-const SOCKET_BUFFER: usize = 8 << 20;
 /// The largest UDP payload over IPv4, bytes.
 const MAX_UDP: usize = 65_507;
 /// The largest UDP payload over IPv6 without jumbograms, whose length does not count the IP header, bytes.
@@ -42,6 +40,7 @@ pub struct UdpSocket {
     socket: RwLock<Option<std::net::UdpSocket>>,
     closed: AtomicBool,
     rejected: AtomicU64,
+    clamped: Option<Clamped>,
     state: UdpSocketState,
     addr: SocketAddr,
     /// One of IPv6, of which IPv4 addresses are spelt differently.
@@ -70,27 +69,35 @@ impl UdpSocket {
 
     /// As [`bind`](Self::bind), with settings.
     pub(crate) fn bind_with(addr: SocketAddr, options: &SocketOptions) -> io::Result<Arc<Self>> {
-        Self::from_std(options::open(addr, options)?)
+        Self::take_over(options::open(addr, options)?, options.receive_buffer)
     }
 
-    /// Takes over a socket that was bound elsewhere.
+    /// Takes over a socket that was bound elsewhere. Of its settings some are replaced: it does not block, has buffers of its
+    /// own size, and fragments what is larger than the path's MTU. What it says of the priority of its datagrams (DSCP,
+    /// `IP_TOS`) is not kept: each is sent with a traffic class of 0.
     ///
     /// # Errors
     /// The operating system's.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Arc<Self>> {
+        Self::take_over(socket, options::BUFFER)
+    }
+
+    fn take_over(socket: std::net::UdpSocket, receive_buffer: usize) -> io::Result<Arc<Self>> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let bound = socket.local_addr()?;
         let is_v6 = bound.is_ipv6();
         let is_dual = is_v6 && !socket2::SockRef::from(&socket).only_v6()?;
         options::allow_fragments(&socket, is_v6);
-        // Smaller buffers than asked for work too, they only lose more under load.
-        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
-        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
+        // A smaller one works too, it only loses more under load.
+        let clamped = Clamped::ask(&state, &socket, receive_buffer);
+        // Writers wait for a smaller one, and nothing is lost.
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), options::BUFFER);
         let (interrupt, dismissal) = (Interrupt::new()?, Interrupt::new()?);
         Ok(Arc::new(Self {
             socket: RwLock::new(Some(socket)),
             closed: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
+            clamped,
             state,
             addr: canonical(bound),
             is_v6,
@@ -134,6 +141,11 @@ impl UdpSocket {
         if let Some(socket) = socket.as_ref().filter(|_| !self.closed.load(Ordering::SeqCst)) {
             interrupt.wait(&[socket], timeout);
         }
+    }
+
+    /// The receive buffer, if the kernel gave less than it was asked for.
+    pub(crate) fn clamped(&self) -> Option<Clamped> {
+        self.clamped
     }
 
     /// Returns `true` if it was closed.
@@ -206,6 +218,10 @@ impl Datagrams for UdpSocket {
 
     fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
+    }
+
+    fn overrun(&self) -> u64 {
+        self.socket.read().as_ref().map_or(0, dropped)
     }
 
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::udp::{Settings, Udp4, Udp6};
 use super::{BindError, Shared, Stack, StackError};
+use crate::base::foreign::Panics;
+use crate::base::journal::record;
 use crate::capture::Pcap;
-use crate::device::SystemResolver;
-use crate::device::UdpSocket;
+use crate::device::{Clamped, SystemResolver, UdpSocket};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::custom::{self, Adapter, Layer};
 use crate::ipcp::shim::resolve::{Chain, Resolver};
@@ -132,7 +133,7 @@ impl Stack {
         if !addr.is_ipv4() {
             return Err(StackError::NotIpv4(addr));
         }
-        self.udp(Kind::Udp4, bind(addr, &settings)?, settings)
+        self.udp(Kind::Udp4, bind(self.shared.node.panics(), addr, &settings)?, settings)
     }
 
     /// As [`udp4`](Self::udp4), over a device of the caller's: a simulated socket, or a driver. The address in
@@ -156,7 +157,7 @@ impl Stack {
         if !addr.is_ipv6() {
             return Err(StackError::NotIpv6(addr));
         }
-        self.udp(Kind::Udp6, bind(addr, &settings)?, settings)
+        self.udp(Kind::Udp6, bind(self.shared.node.panics(), addr, &settings)?, settings)
     }
 
     /// As [`udp6`](Self::udp6), over a device of the caller's: a simulated socket, or a driver. The address in
@@ -238,7 +239,19 @@ impl Stack {
     }
 }
 
-fn bind(addr: SocketAddr, settings: &Settings) -> Result<Arc<dyn Datagrams>, StackError> {
+/// Binds the socket of a layer. A kernel that keeps less of what arrives than it was asked to is no error, but loses more of it
+/// under load, and only the operator can change that.
+fn bind(panics: &Panics, addr: SocketAddr, settings: &Settings) -> Result<Arc<dyn Datagrams>, StackError> {
     let socket = UdpSocket::bind_with(addr, &settings.socket).map_err(|error| StackError::Bind { addr, error })?;
+    if let Some(Clamped { wanted, got }) = socket.clamped() {
+        let (addr, limit) = (socket.local_addr(), Clamped::LIMIT);
+        record!(
+            panics,
+            Socket,
+            Warn,
+            [address = addr, wanted: wanted, got: got],
+            "the receive buffer of {addr} has {got} bytes instead of {wanted}, and loses more under load: raise {limit}"
+        );
+    }
     Ok(socket)
 }

@@ -129,6 +129,11 @@ pub trait Datagrams: Send + Sync {
         0
     }
 
+    /// How many datagrams that had arrived were lost so far because nobody took them in time, if the device knows.
+    fn overrun(&self) -> u64 {
+        0
+    }
+
     /// Blocks until something has arrived, [`interrupt`](Self::interrupt) is called or `timeout` is over. Devices of
     /// polled and simulated stacks return at once.
     fn wait(&self, timeout: Duration);
@@ -301,6 +306,7 @@ impl<D: Datagrams + ?Sized> Datagrams for Arc<D> {
         fn recv(out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize;
         fn note_dropped(datagram: &Datagram, why: &dyn fmt::Display);
         fn rejected() -> u64;
+        fn overrun() -> u64;
         fn wait(timeout: Duration);
         fn interrupt();
         fn guard(timeout: Duration);

@@ -3,10 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
+use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
+/// Buffer requested from the kernel for each direction, bytes; it may give less.
+pub(super) const BUFFER: usize = 8 << 20;
+
 /// Settings of a socket that count when it is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct SocketOptions {
     /// Other sockets may be bound to the same address and port, if they say so as well.
     pub(crate) reuse: bool,
@@ -14,6 +18,43 @@ pub(crate) struct SocketOptions {
     pub(crate) dual: bool,
     /// The network interface that datagrams pass, and no other.
     pub(crate) interface: Option<String>,
+    /// Bytes of datagrams that the kernel is asked to keep until they are received.
+    pub(crate) receive_buffer: usize,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self { reuse: false, dual: false, interface: None, receive_buffer: BUFFER }
+    }
+}
+
+/// A receive buffer that is smaller than the one that was asked for, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clamped {
+    pub(crate) wanted: usize,
+    pub(crate) got: usize,
+}
+
+impl Clamped {
+    /// What an operator raises to get more.
+    pub(crate) const LIMIT: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
+        "the sysctl net.core.rmem_max"
+    } else if cfg!(windows) {
+        "the receive buffer that the system allows"
+    } else {
+        "the sysctl kern.ipc.maxsockbuf"
+    };
+
+    /// Asks the kernel to keep so many bytes, and looks how many it keeps.
+    pub(super) fn ask(state: &UdpSocketState, socket: &std::net::UdpSocket, wanted: usize) -> Option<Self> {
+        // The option is an int, of which Linux takes the double for its own use.
+        let wanted = wanted.min(i32::MAX as usize / 2);
+        // A refusal shows in the size.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(socket), wanted);
+        let size = state.recv_buffer_size(UdpSockRef::from(socket)).ok()?;
+        let got = if cfg!(any(target_os = "linux", target_os = "android")) { size / 2 } else { size };
+        (got < wanted).then_some(Self { wanted, got })
+    }
 }
 
 /// A socket at `addr`.

@@ -25,6 +25,34 @@ pub(super) fn unsent(_socket: &std::net::UdpSocket) -> usize {
     0
 }
 
+/// Returns how many datagrams the kernel has dropped that had arrived for the socket, because its buffer was full or their
+/// checksum was wrong; 0 where the system does not tell.
+///
+/// `SO_RXQ_OVFL` would tell with each datagram, but the library that receives keeps no such message. This one may be
+/// asked at any time.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code, reason = "the operating system's interface")]
+pub(super) fn dropped(socket: &std::net::UdpSocket) -> u64 {
+    use std::os::fd::AsRawFd as _;
+    /// `SO_MEMINFO`, and the place of `SK_MEMINFO_DROPS` in its answer, see linux/sock_diag.h.
+    const SO_MEMINFO: libc::c_int = 55;
+    const DROPS: usize = 8;
+    let mut info = [0u32; DROPS + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info`, which has as many, and `len`; both outlive the call. Of a
+    // refusal nothing is written.
+    let result = unsafe {
+        let (to, len) = (info.as_mut_ptr().cast(), &raw mut len);
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, to, len)
+    };
+    if result < 0 { 0 } else { info.last().copied().map_or(0, u64::from) }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn dropped(_socket: &std::net::UdpSocket) -> u64 {
+    0
+}
+
 /// Returns `true` for an error that the network reported about an earlier datagram.
 pub(super) fn is_of_earlier(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)

@@ -223,3 +223,21 @@ fn a_port_is_shared_only_by_those_who_say_so() {
     got.sort_unstable();
     assert_eq!(got, [0, 3]);
 }
+
+/// The kernel drops what nobody takes, and says how much.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn datagrams_that_have_no_room_are_counted() {
+    let small = SocketOptions { receive_buffer: 4096, ..SocketOptions::default() };
+    let (a, _) = pair();
+    let b = UdpSocket::bind_with("127.0.0.1:0".parse().unwrap(), &small).unwrap();
+    assert_eq!((b.clamped(), b.overrun()), (None, 0));
+    for _ in 0..100 {
+        a.send(b.local_addr(), &[7; 1000], None).unwrap();
+    }
+    let got = recv(&b, 100).len() as u64;
+    assert!(got < 100, "all of them had room");
+    assert_eq!(got + b.overrun(), 100);
+    b.close();
+    assert_eq!(b.overrun(), 0);
+}

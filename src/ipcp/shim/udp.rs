@@ -363,6 +363,7 @@ impl Ipcp for UdpShim {
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
             .counter("rejected", self.socket.call(|d| d.rejected(), 0))
+            .counter("device_overrun", self.socket.call(|d| d.overrun(), 0))
             .gauge("flows", self.flows.len() as u64)
             .gauge("names", self.names.lock().len() as u64)
             .gauge("directory", self.directory.lock().len() as u64)

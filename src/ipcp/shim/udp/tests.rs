@@ -128,6 +128,11 @@ impl Datagrams for Device {
         0
     }
 
+    fn overrun(&self) -> u64 {
+        self.at("overrun");
+        0
+    }
+
     fn note_dropped(&self, _: &Datagram, _: &dyn core::fmt::Display) {
         self.at("note_dropped");
     }
@@ -263,6 +268,7 @@ fn a_device_that_panics_unwinds_into_no_caller() {
         "send_from",
         "queued",
         "rejected",
+        "overrun",
         "note_dropped",
         "interrupt",
         "dismiss",
