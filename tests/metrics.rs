@@ -11,8 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use o7s::sim::Network;
-use o7s::{QosSpec, UnicastLayer, rib};
+use o7s::rib;
+
+#[allow(dead_code, reason = "other test targets need more of it")]
+#[path = "world/everything.rs"]
+mod everything;
+use everything::Everything;
 
 /// A metric of the export.
 struct Metric {
@@ -21,29 +25,10 @@ struct Metric {
     labels: BTreeSet<String>,
 }
 
-/// Returns the metrics of a stack that is a member of a unicast layer over UDP, and has a reliable flow through it.
+/// Returns the metrics of a stack that is a member of a layer of each kind, and has flows through them.
 fn exported() -> BTreeMap<String, Metric> {
-    let net = Network::new(1);
-    let (first, second) = (net.host("a").udp4("10.0.0.1").build(), net.host("b").udp4("10.0.0.2").build());
-    let layer = first.stack().unicast("node-a").over(&first.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
-    net.names().insert_at(&o7s::Name::new("node-a").unwrap(), "10.0.0.1:3435".parse().unwrap());
-    let listener = first.stack().bind("echo").unwrap();
-    layer.register("echo").unwrap();
-    net.spawn(async move {
-        let flow = listener.accept_async().await.unwrap();
-        while let Ok(packet) = flow.read_bytes().await {
-            flow.write(&packet).await.unwrap();
-        }
-    });
-    let text = net.block_on(async {
-        let joined = second.stack().unicast("node-b").over(&second.udp4()[0]).enroll_async("node-a").await.unwrap();
-        joined.connect_async("node-a").await.unwrap();
-        let flow = second.stack().flow("echo").qos(QosSpec::DATA).alloc_async().await.unwrap();
-        flow.write(b"hello").await.unwrap();
-        flow.read_bytes().await.unwrap();
-        rib::prometheus(&second.stack().rib())
-    });
-    parse(&text)
+    let everything = Everything::new();
+    parse(&rib::prometheus(&everything.hosts[0].stack().rib()))
 }
 
 fn parse(text: &str) -> BTreeMap<String, Metric> {

@@ -98,7 +98,7 @@ counters! {
         /// Packets that a neighbour's flow had no room for, or was too small for.
         not_sent => "not-sent",
         /// N-1 flows that were lost.
-        lost => "connections-lost",
+        lost => "lost_connections",
     }
 }
 
