@@ -17,5 +17,6 @@ mod fits;
 mod foreign;
 mod messages;
 mod moves;
+mod narrow;
 mod pauses;
 mod pmtu;

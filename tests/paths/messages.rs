@@ -1,14 +1,20 @@
 //! Writes that are larger than a packet.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
+use o7s::device::{Frames, Mac, MemoryFrames};
 use o7s::settings::{FrctConfig, Limits};
 use o7s::sim::{Link, Loss};
-use o7s::{QosSpec, ReadError, Stack, Udp4, WriteError};
+use o7s::{Eth, IpcpHandle, QosSpec, ReadError, Stack, Udp4, UnicastLayer, WriteError};
 
 use super::ends::{ENCRYPTED, Ends, MIB, message, ms, transfer};
+use super::narrow;
+
+/// Nothing takes so long; only a failure waits for it.
+const BOUND: Duration = Duration::from_secs(100);
 
 fn lossy(loss: f64) -> Link {
     Link::default().latency(ms(10)).loss(Loss::Random(loss))
@@ -188,4 +194,84 @@ fn many_messages_at_once_do_not_wait_for_each_other_for_ever() {
             flows.push(task.await);
         }
     });
+}
+
+/// Layers below a flow.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// One stack, without a layer.
+    Direct,
+    Udp,
+    Dix,
+    Llc,
+    UnicastOverUdp,
+    UnicastOverDix,
+    /// One of the program's own, with packets of 100 bytes.
+    Custom,
+}
+
+const PLACES: [Place; 7] =
+    [Place::Direct, Place::Udp, Place::Dix, Place::Llc, Place::UnicastOverUdp, Place::UnicastOverDix, Place::Custom];
+
+/// Makes a unicast layer of two members over a layer that both stacks are in. Its first member is the server's.
+fn unicast(server: &Stack, client: &Stack, below: [&IpcpHandle; 2]) -> IpcpHandle {
+    let first = server.unicast("first").over(below[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+    client.unicast("second").over(below[1]).enroll("first").unwrap().connect("first").unwrap();
+    first
+}
+
+/// A server, in whose layer the name "sizes" is registered, and a client.
+fn stacks(place: Place) -> (Stack, Stack) {
+    let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
+    let udp = || {
+        let below = server.udp4(Udp4::bind("127.0.0.1:0").mtu(1500)).unwrap();
+        let at = below.local_addr().unwrap().to_string();
+        let config = Udp4::bind("127.0.0.1:0").mtu(1500).host("sizes", &at).host("first", &at).system_resolver(false);
+        [below, client.udp4(config).unwrap()]
+    };
+    let eth = |config: Eth| {
+        let (a, b) = MemoryFrames::pair(Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let below = server.eth_over(a as Arc<dyn Frames>, config.clone()).unwrap();
+        [below, client.eth_over(b as Arc<dyn Frames>, config).unwrap()]
+    };
+    match place {
+        Place::Direct => return (server.clone(), server),
+        Place::Udp => udp()[0].register("sizes").unwrap(),
+        Place::Dix => eth(Eth::dix("wire"))[0].register("sizes").unwrap(),
+        Place::Llc => eth(Eth::llc("wire"))[0].register("sizes").unwrap(),
+        Place::UnicastOverUdp => unicast(&server, &client, udp().each_ref()).register("sizes").unwrap(),
+        Place::UnicastOverDix => unicast(&server, &client, eth(Eth::dix("wire")).each_ref()).register("sizes").unwrap(),
+        Place::Custom => narrow::join(&server, &client, "sizes"),
+    }
+    (server, client)
+}
+
+#[test]
+fn messages_of_any_size_cross_every_layer() {
+    for place in PLACES {
+        let (server, client) = stacks(place);
+        let listener = server.bind("sizes").unwrap();
+        let accepts = Builder::new().spawn(move || listener.accept_timeout(BOUND).unwrap()).unwrap();
+        let near = client.flow("sizes").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
+        let far = accepts.join().unwrap();
+        let (packet, max) = (near.max_packet(), near.max_write());
+        println!("{place:?}: packets of {packet} bytes, writes of {max}");
+        assert_eq!(max, MIB, "{place:?}");
+        let sizes = [1, packet, packet + 1, 100_000, max];
+        let reads = Builder::new().spawn(move || {
+            let mut buf = vec![0; 2 * MIB];
+            for (n, len) in sizes.into_iter().enumerate() {
+                let read = far.read_timeout(&mut buf, BOUND);
+                assert_eq!(read, Ok(len), "{place:?}, message {n}");
+                assert!(buf[..len] == message(n, len), "{place:?}, message {n} of {len} bytes");
+            }
+            far
+        });
+        for (n, len) in sizes.into_iter().enumerate() {
+            assert_eq!(near.write_timeout(&message(n, len), BOUND), Ok(len), "{place:?}, message {n}");
+        }
+        let size = max + 1;
+        assert_eq!(near.write(&vec![7; size]), Err(WriteError::TooLarge { size, max }), "{place:?}");
+        drop(reads.unwrap().join().unwrap());
+    }
 }
