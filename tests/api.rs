@@ -8,10 +8,14 @@ mod asynchronous;
 mod capture;
 #[path = "api/config.rs"]
 mod config;
+#[path = "api/data.rs"]
+mod data;
 #[path = "api/device.rs"]
 mod device;
 #[path = "api/ipv6.rs"]
 mod ipv6;
+#[path = "api/members.rs"]
+mod members;
 #[path = "api/polled.rs"]
 mod polled;
 #[path = "api/sets.rs"]

@@ -147,6 +147,47 @@ mod tests {
         assert_eq!(own, (1000..=1009).collect::<Vec<_>>());
     }
 
+    /// As in `errno.h` of Linux and of the reference.
+    #[test]
+    fn numbers_and_symbols_are_those_of_the_reference() {
+        let known = [
+            (Code::PERM, 1, "EPERM"),
+            (Code::NOENT, 2, "ENOENT"),
+            (Code::BADF, 9, "EBADF"),
+            (Code::AGAIN, 11, "EAGAIN"),
+            (Code::NOMEM, 12, "ENOMEM"),
+            (Code::EXIST, 17, "EEXIST"),
+            (Code::INVAL, 22, "EINVAL"),
+            (Code::PIPE, 32, "EPIPE"),
+            (Code::MSGSIZE, 90, "EMSGSIZE"),
+            (Code::NOTSUP, 95, "ENOTSUP"),
+            (Code::CONNRESET, 104, "ECONNRESET"),
+            (Code::TIMEDOUT, 110, "ETIMEDOUT"),
+            (Code::NOTALLOC, 1000, "ENOTALLOC"),
+            (Code::IPCPTYPE, 1001, "EIPCPTYPE"),
+            (Code::IRMD, 1002, "EIRMD"),
+            (Code::IPCP, 1003, "EIPCP"),
+            (Code::IPCPSTATE, 1004, "EIPCPSTATE"),
+            (Code::FLOWDOWN, 1005, "EFLOWDOWN"),
+            (Code::FLOWPEER, 1006, "EFLOWPEER"),
+            (Code::NAME, 1007, "ENAME"),
+            (Code::CRYPT, 1008, "ECRYPT"),
+            (Code::AUTH, 1009, "EAUTH"),
+        ];
+        assert_eq!(Code::NAMED, known.map(|(code, ..)| code));
+        for (code, number, symbol) in known {
+            assert_eq!((code.number(), code.symbol()), (number, Some(symbol)));
+            assert_eq!(Code::new(number), code);
+            assert_eq!(format!("{code:?}"), symbol);
+            assert!(code.to_string().ends_with(&format!("({symbol}, {number})")), "{code}");
+        }
+        assert_eq!((Code::new(4711).number(), Code::new(4711).symbol()), (4711, None));
+        assert_eq!(
+            (format!("{:?}", Code::new(4711)), Code::new(4711).to_string().as_str()),
+            ("Code(4711)".into(), "error 4711")
+        );
+    }
+
     #[test]
     fn a_positive_refusal_is_a_refusal() {
         assert_eq!(Code::from_response(1007), Code::NAME);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
-use o7s::device::{Bell, BufCache, Datagram, Datagrams, SendError};
+use o7s::device::{Bell, BufCache, Datagram, Datagrams, FaultConfig, Faults, SendError};
 use o7s::resolve::{Found, Resolver};
 use o7s::{HashAlg, Name, NameHash};
 use o7s::{QosSpec, Stack, Udp4};
@@ -105,4 +105,33 @@ fn flows_go_through_a_device_to_where_a_resolver_says() {
         round_trips(&flow, 200);
     }
     assert!(client.flow("unknown").timeout(BOUND).alloc().is_err());
+}
+
+/// Loss, copies and delay in front of the devices of both ends cost reliable flows time; the stacks run their devices as
+/// they are told to, through the faults.
+#[test]
+fn faults_in_front_of_devices_are_mended_by_reliable_flows() {
+    let bad = FaultConfig::default().loss(0.1).duplicate(0.1).corrupt(0.05).jitter(Duration::from_millis(3));
+    let hub = Arc::new(Hub::default());
+    let (server, client) = (Stack::new().unwrap(), Stack::new().unwrap());
+    let there = Faults::new(hub.plug("10.0.0.1:3435"), 1, bad);
+    assert_eq!(Datagrams::local_addr(&*there), there.inner().addr);
+    let net = server.udp4_over(there, Udp4::bind("10.0.0.1").system_resolver(false)).unwrap();
+    net.register("echo").unwrap();
+    server.bind_handler("echo", echo).unwrap();
+    let here = Faults::new(hub.plug("10.0.0.2:3435"), 2, bad);
+    let config = Udp4::bind("10.0.0.2").host("echo", "10.0.0.1").system_resolver(false);
+    client.udp4_over(here, config).unwrap();
+    // With a checksum: there is no other that would notice what is damaged.
+    let flow = client.flow("echo").qos(QosSpec { ber: 0, ..QosSpec::DATA }).checksum(true).timeout(BOUND);
+    let flow = flow.alloc().unwrap();
+    round_trips(&flow, 200);
+    let stats = flow.frct_stats().unwrap();
+    assert!(stats.retransmitted > 0, "{stats:?}");
+    // A device that loses everything is one that nobody hears.
+    let (deaf, hears) = (Stack::new().unwrap(), FaultConfig::default().loss(1.0));
+    let config = Udp4::bind("10.0.0.3").host("echo", "10.0.0.1").system_resolver(false);
+    deaf.udp4_over(Faults::new(hub.plug("10.0.0.3:3435"), 3, hears), config).unwrap();
+    let unanswered = deaf.flow("echo").timeout(Duration::from_millis(300)).alloc().map(drop);
+    assert!(matches!(unanswered, Err(o7s::AllocError::TimedOut(_))), "{unanswered:?}");
 }
