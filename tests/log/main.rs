@@ -10,6 +10,7 @@
 
 mod collect;
 mod foreign;
+mod promised;
 mod told;
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use super::collect::{self, Record};
 use super::{echo, hosts, security};
 
 /// The first of the records whose text has `what` in it.
-fn find<'a>(records: &'a [Record], what: &str) -> &'a Record {
+pub(super) fn find<'a>(records: &'a [Record], what: &str) -> &'a Record {
     let texts = || records.iter().map(|r| format!("{} {}", r.level, r.all())).collect::<Vec<_>>().join("\n");
     records.iter().find(|r| r.text.contains(what)).unwrap_or_else(|| panic!("{what:?} is not among\n{}", texts()))
 }
