@@ -98,11 +98,11 @@ macro_rules! algorithms {
 algorithms! {
     /// A cipher that protects packets.
     Cipher {
-        /// AES-128 in counter mode: known, never used.
+        /// AES-128 in counter mode: known by name only, not in this version.
         Aes128Ctr = 904, "aes-128-ctr";
-        /// AES-192 in counter mode: known, never used.
+        /// AES-192 in counter mode: known by name only, not in this version.
         Aes192Ctr = 905, "aes-192-ctr";
-        /// AES-256 in counter mode: known, never used.
+        /// AES-256 in counter mode: known by name only, not in this version.
         Aes256Ctr = 906, "aes-256-ctr";
         /// AES-128 in Galois/counter mode, NIST SP 800-38D.
         Aes128Gcm = 895, "aes-128-gcm";
@@ -143,31 +143,31 @@ pub type Kdf = Digest;
 algorithms! {
     /// A key exchange. Its numbers never appear on the wire: there the encoding of the public key tells.
     Kex {
-        /// Finite-field Diffie-Hellman, the 2048-bit group of RFC 7919.
+        /// Finite-field Diffie-Hellman, the 2048-bit group of RFC 7919; not in this version.
         Ffdhe2048 = 1126, "ffdhe2048";
         /// Elliptic-curve Diffie-Hellman on NIST P-256: the default of the reference.
         Prime256v1 = 415, "prime256v1";
         /// X25519, RFC 7748.
         X25519 = 1034, "X25519";
-        /// Finite-field Diffie-Hellman, the 3072-bit group of RFC 7919.
+        /// Finite-field Diffie-Hellman, the 3072-bit group of RFC 7919; not in this version.
         Ffdhe3072 = 1127, "ffdhe3072";
-        /// Elliptic-curve Diffie-Hellman on NIST P-384.
+        /// Elliptic-curve Diffie-Hellman on NIST P-384; not in this version.
         Secp384r1 = 715, "secp384r1";
-        /// Finite-field Diffie-Hellman, the 4096-bit group of RFC 7919.
+        /// Finite-field Diffie-Hellman, the 4096-bit group of RFC 7919; not in this version.
         Ffdhe4096 = 1128, "ffdhe4096";
-        /// X448, RFC 7748.
+        /// X448, RFC 7748; not in this version.
         X448 = 1035, "X448";
-        /// Elliptic-curve Diffie-Hellman on NIST P-521.
+        /// Elliptic-curve Diffie-Hellman on NIST P-521; not in this version.
         Secp521r1 = 716, "secp521r1";
-        /// ML-KEM-512, FIPS 203.
+        /// ML-KEM-512, FIPS 203; not in this version.
         MlKem512 = 1454, "ML-KEM-512";
-        /// ML-KEM-768.
+        /// ML-KEM-768; not in this version.
         MlKem768 = 1455, "ML-KEM-768";
-        /// ML-KEM-1024.
+        /// ML-KEM-1024; not in this version.
         MlKem1024 = 1456, "ML-KEM-1024";
-        /// ML-KEM-768 and X25519 together.
+        /// ML-KEM-768 and X25519 together; not in this version.
         X25519MlKem768 = 2053, "X25519MLKEM768";
-        /// ML-KEM-1024 and X448 together.
+        /// ML-KEM-1024 and X448 together; not in this version.
         X448MlKem1024 = 2054, "X448MLKEM1024";
     }
 }

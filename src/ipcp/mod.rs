@@ -142,28 +142,28 @@ impl Info {
 
     /// Sets how names are hashed. The default of a [custom](Kind::Custom) layer is SHA3-256.
     #[must_use]
-    pub fn with_hash(mut self, hash: HashAlg) -> Self {
+    pub fn hash(mut self, hash: HashAlg) -> Self {
         self.hash = hash;
         self
     }
 
     /// Sets the maximum packet lifetime. The default of a [custom](Kind::Custom) layer is 5 s.
     #[must_use]
-    pub fn with_mpl(mut self, mpl: Duration) -> Self {
+    pub fn mpl(mut self, mpl: Duration) -> Self {
         self.mpl = mpl;
         self
     }
 
     /// Sets whether the ends of a flow avoid congestion. The default of a [custom](Kind::Custom) layer is `true`.
     #[must_use]
-    pub fn with_congestible(mut self, on: bool) -> Self {
+    pub fn congestible(mut self, on: bool) -> Self {
         self.congestible = on;
         self
     }
 
     /// Sets the largest receive window, packets. The default of a [custom](Kind::Custom) layer is 32 768.
     #[must_use]
-    pub fn with_window(mut self, packets: u32) -> Self {
+    pub fn window(mut self, packets: u32) -> Self {
         self.window = packets;
         self
     }

@@ -223,7 +223,7 @@ impl Stack {
         let (framing, kind) = config.framing()?;
         let name = Name::new(&config.name.unwrap_or_else(|| format!("{kind}.{}", config.interface)))?;
         let layer = config.layer.unwrap_or_else(|| kind.to_string());
-        let info = Info::new(kind, name.as_str(), &layer).with_hash(config.hash);
+        let info = Info::new(kind, name.as_str(), &layer).hash(config.hash);
         let device = Arc::new(Pcap::new(device, &self.shared.tap, name.as_str()));
         let parts = Parts { info, device, framing, config: config.config };
         self.attend("eth", config.priority, |context| EthShim::new(context, parts))

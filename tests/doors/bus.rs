@@ -58,7 +58,7 @@ struct Station {
 
 impl Station {
     fn add(host: &Host, bus: &Arc<Bus>, number: u64, numbers: RangeInclusive<u32>) -> IpcpHandle {
-        let info = IpcpInfo::new(IpcpKind::Custom("bus"), "bus", "bus").with_hash(HASH);
+        let info = IpcpInfo::new(IpcpKind::Custom("bus"), "bus", "bus").hash(HASH);
         let made = host.stack().add(info, |layer| {
             bus.stations.lock().unwrap().insert(number, (layer.clone(), VecDeque::new()));
             Arc::new(Self { number, bus: Arc::clone(bus), layer, numbers })

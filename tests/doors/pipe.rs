@@ -51,7 +51,7 @@ pub(crate) struct PipeShim {
 impl PipeShim {
     /// Returns the properties of the layer.
     pub(crate) fn info() -> IpcpInfo {
-        IpcpInfo::new(IpcpKind::Custom("pipe"), "pipe", "pipe").with_hash(HASH)
+        IpcpInfo::new(IpcpKind::Custom("pipe"), "pipe", "pipe").hash(HASH)
     }
 
     /// A member that reads from `here` and writes to `there`.

@@ -77,7 +77,7 @@ impl Member {
             Box::new(|_| Arc::new(Nobody)),
         );
         let parts = Parts {
-            info: Info::new(Kind::EthDix, "eth.test", "eth").with_hash(HashAlg::Sha3_256),
+            info: Info::new(Kind::EthDix, "eth.test", "eth").hash(HashAlg::Sha3_256),
             device: device as Arc<dyn Frames>,
             framing: Framing::Dix { ethertype: ETHERTYPE },
             config: Config::default(),
