@@ -109,7 +109,7 @@ pub(super) struct Pipeline {
     tells: bool,
     /// The application reads no more: what comes for it is dropped.
     deaf: bool,
-    /// The peer was silent for too long: FRCT asks and repeats no more.
+    /// The peer was silent for too long: nothing more is said to it.
     resigned: bool,
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.

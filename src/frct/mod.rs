@@ -269,14 +269,22 @@ impl Frct {
         // The numbers of a reliable flow cannot be had again once they were acknowledged.
         let over = abandoned && self.params.reliable;
         if over || !self.tx.check_losses(now, &self.params, &mut self.stats) {
-            self.down = true;
-            self.abandoned = self.tx.unacked();
-            for segment in self.tx.queue.drain(..) {
-                if let Some(packet) = segment.packet {
-                    cache.put(packet);
-                }
-            }
+            self.give_up(cache);
         }
+    }
+
+    /// Nothing is sent or taken any more. What was written and what is incomplete is dropped; what has arrived can still be
+    /// delivered.
+    pub(crate) fn give_up(&mut self, cache: &mut BufCache) {
+        if self.down {
+            return;
+        }
+        self.down = true;
+        self.abandoned = self.tx.unacked();
+        for packet in self.tx.queue.drain(..).filter_map(|segment| segment.packet) {
+            cache.put(packet);
+        }
+        self.stats.incomplete += self.rx.drop_incomplete(cache);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last

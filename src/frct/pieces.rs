@@ -76,24 +76,29 @@ impl Open {
         let fits = |(at, len): (u32, u32)| {
             cut.is_none_or(|cut| at.is_multiple_of(cut) && if is_last(at, len) { len <= cut } else { len == cut })
         };
-        let same = |(at, other): (u32, u32)| at != of.offset || other == len;
+        // Of two last pieces, which differ in their lengths, one is from another cut.
+        let same = |(at, other): (u32, u32)| {
+            if at == of.offset { other == len } else { !(is_last(at, other) && is_last(of.offset, len)) }
+        };
         self.total != of.total || self.part != of.part || !fits((of.offset, len)) || !here().all(|p| fits(p) && same(p))
     }
 
-    /// All the data, in one packet.
-    fn whole(&self) -> PacketBuf {
+    /// All the data, in one packet, if the pieces follow each other from its beginning to its end.
+    fn whole(&self) -> Option<PacketBuf> {
         let mut whole = PacketBuf::with_capacity(self.total as usize);
-        for (_, packet) in &self.pieces {
-            // The capacity was just made for all of them.
-            let _ = whole.extend_from_slice(packet);
+        for (at, packet) in &self.pieces {
+            if *at as usize != whole.len() {
+                return None;
+            }
+            whole.extend_from_slice(packet)?;
         }
-        whole
+        (whole.len() == self.total as usize).then_some(whole)
     }
 }
 
 /// Memory that a piece holds, with its place in the list, bytes.
 fn cost(packet: &PacketBuf) -> usize {
-    size_of::<u32>() + packet.memory()
+    size_of::<(u32, PacketBuf)>() - size_of::<PacketBuf>() + packet.memory()
 }
 
 impl Pieces {
@@ -138,7 +143,7 @@ impl Pieces {
         }
         let whole = open.whole();
         self.remove(at);
-        Some(whole)
+        whole
     }
 
     /// Makes room for `more` bytes of the packet `seq`, at the cost of later ones. `false` if there is none.

@@ -15,7 +15,8 @@
 //! is written in packets of that size; what has its number already goes in pieces
 //! ([wire](crate::wire::frct#pieces-and-path-probes)). When it arrives, the limit is confirmed.
 //!
-//! *Search.* Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
+//! *Search.* First a size that did not pass and is not larger than [`BASE`] is probed once more: a small packet is seldom too
+//! large. Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
 //! [`STEP`]. Each size is tried three times. What passes is the limit from then on.
 //!
 //! *Raising.* After [`RAISE`] the path may have become wider: the size that first did not pass is probed, and if it still
@@ -208,7 +209,8 @@ impl Pmtu {
         // An application that writes small packets confirms nothing.
         if self.phase == Phase::Base && unit.saturating_add(STEP) >= self.limit {
             self.phase = Phase::Search;
-            self.search();
+            // That so small a packet does not pass is so rare that it was more likely lost, again and again.
+            if self.failed <= self.base { self.prepare(self.ceiling, 1) } else { self.search() }
         }
     }
 
@@ -296,7 +298,7 @@ impl Pmtu {
             self.prepare(probe.size, probe.tries + 1);
         } else {
             self.probe = None;
-            self.failed = probe.size;
+            self.failed = self.failed.min(probe.size);
             self.search();
         }
     }

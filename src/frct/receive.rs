@@ -17,7 +17,10 @@ impl Frct {
             return;
         };
         if let Some(PathPacket::Probe(_) | PathPacket::Answer(_)) = pci.path() {
-            self.handle_path(now, &pci);
+            // After an abort nothing is sent any more, so nothing is answered either.
+            if self.ending != Some(Ending::Aborted) {
+                self.handle_path(now, &pci);
+            }
             cache.put(pkt);
             return;
         }

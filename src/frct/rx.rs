@@ -183,19 +183,24 @@ impl Receiver {
         self.unacked = 0;
     }
 
+    /// Drops what waits for something else to come. Returns how many messages were incomplete.
+    pub(super) fn drop_incomplete(&mut self, cache: &mut BufCache) -> u64 {
+        for (_, packet) in self.early.drain(..).flatten() {
+            cache.put(packet);
+        }
+        self.early_count = 0;
+        self.early_bytes = 0;
+        self.pieces = None;
+        self.held.clear();
+        self.ready.drop_open(cache)
+    }
+
     /// Begins a run with `seq`, or continues the present one if that is where it stands.
     pub(super) fn start_run(&mut self, now: Instant, p: &Params, seq: Seq, cache: &mut BufCache) {
         if self.heard.is_none() || seq != self.next {
             self.next = seq;
             self.sender_at = seq;
-            for (_, packet) in self.early.drain(..).flatten() {
-                cache.put(packet);
-            }
-            self.ready.drop_open(cache);
-            self.early_count = 0;
-            self.early_bytes = 0;
-            self.pieces = None;
-            self.held.clear();
+            self.drop_incomplete(cache);
             self.fresh.clear();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
             self.told = seq;

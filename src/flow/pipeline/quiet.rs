@@ -16,7 +16,6 @@ impl Pipeline {
     /// Does what is due. `false` if the peer has been silent for the flow's timeout.
     pub(in crate::flow) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) -> bool {
         if let Some(frct) = &mut self.frct
-            && !self.resigned
             && frct.next_deadline().is_some_and(|t| t <= now)
         {
             frct.handle_timeout(now, &mut self.cache);
@@ -45,8 +44,7 @@ impl Pipeline {
 
     /// Time of the next call of [`handle_timeout`](Self::handle_timeout).
     pub(in crate::flow) fn next_deadline(&self, peer_gone: bool) -> Option<Instant> {
-        let frct = self.frct.as_ref().filter(|_| !self.resigned);
-        let mut next = frct.map_or(Instant::FAR_FUTURE, |f| f.deadline());
+        let mut next = self.frct.as_ref().map_or(Instant::FAR_FUTURE, |f| f.deadline());
         if let Some(patience) = self.patience
             && !peer_gone
             && !self.is_left()
@@ -61,7 +59,7 @@ impl Pipeline {
         if !self.relaxed {
             next = next.min(self.quiet_at());
         }
-        if let Some(farewell) = &self.farewell {
+        if let Some(farewell) = self.farewell.as_ref().filter(|_| !self.resigned) {
             next = next.min(farewell.deadline());
         }
         next = next.min(self.turn_until());
@@ -71,6 +69,10 @@ impl Pipeline {
     /// Gives up waiting for the peer: whoever has its address now is asked for nothing.
     pub(in crate::flow) fn resign(&mut self) {
         self.resigned = true;
+        if let Some(frct) = &mut self.frct {
+            frct.give_up(&mut self.cache);
+            self.charge();
+        }
     }
 
     /// Time at which a keepalive shows a peer whose data has ceased to come where this end is now.

@@ -114,9 +114,10 @@ impl Pipeline {
     /// Returns `true` if [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets
     /// something.
     pub(in crate::flow) fn has_to_send(&self) -> bool {
-        self.answer
-            || self.frct.as_ref().is_some_and(|f| !self.resigned && !f.is_at_rest())
-            || self.farewell.as_ref().is_some_and(|f| !f.is_over())
+        !self.resigned
+            && (self.answer
+                || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
+                || self.farewell.as_ref().is_some_and(|f| !f.is_over()))
     }
 
     /// Returns `true` if the peer is to be told at once of what the application has read.
@@ -126,6 +127,9 @@ impl Pipeline {
 
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
     pub(in crate::flow) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
+        if self.resigned {
+            return true;
+        }
         if core::mem::take(&mut self.answer) {
             self.keepalive(now, out);
         }
@@ -145,7 +149,7 @@ impl Pipeline {
         }
         // In bursts, as the lock is held: others get their turn within a window of packets.
         while out.len() < BURST {
-            let Some(frct) = self.frct.as_mut().filter(|_| !self.resigned) else { return true };
+            let Some(frct) = &mut self.frct else { return true };
             let pkt = match frct.poll_transmit(now) {
                 None => return true,
                 Some(Transmit::Owned { pkt }) => Some(pkt),

@@ -97,6 +97,18 @@ fn pieces_that_contradict_make_no_packet() {
 }
 
 #[test]
+fn the_ends_of_several_cuts_make_no_packet() {
+    let (mut pieces, packet) = (Pieces::default(), data(1400));
+    for at in [852, 996, 1068, 1104] {
+        assert!(pieces.insert(NEXT, of(NEXT, at, 1400), &packet[at as usize..]).is_none(), "{at}");
+        assert_eq!(pieces.open[0].pieces.len(), 1);
+    }
+    let whole = cut(&packet, 700).find_map(|(at, bytes)| pieces.insert(NEXT, of(NEXT, at, 1400), bytes));
+    assert_eq!(whole.unwrap()[..], packet);
+    assert_eq!((pieces.bytes(), pieces.is_empty()), (0, true));
+}
+
+#[test]
 fn copies_of_a_piece_change_nothing() {
     let (mut pieces, packet) = (Pieces::default(), data(500));
     for _ in 0..100 {
@@ -135,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_bounded_and_whole(ops in proptest::collection::vec((0..6_u32, 0..10_u32, prop_oneof![Just(100_usize), Just(200), Just(64)]), 1..300)) {
+    fn whatever_comes_is_bounded_and_whole(ops in proptest::collection::vec((0..6_u32, 0..10_u32, prop_oneof![Just(100_usize), Just(64), 64..1000_usize]), 1..300)) {
         let (mut pieces, packet) = (Pieces::default(), data(1000));
         for (seq, at, len) in ops {
             let at = at as usize * len;

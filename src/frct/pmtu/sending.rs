@@ -126,6 +126,7 @@ impl Sender {
             }
             seq += 1;
         }
+        self.episode.declared.0 += found.packets;
         self.repairs.forced = true;
         // The peer is there, and has answered.
         self.timer.progress_at = now;

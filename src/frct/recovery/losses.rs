@@ -86,7 +86,7 @@ pub(in crate::frct) struct Episode {
 /// Packets declared lost together.
 #[derive(Default)]
 pub(in crate::frct) struct Found {
-    pub(super) packets: u32,
+    pub(in crate::frct) packets: u32,
     pub(super) bytes: u64,
     /// When the last of them was sent for the first time.
     pub(super) first: Instant,
