@@ -30,7 +30,17 @@ pub(crate) fn interface_index(name: &str) -> Option<u32> {
 /// At most 64 look-ups are under way at a time. Up to 1024 more wait, the newest of them goes next.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
-    lookups: Arc<Lookups>,
+    lookups: Arc<Asked>,
+}
+
+/// Those who ask: all clones of a resolver, but not its threads.
+#[derive(Debug)]
+struct Asked(Arc<Lookups>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl Default for SystemResolver {
@@ -41,13 +51,14 @@ impl Default for SystemResolver {
 
 impl SystemResolver {
     fn asking(ask: impl Fn(&str) -> Vec<SocketAddr> + Send + Sync + 'static) -> Self {
-        Self { lookups: Arc::new(Lookups { ask: Box::new(ask), state: Mutex::default() }) }
+        let lookups = Lookups { ask: Box::new(ask), state: Mutex::default() };
+        Self { lookups: Arc::new(Asked(Arc::new(lookups))) }
     }
 }
 
 impl Resolver for SystemResolver {
     fn resolve(&self, hash: &NameHash, found: Found) {
-        Lookups::add(&self.lookups, Query { hash: *hash, found });
+        Lookups::add(&self.lookups.0, Query { hash: *hash, found });
     }
 }
 
@@ -103,7 +114,6 @@ impl Lookups {
             state.threads += usize::from(begins);
             begins
         };
-        drop(given_up);
         if begins {
             // The system's resolver blocks, for as long as it likes: it gets a thread of its own.
             let worker = Arc::clone(this);
@@ -112,6 +122,7 @@ impl Lookups {
                 this.not_started();
             }
         }
+        give_up(given_up);
     }
 
     /// Looks up until nothing waits any more.
@@ -138,7 +149,20 @@ impl Lookups {
             state.threads -= 1;
             if state.threads == 0 { core::mem::take(&mut state.waiting) } else { VecDeque::new() }
         };
-        drop(lost);
+        give_up(lost);
+    }
+
+    /// Nobody is left who asked: what waits is not worth a question. It goes with the lock released.
+    fn clear(&self) {
+        let waiting = core::mem::take(&mut self.state.lock().waiting);
+        give_up(waiting);
+    }
+}
+
+/// There is no answer to these: who asked is told, which is code of others.
+fn give_up(queries: impl IntoIterator<Item = Query>) {
+    for query in queries {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(query)));
     }
 }
 
@@ -226,6 +250,24 @@ mod tests {
         go.send(()).unwrap();
         ask(&resolver, "next".to_owned(), &sender);
         assert_eq!(answers.recv().unwrap(), ("next".to_owned(), vec![GOOD]));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test's own channels, which nobody fills")]
+    fn nothing_more_is_asked_once_the_resolver_is_gone() {
+        let (resolver, go, beginnings) = slow();
+        let (sender, answers) = channel();
+        for i in 0..MAX_LOOKUPS {
+            ask(&resolver, format!("slow-{i}"), &sender);
+            beginnings.recv().unwrap();
+        }
+        (0..100).for_each(|i| ask(&resolver, format!("waits-{i}"), &sender));
+        drop(resolver);
+        (0..100).for_each(|_| assert_eq!(answers.try_recv().unwrap().1, []));
+        (0..MAX_LOOKUPS).for_each(|_| go.send(()).unwrap());
+        (0..MAX_LOOKUPS).for_each(|_| assert_eq!(answers.recv().unwrap().1, [GOOD]));
+        drop(go);
+        assert!(beginnings.recv().is_err(), "asked for nobody");
     }
 
     #[test]
