@@ -257,21 +257,25 @@ impl Follower {
         if packet.is_empty() {
             return found.say("keepalive".into());
         }
+        // What the ends say to each other is found out by its token, where that is known.
+        let by_shape = !flow.knows_tokens();
         if flow.cipher.is_none() {
             let component = inner(found, flow, Some(to_requester), packet);
-            return self.component(found, scope, component, packet);
+            return self.component(found, scope, component, packet, by_shape);
         }
         let opened = flow.open(&self.keys, self.rotation_bit, to_requester, packet);
         found.sealed(packet, opened.is_some());
         if let Some(clear) = opened {
             let component = inner(found, flow, Some(to_requester), &clear);
-            self.component(found, scope, component, &clear);
+            self.component(found, scope, component, &clear, by_shape);
         }
     }
 
-    /// A packet of a member's component, on a flow of the layer `scope`.
-    fn component(&mut self, found: &mut Followed, scope: Scope, component: Inner, packet: &[u8]) {
+    /// A packet of a member's component, on a flow of the layer `scope`. `by_shape`: notices and probes are known by nothing
+    /// else.
+    fn component(&mut self, found: &mut Followed, scope: Scope, component: Inner, packet: &[u8], by_shape: bool) {
         if let Inner::Component(component) = component
+            && by_shape
             && may_be_said(packet)
             && self.is_nothing_else(scope, component, packet)
         {
@@ -362,7 +366,7 @@ impl Follower {
         let flow = self.shown.entry(head.flow).or_insert_with(|| Flow::unasked(head.flow, qos));
         let component = inner(found, flow, None, packet);
         // The layers of one stack, whatever they are on top of.
-        self.component(found, UDP, component, packet);
+        self.component(found, UDP, component, packet, true);
     }
 }
 

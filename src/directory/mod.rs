@@ -150,6 +150,7 @@ pub use config::{Config, Limits};
 pub use entries::{ContactEntry, Counters, Sizes, StoredEntry};
 pub use events::{Doubt, Effort, Event, Found, RegisterError};
 pub use machine::Directory;
+pub(crate) use requests::LIFETIME;
 pub use table::Style;
 
 use machine::Task;

@@ -10,7 +10,7 @@ use crate::types::id::Address;
 use crate::types::name::NameHash;
 
 /// Time for which an answer is still taken: as long as the reference takes it.
-pub(super) const LIFETIME: Duration = Duration::from_secs(2);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(2);
 /// Wait for an answer while none has ever come.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);

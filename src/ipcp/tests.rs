@@ -188,10 +188,10 @@ fn the_properties_of_a_custom_layer_are_what_they_are_set_to_and_nothing_else_ch
     assert_eq!((default.congestible, default.window), (true, 32_768), "as documented");
     let (hash, mpl) = (HashAlg::Sha3_512, Duration::from_millis(7));
     for (set, expected) in [
-        (info().with_hash(hash), Info { hash, ..info() }),
-        (info().with_mpl(mpl), Info { mpl, ..info() }),
-        (info().with_congestible(false), Info { congestible: false, ..info() }),
-        (info().with_window(9), Info { window: 9, ..info() }),
+        (info().hash(hash), Info { hash, ..info() }),
+        (info().mpl(mpl), Info { mpl, ..info() }),
+        (info().congestible(false), Info { congestible: false, ..info() }),
+        (info().window(9), Info { window: 9, ..info() }),
     ] {
         assert_eq!(shown(&set), shown(&expected));
         assert_ne!(shown(&set), shown(&default));

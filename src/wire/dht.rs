@@ -59,7 +59,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::WireError;
-use super::protobuf;
+use super::protobuf::{self, Field};
 use crate::types::id::Address;
 use crate::types::name::{HashAlg, NameHash};
 
@@ -206,10 +206,34 @@ impl Message {
     }
 }
 
-/// Returns `true` if a message looks like an answer, which is known from its first bytes.
-pub fn is_answer(message: &[u8]) -> bool {
-    // The tag of field 1, which comes first, and its value.
-    matches!(message, [0x08, 2 | 4, ..])
+/// Which question an answer of the directory answers: its cookie, found without decoding the rest. `None` if the message is
+/// no answer. A message with a cookie need not be one that [`decode`](Message::decode) takes.
+pub fn answered(message: &[u8]) -> Option<u64> {
+    matches!(message, [0x08, 2 | 4, ..]).then(|| cookie(message, 5))?
+}
+
+/// The cookie of a question, found alike.
+pub fn question(message: &[u8]) -> Option<u64> {
+    matches!(message, [0x08, 1 | 3, ..]).then(|| cookie(message, 4))?
+}
+
+/// The number in field 1 of the part with this number.
+fn cookie(mut message: &[u8], part: u64) -> Option<u64> {
+    let mut cookie = None;
+    while !message.is_empty() {
+        match protobuf::field(&mut message)? {
+            (number, Field::Bytes(mut bytes)) if number == part => {
+                while !bytes.is_empty() {
+                    // What comes later counts, as for the decoder.
+                    if let (1, Field::Number(number)) = protobuf::field(&mut bytes)? {
+                        cookie = Some(number);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    cookie
 }
 
 impl fmt::Display for Contact {

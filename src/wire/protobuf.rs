@@ -25,6 +25,48 @@ pub(super) fn encode<M: Message>(name: &'static str, max: usize, message: &M) ->
     }
 }
 
+/// The value of a field.
+pub(super) enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Of a fixed length, which none of our messages has.
+    Fixed,
+}
+
+/// Takes the next field off `message`, without decoding what is in it: its number and value. `None` if that is no field.
+pub(super) fn field<'a>(message: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
+    let tag = varint(message)?;
+    let value = match tag & 7 {
+        0 => Field::Number(varint(message)?),
+        1 => take(message, 8).map(|_| Field::Fixed)?,
+        2 => {
+            let len = usize::try_from(varint(message)?).ok()?;
+            Field::Bytes(take(message, len)?)
+        }
+        5 => take(message, 4).map(|_| Field::Fixed)?,
+        _ => return None,
+    };
+    Some((tag >> 3, value))
+}
+
+fn take<'a>(message: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = message.split_at_checked(len)?;
+    *message = rest;
+    Some(taken)
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let [byte] = take(message, 1)? else { return None };
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// A field that must be there.
 pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, WireError> {
     value.ok_or(WireError::Missing { field })

@@ -1,8 +1,8 @@
 //! The loan of a whole: which account may hold more than there is, and whose turn is next.
 //!
-//! Whoever is refused has a place in a line, a number that is larger than all before. It keeps the place for as long as it asks
-//! again in time, and comes before everybody whose number is larger; so those that ask often, and those that are new, pass
-//! nobody who waits. There are two lines: the parts wait for the whole, and the accounts of a part for their part's turn, so
+//! Whoever is refused has a place in a line, a number that is larger than all before. It keeps the number for as long as it
+//! waits, and comes before everybody whose number is larger; so those that ask often, and those that are new, pass nobody who
+//! waits. But nobody is waited for who does not ask in time. There are two lines: the parts wait for the whole, and the accounts of a part for their part's turn, so
 //! that a peer with many flows has no more turns than another.
 //!
 //! Of a line only the first is remembered: of those that ask, the one with the smallest number. The others have their numbers
@@ -15,8 +15,9 @@ use crate::base::time::Instant;
 /// A loan lasts for so long if another account wants it: a peer that sends little by little, or a device that is slow, must
 /// not keep it from others for as long as it likes.
 const LOAN: Duration = Duration::from_secs(10);
-/// A place is kept for so long without being asked for: longer than the pauses of a sender that has backed off from a window
-/// that is shut, 15 s at most, for what it sends again is what asks.
+/// Others wait for the first for so long without its asking: longer than the pauses of a sender that has backed off from a
+/// window that is shut, 15 s by default, for what it sends again is what asks. One that pauses for longer has its turn when it
+/// asks while nobody else has the loan.
 const KEPT: Duration = Duration::from_secs(20);
 
 /// One of all loans.
@@ -43,8 +44,7 @@ struct Line(Option<Place>);
 impl Line {
     /// Whoever has `place` asks, or who has none yet and takes one: `true` if nobody comes before. `last` is the last number.
     fn ask(&mut self, place: &mut Option<Place>, now: Instant, last: &mut u64) -> bool {
-        let kept = place.filter(|place| place.is_kept(now));
-        let number = kept.map_or_else(
+        let number = place.map_or_else(
             || {
                 *last += 1;
                 *last

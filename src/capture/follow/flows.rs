@@ -110,6 +110,11 @@ impl Flow {
         }
     }
 
+    /// Returns `true` if notices and probes can be told by their tokens.
+    pub(super) fn knows_tokens(&self) -> bool {
+        self.peering.is_some()
+    }
+
     /// What one end says to the other in a packet of a flow without FRCT, if that is not data: how it ends, or whether the
     /// other end has moved.
     pub(super) fn said(&self, to_requester: bool, packet: &[u8]) -> Option<&'static str> {

@@ -3,9 +3,9 @@
 //! A member receives faster than it handles requests and replies, and anybody may send it some. So there is a bound on what
 //! waits, and on what waits of one peer.
 //!
-//! Replies that this end waits for come first: all of the room is theirs, and what gives way to them is requests, which anybody
-//! can make up, under any address. Nobody can make up replies: each answers a request of this end, comes from where that went,
-//! and is the only one; a second reply to the same request is of no use.
+//! Replies that this end waits for come first, in their turn as well: all of the room is theirs, and what gives way to them is
+//! requests, which anybody can make up, under any address. Nobody can make up replies: each answers a request of this end, comes
+//! from where that went, and is the only one; a second reply to the same request is of no use.
 //!
 //! Requests share what is left. When there is no room, the newest of the peer that has most there goes; a stranger who sends
 //! without end has most. One who makes up an address for each message has one message each.
@@ -29,11 +29,12 @@ const TURN: Duration = Duration::from_millis(1);
 
 /// Messages of type `M` that wait.
 pub(super) struct Management<M> {
-    messages: VecDeque<Waiting<M>>,
+    replies: VecDeque<Waiting<M>>,
+    requests: VecDeque<Waiting<M>>,
     bytes: usize,
     peers: BTreeMap<u64, Held>,
-    /// The requests of this end whose replies wait.
-    answered: BTreeSet<u64>,
+    /// The requests of this end whose replies wait: the peer, and the number, which may be that of another peer's request later.
+    answered: BTreeSet<(u64, u64)>,
 }
 
 struct Waiting<M> {
@@ -100,76 +101,95 @@ pub(super) type Shed<M> = SmallVec<[M; 1]>;
 
 impl<M> Default for Management<M> {
     fn default() -> Self {
-        Self { messages: VecDeque::new(), bytes: 0, peers: BTreeMap::new(), answered: BTreeSet::new() }
+        Self {
+            replies: VecDeque::new(),
+            requests: VecDeque::new(),
+            bytes: 0,
+            peers: BTreeMap::new(),
+            answered: BTreeSet::new(),
+        }
     }
 }
 
 impl<M> Management<M> {
     /// Keeps a message of `peer` that holds so much memory, and answers the request of this number, for whose reply this end
     /// waits, or none. Returns what has to go, if there is no room: this one, or others.
-    #[must_use]
-    pub(super) fn push(&mut self, peer: u64, bytes: usize, answers: Option<u64>, message: M) -> Shed<M> {
+    ///
+    /// # Errors
+    /// The message, if it is of no use: a reply to the same request waits.
+    pub(super) fn push(&mut self, peer: u64, bytes: usize, answers: Option<u64>, message: M) -> Result<Shed<M>, M> {
+        if answers.is_some_and(|answered| self.answered.contains(&(peer, answered))) {
+            return Err(message);
+        }
         let mut shed = Shed::new();
-        if answers.is_some_and(|answered| self.answered.contains(&answered)) || bytes > MAX_BYTES_OF_PEER {
+        if bytes > MAX_BYTES_OF_PEER {
             shed.push(message);
-            return shed;
+            return Ok(shed);
         }
         while !self.has_room(peer, bytes) {
-            let Some(waiting) = self.place(peer, bytes, answers).and_then(|at| self.messages.remove(at)) else {
+            let Some(waiting) = self.give_way(peer, bytes, answers) else {
                 shed.push(message);
-                return shed;
+                return Ok(shed);
             };
             self.release(&waiting);
             shed.push(waiting.message);
         }
         self.peers.entry(peer).or_default().of(answers).add(bytes);
-        self.answered.extend(answers);
+        self.answered.extend(answers.map(|answered| (peer, answered)));
         self.bytes += bytes;
-        self.messages.push_back(Waiting { peer, bytes, answers, message });
-        shed
+        let queue = if answers.is_some() { &mut self.replies } else { &mut self.requests };
+        queue.push_back(Waiting { peer, bytes, answers, message });
+        Ok(shed)
+    }
+
+    fn len(&self) -> usize {
+        self.replies.len() + self.requests.len()
     }
 
     /// Returns `true` if `peer` may have a message more, and all peers together.
     fn has_room(&self, peer: u64, bytes: usize) -> bool {
-        let of_all = self.messages.len() < MAX_MESSAGES && self.bytes + bytes <= MAX_BYTES;
+        let of_all = self.len() < MAX_MESSAGES && self.bytes + bytes <= MAX_BYTES;
         of_all && self.peers.get(&peer).is_none_or(|held| held.has_room(bytes))
     }
 
-    /// The message that goes for one of `peer`.
-    fn place(&self, peer: u64, bytes: usize, answers: Option<u64>) -> Option<usize> {
+    /// Takes out the message that goes for one of `peer`.
+    fn give_way(&mut self, peer: u64, bytes: usize, answers: Option<u64>) -> Option<Waiting<M>> {
         let held = self.peers.get(&peer).copied().unwrap_or_default();
         let is_own = !held.has_room(bytes);
         if answers.is_none() {
             // One makes room for one: a large message that needs the room of several small ones goes itself.
             let place =
                 if is_own { None } else { self.surplus(|held| held.requests, held.requests.size_with(bytes), false) };
-            return place.filter(|at| self.makes_room(*at, bytes));
+            return place
+                .filter(|at| self.makes_room(&self.requests, *at, bytes))
+                .and_then(|at| self.requests.remove(at));
         }
-        let own_request = |waiting: &Waiting<M>| waiting.answers.is_none() && waiting.peer == peer;
         if is_own {
-            return self.messages.iter().rposition(own_request);
+            let own = self.requests.iter().rposition(|waiting| waiting.peer == peer)?;
+            return self.requests.remove(own);
         }
-        let request = self.surplus(|held| held.requests, 0, false);
-        request.or_else(|| {
-            let reply = self.surplus(|held| held.replies, held.replies.size_with(bytes), true);
-            reply.filter(|at| self.makes_room(*at, bytes))
-        })
+        if let Some(at) = self.surplus(|held| held.requests, 0, false) {
+            return self.requests.remove(at);
+        }
+        let reply = self.surplus(|held| held.replies, held.replies.size_with(bytes), true);
+        reply.filter(|at| self.makes_room(&self.replies, *at, bytes)).and_then(|at| self.replies.remove(at))
     }
 
     /// The newest message of the peer that has most of a kind, if that is more than `own`.
     fn surplus(&self, kind: impl Fn(&Held) -> Share, own: usize, are_replies: bool) -> Option<usize> {
         let sizes = self.peers.iter().map(|(peer, held)| (kind(held).size(), *peer));
         let (_, of) = sizes.max().filter(|(most, _)| *most > own)?;
-        self.messages.iter().rposition(|waiting| waiting.peer == of && waiting.answers.is_some() == are_replies)
+        let queue = if are_replies { &self.replies } else { &self.requests };
+        queue.iter().rposition(|waiting| waiting.peer == of)
     }
 
-    fn makes_room(&self, at: usize, bytes: usize) -> bool {
-        self.messages.get(at).is_some_and(|waiting| self.bytes - waiting.bytes + bytes <= MAX_BYTES)
+    fn makes_room(&self, queue: &VecDeque<Waiting<M>>, at: usize, bytes: usize) -> bool {
+        queue.get(at).is_some_and(|waiting| self.bytes - waiting.bytes + bytes <= MAX_BYTES)
     }
 
-    /// The message that has waited for longest.
+    /// The message that has waited for longest: a reply if there is any. There are no more of these than this end has asked.
     fn pop(&mut self) -> Option<M> {
-        let waiting = self.messages.pop_front()?;
+        let waiting = self.replies.pop_front().or_else(|| self.requests.pop_front())?;
         self.release(&waiting);
         Some(waiting.message)
     }
@@ -178,7 +198,7 @@ impl<M> Management<M> {
     fn release(&mut self, waiting: &Waiting<M>) {
         self.bytes -= waiting.bytes;
         if let Some(answered) = waiting.answers {
-            self.answered.remove(&answered);
+            self.answered.remove(&(waiting.peer, answered));
         }
         if let Some(held) = self.peers.get_mut(&waiting.peer) {
             held.of(waiting.answers).take(waiting.bytes);
@@ -197,7 +217,7 @@ pub(super) fn handle_each<M>(
     clock: &dyn Clock,
     mut handle: impl FnMut(Instant, M),
 ) -> bool {
-    let count = waiting.lock().messages.len();
+    let count = waiting.lock().len();
     if count == 0 {
         return false;
     }

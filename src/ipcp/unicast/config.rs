@@ -38,7 +38,7 @@ settings! {
         max_connections: usize = 4096,
         /// Sets how many messages of components may wait to be handled; more are dropped. Link state and requests for flows have
         /// a quarter each; replies to requests, what else concerns flows, and answers of the directory and questions to it an
-        /// eighth each. No N-1 flow may fill more than one part in 32 of any. Default: 4096.
+        /// eighth each. An N-1 flow has at most one part in 32 of all the room in each class, but 8 messages in any case. Default: 4096.
         inbox: usize = 4096,
         /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
         flow_queue: usize = 256,

@@ -144,6 +144,12 @@ impl Control {
         }
     }
 
+    /// Returns `true` if this member waits for the answer of the directory with this cookie, once.
+    fn claims(&self, cookie: u64) -> bool {
+        let now = self.shared.clock.now();
+        self.asked.lock().claim(now, cookie)
+    }
+
     /// Keeps link state that has come. Returns `true` if there is something to handle.
     pub(super) fn keep_link_state(&self, from: N1FlowId, pkts: &mut VecDeque<PacketBuf>) -> bool {
         let mut kept = false;
@@ -241,11 +247,11 @@ impl Above for Control {
                     false
                 }
             },
-            // Only answers are looked at more closely, here where packets are forwarded.
-            DIRECTORY if dht::is_answer(&pkt) && self.asked.lock().claim(self.shared.info.hash, &pkt) => {
-                self.mailbox.keep(from, Message::Answer(pkt))
-            }
-            DIRECTORY => self.mailbox.keep(from, Message::Directory(pkt)),
+            // Here where packets are forwarded no more of it is looked at.
+            DIRECTORY => match dht::answered(&pkt) {
+                Some(cookie) if self.claims(cookie) => self.mailbox.keep(from, Message::Answer(pkt)),
+                _ => self.mailbox.keep(from, Message::Directory(pkt)),
+            },
             _ => false,
         }
     }

@@ -52,10 +52,16 @@ fn a_message_of_the_reference() {
 }
 
 #[test]
-fn answers_are_known_from_their_first_bytes() {
+fn cookies_are_found_without_decoding() {
     for message in all() {
-        let is_answer = matches!(message.body, Body::FoundNode { .. } | Body::FoundValue { .. });
-        assert_eq!(is_answer, super::is_answer(&message.encode().unwrap()), "{message}");
+        let bytes = message.encode().unwrap();
+        let found = (question(&bytes), answered(&bytes));
+        let expected = match message.body {
+            Body::Store { .. } => (None, None),
+            Body::FindNode { cookie, .. } | Body::FindValue { cookie, .. } => (Some(cookie), None),
+            Body::FoundNode { cookie, .. } | Body::FoundValue { cookie, .. } => (None, Some(cookie)),
+        };
+        assert_eq!(found, expected, "{message}");
     }
 }
 
@@ -132,13 +138,18 @@ proptest! {
             Body::FoundValue { cookie, key, contacts, values },
         ] {
             let message = Message { src: Contact { id, address: value }, body };
+            let (bytes, is_store) = (message.encode().unwrap(), matches!(message.body, Body::Store { .. }));
+            prop_assert_eq!(question(&bytes).or(answered(&bytes)), (!is_store).then_some(cookie));
             prop_assert_eq!(Message::decode(alg, &message.encode().unwrap()), Ok(message));
         }
     }
 
     #[test]
     fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let cookies = (question(&bytes), answered(&bytes));
         if let Ok(message) = decode(&bytes) {
+            let bytes = message.encode().unwrap();
+            prop_assert_eq!((question(&bytes), answered(&bytes)), cookies);
             prop_assert_eq!(decode(&message.encode().unwrap()), Ok(message));
         }
     }

@@ -145,8 +145,11 @@ impl Layer {
         let (message, data) = message.split();
         let arrived = Arrived { from: station, message, data: data.into() };
         let bytes = size_of::<Arrived>() + data.len();
-        let dropped = self.0.arrived.lock().push(station, bytes, answers, arrived);
-        self.0.counters.message_drops.add(dropped.len() as u64);
+        let kept = self.0.arrived.lock().push(station, bytes, answers, arrived);
+        match kept {
+            Ok(shed) => self.0.counters.message_drops.add(shed.len() as u64),
+            Err(_) => self.0.counters.replies_unexpected.count(),
+        }
     }
 
     /// Takes packets that have arrived from a station for the flow with the number `flow`. If there is none, or it is with

@@ -5,7 +5,7 @@ use core::fmt::Display;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
-use super::super::management::handle_each;
+use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
 use super::{EthFlow, EthPort, EthShim, Framing};
 use crate::base::buf::PacketBuf;
@@ -64,12 +64,19 @@ impl EthShim {
                 Sorted::Done => r.cache.put(frame),
                 Sorted::Management { answers } => {
                     let (peer, bytes) = (head.src.to_bits(), frame.memory());
-                    let dropped = self.management.lock().push(peer, bytes, answers, (head.src, frame));
-                    for (_, mut frame) in dropped {
-                        self.counters.management_drops.count();
+                    let kept = self.management.lock().push(peer, bytes, answers, (head.src, frame));
+                    let (shed, count, why) = match kept {
+                        Ok(shed) => (shed, &self.counters.management_drops, "too many requests and replies wait"),
+                        Err(again) => {
+                            let count = &self.counters.replies_unexpected;
+                            (Shed::from([again]), count, "a reply to the same request waits")
+                        }
+                    };
+                    for (_, mut frame) in shed {
+                        count.count();
                         // All headers of the layer are of one length.
                         if frame.push(head.header).is_some() {
-                            self.tell_dropped(&frame, "too many requests and replies wait");
+                            self.tell_dropped(&frame, why);
                         }
                         r.cache.put(frame);
                     }

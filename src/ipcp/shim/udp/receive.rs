@@ -126,12 +126,21 @@ impl UdpShim {
             }
         };
         let (peer, bytes) = (host_number(route.remote), datagram.data.memory());
-        let dropped = self.management.lock().push(peer, bytes, answers, datagram);
-        for datagram in &dropped {
-            self.counters.management_drops.count();
-            self.tell_dropped(datagram, &"too many requests and replies wait");
+        let kept = self.management.lock().push(peer, bytes, answers, datagram);
+        match kept {
+            Ok(shed) => {
+                for datagram in &shed {
+                    self.counters.management_drops.count();
+                    self.tell_dropped(datagram, &"too many requests and replies wait");
+                }
+                shed
+            }
+            Err(again) => {
+                self.counters.replies_unexpected.count();
+                self.tell_dropped(&again, &"a reply to the same request waits");
+                Shed::from([again])
+            }
         }
-        dropped
     }
 
     fn expects(&self, route: Route, m: &FlowReply<'_>) -> bool {

@@ -182,7 +182,9 @@ impl<T> Inbox<T> {
 
     /// Room of a class.
     fn room(&self, class: Class) -> usize {
-        (self.limit * class.eighths() / 8).max(1)
+        // In two steps: a limit may be as large as a number can be.
+        let eighths = class.eighths();
+        ((self.limit / 8).saturating_mul(eighths) + self.limit % 8 * eighths / 8).max(1)
     }
 
     /// Messages that wait.

@@ -8,6 +8,7 @@ use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::directory;
 use crate::types::id::N1FlowId;
+use crate::wire::dht;
 use crate::wire::dt::DIRECTORY;
 
 impl Control {
@@ -31,7 +32,9 @@ impl Control {
             Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
             Some(Output::Directory(to, message)) => {
                 // Before it is sent: the answer may be faster than we are.
-                self.asked.lock().note(self.shared.info.hash, &message);
+                if let Some(cookie) = dht::question(&message) {
+                    self.asked.lock().note(now, cookie);
+                }
                 if !self.data.originate_message(now, to, DIRECTORY, &message) {
                     self.machines.lock().directory.unreachable(now, to);
                 }

@@ -108,6 +108,17 @@ fn the_smallest_inbox_holds_one_message() {
     assert_eq!((inbox.pop(), inbox.pop(), inbox.is_empty()), (Some('a'), None, true));
 }
 
+#[test]
+fn classes_have_room_whatever_the_limit() {
+    for limit in [0, 7, 4096, 1 << (usize::BITS - 1), usize::MAX] {
+        let mut inbox = Inbox::new(limit);
+        for class in Class::ALL {
+            assert!(inbox.push(class, N1FlowId(1), 'a'), "{class:?} of {limit}");
+        }
+        assert!(inbox.room(Class::LinkState) >= inbox.room(Class::Replies), "{limit}");
+    }
+}
+
 proptest! {
     #[test]
     fn accepted_messages_are_not_lost(ops in proptest::collection::vec((0..=Class::ALL.len(), 0u32..4), 0..400)) {
