@@ -9,9 +9,7 @@ use o7s::shim::{Lookup, Message, Outgoing, Shim};
 use o7s::time::Instant;
 use o7s::{NameHash, Stack};
 
-#[path = "../doors/pipe.rs"]
-mod pipe;
-use pipe::{PipeEnd, PipeShim};
+use crate::world::everything::pipe::{PipeEnd, PipeShim};
 
 /// Bytes of a packet that its device takes.
 pub(crate) const MTU: usize = 100;

@@ -8,7 +8,7 @@ use o7s::sim::{Host, Network};
 use o7s::{BroadcastLayer, Eth, IpcpHandle, LocalConfig, QosSpec, UnicastLayer, aio};
 
 #[path = "../doors/pipe.rs"]
-mod pipe;
+pub(crate) mod pipe;
 use pipe::{PipeEnd, PipeShim};
 
 /// Hosts in a row, members of one layer of each kind: local, UDP over IPv4 and IPv6, both framings of Ethernet, one of the
