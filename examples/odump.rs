@@ -110,7 +110,7 @@ fn run(options: &Options) -> Result<bool> {
         None => Box::new(stdin()),
     };
     // It may wait for a packet that never comes.
-    stop::on_request(|| std::process::exit(0));
+    stop::on_request(|| common::end());
     let mut reader = Reader::new(from).map_err(of_file)?;
     let mut first = None;
     while let Some(packet) = reader.packet().map_err(of_file)? {

@@ -1,11 +1,14 @@
 //! A time line of one reliable flow: window, round trip, throughput and retransmissions, as SVG.
 
-use std::error::Error;
-use std::io::Write as _;
+#[path = "common/mod.rs"]
+mod common;
+
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use common::{Result, say, stop};
 use o7s::sim::{Link, Loss, Network, Queue};
 use o7s::stats::Timeline;
 use o7s::{Flow, QosSpec, Stack, Udp4, WriteError};
@@ -16,7 +19,10 @@ use o7s::{Flow, QosSpec, Stack, Udp4, WriteError};
 Examples:
   a slow link with a queue:  timeline --svg flow.svg
   a long and lossy path:     timeline --rate 100 --delay 50 --loss 0.5 --svg flow.svg
-  over this host's loopback: timeline --live --svg flow.svg")]
+  over this host's loopback: timeline --live --svg flow.svg
+
+Ends with status 0 if there is a drawing, 1 if not, 2 if the options are wrong. Signals end it at once; with --live, what there
+was until then is drawn.")]
 struct Options {
     /// How long to send, seconds
     #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -46,14 +52,18 @@ struct Options {
 /// Time between two samples.
 const STEP: Duration = Duration::from_millis(10);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let timeline = if options.live { live(&options)? } else { simulated(&options) };
+    common::run(|| run(&options))
+}
+
+fn run(options: &Options) -> Result<bool> {
+    let timeline = if options.live { live(options)? } else { simulated(options)? };
     match &options.svg {
         Some(path) => std::fs::write(path, timeline.svg()).map_err(|e| format!("{}: {e}", path.display()))?,
-        None => std::io::stdout().write_all(timeline.svg().as_bytes())?,
+        None => say!("{}", timeline.svg().trim_end()),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Fills the flow's window and queue.
@@ -62,7 +72,7 @@ fn fill(flow: &Flow) {
     while flow.try_write(&packet).is_ok() {}
 }
 
-fn simulated(options: &Options) -> Timeline {
+fn simulated(options: &Options) -> Result<Timeline> {
     let net = Network::new(1);
     let link = Link::default().latency(Duration::from_millis(options.delay)).rate(options.rate * 1_000_000);
     net.set_default_link(link.loss(Loss::Random(options.loss / 100.0)).queue(Queue::Packets(100)));
@@ -76,18 +86,20 @@ fn simulated(options: &Options) -> Timeline {
     });
     net.block_on(async {
         let mut timeline = Timeline::new();
-        let Ok(flow) = sender.stack().flow("sink").qos(QosSpec::DATA).alloc_async().await else { return timeline };
+        let flow = sender.stack().flow("sink").qos(QosSpec::DATA).alloc_async().await?;
         let flow = flow.into_blocking();
         while timeline.duration() < Duration::from_secs(options.duration) {
             fill(&flow);
             timeline.sample(&flow);
             net.sleep(STEP).await;
         }
-        timeline
+        Ok(timeline)
     })
 }
 
-fn live(options: &Options) -> Result<Timeline, Box<dyn Error>> {
+fn live(options: &Options) -> Result<Timeline> {
+    // A drawing of what there was until then is drawn.
+    stop::on_request(|| {});
     let server = Stack::new()?;
     let net = server.udp4(Udp4::bind("127.0.0.1:0"))?;
     net.register("sink")?;
@@ -98,7 +110,7 @@ fn live(options: &Options) -> Result<Timeline, Box<dyn Error>> {
     client.udp4(Udp4::outgoing("127.0.0.1").host("sink", &at))?;
     let flow = client.flow("sink").qos(QosSpec::DATA).alloc()?;
     let (mut timeline, packet) = (Timeline::new(), vec![0; flow.stream_packet()]);
-    while timeline.duration() < Duration::from_secs(options.duration) {
+    while timeline.duration() < Duration::from_secs(options.duration) && !stop::requested() {
         let until = client.now() + STEP;
         while client.now() < until {
             match flow.write_timeout(&packet, STEP) {

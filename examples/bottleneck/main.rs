@@ -1,5 +1,7 @@
 //! Reliable flows over UDP that share a link: the table of the test target `congestion`, printed and drawn.
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../../tests/congestion/rows.rs"]
 #[allow(dead_code, clippy::panic, clippy::indexing_slicing, reason = "shared with the tests")]
 mod rows;
@@ -19,10 +21,11 @@ mod svg;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "shared with the tests")]
 mod tcp;
 
-use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
+use common::{Result, say};
 use rows::{Came, Row, rows};
 use svg::{COLOURS, Diagram, Picture};
 
@@ -31,7 +34,10 @@ use svg::{COLOURS, Diagram, Picture};
 #[command(after_help = "\
 Examples:
   everything but the rows of a gigabit:  bottleneck
-  what flows do beside TCP:              bottleneck --only TCP --svg tcp.svg")]
+  what flows do beside TCP:              bottleneck --only TCP --svg tcp.svg
+
+Ends with status 0 if the rows were run, whatever came of them, 1 if the drawing or the output could not be written,
+and 2 if the options are wrong. Signals end it at once.")]
 struct Options {
     /// Only rows whose path has this in its name
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -50,21 +56,25 @@ struct Options {
     svg: Option<PathBuf>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let options = Options::parse();
+    common::run(|| run(options))
+}
+
+fn run(options: Options) -> Result<bool> {
     let mut drawn = Vec::new();
     for row in rows().into_iter().filter(|r| r.path.contains(&options.only) && (options.long || !r.long)) {
         let came = row.run(options.seed);
         let holds = (row.holds)(&came);
-        println!("{:55} {:18} {}", row.path, row.flows, row.must);
-        println!("    {}   {}", if holds { "ok  " } else { "MISS" }, came.text());
-        println!("    before {}", row.before);
+        say!("{:55} {:18} {}", row.path, row.flows, row.must);
+        say!("    {}   {}", if holds { "ok  " } else { "MISS" }, came.text());
+        say!("    before {}", row.before);
         drawn.push((row, came, holds));
     }
     if let Some(path) = options.svg {
         std::fs::write(&path, drawing(&drawn)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 const WIDTH: f64 = 1180.0;

@@ -78,6 +78,12 @@ fn end_for_output() {
     }
 }
 
+/// Ends the program as it is to: in order, unless its output is what is wrong.
+pub(crate) fn end() -> ! {
+    end_for_output();
+    std::process::exit(0)
+}
+
 /// The options that all programs build their stack from.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]

@@ -1,8 +1,7 @@
 //! Flows that share a bottleneck: who gets what, and how long the queue is.
 
-#[path = "../common/units.rs"]
-#[allow(dead_code, reason = "every program uses a part")]
-mod units;
+#[path = "../common/mod.rs"]
+mod common;
 
 #[path = "../../src/stack/timeline/plot.rs"]
 #[allow(dead_code, reason = "shared with the library")]
@@ -12,12 +11,12 @@ mod svg;
 mod experiment;
 mod plot;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use common::{Result, say, units};
 use experiment::{Outcome, Setup, jain};
 
 /// Lets flows of a unicast layer share a bottleneck, in virtual time, and prints what each gets.
@@ -28,7 +27,10 @@ Rates are in bits per second, with k, M or G behind; durations are in seconds, o
 Examples:
   two flows at 100 Mb/s:               congestion
   seven come to one and leave again:   congestion -n 1 --guests 7 --svg out.svg
-  long paths beside short ones:        congestion -n 8 --rtt 10ms --rtt 100ms")]
+  long paths beside short ones:        congestion -n 8 --rtt 10ms --rtt 100ms
+
+Ends with status 0 if the experiment was made, 1 if not or if the drawing or the output could not be written, 2 if the options
+are wrong. Signals end it at once.")]
 struct Options {
     /// Flows that are there all the time
     #[arg(short = 'n', long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -79,27 +81,21 @@ fn main() -> ExitCode {
         reliable: options.reliable,
         seed: options.seed,
     };
-    match try_out(&setup, options.svg.as_deref()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run(|| try_out(&setup, options.svg.as_deref()))
 }
 
-fn try_out(setup: &Setup, svg: Option<&Path>) -> Result<(), Box<dyn Error>> {
+fn try_out(setup: &Setup, svg: Option<&Path>) -> Result<bool> {
     let outcome = experiment::run(setup)?;
     print(setup, &outcome);
     if let Some(path) = svg {
         std::fs::write(path, plot::svg(setup, &outcome)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A line for each second: who has what of the link.
 fn print(setup: &Setup, outcome: &Outcome) {
-    println!("second  flows  of the link  Jain's index   least    most  queue (median)");
+    say!("second  flows  of the link  Jain's index   least    most  queue (median)");
     let second = Duration::from_secs(1);
     let (mut from, end) = (Duration::ZERO, setup.phase * if setup.guests > 0 { 3 } else { 1 });
     while from + second <= end {
@@ -109,7 +105,7 @@ fn print(setup: &Setup, outcome: &Outcome) {
         let (used, least) = (shares.iter().sum::<f64>(), shares.iter().copied().fold(f64::INFINITY, f64::min));
         let most = shares.iter().copied().fold(0.0, f64::max);
         let (longest, median) = outcome.queue(from, from + second);
-        println!(
+        say!(
             "{:6}  {flows:5}  {:10.1} %  {:12.4}  {:4.1} %  {:4.1} %  {longest:5} {:>8}",
             from.as_secs(),
             100.0 * used,
@@ -120,5 +116,5 @@ fn print(setup: &Setup, outcome: &Outcome) {
         );
         from += second;
     }
-    println!("{:.2} % of the packets were dropped", 100.0 * outcome.dropped());
+    say!("{:.2} % of the packets were dropped", 100.0 * outcome.dropped());
 }

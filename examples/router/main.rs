@@ -72,7 +72,7 @@ fn run(options: &Options) -> Result<bool> {
         ends.shutdown();
         common::capture::finish();
         // The console may wait for a line that never comes.
-        std::process::exit(0);
+        common::end();
     });
     if let Some(listener) = metrics {
         tell!("Metrics at http://{}/metrics.", listener.local_addr()?);

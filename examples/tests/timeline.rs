@@ -20,3 +20,13 @@ fn losses_are_drawn_and_drawings_are_repeatable() {
     assert!(lossy.contains("#cc0000"), "no retransmission is marked: {lossy}");
     assert_eq!(lossy, drawing(&["--duration", "2", "--rate", "1000", "--loss", "1"]));
 }
+
+#[test]
+fn a_live_flow_is_drawn() {
+    let live = drawing(&["--duration", "1", "--live"]);
+    assert!(live.starts_with("<svg") && live.ends_with("</svg>\n"), "{live}");
+    let lines = |drawing: &str| drawing.matches("<polyline").count() + drawing.matches("<path").count();
+    let simulated = drawing(&["--duration", "1", "--rate", "1"]);
+    assert_eq!(lines(&live), lines(&simulated), "as many curves as of a simulated one");
+    assert!(lines(&live) > 0, "{live}");
+}

@@ -101,7 +101,7 @@ struct Node {
     member: IpcpHandle,
 }
 
-fn node(net: &Network, name: &str, addr: &str, enroll: Option<&str>) -> Result<Node, Box<dyn Error>> {
+fn node(net: &Network, name: &str, addr: &str, enroll: Option<&str>) -> Result<Node, Box<dyn Error + Send + Sync>> {
     let host = net.host(name).udp4(addr).build();
     let udp = host.udp4().first().ok_or("the host has no address")?;
     let builder = host.stack().unicast(name).over(udp);
@@ -120,7 +120,7 @@ fn node(net: &Network, name: &str, addr: &str, enroll: Option<&str>) -> Result<N
 ///
 /// # Errors
 /// What keeps the stacks from building the layer.
-pub(crate) fn run(setup: &Setup) -> Result<Outcome, Box<dyn Error>> {
+pub(crate) fn run(setup: &Setup) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
     let net = Network::new(setup.seed);
     let west = node(&net, "west", "10.0.0.1", None)?;
     let east = node(&net, "east", "10.0.0.2", Some("west"))?;

@@ -5,6 +5,8 @@
 mod odump;
 mod one_host;
 mod short;
+#[cfg(unix)]
+mod status;
 #[cfg(target_os = "linux")]
 mod switch;
 #[cfg(unix)]

@@ -193,8 +193,10 @@ fn programs_in_the_background_of_a_script_are_not_interrupted() {
 
 #[test]
 fn the_status_at_the_end_is_documented() {
-    for name in ["oping", "oecho", "obc", "ocbr", "operf", "router", "tower"] {
+    let tools = ["oping", "oecho", "obc", "ocbr", "operf", "router", "tower", "odump", "switch"];
+    for name in tools.into_iter().chain(["bottleneck", "congestion", "timeline"]) {
         let help = text(&program(name).arg("--help").output().unwrap().stdout);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(help.contains("Ends with status 0 ") && help.contains(" 2 if the options are wrong"), "{name}: {help}");
         assert_eq!(program(name).arg("--no-such-option").output().unwrap().status.code(), Some(2), "{name}");
     }
