@@ -152,7 +152,7 @@
 //! | level | what |
 //! |---|---|
 //! | error | somebody must act: an address that two members have, a handler that panicked |
-//! | warn | a request that was refused, with its reason; a neighbour that was lost and is connected anew; a receive buffer that is smaller than wished; keys or payload that leave the stack |
+//! | warn | a request that was refused, with its reason; a neighbour that was lost and is connected anew; a receive buffer that is smaller than the program asked for; keys or payload that leave the stack |
 //! | info | life of stacks, layers, members, neighbours and flows |
 //! | debug | decisions: routes, lookups, retries, allocations that failed, malformed packets |
 //! | trace | packets |

@@ -292,6 +292,8 @@ fn a_receive_buffer_that_is_clamped_is_told_once() {
     }
     let small = Stack::builder().name("small buffer").build().unwrap();
     small.udp4(o7s::Udp4::bind("127.0.0.1:0").receive_buffer(65_536)).unwrap();
+    // Nobody has asked for the default.
+    small.udp4(o7s::Udp4::bind("127.0.0.1:0")).unwrap();
     let records = collect::take("small buffer");
     assert!(records.iter().all(|record| record.level > Level::Warn), "{records:#?}");
 }

@@ -28,6 +28,13 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    /// Returns `true` if nobody has asked for a receive buffer of a size.
+    pub(crate) fn is_default_buffer(&self) -> bool {
+        self.receive_buffer == BUFFER
+    }
+}
+
 /// A receive buffer that is smaller than the one that was asked for, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clamped {
