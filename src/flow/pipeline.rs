@@ -109,8 +109,6 @@ pub(super) struct Pipeline {
     tells: bool,
     /// The application reads no more: what comes for it is dropped.
     deaf: bool,
-    /// The peer was silent for too long: nothing more is said to it.
-    resigned: bool,
     pub(super) cache: BufCache,
     /// Packets of a flow without FRCT that the application has not read yet.
     ready: Backlog,
@@ -149,7 +147,6 @@ impl Pipeline {
             nudges: Nudges::default(),
             tells: false,
             deaf: false,
-            resigned: false,
             cache: BufCache::new(pool),
             ready: Backlog::default(),
             rx_limit: 0,

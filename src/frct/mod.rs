@@ -273,12 +273,15 @@ impl Frct {
         }
     }
 
-    /// Nothing is sent or taken any more. What was written and what is incomplete is dropped; what has arrived can still be
-    /// delivered.
-    pub(crate) fn give_up(&mut self, cache: &mut BufCache) {
-        if self.down {
-            return;
-        }
+    /// The peer has gone, as far as can be told: what was written and what is incomplete is dropped, and nothing is asked or
+    /// repeated. What has arrived can still be delivered.
+    pub(crate) fn resign(&mut self, cache: &mut BufCache) {
+        self.abandoned += self.tx.abandon(cache);
+        self.stats.incomplete += self.rx.drop_incomplete(cache);
+    }
+
+    /// Nothing is sent or taken any more. What has arrived can still be delivered.
+    fn give_up(&mut self, cache: &mut BufCache) {
         self.down = true;
         self.abandoned = self.tx.unacked();
         for packet in self.tx.queue.drain(..).filter_map(|segment| segment.packet) {

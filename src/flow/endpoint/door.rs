@@ -224,7 +224,7 @@ impl Endpoint {
 
     /// The steps of the endpoint's life that follow from its state.
     fn advance(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) {
-        if !inner.is_dead() && inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) {
+        if inner.down.is_none() && inner.pipe.frct.as_ref().is_some_and(|f| f.is_down()) {
             inner.go_down(Down::Undeliverable(inner.fault), Event::Down);
         }
         self.notice_peer(inner);

@@ -59,18 +59,18 @@ impl Pipeline {
         if !self.relaxed {
             next = next.min(self.quiet_at());
         }
-        if let Some(farewell) = self.farewell.as_ref().filter(|_| !self.resigned) {
+        if let Some(farewell) = &self.farewell {
             next = next.min(farewell.deadline());
         }
         next = next.min(self.turn_until());
         (next != Instant::FAR_FUTURE).then_some(next)
     }
 
-    /// Gives up waiting for the peer: whoever has its address now is asked for nothing.
+    /// Gives up waiting for the peer: whoever has its address now is asked for nothing, and gets nothing once more. That this
+    /// end goes it is told all the same, for it may be only one direction in which nothing passes.
     pub(in crate::flow) fn resign(&mut self) {
-        self.resigned = true;
         if let Some(frct) = &mut self.frct {
-            frct.give_up(&mut self.cache);
+            frct.resign(&mut self.cache);
             self.charge();
         }
     }

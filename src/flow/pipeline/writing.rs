@@ -114,10 +114,9 @@ impl Pipeline {
     /// Returns `true` if [`pump`](Self::pump) has something to do. That FRCT had nothing to send is noted when it gets
     /// something.
     pub(in crate::flow) fn has_to_send(&self) -> bool {
-        !self.resigned
-            && (self.answer
-                || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
-                || self.farewell.as_ref().is_some_and(|f| !f.is_over()))
+        self.answer
+            || self.frct.as_ref().is_some_and(|f| !f.is_at_rest())
+            || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
     /// Returns `true` if the peer is to be told at once of what the application has read.
@@ -127,9 +126,6 @@ impl Pipeline {
 
     /// Collects what FRCT has to send, sealed, until there is no more (`true`) or `out` is full (`false`).
     pub(in crate::flow) fn pump(&mut self, now: Instant, out: &mut Outgoing) -> bool {
-        if self.resigned {
-            return true;
-        }
         if core::mem::take(&mut self.answer) {
             self.keepalive(now, out);
         }

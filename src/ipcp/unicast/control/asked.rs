@@ -9,6 +9,9 @@ use crate::directory::LIFETIME;
 /// Questions that are open at most: as many as the directory has under way. The oldest goes, whose answer is one among others.
 const MOST: usize = 1024;
 
+/// Room for so many is not given back.
+const SPARE: usize = 16;
+
 /// Questions that have been sent and not been answered, for as long as the directory takes an answer: whoever is asked and says
 /// nothing gathers no right to speak later.
 #[derive(Debug, Default)]
@@ -46,6 +49,10 @@ impl Asked {
         while let Some((at, cookie)) = self.sent.front().copied().filter(|(at, _)| now.since(*at) >= LIFETIME) {
             self.sent.pop_front();
             self.close(at, cookie);
+        }
+        // A burst, as when a member joins, is over soon; there may be thousands of members in a process.
+        if self.sent.capacity() > SPARE.max(4 * self.sent.len()) {
+            self.sent.shrink_to(2 * self.sent.len());
         }
     }
 
@@ -85,6 +92,14 @@ mod tests {
         asked.note(MS(3000), 3);
         assert!(asked.claim(MS(4500), 3));
         assert_eq!((asked.open.len(), asked.sent.len()), (0, 1));
+    }
+
+    #[test]
+    fn bursts_leave_no_memory_behind() {
+        let mut asked = Asked::default();
+        (0..1000).for_each(|cookie| asked.note(MS(0), cookie));
+        asked.note(MS(2000), 1);
+        assert!(asked.sent.capacity() <= SPARE, "{}", asked.sent.capacity());
     }
 
     #[test]
