@@ -304,9 +304,14 @@ fn shutdown_with_queued_packets_tells_the_peers() {
             while near.try_write(&[1; 500]).is_ok() {}
             client.shutdown();
             let end = drain(&far).1;
-            // With FRCT the reader's window holds some of it back here, and what is cut off is no end of a stream.
-            let expected = if qos.in_order { ReadError::Reset } else { ReadError::Closed };
-            assert_eq!(end, expected, "{name}, {security:?}");
+            // What the reader's window holds back is cut off, which is no end of a stream. Without acknowledgements the window may
+            // open while the stack ends, and then nothing is.
+            let right: &[ReadError] = match (qos.in_order, qos.is_reliable()) {
+                (true, true) => &[ReadError::Reset],
+                (true, false) => &[ReadError::Reset, ReadError::Closed],
+                (false, _) => &[ReadError::Closed],
+            };
+            assert!(right.contains(&end), "{name}, {security:?}: {end:?}");
         }
     }
 }
