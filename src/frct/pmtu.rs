@@ -9,7 +9,8 @@
 //! three of them in a row mean a *black hole*: the path carries packets, but none so large. An acknowledgement of any packet
 //! as large ends the suspicion, and so does a peer that says that it takes nothing for now. A full queue takes small packets
 //! rather than large ones, and may keep those of one flow out for long: so answers that took as long as if there were one
-//! count a quarter.
+//! count a quarter. That has its price: of flows on a path that is narrow, loses one packet in fourteen and has one in six
+//! overtaken, some give up before three answers in a row have come.
 //!
 //! *Lowering.* The limit becomes [`BASE`], or if even that does not pass half of what does not, down to [`FLOOR`]. New data
 //! is written in packets of that size; what has its number already goes in pieces
