@@ -241,6 +241,7 @@ impl Stack {
 
 /// Binds the socket of a layer. A kernel that keeps less of what arrives than it was asked to is no error, but loses more of it
 /// under load, and only the operator can change that.
+#[allow(clippy::if_same_then_else, reason = "without the feature `log` no record is made, whatever its level")]
 fn bind(panics: &Panics, addr: SocketAddr, settings: &Settings) -> Result<Arc<dyn Datagrams>, StackError> {
     let socket = UdpSocket::bind_with(addr, &settings.socket).map_err(|error| StackError::Bind { addr, error })?;
     if let Some(Clamped { wanted, got }) = socket.clamped() {
