@@ -74,6 +74,16 @@ impl Bucket {
         Instant::from_nanos(self.earned_at.saturating_sub(self.credit))
     }
 
+    /// The moment from which on the bucket is full: before it, something that was taken has not been earned yet.
+    pub const fn full_at(&self) -> Instant {
+        Instant::from_nanos(self.earned_at)
+    }
+
+    /// A bucket of this rate and size that is full from that moment on.
+    pub const fn filled_at(self, full: Instant) -> Self {
+        Self { earned_at: full.as_nanos(), ..self }
+    }
+
     /// Returns `true` if a packet may pass, of any size: the bucket may go into debt, which the next one pays for.
     pub const fn is_ready(&self, now: Instant) -> bool {
         now.as_nanos() >= self.earned_at.saturating_sub(self.credit)
