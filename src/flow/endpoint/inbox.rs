@@ -198,10 +198,11 @@ impl Inbox {
         self.awaited = false;
     }
 
-    /// Notes that a user is about to wait. `false`, and nothing noted, if there are packets that may be taken in first.
-    pub(super) fn await_packets(&mut self) -> bool {
-        // What a sink gets is no user's to take in.
-        let nothing = self.packets.is_empty() || !self.open;
+    /// Notes that a user is about to wait. `false`, and nothing noted, if there are packets that may be taken in first, as
+    /// far as there is `room` above.
+    pub(super) fn await_packets(&mut self, room: bool) -> bool {
+        // What only a reader can make room for is no reason for a writer or a closer to come back at once.
+        let nothing = self.packets.is_empty() || !self.open || !room;
         self.awaited |= nothing;
         nothing
     }

@@ -317,6 +317,47 @@ fn a_writer_waits_for_a_device_that_is_full() {
     assert_eq!(*world.wire.sent.lock(), vec![b"x".to_vec(), b"y".to_vec()]);
 }
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn waiting_beside_unread_packets_costs_no_turns() {
+    let world = opened(
+        RAW,
+        Some(Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]))),
+        Opening::default(),
+    );
+    let e = &world.endpoint;
+    // More than the application's queue takes, 1000 packets, which nobody reads.
+    (0..11).for_each(|_| e.handle_packets(world.clock.now(), packets(100)));
+    assert!(e.has_arrivals(), "some wait in front of the queue");
+    world.wire.behave(|_| Err(SendError::Full));
+    let (woken, writer, closer) = (Arc::new(Woken::default()), e.writer(), e.closer());
+    let waker = Waker::from(Arc::clone(&woken));
+    let count = || woken.0.swap(0, Ordering::SeqCst);
+    assert_eq!(e.poll_write(&writer, &waker, b"x"), Err(WriteError::WouldBlock));
+    assert_eq!(e.poll_write(&writer, &waker, b"x"), Err(WriteError::WouldBlock));
+    assert_eq!(count(), 0, "it waits for the device, not for packets that only a reader can make room for");
+    world.wire.behave(|_| Ok(()));
+    e.notify_writable();
+    assert_eq!(count(), 1);
+    assert_eq!(e.poll_write(&writer, &waker, b"x"), Ok(1));
+    world.wire.behave(|_| Err(SendError::Full));
+    e.shut();
+    assert!(!e.poll_closed(&closer, &waker));
+    assert_eq!(count(), 0, "so does who closes");
+    // What was left there is taken in by those that read.
+    let read = core::iter::from_fn(|| e.read_packet().ok()).count();
+    assert_eq!(read, 1100);
+}
+
 #[test]
 fn a_refused_packet_is_an_error_of_its_write() {
     let world = world(RAW, None);

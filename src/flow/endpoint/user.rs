@@ -59,7 +59,9 @@ impl Endpoint {
             Interest::Write => inner.write_now(),
             Interest::Close => inner.is_done(),
         };
-        if ready || (inner.sink.is_none() && !self.arrivals.inbox.lock().await_packets()) {
+        // What a sink gets is no user's to take in.
+        let mut may_wait = || inner.sink.is_some() || self.arrivals.inbox.lock().await_packets(inner.pipe.room() > 0);
+        if ready || !may_wait() {
             return Waited::not(Some(waker));
         }
         let (place, spare) = inner.waiters(waiter.interest()).put(waiter.place(), waker);
