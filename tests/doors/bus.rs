@@ -239,6 +239,30 @@ fn packets_of_other_stations_are_dropped_and_counted() {
     });
 }
 
+/// Packets are made while they are delivered: by code of the shim, which may ask for anything meanwhile.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "on a thread of its own, as it would hang")]
+fn what_makes_packets_may_deliver_others() {
+    let (done, is_done) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let world = World::new(2, 7..=7);
+        world.net.block_on(async {
+            let flow = world.flow(QosSpec::RAW).await.unwrap();
+            let (now, layer) = (world.net.now(), world.bus.stations.lock().unwrap()[&1].0.clone());
+            let decoded = std::iter::once_with(|| {
+                layer.deliver(now, 2, 7, [PacketBuf::copy_of(b"inner")]);
+                PacketBuf::copy_of(b"outer")
+            });
+            layer.deliver(now, 2, 7, decoded);
+            for packet in [b"inner", b"outer"] {
+                assert_eq!(&flow.read_bytes().await.unwrap()[..], packet);
+            }
+        });
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(super::BOUND), Ok(()), "it waits for itself");
+}
+
 #[test]
 fn replies_of_other_stations_are_ignored() {
     let world = World::new(2, 7..=7);

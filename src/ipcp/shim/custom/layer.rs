@@ -16,7 +16,7 @@ use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use crate::base::time::{Clock, Instant};
-use crate::flow::Drive;
+use crate::flow::{Drive, Outgoing};
 use crate::ipcp::{Info, Requests};
 use crate::types::name::NameHash;
 use crate::types::tree::Tree;
@@ -158,7 +158,10 @@ impl Layer {
         let counters = &self.0.counters;
         match self.0.flows.get(flow.into()) {
             Some(end) if end.peer == station => {
-                end.endpoint.handle_packets(now, packets.into_iter().inspect(|_| counters.received.count()));
+                // The iterator is code of others: it ends before the flow takes its lock.
+                let packets: Outgoing = packets.into_iter().collect();
+                counters.received.add(packets.len() as u64);
+                end.endpoint.handle_packets(now, packets);
             }
             Some(_) => counters.wrong_station.add(packets.into_iter().count() as u64),
             None => counters.unknown_flow.add(packets.into_iter().count() as u64),
