@@ -32,6 +32,9 @@ const LAST_WINDOW: u32 = 64;
 /// Arrivals remembered for the next report.
 const FRESH_MAX: usize = 1024;
 
+/// Places for early packets that are not worth giving back, and do not count as memory that packets hold.
+const PLACES: usize = 256;
+
 /// Memory for packets that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Memory {
@@ -190,6 +193,7 @@ impl Receiver {
         }
         self.early_count = 0;
         self.early_bytes = 0;
+        self.early.shrink_to(PLACES);
         self.pieces = None;
         self.held.clear();
         self.ready.drop_open(cache)
@@ -318,6 +322,7 @@ impl Receiver {
         self.held.remove_below(self.next);
         if self.held.is_empty() {
             self.early.clear();
+            self.early.shrink_to(PLACES);
             self.fresh.clear();
         }
         self.due = true;
@@ -433,7 +438,9 @@ impl Receiver {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.ready.bytes() + self.early_bytes + self.pieces.as_ref().map_or(0, |pieces| pieces.bytes())
+        // Beyond a few, places count by themselves: one tiny packet far ahead has as many made as the window has numbers.
+        let places = self.early.capacity().saturating_sub(PLACES) * size_of::<Option<(Kind, PacketBuf)>>();
+        self.ready.bytes() + self.early_bytes + places + self.pieces.as_ref().map_or(0, |pieces| pieces.bytes())
     }
 
     pub(super) fn can_deliver(&self) -> bool {

@@ -197,6 +197,31 @@ proptest! {
 }
 
 #[test]
+fn places_in_front_of_a_packet_count_as_memory() {
+    let now = Instant::ZERO;
+    let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, now);
+    let mut cache = BufCache::new(&BufPool::new(16));
+    let mut take = |flags, seqno| {
+        let mut packet = Pci { flags, seqno: Seq(seqno), ..Pci::default() }.to_bytes().to_vec();
+        packet.push(b'x');
+        f.handle_packet(now, PacketBuf::copy_of(&packet), &mut cache);
+        (f.held(), f.rx.footprint().1)
+    };
+    let (before, _) = take(Flags::DATA | Flags::DRF, 1000);
+    let (held, places) = take(Flags::DATA, 5000);
+    assert!(places >= 3999, "{places}");
+    assert!(held - before >= (places - 256) * size_of::<PacketBuf>(), "{places} places hold {held} bytes");
+    // All but the first, then that: the places are given back.
+    for seqno in 1002..5000 {
+        take(Flags::DATA, seqno);
+    }
+    let (full, _) = take(Flags::DATA, 5000);
+    let (held, places) = take(Flags::DATA, 1001);
+    assert_eq!(places, 0);
+    assert!(held <= full - 3700 * size_of::<PacketBuf>(), "{held} of {full} bytes are still held");
+}
+
+#[test]
 fn an_idle_machine_is_small() {
     let mut f = Frct::new(Config { congestion: false, ..Config::default() }, 1, Instant::ZERO);
     assert!(size_of::<Frct>() <= 1100, "{}", size_of::<Frct>());
