@@ -220,11 +220,14 @@ impl Window {
     pub(super) fn report(&mut self, now: Instant, delivered: u32, marks: u32, answer: Option<u32>, length: f64) {
         let got = delivered.wrapping_sub(self.last.delivered);
         if got > u32::MAX / 2 {
-            // Older than what is known.
-            return;
+            // Older than what is known; or that is wrong.
+            if !self.is_contradicted(delivered, answer) {
+                return;
+            }
+            (self.last, self.asked.delivered) = (Counts { delivered, marks }, delivered);
         }
         // Never more than was sent, whatever the other end says.
-        let got = got.min(self.flight);
+        let got = if got > u32::MAX / 2 { 0 } else { got.min(self.flight) };
         // A mark is a byte, so nothing beyond that is believed either.
         let marks_got = marks.wrapping_sub(self.last.marks).min(got.saturating_mul(255));
         self.last = Counts { delivered, marks };
@@ -247,12 +250,22 @@ impl Window {
         }
     }
 
+    /// Returns `true` if the answer to the question that is open says so much less than what is known that this was never
+    /// true: somebody who knows the flow has made up a report. Without it every true report would be taken for an old one.
+    fn is_contradicted(&self, delivered: u32, answer: Option<u32>) -> bool {
+        let behind = self.last.delivered.wrapping_sub(delivered);
+        // What can have overtaken the answer, each packet twice.
+        let overtook = self.asked.flight.saturating_add(self.sent.wrapping_sub(self.asked.sent));
+        self.asked.pending.is_some() && answer == Some(self.asked.sent) && behind > overtook.saturating_mul(2)
+    }
+
     /// Takes an answer: packets sent before the question arrived before it, or not at all.
     fn answered(&mut self, sent: u32, delivered: u32) {
         let after = self.sent.wrapping_sub(sent);
         if after > self.sent.wrapping_sub(self.asked.answered) {
             return;
         }
+        let most = sent.wrapping_sub(self.asked.answered);
         self.asked.answered = sent;
         if sent == self.asked.sent {
             self.asked.pending = None;
@@ -267,7 +280,8 @@ impl Window {
         // A question that is overtaken by some packets must not make them look lost with the next: only more than ever is.
         let missing = sent.wrapping_sub(delivered);
         let lost = missing.wrapping_sub(self.asked.missing);
-        let lost = if lost < u32::MAX / 2 { lost } else { 0 };
+        // Nor can more be lost than were sent since the answer before.
+        let lost = if lost <= most { lost } else { 0 };
         self.asked.missing = self.asked.missing.wrapping_add(lost);
         if let Some(round) = &mut self.round {
             round.lost += f64::from(lost);
@@ -451,6 +465,33 @@ mod tests {
             }
             let in_flight = window.sent_packets() - known;
             assert!(in_flight <= 140, "{in_flight} at {now:?}");
+        }
+    }
+
+    /// Whoever knows a flow can make up a report: what it says is believed until the next answer only.
+    #[test]
+    fn made_up_reports_do_not_silence_true_ones() {
+        for forged in [1 << 10, 1 << 20, u32::MAX / 2] {
+            let mut now = Instant::from_millis(1);
+            let mut window = Window::new(now);
+            window.slow_start = false;
+            let mut made_up = 0;
+            for n in 0..2000 {
+                now += Duration::from_millis(10);
+                window.packets = 100.0;
+                while window.room(now).is_ok() {
+                    window.sent(now);
+                }
+                let asks = window.ask(now).then_some(window.sent_packets());
+                let arrived = window.sent_packets();
+                if n == 999 {
+                    made_up = arrived;
+                    window.report(now, arrived.wrapping_add(forged), 0, None, LENGTH);
+                }
+                window.report(now, arrived, 0, asks, LENGTH);
+            }
+            let after = window.sent_packets() - made_up;
+            assert!(made_up > 50_000 && after > made_up / 2, "{forged}: {made_up} before, {after} after");
         }
     }
 
