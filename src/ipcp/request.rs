@@ -131,6 +131,11 @@ impl Incoming {
         self
     }
 
+    /// Number of the requester's host or member: what each has a share of is shared by these, as a host has many ports.
+    pub(crate) fn host(&self) -> u64 {
+        self.origin.map_or(self.peer, |origin| origin.address)
+    }
+
     /// Returns `true` if the requester is known to have given up.
     pub fn is_withdrawn(&self) -> bool {
         self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.load(Ordering::Acquire))

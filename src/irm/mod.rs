@@ -68,7 +68,9 @@ pub const REFERENCE_WAIT: Duration = Duration::from_secs(20);
 /// Facts about a waiting request.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// The requester: requests of equal ones share one part of a backlog.
+    /// The requester's host or member: requests of equal ones share one part of a backlog, however many ports it has.
+    pub host: u64,
+    /// The requester: one of its host.
     pub peer: u64,
     /// The request's id, if it has one: a later request with the same one of the same peer is its repetition.
     pub id: Option<[u8; 16]>,
@@ -102,7 +104,7 @@ pub struct Limits {
     /// Names known at a time. Default 65 536.
     pub names: usize,
     /// Limit of requests for one name that wait for an acceptor, unless the name has a limit of its own. Beyond it, the
-    /// newest request of the peer with the most is refused, to be tried again later: as long as others wait, no peer
+    /// newest request of the host with the most is refused, to be tried again later: as long as others wait, no host
     /// has more than a fair part. At least one may wait. Default 1024.
     pub backlog: usize,
     /// Bytes of the requests for one name that wait; beyond it as beyond [`backlog`](Self::backlog). Default 4 MiB.

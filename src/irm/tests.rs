@@ -242,7 +242,7 @@ fn asks(irm: &mut Irm<u32>, n: &Name, request: u32, caller: Caller) -> Result<Pl
 }
 
 fn of(peer: u64) -> Caller {
-    Caller { peer, ..Caller::default() }
+    Caller { host: peer, peer, ..Caller::default() }
 }
 
 #[test]
@@ -315,6 +315,35 @@ fn a_backlog_is_bounded_in_bytes_and_by_name() {
     irm.set_backlog(&other, 1).unwrap();
     asks(&mut irm, &other, 6, of(1)).unwrap();
     assert_eq!(asks(&mut irm, &other, 7, of(2)), Err(Refused::Full(7)));
+}
+
+#[test]
+fn a_repetition_takes_no_more_room_than_the_backlog_has() {
+    let mut irm = Irm::new(Limits { backlog_bytes: 1000, ..Limits::default() });
+    let n = name("echo");
+    irm.bind(&n).unwrap();
+    let asked = |id: u8, bytes| Caller { id: Some([id; 16]), bytes, ..of(7) };
+    (1..=5).for_each(|id| drop(asks(&mut irm, &n, id, asked(id as u8, 100)).unwrap()));
+    for (request, bytes) in (11..=15).zip([60_000; 5]) {
+        let placed = asks(&mut irm, &n, request, asked(request as u8 - 10, bytes)).unwrap();
+        assert_eq!(placed, Placed { repeated: Some(request), shed: Vec::new() }, "the earlier one stays");
+    }
+    asks(&mut irm, &n, 6, asked(6, 500)).unwrap();
+    let placed = asks(&mut irm, &n, 16, asked(6, 450)).unwrap();
+    assert_eq!(placed.repeated, Some(6), "one that is not larger takes its place");
+    asks(&mut irm, &n, 7, asked(7, 50)).unwrap();
+    assert_eq!(asks(&mut irm, &n, 8, asked(8, 1)), Err(Refused::Full(8)));
+}
+
+#[test]
+fn ports_of_a_host_share_its_part_of_a_backlog() {
+    let mut irm = Irm::new(Limits { backlog: 4, ..Limits::default() });
+    let n = name("echo");
+    irm.bind(&n).unwrap();
+    let port = |peer| Caller { host: 1, peer, ..Caller::default() };
+    (1..=4).for_each(|request| drop(asks(&mut irm, &n, request, port(request.into())).unwrap()));
+    let other = Caller { host: 2, ..port(1) };
+    assert_eq!(asks(&mut irm, &n, 5, other), Ok(Placed { repeated: None, shed: vec![4] }));
 }
 
 #[test]

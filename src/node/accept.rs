@@ -178,7 +178,7 @@ impl Accept {
     }
 
     fn admits(&mut self, request: &Screened) -> bool {
-        self.screen.as_mut().is_none_or(|admits| admits(request.incoming.peer))
+        self.screen.as_mut().is_none_or(|admits| admits(request.incoming.host()))
     }
 
     /// The server's side of the security exchange.

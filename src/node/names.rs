@@ -199,6 +199,7 @@ impl Names {
     fn place(&self, now: Instant, name: &Name, request: Screened) {
         let mut calls = Calls::default();
         let caller = Caller {
+            host: request.incoming.host(),
             peer: request.incoming.peer,
             id: Some(request.oap.id()),
             // One in memory does not say: no hash for it.

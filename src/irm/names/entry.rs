@@ -102,17 +102,17 @@ impl<R> Entry<R> {
         Some(taken)
     }
 
-    /// Returns the newest request of the peer that has the most of them, if that has more than `peer` would have with
+    /// Returns the newest request of the host that has the most of them, if that has more than `host` would have with
     /// one more: one that is not on offer, if there is any.
-    pub(super) fn unfair(&self, peer: u64) -> Option<usize> {
+    pub(super) fn unfair(&self, host: u64) -> Option<usize> {
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
         for queued in &self.queue {
-            *counts.entry(queued.caller.peer).or_default() += 1;
+            *counts.entry(queued.caller.host).or_default() += 1;
         }
-        let own = counts.get(&peer).copied().unwrap_or(0);
+        let own = counts.get(&host).copied().unwrap_or(0);
         let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1)?;
         let newest =
-            |free: bool| self.queue.iter().rposition(|q| q.caller.peer == most && (!free || q.offered.is_none()));
+            |free: bool| self.queue.iter().rposition(|q| q.caller.host == most && (!free || q.offered.is_none()));
         newest(true).or_else(|| newest(false))
     }
 

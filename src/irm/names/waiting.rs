@@ -37,10 +37,15 @@ impl<R> Irm<R> {
             return Err(Refused::Unknown(request));
         };
         if let Some(earlier) = entry.queue.iter_mut().find(|q| caller.repeats(&q.caller)) {
+            let bytes = entry.bytes.saturating_sub(earlier.caller.bytes).saturating_add(caller.bytes);
+            if caller.bytes > earlier.caller.bytes && bytes > limits.backlog_bytes {
+                // What is larger has to come as any other request, and finds no room: the earlier one stays.
+                placed.repeated = Some(request);
+                return Ok(placed);
+            }
             // It keeps its turn and its time: the requester has waited since then.
             placed.repeated = Some(core::mem::replace(&mut earlier.request, request));
-            entry.bytes = entry.bytes.saturating_sub(earlier.caller.bytes).saturating_add(caller.bytes);
-            earlier.caller.bytes = caller.bytes;
+            (entry.bytes, earlier.caller.bytes) = (bytes, caller.bytes);
             return Ok(placed);
         }
         if !self.make_room(name, &caller, &mut placed.shed) {
@@ -55,7 +60,7 @@ impl<R> Irm<R> {
     }
 
     /// Makes room for one more request of `caller`, if others can be `shed`: those that were given up, and else one of
-    /// a peer that has more.
+    /// a host that has more.
     fn make_room(&mut self, name: &Name, caller: &Caller, shed: &mut Vec<R>) -> bool {
         let limits = self.limits;
         let Some(entry) = self.names.get_mut(name) else { return false };
@@ -79,7 +84,7 @@ impl<R> Irm<R> {
         }
         // One at a time: what is larger than that has to come again.
         if is_full(entry)
-            && let Some(at) = entry.unfair(caller.peer)
+            && let Some(at) = entry.unfair(caller.host)
         {
             drop_one(entry, at);
         }
