@@ -20,8 +20,9 @@
 //! It may be for either transmission, so it is no round-trip time (Karn), and a timeout that was doubled stays so until
 //! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. A packet that was sent for
 //! the first time after the timeout, and once, is one. But the packet *has* arrived: if not as sent last, then as sent
-//! first. An answer sooner than any round trip of late is taken for one to the first transmission; three in a row mean
-//! that the path has become shorter, and correct the minimum, which no sample could while everything is sent twice.
+//! first. An answer sooner than any round trip of late is taken for one to the first transmission; three in a row, each to
+//! what was sent again after the one before had come, mean that the path has become shorter, and correct the minimum, which no
+//! sample could while everything is sent twice.
 
 mod losses;
 mod repairs;
@@ -170,14 +171,14 @@ impl Sender {
         let mut sent = segment.sent;
         let took = nanos_since(now, sent);
         if segment.state.has(State::RESENT) {
-            news.resent = true;
-            let unknown = !self.rtt.known();
+            // Answers of one mistake, to have sent again what was only late, come together, and count once.
+            let another = !core::mem::replace(&mut news.resent, true) && sent > self.timer.progress_at;
             let hasty = took.saturating_add(took / 8) < self.rtt.min();
-            self.evidence.hasty = if hasty { self.evidence.hasty + 1 } else { 0 };
+            self.evidence.hasty = if hasty { self.evidence.hasty + u8::from(another) } else { 0 };
             if self.evidence.hasty >= HASTY {
                 self.evidence.hasty = 0;
                 self.rtt.correct_min(now, took);
-            } else if unknown {
+            } else if !self.rtt.known() {
                 // The timeout was a guess.
                 sent = segment.first;
             } else if hasty || was_lost {

@@ -1,4 +1,8 @@
+use core::time::Duration;
+
+use super::net::{Link, Net};
 use crate::base::time::Instant;
+use crate::frct::Config;
 use crate::frct::rtt::Rtt;
 
 /// The table of the manual: sample, srtt, mdev, timeout, nanoseconds.
@@ -39,5 +43,25 @@ fn absurd_samples_do_no_harm() {
     for sample in [u64::MAX, 0, u64::MAX, 1, 0] {
         rtt.sample(Instant::ZERO, sample);
         assert!(rtt.timeout() > 0);
+    }
+}
+
+/// Answers to what was sent twice are for either, and those to the first transmission, which come soon after the second, come
+/// together.
+#[test]
+fn no_round_trip_is_shorter_than_the_path() {
+    let path = Duration::from_millis(10).as_nanos() as u64;
+    for seed in 0..50 {
+        let link = Link { loss: 0.1, duplicate: 0.1, reorder: 0.1, ..Link::new(5000) };
+        let mut net = Net::new(&Config { congestion: seed % 2 == 0, ..Config::default() }, &link, seed);
+        for side in &mut net.sides {
+            (side.to_write, side.size) = (300, 1000);
+        }
+        while !net.run(Duration::from_millis(1), Net::complete) {
+            for side in &net.sides {
+                let min = side.frct.tx.rtt.min();
+                assert!(min == 0 || min >= path, "seed {seed}: {min} ns at {:?}", net.now);
+            }
+        }
     }
 }
