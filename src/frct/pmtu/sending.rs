@@ -105,6 +105,11 @@ impl Sender {
         let Some(pmtu) = &mut self.pmtu else { return };
         match pmtu.on_answer(now, number, shortest) {
             Change::Nothing | Change::Raised => {}
+            // A round trip as good as any, and no queue to be spared (RFC 6298, 5.7).
+            Change::Prompt => {
+                self.timer.backoff = 0;
+                self.arm_rto(now, p);
+            }
             Change::Lowered => {
                 stats.lowered += 1;
                 self.repeat_in_pieces(now, p);
