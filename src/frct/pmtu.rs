@@ -16,7 +16,8 @@
 //!
 //! *Search.* First a size that did not pass and is not larger than [`BASE`] is probed once more: a small packet is seldom too
 //! large. Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
-//! [`STEP`]. Each size is tried three times. What passes is the limit from then on.
+//! [`STEP`]. Each size is tried three times, and none is larger than what the layer takes at the time. What passes is the limit
+//! from then on.
 //!
 //! *Raising.* After [`RAISE`] the path may have become wider: the size that first did not pass is probed, and if it still
 //! does not, the search begins again. If it does, there is no limit any more but the layer's.
@@ -76,8 +77,9 @@ impl Probe {
     }
 }
 
-/// What has become of the retransmissions and probes of a suspicion: a sequential test (Wald 1945) of whether the path *loses*,
-/// with a probability that depends on no size, or is *narrow*, and no large packet passes. Each pair of them is one trial.
+/// What has become of the retransmissions and probes of a suspicion: a sequential test (A. Wald, *Sequential Tests of Statistical
+/// Hypotheses*, 1945) of whether the path *loses*, with a probability that depends on no size, or is *narrow*, and no large packet
+/// passes. Each pair of them is one trial.
 ///
 /// The probability of loss is not known. Under either assumption it is averaged over: all are alike at first, and what is small
 /// tells of it, on a path that only loses what is large as well. So with `n` probes, `u` of them not answered, and `k` large
@@ -241,6 +243,19 @@ impl Pmtu {
     fn prepare(&mut self, size: u32, tries: u8) {
         self.number += 1;
         self.probe = Some(Probe { number: self.number, size, tries, sent: None });
+    }
+
+    /// Returns `true` if a probe of the search is to be sent.
+    fn is_asking(&self) -> bool {
+        self.probe.is_some_and(|probe| probe.sent.is_none() && !probe.is_small())
+    }
+
+    /// The layer below takes packets up to `most` bytes now: what is larger is not probed.
+    fn fit(&mut self, most: u32) {
+        if self.is_asking() && self.probe.is_some_and(|probe| probe.size > most) {
+            self.failed = self.failed.min(most.saturating_add(1));
+            if most > self.limit { self.prepare(most, 1) } else { self.search() }
+        }
     }
 
     /// The probe to be sent now: its number and size.

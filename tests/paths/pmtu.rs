@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use o7s::sim::{Link, Loss, Queue};
 use o7s::stats::FrctStats;
-use o7s::{QosSpec, Stack, aio};
+use o7s::{Event, FlowSet, QosSpec, Stack, aio};
 
 use super::ends::{CLIENT, ENCRYPTED, Ends, MIB, SERVER, message, ms, transfer};
 use super::moves::{World, outside};
@@ -207,6 +207,41 @@ fn a_path_that_becomes_wider_again_is_used() {
         assert_eq!(shown_limit(ends.client.stack()), None);
         transfer(&ends, &near, &far, 2, MIB).await;
         assert_eq!(stats(&near).retransmitted, lost);
+    });
+}
+
+/// The device itself takes less than it did: what is looked for behind it is no larger, and no packet of the flow is refused.
+#[test]
+fn no_probe_is_larger_than_the_device_takes_now() {
+    let ends = Ends::new(32, link(MTU), ENCRYPTED);
+    narrow(&ends, link(1280));
+    ends.net.block_on(async {
+        let (near, far) = ends.connect(QosSpec::DATA).await;
+        let before = max_packet(&near);
+        transfer(&ends, &near, &far, 2, MIB).await;
+        settle(&ends).await;
+        let found = max_packet(&near);
+        let set = FlowSet::new();
+        set.add(&near.as_blocking());
+        let faults = || set.try_wait().into_iter().filter(|event| event.event != Event::Writable).count();
+        // What the device takes, and what the path behind it, and the largest packet then.
+        for (device, path, most) in [(1000, 1280, before - 500), (1400, 1280, found), (1400, 1500, before - 100)] {
+            ends.net.set_default_link(link(device));
+            narrow(&ends, link(path));
+            let asked = stats(&near).control_sent;
+            ends.net.sleep(Duration::from_secs(700)).await;
+            assert_eq!(faults(), 0, "device {device}, path {path}");
+            assert!(max_packet(&near) <= most && max_packet(&near) + 16 >= most, "{} of {most}", max_packet(&near));
+            // Nothing is asked where the device is the narrowest.
+            assert_eq!(stats(&near).control_sent > asked, device > 1280);
+            transfer(&ends, &near, &far, 2, MIB).await;
+            assert_eq!(faults(), 0, "device {device}, path {path}");
+        }
+        // As wide as ever: it is found out in time.
+        ends.net.set_default_link(link(MTU));
+        ends.net.sleep(Duration::from_secs(700)).await;
+        assert_eq!((max_packet(&near), faults()), (before, 0));
+        assert_eq!(stats(&near).lowered, 1);
     });
 }
 

@@ -207,6 +207,7 @@ impl Endpoint {
             let n = inner.out.len().min(BURST);
             fx.out.extend(inner.out.drain(..n));
         }
+        inner.tell_path();
         // The pipeline encrypts here, with a backend that may be a user's own and panic: the turn must not be lost with
         // it.
         let turn = self.output.held();

@@ -234,9 +234,25 @@ impl Inner {
         self.panics.call(|| what(port))
     }
 
+    /// The largest packet of user data that the layer below carries now, bytes.
+    fn layer_packet(&self) -> usize {
+        self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
+    }
+
+    /// Tells FRCT of that, if it is about to ask what the path behind it carries.
+    pub(super) fn tell_path(&mut self) {
+        if !self.pipe.frct.as_ref().is_some_and(|frct| frct.asks_path()) {
+            return;
+        }
+        let most = self.layer_packet();
+        if let Some(frct) = &mut self.pipe.frct {
+            frct.fit_path(most);
+        }
+    }
+
     /// The largest packet of user data that the layer below carries, bytes, or the path, if that is known to carry less.
     pub(super) fn max_packet(&self) -> usize {
-        let most = self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()));
+        let most = self.layer_packet();
         self.pipe.frct.as_ref().and_then(|frct| frct.packet_limit()).map_or(most, |limit| most.min(limit))
     }
 

@@ -193,6 +193,19 @@ impl Sender {
 }
 
 impl Frct {
+    /// Returns `true` if [`fit_path`](Self::fit_path) is to be called before more is sent.
+    #[inline]
+    pub(crate) fn asks_path(&self) -> bool {
+        self.tx.pmtu.as_ref().is_some_and(|pmtu| pmtu.is_asking())
+    }
+
+    /// The layer below takes packets of so many bytes of user data now: no more is asked of the path behind it.
+    pub(crate) fn fit_path(&mut self, data: usize) {
+        if let Some(pmtu) = &mut self.tx.pmtu {
+            pmtu.fit(u32::try_from(data + Pci::LEN).unwrap_or(u32::MAX));
+        }
+    }
+
     /// A piece or a probe.
     pub(in crate::frct) fn path_packet(&mut self, pick: PathPick) -> Option<Transmit<'_>> {
         match pick {

@@ -130,7 +130,7 @@ fn a_break_of_the_path_weighs_nothing() {
         // Small packets pass again, and large ones are lost for another while.
         world.mtu = 1240;
         assert_eq!([(); 4].map(|()| world.resend(1400)), [Change::Prompt; 4]);
-        let more = (1..).find(|_| world.resend(1400) == Change::Lowered);
+        let more = (1..200).find(|_| world.resend(1400) == Change::Lowered);
         assert!(more.is_some_and(|more| more <= 5), "{more:?}");
     }
 }
@@ -154,7 +154,7 @@ fn what_passes_ends_the_suspicion() {
 #[test]
 fn answers_through_a_full_queue_count_less() {
     let mut world = World { queued: true, ..World::new(1240, 0) };
-    let answers = (1..).find(|_| world.resend(1400) == Change::Lowered);
+    let answers = (1..200).find(|_| world.resend(1400) == Change::Lowered);
     assert_eq!(answers, Some(14));
 }
 
@@ -205,6 +205,44 @@ fn a_wider_path_is_used_after_a_while() {
     rest(&mut world);
     assert!(world.pmtu.is_blank() && world.pmtu.limit().is_none());
     assert_eq!(world.pmtu.deadline(RTT), Instant::FAR_FUTURE);
+}
+
+#[test]
+fn a_device_bounds_what_is_probed() {
+    let mut world = World::new(1240, 0);
+    for _ in 0..4 {
+        world.resend(1400);
+    }
+    world.search();
+    let found = world.pmtu.limit;
+    for (most, mtu, limit) in
+        [(1000, 1400, found), (found, 1400, found), (1300, 1240, found), (1300, 1400, 1300), (1350, 1400, 1350)]
+    {
+        world.mtu = mtu;
+        world.now = world.pmtu.raise_at;
+        world.pmtu.check(world.now, RTT);
+        let from = world.probes;
+        while world.pmtu.phase == Phase::Search {
+            world.pmtu.fit(most);
+            if let Some((number, size)) = world.pmtu.pick(world.now) {
+                world.probes += 1;
+                assert!(size <= most && size > found);
+                if size <= mtu {
+                    world.pmtu.on_answer(world.now, number, RTT);
+                }
+            } else if world.pmtu.phase == Phase::Search {
+                world.now = world.pmtu.deadline(RTT);
+                world.pmtu.check(world.now, RTT);
+            }
+        }
+        assert!(
+            world.pmtu.limit.abs_diff(limit) <= STEP && world.pmtu.limit <= most.max(found),
+            "{}",
+            world.pmtu.limit
+        );
+        assert_eq!(world.probes > from, most > found);
+    }
+    assert_eq!(world.pmtu.limit, 1350, "one probe finds that the device is the narrowest");
 }
 
 #[test]
