@@ -146,8 +146,8 @@
 //!
 //! With the feature `log`, which is on by default, a stack writes records to whatever logger the program has installed for
 //! the [`log`](https://docs.rs/log) crate, with keys and values for structured consumers. Keys are named alike everywhere:
-//! `name`, `peer`, `layer`, `ipcp`, `flow`, `reason`; records of a stack with a [name](Builder::name) carry it as `stack`, and
-//! those of polled and simulated ones their `time` in seconds.
+//! `name`, `peer`, `layer`, `ipcp`, `flow`, `reason`; records of a stack with a [name](Builder::name) carry it as `stack`,
+//! and those of polled and simulated ones their `time` in seconds.
 //!
 //! | level | what |
 //! |---|---|
@@ -171,9 +171,9 @@
 //!
 //! # Settings
 //!
-//! All settings have one form: a value that has a default for everything, and a method of the name of each setting, which takes
-//! the value and gives it back changed. It says what is set, in which unit and range, the default, and what becomes of a value
-//! out of range.
+//! All settings have one form: a value that has a default for everything, and a method of the name of each setting, which
+//! takes the value and gives it back changed. It says what is set, in which unit and range, the default, and what becomes of
+//! a value out of range.
 //!
 //! ```
 //! use std::time::Duration;
@@ -186,8 +186,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a program reads has public fields instead: [`ConnectionInfo`], [`stats`]; and so has [`QosSpec`], which is the content of
-//! a message.
+//! What a program reads has public fields instead: [`ConnectionInfo`], [`stats`]; and so has [`QosSpec`], which is the
+//! content of a message.
 //!
 //! # Where things are
 //!

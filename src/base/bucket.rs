@@ -1,7 +1,8 @@
 //! A token bucket: so many bytes (or packets, or requests) a second, and some at once after a pause.
 //!
-//! It is kept as the moment at which the bucket will be full again (the *generic cell rate algorithm* of ITU-T I.371, which is
-//! a token bucket without tokens): a packet costs one comparison and one multiplication, and nothing needs to be topped up.
+//! It is kept as the moment at which the bucket will be full again (the *generic cell rate algorithm* of ITU-T I.371, which
+//! is a token bucket without tokens): a packet costs one comparison and one multiplication, and nothing needs to be topped
+//! up.
 //!
 //! ```
 //! use core::time::Duration;

@@ -26,8 +26,8 @@ impl Default for CaptureConfig {
 }
 
 impl CaptureConfig {
-    /// Sets how many bytes may wait to be written, at least 64 KiB; twice as many are used. Packets for which there is no room
-    /// are not written, and counted. Default: 8 MiB.
+    /// Sets how many bytes may wait to be written, at least 64 KiB; twice as many are used. Packets for which there is no
+    /// room are not written, and counted. Default: 8 MiB.
     #[must_use]
     pub fn queue(mut self, bytes: usize) -> Self {
         self.queue = bytes.max(64 << 10);
@@ -41,9 +41,9 @@ impl CaptureConfig {
         self
     }
 
-    /// Sets whether the packets of flows are written in the clear, too, each flow as an interface of its own: those of encrypted
-    /// flows as well, and of flows that pass no device. Of a running stack this concerns the flows that there are and those that
-    /// come. Default: `false`.
+    /// Sets whether the packets of flows are written in the clear, too, each flow as an interface of its own: those of
+    /// encrypted flows as well, and of flows that pass no device. Of a running stack this concerns the flows that there are
+    /// and those that come. Default: `false`.
     #[must_use]
     pub fn flows(mut self, on: bool) -> Self {
         self.flows = on;
@@ -58,8 +58,8 @@ impl CaptureConfig {
         self.keys
     }
 
-    /// Sets whether the keys of the flows that are allocated while the capture runs are written, too. Whoever has the file can
-    /// read these flows, in this and in any other capture. Default: `false`.
+    /// Sets whether the keys of the flows that are allocated while the capture runs are written, too. Whoever has the file
+    /// can read these flows, in this and in any other capture. Default: `false`.
     #[must_use]
     pub fn keys(mut self, on: bool) -> Self {
         self.keys = on;

@@ -84,8 +84,8 @@ impl Follower {
         self
     }
 
-    /// Sets the UDP ports of layers. Datagrams of other ports are looked at, too, if they are of a flow whose request was seen.
-    /// Default: 3435.
+    /// Sets the UDP ports of layers. Datagrams of other ports are looked at, too, if they are of a flow whose request was
+    /// seen. Default: 3435.
     #[must_use]
     pub fn ports(mut self, ports: &[u16]) -> Self {
         self.ports = ports.to_vec();

@@ -1,9 +1,9 @@
 //! Captures: packets that pass, written as pcapng, and captured packets, read and followed.
 //!
-//! [`Stack::capture`](crate::Stack::capture) is a switch on a running stack: from then on, until the [`Capture`] is stopped or
-//! dropped, the datagrams and frames of all its layers over devices are written. Wireshark shows them with the dissector that
-//! [`DISSECTOR`] is, and `examples/odump` without. While there is no capture, a device pays for the possibility with one relaxed
-//! load a call.
+//! [`Stack::capture`](crate::Stack::capture) is a switch on a running stack: from then on, until the [`Capture`] is stopped
+//! or dropped, the datagrams and frames of all its layers over devices are written. Wireshark shows them with the dissector
+//! that [`DISSECTOR`] is, and `examples/odump` without. While there is no capture, a device pays for the possibility with
+//! one relaxed load a call.
 //!
 //! ```
 //! use o7s::capture::{CaptureConfig, Reader};
@@ -37,9 +37,9 @@
 //! | either, with ` (dropped)` behind | the same | once more what a layer has dropped, or a device has not taken, with the reason as a comment |
 //! | `flow N`, if [asked for](CaptureConfig::flows) | 147, [`FlowHeader`] | the packets of a flow in the clear; what was dropped with the reason as a comment |
 //!
-//! Packets wait in memory of [bounded size](CaptureConfig::queue) for a thread that writes them, in a polled stack for the next
-//! [`poll`](crate::Stack::poll). A disk that is too slow costs packets in the file, which are counted there, and never the flows.
-//! A simulated stack writes the same bytes for the same seed.
+//! Packets wait in memory of [bounded size](CaptureConfig::queue) for a thread that writes them, in a polled stack for the
+//! next [`poll`](crate::Stack::poll). A disk that is too slow costs packets in the file, which are counted there, and never
+//! the flows. A simulated stack writes the same bytes for the same seed.
 //!
 //! # Risks
 //!
@@ -49,8 +49,8 @@
 //!
 //! # Key logs
 //!
-//! One line for each encrypted flow, in the manner of NSS's `SSLKEYLOGFILE`: a label, the id of the flow's request, the session
-//! key, in hexadecimal. Keys of later packets follow from it. A program gets them by
+//! One line for each encrypted flow, in the manner of NSS's `SSLKEYLOGFILE`: a label, the id of the flow's request, the
+//! session key, in hexadecimal. Keys of later packets follow from it. A program gets them by
 //! [`Builder::key_log`](crate::Builder::key_log), a capture has them in blocks of secrets; [`KeyLog`] reads them.
 //!
 //! | label | flow |
@@ -92,6 +92,6 @@ pub use tap::{Capture, Tap};
 pub use crate::wire::pcapng::Flow as FlowHeader;
 
 /// The Wireshark dissector, a script in Lua: saved as `o7s.lua` in Wireshark's folder of personal plugins, or given as
-/// `tshark -X lua_script:o7s.lua`, it shows the packets of all layers, and which flow each belongs to. Ports, EtherType and sizes
-/// are preferences. The [names of its fields](crate::dissect#fields) are those of [`Follower`].
+/// `tshark -X lua_script:o7s.lua`, it shows the packets of all layers, and which flow each belongs to. Ports, EtherType and
+/// sizes are preferences. The [names of its fields](crate::dissect#fields) are those of [`Follower`].
 pub const DISSECTOR: &str = include_str!("../wire/o7s.lua");

@@ -7,8 +7,8 @@ use super::headers;
 use super::tap::{Passed, Tap};
 use crate::wire::pcapng::{LINK_ETHERNET, LINK_RAW};
 
-/// Writes what passes a network: datagrams and frames when they are sent, and what becomes of those that do not arrive as they
-/// were.
+/// Writes what passes a network: datagrams and frames when they are sent, and what becomes of those that do not arrive as
+/// they were.
 #[derive(Debug)]
 pub(crate) struct NetworkRecorder {
     tap: Arc<Tap>,

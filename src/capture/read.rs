@@ -137,8 +137,8 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// The next packet; `None` at the end. A packet at the end that is cut off, as in a file that is still being written, is the
-    /// end, too.
+    /// The next packet; `None` at the end. A packet at the end that is cut off, as in a file that is still being written, is
+    /// the end, too.
     ///
     /// # Errors
     /// That of the source; [`ErrorKind::InvalidData`] if it is damaged.

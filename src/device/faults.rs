@@ -41,8 +41,8 @@ settings! {
 /// A device on which arriving packets are lost, doubled, damaged, delayed, or held up by a rate, for tests of programs on
 /// links that are too good. What is sent goes straight to the device: put one at either end for both directions.
 ///
-/// What happens follows from a seed and the order in which packets arrive; when it happens, from the clock. A polled stack has
-/// to be polled again for packets that were delayed; in a simulation its [links](crate::sim::Link) do all of this.
+/// What happens follows from a seed and the order in which packets arrive; when it happens, from the clock. A polled stack
+/// has to be polled again for packets that were delayed; in a simulation its [links](crate::sim::Link) do all of this.
 ///
 /// ```
 /// use o7s::device::{FaultConfig, Faults, MemoryFrames};

@@ -2,8 +2,8 @@
 //! any device, and a switch between devices. With the features `embassy-net-driver` and `smoltcp`, drivers written for those
 //! crates are devices, too, and devices are such drivers.
 //!
-//! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled or
-//! simulated stack does without it.
+//! The only room that reads a clock or opens a socket; it knows nothing of stacks. Protocol code never comes here; a polled
+//! or simulated stack does without it.
 //!
 //! ```
 //! use o7s::device::UdpSocket;

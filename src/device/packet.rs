@@ -157,9 +157,9 @@ impl PacketSocket {
     /// the interface promiscuous: for switches. Those with a VLAN tag are received with it.
     ///
     /// Frames whose checksum a program on this host, or in a namespace of it, has left to the hardware are dropped and
-    /// [counted](FrameLosses::damaged), and those that several were put together into are [too large](FrameLosses::oversized):
-    /// `ethtool -K DEV tx off tso off gro off` on the interfaces of a cable or bridge that carries such traffic. What Ethernet
-    /// layers send is not concerned.
+    /// [counted](FrameLosses::damaged), and those that several were put together into are [too
+    /// large](FrameLosses::oversized): `ethtool -K DEV tx off tso off gro off` on the interfaces of a cable or bridge that
+    /// carries such traffic. What Ethernet layers send is not concerned.
     ///
     /// # Errors
     /// As [`dix`](Self::dix).

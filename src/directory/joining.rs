@@ -298,7 +298,6 @@ impl Directory {
             self.join_soon(now);
             return;
         }
-        // Who knows many needs no suggestions, but a few connect what has fallen apart.
         // Two parts of a layer that have formed apart know nothing of each other; a neighbour of the other part is the
         // only sign.
         let rate = self.contacts.joining.suggestions.get_or_insert_with(|| Rate::new(now, 1));

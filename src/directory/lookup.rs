@@ -207,6 +207,7 @@ impl Lookup {
             }
             places -= place;
         }
+        // Without requests left there is no next one: the lookup is done as soon as nothing is under way.
         match next.filter(|_| self.requests_left > 0) {
             Some(address) if asked < alpha => Step::Ask(address),
             None if asked + slow == 0 => Step::Done,

@@ -307,7 +307,8 @@ impl Directory {
             Reason::Ping { .. } => drop(self.contacts.pinged.remove(&from.address)),
             Reason::Join => self.contacts.joining.succeeded(),
             Reason::Confirm { expires } => {
-                // One of our own kind says with its token until when.
+                // One of our own kind, which the token shows, publishes for `lifetime` and again before that is over: a
+                // longer claim is not its own.
                 let expires = expires.map(|at| if token.is_some() { at.min(now + self.config.lifetime()) } else { at });
                 self.confirmed(now, key, from.address, expires, values);
             }
@@ -367,6 +368,7 @@ impl Directory {
 
     /// A new contact may be of use to lookups that do not know whom to ask.
     pub(super) fn join_lookups(&mut self, now: Instant, contact: Contact) {
+        // Collected first: to go on may end a lookup, and that changes the map.
         let waiting = self.lookups.active.iter_mut().filter(|(_, lookup)| !lookup.is_answered());
         let waiting: Vec<(Kind, NameHash)> = waiting
             .map(|(id, lookup)| {
@@ -419,7 +421,8 @@ impl Directory {
     fn conclude(&mut self, now: Instant, lookup: &Lookup) {
         let key = lookup.key;
         let mut found = lookup.values.clone();
-        // Owners first. The sort is stable, so the order of arrival, which favours members that answer soon, is kept among equals.
+        // Owners first. The sort is stable, so the order of arrival, which favours members that answer soon, is kept among
+        // equals.
         found.sort_by_key(|value| !value.itself);
         let seen = found.iter().filter(|s| s.itself || !self.lookups.cache.is_doubted(now, &key, s.address));
         let mut addresses: Vec<Address> = seen.map(|value| value.address).collect();

@@ -73,7 +73,8 @@ pub struct Directory {
     /// Requests of others.
     pub(super) serving: Serving,
     pub(super) timers: Timers<Task>,
-    /// Requests whose answers are overdue then, or cannot come any more. There are many at times, and a task takes more memory.
+    /// Requests whose answers are overdue then, or cannot come any more. There are many at times, and a task takes more
+    /// memory.
     pub(super) overdue: Timers<u64>,
     pub(super) outbox: VecDeque<(Address, Message, Extension)>,
     pub(super) events: VecDeque<Event>,

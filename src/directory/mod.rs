@@ -9,8 +9,8 @@
 //!
 //! They are those of Kademlia: a *contact* is an id with the address it is at; contacts are in *k-buckets*, each with a
 //! *replacement cache* of those that wait for a place; an iterative *lookup* sends FIND_NODE or FIND_VALUE *requests*, alpha
-//! at a time, to ever closer contacts; names are *stored* at the k closest, *republished* by their owners, and *replicated* by
-//! those who keep them if their owners do not; a bucket without lookups is *refreshed* by one. The *tokens* are those of
+//! at a time, to ever closer contacts; names are *stored* at the k closest, *republished* by their owners, and *replicated*
+//! by those who keep them if their owners do not; a bucket without lookups is *refreshed* by one. The *tokens* are those of
 //! BitTorrent's Kademlia (BEP 5).
 //!
 //! | part | made of | what it does |

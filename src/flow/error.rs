@@ -14,8 +14,8 @@ pub enum WriteError {
     /// The deadline passed before there was room.
     #[error("the deadline passed before the flow had room for the data")]
     TimedOut,
-    /// More than the flow [takes at a time](crate::Flow::max_write): than a packet of its path, as it is now, on raw flows and
-    /// towards a reference.
+    /// More than the flow [takes at a time](crate::Flow::max_write): than a packet of its path, as it is now, on raw flows
+    /// and towards a reference.
     #[error("{size} bytes are more than this flow carries at a time; write at most {max}")]
     TooLarge {
         /// Size of the write, bytes.

@@ -111,6 +111,7 @@ impl Moves {
         }
         self.number = number;
         self.rests_until = now + PAUSE;
+        // In place of one that was not sent yet: its place stays, and is asked again after its pause.
         work.probe = Some((route, number));
     }
 
@@ -129,6 +130,8 @@ impl Moves {
             return true;
         }
         let asked = |place: &Place| Some(place.route) == from && place.numbers.contains(&number);
+        // Only from where it was asked, and with a number that went there: else somebody has passed it on. Then all other
+        // probes are void, or a late answer could move the flow once more.
         if work.places.iter().any(asked) {
             work.moved = from;
             work.places.clear();
@@ -158,6 +161,7 @@ impl Moves {
     /// The next probe or answer to send.
     pub(super) fn poll_transmit(&mut self) -> Option<Outgoing> {
         let work = self.work.as_mut()?;
+        // The newest first: the peer believes answers to its last two questions to a place, and no others.
         let (to, kind, number) = match work.answers.pop() {
             Some(number) => (None, ANSWER, number),
             None => {

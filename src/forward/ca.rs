@@ -91,11 +91,11 @@
 //!
 //! A receiver may report more than it got, before it got it, or hide marks, to be sent to faster than is fair, as one of TCP
 //! may (Savage et al. 1999); so may one of a reference by telling no levels. Packets have no numbers by which that could be
-//! seen. What bounds it: never more counts as delivered than was sent and not yet reported, so that the window grows by what the
-//! flow has really sent and waited for, and nothing is sent that its own program does not give; packets stay in the
+//! seen. What bounds it: never more counts as delivered than was sent and not yet reported, so that the window grows by what
+//! the flow has really sent and waited for, and nothing is sent that its own program does not give; packets stay in the
 //! bounded queue of their cube in front of each N-1 flow, which drops what is too much and serves the other cubes all the
-//! same; and a flow is [policed](super::shape) by what it was granted where that is given. Within a cube other flows get less
-//! meanwhile: members of a layer that shares queues have to trust each other as far as this.
+//! same; and a flow is [policed](super::shape) by what it was granted where that is given. Within a cube other flows get
+//! less meanwhile: members of a layer that shares queues have to trust each other as far as this.
 //!
 //! # The pacer
 //!

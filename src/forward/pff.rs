@@ -121,6 +121,7 @@ impl<H> ForwardingTable<H> {
         for (dst, hops) in routes.iter() {
             let Some(group) = table.group(hops, &mut resolve) else { continue };
             let mut place = place(dst, salt, shift);
+            // Linear probing: at a load of a half at most there is always a free place.
             while keys.get(place).is_some_and(|key| *key != 0) {
                 place = (place + 1) & (capacity - 1);
             }
@@ -196,6 +197,8 @@ impl<H: NextHop> ForwardingTable<H> {
             [only] => only.is_up().then_some(only),
             several => {
                 let up = several.iter().zip(1..).filter(|(handle, _)| handle.is_up());
+                // Proven ones before others; among equals each flow has an order of its own, so only those of one that fails
+                // move.
                 let rank = |(handle, number): &(&H, u64)| (handle.is_proven(), mix(flow ^ mix(*number)));
                 up.max_by_key(rank).map(|(handle, _)| handle)
             }

@@ -30,11 +30,11 @@
 //!
 //! # The rules
 //!
-//! *Start.* The initial number is chosen with the flow and counted on from there for ever. Before the first data, and
-//! before the first after a pause longer than R, goes a rendez-vous with the data-run flag and the number: it starts
-//! the run at the peer, which answers with its window. Every control packet carries the flag and the number of the
-//! oldest unacknowledged packet, so that a peer whose receiver has no run starts the right one. Data carries the flag
-//! exactly when nothing was outstanding at its first transmission.
+//! *Start.* The initial number is chosen with the flow and counted on from there for ever. Before the first data, and before
+//! the first after a pause longer than R, goes a rendez-vous with the data-run flag and the number: it starts the run at the
+//! peer, which answers with its window. Every control packet, but for notices of an end and those about the path, carries
+//! the flag and the number of the oldest unacknowledged packet, so that a peer whose receiver has no run starts the right
+//! one. Data carries the flag exactly when nothing was outstanding at its first transmission.
 //!
 //! *Receiving.* A run starts from data or control packets with the data-run flag, and only if there is none or the
 //! last one has been silent for 2 MPL + A + R. Control packets without the flag never touch the receiver.
@@ -183,7 +183,7 @@ pub struct Frct {
     /// What the peer has said outside of its stream.
     noticed: Option<Ending>,
     down: bool,
-    /// Packets given up when the flow went down.
+    /// Packets of user data that were given up, for whatever reason.
     abandoned: usize,
 }
 
@@ -230,8 +230,8 @@ impl Frct {
         Ok(())
     }
 
-    /// Takes one user packet, not empty, after [`can_send`](Self::can_send) has said that there is room; or one fragment, after
-    /// it has said so before the first.
+    /// Takes one user packet, not empty, after [`can_send`](Self::can_send) has said that there is room; or one fragment,
+    /// after it has said so before the first.
     #[inline]
     pub(crate) fn push(&mut self, now: Instant, payload: PacketBuf, part: Part) {
         self.tx.push(now, &self.params, payload, part);
@@ -283,7 +283,7 @@ impl Frct {
     /// Nothing is sent or taken any more. What has arrived can still be delivered.
     fn give_up(&mut self, cache: &mut BufCache) {
         self.down = true;
-        self.abandoned = self.tx.unacked();
+        self.abandoned += self.tx.unacked();
         for packet in self.tx.queue.drain(..).filter_map(|segment| segment.packet) {
             cache.put(packet);
         }
@@ -363,8 +363,8 @@ impl Frct {
         self.rx.ready.next_len()
     }
 
-    /// As [`deliver`](Self::deliver), to `buf`, or as much of it as fits: the rest is the next packet. Says how many bytes that
-    /// was, and whether that was the end of it.
+    /// As [`deliver`](Self::deliver), to `buf`, or as much of it as fits: the rest is the next packet. Says how many bytes
+    /// that was, and whether that was the end of it.
     pub fn read(&mut self, now: Instant, buf: &mut [u8], cache: &mut BufCache) -> Option<(usize, bool)> {
         self.rx.read(now, &self.params, buf, cache)
     }
@@ -431,7 +431,8 @@ impl Frct {
         self.tx.unacked() + self.abandoned
     }
 
-    /// Returns `true` if a packet could not be brought to the peer within R: nothing is sent or taken any more. What
+    /// Returns `true` if a packet could not be brought to the peer within R, or the rest of a message did not come in time:
+    /// nothing is sent or taken any more. What
     /// has arrived can still be delivered.
     pub fn is_down(&self) -> bool {
         self.down

@@ -14,10 +14,10 @@
 //! is written in packets of that size; what has its number already goes in pieces
 //! ([wire](crate::wire::frct#pieces-and-path-probes)). When it arrives, the limit is confirmed.
 //!
-//! *Search.* First a size that did not pass and is not larger than [`BASE`] is probed once more: a small packet is seldom too
-//! large. Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
-//! [`STEP`]. Each size is tried three times, and none is larger than what the layer takes at the time. What passes is the limit
-//! from then on.
+//! *Search.* First a size that did not pass and is not larger than [`BASE`] is probed once more: a small packet is seldom
+//! too large. Then probes, which carry no data, halve what lies between the limit and the size that does not pass, down to
+//! [`STEP`]. Each size is tried three times, and none is larger than what the layer takes at the time. What passes is the
+//! limit from then on.
 //!
 //! *Raising.* After [`RAISE`] the path may have become wider: the size that first did not pass is probed, and if it still
 //! does not, the search begins again. If it does, there is no limit any more but the layer's.
@@ -77,27 +77,27 @@ impl Probe {
     }
 }
 
-/// What has become of the retransmissions and probes of a suspicion: a sequential test (A. Wald, *Sequential Tests of Statistical
-/// Hypotheses*, 1945) of whether the path *loses*, with a probability that depends on no size, or is *narrow*, and no large packet
-/// passes. Each pair of them is one trial.
+/// What has become of the retransmissions and probes of a suspicion: a sequential test (A. Wald, *Sequential Tests of
+/// Statistical Hypotheses*, 1945) of whether the path *loses*, with a probability that depends on no size, or is *narrow*,
+/// and no large packet passes. Each pair of them is one trial.
 ///
-/// The probability of loss is not known. Under either assumption it is averaged over: all are alike at first, and what is small
-/// tells of it, on a path that only loses what is large as well. So with `n` probes, `u` of them not answered, and `k` large
-/// packets, all lost, a narrow path is as much [more likely](Self::odds) as the product of `(n + 1 + j) / (u + j)`, `j` from 1
-/// to `k`: the fewer probes are lost, the more the loss of large packets says. A large packet that arrives leaves nothing of
-/// that, and what is lost together, as while the path is broken, makes it less.
+/// The probability of loss is not known. Under either assumption it is averaged over: all are alike at first, and what is
+/// small tells of it, on a path that only loses what is large as well. So with `n` probes, `u` of them not answered, and `k`
+/// large packets, all lost, a narrow path is as much [more likely](Self::odds) as the product of `(n + 1 + j) / (u + j)`,
+/// `j` from 1 to `k`: the fewer probes are lost, the more the loss of large packets says. A large packet that arrives leaves
+/// nothing of that, and what is lost together, as while the path is broken, makes it less.
 ///
-/// A full queue is no loss of that kind: it takes small packets rather than large ones, and may keep those of one flow out for
-/// long. An answer that took as long as if there were one therefore counts as if it had lost the large packet with the
+/// A full queue is no loss of that kind: it takes small packets rather than large ones, and may keep those of one flow out
+/// for long. An answer that took as long as if there were one therefore counts as if it had lost the large packet with the
 /// probability [`CROWDED`], whatever was lost else.
 ///
-/// The test has no other end than [`CERTAIN`] and the arrival of a large packet. By Wald's bound one packet of 200 at most, on
-/// the average of all probabilities, is taken for too large without being so: computed, of all that are sent one of 1e7 if one
-/// packet or answer of ten is lost, 8e-5 with three of ten, and 0.8 % in the worst case, nine of ten. A narrow path is found with
-/// three pairs if no probe is lost, 3.7 on the average with one of ten, 9.7 with one of two; and with 14 if all are answered late.
-/// The time [R](super::Config::retransmit_max) holds eight timeouts that were doubled to the utmost, and mostly sixty: an answer
-/// that comes at once ends the doubling, because no queue is full. Of sixty pairs one in 1e9 black holes is missed if half of the
-/// probes are lost.
+/// The test has no other end than [`CERTAIN`] and the arrival of a large packet. By Wald's bound one packet of 200 at most,
+/// on the average of all probabilities, is taken for too large without being so: computed, of all that are sent one of 1e7
+/// if one packet or answer of ten is lost, 8e-5 with three of ten, and 0.8 % in the worst case, nine of ten. A narrow path
+/// is found with three pairs if no probe is lost, 3.7 on the average with one of ten, 9.7 with one of two; and with 14 if
+/// all are answered late. The time [R](super::Config::retransmit_max) holds eight timeouts that were doubled to the utmost,
+/// and mostly sixty: an answer that comes at once ends the doubling, because no queue is full. Of sixty pairs one in 1e9
+/// black holes is missed if half of the probes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tally {
     /// The smallest suspicious size.
@@ -179,8 +179,8 @@ pub(super) struct Pmtu {
 }
 
 impl Pmtu {
-    /// `below`: what is added to a packet on its way to the layer below, bytes. `number`: from where probes are numbered, another
-    /// one each time, for answers to what was asked on an earlier path may still come.
+    /// `below`: what is added to a packet on its way to the layer below, bytes. `number`: from where probes are numbered,
+    /// another one each time, for answers to what was asked on an earlier path may still come.
     fn new(below: u32, number: Seq) -> Self {
         let least = 2 * Pci::LEN as u32;
         Self {

@@ -105,6 +105,7 @@ impl Messages {
     pub(super) fn fits(&self, part: Part, len: usize) -> bool {
         let before = match part {
             Part::Whole => return true,
+            // A first fragment drops the open message, so that does not count.
             Part::First => 0,
             Part::Middle | Part::Last => self.open().map_or(0, |open| open.bytes as usize),
         };
@@ -249,6 +250,7 @@ impl Messages {
                 cache.put(packet);
             }
             let Some(message) = self.first() else { break };
+            // A packet counts as read with its last byte only: what is left of it stays at the front.
             message.bytes -= copied as u32;
             message.packets -= u32::from(over);
             if message.packets == 0 {

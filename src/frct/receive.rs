@@ -184,7 +184,7 @@ impl Frct {
     }
 
     /// What was written to a peer that reads no more is lost.
-    fn heed_close(&mut self, cache: &mut BufCache) {
+    pub(super) fn heed_close(&mut self, cache: &mut BufCache) {
         if self.peer_closed() {
             self.abandoned += self.tx.abandon(cache);
             if self.noticed == Some(Ending::Aborted) {

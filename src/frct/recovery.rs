@@ -18,11 +18,11 @@
 //! # What an acknowledgement of something sent twice proves
 //!
 //! It may be for either transmission, so it is no round-trip time (Karn), and a timeout that was doubled stays so until
-//! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. A packet that was sent for
-//! the first time after the timeout, and once, is one. But the packet *has* arrived: if not as sent last, then as sent
-//! first. An answer sooner than any round trip of late is taken for one to the first transmission; three in a row, each to
-//! what was sent again after the one before had come, mean that the path has become shorter, and correct the minimum, which no
-//! sample could while everything is sent twice.
+//! there is one (RFC 6298, 5.5 to 5.7), or an answer at least took no longer than one should. A packet that was sent for the
+//! first time after the timeout, and once, is one. But the packet *has* arrived: if not as sent last, then as sent first. An
+//! answer sooner than any round trip of late is taken for one to the first transmission; three in a row, each to what was
+//! sent again after the one before had come, mean that the path has become shorter, and correct the minimum, which no sample
+//! could while everything is sent twice.
 
 mod losses;
 mod repairs;
@@ -263,12 +263,15 @@ impl Sender {
     /// Tells the controller what arrived.
     fn tell_arrival(&mut self, now: Instant, news: &News, rtt: Option<u64>) {
         let round = !self.edge.before(self.rate.round);
+        // Asked before `next_round`, which forgets the older of the two rounds.
         let limited = self.is_limited();
         if round {
             self.next_round();
         }
         let rate = self.rate.meter.rate(now, &news.rate, self.rtt.min());
         let Some(congestion) = &mut self.rate.congestion else { return };
+        // `current`: what was sent before the window last shrank has met the old one, and is no reason for the new one to
+        // grow.
         congestion.on_ack(&Ack {
             now,
             bytes: news.bytes,

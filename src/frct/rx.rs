@@ -262,8 +262,8 @@ impl Receiver {
         }
     }
 
-    /// A packet, or a piece of one, is of no use. A duplicate tells of a lost acknowledgement, a packet beyond the window of a
-    /// window that was misread. Either way the sender is put right at once.
+    /// A packet, or a piece of one, is of no use. A duplicate tells of a lost acknowledgement, a packet beyond the window of
+    /// a window that was misread. Either way the sender is put right at once.
     fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Stats) {
         let ahead = seq - self.next;
         if ahead < 0 {
@@ -394,6 +394,7 @@ impl Receiver {
         if ahead < 0 {
             stats.late += 1;
         } else {
+            // A gap: missing fragments will not come any more, so nothing of their message can ever be read.
             if ahead > 0 {
                 stats.incomplete += self.ready.drop_open(cache);
             }

@@ -156,12 +156,11 @@ impl<R> Irm<R> {
         Ok(id)
     }
 
-    /// Sets the factory that is started when a request comes without an acceptor. `None` removes it.
+    /// Sets the factory that is started when a request comes without an acceptor. `None` removes it. `factory` is exchanged
+    /// for the one before: a factory may own listeners, so it is dropped where no lock is held.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
-    ///
-    /// `factory` is exchanged for the one before: a factory may own listeners, so it is dropped where no lock is held.
     pub fn set_factory(&mut self, name: &Name, factory: &mut Option<Arc<dyn Factory>>) -> Result<Vec<R>, BindError> {
         core::mem::swap(&mut self.entry(name)?.factory, factory);
         Ok(self.forget_if_unbound(name))
@@ -192,6 +191,7 @@ impl<R> Irm<R> {
         }
         for alg in ALGORITHMS {
             let key = (alg, alg.hash(name));
+            // Of two names that collide the other one may have the hash.
             if self.hashes.get(&key) == Some(name) {
                 self.hashes.remove(&key);
             }

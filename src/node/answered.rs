@@ -78,6 +78,8 @@ impl Answered {
         }
         let until = now + self.keep;
         match self.replies.insert(key, Answer { reply, size, until }) {
+            // It keeps its place in the order: it is forgotten when the former would have been, a little early, but is there
+            // once.
             Some(old) => out.push(old),
             None => self.order.push_back((until, key)),
         }

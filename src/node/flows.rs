@@ -151,7 +151,8 @@ impl Flows {
     /// The largest message that flows put together from fragments, bytes: a power of two, so that it can be told.
     pub(super) fn message(&self) -> u32 {
         let limits = &self.shared.limits;
-        // Small fragments hold up to four times as much memory, and a message that is not complete must not stop its own flow.
+        // Small fragments hold up to four times as much memory, and a message that is not complete must not stop its own
+        // flow.
         let held = (limits.flow_bytes / 4).checked_ilog2().map_or(0, |n| 1 << n);
         u32::try_from(limits.frct.message_room().min(held)).unwrap_or(0)
     }

@@ -25,14 +25,15 @@ settings! {
         flows: usize = 1 << 20,
         /// Sets how many idle packet buffers (2 KiB each) are kept. Default: 16 384.
         idle_buffers: usize = 16_384,
-        /// Sets how many packets may wait for the application of a flow without FRCT, at least 1; more are dropped and counted.
-        /// Default: 1024.
+        /// Sets how many packets may wait for the application of a flow without FRCT, at least 1; more are dropped and
+        /// counted. Default: 1024.
         raw_queue: usize = 1024,
         /// Sets how much memory the packets that wait for the application of one flow may hold, bytes. Without FRCT more are
         /// dropped and counted; with it the peer's window is closed. Besides, 4.5 MiB may wait in front of the flow's
         /// protocols. Default: 8 MiB.
         flow_bytes: usize = 8 << 20,
-        /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes. Default: 64 MiB.
+        /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes. Default: 64
+        /// MiB.
         peer_bytes: usize = 64 << 20,
         /// Sets the same for all flows of the stack, bytes. Default: 256 MiB.
         stack_bytes: usize = 256 << 20,
@@ -41,18 +42,18 @@ settings! {
         frct: frct::Config = frct::Config::default(),
         /// Sets how many threads serve flows to names without a listener, at a time. Default: 1024.
         handlers: usize = 1024,
-        /// Sets the least timeout that is granted for a flow to a requester of this library, however short the one that it asks
-        /// for: a shorter one would make this end send keepalives all the time. It counts where
-        /// [`flow_timeout_max`](Self::flow_timeout_max) is shorter. A requester of the reference cannot be told, and gets the
-        /// timeout that it asks for; keepalives are sent to it every 10 ms at most. Default: 1 s.
+        /// Sets the least timeout that is granted for a flow to a requester of this library, however short the one that it
+        /// asks for: a shorter one would make this end send keepalives all the time. It counts where
+        /// [`flow_timeout_max`](Self::flow_timeout_max) is shorter. A requester of the reference cannot be told, and gets
+        /// the timeout that it asks for; keepalives are sent to it every 10 ms at most. Default: 1 s.
         flow_timeout_min: Duration = Duration::from_secs(1),
         /// Sets the longest timeout that is granted for a flow, also to a requester that asks for none: how long state
         /// here can live without a sign of life from the other end. Default: 10 min.
         flow_timeout_max: Duration = Duration::from_secs(600),
-        /// Sets how long the peer of an accepted flow may be silent before it is heard for the first time; then the flow ends.
-        /// One of this library says something at once, and again while it hears nothing; over a thin link with a queue that may
-        /// be long on its way. The first word of a reference may be the keepalive after a quarter of the flow's timeout: 30 s
-        /// with the presets. Default: 45 s.
+        /// Sets how long the peer of an accepted flow may be silent before it is heard for the first time; then the flow
+        /// ends. One of this library says something at once, and again while it hears nothing; over a thin link with a queue
+        /// that may be long on its way. The first word of a reference may be the keepalive after a quarter of the flow's
+        /// timeout: 30 s with the presets. Default: 45 s.
         silence: Duration = Duration::from_secs(45),
         /// Sets how many accepted flows there may be whose peer has not been heard yet; beyond it the oldest make room.
         /// Default: 16 384.
@@ -69,8 +70,8 @@ settings! {
         alloc_timeout: Duration = Duration::from_secs(20),
         /// Sets how long an allocation waits for layers to find a name. Default: 2 s.
         lookup_timeout: Duration = Duration::from_secs(2),
-        /// Sets when a request that got no answer is repeated for the first time, at least 10 ms; then after twice as long, and
-        /// so on. Default: 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
+        /// Sets when a request that got no answer is repeated for the first time, at least 10 ms; then after twice as long,
+        /// and so on. Default: 1.2 s, because the reference's IRM may take 1 s to find an acceptor.
         retry: Duration = Duration::from_millis(1200),
     }
     inside {

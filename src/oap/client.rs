@@ -175,24 +175,9 @@ impl Client {
         Ok((Self { config: *config, id, peer, format: None, digest, request_hash, key }, request))
     }
 
-    /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered. The
-    /// reference takes it for another request; a peer that knows the id sends its response again.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn again(
-        &self,
-        unix_nanos: u64,
-        config: &SecurityConfig,
-        data: &[u8],
-        rng: &mut Randomness,
-    ) -> Result<(Self, Vec<u8>), OapError> {
-        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
-        Self::begin(unix_nanos, config, data, (self.id, self.peer), key)
-    }
-
-    /// [`again`](Self::again), with what is left of the [wait](Self::start_within) of the client. The server knows the request
-    /// for a repetition all the same.
+    /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered, and with
+    /// what is left of the [wait](Self::start_within) of the client. The reference takes it for another request; a peer that
+    /// knows the id sends its response again.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -262,6 +247,8 @@ impl Client {
         check_certificate(&message, &self.config)?;
         let (data, terms) = self.split(&message);
         check_data(data, &self.config)?;
+        // All that this client has sent is in the hash. The QoS is not, as it is a field of the layer's request: so the
+        // format that the server understood is compared below.
         if self.request_hash.is_some_and(|own| *message.request_hash != *own) {
             return Err(OapError::RequestHash);
         }

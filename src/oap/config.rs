@@ -28,11 +28,11 @@ settings! {
     /// key exchanges than its own.
     ///
     /// What is set is the least that is accepted, and the other end may have more. The key exchange is the client's. Of the
-    /// ciphers, and of the hashes for key derivation, of both ends the stronger is used: a client that asks for `aes-128-gcm`,
-    /// because that is faster on its processor, gets `aes-256-gcm` from a server with the defaults, and no error. For the
-    /// weaker one both ends have to be set to it, with [`Stack::set_security`](crate::Stack::set_security) for a name or
-    /// [`Builder::security`](crate::Builder::security) for all of them. [`Flow::security`](crate::Flow::security) tells what a
-    /// flow has got.
+    /// ciphers, and of the hashes for key derivation, of both ends the stronger is used: a client that asks for
+    /// `aes-128-gcm`, because that is faster on its processor, gets `aes-256-gcm` from a server with the defaults, and no
+    /// error. For the weaker one both ends have to be set to it, with [`Stack::set_security`](crate::Stack::set_security)
+    /// for a name or [`Builder::security`](crate::Builder::security) for all of them.
+    /// [`Flow::security`](crate::Flow::security) tells what a flow has got.
     ///
     /// As text it is `KEX[,CIPHER[,KDF]]`, which [`parse`](str::parse) reads: encryption is required, with the reference's
     /// defaults for what is left out. The names are those of [`Kex`], [`Cipher`] and [`Kdf`].
@@ -56,17 +56,17 @@ settings! {
         /// Sets the packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a
         /// [`kex`](Self::kex). Default: AES-256-GCM.
         cipher: Cipher = Cipher::Aes256Gcm,
-        /// Sets the hash for deriving keys: the weakest to accept, and the one to use unless the peer's is stronger. Only with
-        /// a [`kex`](Self::kex). Default: SHA-256.
+        /// Sets the hash for deriving keys: the weakest to accept, and the one to use unless the peer's is stronger. Only
+        /// with a [`kex`](Self::kex). Default: SHA-256.
         kdf: Kdf = Kdf::Sha256,
-        /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default: `None`,
-        /// the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
+        /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default:
+        /// `None`, the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
         digest: Option<Digest> = None,
         /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman. Default: the
         /// server.
         kem_mode: KemMode = KemMode::Server,
-        /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends anything,
-        /// a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
+        /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends
+        /// anything, a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
         required: bool = false,
         /// Sets what to do with a peer's certificate. Default: refuse the message.
         certificates: CertificatePolicy = CertificatePolicy::Refuse,

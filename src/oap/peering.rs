@@ -100,6 +100,7 @@ impl Peering {
 /// said are said to be as long as can be.
 pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
     let units = wait.map_or(0, |wait| wait.as_nanos() / WAIT_UNIT.as_nanos()).min(u16::MAX.into()) as u16;
+    // 0 says that nothing is said, so the shortest wait is one unit.
     let units = units.max(u16::from(wait.is_some()));
     if let Some(said) = id.first_chunk_mut::<WAIT_LEN>() {
         *said = units.to_be_bytes();

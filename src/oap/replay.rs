@@ -85,6 +85,8 @@ impl ReplayCache {
         if !self.seen.insert((timestamp, id)) {
             return Err(OapError::Replayed);
         }
+        // It may be the one that has just come: that is admitted all the same, and refused as stale when it comes again.
+        // `forgotten` only grows, for nothing as old is let in.
         if self.seen.len() > self.limit
             && let Some((oldest, _)) = self.seen.pop_first()
         {

@@ -198,6 +198,8 @@ impl Negotiated {
             }
             None => (Vec::new(), None),
         };
+        // By the client's hash, not ours: it is the client that compares. (And the trailer only for one that is marked: a
+        // reference would hand it to its application.)
         let request_hash = request_hash(&self.request.bytes, request.digest);
         let mut data = data.to_vec();
         let told = !self.known && peering::is_marked(&request.id);

@@ -283,8 +283,8 @@ impl LinkState {
         self.expiry = (left != Duration::MAX).then(|| now + left.max(GAP));
     }
 
-    /// A link that others told of may expire sooner than it was thought. An own one, which they remember as taken back, is looked
-    /// at by itself.
+    /// A link that others told of may expire sooner than it was thought. An own one, which they remember as taken back, is
+    /// looked at by itself.
     fn arm_expiry(&mut self, now: Instant, index: u32) {
         let Some(link) = self.db.get(index) else { return };
         let life = if link.live() { self.config.timeout() } else { self.config.memory() };

@@ -117,8 +117,8 @@ impl Marks {
         }
     }
 
-    /// Takes a link out of the set: the next after the last that was taken, and from the beginning again after the greatest. So
-    /// one that is marked again and again does not keep others from their turn.
+    /// Takes a link out of the set: the next after the last that was taken, and from the beginning again after the greatest.
+    /// So one that is marked again and again does not keep others from their turn.
     #[inline]
     pub(super) fn pop(&mut self, mark: Mark) -> Option<u32> {
         if self.is_empty(mark) {

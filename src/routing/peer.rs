@@ -15,8 +15,8 @@ use crate::types::id::{Address, N1FlowId};
 const REPEAT: Duration = Duration::from_millis(200);
 const REPEAT_MOST: Duration = Duration::from_secs(1);
 
-/// A member of our own is told no more than so many links before it confirms, but for what is only repeated: neither is a thin
-/// path filled with repetitions, nor memory with what waits for a confirmation. The table of so many takes 4 KiB.
+/// A member of our own is told no more than so many links before it confirms, but for what is only repeated: neither is a
+/// thin path filled with repetitions, nor memory with what waits for a confirmation. The table of so many takes 4 KiB.
 const WINDOW: usize = 440;
 /// Part of this window for news only, which need not wait behind links that are new to the neighbour alone.
 const FOR_NEWS: usize = 24;

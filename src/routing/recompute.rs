@@ -39,7 +39,8 @@ impl LinkState {
         let me = self.config.address;
         let Some(neighbour) = self.neighbours.get_mut(&address) else { return };
         let Some(at) = neighbour.recomputes else { return };
-        // Another flow was connected meanwhile; or it is down, and once it is up again it still sends on the flow that is gone.
+        // Another flow was connected meanwhile; or it is down, and once it is up again it still sends on the flow that is
+        // gone.
         if at > now || (neighbour.up == 0 && neighbour.all > 0) {
             let later = if at > now { at } else { now + LOOK_AGAIN };
             neighbour.recomputes = Some(later);
@@ -50,8 +51,8 @@ impl LinkState {
         if neighbour.up == 0 {
             return;
         }
-        // Of each neighbour there is one at a time, which counts like an own link: a full database does not keep the reference
-        // from hearing of it.
+        // Of each neighbour there is one at a time, which counts like an own link: a full database does not keep the
+        // reference from hearing of it.
         let before = neighbour.unknown.take().and_then(|unused| self.db.find(me, unused));
         before.into_iter().for_each(|index| self.remove(now, index));
         let Some(unused) = self.unused_address() else { return };

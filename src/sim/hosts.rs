@@ -12,8 +12,8 @@ use crate::base::time::Instant;
 
 /// A stack without threads: it does something only when it is polled.
 pub(super) trait Polled: Send + Sync {
-    /// Does everything that is due at `now`, takes in everything that has arrived, and returns when it wants to be polled again
-    /// at the latest, if at all.
+    /// Does everything that is due at `now`, takes in everything that has arrived, and returns when it wants to be polled
+    /// again at the latest, if at all.
     fn poll(&self, now: Instant) -> Option<Instant>;
 
     /// Sets the callback for a call of the application that made work or an earlier deadline than the last

@@ -176,8 +176,8 @@ impl Network {
         self.core.seed
     }
 
-    /// Randomness that follows from the seed and `purpose` alone: the same however often, and in whatever order, it is asked for.
-    /// The network's own draws are another stream for each path, so a scenario that draws more changes nothing there.
+    /// Randomness that follows from the seed and `purpose` alone: the same however often, and in whatever order, it is asked
+    /// for. The network's own draws are another stream for each path, so a scenario that draws more changes nothing there.
     pub fn rng(&self, purpose: &str) -> Rng {
         seeds::rng(self.core.seed, &format!("user {purpose}"))
     }
@@ -283,10 +283,10 @@ impl Network {
         self.core.rules.install(Box::new(decide))
     }
 
-    /// Writes the datagrams of the network and the frames of its [switches](Switch) to `sink`, as pcapng, until the [`Capture`]
-    /// is stopped or dropped: each when it is sent, and those that do not arrive once more, with the reason as a comment; of a
-    /// frame for several, those copies that do not arrive as they were sent. The same seed gives the same bytes. What a single
-    /// host sends and receives is captured with its [stack](crate::Stack::capture).
+    /// Writes the datagrams of the network and the frames of its [switches](Switch) to `sink`, as pcapng, until the
+    /// [`Capture`] is stopped or dropped: each when it is sent, and those that do not arrive once more, with the reason as a
+    /// comment; of a frame for several, those copies that do not arrive as they were sent. The same seed gives the same
+    /// bytes. What a single host sends and receives is captured with its [stack](crate::Stack::capture).
     ///
     /// ```
     /// use o7s::capture::CaptureConfig;
@@ -382,8 +382,8 @@ impl Network {
         self.core.hosts.borrow_mut().own(host, socket.state());
     }
 
-    /// Takes a host out of the world without warning: it is never polled again and its sockets are dead, while their addresses can
-    /// be bound anew.
+    /// Takes a host out of the world without warning: it is never polled again and its sockets are dead, while their
+    /// addresses can be bound anew.
     pub(super) fn crash(&self, host: HostId) {
         let addresses = self.core.hosts.borrow().addresses(host);
         addresses.into_iter().for_each(|at| self.core.registered.forget(at));

@@ -154,10 +154,10 @@ impl Builder {
         self
     }
 
-    /// Sets the most that a [`Stream`](super::Stream) puts into one packet, bytes, at least 1; it puts in less where the layer
-    /// [carries less](super::Flow::max_packet), and 0 counts as 1. Default: 1400, which with all headers fits into an Ethernet
-    /// frame, so that IP need not fragment it. Larger ones are faster where the path carries them; on paths with an MTU below
-    /// 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).
+    /// Sets the most that a [`Stream`](super::Stream) puts into one packet, bytes, at least 1; it puts in less where the
+    /// layer [carries less](super::Flow::max_packet), and 0 counts as 1. Default: 1400, which with all headers fits into an
+    /// Ethernet frame, so that IP need not fragment it. Larger ones are faster where the path carries them; on paths with an
+    /// MTU below 1500 say so with [`Udp4::mtu`](super::Udp4::mtu).
     pub fn stream_packet(mut self, bytes: usize) -> Self {
         self.stream_packet = bytes;
         self

@@ -9,8 +9,8 @@ use crate::capture::{Capture, CaptureConfig, CaptureError, FlowRecorder, Tap};
 use crate::node::KeyReader;
 
 impl Stack {
-    /// Writes what passes the stack's devices to `sink`, as pcapng, until the capture that this returns is stopped or dropped.
-    /// The [module](crate::capture) says what is written, and what the risks are.
+    /// Writes what passes the stack's devices to `sink`, as pcapng, until the capture that this returns is stopped or
+    /// dropped. The [module](crate::capture) says what is written, and what the risks are.
     ///
     /// In a threaded stack a thread writes, and a `sink` that is slow costs packets in the file, never the flows. In a polled
     /// one [`poll`](Self::poll) writes, and waits for it.

@@ -246,7 +246,8 @@ impl Flow {
     /// Ends the writing direction, the reading one, or both, and lets the other one go on. Never waits.
     ///
     /// With `Shutdown::Write` the other end reads everything that was written, and then [`ReadError::Closed`]. With
-    /// `Shutdown::Read` only this end reads no more: the other one is not told, and has to wait once the window is full. With `Shutdown::Both` the flow is closed, as by dropping it.
+    /// `Shutdown::Read` only this end reads no more: the other one is not told, and has to wait once the window is full.
+    /// With `Shutdown::Both` the flow is closed, as by dropping it.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -386,9 +387,9 @@ impl Flow {
     /// such a packet in fragments where paths have an MTU of 1500, which costs much of the throughput, loses the packet with
     /// any of them, and does not work at all on some networks. See [`stream_packet`](Self::stream_packet).
     ///
-    /// A path that drops large packets without a word is found out on reliable flows to a peer of this library, once some have
-    /// been lost for seconds while small ones passed: then this is what it does carry. Larger is tried again every ten minutes,
-    /// and as soon as the peer has moved to another address. On other flows what is too large is lost.
+    /// A path that drops large packets without a word is found out on reliable flows to a peer of this library, once some
+    /// have been lost for seconds while small ones passed: then this is what it does carry. Larger is tried again every ten
+    /// minutes, and as soon as the peer has moved to another address. On other flows what is too large is lost.
     pub fn max_packet(&self) -> usize {
         self.inner.endpoint.max_packet()
     }

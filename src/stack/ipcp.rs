@@ -189,9 +189,9 @@ impl Stack {
         Ok(IpcpHandle { addr: Some(addr), ..handle })
     }
 
-    /// Adds a member of a layer over a device of the caller's: `info` describes it, and `make` makes the [`Shim`](custom::Shim)
-    /// that sends and receives, which keeps the [`Layer`] to report what arrives to. Its receive loop, and the background
-    /// thread for it, are the stack's.
+    /// Adds a member of a layer over a device of the caller's: `info` describes it, and `make` makes the
+    /// [`Shim`](custom::Shim) that sends and receives, which keeps the [`Layer`] to report what arrives to. Its receive
+    /// loop, and the background thread for it, are the stack's.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -239,8 +239,8 @@ impl Stack {
     }
 }
 
-/// Binds the socket of a layer. A kernel that keeps less of what arrives than it was asked to is no error, but loses more of it
-/// under load, and only the operator can change that.
+/// Binds the socket of a layer. A kernel that keeps less of what arrives than it was asked to is no error, but loses more of
+/// it under load, and only the operator can change that.
 #[allow(clippy::if_same_then_else, reason = "without the feature `log` no record is made, whatever its level")]
 fn bind(panics: &Panics, addr: SocketAddr, settings: &Settings) -> Result<Arc<dyn Datagrams>, StackError> {
     let socket = UdpSocket::bind_with(addr, &settings.socket).map_err(|error| StackError::Bind { addr, error })?;

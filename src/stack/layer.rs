@@ -163,7 +163,8 @@ pub struct BroadcastLayer {
 }
 
 impl BroadcastLayer {
-    /// The largest packet in a broadcast layer, bytes: 1399. What is written may have to be [smaller](crate::Flow::max_packet).
+    /// The largest packet in a broadcast layer, bytes: 1399. What is written may have to be
+    /// [smaller](crate::Flow::max_packet).
     pub const MAX_PACKET: usize = MAX_PACKET;
 
     /// A layer of this name.

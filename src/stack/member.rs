@@ -144,7 +144,8 @@ fn check(kind: &MemberKind) -> Result<(), MemberError> {
 }
 
 impl UnicastBuilder {
-    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of [`UnicastConfig`](unicast::Config).
+    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of
+    /// [`UnicastConfig`](unicast::Config).
     pub fn config(mut self, config: unicast::Config) -> Self {
         let routing = self.config.routing.take();
         self.config = unicast::Config { routing, ..config };
@@ -170,7 +171,8 @@ impl UnicastBuilder {
 }
 
 impl BroadcastBuilder {
-    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of [`BroadcastConfig`](flood::Config).
+    /// Sets the local settings of this member, on which members of a layer need not agree. Default: that of
+    /// [`BroadcastConfig`](flood::Config).
     pub fn config(mut self, config: flood::Config) -> Self {
         self.config = config;
         self

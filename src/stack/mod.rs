@@ -175,10 +175,10 @@ impl Stack {
         self.set_factory(name, Arc::new(factory))
     }
 
-    /// Has `handle` run on a thread for every flow to `name` that no listener takes. Threads are started as they are
-    /// needed, up to [`Limits::handlers`](crate::settings::Limits::handlers) for all names of the stack; one that has nothing to
-    /// do takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never
-    /// been heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
+    /// Has `handle` run on a thread for every flow to `name` that no listener takes. Threads are started as they are needed,
+    /// up to [`Limits::handlers`](crate::settings::Limits::handlers) for all names of the stack; one that has nothing to do
+    /// takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never been
+    /// heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
     ///
     /// # Errors
     /// As [`bind`](Self::bind).

@@ -200,10 +200,10 @@ impl<Family> Udp<Family> {
         self
     }
 
-    /// Sets how many bytes of what has arrived the operating system keeps until this process receives it. What has no room is
-    /// lost, and counted as `device_overrun` where the system tells. It may give less, up to a limit of its own that an operator
-    /// can raise (on Linux the sysctl `net.core.rmem_max`); the [log](crate#log-records) says so then, at `warn`, or of the default
-    /// at `info`. More than 1 GiB count as 1 GiB. Default: 8 MiB.
+    /// Sets how many bytes of what has arrived the operating system keeps until this process receives it. What has no room
+    /// is lost, and counted as `device_overrun` where the system tells. It may give less, up to a limit of its own that an
+    /// operator can raise (on Linux the sysctl `net.core.rmem_max`); the [log](crate#log-records) says so then, at `warn`,
+    /// or of the default at `info`. More than 1 GiB count as 1 GiB. Default: 8 MiB.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.settings.socket.receive_buffer = bytes;
         self

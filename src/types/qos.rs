@@ -33,8 +33,8 @@ use super::parse::ParseError;
 /// ```
 ///
 /// Unlike settings of this library it has public fields and no setters. It is not a choice of how something is done here but
-/// the content of a message: eight values that go to the other end as they are, because both ends derive from them how packets
-/// are framed. None can be out of range, and there can be no more of them without another protocol.
+/// the content of a message: eight values that go to the other end as they are, because both ends derive from them how
+/// packets are framed. None can be out of range, and there can be no more of them without another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "written with the rest of a constant; its fields are those of the wire")]
 pub struct QosSpec {

@@ -24,9 +24,9 @@ pub trait Resolver: Send + Sync {
         Vec::new()
     }
 
-    /// A name was registered at the member that this resolver is of, which is reached at `at`: a directory that others
-    /// ask as well should know of it from now on. The IP address is unspecified (`0.0.0.0`, `::`) if the member is bound to all of
-    /// its host's: the directory has to know better. It may be said more than once. Must not block. By default nothing
+    /// A name was registered at the member that this resolver is of, which is reached at `at`: a directory that others ask
+    /// as well should know of it from now on. The IP address is unspecified (`0.0.0.0`, `::`) if the member is bound to all
+    /// of its host's: the directory has to know better. It may be said more than once. Must not block. By default nothing
     /// happens.
     fn publish(&self, hash: &NameHash, at: SocketAddr) {
         let _ = (hash, at);

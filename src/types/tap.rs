@@ -23,8 +23,8 @@ pub struct FlowPacket<'a> {
 
 /// A reader of flows' packets in the clear: a capture that was asked for it.
 ///
-/// It is called with the flow's lock held. So it copies what it wants and returns: it takes no lock under which anything else is
-/// called, and calls nobody.
+/// It is called with the flow's lock held. So it copies what it wants and returns: it takes no lock under which anything
+/// else is called, and calls nobody.
 pub trait FlowTap: Send + Sync {
     /// This packet leaves, or has come.
     fn packet(&self, packet: &FlowPacket<'_>);

@@ -26,9 +26,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a flow carries is not on the wire: whether its packets have an [FRCT](Protocol::Frct) header depends on the quality of
-//! service in its request, and what is encrypted stays closed. [`Follower`](crate::capture::Follower)
-//! remembers that, and opens what it has keys for.
+//! What a flow carries is not on the wire: whether its packets have an [FRCT](Protocol::Frct) header depends on the quality
+//! of service in its request, and what is encrypted stays closed. [`Follower`](crate::capture::Follower) remembers that, and
+//! opens what it has keys for.
 //!
 #![doc = include_str!("dissect/fields.md")]
 

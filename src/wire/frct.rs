@@ -25,8 +25,8 @@
 //! | 4 | 4 | seqno | number of this packet; with [`DRF`](Flags::DRF) on a control packet, the number of the next data packet not yet acknowledged | [`DATA`](Flags::DATA) or [`DRF`](Flags::DRF) |
 //! | 8 | 4 | ackno | the next number the sender of this header expects: all before it have arrived | [`ACK`](Flags::ACK) |
 //!
-//! A window never shrinks, but between two o7s ends one that ends at ackno, when more has been told, says that nothing is taken
-//! for now, for want of memory: what is out will have to be sent again.
+//! A window never shrinks, but between two o7s ends one that ends at ackno, when more has been told, says that nothing is
+//! taken for now, for want of memory: what is out will have to be sent again.
 //!
 //! Sequence numbers count packets, not bytes, and wrap at 2^32. A field that is not valid is 0 in what this crate
 //! sends, and ignored on receipt: a retransmission by the C reference carries an ackno without the flag.

@@ -19,10 +19,10 @@
 //! All of them are without padding, and integers are big-endian, most significant byte first, unless a table says
 //! otherwise.
 //!
-//! This room only translates. It keeps no state and does no I/O; what a field *means* for a flow is decided by the
-//! protocol machines. Decoding checks every length before it reads, never panics, and never allocates more than the
-//! bytes it was given, or a small multiple of them for lists in Protocol Buffers. What decodes encodes again to the same bytes; where a decoder is lenient (an unused field that
-//! is not zero, for instance) it says so.
+//! This room only translates. It keeps no state and does no I/O; what a field *means* for a flow is decided by the protocol
+//! machines. Decoding checks every length before it reads, never panics, and never allocates more than the bytes it was
+//! given, or a small multiple of them for lists in Protocol Buffers. What decodes encodes again to the same bytes; where a
+//! decoder is lenient (an unused field that is not zero, for instance) it says so.
 //!
 //! ```
 //! use o7s::wire::WireError;

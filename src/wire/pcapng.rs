@@ -11,8 +11,8 @@
 //! | enhanced packet | 6 | [`Packet`] |
 //! | decryption secrets | 10 | [`secrets`] |
 //!
-//! Times are nanoseconds since 1970-01-01 UTC. A packet says whether it came or went (`epb_flags`), how many packets before it
-//! could not be written (`epb_dropcount`) and what is to be said of it (`opt_comment`), for instance why it was dropped.
+//! Times are nanoseconds since 1970-01-01 UTC. A packet says whether it came or went (`epb_flags`), how many packets before
+//! it could not be written (`epb_dropcount`) and what is to be said of it (`opt_comment`), for instance why it was dropped.
 //!
 //! # The packets of flows
 //!

@@ -131,6 +131,32 @@ fn silent_flows_are_bounded_by_host_and_in_all() {
 }
 
 #[test]
+fn many_ports_of_a_host_leave_others_their_part_of_a_backlog() {
+    let world = World::new(13, "");
+    world.server.stack().set_backlog("s", 8).unwrap();
+    let listener = world.server.listen("s");
+    let unix = world.server.stack().node().clock().unix_nanos();
+    let (mut rng, net, client) = (Randomness::from_seed([9; 32]), world.net.clone(), world.client);
+    let qos = QosSpec { ber: 1, ..QosSpec::RAW };
+    for i in 0..16 {
+        let from = format!("10.0.1.1:{}", 1000 + i);
+        net.inject(&*from, SERVER, &request(unix + i, "s", qos, (4711 + i as u32) << 8, &mut rng));
+    }
+    let n = net.clone();
+    net.block_on(async move {
+        n.sleep(Duration::from_millis(100)).await;
+        let honest = n.spawn(async move { client.stack().flow("s").qos(qos).alloc_async().await });
+        n.sleep(Duration::from_millis(500)).await;
+        let mut accepted = Vec::new();
+        for _ in 0..8 {
+            accepted.push(listener.accept_async().await.unwrap());
+        }
+        let answered = n.timeout(Duration::from_millis(100), honest).await;
+        assert!(answered.is_ok_and(|flow| flow.is_ok()), "it is one of the eight");
+    });
+}
+
+#[test]
 fn an_honest_flow_outlives_a_flood_of_requests() {
     let server = Stack::builder().limits(limits()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();

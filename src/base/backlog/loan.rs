@@ -1,9 +1,9 @@
 //! The loan of a whole: which account may hold more than there is, and whose turn is next.
 //!
 //! Whoever is refused has a place in a line, a number that is larger than all before. It keeps the number for as long as it
-//! waits, and comes before everybody whose number is larger; so those that ask often, and those that are new, pass nobody who
-//! waits. But nobody is waited for who does not ask in time. There are two lines: the parts wait for the whole, and the accounts of a part for their part's turn, so
-//! that a peer with many flows has no more turns than another.
+//! waits, and comes before everybody whose number is larger; so those that ask often, and those that are new, pass nobody
+//! who waits. But nobody is waited for who does not ask in time. There are two lines: the parts wait for the whole, and the
+//! accounts of a part for their part's turn, so that a peer with many flows has no more turns than another.
 //!
 //! Of a line only the first is remembered: of those that ask, the one with the smallest number. The others have their numbers
 //! with them, and the smallest is the first when it asks next. So the state is bounded by the accounts that there are.
@@ -16,8 +16,8 @@ use crate::base::time::Instant;
 /// not keep it from others for as long as it likes.
 const LOAN: Duration = Duration::from_secs(10);
 /// Others wait for the first for so long without its asking: longer than the pauses of a sender that has backed off from a
-/// window that is shut, 15 s by default, for what it sends again is what asks. One that pauses for longer has its turn when it
-/// asks while nobody else has the loan.
+/// window that is shut, 15 s by default, for what it sends again is what asks. One that pauses for longer has its turn when
+/// it asks while nobody else has the loan.
 const KEPT: Duration = Duration::from_secs(20);
 
 /// One of all loans.

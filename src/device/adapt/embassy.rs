@@ -55,8 +55,9 @@ pub struct EmbassyFrames<D> {
     waiters: Arc<Waiters>,
     /// The waker that the driver is given; it notifies the waiters.
     waker: Waker,
-    /// The driver may have more frames than were taken, and then it calls nobody. Whoever waits has taken over the device from
-    /// the thread that received last, and sees what that has stored; a call of the driver after that is kept by the waiters.
+    /// The driver may have more frames than were taken, and then it calls nobody. Whoever waits has taken over the device
+    /// from the thread that received last, and sees what that has stored; a call of the driver after that is kept by the
+    /// waiters.
     may_have_more: AtomicBool,
     /// Whoever waits and does not see it yet is told: that call comes after it, and is kept as well.
     closed: AtomicBool,
@@ -80,8 +81,8 @@ impl<D: Driver> EmbassyFrames<D> {
         })
     }
 
-    /// Sets the waker that is called when the driver has received something, has room again, or its link changes: for stacks that are
-    /// polled. The last one that was given is called.
+    /// Sets the waker that is called when the driver has received something, has room again, or its link changes: for stacks
+    /// that are polled. The last one that was given is called.
     pub fn set_waker(&self, waker: &Waker) {
         self.waiters.set_waker(waker);
     }
@@ -188,8 +189,8 @@ impl<D> fmt::Debug for EmbassyFrames<D> {
 /// A device, as a driver for `embassy-net`.
 ///
 /// Devices of threads tell nobody but whoever waits for them, so somebody has to wait, and to call the
-/// [notifier](Self::notifier) then. While a frame waits for room in the device's queue the task above is woken at once, to try
-/// again: nobody is told of room.
+/// [notifier](Self::notifier) then. While a frame waits for room in the device's queue the task above is woken at once, to
+/// try again: nobody is told of room.
 ///
 /// See [`EmbassyFrames`] for an example.
 pub struct EmbassyDriver<F> {

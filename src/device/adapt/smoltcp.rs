@@ -104,8 +104,8 @@ impl<D: Device> SmoltcpFrames<D> {
         Waker::from(Arc::clone(&self.waiters))
     }
 
-    /// Sets the waker that is called when the [notifier](Self::notifier) is: for stacks that are polled. The last one that was given is
-    /// called.
+    /// Sets the waker that is called when the [notifier](Self::notifier) is: for stacks that are polled. The last one that
+    /// was given is called.
     pub fn set_waker(&self, waker: &Waker) {
         self.waiters.set_waker(waker);
     }
@@ -211,8 +211,8 @@ impl<F: Frames> SmoltcpDevice<F> {
         Self(FrameQueue::new(device))
     }
 
-    /// Returns the number of frames that wait for room. The interface above does not know of them: as long as there are any it
-    /// is to be polled again soon, whatever it says itself of when that is.
+    /// Returns the number of frames that wait for room. The interface above does not know of them: as long as there are any
+    /// it is to be polled again soon, whatever it says itself of when that is.
     pub fn waiting(&self) -> usize {
         self.0.sending.waiting()
     }

@@ -28,9 +28,10 @@ pub(crate) enum Way<P> {
 
 /// The addresses that a switch has learned, for ports of any kind.
 ///
-/// When there are [as many as there may be](MAX_LEARNED), a new one takes the place of the oldest at its own port if that has
-/// its share, else of the oldest at the port with the most: whatever new addresses one port makes up, others keep what they
-/// have up to their share. Who sends under an address that is known elsewhere has it, as at any switch. A frame costs steps in the logarithm of their number.
+/// When there are [as many as there may be](MAX_LEARNED), a new one takes the place of the oldest at its own port if that
+/// has its share, else of the oldest at the port with the most: whatever new addresses one port makes up, others keep what
+/// they have up to their share. Who sends under an address that is known elsewhere has it, as at any switch. A frame costs
+/// steps in the logarithm of their number.
 #[derive(Debug)]
 pub(crate) struct Learning<P> {
     learned: BTreeMap<Mac, Learned<P>>,

@@ -83,7 +83,7 @@ pub(super) enum Taker {
     Passing,
 }
 
-/// Result of putting packets in.
+/// Result of taking packets out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     /// Packets.

@@ -18,12 +18,12 @@ const APART: Duration = Duration::from_micros(60);
 
 /// Sums up the marks of the packets of a flow, and decides when to tell its sender.
 ///
-/// To a sender that makes something of reports, every eighth packet is told of, but not after less than 60 µs, and a
-/// packet after which none was told of for 2 ms. To all others, the rule is the reference's, to the packet: at the first marked packet of an episode, at the third, and from then
-/// on at every eighth; and once more, with a level of 0, when unmarked packets have ended the episode. A queue that
-/// plays about the threshold starts and ends episodes with every packet, and would be told of with every packet; so
-/// updates are rationed beyond that to [`BURST`](Self::BURST) and one for every eight packets, and what is held back is
-/// told with the next.
+/// To a sender that makes something of reports, every eighth packet is told of, but not after less than 60 µs, and a packet
+/// after which none was told of for 2 ms. To all others, the rule is the reference's, to the packet: at the first marked
+/// packet of an episode, at the third, and from then on at every eighth; and once more, with a level of 0, when unmarked
+/// packets have ended the episode. A queue that plays about the threshold starts and ends episodes with every packet, and
+/// would be told of with every packet; so updates are rationed beyond that to [`BURST`](Self::BURST) and one for every eight
+/// packets, and what is held back is told with the next.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     policy: CongestionAvoidance,
@@ -80,6 +80,7 @@ impl Receiver {
             let due = (self.untold >= PERIOD && since >= APART) || since >= REPORT;
             return due.then_some(self.level);
         }
+        // An eighth of an update for each packet: beyond a burst, one for every eight.
         self.ration = (self.ration + 1).min(Self::BURST * PERIOD);
         if (self.level == 0 && ecn == 0 && !self.owed) || self.policy == CongestionAvoidance::None {
             return None;

@@ -262,6 +262,7 @@ impl Window {
     /// Takes an answer: packets sent before the question arrived before it, or not at all.
     fn answered(&mut self, sent: u32, delivered: u32) {
         let after = self.sent.wrapping_sub(sent);
+        // An answer to a question before the one that was answered last says nothing new.
         if after > self.sent.wrapping_sub(self.asked.answered) {
             return;
         }

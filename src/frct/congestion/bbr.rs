@@ -214,6 +214,7 @@ impl Controller for Bbr {
                 self.rate.update(self.rounds, rate, RATE_LIFE, |a, b| a >= b);
             }
         }
+        // After the rate was updated: whether the pipe is full is judged by what this round has shown, too.
         if self.round_start {
             self.on_round(app_limited);
         }
@@ -241,6 +242,8 @@ impl Controller for Bbr {
 
     fn on_loss(&mut self, loss: &Loss) {
         self.lost += loss.bytes;
+        // Other loss is judged once a round. After a silence the window begins anew, but the model stays and lets it grow
+        // back.
         if loss.silence {
             self.window = FLOOR * self.segment;
         }

@@ -239,6 +239,7 @@ impl Cubic {
             self.curve.window = self.curve.w_est.max(window);
             return;
         }
+        // In bytes times the window, so that growth by less than a byte is not lost.
         self.credit += (target - window).saturating_mul(ack.bytes);
         self.curve.window += self.credit / window;
         self.credit %= window;

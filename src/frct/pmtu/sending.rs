@@ -131,6 +131,8 @@ impl Sender {
             }
             seq += 1;
         }
+        // Not by `enter_recovery`: the window is not made smaller for it. But what arrives as first sent after all is counted
+        // against it, as with any loss that was declared.
         self.episode.declared.0 += found.packets;
         self.repairs.forced = true;
         // The peer is there, and has answered.

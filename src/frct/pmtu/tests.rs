@@ -75,8 +75,8 @@ fn a_path_that_carries_nothing_is_no_narrow_one() {
     }
 }
 
-/// The chance that a suspicion comes to its end, and after how many pairs of a retransmission and a probe on the average, if each
-/// probe is lost with the probability `probe` and each large packet with `large`, which ends it if it arrives.
+/// The chance that a suspicion comes to its end, and after how many pairs of a retransmission and a probe on the average, if
+/// each probe is lost with the probability `probe` and each large packet with `large`, which ends it if it arrives.
 fn found(probe: f64, large: f64) -> (f64, f64) {
     // Those that go on, by the probes that were not answered, and how likely they are.
     let (mut open, mut found, mut pairs) = (vec![1.0], 0.0, 0.0);

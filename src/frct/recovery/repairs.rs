@@ -67,6 +67,7 @@ impl Sender {
         }
         self.note_resent(now, p, seq);
         self.launch(now, seq);
+        // With its time: an entry whose packet was sent once more since is told by it, and passed over.
         self.repairs.resent.push_back((seq, now));
         self.start_rto(now, p);
     }

@@ -132,8 +132,8 @@ impl Sender {
             self.trust_path();
         } else if self.shut && told.after(self.edge) {
             self.shut = false;
-            // Only once: a peer that says both in turn would get a packet of full size for each two small ones. After that the
-            // timer tries, ever more seldom.
+            // Only once: a peer that says both in turn would get a packet of full size for each two small ones. After that
+            // the timer tries, ever more seldom.
             if !core::mem::replace(&mut self.timer.tried, true) {
                 self.timer.backoff = 0;
                 self.probe.oldest = (self.outstanding() > 0).then_some(self.edge);
@@ -185,6 +185,7 @@ impl Sender {
         }
         stats.timeouts += 1;
         self.on_timeout(now, p, stats);
+        // Counted afterwards: `on_timeout` has to know whether this is the first.
         self.timer.silent = self.timer.silent.saturating_add(1);
         self.timer.backoff = self.timer.backoff.saturating_add(1);
         self.arm_rto(now, p);

@@ -11,6 +11,7 @@ impl Receiver {
     /// that another follows; the last one is filled up, with room left, with what the peer is told again.
     pub(in crate::frct) fn report(&mut self) {
         let next = self.next;
+        // From `next` upwards: the numbers of one range then follow each other, and each range is picked once.
         self.fresh.sort_unstable_by_key(|s| s.0.wrapping_sub(next.0));
         let mut picked = [0; Sack::MAX_BLOCKS];
         let (mut count, mut used) = (0, 0);
@@ -24,6 +25,8 @@ impl Receiver {
             used += 1;
         }
         self.fresh.drain(..used);
+        // Reports get lost, so the oldest ranges and those around the newest arrival are told again. Never so many that the
+        // report is full: the peer takes a full one for the first of several.
         if count < Sack::MAX_BLOCKS {
             let newest = self.held.position(self.latest);
             let around = newest.saturating_sub(Sack::MAX_BLOCKS / 2);
@@ -47,6 +50,7 @@ impl Receiver {
         if sack.emit(&mut self.sack).is_err() {
             self.sack.clear();
         }
+        // What found no room follows at once, in a report of its own.
         self.due = !self.fresh.is_empty();
     }
 

@@ -10,7 +10,7 @@ use super::net::{Link, Net};
 use crate::base::buf::{BufCache, BufPool, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::frct::{Config, Frct, Memory, Part, fragments};
+use crate::frct::{Config, Ending, Frct, Memory, Part, fragments};
 use crate::wire::frct::{Flags, Pci};
 
 const MESSAGE: usize = 1 << 16;
@@ -372,6 +372,21 @@ fn a_message_is_no_larger_than_was_told() {
         take(&mut other, now, 0, Part::First, MESSAGE + 1, &mut cache);
         assert_eq!((other.held(), other.stats().received), (0, 0));
     }
+}
+
+#[test]
+fn what_an_abort_has_lost_counts_after_a_message_was_given_up() {
+    let (now, mut cache) = (Instant::from_millis(1), cache());
+    let mut frct = Frct::new(config(true), 1, now);
+    take(&mut frct, now, 0, Part::First, 1024, &mut cache);
+    (0..3).for_each(|_| frct.send(now, PacketBuf::copy_of(b"x")).unwrap());
+    sent(&mut frct, now);
+    frct.noticed = Some(Ending::Aborted);
+    frct.heed_close(&mut cache);
+    assert_eq!((frct.unacked(), frct.is_down()), (3, false));
+    let late = frct.rx.open_until(&frct.params);
+    frct.handle_timeout(late, &mut cache);
+    assert_eq!((frct.unacked(), frct.is_down()), (3, true));
 }
 
 #[test]

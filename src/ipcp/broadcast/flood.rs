@@ -223,6 +223,7 @@ impl Flood {
 
     /// Decides whether a packet from a known port may pass, and counts it.
     fn admit(&mut self, now: Instant, from: N1FlowId, packet: &[u8]) -> Result<(), Dropped> {
+        // With a single neighbour nothing can come back by another way: nothing is remembered or compared.
         let in_loop = self.config.suppress && self.neighbours.len() > 1;
         let mut neighbour = self.neighbours.get_mut(&from);
         if let Some(neighbour) = &mut neighbour {

@@ -38,9 +38,10 @@ pub fn is_valid(address: Address) -> bool {
 /// the same address: then that one is no new member. One of the reference's kind never gives way.
 ///
 /// One that comes again only because the answer was lost, or that just says to have the address, makes a new member take
-/// another one all the same. That costs the new member what it has begun in its first 5 s, and has no end but that: nothing on
-/// the wire tells such a neighbour from one that is settled, and to wait for a third time would leave a new member beside one
-/// that is settled without a connection for as long. Who has been a member for longer keeps the address whoever claims it.
+/// another one all the same. That costs the new member what it has begun in its first 5 s, and has no end but that: nothing
+/// on the wire tells such a neighbour from one that is settled, and to wait for a third time would leave a new member beside
+/// one that is settled without a connection for as long. Who has been a member for longer keeps the address whoever claims
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
     /// This member asked it for a connection.

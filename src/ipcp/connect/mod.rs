@@ -1,7 +1,8 @@
 //! Connections between members of a layer, component by component, and enrollment of new members.
 //!
-//! A unicast or broadcast IPCP is a user of the flows of the layers below, its *N-1 flows*. Each has one
-//! [`Purpose`], which the first message in either direction says. This room has the parts of that which do no I/O: they turn packets into packets, and are told the time and the outcome of what they asked for.
+//! A unicast or broadcast IPCP is a user of the flows of the layers below, its *N-1 flows*. Each has one [`Purpose`], which
+//! the first message in either direction says. This room has the parts of that which do no I/O: they turn packets into
+//! packets, and are told the time and the outcome of what they asked for.
 //!
 //! | module | what it does |
 //! |---|---|

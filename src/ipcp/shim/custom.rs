@@ -100,8 +100,8 @@ pub trait Shim: Send + Sync + 'static {
     /// [`will_wake`](Waker::will_wake) the same task. More than 64 tasks at a time are called again by their wakers only.
     fn lookup(&self, name: &NameHash, waker: &Waker) -> Lookup;
 
-    /// Reports that a station which [`lookup`](Self::lookup) returned did not answer, or does not have the name, so that it is
-    /// forgotten. Default: does nothing.
+    /// Reports that a station which [`lookup`](Self::lookup) returned did not answer, or does not have the name, so that it
+    /// is forgotten. Default: does nothing.
     fn doubt(&self, _name: &NameHash, _station: u64) {}
 
     /// Sends a message about a flow to a station. Requests are repeated until there is an answer, so nothing needs to be

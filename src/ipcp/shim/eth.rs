@@ -12,8 +12,8 @@
 //! never has more than one answer from each station that has what was asked for; and queries are answered at a limited rate.
 //!
 //! The device is asked for its address, its MTU and the state of its link whenever it has been waited for. A link that goes
-//! down is told to all flows: reliable ones keep what they have to send until it is up again, what others send is lost. If the
-//! interface's own address changes, the flows are over, because their other ends accept packets from the old one only.
+//! down is told to all flows: reliable ones keep what they have to send until it is up again, what others send is lost. If
+//! the interface's own address changes, the flows are over, because their other ends accept packets from the old one only.
 
 mod config;
 mod directory;

@@ -3,9 +3,9 @@
 //! A member receives faster than it handles requests and replies, and anybody may send it some. So there is a bound on what
 //! waits, and on what waits of one peer.
 //!
-//! Replies that this end waits for come first, in their turn as well: all of the room is theirs, and what gives way to them is
-//! requests, which anybody can make up, under any address. Nobody can make up replies: each answers a request of this end, comes
-//! from where that went, and is the only one; a second reply to the same request is of no use.
+//! Replies that this end waits for come first, in their turn as well: all of the room is theirs, and what gives way to them
+//! is requests, which anybody can make up, under any address. Nobody can make up replies: each answers a request of this
+//! end, comes from where that went, and is the only one; a second reply to the same request is of no use.
 //!
 //! Requests share what is left. When there is no room, the newest of the peer that has most there goes; a stranger who sends
 //! without end has most. One who makes up an address for each message has one message each.
@@ -33,7 +33,8 @@ pub(super) struct Management<M> {
     requests: VecDeque<Waiting<M>>,
     bytes: usize,
     peers: BTreeMap<u64, Held>,
-    /// The requests of this end whose replies wait: the peer, and the number, which may be that of another peer's request later.
+    /// The requests of this end whose replies wait: the peer, and the number, which may be that of another peer's request
+    /// later.
     answered: BTreeSet<(u64, u64)>,
 }
 

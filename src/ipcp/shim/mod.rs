@@ -48,16 +48,17 @@ use crate::flow::Drive;
 /// # What an implementation does
 ///
 /// **Names** ([`Ipcp::register`], [`Ipcp::lookup`]). It keeps the hashes that are registered, at most so many, and says
-/// where in the layer a hash can be asked for: `Lookup::Known` with one [`Location::Station`](super::Location::Station) will do, if there is only
-/// one other member.
+/// where in the layer a hash can be asked for: `Lookup::Known` with one [`Location::Station`](super::Location::Station) will
+/// do, if there is only one other member.
 ///
 /// **Asking** ([`Ipcp::request`]). It enters the flow in a table *before* it sends the request, because the reply may be
-/// faster ([`Ends::ask`]), and passes the reply on with [`Answer::answered`](super::Answer::answered). Requests are repeated by the stack; one that
-/// is lost needs no care.
+/// faster ([`Ends::ask`]), and passes the reply on with [`Answer::answered`](super::Answer::answered). Requests are repeated
+/// by the stack; one that is lost needs no care.
 ///
 /// **Being asked** ([`Requests::incoming`]). A request for a hash that is not registered is refused with
-/// [`Code::NAME`](crate::types::code::Code::NAME); others go up with a [`Responder`](super::Responder), most easily a [`ReplyOnce`]. If who asks can be forged, the request
-/// says where it claims to come from ([`Incoming::from_peer`](super::Incoming::from_peer)).
+/// [`Code::NAME`](crate::types::code::Code::NAME); others go up with a [`Responder`](super::Responder), most easily a
+/// [`ReplyOnce`]. If who asks can be forged, the request says where it claims to come from
+/// ([`Incoming::from_peer`](super::Incoming::from_peer)).
 ///
 /// **Packets.** [`receive`](Self::receive) takes a bounded batch from the device, finds the flow of each packet and calls
 /// [`Endpoint::handle_packets`](crate::flow::Endpoint::handle_packets), with packets of one flow together where that is
@@ -127,9 +128,9 @@ pub trait Shim: Ipcp + 'static {
 pub struct ShimContext {
     /// Where requests for flows go that arrive.
     pub requests: Weak<dyn Requests>,
-    /// The receive loop. [`Ipcp::device`] and [`Port::device`](crate::flow::Port::device) return it, [upgraded](Weak::upgrade): a thread that waits
-    /// for a flow of this layer drives it then. Without that the background thread alone receives, and each packet costs a
-    /// thread switch.
+    /// The receive loop. [`Ipcp::device`] and [`Port::device`](crate::flow::Port::device) return it,
+    /// [upgraded](Weak::upgrade): a thread that waits for a flow of this layer drives it then. Without that the background
+    /// thread alone receives, and each packet costs a thread switch.
     pub device: Weak<dyn Drive>,
     /// Has the stack polled, if it is a polled or simulated one: to be woken when packets have arrived, and again if some
     /// are left after [`Shim::receive`]. Does nothing in a threaded stack, whose threads [wait](Shim::wait).

@@ -36,23 +36,24 @@ settings! {
         max_flows: usize = 65_536,
         /// Sets how many N-1 flows there may be; more are refused. Default: 4096.
         max_connections: usize = 4096,
-        /// Sets how many messages of components may wait to be handled; more are dropped. Link state and requests for flows have
-        /// a quarter each; replies to requests, what else concerns flows, and answers of the directory and questions to it an
-        /// eighth each. An N-1 flow has at most one part in 32 of all the room in each class, but 8 messages in any case. Default: 4096.
+        /// Sets how many messages of components may wait to be handled; more are dropped. Link state and requests for flows
+        /// have a quarter each; replies to requests, what else concerns flows, and answers of the directory and questions to
+        /// it an eighth each. An N-1 flow has at most one part in 32 of all the room in each class, but 8 messages in any
+        /// case. Default: 4096.
         inbox: usize = 4096,
         /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
         flow_queue: usize = 256,
-        /// Sets the address to have, 1 to 2³² - 1; others are an error when the member is made. It is kept over restarts: what
-        /// the layer remembers of an earlier life is contradicted. A new member takes another one all the same if somebody
-        /// answers that. Default: `None`, a random one.
+        /// Sets the address to have, 1 to 2³² - 1; others are an error when the member is made. It is kept over restarts:
+        /// what the layer remembers of an earlier life is contradicted. A new member takes another one all the same if
+        /// somebody answers that. Default: `None`, a random one.
         address: Option<Address> = None,
-        /// Sets how long a neighbour that is a member of this library may be silent before it is taken for gone, and packets go
-        /// around it. Both ends hold to the longer one of what they say, to no less than four times what it took to allocate
-        /// the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that
-        /// time. A member says more the more neighbours it has when one is connected, so that its keepalives do not become as
-        /// many more: with the default, 2000 a second for 500 N-1 flows, and less than four times as many for 4096. Zero: what
-        /// the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference.
-        /// Default: 2 s.
+        /// Sets how long a neighbour that is a member of this library may be silent before it is taken for gone, and packets
+        /// go around it. Both ends hold to the longer one of what they say, to no less than four times what it took to
+        /// allocate the N-1 flow, and to no more than the flow's [timeout](crate::QosSpec::timeout). Eight keepalives are
+        /// sent in that time. A member says more the more neighbours it has when one is connected, so that its keepalives do
+        /// not become as many more: with the default, 2000 a second for 500 N-1 flows, and less than four times as many for
+        /// 4096. Zero: what the other end says counts, and if that is zero, too, only the flow's timeout, as with neighbours
+        /// of the C reference. Default: 2 s.
         detection: Duration = Duration::from_secs(2),
     }
     inside {

@@ -247,7 +247,7 @@ impl Above for Control {
                     false
                 }
             },
-            // Here where packets are forwarded no more of it is looked at.
+            // No more of it is parsed here, on the thread that forwards.
             DIRECTORY => match dht::answered(&pkt) {
                 Some(cookie) if self.claims(cookie) => self.mailbox.keep(from, Message::Answer(pkt)),
                 _ => self.mailbox.keep(from, Message::Directory(pkt)),

@@ -110,6 +110,7 @@ impl<R> Entry<R> {
             *counts.entry(queued.caller.host).or_default() += 1;
         }
         let own = counts.get(&host).copied().unwrap_or(0);
+        // More than one more: otherwise two hosts would push out each other's requests in turn.
         let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1)?;
         let newest =
             |free: bool| self.queue.iter().rposition(|q| q.caller.host == most && (!free || q.offered.is_none()));

@@ -108,6 +108,7 @@ impl<R> Irm<R> {
         };
         let at = waiter.and_then(|id| entry.waiters.iter().position(|w| w.id == id));
         let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.take(at)) else {
+            // It was woken in vain, or is polled again: with a waker in its place it counts as idle.
             if let Some(w) = at.and_then(|at| entry.waiters.get_mut(at)) {
                 core::mem::swap(&mut w.waker, waker);
             } else {
@@ -157,6 +158,7 @@ impl<R> Irm<R> {
         let chosen = entry.choose();
         let factory = entry.factory.clone();
         let Some(queued) = entry.queue.get_mut(at) else { return };
+        // The index is by time: the entry leaves it under the old one, and enters it below under the new one.
         self.due.remove(&(queued.due, id));
         entry.offers -= usize::from(queued.offered.take().is_some());
         queued.due = queued.until;

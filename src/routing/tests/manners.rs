@@ -501,7 +501,8 @@ fn invented_neighbours_leave_nothing_behind() {
     assert_eq!((alone.member.neighbours.len(), alone.member.db.len()), (0, 0));
 }
 
-/// A reference that has a neighbour connected anew goes on sending on the old flow until it hears of a link that is new to it.
+/// A reference that has a neighbour connected anew goes on sending on the old flow until it hears of a link that is new to
+/// it.
 #[test]
 fn a_connected_reference_is_told_of_an_unknown_link() {
     for (dialect, wanted) in [(Dialect::Plain, 1), (Dialect::Confirming, 0)] {

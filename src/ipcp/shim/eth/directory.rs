@@ -4,11 +4,11 @@
 //! time for it is over. Answers count only then: the first has whoever waits woken, and those of other stations that come in
 //! the same time are further places. What nobody answered is remembered too, for a shorter time.
 //!
-//! Anybody on the segment can answer, from any number of made-up addresses. Whoever asks for a flow tries one place after the
-//! other, and [doubts](Directory::doubt) those that refuse or are silent; when none is left everybody is asked anew. So that the
-//! true answer gets its turn, places are not kept in the order in which they came: if there are more than are of use, a lottery
-//! decides, another one for each query, in which repeating an answer is of no use; and stations that were doubted lately have
-//! the worse lots.
+//! Anybody on the segment can answer, from any number of made-up addresses. Whoever asks for a flow tries one place after
+//! the other, and [doubts](Directory::doubt) those that refuse or are silent; when none is left everybody is asked anew. So
+//! that the true answer gets its turn, places are not kept in the order in which they came: if there are more than are of
+//! use, a lottery decides, another one for each query, in which repeating an answer is of no use; and stations that were
+//! doubted lately have the worse lots.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;

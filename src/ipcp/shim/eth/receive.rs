@@ -193,8 +193,8 @@ impl EthShim {
         }
     }
 
-    /// Answers a query, and enters the answer to one into the directory; whatever nobody waits for is counted and dropped here,
-    /// so that a flood of it does not keep anything else out.
+    /// Answers a query, and enters the answer to one into the directory; whatever nobody waits for is counted and dropped
+    /// here, so that a flood of it does not keep anything else out.
     fn sort_management(&self, now: Instant, frame: &Frame<'_>, broadcast: bool) -> Option<Sorted> {
         let src = frame.src;
         let message = match Mgmt::parse(self.framing.format(), self.info.hash, frame.payload) {
@@ -214,8 +214,8 @@ impl EthShim {
                 self.note_malformed(src, frame.encoded_len(), "a message for everybody that is no query");
                 None
             }
-            // Anybody can make up answers, from any number of addresses: kept until they are handled, they would take the room
-            // of replies.
+            // Anybody can make up answers, from any number of addresses: kept until they are handled, they would take the
+            // room of replies.
             Mgmt::Answer(hash) => self.handle_answer(now, src, &hash).then_some(Sorted::Done),
             Mgmt::Reply(m) if !self.expects(src, &m) => {
                 self.counters.replies_unexpected.count();

@@ -6,17 +6,18 @@ use alloc::collections::VecDeque;
 use crate::base::time::Instant;
 use crate::directory::LIFETIME;
 
-/// Questions that are open at most: as many as the directory has under way. The oldest goes, whose answer is one among others.
+/// Questions that are open at most: as many as the directory has under way. The oldest goes, whose answer is one among
+/// others.
 const MOST: usize = 1024;
 
 /// Room for so many is not given back.
 const SPARE: usize = 16;
 
-/// Questions that have been sent and not been answered, for as long as the directory takes an answer: whoever is asked and says
-/// nothing gathers no right to speak later.
+/// Questions that have been sent and not been answered, for as long as the directory takes an answer: whoever is asked and
+/// says nothing gathers no right to speak later.
 ///
-/// A list that is searched, from the latest question on: most members have a few open, and an answer that somebody made up costs
-/// a look at 16 KiB at worst. There may be thousands of members in a process.
+/// A list that is searched, from the latest question on: most members have a few open, and an answer that somebody made up
+/// costs a look at 16 KiB at worst. There may be thousands of members in a process.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Cookies, in the order in which they were sent.

@@ -2,13 +2,14 @@
 //!
 //! A flood at one component must not push out the messages of another, nor what anybody can send that for which this member
 //! waits, nor a flood from one neighbour the messages of the others: they are of [classes](Class), each with a share of the
-//! room, and within a class they are told apart by the N-1 flow that brought them, of which each has a share as well. Classes
-//! take turns, and so do the N-1 flows within one; so what waits in front of a message is what others have a right to, and not
-//! what they have sent. In a class that several have filled, the N-1 flow with more messages than others gives way to them.
+//! room, and within a class they are told apart by the N-1 flow that brought them, of which each has a share as well.
+//! Classes take turns, and so do the N-1 flows within one; so what waits in front of a message is what others have a right
+//! to, and not what they have sent. In a class that several have filled, the N-1 flow with more messages than others gives
+//! way to them.
 //!
 //! What came from afar over the same N-1 flow as a flood shares its lot, if it is of the same class: the header of data
-//! transfer does not say who sent a packet. Nobody can flood the classes of what this member waits for, [replies](Class::Replies)
-//! and [answers](Class::Answers): each has an EID or a cookie of ours, and is the first with it.
+//! transfer does not say who sent a packet. Nobody can flood the classes of what this member waits for,
+//! [replies](Class::Replies) and [answers](Class::Answers): each has an EID or a cookie of ours, and is the first with it.
 
 use alloc::collections::{BTreeMap, VecDeque};
 

@@ -192,7 +192,7 @@ impl Adjacency {
         let queued = self.endpoint.queued();
         if self.backlog() == 0 && queued + pkts.len() <= self.device_limit.load(Ordering::Relaxed) {
             self.mark(queued, pkts);
-            self.pass(now, cube, pkts);
+            self.pass(now, pkts);
             if !pkts.is_empty() && !self.endpoint.is_down() {
                 self.keep(now, cube, queued, pkts);
             }
@@ -213,16 +213,29 @@ impl Adjacency {
     }
 
     /// Hands packets to the N-1 flow. What it has no room for stays.
-    fn pass(&self, now: Instant, cube: QosCube, pkts: &mut Outgoing) {
-        let (before, all): (_, usize) = (pkts.len(), pkts.iter().map(|p| p.len()).sum());
+    fn pass(&self, now: Instant, pkts: &mut Outgoing) {
+        let all = self.by_cube(pkts.iter());
         let sent = self.endpoint.send_packets(now, pkts);
         if sent.is_err() {
             self.counters.failed.add(pkts.len() as u64);
         }
-        let left: usize = pkts.iter().map(|p| p.len()).sum();
-        if let Some(of) = self.cubes.get(usize::from(cube.number())) {
-            tally(&of.sent, &of.sent_bytes, (before - pkts.len(), all - left));
+        let left = self.by_cube(pkts.iter());
+        for ((of, all), left) in self.cubes.iter().zip(all).zip(left) {
+            tally(&of.sent, &of.sent_bytes, (all.0 - left.0, all.1 - left.1));
         }
+    }
+
+    /// Packets and their bytes by QoS cube, which their headers say: those that waited together may be of several.
+    fn by_cube<'a>(&self, pkts: impl Iterator<Item = &'a PacketBuf>) -> [(usize, usize); CUBES] {
+        let mut sums = [(0, 0); CUBES];
+        for pkt in pkts {
+            let cube = cube_of(pkt.get(self.sizes.addr()).copied().unwrap_or(0));
+            if let Some((packets, bytes)) = sums.get_mut(usize::from(cube.number())) {
+                *packets += 1;
+                *bytes += pkt.len();
+            }
+        }
+        sums
     }
 
     /// Queues packets. Those that are dropped stay in `pkts`.
@@ -246,25 +259,24 @@ impl Adjacency {
         let ahead = self.endpoint.queued();
         let mut room = None;
         loop {
-            let (mut pkts, cube) = {
+            let mut pkts = {
                 let mut queue = self.queue.lock();
                 let queue = &mut *queue;
                 let left = room.get_or_insert_with(|| queue.gate.look(now, ahead));
                 let mut pkts = core::mem::take(&mut queue.stuck);
-                let mut of = QosCube::BestEffort;
                 while pkts.len() < BURST && *left > 0 {
-                    let Some((cube, pkt)) = queue.packets.dequeue() else { break };
-                    (of, *left) = (cube, *left - 1);
+                    let Some((_, pkt)) = queue.packets.dequeue() else { break };
+                    *left -= 1;
                     pkts.push(pkt);
                 }
                 self.backlog.store(queue.packets.len(), Ordering::Relaxed);
                 self.device_limit.store(queue.gate.limit(), Ordering::Relaxed);
-                (pkts, of)
+                pkts
             };
             if pkts.is_empty() {
                 break;
             }
-            self.pass(now, cube, &mut pkts);
+            self.pass(now, &mut pkts);
             if !pkts.is_empty() {
                 let mut queue = self.queue.lock();
                 // Another thread may have returned some meanwhile.
@@ -328,15 +340,7 @@ impl Adjacency {
 
     pub(in crate::ipcp::unicast) fn note_received(&self, pkts: &VecDeque<PacketBuf>) {
         self.note_proven();
-        let mut came = [(0, 0); CUBES];
-        for pkt in pkts {
-            let cube = cube_of(pkt.get(self.sizes.addr()).copied().unwrap_or(0));
-            if let Some((packets, bytes)) = came.get_mut(usize::from(cube.number())) {
-                *packets += 1;
-                *bytes += pkt.len();
-            }
-        }
-        for (of, came) in self.cubes.iter().zip(came) {
+        for (of, came) in self.cubes.iter().zip(self.by_cube(pkts.iter())) {
             tally(&of.received, &of.received_bytes, came);
         }
     }

@@ -30,7 +30,8 @@ pub(in crate::ipcp::unicast) enum Purpose {
 
 impl FlowAllocator {
     /// Finds out what a message is. Replies that nobody waits for, and updates of flows that there are not, are counted and
-    /// dropped here, before they take the room of others: EIDs cannot be guessed, so whoever makes up messages makes up these.
+    /// dropped here, before they take the room of others: EIDs cannot be guessed, so whoever makes up messages makes up
+    /// these.
     pub(in crate::ipcp::unicast) fn sort(&self, message: &[u8]) -> Option<Purpose> {
         if message.len() > REFERENCE_MAX {
             self.counters.malformed.count();
