@@ -8,6 +8,7 @@ mod connecting;
 mod enroll;
 mod error;
 mod handshake;
+mod locating;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};

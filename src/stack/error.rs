@@ -357,8 +357,8 @@ pub enum MemberError {
     /// The layer's parameters do not fit into an enrollment message.
     #[error("the layer's parameters cannot be encoded for other members: {0}")]
     Layer(Cause),
-    /// No connection stood before the deadline.
-    #[error("no connection to {0:?} in time")]
+    /// No connection stood before the deadline, or nobody said where the name is.
+    #[error("no connection to {0:?}, or no word about it, in time")]
     TimedOut(Name),
     /// No address of the layer is free.
     #[error("no address of the layer is free")]

@@ -1,7 +1,7 @@
 //! Members of unicast and broadcast layers: making them, and connecting them.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -392,12 +392,11 @@ impl IpcpHandle {
     /// Returns the other members of the layer that have a name; none, if it is not in the layer or only here.
     ///
     /// # Errors
-    /// [`MemberError`] if the name is not one or the IPCP is gone.
+    /// [`MemberError`] if the name is not one or the IPCP is gone; [`MemberError::TimedOut`] if none of the members that were
+    /// asked has said anything in five seconds.
     pub async fn locate_async(&self, name: &str) -> Result<Vec<Address>, MemberError> {
-        let hash = self.info().hash.hash(&Name::new(name)?);
-        let membership = self.membership()?;
-        let clock = self.shared().clock();
-        Ok(poll_fn(|cx| membership.member().locate(clock.now(), &hash, cx.waker())).await)
+        let name = Name::new(name)?;
+        Ok(self.membership()?.locate(name).await?)
     }
 
     /// As [`locate_async`](Self::locate_async), and waits for it.

@@ -27,3 +27,4 @@ mod unicast_faults;
 mod unicast_links;
 mod unicast_routing;
 mod unicast_shapes;
+mod unicast_waits;

@@ -12,6 +12,7 @@ use super::{CONNECT_TIMEOUT, IpcpId, LateConnections, MemberError, Membership, N
 use crate::base::backoff::{Backoff, Schedule};
 use crate::base::foreign::Causes;
 use crate::base::journal::record;
+use crate::base::time::Instant;
 use crate::ipcp::broadcast::{self, Broadcast};
 use crate::ipcp::connect::enroll::{Admission, ConfigError, EnrollError, Granted, Joiner, Kind};
 use crate::ipcp::connect::{STEP_TIMEOUT, address};
@@ -121,7 +122,7 @@ impl Node {
         drop(self);
         let via = via_of(&common, None);
         loop {
-            let why = match attempt(&weak, &via, &common, &kind, &destination).await {
+            let why = match attempt(&weak, &via, &common, &kind, &destination, schedule.deadline()).await {
                 Ok(membership) => return Ok(membership),
                 Err(e) => e,
             };
@@ -257,10 +258,11 @@ async fn attempt(
     common: &Common,
     kind: &MemberKind,
     destination: &Name,
+    until: Instant,
 ) -> Result<Arc<Membership>, MemberError> {
-    let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW).await?));
+    let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW, until).await?));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
-    introduce(node, &endpoint, cep::Message::enrollment()).await?;
+    introduce(node, &endpoint, cep::Message::enrollment(), until).await?;
     let (joiner, request) = {
         let node = node.upgrade().ok_or(MemberError::StackDown)?;
         let mut rng = node.split_rng("enrollment id");
@@ -268,7 +270,7 @@ async fn attempt(
     };
     send(&endpoint, &request);
     let granted: Granted = loop {
-        let pkt = next_packet(node, &endpoint, joiner.deadline()).await;
+        let pkt = next_packet(node, &endpoint, until.min(joiner.deadline())).await;
         let pkt = pkt.ok_or(EnrollError::Timeout(STEP_TIMEOUT))?;
         if let Some(granted) = joiner.handle_packet(&pkt)? {
             break granted;

@@ -41,8 +41,8 @@ pub enum MemberError {
     /// The layer's parameters cannot be used.
     #[error("the layer's parameters cannot be used")]
     Layer(#[from] WireError),
-    /// No connection stood in time.
-    #[error("no connection to {0:?} in time")]
+    /// No connection stood in time, or nobody said where the name is.
+    #[error("no connection to {0:?}, or no word about it, in time")]
     TimedOut(Name),
     /// No address is free.
     #[error("no address of the layer is free")]

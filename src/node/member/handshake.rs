@@ -80,15 +80,17 @@ impl Drop for N1 {
     }
 }
 
-/// Allocates a flow through the layers of `via`.
+/// Allocates a flow through the layers of `via`, as long as an attempt may take, and until `until` at most.
 pub(super) async fn allocate(
     node: &Weak<Node>,
     via: &Via,
     name: &Name,
     qos: QosSpec,
+    until: Instant,
 ) -> Result<Arc<Endpoint>, MemberError> {
     let node = node.upgrade().ok_or(MemberError::StackDown)?;
-    let wanted = Wanted { name: name.clone(), qos, timeout: Some(ATTEMPT_TIMEOUT), data: Vec::new(), via: via.clone() };
+    let timeout = Some(until.since(node.clock().now()).min(ATTEMPT_TIMEOUT));
+    let wanted = Wanted { name: name.clone(), qos, timeout, data: Vec::new(), via: via.clone() };
     let mut allocation = Allocation::new(&node, wanted);
     drop(node);
     let allocated = poll_fn(|cx| allocation.poll(cx)).await?;
@@ -128,13 +130,14 @@ pub(super) fn send(endpoint: &Endpoint, bytes: &[u8]) {
     let _ = endpoint.write(bytes);
 }
 
-/// Says what the flow is for, and waits for the answer.
+/// Says what the flow is for, and waits for the answer, until `until` at most.
 pub(super) async fn introduce(
     node: &Weak<Node>,
     endpoint: &Arc<Endpoint>,
     own: cep::Message,
+    until: Instant,
 ) -> Result<Connected, MemberError> {
-    let until = now_of(node)? + STEP_TIMEOUT;
+    let until = until.min(now_of(node)? + STEP_TIMEOUT);
     let mut initiator = Initiator::new(own);
     send(endpoint, &initiator.first());
     loop {
@@ -152,12 +155,12 @@ pub(super) async fn connect(
     want: &Want,
 ) -> Result<(N1FlowId, Address), MemberError> {
     let began = now_of(node)?;
-    let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos).await?));
+    let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos, Instant::FAR_FUTURE).await?));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
     let mut own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
     own.note_round_trip(now_of(node)? - began);
     let (own_versions, as_address) = (own.versions.clone(), own.address);
-    let introduced = introduce(node, &endpoint, own).await;
+    let introduced = introduce(node, &endpoint, own, Instant::FAR_FUTURE).await;
     if let Err(MemberError::Cep(CepError::OwnAddress(address))) = introduced {
         membership.member.same_address(now_of(node)?, address, Met::Asked);
     }
