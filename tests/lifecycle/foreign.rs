@@ -19,7 +19,7 @@ fn bug<T>() -> T {
     std::panic::resume_unwind(Box::new("a bug in code of others"))
 }
 
-fn panics(stack: &Stack) -> u64 {
+pub(super) fn panics(stack: &Stack) -> u64 {
     stack.rib().get("node/foreign_panics").unwrap()
 }
 
@@ -34,7 +34,7 @@ fn served(client: &Stack) {
 }
 
 /// Time of a test in which nothing comes.
-const SOON: Duration = Duration::from_millis(300);
+pub(super) const SOON: Duration = Duration::from_millis(300);
 
 fn echo(stack: &Stack) {
     let serve = |flow: o7s::Flow| {
@@ -120,7 +120,7 @@ fn a_panicking_admission_refuses() {
 }
 
 /// A waker of an executor that is broken.
-struct Broken;
+pub(super) struct Broken;
 
 impl Wake for Broken {
     fn wake(self: Arc<Self>) {
@@ -192,9 +192,9 @@ fn a_polled_stack_survives_panicking_wakers() {
 // ----- locks -----
 
 /// A waker that reads all of the stack when it is dropped: it waits forever if a lock is held.
-struct Curious {
-    stack: Stack,
-    ended: Arc<AtomicUsize>,
+pub(super) struct Curious {
+    pub(super) stack: Stack,
+    pub(super) ended: Arc<AtomicUsize>,
 }
 
 impl Wake for Curious {

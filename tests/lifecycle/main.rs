@@ -7,6 +7,7 @@ mod allocating;
 mod driven;
 mod flows;
 mod foreign;
+mod futures;
 mod giving_back;
 mod leaving;
 mod listeners;
