@@ -12,7 +12,7 @@ use o7s::oap::client::Client;
 use o7s::sim::{EPOCH_UNIX_NANOS, Host, Link, Network, UdpSocket, Verdict};
 use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::wire::udp::FlowRequest;
-use o7s::{HashAlg, IpcpHandle, Moves, Name, QosSpec, SecurityConfig, Stack, Udp4, aio};
+use o7s::{HashAlg, IpcpHandle, Moves, Name, QosSpec, ReadError, SecurityConfig, Stack, Udp4, aio};
 
 use super::world::{ENCRYPTED, SERVER, ms, secs};
 
@@ -233,6 +233,48 @@ fn raw_flows_go_on_at_the_new_address() {
         world.net.run_for(ms(100));
         assert_eq!(world.counter("moved"), 2);
         assert!(answered(3));
+    }
+}
+
+/// One end closes with data queued, and the client moves while it waits for the other to have everything.
+#[test]
+fn a_close_goes_on_at_the_new_address() {
+    for (seed, upwards) in (0..4).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let world = World::new(seed, ENCRYPTED);
+        let slow = Link::default().latency(ms(5)).rate(4_000_000);
+        let (near, far) = world.flow(QosSpec::DATA);
+        world.net.set_default_link(slow);
+        let (from, to) = if upwards { (near, far) } else { (far, near) };
+        let queue = from.as_blocking();
+        let mut sent = 0;
+        while queue.try_write(&data(1000 * (sent + 1))[1000 * sent..]).is_ok() {
+            sent += 1;
+        }
+        let reading = world.net.spawn(async move {
+            let mut got = Vec::new();
+            loop {
+                match to.read_bytes().await {
+                    Ok(packet) => got.extend_from_slice(&packet),
+                    Err(end) => return (got, end, to.close(secs(60)).await),
+                }
+            }
+        });
+        let closing = world.net.spawn(from.close(secs(60)));
+        for at in [20, 100] {
+            world.net.run_for(ms(at));
+            assert!(queue.write_queue() > 0, "there is nothing left to bring to the other end");
+            world.rebind();
+        }
+        let (got, end, closed) = world.net.block_on(reading);
+        assert!(got == data(1000 * sent), "{} of {sent} packets, {upwards}", got.len() / 1000);
+        assert_eq!((end, closed), (ReadError::Closed, Ok(())), "{upwards}");
+        assert_eq!(world.net.block_on(closing), Ok(()), "{upwards}: it knows that the other end has everything");
+        assert!(world.counter("moved") > 0);
+        drop(queue);
+        world.net.run_for(secs(200));
+        for stack in [world.server.stack(), &world.client] {
+            assert_eq!(stack.rib().get("node/flows"), Some(0), "{upwards}: all is released");
+        }
     }
 }
 
