@@ -3,6 +3,7 @@
 
 mod matrix;
 mod panics;
+mod rotation;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
