@@ -122,6 +122,69 @@ fn the_reader_has_everything_before_the_end_on_any_path() {
     }
 }
 
+/// Ways of an end to say that it writes no more.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    Shutdown,
+    Close,
+    Drop,
+}
+
+/// All data is held up, and what says that it was the last is not.
+#[test]
+fn an_end_that_overtakes_the_data_is_no_end_before_it() {
+    const PACKETS: usize = 8;
+    const LEN: usize = 500;
+    const HELD_UP: Duration = Duration::from_millis(300);
+    for (security, says) in
+        ["", ENCRYPTED].into_iter().flat_map(|s| [Says::Shutdown, Says::Close, Says::Drop].map(|w| (s, w)))
+    {
+        let world = world(12, security);
+        world.net.block_on(async {
+            let (near, far) = world.pair(QosSpec::DATA).await;
+            // As long as those that follow: the window begins with ten like the first.
+            near.write(&[9; LEN]).await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap(), &[9; LEN][..]);
+            world.net.sleep(Duration::from_secs(1)).await;
+            let rule = world.net.on_packet(|p| {
+                // Nothing else of this end is as short as its end.
+                if p.src.ip().to_string() != CLIENT || p.data.len() < LEN {
+                    return Verdict::Pass;
+                }
+                Verdict::Deliver(HELD_UP)
+            });
+            for n in 0..PACKETS {
+                near.write(&[n as u8; LEN]).await.unwrap();
+            }
+            assert_eq!(near.as_blocking().write_queue(), PACKETS, "all of it is under way");
+            let reads = matches!(says, Says::Shutdown).then(|| near.clone());
+            match says {
+                Says::Shutdown => near.as_blocking().shutdown(std::net::Shutdown::Write),
+                Says::Close => drop(world.net.spawn(near.clone().close(Duration::from_secs(10)))),
+                Says::Drop => {}
+            }
+            drop(near);
+            world.net.sleep(HELD_UP / 2).await;
+            let early = far.as_blocking().frct_stats().unwrap();
+            assert_eq!(
+                (early.received, early.out_of_order),
+                (1, 1),
+                "{says:?} {security}: the end has arrived, and no data"
+            );
+            assert_eq!(far.as_blocking().try_read(&mut [0; LEN]), Err(ReadError::WouldBlock), "{says:?} {security}");
+            if let Some(near) = &reads {
+                far.write(b"answer").await.unwrap();
+                assert_eq!(near.read_bytes().await.unwrap(), "answer");
+            }
+            for n in 0..PACKETS {
+                assert_eq!(far.read_bytes().await.unwrap(), &[n as u8; LEN][..], "{says:?} {security}");
+            }
+            assert_eq!(drain(&far).await, (0, ReadError::Closed), "{says:?} {security}");
+            drop(rule);
+        });
+    }
+}
+
 #[test]
 fn a_close_with_zero_timeout_is_orderly_if_nothing_is_lost() {
     for (name, qos) in all() {
