@@ -10,7 +10,9 @@ use std::time::Duration;
 use o7s::base::buf::BufCache;
 use o7s::rib::Rib;
 use o7s::types::device::{Datagram, Datagrams, SendError};
-use o7s::{AllocError, Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer, WriteError};
+use o7s::{
+    AllocError, Event, Flow, FlowSet, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, UnicastLayer, WriteError,
+};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -299,6 +301,43 @@ fn send_errors_are_counted_by_reason() {
         over.device.fails(None);
         flow.write(b"heard").unwrap();
         answers(&flow, 1, 5);
+    }
+}
+
+#[test]
+fn a_set_is_told_when_the_device_refuses_and_when_it_takes_packets_again() {
+    for fault in [SendError::Unreachable, SendError::Denied, SendError::InterfaceDown, SendError::Down] {
+        for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA] {
+            let over = Over::new(|udp| udp);
+            let (flow, quiet) = (over.flow(qos), over.flow(qos));
+            let set = FlowSet::new();
+            let token = set.add(&flow);
+            set.add(&quiet);
+            let mut told = Vec::new();
+            let mut until = |wanted| {
+                while told.last() != Some(&(token, wanted)) {
+                    let events = set.wait(Some(BOUND));
+                    assert!(!events.is_empty(), "{fault:?} {qos:?}: nothing but {told:?}");
+                    let events = events.into_iter().map(|e| (e.token, e.event));
+                    told.extend(events.filter(|(_, event)| matches!(event, Event::Impaired | Event::Restored)));
+                }
+                told.len()
+            };
+            for times in 1..=2 {
+                over.device.fails(Some(fault));
+                let first = flow.try_write(b"lost").is_ok();
+                assert_eq!(until(Event::Impaired), 2 * times - 1, "{fault:?} {qos:?}: only who has sent");
+                let second = flow.try_write(b"lost").is_ok();
+                over.device.fails(None);
+                flow.write(b"heard").unwrap();
+                assert_eq!(until(Event::Restored), 2 * times, "{fault:?} {qos:?}: once, and not for each packet");
+                if qos.is_reliable() {
+                    assert!(first && second);
+                    answers(&flow, 2, 4);
+                }
+                answers(&flow, 1, 5);
+            }
+        }
     }
 }
 
