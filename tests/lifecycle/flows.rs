@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use o7s::{CloseError, Event, FlowSet, QosSpec, ReadError, WriteError};
+use o7s::{CloseError, Event, Flow, FlowSet, QosSpec, ReadError, WriteError};
 
 use super::{BOUND, PLACES, Pair, Place, block_on, finishes, impatient, mortal, pair, settle, spawn, stacks, within};
 
@@ -270,4 +271,44 @@ fn an_empty_set_waits_for_its_time_or_a_flow() {
     far.write(b"news").unwrap();
     let events = within("wait", move || (other.wait(None), other));
     assert!(events.0.iter().any(|e| e.token == new && e.event == Event::Packet));
+}
+
+/// A thread that waits for one flow receives for all flows of the socket. While it is busy with what it got, others do.
+#[test]
+fn a_flow_is_served_while_the_reader_of_another_is_busy() {
+    const ROUNDS: usize = 50;
+    let (server, client) = stacks(Place::Udp);
+    let echo = |flow: Flow| {
+        let mut buf = [0; 64];
+        while let Ok(n) = flow.read(&mut buf) {
+            let _ = flow.write(&buf[..n]);
+        }
+    };
+    server.bind_handler("echo", echo).unwrap();
+    let flow = || client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc().unwrap();
+    let (slow, other) = (Arc::new(flow()), Arc::new(flow().into_async()));
+    let ((got, busy), (done, idle)) = (sync_channel(1), sync_channel::<()>(1));
+    let reads = Arc::clone(&slow);
+    let reader = spawn(move || {
+        for _ in 0..ROUNDS {
+            reads.read(&mut [0; 64]).unwrap();
+            got.send(()).unwrap();
+            idle.recv().unwrap();
+        }
+    });
+    for round in 0..ROUNDS {
+        // It waits for the device, or is about to.
+        slow.write(b"work").unwrap();
+        busy.recv_timeout(BOUND).unwrap();
+        let other = Arc::clone(&other);
+        let asks = spawn(move || {
+            block_on(async {
+                other.write(b"quick").await.unwrap();
+                other.read_bytes().await.unwrap()
+            })
+        });
+        assert_eq!(finishes(&format!("round {round}"), asks), "quick");
+        done.send(()).unwrap();
+    }
+    finishes("the reader", reader);
 }

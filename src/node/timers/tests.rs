@@ -20,9 +20,13 @@ impl Wake for Rings {
 }
 
 fn node() -> Arc<Node> {
+    node_with(&Arc::new(ManualClock::new(0)))
+}
+
+fn node_with(clock: &Arc<ManualClock>) -> Arc<Node> {
     Node::new(Parts {
         name: None,
-        clock: Arc::new(ManualClock::new(0)) as Arc<dyn Clock>,
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
         pool: None,
         rng: Randomness::from_seed([7; 32]),
         limits: Limits::default(),
@@ -75,4 +79,33 @@ fn an_alarm_rings_at_the_earliest_moment_and_not_after_its_end() {
     drop(alarm);
     node.poll(at(40));
     assert_eq!((rings.0.load(Ordering::Relaxed), node.next_deadline()), (1, None));
+}
+
+/// More tasks than are polled in one go, which are due again as soon as they were polled: a flood of requests.
+#[test]
+fn timers_have_their_turn_between_any_number_of_tasks() {
+    const TASKS: usize = 1000;
+    const IN_ONE_GO: usize = 256;
+    let (clock, rings, polls) =
+        (Arc::new(ManualClock::new(0)), Arc::new(Rings::default()), Arc::new(AtomicUsize::new(0)));
+    let node = node_with(&clock);
+    for _ in 0..TASKS {
+        let polls = Arc::clone(&polls);
+        node.spawn(core::future::poll_fn(move |cx| {
+            // Without a bound they would go on for ever.
+            let often = polls.fetch_add(1, Ordering::Relaxed) > 100 * TASKS;
+            cx.waker().wake_by_ref();
+            if often { core::task::Poll::Ready(()) } else { core::task::Poll::Pending }
+        }));
+    }
+    let alarm = node.alarm(Waker::from(Arc::clone(&rings)));
+    for turn in 1..20 {
+        alarm.rang();
+        alarm.set(at(10 * turn as u64));
+        clock.advance_to(at(10 * turn as u64));
+        node.poll(at(10 * turn as u64));
+        assert_eq!(rings.0.load(Ordering::Relaxed), turn, "who waits for time is woken in each turn");
+        let polled = polls.load(Ordering::Relaxed);
+        assert!(polled <= IN_ONE_GO * turn && polled >= turn, "{polled} polls in {turn} turns");
+    }
 }
