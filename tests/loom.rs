@@ -17,6 +17,8 @@ mod alarm;
 mod lead;
 #[path = "loom/local.rs"]
 mod local;
+#[path = "loom/reliable.rs"]
+mod reliable;
 #[path = "loom/turns.rs"]
 mod turns;
 #[path = "loom/waker.rs"]

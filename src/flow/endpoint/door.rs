@@ -329,10 +329,10 @@ impl Endpoint {
         if inner.readers.any() && inner.read_ready(self.unsettled(inner)) && !planted(Fault::NobodyWoken) {
             inner.readers.take(&mut fx.calls().wakers);
         }
-        if inner.writers.any() && inner.write_ready() {
+        if inner.writers.any() && inner.write_ready() && !planted(Fault::WritersAsleep) {
             inner.writers.take(&mut fx.calls().wakers);
         }
-        if inner.closers.any() && inner.is_done() {
+        if inner.closers.any() && inner.is_done() && !planted(Fault::ClosersAsleep) {
             inner.closers.take(&mut fx.calls().wakers);
         }
         let Some(watch) = &inner.watch else {
@@ -378,6 +378,10 @@ impl Endpoint {
 pub enum Fault {
     /// Readers are not woken.
     NobodyWoken,
+    /// Writers are not woken.
+    WritersAsleep,
+    /// Those who wait for the end are not woken.
+    ClosersAsleep,
     /// A turn ends with the last packet even if it is delivered to a sink.
     TurnWithoutDelivery,
 }

@@ -30,7 +30,9 @@ impl Endpoint {
     fn call_user(&self, now: Instant) {
         let (waker, duty) = {
             let mut inner = self.inner.lock();
-            let waker = inner.readers.take_first().or_else(|| inner.writers.take_first());
+            let waker = inner.readers.take_first();
+            let writer = || inner.writers.take_first().filter(|_| !planted(Fault::WritersAsleep));
+            let waker = waker.or_else(writer);
             let mut inbox = self.arrivals.inbox.lock();
             let duty = match &waker {
                 // The waiter left between the delivery and this lock. Its packets are this thread's again, unless a
