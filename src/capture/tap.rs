@@ -412,7 +412,8 @@ impl Capture {
     }
 
     /// Ends it, waits until everything is written, and returns what was captured. Without this, dropping it does the same,
-    /// but a thread that writes is not waited for.
+    /// but a thread that writes is not waited for. Of a polled stack there is none: what is left is written by whoever drops
+    /// the capture, who waits for the sink.
     ///
     /// # Errors
     /// That of the sink; packets behind it are missing in the file.

@@ -60,7 +60,7 @@ impl Endpoint {
             Interest::Close => inner.is_done(),
         };
         // What a sink gets is no user's to take in.
-        let mut may_wait = || inner.sink.is_some() || self.arrivals.inbox.lock().await_packets(inner.pipe.room() > 0);
+        let may_wait = || inner.sink.is_some() || self.arrivals.inbox.lock().await_packets(inner.pipe.room() > 0);
         if ready || !may_wait() {
             return Waited::not(Some(waker));
         }

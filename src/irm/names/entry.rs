@@ -1,6 +1,6 @@
 //! A bound name: its acceptors, and the requests that wait for them.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Waker;
@@ -16,7 +16,7 @@ pub(super) struct Entry<R> {
     pub(super) balancing: LoadBalancing,
     pub(super) listeners: Vec<ListenerId>,
     pub(super) factory: Option<Arc<dyn Factory>>,
-    /// In the order of arrival, which is that of their numbers.
+    /// In the order of arrival, which is that of their numbers. Goes through [`put`](Self::put) and [`take`](Self::take).
     pub(super) queue: VecDeque<Queued<R>>,
     pub(super) waiters: VecDeque<Waiter>,
     pub(super) watches: Vec<Watch>,
@@ -24,10 +24,39 @@ pub(super) struct Entry<R> {
     pub(super) offers: usize,
     /// Bytes of the queue.
     pub(super) bytes: usize,
+    shares: Shares,
     /// Limit of waiting requests, if that was set.
     pub(super) backlog: Option<usize>,
     /// Hash by the algorithm [`DIRECT`](super::DIRECT).
     pub(super) hash: Option<NameHash>,
+}
+
+/// Requests that wait, by host. The host with the most is known without a look at all of them: a flood has it looked up for
+/// each of its requests.
+#[derive(Default)]
+struct Shares {
+    of: BTreeMap<u64, usize>,
+    by_number: BTreeSet<(usize, u64)>,
+}
+
+impl Shares {
+    fn of(&self, host: u64) -> usize {
+        self.of.get(&host).copied().unwrap_or(0)
+    }
+
+    /// The most requests of a host, and the host.
+    fn most(&self) -> Option<(usize, u64)> {
+        self.by_number.last().copied()
+    }
+
+    fn set(&mut self, host: u64, number: usize) {
+        let before = self.of.remove(&host).unwrap_or(0);
+        self.by_number.remove(&(before, host));
+        if number > 0 {
+            self.of.insert(host, number);
+            self.by_number.insert((number, host));
+        }
+    }
 }
 
 /// A request. It is assigned to no acceptor until one takes it: an acceptor that was woken may not be there any more.
@@ -68,6 +97,7 @@ impl<R> Default for Entry<R> {
             watches: Vec::new(),
             offers: 0,
             bytes: 0,
+            shares: Shares::default(),
             backlog: None,
             hash: None,
         }
@@ -94,24 +124,28 @@ impl<R> Entry<R> {
         Some((chosen.id, chosen.waker.take()?))
     }
 
+    /// Adds a request at the end of the queue.
+    pub(super) fn put(&mut self, queued: Queued<R>) {
+        self.bytes = self.bytes.saturating_add(queued.caller.bytes);
+        self.shares.set(queued.caller.host, self.shares.of(queued.caller.host) + 1);
+        self.queue.push_back(queued);
+    }
+
     /// Takes a request out of the queue. Its entry in the index is the caller's to remove.
     pub(super) fn take(&mut self, at: usize) -> Option<Queued<R>> {
         let taken = self.queue.remove(at)?;
         self.offers -= usize::from(taken.offered.is_some());
         self.bytes = self.bytes.saturating_sub(taken.caller.bytes);
+        self.shares.set(taken.caller.host, self.shares.of(taken.caller.host).saturating_sub(1));
         Some(taken)
     }
 
     /// Returns the newest request of the host that has the most of them, if that has more than `host` would have with
     /// one more: one that is not on offer, if there is any.
     pub(super) fn unfair(&self, host: u64) -> Option<usize> {
-        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-        for queued in &self.queue {
-            *counts.entry(queued.caller.host).or_default() += 1;
-        }
-        let own = counts.get(&host).copied().unwrap_or(0);
+        let own = self.shares.of(host);
         // More than one more: otherwise two hosts would push out each other's requests in turn.
-        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1)?;
+        let (_, most) = self.shares.most().filter(|(number, _)| *number > own + 1)?;
         let newest =
             |free: bool| self.queue.iter().rposition(|q| q.caller.host == most && (!free || q.offered.is_none()));
         newest(true).or_else(|| newest(false))

@@ -53,8 +53,7 @@ impl<R> Irm<R> {
         }
         let Some(entry) = self.names.get_mut(name) else { return Err(Refused::Unknown(request)) };
         let until = now + limits.accept_wait.min(caller.patience());
-        entry.bytes = entry.bytes.saturating_add(caller.bytes);
-        entry.queue.push_back(Queued { id, request, caller, until, offered: None, due: until });
+        entry.put(Queued { id, request, caller, until, offered: None, due: until });
         self.offer(now, name, id, calls);
         Ok(placed)
     }
