@@ -52,7 +52,7 @@ pub struct Accept {
     replying: Option<Replying>,
     sleep: Sleep,
     screen: Option<Screen>,
-    peer: u64,
+    host: u64,
 }
 
 type Screen = Box<dyn FnMut(u64) -> bool + Send>;
@@ -62,6 +62,7 @@ struct Replying {
     params: Params,
     flow: Allocated,
     peer: u64,
+    host: u64,
     from: Location,
     cipher: Option<Cipher>,
     id: [u8; 16],
@@ -82,7 +83,7 @@ impl Accept {
             replying: None,
             sleep: Sleep::new(&node.timers),
             screen: None,
-            peer: 0,
+            host: 0,
         }
     }
 
@@ -93,14 +94,14 @@ impl Accept {
         self
     }
 
-    /// Refuses requests of peers for whom `admits` is not true, before anything costly is done for them.
+    /// Refuses requests of hosts for whom `admits` is not true, before anything costly is done for them.
     pub(super) fn screen(&mut self, admits: impl FnMut(u64) -> bool + Send + 'static) {
         self.screen = Some(Box::new(admits));
     }
 
-    /// The peer of the flow that was accepted last, as far as its layer can tell; 0 in this stack.
-    pub(super) fn peer(&self) -> u64 {
-        self.peer
+    /// The peer's host or member, of the flow that was accepted last, as far as its layer can tell; 0 in this stack.
+    pub(super) fn host(&self) -> u64 {
+        self.host
     }
 
     /// Returns `true` if a request was taken whose reply is held back: unless this is polled again, the requester is
@@ -186,6 +187,7 @@ impl Accept {
         let node = &self.node;
         let mut rng = node.shared.split_randomness("oap");
         let Screened { incoming, oap } = request;
+        let host = incoming.host();
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
@@ -236,7 +238,7 @@ impl Accept {
             node.flows.await_first_word(now, origin.address, &endpoint);
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
-        Some(Replying { accepted, params, flow, peer, from, cipher, id, size })
+        Some(Replying { accepted, params, flow, peer, host, from, cipher, id, size })
     }
 
     /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
@@ -258,8 +260,8 @@ impl Accept {
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
-        let Replying { accepted, params, flow, peer, from, cipher, id, size } = replying;
-        self.peer = peer;
+        let Replying { accepted, params, flow, peer, host, from, cipher, id, size } = replying;
+        self.host = host;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
             self.node.names.remember_reply(now, peer, id, again, size);

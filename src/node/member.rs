@@ -157,25 +157,25 @@ impl Membership {
         self.inner.lock().listeners.push(listener);
         let mut accept = Accept::new(&node, listener, name.clone()).patient();
         let screening = Weak::clone(&self.me);
-        accept.screen(move |peer| screening.upgrade().is_some_and(|me| me.handshakes.lock().has_room(peer)));
+        accept.screen(move |host| screening.upgrade().is_some_and(|me| me.handshakes.lock().has_room(host)));
         let weak = Arc::downgrade(&node);
         drop(node);
         let task = async move {
             while let Ok(flow) = poll_fn(|cx| accept.poll(cx, &mut |_| Vec::new())).await {
                 let Some(node) = weak.upgrade() else { return };
-                me.attend(&node, flow.endpoint, accept.peer());
+                me.attend(&node, flow.endpoint, accept.host());
             }
         };
         self.node().ok_or(MemberError::StackDown)?.spawn(task);
         Ok(())
     }
 
-    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>, peer: u64) {
-        self.handshakes.lock().begin(peer);
+    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>, host: u64) {
+        self.handshakes.lock().begin(host);
         let (me, task_node) = (Arc::clone(self), Arc::downgrade(node));
         node.spawn(async move {
             handshake::accept(&me, &task_node, endpoint).await;
-            me.handshakes.lock().end(peer);
+            me.handshakes.lock().end(host);
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -321,12 +321,13 @@ fn a_flood_of_requests_for_a_member_is_shed() {
     let member = victim.stack().unicast("node").over(&victim.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
     net.names().insert_at(&Name::new("node").unwrap(), SERVER.parse().unwrap());
     let mut forge = Forge::new(net.rng("forge"), "node");
-    let attacker: SocketAddr = "10.6.6.6:3435".parse().unwrap();
+    let attacker: IpAddr = "10.6.6.6".parse().unwrap();
     let count = |name: &str| victim.stack().rib().get(&format!("node/{name}")).unwrap();
     let flood = |forge: &mut Forge| {
-        for _ in 0..300 {
+        // A host has as many ports as it likes.
+        for port in 1000..1300 {
             let request = forge.good(unix(&net), &security);
-            net.inject(attacker, SERVER, &request);
+            net.inject(SocketAddr::new(attacker, port), SERVER, &request);
         }
         net.run_for(Duration::from_millis(20));
     };

@@ -30,8 +30,8 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
 const MAX_HANDSHAKES: usize = 1024;
-/// Limit of handshakes with one peer. A neighbour needs one for each component, and one to enroll.
-const MAX_HANDSHAKES_OF_PEER: usize = 32;
+/// Limit of handshakes with one host. A neighbour needs one for each component, and one to enroll.
+const MAX_HANDSHAKES_OF_HOST: usize = 32;
 
 /// Handshakes under way.
 #[derive(Default)]
@@ -41,23 +41,23 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
-    pub(super) fn has_room(&self, peer: u64) -> bool {
-        let own = self.of.get(&peer).copied().unwrap_or(0);
-        // All programs of this stack are one peer.
-        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_PEER || peer == 0)
+    pub(super) fn has_room(&self, host: u64) -> bool {
+        let own = self.of.get(&host).copied().unwrap_or(0);
+        // All programs of this stack are one host.
+        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_HOST || host == 0)
     }
 
-    pub(super) fn begin(&mut self, peer: u64) {
+    pub(super) fn begin(&mut self, host: u64) {
         self.all += 1;
-        *self.of.entry(peer).or_default() += 1;
+        *self.of.entry(host).or_default() += 1;
     }
 
-    pub(super) fn end(&mut self, peer: u64) {
+    pub(super) fn end(&mut self, host: u64) {
         self.all = self.all.saturating_sub(1);
-        if let Some(own) = self.of.get_mut(&peer) {
+        if let Some(own) = self.of.get_mut(&host) {
             *own -= 1;
             if *own == 0 {
-                self.of.remove(&peer);
+                self.of.remove(&host);
             }
         }
     }
