@@ -201,6 +201,12 @@ pub trait Resend: Send + Sync {
 pub trait Requests: Send + Sync {
     /// Handles a request that has arrived. Called without locks held.
     fn incoming(&self, now: Instant, request: Incoming);
+
+    /// Handles a request for a name that the layer does not have, or not any more: one that repeats a request that was
+    /// answered has the answer sent again. Any other is given back, to be refused. By default, all are.
+    fn repeated(&self, _now: Instant, request: Incoming) -> Option<Incoming> {
+        Some(request)
+    }
 }
 
 /// Error of sending a request or reply.

@@ -49,6 +49,7 @@ impl Requests for Names {
         self.shared.counters.incoming.count();
         let name = self.irm.lock().by_hash(request.hash, &request.dst).cloned();
         let Some(name) = name else {
+            let Some(request) = self.repeated(now, request) else { return };
             self.shared.counters.unknown_name.count();
             let (name, peer) = (request.dst, request.from);
             record!(
@@ -64,6 +65,18 @@ impl Requests for Names {
         if let Some(request) = self.screen(now, &name, request) {
             self.place(now, &name, request);
         }
+    }
+
+    /// A server may have been there for this one flow: its name is gone before its client has heard of it.
+    fn repeated(&self, now: Instant, request: Incoming) -> Option<Incoming> {
+        // Only what was answered is checked as closely as a request that is served: others leave no trace in the cache.
+        let received = request.origin.map(|origin| origin.received);
+        let id = Request::peek_id(&request.data);
+        if id.and_then(|id| self.reply_to(now, request.peer, id, received)).is_none() {
+            return Some(request);
+        }
+        let name = request.dst;
+        self.screen(now, &name, request).map(|screened| screened.incoming)
     }
 }
 
@@ -238,7 +251,7 @@ impl Names {
 
     /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
     /// that was answered has the answer sent again instead.
-    fn screen(&self, now: Instant, name: &Name, mut request: Incoming) -> Option<Screened> {
+    fn screen(&self, now: Instant, name: &impl Display, mut request: Incoming) -> Option<Screened> {
         let unix = self.shared.env.clock.unix_nanos();
         let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
         let oap = match checked {
@@ -285,13 +298,13 @@ impl Names {
     }
 
     /// Says why a request is refused.
-    pub(super) fn note_refusal(&self, name: &Name, peer: Location, why: impl Display) {
+    pub(super) fn note_refusal(&self, name: &impl Display, peer: Location, why: impl Display) {
         record!(
             self.shared.panics(),
             Refused,
             Warn,
             [name = name, peer = peer, reason = why],
-            "request for a flow to {name:?} from {peer} refused: {why}"
+            "request for a flow to \"{name}\" from {peer} refused: {why}"
         );
     }
 

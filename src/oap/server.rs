@@ -57,6 +57,11 @@ impl Request {
         Ok(Self { bytes: bytes.into() })
     }
 
+    /// The [`id`](Self::id) of a request that has not been checked.
+    pub fn peek_id(bytes: &[u8]) -> Option<[u8; ID_LEN]> {
+        Message::parse_request(bytes).ok().map(|message| peering::without_wait(message.id))
+    }
+
     /// Id that is the same in all repetitions of a request, and in no other: the one that the client chose, without the
     /// time that it still waits.
     pub fn id(&self) -> [u8; ID_LEN] {

@@ -19,6 +19,7 @@ mod faults;
 mod ipv6;
 mod mix;
 mod names;
+mod once;
 mod rib;
 mod unicast;
 mod unicast_bad;

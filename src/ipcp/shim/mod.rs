@@ -56,9 +56,9 @@ use crate::flow::Drive;
 /// by the stack; one that is lost needs no care.
 ///
 /// **Being asked** ([`Requests::incoming`]). A request for a hash that is not registered is refused with
-/// [`Code::NAME`](crate::types::code::Code::NAME); others go up with a [`Responder`](super::Responder), most easily a
-/// [`ReplyOnce`]. If who asks can be forged, the request says where it claims to come from
-/// ([`Incoming::from_peer`](super::Incoming::from_peer)).
+/// [`Code::NAME`](crate::types::code::Code::NAME), unless it repeats one that was answered ([`Requests::repeated`]); others
+/// go up with a [`Responder`](super::Responder), most easily a [`ReplyOnce`]. If who asks can be forged, the request says
+/// where it claims to come from ([`Incoming::from_peer`](super::Incoming::from_peer)).
 ///
 /// **Packets.** [`receive`](Self::receive) takes a bounded batch from the device, finds the flow of each packet and calls
 /// [`Endpoint::handle_packets`](crate::flow::Endpoint::handle_packets), with packets of one flow together where that is

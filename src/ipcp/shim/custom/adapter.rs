@@ -18,7 +18,7 @@ use crate::flow::{Drive, Endpoint, Outgoing, Port};
 use crate::ipcp::shim::{Grant, Replies, ReplyOnce, ShimContext};
 use crate::ipcp::{
     self, Attempt, Doubt, Incoming, Info, Ipcp, Location, Locations, Origin, RegisterError, Reply, Request,
-    RequestError, Responder,
+    RequestError,
 };
 use crate::types::code::Code;
 use crate::types::device::SendError;
@@ -72,20 +72,22 @@ impl<S: Shim> Adapter<S> {
         };
         let station = arrived.from;
         let responder = ReplyOnce::new(Arc::clone(self), Requester { station, flow });
-        if !state.names.lock().contains(&name) {
-            record!(
-                state.panics, Refused, Debug, [hash = name, peer: station],
-                "request for a flow from station {station:#x} refused: no name with hash {name} is registered"
-            );
-            responder.refuse(now, Code::NAME);
-            return;
-        }
         // A station can be forged like any other address.
         // The frame that carried it is the shim's and not known here: what is certain is its data.
         let received = arrived.data.len();
         let request = Incoming::new(&state.info, name, qos, arrived.data, responder)
             .from_peer(station, Some(Origin { address: station, received }))
             .located(Location::Station(station));
+        let is_known = state.names.lock().contains(&name);
+        if !is_known {
+            let Some(request) = requests.repeated(now, request) else { return };
+            record!(
+                state.panics, Refused, Debug, [hash = name, peer: station],
+                "request for a flow from station {station:#x} refused: no name with hash {name} is registered"
+            );
+            request.responder.refuse(now, Code::NAME);
+            return;
+        }
         requests.incoming(now, request);
     }
 

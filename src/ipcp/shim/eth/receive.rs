@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt::Display;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
-use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use super::super::super::{Incoming, Location, Origin, Reply, RequestError};
 use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
 use super::{EthFlow, EthPort, EthShim, Framing};
@@ -336,7 +336,14 @@ impl EthShim {
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
         let responder = ReplyOnce::new(shim, Requester { src, s_eid: m.s_eid });
-        if !self.names.lock().contains_key(&m.dst) {
+        // A source address can be made up like any other.
+        let origin = Origin { address: src.to_bits(), received };
+        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(src.to_bits(), Some(origin))
+            .located(Location::Mac(src));
+        let is_known = self.names.lock().contains_key(&m.dst);
+        if !is_known {
+            let Some(request) = requests.repeated(now, request) else { return };
             let name = m.dst;
             record!(
                 self.panics,
@@ -345,14 +352,9 @@ impl EthShim {
                 [hash = name, peer = src],
                 "request for a flow from {src} refused: no name with hash {name} is registered"
             );
-            responder.refuse(now, Code::NAME);
+            request.responder.refuse(now, Code::NAME);
             return;
         }
-        // A source address can be made up like any other.
-        let origin = Origin { address: src.to_bits(), received };
-        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
-            .from_peer(src.to_bits(), Some(origin))
-            .located(Location::Mac(src));
         requests.incoming(now, request);
     }
 

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::super::super::reply::{Grant, Replies, ReplyOnce};
-use super::super::super::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use super::super::super::{Incoming, Location, Origin, Reply, RequestError};
 use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
 use super::{Moves, Peer, REFERENCE_EIDS, UdpFlow, UdpPort, UdpShim, route_of};
@@ -199,7 +199,14 @@ impl UdpShim {
         }
         let (Some(shim), Some(requests)) = (self.me.upgrade(), self.requests.upgrade()) else { return };
         let responder = ReplyOnce::new(shim, Requester { route, s_eid: m.s_eid });
-        if !self.names.lock().contains_key(&m.dst) {
+        let address = host_number(route.remote);
+        let origin = Origin { address, received: FlowRequest::OVERHEAD + m.data.len() };
+        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(peer_number(route.remote), Some(origin))
+            .located(Location::Host(route.remote));
+        let is_known = self.names.lock().contains_key(&m.dst);
+        if !is_known {
+            let Some(request) = requests.repeated(now, request) else { return };
             let (name, peer) = (m.dst, route.remote);
             record!(
                 self.panics,
@@ -208,14 +215,9 @@ impl UdpShim {
                 [hash = name, peer = peer],
                 "request for a flow from {peer} refused: no name with hash {name} is registered"
             );
-            responder.refuse(now, Code::NAME);
+            request.responder.refuse(now, Code::NAME);
             return;
         }
-        let address = host_number(route.remote);
-        let origin = Origin { address, received: FlowRequest::OVERHEAD + m.data.len() };
-        let request = Incoming::new(&self.info, m.dst, m.qos, m.data.to_vec(), responder)
-            .from_peer(peer_number(route.remote), Some(origin))
-            .located(Location::Host(route.remote));
         requests.incoming(now, request);
     }
 

@@ -8,7 +8,7 @@ use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::reply::{Grant, Replies, ReplyOnce, refused};
-use crate::ipcp::{Incoming, Location, Origin, Reply, RequestError, Responder};
+use crate::ipcp::{Incoming, Location, Origin, Reply, RequestError};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
 use crate::types::qos::QosSpec;
@@ -71,7 +71,13 @@ impl FlowAllocator {
         let Some(requests) = self.requests.upgrade() else { return };
         let to = Requester { address: m.s_addr, s_eid: m.s_eid, qos: m.qos };
         let responder = ReplyOnce::new(Arc::clone(self), to);
+        let info = &self.shared.info;
+        let origin = Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() };
+        let request = Incoming::new(info, m.dst, m.qos, m.data.to_vec(), responder)
+            .from_peer(m.s_addr.0, Some(origin))
+            .located(Location::Member(m.s_addr));
         if !self.has_name(&m.dst) {
+            let Some(request) = requests.repeated(now, request) else { return };
             let (name, peer) = (m.dst, m.s_addr);
             record!(
                 self.shared.panics,
@@ -80,14 +86,9 @@ impl FlowAllocator {
                 [hash = name, peer = peer],
                 "request for a flow from member {peer} refused: no name with hash {name} is registered"
             );
-            responder.refuse(now, Code::NAME);
+            request.responder.refuse(now, Code::NAME);
             return;
         }
-        let info = &self.shared.info;
-        let origin = Origin { address: m.s_addr.0, received: FIXED_LEN + info.hash.len() + m.data.len() };
-        let request = Incoming::new(info, m.dst, m.qos, m.data.to_vec(), responder)
-            .from_peer(m.s_addr.0, Some(origin))
-            .located(Location::Member(m.s_addr));
         requests.incoming(now, request);
     }
 

@@ -1,0 +1,83 @@
+//! Servers that serve once.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use o7s::sim::{Host, Link, Network, Packet, Verdict};
+use o7s::{IpcpHandle, QosSpec, Udp4, UnicastLayer};
+
+use super::world::layer::Layer;
+use super::world::{CLIENT, ENCRYPTED, SERVER, ms, secs, topology};
+
+/// Drops what is sent to `client` from when the server has a request until a second later.
+fn lose_the_reply(net: &Network, client: &'static str) -> Rc<Cell<bool>> {
+    let lost = Rc::new(Cell::new(false));
+    let rule = Rc::clone(&lost);
+    let lose = move |packet: &Packet<'_>| {
+        if rule.get() && packet.dst.ip().to_string() == client { Verdict::Drop } else { Verdict::Pass }
+    };
+    net.on_packet(lose).keep();
+    lost
+}
+
+/// A server that accepts one flow to "once", under which it is registered in `layer`, and wants no other; the first reply
+/// is lost. The client gets what the server has, all the same.
+fn one_shot(net: &Network, (client, at): (&Host, &'static str), (server, layer): (&Host, &IpcpHandle), leaves: bool) {
+    let lost = lose_the_reply(net, at);
+    let listener = server.stack().bind("once").unwrap();
+    layer.register("once").unwrap();
+    let (clock, layer) = (net.clone(), layer.clone());
+    let accepting = net.spawn(async move {
+        while !listener.has_request() {
+            clock.sleep(ms(1)).await;
+        }
+        lost.set(true);
+        let flow = listener.accept_async().await.unwrap();
+        drop(listener);
+        if leaves {
+            layer.unregister("once");
+        }
+        clock.sleep(secs(1)).await;
+        lost.set(false);
+        flow
+    });
+    net.block_on(async {
+        let near = client.stack().flow("once").qos(QosSpec::DATA).timeout(secs(20)).alloc_async().await;
+        let near = near.unwrap_or_else(|e| panic!("the server has a flow, and the client has none: {e}"));
+        let far = accepting.await;
+        near.write(b"at last").await.unwrap();
+        assert_eq!(&far.read_bytes().await.unwrap()[..], b"at last");
+    });
+    // Whoever else asks is refused.
+    let other = net.block_on(client.stack().flow("once").timeout(secs(5)).alloc_async());
+    assert!(other.is_err(), "nobody is bound to the name any more");
+}
+
+#[test]
+fn a_server_that_serves_once_repeats_its_reply() {
+    for (security, leaves) in [("", false), ("", true), (ENCRYPTED, false), (ENCRYPTED, true)] {
+        let net = Network::new(2);
+        net.set_default_link(Link::default().latency(ms(10)));
+        let host = |name: &str, at: &str, config: Udp4| {
+            let builder = net.host(name).udp4_with(at, config);
+            if security.is_empty() { builder } else { builder.stack(|s| s.security(security.parse().unwrap())) }.build()
+        };
+        // It knows where the server is, whatever becomes of the name.
+        let client = host("client", CLIENT, Udp4::bind(CLIENT).host("once", SERVER));
+        let server = host("server", SERVER, Udp4::bind(SERVER));
+        one_shot(&net, (&client, CLIENT), (&server, &server.udp4()[0]), leaves);
+        assert_eq!(server.stack().rib().get("node/resent"), Some(1), "{security:?}, {leaves}");
+    }
+}
+
+#[test]
+fn a_server_in_a_routed_layer_that_serves_once_repeats_its_reply() {
+    for leaves in [false, true] {
+        let net = Network::new(5);
+        net.set_default_link(Link::default().latency(ms(10)));
+        let layer = Layer::build(net, 2, &topology::star(2), UnicastLayer::new("net"));
+        layer.converge(secs(10));
+        let (client, server) = (&layer.hosts[0], &layer.hosts[1]);
+        one_shot(&layer.net, (client, "10.1.0.1"), (server, &layer.members[1]), leaves);
+    }
+}
