@@ -313,7 +313,7 @@ fn distance(a: &str, b: &str) -> usize {
 pub struct ConfigWarning {
     /// Position in the file.
     pub(super) at: Position,
-    /// The table, as in the file, without brackets.
+    /// The table, as in the file, without brackets; empty if it is about the whole file.
     pub(super) table: String,
     /// The key; `None` if it is about the whole table.
     pub(super) key: Option<&'static str>,
@@ -357,6 +357,15 @@ pub(super) enum Why {
     /// Always 8.
     #[error("every EID has 8 bytes; the number is only passed on to members that are enrolled")]
     EidSize,
+    /// The only member accepts nobody.
+    #[error("nobody can enroll with this IPCP: the layer stays its own, unless you write autobind = true")]
+    Alone,
+    /// A member whose packets no layer carries.
+    #[error("no layer of this file carries its packets: add an IPCP of another type, such as [udp4.NAME]")]
+    NothingBelow,
+    /// Neither names nor IPCPs.
+    #[error("there is nothing in this file, so no layer is made")]
+    Empty,
     /// Another IPCP has the name.
     #[error("another IPCP has the same name")]
     SameName,
@@ -367,6 +376,7 @@ impl fmt::Display for ConfigWarning {
         let Self { at: Position { line, column }, table, key, why } = self;
         write!(f, "line {line}, column {column}: ")?;
         match key {
+            None if table.is_empty() => write!(f, "{why}"),
             Some(key) => write!(f, "{key} in [{table}]: {why}"),
             None => write!(f, "[{table}]: {why}"),
         }

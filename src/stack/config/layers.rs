@@ -7,8 +7,8 @@ use toml::de::DeTable;
 use super::error::Hint;
 use super::table::{Choice, Key, Source, Table, in_order, proper, quoted};
 use super::{
-    ConfigError, ConfigWarning, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Problem, Program,
-    SecurityFiles, Why,
+    ConfigError, ConfigWarning, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem,
+    Program, SecurityFiles, Why,
 };
 use crate::ipcp::shim::udp::Moves;
 use crate::irm::LoadBalancing;
@@ -139,6 +139,7 @@ pub(super) fn read(text: &str) -> Result<NetworkConfig, ConfigError> {
             }
         }
     }
+    reading.warn_of_loneliness();
     reading.0.warnings.sort_by_key(|warning| warning.at);
     Ok(reading.0)
 }
@@ -157,6 +158,20 @@ impl Reading {
     fn warn_of(&mut self, table: &Table<'_>, why: Why) {
         let warning = ConfigWarning { at: table.position(), table: table.title.clone(), key: None, why };
         self.0.warnings.push(warning);
+    }
+
+    /// Says what nobody can reach: an empty file, and members with nothing below them.
+    fn warn_of_loneliness(&mut self) {
+        let NetworkConfig { names, ipcps, warnings, .. } = &mut self.0;
+        let warning = |at, table, why| ConfigWarning { at, table, key: None, why };
+        if names.is_empty() && ipcps.is_empty() {
+            warnings.push(warning(Position { line: 1, column: 1 }, String::new(), Why::Empty));
+        }
+        if ipcps.iter().all(|ipcp| ipcp.kind.is_recursive()) {
+            let members = ipcps.iter().filter(|ipcp| ipcp.membership != Membership::None);
+            let table = |ipcp: &IpcpConfig| format!("{}.{}", ipcp.kind.name(), ipcp.name);
+            warnings.extend(members.map(|ipcp| warning(ipcp.at, table(ipcp), Why::NothingBelow)));
+        }
     }
 
     fn name(&mut self, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
@@ -203,6 +218,9 @@ impl Reading {
             }
             (None, Some((layer, parameters))) => {
                 self.warn(table, &[CONN], Why::NotEnrolled);
+                if kind.is_recursive() && !autobind {
+                    self.warn_of(table, Why::Alone);
+                }
                 Membership::Bootstrap { layer, parameters }
             }
             (None, None) => {

@@ -51,8 +51,29 @@ fn warnings(text: &str) -> Vec<String> {
 
 #[test]
 fn an_empty_file_is_an_empty_network() {
-    assert_eq!(good("# nothing\n"), NetworkConfig::default());
-    assert_eq!(good("[name]\n[unicast]\n"), NetworkConfig::default());
+    for text in ["# nothing\n", "[name]\n[unicast]\n"] {
+        let empty = NetworkConfig { warnings: Vec::new(), ..good(text) };
+        assert_eq!(empty, NetworkConfig::default());
+        assert_eq!(warnings(text), ["line 1, column 1: there is nothing in this file, so no layer is made"]);
+    }
+}
+
+#[test]
+fn members_that_nobody_can_join_are_told() {
+    let below = "[udp4.u]\nbootstrap = \"i\"\nip = \"10.0.0.1\"\n";
+    for kind in ["unicast", "broadcast"] {
+        let alone = format!("{below}[{kind}.m]\nbootstrap = \"l\"\n");
+        let why = "nobody can enroll with this IPCP: the layer stays its own, unless you write autobind = true";
+        let column = kind.len() + 3;
+        assert_eq!(warnings(&alone), [format!("line 4, column {column}: [{kind}.m]: {why}")]);
+        assert!(warnings(&format!("{alone}autobind = true")).is_empty());
+        let why = "no layer of this file carries its packets: add an IPCP of another type, such as [udp4.NAME]";
+        for how in ["bootstrap = \"l\"\nautobind = true", "enrol = \"other\""] {
+            let nothing_below = format!("[{kind}.m]\n{how}\n");
+            assert_eq!(warnings(&nothing_below), [format!("line 1, column {column}: [{kind}.m]: {why}")]);
+            assert!(warnings(&format!("{nothing_below}{below}")).is_empty());
+        }
+    }
 }
 
 #[test]
@@ -79,7 +100,8 @@ fn all_types_have_defaults() {
         bootstrap = "news"
         "#,
     );
-    assert!(config.warnings.is_empty());
+    // The members accept nobody by default.
+    assert_eq!(config.warnings.iter().map(|warning| warning.why).collect::<Vec<_>>(), [Why::Alone; 2]);
     let hash = HashAlg::Sha3_256;
     let expected = [
         ("l", "home", Layer::Local { hash }),
@@ -154,7 +176,8 @@ fn detection_timeouts_are_local() {
     assert_eq!(of(member), crate::ipcp::unicast::Config::default().detection);
     assert_eq!(of(&format!("{member}\ndetection = 250")), Duration::from_millis(250));
     assert_eq!(of(&format!("{member}\ndetection = 0")), Duration::ZERO);
-    assert!(good(&format!("{member}\ndetection = 250")).warnings.is_empty());
+    let below = "[local.l]\nbootstrap = \"l\"\n";
+    assert!(good(&format!("{below}{member}\ndetection = 250")).warnings.is_empty());
     for wrong in ["[unicast.a]\nenrol = \"b\"\ndetection = -1", "[unicast.a]\nenrol = \"b\"\ndetection = 600001"] {
         let error = wrong.parse::<NetworkConfig>().unwrap_err().to_string();
         assert!(error.ends_with("it may be 0 to 600000 ms"), "{error}");
@@ -172,7 +195,8 @@ fn enrollments_and_connections_are_read() {
     // It wins over bootstrap, and what is said about the layer is in vain.
     let both = "[unicast.u]\nbootstrap = \"l\"\nenrol = \"a\"\nmax_ttl = 3";
     assert_eq!(ipcp(both).membership, Membership::Enroll { with: name("a") });
-    assert_eq!(good(both).warnings.len(), 2);
+    let (layers, below) = (Why::Enrolled, Why::NothingBelow);
+    assert_eq!(good(both).warnings.iter().map(|w| w.why).collect::<Vec<_>>(), [below, layers, layers]);
 }
 
 #[test]
@@ -408,7 +432,10 @@ fn entries_without_effect_are_warned_of() {
         ),
     ];
     for (text, expected) in cases {
-        assert_eq!(warnings(text), [expected], "{text}");
+        let mut warned = warnings(text);
+        // Their members are as lonely as the examples are short.
+        warned.retain(|warning| !warning.contains("nobody can enroll") && !warning.contains("no layer of this file"));
+        assert_eq!(warned, [expected], "{text}");
     }
 }
 
@@ -529,7 +556,7 @@ proptest! {
     fn arbitrary_files_do_not_panic(lines in prop::collection::vec(line(), 0..12)) {
         match NetworkConfig::parse(&lines.join("\n")) {
             Ok(config) => {
-                config.warnings.iter().for_each(|w| assert!(w.at.line <= lines.len()));
+                config.warnings.iter().for_each(|w| assert!(w.at.line <= lines.len().max(1)));
                 let enrolled = config.ipcps.iter().filter(|ipcp| matches!(ipcp.membership, Membership::Enroll { .. }));
                 enrolled.for_each(|ipcp| assert!(ipcp.kind.is_recursive()));
                 prop_assert_eq!(content(good(&config.to_string())), content(config));
