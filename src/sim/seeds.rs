@@ -17,6 +17,12 @@ pub(super) fn rng(seed: u64, purpose: &str) -> Rng {
     Rng::from_seed(hash.finalize().into())
 }
 
+/// The seed that the variable says.
+fn chosen(text: &str) -> Result<u64, String> {
+    let seed = text.trim().parse().ok().filter(|seed| *seed < u64::MAX);
+    seed.ok_or_else(|| format!("{SEED_VARIABLE}={text:?} is not a seed: write a number from 0 to {}", u64::MAX - 1))
+}
+
 /// The seeds of a test that runs a scenario many times: `range`, or the one in the environment variable
 /// `O7S_SIM_SEED`, which is what a [`Network`](super::Network) says when it is dropped by a panic.
 ///
@@ -26,9 +32,30 @@ pub(super) fn rng(seed: u64, purpose: &str) -> Rng {
 ///     net.run_for(core::time::Duration::from_secs(1));
 /// }
 /// ```
+///
+/// # Panics
+///
+/// If the variable has something else than a number: the test would run without what was asked for.
+#[track_caller]
+#[allow(clippy::panic, reason = "documented: a test is to fail")]
 pub fn seeds(range: Range<u64>) -> Range<u64> {
-    match std::env::var(SEED_VARIABLE).ok().and_then(|s| s.parse().ok()) {
-        Some(seed) if seed < u64::MAX => seed..seed + 1,
-        _ => range,
+    let Some(text) = std::env::var_os(SEED_VARIABLE).filter(|text| !text.is_empty()) else { return range };
+    match chosen(&text.to_string_lossy()) {
+        Ok(seed) => seed..seed + 1,
+        Err(why) => panic!("{why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_seed_is_refused() {
+        assert_eq!((chosen("7"), chosen(" 0\n")), (Ok(7), Ok(0)));
+        for text in ["abc", "-1", "1.5", "0..3", "18446744073709551615"] {
+            let why = chosen(text).unwrap_err();
+            assert!(why.contains(&format!("O7S_SIM_SEED={text:?}")) && why.contains("from 0 to"), "{why}");
+        }
     }
 }
