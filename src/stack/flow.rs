@@ -75,7 +75,6 @@ use crate::types::qos::QosSpec;
 /// - A process that is killed sends no notice. Then, if every notice is lost, and if the other end is a reference,
 ///   which has no packet for a close, reads end with [`ReadError::PeerGone`] when nothing has come for the flow's
 ///   [timeout](QosSpec::timeout).
-#[derive(Debug)]
 pub struct Flow {
     pub(super) inner: Arc<Inner>,
 }
@@ -92,11 +91,19 @@ pub(super) struct Inner {
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
+    /// A panic of whoever has the flow gives it up.
+    pub(super) aborts: AtomicBool,
 }
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flow").field("name", &self.name).field("layer", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
     }
 }
 
@@ -117,7 +124,11 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.note_end();
-        self.endpoint.close(self.shared.linger);
+        if self.is_aborting() {
+            self.endpoint.reset();
+        } else {
+            self.endpoint.close(self.shared.linger);
+        }
     }
 }
 
@@ -134,6 +145,7 @@ impl Flow {
                 nonblocking: AtomicBool::new(false),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
+                aborts: AtomicBool::new(false),
             }),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::sync::waiting::{Condvar, Mutex};
 
+use super::flow::Inner;
 use super::{Flow, Shared, Stack};
 use crate::base::foreign::Panics;
 use crate::irm::Factory;
@@ -66,9 +67,22 @@ impl Handler {
         // A handler may run for long, and keeps no listener from being the last.
         drop(listener);
         if let Ok(flow) = accepted {
+            flow.inner.abort_on_panic();
             self.panics.call(|| (self.handle)(flow));
         }
         true
+    }
+}
+
+impl Inner {
+    /// Has a panic that drops the flow give it up: its other end must not take what came before for all there is.
+    pub(super) fn abort_on_panic(&self) {
+        self.aborts.store(true, Ordering::Release);
+    }
+
+    /// Whether a panic is what drops the flow, and gives it up.
+    pub(super) fn is_aborting(&self) -> bool {
+        self.aborts.load(Ordering::Acquire) && std::thread::panicking()
     }
 }
 

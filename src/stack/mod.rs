@@ -180,6 +180,9 @@ impl Stack {
     /// takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never been
     /// heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
     ///
+    /// A `handle` that panics ends its flow and nothing else: the other end reads
+    /// [`ReadError::Reset`](crate::ReadError::Reset), not an orderly end.
+    ///
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_handler(&self, name: &str, handle: impl Fn(Flow) + Send + Sync + 'static) -> Result<(), BindError> {

@@ -25,6 +25,15 @@ fn flows_are_dropped_in_any_order() {
 }
 
 #[test]
+fn a_flow_is_shown_by_its_name_and_layer() {
+    for place in PLACES {
+        let Pair { ends: (near, _far), .. } = pair(place, QosSpec::RAW);
+        let shown = format!("{near:?}");
+        assert_eq!(shown, format!("Flow {{ name: {:?}, layer: {:?}, .. }}", near.name(), near.layer()));
+    }
+}
+
+#[test]
 fn halves_are_dropped_in_both_orders() {
     for place in PLACES {
         for read_first in [true, false] {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use o7s::ipcp::connect::enroll::Applicant;
 use o7s::ipcp::shim::resolve::{Found, Resolver};
 use o7s::types::name::NameHash;
-use o7s::{AllocError, LocalConfig, QosSpec, Stack, Udp4, UnicastLayer};
+use o7s::{AllocError, LocalConfig, QosSpec, ReadError, Stack, Udp4, UnicastLayer};
 
 use super::{BOUND, Place, block_on, finishes, settle, spawn, stacks, to_silent, within};
 
@@ -64,6 +64,38 @@ fn a_panicking_handler_ends_only_its_flow() {
         });
         served(&client);
         assert!(panics(&server) >= 2, "{}", panics(&server));
+    }
+}
+
+#[test]
+fn the_flow_of_a_panicking_handler_is_reset() {
+    for place in [Place::Direct, Place::Local, Place::Udp] {
+        let (server, client) = stacks(place);
+        // Between its answer and the rest of it, whole or in halves.
+        server
+            .bind_handler("echo", |flow| {
+                let len = flow.read(&mut [0; 64]).unwrap();
+                flow.write(b"part").unwrap();
+                if len == 1 {
+                    bug()
+                }
+                let (_reader, _writer) = flow.split();
+                bug()
+            })
+            .unwrap();
+        for (question, qos) in [("1", QosSpec::DATA), ("22", QosSpec::DATA), ("1", QosSpec::RAW)] {
+            let from = client.clone();
+            let end = within("a bad service", move || {
+                let flow = from.flow("echo").qos(qos).timeout(BOUND).alloc().unwrap();
+                flow.write(question.as_bytes()).unwrap();
+                loop {
+                    if let Err(end) = flow.read_timeout(&mut [0; 9], BOUND) {
+                        return end;
+                    }
+                }
+            });
+            assert_eq!(end, ReadError::Reset, "{place:?}, {question}, {qos:?}");
+        }
     }
 }
 

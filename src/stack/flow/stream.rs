@@ -149,7 +149,9 @@ pub struct WriteHalf(pub(super) Flow);
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        self.0.inner.endpoint.shut();
+        if !self.0.inner.is_aborting() {
+            self.0.inner.endpoint.shut();
+        }
     }
 }
 
