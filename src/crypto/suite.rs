@@ -84,10 +84,10 @@ macro_rules! algorithms {
         impl FromStr for $Type {
             type Err = ParseError;
 
-            /// Reads a name, case-sensitively.
+            /// Reads a name, in capitals or not.
             fn from_str(name: &str) -> Result<Self, ParseError> {
                 match name {
-                    $($name => Ok(Self::$Variant),)+
+                    $(_ if name.eq_ignore_ascii_case($name) => Ok(Self::$Variant),)+
                     _ => Err(AlgorithmKind::$Type.unknown(name)),
                 }
             }

@@ -105,7 +105,7 @@ pub enum AllocError {
     #[error("no layer of this stack knows the name {0:?}: register it there, or give a layer that reaches it")]
     Unreachable(Name),
     /// No answer in time.
-    #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
+    #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),
     /// The other side said no.
     #[error("the other side refused the flow to {name:?}: {code}")]

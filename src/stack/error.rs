@@ -62,7 +62,7 @@ pub enum StackError {
     #[error("a layer cannot have port 0; to bind this member to any free port, give it the address IP:0")]
     Port,
     /// The layer is for IPv4.
-    #[error("{0} is not an IPv4 address")]
+    #[error("{0} is not an IPv4 address: a UDP/IPv6 layer (Udp6) takes it")]
     NotIpv4(std::net::SocketAddr),
     /// The number is no EtherType that a layer can have.
     #[error("the EtherType {0:#06x} cannot be used: take one from 0x0600 to 0xfffe, for smaller ones are lengths")]
@@ -170,7 +170,7 @@ pub enum AllocError {
     )]
     Unreachable(Name),
     /// No answer came within the timeout of the allocation.
-    #[error("no answer from {0:?} in time: it may be down, or its network unreachable")]
+    #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),
     /// The other end refused the flow.
     #[error("the other end refused the flow to {name:?}: {code}{hint}", hint = RefusalHint(*code, offered.as_ref()))]
