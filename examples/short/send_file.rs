@@ -4,15 +4,22 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::net::Shutdown;
+use std::path::PathBuf;
 
 use o7s::{Flow, QosSpec, SecurityConfig, Stack, Udp4};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: send_file FILE")?;
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+    let path = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: send_file FILE")?);
+    let named = |error: io::Error| format!("{}: {error}", path.display());
+    let about = std::fs::metadata(&path).map_err(named)?;
+    // A pipe has no size, and opening one that nobody writes to would wait.
+    if !about.is_file() {
+        return Err(format!("{} is not a file", path.display()).into());
+    }
+    let (mut file, size) = (File::open(&path).map_err(named)?, about.len());
+    let shows = io::stderr().is_terminal();
 
     // Both ends want every flow encrypted, or there is none.
     let security: SecurityConfig = "X25519,chacha20-poly1305".parse()?;
@@ -32,16 +39,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("the flow is {}", flow.security());
     let (mut stream, mut buf, mut sent) = (flow.stream(), vec![0; 1 << 16], 0);
     loop {
-        let len = file.read(&mut buf)?;
+        let len = file.read(&mut buf).map_err(named)?;
         if len == 0 {
             break;
         }
         // Waits while the other end, or the network, is slower than the disk.
         stream.write_all(&buf[..len])?;
         sent += len as u64;
-        eprint!("\r{sent} of {size} bytes, {} %", 100 * sent / size.max(sent));
+        if shows {
+            // The file may grow meanwhile.
+            eprint!("\r{sent} of {size} bytes, {} %", 100 * sent / size.max(sent));
+        }
     }
-    eprintln!();
+    if shows {
+        eprintln!("\r{sent} bytes were sent");
+    }
     // The end of the stream for the server, which then answers.
     stream.flush()?;
     flow.shutdown(Shutdown::Write);

@@ -34,6 +34,39 @@ fn send_file() {
 }
 
 #[test]
+fn send_file_says_what_it_cannot_send() {
+    let folder = std::env::temp_dir();
+    for (path, why) in [("/no such file", "/no such file: "), (folder.to_str().unwrap(), " is not a file")] {
+        let output = program("send_file").arg(path).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(path) && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn send_file_of_nothing_shows_no_progress_in_a_pipe() {
+    let path = std::env::temp_dir().join(format!("o7s-empty-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let output = program("send_file").arg(&path).output().unwrap();
+    std::fs::remove_file(path).unwrap();
+    let said = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{said}");
+    let received = said.trim_end().rsplit_once("received 0 bytes as ").unwrap().1;
+    assert!(std::fs::read(received).unwrap().is_empty());
+    std::fs::remove_file(received).unwrap();
+}
+
+#[test]
+fn echo_does_not_panic_if_nobody_reads_it() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program("echo").stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn chat() {
     let enter = |args: &[&str]| {
         let (program, mut lines) = start(program("chat").args(args).stdin(Stdio::piped()));
