@@ -19,7 +19,9 @@ use o7s::{BroadcastBuilder, BroadcastLayer, Flow, IpcpHandle, ReadError, Stack};
 Examples:
   obc --listen --first --udp4 127.0.0.1
   obc --listen --udp4 127.0.0.1:4000 --host obc=127.0.0.1
-  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1 -m 'Rain at noon'"))]
+  obc --udp4 127.0.0.1:4001 --host obc=127.0.0.1 -m 'Rain at noon'
+
+What to say is an option; standard input is not read."))]
 struct Options {
     /// What to say
     #[arg(short, long, default_value = "Ouroboros multicast rocks!", conflicts_with = "listen")]
@@ -64,6 +66,7 @@ fn run(options: &Options) -> Result<bool> {
     let is_member = layers.iter().any(|l| l.info().kind == IpcpKind::Broadcast && l.info().layer == options.layer);
     let member = if is_member { None } else { Some(become_member(options, &stack, &layers)?) };
     let flow = stack.join(&options.layer)?;
+    common::logger::is_there();
     let ends = stack.clone();
     stop::on_request(move || ends.shutdown());
     if options.listen {

@@ -91,7 +91,7 @@ fn send(options: &Client, network: &Network) -> Result<bool> {
         }
     })?;
     say!("Sent {tally}");
-    common::hang_up(flow);
+    common::hang_up(flow)?;
     Ok(tally.packets > 0)
 }
 
@@ -118,8 +118,6 @@ struct Report {
     tally: Tally,
     reported: Instant,
     heard: Instant,
-    /// Whether the last report was not of zero.
-    running: bool,
 }
 
 impl Report {
@@ -131,7 +129,6 @@ impl Report {
             tally: Tally::default(),
             reported: now,
             heard: now,
-            running: false,
         }
     }
 
@@ -156,21 +153,16 @@ impl Report {
                 Err(error) => break error.to_string(),
             }
         };
-        // What is left, and the end of it.
-        while self.running || self.tally.packets > 0 {
-            self.print(stack.now());
-        }
+        self.print(stack.now());
         say!("Flow {}: {why}.", self.number);
     }
 
-    /// Prints what came since the last report, and once that nothing came any more.
+    /// Prints what came since the last report, if anything did.
     fn print(&mut self, now: Instant) {
         self.tally.time = now.since(self.reported);
-        let some = self.tally.packets > 0;
-        if some || self.running {
+        if self.tally.packets > 0 {
             say!("Flow {}: {}", self.number, self.tally);
         }
-        self.running = some;
         self.tally = Tally::default();
         self.reported = now;
     }

@@ -17,7 +17,7 @@ use o7s::dissect::Dissector;
 /// Prints the packets of a capture, all protocols to the innermost header, a line each. Encrypted ones are opened if the
 /// capture, or a key log, has their key.
 #[derive(Parser, Debug)]
-#[command(after_help = common::after_help("\
+#[command(after_help = common::after_help_of_reader("\
 A line says when the packet passed, in seconds after the first one; where, and whether it came (<) or went (>); and what
 it is, from its addresses inwards. What the capture says of it, such as why it was dropped, is behind a #.
 
@@ -104,7 +104,8 @@ fn run(options: &Options) -> Result<bool> {
     }
     let mut follower = follower(options)?;
     let file = options.file.as_deref().filter(|file| file.as_os_str() != "-");
-    let of_file = |error: std::io::Error| format!("{}: {error}", file.unwrap_or(Path::new("standard input")).display());
+    let name = file.unwrap_or(Path::new("standard input"));
+    let of_file = |error: std::io::Error| format!("{}: {error}", name.display());
     let from: Box<dyn Read> = match file {
         Some(file) => Box::new(File::open(file).map_err(of_file)?),
         None => Box::new(stdin()),
@@ -112,7 +113,7 @@ fn run(options: &Options) -> Result<bool> {
     // It may wait for a packet that never comes.
     stop::on_request(|| common::end());
     let mut reader = Reader::new(from).map_err(of_file)?;
-    let mut first = None;
+    let (mut first, mut shown) = (None, false);
     while let Some(packet) = reader.packet().map_err(of_file)? {
         if stop::requested() {
             break;
@@ -121,10 +122,23 @@ fn run(options: &Options) -> Result<bool> {
         let followed = follower.follow(packet.link, &packet.data);
         let start = *first.get_or_insert(packet.unix_nanos);
         if followed.is_o7s() || options.all {
+            shown = true;
             print(options, packet.unix_nanos.saturating_sub(start), &packet, &followed);
         }
     }
-    Ok(first.is_some())
+    if reader.is_cut() {
+        common::complain(format_args!("warning: {}: it is cut off in the middle of a packet", name.display()));
+    }
+    if first.is_none() {
+        return Err(format!("{}: there is no packet in it", name.display()).into());
+    }
+    if !shown {
+        common::complain(format_args!(
+            "warning: {}: no packet is of a layer at the ports that were looked at; see --port, --ethertype and --all",
+            name.display()
+        ));
+    }
+    Ok(true)
 }
 
 fn follower(options: &Options) -> Result<Follower> {
@@ -138,6 +152,10 @@ fn follower(options: &Options) -> Result<Follower> {
     }
     if let Some(keys) = &options.keys {
         let log = std::fs::read_to_string(keys).map_err(|error| format!("{}: {error}", keys.display()))?;
+        // A line is as in the logs of TLS: a label, an id, a key.
+        if !log.lines().any(|line| line.starts_with("O7S_") && line.split_whitespace().count() == 3) {
+            common::complain(format_args!("warning: {}: there is no key of an o7s flow in it", keys.display()));
+        }
         follower.add_keys(&log);
     }
     Ok(follower)

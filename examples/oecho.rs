@@ -15,7 +15,9 @@ use o7s::{Flow, QosSpec};
 #[command(after_help = common::after_help("\
 Examples:
   oecho --listen --udp4 127.0.0.1
-  oecho --udp4 127.0.0.1:4000 --host oecho=127.0.0.1"))]
+  oecho --udp4 127.0.0.1 --host oecho=127.0.0.1
+
+It sends a text of its own; standard input is not read."))]
 struct Options {
     /// Be the server
     #[arg(short, long)]
@@ -76,7 +78,8 @@ fn call(options: &Options) -> Result<bool> {
     let reply = buf.get(..len).unwrap_or_default();
     say!("Server replied with {}", text(reply));
     let same = reply == MESSAGE;
-    common::hang_up(flow);
+    // The reply is there, so that the server had everything.
+    let _ = common::hang_up(flow);
     Ok(same)
 }
 

@@ -10,16 +10,32 @@ use super::Result;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// How the layers of a program find a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup {
+    /// They are told, or a resolver is asked.
+    Table,
+    /// Everybody on the network is asked.
+    Question,
+    /// A layer has a directory.
+    Directory,
+}
+
 /// The error of a flow that a client asked for.
-pub(crate) fn on_calling(error: AllocError, on_ethernet: bool) -> Failure {
-    match &error {
-        AllocError::Unreachable(name) if on_ethernet => {
+pub(crate) fn on_calling(error: AllocError, lookup: Lookup) -> Failure {
+    match (&error, lookup) {
+        (AllocError::Unreachable(name), Lookup::Question) => {
             format!("nobody on this network has the name \"{name}\": is its server in the same layer?").into()
         }
-        AllocError::Unreachable(name) => {
+        (AllocError::Unreachable(name), Lookup::Directory) => format!(
+            "no layer of the file has the name \"{name}\": is its server running, is the name in `reg` of the server's \
+             IPCP, and has the IPCP of this file a `conn`?"
+        )
+        .into(),
+        (AllocError::Unreachable(name), Lookup::Table) => {
             format!("no layer knows where the name \"{name}\" is: say so with --host {name}=IP[:PORT]").into()
         }
-        AllocError::Refused { code: Code::CRYPT, .. } => {
+        (AllocError::Refused { code: Code::CRYPT, .. }, _) => {
             format!("{error}; give this side the same --encrypt as the server").into()
         }
         _ => error.into(),
@@ -32,6 +48,11 @@ pub(crate) fn on_configuring(error: ConfigError) -> Failure {
         Some(MemberError::Alloc(AllocError::Unreachable(name))) => {
             format!("{error}; --host {name}=IP[:PORT] does the former").into()
         }
+        // The layer below has the name of the member, or a table says so, and the member is not there under it.
+        Some(MemberError::Alloc(AllocError::Refused { name, code: Code::NAME, .. })) => format!(
+            "{error}: there, \"{name}\" has to be in `reg` of the IPCP below, and its own IPCP needs `autobind = true`"
+        )
+        .into(),
         _ => error.into(),
     }
 }

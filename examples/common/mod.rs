@@ -22,7 +22,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use o7s::resolve::HostTable;
 use o7s::{
-    Eth, Flow, IpcpHandle, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4, Udp6,
+    Eth, Flow, IpcpHandle, IpcpKind, Listener, Name, NameError, NetworkConfig, QosSpec, SecurityConfig, Stack, Udp4,
+    Udp6,
 };
 use stop::Why;
 
@@ -38,6 +39,14 @@ A script that starts it in the background with & has it ignore SIGINT: send it S
 /// The last part of a tool's `--help`.
 pub(crate) fn after_help(text: &str) -> String {
     format!("{text}\n\n{STATUS}\nIf nobody reads what it prints any more, it ends as by SIGPIPE (141 in a shell).")
+}
+
+/// As [`after_help`], of a tool that has no flows and layers of its own.
+pub(crate) fn after_help_of_reader(text: &str) -> String {
+    format!(
+        "{text}\n\nEnds with status 0 if there was something to read, 1 if not or after an error, 2 if the options are wrong.\n\
+         If nobody reads what it prints any more, it ends as by SIGPIPE (141 in a shell)."
+    )
 }
 
 /// Prints a line at once: whoever reads a log or a pipe wants it now, not when a buffer is full. If nobody takes it any
@@ -219,6 +228,16 @@ impl Network {
         dix.or_else(|| self.eth_llc.as_deref().map(Eth::llc))
     }
 
+    /// How the names of servers are found.
+    fn lookup(&self, layers: &[IpcpHandle]) -> advice::Lookup {
+        let is_routed = |layer: &IpcpHandle| layer.info().kind == IpcpKind::Unicast;
+        match () {
+            () if self.config.is_some() && layers.iter().any(is_routed) => advice::Lookup::Directory,
+            () if self.ethernet().is_some() => advice::Lookup::Question,
+            () => advice::Lookup::Table,
+        }
+    }
+
     /// A stack with the layers that were asked for.
     pub(crate) fn stack(&self) -> Result<(Stack, Vec<IpcpHandle>)> {
         self.stack_of(false)
@@ -232,10 +251,12 @@ impl Network {
         }
         let eth = self.ethernet();
         if self.udp4.is_none() && self.udp6.is_none() && eth.is_none() {
-            return Err("without a layer nobody outside this program can be reached: \
+            return Err(Usage(
+                "without a layer nobody outside this program can be reached: \
                 join one with --udp4 IP[:PORT], an address of this host (127.0.0.1 to stay on it), --udp6 IP, \
-                or --eth-dix DEV, a network interface, or describe them in a file, with --config FILE"
-                .into());
+                or --eth-dix DEV, a network interface, or describe them in a file, with --config FILE",
+            )
+            .into());
         }
         let (stack, table) = (around.stack()?, around.table());
         let mut layers = Vec::new();
@@ -276,6 +297,7 @@ impl Network {
         };
         let ends = stack.clone();
         stop::on_request(move || ends.shutdown());
+        logger::is_there();
         say!("Serving \"{name}\"{}.", at.unwrap_or_default());
         Ok((stack, listener))
     }
@@ -293,9 +315,11 @@ impl Network {
     /// Allocates a flow to `name`. When the program is to end, the flow is closed, so that its calls return, and the thread
     /// that asked for it is unparked.
     pub(crate) fn connect(&self, name: &str, qos: QosSpec) -> Result<(Stack, Arc<Flow>)> {
-        let (stack, _) = self.stack_of(true)?;
+        let (stack, layers) = self.stack_of(true)?;
         let flow = stack.flow(name).qos(qos).alloc();
-        let flow = Arc::new(flow.map_err(|error| advice::on_calling(error, self.ethernet().is_some()))?);
+        logger::is_there();
+        let how = self.lookup(&layers);
+        let flow = Arc::new(flow.map_err(|error| advice::on_calling(error, how))?);
         let (ends, waits) = (Arc::clone(&flow), thread::current());
         stop::on_request(move || {
             ends.shutdown(Shutdown::Both);
@@ -325,7 +349,9 @@ fn name_and_addr(text: &str) -> std::result::Result<(Name, SocketAddr), String> 
     let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
     let with_port = addr.parse().or_else(|_| addr.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));
     let addr = with_port.ok().or_else(|| on_interface(addr));
-    let addr = addr.ok_or_else(|| format!("{text:?} has no address of a host: write NAME=IP or NAME=IP:PORT"))?;
+    let addr = addr.ok_or_else(|| {
+        format!("{addr:?} is not an address, and names of hosts are not looked up: write NAME=IP or NAME=IP:PORT")
+    })?;
     Ok((name.parse().map_err(|error: NameError| error.to_string())?, addr))
 }
 
@@ -349,14 +375,32 @@ pub(crate) fn close(flow: Flow) {
     let _ = flow.close(Duration::from_secs(1));
 }
 
-/// Closes the flow of a client, which has nothing more to do.
-pub(crate) fn hang_up(flow: Arc<Flow>) {
+/// How long a server may take for what is on its way when a client is done.
+const TAKES: Duration = Duration::from_secs(5);
+
+/// Closes the flow of a client, which has nothing more to do. An error if the flow is reliable and the server does not have
+/// everything.
+pub(crate) fn hang_up(flow: Arc<Flow>) -> Result<()> {
     stop::is_over();
     // If it is not the last handle, the flow is being closed by whoever ends the program.
-    if let Some(flow) = Arc::into_inner(flow) {
-        close(flow);
+    let Some(flow) = Arc::into_inner(flow) else { return Ok(()) };
+    match flow.close(TAKES) {
+        Err(error) if !stop::requested() => Err(format!("the server does not have everything: {error}").into()),
+        _ => Ok(()),
     }
 }
+
+/// What is wrong with the options, though each of them is right.
+#[derive(Debug)]
+struct Usage(&'static str);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Usage {}
 
 /// A program from its start to its end: status 0 if it did what it is for, else 1, and the error.
 pub(crate) fn run(program: impl FnOnce() -> Result<bool>) -> ExitCode {
@@ -372,7 +416,7 @@ pub(crate) fn run(program: impl FnOnce() -> Result<bool>) -> ExitCode {
         Err(_) if stop::requested() => ExitCode::FAILURE,
         Err(error) => {
             complain(format_args!("error: {error}"));
-            ExitCode::FAILURE
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use o7s::time::Instant;
-use o7s::{Flow, Stack};
+use o7s::{Flow, Stack, WriteError};
 
 use super::stop;
 use super::units::{self, as_millis};
@@ -91,8 +91,10 @@ impl Load {
         let mut tally = Tally::default();
         while pace.due_before(end, tally.packets, || stack.now()) {
             number(&mut packet, tally.packets);
-            match flow.write(&packet) {
+            // A flow whose other end is gone may have no room for long after the end.
+            match flow.write_timeout(&packet, (end + GRACE).since(stack.now())) {
                 Ok(_) => tally.count(size),
+                Err(WriteError::TimedOut) => break,
                 Err(_) if stop::requested() => break,
                 Err(error) => return Err(error.into()),
             }

@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
     if let Some(received) = received {
         say!("Received {received}");
     }
-    common::hang_up(flow);
+    common::hang_up(flow)?;
     Ok(received.unwrap_or(sent).packets > 0)
 }
 

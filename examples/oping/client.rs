@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use o7s::time::Instant;
-use o7s::{Flow, ReadError, Stack};
+use o7s::{Flow, ReadError, Stack, WriteError};
 
 use crate::common::{self, Network, Result, say, stop, units::as_millis};
 use crate::packet;
@@ -21,16 +21,21 @@ pub(crate) fn run(options: &Options, network: &Network) -> Result<bool> {
     }
     let interval = options.interval.min(MAX_INTERVAL);
     let start = stack.now();
-    let mut client = Client { options, stack: &stack, flow: &flow, interval, start, sent: 0, stats: Stats::default() };
+    let mut client =
+        Client { options, stack: &stack, flow: &flow, interval, start, sent: 0, unsent: 0, stats: Stats::default() };
     let result = if options.flood || options.flood_busy { client.flood() } else { client.ping() };
     let time = stack.now() - start;
     client.stats.print(options.target.name(NAME), client.sent, time);
-    // A program that is to end closes its flow, and that is what the last call found.
-    if !stop::requested() {
-        result?;
-    }
     let answered = client.stats.received > 0;
-    common::hang_up(flow);
+    match result {
+        // A program that is to end closes its flow, and that is what the last call found.
+        Err(_) if stop::requested() => {}
+        // It has done what it is for.
+        Err(error) if answered => common::complain(format_args!("error: {error}")),
+        result => result?,
+    }
+    // What is on its way would be a reply that nobody waits for.
+    let _ = common::hang_up(flow);
     Ok(answered)
 }
 
@@ -41,6 +46,8 @@ struct Client<'a> {
     interval: Duration,
     start: Instant,
     sent: u32,
+    /// Those of the sent ones that did not leave this host.
+    unsent: u32,
     stats: Stats,
 }
 
@@ -57,7 +64,7 @@ impl Client<'_> {
                 // After a pause of the whole process there is nothing to catch up with.
                 next = (next + self.interval).max(now);
             }
-            if !sending && self.stats.received >= self.sent {
+            if !sending && self.stats.received + self.unsent >= self.sent {
                 return Ok(());
             }
             let silence_ends = heard.max(self.start + self.interval) + self.interval + PATIENCE;
@@ -80,9 +87,13 @@ impl Client<'_> {
     /// One request an answer.
     fn flood(&mut self) -> Result<()> {
         while self.goes_on(self.stack.now()) && !stop::requested() {
-            self.send()?;
+            if !self.send()? {
+                // There is no answer to pace it.
+                self.receive(self.interval)?;
+                continue;
+            }
             let deadline = self.stack.now() + self.interval + PATIENCE;
-            while self.stats.received < self.sent {
+            while self.stats.received + self.unsent < self.sent {
                 let left = deadline.since(self.stack.now());
                 if left.is_zero() {
                     say!("Server timed out.");
@@ -100,14 +111,25 @@ impl Client<'_> {
             && self.options.duration.is_none_or(|duration| now.since(self.start) < duration)
     }
 
-    fn send(&mut self) -> Result<()> {
+    /// Sends a request, and says whether it has left: one that finds no way is a lost one.
+    fn send(&mut self) -> Result<bool> {
         let mut buf = [0; packet::MAX];
         let packet = buf.get_mut(..usize::from(self.options.size)).unwrap_or_default();
         packet::write_request(packet, self.sent, Duration::from_nanos(self.stack.now().as_nanos()));
-        self.flow.write(packet)?;
-        self.flow.flush();
+        let written = self.flow.write(packet);
+        let seq = self.sent;
+        match written {
+            Ok(_) => self.flow.flush(),
+            Err(WriteError::Refused(error)) => {
+                self.unsent += 1;
+                if !self.options.quiet {
+                    say!("seq={seq} was not sent: {error}");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.sent = self.sent.wrapping_add(1);
-        Ok(())
+        Ok(written.is_ok())
     }
 
     /// Receives a packet if one comes in time, and says whether it was a reply.

@@ -21,7 +21,7 @@ Examples:
   a server on one host:     oping --listen --udp4 10.9.0.2
   three pings from another: oping -n oping -c 3 --udp4 10.9.0.1 --host oping=10.9.0.2
   both on one host:         oping --listen --udp4 127.0.0.1
-                            oping -c 3 --udp4 127.0.0.1:4000 --host oping=127.0.0.1
+                            oping -c 3 --udp4 127.0.0.1 --host oping=127.0.0.1
   reliable and encrypted:   add --encrypt X25519 to both, and -q data to the client"))]
 struct Options {
     /// Be the server: answer requests

@@ -65,8 +65,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     // First, because it fails at once if it does.
-    let metrics = options.metrics.map(TcpListener::bind).transpose()?;
+    let bind = |addr| TcpListener::bind(addr).map_err(|error| format!("--metrics {addr}: {error}"));
+    let metrics = options.metrics.map(bind).transpose()?;
     let (stack, layers) = options.surroundings.configured(&options.config)?;
+    common::logger::is_there();
+    if layers.is_empty() {
+        return Err(format!("{}: there is no layer in it, and so nothing to route in", options.config.display()).into());
+    }
     let ends = stack.clone();
     stop::on_request(move || {
         ends.shutdown();

@@ -56,6 +56,8 @@ pub struct Reader<R> {
     interfaces: Vec<Interface>,
     block: Vec<u8>,
     secrets: String,
+    /// The end was in the middle of something.
+    cut: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -104,6 +106,20 @@ struct Interface {
 /// Magic numbers of classic files: times in microseconds, and in nanoseconds.
 const CLASSIC: [(u32, u64); 2] = [(0xa1b2_c3d4, 1000), (0xa1b2_3c4d, 1)];
 
+/// Fills `bytes`; `false` if the end is before the first of them.
+fn begin(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    let (first, rest) = bytes.split_at_mut(1);
+    match from.read_exact(first) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        read => read.and_then(|()| from.read_exact(rest)).map(|()| true),
+    }
+}
+
+/// The error of a file that ends in its header.
+fn in_header(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::UnexpectedEof { bad("it ends in its header") } else { error }
+}
+
 fn bad(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("not a capture: {what}"))
 }
@@ -115,22 +131,25 @@ impl<R: Read> Reader<R> {
     /// That of `from`; [`ErrorKind::InvalidData`] if it is no capture.
     pub fn new(mut from: R) -> io::Result<Self> {
         let mut magic = [0; 4];
-        from.read_exact(&mut magic)?;
+        if !begin(&mut from, &mut magic).map_err(in_header)? {
+            return Err(bad("it is empty"));
+        }
         let mut reader = Self {
             from,
             form: Form::Ng(Order::Little),
             interfaces: Vec::new(),
             block: Vec::new(),
             secrets: String::new(),
+            cut: false,
         };
         if u32::from_le_bytes(magic) == SECTION {
-            reader.section()?;
+            reader.section().map_err(in_header)?;
             return Ok(reader);
         }
         let classic = CLASSIC.into_iter().find_map(|(number, unit)| Some((Order::of(&magic, number)?, unit)));
         let (order, unit) = classic.ok_or_else(|| bad("it is neither pcapng nor classic pcap"))?;
         let mut header = [0; 20];
-        reader.from.read_exact(&mut header)?;
+        reader.from.read_exact(&mut header).map_err(in_header)?;
         let link = order.u32_at(&header, 16).unwrap_or_default();
         // The upper bits say how long a checksum is that frames may end in.
         reader.form = Form::Classic(order, (link & 0xffff) as u16, unit);
@@ -148,9 +167,17 @@ impl<R: Read> Reader<R> {
             Form::Classic(order, link, unit) => self.classic(order, link, unit),
         };
         match found {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.cut = true;
+                Ok(None)
+            }
             found => found,
         }
+    }
+
+    /// Returns `true` if the end, which has been reached, was in the middle of a packet.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The lines of key logs in what was read so far, each once: whoever asks gets those that are new.
@@ -186,7 +213,9 @@ impl<R: Read> Reader<R> {
     fn next_block(&mut self) -> io::Result<Option<CapturedPacket>> {
         loop {
             let mut kind = [0; 4];
-            self.from.read_exact(&mut kind)?;
+            if !begin(&mut self.from, &mut kind)? {
+                return Ok(None);
+            }
             if u32::from_le_bytes(kind) == SECTION {
                 self.section()?;
                 continue;
@@ -292,7 +321,9 @@ impl<R: Read> Reader<R> {
 
     fn classic(&mut self, order: Order, link: u16, unit: u64) -> io::Result<Option<CapturedPacket>> {
         let mut head = [0; 16];
-        self.from.read_exact(&mut head)?;
+        if !begin(&mut self.from, &mut head)? {
+            return Ok(None);
+        }
         let word = |at| order.u32_at(&head, at).unwrap_or_default();
         let (seconds, fraction, len, original) = (word(0), word(4), word(8) as usize, word(12) as usize);
         self.fill(len)?;

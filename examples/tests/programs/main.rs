@@ -4,6 +4,7 @@
 
 mod odump;
 mod one_host;
+mod session;
 mod short;
 #[cfg(unix)]
 mod status;
@@ -151,9 +152,11 @@ fn encryption_is_not_optional() {
 
 #[test]
 fn without_a_layer_nobody_is_reached() {
-    let output = program("oping").args(["-c", "1"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--udp4"));
+    for tool in ["oping", "ocbr", "operf", "oecho", "obc"] {
+        let output = program(tool).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{tool}: options are missing");
+        assert!(text(&output.stderr).contains("--udp4"));
+    }
 }
 
 #[test]
@@ -172,8 +175,7 @@ fn ocbr() {
         }
     }
     assert!(reports.len() >= 4, "{reports:?}");
-    assert_eq!(reports.iter().filter(|packets| **packets == 0).count(), 1, "{reports:?}");
-    assert_eq!(reports.last(), Some(&0), "{reports:?}");
+    assert!(!reports.contains(&0), "a report of nothing: {reports:?}");
     assert_eq!(reports.iter().sum::<u32>(), sent, "{reports:?}");
 }
 

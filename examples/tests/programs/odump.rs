@@ -103,6 +103,49 @@ fn an_address_is_printed_once_and_keepalives_as_such() {
     assert!(!shown.contains("not understood"), "{shown}");
 }
 
+/// What odump prints of a file with these bytes: status, output, errors.
+fn dumped(name: &str, bytes: &[u8], options: &[&str]) -> (Option<i32>, String, String) {
+    let file = File::new(name, "");
+    std::fs::write(file.path(), bytes).unwrap();
+    let output = program("odump").args(options).arg(file.path()).output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn files_without_packets_and_cut_ones_are_told() {
+    let whole = std::fs::read(IDLE).unwrap();
+    let (status, shown, said) = dumped("whole", &whole, &[]);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    let lines = shown.lines().count();
+    let (status, _, said) = dumped("empty", b"", &[]);
+    assert!(status == Some(1) && said.contains("not a capture: it is empty"), "{status:?}: {said}");
+    let (status, _, said) = dumped("head", &whole[..10], &[]);
+    assert!(status == Some(1) && said.contains("not a capture: it ends in its header"), "{status:?}: {said}");
+    let (status, shown, said) = dumped("cut", &whole[..whole.len() - 7], &[]);
+    assert!(shown.lines().count() <= lines, "{shown}");
+    assert!(status == Some(0) && said.contains("it is cut off in the middle of a packet"), "{status:?}: {said}");
+    // A section and no more.
+    let section = u32::from_le_bytes(*whole[4..].first_chunk().unwrap()) as usize;
+    let (status, shown, said) = dumped("section", &whole[..section], &[]);
+    assert_eq!((status, shown.as_str()), (Some(1), ""));
+    assert!(said.contains("there is no packet in it"), "{said}");
+}
+
+#[test]
+fn a_key_log_without_keys_is_told() {
+    let log = File::new("no-keys", "CLIENT_RANDOM 00 11\n");
+    let (status, _, said) = dumped("keyless", &std::fs::read(IDLE).unwrap(), &["--keys", log.path()]);
+    assert_eq!(status, Some(0));
+    assert!(said.contains(log.path()) && said.contains("there is no key"), "{said}");
+}
+
+#[test]
+fn the_help_of_odump_is_about_odump() {
+    let help = dump(&["--help"]);
+    assert!(!help.contains("the other ends of flows") && !help.contains("layers are left"), "{help}");
+    assert!(help.contains("SIGPIPE"), "{help}");
+}
+
 #[test]
 fn the_dissector_is_printed() {
     let lua = dump(&["--dissector"]);
