@@ -9,21 +9,27 @@ use o7s::{IpcpHandle, QosSpec, Udp4, UnicastLayer};
 use super::world::layer::Layer;
 use super::world::{CLIENT, ENCRYPTED, SERVER, ms, secs, topology};
 
-/// Drops what is sent to `client` from when the server has a request until a second later.
-fn lose_the_reply(net: &Network, client: &'static str) -> Rc<Cell<bool>> {
+/// Drops what is sent to `client`, or to anybody if that is empty, for as long as it is told to.
+fn losing(net: &Network, client: &'static str) -> impl Fn(bool) + 'static + use<> {
     let lost = Rc::new(Cell::new(false));
     let rule = Rc::clone(&lost);
     let lose = move |packet: &Packet<'_>| {
-        if rule.get() && packet.dst.ip().to_string() == client { Verdict::Drop } else { Verdict::Pass }
+        let is_meant = client.is_empty() || packet.dst.ip().to_string() == client;
+        if rule.get() && is_meant { Verdict::Drop } else { Verdict::Pass }
     };
     net.on_packet(lose).keep();
-    lost
+    move |now| lost.set(now)
 }
 
 /// A server that accepts one flow to "once", under which it is registered in `layer`, and wants no other; the first reply
 /// is lost. The client gets what the server has, all the same.
-fn one_shot(net: &Network, (client, at): (&Host, &'static str), (server, layer): (&Host, &IpcpHandle), leaves: bool) {
-    let lost = lose_the_reply(net, at);
+fn one_shot(
+    net: &Network,
+    lose: impl Fn(bool) + 'static,
+    client: &Host,
+    (server, layer): (&Host, &IpcpHandle),
+    leaves: bool,
+) {
     let listener = server.stack().bind("once").unwrap();
     layer.register("once").unwrap();
     let (clock, layer) = (net.clone(), layer.clone());
@@ -31,14 +37,14 @@ fn one_shot(net: &Network, (client, at): (&Host, &'static str), (server, layer):
         while !listener.has_request() {
             clock.sleep(ms(1)).await;
         }
-        lost.set(true);
+        lose(true);
         let flow = listener.accept_async().await.unwrap();
         drop(listener);
         if leaves {
             layer.unregister("once");
         }
         clock.sleep(secs(1)).await;
-        lost.set(false);
+        lose(false);
         flow
     });
     net.block_on(async {
@@ -65,7 +71,7 @@ fn a_server_that_serves_once_repeats_its_reply() {
         // It knows where the server is, whatever becomes of the name.
         let client = host("client", CLIENT, Udp4::bind(CLIENT).host("once", SERVER));
         let server = host("server", SERVER, Udp4::bind(SERVER));
-        one_shot(&net, (&client, CLIENT), (&server, &server.udp4()[0]), leaves);
+        one_shot(&net, losing(&net, CLIENT), &client, (&server, &server.udp4()[0]), leaves);
         assert_eq!(server.stack().rib().get("node/resent"), Some(1), "{security:?}, {leaves}");
     }
 }
@@ -78,6 +84,20 @@ fn a_server_in_a_routed_layer_that_serves_once_repeats_its_reply() {
         let layer = Layer::build(net, 2, &topology::star(2), UnicastLayer::new("net"));
         layer.converge(secs(10));
         let (client, server) = (&layer.hosts[0], &layer.hosts[1]);
-        one_shot(&layer.net, (client, "10.1.0.1"), (server, &layer.members[1]), leaves);
+        one_shot(&layer.net, losing(&layer.net, "10.1.0.1"), client, (server, &layer.members[1]), leaves);
+    }
+}
+
+#[test]
+fn a_server_on_ethernet_that_serves_once_repeats_its_reply() {
+    for leaves in [false, true] {
+        let net = Network::new(6);
+        let switch = net.switch();
+        switch.set_default_link(Link::default().latency(ms(10)));
+        let host = |name: &str, mac: &str| net.host(name).eth(&switch, mac).build();
+        let (client, server) = (host("client", "02:00:00:00:00:01"), host("server", "02:00:00:00:00:02"));
+        // The cables of a switch carry packets, too.
+        one_shot(&net, losing(&net, ""), &client, (&server, &server.eth()[0]), leaves);
+        assert_eq!(server.stack().rib().get("node/resent"), Some(1), "{leaves}");
     }
 }
