@@ -1,7 +1,9 @@
-//! Servers that serve once.
+//! Servers that serve once, and members that have only so long to join.
 
 use std::cell::Cell;
 use std::rc::Rc;
+
+use core::time::Duration;
 
 use o7s::sim::{Host, Link, Network, Packet, Verdict};
 use o7s::{IpcpHandle, QosSpec, Udp4, UnicastLayer};
@@ -99,5 +101,53 @@ fn a_server_on_ethernet_that_serves_once_repeats_its_reply() {
         // The cables of a switch carry packets, too.
         one_shot(&net, losing(&net, ""), &client, (&server, &server.eth()[0]), leaves);
         assert_eq!(server.stack().rib().get("node/resent"), Some(1), "{leaves}");
+    }
+}
+
+// ----- time limits of enrollments -----
+
+/// How long an enrollment takes with a member that is not there, or is there and says nothing once a flow to it is asked.
+fn takes(timeout: Option<Duration>, silent: bool) -> Duration {
+    let net = Network::new(7);
+    net.set_default_link(Link::default().latency(ms(10)));
+    let host = net.host("joiner").udp4_with(CLIENT, Udp4::bind(CLIENT).host("net", SERVER)).build();
+    let other = net.host("other").udp4(SERVER).build();
+    if silent {
+        // It takes flows, and does not know what they are for.
+        let listener = other.listen("net");
+        net.spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok(flow) = listener.accept_async().await {
+                kept.push(flow);
+            }
+        });
+    } else {
+        net.partition(&[CLIENT], &[SERVER]);
+    }
+    let joining = host.stack().unicast("late").over(&host.udp4()[0]);
+    let joining = timeout.into_iter().fold(joining, |joining, timeout| joining.timeout(timeout));
+    let began = net.now();
+    let joined = net.block_on(joining.enroll_async("net"));
+    let error = joined.map(drop).expect_err("nobody is there");
+    let took = net.now() - began;
+    println!("{timeout:?}, silent {silent}: {error} after {took:?}");
+    took
+}
+
+#[test]
+fn an_enrollment_takes_no_longer_than_it_may() {
+    for silent in [false, true] {
+        for (timeout, limit) in [
+            (Some(ms(100)), ms(100)),
+            (Some(ms(700)), ms(700)),
+            (Some(secs(1)), secs(1)),
+            (Some(secs(7)), secs(7)),
+            (None, secs(20)),
+        ] {
+            let took = takes(timeout, silent);
+            assert!(took <= limit, "{took:?} for {timeout:?}, silent {silent}");
+            // It does not give up before an attempt could not be made any more: pauses are up to two seconds.
+            assert!(took + secs(2) >= limit, "{took:?} for {timeout:?}, silent {silent}");
+        }
     }
 }
