@@ -144,6 +144,7 @@ pub struct Allocation {
     phase: Phase,
     answers: Arc<Answers>,
     sleep: Sleep,
+    round_trip: Duration,
 }
 
 enum Phase {
@@ -186,7 +187,13 @@ impl Allocation {
             phase: Phase::Start,
             answers: Arc::new(Answers { inner: Mutex::default(), panics: Arc::clone(node.panics()) }),
             sleep: Sleep::new(&node.timers),
+            round_trip: Duration::ZERO,
         }
+    }
+
+    /// After it has succeeded, the time from the request that was answered to the answer, without those before that got lost.
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// The device that the answer will come from, for a thread that wants to wait on it.

@@ -131,6 +131,26 @@ fn a_member_that_vanishes_is_missed_in_two_seconds() {
     }
 }
 
+/// Requests that nobody hears are no part of a path: whoever comes back after a while is missed as soon as ever.
+#[test]
+fn a_member_that_was_asked_in_vain_is_missed_as_soon() {
+    for away in (0..12).map(|n| secs(3) + n * ms(570)) {
+        let net = Network::new(1);
+        net.set_default_link(Link::default().latency(LATENCY));
+        let layer = Layer::build(net, 2, &[(0, 1)], UnicastLayer::new("net"));
+        layer.converge(secs(20));
+        layer.net.isolate("10.1.0.1");
+        layer.net.run_for(away);
+        assert_eq!(layer.adjacencies(0).len(), 0, "{away:?}");
+        layer.net.heal();
+        layer.converge(secs(20));
+        layer.net.run_for(secs(1));
+        layer.hosts[1].crash();
+        layer.net.run_for(secs(2) + LATENCY + ms(50));
+        assert_eq!(layer.adjacencies(0).len(), 0, "after {away:?} without a word");
+    }
+}
+
 #[test]
 fn a_long_path_is_given_the_time_it_needs() {
     // Four round trips are more than the two seconds of default; one must be less than the second that a handshake waits.

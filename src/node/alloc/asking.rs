@@ -265,6 +265,7 @@ impl Allocation {
         }
         let chosen = asking.tries.remove(at);
         let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
+        self.round_trip = now - chosen.asked;
         match self.complete(now, chosen, port, &reply.data) {
             // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {

@@ -260,7 +260,7 @@ async fn attempt(
     destination: &Name,
     until: Instant,
 ) -> Result<Arc<Membership>, MemberError> {
-    let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW, until).await?));
+    let flow = N1(Some(allocate(node, via, destination, QosSpec::RAW, until).await?.0));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
     introduce(node, &endpoint, cep::Message::enrollment(), until).await?;
     let (joiner, request) = {

@@ -80,21 +80,22 @@ impl Drop for N1 {
     }
 }
 
-/// Allocates a flow through the layers of `via`, as long as an attempt may take, and until `until` at most.
+/// Allocates a flow through the layers of `via`, as long as an attempt may take, and until `until` at most. Also returns the
+/// time of the round trip.
 pub(super) async fn allocate(
     node: &Weak<Node>,
     via: &Via,
     name: &Name,
     qos: QosSpec,
     until: Instant,
-) -> Result<Arc<Endpoint>, MemberError> {
+) -> Result<(Arc<Endpoint>, Duration), MemberError> {
     let node = node.upgrade().ok_or(MemberError::StackDown)?;
     let timeout = Some(until.since(node.clock().now()).min(ATTEMPT_TIMEOUT));
     let wanted = Wanted { name: name.clone(), qos, timeout, data: Vec::new(), via: via.clone() };
     let mut allocation = Allocation::new(&node, wanted);
     drop(node);
     let allocated = poll_fn(|cx| allocation.poll(cx)).await?;
-    Ok(allocated.endpoint)
+    Ok((allocated.endpoint, allocation.round_trip()))
 }
 
 /// The next packet that is not empty; `None` when `until` has come or the flow has ended.
@@ -154,11 +155,11 @@ pub(super) async fn connect(
     node: &Weak<Node>,
     want: &Want,
 ) -> Result<(N1FlowId, Address), MemberError> {
-    let began = now_of(node)?;
-    let flow = N1(Some(allocate(node, &membership.via, &want.destination, want.qos, Instant::FAR_FUTURE).await?));
+    let (flow, round_trip) = allocate(node, &membership.via, &want.destination, want.qos, Instant::FAR_FUTURE).await?;
+    let flow = N1(Some(flow));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
     let mut own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;
-    own.note_round_trip(now_of(node)? - began);
+    own.note_round_trip(round_trip);
     let (own_versions, as_address) = (own.versions.clone(), own.address);
     let introduced = introduce(node, &endpoint, own, Instant::FAR_FUTURE).await;
     if let Err(MemberError::Cep(CepError::OwnAddress(address))) = introduced {
