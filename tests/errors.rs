@@ -140,7 +140,7 @@ fn invalid_names_are_refused_and_named_by_every_operation() {
 fn unknown_algorithms_are_named_beside_the_possible_ones() {
     let unknown = |text: &str| text.parse::<SecurityConfig>().unwrap_err();
     says(&unknown("X25519,aes-512"), &["\"aes-512\"", "cipher", "aes-256-gcm", "chacha20-poly1305"]);
-    says(&unknown("x2551"), &["\"x2551\"", "key exchange", "X25519", "prime256v1"]);
+    says(&unknown("x25519"), &["\"x25519\"", "key exchange", "X25519", "prime256v1"]);
     says(&unknown("X25519,aes-256-gcm,md5"), &["\"md5\"", "hash", "sha256", "blake2b512"]);
     says(&unknown("X25519,aes-256-ctr"), &["aes-256-ctr", "not available", "aes-256-gcm"]);
     assert!(!unknown("X25519,aes-512").to_string().contains("ctr"), "what is not available is not offered");

@@ -66,9 +66,12 @@ impl Log for Waiting {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let again = match (record.target(), record.args().to_string()) {
-            ("o7s::enroll", text) => text.contains(", trying again: "),
-            ("o7s::flow", text) => text.starts_with("request for a flow to ") && text.contains(" repeated at "),
+        let again = match record.target() {
+            "o7s::enroll" | "o7s::unicast" => record.args().to_string().contains(", trying again: "),
+            "o7s::flow" => {
+                let text = record.args().to_string();
+                text.starts_with("request for a flow to ") && text.contains(" repeated at ")
+            }
             _ => false,
         };
         let mut reason = Reason::default();

@@ -84,10 +84,10 @@ macro_rules! algorithms {
         impl FromStr for $Type {
             type Err = ParseError;
 
-            /// Reads a name, in capitals or not.
+            /// Reads a name, case-sensitively.
             fn from_str(name: &str) -> Result<Self, ParseError> {
                 match name {
-                    $(_ if name.eq_ignore_ascii_case($name) => Ok(Self::$Variant),)+
+                    $($name => Ok(Self::$Variant),)+
                     _ => Err(AlgorithmKind::$Type.unknown(name)),
                 }
             }

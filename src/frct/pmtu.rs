@@ -91,13 +91,16 @@ impl Probe {
 /// for long. An answer that took as long as if there were one therefore counts as if it had lost the large packet with the
 /// probability [`CROWDED`], whatever was lost else.
 ///
-/// The test has no other end than [`CERTAIN`] and the arrival of a large packet. By Wald's bound one packet of 200 at most,
-/// on the average of all probabilities, is taken for too large without being so: computed, of all that are sent one of 1e7
-/// if one packet or answer of ten is lost, 8e-5 with three of ten, and 0.8 % in the worst case, nine of ten. A narrow path
-/// is found with three pairs if no probe is lost, 3.7 on the average with one of ten, 9.7 with one of two; and with 14 if
-/// all are answered late. The time [R](super::Config::retransmit_max) holds eight timeouts that were doubled to the utmost,
-/// and mostly sixty: an answer that comes at once ends the doubling, because no queue is full. Of sixty pairs one in 1e9
-/// black holes is missed if half of the probes are lost.
+/// The test has no other end than [`CERTAIN`] and the arrival of a large packet. By Wald's bound one suspicion of 200 at
+/// most, on the average of all probabilities, is a mistake. Computed, of all packets that are sent so many are taken for too
+/// large without being so: 7e-7 if one packet or answer of ten is lost, 3e-4 with three of ten, and 0.9 % in the worst case,
+/// eight of ten. A narrow path is found with three pairs if no probe is lost, 3.7 on the average with one of ten, 9.7 with
+/// one of two; and with 14 if all are answered late.
+///
+/// The time [R](super::Config::retransmit_max) holds eight timeouts that were doubled to the utmost, and far more if an
+/// answer comes at once, which ends the doubling, because no queue is full: of sixty pairs one in 1e9 black holes is missed
+/// if half of the probes are lost. Late answers do not end it: on a narrow path where all are late, and the timeout is more
+/// than about 160 ms, R ends before there are fourteen, and the flow with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tally {
     /// The smallest suspicious size.
@@ -119,7 +122,7 @@ impl Tally {
     fn odds(&self) -> f64 {
         let lost = f64::from(self.unanswered);
         let probes = f64::from(self.prompt) + lost;
-        // With each probe goes a large packet, and three are lost before.
+        // Four large packets were lost before the first probe, and one with each but the last: what comes of that is not known.
         let large = u16::from(self.prompt) + u16::from(self.unanswered) + u16::from(IN_VAIN);
         let lossy: f64 = (1..=large).map(f64::from).map(|j| (probes + 1.0 + j) / (lost + j)).product();
         (0..self.late).fold(lossy, |odds, _| odds / CROWDED)

@@ -117,8 +117,12 @@ struct Said<L: Replies> {
 }
 
 impl<L: Replies> Resend for Said<L> {
+    fn is_open(&self) -> bool {
+        self.layer.is_open(self.end)
+    }
+
     fn resend(&self, now: Instant) {
-        if self.layer.is_open(self.end) {
+        if self.is_open() {
             self.layer.reply(now, &self.to, &self.message);
         } else {
             // The flow was closed meanwhile by its acceptor.

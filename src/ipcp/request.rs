@@ -131,9 +131,10 @@ impl Incoming {
         self
     }
 
-    /// Number of the requester's host or member: what each has a share of is shared by these, as a host has many ports.
-    pub(crate) fn host(&self) -> u64 {
-        self.origin.map_or(self.peer, |origin| origin.address)
+    /// Number of the requester's host or member, `None` in this stack: what each has a share of is shared by these, as a host
+    /// has many ports.
+    pub(crate) fn host(&self) -> Option<u64> {
+        self.origin.map(|origin| origin.address)
     }
 
     /// Returns `true` if the requester is known to have given up.
@@ -195,6 +196,9 @@ pub trait SendReply: Send {
 pub trait Resend: Send + Sync {
     /// Sends it again.
     fn resend(&self, now: Instant);
+
+    /// Returns `true` if the flow is there still.
+    fn is_open(&self) -> bool;
 }
 
 /// Receiver of requests for flows that arrive in a layer.

@@ -7,6 +7,7 @@ use core::task::{Context, Poll};
 
 use super::alloc::Allocated;
 use super::flows::{Agreed, LayerFacts};
+use super::member::Beginner;
 use super::timers::Sleep;
 use super::{Node, Screened};
 use crate::base::rng::Randomness;
@@ -35,6 +36,11 @@ pub enum AcceptError {
     TimedOut,
 }
 
+/// Who makes a request.
+fn beginner_of(request: &Incoming) -> Beginner {
+    Beginner { peer: request.peer, host: request.host() }
+}
+
 /// Requests that fail in one poll, before others get their turn.
 const FAILURES_PER_POLL: usize = 16;
 
@@ -52,17 +58,16 @@ pub struct Accept {
     replying: Option<Replying>,
     sleep: Sleep,
     screen: Option<Screen>,
-    host: u64,
+    beginner: Beginner,
 }
 
-type Screen = Box<dyn FnMut(u64) -> bool + Send>;
+type Screen = Box<dyn FnMut(Beginner) -> bool + Send>;
 
 struct Replying {
     accepted: Accepted,
     params: Params,
     flow: Allocated,
-    peer: u64,
-    host: u64,
+    beginner: Beginner,
     from: Location,
     cipher: Option<Cipher>,
     id: [u8; 16],
@@ -83,7 +88,7 @@ impl Accept {
             replying: None,
             sleep: Sleep::new(&node.timers),
             screen: None,
-            host: 0,
+            beginner: Beginner::default(),
         }
     }
 
@@ -94,14 +99,14 @@ impl Accept {
         self
     }
 
-    /// Refuses requests of hosts for whom `admits` is not true, before anything costly is done for them.
-    pub(super) fn screen(&mut self, admits: impl FnMut(u64) -> bool + Send + 'static) {
+    /// Refuses requests of those for whom `admits` is not true, before anything costly is done for them.
+    pub(super) fn screen(&mut self, admits: impl FnMut(Beginner) -> bool + Send + 'static) {
         self.screen = Some(Box::new(admits));
     }
 
-    /// The peer's host or member, of the flow that was accepted last, as far as its layer can tell; 0 in this stack.
-    pub(super) fn host(&self) -> u64 {
-        self.host
+    /// Who has asked for the flow that was accepted last, as far as its layer can tell.
+    pub(super) fn beginner(&self) -> Beginner {
+        self.beginner
     }
 
     /// Returns `true` if a request was taken whose reply is held back: unless this is polled again, the requester is
@@ -179,7 +184,7 @@ impl Accept {
     }
 
     fn admits(&mut self, request: &Screened) -> bool {
-        self.screen.as_mut().is_none_or(|admits| admits(request.incoming.host()))
+        self.screen.as_mut().is_none_or(|admits| admits(beginner_of(&request.incoming)))
     }
 
     /// The server's side of the security exchange.
@@ -187,7 +192,7 @@ impl Accept {
         let node = &self.node;
         let mut rng = node.shared.split_randomness("oap");
         let Screened { incoming, oap } = request;
-        let host = incoming.host();
+        let beginner = beginner_of(&incoming);
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
         let id = oap.id();
@@ -238,7 +243,7 @@ impl Accept {
             node.flows.await_first_word(now, origin.address, &endpoint);
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
-        Some(Replying { accepted, params, flow, peer, host, from, cipher, id, size })
+        Some(Replying { accepted, params, flow, beginner, from, cipher, id, size })
     }
 
     /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
@@ -260,11 +265,11 @@ impl Accept {
     }
 
     fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
-        let Replying { accepted, params, flow, peer, host, from, cipher, id, size } = replying;
-        self.host = host;
+        let Replying { accepted, params, flow, beginner, from, cipher, id, size } = replying;
+        self.beginner = beginner;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
-            self.node.names.remember_reply(now, peer, id, again, size);
+            self.node.names.remember_reply(now, beginner.peer, id, again, size);
         }
         self.node.shared.counters.accepted.count();
         flow.note("accepted", &self.name, from, cipher);

@@ -191,7 +191,8 @@ impl Allocation {
         }
     }
 
-    /// After it has succeeded, the time from the request that was answered to the answer, without those before that got lost.
+    /// After it has succeeded, the time from the request that was answered to the answer: without requests before that got
+    /// lost, but with those whose answer did.
     pub fn round_trip(&self) -> Duration {
         self.round_trip
     }

@@ -91,5 +91,9 @@ impl Answered {
 pub(super) struct Nothing;
 
 impl Resend for Nothing {
+    fn is_open(&self) -> bool {
+        false
+    }
+
     fn resend(&self, _now: Instant) {}
 }

@@ -20,6 +20,7 @@ use core::time::Duration;
 
 pub use self::enroll::{Bootstrap, Common, Joining, MemberKind};
 pub use self::error::MemberError;
+pub(super) use self::handshake::Beginner;
 use self::handshake::Handshakes;
 use super::accept::Accept;
 use super::alloc::Via;
@@ -157,25 +158,25 @@ impl Membership {
         self.inner.lock().listeners.push(listener);
         let mut accept = Accept::new(&node, listener, name.clone()).patient();
         let screening = Weak::clone(&self.me);
-        accept.screen(move |host| screening.upgrade().is_some_and(|me| me.handshakes.lock().has_room(host)));
+        accept.screen(move |beginner| screening.upgrade().is_some_and(|me| me.handshakes.lock().has_room(beginner)));
         let weak = Arc::downgrade(&node);
         drop(node);
         let task = async move {
             while let Ok(flow) = poll_fn(|cx| accept.poll(cx, &mut |_| Vec::new())).await {
                 let Some(node) = weak.upgrade() else { return };
-                me.attend(&node, flow.endpoint, accept.host());
+                me.attend(&node, flow.endpoint, accept.beginner());
             }
         };
         self.node().ok_or(MemberError::StackDown)?.spawn(task);
         Ok(())
     }
 
-    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>, host: u64) {
-        self.handshakes.lock().begin(host);
+    fn attend(self: &Arc<Self>, node: &Arc<Node>, endpoint: Arc<crate::flow::Endpoint>, beginner: Beginner) {
+        self.handshakes.lock().begin(beginner);
         let (me, task_node) = (Arc::clone(self), Arc::downgrade(node));
         node.spawn(async move {
             handshake::accept(&me, &task_node, endpoint).await;
-            me.handshakes.lock().end(host);
+            me.handshakes.lock().end(beginner);
         });
     }
 

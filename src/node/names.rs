@@ -72,7 +72,9 @@ impl Requests for Names {
         // Only what was answered is checked as closely as a request that is served: others leave no trace in the cache.
         let received = request.origin.map(|origin| origin.received);
         let id = Request::peek_id(&request.data);
-        if id.and_then(|id| self.reply_to(now, request.peer, id, received)).is_none() {
+        let reply = id.and_then(|id| self.reply_to(now, request.peer, id, received));
+        // The requester of a flow that has ended is better told that there is nobody any more.
+        if reply.is_none_or(|reply| !reply.is_open()) {
             return Some(request);
         }
         let name = request.dst;
@@ -212,7 +214,7 @@ impl Names {
     fn place(&self, now: Instant, name: &Name, request: Screened) {
         let mut calls = Calls::default();
         let caller = Caller {
-            host: request.incoming.host(),
+            host: request.incoming.host().unwrap_or(request.incoming.peer),
             peer: request.incoming.peer,
             id: Some(request.oap.id()),
             // One in memory does not say: no hash for it.

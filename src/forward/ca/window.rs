@@ -281,8 +281,8 @@ impl Window {
         // A question that is overtaken by some packets must not make them look lost with the next: only more than ever is.
         let missing = sent.wrapping_sub(delivered);
         let lost = missing.wrapping_sub(self.asked.missing);
-        // Nor can more be lost than were sent since the answer before.
-        let lost = if lost <= most { lost } else { 0 };
+        // Nor can more be lost than were sent since the answer before: what made-up answers hid comes with the next ones.
+        let lost = if lost < u32::MAX / 2 { lost.min(most) } else { 0 };
         self.asked.missing = self.asked.missing.wrapping_add(lost);
         if let Some(round) = &mut self.round {
             round.lost += f64::from(lost);

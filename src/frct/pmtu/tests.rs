@@ -82,9 +82,11 @@ fn found(probe: f64, large: f64) -> (f64, f64) {
     let (mut open, mut found, mut pairs) = (vec![1.0], 0.0, 0.0);
     for n in 1..=PAIRS {
         let mut next = vec![0.0; usize::from(n) + 1];
+        // What comes of the large packet beside the last probe is not known when that is answered.
+        let go_on = if n == 1 { 1.0 } else { large };
         for (unanswered, likely) in (0..).zip(open) {
-            next[unanswered] += likely * large * (1.0 - probe);
-            next[unanswered + 1] += likely * large * probe;
+            next[unanswered] += likely * go_on * (1.0 - probe);
+            next[unanswered + 1] += likely * go_on * probe;
         }
         for (unanswered, likely) in (0..).zip(&mut next) {
             let tally = Tally { prompt: n - unanswered, unanswered, ..Tally::new(1400) };
@@ -98,16 +100,17 @@ fn found(probe: f64, large: f64) -> (f64, f64) {
     (found, pairs / found)
 }
 
-/// What the time R holds at least.
+/// What the time R holds with timeouts of 2 s, which answers that come at once keep from being doubled.
 const PAIRS: u8 = 60;
 
 #[test]
 fn a_path_that_only_loses_is_seldom_taken_for_a_narrow_one() {
     for (loss, most) in
-        [(0.1, 1e-7), (0.2, 7e-6), (0.3, 1e-4), (0.5, 2e-3), (0.7, 0.008), (0.8, 0.008), (0.9, 0.008), (1.0, 0.0)]
+        [(0.1, 8e-7), (0.2, 4e-5), (0.3, 3e-4), (0.5, 3e-3), (0.7, 0.008), (0.8, 0.009), (0.9, 0.009), (1.0, 0.0)]
     {
         // The first transmission and three in vain come before.
         let wrong = f64::powi(loss, 1 + i32::from(IN_VAIN)) * found(loss, loss).0;
+        println!("{wrong:e} with a loss of {loss}");
         assert!(wrong <= most, "{wrong} with a loss of {loss}");
     }
 }

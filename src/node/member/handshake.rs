@@ -1,6 +1,7 @@
 //! The first messages on an N-1 flow, on either side.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::future::poll_fn;
@@ -30,35 +31,58 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Handshakes with others that are under way at a time; more are refused, before anything is agreed on with them.
 const MAX_HANDSHAKES: usize = 1024;
-/// Limit of handshakes with one host. A neighbour needs one for each component, and one to enroll.
-const MAX_HANDSHAKES_OF_HOST: usize = 32;
+/// Limit of handshakes with one host, which may be a network: all that are behind one address, or of one prefix of IPv6.
+const MAX_HANDSHAKES_OF_HOST: usize = 256;
+/// Limit of handshakes with one requester of a host. A neighbour needs one for each component, and one to enroll.
+const MAX_HANDSHAKES_OF_PEER: usize = 32;
+
+/// Who begins a handshake: a requester, and its host. `None` in this stack, whose programs have no limit of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::node) struct Beginner {
+    pub(in crate::node) peer: u64,
+    pub(in crate::node) host: Option<u64>,
+}
 
 /// Handshakes under way.
 #[derive(Default)]
 pub(super) struct Handshakes {
     all: usize,
-    of: BTreeMap<u64, usize>,
+    of_host: BTreeMap<u64, usize>,
+    of_peer: BTreeMap<(u64, u64), usize>,
 }
 
 impl Handshakes {
-    pub(super) fn has_room(&self, host: u64) -> bool {
-        let own = self.of.get(&host).copied().unwrap_or(0);
-        // All programs of this stack are one host.
-        self.all < MAX_HANDSHAKES && (own < MAX_HANDSHAKES_OF_HOST || host == 0)
+    pub(super) fn has_room(&self, beginner: Beginner) -> bool {
+        let Beginner { peer, host } = beginner;
+        let is_free = host.is_none_or(|host| {
+            let (of_host, of_peer) = (self.of_host.get(&host), self.of_peer.get(&(host, peer)));
+            of_host.is_none_or(|n| *n < MAX_HANDSHAKES_OF_HOST) && of_peer.is_none_or(|n| *n < MAX_HANDSHAKES_OF_PEER)
+        });
+        self.all < MAX_HANDSHAKES && is_free
     }
 
-    pub(super) fn begin(&mut self, host: u64) {
+    pub(super) fn begin(&mut self, Beginner { peer, host }: Beginner) {
         self.all += 1;
-        *self.of.entry(host).or_default() += 1;
+        if let Some(host) = host {
+            *self.of_host.entry(host).or_default() += 1;
+            *self.of_peer.entry((host, peer)).or_default() += 1;
+        }
     }
 
-    pub(super) fn end(&mut self, host: u64) {
+    pub(super) fn end(&mut self, Beginner { peer, host }: Beginner) {
         self.all = self.all.saturating_sub(1);
-        if let Some(own) = self.of.get_mut(&host) {
-            *own -= 1;
-            if *own == 0 {
-                self.of.remove(&host);
-            }
+        if let Some(host) = host {
+            one_less(&mut self.of_host, host);
+            one_less(&mut self.of_peer, (host, peer));
+        }
+    }
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
