@@ -45,8 +45,7 @@ pub(super) enum Turn {
     Serviced { again: bool },
     /// A user who has been woken or is about to come back, and the tick that is armed, if the user does not.
     Left,
-    /// The next reader: the application's queue is full, so there is data to read, and each read that leaves it empty
-    /// takes in.
+    /// A reader: the application's queue is full, so there is data to read, and a read that finds it empty takes in.
     Held,
 }
 
