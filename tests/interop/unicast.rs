@@ -82,7 +82,10 @@ fn ping(nodes: &[Node<'_>], ping: Ping) -> Verdict {
             let ours = answered().zip(before).map(|(after, before)| after - before);
             let told = format!("{replies}/{PINGS} replies shown, {}", run.ending());
             let safe_passage = match (passed, forwarded(nodes)) {
-                (Some((passed, lost)), Some((now, gone))) => gone == lost && now - passed >= EXCHANGE,
+                // Of a neighbour that was lost meanwhile nothing is known any more: then nothing is said about the way.
+                (Some((passed, lost)), Some((now, gone))) => {
+                    gone == lost && now.checked_sub(passed).is_some_and(|more| more >= EXCHANGE)
+                }
                 _ => false,
             };
             let enabled = !ping.encrypt || daemon.log().contains(&format!("Encryption enabled for {name}"));
