@@ -43,6 +43,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[("types", "base")];
 const MACHINES: &[(&str, &[&str])] = &[
     ("capture", &["crypto", "oap/Peering", "oap/TOKEN_LEN", "oap/Tokens"]),
     ("flow/moves", &["oap"]),
+    ("frct", &[]),
     ("ipcp/connect", &["ipcp/Component"]),
     ("ipcp/broadcast/config", &[]),
     ("ipcp/broadcast/digest", &[]),
@@ -53,6 +54,7 @@ const MACHINES: &[(&str, &[&str])] = &[
     ("ipcp/broadcast/memory", &["ipcp/broadcast/config"]),
     ("ipcp/shim/eth/directory", &["ipcp/Location", "ipcp/Lookup", "ipcp/shim/eth/Config"]),
     ("ipcp/shim/eth/framing", &[]),
+    ("oap", &["crypto"]),
     ("ipcp/shim/eth/limit", &[]),
     ("ipcp/shim/management", &[]),
     ("device/bridge/learning", &[]),
