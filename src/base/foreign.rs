@@ -5,6 +5,7 @@
 
 use core::error::Error;
 use core::fmt;
+use core::sync::atomic::Ordering;
 use core::task::Waker;
 
 use super::counter::{Row, counters};
@@ -14,6 +15,8 @@ use super::journal::{Journal, record};
 #[derive(Debug, Default)]
 pub struct Panics {
     counters: Counters,
+    /// Nothing is ordered by it, which is why it is not the model checker's.
+    reached: portable_atomic::AtomicU64,
     journal: Journal,
 }
 
@@ -28,7 +31,7 @@ counters! {
 impl Panics {
     /// One whose records go to `journal`; by default there are none.
     pub fn new(journal: Journal) -> Self {
-        Self { counters: Counters::default(), journal }
+        Self { counters: Counters::default(), reached: Default::default(), journal }
     }
 
     /// Returns the journal for records.
@@ -83,9 +86,21 @@ impl Panics {
         self.call(|| drop(value));
     }
 
+    /// How often something that has arrived has reached somebody who waits for it: wakers woken, changes of flow sets,
+    /// packets passed on to other members. Wraps around.
+    pub(crate) fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// Somebody was [reached](Self::reached).
+    pub(crate) fn note_reached(&self) {
+        self.reached.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Wakes all, whatever one of them does.
     pub fn wake_all(&self, wakers: impl IntoIterator<Item = Waker>) {
         for waker in wakers {
+            self.note_reached();
             self.call(|| waker.wake());
         }
     }

@@ -34,6 +34,11 @@ impl Endpoint {
         }
     }
 
+    /// Takes note that packets of others leave through this flow: whoever received them did it for somebody else.
+    pub fn passed_on(&self) {
+        self.env.panics.note_reached();
+    }
+
     /// Takes packets for the sink. The turn is this thread's.
     pub(super) fn take_delivery(&self, now: Instant, inner: &mut Inner, fx: &mut Effects) {
         let Some(attached) = &mut inner.sink else { return };

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use super::{Lead, Shim, Turn};
 use crate::base::foreign::Panics;
+use crate::base::sync::MutexGuard;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
 use crate::ipcp::Ipcp;
@@ -71,17 +72,15 @@ impl<S: Shim> ReceiveLoop<S> {
         self.panics.call(|| f(&self.shim))
     }
 
-    /// Receives without waiting. `Some(false)` if another thread is receiving, `None` if the shim panicked.
-    fn receive_once(&self, now: Instant) -> Option<bool> {
-        let Some(mut receiver) = self.lead.borrow() else { return Some(false) };
+    /// Receives without waiting, and returns how many packets there were. `None` if the shim panicked.
+    fn receive_once(&self, now: Instant, mut receiver: MutexGuard<'_, S::Receiver>) -> Option<usize> {
         let received = self.on_shim(|shim| shim.receive(now, &mut receiver));
         drop(receiver);
-        let handled = self.on_shim(S::handle_management);
-        received.and(handled).map(|()| true)
+        self.on_shim(S::handle_management).and(received)
     }
 
-    /// One turn of the thread that leads. `None` if the shim panicked.
-    fn lead(&self, receiver: &mut S::Receiver, now: Instant, wait: Duration, woken: &AtomicBool) -> Option<()> {
+    /// One turn of the thread that leads. Returns whether packets were waiting for it; `None` if the shim panicked.
+    fn lead(&self, receiver: &mut S::Receiver, now: Instant, wait: Duration, woken: &AtomicBool) -> Option<bool> {
         let received = self.on_shim(|shim| shim.receive(now, receiver))?;
         if received == 0 && !wait.is_zero() && !woken.load(Ordering::SeqCst) {
             self.on_shim(|shim| shim.wait(wait))?;
@@ -89,7 +88,7 @@ impl<S: Shim> ReceiveLoop<S> {
             self.lead.still_led(now);
             self.on_shim(|shim| shim.receive(now, receiver))?;
         }
-        Some(())
+        Some(received > 0)
     }
 }
 
@@ -99,7 +98,9 @@ impl<S: Shim> Attended for ReceiveLoop<S> {
     }
 
     fn poll(&self, now: Instant) -> bool {
-        self.receive_once(now).unwrap_or(true)
+        let Some(receiver) = self.lead.borrow() else { return false };
+        self.receive_once(now, receiver);
+        true
     }
 
     fn stand_by(&self, now: Instant, me: &Waker) -> Turn {
@@ -108,7 +109,17 @@ impl<S: Shim> Attended for ReceiveLoop<S> {
 
     fn guard(&self, timeout: Duration) -> bool {
         let waited = self.on_shim(|shim| shim.guard(timeout));
-        waited.and(self.receive_once(self.clock.now())).is_some()
+        let Some(receiver) = self.lead.borrow() else {
+            // The leader is back, and was woken by the same packet.
+            self.lead.note(false);
+            return waited.is_some();
+        };
+        let before = self.panics.reached();
+        let received = self.receive_once(self.clock.now(), receiver);
+        if received != Some(0) {
+            self.lead.note(self.panics.reached() != before);
+        }
+        waited.and(received).is_some()
     }
 
     fn dismiss(&self) {
@@ -127,9 +138,17 @@ impl<S: Shim> Drive for ReceiveLoop<S> {
         }
         let now = self.clock.now();
         let Some(mut receiver) = self.lead.begin(now) else { return false };
+        let was_long = self.lead.was_long();
+        let (before, was_woken) = (self.panics.reached(), woken.load(Ordering::SeqCst));
         let led = self.lead(&mut receiver, now, wait, woken);
         self.lead.end(receiver);
         let handled = self.on_shim(S::handle_management);
+        if was_long {
+            // The leader itself may be among those who were woken.
+            let own = u64::from(!was_woken && woken.load(Ordering::SeqCst));
+            let reached = self.panics.reached().wrapping_sub(before) > own;
+            self.lead.note(led == Some(true) && reached);
+        }
         // Whoever waits for a shim that panics must not be the one who asks it again at once.
         led.and(handled).is_some()
     }

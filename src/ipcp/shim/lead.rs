@@ -9,11 +9,16 @@
 //! | led a moment ago | rests, then looks again |
 //! | led for a while | sleeps until it is left |
 //! | left by somebody who has come back soon of late | rests, then looks again |
-//! | left by a thread that takes its time | is woken at once and waits on the device itself |
+//! | left by a thread that takes its time, and others depend on it | is woken at once and waits on the device itself |
 //!
 //! How long leaders stay away is measured ([`Lead::absence`], a moving average of the time from a leave to the next
 //! arrival). Below [`SHORT`] it is not worth waking somebody who will find the leader back; above it, somebody whose
 //! packets come through the same device would wait for the leader's own work.
+//!
+//! If there is such a somebody: a thread that decrypts a burst between two reads is away for long, too, and when its flow
+//! is the only one, each handover costs two switches of threads and brings nobody anything. So it is measured as well
+//! ([`Lead::note`]) whether what had come in an absence reached anyone but the leader. After [`MOST`] absences in a row
+//! in which it did not, the standby only looks now and then, at intervals of [`REST`], until it does once.
 //!
 //! # Orderings
 //!
@@ -36,6 +41,12 @@ const SHORT: Duration = Duration::from_micros(100);
 const REST: Duration = Duration::from_millis(1);
 /// The longest absence that counts: after a pause the average has to come down again soon.
 const LONGEST: Duration = Duration::from_millis(2);
+
+/// Absences that reached nobody, in a row, until the device is handed over no more.
+const MOST: u64 = 64;
+/// So many of them one makes up for that reached somebody: the wait that it saves is so much longer than the work that a
+/// handover costs.
+const WORTH: u64 = 16;
 
 /// What the standby is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +77,10 @@ pub struct Lead<T> {
     left_at: AtomicU64,
     /// Moving average of absences, nanoseconds.
     absence: AtomicU64,
+    /// The leader has come back from one that was long.
+    was_long: AtomicBool,
+    /// Futile handovers left until there are no more.
+    credit: AtomicU64,
 }
 
 impl<T> Lead<T> {
@@ -79,6 +94,8 @@ impl<T> Lead<T> {
             led_at: AtomicU64::new(0),
             left_at: AtomicU64::new(0),
             absence: AtomicU64::new(0),
+            was_long: AtomicBool::new(false),
+            credit: AtomicU64::new(MOST),
         }
     }
 
@@ -97,8 +114,14 @@ impl<T> Lead<T> {
             let average = self.absence.load(Ordering::Relaxed);
             // A lost update is one sample less.
             self.absence.store(average - average / 4 + away / 4, Ordering::Relaxed);
+            self.was_long.store(away >= SHORT.as_nanos() as u64, Ordering::Relaxed);
         }
         Some(device)
+    }
+
+    /// Returns `true` once after a long absence, to the leader that has come back.
+    pub fn was_long(&self) -> bool {
+        self.was_long.load(Ordering::Relaxed) && self.was_long.swap(false, Ordering::Relaxed)
     }
 
     /// The leader has waited.
@@ -115,10 +138,21 @@ impl<T> Lead<T> {
         }
     }
 
+    /// Takes note of whether what came while no leader was there has reached anyone but the leader. With the device, or
+    /// just after.
+    pub fn note(&self, reached: bool) {
+        let credit = self.credit.load(Ordering::Relaxed);
+        let next = if reached { (credit + WORTH).min(MOST) } else { credit.saturating_sub(1) };
+        // Mostly it is at one of its ends. A lost update is one sample less.
+        if next != credit {
+            self.credit.store(next, Ordering::Relaxed);
+        }
+    }
+
     /// The leader goes back to its own work. If that is likely to take a while, the standby takes over.
     pub fn leave(&self, now: Instant) {
         self.left_at.store(now.as_nanos().max(1), Ordering::Relaxed);
-        if self.absence() < SHORT {
+        if self.absence() < SHORT || self.credit.load(Ordering::Relaxed) == 0 {
             return;
         }
         self.led_at.store(0, Ordering::Relaxed);
@@ -126,6 +160,12 @@ impl<T> Lead<T> {
         if self.resting.load(Ordering::Relaxed) && self.resting.swap(false, Ordering::AcqRel) {
             self.wake();
         }
+    }
+
+    /// Futile handovers left, for tests.
+    #[cfg(test)]
+    pub fn credit(&self) -> u64 {
+        self.credit.load(Ordering::Relaxed)
     }
 
     /// How long leaders stay away, of late.

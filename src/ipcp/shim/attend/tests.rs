@@ -1,6 +1,9 @@
+use std::cmp::Ordering::{Greater, Less};
 use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
 
 use super::*;
+use crate::base::sync::Mutex;
 use crate::base::time::ManualClock;
 use crate::ipcp::{Attempt, Info, Kind, Lookup, RegisterError, Request, RequestError};
 use crate::types::name::NameHash;
@@ -14,6 +17,9 @@ struct Stub {
     waited: AtomicUsize,
     handled: AtomicUsize,
     packets: usize,
+    /// Called by each receive.
+    on_receive: Mutex<Vec<Waker>>,
+    panics: Arc<Panics>,
 }
 
 impl Stub {
@@ -58,6 +64,7 @@ impl Shim for Stub {
     fn receive(&self, _: Instant, (): &mut ()) -> usize {
         self.received.fetch_add(1, Ordering::SeqCst);
         self.at("receive");
+        self.panics.wake_all(self.on_receive.lock().drain(..));
         self.packets
     }
 
@@ -89,7 +96,13 @@ impl Shim for Stub {
 }
 
 fn looped(panics_in: &'static str, packets: usize) -> (Arc<ReceiveLoop<Stub>>, Arc<Panics>) {
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(0));
+    let (stub, _) = looped_at(panics_in, packets);
+    let panics = Arc::clone(&stub.panics);
+    (stub, panics)
+}
+
+fn looped_at(panics_in: &'static str, packets: usize) -> (Arc<ReceiveLoop<Stub>>, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(0));
     let panics = Arc::new(Panics::default());
     let stub = Stub {
         info: Info::new(Kind::Custom("stub"), "stub", "stub"),
@@ -98,8 +111,11 @@ fn looped(panics_in: &'static str, packets: usize) -> (Arc<ReceiveLoop<Stub>>, A
         waited: AtomicUsize::new(0),
         handled: AtomicUsize::new(0),
         packets,
+        on_receive: Mutex::default(),
+        panics: Arc::clone(&panics),
     };
-    (ReceiveLoop::new(&clock, &panics, |_| Arc::new(stub)), panics)
+    let time: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    (ReceiveLoop::new(&time, &panics, |_| Arc::new(stub)), clock)
 }
 
 fn counts(of: &ReceiveLoop<Stub>) -> [usize; 3] {
@@ -159,4 +175,62 @@ fn shims_lead_back_to_their_receive_loop() {
     let device = back.unwrap().upgrade().unwrap();
     assert!(device.drive(LONG, &AtomicBool::new(false)));
     assert_eq!(counts(&looped), [1, 0, 1]);
+}
+
+/// The mark of the thread that leads.
+#[derive(Default)]
+struct Mark(AtomicBool);
+
+impl Wake for Mark {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Absences are 10 ms long from now on; the last one ends with the next [`Drive::drive`].
+fn stay_away(of: &ReceiveLoop<Stub>, clock: &ManualClock) {
+    for _ in 0..3 {
+        let device = of.lead.begin(clock.now()).unwrap();
+        of.lead.end(device);
+        of.leave();
+        clock.advance_to(clock.now() + Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_device_is_handed_over_if_others_are_reached_through_it() {
+    // The leader's own waker does not count.
+    for (own, others, reached) in [(false, 0, false), (true, 0, false), (true, 1, true), (false, 1, true)] {
+        let (stub, clock) = looped_at("", 1);
+        let mark = Arc::new(Mark::default());
+        stay_away(&stub, &clock);
+        let wakers = own.then(|| Waker::from(Arc::clone(&mark)));
+        stub.shim().on_receive.lock().extend(wakers.into_iter().chain((0..others).map(|_| Waker::noop().clone())));
+        for _ in 0..8 {
+            stub.lead.note(false);
+        }
+        let before = stub.lead.credit();
+        assert!(stub.drive(LONG, &mark.0));
+        assert_eq!(stub.lead.credit().cmp(&before), if reached { Greater } else { Less }, "own {own}, others {others}");
+        // After a short absence nothing is learned.
+        let before = stub.lead.credit();
+        assert!(stub.drive(LONG, &mark.0));
+        assert_eq!(stub.lead.credit(), before);
+    }
+}
+
+#[test]
+fn the_standby_learns_whom_it_reaches() {
+    let (stub, _) = looped("", 1);
+    for (others, expected) in [(0, Less), (1, Greater), (0, Less)] {
+        stub.shim().on_receive.lock().extend((0..others).map(|_| Waker::noop().clone()));
+        let before = stub.lead.credit();
+        assert!(stub.guard(LONG));
+        assert_eq!(stub.lead.credit().cmp(&before), expected);
+    }
+    let leader = stub.lead.begin(Instant::ZERO).unwrap();
+    let before = stub.lead.credit();
+    assert!(stub.guard(LONG));
+    assert_eq!(stub.lead.credit().cmp(&before), Less, "the leader is back");
+    stub.lead.end(leader);
 }

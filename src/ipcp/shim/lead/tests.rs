@@ -78,6 +78,28 @@ fn a_leader_with_work_of_its_own_hands_the_device_over_at_once() {
     assert!(lead.absence() < SHORT);
 }
 
+#[test]
+fn a_device_that_brings_nobody_else_anything_is_not_handed_over() {
+    let lead = Lead::new(());
+    let (woken, me) = flag();
+    // Absences of 1 ms less a little, as of a thread that has bursts to decrypt, and nobody else waits for packets.
+    let mut handed_over = 0;
+    for i in 1..200 {
+        lead_once(&lead, i * 1000, i * 1000 + 100);
+        handed_over += usize::from(woken.0.swap(false, Ordering::SeqCst));
+        if lead.turn(at(i * 1000 + 101), &me) == Turn::Guard {
+            lead.note(false);
+        }
+    }
+    assert!((1..100).contains(&handed_over), "{handed_over}");
+    assert!(!woken.0.load(Ordering::SeqCst));
+    // A packet for somebody else is all it takes.
+    lead.note(true);
+    lead_once(&lead, 200_000, 200_100);
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert_eq!(lead.turn(at(200_101), &me), Turn::Guard);
+}
+
 /// Threads lead in turn, another one stands by: whenever it sleeps somebody wakes it.
 #[test]
 fn the_standby_never_sleeps_while_nobody_leads() {
