@@ -191,8 +191,8 @@ fn grow_a_little<T>(list: &mut Vec<T>) {
 #[derive(Clone, Copy, Debug)]
 struct Reach {
     distance: u32,
-    /// The member with the lowest address among those one hop nearer.
-    from: u32,
+    /// The lowest address among those of the members one hop nearer.
+    from: Address,
     /// Towards it: the first hop.
     via: u32,
 }
@@ -211,8 +211,9 @@ impl Tree {
     /// on backwards: the reference's choice.
     pub(super) fn compute(&mut self, graph: &Graph, root: u32) {
         self.reach.clear();
-        self.reach.resize(graph.vertices.len(), Reach { distance: FAR, from: NONE, via: NONE });
+        self.reach.resize(graph.vertices.len(), Reach { distance: FAR, from: Address(0), via: NONE });
         self.queue.clear();
+        self.queue.reserve(graph.len());
         self.queue.push(root);
         if let Some(r) = self.reach.get_mut(root as usize) {
             r.distance = 0;
@@ -221,16 +222,16 @@ impl Tree {
         while let Some(&near) = self.queue.get(at) {
             at += 1;
             let Some(&Reach { distance, via, .. }) = self.reach.get(near as usize) else { continue };
-            let address = graph.address(near);
+            let from = graph.address(near);
             for &next in graph.neighbours(near) {
                 let Some(r) = self.reach.get_mut(next as usize) else { continue };
                 if r.distance == FAR {
                     self.queue.push(next);
                 // Nearer, or as near through a lower address: that path stays.
-                } else if r.distance <= distance || graph.address(r.from) <= address {
+                } else if r.distance <= distance || r.from <= from {
                     continue;
                 }
-                *r = Reach { distance: distance + 1, from: near, via: if near == root { next } else { via } };
+                *r = Reach { distance: distance + 1, from, via: if near == root { next } else { via } };
             }
         }
     }

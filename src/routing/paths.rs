@@ -50,12 +50,15 @@ impl Paths {
         rules.prepare(&mut asked);
         asked.paths.work = asked.searches * (graph.len() + 2 * graph.links());
         let mut hops = Vec::new();
+        routes.reserve(graph.len());
         for &vertex in &*graph.members() {
             let dst = graph.address(vertex);
             let Some(first) = asked.paths.own.via(vertex) else { continue };
             (asked.dst, asked.first) = (vertex, graph.address(first));
+            hops.clear();
             rules.next_hops(&mut asked, &mut hops);
-            routes.push(dst, hops.drain(..).take(most));
+            hops.truncate(most);
+            routes.push(dst, &hops);
         }
         routes
     }
@@ -171,10 +174,10 @@ pub(super) fn with_alternates(new: &Routes, old: &Routes) -> Routes {
     let works = |hop: &Address| new.get(*hop).first() == Some(hop);
     for (dst, hops) in new.iter() {
         let before = old.get(dst);
-        let mut left = before.iter().copied().filter(works).peekable();
+        let left: SmallVec<[_; 8]> = before.iter().copied().filter(works).collect();
         match before.first() {
-            Some(first) if !works(first) && left.peek().is_some() => merged.push(dst, left),
-            _ => merged.push(dst, hops.iter().copied()),
+            Some(first) if !works(first) && !left.is_empty() => merged.push(dst, left),
+            _ => merged.push(dst, hops),
         }
     }
     merged

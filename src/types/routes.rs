@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::id::Address;
 
 /// Number of next hops searched for those of one more destination.
-const LOOKED_AT: usize = 32;
+const LOOKED_AT: usize = 16;
 
 /// A destination and where its next hops are in the list of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,27 +41,29 @@ impl Routes {
         Self { spreads_flows, targets: Vec::new(), hops: Vec::new() }
     }
 
-    /// Adds a destination, which comes after those that were added before: by ascending address. Without a next hop it
-    /// is left out.
-    pub fn push(&mut self, dst: Address, hops: impl IntoIterator<Item = Address>) {
-        debug_assert!(self.targets.last().is_none_or(|last| last.dst < dst), "destinations are in ascending order");
-        let end = self.hops.len();
-        self.hops.extend(hops);
-        let len = self.hops.len() - end;
-        let mut start = end;
-        if let Some(same) = self.hops.get(end..).and_then(|new| self.same(end, new)) {
-            self.hops.truncate(end);
-            start = same;
-        }
-        if len > 0 {
-            self.targets.push(Target { dst, start: start as u32, len: len as u32 });
-        }
+    /// Makes room for so many more destinations.
+    pub fn reserve(&mut self, destinations: usize) {
+        self.targets.reserve(destinations);
     }
 
-    /// Finds these next hops among the first few of the first `end`: a member has few neighbours, or so many that it
-    /// does not pay to look.
-    fn same(&self, end: usize, new: &[Address]) -> Option<usize> {
-        let before = self.hops.get(..end.min(LOOKED_AT))?;
+    /// Adds a destination, which comes after those that were added before: by ascending address. Without a next hop it
+    /// is left out.
+    pub fn push(&mut self, dst: Address, hops: impl AsRef<[Address]>) {
+        debug_assert!(self.targets.last().is_none_or(|last| last.dst < dst), "destinations are in ascending order");
+        let hops = hops.as_ref();
+        if hops.is_empty() {
+            return;
+        }
+        let start = self.same(hops).unwrap_or_else(|| {
+            self.hops.extend_from_slice(hops);
+            self.hops.len() - hops.len()
+        });
+        self.targets.push(Target { dst, start: start as u32, len: hops.len() as u32 });
+    }
+
+    /// Finds these next hops among the first few: a member has few neighbours, or so many that it does not pay to look.
+    fn same(&self, new: &[Address]) -> Option<usize> {
+        let before = self.hops.get(..self.hops.len().min(LOOKED_AT))?;
         match new {
             [] => None,
             // By far the most, and in a loop that compares nothing but numbers.

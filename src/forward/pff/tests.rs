@@ -31,7 +31,7 @@ fn spreads(policy: RoutePolicy) -> bool {
 fn table(policy: RoutePolicy, rows: &[(u64, &[u64])], adjacencies: u32) -> ForwardingTable<Wire> {
     let mut routes = Routes::new(spreads(policy));
     for (dst, hops) in rows {
-        routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)));
+        routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)).collect::<Vec<_>>());
     }
     ForwardingTable::new(&routes, 99, |neighbour| wires(neighbour, adjacencies))
 }
@@ -144,7 +144,7 @@ proptest! {
     ) {
         let mut routes = Routes::new(spreads(policy));
         for (dst, hops) in &rows {
-            routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)));
+            routes.push(Address(*dst), hops.iter().map(|hop| Address(*hop)).collect::<Vec<_>>());
         }
         let table = ForwardingTable::new(&routes, salt, |neighbour| wires(neighbour, 2));
         down.iter().for_each(|neighbour| (0..2).for_each(|n| set(&table, (*neighbour, n), false)));

@@ -11,8 +11,11 @@ use crate::flow::Endpoint;
 const BURST_GAP: Duration = Duration::from_micros(40);
 /// From this many packets in a burst on they are collected, to be sent in one go.
 const BURST_LEN: u32 = 8;
-/// After so many packets a device that was empty is asked again what waits in it.
+/// After so many packets a device in which next to nothing waited is asked again what waits in it.
 const ASK_AFTER: u32 = 8;
+/// That is next to nothing: with as many packets as are sent meanwhile it is less than what makes a mark. A datagram to
+/// this host counts until its receiver has it, so that one waits of every ping-pong.
+const FEW: usize = 3;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -25,8 +28,9 @@ const LONGEST_RETRY: Duration = Duration::from_millis(16);
 pub(super) struct Burst {
     last: Instant,
     len: u32,
-    /// Packets since the device was last asked and said that nothing waits in it; no less than [`ASK_AFTER`] if it said
-    /// otherwise.
+    /// What the device said when it was last asked, and packets since, if it was next to nothing; else no less than
+    /// [`ASK_AFTER`].
+    waiting: usize,
     unasked: u32,
 }
 
@@ -52,15 +56,15 @@ impl Burst {
     /// About how many packets wait to leave: the port's `own`, and those in the `device`, which is asked if `always`, in a
     /// burst, or now and then.
     pub(super) fn queued(&mut self, own: usize, always: bool, device: impl FnOnce() -> usize) -> usize {
-        // To ask the device may cost a system call, and in one that was empty a few packets ago not more than these wait, of
-        // this port, which is less than what makes a mark. Otherwise there is no telling: that packets come one by one does
-        // not mean that nothing waits, for in front of a slow device they come no faster than they leave.
+        // To ask the device may cost a system call, and in one that was all but empty a few packets ago not more than these
+        // wait besides, of this port, which is less than what makes a mark. Otherwise there is no telling: that packets come
+        // one by one does not mean that nothing waits, for in front of a slow device they come no faster than they leave.
         if !self.is_long() && self.unasked < ASK_AFTER && !always {
-            return own;
+            return own + self.waiting;
         }
-        let waiting = device();
-        self.unasked = if waiting == 0 { 0 } else { ASK_AFTER };
-        own + waiting
+        self.waiting = device();
+        self.unasked = if self.waiting <= FEW { 0 } else { ASK_AFTER };
+        own + self.waiting
     }
 }
 
@@ -124,5 +128,30 @@ impl Up {
         if room {
             endpoint.notify_writable();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(packets: u64, gap: Duration, waiting: usize) -> usize {
+        let (mut burst, mut asked) = (Burst::default(), 0);
+        for n in 0..packets {
+            burst.note(Instant::from_millis(1) + gap * n as u32, 1);
+            burst.queued(0, false, || {
+                asked += 1;
+                waiting
+            });
+        }
+        asked
+    }
+
+    #[test]
+    fn a_device_is_asked_as_often_as_its_answer_can_matter() {
+        let apart = BURST_GAP * 2;
+        assert_eq!([0, 1, FEW].map(|waiting| asked(800, apart, waiting)), [100; 3], "next to nothing waits");
+        assert!(asked(800, apart, FEW + 1) > 790, "it fills up");
+        assert!(asked(800, BURST_GAP / 2, 0) > 790, "a burst fills it within a moment");
     }
 }
