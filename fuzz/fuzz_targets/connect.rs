@@ -119,7 +119,7 @@ fn manage(events: Vec<Event>) {
     for event in events {
         match event {
             Event::Want(n, management) => drop(manager.want(now, Want::new(name(n), component(management)))),
-            Event::Unwant(n, management) => drop(manager.unwant(now, &name(n), component(management))),
+            Event::Unwant(n, management) => drop(manager.unwant(now, &name(n).into(), component(management))),
             Event::Failed(n) => {
                 if let Some(attempt) = attempts.get(usize::from(n)) {
                     manager.attempt_failed(now, *attempt);

@@ -59,7 +59,8 @@ pub enum Via {
 }
 
 impl Via {
-    fn allows(&self, id: IpcpId) -> bool {
+    /// Returns `true` if flows may go through the layer of this IPCP.
+    pub(super) fn allows(&self, id: IpcpId) -> bool {
         match self {
             Self::Any => true,
             Self::Only(ids) => ids.contains(&id),

@@ -8,11 +8,8 @@ use super::shared::{Shared, order};
 use crate::base::journal::record;
 use crate::base::sync::{AtomicU64, Mutex, Ordered, Ordering, RwLock};
 use crate::ipcp::{Info, Ipcp, RegisterError};
+use crate::types::id::IpcpId;
 use crate::types::name::Name;
-
-/// The number by which a node knows an IPCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IpcpId(u64);
 
 /// An IPCP, with what looks after its N-1 flows, if it uses some.
 pub(super) struct Layer<M> {
@@ -123,7 +120,8 @@ impl<M> Layers<M> {
         self.all.read().iter().map(|l| (l.id, Arc::clone(&l.ipcp))).collect()
     }
 
-    fn ipcp(&self, id: IpcpId) -> Option<Arc<dyn Ipcp>> {
+    /// Returns an IPCP, while it is a member of its layer.
+    pub(super) fn ipcp(&self, id: IpcpId) -> Option<Arc<dyn Ipcp>> {
         self.all.read().iter().find(|l| l.id == id).map(|l| Arc::clone(&l.ipcp))
     }
 

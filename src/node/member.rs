@@ -29,7 +29,7 @@ use super::{IpcpId, Node};
 use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
 use crate::ipcp::connect::enroll::Admission;
-use crate::ipcp::connect::manager::{self, Action, Manager};
+use crate::ipcp::connect::manager::{self, Action, Manager, Way};
 use crate::ipcp::{Alarm as _, Component, Connections, Member};
 use crate::irm::ListenerId;
 use crate::types::id::{Address, N1FlowId};
@@ -58,7 +58,7 @@ pub struct Membership {
 struct Inner {
     manager: Manager,
     /// Why the last attempt to connect failed.
-    failures: BTreeMap<(Name, Component), MemberError>,
+    failures: BTreeMap<(Way, Component), MemberError>,
     /// Tasks that wait for connections.
     waiting: Vec<Waker>,
     listeners: Vec<ListenerId>,
@@ -189,7 +189,7 @@ impl Membership {
             component: c.component,
             flow,
             peer: c.peer,
-            destination: c.destination.clone(),
+            destination: c.way.as_ref().map(|way| way.destination.clone()),
         };
         inner.manager.connections().map(of).collect()
     }

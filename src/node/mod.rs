@@ -56,12 +56,12 @@ use crate::ipcp::shim::ShimContext;
 use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests};
 use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
+pub use crate::types::id::IpcpId;
 use crate::types::name::Name;
 use crate::types::tap::FlowTap;
 use crate::types::tree::Tree;
 
 use self::flows::Flows;
-pub use self::layers::IpcpId;
 use self::layers::Layers;
 pub use self::limits::Limits;
 use self::member::Membership;
@@ -321,6 +321,11 @@ impl Node {
     /// Changes the priority with which an IPCP is asked for names; 0 is the default.
     pub fn set_priority(&self, id: IpcpId, priority: i32) {
         self.layers.set_priority(id, priority);
+    }
+
+    /// Returns an IPCP, while it is a member of its layer.
+    pub fn ipcp(&self, id: IpcpId) -> Option<Arc<dyn Ipcp>> {
+        self.layers.ipcp(id)
     }
 
     /// The IPCPs, in the order in which they are asked for a name.

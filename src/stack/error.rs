@@ -336,6 +336,18 @@ pub enum MemberError {
     /// No flow to the other member could be allocated.
     #[error("no flow to the member: {0}")]
     Alloc(AllocError),
+    /// The layer to [connect over](crate::ConnectOptions::over) is not there: it was left, or is that of another stack, or of
+    /// the member itself, or is none of those that the member was [made over](crate::MemberBuilder::over).
+    #[error("the layer to connect over is not there: it was left, or this ipcp was made over others")]
+    NoLayer,
+    /// The layer to [connect over](crate::ConnectOptions::over) does not know the name, whatever others do.
+    #[error("the layer of {ipcp:?} does not know the name {name:?}: register it there, or connect over another layer")]
+    UnknownThere {
+        /// The neighbour's name.
+        name: Name,
+        /// The name of this stack's IPCP in that layer.
+        ipcp: String,
+    },
     /// The other member does not answer on the flow that it accepted.
     #[error("the member accepted a flow but does not answer on it: is it a member of this layer?")]
     Silent,
@@ -377,6 +389,8 @@ debug_by_text!(MemberError {
     Polled,
     NoMember,
     Alloc,
+    NoLayer,
+    UnknownThere,
     Silent,
     Refused,
     Denied,
@@ -396,6 +410,8 @@ impl From<member::MemberError> for MemberError {
         use member::MemberError as E;
         match e {
             E::Alloc(e) => Self::Alloc(e.into()),
+            E::NoLayer => Self::NoLayer,
+            E::UnknownThere { name, ipcp } => Self::UnknownThere { name, ipcp },
             E::Silent => Self::Silent,
             E::Cep(e) => Self::Refused(e.into()),
             E::Enroll(EnrollError::Denied(code)) => Self::Denied(code),

@@ -113,6 +113,13 @@ impl fmt::Debug for IpcpHandle {
 }
 
 impl Stack {
+    /// Returns the first IPCP of this name, without its address.
+    pub(super) fn ipcp(&self, name: &Name) -> Option<IpcpHandle> {
+        let all = self.shared.node.ipcps();
+        let (id, ipcp) = all.into_iter().find(|(_, ipcp)| ipcp.info().name == name.as_str())?;
+        Some(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None })
+    }
+
     /// Makes and bootstraps an IPCP of a local layer.
     pub fn local(&self, config: LocalConfig) -> IpcpHandle {
         let mut info = Info::new(Kind::Local, &config.name, &config.layer);

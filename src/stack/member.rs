@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{BroadcastLayer, Flow, IpcpHandle, JoinError, MemberError, Shared, Stack, UnicastLayer, wait};
 use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::address::{MAX_ADDRESS, is_valid};
 use crate::ipcp::connect::enroll::{Admission, AdmitAll};
+use crate::ipcp::connect::manager::Way;
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
@@ -257,6 +258,7 @@ impl Stack {
 #[derive(Clone, Debug, Default)]
 #[must_use = "options are for `connect_with`"]
 pub struct ConnectOptions {
+    over: Option<(Weak<Shared>, IpcpId)>,
     component: Option<Component>,
     qos: Option<QosSpec>,
     timeout: Option<Duration>,
@@ -273,6 +275,31 @@ impl ConnectOptions {
     /// The defaults: management, if the layer has it, then data transfer, over raw flows.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the layer that the connections go over: that of this IPCP, one of those that the member was
+    /// [made over](MemberBuilder::over). Default: whichever knows the name first.
+    ///
+    /// Members of a unicast layer that connect to the same neighbour over several layers have several ways to it, and a flow
+    /// that loses one goes on over another. In a broadcast layer, connections should be a tree, so one is enough.
+    ///
+    /// ```
+    /// use o7s::{ConnectOptions, LocalConfig, Stack, UnicastLayer};
+    ///
+    /// let stack = Stack::new()?;
+    /// let wires = ["left", "right"].map(|name| stack.local(LocalConfig::new(name, name)));
+    /// let member = |name| stack.unicast(name).over(&wires[0]).over(&wires[1]);
+    /// let a = member("node-a").bootstrap(UnicastLayer::new("net"))?;
+    /// let b = member("node-b").enroll("node-a")?;
+    /// for wire in &wires {
+    ///     b.connect_with("node-a", ConnectOptions::new().over(wire))?;
+    /// }
+    /// assert_eq!(b.connections().len(), 4, "management and data transfer, over both");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn over(mut self, lower: &IpcpHandle) -> Self {
+        self.over = Some((Arc::downgrade(lower.shared()), lower.id()));
+        self
     }
 
     /// Sets the only component that is connected. Default: management, if the layer has it, then data transfer.
@@ -294,6 +321,16 @@ impl ConnectOptions {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Returns the way to `member` for an IPCP of the stack `shared`.
+    fn way(&self, shared: &Arc<Shared>, member: &str) -> Result<Way, MemberError> {
+        let destination = Name::new(member)?;
+        match &self.over {
+            // Another stack's numbers mean other IPCPs here.
+            Some((stack, _)) if !std::ptr::eq(stack.as_ptr(), Arc::as_ptr(shared)) => Err(MemberError::NoLayer),
+            over => Ok(Way { destination, over: over.as_ref().map(|(_, id)| *id) }),
+        }
     }
 
     /// Returns the quality of service of this member's N-1 flows.
@@ -318,7 +355,7 @@ impl ConnectOptions {
 
 impl IpcpHandle {
     /// Connects the IPCP to a member of its layer, by its name or the layer's, and keeps it connected: a connection that
-    /// is lost is made anew.
+    /// is lost is made anew. Once for each layer [over which](ConnectOptions::over) it is to be connected.
     ///
     /// # Errors
     /// [`MemberError`], if that does not come about in time; no more attempts are made then.
@@ -347,26 +384,26 @@ impl IpcpHandle {
     /// # Errors
     /// [`MemberError`].
     pub async fn connect_with_async(&self, member: &str, options: ConnectOptions) -> Result<(), MemberError> {
-        let destination = Name::new(member)?;
+        let way = options.way(self.shared(), member)?;
         let membership = self.membership()?;
         let (components, qos) = (options.components(&membership)?, options.qos_for(&membership));
-        Ok(membership.connect(destination, components, qos, options.timeout).await?)
+        Ok(membership.connect(way, components, qos, options.timeout).await?)
     }
 
     /// Connects the IPCP to a member in the background, without waiting, and tries again until it is connected.
     ///
     /// # Errors
-    /// [`MemberError`] if too many connections are wanted.
+    /// [`MemberError`] if too many connections are wanted, or the layer to go over is not there.
     pub fn keep_connected(&self, member: &str, options: ConnectOptions) -> Result<(), MemberError> {
-        let destination = Name::new(member)?;
+        let way = options.way(self.shared(), member)?;
         let membership = self.membership()?;
         for component in options.components(&membership)? {
-            membership.want(&destination, component, options.qos_for(&membership))?;
+            membership.want(&way, component, options.qos_for(&membership))?;
         }
         Ok(())
     }
 
-    /// Ends connections that were made with [`connect`](Self::connect). `false` if there were none.
+    /// Ends connections that were made with [`connect`](Self::connect), over whatever layers. `false` if there were none.
     pub fn disconnect(&self, member: &str) -> bool {
         let (Ok(name), Ok(membership)) = (Name::new(member), self.membership()) else { return false };
         membership.disconnect(&name, &[Component::Management, Component::DataTransfer])
@@ -434,43 +471,4 @@ pub(super) fn wait_for<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::routing::policy::Paths;
-
-    #[derive(Debug)]
-    struct First;
-
-    impl RoutingPolicy for First {
-        fn next_hops(&self, paths: &mut dyn Paths, hops: &mut Vec<Address>) {
-            hops.push(paths.first());
-        }
-    }
-
-    #[test]
-    fn addresses_that_no_member_can_have_are_refused() {
-        let stack = Stack::builder().polled().build().unwrap();
-        let member = |address| {
-            let config = unicast::Config::default().address(Some(Address(address)));
-            stack.unicast(&format!("m{address:x}")).config(config).bootstrap(UnicastLayer::new("net"))
-        };
-        for invalid in [0, 1 << 32, u64::MAX] {
-            let refused = member(invalid).unwrap_err();
-            assert!(matches!(refused, MemberError::Parameter { field: "address", .. }), "{refused}");
-        }
-        for valid in [1, u64::from(u32::MAX)] {
-            assert_eq!(member(valid).unwrap().address(), Some(Address(valid)));
-        }
-    }
-
-    #[test]
-    fn settings_of_a_member_keep_its_routing_policy() {
-        let stack = Stack::builder().polled().build().unwrap();
-        let config = unicast::Config::default().max_flows(7);
-        let before = stack.unicast("a").routing(Arc::new(First)).config(config.clone()).config;
-        let after = stack.unicast("a").config(config).routing(Arc::new(First)).config;
-        for config in [before, after] {
-            assert_eq!((config.max_flows, config.routing.is_some()), (7, true));
-        }
-    }
-}
+mod tests;

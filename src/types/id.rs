@@ -34,6 +34,10 @@ impl fmt::Display for Eid {
     }
 }
 
+/// The number by which a stack knows an IPCP. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IpcpId(pub u64);
+
 /// The address of a member of a unicast layer: unique in the layer, without meaning outside it. 0 is no member's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a number, and nothing else")]

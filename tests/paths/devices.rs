@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use o7s::ipcp::unicast;
-use o7s::sim::{Host, Link, Network};
-use o7s::{IpcpHandle, QosSpec, UnicastLayer};
+use o7s::sim::{Host, Link, Loss, Network};
+use o7s::{ConnectOptions, IpcpHandle, LocalConfig, MemberError, QosSpec, UnicastLayer};
 
 use super::world::{ms, secs};
 
@@ -23,31 +23,65 @@ struct Pair {
 impl Pair {
     fn new(seed: u64) -> Self {
         let net = Network::new(seed);
-        net.set_default_link(Link::default().latency(LATENCY).rate(100_000_000));
+        net.set_default_link(good());
         let host =
             |i: u8| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).udp6(&format!("fd00::{i}")).build();
         let hosts = [host(1), host(2)];
-        // Its name is known over the one device, the layer's over the other: each is a way to it.
         let [a, b] = &hosts;
-        let first = b.stack().unicast("b").autobind(true).over(&b.udp4()[0]).over(&b.udp6()[0]);
+        let first = b.stack().unicast("b").over(&b.udp4()[0]).over(&b.udp6()[0]);
         let first = first.bootstrap(UnicastLayer::new("net")).unwrap();
-        b.udp4()[0].unregister("net");
-        b.udp6()[0].unregister("b");
         let second = a.stack().unicast("a").autobind(false).over(&a.udp4()[0]).over(&a.udp6()[0]);
         let second = net.block_on(second.enroll_async("b")).unwrap();
-        for name in ["b", "net"] {
-            net.block_on(second.connect_async(name)).unwrap();
+        for lower in [&a.udp4()[0], &a.udp6()[0]] {
+            net.block_on(second.connect_with_async("b", ConnectOptions::new().over(lower))).unwrap();
         }
         net.run_for(secs(5));
         Self { net, hosts, members: [second, first] }
     }
 }
 
+/// The ends of what goes over a device, and ways of it to fail.
+const DEVICES: [[&str; 2]; 2] = [["10.0.0.1", "10.0.0.2"], ["fd00::1", "fd00::2"]];
+
+fn good() -> Link {
+    Link::default().latency(LATENCY).rate(100_000_000)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// Nothing passes.
+    Silent,
+    /// Nothing passes from the sender to the receiver, or nothing back.
+    OneWay,
+    WayBack,
+    /// Everything passes, later than anybody waits for it.
+    Late,
+}
+
+impl Failure {
+    fn happen(self, net: &Network, [near, far]: [&str; 2]) {
+        let dead = good().loss(Loss::Random(1.0));
+        match self {
+            Self::Silent => net.isolate(near),
+            Self::OneWay => net.set_link(near, far, dead),
+            Self::WayBack => net.set_link(far, near, dead),
+            Self::Late => net.set_link_between(near, far, good().latency(secs(30))),
+        }
+    }
+
+    fn end(net: &Network, [near, far]: [&str; 2]) {
+        net.heal();
+        net.set_link_between(near, far, good());
+    }
+}
+
 #[test]
 fn one_device_fails_and_a_reliable_flow_loses_nothing() {
+    use Failure::{Late, OneWay, Silent, WayBack};
     let detection = unicast::Config::default().detection;
-    for (seed, fails) in (0..2).flat_map(|seed| [(seed, "10.0.0.1"), (seed, "fd00::1")]) {
-        let pair = Pair::new(seed);
+    for (device, failure) in DEVICES.into_iter().flat_map(|d| [Silent, OneWay, WayBack, Late].map(|f| (d, f))) {
+        let fails = format!("device {}: {failure:?}", device[0]);
+        let pair = Pair::new(device[0].len() as u64);
         let (net, [a, b]) = (&pair.net, &pair.hosts);
         assert_eq!(pair.members[0].connections().len(), 4, "management and data transfer, over both");
         pair.members[1].register("sink").unwrap();
@@ -80,10 +114,59 @@ fn one_device_fails_and_a_reliable_flow_loses_nothing() {
             flow.close(secs(10)).await.unwrap();
         });
         net.run_for(secs(2));
-        net.isolate(fails);
+        failure.happen(net, device);
         net.block_on(receiving);
         let pause = longest.get();
         // And a moment until the sender sends again what was lost.
-        assert!(pause <= detection + ms(500), "{pause:?}, device {fails}");
+        assert!(pause <= detection + ms(500), "{pause:?}, {fails}");
+        assert_eq!(pair.members[0].connections().len(), 2, "{fails}");
+        Failure::end(net, device);
+        net.run_for(secs(60));
+        assert_eq!(pair.members[0].connections().len(), 4, "it is back, {fails}");
     }
+}
+
+#[test]
+fn a_layer_that_a_neighbour_cannot_be_reached_over_is_told() {
+    let pair = Pair::new(2);
+    let (net, [a, b], [second, _]) = (&pair.net, &pair.hosts, &pair.members);
+    let (v4, v6) = (&a.udp4()[0], &a.udp6()[0]);
+    let over = |lower: &IpcpHandle| ConnectOptions::new().over(lower).timeout(secs(3));
+    b.udp4()[0].register("elsewhere").unwrap();
+    let unknown = net.block_on(second.connect_with_async("elsewhere", over(v6))).unwrap_err();
+    let (name, ipcp) = ("elsewhere".parse().unwrap(), v6.info().name.clone());
+    assert_eq!(unknown, MemberError::UnknownThere { name, ipcp });
+    // Those of another stack, its own, and one that it was not made over.
+    let unused = a.stack().local(LocalConfig::new("unused", "unused"));
+    for lower in [&b.udp4()[0], second, &unused] {
+        assert_eq!(net.block_on(second.connect_with_async("b", over(lower))), Err(MemberError::NoLayer));
+        assert_eq!(second.keep_connected("b", over(lower)), Err(MemberError::NoLayer));
+    }
+    assert_eq!(second.connections().len(), 4);
+    // Over the layers of its own it is a matter of the name only.
+    for lower in [v4, v6] {
+        net.block_on(second.connect_with_async("net", over(lower))).unwrap();
+    }
+    assert_eq!(second.connections().len(), 8);
+}
+
+/// Connections over a layer end with it, whoever waits for one is told, and nobody tries again.
+#[test]
+fn a_layer_is_left_while_connections_go_over_it() {
+    let pair = Pair::new(3);
+    let (net, [a, _], [second, _]) = (&pair.net, &pair.hosts, &pair.members);
+    let v6 = &a.udp6()[0];
+    let over = || ConnectOptions::new().over(v6);
+    net.block_on(second.connect_with_async("net", over())).unwrap();
+    let (member, how) = (second.clone(), over());
+    let waiting = net.spawn(async move { member.connect_with_async("nobody", how).await });
+    net.run_for(ms(500));
+    v6.clone().leave();
+    assert_eq!(net.block_on(waiting), Err(MemberError::NoLayer));
+    net.run_for(secs(60));
+    assert_eq!(second.connections().len(), 2, "those over the other device");
+    assert!(!second.disconnect("net"), "it was given up");
+    assert!(second.disconnect("b"));
+    net.run_for(secs(1));
+    assert!(second.connections().is_empty());
 }

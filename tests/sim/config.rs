@@ -106,6 +106,26 @@ fn failures_are_named_and_undone() {
 }
 
 #[test]
+fn a_member_connects_over_each_layer_that_its_table_names() {
+    let net = Network::new(8);
+    let below = |name: &str, i: u8| {
+        let udp = |kind: &str, ip: String| {
+            format!("[udp{kind}.{name}{kind}]\nbootstrap = \"v{kind}\"\nip = \"{ip}\"\nreg = [\"{name}\"]\n")
+        };
+        udp("4", format!("10.0.0.{i}")) + &udp("6", format!("fd00::{i}"))
+    };
+    let first = below("a", 1) + "[unicast.a]\nbootstrap = \"campus\"\nautobind = true";
+    let (a, b) = (net.host("a").build(), net.host("b").build());
+    net.block_on(a.configure(&config(&first))).unwrap();
+    let second = below("b", 2) + "[unicast.b]\nenrol = \"a\"\nconn = [\"a\"]\nconn_over = [\"b4\", \"b6\"]";
+    let members = net.block_on(b.configure(&config(&second))).unwrap();
+    assert_eq!(last(&members).connections().len(), 4, "management and data transfer, over both");
+    members.into_iter().rev().for_each(IpcpHandle::leave);
+    let wrong = net.block_on(b.configure(&config(&second.replace("\"b6\"]", "\"b7\"]")))).unwrap_err().to_string();
+    assert!(wrong.ends_with("[unicast.b]: a cannot be connected to over b7: there is no such IPCP yet"), "{wrong}");
+}
+
+#[test]
 fn the_port_in_a_file_is_that_of_the_layer() {
     let net = Network::new(6);
     let (a, b) = (net.host("a").build(), net.host("b").build());

@@ -8,13 +8,15 @@
 //!              └──── after a pause ◀─ attempt_failed     went_down
 //! ```
 //!
-//! - To one destination, data transfer waits until management stands for the first time: what is told about a new link
-//!   goes to the management connections there are. Afterwards each comes back on its own.
+//! - A [`Way`] is a destination and, if the caller has chosen one, the layer towards it. The same neighbour over two layers
+//!   is two ways, whose connections are made, lost and made again each on its own.
+//! - On one way, data transfer waits until management stands for the first time: what is told about a new link goes to the
+//!   management connections there are. Afterwards each comes back on its own.
 //! - A pause doubles with every failure, see [`Backoff`], and is short again once a connection has stood for
 //!   [`Config::stable`]. It never gives up; a caller with a time limit calls [`unwant`](Manager::unwant).
 //! - What others connect is taken note of with the peer's address. In a unicast layer several connections of the same
 //!   component to the same neighbour are welcome, they are ways around each other. In a broadcast layer they make a
-//!   loop; as its members have no addresses, only the destinations tell, and wanting one twice is wanting it once.
+//!   loop; as its members have no addresses, only the ways tell, and wanting one twice is wanting it once.
 //!
 //! ```
 //! use o7s::base::{rng::Rng, time::Instant};
@@ -26,7 +28,7 @@
 //! let now = Instant::ZERO;
 //! manager.want(now, Want::new("node-a".parse()?, Component::DataTransfer))?;
 //! let Some(Action::Start { attempt, want }) = manager.poll_action(now) else { panic!("nothing to do") };
-//! assert_eq!(want.destination.as_str(), "node-a");
+//! assert_eq!(want.way.destination.as_str(), "node-a");
 //!
 //! manager.came_up(now, attempt, N1FlowId(1), Address(7))?;
 //! manager.went_down(now, N1FlowId(1));
@@ -36,14 +38,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use crate::base::backoff::Backoff;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::ipcp::Component;
-use crate::types::id::{Address, N1FlowId};
+use crate::types::id::{Address, IpcpId, N1FlowId};
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -78,11 +80,26 @@ impl Default for Config {
     }
 }
 
+/// A neighbour, and the layer towards it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// The name of the member, or of the layer for any member.
+    pub destination: Name,
+    /// The IPCP below whose layer connections go over; `None` for whichever knows the name first.
+    pub over: Option<IpcpId>,
+}
+
+impl From<Name> for Way {
+    fn from(destination: Name) -> Self {
+        Self { destination, over: None }
+    }
+}
+
 /// A connection that should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
-    /// The name of the member, or of the layer for any member.
-    pub destination: Name,
+    /// The way.
+    pub way: Way,
     /// Component that it connects.
     pub component: Component,
     /// The quality of service asked of the layer below.
@@ -92,7 +109,7 @@ pub struct Want {
 impl Want {
     /// A connection over a raw flow, as the C reference makes them.
     pub fn new(destination: Name, component: Component) -> Self {
-        Self { destination, component, qos: QosSpec::RAW }
+        Self { way: destination.into(), component, qos: QosSpec::RAW }
     }
 }
 
@@ -132,7 +149,7 @@ pub enum ManagerError {
 /// State of a wanted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Waits for the management connection to the same destination to stand for the first time.
+    /// Waits for the management connection on the same way to stand for the first time.
     Held,
     /// Will be tried at this moment.
     Waiting(Instant),
@@ -149,13 +166,13 @@ pub struct Connection {
     pub component: Component,
     /// The peer's address; 0 where members have none.
     pub peer: Address,
-    /// Name under which this member connected it; `None` if the peer did.
-    pub destination: Option<Name>,
+    /// The way on which this member connected it; `None` if the peer did.
+    pub way: Option<Way>,
     /// Since when.
     pub since: Instant,
 }
 
-type Key = (Name, Component);
+type Key = (Way, Component);
 
 #[derive(Debug)]
 struct Entry {
@@ -198,10 +215,10 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::Full`].
     pub fn want(&mut self, now: Instant, want: Want) -> Result<(), ManagerError> {
-        let Want { destination, component, qos } = want;
-        let held = component == Component::DataTransfer && self.awaits_management(&destination);
+        let Want { way, component, qos } = want;
+        let held = component == Component::DataTransfer && self.awaits_management(&way);
         let fresh = if held { State::Held } else { State::Waiting(now) };
-        let key = (destination, component);
+        let key = (way, component);
         if let Some(entry) = self.wanted.get_mut(&key) {
             entry.qos = qos;
             if matches!(entry.state, State::Waiting(_)) {
@@ -217,8 +234,8 @@ impl Manager {
     }
 
     /// Ends a wanted connection and its attempts. Returns `false` if it was not wanted.
-    pub fn unwant(&mut self, now: Instant, destination: &Name, component: Component) -> bool {
-        let key = (destination.clone(), component);
+    pub fn unwant(&mut self, now: Instant, way: &Way, component: Component) -> bool {
+        let key = (way.clone(), component);
         let Some(entry) = self.wanted.remove(&key) else { return false };
         match entry.state {
             State::Held | State::Waiting(_) => {}
@@ -232,7 +249,7 @@ impl Manager {
             }
         }
         if component == Component::Management {
-            self.release_held(now, destination);
+            self.release_held(now, way);
         }
         true
     }
@@ -272,11 +289,11 @@ impl Manager {
         let key = self.attempts.remove(&attempt).ok_or(ManagerError::Unwanted)?;
         let entry = self.wanted.get_mut(&key).ok_or(ManagerError::Unwanted)?;
         entry.state = State::Up(flow, now);
-        let (destination, component) = key;
+        let (way, component) = key;
         if component == Component::Management {
-            self.release_held(now, &destination);
+            self.release_held(now, &way);
         }
-        self.connections.insert(flow, Connection { component, peer, destination: Some(destination), since: now });
+        self.connections.insert(flow, Connection { component, peer, way: Some(way), since: now });
         Ok(())
     }
 
@@ -294,7 +311,7 @@ impl Manager {
         if self.connections.len() >= self.config.max_connections {
             return Err(ManagerError::Full(self.config.max_connections));
         }
-        self.connections.insert(flow, Connection { component, peer, destination: None, since: now });
+        self.connections.insert(flow, Connection { component, peer, way: None, since: now });
         Ok(())
     }
 
@@ -302,7 +319,7 @@ impl Manager {
     /// the connection.
     pub fn went_down(&mut self, now: Instant, flow: N1FlowId) -> Option<Connection> {
         let connection = self.connections.remove(&flow)?;
-        let key = connection.destination.clone().map(|destination| (destination, connection.component));
+        let key = connection.way.clone().map(|way| (way, connection.component));
         if let Some(entry) = key.and_then(|key| self.wanted.get_mut(&key)) {
             if now - connection.since >= self.config.stable {
                 entry.backoff.succeeded();
@@ -323,8 +340,8 @@ impl Manager {
         let attempt = AttemptId(self.last_attempt);
         entry.state = State::Trying(attempt, now);
         self.attempts.insert(attempt, key.clone());
-        let (destination, component) = key.clone();
-        Some(Action::Start { attempt, want: Want { destination, component, qos: entry.qos } })
+        let (way, component) = key.clone();
+        Some(Action::Start { attempt, want: Want { way, component, qos: entry.qos } })
     }
 
     /// Returns the time at which [`poll_action`](Self::poll_action) has something to do, if nothing happens before.
@@ -340,8 +357,14 @@ impl Manager {
     }
 
     /// Returns the state of a wanted connection; `None` if it is not wanted.
-    pub fn state(&self, destination: &Name, component: Component) -> Option<State> {
-        self.wanted.get(&(destination.clone(), component)).map(|entry| entry.state)
+    pub fn state(&self, way: &Way, component: Component) -> Option<State> {
+        self.wanted.get(&(way.clone(), component)).map(|entry| entry.state)
+    }
+
+    /// The ways to a destination on which connections are wanted.
+    pub fn ways_to(&self, destination: &Name) -> BTreeSet<Way> {
+        let ways = self.wanted.keys().map(|(way, _)| way);
+        ways.filter(|way| way.destination == *destination).cloned().collect()
     }
 
     /// The connections that stand, by their flows.
@@ -349,15 +372,15 @@ impl Manager {
         self.connections.iter().map(|(flow, connection)| (*flow, connection))
     }
 
-    /// Returns `true` if management to this destination is wanted and has not stood yet.
-    fn awaits_management(&self, destination: &Name) -> bool {
+    /// Returns `true` if management on this way is wanted and has not stood yet.
+    fn awaits_management(&self, way: &Way) -> bool {
         let up_or_unwanted = |state| matches!(state, None | Some(State::Up(..)));
-        !up_or_unwanted(self.state(destination, Component::Management))
+        !up_or_unwanted(self.state(way, Component::Management))
     }
 
-    /// Data transfer to this destination need not wait for management any more.
-    fn release_held(&mut self, now: Instant, destination: &Name) {
-        if let Some(entry) = self.wanted.get_mut(&(destination.clone(), Component::DataTransfer))
+    /// Data transfer on this way need not wait for management any more.
+    fn release_held(&mut self, now: Instant, way: &Way) {
+        if let Some(entry) = self.wanted.get_mut(&(way.clone(), Component::DataTransfer))
             && entry.state == State::Held
         {
             entry.state = State::Waiting(now);

@@ -1,5 +1,7 @@
 //! Error of becoming a member, or of connecting to one.
 
+use alloc::string::String;
+
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enroll::EnrollError;
 use crate::ipcp::connect::manager::ManagerError;
@@ -17,6 +19,17 @@ pub enum MemberError {
     /// No flow to the member.
     #[error("no flow to the member")]
     Alloc(#[from] AllocError),
+    /// The layer of the caller's choice is not there, or not for this member.
+    #[error("the layer to connect over is not there for this ipcp")]
+    NoLayer,
+    /// The layer of the caller's choice does not know the name.
+    #[error("the layer of {ipcp:?} does not know the name {name:?}")]
+    UnknownThere {
+        /// The neighbour's name.
+        name: Name,
+        /// The IPCP in that layer.
+        ipcp: String,
+    },
     /// The member does not answer.
     #[error("the member accepted a flow but does not answer on it; is it a member of this layer?")]
     Silent,

@@ -179,7 +179,9 @@ pub(super) async fn connect(
     node: &Weak<Node>,
     want: &Want,
 ) -> Result<(N1FlowId, Address), MemberError> {
-    let (flow, round_trip) = allocate(node, &membership.via, &want.destination, want.qos, Instant::FAR_FUTURE).await?;
+    let via = membership.via_for(&want.way)?;
+    let allocated = allocate(node, &via, &want.way.destination, want.qos, Instant::FAR_FUTURE).await;
+    let (flow, round_trip) = allocated.map_err(|e| membership.with_layer(&want.way, e))?;
     let flow = N1(Some(flow));
     let endpoint = flow.0.clone().ok_or(MemberError::GivenUp)?;
     let mut own = membership.member.component(want.component).ok_or(ConnectionRefused::Component)?;

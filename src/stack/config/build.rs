@@ -13,7 +13,9 @@ use crate::device::resolve::interface_index;
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
 use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
-use crate::stack::{BroadcastLayer, Eth, IpcpHandle, LocalConfig, Stack, Udp, Udp4, Udp6, UnicastLayer, wait};
+use crate::stack::{
+    BroadcastLayer, ConnectOptions, Eth, IpcpHandle, LocalConfig, Stack, Udp, Udp4, Udp6, UnicastLayer, wait,
+};
 use crate::types::addr;
 use crate::types::device::{Datagrams, Frames};
 use crate::types::name::Name;
@@ -194,8 +196,23 @@ impl<'a> NetworkBuilder<'a> {
         // Of members that are not enrolled, the reader has warned.
         let neighbours = matches!(config.membership, Membership::Enroll { .. }).then_some(&config.connect);
         for name in neighbours.into_iter().flatten() {
-            let connected = handle.connect_async(name.as_str()).await;
-            connected.map_err(|error| failed(format!("{name} cannot be connected to"), error.into()))?;
+            self.connect(config, &handle, name).await.map_err(|(what, cause)| failed(what, cause))?;
+        }
+        Ok(())
+    }
+
+    /// Connects a member to a neighbour, over every layer that its table names. An error says what failed, and why.
+    async fn connect(&self, config: &IpcpConfig, member: &IpcpHandle, to: &Name) -> Result<(), (String, Cause)> {
+        let what = format!("{to} cannot be connected to");
+        if config.connect_over.is_empty() {
+            return member.connect_async(to.as_str()).await.map_err(|error| (what, error.into()));
+        }
+        for over in &config.connect_over {
+            let what = format!("{what} over {over}");
+            let Some(lower) = self.stack.ipcp(over) else { return Err((what, "there is no such IPCP yet".into())) };
+            let options = ConnectOptions::new().over(&lower);
+            let connected = member.connect_with_async(to.as_str(), options).await;
+            connected.map_err(|error| (what, error.into()))?;
         }
         Ok(())
     }

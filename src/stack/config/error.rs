@@ -351,6 +351,9 @@ pub(super) enum Why {
     /// Only with `enrol`.
     #[error("only an IPCP that is enrolled connects to others")]
     NotEnrolled,
+    /// Only with `conn`.
+    #[error("there is no conn, and so no member to connect to over it")]
+    NoConnections,
     /// IPCPs of this type accept no enrollments or connections by name.
     #[error("an IPCP of this type is not addressed by its name")]
     NotAsked,

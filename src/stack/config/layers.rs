@@ -32,6 +32,7 @@ const REG: Key = &["reg"];
 const CONN: Key = &["conn"];
 const COMMON: &[Key] = &[BOOTSTRAP, ENROL, AUTOBIND, REG, CONN];
 
+const CONN_OVER: Key = &["conn_over"];
 const DETECTION: Key = &["detection"];
 const MOVES: Key = &["moves"];
 
@@ -82,7 +83,8 @@ pub(super) const MOVING: &[Choice<Moves>] =
 /// The keys that say what a member of this kind of layer does for itself, whatever the layer is like.
 const fn own_keys(kind: IpcpKind) -> &'static [Key] {
     match kind {
-        IpcpKind::Unicast => &[DETECTION],
+        IpcpKind::Unicast => &[CONN_OVER, DETECTION],
+        IpcpKind::Broadcast => &[CONN_OVER],
         IpcpKind::Udp4 | IpcpKind::Udp6 => &[MOVES],
         _ => &[],
     }
@@ -202,6 +204,7 @@ impl Reading {
             let why = "there are no flows to names in them; join the layer by its own name";
             return Err(table.wrong(REG, not_here(REG, why)));
         }
+        let connect_over = table.names(CONN_OVER)?;
         let autobind = table.flag(AUTOBIND)?;
         let detection = table.number(DETECTION, 0..=600_000, " ms")?;
         let detection = detection.map(|millis| Duration::from_millis(millis.into()));
@@ -214,10 +217,13 @@ impl Reading {
             (Some(with), _) => {
                 self.warn(table, &[BOOTSTRAP], Why::Enrolled);
                 self.warn(table, layer_keys(kind), Why::Enrolled);
+                if connect.is_empty() {
+                    self.warn(table, &[CONN_OVER], Why::NoConnections);
+                }
                 Membership::Enroll { with }
             }
             (None, Some((layer, parameters))) => {
-                self.warn(table, &[CONN], Why::NotEnrolled);
+                self.warn(table, &[CONN, CONN_OVER], Why::NotEnrolled);
                 if kind.is_recursive() && !autobind {
                     self.warn_of(table, Why::Alone);
                 }
@@ -240,6 +246,7 @@ impl Reading {
             moves,
             register,
             connect,
+            connect_over,
             at: table.position(),
         });
         Ok(())

@@ -114,6 +114,8 @@ struct IpcpConfig {
     register: Vec<Name>,
     /// Members to connect to, for management first and then for data transfer.
     connect: Vec<Name>,
+    /// IPCPs over whose layers each of them is connected to, one after the other; none for whichever knows the name.
+    connect_over: Vec<Name>,
     /// Position of its table.
     at: Position,
 }

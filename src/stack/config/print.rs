@@ -59,7 +59,8 @@ impl Display for IpcpConfig {
             writeln!(f, "moves = \"{moves}\"")?;
         }
         list(f, "reg", self.register.iter().map(|name| name.as_str()))?;
-        list(f, "conn", self.connect.iter().map(|name| name.as_str()))
+        list(f, "conn", self.connect.iter().map(|name| name.as_str()))?;
+        list(f, "conn_over", self.connect_over.iter().map(|name| name.as_str()))
     }
 }
 

@@ -192,6 +192,9 @@ fn enrollments_and_connections_are_read() {
     assert_eq!(member.membership, Membership::Enroll { with: name("a") });
     assert_eq!(member.connect, [name("a"), name("c")]);
     assert_eq!((member.kind, member.autobind), (IpcpKind::Broadcast, true));
+    assert!(member.connect_over.is_empty());
+    let member = ipcp("[unicast.b]\nenrol = \"a\"\nconn = [\"a\"]\nconn_over = [\"left\", \"right\"]");
+    assert_eq!(member.connect_over, [name("left"), name("right")]);
     // It wins over bootstrap, and what is said about the layer is in vain.
     let both = "[unicast.u]\nbootstrap = \"l\"\nenrol = \"a\"\nmax_ttl = 3";
     assert_eq!(ipcp(both).membership, Membership::Enroll { with: name("a") });
@@ -296,6 +299,11 @@ fn errors_have_position_and_text() {
         (
             "[unicast.a]\nreg = [\"x\", 3.0]",
             "line 2, column 13: reg must be an array of strings, not a number with a fraction",
+        ),
+        (
+            "[udp4.a]\nconn_over = [\"x\"]",
+            "line 2, column 1: [udp4.a] has no key \"conn_over\"; it may be \"bootstrap\", \"enrol\", \"autobind\", \"reg\", \
+             \"conn\", \"moves\", \"ip\", \"port\" or \"dns\"",
         ),
         ("[unicast.a]\nmax_ttl = 256", "line 2, column 11: max_ttl = 256 is out of range; it may be 1 to 255"),
         ("[unicast.a]\nmax_ttl = \"1\"", "line 2, column 11: max_ttl must be an integer, not a string"),
@@ -417,6 +425,14 @@ fn entries_without_effect_are_warned_of() {
         (
             "[unicast.a]\nbootstrap = \"l\"\nconn = [\"b\"]",
             "line 3, column 1: conn in [unicast.a]: only an IPCP that is enrolled connects to others",
+        ),
+        (
+            "[unicast.a]\nenrol = \"b\"\nconn_over = [\"l\"]",
+            "line 3, column 1: conn_over in [unicast.a]: there is no conn, and so no member to connect to over it",
+        ),
+        (
+            "[broadcast.a]\nbootstrap = \"l\"\nconn_over = [\"x\"]",
+            "line 3, column 1: conn_over in [broadcast.a]: only an IPCP that is enrolled connects to others",
         ),
         (
             "[local.a]\nbootstrap = \"l\"\nautobind = true",

@@ -53,9 +53,12 @@ impl From<AcceptError> for io::Error {
 impl From<MemberError> for io::Error {
     fn from(e: MemberError) -> Self {
         let kind = match &e {
-            MemberError::Name(_) | MemberError::Parameter { .. } | MemberError::NoMember | MemberError::Layer(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            MemberError::Name(_)
+            | MemberError::Parameter { .. }
+            | MemberError::NoMember
+            | MemberError::NoLayer
+            | MemberError::Layer(_) => io::ErrorKind::InvalidInput,
+            MemberError::UnknownThere { .. } => io::ErrorKind::NotFound,
             MemberError::Polled => io::ErrorKind::Unsupported,
             MemberError::TimedOut(_) | MemberError::Silent => io::ErrorKind::TimedOut,
             MemberError::Alloc(why) => Self::from(why.clone()).kind(),

@@ -21,6 +21,11 @@ fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
+/// The way over whichever layer knows the name.
+fn way(destination: &str) -> Way {
+    name(destination).into()
+}
+
 fn manager() -> Manager {
     Manager::new(Config::default(), Rng::from_seed([7; 32]))
 }
@@ -33,7 +38,7 @@ fn want(manager: &mut Manager, destination: &str, component: Component) {
 fn started(manager: &mut Manager, now: Instant, destination: &str, component: Component) -> AttemptId {
     match manager.poll_action(now) {
         Some(Action::Start { attempt, want }) => {
-            assert_eq!((want.destination.as_str(), want.component), (destination, component));
+            assert_eq!((want.way.destination.as_str(), want.component), (destination, component));
             attempt
         }
         other => panic!("{other:?}"),
@@ -72,7 +77,7 @@ fn management_comes_first() {
     want(&mut manager, "node-a", DataTransfer);
     let attempt = started(&mut manager, T0, "node-a", Management);
     assert_eq!(manager.poll_action(T0), None);
-    assert_eq!(manager.state(&name("node-a"), DataTransfer), Some(State::Held));
+    assert_eq!(manager.state(&way("node-a"), DataTransfer), Some(State::Held));
     manager.attempt_failed(T0, attempt);
     assert_eq!(manager.poll_action(T0), None);
 
@@ -84,6 +89,42 @@ fn management_comes_first() {
     assert_eq!((manager.poll_action(now), manager.next_deadline()), (None, None));
 }
 
+/// Each layer has connections of its own, that wait for the management of their own way and come back alone.
+#[test]
+fn a_neighbour_is_connected_over_each_layer() {
+    let mut manager = manager();
+    let ways = [None, Some(IpcpId(1)), Some(IpcpId(2))].map(|over| Way { over, ..way("node-a") });
+    for component in [Management, DataTransfer] {
+        for way in &ways {
+            manager.want(T0, Want { way: way.clone(), component, qos: QosSpec::RAW }).unwrap();
+        }
+    }
+    assert_eq!(manager.ways_to(&name("node-a")), BTreeSet::from(ways.clone()));
+    let mut flow = 0;
+    let mut connect = |manager: &mut Manager, way: &Way, component| {
+        let Some(Action::Start { attempt, want }) = manager.poll_action(T0) else { panic!("nothing to do") };
+        assert_eq!((&want.way, want.component), (way, component));
+        flow += 1;
+        manager.came_up(T0, attempt, N1FlowId(flow), PEER).unwrap();
+    };
+    for way in &ways {
+        for component in [Management, DataTransfer] {
+            connect(&mut manager, way, component);
+        }
+    }
+    assert_eq!((manager.connections().count(), manager.poll_action(T0)), (6, None));
+    // The second way fails.
+    for flow in [3, 4] {
+        manager.went_down(T0, N1FlowId(flow));
+    }
+    for (i, way) in ways.iter().enumerate() {
+        let is_up = |component| matches!(manager.state(way, component), Some(State::Up(..)));
+        assert_eq!([Management, DataTransfer].map(is_up), [i != 1; 2]);
+    }
+    assert!(manager.unwant(T0, &ways[1], Management) && manager.unwant(T0, &ways[1], DataTransfer));
+    assert_eq!((manager.next_deadline(), manager.connections().count()), (None, 4));
+}
+
 #[test]
 fn data_transfer_alone_does_not_wait() {
     let mut manager = manager();
@@ -93,7 +134,7 @@ fn data_transfer_alone_does_not_wait() {
     want(&mut manager, "b2", Management);
     want(&mut manager, "b2", DataTransfer);
     let attempt = started(&mut manager, T0, "b2", Management);
-    manager.unwant(T0, &name("b2"), Management);
+    manager.unwant(T0, &way("b2"), Management);
     assert_eq!(manager.poll_action(T0), Some(Action::Abandon(attempt)));
     started(&mut manager, T0, "b2", DataTransfer);
 }
@@ -136,11 +177,11 @@ fn pauses_grow_until_a_connection_is_stable() {
 #[test]
 fn unwanted_connections_are_closed() {
     let mut manager = connected();
-    assert!(manager.unwant(T0, &name("node-a"), DataTransfer));
+    assert!(manager.unwant(T0, &way("node-a"), DataTransfer));
     assert_eq!(manager.next_deadline(), Some(Instant::ZERO));
     assert_eq!(manager.poll_action(T0), Some(Action::Close(N1FlowId(2))));
-    assert!(!manager.unwant(T0, &name("node-a"), DataTransfer));
-    assert!(!manager.unwant(T0, &name("node-z"), Management));
+    assert!(!manager.unwant(T0, &way("node-a"), DataTransfer));
+    assert!(!manager.unwant(T0, &way("node-z"), Management));
     assert_eq!(manager.went_down(T0, N1FlowId(2)), None);
     assert_eq!(manager.connections().count(), 1);
     assert_eq!(manager.poll_action(T0 + secs(100)), None);
@@ -151,7 +192,7 @@ fn reports_on_unwanted_attempts_are_ignored() {
     let mut manager = manager();
     want(&mut manager, "node-a", Management);
     let attempt = started(&mut manager, T0, "node-a", Management);
-    manager.unwant(T0, &name("node-a"), Management);
+    manager.unwant(T0, &way("node-a"), Management);
     assert_eq!(manager.poll_action(T0), Some(Action::Abandon(attempt)));
     assert_eq!(manager.came_up(T0, attempt, N1FlowId(1), PEER), Err(ManagerError::Unwanted));
     manager.attempt_failed(T0, attempt);
@@ -182,7 +223,7 @@ fn peer_made_connections_are_recorded_but_not_retried() {
     manager.accepted(T0, N1FlowId(1), DataTransfer, PEER).unwrap();
     // Several ways to one neighbour are welcome.
     manager.accepted(T0, N1FlowId(2), DataTransfer, PEER).unwrap();
-    let expected = Connection { component: DataTransfer, peer: PEER, destination: None, since: T0 };
+    let expected = Connection { component: DataTransfer, peer: PEER, way: None, since: T0 };
     assert_eq!(manager.connections().collect::<Vec<_>>(), [(N1FlowId(1), &expected), (N1FlowId(2), &expected)]);
     assert_eq!(manager.went_down(T0, N1FlowId(1)), Some(expected));
     assert_eq!((manager.poll_action(T0 + secs(100)), manager.next_deadline()), (None, None));
@@ -245,7 +286,7 @@ proptest! {
                     manager.want(now, Want::new(name(&n.to_string()), component(management))).unwrap();
                 }
                 Step::Unwant(n, management) => {
-                    manager.unwant(now, &name(&n.to_string()), component(management));
+                    manager.unwant(now, &way(&n.to_string()), component(management));
                 }
                 Step::Fail(n) if !attempts.is_empty() => {
                     manager.attempt_failed(now, attempts.swap_remove(pick(n, attempts.len())));
@@ -299,7 +340,7 @@ proptest! {
         }
         let up = |entry: &Entry| matches!(entry.state, State::Up(..));
         prop_assert!(manager.wanted.values().all(up));
-        let made = manager.connections().filter(|(_, connection)| connection.destination.is_some()).count();
+        let made = manager.connections().filter(|(_, connection)| connection.way.is_some()).count();
         prop_assert_eq!(made, manager.wanted.len());
         prop_assert!(manager.attempts.is_empty());
     }

@@ -55,6 +55,7 @@ fn printed_configurations_parse_to_the_same() {
         [unicast.m]
         enrol = "n"
         conn = ["n"]
+        conn_over = ["u", "v"]
         [broadcast.b]
         bootstrap = "news"
         [local.l]

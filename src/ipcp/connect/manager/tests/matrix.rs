@@ -71,7 +71,7 @@ impl Driven {
     }
 
     fn happen(&mut self, event: Event) {
-        let (manager, to) = (&mut self.manager, name("node-a"));
+        let (manager, to) = (&mut self.manager, way("node-a"));
         match event {
             Event::Want => want(manager, "node-a", DataTransfer),
             Event::Unwant => drop(manager.unwant(NOW, &to, DataTransfer)),
@@ -86,7 +86,7 @@ impl Driven {
     }
 
     fn state(&self) -> &'static str {
-        match self.manager.state(&name("node-a"), DataTransfer) {
+        match self.manager.state(&way("node-a"), DataTransfer) {
             None => "Unwanted",
             Some(State::Held) => "Held",
             Some(State::Waiting(_)) => "Waiting",
