@@ -11,6 +11,7 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Instant, ManualClock};
 use crate::types::device::{Datagram, Datagrams, Frames, SendError};
 use crate::types::mac::Mac;
+use crate::wire::pcapng::{self, Packet};
 
 #[path = "../../tests/world/sink.rs"]
 mod sink;
@@ -326,6 +327,71 @@ fn readers_take_any_bytes() {
             damaged[at] ^= change;
             assert!(packets(&damaged) <= 1);
         }
+    }
+}
+
+/// The places behind the blocks of a file, and whether each block is a packet.
+fn blocks(file: &[u8]) -> Vec<(usize, bool)> {
+    let (mut at, mut blocks) = (0, Vec::new());
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    while at < file.len() {
+        let is_packet = word(at) == 6;
+        at += word(at + 4) as usize;
+        blocks.push((at, is_packet));
+    }
+    blocks
+}
+
+/// As of a program that was killed, or a disk that is full.
+#[test]
+fn a_file_that_is_cut_off_has_every_packet_before_the_cut() {
+    let ((_, tap), sink) = (manual(), Sink::default());
+    let device = Pcap::new(Fake::default(), &tap, "udp");
+    let capture = tap.capture_polled(sink.clone(), CaptureConfig::default().keys(true)).unwrap();
+    for n in 0..3 {
+        device.send(peer(), &[n; 5], None).unwrap();
+    }
+    capture.stop().unwrap();
+    let file = sink.bytes();
+    let blocks = blocks(&file);
+    assert_eq!(blocks.iter().filter(|(_, is_packet)| *is_packet).count(), 3);
+    for at in 0..=file.len() {
+        let whole = blocks.iter().filter(|(end, is_packet)| *is_packet && *end <= at).count();
+        let mut found = 0;
+        let cut = Reader::new(&file[..at]).map(|mut reader| {
+            while reader.packet().unwrap().is_some() {
+                found += 1;
+            }
+            reader.is_cut()
+        });
+        assert_eq!(found, whole, "cut off at {at} of {}", file.len());
+        let within = !blocks.iter().any(|(end, _)| *end == at);
+        assert_eq!(cut.ok(), (at >= blocks[0].0).then_some(within), "cut off at {at} of {}", file.len());
+    }
+}
+
+/// Units of other programs: powers of ten and of two, and microseconds where nothing is said.
+#[test]
+fn times_of_any_resolution_are_read() {
+    for (resolution, time, nanos) in [
+        (None, 1_500_000, 1_500_000_000),
+        (Some(0), 2, 2_000_000_000),
+        (Some(3), 1500, 1_500_000_000),
+        (Some(9), u64::MAX, u64::MAX),
+        (Some(12), 1_500_000_000_000, 1_500_000_000),
+        (Some(0x80), 2, 2_000_000_000),
+        (Some(0x80 | 10), 1536, 1_500_000_000),
+        (Some(0x80 | 30), 3 << 29, 1_500_000_000),
+        // Beyond what a count of nanoseconds holds.
+        (Some(0), u64::MAX, u64::MAX),
+    ] {
+        let mut file = Vec::new();
+        pcapng::section("another", &mut file);
+        let option = resolution.map_or(Vec::new(), |byte| vec![9, 0, 1, 0, byte, 0, 0, 0, 0, 0, 0, 0]);
+        let len = (20 + option.len() as u32).to_le_bytes();
+        file.extend([&[1, 0, 0, 0][..], &len, &[101, 0, 0, 0, 0, 0, 0, 0], &option, &len].concat());
+        Packet { unix_nanos: time, data: b"ip", original: 2, ..Packet::default() }.emit(&mut file);
+        assert_eq!(read(&file)[0].unix_nanos, nanos, "{resolution:?}");
     }
 }
 

@@ -6,6 +6,7 @@ mod interop;
 mod messages;
 mod narrow;
 mod net;
+mod orders;
 mod properties;
 mod reference;
 mod rtt;

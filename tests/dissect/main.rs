@@ -12,6 +12,7 @@ mod tools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use o7s::base::rng::Rng;
 use o7s::capture::{DISSECTOR, Follower, Reader};
 use o7s::dissect::Dissector;
 use o7s::types::name::HashAlg;
@@ -172,6 +173,43 @@ fn damaged_packets_harm_neither() {
         // No error of the script, and nothing that it reads beyond its end.
         let theirs = tshark.read(damaged.path(), &[]);
         assert_eq!(theirs.len(), ours(&bytes, Follower::default()).len());
+    }
+}
+
+/// A file of datagrams over IPv4, with their ports.
+fn datagrams(all: &[(u16, u16, Vec<u8>)]) -> Vec<u8> {
+    let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 101, 0, 0, 0];
+    for (from, to, data) in all {
+        let (udp, ip) = (8 + data.len() as u16, 28 + data.len() as u16);
+        file.extend([&[0; 8][..], &u32::from(ip).to_le_bytes(), &u32::from(ip).to_le_bytes()].concat());
+        file.extend(
+            [&[0x45, 0][..], &ip.to_be_bytes(), &[0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]].concat(),
+        );
+        file.extend([&from.to_be_bytes()[..], &to.to_be_bytes(), &udp.to_be_bytes(), &[0, 0], data].concat());
+    }
+    file
+}
+
+/// Datagrams of others, at ports of nobody's: DNS, the long header of QUIC, zeros, and anything.
+#[test]
+fn datagrams_of_other_protocols_are_not_claimed() {
+    let Some(tshark) = Tshark::find() else { return };
+    let mut chance = Rng::from_seed([9; 32]);
+    let mut random = |len: usize| (0..len).map(|_| chance.u64() as u8).collect::<Vec<u8>>();
+    let dns = [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1][..], b"a\x03net\x00\x00\x01\x00\x01"].concat();
+    let quic = [&[0xc3, 0, 0, 0, 1, 8][..], &random(1194)].concat();
+    let mut all = vec![(40_000, 53, dns.clone()), (53, 40_000, dns), (40_001, 443, quic)];
+    for len in 0..200 {
+        all.push((40_002, 40_003, random(len)));
+        all.push((40_004, 40_005, vec![0; len]));
+        // An EID of 0, as messages about flows have it, and no message.
+        all.push((40_006, 40_007, [&[0; 4][..], &random(len)].concat()));
+    }
+    let scratch = Scratch::new("others.pcap", &datagrams(&all));
+    let shown = tshark.read(scratch.path(), &[]);
+    assert_eq!(shown.len(), all.len());
+    for (packet, (from, _, data)) in shown.iter().zip(&all) {
+        assert!(packet.is_empty(), "{from}, {} bytes: {packet:?}", data.len());
     }
 }
 

@@ -1,6 +1,11 @@
 //! Flows over simulated segments, good and bad ones.
 
-use o7s::sim::{Host, Link, Loss, Network, Switch};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use o7s::device::Mac;
+use o7s::sim::{Host, Link, Loss, Network, Packet, Switch, Verdict};
 use o7s::{AllocError, Eth, Listener, QosSpec, aio};
 
 use super::framings;
@@ -277,7 +282,7 @@ fn several_layers_share_a_segment_by_their_ethertypes() {
     let host = |name: &str, first: u8| {
         let mut builder = net.host(name);
         for (i, config) in layers().into_iter().enumerate() {
-            builder = builder.eth_with(&switch, o7s::device::Mac([2, 0, 0, 0, first, i as u8]), config);
+            builder = builder.eth_with(&switch, Mac([2, 0, 0, 0, first, i as u8]), config);
         }
         builder.build()
     };
@@ -316,6 +321,35 @@ fn ethertypes_that_are_lengths_or_reserved_are_refused_with_the_reason() {
     }
     assert_eq!(add(Eth::llc("x")).unwrap(), "eth-llc");
     assert!(add(Eth::llc("x").ethertype(0xa000)).unwrap_err().to_string().contains("LLC"));
+}
+
+/// Access points and switches pass no others: frames leave from the interface's own address, to a station or to all, and
+/// never to an address that is reserved.
+#[test]
+fn frames_go_from_the_own_address_to_a_station_or_to_all() {
+    for config in framings() {
+        let pair = Pair::new(5, Link::default().latency(ms(1)), &config, "");
+        let seen = Rc::new(RefCell::new(BTreeSet::new()));
+        let ends = Rc::clone(&seen);
+        let look = move |packet: &Packet<'_>| {
+            let mac = |at: usize| Mac(packet.data[at..at + 6].try_into().unwrap()).to_string();
+            ends.borrow_mut().insert((mac(6), mac(0)));
+            Verdict::Pass
+        };
+        pair.net.on_packet(look).keep();
+        pair.net.block_on(async {
+            for qos in QOSES {
+                let (near, far) = pair.connect(qos).await;
+                near.write(b"there").await.unwrap();
+                far.write(b"back").await.unwrap();
+            }
+            assert!(pair.server.stack().flow("nobody").timeout(secs(3)).alloc_async().await.is_err());
+        });
+        let all = "ff:ff:ff:ff:ff:ff";
+        let expected = [(CLIENT, SERVER), (CLIENT, all), (SERVER, CLIENT), (SERVER, all)];
+        let expected = expected.map(|(from, to)| (from.to_owned(), to.to_owned()));
+        assert_eq!(*seen.borrow(), BTreeSet::from(expected));
+    }
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub(super) struct World {
     client: Stack,
     nat: Arc<Nat>,
     outside: Cell<u8>,
+    /// The client's host does something, unlike one that is suspended.
+    awake: Rc<Cell<bool>>,
 }
 
 pub(super) fn outside(n: u8) -> SocketAddr {
@@ -118,14 +120,17 @@ impl World {
         let client = Stack::builder().seed(seed).security(security()).polled_at(EPOCH_UNIX_NANOS).build().unwrap();
         let device = Arc::clone(&nat) as Arc<dyn Datagrams>;
         client.udp4_over(device, Udp4::bind("").host("service", SERVER)).unwrap();
-        let (stack, clock) = (client.clone(), net.clone());
+        let (stack, clock, awake) = (client.clone(), net.clone(), Rc::new(Cell::new(true)));
+        let runs = Rc::clone(&awake);
         net.spawn(async move {
             loop {
-                stack.poll(clock.now());
-                clock.sleep(Duration::from_micros(200)).await;
+                if runs.get() {
+                    stack.poll(clock.now());
+                }
+                clock.sleep(if runs.get() { Duration::from_micros(200) } else { secs(1) }).await;
             }
         });
-        Self { net, server, layer, client, nat, outside: Cell::new(0) }
+        Self { net, server, layer, client, nat, outside: Cell::new(0), awake }
     }
 
     /// The NAT forgets: another port and address.
@@ -203,6 +208,46 @@ fn transfers_survive_changes_of_the_address() {
             assert_eq!(world.counter("moved"), at.len() as u64, "{security} {upwards}");
             assert!(pause < most, "{pause:?} without a packet; {security} {upwards}");
         }
+    }
+}
+
+/// Also when it moves on before the address before is proven: a round trip takes 10 ms.
+#[test]
+fn transfers_survive_an_address_that_changes_all_the_time() {
+    for (security, every) in ["", ENCRYPTED].into_iter().flat_map(|s| [100, 20, 8].map(|every| (s, every))) {
+        let world = World::new(6, security);
+        let (near, far) = world.flow(QosSpec::DATA);
+        let at: Vec<_> = (1..u64::from(NUMBER_OF_OUTSIDES)).map(|n| ms(n * every)).collect();
+        transfer(&world, near, far, 10 * MIB, &at);
+        assert!(world.counter("moved") > 0);
+    }
+}
+
+/// A computer that is suspended for hours and wakes up in another network.
+#[test]
+fn a_client_that_slept_for_hours_is_told_and_asks_again() {
+    for security in ["", ENCRYPTED] {
+        let world = World::new(8, security);
+        let (near, far) = world.flow(QosSpec::DATA);
+        world.net.block_on(async {
+            near.write(b"good night").await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap()[..], b"good night"[..]);
+        });
+        // What is written is acknowledged.
+        world.net.run_for(secs(1));
+        world.awake.set(false);
+        assert_eq!(world.net.block_on(far.read_bytes()), Err(ReadError::PeerGone));
+        drop(far);
+        world.net.run_for(secs(8 * 3600));
+        world.rebind();
+        world.awake.set(true);
+        let told = world.net.block_on(world.net.timeout(secs(2), near.read_bytes()));
+        assert_eq!(told.expect("in no time"), Err(ReadError::PeerGone));
+        let (near, far) = world.flow(QosSpec::DATA);
+        world.net.block_on(async {
+            near.write(b"good morning").await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap()[..], b"good morning"[..]);
+        });
     }
 }
 

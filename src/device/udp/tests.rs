@@ -55,6 +55,64 @@ fn segments_arrive_as_datagrams() {
     }
 }
 
+/// Whatever the kernel puts together on the way: batches of any number of datagrams, the last one shorter.
+#[test]
+fn batches_of_any_number_arrive_as_the_datagrams_they_were() {
+    for (a, b) in ["127.0.0.1:0", "[::1]:0"].into_iter().filter_map(pair_at) {
+        for segment in [1, 2, 100, 1000] {
+            for count in 1..=a.max_segments().min(64) {
+                let data: Vec<u8> = (0..segment * count).map(|i| (i * 7 + count) as u8).collect();
+                for batch in [&data[..], &data[..data.len() - segment / 2]] {
+                    a.send(b.local_addr(), batch, Some(segment)).unwrap();
+                    let got: Vec<_> = recv(&b, count).iter().map(|d| d.data.to_vec()).collect();
+                    let sent: Vec<_> = batch.chunks(segment).map(<[u8]>::to_vec).collect();
+                    assert!(got == sent, "{count} of {segment} bytes: {} arrived", got.len());
+                }
+            }
+        }
+    }
+}
+
+/// As of an interface that cannot cut up what it is given: the datagrams leave one by one, from then on as well.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_batch_that_the_kernel_refuses_leaves_datagram_by_datagram() {
+    let (a, b) = pair();
+    if a.max_segments() == 1 {
+        return skip("this kernel has no segmentation offload");
+    }
+    // More than any kernel takes at once.
+    let data: Vec<u8> = (0..2000u32).map(|i| (i / 10) as u8).collect();
+    a.send(b.local_addr(), &data, Some(10)).unwrap();
+    let got: Vec<_> = recv(&b, 200).iter().map(|d| d.data.to_vec()).collect();
+    assert!(got == data.chunks(10).map(<[u8]>::to_vec).collect::<Vec<_>>(), "{} arrived", got.len());
+    assert_eq!(a.max_segments(), 1, "it is not tried again");
+    assert!(b.max_segments() > 1, "other sockets may have other interfaces");
+}
+
+/// A report of the network on an earlier datagram neither ends reading nor costs the next datagram.
+#[cfg(target_os = "linux")]
+#[test]
+fn reports_on_earlier_datagrams_are_counted_and_skipped() {
+    let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = gone.local_addr().unwrap();
+    let connected = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    connected.connect(to).unwrap();
+    let a = UdpSocket::from_std(connected).unwrap();
+    drop(gone);
+    let (mut out, mut cache) = (Vec::new(), BufCache::new(&BufPool::new(10)));
+    for n in 1..=10 {
+        a.send(to, b"for nobody", None).unwrap();
+        a.wait(Duration::from_secs(5));
+        assert_eq!((a.recv(&mut out, &mut cache), a.rejected()), (0, n));
+    }
+    let back = UdpSocket::bind(to).unwrap();
+    a.send(to, b"question", None).unwrap();
+    assert_eq!(recv(&back, 1).len(), 1);
+    back.send(a.local_addr(), b"answer", None).unwrap();
+    assert_eq!(recv(&a, 1).len(), 1);
+}
+
 #[test]
 fn large_and_empty_datagrams_pass() {
     for (a, b) in ["127.0.0.1:0", "[::1]:0"].into_iter().filter_map(pair_at) {

@@ -13,20 +13,20 @@ use crate::base::time::Instant;
 use crate::frct::{Config, Ending, Frct, Memory, Part, fragments};
 use crate::wire::frct::{Flags, Pci};
 
-const MESSAGE: usize = 1 << 16;
+pub(super) const MESSAGE: usize = 1 << 16;
 /// The first number of the peer's run.
 const RUN: u32 = 5000;
 
-fn config(reliable: bool) -> Config {
+pub(super) fn config(reliable: bool) -> Config {
     Config { reliable, o7s_peer: true, message_in: MESSAGE, message_out: MESSAGE, ..Config::default() }
 }
 
-fn cache() -> BufCache {
+pub(super) fn cache() -> BufCache {
     BufCache::new(&BufPool::new(64))
 }
 
 /// Takes the packet numbered `RUN + n`, with the data-run flag if it is the first, with `len` bytes that are its number.
-fn take(frct: &mut Frct, now: Instant, n: u32, part: Part, len: usize, cache: &mut BufCache) {
+pub(super) fn take(frct: &mut Frct, now: Instant, n: u32, part: Part, len: usize, cache: &mut BufCache) {
     let first = if n == 0 { Flags::DRF } else { Flags::NONE };
     let pci = Pci { flags: Flags::DATA | first | part.flags(), seqno: Seq(RUN + n), ..Pci::default() };
     let mut packet = pci.to_bytes().to_vec();
@@ -35,7 +35,7 @@ fn take(frct: &mut Frct, now: Instant, n: u32, part: Part, len: usize, cache: &m
 }
 
 /// All that is to be sent now.
-fn sent(frct: &mut Frct, now: Instant) -> Vec<Vec<u8>> {
+pub(super) fn sent(frct: &mut Frct, now: Instant) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Some(transmit) = frct.poll_transmit(now) {
         packets.push([transmit.header(), transmit.payload()].concat());
