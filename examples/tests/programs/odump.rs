@@ -1,5 +1,8 @@
 //! Captures by the tools, and what odump shows of them.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
 use o7s::capture::CaptureStats;
 
 use super::{File, Server, program, text};
@@ -48,6 +51,30 @@ fn captures_of_tools_are_shown_and_opened_with_the_key_log() {
     }
     let fields = dump(&["--fields", pcap.path()]);
     assert!(fields.contains("    o7s.udp.eid=0\n") && fields.contains("    o7s.frct.flags.data=1\n"), "{fields}");
+}
+
+/// Programs that share a key log do not write into each other's lines.
+#[test]
+fn a_key_log_is_shared_by_programs() {
+    let (keys, server) = (File::new("shared-keys", ""), Server::start("oping", &[], Some("X25519")));
+    let start = |_| {
+        let mut command = program("oping");
+        command.args(["-n", "oping", "-c", "1", "-q", "data", "--encrypt", "X25519", "--udp4", "127.0.0.1:0"]);
+        command.args(["--host", &format!("oping={}", server.addr)]).env("O7S_KEYLOGFILE", keys.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    for mut client in (0..8).map(start).collect::<Vec<_>>() {
+        assert!(client.wait().unwrap().success());
+    }
+    let log = std::fs::read_to_string(keys.path()).unwrap();
+    let mut flows = BTreeSet::new();
+    for line in log.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        assert!(words.len() == 3 && words[0] == "O7S_PEER_SESSION_KEY", "{line}");
+        assert!(words[1].len() == 32 && words[2].len() == 64, "{line}");
+        flows.insert(words[1]);
+    }
+    assert_eq!(flows.len(), 8, "{log}");
 }
 
 #[test]
