@@ -48,7 +48,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::WireError;
-use super::protobuf::{self, required};
+use super::protobuf::{self, messages, required};
 use crate::types::id::Address;
 
 mod terms;
@@ -177,18 +177,13 @@ impl fmt::Display for Message {
     }
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Proto {
-    #[prost(string, optional, tag = "1")]
-    comp_name: Option<String>,
-    #[prost(string, optional, tag = "2")]
-    protocol: Option<String>,
-    #[prost(int32, optional, tag = "3")]
-    pref_version: Option<i32>,
-    #[prost(int32, repeated, packed = "false", tag = "4")]
-    supp_version: Vec<i32>,
-    #[prost(int32, optional, tag = "5")]
-    pref_syntax: Option<i32>,
-    #[prost(uint64, optional, tag = "8")]
-    address: Option<u64>,
+messages! {
+    struct Proto {
+        comp_name: Option<String> = optional string 1,
+        protocol: Option<String> = optional string 2,
+        pref_version: Option<i32> = optional int32 3,
+        supp_version: Vec<i32> = repeated int32 4,
+        pref_syntax: Option<i32> = optional int32 5,
+        address: Option<u64> = optional uint64 8,
+    }
 }

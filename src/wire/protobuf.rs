@@ -9,6 +9,74 @@ use prost::Message;
 
 use super::WireError;
 
+/// Declares messages, with `name: type = rule kind number` for each field, as in a `.proto` file.
+///
+/// It does what the derive of `prost` does, whose crates take longer to compile than all of `prost`.
+macro_rules! messages {
+    ($($vis:vis struct $Message:ident { $($field:ident: $Type:ty = $rule:ident $kind:ident $number:literal,)+ })+) => {$(
+        #[derive(Default)]
+        $vis struct $Message {
+            $($field: $Type,)+
+        }
+
+        impl prost::Message for $Message {
+            fn encode_raw(&self, out: &mut impl prost::bytes::BufMut) {
+                $($crate::wire::protobuf::$rule!(encode $kind, $number, &self.$field, out);)+
+            }
+
+            fn merge_field(
+                &mut self,
+                number: u32,
+                wire: prost::encoding::WireType,
+                from: &mut impl prost::bytes::Buf,
+                context: prost::encoding::DecodeContext,
+            ) -> Result<(), prost::DecodeError> {
+                match number {
+                    $($number => $crate::wire::protobuf::$rule!(merge $kind, &mut self.$field, wire, from, context),)+
+                    _ => prost::encoding::skip_field(wire, number, from, context),
+                }
+            }
+
+            fn encoded_len(&self) -> usize {
+                0 $(+ $crate::wire::protobuf::$rule!(len $kind, $number, &self.$field))+
+            }
+
+            fn clear(&mut self) {
+                *self = Self::default();
+            }
+        }
+    )+};
+}
+pub(super) use messages;
+
+macro_rules! optional {
+    (encode $kind:ident, $number:literal, $value:expr, $out:expr) => {
+        if let Some(value) = $value {
+            prost::encoding::$kind::encode($number, value, $out);
+        }
+    };
+    (merge $kind:ident, $value:expr, $wire:expr, $from:expr, $context:expr) => {
+        prost::encoding::$kind::merge($wire, Option::get_or_insert_default($value), $from, $context)
+    };
+    (len $kind:ident, $number:literal, $value:expr) => {
+        Option::as_ref($value).map_or(0, |value| prost::encoding::$kind::encoded_len($number, value))
+    };
+}
+pub(super) use optional;
+
+macro_rules! repeated {
+    (encode $kind:ident, $number:literal, $value:expr, $out:expr) => {
+        prost::encoding::$kind::encode_repeated($number, $value, $out)
+    };
+    (merge $kind:ident, $value:expr, $wire:expr, $from:expr, $context:expr) => {
+        prost::encoding::$kind::merge_repeated($wire, $value, $from, $context)
+    };
+    (len $kind:ident, $number:literal, $value:expr) => {
+        prost::encoding::$kind::encoded_len_repeated($number, $value)
+    };
+}
+pub(super) use repeated;
+
 /// Decodes `message`, which calls itself `name`. Unknown fields are skipped.
 pub(super) fn decode<M: Message + Default>(name: &'static str, max: usize, message: &[u8]) -> Result<M, WireError> {
     if message.len() > max {
@@ -71,3 +139,6 @@ fn varint(message: &mut &[u8]) -> Option<u64> {
 pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, WireError> {
     value.ok_or(WireError::Missing { field })
 }
+
+#[cfg(test)]
+mod tests;

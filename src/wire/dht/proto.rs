@@ -6,7 +6,7 @@ use super::{Body, Contact, Extension};
 use crate::types::id::Address;
 use crate::types::name::{HashAlg, NameHash};
 use crate::wire::WireError;
-use crate::wire::protobuf::required;
+use crate::wire::protobuf::{messages, required};
 
 const STORE: u32 = 0;
 const FIND_NODE_REQ: u32 = 1;
@@ -14,64 +14,42 @@ const FIND_NODE_RSP: u32 = 2;
 const FIND_VALUE_REQ: u32 = 3;
 const FIND_VALUE_RSP: u32 = 4;
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Message {
-    #[prost(uint32, optional, tag = "1")]
-    code: Option<u32>,
-    #[prost(message, optional, tag = "2")]
-    src: Option<ContactPart>,
-    #[prost(message, optional, tag = "3")]
-    store: Option<StorePart>,
-    #[prost(message, optional, tag = "4")]
-    find: Option<FindPart>,
-    #[prost(message, optional, tag = "5")]
-    node: Option<NodePart>,
-    #[prost(message, optional, tag = "6")]
-    val: Option<ValuePart>,
-    #[prost(bytes = "vec", optional, tag = "20")]
-    own: Option<Vec<u8>>,
-}
+messages! {
+    pub(super) struct Message {
+        code: Option<u32> = optional uint32 1,
+        src: Option<ContactPart> = optional message 2,
+        store: Option<StorePart> = optional message 3,
+        find: Option<FindPart> = optional message 4,
+        node: Option<NodePart> = optional message 5,
+        val: Option<ValuePart> = optional message 6,
+        own: Option<Vec<u8>> = optional bytes 20,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct ContactPart {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    id: Option<Vec<u8>>,
-    #[prost(uint64, optional, tag = "2")]
-    addr: Option<u64>,
-}
+    struct ContactPart {
+        id: Option<Vec<u8>> = optional bytes 1,
+        addr: Option<u64> = optional uint64 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct StorePart {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    key: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    val: Option<Vec<u8>>,
-    #[prost(uint32, optional, tag = "3")]
-    exp: Option<u32>,
-}
+    struct StorePart {
+        key: Option<Vec<u8>> = optional bytes 1,
+        val: Option<Vec<u8>> = optional bytes 2,
+        exp: Option<u32> = optional uint32 3,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct FindPart {
-    #[prost(uint64, optional, tag = "1")]
-    cookie: Option<u64>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    key: Option<Vec<u8>>,
-}
+    struct FindPart {
+        cookie: Option<u64> = optional uint64 1,
+        key: Option<Vec<u8>> = optional bytes 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct NodePart {
-    #[prost(uint64, optional, tag = "1")]
-    cookie: Option<u64>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    key: Option<Vec<u8>>,
-    #[prost(message, repeated, tag = "3")]
-    contacts: Vec<ContactPart>,
-}
+    struct NodePart {
+        cookie: Option<u64> = optional uint64 1,
+        key: Option<Vec<u8>> = optional bytes 2,
+        contacts: Vec<ContactPart> = repeated message 3,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct ValuePart {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    values: Vec<Vec<u8>>,
+    struct ValuePart {
+        values: Vec<Vec<u8>> = repeated bytes 1,
+    }
 }
 
 impl Message {

@@ -8,124 +8,81 @@ use crate::types::id::Address;
 use crate::types::layer::{CongestionAvoidance, Dht, LayerConfig, LayerKind, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
 use crate::wire::WireError;
+use crate::wire::protobuf::messages;
 
 const UNICAST: u32 = 1;
 const BROADCAST: u32 = 2;
 /// The number of the only policy there is for routing, directory and addresses.
 const ONLY: u32 = 0;
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Request {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    id: Option<Vec<u8>>,
-}
+messages! {
+    pub(super) struct Request {
+        id: Option<Vec<u8>> = optional bytes 1,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Response {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    id: Option<Vec<u8>>,
-    #[prost(int64, optional, tag = "2")]
-    t_sec: Option<i64>,
-    #[prost(int32, optional, tag = "3")]
-    t_nsec: Option<i32>,
-    #[prost(int32, optional, tag = "4")]
-    response: Option<i32>,
-    #[prost(message, optional, tag = "5")]
-    conf: Option<ConfigPart>,
-}
+    pub(super) struct Response {
+        id: Option<Vec<u8>> = optional bytes 1,
+        t_sec: Option<i64> = optional int64 2,
+        t_nsec: Option<i32> = optional int32 3,
+        response: Option<i32> = optional int32 4,
+        conf: Option<ConfigPart> = optional message 5,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Ack {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    id: Option<Vec<u8>>,
-    #[prost(int32, optional, tag = "2")]
-    result: Option<i32>,
-}
+    pub(super) struct Ack {
+        id: Option<Vec<u8>> = optional bytes 1,
+        result: Option<i32> = optional int32 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct ConfigPart {
-    #[prost(message, optional, tag = "1")]
-    layer_info: Option<LayerPart>,
-    #[prost(uint32, optional, tag = "2")]
-    ipcp_type: Option<u32>,
-    #[prost(message, optional, tag = "3")]
-    unicast: Option<UnicastPart>,
-}
+    struct ConfigPart {
+        layer_info: Option<LayerPart> = optional message 1,
+        ipcp_type: Option<u32> = optional uint32 2,
+        unicast: Option<UnicastPart> = optional message 3,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct LayerPart {
-    #[prost(string, optional, tag = "1")]
-    name: Option<String>,
-    #[prost(uint32, optional, tag = "2")]
-    dir_hash_algo: Option<u32>,
-}
+    struct LayerPart {
+        name: Option<String> = optional string 1,
+        dir_hash_algo: Option<u32> = optional uint32 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct UnicastPart {
-    #[prost(message, optional, tag = "1")]
-    dt: Option<DtPart>,
-    #[prost(message, optional, tag = "2")]
-    dir: Option<DirPart>,
-    #[prost(uint32, optional, tag = "3")]
-    addr_auth_type: Option<u32>,
-    #[prost(uint32, optional, tag = "4")]
-    cong_avoid: Option<u32>,
-}
+    struct UnicastPart {
+        dt: Option<DtPart> = optional message 1,
+        dir: Option<DirPart> = optional message 2,
+        addr_auth_type: Option<u32> = optional uint32 3,
+        cong_avoid: Option<u32> = optional uint32 4,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct DtPart {
-    #[prost(uint32, optional, tag = "1")]
-    addr_size: Option<u32>,
-    #[prost(uint32, optional, tag = "2")]
-    eid_size: Option<u32>,
-    #[prost(uint32, optional, tag = "3")]
-    max_ttl: Option<u32>,
-    #[prost(message, optional, tag = "4")]
-    routing: Option<RoutingPart>,
-}
+    struct DtPart {
+        addr_size: Option<u32> = optional uint32 1,
+        eid_size: Option<u32> = optional uint32 2,
+        max_ttl: Option<u32> = optional uint32 3,
+        routing: Option<RoutingPart> = optional message 4,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct RoutingPart {
-    #[prost(uint32, optional, tag = "1")]
-    pol: Option<u32>,
-    #[prost(message, optional, tag = "2")]
-    ls: Option<LinkStatePart>,
-}
+    struct RoutingPart {
+        pol: Option<u32> = optional uint32 1,
+        ls: Option<LinkStatePart> = optional message 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct LinkStatePart {
-    #[prost(uint32, optional, tag = "1")]
-    pol: Option<u32>,
-    #[prost(uint32, optional, tag = "2")]
-    t_recalc: Option<u32>,
-    #[prost(uint32, optional, tag = "3")]
-    t_update: Option<u32>,
-    #[prost(uint32, optional, tag = "4")]
-    t_timeo: Option<u32>,
-}
+    struct LinkStatePart {
+        pol: Option<u32> = optional uint32 1,
+        t_recalc: Option<u32> = optional uint32 2,
+        t_update: Option<u32> = optional uint32 3,
+        t_timeo: Option<u32> = optional uint32 4,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct DirPart {
-    #[prost(uint32, optional, tag = "1")]
-    pol: Option<u32>,
-    #[prost(message, optional, tag = "2")]
-    dht: Option<DhtPart>,
-}
+    struct DirPart {
+        pol: Option<u32> = optional uint32 1,
+        dht: Option<DhtPart> = optional message 2,
+    }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct DhtPart {
-    #[prost(uint32, optional, tag = "1")]
-    alpha: Option<u32>,
-    #[prost(uint32, optional, tag = "2")]
-    k: Option<u32>,
-    #[prost(uint32, optional, tag = "3")]
-    t_expire: Option<u32>,
-    #[prost(uint32, optional, tag = "4")]
-    t_refresh: Option<u32>,
-    #[prost(uint32, optional, tag = "5")]
-    t_replicate: Option<u32>,
-    #[prost(uint64, optional, tag = "6")]
-    peer: Option<u64>,
+    struct DhtPart {
+        alpha: Option<u32> = optional uint32 1,
+        k: Option<u32> = optional uint32 2,
+        t_expire: Option<u32> = optional uint32 3,
+        t_refresh: Option<u32> = optional uint32 4,
+        t_replicate: Option<u32> = optional uint32 5,
+        peer: Option<u64> = optional uint64 6,
+    }
 }
 
 impl Request {
