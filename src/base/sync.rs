@@ -31,9 +31,8 @@ mod order;
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
-/// A counter of 64 bits, also where the processor has none that is atomic.
 #[cfg(not(loom))]
-pub use portable_atomic::AtomicU64;
+pub use plain::AtomicU64;
 
 #[cfg(feature = "log")]
 pub(crate) use order::assert_none_held;
@@ -58,6 +57,15 @@ pub use std::sync::OnceLock as Once;
 
 #[cfg(not(feature = "std"))]
 pub use no_std_once::Once;
+
+/// What is no part of any model, and is real with `--cfg loom`, too.
+pub mod plain {
+    #[cfg(target_has_atomic = "64")]
+    pub use core::sync::atomic::AtomicU64;
+    /// A counter of 64 bits where the processor has none that is atomic.
+    #[cfg(not(target_has_atomic = "64"))]
+    pub use portable_atomic::AtomicU64;
+}
 
 /// Locks for threads that wait for a device, which are no part of any model.
 #[cfg(feature = "std")]

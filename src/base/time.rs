@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 // Not the model checker's, of which there are no constants: this clock is not checked.
-use portable_atomic::AtomicU64;
+use super::sync::plain::AtomicU64;
 
 /// A moment, in nanoseconds since an epoch of the stack's own.
 ///

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::task::Waker;
 
 use super::{Endpoint, Wakers};
-use crate::base::sync::Ordering;
+use crate::base::sync::{Ordering, plain};
 
 /// Event that a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub struct Waiter {
     endpoint: Arc<Endpoint>,
     interest: Interest,
     /// Changed only under the endpoint's lock, which is why it is not the model checker's. 0: never waited.
-    place: portable_atomic::AtomicU64,
+    place: plain::AtomicU64,
 }
 
 impl Waiter {
     pub(super) fn new(endpoint: &Arc<Endpoint>, interest: Interest) -> Self {
-        Self { endpoint: Arc::clone(endpoint), interest, place: portable_atomic::AtomicU64::new(0) }
+        Self { endpoint: Arc::clone(endpoint), interest, place: plain::AtomicU64::new(0) }
     }
 
     pub(super) fn interest(&self) -> Interest {
