@@ -157,6 +157,26 @@ impl Drop for TurnHeld<'_> {
 }
 
 impl Endpoint {
+    /// Changes something under the lock, and does what follows from it without. `None` if there was nothing to change, and
+    /// nothing follows.
+    ///
+    /// What the port says of packets that are sent concerns the callers of few changes, which do these steps themselves.
+    pub(super) fn change<T>(
+        &self,
+        now: Instant,
+        what: impl FnOnce(&mut Inner, &mut Effects) -> Option<T>,
+    ) -> Option<T> {
+        let mut fx = Effects::default();
+        let changed = {
+            let mut inner = self.inner.lock();
+            let changed = what(&mut inner, &mut fx)?;
+            self.settle(&mut inner, now, &mut fx);
+            changed
+        };
+        let _ = self.dispatch(now, &mut fx);
+        Some(changed)
+    }
+
     /// The one door: draws the conclusions from whatever has been changed under the lock, and notes in `fx` what the
     /// thread has to do about it afterwards. Called at the end of every critical section that changed something.
     ///
@@ -184,7 +204,7 @@ impl Endpoint {
     /// Takes packets to send. `false` if another thread is sending, which comes back for them.
     pub(super) fn collect(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) -> bool {
         // A port in `fx` means that this critical section has collected before; the packets are with it.
-        if fx.port.is_some() || matches!(inner.life, Life::Pending | Life::Released) {
+        if fx.port.is_some() || !inner.has_flow() {
             return true;
         }
         let waiting = !inner.out.is_empty() || !fx.out.is_empty();

@@ -2,7 +2,7 @@
 
 use super::door::Effects;
 use super::inbox::BUSY;
-use super::state::{Down, Life};
+use super::state::Down;
 use super::{Endpoint, Ordering};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
@@ -32,63 +32,44 @@ impl Endpoint {
     /// Takes packets from below that came on another route than the peer's. Returns how many of them were words of the peer
     /// about that; the others are dropped.
     pub fn receive_elsewhere(&self, now: Instant, route: Route, pkts: impl IntoIterator<Item = PacketBuf>) -> usize {
-        let mut fx = Effects::default();
-        let taken = {
-            let mut inner = self.inner.lock();
-            if matches!(inner.life, Life::Pending | Life::Released) || !inner.way.roams {
-                return 0;
+        let taken = self.change(now, |inner, _| {
+            if !inner.has_flow() || !inner.way.roams {
+                return None;
             }
             let taken = pkts.into_iter().filter_map(|pkt| inner.pipe.receive_elsewhere(now, route, pkt).then_some(()));
-            let taken = taken.count();
-            self.settle(&mut inner, now, &mut fx);
-            taken
-        };
-        let _ = self.dispatch(now, &mut fx);
-        taken
+            Some(taken.count())
+        });
+        taken.unwrap_or(0)
     }
 
     /// The port has room again.
     pub fn notify_writable(&self) {
-        let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
+        self.change(self.env.clock.now(), |inner, _| {
             inner.blocked = false;
-            self.settle(&mut inner, now, &mut fx);
-        }
-        let _ = self.dispatch(now, &mut fx);
+            Some(())
+        });
     }
 
     /// The layer below carries nothing for the time being, or does again: `None`.
     pub fn note_fault(&self, fault: Option<SendError>) {
-        let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
-            if matches!(inner.life, Life::Pending | Life::Released) {
-                return;
-            }
-            inner.note_fault(fault);
-            inner.blocked &= fault.is_some();
-            self.settle(&mut inner, now, &mut fx);
-        }
-        let _ = self.dispatch(now, &mut fx);
+        self.change(self.env.clock.now(), |inner, _| {
+            inner.has_flow().then(|| {
+                inner.note_fault(fault);
+                inner.blocked &= fault.is_some();
+            })
+        });
     }
 
     /// The layer below, or the other end, has given the flow up. What has arrived can still be read.
     pub fn mark_down(&self, event: Event) {
-        let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
+        self.change(self.env.clock.now(), |inner, _| {
             match event {
                 Event::PeerGone => inner.lose_peer(),
                 Event::Deallocated => inner.go_down(Down::Ended, event),
                 _ => inner.go_down(Down::Layer, Event::Down),
             }
-            self.settle(&mut inner, now, &mut fx);
-        }
-        let _ = self.dispatch(now, &mut fx);
+            Some(())
+        });
     }
 
     /// Does what is due. The host calls it at the moment it was armed for.
@@ -99,7 +80,7 @@ impl Endpoint {
         let mut fx = Effects::default();
         let port = {
             let mut inner = self.inner.lock();
-            if matches!(inner.life, Life::Pending | Life::Released) {
+            if !inner.has_flow() {
                 return;
             }
             if self.has_arrivals() {

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use super::door::Effects;
 use super::state::{Life, Watch};
 use super::{Endpoint, Ordering, State};
 use crate::base::foreign::Panics;
@@ -74,14 +73,10 @@ impl Endpoint {
 
     /// Forbids or allows reading.
     pub fn set_readable(&self, on: bool) {
-        let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
+        self.change(self.env.clock.now(), |inner, _| {
             inner.may_read = on;
-            self.settle(&mut inner, now, &mut fx);
-        }
-        let _ = self.dispatch(now, &mut fx);
+            Some(())
+        });
     }
 
     /// The flow's quality of service.
@@ -144,25 +139,18 @@ impl Endpoint {
     /// arrive, because only then is it known whether there is data for the application.
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let now = self.env.clock.now();
-        let mut fx = Effects::default();
         let watch = Box::new(Watch { watcher: Arc::clone(watcher), token });
-        let (before, turn) = {
-            let mut inner = self.inner.lock();
+        let changed = self.change(now, |inner, _| {
             let before = inner.watch.replace(watch);
             inner.note_all();
             inner.pipe.await_peer();
-            let turn = {
-                let mut inbox = self.arrivals.inbox.lock();
-                // With a watcher packets are not left to a reader: it reads only after it was told.
-                inbox.set_eager(true);
-                inbox.claim()
-            };
-            self.settle(&mut inner, now, &mut fx);
-            (before, turn)
-        };
+            let mut inbox = self.arrivals.inbox.lock();
+            // With a watcher packets are not left to a reader: it reads only after it was told.
+            inbox.set_eager(true);
+            Some((before, inbox.claim()))
+        });
         // Foreign code may run in the destructor of a watcher, so it is dropped without the lock.
-        drop(before);
-        let _ = self.dispatch(now, &mut fx);
+        let turn = changed.is_some_and(|(_before, turn)| turn);
         if turn {
             self.service(now);
         }

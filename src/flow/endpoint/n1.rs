@@ -71,23 +71,19 @@ impl Endpoint {
     /// Why the flow takes no more data; the packets are still there. Too large ones are not noticed here: see
     /// [`max_packet`](Self::max_packet).
     pub fn send_packets(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), WriteError> {
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
-            if let Some(end) = inner.write_end() {
-                return Err(end);
-            }
-            if inner.port.is_none() {
-                return Err(WriteError::Closed);
+        let mut end = None;
+        // A layer counts what its N-1 flow could not send as the network's loss, which it is prepared for.
+        self.change(now, |inner, fx| {
+            end = inner.write_end().or(inner.port.is_none().then_some(WriteError::Closed));
+            if end.is_some() {
+                return None;
             }
             if inner.has_output_room() {
                 inner.pipe.write_packets(now, pkts, &mut fx.out);
             }
-            self.settle(&mut inner, now, &mut fx);
-        }
-        // A layer counts what its N-1 flow could not send as the network's loss, which it is prepared for.
-        let _ = self.dispatch(now, &mut fx);
-        Ok(())
+            Some(())
+        });
+        end.map_or(Ok(()), Err)
     }
 
     /// Has the peer taken for gone when it is silent for `ms` milliseconds from now on (0: never), whatever was agreed

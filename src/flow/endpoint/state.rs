@@ -157,6 +157,11 @@ impl Inner {
         !matches!(self.life, Life::Pending | Life::Active)
     }
 
+    /// Returns `true` if there is a flow: it has been allocated, and is not released yet.
+    pub(super) fn has_flow(&self) -> bool {
+        !matches!(self.life, Life::Pending | Life::Released)
+    }
+
     /// Returns `true` if all written data has been dealt with.
     pub(super) fn is_done(&self) -> bool {
         match self.life {

@@ -265,18 +265,17 @@ impl Endpoint {
     /// other direction goes on.
     pub fn shut(&self) {
         let now = self.env.clock.now();
-        let mut fx = Effects::default();
-        {
-            let mut inner = self.inner.lock();
+        let shut = self.change(now, |inner, _| {
             if inner.is_closed() || inner.shut {
-                return;
+                return None;
             }
             inner.shut = true;
             inner.pipe.end(now, Ending::Writing);
-            self.settle(&mut inner, now, &mut fx);
+            Some(())
+        });
+        if shut.is_some() {
+            self.flush();
         }
-        let _ = self.dispatch(now, &mut fx);
-        self.flush();
     }
 
     /// Ends the application's use. What was written to a reliable flow is delivered, and a peer of our own kind told, for
@@ -351,7 +350,7 @@ impl Endpoint {
                 inner.events.push(Event::Deallocated);
             }
             let (mut port, mut unread) = (None, VecDeque::new());
-            if !matches!(inner.life, Life::Pending | Life::Released) {
+            if inner.has_flow() {
                 let complete = orderly && inner.pipe.tx_queue_len() == 0;
                 unread = inner.pipe.end(now, if complete { Ending::Closed } else { Ending::Aborted });
                 inner.blocked = false;
