@@ -37,10 +37,23 @@ pub trait Replies: Send + Sync + Sized + 'static {
     fn refuse(&self, now: Option<Instant>, to: &Self::Requester, code: Code);
 }
 
-/// Why a request is refused for which there is no room, or no layer any more, and what the requester is told.
+/// Why a request is refused for which there is no room, or no layer any more, or whose answer is too long, and what the
+/// requester is told.
 pub(super) fn refused(why: RequestError) -> (Code, RequestError) {
-    let code = if why == RequestError::Down { Code::IPCPSTATE } else { Code::NOMEM };
+    let code = match why {
+        RequestError::Down => Code::IPCPSTATE,
+        RequestError::TooLarge { .. } => Code::CRYPT,
+        _ => Code::NOMEM,
+    };
     (code, why)
+}
+
+/// Data of an allocation fits into a message, in which there is room for `max` bytes.
+///
+/// # Errors
+/// [`RequestError::TooLarge`].
+pub(super) fn check_size(size: usize, max: usize) -> Result<(), RequestError> {
+    if size > max { Err(RequestError::TooLarge { size, max }) } else { Ok(()) }
 }
 
 /// A flow that a layer has made room for.

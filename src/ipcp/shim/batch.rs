@@ -88,6 +88,14 @@ impl Stall {
     }
 }
 
+/// The packets that a port holds back, as far as its [`Up`] deals with them.
+pub(super) trait Collected {
+    fn stall(&mut self) -> &mut Option<Stall>;
+    fn burst(&self) -> &Burst;
+    /// Gives the memory back that bursts have made it grow to. It is empty.
+    fn shrink(&mut self);
+}
+
 /// The way from a port up to its endpoint: ticks, and whether there is room in the device.
 pub(super) struct Up {
     endpoint: Weak<Endpoint>,
@@ -100,13 +108,30 @@ impl Up {
         Self { endpoint: Arc::downgrade(endpoint), stalled: AtomicBool::new(false) }
     }
 
-    /// The device has no room. Under the lock of the batch.
-    pub(super) fn stall(&self) {
+    /// The device has no room, or still has none. Under the lock of the batch.
+    pub(super) fn stall(&self, now: Instant, batch: &mut impl Collected) {
+        let stall = batch.stall();
+        *stall = Some(Stall::new(now, *stall));
         self.stalled.store(true, Ordering::Release);
     }
 
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Acquire)
+    }
+
+    /// Has `send` send what has been collected, which says whether there was room for everything, and ends the call. An idle
+    /// port keeps no memory for bursts.
+    pub(super) fn flush<B: Collected>(
+        &self,
+        now: Instant,
+        mut batch: MutexGuard<'_, B>,
+        send: impl FnOnce(&mut B) -> bool,
+    ) {
+        let stalled = !send(&mut batch);
+        if !stalled && batch.burst().is_idle(now) {
+            batch.shrink();
+        }
+        self.leave(batch, stalled, stalled);
     }
 
     /// Ends a call on the batch: takes note of how it has left it, gives back the lock, and tells the endpoint that something

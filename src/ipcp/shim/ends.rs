@@ -9,6 +9,7 @@ use crate::flow::Endpoint;
 use crate::ipcp::reply::refused;
 use crate::ipcp::{Answer, Attempt, Request, RequestError, give_up};
 use crate::types::code::Code;
+use crate::types::device::SendError;
 
 /// One end of a flow, as its shim knows it.
 pub struct End<P> {
@@ -135,10 +136,17 @@ impl<P: Send + Sync + 'static> Asking<P> {
         self.id
     }
 
-    /// The attempt, for the stack. `sent` is `false` if the request could not be sent for the moment.
-    pub fn into_attempt(mut self, sent: bool) -> Box<dyn Attempt> {
-        self.sent = sent;
-        Box::new(self)
+    /// The attempt, for the stack, once the request was handed to the device: one that could not be sent for the moment is lost
+    /// like any other, and is repeated.
+    ///
+    /// # Errors
+    /// [`RequestError::Unsent`] if it could not be sent for good.
+    pub fn into_attempt(mut self, sent: Result<(), SendError>) -> Result<Box<dyn Attempt>, RequestError> {
+        match sent {
+            Err(e) if !e.is_temporary() => return Err(RequestError::Unsent(e)),
+            sent => self.sent = sent.is_ok(),
+        }
+        Ok(Box::new(self))
     }
 }
 

@@ -41,6 +41,7 @@ pub use self::framing::Framing;
 use self::limit::Answers;
 use self::port::EthPort;
 use self::status::Status;
+use super::super::reply::check_size;
 use super::super::{
     Alarm, Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests,
 };
@@ -385,32 +386,25 @@ impl Ipcp for EthShim {
     }
 
     fn request(&self, _now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        let size = request.data.len();
         let fixed = self.framing.format().mgmt_len() + self.info.hash.len();
         let max = self.max_payload().min(self.config.max_mgmt).saturating_sub(fixed);
-        if size > max {
-            return Err(RequestError::TooLarge { size, max });
-        }
+        check_size(request.data.len(), max)?;
         let Location::Mac(to) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let asking = self.flows.ask(&request, self.peer(to, Once::new()), || self.draw())?;
         let s_eid = asking.id() as u16;
         let message = Mgmt::Request(FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data });
         let bytes = message.to_vec(self.framing.format()).map_err(|_| RequestError::Full)?;
-        match self.send_message(to, &bytes) {
+        let sent = self.send_message(to, &bytes);
+        match sent {
             Ok(()) => self.counters.requests_out.count(),
-            // Lost like any other; it will be repeated.
-            Err(e) if e.is_temporary() => {
-                self.counters.send_drops.count();
-                return Ok(asking.into_attempt(false));
-            }
+            Err(e) if e.is_temporary() => self.counters.send_drops.count(),
             Err(e) => {
                 self.counters.fault(e, 1);
                 self.note_unsent(to, e);
-                return Err(RequestError::Unsent(e));
             }
         }
-        Ok(asking.into_attempt(true))
+        asking.into_attempt(sent)
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {

@@ -45,6 +45,7 @@ pub use self::config::{Config, Moves};
 use self::directory::{Directory, Entry};
 use self::peer::Peer;
 use self::port::UdpPort;
+use super::super::reply::check_size;
 use super::super::{Attempt, Doubt, Info, Ipcp, Location, Lookup, RegisterError, Request, RequestError, Requests};
 use super::guarded::Guarded;
 use super::management::Management;
@@ -318,30 +319,24 @@ impl Ipcp for UdpShim {
     }
 
     fn request(&self, _now: Instant, request: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        let size = request.data.len();
         let max = self.config.max_mgmt.min(self.max_datagram()).saturating_sub(FlowRequest::OVERHEAD);
-        if size > max {
-            return Err(RequestError::TooLarge { size, max });
-        }
+        check_size(request.data.len(), max)?;
         let Location::Host(peer) = request.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let asking = self.flows.ask(&request, Peer::asked(peer), || self.draw())?;
         let s_eid = asking.id() as u32;
         let message = FlowRequest { s_eid, qos: request.qos, dst: request.dst, data: request.data };
-        match self.send(Route { local: None, remote: peer }, &message.to_vec(), None) {
+        let route = Route { local: None, remote: peer };
+        let sent = self.send(route, &message.to_vec(), None);
+        match sent {
             Ok(()) => self.counters.requests_out.count(),
-            // Lost like any other; it will be repeated.
-            Err(e) if e.is_temporary() => {
-                self.counters.send_drops.count();
-                return Ok(asking.into_attempt(false));
-            }
+            Err(e) if e.is_temporary() => self.counters.send_drops.count(),
             Err(e) => {
                 self.counters.fault(e, 1);
-                self.note_unsent(Route { local: None, remote: peer }, e);
-                return Err(RequestError::Unsent(e));
+                self.note_unsent(route, e);
             }
         }
-        Ok(asking.into_attempt(true))
+        asking.into_attempt(sent)
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {

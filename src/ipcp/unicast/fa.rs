@@ -45,6 +45,7 @@ use crate::base::ids::IdTable;
 use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
+use crate::ipcp::reply::check_size;
 use crate::ipcp::{Attempt, Location, Request, RequestError, Requests};
 use crate::types::id::{Address, Eid};
 use crate::types::name::NameHash;
@@ -211,11 +212,8 @@ impl FlowAllocator {
 
     /// Asks for a flow.
     pub(super) fn request(self: &Arc<Self>, now: Instant, r: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        let size = r.data.len();
         let room = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN + r.dst.as_bytes().len());
-        if size > room {
-            return Err(RequestError::TooLarge { size, max: room });
-        }
+        check_size(r.data.len(), room)?;
         let Location::Member(peer) = r.at else { return Err(RequestError::Unknown) };
         // Before sending: the reply may be faster than we are.
         let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token)))?;

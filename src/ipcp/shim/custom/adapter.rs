@@ -166,15 +166,11 @@ impl<S: Shim> Ipcp for Adapter<S> {
         let asking = self.state.flows.ask(&request, station, || self.draw())?;
         let flow = asking.id() as u32;
         let message = Message::Request { flow, name: request.dst, qos: request.qos, data: request.data };
-        match self.send_message(station, &message) {
-            Ok(()) => {
-                self.state.counters.requests_out.count();
-                Ok(asking.into_attempt(true))
-            }
-            // Lost like any other; it will be repeated.
-            Err(e) if e.is_temporary() => Ok(asking.into_attempt(false)),
-            Err(e) => Err(RequestError::Unsent(e)),
+        let sent = self.send_message(station, &message);
+        if sent.is_ok() {
+            self.state.counters.requests_out.count();
         }
+        asking.into_attempt(sent)
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {

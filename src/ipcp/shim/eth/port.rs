@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::batch::{Burst, Stall, Up};
+use super::super::batch::{Burst, Collected, Stall, Up};
 use super::EthShim;
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
@@ -49,6 +49,20 @@ struct Batch {
     /// The last attempt failed: packets are not collected, so that each writer hears of its own.
     broken: bool,
     stall: Option<Stall>,
+}
+
+impl Collected for Batch {
+    fn stall(&mut self) -> &mut Option<Stall> {
+        &mut self.stall
+    }
+
+    fn burst(&self) -> &Burst {
+        &self.burst
+    }
+
+    fn shrink(&mut self) {
+        self.frames = Vec::new();
+    }
 }
 
 impl EthPort {
@@ -143,7 +157,7 @@ impl EthPort {
         self.shim.recycle(batch.frames.drain(..done));
         match sent {
             Err(e) if e.is_temporary() => {
-                self.stall(now, batch);
+                self.up.stall(now, batch);
             }
             sent => {
                 batch.stall = None;
@@ -153,14 +167,10 @@ impl EthPort {
         }
     }
 
-    fn stall(&self, now: Instant, batch: &mut Batch) {
-        batch.stall = Some(Stall::new(now, batch.stall));
-        self.up.stall();
-    }
-
-    /// Tries again, if it is time. `true` if the device had room for everything that waited.
+    /// Sends what has been collected; what there was no room for is tried again, if it is time. `true` if the device had room
+    /// for everything.
     fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
-        if batch.stall.is_some_and(|stall| stall.may_retry(now)) {
+        if batch.stall.is_none_or(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
         batch.stall.is_none()
@@ -197,7 +207,7 @@ impl EthPort {
         batch.broken = sent.is_err_and(|e| !e.is_temporary());
         match sent {
             Err(e) if e.is_temporary() => {
-                self.stall(now, batch);
+                self.up.stall(now, batch);
                 self.keep(batch, frames.drain(done..))
             }
             sent => sent,
@@ -238,17 +248,7 @@ impl Port for EthPort {
     }
 
     fn flush(&self, now: Instant) {
-        let mut batch = self.batch.lock();
-        if batch.stall.is_none() {
-            self.flush_batch(now, &mut batch);
-        } else {
-            self.resume(now, &mut batch);
-        }
-        let stalled = batch.stall.is_some();
-        if !stalled && batch.burst.is_idle(now) {
-            batch.frames = Vec::new();
-        }
-        self.up.leave(batch, stalled, stalled);
+        self.up.flush(now, self.batch.lock(), |batch| self.resume(now, batch));
     }
 
     fn mtu(&self) -> usize {

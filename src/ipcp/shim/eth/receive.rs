@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt::Display;
 
-use super::super::super::reply::{Grant, Replies, ReplyOnce};
+use super::super::super::reply::{Grant, Replies, ReplyOnce, check_size, refused};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError};
 use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
@@ -403,11 +403,9 @@ impl Replies for EthShim {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
-        let (size, Requester { src, s_eid }) = (data.len(), *to);
+        let Requester { src, s_eid } = *to;
         let max = self.max_payload().min(self.config.max_mgmt).saturating_sub(self.framing.format().mgmt_len());
-        if size > max {
-            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
-        }
+        check_size(data.len(), max).map_err(refused)?;
         let peer = self.peer(src, Once::from(s_eid));
         let serial = peer.serial;
         let eid = self.flows.accept(endpoint, peer, || self.draw())?;

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::super::batch::{Burst, Stall, Up};
+use super::super::batch::{Burst, Collected, Stall, Up};
 use super::{Moves, Peer, UdpShim};
 use crate::base::buf::PacketBuf;
 use crate::base::sync::Mutex;
@@ -55,6 +55,21 @@ struct Batch {
     held_bytes: usize,
 }
 
+impl Collected for Batch {
+    fn stall(&mut self) -> &mut Option<Stall> {
+        &mut self.stall
+    }
+
+    fn burst(&self) -> &Burst {
+        &self.burst
+    }
+
+    fn shrink(&mut self) {
+        self.bytes = Vec::new();
+        self.held = VecDeque::new();
+    }
+}
+
 impl UdpPort {
     /// The way down for `endpoint`, which the peer knows by `remote` and we by `local`.
     pub(super) fn new(
@@ -85,7 +100,7 @@ impl UdpPort {
         }
         let segment = (batch.count > 1).then_some(batch.segment);
         match self.transmit(&batch.bytes, segment, batch.count) {
-            Err(e) if e.is_temporary() => return self.stall(now, batch),
+            Err(e) if e.is_temporary() => return self.up.stall(now, batch),
             sent => {
                 batch.fault = sent.err();
                 batch.broken = sent.is_err();
@@ -96,14 +111,10 @@ impl UdpPort {
         batch.stall = None;
     }
 
-    fn stall(&self, now: Instant, batch: &mut Batch) {
-        batch.stall = Some(Stall::new(now, batch.stall));
-        self.up.stall();
-    }
-
-    /// Tries again, if it is time. `true` if the socket had room for everything that waited.
+    /// Sends what has been collected; what there was no room for is tried again, if it is time. `true` if the socket had room
+    /// for everything.
     fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
-        if batch.stall.is_some_and(|stall| stall.may_retry(now)) {
+        if batch.stall.is_none_or(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
         let max_segments = self.max_segments();
@@ -200,7 +211,7 @@ impl UdpPort {
             Err(e) if e.is_temporary() => {
                 batch.bytes.extend_from_slice(pkt);
                 (batch.segment, batch.count) = (pkt.len(), 1);
-                self.stall(now, batch);
+                self.up.stall(now, batch);
                 Ok(false)
             }
             sent => sent.map(|()| true),
@@ -285,18 +296,7 @@ impl Port for UdpPort {
     }
 
     fn flush(&self, now: Instant) {
-        let mut batch = self.batch.lock();
-        if batch.stall.is_none() {
-            self.flush_batch(now, &mut batch);
-        } else {
-            self.resume(now, &mut batch);
-        }
-        let stalled = batch.stall.is_some();
-        if !stalled && batch.burst.is_idle(now) {
-            batch.bytes = Vec::new();
-            batch.held = VecDeque::new();
-        }
-        self.up.leave(batch, stalled, stalled);
+        self.up.flush(now, self.batch.lock(), |batch| self.resume(now, batch));
     }
 
     fn mtu(&self) -> usize {

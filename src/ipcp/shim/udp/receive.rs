@@ -5,7 +5,7 @@ use core::fmt::Display;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use super::super::super::reply::{Grant, Replies, ReplyOnce};
+use super::super::super::reply::{Grant, Replies, ReplyOnce, check_size, refused};
 use super::super::super::{Incoming, Location, Origin, Reply, RequestError};
 use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
@@ -270,11 +270,9 @@ impl Replies for UdpShim {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
-        let (size, Requester { route, s_eid }) = (data.len(), *to);
+        let Requester { route, s_eid } = *to;
         let max = self.config.max_mgmt.min(self.max_datagram()).saturating_sub(FlowReply::OVERHEAD);
-        if size > max {
-            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
-        }
+        check_size(data.len(), max).map_err(refused)?;
         let peer = Peer::on(route);
         let end = self.flows.accept(endpoint, Arc::clone(&peer), || self.draw())?;
         let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };

@@ -7,7 +7,7 @@ use super::{FaPort, FlowAllocator, is_flow_eid, is_of_reference};
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
-use crate::ipcp::reply::{Grant, Replies, ReplyOnce, refused};
+use crate::ipcp::reply::{Grant, Replies, ReplyOnce, check_size, refused};
 use crate::ipcp::{Incoming, Location, Origin, Reply, RequestError};
 use crate::types::code::Code;
 use crate::types::id::{Address, Eid};
@@ -136,11 +136,9 @@ impl Replies for FlowAllocator {
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
-        let (size, Requester { address, s_eid, qos }) = (data.len(), *to);
+        let Requester { address, s_eid, qos } = *to;
         let max = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN);
-        if size > max {
-            return Err((Code::CRYPT, RequestError::TooLarge { size, max }));
-        }
+        check_size(data.len(), max).map_err(refused)?;
         let flow = self.enter(address, &qos, endpoint, None).map_err(refused)?;
         let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
