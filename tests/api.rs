@@ -12,6 +12,8 @@ mod config;
 mod data;
 #[path = "api/device.rs"]
 mod device;
+#[path = "world/elsewhere.rs"]
+mod elsewhere;
 #[path = "api/ipv6.rs"]
 mod ipv6;
 #[path = "api/members.rs"]

@@ -225,17 +225,21 @@ fn params(peering: Option<Peering>) -> Params {
     }
 }
 
+/// The surroundings of an endpoint whose ticks `host` gives.
+fn env(host: &Arc<Driver>) -> Arc<Env> {
+    Arc::new(Env {
+        clock: Arc::new(Still),
+        pool: BufPool::new(4),
+        host: Arc::clone(host) as Arc<dyn Host>,
+        panics: Arc::default(),
+        inline: false,
+    })
+}
+
 /// One that is still being allocated.
 fn pending(room: usize) -> World {
     let (host, device) = (Arc::new(Driver::default()), Device::with_room(room));
-    let env = Env {
-        clock: Arc::new(Still),
-        pool: BufPool::new(4),
-        host: Arc::clone(&host) as Arc<dyn Host>,
-        panics: Arc::default(),
-        inline: false,
-    };
-    let endpoint = Endpoint::new(1, &Arc::new(env));
+    let endpoint = Endpoint::new(1, &env(&host));
     World { endpoint, device, host }
 }
 

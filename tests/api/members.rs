@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use o7s::admission::Applicant;
 use o7s::{BroadcastLayer, IpcpHandle, LocalConfig, MemberError, Stack, UnicastLayer};
+
+use crate::elsewhere::wait_until;
 
 /// A stack with a layer in which members of others are neighbours.
 fn wired() -> (Stack, IpcpHandle) {
@@ -20,17 +21,6 @@ fn members(stack: &Stack, wire: &IpcpHandle) -> [IpcpHandle; 2] {
     let second = stack.unicast("second").over(wire).enroll("first").unwrap();
     second.connect("first").unwrap();
     [first, second]
-}
-
-/// Waits for something that comes about on other threads.
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if done() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("not in time: {what}");
 }
 
 #[test]

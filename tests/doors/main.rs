@@ -6,29 +6,17 @@ mod bus;
 mod controller;
 mod crypto;
 mod device;
+#[path = "../world/elsewhere.rs"]
+mod elsewhere;
 mod exporter;
 mod fragile;
 mod pipe;
 mod policy;
 mod shim;
 
-use std::time::Duration;
-
 use o7s::Flow;
 
-/// Nothing here takes long; only a failure waits for so long.
-const BOUND: Duration = Duration::from_secs(20);
-
-/// Waits for something that comes about on other threads.
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..BOUND.as_millis() {
-        if done() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("not in time: {what}");
-}
+use self::elsewhere::{BOUND, wait_until};
 
 /// Sends back whatever comes.
 fn echo(flow: Flow) {

@@ -9,6 +9,8 @@
 )]
 
 mod collect;
+#[path = "../world/elsewhere.rs"]
+mod elsewhere;
 mod foreign;
 mod promised;
 mod told;

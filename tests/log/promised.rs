@@ -12,23 +12,13 @@ use o7s::sim::{Host, Network};
 use o7s::{BroadcastLayer, Eth, QosSpec, Stack, UnicastLayer};
 
 use super::collect::{self, Record};
+use super::elsewhere::wait_until;
 use super::told::find;
 use super::{echo, hosts, security};
 
 /// Records of one place that are made after a pause, and those of a second.
 const BURST: usize = 50;
 const RATE: usize = 10;
-
-/// Waits for something that comes about on other threads.
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if done() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("not in time: {what}");
-}
 
 /// Asserts that a record with `what` in it is among them, of this level and target.
 fn told<'a>(records: &'a [Record], what: &str, level: Level, target: &str) -> &'a Record {

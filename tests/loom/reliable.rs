@@ -6,15 +6,14 @@ use std::time::Duration;
 use loom::sync::Mutex;
 use loom::thread;
 use o7s::QosSpec;
-use o7s::base::buf::BufPool;
 use o7s::crypto::hash::digest;
 use o7s::crypto::protect::Side;
 use o7s::crypto::suite::Digest;
-use o7s::flow::{Endpoint, Env, Fault, Host, PLANTED, Params, ReadError};
+use o7s::flow::{Endpoint, Fault, PLANTED, Params, ReadError};
 use o7s::frct::{Config, Frct};
 use o7s::oap::Peering;
 
-use super::{Cable, Driver, NOW, Still, closed, params, read, write};
+use super::{Cable, Driver, NOW, closed, env, params, read, write};
 
 /// Both ends of a flow, and the driver of both.
 struct Ends {
@@ -29,15 +28,8 @@ struct Ends {
 fn narrow() -> Ends {
     let host = Arc::new(Driver::default());
     let end = |side| {
-        let env = Env {
-            clock: Arc::new(Still),
-            pool: BufPool::new(4),
-            host: Arc::clone(&host) as Arc<dyn Host>,
-            panics: Arc::default(),
-            inline: false,
-        };
         let peering = Peering::new(side, 60_000, &digest(Digest::Sha256, &[b"a request"]));
-        (Endpoint::new(1, &Arc::new(env)), peering, Arc::new(Cable::default()))
+        (Endpoint::new(1, &env(&host)), peering, Arc::new(Cable::default()))
     };
     let ends = [end(Side::Client), end(Side::Server)];
     let [near, far] = ends.each_ref().map(|(endpoint, ..)| Arc::clone(endpoint));

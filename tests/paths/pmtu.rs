@@ -42,6 +42,13 @@ async fn settle(ends: &Ends) {
     ends.net.sleep(Duration::from_secs(30)).await;
 }
 
+/// Has the sender of a flow find what the path carries; the largest packet then.
+async fn find(ends: &Ends, near: &aio::Flow, far: &aio::Flow) -> usize {
+    transfer(ends, near, far, 2, MIB).await;
+    settle(ends).await;
+    max_packet(near)
+}
+
 /// Sends as [`transfer`], while the path changes after a part of a second.
 async fn transfer_while(
     ends: &Ends,
@@ -192,9 +199,8 @@ fn a_path_that_becomes_wider_again_is_used() {
     ends.net.block_on(async {
         let (near, far) = ends.connect(QosSpec::DATA).await;
         let before = max_packet(&near);
-        transfer(&ends, &near, &far, 2, MIB).await;
-        settle(&ends).await;
-        let (low, asked) = (max_packet(&near), stats(&near).control_sent);
+        let low = find(&ends, &near, &far).await;
+        let asked = stats(&near).control_sent;
         // It is still narrow when it is looked at next, and no worse for it.
         ends.net.sleep(Duration::from_secs(700)).await;
         let (lost, again) = (stats(&near).retransmitted, max_packet(&near));
@@ -218,9 +224,7 @@ fn no_probe_is_larger_than_the_device_takes_now() {
     ends.net.block_on(async {
         let (near, far) = ends.connect(QosSpec::DATA).await;
         let before = max_packet(&near);
-        transfer(&ends, &near, &far, 2, MIB).await;
-        settle(&ends).await;
-        let found = max_packet(&near);
+        let found = find(&ends, &near, &far).await;
         let set = FlowSet::new();
         set.add(&near.as_blocking());
         let faults = || set.try_wait().into_iter().filter(|event| event.event != Event::Writable).count();

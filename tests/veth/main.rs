@@ -15,6 +15,8 @@
 
 mod bridge;
 mod device;
+#[path = "../world/elsewhere.rs"]
+mod elsewhere;
 mod layers;
 mod link;
 mod net;

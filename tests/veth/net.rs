@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use o7s::device::{BufCache, BufPool, Frames, Mac, PacketSocket};
 
+pub(crate) use crate::elsewhere::{BOUND, wait_until};
+
 /// Says that the process is the one in the namespace.
 const SWITCH: &str = "O7S_VETH";
-/// Nothing here takes long; only a failure waits for so long.
-pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// The type of the frames that the tests send, and one that they do not want.
 pub(crate) const TYPE: u16 = 0xa000;
@@ -125,13 +125,4 @@ pub(crate) fn receive(socket: &PacketSocket, n: usize) -> Vec<Vec<u8>> {
         frames.len() >= n
     });
     frames
-}
-
-/// Waits for something that comes about elsewhere.
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + BOUND;
-    while !done() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
 }
