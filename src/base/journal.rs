@@ -55,85 +55,27 @@ pub(crate) fn is_on(level: log::Level) -> bool {
     level <= log::STATIC_MAX_LEVEL && level <= log::max_level()
 }
 
-/// The places with a bucket of their own, each with the target of its records and whether they are limited.
-macro_rules! places {
-    ($($(#[$what:meta])* $place:ident => $target:literal $limited:literal,)*) => {
-        /// Sources of records.
-        #[cfg(feature = "log")]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Place {
-            $($(#[$what])* $place,)*
-        }
-
-        #[cfg(feature = "log")]
-        impl Place {
-            const ALL: usize = [$(Self::$place),*].len();
-
-            /// Returns the target, which operators filter by.
-            const fn target(self) -> &'static str {
-                match self {
-                    $(Self::$place => $target,)*
-                }
-            }
-
-            const fn is_limited(self) -> bool {
-                match self {
-                    $(Self::$place => $limited,)*
-                }
-            }
-        }
-    };
+/// A source of records: their target, which operators filter by, and whether they are limited. Rooms above add their own, as
+/// constants of this type.
+#[cfg(feature = "log")]
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Counted from 1; 0 is [`Foreign`](Self::Foreign).
+    number: usize,
+    target: &'static str,
+    is_limited: bool,
 }
 
-places! {
-    /// The life of the stack.
-    Stack => "o7s::stack" false,
-    /// Code of the application that panicked.
-    Foreign => "o7s::stack" true,
-    /// Layers that are joined and left, and names that are registered in them.
-    Layer => "o7s::layer" false,
-    /// Listeners.
-    Bind => "o7s::irm" true,
-    /// Requests that came and were refused.
-    Refused => "o7s::irm" true,
-    /// Requests that came a second time.
-    Repeated => "o7s::irm" true,
-    /// Flows that came to be.
-    Opened => "o7s::flow" true,
-    /// Flows that ended.
-    Closed => "o7s::flow" true,
-    /// Allocations that failed.
-    Failed => "o7s::flow" true,
-    /// An allocation until it has a flow.
-    Asking => "o7s::flow" true,
-    /// Packets: the operator asks for each of them.
-    Datagram => "o7s::udp" false,
-    /// Sockets that are opened.
-    Socket => "o7s::udp" true,
-    /// Datagrams that are none of the layer.
-    Malformed => "o7s::udp" true,
-    /// Datagrams that could not be sent.
-    Unsent => "o7s::udp" true,
-    /// Frames: the operator asks for each of them.
-    Frame => "o7s::eth" false,
-    /// Frames that are none of the layer.
-    BadFrame => "o7s::eth" true,
-    /// Frames that could not be sent.
-    FrameUnsent => "o7s::eth" true,
-    /// What becomes of an interface.
-    Interface => "o7s::eth" true,
-    /// Neighbours that come and go.
-    Neighbour => "o7s::unicast" true,
-    /// The identity of a member.
-    Identity => "o7s::unicast" true,
-    /// The forwarding table.
-    Routes => "o7s::routing" true,
-    /// Names that are looked for.
-    Lookup => "o7s::directory" true,
-    /// Members of broadcast layers.
-    Broadcast => "o7s::broadcast" true,
-    /// Members that come to be.
-    Enroll => "o7s::enroll" true,
+#[cfg(feature = "log")]
+#[expect(non_upper_case_globals, reason = "they are written like variants, of which each room knows some")]
+impl Place {
+    /// Code of others that panicked.
+    pub const Foreign: Self = Self::new(0, "o7s::stack", true);
+
+    /// A place that nobody else has the number of: limits are kept by it, so it should be small.
+    pub(crate) const fn new(number: usize, target: &'static str, is_limited: bool) -> Self {
+        Self { number, target, is_limited }
+    }
 }
 
 /// Without the feature: nothing.
@@ -153,6 +95,7 @@ impl Journal {
 mod on {
     use alloc::boxed::Box;
     use alloc::sync::Arc;
+    use alloc::vec::Vec;
     use core::fmt;
     use core::time::Duration;
 
@@ -187,7 +130,8 @@ mod on {
         name: Option<Box<str>>,
         /// Time is not that of the logger.
         is_virtual: bool,
-        limits: Mutex<[Limit; Place::ALL]>,
+        /// By the numbers of their places, as far as records were made there.
+        limits: Mutex<Vec<Limit>>,
     }
 
     impl fmt::Debug for Journal {
@@ -199,8 +143,7 @@ mod on {
     impl Journal {
         /// The journal of a stack, which is called `name` in records. `is_virtual`: these carry the time of `clock`.
         pub fn new(clock: Arc<dyn Clock>, name: Option<&str>, is_virtual: bool) -> Self {
-            let limits = Mutex::new([Limit::default(); Place::ALL]);
-            Self(Some(Box::new(Writer { clock, name: name.map(Box::from), is_virtual, limits })))
+            Self(Some(Box::new(Writer { clock, name: name.map(Box::from), is_virtual, limits: Mutex::default() })))
         }
 
         /// Makes a record, if a logger takes it and it is not one of too many. No lock may be held.
@@ -218,7 +161,7 @@ mod on {
             crate::base::sync::assert_none_held();
             // A logger that uses the stack would otherwise be called for what it does itself, without end.
             let Some(_turn) = Turn::take() else { return };
-            let metadata = Metadata::builder().target(place.target()).level(level).build();
+            let metadata = Metadata::builder().target(place.target).level(level).build();
             if panics.guard(|| log::logger().enabled(&metadata)) != Some(true) {
                 return;
             }
@@ -243,12 +186,15 @@ mod on {
     impl Writer {
         /// Returns how many before this one were suppressed; `None` if this one is, too.
         fn admit(&self, place: Place) -> Option<u64> {
-            if !place.is_limited() {
+            if !place.is_limited {
                 return Some(0);
             }
             let now = self.clock.now();
             let mut limits = self.limits.lock();
-            let limit = limits.get_mut(place as usize)?;
+            if limits.len() <= place.number {
+                limits.resize(place.number + 1, Limit::default());
+            }
+            let limit = limits.get_mut(place.number)?;
             let bucket = limit.bucket.get_or_insert_with(|| Bucket::new(now, RATE, BURST));
             if !bucket.is_ready(now) {
                 limit.suppressed += 1;

@@ -9,6 +9,8 @@ pub mod layer;
 pub mod mac;
 pub mod name;
 pub mod parse;
+#[cfg(feature = "log")]
+mod place;
 pub mod qos;
 pub mod resolve;
 pub mod routes;
