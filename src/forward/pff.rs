@@ -113,6 +113,7 @@ impl<H> ForwardingTable<H> {
     where
         I: IntoIterator<Item = H>,
     {
+        // Not less than two, as a number cannot be shifted by all of its 64 bits.
         let capacity = (2 * routes.len()).next_power_of_two().max(2);
         let mut table = Builder::default();
         let mut keys = vec![0; capacity].into_boxed_slice();
@@ -162,6 +163,7 @@ impl<H> ForwardingTable<H> {
         let mut place = place(dst, self.salt, self.shift);
         loop {
             match self.keys.get(place) {
+                // A free place is none of the address 0, which a packet may well carry.
                 Some(key) if *key == dst.0 && *key != 0 => break,
                 Some(0) | None => return &[],
                 Some(_) => place = (place + 1) & (self.keys.len() - 1),
@@ -177,6 +179,8 @@ impl<H: NextHop> ForwardingTable<H> {
     /// `flow`, normally the EID, leave on the same adjacency while it is up.
     pub fn lookup(&self, dst: Address, flow: u64) -> Option<&H> {
         let hops = self.group(dst);
+        // EIDs are numbers of one member each: without the destination, flows that have the same at several would go the
+        // same way.
         let flow = mix(flow ^ self.salt.rotate_left(32) ^ dst.0);
         if !self.by_flow {
             return hops.iter().find_map(|hop| self.adjacency(*hop, flow));

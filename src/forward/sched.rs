@@ -155,6 +155,8 @@ impl<P> Scheduler<P> {
     fn account(&mut self, cube: QosCube, len: i64) {
         let had = |of: QosCube| if cube == of { len } else { 0 };
         let voice = self.voice_credit + len / VOICE_SHARE - had(QosCube::Voice);
+        // Bounded both ways: after a time without voice others wait for no more than a few packets of it, and after a time
+        // with nothing but voice it waits for no more than a few of theirs.
         self.voice_credit = voice.clamp(-AHEAD, AHEAD);
         let best_effort = self.best_effort_credit + len / BEST_EFFORT_SHARE - had(QosCube::BestEffort);
         // What best effort did not wait for it does not get later.

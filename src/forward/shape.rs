@@ -68,6 +68,7 @@ impl Shaper {
         if matches!(qos.bandwidth, 0 | u64::MAX) {
             return Self { bucket: Bucket::UNLIMITED, patience, delay };
         }
+        // From bits to bytes, rounded up so that the least bandwidth is not none.
         let rate = qos.bandwidth.div_ceil(8);
         let burst = (rate / 1000).saturating_mul(Self::BURST.as_millis() as u64).max(Self::MIN_BURST);
         Self { bucket: Bucket::new(now, rate, burst), patience, delay }

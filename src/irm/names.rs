@@ -131,6 +131,7 @@ impl<R> Irm<R> {
             if self.names.len() >= self.limits.names {
                 return Err(BindError::Full(self.limits.names));
             }
+            // A request brings a hash and no name, by the algorithm of whichever layer it came through.
             for alg in ALGORITHMS {
                 let of = alg.hash(name);
                 if alg == DIRECT {
@@ -163,6 +164,7 @@ impl<R> Irm<R> {
     /// As [`bind`](Self::bind).
     pub fn set_factory(&mut self, name: &Name, factory: &mut Option<Arc<dyn Factory>>) -> Result<Vec<R>, BindError> {
         core::mem::swap(&mut self.entry(name)?.factory, factory);
+        // Without it, and without listeners, there is nobody for whom a request could wait.
         Ok(self.forget_if_unbound(name))
     }
 
@@ -177,6 +179,7 @@ impl<R> Irm<R> {
             let (gone_watches, kept) = entry.watches.drain(..).partition(|w| w.listener == id);
             entry.watches = kept;
             calls.tell_end(gone_watches);
+            // Not before they are out of the list: what they were offered goes to acceptors of other listeners.
             for waiter in gone {
                 calls.wake.extend(waiter.waker);
                 self.withdraw(now, &name, waiter.id, calls);
@@ -213,6 +216,7 @@ impl<R> Irm<R> {
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
             return calls.tell_end(Vec::from([watch]));
         };
+        // Those on offer are for acceptors that were woken: who is told of them, too, would mostly come in vain.
         if entry.unoffered() > 0 {
             calls.tell.push((Arc::clone(&watch.watcher), token, Event::Acceptable));
         }
@@ -304,6 +308,7 @@ impl<R> Irm<R> {
     /// All who accept are woken, to find their listener gone.
     pub fn shutdown(&mut self, calls: &mut Calls) -> (Vec<R>, Vec<Arc<dyn Factory>>) {
         self.down = true;
+        // An accept that is polled again finds no listener, and ends.
         self.listeners.clear();
         self.hashes.clear();
         self.due.clear();

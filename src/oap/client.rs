@@ -101,6 +101,7 @@ impl Client {
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
+        // The mark comes last: it is a hash of what the id says.
         peering::say_message(&mut id, message);
         peering::mark(&mut id, wait);
         let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
@@ -190,6 +191,7 @@ impl Client {
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = self.id;
+        // A server that is known does not look for a mark, and an id without one stays that of a reference.
         if matches!(self.peer, Peer::Asked) {
             peering::mark(&mut id, Some(wait));
         }
@@ -222,6 +224,8 @@ impl Client {
         let peering = terms
             .map(|terms| Peering::new(Side::Client, terms.timeout, message.request_hash).with_message(terms.message));
         let security = FlowSecurity::new(agreed, peering.is_some());
+        // The agreement comes last, when nothing but itself can fail: it uses the key up, and takes longer than all the
+        // rest.
         let protection = match (agreed, self.key) {
             (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
             _ => None,
@@ -246,6 +250,7 @@ impl Client {
         }
         check_certificate(&message, &self.config)?;
         let (data, terms) = self.split(&message);
+        // Without the trailer, which is not the application's.
         check_data(data, &self.config)?;
         // All that this client has sent is in the hash. The QoS is not, as it is a field of the layer's request: so the
         // format that the server understood is compared below.

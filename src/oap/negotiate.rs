@@ -98,7 +98,9 @@ pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<A
     if let Some(own) = config.kex.filter(|own| offer.kex < *own) {
         return Err(OapError::Weak { what: "key exchange", peer: offer.kex.name(), own: own.name() });
     }
+    // None is less than any, so that one that only one end names is taken.
     let cipher = offer.cipher.max(config.own_cipher()).ok_or(OapError::NoCipher)?;
+    // The client has its key already, made with its own kdf: a stronger one cannot be stated, only asked for by refusing.
     if offer.client_encapsulates && offer.kdf < config.own_kdf() {
         return Err(weak_kdf(offer.kdf, config.kdf));
     }

@@ -75,6 +75,7 @@ impl Peering {
 
     /// Computed when they are needed, for most flows need none.
     pub fn tokens(&self) -> Tokens {
+        // One hash has room for both.
         let both = hash::sha256(&[NOTICES, &self.seed]);
         let (client, server) = (first(&both), first(both.get(TOKEN_LEN..).unwrap_or_default()));
         match self.side {
@@ -92,6 +93,7 @@ impl Peering {
             Side::Client => 0,
             Side::Server => 1,
         };
+        // With the side in it, what one end has sent proves nothing when it comes back to it.
         first(&hash::sha256(&[PROBES, &self.seed, &[side, kind], &number.to_be_bytes()]))
     }
 }
@@ -211,6 +213,7 @@ pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8
         return whole;
     };
     let Some((terms, found)) = trailer.split_first_chunk() else { return whole };
+    // In constant time: otherwise a forger could find the mark byte by byte.
     if response_mark(*terms, request_hash).ct_eq(found).into() {
         (data, Some(Terms::from_bytes(*terms)))
     } else {

@@ -53,6 +53,7 @@ impl Request {
         seen: &mut ReplayCache,
     ) -> Result<Self, OapError> {
         let message = Message::parse_request(bytes.as_ref())?;
+        // Before anything is kept or computed for it: whoever sends it, it has cost next to nothing.
         seen.admit(unix_nanos, message.id, message.timestamp)?;
         Ok(Self { bytes: bytes.into() })
     }
@@ -69,6 +70,7 @@ impl Request {
     }
 
     fn whole_id(&self) -> [u8; ID_LEN] {
+        // Parsed again where it is needed, which is cheap: the message borrows the bytes, so it cannot be kept beside them.
         Message::parse_request(&self.bytes).map_or([0; ID_LEN], |message| message.id)
     }
 

@@ -62,5 +62,7 @@ fn octaves(speed: f64) -> f64 {
 
 fn log2(x: f64) -> f64 {
     const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
+    // Exponent and mantissa of a number, read as one, are its logarithm but for a constant, which the difference above is
+    // rid of.
     (x.to_bits() as f64) / (1_u64 << MANTISSA) as f64
 }

@@ -84,6 +84,7 @@ impl Pacer {
     /// When to ask again, if nothing is heard before; then the receiver may have to be [asked](Self::ask), too. The pacer
     /// takes it that the flow would have sent the packet now: who asks needs more.
     pub fn may_send(&mut self, now: Instant) -> Result<(), Instant> {
+        // With the packets instead of by a timer: a rate that is not used up need not grow.
         if now >= self.next_tick {
             self.tick(now);
         }
@@ -106,6 +107,7 @@ impl Pacer {
             self.tick(now);
         }
         self.bucket.take(now, len);
+        // Bounded, so that the sum of 32 of them fits.
         let len = u32::try_from(len).unwrap_or(u32::MAX).min(1 << 20);
         self.length = self.length - (self.length >> LENGTHS_SHIFT) + len;
         if let Law::Window(window) = &mut self.law {
@@ -201,6 +203,7 @@ impl Pacer {
             Law::Window(window) => window.pace().map_or(Self::INITIAL_RATE, |pace| (pace * self.length()) as u64),
             Law::Rate(_) | Law::Off => self.rate(),
         };
+        // What was earned before a late timer came may go at once.
         self.bucket.set(now, rate, BURST + rate / 1_000_000 * LATENESS.as_micros() as u64);
     }
 }

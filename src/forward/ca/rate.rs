@@ -159,6 +159,7 @@ impl Rate {
         let before = core::mem::replace(&mut self.level, level.min(MAX_LEVEL));
         self.heard_at = now;
         match &mut self.stage {
+            // Growth is measured from the first word that the queue is gone.
             Stage::Clear(_) if level == 0 => {}
             _ if level == 0 => self.stage = Stage::Clear(now),
             Stage::Marked(round) => {

@@ -59,12 +59,14 @@ impl Gate {
 
     fn learn(&mut self, queued: usize) {
         if queued == 0 {
+            // It stood still while packets were kept from it, which is the worse mistake: made good at once, and by much.
             self.change(self.limit.saturating_mul(2));
             return;
         }
         self.least = self.least.min(queued);
         self.looks += 1;
         if self.looks >= Self::PATIENCE {
+            // Half is left as a reserve: looks come late.
             let spare = self.least.saturating_sub(self.limit / 2);
             self.change(self.limit.saturating_sub(spare));
         }

@@ -117,6 +117,7 @@ impl<R> Entry<R> {
     /// An acceptor who waits and was not woken yet, and its waker.
     pub(super) fn choose(&mut self) -> Option<(WaiterId, Waker)> {
         let idle = |w: &&mut Waiter| w.waker.is_some();
+        // Who accepts again is a new waiter, at the end: the last one has called accept last.
         let chosen = match self.balancing {
             LoadBalancing::RoundRobin => self.waiters.iter_mut().find(idle),
             LoadBalancing::Spillover => self.waiters.iter_mut().rev().find(idle),
@@ -148,6 +149,7 @@ impl<R> Entry<R> {
         let (_, most) = self.shares.most().filter(|(number, _)| *number > own + 1)?;
         let newest =
             |free: bool| self.queue.iter().rposition(|q| q.caller.host == most && (!free || q.offered.is_none()));
+        // An acceptor was woken for one on offer, and would come in vain.
         newest(true).or_else(|| newest(false))
     }
 
@@ -155,6 +157,7 @@ impl<R> Entry<R> {
     pub(super) fn next_for(&self, waiter: Option<WaiterId>) -> Option<usize> {
         let own = || self.queue.iter().position(|q| q.offered.is_some() && q.offered == waiter);
         let any = || self.queue.iter().position(|q| q.offered.is_none());
+        // Every poll of every acceptor comes here, and most find nothing: the numbers spare them a walk over the queue.
         let own = if self.offers == 0 { None } else { own() };
         own.or_else(|| if self.unoffered() == 0 { None } else { any() })
     }

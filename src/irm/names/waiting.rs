@@ -101,11 +101,13 @@ impl<R> Irm<R> {
         waiter: &mut Option<WaiterId>,
         waker: &mut Option<Waker>,
     ) -> Poll<Option<R>> {
+        // Drawn before the entry is borrowed, needed or not: numbers do not run out.
         let next = WaiterId(self.id());
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
             return Poll::Ready(None);
         };
         let at = waiter.and_then(|id| entry.waiters.iter().position(|w| w.id == id));
+        // What nobody was woken for goes to whoever comes first.
         let Some(taken) = entry.next_for(*waiter).and_then(|at| entry.take(at)) else {
             // It was woken in vain, or is polled again: with a waker in its place it counts as idle.
             if let Some(w) = at.and_then(|at| entry.waiters.get_mut(at)) {
