@@ -42,6 +42,7 @@ pub mod foreign;
 pub mod ids;
 pub mod journal;
 pub mod rng;
+pub(crate) mod seldom;
 pub mod seq;
 pub(crate) mod settings;
 pub mod sync;

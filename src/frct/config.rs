@@ -1,5 +1,7 @@
 //! Settings of an end.
 
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::congestion::Algorithm;
@@ -94,8 +96,9 @@ impl Config {
     }
 }
 
-/// [`Config`] in the units of the machine: nanoseconds.
-pub(super) struct Params {
+/// [`Config`] in the units of the machine: nanoseconds. Flows of one kind share it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Params {
     pub(super) reliable: bool,
     pub(super) o7s_peer: bool,
     pub(super) congestion: bool,
@@ -115,8 +118,6 @@ pub(super) struct Params {
     /// The largest messages in fragments that are taken, and that are sent, bytes; 0: none.
     pub(super) message_in: u32,
     pub(super) message_out: u32,
-    /// What encryption and checksum add to a packet, bytes.
-    pub(super) below: u8,
 }
 
 impl Params {
@@ -145,8 +146,50 @@ impl Params {
             rto_min: ns(c.rto_min).max(1),
             rto_max: ns(c.rto_max).max(1),
             message_in: if c.o7s_peer { c.message_in.min(MESSAGE_MAX) as u32 } else { 0 },
-            below: 0,
             message_out: if c.o7s_peer { c.message_out.min(c.max_message).min(MESSAGE_MAX) as u32 } else { 0 },
         }
+    }
+}
+
+/// Kinds of flows whose settings are shared at a time. A stack has a few; a peer that says another length of messages with
+/// each flow only has its own flows not share them.
+const KINDS: usize = 8;
+
+/// The settings that flows of a stack have, so that those of one kind share them.
+#[derive(Default)]
+pub(crate) struct Kinds(Vec<Weak<Params>>);
+
+impl Kinds {
+    /// The settings of a flow with this configuration.
+    pub(crate) fn of(&mut self, config: &Config) -> Arc<Params> {
+        let wanted = Params::new(config);
+        if let Some(same) = self.0.iter().filter_map(Weak::upgrade).find(|params| **params == wanted) {
+            return same;
+        }
+        self.0.retain(|params| params.strong_count() > 0);
+        if self.0.len() >= KINDS {
+            self.0.remove(0);
+        }
+        let params = Arc::new(wanted);
+        self.0.push(Arc::downgrade(&params));
+        params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_of_one_kind_share_their_settings() {
+        let mut kinds = Kinds::default();
+        let config = |message_out| Config { o7s_peer: true, message_out, ..Config::default() };
+        let (a, b, other) = (kinds.of(&config(1)), kinds.of(&config(1)), kinds.of(&config(2)));
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &other));
+        let many: Vec<_> = (3..100).map(|n| kinds.of(&config(n))).collect();
+        assert!(kinds.0.len() <= KINDS, "{} are remembered of {}", kinds.0.len(), many.len());
+        drop(many);
+        assert_eq!(kinds.of(&config(1)).message_out, 1);
+        assert!(kinds.0.len() <= 2, "those that no flow has are forgotten");
     }
 }

@@ -83,11 +83,14 @@
 //! together, packets that are lost again and again while small ones pass make later ones smaller: see `pmtu.rs`. What has its
 //! number already goes in [pieces](crate::wire::frct#pieces-and-path-probes).
 
+use alloc::sync::Arc;
+
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::counter::counts;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
+mod books;
 mod config;
 pub mod congestion;
 mod end;
@@ -111,6 +114,7 @@ mod transmit;
 mod tx;
 
 pub use config::Config;
+pub(crate) use config::Kinds;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
 pub(crate) use fragments::{Part, fragment_len, fragments};
@@ -118,7 +122,9 @@ pub use path::FrctPath;
 pub use rx::Memory;
 pub use transmit::Transmit;
 
+use books::Books;
 use config::Params;
+use congestion::Algorithm;
 use rx::Receiver;
 use tx::Sender;
 
@@ -173,10 +179,10 @@ counts! {
 /// After every call that takes `&mut self`, [`poll_transmit`](Self::poll_transmit) must be called until it returns
 /// `None`, and the timer set to [`next_deadline`](Self::next_deadline).
 pub struct Frct {
-    params: Params,
+    params: Arc<Params>,
     tx: Sender,
     rx: Receiver,
-    stats: Stats,
+    stats: Books,
     /// What this end has said, or is saying, about its end.
     ending: Option<Ending>,
     notice: Notice,
@@ -190,12 +196,16 @@ pub struct Frct {
 impl Frct {
     /// An end that numbers its packets from `isn`, which should be random.
     pub fn new(cfg: Config, isn: u32, _now: Instant) -> Self {
-        let params = Params::new(&cfg);
+        Self::sharing(Arc::new(Params::new(&cfg)), &cfg.algorithm, isn)
+    }
+
+    /// The same with settings that other machines have as well.
+    pub(crate) fn sharing(params: Arc<Params>, algorithm: &Algorithm, isn: u32) -> Self {
         Self {
-            tx: Sender::new(&params, &cfg.algorithm, Seq(isn)),
+            tx: Sender::new(&params, algorithm, Seq(isn)),
             rx: Receiver::new(&params),
             params,
-            stats: Stats::default(),
+            stats: Books::default(),
             ending: None,
             notice: Notice::new(),
             noticed: None,
@@ -239,7 +249,7 @@ impl Frct {
 
     /// Encryption and checksum add so much to each packet, bytes.
     pub(crate) fn set_overhead(&mut self, below: usize) {
-        self.params.below = u8::try_from(below).unwrap_or(u8::MAX);
+        self.tx.below = u8::try_from(below).unwrap_or(u8::MAX);
     }
 
     /// The largest packet of user data that the path carries, as far as that was found to be less than the layer says, bytes.
@@ -264,7 +274,7 @@ impl Frct {
         self.tx.rate.pacer.check(now);
         let abandoned = now >= self.rx.open_until(&self.params);
         if abandoned {
-            self.stats.incomplete += self.rx.ready.drop_open(cache);
+            self.stats.note_incomplete(self.rx.ready.drop_open(cache));
         }
         // The numbers of a reliable flow cannot be had again once they were acknowledged.
         let over = abandoned && self.params.reliable;
@@ -277,7 +287,7 @@ impl Frct {
     /// repeated. What has arrived can still be delivered.
     pub(crate) fn resign(&mut self, cache: &mut BufCache) {
         self.abandoned += self.tx.abandon(cache);
-        self.stats.incomplete += self.rx.drop_incomplete(cache);
+        self.stats.note_incomplete(self.rx.drop_incomplete(cache));
     }
 
     /// Nothing is sent or taken any more. What has arrived can still be delivered.
@@ -287,7 +297,7 @@ impl Frct {
         for packet in self.tx.queue.drain(..).filter_map(|segment| segment.packet) {
             cache.put(packet);
         }
-        self.stats.incomplete += self.rx.drop_incomplete(cache);
+        self.stats.note_incomplete(self.rx.drop_incomplete(cache));
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. It may come later than asked for the last
@@ -439,8 +449,8 @@ impl Frct {
     }
 
     /// The counters.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        self.stats.all()
     }
 
     /// Gives back memory that queues have grown to; for a flow that is idle.

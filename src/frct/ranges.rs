@@ -1,7 +1,6 @@
 //! Sets of sequence numbers as disjoint ranges: what a receiver holds beyond a gap, what a sender knows to be held.
 
-use alloc::collections::VecDeque;
-
+use crate::base::seldom::Seldom;
 use crate::base::seq::Seq;
 
 /// Disjoint half-open ranges `[first, end)`, ascending, never touching each other.
@@ -10,7 +9,7 @@ use crate::base::seq::Seq;
 /// an empty set no memory; the bound on ranges is the caller's window divided by two.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    list: VecDeque<(Seq, Seq)>,
+    list: Seldom<(Seq, Seq)>,
 }
 
 impl Ranges {
@@ -23,7 +22,7 @@ impl Ranges {
     }
 
     pub(super) fn get(&self, index: usize) -> Option<(Seq, Seq)> {
-        self.list.get(index).copied()
+        self.list.at(index).copied()
     }
 
     /// Index of the range with `seq` inside or directly behind it, otherwise of the first range above.
@@ -39,8 +38,9 @@ impl Ranges {
         }
         // Includes a range that ends where this one begins: ranges that touch are joined.
         let from = self.position(first);
+        let list = self.list.made();
         let (mut low, mut high, mut cursor, mut to) = (first, end, first, from);
-        while let Some(&(f, e)) = self.list.get(to) {
+        while let Some(&(f, e)) = list.get(to) {
             if f.after(end) {
                 break;
             }
@@ -58,14 +58,14 @@ impl Ranges {
             to += 1;
         }
         each(cursor, end, &mut added);
-        match self.list.get_mut(from) {
+        match list.get_mut(from) {
             Some(range) if to > from => {
                 *range = (low, high);
-                self.list.drain(from + 1..to);
+                list.drain(from + 1..to);
                 false
             }
             _ => {
-                self.list.insert(from, (low, high));
+                list.insert(from, (low, high));
                 true
             }
         }
@@ -73,14 +73,15 @@ impl Ranges {
 
     /// Forgets every number before `edge`.
     pub(super) fn remove_below(&mut self, edge: Seq) {
-        while let Some(range) = self.list.front_mut() {
+        let Some(list) = self.list.get_mut() else { return };
+        while let Some(range) = list.front_mut() {
             if range.1.after(edge) {
                 if range.0.before(edge) {
                     range.0 = edge;
                 }
                 return;
             }
-            self.list.pop_front();
+            list.pop_front();
         }
     }
 
@@ -90,7 +91,7 @@ impl Ranges {
 
     /// Gives back the memory of an empty set.
     pub(super) fn shrink(&mut self) {
-        self.list.shrink_to(self.list.len());
+        self.list.shrink();
     }
 }
 

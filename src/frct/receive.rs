@@ -12,7 +12,9 @@ impl Frct {
     /// Takes a packet from the peer: header and data, decrypted. Bad ones are counted and dropped.
     pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
         let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && self.is_wellformed(pci, &pkt)) else {
-            self.stats.malformed += u64::from(!self.down);
+            if !self.down {
+                self.stats.rest().malformed += 1;
+            }
             cache.put(pkt);
             return;
         };
@@ -34,7 +36,7 @@ impl Frct {
             return;
         }
         if pci.is_data() && self.is_stray(now, &pci) {
-            self.stats.stray += 1;
+            self.stats.rest().stray += 1;
             cache.put(pkt);
             return;
         }
@@ -44,7 +46,9 @@ impl Frct {
         if pci.flags.contains(Flags::FC) && sane {
             // A reference acknowledges on its own account; one of us puts both into the answer.
             let answer = !pci.is_data() && (!pci.flags.contains(Flags::ACK) || pci.flags.contains(Flags::DRF));
-            self.stats.implausible += u64::from(!self.tx.on_window(now, pci.window, answer));
+            if !self.tx.on_window(now, pci.window, answer) {
+                self.stats.rest().implausible += 1;
+            }
         }
         if !pci.is_data() {
             self.stats.control_received += 1;
@@ -68,7 +72,7 @@ impl Frct {
                 self.rx.on_best_effort(now, p, pci.seqno, (Part::of(pci.flags), pkt), stats, cache);
             }
         } else {
-            self.stats.no_run += 1;
+            self.stats.rest().no_run += 1;
             cache.put(pkt);
         }
     }
@@ -156,7 +160,7 @@ impl Frct {
         let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
         let stats = &mut self.stats;
         if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {
-            stats.implausible += 1;
+            stats.rest().implausible += 1;
             return false;
         }
         if repeated && self.tx.outstanding() > 0 {
@@ -168,7 +172,7 @@ impl Frct {
     /// Takes what the peer says about its end outside of its stream.
     fn handle_notice(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) {
         if self.rx.active(now, &self.params) && self.rx.is_far(pci.seqno) {
-            self.stats.stray += 1;
+            self.stats.rest().stray += 1;
             return;
         }
         self.stats.control_received += 1;

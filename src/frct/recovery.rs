@@ -28,15 +28,16 @@ mod losses;
 mod repairs;
 mod timeout;
 
-pub(super) use self::losses::{Episode, Evidence, Found, Reduction};
+pub(super) use self::losses::{Episode, Evidence, Found};
 pub(super) use self::repairs::Repairs;
 pub(super) use self::timeout::{Probe, Timer};
+use super::Params;
+use super::books::Books;
 use super::congestion::Ack;
 use super::pacing::{Mark, Sample};
 use super::rtt::{after, nanos_since};
 use super::segment::{Segment, State};
 use super::tx::Sender;
-use super::{Params, Stats};
 use crate::base::buf::BufCache;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
@@ -74,7 +75,7 @@ impl Sender {
         p: &Params,
         ackno: Seq,
         sack: Option<&Sack>,
-        stats: &mut Stats,
+        stats: &mut Books,
         cache: &mut BufCache,
     ) -> bool {
         // Forged, or of another run: believing it would move the edge past packets that are still to be sent.
@@ -93,7 +94,7 @@ impl Sender {
             }
         }
         // Of a peer that does not say what it holds: what waited for the repair of a gap looks like a long round trip.
-        if !self.peer_is_o7s && (news.resent || self.episode.until.is_some()) {
+        if !self.peer_is_o7s && (news.resent || self.has_open_episode()) {
             news.sample = None;
         }
         // The pointer and the ranges are relative to numbers that are out: below the edge they mean nothing.
@@ -155,7 +156,9 @@ impl Sender {
         let cost = u64::from(segment.cost);
         news.bytes += cost;
         news.newest = news.newest.max(segment.sent);
-        self.episode.reduction.arrived += cost;
+        if let Some(episode) = &mut self.episode {
+            episode.reduction.arrived += cost;
+        }
         self.note_passed(segment.size(), segment.state);
         self.rate.meter.arrived(now, segment, cost, &mut news.rate);
         // A lost packet was taken out of the flight when it was declared lost. That it arrives now says that the
@@ -164,7 +167,7 @@ impl Sender {
         if was_lost {
             segment.state.clear(State::LOST);
             self.repairs.lost_count -= 1;
-            self.episode.declared.1 += 1;
+            self.note_mistake();
         } else {
             self.flight = self.flight.saturating_sub(cost);
         }
@@ -184,7 +187,9 @@ impl Sender {
             } else if hasty || was_lost {
                 // That fast it was the first transmission: losses were declared too early.
                 sent = segment.first;
-                self.episode.declared.1 += u32::from(hasty && !was_lost);
+                if hasty && !was_lost {
+                    self.note_mistake();
+                }
                 self.evidence.patience = (self.evidence.patience + 1).min(PATIENCE_MAX);
             } else {
                 news.prompt |= took <= self.rtt.timeout();
@@ -206,7 +211,7 @@ impl Sender {
     }
 
     /// Something arrived: measure, look for losses, let the window grow.
-    fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Stats) {
+    fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Books) {
         let silent = core::mem::take(&mut self.timer.silent);
         self.timer.tried = false;
         let silence = silent >= SILENCE;
@@ -223,20 +228,7 @@ impl Sender {
             self.timer.backoff = 0;
             self.rtt.sample(now, took);
         }
-        let in_recovery = self.episode.until.is_some_and(|end| self.edge.before(end));
-        if !in_recovery {
-            self.episode.until = None;
-        }
-        // All packets declared lost in this episode have arrived as first sent: the window was reduced for nothing, and
-        // is restored (the idea of Eifel, RFC 4015).
-        if self.episode.declared.0 > 0 && self.episode.declared.1 >= self.episode.declared.0 {
-            stats.spurious += u64::from(self.episode.declared.0);
-            self.episode.declared = (0, 0);
-            self.episode.until = None;
-            if let Some(congestion) = &mut self.rate.congestion {
-                congestion.on_spurious();
-            }
-        }
+        let in_recovery = self.leave_episode(stats);
         self.tell_arrival(now, news, sample);
         if self.outstanding() == 0 {
             self.timer.at = Instant::FAR_FUTURE;
@@ -260,6 +252,34 @@ impl Sender {
         self.arm_rto(now, p);
     }
 
+    /// A packet that was declared lost was not.
+    fn note_mistake(&mut self) {
+        if let Some(episode) = &mut self.episode {
+            episode.declared.1 += 1;
+        }
+    }
+
+    /// Ends the episode that is over, and takes it back if it was a mistake. Whether what was out when it began has not
+    /// arrived yet.
+    fn leave_episode(&mut self, books: &mut Books) -> bool {
+        let Some(episode) = &mut self.episode else { return false };
+        let in_recovery = episode.until.is_some_and(|end| self.edge.before(end));
+        if !in_recovery {
+            episode.until = None;
+        }
+        // All packets declared lost in this episode have arrived as first sent: the window was reduced for nothing, and
+        // is restored (the idea of Eifel, RFC 4015).
+        if episode.declared.0 > 0 && episode.declared.1 >= episode.declared.0 {
+            books.rest().spurious += u64::from(episode.declared.0);
+            episode.declared = (0, 0);
+            episode.until = None;
+            if let Some(congestion) = &mut self.rate.congestion {
+                congestion.on_spurious();
+            }
+        }
+        in_recovery
+    }
+
     /// Tells the controller what arrived.
     fn tell_arrival(&mut self, now: Instant, news: &News, rtt: Option<u64>) {
         let round = !self.edge.before(self.rate.round);
@@ -269,6 +289,7 @@ impl Sender {
             self.next_round();
         }
         let rate = self.rate.meter.rate(now, &news.rate, self.rtt.min());
+        let current = news.newest > self.shrunk_at();
         let Some(congestion) = &mut self.rate.congestion else { return };
         // `current`: what was sent before the window last shrank has met the old one, and is no reason for the new one to
         // grow.
@@ -279,7 +300,7 @@ impl Sender {
             prior_delivered: news.rate.mark.map_or(0, |(mark, _)| mark.delivered),
             in_flight: self.flight,
             limited,
-            current: news.newest > self.episode.shrunk_at,
+            current,
             round,
             rtt,
             min_rtt: self.rtt.min(),

@@ -3,7 +3,7 @@
 //! A window that is closed is opened by an acknowledgement, which may be lost: so the sender asks, ever less often. A
 //! best-effort sender, which gets no acknowledgements, asks before its window is used up.
 
-use super::rtt::after;
+use super::rtt::{Past, after};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
@@ -26,7 +26,7 @@ pub(super) struct Asking {
     later_at: Instant,
     /// A rendez-vous is unanswered; when it went out, if it is the only one; the next number at the last one.
     unanswered: bool,
-    asked_at: Option<Instant>,
+    asked_at: Past,
     asked_seq: Seq,
 }
 
@@ -38,7 +38,7 @@ impl Asking {
             due: false,
             later_at: Instant::FAR_FUTURE,
             unanswered: false,
-            asked_at: None,
+            asked_at: Past::default(),
             asked_seq: isn,
         }
     }
@@ -63,7 +63,7 @@ impl Asking {
         }
         self.due = false;
         // Only the answer to a single question can be timed.
-        self.asked_at = if self.unanswered { None } else { Some(now) };
+        self.asked_at = if self.unanswered { Past::default() } else { Past::at(now) };
         self.unanswered = true;
         self.asked_seq = next;
         true
@@ -91,7 +91,7 @@ impl Asking {
 
     /// An answer has come. To what was asked last: the next number then, and when it was, if it can be told.
     pub(super) fn answered(&mut self) -> Option<(Seq, Option<Instant>)> {
-        core::mem::take(&mut self.unanswered).then_some((self.asked_seq, self.asked_at))
+        core::mem::take(&mut self.unanswered).then_some((self.asked_seq, self.asked_at.get()))
     }
 
     /// The window has moved, and is open or not.

@@ -1,19 +1,20 @@
 //! The receiving half: the run of numbers, the packets in and out of order, and when to acknowledge.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
+use self::report::Reports;
+use super::Params;
+use super::books::Books;
 use super::end::Ending;
 use super::fragments::Part;
 use super::pieces::Pieces;
 use super::ranges::Ranges;
 use super::reassembly::Messages;
 use super::recovery::later;
-use super::rtt::{after, nanos_since};
-use super::{Params, Stats};
+use super::rtt::{Past, after, nanos_since};
 use crate::base::backlog::SNUG_FROM;
 use crate::base::buf::{BufCache, PacketBuf};
+use crate::base::seldom::Seldom;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::Flags;
@@ -29,8 +30,6 @@ const ACK_EVERY_IN_GAP: u32 = 2;
 /// Packets that a peer may send of a message that is not complete, when memory is short and nothing can be read: without it
 /// the rest would never come.
 const LAST_WINDOW: u32 = 64;
-/// Arrivals remembered for the next report.
-const FRESH_MAX: usize = 1024;
 
 /// Places for early packets that are not worth giving back, and do not count as memory that packets hold.
 const PLACES: usize = 256;
@@ -61,6 +60,13 @@ impl Kind {
     }
 }
 
+/// A packet beyond a gap.
+struct Early {
+    seq: Seq,
+    kind: Kind,
+    packet: PacketBuf,
+}
+
 /// The receiving half of a machine.
 pub(super) struct Receiver {
     /// Next number expected in order.
@@ -69,10 +75,9 @@ pub(super) struct Receiver {
     pub(super) ready: Messages,
     /// How the peer has ended its stream, as far as it has arrived in order.
     pub(super) ended: Option<Ending>,
-    /// Beyond a gap: index 0 is `next`.
-    early: VecDeque<Option<(Kind, PacketBuf)>>,
-    /// Packets in `early`, and the memory that they hold, bytes.
-    early_count: usize,
+    /// Beyond a gap, in the order of their numbers: what is missing between them takes no place.
+    early: Seldom<Early>,
+    /// The memory that they hold, bytes.
     early_bytes: usize,
     /// Packets that come in pieces and are not complete; most flows never have any.
     pieces: Option<Box<Pieces>>,
@@ -80,9 +85,8 @@ pub(super) struct Receiver {
     pub(super) answer: Option<Seq>,
     pub(super) memory: Memory,
     pub(super) held: Ranges,
-    /// The number that arrived last beyond the gap, and those that did since they were last reported.
-    latest: Seq,
-    fresh: Vec<Seq>,
+    /// What the peer is told of them; present since there was a gap, until the flow has been idle.
+    reports: Option<Box<Reports>>,
     /// Right edge of the window as told to the peer: what it may send, and relies on.
     told: Seq,
     /// The packet that follows in order was refused, although told that it may come: the peer is told instead that nothing is
@@ -93,7 +97,7 @@ pub(super) struct Receiver {
     /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
     sender_at: Seq,
     /// Last time that data or a run start arrived; `None`: no run yet.
-    heard: Option<Instant>,
+    heard: Past,
     pub(super) window: u32,
     unacked: u32,
     /// A control packet is due now.
@@ -103,8 +107,6 @@ pub(super) struct Receiver {
     /// Repetitions of the window still to send, and when.
     repeats: u8,
     repeat_at: Instant,
-    /// Payload of the next control packet.
-    pub(super) sack: Vec<u8>,
 }
 
 impl Receiver {
@@ -113,33 +115,30 @@ impl Receiver {
             next: Seq(0),
             ready: Messages::new(p.message_in),
             ended: None,
-            early: VecDeque::new(),
-            early_count: 0,
+            early: Seldom::default(),
             early_bytes: 0,
             pieces: None,
             answer: None,
             memory: Memory::Free,
             held: Ranges::default(),
-            latest: Seq(0),
-            fresh: Vec::new(),
+            reports: None,
             told: Seq(0),
             shut: false,
             lets_send: false,
             sender_at: Seq(0),
-            heard: None,
+            heard: Past::default(),
             window: if p.o7s_peer { p.window } else { p.legacy_window },
             unacked: 0,
             due: false,
             due_at: Instant::FAR_FUTURE,
             repeats: 0,
             repeat_at: Instant::FAR_FUTURE,
-            sack: Vec::new(),
         }
     }
 
     /// Returns `true` if there is a run that the sender still knows.
     pub(super) fn active(&self, now: Instant, p: &Params) -> bool {
-        self.heard.is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
+        self.heard.get().is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
     }
 
     /// Returns `true` if a number of the run cannot be near this one: before or behind every window and what was sent
@@ -150,7 +149,7 @@ impl Receiver {
 
     /// Returns `true` if a run has ever begun.
     pub(super) fn has_run(&self) -> bool {
-        self.heard.is_some()
+        self.heard.get().is_some()
     }
 
     /// Returns `true` if a number lies before what has arrived in order.
@@ -160,7 +159,7 @@ impl Receiver {
 
     /// Returns `true` if acknowledgements may be sent: at most A after the data.
     pub(super) fn may_ack(&self, now: Instant, p: &Params) -> bool {
-        self.heard.is_some_and(|t| nanos_since(now, t) <= p.a)
+        self.heard.get().is_some_and(|t| nanos_since(now, t) <= p.a)
     }
 
     /// First number outside the window.
@@ -188,12 +187,11 @@ impl Receiver {
 
     /// Drops what waits for something else to come. Returns how many messages were incomplete.
     pub(super) fn drop_incomplete(&mut self, cache: &mut BufCache) -> u64 {
-        for (_, packet) in self.early.drain(..).flatten() {
-            cache.put(packet);
+        while let Some(early) = self.early.pop_front() {
+            cache.put(early.packet);
         }
-        self.early_count = 0;
         self.early_bytes = 0;
-        self.early.shrink_to(PLACES);
+        self.tidy_places();
         self.pieces = None;
         self.held.clear();
         self.ready.drop_open(cache)
@@ -201,27 +199,27 @@ impl Receiver {
 
     /// Begins a run with `seq`, or continues the present one if that is where it stands.
     pub(super) fn start_run(&mut self, now: Instant, p: &Params, seq: Seq, cache: &mut BufCache) {
-        if self.heard.is_none() || seq != self.next {
+        if self.heard.get().is_none() || seq != self.next {
             self.next = seq;
             self.sender_at = seq;
             self.drop_incomplete(cache);
-            self.fresh.clear();
+            self.forget_report();
             // The window that the peer begins with is enough until the first acknowledgement tells the true one.
             self.told = seq;
             self.told = self.limit(p);
             self.shut = false;
         }
-        self.heard = Some(now);
+        self.heard = Past::at(now);
     }
 
     /// A control packet of one of our kind says where its sender stands.
     pub(super) fn sender_is_at(&mut self, now: Instant, seq: Seq) {
-        if self.heard.is_some() && (0..=JUMP_MAX).contains(&(seq - self.sender_at)) {
+        if self.heard.get().is_some() && (0..=JUMP_MAX).contains(&(seq - self.sender_at)) {
             self.sender_at = seq;
         }
         // Only what is near the run prolongs it: a packet that was long on its way says nothing about the sender now.
         if (seq - self.next).unsigned_abs() <= self.window {
-            self.heard = Some(now);
+            self.heard = Past::at(now);
         }
     }
 
@@ -232,12 +230,12 @@ impl Receiver {
         p: &Params,
         seq: Seq,
         (kind, packet): (Kind, PacketBuf),
-        stats: &mut Stats,
+        stats: &mut Books,
         cache: &mut BufCache,
     ) {
         let ahead = seq - self.next;
         if ahead == 0 && self.has_place_for(kind, packet.len()) {
-            self.heard = Some(now);
+            self.heard = Past::at(now);
             self.shut = false;
             self.take_in_order(now, (kind, packet), stats, cache);
             self.unacked += 1;
@@ -245,8 +243,8 @@ impl Receiver {
                 self.fill(now, stats, cache);
             }
         } else if ahead > 0 && seq.before(self.limit(p)) {
-            self.heard = Some(now);
-            self.hold(seq, ahead as usize, (kind, packet), stats, cache);
+            self.heard = Past::at(now);
+            self.hold(seq, (kind, packet), stats, cache);
         } else {
             self.refuse(now, p, seq, stats);
             cache.put(packet);
@@ -264,17 +262,17 @@ impl Receiver {
 
     /// A packet, or a piece of one, is of no use. A duplicate tells of a lost acknowledgement, a packet beyond the window of
     /// a window that was misread. Either way the sender is put right at once.
-    fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Stats) {
+    fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Books) {
         let ahead = seq - self.next;
         if ahead < 0 {
-            stats.duplicates += 1;
+            stats.rest().duplicates += 1;
             if ahead.unsigned_abs() <= self.window {
-                self.heard = Some(now);
+                self.heard = Past::at(now);
             }
         } else {
-            stats.out_of_window += 1;
+            stats.rest().out_of_window += 1;
             if ahead == 0 && !self.has_place(seq) {
-                self.heard = Some(now);
+                self.heard = Past::at(now);
                 self.shut = p.o7s_peer;
             }
         }
@@ -286,7 +284,7 @@ impl Receiver {
         &mut self,
         now: Instant,
         (kind, packet): (Kind, PacketBuf),
-        stats: &mut Stats,
+        stats: &mut Books,
         cache: &mut BufCache,
     ) {
         self.next += 1;
@@ -296,81 +294,80 @@ impl Receiver {
             self.ended = self.ended.max(Some(ending));
             self.due = true;
             cache.put(packet);
-            stats.incomplete += self.ready.drop_open(cache);
+            stats.note_incomplete(self.ready.drop_open(cache));
             return;
         };
         if self.ended.is_some() {
-            stats.stray += 1;
+            stats.rest().stray += 1;
             cache.put(packet);
         } else {
             stats.received += 1;
-            stats.incomplete += self.ready.push(now, part, packet, cache);
+            stats.note_incomplete(self.ready.push(now, part, packet, cache));
         }
     }
 
     /// The packet at the front of the gap has come: what it held back follows.
-    fn fill(&mut self, now: Instant, stats: &mut Stats, cache: &mut BufCache) {
-        // The place of the packet itself, which came from the wire and was never put there.
-        self.early.pop_front();
-        while let Some(Some(_)) = self.early.front() {
-            if let Some(Some(early)) = self.early.pop_front() {
-                self.early_count -= 1;
-                self.early_bytes -= early.1.memory();
-                self.take_in_order(now, early, stats, cache);
-            }
+    fn fill(&mut self, now: Instant, stats: &mut Books, cache: &mut BufCache) {
+        while self.early.front().is_some_and(|early| early.seq == self.next)
+            && let Some(Early { kind, packet, .. }) = self.early.pop_front()
+        {
+            self.early_bytes = self.early_bytes.saturating_sub(packet.memory());
+            self.take_in_order(now, (kind, packet), stats, cache);
         }
         self.held.remove_below(self.next);
         if self.held.is_empty() {
-            self.early.clear();
-            self.early.shrink_to(PLACES);
-            self.fresh.clear();
+            self.tidy_places();
+            self.forget_report();
         }
         self.due = true;
     }
 
+    /// Where a packet beyond a gap is among the others, or else would have its place.
+    fn place_of(&self, seq: Seq) -> Result<usize, usize> {
+        // Mostly the latest has the highest number.
+        if self.early.back().is_none_or(|last| last.seq.before(seq)) {
+            return Err(self.early.len());
+        }
+        let place = self.early.partition_point(|early| early.seq.before(seq));
+        if self.early.at(place).is_some_and(|early| early.seq == seq) { Ok(place) } else { Err(place) }
+    }
+
+    /// No packet is held: gives back memory for many.
+    fn tidy_places(&mut self) {
+        if let Some(early) = self.early.get_mut() {
+            early.shrink_to(PLACES);
+        }
+    }
+
     /// Stores a packet beyond a gap, unless it is there already.
-    fn hold(
-        &mut self,
-        seq: Seq,
-        ahead: usize,
-        (kind, packet): (Kind, PacketBuf),
-        stats: &mut Stats,
-        cache: &mut BufCache,
-    ) {
+    fn hold(&mut self, seq: Seq, (kind, packet): (Kind, PacketBuf), stats: &mut Books, cache: &mut BufCache) {
         if self.memory >= Memory::Tight {
             // It is sent again when there is room for it.
-            stats.out_of_window += 1;
+            stats.rest().out_of_window += 1;
             cache.put(packet);
             return;
         }
-        // Places up to the packet. The window bounds them, and an empty one costs no buffer.
-        while self.early.len() <= ahead {
-            self.early.push_back(None);
-        }
-        let Some(slot) = self.early.get_mut(ahead) else { return };
-        if slot.is_some() {
-            stats.duplicates += 1;
+        // Where much is missing, the numbers before and behind that lie next to each other: what is moved to make room is the
+        // shorter side, and a hole is mostly filled near its front.
+        let Err(place) = self.place_of(seq) else {
+            stats.rest().duplicates += 1;
             cache.put(packet);
             self.due = true;
             return;
-        }
+        };
         // A gap can hold a window of small packets in large buffers, which a peer may provoke: beyond a few they are
         // copied into buffers of their size.
-        let packet = match packet.snug().filter(|_| self.early_count >= SNUG_FROM) {
+        let packet = match packet.snug().filter(|_| self.early.len() >= SNUG_FROM) {
             Some(snug) => {
                 cache.put(packet);
                 snug
             }
             None => packet,
         };
-        self.early_count += 1;
         self.early_bytes += packet.memory();
-        *slot = Some((kind, packet));
-        stats.out_of_order += 1;
-        self.latest = seq;
-        if self.fresh.len() < FRESH_MAX {
-            self.fresh.push(seq);
-        }
+        self.early.made().insert(place, Early { seq, kind, packet });
+        stats.rest().out_of_order += 1;
+        self.reports.get_or_insert_default().note(seq);
         self.unacked += 1;
         let gaps = self.held.len();
         // A gap that opens or closes is what the sender waits for. Packets that extend a range prove less, and are
@@ -387,31 +384,31 @@ impl Receiver {
         p: &Params,
         seq: Seq,
         (part, packet): (Part, PacketBuf),
-        stats: &mut Stats,
+        stats: &mut Books,
         cache: &mut BufCache,
     ) {
         let ahead = seq - self.next;
         if ahead < 0 {
-            stats.late += 1;
+            stats.rest().late += 1;
         } else {
             // A gap: missing fragments will not come any more, so nothing of their message can ever be read.
             if ahead > 0 {
-                stats.incomplete += self.ready.drop_open(cache);
+                stats.note_incomplete(self.ready.drop_open(cache));
+                stats.rest().skipped += ahead as u64;
             }
-            self.heard = Some(now);
+            self.heard = Past::at(now);
             self.next = seq + 1;
             if self.sender_at.before(self.next) {
                 self.sender_at = self.next;
             }
-            stats.skipped += ahead as u64;
             if self.has_place(seq) && self.memory < Memory::Tight && self.ready.fits(part, packet.len()) {
                 stats.received += 1;
-                stats.incomplete += self.ready.push(now, part, packet, cache);
+                stats.note_incomplete(self.ready.push(now, part, packet, cache));
                 self.offer_window(now, p);
                 return;
             }
-            stats.incomplete += self.ready.drop_open(cache);
-            stats.out_of_window += 1;
+            stats.note_incomplete(self.ready.drop_open(cache));
+            stats.rest().out_of_window += 1;
         }
         cache.put(packet);
     }
@@ -439,8 +436,8 @@ impl Receiver {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        // Beyond a few, places count by themselves: one tiny packet far ahead has as many made as the window has numbers.
-        let places = self.early.capacity().saturating_sub(PLACES) * size_of::<Option<(Kind, PacketBuf)>>();
+        // Beyond a few, places count by themselves: there is memory for as many as were ever taken at a time.
+        let places = self.early.capacity().saturating_sub(PLACES) * size_of::<Early>();
         self.ready.bytes() + self.early_bytes + places + self.pieces.as_ref().map_or(0, |pieces| pieces.bytes())
     }
 
@@ -468,7 +465,7 @@ impl Receiver {
         Some(read)
     }
 
-    /// Packets ready, places for early ones, ranges.
+    /// Packets ready, early ones, ranges.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> (usize, usize, usize) {
         (self.ready.len(), self.early.len(), self.held.len())
@@ -477,11 +474,10 @@ impl Receiver {
     /// Gives back memory that an idle flow does not need.
     pub(super) fn shrink(&mut self) {
         self.ready.shrink();
-        self.early.shrink_to(self.early.len());
+        self.early.shrink();
         self.held.shrink();
-        if !self.due {
-            self.sack = Vec::new();
-            self.fresh = Vec::new();
+        if self.held.is_empty() && !self.due {
+            self.reports = None;
         }
     }
 }

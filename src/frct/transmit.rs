@@ -95,7 +95,7 @@ impl Frct {
                 Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
             }
             Pick::Again(seq) => {
-                self.stats.retransmitted += 1;
+                self.stats.rest().retransmitted += 1;
                 self.kept(now, seq)
             }
             Pick::New if self.params.reliable => {
@@ -176,14 +176,13 @@ impl Frct {
         if !pci.flags.contains(Flags::FC) {
             return None;
         }
-        self.rx.sack.clear();
         if self.tx.peer_is_o7s && pci.flags.contains(Flags::ACK) && !self.rx.held.is_empty() {
             self.rx.report();
         } else {
             self.rx.forget_report();
         }
         self.stats.control_sent += 1;
-        Some(Transmit::Control { pci: pci.to_bytes(), payload: &self.rx.sack })
+        Some(Transmit::Control { pci: pci.to_bytes(), payload: self.rx.sack() })
     }
 }
 

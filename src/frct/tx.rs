@@ -12,7 +12,7 @@ use super::pmtu::Pmtu;
 use super::ranges::Ranges;
 use super::recovery::{Episode, Evidence, Probe, Repairs, Timer};
 use super::rendezvous::Asking;
-use super::rtt::{Rtt, nanos_since};
+use super::rtt::{Past, Rtt, nanos_since};
 use super::segment::{Segment, State};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::{Seq, decode24};
@@ -83,7 +83,8 @@ pub(super) struct Sender {
     pub(super) flight: u64,
     pub(super) repairs: Repairs,
     pub(super) evidence: Evidence,
-    pub(super) episode: Episode,
+    /// Present since something was lost, until the flow has been idle.
+    pub(super) episode: Option<Box<Episode>>,
     pub(super) timer: Timer,
     pub(super) probe: Probe,
     pub(super) asking: Asking,
@@ -92,12 +93,14 @@ pub(super) struct Sender {
     pub(super) rate: Rate,
     pub(super) rtt: Rtt,
     /// When a packet went out last for the first time.
-    last_new: Option<Instant>,
+    last_new: Past,
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
     /// No user data goes out for now.
     pub(super) held: bool,
     reliable: bool,
+    /// What encryption and checksum add to a packet, bytes.
+    pub(super) below: u8,
 }
 
 impl Sender {
@@ -114,7 +117,7 @@ impl Sender {
             flight: 0,
             repairs: Repairs::default(),
             evidence: Evidence::new(isn),
-            episode: Episode::default(),
+            episode: None,
             timer: Timer::default(),
             probe: Probe::default(),
             asking: Asking::new(isn),
@@ -129,10 +132,11 @@ impl Sender {
                 round: isn,
             },
             rtt: Rtt::default(),
-            last_new: None,
+            last_new: Past::default(),
             peer_is_o7s: p.o7s_peer,
             held: false,
             reliable: p.reliable,
+            below: 0,
         }
     }
 
@@ -158,7 +162,7 @@ impl Sender {
         // A window of less than a packet is a rate: see `pacing`.
         self.flight == 0
             || self.flight.saturating_add(cost) <= window
-            || (self.episode.until.is_some() && self.episode.reduction.allows(window))
+            || self.episode.as_ref().is_some_and(|e| e.until.is_some() && e.reduction.allows(window))
     }
 
     /// Returns `true` if window and rate let a packet go now.
@@ -210,7 +214,9 @@ impl Sender {
         segment.mark = mark;
         let cost = u64::from(segment.cost);
         self.flight += cost;
-        self.episode.reduction.sent += cost;
+        if let Some(episode) = &mut self.episode {
+            episode.reduction.sent += cost;
+        }
         self.rate.pacer.sent(now, cost);
     }
 
@@ -245,7 +251,7 @@ impl Sender {
             self.rest();
         }
         if self.queue.is_empty() {
-            let pause = self.last_new.map(|t| nanos_since(now, t));
+            let pause = self.last_new.get().map(|t| nanos_since(now, t));
             // A peer whose receiver has never run, or has forgotten us, learns our numbers before the first packet
             // can be lost.
             // A reference takes the run from the first packet of a best-effort flow, and a client of it that is sent two
@@ -321,7 +327,7 @@ impl Sender {
     }
 
     fn pick_new(&mut self, now: Instant, p: &Params) -> Pick {
-        self.last_new = Some(now);
+        self.last_new = Past::at(now);
         if self.reliable {
             self.first_transmission(now, p);
         }
@@ -456,5 +462,9 @@ impl Sender {
         self.queue.shrink_to(self.queue.len());
         self.repairs.shrink();
         self.sacked.shrink();
+        // What is sent from now on is sent after all that was lost.
+        if self.outstanding() == 0 {
+            self.episode = None;
+        }
     }
 }

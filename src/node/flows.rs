@@ -56,6 +56,7 @@ pub(super) struct Flows {
     /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
     held: Arc<Meter>,
     held_by_peer: Ordered<Mutex<PeerMeters>, { order::METERS }>,
+    kinds: Ordered<Mutex<frct::Kinds>, { order::KINDS }>,
 }
 
 impl Flows {
@@ -66,6 +67,7 @@ impl Flows {
             silent: Ordered::default(),
             held: Meter::whole(limits.stack_bytes, &shared.env.clock),
             held_by_peer: Ordered::new(Mutex::new(PeerMeters::new())),
+            kinds: Ordered::default(),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
         }
@@ -171,7 +173,8 @@ impl Flows {
                 ..self.shared.limits.frct.clone()
             };
             let isn = self.shared.random();
-            Box::new(Frct::new(config, isn, self.shared.now()))
+            let params = self.kinds.lock().of(&config);
+            Box::new(Frct::sharing(params, &config.algorithm, isn))
         });
         Params {
             qos,

@@ -126,7 +126,7 @@ impl Endpoint {
 
     /// Counters of FRCT, on flows that have it.
     pub fn frct_stats(&self) -> Option<crate::frct::Stats> {
-        self.inner.lock().pipe.frct.as_ref().map(|f| *f.stats())
+        self.inner.lock().pipe.frct.as_ref().map(|f| f.stats())
     }
 
     /// The state of the sending direction, on flows that have FRCT.

@@ -1,5 +1,7 @@
 //! CUBIC.
 
+use alloc::boxed::Box;
+
 use super::{Ack, Controller, Loss, MIN_SEGMENT, initial_window, rate_of};
 use crate::base::time::Instant;
 
@@ -100,7 +102,8 @@ struct Start {
 pub struct Cubic {
     segment: u64,
     curve: Curve,
-    before: Option<Curve>,
+    /// Present since the first loss, until that was spurious.
+    before: Option<Box<Curve>>,
     start: Start,
     /// Something has arrived: the window is no longer the initial one.
     begun: bool,
@@ -303,12 +306,16 @@ impl Controller for Cubic {
             return;
         }
         self.begun = true;
-        self.before.get_or_insert(self.curve);
+        if self.before.is_none() {
+            self.before = Some(Box::new(self.curve));
+        }
         if loss.silence && self.curve.threshold != u64::MAX && self.in_slow_start() {
             // Broken again before it was found out what it holds: a window that was small for that reason says nothing.
             self.curve.threshold = (self.curve.threshold / 2).max(self.floor());
         } else if loss.event {
-            self.before = Some(self.curve);
+            if let Some(before) = &mut self.before {
+                **before = self.curve;
+            }
             let (window, w_max) = (self.curve.window, self.curve.w_max);
             // Fast convergence: who has to give way twice in a row leaves room for the others. A path that was broken, or
             // has no queue, has no others to leave it to.
@@ -332,7 +339,7 @@ impl Controller for Cubic {
         if let Some(before) = self.before.take()
             && before.window > self.curve.window
         {
-            self.curve = before;
+            self.curve = *before;
         }
     }
 

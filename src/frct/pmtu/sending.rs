@@ -4,10 +4,11 @@ use super::{CUT_MAX, Change, Cut, IN_VAIN, Pmtu};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::frct::books::Books;
 use crate::frct::recovery::Found;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
-use crate::frct::{Frct, Params, Stats, Transmit};
+use crate::frct::{Frct, Params, Transmit};
 use crate::wire::frct::{Flags, Pci};
 
 /// What goes out next because of the path.
@@ -49,7 +50,7 @@ impl Sender {
         let size = segment.size();
         let patience = self.rto(p);
         self.pmtu
-            .get_or_insert_with(|| Pmtu::new(p.below.into(), Seq(now.as_nanos() as u32)).into())
+            .get_or_insert_with(|| Pmtu::new(self.below.into(), Seq(now.as_nanos() as u32)).into())
             .on_resent(now, size, patience);
     }
 
@@ -100,7 +101,7 @@ impl Sender {
     }
 
     /// The peer has answered a probe.
-    pub(in crate::frct) fn on_path_answer(&mut self, now: Instant, p: &Params, number: Seq, stats: &mut Stats) {
+    pub(in crate::frct) fn on_path_answer(&mut self, now: Instant, p: &Params, number: Seq, stats: &mut Books) {
         let shortest = self.rtt.min();
         let Some(pmtu) = &mut self.pmtu else { return };
         match pmtu.on_answer(now, number, shortest) {
@@ -111,7 +112,7 @@ impl Sender {
                 self.arm_rto(now, p);
             }
             Change::Lowered => {
-                stats.lowered += 1;
+                stats.rest().lowered += 1;
                 self.repeat_in_pieces(now, p);
             }
         }
@@ -133,7 +134,9 @@ impl Sender {
         }
         // Not by `enter_recovery`: the window is not made smaller for it. But what arrives as first sent after all is counted
         // against it, as with any loss that was declared.
-        self.episode.declared.0 += found.packets;
+        if found.packets > 0 {
+            self.episode.get_or_insert_default().declared.0 += found.packets;
+        }
         self.repairs.forced = true;
         // The peer is there, and has answered.
         self.timer.progress_at = now;

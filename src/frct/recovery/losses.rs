@@ -2,11 +2,12 @@
 
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::frct::Params;
+use crate::frct::books::Books;
 use crate::frct::congestion::Loss;
 use crate::frct::rtt::{Rtt, after, nanos_since};
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
-use crate::frct::{Params, Stats};
 
 /// Packets that arrived beyond a missing one, or repeated acknowledgements, that prove it lost.
 const EVIDENCE: u32 = 3;
@@ -93,17 +94,27 @@ pub(in crate::frct) struct Found {
 }
 
 impl Sender {
+    /// Returns `true` if losses that were found belong to the same.
+    pub(in crate::frct) fn has_open_episode(&self) -> bool {
+        self.episode.as_ref().is_some_and(|episode| episode.until.is_some())
+    }
+
+    /// When loss last made the congestion window smaller.
+    pub(super) fn shrunk_at(&self) -> Instant {
+        self.episode.as_ref().map_or(Instant::ZERO, |episode| episode.shrunk_at)
+    }
+
     /// A peer that reports no ranges repeated its acknowledgement while packets are out.
-    pub(in crate::frct) fn on_repeated_ack(&mut self, now: Instant, stats: &mut Stats) {
+    pub(in crate::frct) fn on_repeated_ack(&mut self, now: Instant, stats: &mut Books) {
         self.evidence.repeated_acks = self.evidence.repeated_acks.saturating_add(1);
         // Once for each loss: those that follow tell of the same one (RFC 5681, 3.2).
-        if u32::from(self.evidence.repeated_acks) == EVIDENCE && self.episode.until.is_none() {
+        if u32::from(self.evidence.repeated_acks) == EVIDENCE && !self.has_open_episode() {
             self.suspect_oldest(now, stats);
         }
     }
 
     /// The oldest packet is missing at the peer, unless it was sent within the last round trip.
-    pub(super) fn suspect_oldest(&mut self, now: Instant, stats: &mut Stats) {
+    pub(super) fn suspect_oldest(&mut self, now: Instant, stats: &mut Books) {
         let srtt = self.rtt.smoothed();
         let Some(segment) = self.queue.front() else { return };
         // Sent within the last round trip, its acknowledgement cannot have come yet.
@@ -120,14 +131,14 @@ impl Sender {
         if self.evidence.patience == 0 {
             // On a path that has never reordered three later arrivals prove a loss (RFC 5681, 3.2). With fewer, a
             // quarter of the shortest round trip is waited for (RFC 8985, 6.2).
-            let certain = self.sacked_count >= EVIDENCE || self.episode.until.is_some();
+            let certain = self.sacked_count >= EVIDENCE || self.has_open_episode();
             return if certain { 0 } else { self.rtt.min() / 4 };
         }
         (self.rtt.smoothed() / 4).saturating_mul(u64::from(self.evidence.patience))
     }
 
     /// Everything that is out went another way than what is sent from now on.
-    pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Stats) {
+    pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Books) {
         self.forget_path();
         self.rtt = Rtt::default();
         (self.timer.backoff, self.timer.silent) = (0, 0);
@@ -147,7 +158,7 @@ impl Sender {
     }
 
     /// Declares lost what is overdue, and sets the timer for what will be. `silence`: nothing had arrived for long.
-    pub(super) fn detect_losses(&mut self, now: Instant, silence: bool, stats: &mut Stats) {
+    pub(super) fn detect_losses(&mut self, now: Instant, silence: bool, stats: &mut Books) {
         let tolerance = self.tolerance();
         let flight = self.flight;
         let mut found = Found::default();
@@ -210,7 +221,7 @@ impl Sender {
         } else {
             // A lost retransmission: what the peer waits for goes first.
             let place = self.repairs.lost.partition_point(|s| s.before(seq));
-            self.repairs.lost.insert(place, seq);
+            self.repairs.lost.made().insert(place, seq);
         }
     }
 
@@ -222,24 +233,26 @@ impl Sender {
         flight: u64,
         found: &Found,
         silence: bool,
-        stats: &mut Stats,
+        stats: &mut Books,
     ) {
         // The first retransmission does not wait for room in the window: the hole is what the peer waits for.
         self.repairs.forced = true;
         // One reduction for each window of data (RFC 5681, 4.3): packets from before the last one met the same queue.
-        let event = silence || found.first > self.episode.shrunk_at;
+        let event = silence || found.first > self.shrunk_at();
+        let episode = self.episode.get_or_insert_default();
         if event {
-            self.episode.shrunk_at = now;
-            self.episode.declared = (0, 0);
-            self.episode.reduction = Reduction { flight, ..Reduction::default() };
-            self.episode.until = Some(self.next);
+            episode.shrunk_at = now;
+            episode.declared = (0, 0);
+            episode.reduction = Reduction { flight, ..Reduction::default() };
+            episode.until = Some(self.next);
+            let stats = stats.rest();
             stats.loss_episodes += 1;
             if stats.loss_episodes.is_multiple_of(PATIENCE_LIFE) {
                 self.evidence.patience = self.evidence.patience.div_ceil(2);
             }
         }
-        self.episode.declared.0 += found.packets;
-        self.episode.until.get_or_insert(self.next);
+        episode.declared.0 += found.packets;
+        episode.until.get_or_insert(self.next);
         if let Some(congestion) = &mut self.rate.congestion {
             congestion.on_loss(&Loss { now, bytes: found.bytes, in_flight: self.flight, event, silence });
             self.update_rate();

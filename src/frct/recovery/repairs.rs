@@ -1,7 +1,6 @@
 //! The retransmissions that are due.
 
-use alloc::collections::VecDeque;
-
+use crate::base::seldom::Seldom;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::Params;
@@ -12,9 +11,9 @@ use crate::frct::tx::Sender;
 #[derive(Default)]
 pub(in crate::frct) struct Repairs {
     /// Numbers to retransmit.
-    pub(in crate::frct) lost: VecDeque<Seq>,
+    pub(in crate::frct) lost: Seldom<Seq>,
     /// Those retransmitted, in the order of time.
-    pub(in crate::frct) resent: VecDeque<(Seq, Instant)>,
+    pub(in crate::frct) resent: Seldom<(Seq, Instant)>,
     /// Packets that wait for their retransmission.
     pub(in crate::frct) lost_count: u32,
     /// The first retransmission of a recovery ignores the congestion window.
@@ -32,8 +31,8 @@ impl Repairs {
 
     /// Gives back memory that an idle flow does not need.
     pub(in crate::frct) fn shrink(&mut self) {
-        self.lost.shrink_to(self.lost.len());
-        self.resent.shrink_to(self.resent.len());
+        self.lost.shrink();
+        self.resent.shrink();
     }
 }
 

@@ -3,10 +3,11 @@
 use super::losses::Found;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::frct::Params;
+use crate::frct::books::Books;
 use crate::frct::rtt::after;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
-use crate::frct::{Params, Stats};
 
 /// Packets that count as lost with the first timeout towards a peer that does not say what is missing.
 const BLIND_BURST: u32 = 16;
@@ -169,7 +170,7 @@ impl Sender {
     }
 
     /// The loss part of a timeout. `false` when nothing has arrived for R: the flow is down.
-    pub(in crate::frct) fn check_losses(&mut self, now: Instant, p: &Params, stats: &mut Stats) -> bool {
+    pub(in crate::frct) fn check_losses(&mut self, now: Instant, p: &Params, stats: &mut Books) -> bool {
         if now >= self.evidence.reorder_at {
             self.detect_losses(now, false, stats);
         }
@@ -183,7 +184,7 @@ impl Sender {
         if now >= self.ends_at(p) {
             return false;
         }
-        stats.timeouts += 1;
+        stats.rest().timeouts += 1;
         self.on_timeout(now, p, stats);
         // Counted afterwards: `on_timeout` has to know whether this is the first.
         self.timer.silent = self.timer.silent.saturating_add(1);
@@ -194,7 +195,7 @@ impl Sender {
 
     /// Nothing came back in time: a lost tail, a lost acknowledgement, or a path that has become longer. Something is
     /// sent, whatever the window and the rate say and whatever else waits: without that no answer would ever come.
-    fn on_timeout(&mut self, now: Instant, p: &Params, stats: &mut Stats) {
+    fn on_timeout(&mut self, now: Instant, p: &Params, stats: &mut Books) {
         self.evidence.repeated_acks = 0;
         if !self.rtt.known() {
             // Perhaps the peer has never heard of the run.

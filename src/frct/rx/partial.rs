@@ -6,8 +6,10 @@ use super::{Kind, Memory, Receiver};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
+use crate::frct::Params;
+use crate::frct::books::Books;
 use crate::frct::pieces::{PieceOf, Pieces};
-use crate::frct::{Params, Stats};
+use crate::frct::rtt::Past;
 
 impl Receiver {
     /// A piece of a packet of a reliable flow, header removed. The packet is taken as any other as soon as it is complete.
@@ -16,7 +18,7 @@ impl Receiver {
         now: Instant,
         p: &Params,
         (piece, packet): (PieceOf, PacketBuf),
-        stats: &mut Stats,
+        stats: &mut Books,
         cache: &mut BufCache,
     ) {
         let seq = piece.seq;
@@ -27,7 +29,7 @@ impl Receiver {
             cache.put(packet);
             return;
         }
-        self.heard = Some(now);
+        self.heard = Past::at(now);
         let pieces = self.pieces.get_or_insert_with(Box::<Pieces>::default);
         let whole = pieces.insert(self.next, piece, &packet);
         cache.put(packet);
@@ -41,10 +43,7 @@ impl Receiver {
         let ahead = seq - self.next;
         match usize::try_from(ahead) {
             Ok(0) => self.has_place_for(kind, total),
-            Ok(ahead) => {
-                let held = self.early.get(ahead).is_some_and(|slot| slot.is_some());
-                !held && seq.before(self.limit(p)) && self.memory < Memory::Tight
-            }
+            Ok(_) => self.place_of(seq).is_err() && seq.before(self.limit(p)) && self.memory < Memory::Tight,
             Err(_) => false,
         }
     }

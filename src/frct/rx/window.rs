@@ -40,7 +40,7 @@ impl Receiver {
         }
         // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
         // that takes its time has shut it.
-        let silent = after(self.heard.map_or(at, |heard| heard.max(at)), p.receiver_inactive);
+        let silent = after(self.heard.get().map_or(at, |heard| heard.max(at)), p.receiver_inactive);
         // One that is let, and brings everything but the next fragment, holds this end's memory and no more.
         let stuck = if self.lets_send && self.told.after(self.next) {
             after(at, p.receiver_inactive.saturating_mul(OPEN_SILENCES))
@@ -64,7 +64,7 @@ impl Receiver {
             (false, false) => TELL_EVERY,
         };
         // A small step is not worth a packet: the next acknowledgement takes it along.
-        if self.heard.is_none() || self.limit(p) - self.told < step.max(1) as i32 {
+        if self.heard.get().is_none() || self.limit(p) - self.told < step.max(1) as i32 {
             return;
         }
         self.due = true;
@@ -84,7 +84,7 @@ impl Receiver {
             return;
         }
         // A peer that sends data does not wait for the window.
-        let quiet_at = self.heard.map_or(now, |t| after(t, REPEAT_AFTER));
+        let quiet_at = self.heard.get().map_or(now, |t| after(t, REPEAT_AFTER));
         if now < quiet_at {
             self.repeat_at = quiet_at;
             return;

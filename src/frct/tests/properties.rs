@@ -196,35 +196,80 @@ proptest! {
     }
 }
 
-#[test]
-fn places_in_front_of_a_packet_count_as_memory() {
-    let now = Instant::ZERO;
-    let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, now);
+/// A machine with a run from number 1000 on, whose peer is o7s.
+fn receiving() -> (Frct, BufCache) {
+    let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, Instant::ZERO);
     let mut cache = BufCache::new(&BufPool::new(16));
-    let mut take = |flags, seqno| {
-        let mut packet = Pci { flags, seqno: Seq(seqno), ..Pci::default() }.to_bytes().to_vec();
-        packet.push(b'x');
-        f.handle_packet(now, PacketBuf::copy_of(&packet), &mut cache);
-        (f.held(), f.rx.footprint().1)
-    };
-    let (before, _) = take(Flags::DATA | Flags::DRF, 1000);
-    let (held, places) = take(Flags::DATA, 5000);
-    assert!(places >= 3999, "{places}");
-    assert!(held - before >= (places - 256) * size_of::<PacketBuf>(), "{places} places hold {held} bytes");
-    // All but the first, then that: the places are given back.
-    for seqno in 1002..5000 {
-        take(Flags::DATA, seqno);
+    take(&mut f, &mut cache, Flags::DATA | Flags::DRF, 1000);
+    (f, cache)
+}
+
+/// Takes a packet of one byte. Returns the memory that is held, and how many packets beyond a gap.
+fn take(f: &mut Frct, cache: &mut BufCache, flags: Flags, seqno: u32) -> (usize, usize) {
+    let mut packet = Pci { flags, seqno: Seq(seqno), ..Pci::default() }.to_bytes().to_vec();
+    packet.push(b'x');
+    f.handle_packet(Instant::ZERO, PacketBuf::copy_of(&packet), cache);
+    (f.held(), f.rx.footprint().1)
+}
+
+#[test]
+fn a_packet_far_ahead_costs_what_a_packet_costs() {
+    let (mut f, mut cache) = receiving();
+    let before = f.held();
+    let (held, early) = take(&mut f, &mut cache, Flags::DATA, 5000);
+    assert_eq!((held - before, early), (PacketBuf::copy_of(b"x").memory(), 1));
+    // Nor does what is missing between several cost anything.
+    for n in 0..40 {
+        take(&mut f, &mut cache, Flags::DATA, 4900 - 97 * n);
     }
-    let (full, _) = take(Flags::DATA, 5000);
-    let (held, places) = take(Flags::DATA, 1001);
-    assert_eq!(places, 0);
+    assert_eq!((f.held() - before, f.rx.footprint().1), (41 * PacketBuf::copy_of(b"x").memory(), 41));
+}
+
+#[test]
+fn places_of_many_packets_count_as_memory_and_are_given_back() {
+    let (mut f, mut cache) = receiving();
+    // All but the first, then that.
+    for seqno in 1002..5000 {
+        take(&mut f, &mut cache, Flags::DATA, seqno);
+    }
+    let (full, early) = take(&mut f, &mut cache, Flags::DATA, 5000);
+    assert_eq!(early, 3999);
+    let (held, early) = take(&mut f, &mut cache, Flags::DATA, 1001);
+    assert_eq!(early, 0);
     assert!(held <= full - 3700 * size_of::<PacketBuf>(), "{held} of {full} bytes are still held");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// In whatever order packets come, and how often, across the end of the numbers, each is read once and in its turn.
+    #[test]
+    fn early_packets_are_read_in_their_turn(
+        isn in prop_oneof![Just(u32::MAX - 20), any::<u32>()],
+        order in prop::collection::vec(0u32..64, 0..300),
+    ) {
+        let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, Instant::ZERO);
+        let mut cache = BufCache::new(&BufPool::new(16));
+        let mut read = Vec::new();
+        let all = core::iter::once(0).chain(order).chain(0..64);
+        for (i, n) in all.enumerate() {
+            let flags = if i == 0 { Flags::DATA | Flags::DRF } else { Flags::DATA };
+            let mut packet = Pci { flags, seqno: Seq(isn.wrapping_add(n)), ..Pci::default() }.to_bytes().to_vec();
+            packet.push(n as u8);
+            f.handle_packet(Instant::ZERO, PacketBuf::copy_of(&packet), &mut cache);
+            while let Some(packet) = f.deliver(Instant::ZERO, &mut cache) {
+                read.push(packet[0]);
+            }
+        }
+        prop_assert!(read.iter().copied().eq(0..64), "{:?}", read);
+        prop_assert_eq!((f.held(), f.rx.footprint()), (0, (0, 0, 0)));
+    }
 }
 
 #[test]
 fn an_idle_machine_is_small() {
     let mut f = Frct::new(Config { congestion: false, ..Config::default() }, 1, Instant::ZERO);
-    assert!(size_of::<Frct>() <= 1100, "{}", size_of::<Frct>());
+    assert!(size_of::<Frct>() <= 800, "{}", size_of::<Frct>());
     assert_eq!((f.tx.queue.capacity(), f.rx.footprint()), (0, (0, 0, 0)));
     let now = Instant::from_millis(5);
     let mut cache = BufCache::new(&BufPool::new(16));

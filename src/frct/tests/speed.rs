@@ -88,7 +88,7 @@ fn cost_of_a_packet() {
             ns(acking)
         );
         assert_eq!(b.stats().received as usize, BATCH * BATCHES);
-        assert_eq!(a.stats(), &Stats { sent: n as u64, ..*a.stats() });
+        assert_eq!(a.stats(), Stats { sent: n as u64, ..a.stats() });
     }
     eprintln!("size of a machine: {} bytes", size_of::<Frct>());
 }

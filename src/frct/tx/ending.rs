@@ -7,7 +7,7 @@ use crate::frct::Params;
 use crate::frct::end::Ending;
 use crate::frct::fragments::Part;
 use crate::frct::ranges::Ranges;
-use crate::frct::recovery::{Probe, Reduction};
+use crate::frct::recovery::Probe;
 use crate::frct::segment::{Segment, State};
 
 impl Sender {
@@ -43,11 +43,10 @@ impl Sender {
         self.probe = Probe::default();
         self.flight = 0;
         self.queued = 0;
-        self.episode.reduction = Reduction::default();
+        self.episode = None;
         self.rate.pacer.idle();
         self.evidence.scan = self.next;
         self.evidence.highest = self.next;
-        self.episode.until = None;
         self.timer.at = Instant::FAR_FUTURE;
         self.evidence.reorder_at = Instant::FAR_FUTURE;
         self.asking.stop();
