@@ -8,14 +8,15 @@
     reason = "tests fail by panics"
 )]
 
-use o7s::{ConnectOptions, UnicastLayer};
+use o7s::sim::Link;
+use o7s::{ConnectOptions, QosSpec, UnicastLayer, aio};
 
 #[path = "world/heap.rs"]
 mod heap;
 #[path = "world/mod.rs"]
 mod world;
 
-use world::{large, secs};
+use world::{ENCRYPTED, Pair, large, ms, secs};
 
 /// Bytes of a layer of so many members that stands, and the most that it took to get there.
 fn bytes(members: usize) -> (i64, i64) {
@@ -39,4 +40,41 @@ fn idle_members_keep_no_spare_memory() {
     println!("a member: {} KiB when nothing happens, {} KiB at most", standing >> 10, joining >> 10);
     assert!(standing <= STANDING, "{standing} bytes");
     assert!(joining <= JOINING, "{joining} bytes");
+}
+
+/// Bytes of both ends of so many reliable, encrypted flows over UDP. Each has carried a packet there and one back, some time
+/// ago, and keeps itself alive.
+fn idle(flows: usize) -> i64 {
+    let before = heap::begin();
+    let pair = Pair::new(7, Link::default().latency(ms(1)), ENCRYPTED);
+    let qos = QosSpec { timeout: 8000, ..QosSpec::DATA };
+    let all = pair.net.block_on(async {
+        let mut all = Vec::with_capacity(1024);
+        for _ in 0..flows {
+            let (near, far) = pair.connect(qos).await;
+            near.write(b"once").await.unwrap();
+            far.read(&mut [0; 100]).await.unwrap();
+            far.write(b"once").await.unwrap();
+            near.read(&mut [0; 100]).await.unwrap();
+            all.push((near, far));
+        }
+        all
+    });
+    // Until the beginning of the flows is over, too.
+    pair.net.run_for(secs(100));
+    let (near, far) = &all[0];
+    let keepalives = |flow: &aio::Flow| flow.as_blocking().counters().keepalives_sent;
+    assert!(keepalives(near) > 10 && keepalives(far) > 10);
+    heap::live() - before
+}
+
+/// An idle end of a reliable, encrypted flow, with all that its stack keeps for it.
+const END: i64 = 2900;
+
+#[test]
+fn idle_flows_are_small() {
+    let (few, many) = (idle(100), idle(600));
+    let end = (many - few) / 1000;
+    println!("an end: {end} bytes");
+    assert!(end <= END, "{end} bytes");
 }

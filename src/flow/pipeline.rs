@@ -93,7 +93,8 @@ pub(super) struct Pipeline {
     pub(super) qos: QosSpec,
     patience: Option<Patience>,
     pub(super) frct: Option<Box<Frct>>,
-    protection: Option<(Box<Protection>, Box<Rng>)>,
+    /// With random bits for its initialisation vectors, where these are not numbers.
+    protection: Option<(Box<Protection>, Option<Box<Rng>>)>,
     /// Somebody looks on.
     tap: Option<Box<Tapped>>,
     crc: bool,
@@ -169,7 +170,10 @@ impl Pipeline {
         self.qos = params.qos;
         self.patience = Patience::new(&self.qos);
         self.frct = params.frct;
-        self.protection = params.protection;
+        self.protection = params.protection.map(|(keys, ivs)| {
+            let random = !keys.numbers_packets();
+            (keys, Some(ivs).filter(|_| random))
+        });
         self.tells = params.peering.is_some();
         // A NAT that forgets is in front of those who ask. Who only receives would not be heard of until its next keepalive.
         let may_vanish =

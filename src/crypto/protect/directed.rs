@@ -27,7 +27,7 @@ use alloc::collections::VecDeque;
 
 use super::{Generation, ROTATION_BIT, Side, frame, unframe};
 use crate::base::buf::PacketBuf;
-use crate::crypto::backend::{Aead, Nonce};
+use crate::crypto::backend::{Aead, AeadKey, Nonce};
 use crate::crypto::suite::Kdf;
 use crate::crypto::{CryptoError, SessionKey, hash, kdf};
 
@@ -45,10 +45,13 @@ pub(super) struct Directed {
     rx: Receiving,
 }
 
+/// The key of the present generation, ready for use; made from the secret when it is needed.
+type Schedule = Option<Box<dyn AeadKey>>;
+
 struct Sending {
     secret: SessionKey,
     generation: u64,
-    key: Generation,
+    schedule: Schedule,
     /// Number of the next packet.
     number: u64,
 }
@@ -56,7 +59,7 @@ struct Sending {
 struct Receiving {
     secret: SessionKey,
     generation: u64,
-    key: Generation,
+    schedule: Schedule,
     previous: Option<Box<Generation>>,
     /// Secrets of the generations after this one, as far as a packet has made us compute them.
     #[expect(clippy::box_collection, reason = "hardly ever there, and every flow has the place for it")]
@@ -75,11 +78,11 @@ impl Directed {
         Self {
             implementation,
             bit: ROTATION_BIT,
-            tx: Sending { key: key_of(&salt, &own), secret: own, generation: 0, number: 0 },
+            tx: Sending { secret: own, generation: 0, schedule: None, number: 0 },
             rx: Receiving {
-                key: key_of(&salt, &theirs),
                 secret: theirs,
                 generation: 0,
+                schedule: None,
                 previous: None,
                 ahead: None,
                 seen: Seen::default(),
@@ -104,12 +107,13 @@ impl Directed {
         let number = self.tx.number;
         while self.tx.generation < number >> self.bit {
             self.tx.secret = derive(&self.salt, &self.tx.secret, b"o7s next");
-            self.tx.key = key_of(&self.salt, &self.tx.secret);
+            self.tx.schedule = None;
             self.tx.generation += 1;
         }
         // Used up before it is used: a number that failed is not tried again.
         self.tx.number = number.checked_add(1).ok_or(CryptoError::PacketTooLong)?;
-        frame(packet, &iv_of(number), self.tx.key.aead(self.implementation))
+        let Sending { secret, schedule, .. } = &mut self.tx;
+        frame(packet, &iv_of(number), scheduled(schedule, &self.salt, secret, self.implementation))
     }
 
     pub(super) fn open(&mut self, packet: &mut PacketBuf) -> Result<(), CryptoError> {
@@ -121,7 +125,7 @@ impl Directed {
             }
             let generation = number >> bit;
             match generation.checked_sub(rx.generation) {
-                Some(0) => rx.key.aead(implementation).open(iv, data, tag)?,
+                Some(0) => scheduled(&mut rx.schedule, salt, &rx.secret, implementation).open(iv, data, tag)?,
                 Some(ahead) => {
                     let mut key = rx.key_ahead(salt, ahead)?;
                     key.aead(implementation).open(iv, data, tag)?;
@@ -143,8 +147,8 @@ impl Directed {
     }
 
     pub(super) fn release(&mut self) {
-        self.tx.key.schedule = None;
-        self.rx.key.schedule = None;
+        self.tx.schedule = None;
+        self.rx.schedule = None;
         // Not those of generations to come: a forger would have them computed again and again.
         if let Some(previous) = &mut self.rx.previous {
             previous.schedule = None;
@@ -170,7 +174,8 @@ impl Receiving {
 
     /// The peer is `ahead` generations further, and this is its key.
     fn advance(&mut self, salt: &[u8; 32], ahead: u64, key: Generation) {
-        let mut before = core::mem::replace(&mut self.key, key);
+        let mut before = key_of(salt, &self.secret);
+        before.schedule = core::mem::replace(&mut self.schedule, key.schedule);
         let mut secrets = self.ahead.take().unwrap_or_default();
         for step in 1..=ahead {
             let Some(secret) = secrets.pop_front() else { break };
@@ -183,6 +188,16 @@ impl Receiving {
         self.generation += ahead;
         self.previous = Some(Box::new(before));
     }
+}
+
+/// The schedule of a secret's key, made if there is none: the key itself is nowhere kept.
+fn scheduled<'a>(
+    schedule: &'a mut Schedule,
+    salt: &[u8; 32],
+    secret: &SessionKey,
+    implementation: &Aead,
+) -> &'a dyn AeadKey {
+    &**schedule.get_or_insert_with(|| implementation.schedule(key_of(salt, secret).key.expose()))
 }
 
 fn derive(salt: &[u8; 32], secret: &SessionKey, purpose: &[u8]) -> SessionKey {

@@ -59,12 +59,12 @@ enum Candidate {
 
 /// The keys of one flow at one end, and the state of their rotation.
 ///
-/// About 200 bytes, and a key schedule of 32 bytes to 1.1 KiB by cipher and backend from the first packet on, which
+/// About 130 bytes, and a key schedule of 32 bytes to 1.1 KiB by cipher and backend from the first packet on, which
 /// [`release`](Self::release) frees. For half an epoch after a change of keys, and after packets that did not open,
 /// up to three schedules more. Key material is wiped when it is dropped.
 pub(super) struct Shared {
     current: Generation,
-    previous: Option<Generation>,
+    previous: Option<Box<Generation>>,
     /// The two generations after the current one, made when a packet did not open with the keys at hand.
     next: Option<Box<[Generation; 2]>>,
     implementation: &'static Aead,
@@ -173,7 +173,7 @@ impl Shared {
         let generation = match candidate {
             Candidate::Current => &mut self.current,
             Candidate::Previous => match &mut self.previous {
-                Some(previous) => previous,
+                Some(previous) => &mut **previous,
                 None => return false,
             },
             Candidate::Next | Candidate::AfterNext => {
@@ -228,7 +228,7 @@ impl Shared {
             }
             None => self.generation_after(&self.current.key),
         };
-        self.previous = Some(core::mem::replace(&mut self.current, next));
+        self.previous = Some(Box::new(core::mem::replace(&mut self.current, next)));
         self.generation += 1;
         self.count = 0;
         self.peer_followed = false;

@@ -148,9 +148,20 @@ impl Pipeline {
             self.cache.put(pkt);
             return;
         }
+        self.forget_schedules();
         out.push(pkt);
         self.counters.sent += 1;
         self.counters.keepalives_sent += 1;
+    }
+
+    /// An idle flow has sealed or opened a keepalive. The next one is far away, and computing the schedules anew takes a
+    /// microsecond or two.
+    pub(super) fn forget_schedules(&mut self) {
+        if self.relaxed
+            && let Some((protection, _)) = &mut self.protection
+        {
+            protection.release();
+        }
     }
 
     pub(super) fn seals_keepalives(&self) -> bool {

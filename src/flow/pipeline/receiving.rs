@@ -27,17 +27,19 @@ impl Pipeline {
             self.cache.pool().put(pkt);
             return;
         }
-        // Keepalives, above, do not count as use: an idle flow stays relaxed.
-        self.relaxed = false;
-        if !self.open(&mut pkt) {
-            self.cache.put(pkt);
-            return;
-        }
-        if self.tap.is_some() {
+        let opened = self.open(&mut pkt);
+        if opened && self.tap.is_some() {
             self.show(Look::Received, &pkt);
         }
-        if pkt.is_empty() {
+        // Keepalives, here and above, do not count as use: an idle flow stays relaxed.
+        if opened && pkt.is_empty() {
             self.hear_keepalive(now);
+            self.forget_schedules();
+            self.take_back(pkt);
+            return;
+        }
+        self.relaxed = false;
+        if !opened {
             self.cache.put(pkt);
             return;
         }
@@ -81,7 +83,7 @@ impl Pipeline {
         } else if self.account.is_full(held) {
             let completes = self.frct.as_ref().is_some_and(|frct| frct.is_stuck()) && self.account.borrow();
             if completes { Memory::Tight } else { Memory::Full }
-        } else if held >= self.rx_bytes as usize {
+        } else if held >= bound {
             Memory::Tight
         } else {
             Memory::Free

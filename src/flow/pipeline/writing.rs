@@ -171,9 +171,12 @@ impl Pipeline {
         if self.tap.is_some() {
             self.show(Look::Sent, pkt);
         }
-        if let Some((protection, rng)) = &mut self.protection
-            && protection.seal(pkt, &mut **rng).is_err()
-        {
+        let sealed = match &mut self.protection {
+            None => true,
+            Some((keys, Some(ivs))) => keys.seal(pkt, &mut **ivs).is_ok(),
+            Some((keys, None)) => keys.seal_numbered(pkt).is_some_and(|sealed| sealed.is_ok()),
+        };
+        if !sealed {
             return false;
         }
         if self.crc {

@@ -256,5 +256,5 @@ fn a_ring_without_gaps_is_freed() {
 
 #[test]
 fn an_idle_end_is_small() {
-    assert!(size_of::<Directed>() <= 264, "{}", size_of::<Directed>());
+    assert!(size_of::<Directed>() <= 200, "{}", size_of::<Directed>());
 }
