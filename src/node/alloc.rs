@@ -192,8 +192,9 @@ impl Allocation {
         }
     }
 
-    /// After it has succeeded, the time from the request that was answered to the answer: without requests before that got
-    /// lost, but with those whose answer did.
+    /// After it has succeeded, the time from the request that was answered to the answer; if it was repeated meanwhile, from
+    /// the last repetition, because it cannot be told to which of them the answer is, and a path that is longer than requests
+    /// are apart is rarer than one that has lost something.
     pub fn round_trip(&self) -> Duration {
         self.round_trip
     }

@@ -265,7 +265,9 @@ impl Allocation {
         }
         let chosen = asking.tries.remove(at);
         let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
-        self.round_trip = now - chosen.asked;
+        // The answer may be to a repetition: a peer of our own kind sends to the first request what it has said to it before.
+        let there = asking.tries.iter().filter(|t| t.is_at(&ipcp, place)).map(|t| t.asked);
+        self.round_trip = now - there.fold(chosen.asked, Instant::max);
         match self.complete(now, chosen, port, &reply.data) {
             // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {

@@ -311,6 +311,33 @@ Deadline      Done timed out    Done timed out    Done timed out    Done refused
 StackDown     Done stack down   Done stack down   Done stack down   Done stack down   =
 ";
 
+/// Of a peer that says again to the first request what it has said to it before, because that was lost.
+#[test]
+fn a_lost_answer_makes_no_path_longer() {
+    let ms = Duration::from_millis;
+    for (silence, trip) in [(0, 20), (1300, 20), (4000, 20)] {
+        let mut driven = Driven::enter(Stage::Asked);
+        let (answer, token, _) = driven.layer.asked.lock().clone().unwrap();
+        let response = driven.response();
+        let mut waited = 0;
+        while waited < silence {
+            let before = driven.requests;
+            driven.wait(ms(10));
+            waited += 10;
+            // The last repetition is answered.
+            if driven.requests > before && waited + 1000 > silence {
+                break;
+            }
+        }
+        assert_eq!(driven.requests > 0, silence > 0, "{silence}");
+        driven.clock.advance_to(driven.clock.now() + ms(trip));
+        answer.answered(token, Reply { result: Ok(Arc::new(Down) as Arc<dyn Port>), data: response });
+        driven.poll();
+        assert!(matches!(driven.result, Some(Ok(_))), "{silence}");
+        assert_eq!(driven.allocation.round_trip(), ms(trip), "after {silence} ms of silence");
+    }
+}
+
 #[test]
 fn transitions_of_an_allocation_match_the_table() {
     let found = matrix();
