@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use o7s::sim::{Host, Link, Network};
-use o7s::{IpcpHandle, MemberError, UnicastLayer};
+use o7s::{AllocError, IpcpHandle, MemberError, Name, UnicastLayer};
 
 use super::world::{ms, secs};
 
@@ -61,4 +61,23 @@ fn locating_ends_when_nobody_says_anything() {
     let (told, took) = locate(&two, "unknown");
     assert!(told.iter().all(|told| matches!(told, Err(MemberError::TimedOut(_)))), "{told:?}");
     assert!(took <= secs(5), "{took:?}");
+}
+
+/// An attempt that the time limit has cut short has found out nothing.
+#[test]
+fn enrolling_ends_with_the_last_reason_that_was_told() {
+    for silent_from in [ms(700), ms(2100), ms(4900)] {
+        let net = Network::new(3);
+        net.set_default_link(Link::default().latency(ms(20)));
+        let [there, here] = [1, 2].map(|i| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).build());
+        // Nobody there has the name.
+        net.names().insert_at(&Name::new("a").unwrap(), there.udp4()[0].local_addr().unwrap());
+        let member = here.stack().unicast("b").over(&here.udp4()[0]).timeout(secs(5));
+        let enrolling = net.spawn(async move { member.enroll_async("a").await });
+        net.run_for(silent_from);
+        net.isolate("10.0.0.1");
+        let why = net.block_on(enrolling).unwrap_err();
+        let refused = matches!(why, MemberError::Alloc(AllocError::Refused { .. }));
+        assert!(refused, "silent from {silent_from:?} on: {why:?}");
+    }
 }

@@ -18,6 +18,7 @@ use crate::ipcp::connect::enroll::{Admission, ConfigError, EnrollError, Granted,
 use crate::ipcp::connect::{STEP_TIMEOUT, address};
 use crate::ipcp::unicast::{self, Unicast};
 use crate::ipcp::{Connections, Member};
+use crate::node::alloc::AllocError;
 use crate::types::id::Address;
 use crate::types::layer::{LayerConfig, LayerKind};
 use crate::types::name::Name;
@@ -112,7 +113,7 @@ impl Node {
     /// Makes a member of a layer that exists, by way of one of its members.
     ///
     /// # Errors
-    /// [`MemberError`]: why the last attempt failed, when no other will do better or time is over.
+    /// [`MemberError`]: why the last attempt failed that had its time, when no other will do better or time is over.
     pub async fn enroll(self: Arc<Self>, params: Joining) -> Result<Arc<Membership>, MemberError> {
         let Joining { common, kind, destination, timeout } = params;
         let mut rng = self.split_rng("enrollment");
@@ -121,6 +122,7 @@ impl Node {
         let weak = Arc::downgrade(&self);
         drop(self);
         let via = via_of(&common, None);
+        let mut told = None;
         loop {
             let why = match attempt(&weak, &via, &common, &kind, &destination, schedule.deadline()).await {
                 Ok(membership) => return Ok(membership),
@@ -132,7 +134,13 @@ impl Node {
                 return Err(why);
             }
             let node = weak.upgrade().filter(|n| !n.is_down()).ok_or(MemberError::StackDown)?;
-            let Some(again) = schedule.failed(node.clock().now(), &mut rng) else { return Err(why) };
+            let now = node.clock().now();
+            let Some(again) = schedule.failed(now, &mut rng) else {
+                // An attempt that was cut short has found out nothing. The one before it has.
+                let cut = now >= schedule.deadline() && is_silence(&why);
+                return Err(told.filter(|_| cut).unwrap_or(why));
+            };
+            told = Some(why);
             let mut sleep = Sleep::new(&node.timers);
             drop(node);
             poll_fn(|cx| match weak.upgrade() {
@@ -238,6 +246,16 @@ fn is_final(e: &MemberError) -> bool {
         | MemberError::StackDown => true,
         _ => false,
     }
+}
+
+/// Returns `true` if it says no more than that nothing came in time.
+fn is_silence(e: &MemberError) -> bool {
+    matches!(
+        e,
+        MemberError::Silent
+            | MemberError::Enroll(EnrollError::Timeout(_))
+            | MemberError::Alloc(AllocError::TimedOut(_))
+    )
 }
 
 fn note_failure(node: &Weak<Node>, ipcp: &Name, by: &Name, why: &MemberError, last: bool) {
