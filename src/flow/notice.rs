@@ -98,6 +98,16 @@ impl Farewell {
         self.notice.note_unsent();
     }
 
+    /// Returns `true` if this end has told an ending.
+    pub(super) fn has_said(&self) -> bool {
+        self.said.is_some()
+    }
+
+    /// Returns `true` if what it has told is still to be answered.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.notice.is_repeated()
+    }
+
     /// Returns `true` if no notice is due any more.
     pub(super) fn is_over(&self) -> bool {
         self.notice.is_over()

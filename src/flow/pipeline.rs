@@ -293,9 +293,19 @@ impl Pipeline {
             None if self.deaf => usize::MAX,
             // Without FRCT nothing slows the peer down, so memory counts besides packets: a few large ones may hold as
             // much.
-            None if self.ready.bytes() >= self.rx_bytes as usize => 0,
-            None => (self.rx_limit as usize).saturating_sub(self.ready.len()),
+            None => {
+                let (packets, bytes) = self.rx_bounds(Farewell::awaits_answer);
+                if self.ready.bytes() >= bytes { 0 } else { packets.saturating_sub(self.ready.len()) }
+            }
         }
+    }
+
+    /// Packets, and memory of packets, that may wait to be read, bytes. Twice as much if the flow has no FRCT and this end,
+    /// which writes no more, `waits` for the other to know: the answer lies behind what the program has not read, and it may
+    /// be the program that waits.
+    fn rx_bounds(&self, waits: impl FnOnce(&Farewell) -> bool) -> (usize, usize) {
+        let times = if self.farewell.as_deref().is_some_and(waits) { 2 } else { 1 };
+        ((self.rx_limit as usize).saturating_mul(times), (self.rx_bytes as usize).saturating_mul(times))
     }
 
     /// Returns `true` if a write would be taken, as far as FRCT is concerned.

@@ -108,6 +108,11 @@ impl Notice {
         (1..TRIES).contains(&self.tries) && self.unanswered > 0
     }
 
+    /// Returns `true` if it is said again unless the peer answers.
+    pub(crate) const fn is_repeated(&self) -> bool {
+        self.tries > 0
+    }
+
     /// The peer said something and wants to know that it was heard.
     pub(crate) fn answer(&mut self) {
         self.answers_due = (self.answers_due + 1).min(TRIES);

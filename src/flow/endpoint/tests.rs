@@ -4,6 +4,7 @@
 mod matrix;
 mod panics;
 mod rotation;
+mod spare;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

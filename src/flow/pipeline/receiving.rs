@@ -9,7 +9,7 @@ use super::{CRC_LEN, Pipeline};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
-use crate::flow::notice;
+use crate::flow::notice::{self, Farewell};
 use crate::frct::Memory;
 use crate::wire::frct::{Flags, Pci};
 
@@ -59,7 +59,7 @@ impl Pipeline {
             self.charge();
         } else if pkt.len() == notice::LEN && self.farewell.as_mut().is_some_and(|f| f.take(&pkt)) {
             self.cache.put(pkt);
-        } else if self.deaf || self.ready.len() >= self.rx_limit as usize || memory >= Memory::Tight {
+        } else if self.deaf || self.ready.len() >= self.rx_bounds(Farewell::has_said).0 || memory >= Memory::Tight {
             self.counters.overflow += 1;
             self.show(Look::Dropped("the queue to the application is full"), &pkt);
             self.cache.put(pkt);
@@ -77,8 +77,8 @@ impl Pipeline {
     /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
     /// worth, or the stack has no memory left, unless it is this flow's turn to complete a message regardless.
     pub(super) fn memory(&mut self) -> Memory {
-        let held = self.held();
-        if held >= (self.rx_bytes as usize).saturating_mul(2) {
+        let (held, bound) = (self.held(), self.rx_bounds(Farewell::has_said).1);
+        if held >= bound.saturating_mul(2) {
             Memory::Full
         } else if self.account.is_full(held) {
             let completes = self.frct.as_ref().is_some_and(|frct| frct.is_stuck()) && self.account.borrow();
