@@ -18,6 +18,7 @@
 
 mod loan;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
@@ -220,15 +221,13 @@ impl fmt::Debug for Meter {
 pub struct Account {
     meter: Option<Arc<Meter>>,
     charged: usize,
-    borrowing: Borrowing,
+    /// What it has to do with the loan: mostly nothing.
+    borrowing: Option<Box<Borrowing>>,
 }
 
 /// What an account has to do with the loan.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Borrowing {
-    /// Nothing.
-    #[default]
-    No,
     /// It was refused, and has a place in the line of its part.
     Waits(Place),
     /// It had it, and has it still if the ticket counts.
@@ -238,7 +237,7 @@ enum Borrowing {
 impl Account {
     /// An account at `meter`.
     pub fn new(meter: Option<Arc<Meter>>) -> Self {
-        Self { meter, charged: 0, borrowing: Borrowing::No }
+        Self { meter, charged: 0, borrowing: None }
     }
 
     /// `held` bytes are held now.
@@ -267,37 +266,40 @@ impl Account {
             return true;
         }
         let Some(meter) = &self.meter else { return false };
-        let mut place = match self.borrowing {
-            Borrowing::Waits(place) => Some(place),
-            Borrowing::No | Borrowing::Borrows(_) => None,
+        let mut place = match self.borrowing.as_deref() {
+            Some(Borrowing::Waits(place)) => Some(*place),
+            None | Some(Borrowing::Borrows(_)) => None,
         };
         let ticket = meter.lend(&mut place);
-        self.borrowing = match (ticket, place) {
-            (Some(ticket), _) => Borrowing::Borrows(ticket),
-            (None, Some(place)) => Borrowing::Waits(place),
-            (None, None) => Borrowing::No,
+        let now = match (ticket, place) {
+            (Some(ticket), _) => Some(Borrowing::Borrows(ticket)),
+            (None, place) => place.map(Borrowing::Waits),
         };
+        match (&mut self.borrowing, now) {
+            (Some(before), Some(now)) => **before = now,
+            (before, now) => *before = now.map(Box::new),
+        }
         ticket.is_some()
     }
 
     /// Returns `true` if this account borrows.
     pub fn borrows(&self) -> bool {
-        let Borrowing::Borrows(ticket) = self.borrowing else { return false };
-        self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(ticket)))
+        let Some(Borrowing::Borrows(ticket)) = self.borrowing.as_deref() else { return false };
+        self.meter.as_ref().is_some_and(|meter| meter.loan(|loan, _| loan.counts(*ticket)))
     }
 
     /// Returns `true` if this account has asked to borrow, with or without success, and not [repaid](Self::repay) since.
     pub fn has_asked(&self) -> bool {
-        !matches!(self.borrowing, Borrowing::No)
+        self.borrowing.is_some()
     }
 
     /// Leaves it to others to borrow.
     pub fn repay(&mut self) {
         let Some(meter) = &self.meter else { return };
-        match core::mem::take(&mut self.borrowing) {
-            Borrowing::No => {}
-            Borrowing::Waits(place) => meter.leave(&mut Some(place)),
-            Borrowing::Borrows(ticket) => meter.loan(|loan, _| loan.take_back(ticket)),
+        match self.borrowing.take().map(|borrowing| *borrowing) {
+            None => {}
+            Some(Borrowing::Waits(place)) => meter.leave(&mut Some(place)),
+            Some(Borrowing::Borrows(ticket)) => meter.loan(|loan, _| loan.take_back(ticket)),
         }
     }
 }

@@ -214,18 +214,18 @@ impl Endpoint {
         if inner.blocked {
             // The device said that it is full. Packets stay sealed in `out`, ahead of any that are sealed later, until
             // it has room.
-            inner.out.extend(fx.out.drain(..));
+            inner.keep(&mut fx.out);
             return true;
         }
         if !self.output.take_or_ask() {
-            inner.out.extend(fx.out.drain(..));
+            inner.keep(&mut fx.out);
             return false;
         }
         if !inner.out.is_empty() {
-            inner.out.extend(fx.out.drain(..));
+            inner.keep(&mut fx.out);
             // Older packets first: the numbers of sealed packets, and FRCT's, grow in the order of sealing.
             let n = inner.out.len().min(BURST);
-            fx.out.extend(inner.out.drain(..n));
+            fx.out.extend(inner.out.made().drain(..n));
         }
         inner.tell_path();
         // The pipeline encrypts here, with a backend that may be a user's own and panic: the turn must not be lost with

@@ -10,10 +10,11 @@ use super::State;
 use super::door::Effects;
 use crate::base::buf::PacketBuf;
 use crate::base::foreign::Panics;
+use crate::base::seldom::Seldom;
 use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
-use crate::flow::{Event, Port, ReadError, Sink, Watcher, WriteError};
+use crate::flow::{Event, Outgoing, Port, ReadError, Sink, Watcher, WriteError};
 use crate::frct::{Ending, fragment_len};
 use crate::types::device::SendError;
 
@@ -95,7 +96,7 @@ pub(super) struct Inner {
     /// The IPCP that uses the flow.
     pub(super) sink: Option<Box<Attached>>,
     /// Sealed packets that wait for the thread that has the output turn.
-    pub(super) out: VecDeque<PacketBuf>,
+    pub(super) out: Seldom<PacketBuf>,
     /// The device's queue is full: nothing is sent until it says that there is room, or the next tick.
     pub(super) blocked: bool,
     /// Why the device refused packets last; `None` when it has taken some since.
@@ -129,7 +130,7 @@ impl Inner {
             noticed: None,
             lost: 0,
             sink: None,
-            out: VecDeque::new(),
+            out: Seldom::default(),
             blocked: false,
             fault: None,
             readers: Waiters::default(),
@@ -220,6 +221,13 @@ impl Inner {
             (_, None) if self.peer_gone => WriteError::PeerGone,
             (_, None) => return None,
         })
+    }
+
+    /// Leaves sealed packets to the thread that has the output turn, or to a later one.
+    pub(super) fn keep(&mut self, pkts: &mut Outgoing) {
+        if !pkts.is_empty() {
+            self.out.made().extend(pkts.drain(..));
+        }
     }
 
     /// Returns `true` if packets of an IPCP, which does not wait, are taken.
@@ -404,9 +412,7 @@ impl Inner {
         for waiters in [&mut self.readers, &mut self.writers, &mut self.closers] {
             waiters.shrink();
         }
-        if self.out.is_empty() {
-            self.out = VecDeque::new();
-        }
+        self.out.shrink();
     }
 
     /// Notes that the flow is down, unless it is already.

@@ -121,6 +121,10 @@ impl Endpoint {
                 pipe.handle_packet(now, pkt);
             }
         }
+        // A keepalive of an idle flow: the list it came in would be kept until the next.
+        if pipe.is_relaxed() {
+            pipe.drop_work();
+        }
         fx.tick |= taken.tick;
         inner.tell_readable |= taken.n > 0;
         if eased {

@@ -116,6 +116,11 @@ impl Pipeline {
         }
     }
 
+    /// Gives back the memory of the list in which packets were taken in.
+    pub(in crate::flow) fn drop_work(&mut self) {
+        self.work = VecDeque::new();
+    }
+
     /// Gives spare memory back.
     pub(in crate::flow) fn relax(&mut self) {
         self.relaxed = true;

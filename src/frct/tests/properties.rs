@@ -269,7 +269,7 @@ proptest! {
 #[test]
 fn an_idle_machine_is_small() {
     let mut f = Frct::new(Config { congestion: false, ..Config::default() }, 1, Instant::ZERO);
-    assert!(size_of::<Frct>() <= 800, "{}", size_of::<Frct>());
+    assert!(size_of::<Frct>() <= 680, "{}", size_of::<Frct>());
     assert_eq!((f.tx.queue.capacity(), f.rx.footprint()), (0, (0, 0, 0)));
     let now = Instant::from_millis(5);
     let mut cache = BufCache::new(&BufPool::new(16));

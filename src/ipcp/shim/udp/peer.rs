@@ -1,5 +1,6 @@
 //! The other end of a flow: where it is, and where it has moved.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ pub(super) struct Peer {
     local: Once<Option<IpAddr>>,
     /// It is elsewhere now. The lock is for those that have moved.
     changed: AtomicBool,
-    now: Mutex<Option<Known>>,
+    now: Mutex<Option<Box<Known>>>,
 }
 
 /// The known part of the route.
@@ -61,14 +62,14 @@ impl Peer {
     /// Changes the place to what `f` makes of the route.
     fn change(&self, f: impl FnOnce(Route) -> Option<Known>) {
         let mut now = self.now.lock();
-        if let Some(to) = f(now.map_or_else(|| self.first_route(), Known::route)) {
-            *now = Some(to);
+        if let Some(to) = f(now.as_deref().map_or_else(|| self.first_route(), |known| known.route())) {
+            *now = Some(Box::new(to));
             self.changed.store(true, Ordering::Release);
         }
     }
 
     fn moved(&self) -> Option<Known> {
-        if self.changed.load(Ordering::Acquire) { *self.now.lock() } else { None }
+        if self.changed.load(Ordering::Acquire) { self.now.lock().as_deref().copied() } else { None }
     }
 
     fn first_route(&self) -> Route {
