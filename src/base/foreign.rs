@@ -10,13 +10,14 @@ use core::task::Waker;
 
 use super::counter::{Row, counters};
 use super::journal::{Journal, record};
+use super::sync::plain;
 
 /// Counts what foreign code did wrong, and has the [`Journal`] that tells the logger, which is foreign code, too.
 #[derive(Debug, Default)]
 pub struct Panics {
     counters: Counters,
     /// Nothing is ordered by it, which is why it is not the model checker's.
-    reached: portable_atomic::AtomicU64,
+    reached: plain::AtomicU64,
     journal: Journal,
 }
 

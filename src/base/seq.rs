@@ -34,6 +34,12 @@ impl Seq {
         other.before(self)
     }
 
+    /// The one of the two that comes after the other.
+    #[inline]
+    pub(crate) const fn later(self, other: Self) -> Self {
+        if self.before(other) { other } else { self }
+    }
+
     /// The lower 24 bits: what an FRCT header carries of a window edge. [`decode24`] is the inverse.
     pub const fn low24(self) -> u32 {
         self.0 & 0x00ff_ffff

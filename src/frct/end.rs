@@ -5,7 +5,6 @@
 //! place in a stream, the end of a best-effort flow and an abort, is a *notice*: a control packet that is repeated, ever
 //! later, until the peer says that it knows.
 
-use super::rtt::after;
 use crate::base::time::Instant;
 
 /// How often a notice is sent at most.
@@ -134,7 +133,7 @@ impl Notice {
         let Some(ending) = self.ending.filter(|_| now >= self.at && self.tries > 0) else { return false };
         let pause = PAUSE.max(srtt.saturating_mul(2)) << (TRIES - self.tries);
         self.tries -= 1;
-        self.at = after(now, pause);
+        self.at = now.plus_nanos(pause);
         self.byte = [ending.to_byte()];
         self.unanswered += 1;
         true

@@ -1,6 +1,5 @@
 //! Pacing: the time at which the next packet may leave, and the rate at which the last ones arrived.
 
-use super::rtt::{after, nanos_since};
 use super::segment::Segment;
 use crate::base::time::Instant;
 
@@ -38,7 +37,7 @@ impl Pacer {
             self.wake_at = Instant::FAR_FUTURE;
             return true;
         }
-        self.wake_at = after(self.due, WAIT.saturating_sub(self.gap));
+        self.wake_at = self.due.plus_nanos(WAIT.saturating_sub(self.gap));
         false
     }
 
@@ -51,7 +50,7 @@ impl Pacer {
         // Time that was not used is credited up to a limit: a flow that was held up catches up, one that has rested
         // does not flood the path.
         let earliest = Instant::from_nanos(now.as_nanos().saturating_sub(CREDIT.max(self.gap)));
-        self.due = after(self.due.max(earliest), self.gap);
+        self.due = self.due.max(earliest).plus_nanos(self.gap);
     }
 
     /// The timer part: whether something waits is looked at again.
@@ -125,7 +124,7 @@ impl Meter {
         }
         // The longer of the times for sending and for arriving: acknowledgements that come in one go would otherwise
         // show a rate that the path does not have.
-        let took = nanos_since(sent, mark.first_sent).max(nanos_since(now, mark.delivered_at));
+        let took = sent.nanos_since(mark.first_sent).max(now.nanos_since(mark.delivered_at));
         // Shorter than a round trip, it is the spacing of acknowledgements that would be measured.
         if took == 0 || took < min_rtt {
             return None;

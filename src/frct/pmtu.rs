@@ -25,7 +25,6 @@
 //! Nothing of it outlives a move of the peer to another address. Without suspicion and limit there is no state, and nothing
 //! is done for a packet.
 
-use super::rtt::{after, nanos_since};
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::Pci;
@@ -232,7 +231,7 @@ impl Pmtu {
         let tally = self.suspicion.get_or_insert(Tally::new(unit));
         tally.size = unit.min(tally.size);
         match self.probe {
-            Some(Probe { sent: Some(sent), .. }) if now >= after(sent, patience) => {
+            Some(Probe { sent: Some(sent), .. }) if now >= sent.plus_nanos(patience) => {
                 tally.unanswered = tally.unanswered.saturating_add(1);
             }
             // One at a time: what is lost together says one thing.
@@ -314,7 +313,7 @@ impl Pmtu {
             return self.on_passed(now, probe.size);
         }
         let Some(tally) = &mut self.suspicion else { return Change::Nothing };
-        let late = shortest > 0 && nanos_since(now, sent) > shortest + (shortest / 8).max(SLACK);
+        let late = shortest > 0 && now.nanos_since(sent) > shortest + (shortest / 8).max(SLACK);
         let count = if late { &mut tally.late } else { &mut tally.prompt };
         *count = count.saturating_add(1);
         if tally.odds() < CERTAIN {
@@ -332,7 +331,7 @@ impl Pmtu {
         self.failed = size;
         self.limit = if size > self.base { self.base } else { (size / 2).max(self.floor) };
         self.phase = Phase::Base;
-        self.raise_at = after(now, RAISE);
+        self.raise_at = now.plus_nanos(RAISE);
     }
 
     /// A probe of the search has arrived.
@@ -343,7 +342,7 @@ impl Pmtu {
             (self.ceiling, self.raise_at) = (0, Instant::FAR_FUTURE);
         } else {
             self.limit = size;
-            self.raise_at = after(now, RAISE);
+            self.raise_at = now.plus_nanos(RAISE);
             self.search();
         }
         Change::Raised
@@ -352,7 +351,7 @@ impl Pmtu {
     /// The time has come to look wider again, or a probe of the search was not answered.
     fn check(&mut self, now: Instant, patience: u64) {
         if now >= self.raise_at {
-            self.raise_at = after(now, RAISE);
+            self.raise_at = now.plus_nanos(RAISE);
             if self.suspicion.is_none() {
                 self.phase = Phase::Search;
                 self.failed = self.ceiling;
@@ -360,7 +359,7 @@ impl Pmtu {
             }
         }
         let Some(probe) = self.probe.filter(|probe| !probe.is_small()) else { return };
-        if probe.sent.is_none_or(|sent| now < after(sent, patience.max(PATIENCE))) {
+        if probe.sent.is_none_or(|sent| now < sent.plus_nanos(patience.max(PATIENCE))) {
             return;
         }
         if probe.tries < TRIES {
@@ -375,6 +374,6 @@ impl Pmtu {
     /// When [`check`](Self::check) has something to do.
     fn deadline(&self, patience: u64) -> Instant {
         let probe = self.probe.filter(|probe| !probe.is_small()).and_then(|probe| probe.sent);
-        probe.map_or(self.raise_at, |sent| self.raise_at.min(after(sent, patience.max(PATIENCE))))
+        probe.map_or(self.raise_at, |sent| self.raise_at.min(sent.plus_nanos(patience.max(PATIENCE))))
     }
 }

@@ -35,7 +35,6 @@ use super::Params;
 use super::books::Books;
 use super::congestion::Ack;
 use super::pacing::{Mark, Sample};
-use super::rtt::{after, nanos_since};
 use super::segment::{Segment, State};
 use super::tx::Sender;
 use crate::base::buf::BufCache;
@@ -100,7 +99,7 @@ impl Sender {
         // The pointer and the ranges are relative to numbers that are out: below the edge they mean nothing.
         if advanced {
             self.sacked.remove_below(self.edge);
-            self.evidence.scan = later(self.evidence.scan, self.edge);
+            self.evidence.scan = self.evidence.scan.later(self.edge);
         }
         for (first, end) in sack.iter().flat_map(|s| s.blocks()) {
             self.on_block(now, first, end, &mut news, cache);
@@ -115,7 +114,7 @@ impl Sender {
 
     /// The peer holds `[first, end)`. The oldest packet is never among them: it would have been acknowledged.
     fn on_block(&mut self, now: Instant, first: Seq, end: Seq, news: &mut News, cache: &mut BufCache) {
-        let first = later(first, self.edge + 1);
+        let first = first.later(self.edge + 1);
         // A block beyond what was sent is implausible like such an acknowledgement, one below the edge is old.
         if end.after(self.next) || !first.before(end) {
             return;
@@ -172,7 +171,7 @@ impl Sender {
             self.flight = self.flight.saturating_sub(cost);
         }
         let mut sent = segment.sent;
-        let took = nanos_since(now, sent);
+        let took = now.nanos_since(sent);
         if segment.state.has(State::RESENT) {
             // Answers of one mistake, to have sent again what was only late, come together, and count once.
             let another = !core::mem::replace(&mut news.resent, true) && sent > self.timer.progress_at;
@@ -203,10 +202,10 @@ impl Sender {
                 self.evidence.patience = 1;
             }
         }
-        self.evidence.highest = later(self.evidence.highest, seq + 1);
+        self.evidence.highest = self.evidence.highest.later(seq + 1);
         if (sent, seq - self.edge) >= (self.evidence.newest.0, self.evidence.newest.1 - self.edge) {
             self.evidence.newest = (sent, seq);
-            self.evidence.newest_rtt = nanos_since(now, sent);
+            self.evidence.newest_rtt = now.nanos_since(sent);
         }
     }
 
@@ -219,7 +218,7 @@ impl Sender {
         self.evidence.repeated_acks = 0;
         // After a timeout it may be the probe that was answered, and what it tells of what was sent before old news.
         let timely = news.sample.filter(|(sent, _)| silent == 0 || *sent >= self.timer.expired_at);
-        let sample = timely.map(|(sent, _)| nanos_since(now, sent));
+        let sample = timely.map(|(sent, _)| now.nanos_since(sent));
         if news.prompt {
             // No sample, but no reason to think that the timeout was too short either.
             self.timer.backoff = 0;
@@ -240,7 +239,7 @@ impl Sender {
         }
         if news.partial {
             // The rest of the report comes at once, unless it is lost.
-            self.evidence.reorder_at = self.evidence.reorder_at.min(after(now, self.rtt.smoothed() / 8));
+            self.evidence.reorder_at = self.evidence.reorder_at.min(now.plus_nanos(self.rtt.smoothed() / 8));
         } else if self.sacked_count > 0 || !self.repairs.resent.is_empty() {
             self.detect_losses(now, silence, stats);
         }
@@ -308,9 +307,4 @@ impl Sender {
         });
         self.update_rate();
     }
-}
-
-#[inline]
-pub(super) fn later(a: Seq, b: Seq) -> Seq {
-    if a.before(b) { b } else { a }
 }

@@ -3,7 +3,7 @@
 //! A window that is closed is opened by an acknowledgement, which may be lost: so the sender asks, ever less often. A
 //! best-effort sender, which gets no acknowledgements, asks before its window is used up.
 
-use super::rtt::{Past, after};
+use super::rtt::Past;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
@@ -73,7 +73,7 @@ impl Asking {
     pub(super) fn ask_later(&mut self, now: Instant) {
         if self.at == Instant::FAR_FUTURE {
             self.count = 0;
-            self.at = after(now, RENDEZVOUS);
+            self.at = now.plus_nanos(RENDEZVOUS);
         }
     }
 
@@ -85,7 +85,7 @@ impl Asking {
         if peer_is_o7s {
             self.due = true;
         } else {
-            self.later_at = after(now, ASK_APART);
+            self.later_at = now.plus_nanos(ASK_APART);
         }
     }
 
@@ -118,7 +118,7 @@ impl Asking {
         if stuck {
             self.due = true;
             self.count = (self.count + 1).min(RENDEZVOUS_DOUBLES);
-            self.at = after(now, RENDEZVOUS << self.count);
+            self.at = now.plus_nanos(RENDEZVOUS << self.count);
         }
     }
 

@@ -91,13 +91,3 @@ impl Past {
         }
     }
 }
-
-/// Nanoseconds from `then` to `now`; 0 if `then` is later.
-pub(super) fn nanos_since(now: Instant, then: Instant) -> u64 {
-    now.as_nanos().saturating_sub(then.as_nanos())
-}
-
-/// The moment `nanos` after `at`.
-pub(super) fn after(at: Instant, nanos: u64) -> Instant {
-    Instant::from_nanos(at.as_nanos().saturating_add(nanos))
-}

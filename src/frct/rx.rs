@@ -10,8 +10,7 @@ use super::fragments::Part;
 use super::pieces::Pieces;
 use super::ranges::Ranges;
 use super::reassembly::Messages;
-use super::recovery::later;
-use super::rtt::{Past, after, nanos_since};
+use super::rtt::Past;
 use crate::base::backlog::SNUG_FROM;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seldom::Seldom;
@@ -138,7 +137,7 @@ impl Receiver {
 
     /// Returns `true` if there is a run that the sender still knows.
     pub(super) fn active(&self, now: Instant, p: &Params) -> bool {
-        self.heard.get().is_some_and(|t| nanos_since(now, t) <= p.receiver_inactive)
+        self.heard.get().is_some_and(|t| now.nanos_since(t) <= p.receiver_inactive)
     }
 
     /// Returns `true` if a number of the run cannot be near this one: before or behind every window and what was sent
@@ -159,7 +158,7 @@ impl Receiver {
 
     /// Returns `true` if acknowledgements may be sent: at most A after the data.
     pub(super) fn may_ack(&self, now: Instant, p: &Params) -> bool {
-        self.heard.get().is_some_and(|t| nanos_since(now, t) <= p.a)
+        self.heard.get().is_some_and(|t| now.nanos_since(t) <= p.a)
     }
 
     /// First number outside the window.
@@ -175,7 +174,7 @@ impl Receiver {
             base + self.window.saturating_sub(self.ready.len() as u32)
         };
         // What was told stays told, also when a message takes the places of all its fragments at once, with the last one.
-        later(self.told, limit)
+        self.told.later(limit)
     }
 
     /// A packet with the acknowledgement goes out.
@@ -256,7 +255,7 @@ impl Receiver {
             self.due = true;
         // The delay runs from the first unacknowledged packet: those that follow must not put it off.
         } else if self.unacked > 0 && self.due_at == Instant::FAR_FUTURE {
-            self.due_at = after(now, p.ack_delay);
+            self.due_at = now.plus_nanos(p.ack_delay);
         }
     }
 

@@ -12,7 +12,7 @@ use super::pmtu::Pmtu;
 use super::ranges::Ranges;
 use super::recovery::{Episode, Evidence, Probe, Repairs, Timer};
 use super::rendezvous::Asking;
-use super::rtt::{Past, Rtt, nanos_since};
+use super::rtt::{Past, Rtt};
 use super::segment::{Segment, State};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::{Seq, decode24};
@@ -251,7 +251,7 @@ impl Sender {
             self.rest();
         }
         if self.queue.is_empty() {
-            let pause = self.last_new.get().map(|t| nanos_since(now, t));
+            let pause = self.last_new.get().map(|t| now.nanos_since(t));
             // A peer whose receiver has never run, or has forgotten us, learns our numbers before the first packet
             // can be lost.
             // A reference takes the run from the first packet of a best-effort flow, and a client of it that is sent two
@@ -424,7 +424,7 @@ impl Sender {
             if let Some(at) = asked_at
                 && !self.rtt.known()
             {
-                self.rtt.sample(now, nanos_since(now, at));
+                self.rtt.sample(now, now.nanos_since(at));
             }
             // The window of a reference does not count what was lost. But it has read what came before the question.
             let worth = asked_seq + ANSWER_WORTH;

@@ -154,7 +154,7 @@ impl Bbr {
             self.phase = Phase::Cruise(2, now);
         }
         if let Phase::Cruise(at, since) = self.phase {
-            let over = now.as_nanos().saturating_sub(since.as_nanos()) > self.min_rtt;
+            let over = now.nanos_since(since) > self.min_rtt;
             let next = match at {
                 // Probing lasts until its load was in flight for a round trip, or was too much.
                 0 => over && (self.lost > 0 || ack.in_flight >= self.model(320)),
@@ -218,7 +218,7 @@ impl Controller for Bbr {
         if self.round_start {
             self.on_round(app_limited);
         }
-        let old = ack.now.as_nanos().saturating_sub(self.min_rtt_at.as_nanos()) > MIN_RTT_LIFE;
+        let old = ack.now.nanos_since(self.min_rtt_at) > MIN_RTT_LIFE;
         let stale = old && self.min_rtt != 0;
         if let Some(rtt) = ack.rtt
             && (self.min_rtt == 0 || rtt <= self.min_rtt || old)

@@ -216,7 +216,7 @@ impl Cubic {
     /// The window the curve has a round trip from now.
     fn cubic(&self, now: Instant, rtt: u64) -> u64 {
         let curve = &self.curve;
-        let elapsed = curve.epoch.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos())).saturating_add(rtt);
+        let elapsed = curve.epoch.map_or(0, |at| now.nanos_since(at)).saturating_add(rtt);
         let t = i64::try_from(elapsed / 1_000_000).unwrap_or(HORIZON).min(HORIZON) - curve.k;
         // 0.4 segments a second cubed.
         let cube = t.unsigned_abs().pow(3) / 1000 * self.segment * 2 / 5_000_000 * self.curve.steepness / SMALL;

@@ -25,13 +25,13 @@ impl World {
         if size > self.mtu {
             return Change::Nothing;
         }
-        self.now = after(self.now, if self.queued { 2 * RTT } else { RTT });
+        self.now = self.now.plus_nanos(if self.queued { 2 * RTT } else { RTT });
         self.pmtu.on_answer(self.now, number, RTT)
     }
 
     /// A packet is sent again a second later, and arrives if it, or its pieces, pass.
     fn resend(&mut self, size: u32) -> Change {
-        self.now = after(self.now, SECOND);
+        self.now = self.now.plus_nanos(SECOND);
         let cut = size > self.pmtu.limit;
         if size.min(self.pmtu.limit) <= self.mtu {
             self.pmtu.on_arrival(size, cut);

@@ -5,7 +5,7 @@ use crate::base::time::Instant;
 use crate::frct::Params;
 use crate::frct::books::Books;
 use crate::frct::congestion::Loss;
-use crate::frct::rtt::{Rtt, after, nanos_since};
+use crate::frct::rtt::Rtt;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
 
@@ -51,7 +51,7 @@ impl Evidence {
         // The order of transmission, not of numbers, also finds lost retransmissions. Packets of one moment have left
         // in the order of their numbers.
         let earlier = sent < self.newest.0 || (sent == self.newest.0 && seq.before(self.newest.1));
-        earlier.then(|| after(sent, self.newest_rtt.saturating_add(tolerance)))
+        earlier.then(|| sent.plus_nanos(self.newest_rtt.saturating_add(tolerance)))
     }
 }
 
@@ -118,7 +118,7 @@ impl Sender {
         let srtt = self.rtt.smoothed();
         let Some(segment) = self.queue.front() else { return };
         // Sent within the last round trip, its acknowledgement cannot have come yet.
-        if !segment.state.has(State::LOST) && nanos_since(now, segment.sent) >= srtt {
+        if !segment.state.has(State::LOST) && now.nanos_since(segment.sent) >= srtt {
             let flight = self.flight;
             let mut found = Found::default();
             self.lose(self.edge, &mut found);
@@ -187,7 +187,7 @@ impl Sender {
                 && self.segment(seq).is_some_and(|s| s.sent == at && !s.state.has(State::SACKED | State::LOST));
             if current {
                 // Not before a round trip, or packets that race each other are sent again and again.
-                match self.evidence.overdue_at(seq, at, tolerance).map(|due| due.max(after(at, self.rtt.min()))) {
+                match self.evidence.overdue_at(seq, at, tolerance).map(|due| due.max(at.plus_nanos(self.rtt.min()))) {
                     Some(due) if due <= now => self.lose(seq, &mut found),
                     Some(due) => {
                         self.evidence.reorder_at = self.evidence.reorder_at.min(due);

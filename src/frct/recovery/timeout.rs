@@ -5,7 +5,6 @@ use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::Params;
 use crate::frct::books::Books;
-use crate::frct::rtt::after;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
 
@@ -94,7 +93,7 @@ impl Sender {
     fn ends_at(&self, p: &Params) -> Instant {
         let Some(oldest) = self.queue.front() else { return Instant::FAR_FUTURE };
         let attempts = if self.peer_is_o7s { self.rto(p).saturating_mul(ATTEMPTS) } else { 0 };
-        after(oldest.first.max(self.timer.progress_at), p.r.max(attempts).saturating_add(1))
+        oldest.first.max(self.timer.progress_at).plus_nanos(p.r.max(attempts).saturating_add(1))
     }
 
     /// Starts the timer of the oldest packet.
@@ -105,7 +104,7 @@ impl Sender {
         let most = rto.max(p.rto_max.min(p.r / ATTEMPTS));
         let wait = rto.saturating_mul(1 << doubles).min(most);
         // Never sleep over the end of the flow.
-        self.timer.at = after(now, wait).min(self.ends_at(p).max(after(now, 1)));
+        self.timer.at = now.plus_nanos(wait).min(self.ends_at(p).max(now.plus_nanos(1)));
     }
 
     /// Starts the timer if it does not run.

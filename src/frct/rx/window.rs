@@ -3,7 +3,6 @@
 use super::{Memory, Receiver};
 use crate::base::time::Instant;
 use crate::frct::Params;
-use crate::frct::rtt::after;
 
 /// A best-effort receiver tells the window anew after this many packets; a reference stops after 64 without it.
 const TELL_EVERY: u32 = 32;
@@ -36,14 +35,14 @@ impl Receiver {
     pub(in crate::frct) fn open_until(&self, p: &Params) -> Instant {
         let Some(at) = self.ready.open_since() else { return Instant::FAR_FUTURE };
         if !p.reliable {
-            return after(at, OPEN_FOR);
+            return at.plus_nanos(OPEN_FOR);
         }
         // A reliable sender has given the flow up by then, and says nothing. One that asks for the window has not: a reader
         // that takes its time has shut it.
-        let silent = after(self.heard.get().map_or(at, |heard| heard.max(at)), p.receiver_inactive);
+        let silent = self.heard.get().map_or(at, |heard| heard.max(at)).plus_nanos(p.receiver_inactive);
         // One that is let, and brings everything but the next fragment, holds this end's memory and no more.
         let stuck = if self.lets_send && self.told.after(self.next) {
-            after(at, p.receiver_inactive.saturating_mul(OPEN_SILENCES))
+            at.plus_nanos(p.receiver_inactive.saturating_mul(OPEN_SILENCES))
         } else {
             Instant::FAR_FUTURE
         };
@@ -70,7 +69,7 @@ impl Receiver {
         self.due = true;
         if !large {
             self.repeats = REPEATS;
-            self.repeat_at = self.repeat_at.min(after(now, REPEAT_AFTER));
+            self.repeat_at = self.repeat_at.min(now.plus_nanos(REPEAT_AFTER));
         }
     }
 
@@ -84,7 +83,7 @@ impl Receiver {
             return;
         }
         // A peer that sends data does not wait for the window.
-        let quiet_at = self.heard.get().map_or(now, |t| after(t, REPEAT_AFTER));
+        let quiet_at = self.heard.get().map_or(now, |t| t.plus_nanos(REPEAT_AFTER));
         if now < quiet_at {
             self.repeat_at = quiet_at;
             return;
@@ -93,7 +92,7 @@ impl Receiver {
         self.repeats = self.repeats.saturating_sub(1);
         self.repeat_at = match self.repeats {
             0 => Instant::FAR_FUTURE,
-            left => after(now, REPEAT_AFTER << (REPEATS - left)),
+            left => now.plus_nanos(REPEAT_AFTER << (REPEATS - left)),
         };
     }
 
