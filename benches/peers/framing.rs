@@ -32,7 +32,7 @@ struct End {
 impl End {
     fn new(pool: &std::sync::Arc<BufPool>, reliable: bool, isn: u32) -> Self {
         Self {
-            frct: Frct::new(Config { reliable, ..Config::default() }, isn, Instant::ZERO),
+            frct: Frct::new(Config { reliable, ..Config::default() }, isn),
             protection: Protection::new(CIPHER, SessionKey::from_bytes([7; 32])).unwrap(),
             rng: Rng::from_seed([isn as u8; 32]),
             cache: BufCache::new(pool),

@@ -61,7 +61,7 @@ fuzz_target!(|input: Input| {
     };
     let mut now = Instant::ZERO;
     let mut cache = BufCache::new(&BufPool::new(16));
-    let mut machine = Frct::new(cfg, input.isn, now);
+    let mut machine = Frct::new(cfg, input.isn);
     let (mut ours, mut theirs) = (input.isn, input.peer);
     let mut readable = 0u64;
     for op in input.ops {

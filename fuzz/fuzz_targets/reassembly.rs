@@ -173,7 +173,7 @@ fuzz_target!(|input: Input| {
         ..Config::default().window(256).legacy_window(16)
     };
     let mut reader = Reader {
-        machine: Frct::new(config, 1, Instant::ZERO),
+        machine: Frct::new(config, 1),
         cache: BufCache::new(&BufPool::new(16)),
         now: Instant::ZERO,
         next: 0,

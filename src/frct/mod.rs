@@ -15,8 +15,8 @@
 //!
 //! let mut cache = BufCache::new(&BufPool::new(64));
 //! let now = Instant::ZERO;
-//! let mut a = Frct::new(Config::default(), 4_000_000_000, now);
-//! let mut b = Frct::new(Config::default(), 17, now);
+//! let mut a = Frct::new(Config::default(), 4_000_000_000);
+//! let mut b = Frct::new(Config::default(), 17);
 //!
 //! a.send(now, PacketBuf::copy_of(b"hello")).unwrap();
 //! while let Some(transmit) = a.poll_transmit(now) {
@@ -195,7 +195,7 @@ pub struct Frct {
 
 impl Frct {
     /// An end that numbers its packets from `isn`, which should be random.
-    pub fn new(cfg: Config, isn: u32, _now: Instant) -> Self {
+    pub fn new(cfg: Config, isn: u32) -> Self {
         Self::sharing(Arc::new(Params::new(&cfg)), &cfg.algorithm, isn)
     }
 

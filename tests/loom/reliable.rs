@@ -40,7 +40,7 @@ fn narrow() -> Ends {
         let config = Config::default().legacy_window(1).window(1).send_queue(1).ack_every(1);
         let config = Config { o7s_peer: true, congestion: false, ..config };
         let qos = QosSpec { ber: 1, timeout: 0, ..QosSpec::DATA };
-        let frct = Some(Box::new(Frct::new(config, 7, NOW)));
+        let frct = Some(Box::new(Frct::new(config, 7)));
         endpoint.activate(NOW, cable, Params { qos, frct, ..params(Some(peering)) });
     }
     if PLANTED.get().is_some() {

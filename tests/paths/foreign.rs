@@ -8,7 +8,6 @@ use std::time::Duration;
 use o7s::base::buf::{BufCache, BufPool, PacketBuf};
 use o7s::base::rng::Randomness;
 use o7s::base::seq::Seq;
-use o7s::base::time::Instant;
 use o7s::frct::{Config, Frct};
 use o7s::oap::client::Client;
 use o7s::settings::Limits;
@@ -100,7 +99,7 @@ fn a_reference_is_sent_no_unknown_flag() {
         });
         // The stranger: a machine that takes its peer for a reference, and behaves as one. Half of all is lost.
         let mut cache = BufCache::new(&BufPool::new(64));
-        let mut machine = Frct::new(Config::default(), 99, Instant::ZERO);
+        let mut machine = Frct::new(Config::default(), 99);
         let (mut flags, mut got, mut count) = (Vec::new(), 0, 0u32);
         while !writer.is_finished() {
             ends.net.sleep(ms(1)).await;

@@ -97,7 +97,7 @@ fn world(qos: QosSpec, peering: Option<Peering>) -> World {
 fn opened(qos: QosSpec, peering: Option<Peering>, opening: Opening) -> World {
     let world = idle();
     let now = world.clock.now();
-    world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params(qos, peering, opening, now));
+    world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params(qos, peering, opening));
     world
 }
 
@@ -118,9 +118,9 @@ fn idle() -> World {
     World { endpoint, wire, host, clock }
 }
 
-fn params(qos: QosSpec, peering: Option<Peering>, opening: Opening, now: Instant) -> Params {
+fn params(qos: QosSpec, peering: Option<Peering>, opening: Opening) -> Params {
     let config = Config { o7s_peer: peering.is_some(), reliable: qos.is_reliable(), ..Config::default() };
-    let frct = qos.has_frct().then(|| Box::new(Frct::new(config, 7, now)));
+    let frct = qos.has_frct().then(|| Box::new(Frct::new(config, 7)));
     Params { qos, frct, protection: None, peering, rx_limit: 1000, rx_bytes: 4 << 20, meter: None, opening }
 }
 

@@ -183,7 +183,7 @@ fn a_lost_notice_is_made_up_for() {
 
 fn machine(o7s_peer: bool, reliable: bool) -> (Frct, BufCache) {
     let config = Config { o7s_peer, reliable, ..Config::default() };
-    (Frct::new(config, 7, Instant::ZERO), BufCache::new(&BufPool::new(8)))
+    (Frct::new(config, 7), BufCache::new(&BufPool::new(8)))
 }
 
 fn packet(flags: Flags, seqno: u32, body: &[u8]) -> PacketBuf {

@@ -44,7 +44,7 @@ impl Mixed {
         let mut chance = Chance(seed);
         let cfg = Config { reliable, mpl: Duration::from_millis(100), ..Config::default() };
         Self {
-            ours: Frct::new(cfg, isn, Instant::ZERO),
+            ours: Frct::new(cfg, isn),
             theirs: Reference::new(reliable, chance.next()),
             cache: BufCache::new(&BufPool::new(64)),
             now: 1_000_000,

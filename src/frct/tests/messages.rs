@@ -71,7 +71,7 @@ proptest! {
 fn fragments_are_told_by_two_flags() {
     for reliable in [false, true] {
         let (now, mut cache) = (Instant::ZERO, cache());
-        let mut frct = Frct::new(config(reliable), 100, now);
+        let mut frct = Frct::new(config(reliable), 100);
         for (part, bytes) in fragments(&[7; 25], 10) {
             frct.push(now, PacketBuf::copy_of(bytes), part);
         }
@@ -103,7 +103,7 @@ fn fragments_are_malformed_where_none_were_agreed_upon() {
     ];
     for config in kinds {
         let (now, mut cache) = (Instant::ZERO, cache());
-        let mut frct = Frct::new(config, 1, now);
+        let mut frct = Frct::new(config, 1);
         for (n, part) in [Part::First, Part::Middle, Part::Last].into_iter().enumerate() {
             take(&mut frct, now, n as u32, part, 10, &mut cache);
         }
@@ -112,7 +112,7 @@ fn fragments_are_malformed_where_none_were_agreed_upon() {
     }
     // Only data is ever cut, and the end of a stream is none.
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(agreed, 1, now);
+    let mut frct = Frct::new(agreed, 1);
     for flags in [0x4e, 0x6e, 0x2a, 0x52, 0xe3, 0xc3] {
         let pci = Pci { flags: Flags::from_bits(flags), ..Pci::default() };
         let mut packet = pci.to_bytes().to_vec();
@@ -126,7 +126,7 @@ fn fragments_are_malformed_where_none_were_agreed_upon() {
 fn nothing_of_a_message_is_read_before_all_of_it_has_come() {
     for reliable in [false, true] {
         let (now, mut cache) = (Instant::ZERO, cache());
-        let mut frct = Frct::new(config(reliable), 1, now);
+        let mut frct = Frct::new(config(reliable), 1);
         take(&mut frct, now, 0, Part::First, 10, &mut cache);
         take(&mut frct, now, 1, Part::Middle, 10, &mut cache);
         assert!(!frct.can_deliver() && frct.deliver(now, &mut cache).is_none() && frct.next_len().is_none());
@@ -144,7 +144,7 @@ fn nothing_of_a_message_is_read_before_all_of_it_has_come() {
 #[test]
 fn a_best_effort_message_with_a_gap_is_dropped_and_its_memory_free() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(false), 1, now);
+    let mut frct = Frct::new(config(false), 1);
     for (n, part) in [(0, Part::First), (1, Part::Middle), (3, Part::Middle), (4, Part::Last)] {
         take(&mut frct, now, n, part, 10, &mut cache);
     }
@@ -164,7 +164,7 @@ fn a_best_effort_message_with_a_gap_is_dropped_and_its_memory_free() {
 #[test]
 fn a_best_effort_message_does_not_wait_for_ever() {
     let (mut now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(false), 1, now);
+    let mut frct = Frct::new(config(false), 1);
     for n in 0..3 {
         take(&mut frct, now, n, if n == 0 { Part::First } else { Part::Middle }, 1000, &mut cache);
         now += Duration::from_secs(9);
@@ -183,7 +183,7 @@ fn a_best_effort_message_does_not_wait_for_ever() {
 #[test]
 fn a_reliable_message_that_stops_ends_the_flow() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 1000, &mut cache);
     let patience = Duration::from_secs(140);
     frct.handle_timeout(now + patience - Duration::from_secs(1), &mut cache);
@@ -196,7 +196,7 @@ fn a_reliable_message_that_stops_ends_the_flow() {
 #[test]
 fn a_reader_that_takes_its_time_within_a_message_does_not_end_the_flow() {
     let (mut now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::Whole, 10, &mut cache);
     take(&mut frct, now, 1, Part::First, 1000, &mut cache);
     // What is not read fills the memory: the window is shut, and the peer asks for it again and again.
@@ -218,7 +218,7 @@ fn a_reader_that_takes_its_time_within_a_message_does_not_end_the_flow() {
 #[test]
 fn a_window_that_is_shut_for_hours_does_not_end_a_message() {
     let (mut now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(Config { window: 64, legacy_window: 64, ..config(true) }, 1, now);
+    let mut frct = Frct::new(Config { window: 64, legacy_window: 64, ..config(true) }, 1);
     for n in 0..63 {
         take(&mut frct, now, n, Part::Whole, 10, &mut cache);
     }
@@ -245,7 +245,7 @@ fn a_window_that_is_shut_for_hours_does_not_end_a_message() {
 #[test]
 fn a_peer_that_only_talks_does_not_keep_a_message_open() {
     let (mut now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 1000, &mut cache);
     take(&mut frct, now, 1, Part::Middle, 1000, &mut cache);
     let asks = Pci { flags: Flags::RDVS | Flags::DRF, seqno: Seq(RUN + 2), ..Pci::default() }.to_bytes();
@@ -268,7 +268,7 @@ fn a_peer_that_only_talks_does_not_keep_a_message_open() {
 #[test]
 fn fragments_within_the_window_that_was_told_are_taken() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     // Of each message the last fragment completes it, which takes the places of all at once.
     let (mut n, mut told) = (0, 64);
     while n < 8192 && n < told {
@@ -289,7 +289,7 @@ fn fragments_within_the_window_that_was_told_are_taken() {
 fn short_fragments_hold_little_more_than_the_message() {
     for reliable in [false, true] {
         let (now, mut cache) = (Instant::ZERO, cache());
-        let mut frct = Frct::new(config(reliable), 1, now);
+        let mut frct = Frct::new(config(reliable), 1);
         for n in 0..100 {
             take(&mut frct, now, n, if n == 0 { Part::First } else { Part::Middle }, 64, &mut cache);
         }
@@ -302,7 +302,7 @@ fn a_message_larger_than_was_told_ends_the_flow() {
     // The receiver refuses it for ever, which is not for want of memory.
     let mut net = Net::new(&config(true), &Link::new(1000), 3);
     let smaller = Config { message_in: 1024, ..config(true) };
-    net.sides[1].frct = Frct::new(smaller, 7, Instant::ZERO);
+    net.sides[1].frct = Frct::new(smaller, 7);
     (net.sides[0].to_write, net.sides[0].size, net.sides[0].fragment) = (3, 9000, 100);
     assert!(net.run(Duration::from_secs(150), |net| net.sides[0].frct.is_down()));
     assert!(net.sides[1].frct.stats().out_of_window > 0);
@@ -311,7 +311,7 @@ fn a_message_larger_than_was_told_ends_the_flow() {
 #[test]
 fn a_peer_without_memory_says_so_and_when_it_has_some() {
     let (mut now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(Config { congestion: false, ..config(true) }, 1, now);
+    let mut frct = Frct::new(Config { congestion: false, ..config(true) }, 1);
     take(&mut frct, now, 0, Part::Whole, 10, &mut cache);
     take(&mut frct, now, 1, Part::Whole, 10, &mut cache);
     sent(&mut frct, now);
@@ -339,7 +339,7 @@ fn first_fragments_without_followers_hold_no_more_than_one() {
     let mut cache = cache();
     for reliable in [false, true] {
         let now = Instant::ZERO;
-        let mut frct = Frct::new(config(reliable), 1, now);
+        let mut frct = Frct::new(config(reliable), 1);
         for n in 0..10_000 {
             take(&mut frct, now, n, Part::First, 1400, &mut cache);
             assert!(frct.held() < 3000, "{} bytes after {n}", frct.held());
@@ -353,7 +353,7 @@ fn a_message_is_no_larger_than_was_told() {
     let mut cache = cache();
     for reliable in [false, true] {
         let now = Instant::ZERO;
-        let mut frct = Frct::new(config(reliable), 1, now);
+        let mut frct = Frct::new(config(reliable), 1);
         let mut n = 0;
         while (n as usize + 1) * 1024 <= MESSAGE {
             take(&mut frct, now, n, if n == 0 { Part::First } else { Part::Middle }, 1024, &mut cache);
@@ -368,7 +368,7 @@ fn a_message_is_no_larger_than_was_told() {
         }
         assert!(frct.stats().out_of_window >= 1);
         assert_eq!(frct.held(), if reliable { held } else { 0 });
-        let mut other = Frct::new(config(reliable), 1, now);
+        let mut other = Frct::new(config(reliable), 1);
         take(&mut other, now, 0, Part::First, MESSAGE + 1, &mut cache);
         assert_eq!((other.held(), other.stats().received), (0, 0));
     }
@@ -377,7 +377,7 @@ fn a_message_is_no_larger_than_was_told() {
 #[test]
 fn what_an_abort_has_lost_counts_after_a_message_was_given_up() {
     let (now, mut cache) = (Instant::from_millis(1), cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 1024, &mut cache);
     (0..3).for_each(|_| frct.send(now, PacketBuf::copy_of(b"x")).unwrap());
     sent(&mut frct, now);
@@ -392,7 +392,7 @@ fn what_an_abort_has_lost_counts_after_a_message_was_given_up() {
 #[test]
 fn a_message_is_no_larger_either_if_it_comes_over_a_gap() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 1024, &mut cache);
     let last = 2 * MESSAGE as u32 / 1024;
     for n in 2..last {
@@ -409,7 +409,7 @@ fn a_message_is_no_larger_either_if_it_comes_over_a_gap() {
 #[test]
 fn short_memory_lets_a_message_come_to_its_end() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 100, &mut cache);
     let window = |frct: &mut Frct, cache: &mut BufCache| {
         frct.handle_packet(now, PacketBuf::copy_of(&[0x10; Pci::LEN]), cache);
@@ -440,7 +440,7 @@ fn short_memory_lets_a_message_come_to_its_end() {
 #[test]
 fn a_stream_that_ends_within_a_message_has_no_more_of_it() {
     let (now, mut cache) = (Instant::ZERO, cache());
-    let mut frct = Frct::new(config(true), 1, now);
+    let mut frct = Frct::new(config(true), 1);
     take(&mut frct, now, 0, Part::First, 100, &mut cache);
     let pci = Pci { flags: Flags::DATA | Flags::END, seqno: Seq(RUN + 1), ..Pci::default() };
     frct.handle_packet(now, PacketBuf::copy_of(&[&pci.to_bytes()[..], &[0]].concat()), &mut cache);

@@ -38,7 +38,7 @@ fn take(frct: &mut Frct, now: Instant, pci: Pci, data: &[u8], cache: &mut BufCac
 
 /// A receiver of which the packets before `RUN` have come.
 fn receiver(config: Config, cache: &mut BufCache) -> Frct {
-    let mut frct = Frct::new(config, 1, Instant::ZERO);
+    let mut frct = Frct::new(config, 1);
     let pci = Pci { flags: Flags::DRF | Flags::RDVS, seqno: Seq(RUN), ..Pci::default() };
     take(&mut frct, Instant::ZERO, pci, &[], cache);
     sent(&mut frct, Instant::ZERO);
@@ -241,7 +241,7 @@ fn probes_are_answered_once_and_briefly() {
 #[test]
 fn nothing_but_questions_goes_to_an_address_that_is_not_proven() {
     let now = Instant::from_millis(1);
-    let mut frct = Frct::new(config(), 1, now);
+    let mut frct = Frct::new(config(), 1);
     frct.hold(true);
     frct.send(now, PacketBuf::copy_of(&[7; 1400])).unwrap();
     let mut cache = cache();

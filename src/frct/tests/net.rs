@@ -87,7 +87,7 @@ impl Side {
     fn new(cfg: &Config, isn: u32) -> Self {
         Self {
             // Both ends are o7s and know it.
-            frct: Frct::new(Config { o7s_peer: true, ..cfg.clone() }, isn, Instant::ZERO),
+            frct: Frct::new(Config { o7s_peer: true, ..cfg.clone() }, isn),
             cache: BufCache::new(&BufPool::new(256)),
             to_write: 0,
             size: 100,

@@ -113,7 +113,7 @@ proptest! {
     ) {
         let mut cache = BufCache::new(&BufPool::new(16));
         let mut now = Instant::ZERO;
-        let mut f = Frct::new(small(reliable, congestion), isn, now);
+        let mut f = Frct::new(small(reliable, congestion), isn);
         let mut written = 0u64;
         for op in ops {
             match &op {
@@ -198,7 +198,7 @@ proptest! {
 
 /// A machine with a run from number 1000 on, whose peer is o7s.
 fn receiving() -> (Frct, BufCache) {
-    let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, Instant::ZERO);
+    let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1);
     let mut cache = BufCache::new(&BufPool::new(16));
     take(&mut f, &mut cache, Flags::DATA | Flags::DRF, 1000);
     (f, cache)
@@ -248,7 +248,7 @@ proptest! {
         isn in prop_oneof![Just(u32::MAX - 20), any::<u32>()],
         order in prop::collection::vec(0u32..64, 0..300),
     ) {
-        let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1, Instant::ZERO);
+        let mut f = Frct::new(Config { o7s_peer: true, ..Config::default() }, 1);
         let mut cache = BufCache::new(&BufPool::new(16));
         let mut read = Vec::new();
         let all = core::iter::once(0).chain(order).chain(0..64);
@@ -268,7 +268,7 @@ proptest! {
 
 #[test]
 fn an_idle_machine_is_small() {
-    let mut f = Frct::new(Config { congestion: false, ..Config::default() }, 1, Instant::ZERO);
+    let mut f = Frct::new(Config { congestion: false, ..Config::default() }, 1);
     assert!(size_of::<Frct>() <= 680, "{}", size_of::<Frct>());
     assert_eq!((f.tx.queue.capacity(), f.rx.footprint()), (0, (0, 0, 0)));
     let now = Instant::from_millis(5);

@@ -40,7 +40,7 @@ impl Bench {
 
     fn with(isn: u32, cfg: Config) -> Self {
         let now = Instant::from_millis(1000);
-        Self { frct: Frct::new(cfg, isn, now), cache: BufCache::new(&BufPool::new(64)), now }
+        Self { frct: Frct::new(cfg, isn), cache: BufCache::new(&BufPool::new(64)), now }
     }
 
     fn out(&mut self) -> Vec<String> {

@@ -25,7 +25,7 @@ fn cost_of_a_packet() {
         let mut now = Instant::from_millis(1);
         let pool = BufPool::new(1024);
         let (mut cache, mut cache_b) = (BufCache::new(&pool), BufCache::new(&pool));
-        let (mut a, mut b) = (Frct::new(cfg.clone(), 1, now), Frct::new(cfg, 2, now));
+        let (mut a, mut b) = (Frct::new(cfg.clone(), 1), Frct::new(cfg, 2));
         let (mut sending, mut receiving, mut acking) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut wire: Vec<PacketBuf> = Vec::new();
         let mut fresh: Vec<PacketBuf> = Vec::new();
@@ -102,7 +102,7 @@ fn cost_of_a_packet_with_loss() {
         let mut now = Instant::from_millis(1);
         let pool = BufPool::new(8192);
         let (mut cache, mut cache_b) = (BufCache::new(&pool), BufCache::new(&pool));
-        let (mut a, mut b) = (Frct::new(cfg.clone(), 1, now), Frct::new(cfg, 2, now));
+        let (mut a, mut b) = (Frct::new(cfg.clone(), 1), Frct::new(cfg, 2));
         let mut chance = super::net::Chance(1);
         let (mut spent, mut read, mut acks) = (Duration::ZERO, 0u64, Vec::new());
         // Packets are under way for 16 rounds of 100 microseconds.

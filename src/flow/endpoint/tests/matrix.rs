@@ -78,7 +78,7 @@ impl Pair {
         let qos = QosSpec { timeout: 600_000, ..qos };
         let now = world.clock.now();
         let port = Arc::clone(&world.wire) as Arc<dyn Port>;
-        world.endpoint.activate(now, port, params(qos, peering, Opening::default(), now));
+        world.endpoint.activate(now, port, params(qos, peering, Opening::default()));
     }
 
     /// Time passes in steps, in which nothing or everything that was sent arrives.

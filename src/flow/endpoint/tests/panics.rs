@@ -83,7 +83,7 @@ fn over_fragile(qos: QosSpec, method: &'static str) -> (World, Arc<Fragile>) {
     let world = idle();
     let port = Arc::new(Fragile { panics_in: Mutex::new(method), ..Fragile::default() });
     let now = world.clock.now();
-    world.endpoint.activate(now, Arc::clone(&port) as Arc<dyn Port>, params(qos, None, Opening::default(), now));
+    world.endpoint.activate(now, Arc::clone(&port) as Arc<dyn Port>, params(qos, None, Opening::default()));
     (world, port)
 }
 

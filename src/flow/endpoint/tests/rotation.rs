@@ -24,9 +24,9 @@ fn end(side: Side) -> World {
     let key = SessionKey::from_bytes([7; 32]);
     let protection = Protection::between_peers(Backend::preferred(), Cipher::Aes256Gcm, key, side).unwrap();
     let params = Params {
-        frct: Some(Box::new(Frct::new(config, 7, now))),
+        frct: Some(Box::new(Frct::new(config, 7))),
         protection: Some((Box::new(protection.with_rotation_bit(BIT)), Box::new(Rng::from_seed([9; 32])))),
-        ..params(QosSpec { timeout: 0, ..DATA }, None, Opening::default(), now)
+        ..params(QosSpec { timeout: 0, ..DATA }, None, Opening::default())
     };
     world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params);
     world
