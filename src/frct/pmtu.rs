@@ -60,7 +60,7 @@ pub(super) const CUT_MAX: u32 = 1 << 16;
 
 /// A probe that was sent, or is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Probe {
+struct SizeProbe {
     number: Seq,
     /// With its header, bytes: just that much if it asks whether anything passes.
     size: u32,
@@ -70,7 +70,7 @@ struct Probe {
     sent: Option<Instant>,
 }
 
-impl Probe {
+impl SizeProbe {
     fn is_small(&self) -> bool {
         self.size == Pci::LEN as u32
     }
@@ -171,7 +171,7 @@ pub(super) struct Pmtu {
     /// The largest that was ever suspicious.
     ceiling: u32,
     suspicion: Option<Tally>,
-    probe: Option<Probe>,
+    probe: Option<SizeProbe>,
     number: Seq,
     raise_at: Instant,
     cut: Option<Cut>,
@@ -231,7 +231,7 @@ impl Pmtu {
         let tally = self.suspicion.get_or_insert(Tally::new(unit));
         tally.size = unit.min(tally.size);
         match self.probe {
-            Some(Probe { sent: Some(sent), .. }) if now >= sent.plus_nanos(patience) => {
+            Some(SizeProbe { sent: Some(sent), .. }) if now >= sent.plus_nanos(patience) => {
                 tally.unanswered = tally.unanswered.saturating_add(1);
             }
             // One at a time: what is lost together says one thing.
@@ -244,7 +244,7 @@ impl Pmtu {
     /// A probe goes out next.
     fn prepare(&mut self, size: u32, tries: u8) {
         self.number += 1;
-        self.probe = Some(Probe { number: self.number, size, tries, sent: None });
+        self.probe = Some(SizeProbe { number: self.number, size, tries, sent: None });
     }
 
     /// Returns `true` if a probe of the search is to be sent.

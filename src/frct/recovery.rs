@@ -30,7 +30,7 @@ mod timeout;
 
 pub(super) use self::losses::{Episode, Evidence, Found};
 pub(super) use self::repairs::Repairs;
-pub(super) use self::timeout::{Probe, Timer};
+pub(super) use self::timeout::{TimeoutProbe, Timer};
 use super::Params;
 use super::books::Books;
 use super::congestion::Ack;
@@ -232,7 +232,7 @@ impl Sender {
         if self.outstanding() == 0 {
             self.timer.at = Instant::FAR_FUTURE;
             self.evidence.reorder_at = Instant::FAR_FUTURE;
-            self.probe = Probe::default();
+            self.probe = TimeoutProbe::default();
             self.repairs.lost.clear();
             self.repairs.resent.clear();
             return;

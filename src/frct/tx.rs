@@ -10,7 +10,7 @@ use super::fragments::Part;
 use super::pacing::{Mark, Meter, Pacer};
 use super::pmtu::Pmtu;
 use super::ranges::Ranges;
-use super::recovery::{Episode, Evidence, Probe, Repairs, Timer};
+use super::recovery::{Episode, Evidence, Repairs, TimeoutProbe, Timer};
 use super::rendezvous::Asking;
 use super::rtt::{Past, Rtt};
 use super::segment::{Segment, State};
@@ -86,7 +86,7 @@ pub(super) struct Sender {
     /// Present since something was lost, until the flow has been idle.
     pub(super) episode: Option<Box<Episode>>,
     pub(super) timer: Timer,
-    pub(super) probe: Probe,
+    pub(super) probe: TimeoutProbe,
     pub(super) asking: Asking,
     /// Present while the path is suspected of carrying less than the layer says, or known to.
     pub(super) pmtu: Option<Box<Pmtu>>,
@@ -119,7 +119,7 @@ impl Sender {
             evidence: Evidence::new(isn),
             episode: None,
             timer: Timer::default(),
-            probe: Probe::default(),
+            probe: TimeoutProbe::default(),
             asking: Asking::new(isn),
             pmtu: None,
             rate: Rate {

@@ -57,14 +57,14 @@ impl Default for Timer {
 
 /// What is to be sent only to provoke an acknowledgement.
 #[derive(Default)]
-pub(in crate::frct) struct Probe {
+pub(in crate::frct) struct TimeoutProbe {
     /// A packet that is out, once more.
     pub(in crate::frct) oldest: Option<Seq>,
     /// Then, for the same, a new one or the last.
     pub(in crate::frct) beyond: bool,
 }
 
-impl Probe {
+impl TimeoutProbe {
     /// Returns `true` if a packet is to be sent only to provoke an acknowledgement.
     #[inline]
     pub(in crate::frct) const fn is_due(&self) -> bool {

@@ -31,7 +31,7 @@ fn fragments_in_any_order_make_the_message_once() {
     assert_eq!(orders(7).len(), 5040);
     for (n, order) in (2..=7).flat_map(|n| orders(n).into_iter().map(move |order| (n, order))) {
         let (now, mut cache) = (Instant::ZERO, cache());
-        let mut frct = Frct::new(config(true), 1, now);
+        let mut frct = Frct::new(config(true), 1);
         take(&mut frct, now, 0, Part::Whole, 1, &mut cache);
         assert!(frct.deliver(now, &mut cache).is_some(), "the run has begun");
         for at in &order {
@@ -52,7 +52,7 @@ fn fragments_in_any_order_make_the_message_once() {
 /// that the second reads.
 fn carry(message: &[u8], fragment: usize, mut loses: impl FnMut(&Pci) -> bool) -> Vec<u8> {
     let (mut now, mut cache) = (Instant::from_millis(1), cache());
-    let mut ends = [1, 1 << 20].map(|isn| Frct::new(config(true), isn, now));
+    let mut ends = [1, 1 << 20].map(|isn| Frct::new(config(true), isn));
     for (part, bytes) in fragments(message, fragment) {
         ends[0].push(now, PacketBuf::copy_of(bytes), part);
     }

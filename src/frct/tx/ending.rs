@@ -7,7 +7,7 @@ use crate::frct::Params;
 use crate::frct::end::Ending;
 use crate::frct::fragments::Part;
 use crate::frct::ranges::Ranges;
-use crate::frct::recovery::Probe;
+use crate::frct::recovery::TimeoutProbe;
 use crate::frct::segment::{Segment, State};
 
 impl Sender {
@@ -40,7 +40,7 @@ impl Sender {
         self.sacked = Ranges::default();
         self.sacked_count = 0;
         self.repairs.clear();
-        self.probe = Probe::default();
+        self.probe = TimeoutProbe::default();
         self.flight = 0;
         self.queued = 0;
         self.episode = None;

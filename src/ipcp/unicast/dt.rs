@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
-use self::adjacency::{Adjacency, Backlog, cube_of};
+use self::adjacency::{Adjacency, ServiceList, cube_of};
 use super::shared::{Shared, order};
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
@@ -81,7 +81,7 @@ pub(super) struct DataPath {
     /// Salt of the table, which decides over the places of addresses in it.
     salt: u64,
     /// Adjacencies in front of which packets wait.
-    waiting: Arc<Backlog>,
+    waiting: Arc<ServiceList>,
     /// Bytes of a packet that all adjacencies take.
     mtu: AtomicUsize,
     /// When they were last asked, nanoseconds.
@@ -179,7 +179,7 @@ impl DataPath {
             adjacencies: Ordered::default(),
             table: Ordered::default(),
             salt,
-            waiting: Backlog::new(&shared.alarm),
+            waiting: ServiceList::new(&shared.alarm),
             mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
             looked: AtomicU64::new(0),
             counters: Counters::default(),

@@ -48,7 +48,7 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     proven: AtomicBool,
     /// Keepalives that had come before, and prove nothing.
     unproven: AtomicU64,
-    waiting: Arc<Backlog>,
+    waiting: Arc<ServiceList>,
     queue: Ordered<Mutex<Queue>, { order::QUEUE }>,
     /// Packets that wait in the queue.
     backlog: AtomicUsize,
@@ -59,12 +59,12 @@ pub(in crate::ipcp::unicast) struct Adjacency {
 }
 
 /// The adjacencies in front of which packets wait.
-pub(in crate::ipcp::unicast) struct Backlog {
+pub(in crate::ipcp::unicast) struct ServiceList {
     of: Ordered<Mutex<BTreeSet<N1FlowId>>, { order::BACKLOG }>,
     alarm: Arc<dyn Alarm>,
 }
 
-impl Backlog {
+impl ServiceList {
     pub(super) fn new(alarm: &Arc<dyn Alarm>) -> Arc<Self> {
         Arc::new(Self { of: Ordered::default(), alarm: Arc::clone(alarm) })
     }
@@ -139,7 +139,7 @@ impl NextHop for Arc<Adjacency> {
 }
 
 impl Adjacency {
-    pub(super) fn new(shared: &Shared, waiting: &Arc<Backlog>, id: N1FlowId, connection: &Connection) -> Arc<Self> {
+    pub(super) fn new(shared: &Shared, waiting: &Arc<ServiceList>, id: N1FlowId, connection: &Connection) -> Arc<Self> {
         let endpoint = Arc::clone(&connection.endpoint);
         Arc::new(Self {
             id,
