@@ -18,25 +18,7 @@ impl Frct {
             cache.put(pkt);
             return;
         };
-        if let Some(PathPacket::Probe(_) | PathPacket::Answer(_)) = pci.path() {
-            // After an abort nothing is sent any more, so nothing is answered either.
-            if self.ending != Some(Ending::Aborted) {
-                self.handle_path(now, &pci);
-            }
-            cache.put(pkt);
-            return;
-        }
-        if pci.flags.contains(Flags::END) && !pci.is_data() {
-            self.handle_notice(now, &pci, &pkt, cache);
-            cache.put(pkt);
-            return;
-        }
-        if self.ending == Some(Ending::Aborted) {
-            cache.put(pkt);
-            return;
-        }
-        if pci.is_data() && self.is_stray(now, &pci) {
-            self.stats.rest().stray += 1;
+        if !self.is_of_stream(now, &pci, &pkt, cache) {
             cache.put(pkt);
             return;
         }
@@ -56,24 +38,52 @@ impl Frct {
             cache.put(pkt);
         } else if started {
             pkt.pull(Pci::LEN);
-            let (p, stats) = (&self.params, &mut self.stats);
-            if p.reliable {
-                if let Some(PathPacket::Piece { offset, total }) = pci.path() {
-                    let part = Part::of(pci.flags);
-                    let piece = PieceOf { seq: pci.seqno, part, offset, total };
-                    self.rx.on_piece(now, p, (piece, pkt), stats, cache);
-                } else {
-                    self.rx.on_reliable(now, p, pci.seqno, (Kind::of(pci.flags), pkt), stats, cache);
-                }
-                if self.rx.ended.is_some() {
-                    self.heed_close(cache);
-                }
-            } else {
-                self.rx.on_best_effort(now, p, pci.seqno, (Part::of(pci.flags), pkt), stats, cache);
-            }
+            self.handle_data(now, &pci, pkt, cache);
         } else {
             self.stats.rest().no_run += 1;
             cache.put(pkt);
+        }
+    }
+
+    /// Returns `true` if a packet is of the stream, or about it, and counts. What the peer says beside the stream, of the path
+    /// or of its end, is dealt with here.
+    fn is_of_stream(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) -> bool {
+        let aborted = self.ending == Some(Ending::Aborted);
+        if let Some(PathPacket::Probe(_) | PathPacket::Answer(_)) = pci.path() {
+            // After an abort nothing is sent any more, so nothing is answered either.
+            if !aborted {
+                self.handle_path(now, pci);
+            }
+            return false;
+        }
+        // Even after an abort, whose own notices end when the peer has answered them.
+        if pci.flags.contains(Flags::END) && !pci.is_data() {
+            self.handle_notice(now, pci, pkt, cache);
+            return false;
+        }
+        let stray = !aborted && pci.is_data() && self.is_stray(now, pci);
+        if stray {
+            self.stats.rest().stray += 1;
+        }
+        !aborted && !stray
+    }
+
+    /// Takes user data, without its header.
+    fn handle_data(&mut self, now: Instant, pci: &Pci, pkt: PacketBuf, cache: &mut BufCache) {
+        let (p, stats) = (&self.params, &mut self.stats);
+        let part = Part::of(pci.flags);
+        if !p.reliable {
+            self.rx.on_best_effort(now, p, pci.seqno, (part, pkt), stats, cache);
+            return;
+        }
+        if let Some(PathPacket::Piece { offset, total }) = pci.path() {
+            let piece = PieceOf { seq: pci.seqno, part, offset, total };
+            self.rx.on_piece(now, p, (piece, pkt), stats, cache);
+        } else {
+            self.rx.on_reliable(now, p, pci.seqno, (Kind::of(pci.flags), pkt), stats, cache);
+        }
+        if self.rx.ended.is_some() {
+            self.heed_close(cache);
         }
     }
 
