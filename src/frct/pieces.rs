@@ -123,6 +123,7 @@ impl Pieces {
                 return None;
             }
         }
+        // In a buffer of its own length; the one in which it came may be many times as large.
         let packet = PacketBuf::snug_of(data);
         let fresh = self.open.get(at).is_none_or(|open| open.seq != seq);
         let more = cost(&packet) + if fresh { size_of::<Open>() } else { 0 };
@@ -141,6 +142,7 @@ impl Pieces {
         if open.have < open.total {
             return None;
         }
+        // So many bytes are not all of them yet: that the pieces follow each other is looked at here.
         let whole = open.whole();
         self.remove(at);
         whole
@@ -150,6 +152,7 @@ impl Pieces {
     fn make_room(&mut self, next: Seq, seq: Seq, fresh: bool, more: usize) -> bool {
         while self.bytes + more > BYTES_MAX || (fresh && self.open.len() >= OPEN_MAX) {
             let last = self.open.len().checked_sub(1);
+            // By the distance from the next one, for the numbers wrap.
             let later = |open: &Open| open.seq - next > seq - next;
             let Some(last) = last.filter(|last| self.open.get(*last).is_some_and(later)) else { return false };
             self.remove(last);

@@ -219,6 +219,7 @@ impl Pmtu {
     /// A packet of `size` bytes is sent again, after it was resent three times in vain. `patience`: how long an answer may
     /// take, nanoseconds.
     fn on_resent(&mut self, now: Instant, size: u32, patience: u64) {
+        // What is larger goes in pieces of the limit's length: it is these that are lost.
         let unit = size.min(self.limit);
         if unit <= self.floor || size > CUT_MAX {
             return;
@@ -329,6 +330,7 @@ impl Pmtu {
         self.suspicion = None;
         self.cut = None;
         self.failed = size;
+        // First to where nearly every path carries it, so that data gets through at once; the search raises it afterwards.
         self.limit = if size > self.base { self.base } else { (size / 2).max(self.floor) };
         self.phase = Phase::Base;
         self.raise_at = now.plus_nanos(RAISE);
@@ -355,6 +357,7 @@ impl Pmtu {
             if self.suspicion.is_none() {
                 self.phase = Phase::Search;
                 self.failed = self.ceiling;
+                // The path may be as wide as it was: asked first, because that ends all of this.
                 self.prepare(self.ceiling, 1);
             }
         }

@@ -119,6 +119,7 @@ impl Messages {
         if part != Part::Whole {
             return self.push_part(now, part, packet, cache);
         }
+        // Packets are in order here: the rest of an open message does not come any more.
         let dropped = self.drop_open(cache);
         self.whole += 1;
         self.queue.push_back(packet);

@@ -15,6 +15,7 @@ const ASK_EVERY: i32 = 32;
 /// ... and not a reference until so long after the last packet, nanoseconds: the readers of one that is sent the question
 /// together with a packet stay one behind, and its program may see nothing more of the flow.
 const ASK_APART: u64 = 2_000_000;
+
 /// When the peer is asked for its window, and what was asked.
 pub(super) struct Asking {
     at: Instant,

@@ -106,6 +106,7 @@ impl Frct {
             }
             Pick::New => {
                 let (mut pkt, seq, state) = self.tx.take_unreliable(now)?;
+                // Nothing of a best-effort flow is ever outstanding, so each packet may be the first of a run.
                 let pci = self.header(now, Flags::DATA | Flags::DRF | state.fragment(), seq).to_bytes();
                 self.stats.sent += 1;
                 match pkt.push(Pci::LEN) {
@@ -139,6 +140,7 @@ impl Frct {
             flags |= Flags::END;
         }
         let pci = self.header(now, flags, seq).to_bytes();
+        // Looked up again, as the header needs the whole machine in between.
         let payload = self.tx.segment(seq)?.packet.as_deref().unwrap_or_default();
         Some(Transmit::Kept { pci, payload })
     }

@@ -29,6 +29,7 @@ impl Receiver {
             cache.put(packet);
             return;
         }
+        // The peer's run goes on, whatever becomes of the packet.
         self.heard = Past::at(now);
         let pieces = self.pieces.get_or_insert_with(Box::<Pieces>::default);
         let whole = pieces.insert(self.next, piece, &packet);
