@@ -146,7 +146,8 @@ fn describe(flow: &Flow) {
 
 fn speed(mib: u32, time: Duration) -> String {
     let megabytes = f64::from(mib) * f64::from(1 << 20) / 1e6;
-    format!("{mib} MiB at {:.0} MB/s", megabytes / time.as_secs_f64().max(1e-9))
+    let build = if cfg!(debug_assertions) { " (a development build; try --release)" } else { "" };
+    format!("{mib} MiB at {:.0} MB/s{build}", megabytes / time.as_secs_f64().max(1e-9))
 }
 
 /// Prints a line at once.

@@ -78,7 +78,7 @@ fn with_second_wire(net: &Net) -> io::Result<()> {
 /// Pings "oping" at the far host, whose server is at `server`, from `client`, calling it at `host`.
 fn ping(net: &Net, programs: &std::path::Path, server: &str, client: &str, host: &str, qos: &str) -> io::Result<usize> {
     let oping = programs.join("oping");
-    assert!(oping.exists(), "{} is missing: run cargo build --examples with the same profile", oping.display());
+    assert!(oping.exists(), "{} is missing: run cargo build --profile test --bins --examples", oping.display());
     let oping = oping.to_string_lossy();
     let service = net.far.spawn(&[&oping, "--listen", "--udp6", server])?;
     let serves = wait_for(Duration::from_secs(5), || service.output().contains("Serving").then_some(()));

@@ -2,7 +2,7 @@
 //!
 //! `O7S_REFERENCE` names the install prefix of the reference (0.23.0); without it, or without root and iproute2, the
 //! tests say so and do nothing. `cargo test --test interop` alone does not build the examples that stand for o7s
-//! here: run `cargo build --bins --examples` before it.
+//! here: run `cargo build --profile test --bins --examples` before it.
 //!
 //! Each attempt has two fresh hosts and a fresh daemon. The reference has faults of its own that end in lost packets,
 //! failed allocations or aborted programs, so a run is judged by what passed on the wire between the two: an attempt
@@ -174,7 +174,7 @@ impl Bench {
 
     fn example(&self, name: &str) -> String {
         let path = self.examples.join(name);
-        assert!(path.exists(), "{} is missing: run cargo build --examples with the same profile", path.display());
+        assert!(path.exists(), "{} is missing: run cargo build --profile test --bins --examples", path.display());
         path.to_string_lossy().into_owned()
     }
 }

@@ -1,5 +1,5 @@
 //! The programs of this package, as processes on this host. `cargo test` builds them; for this test alone run
-//! `cargo build --bins --examples` first.
+//! `cargo build --profile test --bins --examples` first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 mod odump;
@@ -51,7 +51,10 @@ fn program(name: &str) -> Command {
     } else {
         profile.join("examples").join(name)
     };
-    assert!(path.with_extension(std::env::consts::EXE_EXTENSION).exists(), "run cargo build --bins --examples first");
+    assert!(
+        path.with_extension(std::env::consts::EXE_EXTENSION).exists(),
+        "run cargo build --profile test --bins --examples first"
+    );
     let mut command = Command::new(path);
     command.stdin(Stdio::null());
     command

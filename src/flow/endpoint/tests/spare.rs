@@ -53,7 +53,7 @@ fn sealed(peering: Peering) -> (World, Option<Protection>) {
     };
     let ivs = Rng::from_seed([9; 32]);
     let (side, protection) = (peering.side, Some((Box::new(keys(peering.side)), Box::new(ivs))));
-    let params = Params { protection, ..params(RAW, Some(peering), Opening::default(), now) };
+    let params = Params { protection, ..params(RAW, Some(peering), Opening::default()) };
     world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params);
     (world, Some(keys(side.other())))
 }
@@ -93,7 +93,7 @@ fn packets_far_ahead_leave_a_peer_its_share_of_the_memory() {
         let world = idle();
         let now = world.clock.now();
         let peering = Peering::new(Side::Server, 60_000, &digest(Digest::Sha256, &[b"a request"]));
-        let params = Params { meter: Some(Arc::clone(&share)), ..params(DATA, Some(peering), Opening::default(), now) };
+        let params = Params { meter: Some(Arc::clone(&share)), ..params(DATA, Some(peering), Opening::default()) };
         world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params);
         world
     };

@@ -190,8 +190,7 @@ impl Wake for Mark {
 /// Absences are 10 ms long from now on; the last one ends with the next [`Drive::drive`].
 fn stay_away(of: &ReceiveLoop<Stub>, clock: &ManualClock) {
     for _ in 0..3 {
-        let device = of.lead.begin(clock.now()).unwrap();
-        of.lead.end(device);
+        of.lead.begin(clock.now()).into_iter().for_each(|device| of.lead.end(device));
         of.leave();
         clock.advance_to(clock.now() + Duration::from_millis(10));
     }
