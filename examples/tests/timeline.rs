@@ -1,4 +1,4 @@
-//! The program `timeline`. `cargo test` builds it; for this test alone run `cargo build --examples` first.
+//! The program `timeline`. `cargo test` builds it; for this test alone run `cargo build --profile test --examples` first.
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 use std::process::Command;

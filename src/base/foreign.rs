@@ -12,7 +12,7 @@ use super::counter::{Row, counters};
 use super::journal::{Journal, record};
 use super::sync::plain;
 
-/// Counts what foreign code did wrong, and has the [`Journal`] that tells the logger, which is foreign code, too.
+/// Counts what foreign code did wrong, and how often somebody who waits was reached; has the [`Journal`] that tells the logger, which is foreign code, too.
 #[derive(Debug, Default)]
 pub struct Panics {
     counters: Counters,
@@ -87,8 +87,8 @@ impl Panics {
         self.call(|| drop(value));
     }
 
-    /// How often something that has arrived has reached somebody who waits for it: wakers woken, changes of flow sets,
-    /// packets passed on to other members. Wraps around.
+    /// How often something that has arrived has reached somebody who waits for it: wakers woken here, and what callers of
+    /// [`note_reached`](Self::note_reached) report. Wraps around.
     pub(crate) fn reached(&self) -> u64 {
         self.reached.load(Ordering::Relaxed)
     }

@@ -56,6 +56,27 @@ impl Instant {
     }
 }
 
+/// An `Option<Instant>` in 8 bytes. [`Instant::FAR_FUTURE`] becomes the nanosecond before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MaybeInstant(u64);
+
+impl MaybeInstant {
+    /// Some moment.
+    #[inline]
+    pub(crate) const fn at(moment: Instant) -> Self {
+        Self(moment.0.saturating_add(1))
+    }
+
+    /// The moment, if there is one.
+    #[inline]
+    pub(crate) const fn get(self) -> Option<Instant> {
+        match self.0 {
+            0 => None,
+            nanos => Some(Instant(nanos - 1)),
+        }
+    }
+}
+
 /// As [`Duration::as_nanos`], without its 128 bits.
 #[inline]
 const fn nanos(d: Duration) -> u64 {

@@ -170,7 +170,7 @@ impl Protection {
 
     /// Returns `true` if a packet opens only once, and never at its own sender.
     pub const fn refuses_replays(&self) -> bool {
-        matches!(self.0, Kind::Directed(_))
+        self.numbers_packets()
     }
 
     /// Returns `true` if initialisation vectors are the numbers of packets: nothing random is needed.

@@ -151,15 +151,15 @@ impl Params {
     }
 }
 
-/// Kinds of flows whose settings are shared at a time. A stack has a few; a peer that says another length of messages with
+/// SharedParams of flows whose settings are shared at a time. A stack has a few; a peer that says another length of messages with
 /// each flow only has its own flows not share them.
 const KINDS: usize = 8;
 
 /// The settings that flows of a stack have, so that those of one kind share them.
 #[derive(Default)]
-pub(crate) struct Kinds(Vec<Weak<Params>>);
+pub(crate) struct SharedParams(Vec<Weak<Params>>);
 
-impl Kinds {
+impl SharedParams {
     /// The settings of a flow with this configuration.
     pub(crate) fn of(&mut self, config: &Config) -> Arc<Params> {
         let wanted = Params::new(config);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn flows_of_one_kind_share_their_settings() {
-        let mut kinds = Kinds::default();
+        let mut kinds = SharedParams::default();
         let config = |message_out| Config { o7s_peer: true, message_out, ..Config::default() };
         let (a, b, other) = (kinds.of(&config(1)), kinds.of(&config(1)), kinds.of(&config(2)));
         assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &other));

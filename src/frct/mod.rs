@@ -90,9 +90,9 @@ use crate::base::counter::counts;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 
-mod books;
 mod config;
 pub mod congestion;
+mod counters;
 mod end;
 mod filter;
 mod fragments;
@@ -114,7 +114,7 @@ mod transmit;
 mod tx;
 
 pub use config::Config;
-pub(crate) use config::Kinds;
+pub(crate) use config::SharedParams;
 pub use end::Ending;
 pub(crate) use end::{KNOWN, Notice};
 pub(crate) use fragments::{Part, fragment_len, fragments};
@@ -122,9 +122,9 @@ pub use path::FrctPath;
 pub use rx::Memory;
 pub use transmit::Transmit;
 
-use books::Books;
 use config::Params;
 use congestion::Algorithm;
+use counters::Counters;
 use rx::Receiver;
 use tx::Sender;
 
@@ -182,7 +182,7 @@ pub struct Frct {
     params: Arc<Params>,
     tx: Sender,
     rx: Receiver,
-    stats: Books,
+    stats: Counters,
     /// What this end has said, or is saying, about its end.
     ending: Option<Ending>,
     notice: Notice,
@@ -205,7 +205,7 @@ impl Frct {
             tx: Sender::new(&params, algorithm, Seq(isn)),
             rx: Receiver::new(&params),
             params,
-            stats: Books::default(),
+            stats: Counters::default(),
             ending: None,
             notice: Notice::new(),
             noticed: None,

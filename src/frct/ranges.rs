@@ -1,6 +1,6 @@
 //! Sets of sequence numbers as disjoint ranges: what a receiver holds beyond a gap, what a sender knows to be held.
 
-use crate::base::seldom::Seldom;
+use crate::base::lazy_queue::LazyQueue;
 use crate::base::seq::Seq;
 
 /// Disjoint half-open ranges `[first, end)`, ascending, never touching each other.
@@ -9,7 +9,7 @@ use crate::base::seq::Seq;
 /// an empty set no memory; the bound on ranges is the caller's window divided by two.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    list: Seldom<(Seq, Seq)>,
+    list: LazyQueue<(Seq, Seq)>,
 }
 
 impl Ranges {
@@ -38,7 +38,7 @@ impl Ranges {
         }
         // Includes a range that ends where this one begins: ranges that touch are joined.
         let from = self.position(first);
-        let list = self.list.made();
+        let list = self.list.get_or_make();
         let (mut low, mut high, mut cursor, mut to) = (first, end, first, from);
         while let Some(&(f, e)) = list.get(to) {
             if f.after(end) {

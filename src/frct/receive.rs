@@ -13,7 +13,7 @@ impl Frct {
     pub fn handle_packet(&mut self, now: Instant, mut pkt: PacketBuf, cache: &mut BufCache) {
         let Some(pci) = Pci::parse(&pkt).ok().filter(|pci| !self.down && self.is_wellformed(pci, &pkt)) else {
             if !self.down {
-                self.stats.rest().malformed += 1;
+                self.stats.rare().malformed += 1;
             }
             cache.put(pkt);
             return;
@@ -29,7 +29,7 @@ impl Frct {
             // A reference acknowledges on its own account; one of us puts both into the answer.
             let answer = !pci.is_data() && (!pci.flags.contains(Flags::ACK) || pci.flags.contains(Flags::DRF));
             if !self.tx.on_window(now, pci.window, answer) {
-                self.stats.rest().implausible += 1;
+                self.stats.rare().implausible += 1;
             }
         }
         if !pci.is_data() {
@@ -40,7 +40,7 @@ impl Frct {
             pkt.pull(Pci::LEN);
             self.handle_data(now, &pci, pkt, cache);
         } else {
-            self.stats.rest().no_run += 1;
+            self.stats.rare().no_run += 1;
             cache.put(pkt);
         }
     }
@@ -63,7 +63,7 @@ impl Frct {
         }
         let stray = !aborted && pci.is_data() && self.is_stray(now, pci);
         if stray {
-            self.stats.rest().stray += 1;
+            self.stats.rare().stray += 1;
         }
         !aborted && !stray
     }
@@ -170,7 +170,7 @@ impl Frct {
         let repeated = pci.ackno == self.tx.edge && !pci.is_data() && !self.tx.peer_is_o7s;
         let stats = &mut self.stats;
         if !self.tx.on_ack(now, &self.params, pci.ackno, sack.as_ref(), stats, cache) {
-            stats.rest().implausible += 1;
+            stats.rare().implausible += 1;
             return false;
         }
         if repeated && self.tx.outstanding() > 0 {
@@ -182,7 +182,7 @@ impl Frct {
     /// Takes what the peer says about its end outside of its stream.
     fn handle_notice(&mut self, now: Instant, pci: &Pci, pkt: &[u8], cache: &mut BufCache) {
         if self.rx.active(now, &self.params) && self.rx.is_far(pci.seqno) {
-            self.stats.rest().stray += 1;
+            self.stats.rare().stray += 1;
             return;
         }
         self.stats.control_received += 1;

@@ -32,8 +32,8 @@ pub(super) use self::losses::{Episode, Evidence, Found};
 pub(super) use self::repairs::Repairs;
 pub(super) use self::timeout::{TimeoutProbe, Timer};
 use super::Params;
-use super::books::Books;
 use super::congestion::Ack;
+use super::counters::Counters;
 use super::pacing::{Mark, Sample};
 use super::segment::{Segment, State};
 use super::tx::Sender;
@@ -74,7 +74,7 @@ impl Sender {
         p: &Params,
         ackno: Seq,
         sack: Option<&Sack>,
-        stats: &mut Books,
+        stats: &mut Counters,
         cache: &mut BufCache,
     ) -> bool {
         // Forged, or of another run: believing it would move the edge past packets that are still to be sent.
@@ -170,6 +170,17 @@ impl Sender {
         } else {
             self.flight = self.flight.saturating_sub(cost);
         }
+        let sent = self.judge(now, seq, segment, was_lost, news);
+        self.evidence.highest = self.evidence.highest.later(seq + 1);
+        if (sent, seq - self.edge) >= (self.evidence.newest.0, self.evidence.newest.1 - self.edge) {
+            self.evidence.newest = (sent, seq);
+            self.evidence.newest_rtt = now.nanos_since(sent);
+        }
+    }
+
+    /// What it says of the path that a packet has arrived at this time, perhaps sent again. Returns when the transmission
+    /// that arrived was sent.
+    fn judge(&mut self, now: Instant, seq: Seq, segment: &Segment, was_lost: bool, news: &mut News) -> Instant {
         let mut sent = segment.sent;
         let took = now.nanos_since(sent);
         if segment.state.has(State::RESENT) {
@@ -202,15 +213,11 @@ impl Sender {
                 self.evidence.patience = 1;
             }
         }
-        self.evidence.highest = self.evidence.highest.later(seq + 1);
-        if (sent, seq - self.edge) >= (self.evidence.newest.0, self.evidence.newest.1 - self.edge) {
-            self.evidence.newest = (sent, seq);
-            self.evidence.newest_rtt = now.nanos_since(sent);
-        }
+        sent
     }
 
     /// Something arrived: measure, look for losses, let the window grow.
-    fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Books) {
+    fn on_progress(&mut self, now: Instant, p: &Params, advanced: bool, news: &News, stats: &mut Counters) {
         let silent = core::mem::take(&mut self.timer.silent);
         self.timer.tried = false;
         let silence = silent >= SILENCE;
@@ -258,9 +265,9 @@ impl Sender {
         }
     }
 
-    /// Ends the episode that is over, and takes it back if it was a mistake. Whether what was out when it began has not
-    /// arrived yet.
-    fn leave_episode(&mut self, books: &mut Books) -> bool {
+    /// Ends the episode that is over, and takes it back if it was a mistake. Returns `true` if some of what was out when it
+    /// began has not been acknowledged yet.
+    fn leave_episode(&mut self, stats: &mut Counters) -> bool {
         let Some(episode) = &mut self.episode else { return false };
         let in_recovery = episode.until.is_some_and(|end| self.edge.before(end));
         if !in_recovery {
@@ -269,7 +276,7 @@ impl Sender {
         // All packets declared lost in this episode have arrived as first sent: the window was reduced for nothing, and
         // is restored (the idea of Eifel, RFC 4015).
         if episode.declared.0 > 0 && episode.declared.1 >= episode.declared.0 {
-            books.rest().spurious += u64::from(episode.declared.0);
+            stats.rare().spurious += u64::from(episode.declared.0);
             episode.declared = (0, 0);
             episode.until = None;
             if let Some(congestion) = &mut self.rate.congestion {

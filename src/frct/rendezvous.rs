@@ -3,9 +3,8 @@
 //! A window that is closed is opened by an acknowledgement, which may be lost: so the sender asks, ever less often. A
 //! best-effort sender, which gets no acknowledgements, asks before its window is used up.
 
-use super::rtt::Past;
 use crate::base::seq::Seq;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, MaybeInstant};
 
 /// Time from a closed window to the first rendez-vous, nanoseconds. It doubles so many times: to 6.4 s.
 const RENDEZVOUS: u64 = 100_000_000;
@@ -27,7 +26,7 @@ pub(super) struct Asking {
     later_at: Instant,
     /// A rendez-vous is unanswered; when it went out, if it is the only one; the next number at the last one.
     unanswered: bool,
-    asked_at: Past,
+    asked_at: MaybeInstant,
     asked_seq: Seq,
 }
 
@@ -39,7 +38,7 @@ impl Asking {
             due: false,
             later_at: Instant::FAR_FUTURE,
             unanswered: false,
-            asked_at: Past::default(),
+            asked_at: MaybeInstant::default(),
             asked_seq: isn,
         }
     }
@@ -64,7 +63,7 @@ impl Asking {
         }
         self.due = false;
         // Only the answer to a single question can be timed.
-        self.asked_at = if self.unanswered { Past::default() } else { Past::at(now) };
+        self.asked_at = if self.unanswered { MaybeInstant::default() } else { MaybeInstant::at(now) };
         self.unanswered = true;
         self.asked_seq = next;
         true

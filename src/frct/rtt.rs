@@ -72,22 +72,3 @@ impl Rtt {
         (self.srtt, self.mdev)
     }
 }
-
-/// A moment, or none yet, in the place of a moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Past(u64);
-
-impl Past {
-    #[inline]
-    pub(super) const fn at(moment: Instant) -> Self {
-        Self(moment.as_nanos().saturating_add(1))
-    }
-
-    #[inline]
-    pub(super) const fn get(self) -> Option<Instant> {
-        match self.0 {
-            0 => None,
-            nanos => Some(Instant::from_nanos(nanos - 1)),
-        }
-    }
-}

@@ -4,18 +4,17 @@ use alloc::boxed::Box;
 
 use self::report::Reports;
 use super::Params;
-use super::books::Books;
+use super::counters::Counters;
 use super::end::Ending;
 use super::fragments::Part;
 use super::pieces::Pieces;
 use super::ranges::Ranges;
 use super::reassembly::Messages;
-use super::rtt::Past;
 use crate::base::backlog::SNUG_FROM;
 use crate::base::buf::{BufCache, PacketBuf};
-use crate::base::seldom::Seldom;
+use crate::base::lazy_queue::LazyQueue;
 use crate::base::seq::Seq;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, MaybeInstant};
 use crate::wire::frct::Flags;
 
 mod partial;
@@ -75,7 +74,7 @@ pub(super) struct Receiver {
     /// How the peer has ended its stream, as far as it has arrived in order.
     pub(super) ended: Option<Ending>,
     /// Beyond a gap, in the order of their numbers: what is missing between them takes no place.
-    early: Seldom<Early>,
+    early: LazyQueue<Early>,
     /// The memory that they hold, bytes.
     early_bytes: usize,
     /// Packets that come in pieces and are not complete; most flows never have any.
@@ -96,7 +95,7 @@ pub(super) struct Receiver {
     /// Where the sender of a best-effort flow is, as far as it has said: `next`, or further if all since was lost.
     sender_at: Seq,
     /// Last time that data or a run start arrived; `None`: no run yet.
-    heard: Past,
+    heard: MaybeInstant,
     pub(super) window: u32,
     unacked: u32,
     /// A control packet is due now.
@@ -114,7 +113,7 @@ impl Receiver {
             next: Seq(0),
             ready: Messages::new(p.message_in),
             ended: None,
-            early: Seldom::default(),
+            early: LazyQueue::default(),
             early_bytes: 0,
             pieces: None,
             answer: None,
@@ -125,7 +124,7 @@ impl Receiver {
             shut: false,
             lets_send: false,
             sender_at: Seq(0),
-            heard: Past::default(),
+            heard: MaybeInstant::default(),
             window: if p.o7s_peer { p.window } else { p.legacy_window },
             unacked: 0,
             due: false,
@@ -208,7 +207,7 @@ impl Receiver {
             self.told = self.limit(p);
             self.shut = false;
         }
-        self.heard = Past::at(now);
+        self.heard = MaybeInstant::at(now);
     }
 
     /// A control packet of one of our kind says where its sender stands.
@@ -218,7 +217,7 @@ impl Receiver {
         }
         // Only what is near the run prolongs it: a packet that was long on its way says nothing about the sender now.
         if (seq - self.next).unsigned_abs() <= self.window {
-            self.heard = Past::at(now);
+            self.heard = MaybeInstant::at(now);
         }
     }
 
@@ -229,12 +228,12 @@ impl Receiver {
         p: &Params,
         seq: Seq,
         (kind, packet): (Kind, PacketBuf),
-        stats: &mut Books,
+        stats: &mut Counters,
         cache: &mut BufCache,
     ) {
         let ahead = seq - self.next;
         if ahead == 0 && self.has_place_for(kind, packet.len()) {
-            self.heard = Past::at(now);
+            self.heard = MaybeInstant::at(now);
             self.shut = false;
             self.take_in_order(now, (kind, packet), stats, cache);
             self.unacked += 1;
@@ -242,7 +241,7 @@ impl Receiver {
                 self.fill(now, stats, cache);
             }
         } else if ahead > 0 && seq.before(self.limit(p)) {
-            self.heard = Past::at(now);
+            self.heard = MaybeInstant::at(now);
             self.hold(seq, (kind, packet), stats, cache);
         } else {
             self.refuse(now, p, seq, stats);
@@ -261,17 +260,17 @@ impl Receiver {
 
     /// A packet, or a piece of one, is of no use. A duplicate tells of a lost acknowledgement, a packet beyond the window of
     /// a window that was misread. Either way the sender is put right at once.
-    fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Books) {
+    fn refuse(&mut self, now: Instant, p: &Params, seq: Seq, stats: &mut Counters) {
         let ahead = seq - self.next;
         if ahead < 0 {
-            stats.rest().duplicates += 1;
+            stats.rare().duplicates += 1;
             if ahead.unsigned_abs() <= self.window {
-                self.heard = Past::at(now);
+                self.heard = MaybeInstant::at(now);
             }
         } else {
-            stats.rest().out_of_window += 1;
+            stats.rare().out_of_window += 1;
             if ahead == 0 && !self.has_place(seq) {
-                self.heard = Past::at(now);
+                self.heard = MaybeInstant::at(now);
                 self.shut = p.o7s_peer;
             }
         }
@@ -283,7 +282,7 @@ impl Receiver {
         &mut self,
         now: Instant,
         (kind, packet): (Kind, PacketBuf),
-        stats: &mut Books,
+        stats: &mut Counters,
         cache: &mut BufCache,
     ) {
         self.next += 1;
@@ -297,7 +296,7 @@ impl Receiver {
             return;
         };
         if self.ended.is_some() {
-            stats.rest().stray += 1;
+            stats.rare().stray += 1;
             cache.put(packet);
         } else {
             stats.received += 1;
@@ -306,7 +305,7 @@ impl Receiver {
     }
 
     /// The packet at the front of the gap has come: what it held back follows.
-    fn fill(&mut self, now: Instant, stats: &mut Books, cache: &mut BufCache) {
+    fn fill(&mut self, now: Instant, stats: &mut Counters, cache: &mut BufCache) {
         while self.early.front().is_some_and(|early| early.seq == self.next)
             && let Some(Early { kind, packet, .. }) = self.early.pop_front()
         {
@@ -321,7 +320,7 @@ impl Receiver {
         self.due = true;
     }
 
-    /// Where a packet beyond a gap is among the others, or else would have its place.
+    /// Index of the early packet with this number; as an error, the index at which it belongs.
     fn place_of(&self, seq: Seq) -> Result<usize, usize> {
         // Mostly the latest has the highest number.
         if self.early.back().is_none_or(|last| last.seq.before(seq)) {
@@ -339,17 +338,15 @@ impl Receiver {
     }
 
     /// Stores a packet beyond a gap, unless it is there already.
-    fn hold(&mut self, seq: Seq, (kind, packet): (Kind, PacketBuf), stats: &mut Books, cache: &mut BufCache) {
+    fn hold(&mut self, seq: Seq, (kind, packet): (Kind, PacketBuf), stats: &mut Counters, cache: &mut BufCache) {
         if self.memory >= Memory::Tight {
             // It is sent again when there is room for it.
-            stats.rest().out_of_window += 1;
+            stats.rare().out_of_window += 1;
             cache.put(packet);
             return;
         }
-        // Where much is missing, the numbers before and behind that lie next to each other: what is moved to make room is the
-        // shorter side, and a hole is mostly filled near its front.
         let Err(place) = self.place_of(seq) else {
-            stats.rest().duplicates += 1;
+            stats.rare().duplicates += 1;
             cache.put(packet);
             self.due = true;
             return;
@@ -364,8 +361,9 @@ impl Receiver {
             None => packet,
         };
         self.early_bytes += packet.memory();
-        self.early.made().insert(place, Early { seq, kind, packet });
-        stats.rest().out_of_order += 1;
+        // The shorter side is moved to make room, and a hole is mostly filled near its front.
+        self.early.get_or_make().insert(place, Early { seq, kind, packet });
+        stats.rare().out_of_order += 1;
         self.reports.get_or_insert_default().note(seq);
         self.unacked += 1;
         let gaps = self.held.len();
@@ -383,19 +381,19 @@ impl Receiver {
         p: &Params,
         seq: Seq,
         (part, packet): (Part, PacketBuf),
-        stats: &mut Books,
+        stats: &mut Counters,
         cache: &mut BufCache,
     ) {
         let ahead = seq - self.next;
         if ahead < 0 {
-            stats.rest().late += 1;
+            stats.rare().late += 1;
         } else {
             // A gap: missing fragments will not come any more, so nothing of their message can ever be read.
             if ahead > 0 {
                 stats.note_incomplete(self.ready.drop_open(cache));
-                stats.rest().skipped += ahead as u64;
+                stats.rare().skipped += ahead as u64;
             }
-            self.heard = Past::at(now);
+            self.heard = MaybeInstant::at(now);
             self.next = seq + 1;
             if self.sender_at.before(self.next) {
                 self.sender_at = self.next;
@@ -407,7 +405,7 @@ impl Receiver {
                 return;
             }
             stats.note_incomplete(self.ready.drop_open(cache));
-            stats.rest().out_of_window += 1;
+            stats.rare().out_of_window += 1;
         }
         cache.put(packet);
     }

@@ -95,7 +95,7 @@ impl Frct {
                 Some(Transmit::Control { pci: pci.to_bytes(), payload: &[] })
             }
             Pick::Again(seq) => {
-                self.stats.rest().retransmitted += 1;
+                self.stats.rare().retransmitted += 1;
                 self.kept(now, seq)
             }
             Pick::New if self.params.reliable => {

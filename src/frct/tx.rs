@@ -12,11 +12,11 @@ use super::pmtu::Pmtu;
 use super::ranges::Ranges;
 use super::recovery::{Episode, Evidence, Repairs, TimeoutProbe, Timer};
 use super::rendezvous::Asking;
-use super::rtt::{Past, Rtt};
+use super::rtt::Rtt;
 use super::segment::{Segment, State};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::{Seq, decode24};
-use crate::base::time::Instant;
+use crate::base::time::{Instant, MaybeInstant};
 use crate::wire::frct::Pci;
 
 mod ending;
@@ -93,7 +93,7 @@ pub(super) struct Sender {
     pub(super) rate: Rate,
     pub(super) rtt: Rtt,
     /// When a packet went out last for the first time.
-    last_new: Past,
+    last_new: MaybeInstant,
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
     /// No user data goes out for now.
@@ -132,7 +132,7 @@ impl Sender {
                 round: isn,
             },
             rtt: Rtt::default(),
-            last_new: Past::default(),
+            last_new: MaybeInstant::default(),
             peer_is_o7s: p.o7s_peer,
             held: false,
             reliable: p.reliable,
@@ -327,7 +327,7 @@ impl Sender {
     }
 
     fn pick_new(&mut self, now: Instant, p: &Params) -> Pick {
-        self.last_new = Past::at(now);
+        self.last_new = MaybeInstant::at(now);
         if self.reliable {
             self.first_transmission(now, p);
         }

@@ -48,7 +48,7 @@ pub(super) fn refused(why: RequestError) -> (Code, RequestError) {
     (code, why)
 }
 
-/// Data of an allocation fits into a message, in which there is room for `max` bytes.
+/// Checks that the data of an allocation fit into a message, in which there is room for `max` bytes.
 ///
 /// # Errors
 /// [`RequestError::TooLarge`].

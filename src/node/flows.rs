@@ -56,7 +56,7 @@ pub(super) struct Flows {
     /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
     held: Arc<Meter>,
     held_by_peer: Ordered<Mutex<PeerMeters>, { order::METERS }>,
-    kinds: Ordered<Mutex<frct::Kinds>, { order::KINDS }>,
+    kinds: Ordered<Mutex<frct::SharedParams>, { order::SHARED_PARAMS }>,
 }
 
 impl Flows {

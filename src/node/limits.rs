@@ -26,10 +26,11 @@ settings! {
         /// Sets how many idle packet buffers (2 KiB each) are kept. Default: 16 384.
         idle_buffers: usize = 16_384,
         /// Sets how many packets may wait for the application of a flow without FRCT, at least 1; more are dropped and
-        /// counted. Default: 1024.
+        /// counted. Twice as many may wait while this end has shut its writing direction and awaits the answer. Default:
+        /// 1024.
         raw_queue: usize = 1024,
         /// Sets how much memory the packets that wait for the application of one flow may hold, bytes. Without FRCT more are
-        /// dropped and counted; with it the peer's window is closed. Besides, 4.5 MiB may wait in front of the flow's
+        /// dropped and counted, beyond twice as much while this end awaits the answer to its half-close; with it the peer's window is closed. Besides, 4.5 MiB may wait in front of the flow's
         /// protocols. Default: 8 MiB.
         flow_bytes: usize = 8 << 20,
         /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes. Default: 64

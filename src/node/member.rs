@@ -11,6 +11,7 @@ mod handshake;
 mod locating;
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
@@ -29,7 +30,7 @@ use super::{IpcpId, Node};
 use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
 use crate::ipcp::connect::enroll::Admission;
-use crate::ipcp::connect::manager::{self, Action, Manager, Way};
+use crate::ipcp::connect::manager::{self, Action, Manager, Towards};
 use crate::ipcp::{Alarm as _, Component, Connections, Member};
 use crate::irm::ListenerId;
 use crate::types::id::{Address, N1FlowId};
@@ -58,7 +59,7 @@ pub struct Membership {
 struct Inner {
     manager: Manager,
     /// Why the last attempt to connect failed.
-    failures: BTreeMap<(Way, Component), MemberError>,
+    failures: BTreeMap<(Towards, Component), MemberError>,
     /// Tasks that wait for connections.
     waiting: Vec<Waker>,
     listeners: Vec<ListenerId>,
@@ -80,6 +81,9 @@ pub struct ConnectionInfo {
     pub peer: Address,
     /// The name that was connected to; `None` if the neighbour made the connection.
     pub destination: Option<Name>,
+    /// The name of the IPCP over whose layer the caller chose to connect; `None` if it chose none, if that was left
+    /// meanwhile, or if the neighbour made the connection.
+    pub over: Option<String>,
 }
 
 impl Membership {
@@ -184,14 +188,15 @@ impl Membership {
 
     /// The connections that stand.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let inner = self.inner.lock();
-        let of = |(flow, c): (N1FlowId, &manager::Connection)| ConnectionInfo {
-            component: c.component,
-            flow,
-            peer: c.peer,
-            destination: c.way.as_ref().map(|way| way.destination.clone()),
+        let own = |(flow, c): (N1FlowId, &manager::Connection)| (flow, c.component, c.peer, c.way.clone());
+        let all: Vec<_> = self.inner.lock().manager.connections().map(own).collect();
+        let node = self.node();
+        let name = |over: IpcpId| node.as_ref()?.ipcp(over).map(|below| below.info().name.clone());
+        let told = |(flow, component, peer, way): (_, _, _, Option<Towards>)| {
+            let over = way.as_ref().and_then(|way| way.over).and_then(name);
+            ConnectionInfo { component, flow, peer, destination: way.map(|way| way.destination), over }
         };
-        inner.manager.connections().map(of).collect()
+        all.into_iter().map(told).collect()
     }
 
     /// Carries out the actions of the manager.

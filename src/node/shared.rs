@@ -45,7 +45,7 @@ pub(super) mod order {
     /// Flows: what the flows of each peer are charged to.
     pub(in crate::node) const METERS: u8 = 46;
     /// Flows: the settings that those of one kind share.
-    pub(in crate::node) const KINDS: u8 = 47;
+    pub(in crate::node) const SHARED_PARAMS: u8 = 47;
     /// Tasks: the thread that polls them.
     pub(in crate::node) const RUNNER: u8 = 48;
     /// Timers: an IPCP's alarm.

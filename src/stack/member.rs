@@ -9,7 +9,7 @@ use super::{BroadcastLayer, Flow, IpcpHandle, JoinError, MemberError, Shared, St
 use crate::ipcp::broadcast::flood;
 use crate::ipcp::connect::address::{MAX_ADDRESS, is_valid};
 use crate::ipcp::connect::enroll::{Admission, AdmitAll};
-use crate::ipcp::connect::manager::Way;
+use crate::ipcp::connect::manager::Towards;
 use crate::ipcp::{Component, ConnectionRefused, Kind as LayerType, unicast};
 use crate::node::IpcpId;
 use crate::node::member::{Bootstrap, Common, ConnectionInfo, Joining, MemberKind, Membership};
@@ -324,12 +324,12 @@ impl ConnectOptions {
     }
 
     /// Returns the way to `member` for an IPCP of the stack `shared`.
-    fn way(&self, shared: &Arc<Shared>, member: &str) -> Result<Way, MemberError> {
+    fn way(&self, shared: &Arc<Shared>, member: &str) -> Result<Towards, MemberError> {
         let destination = Name::new(member)?;
         match &self.over {
             // Another stack's numbers mean other IPCPs here.
             Some((stack, _)) if !std::ptr::eq(stack.as_ptr(), Arc::as_ptr(shared)) => Err(MemberError::NoLayer),
-            over => Ok(Way { destination, over: over.as_ref().map(|(_, id)| *id) }),
+            over => Ok(Towards { destination, over: over.as_ref().map(|(_, id)| *id) }),
         }
     }
 

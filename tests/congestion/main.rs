@@ -1,7 +1,7 @@
 //! Flows that share links: a table of paths, with what must come of each, and a second one of flows of a unicast layer.
 //!
 //! Everything happens in virtual time and repeats exactly. `cargo test --test congestion -- --nocapture` prints the table;
-//! the rows of a gigabit are run with `--ignored`. `cargo run --example bottleneck` prints and draws the first table, the
+//! the rows of a gigabit are run with `--ignored`. `cargo run --release --example bottleneck` prints and draws the first table, the
 //! example `congestion` whatever case of the second one likes.
 #![cfg(feature = "sim")]
 #![allow(

@@ -83,7 +83,15 @@ fn one_device_fails_and_a_reliable_flow_loses_nothing() {
         let fails = format!("device {}: {failure:?}", device[0]);
         let pair = Pair::new(device[0].len() as u64);
         let (net, [a, b]) = (&pair.net, &pair.hosts);
-        assert_eq!(pair.members[0].connections().len(), 4, "management and data transfer, over both");
+        let mut over: Vec<_> = [0, 1].into_iter().flat_map(|m| pair.members[m].connections()).map(|c| c.over).collect();
+        over.sort();
+        let [none, one, other] = [0, 4, 6].map(|at| over[at].clone());
+        assert_eq!(
+            over,
+            [vec![none; 4], vec![one.clone(); 2], vec![other.clone(); 2]].concat(),
+            "management and data, over both"
+        );
+        assert!(over[3].is_none() && one < other && one.is_some(), "{over:?}");
         pair.members[1].register("sink").unwrap();
         let listener = b.stack().bind("sink").unwrap();
         net.run_for(secs(1));

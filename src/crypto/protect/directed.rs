@@ -23,10 +23,10 @@
 //! failing trial.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 
 use super::{Generation, ROTATION_BIT, Side, frame, unframe};
 use crate::base::buf::PacketBuf;
+use crate::base::lazy_queue::LazyQueue;
 use crate::crypto::backend::{Aead, AeadKey, Nonce};
 use crate::crypto::suite::Kdf;
 use crate::crypto::{CryptoError, SessionKey, hash, kdf};
@@ -62,8 +62,7 @@ struct Receiving {
     schedule: Schedule,
     previous: Option<Box<Generation>>,
     /// Secrets of the generations after this one, as far as a packet has made us compute them.
-    #[expect(clippy::box_collection, reason = "hardly ever there, and every flow has the place for it")]
-    ahead: Option<Box<VecDeque<SessionKey>>>,
+    ahead: LazyQueue<SessionKey>,
     seen: Seen,
 }
 
@@ -84,7 +83,7 @@ impl Directed {
                 generation: 0,
                 schedule: None,
                 previous: None,
-                ahead: None,
+                ahead: LazyQueue::default(),
                 seen: Seen::default(),
             },
             salt,
@@ -163,7 +162,7 @@ impl Receiving {
         if ahead > MAX_AHEAD {
             return Err(CryptoError::Forged);
         }
-        let secrets = self.ahead.get_or_insert_default();
+        let secrets = self.ahead.get_or_make();
         while (secrets.len() as u64) < ahead {
             let next = derive(salt, secrets.back().unwrap_or(&self.secret), b"o7s next");
             secrets.push_back(next);
@@ -176,21 +175,20 @@ impl Receiving {
     fn advance(&mut self, salt: &[u8; 32], ahead: u64, key: Generation) {
         let mut before = key_of(salt, &self.secret);
         before.schedule = core::mem::replace(&mut self.schedule, key.schedule);
-        let mut secrets = self.ahead.take().unwrap_or_default();
         for step in 1..=ahead {
-            let Some(secret) = secrets.pop_front() else { break };
+            let Some(secret) = self.ahead.pop_front() else { break };
             if step + 1 == ahead {
                 before = key_of(salt, &secret);
             }
             self.secret = secret;
         }
-        self.ahead = Some(secrets).filter(|left| !left.is_empty());
+        self.ahead.shrink();
         self.generation += ahead;
         self.previous = Some(Box::new(before));
     }
 }
 
-/// The schedule of a secret's key, made if there is none: the key itself is nowhere kept.
+/// The schedule of a secret's key, made if there is none: the key itself is not kept.
 fn scheduled<'a>(
     schedule: &'a mut Schedule,
     salt: &[u8; 32],

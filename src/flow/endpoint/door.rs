@@ -225,7 +225,7 @@ impl Endpoint {
             inner.keep(&mut fx.out);
             // Older packets first: the numbers of sealed packets, and FRCT's, grow in the order of sealing.
             let n = inner.out.len().min(BURST);
-            fx.out.extend(inner.out.made().drain(..n));
+            fx.out.extend(inner.out.get_or_make().drain(..n));
         }
         inner.tell_path();
         // The pipeline encrypts here, with a backend that may be a user's own and panic: the turn must not be lost with

@@ -35,7 +35,7 @@ impl Endpoint {
     }
 
     /// Takes note that packets of others leave through this flow: whoever received them did it for somebody else.
-    pub fn passed_on(&self) {
+    pub fn note_passed_on(&self) {
         self.env.panics.note_reached();
     }
 

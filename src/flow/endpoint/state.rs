@@ -10,7 +10,7 @@ use super::State;
 use super::door::Effects;
 use crate::base::buf::PacketBuf;
 use crate::base::foreign::Panics;
-use crate::base::seldom::Seldom;
+use crate::base::lazy_queue::LazyQueue;
 use crate::base::time::Instant;
 use crate::flow::pipeline::Pipeline;
 use crate::flow::waiters::{Interest, Waiters};
@@ -96,7 +96,7 @@ pub(super) struct Inner {
     /// The IPCP that uses the flow.
     pub(super) sink: Option<Box<Attached>>,
     /// Sealed packets that wait for the thread that has the output turn.
-    pub(super) out: Seldom<PacketBuf>,
+    pub(super) out: LazyQueue<PacketBuf>,
     /// The device's queue is full: nothing is sent until it says that there is room, or the next tick.
     pub(super) blocked: bool,
     /// Why the device refused packets last; `None` when it has taken some since.
@@ -130,7 +130,7 @@ impl Inner {
             noticed: None,
             lost: 0,
             sink: None,
-            out: Seldom::default(),
+            out: LazyQueue::default(),
             blocked: false,
             fault: None,
             readers: Waiters::default(),
@@ -226,7 +226,7 @@ impl Inner {
     /// Leaves sealed packets to the thread that has the output turn, or to a later one.
     pub(super) fn keep(&mut self, pkts: &mut Outgoing) {
         if !pkts.is_empty() {
-            self.out.made().extend(pkts.drain(..));
+            self.out.get_or_make().extend(pkts.drain(..));
         }
     }
 

@@ -358,7 +358,7 @@ impl Endpoint {
                     // Who is sending finds the endpoint released when it comes back, so what it was left and the last
                     // words overtake it.
                     inner.pipe.pump(now, &mut last_words);
-                    last_words.insert_many(0, inner.out.made().drain(..));
+                    last_words.insert_many(0, inner.out.get_or_make().drain(..));
                     port = inner.port.clone();
                 }
             }

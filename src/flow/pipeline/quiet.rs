@@ -133,7 +133,7 @@ impl Pipeline {
             if let Some((protection, _)) = &mut self.protection {
                 protection.release();
             }
-            self.work = VecDeque::new();
+            self.drop_work();
             self.ready.shrink();
         }
     }

@@ -4,7 +4,7 @@ use super::{CUT_MAX, Change, Cut, IN_VAIN, Pmtu};
 use crate::base::buf::PacketBuf;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
-use crate::frct::books::Books;
+use crate::frct::counters::Counters;
 use crate::frct::recovery::Found;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
@@ -101,7 +101,7 @@ impl Sender {
     }
 
     /// The peer has answered a probe.
-    pub(in crate::frct) fn on_path_answer(&mut self, now: Instant, p: &Params, number: Seq, stats: &mut Books) {
+    pub(in crate::frct) fn on_path_answer(&mut self, now: Instant, p: &Params, number: Seq, stats: &mut Counters) {
         let shortest = self.rtt.min();
         let Some(pmtu) = &mut self.pmtu else { return };
         match pmtu.on_answer(now, number, shortest) {
@@ -112,7 +112,7 @@ impl Sender {
                 self.arm_rto(now, p);
             }
             Change::Lowered => {
-                stats.rest().lowered += 1;
+                stats.rare().lowered += 1;
                 self.repeat_in_pieces(now, p);
             }
         }

@@ -3,8 +3,8 @@
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::Params;
-use crate::frct::books::Books;
 use crate::frct::congestion::Loss;
+use crate::frct::counters::Counters;
 use crate::frct::rtt::Rtt;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
@@ -94,7 +94,7 @@ pub(in crate::frct) struct Found {
 }
 
 impl Sender {
-    /// Returns `true` if losses that were found belong to the same.
+    /// Returns `true` while an episode of losses is open: those found now belong to it.
     pub(in crate::frct) fn has_open_episode(&self) -> bool {
         self.episode.as_ref().is_some_and(|episode| episode.until.is_some())
     }
@@ -105,7 +105,7 @@ impl Sender {
     }
 
     /// A peer that reports no ranges repeated its acknowledgement while packets are out.
-    pub(in crate::frct) fn on_repeated_ack(&mut self, now: Instant, stats: &mut Books) {
+    pub(in crate::frct) fn on_repeated_ack(&mut self, now: Instant, stats: &mut Counters) {
         self.evidence.repeated_acks = self.evidence.repeated_acks.saturating_add(1);
         // Once for each loss: those that follow tell of the same one (RFC 5681, 3.2).
         if u32::from(self.evidence.repeated_acks) == EVIDENCE && !self.has_open_episode() {
@@ -114,7 +114,7 @@ impl Sender {
     }
 
     /// The oldest packet is missing at the peer, unless it was sent within the last round trip.
-    pub(super) fn suspect_oldest(&mut self, now: Instant, stats: &mut Books) {
+    pub(super) fn suspect_oldest(&mut self, now: Instant, stats: &mut Counters) {
         let srtt = self.rtt.smoothed();
         let Some(segment) = self.queue.front() else { return };
         // Sent within the last round trip, its acknowledgement cannot have come yet.
@@ -138,7 +138,7 @@ impl Sender {
     }
 
     /// Everything that is out went another way than what is sent from now on.
-    pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Books) {
+    pub(in crate::frct) fn note_new_path(&mut self, now: Instant, p: &Params, stats: &mut Counters) {
         self.forget_path();
         self.rtt = Rtt::default();
         (self.timer.backoff, self.timer.silent) = (0, 0);
@@ -158,7 +158,7 @@ impl Sender {
     }
 
     /// Declares lost what is overdue, and sets the timer for what will be. `silence`: nothing had arrived for long.
-    pub(super) fn detect_losses(&mut self, now: Instant, silence: bool, stats: &mut Books) {
+    pub(super) fn detect_losses(&mut self, now: Instant, silence: bool, stats: &mut Counters) {
         let tolerance = self.tolerance();
         let flight = self.flight;
         let mut found = Found::default();
@@ -221,7 +221,7 @@ impl Sender {
         } else {
             // A lost retransmission: what the peer waits for goes first.
             let place = self.repairs.lost.partition_point(|s| s.before(seq));
-            self.repairs.lost.made().insert(place, seq);
+            self.repairs.lost.get_or_make().insert(place, seq);
         }
     }
 
@@ -233,7 +233,7 @@ impl Sender {
         flight: u64,
         found: &Found,
         silence: bool,
-        stats: &mut Books,
+        stats: &mut Counters,
     ) {
         // The first retransmission does not wait for room in the window: the hole is what the peer waits for.
         self.repairs.forced = true;
@@ -245,7 +245,7 @@ impl Sender {
             episode.declared = (0, 0);
             episode.reduction = Reduction { flight, ..Reduction::default() };
             episode.until = Some(self.next);
-            let stats = stats.rest();
+            let stats = stats.rare();
             stats.loss_episodes += 1;
             if stats.loss_episodes.is_multiple_of(PATIENCE_LIFE) {
                 self.evidence.patience = self.evidence.patience.div_ceil(2);

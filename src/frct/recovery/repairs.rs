@@ -1,6 +1,6 @@
 //! The retransmissions that are due.
 
-use crate::base::seldom::Seldom;
+use crate::base::lazy_queue::LazyQueue;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::Params;
@@ -11,9 +11,9 @@ use crate::frct::tx::Sender;
 #[derive(Default)]
 pub(in crate::frct) struct Repairs {
     /// Numbers to retransmit.
-    pub(in crate::frct) lost: Seldom<Seq>,
+    pub(in crate::frct) lost: LazyQueue<Seq>,
     /// Those retransmitted, in the order of time.
-    pub(in crate::frct) resent: Seldom<(Seq, Instant)>,
+    pub(in crate::frct) resent: LazyQueue<(Seq, Instant)>,
     /// Packets that wait for their retransmission.
     pub(in crate::frct) lost_count: u32,
     /// The first retransmission of a recovery ignores the congestion window.

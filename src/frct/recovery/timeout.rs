@@ -4,7 +4,7 @@ use super::losses::Found;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::frct::Params;
-use crate::frct::books::Books;
+use crate::frct::counters::Counters;
 use crate::frct::segment::State;
 use crate::frct::tx::Sender;
 
@@ -169,7 +169,7 @@ impl Sender {
     }
 
     /// The loss part of a timeout. `false` when nothing has arrived for R: the flow is down.
-    pub(in crate::frct) fn check_losses(&mut self, now: Instant, p: &Params, stats: &mut Books) -> bool {
+    pub(in crate::frct) fn check_losses(&mut self, now: Instant, p: &Params, stats: &mut Counters) -> bool {
         if now >= self.evidence.reorder_at {
             self.detect_losses(now, false, stats);
         }
@@ -183,7 +183,7 @@ impl Sender {
         if now >= self.ends_at(p) {
             return false;
         }
-        stats.rest().timeouts += 1;
+        stats.rare().timeouts += 1;
         self.on_timeout(now, p, stats);
         // Counted afterwards: `on_timeout` has to know whether this is the first.
         self.timer.silent = self.timer.silent.saturating_add(1);
@@ -194,7 +194,7 @@ impl Sender {
 
     /// Nothing came back in time: a lost tail, a lost acknowledgement, or a path that has become longer. Something is
     /// sent, whatever the window and the rate say and whatever else waits: without that no answer would ever come.
-    fn on_timeout(&mut self, now: Instant, p: &Params, stats: &mut Books) {
+    fn on_timeout(&mut self, now: Instant, p: &Params, stats: &mut Counters) {
         self.evidence.repeated_acks = 0;
         if !self.rtt.known() {
             // Perhaps the peer has never heard of the run.

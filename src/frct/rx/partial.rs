@@ -5,11 +5,10 @@ use alloc::boxed::Box;
 use super::{Kind, Memory, Receiver};
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::seq::Seq;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, MaybeInstant};
 use crate::frct::Params;
-use crate::frct::books::Books;
+use crate::frct::counters::Counters;
 use crate::frct::pieces::{PieceOf, Pieces};
-use crate::frct::rtt::Past;
 
 impl Receiver {
     /// A piece of a packet of a reliable flow, header removed. The packet is taken as any other as soon as it is complete.
@@ -18,7 +17,7 @@ impl Receiver {
         now: Instant,
         p: &Params,
         (piece, packet): (PieceOf, PacketBuf),
-        stats: &mut Books,
+        stats: &mut Counters,
         cache: &mut BufCache,
     ) {
         let seq = piece.seq;
@@ -30,7 +29,7 @@ impl Receiver {
             return;
         }
         // The peer's run goes on, whatever becomes of the packet.
-        self.heard = Past::at(now);
+        self.heard = MaybeInstant::at(now);
         let pieces = self.pieces.get_or_insert_with(Box::<Pieces>::default);
         let whole = pieces.insert(self.next, piece, &packet);
         cache.put(packet);

@@ -156,7 +156,7 @@ impl Broadcast {
         }
         let sent = pkt.len() <= most && {
             out.push(self.copy(pkt));
-            neighbour.passed_on();
+            neighbour.note_passed_on();
             neighbour.send_packets(now, &mut out).is_ok() && out.is_empty()
         };
         if !sent {

@@ -8,7 +8,7 @@
 //!              └──── after a pause ◀─ attempt_failed     went_down
 //! ```
 //!
-//! - A [`Way`] is a destination and, if the caller has chosen one, the layer towards it. The same neighbour over two layers
+//! - A [`Towards`] is a destination and, if the caller has chosen one, the layer towards it. The same neighbour over two layers
 //!   is two ways, whose connections are made, lost and made again each on its own.
 //! - On one way, data transfer waits until management stands for the first time: what is told about a new link goes to the
 //!   management connections there are. Afterwards each comes back on its own.
@@ -82,14 +82,14 @@ impl Default for Config {
 
 /// A neighbour, and the layer towards it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Way {
+pub struct Towards {
     /// The name of the member, or of the layer for any member.
     pub destination: Name,
     /// The IPCP below whose layer connections go over; `None` for whichever knows the name first.
     pub over: Option<IpcpId>,
 }
 
-impl From<Name> for Way {
+impl From<Name> for Towards {
     fn from(destination: Name) -> Self {
         Self { destination, over: None }
     }
@@ -99,7 +99,7 @@ impl From<Name> for Way {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// The way.
-    pub way: Way,
+    pub way: Towards,
     /// Component that it connects.
     pub component: Component,
     /// The quality of service asked of the layer below.
@@ -167,12 +167,12 @@ pub struct Connection {
     /// The peer's address; 0 where members have none.
     pub peer: Address,
     /// The way on which this member connected it; `None` if the peer did.
-    pub way: Option<Way>,
+    pub way: Option<Towards>,
     /// Since when.
     pub since: Instant,
 }
 
-type Key = (Way, Component);
+type Key = (Towards, Component);
 
 #[derive(Debug)]
 struct Entry {
@@ -234,7 +234,7 @@ impl Manager {
     }
 
     /// Ends a wanted connection and its attempts. Returns `false` if it was not wanted.
-    pub fn unwant(&mut self, now: Instant, way: &Way, component: Component) -> bool {
+    pub fn unwant(&mut self, now: Instant, way: &Towards, component: Component) -> bool {
         let key = (way.clone(), component);
         let Some(entry) = self.wanted.remove(&key) else { return false };
         match entry.state {
@@ -357,12 +357,12 @@ impl Manager {
     }
 
     /// Returns the state of a wanted connection; `None` if it is not wanted.
-    pub fn state(&self, way: &Way, component: Component) -> Option<State> {
+    pub fn state(&self, way: &Towards, component: Component) -> Option<State> {
         self.wanted.get(&(way.clone(), component)).map(|entry| entry.state)
     }
 
     /// The ways to a destination on which connections are wanted.
-    pub fn ways_to(&self, destination: &Name) -> BTreeSet<Way> {
+    pub fn ways_to(&self, destination: &Name) -> BTreeSet<Towards> {
         let ways = self.wanted.keys().map(|(way, _)| way);
         ways.filter(|way| way.destination == *destination).cloned().collect()
     }
@@ -373,13 +373,13 @@ impl Manager {
     }
 
     /// Returns `true` if management on this way is wanted and has not stood yet.
-    fn awaits_management(&self, way: &Way) -> bool {
+    fn awaits_management(&self, way: &Towards) -> bool {
         let up_or_unwanted = |state| matches!(state, None | Some(State::Up(..)));
         !up_or_unwanted(self.state(way, Component::Management))
     }
 
     /// Data transfer on this way need not wait for management any more.
-    fn release_held(&mut self, now: Instant, way: &Way) {
+    fn release_held(&mut self, now: Instant, way: &Towards) {
         if let Some(entry) = self.wanted.get_mut(&(way.clone(), Component::DataTransfer))
             && entry.state == State::Held
         {

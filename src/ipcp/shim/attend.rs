@@ -61,12 +61,6 @@ impl<S: Shim> ReceiveLoop<S> {
         })
     }
 
-    /// The shim, for tests.
-    #[cfg(test)]
-    fn shim(&self) -> &Arc<S> {
-        &self.shim
-    }
-
     /// Calls the shim, which may be a user's own. `None` if it panicked.
     fn on_shim<R>(&self, f: impl FnOnce(&S) -> R) -> Option<R> {
         self.panics.call(|| f(&self.shim))
@@ -138,7 +132,7 @@ impl<S: Shim> Drive for ReceiveLoop<S> {
         }
         let now = self.clock.now();
         let Some(mut receiver) = self.lead.begin(now) else { return false };
-        let was_long = self.lead.was_long();
+        let was_long = self.lead.take_was_long();
         let (before, was_woken) = (self.panics.reached(), woken.load(Ordering::SeqCst));
         let led = self.lead(&mut receiver, now, wait, woken);
         self.lead.end(receiver);

@@ -28,9 +28,9 @@ const LONGEST_RETRY: Duration = Duration::from_millis(16);
 pub(super) struct Burst {
     last: Instant,
     len: u32,
-    /// What the device said when it was last asked, and packets since, if it was next to nothing; else no less than
-    /// [`ASK_AFTER`].
+    /// What the device said when it was last asked.
     waiting: usize,
+    /// Packets since, if it said next to nothing; else no less than [`ASK_AFTER`].
     unasked: u32,
 }
 

@@ -17,7 +17,7 @@
 //!
 //! If there is such a somebody: a thread that decrypts a burst between two reads is away for long, too, and when its flow
 //! is the only one, each handover costs two switches of threads and brings nobody anything. So it is measured as well
-//! ([`Lead::note`]) whether what had come in an absence reached anyone but the leader. After [`MOST`] absences in a row
+//! ([`Lead::note`]) whether what had come in an absence reached anyone but the leader. After [`CREDIT_MAX`] absences in a row
 //! in which it did not, the standby only looks now and then, at intervals of [`REST`], until it does once.
 //!
 //! # Orderings
@@ -43,10 +43,10 @@ const REST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(2);
 
 /// Absences that reached nobody, in a row, until the device is handed over no more.
-const MOST: u64 = 64;
+const CREDIT_MAX: u64 = 64;
 /// So many of them one makes up for that reached somebody: the wait that it saves is so much longer than the work that a
 /// handover costs.
-const WORTH: u64 = 16;
+const CREDIT_FOR_REACHED: u64 = 16;
 
 /// What the standby is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct Lead<T> {
     /// The leader has come back from one that was long.
     was_long: AtomicBool,
     /// Futile handovers left until there are no more.
-    credit: AtomicU64,
+    pub(super) credit: AtomicU64,
 }
 
 impl<T> Lead<T> {
@@ -95,7 +95,7 @@ impl<T> Lead<T> {
             left_at: AtomicU64::new(0),
             absence: AtomicU64::new(0),
             was_long: AtomicBool::new(false),
-            credit: AtomicU64::new(MOST),
+            credit: AtomicU64::new(CREDIT_MAX),
         }
     }
 
@@ -120,7 +120,7 @@ impl<T> Lead<T> {
     }
 
     /// Returns `true` once after a long absence, to the leader that has come back.
-    pub fn was_long(&self) -> bool {
+    pub fn take_was_long(&self) -> bool {
         self.was_long.load(Ordering::Relaxed) && self.was_long.swap(false, Ordering::Relaxed)
     }
 
@@ -142,7 +142,7 @@ impl<T> Lead<T> {
     /// just after.
     pub fn note(&self, reached: bool) {
         let credit = self.credit.load(Ordering::Relaxed);
-        let next = if reached { (credit + WORTH).min(MOST) } else { credit.saturating_sub(1) };
+        let next = if reached { (credit + CREDIT_FOR_REACHED).min(CREDIT_MAX) } else { credit.saturating_sub(1) };
         // Mostly it is at one of its ends. A lost update is one sample less.
         if next != credit {
             self.credit.store(next, Ordering::Relaxed);
@@ -160,12 +160,6 @@ impl<T> Lead<T> {
         if self.resting.load(Ordering::Relaxed) && self.resting.swap(false, Ordering::AcqRel) {
             self.wake();
         }
-    }
-
-    /// Futile handovers left, for tests.
-    #[cfg(test)]
-    pub fn credit(&self) -> u64 {
-        self.credit.load(Ordering::Relaxed)
     }
 
     /// How long leaders stay away, of late.

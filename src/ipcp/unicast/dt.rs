@@ -110,7 +110,7 @@ impl Onward {
     fn finish(&mut self, now: Instant) {
         self.flush(now);
         if let Some((to, _)) = self.to.take() {
-            to.endpoint.passed_on();
+            to.endpoint.note_passed_on();
             to.endpoint.flush();
         }
     }

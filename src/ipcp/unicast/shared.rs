@@ -55,7 +55,7 @@ pub(super) mod order {
     /// Data transfer: what waits in front of an adjacency.
     pub(in crate::ipcp::unicast) const QUEUE: u8 = 18;
     /// Data transfer: in front of which adjacencies something waits.
-    pub(in crate::ipcp::unicast) const BACKLOG: u8 = 19;
+    pub(in crate::ipcp::unicast) const SERVICE_LIST: u8 = 19;
     /// Shared: randomness.
     pub(in crate::ipcp::unicast) const RNG: u8 = 24;
 }

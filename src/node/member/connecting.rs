@@ -13,7 +13,7 @@ use crate::base::foreign::Causes;
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::ipcp::Component;
-use crate::ipcp::connect::manager::{AttemptId, State, Want, Way};
+use crate::ipcp::connect::manager::{AttemptId, State, Towards, Want};
 use crate::node::Node;
 use crate::node::alloc::{AllocError, Via};
 use crate::node::timers::Sleep;
@@ -24,7 +24,7 @@ use crate::types::qos::QosSpec;
 /// Connections wanted on behalf of a waiting caller. If the caller gives up, so are they.
 struct Wanted<'a> {
     membership: &'a Membership,
-    way: &'a Way,
+    way: &'a Towards,
     /// Components that were not wanted before.
     components: Vec<Component>,
 }
@@ -44,7 +44,7 @@ impl Membership {
     /// [`MemberError`], when that does not come about in `timeout`; no more attempts are made then.
     pub async fn connect(
         self: Arc<Self>,
-        way: Way,
+        way: Towards,
         components: Vec<Component>,
         qos: QosSpec,
         timeout: Option<Duration>,
@@ -93,7 +93,7 @@ impl Membership {
         cx: &Context<'_>,
         now: Instant,
         until: Instant,
-        way: &Way,
+        way: &Towards,
         components: &[Component],
     ) -> Poll<Result<(), MemberError>> {
         // Made and dropped where no lock is held: a waker is code of others.
@@ -123,7 +123,7 @@ impl Membership {
     ///
     /// # Errors
     /// [`MemberError::Manager`], [`MemberError::NoLayer`].
-    pub fn want(&self, way: &Way, component: Component, qos: QosSpec) -> Result<(), MemberError> {
+    pub fn want(&self, way: &Towards, component: Component, qos: QosSpec) -> Result<(), MemberError> {
         self.via_for(way)?;
         let now = self.node().ok_or(MemberError::StackDown)?.clock().now();
         let wanted = self.inner.lock().manager.want(now, Want { way: way.clone(), component, qos });
@@ -140,7 +140,7 @@ impl Membership {
     }
 
     /// Ends connections on one way. `false` if there were none.
-    fn give_up(&self, way: &Way, components: &[Component]) -> bool {
+    fn give_up(&self, way: &Towards, components: &[Component]) -> bool {
         let Some(now) = self.node().map(|n| n.clock().now()) else { return false };
         let mut any = false;
         {
@@ -205,7 +205,7 @@ impl Membership {
     ///
     /// # Errors
     /// [`MemberError::NoLayer`].
-    pub(super) fn via_for(&self, way: &Way) -> Result<Via, MemberError> {
+    pub(super) fn via_for(&self, way: &Towards) -> Result<Via, MemberError> {
         let Some(over) = way.over else { return Ok(self.via.clone()) };
         let node = self.node().ok_or(MemberError::StackDown)?;
         let usable = self.via.allows(over) && node.ipcp(over).is_some();
@@ -213,7 +213,7 @@ impl Membership {
     }
 
     /// Says of a failed allocation which layer was asked, if it was the caller who chose it.
-    pub(super) fn with_layer(&self, way: &Way, e: MemberError) -> MemberError {
+    pub(super) fn with_layer(&self, way: &Towards, e: MemberError) -> MemberError {
         match (e, way.over) {
             (MemberError::Alloc(AllocError::Unreachable(name)), Some(over)) => {
                 // Left meanwhile, if there is none.

@@ -22,7 +22,7 @@ fn name(name: &str) -> Name {
 }
 
 /// The way over whichever layer knows the name.
-fn way(destination: &str) -> Way {
+fn way(destination: &str) -> Towards {
     name(destination).into()
 }
 
@@ -93,7 +93,7 @@ fn management_comes_first() {
 #[test]
 fn a_neighbour_is_connected_over_each_layer() {
     let mut manager = manager();
-    let ways = [None, Some(IpcpId(1)), Some(IpcpId(2))].map(|over| Way { over, ..way("node-a") });
+    let ways = [None, Some(IpcpId(1)), Some(IpcpId(2))].map(|over| Towards { over, ..way("node-a") });
     for component in [Management, DataTransfer] {
         for way in &ways {
             manager.want(T0, Want { way: way.clone(), component, qos: QosSpec::RAW }).unwrap();
@@ -101,7 +101,7 @@ fn a_neighbour_is_connected_over_each_layer() {
     }
     assert_eq!(manager.ways_to(&name("node-a")), BTreeSet::from(ways.clone()));
     let mut flow = 0;
-    let mut connect = |manager: &mut Manager, way: &Way, component| {
+    let mut connect = |manager: &mut Manager, way: &Towards, component| {
         let Some(Action::Start { attempt, want }) = manager.poll_action(T0) else { panic!("nothing to do") };
         assert_eq!((&want.way, want.component), (way, component));
         flow += 1;

@@ -169,7 +169,7 @@ impl EthPort {
 
     /// Sends what has been collected; what there was no room for is tried again, if it is time. `true` if the device had room
     /// for everything.
-    fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
+    fn send_collected(&self, now: Instant, batch: &mut Batch) -> bool {
         if batch.stall.is_none_or(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
@@ -195,7 +195,7 @@ impl EthPort {
     fn pass(&self, now: Instant, batch: &mut Batch, frames: &mut Outgoing) -> Result<(), SendError> {
         let most = self.shim.max_batch;
         let hold = batch.burst.is_long() && most > 1 && !batch.broken;
-        let stalled = batch.stall.is_some() && !self.resume(now, batch);
+        let stalled = batch.stall.is_some() && !self.send_collected(now, batch);
         if stalled || hold || !batch.frames.is_empty() {
             let kept = self.keep(batch, frames.drain(..));
             if !stalled && (!hold || batch.frames.len() >= most) {
@@ -248,7 +248,7 @@ impl Port for EthPort {
     }
 
     fn flush(&self, now: Instant) {
-        self.up.flush(now, self.batch.lock(), |batch| self.resume(now, batch));
+        self.up.flush(now, self.batch.lock(), |batch| self.send_collected(now, batch));
     }
 
     fn mtu(&self) -> usize {

@@ -113,7 +113,7 @@ impl UdpPort {
 
     /// Sends what has been collected; what there was no room for is tried again, if it is time. `true` if the socket had room
     /// for everything.
-    fn resume(&self, now: Instant, batch: &mut Batch) -> bool {
+    fn send_collected(&self, now: Instant, batch: &mut Batch) -> bool {
         if batch.stall.is_none_or(|stall| stall.may_retry(now)) {
             self.flush_batch(now, batch);
         }
@@ -227,7 +227,7 @@ impl Port for UdpPort {
         let hold = batch.burst.is_long() && max_segments > 1 && !self.shim.inline && !batch.broken;
         let mut result = batch.fault.take().map_or(Ok(()), Err);
         let mut taken = 0;
-        if batch.stall.is_some() && !self.resume(now, &mut batch) {
+        if batch.stall.is_some() && !self.send_collected(now, &mut batch) {
             // Behind what waits.
         } else if !hold
             && batch.count == 0
@@ -296,7 +296,7 @@ impl Port for UdpPort {
     }
 
     fn flush(&self, now: Instant) {
-        self.up.flush(now, self.batch.lock(), |batch| self.resume(now, batch));
+        self.up.flush(now, self.batch.lock(), |batch| self.send_collected(now, batch));
     }
 
     fn mtu(&self) -> usize {

@@ -60,7 +60,7 @@ pub(in crate::ipcp::unicast) struct Adjacency {
 
 /// The adjacencies in front of which packets wait.
 pub(in crate::ipcp::unicast) struct ServiceList {
-    of: Ordered<Mutex<BTreeSet<N1FlowId>>, { order::BACKLOG }>,
+    of: Ordered<Mutex<BTreeSet<N1FlowId>>, { order::SERVICE_LIST }>,
     alarm: Arc<dyn Alarm>,
 }
 

@@ -1,4 +1,4 @@
-//! A queue that its owner hardly ever needs.
+//! A queue whose memory is taken when it is needed.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -7,18 +7,18 @@ use alloc::collections::VecDeque;
 /// [given back](Self::shrink).
 #[derive(Debug)]
 #[expect(clippy::box_collection, reason = "hardly ever there, and every owner has the place for it")]
-pub(crate) struct Seldom<T>(Option<Box<VecDeque<T>>>);
+pub(crate) struct LazyQueue<T>(Option<Box<VecDeque<T>>>);
 
-impl<T> Default for Seldom<T> {
+impl<T> Default for LazyQueue<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T> Seldom<T> {
+impl<T> LazyQueue<T> {
     /// The queue, made if there is none.
     #[inline]
-    pub(crate) fn made(&mut self) -> &mut VecDeque<T> {
+    pub(crate) fn get_or_make(&mut self) -> &mut VecDeque<T> {
         self.0.get_or_insert_default()
     }
 
@@ -65,7 +65,7 @@ impl<T> Seldom<T> {
 
     #[inline]
     pub(crate) fn push_back(&mut self, value: T) {
-        self.made().push_back(value);
+        self.get_or_make().push_back(value);
     }
 
     #[inline]
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn memory_is_taken_with_the_first_and_given_back_with_the_last() {
-        let mut queue = Seldom::default();
+        let mut queue = LazyQueue::default();
         assert_eq!((size_of_val(&queue), queue.is_empty(), queue.front()), (size_of::<usize>(), true, None));
         assert_eq!(queue.pop_front(), None);
         queue.clear();
