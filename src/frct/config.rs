@@ -151,8 +151,8 @@ impl Params {
     }
 }
 
-/// SharedParams of flows whose settings are shared at a time. A stack has a few; a peer that says another length of messages with
-/// each flow only has its own flows not share them.
+/// Kinds of flows whose settings are shared at a time. A stack has a few; the one with the fewest flows gives way, so that a
+/// peer that says another length of messages with each flow has only its own flows not share them.
 const KINDS: usize = 8;
 
 /// The settings that flows of a stack have, so that those of one kind share them.
@@ -167,8 +167,10 @@ impl SharedParams {
             return same;
         }
         self.0.retain(|params| params.strong_count() > 0);
-        if self.0.len() >= KINDS {
-            self.0.remove(0);
+        if self.0.len() >= KINDS
+            && let Some((rarest, _)) = self.0.iter().enumerate().min_by_key(|(_, params)| params.strong_count())
+        {
+            self.0.remove(rarest);
         }
         let params = Arc::new(wanted);
         self.0.push(Arc::downgrade(&params));
@@ -188,8 +190,9 @@ mod tests {
         assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &other));
         let many: Vec<_> = (3..100).map(|n| kinds.of(&config(n))).collect();
         assert!(kinds.0.len() <= KINDS, "{} are remembered of {}", kinds.0.len(), many.len());
+        assert!(Arc::ptr_eq(&a, &kinds.of(&config(1))), "what several flows have stays");
         drop(many);
-        assert_eq!(kinds.of(&config(1)).message_out, 1);
-        assert!(kinds.0.len() <= 2, "those that no flow has are forgotten");
+        let new = kinds.of(&config(200));
+        assert!(new.message_out == 200 && kinds.0.len() <= 3, "those that no flow has are forgotten");
     }
 }

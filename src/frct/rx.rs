@@ -29,6 +29,9 @@ const ACK_EVERY_IN_GAP: u32 = 2;
 /// the rest would never come.
 const LAST_WINDOW: u32 = 64;
 
+/// The most early packets that are moved to make room for one between them, 64 KiB: half of the default window, so that it
+/// matters to larger ones only. Repairs come in order and fill a hole near the front; only a peer that means to costs more.
+const MOVES: usize = 2048;
 /// Places for early packets that are not worth giving back, and do not count as memory that packets hold.
 const PLACES: usize = 256;
 
@@ -351,6 +354,11 @@ impl Receiver {
             self.due = true;
             return;
         };
+        if place.min(self.early.len() - place) > MOVES {
+            stats.rare().out_of_window += 1;
+            cache.put(packet);
+            return;
+        }
         // A gap can hold a window of small packets in large buffers, which a peer may provoke: beyond a few they are
         // copied into buffers of their size.
         let packet = match packet.snug().filter(|_| self.early.len() >= SNUG_FROM) {

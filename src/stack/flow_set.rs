@@ -154,10 +154,7 @@ impl Pending {
             inner.waiters.take(&mut wakers);
             (wakers, inner.panics.clone())
         };
-        let panics = panics.unwrap_or_default();
-        // Whoever polls the descriptor has no waker.
-        panics.note_reached();
-        panics.wake_all(wakers);
+        panics.unwrap_or_default().wake_all(wakers);
     }
 }
 

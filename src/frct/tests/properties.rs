@@ -239,6 +239,30 @@ fn places_of_many_packets_count_as_memory_and_are_given_back() {
     assert!(held <= full - 3700 * size_of::<PacketBuf>(), "{held} of {full} bytes are still held");
 }
 
+#[test]
+fn no_order_of_packets_has_many_moved_for_each() {
+    let config = Config { o7s_peer: true, window: 32_768, ..Config::default() };
+    let mut f = Frct::new(config, 1);
+    let mut cache = BufCache::new(&BufPool::new(16));
+    take(&mut f, &mut cache, Flags::DATA | Flags::DRF, 1000);
+    // From both ends of the window inwards: each goes between all those before it.
+    for n in 0..16_000 {
+        take(&mut f, &mut cache, Flags::DATA, 1002 + n);
+        take(&mut f, &mut cache, Flags::DATA, 33_700 - n);
+    }
+    let refused = f.stats().out_of_window;
+    assert!(f.rx.footprint().1 < 5000 && refused > 27_000, "{:?}, {refused} refused", f.rx.footprint());
+    // What was refused is taken when it comes again, in order.
+    let mut read = 0;
+    for seqno in 1001..=33_700 {
+        take(&mut f, &mut cache, Flags::DATA, seqno);
+        while f.deliver(Instant::ZERO, &mut cache).is_some() {
+            read += 1;
+        }
+    }
+    assert_eq!(read, 1 + 32_700);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

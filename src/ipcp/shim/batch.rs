@@ -56,11 +56,11 @@ impl Burst {
     /// About how many packets wait to leave: the port's `own`, and those in the `device`, which is asked if `always`, in a
     /// burst, or now and then.
     pub(super) fn queued(&mut self, own: usize, always: bool, device: impl FnOnce() -> usize) -> usize {
-        // To ask the device may cost a system call, and in one that was all but empty a few packets ago not more than these
-        // wait besides, of this port, which is less than what makes a mark. Otherwise there is no telling: that packets come
+        // To ask the device may cost a system call, and in one that was all but empty a few packets ago no more than these wait
+        // besides, of this port: together less than what makes a mark. Otherwise there is no telling: that packets come
         // one by one does not mean that nothing waits, for in front of a slow device they come no faster than they leave.
         if !self.is_long() && self.unasked < ASK_AFTER && !always {
-            return own + self.waiting;
+            return own + self.waiting + self.unasked as usize;
         }
         self.waiting = device();
         self.unasked = if self.waiting <= FEW { 0 } else { ASK_AFTER };

@@ -17,8 +17,9 @@
 //!
 //! If there is such a somebody: a thread that decrypts a burst between two reads is away for long, too, and when its flow
 //! is the only one, each handover costs two switches of threads and brings nobody anything. So it is measured as well
-//! ([`Lead::note`]) whether what had come in an absence reached anyone but the leader. After [`CREDIT_MAX`] absences in a row
-//! in which it did not, the standby only looks now and then, at intervals of [`REST`], until it does once.
+//! ([`Lead::note`]) whether what had come meanwhile reached anyone but the leader. Each batch that did not takes one of at most
+//! [`CREDIT_MAX`] away, each that did brings [`CREDIT_FOR_REACHED`] back. Without any left the standby only looks now and
+//! then, at intervals of [`REST`].
 //!
 //! # Orderings
 //!
@@ -42,10 +43,10 @@ const REST: Duration = Duration::from_millis(1);
 /// The longest absence that counts: after a pause the average has to come down again soon.
 const LONGEST: Duration = Duration::from_millis(2);
 
-/// Absences that reached nobody, in a row, until the device is handed over no more.
+/// Batches that reached nobody, until the device is handed over no more.
 const CREDIT_MAX: u64 = 64;
-/// So many of them one makes up for that reached somebody: the wait that it saves is so much longer than the work that a
-/// handover costs.
+/// So many of them one makes up for that reached somebody: the wait that a handover saves is that much longer than the work
+/// that it costs.
 const CREDIT_FOR_REACHED: u64 = 16;
 
 /// What the standby is to do.
@@ -79,7 +80,7 @@ pub struct Lead<T> {
     absence: AtomicU64,
     /// The leader has come back from one that was long.
     was_long: AtomicBool,
-    /// Futile handovers left until there are no more.
+    /// Futile batches left until there are no more handovers.
     pub(super) credit: AtomicU64,
 }
 
