@@ -10,7 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use o7s::base::buf::PacketBuf;
+use o7s::base::rng::Rng;
 use o7s::capture::{CaptureConfig, KeyLog, Reader};
+use o7s::crypto::backend::Backend;
+use o7s::crypto::kdf::hkdf;
+use o7s::crypto::protect::{Protection, Side};
+use o7s::crypto::suite::{Cipher, Kdf};
+use o7s::crypto::{SessionKey, hash};
 use o7s::sim::Network;
 use o7s::{QosSpec, SecurityConfig};
 
@@ -169,4 +176,73 @@ fn keys_of_a_log_are_wiped() {
         assert_eq!(log.len(), 100);
     });
     assert_eq!(left, 0);
+}
+
+const KEY: [u8; 32] = [8; 32];
+
+/// The secret that follows from the session key through all of these purposes.
+fn secret<'a>(purposes: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let salt = hash::sha256(&[&KEY]);
+    let mut secret = KEY;
+    for purpose in purposes {
+        let before = secret;
+        hkdf(Kdf::Sha256, &salt, &before, purpose, &mut secret);
+    }
+    secret.to_vec()
+}
+
+fn seal(sender: &mut Protection) -> PacketBuf {
+    let mut packet = PacketBuf::copy_of(b"payload");
+    sender.seal(&mut packet, &mut Rng::from_seed([4; 32])).unwrap();
+    packet
+}
+
+#[test]
+fn secrets_of_generations_to_come_are_wiped() {
+    let end = |side| {
+        let key = SessionKey::from_bytes(KEY);
+        Protection::between_peers(Backend::preferred(), Cipher::Aes256Gcm, key, side).unwrap().with_rotation_bit(1)
+    };
+    // Two packets in each generation: the fifth is the first of the second after the first.
+    let genuine = |n: usize| {
+        let mut sender = end(Side::Client);
+        (0..n).map(|_| seal(&mut sender)).last().unwrap()
+    };
+    let forged = |generation: u64| {
+        let mut packet = genuine(1);
+        packet[4..12].copy_from_slice(&(generation << 1).to_be_bytes());
+        packet
+    };
+    for generation in [1, 2, 3, 5, 100, 256] {
+        let next = std::iter::repeat_n(&b"o7s next"[..], generation);
+        let secret = secret(std::iter::once(&b"o7s client"[..]).chain(next));
+        let (mut small, mut large, mut second, mut last) = (forged(3), forged(256), genuine(5), genuine(513));
+        let mut end = end(Side::Server);
+        let left = left_behind(secret, || {
+            // They come to be, become more, some are used, and in the end all are.
+            assert!(end.open(&mut small).is_err() && end.open(&mut large).is_err());
+            end.open(&mut second).unwrap();
+            end.open(&mut last).unwrap();
+            drop(end);
+        });
+        assert_eq!(left, 0, "generation {generation}");
+    }
+}
+
+#[test]
+fn keys_to_come_towards_a_reference_are_wiped() {
+    let end = || Protection::new(Cipher::Aes256Gcm, SessionKey::from_bytes(KEY)).unwrap().with_rotation_bit(1);
+    let mut sender = end();
+    // Three in the first generation.
+    let next = (0..4).map(|_| seal(&mut sender)).last().unwrap();
+    assert_eq!(sender.generation(), 1);
+    for generation in [1, 2] {
+        let secret = secret(std::iter::repeat_n(&b"o7s-key-rotation"[..], generation));
+        let (mut end, mut next) = (end(), PacketBuf::copy_of(&next));
+        let left = left_behind(secret, || {
+            end.open(&mut next).unwrap();
+            drop(end);
+        });
+        assert_eq!(left, 0, "generation {generation}");
+    }
 }

@@ -92,6 +92,11 @@ impl Generation {
         Self { key, schedule: None }
     }
 
+    /// The generation, out of memory that will be freed without a look: what was moved away would stay there.
+    fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new(SessionKey::zero()))
+    }
+
     fn aead(&mut self, implementation: &Aead) -> &dyn AeadKey {
         &**self.schedule.get_or_insert_with(|| implementation.schedule(self.key.expose()))
     }

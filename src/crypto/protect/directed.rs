@@ -61,7 +61,8 @@ struct Receiving {
     generation: u64,
     schedule: Schedule,
     previous: Option<Box<Generation>>,
-    /// Secrets of the generations after this one, as far as a packet has made us compute them.
+    /// Secrets of the generations after this one, as far as a packet has made us compute them. There is a place for each
+    /// that may be, 8 KiB, as long as there is one.
     ahead: LazyQueue<SessionKey>,
     seen: Seen,
 }
@@ -163,6 +164,10 @@ impl Receiving {
             return Err(CryptoError::Forged);
         }
         let secrets = self.ahead.get_or_make();
+        if secrets.capacity() == 0 {
+            // All that there may ever be: a queue that grew would leave secrets in the memory it was in.
+            secrets.reserve_exact(MAX_AHEAD as usize);
+        }
         while (secrets.len() as u64) < ahead {
             let next = derive(salt, secrets.back().unwrap_or(&self.secret), b"o7s next");
             secrets.push_back(next);
@@ -176,15 +181,26 @@ impl Receiving {
         let mut before = key_of(salt, &self.secret);
         before.schedule = core::mem::replace(&mut self.schedule, key.schedule);
         for step in 1..=ahead {
-            let Some(secret) = self.ahead.pop_front() else { break };
+            let Some(secret) = self.take_ahead() else { break };
             if step + 1 == ahead {
                 before = key_of(salt, &secret);
             }
             self.secret = secret;
         }
-        self.ahead.shrink();
+        // Nor is it moved into less memory.
+        if self.ahead.is_empty() {
+            self.ahead.shrink();
+        }
         self.generation += ahead;
         self.previous = Some(Box::new(before));
+    }
+
+    /// The secret of the next generation, which is not left in the place that it had in the queue.
+    fn take_ahead(&mut self) -> Option<SessionKey> {
+        let secrets = self.ahead.get_mut()?;
+        let secret = core::mem::replace(secrets.front_mut()?, SessionKey::zero());
+        secrets.pop_front();
+        Some(secret)
     }
 }
 

@@ -222,9 +222,9 @@ impl Shared {
     /// Changes to the next generation. The peer may still be in the one before.
     fn advance(&mut self) {
         let next = match self.next.take() {
-            Some(lookahead) => {
-                let [next, _] = *lookahead;
-                next
+            Some(mut lookahead) => {
+                let [next, _] = &mut *lookahead;
+                next.take()
             }
             None => self.generation_after(&self.current.key),
         };

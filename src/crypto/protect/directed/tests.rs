@@ -152,6 +152,28 @@ fn forged_generations_cost_one_derivation() {
 }
 
 #[test]
+fn secrets_ahead_are_never_moved() {
+    let mut b = end(Side::Server, 4);
+    let mut open = |generation: u64, genuine: bool| {
+        let mut a = end(Side::Client, 4);
+        a.tx.number = generation << 4;
+        let mut packet = sealed(&mut a);
+        if !genuine {
+            let last = packet.len() - 1;
+            packet[last] ^= 1;
+        }
+        assert_eq!(b.open(&mut packet).is_ok(), genuine);
+        (b.rx.ahead.len() as u64, b.rx.ahead.capacity() as u64)
+    };
+    for n in [1, 2, 100, MAX_AHEAD] {
+        assert_eq!(open(n, false), (n, MAX_AHEAD), "one place for each from the first on");
+    }
+    assert_eq!(open(10, true), (MAX_AHEAD - 10, MAX_AHEAD), "those that remain stay where they are");
+    assert_eq!(open(MAX_AHEAD + 10, false), (MAX_AHEAD, MAX_AHEAD));
+    assert_eq!(open(MAX_AHEAD + 10, true), (0, 0), "given back with the last");
+}
+
+#[test]
 fn releasing_memory_loses_no_packet() {
     let (mut a, mut b) = ends(3);
     let mut old = PacketBuf::copy_of(&sealed(&mut a));
