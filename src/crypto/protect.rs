@@ -227,6 +227,22 @@ impl Protection {
             Kind::Directed(keys) => keys.release(),
         }
     }
+
+    /// As [`release`](Self::release), as far as it takes no time: key schedules only.
+    pub(crate) fn forget_schedules(&mut self) {
+        match &mut self.0 {
+            Kind::Shared(keys) => keys.release(),
+            Kind::Directed(keys) => keys.forget_schedules(),
+        }
+    }
+
+    /// Returns `true` if there is a key schedule that [`release`](Self::release) frees.
+    pub(crate) fn holds_schedules(&self) -> bool {
+        match &self.0 {
+            Kind::Shared(keys) => keys.holds_schedules(),
+            Kind::Directed(keys) => keys.holds_schedules(),
+        }
+    }
 }
 
 /// Returns `true` if a packet can be sealed where it is.

@@ -147,13 +147,22 @@ impl Directed {
     }
 
     pub(super) fn release(&mut self) {
+        self.forget_schedules();
+        self.rx.seen.release();
+    }
+
+    pub(super) fn forget_schedules(&mut self) {
         self.tx.schedule = None;
         self.rx.schedule = None;
         // Not those of generations to come: a forger would have them computed again and again.
         if let Some(previous) = &mut self.rx.previous {
             previous.schedule = None;
         }
-        self.rx.seen.release();
+    }
+
+    pub(super) fn holds_schedules(&self) -> bool {
+        let previous = self.rx.previous.as_ref().is_some_and(|previous| previous.schedule.is_some());
+        self.tx.schedule.is_some() || self.rx.schedule.is_some() || previous
     }
 }
 

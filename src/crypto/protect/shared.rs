@@ -147,6 +147,11 @@ impl Shared {
         }
     }
 
+    pub(super) fn holds_schedules(&self) -> bool {
+        let previous = self.previous.as_ref().is_some_and(|previous| previous.schedule.is_some());
+        self.current.schedule.is_some() || previous || self.next.is_some()
+    }
+
     /// Keys to try for a packet with this IV, likeliest first, and their number.
     fn trial_order(&self, iv: Nonce) -> ([Candidate; 4], usize) {
         use Candidate::{AfterNext, Current, Next, Previous};

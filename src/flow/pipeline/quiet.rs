@@ -56,7 +56,7 @@ impl Pipeline {
         if let Some(beginning) = &self.beginning {
             next = next.min(beginning.deadline(peer_gone));
         }
-        if !self.relaxed {
+        if !self.relaxed || self.holds_schedules() {
             next = next.min(self.quiet_at());
         }
         if let Some(farewell) = &self.farewell {
@@ -92,9 +92,12 @@ impl Pipeline {
 
     /// Gives spare memory back if the flow has been quiet for a while, or only keeps itself alive.
     pub(in crate::flow) fn relax_if_quiet(&mut self, now: Instant) {
-        // What keepalives have left there since.
+        // What keepalives have left since.
         if self.relaxed {
             self.cache.release();
+            if let Some((protection, _)) = &mut self.protection {
+                protection.release();
+            }
         } else if now >= self.quiet_at() {
             self.relax();
         } else {
@@ -153,20 +156,26 @@ impl Pipeline {
             self.cache.put(pkt);
             return;
         }
-        self.forget_schedules();
         out.push(pkt);
         self.counters.sent += 1;
         self.counters.keepalives_sent += 1;
     }
 
-    /// An idle flow has sealed or opened a keepalive. The next one is far away, and computing the schedules anew takes a
-    /// microsecond or two.
-    pub(super) fn forget_schedules(&mut self) {
+    /// An idle flow has opened a keepalive, after this silence of the peer. The next one is as far away, and computing the
+    /// schedule anew takes a microsecond or two. One who sends them in quick succession does not have it computed for each:
+    /// it is kept until they cease, as are those of keepalives sent in answer.
+    pub(super) fn forget_schedules(&mut self, silence: Duration) {
         if self.relaxed
+            && silence >= QUIET_AFTER
             && let Some((protection, _)) = &mut self.protection
         {
-            protection.release();
+            protection.forget_schedules();
         }
+    }
+
+    /// Returns `true` if a key is ready for use, which takes memory that can be given back.
+    pub(in crate::flow) fn holds_schedules(&self) -> bool {
+        self.protection.as_ref().is_some_and(|(protection, _)| protection.holds_schedules())
     }
 
     pub(super) fn seals_keepalives(&self) -> bool {

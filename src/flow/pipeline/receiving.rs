@@ -33,8 +33,9 @@ impl Pipeline {
         }
         // Keepalives, here and above, do not count as use: an idle flow stays relaxed.
         if opened && pkt.is_empty() {
+            let silence = now.since(self.last_received);
             self.hear_keepalive(now);
-            self.forget_schedules();
+            self.forget_schedules(silence);
             self.take_back(pkt);
             return;
         }

@@ -15,7 +15,8 @@ fn a_half_close_is_answered_behind_unread_packets() {
         let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
         let Tokens { own: own_token, peer: peer_token } = peering.tokens();
         let said = |token: [u8; 16], byte: u8| [&token[..], &[byte]].concat();
-        let (w, mut peer) = if encrypted { sealed(peering) } else { (world(RAW, Some(peering)), None) };
+        let (w, mut peer) =
+            if encrypted { sealed(peering, Opening::default()) } else { (world(RAW, Some(peering)), None) };
         let mut seal = |data: &[u8]| {
             let mut packet = PacketBuf::copy_of(data);
             if let Some(keys) = &mut peer {
@@ -44,7 +45,7 @@ fn a_half_close_is_answered_behind_unread_packets() {
 }
 
 /// An end of an encrypted raw flow, and the other's protection.
-fn sealed(peering: Peering) -> (World, Option<Protection>) {
+fn sealed(peering: Peering, opening: Opening) -> (World, Option<Protection>) {
     let world = idle();
     let now = world.clock.now();
     let keys = |side| {
@@ -53,34 +54,95 @@ fn sealed(peering: Peering) -> (World, Option<Protection>) {
     };
     let ivs = Rng::from_seed([9; 32]);
     let (side, protection) = (peering.side, Some((Box::new(keys(peering.side)), Box::new(ivs))));
-    let params = Params { protection, ..params(RAW, Some(peering), Opening::default()) };
+    let params = Params { protection, ..params(RAW, Some(peering), opening) };
     world.endpoint.activate(now, Arc::clone(&world.wire) as Arc<dyn Port>, params);
     (world, Some(keys(side.other())))
 }
 
+/// An end that is relaxed, after a packet from its peer, whose protection it is.
+fn relaxed(opening: Opening) -> (World, Protection) {
+    let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
+    let (w, peer) = sealed(peering, opening);
+    let mut peer = peer.unwrap();
+    bring(&w, &mut peer, b"data");
+    assert_eq!(w.endpoint.read_packet().as_deref(), Ok(&b"data"[..]));
+    assert!(!w.endpoint.inner.lock().pipe.is_relaxed());
+    assert!(holds_schedules(&w), "of the packet");
+    rest(&w, 1000);
+    assert!(w.endpoint.inner.lock().pipe.is_relaxed() && !holds_schedules(&w));
+    (w, peer)
+}
+
+fn bring(w: &World, peer: &mut Protection, data: &[u8]) {
+    let mut packet = PacketBuf::copy_of(data);
+    peer.seal(&mut packet, &mut Rng::from_seed([1; 32])).unwrap();
+    w.endpoint.handle_packets(w.clock.now(), [packet]);
+}
+
+/// So many milliseconds pass, and the flow does what is due then.
+fn rest(w: &World, ms: u64) {
+    w.clock.advance_to(w.clock.now() + Duration::from_millis(ms));
+    w.endpoint.handle_timeout(w.clock.now());
+}
+
+fn holds_schedules(w: &World) -> bool {
+    w.endpoint.inner.lock().pipe.holds_schedules()
+}
+
 #[test]
 fn keepalives_leave_nothing_behind() {
-    let peering = Peering::new(Side::Client, 60_000, &digest(Digest::Sha256, &[b"a request"]));
-    let (w, peer) = sealed(peering);
-    let mut peer = peer.unwrap();
-    let rng = &mut Rng::from_seed([1; 32]);
-    let relaxed = || {
+    let (w, mut peer) = relaxed(Opening::default());
+    for n in 1..=3 {
+        w.clock.advance_to(w.clock.now() + Duration::from_secs(2));
+        bring(&w, &mut peer, b"");
+        assert_eq!(w.endpoint.counters().keepalives_received, n);
         let inner = w.endpoint.inner.lock();
-        inner.pipe.is_relaxed()
-    };
-    let mut packet = PacketBuf::copy_of(b"data");
-    peer.seal(&mut packet, rng).unwrap();
-    w.endpoint.handle_packets(w.clock.now(), [packet]);
-    assert_eq!(w.endpoint.read_packet().as_deref(), Ok(&b"data"[..]));
-    assert!(!relaxed());
-    w.clock.advance_to(w.clock.now() + Duration::from_secs(1));
-    w.endpoint.handle_timeout(w.clock.now());
-    assert!(relaxed());
-    let mut packet = PacketBuf::copy_of(b"");
-    peer.seal(&mut packet, rng).unwrap();
-    w.endpoint.handle_packets(w.clock.now(), [packet]);
-    assert_eq!(w.endpoint.counters().keepalives_received, 1);
-    assert!(relaxed(), "a keepalive is no use of the flow");
+        assert!(inner.pipe.is_relaxed(), "a keepalive is no use of the flow");
+        assert_eq!(inner.pipe.work.capacity(), 0, "the list of packets in work");
+        assert!(!inner.pipe.holds_schedules(), "neither its own nor the peer's");
+        let due = inner.next_deadline().unwrap();
+        assert!(due > w.clock.now() + Duration::from_secs(10), "and there is nothing to give back later");
+    }
+}
+
+#[test]
+fn keepalives_in_quick_succession_share_a_schedule() {
+    let (w, mut peer) = relaxed(Opening::default());
+    // The first comes after a silence, and knows nothing of those that follow.
+    bring(&w, &mut peer, b"");
+    // One is missing: the ring of numbers is there as well.
+    peer.seal(&mut PacketBuf::copy_of(b""), &mut Rng::from_seed([1; 32])).unwrap();
+    let mut computed = 0;
+    for _ in 0..100 {
+        w.clock.advance_to(w.clock.now() + Duration::from_millis(5));
+        let held = holds_schedules(&w);
+        bring(&w, &mut peer, b"");
+        computed += u32::from(!held || !holds_schedules(&w));
+    }
+    assert_eq!(computed, 1, "by the first of them, and kept");
+    assert!(w.endpoint.inner.lock().pipe.is_relaxed(), "for all that, they are no use of the flow");
+    // Nothing else is due soon.
+    let due = w.endpoint.inner.lock().next_deadline().unwrap();
+    assert_eq!(due, w.clock.now() + Duration::from_millis(250));
+    rest(&w, 250);
+    assert!(!holds_schedules(&w));
+    assert!(w.endpoint.inner.lock().next_deadline().unwrap() > w.clock.now() + Duration::from_secs(10));
+}
+
+/// Those of a peer who may still ask for a sign of life, and gets one for each.
+#[test]
+fn answers_to_keepalives_share_a_schedule() {
+    let (w, mut peer) = relaxed(Opening { allowance: Some(10_000), ..Opening::default() });
+    bring(&w, &mut peer, b"");
+    let sent = w.endpoint.counters().keepalives_sent;
+    for n in 1..=100 {
+        w.clock.advance_to(w.clock.now() + Duration::from_millis(5));
+        bring(&w, &mut peer, b"");
+        assert_eq!(w.endpoint.counters().keepalives_sent, sent + n);
+        assert!(holds_schedules(&w), "kept for the next answer");
+    }
+    rest(&w, 250);
+    assert!(!holds_schedules(&w));
 }
 
 /// Each of them brings its flow one packet as far ahead as its window reaches, and nothing else.
