@@ -192,9 +192,11 @@ impl Allocation {
         }
     }
 
-    /// After it has succeeded, the time from the request that was answered to the answer; if it was repeated meanwhile, from
-    /// the last repetition, because it cannot be told to which of them the answer is, and a path that is longer than requests
-    /// are apart is rarer than one that has lost something.
+    /// After it has succeeded, the time from the request that was answered to the answer. It cannot be told to which of
+    /// several requests the answer is. It is taken for that to the first of those that are at most
+    /// [`STEP_TIMEOUT`](crate::ipcp::connect::STEP_TIMEOUT) ago, which is as long as a path may be for members to be connected
+    /// over it; if there is none, for that to the last. So repetitions make no such path shorter, and what was lost makes it
+    /// longer only where requests are repeated sooner than that.
     pub fn round_trip(&self) -> Duration {
         self.round_trip
     }

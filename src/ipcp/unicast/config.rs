@@ -50,10 +50,12 @@ settings! {
         /// Sets how long a neighbour that is a member of this library may be silent before it is taken for gone, and packets
         /// go around it. Both ends hold to the longer one of what they say, to no less than four times the time in
         /// which the request for the N-1 flow was answered, and to no more than the flow's
-        /// [timeout](crate::QosSpec::timeout). Eight keepalives are sent in that time. A member says more the more neighbours
-        /// it has when one is connected, so that its keepalives do not become as many more: with the default, 2000 a second
-        /// for 500 N-1 flows, and less than four times as many for 4096. Zero: what the other end says counts, and if that is
-        /// zero, too, only the flow's timeout, as with neighbours of the C reference. Default: 2 s.
+        /// [timeout](crate::QosSpec::timeout). A request that was repeated counts from the first time in the second before
+        /// the answer; so a lost answer has a neighbour waited for longer, by four seconds at most, only where requests are
+        /// [repeated](crate::settings::Limits::retry) within a second. Eight keepalives are sent in that time. A member says
+        /// more the more neighbours it has when one is connected, so that its keepalives do not become as many more: with the
+        /// default, 2000 a second for 500 N-1 flows, and less than four times as many for 4096. Zero: what the other end says
+        /// counts, and if that is zero, too, only the flow's timeout, as with neighbours of the C reference. Default: 2 s.
         detection: Duration = Duration::from_secs(2),
     }
     inside {

@@ -13,6 +13,7 @@ use crate::base::foreign::Causes;
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
+use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
 use crate::oap::OapError;
 use crate::oap::client::Client;
@@ -266,8 +267,8 @@ impl Allocation {
         let chosen = asking.tries.remove(at);
         let (ipcp, place) = (Arc::clone(&chosen.ipcp), chosen.at);
         // The answer may be to a repetition: a peer of our own kind sends to the first request what it has said to it before.
-        let there = asking.tries.iter().filter(|t| t.is_at(&ipcp, place)).map(|t| t.asked);
-        self.round_trip = now - there.fold(chosen.asked, Instant::max);
+        let later = asking.tries.iter().filter(|t| t.is_at(&ipcp, place) && t.asked >= chosen.asked).map(|t| t.asked);
+        self.round_trip = round_trip(now, later.chain([chosen.asked]));
         match self.complete(now, chosen, port, &reply.data) {
             // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {
@@ -389,6 +390,14 @@ impl Try {
         self.endpoint.abort();
         self.client
     }
+}
+
+/// The time from a request to its answer, which is to one of those asked at these times, it cannot be told which: to the
+/// earliest on a path over which members can be connected. So it may be too long, but not too short, where requests are
+/// repeated sooner than such a path needs.
+fn round_trip(now: Instant, asked: impl Iterator<Item = Instant> + Clone) -> Duration {
+    let possible = asked.clone().filter(|asked| now - *asked <= STEP_TIMEOUT).min();
+    possible.or(asked.max()).map_or(Duration::ZERO, |asked| now - asked)
 }
 
 /// Between two places that are asked beside each other, when so much time is left: several fit in, and each is a pause.

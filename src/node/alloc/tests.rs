@@ -35,6 +35,18 @@ struct Layer {
     asked: Mutex<Option<Asked>>,
 }
 
+impl Layer {
+    fn new() -> Arc<Self> {
+        let info = Info::new(Kind::Custom("test"), "test", "test");
+        Arc::new(Self { info, places: Mutex::new(None), asked: Mutex::new(None) })
+    }
+
+    /// The token of the last request.
+    fn token(&self) -> Option<u64> {
+        self.asked.lock().as_ref().map(|(_, token, _)| *token)
+    }
+}
+
 struct Pending;
 
 impl Attempt for Pending {
@@ -145,19 +157,22 @@ struct Driven {
 
 impl Driven {
     fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::new(UNIX));
         let node = Node::new(Parts {
             name: None,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pool: None,
             rng: Randomness::from_seed([7; 32]),
-            limits: Limits::default(),
+            limits,
             inline: true,
             security: NameSecurity::default(),
             backend: &RUST,
         });
-        let info = Info::new(Kind::Custom("test"), "test", "test");
-        let layer = Arc::new(Layer { info, places: Mutex::new(None), asked: Mutex::new(None) });
+        let layer = Layer::new();
         node.add_ipcp(Arc::clone(&layer) as Arc<dyn Ipcp>, 0);
         let wanted = Wanted {
             name: Name::new("echo").unwrap(),
@@ -174,11 +189,11 @@ impl Driven {
         if self.result.is_some() {
             return;
         }
-        let before = self.layer.asked.lock().as_ref().map(|(_, token, _)| *token);
+        let before = self.layer.token();
         if let Poll::Ready(result) = self.allocation.poll(&mut Context::from_waker(Waker::noop())) {
             self.result = Some(result);
         }
-        let after = self.layer.asked.lock().as_ref().map(|(_, token, _)| *token);
+        let after = self.layer.token();
         self.requests += usize::from(before != after);
     }
 
@@ -199,9 +214,11 @@ impl Driven {
 
     /// Returns the answer of a place that accepts.
     fn response(&self) -> Vec<u8> {
-        let Some(request) = self.layer.asked.lock().as_ref().map(|(_, _, data)| data.clone()) else {
-            return Vec::new();
-        };
+        let asked = self.layer.asked.lock().clone();
+        asked.map_or(Vec::new(), |asked| self.response_to(asked.2))
+    }
+
+    fn response_to(&self, request: Vec<u8>) -> Vec<u8> {
         let unix = self.clock.unix_nanos();
         let checked = OapRequest::check(unix, request, &mut ReplayCache::new(8)).unwrap();
         let negotiated = checked.accept(&SecurityConfig::default()).unwrap();
@@ -336,6 +353,61 @@ fn a_lost_answer_makes_no_path_longer() {
         assert!(matches!(driven.result, Some(Ok(_))), "{silence}");
         assert_eq!(driven.allocation.round_trip(), ms(trip), "after {silence} ms of silence");
     }
+}
+
+/// Requests are repeated sooner than an answer can be there, and what the peer says, to the first of them, comes behind a
+/// repetition.
+#[test]
+fn repetitions_make_no_path_shorter() {
+    let ms = Duration::from_millis;
+    for (retry, trip, garbled) in [(10, 320, None), (10, 640, None), (10, 1000, None), (1200, 600, Some(590))] {
+        let mut driven = Driven::with(Limits::default().retry(ms(retry)));
+        driven.happen(Event::NameFound);
+        let first = driven.layer.asked.lock().clone().unwrap();
+        driven.requests = 0;
+        for waited in (10..=trip).step_by(10) {
+            driven.wait(ms(10));
+            if garbled == Some(waited) {
+                driven.happen(Event::Garbled);
+            }
+        }
+        assert!(driven.requests > 0, "{retry} {trip}");
+        let response = driven.response_to(first.2);
+        first.0.answered(first.1, Reply { result: Ok(Arc::new(Down) as Arc<dyn Port>), data: response });
+        driven.poll();
+        assert!(matches!(driven.result, Some(Ok(_))), "{retry} {trip}");
+        assert_eq!(driven.allocation.round_trip(), ms(trip), "repeated after {retry} ms");
+    }
+}
+
+/// A place that is busy is asked again, and so is a silent one, which has not had the time to answer.
+#[test]
+fn another_busy_place_makes_no_path_shorter() {
+    let ms = Duration::from_millis;
+    let mut driven = Driven::new();
+    let far = Layer::new();
+    driven.node.add_ipcp(Arc::clone(&far) as Arc<dyn Ipcp>, -1);
+    *far.places.lock() = Some(1);
+    driven.happen(Event::NameFound);
+    let of_near = driven.layer.asked.lock().clone().unwrap();
+    while far.token().is_none() {
+        driven.wait(ms(10));
+    }
+    let (first, mut waited) = (far.asked.lock().clone().unwrap(), 0);
+    for (answer, token, _) in [of_near, driven.layer.asked.lock().clone().unwrap()] {
+        answer.answered(token, Reply { result: Err(Code::AGAIN), data: Vec::new() });
+    }
+    driven.poll();
+    while far.token() == Some(first.1) || waited < 600 {
+        driven.wait(ms(10));
+        waited += 10;
+    }
+    assert_eq!(waited, 600, "it was not asked again because of the other one");
+    let response = driven.response_to(first.2);
+    first.0.answered(first.1, Reply { result: Ok(Arc::new(Down) as Arc<dyn Port>), data: response });
+    driven.poll();
+    assert!(matches!(driven.result, Some(Ok(_))));
+    assert_eq!(driven.allocation.round_trip(), ms(600));
 }
 
 #[test]
