@@ -31,7 +31,7 @@ use crate::base::sync::{Mutex, Once};
 use crate::base::time::Instant;
 use crate::ipcp::connect::enroll::Admission;
 use crate::ipcp::connect::manager::{self, Action, Manager, Towards};
-use crate::ipcp::{Alarm as _, Component, Connections, Kind, Member};
+use crate::ipcp::{Alarm as _, Component, Connections, Member};
 use crate::irm::ListenerId;
 use crate::types::id::{Address, N1FlowId};
 use crate::types::name::Name;
@@ -95,9 +95,7 @@ impl Membership {
         admission: Arc<dyn Admission>,
         late: Arc<LateConnections>,
     ) -> Arc<Self> {
-        let tree = member.info().kind == Kind::Broadcast;
-        let config = manager::Config { tree, ..manager::Config::default() };
-        let manager = Manager::new(config, node.split_rng("connections"));
+        let manager = Manager::new(manager::Config::default(), node.split_rng("connections"));
         Arc::new_cyclic(|me: &Weak<Self>| Self {
             _late: {
                 let _ = late.membership.set(Weak::clone(me));

@@ -281,9 +281,7 @@ impl ConnectOptions {
     /// [made over](MemberBuilder::over). Default: whichever knows the name first.
     ///
     /// Members of a unicast layer that connect to the same neighbour over several layers have several ways to it, and a flow
-    /// that loses one goes on over another. In a broadcast layer, connections should be a tree, so one is enough: what was
-    /// connected over whichever layer serves for a chosen one, and the other way around. Two chosen layers are still two
-    /// connections, and so a loop; its members drop the copies, which those of the C reference do not.
+    /// that loses one goes on over another. In a broadcast layer, connections should be a tree, so one is enough.
     ///
     /// ```
     /// use o7s::{ConnectOptions, LocalConfig, Stack, UnicastLayer};

@@ -16,8 +16,7 @@
 //!   [`Config::stable`]. It never gives up; a caller with a time limit calls [`unwant`](Manager::unwant).
 //! - What others connect is taken note of with the peer's address. In a unicast layer several connections of the same
 //!   component to the same neighbour are welcome, they are ways around each other. In a broadcast layer they make a
-//!   loop; as its members have no addresses, only the ways tell, and wanting one twice is wanting it once. It is so, too,
-//!   if the layer is chosen one time and left open the other, see [`Config::tree`]; who chooses two has two.
+//!   loop; as its members have no addresses, only the ways tell, and wanting one twice is wanting it once.
 //!
 //! ```
 //! use o7s::base::{rng::Rng, time::Instant};
@@ -67,9 +66,6 @@ pub struct Config {
     pub unanswered: Duration,
     /// Time for which a connection must stand for its failures to be forgotten. Default 10 s.
     pub stable: Duration,
-    /// The layer's connections should be a tree: a way over whichever layer and one over a chosen layer to the same
-    /// destination are one, that which is wanted first. Default `false`.
-    pub tree: bool,
 }
 
 impl Default for Config {
@@ -80,7 +76,6 @@ impl Default for Config {
             backoff: Backoff::default(),
             unanswered: Duration::from_secs(4),
             stable: Duration::from_secs(10),
-            tree: false,
         }
     }
 }
@@ -184,8 +179,6 @@ struct Entry {
     qos: QosSpec,
     state: State,
     backoff: Backoff,
-    /// Its layer is a chosen one, and it serves for whichever layer as well.
-    any: bool,
 }
 
 /// See the [module's documentation](self).
@@ -222,15 +215,12 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::Full`].
     pub fn want(&mut self, now: Instant, want: Want) -> Result<(), ManagerError> {
-        let Want { way: wanted, component, qos } = want;
-        let way = self.serving(&wanted);
-        let any = way.over.is_some() && wanted.over.is_none();
+        let Want { way, component, qos } = want;
         let held = component == Component::DataTransfer && self.awaits_management(&way);
         let fresh = if held { State::Held } else { State::Waiting(now) };
         let key = (way, component);
         if let Some(entry) = self.wanted.get_mut(&key) {
             entry.qos = qos;
-            entry.any |= any;
             if matches!(entry.state, State::Waiting(_)) {
                 entry.state = fresh;
             }
@@ -239,7 +229,7 @@ impl Manager {
         if self.wanted.len() >= self.config.max_wanted {
             return Err(ManagerError::Full(self.config.max_wanted));
         }
-        self.wanted.insert(key, Entry { qos, state: fresh, backoff: self.config.backoff, any });
+        self.wanted.insert(key, Entry { qos, state: fresh, backoff: self.config.backoff });
         Ok(())
     }
 
@@ -262,17 +252,6 @@ impl Manager {
             self.release_held(now, way);
         }
         true
-    }
-
-    /// Ends a wanted connection whose layer is gone. If it served for whichever layer as well, one over those that are left
-    /// is wanted from now on.
-    pub fn layer_gone(&mut self, now: Instant, way: &Towards, component: Component) {
-        let served = self.wanted.get(&(way.clone(), component)).filter(|entry| entry.any).map(|entry| entry.qos);
-        self.unwant(now, way, component);
-        if let Some(qos) = served {
-            // There is room: one has just been ended.
-            let _ = self.want(now, Want { way: way.destination.clone().into(), component, qos });
-        }
     }
 
     /// Reports a failed attempt. The next is made after a pause.
@@ -380,16 +359,6 @@ impl Manager {
     /// Returns the state of a wanted connection; `None` if it is not wanted.
     pub fn state(&self, way: &Towards, component: Component) -> Option<State> {
         self.wanted.get(&(way.clone(), component)).map(|entry| entry.state)
-    }
-
-    /// Returns the way that serves for this one: itself, or in a [tree](Config::tree) one that is wanted already, and stands
-    /// if one of several does.
-    pub fn serving(&self, way: &Towards) -> Towards {
-        let others = if self.config.tree { self.ways_to(&way.destination) } else { BTreeSet::new() };
-        let serves = |other: &&Towards| way.over.is_none() || other.over.is_none();
-        let is_down = |other: &&Towards| !matches!(self.state(other, Component::DataTransfer), Some(State::Up(..)));
-        let serving = others.get(way).or_else(|| others.iter().filter(serves).min_by_key(is_down));
-        serving.unwrap_or(way).clone()
     }
 
     /// The ways to a destination on which connections are wanted.

@@ -57,7 +57,7 @@ impl Membership {
         for component in &components {
             let want = Want { way: way.clone(), component: *component, qos };
             let mut inner = self.inner.lock();
-            let fresh = inner.manager.state(&inner.manager.serving(&way), *component).is_none();
+            let fresh = inner.manager.state(&way, *component).is_none();
             inner.manager.want(now, want)?;
             wanted.components.extend(fresh.then_some(*component));
         }
@@ -100,14 +100,13 @@ impl Membership {
         let mut waker = Some(cx.waker().clone());
         let ready = {
             let mut inner = self.inner.lock();
-            let serving = inner.manager.serving(way);
-            let states: Vec<_> = components.iter().map(|c| inner.manager.state(&serving, *c)).collect();
+            let states: Vec<_> = components.iter().map(|c| inner.manager.state(way, *c)).collect();
             if states.iter().all(|s| matches!(s, Some(State::Up(..)))) {
                 Poll::Ready(Ok(()))
             } else if inner.left || states.iter().any(Option::is_none) {
                 Poll::Ready(Err(MemberError::GivenUp))
             } else if now >= until {
-                let mut why = components.iter().filter_map(|c| inner.failures.get(&(serving.clone(), *c)).cloned());
+                let mut why = components.iter().filter_map(|c| inner.failures.get(&(way.clone(), *c)).cloned());
                 Poll::Ready(Err(why.next().unwrap_or_else(|| MemberError::TimedOut(way.destination.clone()))))
             } else {
                 if !inner.waiting.iter().any(|w| w.will_wake(cx.waker())) {
@@ -140,17 +139,16 @@ impl Membership {
         ways.iter().filter(|way| self.give_up(way, components)).count() > 0
     }
 
-    /// Ends connections on one way, or on that which serves for it. `false` if there were none.
+    /// Ends connections on one way. `false` if there were none.
     fn give_up(&self, way: &Towards, components: &[Component]) -> bool {
         let Some(now) = self.node().map(|n| n.clock().now()) else { return false };
         let mut any = false;
         {
             let mut inner = self.inner.lock();
-            let serving = inner.manager.serving(way);
             // Data transfer first: management still carries the news.
             for component in components.iter().rev() {
-                any |= inner.manager.unwant(now, &serving, *component);
-                inner.failures.remove(&(serving.clone(), *component));
+                any |= inner.manager.unwant(now, way, *component);
+                inner.failures.remove(&(way.clone(), *component));
             }
         }
         self.drive(now);
@@ -189,7 +187,7 @@ impl Membership {
                     );
                     let mut inner = me.inner.lock();
                     match e {
-                        MemberError::NoLayer => inner.manager.layer_gone(now, &key.0, key.1),
+                        MemberError::NoLayer => drop(inner.manager.unwant(now, &key.0, key.1)),
                         MemberError::Silent => inner.manager.attempt_unanswered(now, attempt),
                         _ => inner.manager.attempt_failed(now, attempt),
                     }

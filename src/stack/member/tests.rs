@@ -1,4 +1,3 @@
-use super::super::LocalConfig;
 use super::*;
 use crate::routing::policy::Paths;
 
@@ -35,26 +34,5 @@ fn settings_of_a_member_keep_its_routing_policy() {
     let after = stack.unicast("a").config(config).routing(Arc::new(First)).config;
     for config in [before, after] {
         assert_eq!((config.max_flows, config.routing.is_some()), (7, true));
-    }
-}
-
-/// What is connected over a chosen layer and over whichever is connected once in a broadcast layer, where a second
-/// connection would be a loop. In a unicast layer it is another way.
-#[test]
-fn one_neighbour_is_connected_once_in_a_broadcast_layer() {
-    for chosen_first in [false, true] {
-        let stack = Stack::new().unwrap();
-        let wire = stack.local(LocalConfig::new("wire", "wire"));
-        let _first = stack.broadcast("b1").over(&wire).bootstrap(BroadcastLayer::new("news")).unwrap();
-        let _other = stack.unicast("u1").over(&wire).bootstrap(UnicastLayer::new("net")).unwrap();
-        let (news, net) = (stack.broadcast("b2").over(&wire), stack.unicast("u2").over(&wire));
-        for (member, to, connections) in [(news.enroll("b1").unwrap(), "b1", 1), (net.enroll("u1").unwrap(), "u1", 4)] {
-            for chosen in [chosen_first, !chosen_first] {
-                let options = if chosen { ConnectOptions::new().over(&wire) } else { ConnectOptions::new() };
-                member.connect_with(to, options).unwrap();
-            }
-            assert_eq!(member.connections().len(), connections, "to {to}, over the chosen first: {chosen_first}");
-            assert!(member.disconnect(to) && member.connections().is_empty() && !member.disconnect(to));
-        }
     }
 }

@@ -125,58 +125,6 @@ fn a_neighbour_is_connected_over_each_layer() {
     assert_eq!((manager.next_deadline(), manager.connections().count()), (None, 4));
 }
 
-/// In a tree, a neighbour has one connection, over the layer that is said first; two only if two layers are chosen.
-#[test]
-fn a_neighbour_in_a_tree_is_connected_once() {
-    let [any, left, right] = [None, Some(IpcpId(1)), Some(IpcpId(2))].map(|over| Towards { over, ..way("b1") });
-    let wanted = |ways: &[&Towards]| {
-        let mut manager = Manager::new(Config { tree: true, ..Config::default() }, Rng::from_seed([7; 32]));
-        for way in ways {
-            manager.want(T0, Want { way: Towards::clone(way), component: DataTransfer, qos: QosSpec::RAW }).unwrap();
-        }
-        manager
-    };
-    for (ways, made) in [
-        ([&any, &left, &any], vec![&any]),
-        ([&any, &left, &right], vec![&any]),
-        ([&left, &any, &left], vec![&left]),
-        ([&left, &right, &any], vec![&left, &right]),
-    ] {
-        let mut manager = wanted(&ways);
-        for way in made {
-            let Some(Action::Start { want, .. }) = manager.poll_action(T0) else { panic!("{ways:?}") };
-            assert_eq!(&want.way, way, "{ways:?}");
-        }
-        assert_eq!(manager.poll_action(T0), None, "{ways:?}");
-        assert!(
-            manager.serving(&way("b2")) == way("b2")
-                && ways.iter().all(|way| {
-                    let serving = manager.serving(way);
-                    manager.state(&serving, DataTransfer).is_some()
-                })
-        );
-    }
-    // One of two that stands serves.
-    let mut manager = wanted(&[&left, &right]);
-    started(&mut manager, T0, "b1", DataTransfer);
-    let of_right = started(&mut manager, T0, "b1", DataTransfer);
-    assert_eq!(manager.serving(&any), left);
-    manager.came_up(T0, of_right, N1FlowId(1), Address(0)).unwrap();
-    assert_eq!(manager.serving(&any), right);
-    // The chosen layer is left: what may go over any goes over another, and what was for that layer alone ends.
-    for (ways, left_over) in [(vec![&left, &any], Some(&any)), (vec![&left], None)] {
-        let mut manager = wanted(&ways);
-        started(&mut manager, T0, "b1", DataTransfer);
-        manager.layer_gone(T0, &left, DataTransfer);
-        assert!(matches!(manager.poll_action(T0), Some(Action::Abandon(_))));
-        let next = manager.poll_action(T0).map(|action| match action {
-            Action::Start { want, .. } => want.way,
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(next.as_ref(), left_over);
-    }
-}
-
 #[test]
 fn data_transfer_alone_does_not_wait() {
     let mut manager = manager();
