@@ -124,6 +124,8 @@ pub(super) struct Pipeline {
     pub(super) work: VecDeque<PacketBuf>,
     last_sent: Instant,
     last_received: Instant,
+    /// When a packet came last that did not open.
+    tried_at: Instant,
     /// A keepalive is due, in answer to one.
     answer: bool,
     /// Until the peer is heard, and knows it.
@@ -157,6 +159,7 @@ impl Pipeline {
             work: VecDeque::new(),
             last_sent: now,
             last_received: now,
+            tried_at: Instant::ZERO,
             answer: false,
             beginning: None,
             relaxed: true,

@@ -30,7 +30,8 @@ const ACK_EVERY_IN_GAP: u32 = 2;
 const LAST_WINDOW: u32 = 64;
 
 /// The most early packets that are moved to make room for one between them, 64 KiB: half of the default window, so that it
-/// matters to larger ones only. Repairs come in order and fill a hole near the front; only a peer that means to costs more.
+/// matters to larger ones only. Repairs come in order and fill a hole near the front. Where they do not, because the first was
+/// lost again or two paths differ by that much, those behind come again once more.
 const MOVES: usize = 2048;
 /// Places for early packets that are not worth giving back, and do not count as memory that packets hold.
 const PLACES: usize = 256;
@@ -340,6 +341,11 @@ impl Receiver {
         }
     }
 
+    /// Returns `true` if an early packet can be put there without moving too many.
+    fn has_room_at(&self, place: usize) -> bool {
+        place.min(self.early.len() - place) <= MOVES
+    }
+
     /// Stores a packet beyond a gap, unless it is there already.
     fn hold(&mut self, seq: Seq, (kind, packet): (Kind, PacketBuf), stats: &mut Counters, cache: &mut BufCache) {
         if self.memory >= Memory::Tight {
@@ -354,7 +360,7 @@ impl Receiver {
             self.due = true;
             return;
         };
-        if place.min(self.early.len() - place) > MOVES {
+        if !self.has_room_at(place) {
             stats.rare().out_of_window += 1;
             cache.put(packet);
             return;

@@ -281,7 +281,9 @@ impl ConnectOptions {
     /// [made over](MemberBuilder::over). Default: whichever knows the name first.
     ///
     /// Members of a unicast layer that connect to the same neighbour over several layers have several ways to it, and a flow
-    /// that loses one goes on over another. In a broadcast layer, connections should be a tree, so one is enough.
+    /// that loses one goes on over another. In a broadcast layer, connections should be a tree, so one is enough: a second
+    /// one to the same neighbour, over whichever layer, is a loop. Members drop the copies, but those of the C reference do
+    /// not.
     ///
     /// ```
     /// use o7s::{ConnectOptions, LocalConfig, Stack, UnicastLayer};

@@ -23,6 +23,7 @@
 //! failing trial.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 
 use super::{Generation, ROTATION_BIT, Side, frame, unframe};
 use crate::base::buf::PacketBuf;
@@ -173,9 +174,12 @@ impl Receiving {
             return Err(CryptoError::Forged);
         }
         let secrets = self.ahead.get_or_make();
-        if secrets.capacity() == 0 {
-            // All that there may ever be: a queue that grew would leave secrets in the memory it was in.
-            secrets.reserve_exact(MAX_AHEAD as usize);
+        if (secrets.capacity() as u64) < ahead {
+            // In steps, because what is made up takes memory as well; and by hand, because a queue that grew would leave
+            // secrets in the memory it was in.
+            let mut more = VecDeque::with_capacity(ahead.next_power_of_two().max(16) as usize);
+            more.extend(secrets.iter_mut().map(|secret| core::mem::replace(secret, SessionKey::zero())));
+            *secrets = more;
         }
         while (secrets.len() as u64) < ahead {
             let next = derive(salt, secrets.back().unwrap_or(&self.secret), b"o7s next");

@@ -372,7 +372,8 @@ impl Endpoint {
         if !inner.events.is_empty() {
             let calls = fx.calls();
             calls.watcher = Some((Arc::clone(&watch.watcher), watch.token));
-            // A set has waiters, or a descriptor that somebody polls; a layer above only passes on what it is told.
+            // A set has waiters, or a descriptor that somebody polls; a layer above only passes on what it is told. (Of
+            // listeners in a set the wakers alone count.)
             if inner.sink.is_none() {
                 self.env.panics.note_reached();
             }

@@ -90,8 +90,9 @@ impl Endpoint {
             if !inner.pipe.handle_timeout(now, &mut fx.out) {
                 inner.lose_peer();
             }
-            self.settle(&mut inner, now, &mut fx);
+            // First, because what is given back need not be waited for.
             inner.pipe.relax_if_quiet(now);
+            self.settle(&mut inner, now, &mut fx);
             if inner.pipe.is_relaxed() {
                 self.arrivals.inbox.lock().shrink();
                 inner.shrink();

@@ -56,8 +56,10 @@ impl Pipeline {
         if let Some(beginning) = &self.beginning {
             next = next.min(beginning.deadline(peer_gone));
         }
-        if !self.relaxed || self.holds_schedules() {
+        if !self.relaxed {
             next = next.min(self.quiet_at());
+        } else if self.holds_schedules() {
+            next = next.min(self.unneeded_at());
         }
         if let Some(farewell) = &self.farewell {
             next = next.min(farewell.deadline());
@@ -90,12 +92,19 @@ impl Pipeline {
         self.last_sent.max(self.last_received) + QUIET_AFTER
     }
 
+    /// Time from which no packet is expected for which a schedule is worth keeping: none has come, true or made up, for a
+    /// while.
+    fn unneeded_at(&self) -> Instant {
+        self.last_received.max(self.tried_at) + QUIET_AFTER
+    }
+
     /// Gives spare memory back if the flow has been quiet for a while, or only keeps itself alive.
     pub(in crate::flow) fn relax_if_quiet(&mut self, now: Instant) {
         // What keepalives have left since.
         if self.relaxed {
             self.cache.release();
-            if let Some((protection, _)) = &mut self.protection {
+            let unneeded = now >= self.unneeded_at();
+            if let Some((protection, _)) = self.protection.as_mut().filter(|_| unneeded) {
                 protection.release();
             }
         } else if now >= self.quiet_at() {

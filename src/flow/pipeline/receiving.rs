@@ -39,11 +39,13 @@ impl Pipeline {
             self.take_back(pkt);
             return;
         }
-        self.relaxed = false;
         if !opened {
-            self.cache.put(pkt);
+            // Anybody may have sent it: that is no use of the flow. But its key may have been computed for it.
+            self.tried_at = now;
+            self.take_back(pkt);
             return;
         }
+        self.relaxed = false;
         // Only after it was opened: on a protected flow anything else may come from anyone.
         let silence = now.since(self.last_received);
         self.hear(now);

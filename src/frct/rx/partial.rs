@@ -43,7 +43,12 @@ impl Receiver {
         let ahead = seq - self.next;
         match usize::try_from(ahead) {
             Ok(0) => self.has_place_for(kind, total),
-            Ok(_) => self.place_of(seq).is_err() && seq.before(self.limit(p)) && self.memory < Memory::Tight,
+            Ok(_) => {
+                let place = self.place_of(seq);
+                place.is_err_and(|place| self.has_room_at(place))
+                    && seq.before(self.limit(p))
+                    && self.memory < Memory::Tight
+            }
             Err(_) => false,
         }
     }

@@ -6,16 +6,16 @@ use core::time::Duration;
 use crate::base::sync::{AtomicBool, MutexGuard, Ordering};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
+use crate::forward::sched::Gate;
 
 /// Packets that follow each other faster than this are a burst.
 const BURST_GAP: Duration = Duration::from_micros(40);
 /// From this many packets in a burst on they are collected, to be sent in one go.
 const BURST_LEN: u32 = 8;
-/// After so many packets a device in which next to nothing waited is asked again what waits in it.
-const ASK_AFTER: u32 = 8;
-/// That is next to nothing: with as many packets as are sent meanwhile it is less than what makes a mark. A datagram to
+/// A device is asked again what waits in it before as many may wait: what it said last, and packets since. That is less than
+/// what makes a mark, and than what it may always hold, so that nothing is ever held back because of a guess. A datagram to
 /// this host counts until its receiver has it, so that one waits of every ping-pong.
-const FEW: usize = 3;
+const ASK_FROM: usize = Gate::LEAST;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -30,15 +30,14 @@ pub(super) struct Burst {
     len: u32,
     /// What the device said when it was last asked.
     waiting: usize,
-    /// Packets since, if it said next to nothing; else no less than [`ASK_AFTER`].
-    unasked: u32,
+    /// Packets since.
+    unasked: usize,
 }
 
 impl Burst {
     /// Takes note of packets that are to be sent.
     pub(super) fn note(&mut self, now: Instant, packets: usize) {
-        let packets = packets as u32;
-        self.len = if now.since(self.last) < BURST_GAP { self.len.saturating_add(packets) } else { 0 };
+        self.len = if now.since(self.last) < BURST_GAP { self.len.saturating_add(packets as u32) } else { 0 };
         self.last = now;
         self.unasked = self.unasked.saturating_add(packets);
     }
@@ -56,14 +55,15 @@ impl Burst {
     /// About how many packets wait to leave: the port's `own`, and those in the `device`, which is asked if `always`, in a
     /// burst, or now and then.
     pub(super) fn queued(&mut self, own: usize, always: bool, device: impl FnOnce() -> usize) -> usize {
-        // To ask the device may cost a system call, and in one that was all but empty a few packets ago no more than these wait
-        // besides, of this port: together less than what makes a mark. Otherwise there is no telling: that packets come
-        // one by one does not mean that nothing waits, for in front of a slow device they come no faster than they leave.
-        if !self.is_long() && self.unasked < ASK_AFTER && !always {
-            return own + self.waiting + self.unasked as usize;
+        // To ask the device may cost a system call. Without a burst no more can wait, of this port, than this. Beyond that
+        // there is no telling: that packets come one by one does not mean that nothing waits, for in front of a slow device
+        // they come no faster than they leave.
+        let guess = self.waiting + self.unasked;
+        if !self.is_long() && guess < ASK_FROM && !always {
+            return own + guess;
         }
         self.waiting = device();
-        self.unasked = if self.waiting <= FEW { 0 } else { ASK_AFTER };
+        self.unasked = 0;
         own + self.waiting
     }
 }
@@ -173,10 +173,27 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_asked_as_often_as_its_answer_can_matter() {
+    fn a_device_is_asked_before_it_may_hold_what_matters() {
         let apart = BURST_GAP * 2;
-        assert_eq!([0, 1, FEW].map(|waiting| asked(800, apart, waiting)), [100; 3], "next to nothing waits");
-        assert!(asked(800, apart, FEW + 1) > 790, "it fills up");
+        assert_eq!([0, 1, 3, 7, 8].map(|waiting| asked(800, apart, waiting)), [100, 114, 159, 793, 793]);
         assert!(asked(800, BURST_GAP / 2, 0) > 790, "a burst fills it within a moment");
+    }
+
+    /// Whatever it is told without asking, the gate in front of a device has room for a packet: else nothing would be sent,
+    /// and the device never asked again.
+    #[test]
+    fn a_guess_holds_nothing_back() {
+        for waiting in 0..20 {
+            let mut burst = Burst::default();
+            for n in 0..100 {
+                burst.note(Instant::from_millis(n), 1);
+                let mut asked = false;
+                let queued = burst.queued(0, false, || {
+                    asked = true;
+                    waiting
+                });
+                assert!(asked || queued < Gate::LEAST, "{queued} without asking, {waiting} when asked");
+            }
+        }
     }
 }

@@ -165,8 +165,8 @@ fn secrets_ahead_are_never_moved() {
         assert_eq!(b.open(&mut packet).is_ok(), genuine);
         (b.rx.ahead.len() as u64, b.rx.ahead.capacity() as u64)
     };
-    for n in [1, 2, 100, MAX_AHEAD] {
-        assert_eq!(open(n, false), (n, MAX_AHEAD), "one place for each from the first on");
+    for (n, places) in [(1, 16), (2, 16), (17, 32), (100, 128), (MAX_AHEAD, MAX_AHEAD)] {
+        assert_eq!(open(n, false), (n, places), "places for what was asked for, and a step more");
     }
     assert_eq!(open(10, true), (MAX_AHEAD - 10, MAX_AHEAD), "those that remain stay where they are");
     assert_eq!(open(MAX_AHEAD + 10, false), (MAX_AHEAD, MAX_AHEAD));
