@@ -37,10 +37,14 @@ const BOUND: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Asked {
     ticks: AtomicUsize,
+    /// When timers were armed for last.
+    armed: Mutex<Option<Instant>>,
 }
 
 impl Host for Asked {
-    fn arm(&self, _at: Instant, _flow: FlowKey) {}
+    fn arm(&self, at: Instant, _flow: FlowKey) {
+        *self.armed.lock() = Some(at);
+    }
 
     fn tick(&self, _flow: FlowKey) {
         self.ticks.fetch_add(1, Ordering::SeqCst);

@@ -129,6 +129,41 @@ fn keepalives_in_quick_succession_share_a_schedule() {
     assert!(w.endpoint.inner.lock().next_deadline().unwrap() > w.clock.now() + Duration::from_secs(10));
 }
 
+/// Of somebody who knows where the flow is, and nothing else.
+#[test]
+fn made_up_packets_in_quick_succession_share_a_schedule() {
+    let (w, mut peer) = relaxed(Opening::default());
+    let mut computed = 0;
+    for _ in 0..100 {
+        w.clock.advance_to(w.clock.now() + Duration::from_millis(5));
+        let held = holds_schedules(&w);
+        let mut packet = PacketBuf::copy_of(b"data");
+        peer.seal(&mut packet, &mut Rng::from_seed([1; 32])).unwrap();
+        let last = packet.len() - 1;
+        packet[last] ^= 1;
+        w.endpoint.handle_packets(w.clock.now(), [packet]);
+        w.endpoint.handle_timeout(w.clock.now());
+        computed += u32::from(!held || !holds_schedules(&w));
+    }
+    assert_eq!((computed, w.endpoint.counters().bad_crypt), (1, 100), "by the first of them, and kept");
+    assert!(w.endpoint.inner.lock().pipe.is_relaxed(), "they are no use of the flow");
+    rest(&w, 250);
+    assert!(!holds_schedules(&w));
+}
+
+#[test]
+fn own_keepalives_leave_nothing_to_be_given_back_later() {
+    let (w, _) = relaxed(Opening::default());
+    let sent = w.endpoint.counters().keepalives_sent;
+    let due = w.endpoint.inner.lock().next_deadline().unwrap();
+    w.clock.advance_to(due);
+    w.endpoint.handle_timeout(due);
+    assert_eq!(w.endpoint.counters().keepalives_sent, sent + 1);
+    assert!(!holds_schedules(&w));
+    let armed = w.host.armed.lock().unwrap();
+    assert!(armed > due + Duration::from_secs(5), "{:?} later", armed - due);
+}
+
 /// Those of a peer who may still ask for a sign of life, and gets one for each.
 #[test]
 fn answers_to_keepalives_share_a_schedule() {
