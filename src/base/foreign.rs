@@ -12,7 +12,8 @@ use super::counter::{Row, counters};
 use super::journal::{Journal, record};
 use super::sync::plain;
 
-/// Counts what foreign code did wrong, and how often somebody who waits was reached; has the [`Journal`] that tells the logger, which is foreign code, too.
+/// Counts what foreign code did wrong, and how often somebody who waits was reached; has the [`Journal`] that tells the
+/// logger, which is foreign code, too.
 #[derive(Debug, Default)]
 pub struct Panics {
     counters: Counters,
