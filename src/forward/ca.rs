@@ -20,8 +20,9 @@
 //!   on it.
 //! - One of our own kind is told *reports*, behind the same update, where a reference ignores them: how many packets have
 //!   been delivered and the sum of their marks, whether there are any or not, at every eighth packet or every 60 µs,
-//!   whichever is later, and at one after 2 ms without. Now and then, and when nothing is heard any more, the sender asks; the question goes the way of the packets,
-//!   and what was sent before it has arrived before it or not at all. So losses are known, although packets have no
+//!   whichever is later, and at one after 2 ms without. One of the former goes behind the answer if packets are being
+//!   answered, or with the next packet. Now and then, and when nothing is heard any more, the sender asks; the question goes
+//!   the way of the packets, and what was sent before it has arrived before it or not at all. So losses are known, although packets have no
 //!   numbers. (Of several paths of the same cost the question may take another one. Then what is in flight is off by what
 //!   is sent in the time by which they differ, until the next.)
 //!

@@ -1,13 +1,19 @@
 //! Layers on layers, several ways between neighbours, and what goes through them.
 
+use core::cell::RefCell;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::rc::Rc;
+
+use o7s::base::time::Instant;
 use o7s::ipcp::shim::resolve::HostTable;
-use o7s::sim::{Host, Link, Loss, Network};
+use o7s::sim::{Host, Link, Loss, Network, Packet, Verdict};
 use o7s::{IpcpHandle, QosSpec, Stack, Udp4, UnicastLayer, aio};
 
 use super::world::layer::{Kind, Layer, noticed_after};
-use super::world::topology;
 use super::world::watch::LOSSY_SETTLE;
 use super::world::{ENCRYPTED, Script, expect, ms, secs, send};
+use super::world::{plant, topology};
 
 /// Registers a name at a member, and allocates a reliable flow to it.
 async fn flow_between(net: &Network, from: &Stack, at: &Stack, member: &IpcpHandle) -> (aio::Flow, aio::Flow) {
@@ -161,4 +167,87 @@ fn two_ways_to_the_same_neighbour() {
             assert_eq!(b.connections().len(), 4, "it is back");
         }
     });
+}
+
+/// A flow of a layer of two members that are 20 µs apart, and the moments at which data and reports of congestion leave its
+/// far end.
+struct Watched {
+    net: Network,
+    _hosts: [Host; 2],
+    flow: aio::Flow,
+    far: aio::Flow,
+    left: Rc<RefCell<Vec<(Instant, Leaving)>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    Data,
+    Report,
+}
+
+fn watched(seed: u64) -> Watched {
+    let net = Network::new(seed);
+    net.set_default_link(Link::default().latency(Duration::from_micros(20)));
+    let hosts = [1, 2].map(|i| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).build());
+    let [near, at] = &hosts;
+    let first = at.stack().unicast("a").over(&at.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+    let second = net.block_on(near.stack().unicast("b").over(&near.udp4()[0]).enroll_async("a")).unwrap();
+    net.block_on(second.connect_async("a")).unwrap();
+    first.register("sink").unwrap();
+    net.run_for(secs(3));
+    let listener = at.stack().bind("sink").unwrap();
+    let accepting = net.spawn(async move { listener.accept_async().await.unwrap() });
+    let flow = net.block_on(near.stack().flow("sink").qos(QosSpec::RAW).alloc_async()).unwrap();
+    let far = net.block_on(accepting);
+    let left = Rc::new(RefCell::new(Vec::new()));
+    let notes = Rc::clone(&left);
+    let watch = move |packet: &Packet<'_>| {
+        let leaving = match plant::kind(packet.data) {
+            plant::Kind::Data => Leaving::Data,
+            plant::Kind::Allocator => Leaving::Report,
+            _ => return Verdict::Pass,
+        };
+        if packet.src.ip() == Ipv4Addr::new(10, 0, 0, 2) {
+            notes.borrow_mut().push((packet.at, leaving));
+        }
+        Verdict::Pass
+    };
+    net.on_packet(watch).keep();
+    Watched { net, _hosts: hosts, flow, far, left }
+}
+
+#[test]
+fn no_answer_waits_for_a_report_of_congestion() {
+    let Watched { net, flow, far, left, .. } = &watched(11);
+    net.block_on(async {
+        for _ in 0..200 {
+            flow.write(&[1; 64]).await.unwrap();
+            far.read(&mut [0; 64]).await.unwrap();
+            far.write(&[2; 64]).await.unwrap();
+            flow.read(&mut [0; 64]).await.unwrap();
+        }
+    });
+    let left = left.borrow();
+    let reports: Vec<_> = (0..left.len()).filter(|i| left[*i].1 == Leaving::Report).collect();
+    assert!(reports.len() >= 20, "{} reports", reports.len());
+    // The first is late, as nothing was told before. A question, one for every 64 packets, is answered at once.
+    let before = reports[1..].iter().filter(|i| left[**i - 1] != (left[**i].0, Leaving::Data)).count();
+    assert!(before <= 200 / 64, "{before} of {} reports do not go behind an answer", reports.len());
+}
+
+/// As many as are due without an answer, but for a packet by which the first is late.
+#[test]
+fn reports_of_congestion_do_not_wait_for_answers_that_do_not_come() {
+    let Watched { net, flow, far, left, .. } = &watched(12);
+    net.block_on(async {
+        far.write(&[2; 64]).await.unwrap();
+        flow.read(&mut [0; 64]).await.unwrap();
+        for _ in 0..65 {
+            flow.write(&[1; 64]).await.unwrap();
+            far.read(&mut [0; 64]).await.unwrap();
+            net.sleep(Duration::from_micros(10)).await;
+        }
+    });
+    let reports = left.borrow().iter().filter(|left| left.1 == Leaving::Report).count();
+    assert!(reports >= 8, "{reports} reports of 65 packets");
 }

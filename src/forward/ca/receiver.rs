@@ -19,7 +19,8 @@ const APART: Duration = Duration::from_micros(60);
 /// Sums up the marks of the packets of a flow, and decides when to tell its sender.
 ///
 /// To a sender that makes something of reports, every eighth packet is told of, but not after less than 60 µs, and a packet
-/// after which none was told of for 2 ms. To all others, the rule is the reference's, to the packet: at the first marked
+/// after which none was told of for 2 ms. Who sends the reports may have one that is not [late](Self::is_late) go behind an
+/// answer. To all others, the rule is the reference's, to the packet: at the first marked
 /// packet of an episode, at the third, and from then on at every eighth; and once more, with a level of 0, when unmarked
 /// packets have ended the episode. A queue that plays about the threshold starts and ends episodes with every packet, and
 /// would be told of with every packet; so updates are rationed beyond that to [`BURST`](Self::BURST) and one for every eight
@@ -76,8 +77,7 @@ impl Receiver {
         if self.feedback == Feedback::Reports && self.policy == CongestionAvoidance::MbEcn {
             self.untold = self.untold.saturating_add(1);
             self.count(ecn);
-            let since = now.since(self.told_at);
-            let due = (self.untold >= PERIOD && since >= APART) || since >= REPORT;
+            let due = (self.untold >= PERIOD && now.since(self.told_at) >= APART) || self.is_late(now);
             return due.then_some(self.level);
         }
         // An eighth of an update for each packet: beyond a burst, one for every eight.
@@ -92,6 +92,12 @@ impl Receiver {
         self.owed = false;
         self.ration -= PERIOD;
         Some(self.level)
+    }
+
+    /// Returns `true` if so much time has passed since a report that the sender may wait for one: it goes at once. One that
+    /// is due for the number of packets may go behind a packet to the sender.
+    pub fn is_late(&self, now: Instant) -> bool {
+        now.since(self.told_at) >= REPORT
     }
 
     /// The sum of the marks of about the last 32 packets.

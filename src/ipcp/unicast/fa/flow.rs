@@ -82,6 +82,10 @@ pub(in crate::ipcp::unicast) struct FaFlow {
     /// The moment when the first of them may go is being waited for.
     timer: Ordered<Mutex<Option<TimerId>>, { order::TIMER }>,
     rx: Ordered<Mutex<Receiver>, { order::RECEIVING }>,
+    /// A packet went to the peer since the last came from it: the next is likely to be answered, too.
+    answering: AtomicBool,
+    /// A report goes behind the next packets to the peer, so that no answer waits for it.
+    owed: AtomicBool,
     pub(in crate::ipcp::unicast) counters: Counters,
 }
 
@@ -164,6 +168,8 @@ impl FaFlow {
             waiting: AtomicUsize::new(0),
             timer: Ordered::default(),
             rx: Ordered::new(Mutex::new(Receiver::new(policy, Feedback::Levels))),
+            answering: AtomicBool::new(false),
+            owed: AtomicBool::new(false),
             counters: Counters::default(),
         })
     }
@@ -221,12 +227,20 @@ impl FaFlow {
     /// Reports to a peer of our own kind, which may be `asked` at the same time, or have `answers` to its question.
     fn tell(&self, now: Instant, asked: Option<u32>, answers: Option<u32>) {
         let Some(remote) = self.remote.get() else { return };
+        self.owed.store(false, Ordering::Relaxed);
         let (ece, (delivered, marks)) = {
             let mut rx = self.rx.lock();
             (rx.level(), rx.report(now))
         };
         let report = Report { sent: asked.unwrap_or(0), delivered, marks, asks: asked.is_some(), answers };
         self.originate(now, FlowUpdate { r_eid: *remote, ece, report: Some(report) });
+    }
+
+    /// Reports behind packets that have gone, if the peer is to be asked, or a report is owed.
+    fn tell_behind(&self, now: Instant, asked: Option<u32>) {
+        if asked.is_some() || self.owed.load(Ordering::Relaxed) {
+            self.tell(now, asked, None);
+        }
     }
 
     /// Returns the kind of feedback that a peer with this EID gives and understands.
@@ -276,9 +290,7 @@ impl FaFlow {
         };
         let mut late: Outgoing = pkts.drain(allowed..).collect();
         let passed = self.pass(now, pkts);
-        if asked.is_some() {
-            self.tell(now, asked, None);
-        }
+        self.tell_behind(now, asked);
         if !late.is_empty() {
             self.hold(now, &mut late);
             pkts.extend(late);
@@ -339,9 +351,7 @@ impl FaFlow {
                 let _ = self.pass(now, &mut pkts);
                 self.below.shared.recycle(pkts);
             }
-            if asked.is_some() {
-                self.tell(now, asked, None);
-            }
+            self.tell_behind(now, asked);
             if let Some(at) = next {
                 self.below.pace(at, self.eid, &mut self.timer.lock());
                 self.below.shared.alarm.set(at);
@@ -379,6 +389,7 @@ impl FaFlow {
         if self.below.data.originate(now, self.peer, self.cube, *remote, pkts) {
             self.counters.sent.add(n);
             self.counters.sent_bytes.add(bytes as u64);
+            self.answering.store(true, Ordering::Relaxed);
             Ok(())
         } else {
             self.counters.send_failed.add(n);
@@ -413,16 +424,22 @@ impl Up for FaFlow {
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
         self.counters.received.add(pkts.len() as u64);
         self.counters.received_bytes.add(bytes as u64);
-        let updates: SmallVec<[u16; 4]> = {
+        let (updates, late): (SmallVec<[u16; 4]>, bool) = {
             let mut rx = self.rx.lock();
-            ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect()
+            (ecn.iter().filter_map(|ecn| rx.delivered(now, *ecn)).collect(), rx.is_late(now))
         };
+        let answering = self.answering.swap(false, Ordering::Relaxed);
         self.endpoint.handle_packets(now, pkts.drain(..));
         if updates.is_empty() {
             return;
         }
         let Some(remote) = self.remote.get() else { return };
         if self.feedback(*remote) == Feedback::Reports {
+            // An answer is awaited, a report is not: it goes behind the answer, or at the latest with the next packet.
+            let answered = self.answering.load(Ordering::Relaxed);
+            if answering && !answered && !late && !self.owed.swap(true, Ordering::Relaxed) {
+                return;
+            }
             // The last of them says it all.
             return self.tell(now, None, None);
         }
