@@ -68,7 +68,7 @@ struct Line<P> {
     /// By when they arrive, and in which order they were sent.
     waiting: BTreeMap<(Instant, u64), P>,
     next: u64,
-    /// Packets taken from the device; kept for its memory.
+    /// The empty list that the device puts packets into; kept for its memory.
     arrived: Vec<P>,
 }
 
@@ -95,7 +95,8 @@ impl<D: ?Sized> Faults<D> {
 
     /// The longest wait: until the next delayed packet arrives.
     fn patience(&self, timeout: Duration) -> Duration {
-        let next = self.datagrams.lock().next_arrival().min(self.frames.lock().next_arrival());
+        let datagrams = self.datagrams.lock().next_arrival();
+        let next = self.frames.lock().next_arrival().min(datagrams);
         timeout.min(next.since(self.clock.now()))
     }
 }
@@ -114,8 +115,15 @@ impl<P> Line<P> {
     }
 
     /// Decides about what has come in from the device.
-    fn pass(&mut self, now: Instant, config: &FaultConfig, bytes: fn(&mut P) -> &mut PacketBuf, copy: fn(&P) -> P) {
-        for mut packet in core::mem::take(&mut self.arrived) {
+    fn pass(
+        &mut self,
+        now: Instant,
+        config: &FaultConfig,
+        mut arrived: Vec<P>,
+        bytes: fn(&mut P) -> &mut PacketBuf,
+        copy: fn(&P) -> P,
+    ) {
+        for mut packet in arrived.drain(..) {
             let len = bytes(&mut packet).len();
             if self.waiting.len() >= config.queue || self.says(config.loss) {
                 continue;
@@ -138,6 +146,7 @@ impl<P> Line<P> {
                 self.next += 1;
             }
         }
+        self.arrived = arrived;
     }
 
     /// Moves what has arrived by now to `out`.
@@ -168,14 +177,14 @@ impl<D: Datagrams + ?Sized> Datagrams for Faults<D> {
     }
 
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
-        let mut line = self.datagrams.lock();
-        let mut arrived = core::mem::take(&mut line.arrived);
+        let mut arrived = core::mem::take(&mut self.datagrams.lock().arrived);
         self.device.recv(&mut arrived, cache);
-        line.arrived = arrived;
         let now = self.clock.now();
+        let mut line = self.datagrams.lock();
         line.pass(
             now,
             &self.config,
+            arrived,
             |datagram| &mut datagram.data,
             |datagram| Datagram { src: datagram.src, local: datagram.local, data: PacketBuf::copy_of(&datagram.data) },
         );
@@ -209,12 +218,11 @@ impl<D: Frames + ?Sized> Frames for Faults<D> {
     }
 
     fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
-        let mut line = self.frames.lock();
-        let mut arrived = core::mem::take(&mut line.arrived);
+        let mut arrived = core::mem::take(&mut self.frames.lock().arrived);
         self.device.recv(&mut arrived, cache);
-        line.arrived = arrived;
         let now = self.clock.now();
-        line.pass(now, &self.config, |frame| frame, |frame| PacketBuf::copy_of(frame));
+        let mut line = self.frames.lock();
+        line.pass(now, &self.config, arrived, |frame| frame, |frame| PacketBuf::copy_of(frame));
         line.deliver(now, out)
     }
 
@@ -235,6 +243,9 @@ impl<D: fmt::Debug + ?Sized> fmt::Debug for Faults<D> {
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{OnceLock, Weak};
+
     use super::*;
     use crate::base::buf::BufPool;
     use crate::base::time::ManualClock;
@@ -287,6 +298,47 @@ mod tests {
         assert!(slow.iter().enumerate().all(|(i, (at, _))| *at == 8 * (i as u64 + 1)));
         let cut = run(100, FaultConfig::default().rate(100_000).queue(10));
         assert!((20..30).contains(&cut.len()), "{}", cut.len());
+    }
+
+    /// A device that looks whether its wrapper is locked while it is asked for frames.
+    #[derive(Debug)]
+    struct Looking {
+        device: Arc<MemoryFrames>,
+        wrapper: OnceLock<Weak<Faults<Self>>>,
+        looked: AtomicUsize,
+        locked: AtomicUsize,
+    }
+
+    impl Frames for Looking {
+        delegate! {
+            self => self.device;
+            fn mac() -> Mac;
+            fn mtu() -> usize;
+            fn send(frame: &[u8]) -> Result<(), SendError>;
+            fn wait(timeout: Duration);
+            fn interrupt();
+        }
+
+        fn recv(&self, out: &mut Vec<PacketBuf>, cache: &mut BufCache) -> usize {
+            let wrapper = self.wrapper.get().and_then(Weak::upgrade).unwrap();
+            self.looked.fetch_add(1, Ordering::Relaxed);
+            if wrapper.frames.try_lock().is_none() || wrapper.datagrams.try_lock().is_none() {
+                self.locked.fetch_add(1, Ordering::Relaxed);
+            }
+            self.device.recv(out, cache)
+        }
+    }
+
+    #[test]
+    fn the_device_is_called_without_a_lock() {
+        let (_a, device) = MemoryFrames::pair(Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let looking =
+            Looking { device, wrapper: OnceLock::new(), looked: AtomicUsize::new(0), locked: AtomicUsize::new(0) };
+        let bad = Faults::new(Arc::new(looking), 3, FaultConfig::default());
+        bad.inner().wrapper.set(Arc::downgrade(&bad)).unwrap();
+        Frames::recv(&*bad, &mut Vec::new(), &mut BufCache::new(&BufPool::new(10)));
+        assert_eq!(bad.inner().looked.load(Ordering::Relaxed), 1);
+        assert_eq!(bad.inner().locked.load(Ordering::Relaxed), 0);
     }
 
     #[test]
