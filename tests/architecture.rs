@@ -30,7 +30,6 @@ const ROOMS: &[(&str, u8)] = &[
     ("capture", 7),
     ("rib", 7),
     ("device", 7),
-    ("shm", 7),
     ("stack", 8),
     ("sim", 9),
 ];
@@ -89,8 +88,15 @@ const PARTS: &[(&str, &[(&str, u8)])] = &[
     ),
 ];
 
+/// Parts that must not know each other, in neither direction: kinds of IPCPs, and of layers over devices.
+const APART: &[&[&str]] = &[
+    &["ipcp/shim", "ipcp/unicast", "ipcp/broadcast"],
+    &["ipcp/shim", "ipcp/connect"],
+    &["ipcp/shim/udp", "ipcp/shim/eth", "ipcp/shim/custom"],
+];
+
 /// Rooms with `unsafe` code.
-const UNSAFE_ROOMS: &[&str] = &["device", "shm"];
+const UNSAFE_ROOMS: &[&str] = &["device"];
 
 /// Crates of locks, and the only module that may name them: it decides which of them serves.
 const LOCKS: &[&str] = &["spin", "parking_lot"];
@@ -123,6 +129,25 @@ fn parts_know_only_parts_below_them() {
     }
     let found = report(|file| file.disorder());
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn kinds_of_ipcps_do_not_know_each_other() {
+    let modules: Vec<_> = sources().iter().map(|(path, text)| Source::new(path, text).modules).collect();
+    for part in APART.iter().copied().flatten() {
+        assert!(modules.iter().any(|m| is_within(m, part)), "there is no {part}: the test would prove nothing");
+    }
+    let found = report(|file| file.meetings());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn every_room_has_a_rank_and_is_there() {
+    let found: BTreeSet<_> =
+        sources().iter().filter_map(|(path, text)| Source::new(path, text).modules.into_iter().next()).collect();
+    for (room, _) in ROOMS {
+        assert!(found.contains(*room), "there is no {room}");
+    }
 }
 
 #[test]
@@ -370,6 +395,21 @@ impl Source {
         strange.collect()
     }
 
+    /// References to parts that this file's part must not know, nor they it.
+    fn meetings(&self) -> Vec<Finding> {
+        let known = self.known();
+        let mut found = Vec::new();
+        for group in APART {
+            let Some(own) = group.iter().find(|part| is_within(&self.modules, part)) else { continue };
+            for reference in &known {
+                if let Some(other) = group.iter().find(|part| *part != own && is_within(&reference.to, part)) {
+                    found.push(Finding { line: reference.line, what: format!("`{own}` must not know `{other}`") });
+                }
+            }
+        }
+        found
+    }
+
     /// `unsafe` where it must not be, tests included.
     fn unsafe_code(&self) -> Vec<Finding> {
         if self.room().is_some_and(|room| UNSAFE_ROOMS.contains(&room)) {
@@ -377,7 +417,10 @@ impl Source {
         }
         let mut lines = Vec::new();
         lines_with_unsafe(&self.tokens, &mut lines);
-        lines.into_iter().map(|line| Finding { line, what: "`unsafe` outside device/ and shm/".to_owned() }).collect()
+        lines
+            .into_iter()
+            .map(|line| Finding { line, what: "`unsafe` outside device/ and device/".to_owned() })
+            .collect()
     }
 
     /// Locks of other crates where they must not be named, tests included.
@@ -755,6 +798,37 @@ mod checker {
     }
 
     #[test]
+    fn refuses_kinds_of_ipcps_that_know_each_other() {
+        let says = |path: &str, text: &str| {
+            let found = Source::new(Path::new(path), text).meetings();
+            found.iter().map(Finding::to_string).collect::<Vec<_>>()
+        };
+        for (path, text, what) in [
+            (
+                "ipcp/shim/udp/port.rs",
+                "use crate::ipcp::unicast::Unicast;",
+                "1: `ipcp/shim` must not know `ipcp/unicast`",
+            ),
+            (
+                "ipcp/unicast/dt.rs",
+                "use super::super::broadcast::Flood;",
+                "1: `ipcp/unicast` must not know `ipcp/broadcast`",
+            ),
+            ("ipcp/shim/eth.rs", "use super::udp::Config;", "1: `ipcp/shim/eth` must not know `ipcp/shim/udp`"),
+            ("ipcp/connect/enroll.rs", "use super::super::shim::Shim;", "1: `ipcp/connect` must not know `ipcp/shim`"),
+        ] {
+            assert_eq!(says(path, text), [what], "{path}: {text}");
+        }
+        for (path, text) in [
+            ("ipcp/shim/udp/port.rs", "use super::super::ends::Ends; use crate::ipcp::reply::Reply;"),
+            ("ipcp/unicast/mod.rs", "use crate::ipcp::connect::manager::Manager;"),
+            ("ipcp/mod.rs", "use self::unicast::Unicast; use self::shim::udp;"),
+        ] {
+            assert_eq!(says(path, text), Vec::<String>::new(), "{path}: {text}");
+        }
+    }
+
+    #[test]
     fn refuses_locks_of_other_crates() {
         let named = |path: &str, text: &str| Source::new(Path::new(path), text).foreign_locks().len();
         for text in [
@@ -781,7 +855,6 @@ mod checker {
             assert_eq!(unsafe_code("base/buf.rs", text), 1, "{text}");
             assert_eq!(unsafe_code("lib.rs", text), 1, "{text}");
             assert_eq!(unsafe_code("device/socket.rs", text), 0, "{text}");
-            assert_eq!(unsafe_code("shm.rs", text), 0, "{text}");
         }
         assert_eq!(unsafe_code("base/buf.rs", "// unsafe\n#![deny(unsafe_code)] const S: &str = \"unsafe\";"), 0);
     }

@@ -316,7 +316,8 @@ impl EthShim {
 
     /// Sets the alarm for what is due next.
     fn arm(&self) {
-        let (query, answer) = (self.directory.lock().next_deadline(), self.answers.lock().next_deadline());
+        let query = self.directory.lock().next_deadline();
+        let answer = self.answers.lock().next_deadline();
         if let Some(at) = query.into_iter().chain(answer).min() {
             self.alarm.set(at);
         }
@@ -423,6 +424,8 @@ impl Ipcp for EthShim {
 
     fn rib(&self, _now: Instant) -> Tree {
         let losses = self.device.call(|d| d.losses(), crate::types::device::FrameLosses::default());
+        let names = self.names.lock().len();
+        let directory = self.directory.lock().len();
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
             .counter("device_overrun", losses.overrun)
@@ -430,8 +433,8 @@ impl Ipcp for EthShim {
             .counter("device_tagged", losses.tagged)
             .counter("device_damaged", losses.damaged)
             .gauge("flows", self.flows.len() as u64)
-            .gauge("names", self.names.lock().len() as u64)
-            .gauge("directory", self.directory.lock().len() as u64)
+            .gauge("names", names as u64)
+            .gauge("directory", directory as u64)
             .gauge("mtu", self.status.mtu() as u64)
             .gauge("link_up", u64::from(self.status.link() == Link::Up))
     }

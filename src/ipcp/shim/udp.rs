@@ -355,13 +355,15 @@ impl Ipcp for UdpShim {
     }
 
     fn rib(&self, _now: Instant) -> Tree {
+        let names = self.names.lock().len();
+        let directory = self.directory.lock().len();
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
             .counter("rejected", self.socket.call(|d| d.rejected(), 0))
             .counter("device_overrun", self.socket.call(|d| d.overrun(), 0))
             .gauge("flows", self.flows.len() as u64)
-            .gauge("names", self.names.lock().len() as u64)
-            .gauge("directory", self.directory.lock().len() as u64)
+            .gauge("names", names as u64)
+            .gauge("directory", directory as u64)
     }
 }
 
