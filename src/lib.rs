@@ -353,12 +353,12 @@ pub mod stats {
     pub use crate::stack::Timeline;
 }
 
-/// Who may enroll through a member of a layer.
+/// Admission: rules for who may enroll through a member of a layer.
 pub mod admission {
     pub use crate::ipcp::connect::enroll::{Admission, Applicant};
 }
 
-/// Where names are, for layers over UDP.
+/// Resolvers: addresses of names, for layers over UDP.
 pub mod resolve {
     pub use crate::ipcp::shim::resolve::{Found, HostTable, Resolver};
 }

@@ -4,7 +4,7 @@ use crate::base::debug::debug_by_text;
 use crate::types::code::Code;
 use crate::types::device::SendError;
 
-/// Why a write did not happen.
+/// Error of a write that did not take place.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -69,7 +69,7 @@ debug_by_text!(WriteError {
     Polled,
 });
 
-/// Why a read returned nothing.
+/// Error of a read, which returned nothing.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {

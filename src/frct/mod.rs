@@ -129,7 +129,7 @@ use rx::Receiver;
 use tx::Sender;
 
 counts! {
-    /// What a machine has counted since the flow began. Packets, unless said otherwise.
+    /// Counters of a machine since the flow began. Packets, unless said otherwise.
     #[non_exhaustive]
     pub struct Stats {
         /// User packets sent, each counted once.

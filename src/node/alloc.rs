@@ -109,7 +109,7 @@ pub enum AllocError {
     #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),
     /// The other side said no.
-    #[error("the other side refused the flow to {name:?}: {code}")]
+    #[error("the other end refused the flow to {name:?}: {code}")]
     Refused {
         /// The name that was asked for.
         name: Name,

@@ -62,8 +62,8 @@ settings! {
         /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default:
         /// `None`, the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
         digest: Option<Digest> = None,
-        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman. Default: the
-        /// server.
+        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman, and so on every
+        /// key exchange that is available in this version. Default: the server.
         kem_mode: KemMode = KemMode::Server,
         /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends
         /// anything, a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.

@@ -44,9 +44,9 @@ pub enum StackError {
     /// The network interface could not be opened.
     #[error("the network interface could not be opened: {error}")]
     Interface {
-        /// What was asked for.
+        /// The interface, as it was asked for.
         interface: String,
-        /// What the operating system said, and what may help.
+        /// The error of the operating system, and what may help.
         error: std::io::Error,
     },
     /// The string is not an address.
@@ -322,7 +322,7 @@ pub enum MemberError {
     /// A parameter of the layer, or of this member, is out of its range.
     #[error("{field} cannot be used: {reason}")]
     Parameter {
-        /// Which, by its name in a configuration file if it can be in one.
+        /// The parameter, by its name in a configuration file if it can be in one.
         field: &'static str,
         /// The fault and the valid values.
         reason: String,

@@ -79,7 +79,7 @@ pub trait Datagrams: Send + Sync {
     /// The largest datagram that can be sent, bytes of UDP payload.
     fn max_datagram(&self) -> usize;
 
-    /// How many datagrams of equal size to one peer a single [`send`](Self::send) takes (segmentation offload);
+    /// The number of datagrams of equal size to one peer that a single [`send`](Self::send) takes (segmentation offload);
     /// at least 1.
     fn max_segments(&self) -> usize {
         1
@@ -95,7 +95,8 @@ pub trait Datagrams: Send + Sync {
     /// `data`, the last one possibly shorter.
     ///
     /// # Errors
-    /// Why not. After a [temporary](SendError::is_temporary) error the caller tries again, with all of it.
+    /// [`SendError::Full`] and [`NoBuffers`](SendError::NoBuffers), which are [temporary](SendError::is_temporary): the caller
+    /// tries again, with all of it. Any other says why this datagram cannot be sent, and it counts as lost.
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError>;
 
     /// As [`send`](Self::send), from the address `src`, if the device has several and `src` is one of them.
@@ -123,13 +124,13 @@ pub trait Datagrams: Send + Sync {
         let _ = (datagram, why);
     }
 
-    /// How often the network has said so far that a datagram did not arrive (ICMP), if the device is told. That is
+    /// The number of times so far that the network has said that a datagram did not arrive (ICMP), if the device is told. That is
     /// information, which anybody can forge, and ends nothing.
     fn rejected(&self) -> u64 {
         0
     }
 
-    /// How many datagrams that had arrived were lost so far because nobody took them in time, if the device knows.
+    /// The number of datagrams so far that had arrived and were lost because nobody took them in time, if the device knows.
     fn overrun(&self) -> u64 {
         0
     }
@@ -175,7 +176,7 @@ pub enum Link {
     Gone,
 }
 
-/// What a device has lost of the frames that came in, as far as it can tell: frames since it was opened.
+/// Losses of a device among the frames that came in, as far as it can tell: frames since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameLosses {
@@ -218,13 +219,13 @@ pub trait Frames: Send + Sync {
         Link::Up
     }
 
-    /// How many frames a single [`send_batch`](Self::send_batch) hands to the system in one go. 1, the default, if it gains
+    /// The number of frames that one [`send_batch`](Self::send_batch) hands to the system in one go. 1, the default, if it gains
     /// nothing: nobody holds frames back to have a batch then.
     fn max_batch(&self) -> usize {
         1
     }
 
-    /// About how many frames wait to leave, if the device can tell.
+    /// The number of frames that wait to leave, about, if the device can tell.
     fn queued(&self) -> usize {
         0
     }
@@ -232,14 +233,15 @@ pub trait Frames: Send + Sync {
     /// Sends a frame.
     ///
     /// # Errors
-    /// Why not. After a [temporary](SendError::is_temporary) error the caller tries again.
+    /// [`SendError::Full`] and [`NoBuffers`](SendError::NoBuffers), which are [temporary](SendError::is_temporary): the caller
+    /// tries again. Any other says why this frame cannot be sent, and it counts as lost.
     fn send(&self, frame: &[u8]) -> Result<(), SendError>;
 
     /// Sends frames from the first one on, in this order, and returns how many the device has taken: at least one. By
     /// default they are sent one by one.
     ///
     /// # Errors
-    /// Why not even the first was sent. What became of the others is not known before they are sent again.
+    /// As [`send`](Self::send), if not even the first was sent. The state of the others is not known before they are sent again.
     fn send_batch(&self, frames: &[PacketBuf]) -> Result<usize, SendError> {
         for (sent, frame) in frames.iter().enumerate() {
             match self.send(frame) {
@@ -262,7 +264,7 @@ pub trait Frames: Send + Sync {
         let _ = (frame, why);
     }
 
-    /// What was lost on the way in, if the device can tell.
+    /// Losses on the way in, if the device can tell.
     fn losses(&self) -> FrameLosses {
         FrameLosses::default()
     }

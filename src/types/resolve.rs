@@ -16,7 +16,7 @@ pub trait Resolver: Send + Sync {
     /// those that it can send to, the first of them first.
     fn resolve(&self, hash: &NameHash, found: Found);
 
-    /// Where the name is, if that is known here and now and costs next to nothing to find out. It is asked whenever a
+    /// The addresses of the name, if they are known here and now and cost next to nothing to find out. It is asked whenever a
     /// name is looked up, and what it says is never remembered, so changes count at once; answers of
     /// [`resolve`](Self::resolve) are remembered for a while.
     fn at_hand(&self, hash: &NameHash) -> Vec<SocketAddr> {

@@ -198,7 +198,7 @@ enum Part<'a> {
 }
 
 impl<'a> Dissection<'a> {
-    /// What follows the innermost header that was decoded: the data of a flow, or nothing.
+    /// The bytes behind the innermost header that was decoded: the data of a flow, or nothing.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }

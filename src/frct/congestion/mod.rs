@@ -47,7 +47,7 @@ pub struct Ack {
     pub bytes: u64,
     /// Bytes of the flow that have arrived since it began.
     pub delivered: u64,
-    /// How many of them had arrived when the packet was sent that arrived now.
+    /// The number of them that had arrived when the packet was sent that arrived now.
     pub prior_delivered: u64,
     /// Bytes still under way.
     pub in_flight: u64,

@@ -129,15 +129,15 @@ counts! {
         /// Packets passed on.
         forwarded => "forwarded",
         /// Packets dropped: not from a port.
-        stranger => "dropped-stranger",
+        stranger => "dropped_stranger",
         /// Packets dropped: a handshake of members.
-        handshake => "dropped-handshake",
+        handshake => "dropped_handshake",
         /// Packets dropped: passed on before.
-        copy => "dropped-copy",
+        copy => "dropped_copy",
         /// Packets dropped: the neighbour sends too many.
-        too_many => "dropped-too-many",
+        too_many => "dropped_too_many",
         /// Packets dropped: the neighbour repeats itself too often.
-        too_often => "dropped-too-often",
+        too_often => "dropped_too_often",
     }
 }
 

@@ -39,7 +39,7 @@ counts! {
     /// Counters of the memory.
     pub(super) struct Counters {
         /// Packets that were forgotten before their time, for want of room.
-        evictions => "forgotten-early",
+        evictions => "forgotten_early",
     }
 }
 

@@ -96,7 +96,7 @@ counters! {
     /// Counters besides those of the flood.
     struct Counters {
         /// Packets that a neighbour's flow had no room for, or was too small for.
-        not_sent => "not-sent",
+        not_sent => "not_sent",
         /// N-1 flows that were lost.
         lost => "lost_connections",
     }
@@ -206,7 +206,7 @@ impl Broadcast {
     fn tree(&self) -> Tree {
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
-            .gauge("max-packet", self.mtu.load(Ordering::Relaxed) as u64)
+            .gauge("max_packet", self.mtu.load(Ordering::Relaxed) as u64)
             .with(self.flood.lock().rib())
     }
 }

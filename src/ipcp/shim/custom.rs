@@ -84,7 +84,7 @@ pub enum Lookup {
 ///
 /// [`device::Bell`](crate::device::Bell) has the four methods that wait, for devices without a file descriptor to poll.
 pub trait Shim: Send + Sync + 'static {
-    /// What the receiving thread works with and nobody else needs: [buffers](Layer::buffers), a list of packets; `()` if
+    /// State of the receiving thread that nobody else needs: [buffers](Layer::buffers), a list of packets; `()` if
     /// there is nothing.
     type Receiver: Send + 'static;
 
@@ -108,7 +108,7 @@ pub trait Shim: Send + Sync + 'static {
     /// done about one that gets lost.
     ///
     /// # Errors
-    /// Why it was not sent. After a [temporary](SendError::is_temporary) error it counts as lost.
+    /// The reason why it was not sent. It counts as lost, after a [temporary](SendError::is_temporary) error as well.
     fn send_message(&self, station: u64, message: &Message<'_>) -> Result<(), SendError>;
 
     /// Sends packets, in their order, to the station where the flow has the number `flow`.

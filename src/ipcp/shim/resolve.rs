@@ -53,7 +53,7 @@ impl HostTable {
         self.hosts.lock().remove(&HashAlg::Md5.hash(name));
     }
 
-    /// Where the name with this hash is: an IPv6 address, an IPv4 address, both or none.
+    /// Addresses of the name with this hash: an IPv6 address, an IPv4 address, both or none.
     pub fn get(&self, hash: &NameHash) -> Vec<SocketAddr> {
         let host = self.hosts.lock().get(hash).copied().unwrap_or_default();
         host.v6.into_iter().chain(host.v4).collect()

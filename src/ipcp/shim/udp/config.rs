@@ -33,7 +33,8 @@ pub struct Config {
     pub moves: Moves,
 }
 
-/// Which flows of a UDP layer go on when their peer turns up at another address, and proves there that it is the same.
+/// Selects the flows of a UDP layer that go on when their peer turns up at another address, and proves there that it is the
+/// same.
 ///
 /// The proof is worth what its secret is: that of an encrypted flow only the two ends know, that of a plain one everybody who
 /// has listened when it was allocated. Such a listener can read and forge the packets of a plain flow in any case, where it
