@@ -114,7 +114,7 @@ impl Paths {
                 if near == root {
                     hops.push(graph.address(vertex));
                 } else if self.own.distance(near) < distance {
-                    hops.extend(self.equal.get(near as usize).into_iter().flatten().copied());
+                    hops.extend_from_slice(self.equal.get(near as usize).map_or(&[], |hops| hops));
                 }
             }
             hops.sort_unstable();
@@ -160,7 +160,7 @@ impl policy::Paths for Asked<'_> {
     }
 
     fn equal(&self, hops: &mut Vec<Address>) {
-        hops.extend(self.paths.equal.get(self.dst as usize).into_iter().flatten());
+        hops.extend_from_slice(self.paths.equal.get(self.dst as usize).map_or(&[], |hops| hops));
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::id::Address;
 
-/// Number of next hops searched for those of one more destination.
+/// Number of next hops searched for that of one more destination.
 const LOOKED_AT: usize = 16;
 
 /// A destination and where its next hops are in the list of all.
@@ -61,15 +61,11 @@ impl Routes {
         self.targets.push(Target { dst, start: start as u32, len: hops.len() as u32 });
     }
 
-    /// Finds these next hops among the first few: a member has few neighbours, or so many that it does not pay to look.
+    /// Finds an only next hop among the first few: a member has few neighbours, or so many that it does not pay to look. Of
+    /// several there are so many lists that few would be found.
     fn same(&self, new: &[Address]) -> Option<usize> {
-        let before = self.hops.get(..self.hops.len().min(LOOKED_AT))?;
-        match new {
-            [] => None,
-            // By far the most, and in a loop that compares nothing but numbers.
-            [only] => before.iter().position(|hop| hop == only),
-            [first, ..] => before.windows(new.len()).position(|hops| hops.first() == Some(first) && hops == new),
-        }
+        let [only] = new else { return None };
+        self.hops.get(..self.hops.len().min(LOOKED_AT))?.iter().position(|hop| hop == only)
     }
 
     /// Gives spare memory back, when no more are added.
