@@ -55,6 +55,11 @@ impl Farewell {
         }
     }
 
+    /// Says what the peer has not answered once more at `now`.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.notice.hasten(now);
+    }
+
     /// Takes a packet, if it is a notice of the peer.
     pub(super) fn take(&mut self, pkt: &[u8]) -> bool {
         let Some((byte, token)) = pkt.split_last().filter(|_| pkt.len() == LEN) else { return false };

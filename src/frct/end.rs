@@ -80,6 +80,13 @@ impl Notice {
         }
     }
 
+    /// Says it once more at `now` instead of later, unless the peer has answered.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        if self.tries > 0 {
+            self.at = now;
+        }
+    }
+
     /// The peer has answered one of the notices.
     pub(crate) fn answered(&mut self) {
         self.unanswered = self.unanswered.saturating_sub(1);

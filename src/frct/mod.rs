@@ -391,6 +391,19 @@ impl Frct {
         self.say(now, Ending::Closed);
     }
 
+    /// As [`close`](Self::close) if all data has arrived, else as [`abort`](Self::abort), for an end that is gone before
+    /// anything could be repeated: the peer is told by a notice, as the end of a stream may have to wait for a window.
+    pub fn leave(&mut self, now: Instant, orderly: bool, cache: &mut BufCache) {
+        if !orderly || self.unacked() > 0 {
+            self.abort(now, cache);
+        } else if !self.down && self.params.o7s_peer && !self.peer_closed() {
+            self.ending = self.ending.max(Some(Ending::Closed));
+            self.rx.flush();
+            self.notice.say(now, Ending::Closed);
+        }
+        self.notice.hasten(now);
+    }
+
     /// The application gives the flow up: what was not acknowledged is lost, and a peer of our own kind is told, by
     /// notices that are repeated until [`is_drained`](Self::is_drained).
     pub fn abort(&mut self, now: Instant, cache: &mut BufCache) {

@@ -217,6 +217,10 @@ pub trait Ipcp: Send + Sync {
         None
     }
 
+    /// The stack is about to end. What waits to be sent is lost, and from now on nothing is made to wait: the last packet of
+    /// a flow tells its other end. By default nothing ever waits.
+    fn hasten(&self, _now: Instant) {}
+
     /// Ends the membership: nothing is accepted or found any more. The flows are ended by their owners.
     fn shutdown(&self, now: Instant);
 

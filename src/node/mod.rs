@@ -394,12 +394,15 @@ impl Node {
         let now = self.shared.now();
         self.tasks.end();
         self.names.end();
+        let mut ipcps = self.ipcps();
+        ipcps.sort_by_key(|(id, _)| Reverse(*id));
+        for (_, ipcp) in &ipcps {
+            self.panics().call(|| ipcp.hasten(now));
+        }
         // Those of programs first, then those that carry them, the upper layers before the lower: the other ends are told.
         let (carriers, flows): (Vec<_>, Vec<_>) = self.endpoints().into_iter().partition(|e| e.is_attached());
         flows.iter().for_each(|endpoint| endpoint.leave());
         // What others rely on is taken back while there are flows to say it on.
-        let mut ipcps = self.ipcps();
-        ipcps.sort_by_key(|(id, _)| Reverse(*id));
         for (_, ipcp) in ipcps {
             self.panics().call(|| ipcp.retire(now));
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use o7s::sim::{Host, Link, Loss, Network, Verdict};
-use o7s::{Listener, QosSpec, ReadError, WriteError, aio};
+use o7s::{Listener, QosSpec, ReadError, UnicastLayer, WriteError, aio};
 
 use super::{ENCRYPTED, all, security_of};
 
@@ -70,6 +70,72 @@ fn a_close_is_told_within_a_round_trip() {
                 for host in [&world.client, &world.server] {
                     assert_eq!(host.stack().rib().get("node/flows"), Some(0), "{name}: all is released");
                 }
+            });
+        }
+    }
+}
+
+/// A stack that is shut down tells the other ends, also of flows on which nothing has come yet, or that have more to send
+/// than the link carries.
+#[test]
+fn a_shutdown_is_told_within_a_round_trip() {
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            for heard in [false, true] {
+                let world = world(3, security);
+                world.net.block_on(async {
+                    let (near, far) = world.pair(qos).await;
+                    if heard {
+                        near.write(b"first").await.unwrap();
+                        assert_eq!(far.read_bytes().await.unwrap(), "first");
+                    }
+                    let before = world.net.now();
+                    world.server.stack().shutdown();
+                    assert_eq!(drain(&near).await, (0, ReadError::Closed), "{name}, heard {heard}");
+                    assert!(world.net.now() - before <= ROUND_TRIP, "{name}: after {:?}", world.net.now() - before);
+                });
+            }
+        }
+    }
+}
+
+/// What waits for its turn is lost with a stack that is shut down, or a layer that is left, but for the notices of the flows.
+#[test]
+fn a_shutdown_is_told_past_what_waits_to_be_sent() {
+    for (drops, leaves) in [(false, false), (true, false), (false, true)] {
+        for (name, qos) in all() {
+            let mut world = world(4, "");
+            world.net.set_default_link(Link::default().latency(ROUND_TRIP / 2).rate(10_000_000));
+            let net = world.net.clone();
+            net.block_on(async {
+                let at = world.server.stack().unicast("a").over(&world.server.udp4()[0]);
+                let member = at.bootstrap(UnicastLayer::new("net")).unwrap();
+                let by = world.client.stack().unicast("b").over(&world.client.udp4()[0]);
+                let second = by.enroll_async("a").await.unwrap();
+                second.connect_async("a").await.unwrap();
+                world.listener = world.server.stack().bind("above").unwrap();
+                member.register("above").unwrap();
+                net.sleep(Duration::from_secs(3)).await;
+                let from = world.client.stack().clone();
+                let near = net.spawn(async move { from.flow("above").qos(qos).alloc_async().await.unwrap() });
+                let far = world.listener.accept_async().await.unwrap();
+                let near = near.await;
+                let reads = net.spawn(async move { drain(&far).await });
+                for _ in 0..300 {
+                    near.write(&[7; 1000]).await.unwrap();
+                }
+                let before = net.now();
+                let _near = (!drops).then_some(near);
+                if leaves {
+                    second.leave();
+                } else {
+                    world.client.stack().shutdown();
+                }
+                let (read, end) = reads.await;
+                assert!(read < 300, "{name}: {read}: nothing was waiting");
+                assert!(matches!(end, ReadError::Closed | ReadError::Reset), "{name}: {end:?}");
+                // Behind what the link has taken already.
+                assert!(net.now() - before <= Duration::from_secs(1), "{name}: after {:?}", net.now() - before);
             });
         }
     }

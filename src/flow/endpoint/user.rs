@@ -351,8 +351,7 @@ impl Endpoint {
             }
             let (mut port, mut unread) = (None, VecDeque::new());
             if inner.has_flow() {
-                let complete = orderly && inner.pipe.tx_queue_len() == 0;
-                unread = inner.pipe.end(now, if complete { Ending::Closed } else { Ending::Aborted });
+                unread = inner.pipe.end_now(now, orderly);
                 inner.blocked = false;
                 if !self.collect(&mut inner, now, &mut fx) {
                     // Who is sending finds the endpoint released when it comes back, so what it was left and the last

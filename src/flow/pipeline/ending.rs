@@ -26,6 +26,20 @@ impl Pipeline {
         if ending == Ending::Writing { VecDeque::new() } else { self.leave() }
     }
 
+    /// The application goes, and nobody is left afterwards to repeat anything, not even what was said before. Closed if that
+    /// is `orderly` and nothing that was written is lost, else aborted. Returns packets that it has not read.
+    pub(in crate::flow) fn end_now(&mut self, now: Instant, orderly: bool) -> VecDeque<PacketBuf> {
+        match (&mut self.frct, &mut self.farewell) {
+            (Some(frct), _) => frct.leave(now, orderly, &mut self.cache),
+            (None, Some(farewell)) => {
+                farewell.say(now, if orderly { Ending::Closed } else { Ending::Aborted });
+                farewell.hasten(now);
+            }
+            (None, None) => {}
+        }
+        self.leave()
+    }
+
     /// The application goes, and the layer below tells the peer. Returns packets that it has not read.
     pub(in crate::flow) fn leave(&mut self) -> VecDeque<PacketBuf> {
         self.deaf = true;

@@ -232,6 +232,11 @@ impl DataPath {
         self.adjacencies.read().get(&id).cloned()
     }
 
+    /// What waits in front of the neighbours is lost, and nothing is made to wait any more.
+    pub(super) fn hasten(&self) {
+        self.adjacencies().iter().for_each(|adjacency| adjacency.hasten());
+    }
+
     pub(super) fn adjacencies(&self) -> Vec<Arc<Adjacency>> {
         self.adjacencies.read().values().cloned().collect()
     }

@@ -80,6 +80,11 @@ impl Unicast {
             return None;
         }
         self.flows.clear_names();
+        self.flows.hasten(now);
+        // Packets of others, if any can pass, are still to go.
+        if self.data.adjacencies().len() <= 1 {
+            self.data.hasten();
+        }
         self.flows.give_up();
         self.control.withdraw_all(now);
         let adjacencies = self.control.take_back_links(now);

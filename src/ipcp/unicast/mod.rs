@@ -156,6 +156,11 @@ impl Ipcp for Unicast {
         self.begin_to_leave(now)
     }
 
+    fn hasten(&self, now: Instant) {
+        self.flows.hasten(now);
+        self.data.hasten();
+    }
+
     fn shutdown(&self, now: Instant) {
         self.end(now);
     }

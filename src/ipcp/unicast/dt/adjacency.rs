@@ -87,6 +87,15 @@ struct Queue {
     gate: Gate,
     /// Packets whose turn it was, but for which the flow's window had no room.
     stuck: Outgoing,
+    /// Nothing is made to wait for the device.
+    hasty: bool,
+}
+
+impl Queue {
+    /// Packets that may wait in the device.
+    fn limit(&self) -> usize {
+        if self.hasty { usize::MAX } else { self.gate.limit() }
+    }
 }
 
 counters! {
@@ -158,6 +167,7 @@ impl Adjacency {
                 packets: Scheduler::new(shared.config.queues),
                 gate: Gate::new(),
                 stuck: Outgoing::new(),
+                hasty: false,
             })),
             backlog: AtomicUsize::new(0),
             counters: Counters::default(),
@@ -262,7 +272,8 @@ impl Adjacency {
             let mut pkts = {
                 let mut queue = self.queue.lock();
                 let queue = &mut *queue;
-                let left = room.get_or_insert_with(|| queue.gate.look(now, ahead));
+                let gate = || if queue.hasty { usize::MAX } else { queue.gate.look(now, ahead) };
+                let left = room.get_or_insert_with(gate);
                 let mut pkts = core::mem::take(&mut queue.stuck);
                 while pkts.len() < BURST && *left > 0 {
                     let Some((_, pkt)) = queue.packets.dequeue() else { break };
@@ -270,7 +281,7 @@ impl Adjacency {
                     pkts.push(pkt);
                 }
                 self.backlog.store(queue.packets.len(), Ordering::Relaxed);
-                self.device_limit.store(queue.gate.limit(), Ordering::Relaxed);
+                self.device_limit.store(queue.limit(), Ordering::Relaxed);
                 pkts
             };
             if pkts.is_empty() {
@@ -289,6 +300,14 @@ impl Adjacency {
             let next = self.queue.lock().gate.deadline();
             self.waiting.look_again(next, self.id);
         }
+    }
+
+    /// Forgets what waits, and sends at once from now on what else comes: the last packets of flows.
+    pub(super) fn hasten(&self) {
+        self.clear();
+        let mut queue = self.queue.lock();
+        queue.hasty = true;
+        self.device_limit.store(queue.limit(), Ordering::Relaxed);
     }
 
     /// Forgets what waits.

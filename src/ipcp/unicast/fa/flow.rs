@@ -21,6 +21,7 @@ use crate::ipcp::unicast::shared::{Shared, order};
 use crate::ipcp::{Answer, give_up};
 use crate::types::device::SendError;
 use crate::types::id::{Address, Eid};
+use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::{QosCube, QosSpec};
 use crate::wire::dt::FLOW_ALLOCATOR;
 use crate::wire::fa::{FlowUpdate, Message, Report};
@@ -363,6 +364,18 @@ impl FaFlow {
             }
             return;
         }
+    }
+
+    /// Drops what waits, and lets everything else go at once.
+    pub(super) fn hasten(&self, now: Instant) {
+        let dropped = {
+            let mut tx = self.tx.lock();
+            tx.pacer = Pacer::new(now, CongestionAvoidance::None, Feedback::Reports);
+            tx.shaper = Shaper::new(now, &QosSpec::RAW);
+            self.waiting.store(0, Ordering::Relaxed);
+            core::mem::take(&mut tx.queue)
+        };
+        self.counters.send_failed.add(dropped.len() as u64);
     }
 
     /// The endpoint is gone, and what waits is lost but for the last of it, by which the peer learns that.
