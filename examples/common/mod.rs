@@ -346,12 +346,15 @@ pub(crate) fn accept(listener: &Listener) -> Result<Option<Flow>> {
 
 /// `NAME=IP` or `NAME=IP:PORT`; without a port, at that of the layer.
 fn name_and_addr(text: &str) -> std::result::Result<(Name, SocketAddr), String> {
-    let (name, addr) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
-    let with_port = addr.parse().or_else(|_| addr.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));
-    let addr = with_port.ok().or_else(|| on_interface(addr));
+    let (name, text) = text.split_once('=').ok_or("write NAME=IP or NAME=IP:PORT")?;
+    let with_port = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)));
+    let addr = with_port.ok().or_else(|| on_interface(text));
     let addr = addr.ok_or_else(|| {
-        format!("{addr:?} is not an address, and names of hosts are not looked up: write NAME=IP or NAME=IP:PORT")
+        format!("{text:?} is not an address, and names of hosts are not looked up: write NAME=IP or NAME=IP:PORT")
     })?;
+    if addr.ip().is_unspecified() {
+        return Err(format!("{text:?} is every address of a host that listens, and none to send to"));
+    }
     Ok((name.parse().map_err(|error: NameError| error.to_string())?, addr))
 }
 

@@ -143,7 +143,7 @@ pub enum OapError {
     )]
     Certificate,
     /// More application data than configured.
-    #[error("{len} bytes of application data, but at most {max} are configured")]
+    #[error("{len} bytes of data for the acceptor, but max_data of the security settings is {max}")]
     Data {
         /// Bytes there are.
         len: usize,

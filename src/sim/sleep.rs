@@ -41,11 +41,13 @@ pub struct Sleep {
     clock: Arc<ManualClock>,
     sleepers: Rc<RefCell<Sleepers>>,
     key: Option<(Instant, u64)>,
+    /// It was over when it was first polled.
+    polled: bool,
 }
 
 impl Sleep {
     pub(super) fn new(until: Instant, clock: &Arc<ManualClock>, sleepers: &Rc<RefCell<Sleepers>>) -> Self {
-        Self { until, clock: Arc::clone(clock), sleepers: Rc::clone(sleepers), key: None }
+        Self { until, clock: Arc::clone(clock), sleepers: Rc::clone(sleepers), key: None, polled: false }
     }
 }
 
@@ -54,7 +56,12 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.clock.now() >= self.until {
-            return Poll::Ready(());
+            // One that is over at once lets others run first: a loop around it must not keep everything else from going on.
+            if self.key.is_some() || core::mem::replace(&mut self.polled, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let key = match self.key {
             Some(key) => key,

@@ -336,9 +336,9 @@ pub enum MemberError {
     /// No flow to the other member could be allocated.
     #[error("no flow to the member: {0}")]
     Alloc(AllocError),
-    /// The layer to [connect over](crate::ConnectOptions::over) is not there: it was left, or is that of another stack, or of
-    /// the member itself, or is none of those that the member was [made over](crate::MemberBuilder::over).
-    #[error("the layer to connect over is not there: it was left, or this ipcp was made over others")]
+    /// The layer to [connect](crate::ConnectOptions::over) or [be made](crate::MemberBuilder::over) over is not there: it is
+    /// that of another stack, or, to connect over, it was left, is the member's own, or none of those that it was made over.
+    #[error("the layer to go over is not there: it is another stack's, it was left, or this ipcp was made over others")]
     NoLayer,
     /// The layer to [connect over](crate::ConnectOptions::over) does not know the name, whatever others do.
     #[error("the layer of {ipcp:?} does not know the name {name:?}: register it there, or connect over another layer")]

@@ -24,7 +24,7 @@ use crate::types::qos::QosSpec;
 pub struct MemberBuilder<C> {
     shared: Arc<Shared>,
     name: String,
-    over: Vec<IpcpId>,
+    over: Vec<(Weak<Shared>, IpcpId)>,
     autobind: bool,
     admission: Arc<dyn Admission>,
     priority: i32,
@@ -60,10 +60,11 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         }
     }
 
-    /// Adds an IPCP through whose layer N-1 flows go, and where the new one's names are registered. Default: none, and flows
-    /// go through whatever layer knows the neighbour's name.
+    /// Adds an IPCP of this stack through whose layer N-1 flows go, and where the new one's names are registered; one of
+    /// another stack is [`MemberError::NoLayer`]. Default: none, and flows go through whatever layer knows the neighbour's
+    /// name.
     pub fn over(mut self, lower: &IpcpHandle) -> Self {
-        self.over.push(lower.id());
+        self.over.push((Arc::downgrade(lower.shared()), lower.id()));
         self
     }
 
@@ -102,6 +103,10 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
 
     fn checked(self) -> Result<(Arc<Shared>, Common, MemberKind), MemberError> {
         let Self { shared, name, over, autobind, admission, priority, config, .. } = self;
+        if over.iter().any(|(stack, _)| !is_of(stack, &shared)) {
+            return Err(MemberError::NoLayer);
+        }
+        let over = over.into_iter().map(|(_, id)| id).collect();
         let common = Common { name: Name::new(&name)?, over, autobind, admission, priority };
         let kind = config.into();
         check(&kind)?;
@@ -131,6 +136,11 @@ impl<C: Default + Into<MemberKind>> MemberBuilder<C> {
         let membership = Arc::clone(&shared.node).enroll(joining).await?;
         Ok(IpcpHandle::of_member(&shared, &membership))
     }
+}
+
+/// Returns `true` if an IPCP's stack is `shared`: another stack's numbers mean other IPCPs here.
+fn is_of(stack: &Weak<Shared>, shared: &Arc<Shared>) -> bool {
+    core::ptr::eq(stack.as_ptr(), Arc::as_ptr(shared))
 }
 
 /// Refuses what a member cannot have.
@@ -329,8 +339,7 @@ impl ConnectOptions {
     fn way(&self, shared: &Arc<Shared>, member: &str) -> Result<Towards, MemberError> {
         let destination = Name::new(member)?;
         match &self.over {
-            // Another stack's numbers mean other IPCPs here.
-            Some((stack, _)) if !std::ptr::eq(stack.as_ptr(), Arc::as_ptr(shared)) => Err(MemberError::NoLayer),
+            Some((stack, _)) if !is_of(stack, shared) => Err(MemberError::NoLayer),
             over => Ok(Towards { destination, over: over.as_ref().map(|(_, id)| *id) }),
         }
     }

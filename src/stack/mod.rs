@@ -408,8 +408,9 @@ impl FlowBuilder {
     }
 
     /// Sets data for the acceptor, which travels with the request: one round trip earlier than the first write, but in
-    /// the clear, and repeated if the request is. A few hundred bytes at most; more than the layer's messages take is
-    /// an error of the allocation. Default: none.
+    /// the clear, and repeated if the request is. More than the layer's messages take, which may be a few hundred bytes, or than
+    /// [`SecurityConfig::max_data`](crate::SecurityConfig::max_data), 1024 bytes unless that is set, is an error of the
+    /// allocation, on plain flows too. Default: none.
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.data = data.into();
         self

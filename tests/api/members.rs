@@ -23,6 +23,17 @@ fn members(stack: &Stack, wire: &IpcpHandle) -> [IpcpHandle; 2] {
     [first, second]
 }
 
+/// Numbers of IPCPs of another stack mean other ones here, or none.
+#[test]
+fn a_member_is_not_made_over_a_layer_of_another_stack() {
+    let (stack, _wire) = wired();
+    let (_other, foreign) = wired();
+    let founding = stack.unicast("first").over(&foreign).bootstrap(UnicastLayer::new("net"));
+    assert_eq!(founding.unwrap_err(), MemberError::NoLayer);
+    let enrolling = stack.broadcast("b2").over(&foreign).enroll("b1");
+    assert_eq!(enrolling.unwrap_err(), MemberError::NoLayer);
+}
+
 #[test]
 fn an_admission_that_refuses_says_why() {
     let asked = Arc::new(AtomicUsize::new(0));

@@ -32,6 +32,28 @@ macro_rules! fails_here {
     };
 }
 
+/// A wait that is over at once lets others run, and a loop of such waits is found.
+#[test]
+fn waits_for_no_time_let_others_run() {
+    let net = Network::new(1);
+    let done = std::rc::Rc::new(Cell::new(false));
+    let other = std::rc::Rc::clone(&done);
+    drop(net.spawn(async move { other.set(true) }));
+    net.block_on(async {
+        for _ in 0..10 {
+            net.sleep(core::time::Duration::ZERO).await;
+        }
+    });
+    assert!(done.get());
+    net.set_poll_limit(100);
+    let stuck = net.try_block_on(async {
+        for _ in 0..1000 {
+            net.sleep_until(net.now()).await;
+        }
+    });
+    assert!(stuck.is_err());
+}
+
 #[test]
 fn a_scenario_that_fails_names_the_line_of_the_caller() {
     let net = Network::new(1);
