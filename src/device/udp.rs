@@ -204,7 +204,8 @@ impl Datagrams for UdpSocket {
         let error = send_error(&e);
         let Some(segment) = segment.filter(|s| *s > 0 && *s < data.len()) else { return Err(error) };
         // Only what may be the fault of the offload gets another chance.
-        if !matches!(error, SendError::Down | SendError::TooLarge) {
+        let offload = matches!(error, SendError::Down | SendError::TooLarge) || e.kind() == io::ErrorKind::InvalidInput;
+        if !offload {
             return Err(error);
         }
         // Segments above the path's MTU cannot be offloaded; one at a time the kernel fragments them. Should it run out

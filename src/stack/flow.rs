@@ -238,12 +238,12 @@ impl Flow {
         self.inner.endpoint.flush();
     }
 
-    /// Sets the longest wait of reads; `None`, the default, for no limit.
+    /// Sets the longest wait of blocking reads; `None`, the default, for no limit. Asynchronous ones wait on.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         store_timeout(&self.inner.read_timeout, timeout);
     }
 
-    /// Sets the longest wait of writes; `None`, the default, for no limit.
+    /// Sets the longest wait of blocking writes; `None`, the default, for no limit. Asynchronous ones wait on.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         store_timeout(&self.inner.write_timeout, timeout);
     }

@@ -88,3 +88,18 @@ fn outputs_that_take_no_more_are_errors() {
         assert!(said.starts_with("error: standard output: "), "{name} {options:?}: {said}");
     }
 }
+
+#[test]
+fn addresses_that_cannot_be_used_are_named() {
+    for (addr, why) in [
+        ("nowhere", "\"nowhere\" is not an address"),
+        ("", "\"\" is not an address"),
+        ("0.0.0.0", "\"0.0.0.0\" is every address of a host that listens"),
+        ("[::]:3435", "\"[::]:3435\" is every address"),
+    ] {
+        let host = format!("oping={addr}");
+        let output = program("oping").args(["-c", "1", "--udp4", "127.0.0.1:0", "--host", &host]).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(why), "{addr}: {said}");
+    }
+}

@@ -64,7 +64,8 @@ pub(super) fn send_error(e: &io::Error) -> SendError {
     match e.kind() {
         K::WouldBlock => SendError::Full,
         K::OutOfMemory => SendError::NoBuffers,
-        K::NetworkUnreachable | K::HostUnreachable | K::AddrNotAvailable => SendError::Unreachable,
+        // Linux calls it an invalid argument to send from a loopback address to another host.
+        K::NetworkUnreachable | K::HostUnreachable | K::AddrNotAvailable | K::InvalidInput => SendError::Unreachable,
         K::PermissionDenied => SendError::Denied,
         K::NetworkDown => SendError::InterfaceDown,
         _ if quinn_udp::is_msg_size_err(e) => SendError::TooLarge,

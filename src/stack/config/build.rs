@@ -38,7 +38,8 @@ pub struct NetworkBuilder<'a> {
 impl Stack {
     /// A threaded stack with the network that a [configuration file](crate::manual::configuration) describes. What the file
     /// says in vain is in the [`warnings`](NetworkConfig::warnings) of [`NetworkConfig::read`]; to see them, to choose more
-    /// about the stack, or to have the handles of its IPCPs, build it in two steps, with [`network`](Self::network).
+    /// about the stack, to say where hosts are, which a file has no place for, or to have the handles of its IPCPs, build it in
+    /// two steps, with [`network`](Self::network).
     ///
     /// # Errors
     /// [`ConfigError`], which says where in the file; all members must have enrolled and connected.
