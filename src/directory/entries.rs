@@ -30,6 +30,8 @@ counts! {
         sent => "sent",
         /// Messages lost because they were not polled in time.
         overflowed => "overflowed",
+        /// Messages that had no room in a packet.
+        too_large => "too_large",
         /// Messages that could not be sent for want of a route.
         unreachable => "unreachable",
         /// Messages that were malformed.

@@ -150,11 +150,13 @@ impl Directory {
         if self.contacts.joining.is_over(self.contacts.table.len()) {
             return;
         }
+        // Every other time with less padding: there may be no room for it on the way.
+        let tries = u8::from(self.contacts.joining.backoff.failures() % 2 == 1);
         for _ in 0..self.config.alpha().min(self.contacts.joining.seeds.len()) {
             // In turn, so that a dead address costs one pause and not the whole time.
             self.contacts.joining.seeds.rotate_left(1);
             let Some(seed) = self.contacts.joining.seeds.back().copied() else { break };
-            self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, 0);
+            self.ask(now, seed, Kind::Node, self.own.id, Reason::Join, tries);
         }
         let backoff = &mut self.contacts.joining.backoff;
         // At first lookups of programs wait for the result. Later the layer is taken to be down, and asking often is

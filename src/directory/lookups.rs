@@ -197,7 +197,7 @@ impl Directory {
         reason: Reason,
         tries: u8,
     ) -> bool {
-        let request = Request { to, kind, key, reason, asked: now, overdue: false, timer: None };
+        let request = Request { to, kind, key, reason, asked: now, overdue: false, squeezed: false, timer: None };
         // An overdue request gives way to a new one: its answer is unlikely, while the new one has all its chances.
         if let Some(timer) = self.lookups.requests.make_room() {
             self.overdue.cancel(timer);
@@ -213,17 +213,19 @@ impl Directory {
             Kind::Node => Body::FindNode { cookie, key },
             Kind::Value => Body::FindValue { cookie, key },
         };
-        let extension = Extension::pad(self.shortest_request(), self.request_len(to, kind, reason));
+        let extension = Extension::pad(self.shortest_request(), self.request_len(to, kind, reason, tries));
         self.send(to, body, extension);
         true
     }
 
     /// Length of a request: that of the answer that it asks for.
-    fn request_len(&self, to: Address, kind: Kind, reason: Reason) -> usize {
+    fn request_len(&self, to: Address, kind: Kind, reason: Reason, tries: u8) -> usize {
         match reason {
             // It answers the short ones of those who are there, and knows nothing of others.
             _ if self.contacts.table.get(to).is_some_and(|peer| peer.style == Style::SingleRound) => 0,
             _ if reason.is_short() => 0,
+            // It may have been too long for the way. The shortest that is answered even to strangers.
+            _ if tries > 0 => self.answer_len(kind, 1, VALUES) + self.longest_request(),
             // In a small layer the contacts in its answer may be news.
             Reason::Ping { .. } if self.contacts.table.len() > self.config.limits.spread => {
                 self.answer_len(kind, 1, 0) + self.longest_request()

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::background::Background;
 use super::distance;
+use super::fitting::fitted;
 use super::joining::Contacts;
 use super::lookups::Lookups;
 use super::names::Name;
@@ -299,18 +300,31 @@ impl Directory {
 
     /// The next message to send, as the payload of a packet for EID 1, and to whom.
     pub fn poll_transmit(&mut self) -> Option<(Address, Vec<u8>)> {
+        self.poll_message(|_| usize::MAX)
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), where a packet to a member has `room` for so many bytes. What is longer
+    /// goes with less padding, fewer contacts, fewer addresses; and what is too long even so not at all.
+    pub fn poll_message(&mut self, room: impl Fn(Address) -> usize) -> Option<(Address, Vec<u8>)> {
         loop {
-            let Some((to, message, extension)) = self.outbox.pop_front() else {
+            let Some((to, mut message, extension)) = self.outbox.pop_front() else {
                 // Mostly it is empty, and much was in it at once when the member joined.
                 if self.outbox.capacity() > IDLE_OUTBOX {
                     self.outbox = VecDeque::new();
                 }
                 return None;
             };
-            if let Ok(bytes) = message.encode_extended(extension) {
-                self.counters.sent += 1;
-                return Some((to, bytes));
+            let Some((bytes, squeezed)) = fitted(&mut message, extension, room(to)) else {
+                self.counters.too_large += 1;
+                continue;
+            };
+            if let Body::FindNode { cookie, .. } | Body::FindValue { cookie, .. } = message.body
+                && let Some(request) = self.lookups.requests.get_mut(cookie)
+            {
+                request.squeezed = squeezed;
             }
+            self.counters.sent += 1;
+            return Some((to, bytes));
         }
     }
 

@@ -57,6 +57,14 @@
 //! that asks with less, as a reference does, only a request as short as its own is sent, until it has answered that;
 //! then its requests are answered, [so many a second](Limits::short_per_second), which is as far as the wire allows.
 //!
+//! # Small packets
+//!
+//! How long a message may be is said when it is [polled](Directory::poll_message). On a narrow way a request is padded with
+//! less, so that its answer has fewer contacts, and a lookup takes more steps; where there is not even room for one contact
+//! and what shows that the asker is there, it is asked that first, like a reference. The least is 169 bytes with SHA3-256: an
+//! answer with one contact and one address. Whoever asks does not see how narrow the way is further on: a request that is
+//! repeated is only as long as is of use.
+//!
 //! # Bounds
 //!
 //! Every table has one, in [`Limits`] unless a number is given. What happens when it is full, in no more than logarithmic
@@ -128,6 +136,7 @@ mod config;
 mod distance;
 mod entries;
 mod events;
+mod fitting;
 mod handoffs;
 mod joining;
 mod lookup;
@@ -149,6 +158,7 @@ mod withdrawals;
 pub use config::{Config, Limits};
 pub use entries::{ContactEntry, Counters, Sizes, StoredEntry};
 pub use events::{Doubt, Effort, Event, Found, RegisterError};
+pub(crate) use fitting::least_message;
 pub use machine::Directory;
 pub(crate) use requests::LIFETIME;
 pub use table::Style;

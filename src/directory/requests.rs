@@ -64,6 +64,8 @@ pub(super) struct Request {
     pub(super) asked: Instant,
     /// It has taken longer than answers take.
     pub(super) overdue: bool,
+    /// There was no room for it to be as long as its answer.
+    pub(super) squeezed: bool,
     /// Timer: when it is overdue, then when it cannot be answered any more.
     pub(super) timer: Option<TimerId>,
 }
@@ -137,6 +139,11 @@ impl Requests {
     /// Forgets a request.
     pub(super) fn remove(&mut self, cookie: u64) {
         self.open.remove(&cookie);
+    }
+
+    /// Returns `true` if a request to this member had no room to be as long as its answer.
+    pub(super) fn is_squeezed(&self, address: Address) -> bool {
+        self.open.values().any(|request| request.to == address && request.squeezed)
     }
 
     /// Takes out one of the requests to a member that cannot be reached.

@@ -13,7 +13,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::types::id::Address;
 use crate::types::name::NameHash;
-use crate::wire::dht::{Body, Contact, Extension};
+use crate::wire::dht::{Body, Contact, Extension, Message};
 
 /// Addresses in an answer: the reference takes no more, and looks at two.
 pub(super) const VALUES: usize = 8;
@@ -118,7 +118,27 @@ impl Directory {
             self.counters.rate_limited += 1;
             return;
         }
-        self.hold(now, query);
+        if !self.greet(&query) {
+            self.hold(now, query);
+        }
+    }
+
+    /// Answers one that was asked with too few bytes with nothing but that this member is there, in no more bytes than it
+    /// has sent. Two that both have no room for more in a packet would otherwise wait for each other.
+    fn greet(&mut self, query: &Query) -> bool {
+        let Query { from, cookie, key, kind, len, .. } = *query;
+        // A reference could not bear an answer without contacts, and one that looks for a name would take it for all that is
+        // known of it.
+        if kind != Kind::Node || !is_signed(cookie) || !self.lookups.requests.is_squeezed(from.address) {
+            return false;
+        }
+        let message = Message { src: self.own, body: Body::FoundNode { cookie, key, contacts: Vec::new() } };
+        let fits = message.encode().is_ok_and(|bytes| bytes.len() <= len);
+        if fits {
+            self.counters.answered += 1;
+            self.send(from.address, message.body, Extension::default());
+        }
+        fits
     }
 
     /// Keeps a request until its sender has shown that it is there, which it is asked.
@@ -240,11 +260,7 @@ impl Directory {
 
     /// Longest answer, with the longest numbers.
     pub(super) fn answer_len(&self, kind: Kind, contacts: usize, values: usize) -> usize {
-        let hash = self.config.hash.len() + TAG;
-        let contact = TAG + hash + NUMBER;
-        let values = if kind == Kind::Value { TAG + 1 + values * (TAG + size_of::<u64>()) } else { 0 };
-        let node = TAG + 1 + NUMBER + hash + contacts * contact;
-        TAG + contact + node + values + Extension::OVERHEAD
+        answer_len(self.config.hash.len(), kind, contacts, values)
     }
 
     /// Shortest request.
@@ -323,6 +339,15 @@ impl Directory {
             }
         }
     }
+}
+
+/// The longest answer where hashes have so many bytes.
+pub(super) fn answer_len(hash: usize, kind: Kind, contacts: usize, values: usize) -> usize {
+    let hash = hash + TAG;
+    let contact = TAG + hash + NUMBER;
+    let values = if kind == Kind::Value { TAG + 1 + values * (TAG + size_of::<u64>()) } else { 0 };
+    let node = TAG + 1 + NUMBER + hash + contacts * contact;
+    TAG + contact + node + values + Extension::OVERHEAD
 }
 
 /// Way of looking names up, judged by a request.

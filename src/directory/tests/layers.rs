@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::net::{Link, Net, Outcome, hash};
+use super::net::{ALG, Link, Net, Outcome, hash};
+use crate::directory::least_message;
 use crate::types::id::Address;
 
 const LOSSY: Link = Link { least: Duration::from_millis(1), most: Duration::from_millis(20), loss: 0.2 };
@@ -65,6 +66,54 @@ fn check(tally: &mut Tally, what: &str) {
     let line = tally.report(what);
     println!("{line}");
     assert_eq!((tally.found, tally.wrong), (tally.asked, 0), "{line}");
+}
+
+#[test]
+fn names_are_found_where_packets_are_small() {
+    let least = least_message(ALG);
+    assert_eq!(least, 169);
+    for room in [600, 400, 300, 250, 240, 200, 180, least] {
+        for members in [2, 3, 12, 60] {
+            let mut net = Net::new(members as u8);
+            net.room = room;
+            for _ in 0..members {
+                net.join();
+                net.run(Duration::from_millis(100));
+            }
+            net.run(Duration::from_secs(20));
+            register_all(&mut net, 2);
+            net.run(Duration::from_secs(20));
+            let mut tally = Tally::default();
+            look_all(&mut net, 2, 200, &mut tally);
+            check(&mut tally, &format!("{members} members, messages of {room} bytes"));
+            assert!(net.directories().all(|directory| directory.counters().too_large == 0));
+        }
+    }
+    // So that it is not the least of them.
+    let mut net = Net::new(3);
+    net.room = 80;
+    net.join();
+    net.join();
+    net.run(Duration::from_secs(5));
+    assert!(net.directories().any(|directory| directory.counters().too_large > 0));
+}
+
+#[test]
+fn names_are_found_where_the_way_is_narrower_than_anybody_sees() {
+    for members in [2, 3, 12] {
+        let mut net = Net::new(members as u8);
+        net.path = 400;
+        for _ in 0..members {
+            net.join();
+            net.run(Duration::from_secs(1));
+        }
+        net.run(Duration::from_secs(20));
+        register_all(&mut net, 2);
+        net.run(Duration::from_secs(20));
+        let mut tally = Tally::default();
+        look_all(&mut net, 2, 200, &mut tally);
+        check(&mut tally, &format!("{members} members, ways of 400 bytes"));
+    }
 }
 
 /// Memory of the process, kB.

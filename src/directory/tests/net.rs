@@ -64,6 +64,10 @@ pub(super) struct Net {
     pub(super) rng: Rng,
     pub(super) link: Link,
     pub(super) dht: Dht,
+    /// Bytes that a message of ours may have.
+    pub(super) room: usize,
+    /// Bytes of a message that arrives, which nobody knows.
+    pub(super) path: usize,
     /// Messages sent by all.
     pub(super) messages: u64,
     members: Vec<Member>,
@@ -80,6 +84,8 @@ impl Net {
             rng: Rng::from_seed([seed; 32]),
             link: Link::default(),
             dht: Dht::default(),
+            room: usize::MAX,
+            path: usize::MAX,
             messages: 0,
             members: Vec::new(),
             flying: BinaryHeap::new(),
@@ -302,14 +308,14 @@ impl Net {
     pub(super) fn attend(&mut self, number: usize) {
         loop {
             let sent = match &mut self.members[number].machine {
-                Machine::Ours(directory) => directory.poll_transmit(),
+                Machine::Ours(directory) => directory.poll_message(|_| self.room),
                 Machine::Reference(reference) => reference.poll_transmit(),
             };
             let Some((to, message)) = sent else { break };
-            assert!(message.len() <= 1400 && to != Address(0) && to.0 != number as u64 + 1);
+            assert!(message.len() <= 1400.min(self.room) && to != Address(0) && to.0 != number as u64 + 1);
             self.messages += 1;
             let to = to.0 as usize - 1;
-            if to < self.len() && !self.rng.chance(self.link.loss) {
+            if to < self.len() && message.len() <= self.path && !self.rng.chance(self.link.loss) {
                 let range = (self.link.most - self.link.least).as_nanos() as u64;
                 let delay = self.link.least + Duration::from_nanos(self.rng.below(range + 1));
                 self.sequence += 1;
