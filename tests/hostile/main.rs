@@ -8,6 +8,7 @@ mod frames;
 mod live;
 mod neighbours;
 mod simulated;
+mod sizes;
 mod unicast;
 
 use std::time::Duration;

@@ -106,6 +106,28 @@ fn lookups_of_a_layer_are_told() {
     assert_eq!((found.key("ipcp"), found.key("found")), ("node-b", "0"));
 }
 
+/// Nothing is found there, and nobody but the log knows why.
+#[test]
+fn a_neighbour_on_a_device_that_is_too_narrow_for_names_is_told() {
+    collect::install();
+    let net = Network::new(14);
+    let (_switch, server, client) = segment(&net, "thin", &Eth::dix("wire"));
+    let first = server.stack().unicast("node-a").over(&server.eth()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+    let second = client.stack().unicast("node-b").over(&client.eth()[0]);
+    let second = net.block_on(second.enroll_async("node-a")).unwrap();
+    net.block_on(second.connect_async("node-a")).unwrap();
+    net.run_for(Duration::from_secs(5));
+    assert!(!collect::take("thin-client").iter().any(|record| record.text.contains("the least for names")));
+    [&server, &client].iter().for_each(|host| host.interfaces()[0].set_mtu(180));
+    net.run_for(Duration::from_secs(60));
+    let records = collect::take("thin-client");
+    let narrow =
+        told(&records, "carries packets of 176 bytes: the least for names is 184", Level::Warn, "o7s::unicast");
+    assert_eq!((narrow.key("ipcp"), narrow.key("bytes")), ("node-b", "176"));
+    assert_eq!(records.iter().filter(|record| record.text.contains("the least for names")).count(), 1);
+    drop((first, second));
+}
+
 #[test]
 fn lost_neighbours_of_a_broadcast_layer_are_told() {
     collect::install();

@@ -28,4 +28,5 @@ mod unicast_faults;
 mod unicast_links;
 mod unicast_routing;
 mod unicast_shapes;
+mod unicast_sizes;
 mod unicast_waits;

@@ -69,7 +69,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why the flow takes no more data; the packets are still there. Too large ones are not noticed here: see
-    /// [`max_packet`](Self::max_packet).
+    /// [`carries`](Self::carries).
     pub fn send_packets(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), WriteError> {
         let mut end = None;
         // A layer counts what its N-1 flow could not send as the network's loss, which it is prepared for.
@@ -84,6 +84,15 @@ impl Endpoint {
             Some(())
         });
         end.map_or(Ok(()), Err)
+    }
+
+    /// The largest packet that [`send_packets`](Self::send_packets) carries, bytes: as much as the layer below does. What is
+    /// larger than [`max_packet`](Self::max_packet), because the path was found to carry no more, goes in pieces.
+    ///
+    /// What was found of the path rests on the peer's acknowledgements alone. A layer that passes packets of many on goes by
+    /// this, so that no peer has a say in the size of those that go elsewhere.
+    pub fn carries(&self) -> usize {
+        self.inner.lock().layer_packet()
     }
 
     /// Has the peer taken for gone when it is silent for `ms` milliseconds from now on (0: never), whatever was agreed

@@ -248,7 +248,7 @@ impl Inner {
     }
 
     /// The largest packet of user data that the layer below carries now, bytes.
-    fn layer_packet(&self) -> usize {
+    pub(super) fn layer_packet(&self) -> usize {
         self.ask(Port::mtu).map_or(0, |mtu| mtu.saturating_sub(self.pipe.overhead()))
     }
 

@@ -20,8 +20,10 @@ use self::adjacency::{Adjacency, ServiceList, cube_of};
 use super::shared::{Shared, order};
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
+use crate::base::journal::record;
 use crate::base::sync::{AtomicU64, Ordered, RwLock};
 use crate::base::time::Instant;
+use crate::directory;
 use crate::flow::{BURST, Drive, Outgoing};
 use crate::forward::pff::ForwardingTable;
 use crate::ipcp::Connection;
@@ -32,6 +34,10 @@ use crate::wire::dt::{DIRECTORY, FLOW_ALLOCATOR, HeaderMut, LayerSizes, Pci};
 
 /// Assumed limit of packets while there are no adjacencies, bytes.
 const MTU_WITHOUT_NEIGHBOURS: usize = 1400;
+/// An adjacency that carries less says nothing about what goes over others, bytes: whoever may connect over one narrow device
+/// would decide over all. A path of IPv6 has 1280 at least, of which this much is left by IP, UDP, and a few layers with
+/// encryption. What carries more may carry flows of each other at any time, when routes change; so all have its packets.
+const NARROW: usize = 1024;
 /// N-1 flows are asked at most so often how large packets they carry.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -82,8 +88,12 @@ pub(super) struct DataPath {
     salt: u64,
     /// Adjacencies in front of which packets wait.
     waiting: Arc<ServiceList>,
-    /// Bytes of a packet that all adjacencies take.
+    /// Bytes of a packet that all adjacencies carry, but for narrow ones if there are others.
     mtu: AtomicUsize,
+    /// Bytes of a packet that all of them carry.
+    least: AtomicUsize,
+    /// Bytes that a message about a name may have.
+    for_names: usize,
     /// When they were last asked, nanoseconds.
     looked: AtomicU64,
     pub(super) counters: Counters,
@@ -181,6 +191,8 @@ impl DataPath {
             salt,
             waiting: ServiceList::new(&shared.alarm),
             mtu: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
+            least: AtomicUsize::new(MTU_WITHOUT_NEIGHBOURS),
+            for_names: directory::least_message(shared.layer.hash),
             looked: AtomicU64::new(0),
             counters: Counters::default(),
             shared: Arc::clone(shared),
@@ -191,9 +203,12 @@ impl DataPath {
 
     pub(super) fn add(&self, id: N1FlowId, connection: &Connection) {
         let adjacency = Adjacency::new(&self.shared, &self.waiting, id, connection);
-        let mut adjacencies = self.adjacencies.write();
-        adjacencies.insert(id, adjacency);
-        self.note_mtu(&adjacencies);
+        {
+            let mut adjacencies = self.adjacencies.write();
+            adjacencies.insert(id, Arc::clone(&adjacency));
+            self.note_mtu(&adjacencies);
+        }
+        self.tell_size(&adjacency);
     }
 
     /// Removes an adjacency. From now on no packet goes there, whatever the forwarding table says.
@@ -211,20 +226,40 @@ impl DataPath {
 
     /// Under the lock: of two that change them at once the later has the last word.
     fn note_mtu(&self, adjacencies: &BTreeMap<N1FlowId, Arc<Adjacency>>) {
-        let mtu = adjacencies.values().map(|a| a.max_packet()).min();
+        let sizes = || adjacencies.values().map(|a| a.carries());
+        let mtu = sizes().filter(|size| *size >= NARROW).min().or_else(|| sizes().max());
         self.mtu.store(mtu.unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
+        self.least.store(sizes().min().unwrap_or(MTU_WITHOUT_NEIGHBOURS), Ordering::Relaxed);
     }
 
-    /// Looks whether the paths of N-1 flows carry larger packets than they did, or only smaller ones; once in a while.
-    pub(super) fn look_at_sizes(&self, now: Instant) {
+    /// Looks whether N-1 flows carry larger packets than they did, or only smaller ones; once in a while. `false` if it is
+    /// not time for that.
+    pub(super) fn look_at_sizes(&self, now: Instant) -> bool {
         let last = Instant::from_nanos(self.looked.load(Ordering::Relaxed));
         if now.since(last) < LOOK_EVERY {
-            return;
+            return false;
         }
         self.looked.store(now.as_nanos(), Ordering::Relaxed);
-        let changed = self.adjacencies().iter().filter(|a| a.note_max_packet()).count();
-        if changed > 0 {
+        let changed: Vec<_> = self.adjacencies().into_iter().filter(|a| a.note_size()).collect();
+        if !changed.is_empty() {
             self.note_mtu(&self.adjacencies.write());
+        }
+        changed.iter().for_each(|adjacency| self.tell_size(adjacency));
+        true
+    }
+
+    /// Says so if an adjacency carries too little for names to be found over it.
+    fn tell_size(&self, adjacency: &Adjacency) {
+        let (bytes, least) = (adjacency.carries(), self.for_names + self.sizes.header_len());
+        if bytes < least {
+            let (ipcp, id) = (&self.shared.info.name, adjacency.id);
+            record!(
+                self.shared.panics,
+                Neighbour,
+                Warn,
+                [ipcp = ipcp, n1_flow = id, bytes: bytes],
+                "N-1 flow {id} of {ipcp:?} carries packets of {bytes} bytes: the least for names is {least}"
+            );
         }
     }
 
@@ -414,9 +449,18 @@ impl DataPath {
         sent
     }
 
-    /// Bytes that a packet of an N+1 flow may have.
-    pub(super) fn mtu(&self) -> usize {
-        self.mtu.load(Ordering::Relaxed).saturating_sub(self.sizes.header_len())
+    /// Bytes that a packet to `eid` at `dst` may have.
+    pub(super) fn mtu_to(&self, dst: Address, eid: Eid) -> usize {
+        self.mtu_over(|| self.next_hop(dst, eid))
+    }
+
+    /// Bytes that a packet may have for which this is the next hop. Mostly they are alike, and it is not looked for.
+    pub(super) fn mtu_over(&self, next_hop: impl FnOnce() -> Option<Arc<Adjacency>>) -> usize {
+        let mut mtu = self.mtu.load(Ordering::Relaxed);
+        if self.least.load(Ordering::Relaxed) < mtu {
+            mtu = next_hop().map_or(mtu, |next| next.carries().min(mtu));
+        }
+        mtu.saturating_sub(self.sizes.header_len())
     }
 }
 

@@ -219,9 +219,9 @@ impl FlowAllocator {
 
     /// Asks for a flow.
     pub(super) fn request(self: &Arc<Self>, now: Instant, r: Request<'_>) -> Result<Box<dyn Attempt>, RequestError> {
-        let room = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN + r.dst.as_bytes().len());
-        check_size(r.data.len(), room)?;
         let Location::Member(peer) = r.at else { return Err(RequestError::Unknown) };
+        let most = REFERENCE_MAX.min(self.data.mtu_to(peer, FLOW_ALLOCATOR));
+        check_size(r.data.len(), most.saturating_sub(FIXED_LEN + r.dst.as_bytes().len()))?;
         // Before sending: the reply may be faster than we are.
         let flow = self.enter(peer, &r.qos, r.endpoint, Some((r.answer, r.token)))?;
         let s_addr = self.shared.address();

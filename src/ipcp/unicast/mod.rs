@@ -22,6 +22,20 @@
 //! | [`shape`](crate::forward::shape) | how fast a flow may send by its quality of service |
 //! | [`sched`](crate::forward::sched) | which packet is next where several wait |
 //!
+//! # Sizes of packets
+//!
+//! A packet may be as large as all N-1 flows of the member carry, so that it fits wherever routes lead next. What they carry
+//! is a matter of the layers below on this side, never of the neighbour: what a reliable N-1 flow finds out about its path
+//! counts for that flow, over which larger packets go in pieces. An N-1 flow that carries less than 1024 bytes limits only
+//! the packets that go over it, if there are others. All that is asked again every second.
+//!
+//! Names are found where an N-1 flow carries 169 bytes besides the header, with SHA3-256, and 265 with SHA3-512, see
+//! [`directory`](crate::directory#small-packets); a neighbour with less is recorded as a warning. A flow needs more where keys
+//! are exchanged: [`AllocError::TooLarge`](crate::AllocError::TooLarge) says how much. So each device below should have an MTU
+//! of 300 bytes at least.
+//!
+//! # Packets
+//!
 //! The data path takes a packet from an N-1 flow to the next, or up to the flow that it is for, on the thread that has
 //! it. Messages of components are put aside, in a queue with a bound, and handled one after the other by the first
 //! thread that finds no other doing so. Nothing calls out under a lock, but for what

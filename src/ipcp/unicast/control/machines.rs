@@ -101,11 +101,13 @@ impl Machines {
         [self.routing.next_deadline(), self.directory.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Returns the next output of the machines. `neighbours` are those with adjacencies.
+    /// Returns the next output of the machines. `neighbours` are those with adjacencies, `room` is how many bytes a message
+    /// to a member may have.
     pub(super) fn poll_output(
         &mut self,
         now: Instant,
         neighbours: impl FnOnce() -> Vec<(N1FlowId, Address)>,
+        room: impl Fn(Address) -> usize,
     ) -> Option<Output> {
         if let Some(computation) = self.routing.poll_computation(now) {
             return Some(Output::Computation(computation));
@@ -121,7 +123,7 @@ impl Machines {
         if let Some((to, updates)) = self.poll_updates(now) {
             return Some(Output::LinkState(to, updates));
         }
-        if let Some((to, message)) = self.directory.poll_transmit() {
+        if let Some((to, message)) = self.directory.poll_message(room) {
             return Some(Output::Directory(to, message));
         }
         let event = self.directory.poll_event()?;

@@ -16,7 +16,8 @@ impl Control {
     pub(super) fn pass_on(&self, now: Instant) -> bool {
         let (output, next) = {
             let mut machines = self.machines.lock();
-            (machines.poll_output(now, || self.data.neighbours()), machines.next_deadline())
+            let room = |to| self.data.mtu_to(to, DIRECTORY);
+            (machines.poll_output(now, || self.data.neighbours(), room), machines.next_deadline())
         };
         if let (None, Some(at)) = (&output, next) {
             self.shared.alarm.set(at);

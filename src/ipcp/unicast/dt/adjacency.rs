@@ -38,8 +38,8 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     pub(in crate::ipcp::unicast) endpoint: Arc<Endpoint>,
     /// Incarnation of the neighbour when it was connected; `None` for a reference.
     pub(in crate::ipcp::unicast) incarnation: Option<u32>,
-    /// Bytes of a packet that the N-1 flow takes, when it was last asked.
-    max_packet: AtomicUsize,
+    /// Bytes of a packet that the N-1 flow carries, when it was last asked.
+    carries: AtomicUsize,
     sizes: LayerSizes,
     congestion: CongestionAvoidance,
     up: AtomicBool,
@@ -153,7 +153,7 @@ impl Adjacency {
         Arc::new(Self {
             id,
             peer: connection.peer,
-            max_packet: AtomicUsize::new(endpoint.max_packet()),
+            carries: AtomicUsize::new(endpoint.carries()),
             sizes: shared.sizes,
             congestion: shared.unicast.congestion,
             up: AtomicBool::new(true),
@@ -175,15 +175,16 @@ impl Adjacency {
         })
     }
 
-    /// Bytes of a packet that the N-1 flow took when it was last asked.
-    pub(super) fn max_packet(&self) -> usize {
-        self.max_packet.load(Ordering::Relaxed)
+    /// Bytes of a packet that the N-1 flow carried when it was last asked: in one piece or several. It is a matter of this
+    /// side alone. What a reliable flow finds out about its path is the neighbour's word, and counts for that flow only.
+    pub(super) fn carries(&self) -> usize {
+        self.carries.load(Ordering::Relaxed)
     }
 
-    /// Asks the N-1 flow again: its path may have changed. Whether it has.
-    pub(super) fn note_max_packet(&self) -> bool {
-        let most = self.endpoint.max_packet();
-        self.max_packet.swap(most, Ordering::Relaxed) != most
+    /// Asks the N-1 flow again: the device below it may have changed. Whether it has.
+    pub(super) fn note_size(&self) -> bool {
+        let most = self.endpoint.carries();
+        self.carries.swap(most, Ordering::Relaxed) != most
     }
 
     /// Sets whether packets are sent this way, from this moment on.

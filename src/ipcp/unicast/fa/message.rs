@@ -137,7 +137,7 @@ impl Replies for FlowAllocator {
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
         let Requester { address, s_eid, qos } = *to;
-        let max = REFERENCE_MAX.min(self.data.mtu()).saturating_sub(FIXED_LEN);
+        let max = REFERENCE_MAX.min(self.data.mtu_to(address, FLOW_ALLOCATOR)).saturating_sub(FIXED_LEN);
         check_size(data.len(), max).map_err(refused)?;
         let flow = self.enter(address, &qos, endpoint, None).map_err(refused)?;
         let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };

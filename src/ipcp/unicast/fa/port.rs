@@ -44,7 +44,7 @@ impl Port for FaPort {
     }
 
     fn mtu(&self) -> usize {
-        self.flows.data.mtu()
+        self.flows.data.mtu_over(|| self.flow.next_hop())
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
