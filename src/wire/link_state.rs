@@ -103,6 +103,36 @@ impl Age {
     }
 }
 
+/// Cuts updates that lie one behind the other into packets of `most` bytes. An age stays behind its update, and a packet is
+/// longer than that if otherwise there would be nothing in it.
+///
+/// ```
+/// use core::time::Duration;
+/// use o7s::types::id::Address;
+/// use o7s::wire::link_state::{Age, Lsu, packets};
+///
+/// let lsu = |seqno| Lsu { dst: Address(1), src: Address(2), seqno };
+/// let age = Age(Duration::from_secs(40)).to_lsu();
+/// let updates = [lsu(1), lsu(2), age, lsu(3)].map(|update| update.to_bytes()).concat();
+/// let cut = |most| packets(&updates, most).map(|packet| packet.len() / Lsu::LEN).collect::<Vec<_>>();
+/// assert_eq!((cut(96), cut(95), cut(71), cut(0)), (vec![4], vec![3, 1], vec![1, 2, 1], vec![1, 2, 1]));
+/// ```
+pub fn packets(mut updates: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
+    let is_age = |updates: &[u8], at: usize| {
+        let record = updates.get(at..at + Lsu::LEN).and_then(|record| Lsu::parse(record).ok());
+        record.is_some_and(|record| Age::of(&record).is_some())
+    };
+    core::iter::from_fn(move || {
+        let mut end = (most.min(updates.len()) / Lsu::LEN).max(1) * Lsu::LEN;
+        if is_age(updates, end) {
+            end = if end > Lsu::LEN { end - Lsu::LEN } else { end + Lsu::LEN };
+        }
+        let (packet, rest) = updates.split_at_checked(end).unwrap_or((updates, &[]));
+        updates = rest;
+        (!packet.is_empty()).then_some(packet)
+    })
+}
+
 impl fmt::Display for Lsu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "link {} > {} seq {}", self.src, self.dst, self.seqno)

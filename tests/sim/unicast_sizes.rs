@@ -1,11 +1,12 @@
-//! Devices with small frames: names are found over them.
+//! Devices with small frames: names are found over them, and link state crosses them, also when they became so of late.
 
 use o7s::device::Mac;
-use o7s::sim::{Host, Network, Switch};
+use o7s::sim::{Host, Link, Network, Switch};
+use o7s::types::id::Eid;
 use o7s::types::name::HashAlg;
 use o7s::{Eth, IpcpHandle, QosSpec, UnicastLayer};
 
-use super::world::{ENCRYPTED, secs};
+use super::world::{ENCRYPTED, ms, secs};
 
 fn host(net: &Network, i: u8, switches: &[&Switch], security: &str) -> Host {
     let mut builder = net.host(&format!("host {i}"));
@@ -87,5 +88,45 @@ fn names_behind_a_narrow_device_are_found() {
     for member in [&near, &middle, &end] {
         let rib = member.rib();
         assert_eq!(rib.get("dht/stats/contacts"), Some(2), "{rib}");
+    }
+}
+
+/// Of 40 members behind another, those that a member beyond a device of so many bytes knows three seconds after they came.
+fn known_in_time(mtu: usize, back: bool) -> usize {
+    const LEAVES: usize = 40;
+    let net = Network::new(17);
+    net.set_default_link(Link::default().latency(ms(5)));
+    let switch = net.switch();
+    let a = net.host("a").udp4("10.0.0.1").eth(&switch, "02:00:00:00:00:01").build();
+    let b = net.host("b").eth(&switch, "02:00:00:00:00:02").build();
+    let x = net.host("x").udp4("10.0.0.2").build();
+    let first = a.stack().unicast("a").over(&a.udp4()[0]).over(&a.eth()[0]);
+    let _first = first.bootstrap(UnicastLayer::new("net")).unwrap();
+    let second = net.block_on(b.stack().unicast("b").over(&b.eth()[0]).enroll_async("a")).unwrap();
+    net.block_on(second.connect_async("a")).unwrap();
+    let third = net.block_on(x.stack().unicast("x").over(&x.udp4()[0]).enroll_async("a")).unwrap();
+    let leaves: Vec<Host> =
+        (0..LEAVES).map(|i| net.host(&format!("l{i}")).udp4(&format!("10.0.1.{}", i + 1)).build()).collect();
+    let mut members = Vec::new();
+    for (i, leaf) in leaves.iter().enumerate() {
+        let builder = leaf.stack().unicast(&format!("l{i}")).over(&leaf.udp4()[0]);
+        let member = net.block_on(builder.enroll_async("a")).unwrap();
+        net.block_on(member.connect_async("x")).unwrap();
+        members.push(member);
+    }
+    net.run_for(secs(10));
+    for mtu in [mtu].into_iter().chain(back.then_some(1500)) {
+        [&a, &b].iter().for_each(|host| host.interfaces()[0].set_mtu(mtu));
+        net.run_for(secs(5));
+    }
+    net.block_on(third.connect_async("a")).unwrap();
+    net.run_for(secs(3));
+    members.iter().filter(|m| second.next_hop(m.address().unwrap(), Eid(77)).is_some()).count()
+}
+
+#[test]
+fn a_subtree_is_known_in_time_over_a_link_that_has_become_narrower() {
+    for (mtu, back) in [(1500, false), (600, false), (300, false), (200, false), (200, true)] {
+        assert_eq!(known_in_time(mtu, back), 40, "{mtu} bytes, and wide again: {back}");
     }
 }

@@ -206,7 +206,7 @@ impl Control {
     /// Does what is due.
     pub(super) fn run(&self, now: Instant) {
         self.settle_doubts(now);
-        self.data.look_at_sizes(now);
+        self.look_at_sizes(now);
         let unix = self.shared.unix_secs();
         self.machines.lock().handle_timeout(now, unix);
         self.handle(now);

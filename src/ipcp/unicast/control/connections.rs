@@ -70,6 +70,19 @@ impl Control {
         Ok(id)
     }
 
+    /// Looks, once in a while, how large packets the N-1 flows take now.
+    pub(super) fn look_at_sizes(&self, now: Instant) {
+        if !self.data.look_at_sizes(now) {
+            return;
+        }
+        let managements = self.managements.read();
+        let ends: Vec<_> = managements.iter().map(|(id, m)| (*id, Arc::clone(&m.endpoint))).collect();
+        drop(managements);
+        let sizes: Vec<_> = ends.iter().map(|(id, endpoint)| (*id, endpoint.max_packet())).collect();
+        let mut machines = self.machines.lock();
+        sizes.into_iter().for_each(|(id, most)| machines.routing.limit_packets(id, most));
+    }
+
     /// An N-1 flow is lost.
     pub(in crate::ipcp::unicast) fn lose(&self, now: Instant, id: N1FlowId) {
         if let Some(endpoint) = self.remove(now, id) {

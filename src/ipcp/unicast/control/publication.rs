@@ -7,9 +7,10 @@ use super::machines::Output;
 use crate::base::journal::record;
 use crate::base::time::Instant;
 use crate::directory;
+use crate::flow::WriteError;
 use crate::types::id::N1FlowId;
-use crate::wire::dht;
 use crate::wire::dt::DIRECTORY;
+use crate::wire::{dht, link_state};
 
 impl Control {
     /// Passes on one thing that a machine has put out; `false` if there was none.
@@ -57,9 +58,14 @@ impl Control {
 
     fn send_link_state(&self, to: N1FlowId, updates: &[u8]) {
         let endpoint = self.managements.read().get(&to).map(|m| Arc::clone(&m.endpoint));
-        if let Some(endpoint) = endpoint {
-            // What cannot be sent is lost, as on the way: it will be repeated.
-            let _ = endpoint.write(updates);
+        let Some(endpoint) = endpoint else { return };
+        // What cannot be sent is lost, as on the way: it will be repeated.
+        if let Err(WriteError::TooLarge { max, .. }) = endpoint.write(updates) {
+            // It takes less than it did. The next packets are made for that.
+            self.machines.lock().routing.limit_packets(to, max);
+            for packet in link_state::packets(updates, max) {
+                let _ = endpoint.write(packet);
+            }
         }
     }
 
