@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use o7s::device::Mac;
 use o7s::sim::{Host, Link, Network, Verdict};
-use o7s::{ConnectOptions, Eth, IpcpHandle, QosSpec, UnicastLayer, aio};
+use o7s::{BroadcastLayer, ConnectOptions, Eth, Flow, IpcpHandle, QosSpec, UnicastLayer, aio};
 
 const SECOND: Duration = Duration::from_secs(1);
 const VICTIM: &str = "10.0.0.1";
@@ -31,6 +31,14 @@ impl World {
         let (net, hosts) = Self::hosts(seed);
         let builder = |i: usize| hosts[i].stack().unicast(&format!("m{i}")).over(&hosts[i].udp4()[0]);
         let first = builder(0).bootstrap(UnicastLayer::new("net")).unwrap();
+        let [second, third] = [1, 2].map(|i| net.block_on(builder(i).enroll_async("m0")).unwrap());
+        Self { net, hosts, members: [first, second, third] }.connected()
+    }
+
+    fn broadcast(seed: u64) -> Self {
+        let (net, hosts) = Self::hosts(seed);
+        let builder = |i: usize| hosts[i].stack().broadcast(&format!("m{i}")).over(&hosts[i].udp4()[0]);
+        let first = builder(0).bootstrap(BroadcastLayer::new("net")).unwrap();
         let [second, third] = [1, 2].map(|i| net.block_on(builder(i).enroll_async("m0")).unwrap());
         Self { net, hosts, members: [first, second, third] }.connected()
     }
@@ -97,6 +105,25 @@ fn a_neighbour_that_withholds_large_packets_makes_only_its_own_small() {
     talks.as_blocking().try_write(&[9; 1100]).unwrap();
     net.run_for(5 * SECOND);
     assert!(heard() > 0);
+}
+
+#[test]
+fn a_broadcast_neighbour_that_withholds_large_packets_makes_none_small() {
+    let world = World::broadcast(8);
+    let [here, honest, _attacker] = [0, 1, 2].map(|i| world.hosts[i].stack().join("net").unwrap());
+    world.withhold();
+    let heard = |flow: &Flow| core::iter::from_fn(|| flow.try_read(&mut [0; 2000]).ok()).max();
+    for _ in 0..300 {
+        let size = here.max_packet();
+        let _ = here.try_write(&vec![7; size]);
+        heard(&honest);
+        world.net.run_for(Duration::from_millis(100));
+    }
+    assert!(world.limit().is_some_and(|limit| limit < 300), "the path was found narrow: {:?}", world.limit());
+    assert_eq!(here.max_packet(), 1399);
+    assert_eq!(here.try_write(&[8; 1399]), Ok(1399));
+    world.net.run_for(SECOND);
+    assert_eq!(heard(&honest), Some(1399));
 }
 
 /// A member with two interfaces, one of them narrow: whoever may connect there has nothing to say about the other.

@@ -1,5 +1,6 @@
 //! Broadcast layers in virtual time.
 
+use o7s::device::Mac;
 use o7s::ipcp::Component;
 use o7s::ipcp::connect::enroll::Applicant;
 use o7s::sim::{Host, Link, Loss, Network};
@@ -188,6 +189,33 @@ fn a_layer_is_joined_where_there_is_a_member() {
     layer.members[0].clone().leave();
     assert!(flow.write(b"hello?").is_err());
     assert!(stack.join("news").is_err());
+}
+
+/// The programs that have joined find out by asking, whether something is sent meanwhile or not.
+#[test]
+fn packets_are_as_large_as_the_devices_take_now() {
+    let net = net(9);
+    let switch = net.switch();
+    let hosts = [1, 2].map(|i| net.host(&format!("h{i}")).eth(&switch, Mac([2, 0, 0, 0, 0, i])).build());
+    let builder = |i: usize| hosts[i].stack().broadcast(&name(i)).over(&hosts[i].eth()[0]);
+    let first = builder(0).bootstrap(BroadcastLayer::new("news")).unwrap();
+    let second = net.block_on(builder(1).enroll_async("node-0")).unwrap();
+    net.block_on(second.connect_async("node-0")).unwrap();
+    let joined = hosts[0].stack().join("news").unwrap();
+    let before = joined.max_packet();
+    for sends in [true, false] {
+        for mtu in [600, 1500, 1000, 600, 1500] {
+            hosts.iter().for_each(|host| host.interfaces()[0].set_mtu(mtu));
+            net.run_for(secs(1));
+            if sends {
+                let _ = joined.try_write(&[1; 500]);
+            }
+            net.run_for(secs(1));
+            let max = before.min(mtu - 4);
+            assert_eq!(joined.max_packet(), max, "{mtu} bytes, and sends: {sends}");
+            assert_eq!(first.rib().get("max-packet"), Some(max as u64));
+        }
+    }
 }
 
 #[test]

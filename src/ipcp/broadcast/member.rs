@@ -68,7 +68,7 @@ impl Port for Joined {
     }
 
     fn mtu(&self) -> usize {
-        self.broadcast.upgrade().map_or(0, |broadcast| broadcast.mtu.load(Ordering::Relaxed))
+        self.broadcast.upgrade().map_or(0, |broadcast| broadcast.mtu())
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {

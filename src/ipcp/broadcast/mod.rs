@@ -8,7 +8,7 @@
 //! | members | enroll like those of a unicast layer, and are connected over N-1 flows for data transfer; there is no management |
 //! | on the wire | packets as they were written: no header, no address, no number |
 //! | delivery | to all members but the sender; lost packets stay lost, and what a program has no room for is dropped |
-//! | size | up to [`MAX_PACKET`] bytes, less if an N-1 flow takes less |
+//! | size | up to [`MAX_PACKET`] bytes, less if the layer below an N-1 flow takes less |
 //!
 //! # Neighbours that vanish
 //!
@@ -31,6 +31,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -39,7 +40,7 @@ use super::{Connections, Info, Kind};
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::counter::counters;
 use crate::base::rng::Rng;
-use crate::base::sync::{Mutex, RwLock};
+use crate::base::sync::{AtomicU64, Mutex, RwLock};
 use crate::base::time::{Clock, Instant};
 use crate::flow::{Endpoint, Outgoing, Sink};
 use crate::types::id::N1FlowId;
@@ -54,6 +55,9 @@ pub const MAX_PACKET: usize = 1399;
 pub const KEEPALIVES: i32 = 1;
 /// Longest silence of a neighbour that speaks this version, milliseconds.
 pub const NEIGHBOUR_TIMEOUT: u32 = 10_000;
+
+/// Flows to neighbours are asked at most so often how large packets they carry.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Components and settings of a new member.
 pub struct Parts {
@@ -85,8 +89,10 @@ pub struct Broadcast {
     /// Our ends of all N-1 flows, and of the flows of programs.
     ports: RwLock<BTreeMap<N1FlowId, (Side, Arc<Endpoint>)>>,
     next: AtomicU32,
-    /// Bytes of a packet that all neighbours take.
+    /// Bytes of a packet that the flows to all neighbours carry.
     mtu: AtomicUsize,
+    /// When they were last asked, nanoseconds.
+    looked: AtomicU64,
     pool: Arc<BufPool>,
     down: AtomicBool,
     counters: Counters,
@@ -119,6 +125,7 @@ impl Broadcast {
             ports: RwLock::new(BTreeMap::new()),
             next: AtomicU32::new(0),
             mtu: AtomicUsize::new(MAX_PACKET),
+            looked: AtomicU64::new(0),
             pool,
             down: AtomicBool::new(false),
             counters: Counters::default(),
@@ -149,9 +156,9 @@ impl Broadcast {
     /// Sends a packet to a neighbour, or drops it: a slow neighbour must not hold up the others.
     fn send(&self, now: Instant, neighbour: &Endpoint, pkt: &PacketBuf) {
         let mut out = Outgoing::new();
-        let most = neighbour.max_packet();
+        let most = neighbour.carries();
         if most < self.mtu.load(Ordering::Relaxed) {
-            // Its path has become narrower.
+            // Its device takes less than it did.
             self.note_mtu();
         }
         let sent = pkt.len() <= most && {
@@ -193,9 +200,21 @@ impl Broadcast {
         removed.map(|(_, endpoint)| endpoint)
     }
 
+    /// Bytes that a packet may have. The neighbours' flows are asked once in a while.
+    fn mtu(&self) -> usize {
+        let (now, last) = (self.clock.now(), Instant::from_nanos(self.looked.load(Ordering::Relaxed)));
+        if now.since(last) >= LOOK_EVERY {
+            self.looked.store(now.as_nanos(), Ordering::Relaxed);
+            self.note_mtu();
+        }
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// What a reliable flow finds out about its path does not count: a neighbour that acknowledges only what is small would
+    /// decide for all. What is larger goes in pieces there.
     fn note_mtu(&self) {
         let neighbours: SmallVec<[_; 16]> = self.ports.read().values().filter_map(neighbour).collect();
-        let mtu = neighbours.iter().map(|endpoint| endpoint.max_packet()).fold(MAX_PACKET, usize::min);
+        let mtu = neighbours.iter().map(|endpoint| endpoint.carries()).fold(MAX_PACKET, usize::min);
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
@@ -206,7 +225,7 @@ impl Broadcast {
     fn tree(&self) -> Tree {
         Tree::item("ipcp", &*self.info.name)
             .counters(self.counters.rows())
-            .gauge("max_packet", self.mtu.load(Ordering::Relaxed) as u64)
+            .gauge("max_packet", self.mtu() as u64)
             .with(self.flood.lock().rib())
     }
 }
