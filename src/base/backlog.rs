@@ -125,9 +125,14 @@ impl Backlog {
     }
 }
 
-/// Bytes that an account may be wrong by: what is charged is brought up to date in steps of it, so that threads with
-/// different flows do not write to one place with every packet.
+/// What is charged is at least what is held, and more by up to two steps as long as there is enough for all: it is charged in
+/// advance and not given back at once, so that threads with different flows do not write to one place with every packet. An
+/// account whose flow has had nothing to do for a while [settles](Account::settle).
 const STEP: usize = 32 * 1024;
+/// What is charged in advance at first.
+const FIRST: usize = 4096;
+/// Of a limit one part in so many is for those that hold less than a step.
+const RESERVE: usize = 16;
 
 /// Memory that many backlogs hold together, with its limit.
 pub struct Meter {
@@ -173,7 +178,28 @@ impl Meter {
 
     /// Returns `true` if the limit is reached, here or in the whole.
     pub fn is_full(&self) -> bool {
-        self.used() >= self.limit || self.above().is_some_and(Self::is_full)
+        self.has_reached(|limit| limit)
+    }
+
+    /// Returns `true` if that much of the limit is used, here or in the whole.
+    fn has_reached(&self, part: impl Fn(usize) -> usize + Copy) -> bool {
+        self.used() >= part(self.limit) || self.above().is_some_and(|whole| whole.has_reached(part))
+    }
+
+    /// Returns `true` if there is enough for all, so that accounts need not be exact: what they have in advance never makes a
+    /// meter more than half full.
+    fn is_ample(&self) -> bool {
+        !self.has_reached(|limit| limit / 2)
+    }
+
+    /// What is charged for `held` bytes while there is enough.
+    fn in_advance(&self, held: usize) -> usize {
+        let step = STEP.min(self.limit / RESERVE).max(1);
+        match held {
+            0 => 0,
+            held if held < step => held.max(FIRST).next_power_of_two().min(step),
+            held => held.next_multiple_of(step),
+        }
     }
 
     /// Calls `f` with the loan of the whole, and the time.
@@ -241,18 +267,40 @@ impl Account {
     }
 
     /// `held` bytes are held now.
+    #[inline]
     pub fn set(&mut self, held: usize) {
-        let Some(meter) = &self.meter else { return };
-        if held.abs_diff(self.charged) >= STEP || (held == 0 && self.charged > 0) {
-            meter.change(self.charged, held);
-            self.charged = held;
+        if held != self.charged {
+            self.adjust(held);
         }
     }
 
-    /// Returns `true` if a place that holds `held` bytes may hold no more. A little may always be held, so that none
-    /// starves.
+    fn adjust(&mut self, held: usize) {
+        let Some(meter) = &self.meter else { return };
+        let is_ample = meter.is_ample();
+        let has_enough = self.charged.checked_sub(held).is_some_and(|spare| spare <= 2 * STEP);
+        if !(is_ample && has_enough) {
+            let charge = if is_ample { meter.in_advance(held) } else { held };
+            self.charge(charge);
+        }
+    }
+
+    /// `held` bytes are held now, and will be for a while.
+    pub fn settle(&mut self, held: usize) {
+        self.charge(held);
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        if let Some(meter) = self.meter.as_ref().filter(|_| bytes != self.charged) {
+            meter.change(self.charged, bytes);
+            self.charged = bytes;
+        }
+    }
+
+    /// Returns `true` if a place that holds `held` bytes may hold no more. One that holds nothing may always take a packet,
+    /// so that none starves, and who holds much leaves a little to those who do not.
     pub fn is_full(&self, held: usize) -> bool {
-        held >= STEP && self.meter.as_ref().is_some_and(|meter| meter.is_full())
+        let reserve = if held >= STEP { RESERVE } else { usize::MAX };
+        held > 0 && self.meter.as_ref().is_some_and(|meter| meter.has_reached(|limit| limit - limit / reserve))
     }
 }
 

@@ -140,13 +140,7 @@ impl Messages {
             return dropped + 1 + self.drop_open(cache);
         }
         // However short its fragments are: a message whose buffers took all the memory would never come to its end.
-        let packet = match packet.snug() {
-            Some(snug) => {
-                cache.put(packet);
-                snug
-            }
-            None => packet,
-        };
+        let packet = cache.snug(packet);
         let parts = self.parts.get_or_insert_default();
         parts.open.packets += 1;
         parts.open.bytes += packet.len() as u32;

@@ -10,7 +10,6 @@ use super::fragments::Part;
 use super::pieces::Pieces;
 use super::ranges::Ranges;
 use super::reassembly::Messages;
-use crate::base::backlog::SNUG_FROM;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::lazy_queue::LazyQueue;
 use crate::base::seq::Seq;
@@ -33,8 +32,8 @@ const LAST_WINDOW: u32 = 64;
 /// matters to larger ones only. Repairs come in order and fill a hole near the front. Where they do not, because the first was
 /// lost again or two paths differ by that much, those behind come again once more.
 const MOVES: usize = 2048;
-/// Places for early packets that are not worth giving back, and do not count as memory that packets hold.
-const PLACES: usize = 256;
+/// Places for early packets that are not worth giving back while there is enough memory.
+const PLACES: usize = 64;
 
 /// Memory for packets that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -304,6 +303,8 @@ impl Receiver {
             cache.put(packet);
         } else {
             stats.received += 1;
+            // The one that each flow may have when there is no memory.
+            let packet = if self.memory == Memory::Full { cache.snug(packet) } else { packet };
             stats.note_incomplete(self.ready.push(now, part, packet, cache));
         }
     }
@@ -337,7 +338,7 @@ impl Receiver {
     /// No packet is held: gives back memory for many.
     fn tidy_places(&mut self) {
         if let Some(early) = self.early.get_mut() {
-            early.shrink_to(PLACES);
+            early.shrink_to(if self.memory == Memory::Free { PLACES } else { 0 });
         }
     }
 
@@ -365,15 +366,9 @@ impl Receiver {
             cache.put(packet);
             return;
         }
-        // A gap can hold a window of small packets in large buffers, which a peer may provoke: beyond a few they are
-        // copied into buffers of their size.
-        let packet = match packet.snug().filter(|_| self.early.len() >= SNUG_FROM) {
-            Some(snug) => {
-                cache.put(packet);
-                snug
-            }
-            None => packet,
-        };
+        // A gap can hold a window of small packets in large buffers, and each of many flows a few, which a peer may provoke:
+        // they are copied into buffers of their size. It is where something was lost, and not what all packets pay.
+        let packet = cache.snug(packet);
         self.early_bytes += packet.memory();
         // The shorter side is moved to make room, and a hole is mostly filled near its front.
         self.early.get_or_make().insert(place, Early { seq, kind, packet });
@@ -447,8 +442,9 @@ impl Receiver {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        // Beyond a few, places count by themselves: there is memory for as many as were ever taken at a time.
-        let places = self.early.capacity().saturating_sub(PLACES) * size_of::<Early>();
+        // Places count by themselves: there is memory for as many as were ever taken at a time.
+        let spare = if self.early.is_empty() { PLACES } else { 0 };
+        let places = self.early.capacity().saturating_sub(spare) * size_of::<Early>();
         self.ready.bytes() + self.early_bytes + places + self.pieces.as_ref().map_or(0, |pieces| pieces.bytes())
     }
 

@@ -49,9 +49,15 @@ impl Ends {
         (near.await, far)
     }
 
-    /// Bytes of memory that packets hold at the server which wait for its applications.
+    /// Bytes of memory that packets hold at the server which wait for its applications, or a little more.
     pub(crate) fn held(&self) -> u64 {
         self.server.stack().rib().get("node/held_bytes").unwrap()
+    }
+
+    /// The same when the flows have had nothing to do for a while: what is charged in advance is given back then.
+    pub(crate) fn held_at_rest(&self) -> u64 {
+        self.net.run_for(ms(1000));
+        self.held()
     }
 }
 

@@ -31,7 +31,7 @@ fn megabytes_cross_links_of_1500_bytes_with_loss() {
         });
         // As long as congestion control takes that has all loss for congestion.
         assert!(took < Duration::from_secs(90), "{took:?}");
-        assert_eq!(ends.held(), 0);
+        assert_eq!(ends.held_at_rest(), 0);
     }
 }
 

@@ -80,6 +80,16 @@ impl Flood {
         (heap::live() - before, wire)
     }
 
+    /// As [`flood`](Self::flood), until the flows are quiet and have given back the buffers that circulate.
+    fn flood_and_wait(&self, packets: u32, make: impl Fn(u32) -> Vec<u8>) -> (i64, i64) {
+        let idle = || 2072 * self.server.stack().rib().get("node/idle_buffers").unwrap() as i64;
+        self.settle();
+        let before = heap::live() - idle();
+        let (_, wire) = self.flood(packets, make);
+        self.net.run_for(Duration::from_secs(1));
+        (heap::live() - idle() - before, wire)
+    }
+
     fn settle(&self) {
         let net = self.net.clone();
         self.net.block_on(async move { net.sleep(Duration::from_millis(100)).await });
@@ -174,6 +184,70 @@ fn is_at(what: &str, flood: &Flood, (held, wire): (i64, i64), bound: i64, most: 
     assert!(refused > 0, "{what}: nothing refused");
     assert!(held > bound / 2, "{what}: {wire} bytes hold only {held}");
     assert!(held < most, "{what}: {wire} bytes hold {held}");
+}
+
+/// Many flows, of which none holds more than a few packets: together they hold no more than few flows with many packets, and
+/// all of it is counted.
+#[test]
+fn many_flows_that_hold_little_hold_no_more_together() {
+    type Make = fn(u32) -> Vec<u8>;
+    const FLOWS: u32 = 1000;
+    // What else there is for a flow with a gap, or a queue, bytes.
+    const MACHINES: i64 = FLOWS as i64 * 1024;
+    let rows: [(&str, QosSpec, Make); 4] = [
+        ("beyond a gap", reliable(), |n| beyond_a_gap(n, 600)),
+        ("in order", reliable(), |n| in_order(n, 600)),
+        ("best effort", best_effort(), |n| in_order(n, 600)),
+        ("raw", raw(), |_| vec![1; 600]),
+    ];
+    for (what, qos, make) in rows {
+        let flood = Flood::new(limits(), qos, 1, FLOWS);
+        let (held, wire) = flood.flood_and_wait(16, make);
+        is_at(what, &flood, (held, wire), PEER, PEER + MACHINES);
+        assert!(flood.held() + MACHINES >= held, "{what}: {held} held, {} counted", flood.held());
+    }
+    // What is small takes little, from the first packet on.
+    let flood = Flood::new(limits(), reliable(), 1, FLOWS);
+    let (held, wire) = flood.flood_and_wait(16, |n| beyond_a_gap(n, 1));
+    println!("small: {wire} bytes hold {held}, {} counted", flood.held());
+    assert!(held < 4 * (wire + 28 * 16 * i64::from(FLOWS)), "{wire} bytes hold {held}");
+    assert!(flood.held() + MACHINES >= held, "{held} held, {} counted", flood.held());
+}
+
+/// A flow of another host carries its messages while strangers have filled their own share, or the whole stack's.
+#[test]
+fn an_honest_flow_is_served_while_strangers_hold_all_they_may() {
+    for (hosts, per_host) in [(1, 500), (4, 250)] {
+        for qos in [reliable(), QosSpec::BEST_EFFORT] {
+            let flood = Flood::new(limits(), reliable(), hosts, per_host);
+            flood.flood(24, |n| beyond_a_gap(n, 600));
+            assert!(flood.refused() > 0, "{hosts} hosts have filled nothing");
+            let net = &flood.net;
+            let client = net.host("client").udp4("10.0.0.2").build();
+            let listener = flood.server.listen("t");
+            let stack = client.stack().clone();
+            let accepted = net.spawn(async move { listener.accept_async().await.unwrap() });
+            let near = net.block_on(async move { stack.flow("t").qos(qos).alloc_async().await.unwrap() });
+            let far = net.block_on(accepted);
+            let sender = net.clone();
+            let stats = far.as_blocking().into_async();
+            let writer = net.spawn(async move {
+                for n in 0..200_u32 {
+                    near.write(&[&n.to_be_bytes()[..], &[0; 1000]].concat()).await.unwrap();
+                    sender.sleep(Duration::from_millis(5)).await;
+                }
+                near
+            });
+            let reader = net.spawn(async move {
+                for n in 0..200_u32 {
+                    let got = far.read_bytes().await.unwrap();
+                    assert_eq!(got[..4], n.to_be_bytes(), "{:?}", stats.as_blocking().counters());
+                }
+            });
+            net.block_on(reader);
+            let _near = net.block_on(writer);
+        }
+    }
 }
 
 fn flow_bytes() {

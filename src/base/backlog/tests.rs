@@ -43,12 +43,66 @@ fn a_meter_adds_up_and_is_given_back() {
     two.set(1 << 17);
     assert_eq!((part.used(), whole.used()), (1 << 18, 1 << 18));
     assert!(part.is_full() && !whole.is_full());
-    assert!(one.is_full(1 << 17) && !one.is_full(1000));
+    assert!(one.is_full(1 << 17) && one.is_full(1000) && !one.is_full(0));
     one.set((1 << 17) + 1000);
-    assert_eq!(part.used(), 1 << 18, "not for every packet");
+    assert_eq!(part.used(), (1 << 18) + 1000, "to the byte when there is little");
     one.set(0);
+    two.set((1 << 17) - 1000);
+    assert_eq!(part.used(), (1 << 17) - 1000, "nothing is kept");
     drop(two);
     assert_eq!((part.used(), whole.used()), (0, 0));
+}
+
+#[test]
+fn what_many_accounts_hold_is_charged_however_little_each_does() {
+    let (whole, _) = whole();
+    let part = Meter::part(1 << 19, &whole);
+    let mut accounts: Vec<_> = (0..1000).map(|_| Account::new(Some(Arc::clone(&part)))).collect();
+    let mut held = 0;
+    for (n, account) in accounts.iter_mut().enumerate() {
+        if !account.is_full(1) {
+            account.set(2 + 2 * n);
+            held += 2 + 2 * n;
+        }
+        assert!(part.used() >= held && whole.used() >= held, "{held} held, {} charged", part.used());
+    }
+    assert!(part.is_full() && held < (1 << 19) + 2000, "{held}");
+    accounts.iter_mut().for_each(|account| account.set(0));
+    // Those that had charged in advance while there was enough have not written down that they hold nothing.
+    assert!(part.used() <= 1 << 18, "{}", part.used());
+    accounts.iter_mut().for_each(|account| account.settle(0));
+    assert_eq!((part.used(), whole.used()), (0, 0));
+}
+
+#[test]
+fn packets_that_come_and_go_are_not_charged_one_by_one() {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(0));
+    let part = Meter::part(64 << 20, &Meter::whole(256 << 20, &clock));
+    let mut account = Account::new(Some(Arc::clone(&part)));
+    for held in [1, 2072, 0, 4096, 0, 1] {
+        account.set(held);
+        assert_eq!(part.used(), 4096, "{held}");
+    }
+    // A burst, and what is read of it.
+    let mut changes = Vec::new();
+    for held in (0..=100).chain((0..100).rev()).map(|packets| packets * 2072) {
+        account.set(held);
+        assert!(part.used() >= held && part.used() <= held + 2 * STEP, "{held} held, {} charged", part.used());
+        changes.push(part.used());
+    }
+    changes.dedup();
+    assert!(changes.len() < 20, "{changes:?}");
+}
+
+#[test]
+fn who_holds_much_leaves_a_little_to_others() {
+    let (whole, _) = whole();
+    let part = Meter::part(1 << 19, &whole);
+    let [mut much, mut little] = [0, 1].map(|_| Account::new(Some(Arc::clone(&part))));
+    much.set((1 << 19) - (1 << 15));
+    assert!(much.is_full(STEP) && !little.is_full(2072));
+    little.set(1 << 15);
+    assert!(little.is_full(2072) && little.is_full(1) && !little.is_full(0));
 }
 
 #[test]

@@ -162,6 +162,17 @@ impl BufCache {
         }
     }
 
+    /// The packet in memory of its length, if it is [small](PacketBuf::snug).
+    pub fn snug(&mut self, packet: PacketBuf) -> PacketBuf {
+        match packet.snug() {
+            Some(snug) => {
+                self.put(packet);
+                snug
+            }
+            None => packet,
+        }
+    }
+
     /// Gives away what is more than that, what has not been used for the longest first.
     #[cold]
     fn trim(&mut self, kept: usize) {

@@ -15,6 +15,9 @@ const LIMIT: usize = 2048;
 pub(super) const BUSY: usize = 512;
 /// Memory that a packet in a buffer from the pool holds, about, bytes: the inbox is bounded by what [`LIMIT`] of these do.
 const UNIT: usize = 2304;
+/// Memory that packets may hold which wait for a thread and not for a reader, whatever the peer and the stack hold: it is for
+/// a moment, and what comes in a burst would be lost otherwise. Bytes.
+const MOMENT: usize = 32 * 1024;
 /// Packets that wait while the flow is still being allocated.
 const PENDING: usize = 64;
 
@@ -145,8 +148,10 @@ impl Inbox {
         for pkt in pkts {
             let held = self.packets.bytes();
             // Three bounds: number and memory for this flow, memory for its peer and the stack. The first packet over a
-            // limit of bytes is still taken, so that large packets are not refused permanently.
-            if self.packets.len() < most && held < most_bytes && !self.account.is_full(held) {
+            // limit of bytes is still taken, so that large packets are not refused permanently; where there is no memory at
+            // all, the first of those that wait for a reader.
+            let waits = held.saturating_sub(if self.turn == Turn::Held { 0 } else { MOMENT });
+            if self.packets.len() < most && held < most_bytes && !self.account.is_full(waits) {
                 self.packets.push_back(pkt);
             } else {
                 self.overflow += 1;
@@ -225,7 +230,7 @@ impl Inbox {
         if matches!(self.turn, Turn::Left | Turn::Held) {
             self.turn = Turn::Idle;
         }
-        self.account.set(0);
+        self.account.settle(0);
         self.packets.take()
     }
 
@@ -322,5 +327,10 @@ impl Inbox {
         if self.packets.is_empty() {
             self.packets.shrink();
         }
+    }
+
+    /// Charges what is held, and nothing in advance.
+    pub(super) fn settle(&mut self) {
+        self.account.settle(self.packets.bytes());
     }
 }

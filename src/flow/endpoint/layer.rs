@@ -92,6 +92,9 @@ impl Endpoint {
             }
             // First, because what is given back need not be waited for.
             inner.pipe.relax_if_quiet(now);
+            // Timeouts are few next to packets: what is charged in advance of these is given back.
+            inner.pipe.settle_charge();
+            self.arrivals.inbox.lock().settle();
             self.settle(&mut inner, now, &mut fx);
             if inner.pipe.is_relaxed() {
                 self.arrivals.inbox.lock().shrink();

@@ -124,6 +124,7 @@ impl Endpoint {
         // A keepalive of an idle flow: the list it came in would be kept until the next.
         if pipe.is_relaxed() {
             pipe.drop_work();
+            self.arrivals.inbox.lock().settle();
         }
         fx.tick |= taken.tick;
         inner.tell_readable |= taken.n > 0;

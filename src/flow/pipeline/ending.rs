@@ -44,7 +44,7 @@ impl Pipeline {
     pub(in crate::flow) fn leave(&mut self) -> VecDeque<PacketBuf> {
         self.deaf = true;
         let unread = self.ready.take();
-        self.charge();
+        self.settle_charge();
         unread
     }
 
@@ -68,7 +68,7 @@ impl Pipeline {
     pub(in crate::flow) fn forget(&mut self) {
         self.frct = None;
         self.partial = None;
-        self.charge();
+        self.settle_charge();
     }
 
     /// Returns `true` if the peer is told how this end goes, and tells in turn.

@@ -136,9 +136,9 @@ impl Pipeline {
     /// Gives spare memory back.
     pub(in crate::flow) fn relax(&mut self) {
         self.relaxed = true;
+        self.cache.release();
         // While something waits, what is given back would only be allocated again.
         if self.work.is_empty() && self.ready.is_empty() && self.tx_queue_len() == 0 {
-            self.cache.release();
             if let Some(frct) = &mut self.frct {
                 frct.shrink();
             }
@@ -148,6 +148,7 @@ impl Pipeline {
             self.drop_work();
             self.ready.shrink();
         }
+        self.settle_charge();
     }
 
     /// After how long a silence of this end a keepalive is sent.

@@ -70,11 +70,16 @@ impl Pipeline {
             self.ready.push_back(pkt);
             self.charge();
         }
+        if memory == Memory::Full {
+            // Of many flows that are refused packets each would keep the buffer of the last one.
+            self.cache.release();
+        }
     }
 
     /// Memory that what waits for the application holds, bytes.
     pub(in crate::flow) fn held(&self) -> usize {
-        self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
+        let partial = self.partial.as_ref().map_or(0, PacketBuf::memory);
+        partial + self.ready.bytes() + self.frct.as_ref().map_or(0, |f| f.held())
     }
 
     /// How much may still wait for the application. Nothing if the peer has sent more than its window was told to be
@@ -93,9 +98,20 @@ impl Pipeline {
         }
     }
 
+    /// Charges what is held, and nothing in advance.
+    pub(in crate::flow) fn settle_charge(&mut self) {
+        let held = self.held();
+        self.account.settle(held);
+    }
+
     pub(super) fn charge(&mut self) {
         let held = self.held();
-        self.account.set(held);
+        // Of an idle flow nobody comes back to give back what was charged in advance.
+        if self.relaxed {
+            self.account.settle(held);
+        } else {
+            self.account.set(held);
+        }
         if self.account.has_asked() && self.frct.as_ref().is_none_or(|frct| !frct.is_stuck()) {
             self.account.repay();
         }

@@ -217,12 +217,14 @@ fn a_packet_far_ahead_costs_what_a_packet_costs() {
     let (mut f, mut cache) = receiving();
     let before = f.held();
     let (held, early) = take(&mut f, &mut cache, Flags::DATA, 5000);
-    assert_eq!((held - before, early), (PacketBuf::copy_of(b"x").memory(), 1));
+    // Its one byte, and places for the first few.
+    assert!(held - before < 256 && early == 1, "{}", held - before);
     // Nor does what is missing between several cost anything.
     for n in 0..40 {
         take(&mut f, &mut cache, Flags::DATA, 4900 - 97 * n);
     }
-    assert_eq!((f.held() - before, f.rx.footprint().1), (41 * PacketBuf::copy_of(b"x").memory(), 41));
+    assert_eq!(f.rx.footprint().1, 41);
+    assert!(f.held() - before < 41 * 128, "{}", f.held() - before);
 }
 
 #[test]
