@@ -302,6 +302,11 @@ impl Account {
         let reserve = if held >= STEP { RESERVE } else { usize::MAX };
         held > 0 && self.meter.as_ref().is_some_and(|meter| meter.has_reached(|limit| limit - limit / reserve))
     }
+
+    /// The meter that is charged.
+    pub(crate) fn meter(&self) -> Option<&Arc<Meter>> {
+        self.meter.as_ref()
+    }
 }
 
 impl Account {

@@ -15,7 +15,6 @@ mod pool;
 mod tests;
 
 use alloc::boxed::Box;
-#[cfg(any(test, feature = "sim"))]
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -154,8 +153,12 @@ impl PacketBuf {
         Self { mem: bytes.into(), head: 0, tail: bytes.len() as u32 }
     }
 
+    /// As [`snug`](Self::snug), but with the standard room for headers: for packets that go on.
+    pub(crate) fn roomy(&self) -> Option<Self> {
+        (HEADROOM + self.len() + TAILROOM < self.mem.len() / 4).then(|| Self::roomy_of(self))
+    }
+
     /// These bytes with the standard room around them, in memory of just that length.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn roomy_of(bytes: &[u8]) -> Self {
         let mut mem = Vec::with_capacity(HEADROOM + bytes.len() + TAILROOM);
         mem.resize(HEADROOM, 0);

@@ -33,8 +33,9 @@ settings! {
         /// dropped and counted, beyond twice as much while this end awaits the answer to its half-close; with it the peer's window is closed. Besides, 4.5 MiB may wait in front of the flow's
         /// protocols. Default: 8 MiB.
         flow_bytes: usize = 8 << 20,
-        /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes. Default: 64
-        /// MiB.
+        /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes; what waits in
+        /// front of an N-1 flow to be sent to it included. A flow may have one packet besides when nothing is left, or it
+        /// would stand still. Default: 64 MiB.
         peer_bytes: usize = 64 << 20,
         /// Sets the same for all flows of the stack, bytes. Default: 256 MiB.
         stack_bytes: usize = 256 << 20,

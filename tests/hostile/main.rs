@@ -10,6 +10,7 @@ mod neighbours;
 mod simulated;
 mod sizes;
 mod unicast;
+mod waiting;
 
 use std::time::Duration;
 

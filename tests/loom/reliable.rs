@@ -1,19 +1,23 @@
 //! Reliable flows: acknowledgements and windows come by the thread of the other end, and wake who waits for them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use loom::sync::Mutex;
 use loom::thread;
 use o7s::QosSpec;
+use o7s::base::buf::PacketBuf;
+use o7s::base::time::Instant;
 use o7s::crypto::hash::digest;
 use o7s::crypto::protect::Side;
 use o7s::crypto::suite::Digest;
-use o7s::flow::{Endpoint, Fault, PLANTED, Params, ReadError};
+use o7s::flow::{Endpoint, Event, Fault, Outgoing, PLANTED, Params, ReadError, Sink, Watcher};
 use o7s::frct::{Config, Frct};
 use o7s::oap::Peering;
 
-use super::{Cable, Driver, NOW, closed, env, params, read, write};
+use super::{Cable, Driver, NOW, Sleeper, closed, env, params, read, write};
 
 /// Both ends of a flow, and the driver of both.
 struct Ends {
@@ -83,8 +87,12 @@ impl Ends {
 
 /// With fewer preemptions than elsewhere: there is more to interleave.
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_up_to(2, model);
+}
+
+fn check_up_to(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(2).min(2));
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(preemptions).min(preemptions));
     builder.max_branches = 50_000;
     builder.check(model);
 }
@@ -101,6 +109,100 @@ fn transfer() {
 #[test]
 fn an_acknowledgement_wakes_the_writer_and_a_read_opens_the_window() {
     check(transfer);
+}
+
+/// The part of a layer that sends over the flow, as an adjacency does: packets that are refused are kept, and sent when the
+/// flow says that there is room, by a thread that an alarm wakes; or by the one that they were refused, if that was said
+/// meanwhile.
+#[derive(Default)]
+struct Layer {
+    queue: Mutex<Queue>,
+    alarm: Arc<Sleeper>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Outgoing,
+    told: u64,
+    sent: usize,
+}
+
+impl Watcher for Layer {
+    fn notify(&self, _token: u64, event: Event) {
+        if event != Event::Writable {
+            return;
+        }
+        let waits = {
+            let mut queue = self.queue.lock().unwrap();
+            queue.told += 1;
+            !queue.waiting.is_empty()
+        };
+        if waits {
+            Waker::from(Arc::clone(&self.alarm)).wake();
+        }
+    }
+}
+
+impl Sink for Layer {
+    fn deliver(&self, _token: u64, _now: Instant, _pkts: &mut VecDeque<PacketBuf>) {}
+}
+
+impl Layer {
+    /// Sends what waits, as far as there is room.
+    fn look(&self, flow: &Endpoint) {
+        loop {
+            let (mut pkts, told) = {
+                let mut queue = self.queue.lock().unwrap();
+                (std::mem::take(&mut queue.waiting), queue.told)
+            };
+            let before = pkts.len();
+            if before == 0 {
+                return;
+            }
+            flow.send_packets(NOW, &mut pkts).unwrap();
+            let mut queue = self.queue.lock().unwrap();
+            queue.sent += before - pkts.len();
+            if pkts.is_empty() {
+                return Waker::from(Arc::clone(&self.alarm)).wake();
+            }
+            queue.waiting = pkts;
+            if queue.told == told {
+                return;
+            }
+        }
+    }
+}
+
+fn send_as_a_layer() {
+    let ends = narrow();
+    let layer = Arc::new(Layer::default());
+    let sink: Arc<dyn Sink> = Arc::clone(&layer) as _;
+    ends.near.attach(&sink, 5);
+    layer.queue.lock().unwrap().waiting.extend([1, 2].map(|n| PacketBuf::copy_of(&[n])));
+    let reader = ends.spawn(&ends.far, |e| (read(e), read(e)));
+    let sender = ends.spawn(&ends.near, {
+        let layer = Arc::clone(&layer);
+        move |e| layer.look(e)
+    });
+    let alarm = ends.spawn(&ends.near, {
+        let layer = Arc::clone(&layer);
+        move |e| {
+            while layer.queue.lock().unwrap().sent < 2 {
+                layer.alarm.sleep();
+                layer.look(e);
+            }
+        }
+    });
+    ends.drive(3);
+    sender.join().unwrap();
+    alarm.join().unwrap();
+    assert_eq!(reader.join().unwrap(), (Ok(1), Ok(2)));
+}
+
+#[test]
+fn a_layer_is_told_of_room_for_what_was_refused() {
+    // Two take a minute or two: there are four threads.
+    check_up_to(1, send_as_a_layer);
 }
 
 fn close() {
@@ -124,7 +226,11 @@ fn a_close_with_data_queued_brings_it_and_the_end() {
 
 #[test]
 fn writers_and_closers_that_are_not_woken_are_found() {
-    for (fault, model) in [(Fault::WritersAsleep, transfer as fn()), (Fault::ClosersAsleep, close)] {
+    for (fault, model) in [
+        (Fault::WritersAsleep, transfer as fn()),
+        (Fault::WritersAsleep, send_as_a_layer),
+        (Fault::ClosersAsleep, close),
+    ] {
         PLANTED.set(Some(fault));
         let found = std::panic::catch_unwind(|| check(model));
         PLANTED.set(None);

@@ -365,7 +365,8 @@ impl Endpoint {
             inner.tell_readable = false;
             inner.events.push(Event::Packet);
         }
-        if usable && inner.tell_writable && inner.write_end().is_none() && inner.pipe.has_room() && inner.is_clear() {
+        let told = || inner.write_end().is_none() && inner.pipe.has_room() && inner.is_clear();
+        if usable && inner.tell_writable && told() && !planted(Fault::WritersAsleep) {
             inner.tell_writable = false;
             inner.events.push(Event::Writable);
         }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::door::Effects;
 use super::state::Attached;
 use super::{Endpoint, Inner};
+use crate::base::backlog::Meter;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::flow::{Outgoing, Port, Sink, WriteError};
@@ -65,7 +66,7 @@ impl Endpoint {
     }
 
     /// Writes packets without copying them. What the flow's window, or the thread that is sending, has no room for stays
-    /// in `pkts`, in order.
+    /// in `pkts`, in order; then the watcher is told when there is room for a good many, perhaps before this returns.
     ///
     /// # Errors
     /// Why the flow takes no more data; the packets are still there. Too large ones are not noticed here: see
@@ -81,6 +82,8 @@ impl Endpoint {
             if inner.has_output_room() {
                 inner.pipe.write_packets(now, pkts, &mut fx.out);
             }
+            // In the critical section in which there was no room: whatever makes some settles after it.
+            inner.tell_writable |= !pkts.is_empty();
             Some(())
         });
         end.map_or(Ok(()), Err)
@@ -115,6 +118,11 @@ impl Endpoint {
             inner.next_deadline()
         };
         self.arm(next);
+    }
+
+    /// The meter of the memory that packets hold which wait in this flow: the peer's, if it has asked for the flow.
+    pub(crate) fn meter(&self) -> Option<Arc<Meter>> {
+        self.inner.lock().pipe.meter()
     }
 
     /// Packets that wait in front of the device through which this flow goes.

@@ -2,10 +2,12 @@
 //!
 //! All of it is done for each packet; `handle_packet` and `open` are what a receiver spends its time in.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::tapped::Look;
 use super::{CRC_LEN, Pipeline};
+use crate::base::backlog::Meter;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
 use crate::crypto::CryptoError;
@@ -115,6 +117,11 @@ impl Pipeline {
         if self.account.has_asked() && self.frct.as_ref().is_none_or(|frct| !frct.is_stuck()) {
             self.account.repay();
         }
+    }
+
+    /// The meter that what waits is charged to.
+    pub(in crate::flow) fn meter(&self) -> Option<Arc<Meter>> {
+        self.account.meter().cloned()
     }
 
     /// Leaves it to other flows to complete a message, if this one's turn has lasted for long without a fragment.

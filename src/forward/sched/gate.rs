@@ -11,6 +11,9 @@ use crate::base::time::Instant;
 /// on packets are kept in the queue, and [`look`](Self::look) says every [`PERIOD`](Self::PERIOD) how many to hand over. A
 /// device that ran dry although packets were kept gets twice as much; one that never came down to half of what it was given,
 /// over [`PATIENCE`](Self::PATIENCE) looks, gets that much less.
+///
+/// A device that stands still is looked at ever more seldom: the next look is no further away than the last movement that was
+/// seen, so that it is at most as late again as the device was, and no further than [`LONGEST`](Self::LONGEST).
 #[derive(Clone, Debug)]
 pub struct Gate {
     limit: usize,
@@ -18,11 +21,18 @@ pub struct Gate {
     least: usize,
     looks: u32,
     next_look: Instant,
+    /// What waited in the device at the last look, and since when it was as much.
+    seen: usize,
+    since: Instant,
+    /// Time between the last look that was due and the next.
+    pause: Duration,
 }
 
 impl Gate {
     /// Between two looks at a device that holds as much as it may.
     pub const PERIOD: Duration = Duration::from_micros(500);
+    /// The longest time between two looks at a device that stands still.
+    pub const LONGEST: Duration = Duration::from_millis(64);
     /// Looks after which a limit that is too large is made smaller.
     pub const PATIENCE: u32 = 64;
     /// The limit is never less than this, packets.
@@ -32,7 +42,15 @@ impl Gate {
 
     /// A gate in front of a device about which nothing is known yet.
     pub const fn new() -> Self {
-        Self { limit: 16, least: usize::MAX, looks: 0, next_look: Instant::FAR_FUTURE }
+        Self {
+            limit: 16,
+            least: usize::MAX,
+            looks: 0,
+            next_look: Instant::FAR_FUTURE,
+            seen: 0,
+            since: Instant::ZERO,
+            pause: Self::PERIOD,
+        }
     }
 
     /// Packets that may wait in the device.
@@ -51,14 +69,22 @@ impl Gate {
         if now >= self.next_look && now.since(self.next_look) < Self::PERIOD {
             self.learn(queued);
         }
-        if now >= self.next_look || self.next_look == Instant::FAR_FUTURE {
-            self.next_look = now + Self::PERIOD;
+        let moves = queued != self.seen || queued < self.limit;
+        if moves {
+            (self.seen, self.since) = (queued, now);
+        }
+        if now >= self.next_look || self.next_look == Instant::FAR_FUTURE || moves {
+            self.pause = now.since(self.since).clamp(Self::PERIOD, Self::LONGEST);
+            let next = now + self.pause;
+            // A movement that is seen early does not put the next look off.
+            self.next_look = if now < self.next_look { self.next_look.min(next) } else { next };
         }
         self.limit.saturating_sub(queued)
     }
 
     fn learn(&mut self, queued: usize) {
-        if queued == 0 {
+        // A device that was left alone for longer may have run dry without a fault of its limit.
+        if queued == 0 && self.pause == Self::PERIOD {
             // It stood still while packets were kept from it, which is the worse mistake: made good at once, and by much.
             self.change(self.limit.saturating_mul(2));
             return;

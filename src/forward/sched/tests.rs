@@ -139,6 +139,29 @@ fn samples_after_a_pause_are_ignored() {
     assert!(Gate::PERIOD <= Duration::from_millis(1));
 }
 
+#[test]
+fn a_device_that_stands_still_is_looked_at_seldom_and_at_once_when_it_moves() {
+    let (mut gate, mut now, mut looks) = (Gate::new(), Instant::ZERO, 0);
+    gate.look(now, 1035);
+    while now < Instant::from_millis(10_000) {
+        let before = now;
+        now = gate.deadline();
+        assert!(now > before && now - before <= Gate::LONGEST.min(Gate::PERIOD.max(before - Instant::ZERO)));
+        gate.look(now, 1035);
+        looks += 1;
+    }
+    assert!(looks < 200, "{looks} in 10 s");
+    // Seen by chance, because another packet came.
+    now += Gate::PERIOD;
+    gate.look(now, 1034);
+    assert_eq!(gate.deadline(), now + Gate::PERIOD);
+    // It was busy with what it had.
+    now = gate.deadline();
+    let limit = gate.limit();
+    gate.look(now, limit - 1);
+    assert_eq!(gate.deadline(), now + Gate::PERIOD);
+}
+
 proptest! {
     #[test]
     fn every_packet_comes_out_once_in_the_order_of_its_cube(
@@ -168,7 +191,7 @@ proptest! {
             now += Duration::from_nanos(pause.into());
             let room = gate.look(now, queued);
             prop_assert!((Gate::LEAST..=Gate::MOST).contains(&gate.limit()) && room <= gate.limit());
-            prop_assert!(gate.deadline() <= now + Duration::from_millis(1));
+            prop_assert!(gate.deadline() <= now + Gate::LONGEST);
         }
     }
 }

@@ -392,7 +392,7 @@ impl DataPath {
 
     /// Sends what waits in front of N-1 flows, as far as they have room again.
     pub(super) fn release_queued(&self, now: Instant) {
-        for id in self.waiting.take() {
+        for id in self.waiting.take(now) {
             if let Some(adjacency) = self.adjacency(id) {
                 adjacency.look(now);
             }

@@ -65,8 +65,17 @@ impl Sink for Tap {
 
 impl Watcher for Tap {
     fn notify(&self, token: u64, event: Event) {
-        if let (Event::Down | Event::Deallocated | Event::PeerGone, Some(unicast)) = (event, self.0.upgrade()) {
-            unicast.control.lose(unicast.shared.clock.now(), N1FlowId(token as u32));
+        let (Some(unicast), id) = (self.0.upgrade(), N1FlowId(token as u32)) else { return };
+        match event {
+            Event::Down | Event::Deallocated | Event::PeerGone => {
+                unicast.control.lose(unicast.shared.clock.now(), id);
+            }
+            Event::Writable => {
+                if let Some(adjacency) = unicast.data.adjacency(id) {
+                    adjacency.note_room(unicast.shared.clock.now());
+                }
+            }
+            _ => {}
         }
     }
 }

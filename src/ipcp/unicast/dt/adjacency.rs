@@ -1,10 +1,16 @@
 //! An adjacency: the N-1 flow over which packets go to a neighbour, and what waits in front of it.
 
-use alloc::collections::{BTreeSet, VecDeque};
+mod queue;
+mod service;
+
+use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use self::queue::Queue;
+pub(super) use self::service::ServiceList;
+use crate::base::backlog::Account;
 use crate::base::buf::PacketBuf;
 use crate::base::counter::{Counter, counters};
 use crate::base::sync::{AtomicU64, Mutex, Ordered};
@@ -12,9 +18,9 @@ use crate::base::time::Instant;
 use crate::flow::{BURST, Endpoint, Outgoing};
 use crate::forward::ca;
 use crate::forward::pff::NextHop;
-use crate::forward::sched::{Gate, Scheduler};
+use crate::forward::sched::Gate;
+use crate::ipcp::Connection;
 use crate::ipcp::unicast::shared::{Shared, order};
-use crate::ipcp::{Alarm, Connection};
 use crate::types::id::{Address, N1FlowId};
 use crate::types::layer::CongestionAvoidance;
 use crate::types::qos::QosCube;
@@ -56,46 +62,6 @@ pub(in crate::ipcp::unicast) struct Adjacency {
     device_limit: AtomicUsize,
     counters: Counters,
     cubes: [OfCube; CUBES],
-}
-
-/// The adjacencies in front of which packets wait.
-pub(in crate::ipcp::unicast) struct ServiceList {
-    of: Ordered<Mutex<BTreeSet<N1FlowId>>, { order::SERVICE_LIST }>,
-    alarm: Arc<dyn Alarm>,
-}
-
-impl ServiceList {
-    pub(super) fn new(alarm: &Arc<dyn Alarm>) -> Arc<Self> {
-        Arc::new(Self { of: Ordered::default(), alarm: Arc::clone(alarm) })
-    }
-
-    /// Has an adjacency served at `at`.
-    fn look_again(&self, at: Instant, id: N1FlowId) {
-        self.of.lock().insert(id);
-        self.alarm.set(at);
-    }
-
-    /// Takes all of them, for the caller to serve.
-    pub(super) fn take(&self) -> BTreeSet<N1FlowId> {
-        core::mem::take(&mut *self.of.lock())
-    }
-}
-
-/// Packets in front of the flow, while the device below is busy.
-struct Queue {
-    packets: Scheduler<PacketBuf>,
-    gate: Gate,
-    /// Packets whose turn it was, but for which the flow's window had no room.
-    stuck: Outgoing,
-    /// Nothing is made to wait for the device.
-    hasty: bool,
-}
-
-impl Queue {
-    /// Packets that may wait in the device.
-    fn limit(&self) -> usize {
-        if self.hasty { usize::MAX } else { self.gate.limit() }
-    }
 }
 
 counters! {
@@ -163,12 +129,10 @@ impl Adjacency {
             endpoint,
             waiting: Arc::clone(waiting),
             device_limit: AtomicUsize::new(Gate::new().limit()),
-            queue: Ordered::new(Mutex::new(Queue {
-                packets: Scheduler::new(shared.config.queues),
-                gate: Gate::new(),
-                stuck: Outgoing::new(),
-                hasty: false,
-            })),
+            queue: Ordered::new(Mutex::new(Queue::new(
+                shared.config.queues,
+                Account::new(connection.endpoint.meter()),
+            ))),
             backlog: AtomicUsize::new(0),
             counters: Counters::default(),
             cubes: Default::default(),
@@ -255,14 +219,38 @@ impl Adjacency {
             let mut queue = self.queue.lock();
             let mut dropped = Outgoing::new();
             self.mark(queued + queue.packets.queued_before(cube), pkts);
+            let mut copied = Outgoing::new();
             for pkt in pkts.drain(..) {
-                dropped.extend(queue.packets.enqueue(cube, pkt.len(), pkt).err());
+                let small = if queue.is_slow() { pkt.roomy() } else { None };
+                let pkt = match small {
+                    Some(small) => {
+                        copied.push(pkt);
+                        small
+                    }
+                    None => pkt,
+                };
+                dropped.extend(queue.keep(cube, pkt).err());
             }
-            self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
+            queue.charge();
+            self.backlog.store(queue.len(), Ordering::Relaxed);
             self.counters.overflow.add(dropped.len() as u64);
             *pkts = dropped;
+            pkts.append(&mut copied);
         }
         self.look(now);
+    }
+
+    /// The flow has room again. Those that bring it news of that may hold packets that come before what waits: the alarm has
+    /// it looked at.
+    pub(in crate::ipcp::unicast) fn note_room(&self, now: Instant) {
+        let waits = {
+            let mut queue = self.queue.lock();
+            queue.told += 1;
+            !queue.stuck.is_empty()
+        };
+        if waits {
+            self.waiting.look_again(now, self.id);
+        }
     }
 
     /// Sends what waits, as far as the device has room, and arms the alarm for the rest.
@@ -270,20 +258,19 @@ impl Adjacency {
         let ahead = self.endpoint.queued();
         let mut room = None;
         loop {
-            let mut pkts = {
+            let (mut pkts, told) = {
                 let mut queue = self.queue.lock();
                 let queue = &mut *queue;
-                let gate = || if queue.hasty { usize::MAX } else { queue.gate.look(now, ahead) };
-                let left = room.get_or_insert_with(gate);
-                let mut pkts = core::mem::take(&mut queue.stuck);
+                let left = room.get_or_insert_with(|| queue.look(now, ahead));
+                let mut pkts = queue.take_stuck();
                 while pkts.len() < BURST && *left > 0 {
-                    let Some((_, pkt)) = queue.packets.dequeue() else { break };
+                    let Some(pkt) = queue.take() else { break };
                     *left -= 1;
                     pkts.push(pkt);
                 }
-                self.backlog.store(queue.packets.len(), Ordering::Relaxed);
+                self.backlog.store(queue.len(), Ordering::Relaxed);
                 self.device_limit.store(queue.limit(), Ordering::Relaxed);
-                pkts
+                (pkts, queue.told)
             };
             if pkts.is_empty() {
                 break;
@@ -292,13 +279,20 @@ impl Adjacency {
             if !pkts.is_empty() {
                 let mut queue = self.queue.lock();
                 // Another thread may have returned some meanwhile.
-                queue.stuck.append(&mut pkts);
-                self.backlog.store(queue.packets.len() + queue.stuck.len(), Ordering::Relaxed);
-                break;
+                queue.put_stuck(&mut pkts);
+                self.backlog.store(queue.len(), Ordering::Relaxed);
+                // Room that the flow has told of since it refused these is theirs: nobody else comes for them.
+                if queue.told == told {
+                    break;
+                }
             }
         }
-        if self.backlog() > 0 {
-            let next = self.queue.lock().gate.deadline();
+        let next = {
+            let mut queue = self.queue.lock();
+            queue.charge();
+            (queue.len() > 0).then(|| queue.deadline(now))
+        };
+        if let Some(next) = next {
             self.waiting.look_again(next, self.id);
         }
     }
@@ -314,8 +308,9 @@ impl Adjacency {
     /// Forgets what waits.
     pub(in crate::ipcp::unicast) fn clear(&self) {
         let mut queue = self.queue.lock();
-        while queue.packets.dequeue().is_some() {}
-        queue.stuck.clear();
+        while queue.take().is_some() {}
+        drop(queue.take_stuck());
+        queue.charge();
         self.backlog.store(0, Ordering::Relaxed);
     }
 
