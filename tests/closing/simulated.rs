@@ -141,6 +141,28 @@ fn a_shutdown_is_told_past_what_waits_to_be_sent() {
     }
 }
 
+/// Nobody repeats the notice of a stack that is gone, so it must not be among the packets for which there is no room.
+#[test]
+fn a_shutdown_is_told_to_an_end_that_has_no_room() {
+    for security in ["", ENCRYPTED] {
+        let world = world(5, security);
+        world.net.block_on(async {
+            let (near, far) = world.pair(QosSpec::RAW).await;
+            for _ in 0..10 {
+                for _ in 0..500 {
+                    near.write(&[7; 100]).await.unwrap();
+                }
+                world.net.sleep(Duration::from_millis(10)).await;
+            }
+            world.client.stack().shutdown();
+            world.net.sleep(Duration::from_secs(1)).await;
+            let (read, end) = drain(&far).await;
+            assert!((1..5000).contains(&read), "{read} of 5000: there was room");
+            assert_eq!(end, ReadError::Closed);
+        });
+    }
+}
+
 #[test]
 fn close_returns_when_the_peer_has_everything() {
     for (name, qos) in all() {

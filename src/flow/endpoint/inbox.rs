@@ -155,6 +155,7 @@ impl Inbox {
                 self.packets.push_back(pkt);
             } else {
                 self.overflow += 1;
+                self.keep_last(pkt);
             }
         }
         self.account.set(self.packets.bytes());
@@ -180,6 +181,18 @@ impl Inbox {
             }
             Turn::Idle => self.serve(),
             Turn::Left | Turn::Held | Turn::Serviced { .. } => Duty::Nothing,
+        }
+    }
+
+    /// Keeps a packet for which there is no room in place of the one that came before it, unless that makes more of memory:
+    /// the last may say that the flow is over, for an end that is gone by now and repeats nothing.
+    fn keep_last(&mut self, pkt: PacketBuf) {
+        let held = self.packets.bytes();
+        let Some(before) = self.packets.pop_back() else { return };
+        self.packets.push_back(pkt);
+        if self.packets.bytes() > held {
+            self.packets.pop_back();
+            self.packets.push_back(before);
         }
     }
 
