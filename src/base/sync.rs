@@ -13,7 +13,8 @@
 //! # Foreign code with a lock held
 //!
 //! Some of what a program can bring along takes part in what a lock protects, and is called with that held. It must be
-//! short, and must not call the flow, the member or the stack. There is nothing else:
+//! short, and must not call the flow, the member or the stack; nor must what runs when a controller or a key is dropped,
+//! which happens under the same lock. There is nothing else:
 //!
 //! | what | lock |
 //! |---|---|

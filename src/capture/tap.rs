@@ -157,7 +157,10 @@ impl Tap {
     ) -> Result<Capture, CaptureError> {
         let session = self.begin(&config)?;
         let outcome = Arc::new(Outcome::default());
-        *self.polled.lock() = Some(Polled::new(session, Box::new(sink), &outcome));
+        let polled = Polled::new(session, Box::new(sink), &outcome);
+        let before = self.polled.lock().replace(polled);
+        // A sink is the program's, dropped where nothing is locked.
+        drop(before);
         self.switch_on(session, None);
         Ok(Capture::new(self, session, outcome, None))
     }

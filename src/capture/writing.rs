@@ -117,7 +117,10 @@ pub(super) fn flush(tap: &Tap) {
                 return outcome.set(Err(error));
             }
             (Ok(()), Turn::End(stats)) => return outcome.set(Ok(stats)),
-            (Ok(()), Turn::Write | Turn::Sleep) => *tap.polled.lock() = Some(polled),
+            (Ok(()), Turn::Write | Turn::Sleep) => {
+                let before = tap.polled.lock().replace(polled);
+                drop(before);
+            }
         }
         // Who ended it meanwhile found that it was being written.
         if !tap.has_last(session) {

@@ -160,7 +160,7 @@ impl Handlers {
     }
 
     /// Ends the threads, each as soon as its handler returns.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, panics: &Panics) {
         let queue = {
             let mut state = self.state.lock();
             state.closed = true;
@@ -168,6 +168,6 @@ impl Handlers {
         };
         self.work.notify_all();
         // They may be the last that hold what users have made.
-        drop(queue);
+        queue.into_iter().for_each(|handler| panics.discard(handler));
     }
 }

@@ -460,8 +460,15 @@ impl IpcpHandle {
     /// a [local](Stack::local) layer, which need no IPCP once they exist, go on. A socket that it had is free when this
     /// returns, even while handles and flows of the layer are still held.
     pub fn leave(self) {
-        self.shared().node.remove_ipcp(self.id());
-        self.shared().shims.lock().retain(|shim| !shim.is_down());
+        let shared = self.shared();
+        shared.node.remove_ipcp(self.id());
+        let gone = {
+            let mut shims = shared.shims.lock();
+            let (gone, kept) = std::mem::take(&mut *shims).into_iter().partition(|shim| shim.is_down());
+            *shims = kept;
+            gone
+        };
+        shared.let_go(gone);
     }
 
     fn membership(&self) -> Result<Arc<Membership>, MemberError> {

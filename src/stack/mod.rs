@@ -110,16 +110,24 @@ pub(crate) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.node.shutdown();
-        self.handlers.close();
-        self.shims.lock().clear();
-        if let Some(background) = &self.background {
-            background.stop();
-        }
+        self.shut_down();
     }
 }
 
 impl Shared {
+    fn shut_down(&self) {
+        self.node.shutdown();
+        self.handlers.close(self.node.panics());
+        let shims = std::mem::take(&mut *self.shims.lock());
+        self.let_go(shims);
+        self.background.iter().for_each(|background| background.stop(self.node.panics()));
+    }
+
+    /// Drops shims, each with what the program has brought along for it. The caller holds no lock.
+    fn let_go(&self, shims: Vec<Arc<dyn Attended>>) {
+        shims.into_iter().for_each(|shim| self.node.panics().discard(shim));
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &**self.node.clock()
     }
@@ -305,12 +313,7 @@ impl Stack {
     /// What is on its way is lost; [close](Flow::close) flows first to be sure. The sockets of the stack are closed
     /// when this returns, and their ports free, even while handles and flows are still held.
     pub fn shutdown(&self) {
-        self.shared.node.shutdown();
-        self.shared.handlers.close();
-        self.shared.shims.lock().clear();
-        if let Some(background) = &self.shared.background {
-            background.stop();
-        }
+        self.shared.shut_down();
     }
 
     /// The control plane, for tests.

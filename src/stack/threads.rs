@@ -1,7 +1,7 @@
 //! The background threads of a stack: one for its timers, one for what it does on its own, one for each device.
 //!
-//! All are stopped when the [`Background`] is dropped, which does not wait for them: they notice within a moment,
-//! because every wait of theirs is interrupted.
+//! All are [stopped](Background::stop) with the stack, which does not wait for them: they notice within a moment, because
+//! every wait of theirs is interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::base::foreign::Panics;
 use crate::base::sync::Mutex;
 use crate::base::time::Clock;
 use crate::ipcp::shim::{Attended, Turn};
@@ -64,25 +65,22 @@ impl Background {
         Ok(())
     }
 
-    /// Tells the threads to end.
-    pub(super) fn stop(&self) {
+    /// Tells the threads to end. A device is dismissed, and with the last of it dropped, through `panics`: both are the
+    /// program's code.
+    pub(super) fn stop(&self, panics: &Panics) {
         self.stop.store(true, Ordering::Release);
         self.timer.unpark();
         if let Some(Some(thread)) = self.tasks.thread.get() {
             thread.unpark();
         }
-        for (shim, thread) in self.devices.lock().drain(..) {
+        let devices = std::mem::take(&mut *self.devices.lock());
+        for (shim, thread) in devices {
             if let Some(shim) = shim.upgrade() {
                 shim.dismiss();
+                panics.discard(shim);
             }
             thread.unpark();
         }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod allocating;
+mod brought;
 mod driven;
 mod flows;
 mod foreign;
