@@ -210,10 +210,10 @@ impl Flows {
         }
     }
 
-    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
-    /// holds is needed.
-    pub(super) fn shed_silent(&self) {
-        let oldest = self.silent.lock().oldest();
+    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, of those that hold something
+    /// that is needed. `holds` is asked under a lock.
+    pub(super) fn shed_silent(&self, holds: &dyn Fn(FlowKey) -> bool) {
+        let oldest = self.silent.lock().oldest(holds);
         if let Some(endpoint) = oldest {
             endpoint.abort();
         }

@@ -262,10 +262,10 @@ impl Node {
         self.flows.endpoints()
     }
 
-    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, because something that it
-    /// holds is needed.
-    pub fn shed_silent(&self) {
-        self.flows.shed_silent();
+    /// Ends the accepted flow whose peer has been silent for longest without ever being heard, of those that hold something
+    /// that is needed. `holds` is asked under a lock.
+    pub fn shed_silent(&self, holds: &dyn Fn(FlowKey) -> bool) {
+        self.flows.shed_silent(holds);
     }
 
     // ----- layers -----

@@ -11,7 +11,7 @@ use core::cmp::Reverse;
 
 use crate::base::counter::counts;
 use crate::base::time::Instant;
-use crate::flow::{Endpoint, State};
+use crate::flow::{Endpoint, FlowKey, State};
 
 /// Limits of silent flows.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ impl Silent {
         self.forget_settled(address, bounds.per_address);
         let mut shed = None;
         if self.flows.get(&address).is_some_and(|flows| flows.len() >= bounds.per_address) {
-            shed = self.pop(address);
+            shed = self.take(address, 0);
         } else if self.len >= bounds.flows {
             // It looks at every flow: not for every request, once the table is full of those that are not settled.
             if self.added >= self.swept + (bounds.flows / 16).max(1) as u64 {
@@ -69,7 +69,7 @@ impl Silent {
                     (flows.len(), Reverse(flows.front().map(|(at, _)| *at)))
                 };
                 let most = self.flows.iter().max_by_key(|(_, flows)| rank(flows)).map(|(address, _)| *address);
-                shed = most.and_then(|address| self.pop(address));
+                shed = most.and_then(|address| self.take(address, 0));
             }
         }
         self.flows.entry(address).or_default().push_back((now, Arc::downgrade(endpoint)));
@@ -78,16 +78,22 @@ impl Silent {
         shed
     }
 
-    /// The flow whose peer has been silent for longest, which makes room.
-    pub(super) fn oldest(&mut self) -> Option<Arc<Endpoint>> {
+    /// The flow whose peer has been silent for longest of those that hold something, which makes room.
+    pub(super) fn oldest(&mut self, holds: &dyn Fn(FlowKey) -> bool) -> Option<Arc<Endpoint>> {
         self.forget_all_settled();
-        let address = self.flows.iter().min_by_key(|(_, flows)| flows.front().map(|(at, _)| *at)).map(|(a, _)| *a)?;
-        self.pop(address)
+        let is_it = |endpoint: &Weak<Endpoint>| endpoint.upgrade().is_some_and(|endpoint| holds(endpoint.key()));
+        let of_address = |(address, flows): (&u64, &VecDeque<(Instant, Weak<Endpoint>)>)| {
+            let first = flows.iter().position(|(_, endpoint)| is_it(endpoint))?;
+            Some((flows.get(first)?.0, *address, first))
+        };
+        let (_, address, at) = self.flows.iter().filter_map(of_address).min()?;
+        self.take(address, at)
     }
 
-    fn pop(&mut self, address: u64) -> Option<Arc<Endpoint>> {
+    /// Takes the flow at this place out of those of an address.
+    fn take(&mut self, address: u64, at: usize) -> Option<Arc<Endpoint>> {
         let flows = self.flows.get_mut(&address)?;
-        let (_, endpoint) = flows.pop_front()?;
+        let (_, endpoint) = flows.remove(at)?;
         if flows.is_empty() {
             self.flows.remove(&address);
         }

@@ -1,6 +1,6 @@
 //! The threads that run the handlers of names: as many as there is work for, up to a bound, and none that stays idle.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::base::sync::waiting::{Condvar, Mutex};
 use super::flow::Inner;
 use super::{Flow, Shared, Stack};
 use crate::base::foreign::Panics;
+use crate::flow::FlowKey;
 use crate::irm::Factory;
 
 /// Idle time after which a thread ends. Handing a flow to an idle thread takes a tenth of the time of starting one.
@@ -33,7 +34,25 @@ struct State {
     queue: VecDeque<Arc<Handler>>,
     threads: usize,
     idle: usize,
+    /// The flows that handlers are working on.
+    busy_with: BTreeSet<FlowKey>,
     closed: bool,
+}
+
+/// A thread works on a flow.
+struct Busy<'a>(&'a Handlers, FlowKey);
+
+impl<'a> Busy<'a> {
+    fn with(handlers: &'a Handlers, flow: FlowKey) -> Self {
+        handlers.state.lock().busy_with.insert(flow);
+        Self(handlers, flow)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().busy_with.remove(&self.1);
+    }
 }
 
 /// Handler of the flows to a name.
@@ -56,8 +75,8 @@ impl Handler {
         }
     }
 
-    /// Accepts one flow, if one is being asked for, and handles it. `false` if none is.
-    fn serve(&self) -> bool {
+    /// Accepts one flow, if one is being asked for, and handles it on a thread of `handlers`. `false` if none is.
+    fn serve(&self, handlers: &Handlers) -> bool {
         let Some(shared) = self.stack.upgrade() else { return false };
         let Ok(listener) = (Stack { shared }).bind(&self.name) else { return false };
         if !listener.has_request() {
@@ -68,6 +87,7 @@ impl Handler {
         drop(listener);
         if let Ok(flow) = accepted {
             flow.inner.abort_on_panic();
+            let _busy = Busy::with(handlers, flow.inner.endpoint.key());
             self.panics.call(|| (self.handle)(flow));
         }
         true
@@ -105,7 +125,7 @@ impl Handlers {
 
     /// Has a thread serve a request for `handler`: one that is idle, a new one, or the next that has nothing to do.
     fn call(self: &Arc<Self>, shared: &Shared, handler: &Arc<Handler>) {
-        let (starts, full) = {
+        let (starts, busy_with) = {
             let mut state = self.state.lock();
             if state.closed || handler.queued.load(Ordering::Acquire) >= self.most_queued {
                 return;
@@ -115,7 +135,7 @@ impl Handlers {
             let short = state.queue.len() > state.idle;
             let starts = short && state.threads < self.most;
             state.threads += usize::from(starts);
-            (starts, short && !starts)
+            (starts, (short && !starts).then(|| state.busy_with.clone()))
         };
         self.work.notify_one();
         if starts {
@@ -125,15 +145,18 @@ impl Handlers {
                 // Those that run see to the request when they are done.
                 self.state.lock().threads -= 1;
             }
-        } else if full {
-            shared.node.shed_silent();
+        } else if let Some(busy_with) = busy_with {
+            shared.node.shed_silent(&|flow| busy_with.contains(&flow));
         }
     }
 
     fn run(&self) {
         while let Some(handler) = self.next() {
             // Requests may be there whose entries were one too many.
-            while handler.serve() && self.state.lock().queue.is_empty() {}
+            while handler.serve(self) && self.state.lock().queue.is_empty() {}
+            // It may be the last that holds what a user has made, which must not take the thread's place with it.
+            let panics = Arc::clone(&handler.panics);
+            panics.discard(handler);
         }
     }
 

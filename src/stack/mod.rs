@@ -185,8 +185,9 @@ impl Stack {
 
     /// Has `handle` run on a thread for every flow to `name` that no listener takes. Threads are started as they are needed,
     /// up to [`Limits::handlers`](crate::settings::Limits::handlers) for all names of the stack; one that has nothing to do
-    /// takes the next flow, and ends after two seconds. When all of them are busy, the flow whose requester has never been
-    /// heard of for longest is ended, if there is one, and requests wait in the [backlog](Self::set_backlog).
+    /// takes the next flow, and ends after two seconds. When all are busy, requests wait in the [backlog](Self::set_backlog),
+    /// and of the flows that handlers work on, of whatever name, the one is ended whose requester has never been heard of for
+    /// longest, if there is one. Those of listeners, and those that a handler has handed on, are left alone.
     ///
     /// A `handle` that panics ends its flow and nothing else: the other end reads
     /// [`ReadError::Reset`](crate::ReadError::Reset), not an orderly end.

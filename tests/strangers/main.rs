@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod amplify;
+mod handlers;
 #[path = "../world/heap.rs"]
 mod heap;
 mod memory;
