@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{Accepted, RequestError, Resend, Responder, SendReply};
 use crate::base::time::Instant;
@@ -13,6 +14,11 @@ use crate::types::code::Code;
 pub trait Replies: Send + Sync + Sized + 'static {
     /// Destination of an answer: the requester, and its end of the flow.
     type Requester: Send + Sync + 'static;
+
+    /// Time from the arrival of a request of `to` on for which its answer must wait; see [`Responder::hold`].
+    fn hold(&self, _to: &Self::Requester) -> Duration {
+        Duration::ZERO
+    }
 
     /// Reserves what a flow to `to` needs and encodes the positive reply with the security header `data`. Packets for
     /// `endpoint` are delivered from now on. Sends nothing yet.
@@ -91,6 +97,10 @@ impl<L: Replies> Drop for ReplyOnce<L> {
 }
 
 impl<L: Replies> Responder for ReplyOnce<L> {
+    fn hold(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |(layer, to)| layer.hold(to))
+    }
+
     fn accept(
         mut self: Box<Self>,
         now: Instant,

@@ -160,8 +160,14 @@ pub struct Origin {
     pub received: usize,
 }
 
-/// Ways to answer a request for a flow. Exactly one of the methods is called, once.
+/// Ways to answer a request for a flow. Exactly one of the methods that answer is called, once.
 pub trait Responder: Send {
+    /// Time from the arrival of the request on for which its answer must wait, because the requester would lose one that comes
+    /// sooner. No acceptor is given the request before. By default there is none.
+    fn hold(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Reserves what the flow needs in the layer and prepares the reply with the security header `data`. Packets for
     /// `endpoint` are delivered from now on; nothing has been sent yet.
     ///

@@ -6,7 +6,9 @@
 //! come out of here.
 //!
 //! A request belongs to no listener until it is taken. The one that is woken for it has a moment in which no other may
-//! take it; a task that is not polled any more does not keep it from those that are there.
+//! take it; a task that is not polled any more does not keep it from those that are there. A requester may be one who would
+//! lose an answer that comes at once: nobody takes its request before that moment has passed, so nobody who gives up
+//! meanwhile has it.
 //!
 //! This is a serial state machine: no lock, no clock, no waiting of its own. Wakers and factories are never called or
 //! dropped in here, because callers hold a lock: they come out as [`Calls`], or in exchange for new ones.
@@ -25,9 +27,10 @@
 //!
 //! // A request arrives while nobody accepts: it waits.
 //! irm.place(Instant::ZERO, &name, "a request", Caller::default(), &mut calls).unwrap();
-//! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Ready(Some("a request")));
+//! let Poll::Ready(Some(taken)) = irm.poll_accept(listener, &mut waiter, &mut waker) else { unreachable!() };
+//! assert_eq!(taken.request, "a request");
 //! // The next accept waits for a request instead.
-//! assert_eq!(irm.poll_accept(listener, &mut waiter, &mut waker), Poll::Pending);
+//! assert!(irm.poll_accept(listener, &mut waiter, &mut waker).is_pending());
 //! assert!(waker.is_none(), "kept to be woken");
 //! ```
 
@@ -37,9 +40,10 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::base::sync::{AtomicBool, Ordering};
+use crate::base::time::Instant;
 use crate::oap::SecurityConfig;
 
-pub use names::{Calls, Factory, Irm, ListenerId, Placed, Refused, WaiterId};
+pub use names::{Calls, Factory, Irm, ListenerId, Placed, Refused, Taken, WaiterId};
 
 /// Protection of the flows to a name: those that are accepted, and those that are allocated here. It belongs to the
 /// name, never to the call that allocates.
@@ -78,6 +82,9 @@ pub struct Caller {
     pub wait: Option<Duration>,
     /// Bytes that the request holds.
     pub bytes: usize,
+    /// Time before which no acceptor gets the request, because its answer would be lost; `None` if it may be answered at
+    /// once.
+    pub held_until: Option<Instant>,
     /// Becomes true when the requester gives up, if that can be seen.
     pub withdrawn: Option<Arc<AtomicBool>>,
 }

@@ -13,6 +13,7 @@ use self::entry::{Entry, Watch};
 use self::table::Table;
 #[cfg(test)]
 pub(super) use self::waiting::OFFER;
+pub use self::waiting::Taken;
 use super::{BindError, Limits, LoadBalancing, NameSecurity};
 use crate::base::time::Instant;
 use crate::flow::{Event, Watcher};

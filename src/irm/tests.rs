@@ -20,7 +20,7 @@ fn irm() -> Irm<u32> {
 
 fn accept(irm: &mut Irm<u32>, l: ListenerId, w: &mut Option<WaiterId>) -> Option<u32> {
     match irm.poll_accept(l, w, &mut Some(Waker::noop().clone())) {
-        Poll::Ready(r) => r,
+        Poll::Ready(taken) => taken.map(|taken| taken.request),
         Poll::Pending => None,
     }
 }
@@ -195,7 +195,7 @@ fn unbinding_the_last_listener_forgets_the_name_and_returns_its_requests() {
     assert_eq!(irm.unbind(Instant::ZERO, l, &mut calls), [1]);
     assert_eq!(irm.by_hash(HashAlg::Sha3_256, &hash), None);
     assert_eq!(irm.place(Instant::ZERO, &n, 2, Caller::default(), &mut calls), Err(Refused::Unknown(2)));
-    assert_eq!(irm.poll_accept(l, &mut None, &mut None), Poll::Ready(None));
+    assert!(matches!(irm.poll_accept(l, &mut None, &mut None), Poll::Ready(None)));
     assert_eq!(irm.expire(after(5000), 9, &mut calls), Vec::<u32>::new(), "nothing of it is left");
 }
 
@@ -357,4 +357,56 @@ fn requesters_that_gave_up_make_room() {
     }
     flags[1].store(true, Ordering::Release);
     assert_eq!(asks(&mut irm, &n, 3, of(7)), Ok(Placed { repeated: None, shed: vec![2] }));
+}
+
+#[test]
+fn a_request_that_is_held_back_is_nobodys_until_then() {
+    let (mut irm, n) = (irm(), name("echo"));
+    let (l, mut waits) = (irm.bind(&n).unwrap(), None);
+    assert_eq!(accept(&mut irm, l, &mut waits), None);
+    let held = |ms| Caller { held_until: Some(after(ms)), ..Caller::default() };
+    let mut calls = Calls::default();
+    irm.place(after(1), &n, 1, held(3), &mut calls).unwrap();
+    assert_eq!((calls.wake.len(), calls.due), (0, Some(after(3))));
+    assert!(!irm.has_work(l, waits) && !irm.has_work(l, None));
+    assert_eq!(accept(&mut irm, l, &mut waits), None);
+    assert_eq!(irm.expire(after(2), 9, &mut Calls::default()), Vec::<u32>::new());
+    assert_eq!(accept(&mut irm, l, &mut waits), None);
+    // One that comes meanwhile is not kept by it.
+    assert_eq!(place(&mut irm, after(2), &n, 2), (1, 0));
+    assert_eq!(accept(&mut irm, l, &mut waits), Some(2));
+    assert_eq!(accept(&mut irm, l, &mut waits), None);
+    let mut calls = Calls::default();
+    assert_eq!(irm.expire(after(3), 9, &mut calls), Vec::<u32>::new());
+    assert_eq!(calls.wake.len(), 1);
+    assert_eq!(accept(&mut irm, l, &mut waits), Some(1));
+    // The time to wait for an acceptor ends all the same, and what was to be held until now is not held.
+    irm.place(after(4), &n, 3, held(5000), &mut Calls::default()).unwrap();
+    assert_eq!(irm.expire(after(1004), 9, &mut Calls::default()), [3]);
+    irm.place(after(2000), &n, 4, held(2000), &mut Calls::default()).unwrap();
+    assert_eq!(accept(&mut irm, l, &mut None), Some(4));
+}
+
+#[test]
+fn no_waker_is_dropped_in_here() {
+    struct Noop;
+    impl alloc::task::Wake for Noop {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (mut irm, n, held) = (irm(), name("echo"), Arc::new(Noop));
+    let (l, mut waits) = (irm.bind(&n).unwrap(), None);
+    let waker = || Some(Waker::from(Arc::clone(&held)));
+    // One is kept, another one is brought along by the poll that takes a request nobody was woken for.
+    let mut first = waker();
+    assert!(irm.poll_accept(l, &mut waits, &mut first).is_pending());
+    irm.place(after(0), &n, 1, Caller { held_until: Some(after(1)), ..Caller::default() }, &mut Calls::default())
+        .unwrap();
+    let mut calls = Calls::default();
+    assert_eq!(irm.expire(after(1), 9, &mut calls), Vec::<u32>::new());
+    let mut again = waker();
+    let taken = irm.poll_accept(l, &mut waits, &mut again);
+    assert!(matches!(&taken, Poll::Ready(Some(taken)) if taken.request == 1));
+    assert_eq!(Arc::strong_count(&held), 3, "the one that was woken, and the one that was brought along");
+    drop((taken, again, calls, first));
+    assert_eq!(Arc::strong_count(&held), 1);
 }

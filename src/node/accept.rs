@@ -16,7 +16,7 @@ use crate::base::time::Instant;
 use crate::crypto::suite::Cipher;
 use crate::flow::Params;
 use crate::ipcp::{Accepted, Incoming, Location};
-use crate::irm::{ListenerId, WaiterId};
+use crate::irm::{ListenerId, Taken, WaiterId};
 use crate::oap::server::Request;
 use crate::oap::{OapError, Outcome};
 use crate::types::code::Code;
@@ -164,11 +164,11 @@ impl Accept {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Err(AcceptError::Closed)),
                 // Given up while it waited: dropping it is all.
-                Poll::Ready(Some(request)) if request.incoming.is_withdrawn() => {}
-                Poll::Ready(Some(request)) if self.admits(&request) => {
+                Poll::Ready(Some(Taken { request, .. })) if request.incoming.is_withdrawn() => {}
+                Poll::Ready(Some(Taken { request, .. })) if self.admits(&request) => {
                     self.replying = self.prepare(now, request, reply);
                 }
-                Poll::Ready(Some(request)) => {
+                Poll::Ready(Some(Taken { request, .. })) => {
                     self.node.shared.counters.shed.count();
                     self.node.names.note_refusal(
                         &self.name,

@@ -220,6 +220,7 @@ impl Names {
             // One in memory does not say: no hash for it.
             wait: if request.incoming.kind.is_in_memory() { None } else { request.oap.wait() },
             bytes: request.oap.size(),
+            held_until: Some(now + request.incoming.responder.hold()),
             withdrawn: request.incoming.withdrawn.clone(),
         };
         let placed = self.irm.lock().place(now, name, request, caller, &mut calls);

@@ -42,8 +42,8 @@ pub struct Listener {
     pub(super) shared: Arc<Shared>,
     id: ListenerId,
     name: Name,
-    /// An attempt that did not wait, and whose reply is held back for a moment.
-    unfinished: Mutex<Option<Accept>>,
+    /// Attempts that did not wait, and whose replies are held back for a moment: one for each thread that tries.
+    unfinished: Mutex<Vec<Accept>>,
 }
 
 /// An iterator over the flows that a [`Listener`] accepts, made by [`Listener::incoming`].
@@ -55,7 +55,7 @@ pub struct Incoming<'a>(&'a Listener);
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>, id: ListenerId, name: Name) -> Self {
-        Self { shared, id, name, unfinished: Mutex::new(None) }
+        Self { shared, id, name, unfinished: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn id(&self) -> ListenerId {
@@ -112,8 +112,7 @@ impl Listener {
             Poll::Ready(result) => Ok(self.flow(result?)),
             Poll::Pending => {
                 if accept.is_replying() {
-                    let before = self.unfinished.lock().replace(accept);
-                    drop(before);
+                    self.unfinished.lock().push(accept);
                 }
                 Err(AcceptError::WouldBlock)
             }
@@ -155,9 +154,9 @@ impl Listener {
         }
     }
 
-    /// The one that was begun, if there is one.
+    /// One that was begun, if there is any.
     fn next_accept(&self) -> Accept {
-        let unfinished = self.unfinished.lock().take();
+        let unfinished = self.unfinished.lock().pop();
         unfinished.unwrap_or_else(|| Accept::new(&self.shared.node, self.id, self.name.clone()))
     }
 

@@ -1,6 +1,7 @@
 //! Costs of a stranger's packets: replays, reflection, amplification, state. They cost the stranger more than us.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod accepts;
 mod amplify;
 mod handlers;
 #[path = "../world/heap.rs"]

@@ -59,6 +59,9 @@ impl Shares {
     }
 }
 
+/// Acceptor to which a request is on offer that no acceptor may take yet.
+pub(super) const NOBODY: WaiterId = WaiterId(0);
+
 /// A request. It is assigned to no acceptor until one takes it: an acceptor that was woken may not be there any more.
 pub(super) struct Queued<R> {
     pub(super) id: u64,
@@ -127,6 +130,7 @@ impl<R> Entry<R> {
 
     /// Adds a request at the end of the queue.
     pub(super) fn put(&mut self, queued: Queued<R>) {
+        self.offers += usize::from(queued.offered.is_some());
         self.bytes = self.bytes.saturating_add(queued.caller.bytes);
         self.shares.set(queued.caller.host, self.shares.of(queued.caller.host) + 1);
         self.queue.push_back(queued);

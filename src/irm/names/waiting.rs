@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use super::entry::{Entry, Queued, Waiter};
+use super::entry::{Entry, NOBODY, Queued, Waiter};
 use super::{Calls, Irm, ListenerId, Placed, Refused, WaiterId};
 use crate::base::time::Instant;
 use crate::flow::Event;
@@ -16,9 +16,18 @@ use crate::types::name::Name;
 /// not polled any more costs the request this much.
 pub(in crate::irm) const OFFER: Duration = Duration::from_millis(100);
 
+/// A request that an acceptor has taken.
+pub struct Taken<R> {
+    /// The request.
+    pub request: R,
+    /// The waker that was kept for the acceptor: code of others, to be dropped where no lock is held.
+    pub waker: Option<Waker>,
+}
+
 impl<R> Irm<R> {
     /// Places a request for a flow to `name` that has come from `caller`. It is offered to an acceptor that waits, or
-    /// waits for one. A repetition takes the place of the earlier request.
+    /// waits for one, from the moment on until which it is [held back](Caller::held_until). A repetition takes the place of
+    /// the earlier request.
     ///
     /// # Errors
     /// [`Refused`] with the request, to be refused.
@@ -53,8 +62,15 @@ impl<R> Irm<R> {
         }
         let Some(entry) = self.names.get_mut(name) else { return Err(Refused::Unknown(request)) };
         let until = now + limits.accept_wait.min(caller.patience());
-        entry.put(Queued { id, request, caller, until, offered: None, due: until });
-        self.offer(now, name, id, calls);
+        let held_until = caller.held_until.filter(|at| *at > now).map(|at| at.min(until));
+        let (offered, due) = (held_until.map(|_| NOBODY), held_until.unwrap_or(until));
+        entry.put(Queued { id, request, caller, until, offered, due });
+        if held_until.is_some() {
+            self.due.insert((due, id), name.clone());
+            calls.due_at(due);
+        } else {
+            self.offer(now, name, id, calls);
+        }
         Ok(placed)
     }
 
@@ -100,7 +116,7 @@ impl<R> Irm<R> {
         listener: ListenerId,
         waiter: &mut Option<WaiterId>,
         waker: &mut Option<Waker>,
-    ) -> Poll<Option<R>> {
+    ) -> Poll<Option<Taken<R>>> {
         // Drawn before the entry is borrowed, needed or not: numbers do not run out.
         let next = WaiterId(self.id());
         let Some(entry) = self.listeners.get(&listener).and_then(|n| self.names.get_mut(n)) else {
@@ -118,12 +134,10 @@ impl<R> Irm<R> {
             }
             return Poll::Pending;
         };
-        if let Some(w) = at.and_then(|at| entry.waiters.remove(at)) {
-            *waker = w.waker;
-        }
+        let kept = at.and_then(|at| entry.waiters.remove(at)).and_then(|w| w.waker);
         *waiter = None;
         self.due.remove(&(taken.due, taken.id));
-        Poll::Ready(Some(taken.request))
+        Poll::Ready(Some(Taken { request: taken.request, waker: kept }))
     }
 
     /// Returns `true` if [`poll_accept`](Self::poll_accept) would return something.
@@ -181,7 +195,7 @@ impl<R> Irm<R> {
     }
 
     /// Requests that have waited too long, to be refused, no more than `max` at a time. Those whose acceptor did not
-    /// come are offered to the next. [`Calls::due`] says when to look again.
+    /// come, and those that were held back, are offered to the next. [`Calls::due`] says when to look again.
     pub fn expire(&mut self, now: Instant, max: usize, calls: &mut Calls) -> Vec<R> {
         let mut out = Vec::new();
         for _ in 0..max {

@@ -263,6 +263,10 @@ pub struct Requester {
 impl Replies for UdpShim {
     type Requester = Requester;
 
+    fn hold(&self, to: &Requester) -> Duration {
+        if to.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO }
+    }
+
     fn accept(
         self: &Arc<Self>,
         now: Instant,
@@ -275,12 +279,11 @@ impl Replies for UdpShim {
         check_size(data.len(), max).map_err(refused)?;
         let peer = Peer::on(route);
         let end = self.flows.accept(endpoint, Arc::clone(&peer), || self.draw())?;
-        let delay = if s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         Ok(Grant {
             end,
             port: UdpPort::new(self, endpoint, &peer, end as u32, s_eid),
             message: FlowReply { s_eid, d_eid: end as u32, response: 0, data }.to_vec(),
-            not_before: now + delay,
+            not_before: now,
         })
     }
 
