@@ -32,7 +32,7 @@ pub(super) struct Layers<M> {
     shared: Arc<Shared>,
     /// In the order in which names are looked up.
     all: Ordered<RwLock<Vec<Layer<M>>>, { order::LAYERS }>,
-    /// IPCPs that are being left, kept for a moment more.
+    /// IPCPs that are being left.
     retiring: Ordered<Mutex<Vec<Arc<dyn Ipcp>>>, { order::RETIRING }>,
     next: AtomicU64,
 }
@@ -47,17 +47,22 @@ impl<M> Layers<M> {
         }
     }
 
-    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind.
-    pub(super) fn add(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
+    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind. `None` if the
+    /// node was shut down.
+    pub(super) fn add(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> Option<IpcpId> {
         let id = IpcpId(self.next.fetch_add(1, Ordering::Relaxed));
         let added = Arc::clone(&ipcp);
         {
             let mut all = self.all.write();
+            // Under the lock: a shutdown under way either finds the IPCP or is found here.
+            if self.shared.is_down() {
+                return None;
+            }
             all.push(Layer { id, ipcp, priority, registered: Vec::new(), membership: None });
             all.sort_by_key(Layer::rank);
         }
         self.note(&*added, "joined");
-        id
+        Some(id)
     }
 
     /// Says what has become of a layer.
@@ -72,11 +77,13 @@ impl<M> Layers<M> {
         );
     }
 
-    /// Takes an IPCP out.
+    /// Takes an IPCP out that is being left. It is kept until it [has been](Self::retired), for a shutdown to find it.
     pub(super) fn remove(&self, id: IpcpId) -> Option<Layer<M>> {
         let mut all = self.all.write();
         let at = all.iter().position(|l| l.id == id)?;
-        Some(all.remove(at))
+        let layer = all.remove(at);
+        self.retiring.lock().push(Arc::clone(&layer.ipcp));
+        Some(layer)
     }
 
     /// Takes all out, and those that are being left as well.
@@ -85,14 +92,14 @@ impl<M> Layers<M> {
         (all, core::mem::take(&mut *self.retiring.lock()))
     }
 
-    /// Keeps an IPCP that is being left for a moment more.
-    pub(super) fn retire(&self, ipcp: &Arc<dyn Ipcp>) {
-        self.retiring.lock().push(Arc::clone(ipcp));
-    }
-
-    /// Removes an IPCP that has been left.
-    pub(super) fn retired(&self, ipcp: &Arc<dyn Ipcp>) {
-        self.retiring.lock().retain(|other| !Arc::ptr_eq(other, ipcp));
+    /// Forgets an IPCP that has been left. `true` if the caller is to shut it down: no other does.
+    pub(super) fn retired(&self, ipcp: &Arc<dyn Ipcp>) -> bool {
+        let gone = {
+            let mut retiring = self.retiring.lock();
+            let at = retiring.iter().position(|other| Arc::ptr_eq(other, ipcp));
+            at.map(|at| retiring.remove(at))
+        };
+        gone.is_some()
     }
 
     pub(super) fn set_membership(&self, id: IpcpId, membership: &Arc<M>) {

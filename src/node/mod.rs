@@ -270,9 +270,14 @@ impl Node {
 
     // ----- layers -----
 
-    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind.
-    pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> IpcpId {
-        self.layers.add(ipcp, priority)
+    /// Adds an IPCP. It is asked for names before those of a lower priority, then before those of a later kind. `None` if the
+    /// node was shut down: then the IPCP is, too.
+    pub fn add_ipcp(&self, ipcp: Arc<dyn Ipcp>, priority: i32) -> Option<IpcpId> {
+        let id = self.layers.add(Arc::clone(&ipcp), priority);
+        if id.is_none() {
+            self.panics().call(|| ipcp.shutdown(self.shared.now()));
+        }
+        id
     }
 
     /// Ends an IPCP: its layer is left, and the flows through it go down.
@@ -283,17 +288,22 @@ impl Node {
         }
         self.layers.note(&*layer.ipcp, "left");
         let now = self.shared.now();
-        match self.panics().call(|| layer.ipcp.retire(now)).flatten() {
+        let until = self.panics().call(|| layer.ipcp.retire(now)).flatten();
+        match until.filter(|_| !self.is_down()) {
             Some(at) => self.shut_down_at(at, layer.ipcp),
-            None => {
-                self.panics().call(|| layer.ipcp.shutdown(now));
-            }
+            None => self.end_ipcp(now, &layer.ipcp),
+        }
+    }
+
+    /// Ends an IPCP that is being left, unless the shutdown of the node has.
+    fn end_ipcp(&self, now: Instant, ipcp: &Arc<dyn Ipcp>) {
+        if self.layers.retired(ipcp) {
+            self.panics().call(|| ipcp.shutdown(now));
         }
     }
 
     /// Ends an IPCP at `at`, or with the node if that is earlier.
     fn shut_down_at(&self, at: Instant, ipcp: Arc<dyn Ipcp>) {
-        self.layers.retire(&ipcp);
         let node = Weak::clone(&self.me);
         let mut sleep = Sleep::new(&self.timers);
         let ipcp = Arc::downgrade(&ipcp);
@@ -307,8 +317,7 @@ impl Node {
             })
             .await;
             if let (Some(node), Some(ipcp)) = (node.upgrade(), ipcp.upgrade()) {
-                node.layers.retired(&ipcp);
-                ipcp.shutdown(node.clock().now());
+                node.end_ipcp(node.clock().now(), &ipcp);
             }
         });
     }

@@ -3,9 +3,9 @@
 //! # The order of locks
 //!
 //! Each part locks only what it owns, for bounded work, and never while it calls another part, another room, a waker or a
-//! handler. So no two of these locks are held at once; should a part ever have to, it takes them in the order of [`order`],
-//! which debug builds [check](crate::base::sync::Ordered). Those of other rooms have lower numbers: to take one of them with
-//! one of these held is told, too.
+//! handler. So no two of these locks are held at once, but for those of one part, as of `layers`, which takes them in the order
+//! of [`order`]. Debug builds [check](crate::base::sync::Ordered) it. Those of other rooms have lower numbers: to take one of
+//! them with one of these held is told, too.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};

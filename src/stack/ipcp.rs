@@ -125,7 +125,8 @@ impl Stack {
         let mut info = Info::new(Kind::Local, &config.name, &config.layer);
         info.hash = config.hash;
         let ipcp: Arc<dyn Ipcp> = LocalIpcp::new(info, self.shared.node.requests());
-        let id = self.shared.node.add_ipcp(Arc::clone(&ipcp), 0);
+        // In a stack that was shut down it is none of the layers, and takes no names.
+        let id = self.shared.node.add_ipcp(Arc::clone(&ipcp), 0).unwrap_or(IpcpId(0));
         IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None }
     }
 
@@ -233,16 +234,33 @@ impl Stack {
         let node = &self.shared.node;
         let shim: Arc<dyn Attended> =
             ReceiveLoop::new(node.clock(), node.panics(), |device| make(node.shim_context(device, label)));
-        if node.is_down() {
+        let ipcp = shim.ipcp();
+        let id = self.enter(&shim, priority)?;
+        Ok(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None })
+    }
+
+    /// Makes a shim part of the stack. Of one that cannot be, the device is closed.
+    fn enter(&self, shim: &Arc<dyn Attended>, priority: i32) -> Result<IpcpId, StackError> {
+        let (node, background) =
+            (&self.shared.node, self.shared.background.as_ref().filter(|_| !self.shared.node.is_down()));
+        let served = background.map_or(Ok(()), |background| background.serve(shim, node.clock()));
+        if let Err(error) = served {
+            node.panics().call(|| shim.ipcp().shutdown(node.clock().now()));
+            return Err(StackError::Thread(error));
+        }
+        let id = node.add_ipcp(shim.ipcp(), priority).ok_or(StackError::Down)?;
+        let is_in = {
+            let mut shims = self.shared.shims.lock();
+            // Under the lock: a shutdown under way either finds the shim or is found here.
+            let is_up = !node.is_down();
+            shims.extend(is_up.then(|| Arc::clone(shim)));
+            is_up
+        };
+        if !is_in {
+            node.remove_ipcp(id);
             return Err(StackError::Down);
         }
-        if let Some(background) = &self.shared.background {
-            background.serve(&shim, node.clock()).map_err(StackError::Thread)?;
-        }
-        let ipcp = shim.ipcp();
-        self.shared.shims.lock().push(shim);
-        let id = node.add_ipcp(Arc::clone(&ipcp), priority);
-        Ok(IpcpHandle { shared: Arc::clone(&self.shared), id, ipcp, addr: None })
+        Ok(id)
     }
 }
 

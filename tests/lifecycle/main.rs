@@ -12,6 +12,7 @@ mod futures;
 mod giving_back;
 mod leaving;
 mod listeners;
+mod racing;
 mod stacks;
 
 use std::future::Future;

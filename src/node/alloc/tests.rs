@@ -173,7 +173,7 @@ impl Driven {
             backend: &RUST,
         });
         let layer = Layer::new();
-        node.add_ipcp(Arc::clone(&layer) as Arc<dyn Ipcp>, 0);
+        node.add_ipcp(Arc::clone(&layer) as Arc<dyn Ipcp>, 0).unwrap();
         let wanted = Wanted {
             name: Name::new("echo").unwrap(),
             qos: QosSpec::RAW,
@@ -386,7 +386,7 @@ fn another_busy_place_makes_no_path_shorter() {
     let ms = Duration::from_millis;
     let mut driven = Driven::new();
     let far = Layer::new();
-    driven.node.add_ipcp(Arc::clone(&far) as Arc<dyn Ipcp>, -1);
+    driven.node.add_ipcp(Arc::clone(&far) as Arc<dyn Ipcp>, -1).unwrap();
     *far.places.lock() = Some(1);
     driven.happen(Event::NameFound);
     let of_near = driven.layer.asked.lock().clone().unwrap();

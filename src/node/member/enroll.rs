@@ -161,18 +161,18 @@ impl Node {
         kind: &MemberKind,
         layer: LayerConfig,
     ) -> Result<Arc<Membership>, MemberError> {
-        if self.is_down() {
-            return Err(MemberError::StackDown);
-        }
+        self.is_up()?;
         let names = names_of(&common.name, &layer.name);
         let late = Arc::new(LateConnections::default());
         let connections: Weak<LateConnections> = Arc::downgrade(&late);
         let member = self.make_member(common.name.as_str(), kind, layer, connections)?;
-        let id = self.add_ipcp(Arc::clone(&member).as_ipcp(), common.priority);
+        let id = self.add_ipcp(Arc::clone(&member).as_ipcp(), common.priority).ok_or(MemberError::StackDown)?;
         let via = via_of(&common, Some(id));
         let membership = Membership::new(self, id, member, via, Arc::clone(&common.admission), late);
         self.layers.set_membership(id, &membership);
         let reachable = if common.autobind { membership.make_known(&names, &common.over) } else { Ok(()) };
+        // A shutdown under way may have taken it before anybody knew of the membership.
+        let reachable = reachable.and_then(|()| self.is_up());
         match reachable {
             Ok(()) => Ok(membership),
             Err(e) => {
@@ -181,6 +181,10 @@ impl Node {
                 Err(e)
             }
         }
+    }
+
+    fn is_up(&self) -> Result<(), MemberError> {
+        if self.is_down() { Err(MemberError::StackDown) } else { Ok(()) }
     }
 
     fn make_member(
