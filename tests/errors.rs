@@ -62,6 +62,7 @@ fn faults(text: &str) -> Vec<&'static str> {
     check(text.contains('\n') || text.contains("  "), "has more than one line or space");
     check(["this is no", "whoever", "for ever", "is none"].iter().any(|phrase| text.contains(phrase)), "is a riddle");
     check(text.len() > 160, "is too long");
+    check(text.contains("other side"), "has another word for the other end");
     faults
 }
 
@@ -75,7 +76,11 @@ fn error_texts_follow_the_rules() {
         for text in texts(&std::fs::read_to_string(&file).unwrap()) {
             println!("{}: {text}", file.file_name().unwrap().display());
             n += 1;
-            let faults = faults(&text);
+            let mut faults = faults(&text);
+            // In a handshake there are peers; a flow has two ends.
+            if of_flows(&file) && text.contains("the peer") {
+                faults.push("has another word for the other end");
+            }
             if !faults.is_empty() {
                 bad.push(format!("{}: \"{text}\" {}", file.display(), faults.join(", ")));
             }
@@ -85,9 +90,60 @@ fn error_texts_follow_the_rules() {
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
+/// Returns `true` for files whose errors are about flows, as programs see them.
+fn of_flows(file: &Path) -> bool {
+    ["flow", "node", "stack"]
+        .iter()
+        .any(|room| file.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)))
+}
+
+/// The text of a variant of an enum in a file of `src`.
+fn text_of(file: &str, name: &str, variant: &str) -> String {
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
+    let all = source.split(&format!("pub enum {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
+    let is_it = |line: &str| {
+        line.starts_with(&format!("    {variant}")) && !line[4 + variant.len()..].starts_with(char::is_alphanumeric)
+    };
+    let before = all.lines().take_while(|line| !is_it(line)).collect::<Vec<_>>().join("\n");
+    assert!(before.len() < all.len(), "{file}: {name}::{variant}");
+    texts(&before).pop().unwrap()
+}
+
+/// What is said of an error inside and to programs is the same, but for what only programs can do about it.
+#[test]
+fn errors_that_are_told_on_keep_their_text() {
+    let alloc = ["Unreachable", "TimedOut", "Refused", "TooManyFlows"].map(|v| ("node/alloc.rs", "AllocError", v, v));
+    let member = ["NoLayer", "UnknownThere", "Silent", "TimedOut", "NoAddress", "GivenUp"];
+    let member = member.map(|v| ("node/member/error.rs", "MemberError", v, v));
+    let join = ["NoLayer", "TooManyFlows"].map(|v| ("node/join.rs", "JoinError", v, v));
+    let accept = ["Closed", "TimedOut"].map(|v| ("node/accept.rs", "AcceptError", v, v));
+    let same = alloc.into_iter().chain(member).chain(join).chain(accept);
+    let down = [("node/alloc.rs", "AllocError"), ("node/member/error.rs", "MemberError")];
+    let down = down.map(|(file, name)| (file, name, name, "StackDown", "Down"));
+    let renamed = [
+        ("irm/mod.rs", "BindError", "BindError", "Full", "TooManyNames"),
+        ("ipcp/mod.rs", "RegisterError", "BindError", "Full", "LayerFull"),
+        ("ipcp/mod.rs", "RegisterError", "BindError", "NoNames", "NoNames"),
+        ("ipcp/mod.rs", "JoinError", "JoinError", "Full", "LayerFull"),
+        ("ipcp/request.rs", "RequestError", "AllocError", "Full", "LayerFull"),
+        ("ipcp/request.rs", "RequestError", "AllocError", "TooLarge", "TooLarge"),
+        ("ipcp/request.rs", "RequestError", "AllocError", "Unsent", "Unsent"),
+        ("ipcp/connect/manager.rs", "ManagerError", "MemberError", "Full", "TooManyConnections"),
+    ];
+    let all = same.map(|(file, name, inner, outer)| (file, name, name, inner, outer)).chain(down).chain(renamed);
+    let mut other = Vec::new();
+    for (file, name, told_as, inner, outer) in all {
+        let (inside, told) = (text_of(file, name, inner), text_of("stack/error.rs", told_as, outer));
+        if !told.starts_with(&inside) {
+            other.push(format!("{file}, {name}::{inner}: \"{inside}\", but to programs \"{told}\""));
+        }
+    }
+    assert!(other.is_empty(), "{other:#?}");
+}
+
 #[test]
 fn the_rules_find_faults() {
-    for text in ["", "No route", "it failed.", "see o7s::crypto", "two  spaces", "this is no TOML"] {
+    for text in ["the other side", "", "No route", "it failed.", "see o7s::crypto", "two  spaces", "this is no TOML"] {
         assert!(!faults(text).is_empty(), "{text:?}");
     }
     assert!(faults("the stack was shut down").is_empty());

@@ -34,8 +34,8 @@ pub enum WriteError {
     /// sent; reliable flows keep trying instead of saying so.
     #[error("the packet could not be sent: {0}")]
     Refused(SendError),
-    /// Nothing was heard of the peer for the flow's timeout.
-    #[error("nothing arrived from the peer for the flow's timeout; allocate a new flow")]
+    /// Nothing was heard of the other end for the flow's timeout.
+    #[error("nothing arrived from the other end for the flow's timeout; allocate a new flow")]
     PeerGone,
     /// This end was closed, or shut for writing.
     #[error("this end of the flow was closed")]
@@ -94,8 +94,8 @@ pub enum ReadError {
     /// to send it; everything that had arrived has been read.
     #[error("the flow is down, because its packets could not be sent: {0}")]
     Undeliverable(SendError),
-    /// Nothing was heard of the peer for the flow's timeout, and everything that had arrived has been read.
-    #[error("nothing arrived from the peer for the flow's timeout")]
+    /// Nothing was heard of the other end for the flow's timeout, and everything that had arrived has been read.
+    #[error("nothing arrived from the other end for the flow's timeout")]
     PeerGone,
     /// The other end has closed the flow, or shut it for writing, and everything that it wrote has been read: the end of
     /// the stream. What is written in the other direction may still arrive.

@@ -278,10 +278,10 @@ impl fmt::Display for Location {
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum RegisterError {
     /// The layer's limit of registered names is reached.
-    #[error("the layer takes no more than {0} names; unregister one")]
+    #[error("the layer has registered {0} names, and its limit allows no more: unregister one, or raise the limit")]
     Full(usize),
     /// The layer has no names.
-    #[error("a broadcast layer has no names: join it")]
+    #[error("a broadcast layer has no names: programs join it")]
     NoNames,
     /// The IPCP was shut down.
     #[error("the ipcp was shut down")]
@@ -297,7 +297,7 @@ pub enum JoinError {
     #[error("only broadcast layers are joined; to others, allocate flows")]
     NotBroadcast,
     /// The IPCP's limit of neighbours and programs is reached.
-    #[error("the ipcp takes no more than {0} neighbours and programs; leave, or raise the limit")]
+    #[error("the ipcp has {0} neighbours and programs, and its limit allows no more: leave, or raise the limit")]
     Full(usize),
     /// The IPCP was shut down.
     #[error("the ipcp was shut down")]

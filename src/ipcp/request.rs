@@ -225,11 +225,11 @@ pub trait Requests: Send + Sync {
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum RequestError {
     /// The layer carries no more flows.
-    #[error("the layer carries no more flows; close some, or raise its limit")]
+    #[error("the layer carries as many flows as its limit allows: close some, or raise its setting max_flows")]
     Full,
     /// The security header does not fit into the layer's message.
     #[error(
-        "the request needs {size} bytes but the layer's messages take {max}; use a smaller key exchange or less data"
+        "the request needs {size} bytes, and the layer's messages take {max}: use a smaller key exchange or less data"
     )]
     TooLarge {
         /// Bytes of the header.

@@ -134,7 +134,7 @@ impl Default for Limits {
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum BindError {
     /// The limit of known names is reached.
-    #[error("no more than {0} names can be bound; unbind one or raise the limit")]
+    #[error("this stack knows {0} names, and its limit allows no more: unbind one, or raise the limit")]
     Full(usize),
     /// The stack was shut down.
     #[error("the stack was shut down")]

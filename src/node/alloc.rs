@@ -76,7 +76,7 @@ pub struct Allocated {
     pub endpoint: Arc<Endpoint>,
     /// The sort of layer that carries it.
     pub kind: Kind,
-    /// Data that the other side sent along with its reply or request.
+    /// Data that the other end sent along with its reply or request.
     pub data: Vec<u8>,
     /// Result of the security negotiation.
     pub security: FlowSecurity,
@@ -103,19 +103,21 @@ impl Allocated {
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum AllocError {
     /// No layer of this stack knows the name.
-    #[error("no layer of this stack knows the name {0:?}: register it there, or give a layer that reaches it")]
+    #[error(
+        "no layer of this stack knows the name {0:?}: tell a UDP layer its host, or join a layer in which it is registered"
+    )]
     Unreachable(Name),
     /// No answer in time.
     #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),
-    /// The other side said no.
+    /// The other end said no.
     #[error("the other end refused the flow to {name:?}: {code}")]
     Refused {
         /// The name that was asked for.
         name: Name,
         /// Code of the refusal.
         code: Code,
-        /// The encryption that this side asked for.
+        /// The encryption that this end asked for.
         offered: Option<Encryption>,
     },
     /// The security exchange failed, or could not be prepared.
@@ -125,7 +127,7 @@ pub enum AllocError {
     #[error("the request could not be sent")]
     Layer(#[from] RequestError),
     /// The stack's limit of flows is reached.
-    #[error("this stack carries no more flows; close some or raise its limit")]
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit of flows")]
     TooManyFlows,
     /// The stack was shut down.
     #[error("the stack was shut down")]

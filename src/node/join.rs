@@ -16,13 +16,13 @@ use crate::types::qos::QosSpec;
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum JoinError {
     /// No IPCP here is a member of such a layer.
-    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: make one, or have it enroll")]
+    #[error("no ipcp of this stack is a member of a broadcast layer {0:?}: bootstrap or enroll one")]
     NoLayer(Name),
     /// The IPCP does not let it.
     #[error("the layer was not joined")]
     Layer(#[from] ipcp::JoinError),
     /// The stack's limit of flows is reached.
-    #[error("this stack carries no more flows; close some or raise its limit")]
+    #[error("this stack carries as many flows as its limit allows: close some, or raise the limit of flows")]
     TooManyFlows,
     /// The stack was shut down.
     #[error("the stack was shut down")]

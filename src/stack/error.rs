@@ -475,7 +475,7 @@ pub enum CloseError {
     #[error("this stack is polled: use the asynchronous call to learn what was lost; the flow is closed")]
     Polled,
     /// The peer did not acknowledge everything in time, or is gone.
-    #[error("{packets} packets were not acknowledged by the peer")]
+    #[error("{packets} packets were not acknowledged by the other end")]
     Lost {
         /// Packets written and not acknowledged.
         packets: usize,

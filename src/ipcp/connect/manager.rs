@@ -139,7 +139,7 @@ pub enum Action {
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum ManagerError {
     /// The limit of connections is reached.
-    #[error("no more than {0} connections are allowed; disconnect some, or raise the limit")]
+    #[error("the ipcp has {0} connections, and its limit allows no more: disconnect some, or raise the limit")]
     Full(usize),
     /// The connection is not wanted any more.
     #[error("the connection is not wanted any more")]

@@ -20,7 +20,7 @@ pub enum MemberError {
     #[error("no flow to the member")]
     Alloc(#[from] AllocError),
     /// The layer of the caller's choice is not there, or not for this member.
-    #[error("the layer to connect over is not there for this ipcp")]
+    #[error("the layer to go over is not there: it is another stack's, it was left, or this ipcp was made over others")]
     NoLayer,
     /// The layer of the caller's choice does not know the name.
     #[error("the layer of {ipcp:?} does not know the name {name:?}")]
@@ -31,7 +31,7 @@ pub enum MemberError {
         ipcp: String,
     },
     /// The member does not answer.
-    #[error("the member accepted a flow but does not answer on it; is it a member of this layer?")]
+    #[error("the member accepted a flow but does not answer on it: is it a member of this layer?")]
     Silent,
     /// The connection was refused, by the member or by us.
     #[error("the connection was refused")]
@@ -61,7 +61,7 @@ pub enum MemberError {
     #[error("no address of the layer is free")]
     NoAddress,
     /// The connection was given up meanwhile.
-    #[error("the connection was given up")]
+    #[error("the connection was cancelled: it was disconnected, or the layer was left")]
     GivenUp,
     /// The stack was shut down.
     #[error("the stack was shut down")]
