@@ -161,7 +161,7 @@ struct LocalResponder {
 }
 
 impl Responder for LocalResponder {
-    fn accept(self: Box<Self>, now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError> {
+    fn accept(self: Box<Self>, _now: Instant, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<Accepted, RequestError> {
         let Self { client, down, mut requester } = *self;
         if requester.withdrawn.load(Ordering::Acquire) {
             return Err(RequestError::Gone);
@@ -173,7 +173,7 @@ impl Responder for LocalResponder {
         }
         let back = LocalPort::new(endpoint);
         let reply = LocalReply { requester, back, data: data.to_vec() };
-        Ok(Accepted { port: LocalPort::new(&client), not_before: now, reply: Box::new(reply) })
+        Ok(Accepted { port: LocalPort::new(&client), reply: Box::new(reply) })
     }
 
     fn refuse(mut self: Box<Self>, _now: Instant, code: Code) {

@@ -27,7 +27,6 @@ pub trait Replies: Send + Sync + Sized + 'static {
     /// Why not, and what the requester is told. It is told so by [`refuse`](Self::refuse), after this returns.
     fn accept(
         self: &Arc<Self>,
-        now: Instant,
         to: &Self::Requester,
         endpoint: &Arc<Endpoint>,
         data: &[u8],
@@ -70,8 +69,6 @@ pub struct Grant {
     pub port: Arc<dyn Port>,
     /// The encoded positive reply.
     pub message: Vec<u8>,
-    /// Earliest time to send it.
-    pub not_before: Instant,
 }
 
 /// The [`Responder`] of one request. Dropped unanswered, it refuses with [`Code::AGAIN`].
@@ -108,10 +105,10 @@ impl<L: Replies> Responder for ReplyOnce<L> {
         data: &[u8],
     ) -> Result<Accepted, RequestError> {
         let Some((layer, to)) = self.0.take() else { return Err(RequestError::Gone) };
-        match layer.accept(now, &to, endpoint, data) {
-            Ok(Grant { end, port, message, not_before }) => {
+        match layer.accept(&to, endpoint, data) {
+            Ok(Grant { end, port, message }) => {
                 let reply = Box::new(Prepared(Some(Arc::new(Said { layer, to, end, message }))));
-                Ok(Accepted { port, not_before, reply })
+                Ok(Accepted { port, reply })
             }
             Err((code, error)) => {
                 layer.refuse(Some(now), &to, code);

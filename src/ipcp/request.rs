@@ -186,8 +186,6 @@ pub trait Responder: Send {
 pub struct Accepted {
     /// The way down.
     pub port: Arc<dyn Port>,
-    /// Earliest time to send the reply: some peers lose one that comes at once.
-    pub not_before: Instant,
     /// The reply.
     pub reply: Box<dyn SendReply>,
 }

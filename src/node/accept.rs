@@ -8,7 +8,6 @@ use core::task::{Context, Poll};
 use super::alloc::Allocated;
 use super::flows::{Agreed, LayerFacts};
 use super::member::Beginner;
-use super::timers::Sleep;
 use super::{Node, Screened};
 use crate::base::rng::Randomness;
 use crate::base::sync::{AtomicU64, Ordering};
@@ -55,15 +54,14 @@ pub struct Accept {
     looked: AtomicU64,
     /// `true` if a requester of the reference's kind may keep the flow without limit and without a sign of life.
     patient: bool,
-    replying: Option<Replying>,
-    sleep: Sleep,
     screen: Option<Screen>,
     beginner: Beginner,
 }
 
 type Screen = Box<dyn FnMut(Beginner) -> bool + Send>;
 
-struct Replying {
+/// A flow whose answer is prepared.
+struct Prepared {
     accepted: Accepted,
     params: Params,
     flow: Allocated,
@@ -85,8 +83,6 @@ impl Accept {
             waiter: None,
             looked: AtomicU64::new(u64::MAX),
             patient: false,
-            replying: None,
-            sleep: Sleep::new(&node.timers),
             screen: None,
             beginner: Beginner::default(),
         }
@@ -107,12 +103,6 @@ impl Accept {
     /// Who has asked for the flow that was accepted last, as far as its layer can tell.
     pub(super) fn beginner(&self) -> Beginner {
         self.beginner
-    }
-
-    /// Returns `true` if a request was taken whose reply is held back: unless this is polled again, the requester is
-    /// lost.
-    pub fn is_replying(&self) -> bool {
-        self.replying.is_some()
     }
 
     /// Returns `true` if a request may have come. For threads that spin: what it misses wakes them when they sleep.
@@ -150,14 +140,6 @@ impl Accept {
                 return Poll::Ready(Err(AcceptError::Closed));
             }
             let now = self.node.shared.now();
-            if let Some(replying) = self.replying.take() {
-                if now < replying.accepted.not_before {
-                    self.sleep.set(replying.accepted.not_before, cx.waker());
-                    self.replying = Some(replying);
-                    return Poll::Pending;
-                }
-                return Poll::Ready(Ok(self.finish(now, replying)));
-            }
             waker.get_or_insert_with(|| cx.waker().clone());
             let next = self.node.with_irm(|irm| irm.poll_accept(self.listener, &mut self.waiter, &mut waker));
             match next {
@@ -166,7 +148,9 @@ impl Accept {
                 // Given up while it waited: dropping it is all.
                 Poll::Ready(Some(Taken { request, .. })) if request.incoming.is_withdrawn() => {}
                 Poll::Ready(Some(Taken { request, .. })) if self.admits(&request) => {
-                    self.replying = self.prepare(now, request, reply);
+                    if let Some(prepared) = self.prepare(now, request, reply) {
+                        return Poll::Ready(Ok(self.finish(prepared)));
+                    }
                 }
                 Poll::Ready(Some(Taken { request, .. })) => {
                     self.node.shared.counters.shed.count();
@@ -188,7 +172,7 @@ impl Accept {
     }
 
     /// The server's side of the security exchange.
-    fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Replying> {
+    fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Prepared> {
         let node = &self.node;
         let mut rng = node.shared.split_randomness("oap");
         let Screened { incoming, oap } = request;
@@ -243,7 +227,7 @@ impl Accept {
             node.flows.await_first_word(now, origin.address, &endpoint);
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
-        Some(Replying { accepted, params, flow, beginner, from, cipher, id, size })
+        Some(Prepared { accepted, params, flow, beginner, from, cipher, id, size })
     }
 
     /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
@@ -264,8 +248,10 @@ impl Accept {
         negotiated.respond(unix, &data, flows.granted(qos.timeout), rng)
     }
 
-    fn finish(&mut self, now: Instant, replying: Replying) -> Allocated {
-        let Replying { accepted, params, flow, beginner, from, cipher, id, size } = replying;
+    fn finish(&mut self, prepared: Prepared) -> Allocated {
+        let Prepared { accepted, params, flow, beginner, from, cipher, id, size } = prepared;
+        // Agreeing on a key takes its time.
+        let now = self.node.shared.now();
         self.beginner = beginner;
         flow.endpoint.activate(now, accepted.port, params);
         if let Some(again) = accepted.reply.send(now) {
@@ -281,9 +267,6 @@ impl Drop for Accept {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter.take() {
             self.node.names.cancel_accept(self.listener, waiter);
-        }
-        if let Some(replying) = self.replying.take() {
-            replying.flow.endpoint.abort();
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::wait::{self, Awaited};
 use super::{AcceptError, Flow, Shared, aio};
-use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::Drive;
 use crate::irm::ListenerId;
@@ -42,8 +41,6 @@ pub struct Listener {
     pub(super) shared: Arc<Shared>,
     id: ListenerId,
     name: Name,
-    /// Attempts that did not wait, and whose replies are held back for a moment: one for each thread that tries.
-    unfinished: Mutex<Vec<Accept>>,
 }
 
 /// An iterator over the flows that a [`Listener`] accepts, made by [`Listener::incoming`].
@@ -55,7 +52,7 @@ pub struct Incoming<'a>(&'a Listener);
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>, id: ListenerId, name: Name) -> Self {
-        Self { shared, id, name, unfinished: Mutex::new(Vec::new()) }
+        Self { shared, id, name }
     }
 
     pub(super) fn id(&self) -> ListenerId {
@@ -110,12 +107,7 @@ impl Listener {
         let waker = Waker::from(Arc::new(Retry { node: Arc::downgrade(&self.shared.node), id: self.id }));
         match accept.poll(&mut Context::from_waker(&waker), &mut |_| Vec::new()) {
             Poll::Ready(result) => Ok(self.flow(result?)),
-            Poll::Pending => {
-                if accept.is_replying() {
-                    self.unfinished.lock().push(accept);
-                }
-                Err(AcceptError::WouldBlock)
-            }
+            Poll::Pending => Err(AcceptError::WouldBlock),
         }
     }
 
@@ -154,10 +146,8 @@ impl Listener {
         }
     }
 
-    /// One that was begun, if there is any.
     fn next_accept(&self) -> Accept {
-        let unfinished = self.unfinished.lock().pop();
-        unfinished.unwrap_or_else(|| Accept::new(&self.shared.node, self.id, self.name.clone()))
+        Accept::new(&self.shared.node, self.id, self.name.clone())
     }
 
     fn flow(&self, accepted: Allocated) -> Flow {

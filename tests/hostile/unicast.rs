@@ -1,6 +1,9 @@
 //! A member of a unicast layer among hostile neighbours: every input that is known to hurt the reference is dropped and
 //! counted, answered to none but its sender, and leaves a good neighbour's flow as it was.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use o7s::ipcp::{Component, ConnectionRefused};
@@ -259,6 +262,31 @@ fn refusals_are_no_longer_than_requests() {
     frames.exchange(&flow);
 }
 
+/// An answer to a neighbour that numbers its flows as a reference does is held back for a moment. Who gives up an accept
+/// meanwhile refuses nobody.
+#[test]
+fn an_accept_that_is_given_up_refuses_no_neighbour() {
+    let (mut frames, flow) = node();
+    let s_eid = Eid(0x7000_0000_0000_0040);
+    let (_, request) = frames.request(NEIGHBOURS[0], s_eid);
+    frames.fa(&request);
+    frames.poll();
+    let millisecond = Duration::from_millis(1);
+    for _ in 0..2 {
+        {
+            let mut accepting = pin!(frames.listener.accept_async());
+            assert!(accepting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!(frames.replies(), []);
+        frames.pass(millisecond);
+    }
+    let accepted = frames.listener.try_accept();
+    assert!(accepted.is_ok(), "{accepted:?}");
+    frames.poll();
+    assert_eq!(frames.replies(), [(NEIGHBOURS[0], s_eid, 0)]);
+    frames.exchange(&flow);
+}
+
 fn parse(request: &[u8]) -> FlowRequest<'_> {
     match Message::parse(o7s::types::name::HashAlg::Sha3_256, request) {
         Ok(Message::Request(request)) => request,
@@ -382,7 +410,7 @@ struct Ask(Asking);
 
 impl Ask {
     fn poll(&mut self) -> Option<Result<o7s::aio::Flow, AllocError>> {
-        match self.0.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        match self.0.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             std::task::Poll::Ready(result) => Some(result),
             std::task::Poll::Pending => None,
         }

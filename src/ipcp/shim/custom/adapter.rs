@@ -256,14 +256,13 @@ impl<S: Shim> Replies for Adapter<S> {
 
     fn accept(
         self: &Arc<Self>,
-        now: Instant,
         to: &Requester,
         endpoint: &Arc<Endpoint>,
         data: &[u8],
     ) -> Result<Grant, (Code, RequestError)> {
         let end = self.state.flows.accept(endpoint, to.station, || self.draw())?;
         let message = [&(end as u32).to_be_bytes(), data].concat();
-        Ok(Grant { end, port: self.port(to.station, end, to.flow), message, not_before: now })
+        Ok(Grant { end, port: self.port(to.station, end, to.flow), message })
     }
 
     fn is_open(&self, end: u64) -> bool {

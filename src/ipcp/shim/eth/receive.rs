@@ -398,7 +398,6 @@ impl Replies for EthShim {
 
     fn accept(
         self: &Arc<Self>,
-        now: Instant,
         to: &Requester,
         endpoint: &Arc<Endpoint>,
         data: &[u8],
@@ -413,7 +412,7 @@ impl Replies for EthShim {
         let port = EthPort::new(self, endpoint, src, eid as u16, s_eid);
         let reply = Mgmt::Reply(FlowReply { s_eid: eid as u16, d_eid: s_eid, response: 0, data });
         let message = reply.to_vec(self.framing.format()).map_err(|_| (Code::NOMEM, RequestError::Full))?;
-        Ok(Grant { end: end_number(eid, serial), port, message, not_before: now })
+        Ok(Grant { end: end_number(eid, serial), port, message })
     }
 
     fn is_open(&self, end: u64) -> bool {

@@ -269,7 +269,6 @@ impl Replies for UdpShim {
 
     fn accept(
         self: &Arc<Self>,
-        now: Instant,
         to: &Requester,
         endpoint: &Arc<Endpoint>,
         data: &[u8],
@@ -283,7 +282,6 @@ impl Replies for UdpShim {
             end,
             port: UdpPort::new(self, endpoint, &peer, end as u32, s_eid),
             message: FlowReply { s_eid, d_eid: end as u32, response: 0, data }.to_vec(),
-            not_before: now,
         })
     }
 

@@ -129,9 +129,12 @@ pub(in crate::ipcp::unicast) struct Requester {
 impl Replies for FlowAllocator {
     type Requester = Requester;
 
+    fn hold(&self, to: &Requester) -> Duration {
+        if is_of_reference(to.s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO }
+    }
+
     fn accept(
         self: &Arc<Self>,
-        now: Instant,
         to: &Requester,
         endpoint: &Arc<Endpoint>,
         data: &[u8],
@@ -140,14 +143,8 @@ impl Replies for FlowAllocator {
         let max = REFERENCE_MAX.min(self.data.mtu_to(address, FLOW_ALLOCATOR)).saturating_sub(FIXED_LEN);
         check_size(data.len(), max).map_err(refused)?;
         let flow = self.enter(address, &qos, endpoint, None).map_err(refused)?;
-        let delay = if is_of_reference(s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO };
         let reply = FlowReply { r_eid: s_eid, s_eid: flow.eid(), response: 0, data };
-        Ok(Grant {
-            end: flow.eid().0,
-            port: FaPort::new(self, &flow, s_eid),
-            message: Message::Reply(reply).to_vec(),
-            not_before: now + delay,
-        })
+        Ok(Grant { end: flow.eid().0, port: FaPort::new(self, &flow, s_eid), message: Message::Reply(reply).to_vec() })
     }
 
     fn is_open(&self, eid: u64) -> bool {
