@@ -167,7 +167,11 @@ impl Receiver {
     pub(super) fn limit(&self, p: &Params) -> Seq {
         let limit = if self.memory >= Memory::Tight {
             // No more is told, unless only more brings something to read.
-            let least = if self.memory == Memory::Tight && self.is_stuck() { LAST_WINDOW } else { 0 };
+            let least = match self.memory {
+                Memory::Tight if self.is_stuck() => LAST_WINDOW,
+                // A packet is always taken where nothing waits.
+                _ => u32::from(self.ready.is_empty()),
+            };
             self.next + least
         } else {
             // A best-effort flow skips what was lost: its window counts from where the sender is, or a loss would close it.
@@ -407,7 +411,9 @@ impl Receiver {
             if self.sender_at.before(self.next) {
                 self.sender_at = self.next;
             }
-            if self.has_place(seq) && self.memory < Memory::Tight && self.ready.fits(part, packet.len()) {
+            // Short of memory a packet may wait, and a message that has begun come to its end.
+            let may_wait = self.memory < Memory::Tight || (self.memory == Memory::Tight && self.is_stuck());
+            if self.has_place(seq) && may_wait && self.ready.fits(part, packet.len()) {
                 stats.received += 1;
                 stats.note_incomplete(self.ready.push(now, part, packet, cache));
                 self.offer_window(now, p);

@@ -191,7 +191,7 @@ pub trait Ipcp: Send + Sync {
     fn doubt(&self, _now: Instant, _hash: &NameHash, _at: Location, _why: Doubt) {}
 
     /// Asks for a flow to a name, at a place that [`lookup`](Self::lookup) gave. `data` is the security header, which goes to
-    /// the other side as it is. Dropping the attempt withdraws the request.
+    /// the other end as it is. Dropping the attempt withdraws the request.
     ///
     /// # Errors
     /// [`RequestError`] if it could not be sent.
@@ -218,7 +218,8 @@ pub trait Ipcp: Send + Sync {
     }
 
     /// The stack is about to end. What waits to be sent is lost, and from now on nothing is made to wait: the last packet of
-    /// a flow tells its other end. By default nothing ever waits.
+    /// a flow tells its other end. By default nothing happens: a socket that takes no more at that moment is not waited for, and
+    /// what a reliable N-1 flow has not delivered is lost with it.
     fn hasten(&self, _now: Instant) {}
 
     /// Ends the membership: nothing is accepted or found any more. The flows are ended by their owners.

@@ -118,7 +118,7 @@ impl Builder {
     }
 
     /// The protection of names that have no settings of their own. By default flows are neither encrypted nor refused
-    /// encryption that the other side asks for. Of the ciphers of both ends the stronger is used, see [`SecurityConfig`].
+    /// encryption that the other end asks for. Of the ciphers of both ends the stronger is used, see [`SecurityConfig`].
     pub fn security(mut self, config: SecurityConfig) -> Self {
         self.security = config;
         self

@@ -27,7 +27,7 @@ use crate::types::qos::QosSpec;
 ///
 /// # Packets and streams
 ///
-/// A flow carries packets: one write is one read on the other side, also where it is larger than a packet of the layer below
+/// A flow carries packets: one write is one read on the other end, also where it is larger than a packet of the layer below
 /// and goes [in fragments](Self::max_write). Whoever wants a stream of bytes takes
 /// [`stream`](Self::stream). No trait that is imported changes what a method of a flow means.
 ///
@@ -346,7 +346,7 @@ impl Flow {
         self.inner.kind
     }
 
-    /// Returns the data that the other side sent along with its request or reply.
+    /// Returns the data that the other end sent along with its request or reply.
     pub fn peer_data(&self) -> &[u8] {
         &self.inner.data
     }

@@ -404,7 +404,7 @@ impl FlowBuilder {
         self
     }
 
-    /// Sets how long to wait for the other side. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
+    /// Sets how long to wait for the other end. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
     /// 20 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -437,7 +437,7 @@ impl FlowBuilder {
         Ok((self.shared, wanted))
     }
 
-    /// Allocates the flow, waiting for the other side.
+    /// Allocates the flow, waiting for the other end.
     ///
     /// A side that is busy, because more requests wait there than its backlog holds, says so at once and is asked
     /// again, after pauses that grow to a second, until the [timeout](Self::timeout). One without an acceptor for the

@@ -213,7 +213,7 @@ fn packets_are_as_large_as_the_devices_take_now() {
             net.run_for(secs(1));
             let max = before.min(mtu - 4);
             assert_eq!(joined.max_packet(), max, "{mtu} bytes, and sends: {sends}");
-            assert_eq!(first.rib().get("max-packet"), Some(max as u64));
+            assert_eq!(first.rib().get("max_packet"), Some(max as u64));
         }
     }
 }

@@ -163,7 +163,7 @@ impl BufCache {
     }
 
     /// The packet in memory of its length, if it is [small](PacketBuf::snug).
-    pub fn snug(&mut self, packet: PacketBuf) -> PacketBuf {
+    pub(crate) fn snug(&mut self, packet: PacketBuf) -> PacketBuf {
         match packet.snug() {
             Some(snug) => {
                 self.put(packet);

@@ -18,6 +18,8 @@ const UNIT: usize = 2304;
 /// Memory that packets may hold which wait for a thread and not for a reader, whatever the peer and the stack hold: it is for
 /// a moment, and what comes in a burst would be lost otherwise. Bytes.
 const MOMENT: usize = 32 * 1024;
+/// The longest notice of an end, bytes, with its protection.
+const LAST_WORD: usize = 96;
 /// Packets that wait while the flow is still being allocated.
 const PENDING: usize = 64;
 
@@ -184,9 +186,12 @@ impl Inbox {
         }
     }
 
-    /// Keeps a packet for which there is no room in place of the one that came before it, unless that makes more of memory:
-    /// the last may say that the flow is over, for an end that is gone by now and repeats nothing.
+    /// Keeps a packet for which there is no room in place of the one that came before it, if it is short enough to say that
+    /// the flow is over, for an end that is gone by now and repeats nothing, and unless that makes more of memory.
     fn keep_last(&mut self, pkt: PacketBuf) {
+        if pkt.len() > LAST_WORD {
+            return;
+        }
         let held = self.packets.bytes();
         let Some(before) = self.packets.pop_back() else { return };
         self.packets.push_back(pkt);

@@ -35,6 +35,7 @@ impl Pipeline {
     /// The next packet for the application, whole: a message of several fragments is put together.
     pub(in crate::flow) fn take_packet(&mut self, now: Instant) -> Option<PacketBuf> {
         if let Some(rest) = self.partial.take() {
+            self.charge();
             return Some(rest);
         }
         let memory = self.memory();
@@ -106,6 +107,7 @@ impl Pipeline {
             let size = pkt.len();
             // It stays in front. The next read gets it without counting it again.
             self.partial = Some(pkt);
+            self.charge();
             return Some(Err(ReadError::TooSmall { size, room: buf.len() }));
         }
         if let (Some(to), Some(from)) = (buf.get_mut(..n), pkt.get(..n)) {
@@ -114,6 +116,7 @@ impl Pipeline {
         if n < pkt.len() {
             pkt.pull(n);
             self.partial = Some(pkt);
+            self.charge();
         } else {
             self.cache.put(pkt);
         }

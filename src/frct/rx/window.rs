@@ -56,12 +56,15 @@ impl Receiver {
             self.shut = false;
             self.due = true;
         }
+        // What is told of a window where memory is short is little, and nothing comes without it.
+        let is_out = self.memory >= Memory::Tight && !self.told.after(self.next);
         let large = self.window > p.legacy_window;
         let step = match (p.reliable, large) {
             (true, _) => self.window / 4,
             (false, true) => self.window / 8,
             (false, false) => TELL_EVERY,
         };
+        let step = if is_out { 1 } else { step };
         // A small step is not worth a packet: the next acknowledgement takes it along.
         if self.heard.get().is_none() || self.limit(p) - self.told < step.max(1) as i32 {
             return;

@@ -458,3 +458,39 @@ fn more_fragments_than_the_window_holds_arrive() {
     let empty: Vec<u8> = vec![];
     assert_eq!(net.sides[0].frct.unacked(), empty.len());
 }
+
+/// Where memory is short, a reader that has read everything lets its peer send on, packet by packet.
+#[test]
+fn a_reader_that_has_read_all_lets_the_peer_send_whatever_the_memory() {
+    let (now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(true), 1);
+    take(&mut frct, now, 0, Part::Whole, 100, &mut cache);
+    let window = |packets: &[Vec<u8>]| {
+        packets.last().map(|last| u32::from_be_bytes([0, last[1], last[2], last[3]]).wrapping_sub(RUN))
+    };
+    // It asks.
+    frct.handle_packet(now, PacketBuf::copy_of(&[0x10; Pci::LEN]), &mut cache);
+    let told = window(&sent(&mut frct, now)).expect("a window");
+    for n in 1..told {
+        take(&mut frct, now, n, Part::Whole, 100, &mut cache);
+    }
+    // The window is used up, and the memory gone to others.
+    frct.set_memory(Memory::Full);
+    drop(sent(&mut frct, now));
+    while frct.deliver(now, &mut cache).is_some() {}
+    assert_eq!(window(&sent(&mut frct, now)), Some(told + 1));
+}
+
+/// A message of a best-effort flow that has begun may come to its end where memory is short.
+#[test]
+fn short_memory_lets_a_best_effort_message_come_to_its_end() {
+    let (now, mut cache) = (Instant::ZERO, cache());
+    let mut frct = Frct::new(config(false), 1);
+    take(&mut frct, now, 0, Part::First, 100, &mut cache);
+    frct.set_memory(Memory::Tight);
+    take(&mut frct, now, 1, Part::Middle, 100, &mut cache);
+    take(&mut frct, now, 2, Part::Last, 100, &mut cache);
+    assert_eq!(frct.deliver(now, &mut cache).map(|message| message.len()), Some(300));
+    take(&mut frct, now, 3, Part::Whole, 100, &mut cache);
+    assert!(!frct.can_deliver(), "nothing new is taken");
+}

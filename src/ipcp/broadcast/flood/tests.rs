@@ -47,7 +47,7 @@ fn packets_go_to_all_ports_but_their_own() {
     assert_eq!(forward(&mut flood, T0, A, b"4"), Ok(vec![C, APP]));
     assert_eq!(forward(&mut flood, T0, B, b"5"), Err(Dropped::Stranger));
     assert_eq!(flood.rib().get("forwarded"), Some(3));
-    assert_eq!(flood.rib().get("dropped-stranger"), Some(2));
+    assert_eq!(flood.rib().get("dropped_stranger"), Some(2));
     assert_eq!(flood.ports().count(), 3);
 }
 
@@ -139,7 +139,7 @@ fn neighbours_are_limited() {
     let passed = (200..300).filter(|n: &u64| forward(&mut flood, T0 + ms(1000), B, &n.to_be_bytes()).is_ok()).count();
     assert!((10..=12).contains(&passed), "{passed}");
     assert!((0..1000).all(|_| forward(&mut flood, T0, APP, b"storm").is_ok()));
-    assert!(flood.rib().get("dropped-too-many") > Some(100) && flood.rib().get("dropped-too-often") > Some(10));
+    assert!(flood.rib().get("dropped_too_many") > Some(100) && flood.rib().get("dropped_too_often") > Some(10));
 }
 
 #[test]

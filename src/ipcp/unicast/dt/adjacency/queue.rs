@@ -13,6 +13,10 @@ use crate::types::qos::QosCube;
 /// any case.
 const STUCK: Duration = Duration::from_millis(250);
 
+/// Memory that may be held in front of each neighbour, whatever programs of the stack hold, bytes: others rely on what is
+/// passed on.
+const FLOOR: usize = 32 * 1024;
+
 /// Packets in front of the flow, while the device below is busy.
 pub(super) struct Queue {
     pub(super) packets: Scheduler<PacketBuf>,
@@ -50,7 +54,7 @@ impl Queue {
 
     /// Keeps a packet. As an error, one that is dropped: this one, or for voice an older one.
     pub(super) fn keep(&mut self, cube: QosCube, packet: PacketBuf) -> Result<(), PacketBuf> {
-        if self.account.is_full(self.bytes) {
+        if self.account.is_full(self.bytes.saturating_sub(FLOOR)) {
             return Err(packet);
         }
         self.bytes += packet.memory();
