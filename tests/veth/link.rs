@@ -1,5 +1,6 @@
 //! Interfaces that change while they are used.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use o7s::device::{Frames as _, Link, Mac, PacketSocket, SendError};
@@ -143,6 +144,41 @@ fn the_mtu_is_followed() {
         ip("link set va mtu 1000");
         assert_eq!(a.send(&frame(&a, b.mac(), &[3; 1400])), Err(SendError::TooLarge));
         assert_eq!(a.mtu(), 1000);
+    });
+}
+
+/// Those who are refused look at the interface, too, all at the same time: none of them may put what was true before in place
+/// of what is.
+#[test]
+fn the_mtu_is_followed_by_several_threads() {
+    on_cable(|| {
+        let a = open("va");
+        let stop = AtomicBool::new(false);
+        let large = frame(&a, Mac::BROADCAST, &[3; 5000]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let _ = a.send(&large);
+                    }
+                });
+            }
+            for round in 0..300 {
+                let mtu = 1280 + round % 7 * 100;
+                ip(&format!("link set va mtu {mtu}"));
+                wait_until("the MTU", || {
+                    look(&a);
+                    a.mtu() == mtu
+                });
+                // The looks that had begun before are over.
+                std::thread::yield_now();
+                if a.mtu() != mtu {
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("{} in place of {mtu}, round {round}", a.mtu());
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     });
 }
 

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::net::{bind, netdevice, recv, socket_with};
 
 use super::sys;
-use crate::base::sync::AtomicU64;
+use crate::base::sync::{AtomicU64, Mutex};
 use crate::types::device::Link;
 use crate::types::mac::Mac;
 
@@ -35,6 +35,8 @@ pub(super) struct Interface {
     mac: AtomicU64,
     mtu: AtomicUsize,
     link: AtomicU8,
+    /// One thread at a time asks and notes: of two, the one that asked first could be the last to note.
+    looking: Mutex<()>,
     /// Tells of changes.
     changes: Option<OwnedFd>,
 }
@@ -54,6 +56,7 @@ impl Interface {
             mac: AtomicU64::new(0),
             mtu: AtomicUsize::new(0),
             link: AtomicU8::new(Link::Gone as u8),
+            looking: Mutex::new(()),
             changes,
         };
         interface.attach(socket)?;
@@ -89,6 +92,7 @@ impl Interface {
 
     /// Looks at the interface again; if it is gone, for another one of its name.
     pub(super) fn look(&self, socket: BorrowedFd<'_>) {
+        let _turn = self.looking.lock();
         let bound = |socket| sys::bound(socket).ok().filter(|bound| bound.index > 0 && bound.mac.is_some());
         let now = bound(socket).or_else(|| {
             self.attach(socket).ok()?;
