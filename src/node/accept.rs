@@ -12,7 +12,6 @@ use super::{Node, Screened};
 use crate::base::rng::Randomness;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::time::Instant;
-use crate::crypto::suite::Cipher;
 use crate::flow::Params;
 use crate::ipcp::{Accepted, Incoming, Location};
 use crate::irm::{ListenerId, Taken, WaiterId};
@@ -67,7 +66,6 @@ struct Prepared {
     flow: Allocated,
     beginner: Beginner,
     from: Location,
-    cipher: Option<Cipher>,
     id: [u8; 16],
     /// Bytes of the reply's security header.
     size: usize,
@@ -214,7 +212,6 @@ impl Accept {
         };
         let size = response.len();
         let opening = origin.map(|o| node.flows.opening(o.received, size));
-        let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
         let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
         let Ok(mut params) = node.flows.params(qos, &facts, agreed) else {
             // Dropping the prepared reply refuses the request.
@@ -227,7 +224,7 @@ impl Accept {
             node.flows.await_first_word(now, origin.address, &endpoint);
         }
         let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
-        Some(Prepared { accepted, params, flow, beginner, from, cipher, id, size })
+        Some(Prepared { accepted, params, flow, beginner, from, id, size })
     }
 
     /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
@@ -249,7 +246,7 @@ impl Accept {
     }
 
     fn finish(&mut self, prepared: Prepared) -> Allocated {
-        let Prepared { accepted, params, flow, beginner, from, cipher, id, size } = prepared;
+        let Prepared { accepted, params, flow, beginner, from, id, size } = prepared;
         // Agreeing on a key takes its time.
         let now = self.node.shared.now();
         self.beginner = beginner;
@@ -258,7 +255,7 @@ impl Accept {
             self.node.names.remember_reply(now, beginner.peer, id, again, size);
         }
         self.node.shared.counters.accepted.count();
-        flow.note("accepted", &self.name, from, cipher);
+        flow.note("accepted", &self.name, from);
         flow
     }
 }

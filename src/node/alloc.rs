@@ -1,6 +1,7 @@
 //! Allocating a flow: finding a layer, asking, waiting, agreeing on a key.
 
 mod asking;
+mod late;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use self::asking::{Asking, Try};
+pub(super) use self::late::LateRequests;
 use super::flows::{Agreed, LayerFacts};
 use super::timers::Sleep;
 use super::{IpcpId, Node};
@@ -20,7 +22,6 @@ use crate::base::foreign::{Causes, Panics};
 use crate::base::journal::record;
 use crate::base::sync::Mutex;
 use crate::base::time::Instant;
-use crate::crypto::suite::Cipher;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::ipcp::{Answer, Kind, Location, Reply, RequestError};
 use crate::oap::{Encryption, FlowSecurity, OapError};
@@ -84,9 +85,9 @@ pub struct Allocated {
 
 impl Allocated {
     /// Says that it has come to be.
-    pub(super) fn note(&self, how: &str, name: &Name, peer: Location, cipher: Option<Cipher>) {
+    pub(super) fn note(&self, how: &str, name: &Name, peer: Location) {
         let (key, kind) = (self.endpoint.key(), self.kind);
-        let cipher = cipher.map_or("none", Cipher::name);
+        let cipher = self.security.encryption.map_or("none", |e| e.cipher.name());
         record!(
             self.endpoint.panics(),
             Opened,
@@ -135,7 +136,7 @@ pub enum AllocError {
 }
 
 /// An allocation under way. A future in all but name: [`poll`](Self::poll) it with whatever drives the caller.
-/// Dropping it withdraws the request.
+/// Dropping it withdraws the request, of which a bounded number is still [waited for](late) so that nobody keeps a flow with us.
 ///
 /// The places where the name may be are asked one after the other: all that the first layer knows, then those of the next.
 /// One that says no, or to which the request cannot be sent, is followed by the next at once. One that is silent is asked
@@ -179,6 +180,21 @@ impl Answer for Answers {
     }
 }
 
+impl Answers {
+    /// Takes the next one out; if there is none, `cx` is woken when it comes.
+    fn next(&self, cx: &Context<'_>) -> Option<(u64, Reply)> {
+        // Made and dropped where no lock is held: a waker is code of others.
+        let mut waker = Some(cx.waker().clone());
+        let next = {
+            let mut inner = self.inner.lock();
+            core::mem::swap(&mut inner.waker, &mut waker);
+            inner.replies.pop_front()
+        };
+        self.panics.discard(waker);
+        next
+    }
+}
+
 impl Allocation {
     /// Makes an allocation, which begins with the first [`poll`](Self::poll).
     pub fn new(node: &Arc<Node>, wanted: Wanted) -> Self {
@@ -219,7 +235,7 @@ impl Allocation {
     /// Goes as far as it can.
     ///
     /// # Errors
-    /// [`AllocError`], after which nothing of the allocation is left.
+    /// [`AllocError`], after which the allocation is withdrawn as if it was dropped.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Allocated, AllocError>> {
         let result = self.advance(cx);
         match &result {
@@ -243,7 +259,7 @@ impl Allocation {
         if matches!(self.phase, Phase::Start) {
             self.phase = Phase::Asking(Box::new(self.begin(now)));
         }
-        while let Some((token, reply)) = self.next_answer(cx) {
+        while let Some((token, reply)) = self.answers.next(cx) {
             if let Some(result) = self.take_answer(now, token, reply) {
                 return Poll::Ready(result);
             }
@@ -257,52 +273,6 @@ impl Allocation {
         }
     }
 
-    fn next_answer(&self, cx: &Context<'_>) -> Option<(u64, Reply)> {
-        // Made and dropped where no lock is held: a waker is code of others.
-        let mut waker = Some(cx.waker().clone());
-        let next = {
-            let mut inner = self.answers.inner.lock();
-            core::mem::swap(&mut inner.waker, &mut waker);
-            inner.replies.pop_front()
-        };
-        self.node.panics().discard(waker);
-        next
-    }
-
-    fn complete(
-        &self,
-        now: Instant,
-        chosen: Try,
-        port: Arc<dyn Port>,
-        response: &[u8],
-    ) -> Result<Allocated, AllocError> {
-        let Try { endpoint, client, ipcp, at, .. } = chosen;
-        let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
-        let agreed = client.complete(response).and_then(|outcome| {
-            let cipher = outcome.protection.as_ref().map(|(cipher, _)| *cipher);
-            let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
-            let mut params = self.node.flows.params(self.wanted.qos, &layer, agreed)?;
-            // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
-            // and its keepalives say that it has the connection.
-            let member = self.wanted.via != Via::Any;
-            params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
-            Ok((params, cipher, outcome.data, outcome.security))
-        });
-        match agreed {
-            Ok((params, cipher, data, security)) => {
-                endpoint.activate(now, port, params);
-                let flow = Allocated { endpoint, kind, data, security };
-                flow.note("allocated", &self.wanted.name, at, cipher);
-                Ok(flow)
-            }
-            Err(e) => {
-                self.node.panics().call(move || port.release(now));
-                endpoint.abort();
-                Err(e.into())
-            }
-        }
-    }
-
     fn refusal(&self, code: Code) -> AllocError {
         let name = self.wanted.name.clone();
         let offered = self.node.security_of(&name).client.offered();
@@ -313,7 +283,40 @@ impl Allocation {
     fn give_up(&mut self) {
         self.sleep.cancel();
         if let Phase::Asking(asking) = core::mem::replace(&mut self.phase, Phase::Done) {
-            asking.tries.into_iter().for_each(|t| drop(t.withdraw()));
+            self.leave_behind(asking.tries);
+        }
+    }
+}
+
+/// Agrees on the keys of a flow that a server has accepted, and opens it.
+fn complete(
+    node: &Node,
+    wanted: &Wanted,
+    now: Instant,
+    chosen: Try,
+    port: Arc<dyn Port>,
+    response: &[u8],
+) -> Result<Allocated, AllocError> {
+    let Try { endpoint, client, ipcp, .. } = chosen;
+    let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
+    let agreed = client.complete(response).and_then(|outcome| {
+        let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
+        let mut params = node.flows.params(wanted.qos, &layer, agreed)?;
+        // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
+        // and its keepalives say that it has the connection.
+        let member = wanted.via != Via::Any;
+        params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
+        Ok((params, outcome.data, outcome.security))
+    });
+    match agreed {
+        Ok((params, data, security)) => {
+            endpoint.activate(now, port, params);
+            Ok(Allocated { endpoint, kind, data, security })
+        }
+        Err(e) => {
+            node.panics().call(move || port.release(now));
+            endpoint.abort();
+            Err(e.into())
         }
     }
 }

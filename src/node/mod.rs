@@ -61,6 +61,7 @@ use crate::types::name::Name;
 use crate::types::tap::FlowTap;
 use crate::types::tree::Tree;
 
+use self::alloc::LateRequests;
 use self::flows::Flows;
 use self::layers::Layers;
 pub use self::limits::Limits;
@@ -103,6 +104,7 @@ pub struct Node {
     names: Arc<Names>,
     layers: Layers<Membership>,
     direct: Arc<LocalIpcp>,
+    late: LateRequests,
 }
 
 #[cfg(any(test, loom))]
@@ -139,6 +141,7 @@ impl Node {
                 layers: Layers::new(&shared),
                 direct: LocalIpcp::new(Info::new(Kind::Direct, "direct", ""), requests),
                 names,
+                late: LateRequests::default(),
                 timers,
                 shared,
             }

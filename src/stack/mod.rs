@@ -460,7 +460,8 @@ impl FlowBuilder {
         Ok(Flow::new(shared, name, allocated))
     }
 
-    /// Allocates the flow. Dropping the future withdraws the request.
+    /// Allocates the flow. Dropping the future withdraws the request. The other end may accept it nevertheless; one of our
+    /// own kind is then told that its flow is reset, as after the [timeout](Self::timeout).
     ///
     /// # Errors
     /// [`AllocError`], which names the side at fault.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use o7s::settings::Limits;
 use o7s::sim::{Host, Link, Loss, Network, Verdict};
 use o7s::{Listener, QosSpec, ReadError, UnicastLayer, WriteError, aio};
 
@@ -73,6 +74,57 @@ fn a_close_is_told_within_a_round_trip() {
             });
         }
     }
+}
+
+/// An allocation that has been given up, because its time was over or its future was dropped, ends at the server as soon as
+/// the answer has come.
+#[test]
+fn an_allocation_that_is_given_up_ends_at_the_server() {
+    let given_up = ROUND_TRIP * 3 / 4;
+    let (none, long) = (Duration::ZERO, Duration::from_secs(9));
+    for security in ["", ENCRYPTED] {
+        for (name, qos) in all() {
+            for (timeout, accepted) in [(given_up, none), (long, none), (long, long - ROUND_TRIP)] {
+                let world = world(11, security);
+                world.net.block_on(async {
+                    let asking = world.client.stack().flow("peer").qos(qos).timeout(timeout).alloc_async();
+                    let end = world.net.timeout(given_up, asking).await;
+                    assert!(!matches!(end, Ok(Ok(_))), "{end:?}");
+                    world.net.sleep(accepted).await;
+                    let far = world.listener.accept_async().await.unwrap();
+                    let end = world.net.timeout(ROUND_TRIP, drain(&far)).await;
+                    assert_eq!(
+                        end.ok(),
+                        Some((0, ReadError::Reset)),
+                        "{name}, {timeout:?}, accepted after {accepted:?}"
+                    );
+                    drop(far);
+                    world.net.sleep(Duration::from_secs(15)).await;
+                    for host in [&world.client, &world.server] {
+                        assert_eq!(host.stack().rib().get("node/flows"), Some(0), "{name}: all is released");
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Requests that were given up are waited for with no more than a share of the flows that a stack may have.
+#[test]
+fn allocations_that_are_given_up_take_little_room() {
+    const FLOWS: usize = 16;
+    let net = Network::new(12);
+    net.set_default_link(Link::default().latency(ROUND_TRIP / 2));
+    let client = net.host("client").udp4(CLIENT).stack(|b| b.limits(Limits::default().flows(FLOWS))).build();
+    let server = net.host("server").udp4(SERVER).build();
+    let _listener = server.listen("peer");
+    net.block_on(async {
+        for given_up in 1..=50 {
+            let asking = client.stack().flow("peer").alloc_async();
+            assert!(net.timeout(ROUND_TRIP, asking).await.is_err());
+            assert_eq!(client.stack().rib().get("node/flows"), Some(given_up.min(FLOWS as u64 / 8)));
+        }
+    });
 }
 
 /// A stack that is shut down tells the other ends, also of flows on which nothing has come yet, or that have more to send

@@ -68,7 +68,7 @@ fn the_layer_of_the_highest_priority_is_asked_first() {
 
 // ----- futures given up -----
 #[test]
-fn late_answers_to_abandoned_allocations_are_ignored() {
+fn late_answers_to_abandoned_allocations_reset_the_flow() {
     for place in PLACES {
         let (server, client) = stacks(place);
         let listener = server.bind("echo").unwrap();
@@ -90,9 +90,8 @@ fn late_answers_to_abandoned_allocations_are_ignored() {
         drop(allocation);
         let far = far.0.unwrap();
         let gone = within("read", move || far.read(&mut [0; 8]));
-        // Within a stack it is known at once; it is no close, which would have been the end of a stream.
-        let across = matches!(place, Place::Udp | Place::Layer);
-        assert_eq!(gone, Err(if across { ReadError::PeerGone } else { ReadError::Reset }), "{place:?}");
+        // It is no close, which would have been the end of a stream.
+        assert_eq!(gone, Err(ReadError::Reset), "{place:?}");
         // A member of a layer has flows of its own.
         let flows = if place == Place::Layer { "ipcps/b/flows" } else { "node/flows" };
         while client.rib().get(flows) != Some(0) {

@@ -7,7 +7,7 @@ use core::task::Context;
 use core::time::Duration;
 
 use super::places::{Next, Places, Target};
-use super::{AllocError, Allocated, Allocation, Phase};
+use super::{AllocError, Allocated, Allocation, Phase, complete};
 use crate::base::backoff::Backoff;
 use crate::base::foreign::Causes;
 use crate::base::journal::record;
@@ -70,7 +70,7 @@ pub(super) struct Try {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) client: Client,
     /// Withdraws the request when dropped.
-    pub(super) _attempt: Box<dyn Attempt>,
+    pub(super) attempt: Box<dyn Attempt>,
 }
 
 impl Allocation {
@@ -214,7 +214,7 @@ impl Allocation {
                 }
                 let sent = attempt.is_sent();
                 let ipcp = Arc::clone(ipcp);
-                asking.tries.push(Try { token, ipcp, at: *at, asked: now, endpoint, client, _attempt: attempt });
+                asking.tries.push(Try { token, ipcp, at: *at, asked: now, endpoint, client, attempt });
                 Ok(sent)
             }
             Err(e) => {
@@ -269,7 +269,14 @@ impl Allocation {
         // The answer may be to a repetition: a peer of our own kind sends to the first request what it has said to it before.
         let later = asking.tries.iter().filter(|t| t.is_at(&ipcp, place) && t.asked >= chosen.asked).map(|t| t.asked);
         self.round_trip = round_trip(now, later.chain([chosen.asked]));
-        match self.complete(now, chosen, port, &reply.data) {
+        match complete(&self.node, &self.wanted, now, chosen, port, &reply.data) {
+            Ok(flow) => {
+                flow.note("allocated", &self.wanted.name, place);
+                // The other requests to the place were repetitions.
+                let Phase::Asking(asking) = &mut self.phase else { return Some(Ok(flow)) };
+                asking.tries.extract_if(.., |t| t.is_at(&ipcp, place)).for_each(|t| drop(t.withdraw()));
+                Some(Ok(flow))
+            }
             // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {
                 let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
@@ -287,7 +294,7 @@ impl Allocation {
                 asking.want(now + self.node.shared.limits.lookup_timeout);
                 None
             }
-            result => Some(result),
+            Err(e) => Some(Err(e)),
         }
     }
 
@@ -384,9 +391,14 @@ impl Try {
         self.ipcp.doubt(now, &self.ipcp.info().hash.hash(name), self.at, why);
     }
 
+    /// Returns `false` if the request ends with its withdrawal, and nobody answers it any more.
+    pub(super) fn may_be_answered(&self) -> bool {
+        is_lossy(&*self.ipcp) && self.attempt.is_sent()
+    }
+
     /// Withdraws the request.
     pub(super) fn withdraw(self) -> Client {
-        drop(self._attempt);
+        drop(self.attempt);
         self.endpoint.abort();
         self.client
     }
