@@ -122,18 +122,25 @@ impl Directory {
         }
         let account = if proven { Account::Member(from.address) } else { Account::Others };
         let claim = Claim { key, address, expires: now + Duration::from_secs(left), account };
+        self.store_claim(now, claim, cause, address == from.address, len);
+    }
+
+    /// Keeps a claim if there is room, and asks the member that it names if that can change something. `itself`: it comes
+    /// from that member.
+    fn store_claim(&mut self, now: Instant, claim: Claim, cause: Cause, itself: bool, len: usize) {
+        let Claim { key, address, expires, account } = claim;
+        let proven = matches!(account, Account::Member(_));
         // A claim that was refused as hearsay may still be kept when its owner confirms it: then it counts as the
         // owner's. One that is kept is only worth a question if that can change something.
         let kept = self.storage.store.put(now, claim).is_ok();
         *(if kept { &mut self.counters.stored } else { &mut self.counters.not_stored }) += 1;
-        let itself = address == from.address;
-        let open = !kept || self.storage.store.is_open(&key, address, claim.expires);
+        let open = !kept || self.storage.store.is_open(&key, address, expires);
         if proven && itself {
             self.lookups.cache.heard(&key, address);
         // The question goes to an address that may be forged. It is no longer than the message that has caused it, or a
         // proven member answers for it with its rate: nothing is amplified.
         } else if open && ((itself && len >= self.short_request()) || (kept && proven)) {
-            self.confirm(now, cause, key, address, Some(claim.expires));
+            self.confirm(now, cause, key, address, Some(expires));
         }
     }
 

@@ -65,6 +65,22 @@ impl Inner {
         let id = self.queue.arm(at, key);
         (id, if earlier { self.wake.clone() } else { None })
     }
+
+    /// Takes the next timer that has expired out, with the waker of a task that sleeps.
+    fn take_due(&mut self, now: Instant) -> Option<(Key, Option<Waker>)> {
+        let (_, key) = self.queue.pop_due(now)?;
+        let mut waker = None;
+        match key {
+            Key::Flow(flow) => {
+                self.flows.remove(&flow);
+            }
+            Key::Sleep(n) => waker = self.sleepers.remove(&n).map(|(_, w)| w),
+            Key::Expiry => self.expiry = None,
+            Key::Tasks => self.tasks = false,
+            Key::Tick => {}
+        }
+        Some((key, waker))
+    }
 }
 
 /// Receiver of expired deadlines.
@@ -247,23 +263,8 @@ impl TimerQueue {
                     return inner.queue.next();
                 }
                 budget -= 1;
-                let Some((_, key)) = inner.queue.pop_due(now) else { return inner.queue.next() };
-                match key {
-                    Key::Flow(flow) => {
-                        inner.flows.remove(&flow);
-                        (key, None)
-                    }
-                    Key::Sleep(n) => (key, inner.sleepers.remove(&n).map(|(_, w)| w)),
-                    Key::Expiry => {
-                        inner.expiry = None;
-                        (key, None)
-                    }
-                    Key::Tasks => {
-                        inner.tasks = false;
-                        (key, None)
-                    }
-                    Key::Tick => (key, None),
-                }
+                let Some(due) = inner.take_due(now) else { return inner.queue.next() };
+                due
             };
             match key {
                 Key::Flow(flow) => {

@@ -29,28 +29,31 @@ impl Pipeline {
             self.cache.pool().put(pkt);
             return;
         }
-        let opened = self.open(&mut pkt);
-        if opened && self.tap.is_some() {
-            self.show(Look::Received, &pkt);
-        }
-        // Keepalives, here and above, do not count as use: an idle flow stays relaxed.
-        if opened && pkt.is_empty() {
-            let silence = now.since(self.last_received);
-            self.hear_keepalive(now);
-            self.forget_schedules(silence);
-            self.take_back(pkt);
-            return;
-        }
-        if !opened {
+        if !self.open(&mut pkt) {
             // Anybody may have sent it: that is no use of the flow. But its key may have been computed for it.
             self.tried_at = now;
             self.take_back(pkt);
             return;
         }
-        self.relaxed = false;
+        if self.tap.is_some() {
+            self.show(Look::Received, &pkt);
+        }
         // Only after it was opened: on a protected flow anything else may come from anyone.
         let silence = now.since(self.last_received);
+        // Keepalives, here and above, do not count as use: an idle flow stays relaxed.
+        if pkt.is_empty() {
+            self.hear_keepalive(now);
+            self.forget_schedules(silence);
+            self.take_back(pkt);
+            return;
+        }
+        self.relaxed = false;
         self.hear(now);
+        self.take_up(now, silence, pkt);
+    }
+
+    /// Takes up what the other end has sent, after a time of silence.
+    fn take_up(&mut self, now: Instant, silence: Duration, pkt: PacketBuf) {
         if self.take_move(&pkt) {
             self.cache.put(pkt);
             return;

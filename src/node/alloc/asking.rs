@@ -277,25 +277,28 @@ impl Allocation {
                 asking.tries.extract_if(.., |t| t.is_at(&ipcp, place)).for_each(|t| drop(t.withdraw()));
                 Some(Ok(flow))
             }
-            // The peer is not the one with the name. Another place may be.
             Err(e @ AllocError::Security(_)) => {
-                let Phase::Asking(asking) = &mut self.phase else { return Some(Err(e)) };
-                let name = &self.wanted.name;
-                record!(
-                    self.node.panics(),
-                    Asking,
-                    Warn,
-                    [name = name, peer = place, reason = Causes(&e)],
-                    "reply of {place} to a request for {name:?} refused, asking elsewhere: {}",
-                    Causes(&e)
-                );
-                asking.places.failed(&ipcp, Some(place));
-                asking.fail(e);
-                asking.want(now + self.node.shared.limits.lookup_timeout);
+                self.refuse_reply(now, &ipcp, place, e);
                 None
             }
             Err(e) => Some(Err(e)),
         }
+    }
+
+    /// The peer is not the one with the name. Another place may be.
+    fn refuse_reply(&mut self, now: Instant, ipcp: &Arc<dyn Ipcp>, place: Location, why: AllocError) {
+        let Phase::Asking(asking) = &mut self.phase else { return };
+        let (name, reason) = (&self.wanted.name, Causes(&why));
+        record!(
+            self.node.panics(),
+            Asking,
+            Warn,
+            [name = name, peer = place, reason = reason],
+            "reply of {place} to a request for {name:?} refused, asking elsewhere: {reason}"
+        );
+        asking.places.failed(ipcp, Some(place));
+        asking.fail(why);
+        asking.want(now + self.node.shared.limits.lookup_timeout);
     }
 
     /// Handles the refusal of a place.

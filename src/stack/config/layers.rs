@@ -193,16 +193,10 @@ impl Reading {
 
     fn ipcp(&mut self, kind: IpcpKind, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
         table.only(&[COMMON, own_keys(kind), layer_keys(kind)])?;
-        let not_here = |key: Key, why| Problem::NotHere { key: proper(key), kind: kind.name(), why };
-        let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
         let (register, connect) = (table.names(REG)?, table.names(CONN)?);
-        if with.is_some() && !kind.is_recursive() {
-            let why = "its members are not enrolled; write bootstrap = \"<layer>\"";
-            return Err(table.wrong(ENROL, not_here(ENROL, why)));
-        }
         if kind == IpcpKind::Broadcast && !register.is_empty() {
             let why = "there are no flows to names in them; join the layer by its own name";
-            return Err(table.wrong(REG, not_here(REG, why)));
+            return Err(table.wrong(REG, not_here(kind, REG, why)));
         }
         let connect_over = table.names(CONN_OVER)?;
         let autobind = table.flag(AUTOBIND)?;
@@ -212,28 +206,13 @@ impl Reading {
         if self.0.ipcps.iter().any(|other| other.name == name) {
             self.warn_of(table, Why::SameName);
         }
-        let parameters = self.layer(kind, table, layer.is_some() && with.is_none())?;
-        let membership = match (with, layer.zip(parameters)) {
-            (Some(with), _) => {
-                self.warn(table, &[BOOTSTRAP], Why::Enrolled);
-                self.warn(table, layer_keys(kind), Why::Enrolled);
-                if connect.is_empty() {
-                    self.warn(table, &[CONN_OVER], Why::NoConnections);
-                }
-                Membership::Enroll { with }
-            }
-            (None, Some((layer, parameters))) => {
-                self.warn(table, &[CONN, CONN_OVER], Why::NotEnrolled);
-                if kind.is_recursive() && !autobind {
-                    self.warn_of(table, Why::Alone);
-                }
-                Membership::Bootstrap { layer, parameters }
-            }
-            (None, None) => {
-                self.warn_of(table, Why::NoMember);
-                Membership::None
-            }
-        };
+        let membership = self.membership(kind, table)?;
+        if matches!(membership, Membership::Enroll { .. }) && connect.is_empty() {
+            self.warn(table, &[CONN_OVER], Why::NoConnections);
+        }
+        if matches!(membership, Membership::Bootstrap { .. }) && kind.is_recursive() && !autobind {
+            self.warn_of(table, Why::Alone);
+        }
         if autobind && !kind.is_recursive() {
             self.warn(table, &[AUTOBIND], Why::NotAsked);
         }
@@ -250,6 +229,31 @@ impl Reading {
             at: table.position(),
         });
         Ok(())
+    }
+
+    /// How the IPCP becomes a member of its layer.
+    fn membership(&mut self, kind: IpcpKind, table: &Table<'_>) -> Result<Membership, ConfigError> {
+        let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
+        if with.is_some() && !kind.is_recursive() {
+            let why = "its members are not enrolled; write bootstrap = \"<layer>\"";
+            return Err(table.wrong(ENROL, not_here(kind, ENROL, why)));
+        }
+        let parameters = self.layer(kind, table, layer.is_some() && with.is_none())?;
+        Ok(match (with, layer.zip(parameters)) {
+            (Some(with), _) => {
+                self.warn(table, &[BOOTSTRAP], Why::Enrolled);
+                self.warn(table, layer_keys(kind), Why::Enrolled);
+                Membership::Enroll { with }
+            }
+            (None, Some((layer, parameters))) => {
+                self.warn(table, &[CONN, CONN_OVER], Why::NotEnrolled);
+                Membership::Bootstrap { layer, parameters }
+            }
+            (None, None) => {
+                self.warn_of(table, Why::NoMember);
+                Membership::None
+            }
+        })
     }
 
     /// Reads the parameters of a layer. Values are always checked; mandatory keys are only demanded if the layer is
@@ -378,4 +382,9 @@ fn dht(table: &Table<'_>) -> Result<Dht, ConfigError> {
         t_replicate: table.number(DHT_T_REPLICATE, 3..=3600, " s")?.unwrap_or(default.t_replicate),
         peer: default.peer,
     })
+}
+
+/// The key is not for IPCPs of this kind.
+fn not_here(kind: IpcpKind, key: Key, why: &'static str) -> Problem {
+    Problem::NotHere { key: proper(key), kind: kind.name(), why }
 }

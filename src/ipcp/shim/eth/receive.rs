@@ -8,7 +8,7 @@ use super::super::super::{Incoming, Location, Origin, Reply, RequestError};
 use super::super::management::{Shed, handle_each};
 use super::super::receiver::{Current, Receiver};
 use super::{EthFlow, EthPort, EthShim, Framing};
-use crate::base::buf::PacketBuf;
+use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::journal::record;
 use crate::base::sync::Once;
 use crate::base::time::Instant;
@@ -62,25 +62,7 @@ impl EthShim {
             frame.truncate(head.payload);
             match sorted {
                 Sorted::Done => r.cache.put(frame),
-                Sorted::Management { answers } => {
-                    let (peer, bytes) = (head.src.to_bits(), frame.memory());
-                    let kept = self.management.lock().push(peer, bytes, answers, (head.src, frame));
-                    let (shed, count, why) = match kept {
-                        Ok(shed) => (shed, &self.counters.management_drops, "too many requests and replies wait"),
-                        Err(again) => {
-                            let count = &self.counters.replies_unexpected;
-                            (Shed::from([again]), count, "a reply to the same request waits")
-                        }
-                    };
-                    for (_, mut frame) in shed {
-                        count.count();
-                        // All headers of the layer are of one length.
-                        if frame.push(head.header).is_some() {
-                            self.tell_dropped(&frame, why);
-                        }
-                        r.cache.put(frame);
-                    }
-                }
+                Sorted::Management { answers } => self.keep_management(&head, frame, answers, &mut r.cache),
                 Sorted::Data => {
                     let key = (head.src, head.purpose);
                     if !current.is(&key) {
@@ -103,6 +85,24 @@ impl EthShim {
         }
         current.deliver(now, &mut r.group);
         n
+    }
+
+    /// Has a request or a reply wait to be handled, for which others may have to go.
+    fn keep_management(&self, head: &Head, frame: PacketBuf, answers: Option<u64>, cache: &mut BufCache) {
+        let (peer, bytes) = (head.src.to_bits(), frame.memory());
+        let kept = self.management.lock().push(peer, bytes, answers, (head.src, frame));
+        let (shed, count, why) = match kept {
+            Ok(shed) => (shed, &self.counters.management_drops, "too many requests and replies wait"),
+            Err(again) => (Shed::from([again]), &self.counters.replies_unexpected, "a reply to the same request waits"),
+        };
+        for (_, mut frame) in shed {
+            count.count();
+            // All headers of the layer are of one length.
+            if frame.push(head.header).is_some() {
+                self.tell_dropped(&frame, why);
+            }
+            cache.put(frame);
+        }
     }
 
     /// Tells the device that a frame is dropped, and why.
