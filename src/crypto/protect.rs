@@ -161,8 +161,11 @@ impl Protection {
     }
 
     /// Bytes by which a sealed packet is longer: 12 in front and 16 behind.
+    pub const OVERHEAD: usize = IV_LEN + TAG_LEN;
+
+    /// Returns [`OVERHEAD`](Self::OVERHEAD), whatever the cipher.
     pub const fn overhead(&self) -> usize {
-        IV_LEN + TAG_LEN
+        Self::OVERHEAD
     }
 
     /// Number of times that the key of this end's packets has changed.

@@ -31,7 +31,7 @@ use self::quiet::{Nudges, Patience};
 pub use self::reading::ReadMode;
 use self::tapped::Tapped;
 use super::moves::Moves;
-use super::notice::Farewell;
+use super::notice::{self, Farewell};
 
 /// Length of the CRC-32 trailer of flows with `ber` 0, bytes.
 const CRC_LEN: usize = 4;
@@ -136,6 +136,10 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
+    /// The longest packet that says no more than that the flow is over, bytes: a notice, or the one byte behind FRCT's header.
+    pub(super) const LAST_WORD: usize =
+        if notice::LEN > Pci::LEN + 1 { notice::LEN } else { Pci::LEN + 1 } + Protection::OVERHEAD + CRC_LEN;
+
     pub(super) fn new(now: Instant, pool: &Arc<BufPool>) -> Self {
         Self {
             qos: QosSpec::RAW,
