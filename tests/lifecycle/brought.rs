@@ -1,20 +1,18 @@
 //! What a program has brought along for a layer, which ends with it: no lock is held then, and whatever it does returns.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use o7s::base::buf::BufCache;
 use o7s::base::time::Instant;
-use o7s::device::{Bell, UdpSocket};
+use o7s::device::Bell;
 use o7s::ipcp::shim::resolve::{Found, Resolver};
 use o7s::shim::{Layer, Lookup, Message, Outgoing, Shim};
-use o7s::types::device::{Datagram, Datagrams, SendError};
+use o7s::types::device::SendError;
 use o7s::types::name::NameHash;
 use o7s::{FlowSet, IpcpHandle, IpcpInfo, IpcpKind, Stack, Udp4};
 
-use super::{foreign, settle, within};
+use super::{Cable, foreign, settle, within};
 
 /// Uses the stack when it is dropped, from this thread and from another one that it waits for.
 struct Ending {
@@ -45,60 +43,6 @@ struct Names(#[allow(dead_code, reason = "it is dropped")] Ending);
 impl Resolver for Names {
     fn resolve(&self, _: &NameHash, found: Found) {
         found.answer(None);
-    }
-}
-
-/// A socket.
-struct Device {
-    socket: Arc<UdpSocket>,
-    _ending: Ending,
-}
-
-impl Datagrams for Device {
-    fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    fn max_datagram(&self) -> usize {
-        self.socket.max_datagram()
-    }
-
-    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        self.send_from(None, dst, data, segment)
-    }
-
-    fn send_from(
-        &self,
-        src: Option<IpAddr>,
-        dst: SocketAddr,
-        data: &[u8],
-        segment: Option<usize>,
-    ) -> Result<(), SendError> {
-        self.socket.send_from(src, dst, data, segment)
-    }
-
-    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
-        self.socket.recv(out, cache)
-    }
-
-    fn wait(&self, timeout: Duration) {
-        self.socket.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.socket.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.socket.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.socket.dismiss();
-    }
-
-    fn close(&self) {
-        self.socket.close();
     }
 }
 
@@ -187,8 +131,10 @@ fn layer(stack: &Stack, what: Brought, ended: &Arc<AtomicUsize>) -> IpcpHandle {
     match what {
         Brought::Resolver => stack.udp4(udp.resolver(Arc::new(Names(ending)))).unwrap(),
         Brought::Device => {
-            let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            stack.udp4_over(Arc::new(Device { socket, _ending: ending }), udp).unwrap()
+            let device = Cable::hooked(move || {
+                let _ = &ending;
+            });
+            stack.udp4_over(device, udp).unwrap()
         }
         Brought::Shim => custom(stack, |_| Arc::new(Idle { _ending: Some(ending), ..Idle::default() })),
     }

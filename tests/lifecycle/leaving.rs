@@ -1,15 +1,11 @@
 //! A layer that is left while a flow of it comes about, within a call that the flow itself makes.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use o7s::base::buf::BufCache;
-use o7s::device::UdpSocket;
-use o7s::types::device::{Datagram, Datagrams, SendError};
 use o7s::{AcceptError, AllocError, IpcpHandle, LocalConfig, Stack, Udp4, UnicastLayer};
 
-use super::{BOUND, finishes, spawn, within};
+use super::{BOUND, Cable, finishes, spawn, within};
 
 /// What is done once, at a moment that a test chooses.
 type Hook = Arc<Mutex<Option<IpcpHandle>>>;
@@ -18,61 +14,6 @@ type Hook = Arc<Mutex<Option<IpcpHandle>>>;
 fn fire(hook: &Hook) {
     let left = hook.lock().unwrap().take();
     left.into_iter().for_each(IpcpHandle::leave);
-}
-
-/// A socket that leaves its own layer when it is told to send.
-struct Leaving {
-    socket: Arc<UdpSocket>,
-    hook: Hook,
-}
-
-impl Datagrams for Leaving {
-    fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    fn max_datagram(&self) -> usize {
-        self.socket.max_datagram()
-    }
-
-    fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
-        self.send_from(None, dst, data, segment)
-    }
-
-    fn send_from(
-        &self,
-        src: Option<IpAddr>,
-        dst: SocketAddr,
-        data: &[u8],
-        segment: Option<usize>,
-    ) -> Result<(), SendError> {
-        fire(&self.hook);
-        self.socket.send_from(src, dst, data, segment)
-    }
-
-    fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
-        self.socket.recv(out, cache)
-    }
-
-    fn wait(&self, timeout: Duration) {
-        self.socket.wait(timeout);
-    }
-
-    fn interrupt(&self) {
-        self.socket.interrupt();
-    }
-
-    fn guard(&self, timeout: Duration) {
-        self.socket.guard(timeout);
-    }
-
-    fn dismiss(&self) {
-        self.socket.dismiss();
-    }
-
-    fn close(&self) {
-        self.socket.close();
-    }
 }
 
 fn udp() -> Udp4 {
@@ -84,8 +25,9 @@ fn a_request_ends_when_its_layer_is_left_while_it_is_sent() {
     let (server, client, hook) = (Stack::new().unwrap(), Stack::new().unwrap(), Hook::default());
     let there = server.udp4(udp()).unwrap();
     there.register("echo").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let device = Arc::new(Leaving { socket, hook: Arc::clone(&hook) });
+    let leaves = Arc::clone(&hook);
+    // It leaves its own layer when it is told to send.
+    let device = Cable::hooked(move || fire(&leaves));
     let at = there.local_addr().unwrap().to_string();
     let here = client.udp4_over(device, udp().host("echo", &at)).unwrap();
     *hook.lock().unwrap() = Some(here.clone());

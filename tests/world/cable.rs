@@ -1,6 +1,7 @@
-//! A UDP socket whose cable can be pulled: how a process that is killed looks from outside.
+//! A UDP socket in the hands of a test: its cable can be pulled, which is how a process that is killed looks from outside, and
+//! it says when it is told to send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,13 +15,20 @@ pub(crate) struct Cable {
     socket: Arc<UdpSocket>,
     pulled: AtomicBool,
     lose: AtomicUsize,
+    on_send: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Cable {
     /// A socket on the loopback interface.
     pub(crate) fn new() -> Arc<Self> {
+        Self::hooked(|| {})
+    }
+
+    /// The same, which calls `on_send` before it sends, and drops it with itself.
+    pub(crate) fn hooked(on_send: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Arc::new(Self { socket, pulled: AtomicBool::new(false), lose: AtomicUsize::new(0) })
+        let (pulled, lose) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { socket, pulled, lose, on_send: Box::new(on_send) })
     }
 
     /// Nothing comes and goes from now on.
@@ -49,8 +57,19 @@ impl Datagrams for Cable {
     }
 
     fn send(&self, dst: SocketAddr, data: &[u8], segment: Option<usize>) -> Result<(), SendError> {
+        self.send_from(None, dst, data, segment)
+    }
+
+    fn send_from(
+        &self,
+        src: Option<IpAddr>,
+        dst: SocketAddr,
+        data: &[u8],
+        segment: Option<usize>,
+    ) -> Result<(), SendError> {
+        (self.on_send)();
         let lost = self.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
-        if lost || self.is_pulled() { Ok(()) } else { self.socket.send(dst, data, segment) }
+        if lost || self.is_pulled() { Ok(()) } else { self.socket.send_from(src, dst, data, segment) }
     }
 
     fn recv(&self, out: &mut Vec<Datagram>, cache: &mut BufCache) -> usize {
@@ -77,5 +96,9 @@ impl Datagrams for Cable {
 
     fn dismiss(&self) {
         self.socket.dismiss();
+    }
+
+    fn close(&self) {
+        self.socket.close();
     }
 }
