@@ -104,3 +104,70 @@ impl Queue {
         if self.stuck.is_empty() { self.gate.deadline() } else { now + STUCK }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use super::*;
+    use crate::base::backlog::Meter;
+    use crate::base::rng::Rng;
+    use crate::base::time::{Clock, ManualClock};
+
+    fn meter(limit: usize) -> Arc<Meter> {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(0));
+        Meter::whole(limit, &clock)
+    }
+
+    /// Programs of the stack have filled its memory: what is passed on for others waits all the same, up to the floor.
+    #[test]
+    fn full_memory_leaves_each_neighbour_a_floor() {
+        let memory = meter(1 << 20);
+        let mut programs = Account::new(Some(Arc::clone(&memory)));
+        programs.set(1 << 20);
+        assert!(memory.is_full());
+        let mut queue = Queue::new(Limits::default(), Account::new(Some(memory)));
+        let mut kept = 0;
+        loop {
+            let packet = PacketBuf::copy_of(&[7; 1000]);
+            let size = packet.memory();
+            if queue.keep(QosCube::BestEffort, packet).is_err() {
+                break;
+            }
+            queue.charge();
+            kept += size;
+        }
+        assert!((FLOOR..FLOOR + 2048).contains(&kept), "{kept} bytes");
+    }
+
+    /// What is charged is what waits, whatever is kept, refused, taken, put back and taken again.
+    #[test]
+    fn memory_is_that_of_the_packets() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let limits = Limits { best_effort: 20, video: 10, voice: 5 };
+        let mut queue = Queue::new(limits, Account::new(None));
+        let cubes = [QosCube::BestEffort, QosCube::Video, QosCube::Voice];
+        for _ in 0..10_000 {
+            match rng.below(4) {
+                0 | 1 => {
+                    let packet = PacketBuf::copy_of(&alloc::vec![7; rng.below(3000) as usize]);
+                    let _ = queue.keep(cubes[rng.below(3) as usize], packet);
+                }
+                2 => {
+                    if let Some(packet) = queue.take() {
+                        let mut pkts = Outgoing::new();
+                        pkts.push(packet);
+                        queue.put_stuck(&mut pkts);
+                    }
+                }
+                _ => drop(queue.take_stuck()),
+            }
+            if queue.len() == 0 {
+                assert_eq!(queue.bytes, 0);
+            }
+        }
+        drop(queue.take_stuck());
+        while queue.take().is_some() {}
+        assert_eq!(queue.bytes, 0);
+    }
+}
