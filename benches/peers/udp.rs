@@ -1,6 +1,7 @@
 //! Flows over UDP on the loopback interface, beside bare UDP and QUIC.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use o7s::{Flow, IpcpHandle, QosSpec, SecurityConfig, Stack, Udp4, Udp6, UnicastLayer};
@@ -146,6 +147,52 @@ pub(crate) fn bulk() -> Vec<Row> {
     ]
 }
 
+/// Round trips between two bare sockets that nobody waits for in the kernel, as flows have them: what a family costs by itself.
+struct Spinning {
+    socket: UdpSocket,
+    peer: SocketAddr,
+    echo: Option<JoinHandle<()>>,
+}
+
+impl Spinning {
+    fn at(host: IpAddr) -> Self {
+        let [socket, other] = [(); 2].map(|()| {
+            let socket = UdpSocket::bind((host, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        });
+        let peer = other.local_addr().unwrap();
+        let echo = std::thread::spawn(move || {
+            let mut buf = [0; PING];
+            loop {
+                match other.recv_from(&mut buf) {
+                    Ok((0, _)) => return,
+                    Ok((n, from)) => drop(other.send_to(&buf[..n], from)),
+                    Err(_) => std::hint::spin_loop(),
+                }
+            }
+        });
+        Self { socket, peer, echo: Some(echo) }
+    }
+
+    fn round_trips(&self, n: usize) -> f64 {
+        let mut buf = [0; PING];
+        each(n, || {
+            self.socket.send_to(&[7; PING], self.peer).unwrap();
+            while self.socket.recv_from(&mut buf).is_err() {
+                std::hint::spin_loop();
+            }
+        })
+    }
+}
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        self.socket.send_to(&[], self.peer).unwrap();
+        self.echo.take().into_iter().for_each(|echo| echo.join().unwrap());
+    }
+}
+
 /// The same flows over IPv4 and over IPv6, in turns: nothing but the addresses differs.
 pub(crate) fn families() -> Vec<Row> {
     let what = "UDP/IPv6 loopback, ping-pong 64 B, encrypted";
@@ -158,6 +205,9 @@ pub(crate) fn families() -> Vec<Row> {
     let n = 5000;
     let [ping6, ping4] = in_turns(7, [&mut || round_trips(&near[0], n), &mut || round_trips(&near[1], n)]);
     drop(near);
+    let bare = |host| Spinning::at(host).round_trips(n);
+    let [bare6, bare4] =
+        in_turns(7, [&mut || bare(Ipv6Addr::LOCALHOST.into()), &mut || bare(Ipv4Addr::LOCALHOST.into())]);
     let [bulk6, bulk4] = [&six, &four].map(|pair| {
         let (flow, peer) = pair.flow(QosSpec::DATA);
         OneWay::new(flow, peer, true)
@@ -173,6 +223,8 @@ pub(crate) fn families() -> Vec<Row> {
     let bits = (8 * PACKET) as f64;
     vec![
         Row::info(what, time(ping6), format!("IPv4 {}", time(ping4))).ratio(ping6, ping4).must(Bound::AtMost(1.05)),
+        Row::info("  bare sockets, of which nobody sleeps", time(bare6), format!("IPv4 {}", time(bare4)))
+            .ratio(bare6, bare4),
         Row::info(
             "UDP/IPv6 loopback, bulk, reliable, encrypted",
             gigabits(bits * speed6),
