@@ -71,7 +71,7 @@ impl Allocation {
         if taken == 0 {
             return;
         }
-        node.tasks.spawn(Late {
+        node.spawn(Late {
             node: Arc::clone(node),
             wanted: self.wanted.clone(),
             tries: late,
