@@ -81,10 +81,10 @@ fn ours() -> Option<Figures> {
 
 fn theirs(prefix: &OsString) -> io::Result<Figures> {
     let install = Install::at(Path::new(prefix))?;
-    let net = Net::start(&View { programs: vec![install.prefix.clone()], private: install.security.clone() })?;
-    // After a few allocations its daemons allocate no more, so each figure is of daemons of its own.
+    // After a few allocations its daemons allocate no more, so each figure is of hosts of its own.
     let fresh = |measure: &dyn Fn(&Daemon<'_>, &Daemon<'_>) -> io::Result<f64>| {
         let once = || {
+            let net = Net::start(&View { programs: vec![install.prefix.clone()], private: install.security.clone() })?;
             let [near, far] = [&net.near, &net.far].map(|host| Daemon::start_ethernet("eth-dix", host, &install));
             let (near, far) = (near?, far?);
             let cipher = |name| (name == SEALED).then_some(("X25519", "aes-256-gcm"));
