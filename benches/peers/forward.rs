@@ -60,7 +60,7 @@ pub(crate) fn layer() -> Vec<Row> {
     let (above, above_peer) = pair.flow_above(QosSpec::RAW);
     let echoes = [echo(raw_peer), echo(above_peer)];
     let n = 5000;
-    let [below, above_it] = in_turns(9, [&mut || round_trips(&raw, n), &mut || round_trips(&above, n)]);
+    let [below, above_it] = in_turns(25, [&mut || round_trips(&raw, n), &mut || round_trips(&above, n)]);
     drop((raw, above));
     pair.server.shutdown();
     for echo in echoes {
