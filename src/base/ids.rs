@@ -88,6 +88,11 @@ impl<T: Clone> IdTable<T> {
         self.len.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if the table takes another entry.
+    pub fn has_room(&self) -> bool {
+        self.len() < self.limit
+    }
+
     /// Returns `true` if the table has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

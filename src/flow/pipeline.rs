@@ -136,7 +136,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// The longest packet that says no more than that the flow is over, bytes: a notice, or the one byte behind FRCT's header.
+    /// The longest packet that says no more than that this flow is over, bytes: a notice, or the one byte behind FRCT's header.
     pub(super) const LAST_WORD: usize =
         if notice::LEN > Pci::LEN + 1 { notice::LEN } else { Pci::LEN + 1 } + Protection::OVERHEAD + CRC_LEN;
 

@@ -20,6 +20,9 @@ pub trait Replies: Send + Sync + Sized + 'static {
         Duration::ZERO
     }
 
+    /// Returns `true` if the layer takes another flow.
+    fn has_room(&self) -> bool;
+
     /// Reserves what a flow to `to` needs and encodes the positive reply with the security header `data`. Packets for
     /// `endpoint` are delivered from now on. Sends nothing yet.
     ///
@@ -94,6 +97,10 @@ impl<L: Replies> Drop for ReplyOnce<L> {
 }
 
 impl<L: Replies> Responder for ReplyOnce<L> {
+    fn has_room(&self) -> bool {
+        self.0.as_ref().is_some_and(|(layer, _)| layer.has_room())
+    }
+
     fn hold(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |(layer, to)| layer.hold(to))
     }

@@ -168,6 +168,12 @@ pub trait Responder: Send {
         Duration::ZERO
     }
 
+    /// Returns `true` if the layer takes another flow: if not, [`accept`](Self::accept) fails unless one ends before. By default
+    /// it does.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Reserves what the flow needs in the layer and prepares the reply with the security header `data`. Packets for
     /// `endpoint` are delivered from now on; nothing has been sent yet.
     ///

@@ -197,7 +197,7 @@ impl Accept {
                 return None;
             }
         };
-        let Some(endpoint) = node.flows.new_endpoint() else {
+        let Some(endpoint) = node.new_endpoint_in(&*responder) else {
             node.names.note_refusal(&self.name, from, "this stack carries as many flows as its limit allows");
             responder.refuse(now, Code::NOMEM);
             return None;

@@ -70,6 +70,20 @@ impl Via {
     }
 }
 
+/// What of that counts when a server has accepted.
+#[derive(Clone, Copy)]
+struct Terms {
+    qos: QosSpec,
+    /// An IPCP asks.
+    member: bool,
+}
+
+impl Wanted {
+    fn terms(&self) -> Terms {
+        Terms { qos: self.qos, member: self.via != Via::Any }
+    }
+}
+
 /// A flow that has been allocated or accepted.
 #[derive(Debug)]
 pub struct Allocated {
@@ -193,6 +207,12 @@ impl Answers {
         self.panics.discard(waker);
         next
     }
+
+    /// Whoever has asked last is not woken.
+    fn forget_waker(&self) {
+        let waker = self.inner.lock().waker.take();
+        self.panics.discard(waker);
+    }
 }
 
 impl Allocation {
@@ -291,7 +311,7 @@ impl Allocation {
 /// Agrees on the keys of a flow that a server has accepted, and opens it.
 fn complete(
     node: &Node,
-    wanted: &Wanted,
+    terms: Terms,
     now: Instant,
     chosen: Try,
     port: Arc<dyn Port>,
@@ -301,11 +321,10 @@ fn complete(
     let (layer, kind) = (LayerFacts::from(ipcp.info()), ipcp.info().kind);
     let agreed = client.complete(response).and_then(|outcome| {
         let agreed = Agreed { id: outcome.id, keys: outcome.protection, peering: outcome.peering };
-        let mut params = node.flows.params(wanted.qos, &layer, agreed)?;
+        let mut params = node.flows.params(terms.qos, &layer, agreed)?;
         // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
         // and its keepalives say that it has the connection.
-        let member = wanted.via != Via::Any;
-        params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !member;
+        params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !terms.member;
         Ok((params, outcome.data, outcome.security))
     });
     match agreed {

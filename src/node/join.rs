@@ -41,7 +41,7 @@ impl Node {
         let is_it = |info: &ipcp::Info| info.kind == Kind::Broadcast && info.layer == layer.as_str();
         let ipcp = self.ipcps().into_iter().map(|(_, ipcp)| ipcp).find(|ipcp| is_it(ipcp.info()));
         let ipcp = ipcp.ok_or_else(|| JoinError::NoLayer(layer.clone()))?;
-        let endpoint = self.flows.new_endpoint().ok_or(JoinError::TooManyFlows)?;
+        let endpoint = self.new_endpoint().ok_or(JoinError::TooManyFlows)?;
         let now = self.shared.now();
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
         let params = self.flows.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), None);

@@ -35,7 +35,7 @@ settings! {
         flow_bytes: usize = 8 << 20,
         /// Sets the same for all flows together that one host, or one member of a layer, has asked for, bytes; what waits in
         /// front of an N-1 flow to be sent to it included. A flow may have one packet besides when nothing is left, or it
-        /// would stand still. Default: 64 MiB.
+        /// would stand still, and 32 KiB may wait in front of each neighbour. Default: 64 MiB.
         peer_bytes: usize = 64 << 20,
         /// Sets the same for all flows of the stack, bytes. Default: 256 MiB.
         stack_bytes: usize = 256 << 20,

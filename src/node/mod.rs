@@ -53,7 +53,7 @@ use crate::crypto::backend::Backend;
 use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
-use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests};
+use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests, Responder};
 use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 pub use crate::types::id::IpcpId;
@@ -380,6 +380,20 @@ impl Node {
         self.timers.set_wake(wake);
     }
 
+    /// An endpoint for a flow that is being allocated; `None` if there are too many that somebody wants.
+    fn new_endpoint(&self) -> Option<Arc<Endpoint>> {
+        let made = self.flows.new_endpoint();
+        if made.is_none() && self.late.make_room() { self.flows.new_endpoint() } else { made }
+    }
+
+    /// The same for a flow that is accepted in the layer of `responder`.
+    fn new_endpoint_in(&self, responder: &dyn Responder) -> Option<Arc<Endpoint>> {
+        if !responder.has_room() {
+            self.late.make_room();
+        }
+        self.new_endpoint()
+    }
+
     /// Runs `task` from the next [`poll`](Self::poll) on.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
@@ -444,6 +458,7 @@ impl Node {
             .gauge("held_bytes", held as u64)
             .counters(self.panics().rows())
             .gauge("flows", flows as u64)
+            .gauge("late", self.late.len() as u64)
             .gauge("tasks", self.tasks.len() as u64)
             .gauge("timers", self.timers.len() as u64)
             .gauge("replay_remembered", remembered as u64)

@@ -38,6 +38,10 @@ pub(super) mod order {
     pub(in crate::node) const LAYERS: u8 = 40;
     /// Layers: IPCPs that are being left.
     pub(in crate::node) const RETIRING: u8 = 41;
+    /// Allocations: those whose requests are waited for although they have been given up.
+    pub(in crate::node) const LATE: u8 = 42;
+    /// Allocations: the requests that one has left behind.
+    pub(in crate::node) const LEFT: u8 = 43;
     /// Flows: the endpoints.
     pub(in crate::node) const FLOWS: u8 = 44;
     /// Flows: those whose peer has not been heard.

@@ -460,8 +460,10 @@ impl FlowBuilder {
         Ok(Flow::new(shared, name, allocated))
     }
 
-    /// Allocates the flow. Dropping the future withdraws the request. The other end may accept it nevertheless; one of our
-    /// own kind is then told that its flow is reset, as after the [timeout](Self::timeout).
+    /// Allocates the flow. Dropping the future withdraws the request. The other end may accept it nevertheless. If it is of our
+    /// own kind, it is then told that the flow was aborted, as after the [timeout](Self::timeout): once, and as long as the
+    /// stack remembers the request, which is for no more than 16 allocations at a time. Of a polled stack the future may call
+    /// [`Stack::on_wake`] when it is dropped, as a flow may.
     ///
     /// # Errors
     /// [`AllocError`], which names the side at fault.

@@ -84,7 +84,7 @@ impl Background {
     }
 }
 
-/// The thread that polls a node's tasks; it begins with the first of them, because most stacks have none.
+/// The thread that polls a node's tasks; it begins with the first of them, because many stacks have none.
 struct TaskThread {
     stop: Arc<AtomicBool>,
     node: Weak<Node>,

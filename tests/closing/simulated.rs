@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use o7s::settings::Limits;
 use o7s::sim::{Host, Link, Loss, Network, Verdict};
-use o7s::{Listener, QosSpec, ReadError, UnicastLayer, WriteError, aio};
+use o7s::{Listener, QosSpec, ReadError, Udp4, UnicastLayer, WriteError, aio};
 
 use super::{ENCRYPTED, all, security_of};
 
@@ -109,21 +109,90 @@ fn an_allocation_that_is_given_up_ends_at_the_server() {
     }
 }
 
-/// Requests that were given up are waited for with no more than a share of the flows that a stack may have.
-#[test]
-fn allocations_that_are_given_up_take_little_room() {
-    const FLOWS: usize = 16;
+/// A client that carries no more than `flows`, and its layer no more than `layer`, and a server.
+fn small(flows: usize, layer: usize) -> World {
     let net = Network::new(12);
     net.set_default_link(Link::default().latency(ROUND_TRIP / 2));
-    let client = net.host("client").udp4(CLIENT).stack(|b| b.limits(Limits::default().flows(FLOWS))).build();
-    let server = net.host("server").udp4(SERVER).build();
-    let _listener = server.listen("peer");
-    net.block_on(async {
+    let limits = Limits::default().flows(flows);
+    let udp = Udp4::bind(CLIENT).max_flows(layer).host("peer", SERVER);
+    let client = net.host("client").udp4_with(CLIENT, udp).stack(|b| b.limits(limits)).build();
+    let server = net.host("server").udp4_with(SERVER, Udp4::bind(SERVER).host("here", CLIENT)).build();
+    let listener = server.listen("peer");
+    World { net, client, server, listener }
+}
+
+impl World {
+    /// Asks for a flow and gives it up.
+    async fn give_up(&self) {
+        let asking = self.client.stack().flow("peer").alloc_async();
+        assert!(self.net.timeout(ROUND_TRIP, asking).await.is_err());
+    }
+
+    fn late(&self) -> Option<u64> {
+        self.client.stack().rib().get("node/late")
+    }
+}
+
+/// Requests that were given up hold no room that a flow needs, of this end or of another one, in the stack or in a layer.
+#[test]
+fn allocations_that_are_given_up_take_room_from_nobody() {
+    for (stack, layer) in [(1, 1), (4, 4), (2, 100), (100, 2)] {
+        let (world, flows) = (small(stack, layer), stack.min(layer));
+        world.net.clone().block_on(async move {
+            for _ in 0..flows {
+                world.give_up().await;
+            }
+            assert_eq!(world.late(), Some(flows as u64));
+            // Its answers have come and found the client gone before they are accepted.
+            let incoming = world.client.listen("here");
+            let from = world.server.stack().clone();
+            let call = world.net.spawn(async move { from.flow("here").alloc_async().await.map(drop) });
+            let accepted = incoming.accept_async().await;
+            assert!(accepted.is_ok(), "{flows}: {accepted:?}");
+            assert_eq!((call.await, world.late()), (Ok(()), Some(0)), "{flows}");
+            drop(accepted);
+            world.net.sleep(Duration::from_secs(10)).await;
+            world.give_up().await;
+            // All that come are accepted and kept, those that were given up as well.
+            let listener = world.listener;
+            world.net.spawn(async move {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(listener.accept_async().await);
+                }
+            });
+            let mut open = Vec::new();
+            for n in 0..flows {
+                let near = world.client.stack().flow("peer").alloc_async().await;
+                assert!(near.is_ok(), "{n} of {flows}: {near:?}");
+                open.push(near);
+            }
+        });
+    }
+}
+
+/// No more than a few are waited for, the newest, and none for longer than half a minute, however long the program would have
+/// waited.
+#[test]
+fn allocations_that_are_given_up_are_waited_for_within_bounds() {
+    let world = small(1000, 1000);
+    world.net.block_on(async {
         for given_up in 1..=50 {
-            let asking = client.stack().flow("peer").alloc_async();
-            assert!(net.timeout(ROUND_TRIP, asking).await.is_err());
-            assert_eq!(client.stack().rib().get("node/flows"), Some(given_up.min(FLOWS as u64 / 8)));
+            world.give_up().await;
+            assert_eq!(world.late(), Some(given_up.min(16)));
         }
+        let mut told = 0;
+        while let Ok(far) = world.net.timeout(ROUND_TRIP * 2, world.listener.accept_async()).await {
+            let end = world.net.timeout(ROUND_TRIP, drain(&far.unwrap())).await;
+            told += u64::from(matches!(end, Ok((0, ReadError::Reset))));
+        }
+        assert_eq!((told, world.late()), (16, Some(0)));
+        let asking = world.client.stack().flow("peer").timeout(Duration::MAX).alloc_async();
+        assert!(world.net.timeout(Duration::from_secs(2), asking).await.is_err());
+        world.net.sleep(Duration::from_secs(29)).await;
+        assert_ne!(world.late(), Some(0));
+        world.net.sleep(Duration::from_secs(4)).await;
+        assert_eq!(world.late(), Some(0));
     });
 }
 

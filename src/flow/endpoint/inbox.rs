@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use crate::base::backlog::{Account, Backlog, Meter};
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
+use crate::crypto::protect::Protection;
 use crate::flow::pipeline::Pipeline;
 
 /// Packets that wait to be serviced; more are dropped and counted. A packet counts for each [`UNIT`] of its memory.
@@ -19,6 +20,9 @@ const UNIT: usize = 2304;
 /// Memory that packets may hold which wait for a thread and not for a reader, whatever the peer and the stack hold: it is for
 /// a moment, and what comes in a burst would be lost otherwise. Bytes.
 const MOMENT: usize = 32 * 1024;
+/// The longest packet that says that this flow is over, or one of a layer over it, whose header is no longer than this one's
+/// protection, bytes.
+const LAST_WORD: usize = 2 * Pipeline::LAST_WORD + Protection::OVERHEAD;
 /// Packets that wait while the flow is still being allocated.
 const PENDING: usize = 64;
 
@@ -188,7 +192,7 @@ impl Inbox {
     /// Keeps a packet for which there is no room in place of the one that came before it, if it is short enough to say that
     /// the flow is over, for an end that is gone by now and repeats nothing, and unless that makes more of memory.
     fn keep_last(&mut self, pkt: PacketBuf) {
-        if pkt.len() > Pipeline::LAST_WORD {
+        if pkt.len() > LAST_WORD {
             return;
         }
         let held = self.packets.bytes();

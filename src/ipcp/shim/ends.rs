@@ -92,6 +92,11 @@ impl<P: Send + Sync + 'static> Ends<P> {
         self.table.remove(id);
     }
 
+    /// Returns `true` if the table takes another end.
+    pub fn has_room(&self) -> bool {
+        self.table.has_room()
+    }
+
     /// Ends in the table.
     pub fn len(&self) -> usize {
         self.table.len()

@@ -15,6 +15,7 @@ use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
+use crate::node::Node;
 use crate::oap::OapError;
 use crate::oap::client::Client;
 use crate::types::code::Code;
@@ -59,6 +60,18 @@ pub(super) struct Asking {
     pub(super) busy: Option<Backoff>,
     /// Reason of the failure if no other place accepts.
     pub(super) failure: Option<AllocError>,
+}
+
+impl Asking {
+    /// An endpoint for a request. If there is no room, the oldest request makes room for its repetition.
+    fn new_endpoint(&mut self, node: &Node) -> Result<Arc<Endpoint>, AllocError> {
+        let mut made = node.new_endpoint();
+        if made.is_none() && !self.tries.is_empty() {
+            self.tries.remove(0).withdraw();
+            made = node.new_endpoint();
+        }
+        made.ok_or(AllocError::TooManyFlows)
+    }
 }
 
 pub(super) struct Try {
@@ -136,7 +149,10 @@ impl Allocation {
         let (ipcp, at) = (&target.ipcp, target.at);
         // In memory nothing gets lost.
         let lossy = is_lossy(&**ipcp);
-        let asked = self.send(now, target);
+        let mut asked = self.send(now, target);
+        if matches!(asked, Err(AllocError::Layer(RequestError::Full))) && self.node.late.make_room() {
+            asked = self.send(now, target);
+        }
         let left = self.deadline.since(now);
         let Phase::Asking(asking) = &mut self.phase else { return Ok(()) };
         match asked {
@@ -195,7 +211,7 @@ impl Allocation {
             }
         };
         let client = client.with_qos(&self.wanted.qos);
-        let endpoint = self.node.flows.new_endpoint().ok_or(AllocError::TooManyFlows)?;
+        let endpoint = asking.new_endpoint(&self.node)?;
         let token = asking.next_token;
         asking.next_token += 1;
         let request = Request {
@@ -269,7 +285,7 @@ impl Allocation {
         // The answer may be to a repetition: a peer of our own kind sends to the first request what it has said to it before.
         let later = asking.tries.iter().filter(|t| t.is_at(&ipcp, place) && t.asked >= chosen.asked).map(|t| t.asked);
         self.round_trip = round_trip(now, later.chain([chosen.asked]));
-        match complete(&self.node, &self.wanted, now, chosen, port, &reply.data) {
+        match complete(&self.node, self.wanted.terms(), now, chosen, port, &reply.data) {
             Ok(flow) => {
                 flow.note("allocated", &self.wanted.name, place);
                 // The other requests to the place were repetitions.
@@ -386,7 +402,7 @@ impl Asking {
 }
 
 impl Try {
-    fn is_at(&self, ipcp: &Arc<dyn Ipcp>, at: Location) -> bool {
+    pub(super) fn is_at(&self, ipcp: &Arc<dyn Ipcp>, at: Location) -> bool {
         self.at == at && Arc::ptr_eq(&self.ipcp, ipcp)
     }
 

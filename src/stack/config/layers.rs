@@ -193,7 +193,12 @@ impl Reading {
 
     fn ipcp(&mut self, kind: IpcpKind, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {
         table.only(&[COMMON, own_keys(kind), layer_keys(kind)])?;
+        let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
         let (register, connect) = (table.names(REG)?, table.names(CONN)?);
+        if with.is_some() && !kind.is_recursive() {
+            let why = "its members are not enrolled; write bootstrap = \"<layer>\"";
+            return Err(table.wrong(ENROL, not_here(kind, ENROL, why)));
+        }
         if kind == IpcpKind::Broadcast && !register.is_empty() {
             let why = "there are no flows to names in them; join the layer by its own name";
             return Err(table.wrong(REG, not_here(kind, REG, why)));
@@ -206,7 +211,7 @@ impl Reading {
         if self.0.ipcps.iter().any(|other| other.name == name) {
             self.warn_of(table, Why::SameName);
         }
-        let membership = self.membership(kind, table)?;
+        let membership = self.membership(kind, table, (layer, with))?;
         if matches!(membership, Membership::Enroll { .. }) && connect.is_empty() {
             self.warn(table, &[CONN_OVER], Why::NoConnections);
         }
@@ -231,13 +236,13 @@ impl Reading {
         Ok(())
     }
 
-    /// How the IPCP becomes a member of its layer.
-    fn membership(&mut self, kind: IpcpKind, table: &Table<'_>) -> Result<Membership, ConfigError> {
-        let (layer, with) = (table.name(BOOTSTRAP)?, table.name(ENROL)?);
-        if with.is_some() && !kind.is_recursive() {
-            let why = "its members are not enrolled; write bootstrap = \"<layer>\"";
-            return Err(table.wrong(ENROL, not_here(kind, ENROL, why)));
-        }
+    /// How the IPCP becomes a member of its layer: by the name of that, or with the one that enrolls it.
+    fn membership(
+        &mut self,
+        kind: IpcpKind,
+        table: &Table<'_>,
+        (layer, with): (Option<Name>, Option<Name>),
+    ) -> Result<Membership, ConfigError> {
         let parameters = self.layer(kind, table, layer.is_some() && with.is_none())?;
         Ok(match (with, layer.zip(parameters)) {
             (Some(with), _) => {

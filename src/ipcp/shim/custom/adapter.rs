@@ -254,6 +254,10 @@ pub(crate) struct Requester {
 impl<S: Shim> Replies for Adapter<S> {
     type Requester = Requester;
 
+    fn has_room(&self) -> bool {
+        self.state.flows.has_room()
+    }
+
     fn accept(
         self: &Arc<Self>,
         to: &Requester,

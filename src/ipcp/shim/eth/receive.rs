@@ -396,6 +396,10 @@ fn end_number(eid: u64, serial: u64) -> u64 {
 impl Replies for EthShim {
     type Requester = Requester;
 
+    fn has_room(&self) -> bool {
+        self.flows.has_room()
+    }
+
     fn accept(
         self: &Arc<Self>,
         to: &Requester,

@@ -267,6 +267,10 @@ impl Replies for UdpShim {
         if to.s_eid < REFERENCE_EIDS { REFERENCE_REPLY_DELAY } else { Duration::ZERO }
     }
 
+    fn has_room(&self) -> bool {
+        self.flows.has_room()
+    }
+
     fn accept(
         self: &Arc<Self>,
         to: &Requester,

@@ -133,6 +133,10 @@ impl Replies for FlowAllocator {
         if is_of_reference(to.s_eid) { REFERENCE_REPLY_DELAY } else { Duration::ZERO }
     }
 
+    fn has_room(&self) -> bool {
+        self.flows.has_room()
+    }
+
     fn accept(
         self: &Arc<Self>,
         to: &Requester,
