@@ -86,6 +86,17 @@ pub type Outgoing = SmallVec<[PacketBuf; BURST]>;
 /// Packets that an endpoint hands to its port at a time.
 pub const BURST: usize = 16;
 
+/// A member of a layer, among all in the process; see [`Port::stands_on`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberKey(usize);
+
+impl MemberKey {
+    /// The key of the member with this state, as long as that is there.
+    pub fn of<T>(state: &Arc<T>) -> Self {
+        Self(Arc::as_ptr(state).addr())
+    }
+}
+
 /// The way down: what an IPCP gives an endpoint to send through.
 ///
 /// Implementations must not call back into the *same* endpoint other than through [`Endpoint::handle_packets`], and not
@@ -142,6 +153,11 @@ pub trait Port: Send + Sync {
 
     /// The largest packet that can be sent, bytes.
     fn mtu(&self) -> usize;
+
+    /// Returns `true` if what is sent may go through the member with this [`MemberKey`], of this layer or of one further down.
+    fn stands_on(&self, _member: MemberKey) -> bool {
+        false
+    }
 
     /// The device that packets for this endpoint come from, for a thread that wants to wait on it.
     fn device(&self) -> Option<Arc<dyn Drive>> {

@@ -109,6 +109,11 @@ pub enum ConnectionRefused {
     /// There is a connection to this neighbour already, and another one would make a loop.
     #[error("connected to this neighbour already")]
     Duplicate,
+    /// The flow goes through this very member: what is sent over it would come back to it, time and again.
+    #[error(
+        "the flow to the neighbour goes through this ipcp itself; of two layers only one may be connected over the other"
+    )]
+    Loop,
     /// This member has taken another address since it introduced itself.
     #[error("this member has taken another address meanwhile; it connects again")]
     Renamed,

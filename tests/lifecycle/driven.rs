@@ -4,7 +4,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use o7s::sim::{Host, Link, Network};
-use o7s::{AcceptError, AllocError, CloseError, FlowSet, Listener, QosSpec, Stack, WriteError, aio};
+use o7s::{
+    AcceptError, AllocError, CloseError, ConnectOptions, FlowSet, IpcpHandle, Listener, QosSpec, Stack, UnicastLayer,
+    WriteError, aio,
+};
 
 use super::within;
 
@@ -200,5 +203,43 @@ fn shutdown_ends_all_waits() {
         assert!(accepts.await.is_err() && reads.await.is_err() && !waits.await.is_empty());
         assert_eq!(allocates.await, Err(AllocError::Down));
         assert_eq!(net.now(), before, "at once");
+    });
+}
+
+/// Of two layers one only is connected over the other: else what is sent, and asked about queues and sizes, would go round and
+/// come back when the device below is cut.
+#[test]
+fn a_layer_is_not_connected_over_itself() {
+    within("a cut link", || {
+        for seed in 0..4 {
+            let net = Network::new(seed);
+            net.set_default_link(Link::default().latency(Duration::from_millis(5)));
+            let host = |name: &str, at: &str| net.host(name).udp4(at).build();
+            let (a, b) = (host("a", "10.0.0.1"), host("b", "10.0.0.2"));
+            net.block_on(async {
+                let lower = a.stack().unicast("lower.a").bootstrap(UnicastLayer::new("lower")).unwrap();
+                a.udp4()[0].register("lower.a").unwrap();
+                let there = b.stack().unicast("lower.b").enroll_async("lower.a").await.unwrap();
+                there.connect_async("lower.a").await.unwrap();
+                let by = a.stack().unicast("upper.a").over(&lower);
+                let upper = by.bootstrap(UnicastLayer::new("upper")).unwrap();
+                net.sleep(Duration::from_secs(10)).await;
+                let by = b.stack().unicast("upper.b").over(&there);
+                let above = by.enroll_async("upper.a").await.unwrap();
+                above.connect_async("upper.a").await.unwrap();
+                net.sleep(Duration::from_secs(10)).await;
+                upper.register("lower.a").unwrap();
+                net.sleep(Duration::from_secs(10)).await;
+                let loops = there.connect_with_async("lower.a", ConnectOptions::new().over(&above)).await;
+                let why = loops.map(drop).unwrap_err().to_string();
+                assert!(why.contains("goes through this ipcp itself"), "{why}");
+                let over =
+                    |ipcp: &IpcpHandle| ipcp.connections().into_iter().filter_map(|c| c.over).collect::<Vec<_>>();
+                assert_eq!((over(&there), over(&above)), (Vec::new(), Vec::new()));
+                net.sleep(Duration::from_secs(10)).await;
+                net.partition(&["10.0.0.1"], &["10.0.0.2"]);
+                net.sleep(Duration::from_secs(200)).await;
+            });
+        }
     });
 }

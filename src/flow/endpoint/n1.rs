@@ -11,7 +11,7 @@ use super::{Endpoint, Inner};
 use crate::base::backlog::Meter;
 use crate::base::buf::PacketBuf;
 use crate::base::time::Instant;
-use crate::flow::{Outgoing, Port, Sink, WriteError};
+use crate::flow::{MemberKey, Outgoing, Port, Sink, WriteError};
 
 /// Packets that came out of the pipeline, and to whom they go.
 pub(super) type Delivery = Option<(Arc<dyn Sink>, u64, VecDeque<PacketBuf>)>;
@@ -123,6 +123,12 @@ impl Endpoint {
     /// The meter of the memory that packets hold which wait in this flow: the peer's, if it has asked for the flow.
     pub(crate) fn meter(&self) -> Option<Arc<Meter>> {
         self.inner.lock().pipe.meter()
+    }
+
+    /// Returns `true` if the packets of this flow may go through this member.
+    pub fn stands_on(&self, member: MemberKey) -> bool {
+        let port = self.inner.lock().port.clone();
+        port.is_some_and(|port| self.env.panics.call(move || port.stands_on(member)).unwrap_or(false))
     }
 
     /// Packets that wait in front of the device through which this flow goes.

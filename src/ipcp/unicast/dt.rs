@@ -24,7 +24,7 @@ use crate::base::journal::record;
 use crate::base::sync::{AtomicU64, Ordered, RwLock};
 use crate::base::time::Instant;
 use crate::directory;
-use crate::flow::{BURST, Drive, Outgoing};
+use crate::flow::{BURST, Drive, MemberKey, Outgoing};
 use crate::forward::pff::ForwardingTable;
 use crate::ipcp::Connection;
 use crate::types::id::{Address, Eid, N1FlowId};
@@ -209,6 +209,13 @@ impl DataPath {
             self.note_mtu(&adjacencies);
         }
         self.tell_size(&adjacency);
+    }
+
+    /// Returns `true` if the packets of an adjacency may go through another member, or this one. Ends, because no flow is taken
+    /// over that stands on the member which it is for.
+    pub(super) fn stand_on(&self, member: MemberKey) -> bool {
+        let below: Vec<_> = self.adjacencies.read().values().cloned().collect();
+        below.iter().any(|adjacency| adjacency.endpoint.stands_on(member))
     }
 
     /// Removes an adjacency. From now on no packet goes there, whatever the forwarding table says.

@@ -16,6 +16,7 @@ use crate::base::foreign::Panics;
 use crate::base::rng::Rng;
 use crate::base::sync::{AtomicU64, Mutex, Ordered};
 use crate::base::time::Clock;
+use crate::flow::MemberKey;
 use crate::ipcp::{Alarm, Info, Kind};
 use crate::routing::Guarded;
 use crate::types::id::Address;
@@ -80,6 +81,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Returns the member's key.
+    pub(super) fn key(self: &Arc<Self>) -> MemberKey {
+        MemberKey::of(self)
+    }
+
     /// `ring` is woken when the alarm rings, `rng` is that of EIDs and addresses.
     pub(super) fn new(parts: Parts, ring: Waker, sizes: LayerSizes, rng: Rng) -> Arc<Self> {
         let mut info = Info::new(Kind::Unicast, &parts.name, parts.layer.name.as_str());

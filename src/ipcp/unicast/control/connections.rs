@@ -35,6 +35,9 @@ impl Control {
         if !self.shared.is_peer_address(peer) {
             return Err(ConnectionRefused::Address(peer));
         }
+        if connection.endpoint.stands_on(self.shared.key()) {
+            return Err(ConnectionRefused::Loop);
+        }
         let most = self.shared.config.max_connections;
         if self.connection_count() >= most {
             return Err(ConnectionRefused::Full(most));

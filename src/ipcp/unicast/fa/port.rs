@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use super::{FaFlow, FlowAllocator};
 use crate::base::time::Instant;
-use crate::flow::{Drive, Outgoing, Port};
+use crate::flow::{Drive, MemberKey, Outgoing, Port};
 use crate::types::device::SendError;
 use crate::types::id::Eid;
 
@@ -45,6 +45,10 @@ impl Port for FaPort {
 
     fn mtu(&self) -> usize {
         self.flows.data.mtu_over(|| self.flow.next_hop())
+    }
+
+    fn stands_on(&self, member: MemberKey) -> bool {
+        self.flows.shared.key() == member || self.flows.data.stand_on(member)
     }
 
     fn device(&self) -> Option<Arc<dyn Drive>> {
