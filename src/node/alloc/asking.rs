@@ -63,7 +63,7 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// An endpoint for a request. If there is no room, the oldest request makes room for its repetition.
+    /// An endpoint for a request. If there is no room, the oldest request makes room: mostly the one that is repeated.
     fn new_endpoint(&mut self, node: &Node) -> Result<Arc<Endpoint>, AllocError> {
         let mut made = node.new_endpoint();
         if made.is_none() && !self.tries.is_empty() {

@@ -51,7 +51,9 @@ impl Left {
     /// Withdraws all, or those that `are` of interest. Returns how many there were.
     fn withdraw(&self, are: impl FnMut(&mut Try) -> bool) -> usize {
         let withdrawn: Vec<_> = self.0.lock().extract_if(.., are).collect();
-        withdrawn.into_iter().map(|t| drop(t.withdraw())).count()
+        let n = withdrawn.len();
+        withdrawn.into_iter().for_each(|t| drop(t.withdraw()));
+        n
     }
 
     fn is_empty(&self) -> bool {
