@@ -60,7 +60,7 @@ pub mod configuration {}
 #[doc = "    let net = server.add(PipeShim::info(), |layer| PipeShim::new(layer, &one, &other))?;"]
 #[doc = "    client.add(PipeShim::info(), |layer| PipeShim::new(layer, &other, &one))?;"]
 #[doc = "    net.register(\"greet\")?;"]
-#[doc = "    server.bind_handler(\"greet\", |flow| drop(flow.write(b\"hello\")))?;"]
+#[doc = "    server.bind_handler(\"greet\", |flow| { let _ = flow.write(b\"hello\"); })?;"]
 #[doc = "    let flow = client.flow(\"greet\").qos(o7s::QosSpec::DATA).alloc()?;"]
 #[doc = "    assert_eq!(flow.read(&mut [0; 64])?, 5);"]
 #[doc = "    Ok(())"]

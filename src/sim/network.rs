@@ -255,7 +255,7 @@ impl Network {
         self.core.world.borrow_mut().isolate(addr.to_ip());
     }
 
-    /// Ends all partitions and isolations.
+    /// Ends all partitions and isolations; to end one of several, make the others again behind it.
     pub fn heal(&self) {
         self.core.world.borrow_mut().heal();
     }

@@ -372,7 +372,9 @@ impl Factory for OnDemand {
 /// use o7s::{QosSpec, Stack};
 ///
 /// let stack = Stack::new()?;
-/// stack.bind_handler("greeter", |flow| drop(flow.write(b"hello")))?;
+/// stack.bind_handler("greeter", |flow| {
+///     let _ = flow.write(b"hello");
+/// })?;
 /// assert!(!stack.flow("greeter").alloc()?.qos().is_reliable());
 /// assert!(stack.flow("greeter").qos(QosSpec::DATA).alloc()?.qos().is_reliable());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -405,7 +407,9 @@ impl FlowBuilder {
     }
 
     /// Sets how long to wait for the other end. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
-    /// 20 s.
+    /// 20 s. It is no time to wait for a name: one that no layer knows fails as soon as all layers have said so, or after
+    /// [`Limits::lookup_timeout`](crate::settings::Limits::lookup_timeout), so a client that may be there before its server asks
+    /// again.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
