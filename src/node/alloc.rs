@@ -208,6 +208,12 @@ impl Answers {
         next
     }
 
+    /// Wakes who has asked last.
+    fn wake(&self) {
+        let waker = self.inner.lock().waker.take();
+        self.panics.wake_all(waker);
+    }
+
     /// Whoever has asked last is not woken.
     fn forget_waker(&self) {
         let waker = self.inner.lock().waker.take();

@@ -129,7 +129,23 @@ impl World {
     }
 
     fn late(&self) -> Option<u64> {
-        self.client.stack().rib().get("node/late")
+        self.gauge("node/late")
+    }
+
+    fn gauge(&self, path: &str) -> Option<u64> {
+        self.client.stack().rib().get(path)
+    }
+
+    /// Everything that comes is accepted and kept.
+    fn accept_all(&mut self) {
+        let another = self.server.listen("another");
+        let listener = core::mem::replace(&mut self.listener, another);
+        self.net.spawn(async move {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(listener.accept_async().await);
+            }
+        });
     }
 }
 
@@ -137,7 +153,7 @@ impl World {
 #[test]
 fn allocations_that_are_given_up_take_room_from_nobody() {
     for (stack, layer) in [(1, 1), (4, 4), (2, 100), (100, 2)] {
-        let (world, flows) = (small(stack, layer), stack.min(layer));
+        let (mut world, flows) = (small(stack, layer), stack.min(layer));
         world.net.clone().block_on(async move {
             for _ in 0..flows {
                 world.give_up().await;
@@ -153,14 +169,8 @@ fn allocations_that_are_given_up_take_room_from_nobody() {
             drop(accepted);
             world.net.sleep(Duration::from_secs(10)).await;
             world.give_up().await;
-            // All that come are accepted and kept, those that were given up as well.
-            let listener = world.listener;
-            world.net.spawn(async move {
-                let mut kept = Vec::new();
-                loop {
-                    kept.push(listener.accept_async().await);
-                }
-            });
+            // Those that were given up as well.
+            world.accept_all();
             let mut open = Vec::new();
             for n in 0..flows {
                 let near = world.client.stack().flow("peer").alloc_async().await;
@@ -177,16 +187,20 @@ fn allocations_that_are_given_up_take_room_from_nobody() {
 fn allocations_that_are_given_up_are_waited_for_within_bounds() {
     let world = small(1000, 1000);
     world.net.block_on(async {
+        let tasks = world.gauge("node/tasks").unwrap();
         for given_up in 1..=50 {
             world.give_up().await;
             assert_eq!(world.late(), Some(given_up.min(16)));
         }
+        let waiting = world.gauge("node/tasks").unwrap() - tasks;
+        assert!(waiting <= 17, "{waiting}");
         let mut told = 0;
         while let Ok(far) = world.net.timeout(ROUND_TRIP * 2, world.listener.accept_async()).await {
             let end = world.net.timeout(ROUND_TRIP, drain(&far.unwrap())).await;
             told += u64::from(matches!(end, Ok((0, ReadError::Reset))));
         }
         assert_eq!((told, world.late()), (16, Some(0)));
+        assert_eq!(world.gauge("node/tasks"), Some(tasks), "nothing is kept of those that made room");
         let asking = world.client.stack().flow("peer").timeout(Duration::MAX).alloc_async();
         assert!(world.net.timeout(Duration::from_secs(2), asking).await.is_err());
         world.net.sleep(Duration::from_secs(29)).await;

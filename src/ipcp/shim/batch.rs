@@ -13,8 +13,9 @@ const BURST_GAP: Duration = Duration::from_micros(40);
 /// From this many packets in a burst on they are collected, to be sent in one go.
 const BURST_LEN: u32 = 8;
 /// A device is asked again what waits in it before as many may wait: what it said last, and packets since. That is less than
-/// what makes a mark, and than what it may always hold, so that nothing is ever held back because of a guess. A datagram to
-/// this host counts until its receiver has it, so that one waits of every ping-pong.
+/// what makes a mark, and than what it may always hold, so that no single packet is ever held back because of a guess; the end
+/// of many that are sent at once may be, for as long as the gate waits before it looks again. A datagram to this host counts
+/// until its receiver has it, so that one waits of every ping-pong.
 const ASK_FROM: usize = Gate::LEAST;
 /// A batch that has been unused for this long gives its memory back at the next flush.
 const IDLE: Duration = Duration::from_millis(5);

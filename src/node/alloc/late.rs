@@ -4,7 +4,7 @@
 //! So its answer is waited for a while longer, and the flow that it opens is aborted, of which a server of our own kind is told.
 //!
 //! Nobody has to do without anything for it: the requests are few, a newer allocation takes the place of the oldest, and all of
-//! them are withdrawn when a flow that somebody wants finds no room.
+//! them are withdrawn when a flow that is asked for or accepted finds no room.
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -37,27 +37,36 @@ const REQUESTS: usize = 2;
 pub(in crate::node) struct LateRequests(Ordered<Mutex<VecDeque<Arc<Left>>>, { order::LATE }>);
 
 /// Requests that an allocation has left behind.
-#[derive(Default)]
-struct Left(Ordered<Mutex<Vec<Try>>, { order::LEFT }>);
+struct Left {
+    tries: Ordered<Mutex<Vec<Try>>, { order::LEFT }>,
+    answers: Arc<Answers>,
+}
 
 impl Left {
     /// Takes out the request with this token.
     fn take(&self, token: u64) -> Option<Try> {
-        let mut tries = self.0.lock();
+        let mut tries = self.tries.lock();
         let at = tries.iter().position(|t| t.token == token)?;
         Some(tries.swap_remove(at))
     }
 
     /// Withdraws all, or those that `are` of interest. Returns how many there were.
     fn withdraw(&self, are: impl FnMut(&mut Try) -> bool) -> usize {
-        let withdrawn: Vec<_> = self.0.lock().extract_if(.., are).collect();
+        let withdrawn: Vec<_> = self.tries.lock().extract_if(.., are).collect();
         let n = withdrawn.len();
         withdrawn.into_iter().for_each(|t| drop(t.withdraw()));
         n
     }
 
+    /// Withdraws all, for somebody who needs the room, and ends the task that waits for them. Returns how many there were.
+    fn give_way(&self) -> usize {
+        let n = self.withdraw(|_| true);
+        self.answers.wake();
+        n
+    }
+
     fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.tries.lock().is_empty()
     }
 }
 
@@ -70,7 +79,7 @@ impl LateRequests {
             if all.len() > ALLOCATIONS { all.pop_front() } else { None }
         };
         if let Some(left) = oldest {
-            left.withdraw(|_| true);
+            left.give_way();
         }
     }
 
@@ -82,13 +91,13 @@ impl LateRequests {
     /// Withdraws all of them, for somebody who needs their room. Returns `true` if there were any.
     pub(in crate::node) fn make_room(&self) -> bool {
         let all = core::mem::take(&mut *self.0.lock());
-        all.into_iter().map(|left| left.withdraw(|_| true)).sum::<usize>() > 0
+        all.into_iter().map(|left| left.give_way()).sum::<usize>() > 0
     }
 
     /// Returns the number of requests.
     pub(in crate::node) fn len(&self) -> usize {
         let all: Vec<_> = self.0.lock().iter().cloned().collect();
-        all.iter().map(|left| left.0.lock().len()).sum()
+        all.iter().map(|left| left.tries.lock().len()).sum()
     }
 }
 
@@ -97,7 +106,6 @@ struct Late {
     node: Weak<Node>,
     terms: Terms,
     left: Arc<Left>,
-    answers: Arc<Answers>,
     until: Instant,
     sleep: Sleep,
 }
@@ -116,14 +124,14 @@ impl Allocation {
         if kept.is_empty() {
             return;
         }
-        let left = Arc::new(Left(Ordered::new(Mutex::new(kept))));
+        let answers = Arc::clone(&self.answers);
+        let left = Arc::new(Left { tries: Ordered::new(Mutex::new(kept)), answers });
         node.late.add(&left);
         let now = node.shared.now();
         node.spawn(Late {
             node: Arc::downgrade(node),
             terms,
             left,
-            answers: Arc::clone(&self.answers),
             until: self.deadline.clamp(now, now + LONGEST) + GRACE,
             sleep: Sleep::new(&node.timers),
         });
@@ -135,7 +143,7 @@ impl Late {
     fn go_on(&mut self, cx: &Context<'_>) -> Option<()> {
         let node = self.node.upgrade()?;
         let now = node.shared.now();
-        while let Some((token, reply)) = self.answers.next(cx) {
+        while let Some((token, reply)) = self.left.answers.next(cx) {
             let Some(answered) = self.left.take(token) else { continue };
             let Ok(port) = reply.result else {
                 drop(answered.withdraw());

@@ -35,12 +35,13 @@ impl Control {
         if !self.shared.is_peer_address(peer) {
             return Err(ConnectionRefused::Address(peer));
         }
-        if connection.endpoint.stands_on(self.shared.key()) {
-            return Err(ConnectionRefused::Loop);
-        }
         let most = self.shared.config.max_connections;
         if self.connection_count() >= most {
             return Err(ConnectionRefused::Full(most));
+        }
+        // Last, because it asks all that is below.
+        if connection.endpoint.stands_on(self.shared.key()) {
+            return Err(ConnectionRefused::Loop);
         }
         let id = N1FlowId(self.next.fetch_add(1, Ordering::Relaxed));
         let incarnation = Terms::of(&connection.versions).map(|terms| terms.incarnation);
