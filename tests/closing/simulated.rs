@@ -135,25 +135,13 @@ impl World {
     fn gauge(&self, path: &str) -> Option<u64> {
         self.client.stack().rib().get(path)
     }
-
-    /// Everything that comes is accepted and kept.
-    fn accept_all(&mut self) {
-        let another = self.server.listen("another");
-        let listener = core::mem::replace(&mut self.listener, another);
-        self.net.spawn(async move {
-            let mut kept = Vec::new();
-            loop {
-                kept.push(listener.accept_async().await);
-            }
-        });
-    }
 }
 
 /// Requests that were given up hold no room that a flow needs, of this end or of another one, in the stack or in a layer.
 #[test]
 fn allocations_that_are_given_up_take_room_from_nobody() {
     for (stack, layer) in [(1, 1), (4, 4), (2, 100), (100, 2)] {
-        let (mut world, flows) = (small(stack, layer), stack.min(layer));
+        let (world, flows) = (small(stack, layer), stack.min(layer));
         world.net.clone().block_on(async move {
             for _ in 0..flows {
                 world.give_up().await;
@@ -169,8 +157,14 @@ fn allocations_that_are_given_up_take_room_from_nobody() {
             drop(accepted);
             world.net.sleep(Duration::from_secs(10)).await;
             world.give_up().await;
-            // Those that were given up as well.
-            world.accept_all();
+            // All that come are accepted and kept, those that were given up as well.
+            let listener = world.listener;
+            world.net.spawn(async move {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(listener.accept_async().await);
+                }
+            });
             let mut open = Vec::new();
             for n in 0..flows {
                 let near = world.client.stack().flow("peer").alloc_async().await;
