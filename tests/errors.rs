@@ -112,7 +112,8 @@ fn text_of(file: &str, name: &str, variant: &str) -> String {
 /// What is said of an error inside and to programs is the same, but for what only programs can do about it.
 #[test]
 fn errors_that_are_told_on_keep_their_text() {
-    let alloc = ["Unreachable", "TimedOut", "Refused", "TooManyFlows"].map(|v| ("node/alloc.rs", "AllocError", v, v));
+    let alloc = ["Unreachable", "LookupTimedOut", "TimedOut", "Refused", "TooManyFlows"]
+        .map(|v| ("node/alloc.rs", "AllocError", v, v));
     let member = ["NoLayer", "UnknownThere", "Silent", "TimedOut", "NoAddress", "GivenUp"];
     let member = member.map(|v| ("node/member/error.rs", "MemberError", v, v));
     let join = ["NoLayer", "TooManyFlows"].map(|v| ("node/join.rs", "JoinError", v, v));

@@ -31,6 +31,16 @@
 
 mod order;
 
+/// Lets another thread go on, if there are threads.
+pub fn yield_now() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(all(feature = "std", not(loom)))]
+    std::thread::yield_now();
+    #[cfg(all(not(feature = "std"), not(loom)))]
+    core::hint::spin_loop();
+}
+
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 #[cfg(not(loom))]

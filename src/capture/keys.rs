@@ -60,13 +60,9 @@ impl KeyLog {
     }
 
     /// Returns the number of keys.
+    #[allow(clippy::len_without_is_empty, reason = "a count, not a collection")]
     pub fn len(&self) -> usize {
         self.keys.len()
-    }
-
-    /// Returns `true` if there are no keys.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 
     /// The keys that may be those of the flow with this request: its own, or all that are nobody's.

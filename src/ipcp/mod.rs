@@ -183,7 +183,7 @@ pub trait Ipcp: Send + Sync {
     /// Withdraws a name. Withdrawing an unknown one is no error.
     fn unregister(&self, now: Instant, hash: &NameHash);
 
-    /// Looks up a name in the layer. [`Lookup::Pending`] wakes `waker` when the answer is known.
+    /// Looks up a name in the layer. [`Lookup::Pending`] and [`Lookup::Calling`] wake `waker` when the answer is known.
     fn lookup(&self, now: Instant, hash: &NameHash, waker: &Waker) -> Lookup;
 
     /// Tells the layer that a name was not found at a place that [`lookup`](Self::lookup) gave: what the layer remembers of
@@ -238,8 +238,10 @@ pub enum Lookup {
     Known(Locations),
     /// Not reachable.
     Unknown,
-    /// Being looked up.
+    /// Being looked up. This ends with one of the others, however long it takes.
     Pending,
+    /// All stations were asked, and those that do not have the name say nothing.
+    Calling,
 }
 
 /// Places where a name is.

@@ -122,6 +122,9 @@ pub enum AllocError {
         "no layer of this stack knows the name {0:?}: tell a UDP layer its host, or join a layer in which it is registered"
     )]
     Unreachable(Name),
+    /// Layers were still looking for the name when the time was over.
+    #[error("{0:?} was not found in time: a directory, a resolver or a server of names is slow or does not answer")]
+    LookupTimedOut(Name),
     /// No answer in time.
     #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),

@@ -43,6 +43,7 @@ use ::alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::future::{Future, poll_fn};
 use core::task::{Poll, Waker};
+use core::time::Duration;
 
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
@@ -73,6 +74,10 @@ pub use self::shared::{KeyReader, KeySink};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
+
+/// Longest time that the end of a node waits for threads that are sending: much longer than one is interrupted, but a device
+/// may keep it, and whoever ends the node may be called by it.
+const SENDING: Duration = Duration::from_millis(500);
 
 /// Components and settings of a new node.
 pub struct Parts {
@@ -432,7 +437,10 @@ impl Node {
         for (_, ipcp) in ipcps {
             self.panics().call(|| ipcp.retire(now));
         }
-        carriers.iter().rev().for_each(|endpoint| endpoint.leave());
+        for endpoint in carriers.iter().rev() {
+            endpoint.finish_sending(now + SENDING);
+            endpoint.leave();
+        }
         let (layers, retiring) = self.layers.take();
         for layer in layers {
             self.panics().call(|| layer.ipcp.shutdown(now));

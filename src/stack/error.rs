@@ -169,7 +169,11 @@ pub enum AllocError {
         "no layer of this stack knows the name {0:?}: tell a UDP layer its host, or join a layer in which it is registered"
     )]
     Unreachable(Name),
-    /// No answer came within the timeout of the allocation.
+    /// Layers were still looking for the name at the end of the allocation's timeout: a directory, a
+    /// [resolver](crate::resolve::Resolver) or a server of names was slow or did not answer.
+    #[error("{0:?} was not found in time: a directory, a resolver or a server of names is slow or does not answer")]
+    LookupTimedOut(Name),
+    /// No answer came from the other end within the timeout of the allocation.
     #[error("no answer from {0:?} in time: it may be down or busy, or its network unreachable")]
     TimedOut(Name),
     /// The other end refused the flow.
@@ -218,6 +222,7 @@ debug_by_text!(AllocError {
     Name,
     Polled,
     Unreachable,
+    LookupTimedOut,
     TimedOut,
     Refused,
     Security,
@@ -235,7 +240,7 @@ impl AllocError {
         match self {
             Self::Name(_) | Self::Unreachable(_) => Code::NAME,
             Self::Polled => Code::PERM,
-            Self::TimedOut(_) => Code::TIMEDOUT,
+            Self::TimedOut(_) | Self::LookupTimedOut(_) => Code::TIMEDOUT,
             Self::Refused { code, .. } => *code,
             Self::Security(e) => e.security().map_or(Code::CRYPT, |e| Code::from_response(e.refusal_code())),
             Self::TooManyFlows => Code::NOMEM,
@@ -250,6 +255,7 @@ impl From<alloc::AllocError> for AllocError {
         use alloc::AllocError as E;
         match e {
             E::Unreachable(name) => Self::Unreachable(name),
+            E::LookupTimedOut(name) => Self::LookupTimedOut(name),
             E::TimedOut(name) => Self::TimedOut(name),
             E::Refused { name, code, offered } => Self::Refused { name, code, offered },
             E::Security(e) => Self::Security(e.into()),

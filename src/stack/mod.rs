@@ -407,9 +407,9 @@ impl FlowBuilder {
     }
 
     /// Sets how long to wait for the other end. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
-    /// 20 s. It is no time to wait for a name: one that no layer knows fails as soon as all layers have said so, or after
-    /// [`Limits::lookup_timeout`](crate::settings::Limits::lookup_timeout), so a client that may be there before its server asks
-    /// again.
+    /// 20 s. It is no time to wait for a name to be registered: one that no layer knows fails as soon as all layers have said
+    /// so, with [`AllocError::Unreachable`], so a client that may be there before its server asks again. A layer that has not said
+    /// so by then is [`AllocError::LookupTimedOut`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

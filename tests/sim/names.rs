@@ -247,6 +247,43 @@ fn wrong_answers_of_resolvers_are_asked_again() {
     assert!(took < ms(100) && *slow.asked.lock().unwrap() <= before + 2, "{took:?}");
 }
 
+/// Keeps questions until somebody answers them.
+#[derive(Default)]
+struct Later(Mutex<Vec<Found>>);
+
+impl Resolver for Later {
+    fn resolve(&self, _: &NameHash, found: Found) {
+        self.0.lock().unwrap().push(found);
+    }
+}
+
+#[test]
+fn a_resolver_may_take_as_long_as_the_flow_has() {
+    let later = Arc::new(Later::default());
+    let resolver = Arc::clone(&later) as Arc<dyn Resolver>;
+    let hosts = Hosts::new(|udp| udp.resolver(resolver));
+    let _accepts = accept(&hosts.net, &hosts.a, "svc");
+    let (net, questions) = (hosts.net.clone(), Arc::clone(&later));
+    hosts.net.spawn(async move {
+        net.sleep(secs(4)).await;
+        let asked = core::mem::take(&mut *questions.0.lock().unwrap());
+        asked.into_iter().for_each(|found| found.answer(Some("10.0.0.1:3435".parse().unwrap())));
+    });
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took >= secs(4) && took < ms(4100), "{took:?}");
+    // One that never answers is not taken for one that says that the name is nowhere.
+    let never = Err(AllocError::LookupTimedOut(Name::new("never").unwrap()));
+    assert_eq!(allocate(&hosts.net, &hosts.client, "never"), (never, secs(10)));
+    // One that forgets the question has said so.
+    let questions = Arc::clone(&later);
+    hosts.net.spawn(async move { questions.0.lock().unwrap().clear() });
+    let nowhere = Err(AllocError::Unreachable(Name::new("never").unwrap()));
+    let (done, took) = allocate(&hosts.net, &hosts.client, "never");
+    assert_eq!(done, nowhere);
+    assert!(took < ms(100), "{took:?}");
+}
+
 /// Asks a name. Returns the first byte that is read.
 fn asked(net: &Network, from: &Host, name: &str) -> Result<u8, AllocError> {
     let flow = from.stack().flow(name).timeout(secs(5));

@@ -122,6 +122,11 @@ impl OutputTurn {
         true
     }
 
+    /// Returns `true` if a thread has the turn, and perhaps packets in its hands.
+    pub(super) fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire) != FREE
+    }
+
     /// Has the turn, which this thread has taken, given back if something panics.
     pub(super) fn held(&self) -> TurnHeld<'_> {
         TurnHeld(self)

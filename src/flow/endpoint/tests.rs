@@ -602,6 +602,35 @@ fn an_unsent_close_does_not_answer_a_close() {
     assert_eq!(*w.wire.sent.lock(), [said(own_token, 3)]);
 }
 
+/// A thread that has taken packets out of the flow is waited for before what is below ends, but not without end.
+#[test]
+fn what_another_thread_is_sending_is_waited_for() {
+    let w = world(RAW, None);
+    let (endpoint, now) = (Arc::clone(&w.endpoint), w.clock.now());
+    let (held, holds) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    w.wire.behave(move |_| {
+        held.send(()).unwrap();
+        let _ = go_on.lock().recv_timeout(BOUND);
+        Ok(())
+    });
+    let sends = std::thread::spawn(move || endpoint.write(b"in hand").map(drop));
+    holds.recv_timeout(BOUND).unwrap();
+    w.endpoint.finish_sending(now);
+    assert!(w.wire.sent.lock().is_empty(), "the time is over");
+    let (endpoint, wire) = (Arc::clone(&w.endpoint), Arc::clone(&w.wire));
+    let waits = std::thread::spawn(move || {
+        endpoint.finish_sending(now + BOUND);
+        wire.sent.lock().len()
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    let_go.send(()).unwrap();
+    sends.join().unwrap().unwrap();
+    assert_eq!(waits.join().unwrap(), 1, "it has been sent");
+    w.endpoint.finish_sending(now + BOUND);
+}
+
 #[test]
 fn leaving_during_a_send_tells_the_peer() {
     for (qos, orderly, word) in [(RAW, true, 1), (RAW, false, 2), (DATA, false, 2)] {

@@ -9,6 +9,7 @@ use super::door::Effects;
 use super::state::Life;
 use super::{Endpoint, Inner, QUIET, SERVICE_BURSTS};
 use crate::base::buf::PacketBuf;
+use crate::base::sync::yield_now;
 use crate::base::time::Instant;
 use crate::flow::pipeline::{Pipeline, ReadMode};
 use crate::flow::waiters::Interest;
@@ -338,6 +339,15 @@ impl Endpoint {
     /// As [`abort`](Self::abort), but if nothing is lost the peer is told that the flow was closed.
     pub fn leave(&self) {
         self.end_now(true);
+    }
+
+    /// Waits until no other thread is sending, `until` then at most: a thread that has taken packets out of the flow, and was
+    /// interrupted before it has passed them on, would find the device closed. Where the thread that calls this does all the
+    /// work it does not wait.
+    pub fn finish_sending(&self, until: Instant) {
+        while !self.env.inline && self.output.is_taken() && self.env.clock.now() < until {
+            yield_now();
+        }
     }
 
     fn end_now(&self, orderly: bool) {

@@ -49,7 +49,8 @@ pub(super) struct Asking {
     /// Client of the attempt refused last: the next attempt has the same id.
     pub(super) client: Option<Client>,
     pub(super) next_token: u64,
-    /// Deadline of the layers for finding another place, which is asked as soon as it is found.
+    /// Time until which a place is waited for that is better than another that is known, or than to fail: it is asked as soon
+    /// as it is found. While nothing is known, there is no end to that but the allocation's.
     pub(super) wants: Option<Instant>,
     /// Time of the next repetition to silent places.
     pub(super) next_retry: Instant,
@@ -124,11 +125,11 @@ impl Allocation {
                         asking.widen = stagger;
                     }
                 }
-                Next::Look => {
+                Next::Look if until.is_none_or(|until| now < until) || asking.knows_nothing() => {
                     asking.widen = if until.is_none() { stagger } else { None };
                     break;
                 }
-                Next::None => {
+                Next::Look | Next::None => {
                     (asking.wants, asking.widen) = (None, None);
                     if asking.tries.is_empty() && !asking.places.are_hopeful() {
                         let failure = asking.failure.take();
@@ -139,7 +140,9 @@ impl Allocation {
             }
         }
         let Phase::Asking(asking) = &self.phase else { return Ok(()) };
-        let next = [Some(asking.next_retry), asking.widen, asking.wants].into_iter().flatten().min();
+        // What is waited for beyond its time wakes the task.
+        let wants = asking.wants.filter(|until| now < *until);
+        let next = [Some(asking.next_retry), asking.widen, wants].into_iter().flatten().min();
         self.sleep.set(next.map_or(self.deadline, |next| next.min(self.deadline)), cx.waker());
         Ok(())
     }
@@ -250,6 +253,7 @@ impl Allocation {
             silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
         match asking.failure.take() {
+            None if asking.knows_nothing() => AllocError::LookupTimedOut(self.wanted.name.clone()),
             _ if asking.busy.is_some() => busy,
             Some(failure) if asking.tries.is_empty() => failure,
             _ => timed_out,
@@ -388,6 +392,12 @@ impl Allocation {
 }
 
 impl Asking {
+    /// Returns `true` if no place is known to have the name or to have had it, so that an allocation that ends now could only
+    /// say that it did not find out.
+    fn knows_nothing(&self) -> bool {
+        self.tries.is_empty() && self.failure.is_none() && self.busy.is_none()
+    }
+
     /// Sets that another place is asked, for which layers may look until then.
     fn want(&mut self, until: Instant) {
         self.wants = Some(until);

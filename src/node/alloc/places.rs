@@ -107,7 +107,8 @@ impl Places {
     }
 
     /// The first place that was not asked yet, of the first layer that knows one. While layers before it are looking for the
-    /// name it waits, `until` then at most; if nothing is given, it does not wait for them.
+    /// name it waits, `until` then at most; if nothing is given, it does not wait for them. If none knows one, it waits for
+    /// those that will have an answer, however long they take.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -126,7 +127,7 @@ impl Places {
 
     fn next_of_layers(&mut self, now: Instant, until: Option<Instant>, cx: &Context<'_>) -> Next {
         // All are asked at once, so that one that takes its time costs those behind it none of theirs.
-        let (mut looking, mut next) = (false, None);
+        let (mut finds_out, mut calls, mut next) = (false, false, None);
         for layer in self.layers.iter_mut().filter(|layer| !layer.failed) {
             match layer.ipcp.lookup(now, &layer.hash, cx.waker()) {
                 Lookup::Known(known) => {
@@ -134,21 +135,23 @@ impl Places {
                     let place = place.map(|place| place.at);
                     next = place.map(|at| (layer, at));
                 }
-                Lookup::Pending => looking |= until.is_none_or(|until| now < until),
+                Lookup::Pending => finds_out = true,
+                Lookup::Calling => calls = true,
                 Lookup::Unknown => {}
             }
             if next.is_some() {
                 break;
             }
         }
+        let (in_time, waits) = (until.is_none_or(|until| now < until), until.is_some_and(|until| now < until));
         match next {
-            Some((layer, at)) if !looking || until.is_none() => {
+            Some((layer, at)) if !(waits && (finds_out || calls)) => {
                 if let Some(place) = layer.place(at) {
                     place.asked += 1;
                 }
                 Next::Ask(Target { ipcp: Arc::clone(&layer.ipcp), at, hash: layer.hash })
             }
-            _ if looking => Next::Look,
+            _ if finds_out || calls && in_time => Next::Look,
             _ => Next::None,
         }
     }
@@ -161,7 +164,9 @@ impl Places {
         for layer in self.layers.iter_mut().filter(asked) {
             let known = match layer.ipcp.lookup(now, &layer.hash, cx.waker()) {
                 Lookup::Known(known) => known,
-                Lookup::Pending => layer.places.iter().filter(|place| place.asked > 0).map(|place| place.at).collect(),
+                Lookup::Pending | Lookup::Calling => {
+                    layer.places.iter().filter(|place| place.asked > 0).map(|place| place.at).collect()
+                }
                 Lookup::Unknown => continue,
             };
             let (ipcp, hash) = (Arc::clone(&layer.ipcp), layer.hash);

@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use super::*;
@@ -31,6 +32,8 @@ struct Layer {
     info: Info,
     /// Number of places with the name; `None` while it is being looked for.
     places: Mutex<Option<usize>>,
+    /// It looks for a name by calling all stations.
+    calls: AtomicBool,
     /// The last request.
     asked: Mutex<Option<Asked>>,
 }
@@ -38,7 +41,7 @@ struct Layer {
 impl Layer {
     fn new() -> Arc<Self> {
         let info = Info::new(Kind::Custom("test"), "test", "test");
-        Arc::new(Self { info, places: Mutex::new(None), asked: Mutex::new(None) })
+        Arc::new(Self { info, places: Mutex::new(None), calls: AtomicBool::new(false), asked: Mutex::new(None) })
     }
 
     /// The token of the last request.
@@ -68,6 +71,7 @@ impl Ipcp for Layer {
 
     fn lookup(&self, _: Instant, _: &NameHash, _: &Waker) -> Lookup {
         match *self.places.lock() {
+            None if self.calls.load(Ordering::Relaxed) => Lookup::Calling,
             None => Lookup::Pending,
             Some(0) => Lookup::Unknown,
             Some(n) => Lookup::Known((1..=n as u64).map(Location::Station).collect()),
@@ -127,11 +131,13 @@ enum Event {
     Unregistered,
     Refused,
     Silence,
+    /// Nothing for longer than layers are waited for if there is anything else.
+    LongSilence,
     Deadline,
     StackDown,
 }
 
-const EVENTS: [Event; 11] = [
+const EVENTS: [Event; 12] = [
     Event::Poll,
     Event::NameFound,
     Event::NameUnknown,
@@ -141,6 +147,7 @@ const EVENTS: [Event; 11] = [
     Event::Unregistered,
     Event::Refused,
     Event::Silence,
+    Event::LongSilence,
     Event::Deadline,
     Event::StackDown,
 ];
@@ -262,6 +269,7 @@ impl Driven {
             Event::Unregistered => self.answer(Err(Code::NAME), &[]),
             Event::Refused => self.answer(Err(Code::PERM), &[]),
             Event::Silence => self.wait(Duration::from_millis(1300)),
+            Event::LongSilence => self.wait(Duration::from_millis(2100)),
             Event::Deadline => self.wait(Duration::from_secs(20)),
             Event::StackDown => {
                 self.node.shutdown();
@@ -290,6 +298,7 @@ fn after(stage: Stage, event: Event) -> String {
         Ok(_) => " ok",
         Err(AllocError::Unreachable(_)) => " unreachable",
         Err(AllocError::TimedOut(_)) => " timed out",
+        Err(AllocError::LookupTimedOut(_)) => " not found",
         Err(AllocError::Refused { .. }) => " refused",
         Err(AllocError::Security(_)) => " insecure",
         Err(AllocError::StackDown) => " stack down",
@@ -324,7 +333,8 @@ Busy          Looking           =                 Pausing           =           
 Unregistered  Looking           =                 Done refused      =                 =
 Refused       Looking           =                 Done refused      =                 =
 Silence       Looking           =                 = asks            Asked asks        =
-Deadline      Done timed out    Done timed out    Done timed out    Done refused      =
+LongSilence   Looking           =                 = asks            Asked asks        =
+Deadline      Done not found    Done not found    Done timed out    Done refused      =
 StackDown     Done stack down   Done stack down   Done stack down   Done stack down   =
 ";
 
@@ -408,6 +418,58 @@ fn another_busy_place_makes_no_path_shorter() {
     driven.poll();
     assert!(matches!(driven.result, Some(Ok(_))));
     assert_eq!(driven.allocation.round_trip(), ms(600));
+}
+
+/// A resolver that takes its time, and knows the name then.
+#[test]
+fn a_lookup_has_as_long_as_the_allocation() {
+    let mut driven = Driven::enter(Stage::Looking);
+    let deadline = driven.clock.now() + Limits::default().alloc_timeout;
+    for second in 1..20 {
+        driven.wait(Duration::from_secs(1));
+        if second > 2 {
+            assert_eq!(driven.node.next_deadline(), Some(deadline), "it has nothing to do");
+        }
+    }
+    driven.happen(Event::NameFound);
+    assert_eq!(driven.stage(), Stage::Asked, "{:?}", driven.result);
+}
+
+/// Nobody answers for stations that do not have the name.
+#[test]
+fn a_call_for_a_name_that_nobody_answers_ends_before_the_allocation() {
+    let mut driven = Driven::enter(Stage::Looking);
+    driven.layer.calls.store(true, Ordering::Relaxed);
+    driven.happen(Event::Silence);
+    assert_eq!(driven.stage(), Stage::Looking);
+    driven.happen(Event::Silence);
+    assert!(matches!(driven.result, Some(Err(AllocError::Unreachable(_)))), "{:?}", driven.result);
+}
+
+/// A layer that looks for the name has others waited for it, but not for as long as the allocation takes.
+#[test]
+fn a_layer_that_looks_for_the_name_keeps_a_worse_one_waiting_for_a_while() {
+    let mut driven = Driven::new();
+    let worse = Layer::new();
+    driven.node.add_ipcp(Arc::clone(&worse) as Arc<dyn Ipcp>, -1).unwrap();
+    *worse.places.lock() = Some(1);
+    driven.poll();
+    driven.happen(Event::Silence);
+    assert_eq!((driven.stage(), worse.token()), (Stage::Looking, None));
+    driven.happen(Event::Silence);
+    assert_eq!((driven.stage(), worse.token()), (Stage::Asked, Some(0)));
+}
+
+/// What is known to have failed is not kept from the program for as long as a lookup takes.
+#[test]
+fn a_refusal_is_told_though_a_layer_looks_for_the_name() {
+    let mut driven = Driven::enter(Stage::Asked);
+    *driven.layer.places.lock() = None;
+    driven.happen(Event::Unregistered);
+    driven.happen(Event::Silence);
+    assert_eq!(driven.stage(), Stage::Looking, "another place is looked for");
+    driven.happen(Event::Silence);
+    assert!(matches!(driven.result, Some(Err(AllocError::Refused { .. }))), "{:?}", driven.result);
 }
 
 #[test]

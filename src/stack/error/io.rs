@@ -23,7 +23,7 @@ impl From<AllocError> for io::Error {
             AllocError::Name(_) | AllocError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             AllocError::Polled => io::ErrorKind::Unsupported,
             AllocError::Unreachable(_) => io::ErrorKind::NotFound,
-            AllocError::TimedOut(_) => io::ErrorKind::TimedOut,
+            AllocError::TimedOut(_) | AllocError::LookupTimedOut(_) => io::ErrorKind::TimedOut,
             AllocError::Refused { code: Code::AUTH | Code::CRYPT, .. } | AllocError::Security(_) => {
                 io::ErrorKind::PermissionDenied
             }

@@ -148,7 +148,7 @@ impl<S: Shim> Ipcp for Adapter<S> {
                     self.pending.wake_all();
                     return ipcp::Lookup::Unknown;
                 }
-                ipcp::Lookup::Pending
+                ipcp::Lookup::Calling
             }
             Some(Lookup::Known(_) | Lookup::Unknown) | None => ipcp::Lookup::Unknown,
         }
