@@ -28,6 +28,9 @@ const MAX_TRIES: usize = 32;
 const STAGGER: Duration = Duration::from_millis(250);
 const SHORTEST_STAGGER: Duration = Duration::from_millis(5);
 
+/// A layer that is looking for the name is asked so often, once nothing else is waited for: it wakes a bounded number of tasks.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Requests are repeated no faster than this, whatever the node's limits say.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 
@@ -140,8 +143,8 @@ impl Allocation {
             }
         }
         let Phase::Asking(asking) = &self.phase else { return Ok(()) };
-        // What is waited for beyond its time wakes the task.
-        let wants = asking.wants.filter(|until| now < *until);
+        // What is waited for beyond its time wakes the task, unless too many wait for it.
+        let wants = asking.wants.map(|until| if now < until { until } else { now + LOOK_AGAIN });
         let next = [Some(asking.next_retry), asking.widen, wants].into_iter().flatten().min();
         self.sleep.set(next.map_or(self.deadline, |next| next.min(self.deadline)), cx.waker());
         Ok(())

@@ -424,14 +424,14 @@ fn another_busy_place_makes_no_path_shorter() {
 #[test]
 fn a_lookup_has_as_long_as_the_allocation() {
     let mut driven = Driven::enter(Stage::Looking);
-    let deadline = driven.clock.now() + Limits::default().alloc_timeout;
-    for second in 1..20 {
+    for _ in 1..20 {
         driven.wait(Duration::from_secs(1));
-        if second > 2 {
-            assert_eq!(driven.node.next_deadline(), Some(deadline), "it has nothing to do");
-        }
+        let next = driven.node.next_deadline().unwrap() - driven.clock.now();
+        assert!(next >= Duration::from_millis(500), "it has little to do: {next:?}");
     }
-    driven.happen(Event::NameFound);
+    // Nobody wakes it: others that wait for the name are enough for the layer.
+    *driven.layer.places.lock() = Some(1);
+    driven.wait(Duration::from_millis(500));
     assert_eq!(driven.stage(), Stage::Asked, "{:?}", driven.result);
 }
 
