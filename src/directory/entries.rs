@@ -147,6 +147,12 @@ impl Directory {
         self.counters
     }
 
+    /// Returns `true` if nobody has answered the last lookup, and no member is known that would: the next one will hardly find out
+    /// more.
+    pub fn is_cut_off(&self) -> bool {
+        self.lookups.is_silent && !self.contacts.table.iter().any(|peer| peer.is_live())
+    }
+
     /// Sizes of all tables.
     pub fn sizes(&self) -> Sizes {
         Sizes {

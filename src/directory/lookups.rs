@@ -29,6 +29,8 @@ pub(super) struct Lookups {
     pub(super) waiting: VecDeque<NameHash>,
     pub(super) requests: Requests,
     pub(super) cache: Cache,
+    /// Nobody has answered the last one of the own member.
+    pub(super) is_silent: bool,
 }
 
 impl Lookups {
@@ -38,6 +40,7 @@ impl Lookups {
             waiting: VecDeque::new(),
             requests: Requests::new(limits.outstanding),
             cache: Cache::new(limits.cache),
+            is_silent: false,
         }
     }
 
@@ -441,6 +444,7 @@ impl Directory {
             self.lookups.cache.put(now, &key, &[], now + limits.remember_unknown);
         }
         if lookup.purpose.find {
+            self.lookups.is_silent = addresses.is_empty() && !lookup.is_answered();
             let counter = if addresses.is_empty() { &mut self.counters.not_found } else { &mut self.counters.found };
             *counter += 1;
             let event = Event::LookupDone { hash: key, addresses: addresses.clone(), effort: lookup.effort() };

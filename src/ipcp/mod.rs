@@ -240,7 +240,7 @@ pub enum Lookup {
     Unknown,
     /// Being looked up. This ends with one of the others, however long it takes.
     Pending,
-    /// All stations were asked, and those that do not have the name say nothing.
+    /// Being looked up where perhaps nobody answers: those that do not have the name say nothing, or nobody is there.
     Calling,
 }
 

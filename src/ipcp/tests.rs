@@ -76,7 +76,7 @@ fn a_flow_accepted_while_its_layer_is_left_is_refused() {
     let (ends, endpoint) = (Ends::new(10), endpoint());
     // Left between the look at the table and the entry in it.
     let leaves = || {
-        ends.give_up();
+        ends.give_up(Instant::ZERO);
         3
     };
     assert_eq!(ends.accept(&endpoint, 1u64, leaves), Err((Code::IPCPSTATE, RequestError::Down)));
@@ -88,7 +88,7 @@ fn a_flow_accepted_while_its_layer_is_left_is_refused() {
 fn a_flow_accepted_before_its_layer_is_left_goes_down_with_it() {
     let (ends, endpoint) = (Ends::new(10), endpoint());
     assert_eq!(ends.accept(&endpoint, 1u64, || 3), Ok(3));
-    ends.give_up();
+    ends.give_up(Instant::ZERO);
     assert_eq!(endpoint.state(), State::Released, "whoever is about to have it finds it over");
 }
 
@@ -96,7 +96,7 @@ fn a_flow_accepted_before_its_layer_is_left_goes_down_with_it() {
 fn a_request_made_while_its_layer_is_left_fails() {
     let (ends, endpoint, answers) = (Ends::new(10), endpoint(), Arc::new(Answers::default()));
     let leaves = || {
-        ends.give_up();
+        ends.give_up(Instant::ZERO);
         3
     };
     let asked = ends.ask(&request(&endpoint, &answers), 1u64, leaves).map(|asking| asking.id());
@@ -109,7 +109,7 @@ fn a_request_made_while_its_layer_is_left_fails() {
 fn a_request_under_way_is_answered_when_its_layer_is_left_and_forgotten() {
     let (ends, endpoint, answers) = (Ends::new(10), endpoint(), Arc::new(Answers::default()));
     let asking = ends.ask(&request(&endpoint, &answers), 1u64, || 3).map_err(|_| ()).unwrap();
-    ends.give_up();
+    ends.give_up(Instant::ZERO);
     assert_eq!(answers.taken(), [(7, Some(Code::IPCPSTATE))]);
     drop(asking);
     assert!(ends.is_empty(), "there is nothing left to release");

@@ -72,7 +72,8 @@ settings! {
         alloc_timeout: Duration = Duration::from_secs(20),
         /// Sets how long an allocation waits for layers that are looking for its name if it has something else: a layer of lower
         /// priority that knows the name, or a refusal to report. With nothing else it waits until its own timeout, except for
-        /// layers that learn only by silence that nobody has the name. Default: 2 s.
+        /// layers in which perhaps nobody answers: a [shim](crate::shim::Shim) of the program's own, and a member that has lost all
+        /// its neighbours. Default: 2 s.
         lookup_timeout: Duration = Duration::from_secs(2),
         /// Sets when a request that got no answer is repeated for the first time, at least 10 ms; then after twice as long,
         /// and so on. Default: 1.2 s, because the reference's IRM may take 1 s to find an acceptor.

@@ -43,7 +43,6 @@ use ::alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::future::{Future, poll_fn};
 use core::task::{Poll, Waker};
-use core::time::Duration;
 
 use crate::base::buf::BufPool;
 use crate::base::foreign::Panics;
@@ -53,7 +52,7 @@ use crate::base::time::{Clock, Instant};
 use crate::crypto::backend::Backend;
 use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
-use crate::ipcp::shim::ShimContext;
+use crate::ipcp::shim::{SENDING, ShimContext};
 use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests, Responder};
 use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
@@ -74,10 +73,6 @@ pub use self::shared::{KeyReader, KeySink};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
-
-/// Longest time that the end of a node waits for threads that are sending: much longer than one is interrupted, but a device
-/// may keep it, and whoever ends the node may be called by it.
-const SENDING: Duration = Duration::from_millis(500);
 
 /// Components and settings of a new node.
 pub struct Parts {

@@ -311,7 +311,8 @@ impl Stack {
     }
 
     /// Ends everything now: flows go down, and their other ends are told, listeners stop accepting, layers are left.
-    /// What is on its way is lost; [close](Flow::close) flows first to be sure. The sockets of the stack are closed
+    /// What is on its way is lost; [close](Flow::close) flows first to be sure. Other threads of the stack that are sending are
+    /// waited for, half a second at most. The sockets of the stack are closed
     /// when this returns, and their ports free, even while handles and flows are still held.
     pub fn shutdown(&self) {
         self.shared.shut_down();
@@ -408,8 +409,8 @@ impl FlowBuilder {
 
     /// Sets how long to wait for the other end. Default: [`Limits::alloc_timeout`](crate::settings::Limits::alloc_timeout),
     /// 20 s. It is no time to wait for a name to be registered: one that no layer knows fails as soon as all layers have said
-    /// so, with [`AllocError::Unreachable`], so a client that may be there before its server asks again. A layer that has not said
-    /// so by then is [`AllocError::LookupTimedOut`].
+    /// so, with [`AllocError::Unreachable`], so a client that may be there before its server asks again. If a layer is still looking
+    /// for it by then, it is [`AllocError::LookupTimedOut`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

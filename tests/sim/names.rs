@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use o7s::ipcp::shim::resolve::{Found, HostTable, Resolver};
 use o7s::node::Limits;
 use o7s::sim::{Host, Link, Network};
 use o7s::types::code::Code;
 use o7s::types::name::NameHash;
-use o7s::{AllocError, ConnectOptions, Listener, Name, QosSpec, Udp4, UnicastLayer};
+use o7s::{AllocError, ConnectOptions, Eth, Listener, Name, QosSpec, Udp4, UnicastLayer};
 
 use super::world::layer::{Layer, noticed_after};
 use super::world::{ms, secs, topology};
@@ -282,6 +282,104 @@ fn a_resolver_may_take_as_long_as_the_flow_has() {
     let (done, took) = allocate(&hosts.net, &hosts.client, "never");
     assert_eq!(done, nowhere);
     assert!(took < ms(100), "{took:?}");
+}
+
+#[test]
+fn as_many_as_there_are_may_wait_for_a_name() {
+    let later = Arc::new(Later::default());
+    let table = HostTable::new();
+    let hosts = Hosts::new(|udp| udp.table(&table).resolver(Arc::clone(&later) as Arc<dyn Resolver>));
+    let _accepts = accept(&hosts.net, &hosts.a, "svc");
+    // Those that gave up are not waited for, and take nobody's place.
+    let asks = |timeout| {
+        let flow = hosts.client.stack().flow("svc").qos(QosSpec::RAW).timeout(timeout);
+        hosts.net.spawn(async move { flow.alloc_async().await.map(drop) })
+    };
+    let given_up: Vec<_> = (0..64).map(|_| asks(ms(500))).collect();
+    let waiting: Vec<_> = (0..100).map(|_| asks(secs(10))).collect();
+    hosts.net.run_for(secs(3));
+    core::mem::take(&mut *later.0.lock().unwrap()).into_iter().for_each(|found| found.answer(Some(hosts.at[0])));
+    assert!(given_up.into_iter().all(|asked| hosts.net.block_on(asked).is_err()));
+    let done: Vec<_> = waiting.into_iter().map(|asked| hosts.net.block_on(asked)).collect();
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 100, "{:?}", done.iter().find(|done| done.is_err()));
+}
+
+#[test]
+fn a_table_is_heeded_while_a_resolver_is_stuck() {
+    let later = Arc::new(Later::default());
+    let table = HostTable::new();
+    let hosts = Hosts::new(|udp| udp.table(&table).resolver(Arc::clone(&later) as Arc<dyn Resolver>));
+    let _accepts = accept(&hosts.net, &hosts.a, "svc");
+    let (net, at) = (hosts.net.clone(), hosts.at[0]);
+    hosts.net.spawn(async move {
+        net.sleep(secs(3)).await;
+        table.insert_at(&Name::new("svc").unwrap(), at);
+    });
+    let (done, took) = allocate(&hosts.net, &hosts.client, "svc");
+    assert_eq!(done, Ok(()));
+    assert!(took <= secs(4), "{took:?}");
+}
+
+/// Answers a moment later, and never knows.
+struct Nowhere(mpsc::Sender<Found>);
+
+impl Resolver for Nowhere {
+    fn resolve(&self, _: &NameHash, found: Found) {
+        self.0.send(found).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_remembered_is_one_all_the_same() {
+    let (asked, questions) = mpsc::channel();
+    let hosts = Hosts::new(|udp| udp.directory_ttl(secs(60), secs(0)).resolver(Arc::new(Nowhere(asked))));
+    let net = hosts.net.clone();
+    let answers = hosts.net.spawn(async move {
+        let mut count = 0;
+        for _ in 0..200 {
+            net.sleep(ms(5)).await;
+            count += questions.try_iter().map(|found| found.answer(None)).count();
+        }
+        count
+    });
+    let (done, took) = allocate(&hosts.net, &hosts.client, "nobody");
+    assert_eq!((done, took), (Err(AllocError::Unreachable(Name::new("nobody").unwrap())), ms(5)));
+    assert_eq!(hosts.net.block_on(answers), 1);
+}
+
+/// A member whose neighbours are gone looks for a name once as long as a lookup may take, and is quick about it then.
+#[test]
+fn a_member_that_is_cut_off_does_not_look_without_end() {
+    for leaves in [true, false] {
+        let mut layer = star(5, 2);
+        let nobody = Err(AllocError::Unreachable(Name::new("nobody").unwrap()));
+        let asks = |layer: &Layer| allocate(&layer.net, &layer.hosts[0], "nobody");
+        assert!(matches!(asks(&layer), (done, took) if done == nobody && took < ms(100)));
+        if leaves {
+            layer.members[1].clone().leave()
+        } else {
+            layer.crash(1)
+        }
+        layer.net.run_for(secs(60));
+        let (done, took) = asks(&layer);
+        assert!(done == nobody && took <= secs(5), "{done:?} after {took:?}");
+        layer.net.run_for(secs(60));
+        let (done, took) = asks(&layer);
+        assert!(done == nobody && took <= secs(2), "{done:?} after {took:?}");
+    }
+}
+
+/// An attempt that is cut short has found out nothing, and does not hide what the one before it has.
+#[test]
+fn enrolling_says_what_was_found_out() {
+    for limit in [2500, 3000, 4000, 5500, 8000] {
+        let net = network(1);
+        let switch = net.switch();
+        let client = net.host("client").eth_with(&switch, "02:00:00:00:00:01", Eth::dix("sim")).build();
+        let member = client.stack().unicast("me").over(&client.eth()[0]).timeout(ms(limit));
+        let failed = net.block_on(member.enroll_async("nobody")).map(drop).unwrap_err().to_string();
+        assert!(failed.contains("no layer of this stack knows"), "{limit} ms: {failed}");
+    }
 }
 
 /// Asks a name. Returns the first byte that is read.

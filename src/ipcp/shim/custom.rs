@@ -92,9 +92,10 @@ pub trait Shim: Send + Sync + 'static {
     /// refuses the request, so a layer with only one other station returns that one.
     ///
     /// A shim that has to ask other stations sends a query and returns [`Lookup::Pending`]. The stack then calls again when
-    /// the waker is woken, and every 250 ms for as long as the allocation looks for the name
-    /// ([`Limits::lookup_timeout`](crate::settings::Limits::lookup_timeout), 2 s by default). A shim whose queries may get
-    /// lost sends one in each of these calls, and needs no timer to repeat them.
+    /// the waker is woken, and every 250 ms for as long as the allocation looks for the name. A shim whose queries may get
+    /// lost sends one in each of these calls, and needs no timer to repeat them; nor one for stations that do not answer, as
+    /// this layer is not waited for longer than [`Limits::lookup_timeout`](crate::settings::Limits::lookup_timeout), 2 s by
+    /// default: that nobody has answered by then means that nobody has the name.
     ///
     /// Several allocations may look for the same name. Each has a waker of its own: keep a bounded number, without those that
     /// [`will_wake`](Waker::will_wake) the same task. More than 64 tasks at a time are called again by their wakers only.

@@ -5,6 +5,7 @@ use alloc::sync::{Arc, Weak};
 
 use crate::base::ids::IdTable;
 use crate::base::sync::Mutex;
+use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::reply::refused;
 use crate::ipcp::{Answer, Attempt, Request, RequestError, give_up};
@@ -114,12 +115,16 @@ impl<P: Send + Sync + 'static> Ends<P> {
 
     /// The layer is left: pending requests fail, flows that are open go down, and the table takes no more of either. A flow
     /// that comes about at the same time is either among those or [refused](Self::accept).
-    pub fn give_up(&self) {
+    ///
+    /// Threads that are sending packets of open flows are waited for, `until` then at most: the device is closed next.
+    pub fn give_up(&self, until: Instant) {
         for (id, end) in self.table.close() {
             let requested = end.take_request();
             if requested.is_some() {
                 // Nobody else forgets it: its attempt has no answer to take any more.
                 self.table.remove(id);
+            } else {
+                end.endpoint.finish_sending(until);
             }
             give_up(requested, &end.endpoint);
         }

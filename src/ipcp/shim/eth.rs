@@ -48,7 +48,7 @@ use super::super::{
 use super::guarded::Guarded;
 use super::management::Management;
 use super::receiver::Receiver;
-use super::{End, Ends, Shim, ShimContext};
+use super::{End, Ends, SENDING, Shim, ShimContext};
 use crate::base::buf::{BufPool, PacketBuf};
 use crate::base::counter::counters;
 use crate::base::delegate::delegate;
@@ -412,11 +412,11 @@ impl Ipcp for EthShim {
         self.drive.upgrade()
     }
 
-    fn shutdown(&self, _now: Instant) {
+    fn shutdown(&self, now: Instant) {
         self.down.store(true, Ordering::Release);
         self.names.lock().clear();
         self.wake_waiting();
-        self.flows.give_up();
+        self.flows.give_up(now + SENDING);
         *self.management.lock() = Management::default();
         // Whoever waits on it returns; the interface is free from now on, whoever still holds something of the layer.
         self.device.close();

@@ -43,6 +43,10 @@ use crate::base::rng::Rng;
 use crate::base::time::{Clock, Instant};
 use crate::flow::Drive;
 
+/// Longest time that the end of a layer, or of a stack, waits for threads that are sending: much longer than one is
+/// interrupted, but a device may keep it, and whoever ends the layer may be called by it.
+pub(crate) const SENDING: Duration = Duration::from_millis(500);
+
 /// A member of a layer over a device: what a stack needs to know of it beyond [`Ipcp`].
 ///
 /// # What an implementation does

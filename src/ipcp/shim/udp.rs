@@ -51,7 +51,7 @@ use super::guarded::Guarded;
 use super::management::Management;
 use super::receiver::Receiver;
 use super::resolve::Resolver;
-use super::{End, Ends, Shim, ShimContext};
+use super::{End, Ends, SENDING, Shim, ShimContext};
 use crate::base::buf::BufPool;
 use crate::base::counter::counters;
 use crate::base::delegate::delegate;
@@ -343,12 +343,12 @@ impl Ipcp for UdpShim {
         self.device.upgrade()
     }
 
-    fn shutdown(&self, _now: Instant) {
+    fn shutdown(&self, now: Instant) {
         self.down.store(true, Ordering::Release);
         let names = core::mem::take(&mut *self.names.lock());
         names.keys().for_each(|hash| self.withdraw(hash));
         self.wake_waiting();
-        self.flows.give_up();
+        self.flows.give_up(now + SENDING);
         *self.management.lock() = Management::default();
         // Whoever waits on it returns; the port is free from now on, whoever still holds something of the layer.
         self.socket.close();

@@ -146,6 +146,13 @@ impl Ipcp for Unicast {
         self.control.handle(now);
         match found {
             Found::Known(addresses) => Lookup::Known(addresses.into_iter().map(Location::Member).collect()),
+            // Left meanwhile: those that waited were woken before this one did.
+            Found::Pending if self.shared.is_down() => {
+                self.control.wake_lookups();
+                Lookup::Unknown
+            }
+            // Nobody is there who could say that the name is nowhere: each lookup would be followed by the next.
+            Found::Pending if self.control.is_cut_off() => Lookup::Calling,
             Found::Pending => Lookup::Pending,
             Found::Unknown => Lookup::Unknown,
         }

@@ -143,7 +143,7 @@ impl Allocation {
             }
         }
         let Phase::Asking(asking) = &self.phase else { return Ok(()) };
-        // What is waited for beyond its time wakes the task, unless too many wait for it.
+        // What is waited for beyond its time wakes the task, unless too many wait for it, or it is known by another way.
         let wants = asking.wants.map(|until| if now < until { until } else { now + LOOK_AGAIN });
         let next = [Some(asking.next_retry), asking.widen, wants].into_iter().flatten().min();
         self.sleep.set(next.map_or(self.deadline, |next| next.min(self.deadline)), cx.waker());
@@ -256,6 +256,7 @@ impl Allocation {
             silent.doubt(now, &self.wanted.name, Doubt::Silent);
         }
         match asking.failure.take() {
+            None if asking.places.are_none() => AllocError::Unreachable(self.wanted.name.clone()),
             None if asking.knows_nothing() => AllocError::LookupTimedOut(self.wanted.name.clone()),
             _ if asking.busy.is_some() => busy,
             Some(failure) if asking.tries.is_empty() => failure,

@@ -178,6 +178,11 @@ impl Places {
         again
     }
 
+    /// Returns `true` if there is no layer that may know the name.
+    pub(super) fn are_none(&self) -> bool {
+        self.layers.is_empty()
+    }
+
     /// Returns `true` if a place that was asked has not refused, and may accept if asked again.
     pub(super) fn are_hopeful(&self) -> bool {
         let layers = self.layers.iter().filter(|layer| !layer.failed);

@@ -258,7 +258,7 @@ fn is_silence(e: &MemberError) -> bool {
         e,
         MemberError::Silent
             | MemberError::Enroll(EnrollError::Timeout(_))
-            | MemberError::Alloc(AllocError::TimedOut(_))
+            | MemberError::Alloc(AllocError::TimedOut(_) | AllocError::LookupTimedOut(_))
     )
 }
 

@@ -15,7 +15,7 @@ use crate::base::journal::record;
 use crate::base::sync::{AtomicBool, Ordering};
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Outgoing, Port};
-use crate::ipcp::shim::{Grant, Replies, ReplyOnce, ShimContext};
+use crate::ipcp::shim::{Grant, Replies, ReplyOnce, SENDING, ShimContext};
 use crate::ipcp::{
     self, Attempt, Doubt, Incoming, Info, Ipcp, Location, Locations, Origin, RegisterError, Reply, Request,
     RequestError,
@@ -177,12 +177,12 @@ impl<S: Shim> Ipcp for Adapter<S> {
         self.state.device.upgrade()
     }
 
-    fn shutdown(&self, _now: Instant) {
+    fn shutdown(&self, now: Instant) {
         self.state.down.store(true, Ordering::Release);
         self.state.names.lock().clear();
         // They ask again, and learn that the name is nowhere.
         self.pending.wake_all();
-        self.state.flows.give_up();
+        self.state.flows.give_up(now + SENDING);
         self.state.panics.call(|| self.shim.close());
     }
 

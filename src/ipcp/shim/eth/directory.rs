@@ -31,6 +31,8 @@ const MAX_DOUBTED: usize = 1024;
 const DOUBTED_FOR: Duration = Duration::from_secs(60);
 /// Tasks that wait for one name; more have to ask again.
 const MAX_WAITERS: usize = 64;
+/// The lack of an answer is remembered for so long at least: until those that wait have seen it, who would ask anew otherwise.
+const TOLD: Duration = Duration::from_millis(50);
 /// Queries that are repeated in one go, before others get their turn.
 const MAX_REPEATED: usize = 256;
 
@@ -90,7 +92,7 @@ impl Directory {
             due: BTreeSet::new(),
             limit: config.max_directory.max(1),
             ttl: config.directory_ttl,
-            negative_ttl: config.directory_negative_ttl,
+            negative_ttl: config.directory_negative_ttl.max(TOLD),
             timeout: config.query_timeout,
             // Never without any pause: a query is a frame to everybody.
             retry: config.query_retry.max(Duration::from_millis(1)),

@@ -5,6 +5,7 @@ use alloc::sync::Weak;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::task::Waker;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -91,6 +92,9 @@ impl Directory {
     }
 }
 
+/// An answer is remembered for so long at least: until those that wait for it have seen it, who would ask anew otherwise.
+const TOLD: Duration = Duration::from_millis(50);
+
 /// Tasks that wait for one resolver's answer; more have to ask again.
 const MAX_WAITERS: usize = 64;
 
@@ -152,7 +156,7 @@ impl UdpShim {
     fn resolved(&self, hash: NameHash, addrs: &[SocketAddr]) {
         let addrs = self.usable(addrs);
         let ttl = if addrs.is_empty() { self.config.directory_negative_ttl } else { self.config.directory_ttl };
-        let until = self.clock.now() + ttl;
+        let until = self.clock.now() + ttl.max(TOLD);
         let before = {
             let mut directory = self.directory.lock();
             let limit = self.config.max_directory.max(1);

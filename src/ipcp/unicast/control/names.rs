@@ -62,6 +62,11 @@ impl Control {
         found
     }
 
+    /// Returns `true` if no other member is known to answer.
+    pub(in crate::ipcp::unicast) fn is_cut_off(&self) -> bool {
+        self.machines.lock().directory.is_cut_off()
+    }
+
     /// Wakes all waiters for names, to see that there will be no answer.
     pub(in crate::ipcp::unicast) fn wake_lookups(&self) {
         let waiting = core::mem::take(&mut self.machines.lock().waiting);
