@@ -321,7 +321,7 @@ fn a_table_is_heeded_while_a_resolver_is_stuck() {
 }
 
 /// Answers a moment later, and never knows.
-struct Nowhere(mpsc::Sender<Found>);
+struct Nowhere(mpsc::SyncSender<Found>);
 
 impl Resolver for Nowhere {
     fn resolve(&self, _: &NameHash, found: Found) {
@@ -331,7 +331,7 @@ impl Resolver for Nowhere {
 
 #[test]
 fn an_answer_that_is_not_remembered_is_one_all_the_same() {
-    let (asked, questions) = mpsc::channel();
+    let (asked, questions) = mpsc::sync_channel(8);
     let hosts = Hosts::new(|udp| udp.directory_ttl(secs(60), secs(0)).resolver(Arc::new(Nowhere(asked))));
     let net = hosts.net.clone();
     let answers = hosts.net.spawn(async move {
