@@ -35,6 +35,8 @@ use super::suite::{Cipher, Kex};
 use super::{CryptoError, SharedSecret};
 
 mod agreement;
+#[cfg(all(feature = "kex-ml-kem", any(feature = "kex-x25519", feature = "kex-x448")))]
+mod hybrid;
 #[cfg(feature = "ring")]
 mod ring;
 mod rust;
@@ -100,7 +102,7 @@ pub trait KeyExchange: Send + Sync {
     /// A fresh key pair.
     fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn PrivateKey>, CryptoError>;
 
-    /// The key pair with these private bytes: the big-endian scalar, or what RFC 7748 takes.
+    /// The key pair with these private bytes, see [`KeyPair::from_private`](crate::crypto::kex::KeyPair::from_private).
     ///
     /// # Errors
     /// [`CryptoError::InvalidPrivateKey`] if there is none.
@@ -116,14 +118,14 @@ pub trait KeyExchange: Send + Sync {
     }
 }
 
-/// The private half of a key exchange, good for one agreement and wiped after it.
+/// The private half of a key exchange, wiped when it is dropped.
 #[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait PrivateKey: Send + Sync {
     /// The public key in the encoding that is transmitted.
     fn public(&self) -> &[u8];
 
     /// The secret shared with the owner of the transmitted key (or, for a KEM, the sender of the ciphertext) `peer`.
-    fn agree(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, CryptoError>;
+    fn agree(&self, peer: &[u8]) -> Result<SharedSecret, CryptoError>;
 }
 
 /// One implementation of the primitives.

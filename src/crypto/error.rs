@@ -31,7 +31,7 @@ impl AlgorithmKind {
     pub(crate) fn available(self) -> Vec<&'static str> {
         match self {
             Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).map(|c| c.name()).collect(),
-            Self::Digest => Digest::ALL.iter().map(|digest| digest.name()).collect(),
+            Self::Digest => Digest::ALL.iter().filter(|d| d.is_available()).map(|d| d.name()).collect(),
             Self::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).map(|kex| kex.name()).collect(),
         }
     }
@@ -61,6 +61,10 @@ pub enum CryptoError {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Cipher))]
     CipherUnavailable(Cipher),
+    /// The hash is known but this build has no implementation of it.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Digest))]
+    DigestUnavailable(Digest),
     /// The key exchange is known but this build has no implementation of it.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Kex))]
@@ -73,6 +77,10 @@ pub enum CryptoError {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("the peer's public key is of another group than ours: both ends must use the same key exchange")]
     GroupMismatch,
+    /// A ciphertext of another length than those of the key exchange.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    #[error("not a ciphertext of the key exchange: both ends must use the same one")]
+    InvalidCiphertext,
     /// Private key bytes of the wrong length or out of range.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("not a valid private key of this group")]
@@ -102,9 +110,11 @@ pub enum CryptoError {
 
 debug_by_text!(CryptoError {
     CipherUnavailable,
+    DigestUnavailable,
     KexUnavailable,
     InvalidPublicKey,
     GroupMismatch,
+    InvalidCiphertext,
     InvalidPrivateKey,
     WeakSharedSecret,
     PacketTooShort,

@@ -29,6 +29,7 @@
 //! ```
 
 pub mod backend;
+mod der;
 mod error;
 pub mod hash;
 pub mod kdf;

@@ -65,6 +65,15 @@ impl SharedSecret {
         Self(Zeroizing::new(bytes.to_vec()))
     }
 
+    /// Two secrets, one behind the other.
+    pub(crate) fn joined(first: &Self, second: &Self) -> Self {
+        // As long as both from the start: what grows is moved, and stays where it was.
+        let mut both = Zeroizing::new(Vec::with_capacity(first.0.len() + second.0.len()));
+        both.extend_from_slice(&first.0);
+        both.extend_from_slice(&second.0);
+        Self(both)
+    }
+
     /// The bytes, as they enter key derivation.
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -167,12 +167,16 @@ impl Client {
             cipher: config.own_cipher().map_or(0, Cipher::nid),
             kdf: config.own_kdf().map_or(0, Kdf::nid),
             digest,
-            kex: Kex { bytes: key.as_ref().map_or(&[], KeyPair::public), ..Kex::default() },
+            kex: key.as_ref().map_or_else(Kex::default, |key| Kex {
+                raw: key.kex().is_hybrid(),
+                client_encapsulates: false,
+                bytes: key.public(),
+            }),
             data,
             ..Message::default()
         };
         let request = message.to_vec()?;
-        let request_hash = (!matches!(peer, Peer::Known(_))).then(|| request_hash(&request, digest));
+        let request_hash = (!matches!(peer, Peer::Known(_))).then(|| request_hash(&request, digest)).transpose()?;
         Ok((Self { config: *config, id, peer, format: None, digest, request_hash, key }, request))
     }
 

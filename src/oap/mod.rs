@@ -217,8 +217,8 @@ impl From<WireError> for OapError {
 }
 
 /// The hash that binds a response to its request.
-fn request_hash(request: &[u8], digest: u16) -> DigestOutput {
-    hash::digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])
+fn request_hash(request: &[u8], digest: u16) -> Result<DigestOutput, OapError> {
+    Ok(hash::try_digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])?)
 }
 
 fn check_certificate(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {

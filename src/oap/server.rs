@@ -177,13 +177,13 @@ impl Negotiated {
         timeout: u32,
         rng: &mut Randomness,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, timeout, |peer, kdf| kex::respond(peer, kdf, &mut rng.secret))
+        self.finish(unix_nanos, data, timeout, |kex, peer, kdf| kex::respond(kex, peer, kdf, &mut rng.secret))
     }
 
     /// [`respond`](Self::respond) with a given key pair, for known-answer tests. It must not be used twice.
     #[doc(hidden)]
     pub fn respond_with(self, unix_nanos: u64, data: &[u8], key: KeyPair) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, 0, |peer, kdf| {
+        self.finish(unix_nanos, data, 0, |_, peer, kdf| {
             let public = key.public().to_vec();
             Ok((public, key.agree(peer, kdf)?))
         })
@@ -194,20 +194,20 @@ impl Negotiated {
         unix_nanos: u64,
         data: &[u8],
         timeout: u32,
-        exchange: impl FnOnce(&[u8], Kdf) -> Result<(Vec<u8>, SessionKey), CryptoError>,
+        exchange: impl FnOnce(Exchange, &[u8], Kdf) -> Result<(Vec<u8>, SessionKey), CryptoError>,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
         let request = Message::parse_request(&self.request.bytes)?;
         let (field, protection) = match self.agreed {
             Some(agreed) => {
-                let (field, key) = exchange(request.kex.bytes, agreed.effective_kdf())?;
+                let (field, key) = exchange(agreed.kex, request.kex.bytes, agreed.effective_kdf())?;
                 (field, Some((agreed.cipher, key)))
             }
             None => (Vec::new(), None),
         };
         // By the client's hash, not ours: it is the client that compares. (And the trailer only for one that is marked: a
         // reference would hand it to its application.)
-        let request_hash = request_hash(&self.request.bytes, request.digest);
+        let request_hash = request_hash(&self.request.bytes, request.digest)?;
         let mut data = data.to_vec();
         let told = !self.known && peering::is_marked(&request.id);
         if told {
@@ -244,12 +244,8 @@ fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
         // The bytes do not tell the algorithm; that of the static key would, but there is none yet.
         return Err(OapError::ClientEncapsulation);
     }
-    let kex = match (message.kex.raw, message.kex.bytes.len()) {
-        (false, _) => kex::algorithm_of(message.kex.bytes)?,
-        (true, 1216) => Exchange::X25519MlKem768,
-        (true, 1624) => Exchange::X448MlKem1024,
-        (true, _) => return Err(CryptoError::InvalidPublicKey.into()),
-    };
+    let find = if message.kex.raw { kex::hybrid_of } else { kex::algorithm_of };
+    let kex = find(message.kex.bytes)?;
     if !kex.is_available() {
         return Err(CryptoError::KexUnavailable(kex).into());
     }

@@ -13,6 +13,7 @@ use o7s::oap::{CertificatePolicy, KemMode, OapError, SecurityConfig};
 use o7s::wire::oap::Message;
 use serde_json::Value;
 
+use super::crypto::raw_private;
 use super::{bytes, entries, nid};
 
 fn name(entry: &Value) -> &str {
@@ -156,17 +157,16 @@ fn negotiation_by_the_rules() {
     }
 }
 
-/// The pairs whose key exchange is available, with real messages and keys.
+/// All pairs, with real messages and keys.
 #[test]
 fn negotiation_with_keys() {
     let now = 1_760_000_000_000_000_000;
     let mut rng = Randomness::from_seed([1; 32]);
     let mut seen = ReplayCache::default();
-    let (mut run, mut unavailable) = (0, Vec::new());
+    let mut run = 0;
     for entry in entries("negotiation") {
         let (here, there) = (config(&entry["client"]), config(&entry["server"]));
-        if let Some(kex) = here.kex.filter(|kex| !kex.is_available()) {
-            unavailable.push(kex.name());
+        if here.kem_mode == KemMode::Client && here.kex.is_some_and(Kex::is_kem) {
             continue;
         }
         let (client, request) = Client::start(now, &here, &[], &mut rng).unwrap();
@@ -184,20 +184,13 @@ fn negotiation_with_keys() {
         }
         run += 1;
     }
-    assert_eq!(run, 12);
-    unavailable.sort_unstable();
-    unavailable.dedup();
-    let expected = ["ML-KEM-512", "ML-KEM-768", "X25519MLKEM768", "ffdhe3072", "ffdhe4096", "secp521r1"];
-    assert_eq!(unavailable, expected, "what is available now must run");
+    assert_eq!(run, 19);
 }
 
 /// The keys of an exchange, as the file has them.
 fn key_pair(entry: &Value, field: &str, kex: Option<Kex>) -> Option<KeyPair> {
-    let kex = kex?;
-    let pkcs8 = bytes(entry, field);
-    // Where PKCS#8 (RFC 5958, around RFC 5915 or RFC 8410) has the private key itself.
-    let at = if kex == Kex::Prime256v1 { 36 } else { 16 };
-    Some(KeyPair::from_private(kex, &pkcs8[at..at + 32]).unwrap())
+    let kex = kex.filter(|_| !entry[field].is_null())?;
+    Some(KeyPair::from_private(kex, raw_private(kex, &bytes(entry, field))).unwrap())
 }
 
 fn data(entry: &Value, field: &str) -> Vec<u8> {
@@ -241,34 +234,55 @@ fn exchanges_decode() {
 /// recorded key where the policy is to ignore them.
 #[test]
 fn exchanges_run() {
-    let (mut exact, mut unverified, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut exact, mut by_chance, mut unverified, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in entries("oap_exchanges") {
         let kex = config(&entry["client_config"]).kex;
-        if kex.is_some_and(|kex| !kex.is_available()) {
-            skipped.push((name(&entry).to_owned(), kex.unwrap().name()));
-        } else if entry["server_certificate_der"].is_null() {
-            assert!(entry["client_certificate_der"].is_null());
-            run_exactly(&entry, kex);
-            exact.push(name(&entry).to_owned());
-        } else {
+        let done = if !entry["server_static_kem_private"].is_null() {
+            &mut skipped
+        } else if !entry["server_certificate_der"].is_null() {
             run_unverified(&entry, kex);
-            unverified.push(name(&entry).to_owned());
-        }
+            &mut unverified
+        } else if kex.is_some_and(Kex::is_kem) {
+            run_client(&entry);
+            &mut by_chance
+        } else {
+            run_exactly(&entry, kex);
+            &mut exact
+        };
+        done.push(name(&entry).to_owned());
     }
     assert_eq!(exact, ["plain", "default-p256"]);
+    // What the server encapsulates is of its own choice.
+    assert_eq!(by_chance, ["mlkem768-server-encap", "x25519mlkem768-server-encap"]);
     // Their certificates and signatures are not verified, and none are made.
-    let with_certificates = ["x25519-server-ecdsa", "auth-only-ed25519", "x25519-server-rsa", "x25519-server-mldsa65"];
-    assert_eq!(unverified, with_certificates);
-    // Their key exchange is not available.
-    let expected = [
-        ("x448-mutual-piggyback", "X448"),
-        ("mlkem768-server-encap", "ML-KEM-768"),
-        ("x25519mlkem768-server-encap", "X25519MLKEM768"),
-        ("mlkem768-client-encap", "ML-KEM-768"),
-        ("x25519mlkem768-client-encap", "X25519MLKEM768"),
-        ("x448mlkem1024-client-encap", "X448MLKEM1024"),
+    let with_certificates = [
+        "x25519-server-ecdsa",
+        "x448-mutual-piggyback",
+        "auth-only-ed25519",
+        "x25519-server-rsa",
+        "x25519-server-mldsa65",
     ];
-    assert_eq!(skipped, expected.map(|(name, kex)| (name.to_owned(), kex)), "what is available now must run");
+    assert_eq!(unverified, with_certificates);
+    assert_eq!(skipped, ["mlkem768-client-encap", "x25519mlkem768-client-encap", "x448mlkem1024-client-encap"]);
+}
+
+/// The recorded response, and one of this library.
+fn run_client(entry: &Value) {
+    let (here, there) = (config(&entry["client_config"]), config(&entry["server_config"]));
+    let response = bytes(entry, "response");
+    assert_keys(entry, &restart(entry, &here).complete(&response).unwrap());
+
+    let now = entry["response_timestamp_ns"].as_u64().unwrap();
+    let request = Request::check(now, bytes(entry, "request"), &mut ReplayCache::default()).unwrap();
+    let mut rng = Randomness::from_seed([1; 32]);
+    let (again, server) = request.accept(&there).unwrap().respond(now, &[], 0, &mut rng).unwrap();
+    let digest = nid(&entry["client_config"], "digest_nid");
+    let (recorded, own) = (parse(&response, Some(digest)).unwrap(), parse(&again, Some(digest)).unwrap());
+    assert_eq!(own.kex.bytes.len(), recorded.kex.bytes.len());
+    assert_ne!(own.kex.bytes, recorded.kex.bytes);
+    let own = Message { kex: o7s::wire::oap::Kex { bytes: recorded.kex.bytes, ..own.kex }, ..own };
+    assert_eq!(own, recorded, "{}", name(entry));
+    assert_eq!(restart(entry, &here).complete(&again).unwrap().protection, server.protection);
 }
 
 fn restart(entry: &Value, config: &SecurityConfig) -> Client {
@@ -305,16 +319,20 @@ fn run_exactly(entry: &Value, kex: Option<Kex>) {
 fn run_unverified(entry: &Value, kex: Option<Kex>) {
     let strict = config(&entry["client_config"]);
     let response = bytes(entry, "response");
-    assert_eq!(restart(entry, &strict).complete(&response).unwrap_err(), OapError::Certificate);
-    let lenient = strict.certificates(CertificatePolicy::Ignore);
-    assert_keys(entry, &restart(entry, &lenient).complete(&response).unwrap());
+    // A request with a signature cannot be made here, and the response is to that alone.
+    if entry["client_certificate_der"].is_null() {
+        assert_eq!(restart(entry, &strict).complete(&response).unwrap_err(), OapError::Certificate);
+        let lenient = strict.certificates(CertificatePolicy::Ignore);
+        assert_keys(entry, &restart(entry, &lenient).complete(&response).unwrap());
+    }
 
     // What the server sends is the recorded response, but for certificate and signature.
     let now = entry["response_timestamp_ns"].as_u64().unwrap();
     let request = Request::check(now, bytes(entry, "request"), &mut ReplayCache::default()).unwrap();
-    let negotiated = request.accept(&config(&entry["server_config"])).unwrap();
+    let there = config(&entry["server_config"]).certificates(CertificatePolicy::Ignore);
+    let negotiated = request.accept(&there).unwrap();
     let (unsigned, server) = match key_pair(entry, "server_kex_private", kex) {
-        Some(key) => negotiated.respond_with(now, &[], key),
+        Some(key) => negotiated.respond_with(now, &data(entry, "server_data"), key),
         None => negotiated.respond(now, &[], 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();

@@ -6,6 +6,7 @@ use aes_gcm::AesGcm;
 use aes_gcm::aead::consts::{U12, U16};
 use aes_gcm::aead::{AeadInOut, Key, KeyInit};
 use aes_gcm::aes::{Aes128Enc, Aes192Enc, Aes256Enc};
+#[cfg(feature = "chacha")]
 use chacha20poly1305::ChaCha20Poly1305;
 use zeroize::Zeroize;
 
@@ -20,6 +21,7 @@ pub(super) static AEADS: &[Aead] = &[
     Aead { cipher: Cipher::Aes128Gcm, schedule: schedule::<Gcm<Aes128Enc>> },
     Aead { cipher: Cipher::Aes192Gcm, schedule: schedule::<Gcm<Aes192Enc>> },
     Aead { cipher: Cipher::Aes256Gcm, schedule: schedule::<Gcm<Aes256Enc>> },
+    #[cfg(feature = "chacha")]
     Aead { cipher: Cipher::ChaCha20Poly1305, schedule: schedule::<ChaCha20Poly1305> },
 ];
 
