@@ -198,6 +198,15 @@ impl Backend {
     }
 }
 
+/// A backend equals itself alone.
+impl PartialEq for Backend {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Backend {}
+
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Backend({})", self.name)

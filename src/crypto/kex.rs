@@ -44,6 +44,7 @@
 
 mod encoding;
 pub(crate) mod ffdhe;
+mod static_key;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -51,6 +52,7 @@ use core::fmt;
 
 pub(crate) use encoding::Encoding;
 pub use encoding::{algorithm_of, hybrid_of};
+pub use static_key::{Encapsulated, KemKey, KemPublicKey, KeyError};
 
 use rand_core::CryptoRng;
 
@@ -65,7 +67,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A fresh key pair.
+    /// A fresh key pair of the preferred implementation.
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`] if this build cannot do the key exchange.

@@ -245,6 +245,19 @@ impl Kex {
         matches!(self, Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 | Self::X25519MlKem768 | Self::X448MlKem1024)
     }
 
+    /// Bytes of what is encapsulated; `None` if it is no KEM.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub const fn ciphertext_len(self) -> Option<usize> {
+        match self {
+            Self::MlKem512 => Some(768),
+            Self::MlKem768 => Some(1088),
+            Self::MlKem1024 => Some(1568),
+            Self::X25519MlKem768 => Some(1120),
+            Self::X448MlKem1024 => Some(1624),
+            _ => None,
+        }
+    }
+
     /// Returns `true` if it is a KEM and a Diffie-Hellman together, as strong as the stronger of the two.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_hybrid(self) -> bool {

@@ -177,7 +177,10 @@ impl Names {
     pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
         let any = self.own_security.load(Ordering::Acquire);
         let own = any.then(|| self.irm.lock().security(name).cloned()).flatten();
-        own.unwrap_or_else(|| self.security.read().clone())
+        let NameSecurity { server, client } = own.unwrap_or_else(|| self.security.read().clone());
+        // What is available is a matter of the backend that this stack computes with.
+        let backend = self.shared.backend;
+        NameSecurity { server: server.with_backend(backend), client: client.with_backend(backend) }
     }
 
     // ----- replies -----

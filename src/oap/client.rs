@@ -21,10 +21,10 @@ use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
 use super::peering::{self, Format, Peering, Terms};
-use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
+use super::{FlowSecurity, KemMode, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
-use crate::crypto::kex::KeyPair;
+use crate::crypto::kex::{Encapsulated, KemPublicKey, KeyPair};
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf};
 use crate::types::qos::QosSpec;
@@ -44,7 +44,16 @@ pub struct Client {
     digest: u16,
     /// Of a request to a server that is known, nothing is checked by it: the response comes through memory.
     request_hash: Option<DigestOutput>,
-    key: Option<KeyPair>,
+    key: Option<Secret>,
+}
+
+/// What the client keeps to itself until the response is there.
+#[derive(Debug)]
+pub enum Secret {
+    /// The private half of a key exchange.
+    Pair(KeyPair),
+    /// The session key already, as it was encapsulated to the server's static key.
+    Encapsulated(Encapsulated),
 }
 
 /// Knowledge of the server before it has answered.
@@ -56,6 +65,30 @@ enum Peer {
     Known(Terms),
     /// It is taken for a reference.
     Foreign,
+}
+
+impl Secret {
+    /// A fresh one; `None` for a plain flow.
+    fn fresh(config: &SecurityConfig, rng: &mut Randomness) -> Result<Option<Self>, OapError> {
+        let Some(kex) = config.kex else { return Ok(None) };
+        if !kex.is_kem() || config.kem_mode == KemMode::Server {
+            return Ok(Some(Self::Pair(KeyPair::generate_with(config.backend, kex, &mut rng.secret)?)));
+        }
+        let found = config.server_key.as_ref().map(KemPublicKey::kex);
+        let key =
+            config.server_key.as_ref().filter(|key| key.kex() == kex).ok_or(OapError::ServerKey { kex, found })?;
+        Ok(Some(Self::Encapsulated(key.encapsulate_with(config.backend, config.kdf, &mut rng.secret)?)))
+    }
+
+    /// What is sent of it.
+    fn field(&self) -> Kex<'_> {
+        match self {
+            Self::Pair(key) => Kex { raw: key.kex().is_hybrid(), client_encapsulates: false, bytes: key.public() },
+            Self::Encapsulated(own) => {
+                Kex { raw: own.kex().is_hybrid(), client_encapsulates: true, bytes: own.ciphertext() }
+            }
+        }
+    }
 }
 
 /// A response to the request.
@@ -104,7 +137,7 @@ impl Client {
         // The mark comes last: it is a hash of what the id says.
         peering::say_message(&mut id, message);
         peering::mark(&mut id, wait);
-        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        let key = Secret::fresh(config, rng)?;
         Self::begin(unix_nanos, config, data, (id, Peer::Asked), key)
     }
 
@@ -123,7 +156,7 @@ impl Client {
     ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = [0; ID_LEN];
         rng.public.fill(&mut id);
-        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        let key = Secret::fresh(config, rng)?;
         let terms = Terms { timeout, message, format: Format::of(&QosSpec::RAW) };
         Self::begin(unix_nanos, config, data, (id, Peer::Known(terms)), key)
     }
@@ -134,14 +167,14 @@ impl Client {
         Self { format: Some(Format::of(qos)), ..self }
     }
 
-    /// [`start`](Self::start) with a given id and key pair, for known-answer tests. Neither must be used twice.
+    /// [`start`](Self::start) with a given id and secret, for known-answer tests. Neither must be used twice.
     #[doc(hidden)]
     pub fn start_with(
         unix_nanos: u64,
         config: &SecurityConfig,
         data: &[u8],
         id: [u8; ID_LEN],
-        key: Option<KeyPair>,
+        key: Option<Secret>,
     ) -> Result<(Self, Vec<u8>), OapError> {
         let peer = if peering::is_marked(&id) { Peer::Asked } else { Peer::Foreign };
         Self::begin(unix_nanos, config, data, (id, peer), key)
@@ -152,11 +185,11 @@ impl Client {
         config: &SecurityConfig,
         data: &[u8],
         (id, peer): ([u8; ID_LEN], Peer),
-        key: Option<KeyPair>,
+        key: Option<Secret>,
     ) -> Result<(Self, Vec<u8>), OapError> {
         check_data(data, config)?;
         if key.is_some() {
-            negotiate::available(config.cipher)?;
+            negotiate::available(config.cipher, config.kdf, config.backend)?;
         } else if config.required || config.kex.is_some() {
             return Err(OapError::Plain);
         }
@@ -167,17 +200,13 @@ impl Client {
             cipher: config.own_cipher().map_or(0, Cipher::nid),
             kdf: config.own_kdf().map_or(0, Kdf::nid),
             digest,
-            kex: key.as_ref().map_or_else(Kex::default, |key| Kex {
-                raw: key.kex().is_hybrid(),
-                client_encapsulates: false,
-                bytes: key.public(),
-            }),
+            kex: key.as_ref().map_or_else(Kex::default, Secret::field),
             data,
             ..Message::default()
         };
         let request = message.to_vec()?;
         let request_hash = (!matches!(peer, Peer::Known(_))).then(|| request_hash(&request, digest)).transpose()?;
-        Ok((Self { config: *config, id, peer, format: None, digest, request_hash, key }, request))
+        Ok((Self { config: config.clone(), id, peer, format: None, digest, request_hash, key }, request))
     }
 
     /// Makes the request anew, with a fresh key and time stamp but the same id, for a peer that has not answered, and with
@@ -199,7 +228,7 @@ impl Client {
         if matches!(self.peer, Peer::Asked) {
             peering::mark(&mut id, Some(wait));
         }
-        let key = config.kex.map(|kex| KeyPair::generate(kex, &mut rng.secret)).transpose()?;
+        let key = Secret::fresh(config, rng)?;
         Self::begin(unix_nanos, config, data, (id, self.peer), key)
     }
 
@@ -231,7 +260,10 @@ impl Client {
         // The agreement comes last, when nothing but itself can fail: it uses the key up, and takes longer than all the
         // rest.
         let protection = match (agreed, self.key) {
-            (Some(agreed), Some(key)) => Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?)),
+            (Some(agreed), Some(Secret::Pair(key))) => {
+                Some((agreed.cipher, key.agree(message.kex.bytes, agreed.effective_kdf())?))
+            }
+            (Some(agreed), Some(Secret::Encapsulated(own))) => Some((agreed.cipher, own.into_key())),
             _ => None,
         };
         Ok(Outcome { id: self.id, protection, data: data.to_vec(), peering, security })
@@ -269,8 +301,9 @@ impl Client {
         let (cipher, kdf) = (Cipher::from_nid(message.cipher), Kdf::from_nid(message.kdf));
         let agreed = negotiate::client(cipher, kdf, &self.config)?;
         if let Some(agreed) = &agreed {
-            agreed.check_available()?;
-            if message.kex.bytes.is_empty() {
+            agreed.check_available(self.config.backend)?;
+            // Of a client that has encapsulated the server needs nothing else, and says nothing.
+            if message.kex.bytes.is_empty() && !matches!(self.key, Some(Secret::Encapsulated(_))) {
                 return Err(OapError::NoKey);
             }
         }

@@ -1,12 +1,16 @@
 //! Security of the flows to a name: [`SecurityConfig`], and its two textual forms.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
 use super::negotiated::Encryption;
+use super::static_key::StaticKey;
 use crate::base::debug::debug_by_text;
 use crate::base::settings::settings;
+use crate::crypto::backend::Backend;
+use crate::crypto::kex::KemPublicKey;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, CryptoError};
 use crate::types::parse::ParseError;
@@ -48,7 +52,7 @@ settings! {
     /// assert_eq!(config.required(true), SecurityConfig::encrypted(Kex::X25519));
     /// # Ok::<(), o7s::cause::SecurityConfigError>(())
     /// ```
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct SecurityConfig {
         /// Sets the key exchange: the client's choice, and the weakest that a server takes. One that this build does not have
         /// makes every flow fail. Default: `None`, none of one's own.
@@ -62,9 +66,15 @@ settings! {
         /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default:
         /// `None`, the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
         digest: Option<Digest> = None,
-        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman, and so on every
-        /// key exchange that is available in this version. Default: the server.
+        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM: a client's choice, without effect on Diffie-Hellman
+        /// and on a server. Default: the server.
         kem_mode: KemMode = KemMode::Server,
+        /// Sets the server's public key, to which a client encapsulates in [`KemMode::Client`]. It has to be one for the
+        /// [`kex`](Self::kex). Default: none.
+        server_key: Option<KemPublicKey> = None,
+        /// Sets a server's own keys, to which clients may encapsulate if its [`kex`](Self::kex) is a KEM that is not stronger.
+        /// The length of what a client sends tells the key that it is for. Default: none.
+        static_keys: Vec<StaticKey> = Vec::new(),
         /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends
         /// anything, a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
         required: bool = false,
@@ -73,6 +83,10 @@ settings! {
         /// Sets how much application data is sent with, or taken from, a request or a response, bytes. At most 65 535 fit;
         /// more makes no difference. Default: 1024.
         max_data: usize = DEFAULT_MAX_DATA,
+    }
+    inside {
+        /// The implementation to compute with: that of the stack.
+        backend: &'static Backend = Backend::preferred(),
     }
 }
 
@@ -171,6 +185,11 @@ impl SecurityConfig {
     /// The algorithms that a client asks for; `None` if for a plain flow.
     pub(crate) fn offered(&self) -> Option<Encryption> {
         self.kex.map(|kex| Encryption { kex, kdf: self.kdf, cipher: self.cipher })
+    }
+
+    /// The same, to compute with the implementation of a stack.
+    pub(crate) fn with_backend(self, backend: &'static Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// The cipher, if there is a key exchange to make its key.

@@ -89,15 +89,18 @@ mod negotiated;
 mod peering;
 pub mod replay;
 pub mod server;
+mod static_key;
 
 use alloc::vec::Vec;
+use core::fmt;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
 pub use negotiated::{Encryption, FlowSecurity, PeerKind};
 pub use peering::{Peering, TOKEN_LEN, Tokens};
+pub use static_key::{DEFAULT_CIPHERTEXTS, StaticKey};
 
 use crate::crypto::hash::{self, DigestOutput};
-use crate::crypto::suite::{Cipher, Digest};
+use crate::crypto::suite::{Cipher, Digest, Kex};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
 use crate::wire::oap::{ID_LEN, Message};
@@ -172,6 +175,14 @@ pub enum OapError {
     /// A request that encapsulates to a static key, which this end does not have.
     #[error("the client encapsulates to a static key, but this end has none configured")]
     ClientEncapsulation,
+    /// A client is to encapsulate to the server's static key, but has no public key of it, or one for another key exchange.
+    #[error("no public key of the server for {kex}, to which this end is to encapsulate: {}", RightKey(*.found))]
+    ServerKey {
+        /// The key exchange that is configured.
+        kex: Kex,
+        /// That of the key, if there is one.
+        found: Option<Kex>,
+    },
     /// Key agreement failed, or the algorithm is not available.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -197,6 +208,7 @@ impl OapError {
             | Self::NoCipher
             | Self::NoKey
             | Self::ClientEncapsulation
+            | Self::ServerKey { .. }
             | Self::Crypto(_) => -1008,
             Self::Wire(_)
             | Self::Stale { .. }
@@ -206,6 +218,18 @@ impl OapError {
             | Self::OtherRequest
             | Self::RequestHash
             | Self::Qos => -1009,
+        }
+    }
+}
+
+/// Prints what to do about a key that is not the right one.
+struct RightKey(Option<Kex>);
+
+impl fmt::Display for RightKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("configure its key, or let the server encapsulate"),
+            Some(found) => write!(f, "its key is for {found}"),
         }
     }
 }

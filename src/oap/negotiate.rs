@@ -40,6 +40,7 @@
 
 use super::{KemMode, OapError, SecurityConfig};
 use crate::crypto::CryptoError;
+use crate::crypto::backend::Backend;
 use crate::crypto::suite::{Cipher, Kdf, Kex};
 
 /// Offer of a request with a key.
@@ -72,14 +73,17 @@ impl Agreed {
         self.kdf.unwrap_or(Kdf::Sha256)
     }
 
-    /// Fails if this build has no such cipher: the counter-mode ciphers are never used.
-    pub(super) fn check_available(&self) -> Result<(), OapError> {
-        available(self.cipher)
+    /// Fails if this implementation lacks one of the algorithms.
+    pub(super) fn check_available(&self, backend: &Backend) -> Result<(), OapError> {
+        backend.exchange(self.kex)?;
+        available(self.cipher, self.effective_kdf(), backend)
     }
 }
 
-pub(super) fn available(cipher: Cipher) -> Result<(), OapError> {
-    if cipher.is_available() { Ok(()) } else { Err(CryptoError::CipherUnavailable(cipher).into()) }
+/// Fails if this implementation lacks one of the two: the counter-mode ciphers are never used.
+pub(super) fn available(cipher: Cipher, kdf: Kdf, backend: &Backend) -> Result<(), OapError> {
+    backend.aead(cipher)?;
+    if kdf.is_available() { Ok(()) } else { Err(CryptoError::DigestUnavailable(kdf).into()) }
 }
 
 /// The server's decision; `None` is a plain flow.

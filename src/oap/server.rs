@@ -25,6 +25,7 @@ use core::time::Duration;
 use super::negotiate::{self, Agreed, Offer};
 use super::peering::{self, Format, Peering, Terms};
 use super::replay::ReplayCache;
+use super::static_key::StaticKey;
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::kex::{self, KeyPair};
@@ -100,19 +101,26 @@ impl Request {
     ///
     /// # Errors
     /// [`OapError::Certificate`], [`OapError::Data`], the refusals of [`negotiate::server`], and [`OapError::Crypto`]
-    /// for a key of unknown type or an algorithm that is not available.
+    /// for a key of unknown type or an algorithm that is not available. [`OapError::Replayed`] for something that was
+    /// encapsulated to a static key before.
     pub fn accept(self, config: &SecurityConfig) -> Result<Negotiated, OapError> {
         let message = Message::parse_request(&self.bytes)?;
         check_certificate(&message, config)?;
         check_data(message.data, config)?;
-        let agreed = negotiate::server(offer(&message)?.as_ref(), config)?;
+        let static_key = static_key(&message, config)?;
+        let agreed = negotiate::server(offer(&message, static_key)?.as_ref(), config)?;
         if let Some(agreed) = &agreed {
-            agreed.check_available()?;
+            agreed.check_available(config.backend)?;
+        }
+        // Last, so that nothing is remembered of what is refused anyway.
+        if let Some(key) = static_key {
+            key.admit(message.kex.bytes)?;
         }
         Ok(Negotiated {
-            request: self,
-            config: *config,
+            config: config.clone(),
+            static_key: static_key.cloned(),
             agreed,
+            request: self,
             known: false,
             message: 0,
             format: Format::of(&QosSpec::RAW),
@@ -134,6 +142,8 @@ impl fmt::Debug for Request {
 pub struct Negotiated {
     request: Request,
     config: SecurityConfig,
+    /// The key that the client has encapsulated to.
+    static_key: Option<StaticKey>,
     agreed: Option<Agreed>,
     known: bool,
     message: u32,
@@ -177,7 +187,10 @@ impl Negotiated {
         timeout: u32,
         rng: &mut Randomness,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, timeout, |kex, peer, kdf| kex::respond(kex, peer, kdf, &mut rng.secret))
+        let backend = self.config.backend;
+        self.finish(unix_nanos, data, timeout, |kex, peer, kdf| {
+            kex::respond_with(backend, kex, peer, kdf, &mut rng.secret)
+        })
     }
 
     /// [`respond`](Self::respond) with a given key pair, for known-answer tests. It must not be used twice.
@@ -198,12 +211,16 @@ impl Negotiated {
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
         let request = Message::parse_request(&self.request.bytes)?;
-        let (field, protection) = match self.agreed {
-            Some(agreed) => {
+        let (field, protection) = match (self.agreed, &self.static_key) {
+            (Some(agreed), Some(own)) => {
+                let key = own.key().decapsulate(request.kex.bytes, agreed.effective_kdf())?;
+                (Vec::new(), Some((agreed.cipher, key)))
+            }
+            (Some(agreed), None) => {
                 let (field, key) = exchange(agreed.kex, request.kex.bytes, agreed.effective_kdf())?;
                 (field, Some((agreed.cipher, key)))
             }
-            None => (Vec::new(), None),
+            (None, _) => (Vec::new(), None),
         };
         // By the client's hash, not ours: it is the client that compares. (And the trailer only for one that is marked: a
         // reference would hand it to its application.)
@@ -235,23 +252,36 @@ impl Negotiated {
     }
 }
 
+/// The static key that a request is encapsulated to; `None` if it has none of its kind of fields.
+fn static_key<'a>(message: &Message<'_>, config: &'a SecurityConfig) -> Result<Option<&'a StaticKey>, OapError> {
+    let Kex { raw, client_encapsulates, bytes } = message.kex;
+    if bytes.is_empty() || !client_encapsulates {
+        return Ok(None);
+    }
+    // A server whose own key exchange is none or no KEM does not look further: so does the reference.
+    if !config.kex.is_some_and(Exchange::is_kem) {
+        return Err(OapError::ClientEncapsulation);
+    }
+    let mut keys = config.static_keys.iter().filter(|key| key.kex().is_hybrid() == raw).peekable();
+    keys.peek().ok_or(OapError::ClientEncapsulation)?;
+    let key = keys.find(|key| key.kex().ciphertext_len() == Some(bytes.len()));
+    key.ok_or(CryptoError::InvalidCiphertext.into()).map(Some)
+}
+
 /// Offer in the key field of a request; `None` if it is empty.
-fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
+fn offer(message: &Message<'_>, static_key: Option<&StaticKey>) -> Result<Option<Offer>, OapError> {
     if message.kex.bytes.is_empty() {
         return Ok(None);
     }
-    if message.kex.client_encapsulates {
-        // The bytes do not tell the algorithm; that of the static key would, but there is none yet.
-        return Err(OapError::ClientEncapsulation);
-    }
-    let find = if message.kex.raw { kex::hybrid_of } else { kex::algorithm_of };
-    let kex = find(message.kex.bytes)?;
-    if !kex.is_available() {
-        return Err(CryptoError::KexUnavailable(kex).into());
-    }
+    let kex = match static_key {
+        // The bytes do not tell the algorithm.
+        Some(key) => key.kex(),
+        None if message.kex.raw => kex::hybrid_of(message.kex.bytes)?,
+        None => kex::algorithm_of(message.kex.bytes)?,
+    };
     Ok(Some(Offer {
         kex,
-        client_encapsulates: false,
+        client_encapsulates: static_key.is_some(),
         cipher: Cipher::from_nid(message.cipher),
         kdf: Kdf::from_nid(message.kdf),
     }))

@@ -13,6 +13,8 @@ use crate::crypto::suite::{Kdf, Kex};
 use crate::types::qos::QosSpec;
 use crate::wire::oap as wire;
 
+mod encapsulation;
+
 const NOW: u64 = 1_760_000_000_000_000_000;
 
 fn chance(seed: u8) -> Randomness {
@@ -200,7 +202,7 @@ fn each_flow_has_its_own_id_and_key() {
 fn policy_that_requires_encryption() {
     let required = SecurityConfig { required: true, ..plain() };
     assert_eq!(Client::start(NOW, &required, &[], &mut chance(1)).unwrap_err(), OapError::Plain);
-    for server in [required, x25519()] {
+    for server in [required.clone(), x25519()] {
         let refused = exchange(&plain(), &server).unwrap_err();
         assert_eq!((refused, refused.refusal_code()), (OapError::Plain, -1008));
     }

@@ -3,13 +3,14 @@
 //! Where this crate is deliberately stricter than the reference, the test names the entry and the reason.
 
 use o7s::base::rng::Randomness;
-use o7s::crypto::kex::KeyPair;
+use o7s::crypto::SessionKey;
+use o7s::crypto::kex::{Encapsulated, KemKey, KeyPair};
 use o7s::crypto::suite::{Cipher, Digest, Kdf, Kex};
-use o7s::oap::client::Client;
+use o7s::oap::client::{Client, Secret};
 use o7s::oap::negotiate::{self, Agreed, Offer};
 use o7s::oap::replay::ReplayCache;
 use o7s::oap::server::Request;
-use o7s::oap::{CertificatePolicy, KemMode, OapError, SecurityConfig};
+use o7s::oap::{CertificatePolicy, KemMode, OapError, SecurityConfig, StaticKey};
 use o7s::wire::oap::Message;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ fn name(entry: &Value) -> &str {
 fn config(entry: &Value) -> SecurityConfig {
     let default = SecurityConfig::default();
     let kex = entry["kex"].as_str().unwrap();
-    default
+    SecurityConfig::default()
         .kex((kex != "none").then(|| kex.parse().unwrap()))
         .cipher(Cipher::from_nid(nid(entry, "cipher_nid")).unwrap_or(default.cipher))
         .kdf(Kdf::from_nid(nid(entry, "kdf_nid")).unwrap_or(default.kdf))
@@ -163,16 +164,20 @@ fn negotiation_with_keys() {
     let now = 1_760_000_000_000_000_000;
     let mut rng = Randomness::from_seed([1; 32]);
     let mut seen = ReplayCache::default();
-    let mut run = 0;
+    let (mut run, mut encapsulated, mut stricter) = (0, 0, 0);
     for entry in entries("negotiation") {
-        let (here, there) = (config(&entry["client"]), config(&entry["server"]));
-        if here.kem_mode == KemMode::Client && here.kex.is_some_and(Kex::is_kem) {
-            continue;
+        let (mut here, mut there) = (config(&entry["client"]), config(&entry["server"]));
+        if let Some(kex) = here.kex.filter(|kex| kex.is_kem() && here.kem_mode == KemMode::Client) {
+            let key = StaticKey::new(KemKey::generate(kex, &mut rng.secret).unwrap());
+            here = here.server_key(Some(key.key().public_key()));
+            there = there.static_keys(vec![key]);
+            encapsulated += 1;
         }
         let (client, request) = Client::start(now, &here, &[], &mut rng).unwrap();
         let served = Request::check(now, request, &mut seen)
             .and_then(|request| request.accept(&there)?.respond(now, &[], 0, &mut rng));
         match served {
+            Err(OapError::Weak { what: "key exchange", .. }) if name(&entry) == STRENGTH_COUNTS => stricter += 1,
             Err(refused) => assert_eq!(entry["server_result"], refused.refusal_code(), "{}", name(&entry)),
             Ok((response, server)) => {
                 assert_eq!(entry["server_result"], 0, "{}", name(&entry));
@@ -184,7 +189,7 @@ fn negotiation_with_keys() {
         }
         run += 1;
     }
-    assert_eq!(run, 19);
+    assert_eq!((run, encapsulated, stricter), (24, 5, 1));
 }
 
 /// The keys of an exchange, as the file has them.
@@ -234,15 +239,13 @@ fn exchanges_decode() {
 /// recorded key where the policy is to ignore them.
 #[test]
 fn exchanges_run() {
-    let (mut exact, mut by_chance, mut unverified, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut exact, mut by_chance, mut unverified) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries("oap_exchanges") {
         let kex = config(&entry["client_config"]).kex;
-        let done = if !entry["server_static_kem_private"].is_null() {
-            &mut skipped
-        } else if !entry["server_certificate_der"].is_null() {
+        let done = if !entry["server_certificate_der"].is_null() {
             run_unverified(&entry, kex);
             &mut unverified
-        } else if kex.is_some_and(Kex::is_kem) {
+        } else if kex.is_some_and(Kex::is_kem) && entry["server_static_kem_private"].is_null() {
             run_client(&entry);
             &mut by_chance
         } else {
@@ -251,7 +254,9 @@ fn exchanges_run() {
         };
         done.push(name(&entry).to_owned());
     }
-    assert_eq!(exact, ["plain", "default-p256"]);
+    let expected =
+        ["plain", "default-p256", "mlkem768-client-encap", "x25519mlkem768-client-encap", "x448mlkem1024-client-encap"];
+    assert_eq!(exact, expected);
     // What the server encapsulates is of its own choice.
     assert_eq!(by_chance, ["mlkem768-server-encap", "x25519mlkem768-server-encap"]);
     // Their certificates and signatures are not verified, and none are made.
@@ -263,7 +268,12 @@ fn exchanges_run() {
         "x25519-server-mldsa65",
     ];
     assert_eq!(unverified, with_certificates);
-    assert_eq!(skipped, ["mlkem768-client-encap", "x25519mlkem768-client-encap", "x448mlkem1024-client-encap"]);
+}
+
+/// The server's static key of an exchange, as it is in its file.
+fn static_key(entry: &Value) -> Option<KemKey> {
+    let private = entry["server_static_kem_private"].as_str().map(|_| bytes(entry, "server_static_kem_private"))?;
+    Some(KemKey::from_pkcs8(&private).or_else(|_| KemKey::from_raw(&private)).unwrap())
 }
 
 /// The recorded response, and one of this library.
@@ -288,7 +298,14 @@ fn run_client(entry: &Value) {
 fn restart(entry: &Value, config: &SecurityConfig) -> Client {
     let request = bytes(entry, "request");
     let recorded = parse(&request, None).unwrap();
-    let key = key_pair(entry, "client_kex_private", config.kex);
+    let key = match static_key(entry) {
+        // What the client drew is not recorded, but what came of it.
+        Some(key) => {
+            let session_key = SessionKey::from_bytes(bytes(entry, "session_key").try_into().unwrap());
+            Some(Secret::Encapsulated(Encapsulated::from_parts(key.kex(), recorded.kex.bytes.to_vec(), session_key)))
+        }
+        None => key_pair(entry, "client_kex_private", config.kex).map(Secret::Pair),
+    };
     let (client, again) = Client::start_with(recorded.timestamp, config, recorded.data, recorded.id, key).unwrap();
     assert_eq!(again, request, "{}", name(entry));
     client
@@ -296,6 +313,7 @@ fn restart(entry: &Value, config: &SecurityConfig) -> Client {
 
 fn run_exactly(entry: &Value, kex: Option<Kex>) {
     let (here, there) = (config(&entry["client_config"]), config(&entry["server_config"]));
+    let there = there.static_keys(static_key(entry).map(StaticKey::new).into_iter().collect());
     let client = restart(entry, &here);
 
     let now = entry["response_timestamp_ns"].as_u64().unwrap();

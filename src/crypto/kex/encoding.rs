@@ -65,6 +65,7 @@ impl Encoding {
     ];
 
     /// That of a key exchange; `None` if it has none.
+    #[cfg(test)]
     pub(crate) fn of(kex: Kex) -> Option<&'static Self> {
         Self::ALL.iter().find(|encoding| encoding.kex == kex).copied()
     }

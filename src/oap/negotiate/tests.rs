@@ -14,7 +14,7 @@ const OFFER: Offer =
 fn plain_offers() {
     let open = SecurityConfig::default();
     assert_eq!(server(None, &open), Ok(None));
-    assert_eq!(server(None, &SecurityConfig { required: true, ..open }), Err(OapError::Plain));
+    assert_eq!(server(None, &SecurityConfig { required: true, ..open.clone() }), Err(OapError::Plain));
     assert_eq!(server(None, &config(Some(Kex::Ffdhe2048), open.cipher, open.kdf)), Err(OapError::Plain));
     assert_eq!(client(Some(Cipher::Aes128Gcm), None, &open), Ok(None));
 }
