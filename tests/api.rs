@@ -45,10 +45,10 @@ fn secure() -> [SecurityConfig; 3] {
 
 /// Two stacks on the loopback interface; the second knows where "echo" of the first is.
 fn udp_pair(config: &SecurityConfig) -> (Stack, Stack) {
-    let server = Stack::builder().security(*config).build().unwrap();
+    let server = Stack::builder().security(config.clone()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("echo").unwrap();
-    let client = Stack::builder().security(*config).build().unwrap();
+    let client = Stack::builder().security(config.clone()).build().unwrap();
     let addr = net.local_addr().unwrap().to_string();
     client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &addr)).unwrap();
     (server, client)
@@ -87,7 +87,7 @@ fn talk(flow: &Flow) {
 fn programs_of_one_stack_reach_each_other() {
     for qos in QOS {
         for security in secure() {
-            let stack = Stack::builder().security(security).build().unwrap();
+            let stack = Stack::builder().security(security.clone()).build().unwrap();
             let server = echo_once(&stack);
             let flow = stack.flow("echo").qos(qos).alloc().unwrap();
             assert_eq!(flow.is_encrypted(), security.kex.is_some());

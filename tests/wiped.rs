@@ -87,7 +87,7 @@ fn capture(messages: usize, sink: impl Write + Send + 'static) -> io::Result<()>
     let net = Network::new(3);
     let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
     let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
-        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security.clone())).udp4(addr).build());
     let capture = a.stack().capture(sink, CaptureConfig::default().keys(true)).unwrap();
     let listener = b.listen("echo");
     net.spawn(async move {

@@ -27,10 +27,11 @@ impl AlgorithmKind {
         }
     }
 
-    /// The names of those that this build has, weakest first.
+    /// The names of those that this build has and that can be recommended, weakest first.
     pub(crate) fn available(self) -> Vec<&'static str> {
         match self {
-            Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).map(|c| c.name()).collect(),
+            // None without authentication, which is nobody's first choice.
+            Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_aead() && c.is_available()).map(|c| c.name()).collect(),
             Self::Digest => Digest::ALL.iter().filter(|d| d.is_available()).map(|d| d.name()).collect(),
             Self::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).map(|kex| kex.name()).collect(),
         }
@@ -43,7 +44,7 @@ impl AlgorithmKind {
 }
 
 /// Prints the algorithms of a kind that this build has.
-struct Available(AlgorithmKind);
+pub(crate) struct Available(pub(crate) AlgorithmKind);
 
 impl fmt::Display for Available {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

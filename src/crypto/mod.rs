@@ -38,6 +38,6 @@ pub mod protect;
 mod secret;
 pub mod suite;
 
-pub(crate) use error::AlgorithmKind;
 pub use error::CryptoError;
+pub(crate) use error::{AlgorithmKind, Available};
 pub use secret::{SessionKey, SharedSecret};

@@ -5,8 +5,8 @@
 //!
 //! All algorithms of the protocol are listed, so that every configuration can be read and every message parsed. Whether
 //! this build can compute one is a separate question, [`Cipher::is_available`], [`Digest::is_available`] and
-//! [`Kex::is_available`]. The CTR
-//! ciphers are never available: they have no integrity, so that anyone on the path can change packets at will.
+//! [`Kex::is_available`]: of a backend that a program has brought along, the stack knows. The CTR ciphers are refused unless
+//! a name is configured to allow them: they have no integrity, so that anyone on the path can change packets at will.
 //!
 //! ```
 //! use o7s::crypto::suite::{Cipher, Kex};
@@ -15,7 +15,7 @@
 //! assert_eq!((cipher.nid(), cipher.overhead()), (901, 28));
 //! assert!(cipher > Cipher::Aes128Gcm, "ordered by strength");
 //! assert_eq!(Cipher::from_nid(1018), Some(Cipher::ChaCha20Poly1305));
-//! assert!(Kex::X25519.is_available() && !Cipher::Aes256Ctr.is_available());
+//! assert!(Kex::X25519.is_available() && !Cipher::Aes256Ctr.is_aead());
 //! # Ok::<(), o7s::types::parse::ParseError>(())
 //! ```
 
@@ -99,11 +99,11 @@ macro_rules! algorithms {
 algorithms! {
     /// A cipher that protects packets.
     Cipher {
-        /// AES-128 in counter mode: known by name only, not in this version.
+        /// AES-128 in counter mode, NIST SP 800-38A: without authentication, and refused unless that is allowed.
         Aes128Ctr = 904, "aes-128-ctr";
-        /// AES-192 in counter mode: known by name only, not in this version.
+        /// AES-192 in counter mode, like [`Aes128Ctr`](Self::Aes128Ctr).
         Aes192Ctr = 905, "aes-192-ctr";
-        /// AES-256 in counter mode: known by name only, not in this version.
+        /// AES-256 in counter mode, like [`Aes128Ctr`](Self::Aes128Ctr).
         Aes256Ctr = 906, "aes-256-ctr";
         /// AES-128 in Galois/counter mode, NIST SP 800-38D.
         Aes128Gcm = 895, "aes-128-gcm";
@@ -208,9 +208,9 @@ impl Cipher {
         !matches!(self, Self::Aes128Ctr | Self::Aes192Ctr | Self::Aes256Ctr)
     }
 
-    /// Returns `true` if this build can protect packets with it.
+    /// Returns `true` if this build can encrypt packets with it.
     pub fn is_available(self) -> bool {
-        Backend::preferred().aead(self).is_ok()
+        Backend::preferred().has_cipher(self)
     }
 }
 

@@ -189,6 +189,7 @@ impl Client {
     ) -> Result<(Self, Vec<u8>), OapError> {
         check_data(data, config)?;
         if key.is_some() {
+            negotiate::authenticates(config.cipher, config)?;
             negotiate::available(config.cipher, config.kdf, config.backend)?;
         } else if config.required || config.kex.is_some() {
             return Err(OapError::Plain);

@@ -12,7 +12,7 @@ use crate::base::settings::settings;
 use crate::crypto::backend::Backend;
 use crate::crypto::kex::KemPublicKey;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
-use crate::crypto::{AlgorithmKind, CryptoError};
+use crate::crypto::{AlgorithmKind, Available, CryptoError};
 use crate::types::parse::ParseError;
 
 /// Application data in one direction of the exchange, bytes, unless configured otherwise.
@@ -78,6 +78,10 @@ settings! {
         /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends
         /// anything, a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
         required: bool = false,
+        /// Sets whether ciphers are used that do not authenticate packets, `aes-128-ctr` and those like it: whoever is on the path
+        /// can change what is inside of them, and make up others. They are weaker than every other cipher, so that it takes both
+        /// ends to agree on one. Default: `false`, what names such a cipher is refused.
+        allow_unauthenticated: bool = false,
         /// Sets what to do with a peer's certificate. Default: refuse the message.
         certificates: CertificatePolicy = CertificatePolicy::Refuse,
         /// Sets how much application data is sent with, or taken from, a request or a response, bytes. At most 65 535 fit;
@@ -222,8 +226,11 @@ impl FromStr for SecurityConfig {
         if let Some(kex) = config.kex.filter(|kex| !kex.is_available()) {
             return Err(Problem::Unavailable(CryptoError::KexUnavailable(kex)).into());
         }
-        if !config.cipher.is_available() {
-            return Err(Problem::Unavailable(CryptoError::CipherUnavailable(config.cipher)).into());
+        if !config.kdf.is_available() {
+            return Err(Problem::Unavailable(CryptoError::DigestUnavailable(config.kdf)).into());
+        }
+        if !config.cipher.is_aead() {
+            return Err(Problem::Unauthenticated(config.cipher).into());
         }
         Ok(config)
     }
@@ -245,7 +252,7 @@ impl ConfigError {
     pub fn line(&self) -> Option<usize> {
         match &self.0 {
             Problem::Value { line, .. } => Some(*line),
-            Problem::Algorithm(_) | Problem::Unavailable(_) | Problem::Form => None,
+            Problem::Algorithm(_) | Problem::Unavailable(_) | Problem::Unauthenticated(_) | Problem::Form => None,
         }
     }
 
@@ -265,6 +272,12 @@ enum Problem {
     /// This build does not have the algorithm.
     #[error(transparent)]
     Unavailable(CryptoError),
+    /// A cipher that is not for everyday use.
+    #[error(
+        "{0} does not authenticate packets: use one of {list}, or allow it in the settings",
+        list = Available(AlgorithmKind::Cipher)
+    )]
+    Unauthenticated(Cipher),
     /// More names than `KEX[,CIPHER[,KDF]]`.
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,

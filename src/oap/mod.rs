@@ -23,6 +23,14 @@
 //! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
 //! time by the [replay cache](replay).
 //!
+//! A client that [encapsulates](KemMode::Client) to a static key of the server instead, which it was given beforehand, has the
+//! key of the flow in common with nobody else: no man in the middle has it. But who learns the server's private key can read
+//! what was recorded, and the key of the flow is made of what the client sent alone; a [`StaticKey`] therefore takes nothing
+//! twice. The server is not told whether the client could open its packets, and does not know who the client is.
+//!
+//! A cipher without authentication is refused unless it is
+//! [allowed](SecurityConfig::allow_unauthenticated): with one, packets are secret and nothing else.
+//!
 //! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
 //! anonymous.
 //!
@@ -169,6 +177,9 @@ pub enum OapError {
     /// A key exchange for which no cipher is named on either side, or in the response.
     #[error("the peer named no cipher for its key exchange")]
     NoCipher,
+    /// A cipher that does not authenticate packets, which is not allowed here.
+    #[error("{0} does not authenticate packets, and is not allowed: use aes-128-gcm or better at the other end")]
+    Unauthenticated(Cipher),
     /// The response to an encrypted request carries no key.
     #[error("the response carries no key")]
     NoKey,
@@ -206,6 +217,7 @@ impl OapError {
             Self::Plain
             | Self::Weak { .. }
             | Self::NoCipher
+            | Self::Unauthenticated(_)
             | Self::NoKey
             | Self::ClientEncapsulation
             | Self::ServerKey { .. }

@@ -61,6 +61,7 @@ impl StaticKey {
     }
 
     /// Ciphertexts remembered.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn remembered(&self) -> usize {
         self.0.seen.lock().order.len()
     }

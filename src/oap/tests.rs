@@ -220,16 +220,9 @@ fn weak_offers_are_refused() {
 }
 
 #[test]
-fn unavailable_algorithms_are_refused_before_anything_is_sent() {
+fn ciphers_that_are_not_allowed_are_refused_before_anything_is_sent() {
     let ctr = SecurityConfig { cipher: Cipher::Aes256Ctr, ..x25519() };
-    assert!(matches!(
-        Client::start(NOW, &ctr, &[], &mut chance(1)),
-        Err(OapError::Crypto(CryptoError::CipherUnavailable(Cipher::Aes256Ctr)))
-    ));
-    for kex in Kex::ALL.iter().filter(|kex| !kex.is_available()) {
-        let config = SecurityConfig::encrypted(*kex);
-        assert!(matches!(Client::start(NOW, &config, &[], &mut chance(1)), Err(OapError::Crypto(_))), "{kex}");
-    }
+    assert!(matches!(Client::start(NOW, &ctr, &[], &mut chance(1)), Err(OapError::Unauthenticated(Cipher::Aes256Ctr))));
 }
 
 #[test]
@@ -237,9 +230,61 @@ fn a_cipher_without_integrity_is_never_agreed_on() {
     let (_, request) = start(&x25519());
     let weakened = Message { cipher: Cipher::Aes256Ctr.nid(), ..message(&request) }.to_vec().unwrap();
     let refused = serve(&plain(), &weakened).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (CryptoError::CipherUnavailable(Cipher::Aes256Ctr).into(), -1008));
+    assert_eq!((refused, refused.refusal_code()), (OapError::Unauthenticated(Cipher::Aes256Ctr), -1008));
     // A server with a better cipher of its own would use that; the client then notices that its request was changed.
     assert!(serve(&x25519(), &weakened).is_ok());
+}
+
+/// What matters in a build with few features; in one with all there is nothing that is not available.
+#[test]
+fn what_is_not_built_is_unavailable_by_its_name() {
+    let refused = |config: SecurityConfig| Client::start(NOW, &config, &[], &mut chance(1)).unwrap_err();
+    for &kex in Kex::ALL.iter().filter(|kex| !kex.is_available()) {
+        assert_eq!(refused(SecurityConfig::encrypted(kex)), CryptoError::KexUnavailable(kex).into());
+    }
+    let (_, asked) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
+    for &hash in Digest::ALL.iter().filter(|hash| !hash.is_available()) {
+        let unavailable = OapError::from(CryptoError::DigestUnavailable(hash));
+        assert_eq!(refused(SecurityConfig { digest: Some(hash), ..plain() }), unavailable);
+        // Of a client that has it: there is no other way to bind the response.
+        let foreign = Message { digest: hash.nid(), ..message(&asked) }.to_vec().unwrap();
+        assert_eq!(serve(&plain(), &foreign).unwrap_err(), unavailable);
+        if let Some(kex) = Kex::ALL.iter().copied().find(|kex| kex.is_available()) {
+            assert_eq!(refused(SecurityConfig { kdf: hash, ..SecurityConfig::encrypted(kex) }), unavailable);
+        }
+    }
+    let built = [
+        (Kex::Prime256v1.is_available(), cfg!(feature = "kex-p256")),
+        (Kex::Secp384r1.is_available() && Kex::Secp521r1.is_available(), cfg!(feature = "kex-nist")),
+        (Kex::X25519.is_available(), cfg!(feature = "kex-x25519")),
+        (Kex::X448.is_available(), cfg!(feature = "kex-x448")),
+        (Kex::Ffdhe4096.is_available(), cfg!(feature = "kex-ffdhe")),
+        (Kex::MlKem768.is_available(), cfg!(feature = "kex-ml-kem")),
+        (Kex::X25519MlKem768.is_available(), cfg!(all(feature = "kex-ml-kem", feature = "kex-x25519"))),
+        (Kex::X448MlKem1024.is_available(), cfg!(all(feature = "kex-ml-kem", feature = "kex-x448"))),
+        (Cipher::Aes256Ctr.is_available(), cfg!(feature = "aes-ctr")),
+        (Cipher::Aes256Gcm.is_available(), true),
+        (Cipher::ChaCha20Poly1305.is_available(), cfg!(feature = "chacha")),
+    ];
+    assert!(built.iter().all(|(is, should)| is == should), "{built:?}");
+}
+
+#[test]
+fn a_cipher_without_integrity_takes_two_ends_that_allow_it() {
+    let config = |cipher, allow_unauthenticated| SecurityConfig { cipher, allow_unauthenticated, ..x25519() };
+    let ctr = |allowed| config(Cipher::Aes256Ctr, allowed);
+    let (here, there) = exchange(&ctr(true), &ctr(true)).unwrap();
+    assert_eq!(here.protection.as_ref().map(|(cipher, _)| *cipher), Some(Cipher::Aes256Ctr));
+    assert_eq!(here.protection, there.protection);
+    assert_eq!(exchange(&ctr(true), &ctr(false)).unwrap_err(), OapError::Unauthenticated(Cipher::Aes256Ctr));
+    // Where either end has a better one, that is used.
+    for (client, server) in [(ctr(true), x25519()), (config(Cipher::Aes128Gcm, false), ctr(false))] {
+        let (here, _) = exchange(&client, &server).unwrap();
+        assert!(here.protection.is_some_and(|(cipher, _)| cipher.is_aead()));
+    }
+    // A response is weighed before its cipher's rank: there is no weaker setting than none.
+    let refused = negotiate::client(Some(Cipher::Aes256Ctr), None, &ctr(false)).unwrap_err();
+    assert_eq!(refused, OapError::Unauthenticated(Cipher::Aes256Ctr));
 }
 
 #[test]

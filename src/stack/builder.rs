@@ -214,7 +214,7 @@ impl Builder {
             rng: Randomness::from_seed(*seed),
             limits,
             inline: manual.is_some(),
-            security: NameSecurity { server: self.security, client: self.security },
+            security: NameSecurity { server: self.security.clone(), client: self.security },
             backend: self.crypto.unwrap_or_else(Backend::preferred),
         });
         tell_keys(&node, self.key_log);

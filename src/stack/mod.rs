@@ -251,7 +251,7 @@ impl Stack {
     /// The protection of all names that have no settings of their own, for instance "every flow is encrypted".
     pub fn set_default_security(&self, config: SecurityConfig) {
         // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, NameSecurity { server: config, client: config });
+        let _ = self.shared.node.set_security(None, NameSecurity { server: config.clone(), client: config });
     }
 
     /// Begins the allocation of a flow to `name`, which need not be known in this stack. It is not reliable unless

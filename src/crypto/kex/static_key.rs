@@ -94,6 +94,7 @@ impl KemKey {
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`] if this build cannot do the key exchange, or it is no KEM.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn generate(kex: Kex, rng: &mut dyn CryptoRng) -> Result<Self, CryptoError> {
         if !kex.is_kem() {
             return Err(CryptoError::KexUnavailable(kex));
@@ -157,6 +158,7 @@ impl KemKey {
     /// # Errors
     /// [`CryptoError::InvalidCiphertext`] for one of another length, [`CryptoError::WeakSharedSecret`] for a hybrid whose
     /// key of the curve is of small order, [`CryptoError::DigestUnavailable`].
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn decapsulate(&self, ciphertext: &[u8], kdf: Kdf) -> Result<SessionKey, CryptoError> {
         let secret = self.private.agree(ciphertext)?;
         session_key(self.kex, &secret, &hash::sha256(&[self.private.public()]), kdf)
@@ -227,6 +229,7 @@ impl KemPublicKey {
     ///
     /// # Errors
     /// [`CryptoError::DigestUnavailable`].
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn encapsulate(&self, kdf: Kdf, rng: &mut dyn CryptoRng) -> Result<Encapsulated, CryptoError> {
         self.encapsulate_with(Backend::preferred(), kdf, rng)
     }
@@ -235,6 +238,7 @@ impl KemPublicKey {
     ///
     /// # Errors
     /// As [`encapsulate`](Self::encapsulate).
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn encapsulate_with(
         &self,
         backend: &Backend,
@@ -253,6 +257,7 @@ impl fmt::Debug for KemPublicKey {
 }
 
 /// A session key, and what tells the owner of the static key about it.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub struct Encapsulated {
     kex: Kex,
     ciphertext: Vec<u8>,
@@ -336,4 +341,5 @@ fn private_parts(key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "kex-ml-kem")]
 mod tests;

@@ -80,8 +80,9 @@ proptest! {
     ) {
         let client_encapsulates = client_mode && kex.is_kem();
         let kem_mode = if client_mode { KemMode::Client } else { KemMode::Server };
-        let here = SecurityConfig { kem_mode, ..config(Some(kex), cipher_c, kdf_c) };
-        let there = config(own, cipher_s, kdf_s);
+        let allow_unauthenticated = true;
+        let here = SecurityConfig { kem_mode, allow_unauthenticated, ..config(Some(kex), cipher_c, kdf_c) };
+        let there = SecurityConfig { allow_unauthenticated, ..config(own, cipher_s, kdf_s) };
         let offer = Offer { kex, client_encapsulates, cipher: here.own_cipher(), kdf: here.own_kdf() };
         match server(Some(&offer), &there) {
             Ok(agreed) => {
