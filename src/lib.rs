@@ -378,6 +378,12 @@ pub mod policy {
     pub use crate::routing::policy::{Paths, RoutingPolicy};
 }
 
+/// Keys that outlive a flow: a server's own, and what a client has of it.
+pub mod keys {
+    pub use crate::crypto::kex::{KemKey, KemPublicKey, KeyError};
+    pub use crate::oap::StaticKey;
+}
+
 /// The implementation of packet ciphers.
 pub mod cipher {
     pub use crate::crypto::CryptoError;
