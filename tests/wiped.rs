@@ -15,8 +15,9 @@ use o7s::base::rng::Rng;
 use o7s::capture::{CaptureConfig, KeyLog, Reader};
 use o7s::crypto::backend::Backend;
 use o7s::crypto::kdf::hkdf;
+use o7s::crypto::kex::KemKey;
 use o7s::crypto::protect::{Protection, Side};
-use o7s::crypto::suite::{Cipher, Kdf};
+use o7s::crypto::suite::{Cipher, Kdf, Kex};
 use o7s::crypto::{SessionKey, hash};
 use o7s::sim::Network;
 use o7s::{QosSpec, SecurityConfig};
@@ -244,5 +245,66 @@ fn keys_to_come_towards_a_reference_are_wiped() {
             drop(end);
         });
         assert_eq!(left, 0, "generation {generation}");
+    }
+}
+
+/// Private bytes that a row takes.
+fn private(kex: Kex) -> Vec<u8> {
+    let len = match kex {
+        Kex::Prime256v1 | Kex::X25519 | Kex::Ffdhe2048 => 32,
+        Kex::Ffdhe3072 => 40,
+        Kex::Secp384r1 | Kex::Ffdhe4096 => 48,
+        Kex::X448 => 56,
+        Kex::Secp521r1 => 66,
+        _ => 64,
+    };
+    // All different, so that no other memory is like them.
+    (0..len).map(|i| if i == 0 { 1 } else { 100 + i as u8 }).collect()
+}
+
+/// The private keys, and what is agreed on, of every key exchange: also the other way round, as numbers are kept.
+#[test]
+fn secrets_of_key_exchanges_are_wiped() {
+    // A hybrid has the keys of two others.
+    for kex in Kex::ALL.iter().copied().filter(|kex| !kex.is_hybrid()) {
+        let row = Backend::preferred().exchange(kex).unwrap();
+        let private = private(kex);
+        let own = row.import(&private).unwrap();
+        let other = row.generate(&mut Rng::from_seed([4; 32])).unwrap();
+        let peer = if kex.is_kem() {
+            row.respond(own.public(), &mut Rng::from_seed([5; 32])).unwrap().0
+        } else {
+            other.public().to_vec()
+        };
+        let shared = own.agree(&peer).unwrap().expose().to_vec();
+        for secret in [&private, &shared] {
+            for secret in [secret.clone(), secret.iter().rev().copied().collect()] {
+                let left = left_behind(secret, || {
+                    let key = row.import(&private).unwrap();
+                    drop(key.agree(&peer).unwrap());
+                });
+                assert_eq!(left, 0, "{kex}");
+            }
+        }
+    }
+}
+
+/// A file of a key, whose text is the caller's, and what becomes of it.
+#[test]
+fn static_keys_are_wiped() {
+    let seed = private(Kex::MlKem512);
+    // PKCS#8 around the seed alone.
+    let head = b"\x30\x54\x02\x01\x00\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x01\x04\x42\x80\x40";
+    let der = [&head[..], &seed].concat();
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &der).unwrap();
+    let key = KemKey::from_pem(pem.as_bytes()).unwrap();
+    let sent = key.public_key().encapsulate(Kdf::Sha256, &mut Rng::from_seed([5; 32])).unwrap();
+    let session = key.decapsulate(sent.ciphertext(), Kdf::Sha256).unwrap().expose().to_vec();
+    for secret in [seed, session] {
+        let left = left_behind(secret, || {
+            let key = KemKey::from_pem(pem.as_bytes()).unwrap();
+            drop(key.decapsulate(sent.ciphertext(), Kdf::Sha256).unwrap());
+        });
+        assert_eq!(left, 0);
     }
 }

@@ -83,10 +83,12 @@ impl<const LIMBS: usize> Private<LIMBS> {
         let parameters = FixedMontyParams::new_vartime(prime);
         let mut power = FixedMontyForm::new(base, &parameters).pow_bounded_exp(&self.number, self.bits);
         let mut number = power.retrieve();
-        let bytes = number.as_words().iter().rev().flat_map(|word| word.to_be_bytes()).collect();
+        // As long as the number from the start: what grows is moved, and stays where it was.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(Uint::<LIMBS>::BYTES));
+        number.as_words().iter().rev().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
         power.zeroize();
         number.zeroize();
-        Zeroizing::new(bytes)
+        bytes
     }
 }
 
