@@ -207,7 +207,7 @@ impl Datagrams for OneByOne {
 pub(crate) fn bulk() -> Vec<Row> {
     let Some(_cable) = Cable::new() else { return skipped("eth-dix over veth, bulk, reliable, encrypted") };
     let security: SecurityConfig = ENCRYPTED.parse().unwrap();
-    let pair = Pair::new(TYPES[0], security);
+    let pair = Pair::new(TYPES[0], security.clone());
     let (flow, peer) = pair.flow(QosSpec::DATA);
     let ours = OneWay::new(flow, peer, true);
     let [server, client] = [(); 2].map(|()| Stack::builder().security(security.clone()).build().unwrap());
