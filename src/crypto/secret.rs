@@ -10,6 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// Every cipher gets 32 bytes and uses as many of them as its key has. There is no `Clone`: a key moves from the key
 /// exchange into the packet protection of its flow.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub struct SessionKey([u8; Self::LEN]);
 
 impl SessionKey {
