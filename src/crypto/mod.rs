@@ -33,9 +33,12 @@ mod error;
 pub mod hash;
 pub mod kdf;
 pub mod kex;
+pub mod pem;
 pub mod protect;
 mod secret;
+pub mod sign;
 pub mod suite;
+mod tlv;
 
 pub(crate) use error::AlgorithmKind;
 pub use error::CryptoError;
