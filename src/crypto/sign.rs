@@ -10,9 +10,9 @@
 //! | ML-DSA-44, -65, -87 | pure, no context | ignored | 2420, 3309 or 4627 bytes |
 //! | SLH-DSA-SHA2-128s, -128f | pure, no context | ignored | 7856 or 17088 bytes |
 //!
-//! ECDSA and Ed25519 are always there, the others by features: `sign-rsa`, `sign-ed448`, `sign-ml-dsa`, `sign-slh-dsa`. What
-//! is refused is refused before it costs anything: sizes and exponents of RSA keys before the first multiplication, points
-//! that are none, encodings that are not the only one.
+//! Each family has a feature: `sign-ecdsa`, `sign-rsa`, `sign-ed25519`, `sign-ed448`, `sign-ml-dsa`, which are on by default, and
+//! `sign-slh-dsa`. What is refused is refused before it costs anything: sizes and exponents of RSA keys before the first
+//! multiplication, points that are none, encodings that are not the only one.
 //!
 //! Signatures are hedged: what is drawn from the caller's generator makes them differ each time, and a bad generator does not
 //! give the key away.
@@ -47,10 +47,14 @@ use core::ops::Range;
 
 use rand_core::CryptoRng;
 
+#[cfg(any(feature = "sign-ecdsa", feature = "sign-rsa"))]
+use super::hash::DigestOutput;
 use super::suite::Digest;
-use super::tlv;
+use super::{hash, tlv};
 
+#[cfg(feature = "sign-ecdsa")]
 mod ecdsa;
+#[cfg(feature = "sign-ed25519")]
 mod ed25519;
 #[cfg(feature = "sign-ed448")]
 mod ed448;
@@ -65,6 +69,8 @@ mod slh_dsa;
 
 pub use error::{KeyError, SignError};
 pub use private::PrivateKey;
+#[cfg(feature = "sign-rsa")]
+pub use rsa::verify_pss;
 
 /// Bits that an RSA key has at least.
 pub const MIN_RSA_BITS: usize = 2048;
@@ -181,9 +187,13 @@ pub(super) trait SecretKey: Send + Sync {
 
 /// The algorithms of this build.
 static ALGORITHMS: &[&dyn Algorithm] = &[
+    #[cfg(feature = "sign-ecdsa")]
     &ecdsa::P256,
+    #[cfg(feature = "sign-ecdsa")]
     &ecdsa::P384,
+    #[cfg(feature = "sign-ecdsa")]
     &ecdsa::P521,
+    #[cfg(feature = "sign-ed25519")]
     &ed25519::Ed25519,
     #[cfg(feature = "sign-rsa")]
     &rsa::Pkcs1,
@@ -200,6 +210,12 @@ static ALGORITHMS: &[&dyn Algorithm] = &[
     #[cfg(feature = "sign-slh-dsa")]
     &slh_dsa::SHA2_128F,
 ];
+
+/// The hash of a message, by what [`KeyKind::digest`] says.
+#[cfg(any(feature = "sign-ecdsa", feature = "sign-rsa"))]
+fn hashed(digest: Option<Digest>, message: &[u8]) -> Result<DigestOutput, SignError> {
+    Ok(hash::digest(digest.unwrap_or(Digest::Sha256), &[message]))
+}
 
 /// The implementation for keys of a kind.
 pub(super) fn algorithm(kind: KeyKind) -> Result<&'static dyn Algorithm, KeyError> {
@@ -282,7 +298,7 @@ impl PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({}, {:?})", self.kind, super::hash::digest(Digest::Sha256, &[&self.spki]))
+        write!(f, "PublicKey({}, {:?})", self.kind, hash::digest(Digest::Sha256, &[&self.spki]))
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Chains are made here (`issue`), taken from an installation of the reference (`tests/data/certificates/reference`), and
 //! taken from public suites, of which each says how many cases it ran and which of them end otherwise than the suite says.
+// Chains are signed by ECDSA.
+#![cfg(all(feature = "sign-ecdsa", feature = "sign-ed25519"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +12,13 @@
     reason = "tests fail by panics"
 )]
 
+mod chains;
+mod files;
+mod issue;
 mod keys;
+mod recorded;
+mod signatures;
+mod suites;
 
 use std::path::PathBuf;
 

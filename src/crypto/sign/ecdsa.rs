@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use p256::ecdsa::signature::hazmat::{PrehashVerifier, RandomizedPrehashSigner};
 use rand_core::CryptoRng;
 
-use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError};
+use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError, hashed};
 use crate::crypto::suite::Digest;
-use crate::crypto::{hash, tlv};
+use crate::crypto::tlv;
 
 /// Tags in a private key: the curve, and the public key.
 const CURVE: u8 = 0xa0;
@@ -40,7 +40,7 @@ macro_rules! curve {
             ) -> Result<(), SignError> {
                 let key = $krate::ecdsa::VerifyingKey::from_sec1_bytes(key).map_err(|_| KeyError::Malformed)?;
                 let signature = $krate::ecdsa::Signature::from_der(signature).map_err(|_| SignError::Forged)?;
-                let hash = hash::digest(digest.unwrap_or(Digest::Sha256), &[message]);
+                let hash = hashed(digest, message)?;
                 key.verify_prehash(&hash, &signature).map_err(|_| SignError::Forged)
             }
 
@@ -66,7 +66,7 @@ macro_rules! curve {
                 digest: Option<Digest>,
                 rng: &mut dyn CryptoRng,
             ) -> Result<Vec<u8>, SignError> {
-                let hash = hash::digest(digest.unwrap_or(Digest::Sha256), &[message]);
+                let hash = hashed(digest, message)?;
                 let signature: $krate::ecdsa::Signature =
                     self.0.sign_prehash_with_rng(rng, &hash).map_err(|_| KeyError::Malformed)?;
                 Ok(signature.to_der().as_bytes().to_vec())

@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ed448_goldilocks::{Signature, SigningKey, VerifyingKey};
+use ed448_goldilocks::{CompressedEdwardsY, Signature, SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -32,13 +32,24 @@ fn is_canonical(point: &[u8; 57]) -> bool {
     sign & 0x7f == 0 && reduced
 }
 
-fn read(key: &[u8]) -> Result<VerifyingKey, KeyError> {
-    let bytes: &[u8; 57] = key.try_into().map_err(|_| KeyError::Malformed)?;
-    if !is_canonical(bytes) {
-        return Err(KeyError::Malformed);
+/// Returns `true` for the numbers of the four points of small order: 0, 1, and -1.
+fn is_small(point: &[u8; 57]) -> bool {
+    let [first, middle @ .., _] = point;
+    let (low, high) = middle.split_at(27);
+    match (first, high) {
+        (0 | 1, _) => middle.iter().all(|byte| *byte == 0),
+        (0xfe, [0xfe, rest @ ..]) => low.iter().chain(rest).all(|byte| *byte == 0xff),
+        _ => false,
     }
-    // No point with a part of small order is taken for one.
-    VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::Malformed)
+}
+
+fn encoding(key: &[u8]) -> Result<&[u8; 57], KeyError> {
+    let bytes: &[u8; 57] = key.try_into().map_err(|_| KeyError::Malformed)?;
+    match bytes {
+        bytes if !is_canonical(bytes) => Err(KeyError::Malformed),
+        bytes if is_small(bytes) => Err(KeyError::SmallOrder),
+        bytes => Ok(bytes),
+    }
 }
 
 impl Algorithm for Ed448 {
@@ -47,7 +58,9 @@ impl Algorithm for Ed448 {
     }
 
     fn check(&self, key: &[u8]) -> Result<(), KeyError> {
-        read(key).map(drop)
+        // Whether it has a part of small order takes a multiplication, which waits until there is a signature to verify.
+        let point = CompressedEdwardsY(*encoding(key)?).decompress_unchecked();
+        if point.is_some().into() { Ok(()) } else { Err(KeyError::Malformed) }
     }
 
     fn verify(&self, key: &[u8], _: Option<Digest>, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
@@ -55,7 +68,8 @@ impl Algorithm for Ed448 {
         if !is_canonical(signature.r_bytes()) {
             return Err(SignError::Forged);
         }
-        read(key)?.verify_raw(&signature, message).map_err(|_| SignError::Forged)
+        let key = VerifyingKey::from_bytes(encoding(key)?).map_err(|_| KeyError::Malformed)?;
+        key.verify_raw(&signature, message).map_err(|_| SignError::Forged)
     }
 
     fn import(&self, private: &[u8]) -> Result<Box<dyn SecretKey>, KeyError> {

@@ -22,13 +22,13 @@ pub enum KeyError {
     #[error("keys of the kind {0} are not in this build: switch its feature on, or use another kind")]
     Unavailable(KeyKind),
     /// An RSA key that is too weak, or so large that it costs too much to use.
-    #[error("RSA key of {bits} bits: it must have {MIN_RSA_BITS} to {MAX_RSA_BITS}, make a new one")]
+    #[error("key of {bits} bits for RSA: it must have {MIN_RSA_BITS} to {MAX_RSA_BITS}, make a new one")]
     RsaSize {
         /// Bits of the modulus.
         bits: usize,
     },
     /// An RSA key with an even, a very small or a very large exponent, or an even modulus.
-    #[error("RSA key with an unusual modulus or exponent: make a new one with the exponent 65537")]
+    #[error("key for RSA with an unusual modulus or exponent: make a new one with the exponent 65537")]
     RsaExponent,
     /// A public key with which anybody can make signatures.
     #[error("public key of small order, for which anybody can sign: make a new one")]

@@ -6,7 +6,7 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 
-use super::{KeyError, KeyKind, PublicKey, SecretKey, SignError, Signer, algorithm, ecdsa};
+use super::{KeyError, KeyKind, PublicKey, SecretKey, SignError, Signer, algorithm};
 use crate::crypto::suite::Digest;
 use crate::crypto::{pem, tlv};
 
@@ -44,7 +44,10 @@ impl PrivateKey {
         }
         match &*block.label {
             "PRIVATE KEY" => Self::from_pkcs8(&block.content),
-            "EC PRIVATE KEY" => Self::import(ecdsa::kind_of(&block.content)?, &block.content),
+            #[cfg(feature = "sign-ecdsa")]
+            "EC PRIVATE KEY" => Self::import(super::ecdsa::kind_of(&block.content)?, &block.content),
+            #[cfg(not(feature = "sign-ecdsa"))]
+            "EC PRIVATE KEY" => Err(KeyError::Unavailable(KeyKind::EcdsaP256)),
             "RSA PRIVATE KEY" => Self::import(KeyKind::Rsa, &block.content),
             "ENCRYPTED PRIVATE KEY" => Err(KeyError::Encrypted),
             _ => Err(KeyError::NoPrivateKey),

@@ -1,4 +1,4 @@
-//! RSA: PKCS #1 v1.5.
+//! RSA: PKCS #1 v1.5 for messages and certificates, PSS for certificates alone.
 //!
 //! Nothing is ever decrypted, and signing is blinded with the caller's randomness.
 
@@ -9,9 +9,9 @@ use rand_core::CryptoRng;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey, EncodeRsaPublicKey};
 use rsa::{Pkcs1v15Sign, PrivateKey, PublicKey};
 
-use super::{Algorithm, KeyError, KeyKind, MAX_RSA_BITS, MIN_RSA_BITS, SecretKey, SignError};
+use super::{Algorithm, KeyError, KeyKind, MAX_RSA_BITS, MIN_RSA_BITS, SecretKey, SignError, hashed};
 use crate::crypto::suite::Digest;
-use crate::crypto::{hash, tlv};
+use crate::crypto::tlv;
 
 pub(super) struct Pkcs1;
 
@@ -72,7 +72,7 @@ impl Algorithm for Pkcs1 {
     fn verify(&self, key: &[u8], digest: Option<Digest>, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
         let digest = digest.unwrap_or(Digest::Sha256);
         let padding = padding(digest).ok_or(SignError::Digest { key: KeyKind::Rsa, digest })?;
-        let hash = hash::digest(digest, &[message]);
+        let hash = hashed(Some(digest), message)?;
         read(key)?.verify(padding, &hash, signature).map_err(|_| SignError::Forged)
     }
 
@@ -113,7 +113,23 @@ impl SecretKey for Secret {
     fn sign(&self, message: &[u8], digest: Option<Digest>, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError> {
         let digest = digest.unwrap_or(Digest::Sha256);
         let padding = padding(digest).ok_or(SignError::Digest { key: KeyKind::Rsa, digest })?;
-        let hash = hash::digest(digest, &[message]);
+        let hash = hashed(Some(digest), message)?;
         self.0.sign_with_rng(rng, padding, &hash).map_err(|_| KeyError::Inconsistent.into())
     }
+}
+
+/// Verifies a signature with the padding PSS, by a key in the form of PKCS #1, with a salt as long as the hash, which both of its
+/// steps use. Certificates may be signed so; messages are not.
+///
+/// # Errors
+/// [`SignError`]; only SHA-2 is supported.
+pub fn verify_pss(key: &[u8], digest: Digest, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
+    let (key, hash) = (read(key)?, hashed(Some(digest), message)?);
+    let verified = match digest {
+        Digest::Sha256 => key.verify(rsa::Pss::<sha2::Sha256>::new_with_salt(32), &hash, signature),
+        Digest::Sha384 => key.verify(rsa::Pss::<sha2::Sha384>::new_with_salt(48), &hash, signature),
+        Digest::Sha512 => key.verify(rsa::Pss::<sha2::Sha512>::new_with_salt(64), &hash, signature),
+        _ => return Err(SignError::Digest { key: KeyKind::Rsa, digest }),
+    };
+    verified.map_err(|_| SignError::Forged)
 }
