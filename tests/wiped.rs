@@ -15,7 +15,9 @@ use o7s::base::rng::Rng;
 use o7s::capture::{CaptureConfig, KeyLog, Reader};
 use o7s::crypto::backend::Backend;
 use o7s::crypto::kdf::hkdf;
+use o7s::crypto::pem;
 use o7s::crypto::protect::{Protection, Side};
+use o7s::crypto::sign::{KeyError, PrivateKey, Signer};
 use o7s::crypto::suite::{Cipher, Kdf};
 use o7s::crypto::{SessionKey, hash};
 use o7s::sim::Network;
@@ -244,5 +246,49 @@ fn keys_to_come_towards_a_reference_are_wiped() {
             drop(end);
         });
         assert_eq!(left, 0, "generation {generation}");
+    }
+}
+
+/// Private keys, read from a file, used and dropped. Numbers are looked for in both orders of their bytes.
+#[test]
+fn private_keys_are_wiped() {
+    let file = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/certificates").join(name);
+        std::fs::read(path).unwrap()
+    };
+    // Where the secret is in PKCS #8: a scalar, seeds, the first prime.
+    for (name, at, len) in [
+        ("keys/p256.pem", 36, 32),
+        ("keys/p384.pem", 35, 48),
+        ("keys/p521.pem", 37, 64),
+        ("keys/ed25519.pem", 16, 32),
+        ("keys/ed448.pem", 16, 57),
+        ("reference/mldsa/oping.key.pem", 34, 32),
+        ("keys/rsa2048.pem", 0, 128),
+    ] {
+        let file = file(name);
+        if matches!(PrivateKey::from_pem(&file), Err(KeyError::Unavailable(_))) {
+            continue;
+        }
+        let mut secret = {
+            let blocks = pem::blocks(&file).unwrap();
+            let der = &blocks[0].content;
+            // Behind the private exponent: an INTEGER of 129 bytes, the first of which is zero.
+            let prime = || der.windows(4).position(|w| w == [2, 0x81, 0x81, 0]).unwrap() + 4;
+            let at = if at == 0 { prime() } else { at };
+            der[at..at + len].to_vec()
+        };
+        let mut left = 0;
+        for _ in 0..2 {
+            secret.reverse();
+            left += left_behind(secret[..len.min(24)].to_vec(), || {
+                let key = PrivateKey::from_pem(&file).unwrap();
+                let signature = key.sign(b"message", None, &mut Rng::from_seed([1; 32])).unwrap();
+                key.public_key().verify(b"message", None, &signature).unwrap();
+            });
+        }
+        // The implementation of RSA computes with copies of the primes that it does not wipe: the documentation says so.
+        assert_eq!(left > 0, name.contains("rsa"), "{name}: {left}");
+        assert_eq!(left_behind(secret[..16].to_vec(), || drop(secret.clone())), 1, "{name}: it is looked for");
     }
 }

@@ -14,8 +14,10 @@
 //! `sign-slh-dsa`. What is refused is refused before it costs anything: sizes and exponents of RSA keys before the first
 //! multiplication, points that are none, encodings that are not the only one.
 //!
-//! Signatures are hedged: what is drawn from the caller's generator makes them differ each time, and a bad generator does not
-//! give the key away.
+//! Private keys are wiped when they are dropped. Of an RSA key its implementation leaves copies behind.
+//!
+//! Signatures of ECDSA, ML-DSA and SLH-DSA are hedged: what is drawn from the caller's generator makes them differ each time,
+//! and a bad generator does not give the key away. Those of Edwards curves are the same each time, and RSA is blinded.
 //!
 //! ```
 //! use o7s::base::rng::Rng;

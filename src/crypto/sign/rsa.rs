@@ -1,6 +1,7 @@
 //! RSA: PKCS #1 v1.5 for messages and certificates, PSS for certificates alone.
 //!
-//! Nothing is ever decrypted, and signing is blinded with the caller's randomness.
+//! Nothing is ever decrypted, and signing is blinded with the caller's randomness. Of a private key, the implementation leaves
+//! copies of the primes in memory that it has given back: it wipes the key itself, and not all that it computes with.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
