@@ -85,12 +85,14 @@ impl Requests for Names {
 impl Names {
     pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>, security: NameSecurity) -> Arc<Self> {
         let limits = &shared.limits;
+        // What this node may have served before it was started again is not known.
+        let replay = ReplayCache::new(limits.replay).started(shared.env.clock.unix_nanos());
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
             news: AtomicU64::new(0),
             own_security: AtomicBool::new(false),
             security: Ordered::new(RwLock::new(security)),
-            replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
+            replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
@@ -259,16 +261,17 @@ impl Names {
         let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
         let oap = match checked {
             Ok(oap) => oap,
-            Err(OapError::Replayed) => {
-                // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
+            Err(why @ (OapError::Replayed | OapError::BeforeStart { .. })) => {
+                // A copy of a datagram that was here before. Answering it would hit the flow that came of it. Or it may be
+                // one: whoever made it, with a clock that is behind, asks again.
                 self.shared.counters.replayed.count();
                 let peer = request.from;
                 record!(
                     self.shared.panics(),
                     Repeated,
                     Debug,
-                    [name = name, peer = peer],
-                    "copy of a request from {peer} ignored"
+                    [name = name, peer = peer, reason = why],
+                    "request from {peer} ignored: {why}"
                 );
                 request.responder.resend(now, &Nothing);
                 return None;

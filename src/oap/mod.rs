@@ -134,6 +134,14 @@ pub enum OapError {
         /// Receiver's clock minus the timestamp, ms.
         age_ms: i64,
     },
+    /// The request is fresh, but of before this end was started: it may have been seen then.
+    #[error(
+        "request is {age_ms} ms old, from before this stack was started, which does not know whether it was seen: repeat it"
+    )]
+    BeforeStart {
+        /// Receiver's clock minus the timestamp, ms.
+        age_ms: i64,
+    },
     /// The same request was seen before.
     #[error("request was seen before: refused as a replay")]
     Replayed,
@@ -200,6 +208,7 @@ impl OapError {
             | Self::Crypto(_) => -1008,
             Self::Wire(_)
             | Self::Stale { .. }
+            | Self::BeforeStart { .. }
             | Self::Replayed
             | Self::Certificate
             | Self::Data { .. }

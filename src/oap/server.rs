@@ -46,7 +46,7 @@ impl Request {
     /// time, and whether it was `seen` before. It counts as seen from now on, whatever becomes of it.
     ///
     /// # Errors
-    /// [`OapError::Wire`], [`OapError::Stale`] or [`OapError::Replayed`].
+    /// [`OapError::Wire`], [`OapError::Stale`], [`OapError::BeforeStart`] or [`OapError::Replayed`].
     pub fn check(
         unix_nanos: u64,
         bytes: impl AsRef<[u8]> + Into<Vec<u8>>,

@@ -17,9 +17,10 @@
 //! proverif -lib dh.pvl -lib oap.pvl client_data_none.pv
 //! ```
 //!
-//! What the models leave out: sizes, times, the choice of algorithms
+//! What the models leave out: sizes, times (so the window of the replay memory; `search.rs` has it), the choice of algorithms
 //! (`negotiation.rs` has it), the content of packets, and all that breaks cryptography itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 mod negotiation;
 mod proverif;
+mod search;
