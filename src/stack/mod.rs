@@ -270,10 +270,15 @@ impl Stack {
     /// Does everything that is due at `now` and returns when to be called next (earlier if something arrives). For
     /// polled stacks, whose time this sets; threaded ones do it themselves.
     ///
-    /// Time never goes backwards: an earlier `now` than the last counts as the last.
+    /// Time never goes backwards: an earlier `now` than the last counts as the last. In a process that was forked since the
+    /// stack was made nothing is done, as [the stack is the parent's](crate::manual::security#forks-and-copies).
     pub fn poll(&self, now: Instant) -> Option<Instant> {
         if let Some(manual) = &self.shared.manual {
             manual.advance_to(now);
+        }
+        // What a fork receives its parent misses.
+        if self.shared.clock().is_forked() {
+            return None;
         }
         let now = self.shared.clock().now();
         let shims = self.shared.shims.lock().clone();

@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 mod fields;
+#[cfg(target_os = "linux")]
+mod fork;
 mod restart;
