@@ -6,3 +6,4 @@ mod fields;
 #[cfg(target_os = "linux")]
 mod fork;
 mod restart;
+mod rotation;
