@@ -3,6 +3,7 @@
 //! See [the room's page](super#two-ends-of-our-own-kind) for the layout.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -40,7 +41,7 @@ const TERMS_LEN: usize = size_of::<u32>() + 1;
 
 /// Shared knowledge of two ends of this library from the exchange. It cannot be computed without having seen the
 /// exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Peering {
     /// This end.
     pub side: Side,
@@ -54,12 +55,27 @@ pub struct Peering {
 }
 
 /// Tokens that mark messages other than data on flows without FRCT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
     /// On what this end says.
     pub own: [u8; TOKEN_LEN],
     /// On what the peer says.
     pub peer: [u8; TOKEN_LEN],
+}
+
+/// Who reads a log must not be able to speak for an end of a flow: neither the seed nor what follows from it is printed.
+impl fmt::Debug for Peering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, timeout, message) = (self.side, self.timeout, self.message);
+        let mut shown = f.debug_struct("Peering");
+        shown.field("side", &side).field("timeout", &timeout).field("message", &message).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(..)")
+    }
 }
 
 impl Peering {

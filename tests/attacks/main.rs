@@ -7,3 +7,4 @@ mod fields;
 mod fork;
 mod restart;
 mod rotation;
+mod secrets;
