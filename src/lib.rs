@@ -378,6 +378,22 @@ pub mod policy {
     pub use crate::routing::policy::{Paths, RoutingPolicy};
 }
 
+/// Keys that outlive a flow: those that messages are signed with, and those of servers that clients encapsulate to.
+pub mod keys {
+    pub use crate::crypto::kex::{KemKey, KemPublicKey, KeyError as KemKeyError};
+    pub use crate::crypto::sign::{KeyError, KeyKind, PrivateKey, PublicKey, SignError, Signer};
+    pub use crate::oap::StaticKey;
+}
+
+/// Certificates: one's own, those of authorities, and who a peer is by them.
+pub mod certificate {
+    pub use crate::crypto::certificate::{
+        Certificate, CertificateError, Credentials, CredentialsError, Date, LeftOut, NameFault, StoreError, TrustStore,
+        Unusable, VerifiedPath, VerifiedPeer,
+    };
+    pub use crate::crypto::pem::PemError;
+}
+
 /// The implementation of packet ciphers.
 pub mod cipher {
     pub use crate::crypto::CryptoError;

@@ -188,7 +188,7 @@ impl Target {
 impl Surroundings {
     fn stack(&self) -> Result<Stack> {
         logger::install(self.verbose);
-        let builder = Stack::builder().security(self.encrypt.unwrap_or_default());
+        let builder = Stack::builder().security(self.encrypt.clone().unwrap_or_default());
         let stack = capture::with_key_log(builder)?.build()?;
         if let Some(file) = &self.pcap {
             capture::start(file, &stack)?;

@@ -192,8 +192,9 @@ impl Accept {
             Ok(ok) => ok,
             Err(e) => {
                 node.shared.counters.bad_oap.count();
+                let code = Code::from_response(e.refusal_code());
                 node.names.note_refusal(&self.name, from, e);
-                responder.refuse(now, Code::from_response(e.refusal_code()));
+                responder.refuse(now, code);
                 return None;
             }
         };
@@ -241,7 +242,7 @@ impl Accept {
         let data = reply(negotiated.data());
         let negotiated = if here { negotiated.with_known_client() } else { negotiated };
         let unix = self.node.shared.env.clock.unix_nanos();
-        let negotiated = negotiated.with_message(flows.message()).with_qos(qos);
+        let negotiated = negotiated.with_message(flows.message()).with_qos(qos).with_name(&self.name);
         negotiated.respond(unix, &data, flows.granted(qos.timeout), rng)
     }
 

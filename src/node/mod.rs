@@ -69,7 +69,7 @@ use self::member::Membership;
 use self::names::Names;
 pub use self::names::Screened;
 use self::shared::Shared;
-pub use self::shared::{KeyReader, KeySink};
+pub use self::shared::{Entropy, KeyReader, KeySink};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
@@ -84,6 +84,8 @@ pub struct Parts {
     pub pool: Option<Arc<BufPool>>,
     /// Chance.
     pub rng: Randomness,
+    /// Randomness of the system for each security exchange; `None` where a run is to be repeated.
+    pub entropy: Option<Entropy>,
     /// Bounds.
     pub limits: Limits,
     /// Service endpoints on the delivering thread: polled and simulated stacks.
@@ -130,7 +132,7 @@ impl Node {
             };
             let algorithm = core::mem::take(&mut parts.limits.frct.algorithm);
             parts.limits.frct.algorithm = algorithm.counted_by(&env.panics);
-            let shared = Shared::new(env, parts.limits, parts.backend, parts.rng);
+            let shared = Shared::new(env, parts.limits, parts.backend, (parts.rng, parts.entropy));
             let timers = TimerQueue::new(&shared);
             let names = Names::new(&shared, &timers, parts.security);
             let requests = Arc::downgrade(&names);

@@ -85,12 +85,14 @@ impl Requests for Names {
 impl Names {
     pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>, security: NameSecurity) -> Arc<Self> {
         let limits = &shared.limits;
+        // What this node may have served before it was started again is not known.
+        let replay = ReplayCache::new(limits.replay).started(shared.env.clock.unix_nanos());
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
             news: AtomicU64::new(0),
             own_security: AtomicBool::new(false),
             security: Ordered::new(RwLock::new(security)),
-            replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
+            replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
@@ -177,7 +179,10 @@ impl Names {
     pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
         let any = self.own_security.load(Ordering::Acquire);
         let own = any.then(|| self.irm.lock().security(name).cloned()).flatten();
-        own.unwrap_or_else(|| self.security.read().clone())
+        let NameSecurity { server, client } = own.unwrap_or_else(|| self.security.read().clone());
+        // What is available is a matter of the backend that this stack computes with.
+        let backend = self.shared.backend;
+        NameSecurity { server: server.with_backend(backend), client: client.with_backend(backend) }
     }
 
     // ----- replies -----
@@ -259,24 +264,26 @@ impl Names {
         let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
         let oap = match checked {
             Ok(oap) => oap,
-            Err(OapError::Replayed) => {
-                // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
+            Err(why @ (OapError::Replayed | OapError::BeforeStart { .. })) => {
+                // A copy of a datagram that was here before. Answering it would hit the flow that came of it. Or it may be
+                // one: whoever made it, with a clock that is behind, asks again.
                 self.shared.counters.replayed.count();
                 let peer = request.from;
                 record!(
                     self.shared.panics(),
                     Repeated,
                     Debug,
-                    [name = name, peer = peer],
-                    "copy of a request from {peer} ignored"
+                    [name = name, peer = peer, reason = why],
+                    "request from {peer} ignored: {why}"
                 );
                 request.responder.resend(now, &Nothing);
                 return None;
             }
             Err(e) => {
                 self.shared.counters.bad_oap.count();
+                let code = Code::from_response(e.refusal_code());
                 self.note_refusal(name, request.from, e);
-                request.responder.refuse(now, Code::from_response(e.refusal_code()));
+                request.responder.refuse(now, code);
                 return None;
             }
         };

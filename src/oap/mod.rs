@@ -18,10 +18,18 @@
 //!
 //! # What it protects, and what not
 //!
-//! Without certificates, which this version cannot verify, neither end is authenticated: an attacker who can change
+//! Without certificates neither end is authenticated: an attacker who can change
 //! packets can become a man in the middle. A passive listener learns nothing of an encrypted flow, and cannot compute
 //! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
 //! time by the [replay cache](replay).
+//!
+//! A client that [encapsulates](KemMode::Client) to a static key of the server instead, which it was given beforehand, has the
+//! key of the flow in common with nobody else: no man in the middle has it. But who learns the server's private key can read
+//! what was recorded, and the key of the flow is made of what the client sent alone; a [`StaticKey`] therefore takes nothing
+//! twice. The server is not told whether the client could open its packets, and does not know who the client is.
+//!
+//! A cipher without authentication is refused unless it is
+//! [allowed](SecurityConfig::allow_unauthenticated): with one, packets are secret and nothing else.
 //!
 //! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
 //! anonymous.
@@ -30,7 +38,7 @@
 //!
 //! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
 //!
-//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 4` and
+//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 5` and
 //!   the other 11. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
 //!   not say: a server that is busy keeps the request for as long, and no longer. The next 8 are random, and the same in all
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from
@@ -42,6 +50,11 @@
 //!   hash of the request. The client takes them off again, and refuses a flow for which the server understood another format
 //!   of packets than it asked for: the QoS travels outside of the request that the hash covers. A response without them is a
 //!   reference's.
+//!
+//! - The session key K of an encrypted flow becomes HKDF-SHA-256(salt, K, `o7s flow`), 32 bytes, where the salt is the SHA-256 of
+//! `o7s exchange`, the length of the name that was asked for (a byte), the name, and the response. With it the key is of the
+//! whole exchange, in which the hash of the request is, and of the name: a server that passes a request on to another, and
+//! who has a request that encapsulates to a static key answered once more, have no key that the flow is sealed with.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and
@@ -84,20 +97,27 @@
 
 pub mod client;
 mod config;
+mod identity;
 pub mod negotiate;
 mod negotiated;
 mod peering;
 pub mod replay;
 pub mod server;
+mod static_key;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
 pub use negotiated::{Encryption, FlowSecurity, PeerKind};
 pub use peering::{Peering, TOKEN_LEN, Tokens};
+pub use static_key::{DEFAULT_CIPHERTEXTS, StaticKey};
 
+use crate::crypto::certificate::{CertificateError, VerifiedPeer};
 use crate::crypto::hash::{self, DigestOutput};
-use crate::crypto::suite::{Cipher, Digest};
+use crate::crypto::sign::SignError;
+use crate::crypto::suite::{Cipher, Digest, Kex};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
 use crate::wire::oap::{ID_LEN, Message};
@@ -116,10 +136,13 @@ pub struct Outcome {
     pub peering: Option<Peering>,
     /// Algorithms agreed on, and the kind of the peer.
     pub security: FlowSecurity,
+    /// Who the peer is, by its certificate; `None`: it is anonymous. That a *client* is there, and no recording of it, is shown
+    /// by the first packet that opens.
+    pub peer: Option<VerifiedPeer>,
 }
 
 /// Why an exchange failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum OapError {
@@ -134,14 +157,37 @@ pub enum OapError {
         /// Receiver's clock minus the timestamp, ms.
         age_ms: i64,
     },
+    /// The request is fresh, but of before this end was started: it may have been seen then.
+    #[error(
+        "request is {age_ms} ms old, from before this stack was started, which does not know whether it was seen: repeat it"
+    )]
+    BeforeStart {
+        /// Receiver's clock minus the timestamp, ms.
+        age_ms: i64,
+    },
     /// The same request was seen before.
     #[error("request was seen before: refused as a replay")]
     Replayed,
-    /// The peer sent a certificate.
+    /// The peer shows no certificate, and one is required.
+    #[error("the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way")]
+    PeerUnauthenticated,
+    /// The peer shows a certificate, and nothing is configured to verify it with.
     #[error(
-        "the peer sent a certificate, which cannot be verified: set the policy to ignore certificates, or have the peer send none"
+        "the peer shows a certificate, but no authorities are configured here: set them, or set the policy to ignore certificates"
     )]
-    Certificate,
+    NoAuthorities,
+    /// The peer's certificate or signature is not good.
+    #[error(transparent)]
+    Peer(Box<CertificateError>),
+    /// The peer's certificate is good, but its name is not among those that are allowed.
+    #[error("a client with the name {0} is not allowed here: add the name, if it should be")]
+    PeerName(Box<str>),
+    /// The message could not be signed with the credentials of this end.
+    #[error("the message could not be signed: {0}")]
+    Sign(Box<SignError>),
+    /// A key exchange that a quantum computer would break, where others are required.
+    #[error("key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM")]
+    NotPostQuantum(Kex),
     /// More application data than configured.
     #[error("{len} bytes of data for the acceptor, but max_data of the security settings is {max}")]
     Data {
@@ -166,12 +212,23 @@ pub enum OapError {
     /// A key exchange for which no cipher is named on either side, or in the response.
     #[error("the peer named no cipher for its key exchange")]
     NoCipher,
+    /// A cipher that does not authenticate packets, which is not allowed here.
+    #[error("{0} does not authenticate packets, and is not allowed: use aes-128-gcm or better at the other end")]
+    Unauthenticated(Cipher),
     /// The response to an encrypted request carries no key.
     #[error("the response carries no key")]
     NoKey,
     /// A request that encapsulates to a static key, which this end does not have.
     #[error("the client encapsulates to a static key, but this end has none configured")]
     ClientEncapsulation,
+    /// A client is to encapsulate to the server's static key, but has no public key of it, or one for another key exchange.
+    #[error("no public key of the server for {kex}, to which this end is to encapsulate: {}", RightKey(*.found))]
+    ServerKey {
+        /// The key exchange that is configured.
+        kex: Kex,
+        /// That of the key, if there is one.
+        found: Option<Kex>,
+    },
     /// Key agreement failed, or the algorithm is not available.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -195,17 +252,37 @@ impl OapError {
             Self::Plain
             | Self::Weak { .. }
             | Self::NoCipher
+            | Self::Unauthenticated(_)
             | Self::NoKey
             | Self::ClientEncapsulation
+            | Self::ServerKey { .. }
+            | Self::NotPostQuantum(_)
             | Self::Crypto(_) => -1008,
             Self::Wire(_)
             | Self::Stale { .. }
+            | Self::BeforeStart { .. }
             | Self::Replayed
-            | Self::Certificate
+            | Self::PeerUnauthenticated
+            | Self::NoAuthorities
+            | Self::Peer(_)
+            | Self::PeerName(_)
+            | Self::Sign(_)
             | Self::Data { .. }
             | Self::OtherRequest
             | Self::RequestHash
             | Self::Qos => -1009,
+        }
+    }
+}
+
+/// Prints what to do about a key that is not the right one.
+struct RightKey(Option<Kex>);
+
+impl fmt::Display for RightKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("configure its key, or let the server encapsulate"),
+            Some(found) => write!(f, "its key is for {found}"),
         }
     }
 }
@@ -217,15 +294,8 @@ impl From<WireError> for OapError {
 }
 
 /// The hash that binds a response to its request.
-fn request_hash(request: &[u8], digest: u16) -> DigestOutput {
-    hash::digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])
-}
-
-fn check_certificate(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
-    if !message.certificate.is_empty() && config.certificates == CertificatePolicy::Refuse {
-        return Err(OapError::Certificate);
-    }
-    Ok(())
+fn request_hash(request: &[u8], digest: u16) -> Result<DigestOutput, OapError> {
+    Ok(hash::try_digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])?)
 }
 
 fn check_data(data: &[u8], config: &SecurityConfig) -> Result<(), OapError> {

@@ -25,6 +25,11 @@ const DROPS: usize = 4;
 /// be taken for new: *the window shrinks* for as long as the flood lasts, instead of letting replays through or
 /// refusing fresh requests. At ten times the rate that fits, requests may still be 2 s old.
 ///
+/// It is in memory only. One that [was started](Self::started) refuses what was sent before: an earlier one may have served
+/// that. A client whose clock is behind gets no flow for as long as it is behind, after a start of the server. One whose clock
+/// is ahead can have said a time after the start: who starts again faster than the clocks differ, 100 ms at most, may serve
+/// its recorded request twice.
+///
 /// One cache serves all names of a stack; a request is remembered whether or not it is accepted afterwards.
 ///
 /// ```
@@ -44,6 +49,8 @@ pub struct ReplayCache {
     limit: usize,
     /// Timestamp up to which some requests were forgotten.
     forgotten: Option<u64>,
+    /// The least timestamp of requests that no earlier cache has seen.
+    start: u64,
     counters: Counters,
 }
 
@@ -64,13 +71,20 @@ impl Default for ReplayCache {
 impl ReplayCache {
     /// An empty cache for `limit` requests.
     pub const fn new(limit: usize) -> Self {
-        Self { seen: BTreeSet::new(), limit, forgotten: None, counters: Counters { evictions: 0 } }
+        Self { seen: BTreeSet::new(), limit, forgotten: None, start: 0, counters: Counters { evictions: 0 } }
+    }
+
+    /// The same, of a process that was started at `unix_nanos`: refuses what was sent before.
+    pub const fn started(mut self, unix_nanos: u64) -> Self {
+        self.start = unix_nanos;
+        self
     }
 
     /// Admits a request of this id and timestamp if it is fresh, by a clock that shows `unix_nanos`, and remembers it.
     ///
     /// # Errors
-    /// [`OapError::Stale`] outside the window, [`OapError::Replayed`] for a pair seen before.
+    /// [`OapError::Stale`] outside the window, [`OapError::BeforeStart`] before the [start](Self::started),
+    /// [`OapError::Replayed`] for a pair seen before.
     pub fn admit(&mut self, unix_nanos: u64, id: [u8; ID_LEN], timestamp: u64) -> Result<(), OapError> {
         // As the reference does: truncated towards zero, so either limit is open by almost one millisecond.
         let age = (i128::from(unix_nanos) - i128::from(timestamp)) / i128::from(NANOS_PER_MS);
@@ -81,6 +95,9 @@ impl ReplayCache {
         self.drop_outdated(unix_nanos);
         if self.forgotten.is_some_and(|forgotten| timestamp <= forgotten) {
             return Err(OapError::Stale { age_ms });
+        }
+        if timestamp < self.start {
+            return Err(OapError::BeforeStart { age_ms });
         }
         if !self.seen.insert((timestamp, id)) {
             return Err(OapError::Replayed);
@@ -112,6 +129,9 @@ impl ReplayCache {
             }
         }
         self.forgotten = self.forgotten.filter(|forgotten| *forgotten < newest);
+        if self.start >= newest {
+            self.start = 0;
+        }
     }
 
     /// Requests remembered, some of them perhaps outdated.

@@ -25,12 +25,14 @@ use core::time::Duration;
 use super::negotiate::{self, Agreed, Offer};
 use super::peering::{self, Format, Peering, Terms};
 use super::replay::ReplayCache;
-use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_certificate, check_data, request_hash};
+use super::static_key::StaticKey;
+use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_data, identity, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::kex::{self, KeyPair};
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
 use crate::crypto::{CryptoError, SessionKey};
+use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::wire::oap::{ID_LEN, Kex, Message};
 
@@ -46,7 +48,7 @@ impl Request {
     /// time, and whether it was `seen` before. It counts as seen from now on, whatever becomes of it.
     ///
     /// # Errors
-    /// [`OapError::Wire`], [`OapError::Stale`] or [`OapError::Replayed`].
+    /// [`OapError::Wire`], [`OapError::Stale`], [`OapError::BeforeStart`] or [`OapError::Replayed`].
     pub fn check(
         unix_nanos: u64,
         bytes: impl AsRef<[u8]> + Into<Vec<u8>>,
@@ -99,23 +101,31 @@ impl Request {
     /// state for the flow need not exist before this.
     ///
     /// # Errors
-    /// [`OapError::Certificate`], [`OapError::Data`], the refusals of [`negotiate::server`], and [`OapError::Crypto`]
-    /// for a key of unknown type or an algorithm that is not available.
+    /// [`OapError::PeerUnauthenticated`], [`OapError::NoAuthorities`], [`OapError::Data`], the refusals of [`negotiate::server`], and [`OapError::Crypto`]
+    /// for a key of unknown type or an algorithm that is not available. [`OapError::Replayed`] for something that was
+    /// encapsulated to a static key before.
     pub fn accept(self, config: &SecurityConfig) -> Result<Negotiated, OapError> {
         let message = Message::parse_request(&self.bytes)?;
-        check_certificate(&message, config)?;
+        identity::check(&message, config)?;
         check_data(message.data, config)?;
-        let agreed = negotiate::server(offer(&message)?.as_ref(), config)?;
+        let static_key = static_key(&message, config)?;
+        let agreed = negotiate::server(offer(&message, static_key)?.as_ref(), config)?;
         if let Some(agreed) = &agreed {
-            agreed.check_available()?;
+            agreed.check_available(config.backend)?;
+        }
+        // Last, so that nothing is remembered of what is refused anyway.
+        if let Some(key) = static_key {
+            key.admit(message.kex.bytes)?;
         }
         Ok(Negotiated {
-            request: self,
-            config: *config,
+            config: config.clone(),
+            static_key: static_key.cloned(),
             agreed,
+            request: self,
             known: false,
             message: 0,
             format: Format::of(&QosSpec::RAW),
+            name: None,
         })
     }
 }
@@ -134,10 +144,13 @@ impl fmt::Debug for Request {
 pub struct Negotiated {
     request: Request,
     config: SecurityConfig,
+    /// The key that the client has encapsulated to.
+    static_key: Option<StaticKey>,
     agreed: Option<Agreed>,
     known: bool,
     message: u32,
     format: Format,
+    name: Option<Name>,
 }
 
 impl Negotiated {
@@ -159,6 +172,12 @@ impl Negotiated {
         Self { format: Format::of(qos), ..self }
     }
 
+    /// Has the key of an encrypted flow be one for this name, if the client is of our own kind: the counterpart of
+    /// [`Client::with_name`](super::client::Client::with_name).
+    pub fn with_name(self, name: &Name) -> Self {
+        Self { name: Some(name.clone()), ..self }
+    }
+
     /// The application data of the client. Nothing vouches for it.
     pub fn data(&self) -> &[u8] {
         self.request.data()
@@ -177,13 +196,22 @@ impl Negotiated {
         timeout: u32,
         rng: &mut Randomness,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, timeout, |peer, kdf| kex::respond(peer, kdf, &mut rng.secret))
+        let backend = self.config.backend;
+        self.finish(unix_nanos, data, timeout, rng, |kex, peer, kdf, rng| {
+            kex::respond_with(backend, kex, peer, kdf, &mut rng.secret)
+        })
     }
 
     /// [`respond`](Self::respond) with a given key pair, for known-answer tests. It must not be used twice.
     #[doc(hidden)]
-    pub fn respond_with(self, unix_nanos: u64, data: &[u8], key: KeyPair) -> Result<(Vec<u8>, Outcome), OapError> {
-        self.finish(unix_nanos, data, 0, |peer, kdf| {
+    pub fn respond_with(
+        self,
+        unix_nanos: u64,
+        data: &[u8],
+        key: KeyPair,
+        rng: &mut Randomness,
+    ) -> Result<(Vec<u8>, Outcome), OapError> {
+        self.finish(unix_nanos, data, 0, rng, |_, peer, kdf, _| {
             let public = key.public().to_vec();
             Ok((public, key.agree(peer, kdf)?))
         })
@@ -194,20 +222,26 @@ impl Negotiated {
         unix_nanos: u64,
         data: &[u8],
         timeout: u32,
-        exchange: impl FnOnce(&[u8], Kdf) -> Result<(Vec<u8>, SessionKey), CryptoError>,
+        rng: &mut Randomness,
+        exchange: impl FnOnce(Exchange, &[u8], Kdf, &mut Randomness) -> Result<(Vec<u8>, SessionKey), CryptoError>,
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
         let request = Message::parse_request(&self.request.bytes)?;
-        let (field, protection) = match self.agreed {
-            Some(agreed) => {
-                let (field, key) = exchange(request.kex.bytes, agreed.effective_kdf())?;
+        let peer = identity::authenticate(&request, &self.request.bytes, None, unix_nanos, &self.config)?;
+        let (field, protection) = match (self.agreed, &self.static_key) {
+            (Some(agreed), Some(own)) => {
+                let key = own.key().decapsulate(request.kex.bytes, agreed.effective_kdf())?;
+                (Vec::new(), Some((agreed.cipher, key)))
+            }
+            (Some(agreed), None) => {
+                let (field, key) = exchange(agreed.kex, request.kex.bytes, agreed.effective_kdf(), rng)?;
                 (field, Some((agreed.cipher, key)))
             }
-            None => (Vec::new(), None),
+            (None, _) => (Vec::new(), None),
         };
         // By the client's hash, not ours: it is the client that compares. (And the trailer only for one that is marked: a
         // reference would hand it to its application.)
-        let request_hash = request_hash(&self.request.bytes, request.digest);
+        let request_hash = request_hash(&self.request.bytes, request.digest)?;
         let mut data = data.to_vec();
         let told = !self.known && peering::is_marked(&request.id);
         if told {
@@ -223,39 +257,53 @@ impl Negotiated {
             timestamp: unix_nanos,
             cipher: self.agreed.map_or(0, |agreed| agreed.cipher.nid()),
             kdf: self.agreed.and_then(|agreed| agreed.kdf).map_or(0, Kdf::nid),
-            digest: self.config.digest.map_or(0, Digest::nid),
+            digest: identity::digest(&self.config).map_or(0, Digest::nid),
             kex: Kex { raw: request.kex.raw && !field.is_empty(), client_encapsulates: false, bytes: &field },
             data: &data,
             request_hash: &request_hash,
             ..Message::default()
         };
         let security = FlowSecurity::new(self.agreed, peering.is_some());
-        let outcome = Outcome { id: request.id, protection, data: request.data.to_vec(), peering, security };
-        Ok((response.to_vec()?, outcome))
+        let bytes = identity::sign(&response, &self.config, rng)?;
+        let protection = match protection {
+            Some((cipher, key)) if told => Some((cipher, peering::bind(&key, self.name.as_ref(), &bytes))),
+            other => other,
+        };
+        let outcome = Outcome { id: request.id, protection, data: request.data.to_vec(), peering, security, peer };
+        Ok((bytes, outcome))
     }
 }
 
+/// The static key that a request is encapsulated to; `None` if it has none of its kind of fields.
+fn static_key<'a>(message: &Message<'_>, config: &'a SecurityConfig) -> Result<Option<&'a StaticKey>, OapError> {
+    let Kex { raw, client_encapsulates, bytes } = message.kex;
+    if bytes.is_empty() || !client_encapsulates {
+        return Ok(None);
+    }
+    // A server whose own key exchange is none or no KEM does not look further: so does the reference.
+    if !config.kex.is_some_and(Exchange::is_kem) {
+        return Err(OapError::ClientEncapsulation);
+    }
+    let mut keys = config.static_keys.iter().filter(|key| key.kex().is_hybrid() == raw).peekable();
+    keys.peek().ok_or(OapError::ClientEncapsulation)?;
+    let key = keys.find(|key| key.kex().ciphertext_len() == Some(bytes.len()));
+    key.ok_or(CryptoError::InvalidCiphertext.into()).map(Some)
+}
+
 /// Offer in the key field of a request; `None` if it is empty.
-fn offer(message: &Message<'_>) -> Result<Option<Offer>, OapError> {
+fn offer(message: &Message<'_>, static_key: Option<&StaticKey>) -> Result<Option<Offer>, OapError> {
     if message.kex.bytes.is_empty() {
         return Ok(None);
     }
-    if message.kex.client_encapsulates {
-        // The bytes do not tell the algorithm; that of the static key would, but there is none yet.
-        return Err(OapError::ClientEncapsulation);
-    }
-    let kex = match (message.kex.raw, message.kex.bytes.len()) {
-        (false, _) => kex::algorithm_of(message.kex.bytes)?,
-        (true, 1216) => Exchange::X25519MlKem768,
-        (true, 1624) => Exchange::X448MlKem1024,
-        (true, _) => return Err(CryptoError::InvalidPublicKey.into()),
+    let kex = match static_key {
+        // The bytes do not tell the algorithm.
+        Some(key) => key.kex(),
+        None if message.kex.raw => kex::hybrid_of(message.kex.bytes)?,
+        None => kex::algorithm_of(message.kex.bytes)?,
     };
-    if !kex.is_available() {
-        return Err(CryptoError::KexUnavailable(kex).into());
-    }
     Ok(Some(Offer {
         kex,
-        client_encapsulates: false,
+        client_encapsulates: static_key.is_some(),
         cipher: Cipher::from_nid(message.cipher),
         kdf: Kdf::from_nid(message.kdf),
     }))

@@ -14,10 +14,10 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
 use crate::capture::Tap;
 use crate::crypto::backend::Backend;
-use crate::device::clock::OsClock;
+use crate::device::clock::{OsClock, PolledClock};
 use crate::frct::congestion::Algorithm;
 use crate::irm::NameSecurity;
-use crate::node::{Limits, Node, Parts};
+use crate::node::{Entropy, Limits, Node, Parts};
 use crate::oap::SecurityConfig;
 
 /// Default bytes of a stream in one packet.
@@ -190,6 +190,8 @@ impl Builder {
     /// # Errors
     /// [`StackError`] if the operating system gives no thread or no randomness.
     pub fn build(self) -> Result<Stack, StackError> {
+        // A seed is given to repeat a run.
+        let entropy: Option<Entropy> = self.seed.is_none().then_some(|bytes| getrandom::fill(bytes).is_ok());
         let seed = zeroize::Zeroizing::new(match self.seed {
             Some(seed) => seed,
             None => {
@@ -200,7 +202,7 @@ impl Builder {
         });
         let manual = self.polled;
         let clock: Arc<dyn Clock> = match &manual {
-            Some(manual) => Arc::clone(manual) as _,
+            Some(manual) => Arc::new(PolledClock::new(Arc::clone(manual))),
             None => Arc::new(OsClock::new()),
         };
         let mut limits = self.limits;
@@ -212,9 +214,10 @@ impl Builder {
             clock,
             pool: self.pool,
             rng: Randomness::from_seed(*seed),
+            entropy,
             limits,
             inline: manual.is_some(),
-            security: NameSecurity { server: self.security, client: self.security },
+            security: NameSecurity { server: self.security.clone(), client: self.security },
             backend: self.crypto.unwrap_or_else(Backend::preferred),
         });
         tell_keys(&node, self.key_log);

@@ -251,7 +251,7 @@ impl Stack {
     /// The protection of all names that have no settings of their own, for instance "every flow is encrypted".
     pub fn set_default_security(&self, config: SecurityConfig) {
         // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, NameSecurity { server: config, client: config });
+        let _ = self.shared.node.set_security(None, NameSecurity { server: config.clone(), client: config });
     }
 
     /// Begins the allocation of a flow to `name`, which need not be known in this stack. It is not reliable unless
@@ -270,10 +270,15 @@ impl Stack {
     /// Does everything that is due at `now` and returns when to be called next (earlier if something arrives). For
     /// polled stacks, whose time this sets; threaded ones do it themselves.
     ///
-    /// Time never goes backwards: an earlier `now` than the last counts as the last.
+    /// Time never goes backwards: an earlier `now` than the last counts as the last. In a process that was forked since the
+    /// stack was made nothing is done, as [the stack is the parent's](crate::manual::security#forks-and-copies).
     pub fn poll(&self, now: Instant) -> Option<Instant> {
         if let Some(manual) = &self.shared.manual {
             manual.advance_to(now);
+        }
+        // What a fork receives its parent misses.
+        if self.shared.clock().is_forked() {
+            return None;
         }
         let now = self.shared.clock().now();
         let shims = self.shared.shims.lock().clone();

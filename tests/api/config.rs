@@ -49,7 +49,7 @@ fn the_other_side_of_a_name_keeps_the_defaults() {
     let folder = Folder::new("sides", &[("network.toml", network), ("none.conf", "none\n")]);
     let config = NetworkConfig::read(folder.0.join("network.toml")).unwrap();
     let default: SecurityConfig = "X25519".parse().unwrap();
-    let stack = Stack::builder().security(default).build().unwrap();
+    let stack = Stack::builder().security(default.clone()).build().unwrap();
     stack.network(&config).build().unwrap();
     let security = stack.node().security_of(&"echo".parse().unwrap());
     assert_eq!((security.server, security.client), (default, SecurityConfig::default()));

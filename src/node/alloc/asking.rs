@@ -210,7 +210,7 @@ impl Allocation {
                 Client::start_within(unix, &security, &self.wanted.data, wait, message, &mut rng)?
             }
         };
-        let client = client.with_qos(&self.wanted.qos);
+        let client = client.with_qos(&self.wanted.qos).with_name(&self.wanted.name);
         let endpoint = asking.new_endpoint(&self.node)?;
         let token = asking.next_token;
         asking.next_token += 1;

@@ -14,7 +14,7 @@ const OFFER: Offer =
 fn plain_offers() {
     let open = SecurityConfig::default();
     assert_eq!(server(None, &open), Ok(None));
-    assert_eq!(server(None, &SecurityConfig { required: true, ..open }), Err(OapError::Plain));
+    assert_eq!(server(None, &SecurityConfig { required: true, ..open.clone() }), Err(OapError::Plain));
     assert_eq!(server(None, &config(Some(Kex::Ffdhe2048), open.cipher, open.kdf)), Err(OapError::Plain));
     assert_eq!(client(Some(Cipher::Aes128Gcm), None, &open), Ok(None));
 }
@@ -80,8 +80,9 @@ proptest! {
     ) {
         let client_encapsulates = client_mode && kex.is_kem();
         let kem_mode = if client_mode { KemMode::Client } else { KemMode::Server };
-        let here = SecurityConfig { kem_mode, ..config(Some(kex), cipher_c, kdf_c) };
-        let there = config(own, cipher_s, kdf_s);
+        let allow_unauthenticated = true;
+        let here = SecurityConfig { kem_mode, allow_unauthenticated, ..config(Some(kex), cipher_c, kdf_c) };
+        let there = SecurityConfig { allow_unauthenticated, ..config(own, cipher_s, kdf_s) };
         let offer = Offer { kex, client_encapsulates, cipher: here.own_cipher(), kdf: here.own_kdf() };
         match server(Some(&offer), &there) {
             Ok(agreed) => {

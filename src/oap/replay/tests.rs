@@ -120,3 +120,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_earlier_cache_may_have_seen_is_refused() {
+    let mut cache = ReplayCache::default().started(NOW);
+    let before = |age_ms| Err(OapError::BeforeStart { age_ms });
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW - 1), before(1));
+    assert_eq!(cache.admit(NOW + 5_000 * MS, id(1), NOW - 1), before(5_000));
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW), Ok(()), "the first that it can know of");
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW), Err(OapError::Replayed));
+    // Too old is too old, and says so.
+    assert!(matches!(cache.admit(NOW + 30_000 * MS, id(2), NOW - 1), Err(OapError::Stale { .. })));
+    // A client whose clock is 3 s behind is served as soon as it says a time after the start.
+    let behind = |now| now - 3_000 * MS;
+    assert_eq!(cache.admit(NOW + 2_999 * MS, id(3), behind(NOW + 2_999 * MS)), before(3_000));
+    assert_eq!(cache.admit(NOW + 3_000 * MS, id(3), behind(NOW + 3_000 * MS)), Ok(()));
+}
+
+#[test]
+fn a_start_in_the_future_is_that_of_a_clock_that_was_set_back() {
+    let mut cache = ReplayCache::default().started(NOW);
+    let set_back = NOW - 3_600_000 * MS;
+    assert_eq!(cache.admit(set_back, id(1), set_back), Ok(()));
+    assert_eq!(cache.admit(set_back, id(1), set_back), Err(OapError::Replayed));
+}

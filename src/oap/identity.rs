@@ -1,0 +1,74 @@
+//! Who the other end is: what signs one's own messages, and what is asked of those of the peer.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::{CertificatePolicy, OapError, SecurityConfig};
+use crate::base::rng::Randomness;
+use crate::crypto::certificate::{Date, Limits, Signed, VerifiedPeer};
+use crate::crypto::suite::Digest;
+use crate::types::name::Name;
+use crate::wire::oap::Message;
+
+/// The digest that one's own messages name. A key that takes none, as Ed25519, is used without: the reference would not verify
+/// it otherwise.
+pub(super) fn digest(config: &SecurityConfig) -> Option<Digest> {
+    let named = config.digest;
+    match &config.credentials {
+        Some(own) => named.filter(|_| own.kind().digest(named).is_ok()),
+        None => named,
+    }
+}
+
+/// The bytes of a message that names [`digest`], with certificate and signature if there are credentials.
+pub(super) fn sign(
+    message: &Message<'_>,
+    config: &SecurityConfig,
+    rng: &mut Randomness,
+) -> Result<Vec<u8>, OapError> {
+    let Some(own) = &config.credentials else { return Ok(message.to_vec()?) };
+    let mut bytes = Message { certificate: own.certificate(), ..*message }.to_vec()?;
+    let signature = own.sign(&bytes, digest(config), &mut rng.secret).map_err(|e| OapError::Sign(Box::new(e)))?;
+    bytes.extend_from_slice(&signature);
+    Ok(bytes)
+}
+
+/// The part that costs nothing: refuses a peer that shows no certificate where one is required.
+pub(super) fn check(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
+    match (message.certificate.is_empty(), config.certificates) {
+        (true, CertificatePolicy::Require) => Err(OapError::PeerUnauthenticated),
+        (false, CertificatePolicy::Verify | CertificatePolicy::Require) if config.authorities.is_none() => {
+            Err(OapError::NoAuthorities)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who has sent these bytes, of which `message` was read; `None` if it is anonymous. `expected` is the name that was called.
+pub(super) fn authenticate(
+    message: &Message<'_>,
+    bytes: &[u8],
+    expected: Option<&Name>,
+    unix_nanos: u64,
+    config: &SecurityConfig,
+) -> Result<Option<VerifiedPeer>, OapError> {
+    check(message, config)?;
+    let Some(store) = config.authorities.as_deref().filter(|_| !message.certificate.is_empty()) else { return Ok(None) };
+    if config.certificates == CertificatePolicy::Ignore {
+        return Ok(None);
+    }
+    let (signed, _) = bytes.split_at_checked(bytes.len() - message.signature.len()).unwrap_or_default();
+    let signed = Signed {
+        certificate: message.certificate,
+        digest: Digest::from_nid(message.digest),
+        message: signed,
+        signature: message.signature,
+    };
+    let now = Date::from_unix_nanos(unix_nanos);
+    let peer = store.authenticate(&signed, expected.map(Name::as_str), now, &Limits::default());
+    let peer = peer.map_err(|e| OapError::Peer(Box::new(e)))?;
+    if !config.peer_names.is_empty() && !config.peer_names.iter().any(|name| *name.as_str() == *peer.name) {
+        return Err(OapError::PeerName(peer.name));
+    }
+    Ok(Some(peer))
+}
