@@ -120,7 +120,7 @@ use crate::crypto::sign::SignError;
 use crate::crypto::suite::{Cipher, Digest, Kex};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
-use crate::wire::oap::{ID_LEN, Message};
+use crate::wire::oap::ID_LEN;
 
 /// Result of the exchange at one end of a flow.
 #[derive(Debug)]
@@ -169,7 +169,9 @@ pub enum OapError {
     #[error("request was seen before: refused as a replay")]
     Replayed,
     /// The peer shows no certificate, and one is required.
-    #[error("the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way")]
+    #[error(
+        "the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way"
+    )]
     PeerUnauthenticated,
     /// The peer shows a certificate, and nothing is configured to verify it with.
     #[error(
@@ -186,7 +188,9 @@ pub enum OapError {
     #[error("the message could not be signed: {0}")]
     Sign(Box<SignError>),
     /// A key exchange that a quantum computer would break, where others are required.
-    #[error("key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM")]
+    #[error(
+        "key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM"
+    )]
     NotPostQuantum(Kex),
     /// More application data than configured.
     #[error("{len} bytes of data for the acceptor, but max_data of the security settings is {max}")]

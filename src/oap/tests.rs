@@ -12,7 +12,7 @@ use crate::crypto::kex::KeyPair;
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Kdf, Kex};
 use crate::types::qos::QosSpec;
-use crate::wire::oap as wire;
+use crate::wire::oap::{self as wire, Message};
 
 mod encapsulation;
 
@@ -128,13 +128,15 @@ fn a_key_is_of_the_name_that_was_asked_for() {
 #[test]
 fn a_key_is_of_the_whole_exchange() {
     let key = |private: u8| KeyPair::from_private(Kex::X25519, &[private; 32]).unwrap();
-    let mut marked = [7; wire::ID_LEN];
+    let mut marked = [7; ID_LEN];
     peering::mark(&mut marked, None);
-    for (id, bound) in [(marked, true), ([7; wire::ID_LEN], false)] {
+    for (id, bound) in [(marked, true), ([7; ID_LEN], false)] {
         let keys = [&b"answer"[..], b"another"].map(|data| {
-            let (waiting, request) = Client::start_with(NOW, &x25519(), &[], id, Some(Secret::Pair(key(1))), &mut chance(3)).unwrap();
+            let (waiting, request) =
+                Client::start_with(NOW, &x25519(), &[], id, Some(Secret::Pair(key(1))), &mut chance(3)).unwrap();
             let request = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
-            let (response, there) = request.accept(&x25519()).unwrap().respond_with(NOW, data, key(2), &mut chance(3)).unwrap();
+            let (response, there) =
+                request.accept(&x25519()).unwrap().respond_with(NOW, data, key(2), &mut chance(3)).unwrap();
             let here = waiting.complete(&response).unwrap();
             assert_eq!(here.protection, there.protection);
             here.protection.unwrap().1

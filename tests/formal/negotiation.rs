@@ -74,7 +74,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of<E: Debug>(result: Result<Option<Agreed>, E>) -> Self {
+    fn of<E: Debug>(result: &Result<Option<Agreed>, E>) -> Self {
         match result {
             Err(_) => Self::Refused,
             Ok(None) => Self::Plain,
@@ -100,12 +100,12 @@ fn honest(rules: Rules) -> Result<usize, String> {
             let kem = server.kex.is_some_and(Kex::is_kem);
             for required in [false, true] {
                 let specified = specified(ranks(client), encapsulates, ranks(server), kem, required);
-                let there = (rules.server)(asked.as_ref(), &server.required(required));
+                let there = (rules.server)(asked.as_ref(), &server.clone().required(required));
                 let here = there.clone().and_then(|agreed| {
                     (rules.client)(agreed.map(|agreed| agreed.cipher), agreed.and_then(|agreed| agreed.kdf), client)
                 });
                 explored += 1;
-                if (Outcome::of(there), Outcome::of(here)) != (specified, specified) {
+                if (Outcome::of(&there), Outcome::of(&here)) != (specified, specified) {
                     return Err(format!("{client:?} and {server:?}: {specified:?}, not {there:?} and {here:?}"));
                 }
             }
@@ -124,7 +124,7 @@ fn strange_offers(rules: Rules) -> Result<usize, String> {
                 for kdf in Kdf::ALL.iter().copied().map(Some).chain([None]) {
                     let offer = Offer { kex, client_encapsulates, cipher, kdf };
                     explored += 1;
-                    if let Outcome::Encrypted(got) = Outcome::of((rules.server)(Some(&offer), &server))
+                    if let Outcome::Encrypted(got) = Outcome::of(&(rules.server)(Some(&offer), &server))
                         && (got[0] < own_kex || got[1] < own_cipher.max(1) || got[2] < own_kdf)
                     {
                         return Err(format!("{offer:?} and {server:?}: {got:?}"));
@@ -143,7 +143,7 @@ fn strange_answers(rules: Rules) -> Result<usize, String> {
         for cipher in Cipher::ALL.iter().copied().map(Some).chain([None]) {
             for kdf in Kdf::ALL.iter().copied().map(Some).chain([None]) {
                 explored += 1;
-                let outcome = Outcome::of((rules.client)(cipher, kdf, &client));
+                let outcome = Outcome::of(&(rules.client)(cipher, kdf, &client));
                 let least = ranks(&client);
                 let good = match outcome {
                     Outcome::Refused => true,
@@ -214,7 +214,7 @@ fn planted_faults_are_found() {
         // Any cipher.
         |cipher, kdf, config| match negotiate::client(cipher, kdf, config) {
             Err(OapError::Weak { what: "cipher", .. }) => {
-                negotiate::client(cipher, kdf, &config.cipher(cipher.unwrap()))
+                negotiate::client(cipher, kdf, &config.clone().cipher(cipher.unwrap()))
             }
             other => other,
         },
