@@ -29,11 +29,13 @@ fn settings(kex: Option<Kex>) -> Vec<SecurityConfig> {
     let modes = if kex.is_some_and(Kex::is_kem) { &[KemMode::Server, KemMode::Client][..] } else { &[KemMode::Server] };
     let mut all = Vec::new();
     for cipher in Cipher::ALL {
+        // It makes a difference where nothing better than a cipher without authentication need come of it.
+        let allowed = if cipher.is_aead() && kex.is_some() { &[false][..] } else { &[false, true] };
         for kdf in Kdf::ALL {
-            all.extend(modes.iter().map(|mode| {
-                let config = SecurityConfig::default().cipher(*cipher).kdf(*kdf).kem_mode(*mode);
-                config.kex(kex)
-            }));
+            for mode in modes {
+                let config = SecurityConfig::default().kex(kex).cipher(*cipher).kdf(*kdf).kem_mode(*mode);
+                all.extend(allowed.iter().map(|allowed| config.clone().allow_unauthenticated(*allowed)));
+            }
         }
     }
     all
@@ -45,20 +47,27 @@ fn all_settings() -> Vec<SecurityConfig> {
     exchanges.flat_map(settings).collect()
 }
 
-/// What a client with these settings says in its request.
-fn offer(config: &SecurityConfig) -> Option<Offer> {
-    let kex = config.kex?;
+/// What a client with these settings says in its request, if it asks at all.
+fn offer(config: &SecurityConfig) -> Result<Option<Offer>, OapError> {
+    let Some(kex) = config.kex else { return Ok(None) };
+    if !config.cipher.is_aead() && !config.allow_unauthenticated {
+        return Err(OapError::Unauthenticated(config.cipher));
+    }
     let client_encapsulates = kex.is_kem() && config.kem_mode == KemMode::Client;
-    Some(Offer { kex, client_encapsulates, cipher: Some(config.cipher), kdf: Some(config.kdf) })
+    Ok(Some(Offer { kex, client_encapsulates, cipher: Some(config.cipher), kdf: Some(config.kdf) }))
 }
 
 /// The specification (section 5), in ranks: 0 is none. The strength of the key exchange counts also if the client encapsulates,
-/// which the reference leaves out.
-fn specified(client: [u8; 3], encapsulates: bool, server: [u8; 3], server_has_kem: bool, required: bool) -> Outcome {
-    let ([kex, cipher, kdf], [own_kex, own_cipher, own_kdf]) = (client, server);
+/// which the reference leaves out, and a cipher without authentication takes both ends to allow it.
+fn specified(client: &SecurityConfig, server: &SecurityConfig, encapsulates: bool, required: bool) -> Outcome {
+    let ([kex, cipher, kdf], [own_kex, own_cipher, own_kdf]) = (ranks(client), ranks(server));
+    let server_has_kem = server.kex.is_some_and(Kex::is_kem);
+    let authenticates = |rank| Cipher::ALL.iter().any(|cipher| cipher.rank() == rank && cipher.is_aead());
     match () {
         () if kex == 0 && (own_kex > 0 || required) => Outcome::Refused,
         () if kex == 0 => Outcome::Plain,
+        () if !authenticates(cipher) && !client.allow_unauthenticated => Outcome::Refused,
+        () if !authenticates(cipher.max(own_cipher)) && !server.allow_unauthenticated => Outcome::Refused,
         () if encapsulates && !server_has_kem => Outcome::Refused,
         () if kex < own_kex => Outcome::Refused,
         () if encapsulates && kdf < own_kdf => Outcome::Refused,
@@ -89,6 +98,12 @@ fn ranks(config: &SecurityConfig) -> [u8; 3] {
     config.kex.map_or([0; 3], |kex| [kex.rank(), config.cipher.rank(), config.kdf.rank()])
 }
 
+/// The rank of the weakest cipher that an end takes at all.
+fn weakest_cipher(config: &SecurityConfig) -> u8 {
+    let taken = Cipher::ALL.iter().filter(|cipher| cipher.is_aead() || config.allow_unauthenticated);
+    taken.map(|cipher| cipher.rank()).min().unwrap()
+}
+
 /// The first pair of settings whose outcome is not as specified, or not the same at both ends.
 fn honest(rules: Rules) -> Result<usize, String> {
     let all = all_settings();
@@ -96,11 +111,11 @@ fn honest(rules: Rules) -> Result<usize, String> {
     for server in &all {
         for client in &all {
             let asked = offer(client);
-            let encapsulates = asked.is_some_and(|offer| offer.client_encapsulates);
-            let kem = server.kex.is_some_and(Kex::is_kem);
+            let encapsulates = matches!(asked, Ok(Some(Offer { client_encapsulates: true, .. })));
             for required in [false, true] {
-                let specified = specified(ranks(client), encapsulates, ranks(server), kem, required);
-                let there = (rules.server)(asked.as_ref(), &server.clone().required(required));
+                let specified = specified(client, server, encapsulates, required);
+                let server = server.clone().required(required);
+                let there = asked.clone().and_then(|asked| (rules.server)(asked.as_ref(), &server));
                 let here = there.clone().and_then(|agreed| {
                     (rules.client)(agreed.map(|agreed| agreed.cipher), agreed.and_then(|agreed| agreed.kdf), client)
                 });
@@ -125,7 +140,7 @@ fn strange_offers(rules: Rules) -> Result<usize, String> {
                     let offer = Offer { kex, client_encapsulates, cipher, kdf };
                     explored += 1;
                     if let Outcome::Encrypted(got) = Outcome::of(&(rules.server)(Some(&offer), &server))
-                        && (got[0] < own_kex || got[1] < own_cipher.max(1) || got[2] < own_kdf)
+                        && (got[0] < own_kex || got[1] < own_cipher.max(weakest_cipher(&server)) || got[2] < own_kdf)
                     {
                         return Err(format!("{offer:?} and {server:?}: {got:?}"));
                     }
@@ -144,7 +159,8 @@ fn strange_answers(rules: Rules) -> Result<usize, String> {
             for kdf in Kdf::ALL.iter().copied().map(Some).chain([None]) {
                 explored += 1;
                 let outcome = Outcome::of(&(rules.client)(cipher, kdf, &client));
-                let least = ranks(&client);
+                let mut least = ranks(&client);
+                least[1] = least[1].max(weakest_cipher(&client));
                 let good = match outcome {
                     Outcome::Refused => true,
                     Outcome::Plain => least[0] == 0,
@@ -175,7 +191,9 @@ fn nobody_is_talked_below_the_own_settings() {
 #[test]
 fn planted_faults_are_found() {
     let all = |rules| honest(rules).and_then(|_| strange_offers(rules)).and_then(|_| strange_answers(rules));
-    let servers: [Server; 5] = [
+    let servers: [Server; 6] = [
+        // A cipher without authentication, because the client names it.
+        |offer, config| negotiate::server(offer, &config.clone().allow_unauthenticated(true)),
         // The cipher of the client, whatever the server has.
         |offer, config| {
             let agreed = negotiate::server(offer, config)?;
@@ -210,7 +228,9 @@ fn planted_faults_are_found() {
     for (at, server) in servers.into_iter().enumerate() {
         assert!(all(Rules { server, ..REAL }).is_err(), "fault {at} of the server");
     }
-    let clients: [Client; 3] = [
+    let clients: [Client; 4] = [
+        // A cipher without authentication, because the server names it.
+        |cipher, kdf, config| negotiate::client(cipher, kdf, &config.clone().allow_unauthenticated(true)),
         // Any cipher.
         |cipher, kdf, config| match negotiate::client(cipher, kdf, config) {
             Err(OapError::Weak { what: "cipher", .. }) => {
@@ -238,13 +258,21 @@ fn the_machines_come_to_the_same() {
     // The choice of cipher and hash does not depend on the exchange.
     for cipher in ciphers.iter().filter(|_| exchanges.contains(&Kex::X25519)) {
         let hashes = [Kdf::Blake2s256, Kdf::Sha256, Kdf::Sha3_512];
-        all.extend(hashes.map(|kdf| SecurityConfig::default().kex(Some(Kex::X25519)).cipher(*cipher).kdf(kdf)));
+        let with = |kdf| SecurityConfig::default().kex(Some(Kex::X25519)).cipher(*cipher).kdf(kdf);
+        all.extend(hashes.map(with));
+        all.extend((!cipher.is_aead()).then(|| with(Kdf::Sha256).allow_unauthenticated(true)));
     }
     let mut rng = Randomness::from_seed([7; 32]);
     for server in &all {
         for client in &all {
-            let specified = specified(ranks(client), false, ranks(server), false, false);
-            let (here, request) = client::Client::start(NOW, client, b"", &mut rng).unwrap();
+            let specified = specified(client, server, false, false);
+            let (here, request) = match client::Client::start(NOW, client, b"", &mut rng) {
+                Ok(asked) => asked,
+                Err(error) => {
+                    assert_eq!(offer(client), Err(error), "{client:?}");
+                    continue;
+                }
+            };
             let request = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
             let there = request.accept(server).and_then(|negotiated| negotiated.respond(NOW, b"", 0, &mut rng));
             let (response, there) = match there {
