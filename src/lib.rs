@@ -380,7 +380,7 @@ pub mod policy {
 
 /// Keys that outlive a flow: those that messages are signed with, and those of servers that clients encapsulate to.
 pub mod keys {
-    pub use crate::crypto::kex::{KemKey, KemPublicKey, KeyError as KemKeyError};
+    pub use crate::crypto::kex::{KemKey, KemKeyError, KemPublicKey};
     pub use crate::crypto::sign::{KeyError, KeyKind, PrivateKey, PublicKey, SignError, Signer};
     pub use crate::oap::StaticKey;
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64ct::{Base64, Encoding};
 use o7s::base::buf::PacketBuf;
 use o7s::base::rng::Rng;
 use o7s::capture::{CaptureConfig, KeyLog, Reader};
@@ -298,7 +299,7 @@ fn static_keys_are_wiped() {
     // PKCS#8 around the seed alone.
     let head = b"\x30\x54\x02\x01\x00\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x01\x04\x42\x80\x40";
     let der = [&head[..], &seed].concat();
-    let pem = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &der).unwrap();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", Base64::encode_string(&der));
     let key = KemKey::from_pem(pem.as_bytes()).unwrap();
     let sent = key.public_key().encapsulate(Kdf::Sha256, &mut Rng::from_seed([5; 32])).unwrap();
     let session = key.decapsulate(sent.ciphertext(), Kdf::Sha256).unwrap().expose().to_vec();

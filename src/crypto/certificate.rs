@@ -50,8 +50,8 @@ use webpki::EndEntityCert;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, NameConstraints};
 
+use super::der;
 use super::sign::{KeyError, PublicKey};
-use super::tlv;
 
 mod algorithms;
 mod credentials;
@@ -204,10 +204,10 @@ impl Certificate {
     /// Returns `true` if it is signed with its own key.
     fn is_self_signed(&self, key: &PublicKey) -> bool {
         let parts = || {
-            let mut content = tlv::only(&self.der, tlv::SEQUENCE)?;
-            let (_, _, tbs) = tlv::next(&mut content)?;
-            let id = tlv::take(&mut content, tlv::SEQUENCE)?;
-            Some((id, tbs, tlv::bits(tlv::only(content, tlv::BIT_STRING)?)?))
+            let mut content = der::only(&self.der, der::SEQUENCE)?;
+            let (_, _, tbs) = der::next(&mut content)?;
+            let id = der::take(&mut content, der::SEQUENCE)?;
+            Some((id, tbs, der::bits(der::only(content, der::BIT_STRING)?)?))
         };
         parts().is_some_and(|(id, tbs, signature)| algorithms::verify(key, id, tbs, signature))
     }
@@ -216,14 +216,14 @@ impl Certificate {
 /// Contents of issuer and subject, in the bytes of a certificate of version 3.
 fn names(der: &[u8]) -> Option<(&[u8], &[u8])> {
     const VERSION: u8 = 0xa0;
-    let mut content = tlv::only(der, tlv::SEQUENCE)?;
-    let mut tbs = tlv::take(&mut content, tlv::SEQUENCE)?;
-    tlv::take(&mut tbs, VERSION)?;
-    tlv::take(&mut tbs, tlv::INTEGER)?;
-    tlv::take(&mut tbs, tlv::SEQUENCE)?;
-    let issuer = tlv::take(&mut tbs, tlv::SEQUENCE)?;
-    tlv::take(&mut tbs, tlv::SEQUENCE)?;
-    Some((issuer, tlv::take(&mut tbs, tlv::SEQUENCE)?))
+    let mut content = der::only(der, der::SEQUENCE)?;
+    let mut tbs = der::take(&mut content, der::SEQUENCE)?;
+    der::take(&mut tbs, VERSION)?;
+    der::take(&mut tbs, der::INTEGER)?;
+    der::take(&mut tbs, der::SEQUENCE)?;
+    let issuer = der::take(&mut tbs, der::SEQUENCE)?;
+    der::take(&mut tbs, der::SEQUENCE)?;
+    Some((issuer, der::take(&mut tbs, der::SEQUENCE)?))
 }
 
 impl fmt::Debug for Certificate {

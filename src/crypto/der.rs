@@ -1,82 +1,80 @@
-//! The little of DER (X.690) that keys are wrapped in: elements of definite length, each in its one canonical form.
+//! Elements of DER (X.690): enough to find the parts of a key or of a certificate within its bytes, and to wrap keys.
+//!
+//! Lengths must be in the shortest form, and an element must be whole. What is in an element is for others to judge.
 
 use alloc::vec::Vec;
 
-const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;
 
-/// Reads elements one after the other.
-pub(super) struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    /// The content of the next element, which must have this tag; `None` if it is another, or not in canonical form.
-    pub(super) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (&found, rest) = self.0.split_first()?;
-        let (&short, rest) = rest.split_first()?;
-        // Nothing here is longer than 64 KiB. A length takes as few bytes as it can.
-        let (len, rest) = match short {
-            0..=0x7f => (usize::from(short), rest),
-            0x81 => rest.split_first().map(|(&len, rest)| (usize::from(len), rest)).filter(|(len, _)| *len > 0x7f)?,
-            0x82 => rest
-                .split_first_chunk()
-                .map(|(&len, rest)| (usize::from(u16::from_be_bytes(len)), rest))
-                .filter(|(len, _)| *len > 0xff)?,
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(len).filter(|_| found == tag)?;
-        self.0 = rest;
-        Some(content)
-    }
-
-    /// The elements inside the next one, a sequence.
-    pub(super) fn sequence(&mut self) -> Option<Self> {
-        self.take(SEQUENCE).map(Reader)
-    }
-
-    /// The next element, a whole number that is not negative: big-endian, without zeros in front.
-    pub(super) fn unsigned(&mut self) -> Option<&'a [u8]> {
-        match self.take(INTEGER)? {
-            [0] => Some(&[]),
-            // A zero in front keeps the sign away, and is there for nothing else.
-            [0, rest @ ..] => rest.first().is_some_and(|first| *first > 0x7f).then_some(rest),
-            number => number.first().is_some_and(|first| *first <= 0x7f).then_some(number),
+/// Takes the first element off the front: its tag, its content, and all of its bytes.
+pub(super) fn next<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
+    let (&tag, rest) = input.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (len, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x83 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            let len = bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+            let shortest = len >= 0x80 && bytes.first() != Some(&0);
+            (shortest.then_some(len)?, rest)
         }
-    }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(len)?;
+    let whole = input.get(..input.len() - rest.len())?;
+    *input = rest;
+    Some((tag, content, whole))
+}
 
-    /// Returns `true` if the next element has this tag.
-    pub(super) fn is_next(&self, tag: u8) -> bool {
-        self.0.first() == Some(&tag)
-    }
+/// Takes an element with this tag off the front and returns its content; nothing is taken if another is there.
+pub(super) fn take<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let mut rest = *input;
+    let (found, content, _) = next(&mut rest)?;
+    (found == tag).then(|| *input = rest)?;
+    Some(content)
+}
 
-    /// Returns `true` if there are no more elements.
-    pub(super) const fn is_end(&self) -> bool {
-        self.0.is_empty()
+/// The content of an element with this tag that has nothing behind it.
+pub(super) fn only(mut input: &[u8], tag: u8) -> Option<&[u8]> {
+    let content = take(&mut input, tag)?;
+    input.is_empty().then_some(content)
+}
+
+/// The bytes of a BIT STRING's content, which must be whole bytes.
+pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
+    content.strip_prefix(&[0])
+}
+
+/// The magnitude of an INTEGER's content, without zeros in front; `None` for a negative one or another than the shortest form.
+pub(super) fn unsigned(content: &[u8]) -> Option<&[u8]> {
+    match content {
+        [] | [0x80..=0xff, ..] | [0, 0..=0x7f, ..] => None,
+        [0, rest @ ..] => Some(rest),
+        all => Some(all),
     }
 }
 
-/// An element of these parts, one after the other. At most 64 KiB: what is longer gets a length that nobody reads.
+/// An element of these parts, one after the other. At most 16 MiB: what is longer gets a length that nobody reads.
 pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    let [high, low] = (len as u16).to_be_bytes();
-    let mut out = Vec::with_capacity(4 + len);
+    let [_, third, second, first] = (len as u32).to_be_bytes();
+    let mut out = Vec::with_capacity(5 + len);
     match len {
-        0..=0x7f => out.extend_from_slice(&[tag, low]),
-        0x80..=0xff => out.extend_from_slice(&[tag, 0x81, low]),
-        _ => out.extend_from_slice(&[tag, 0x82, high, low]),
+        0..=0x7f => out.extend_from_slice(&[tag, first]),
+        0x80..=0xff => out.extend_from_slice(&[tag, 0x81, first]),
+        0x100..=0xffff => out.extend_from_slice(&[tag, 0x82, second, first]),
+        _ => out.extend_from_slice(&[tag, 0x83, third, second, first]),
     }
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out
 }
 
 /// The element of a whole number that is not negative, big-endian; zeros in front of it are left out.
-pub(super) fn unsigned(number: &[u8]) -> Vec<u8> {
+pub(super) fn integer(number: &[u8]) -> Vec<u8> {
     let number = without_zeros(number);
     let sign: &[u8] = if number.first().is_none_or(|first| *first > 0x7f) { &[0] } else { &[] };
     element(INTEGER, &[sign, number])
@@ -93,39 +91,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_lead_back() {
-        for len in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
-            let content = alloc::vec![7; len];
-            let bytes = element(OCTET_STRING, &[&content]);
-            let mut reader = Reader::new(&bytes);
-            assert_eq!(reader.take(OCTET_STRING), Some(&content[..]));
-            assert!(reader.is_end());
-            assert_eq!(Reader::new(&bytes).take(SEQUENCE), None);
-            assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).take(OCTET_STRING), None);
+    fn elements_are_taken_in_order() {
+        let mut input: &[u8] = &[0x30, 2, 5, 0, 0x02, 1, 7, 9];
+        assert_eq!(take(&mut input, INTEGER), None);
+        assert_eq!(take(&mut input, SEQUENCE), Some(&[5, 0][..]));
+        assert_eq!(next(&mut input), Some((INTEGER, &[7][..], &[2, 1, 7][..])));
+        assert_eq!((next(&mut input), input), (None, &[9][..]));
+    }
+
+    #[test]
+    fn only_the_shortest_length_is_one() {
+        let long = |header: &[u8], len: usize| [header, &alloc::vec![1; len]].concat();
+        assert_eq!(only(&long(&[4, 0x81, 0x80], 0x80), OCTET_STRING).map(<[u8]>::len), Some(0x80));
+        assert_eq!(only(&long(&[4, 0x82, 1, 0], 0x100), OCTET_STRING).map(<[u8]>::len), Some(0x100));
+        for wrong in [&[4, 0x81, 5][..], &[4, 0x82, 0, 5], &[4, 0x80], &[4, 0x84, 0, 0, 0, 5], &[4, 6], &[4], &[]] {
+            assert_eq!(only(&long(wrong, 5), OCTET_STRING), None, "{wrong:x?}");
+        }
+        assert_eq!(only(&[4, 1, 1, 0], OCTET_STRING), None, "something is behind it");
+    }
+
+    #[test]
+    fn integers_have_one_form() {
+        assert_eq!(unsigned(&[0x7f]), Some(&[0x7f][..]));
+        assert_eq!(unsigned(&[0, 0x80]), Some(&[0x80][..]));
+        assert_eq!(unsigned(&[0]), Some(&[][..]));
+        for wrong in [&[][..], &[0x80], &[0xff, 1], &[0, 1], &[0, 0], &[0, 0, 0x80]] {
+            assert_eq!(unsigned(wrong), None, "{wrong:x?}");
         }
     }
 
     #[test]
-    fn only_the_shortest_length_is_read() {
-        let longer: [&[u8]; 6] =
-            [b"\x04\x81\x01a", b"\x04\x82\x00\x01a", b"\x04\x80a\0\0", b"\x04", b"", b"\x04\x83\0\0\x01a"];
-        assert!(longer.iter().all(|bytes| Reader::new(bytes).take(OCTET_STRING).is_none()));
-        let mut exactly = alloc::vec![0x04, 0x82, 0, 0xff];
-        exactly.extend([0; 0xff]);
-        assert_eq!(Reader::new(&exactly).take(OCTET_STRING), None);
-    }
-
-    #[test]
-    fn numbers_have_one_form() {
+    fn elements_lead_back() {
+        for len in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000] {
+            let content = alloc::vec![7; len];
+            let (first, second) = content.split_at(len / 2);
+            let bytes = element(OCTET_STRING, &[first, second]);
+            assert_eq!(only(&bytes, OCTET_STRING), Some(&content[..]));
+            assert_eq!(only(&bytes, SEQUENCE), None);
+            assert_eq!(only(&bytes[..bytes.len() - 1], OCTET_STRING), None);
+        }
         for (number, bytes) in
             [(&b""[..], &b"\x02\x01\0"[..]), (b"\x7f", b"\x02\x01\x7f"), (b"\x80", b"\x02\x02\0\x80")]
         {
-            assert_eq!(unsigned(number), bytes);
-            assert_eq!(unsigned(&[b"\0\0", number].concat()), bytes);
-            assert_eq!(Reader::new(bytes).unsigned(), Some(number));
-        }
-        for other in [&b"\x02\0"[..], b"\x02\x01\x80", b"\x02\x02\0\x7f", b"\x02\x02\0\0"] {
-            assert_eq!(Reader::new(other).unsigned(), None, "{other:02x?}");
+            assert_eq!(integer(number), bytes);
+            assert_eq!(integer(&[b"\0\0", number].concat()), bytes);
+            assert_eq!(only(bytes, INTEGER).and_then(unsigned), Some(number));
         }
     }
 }

@@ -52,7 +52,7 @@ use core::fmt;
 
 pub(crate) use encoding::Encoding;
 pub use encoding::{algorithm_of, hybrid_of};
-pub use static_key::{Encapsulated, KemKey, KemPublicKey, KeyError};
+pub use static_key::{Encapsulated, KemKey, KemKeyError, KemPublicKey};
 
 use rand_core::CryptoRng;
 

@@ -38,11 +38,11 @@ pub mod hash;
 pub mod kdf;
 pub mod kex;
 pub mod pem;
+mod pkcs8;
 pub mod protect;
 mod secret;
 pub mod sign;
 pub mod suite;
-mod tlv;
 
 pub use error::CryptoError;
 pub(crate) use error::{AlgorithmKind, Available};

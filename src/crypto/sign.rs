@@ -52,7 +52,7 @@ use rand_core::CryptoRng;
 #[cfg(any(feature = "sign-ecdsa", feature = "sign-rsa"))]
 use super::hash::DigestOutput;
 use super::suite::Digest;
-use super::{hash, tlv};
+use super::{der, hash};
 
 #[cfg(feature = "sign-ecdsa")]
 mod ecdsa;
@@ -249,28 +249,17 @@ impl PublicKey {
 
     /// The key of a kind with these bytes in its BIT STRING.
     pub(super) fn new(kind: KeyKind, key: &[u8]) -> Result<Self, KeyError> {
-        let id = kind.id();
-        let header = |tag: u8, len: usize| {
-            let mut bytes = alloc::vec![tag];
-            match len {
-                0..0x80 => bytes.push(len as u8),
-                0x80..0x100 => bytes.extend([0x81, len as u8]),
-                _ => bytes.extend([0x82, (len >> 8) as u8, len as u8]),
-            }
-            bytes
-        };
-        let algorithm = [&header(tlv::SEQUENCE, id.len()), id].concat();
-        let bits = [&header(tlv::BIT_STRING, key.len() + 1)[..], &[0], key].concat();
-        Self::from_spki(&[header(tlv::SEQUENCE, algorithm.len() + bits.len()), algorithm, bits].concat())
+        let algorithm = der::element(der::SEQUENCE, &[kind.id()]);
+        Self::from_spki(&der::element(der::SEQUENCE, &[&algorithm, &der::element(der::BIT_STRING, &[&[0], key])]))
     }
 
     /// The kind of a key, and its own bytes, which are the last ones.
     fn split(der: &[u8]) -> Result<(KeyKind, &[u8]), KeyError> {
-        let mut content = tlv::only(der, tlv::SEQUENCE).ok_or(KeyError::Malformed)?;
-        let id = tlv::take(&mut content, tlv::SEQUENCE).ok_or(KeyError::Malformed)?;
-        let bits = tlv::only(content, tlv::BIT_STRING).ok_or(KeyError::Malformed)?;
+        let mut content = der::only(der, der::SEQUENCE).ok_or(KeyError::Malformed)?;
+        let id = der::take(&mut content, der::SEQUENCE).ok_or(KeyError::Malformed)?;
+        let bits = der::only(content, der::BIT_STRING).ok_or(KeyError::Malformed)?;
         let kind = KeyKind::ALL.iter().find(|kind| kind.id() == id).ok_or(KeyError::Unknown)?;
-        Ok((*kind, tlv::bits(bits).ok_or(KeyError::Malformed)?))
+        Ok((*kind, der::bits(bits).ok_or(KeyError::Malformed)?))
     }
 
     /// Kind of the key.

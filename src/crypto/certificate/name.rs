@@ -9,7 +9,7 @@ use x509_cert::der::{Tag, Tagged};
 use x509_cert::name::Name;
 
 use crate::base::debug::debug_by_text;
-use crate::crypto::tlv;
+use crate::crypto::der;
 use crate::types::name::Name as FlowName;
 
 /// Characters of a subject that are printed at most.
@@ -67,10 +67,10 @@ pub(super) fn common_name(subject: &Name) -> Result<Box<str>, NameFault> {
 /// Whether the content of a subject or issuer has no more parts than anybody needs.
 pub(super) fn is_bounded(mut name: &[u8]) -> bool {
     let mut relative = 0;
-    while let Some(mut attributes) = tlv::take(&mut name, SET) {
+    while let Some(mut attributes) = der::take(&mut name, SET) {
         relative += 1;
         let mut n = 0;
-        while tlv::take(&mut attributes, tlv::SEQUENCE).is_some() {
+        while der::take(&mut attributes, der::SEQUENCE).is_some() {
             n += 1;
         }
         if relative > MAX_RELATIVE || n > MAX_ATTRIBUTES || !attributes.is_empty() {

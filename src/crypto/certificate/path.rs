@@ -9,9 +9,9 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 use super::store::Entry;
 use super::{Certificate, CertificateError, Date, TrustStore, algorithms};
+use crate::crypto::der;
 use crate::crypto::sign::PublicKey;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 /// What a peer may make a verifier do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,7 +297,7 @@ impl<'a> Reach<'a> {
 fn anchor(entry: &Entry) -> TrustAnchor<'_> {
     TrustAnchor {
         subject: Der::from_slice(&entry.subject),
-        subject_public_key_info: Der::from_slice(tlv::only(&entry.spki, tlv::SEQUENCE).unwrap_or_default()),
+        subject_public_key_info: Der::from_slice(der::only(&entry.spki, der::SEQUENCE).unwrap_or_default()),
         name_constraints: None,
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Certificate, CertificateError, StoreError, Unusable};
-use crate::crypto::{pem, tlv};
+use crate::crypto::{der, pem};
 
 /// Certificates that a store keeps at most.
 pub const MAX_CERTIFICATES: usize = 4096;
@@ -168,7 +168,7 @@ fn read(file: &[u8]) -> Result<Vec<Read>, StoreError> {
         Err(reason) => Err(StoreError::Certificate { line, reason }),
     };
     // The tag of a certificate is the character 0, and in all but the smallest no character follows it.
-    if matches!(file, [0x30, 0x80..=0xff, ..]) || tlv::only(file, tlv::SEQUENCE).is_some() {
+    if matches!(file, [0x30, 0x80..=0xff, ..]) || der::only(file, der::SEQUENCE).is_some() {
         return Ok(alloc::vec![parse(1, file)?]);
     }
     let blocks = pem::blocks(file)?;

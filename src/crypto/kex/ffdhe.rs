@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::crypto::der::{self, BIT_STRING, OBJECT_IDENTIFIER, Reader, SEQUENCE};
+use crate::crypto::der::{self, BIT_STRING, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
 use crate::crypto::suite::Kex;
 
 /// Diffie-Hellman of PKCS #3: 1.2.840.113549.1.3.1.
@@ -31,37 +31,35 @@ impl Group {
     /// The transmitted form of a public number, big-endian.
     #[cfg(feature = "kex-ffdhe")]
     pub(crate) fn wrap(&self, public: &[u8]) -> Vec<u8> {
-        let parameters = der::element(SEQUENCE, &[&der::unsigned(self.prime), &der::unsigned(&[GENERATOR])]);
+        let parameters = der::element(SEQUENCE, &[&der::integer(self.prime), &der::integer(&[GENERATOR])]);
         let algorithm = der::element(SEQUENCE, &[&der::element(OBJECT_IDENTIFIER, &[DH]), &parameters]);
         // No bit of the last byte is unused.
-        let key = der::element(BIT_STRING, &[&[0], &der::unsigned(public)]);
+        let key = der::element(BIT_STRING, &[&[0], &der::integer(public)]);
         der::element(SEQUENCE, &[&algorithm, &key])
     }
 }
 
 /// The group of a transmitted key, and its public number, which may be any; `None` if it is not exactly such a key.
-pub(crate) fn unwrap(transmitted: &[u8]) -> Option<(&'static Group, &[u8])> {
-    let mut outer = Reader::new(transmitted);
-    let mut whole = outer.sequence()?;
-    let mut algorithm = whole.sequence()?;
-    if algorithm.take(OBJECT_IDENTIFIER)? != DH {
+pub(crate) fn unwrap<'a>(transmitted: &'a [u8]) -> Option<(&'static Group, &'a [u8])> {
+    let number = |from: &mut &'a [u8]| der::unsigned(der::take(from, INTEGER)?);
+    let mut whole = der::only(transmitted, SEQUENCE)?;
+    let mut algorithm = der::take(&mut whole, SEQUENCE)?;
+    if der::take(&mut algorithm, OBJECT_IDENTIFIER)? != DH {
         return None;
     }
-    let mut parameters = algorithm.sequence()?;
-    let prime = parameters.unsigned()?;
+    let mut parameters = der::only(algorithm, SEQUENCE)?;
+    let prime = number(&mut parameters)?;
     let group = *Group::ALL.iter().find(|group| group.prime == prime)?;
-    if parameters.unsigned()? != [GENERATOR] {
+    if number(&mut parameters)? != [GENERATOR] {
         return None;
     }
-    if !parameters.is_end() {
+    if !parameters.is_empty() {
         // The bits of the sender's private number, which are nobody's concern.
-        parameters.unsigned()?;
+        number(&mut parameters)?;
     }
-    let (unused, key) = whole.take(BIT_STRING)?.split_first()?;
-    let mut key = Reader::new(key);
-    let public = key.unsigned()?;
-    let end = [parameters, algorithm, whole, outer, key].iter().all(Reader::is_end);
-    (*unused == 0 && end).then_some((group, public))
+    let mut key = der::bits(der::only(whole, BIT_STRING)?)?;
+    let public = number(&mut key)?;
+    (parameters.is_empty() && key.is_empty()).then_some((group, public))
 }
 
 /// The bytes of digits in hex, with line ends and blanks between them. An index beyond the end fails to compile.

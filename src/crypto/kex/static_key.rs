@@ -23,7 +23,6 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -35,7 +34,9 @@ use super::{algorithm_of, hybrid_of, respond_with, session_key};
 use crate::base::debug::debug_by_text;
 use crate::base::rng::Rng;
 use crate::crypto::backend::{Backend, PrivateKey};
-use crate::crypto::der::{OBJECT_IDENTIFIER, OCTET_STRING, Reader};
+use crate::crypto::der::{self, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
+use crate::crypto::pem::{self, PemError};
+use crate::crypto::pkcs8::Pkcs8;
 use crate::crypto::suite::{Kdf, Kex};
 use crate::crypto::{CryptoError, SessionKey, hash};
 
@@ -43,24 +44,24 @@ const PRIVATE_LABEL: &str = "PRIVATE KEY";
 const PUBLIC_LABEL: &str = "PUBLIC KEY";
 /// Key encapsulation of NIST: 2.16.840.1.101.3.4.4, and a number for each parameter set.
 const KEMS: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x04";
-/// Attributes, and the public key, behind a private key: `[0]` and `[1]` of RFC 5958.
-const ATTRIBUTES: u8 = 0xa0;
-const PUBLIC_KEY: u8 = 0x81;
 /// The seed of a private key that has no more: `[0]`.
 const SEED: u8 = 0x80;
 
 /// Why a key cannot be read.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeyError {
-    /// The text is not that of a single PEM block.
-    #[error("not a PEM file with one {0} in it: no other block may be in the file, and lines have 64 characters")]
-    Pem(&'static str),
+pub enum KemKeyError {
+    /// The file is damaged.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// No block, or several.
+    #[error("not a PEM file with one {0} in it: no other block may be in the file")]
+    Single(&'static str),
     /// A PEM block of something else.
     #[error("the file has a {found:?} and no {wanted:?}")]
     Label {
         /// What there is.
-        found: String,
+        found: Box<str>,
         /// What there should be.
         wanted: &'static str,
     },
@@ -81,7 +82,7 @@ pub enum KeyError {
     Crypto(#[from] CryptoError),
 }
 
-debug_by_text!(KeyError { Pem, Label, Encrypted, Algorithm, Form, RawLength, Crypto });
+debug_by_text!(KemKeyError { Pem, Single, Label, Encrypted, Algorithm, Form, RawLength, Crypto });
 
 /// A static private key of a KEM, wiped when it is dropped.
 pub struct KemKey {
@@ -105,8 +106,8 @@ impl KemKey {
     /// Reads a key of ML-KEM: one PEM block with a PKCS#8 key, not encrypted.
     ///
     /// # Errors
-    /// [`KeyError`]; both halves of a key that has seed and expanded key must agree.
-    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
+    /// [`KemKeyError`]; both halves of a key that has seed and expanded key must agree.
+    pub fn from_pem(text: &[u8]) -> Result<Self, KemKeyError> {
         Self::from_pkcs8(&unwrap_pem(text, PRIVATE_LABEL)?)
     }
 
@@ -114,31 +115,33 @@ impl KemKey {
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem).
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        let (algorithm, key) = unwrap_pkcs8(der).ok_or(KeyError::Form)?;
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KemKeyError> {
+        let mut parts = Pkcs8::parse(bytes).ok_or(KemKeyError::Form)?;
+        // Other algorithms have parameters behind it, and are told by name.
+        let algorithm = der::take(&mut parts.algorithm, OBJECT_IDENTIFIER).ok_or(KemKeyError::Form)?;
         let kex = match algorithm.strip_prefix(KEMS) {
             Some([1]) => Kex::MlKem512,
             Some([2]) => Kex::MlKem768,
             Some([3]) => Kex::MlKem1024,
-            _ => return Err(KeyError::Algorithm),
+            _ => return Err(KemKeyError::Algorithm),
         };
-        Self::import(kex, &private_parts(key).ok_or(KeyError::Form)?)
+        Self::import(kex, &private_parts(parts.private).ok_or(KemKeyError::Form)?)
     }
 
     /// Reads a key of a hybrid, which its length tells: the expanded key of ML-KEM and that of the curve, nothing else.
     ///
     /// # Errors
-    /// [`KeyError::RawLength`], and [`KeyError::Crypto`] if the halves of the key of ML-KEM do not belong together.
-    pub fn from_raw(bytes: &[u8]) -> Result<Self, KeyError> {
+    /// [`KemKeyError::RawLength`], and [`KemKeyError::Crypto`] if the halves of the key of ML-KEM do not belong together.
+    pub fn from_raw(bytes: &[u8]) -> Result<Self, KemKeyError> {
         let kex = match bytes.len() {
             2432 => Kex::X25519MlKem768,
             3224 => Kex::X448MlKem1024,
-            len => return Err(KeyError::RawLength(len, "2432 (X25519MLKEM768) or 3224 (X448MLKEM1024)")),
+            len => return Err(KemKeyError::RawLength(len, "2432 (X25519MLKEM768) or 3224 (X448MLKEM1024)")),
         };
         Self::import(kex, bytes)
     }
 
-    fn import(kex: Kex, private: &[u8]) -> Result<Self, KeyError> {
+    fn import(kex: Kex, private: &[u8]) -> Result<Self, KemKeyError> {
         Ok(Self { kex, private: Backend::preferred().exchange(kex)?.import(private)? })
     }
 
@@ -183,8 +186,8 @@ impl KemPublicKey {
     /// Reads a key of ML-KEM: one PEM block with a SubjectPublicKeyInfo.
     ///
     /// # Errors
-    /// [`KeyError`]; a key with a coefficient out of range is [`CryptoError::InvalidPublicKey`].
-    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
+    /// [`KemKeyError`]; a key with a coefficient out of range is [`CryptoError::InvalidPublicKey`].
+    pub fn from_pem(text: &[u8]) -> Result<Self, KemKeyError> {
         Self::from_spki(&unwrap_pem(text, PUBLIC_LABEL)?)
     }
 
@@ -192,25 +195,25 @@ impl KemPublicKey {
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem).
-    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+    pub fn from_spki(der: &[u8]) -> Result<Self, KemKeyError> {
         match algorithm_of(der) {
             Ok(kex) if kex.is_kem() => Self::checked(kex, der),
-            Ok(_) => Err(KeyError::Algorithm),
-            Err(_) => Err(KeyError::Form),
+            Ok(_) => Err(KemKeyError::Algorithm),
+            Err(_) => Err(KemKeyError::Form),
         }
     }
 
     /// Reads a key of a hybrid, which its length tells.
     ///
     /// # Errors
-    /// [`KeyError::RawLength`], and [`KeyError::Crypto`] for a key to which nothing can be encapsulated.
-    pub fn from_raw(bytes: &[u8]) -> Result<Self, KeyError> {
+    /// [`KemKeyError::RawLength`], and [`KemKeyError::Crypto`] for a key to which nothing can be encapsulated.
+    pub fn from_raw(bytes: &[u8]) -> Result<Self, KemKeyError> {
         let expected = "1216 (X25519MLKEM768) or 1624 (X448MLKEM1024)";
-        Self::checked(hybrid_of(bytes).map_err(|_| KeyError::RawLength(bytes.len(), expected))?, bytes)
+        Self::checked(hybrid_of(bytes).map_err(|_| KemKeyError::RawLength(bytes.len(), expected))?, bytes)
     }
 
     /// Encapsulates something to it, so that a bad key is noticed when it is read and not when it is used.
-    fn checked(kex: Kex, public: &[u8]) -> Result<Self, KeyError> {
+    fn checked(kex: Kex, public: &[u8]) -> Result<Self, KemKeyError> {
         respond_with(Backend::preferred(), kex, public, Kdf::Sha256, &mut Rng::from_seed([0; 32]))?;
         Ok(Self { kex, public: public.into() })
     }
@@ -293,51 +296,24 @@ impl fmt::Debug for Encapsulated {
 }
 
 /// The content of the one block of a PEM file.
-fn unwrap_pem(text: &[u8], wanted: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let text = text.trim_ascii();
-    match pem_rfc7468::decode_label(text) {
-        Ok(found) if found == wanted => {}
-        Ok("ENCRYPTED PRIVATE KEY") => return Err(KeyError::Encrypted),
-        Ok(found) => return Err(KeyError::Label { found: found.into(), wanted }),
-        Err(_) => return Err(KeyError::Pem(wanted)),
+fn unwrap_pem(file: &[u8], wanted: &'static str) -> Result<Zeroizing<Vec<u8>>, KemKeyError> {
+    let mut blocks = pem::blocks(file)?;
+    let block = blocks.pop().filter(|_| blocks.is_empty()).ok_or(KemKeyError::Single(wanted))?;
+    match &*block.label {
+        label if label == wanted => Ok(block.content),
+        "ENCRYPTED PRIVATE KEY" => Err(KemKeyError::Encrypted),
+        _ => Err(KemKeyError::Label { found: block.label, wanted }),
     }
-    // As long as the text, which is more than needed: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(alloc::vec![0; text.len()]);
-    let len = pem_rfc7468::decode(text, &mut bytes).map_err(|_| KeyError::Pem(wanted))?.1.len();
-    bytes.truncate(len);
-    Ok(bytes)
-}
-
-/// The algorithm of a PKCS#8 key, and what its octet string holds.
-fn unwrap_pkcs8(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut outer = Reader::new(der);
-    let mut whole = outer.sequence()?;
-    let version = whole.unsigned()?;
-    let mut algorithm = whole.sequence()?;
-    let identifier = algorithm.take(OBJECT_IDENTIFIER)?;
-    let key = whole.take(OCTET_STRING)?;
-    for optional in [ATTRIBUTES, PUBLIC_KEY] {
-        if whole.is_next(optional) {
-            whole.take(optional)?;
-        }
-    }
-    // Other algorithms have parameters, and are told by name.
-    (outer.is_end() && whole.is_end() && matches!(version, [] | [1])).then_some((identifier, key))
 }
 
 /// The private bytes of ML-KEM in whichever of its three forms: seed, expanded key, or one behind the other.
 fn private_parts(key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut reader = Reader::new(key);
-    let (seed, expanded): (&[u8], &[u8]) = if reader.is_next(SEED) {
-        (reader.take(SEED)?, &[])
-    } else if reader.is_next(OCTET_STRING) {
-        (&[], reader.take(OCTET_STRING)?)
-    } else {
-        let mut both = reader.sequence()?;
-        let parts = (both.take(OCTET_STRING)?, both.take(OCTET_STRING)?);
-        both.is_end().then_some(parts)?
-    };
-    reader.is_end().then(|| Zeroizing::new([seed, expanded].concat()))
+    if let Some(part) = der::only(key, SEED).or_else(|| der::only(key, OCTET_STRING)) {
+        return Some(Zeroizing::new(part.to_vec()));
+    }
+    let mut both = der::only(key, SEQUENCE)?;
+    let (seed, expanded) = (der::take(&mut both, OCTET_STRING)?, der::only(both, OCTET_STRING)?);
+    Some(Zeroizing::new([seed, expanded].concat()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use p256::ecdsa::signature::hazmat::{PrehashVerifier, RandomizedPrehashSigner};
 use rand_core::CryptoRng;
 
 use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError, hashed};
+use crate::crypto::der;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 /// Tags in a private key: the curve, and the public key.
 const CURVE: u8 = 0xa0;
@@ -90,12 +90,12 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// What is in the bytes, for whatever curve.
     fn parse(private: &'a [u8]) -> Option<Self> {
-        let mut content = tlv::only(private, tlv::SEQUENCE)?;
-        (tlv::take(&mut content, tlv::INTEGER)? == [1]).then_some(())?;
-        let scalar = tlv::take(&mut content, tlv::OCTET_STRING)?;
-        let curve = tlv::take(&mut content, CURVE);
-        let public = match tlv::take(&mut content, PUBLIC) {
-            Some(public) => Some(tlv::bits(tlv::only(public, tlv::BIT_STRING)?)?),
+        let mut content = der::only(private, der::SEQUENCE)?;
+        (der::take(&mut content, der::INTEGER)? == [1]).then_some(())?;
+        let scalar = der::take(&mut content, der::OCTET_STRING)?;
+        let curve = der::take(&mut content, CURVE);
+        let public = match der::take(&mut content, PUBLIC) {
+            Some(public) => Some(der::bits(der::only(public, der::BIT_STRING)?)?),
             None => None,
         };
         content.is_empty().then_some(Self { scalar, curve, public })

@@ -8,8 +8,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError};
+use crate::crypto::der;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 pub(super) struct Ed25519;
 
@@ -34,7 +34,7 @@ impl Algorithm for Ed25519 {
     }
 
     fn import(&self, private: &[u8]) -> Result<Box<dyn SecretKey>, KeyError> {
-        let seed = tlv::only(private, tlv::OCTET_STRING).ok_or(KeyError::Malformed)?;
+        let seed = der::only(private, der::OCTET_STRING).ok_or(KeyError::Malformed)?;
         let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).map_err(|_| KeyError::Malformed)?);
         Ok(Box::new(Secret(SigningKey::from_bytes(&seed))))
     }

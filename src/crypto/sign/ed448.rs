@@ -11,8 +11,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError};
+use crate::crypto::der;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 /// Bytes of a private key.
 const SEED_LEN: usize = 57;
@@ -73,7 +73,7 @@ impl Algorithm for Ed448 {
     }
 
     fn import(&self, private: &[u8]) -> Result<Box<dyn SecretKey>, KeyError> {
-        let seed = tlv::only(private, tlv::OCTET_STRING).ok_or(KeyError::Malformed)?;
+        let seed = der::only(private, der::OCTET_STRING).ok_or(KeyError::Malformed)?;
         let seed = Zeroizing::new(<[u8; SEED_LEN]>::try_from(seed).map_err(|_| KeyError::Malformed)?);
         let key = SigningKey::try_from(&seed[..]).map_err(|_| KeyError::Malformed)?;
         Ok(Box::new(Secret(Box::new(key))))

@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, KeyError, KeyKind, SecretKey, SignError};
+use crate::crypto::der;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 /// Tag of a seed that is alone: the first choice, implicitly.
 const SEED: u8 = 0x80;
@@ -109,15 +109,15 @@ impl<P: MlDsaParams> MlDsa<P> {
 type Halves<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 fn halves(private: &[u8]) -> Option<Halves<'_>> {
-    if let Some(seed) = tlv::only(private, SEED) {
+    if let Some(seed) = der::only(private, SEED) {
         return Some((Some(seed), None));
     }
-    if let Some(expanded) = tlv::only(private, tlv::OCTET_STRING) {
+    if let Some(expanded) = der::only(private, der::OCTET_STRING) {
         return Some((None, Some(expanded)));
     }
-    let mut both = tlv::only(private, tlv::SEQUENCE)?;
-    let seed = tlv::take(&mut both, tlv::OCTET_STRING).filter(|seed| seed.len() == SEED_LEN)?;
-    Some((Some(seed), Some(tlv::only(both, tlv::OCTET_STRING)?)))
+    let mut both = der::only(private, der::SEQUENCE)?;
+    let seed = der::take(&mut both, der::OCTET_STRING).filter(|seed| seed.len() == SEED_LEN)?;
+    Some((Some(seed), Some(der::only(both, der::OCTET_STRING)?)))
 }
 
 #[allow(deprecated, reason = "the key file has the expanded form, which is compared")]

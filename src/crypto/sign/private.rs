@@ -7,8 +7,9 @@ use core::fmt;
 use rand_core::CryptoRng;
 
 use super::{KeyError, KeyKind, PublicKey, SecretKey, SignError, Signer, algorithm};
+use crate::crypto::pem;
+use crate::crypto::pkcs8::Pkcs8;
 use crate::crypto::suite::Digest;
-use crate::crypto::{pem, tlv};
 
 /// A private key in this process's memory; wiped when it is dropped, never printed, never copied.
 pub struct PrivateKey {
@@ -22,9 +23,10 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`] says what is wrong with it.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        let (kind, private, public) = split(der)?;
-        let key = Self::import(kind, private)?;
-        match public {
+        let parts = Pkcs8::parse(der).ok_or(KeyError::Malformed)?;
+        let kind = KeyKind::ALL.iter().find(|kind| kind.id() == parts.algorithm).ok_or(KeyError::Unknown)?;
+        let key = Self::import(*kind, parts.private)?;
+        match parts.public {
             Some(stored) if stored != key.public.key() => Err(KeyError::Inconsistent),
             _ => Ok(key),
         }
@@ -58,29 +60,6 @@ impl PrivateKey {
         let secret = algorithm(kind)?.import(private)?;
         Ok(Self { public: PublicKey::new(kind, &secret.public())?, secret })
     }
-}
-
-/// Kind, private and public part of a PKCS #8 structure. Attributes are for others.
-type Parts<'a> = (KeyKind, &'a [u8], Option<&'a [u8]>);
-
-fn split(der: &[u8]) -> Result<Parts<'_>, KeyError> {
-    const ATTRIBUTES: u8 = 0xa0;
-    const PUBLIC: u8 = 0x81;
-    let mut content = tlv::only(der, tlv::SEQUENCE).ok_or(KeyError::Malformed)?;
-    let version = tlv::take(&mut content, tlv::INTEGER);
-    let id = tlv::take(&mut content, tlv::SEQUENCE);
-    let private = tlv::take(&mut content, tlv::OCTET_STRING);
-    let _ = tlv::take(&mut content, ATTRIBUTES);
-    let public = tlv::take(&mut content, PUBLIC);
-    let (Some([version]), Some(id), Some(private), []) = (version, id, private, content) else {
-        return Err(KeyError::Malformed);
-    };
-    if *version > 1 || (*version == 0 && public.is_some()) {
-        return Err(KeyError::Malformed);
-    }
-    let kind = KeyKind::ALL.iter().find(|kind| kind.id() == id).ok_or(KeyError::Unknown)?;
-    let public = public.map(|bits| tlv::bits(bits).ok_or(KeyError::Malformed)).transpose()?;
-    Ok((*kind, private, public))
 }
 
 impl Signer for PrivateKey {

@@ -11,8 +11,8 @@ use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey, EncodeRsaPublicKey};
 use rsa::{Pkcs1v15Sign, PrivateKey, PublicKey};
 
 use super::{Algorithm, KeyError, KeyKind, MAX_RSA_BITS, MIN_RSA_BITS, SecretKey, SignError, hashed};
+use crate::crypto::der;
 use crate::crypto::suite::Digest;
-use crate::crypto::tlv;
 
 pub(super) struct Pkcs1;
 
@@ -29,9 +29,9 @@ fn check(n: &[u8], e: &[u8]) -> Result<(), KeyError> {
 
 fn check_encoded(key: &[u8]) -> Result<(), KeyError> {
     fn numbers(key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut content = tlv::only(key, tlv::SEQUENCE)?;
-        let n = tlv::unsigned(tlv::take(&mut content, tlv::INTEGER)?)?;
-        Some((n, tlv::unsigned(tlv::only(content, tlv::INTEGER)?)?))
+        let mut content = der::only(key, der::SEQUENCE)?;
+        let n = der::unsigned(der::take(&mut content, der::INTEGER)?)?;
+        Some((n, der::unsigned(der::only(content, der::INTEGER)?)?))
     }
     let (n, e) = numbers(key).ok_or(KeyError::Malformed)?;
     check(n, e)
@@ -56,7 +56,7 @@ fn padding(digest: Digest) -> Option<Pkcs1v15Sign> {
     let len = digest.len() as u8;
     let prefix = [
         &[0x30, 17 + len, 0x30, 13, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, id][..],
-        &[5, 0, tlv::OCTET_STRING, len],
+        &[5, 0, der::OCTET_STRING, len],
     ];
     Some(Pkcs1v15Sign { hash_len: Some(digest.len()), prefix: prefix.concat().into() })
 }
@@ -89,13 +89,13 @@ impl Algorithm for Pkcs1 {
 /// Checks the public part of a private key, whose sizes decide what everything costs.
 fn check_private(private: &[u8]) -> Result<(), KeyError> {
     fn numbers(private: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut content = tlv::only(private, tlv::SEQUENCE)?;
+        let mut content = der::only(private, der::SEQUENCE)?;
         // Two primes are version 0; with more of them there is another structure behind.
-        (tlv::take(&mut content, tlv::INTEGER)? == [0]).then_some(())?;
-        let n = tlv::unsigned(tlv::take(&mut content, tlv::INTEGER)?)?;
-        let e = tlv::unsigned(tlv::take(&mut content, tlv::INTEGER)?)?;
+        (der::take(&mut content, der::INTEGER)? == [0]).then_some(())?;
+        let n = der::unsigned(der::take(&mut content, der::INTEGER)?)?;
+        let e = der::unsigned(der::take(&mut content, der::INTEGER)?)?;
         // None of the others is longer than the modulus.
-        while let Some(other) = tlv::take(&mut content, tlv::INTEGER) {
+        while let Some(other) = der::take(&mut content, der::INTEGER) {
             (other.len() <= n.len() + 1).then_some(())?;
         }
         content.is_empty().then_some((n, e))

@@ -1,15 +1,15 @@
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
+use base64ct::{Base64, Encoding};
 use ml_kem::{KeyInit, MlKem512};
-use pem_rfc7468::{LineEnding, encode_string};
 use proptest::prelude::*;
 
 use super::*;
 use crate::base::rng::Rng;
-use crate::crypto::der::{SEQUENCE, element, unsigned};
+use crate::crypto::der::{element, integer};
 
 const ML_KEM_512: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x04\x01";
-const INVALID: KeyError = KeyError::Crypto(CryptoError::InvalidPrivateKey);
+const INVALID: KemKeyError = KemKeyError::Crypto(CryptoError::InvalidPrivateKey);
 
 fn rng() -> Rng {
     Rng::from_seed([3; 32])
@@ -18,7 +18,7 @@ fn rng() -> Rng {
 /// A PKCS#8 key around these parts of a private key.
 fn pkcs8(algorithm: &[u8], parts: &[u8]) -> Vec<u8> {
     let algorithm = element(SEQUENCE, &[&element(OBJECT_IDENTIFIER, &[algorithm])]);
-    element(SEQUENCE, &[&unsigned(&[]), &algorithm, &element(OCTET_STRING, &[parts])])
+    element(SEQUENCE, &[&integer(&[]), &algorithm, &element(OCTET_STRING, &[parts])])
 }
 
 #[allow(deprecated, reason = "other programs write such keys")]
@@ -40,8 +40,12 @@ fn both(seed: &[u8], expanded: &[u8]) -> Vec<u8> {
     element(SEQUENCE, &[&octets(seed), &octets(expanded)])
 }
 
+fn block(label: &str, content: &[u8]) -> String {
+    alloc::format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", Base64::encode_string(content))
+}
+
 fn private_pem() -> String {
-    encode_string(PRIVATE_LABEL, LineEnding::LF, &pkcs8(ML_KEM_512, &seed_only(&[7; 64]))).unwrap()
+    block(PRIVATE_LABEL, &pkcs8(ML_KEM_512, &seed_only(&[7; 64])))
 }
 
 #[test]
@@ -92,24 +96,24 @@ fn parts_that_do_not_belong_together_are_refused() {
 fn other_keys_are_told_apart() {
     let seed = seed_only(&[7; 64]);
     let algorithm = |oid: &[u8]| KemKey::from_pkcs8(&pkcs8(oid, &seed)).err();
-    assert_eq!(algorithm(b"\x2b\x65\x6e"), Some(KeyError::Algorithm), "X25519");
-    assert_eq!(algorithm(b"\x60\x86\x48\x01\x65\x03\x04\x04\x04"), Some(KeyError::Algorithm));
+    assert_eq!(algorithm(b"\x2b\x65\x6e"), Some(KemKeyError::Algorithm), "X25519");
+    assert_eq!(algorithm(b"\x60\x86\x48\x01\x65\x03\x04\x04\x04"), Some(KemKeyError::Algorithm));
     assert_eq!(algorithm(ML_KEM_512), None);
     let form = |der: &[u8]| KemKey::from_pkcs8(der).err();
     let good = pkcs8(ML_KEM_512, &seed);
-    assert_eq!(form(&good[..good.len() - 1]), Some(KeyError::Form));
-    assert_eq!(form(&[&good[..], &[0]].concat()), Some(KeyError::Form));
-    assert_eq!(form(&pkcs8(ML_KEM_512, &[&seed[..], &seed].concat())), Some(KeyError::Form));
+    assert_eq!(form(&good[..good.len() - 1]), Some(KemKeyError::Form));
+    assert_eq!(form(&[&good[..], &[0]].concat()), Some(KemKeyError::Form));
+    assert_eq!(form(&pkcs8(ML_KEM_512, &[&seed[..], &seed].concat())), Some(KemKeyError::Form));
     assert_eq!(form(&pkcs8(ML_KEM_512, &seed_only(&[7; 63]))), Some(INVALID));
-    assert_eq!(form(&pkcs8(ML_KEM_512, &[])), Some(KeyError::Form));
+    assert_eq!(form(&pkcs8(ML_KEM_512, &[])), Some(KemKeyError::Form));
     // Attributes and a public key behind it, as version 1 has them.
     let algorithm = element(SEQUENCE, &[&element(OBJECT_IDENTIFIER, &[ML_KEM_512])]);
     let more = |version: &[u8], last: u8| {
-        let (attributes, last) = (element(ATTRIBUTES, &[]), element(last, &[&[0, 1]]));
-        form(&element(SEQUENCE, &[&unsigned(version), &algorithm, &octets(&seed), &attributes, &last]))
+        let (attributes, last) = (element(0xa0, &[]), element(last, &[&[0, 1]]));
+        form(&element(SEQUENCE, &[&integer(version), &algorithm, &octets(&seed), &attributes, &last]))
     };
-    assert_eq!(more(&[1], PUBLIC_KEY), None);
-    assert_eq!((more(&[2], PUBLIC_KEY), more(&[1], SEED)), (Some(KeyError::Form), Some(KeyError::Form)));
+    assert_eq!(more(&[1], 0x81), None);
+    assert_eq!((more(&[2], 0x81), more(&[1], SEED)), (Some(KemKeyError::Form), Some(KemKeyError::Form)));
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn pem_files_are_read_whatever_the_ends_of_their_lines() {
     for other in [text.replace('\n', "\r\n"), alloc::format!("what it is for\n{text}\n \n"), text.trim_end().into()] {
         assert_eq!(KemKey::from_pem(other.as_bytes()).unwrap().public_key(), public, "{other:?}");
     }
-    let spki = encode_string(PUBLIC_LABEL, LineEnding::LF, public.as_bytes()).unwrap();
+    let spki = block(PUBLIC_LABEL, public.as_bytes());
     assert_eq!(KemPublicKey::from_pem(spki.as_bytes()).unwrap(), public);
 }
 
@@ -127,13 +131,17 @@ fn pem_files_are_read_whatever_the_ends_of_their_lines() {
 fn what_is_wrong_with_a_file_is_said() {
     let text = private_pem();
     let error = |text: &str| KemKey::from_pem(text.as_bytes()).unwrap_err().to_string();
-    let block = |label| encode_string(label, LineEnding::LF, b"x").unwrap();
+    let block = |label| block(label, b"x");
     assert!(error("").starts_with("not a PEM file with one PRIVATE KEY in it"));
     assert!(error(&[&text[..], &text].concat()).contains("no other block"));
     assert!(error(&block("ENCRYPTED PRIVATE KEY")).contains("without a passphrase"));
     assert_eq!(error(&block("PUBLIC KEY")), "the file has a \"PUBLIC KEY\" and no \"PRIVATE KEY\"");
     assert!(error(&block(PRIVATE_LABEL)).contains("PKCS#8"));
-    assert!(error(&text.replacen('M', "*", 1)).contains("not a PEM file"));
+    assert_eq!(
+        error(&text.replacen('M', "*", 1)),
+        "line 1: the block PRIVATE KEY that begins here is not base64: the file is damaged"
+    );
+    assert!(error(&text[..text.len() - 4]).ends_with("has no end: the file is cut short"));
     let public = KemPublicKey::from_pem(text.as_bytes()).unwrap_err().to_string();
     assert_eq!(public, "the file has a \"PRIVATE KEY\" and no \"PUBLIC KEY\"");
     assert!(KemKey::from_raw(&[0; 2400]).unwrap_err().to_string().contains("2400 bytes"));
@@ -163,8 +171,8 @@ fn public_keys_are_checked_when_they_are_read() {
     over[22..24].fill(0xff);
     assert_eq!(KemPublicKey::from_spki(&over).unwrap_err(), CryptoError::InvalidPublicKey.into());
     let x25519 = super::super::KeyPair::generate(Kex::X25519, &mut rng()).unwrap();
-    assert_eq!(KemPublicKey::from_spki(x25519.public()).unwrap_err(), KeyError::Algorithm);
-    assert_eq!(KemPublicKey::from_spki(&public.as_bytes()[1..]).unwrap_err(), KeyError::Form);
+    assert_eq!(KemPublicKey::from_spki(x25519.public()).unwrap_err(), KemKeyError::Algorithm);
+    assert_eq!(KemPublicKey::from_spki(&public.as_bytes()[1..]).unwrap_err(), KemKeyError::Form);
 }
 
 #[test]
