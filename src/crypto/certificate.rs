@@ -201,15 +201,18 @@ impl Certificate {
         self.subject == self.issuer
     }
 
-    /// Returns `true` if it is signed with its own key.
-    fn is_self_signed(&self, key: &PublicKey) -> bool {
+    /// Whether it is signed with its own key; `None` if that cannot be told, for want of the algorithm.
+    fn is_self_signed(&self, key: &PublicKey) -> Option<bool> {
         let parts = || {
             let mut content = der::only(&self.der, der::SEQUENCE)?;
             let (_, _, tbs) = der::next(&mut content)?;
             let id = der::take(&mut content, der::SEQUENCE)?;
             Some((id, tbs, der::bits(der::only(content, der::BIT_STRING)?)?))
         };
-        parts().is_some_and(|(id, tbs, signature)| algorithms::verify(key, id, tbs, signature))
+        match parts() {
+            Some((id, tbs, signature)) => algorithms::verify(key, id, tbs, signature),
+            None => Some(false),
+        }
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The element of a whole number that is not negative, big-endian; zeros in front of it are left out.
+#[cfg(any(test, feature = "kex-ffdhe"))]
 pub(super) fn integer(number: &[u8]) -> Vec<u8> {
     let number = without_zeros(number);
     let sign: &[u8] = if number.first().is_none_or(|first| *first > 0x7f) { &[0] } else { &[] };
@@ -81,6 +82,7 @@ pub(super) fn integer(number: &[u8]) -> Vec<u8> {
 }
 
 /// A big-endian number without the zeros in front.
+#[cfg(any(test, feature = "kex-ffdhe"))]
 pub(super) fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()

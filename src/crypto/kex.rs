@@ -161,4 +161,5 @@ fn session_key(kex: Kex, secret: &SharedSecret, salt: &[u8; 32], kdf: Kdf) -> Re
 }
 
 #[cfg(test)]
+#[cfg(feature = "algorithms")]
 mod tests;

@@ -144,13 +144,14 @@ impl KeyKind {
     /// The hash that a message is signed by, if `named` is the digest of its sender; `None`: the message as it is.
     ///
     /// # Errors
-    /// [`SignError::Digest`]: the two do not go together.
+    /// [`SignError::Digest`]: the two do not go together; [`SignError::DigestUnavailable`]: this build does not have the hash.
     pub fn digest(self, named: Option<Digest>) -> Result<Option<Digest>, SignError> {
         match (self, named) {
             (Self::Rsa, Some(digest @ (Digest::Blake2s256 | Digest::Blake2b512)))
             | (Self::Ed25519 | Self::Ed448, Some(digest)) => Err(SignError::Digest { key: self, digest }),
             (Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 | Self::Rsa, named) => {
-                Ok(Some(named.unwrap_or(Digest::Sha256)))
+                let digest = named.unwrap_or(Digest::Sha256);
+                if digest.is_available() { Ok(Some(digest)) } else { Err(SignError::DigestUnavailable(digest)) }
             }
             _ => Ok(None),
         }
@@ -216,7 +217,9 @@ static ALGORITHMS: &[&dyn Algorithm] = &[
 /// The hash of a message, by what [`KeyKind::digest`] says.
 #[cfg(any(feature = "sign-ecdsa", feature = "sign-rsa"))]
 fn hashed(digest: Option<Digest>, message: &[u8]) -> Result<DigestOutput, SignError> {
-    Ok(hash::digest(digest.unwrap_or(Digest::Sha256), &[message]))
+    let digest = digest.unwrap_or(Digest::Sha256);
+    // Certificates are verified without asking `KeyKind::digest`.
+    hash::try_digest(digest, &[message]).map_err(|_| SignError::DigestUnavailable(digest))
 }
 
 /// The implementation for keys of a kind.
@@ -306,4 +309,28 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// [`SignError::Digest`] if the key does not go with it; [`SignError::Signer`] if whoever has the key does not answer.
     fn sign(&self, message: &[u8], digest: Option<Digest>, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What matters in a build with few features; in one with all there is nothing that is not available.
+    #[test]
+    fn what_is_not_built_is_refused_by_its_name() {
+        for &digest in Digest::ALL.iter().filter(|digest| !digest.is_available()) {
+            let unavailable = SignError::DigestUnavailable(digest);
+            for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521] {
+                assert_eq!(kind.digest(Some(digest)), Err(unavailable.clone()));
+            }
+            assert!(KeyKind::Rsa.digest(Some(digest)).is_err());
+            assert_eq!(KeyKind::MlDsa65.digest(Some(digest)), Ok(None), "which takes the message as it is");
+            #[cfg(any(feature = "sign-ecdsa", feature = "sign-rsa"))]
+            assert_eq!(hashed(Some(digest), b""), Err(unavailable));
+        }
+        assert_eq!(KeyKind::EcdsaP521.digest(None), Ok(Some(Digest::Sha256)));
+        for &kind in KeyKind::ALL {
+            assert_eq!(kind.is_available(), PublicKey::new(kind, b"") != Err(KeyError::Unavailable(kind)), "{kind}");
+        }
+    }
 }

@@ -44,15 +44,23 @@ impl Row {
 
 const ECDSA_SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 const ECDSA_SHA384: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
+#[cfg(feature = "sha512")]
 const ECDSA_SHA512: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04";
+#[cfg(feature = "sha3")]
 const ECDSA_SHA3_256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x0a";
+#[cfg(feature = "sha3")]
 const ECDSA_SHA3_384: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x0b";
+#[cfg(feature = "sha3")]
 const ECDSA_SHA3_512: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x0c";
 const RSA_SHA256: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00";
 const RSA_SHA384: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c\x05\x00";
+#[cfg(feature = "sha512")]
 const RSA_SHA512: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00";
+#[cfg(feature = "sha3")]
 const RSA_SHA3_256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x0e\x05\x00";
+#[cfg(feature = "sha3")]
 const RSA_SHA3_384: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x0f\x05\x00";
+#[cfg(feature = "sha3")]
 const RSA_SHA3_512: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x10\x05\x00";
 // The same hash twice, and a salt as long as it.
 const PSS_SHA256: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\
@@ -61,40 +69,58 @@ const PSS_SHA256: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34
 const PSS_SHA384: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\
 \x03\x04\x02\x02\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\
 \x04\x02\x02\x05\x00\xa2\x03\x02\x01\x30";
+#[cfg(feature = "sha512")]
 const PSS_SHA512: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\
 \x03\x04\x02\x03\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\
 \x04\x02\x03\x05\x00\xa2\x03\x02\x01\x40";
 
-/// The rows, commonest first: they are searched in order.
+/// The rows, commonest first: they are searched in order. Without a hash, a certificate by it is one by an unknown algorithm.
 pub(super) static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
     &Row::new(KeyKind::EcdsaP256, Digest::Sha256, ECDSA_SHA256),
     &Row::pure(KeyKind::Ed25519),
     &Row::pure(KeyKind::MlDsa65),
     &Row::new(KeyKind::Rsa, Digest::Sha256, RSA_SHA256),
     &Row::new(KeyKind::EcdsaP384, Digest::Sha384, ECDSA_SHA384),
+    #[cfg(feature = "sha512")]
     &Row::new(KeyKind::EcdsaP521, Digest::Sha512, ECDSA_SHA512),
     &Row::new(KeyKind::EcdsaP256, Digest::Sha384, ECDSA_SHA384),
+    #[cfg(feature = "sha512")]
     &Row::new(KeyKind::EcdsaP256, Digest::Sha512, ECDSA_SHA512),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP256, Digest::Sha3_256, ECDSA_SHA3_256),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP256, Digest::Sha3_384, ECDSA_SHA3_384),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP256, Digest::Sha3_512, ECDSA_SHA3_512),
     &Row::new(KeyKind::EcdsaP384, Digest::Sha256, ECDSA_SHA256),
+    #[cfg(feature = "sha512")]
     &Row::new(KeyKind::EcdsaP384, Digest::Sha512, ECDSA_SHA512),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP384, Digest::Sha3_256, ECDSA_SHA3_256),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP384, Digest::Sha3_384, ECDSA_SHA3_384),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP384, Digest::Sha3_512, ECDSA_SHA3_512),
     &Row::new(KeyKind::EcdsaP521, Digest::Sha256, ECDSA_SHA256),
     &Row::new(KeyKind::EcdsaP521, Digest::Sha384, ECDSA_SHA384),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP521, Digest::Sha3_256, ECDSA_SHA3_256),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP521, Digest::Sha3_384, ECDSA_SHA3_384),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::EcdsaP521, Digest::Sha3_512, ECDSA_SHA3_512),
     &Row::new(KeyKind::Rsa, Digest::Sha384, RSA_SHA384),
+    #[cfg(feature = "sha512")]
     &Row::new(KeyKind::Rsa, Digest::Sha512, RSA_SHA512),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::Rsa, Digest::Sha3_256, RSA_SHA3_256),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::Rsa, Digest::Sha3_384, RSA_SHA3_384),
+    #[cfg(feature = "sha3")]
     &Row::new(KeyKind::Rsa, Digest::Sha3_512, RSA_SHA3_512),
     &Row::pss(Digest::Sha256, PSS_SHA256),
     &Row::pss(Digest::Sha384, PSS_SHA384),
+    #[cfg(feature = "sha512")]
     &Row::pss(Digest::Sha512, PSS_SHA512),
     &Row::pure(KeyKind::Ed448),
     &Row::pure(KeyKind::MlDsa44),
@@ -124,7 +150,8 @@ impl SignatureVerificationAlgorithm for Row {
 }
 
 /// Whether a signature is one of `message` by the key in a SubjectPublicKeyInfo; `id` is the content of its AlgorithmIdentifier.
-pub(super) fn verify(key: &sign::PublicKey, id: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let rows = ALL.iter().filter(|row| *row.public_key_alg_id() == *key.kind().id() && *row.signature_alg_id() == *id);
-    rows.take(1).any(|row| row.verify_signature(key.key(), message, signature).is_ok())
+/// `None` if that is of no algorithm of this build, or of none for such a key.
+pub(super) fn verify(key: &sign::PublicKey, id: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
+    let row = ALL.iter().find(|row| *row.public_key_alg_id() == *key.kind().id() && *row.signature_alg_id() == *id)?;
+    Some(row.verify_signature(key.key(), message, signature).is_ok())
 }

@@ -194,6 +194,9 @@ pub enum Unusable {
     /// It has its own name as issuer, but its signature is not its own.
     #[error("its own signature does not match: it is damaged or forged")]
     Forged,
+    /// Signed by an algorithm that is not supported, or that does not go with its key.
+    #[error("it is signed by an unsupported algorithm: use SHA-2 or SHA-3 and a known key")]
+    Algorithm,
     /// Among the intermediates, but its own issuer: whoever writes that file would make authorities.
     #[error("it is its own issuer, which makes no authority outside of the authorities' files")]
     SelfSigned,
@@ -220,6 +223,7 @@ pub enum Unusable {
 debug_by_text!(Unusable {
     NotSelfSigned,
     Forged,
+    Algorithm,
     SelfSigned,
     NotAuthority,
     NoCertSign,

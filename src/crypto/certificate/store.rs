@@ -138,12 +138,15 @@ impl TrustStore {
             Ok(key) => key,
             Err(reason) => return Some(Unusable::Key(reason)),
         };
+        let self_signed = || certificate.is_self_signed(&key);
         match (role, certificate.is_self_issued()) {
-            (Role::Authority, true) if certificate.is_self_signed(&key) => None,
+            (Role::Authority, true) => match self_signed() {
+                Some(true) => None,
+                Some(false) => Some(Unusable::Forged),
+                None => Some(Unusable::Algorithm),
+            },
             // A new key of an authority may be issued by its old one under the same name.
-            (Role::Intermediate, true) if !certificate.is_self_signed(&key) => None,
-            (Role::Authority, true) => Some(Unusable::Forged),
-            (Role::Intermediate, true) => Some(Unusable::SelfSigned),
+            (Role::Intermediate, true) => (self_signed() == Some(true)).then_some(Unusable::SelfSigned),
             (Role::Authority, false) => Some(Unusable::NotSelfSigned),
             (Role::Intermediate, false) => None,
         }

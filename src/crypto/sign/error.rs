@@ -72,6 +72,9 @@ pub enum SignError {
         /// Digest that was named.
         digest: Digest,
     },
+    /// The digest is one of the protocol's, but this build has no implementation of it.
+    #[error("{0} is not in this build: switch its feature on, or set another digest")]
+    DigestUnavailable(Digest),
     /// The signature is not one of this message with this key.
     #[error("signature does not match: the message was changed, or signed with another key")]
     Forged,
@@ -86,4 +89,4 @@ pub enum SignError {
     },
 }
 
-debug_by_text!(SignError { Digest, Forged, Key, Signer });
+debug_by_text!(SignError { Digest, DigestUnavailable, Forged, Key, Signer });
