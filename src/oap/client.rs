@@ -172,8 +172,9 @@ impl Client {
         Self { format: Some(Format::of(qos)), ..self }
     }
 
-    /// Has the key of an encrypted flow be one for this name, if the server is of our own kind: with another, which
-    /// somebody has passed the request on to, no packet opens.
+    /// The name that was called, which a certificate of the server has to be for: without it any name will do. Has the key of an
+    /// encrypted flow be one for this name, if the server is of our own kind: with another, which somebody has passed the request on
+    /// to, no packet opens.
     pub fn with_name(self, name: &Name) -> Self {
         Self { name: Some(name.clone()), ..self }
     }
@@ -208,7 +209,7 @@ impl Client {
             return Err(OapError::Plain);
         }
         negotiate::withstands(config.kex, config)?;
-        let digest = identity::digest(config).map_or(0, Digest::nid);
+        let digest = identity::digest(config)?.map_or(0, Digest::nid);
         let message = Message {
             id,
             timestamp: unix_nanos,
@@ -306,7 +307,6 @@ impl Client {
         if message.id != self.id {
             return Err(OapError::OtherRequest);
         }
-        identity::check(&message, &self.config)?;
         let (data, terms) = self.split(&message);
         // Without the trailer, which is not the application's.
         check_data(data, &self.config)?;
@@ -315,6 +315,8 @@ impl Client {
         if self.request_hash.is_some_and(|own| *message.request_hash != *own) {
             return Err(OapError::RequestHash);
         }
+        // What does not answer the request is noise, whoever it is from.
+        identity::check(&message, &self.config)?;
         if let (Peer::Asked, Some(terms), Some(format)) = (self.peer, terms, self.format)
             && terms.format != format
         {

@@ -5,18 +5,20 @@ use alloc::vec::Vec;
 
 use super::{CertificatePolicy, OapError, SecurityConfig};
 use crate::base::rng::Randomness;
-use crate::crypto::certificate::{Date, Limits, Signed, VerifiedPeer};
+use crate::crypto::certificate::{Credentials, Date, Limits, Signed, VerifiedPeer};
+use crate::crypto::sign::KeyKind;
 use crate::crypto::suite::Digest;
 use crate::types::name::Name;
 use crate::wire::oap::Message;
 
 /// The digest that one's own messages name. A key that takes none, as Ed25519, is used without: the reference would not verify
-/// it otherwise.
-pub(super) fn digest(config: &SecurityConfig) -> Option<Digest> {
+/// it otherwise. Any other that does not go with the key is an error: nothing is signed by another one than was set.
+pub(super) fn digest(config: &SecurityConfig) -> Result<Option<Digest>, OapError> {
     let named = config.digest;
-    match &config.credentials {
-        Some(own) => named.filter(|_| own.kind().digest(named).is_ok()),
-        None => named,
+    match config.credentials.as_ref().map(Credentials::kind) {
+        Some(KeyKind::Ed25519 | KeyKind::Ed448) => Ok(None),
+        Some(kind) => kind.digest(named).map(|_| named).map_err(|e| OapError::Sign(Box::new(e))),
+        None => Ok(named),
     }
 }
 
@@ -24,7 +26,7 @@ pub(super) fn digest(config: &SecurityConfig) -> Option<Digest> {
 pub(super) fn sign(message: &Message<'_>, config: &SecurityConfig, rng: &mut Randomness) -> Result<Vec<u8>, OapError> {
     let Some(own) = &config.credentials else { return Ok(message.to_vec()?) };
     let mut bytes = Message { certificate: own.certificate(), ..*message }.to_vec()?;
-    let signature = own.sign(&bytes, digest(config), &mut rng.secret).map_err(|e| OapError::Sign(Box::new(e)))?;
+    let signature = own.sign(&bytes, digest(config)?, &mut rng.secret).map_err(|e| OapError::Sign(Box::new(e)))?;
     bytes.extend_from_slice(&signature);
     Ok(bytes)
 }

@@ -19,7 +19,8 @@
 //! # What it protects, and what not
 //!
 //! Without certificates neither end is authenticated: an attacker who can change
-//! packets can become a man in the middle. A passive listener learns nothing of an encrypted flow, and cannot compute
+//! packets can become a man in the middle. Nor is an end that does not [require](CertificatePolicy::Require) the certificate of the
+//! other: whoever is on the path can take it out. A passive listener learns nothing of an encrypted flow, and cannot compute
 //! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
 //! time by the [replay cache](replay).
 //!
@@ -31,8 +32,13 @@
 //! A cipher without authentication is refused unless it is
 //! [allowed](SecurityConfig::allow_unauthenticated): with one, packets are secret and nothing else.
 //!
-//! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
-//! anonymous.
+//! A message that carries a certificate is signed, and refused unless certificate and signature are good, or the
+//! [policy](CertificatePolicy) says to treat its sender as anonymous. A response is signed together with the hash of the request that
+//! it answers; a request with its time and a random id, not with the name that it is for. So a client is no more than claimed to be there
+//! until a packet opens under the key of the flow, and on a plain flow nothing that follows is anybody's for certain.
+//!
+//! A request is remembered before its signature is verified. Who sends another with the same id and time before it arrives has it
+//! refused: he has seen it, and could have sent the very same one.
 //!
 //! # Two ends of our own kind
 //!
@@ -52,9 +58,9 @@
 //!   reference's.
 //!
 //! - The session key K of an encrypted flow becomes HKDF-SHA-256(salt, K, `o7s flow`), 32 bytes, where the salt is the SHA-256 of
-//! `o7s exchange`, the length of the name that was asked for (a byte), the name, and the response. With it the key is of the
-//! whole exchange, in which the hash of the request is, and of the name: a server that passes a request on to another, and
-//! who has a request that encapsulates to a static key answered once more, have no key that the flow is sealed with.
+//!   `o7s exchange`, the length of the name that was asked for (a byte), the name, and the response. With it the key is of the
+//!   whole exchange, in which the hash of the request is, and of the name: a server that passes a request on to another, and
+//!   who has a request that encapsulates to a static key answered once more, have no key that the flow is sealed with.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and

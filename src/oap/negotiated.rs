@@ -27,7 +27,7 @@ pub struct FlowSecurity {
 
 /// The algorithms that protect the packets of a flow.
 ///
-/// Neither end is authenticated: they keep out who listens, not who can change packets as the flow is allocated.
+/// They authenticate neither end: by themselves they keep out who listens, not who can change packets as the flow is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encryption {

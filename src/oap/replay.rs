@@ -30,6 +30,9 @@ const DROPS: usize = 4;
 /// is ahead can have said a time after the start: who starts again faster than the clocks differ, 100 ms at most, may serve
 /// its recorded request twice.
 ///
+/// A clock that is set back by less than the window lets no replay through. One that is set back by more may serve once more what
+/// was older than the window by then, for as long as it takes to catch up.
+///
 /// One cache serves all names of a stack; a request is remembered whether or not it is accepted afterwards.
 ///
 /// ```
@@ -47,7 +50,7 @@ pub struct ReplayCache {
     /// Ordered by time, so that the oldest is at hand and requesters cannot choose ids that collide.
     seen: BTreeSet<(u64, [u8; ID_LEN])>,
     limit: usize,
-    /// Timestamp up to which some requests were forgotten.
+    /// Timestamp up to which some requests were forgotten, for want of room or because the window had left them behind.
     forgotten: Option<u64>,
     /// The least timestamp of requests that no earlier cache has seen.
     start: u64,
@@ -102,32 +105,37 @@ impl ReplayCache {
         if !self.seen.insert((timestamp, id)) {
             return Err(OapError::Replayed);
         }
-        // It may be the one that has just come: that is admitted all the same, and refused as stale when it comes again.
-        // `forgotten` only grows, for nothing as old is let in.
-        if self.seen.len() > self.limit
-            && let Some((oldest, _)) = self.seen.pop_first()
-        {
-            self.forgotten = Some(oldest);
-            self.counters.evictions += 1;
+        if self.seen.len() > self.limit {
+            self.make_room(newest(unix_nanos));
         }
         Ok(())
+    }
+
+    /// Forgets one request, for want of room.
+    fn make_room(&mut self, newest: u64) {
+        self.counters.evictions += 1;
+        // What was admitted before the clock was set back is kept for when it catches up, but not at the cost of the present.
+        if self.seen.last().is_some_and(|(timestamp, _)| *timestamp >= newest) {
+            self.seen.pop_last();
+        } else if let Some((oldest, _)) = self.seen.pop_first() {
+            // It may be the one that has just come: that is admitted all the same, and refused as stale when it comes again.
+            // `forgotten` only grows, for nothing as old is let in.
+            self.forgotten = Some(oldest);
+        }
     }
 
     /// Drops what the window refuses anyway, a few entries at a time.
     fn drop_outdated(&mut self, unix_nanos: u64) {
         let oldest = unix_nanos.saturating_sub(EXPIRY);
         for _ in 0..DROPS {
-            if self.seen.first().is_some_and(|(timestamp, _)| *timestamp <= oldest) {
+            if let Some((timestamp, _)) = self.seen.first().copied().filter(|(timestamp, _)| *timestamp <= oldest) {
                 self.seen.pop_first();
+                // Nothing is refused for it, unless the clock is set back and finds it in the window again.
+                self.forgotten = self.forgotten.max(Some(timestamp));
             }
         }
-        // Only a clock that was set back leaves anything beyond the window; it would stay until the clock catches up.
-        let newest = unix_nanos.saturating_add((MAX_AHEAD_MS as u64 + 1) * NANOS_PER_MS);
-        for _ in 0..DROPS {
-            if self.seen.last().is_some_and(|(timestamp, _)| *timestamp >= newest) {
-                self.seen.pop_last();
-            }
-        }
+        // Set back by more than the window, or the one or the other would refuse everything until the clock catches up.
+        let newest = newest(unix_nanos);
         self.forgotten = self.forgotten.filter(|forgotten| *forgotten < newest);
         if self.start >= newest {
             self.start = 0;
@@ -153,6 +161,11 @@ impl ReplayCache {
     pub const fn counters(&self) -> Counters {
         self.counters
     }
+}
+
+/// The least timestamp that is too far ahead.
+const fn newest(unix_nanos: u64) -> u64 {
+    unix_nanos.saturating_add((MAX_AHEAD_MS as u64 + 1) * NANOS_PER_MS)
 }
 
 #[cfg(test)]

@@ -113,9 +113,8 @@ impl Request {
         if let Some(agreed) = &agreed {
             agreed.check_available(config.backend)?;
         }
-        // Last, so that nothing is remembered of what is refused anyway.
-        if let Some(key) = static_key {
-            key.admit(message.kex.bytes)?;
+        if static_key.is_some_and(|key| key.knows(message.kex.bytes)) {
+            return Err(OapError::Replayed);
         }
         Ok(Negotiated {
             config: config.clone(),
@@ -188,7 +187,9 @@ impl Negotiated {
     /// For an encrypted flow this takes some 100 µs: better not under a lock.
     ///
     /// # Errors
-    /// [`OapError::Crypto`] for a key that is no valid one of its group, [`OapError::Data`].
+    /// [`OapError::Crypto`] for a key that is no valid one of its group, [`OapError::Data`], [`OapError::Peer`] and
+    /// [`OapError::PeerName`] for a client that is not who it has to be, [`OapError::Sign`], [`OapError::Replayed`] for something
+    /// that was encapsulated to a static key before.
     pub fn respond(
         self,
         unix_nanos: u64,
@@ -227,7 +228,14 @@ impl Negotiated {
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
         let request = Message::parse_request(&self.request.bytes)?;
+        // By the client's hash, not ours: it is the client that compares. First of all, as neither digest need be one of this build.
+        let request_hash = request_hash(&self.request.bytes, request.digest)?;
+        let digest = identity::digest(&self.config)?;
         let peer = identity::authenticate(&request, &self.request.bytes, None, unix_nanos, &self.config)?;
+        // Nothing is remembered of who is refused: others would be forgotten for it.
+        if let Some(own) = &self.static_key {
+            own.admit(request.kex.bytes)?;
+        }
         let (field, protection) = match (self.agreed, &self.static_key) {
             (Some(agreed), Some(own)) => {
                 let key = own.key().decapsulate(request.kex.bytes, agreed.effective_kdf())?;
@@ -239,10 +247,8 @@ impl Negotiated {
             }
             (None, _) => (Vec::new(), None),
         };
-        // By the client's hash, not ours: it is the client that compares. (And the trailer only for one that is marked: a
-        // reference would hand it to its application.)
-        let request_hash = request_hash(&self.request.bytes, request.digest)?;
         let mut data = data.to_vec();
+        // Only for one that is marked: a reference would hand it to its application.
         let told = !self.known && peering::is_marked(&request.id);
         if told {
             let terms = Terms { timeout, message: self.message, format: self.format };
@@ -257,7 +263,7 @@ impl Negotiated {
             timestamp: unix_nanos,
             cipher: self.agreed.map_or(0, |agreed| agreed.cipher.nid()),
             kdf: self.agreed.and_then(|agreed| agreed.kdf).map_or(0, Kdf::nid),
-            digest: identity::digest(&self.config).map_or(0, Digest::nid),
+            digest: digest.map_or(0, Digest::nid),
             kex: Kex { raw: request.kex.raw && !field.is_empty(), client_encapsulates: false, bytes: &field },
             data: &data,
             request_hash: &request_hash,

@@ -66,12 +66,17 @@ impl StaticKey {
         self.0.seen.lock().order.len()
     }
 
+    /// Returns `true` if a ciphertext was taken before.
+    pub(super) fn knows(&self, ciphertext: &[u8]) -> bool {
+        self.0.seen.lock().marks.contains(&mark(ciphertext))
+    }
+
     /// Takes a ciphertext for the first time, and remembers it.
     ///
     /// # Errors
     /// [`OapError::Replayed`] if it was taken before.
     pub(super) fn admit(&self, ciphertext: &[u8]) -> Result<(), OapError> {
-        let mark = hash::sha256(&[ciphertext]).first_chunk().copied().unwrap_or_default();
+        let mark = mark(ciphertext);
         let mut seen = self.0.seen.lock();
         if !seen.marks.insert(mark) {
             return Err(OapError::Replayed);
@@ -84,6 +89,10 @@ impl StaticKey {
         }
         Ok(())
     }
+}
+
+fn mark(ciphertext: &[u8]) -> Mark {
+    hash::sha256(&[ciphertext]).first_chunk().copied().unwrap_or_default()
 }
 
 impl PartialEq for StaticKey {

@@ -15,6 +15,8 @@ use crate::types::qos::QosSpec;
 use crate::wire::oap::{self as wire, Message};
 
 mod encapsulation;
+#[cfg(feature = "sign-ecdsa")]
+mod identity;
 
 const NOW: u64 = 1_760_000_000_000_000_000;
 
