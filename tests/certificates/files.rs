@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use o7s::base::rng::Rng;
+use o7s::base::rng::{Randomness, Rng};
 use o7s::crypto::certificate::{
     Certificate, CertificateError, Credentials, CredentialsError, MAX_CERTIFICATES, StoreError, TrustStore, Unusable,
 };
 use o7s::crypto::pem::PemError;
-use o7s::crypto::sign::{KeyError, PublicKey, SignError, Signer};
+use o7s::crypto::sign::{KeyError, KeyKind, PrivateKey, PublicKey, SignError, Signer};
 use o7s::crypto::suite::Digest;
+use o7s::oap::client::Client;
+use o7s::oap::{OapError, SecurityConfig};
+use o7s::wire::oap::Message;
 use rand_core::CryptoRng;
 
 use crate::file;
@@ -164,4 +167,27 @@ fn credentials_and_stores_can_be_shared() {
     shared::<Credentials>();
     shared::<TrustStore>();
     shared::<Certificate>();
+}
+
+/// A message names the digest that it is signed by. One that does not go with the key is an error, and not left out silently,
+/// but for keys of Edwards curves, which take none.
+#[test]
+fn a_digest_has_to_go_with_the_key() {
+    let blake2 = Digest::Blake2s256;
+    let refused = SignError::Digest { key: KeyKind::Rsa, digest: blake2 };
+    for (name, named) in [
+        ("keys/p256.pem", Ok(blake2.nid())),
+        ("keys/ed25519.pem", Ok(0)),
+        ("reference/mldsa/oping.key.pem", Ok(blake2.nid())),
+        ("keys/rsa2048.pem", Err(OapError::Sign(Box::new(refused)))),
+    ] {
+        // A build may be without the kind.
+        let Ok(own) = PrivateKey::from_pem(&file(name)) else { continue };
+        let certificate = Wanted::leaf("bank", &own).issue(&cn("authority 1"), &key(1));
+        let certificate = Certificate::from_der(&certificate, 65_535).unwrap();
+        let own = Credentials::new(certificate, Arc::new(own)).unwrap();
+        let config = SecurityConfig::default().credentials(Some(own)).digest(Some(blake2));
+        let asked = Client::start(1, &config, b"", &mut Randomness::from_seed([1; 32]));
+        assert_eq!(asked.map(|(_, request)| Message::parse_request(&request).unwrap().digest), named, "{name}");
+    }
 }
