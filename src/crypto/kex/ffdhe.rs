@@ -3,6 +3,9 @@
 //! They have no constant prefix: the public number is as short as it can be, and the reference also takes a length of the
 //! private number behind the generator. So the group is found by its prime.
 
+#[cfg(feature = "kex-ffdhe")]
+use alloc::vec::Vec;
+
 use crate::crypto::der::{self, BIT_STRING, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
 use crate::crypto::suite::Kex;
 
@@ -28,7 +31,7 @@ impl Group {
 
     /// The transmitted form of a public number, big-endian.
     #[cfg(feature = "kex-ffdhe")]
-    pub(crate) fn wrap(&self, public: &[u8]) -> alloc::vec::Vec<u8> {
+    pub(crate) fn wrap(&self, public: &[u8]) -> Vec<u8> {
         let parameters = der::element(SEQUENCE, &[&der::integer(self.prime), &der::integer(&[GENERATOR])]);
         let algorithm = der::element(SEQUENCE, &[&der::element(OBJECT_IDENTIFIER, &[DH]), &parameters]);
         // No bit of the last byte is unused.
