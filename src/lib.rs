@@ -304,7 +304,7 @@ pub use ipcp::shim::udp::Moves;
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
-pub use oap::{Encryption, FlowSecurity, PeerKind, SecurityConfig};
+pub use oap::{Encryption, FlowSecurity, OapError as SecurityError, PeerIdentity, PeerKind, SecurityConfig};
 #[cfg(all(feature = "std", unix))]
 pub use stack::Pollable;
 #[cfg(feature = "std")]

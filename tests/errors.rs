@@ -255,8 +255,8 @@ fn refusals_name_what_was_asked_for() {
 
 #[test]
 fn algorithms_of_both_sides_are_named_where_both_are_known() {
-    let weak = OapError::Weak { what: "key exchange", peer: "prime256v1", own: "X25519" };
-    says(&AllocError::Security(weak.into()), &["key exchange", "prime256v1", "weaker", "X25519"]);
+    let weak = OapError::KexTooWeak { peer: Kex::Prime256v1, own: Kex::X25519 };
+    says(&AllocError::Security(weak), &["key exchange", "prime256v1", "weaker", "X25519"]);
 }
 
 /// Checks the output of a program whose `main` returns the error, or that unwraps it.

@@ -21,11 +21,7 @@ pub(super) fn digest(config: &SecurityConfig) -> Option<Digest> {
 }
 
 /// The bytes of a message that names [`digest`], with certificate and signature if there are credentials.
-pub(super) fn sign(
-    message: &Message<'_>,
-    config: &SecurityConfig,
-    rng: &mut Randomness,
-) -> Result<Vec<u8>, OapError> {
+pub(super) fn sign(message: &Message<'_>, config: &SecurityConfig, rng: &mut Randomness) -> Result<Vec<u8>, OapError> {
     let Some(own) = &config.credentials else { return Ok(message.to_vec()?) };
     let mut bytes = Message { certificate: own.certificate(), ..*message }.to_vec()?;
     let signature = own.sign(&bytes, digest(config), &mut rng.secret).map_err(|e| OapError::Sign(Box::new(e)))?;
@@ -53,7 +49,9 @@ pub(super) fn authenticate(
     config: &SecurityConfig,
 ) -> Result<Option<VerifiedPeer>, OapError> {
     check(message, config)?;
-    let Some(store) = config.authorities.as_deref().filter(|_| !message.certificate.is_empty()) else { return Ok(None) };
+    let Some(store) = config.authorities.as_deref().filter(|_| !message.certificate.is_empty()) else {
+        return Ok(None);
+    };
     if config.certificates == CertificatePolicy::Ignore {
         return Ok(None);
     }

@@ -104,6 +104,7 @@ mod peering;
 pub mod replay;
 pub mod server;
 mod static_key;
+mod who;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -113,11 +114,12 @@ pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, Secu
 pub use negotiated::{Encryption, FlowSecurity, PeerKind};
 pub use peering::{Peering, TOKEN_LEN, Tokens};
 pub use static_key::{DEFAULT_CIPHERTEXTS, StaticKey};
+pub use who::PeerIdentity;
 
 use crate::crypto::certificate::{CertificateError, VerifiedPeer};
 use crate::crypto::hash::{self, DigestOutput};
 use crate::crypto::sign::SignError;
-use crate::crypto::suite::{Cipher, Digest, Kex};
+use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
 use crate::wire::oap::{ID_LEN, Message};
@@ -141,10 +143,12 @@ pub struct Outcome {
     pub peer: Option<VerifiedPeer>,
 }
 
-/// Why an exchange failed.
+/// Why the security exchange of a flow failed.
+///
+/// It is what this end has found out. The other end is told no more than one of two codes: [`Code::CRYPT`](crate::Code::CRYPT)
+/// for encryption, [`Code::AUTH`](crate::Code::AUTH) for everything else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum OapError {
     /// The bytes are no OAP message.
     #[error("not an OAP message: {0}")]
@@ -169,7 +173,9 @@ pub enum OapError {
     #[error("request was seen before: refused as a replay")]
     Replayed,
     /// The peer shows no certificate, and one is required.
-    #[error("the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way")]
+    #[error(
+        "the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way"
+    )]
     PeerUnauthenticated,
     /// The peer shows a certificate, and nothing is configured to verify it with.
     #[error(
@@ -186,7 +192,9 @@ pub enum OapError {
     #[error("the message could not be signed: {0}")]
     Sign(Box<SignError>),
     /// A key exchange that a quantum computer would break, where others are required.
-    #[error("key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM")]
+    #[error(
+        "key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM"
+    )]
     NotPostQuantum(Kex),
     /// More application data than configured.
     #[error("{len} bytes of data for the acceptor, but max_data of the security settings is {max}")]
@@ -199,15 +207,29 @@ pub enum OapError {
     /// A plain flow, where encryption is configured.
     #[error("plain flow refused: this end requires encryption, configure a key exchange at the other")]
     Plain,
-    /// The peer's choice is weaker than this end's configuration.
-    #[error("the peer's {what} is {peer}, weaker than {own}, which is configured here")]
-    Weak {
-        /// What of: "key exchange", "cipher" or "kdf".
-        what: &'static str,
-        /// The name of the peer's; "none" if it stated none.
-        peer: &'static str,
-        /// The name of the one that is configured here.
-        own: &'static str,
+    /// The client's key exchange is weaker than this end's configuration.
+    #[error("the peer's key exchange is {peer}, weaker than {own}, which is configured here")]
+    KexTooWeak {
+        /// That of the client.
+        peer: Kex,
+        /// The weakest that is taken here.
+        own: Kex,
+    },
+    /// The server's cipher is weaker than this end's configuration.
+    #[error("the peer's cipher is {peer}, weaker than {own}, which is configured here")]
+    CipherTooWeak {
+        /// That of the server.
+        peer: Cipher,
+        /// The weakest that is taken here.
+        own: Cipher,
+    },
+    /// The peer's hash for deriving keys is weaker than this end's configuration.
+    #[error("the peer's kdf is {peer}, weaker than {own}, which is configured here", peer = peer.map_or("none", Kdf::name))]
+    KdfTooWeak {
+        /// That of the peer, if it stated any.
+        peer: Option<Kdf>,
+        /// The weakest that is taken here.
+        own: Kdf,
     },
     /// A key exchange for which no cipher is named on either side, or in the response.
     #[error("the peer named no cipher for its key exchange")]
@@ -250,7 +272,9 @@ impl OapError {
     pub const fn refusal_code(&self) -> i32 {
         match self {
             Self::Plain
-            | Self::Weak { .. }
+            | Self::KexTooWeak { .. }
+            | Self::CipherTooWeak { .. }
+            | Self::KdfTooWeak { .. }
             | Self::NoCipher
             | Self::Unauthenticated(_)
             | Self::NoKey

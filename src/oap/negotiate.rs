@@ -34,7 +34,7 @@
 //! assert_eq!((agreed.cipher, agreed.kdf), (Cipher::ChaCha20Poly1305, Some(Kdf::Sha512)));
 //!
 //! // P-256 is weaker than X25519.
-//! assert!(matches!(server(Some(&Offer { kex: Kex::Prime256v1, ..offer }), &strict), Err(OapError::Weak { .. })));
+//! assert!(matches!(server(Some(&Offer { kex: Kex::Prime256v1, ..offer }), &strict), Err(OapError::KexTooWeak { .. })));
 //! # Ok::<(), OapError>(())
 //! ```
 
@@ -107,8 +107,8 @@ pub(super) fn withstands(kex: Option<Kex>, config: &SecurityConfig) -> Result<()
 ///
 /// # Errors
 /// [`OapError::Plain`] if there is no offer but encryption is wanted, [`OapError::NoCipher`],
-/// [`OapError::Unauthenticated`] if the stronger cipher is one that is not allowed, and [`OapError::Weak`] if
-/// the offer is below the configuration. [`OapError::ClientEncapsulation`] if the client encapsulates and no KEM is
+/// [`OapError::Unauthenticated`] if the stronger cipher is one that is not allowed, [`OapError::KexTooWeak`] and
+/// [`OapError::KdfTooWeak`] if the offer is below the configuration. [`OapError::ClientEncapsulation`] if the client encapsulates and no KEM is
 /// configured.
 pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<Agreed>, OapError> {
     withstands(offer.map(|offer| offer.kex), config)?;
@@ -119,14 +119,14 @@ pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<A
         return Err(OapError::ClientEncapsulation);
     }
     if let Some(own) = config.kex.filter(|own| offer.kex < *own) {
-        return Err(OapError::Weak { what: "key exchange", peer: offer.kex.name(), own: own.name() });
+        return Err(OapError::KexTooWeak { peer: offer.kex, own });
     }
     // None is less than any, so that one that only one end names is taken.
     let cipher = offer.cipher.max(config.own_cipher()).ok_or(OapError::NoCipher)?;
     authenticates(cipher, config)?;
     // The client has its key already, made with its own kdf: a stronger one cannot be stated, only asked for by refusing.
     if offer.client_encapsulates && offer.kdf < config.own_kdf() {
-        return Err(weak_kdf(offer.kdf, config.kdf));
+        return Err(OapError::KdfTooWeak { peer: offer.kdf, own: config.kdf });
     }
     Ok(Some(Agreed { kex: offer.kex, cipher, kdf: offer.kdf.max(config.own_kdf()) }))
 }
@@ -135,26 +135,23 @@ pub fn server(offer: Option<&Offer>, config: &SecurityConfig) -> Result<Option<A
 /// exchange makes, whatever the response says.
 ///
 /// # Errors
-/// [`OapError::NoCipher`] if the response names no cipher, [`OapError::Unauthenticated`], [`OapError::Weak`] if it names weaker algorithms than the
+/// [`OapError::NoCipher`] if the response names no cipher, [`OapError::Unauthenticated`], [`OapError::CipherTooWeak`] and
+/// [`OapError::KdfTooWeak`] if it names weaker algorithms than the
 /// client has configured.
 pub fn client(cipher: Option<Cipher>, kdf: Option<Kdf>, config: &SecurityConfig) -> Result<Option<Agreed>, OapError> {
     let Some(kex) = config.kex else { return Ok(None) };
     let cipher = cipher.ok_or(OapError::NoCipher)?;
     authenticates(cipher, config)?;
     if cipher < config.cipher {
-        return Err(OapError::Weak { what: "cipher", peer: cipher.name(), own: config.cipher.name() });
+        return Err(OapError::CipherTooWeak { peer: cipher, own: config.cipher });
     }
     // Having encapsulated, the client has its key already, made with its own kdf.
     let settled = kex.is_kem() && config.kem_mode == KemMode::Client;
     let kdf = kdf.filter(|_| !settled).unwrap_or(config.kdf);
     if kdf < config.kdf {
-        return Err(weak_kdf(Some(kdf), config.kdf));
+        return Err(OapError::KdfTooWeak { peer: Some(kdf), own: config.kdf });
     }
     Ok(Some(Agreed { kex, cipher, kdf: Some(kdf) }))
-}
-
-fn weak_kdf(peer: Option<Kdf>, own: Kdf) -> OapError {
-    OapError::Weak { what: "kdf", peer: peer.map_or("none", Kdf::name), own: own.name() }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use super::replay::ReplayCache;
 use super::static_key::StaticKey;
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_data, identity, request_hash};
 use crate::base::rng::Randomness;
+use crate::crypto::certificate::VerifiedPeer;
 use crate::crypto::kex::{self, KeyPair};
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex as Exchange};
@@ -126,6 +127,7 @@ impl Request {
             message: 0,
             format: Format::of(&QosSpec::RAW),
             name: None,
+            peer: None,
         })
     }
 }
@@ -151,9 +153,29 @@ pub struct Negotiated {
     message: u32,
     format: Format,
     name: Option<Name>,
+    /// Who the client is, once that has been looked at.
+    peer: Option<Option<VerifiedPeer>>,
 }
 
 impl Negotiated {
+    /// Looks who the client is, by its certificate and signature at real time `unix_nanos`, before a key is computed for it.
+    /// That it is there, and no recording of it, is not shown by this.
+    ///
+    /// # Errors
+    /// [`OapError::Peer`], [`OapError::PeerName`] and the others of a certificate or signature that is not good.
+    pub fn identify(&mut self, unix_nanos: u64) -> Result<Option<&VerifiedPeer>, OapError> {
+        if self.peer.is_none() {
+            let message = Message::parse_request(&self.request.bytes)?;
+            self.peer = Some(identity::authenticate(&message, &self.request.bytes, None, unix_nanos, &self.config)?);
+        }
+        Ok(self.peer.as_ref().and_then(Option::as_ref))
+    }
+
+    /// The protection that the flow will have.
+    pub fn security(&self) -> FlowSecurity {
+        FlowSecurity::new(self.agreed, self.known || self.request.is_o7s())
+    }
+
     /// The client is known to be of our own kind because nothing lies between, and need not be told that so is the server:
     /// the counterpart of [`Client::start_known`](super::client::Client::start_known).
     pub fn with_known_client(self) -> Self {
@@ -227,7 +249,10 @@ impl Negotiated {
     ) -> Result<(Vec<u8>, Outcome), OapError> {
         check_data(data, &self.config)?;
         let request = Message::parse_request(&self.request.bytes)?;
-        let peer = identity::authenticate(&request, &self.request.bytes, None, unix_nanos, &self.config)?;
+        let peer = match self.peer {
+            Some(identified) => identified,
+            None => identity::authenticate(&request, &self.request.bytes, None, unix_nanos, &self.config)?,
+        };
         let (field, protection) = match (self.agreed, &self.static_key) {
             (Some(agreed), Some(own)) => {
                 let key = own.key().decapsulate(request.kex.bytes, agreed.effective_kdf())?;

@@ -132,9 +132,11 @@ fn a_key_is_of_the_whole_exchange() {
     peering::mark(&mut marked, None);
     for (id, bound) in [(marked, true), ([7; wire::ID_LEN], false)] {
         let keys = [&b"answer"[..], b"another"].map(|data| {
-            let (waiting, request) = Client::start_with(NOW, &x25519(), &[], id, Some(Secret::Pair(key(1))), &mut chance(3)).unwrap();
+            let (waiting, request) =
+                Client::start_with(NOW, &x25519(), &[], id, Some(Secret::Pair(key(1))), &mut chance(3)).unwrap();
             let request = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
-            let (response, there) = request.accept(&x25519()).unwrap().respond_with(NOW, data, key(2), &mut chance(3)).unwrap();
+            let (response, there) =
+                request.accept(&x25519()).unwrap().respond_with(NOW, data, key(2), &mut chance(3)).unwrap();
             let here = waiting.complete(&response).unwrap();
             assert_eq!(here.protection, there.protection);
             here.protection.unwrap().1
@@ -244,14 +246,13 @@ fn policy_that_requires_encryption() {
     assert!(exchange(&x25519(), &required).unwrap().0.protection.is_some());
 }
 
-fn weak(what: &'static str, peer: &'static str, own: &'static str) -> OapError {
-    OapError::Weak { what, peer, own }
-}
-
 #[test]
 fn weak_offers_are_refused() {
     let refused = exchange(&p256(), &x25519()).unwrap_err();
-    assert_eq!((refused.refusal_code(), refused), (-1008, weak("key exchange", "prime256v1", "X25519")));
+    assert_eq!(
+        (refused.refusal_code(), refused),
+        (-1008, OapError::KexTooWeak { peer: Kex::Prime256v1, own: Kex::X25519 })
+    );
 }
 
 #[test]
@@ -522,9 +523,15 @@ fn downgraded_responses_are_refused() {
     let none = wire::Kex::default();
     let p256_key = start(&p256()).1[36..127].to_vec();
     let cases = [
-        (Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine }, weak("cipher", "aes-256-gcm", "chacha20-poly1305")),
+        (
+            Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine },
+            OapError::CipherTooWeak { peer: Cipher::Aes256Gcm, own: Cipher::ChaCha20Poly1305 },
+        ),
         (Message { cipher: 0, ..genuine }, OapError::NoCipher),
-        (Message { kdf: Kdf::Sha256.nid(), ..genuine }, weak("kdf", "sha256", "sha512")),
+        (
+            Message { kdf: Kdf::Sha256.nid(), ..genuine },
+            OapError::KdfTooWeak { peer: Some(Kdf::Sha256), own: Kdf::Sha512 },
+        ),
         (Message { kex: none, ..genuine }, OapError::NoKey),
         (Message { kex: none, cipher: 0, kdf: 0, ..genuine }, OapError::NoCipher),
         (Message { kex: wire::Kex { bytes: &p256_key, ..none }, ..genuine }, CryptoError::GroupMismatch.into()),

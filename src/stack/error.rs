@@ -14,7 +14,7 @@ use crate::ipcp::connect::manager::ManagerError;
 use crate::ipcp::{RegisterError, RequestError};
 use crate::irm;
 use crate::node::{accept, alloc, join, member};
-use crate::oap::Encryption;
+use crate::oap::{Encryption, OapError};
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{Name, NameError};
@@ -186,7 +186,7 @@ pub enum AllocError {
     /// The security exchange failed, or could not be prepared. [`code`](Self::code) tells whether it is about encryption
     /// (`CRYPT`) or the identity of the other end and the authenticity of its message (`AUTH`).
     #[error("the flow could not be secured: {0}")]
-    Security(Cause),
+    Security(OapError),
     /// The security exchange needs a larger message than the layer carries.
     #[error(
         "the request needs {size} bytes, and the layer's messages take {max}: use a smaller key exchange or less data"
@@ -237,7 +237,7 @@ impl AllocError {
             Self::Polled => Code::PERM,
             Self::TimedOut(_) => Code::TIMEDOUT,
             Self::Refused { code, .. } => *code,
-            Self::Security(e) => e.security().map_or(Code::CRYPT, |e| Code::from_response(e.refusal_code())),
+            Self::Security(e) => Code::from_response(e.refusal_code()),
             Self::TooManyFlows => Code::NOMEM,
             Self::TooLarge { .. } | Self::Unsent(_) | Self::LayerFull | Self::LayerDown | Self::Down => Code::IPCP,
         }
@@ -252,7 +252,7 @@ impl From<alloc::AllocError> for AllocError {
             E::Unreachable(name) => Self::Unreachable(name),
             E::TimedOut(name) => Self::TimedOut(name),
             E::Refused { name, code, offered } => Self::Refused { name, code, offered },
-            E::Security(e) => Self::Security(e.into()),
+            E::Security(e) => Self::Security(e),
             E::Layer(RequestError::TooLarge { size, max }) => Self::TooLarge { size, max },
             E::Layer(RequestError::Unsent(e)) => Self::Unsent(e),
             E::Layer(RequestError::Full) => Self::LayerFull,
