@@ -353,9 +353,10 @@ pub mod stats {
     pub use crate::stack::Timeline;
 }
 
-/// Admission: rules for who may enroll through a member of a layer.
+/// Admission: rules for whose flows are accepted, and for who may enroll through a member of a layer.
 pub mod admission {
     pub use crate::ipcp::connect::enroll::{Admission, Applicant};
+    pub use crate::node::gate::{FlowRequest, Gate};
 }
 
 /// Resolvers: addresses of names, for layers over UDP.

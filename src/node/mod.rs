@@ -26,6 +26,7 @@ pub mod accept;
 pub mod alloc;
 mod answered;
 mod flows;
+pub mod gate;
 pub mod join;
 mod layers;
 mod limits;
@@ -248,6 +249,17 @@ impl Node {
     /// [`BindError`] if too many names are known.
     pub fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
         self.names.set_security(name, security)
+    }
+
+    /// Sets the gate of a name, or of all that have none, or takes it away.
+    ///
+    /// # Errors
+    /// [`BindError`] if too many names have one, or the node was shut down.
+    pub fn set_gate(&self, name: Option<&Name>, gate: Option<Arc<dyn gate::Gate>>) -> Result<(), BindError> {
+        let mut exchanged = gate;
+        let set = self.names.gates.set(name, &mut exchanged);
+        self.panics().discard(exchanged);
+        set
     }
 
     /// Returns the protection of flows to and from a name.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 
 use super::answered::{Answered, Nothing};
+use super::gate::Gates;
 use super::shared::{Shared, order};
 use super::timers::TimerQueue;
 use crate::base::counter::Row;
@@ -37,6 +38,8 @@ pub(super) struct Names {
     own_security: AtomicBool,
     /// For names without settings of their own.
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
+    /// Rules of the program for whose requests are accepted.
+    pub(super) gates: Gates,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
     answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
 }
@@ -92,6 +95,7 @@ impl Names {
             news: AtomicU64::new(0),
             own_security: AtomicBool::new(false),
             security: Ordered::new(RwLock::new(security)),
+            gates: Gates::new(limits.irm.names),
             replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
             shared: Arc::clone(shared),
@@ -154,6 +158,7 @@ impl Names {
         let mut calls = Calls::default();
         let (requests, factories) = self.irm.lock().shutdown(&mut calls);
         factories.into_iter().for_each(|f| self.shared.panics().discard(f));
+        self.gates.end(self.shared.panics());
         self.perform(calls);
         self.refuse_all(requests, Code::AGAIN);
     }

@@ -30,6 +30,8 @@ pub(super) mod order {
     pub(in crate::node) const IRM: u8 = 32;
     /// Names: the protection of those that have no settings of their own.
     pub(in crate::node) const SECURITY: u8 = 33;
+    /// Names: the gates of the program.
+    pub(in crate::node) const GATES: u8 = 36;
     /// Names: requests that have been seen.
     pub(in crate::node) const REPLAY: u8 = 34;
     /// Names: replies that can be sent again.
@@ -87,6 +89,8 @@ counters! {
         shed => "shed",
         /// Requests refused because of their security header.
         bad_oap => "bad_oap",
+        /// Requests refused by the program's gate for the name.
+        not_admitted => "not_admitted",
         /// Requests ignored because they had been seen before, or may have been before the node was started.
         replayed => "replayed",
         /// Replies that were sent again.

@@ -17,6 +17,7 @@ use crate::crypto::backend::Backend;
 use crate::device::clock::{OsClock, PolledClock};
 use crate::frct::congestion::Algorithm;
 use crate::irm::NameSecurity;
+use crate::node::gate::Gate;
 use crate::node::{Entropy, Limits, Node, Parts};
 use crate::oap::SecurityConfig;
 
@@ -49,6 +50,7 @@ pub struct Builder {
     stream_packet: usize,
     checksum: bool,
     key_log: Option<KeyLog>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl Default for Builder {
@@ -66,6 +68,7 @@ impl Default for Builder {
             stream_packet: STREAM_PACKET,
             checksum: false,
             key_log: None,
+            gate: None,
         }
     }
 }
@@ -185,6 +188,13 @@ impl Builder {
         self
     }
 
+    /// Has `gate` decide whose requests are accepted, for all names without a [gate of their own](Stack::set_gate), those of
+    /// the stack's members of layers among them. Default: none, whoever satisfies the security settings is.
+    pub fn gate(mut self, gate: impl Gate + 'static) -> Self {
+        self.gate = Some(Arc::new(gate));
+        self
+    }
+
     /// Makes the stack.
     ///
     /// # Errors
@@ -221,6 +231,8 @@ impl Builder {
             backend: self.crypto.unwrap_or_else(Backend::preferred),
         });
         tell_keys(&node, self.key_log);
+        // Nothing is too many for a node without names.
+        let _ = node.set_gate(None, self.gate);
         let tap = Tap::new(Arc::clone(node.clock()));
         let background = match manual {
             Some(_) => None,
@@ -263,6 +275,7 @@ impl std::fmt::Debug for Builder {
             .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)
             .field("key_log", &self.key_log.is_some())
+            .field("gate", &self.gate.is_some())
             .finish()
     }
 }

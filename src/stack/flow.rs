@@ -19,7 +19,7 @@ use crate::base::time::Instant;
 use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
-use crate::oap::FlowSecurity;
+use crate::oap::{FlowSecurity, PeerIdentity};
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -87,6 +87,7 @@ pub(super) struct Inner {
     kind: Kind,
     data: Vec<u8>,
     security: FlowSecurity,
+    peer: PeerIdentity,
     nonblocking: AtomicBool,
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
@@ -142,6 +143,7 @@ impl Flow {
                 kind: flow.kind,
                 data: flow.data,
                 security: flow.security,
+                peer: flow.peer,
                 nonblocking: AtomicBool::new(false),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
@@ -362,6 +364,16 @@ impl Flow {
         self.inner.security
     }
 
+    /// Who the other end is, as far as it has been shown until now: of an accepted flow a client that shows a certificate is
+    /// [`Claimed`](PeerIdentity::Claimed) until the first packet has come from it, and so after the first read
+    /// [`Confirmed`](PeerIdentity::Confirmed). What there is to say of both kinds of flows is said there.
+    ///
+    /// A peer without a certificate is anonymous, and so are those of a flow that was [joined](super::Stack::join).
+    /// [`SecurityConfig::certificates`](crate::SecurityConfig::certificates) refuses them.
+    pub fn peer(&self) -> PeerIdentity {
+        self.inner.peer()
+    }
+
     /// Returns `true` if packets are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.endpoint.is_encrypted()
@@ -454,6 +466,14 @@ pub(super) fn lost(endpoint: &Endpoint) -> Result<(), CloseError> {
 }
 
 impl Inner {
+    /// Who the other end is, as far as it has been shown until now.
+    pub(super) fn peer(&self) -> PeerIdentity {
+        match &self.peer {
+            claimed @ PeerIdentity::Claimed(_) if self.endpoint.is_proven() => claimed.clone().confirm(),
+            peer => peer.clone(),
+        }
+    }
+
     fn is_nonblocking(&self) -> bool {
         self.nonblocking.load(Ordering::Relaxed)
     }

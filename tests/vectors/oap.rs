@@ -306,7 +306,15 @@ fn restart(entry: &Value, config: &SecurityConfig) -> Client {
         }
         None => key_pair(entry, "client_kex_private", config.kex).map(Secret::Pair),
     };
-    let (client, again) = Client::start_with(recorded.timestamp, config, recorded.data, recorded.id, key, &mut Randomness::from_seed([3; 32])).unwrap();
+    let (client, again) = Client::start_with(
+        recorded.timestamp,
+        config,
+        recorded.data,
+        recorded.id,
+        key,
+        &mut Randomness::from_seed([3; 32]),
+    )
+    .unwrap();
     assert_eq!(again, request, "{}", name(entry));
     client
 }
@@ -350,7 +358,9 @@ fn run_unverified(entry: &Value, kex: Option<Kex>) {
     let there = config(&entry["server_config"]).certificates(CertificatePolicy::Ignore);
     let negotiated = request.accept(&there).unwrap();
     let (unsigned, server) = match key_pair(entry, "server_kex_private", kex) {
-        Some(key) => negotiated.respond_with(now, &data(entry, "server_data"), key, &mut Randomness::from_seed([3; 32])),
+        Some(key) => {
+            negotiated.respond_with(now, &data(entry, "server_data"), key, &mut Randomness::from_seed([3; 32]))
+        }
         None => negotiated.respond(now, &[], 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();
