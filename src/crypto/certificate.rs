@@ -59,6 +59,7 @@ mod date;
 mod error;
 mod name;
 mod path;
+mod pinned;
 mod store;
 
 pub use credentials::Credentials;
@@ -66,6 +67,7 @@ pub use date::Date;
 pub use error::{CertificateError, CredentialsError, StoreError, Unusable};
 pub use name::NameFault;
 pub use path::{Limits, Signed, VerifiedPath, VerifiedPeer};
+pub use pinned::authenticate_pinned;
 pub use store::{LeftOut, MAX_CERTIFICATES, TrustStore};
 
 /// A certificate that two parsers agree is one. Nothing says yet that it is true.

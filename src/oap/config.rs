@@ -13,6 +13,7 @@ use crate::base::settings::settings;
 use crate::crypto::backend::Backend;
 use crate::crypto::certificate::{Credentials, TrustStore};
 use crate::crypto::kex::KemPublicKey;
+use crate::crypto::sign::PublicKey;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{AlgorithmKind, Available, CryptoError};
 use crate::types::name::Name;
@@ -60,6 +61,11 @@ settings! {
         /// Sets the key exchange: the client's choice, and the weakest that a server takes. One that this build does not have
         /// makes every flow fail. Default: `None`, none of one's own.
         kex: Option<Kex> = None,
+        /// Sets the key exchange that a client asks with again where the [`kex`](Self::kex) comes to nothing: a server refuses it
+        /// with [`Code::CRYPT`](crate::Code::CRYPT), as a reference that was built without it does, or the layer's messages have no
+        /// room for it. A refusal is protected by nothing: who can change packets on the way has the weaker one of the two used.
+        /// Only together with a `kex`, and never weaker than what is [demanded](Self::post_quantum). Default: none.
+        fallback: Option<Kex> = None,
         /// Sets the packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a
         /// [`kex`](Self::kex). Default: AES-256-GCM.
         cipher: Cipher = Cipher::Aes256Gcm,
@@ -96,6 +102,11 @@ settings! {
         /// those without a certificate, which [`certificates`](Self::certificates) does. Default: none, any name will do. The
         /// server of a client always has the name that the client asked for.
         peer_names: Vec<Name> = Vec::new(),
+        /// Sets the keys that peers may have, each with the name that it is for: a peer that shows none of them with its name is
+        /// refused, one without a certificate as well. Nobody needs to vouch for such a key, so that a certificate which the peer
+        /// has made itself will do; with [`authorities`](Self::authorities) they have to vouch for it besides. Default: none, any
+        /// key will do that the authorities vouch for.
+        pinned_keys: Vec<(Name, PublicKey)> = Vec::new(),
         /// Sets whether only key exchanges are used that withstand a quantum computer: those with ML-KEM. Default: `false`.
         post_quantum: bool = false,
         /// Sets how much application data is sent with, or taken from, a request or a response, bytes. At most 65 535 fit;
@@ -205,6 +216,15 @@ impl SecurityConfig {
     /// The algorithms that a client asks for; `None` if for a plain flow.
     pub(crate) fn offered(&self) -> Option<Encryption> {
         self.kex.map(|kex| Encryption { kex, kdf: self.kdf, cipher: self.cipher })
+    }
+
+    /// The same with the [fallback](Self::fallback), if there is one that may be used.
+    pub(crate) fn second(&self) -> Option<Self> {
+        let second = self.fallback.filter(|second| self.kex.is_some_and(|first| first != *second))?;
+        if self.post_quantum && !second.is_kem() {
+            return None;
+        }
+        Some(Self { kex: Some(second), fallback: None, kem_mode: KemMode::Server, ..self.clone() })
     }
 
     /// The same, to compute with the implementation of a stack.

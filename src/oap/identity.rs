@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::{CertificatePolicy, OapError, SecurityConfig};
 use crate::base::rng::Randomness;
-use crate::crypto::certificate::{Date, Limits, Signed, VerifiedPeer};
+use crate::crypto::certificate::{CertificateError, Date, Limits, Signed, VerifiedPeer, authenticate_pinned};
+use crate::crypto::sign::PublicKey;
 use crate::crypto::suite::Digest;
 use crate::types::name::Name;
 use crate::wire::oap::Message;
@@ -31,9 +32,12 @@ pub(super) fn sign(message: &Message<'_>, config: &SecurityConfig, rng: &mut Ran
 
 /// The part that costs nothing: refuses a peer that shows no certificate where one is required.
 pub(super) fn check(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
+    let pins = !config.pinned_keys.is_empty();
     match (message.certificate.is_empty(), config.certificates) {
+        // Whoever takes the certificate out would get around the pins.
+        (true, _) if pins => Err(OapError::PeerUnauthenticated),
         (true, CertificatePolicy::Require) => Err(OapError::PeerUnauthenticated),
-        (false, CertificatePolicy::Verify | CertificatePolicy::Require) if config.authorities.is_none() => {
+        (false, CertificatePolicy::Verify | CertificatePolicy::Require) if config.authorities.is_none() && !pins => {
             Err(OapError::NoAuthorities)
         }
         _ => Ok(()),
@@ -49,10 +53,9 @@ pub(super) fn authenticate(
     config: &SecurityConfig,
 ) -> Result<Option<VerifiedPeer>, OapError> {
     check(message, config)?;
-    let Some(store) = config.authorities.as_deref().filter(|_| !message.certificate.is_empty()) else {
-        return Ok(None);
-    };
-    if config.certificates == CertificatePolicy::Ignore {
+    let pins = &config.pinned_keys;
+    let is_ignored = config.certificates == CertificatePolicy::Ignore && pins.is_empty();
+    if message.certificate.is_empty() || is_ignored {
         return Ok(None);
     }
     let (signed, _) = bytes.split_at_checked(bytes.len() - message.signature.len()).unwrap_or_default();
@@ -63,8 +66,19 @@ pub(super) fn authenticate(
         signature: message.signature,
     };
     let now = Date::from_unix_nanos(unix_nanos);
-    let peer = store.authenticate(&signed, expected.map(Name::as_str), now, &Limits::default());
-    let peer = peer.map_err(|e| OapError::Peer(Box::new(e)))?;
+    let (expected, limits) = (expected.map(Name::as_str), Limits::default());
+    let is_pinned = |name: &str, key: &PublicKey| pins.iter().any(|(of, pin)| of.as_str() == name && pin == key);
+    let refused = |e| OapError::Peer(Box::new(e));
+    let peer = match &config.authorities {
+        Some(store) => {
+            let peer = store.authenticate(&signed, expected, now, &limits).map_err(refused)?;
+            if !pins.is_empty() && !is_pinned(&peer.name, &peer.path.public_key) {
+                return Err(refused(CertificateError::NotPinned { subject: peer.subject }));
+            }
+            peer
+        }
+        None => authenticate_pinned(&signed, expected, is_pinned, now, &limits).map_err(refused)?,
+    };
     if !config.peer_names.is_empty() && !config.peer_names.iter().any(|name| *name.as_str() == *peer.name) {
         return Err(OapError::PeerName(peer.name));
     }

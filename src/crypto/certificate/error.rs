@@ -151,6 +151,14 @@ pub enum CertificateError {
         /// The subject of the peer's certificate.
         subject: Box<str>,
     },
+    /// The peer's key is none of those that are known for its name.
+    #[error(
+        "certificate of {subject} has another key than those that are pinned for its name: pin that, or it is forged"
+    )]
+    NotPinned {
+        /// The subject of the certificate.
+        subject: Box<str>,
+    },
     /// The certificate is good, but the message is not signed with its key.
     #[error("message is not signed by the owner of the certificate of {subject}: {reason}")]
     Message {
@@ -181,6 +189,7 @@ debug_by_text!(CertificateError {
     PathLength,
     TooDeep,
     TooComplex,
+    NotPinned,
     Message,
 });
 

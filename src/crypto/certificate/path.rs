@@ -63,7 +63,7 @@ pub struct Signed<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedPath {
-    /// The subject of the authority.
+    /// The subject of the authority; `its pinned key` if the key was known beforehand and no authority was asked.
     pub authority: Box<str>,
     /// Certificates on the way, both ends included.
     pub len: usize,
@@ -167,7 +167,7 @@ impl TrustStore {
 }
 
 /// Whether a certificate may be used at this time.
-fn check_validity(certificate: &Certificate, now: Date) -> Result<(), CertificateError> {
+pub(super) fn check_validity(certificate: &Certificate, now: Date) -> Result<(), CertificateError> {
     let (not_before, not_after) = (certificate.not_before, certificate.not_after);
     let subject = || certificate.subject_text.clone();
     if not_before > not_after {
