@@ -311,8 +311,8 @@ pub use stack::Pollable;
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
     ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowSet, Incoming, IpcpHandle, JoinError,
-    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
-    Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, SecurityFileError,
+    SecurityWarning, Stack, StackError, Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};

@@ -255,7 +255,7 @@ fn refusals_name_what_was_asked_for() {
 
 #[test]
 fn algorithms_of_both_sides_are_named_where_both_are_known() {
-    let weak = OapError::KexTooWeak { peer: Kex::Prime256v1, own: Kex::X25519 };
+    let weak = OapError::KexTooWeak { peer: o7s::Kex::Prime256v1, own: o7s::Kex::X25519 };
     says(&AllocError::Security(weak), &["key exchange", "prime256v1", "weaker", "X25519"]);
 }
 

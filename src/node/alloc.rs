@@ -1,6 +1,7 @@
 //! Allocating a flow: finding a layer, asking, waiting, agreeing on a key.
 
 mod asking;
+mod fallback;
 mod late;
 mod places;
 #[cfg(test)]

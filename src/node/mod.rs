@@ -251,6 +251,18 @@ impl Node {
         self.names.set_security(name, security)
     }
 
+    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: in one step.
+    ///
+    /// # Errors
+    /// [`BindError`] if too many names would have settings; nothing has changed then.
+    pub fn exchange_security(
+        &self,
+        default: NameSecurity,
+        names: Vec<(Name, Option<NameSecurity>)>,
+    ) -> Result<(), BindError> {
+        self.names.exchange_security(Some(default), names)
+    }
+
     /// Sets the gate of a name, or of all that have none, or takes it away.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Names: the listeners of each, its protection, and the requests that arrive at IPCPs, until they are accepted.
 
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
@@ -168,16 +169,32 @@ impl Names {
     /// Sets the protection of a name, or of those that have no settings of their own.
     pub(super) fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
         match name {
-            Some(name) => {
-                self.irm.lock().set_security(name, security)?;
-                self.own_security.store(true, Ordering::Release);
-                Ok(())
-            }
-            None => {
-                *self.security.write() = security;
-                Ok(())
-            }
+            Some(name) => self.exchange_security(None, vec![(name.clone(), Some(security))]),
+            None => self.exchange_security(Some(security), Vec::new()),
         }
+    }
+
+    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: all of it in one
+    /// step, or nothing.
+    pub(super) fn exchange_security(
+        &self,
+        mut default: Option<NameSecurity>,
+        mut names: Vec<(Name, Option<NameSecurity>)>,
+    ) -> Result<(), BindError> {
+        let exchanged = {
+            let mut irm = self.irm.lock();
+            let exchanged = irm.exchange_security(&mut names);
+            if exchanged.is_ok() {
+                self.own_security.fetch_or(!names.is_empty(), Ordering::Release);
+                if let Some(default) = &mut default {
+                    core::mem::swap(&mut *self.security.write(), default);
+                }
+            }
+            exchanged
+        };
+        // Whoever signs may be code of others.
+        self.shared.panics().discard((default, names));
+        exchanged
     }
 
     /// Returns the protection of flows to and from a name.

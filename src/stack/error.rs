@@ -73,6 +73,9 @@ pub enum StackError {
     /// The layer is for IPv6.
     #[error("{0} is not an IPv6 address")]
     NotIpv6(std::net::SocketAddr),
+    /// A file of the [security directory](super::Builder::security_dir) cannot be used.
+    #[error(transparent)]
+    Security(#[from] super::SecurityFileError),
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
@@ -92,6 +95,7 @@ debug_by_text!(StackError {
     NotIpv6,
     EtherType,
     EtherTypeOfLlc,
+    Security,
     Down
 });
 
@@ -274,9 +278,9 @@ impl fmt::Display for RefusalHint<'_> {
             Self(Code::CRYPT, None) => {
                 f.write_str("; this end asked for a plain flow, and the other may require encryption")
             }
-            Self(Code::AUTH, _) => {
-                f.write_str("; the clocks of both hosts may differ by more than the other end allows")
-            }
+            Self(Code::AUTH, _) => f.write_str(
+                "; it may require a certificate, or not accept the one shown, or the clocks of both hosts differ",
+            ),
             Self(..) => Ok(()),
         }
     }

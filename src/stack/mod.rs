@@ -38,6 +38,7 @@ mod ipcp;
 mod layer;
 mod listener;
 mod member;
+mod security;
 mod threads;
 mod timeline;
 mod udp;
@@ -78,6 +79,7 @@ pub use ipcp::{IpcpHandle, LocalConfig};
 pub use layer::{BroadcastLayer, UnicastLayer};
 pub use listener::{Incoming, Listener};
 pub use member::{BroadcastBuilder, ConnectOptions, MemberBuilder, UnicastBuilder};
+pub use security::{SecurityFileError, SecurityWarning};
 pub use timeline::Timeline;
 pub use udp::{Udp, Udp4, Udp6};
 
@@ -107,6 +109,8 @@ pub(crate) struct Shared {
     checksum: bool,
     /// The threads that run handlers.
     handlers: Arc<Handlers>,
+    /// The settings of security that the program has made, and those that were read from files.
+    security: Mutex<security::Held>,
 }
 
 impl Drop for Shared {
@@ -249,10 +253,10 @@ impl Stack {
         Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
     }
 
-    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted".
+    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted". Names whose
+    /// settings were [loaded](Self::load_security) keep those until they are loaded again.
     pub fn set_default_security(&self, config: SecurityConfig) {
-        // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, NameSecurity { server: config.clone(), client: config });
+        self.exchange_default(config);
     }
 
     /// Has `gate` decide whose requests for flows to `name` are accepted, before the program sees the flow: by who

@@ -1,13 +1,16 @@
 //! Two hosts of a simulated network, an authority, and certificates of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use o7s::certificate::{Certificate, Credentials, TrustStore};
 use o7s::keys::PrivateKey;
 use o7s::sim::{EPOCH_UNIX_NANOS, Host, Link, Network};
-use o7s::{AllocError, Kex, QosSpec, SecurityConfig, Udp4, aio};
+use o7s::{AllocError, Builder, Kex, QosSpec, SecurityConfig, Udp4, aio};
 
+use crate::collect;
 use crate::issue::{DAY, Wanted, cn, key, pem};
 
 pub(crate) const SERVER: &str = "10.0.0.2:3435";
@@ -62,19 +65,29 @@ pub(crate) struct Two {
     pub(crate) net: Network,
     pub(crate) server: Host,
     pub(crate) client: Host,
+    /// The name of the server's stack in log records.
+    log: String,
 }
 
 impl Two {
     pub(crate) fn new(server: SecurityConfig, client: SecurityConfig) -> Self {
+        Self::of(|stack| stack.security(server), |stack| stack.security(client))
+    }
+
+    pub(crate) fn of(server: impl FnOnce(Builder) -> Builder, client: impl FnOnce(Builder) -> Builder) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        collect::install();
+        let log = format!("vault {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let net = Network::new(20);
         net.set_default_link(Link::default().latency(Duration::from_millis(5)));
-        let at = |address, security: SecurityConfig| {
+        let at = |address| {
             let host = net.host(if address == SERVER { "server" } else { "client" });
             let udp = Udp4::bind(address).table(net.names());
-            host.udp4_with(address, udp).stack(move |stack| stack.security(security)).build()
+            let name = if address == SERVER { log.as_str() } else { "client" };
+            host.udp4_with(address, udp).stack(|stack| stack.name(name))
         };
-        let (server, client) = (at(SERVER, server), at(CLIENT, client));
-        Self { net, server, client }
+        let (server, client) = (at(SERVER).stack(server).build(), at(CLIENT).stack(client).build());
+        Self { net, server, client, log }
     }
 
     /// Has the client ask for a flow to the vault, and the server accept it. Both ends, or why the client has none.
@@ -92,6 +105,11 @@ impl Two {
             Ok(_) => panic!("it has a flow"),
             Err(error) => error,
         }
+    }
+
+    /// Records of the server so far.
+    pub(crate) fn log_of_the_server(&self) -> Vec<String> {
+        collect::take(&self.log).into_iter().map(|record| record.all()).collect()
     }
 
     pub(crate) fn counted(&self, at: &Host, what: &str) -> u64 {
@@ -112,4 +130,65 @@ pub(crate) fn store_for_long() -> Arc<TrustStore> {
 
 pub(crate) fn signed_for_long(name: &str) -> (Vec<u8>, PrivateKey) {
     signed_by(AUTHORITY, name, |wanted| wanted.validity(NOW - DAY, FAR))
+}
+
+/// The certificate of the authority, in PEM.
+pub(crate) fn authority_pem() -> String {
+    pem(&authority(AUTHORITY))
+}
+
+/// A private key in PEM.
+pub(crate) fn key_pem(number: u8) -> String {
+    use crate::issue::{sequence, tlv};
+    let private = sequence(&[&tlv(2, &[1]), &tlv(4, &[number; 32])]);
+    let algorithm = b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    pem(&sequence(&[&tlv(2, &[0]), algorithm, &tlv(4, &private)])).replace("CERTIFICATE", "PRIVATE KEY")
+}
+
+/// Certificate and key of `name` in PEM.
+pub(crate) fn files_of(name: &str) -> (String, String) {
+    (pem(&signed_by(AUTHORITY, name, |wanted| wanted).0), key_pem(100 + name.len() as u8))
+}
+
+/// A directory with files, until it is dropped.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = Self(std::env::temp_dir().join(format!("o7s-policies-{}-{number}", std::process::id())));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        files.iter().for_each(|(path, content)| folder.write(path, content));
+        folder
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.0.join(path);
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+
+    /// Certificate and key for one side of `destination`, of `name`.
+    pub(crate) fn identity(&self, side: &str, destination: &str, name: &str) {
+        let (certificate, key) = files_of(name);
+        self.write(&format!("{side}/{destination}/crt.pem"), &certificate);
+        self.write(&format!("{side}/{destination}/key.pem"), &key);
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
 }

@@ -60,6 +60,8 @@ pub(super) struct Asking {
     pub(super) busy: Option<Backoff>,
     /// Reason of the failure if no other place accepts.
     pub(super) failure: Option<AllocError>,
+    /// Places that are asked with the second key exchange.
+    pub(super) fallen_back: Vec<(Arc<dyn Ipcp>, Location)>,
 }
 
 impl Asking {
@@ -99,6 +101,7 @@ impl Allocation {
             backoff: self.node.shared.limits.retry.max(SHORTEST_RETRY),
             busy: None,
             failure: None,
+            fallen_back: Vec::new(),
         }
     }
 
@@ -145,12 +148,15 @@ impl Allocation {
     }
 
     /// Asks at a place. One that cannot be asked has the next one asked at once.
-    fn ask(&mut self, now: Instant, target: &Target) -> Result<(), AllocError> {
+    pub(super) fn ask(&mut self, now: Instant, target: &Target) -> Result<(), AllocError> {
         let (ipcp, at) = (&target.ipcp, target.at);
         // In memory nothing gets lost.
         let lossy = is_lossy(&**ipcp);
         let mut asked = self.send(now, target);
         if matches!(asked, Err(AllocError::Layer(RequestError::Full))) && self.node.late.make_room() {
+            asked = self.send(now, target);
+        }
+        if matches!(asked, Err(AllocError::Layer(RequestError::TooLarge { .. }))) && self.fall_back(ipcp, at) {
             asked = self.send(now, target);
         }
         let left = self.deadline.since(now);
@@ -190,7 +196,7 @@ impl Allocation {
     fn send(&mut self, now: Instant, target: &Target) -> Result<bool, AllocError> {
         let Target { ipcp, at, hash } = target;
         let unix = self.node.shared.env.clock.unix_nanos();
-        let security = self.node.names.security_of(&self.wanted.name).client;
+        let security = self.security_at(target);
         let mut rng = self.node.shared.split_randomness("oap");
         let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
         let in_memory = !is_lossy(&**ipcp);
@@ -338,7 +344,11 @@ impl Allocation {
             // It answers, so nothing is lost that a longer wait would spare.
             asking.backoff = self.node.shared.limits.retry.max(SHORTEST_RETRY);
             asking.next_retry = now + pause;
+        } else if !again && self.ask_again(now, &refused, code) {
+            refused.withdraw();
+            return;
         } else if !again {
+            let Phase::Asking(asking) = &mut self.phase else { return };
             if code == Code::NAME {
                 // It has gone elsewhere, and what is known of where it is is out of date.
                 refused.doubt(now, &self.wanted.name, Doubt::Refused);
@@ -347,6 +357,7 @@ impl Allocation {
             asking.fail(why);
             asking.want(now + self.node.shared.limits.lookup_timeout);
         }
+        let Phase::Asking(asking) = &mut self.phase else { return };
         asking.client = Some(refused.withdraw());
     }
 
@@ -394,7 +405,7 @@ impl Asking {
     }
 
     /// A place failed. "Unknown name" is the least informative reason, and gives way to any other.
-    fn fail(&mut self, why: AllocError) {
+    pub(super) fn fail(&mut self, why: AllocError) {
         if self.failure.is_none() || !matches!(why, AllocError::Refused { code: Code::NAME, .. }) {
             self.failure = Some(why);
         }
