@@ -384,6 +384,8 @@ pub mod keys {
     pub use crate::crypto::kex::{KemKey, KemPublicKey, KeyError as KemKeyError};
     pub use crate::crypto::sign::{KeyError, KeyKind, PrivateKey, PublicKey, SignError, Signer};
     pub use crate::oap::StaticKey;
+    /// What a [`Signer`] is given to draw from.
+    pub use rand_core::CryptoRng;
 }
 
 /// Certificates: one's own, those of authorities, and who a peer is by them.

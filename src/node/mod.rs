@@ -68,7 +68,7 @@ use self::layers::Layers;
 pub use self::limits::Limits;
 use self::member::Membership;
 use self::names::Names;
-pub use self::names::Screened;
+pub use self::names::{Replaced, Screened};
 use self::shared::Shared;
 pub use self::shared::{Entropy, KeyReader, KeySink};
 pub use self::tasks::Runner;
@@ -251,16 +251,13 @@ impl Node {
         self.names.set_security(name, security)
     }
 
-    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: in one step.
+    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: in one step. What
+    /// they had before is in `with` then, to be dropped where no lock is held.
     ///
     /// # Errors
     /// [`BindError`] if too many names would have settings; nothing has changed then.
-    pub fn exchange_security(
-        &self,
-        default: NameSecurity,
-        names: Vec<(Name, Option<NameSecurity>)>,
-    ) -> Result<(), BindError> {
-        self.names.exchange_security(Some(default), names)
+    pub fn exchange_security(&self, with: &mut Replaced) -> Result<(), BindError> {
+        self.names.exchange_security(with)
     }
 
     /// Sets the gate of a name, or of all that have none, or takes it away.

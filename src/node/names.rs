@@ -28,6 +28,14 @@ pub struct Screened {
     pub(super) oap: Request,
 }
 
+/// Security settings that take the place of others, and those others afterwards.
+pub struct Replaced {
+    /// For names that have no settings of their own; `None` to leave them as they are.
+    pub default: Option<NameSecurity>,
+    /// For names of their own; `None` takes them away.
+    pub names: Vec<(Name, Option<NameSecurity>)>,
+}
+
 /// The names of a node, and the requests for flows to them.
 pub(super) struct Names {
     shared: Arc<Shared>,
@@ -168,33 +176,27 @@ impl Names {
 
     /// Sets the protection of a name, or of those that have no settings of their own.
     pub(super) fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
-        match name {
-            Some(name) => self.exchange_security(None, vec![(name.clone(), Some(security))]),
-            None => self.exchange_security(Some(security), Vec::new()),
-        }
+        let mut replaced = match name {
+            Some(name) => Replaced { default: None, names: vec![(name.clone(), Some(security))] },
+            None => Replaced { default: Some(security), names: Vec::new() },
+        };
+        let exchanged = self.exchange_security(&mut replaced);
+        self.shared.panics().discard(replaced);
+        exchanged
     }
 
     /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: all of it in one
-    /// step, or nothing.
-    pub(super) fn exchange_security(
-        &self,
-        mut default: Option<NameSecurity>,
-        mut names: Vec<(Name, Option<NameSecurity>)>,
-    ) -> Result<(), BindError> {
-        let exchanged = {
-            let mut irm = self.irm.lock();
-            let exchanged = irm.exchange_security(&mut names);
-            if exchanged.is_ok() {
-                self.own_security.fetch_or(!names.is_empty(), Ordering::Release);
-                if let Some(default) = &mut default {
-                    core::mem::swap(&mut *self.security.write(), default);
-                }
-            }
-            exchanged
-        };
-        // Whoever signs may be code of others.
-        self.shared.panics().discard((default, names));
-        exchanged
+    /// step, or nothing. What they had before comes back, to be dropped where no lock is held: whoever signs may be code of
+    /// others.
+    pub(super) fn exchange_security(&self, with: &mut Replaced) -> Result<(), BindError> {
+        let Replaced { default, names } = with;
+        let mut irm = self.irm.lock();
+        irm.exchange_security(names)?;
+        self.own_security.fetch_or(!names.is_empty(), Ordering::Release);
+        if let Some(default) = default {
+            core::mem::swap(&mut *self.security.write(), default);
+        }
+        Ok(())
     }
 
     /// Returns the protection of flows to and from a name.

@@ -358,7 +358,7 @@ impl Flow {
         self.inner.endpoint.qos()
     }
 
-    /// Returns the protection of the flow and the identity of its other end, as negotiated at allocation. A flow that
+    /// Returns the protection of the flow and the kind of its other end, as negotiated at allocation. A flow that
     /// was [joined](super::Stack::join) has none of its peers.
     pub fn security(&self) -> FlowSecurity {
         self.inner.security

@@ -36,6 +36,11 @@ fn what_was_chosen_stays() {
     let two = Two::of(|stack| stack.encrypt_everything(), |stack| stack.security(chosen).encrypt_everything());
     let (near, _far) = two.flow(QosSpec::RAW).unwrap();
     assert_eq!(near.as_blocking().security().to_string(), "encrypted (X448, sha256, chacha20-poly1305), peer: o7s");
+    let chosen = SecurityConfig::default().cipher(o7s::Cipher::ChaCha20Poly1305);
+    let two = Two::of(|stack| stack.encrypt_everything(), |stack| stack.security(chosen).encrypt_everything());
+    let (near, _far) = two.flow(QosSpec::RAW).unwrap();
+    let agreed = near.as_blocking().security().encryption.unwrap();
+    assert_eq!((agreed.kex, agreed.cipher), (Kex::X25519MlKem768, o7s::Cipher::ChaCha20Poly1305));
 }
 
 #[test]
@@ -119,6 +124,16 @@ fn a_server_without_the_best_exchange_is_asked_again_with_another() {
     first_is_refused(&two);
     assert!(matches!(two.refused(), AllocError::Refused { code: Code::CRYPT, .. }));
     assert_eq!(two.counted(&two.server, "bad_oap"), 2);
+}
+
+/// A file that names an exchange names the least.
+#[test]
+fn a_file_has_no_fallback() {
+    let folder = Folder::new(&[("client/vault/enc.conf", "kex = X25519MLKEM768\n")]);
+    let strong = SecurityConfig::encrypted(Kex::X448MlKem1024);
+    let two = Two::of(|stack| stack.security(strong), |stack| stack.security_dir(&folder.0).encrypt_everything());
+    assert!(matches!(two.refused(), AllocError::Refused { code: Code::CRYPT, .. }));
+    assert_eq!(two.counted(&two.server, "bad_oap"), 1);
 }
 
 /// A message of the layer has no room for it together with a certificate: here as much as fits into an Ethernet frame.

@@ -258,3 +258,42 @@ fn files_of_a_single_name_in_a_configuration_file() {
     let error = Stack::from_config(server.0.join("network.toml")).unwrap_err();
     assert!(error.to_string().contains("name both files"), "{error}");
 }
+
+/// Who signs may be code of the program: it is dropped where no lock is held.
+#[test]
+fn a_signer_that_is_replaced_may_use_the_stack_as_it_goes() {
+    use o7s::certificate::{Certificate, Credentials};
+    use o7s::keys::{PrivateKey, PublicKey, SignError, Signer};
+    use std::sync::{Arc, Mutex};
+
+    struct Agent(PrivateKey, Mutex<Option<Stack>>);
+    impl Signer for Agent {
+        fn public_key(&self) -> &PublicKey {
+            self.0.public_key()
+        }
+
+        fn sign(
+            &self,
+            message: &[u8],
+            digest: Option<o7s::Digest>,
+            rng: &mut dyn o7s::keys::CryptoRng,
+        ) -> Result<Vec<u8>, SignError> {
+            self.0.sign(message, digest, rng)
+        }
+    }
+    impl Drop for Agent {
+        fn drop(&mut self) {
+            if let Some(stack) = self.1.lock().unwrap().take() {
+                stack.set_default_security(SecurityConfig::default());
+                stack.set_security("other", SecurityConfig::default(), SecurityConfig::default()).unwrap();
+            }
+        }
+    }
+    let stack = Stack::new().unwrap();
+    let (certificate, key) = crate::world::signed_by(crate::world::AUTHORITY, "vault", |wanted| wanted);
+    let agent = Agent(key, Mutex::new(Some(stack.clone())));
+    let own = Credentials::new(Certificate::from_der(&certificate, 10_000).unwrap(), Arc::new(agent)).unwrap();
+    stack.set_default_security(SecurityConfig::default().credentials(Some(own)));
+    stack.set_default_security(SecurityConfig::default());
+    assert!(stack.node().security_of(&"other".parse().unwrap()).server.credentials.is_none());
+}

@@ -29,7 +29,9 @@ impl Demand {
         let own = config.kex.is_none();
         let mut config = config.required(true);
         if own {
-            config = config.kex(Some(kex)).cipher(cipher());
+            // One that was chosen stays.
+            let own_cipher = Some(config.cipher).filter(|own| *own != SecurityConfig::default().cipher);
+            config = config.kex(Some(kex)).cipher(own_cipher.unwrap_or_else(cipher));
             config.digest = config.digest.or(Some(Digest::Sha256));
         }
         match self {

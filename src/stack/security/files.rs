@@ -175,7 +175,8 @@ impl Side {
                 _ => {}
             }
             let SecurityConfig { kex, cipher, kdf, digest, kem_mode, .. } = read.clone();
-            config = SecurityConfig { kex, cipher, kdf, digest, kem_mode, ..config };
+            // A fallback of the stack would be weaker than what the file says.
+            config = SecurityConfig { kex, cipher, kdf, digest, kem_mode, fallback: None, ..config };
         }
         if let Some(own) = &self.credentials {
             config.credentials = Some(own.clone());

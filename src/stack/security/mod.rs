@@ -18,6 +18,7 @@ use super::{BindError, Stack};
 use crate::base::journal::record;
 use crate::crypto::certificate::TrustStore;
 use crate::irm::NameSecurity;
+use crate::node::Replaced;
 use crate::oap::{SecurityConfig, StaticKey};
 use crate::types::name::Name;
 
@@ -106,12 +107,16 @@ impl Stack {
         for name in &held.names {
             own.entry(name.clone()).or_insert(None);
         }
-        let exchanged = self.shared.node.exchange_security(default, own.into_iter().collect());
-        exchanged.map_err(|error| SecurityFileError::new(directory, Problem::Names(BindError::from(error))))?;
-        held.store = read.store;
-        held.names = read.names.into_keys().collect();
-        held.static_keys = static_keys;
+        let mut replaced = Replaced { default: Some(default), names: own.into_iter().collect() };
+        let exchanged = self.shared.node.exchange_security(&mut replaced);
+        if exchanged.is_ok() {
+            held.store = read.store;
+            held.names = read.names.into_keys().collect();
+            held.static_keys = static_keys;
+        }
         drop(held);
+        self.shared.node.panics().discard(replaced);
+        exchanged.map_err(|error| SecurityFileError::new(directory, Problem::Names(BindError::from(error))))?;
         for warning in &read.warnings {
             record!(self.shared.node.panics(), Stack, Warn, [], "{warning}");
         }
@@ -120,19 +125,25 @@ impl Stack {
 
     /// Demands something of all flows from now on.
     pub(super) fn demand(&self, demand: Demand) {
-        let mut held = self.shared.security.lock();
-        held.base = demand.over(held.base.clone(), self.shared.node.backend());
-        let default = held.default_of(held.store.as_ref());
-        // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, default);
+        let backend = self.shared.node.backend();
+        self.exchange_base(|base| demand.over(base, backend));
     }
 
     /// As [`set_default_security`](Stack::set_default_security); with the authorities that were read, if it has none.
     pub(super) fn exchange_default(&self, config: SecurityConfig) {
-        let mut held = self.shared.security.lock();
-        held.base = NameSecurity { server: config.clone(), client: config };
-        let default = held.default_of(held.store.as_ref());
-        // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, default);
+        self.exchange_base(|_| NameSecurity { server: config.clone(), client: config });
+    }
+
+    fn exchange_base(&self, change: impl FnOnce(NameSecurity) -> NameSecurity) {
+        let before = {
+            let mut held = self.shared.security.lock();
+            let base = change(held.base.clone());
+            let before = std::mem::replace(&mut held.base, base);
+            let mut replaced = Replaced { default: Some(held.default_of(held.store.as_ref())), names: Vec::new() };
+            // Only settings of a single name can be too many.
+            let _ = self.shared.node.exchange_security(&mut replaced);
+            (before, replaced)
+        };
+        self.shared.node.panics().discard(before);
     }
 }
