@@ -189,7 +189,7 @@ fn planted_faults_are_found() {
         },
         // No least key exchange.
         |offer, config| match negotiate::server(offer, config) {
-            Err(OapError::Weak { what: "key exchange", .. }) => {
+            Err(OapError::KexTooWeak { .. }) => {
                 Ok(Some(Agreed { kex: offer.unwrap().kex, cipher: config.cipher, kdf: Some(config.kdf) }))
             }
             other => other,
@@ -201,7 +201,7 @@ fn planted_faults_are_found() {
         },
         // A client that encapsulates has its key already.
         |offer, config| match negotiate::server(offer, config) {
-            Err(OapError::Weak { what: "kdf", .. }) => {
+            Err(OapError::KdfTooWeak { .. }) => {
                 Ok(Some(Agreed { kex: offer.unwrap().kex, cipher: config.cipher, kdf: offer.unwrap().kdf }))
             }
             other => other,
@@ -213,7 +213,7 @@ fn planted_faults_are_found() {
     let clients: [Client; 3] = [
         // Any cipher.
         |cipher, kdf, config| match negotiate::client(cipher, kdf, config) {
-            Err(OapError::Weak { what: "cipher", .. }) => {
+            Err(OapError::CipherTooWeak { .. }) => {
                 negotiate::client(cipher, kdf, &config.cipher(cipher.unwrap()))
             }
             other => other,

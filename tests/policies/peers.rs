@@ -106,3 +106,36 @@ fn both_ends_know_each_other_over_sockets() {
     far.read(&mut [0; 8]).unwrap();
     assert!(is_confirmed(&far.peer(), "alice"), "{:?}", far.peer());
 }
+
+/// A dishonest server, "bank", passes what alice asks it on to the vault, with her good certificate and signature in it. The vault
+/// has a claim, and nothing more: the key of the flow is of the name that was called.
+#[test]
+fn a_request_that_is_passed_on_is_a_claim_and_stays_one() {
+    // A server that shows a certificate is found out by the client at once.
+    let two = Two::new(encrypted(), with("alice"));
+    two.net
+        .names()
+        .insert(&"bank".parse().unwrap(), crate::world::SERVER.parse::<std::net::SocketAddr>().unwrap().ip());
+    let hash = |name: &str| o7s::HashAlg::Md5.hash(&name.parse().unwrap());
+    let (bank, vault) = (hash("bank"), hash("vault"));
+    two.net
+        .on_packet(move |packet| {
+            let at = packet.data.windows(bank.as_ref().len()).position(|part| part == bank.as_ref());
+            let Some(at) = at else { return o7s::sim::Verdict::Pass };
+            let mut data = packet.data.to_vec();
+            data[at..at + vault.as_ref().len()].copy_from_slice(vault.as_ref());
+            o7s::sim::Verdict::Rewrite(data)
+        })
+        .keep();
+    let listener = two.server.listen("vault");
+    let accepted = two.net.spawn(async move { listener.accept_async().await.ok() });
+    let near = two.net.block_on(two.client.stack().flow("bank").qos(QosSpec::RAW).alloc_async()).unwrap();
+    let far = two.net.block_on(accepted).unwrap();
+    assert!(is_claimed(&far.peer(), "alice"));
+    two.net.block_on(async { near.write(b"my order").await.unwrap() });
+    two.net.run_for(Duration::from_secs(1));
+    let far = far.into_blocking();
+    assert!(far.try_read(&mut [0; 16]).is_err());
+    assert!(far.counters().bad_crypt > 0, "{:?}", far.counters());
+    assert!(is_claimed(&far.peer(), "alice"), "{:?}", far.peer());
+}

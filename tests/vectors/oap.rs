@@ -130,7 +130,7 @@ fn negotiation_by_the_rules() {
         });
         let decision = negotiate::server(offer.as_ref(), &there);
         if name(entry) == STRENGTH_COUNTS {
-            assert!(matches!(decision, Err(OapError::Weak { what: "key exchange", .. })), "{decision:?}");
+            assert!(matches!(decision, Err(OapError::KexTooWeak { .. })), "{decision:?}");
             continue;
         }
         let agreed = match decision {
@@ -177,7 +177,7 @@ fn negotiation_with_keys() {
         let served = Request::check(now, request, &mut seen)
             .and_then(|request| request.accept(&there)?.respond(now, &[], 0, &mut rng));
         match served {
-            Err(OapError::Weak { what: "key exchange", .. }) if name(&entry) == STRENGTH_COUNTS => stricter += 1,
+            Err(OapError::KexTooWeak { .. }) if name(&entry) == STRENGTH_COUNTS => stricter += 1,
             Err(refused) => assert_eq!(entry["server_result"], refused.refusal_code(), "{}", name(&entry)),
             Ok((response, server)) => {
                 assert_eq!(entry["server_result"], 0, "{}", name(&entry));
