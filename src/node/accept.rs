@@ -275,10 +275,15 @@ impl Accept {
 
     /// Has the program decide, before anything is computed for the flow.
     fn ask_gate(&self, negotiated: &mut Negotiated, unix: u64, layer: Kind, qos: QosSpec) -> Result<(), Refusal> {
-        let peer = PeerIdentity::claim(negotiated.identify(unix)?.cloned());
+        let gates = &self.node.names.gates;
+        let peer = negotiated.identify(unix)?;
+        if !gates.any() {
+            return Ok(());
+        }
+        let peer = PeerIdentity::claim(peer.cloned());
         let (security, data) = (negotiated.security(), negotiated.data());
         let request = FlowRequest { name: &self.name, peer: &peer, security, qos, layer, data };
-        let decided = self.node.names.gates.ask(&request, self.node.panics());
+        let decided = gates.ask(&request, self.node.panics());
         decided.map_err(|code| Refusal::Gate { peer, code })
     }
 

@@ -115,11 +115,13 @@ impl Gates {
         Ok(())
     }
 
+    /// Returns `true` if there is, or was, a gate.
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Whether a flow may come to be.
     pub(super) fn ask(&self, request: &FlowRequest<'_>, panics: &Panics) -> Result<(), Code> {
-        if !self.any.load(Ordering::Acquire) {
-            return Ok(());
-        }
         let gate = {
             let inner = self.inner.read();
             inner.of_names.get(request.name).or(inner.of_all.as_ref()).cloned()

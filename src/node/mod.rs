@@ -32,6 +32,7 @@ mod layers;
 mod limits;
 pub mod member;
 mod names;
+mod protection;
 mod shared;
 mod silent;
 mod tasks;
@@ -55,7 +56,7 @@ use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::ShimContext;
 use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests, Responder};
-use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
+use crate::irm::{Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 pub use crate::types::id::IpcpId;
 use crate::types::name::Name;
@@ -241,39 +242,6 @@ impl Node {
     /// Runs `f` on the IRM. `f` must not call out.
     pub fn with_irm<R>(&self, f: impl FnOnce(&mut Irm<Screened>) -> R) -> R {
         self.names.with_irm(f)
-    }
-
-    /// Sets the protection of a name, or of those that have no settings of their own.
-    ///
-    /// # Errors
-    /// [`BindError`] if too many names are known.
-    pub fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
-        self.names.set_security(name, security)
-    }
-
-    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: in one step. What
-    /// they had before is in `with` then, to be dropped where no lock is held.
-    ///
-    /// # Errors
-    /// [`BindError`] if too many names would have settings; nothing has changed then.
-    pub fn exchange_security(&self, with: &mut Replaced) -> Result<(), BindError> {
-        self.names.exchange_security(with)
-    }
-
-    /// Sets the gate of a name, or of all that have none, or takes it away.
-    ///
-    /// # Errors
-    /// [`BindError`] if too many names have one, or the node was shut down.
-    pub fn set_gate(&self, name: Option<&Name>, gate: Option<Arc<dyn gate::Gate>>) -> Result<(), BindError> {
-        let mut exchanged = gate;
-        let set = self.names.gates.set(name, &mut exchanged);
-        self.panics().discard(exchanged);
-        set
-    }
-
-    /// Returns the protection of flows to and from a name.
-    pub fn security_of(&self, name: &Name) -> NameSecurity {
-        self.names.security_of(name)
     }
 
     /// Refuses requests without an acceptor.

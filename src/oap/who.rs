@@ -69,6 +69,14 @@ impl PeerIdentity {
         peer.map_or(Self::Anonymous, |peer| Self::Claimed(Arc::new(peer)))
     }
 
+    /// What its certificate says, confirmed or not.
+    pub(crate) fn into_shown(self) -> Option<Arc<VerifiedPeer>> {
+        match self {
+            Self::Confirmed(peer) | Self::Claimed(peer) => Some(peer),
+            Self::Anonymous => None,
+        }
+    }
+
     /// The same after it has shown that it has the key of the flow.
     pub(crate) fn confirm(self) -> Self {
         match self {

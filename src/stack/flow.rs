@@ -1,5 +1,6 @@
 //! One end of a flow, for threads.
 
+mod identity;
 pub(super) mod stream;
 mod waits;
 
@@ -16,10 +17,11 @@ use super::wait;
 use super::{CloseError, Shared, aio};
 use crate::base::journal::record;
 use crate::base::time::Instant;
+use crate::crypto::certificate::VerifiedPeer;
 use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
-use crate::oap::{FlowSecurity, PeerIdentity};
+use crate::oap::FlowSecurity;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -85,9 +87,11 @@ pub(super) struct Inner {
     pub(super) endpoint: Arc<Endpoint>,
     name: Name,
     kind: Kind,
-    data: Vec<u8>,
+    data: Box<[u8]>,
     security: FlowSecurity,
-    peer: PeerIdentity,
+    /// Who the other end is, if it has shown a certificate: in parts, which take less room.
+    peer: Option<Arc<VerifiedPeer>>,
+    is_confirmed: bool,
     nonblocking: AtomicBool,
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
@@ -141,9 +145,10 @@ impl Flow {
                 endpoint: flow.endpoint,
                 name,
                 kind: flow.kind,
-                data: flow.data,
+                data: flow.data.into_boxed_slice(),
                 security: flow.security,
-                peer: flow.peer,
+                is_confirmed: flow.peer.is_confirmed(),
+                peer: flow.peer.into_shown(),
                 nonblocking: AtomicBool::new(false),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
@@ -358,27 +363,6 @@ impl Flow {
         self.inner.endpoint.qos()
     }
 
-    /// Returns the protection of the flow and the kind of its other end, as negotiated at allocation. A flow that
-    /// was [joined](super::Stack::join) has none of its peers.
-    pub fn security(&self) -> FlowSecurity {
-        self.inner.security
-    }
-
-    /// Who the other end is, as far as it has been shown until now: of an accepted flow a client that shows a certificate is
-    /// [`Claimed`](PeerIdentity::Claimed) until the first packet has come from it, and so after the first read
-    /// [`Confirmed`](PeerIdentity::Confirmed). What there is to say of both kinds of flows is said there.
-    ///
-    /// A peer without a certificate is anonymous, and so are those of a flow that was [joined](super::Stack::join).
-    /// [`SecurityConfig::certificates`](crate::SecurityConfig::certificates) refuses them.
-    pub fn peer(&self) -> PeerIdentity {
-        self.inner.peer()
-    }
-
-    /// Returns `true` if packets are encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        self.inner.endpoint.is_encrypted()
-    }
-
     /// The most that can be written at a time, bytes. A larger write is [`WriteError::TooLarge`], which says the same number.
     ///
     /// On flows with FRCT, reliable or not, to a peer of this library a write may be larger than a packet: it goes in
@@ -466,14 +450,6 @@ pub(super) fn lost(endpoint: &Endpoint) -> Result<(), CloseError> {
 }
 
 impl Inner {
-    /// Who the other end is, as far as it has been shown until now.
-    pub(super) fn peer(&self) -> PeerIdentity {
-        match &self.peer {
-            claimed @ PeerIdentity::Claimed(_) if self.endpoint.is_proven() => claimed.clone().confirm(),
-            peer => peer.clone(),
-        }
-    }
-
     fn is_nonblocking(&self) -> bool {
         self.nonblocking.load(Ordering::Relaxed)
     }

@@ -33,6 +33,7 @@ mod error;
 mod eth;
 mod flow;
 mod flow_set;
+mod gate;
 mod handlers;
 mod ipcp;
 mod layer;
@@ -56,11 +57,9 @@ use crate::capture::Tap;
 use crate::crypto::backend::Backend;
 use crate::flow::Drive;
 use crate::ipcp::shim::Attended;
-use crate::irm::{Factory, LoadBalancing, NameSecurity};
+use crate::irm::{Factory, LoadBalancing};
 use crate::node::Node;
 use crate::node::alloc::{Allocated, Allocation, Via, Wanted};
-use crate::node::gate::Gate;
-use crate::oap::SecurityConfig;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -240,59 +239,6 @@ impl Stack {
     pub fn set_balancing(&self, name: &str, balancing: LoadBalancing) -> Result<(), BindError> {
         let name = Name::new(name)?;
         Ok(self.shared.node.with_irm(|irm| irm.set_balancing(&name, balancing))?)
-    }
-
-    /// Sets the protection of flows accepted under `name`, and of flows allocated to it from here. It is a property of
-    /// the name, never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the
-    /// stronger is used, see [`SecurityConfig`].
-    ///
-    /// # Errors
-    /// As [`bind`](Self::bind).
-    pub fn set_security(&self, name: &str, server: SecurityConfig, client: SecurityConfig) -> Result<(), BindError> {
-        let name = Name::new(name)?;
-        Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
-    }
-
-    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted". Names whose
-    /// settings were [loaded](Self::load_security) keep those until they are loaded again.
-    pub fn set_default_security(&self, config: SecurityConfig) {
-        self.exchange_default(config);
-    }
-
-    /// Has `gate` decide whose requests for flows to `name` are accepted, before the program sees the flow: by who
-    /// [claims](crate::PeerIdentity::Claimed) to ask, by what was negotiated, by the quality of service. What it refuses ends
-    /// no accept, and is counted and logged.
-    ///
-    /// ```
-    /// use o7s::admission::FlowRequest;
-    /// use o7s::{AllocError, Code, Stack};
-    ///
-    /// let stack = Stack::new()?;
-    /// stack.bind_handler("vault", |flow| drop(flow))?;
-    /// stack.set_gate("vault", |request: &FlowRequest<'_>| match request.peer.claimed() {
-    ///     Some(peer) if &*peer.name == "operator" => Ok(()),
-    ///     _ => Err(Code::AUTH),
-    /// })?;
-    /// let refused = stack.flow("vault").alloc().unwrap_err();
-    /// assert!(matches!(refused, AllocError::Refused { code: Code::AUTH, .. }));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// A gate that captures a handle of the stack keeps that up until the gate is [taken away](Self::remove_gate).
-    ///
-    /// # Errors
-    /// As [`bind`](Self::bind).
-    pub fn set_gate(&self, name: &str, gate: impl Gate + 'static) -> Result<(), BindError> {
-        let name = Name::new(name)?;
-        Ok(self.shared.node.set_gate(Some(&name), Some(Arc::new(gate)))?)
-    }
-
-    /// Takes the gate of a name away: the one [of the stack](Builder::gate) decides, if there is one.
-    pub fn remove_gate(&self, name: &str) {
-        if let Ok(name) = Name::new(name) {
-            // Only a gate can be one too many.
-            let _ = self.shared.node.set_gate(Some(&name), None);
-        }
     }
 
     /// Begins the allocation of a flow to `name`, which need not be known in this stack. It is not reliable unless

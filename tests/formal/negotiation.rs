@@ -213,9 +213,7 @@ fn planted_faults_are_found() {
     let clients: [Client; 3] = [
         // Any cipher.
         |cipher, kdf, config| match negotiate::client(cipher, kdf, config) {
-            Err(OapError::CipherTooWeak { .. }) => {
-                negotiate::client(cipher, kdf, &config.cipher(cipher.unwrap()))
-            }
+            Err(OapError::CipherTooWeak { .. }) => negotiate::client(cipher, kdf, &config.cipher(cipher.unwrap())),
             other => other,
         },
         // Plain, because the answer says so.

@@ -66,13 +66,16 @@ fn a_missing_file_does_not_turn_off_what_the_stack_demands() {
     assert!(matches!(refused, AllocError::Refused { code: Code::AUTH, .. }), "{refused:?}");
 }
 
+/// Files, and what the error says.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// Each of these must not become a stack without protection; the text names the file, what is wrong, and what to do.
 #[test]
 fn what_is_broken_is_an_error() {
     let (certificate, key) = files_of("vault");
     let (other, _) = files_of("bank");
     let kem = "kex = ML-KEM-768\nkem_mode = client\n";
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[Case<'_>] = &[
         (&[("server/vault/enc.conf", "cipher = rot13\n")], &["server/vault/enc.conf: line 1:", "rot13", "aes-256-gcm"]),
         (&[("server/vault/enc.conf", "kex = X448\nnone\n")], &["server/vault/enc.conf: it says none", "remove"]),
         (&[("server/vault/enc.conf", "kex = X448\n")], &["enc.conf: X448 does not withstand", "X25519MLKEM768"]),

@@ -51,6 +51,23 @@ impl Held {
 }
 
 impl Stack {
+    /// Sets the protection of flows accepted under `name`, and of flows allocated to it from here. It is a property of
+    /// the name, never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the
+    /// stronger is used, see [`SecurityConfig`].
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn set_security(&self, name: &str, server: SecurityConfig, client: SecurityConfig) -> Result<(), BindError> {
+        let name = Name::new(name)?;
+        Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
+    }
+
+    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted". Names whose
+    /// settings were [loaded](Self::load_security) keep those until they are loaded again.
+    pub fn set_default_security(&self, config: SecurityConfig) {
+        self.exchange_default(config);
+    }
+
     /// Reads the security settings of names from a directory, in the layout of the reference, and has all of them take effect in
     /// one step: certificates, private keys and authorities together. If anything in it cannot be used, nothing changes. Called
     /// again, it is how files that have changed are taken over, without a restart; names that have gone from it have the stack's

@@ -1,4 +1,5 @@
 //! When a packet shows that the peer is there.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use super::*;
 use crate::base::rng::Rng;
