@@ -328,6 +328,10 @@ impl Client {
             if message.kex.bytes.is_empty() && !matches!(self.key, Some(Secret::Encapsulated(_))) {
                 return Err(OapError::NoKey);
             }
+            // The client would have a key in common with itself, and take what it has sent for the peer's.
+            if matches!(&self.key, Some(Secret::Pair(own)) if own.public() == message.kex.bytes) {
+                return Err(OapError::Reflected);
+            }
         }
         Ok(Verified { message, data, terms, agreed })
     }

@@ -238,6 +238,9 @@ pub enum OapError {
     /// The response was made for another request with this id, or the request was changed on its way.
     #[error("the response does not match the request as it was sent")]
     RequestHash,
+    /// The response carries this end's own key: it is the request, sent back.
+    #[error("the response is this end's own request, which somebody sends back")]
+    Reflected,
     /// The server was asked for a flow whose packets have another format than those of the one that was wanted.
     #[error("the server understood another quality of service than was asked for: the request was changed on its way")]
     Qos,
@@ -270,6 +273,7 @@ impl OapError {
             | Self::Data { .. }
             | Self::OtherRequest
             | Self::RequestHash
+            | Self::Reflected
             | Self::Qos => -1009,
         }
     }
