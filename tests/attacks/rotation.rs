@@ -300,3 +300,53 @@ fn two_references_lose_each_other() {
     }));
     assert!(lost.is_err());
 }
+
+/// Garbage at each packet around the changes of keys, at both ends: nothing of an end changes by it, so that every genuine packet
+/// opens as if there had been none.
+#[test]
+fn garbage_at_a_change_of_keys_changes_nothing() {
+    const BIT: u32 = 3;
+    let end = |side| {
+        let key = SessionKey::from_bytes(KEY);
+        Protection::between_peers(Backend::preferred(), Cipher::Aes256Gcm, key, side).unwrap().with_rotation_bit(BIT)
+    };
+    let mut rng = Rng::from_seed([21; 32]);
+    // One pair of ends with garbage between, one without.
+    let (mut client, mut server) = (end(Side::Client), end(Side::Server));
+    let (mut quiet, mut other) = (end(Side::Client), end(Side::Server));
+    let mut refused = 0;
+    for number in 0..u64::from(20u32 << BIT) {
+        let packet = End::seal(&mut client, &number.to_be_bytes(), &mut rng);
+        let expected = End::seal(&mut quiet, &number.to_be_bytes(), &mut rng);
+        assert_eq!(packet, expected, "the same keys and numbers");
+        for round in 0..50_u64 {
+            let mut garbage = packet.clone();
+            match round % 5 {
+                // Noise; another bit; the number of another generation, near and far; and cut.
+                0 => rng.fill(&mut garbage),
+                1 => garbage[rng.below(packet.len() as u64) as usize] ^= 1 << rng.below(8),
+                2 => garbage[4..12].copy_from_slice(&(number + (1 << BIT) * (1 + rng.below(3))).to_be_bytes()),
+                3 => garbage[4..12].copy_from_slice(&rng.u64().to_be_bytes()),
+                _ => garbage.truncate(rng.below(packet.len() as u64) as usize),
+            }
+            if garbage == packet {
+                continue;
+            }
+            let before = (client.generation(), server.generation());
+            for at in [&mut server, &mut client] {
+                assert!(End::open(at, &garbage).is_err(), "{number}: {garbage:x?}");
+                refused += 1;
+            }
+            assert_eq!((client.generation(), server.generation()), before, "{number}");
+        }
+        assert_eq!(End::open(&mut server, &packet).as_deref(), Ok(&number.to_be_bytes()[..]));
+        assert_eq!(End::open(&mut other, &expected).as_deref(), Ok(&number.to_be_bytes()[..]));
+        assert_eq!(server.generation(), other.generation());
+        // And back.
+        let (answer, silent) = (End::seal(&mut server, b"back", &mut rng), End::seal(&mut other, b"back", &mut rng));
+        assert_eq!(answer, silent);
+        assert_eq!(End::open(&mut client, &answer).as_deref(), Ok(&b"back"[..]));
+        assert_eq!(End::open(&mut quiet, &silent).as_deref(), Ok(&b"back"[..]));
+    }
+    assert!(client.generation() >= 19 && refused > 10_000, "{} {refused}", client.generation());
+}

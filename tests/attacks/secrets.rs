@@ -9,7 +9,7 @@ use o7s::crypto::kex::KeyPair;
 use o7s::crypto::protect::{Protection, Side};
 use o7s::crypto::suite::{Cipher, Kex};
 use o7s::crypto::{SessionKey, SharedSecret, hash};
-use o7s::oap::client::Client;
+use o7s::oap::client::{Client, Secret};
 use o7s::oap::replay::ReplayCache;
 use o7s::oap::server::Request;
 use o7s::oap::{Outcome, Peering, SecurityConfig};
@@ -87,7 +87,7 @@ fn an_exchange_prints_neither_keys_nor_what_proves_that_one_has_seen_it() {
     let (now, config) = (1_760_000_000_000_000_000, SecurityConfig::encrypted(Kex::X25519));
     let (_, request) = Client::start(now, &config, b"", &mut rng).unwrap();
     let pair = KeyPair::from_private(Kex::X25519, &MARKER).unwrap();
-    let (client, _) = Client::start_with(now, &config, b"", [1; 16], Some(pair)).unwrap();
+    let (client, _) = Client::start_with(now, &config, b"", [1; 16], Some(Secret::Pair(pair)), &mut rng).unwrap();
     hides(&client, &[&MARKER]);
     let request_hash = hash::sha256(&[&request]);
     let checked = Request::check(now, request, &mut ReplayCache::default()).unwrap();
@@ -114,7 +114,7 @@ fn stacks_and_flows_print_no_keys() {
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let told = Arc::clone(&lines);
     let security: SecurityConfig = "X25519".parse().unwrap();
-    let server = net.host("server").udp4("10.0.0.2").stack(|s| s.security(security)).build();
+    let server = net.host("server").udp4("10.0.0.2").stack(|s| s.security(security.clone())).build();
     let client = net
         .host("client")
         .udp4("10.0.0.1")
