@@ -2,21 +2,23 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::Display;
+use core::fmt::{self, Display};
 
 use super::answered::{Answered, Nothing};
 use super::shared::{Shared, order};
 use super::timers::TimerQueue;
 use crate::base::counter::Row;
 use crate::base::journal::record;
+use crate::base::patience::Patience;
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordered, Ordering, RwLock};
 use crate::base::time::Instant;
+use crate::crypto::certificate::Date;
 use crate::flow::Watcher;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
 use crate::irm::{self, BindError, Caller, Calls, Irm, ListenerId, NameSecurity, Refused};
-use crate::oap::OapError;
 use crate::oap::replay::ReplayCache;
 use crate::oap::server::Request;
+use crate::oap::{OapError, SecurityConfig};
 use crate::types::code::Code;
 use crate::types::name::Name;
 
@@ -39,7 +41,12 @@ pub(super) struct Names {
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
     answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
+    /// How often each host has asked for what is refused.
+    patience: Ordered<Mutex<Patience>, { order::PATIENCE }>,
 }
+
+/// Hosts whose refused requests are counted.
+const HOSTS: usize = 8192;
 
 /// Requests whose time is over that are refused in one go, before other timers get their turn.
 const EXPIRED_AT_A_TIME: usize = 64;
@@ -62,6 +69,7 @@ impl Requests for Names {
             request.responder.refuse(now, Code::NAME);
             return;
         };
+        let Some(request) = self.examine(now, Some(&name), request) else { return };
         if let Some(request) = self.screen(now, &name, request) {
             self.place(now, &name, request);
         }
@@ -75,7 +83,8 @@ impl Requests for Names {
         let reply = id.and_then(|id| self.reply_to(now, request.peer, id, received));
         // The requester of a flow that has ended is better told that there is nobody any more.
         if reply.is_none_or(|reply| !reply.is_open()) {
-            return Some(request);
+            let request = self.examine(now, None, request)?;
+            return if self.is_answered(now, &request) { Some(request) } else { self.ignore(now, request) };
         }
         let name = request.dst;
         self.screen(now, &name, request).map(|screened| screened.incoming)
@@ -86,7 +95,8 @@ impl Names {
     pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>, security: NameSecurity) -> Arc<Self> {
         let limits = &shared.limits;
         // What this node may have served before it was started again is not known.
-        let replay = ReplayCache::new(limits.replay).started(shared.env.clock.unix_nanos());
+        let replay = ReplayCache::new(limits.replay).with_window(limits.request_age, limits.clock_ahead);
+        let replay = replay.started(shared.env.clock.unix_nanos());
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
             news: AtomicU64::new(0),
@@ -94,6 +104,7 @@ impl Names {
             security: Ordered::new(RwLock::new(security)),
             replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
+            patience: Ordered::new(Mutex::new(Patience::new(HOSTS, limits.refusals))),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
         })
@@ -257,6 +268,75 @@ impl Names {
         }
     }
 
+    /// The checks that need no memory: form, time, and whether the settings of the name allow it, as far as that shows without
+    /// computing anything. They are the same for a name that is not here, by the settings of those without any of their own: so
+    /// that a refusal does not tell which names there are.
+    fn examine(&self, now: Instant, name: Option<&Name>, request: Incoming) -> Option<Incoming> {
+        let unix = self.shared.env.clock.unix_nanos();
+        let is_timely = Request::check_time(unix, &request.data, &self.replay.lock());
+        let examined = is_timely.or_else(|e| match e {
+            // As a replay, below: it is not answered.
+            OapError::BeforeStart { .. } if name.is_some() => Ok(()),
+            e => Err(e),
+        });
+        match examined.and_then(|()| self.on_security(name, |config| Request::check_terms(&request.data, config))) {
+            Ok(()) => Some(request),
+            Err(why) => {
+                let hash = request.dst;
+                let name: &dyn Display = name.map_or(&hash, |name| name);
+                self.refuse(now, name, request, why);
+                None
+            }
+        }
+    }
+
+    /// Calls `f` with the settings of the server of a name. `f` must not call out.
+    fn on_security<R>(&self, name: Option<&Name>, f: impl FnOnce(&SecurityConfig) -> R) -> R {
+        if let Some(name) = name.filter(|_| self.own_security.load(Ordering::Acquire)) {
+            let irm = self.irm.lock();
+            if let Some(own) = irm.security(name) {
+                return f(&own.server);
+            }
+        }
+        f(&self.security.read().server)
+    }
+
+    /// Refuses a request for what is wrong with it.
+    fn refuse(&self, now: Instant, name: &dyn Display, request: Incoming, why: OapError) {
+        let counters = &self.shared.counters;
+        let is_stale = matches!(why, OapError::Stale { .. } | OapError::BeforeStart { .. });
+        let counter = if is_stale { &counters.stale } else { &counters.bad_oap };
+        counter.count();
+        if !self.is_answered(now, &request) {
+            self.ignore(now, request);
+            return;
+        }
+        let mut code = Code::from_response(why.refusal_code());
+        if is_stale {
+            let (theirs, ours) = (Request::peek_timestamp(&request.data), self.shared.env.clock.unix_nanos());
+            self.note_refusal(&name, request.from, Clocks { theirs, ours, why });
+            // A reference is told what its own kind would tell it.
+            if Request::peek_is_o7s(&request.data) {
+                code = Code::TIME;
+            }
+        } else {
+            self.note_refusal(&name, request.from, why);
+        }
+        request.responder.refuse(now, code);
+    }
+
+    /// Returns `true` if the host of a request that is refused is told so.
+    fn is_answered(&self, now: Instant, request: &Incoming) -> bool {
+        request.host().is_none_or(|host| self.patience.lock().fault(now, host))
+    }
+
+    /// Does not answer a request.
+    fn ignore(&self, now: Instant, request: Incoming) -> Option<Incoming> {
+        self.shared.counters.ignored.count();
+        request.responder.resend(now, &Nothing);
+        None
+    }
+
     /// The checks that cost little and come before any state: form, time window, replay. A request that repeats one
     /// that was answered has the answer sent again instead.
     fn screen(&self, now: Instant, name: &impl Display, mut request: Incoming) -> Option<Screened> {
@@ -280,10 +360,7 @@ impl Names {
                 return None;
             }
             Err(e) => {
-                self.shared.counters.bad_oap.count();
-                let code = Code::from_response(e.refusal_code());
-                self.note_refusal(name, request.from, e);
-                request.responder.refuse(now, code);
+                self.refuse(now, name, request, e);
                 return None;
             }
         };
@@ -370,6 +447,28 @@ impl Names {
         for factory in calls.start {
             panics.call(|| factory.start());
             panics.discard(factory);
+        }
+    }
+}
+
+/// Prints both clocks of a request that was refused for its time.
+struct Clocks {
+    theirs: u64,
+    ours: u64,
+    why: OapError,
+}
+
+/// No clock is set that shows an earlier time, seconds since 1970: 2024.
+const CLOCKS_ARE_SET: u64 = 1_704_067_200;
+
+impl Display for Clocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (theirs, ours) = (Date::from_unix_nanos(self.theirs), Date::from_unix_nanos(self.ours));
+        write!(f, "{}; it is of {theirs}, and here it is {ours}", self.why)?;
+        match (theirs.as_unix() < CLOCKS_ARE_SET, ours.as_unix() < CLOCKS_ARE_SET) {
+            (_, true) => f.write_str(": the clock of this host is not set"),
+            (true, false) => f.write_str(": the clock of its sender is not set"),
+            (false, false) => Ok(()),
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) mod order {
     pub(in crate::node) const REPLAY: u8 = 34;
     /// Names: replies that can be sent again.
     pub(in crate::node) const ANSWERED: u8 = 35;
+    /// Names: who is refused too often to be answered.
+    pub(in crate::node) const PATIENCE: u8 = 37;
     /// Layers: the IPCPs.
     pub(in crate::node) const LAYERS: u8 = 40;
     /// Layers: IPCPs that are being left.
@@ -87,6 +89,10 @@ counters! {
         shed => "shed",
         /// Requests refused because of their security header.
         bad_oap => "bad_oap",
+        /// Requests refused because they are too old, or of a clock that is ahead.
+        stale => "stale",
+        /// Requests not answered because their host had been refused too often.
+        ignored => "ignored",
         /// Requests ignored because they had been seen before, or may have been before the node was started.
         replayed => "replayed",
         /// Replies that were sent again.

@@ -151,7 +151,7 @@ pub enum OapError {
     Wire(WireError),
     /// The request is too old or from the future. Either it was delayed or recorded, or a clock is wrong.
     #[error(
-        "request is {age_ms} ms old, not between -100 and 20000 (or less under load): check the clocks of both hosts"
+        "request is {age_ms} ms old, which is outside of the window for requests (smaller under load): check the clocks of both hosts"
     )]
     Stale {
         /// Receiver's clock minus the timestamp, ms.

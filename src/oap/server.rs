@@ -60,6 +60,37 @@ impl Request {
         Ok(Self { bytes: bytes.into() })
     }
 
+    /// What [`check`](Self::check) says of form and time, of a request that is not to be remembered.
+    ///
+    /// # Errors
+    /// [`OapError::Wire`], [`OapError::Stale`] or [`OapError::BeforeStart`].
+    pub fn check_time(unix_nanos: u64, bytes: &[u8], seen: &ReplayCache) -> Result<(), OapError> {
+        seen.check(unix_nanos, Message::parse_request(bytes)?.timestamp)
+    }
+
+    /// What [`accept`](Self::accept) will say for certain, of a request that may wait for that: nothing is computed or remembered
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept), but for algorithms that are not available and what was encapsulated before.
+    pub fn check_terms(bytes: &[u8], config: &SecurityConfig) -> Result<(), OapError> {
+        let message = Message::parse_request(bytes)?;
+        identity::check(&message, config)?;
+        check_data(message.data, config)?;
+        let offer = offer(&message, static_key(&message, config)?)?;
+        negotiate::server(offer.as_ref(), config).map(drop)
+    }
+
+    /// The time of a request, nanoseconds since 1970; 0 if it is none.
+    pub fn peek_timestamp(bytes: &[u8]) -> u64 {
+        Message::parse_request(bytes).map_or(0, |message| message.timestamp)
+    }
+
+    /// Returns `true` if a request that has not been checked says that it is of this library.
+    pub fn peek_is_o7s(bytes: &[u8]) -> bool {
+        Message::parse_request(bytes).is_ok_and(|message| peering::is_marked(&message.id))
+    }
+
     /// The [`id`](Self::id) of a request that has not been checked.
     pub fn peek_id(bytes: &[u8]) -> Option<[u8; ID_LEN]> {
         Message::parse_request(bytes).ok().map(|message| peering::without_wait(message.id))

@@ -51,7 +51,7 @@ fn floods_of_all_kinds_are_survived() {
     {
         assert!(shim(&rib, name) >= least, "{name}\n{rib}");
     }
-    for (name, least) in [("bad_oap", 10_000), ("replayed", 1)] {
+    for (name, least) in [("bad_oap", 10_000), ("stale", 4000)] {
         assert!(rib.child("node").unwrap().get(name).unwrap() >= least, "{name}\n{rib}");
     }
 }
