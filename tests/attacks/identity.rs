@@ -399,7 +399,7 @@ fn wrong_names() -> Vec<Chain> {
         Chain::new("a comma", named(b"bank,evil"), character),
         Chain::new(
             "an alternative name",
-            { issued(leaf("other", OWNER).extension(ALTERNATIVE_NAME, false, &alternative)) },
+            issued(leaf("other", OWNER).extension(ALTERNATIVE_NAME, false, &alternative)),
             wrong,
         ),
         Chain::new(
@@ -448,7 +448,7 @@ fn wrong_usages() -> Vec<Chain> {
         }),
         Chain::new(
             "constraints on names",
-            { issued(leaf("bank", OWNER).extension(NAME_CONSTRAINTS, true, &permitted)) },
+            issued(leaf("bank", OWNER).extension(NAME_CONSTRAINTS, true, &permitted)),
             |e| matches!(e, E::NameConstraints { .. }),
         ),
         Chain::new("an issuer that is none", by_between(), |e| {

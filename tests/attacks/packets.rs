@@ -70,7 +70,7 @@ fn packets_of_one_flow_do_not_open_on_another() {
         let (one, far_one) = world.flow("one", qos);
         let (two, far_two) = world.flow("two", qos);
         world.net.run_for(Duration::from_secs(1));
-        [0, 1].map(|to| world.recorded(to));
+        let _before = [0, 1].map(|to| world.recorded(to));
         let addresses = [(CLIENT, SERVER), (SERVER, CLIENT)];
         for (to, near, far, other_near, other_far) in
             [(0, &one, &far_one, &two, &far_two), (1, &far_one, &one, &far_two, &two)]
