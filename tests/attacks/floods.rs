@@ -262,9 +262,11 @@ fn a_flood_of_good_requests_is_shared_fairly() {
         let (mut bogus, mut rng) = (Bogus::new(world.net.rng("bogus")), world.net.rng("from"));
         let before = heap::begin();
         for n in 0..120_000_u64 {
-            // As good as any, and cheap to make: the key is always the same.
+            // As good as any, of this library like the honest ones, and cheap to make: the key is always the same.
             let mut oap = bogus.oap.clone();
             bogus.rng.fill(&mut oap[2..10]);
+            let mark = o7s::crypto::hash::sha256(&[b"o7s request 5", &oap[..11]]);
+            oap[11..16].copy_from_slice(&mark[..5]);
             oap[16..24].copy_from_slice(&world.unix().to_be_bytes());
             let request =
                 FlowRequest { s_eid: 0x10_0000 + n as u32, qos: QosSpec::RAW, dst: hash("vault"), data: &oap };
@@ -349,6 +351,16 @@ fn refusals_do_not_tell_names() {
         assert!(!told[0].is_empty(), "{fault:?}: there is an answer");
         assert_eq!(told[0], told[1], "{fault:?}: bound, but not in the layer");
         assert_eq!(told[0], told[2], "{fault:?}: not here");
+    }
+    // Of before the server was started: it may have been served then, and is not answered.
+    for (n, name) in names.into_iter().enumerate() {
+        let from: SocketAddr = format!("10.6.{n}.99:4000").parse().unwrap();
+        let unix = world.unix() - 2 * world.net.now().as_nanos();
+        let oap = Client::start(unix, &encrypted(), b"", &mut Randomness::from_seed([n as u8; 32])).unwrap().1;
+        let request = FlowRequest { s_eid: 0x10_0000, qos: QosSpec::RAW, dst: hash(name), data: &oap }.to_vec();
+        world.net.inject(from, SERVER, &request);
+        world.net.run_for(Duration::from_millis(50));
+        assert!(!world.sent.borrow().contains_key(&from), "{name}");
     }
     // Whoever would be served learns it from the flow.
     let mut randomness = Randomness::from_seed([7; 32]);
