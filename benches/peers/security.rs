@@ -203,7 +203,7 @@ pub(crate) fn sealing() -> Vec<Row> {
             let mut protection = Protection::between_peers(backend, cipher, key, Side::Client).unwrap();
             let schedule = backend.aead(cipher).unwrap().schedule(&[5; 32]);
             let (mut rng, front) = (Rng::from_seed([5; 32]), protection.overhead() - 16);
-            let (mut packet, mut body, mut iv) = (PacketBuf::copy_of(&[7; PACKET]), [7; PACKET], [0; 12]);
+            let (mut packet, mut body, mut iv) = (PacketBuf::copy_of(&[7; PACKET]), [7_u8; PACKET], [0_u8; 12]);
             let [ours, bare] = in_turns(
                 9,
                 [

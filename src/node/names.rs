@@ -1,11 +1,13 @@
 //! Names: the listeners of each, its protection, and the requests that arrive at IPCPs, until they are accepted.
 
 mod examine;
+mod proofs;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
+use self::proofs::Proofs;
 use super::answered::{Answered, Nothing};
 use super::shared::{Shared, order};
 use super::timers::TimerQueue;
@@ -17,7 +19,6 @@ use crate::base::time::Instant;
 use crate::flow::Watcher;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
 use crate::irm::{self, BindError, Caller, Calls, Irm, ListenerId, NameSecurity, Refused};
-use crate::oap::OapError;
 use crate::oap::replay::ReplayCache;
 use crate::oap::server::Request;
 use crate::types::code::Code;
@@ -44,6 +45,7 @@ pub(super) struct Names {
     answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
     /// How often each host has asked for what is refused.
     patience: Ordered<Mutex<Patience>, { order::PATIENCE }>,
+    proofs: Proofs,
 }
 
 /// Hosts whose refused requests are counted.
@@ -106,6 +108,7 @@ impl Names {
             replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
             patience: Ordered::new(Mutex::new(Patience::new(HOSTS, limits.refusals))),
+            proofs: Proofs::new(&mut shared.split_randomness("proofs").secret),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
         })
@@ -239,6 +242,7 @@ impl Names {
             bytes: request.oap.size(),
             held_until: Some(now + request.incoming.responder.hold()),
             withdrawn: request.incoming.withdrawn.clone(),
+            is_unproven: self.is_unproven(now, &request),
         };
         let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
         self.news.fetch_add(1, Ordering::Release);
@@ -253,7 +257,7 @@ impl Names {
                     if !request.incoming.is_withdrawn() {
                         self.shared.counters.backlog_full.count();
                     }
-                    request.incoming.responder.refuse(now, Code::AGAIN);
+                    self.refuse_for_now(now, request);
                 }
             }
             Err(Refused::Unknown(request)) => {
@@ -264,7 +268,7 @@ impl Names {
             Err(Refused::Full(request)) => {
                 self.shared.counters.backlog_full.count();
                 self.note_refusal(name, request.incoming.from, "the backlog of the name is full");
-                request.incoming.responder.refuse(now, Code::AGAIN);
+                self.refuse_for_now(now, request);
             }
         }
     }

@@ -20,7 +20,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed};
-use super::peering::{self, Format, Peering, Terms};
+use super::peering::{self, Format, Peering, Proof, Terms};
 use super::{FlowSecurity, KemMode, OapError, Outcome, SecurityConfig, check_data, identity, request_hash};
 use crate::base::rng::Randomness;
 use crate::crypto::hash::DigestOutput;
@@ -239,7 +239,26 @@ impl Client {
         wait: Duration,
         rng: &mut Randomness,
     ) -> Result<(Self, Vec<u8>), OapError> {
+        self.again_with(unix_nanos, config, data, wait, None, rng)
+    }
+
+    /// [`again_within`](Self::again_within) for a server that has asked to be shown this: another request, then.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn again_with(
+        &self,
+        unix_nanos: u64,
+        config: &SecurityConfig,
+        data: &[u8],
+        wait: Duration,
+        proof: Option<Proof>,
+        rng: &mut Randomness,
+    ) -> Result<(Self, Vec<u8>), OapError> {
         let mut id = self.id;
+        if let Some(proof) = proof {
+            peering::show(&mut id, proof);
+        }
         // A server that is known does not look for a mark, and an id without one stays that of a reference.
         if matches!(self.peer, Peer::Asked) {
             peering::mark(&mut id, Some(wait));

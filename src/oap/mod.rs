@@ -44,6 +44,10 @@
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from
 //!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none. Where both ends say a number, both also put
 //!   together packets that come in [pieces](crate::wire::frct#pieces-and-path-probes), and answer path probes.
+//! - A server that has no room for a request refuses it with EAGAIN and, unlike a reference, 8 bytes behind that. The client
+//!   takes them for the 8 random bytes of the id of its next request, which is another request with that: so the server knows
+//!   that who sends from an address has heard there, and lets those requests wait first. It remembers nothing for it.
+//!
 //! - In the response to such a request, 21 bytes follow the application's data: the timeout granted for the flow,
 //!   milliseconds, big endian; a byte whose lower five bits are *n* of the server, and whose others are what the server was
 //!   asked for: FRCT (0x20), retransmission (0x40), a CRC (0x80); and the first 16 bytes of SHA-256 over `o7`, these 5 and the
@@ -111,7 +115,7 @@ use core::fmt;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
 pub use negotiated::{Encryption, FlowSecurity, PeerKind};
-pub use peering::{Peering, TOKEN_LEN, Tokens};
+pub use peering::{PROOF_LEN, Peering, Proof, TOKEN_LEN, Tokens};
 pub use static_key::{DEFAULT_CIPHERTEXTS, StaticKey};
 
 use crate::crypto::certificate::{CertificateError, VerifiedPeer};

@@ -18,6 +18,12 @@ use crate::wire::oap::ID_LEN;
 /// Bytes of each of a [`Peering`]'s tokens.
 pub const TOKEN_LEN: usize = 16;
 
+/// Bytes by which a client shows that it is where it says.
+pub const PROOF_LEN: usize = RANDOM_LEN - WAIT_LEN;
+
+/// What a server without room has a client say in its next request, which shows that it has heard it.
+pub type Proof = [u8; PROOF_LEN];
+
 /// Bytes of the id of a request that say how long the requester waits, and that are random.
 const RANDOM_LEN: usize = 10;
 /// The same with the byte behind them, the largest message, before the mark.
@@ -128,6 +134,18 @@ pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
     }
     let (said, place) = id.split_at_mut(SAID_LEN);
     place.copy_from_slice(mark_of(said).get(..ID_LEN - SAID_LEN).unwrap_or_default());
+}
+
+/// What the id of a request has in the place of a [`Proof`].
+pub(super) fn proof(id: &[u8; ID_LEN]) -> Proof {
+    id.get(WAIT_LEN..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
+}
+
+/// Has the id of a request, which is [marked](mark) afterwards, show this.
+pub(super) fn show(id: &mut [u8; ID_LEN], proof: Proof) {
+    if let Some(place) = id.get_mut(WAIT_LEN..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = proof;
+    }
 }
 
 /// Returns `true` if a request is of this library. The id of a reference's is, by chance, once in 2^40.

@@ -23,7 +23,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::negotiate::{self, Agreed, Offer};
-use super::peering::{self, Format, Peering, Terms};
+use super::peering::{self, Format, Peering, Proof, Terms};
 use super::replay::ReplayCache;
 use super::static_key::StaticKey;
 use super::{FlowSecurity, OapError, Outcome, SecurityConfig, check_data, identity, request_hash};
@@ -111,6 +111,11 @@ impl Request {
     pub fn is_o7s(&self) -> bool {
         // Evaluated only when the request is going to be used: a stranger's costs no hash.
         peering::is_marked(&self.whole_id())
+    }
+
+    /// What shows, if it is that, that the client has heard the server before.
+    pub fn proof(&self) -> Proof {
+        peering::proof(&self.whole_id())
     }
 
     /// Time that the client waits for the response from this request on, if it is of this library and says so.

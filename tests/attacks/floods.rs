@@ -245,7 +245,7 @@ fn a_hundred_thousand_bogus_requests_a_second_keep_nobody_out() {
 /// Requests in which nothing is wrong, from hosts that do not go on: each costs a key exchange.
 #[test]
 fn a_flood_of_good_requests_is_shared_fairly() {
-    for from in [Source::Host, Source::Hosts] {
+    for from in [Source::Host, Source::Hosts, Source::Anywhere] {
         let world = World::new(52, encrypted());
         // An acceptor that takes 200 flows a second.
         let listener = world.server.listen("vault");
@@ -281,6 +281,31 @@ fn a_flood_of_good_requests_is_shared_fairly() {
         assert!(peak < 64 * MIB, "{from:?}: {peak} bytes");
         assert!(are_served(&took.borrow()), "{from:?}: {:?}", took.borrow());
     }
+}
+
+/// A name without room asks those who understand it to show that they are where they say, and tells others no more than before.
+#[test]
+fn references_are_not_asked_for_what_they_do_not_know() {
+    let world = World::new(56, encrypted()).listen_in();
+    let _listener = world.server.listen("vault");
+    world.server.stack().set_backlog("vault", 4).unwrap();
+    let mut randomness = Randomness::from_seed([5; 32]);
+    let mut ask = |n: u8, is_o7s: bool| {
+        let from: SocketAddr = format!("10.6.6.{n}:4000").parse().unwrap();
+        let mut oap = Client::start(world.unix(), &encrypted(), b"", &mut randomness).unwrap().1;
+        oap[15] ^= u8::from(!is_o7s);
+        let request = FlowRequest { s_eid: 0x10_0000, qos: QosSpec::RAW, dst: hash("vault"), data: &oap }.to_vec();
+        world.net.inject(from, SERVER, &request);
+        world.net.run_for(Duration::from_millis(20));
+        let answers = world.sent.borrow_mut().remove(&from).unwrap_or_default();
+        answers.into_iter().map(|answer| (answer[12..16].to_vec(), answer.len())).collect::<Vec<_>>()
+    };
+    for n in 0..4 {
+        assert_eq!(ask(n, n % 2 == 0), [], "it waits");
+    }
+    let again = (-11_i32).to_be_bytes().to_vec();
+    assert_eq!(ask(10, false), [(again.clone(), FlowReply::OVERHEAD)]);
+    assert_eq!(ask(11, true), [(again, FlowReply::OVERHEAD + 8)]);
 }
 
 /// Whoever does not go away is told less and less, so that nobody is flooded with refusals.

@@ -22,7 +22,7 @@
 //! | a hybrid whose post-quantum half is lost | `downgrade`, `points` |
 //! | the same randomness twice, by a fork or a copy of a machine | `fork`; the library's `node::shared::tests` |
 //! | keys and certificates that are expensive before they are trusted | `chains`: sizes and depth; `certificates`: `chains` |
-//! | a flood of requests | `floods`, `hostile`, `strangers`; not: good requests of made-up addresses faster than they are served |
+//! | a flood of requests | `floods`, `hostile`, `strangers`; references have no part in the proof of addresses |
 //! | peers that are slow, or silent after the reply | `strangers`: `state`; `hostile`: `waiting` |
 //! | state that changes before a tag is checked | `rotation`: `garbage_at_a_change_of_keys_changes_nothing` |
 //! | races of changes of keys | `rotation`, `vectors`: `rotation` |

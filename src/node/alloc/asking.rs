@@ -16,8 +16,8 @@ use crate::flow::Endpoint;
 use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
 use crate::node::Node;
-use crate::oap::OapError;
 use crate::oap::client::Client;
+use crate::oap::{OapError, Proof};
 use crate::types::code::Code;
 use crate::types::name::Name;
 
@@ -60,6 +60,8 @@ pub(super) struct Asking {
     pub(super) busy: Option<Backoff>,
     /// Reason of the failure if no other place accepts.
     pub(super) failure: Option<AllocError>,
+    /// What places without room want to be shown, the latest last.
+    pub(super) proofs: Vec<(Location, Proof)>,
 }
 
 impl Asking {
@@ -99,6 +101,7 @@ impl Allocation {
             backoff: self.node.shared.limits.retry.max(SHORTEST_RETRY),
             busy: None,
             failure: None,
+            proofs: Vec::new(),
         }
     }
 
@@ -203,7 +206,8 @@ impl Allocation {
             }
             Some(before) => {
                 let wait = self.deadline.since(now);
-                before.again_within(unix, &security, &self.wanted.data, wait, &mut rng)?
+                let proof = asking.proofs.iter().find(|(place, _)| place == at).map(|(_, proof)| *proof);
+                before.again_with(unix, &security, &self.wanted.data, wait, proof, &mut rng)?
             }
             None => {
                 let (wait, message) = (Some(self.deadline.since(now)), self.node.flows.message());
@@ -268,7 +272,7 @@ impl Allocation {
         let port = match reply.result {
             Ok(port) => port,
             Err(code) => {
-                self.refused(now, at, code);
+                self.refused(now, at, code, reply.data.first_chunk().copied());
                 return None;
             }
         };
@@ -317,8 +321,8 @@ impl Allocation {
         asking.want(now + self.node.shared.limits.lookup_timeout);
     }
 
-    /// Handles the refusal of a place.
-    fn refused(&mut self, now: Instant, at: usize, code: Code) {
+    /// Handles the refusal of a place, which may want to be shown something.
+    fn refused(&mut self, now: Instant, at: usize, code: Code, proof: Option<Proof>) {
         let why = self.refusal(code);
         let Phase::Asking(asking) = &mut self.phase else { return };
         let refused = asking.tries.remove(at);
@@ -332,9 +336,12 @@ impl Allocation {
         );
         // What was said to an earlier request does not count while a later one is under way.
         let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
-        if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
+        let proof = proof.filter(|_| code == Code::AGAIN);
+        let is_first = proof.is_some_and(|proof| asking.show(place, proof));
+        if !again && code == Code::AGAIN && (proof.is_some() || now.since(refused.asked) < BUSY) {
             let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
-            let pause = backoff.failed(&mut self.node.split_rng("pause"));
+            // With what it wants to see, there may be room at once.
+            let pause = if is_first { Duration::ZERO } else { backoff.failed(&mut self.node.split_rng("pause")) };
             // It answers, so nothing is lost that a longer wait would spare.
             asking.backoff = self.node.shared.limits.retry.max(SHORTEST_RETRY);
             asking.next_retry = now + pause;
@@ -388,6 +395,18 @@ impl Allocation {
 }
 
 impl Asking {
+    /// A place is to be shown this from now on. Returns `true` if it has not wanted anything before.
+    fn show(&mut self, place: Location, proof: Proof) -> bool {
+        let before = self.proofs.len();
+        self.proofs.retain(|(other, _)| *other != place);
+        let is_first = self.proofs.len() == before;
+        if self.proofs.len() >= MAX_TRIES {
+            self.proofs.remove(0);
+        }
+        self.proofs.push((place, proof));
+        is_first
+    }
+
     /// Sets that another place is asked, for which layers may look until then.
     fn want(&mut self, until: Instant) {
         self.wants = Some(until);

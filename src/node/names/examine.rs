@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display};
 
-use super::Names;
+use super::{Names, Screened};
 use crate::base::journal::record;
 use crate::base::sync::Ordering;
 use crate::base::time::Instant;
@@ -89,6 +89,24 @@ impl Names {
     /// Returns `true` if the host of a request that is refused is told so.
     pub(super) fn is_answered(&self, now: Instant, request: &Incoming) -> bool {
         request.host().is_none_or(|host| self.patience.lock().fault(now, host))
+    }
+
+    /// Returns `true` if the address of a requester may be made up: its layer has them proven, and this one has not done so.
+    pub(super) fn is_unproven(&self, now: Instant, request: &Screened) -> bool {
+        let (incoming, oap) = (&request.incoming, &request.oap);
+        incoming.responder.asks_proof() && !self.proofs.is_good(now, incoming.peer, &oap.proof())
+    }
+
+    /// Refuses a request for which there is no room at the moment. A requester of this library is told how it can show that it
+    /// is where it says, and comes before those who do not.
+    pub(super) fn refuse_for_now(&self, now: Instant, request: Screened) {
+        let Screened { incoming, oap } = request;
+        if incoming.responder.asks_proof() && oap.is_o7s() {
+            let proof = self.proofs.make(now, incoming.peer);
+            incoming.responder.refuse_asking(now, Code::AGAIN, &proof);
+        } else {
+            incoming.responder.refuse(now, Code::AGAIN);
+        }
     }
 
     /// Does not answer a request.

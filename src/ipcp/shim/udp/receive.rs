@@ -248,6 +248,12 @@ impl UdpShim {
 }
 
 impl UdpShim {
+    fn send_refusal(&self, to: &Requester, code: Code, data: &[u8]) {
+        self.counters.refused.count();
+        let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data };
+        self.send_reply(to.route, &reply.to_vec());
+    }
+
     /// Sends a reply from the address that was asked. One that cannot be sent is a lost one.
     fn send_reply(&self, route: Route, reply: &[u8]) {
         if let Err(e) = self.send(route, reply, None) {
@@ -302,9 +308,13 @@ impl Replies for UdpShim {
     }
 
     fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
-        self.counters.refused.count();
-        let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
-        self.send_reply(to.route, &reply.to_vec());
+        self.send_refusal(to, code, &[]);
+    }
+
+    const ASKS_PROOF: bool = true;
+
+    fn refuse_asking(&self, _now: Instant, to: &Requester, code: Code, proof: &[u8]) {
+        self.send_refusal(to, code, proof);
     }
 }
 
