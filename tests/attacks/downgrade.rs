@@ -50,10 +50,16 @@ fn encryption_cannot_be_taken_out() {
     assert!(lenient.exchange(&unchanged, &unchanged).is_flow());
 }
 
+/// Of the client, of the server, and what must come of them.
+type Settings = (&'static str, SecurityConfig, SecurityConfig, fn(&End) -> bool);
+
+/// What is done to a message, and why it is refused then.
+type Change = (&'static str, fn(&mut Message<'_>), OapError);
+
 /// The least that is configured, what the other end or the attacker makes of it, and what that is refused as.
 #[test]
 fn nothing_weaker_than_configured_is_agreed_on() {
-    let cases: Vec<(&str, SecurityConfig, SecurityConfig, fn(&End) -> bool)> = vec![
+    let cases: Vec<Settings> = vec![
         (
             "the key exchange",
             x25519(),
@@ -130,7 +136,7 @@ fn what_is_changed_on_the_way_is_noticed() {
 fn a_hybrid_is_not_made_of_one_half() {
     let hybrid = SecurityConfig::encrypted(Kex::X25519MlKem768).post_quantum(true);
     let ends = Ends::alike(&hybrid);
-    let cases: [(&str, fn(&mut Message<'_>), OapError); 5] = [
+    let cases: [Change; 5] = [
         ("truncated", |m| m.kex.bytes = &m.kex.bytes[..1215], CryptoError::InvalidPublicKey.into()),
         ("X25519 alone", |m| m.kex.bytes = &m.kex.bytes[1184..], CryptoError::InvalidPublicKey.into()),
         ("ML-KEM alone", |m| m.kex.bytes = &m.kex.bytes[..1184], CryptoError::InvalidPublicKey.into()),
@@ -144,7 +150,7 @@ fn a_hybrid_is_not_made_of_one_half() {
         }
     }
     let invalid = OapError::Crypto(CryptoError::InvalidCiphertext);
-    let cases: [(&str, fn(&mut Message<'_>), OapError); 4] = [
+    let cases: [Change; 4] = [
         ("truncated", |m| m.kex.bytes = &m.kex.bytes[..1119], invalid.clone()),
         ("X25519 alone", |m| m.kex.bytes = &m.kex.bytes[1088..], invalid.clone()),
         ("ML-KEM alone", |m| m.kex.bytes = &m.kex.bytes[..1088], invalid),

@@ -98,7 +98,7 @@ fn try_all(world: &World, flow: &aio::Flow) -> u8 {
     let another = async { world.client.stack().flow("vault").timeout(Duration::from_secs(1)).alloc_async().await };
     found |= 4 * u8::from(world.net.block_on(another).is_err());
     world.net.run_for(Duration::from_secs(5));
-    found | 2 * u8::from(world.sent.borrow().len() == before)
+    found | (2 * u8::from(world.sent.borrow().len() == before))
 }
 
 #[test]
