@@ -100,7 +100,7 @@ fn serve(options: &Options) -> Result<bool> {
     thread::scope(|scope| {
         for number in 1.. {
             let Some(flow) = common::accept(&listener)? else { break };
-            say!("New flow {number}.");
+            say!("New flow {number}{}.", common::whose(&flow));
             let report = Report::new(number, options, stack.now());
             let stack = &stack;
             scope.spawn(move || report.serve(stack, &flow));

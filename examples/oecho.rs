@@ -52,7 +52,7 @@ fn serve(options: &Options) -> Result<bool> {
         while let Some(flow) = common::accept(&listener)? {
             // On a thread of its own, so that a client that says nothing keeps no other waiting.
             scope.spawn(|| match echo(flow) {
-                Ok(text) => say!("Echoed {text:?}."),
+                Ok((text, whose)) => say!("Echoed {text:?}{whose}."),
                 Err(error) => say!("Flow ended: {error}."),
             });
         }
@@ -60,13 +60,15 @@ fn serve(options: &Options) -> Result<bool> {
     })
 }
 
-fn echo(flow: Flow) -> Result<String> {
+fn echo(flow: Flow) -> Result<(String, String)> {
     let mut buf = [0; ROOM];
     let len = flow.read_timeout(&mut buf, PATIENCE)?;
     let message = buf.get(..len).unwrap_or_default();
+    // Something has come: who says so is there.
+    let whose = common::whose(&flow);
     flow.write(message)?;
     common::close(flow);
-    Ok(text(message))
+    Ok((text(message), whose))
 }
 
 fn call(options: &Options) -> Result<bool> {

@@ -304,15 +304,15 @@ pub use ipcp::shim::udp::Moves;
 pub use ipcp::{Component, Info as IpcpInfo, Kind as IpcpKind};
 pub use irm::LoadBalancing;
 pub use node::member::ConnectionInfo;
-pub use oap::{Encryption, FlowSecurity, PeerKind, SecurityConfig};
+pub use oap::{Encryption, FlowSecurity, OapError as SecurityError, PeerIdentity, PeerKind, SecurityConfig};
 #[cfg(all(feature = "std", unix))]
 pub use stack::Pollable;
 #[cfg(feature = "std")]
 pub use stack::{
     AcceptError, AllocError, BindError, BroadcastBuilder, BroadcastLayer, Builder, CloseError, ConfigError,
     ConfigWarning, ConnectOptions, Eth, Flow, FlowBuilder, FlowEvent, FlowSet, Incoming, IpcpHandle, JoinError,
-    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, Stack, StackError,
-    Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
+    Listener, LocalConfig, MemberBuilder, MemberError, NetworkBuilder, NetworkConfig, ReadHalf, SecurityFileError,
+    SecurityWarning, Stack, StackError, Stream, Token, Udp, Udp4, Udp6, UnicastBuilder, UnicastLayer, WriteHalf, aio,
 };
 pub use types::code::Code;
 pub use types::id::{Address, Eid, N1FlowId};
@@ -353,9 +353,10 @@ pub mod stats {
     pub use crate::stack::Timeline;
 }
 
-/// Admission: rules for who may enroll through a member of a layer.
+/// Admission: rules for whose flows are accepted, and for who may enroll through a member of a layer.
 pub mod admission {
     pub use crate::ipcp::connect::enroll::{Admission, Applicant};
+    pub use crate::node::gate::{FlowRequest, Gate};
 }
 
 /// Resolvers: addresses of names, for layers over UDP.
@@ -376,6 +377,24 @@ pub mod congestion {
 /// Routing policies of unicast layers.
 pub mod policy {
     pub use crate::routing::policy::{Paths, RoutingPolicy};
+}
+
+/// Keys that outlive a flow: those that messages are signed with, and those of servers that clients encapsulate to.
+pub mod keys {
+    pub use crate::crypto::kex::{KemKey, KemKeyError, KemPublicKey};
+    pub use crate::crypto::sign::{KeyError, KeyKind, PrivateKey, PublicKey, SignError, Signer};
+    pub use crate::oap::StaticKey;
+    /// What a [`Signer`] is given to draw from.
+    pub use rand_core::CryptoRng;
+}
+
+/// Certificates: one's own, those of authorities, and who a peer is by them.
+pub mod certificate {
+    pub use crate::crypto::certificate::{
+        Certificate, CertificateError, Credentials, CredentialsError, Date, LeftOut, NameFault, StoreError, TrustStore,
+        Unusable, VerifiedPath, VerifiedPeer,
+    };
+    pub use crate::crypto::pem::PemError;
 }
 
 /// The implementation of packet ciphers.

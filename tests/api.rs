@@ -32,10 +32,12 @@ use std::thread::Builder;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use o7s::base::rng::Randomness;
+use o7s::keys::{KemKey, StaticKey};
 use o7s::oap::client::Client;
+use o7s::settings::KemMode;
 use o7s::types::name::{HashAlg, Name};
 use o7s::wire::udp::FlowRequest;
-use o7s::{Flow, QosSpec, ReadError, SecurityConfig, Stack, Udp4};
+use o7s::{Cipher, Encryption, Flow, Kex, QosSpec, ReadError, SecurityConfig, Stack, Udp4};
 
 const QOS: [QosSpec; 3] = [QosSpec::RAW, QosSpec::BEST_EFFORT, QosSpec::DATA];
 
@@ -45,10 +47,10 @@ fn secure() -> [SecurityConfig; 3] {
 
 /// Two stacks on the loopback interface; the second knows where "echo" of the first is.
 fn udp_pair(config: &SecurityConfig) -> (Stack, Stack) {
-    let server = Stack::builder().security(*config).build().unwrap();
+    let server = Stack::builder().security(config.clone()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("echo").unwrap();
-    let client = Stack::builder().security(*config).build().unwrap();
+    let client = Stack::builder().security(config.clone()).build().unwrap();
     let addr = net.local_addr().unwrap().to_string();
     client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &addr)).unwrap();
     (server, client)
@@ -83,11 +85,51 @@ fn talk(flow: &Flow) {
     flow.write(b"bye").unwrap();
 }
 
+/// Talks over a flow that is allocated with this security of either end, and returns what was agreed on.
+fn agreed(server: SecurityConfig, client: SecurityConfig) -> Encryption {
+    let (there, here) = udp_pair(&SecurityConfig::default());
+    there.set_security("echo", server, SecurityConfig::default()).unwrap();
+    here.set_security("echo", SecurityConfig::default(), client).unwrap();
+    let server = echo_once(&there);
+    let flow = here.flow("echo").qos(QosSpec::DATA).alloc().unwrap();
+    talk(&flow);
+    let accepted = server.join().unwrap().security();
+    assert_eq!(flow.security(), accepted);
+    accepted.encryption.unwrap()
+}
+
+#[test]
+fn every_key_exchange_makes_flows() {
+    for &kex in Kex::ALL {
+        let config = SecurityConfig::encrypted(kex);
+        assert_eq!(agreed(config.clone(), config).kex, kex);
+    }
+}
+
+#[test]
+fn clients_encapsulate_to_keys_that_they_were_given() {
+    for kex in [Kex::MlKem768, Kex::X25519MlKem768, Kex::X448MlKem1024] {
+        let key = StaticKey::new(KemKey::generate(kex, &mut Randomness::from_seed([7; 32]).secret).unwrap());
+        let client = SecurityConfig::encrypted(kex).kem_mode(KemMode::Client).server_key(Some(key.key().public_key()));
+        let server = SecurityConfig::encrypted(Kex::MlKem512).static_keys(vec![key.clone()]);
+        assert_eq!(agreed(server, client).kex, kex);
+        assert_eq!(key.remembered(), 1);
+    }
+}
+
+#[test]
+fn ciphers_without_authentication_make_flows_where_they_are_allowed() {
+    for cipher in [Cipher::Aes128Ctr, Cipher::Aes192Ctr, Cipher::Aes256Ctr] {
+        let config = SecurityConfig::encrypted(Kex::X25519).cipher(cipher).allow_unauthenticated(true);
+        assert_eq!(agreed(config.clone(), config).cipher, cipher);
+    }
+}
+
 #[test]
 fn programs_of_one_stack_reach_each_other() {
     for qos in QOS {
         for security in secure() {
-            let stack = Stack::builder().security(security).build().unwrap();
+            let stack = Stack::builder().security(security.clone()).build().unwrap();
             let server = echo_once(&stack);
             let flow = stack.flow("echo").qos(qos).alloc().unwrap();
             assert_eq!(flow.is_encrypted(), security.kex.is_some());

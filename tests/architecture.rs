@@ -81,6 +81,7 @@ const PARTS: &[(&str, &[(&str, u8)])] = &[
             ("tasks", 3),
             ("silent", 3),
             ("answered", 3),
+            ("gate", 3),
             ("flows", 4),
             ("names", 5),
             ("layers", 6),

@@ -65,17 +65,17 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn local(qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
     let security = security.parse().unwrap_or_else(|_| SecurityConfig::default());
-    let stack = Stack::builder().security(security).build().unwrap();
+    let stack = Stack::builder().security(security.clone()).build().unwrap();
     let (a, b) = flow(&stack, &stack, qos);
     (vec![stack], a, b)
 }
 
 fn udp(qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
     let security: SecurityConfig = security.parse().unwrap();
-    let server = Stack::builder().security(security).build().unwrap();
+    let server = Stack::builder().security(security.clone()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
     net.register("peer").unwrap();
-    let client = Stack::builder().security(security).build().unwrap();
+    let client = Stack::builder().security(security.clone()).build().unwrap();
     let addr = net.local_addr().unwrap().to_string();
     client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr)).unwrap();
     let (a, b) = flow(&client, &server, qos);
@@ -85,10 +85,10 @@ fn udp(qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
 /// `None` on a host without IPv6.
 fn udp6(qos: QosSpec, security: &str) -> Option<(Vec<Stack>, Flow, Flow)> {
     let security: SecurityConfig = security.parse().unwrap();
-    let server = Stack::builder().security(security).build().unwrap();
+    let server = Stack::builder().security(security.clone()).build().unwrap();
     let net = server.udp6(Udp6::bind("[::1]:0")).ok()?;
     net.register("peer").unwrap();
-    let client = Stack::builder().security(security).build().unwrap();
+    let client = Stack::builder().security(security.clone()).build().unwrap();
     let addr = net.local_addr().unwrap().to_string();
     client.udp6(Udp6::bind("[::1]:0").host("peer", &addr)).unwrap();
     let (a, b) = flow(&client, &server, qos);
@@ -97,7 +97,7 @@ fn udp6(qos: QosSpec, security: &str) -> Option<(Vec<Stack>, Flow, Flow)> {
 
 fn ethernet(eth: Eth, qos: QosSpec, security: &str) -> (Vec<Stack>, Flow, Flow) {
     let security = security.parse().unwrap_or_else(|_| SecurityConfig::default());
-    let [server, client] = [(); 2].map(|()| Stack::builder().security(security).build().unwrap());
+    let [server, client] = [(); 2].map(|()| Stack::builder().security(security.clone()).build().unwrap());
     let (near, far) = MemoryFrames::pair("02:00:00:00:00:01".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap());
     client.eth_over(near, eth.clone()).unwrap();
     server.eth_over(far, eth).unwrap().register("peer").unwrap();

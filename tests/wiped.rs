@@ -10,13 +10,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64ct::{Base64, Encoding};
 use o7s::base::buf::PacketBuf;
 use o7s::base::rng::Rng;
 use o7s::capture::{CaptureConfig, KeyLog, Reader};
 use o7s::crypto::backend::Backend;
 use o7s::crypto::kdf::hkdf;
+use o7s::crypto::kex::KemKey;
+use o7s::crypto::pem;
 use o7s::crypto::protect::{Protection, Side};
-use o7s::crypto::suite::{Cipher, Kdf};
+use o7s::crypto::sign::{KeyError, PrivateKey, Signer};
+use o7s::crypto::suite::{Cipher, Kdf, Kex};
 use o7s::crypto::{SessionKey, hash};
 use o7s::sim::Network;
 use o7s::{QosSpec, SecurityConfig};
@@ -87,7 +91,7 @@ fn capture(messages: usize, sink: impl Write + Send + 'static) -> io::Result<()>
     let net = Network::new(3);
     let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
     let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
-        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security.clone())).udp4(addr).build());
     let capture = a.stack().capture(sink, CaptureConfig::default().keys(true)).unwrap();
     let listener = b.listen("echo");
     net.spawn(async move {
@@ -244,5 +248,110 @@ fn keys_to_come_towards_a_reference_are_wiped() {
             drop(end);
         });
         assert_eq!(left, 0, "generation {generation}");
+    }
+}
+
+/// Private bytes that a row takes.
+fn private(kex: Kex) -> Vec<u8> {
+    let len = match kex {
+        Kex::Prime256v1 | Kex::X25519 | Kex::Ffdhe2048 => 32,
+        Kex::Ffdhe3072 => 40,
+        Kex::Secp384r1 | Kex::Ffdhe4096 => 48,
+        Kex::X448 => 56,
+        Kex::Secp521r1 => 66,
+        _ => 64,
+    };
+    // All different, so that no other memory is like them.
+    (0..len).map(|i| if i == 0 { 1 } else { 100 + i as u8 }).collect()
+}
+
+/// The private keys, and what is agreed on, of every key exchange: also the other way round, as numbers are kept.
+#[test]
+fn secrets_of_key_exchanges_are_wiped() {
+    // A hybrid has the keys of two others.
+    for kex in Kex::ALL.iter().copied().filter(|kex| !kex.is_hybrid()) {
+        let row = Backend::preferred().exchange(kex).unwrap();
+        let private = private(kex);
+        let own = row.import(&private).unwrap();
+        let other = row.generate(&mut Rng::from_seed([4; 32])).unwrap();
+        let peer = if kex.is_kem() {
+            row.respond(own.public(), &mut Rng::from_seed([5; 32])).unwrap().0
+        } else {
+            other.public().to_vec()
+        };
+        let shared = own.agree(&peer).unwrap().expose().to_vec();
+        for secret in [&private, &shared] {
+            for secret in [secret.clone(), secret.iter().rev().copied().collect()] {
+                let left = left_behind(secret, || {
+                    let key = row.import(&private).unwrap();
+                    drop(key.agree(&peer).unwrap());
+                });
+                assert_eq!(left, 0, "{kex}");
+            }
+        }
+    }
+}
+
+/// A file of a key, whose text is the caller's, and what becomes of it.
+#[test]
+fn static_keys_are_wiped() {
+    let seed = private(Kex::MlKem512);
+    // PKCS#8 around the seed alone.
+    let head = b"\x30\x54\x02\x01\x00\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x01\x04\x42\x80\x40";
+    let der = [&head[..], &seed].concat();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", Base64::encode_string(&der));
+    let key = KemKey::from_pem(pem.as_bytes()).unwrap();
+    let sent = key.public_key().encapsulate(Kdf::Sha256, &mut Rng::from_seed([5; 32])).unwrap();
+    let session = key.decapsulate(sent.ciphertext(), Kdf::Sha256).unwrap().expose().to_vec();
+    for secret in [seed, session] {
+        let left = left_behind(secret, || {
+            let key = KemKey::from_pem(pem.as_bytes()).unwrap();
+            drop(key.decapsulate(sent.ciphertext(), Kdf::Sha256).unwrap());
+        });
+        assert_eq!(left, 0);
+    }
+}
+
+/// Private keys, read from a file, used and dropped. Numbers are looked for in both orders of their bytes.
+#[test]
+fn private_keys_are_wiped() {
+    let file = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/certificates").join(name);
+        std::fs::read(path).unwrap()
+    };
+    // Where the secret is in PKCS #8: a scalar, seeds, the first prime.
+    for (name, at, len) in [
+        ("keys/p256.pem", 36, 32),
+        ("keys/p384.pem", 35, 48),
+        ("keys/p521.pem", 37, 64),
+        ("keys/ed25519.pem", 16, 32),
+        ("keys/ed448.pem", 16, 57),
+        ("reference/mldsa/oping.key.pem", 34, 32),
+        ("keys/rsa2048.pem", 0, 128),
+    ] {
+        let file = file(name);
+        if matches!(PrivateKey::from_pem(&file), Err(KeyError::Unavailable(_))) {
+            continue;
+        }
+        let mut secret = {
+            let blocks = pem::blocks(&file).unwrap();
+            let der = &blocks[0].content;
+            // Behind the private exponent: an INTEGER of 129 bytes, the first of which is zero.
+            let prime = || der.windows(4).position(|w| w == [2, 0x81, 0x81, 0]).unwrap() + 4;
+            let at = if at == 0 { prime() } else { at };
+            der[at..at + len].to_vec()
+        };
+        let mut left = 0;
+        for _ in 0..2 {
+            secret.reverse();
+            left += left_behind(secret[..len.min(24)].to_vec(), || {
+                let key = PrivateKey::from_pem(&file).unwrap();
+                let signature = key.sign(b"message", None, &mut Rng::from_seed([1; 32])).unwrap();
+                key.public_key().verify(b"message", None, &signature).unwrap();
+            });
+        }
+        // The implementation of RSA computes with copies of the primes that it does not wipe: the documentation says so.
+        assert_eq!(left > 0, name.contains("rsa"), "{name}: {left}");
+        assert_eq!(left_behind(secret[..16].to_vec(), || drop(secret.clone())), 1, "{name}: it is looked for");
     }
 }

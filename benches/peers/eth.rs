@@ -72,7 +72,7 @@ struct Pair {
 
 impl Pair {
     fn new(ethertype: u16, security: SecurityConfig) -> Self {
-        let [server, client] = [(); 2].map(|()| Stack::builder().security(security).build().unwrap());
+        let [server, client] = [(); 2].map(|()| Stack::builder().security(security.clone()).build().unwrap());
         let near = client.eth(Eth::dix(ENDS[0]).ethertype(ethertype)).unwrap();
         let far = server.eth(Eth::dix(ENDS[1]).ethertype(ethertype)).unwrap();
         far.register("peer").unwrap();
@@ -207,10 +207,10 @@ impl Datagrams for OneByOne {
 pub(crate) fn bulk() -> Vec<Row> {
     let Some(_cable) = Cable::new() else { return skipped("eth-dix over veth, bulk, reliable, encrypted") };
     let security: SecurityConfig = ENCRYPTED.parse().unwrap();
-    let pair = Pair::new(TYPES[0], security);
+    let pair = Pair::new(TYPES[0], security.clone());
     let (flow, peer) = pair.flow(QosSpec::DATA);
     let ours = OneWay::new(flow, peer, true);
-    let [server, client] = [(); 2].map(|()| Stack::builder().security(security).build().unwrap());
+    let [server, client] = [(); 2].map(|()| Stack::builder().security(security.clone()).build().unwrap());
     let [there, here] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let addr = there.local_addr().to_string();
     let layer = server.udp4_over(Arc::new(OneByOne(there)), Udp4::bind("")).unwrap();

@@ -21,7 +21,7 @@ const ANCHOR_CROSSBEAM: f64 = 5.2e6;
 
 /// A stack, and both ends of a flow in it.
 fn local_flow(qos: QosSpec, security: SecurityConfig) -> (Stack, Flow, Flow) {
-    let stack = Stack::builder().security(security).build().unwrap();
+    let stack = Stack::builder().security(security.clone()).build().unwrap();
     let listener = stack.bind("peer").unwrap();
     let accepting = std::thread::spawn(move || listener.accept().unwrap());
     let flow = stack.flow("peer").qos(qos).alloc().unwrap();

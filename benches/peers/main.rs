@@ -41,6 +41,7 @@ mod reference;
 #[path = "../../tests/world/router.rs"]
 mod router;
 mod routing;
+mod security;
 mod table;
 mod udp;
 
@@ -98,6 +99,10 @@ const GROUPS: &[Group] = &[
     ("idle keepalive", idle::keepalive),
     ("shortest paths", routing::shortest_paths),
     ("forwarding table", routing::forwarding_table),
+    ("security handshakes", security::handshakes),
+    ("security sealing", security::sealing),
+    ("security refusals", security::refusals),
+    ("security flood", security::flood),
 ];
 
 fn main() -> std::process::ExitCode {

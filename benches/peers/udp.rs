@@ -22,10 +22,10 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(security: SecurityConfig) -> Self {
-        let server = Stack::builder().security(security).build().unwrap();
+        let server = Stack::builder().security(security.clone()).build().unwrap();
         let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
         net.register("peer").unwrap();
-        let client = Stack::builder().security(security).build().unwrap();
+        let client = Stack::builder().security(security.clone()).build().unwrap();
         let addr = net.local_addr().unwrap().to_string();
         let below = client.udp4(Udp4::bind("127.0.0.1:0").host("peer", &addr).host("node", &addr)).unwrap();
         Self { server, client, below: [net, below] }
@@ -33,10 +33,10 @@ impl Pair {
 
     /// The same over IPv6; `None` on a host without it.
     fn over_ipv6(security: SecurityConfig) -> Option<Self> {
-        let server = Stack::builder().security(security).build().unwrap();
+        let server = Stack::builder().security(security.clone()).build().unwrap();
         let net = server.udp6(Udp6::bind("[::1]:0")).ok()?;
         net.register("peer").unwrap();
-        let client = Stack::builder().security(security).build().unwrap();
+        let client = Stack::builder().security(security.clone()).build().unwrap();
         let addr = net.local_addr().unwrap().to_string();
         let below = client.udp6(Udp6::bind("[::1]:0").host("peer", &addr)).unwrap();
         Some(Self { server, client, below: [net, below] })

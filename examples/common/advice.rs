@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
-use o7s::{AllocError, Code, ConfigError, IpcpHandle, MemberError, StackError};
+use o7s::{AllocError, Code, ConfigError, IpcpHandle, MemberError, SecurityError, StackError};
 
 use super::Result;
 
@@ -37,6 +37,12 @@ pub(crate) fn on_calling(error: AllocError, lookup: Lookup) -> Failure {
         }
         (AllocError::Refused { code: Code::CRYPT, .. }, _) => {
             format!("{error}; give this side the same --encrypt as the server").into()
+        }
+        (AllocError::Refused { code: Code::AUTH, .. }, _) => {
+            format!("{error}; give this side a certificate, with --security DIR").into()
+        }
+        (AllocError::Security(SecurityError::NoAuthorities), _) => {
+            format!("{error}; --security DIR has them in DIR/cacert").into()
         }
         _ => error.into(),
     }

@@ -139,12 +139,21 @@ pub(crate) struct Surroundings {
     #[arg(long = "host", value_name = "NAME=IP[:PORT]", value_parser = name_and_addr)]
     hosts: Vec<(Name, SocketAddr)>,
 
-    /// Encrypt flows, and neither ask for nor accept others: key exchange (prime256v1 or X25519), cipher (aes-128-gcm,
-    /// aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). The stronger cipher of both
-    /// ends is used; nobody is authenticated. A client without it asks for plain flows, a server without it takes
-    /// either. [example: X25519,aes-256-gcm,sha256]
+    /// Encrypt flows, and neither ask for nor accept others: key exchange (such as X25519 or X25519MLKEM768), cipher
+    /// (aes-128-gcm, aes-192-gcm, aes-256-gcm or chacha20-poly1305) and key derivation (such as sha256). The stronger cipher
+    /// of both ends is used; nobody is authenticated by it. A client without it asks for plain flows, a server without it
+    /// takes either. [example: X25519,aes-256-gcm,sha256]
     #[arg(long, value_name = "KEX[,CIPHER[,KDF]]")]
     encrypt: Option<SecurityConfig>,
+
+    /// Take settings, certificates and keys from this directory, in the reference's layout: server/NAME and client/NAME with
+    /// enc.conf, crt.pem and key.pem, cacert and untrusted with certificates. okey makes one. SIGHUP does not read it again
+    #[arg(long, value_name = "DIR")]
+    security: Option<PathBuf>,
+
+    /// Encrypt all flows, and refuse every other end that does not show a good certificate
+    #[arg(long, requires = "security")]
+    require_auth: bool,
 
     /// Write what passes to this file, for Wireshark and odump; a named pipe shows it as it passes. Keys of encrypted flows
     /// are in it only if the environment variable O7S_KEYLOGFILE names a file, to which they are appended as well
@@ -188,7 +197,13 @@ impl Target {
 impl Surroundings {
     fn stack(&self) -> Result<Stack> {
         logger::install(self.verbose);
-        let builder = Stack::builder().security(self.encrypt.unwrap_or_default());
+        let mut builder = Stack::builder().security(self.encrypt.clone().unwrap_or_default());
+        if let Some(directory) = &self.security {
+            builder = builder.security_dir(directory);
+        }
+        if self.require_auth {
+            builder = builder.authenticate_everything();
+        }
         let stack = capture::with_key_log(builder)?.build()?;
         if let Some(file) = &self.pcap {
             capture::start(file, &stack)?;
@@ -329,10 +344,19 @@ impl Network {
     }
 }
 
-/// Says how a flow is protected.
+/// Says how a flow is protected, and who the other end is.
 pub(crate) fn describe(flow: &Flow, name: &str) {
-    // There are no certificates yet.
-    say!("Flow to \"{name}\" over {}: {}, not authenticated.", flow.layer(), flow.security());
+    let (layer, security, peer) = (flow.layer(), flow.security(), flow.peer());
+    match peer.claimed() {
+        Some(_) => say!("Flow to \"{name}\" over {layer}: {security}, authenticated as {peer}."),
+        None => say!("Flow to \"{name}\" over {layer}: {security}, {peer}."),
+    }
+}
+
+/// Of whom an accepted flow is: nothing if nobody says so.
+pub(crate) fn whose(flow: &Flow) -> String {
+    let peer = flow.peer();
+    if peer.claimed().is_some() { format!(" of {peer}") } else { String::new() }
 }
 
 /// Waits for the next flow; `None` if the program is to end.

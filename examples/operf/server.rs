@@ -18,7 +18,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     thread::scope(|scope| {
         for number in 1_u64.. {
             let Some(flow) = common::accept(&listener)? else { break };
-            say!("New flow {number}.");
+            say!("New flow {number}{}.", common::whose(&flow));
             let stack = &stack;
             scope.spawn(move || {
                 let told = serve(stack, &flow).unwrap_or_else(|error| error.to_string());

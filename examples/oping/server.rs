@@ -54,7 +54,7 @@ impl Server {
     fn accept(&self, listener: &Listener, answering: &thread::Thread) -> Result<bool> {
         for number in 1.. {
             let Some(flow) = common::accept(listener)? else { break };
-            say!("New flow {number}.");
+            say!("New flow {number}{}.", common::whose(&flow));
             let mut clients = self.clients();
             let token = self.set.add(&flow);
             clients.insert(token, Client { number, flow, heard: self.stack.now() });

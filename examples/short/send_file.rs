@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Both ends want every flow encrypted, or there is none.
     let security: SecurityConfig = "X25519,chacha20-poly1305".parse()?;
-    let server = Stack::builder().security(security).build()?;
+    let server = Stack::builder().security(security.clone()).build()?;
     let net = server.udp4(Udp4::bind("127.0.0.1:0"))?;
     let at = net.local_addr().ok_or("a UDP layer has an address")?.to_string();
     net.register("drop-box")?;

@@ -5,20 +5,30 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use o7s::base::rng::Randomness;
+use o7s::base::rng::{Randomness, Rng};
 use o7s::crypto::hash::digest;
+use o7s::crypto::kex::KemKey;
 use o7s::crypto::suite::{Digest, Kex};
 use o7s::oap::client::Client;
-use o7s::oap::{CertificatePolicy, SecurityConfig};
+use o7s::oap::{CertificatePolicy, KemMode, SecurityConfig};
 use o7s::wire::oap::Message;
 
 const NOW: u64 = 1_760_000_000_000_000_000;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, response)) = input.split_first() else { return };
-    let config = match choice & 3 {
+    let config = match choice & 7 {
         0 => SecurityConfig::default(),
         1 => SecurityConfig::encrypted(Kex::Prime256v1),
+        2 => SecurityConfig::encrypted(Kex::Ffdhe2048),
+        3 => SecurityConfig::encrypted(Kex::X448),
+        4 => SecurityConfig::encrypted(Kex::MlKem512),
+        5 => SecurityConfig::encrypted(Kex::X25519MlKem768),
+        6 => {
+            let key = KemKey::generate(Kex::MlKem512, &mut Rng::from_seed([2; 32])).unwrap();
+            let to = SecurityConfig::encrypted(Kex::MlKem512).server_key(Some(key.public_key()));
+            to.kem_mode(KemMode::Client)
+        }
         _ => SecurityConfig::encrypted(Kex::X25519),
     };
     let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };

@@ -5,23 +5,29 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use o7s::base::rng::Randomness;
+use o7s::base::rng::{Randomness, Rng};
 use o7s::crypto::hash::digest;
 use o7s::crypto::suite::{Cipher, Digest, Kex};
 use o7s::oap::replay::ReplayCache;
 use o7s::oap::server::Request;
-use o7s::oap::{CertificatePolicy, OapError, Outcome, SecurityConfig};
+use o7s::crypto::kex::KemKey;
+use o7s::oap::{CertificatePolicy, OapError, Outcome, SecurityConfig, StaticKey};
 use o7s::wire::oap::Message;
 
 const NOW: u64 = 1_760_000_000_000_000_000;
 
 fn config(choice: u8) -> SecurityConfig {
+    let key = |kex| StaticKey::new(KemKey::generate(kex, &mut Rng::from_seed([2; 32])).unwrap());
     let config = match choice & 3 {
         0 => SecurityConfig::default(),
         1 => SecurityConfig::encrypted(Kex::X25519),
-        2 => SecurityConfig::encrypted(Kex::Prime256v1),
-        _ => SecurityConfig::encrypted(Kex::MlKem768),
+        2 => SecurityConfig::encrypted(Kex::Ffdhe2048),
+        _ => {
+            let keys = [Kex::MlKem512, Kex::X25519MlKem768].map(key);
+            SecurityConfig::encrypted(Kex::MlKem512).static_keys(keys.into())
+        }
     };
+    let config = config.allow_unauthenticated(choice & 16 != 0);
     let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
     config.required(choice & 4 != 0).certificates(certificates)
 }
@@ -62,7 +68,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(outcome.protection.is_some(), !asked.kex.bytes.is_empty());
     match outcome.protection {
         Some((cipher, _)) => {
-            assert!(cipher.is_aead() && answer.cipher == cipher.nid());
+            assert!((cipher.is_aead() || config.allow_unauthenticated) && answer.cipher == cipher.nid());
             assert!(Some(cipher) >= Cipher::from_nid(asked.cipher));
             assert!(config.kex.is_none() || cipher >= config.cipher);
         }

@@ -42,6 +42,7 @@ pub mod foreign;
 pub mod ids;
 pub mod journal;
 pub(crate) mod lazy_queue;
+pub mod patience;
 pub mod rng;
 pub mod seq;
 pub(crate) mod settings;

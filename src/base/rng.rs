@@ -27,6 +27,7 @@ use core::fmt;
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng, TryCryptoRng, TryRng};
+use zeroize::Zeroize;
 
 /// A cryptographically secure generator: the key stream of ChaCha20 (RFC 8439), 256 bytes at a time.
 ///
@@ -48,6 +49,20 @@ impl Rng {
     pub fn split(&mut self, label: &str) -> Self {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         self.fill(&mut *seed);
+        Self::child(&seed, label)
+    }
+
+    /// As [`split`](Self::split), with `fresh` randomness from elsewhere mixed in: the new generator is as good as the better
+    /// of the two, and another even where this one is in the same state twice, as in a copy of a machine.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub fn split_with(&mut self, label: &str, fresh: &[u8; 32]) -> Self {
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        self.fill(&mut *seed);
+        seed.iter_mut().zip(fresh).for_each(|(byte, fresh)| *byte ^= fresh);
+        Self::child(&seed, label)
+    }
+
+    fn child(seed: &[u8; 32], label: &str) -> Self {
         let mut child = ChaCha20Rng::from_seed(*seed);
         child.set_stream(fnv1a(label.as_bytes()));
         Self(child)
@@ -137,6 +152,29 @@ impl Randomness {
     pub fn split(&mut self, label: &str) -> Self {
         Self { secret: self.secret.split(label), public: self.public.split(label) }
     }
+
+    /// The same, with `fresh` randomness for each of them [mixed in](Rng::split_with).
+    pub fn split_with(&mut self, label: &str, fresh: &Fresh) -> Self {
+        let (secret, public) = (self.secret.split_with(label, &fresh.0), self.public.split_with(label, &fresh.1));
+        Self { secret, public }
+    }
+}
+
+/// Randomness for each of a pair of generators, from elsewhere; wiped when it is dropped.
+#[derive(Default)]
+pub struct Fresh(pub [u8; 32], pub [u8; 32]);
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.0.zeroize();
+        self.1.zeroize();
+    }
+}
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fresh(..)")
+    }
 }
 
 /// The 64-bit FNV-1a hash (Fowler, Noll, Vo). It need not resist anybody: the seed of a split is fresh in any case.
@@ -177,6 +215,21 @@ mod tests {
         assert_ne!(ab[0], bb[0], "the label counts");
         assert_ne!(aa[0], aa[1], "the turn counts");
         assert_eq!(ab, draw(&["a", "b"]), "nothing else counts");
+    }
+
+    #[test]
+    fn what_is_mixed_in_counts_and_so_does_the_generator() {
+        let draw = |seed, fresh| {
+            let mut child = Randomness::from_seed([seed; 32]).split_with("oap", &Fresh([fresh; 32], [fresh; 32]));
+            (child.secret.u64(), child.public.u64())
+        };
+        let first = draw(1, 1);
+        for other in [draw(1, 2), draw(2, 1)] {
+            assert!(first.0 != other.0 && first.1 != other.1);
+        }
+        assert_eq!(first, draw(1, 1));
+        assert_ne!(first.0, first.1);
+        assert_eq!(draw(1, 0).0, Randomness::from_seed([1; 32]).split("oap").secret.u64(), "nothing is mixed in");
     }
 
     #[test]

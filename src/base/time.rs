@@ -132,6 +132,12 @@ pub trait Clock: Send + Sync {
 
     /// Nanoseconds since 1970-01-01 UTC on the real-time clock, which may jump.
     fn unix_nanos(&self) -> u64;
+
+    /// Returns `true` in a process that was forked from the one that the clock was made in. It has the keys of all flows a
+    /// second time, and must not use them. A clock that does not know says `false`.
+    fn is_forked(&self) -> bool {
+        false
+    }
 }
 
 /// A clock that is set by hand: that of polled and simulated stacks.

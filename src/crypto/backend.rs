@@ -35,6 +35,8 @@ use super::suite::{Cipher, Kex};
 use super::{CryptoError, SharedSecret};
 
 mod agreement;
+#[cfg(all(feature = "kex-ml-kem", any(feature = "kex-x25519", feature = "kex-x448")))]
+mod hybrid;
 #[cfg(feature = "ring")]
 mod ring;
 mod rust;
@@ -43,6 +45,9 @@ mod rust;
 pub type Nonce = [u8; 12];
 /// The tag of an AEAD cipher, 16 bytes.
 pub type Tag = [u8; 16];
+/// The first block of a cipher in counter mode, 16 bytes.
+#[cfg_attr(not(feature = "internals"), doc(hidden))]
+pub type Iv = [u8; 16];
 
 /// An AEAD key with everything computed that depends on the key alone. No additional data is authenticated.
 ///
@@ -91,6 +96,39 @@ impl fmt::Debug for Aead {
     }
 }
 
+/// A key of a cipher in counter mode, with everything computed that depends on the key alone.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
+pub trait StreamKey: Send + Sync {
+    /// Encrypts or decrypts `data` in place, which is the same.
+    fn apply(&self, iv: &Iv, data: &mut [u8]);
+}
+
+/// A row of a backend: a cipher in counter mode.
+#[derive(Clone, Copy)]
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
+pub struct Stream {
+    cipher: Cipher,
+    schedule: fn(&[u8; 32]) -> Box<dyn StreamKey>,
+}
+
+impl Stream {
+    /// Cipher of this implementation.
+    pub const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// Computes the key schedule. The cipher uses as many of the bytes as it needs, from the start.
+    pub fn schedule(&self, key: &[u8; 32]) -> Box<dyn StreamKey> {
+        (self.schedule)(key)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({})", self.cipher)
+    }
+}
+
 /// A row of a backend: a key exchange, Diffie-Hellman or a KEM whose responder encapsulates.
 #[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait KeyExchange: Send + Sync {
@@ -100,7 +138,7 @@ pub trait KeyExchange: Send + Sync {
     /// A fresh key pair.
     fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn PrivateKey>, CryptoError>;
 
-    /// The key pair with these private bytes: the big-endian scalar, or what RFC 7748 takes.
+    /// The key pair with these private bytes, see [`KeyPair::from_private`](crate::crypto::kex::KeyPair::from_private).
     ///
     /// # Errors
     /// [`CryptoError::InvalidPrivateKey`] if there is none.
@@ -116,32 +154,39 @@ pub trait KeyExchange: Send + Sync {
     }
 }
 
-/// The private half of a key exchange, good for one agreement and wiped after it.
+/// The private half of a key exchange, wiped when it is dropped.
 #[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub trait PrivateKey: Send + Sync {
     /// The public key in the encoding that is transmitted.
     fn public(&self) -> &[u8];
 
     /// The secret shared with the owner of the transmitted key (or, for a KEM, the sender of the ciphertext) `peer`.
-    fn agree(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, CryptoError>;
+    fn agree(&self, peer: &[u8]) -> Result<SharedSecret, CryptoError>;
 }
 
 /// One implementation of the primitives.
 pub struct Backend {
     name: &'static str,
     aeads: &'static [Aead],
+    streams: &'static [Stream],
     exchanges: &'static [&'static dyn KeyExchange],
     /// Backend for algorithms that are not in these tables.
     fallback: Option<&'static Self>,
 }
 
 /// The RustCrypto implementations.
-pub static RUST: Backend =
-    Backend { name: "rust", aeads: rust::AEADS, exchanges: agreement::EXCHANGES, fallback: None };
+pub static RUST: Backend = Backend {
+    name: "rust",
+    aeads: rust::AEADS,
+    streams: rust::STREAMS,
+    exchanges: agreement::EXCHANGES,
+    fallback: None,
+};
 
 /// The implementations of `ring`, and those of [`RUST`] where it has none.
 #[cfg(feature = "ring")]
-pub static RING: Backend = Backend { name: "ring", aeads: ring::AEADS, exchanges: &[], fallback: Some(&RUST) };
+pub static RING: Backend =
+    Backend { name: "ring", aeads: ring::AEADS, streams: &[], exchanges: &[], fallback: Some(&RUST) };
 
 /// Every implementation in this build, the preferred one last.
 pub fn all() -> &'static [&'static Backend] {
@@ -156,7 +201,7 @@ pub fn all() -> &'static [&'static Backend] {
 impl Backend {
     /// An implementation of the ciphers in `aeads`; [`RUST`] does the others, and the key exchanges.
     pub const fn new(name: &'static str, aeads: &'static [Aead]) -> Self {
-        Self { name, aeads, exchanges: &[], fallback: Some(&RUST) }
+        Self { name, aeads, streams: &[], exchanges: &[], fallback: Some(&RUST) }
     }
 
     /// Default backend: the fastest of the build.
@@ -172,7 +217,25 @@ impl Backend {
         self.name
     }
 
-    /// The implementation of a cipher.
+    /// Returns `true` if there is an implementation of a cipher, with authentication or without.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub fn has_cipher(&self, cipher: Cipher) -> bool {
+        if cipher.is_aead() { self.aead(cipher).is_ok() } else { self.stream(cipher).is_ok() }
+    }
+
+    /// The implementation of a cipher in counter mode.
+    ///
+    /// # Errors
+    /// [`CryptoError::CipherUnavailable`] if there is none; always so for the AEAD ciphers.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub fn stream(&self, cipher: Cipher) -> Result<&'static Stream, CryptoError> {
+        match self.streams.iter().find(|row| row.cipher == cipher) {
+            Some(row) => Ok(row),
+            None => self.fallback.map_or(Err(CryptoError::CipherUnavailable(cipher)), |next| next.stream(cipher)),
+        }
+    }
+
+    /// The implementation of an AEAD cipher.
     ///
     /// # Errors
     /// [`CryptoError::CipherUnavailable`] if there is none; always so for the CTR ciphers.
@@ -195,6 +258,15 @@ impl Backend {
         }
     }
 }
+
+/// A backend equals itself alone.
+impl PartialEq for Backend {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Backend {}
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,11 +27,12 @@ impl AlgorithmKind {
         }
     }
 
-    /// The names of those that this build has, weakest first.
+    /// The names of those that this build has and that can be recommended, weakest first.
     pub(crate) fn available(self) -> Vec<&'static str> {
         match self {
-            Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_available()).map(|c| c.name()).collect(),
-            Self::Digest => Digest::ALL.iter().map(|digest| digest.name()).collect(),
+            // None without authentication, which is nobody's first choice.
+            Self::Cipher => Cipher::ALL.iter().filter(|c| c.is_aead() && c.is_available()).map(|c| c.name()).collect(),
+            Self::Digest => Digest::ALL.iter().filter(|d| d.is_available()).map(|d| d.name()).collect(),
             Self::Kex => Kex::ALL.iter().filter(|kex| kex.is_available()).map(|kex| kex.name()).collect(),
         }
     }
@@ -43,7 +44,7 @@ impl AlgorithmKind {
 }
 
 /// Prints the algorithms of a kind that this build has.
-struct Available(AlgorithmKind);
+pub(crate) struct Available(pub(crate) AlgorithmKind);
 
 impl fmt::Display for Available {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +62,10 @@ pub enum CryptoError {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Cipher))]
     CipherUnavailable(Cipher),
+    /// The hash is known but this build has no implementation of it.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Digest))]
+    DigestUnavailable(Digest),
     /// The key exchange is known but this build has no implementation of it.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("{0} is not available: use one of {list}", list = Available(AlgorithmKind::Kex))]
@@ -73,6 +78,10 @@ pub enum CryptoError {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("the peer's public key is of another group than ours: both ends must use the same key exchange")]
     GroupMismatch,
+    /// A ciphertext of another length than those of the key exchange.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    #[error("not a ciphertext of the key exchange: both ends must use the same one")]
+    InvalidCiphertext,
     /// Private key bytes of the wrong length or out of range.
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     #[error("not a valid private key of this group")]
@@ -102,9 +111,11 @@ pub enum CryptoError {
 
 debug_by_text!(CryptoError {
     CipherUnavailable,
+    DigestUnavailable,
     KexUnavailable,
     InvalidPublicKey,
     GroupMismatch,
+    InvalidCiphertext,
     InvalidPrivateKey,
     WeakSharedSecret,
     PacketTooShort,

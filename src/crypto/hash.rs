@@ -10,6 +10,7 @@
 
 use core::fmt;
 
+use super::CryptoError;
 use super::suite::Digest;
 
 /// A hash value, 32 to 64 bytes; dereferences to them.
@@ -47,18 +48,38 @@ impl fmt::Debug for DigestOutput {
     }
 }
 
-/// The hash of `parts`, one after the other.
+/// The hash of `parts`, one after the other, with an algorithm that this build has.
+///
+/// # Panics
+/// If it does not have it, for which [`try_digest`] is: SHA-256 and SHA-384 are in every build.
+#[allow(clippy::expect_used, reason = "the caller's to know, and said")]
 pub fn digest(algorithm: Digest, parts: &[&[u8]]) -> DigestOutput {
-    match algorithm {
-        Digest::Blake2s256 => compute::<blake2::Blake2s256>(parts),
+    try_digest(algorithm, parts).expect("the hash is in this build")
+}
+
+/// The hash of `parts`, one after the other.
+///
+/// # Errors
+/// [`CryptoError::DigestUnavailable`] if this build does not have the algorithm.
+pub fn try_digest(algorithm: Digest, parts: &[&[u8]]) -> Result<DigestOutput, CryptoError> {
+    Ok(match algorithm {
         Digest::Sha256 => compute::<sha2::Sha256>(parts),
-        Digest::Sha3_256 => compute::<sha3::Sha3_256>(parts),
         Digest::Sha384 => compute::<sha2::Sha384>(parts),
-        Digest::Sha3_384 => compute::<sha3::Sha3_384>(parts),
-        Digest::Blake2b512 => compute::<blake2::Blake2b512>(parts),
+        #[cfg(feature = "sha512")]
         Digest::Sha512 => compute::<sha2::Sha512>(parts),
+        #[cfg(feature = "sha3")]
+        Digest::Sha3_256 => compute::<sha3::Sha3_256>(parts),
+        #[cfg(feature = "sha3")]
+        Digest::Sha3_384 => compute::<sha3::Sha3_384>(parts),
+        #[cfg(feature = "sha3")]
         Digest::Sha3_512 => compute::<sha3::Sha3_512>(parts),
-    }
+        #[cfg(feature = "blake2")]
+        Digest::Blake2s256 => compute::<blake2::Blake2s256>(parts),
+        #[cfg(feature = "blake2")]
+        Digest::Blake2b512 => compute::<blake2::Blake2b512>(parts),
+        #[cfg(not(all(feature = "sha512", feature = "sha3", feature = "blake2")))]
+        other => return Err(CryptoError::DigestUnavailable(other)),
+    })
 }
 
 /// SHA-256 of `parts`, one after the other: salts are made of it whatever hash was negotiated.

@@ -12,22 +12,46 @@
 //! ```
 
 use hkdf::{GenericHkdf, HmacImpl};
-use hmac::{Hmac, SimpleHmac};
+use hmac::Hmac;
+#[cfg(any(feature = "sha3", feature = "blake2"))]
+use hmac::SimpleHmac;
 
+use super::CryptoError;
 use super::suite::Kdf;
 
-/// Fills `out` from the secret `ikm`, extract then expand.
+/// Fills `out` from the secret `ikm`, extract then expand, with a hash that this build has.
+///
+/// # Panics
+/// If it does not have it, for which [`try_hkdf`] is: SHA-256 and SHA-384 are in every build.
+#[allow(clippy::expect_used, reason = "the caller's to know, and said")]
 pub fn hkdf(kdf: Kdf, salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8; 32]) {
+    try_hkdf(kdf, salt, ikm, info, out).expect("the hash is in this build");
+}
+
+/// Fills `out` from the secret `ikm`, extract then expand.
+///
+/// # Errors
+/// [`CryptoError::DigestUnavailable`] if this build does not have the hash; `out` is as it was.
+pub fn try_hkdf(kdf: Kdf, salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8; 32]) -> Result<(), CryptoError> {
     match kdf {
-        Kdf::Blake2s256 => derive::<SimpleHmac<blake2::Blake2s256>>(salt, ikm, info, out),
         Kdf::Sha256 => derive::<Hmac<sha2::Sha256>>(salt, ikm, info, out),
-        Kdf::Sha3_256 => derive::<SimpleHmac<sha3::Sha3_256>>(salt, ikm, info, out),
         Kdf::Sha384 => derive::<Hmac<sha2::Sha384>>(salt, ikm, info, out),
-        Kdf::Sha3_384 => derive::<SimpleHmac<sha3::Sha3_384>>(salt, ikm, info, out),
-        Kdf::Blake2b512 => derive::<SimpleHmac<blake2::Blake2b512>>(salt, ikm, info, out),
+        #[cfg(feature = "sha512")]
         Kdf::Sha512 => derive::<Hmac<sha2::Sha512>>(salt, ikm, info, out),
+        #[cfg(feature = "sha3")]
+        Kdf::Sha3_256 => derive::<SimpleHmac<sha3::Sha3_256>>(salt, ikm, info, out),
+        #[cfg(feature = "sha3")]
+        Kdf::Sha3_384 => derive::<SimpleHmac<sha3::Sha3_384>>(salt, ikm, info, out),
+        #[cfg(feature = "sha3")]
         Kdf::Sha3_512 => derive::<SimpleHmac<sha3::Sha3_512>>(salt, ikm, info, out),
+        #[cfg(feature = "blake2")]
+        Kdf::Blake2s256 => derive::<SimpleHmac<blake2::Blake2s256>>(salt, ikm, info, out),
+        #[cfg(feature = "blake2")]
+        Kdf::Blake2b512 => derive::<SimpleHmac<blake2::Blake2b512>>(salt, ikm, info, out),
+        #[cfg(not(all(feature = "sha512", feature = "sha3", feature = "blake2")))]
+        other => return Err(CryptoError::DigestUnavailable(other)),
     }
+    Ok(())
 }
 
 #[allow(clippy::expect_used, reason = "expansion fails only above 255 times the hash length, and 32 bytes never are")]

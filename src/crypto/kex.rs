@@ -10,7 +10,19 @@
 //! | `secp521r1` | 158 | 25 | 04, X (66), Y (66) |
 //! | `X25519` | 44 | 12 | 32 |
 //! | `X448` | 68 | 12 | 56 |
+//! | `ffdhe2048` / `3072` / `4096` | 553 / 809 / 1065, or less | | a number without zeros in front |
 //! | `ML-KEM-512` / `-768` / `-1024` | 822 / 1206 / 1590 | 22 | 800 / 1184 / 1568 |
+//!
+//! The hybrids are without any wrapping, the key of ML-KEM first:
+//!
+//! | | `X25519MLKEM768` | `X448MLKEM1024` |
+//! |---|---|---|
+//! | public key | 1184 + 32 | 1568 + 56 |
+//! | ciphertext | 1088 + 32 | 1568 + 56 |
+//! | shared secret | 32 + 32 | 32 + 56 |
+//!
+//! A ciphertext of ML-KEM alone is as bare: 768, 1088 or 1568 bytes. Of the groups of finite fields the shared secret is
+//! without zeros in front, unlike that of the curves, which has the length of a coordinate.
 //!
 //! The session key is HKDF of the shared secret with the negotiated hash. For Diffie-Hellman the salt is the SHA-256 of
 //! both transmitted keys, the lexicographically smaller one first, and the info `o7s-ossl-dhe`; for a KEM the salt is
@@ -30,112 +42,23 @@
 //! # Ok::<(), CryptoError>(())
 //! ```
 
+mod encoding;
+pub(crate) mod ffdhe;
+mod static_key;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+
+pub(crate) use encoding::Encoding;
+pub use encoding::{algorithm_of, hybrid_of};
+pub use static_key::{Encapsulated, KemKey, KemKeyError, KemPublicKey};
 
 use rand_core::CryptoRng;
 
 use super::backend::{Backend, PrivateKey};
 use super::suite::{Kdf, Kex};
 use super::{CryptoError, SessionKey, SharedSecret, hash, kdf};
-
-/// Encoding of a public key of fixed length.
-#[derive(Debug)]
-pub(crate) struct Encoding {
-    kex: Kex,
-    /// The part that is the same for every key, up to the key's own bytes.
-    prefix: &'static [u8],
-    /// Length of all of it.
-    len: usize,
-}
-
-impl Encoding {
-    pub(crate) const PRIME256V1: &Self = &Self {
-        kex: Kex::Prime256v1,
-        prefix:
-            b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00",
-        len: 91,
-    };
-    pub(crate) const X25519: &Self =
-        &Self { kex: Kex::X25519, prefix: b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x6e\x03\x21\x00", len: 44 };
-    const SECP384R1: &Self = &Self {
-        kex: Kex::Secp384r1,
-        prefix: b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00",
-        len: 120,
-    };
-    const SECP521R1: &Self = &Self {
-        kex: Kex::Secp521r1,
-        prefix: b"\x30\x81\x9b\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23\x03\x81\x86\x00",
-        len: 158,
-    };
-    const X448: &Self = &Self { kex: Kex::X448, prefix: b"\x30\x42\x30\x05\x06\x03\x2b\x65\x6f\x03\x39\x00", len: 68 };
-    const ML_KEM_512: &Self = &Self {
-        kex: Kex::MlKem512,
-        prefix: b"\x30\x82\x03\x32\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x01\x03\x82\x03\x21\x00",
-        len: 822,
-    };
-    const ML_KEM_768: &Self = &Self {
-        kex: Kex::MlKem768,
-        prefix: b"\x30\x82\x04\xb2\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x02\x03\x82\x04\xa1\x00",
-        len: 1206,
-    };
-    const ML_KEM_1024: &Self = &Self {
-        kex: Kex::MlKem1024,
-        prefix: b"\x30\x82\x06\x32\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x04\x03\x03\x82\x06\x21\x00",
-        len: 1590,
-    };
-
-    const ALL: &[&Self] = &[
-        Self::PRIME256V1,
-        Self::X25519,
-        Self::SECP384R1,
-        Self::SECP521R1,
-        Self::X448,
-        Self::ML_KEM_512,
-        Self::ML_KEM_768,
-        Self::ML_KEM_1024,
-    ];
-
-    /// The transmitted form of these key bytes; `None` if they have another length than `N` leaves room for.
-    pub(crate) fn wrap<const N: usize>(&self, key: &[u8]) -> Option<[u8; N]> {
-        let mut out = [0; N];
-        let (prefix, rest) = out.split_at_mut_checked(self.prefix.len())?;
-        if N != self.len || rest.len() != key.len() {
-            return None;
-        }
-        prefix.copy_from_slice(self.prefix);
-        rest.copy_from_slice(key);
-        Some(out)
-    }
-
-    /// The key bytes within the transmitted form.
-    ///
-    /// # Errors
-    /// [`CryptoError::GroupMismatch`] for a key of another group, [`CryptoError::InvalidPublicKey`] for no key at all.
-    pub(crate) fn unwrap<'a>(&self, transmitted: &'a [u8]) -> Result<&'a [u8], CryptoError> {
-        if algorithm_of(transmitted)? != self.kex {
-            return Err(CryptoError::GroupMismatch);
-        }
-        transmitted.strip_prefix(self.prefix).ok_or(CryptoError::InvalidPublicKey)
-    }
-
-    /// A point on one of the NIST curves must be marked as uncompressed.
-    fn matches(&self, transmitted: &[u8]) -> bool {
-        let is_point = matches!(self.kex, Kex::Prime256v1 | Kex::Secp384r1 | Kex::Secp521r1);
-        let key = transmitted.strip_prefix(self.prefix);
-        transmitted.len() == self.len && key.is_some_and(|key| !is_point || key.first() == Some(&4))
-    }
-}
-
-/// The key exchange that a transmitted public key belongs to, whether or not this build can do it.
-///
-/// # Errors
-/// [`CryptoError::InvalidPublicKey`] for anything but the exact encoding of a key of a known group.
-pub fn algorithm_of(transmitted: &[u8]) -> Result<Kex, CryptoError> {
-    let found = Encoding::ALL.iter().find(|encoding| encoding.matches(transmitted));
-    found.map(|encoding| encoding.kex).ok_or(CryptoError::InvalidPublicKey)
-}
 
 /// One's own half of a key exchange: a fresh private key and the public key to transmit.
 pub struct KeyPair {
@@ -144,7 +67,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A fresh key pair.
+    /// A fresh key pair of the preferred implementation.
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`] if this build cannot do the key exchange.
@@ -157,7 +80,9 @@ impl KeyPair {
         Ok(Self { kex, private: backend.exchange(kex)?.generate(rng)? })
     }
 
-    /// The key pair of given private bytes: 32, big-endian, for `prime256v1`; 32 as in RFC 7748 for `X25519`.
+    /// The key pair of given private bytes: a number, big-endian, for the NIST curves and the groups of finite fields; those
+    /// of RFC 7748 for X25519 and X448; the seed of ML-KEM, its expanded key, or one behind the other; for a hybrid the
+    /// expanded key and then the other private key.
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`], or [`CryptoError::InvalidPrivateKey`] if the length or the value is impossible.
@@ -183,7 +108,7 @@ impl KeyPair {
     pub fn agree(self, peer: &[u8], kdf: Kdf) -> Result<SessionKey, CryptoError> {
         let salt = if self.kex.is_kem() { hash::sha256(&[self.public()]) } else { salt_of_both(self.public(), peer) };
         let secret = self.private.agree(peer)?;
-        Ok(session_key(self.kex, &secret, &salt, kdf))
+        session_key(self.kex, &secret, &salt, kdf)
     }
 }
 
@@ -193,18 +118,33 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// The responder's side in one step: the field to send back for the transmitted key `peer`, and the session key.
+/// The responder's side in one step: the field to send back for the transmitted key `peer` of this key exchange, and the
+/// session key.
 ///
-/// The key exchange is the peer's, as [`algorithm_of`] tells; whether it is strong enough is for the caller to decide
-/// first.
+/// The key exchange is the peer's, as [`algorithm_of`] or [`hybrid_of`] tells; whether it is strong enough is for the caller
+/// to decide first.
 ///
 /// # Errors
 /// As [`KeyPair::generate`] and [`KeyPair::agree`].
-pub fn respond(peer: &[u8], kdf: Kdf, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SessionKey), CryptoError> {
-    let kex = algorithm_of(peer)?;
-    let (field, secret) = Backend::preferred().exchange(kex)?.respond(peer, rng)?;
+pub fn respond(kex: Kex, peer: &[u8], kdf: Kdf, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SessionKey), CryptoError> {
+    respond_with(Backend::preferred(), kex, peer, kdf, rng)
+}
+
+/// [`respond`] with a certain implementation.
+///
+/// # Errors
+/// As [`respond`].
+pub fn respond_with(
+    backend: &Backend,
+    kex: Kex,
+    peer: &[u8],
+    kdf: Kdf,
+    rng: &mut dyn CryptoRng,
+) -> Result<(Vec<u8>, SessionKey), CryptoError> {
+    let (field, secret) = backend.exchange(kex)?.respond(peer, rng)?;
     let salt = if kex.is_kem() { hash::sha256(&[peer]) } else { salt_of_both(&field, peer) };
-    Ok((field, session_key(kex, &secret, &salt, kdf)))
+    let key = session_key(kex, &secret, &salt, kdf)?;
+    Ok((field, key))
 }
 
 /// Neither end needs to know which of them is the client: the smaller key comes first.
@@ -213,12 +153,13 @@ fn salt_of_both(a: &[u8], b: &[u8]) -> [u8; 32] {
     hash::sha256(&[first, second])
 }
 
-fn session_key(kex: Kex, secret: &SharedSecret, salt: &[u8; 32], kdf: Kdf) -> SessionKey {
+fn session_key(kex: Kex, secret: &SharedSecret, salt: &[u8; 32], kdf: Kdf) -> Result<SessionKey, CryptoError> {
     let info: &[u8] = if kex.is_kem() { b"o7s-ossl-encap" } else { b"o7s-ossl-dhe" };
     let mut key = SessionKey::zero();
-    kdf::hkdf(kdf, salt, secret.expose(), info, key.expose_mut());
-    key
+    kdf::try_hkdf(kdf, salt, secret.expose(), info, key.expose_mut())?;
+    Ok(key)
 }
 
 #[cfg(test)]
+#[cfg(feature = "algorithms")]
 mod tests;

@@ -4,6 +4,8 @@
 //! turns two transmitted public keys into a [`SessionKey`], and [`protect::Protection`] seals and opens packets with it
 //! until the flow ends, changing to the next key generation every so often.
 //!
+//! Who the other end is, is said by a [`certificate`], whose owner [signs](sign) its messages.
+//!
 //! The primitives come from a [`backend::Backend`], a table: RustCrypto by default, with rows replaced by `ring` when
 //! the feature of that name is on. Protocols see neither.
 //!
@@ -29,14 +31,19 @@
 //! ```
 
 pub mod backend;
+pub mod certificate;
+mod der;
 mod error;
 pub mod hash;
 pub mod kdf;
 pub mod kex;
+pub mod pem;
+mod pkcs8;
 pub mod protect;
 mod secret;
+pub mod sign;
 pub mod suite;
 
-pub(crate) use error::AlgorithmKind;
 pub use error::CryptoError;
+pub(crate) use error::{AlgorithmKind, Available};
 pub use secret::{SessionKey, SharedSecret};

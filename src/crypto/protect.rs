@@ -6,7 +6,8 @@
 //! +--------------------+----------------------+------------------+
 //! ```
 //!
-//! There are two kinds, which look the same on the wire:
+//! There are two kinds, which look the same on the wire, and a [third](self#without-authentication) that is refused unless it
+//! is allowed by name:
 //!
 //! | | [towards a reference](Protection::new) | [between o7s ends](Protection::between_peers) |
 //! |---|---|---|
@@ -18,6 +19,12 @@
 //! | an own packet, sent back | opens | is refused |
 //!
 //! Which of them it is follows from the security exchange, see [`oap`](crate::oap#two-ends-of-our-own-kind).
+//!
+//! # Without authentication
+//!
+//! With a cipher in counter mode there is no tag, an IV has 16 random bytes, and nothing that arrives is ever found to be
+//! forged: bits can be flipped, packets repeated and made up. Both ends count packets by the reference's own rules to change
+//! keys, and lose each other when packets are lost in both directions.
 //!
 //! ```
 //! use o7s::base::buf::PacketBuf;
@@ -41,6 +48,7 @@
 //! # Ok::<(), CryptoError>(())
 //! ```
 
+mod counter;
 mod directed;
 mod shared;
 
@@ -49,6 +57,7 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 
+use self::counter::Counter;
 use self::directed::Directed;
 use self::shared::Shared;
 use super::backend::{Aead, AeadKey, Backend, Nonce, Tag};
@@ -112,13 +121,14 @@ pub struct Protection(Kind);
 enum Kind {
     Shared(Shared),
     Directed(Directed),
+    Counter(Counter),
 }
 
 impl Protection {
     /// Protection for a flow to a reference, whose ends agreed on `cipher` and `key`.
     ///
     /// # Errors
-    /// [`CryptoError::CipherUnavailable`] if this build cannot do the cipher; never with an AEAD cipher.
+    /// [`CryptoError::CipherUnavailable`] if this build cannot do the cipher.
     pub fn new(cipher: Cipher, key: SessionKey) -> Result<Self, CryptoError> {
         Self::with_backend(Backend::preferred(), cipher, key)
     }
@@ -128,14 +138,23 @@ impl Protection {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_backend(backend: &Backend, cipher: Cipher, key: SessionKey) -> Result<Self, CryptoError> {
-        Ok(Self(Kind::Shared(Shared::new(backend.aead(cipher)?, key))))
+        let kind = if cipher.is_aead() {
+            Kind::Shared(Shared::new(backend.aead(cipher)?, key))
+        } else {
+            Kind::Counter(Counter::new(backend.stream(cipher)?, key))
+        };
+        Ok(Self(kind))
     }
 
-    /// Protection for a flow between two ends of our own kind, of which this is `side`.
+    /// Protection for a flow between two ends of our own kind, of which this is `side`. Without authentication there is nothing
+    /// better than towards a reference.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn between_peers(backend: &Backend, cipher: Cipher, key: SessionKey, side: Side) -> Result<Self, CryptoError> {
+        if !cipher.is_aead() {
+            return Self::with_backend(backend, cipher, key);
+        }
         Ok(Self(Kind::Directed(Directed::new(backend.aead(cipher)?, &key, side))))
     }
 
@@ -148,6 +167,7 @@ impl Protection {
         match &mut self.0 {
             Kind::Shared(keys) => keys.set_rotation_bit(bit),
             Kind::Directed(keys) => keys.set_rotation_bit(bit),
+            Kind::Counter(keys) => keys.set_rotation_bit(bit),
         }
         self
     }
@@ -157,15 +177,20 @@ impl Protection {
         match &self.0 {
             Kind::Shared(keys) => keys.implementation().cipher(),
             Kind::Directed(keys) => keys.implementation().cipher(),
+            Kind::Counter(keys) => keys.implementation().cipher(),
         }
     }
 
-    /// Bytes by which a sealed packet is longer: 12 in front and 16 behind.
+    /// Bytes by which a sealed packet is longer at most: 12 in front and 16 behind.
     pub const OVERHEAD: usize = IV_LEN + TAG_LEN;
 
-    /// Returns [`OVERHEAD`](Self::OVERHEAD), whatever the cipher.
+    /// Bytes by which a sealed packet is longer with this cipher: [`OVERHEAD`](Self::OVERHEAD), and 16 in front without
+    /// authentication.
     pub const fn overhead(&self) -> usize {
-        Self::OVERHEAD
+        match &self.0 {
+            Kind::Shared(_) | Kind::Directed(_) => Self::OVERHEAD,
+            Kind::Counter(_) => counter::IV_LEN,
+        }
     }
 
     /// Number of times that the key of this end's packets has changed.
@@ -173,6 +198,7 @@ impl Protection {
         match &self.0 {
             Kind::Shared(keys) => keys.generation(),
             Kind::Directed(keys) => keys.generation(),
+            Kind::Counter(keys) => keys.generation(),
         }
     }
 
@@ -189,7 +215,7 @@ impl Protection {
     /// As [`seal`](Self::seal), where nothing random is needed; `None`, and nothing done, where something is.
     pub(crate) fn seal_numbered(&mut self, packet: &mut PacketBuf) -> Option<Result<(), CryptoError>> {
         match &mut self.0 {
-            Kind::Shared(_) => None,
+            Kind::Shared(_) | Kind::Counter(_) => None,
             Kind::Directed(_) if !has_room(packet) => Some(Err(CryptoError::NoRoom)),
             Kind::Directed(keys) => Some(keys.seal(packet)),
         }
@@ -201,12 +227,11 @@ impl Protection {
     /// # Errors
     /// [`CryptoError::NoRoom`] or [`CryptoError::PacketTooLong`]; the packet is as it was.
     pub fn seal<R: CryptoRng + ?Sized>(&mut self, packet: &mut PacketBuf, rng: &mut R) -> Result<(), CryptoError> {
-        if !has_room(packet) {
-            return Err(CryptoError::NoRoom);
-        }
         match &mut self.0 {
-            Kind::Shared(keys) => keys.seal(packet, rng),
-            Kind::Directed(keys) => keys.seal(packet),
+            Kind::Counter(keys) if packet.headroom() >= counter::IV_LEN => keys.seal(packet, rng),
+            Kind::Shared(keys) if has_room(packet) => keys.seal(packet, rng),
+            Kind::Directed(keys) if has_room(packet) => keys.seal(packet),
+            _ => Err(CryptoError::NoRoom),
         }
     }
 
@@ -219,6 +244,7 @@ impl Protection {
         match &mut self.0 {
             Kind::Shared(keys) => keys.open(packet),
             Kind::Directed(keys) => keys.open(packet),
+            Kind::Counter(keys) => keys.open(packet),
         }
     }
 
@@ -228,6 +254,7 @@ impl Protection {
         match &mut self.0 {
             Kind::Shared(keys) => keys.release(),
             Kind::Directed(keys) => keys.release(),
+            Kind::Counter(keys) => keys.release(),
         }
     }
 
@@ -236,6 +263,7 @@ impl Protection {
         match &mut self.0 {
             Kind::Shared(keys) => keys.release(),
             Kind::Directed(keys) => keys.forget_schedules(),
+            Kind::Counter(keys) => keys.release(),
         }
     }
 
@@ -244,6 +272,7 @@ impl Protection {
         match &self.0 {
             Kind::Shared(keys) => keys.holds_schedules(),
             Kind::Directed(keys) => keys.holds_schedules(),
+            Kind::Counter(keys) => keys.holds_schedules(),
         }
     }
 }

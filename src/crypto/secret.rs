@@ -10,6 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// Every cipher gets 32 bytes and uses as many of them as its key has. There is no `Clone`: a key moves from the key
 /// exchange into the packet protection of its flow.
+#[allow(unnameable_types, reason = "users see it in a hidden function only")]
 pub struct SessionKey([u8; Self::LEN]);
 
 impl SessionKey {
@@ -63,6 +64,15 @@ impl SharedSecret {
     /// A secret of these bytes; the source is the caller's to wipe.
     pub fn copy_of(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// Two secrets, one behind the other.
+    pub(crate) fn joined(first: &Self, second: &Self) -> Self {
+        // As long as both from the start: what grows is moved, and stays where it was.
+        let mut both = Zeroizing::new(Vec::with_capacity(first.0.len() + second.0.len()));
+        both.extend_from_slice(&first.0);
+        both.extend_from_slice(&second.0);
+        Self(both)
     }
 
     /// The bytes, as they enter key derivation.

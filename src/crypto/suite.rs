@@ -4,8 +4,9 @@
 //! the wire (OpenSSL's object numbers); the order is that of strength, weakest first, by which two ends negotiate.
 //!
 //! All algorithms of the protocol are listed, so that every configuration can be read and every message parsed. Whether
-//! this build can compute one is a separate question, [`Cipher::is_available`] and [`Kex::is_available`]. The CTR
-//! ciphers are never available: they have no integrity, so that anyone on the path can change packets at will.
+//! this build can compute one is a separate question, [`Cipher::is_available`], [`Digest::is_available`] and
+//! [`Kex::is_available`]: of a backend that a program has brought along, the stack knows. The CTR ciphers are refused unless
+//! a name is configured to allow them: they have no integrity, so that anyone on the path can change packets at will.
 //!
 //! ```
 //! use o7s::crypto::suite::{Cipher, Kex};
@@ -14,7 +15,7 @@
 //! assert_eq!((cipher.nid(), cipher.overhead()), (901, 28));
 //! assert!(cipher > Cipher::Aes128Gcm, "ordered by strength");
 //! assert_eq!(Cipher::from_nid(1018), Some(Cipher::ChaCha20Poly1305));
-//! assert!(Kex::X25519.is_available() && !Kex::Ffdhe2048.is_available());
+//! assert!(Kex::X25519.is_available() && !Cipher::Aes256Ctr.is_aead());
 //! # Ok::<(), o7s::types::parse::ParseError>(())
 //! ```
 
@@ -98,11 +99,11 @@ macro_rules! algorithms {
 algorithms! {
     /// A cipher that protects packets.
     Cipher {
-        /// AES-128 in counter mode: known by name only, not in this version.
+        /// AES-128 in counter mode, NIST SP 800-38A: without authentication, and refused unless that is allowed.
         Aes128Ctr = 904, "aes-128-ctr";
-        /// AES-192 in counter mode: known by name only, not in this version.
+        /// AES-192 in counter mode, like [`Aes128Ctr`](Self::Aes128Ctr).
         Aes192Ctr = 905, "aes-192-ctr";
-        /// AES-256 in counter mode: known by name only, not in this version.
+        /// AES-256 in counter mode, like [`Aes128Ctr`](Self::Aes128Ctr).
         Aes256Ctr = 906, "aes-256-ctr";
         /// AES-128 in Galois/counter mode, NIST SP 800-38D.
         Aes128Gcm = 895, "aes-128-gcm";
@@ -143,31 +144,31 @@ pub type Kdf = Digest;
 algorithms! {
     /// A key exchange. Its numbers never appear on the wire: there the encoding of the public key tells.
     Kex {
-        /// Finite-field Diffie-Hellman, the 2048-bit group of RFC 7919; not in this version.
+        /// Finite-field Diffie-Hellman, the 2048-bit group of RFC 7919.
         Ffdhe2048 = 1126, "ffdhe2048";
         /// Elliptic-curve Diffie-Hellman on NIST P-256: the default of the reference.
         Prime256v1 = 415, "prime256v1";
         /// X25519, RFC 7748.
         X25519 = 1034, "X25519";
-        /// Finite-field Diffie-Hellman, the 3072-bit group of RFC 7919; not in this version.
+        /// Finite-field Diffie-Hellman, the 3072-bit group of RFC 7919.
         Ffdhe3072 = 1127, "ffdhe3072";
-        /// Elliptic-curve Diffie-Hellman on NIST P-384; not in this version.
+        /// Elliptic-curve Diffie-Hellman on NIST P-384.
         Secp384r1 = 715, "secp384r1";
-        /// Finite-field Diffie-Hellman, the 4096-bit group of RFC 7919; not in this version.
+        /// Finite-field Diffie-Hellman, the 4096-bit group of RFC 7919.
         Ffdhe4096 = 1128, "ffdhe4096";
-        /// X448, RFC 7748; not in this version.
+        /// X448, RFC 7748.
         X448 = 1035, "X448";
-        /// Elliptic-curve Diffie-Hellman on NIST P-521; not in this version.
+        /// Elliptic-curve Diffie-Hellman on NIST P-521.
         Secp521r1 = 716, "secp521r1";
-        /// ML-KEM-512, FIPS 203; not in this version.
+        /// ML-KEM-512, FIPS 203.
         MlKem512 = 1454, "ML-KEM-512";
-        /// ML-KEM-768; not in this version.
+        /// ML-KEM-768.
         MlKem768 = 1455, "ML-KEM-768";
-        /// ML-KEM-1024; not in this version.
+        /// ML-KEM-1024.
         MlKem1024 = 1456, "ML-KEM-1024";
-        /// ML-KEM-768 and X25519 together; not in this version.
+        /// ML-KEM-768 and X25519 together.
         X25519MlKem768 = 2053, "X25519MLKEM768";
-        /// ML-KEM-1024 and X448 together; not in this version.
+        /// ML-KEM-1024 and X448 together.
         X448MlKem1024 = 2054, "X448MLKEM1024";
     }
 }
@@ -207,9 +208,9 @@ impl Cipher {
         !matches!(self, Self::Aes128Ctr | Self::Aes192Ctr | Self::Aes256Ctr)
     }
 
-    /// Returns `true` if this build can protect packets with it.
+    /// Returns `true` if this build can encrypt packets with it.
     pub fn is_available(self) -> bool {
-        Backend::preferred().aead(self).is_ok()
+        Backend::preferred().has_cipher(self)
     }
 }
 
@@ -224,6 +225,16 @@ impl Digest {
             Self::Blake2b512 | Self::Sha512 | Self::Sha3_512 => 64,
         }
     }
+
+    /// Returns `true` if this build has it.
+    pub const fn is_available(self) -> bool {
+        match self {
+            Self::Sha256 | Self::Sha384 => true,
+            Self::Sha512 => cfg!(feature = "sha512"),
+            Self::Sha3_256 | Self::Sha3_384 | Self::Sha3_512 => cfg!(feature = "sha3"),
+            Self::Blake2s256 | Self::Blake2b512 => cfg!(feature = "blake2"),
+        }
+    }
 }
 
 impl Kex {
@@ -232,6 +243,25 @@ impl Kex {
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub const fn is_kem(self) -> bool {
         matches!(self, Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 | Self::X25519MlKem768 | Self::X448MlKem1024)
+    }
+
+    /// Bytes of what is encapsulated; `None` if it is no KEM.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub const fn ciphertext_len(self) -> Option<usize> {
+        match self {
+            Self::MlKem512 => Some(768),
+            Self::MlKem768 => Some(1088),
+            Self::MlKem1024 => Some(1568),
+            Self::X25519MlKem768 => Some(1120),
+            Self::X448MlKem1024 => Some(1624),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if it is a KEM and a Diffie-Hellman together, as strong as the stronger of the two.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub const fn is_hybrid(self) -> bool {
+        matches!(self, Self::X25519MlKem768 | Self::X448MlKem1024)
     }
 
     /// Returns `true` if this build has it.

@@ -1,20 +1,23 @@
 //! The operating system's clocks: the one place that reads them.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::base::time::{Clock, Instant};
+use super::process::Process;
+use crate::base::time::{Clock, Instant, ManualClock};
 
 /// The monotonic clock, counted from the creation of this value, and the real-time clock.
 #[derive(Clone, Copy, Debug)]
 pub struct OsClock {
     epoch: std::time::Instant,
+    process: Process,
 }
 
 impl OsClock {
     /// A clock that begins now.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn new() -> Self {
-        Self { epoch: std::time::Instant::now() }
+        Self { epoch: std::time::Instant::now(), process: Process::current() }
     }
 }
 
@@ -36,5 +39,36 @@ impl Clock for OsClock {
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn is_forked(&self) -> bool {
+        !self.process.is_current()
+    }
+}
+
+/// A clock that is set by hand, and knows the process it was made in: that of polled stacks.
+#[derive(Debug)]
+pub(crate) struct PolledClock {
+    clock: Arc<ManualClock>,
+    process: Process,
+}
+
+impl PolledClock {
+    pub(crate) fn new(clock: Arc<ManualClock>) -> Self {
+        Self { clock, process: Process::current() }
+    }
+}
+
+impl Clock for PolledClock {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        self.clock.unix_nanos()
+    }
+
+    fn is_forked(&self) -> bool {
+        !self.process.is_current()
     }
 }

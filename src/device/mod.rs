@@ -27,6 +27,7 @@ mod packet;
 #[cfg(not(target_os = "linux"))]
 #[path = "packet_missing.rs"]
 mod packet;
+pub(crate) mod process;
 pub(crate) mod resolve;
 #[cfg(unix)]
 mod signal;

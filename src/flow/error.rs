@@ -52,6 +52,12 @@ pub enum WriteError {
     /// A blocking call in a polled stack, where no thread would end the wait.
     #[error("this stack is polled: use the call that does not wait, or the asynchronous one, and poll the stack")]
     Polled,
+    /// This process was forked from the one that the flow belongs to. It has the keys of the flow a second time, and two that
+    /// use them give them away. Nothing was sent; the flow goes on in the parent.
+    #[error(
+        "the flow belongs to the process that this one was forked from: make a stack here, and allocate a new flow"
+    )]
+    Forked,
 }
 
 debug_by_text!(WriteError {
@@ -67,6 +73,7 @@ debug_by_text!(WriteError {
     Reset,
     Crypt,
     Polled,
+    Forked,
 });
 
 /// Error of a read, which returned nothing.
@@ -141,7 +148,7 @@ impl WriteError {
             Self::Closed => Code::NOTALLOC,
             Self::PeerClosed | Self::Reset => Code::FLOWDOWN,
             Self::Crypt => Code::CRYPT,
-            Self::Polled => Code::PERM,
+            Self::Polled | Self::Forked => Code::PERM,
         }
     }
 }
@@ -177,7 +184,7 @@ impl From<WriteError> for std::io::Error {
             WriteError::PeerClosed => ErrorKind::BrokenPipe,
             WriteError::Reset => ErrorKind::ConnectionReset,
             WriteError::Crypt => ErrorKind::InvalidData,
-            WriteError::Polled => ErrorKind::Unsupported,
+            WriteError::Polled | WriteError::Forked => ErrorKind::Unsupported,
         };
         Self::new(kind, e)
     }

@@ -15,7 +15,8 @@
 //!   address, which only somebody behind the same NAT could answer instead, and elsewhere only if the program wants it
 //!   ([`Moves`](crate::Moves)).
 //! - A probe is sent only upon a packet, takes no more than three times its bytes, and there are few of them a second:
-//!   strangers who know the number of a flow gain nothing with the addresses of others.
+//!   strangers who know the number of a flow gain nothing with the addresses of others. Of an encrypted flow it has to be a
+//!   genuine packet that was not received before: who guesses numbers is not told when one is right.
 //! - On the new path nothing is known of congestion ([`Frct::note_new_path`](crate::frct::Frct::note_new_path)).
 //!
 //! A reference never gets a probe, and an end that does not move never sees one.

@@ -128,6 +128,8 @@ pub(super) struct Pipeline {
     tried_at: Instant,
     /// A keepalive is due, in answer to one.
     answer: bool,
+    /// A packet has come that only the peer can have made.
+    proven: bool,
     /// Until the peer is heard, and knows it.
     beginning: Option<Box<Beginning>>,
     /// Spare memory has been given back since the flow was last used.
@@ -165,6 +167,7 @@ impl Pipeline {
             last_received: now,
             tried_at: Instant::ZERO,
             answer: false,
+            proven: false,
             beginning: None,
             relaxed: true,
             counters: Counters::default(),
@@ -238,6 +241,19 @@ impl Pipeline {
 
     pub(super) fn is_encrypted(&self) -> bool {
         self.protection.is_some()
+    }
+
+    /// Returns `true` if a packet has come that nobody but who agreed on the flow's key can have made.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// A packet has opened. Where both directions have one key, it may be one of our own that comes back: unless there is none.
+    #[cold]
+    fn note_opened(&mut self) {
+        let Some((protection, _)) = &self.protection else { return };
+        let is_peers = protection.numbers_packets() || self.counters.sent == 0;
+        self.proven = is_peers && protection.cipher().is_aead();
     }
 
     /// Returns `true` if the peer was ever heard, or need not be.

@@ -43,6 +43,14 @@ pub trait Replies: Send + Sync + Sized + 'static {
 
     /// Sends a refusal; `now` is not given where the layer has to ask its clock.
     fn refuse(&self, now: Option<Instant>, to: &Self::Requester, code: Code);
+
+    /// Whether the requester's address may be made up, and [`refuse_asking`](Self::refuse_asking) can have it proven.
+    const ASKS_PROOF: bool = false;
+
+    /// Sends a refusal that says what to show with the next request. By default, one that says nothing.
+    fn refuse_asking(&self, now: Instant, to: &Self::Requester, code: Code, _proof: &[u8]) {
+        self.refuse(Some(now), to, code);
+    }
 }
 
 /// Why a request is refused for which there is no room, or no layer any more, or whose answer is too long, and what the
@@ -126,6 +134,16 @@ impl<L: Replies> Responder for ReplyOnce<L> {
 
     fn refuse(mut self: Box<Self>, now: Instant, code: Code) {
         self.refuse_with(Some(now), code);
+    }
+
+    fn asks_proof(&self) -> bool {
+        L::ASKS_PROOF
+    }
+
+    fn refuse_asking(mut self: Box<Self>, now: Instant, code: Code, proof: &[u8]) {
+        if let Some((layer, to)) = self.0.take() {
+            layer.refuse_asking(now, &to, code, proof);
+        }
     }
 
     fn resend(mut self: Box<Self>, now: Instant, again: &dyn Resend) {

@@ -9,6 +9,7 @@ use super::{Info, Kind, Location};
 use crate::base::sync::{AtomicBool, Ordering};
 use crate::base::time::Instant;
 use crate::flow::{Endpoint, Port};
+use crate::oap::PROOF_LEN;
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{HashAlg, NameHash};
@@ -45,15 +46,16 @@ pub trait Attempt: Send + Sync {
 pub struct Reply {
     /// The way down, or the refusal.
     pub result: Result<Arc<dyn Port>, Code>,
-    /// The peer's security header; empty in a refusal.
+    /// The peer's security header; in a refusal, what it wants to be shown, if anything.
     pub data: Vec<u8>,
 }
 
 impl Reply {
-    /// Returns the answer of a peer: of a refusal, its security header does not count.
+    /// Returns the answer of a peer: of a refusal, what is not as long as a proof does not count.
     pub(in crate::ipcp) fn of<P: Port + 'static>(result: Result<Arc<P>, Code>, data: &[u8]) -> Self {
         match result {
             Ok(port) => Self { result: Ok(port), data: data.to_vec() },
+            Err(code) if data.len() == PROOF_LEN => Self { result: Err(code), data: data.to_vec() },
             Err(code) => Self { result: Err(code), data: Vec::new() },
         }
     }
@@ -183,6 +185,17 @@ pub trait Responder: Send {
 
     /// Tells the requester no.
     fn refuse(self: Box<Self>, now: Instant, code: Code);
+
+    /// Returns `true` if the requester's address may be made up, and [`refuse_asking`](Self::refuse_asking) can have it proven. By
+    /// default it does not.
+    fn asks_proof(&self) -> bool {
+        false
+    }
+
+    /// Tells the requester no, and what to show when it asks again. By default only the first.
+    fn refuse_asking(self: Box<Self>, now: Instant, code: Code, _proof: &[u8]) {
+        self.refuse(now, code);
+    }
 
     /// Handles the repetition of a request that was accepted, whose reply seems to be lost: `again` sends it again.
     fn resend(self: Box<Self>, now: Instant, again: &dyn Resend);

@@ -262,15 +262,24 @@ impl<R> Irm<R> {
         Ok(())
     }
 
-    /// Sets the protection of flows to and from a name.
+    /// Sets the protection of several names, or takes it away, all or none. What they had before comes back in its place, to be
+    /// dropped where no lock is held: it may have a signer of the program in it.
     ///
     /// # Errors
-    /// [`BindError::Full`] if as many names as are allowed have settings.
-    pub fn set_security(&mut self, name: &Name, security: NameSecurity) -> Result<(), BindError> {
-        if self.security.len() >= self.limits.names && !self.security.contains_key(name) {
+    /// [`BindError::Full`] if more names than are allowed would have settings.
+    pub fn exchange_security(&mut self, names: &mut [(Name, Option<NameSecurity>)]) -> Result<(), BindError> {
+        let is_set = |name| self.security.contains_key(name);
+        let more = names.iter().filter(|(name, security)| security.is_some() && !is_set(name)).count();
+        let less = names.iter().filter(|(name, security)| security.is_none() && is_set(name)).count();
+        if more > less && self.security.len() + more - less > self.limits.names {
             return Err(BindError::Full(self.limits.names));
         }
-        self.security.insert(name.clone(), security);
+        for (name, security) in names {
+            *security = match security.take() {
+                Some(security) => self.security.insert(name.clone(), security),
+                None => self.security.remove(name),
+            };
+        }
         Ok(())
     }
 

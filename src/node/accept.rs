@@ -7,16 +7,17 @@ use core::task::{Context, Poll};
 
 use super::alloc::Allocated;
 use super::flows::{Agreed, LayerFacts};
+use super::gate::FlowRequest;
 use super::member::Beginner;
 use super::{Node, Screened};
 use crate::base::rng::Randomness;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::time::Instant;
 use crate::flow::Params;
-use crate::ipcp::{Accepted, Incoming, Location};
+use crate::ipcp::{Accepted, Incoming, Kind, Location};
 use crate::irm::{ListenerId, Taken, WaiterId};
-use crate::oap::server::Request;
-use crate::oap::{OapError, Outcome};
+use crate::oap::server::{Negotiated, Request};
+use crate::oap::{OapError, Outcome, PeerIdentity};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -58,6 +59,24 @@ pub struct Accept {
 }
 
 type Screen = Box<dyn FnMut(Beginner) -> bool + Send>;
+
+/// Why a request is not accepted.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Security(#[from] OapError),
+    #[error("the gate of the name does not admit a requester that is {peer}: {code}")]
+    Gate { peer: PeerIdentity, code: Code },
+}
+
+impl Refusal {
+    fn code(&self) -> Code {
+        match self {
+            Self::Security(error) => Code::from_response(error.refusal_code()),
+            Self::Gate { code, .. } => *code,
+        }
+    }
+}
 
 /// A flow whose answer is prepared.
 struct Prepared {
@@ -188,12 +207,18 @@ impl Accept {
         let here = kind.is_in_memory();
         let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
         let qos = if forever { qos } else { QosSpec { timeout: node.flows.bounded(qos.timeout), ..qos } };
-        let (response, outcome) = match self.respond(oap, here, &qos, reply, &mut rng) {
+        let (response, outcome) = match self.respond(oap, kind, &qos, reply, &mut rng) {
             Ok(ok) => ok,
             Err(e) => {
-                node.shared.counters.bad_oap.count();
+                let counters = &node.shared.counters;
+                if matches!(e, Refusal::Gate { .. }) {
+                    counters.not_admitted.count()
+                } else {
+                    counters.bad_oap.count()
+                }
+                let code = e.code();
                 node.names.note_refusal(&self.name, from, e);
-                responder.refuse(now, Code::from_response(e.refusal_code()));
+                responder.refuse(now, code);
                 return None;
             }
         };
@@ -223,26 +248,43 @@ impl Accept {
             params.meter = Some(node.flows.meter_of(origin.address));
             node.flows.await_first_word(now, origin.address, &endpoint);
         }
-        let flow = Allocated { endpoint, kind, data: outcome.data, security: outcome.security };
+        let (security, peer) = (outcome.security, PeerIdentity::claim(outcome.peer));
+        let flow = Allocated { endpoint, kind, data: outcome.data, security, peer };
         Some(Prepared { accepted, params, flow, beginner, from, id, size })
     }
 
-    /// Negotiates, and makes the response with the data of `reply`. `here`: the client is in this stack.
+    /// Negotiates, looks who asks, has the program decide, and makes the response with the data of `reply`.
     fn respond(
         &self,
         oap: Request,
-        here: bool,
+        kind: Kind,
         qos: &QosSpec,
         reply: &mut dyn FnMut(&[u8]) -> Vec<u8>,
         rng: &mut Randomness,
-    ) -> Result<(Vec<u8>, Outcome), OapError> {
+    ) -> Result<(Vec<u8>, Outcome), Refusal> {
         let (flows, security) = (&self.node.flows, self.node.names.security_of(&self.name).server);
         let negotiated = oap.accept(&security)?;
-        let data = reply(negotiated.data());
-        let negotiated = if here { negotiated.with_known_client() } else { negotiated };
+        // One in memory is of this stack.
+        let mut negotiated = if kind.is_in_memory() { negotiated.with_known_client() } else { negotiated };
         let unix = self.node.shared.env.clock.unix_nanos();
-        let negotiated = negotiated.with_message(flows.message()).with_qos(qos);
-        negotiated.respond(unix, &data, flows.granted(qos.timeout), rng)
+        self.ask_gate(&mut negotiated, unix, kind, *qos)?;
+        let data = reply(negotiated.data());
+        let negotiated = negotiated.with_message(flows.message()).with_qos(qos).with_name(&self.name);
+        Ok(negotiated.respond(unix, &data, flows.granted(qos.timeout), rng)?)
+    }
+
+    /// Has the program decide, before anything is computed for the flow.
+    fn ask_gate(&self, negotiated: &mut Negotiated, unix: u64, layer: Kind, qos: QosSpec) -> Result<(), Refusal> {
+        let gates = &self.node.names.gates;
+        let peer = negotiated.identify(unix)?;
+        if !gates.any() {
+            return Ok(());
+        }
+        let peer = PeerIdentity::claim(peer.cloned());
+        let (security, data) = (negotiated.security(), negotiated.data());
+        let request = FlowRequest { name: &self.name, peer: &peer, security, qos, layer, data };
+        let decided = gates.ask(&request, self.node.panics());
+        decided.map_err(|code| Refusal::Gate { peer, code })
     }
 
     fn finish(&mut self, prepared: Prepared) -> Allocated {

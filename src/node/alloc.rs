@@ -1,6 +1,7 @@
 //! Allocating a flow: finding a layer, asking, waiting, agreeing on a key.
 
 mod asking;
+mod fallback;
 mod late;
 mod places;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use crate::base::sync::Mutex;
 use crate::base::time::Instant;
 use crate::flow::{Drive, Endpoint, Port};
 use crate::ipcp::{Answer, Kind, Location, Reply, RequestError};
-use crate::oap::{Encryption, FlowSecurity, OapError};
+use crate::oap::{Encryption, FlowSecurity, OapError, PeerIdentity};
 use crate::types::code::Code;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
@@ -95,19 +96,28 @@ pub struct Allocated {
     pub data: Vec<u8>,
     /// Result of the security negotiation.
     pub security: FlowSecurity,
+    /// Who the other end is, as far as that was shown then.
+    pub peer: PeerIdentity,
 }
 
 impl Allocated {
     /// Says that it has come to be.
     pub(super) fn note(&self, how: &str, name: &Name, peer: Location) {
-        let (key, kind) = (self.endpoint.key(), self.kind);
+        let (key, kind, identity) = (self.endpoint.key(), self.kind, &self.peer);
         let cipher = self.security.encryption.map_or("none", |e| e.cipher.name());
         record!(
             self.endpoint.panics(),
             Opened,
             Info,
-            [flow = format_args!("{key:x}"), name = name, peer = peer, layer = kind, cipher = cipher],
-            "flow {key:x} to {name:?} {how}, peer {peer} over {kind}, cipher {cipher}"
+            [
+                flow = format_args!("{key:x}"),
+                name = name,
+                peer = peer,
+                layer = kind,
+                cipher = cipher,
+                identity = identity
+            ],
+            "flow {key:x} to {name:?} {how}, peer {peer} over {kind}, cipher {cipher}, {identity}"
         );
     }
 }
@@ -334,12 +344,17 @@ fn complete(
         // One of our own kind may not say much before it has heard us. A member of a layer speaks first in any case,
         // and its keepalives say that it has the connection.
         params.opening.greet = params.peering.is_some() && !kind.is_in_memory() && !terms.member;
-        Ok((params, outcome.data, outcome.security))
+        // The response is signed, with the request in it: who has the key is the one in the certificate. But nothing else is
+        // his that comes in the clear.
+        let authentic = params.protection.as_ref().is_some_and(|(keys, _)| keys.cipher().is_aead());
+        let peer = PeerIdentity::claim(outcome.peer);
+        let peer = if authentic { peer.confirm() } else { peer };
+        Ok((params, outcome.data, outcome.security, peer))
     });
     match agreed {
-        Ok((params, data, security)) => {
+        Ok((params, data, security, peer)) => {
             endpoint.activate(now, port, params);
-            Ok(Allocated { endpoint, kind, data, security })
+            Ok(Allocated { endpoint, kind, data, security, peer })
         }
         Err(e) => {
             node.panics().call(move || port.release(now));

@@ -6,7 +6,7 @@ use super::Node;
 use super::alloc::Allocated;
 use super::flows::LayerFacts;
 use crate::ipcp::{self, Kind};
-use crate::oap::FlowSecurity;
+use crate::oap::{FlowSecurity, PeerIdentity};
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -46,6 +46,7 @@ impl Node {
         let port = ipcp.join(now, &endpoint).inspect_err(|_| endpoint.abort())?;
         let params = self.flows.plain_params(QosSpec::NP1, &LayerFacts::from(ipcp.info()), None);
         endpoint.activate(now, port, params);
-        Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Vec::new(), security: FlowSecurity::default() })
+        let (security, peer) = (FlowSecurity::default(), PeerIdentity::Anonymous);
+        Ok(Allocated { endpoint, kind: Kind::Broadcast, data: Vec::new(), security, peer })
     }
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::base::settings::settings;
+use crate::oap::replay::{MAX_AGE_MS, MAX_AHEAD_MS};
 use crate::{frct, irm};
 
 /// Limit on what is sent to an unproven address, as a multiple of the bytes that came from there.
@@ -65,6 +66,18 @@ settings! {
         /// Sets how many flow requests are remembered against replay; beyond it the oldest are forgotten, and any request as
         /// old as those is refused. Default: 65 536.
         replay: usize = 65_536,
+        /// Sets how old a request may be when it arrives, by its time stamp, 1 ms to 10 min: as long it is on its way, and as
+        /// much the clock of its sender may be behind. Requests are remembered for as long, so that a longer time takes a
+        /// larger [`replay`](Self::replay). Default: 20 s, as the reference has it.
+        request_age: Duration = Duration::from_millis(MAX_AGE_MS as u64),
+        /// Sets how far ahead of the clock here the time stamp of a request may be, up to 5 s: for hosts whose clocks are not
+        /// set well, or show whole seconds alone. Somebody who has recorded a request of one whose clock is ahead can have it
+        /// served once more when the stack is started anew within that time. Default: 100 ms, as the reference has it.
+        clock_ahead: Duration = Duration::from_millis(MAX_AHEAD_MS as u64),
+        /// Sets how many requests of a host, or of a member of a layer, are refused with an answer at a time; one more is every
+        /// 250 ms. Beyond it, it is not answered for 1 s, then for 2 s, and so on up to 60 s. What can be served is served all
+        /// the same. Default: 64.
+        refusals: u32 = 64,
         /// Sets how many replies can be sent again to a requester that did not get them, each for as long as the flow may be
         /// [silent](Self::silence); beyond it the oldest are forgotten. Default: 4096.
         resend: usize = 4096,

@@ -26,11 +26,13 @@ pub mod accept;
 pub mod alloc;
 mod answered;
 mod flows;
+pub mod gate;
 pub mod join;
 mod layers;
 mod limits;
 pub mod member;
 mod names;
+mod protection;
 mod shared;
 mod silent;
 mod tasks;
@@ -54,7 +56,7 @@ use crate::flow::{Drive, Endpoint, Env, FlowKey, Host, Watcher};
 use crate::ipcp::local::LocalIpcp;
 use crate::ipcp::shim::{SENDING, ShimContext};
 use crate::ipcp::{self, Info, Ipcp, Kind, RegisterError, Requests, Responder};
-use crate::irm::{BindError, Irm, ListenerId, NameSecurity};
+use crate::irm::{Irm, ListenerId, NameSecurity};
 use crate::types::code::Code;
 pub use crate::types::id::IpcpId;
 use crate::types::name::Name;
@@ -67,9 +69,9 @@ use self::layers::Layers;
 pub use self::limits::Limits;
 use self::member::Membership;
 use self::names::Names;
-pub use self::names::Screened;
+pub use self::names::{Replaced, Screened};
 use self::shared::Shared;
-pub use self::shared::{KeyReader, KeySink};
+pub use self::shared::{Entropy, KeyReader, KeySink};
 pub use self::tasks::Runner;
 use self::tasks::Tasks;
 use self::timers::{Due, Sleep, TimerQueue};
@@ -84,6 +86,8 @@ pub struct Parts {
     pub pool: Option<Arc<BufPool>>,
     /// Chance.
     pub rng: Randomness,
+    /// Randomness of the system for each security exchange; `None` where a run is to be repeated.
+    pub entropy: Option<Entropy>,
     /// Bounds.
     pub limits: Limits,
     /// Service endpoints on the delivering thread: polled and simulated stacks.
@@ -130,7 +134,7 @@ impl Node {
             };
             let algorithm = core::mem::take(&mut parts.limits.frct.algorithm);
             parts.limits.frct.algorithm = algorithm.counted_by(&env.panics);
-            let shared = Shared::new(env, parts.limits, parts.backend, parts.rng);
+            let shared = Shared::new(env, parts.limits, parts.backend, (parts.rng, parts.entropy));
             let timers = TimerQueue::new(&shared);
             let names = Names::new(&shared, &timers, parts.security);
             let requests = Arc::downgrade(&names);
@@ -238,19 +242,6 @@ impl Node {
     /// Runs `f` on the IRM. `f` must not call out.
     pub fn with_irm<R>(&self, f: impl FnOnce(&mut Irm<Screened>) -> R) -> R {
         self.names.with_irm(f)
-    }
-
-    /// Sets the protection of a name, or of those that have no settings of their own.
-    ///
-    /// # Errors
-    /// [`BindError`] if too many names are known.
-    pub fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
-        self.names.set_security(name, security)
-    }
-
-    /// Returns the protection of flows to and from a name.
-    pub fn security_of(&self, name: &Name) -> NameSecurity {
-        self.names.security_of(name)
     }
 
     /// Refuses requests without an acceptor.

@@ -1,20 +1,26 @@
 //! Names: the listeners of each, its protection, and the requests that arrive at IPCPs, until they are accepted.
 
+mod examine;
+mod proofs;
+
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
+use self::proofs::Proofs;
 use super::answered::{Answered, Nothing};
+use super::gate::Gates;
 use super::shared::{Shared, order};
 use super::timers::TimerQueue;
 use crate::base::counter::Row;
 use crate::base::journal::record;
+use crate::base::patience::Patience;
 use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordered, Ordering, RwLock};
 use crate::base::time::Instant;
 use crate::flow::Watcher;
 use crate::ipcp::{Incoming, Location, Requests, Resend};
 use crate::irm::{self, BindError, Caller, Calls, Irm, ListenerId, NameSecurity, Refused};
-use crate::oap::OapError;
 use crate::oap::replay::ReplayCache;
 use crate::oap::server::Request;
 use crate::types::code::Code;
@@ -24,6 +30,14 @@ use crate::types::name::Name;
 pub struct Screened {
     pub(super) incoming: Incoming,
     pub(super) oap: Request,
+}
+
+/// Security settings that take the place of others, and those others afterwards.
+pub struct Replaced {
+    /// For names that have no settings of their own; `None` to leave them as they are.
+    pub default: Option<NameSecurity>,
+    /// For names of their own; `None` takes them away.
+    pub names: Vec<(Name, Option<NameSecurity>)>,
 }
 
 /// The names of a node, and the requests for flows to them.
@@ -37,9 +51,17 @@ pub(super) struct Names {
     own_security: AtomicBool,
     /// For names without settings of their own.
     security: Ordered<RwLock<NameSecurity>, { order::SECURITY }>,
+    /// Rules of the program for whose requests are accepted.
+    pub(super) gates: Gates,
     replay: Ordered<Mutex<ReplayCache>, { order::REPLAY }>,
     answered: Ordered<Mutex<Answered>, { order::ANSWERED }>,
+    /// How often each host has asked for what is refused.
+    patience: Ordered<Mutex<Patience>, { order::PATIENCE }>,
+    proofs: Proofs,
 }
+
+/// Hosts whose refused requests are counted.
+const HOSTS: usize = 8192;
 
 /// Requests whose time is over that are refused in one go, before other timers get their turn.
 const EXPIRED_AT_A_TIME: usize = 64;
@@ -62,6 +84,7 @@ impl Requests for Names {
             request.responder.refuse(now, Code::NAME);
             return;
         };
+        let Some(request) = self.examine(now, Some(&name), request) else { return };
         if let Some(request) = self.screen(now, &name, request) {
             self.place(now, &name, request);
         }
@@ -75,7 +98,8 @@ impl Requests for Names {
         let reply = id.and_then(|id| self.reply_to(now, request.peer, id, received));
         // The requester of a flow that has ended is better told that there is nobody any more.
         if reply.is_none_or(|reply| !reply.is_open()) {
-            return Some(request);
+            let request = self.examine(now, None, request)?;
+            return if self.is_answered(now, &request) { Some(request) } else { self.ignore(now, request) };
         }
         let name = request.dst;
         self.screen(now, &name, request).map(|screened| screened.incoming)
@@ -85,13 +109,19 @@ impl Requests for Names {
 impl Names {
     pub(super) fn new(shared: &Arc<Shared>, timers: &Arc<TimerQueue>, security: NameSecurity) -> Arc<Self> {
         let limits = &shared.limits;
+        // What this node may have served before it was started again is not known.
+        let replay = ReplayCache::new(limits.replay).with_window(limits.request_age, limits.clock_ahead);
+        let replay = replay.started(shared.env.clock.unix_nanos());
         Arc::new(Self {
             irm: Ordered::new(Mutex::new(Irm::new(limits.irm))),
             news: AtomicU64::new(0),
             own_security: AtomicBool::new(false),
             security: Ordered::new(RwLock::new(security)),
-            replay: Ordered::new(Mutex::new(ReplayCache::new(limits.replay))),
+            gates: Gates::new(limits.irm.names),
+            replay: Ordered::new(Mutex::new(replay)),
             answered: Ordered::new(Mutex::new(Answered::new(limits.silence))),
+            patience: Ordered::new(Mutex::new(Patience::new(HOSTS, limits.refusals))),
+            proofs: Proofs::new(&mut shared.split_randomness("proofs").secret),
             shared: Arc::clone(shared),
             timers: Arc::clone(timers),
         })
@@ -152,6 +182,7 @@ impl Names {
         let mut calls = Calls::default();
         let (requests, factories) = self.irm.lock().shutdown(&mut calls);
         factories.into_iter().for_each(|f| self.shared.panics().discard(f));
+        self.gates.end(self.shared.panics());
         self.perform(calls);
         self.refuse_all(requests, Code::AGAIN);
     }
@@ -160,24 +191,37 @@ impl Names {
 
     /// Sets the protection of a name, or of those that have no settings of their own.
     pub(super) fn set_security(&self, name: Option<&Name>, security: NameSecurity) -> Result<(), BindError> {
-        match name {
-            Some(name) => {
-                self.irm.lock().set_security(name, security)?;
-                self.own_security.store(true, Ordering::Release);
-                Ok(())
-            }
-            None => {
-                *self.security.write() = security;
-                Ok(())
-            }
+        let mut replaced = match name {
+            Some(name) => Replaced { default: None, names: vec![(name.clone(), Some(security))] },
+            None => Replaced { default: Some(security), names: Vec::new() },
+        };
+        let exchanged = self.exchange_security(&mut replaced);
+        self.shared.panics().discard(replaced);
+        exchanged
+    }
+
+    /// Sets the protection of names that have no settings of their own, and of others, or takes theirs away: all of it in one
+    /// step, or nothing. What they had before comes back, to be dropped where no lock is held: whoever signs may be code of
+    /// others.
+    pub(super) fn exchange_security(&self, with: &mut Replaced) -> Result<(), BindError> {
+        let Replaced { default, names } = with;
+        let mut irm = self.irm.lock();
+        irm.exchange_security(names)?;
+        self.own_security.fetch_or(!names.is_empty(), Ordering::Release);
+        if let Some(default) = default {
+            core::mem::swap(&mut *self.security.write(), default);
         }
+        Ok(())
     }
 
     /// Returns the protection of flows to and from a name.
     pub(super) fn security_of(&self, name: &Name) -> NameSecurity {
         let any = self.own_security.load(Ordering::Acquire);
         let own = any.then(|| self.irm.lock().security(name).cloned()).flatten();
-        own.unwrap_or_else(|| self.security.read().clone())
+        let NameSecurity { server, client } = own.unwrap_or_else(|| self.security.read().clone());
+        // What is available is a matter of the backend that this stack computes with.
+        let backend = self.shared.backend;
+        NameSecurity { server: server.with_backend(backend), client: client.with_backend(backend) }
     }
 
     // ----- replies -----
@@ -222,6 +266,7 @@ impl Names {
             bytes: request.oap.size(),
             held_until: Some(now + request.incoming.responder.hold()),
             withdrawn: request.incoming.withdrawn.clone(),
+            is_unproven: self.is_unproven(now, &request),
         };
         let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
         self.news.fetch_add(1, Ordering::Release);
@@ -236,7 +281,7 @@ impl Names {
                     if !request.incoming.is_withdrawn() {
                         self.shared.counters.backlog_full.count();
                     }
-                    request.incoming.responder.refuse(now, Code::AGAIN);
+                    self.refuse_for_now(now, request);
                 }
             }
             Err(Refused::Unknown(request)) => {
@@ -247,7 +292,7 @@ impl Names {
             Err(Refused::Full(request)) => {
                 self.shared.counters.backlog_full.count();
                 self.note_refusal(name, request.incoming.from, "the backlog of the name is full");
-                request.incoming.responder.refuse(now, Code::AGAIN);
+                self.refuse_for_now(now, request);
             }
         }
     }
@@ -259,24 +304,8 @@ impl Names {
         let checked = Request::check(unix, core::mem::take(&mut request.data), &mut self.replay.lock());
         let oap = match checked {
             Ok(oap) => oap,
-            Err(OapError::Replayed) => {
-                // A copy of a datagram that was here before. Answering it would hit the flow that came of it.
-                self.shared.counters.replayed.count();
-                let peer = request.from;
-                record!(
-                    self.shared.panics(),
-                    Repeated,
-                    Debug,
-                    [name = name, peer = peer],
-                    "copy of a request from {peer} ignored"
-                );
-                request.responder.resend(now, &Nothing);
-                return None;
-            }
-            Err(e) => {
-                self.shared.counters.bad_oap.count();
-                self.note_refusal(name, request.from, e);
-                request.responder.refuse(now, Code::from_response(e.refusal_code()));
+            Err(why) => {
+                self.refuse(now, name, request, why);
                 return None;
             }
         };

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use super::limits::Limits;
 use crate::base::counter::counters;
 use crate::base::foreign::Panics;
-use crate::base::rng::{Randomness, Rng};
+use crate::base::rng::{Fresh, Randomness, Rng};
 use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::crypto::backend::Backend;
@@ -30,10 +30,14 @@ pub(super) mod order {
     pub(in crate::node) const IRM: u8 = 32;
     /// Names: the protection of those that have no settings of their own.
     pub(in crate::node) const SECURITY: u8 = 33;
+    /// Names: the gates of the program.
+    pub(in crate::node) const GATES: u8 = 36;
     /// Names: requests that have been seen.
     pub(in crate::node) const REPLAY: u8 = 34;
     /// Names: replies that can be sent again.
     pub(in crate::node) const ANSWERED: u8 = 35;
+    /// Names: who is refused too often to be answered.
+    pub(in crate::node) const PATIENCE: u8 = 37;
     /// Layers: the IPCPs.
     pub(in crate::node) const LAYERS: u8 = 40;
     /// Layers: IPCPs that are being left.
@@ -87,12 +91,21 @@ counters! {
         shed => "shed",
         /// Requests refused because of their security header.
         bad_oap => "bad_oap",
-        /// Requests ignored because they had been seen before.
+        /// Requests refused by the program's gate for the name.
+        not_admitted => "not_admitted",
+        /// Requests refused because they are too old, or of a clock that is ahead.
+        stale => "stale",
+        /// Requests not answered because their host had been refused too often.
+        ignored => "ignored",
+        /// Requests ignored because they had been seen before, or may have been before the node was started.
         replayed => "replayed",
         /// Replies that were sent again.
         resent => "resent",
     }
 }
+
+/// The system's source of randomness: fills the bytes, or returns `false`.
+pub type Entropy = fn(&mut [u8; 32]) -> bool;
 
 /// State shared by all parts of a node.
 pub(super) struct Shared {
@@ -100,18 +113,25 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) backend: &'static Backend,
     rng: Ordered<Mutex<Randomness>, { order::RNG }>,
+    entropy: Option<Entropy>,
     down: AtomicBool,
     pub(super) counters: Counters,
     pub(super) onlookers: Onlookers,
 }
 
 impl Shared {
-    pub(super) fn new(env: Env, limits: Limits, backend: &'static Backend, rng: Randomness) -> Arc<Self> {
+    pub(super) fn new(
+        env: Env,
+        limits: Limits,
+        backend: &'static Backend,
+        (rng, entropy): (Randomness, Option<Entropy>),
+    ) -> Arc<Self> {
         Arc::new(Self {
             env: Arc::new(env),
             limits,
             backend,
             rng: Ordered::new(Mutex::new(rng)),
+            entropy,
             down: AtomicBool::new(false),
             counters: Counters::default(),
             onlookers: Onlookers::default(),
@@ -134,8 +154,15 @@ impl Shared {
     }
 
     /// Random sources of its own, one of them of what must stay secret.
+    ///
+    /// What the system has of it is mixed in, if it is asked: where a stack exists twice, because its machine was copied, the
+    /// two make other keys.
     pub(super) fn split_randomness(&self, label: &str) -> Randomness {
-        self.rng.lock().split(label)
+        let mut fresh = Fresh::default();
+        // Without an answer it is what the generator has made, which is as good as its seed.
+        let is_fresh = self.entropy.is_some_and(|entropy| entropy(&mut fresh.0) && entropy(&mut fresh.1));
+        let mut rng = self.rng.lock();
+        if is_fresh { rng.split_with(label, &fresh) } else { rng.split(label) }
     }
 
     /// A random number that others may see.
@@ -143,9 +170,9 @@ impl Shared {
         self.rng.lock().public.u32()
     }
 
-    /// Returns `true` once the node was shut down.
+    /// Returns `true` once the node was shut down, and in a process that was forked since it was made.
     pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
+        self.down.load(Ordering::Acquire) || self.env.clock.is_forked()
     }
 
     /// Shuts it down. `false` if it was already.
@@ -153,3 +180,6 @@ impl Shared {
         !self.down.swap(true, Ordering::AcqRel)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,22 @@
 //! Security of the flows to a name: [`SecurityConfig`], and its two textual forms.
 
 use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
 use super::negotiated::Encryption;
+use super::static_key::StaticKey;
 use crate::base::debug::debug_by_text;
 use crate::base::settings::settings;
+use crate::crypto::backend::Backend;
+use crate::crypto::certificate::{Credentials, TrustStore};
+use crate::crypto::kex::KemPublicKey;
+use crate::crypto::sign::PublicKey;
 use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
-use crate::crypto::{AlgorithmKind, CryptoError};
+use crate::crypto::{AlgorithmKind, Available, CryptoError};
+use crate::types::name::Name;
 use crate::types::parse::ParseError;
 
 /// Application data in one direction of the exchange, bytes, unless configured otherwise.
@@ -48,11 +56,16 @@ settings! {
     /// assert_eq!(config.required(true), SecurityConfig::encrypted(Kex::X25519));
     /// # Ok::<(), o7s::cause::SecurityConfigError>(())
     /// ```
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct SecurityConfig {
         /// Sets the key exchange: the client's choice, and the weakest that a server takes. One that this build does not have
         /// makes every flow fail. Default: `None`, none of one's own.
         kex: Option<Kex> = None,
+        /// Sets the key exchange that a client asks with again where the [`kex`](Self::kex) comes to nothing: a server refuses it
+        /// with [`Code::CRYPT`](crate::Code::CRYPT), as a reference that was built without it does, or the layer's messages have no
+        /// room for it. A refusal is protected by nothing: who can change packets on the way has the weaker one of the two used.
+        /// Only together with a `kex`, and never weaker than what is [demanded](Self::post_quantum). Default: none.
+        fallback: Option<Kex> = None,
         /// Sets the packet cipher: the weakest to accept, and the one to use unless the peer's is stronger. Only with a
         /// [`kex`](Self::kex). Default: AES-256-GCM.
         cipher: Cipher = Cipher::Aes256Gcm,
@@ -62,17 +75,47 @@ settings! {
         /// Sets the digest of one's own signatures, and of a client's request for binding the response to it. Default:
         /// `None`, the message names none, and SHA-384 binds the response; [`encrypted`](Self::encrypted) has SHA-256.
         digest: Option<Digest> = None,
-        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM. Without effect on Diffie-Hellman, and so on every
-        /// key exchange that is available in this version. Default: the server.
+        /// Sets which side encapsulates, if the [`kex`](Self::kex) is a KEM: a client's choice, without effect on Diffie-Hellman
+        /// and on a server. Default: the server.
         kem_mode: KemMode = KemMode::Server,
+        /// Sets the server's public key, to which a client encapsulates in [`KemMode::Client`]. It has to be one for the
+        /// [`kex`](Self::kex). Default: none.
+        server_key: Option<KemPublicKey> = None,
+        /// Sets a server's own keys, to which clients may encapsulate if its [`kex`](Self::kex) is a KEM that is not stronger.
+        /// The length of what a client sends tells the key that it is for. Default: none.
+        static_keys: Vec<StaticKey> = Vec::new(),
         /// Sets whether plain flows are refused although no [`kex`](Self::kex) is set: a client fails before it sends
         /// anything, a server refuses the request. With a `kex` plain flows are refused in any case. Default: `false`.
         required: bool = false,
-        /// Sets what to do with a peer's certificate. Default: refuse the message.
-        certificates: CertificatePolicy = CertificatePolicy::Refuse,
+        /// Sets whether ciphers are used that do not authenticate packets, `aes-128-ctr` and those like it: whoever is on the path
+        /// can change what is inside of them, and make up others. They are weaker than every other cipher, so that it takes both
+        /// ends to agree on one. Default: `false`, what names such a cipher is refused.
+        allow_unauthenticated: bool = false,
+        /// Sets one's own certificate and key, with which messages are signed. Default: none, this end is anonymous.
+        credentials: Option<Credentials> = None,
+        /// Sets the authorities that vouch for peers. Default: none, a peer that shows a certificate is refused, unless
+        /// [`certificates`](Self::certificates) says otherwise.
+        authorities: Option<Arc<TrustStore>> = None,
+        /// Sets what is asked of a peer. Default: it may be anonymous, but a certificate that it shows must be good.
+        certificates: CertificatePolicy = CertificatePolicy::Verify,
+        /// Sets the names that clients may have, for a server: any other is refused, whoever vouches for it. It says nothing of
+        /// those without a certificate, which [`certificates`](Self::certificates) does. Default: none, any name will do. The
+        /// server of a client always has the name that the client asked for.
+        peer_names: Vec<Name> = Vec::new(),
+        /// Sets the keys that peers may have, each with the name that it is for: a peer that shows none of them with its name is
+        /// refused, one without a certificate as well. Nobody needs to vouch for such a key, so that a certificate which the peer
+        /// has made itself will do; with [`authorities`](Self::authorities) they have to vouch for it besides. Default: none, any
+        /// key will do that the authorities vouch for.
+        pinned_keys: Vec<(Name, PublicKey)> = Vec::new(),
+        /// Sets whether only key exchanges are used that withstand a quantum computer: those with ML-KEM. Default: `false`.
+        post_quantum: bool = false,
         /// Sets how much application data is sent with, or taken from, a request or a response, bytes. At most 65 535 fit;
         /// more makes no difference. Default: 1024.
         max_data: usize = DEFAULT_MAX_DATA,
+    }
+    inside {
+        /// The implementation to compute with: that of the stack.
+        backend: &'static Backend = Backend::preferred(),
     }
 }
 
@@ -87,17 +130,19 @@ pub enum KemMode {
     Client,
 }
 
-/// Treatment of a certificate that a peer sends along.
+/// What is asked of a peer's certificate.
 ///
-/// This version cannot verify certificates. A peer that sends one wants to be recognised; the configuration of the name
-/// decides whether its message may be taken as if it were anonymous.
+/// The protocol lets either end leave it out, and whoever is on the path can take it out of a response. So only
+/// [`Require`](Self::Require) says who is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificatePolicy {
-    /// Refuse the message.
+    /// One that is sent must be good, with a signature of its key; a peer that sends none is anonymous.
     #[default]
-    Refuse,
-    /// Ignore certificate and signature: the peer is anonymous, exactly as one that sends none.
+    Verify,
+    /// A peer that sends none is refused.
+    Require,
+    /// Certificate and signature are ignored: the peer is anonymous, exactly as one that sends none.
     Ignore,
 }
 
@@ -173,6 +218,20 @@ impl SecurityConfig {
         self.kex.map(|kex| Encryption { kex, kdf: self.kdf, cipher: self.cipher })
     }
 
+    /// The same with the [fallback](Self::fallback), if there is one that may be used.
+    pub(crate) fn second(&self) -> Option<Self> {
+        let second = self.fallback.filter(|second| self.kex.is_some_and(|first| first != *second))?;
+        if self.post_quantum && !second.is_kem() {
+            return None;
+        }
+        Some(Self { kex: Some(second), fallback: None, kem_mode: KemMode::Server, ..self.clone() })
+    }
+
+    /// The same, to compute with the implementation of a stack.
+    pub(crate) fn with_backend(self, backend: &'static Backend) -> Self {
+        Self { backend, ..self }
+    }
+
     /// The cipher, if there is a key exchange to make its key.
     pub(super) fn own_cipher(&self) -> Option<Cipher> {
         self.kex.map(|_| self.cipher)
@@ -203,8 +262,11 @@ impl FromStr for SecurityConfig {
         if let Some(kex) = config.kex.filter(|kex| !kex.is_available()) {
             return Err(Problem::Unavailable(CryptoError::KexUnavailable(kex)).into());
         }
-        if !config.cipher.is_available() {
-            return Err(Problem::Unavailable(CryptoError::CipherUnavailable(config.cipher)).into());
+        if !config.kdf.is_available() {
+            return Err(Problem::Unavailable(CryptoError::DigestUnavailable(config.kdf)).into());
+        }
+        if !config.cipher.is_aead() {
+            return Err(Problem::Unauthenticated(config.cipher).into());
         }
         Ok(config)
     }
@@ -226,7 +288,7 @@ impl ConfigError {
     pub fn line(&self) -> Option<usize> {
         match &self.0 {
             Problem::Value { line, .. } => Some(*line),
-            Problem::Algorithm(_) | Problem::Unavailable(_) | Problem::Form => None,
+            Problem::Algorithm(_) | Problem::Unavailable(_) | Problem::Unauthenticated(_) | Problem::Form => None,
         }
     }
 
@@ -246,6 +308,12 @@ enum Problem {
     /// This build does not have the algorithm.
     #[error(transparent)]
     Unavailable(CryptoError),
+    /// A cipher that is not for everyday use.
+    #[error(
+        "{0} does not authenticate packets: use one of {list}, or allow it in the settings",
+        list = Available(AlgorithmKind::Cipher)
+    )]
+    Unauthenticated(Cipher),
     /// More names than `KEX[,CIPHER[,KDF]]`.
     #[error("more than three names: give KEX[,CIPHER[,KDF]]")]
     Form,

@@ -18,30 +18,53 @@
 //!
 //! # What it protects, and what not
 //!
-//! Without certificates, which this version cannot verify, neither end is authenticated: an attacker who can change
-//! packets can become a man in the middle. A passive listener learns nothing of an encrypted flow, and cannot compute
+//! Without certificates neither end is authenticated: an attacker who can change
+//! packets can become a man in the middle. Nor is an end that does not [require](CertificatePolicy::Require) the certificate of the
+//! other: whoever is on the path can take it out. A passive listener learns nothing of an encrypted flow, and cannot compute
 //! its key later: both keys are fresh for each flow. The response is bound to its request by a hash, the request to its
 //! time by the [replay cache](replay).
 //!
-//! A message that carries a certificate is refused unless the [policy](CertificatePolicy) says to treat its sender as
-//! anonymous.
+//! A client that [encapsulates](KemMode::Client) to a static key of the server instead, which it was given beforehand, has the
+//! key of the flow in common with nobody else: no man in the middle has it. But who learns the server's private key can read
+//! what was recorded, and the key of the flow is made of what the client sent alone; a [`StaticKey`] therefore takes nothing
+//! twice. The server is not told whether the client could open its packets, and does not know who the client is.
+//!
+//! A cipher without authentication is refused unless it is
+//! [allowed](SecurityConfig::allow_unauthenticated): with one, packets are secret and nothing else.
+//!
+//! A message that carries a certificate is signed, and refused unless certificate and signature are good, or the
+//! [policy](CertificatePolicy) says to treat its sender as anonymous. A response is signed together with the hash of the request that
+//! it answers; a request with its time and a random id, not with the name that it is for. So a client is no more than claimed to be there
+//! until a packet opens under the key of the flow, and on a plain flow nothing that follows is anybody's for certain.
+//!
+//! A request is remembered before its signature is verified. Who sends another with the same id and time before it arrives has it
+//! refused: he has seen it, and could have sent the very same one.
 //!
 //! # Two ends of our own kind
 //!
 //! An end tells the other that it is o7s, by means which a reference takes for what it always gets:
 //!
-//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 4` and
+//! - The last 5 of the 16 bytes of a request's id are no chance: they are the first of SHA-256 over `o7s request 5` and
 //!   the other 11. The first 2 say how long the requester waits for the response, in units of 10 ms, big endian, 0 if it does
 //!   not say: a server that is busy keeps the request for as long, and no longer. The next 8 are random, and the same in all
 //!   repetitions of a request. The byte behind them says how large a message the requester puts together from
 //!   [fragments](crate::wire::frct#fragments): *n* for 2^*n* bytes, 0 for none. Where both ends say a number, both also put
 //!   together packets that come in [pieces](crate::wire::frct#pieces-and-path-probes), and answer path probes.
+//! - A server that has no room for a request refuses it with EAGAIN and, unlike a reference, 8 bytes behind that. The client
+//!   takes them for the 8 random bytes of the id of its next request, which is another request with that: so the server knows
+//!   that who sends from an address has heard there, and lets those requests wait first. It remembers nothing for it.
+//!
 //! - In the response to such a request, 21 bytes follow the application's data: the timeout granted for the flow,
 //!   milliseconds, big endian; a byte whose lower five bits are *n* of the server, and whose others are what the server was
 //!   asked for: FRCT (0x20), retransmission (0x40), a CRC (0x80); and the first 16 bytes of SHA-256 over `o7`, these 5 and the
 //!   hash of the request. The client takes them off again, and refuses a flow for which the server understood another format
 //!   of packets than it asked for: the QoS travels outside of the request that the hash covers. A response without them is a
 //!   reference's.
+//!
+//! - The session key K of an encrypted flow becomes HKDF-SHA-256(salt, K, `o7s flow`), 32 bytes, where the salt is the SHA-256 of
+//!   `o7s exchange`, the length of the name that was asked for (a byte), the name, and the response. With it the key is of the
+//!   whole exchange, in which the hash of the request is, and of the name: a server that passes a request on to another, and
+//!   who has a request that encapsulates to a static key answered once more, have no key that the flow is sealed with.
 //!
 //! A [`Peering`] is what comes of it. Both ends then use [keys for each direction](crate::crypto::protect), say when they
 //! close, and may use whatever else a reference would not understand. It is decided here, before the first packet, and
@@ -84,23 +107,32 @@
 
 pub mod client;
 mod config;
+mod identity;
 pub mod negotiate;
 mod negotiated;
 mod peering;
 pub mod replay;
 pub mod server;
+mod static_key;
+mod who;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 pub use config::{CertificatePolicy, ConfigError, DEFAULT_MAX_DATA, KemMode, SecurityConfig};
 pub use negotiated::{Encryption, FlowSecurity, PeerKind};
-pub use peering::{Peering, TOKEN_LEN, Tokens};
+pub use peering::{PROOF_LEN, Peering, Proof, TOKEN_LEN, Tokens};
+pub use static_key::{DEFAULT_CIPHERTEXTS, StaticKey};
+pub use who::PeerIdentity;
 
+use crate::crypto::certificate::{CertificateError, VerifiedPeer};
 use crate::crypto::hash::{self, DigestOutput};
-use crate::crypto::suite::{Cipher, Digest};
+use crate::crypto::sign::SignError;
+use crate::crypto::suite::{Cipher, Digest, Kdf, Kex};
 use crate::crypto::{CryptoError, SessionKey};
 use crate::wire::WireError;
-use crate::wire::oap::{ID_LEN, Message};
+use crate::wire::oap::ID_LEN;
 
 /// Result of the exchange at one end of a flow.
 #[derive(Debug)]
@@ -116,32 +148,64 @@ pub struct Outcome {
     pub peering: Option<Peering>,
     /// Algorithms agreed on, and the kind of the peer.
     pub security: FlowSecurity,
+    /// Who the peer is, by its certificate; `None`: it is anonymous. That a *client* is there, and no recording of it, is shown
+    /// by the first packet that opens.
+    pub peer: Option<VerifiedPeer>,
 }
 
-/// Why an exchange failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why the security exchange of a flow failed.
+///
+/// It is what this end has found out. The other end is told no more than one of two codes: [`Code::CRYPT`](crate::Code::CRYPT)
+/// for encryption, [`Code::AUTH`](crate::Code::AUTH) for everything else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[allow(unnameable_types, reason = "users see it in hidden conversions only")]
 pub enum OapError {
     /// The bytes are no OAP message.
     #[error("not an OAP message: {0}")]
     Wire(WireError),
     /// The request is too old or from the future. Either it was delayed or recorded, or a clock is wrong.
     #[error(
-        "request is {age_ms} ms old, not between -100 and 20000 (or less under load): check the clocks of both hosts"
+        "request is {age_ms} ms old, which is outside of the window for requests (smaller under load): check the clocks of both hosts"
     )]
     Stale {
+        /// Receiver's clock minus the timestamp, ms.
+        age_ms: i64,
+    },
+    /// The request is fresh, but of before this end was started: it may have been seen then.
+    #[error(
+        "request is {age_ms} ms old, from before this stack was started, which does not know whether it was seen: repeat it"
+    )]
+    BeforeStart {
         /// Receiver's clock minus the timestamp, ms.
         age_ms: i64,
     },
     /// The same request was seen before.
     #[error("request was seen before: refused as a replay")]
     Replayed,
-    /// The peer sent a certificate.
+    /// The peer shows no certificate, and one is required.
     #[error(
-        "the peer sent a certificate, which cannot be verified: set the policy to ignore certificates, or have the peer send none"
+        "the peer shows no certificate, which is required here: give it one, or somebody has taken it out on the way"
     )]
-    Certificate,
+    PeerUnauthenticated,
+    /// The peer shows a certificate, and nothing is configured to verify it with.
+    #[error(
+        "the peer shows a certificate, but no authorities are configured here: set them, or set the policy to ignore certificates"
+    )]
+    NoAuthorities,
+    /// The peer's certificate or signature is not good.
+    #[error(transparent)]
+    Peer(Box<CertificateError>),
+    /// The peer's certificate is good, but its name is not among those that are allowed.
+    #[error("a client with the name {0} is not allowed here: add the name, if it should be")]
+    PeerName(Box<str>),
+    /// The message could not be signed with the credentials of this end.
+    #[error("the message could not be signed: {0}")]
+    Sign(Box<SignError>),
+    /// A key exchange that a quantum computer would break, where others are required.
+    #[error(
+        "key exchange {0} does not withstand a quantum computer, which is required here: use X25519MLKEM768 or another with ML-KEM"
+    )]
+    NotPostQuantum(Kex),
     /// More application data than configured.
     #[error("{len} bytes of data for the acceptor, but max_data of the security settings is {max}")]
     Data {
@@ -153,25 +217,50 @@ pub enum OapError {
     /// A plain flow, where encryption is configured.
     #[error("plain flow refused: this end requires encryption, configure a key exchange at the other")]
     Plain,
-    /// The peer's choice is weaker than this end's configuration.
-    #[error("the peer's {what} is {peer}, weaker than {own}, which is configured here")]
-    Weak {
-        /// What of: "key exchange", "cipher" or "kdf".
-        what: &'static str,
-        /// The name of the peer's; "none" if it stated none.
-        peer: &'static str,
-        /// The name of the one that is configured here.
-        own: &'static str,
+    /// The client's key exchange is weaker than this end's configuration.
+    #[error("the peer's key exchange is {peer}, weaker than {own}, which is configured here")]
+    KexTooWeak {
+        /// That of the client.
+        peer: Kex,
+        /// The weakest that is taken here.
+        own: Kex,
+    },
+    /// The server's cipher is weaker than this end's configuration.
+    #[error("the peer's cipher is {peer}, weaker than {own}, which is configured here")]
+    CipherTooWeak {
+        /// That of the server.
+        peer: Cipher,
+        /// The weakest that is taken here.
+        own: Cipher,
+    },
+    /// The peer's hash for deriving keys is weaker than this end's configuration.
+    #[error("the peer's kdf is {peer}, weaker than {own}, which is configured here", peer = peer.map_or("none", Kdf::name))]
+    KdfTooWeak {
+        /// That of the peer, if it stated any.
+        peer: Option<Kdf>,
+        /// The weakest that is taken here.
+        own: Kdf,
     },
     /// A key exchange for which no cipher is named on either side, or in the response.
     #[error("the peer named no cipher for its key exchange")]
     NoCipher,
+    /// A cipher that does not authenticate packets, which is not allowed here.
+    #[error("{0} does not authenticate packets, and is not allowed: use aes-128-gcm or better at the other end")]
+    Unauthenticated(Cipher),
     /// The response to an encrypted request carries no key.
     #[error("the response carries no key")]
     NoKey,
     /// A request that encapsulates to a static key, which this end does not have.
     #[error("the client encapsulates to a static key, but this end has none configured")]
     ClientEncapsulation,
+    /// A client is to encapsulate to the server's static key, but has no public key of it, or one for another key exchange.
+    #[error("no public key of the server for {kex}, to which this end is to encapsulate: {}", RightKey(*.found))]
+    ServerKey {
+        /// The key exchange that is configured.
+        kex: Kex,
+        /// That of the key, if there is one.
+        found: Option<Kex>,
+    },
     /// Key agreement failed, or the algorithm is not available.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -181,6 +270,9 @@ pub enum OapError {
     /// The response was made for another request with this id, or the request was changed on its way.
     #[error("the response does not match the request as it was sent")]
     RequestHash,
+    /// The response carries this end's own key: it is the request, sent back.
+    #[error("the response is this end's own request, which somebody sends back")]
+    Reflected,
     /// The server was asked for a flow whose packets have another format than those of the one that was wanted.
     #[error("the server understood another quality of service than was asked for: the request was changed on its way")]
     Qos,
@@ -193,19 +285,42 @@ impl OapError {
     pub const fn refusal_code(&self) -> i32 {
         match self {
             Self::Plain
-            | Self::Weak { .. }
+            | Self::KexTooWeak { .. }
+            | Self::CipherTooWeak { .. }
+            | Self::KdfTooWeak { .. }
             | Self::NoCipher
+            | Self::Unauthenticated(_)
             | Self::NoKey
             | Self::ClientEncapsulation
+            | Self::ServerKey { .. }
+            | Self::NotPostQuantum(_)
             | Self::Crypto(_) => -1008,
             Self::Wire(_)
             | Self::Stale { .. }
+            | Self::BeforeStart { .. }
             | Self::Replayed
-            | Self::Certificate
+            | Self::PeerUnauthenticated
+            | Self::NoAuthorities
+            | Self::Peer(_)
+            | Self::PeerName(_)
+            | Self::Sign(_)
             | Self::Data { .. }
             | Self::OtherRequest
             | Self::RequestHash
+            | Self::Reflected
             | Self::Qos => -1009,
+        }
+    }
+}
+
+/// Prints what to do about a key that is not the right one.
+struct RightKey(Option<Kex>);
+
+impl fmt::Display for RightKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("configure its key, or let the server encapsulate"),
+            Some(found) => write!(f, "its key is for {found}"),
         }
     }
 }
@@ -217,15 +332,8 @@ impl From<WireError> for OapError {
 }
 
 /// The hash that binds a response to its request.
-fn request_hash(request: &[u8], digest: u16) -> DigestOutput {
-    hash::digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])
-}
-
-fn check_certificate(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
-    if !message.certificate.is_empty() && config.certificates == CertificatePolicy::Refuse {
-        return Err(OapError::Certificate);
-    }
-    Ok(())
+fn request_hash(request: &[u8], digest: u16) -> Result<DigestOutput, OapError> {
+    Ok(hash::try_digest(Digest::from_nid(digest).unwrap_or(Digest::Sha384), &[request])?)
 }
 
 fn check_data(data: &[u8], config: &SecurityConfig) -> Result<(), OapError> {

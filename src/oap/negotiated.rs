@@ -27,7 +27,8 @@ pub struct FlowSecurity {
 
 /// The algorithms that protect the packets of a flow.
 ///
-/// Neither end is authenticated: they keep out who listens, not who can change packets as the flow is allocated.
+/// By themselves they authenticate neither end: they keep out who listens, not who can change packets as the flow is allocated.
+/// Who is at the other end is told by [`Flow::peer`](crate::Flow::peer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encryption {

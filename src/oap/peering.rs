@@ -3,17 +3,26 @@
 //! See [the room's page](super#two-ends-of-our-own-kind) for the layout.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use crate::crypto::hash;
 use crate::crypto::protect::Side;
+use crate::crypto::suite::Kdf;
+use crate::crypto::{SessionKey, hash, kdf};
+use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 use crate::wire::oap::ID_LEN;
 
 /// Bytes of each of a [`Peering`]'s tokens.
 pub const TOKEN_LEN: usize = 16;
+
+/// Bytes by which a client shows that it is where it says.
+pub const PROOF_LEN: usize = RANDOM_LEN - WAIT_LEN;
+
+/// What a server without room has a client say in its next request, which shows that it has heard it.
+pub type Proof = [u8; PROOF_LEN];
 
 /// Bytes of the id of a request that say how long the requester waits, and that are random.
 const RANDOM_LEN: usize = 10;
@@ -25,10 +34,11 @@ const WAIT_LEN: usize = size_of::<u16>();
 const WAIT_UNIT: Duration = Duration::from_millis(10);
 /// Prefix of each hash, by purpose: short enough for one block with a hash of 48 bytes, as each flow is allocated with
 /// six of these. No two inputs are the same: a hash has 32, 48 or 64 bytes, what a request says 11.
-const REQUEST: &[u8] = b"o7s request 4";
+const REQUEST: &[u8] = b"o7s request 5";
 const RESPONSE: &[u8] = b"o7";
 const NOTICES: &[u8] = b"o7sn";
 const PROBES: &[u8] = b"o7sp";
+const EXCHANGE: &[u8] = b"o7s exchange";
 /// The largest exponent of a limit on messages; the bits above are those of a [`Format`].
 const MAX_EXPONENT: u8 = 31;
 /// Length of the shortest hash.
@@ -40,7 +50,7 @@ const TERMS_LEN: usize = size_of::<u32>() + 1;
 
 /// Shared knowledge of two ends of this library from the exchange. It cannot be computed without having seen the
 /// exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Peering {
     /// This end.
     pub side: Side,
@@ -54,12 +64,27 @@ pub struct Peering {
 }
 
 /// Tokens that mark messages other than data on flows without FRCT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
     /// On what this end says.
     pub own: [u8; TOKEN_LEN],
     /// On what the peer says.
     pub peer: [u8; TOKEN_LEN],
+}
+
+/// Who reads a log must not be able to speak for an end of a flow: neither the seed nor what follows from it is printed.
+impl fmt::Debug for Peering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, timeout, message) = (self.side, self.timeout, self.message);
+        let mut shown = f.debug_struct("Peering");
+        shown.field("side", &side).field("timeout", &timeout).field("message", &message).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(..)")
+    }
 }
 
 impl Peering {
@@ -109,6 +134,18 @@ pub(super) fn mark(id: &mut [u8; ID_LEN], wait: Option<Duration>) {
     }
     let (said, place) = id.split_at_mut(SAID_LEN);
     place.copy_from_slice(mark_of(said).get(..ID_LEN - SAID_LEN).unwrap_or_default());
+}
+
+/// What the id of a request has in the place of a [`Proof`].
+pub(super) fn proof(id: &[u8; ID_LEN]) -> Proof {
+    id.get(WAIT_LEN..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
+}
+
+/// Has the id of a request, which is [marked](mark) afterwards, show this.
+pub(super) fn show(id: &mut [u8; ID_LEN], proof: Proof) {
+    if let Some(place) = id.get_mut(WAIT_LEN..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = proof;
+    }
 }
 
 /// Returns `true` if a request is of this library. The id of a reference's is, by chance, once in 2^40.
@@ -223,6 +260,18 @@ pub(super) fn split_trailer<'a>(data: &'a [u8], request_hash: &[u8]) -> (&'a [u8
 
 fn response_mark(terms: [u8; TERMS_LEN], request_hash: &[u8]) -> [u8; TOKEN_LEN] {
     first(&hash::sha256(&[RESPONSE, &terms, request_hash]))
+}
+
+/// The key of a flow between two ends of our own kind. That of a reference is of the public keys alone, or of a static one;
+/// this one is of the whole exchange, as the response has the hash of the request in it, and of the name that the client
+/// asked for: so who passes a request on to another server gains nothing, and a request that is repeated another key.
+pub(super) fn bind(key: &SessionKey, name: Option<&Name>, response: &[u8]) -> SessionKey {
+    let name = name.map_or("", Name::as_str).as_bytes();
+    // A name has at most 255 bytes: with the length in front no two exchanges are the same.
+    let salt = hash::sha256(&[EXCHANGE, &[name.len() as u8], name, response]);
+    let mut bound = SessionKey::zero();
+    kdf::hkdf(Kdf::Sha256, &salt, key.expose(), b"o7s flow", bound.expose_mut());
+    bound
 }
 
 fn first(bytes: &[u8]) -> [u8; TOKEN_LEN] {

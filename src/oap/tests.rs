@@ -3,15 +3,20 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::client::Client;
+use super::client::{Client, Secret};
 use super::replay::ReplayCache;
 use super::server::Request;
 use super::*;
 use crate::base::rng::Randomness;
+use crate::crypto::kex::KeyPair;
 use crate::crypto::protect::Side;
 use crate::crypto::suite::{Kdf, Kex};
 use crate::types::qos::QosSpec;
-use crate::wire::oap as wire;
+use crate::wire::oap::{self as wire, Message};
+
+mod encapsulation;
+#[cfg(feature = "sign-ecdsa")]
+mod identity;
 
 const NOW: u64 = 1_760_000_000_000_000_000;
 
@@ -106,6 +111,42 @@ fn two_o7s_ends_recognise_each_other() {
     }
 }
 
+/// A client's request for one name, answered by the server of another that somebody passed it on to.
+#[test]
+fn a_key_is_of_the_name_that_was_asked_for() {
+    let name = |text: &str| text.parse().unwrap();
+    for (asked, answered) in [("here", "here"), ("here", "there"), ("here", "her"), ("a", "b")] {
+        let (waiting, request) = start(&x25519());
+        let request = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+        let negotiated = request.accept(&x25519()).unwrap().with_name(&name(answered));
+        let (response, there) = negotiated.respond(NOW, &[], 0, &mut chance(2)).unwrap();
+        let here = waiting.with_name(&name(asked)).complete(&response).unwrap();
+        assert_eq!(here.protection == there.protection, asked == answered, "{asked} {answered}");
+        assert!(here.protection.is_some());
+    }
+}
+
+/// Whatever is different in the exchange, the key is: here the data of the server, with the same public keys.
+#[test]
+fn a_key_is_of_the_whole_exchange() {
+    let key = |private: u8| KeyPair::from_private(Kex::X25519, &[private; 32]).unwrap();
+    let mut marked = [7; ID_LEN];
+    peering::mark(&mut marked, None);
+    for (id, bound) in [(marked, true), ([7; ID_LEN], false)] {
+        let keys = [&b"answer"[..], b"another"].map(|data| {
+            let (waiting, request) =
+                Client::start_with(NOW, &x25519(), &[], id, Some(Secret::Pair(key(1))), &mut chance(3)).unwrap();
+            let request = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
+            let (response, there) =
+                request.accept(&x25519()).unwrap().respond_with(NOW, data, key(2), &mut chance(3)).unwrap();
+            let here = waiting.complete(&response).unwrap();
+            assert_eq!(here.protection, there.protection);
+            here.protection.unwrap().1
+        });
+        assert_eq!(keys[0] != keys[1], bound, "a reference derives it from the public keys alone");
+    }
+}
+
 #[test]
 fn a_quality_of_service_that_was_changed_on_its_way_is_noticed() {
     let all = [QosSpec::RAW, QosSpec::RAW_NO_ERRORS, QosSpec::BEST_EFFORT, QosSpec::DATA];
@@ -168,7 +209,7 @@ fn each_end_tells_how_large_messages_it_puts_together() {
 #[test]
 fn a_reference_gets_no_extension() {
     // As a client: an id without the mark. The response has the size and the data that it always had.
-    let (waiting, request) = Client::start_with(NOW, &plain(), &[], [7; 16], None).unwrap();
+    let (waiting, request) = Client::start_with(NOW, &plain(), &[], [7; 16], None, &mut chance(3)).unwrap();
     let checked = Request::check(NOW, request, &mut ReplayCache::default()).unwrap();
     assert!(!checked.is_o7s());
     let (response, there) = checked.accept(&plain()).unwrap().respond(NOW, b"data", 5, &mut chance(2)).unwrap();
@@ -200,34 +241,26 @@ fn each_flow_has_its_own_id_and_key() {
 fn policy_that_requires_encryption() {
     let required = SecurityConfig { required: true, ..plain() };
     assert_eq!(Client::start(NOW, &required, &[], &mut chance(1)).unwrap_err(), OapError::Plain);
-    for server in [required, x25519()] {
+    for server in [required.clone(), x25519()] {
         let refused = exchange(&plain(), &server).unwrap_err();
-        assert_eq!((refused, refused.refusal_code()), (OapError::Plain, -1008));
+        assert_eq!((refused.refusal_code(), refused), (-1008, OapError::Plain));
     }
     assert!(exchange(&x25519(), &required).unwrap().0.protection.is_some());
-}
-
-fn weak(what: &'static str, peer: &'static str, own: &'static str) -> OapError {
-    OapError::Weak { what, peer, own }
 }
 
 #[test]
 fn weak_offers_are_refused() {
     let refused = exchange(&p256(), &x25519()).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (weak("key exchange", "prime256v1", "X25519"), -1008));
+    assert_eq!(
+        (refused.refusal_code(), refused),
+        (-1008, OapError::KexTooWeak { peer: Kex::Prime256v1, own: Kex::X25519 })
+    );
 }
 
 #[test]
-fn unavailable_algorithms_are_refused_before_anything_is_sent() {
+fn ciphers_that_are_not_allowed_are_refused_before_anything_is_sent() {
     let ctr = SecurityConfig { cipher: Cipher::Aes256Ctr, ..x25519() };
-    assert!(matches!(
-        Client::start(NOW, &ctr, &[], &mut chance(1)),
-        Err(OapError::Crypto(CryptoError::CipherUnavailable(Cipher::Aes256Ctr)))
-    ));
-    for kex in Kex::ALL.iter().filter(|kex| !kex.is_available()) {
-        let config = SecurityConfig::encrypted(*kex);
-        assert!(matches!(Client::start(NOW, &config, &[], &mut chance(1)), Err(OapError::Crypto(_))), "{kex}");
-    }
+    assert!(matches!(Client::start(NOW, &ctr, &[], &mut chance(1)), Err(OapError::Unauthenticated(Cipher::Aes256Ctr))));
 }
 
 #[test]
@@ -235,9 +268,61 @@ fn a_cipher_without_integrity_is_never_agreed_on() {
     let (_, request) = start(&x25519());
     let weakened = Message { cipher: Cipher::Aes256Ctr.nid(), ..message(&request) }.to_vec().unwrap();
     let refused = serve(&plain(), &weakened).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (CryptoError::CipherUnavailable(Cipher::Aes256Ctr).into(), -1008));
+    assert_eq!((refused.refusal_code(), refused), (-1008, OapError::Unauthenticated(Cipher::Aes256Ctr)));
     // A server with a better cipher of its own would use that; the client then notices that its request was changed.
     assert!(serve(&x25519(), &weakened).is_ok());
+}
+
+/// What matters in a build with few features; in one with all there is nothing that is not available.
+#[test]
+fn what_is_not_built_is_unavailable_by_its_name() {
+    let refused = |config: SecurityConfig| Client::start(NOW, &config, &[], &mut chance(1)).unwrap_err();
+    for &kex in Kex::ALL.iter().filter(|kex| !kex.is_available()) {
+        assert_eq!(refused(SecurityConfig::encrypted(kex)), CryptoError::KexUnavailable(kex).into());
+    }
+    let (_, asked) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
+    for &hash in Digest::ALL.iter().filter(|hash| !hash.is_available()) {
+        let unavailable = OapError::from(CryptoError::DigestUnavailable(hash));
+        assert_eq!(refused(SecurityConfig { digest: Some(hash), ..plain() }), unavailable);
+        // Of a client that has it: there is no other way to bind the response.
+        let foreign = Message { digest: hash.nid(), ..message(&asked) }.to_vec().unwrap();
+        assert_eq!(serve(&plain(), &foreign).unwrap_err(), unavailable);
+        if let Some(kex) = Kex::ALL.iter().copied().find(|kex| kex.is_available()) {
+            assert_eq!(refused(SecurityConfig { kdf: hash, ..SecurityConfig::encrypted(kex) }), unavailable);
+        }
+    }
+    let built = [
+        (Kex::Prime256v1.is_available(), cfg!(feature = "kex-p256")),
+        (Kex::Secp384r1.is_available() && Kex::Secp521r1.is_available(), cfg!(feature = "kex-nist")),
+        (Kex::X25519.is_available(), cfg!(feature = "kex-x25519")),
+        (Kex::X448.is_available(), cfg!(feature = "kex-x448")),
+        (Kex::Ffdhe4096.is_available(), cfg!(feature = "kex-ffdhe")),
+        (Kex::MlKem768.is_available(), cfg!(feature = "kex-ml-kem")),
+        (Kex::X25519MlKem768.is_available(), cfg!(all(feature = "kex-ml-kem", feature = "kex-x25519"))),
+        (Kex::X448MlKem1024.is_available(), cfg!(all(feature = "kex-ml-kem", feature = "kex-x448"))),
+        (Cipher::Aes256Ctr.is_available(), cfg!(feature = "aes-ctr")),
+        (Cipher::Aes256Gcm.is_available(), true),
+        (Cipher::ChaCha20Poly1305.is_available(), cfg!(feature = "chacha")),
+    ];
+    assert!(built.iter().all(|(is, should)| is == should), "{built:?}");
+}
+
+#[test]
+fn a_cipher_without_integrity_takes_two_ends_that_allow_it() {
+    let config = |cipher, allow_unauthenticated| SecurityConfig { cipher, allow_unauthenticated, ..x25519() };
+    let ctr = |allowed| config(Cipher::Aes256Ctr, allowed);
+    let (here, there) = exchange(&ctr(true), &ctr(true)).unwrap();
+    assert_eq!(here.protection.as_ref().map(|(cipher, _)| *cipher), Some(Cipher::Aes256Ctr));
+    assert_eq!(here.protection, there.protection);
+    assert_eq!(exchange(&ctr(true), &ctr(false)).unwrap_err(), OapError::Unauthenticated(Cipher::Aes256Ctr));
+    // Where either end has a better one, that is used.
+    for (client, server) in [(ctr(true), x25519()), (config(Cipher::Aes128Gcm, false), ctr(false))] {
+        let (here, _) = exchange(&client, &server).unwrap();
+        assert!(here.protection.is_some_and(|(cipher, _)| cipher.is_aead()));
+    }
+    // A response is weighed before its cipher's rank: there is no weaker setting than none.
+    let refused = negotiate::client(Some(Cipher::Aes256Ctr), None, &ctr(false)).unwrap_err();
+    assert_eq!(refused, OapError::Unauthenticated(Cipher::Aes256Ctr));
 }
 
 #[test]
@@ -278,12 +363,12 @@ fn certificates_are_refused_unless_ignored() {
 
     let (_, request) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
     let refused = serve(&plain(), &signed(&request, 0)).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (OapError::Certificate, -1009));
+    assert_eq!((refused.refusal_code(), refused), (-1009, OapError::NoAuthorities));
     assert!(serve(&trusting, &signed(&request, 0)).is_ok());
 
     let response = serve(&plain(), &request).unwrap().0;
     let (strict, _) = Client::start(NOW, &plain(), &[], &mut chance(1)).unwrap();
-    assert_eq!(strict.complete(&signed(&response, 0)).unwrap_err(), OapError::Certificate);
+    assert_eq!(strict.complete(&signed(&response, 0)).unwrap_err(), OapError::NoAuthorities);
     let (lenient, _) = Client::start(NOW, &trusting, &[], &mut chance(1)).unwrap();
     assert_eq!(lenient.complete(&signed(&response, 0)).unwrap().data, b"answer");
 }
@@ -298,7 +383,7 @@ fn encapsulation_to_a_static_key_is_refused() {
         let asking = Message { kex, ..parsed }.to_vec().unwrap();
         for server in [plain(), x25519(), SecurityConfig::encrypted(Kex::MlKem768)] {
             let refused = serve(&server, &asking).unwrap_err();
-            assert_eq!((refused, refused.refusal_code()), (OapError::ClientEncapsulation, -1008));
+            assert_eq!((refused.refusal_code(), refused), (-1008, OapError::ClientEncapsulation));
         }
     }
 }
@@ -331,7 +416,7 @@ fn weak_public_keys_are_refused() {
     let kex = wire::Kex { bytes: &spki, ..wire::Kex::default() };
     let asking = Message { kex, ..message(&request) }.to_vec().unwrap();
     let refused = serve(&x25519(), &asking).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (CryptoError::WeakSharedSecret.into(), -1008));
+    assert_eq!((refused.refusal_code(), refused), (-1008, CryptoError::WeakSharedSecret.into()));
 }
 
 #[test]
@@ -340,7 +425,7 @@ fn a_request_is_served_once() {
     let mut seen = ReplayCache::default();
     assert!(Request::check(NOW, &request[..], &mut seen).is_ok());
     let refused = Request::check(NOW + 5, &request[..], &mut seen).unwrap_err();
-    assert_eq!((refused, refused.refusal_code()), (OapError::Replayed, -1009));
+    assert_eq!((refused.refusal_code(), refused), (-1009, OapError::Replayed));
 }
 
 #[test]
@@ -440,9 +525,15 @@ fn downgraded_responses_are_refused() {
     let none = wire::Kex::default();
     let p256_key = start(&p256()).1[36..127].to_vec();
     let cases = [
-        (Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine }, weak("cipher", "aes-256-gcm", "chacha20-poly1305")),
+        (
+            Message { cipher: Cipher::Aes256Gcm.nid(), ..genuine },
+            OapError::CipherTooWeak { peer: Cipher::Aes256Gcm, own: Cipher::ChaCha20Poly1305 },
+        ),
         (Message { cipher: 0, ..genuine }, OapError::NoCipher),
-        (Message { kdf: Kdf::Sha256.nid(), ..genuine }, weak("kdf", "sha256", "sha512")),
+        (
+            Message { kdf: Kdf::Sha256.nid(), ..genuine },
+            OapError::KdfTooWeak { peer: Some(Kdf::Sha256), own: Kdf::Sha512 },
+        ),
         (Message { kex: none, ..genuine }, OapError::NoKey),
         (Message { kex: none, cipher: 0, kdf: 0, ..genuine }, OapError::NoCipher),
         (Message { kex: wire::Kex { bytes: &p256_key, ..none }, ..genuine }, CryptoError::GroupMismatch.into()),
@@ -518,10 +609,8 @@ proptest! {
             Ok(here) => {
                 let cipher = here.protection.as_ref().map(|(cipher, _)| *cipher);
                 prop_assert!(cipher >= config.kex.map(|_| config.cipher));
-                // Time, digest and data are bound by nothing without a signature, but they do not enter the key.
-                if !(24..28).contains(&at) && !(36..80).contains(&at) {
-                    prop_assert_eq!(here.protection, there.protection);
-                }
+                // Nothing is signed, but all of it is in the key: no packet of the one end opens at the other.
+                prop_assert!(here.protection.is_none() || here.protection != there.protection);
             }
             Err(error) => prop_assert_eq!(error.refusal_code() / 2, -504),
         }

@@ -41,6 +41,7 @@ use bytes::Bytes;
 use super::flow::{Inner, lost};
 use super::{CloseError, flow};
 use crate::flow::{Endpoint, ReadError, ReadMode, Waiter, WriteError};
+use crate::oap::PeerIdentity;
 
 /// One end of a flow, for tasks. See the [module](self).
 ///
@@ -80,6 +81,11 @@ impl Flow {
     /// The blocking face of the same flow.
     pub fn into_blocking(self) -> flow::Flow {
         flow::Flow::from_inner(self.inner)
+    }
+
+    /// Who the other end is, as far as it has been shown until now: see [`Flow::peer`](flow::Flow::peer).
+    pub fn peer(&self) -> PeerIdentity {
+        self.inner.peer()
     }
 
     /// The flow as a stream of bytes: another handle of it, for the traits of `tokio` and `futures-io`.

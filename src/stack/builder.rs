@@ -1,10 +1,12 @@
 //! Settings of a new stack.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::capture::{KeyLog, tell_keys};
 use super::handlers::Handlers;
+use super::security::{Demand, Held};
 use super::threads::Background;
 use super::{Shared, Stack, StackError};
 use crate::base::buf::BufPool;
@@ -14,10 +16,11 @@ use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
 use crate::capture::Tap;
 use crate::crypto::backend::Backend;
-use crate::device::clock::OsClock;
+use crate::device::clock::{OsClock, PolledClock};
 use crate::frct::congestion::Algorithm;
 use crate::irm::NameSecurity;
-use crate::node::{Limits, Node, Parts};
+use crate::node::gate::Gate;
+use crate::node::{Entropy, Limits, Node, Parts};
 use crate::oap::SecurityConfig;
 
 /// Default bytes of a stream in one packet.
@@ -49,6 +52,9 @@ pub struct Builder {
     stream_packet: usize,
     checksum: bool,
     key_log: Option<KeyLog>,
+    gate: Option<Arc<dyn Gate>>,
+    security_dir: Option<PathBuf>,
+    demand: Option<Demand>,
 }
 
 impl Default for Builder {
@@ -66,6 +72,9 @@ impl Default for Builder {
             stream_packet: STREAM_PACKET,
             checksum: false,
             key_log: None,
+            gate: None,
+            security_dir: None,
+            demand: None,
         }
     }
 }
@@ -185,11 +194,61 @@ impl Builder {
         self
     }
 
+    /// Has every flow of the stack be encrypted, whatever the other end would rather have: those that programs ask for and
+    /// accept, and those of its members of layers.
+    ///
+    /// Flows are asked for with X25519MLKEM768 and AES-256-GCM, or ChaCha20-Poly1305 on a processor without AES; a server of the
+    /// reference that knows no ML-KEM is asked again with X25519. Accepted is every exchange from prime256v1 on, the default of
+    /// the reference. What [`security`](Self::security) says otherwise stays as it is.
+    ///
+    /// It keeps out who listens, not a man in the middle: see
+    /// [`authenticate_everything`](Self::authenticate_everything).
+    ///
+    /// ```
+    /// use o7s::Stack;
+    ///
+    /// let stack = Stack::builder().encrypt_everything().build()?;
+    /// stack.bind_handler("echo", drop)?;
+    /// let flow = stack.flow("echo").alloc()?;
+    /// assert_eq!(flow.security().to_string(), "encrypted (X25519MLKEM768, sha256, aes-256-gcm), peer: o7s");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encrypt_everything(mut self) -> Self {
+        self.demand = self.demand.max(Some(Demand::Encryption));
+        self
+    }
+
+    /// As [`encrypt_everything`](Self::encrypt_everything), and every other end has to show a good certificate: with
+    /// [`authorities`](SecurityConfig::authorities), and [`credentials`](SecurityConfig::credentials) of this one, from
+    /// [`security`](Self::security) or from a [directory](Self::security_dir).
+    pub fn authenticate_everything(mut self) -> Self {
+        self.demand = self.demand.max(Some(Demand::Authentication));
+        self
+    }
+
+    /// Has the stack begin with the settings, certificates and keys of this directory, as
+    /// [`Stack::load_security`] reads them; with [`security`](Self::security) for what it does not say, and for what it has to
+    /// satisfy. Default: none.
+    pub fn security_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.security_dir = Some(directory.into());
+        self
+    }
+
+    /// Has `gate` decide whose requests are accepted, for all names without a [gate of their own](Stack::set_gate), those of
+    /// the stack's members of layers among them. Default: none, whoever satisfies the security settings is.
+    pub fn gate(mut self, gate: impl Gate + 'static) -> Self {
+        self.gate = Some(Arc::new(gate));
+        self
+    }
+
     /// Makes the stack.
     ///
     /// # Errors
-    /// [`StackError`] if the operating system gives no thread or no randomness.
+    /// [`StackError`] if the operating system gives no thread or no randomness, or a file of the
+    /// [directory](Self::security_dir) cannot be used.
     pub fn build(self) -> Result<Stack, StackError> {
+        // A seed is given to repeat a run.
+        let entropy: Option<Entropy> = self.seed.is_none().then_some(|bytes| getrandom::fill(bytes).is_ok());
         let seed = zeroize::Zeroizing::new(match self.seed {
             Some(seed) => seed,
             None => {
@@ -200,24 +259,33 @@ impl Builder {
         });
         let manual = self.polled;
         let clock: Arc<dyn Clock> = match &manual {
-            Some(manual) => Arc::clone(manual) as _,
+            Some(manual) => Arc::new(PolledClock::new(Arc::clone(manual))),
             None => Arc::new(OsClock::new()),
         };
         let mut limits = self.limits;
         if let Some(algorithm) = self.congestion {
             limits.frct.algorithm = algorithm;
         }
+        let backend = self.crypto.unwrap_or_else(Backend::preferred);
+        let security = NameSecurity { server: self.security.clone(), client: self.security };
+        let security = match self.demand {
+            Some(demand) => demand.over(security, backend),
+            None => security,
+        };
         let node = Node::new(Parts {
             name: self.name,
             clock,
             pool: self.pool,
             rng: Randomness::from_seed(*seed),
+            entropy,
             limits,
             inline: manual.is_some(),
-            security: NameSecurity { server: self.security, client: self.security },
-            backend: self.crypto.unwrap_or_else(Backend::preferred),
+            security: security.clone(),
+            backend,
         });
         tell_keys(&node, self.key_log);
+        // Nothing is too many for a node without names.
+        let _ = node.set_gate(None, self.gate);
         let tap = Tap::new(Arc::clone(node.clock()));
         let background = match manual {
             Some(_) => None,
@@ -228,7 +296,8 @@ impl Builder {
         let handlers = Handlers::new(node.limits().handlers, node.limits().irm.backlog);
         let shims = Mutex::new(Vec::new());
         let (linger, checksum, stream_packet) = (self.linger, self.checksum, self.stream_packet);
-        Ok(Stack {
+        let security = Mutex::new(Held::new(security));
+        let stack = Stack {
             shared: Arc::new(Shared {
                 node,
                 background,
@@ -239,8 +308,13 @@ impl Builder {
                 stream_packet,
                 checksum,
                 handlers,
+                security,
             }),
-        })
+        };
+        if let Some(directory) = self.security_dir {
+            stack.load_security(directory)?;
+        }
+        Ok(stack)
     }
 }
 
@@ -260,6 +334,9 @@ impl std::fmt::Debug for Builder {
             .field("stream_packet", &self.stream_packet)
             .field("checksum", &self.checksum)
             .field("key_log", &self.key_log.is_some())
+            .field("gate", &self.gate.is_some())
+            .field("security_dir", &self.security_dir)
+            .field("demand", &self.demand)
             .finish()
     }
 }

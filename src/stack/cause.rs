@@ -6,7 +6,6 @@ use crate::base::debug::debug_by_text;
 use crate::ipcp::ConnectionRefused;
 use crate::ipcp::connect::cep::CepError;
 use crate::ipcp::connect::enroll::EnrollError;
-use crate::oap::OapError;
 use crate::wire::WireError;
 
 /// The cause of an error, for people to read: its text is part of that of the error that carries it. What a program decides
@@ -43,7 +42,6 @@ macro_rules! causes {
 }
 
 causes! {
-    Security(OapError),
     Component(CepError),
     Enrollment(EnrollError),
     Connection(ConnectionRefused),
@@ -51,13 +49,3 @@ causes! {
 }
 
 impl std::error::Error for Cause {}
-
-impl Cause {
-    /// Returns the error of the security exchange, if that is the cause.
-    pub(super) fn security(&self) -> Option<&OapError> {
-        match &self.0 {
-            Kind::Security(error) => Some(error),
-            _ => None,
-        }
-    }
-}

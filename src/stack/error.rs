@@ -14,7 +14,7 @@ use crate::ipcp::connect::manager::ManagerError;
 use crate::ipcp::{RegisterError, RequestError};
 use crate::irm;
 use crate::node::{accept, alloc, join, member};
-use crate::oap::Encryption;
+use crate::oap::{Encryption, OapError};
 use crate::types::code::Code;
 use crate::types::device::SendError;
 use crate::types::name::{Name, NameError};
@@ -73,6 +73,9 @@ pub enum StackError {
     /// The layer is for IPv6.
     #[error("{0} is not an IPv6 address")]
     NotIpv6(std::net::SocketAddr),
+    /// A file of the [security directory](super::Builder::security_dir) cannot be used.
+    #[error(transparent)]
+    Security(#[from] super::SecurityFileError),
     /// The stack was shut down.
     #[error("the stack was shut down")]
     Down,
@@ -92,6 +95,7 @@ debug_by_text!(StackError {
     NotIpv6,
     EtherType,
     EtherTypeOfLlc,
+    Security,
     Down
 });
 
@@ -190,7 +194,7 @@ pub enum AllocError {
     /// The security exchange failed, or could not be prepared. [`code`](Self::code) tells whether it is about encryption
     /// (`CRYPT`) or the identity of the other end and the authenticity of its message (`AUTH`).
     #[error("the flow could not be secured: {0}")]
-    Security(Cause),
+    Security(OapError),
     /// The security exchange needs a larger message than the layer carries.
     #[error(
         "the request needs {size} bytes, and the layer's messages take {max}: use a smaller key exchange or less data"
@@ -242,7 +246,7 @@ impl AllocError {
             Self::Polled => Code::PERM,
             Self::TimedOut(_) | Self::LookupTimedOut(_) => Code::TIMEDOUT,
             Self::Refused { code, .. } => *code,
-            Self::Security(e) => e.security().map_or(Code::CRYPT, |e| Code::from_response(e.refusal_code())),
+            Self::Security(e) => Code::from_response(e.refusal_code()),
             Self::TooManyFlows => Code::NOMEM,
             Self::TooLarge { .. } | Self::Unsent(_) | Self::LayerFull | Self::LayerDown | Self::Down => Code::IPCP,
         }
@@ -258,7 +262,7 @@ impl From<alloc::AllocError> for AllocError {
             E::LookupTimedOut(name) => Self::LookupTimedOut(name),
             E::TimedOut(name) => Self::TimedOut(name),
             E::Refused { name, code, offered } => Self::Refused { name, code, offered },
-            E::Security(e) => Self::Security(e.into()),
+            E::Security(e) => Self::Security(e),
             E::Layer(RequestError::TooLarge { size, max }) => Self::TooLarge { size, max },
             E::Layer(RequestError::Unsent(e)) => Self::Unsent(e),
             E::Layer(RequestError::Full) => Self::LayerFull,
@@ -280,9 +284,9 @@ impl fmt::Display for RefusalHint<'_> {
             Self(Code::CRYPT, None) => {
                 f.write_str("; this end asked for a plain flow, and the other may require encryption")
             }
-            Self(Code::AUTH, _) => {
-                f.write_str("; the clocks of both hosts may differ by more than the other end allows")
-            }
+            Self(Code::AUTH, _) => f.write_str(
+                "; it may require a certificate, or not accept the one shown, or the clocks of both hosts differ",
+            ),
             Self(..) => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! One end of a flow, for threads.
 
+mod identity;
 pub(super) mod stream;
 mod waits;
 
@@ -16,6 +17,7 @@ use super::wait;
 use super::{CloseError, Shared, aio};
 use crate::base::journal::record;
 use crate::base::time::Instant;
+use crate::crypto::certificate::VerifiedPeer;
 use crate::flow::{Counters, Endpoint, ReadError, ReadMode, WriteError};
 use crate::ipcp::Kind;
 use crate::node::alloc::Allocated;
@@ -85,8 +87,11 @@ pub(super) struct Inner {
     pub(super) endpoint: Arc<Endpoint>,
     name: Name,
     kind: Kind,
-    data: Vec<u8>,
+    data: Box<[u8]>,
     security: FlowSecurity,
+    /// Who the other end is, if it has shown a certificate: in parts, which take less room.
+    peer: Option<Arc<VerifiedPeer>>,
+    is_confirmed: bool,
     nonblocking: AtomicBool,
     /// Nanoseconds; `u64::MAX` for none.
     read_timeout: AtomicU64,
@@ -140,8 +145,10 @@ impl Flow {
                 endpoint: flow.endpoint,
                 name,
                 kind: flow.kind,
-                data: flow.data,
+                data: flow.data.into_boxed_slice(),
                 security: flow.security,
+                is_confirmed: flow.peer.is_confirmed(),
+                peer: flow.peer.into_shown(),
                 nonblocking: AtomicBool::new(false),
                 read_timeout: AtomicU64::new(u64::MAX),
                 write_timeout: AtomicU64::new(u64::MAX),
@@ -354,17 +361,6 @@ impl Flow {
     /// The quality of service.
     pub fn qos(&self) -> QosSpec {
         self.inner.endpoint.qos()
-    }
-
-    /// Returns the protection of the flow and the identity of its other end, as negotiated at allocation. A flow that
-    /// was [joined](super::Stack::join) has none of its peers.
-    pub fn security(&self) -> FlowSecurity {
-        self.inner.security
-    }
-
-    /// Returns `true` if packets are encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        self.inner.endpoint.is_encrypted()
     }
 
     /// The most that can be written at a time, bytes. A larger write is [`WriteError::TooLarge`], which says the same number.

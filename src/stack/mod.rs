@@ -33,11 +33,13 @@ mod error;
 mod eth;
 mod flow;
 mod flow_set;
+mod gate;
 mod handlers;
 mod ipcp;
 mod layer;
 mod listener;
 mod member;
+mod security;
 mod threads;
 mod timeline;
 mod udp;
@@ -55,10 +57,9 @@ use crate::capture::Tap;
 use crate::crypto::backend::Backend;
 use crate::flow::Drive;
 use crate::ipcp::shim::Attended;
-use crate::irm::{Factory, LoadBalancing, NameSecurity};
+use crate::irm::{Factory, LoadBalancing};
 use crate::node::Node;
 use crate::node::alloc::{Allocated, Allocation, Via, Wanted};
-use crate::oap::SecurityConfig;
 use crate::types::name::Name;
 use crate::types::qos::QosSpec;
 
@@ -77,6 +78,7 @@ pub use ipcp::{IpcpHandle, LocalConfig};
 pub use layer::{BroadcastLayer, UnicastLayer};
 pub use listener::{Incoming, Listener};
 pub use member::{BroadcastBuilder, ConnectOptions, MemberBuilder, UnicastBuilder};
+pub use security::{SecurityFileError, SecurityWarning};
 pub use timeline::Timeline;
 pub use udp::{Udp, Udp4, Udp6};
 
@@ -106,6 +108,8 @@ pub(crate) struct Shared {
     checksum: bool,
     /// The threads that run handlers.
     handlers: Arc<Handlers>,
+    /// The settings of security that the program has made, and those that were read from files.
+    security: Mutex<security::Held>,
 }
 
 impl Drop for Shared {
@@ -237,23 +241,6 @@ impl Stack {
         Ok(self.shared.node.with_irm(|irm| irm.set_balancing(&name, balancing))?)
     }
 
-    /// Sets the protection of flows accepted under `name`, and of flows allocated to it from here. It is a property of
-    /// the name, never of the call that allocates; names without one have the stack's. Of the ciphers of both ends the
-    /// stronger is used, see [`SecurityConfig`].
-    ///
-    /// # Errors
-    /// As [`bind`](Self::bind).
-    pub fn set_security(&self, name: &str, server: SecurityConfig, client: SecurityConfig) -> Result<(), BindError> {
-        let name = Name::new(name)?;
-        Ok(self.shared.node.set_security(Some(&name), NameSecurity { server, client })?)
-    }
-
-    /// The protection of all names that have no settings of their own, for instance "every flow is encrypted".
-    pub fn set_default_security(&self, config: SecurityConfig) {
-        // Only settings of a single name can be too many.
-        let _ = self.shared.node.set_security(None, NameSecurity { server: config, client: config });
-    }
-
     /// Begins the allocation of a flow to `name`, which need not be known in this stack. It is not reliable unless
     /// [`FlowBuilder::qos`] says so.
     pub fn flow(&self, name: &str) -> FlowBuilder {
@@ -270,10 +257,15 @@ impl Stack {
     /// Does everything that is due at `now` and returns when to be called next (earlier if something arrives). For
     /// polled stacks, whose time this sets; threaded ones do it themselves.
     ///
-    /// Time never goes backwards: an earlier `now` than the last counts as the last.
+    /// Time never goes backwards: an earlier `now` than the last counts as the last. In a process that was forked since the
+    /// stack was made nothing is done, as [the stack is the parent's](crate::manual::security#forks-and-copies).
     pub fn poll(&self, now: Instant) -> Option<Instant> {
         if let Some(manual) = &self.shared.manual {
             manual.advance_to(now);
+        }
+        // What a fork receives its parent misses.
+        if self.shared.clock().is_forked() {
+            return None;
         }
         let now = self.shared.clock().now();
         let shims = self.shared.shims.lock().clone();

@@ -58,6 +58,7 @@ codes! {
     22 INVAL "EINVAL" "invalid argument";
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     32 PIPE "EPIPE" "broken pipe";
+    62 TIME "ETIME" "the request is too old or from the future: check the clocks", "Only peers of this library are told.";
     90 MSGSIZE "EMSGSIZE" "the message is too long";
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     95 NOTSUP "ENOTSUP" "operation not supported";
@@ -159,6 +160,7 @@ mod tests {
             (Code::EXIST, 17, "EEXIST"),
             (Code::INVAL, 22, "EINVAL"),
             (Code::PIPE, 32, "EPIPE"),
+            (Code::TIME, 62, "ETIME"),
             (Code::MSGSIZE, 90, "EMSGSIZE"),
             (Code::NOTSUP, 95, "ENOTSUP"),
             (Code::CONNRESET, 104, "ECONNRESET"),

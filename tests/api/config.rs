@@ -48,8 +48,8 @@ fn the_other_side_of_a_name_keeps_the_defaults() {
     let network = "[name.echo]\nclient_enc_file = \"none.conf\"\n";
     let folder = Folder::new("sides", &[("network.toml", network), ("none.conf", "none\n")]);
     let config = NetworkConfig::read(folder.0.join("network.toml")).unwrap();
-    let default: SecurityConfig = "X25519".parse().unwrap();
-    let stack = Stack::builder().security(default).build().unwrap();
+    let default = SecurityConfig::default().kex(Some(o7s::Kex::X25519));
+    let stack = Stack::builder().security(default.clone()).build().unwrap();
     stack.network(&config).build().unwrap();
     let security = stack.node().security_of(&"echo".parse().unwrap());
     assert_eq!((security.server, security.client), (default, SecurityConfig::default()));
@@ -67,7 +67,7 @@ fn failures_name_the_table_and_the_cause() {
         (
             "[name.a]\nserver_crt_file = \"a.pem\"",
             ":1:7: the name a cannot be set up",
-            "certificates are not supported yet",
+            "a certificate is of no use without its key",
         ),
         (
             "[eth-dix.e]\nbootstrap = \"l\"\ndev = \"nosuch0\"",

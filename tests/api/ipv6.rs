@@ -38,10 +38,10 @@ fn flows_over_ipv6() {
         return;
     }
     for config in secure() {
-        let server = Stack::builder().security(config).build().unwrap();
+        let server = Stack::builder().security(config.clone()).build().unwrap();
         let net = server.udp6(Udp6::bind("[::1]:0")).unwrap();
         net.register("echo").unwrap();
-        let client = Stack::builder().security(config).build().unwrap();
+        let client = Stack::builder().security(config.clone()).build().unwrap();
         let addr = net.local_addr().unwrap();
         assert!(addr.is_ipv6() && addr.ip().is_loopback());
         client.udp6(Udp6::outgoing("::1").host("echo", &addr.to_string())).unwrap();

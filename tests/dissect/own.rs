@@ -24,7 +24,7 @@ fn simulated(seed: u64, config: &CaptureConfig) -> Captured {
     net.set_default_link(Link::default().latency(Duration::from_millis(5)).loss(Loss::Random(0.1)).duplicate(0.05));
     let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
     let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
-        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security.clone())).udp4(addr).build());
     let on_wire = net.capture(wire.clone(), config.clone()).unwrap();
     let on_host = a.stack().capture(host.clone(), config.clone()).unwrap();
     assert!(a.stack().capture(std::io::sink(), config.clone()).is_err(), "one at a time");
@@ -123,7 +123,7 @@ fn endings(security: &str, config: CaptureConfig) -> Vec<u8> {
     let security: SecurityConfig =
         if security.is_empty() { SecurityConfig::default() } else { security.parse().unwrap() };
     let [a, b] = [("a", "10.0.0.1"), ("b", "10.0.0.2")]
-        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security)).udp4(addr).build());
+        .map(|(name, addr)| net.host(name).stack(|builder| builder.security(security.clone())).udp4(addr).build());
     let capture = a.stack().capture(host.clone(), config).unwrap();
     net.block_on(async {
         let first = b.stack().unicast("m-b").over(&b.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();

@@ -35,7 +35,7 @@ impl AeadKey for Counting {
 #[test]
 fn each_stack_encrypts_with_the_backend_that_it_was_built_with() {
     let security: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
-    let server = Stack::builder().security(security).build().unwrap();
+    let server = Stack::builder().security(security.clone()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0").system_resolver(false)).unwrap();
     net.register("echo").unwrap();
     server.bind_handler("echo", echo).unwrap();
@@ -43,7 +43,7 @@ fn each_stack_encrypts_with_the_backend_that_it_was_built_with() {
     // By each backend of this build, by that which the library would take, and by ours, of which only the last counts.
     let chosen = cipher::all().iter().map(|backend| Some(*backend)).chain([None, Some(&COUNTING)]);
     for chosen in chosen {
-        let builder = Stack::builder().security(security);
+        let builder = Stack::builder().security(security.clone());
         let client = chosen.map_or(builder.clone(), |backend| builder.crypto(backend)).build().unwrap();
         assert_eq!(client.crypto().name(), chosen.unwrap_or(Backend::preferred()).name());
         client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();

@@ -24,7 +24,7 @@ fn joined(a: &Stack, b: &Stack) -> [IpcpHandle; 2] {
 fn threaded_stacks_exchange_flows() {
     let encrypted: SecurityConfig = "X25519,aes-256-gcm".parse().unwrap();
     for security in [SecurityConfig::default(), encrypted] {
-        let stack = || Stack::builder().security(security).build().unwrap();
+        let stack = || Stack::builder().security(security.clone()).build().unwrap();
         let (server, client) = (stack(), stack());
         let [at_server, at_client] = joined(&server, &client);
         at_server.register("echo").unwrap();

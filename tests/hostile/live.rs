@@ -16,7 +16,7 @@ use super::{ENCRYPTED, MAX_FLOWS, hash, is_bounded, limits, shim};
 /// A server that echoes, a client, and the server's address.
 fn live() -> (Stack, Stack, SocketAddr) {
     let security: SecurityConfig = ENCRYPTED.parse().unwrap();
-    let server = Stack::builder().limits(limits()).security(security).build().unwrap();
+    let server = Stack::builder().limits(limits()).security(security.clone()).build().unwrap();
     let net = server.udp4(Udp4::bind("127.0.0.1:0").max_flows(MAX_FLOWS)).unwrap();
     net.register("echo").unwrap();
     server
@@ -30,7 +30,7 @@ fn live() -> (Stack, Stack, SocketAddr) {
         })
         .unwrap();
     let addr = net.local_addr().unwrap();
-    let client = Stack::builder().security(security).build().unwrap();
+    let client = Stack::builder().security(security.clone()).build().unwrap();
     client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &addr.to_string()).system_resolver(false)).unwrap();
     (server, client, addr)
 }

@@ -494,6 +494,21 @@ fn other_algorithms() {
     run_all(&rows(&BOTH_WAYS, &[Load::Ping("raw")], &algorithms));
 }
 
+/// Every key exchange that an installed reference has whatever its OpenSSL, each AEAD cipher, and each hash for keys.
+#[test]
+fn every_group() {
+    let algorithms = [
+        Some(("ffdhe2048", "aes-128-gcm,sha384")),
+        Some(("ffdhe3072", "aes-192-gcm,sha512")),
+        Some(("ffdhe4096", "aes-256-gcm,sha3-256")),
+        Some(("secp384r1", "chacha20-poly1305,sha3-384")),
+        Some(("secp521r1", "aes-256-gcm,sha3-512")),
+        Some(("X448", "aes-256-gcm,blake2s256")),
+        Some(("X25519", "aes-256-gcm,blake2b512")),
+    ];
+    run_all(&rows(&BOTH_WAYS, &[Load::Ping("raw")], &algorithms));
+}
+
 #[test]
 fn bulk_transfer() {
     run_all(&rows(&BOTH_WAYS, &[Load::Bulk], &[None, Some(("prime256v1", "aes-256-gcm"))]));

@@ -119,7 +119,7 @@ impl Node {
             ["heard"] => return Ok(self.heard.lock().map_err(|_| "a listener has failed")?.join(" ")),
             ["encrypt", name, how] => {
                 let config: SecurityConfig = how.parse()?;
-                self.stack.set_security(name, config, config)?;
+                self.stack.set_security(name, config.clone(), config)?;
             }
             ["serve", name] => self.serve(name)?,
             ["ping", name, qos, count] => return self.ping(name, qos, count.parse()?),

@@ -96,7 +96,8 @@ impl<'a> Daemon<'a> {
         Ok(daemon)
     }
 
-    /// Makes `name` known to this daemon. `role` is `client` or `server`; `encrypt` is key exchange and cipher.
+    /// Makes `name` known to this daemon. `role` is `client` or `server`; `encrypt` is key exchange and cipher, and
+    /// behind a comma the hash for keys.
     pub(crate) fn name(&self, name: &str, role: &str, encrypt: Option<(&str, &str)>) -> io::Result<()> {
         self.unused_names()?;
         self.one_more_name(name, role, encrypt)
@@ -112,7 +113,8 @@ impl<'a> Daemon<'a> {
     /// As [`name`](Self::name), if it is not the first.
     pub(crate) fn one_more_name(&self, name: &str, role: &str, encrypt: Option<(&str, &str)>) -> io::Result<()> {
         if let Some((kex, cipher)) = encrypt {
-            let text = format!("kex={kex}\ncipher={cipher}\nkdf=sha256\n");
+            let (cipher, kdf) = cipher.split_once(',').unwrap_or((cipher, "sha256"));
+            let text = format!("kex={kex}\ncipher={cipher}\nkdf={kdf}\n");
             self.host.write_private(&format!("{role}/{name}/enc.conf"), &text)?;
         }
         self.irm(&["name", "create", name])?;

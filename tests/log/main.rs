@@ -31,7 +31,7 @@ fn security(text: &str) -> SecurityConfig {
 /// Two hosts with a UDP layer between them, whose names in records begin with `test`.
 fn hosts(net: &Network, test: &str, security: SecurityConfig) -> (Host, Host) {
     let host = |role: &str, addr: &str| {
-        net.host(&format!("{test}-{role}")).udp4(addr).stack(|stack| stack.security(security)).build()
+        net.host(&format!("{test}-{role}")).udp4(addr).stack(|stack| stack.security(security.clone())).build()
     };
     (host("server", SERVER), host("client", CLIENT))
 }

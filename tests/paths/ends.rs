@@ -35,7 +35,7 @@ impl Ends {
         let security = if security.is_empty() { SecurityConfig::default() } else { security.parse().unwrap() };
         let [near, far] = limits;
         let host = |name: &str, at: &str, limits: Limits| {
-            net.host(name).udp4(at).stack(move |b| b.security(security).limits(limits)).build()
+            net.host(name).udp4(at).stack(|b| b.security(security.clone()).limits(limits)).build()
         };
         let (client, server) = (host("client", CLIENT, near), host("server", SERVER, far));
         let listener = server.listen("peer");

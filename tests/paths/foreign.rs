@@ -52,7 +52,7 @@ fn ask(ends: &Ends, qos: QosSpec, n: u32, o7s: bool) {
     let (_, data) = if o7s {
         Client::start_within(unix, &plain, &[], None, MIB as u32, &mut rng).unwrap()
     } else {
-        Client::start_with(unix, &plain, &[], id, None).unwrap()
+        Client::start_with(unix, &plain, &[], id, None, &mut Randomness::from_seed([3; 32])).unwrap()
     };
     let dst = HashAlg::Md5.hash(&Name::new("peer").unwrap());
     ends.net.inject(STRANGER, SERVER, &FlowRequest { s_eid: EID + n, qos, dst, data: &data }.to_vec());

@@ -38,8 +38,8 @@ impl World {
         let net = Network::new(seed);
         net.set_default_link(Link::default().latency(Duration::from_millis(10)));
         let security: SecurityConfig = security.parse().unwrap_or_default();
-        let server = net.host("server").udp4("10.0.0.1").stack(move |b| b.security(security)).build();
-        let client = net.host("client").udp4("10.0.0.2").stack(move |b| b.security(security)).build();
+        let server = net.host("server").udp4("10.0.0.1").stack(|b| b.security(security.clone())).build();
+        let client = net.host("client").udp4("10.0.0.2").stack(|b| b.security(security.clone())).build();
         Self { net, server, client }
     }
 

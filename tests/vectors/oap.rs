@@ -3,16 +3,18 @@
 //! Where this crate is deliberately stricter than the reference, the test names the entry and the reason.
 
 use o7s::base::rng::Randomness;
-use o7s::crypto::kex::KeyPair;
+use o7s::crypto::SessionKey;
+use o7s::crypto::kex::{Encapsulated, KemKey, KeyPair};
 use o7s::crypto::suite::{Cipher, Digest, Kdf, Kex};
-use o7s::oap::client::Client;
+use o7s::oap::client::{Client, Secret};
 use o7s::oap::negotiate::{self, Agreed, Offer};
 use o7s::oap::replay::ReplayCache;
 use o7s::oap::server::Request;
-use o7s::oap::{CertificatePolicy, KemMode, OapError, SecurityConfig};
+use o7s::oap::{CertificatePolicy, KemMode, OapError, SecurityConfig, StaticKey};
 use o7s::wire::oap::Message;
 use serde_json::Value;
 
+use super::crypto::raw_private;
 use super::{bytes, entries, nid};
 
 fn name(entry: &Value) -> &str {
@@ -23,7 +25,7 @@ fn name(entry: &Value) -> &str {
 fn config(entry: &Value) -> SecurityConfig {
     let default = SecurityConfig::default();
     let kex = entry["kex"].as_str().unwrap();
-    default
+    SecurityConfig::default()
         .kex((kex != "none").then(|| kex.parse().unwrap()))
         .cipher(Cipher::from_nid(nid(entry, "cipher_nid")).unwrap_or(default.cipher))
         .kdf(Kdf::from_nid(nid(entry, "kdf_nid")).unwrap_or(default.kdf))
@@ -128,7 +130,7 @@ fn negotiation_by_the_rules() {
         });
         let decision = negotiate::server(offer.as_ref(), &there);
         if name(entry) == STRENGTH_COUNTS {
-            assert!(matches!(decision, Err(OapError::Weak { what: "key exchange", .. })), "{decision:?}");
+            assert!(matches!(decision, Err(OapError::KexTooWeak { .. })), "{decision:?}");
             continue;
         }
         let agreed = match decision {
@@ -156,23 +158,26 @@ fn negotiation_by_the_rules() {
     }
 }
 
-/// The pairs whose key exchange is available, with real messages and keys.
+/// All pairs, with real messages and keys.
 #[test]
 fn negotiation_with_keys() {
     let now = 1_760_000_000_000_000_000;
     let mut rng = Randomness::from_seed([1; 32]);
     let mut seen = ReplayCache::default();
-    let (mut run, mut unavailable) = (0, Vec::new());
+    let (mut run, mut encapsulated, mut stricter) = (0, 0, 0);
     for entry in entries("negotiation") {
-        let (here, there) = (config(&entry["client"]), config(&entry["server"]));
-        if let Some(kex) = here.kex.filter(|kex| !kex.is_available()) {
-            unavailable.push(kex.name());
-            continue;
+        let (mut here, mut there) = (config(&entry["client"]), config(&entry["server"]));
+        if let Some(kex) = here.kex.filter(|kex| kex.is_kem() && here.kem_mode == KemMode::Client) {
+            let key = StaticKey::new(KemKey::generate(kex, &mut rng.secret).unwrap());
+            here = here.server_key(Some(key.key().public_key()));
+            there = there.static_keys(vec![key]);
+            encapsulated += 1;
         }
         let (client, request) = Client::start(now, &here, &[], &mut rng).unwrap();
         let served = Request::check(now, request, &mut seen)
             .and_then(|request| request.accept(&there)?.respond(now, &[], 0, &mut rng));
         match served {
+            Err(OapError::KexTooWeak { .. }) if name(&entry) == STRENGTH_COUNTS => stricter += 1,
             Err(refused) => assert_eq!(entry["server_result"], refused.refusal_code(), "{}", name(&entry)),
             Ok((response, server)) => {
                 assert_eq!(entry["server_result"], 0, "{}", name(&entry));
@@ -184,20 +189,13 @@ fn negotiation_with_keys() {
         }
         run += 1;
     }
-    assert_eq!(run, 12);
-    unavailable.sort_unstable();
-    unavailable.dedup();
-    let expected = ["ML-KEM-512", "ML-KEM-768", "X25519MLKEM768", "ffdhe3072", "ffdhe4096", "secp521r1"];
-    assert_eq!(unavailable, expected, "what is available now must run");
+    assert_eq!((run, encapsulated, stricter), (24, 5, 1));
 }
 
 /// The keys of an exchange, as the file has them.
 fn key_pair(entry: &Value, field: &str, kex: Option<Kex>) -> Option<KeyPair> {
-    let kex = kex?;
-    let pkcs8 = bytes(entry, field);
-    // Where PKCS#8 (RFC 5958, around RFC 5915 or RFC 8410) has the private key itself.
-    let at = if kex == Kex::Prime256v1 { 36 } else { 16 };
-    Some(KeyPair::from_private(kex, &pkcs8[at..at + 32]).unwrap())
+    let kex = kex.filter(|_| !entry[field].is_null())?;
+    Some(KeyPair::from_private(kex, raw_private(kex, &bytes(entry, field))).unwrap())
 }
 
 fn data(entry: &Value, field: &str) -> Vec<u8> {
@@ -241,47 +239,89 @@ fn exchanges_decode() {
 /// recorded key where the policy is to ignore them.
 #[test]
 fn exchanges_run() {
-    let (mut exact, mut unverified, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut exact, mut by_chance, mut unverified) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries("oap_exchanges") {
         let kex = config(&entry["client_config"]).kex;
-        if kex.is_some_and(|kex| !kex.is_available()) {
-            skipped.push((name(&entry).to_owned(), kex.unwrap().name()));
-        } else if entry["server_certificate_der"].is_null() {
-            assert!(entry["client_certificate_der"].is_null());
-            run_exactly(&entry, kex);
-            exact.push(name(&entry).to_owned());
-        } else {
+        let done = if !entry["server_certificate_der"].is_null() {
             run_unverified(&entry, kex);
-            unverified.push(name(&entry).to_owned());
-        }
+            &mut unverified
+        } else if kex.is_some_and(Kex::is_kem) && entry["server_static_kem_private"].is_null() {
+            run_client(&entry);
+            &mut by_chance
+        } else {
+            run_exactly(&entry, kex);
+            &mut exact
+        };
+        done.push(name(&entry).to_owned());
     }
-    assert_eq!(exact, ["plain", "default-p256"]);
+    let expected =
+        ["plain", "default-p256", "mlkem768-client-encap", "x25519mlkem768-client-encap", "x448mlkem1024-client-encap"];
+    assert_eq!(exact, expected);
+    // What the server encapsulates is of its own choice.
+    assert_eq!(by_chance, ["mlkem768-server-encap", "x25519mlkem768-server-encap"]);
     // Their certificates and signatures are not verified, and none are made.
-    let with_certificates = ["x25519-server-ecdsa", "auth-only-ed25519", "x25519-server-rsa", "x25519-server-mldsa65"];
-    assert_eq!(unverified, with_certificates);
-    // Their key exchange is not available.
-    let expected = [
-        ("x448-mutual-piggyback", "X448"),
-        ("mlkem768-server-encap", "ML-KEM-768"),
-        ("x25519mlkem768-server-encap", "X25519MLKEM768"),
-        ("mlkem768-client-encap", "ML-KEM-768"),
-        ("x25519mlkem768-client-encap", "X25519MLKEM768"),
-        ("x448mlkem1024-client-encap", "X448MLKEM1024"),
+    let with_certificates = [
+        "x25519-server-ecdsa",
+        "x448-mutual-piggyback",
+        "auth-only-ed25519",
+        "x25519-server-rsa",
+        "x25519-server-mldsa65",
     ];
-    assert_eq!(skipped, expected.map(|(name, kex)| (name.to_owned(), kex)), "what is available now must run");
+    assert_eq!(unverified, with_certificates);
+}
+
+/// The server's static key of an exchange, as it is in its file.
+fn static_key(entry: &Value) -> Option<KemKey> {
+    let private = entry["server_static_kem_private"].as_str().map(|_| bytes(entry, "server_static_kem_private"))?;
+    Some(KemKey::from_pkcs8(&private).or_else(|_| KemKey::from_raw(&private)).unwrap())
+}
+
+/// The recorded response, and one of this library.
+fn run_client(entry: &Value) {
+    let (here, there) = (config(&entry["client_config"]), config(&entry["server_config"]));
+    let response = bytes(entry, "response");
+    assert_keys(entry, &restart(entry, &here).complete(&response).unwrap());
+
+    let now = entry["response_timestamp_ns"].as_u64().unwrap();
+    let request = Request::check(now, bytes(entry, "request"), &mut ReplayCache::default()).unwrap();
+    let mut rng = Randomness::from_seed([1; 32]);
+    let (again, server) = request.accept(&there).unwrap().respond(now, &[], 0, &mut rng).unwrap();
+    let digest = nid(&entry["client_config"], "digest_nid");
+    let (recorded, own) = (parse(&response, Some(digest)).unwrap(), parse(&again, Some(digest)).unwrap());
+    assert_eq!(own.kex.bytes.len(), recorded.kex.bytes.len());
+    assert_ne!(own.kex.bytes, recorded.kex.bytes);
+    let own = Message { kex: o7s::wire::oap::Kex { bytes: recorded.kex.bytes, ..own.kex }, ..own };
+    assert_eq!(own, recorded, "{}", name(entry));
+    assert_eq!(restart(entry, &here).complete(&again).unwrap().protection, server.protection);
 }
 
 fn restart(entry: &Value, config: &SecurityConfig) -> Client {
     let request = bytes(entry, "request");
     let recorded = parse(&request, None).unwrap();
-    let key = key_pair(entry, "client_kex_private", config.kex);
-    let (client, again) = Client::start_with(recorded.timestamp, config, recorded.data, recorded.id, key).unwrap();
+    let key = match static_key(entry) {
+        // What the client drew is not recorded, but what came of it.
+        Some(key) => {
+            let session_key = SessionKey::from_bytes(bytes(entry, "session_key").try_into().unwrap());
+            Some(Secret::Encapsulated(Encapsulated::from_parts(key.kex(), recorded.kex.bytes.to_vec(), session_key)))
+        }
+        None => key_pair(entry, "client_kex_private", config.kex).map(Secret::Pair),
+    };
+    let (client, again) = Client::start_with(
+        recorded.timestamp,
+        config,
+        recorded.data,
+        recorded.id,
+        key,
+        &mut Randomness::from_seed([3; 32]),
+    )
+    .unwrap();
     assert_eq!(again, request, "{}", name(entry));
     client
 }
 
 fn run_exactly(entry: &Value, kex: Option<Kex>) {
     let (here, there) = (config(&entry["client_config"]), config(&entry["server_config"]));
+    let there = there.static_keys(static_key(entry).map(StaticKey::new).into_iter().collect());
     let client = restart(entry, &here);
 
     let now = entry["response_timestamp_ns"].as_u64().unwrap();
@@ -289,7 +329,7 @@ fn run_exactly(entry: &Value, kex: Option<Kex>) {
     let negotiated = request.accept(&there).unwrap();
     let answer = data(entry, "server_data");
     let (response, server) = match key_pair(entry, "server_kex_private", kex) {
-        Some(key) => negotiated.respond_with(now, &answer, key),
+        Some(key) => negotiated.respond_with(now, &answer, key, &mut Randomness::from_seed([3; 32])),
         None => negotiated.respond(now, &answer, 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();
@@ -305,16 +345,22 @@ fn run_exactly(entry: &Value, kex: Option<Kex>) {
 fn run_unverified(entry: &Value, kex: Option<Kex>) {
     let strict = config(&entry["client_config"]);
     let response = bytes(entry, "response");
-    assert_eq!(restart(entry, &strict).complete(&response).unwrap_err(), OapError::Certificate);
-    let lenient = strict.certificates(CertificatePolicy::Ignore);
-    assert_keys(entry, &restart(entry, &lenient).complete(&response).unwrap());
+    // A request with a signature cannot be made here, and the response is to that alone.
+    if entry["client_certificate_der"].is_null() {
+        assert_eq!(restart(entry, &strict).complete(&response).unwrap_err(), OapError::NoAuthorities);
+        let lenient = strict.certificates(CertificatePolicy::Ignore);
+        assert_keys(entry, &restart(entry, &lenient).complete(&response).unwrap());
+    }
 
     // What the server sends is the recorded response, but for certificate and signature.
     let now = entry["response_timestamp_ns"].as_u64().unwrap();
     let request = Request::check(now, bytes(entry, "request"), &mut ReplayCache::default()).unwrap();
-    let negotiated = request.accept(&config(&entry["server_config"])).unwrap();
+    let there = config(&entry["server_config"]).certificates(CertificatePolicy::Ignore);
+    let negotiated = request.accept(&there).unwrap();
     let (unsigned, server) = match key_pair(entry, "server_kex_private", kex) {
-        Some(key) => negotiated.respond_with(now, &[], key),
+        Some(key) => {
+            negotiated.respond_with(now, &data(entry, "server_data"), key, &mut Randomness::from_seed([3; 32]))
+        }
         None => negotiated.respond(now, &[], 0, &mut Randomness::from_seed([1; 32])),
     }
     .unwrap();

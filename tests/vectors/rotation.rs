@@ -174,6 +174,35 @@ fn the_model_follows_the_traces() {
     }
 }
 
+/// Without authentication there are no rules of ours: a receiver cannot try keys, and opens whatever comes with the one it has.
+#[test]
+fn counter_mode_follows_the_traces() {
+    let (mut opened, mut garbled) = (0, 0);
+    for trace in entries("rotation_traces") {
+        let bit = trace["rot_bit"].as_u64().unwrap() as u32;
+        let end = || Protection::new(Cipher::Aes256Ctr, SessionKey::from_bytes(KEY)).unwrap().with_rotation_bit(bit);
+        let (mut a, mut b, mut rng) = (end(), end(), Rng::from_seed([9; 32]));
+        for Step { from_a, delivered, row } in steps(&trace) {
+            let at = format!("{} step {}", trace["name"], row[0]);
+            let (sender, receiver) = if from_a { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            assert_eq!(sender.generation(), row[4].as_u64().unwrap(), "{at}");
+            let mut packet = PacketBuf::copy_of(b"what is in a packet");
+            sender.seal(&mut packet, &mut rng).unwrap();
+            assert_eq!(u64::from(packet[0] >> 7), row[3].as_u64().unwrap(), "{at}");
+            if delivered {
+                receiver.open(&mut packet).unwrap();
+                let is_same = packet[..] == *b"what is in a packet";
+                assert_eq!(is_same, receiver.generation() == row[4].as_u64().unwrap(), "{at}");
+                opened += u32::from(is_same);
+                garbled += u32::from(!is_same);
+            }
+            let generations = [a.generation(), b.generation()];
+            assert_eq!(generations.map(Value::from), [row[9].clone(), row[14].clone()], "{at}");
+        }
+    }
+    assert!(opened > 100 && garbled > 10, "{opened} {garbled}: also those that the reference cannot read");
+}
+
 #[test]
 fn our_rules_lose_nothing_on_the_same_traffic() {
     for trace in entries("rotation_traces") {

@@ -20,7 +20,7 @@ struct Pair {
 
 impl Pair {
     fn new(eth: fn(&str) -> Eth, security: SecurityConfig) -> Self {
-        let stack = || Stack::builder().security(security).build().unwrap();
+        let stack = || Stack::builder().security(security.clone()).build().unwrap();
         let (server, client) = (stack(), stack());
         let far = server.eth(eth("vb")).unwrap();
         far.register("echo").unwrap();

@@ -4,6 +4,7 @@
 
 mod odump;
 mod one_host;
+mod security;
 mod session;
 mod short;
 #[cfg(unix)]

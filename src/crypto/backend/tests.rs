@@ -69,6 +69,7 @@ fn tables_are_consistent() {
     for backend in all() {
         for &cipher in Cipher::ALL {
             assert_eq!(backend.aead(cipher).is_ok(), cipher.is_aead(), "{backend:?} {cipher}");
+            assert_eq!(backend.stream(cipher).is_ok(), !cipher.is_aead(), "{backend:?} {cipher}");
         }
         for &kex in Kex::ALL {
             assert!(backend.exchange(kex).map_or(true, |row| row.kex() == kex));

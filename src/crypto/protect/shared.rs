@@ -18,15 +18,17 @@
 //! and a flow whose peer has a timeout ends by it:
 //!
 //! - Packets are sealed with the key of the current generation g, and the bit is g modulo 2.
-//! - A packet may open with generation g, g-1, g+1 or g+2. Only a packet that opened moves g, and only forward.
+//! - A packet may open with generation g, g-1, g+1 or g+2. Only a packet that opened moves g, and only forward. Where g has
+//!   moved twice within half an epoch, g-2 opens as well: a reference may change keys because it has been told to, and again
+//!   by its own count, while packets of before are still on their way.
 //! - After 1.5 · 2^20 packets sent and opened in one generation, the next packet is sealed with g+1. A reference does
 //!   that after 2^20 packets, so that it normally goes first.
-//! - g-1 is forgotten once the peer has been heard in g and half an epoch has passed.
+//! - g-1, and g-2, is forgotten once the peer has been heard in g and half an epoch has passed.
 //!
 //! # Packets that do not open
 //!
 //! They change nothing but the bookkeeping of the trials: usually the first bit tells which key to try first, and only
-//! a damaged or forged packet costs all four trials. Each of those uses up a credit that packets which do open restore;
+//! a damaged or forged packet costs all trials, four or five. Each of those uses up a credit that packets which do open restore;
 //! without credit a packet gets two trials, so that a flood of forgeries costs little, and a change of generation is
 //! still noticed after a few packets. With [`RUST`](crate::crypto::backend::RUST) a failing trial costs the check of the
 //! tag only, about half of opening a packet.
@@ -53,8 +55,16 @@ const LOOKAHEAD_KEPT: u16 = 1024;
 enum Candidate {
     Current,
     Previous,
+    Older,
     Next,
     AfterNext,
+}
+
+/// Generations that late packets may open with.
+struct Past {
+    previous: Generation,
+    /// The one before that, if it was in use just now: when the keys have changed twice in a row.
+    older: Option<Box<Generation>>,
 }
 
 /// The keys of one flow at one end, and the state of their rotation.
@@ -64,7 +74,7 @@ enum Candidate {
 /// up to three schedules more. Key material is wiped when it is dropped.
 pub(super) struct Shared {
     current: Generation,
-    previous: Option<Box<Generation>>,
+    past: Option<Box<Past>>,
     /// The two generations after the current one, made when a packet did not open with the keys at hand.
     next: Option<Box<[Generation; 2]>>,
     implementation: &'static Aead,
@@ -85,7 +95,7 @@ impl Shared {
         Self {
             rotation_salt: hash::sha256(&[key.expose()]),
             current: Generation::new(key),
-            previous: None,
+            past: None,
             next: None,
             implementation,
             generation: 0,
@@ -142,34 +152,40 @@ impl Shared {
     pub(super) fn release(&mut self) {
         self.current.schedule = None;
         self.next = None;
-        if let Some(previous) = &mut self.previous {
-            previous.schedule = None;
+        if let Some(past) = &mut self.past {
+            past.previous.schedule = None;
+            past.older.iter_mut().for_each(|older| older.schedule = None);
         }
     }
 
     pub(super) fn holds_schedules(&self) -> bool {
-        let previous = self.previous.as_ref().is_some_and(|previous| previous.schedule.is_some());
-        self.current.schedule.is_some() || previous || self.next.is_some()
+        let is_held = |past: &Past| {
+            past.previous.schedule.is_some() || past.older.as_ref().is_some_and(|older| older.schedule.is_some())
+        };
+        self.current.schedule.is_some() || self.past.as_deref().is_some_and(is_held) || self.next.is_some()
     }
 
     /// Keys to try for a packet with this IV, likeliest first, and their number.
-    fn trial_order(&self, iv: Nonce) -> ([Candidate; 4], usize) {
-        use Candidate::{AfterNext, Current, Next, Previous};
+    fn trial_order(&self, iv: Nonce) -> ([Candidate; 5], usize) {
+        use Candidate::{AfterNext, Current, Next, Older, Previous};
         let [first, .., last] = iv;
         let phase_is_ours = (first & PHASE != 0) != self.generation.is_multiple_of(2);
         let mut order = match (phase_is_ours, self.peer_followed) {
-            (true, _) => [Current, Previous, Next, AfterNext],
+            (true, _) => [Current, Previous, Next, AfterNext, Older],
             // A reference may show the other phase while it uses our key, for half an epoch at a time.
-            (false, true) => [Current, Next, Previous, AfterNext],
-            (false, false) => [Previous, Current, Next, AfterNext],
+            (false, true) => [Current, Next, Previous, AfterNext, Older],
+            (false, false) => [Previous, Current, Next, AfterNext, Older],
         };
+        let has_older = self.past.as_ref().is_some_and(|past| past.older.is_some());
+        let known = if has_older { order.len() } else { order.len() - 1 };
         if self.credit > 0 {
-            return (order, 4);
+            return (order, known);
         }
         // The sender's random IV draws which second key gets its chance, so that an attacker cannot steer it past the
         // right one for long.
-        let [_, others @ ..] = &mut order;
-        others.rotate_left(usize::from(last % 3));
+        if let Some(others) = order.get_mut(1..known) {
+            others.rotate_left(usize::from(last) % others.len());
+        }
         (order, 2)
     }
 
@@ -177,8 +193,12 @@ impl Shared {
         let implementation = self.implementation;
         let generation = match candidate {
             Candidate::Current => &mut self.current,
-            Candidate::Previous => match &mut self.previous {
-                Some(previous) => &mut **previous,
+            Candidate::Previous => match &mut self.past {
+                Some(past) => &mut past.previous,
+                None => return false,
+            },
+            Candidate::Older => match self.past.as_mut().and_then(|past| past.older.as_deref_mut()) {
+                Some(older) => older,
                 None => return false,
             },
             Candidate::Next | Candidate::AfterNext => {
@@ -193,7 +213,7 @@ impl Shared {
     fn opened_with(&mut self, candidate: Candidate) {
         match candidate {
             Candidate::Current => self.peer_followed = true,
-            Candidate::Previous => {}
+            Candidate::Previous | Candidate::Older => {}
             Candidate::Next => {
                 self.advance();
                 self.peer_followed = true;
@@ -219,8 +239,8 @@ impl Shared {
     /// Counts a packet, and forgets the previous key when nothing can come with it any more.
     fn counted(&mut self) {
         self.count += 1;
-        if self.previous.is_some() && self.peer_followed && self.count >= 1 << (self.rotation_bit - 1) {
-            self.previous = None;
+        if self.past.is_some() && self.peer_followed && self.count >= 1 << (self.rotation_bit - 1) {
+            self.past = None;
         }
     }
 
@@ -233,7 +253,9 @@ impl Shared {
             }
             None => self.generation_after(&self.current.key),
         };
-        self.previous = Some(Box::new(core::mem::replace(&mut self.current, next)));
+        // Out of the box, which is freed without a look.
+        let older = self.past.as_mut().map(|past| Box::new(past.previous.take()));
+        self.past = Some(Box::new(Past { previous: core::mem::replace(&mut self.current, next), older }));
         self.generation += 1;
         self.count = 0;
         self.peer_followed = false;

@@ -41,27 +41,9 @@ fn unknown_names_are_refused() {
 #[test]
 fn available_algorithms() {
     for &c in Cipher::ALL {
-        assert_eq!(c.is_available(), c.is_aead(), "{c}");
+        assert!(c.is_available(), "{c}");
     }
     for &k in Kex::ALL {
-        assert_eq!(k.is_available(), matches!(k, Kex::Prime256v1 | Kex::X25519), "{k}");
-    }
-}
-
-/// Whoever reads the documentation of a variant is told in its first line if it does not work.
-#[test]
-fn algorithms_that_are_not_available_say_so() {
-    let text = include_str!("../suite.rs");
-    let says = |name: &str| {
-        let line = text.lines().position(|line| line.contains(&format!(", \"{name}\";"))).unwrap();
-        let first = text.lines().take(line).collect::<Vec<_>>();
-        let first = first.iter().rev().take_while(|line| line.trim_start().starts_with("///")).last().unwrap();
-        first.contains("not in this version")
-    };
-    for kex in Kex::ALL {
-        assert_eq!(says(kex.name()), !kex.is_available(), "{kex}");
-    }
-    for cipher in Cipher::ALL {
-        assert_eq!(says(cipher.name()), !cipher.is_available(), "{cipher}");
+        assert!(k.is_available(), "{k}");
     }
 }

@@ -94,6 +94,11 @@ impl Endpoint {
         self.inner.lock().pipe.has_heard()
     }
 
+    /// Returns `true` if a packet has come that nobody but who agreed on the flow's key can have made.
+    pub fn is_proven(&self) -> bool {
+        self.inner.lock().pipe.is_proven()
+    }
+
     /// Returns `true` if packets are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.lock().pipe.is_encrypted()

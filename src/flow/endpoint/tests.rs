@@ -3,6 +3,7 @@
 
 mod matrix;
 mod panics;
+mod proven;
 mod rotation;
 mod spare;
 

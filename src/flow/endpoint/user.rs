@@ -105,6 +105,10 @@ impl Endpoint {
 
     /// Also says whether the waiter waits now.
     fn write_or_wait(&self, data: &[u8], waiting: Waiting<'_>) -> (Result<usize, WriteError>, bool) {
+        // Before any lock: a thread that the fork does not have may hold it.
+        if self.env.clock.is_forked() {
+            return (Err(WriteError::Forked), false);
+        }
         let now = self.env.clock.now();
         self.note_user(now);
         let mut fx = Effects::default();
@@ -377,7 +381,7 @@ impl Endpoint {
         };
         drop(unread);
         if let Some(port) = port {
-            self.env.panics.call(move || port.send(now, &mut last_words));
+            let _ = self.send(now, port, &mut last_words);
         }
         let _ = self.dispatch(now, &mut fx);
     }

@@ -1,9 +1,12 @@
 //! The work: taking packets through the pipeline, and doing outside the lock what was decided under it.
 
+use alloc::sync::Arc;
+
 use super::door::{Calls, Effects, Fault, planted};
 use super::inbox::{Duty, Next, Taken, Taker};
 use super::{Endpoint, Inner, SERVICE_BURST, SERVICE_BURSTS};
 use crate::base::time::Instant;
+use crate::flow::{Outgoing, Port};
 use crate::types::device::SendError;
 
 /// Returns of a thread to the lock for packets that others have left it to send, before it leaves the rest to the next
@@ -179,14 +182,23 @@ impl Endpoint {
         }
     }
 
+    /// Gives packets to the port, the only way out. Not in a fork: what it has sealed, and the first of its numbers, its parent
+    /// uses as well.
+    pub(super) fn send(&self, now: Instant, port: Arc<dyn Port>, out: &mut Outgoing) -> Result<(), SendError> {
+        if self.env.clock.is_forked() {
+            out.clear();
+            return Err(SendError::Down);
+        }
+        self.env.panics.call(move || port.send(now, out)).unwrap_or(Err(SendError::Down))
+    }
+
     /// Passes packets to the port as long as there are any and the turn is this thread's.
     fn transmit(&self, now: Instant, fx: &mut Effects) -> Result<(), SendError> {
         let mut first = None;
         let mut rounds = 0;
         let turn = self.output.held();
         while let Some(port) = fx.port.take() {
-            let out = &mut fx.out;
-            let sent = self.env.panics.call(move || port.send(now, out)).unwrap_or(Err(SendError::Down));
+            let sent = self.send(now, port, &mut fx.out);
             first.get_or_insert(sent);
             // The common case gives the turn back without taking the lock a second time.
             let nothing_left = fx.out.is_empty() && !fx.more && sent.is_ok();

@@ -12,10 +12,14 @@ impl Pipeline {
     pub(in crate::flow) fn receive_elsewhere(&mut self, now: Instant, route: Route, mut pkt: PacketBuf) -> bool {
         // Who was never heard has not proven its first address either.
         let known = self.has_heard();
-        let is_word = pkt.len() == moves::LEN + self.overhead_without_frct() && self.moves.is_some();
-        let taken = is_word && self.open(&mut pkt) && self.moves.as_mut().is_some_and(|m| m.take(Some(route), &pkt));
+        let is_word = pkt.len() == moves::LEN + self.overhead_without_frct();
+        // Of an encrypted flow it has to be genuine: a probe for whatever comes would tell strangers which flows there are.
+        let (must_open, may_move) = (self.is_encrypted(), self.moves.is_some());
+        let opened = may_move && (is_word || must_open) && self.open(&mut pkt);
+        let taken = is_word && opened && self.moves.as_mut().is_some_and(|m| m.take(Some(route), &pkt));
         if !taken
             && known
+            && (opened || !must_open)
             && let Some(moves) = &mut self.moves
         {
             moves.handle_elsewhere(now, route);

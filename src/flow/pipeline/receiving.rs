@@ -150,7 +150,12 @@ impl Pipeline {
         }
         let opened = self.protection.as_mut().map_or(Ok(()), |(protection, _)| protection.open(pkt));
         match opened {
-            Ok(()) => true,
+            Ok(()) => {
+                if !self.proven && self.protection.is_some() {
+                    self.note_opened();
+                }
+                true
+            }
             Err(CryptoError::Replayed) => {
                 self.counters.replayed += 1;
                 self.show(Look::Unopened("it was received before"), pkt);

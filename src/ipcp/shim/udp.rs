@@ -57,6 +57,7 @@ use crate::base::counter::counters;
 use crate::base::delegate::delegate;
 use crate::base::foreign::Panics;
 use crate::base::journal::record;
+use crate::base::patience::Patience;
 use crate::base::rng::Rng;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, Instant};
@@ -104,9 +105,16 @@ pub struct UdpShim {
     panics: Arc<Panics>,
     /// Management datagrams that have been received and not handled yet.
     management: Mutex<Management<Datagram>>,
+    /// How often each host has sent something for a flow that there is not.
+    strays: Mutex<Patience>,
     down: AtomicBool,
     counters: Counters,
 }
+
+/// Hosts whose datagrams for flows that there are not are counted, and how many of each are taken for mistakes: those of flows
+/// that have ended meanwhile.
+const STRAY_HOSTS: usize = 8192;
+const STRAYS: u32 = 64;
 
 /// One end of a flow.
 type UdpFlow = End<Arc<Peer>>;
@@ -204,6 +212,7 @@ impl UdpShim {
             config: parts.config,
             inline: context.inline,
             management: Mutex::default(),
+            strays: Mutex::new(Patience::new(STRAY_HOSTS, STRAYS)),
             names: Mutex::new(BTreeMap::new()),
             directory: Mutex::default(),
             down: AtomicBool::new(false),

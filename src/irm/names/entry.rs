@@ -146,14 +146,24 @@ impl<R> Entry<R> {
     }
 
     /// Returns the newest request of the host that has the most of them, if that has more than `host` would have with
-    /// one more: one that is not on offer, if there is any.
-    pub(super) fn unfair(&self, host: u64) -> Option<usize> {
+    /// one more: one that is not on offer, if there is any. For one that `is_unproven` no other gives way than such.
+    pub(super) fn unfair(&self, host: u64, is_unproven: bool) -> Option<usize> {
         let own = self.shares.of(host);
         // More than one more: otherwise two hosts would push out each other's requests in turn.
         let (_, most) = self.shares.most().filter(|(number, _)| *number > own + 1)?;
-        let newest =
-            |free: bool| self.queue.iter().rposition(|q| q.caller.host == most && (!free || q.offered.is_none()));
-        // An acceptor was woken for one on offer, and would come in vain.
+        let gives_way = |caller: &Caller| caller.host == most && (caller.is_unproven || !is_unproven);
+        self.newest(gives_way)
+    }
+
+    /// Returns the newest request of an address that may be made up.
+    pub(super) fn unproven(&self) -> Option<usize> {
+        self.newest(|caller| caller.is_unproven)
+    }
+
+    /// Returns the newest request of callers that `are` of interest: one that is not on offer, if there is any. An acceptor was
+    /// woken for one on offer, and would come in vain.
+    fn newest(&self, are: impl Fn(&Caller) -> bool) -> Option<usize> {
+        let newest = |free: bool| self.queue.iter().rposition(|q| are(&q.caller) && (!free || q.offered.is_none()));
         newest(true).or_else(|| newest(false))
     }
 

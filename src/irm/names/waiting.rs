@@ -97,9 +97,15 @@ impl<R> Irm<R> {
                 drop_one(entry, at);
             }
         }
+        if is_full(entry)
+            && !caller.is_unproven
+            && let Some(at) = entry.unproven()
+        {
+            drop_one(entry, at);
+        }
         // One at a time: what is larger than that has to come again.
         if is_full(entry)
-            && let Some(at) = entry.unfair(caller.host)
+            && let Some(at) = entry.unfair(caller.host, caller.is_unproven)
         {
             drop_one(entry, at);
         }

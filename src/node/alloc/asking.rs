@@ -16,8 +16,8 @@ use crate::flow::Endpoint;
 use crate::ipcp::connect::STEP_TIMEOUT;
 use crate::ipcp::{Answer, Attempt, Doubt, Ipcp, Location, Reply, Request, RequestError};
 use crate::node::Node;
-use crate::oap::OapError;
 use crate::oap::client::Client;
+use crate::oap::{OapError, Proof};
 use crate::types::code::Code;
 use crate::types::name::Name;
 
@@ -64,6 +64,10 @@ pub(super) struct Asking {
     pub(super) busy: Option<Backoff>,
     /// Reason of the failure if no other place accepts.
     pub(super) failure: Option<AllocError>,
+    /// Places that are asked with the second key exchange.
+    pub(super) fallen_back: Vec<(Arc<dyn Ipcp>, Location)>,
+    /// What places without room want to be shown, the latest last.
+    pub(super) proofs: Vec<(Location, Proof)>,
 }
 
 impl Asking {
@@ -103,6 +107,8 @@ impl Allocation {
             backoff: self.node.shared.limits.retry.max(SHORTEST_RETRY),
             busy: None,
             failure: None,
+            fallen_back: Vec::new(),
+            proofs: Vec::new(),
         }
     }
 
@@ -151,12 +157,15 @@ impl Allocation {
     }
 
     /// Asks at a place. One that cannot be asked has the next one asked at once.
-    fn ask(&mut self, now: Instant, target: &Target) -> Result<(), AllocError> {
+    pub(super) fn ask(&mut self, now: Instant, target: &Target) -> Result<(), AllocError> {
         let (ipcp, at) = (&target.ipcp, target.at);
         // In memory nothing gets lost.
         let lossy = is_lossy(&**ipcp);
         let mut asked = self.send(now, target);
         if matches!(asked, Err(AllocError::Layer(RequestError::Full))) && self.node.late.make_room() {
+            asked = self.send(now, target);
+        }
+        if matches!(asked, Err(AllocError::Layer(RequestError::TooLarge { .. }))) && self.fall_back(ipcp, at) {
             asked = self.send(now, target);
         }
         let left = self.deadline.since(now);
@@ -196,7 +205,7 @@ impl Allocation {
     fn send(&mut self, now: Instant, target: &Target) -> Result<bool, AllocError> {
         let Target { ipcp, at, hash } = target;
         let unix = self.node.shared.env.clock.unix_nanos();
-        let security = self.node.names.security_of(&self.wanted.name).client;
+        let security = self.security_at(target);
         let mut rng = self.node.shared.split_randomness("oap");
         let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
         let in_memory = !is_lossy(&**ipcp);
@@ -209,14 +218,15 @@ impl Allocation {
             }
             Some(before) => {
                 let wait = self.deadline.since(now);
-                before.again_within(unix, &security, &self.wanted.data, wait, &mut rng)?
+                let proof = asking.proofs.iter().find(|(place, _)| place == at).map(|(_, proof)| *proof);
+                before.again_with(unix, &security, &self.wanted.data, wait, proof, &mut rng)?
             }
             None => {
                 let (wait, message) = (Some(self.deadline.since(now)), self.node.flows.message());
                 Client::start_within(unix, &security, &self.wanted.data, wait, message, &mut rng)?
             }
         };
-        let client = client.with_qos(&self.wanted.qos);
+        let client = client.with_qos(&self.wanted.qos).with_name(&self.wanted.name);
         let endpoint = asking.new_endpoint(&self.node)?;
         let token = asking.next_token;
         asking.next_token += 1;
@@ -276,7 +286,7 @@ impl Allocation {
         let port = match reply.result {
             Ok(port) => port,
             Err(code) => {
-                self.refused(now, at, code);
+                self.refused(now, at, code, reply.data.first_chunk().copied());
                 return None;
             }
         };
@@ -325,8 +335,8 @@ impl Allocation {
         asking.want(now + self.node.shared.limits.lookup_timeout);
     }
 
-    /// Handles the refusal of a place.
-    fn refused(&mut self, now: Instant, at: usize, code: Code) {
+    /// Handles the refusal of a place, which may want to be shown something.
+    fn refused(&mut self, now: Instant, at: usize, code: Code, proof: Option<Proof>) {
         let why = self.refusal(code);
         let Phase::Asking(asking) = &mut self.phase else { return };
         let refused = asking.tries.remove(at);
@@ -340,13 +350,20 @@ impl Allocation {
         );
         // What was said to an earlier request does not count while a later one is under way.
         let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
-        if !again && code == Code::AGAIN && now.since(refused.asked) < BUSY {
+        let proof = proof.filter(|_| code == Code::AGAIN);
+        let is_first = proof.is_some_and(|proof| asking.show(place, proof));
+        if !again && code == Code::AGAIN && (proof.is_some() || now.since(refused.asked) < BUSY) {
             let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
-            let pause = backoff.failed(&mut self.node.split_rng("pause"));
+            // With what it wants to see, there may be room at once.
+            let pause = if is_first { Duration::ZERO } else { backoff.failed(&mut self.node.split_rng("pause")) };
             // It answers, so nothing is lost that a longer wait would spare.
             asking.backoff = self.node.shared.limits.retry.max(SHORTEST_RETRY);
             asking.next_retry = now + pause;
+        } else if !again && self.ask_again(now, &refused, code) {
+            refused.withdraw();
+            return;
         } else if !again {
+            let Phase::Asking(asking) = &mut self.phase else { return };
             if code == Code::NAME {
                 // It has gone elsewhere, and what is known of where it is is out of date.
                 refused.doubt(now, &self.wanted.name, Doubt::Refused);
@@ -355,6 +372,7 @@ impl Allocation {
             asking.fail(why);
             asking.want(now + self.node.shared.limits.lookup_timeout);
         }
+        let Phase::Asking(asking) = &mut self.phase else { return };
         asking.client = Some(refused.withdraw());
     }
 
@@ -402,13 +420,25 @@ impl Asking {
         self.tries.is_empty() && self.failure.is_none() && self.busy.is_none()
     }
 
+    /// A place is to be shown this from now on. Returns `true` if it has not wanted anything before.
+    fn show(&mut self, place: Location, proof: Proof) -> bool {
+        let before = self.proofs.len();
+        self.proofs.retain(|(other, _)| *other != place);
+        let is_first = self.proofs.len() == before;
+        if self.proofs.len() >= MAX_TRIES {
+            self.proofs.remove(0);
+        }
+        self.proofs.push((place, proof));
+        is_first
+    }
+
     /// Sets that another place is asked, for which layers may look until then.
     fn want(&mut self, until: Instant) {
         self.wants = Some(until);
     }
 
     /// A place failed. "Unknown name" is the least informative reason, and gives way to any other.
-    fn fail(&mut self, why: AllocError) {
+    pub(super) fn fail(&mut self, why: AllocError) {
         if self.failure.is_none() || !matches!(why, AllocError::Refused { code: Code::NAME, .. }) {
             self.failure = Some(why);
         }

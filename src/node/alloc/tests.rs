@@ -174,6 +174,7 @@ impl Driven {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pool: None,
             rng: Randomness::from_seed([7; 32]),
+            entropy: None,
             limits,
             inline: true,
             security: NameSecurity::default(),

@@ -29,6 +29,7 @@ fn node_with(clock: &Arc<ManualClock>) -> Arc<Node> {
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         pool: None,
         rng: Randomness::from_seed([7; 32]),
+        entropy: None,
         limits: Limits::default(),
         inline: true,
         security: NameSecurity::default(),

@@ -14,7 +14,7 @@ const OFFER: Offer =
 fn plain_offers() {
     let open = SecurityConfig::default();
     assert_eq!(server(None, &open), Ok(None));
-    assert_eq!(server(None, &SecurityConfig { required: true, ..open }), Err(OapError::Plain));
+    assert_eq!(server(None, &SecurityConfig { required: true, ..open.clone() }), Err(OapError::Plain));
     assert_eq!(server(None, &config(Some(Kex::Ffdhe2048), open.cipher, open.kdf)), Err(OapError::Plain));
     assert_eq!(client(Some(Cipher::Aes128Gcm), None, &open), Ok(None));
 }
@@ -29,8 +29,12 @@ fn a_server_without_settings_accepts_any_offer() {
     assert_eq!((agreed.kdf, agreed.effective_kdf()), (None, Kdf::Sha256));
 }
 
-fn weak(what: &'static str, peer: &'static str, own: &'static str) -> Result<Option<Agreed>, OapError> {
-    Err(OapError::Weak { what, peer, own })
+fn weak_kex(peer: Kex, own: Kex) -> Result<Option<Agreed>, OapError> {
+    Err(OapError::KexTooWeak { peer, own })
+}
+
+fn weak_kdf(peer: Kdf, own: Kdf) -> Result<Option<Agreed>, OapError> {
+    Err(OapError::KdfTooWeak { peer: Some(peer), own })
 }
 
 #[test]
@@ -39,8 +43,8 @@ fn encapsulating_clients() {
     let with = |kex, kdf| server(Some(&offer), &config(kex, Cipher::Aes256Gcm, kdf));
     assert_eq!(with(None, Kdf::Sha256), Err(OapError::ClientEncapsulation));
     assert_eq!(with(Some(Kex::X25519), Kdf::Sha256), Err(OapError::ClientEncapsulation));
-    assert_eq!(with(Some(Kex::MlKem1024), Kdf::Sha256), weak("key exchange", "ML-KEM-768", "ML-KEM-1024"));
-    assert_eq!(with(Some(Kex::MlKem768), Kdf::Sha512), weak("kdf", "sha256", "sha512"));
+    assert_eq!(with(Some(Kex::MlKem1024), Kdf::Sha256), weak_kex(Kex::MlKem768, Kex::MlKem1024));
+    assert_eq!(with(Some(Kex::MlKem768), Kdf::Sha512), weak_kdf(Kdf::Sha256, Kdf::Sha512));
     assert_eq!(
         with(Some(Kex::MlKem512), Kdf::Blake2s256),
         Ok(Some(Agreed { kex: Kex::MlKem768, cipher: Cipher::Aes256Gcm, kdf: Some(Kdf::Sha256) }))
@@ -52,8 +56,11 @@ fn a_client_notices_downgrades() {
     let own = config(Some(Kex::X25519), Cipher::Aes256Gcm, Kdf::Sha384);
     let kdf = Some(Kdf::Sha384);
     assert_eq!(client(None, kdf, &own), Err(OapError::NoCipher));
-    assert_eq!(client(Some(Cipher::Aes128Gcm), kdf, &own), weak("cipher", "aes-128-gcm", "aes-256-gcm"));
-    assert_eq!(client(Some(Cipher::Aes256Gcm), Some(Kdf::Sha256), &own), weak("kdf", "sha256", "sha384"));
+    assert_eq!(
+        client(Some(Cipher::Aes128Gcm), kdf, &own),
+        Err(OapError::CipherTooWeak { peer: Cipher::Aes128Gcm, own: Cipher::Aes256Gcm })
+    );
+    assert_eq!(client(Some(Cipher::Aes256Gcm), Some(Kdf::Sha256), &own), weak_kdf(Kdf::Sha256, Kdf::Sha384));
     let kept = Agreed { kex: Kex::X25519, cipher: Cipher::ChaCha20Poly1305, kdf };
     assert_eq!(client(Some(Cipher::ChaCha20Poly1305), None, &own), Ok(Some(kept)));
 }
@@ -80,8 +87,9 @@ proptest! {
     ) {
         let client_encapsulates = client_mode && kex.is_kem();
         let kem_mode = if client_mode { KemMode::Client } else { KemMode::Server };
-        let here = SecurityConfig { kem_mode, ..config(Some(kex), cipher_c, kdf_c) };
-        let there = config(own, cipher_s, kdf_s);
+        let allow_unauthenticated = true;
+        let here = SecurityConfig { kem_mode, allow_unauthenticated, ..config(Some(kex), cipher_c, kdf_c) };
+        let there = SecurityConfig { allow_unauthenticated, ..config(own, cipher_s, kdf_s) };
         let offer = Offer { kex, client_encapsulates, cipher: here.own_cipher(), kdf: here.own_kdf() };
         match server(Some(&offer), &there) {
             Ok(agreed) => {
@@ -91,8 +99,8 @@ proptest! {
                 prop_assert!(agreed.kdf >= there.own_kdf() && agreed.kdf >= Some(kdf_c));
                 prop_assert_eq!(client(Some(agreed.cipher), agreed.kdf, &here), Ok(Some(agreed)));
             }
-            Err(OapError::Weak { what: "key exchange", .. }) => prop_assert!(Some(kex) < own),
-            Err(OapError::Weak { what: "kdf", .. }) => prop_assert!(client_encapsulates && kdf_c < kdf_s),
+            Err(OapError::KexTooWeak { .. }) => prop_assert!(Some(kex) < own),
+            Err(OapError::KdfTooWeak { .. }) => prop_assert!(client_encapsulates && kdf_c < kdf_s),
             Err(OapError::ClientEncapsulation) => {
                 prop_assert!(client_encapsulates && !own.is_some_and(Kex::is_kem));
             }

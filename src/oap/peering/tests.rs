@@ -18,7 +18,7 @@ fn only_marked_ids_are_recognised() {
 /// Their responses say less, and so do the requests that they understand: such a peer is as good as a foreign one.
 #[test]
 fn marks_of_earlier_layouts_are_not_recognised() {
-    for earlier in [&b"o7s request"[..], b"o7s request 2", b"o7s request 3"] {
+    for earlier in [&b"o7s request"[..], b"o7s request 2", b"o7s request 3", b"o7s request 4"] {
         let mut id = [7; ID_LEN];
         let (said, place) = id.split_at_mut(SAID_LEN);
         place.copy_from_slice(&hash::sha256(&[earlier, said])[..ID_LEN - SAID_LEN]);

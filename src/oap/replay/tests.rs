@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 const MS: u64 = NANOS_PER_MS;
+const SECOND: u64 = 1000 * MS;
 const NOW: u64 = 1_760_000_000_000 * MS;
 
 fn id(n: u64) -> [u8; ID_LEN] {
@@ -92,7 +93,64 @@ fn a_clock_set_back_still_admits_requests() {
     assert!(cache.len() <= 10);
 }
 
+/// As a time server does, by less than the window is long.
+#[test]
+fn a_clock_set_back_forgets_nothing() {
+    let mut cache = ReplayCache::default();
+    for n in 0..20 {
+        cache.admit(NOW - n * SECOND, id(n), NOW - n * SECOND).unwrap();
+    }
+    // Some of the oldest have left the window, when the clock is set back by a second.
+    cache.admit(NOW + 2 * SECOND, id(100), NOW + 2 * SECOND).unwrap();
+    for n in 0..20 {
+        cache.admit(NOW + SECOND, id(200 + n), NOW + SECOND).unwrap();
+    }
+    for later in [SECOND, SECOND + MS, 2 * SECOND, 3 * SECOND] {
+        assert!(cache.admit(NOW + later, id(100), NOW + 2 * SECOND).is_err(), "{later}");
+        for n in 0..20 {
+            assert!(cache.admit(NOW + later, id(n), NOW - n * SECOND).is_err(), "{n} {later}");
+        }
+    }
+}
+
+/// What a clock that was ahead has left behind must not take the room of what comes now.
+#[test]
+fn room_is_for_the_present() {
+    let mut cache = ReplayCache::new(10);
+    for n in 0..10 {
+        cache.admit(NOW + 3600 * SECOND, id(n), NOW + 3600 * SECOND).unwrap();
+    }
+    for n in 0..10 {
+        cache.admit(NOW + n * SECOND, id(n), NOW + n * SECOND).unwrap();
+    }
+    for n in 0..10 {
+        assert_eq!(cache.admit(NOW + 9 * SECOND, id(n), NOW + n * SECOND), Err(OapError::Replayed));
+    }
+    assert_eq!(cache.len(), 10);
+}
+
 proptest! {
+    /// A clock that is off by less than the window, this way and that: nothing is admitted twice, and nothing new is refused.
+    #[test]
+    fn nothing_is_admitted_twice_by_a_clock_that_is_set(
+        steps in prop::collection::vec((0u64..400, 0u64..4, 0u64..20_000, 0u64..19_000), 1..300),
+    ) {
+        let (mut cache, mut admitted) = (ReplayCache::default(), Vec::new());
+        let mut latest = NOW;
+        for (n, (pause, old, age, back)) in steps.into_iter().enumerate() {
+            latest += pause * MS;
+            let now = latest - back * MS;
+            prop_assert!(cache.admit(now, id(1000 + n as u64), now).is_ok());
+            let timestamp = now - age * MS;
+            if cache.admit(now, id(old), timestamp).is_ok() {
+                prop_assert!(!admitted.contains(&(old, timestamp)));
+                admitted.push((old, timestamp));
+            }
+            for (old, timestamp) in &admitted {
+                prop_assert!(cache.admit(now, id(*old), *timestamp).is_err());
+            }
+        }
+    }
     /// Against the simplest model: a list of everything ever admitted. With room to spare the verdicts are the same,
     /// with little room the cache is only ever stricter.
     #[test]
@@ -119,4 +177,28 @@ proptest! {
             prop_assert!(small.len() <= limit);
         }
     }
+}
+
+#[test]
+fn what_an_earlier_cache_may_have_seen_is_refused() {
+    let mut cache = ReplayCache::default().started(NOW);
+    let before = |age_ms| Err(OapError::BeforeStart { age_ms });
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW - 1), before(1));
+    assert_eq!(cache.admit(NOW + 5_000 * MS, id(1), NOW - 1), before(5_000));
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW), Ok(()), "the first that it can know of");
+    assert_eq!(cache.admit(NOW + MS, id(1), NOW), Err(OapError::Replayed));
+    // Too old is too old, and says so.
+    assert!(matches!(cache.admit(NOW + 30_000 * MS, id(2), NOW - 1), Err(OapError::Stale { .. })));
+    // A client whose clock is 3 s behind is served as soon as it says a time after the start.
+    let behind = |now| now - 3_000 * MS;
+    assert_eq!(cache.admit(NOW + 2_999 * MS, id(3), behind(NOW + 2_999 * MS)), before(3_000));
+    assert_eq!(cache.admit(NOW + 3_000 * MS, id(3), behind(NOW + 3_000 * MS)), Ok(()));
+}
+
+#[test]
+fn a_start_in_the_future_is_that_of_a_clock_that_was_set_back() {
+    let mut cache = ReplayCache::default().started(NOW);
+    let set_back = NOW - 3_600_000 * MS;
+    assert_eq!(cache.admit(set_back, id(1), set_back), Ok(()));
+    assert_eq!(cache.admit(set_back, id(1), set_back), Err(OapError::Replayed));
 }

@@ -3,16 +3,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
     ConfigError, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem, SecurityFiles,
+    SecurityTable,
 };
 use crate::device::resolve::interface_index;
 use crate::ipcp::shim::resolve::{HostTable, Resolver};
 use crate::ipcp::unicast;
 use crate::oap::SecurityConfig;
+use crate::stack::security::{Paths, Side};
 use crate::stack::{
     BroadcastLayer, ConnectOptions, Eth, IpcpHandle, LocalConfig, Stack, Udp, Udp4, Udp6, UnicastLayer, wait,
 };
@@ -130,6 +132,7 @@ impl<'a> NetworkBuilder<'a> {
     /// # Errors
     /// [`ConfigError`].
     pub async fn build_async(self) -> Result<Vec<IpcpHandle>, ConfigError> {
+        self.security()?;
         for name in &self.config.names {
             self.name(name)?;
         }
@@ -143,6 +146,19 @@ impl<'a> NetworkBuilder<'a> {
         Ok(made)
     }
 
+    /// What counts for all names comes first: it decides what is wrong with their files.
+    fn security(&self) -> Result<(), ConfigError> {
+        let Some(SecurityTable { directory, require, at }) = &self.config.security else { return Ok(()) };
+        if let Some(demand) = require {
+            self.stack.demand(*demand);
+        }
+        if let Some(directory) = directory {
+            let loaded = self.stack.load_security(self.config.folder().join(directory));
+            loaded.map_err(|error| self.config.failed(Some(*at), "security cannot be set up", error))?;
+        }
+        Ok(())
+    }
+
     fn name(&self, config: &NameConfig) -> Result<(), ConfigError> {
         let NameConfig { name, balancing, server, client, at, .. } = config;
         let failed = |error| self.config.failed(Some(*at), format!("the name {name} cannot be set up"), error);
@@ -150,27 +166,33 @@ impl<'a> NetworkBuilder<'a> {
         self.stack.set_balancing(name.as_str(), *balancing).map_err(|error| failed(error.into()))?;
         let before = node.security_of(name);
         let mut security = before.clone();
-        for (files, side) in [(server, &mut security.server), (client, &mut security.client)] {
-            if let Some(read) = self.read_security(files).map_err(failed)? {
-                *side = read;
-            }
+        let sides = [(server, &mut security.server, Some(name)), (client, &mut security.client, None)];
+        let mut any = false;
+        for (files, side, server) in sides.into_iter().filter(|(files, ..)| **files != SecurityFiles::default()) {
+            *side = self.read_security(files, server, side).map_err(failed)?;
+            any = true;
         }
-        if [server, client].iter().any(|files| files.encryption.is_some()) {
+        if any {
             node.set_security(Some(name), security).map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }
 
-    fn read_security(&self, files: &SecurityFiles) -> Result<Option<SecurityConfig>, Cause> {
-        if files.certificate.is_some() || files.key.is_some() {
-            return Err("certificates are not supported yet; remove their files".into());
+    /// The settings in the files of a name, over those of the stack.
+    fn read_security(
+        &self,
+        files: &SecurityFiles,
+        server: Option<&Name>,
+        base: &SecurityConfig,
+    ) -> Result<SecurityConfig, Cause> {
+        let at = |path: &Option<PathBuf>| path.as_ref().map(|path| self.config.folder().join(path));
+        let (encryption, certificate, key) = (at(&files.encryption), at(&files.certificate), at(&files.key));
+        if certificate.is_some() != key.is_some() {
+            return Err("a certificate is of no use without its key, and the other way round: name both files".into());
         }
-        let Some(path) = &files.encryption else { return Ok(None) };
-        let folder = self.config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let path = folder.join(path);
-        let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let config = SecurityConfig::from_enc_conf(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Some(config))
+        let paths =
+            Paths { encryption: encryption.as_deref(), certificate: certificate.as_deref(), key: key.as_deref() };
+        Ok(Side::read(paths, server)?.over(base, &base.static_keys)?)
     }
 
     /// Makes an IPCP, and does what its table says.
@@ -311,6 +333,11 @@ impl IpcpConfig {
 }
 
 impl NetworkConfig {
+    /// Where relative paths begin.
+    fn folder(&self) -> &Path {
+        self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     fn failed(&self, at: Option<Position>, what: impl Into<String>, cause: impl Into<Cause>) -> ConfigError {
         let error = ConfigError::new(at, Problem::Failed { what: what.into(), cause: cause.into() });
         match &self.file {

@@ -8,16 +8,21 @@ use super::error::Hint;
 use super::table::{Choice, Key, Source, Table, in_order, proper, quoted};
 use super::{
     ConfigError, ConfigWarning, IpcpConfig, IpcpKind, Layer, Membership, NameConfig, NetworkConfig, Position, Problem,
-    Program, SecurityFiles, Why,
+    Program, SecurityFiles, SecurityTable, Why,
 };
 use crate::ipcp::shim::udp::Moves;
 use crate::irm::LoadBalancing;
+use crate::stack::security::Demand;
 use crate::types::layer::{CongestionAvoidance, Dht, LinkState, RoutePolicy, Unicast};
 use crate::types::name::{HashAlg, Name};
 use crate::wire::eth::DEFAULT_ETHERTYPE;
 use crate::wire::udp::DEFAULT_PORT;
 
 const NAME: &str = "name";
+const SECURITY: &str = "security";
+
+const DIR: Key = &["dir"];
+const REQUIRE: Key = &["require"];
 
 const PROG: Key = &["prog"];
 const ARGS: Key = &["args"];
@@ -77,6 +82,8 @@ const CONGESTIONS: &[Choice<CongestionAvoidance>] = &[
     ("lfa", CongestionAvoidance::MbEcn),
 ];
 
+pub(super) const DEMANDS: &[Choice<Demand>] =
+    &[("encryption", Demand::Encryption), ("authentication", Demand::Authentication)];
 pub(super) const MOVING: &[Choice<Moves>] =
     &[("never", Moves::Never), ("encrypted", Moves::Encrypted), ("all", Moves::All)];
 
@@ -128,9 +135,13 @@ pub(super) fn read(text: &str) -> Result<NetworkConfig, ConfigError> {
     })?;
     let mut reading = Reading::default();
     for entry in in_order(document.get_ref()) {
+        if entry.key == SECURITY {
+            reading.security(&Table::open(source, entry.key.to_owned(), &entry)?)?;
+            continue;
+        }
         let kind = IpcpKind::ALL.into_iter().find(|kind| kind.name() == entry.key);
         if kind.is_none() && entry.key != NAME {
-            let hint = Hint::new(entry.key, IpcpKind::ALL.map(IpcpKind::name).into_iter().chain([NAME]));
+            let hint = Hint::new(entry.key, IpcpKind::ALL.map(IpcpKind::name).into_iter().chain([NAME, SECURITY]));
             return Err(source.error(entry.at, Problem::Table { table: quoted(entry.key), hint }));
         }
         for table in Table::open(source, entry.key.to_owned(), &entry)?.tables() {
@@ -164,9 +175,9 @@ impl Reading {
 
     /// Says what nobody can reach: an empty file, and members with nothing below them.
     fn warn_of_loneliness(&mut self) {
-        let NetworkConfig { names, ipcps, warnings, .. } = &mut self.0;
+        let NetworkConfig { names, ipcps, warnings, security, .. } = &mut self.0;
         let warning = |at, table, why| ConfigWarning { at, table, key: None, why };
-        if names.is_empty() && ipcps.is_empty() {
+        if names.is_empty() && ipcps.is_empty() && security.is_none() {
             warnings.push(warning(Position { line: 1, column: 1 }, String::new(), Why::Empty));
         }
         if ipcps.iter().all(|ipcp| ipcp.kind.is_recursive()) {
@@ -174,6 +185,13 @@ impl Reading {
             let table = |ipcp: &IpcpConfig| format!("{}.{}", ipcp.kind.name(), ipcp.name);
             warnings.extend(members.map(|ipcp| warning(ipcp.at, table(ipcp), Why::NothingBelow)));
         }
+    }
+
+    fn security(&mut self, table: &Table<'_>) -> Result<(), ConfigError> {
+        table.only(&[&[DIR, REQUIRE]])?;
+        let (directory, require) = (table.path(DIR)?, table.choice(REQUIRE, DEMANDS)?);
+        self.0.security = Some(SecurityTable { directory, require, at: table.position() });
+        Ok(())
     }
 
     fn name(&mut self, name: Name, table: &Table<'_>) -> Result<(), ConfigError> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::ipcp::shim::udp::Moves;
 use crate::irm::LoadBalancing;
+use crate::stack::security::Demand;
 use crate::types::layer::Unicast;
 use crate::types::name::{HashAlg, Name};
 
@@ -45,6 +46,8 @@ const MAX_LEN: usize = 1 << 20;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkConfig {
+    /// Settings for all flows.
+    security: Option<SecurityTable>,
     /// Names with settings.
     names: Vec<NameConfig>,
     /// Members of layers, in the order of their creation.
@@ -53,6 +56,17 @@ pub struct NetworkConfig {
     warnings: Vec<ConfigWarning>,
     /// Path of the file. Relative paths in it start from its folder.
     file: Option<PathBuf>,
+}
+
+/// Security of all flows: `[security]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SecurityTable {
+    /// The directory with settings, certificates and keys.
+    directory: Option<PathBuf>,
+    /// What is demanded of every flow.
+    require: Option<Demand>,
+    /// Position of the table.
+    at: Position,
 }
 
 /// A name with settings: `[name.NAME]`.

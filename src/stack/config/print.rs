@@ -3,16 +3,30 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-use super::layers::MOVING;
-use super::{IpcpConfig, Layer, Membership, NameConfig, NetworkConfig, SecurityFiles};
+use super::layers::{DEMANDS, MOVING};
+use super::{IpcpConfig, Layer, Membership, NameConfig, NetworkConfig, SecurityFiles, SecurityTable};
 use crate::irm::LoadBalancing;
 use crate::types::layer::{CongestionAvoidance, RoutePolicy, Unicast};
 
 impl Display for NetworkConfig {
     /// Writes a file that says the same, defaults included.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.security.iter().try_for_each(|security| security.fmt(f))?;
         self.names.iter().try_for_each(|name| name.fmt(f))?;
         self.ipcps.iter().try_for_each(|ipcp| ipcp.fmt(f))
+    }
+}
+
+impl Display for SecurityTable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[security]")?;
+        if let Some(directory) = &self.directory {
+            writeln!(f, "dir = {}", Quoted(&directory.to_string_lossy()))?;
+        }
+        match DEMANDS.iter().find(|(_, demand)| Some(*demand) == self.require) {
+            Some((demand, _)) => writeln!(f, "require = \"{demand}\""),
+            None => Ok(()),
+        }
     }
 }
 

@@ -276,7 +276,7 @@ fn errors_have_position_and_text() {
         (
             "\n[quantum.a]",
             "line 2, column 2: there is no [quantum]; it may be \"local\", \"udp4\", \"udp6\", \"eth-dix\", \
-             \"eth-llc\", \"unicast\", \"broadcast\" or \"name\"",
+             \"eth-llc\", \"unicast\", \"broadcast\", \"name\" or \"security\"",
         ),
         ("unicast = 3", "line 1, column 1: unicast must be a table, not an integer"),
         ("[udp4]\nip = \"1.2.3.4\"", "line 2, column 1: udp4.ip must be a table, not a string"),

@@ -110,7 +110,8 @@ impl From<StackError> for io::Error {
             | StackError::NotIpv4(_)
             | StackError::NotIpv6(_)
             | StackError::EtherType(_)
-            | StackError::EtherTypeOfLlc => io::ErrorKind::InvalidInput,
+            | StackError::EtherTypeOfLlc
+            | StackError::Security(_) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, e)

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::rng::Rng;
 use crate::crypto::backend::{self, Backend};
 use crate::crypto::suite::Cipher;
 
@@ -238,7 +239,7 @@ impl Book {
 #[test]
 fn opened_numbers_are_remembered_with_and_without_a_ring() {
     for seed in 0..200 {
-        let mut rng = crate::base::rng::Rng::from_seed([seed; 32]);
+        let mut rng = Rng::from_seed([seed; 32]);
         let (mut seen, mut book) = (Seen::default(), Book::default());
         let calm = seed % 4 == 0;
         for _ in 0..3000 {
@@ -279,4 +280,70 @@ fn a_ring_without_gaps_is_freed() {
 #[test]
 fn an_idle_end_is_small() {
     assert!(size_of::<Directed>() <= 200, "{}", size_of::<Directed>());
+}
+
+/// What a flow is made of: keys, numbers, and what was opened. Not the secrets of generations to come, which are computed once.
+fn state(end: &Directed) -> impl PartialEq + core::fmt::Debug + use<> {
+    let (tx, rx) = (&end.tx, &end.rx);
+    let sending = (*tx.secret.expose(), tx.generation, tx.number);
+    let previous = rx.previous.as_ref().map(|previous| *previous.key.expose());
+    let receiving = (*rx.secret.expose(), rx.generation, previous, rx.seen.next, rx.seen.bits.as_deref().copied());
+    (sending, receiving, end.salt, end.bit)
+}
+
+#[test]
+fn a_million_packets_of_garbage_change_nothing() {
+    let (mut a, mut b) = ends(4);
+    for _ in 0..20 {
+        b.open(&mut sealed(&mut a)).unwrap();
+    }
+    let (mut good, before) = (sealed(&mut a), state(&b));
+    let mut rng = Rng::from_seed([20; 32]);
+    let (mut bytes, mut garbage) = ([0; 30], PacketBuf::with_capacity(64));
+    for _ in 0..1_000_000 {
+        rng.fill(&mut bytes);
+        // The number of a packet of the past, of now, or of a generation that may come.
+        bytes[..4].fill(0);
+        bytes[4..12].copy_from_slice(&rng.below(20 + 16 * MAX_AHEAD).to_be_bytes());
+        garbage.truncate(0);
+        garbage.extend_from_slice(&bytes).unwrap();
+        assert!(b.open(&mut garbage).is_err());
+    }
+    assert_eq!(state(&b), before);
+    b.open(&mut good).unwrap();
+    assert_ne!(state(&b), before, "a good one is remembered");
+}
+
+#[test]
+fn the_first_and_the_last_number_open_once_and_there_is_none_after_it() {
+    let (mut a, mut b) = ends(62);
+    let mut first = sealed(&mut a);
+    let mut copy = PacketBuf::copy_of(&first);
+    b.open(&mut first).unwrap();
+    assert_eq!(b.open(&mut copy), Err(CryptoError::Replayed));
+    a.tx.number = u64::MAX - 1;
+    let mut last = sealed(&mut a);
+    let mut copy = PacketBuf::copy_of(&last);
+    b.open(&mut last).unwrap();
+    assert_eq!(b.open(&mut copy), Err(CryptoError::Replayed));
+    let mut packet = PacketBuf::copy_of(b"x");
+    assert_eq!(a.seal(&mut packet), Err(CryptoError::PacketTooLong), "no number comes twice");
+    assert_eq!(a.seal(&mut packet), Err(CryptoError::PacketTooLong));
+    // The last of all is never sealed, but somebody may send it.
+    let mut forged = PacketBuf::copy_of(&[&iv_of(u64::MAX)[..], &[0; 20]].concat());
+    assert_eq!(b.open(&mut forged), Err(CryptoError::Forged));
+}
+
+/// An end seals no more than 2^20 packets with a key, and no two with one number: far below what a key may seal, see the
+/// chapter on security.
+#[test]
+fn a_key_seals_so_many_packets_and_no_more() {
+    let mut a = end(Side::Client, ROTATION_BIT);
+    a.tx.number = (1 << ROTATION_BIT) - 1;
+    let _ = sealed(&mut a);
+    assert_eq!(a.generation(), 0);
+    let before = *a.tx.secret.expose();
+    let _ = sealed(&mut a);
+    assert_eq!(a.generation(), 1);
+    assert_ne!(*a.tx.secret.expose(), before);
 }

@@ -140,9 +140,9 @@ fn the_previous_key_opens_late_packets_for_half_an_epoch() {
     for _ in 0..30 {
         b.open(&mut sealed(&mut a, &mut rng)).unwrap();
     }
-    assert!(b.previous.is_none(), "32 packets are half an epoch");
+    assert!(b.past.is_none(), "32 packets are half an epoch");
     assert_eq!(b.open(&mut late.pop().unwrap()), Err(CryptoError::Forged));
-    assert!(a.previous.is_some(), "the sender has not heard yet that the receiver follows");
+    assert!(a.past.is_some(), "the sender has not heard yet that the receiver follows");
 }
 
 #[test]
@@ -220,4 +220,54 @@ proptest! {
         prop_assert!(protection(Cipher::Aes128Gcm).open(&mut packet).is_err());
         prop_assert_eq!(&packet[..], &bytes[..]);
     }
+}
+
+/// A reference changes keys because it has been told to, and by its own count right after that.
+#[test]
+fn late_packets_open_after_two_changes_in_a_row() {
+    let (mut a, mut b, mut rng) = ends(20);
+    let mut late: Vec<_> = (0..3).map(|_| sealed(&mut a, &mut rng)).collect();
+    a.advance();
+    b.open(&mut sealed(&mut a, &mut rng)).unwrap();
+    b.open(&mut late.pop().unwrap()).unwrap();
+    a.advance();
+    b.open(&mut sealed(&mut a, &mut rng)).unwrap();
+    b.open(&mut late.pop().unwrap()).unwrap();
+    assert_eq!(b.generation(), 2);
+    // It is not kept for longer than the one behind it.
+    b.set_rotation_bit(4);
+    for _ in 0..8 {
+        b.open(&mut sealed(&mut a, &mut rng)).unwrap();
+    }
+    assert!(b.past.is_none());
+    assert_eq!(b.open(&mut late.pop().unwrap()), Err(CryptoError::Forged));
+}
+
+/// What a flow is made of: keys and counts. Not how many keys are tried for a packet, nor what has been computed for that.
+fn state(end: &Shared) -> impl PartialEq + core::fmt::Debug + use<> {
+    let key = |generation: &Generation| *generation.key.expose();
+    let past = end.past.as_ref().map(|past| (key(&past.previous), past.older.as_deref().map(key)));
+    let keys = (key(&end.current), past);
+    (keys, end.rotation_salt, end.generation, end.count, end.rotation_bit, end.peer_followed)
+}
+
+#[test]
+fn a_million_packets_of_garbage_change_nothing() {
+    let (mut a, mut b, mut rng) = ends(4);
+    // In the middle of a change of keys, where the most is tried.
+    while b.generation() == 0 {
+        b.open(&mut sealed(&mut a, &mut rng)).unwrap();
+    }
+    let mut good = sealed(&mut a, &mut rng);
+    let before = state(&b);
+    let (mut bytes, mut garbage) = ([0; 30], PacketBuf::with_capacity(64));
+    for _ in 0..1_000_000 {
+        rng.fill(&mut bytes);
+        garbage.truncate(0);
+        garbage.extend_from_slice(&bytes).unwrap();
+        assert!(b.open(&mut garbage).is_err());
+    }
+    assert_eq!(state(&b), before);
+    b.open(&mut good).unwrap();
+    assert_ne!(state(&b), before, "a good one is counted");
 }

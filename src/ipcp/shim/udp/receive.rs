@@ -54,7 +54,7 @@ impl UdpShim {
             let route = route_of(&datagram);
             if !current.is(&(eid, route)) {
                 current.deliver(now, &mut r.group);
-                match self.flow_of(eid, route) {
+                match self.flow_of(now, eid, route) {
                     Some(flow) if !flow.peer.is_on(route) => {
                         datagram.data.pull(EID_LEN);
                         self.receive_elsewhere(now, eid, route, &flow, datagram.data);
@@ -81,11 +81,12 @@ impl UdpShim {
     }
 
     /// The flow that a data datagram belongs to. Without one it is dropped without an answer.
-    fn flow_of(&self, eid: u32, route: Route) -> Option<Arc<UdpFlow>> {
+    fn flow_of(&self, now: Instant, eid: u32, route: Route) -> Option<Arc<UdpFlow>> {
         let flow = self.flows.get(eid.into());
         if flow.is_none() {
             self.counters.unknown_eid.count();
             let peer = route.remote;
+            self.strays.lock().fault(now, host_number(peer));
             record!(
                 self.panics, Malformed, Debug, [peer = peer, eid: eid],
                 "datagram from {peer} dropped: no flow has the EID {eid:#x}"
@@ -96,7 +97,7 @@ impl UdpShim {
 
     /// A packet has come from another address than the peer's, which may have moved. Otherwise it is dropped.
     fn receive_elsewhere(&self, now: Instant, eid: u32, route: Route, flow: &UdpFlow, pkt: PacketBuf) {
-        if self.may_move(flow, route) && flow.endpoint.receive_elsewhere(now, route, [pkt]) > 0 {
+        if self.may_move(now, flow, route) && flow.endpoint.receive_elsewhere(now, route, [pkt]) > 0 {
             return;
         }
         self.counters.wrong_source.count();
@@ -147,10 +148,13 @@ impl UdpShim {
         self.flows.get(m.s_eid.into()).is_some_and(|end| end.peer.is_on(route) && end.is_requested())
     }
 
-    /// Returns `true` if the flow may go on at this route.
-    fn may_move(&self, flow: &UdpFlow, route: Route) -> bool {
+    /// Returns `true` if the flow may go on at this route. A host that has tried many EIDs has not found a plain flow by it: what
+    /// it gets for the right one, before it has shown anything else, would tell it that it is.
+    fn may_move(&self, now: Instant, flow: &UdpFlow, route: Route) -> bool {
+        let guesses = || self.strays.lock().is_over(now, host_number(route.remote));
         match self.config.moves {
             Moves::Never => false,
+            _ if !flow.endpoint.is_encrypted() && guesses() => false,
             Moves::All => true,
             Moves::Encrypted => {
                 let (own, port) = (flow.peer.route().remote, route.remote.port());
@@ -244,6 +248,12 @@ impl UdpShim {
 }
 
 impl UdpShim {
+    fn send_refusal(&self, to: &Requester, code: Code, data: &[u8]) {
+        self.counters.refused.count();
+        let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data };
+        self.send_reply(to.route, &reply.to_vec());
+    }
+
     /// Sends a reply from the address that was asked. One that cannot be sent is a lost one.
     fn send_reply(&self, route: Route, reply: &[u8]) {
         if let Err(e) = self.send(route, reply, None) {
@@ -298,9 +308,13 @@ impl Replies for UdpShim {
     }
 
     fn refuse(&self, _now: Option<Instant>, to: &Requester, code: Code) {
-        self.counters.refused.count();
-        let reply = FlowReply { s_eid: to.s_eid, d_eid: 0, response: code.to_response(), data: &[] };
-        self.send_reply(to.route, &reply.to_vec());
+        self.send_refusal(to, code, &[]);
+    }
+
+    const ASKS_PROOF: bool = true;
+
+    fn refuse_asking(&self, _now: Instant, to: &Requester, code: Code, proof: &[u8]) {
+        self.send_refusal(to, code, proof);
     }
 }
 
