@@ -159,8 +159,7 @@ impl Tls {
 /// Handshakes by key exchange, without certificates, with one of the server, and with both.
 pub(crate) fn handshakes() -> Vec<Row> {
     let issued = Issued::new();
-    let mut rows: Vec<_> =
-        Kex::ALL.iter().copied().filter(|kex| kex.is_available()).map(|kex| anonymous(kex)).collect();
+    let mut rows: Vec<_> = Kex::ALL.iter().copied().filter(|kex| kex.is_available()).map(anonymous).collect();
     for (kex, group) in [
         (Kex::X25519, ring::kx_group::X25519),
         (Kex::Prime256v1, ring::kx_group::SECP256R1),
@@ -296,7 +295,7 @@ impl Simulated {
         let datagrams: Vec<_> = (0..n)
             .map(|_| {
                 self.host += u32::from(!is_one);
-                let from = if is_one { [10, 9, 9, 9] } else { (0x0b00_0000 | self.host % 4096).to_be_bytes() };
+                let from = if is_one { [10, 9, 9, 9] } else { (0x0b00_0000 | (self.host % 4096)).to_be_bytes() };
                 (SocketAddr::from((from, 4000)), self.requests.make(unix, name, is_good))
             })
             .collect();
