@@ -35,7 +35,7 @@ impl Stack {
         Ok(self.shared.node.set_gate(Some(&name), Some(Arc::new(gate)))?)
     }
 
-    /// Takes the gate of a name away: the one [of the stack](Builder::gate) decides, if there is one.
+    /// Takes the gate of a name away: the one [of the stack](crate::Builder::gate) decides, if there is one.
     pub fn remove_gate(&self, name: &str) {
         if let Ok(name) = Name::new(name) {
             // Only a gate can be one too many.
