@@ -169,13 +169,14 @@ impl ReplayCache {
         if is_timely { Ok(()) } else { Err(OapError::Stale { age_ms }) }
     }
 
-    /// Fails for a time of which it is not remembered what was seen.
+    /// Fails for a time of which it is not remembered what was seen. What lies in the future does not count: it is of a clock
+    /// that was set back by more than the window, and would have everything refused until that catches up.
     fn check_memory(&self, unix_nanos: u64, timestamp: u64) -> Result<(), OapError> {
-        let age_ms = age_ms(unix_nanos, timestamp);
-        if self.forgotten.is_some_and(|forgotten| timestamp <= forgotten) {
+        let (age_ms, newest) = (age_ms(unix_nanos, timestamp), self.newest(unix_nanos));
+        if self.forgotten.is_some_and(|forgotten| timestamp <= forgotten && forgotten < newest) {
             return Err(OapError::Stale { age_ms });
         }
-        if timestamp < self.start { Err(OapError::BeforeStart { age_ms }) } else { Ok(()) }
+        if timestamp < self.start && self.start < newest { Err(OapError::BeforeStart { age_ms }) } else { Ok(()) }
     }
 
     /// Drops what the window refuses anyway, a few entries at a time.

@@ -421,6 +421,46 @@ fn another_busy_place_makes_no_path_shorter() {
     assert_eq!(driven.allocation.round_trip(), ms(600));
 }
 
+/// A clock whose real time is set back.
+struct Stepped(Arc<ManualClock>, core::sync::atomic::AtomicU64);
+
+impl Clock for Stepped {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        self.0.unix_nanos() - self.1.load(Ordering::Relaxed)
+    }
+}
+
+/// As on a board whose clock was ahead until it heard of the time.
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_from_flows() {
+    let clock = Arc::new(Stepped(Arc::new(ManualClock::new(UNIX)), core::sync::atomic::AtomicU64::new(0)));
+    let node = Node::new(Parts {
+        name: None,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        pool: None,
+        rng: Randomness::from_seed([7; 32]),
+        entropy: None,
+        limits: Limits::default(),
+        inline: true,
+        security: NameSecurity::default(),
+        backend: &RUST,
+    });
+    clock.1.store(3600 * 1_000_000_000, Ordering::Relaxed);
+    let name = Name::new("echo").unwrap();
+    let listener = node.with_irm(|irm| irm.bind(&name)).unwrap();
+    let mut accept = crate::node::accept::Accept::new(&node, listener, name.clone());
+    let wanted = Wanted { name, qos: QosSpec::RAW, timeout: None, data: Vec::new(), via: Via::Any };
+    let mut allocation = Allocation::new(&node, wanted);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(allocation.poll(&mut cx).is_pending());
+    assert!(matches!(accept.poll(&mut cx, &mut |_| Vec::new()), Poll::Ready(Ok(_))));
+    assert!(matches!(allocation.poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
 /// A resolver that takes its time, and knows the name then.
 #[test]
 fn a_lookup_has_as_long_as_the_allocation() {

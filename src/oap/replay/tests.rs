@@ -129,6 +129,25 @@ fn room_is_for_the_present() {
     assert_eq!(cache.len(), 10);
 }
 
+/// What is only looked at is looked at first: it must say the same as what remembers.
+#[test]
+fn a_clock_set_back_is_no_reason_before_anything_is_admitted() {
+    let back = NOW - 3600 * SECOND;
+    let started = ReplayCache::default().started(NOW);
+    assert_eq!(started.check(back, back), Ok(()));
+    let mut full = ReplayCache::new(10);
+    for n in 0..20 {
+        full.admit(NOW, id(n), NOW + n).unwrap();
+    }
+    assert_eq!(full.check(back, back), Ok(()));
+    let mut quiet = ReplayCache::default();
+    quiet.admit(NOW, id(1), NOW).unwrap();
+    quiet.admit(NOW + 30 * SECOND, id(2), NOW + 30 * SECOND).unwrap();
+    assert_eq!(quiet.check(back, back), Ok(()));
+    // By less than the window all of it counts.
+    assert!(started.check(NOW - 50 * MS, NOW - 50 * MS).is_err());
+}
+
 proptest! {
     /// A clock that is off by less than the window, this way and that: nothing is admitted twice, and nothing new is refused.
     #[test]
