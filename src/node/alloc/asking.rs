@@ -348,18 +348,20 @@ impl Allocation {
             [name = name, peer = place, reason = code],
             "flow to {name:?} refused by {place}: {code}"
         );
-        // What was said to an earlier request does not count while a later one is under way.
-        let again = asking.tries.iter().any(|t| t.is_at(&refused.ipcp, refused.at));
+        // What was said to one request does not count while another is under way, which may be accepted. But neither one that
+        // is lost keeps a place from being asked with another exchange, or after a pause.
+        let others = || asking.tries.iter().filter(|t| t.is_at(&refused.ipcp, refused.at));
+        let (again, later) = (others().next().is_some(), others().any(|t| t.token > refused.token));
         let proof = proof.filter(|_| code == Code::AGAIN);
         let is_first = proof.is_some_and(|proof| asking.show(place, proof));
-        if !again && code == Code::AGAIN && (proof.is_some() || now.since(refused.asked) < BUSY) {
+        if !later && code == Code::AGAIN && (proof.is_some() || now.since(refused.asked) < BUSY) {
             let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
             // With what it wants to see, there may be room at once.
             let pause = if is_first { Duration::ZERO } else { backoff.failed(&mut self.node.split_rng("pause")) };
             // It answers, so nothing is lost that a longer wait would spare.
             asking.backoff = self.node.shared.limits.retry.max(SHORTEST_RETRY);
             asking.next_retry = now + pause;
-        } else if !again && self.ask_again(now, &refused, code) {
+        } else if !later && self.ask_again(now, &refused, code) {
             refused.withdraw();
             return;
         } else if !again {

@@ -461,6 +461,19 @@ fn a_clock_that_is_set_back_keeps_nobody_from_flows() {
     assert!(matches!(allocation.poll(&mut cx), Poll::Ready(Ok(_))));
 }
 
+/// The first request was lost: what is said to the second has the place asked again, with the second exchange.
+#[test]
+fn a_lost_request_does_not_keep_from_the_second_exchange() {
+    let mut driven = Driven::new();
+    let client = SecurityConfig::encrypted(crate::Kex::X25519).fallback(Some(crate::Kex::Prime256v1));
+    driven.node.set_security(None, NameSecurity { server: client.clone(), client }).unwrap();
+    driven.happen(Event::NameFound);
+    driven.happen(Event::Silence);
+    let asked = driven.layer.token();
+    driven.answer(Err(Code::CRYPT), &[]);
+    assert_ne!(driven.layer.token(), asked, "{:?}", driven.result);
+}
+
 /// A resolver that takes its time, and knows the name then.
 #[test]
 fn a_lookup_has_as_long_as_the_allocation() {
