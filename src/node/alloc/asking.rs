@@ -67,7 +67,7 @@ pub(super) struct Asking {
     /// Places that are asked with the second key exchange.
     pub(super) fallen_back: Vec<(Arc<dyn Ipcp>, Location)>,
     /// What places without room want to be shown, the latest last.
-    pub(super) proofs: Vec<(Location, Proof)>,
+    pub(super) proofs: Vec<(Arc<dyn Ipcp>, Location, Proof)>,
 }
 
 impl Asking {
@@ -210,7 +210,10 @@ impl Allocation {
         let Phase::Asking(asking) = &mut self.phase else { return Ok(false) };
         let in_memory = !is_lossy(&**ipcp);
         // One that was sent in memory says nothing of itself.
-        let before = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client).find(|c| !c.knows_server());
+        // The place itself comes first: what was shown to another is part of another id.
+        let here = asking.tries.iter().rev().filter(|t| t.is_at(ipcp, *at)).map(|t| &t.client);
+        let elsewhere = asking.tries.iter().rev().map(|t| &t.client).chain(&asking.client);
+        let before = here.chain(elsewhere).find(|c| !c.knows_server());
         let (client, data) = match before {
             _ if in_memory => {
                 let terms = (self.node.flows.granted(self.wanted.qos.timeout), self.node.flows.message());
@@ -218,7 +221,9 @@ impl Allocation {
             }
             Some(before) => {
                 let wait = self.deadline.since(now);
-                let proof = asking.proofs.iter().find(|(place, _)| place == at).map(|(_, proof)| *proof);
+                let mut proofs = asking.proofs.iter();
+                let proof =
+                    proofs.find(|(of, place, _)| place == at && Arc::ptr_eq(of, ipcp)).map(|(.., proof)| *proof);
                 before.again_with(unix, &security, &self.wanted.data, wait, proof, &mut rng)?
             }
             None => {
@@ -353,7 +358,7 @@ impl Allocation {
         let others = || asking.tries.iter().filter(|t| t.is_at(&refused.ipcp, refused.at));
         let (again, later) = (others().next().is_some(), others().any(|t| t.token > refused.token));
         let proof = proof.filter(|_| code == Code::AGAIN);
-        let is_first = proof.is_some_and(|proof| asking.show(place, proof));
+        let is_first = proof.is_some_and(|proof| asking.show(&refused.ipcp, place, proof));
         if !later && code == Code::AGAIN && (proof.is_some() || now.since(refused.asked) < BUSY) {
             let backoff = asking.busy.get_or_insert(Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
             // With what it wants to see, there may be room at once.
@@ -423,14 +428,14 @@ impl Asking {
     }
 
     /// A place is to be shown this from now on. Returns `true` if it has not wanted anything before.
-    fn show(&mut self, place: Location, proof: Proof) -> bool {
+    fn show(&mut self, ipcp: &Arc<dyn Ipcp>, place: Location, proof: Proof) -> bool {
         let before = self.proofs.len();
-        self.proofs.retain(|(other, _)| *other != place);
+        self.proofs.retain(|(of, other, _)| *other != place || !Arc::ptr_eq(of, ipcp));
         let is_first = self.proofs.len() == before;
         if self.proofs.len() >= MAX_TRIES {
             self.proofs.remove(0);
         }
-        self.proofs.push((place, proof));
+        self.proofs.push((Arc::clone(ipcp), place, proof));
         is_first
     }
 

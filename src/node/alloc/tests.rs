@@ -474,6 +474,39 @@ fn a_lost_request_does_not_keep_from_the_second_exchange() {
     assert_ne!(driven.layer.token(), asked, "{:?}", driven.result);
 }
 
+/// The id of a request without its wait and mark, by which a server knows a repetition.
+fn id_of(asked: &Asked) -> [u8; 16] {
+    OapRequest::peek_id(&asked.2).unwrap()
+}
+
+/// What one place wants to be shown is nothing to the others, which know repetitions by their ids.
+#[test]
+fn a_proof_for_one_place_makes_no_other_request_for_another() {
+    let mut driven = Driven::new();
+    let far = Layer::new();
+    driven.node.add_ipcp(Arc::clone(&far) as Arc<dyn Ipcp>, -1).unwrap();
+    *far.places.lock() = Some(1);
+    driven.happen(Event::NameFound);
+    while far.token().is_none() {
+        driven.wait(Duration::from_millis(10));
+    }
+    let mut ids = alloc::collections::BTreeSet::new();
+    let mut tokens = alloc::collections::BTreeSet::new();
+    for n in 0..400u32 {
+        let of_far = far.asked.lock().clone().unwrap();
+        ids.insert(id_of(&of_far));
+        tokens.insert(of_far.1);
+        // The near one has no room, each time, and says so with another number.
+        let (answer, token, _) = driven.layer.asked.lock().clone().unwrap();
+        let proof = [&n.to_be_bytes()[..], &[7; 4]].concat();
+        answer.answered(token, Reply { result: Err(Code::AGAIN), data: proof });
+        driven.poll();
+        driven.wait(Duration::from_millis(10));
+    }
+    assert!(tokens.len() > 2, "asked again: {}", tokens.len());
+    assert_eq!(ids.len(), 1, "of {} requests to the silent place", tokens.len());
+}
+
 /// A resolver that takes its time, and knows the name then.
 #[test]
 fn a_lookup_has_as_long_as_the_allocation() {
