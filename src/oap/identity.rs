@@ -82,7 +82,11 @@ pub(super) fn authenticate(
         }
         None => authenticate_pinned(&signed, expected, is_pinned, now, &limits).map_err(refused)?,
     };
-    if !config.peer_names.is_empty() && !config.peer_names.iter().any(|name| *name.as_str() == *peer.name) {
+    // The server of a client has the name that was called.
+    if expected.is_none()
+        && !config.peer_names.is_empty()
+        && !config.peer_names.iter().any(|name| *name.as_str() == *peer.name)
+    {
         return Err(OapError::PeerName(peer.name));
     }
     Ok(Some(peer))

@@ -101,6 +101,14 @@ fn names_of_clients_are_whole_names() {
     }
 }
 
+/// They say nothing of servers, which have the name that was called: a stack has one setting for both.
+#[test]
+fn names_of_clients_are_none_of_servers() {
+    let (waiting, asked) = ask(&requiring(x25519()).peer_names(vec!["alice".parse().unwrap()]), 1);
+    let (response, _) = answer(&oping(x25519()), &asked).unwrap();
+    assert_eq!(waiting.complete(&response).map(|there| there.peer.is_some()), Ok(true));
+}
+
 /// Whatever does not answer the request is noise, which a client does not give up for.
 #[test]
 fn a_response_to_another_request_is_that_whoever_it_is_from() {
