@@ -156,7 +156,8 @@ pub struct Outcome {
 /// Why the security exchange of a flow failed.
 ///
 /// It is what this end has found out. The other end is told no more than one of two codes: [`Code::CRYPT`](crate::Code::CRYPT)
-/// for encryption, [`Code::AUTH`](crate::Code::AUTH) for everything else.
+/// for encryption, [`Code::AUTH`](crate::Code::AUTH) for everything else; a client of this library whose clock is wrong,
+/// [`Code::TIME`](crate::Code::TIME).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OapError {
