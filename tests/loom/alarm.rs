@@ -42,6 +42,7 @@ impl Member {
             clock: Arc::new(Still),
             pool: None,
             rng: Randomness::from_seed([7; 32]),
+            entropy: None,
             limits: Limits::default(),
             inline: true,
             security: NameSecurity::default(),
