@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         }
         _ => SecurityConfig::encrypted(Kex::X25519),
     };
-    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
+    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Verify };
     let config = config.certificates(certificates);
     let (client, request) = Client::start(NOW, &config, b"question", &mut Randomness::from_seed([1; 32])).unwrap();
 

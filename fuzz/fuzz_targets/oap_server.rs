@@ -28,7 +28,7 @@ fn config(choice: u8) -> SecurityConfig {
         }
     };
     let config = config.allow_unauthenticated(choice & 16 != 0);
-    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Refuse };
+    let certificates = if choice & 8 != 0 { CertificatePolicy::Ignore } else { CertificatePolicy::Verify };
     config.required(choice & 4 != 0).certificates(certificates)
 }
 
