@@ -149,7 +149,7 @@ impl<M: Medium> World<M> {
         let encrypted = choice & 1 != 0;
         let security = if encrypted { "X25519,chacha20-poly1305".parse().unwrap() } else { SecurityConfig::default() };
         let (medium, wire) = (M::new(choice), Arc::default());
-        let hosts = [host(1, &medium, &wire, security), host(2, &medium, &wire, security)];
+        let hosts = [host(1, &medium, &wire, security.clone()), host(2, &medium, &wire, security)];
         Self { now: Instant::ZERO, medium, wire, hosts, encrypted, last: None }
     }
 
