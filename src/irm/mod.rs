@@ -87,7 +87,8 @@ pub struct Caller {
     pub held_until: Option<Instant>,
     /// Becomes true when the requester gives up, if that can be seen.
     pub withdrawn: Option<Arc<AtomicBool>>,
-    /// Its address may be made up: when there is no room, it gives way to those of which that is not so.
+    /// Its address may be made up: when there is no room, it gives way to those of which that is not so, but to an eighth of
+    /// the queue for each host.
     pub is_unproven: bool,
 }
 

@@ -10,6 +10,8 @@ use super::*;
 use crate::base::time::Instant;
 use crate::types::name::{HashAlg, Name};
 
+mod proven;
+
 fn name(s: &str) -> Name {
     Name::new(s).unwrap()
 }
@@ -409,33 +411,4 @@ fn no_waker_is_dropped_in_here() {
     assert_eq!(Arc::strong_count(&held), 3, "the one that was woken, and the one that was brought along");
     drop((taken, again, calls, first));
     assert_eq!(Arc::strong_count(&held), 1);
-}
-
-/// Of those whose addresses may be made up none pushes out another, and all of them make room.
-#[test]
-fn proven_requests_come_first() {
-    let (mut irm, n) = (irm(), name("n"));
-    irm.bind(&n).unwrap();
-    irm.set_backlog(&n, 4).unwrap();
-    let unproven = |peer| Caller { is_unproven: true, ..of(peer) };
-    for peer in 1..=4 {
-        asks(&mut irm, &n, peer as u32, unproven(peer)).unwrap();
-    }
-    assert!(matches!(asks(&mut irm, &n, 5, unproven(5)), Err(Refused::Full(5))));
-    // The newest ones go.
-    for (peer, gone) in [(11, 4), (12, 3), (13, 2), (14, 1)] {
-        assert_eq!(asks(&mut irm, &n, peer, of(peer.into())).unwrap().shed, [gone]);
-    }
-    // Two of one host, and one that has none.
-    assert!(matches!(asks(&mut irm, &n, 15, of(11)), Err(Refused::Full(15))));
-    assert!(matches!(asks(&mut irm, &n, 6, unproven(6)), Err(Refused::Full(6))));
-    // Nor do those with most make room for it.
-    let (mut irm, n) = (self::irm(), name("m"));
-    irm.bind(&n).unwrap();
-    irm.set_backlog(&n, 4).unwrap();
-    for request in 1..=4 {
-        asks(&mut irm, &n, request, of(7)).unwrap();
-    }
-    assert!(matches!(asks(&mut irm, &n, 8, unproven(8)), Err(Refused::Full(8))));
-    assert_eq!(asks(&mut irm, &n, 9, of(9)).unwrap().shed, [4]);
 }

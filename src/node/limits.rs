@@ -109,7 +109,8 @@ impl Limits {
     /// Sets the number of requests for one name that may wait for an acceptor, at least 1, unless the name has a [limit
     /// of its own](crate::Stack::set_backlog). Beyond it, the newest request of the peer with the most is refused, to
     /// be tried again later: as long as others wait, no peer has more than a fair part. Over UDP those who have shown their
-    /// address come before those who have not, such as references. Default: 1024.
+    /// address come before those who have not, such as references: as many of each host as are an eighth of all, and at least
+    /// one. Default: 1024.
     #[must_use]
     pub fn backlog(mut self, requests: usize) -> Self {
         self.irm.backlog = requests;

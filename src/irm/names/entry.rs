@@ -24,7 +24,11 @@ pub(super) struct Entry<R> {
     pub(super) offers: usize,
     /// Bytes of the queue.
     pub(super) bytes: usize,
-    shares: Shares,
+    /// Those of hosts at proven addresses.
+    proven: Shares,
+    /// Those from addresses that may be made up. They are counted apart: whoever makes up the address of a host that is there
+    /// would otherwise use up its share.
+    unproven: Shares,
     /// Limit of waiting requests, if that was set.
     pub(super) backlog: Option<usize>,
     /// Hash by the algorithm [`DIRECT`](super::DIRECT).
@@ -49,6 +53,14 @@ impl Shares {
         self.by_number.last().copied()
     }
 
+    fn add(&mut self, host: u64) {
+        self.set(host, self.of(host) + 1);
+    }
+
+    fn remove(&mut self, host: u64) {
+        self.set(host, self.of(host).saturating_sub(1));
+    }
+
     fn set(&mut self, host: u64, number: usize) {
         let before = self.of.remove(&host).unwrap_or(0);
         self.by_number.remove(&(before, host));
@@ -58,6 +70,9 @@ impl Shares {
         }
     }
 }
+
+/// The part of a queue, one of so many, in which the requests of a host at a proven address come before unproven ones.
+const PARTS: usize = 8;
 
 /// Acceptor to which a request is on offer that no acceptor may take yet.
 pub(super) const NOBODY: WaiterId = WaiterId(0);
@@ -100,7 +115,8 @@ impl<R> Default for Entry<R> {
             watches: Vec::new(),
             offers: 0,
             bytes: 0,
-            shares: Shares::default(),
+            proven: Shares::default(),
+            unproven: Shares::default(),
             backlog: None,
             hash: None,
         }
@@ -132,7 +148,7 @@ impl<R> Entry<R> {
     pub(super) fn put(&mut self, queued: Queued<R>) {
         self.offers += usize::from(queued.offered.is_some());
         self.bytes = self.bytes.saturating_add(queued.caller.bytes);
-        self.shares.set(queued.caller.host, self.shares.of(queued.caller.host) + 1);
+        self.shares(&queued.caller).add(queued.caller.host);
         self.queue.push_back(queued);
     }
 
@@ -141,23 +157,36 @@ impl<R> Entry<R> {
         let taken = self.queue.remove(at)?;
         self.offers -= usize::from(taken.offered.is_some());
         self.bytes = self.bytes.saturating_sub(taken.caller.bytes);
-        self.shares.set(taken.caller.host, self.shares.of(taken.caller.host).saturating_sub(1));
+        self.shares(&taken.caller).remove(taken.caller.host);
         Some(taken)
     }
 
-    /// Returns the newest request of the host that has the most of them, if that has more than `host` would have with
-    /// one more: one that is not on offer, if there is any. For one that `is_unproven` no other gives way than such.
-    pub(super) fn unfair(&self, host: u64, is_unproven: bool) -> Option<usize> {
-        let own = self.shares.of(host);
-        // More than one more: otherwise two hosts would push out each other's requests in turn.
-        let (_, most) = self.shares.most().filter(|(number, _)| *number > own + 1)?;
-        let gives_way = |caller: &Caller| caller.host == most && (caller.is_unproven || !is_unproven);
-        self.newest(gives_way)
+    fn shares(&mut self, caller: &Caller) -> &mut Shares {
+        if caller.is_unproven { &mut self.unproven } else { &mut self.proven }
     }
 
-    /// Returns the newest request of an address that may be made up.
-    pub(super) fn unproven(&self) -> Option<usize> {
-        self.newest(|caller| caller.is_unproven)
+    /// Returns the request that gives way to one more of `caller`, if any does: the newest of the host that has the most, as
+    /// long as that is more than `caller`'s would have.
+    ///
+    /// A host at a proven address has its [part](PARTS) of the queue before all unproven ones, and none of these takes it away.
+    /// What it has beyond that is worth no more than they are: one address is had easily, and would keep out everybody who
+    /// cannot show theirs.
+    pub(super) fn gives_way(&self, caller: &Caller) -> Option<usize> {
+        let part = (self.queue.len() / PARTS).max(1);
+        let (proven, unproven) = (self.proven.most(), self.unproven.most());
+        let own = if caller.is_unproven { &self.unproven } else { &self.proven }.of(caller.host);
+        let is_beyond = proven.is_some_and(|(number, _)| number > part);
+        if !caller.is_unproven && !is_beyond && own < part && unproven.is_some() {
+            // Where each has one, as those that are made up do, none has more than another, and the newest goes.
+            return self
+                .newest(|of| of.is_unproven && unproven.is_none_or(|(number, host)| number == 1 || of.host == host));
+        }
+        let proven = proven.filter(|_| is_beyond || !caller.is_unproven);
+        let most =
+            [proven.map(|(number, host)| (number, false, host)), unproven.map(|(number, host)| (number, true, host))];
+        // More than one more: otherwise two hosts would push out each other's requests in turn.
+        let (_, is_unproven, host) = most.into_iter().flatten().max().filter(|(number, ..)| *number > own + 1)?;
+        self.newest(|of| (of.is_unproven, of.host) == (is_unproven, host))
     }
 
     /// Returns the newest request of callers that `are` of interest: one that is not on offer, if there is any. An acceptor was

@@ -74,8 +74,8 @@ impl<R> Irm<R> {
         Ok(placed)
     }
 
-    /// Makes room for one more request of `caller`, if others can be `shed`: those that were given up, and else one of
-    /// a host that has more.
+    /// Makes room for one more request of `caller`, if others can be `shed`: those that were given up, and else [one
+    /// that gives way](Entry::gives_way).
     fn make_room(&mut self, name: &Name, caller: &Caller, shed: &mut Vec<R>) -> bool {
         let limits = self.limits;
         let Some(entry) = self.names.get_mut(name) else { return false };
@@ -97,15 +97,9 @@ impl<R> Irm<R> {
                 drop_one(entry, at);
             }
         }
-        if is_full(entry)
-            && !caller.is_unproven
-            && let Some(at) = entry.unproven()
-        {
-            drop_one(entry, at);
-        }
         // One at a time: what is larger than that has to come again.
         if is_full(entry)
-            && let Some(at) = entry.unfair(caller.host, caller.is_unproven)
+            && let Some(at) = entry.gives_way(caller)
         {
             drop_one(entry, at);
         }
