@@ -33,15 +33,24 @@ pub(super) fn sign(message: &Message<'_>, config: &SecurityConfig, rng: &mut Ran
     Ok(bytes)
 }
 
-/// The part that costs nothing: refuses a peer that shows no certificate where one is required.
+/// Whoever is shown is not looked at.
+fn is_ignored(config: &SecurityConfig) -> bool {
+    config.certificates == CertificatePolicy::Ignore && config.pinned_keys.is_empty()
+}
+
+/// The part that costs nothing: refuses a peer that shows no certificate where one is required, or one that is too large.
 pub(super) fn check(message: &Message<'_>, config: &SecurityConfig) -> Result<(), OapError> {
     let pins = !config.pinned_keys.is_empty();
+    let (len, max) = (message.certificate.len(), Limits::default().size);
     match (message.certificate.is_empty(), config.certificates) {
         // Whoever takes the certificate out would get around the pins.
         (true, _) if pins => Err(OapError::PeerUnauthenticated),
         (true, CertificatePolicy::Require) => Err(OapError::PeerUnauthenticated),
         (false, CertificatePolicy::Verify | CertificatePolicy::Require) if config.authorities.is_none() && !pins => {
             Err(OapError::NoAuthorities)
+        }
+        (false, _) if len > max && !is_ignored(config) => {
+            Err(OapError::Peer(Box::new(CertificateError::TooLarge { len, max })))
         }
         _ => Ok(()),
     }
@@ -57,8 +66,7 @@ pub(super) fn authenticate(
 ) -> Result<Option<VerifiedPeer>, OapError> {
     check(message, config)?;
     let pins = &config.pinned_keys;
-    let is_ignored = config.certificates == CertificatePolicy::Ignore && pins.is_empty();
-    if message.certificate.is_empty() || is_ignored {
+    if message.certificate.is_empty() || is_ignored(config) {
         return Ok(None);
     }
     let (signed, _) = bytes.split_at_checked(bytes.len() - message.signature.len()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Ends that show certificates: those of the reference's own tool.
 
 use super::*;
-use crate::crypto::certificate::{Credentials, TrustStore};
+use crate::crypto::certificate::{Certificate, CertificateError, Credentials, Limits, TrustStore};
 use crate::crypto::kex::KemKey;
 use alloc::sync::Arc;
 
@@ -150,4 +150,32 @@ fn a_key_without_a_digest_names_none() {
     }
     let (_, asked) = ask(&oping(x25519()).digest(Some(Digest::Sha384)), 1);
     assert_eq!(message(&asked).digest, Digest::Sha384.nid());
+}
+
+/// It would be refused for certain once somebody accepts, so it does not wait for that. Who looks at no certificates takes it.
+#[test]
+fn a_certificate_beyond_the_limit_waits_for_nobody() {
+    let max = Limits::default().size;
+    let (_, asked) = ask(&oping(x25519()), 1);
+    let key = Certificate::from_der(message(&asked).certificate, max).unwrap().public_key().unwrap();
+    let pinned = |config: SecurityConfig| config.pinned_keys(vec![("oping".parse().unwrap(), key.clone())]);
+    let ignoring = x25519().certificates(CertificatePolicy::Ignore);
+    let looking = [
+        requiring(x25519()),
+        requiring(x25519()).certificates(CertificatePolicy::Verify),
+        pinned(x25519()),
+        pinned(ignoring.clone()),
+    ];
+    for len in [max, max + 1, 60_000] {
+        let certificate = vec![0x30; len];
+        let request = Message { certificate: &certificate, signature: &[1; 64], ..message(&asked) }.to_vec().unwrap();
+        let expected = match len > max {
+            true => Err(OapError::Peer(Box::new(CertificateError::TooLarge { len, max }))),
+            false => Ok(()),
+        };
+        for config in &looking {
+            assert_eq!(Request::check_terms(&request, config), expected, "{len}");
+        }
+        assert_eq!(Request::check_terms(&request, &ignoring), Ok(()), "{len}");
+    }
 }
