@@ -36,6 +36,8 @@ mod protection;
 mod shared;
 mod silent;
 mod tasks;
+#[cfg(any(test, loom))]
+mod testing;
 mod timers;
 
 use ::alloc::boxed::Box;
@@ -109,14 +111,6 @@ pub struct Node {
     layers: Layers<Membership>,
     direct: Arc<LocalIpcp>,
     late: LateRequests,
-}
-
-#[cfg(any(test, loom))]
-impl Node {
-    /// An alarm as a member has it, which wakes `waker`.
-    pub fn alarm(&self, waker: Waker) -> Arc<dyn ipcp::Alarm> {
-        Arc::new(timers::Alarm::new(&self.timers, waker))
-    }
 }
 
 impl Node {

@@ -6,12 +6,9 @@ use std::task::{Wake, Waker};
 
 use loom::sync::Mutex;
 use loom::thread;
-use o7s::base::rng::Randomness;
 use o7s::base::time::Instant;
-use o7s::crypto::backend::RUST;
 use o7s::ipcp::Alarm;
-use o7s::irm::NameSecurity;
-use o7s::node::{Limits, Node, Parts};
+use o7s::node::{Node, Parts};
 
 use super::Still;
 
@@ -37,17 +34,7 @@ const MOMENTS: [Instant; 2] = [Instant::from_nanos(10), Instant::from_nanos(20)]
 
 impl Member {
     fn new() -> Arc<Self> {
-        let node = Node::new(Parts {
-            name: None,
-            clock: Arc::new(Still),
-            pool: None,
-            rng: Randomness::from_seed([7; 32]),
-            entropy: None,
-            limits: Limits::default(),
-            inline: true,
-            security: NameSecurity::default(),
-            backend: &RUST,
-        });
+        let node = Node::new(Parts::for_tests(Arc::new(Still)));
         let rung = Arc::new(Rung(AtomicBool::new(false)));
         let alarm = node.alarm(Waker::from(Arc::clone(&rung)));
         Arc::new(Self { node, alarm, rung, jobs: Mutex::new([false; 2]) })

@@ -10,7 +10,6 @@ use super::*;
 use crate::base::rng::Randomness;
 use crate::base::sync::Mutex;
 use crate::base::time::{Clock, ManualClock};
-use crate::crypto::backend::RUST;
 use crate::flow::Outgoing;
 use crate::ipcp::{Attempt, Info, Ipcp, Lookup, RegisterError, Request};
 use crate::irm::NameSecurity;
@@ -169,17 +168,7 @@ impl Driven {
 
     fn with(limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::new(UNIX));
-        let node = Node::new(Parts {
-            name: None,
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            pool: None,
-            rng: Randomness::from_seed([7; 32]),
-            entropy: None,
-            limits,
-            inline: true,
-            security: NameSecurity::default(),
-            backend: &RUST,
-        });
+        let node = Node::new(Parts { limits, ..Parts::for_tests(Arc::clone(&clock)) });
         let layer = Layer::new();
         node.add_ipcp(Arc::clone(&layer) as Arc<dyn Ipcp>, 0).unwrap();
         let wanted = Wanted {
@@ -438,17 +427,7 @@ impl Clock for Stepped {
 #[test]
 fn a_clock_that_is_set_back_keeps_nobody_from_flows() {
     let clock = Arc::new(Stepped(Arc::new(ManualClock::new(UNIX)), core::sync::atomic::AtomicU64::new(0)));
-    let node = Node::new(Parts {
-        name: None,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        pool: None,
-        rng: Randomness::from_seed([7; 32]),
-        entropy: None,
-        limits: Limits::default(),
-        inline: true,
-        security: NameSecurity::default(),
-        backend: &RUST,
-    });
+    let node = Node::new(Parts::for_tests(Arc::clone(&clock)));
     clock.1.store(3600 * 1_000_000_000, Ordering::Relaxed);
     let name = Name::new("echo").unwrap();
     let listener = node.with_irm(|irm| irm.bind(&name)).unwrap();

@@ -1,22 +1,10 @@
 use super::*;
 use crate::base::time::ManualClock;
-use crate::crypto::backend::RUST;
-use crate::irm::NameSecurity;
 use crate::node::{Node, Parts};
 
 /// A node whose generator is in the same state each time, as in a copy of a machine.
 fn node(entropy: Option<Entropy>) -> Arc<Node> {
-    Node::new(Parts {
-        name: None,
-        clock: Arc::new(ManualClock::new(0)),
-        pool: None,
-        rng: Randomness::from_seed([7; 32]),
-        entropy,
-        limits: Limits::default(),
-        inline: true,
-        security: NameSecurity::default(),
-        backend: &RUST,
-    })
+    Node::new(Parts { entropy, ..Parts::for_tests(Arc::new(ManualClock::new(0))) })
 }
 
 fn drawn(node: &Node) -> (u64, u64) {

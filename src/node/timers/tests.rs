@@ -3,11 +3,8 @@ use alloc::task::Wake;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
 
-use crate::base::rng::Randomness;
-use crate::base::time::{Clock, Instant, ManualClock};
-use crate::crypto::backend::RUST;
-use crate::irm::NameSecurity;
-use crate::node::{Limits, Node, Parts};
+use crate::base::time::{Instant, ManualClock};
+use crate::node::{Node, Parts};
 
 /// Counts how often it rings.
 #[derive(Default)]
@@ -24,17 +21,7 @@ fn node() -> Arc<Node> {
 }
 
 fn node_with(clock: &Arc<ManualClock>) -> Arc<Node> {
-    Node::new(Parts {
-        name: None,
-        clock: Arc::clone(clock) as Arc<dyn Clock>,
-        pool: None,
-        rng: Randomness::from_seed([7; 32]),
-        entropy: None,
-        limits: Limits::default(),
-        inline: true,
-        security: NameSecurity::default(),
-        backend: &RUST,
-    })
+    Node::new(Parts::for_tests(Arc::clone(clock)))
 }
 
 fn at(micros: u64) -> Instant {
