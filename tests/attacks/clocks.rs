@@ -8,7 +8,9 @@ use std::time::Duration;
 use o7s::settings::Limits;
 use o7s::sim::{Host, Network, Verdict};
 use o7s::wire::udp::{FlowReply, FlowRequest, Mgmt};
-use o7s::{AllocError, Code, QosSpec, SecurityConfig, aio};
+use o7s::{AllocError, Code, QosSpec, SecurityConfig};
+
+use crate::ends::{count, serve};
 
 const SERVER: &str = "10.0.0.2:3435";
 const CLIENT: &str = "10.0.0.1:3435";
@@ -24,22 +26,6 @@ impl World {
         let net = Network::new(61);
         let server = net.host("server").udp4(SERVER).stack(|s| s.limits(limits)).build();
         Self { net, server }
-    }
-
-    /// Accepts whatever comes to "vault".
-    fn serve(&self) -> Rc<RefCell<Vec<aio::Flow>>> {
-        let (listener, flows) = (self.server.listen("vault"), Rc::default());
-        let kept: Rc<RefCell<Vec<aio::Flow>>> = Rc::clone(&flows);
-        self.net.spawn(async move {
-            while let Ok(flow) = listener.accept_async().await {
-                kept.borrow_mut().push(flow);
-            }
-        });
-        flows
-    }
-
-    fn count(&self, what: &str) -> u64 {
-        self.server.stack().rib().get(&format!("node/{what}")).unwrap()
     }
 
     /// The answer to the request of a client whose clock is off by so much, milliseconds.
@@ -94,7 +80,7 @@ fn the_window_is_a_setting_within_what_is_safe() {
         let world = World::new(limits);
         // Before a stack was started, nothing is known of what was served.
         world.net.run_for(Duration::from_secs(700));
-        let _flows = world.serve();
+        let _flows = serve(&world.net, &world.server);
         let mut stale = 0;
         for (n, (off, by_default, at_most)) in CLOCKS.into_iter().enumerate() {
             let is_served = if is_widest { at_most } else { by_default };
@@ -105,7 +91,10 @@ fn the_window_is_a_setting_within_what_is_safe() {
             assert_eq!(world.answer(n + 1, off, false), Some(to_reference), "{off} ms, widest: {is_widest}");
             stale += 2 * u64::from(!is_served);
         }
-        assert_eq!((world.count("stale"), world.count("bad_oap"), world.count("replayed")), (stale, 0, 0));
+        assert_eq!(
+            (count(&world.server, "stale"), count(&world.server, "bad_oap"), count(&world.server, "replayed")),
+            (stale, 0, 0)
+        );
     }
 }
 
@@ -113,7 +102,7 @@ fn the_window_is_a_setting_within_what_is_safe() {
 #[test]
 fn a_program_is_told_that_clocks_differ() {
     let world = World::new(Limits::default());
-    let _flows = world.serve();
+    let _flows = serve(&world.net, &world.server);
     let client = world.net.host("client").udp4(CLIENT).build();
     // Its clock is a second ahead, as far as anybody can tell.
     let (net, from, to): (_, SocketAddr, SocketAddr) =
@@ -141,7 +130,7 @@ fn a_program_is_told_that_clocks_differ() {
 #[test]
 fn replays_are_counted_apart() {
     let world = World::new(Limits::default());
-    let _flows = world.serve();
+    let _flows = serve(&world.net, &world.server);
     let tape: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
     let (records, to): (_, SocketAddr) = (Rc::clone(&tape), SERVER.parse().unwrap());
     let rule = world.net.on_packet(move |packet| {
@@ -157,7 +146,8 @@ fn replays_are_counted_apart() {
         world.net.run_for(Duration::from_secs(age));
         world.net.inject("10.7.7.7:4000", SERVER, &request);
         world.net.run_for(Duration::from_millis(50));
-        let counted = (world.count("replayed"), world.count("stale"), world.count("accepted"));
+        let counted =
+            (count(&world.server, "replayed"), count(&world.server, "stale"), count(&world.server, "accepted"));
         assert_eq!(counted, (replayed, stale, 1), "after {age} s more");
     }
 }

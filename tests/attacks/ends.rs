@@ -1,10 +1,15 @@
-//! Two ends of an exchange, and an attacker between them who changes what they say.
+//! Two ends of an exchange, and an attacker between them who changes what they say. What servers of simulated networks do besides.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use o7s::aio;
 use o7s::base::rng::Randomness;
 use o7s::oap::client::Client;
 use o7s::oap::replay::ReplayCache;
 use o7s::oap::server::Request;
 use o7s::oap::{OapError, Outcome, SecurityConfig};
+use o7s::sim::{Host, Network};
 use o7s::types::name::Name;
 
 /// Seconds since 1970: when the tests take place, and what certificates of tests are valid at.
@@ -107,4 +112,21 @@ pub(crate) fn check(cases: Vec<Case>, of: impl Fn(&dyn Fn(&mut Vec<u8>)) -> End)
         let end = of(&*change);
         assert!(is_expected(&end), "{what}: {end:?}");
     }
+}
+
+/// Accepts whatever comes to "vault" at this host, and keeps it.
+pub(crate) fn serve(net: &Network, server: &Host) -> Rc<RefCell<Vec<aio::Flow>>> {
+    let (listener, flows) = (server.listen("vault"), Rc::default());
+    let kept: Rc<RefCell<Vec<aio::Flow>>> = Rc::clone(&flows);
+    net.spawn(async move {
+        while let Ok(flow) = listener.accept_async().await {
+            kept.borrow_mut().push(flow);
+        }
+    });
+    flows
+}
+
+/// A counter of the host's node.
+pub(crate) fn count(host: &Host, what: &str) -> u64 {
+    host.stack().rib().get(&format!("node/{what}")).unwrap()
 }

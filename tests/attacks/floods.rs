@@ -12,8 +12,9 @@ use o7s::oap::client::Client;
 use o7s::sim::{Host, Link, Network, Verdict};
 use o7s::types::name::{HashAlg, Name, NameHash};
 use o7s::wire::udp::{FlowReply, FlowRequest, Mgmt};
-use o7s::{QosSpec, SecurityConfig, aio};
+use o7s::{QosSpec, SecurityConfig};
 
+use crate::ends::{count, serve};
 use crate::heap;
 
 const SERVER: &str = "10.0.0.2:3435";
@@ -53,22 +54,6 @@ impl World {
         });
         rule.keep();
         self
-    }
-
-    /// Accepts whatever comes to "vault", and keeps it.
-    fn serve(&self) -> Rc<RefCell<Vec<aio::Flow>>> {
-        let (listener, flows) = (self.server.listen("vault"), Rc::default());
-        let kept: Rc<RefCell<Vec<aio::Flow>>> = Rc::clone(&flows);
-        self.net.spawn(async move {
-            while let Ok(flow) = listener.accept_async().await {
-                kept.borrow_mut().push(flow);
-            }
-        });
-        flows
-    }
-
-    fn count(&self, what: &str) -> u64 {
-        self.server.stack().rib().get(&format!("node/{what}")).unwrap()
     }
 
     fn unix(&self) -> u64 {
@@ -205,7 +190,7 @@ fn are_served(took: &[Option<Duration>]) -> bool {
 fn a_hundred_thousand_bogus_requests_a_second_keep_nobody_out() {
     for from in [Source::Host, Source::Hosts, Source::Anywhere] {
         let world = World::new(51, encrypted());
-        let _flows = world.serve();
+        let _flows = serve(&world.net, &world.server);
         let took = honest(&world);
         let (mut bogus, mut rng) = (Bogus::new(world.net.rng("bogus")), world.net.rng("from"));
         let names = [hash("vault"), hash("nobody")];
@@ -231,7 +216,7 @@ fn a_hundred_thousand_bogus_requests_a_second_keep_nobody_out() {
         println!("{from:?}: {peak} bytes at most, {lost} of {} not looked at", asked + lost);
         // The network of the simulation included, and the hundred flows with their hosts.
         assert!(peak < 64 * MIB, "{from:?}: {peak} bytes");
-        assert_eq!(world.count("accepted"), 100, "{from:?}");
+        assert_eq!(count(&world.server, "accepted"), 100, "{from:?}");
         // Nothing of it adds up.
         let before = heap::begin();
         flood();
@@ -312,7 +297,7 @@ fn references_are_not_asked_for_what_they_do_not_know() {
 #[test]
 fn refusals_become_rare_for_those_who_go_on() {
     let world = World::new(53, encrypted()).listen_in();
-    let _flows = world.serve();
+    let _flows = serve(&world.net, &world.server);
     let mut bogus = Bogus::new(world.net.rng("bogus"));
     let attacker: SocketAddr = "10.6.6.6:4000".parse().unwrap();
     for n in 0..60_000_u64 {
@@ -327,7 +312,7 @@ fn refusals_become_rare_for_those_who_go_on() {
     let answers: usize =
         world.sent.borrow().iter().filter(|(to, _)| to.ip() == attacker.ip()).map(|(_, all)| all.len()).sum();
     assert!((30..500).contains(&answers), "{answers} answers to 60 000 requests in a minute");
-    assert!(world.count("ignored") > 50_000, "{}", world.count("ignored"));
+    assert!(count(&world.server, "ignored") > 50_000, "{}", count(&world.server, "ignored"));
     // Another host hears at once that something is wrong, and this one again when it was quiet.
     for (host, pause) in [("10.6.6.7:4000", 0), ("10.6.6.6:5000", 130)] {
         world.net.run_for(Duration::from_secs(pause));
@@ -351,7 +336,7 @@ fn refusals_become_rare_for_those_who_go_on() {
 #[test]
 fn refusals_do_not_tell_names() {
     let world = World::new(54, encrypted()).listen_in();
-    let _flows = world.serve();
+    let _flows = serve(&world.net, &world.server);
     // Names that are here; that are bound here, and not in the layer; that are not here.
     let _unregistered = world.server.stack().bind("inner").unwrap();
     let names = ["vault", "inner", "nobody"];
@@ -406,7 +391,7 @@ fn refusals_do_not_tell_names() {
 fn a_scan_of_endpoint_ids_yields_nothing() {
     for security in [encrypted(), SecurityConfig::default()] {
         let world = World::new(55, security.clone()).listen_in();
-        let flows = world.serve();
+        let flows = serve(&world.net, &world.server);
         let client = world.net.host("client").udp4("10.0.0.1:3435").stack(|s| s.security(security)).build();
         let stack = client.stack().clone();
         let eids: Rc<RefCell<Vec<u32>>> = Rc::default();

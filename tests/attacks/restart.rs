@@ -8,6 +8,8 @@ use std::time::Duration;
 use o7s::sim::{Host, Link, Network, Verdict};
 use o7s::{QosSpec, Udp4};
 
+use crate::ends::{self, count};
+
 const SERVER: &str = "10.0.0.2:3435";
 const CLIENT: &str = "10.0.0.1:3435";
 
@@ -20,18 +22,8 @@ fn network() -> Network {
 fn serve(net: &Network) -> Host {
     let encrypted = |stack: o7s::Builder| stack.security("X25519".parse().unwrap());
     let host = net.host("server").udp4_with(SERVER, Udp4::bind(SERVER).table(net.names())).stack(encrypted).build();
-    let listener = host.listen("vault");
-    net.spawn(async move {
-        let mut flows = Vec::new();
-        while let Ok(flow) = listener.accept_async().await {
-            flows.push(flow);
-        }
-    });
+    ends::serve(net, &host);
     host
-}
-
-fn accepted(host: &Host) -> u64 {
-    host.stack().rib().get("node/accepted").unwrap()
 }
 
 #[test]
@@ -52,7 +44,7 @@ fn a_request_from_before_a_restart_is_not_served() {
     })
     .keep();
     let flow = net.block_on(async { client.stack().flow("vault").qos(QosSpec::RAW).alloc_async().await.unwrap() });
-    assert_eq!(accepted(&server), 1);
+    assert_eq!(count(&server, "accepted"), 1);
     let recorded = recorded.borrow().clone();
     assert!(!recorded.is_empty());
 
@@ -65,11 +57,11 @@ fn a_request_from_before_a_restart_is_not_served() {
         net.inject(CLIENT, SERVER, datagram);
     }
     net.run_for(Duration::from_secs(2));
-    assert_eq!(accepted(&server), 0, "served again:\n{}", server.stack().rib());
+    assert_eq!(count(&server, "accepted"), 0, "served again:\n{}", server.stack().rib());
     assert_eq!(*answered.borrow(), before, "nor is it answered");
 
     // Whoever asks now is served.
     let again = net.block_on(async { client.stack().flow("vault").qos(QosSpec::RAW).alloc_async().await.unwrap() });
-    assert_eq!(accepted(&server), 1);
+    assert_eq!(count(&server, "accepted"), 1);
     drop((flow, again));
 }
