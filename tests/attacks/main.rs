@@ -23,6 +23,7 @@
 //! | the same randomness twice, by a fork or a copy of a machine | `fork`; the library's `node::shared::tests` |
 //! | keys and certificates that are expensive before they are trusted | `chains`: sizes and depth; `certificates`: `chains` |
 //! | a flood of requests | `floods`, `hostile`, `strangers`; references have no part in the proof of addresses |
+//! | somebody else answers a request first | `answers`: the attempt fails, and nothing is taken; the next one does not fail |
 //! | peers that are slow, or silent after the reply | `strangers`: `state`; `hostile`: `waiting` |
 //! | state that changes before a tag is checked | `rotation`: `garbage_at_a_change_of_keys_changes_nothing` |
 //! | races of changes of keys | `rotation`, `vectors`: `rotation` |
@@ -40,6 +41,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 mod ages;
+mod answers;
 mod chains;
 mod clocks;
 mod downgrade;

@@ -25,14 +25,14 @@ pub(crate) fn reasons(error: &dyn Error) -> String {
     text
 }
 
-struct World {
-    net: Network,
+pub(crate) struct World {
+    pub(crate) net: Network,
     server: Host,
-    client: Host,
+    pub(crate) client: Host,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let net = Network::new(71);
         net.set_default_link(Link::default().latency(Duration::from_millis(5)));
         let server = net.host("server").udp4("10.0.0.2").build();
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// The server shows a certificate of this authority, which is valid for so long.
-    fn show(&self, authority: u8, seconds: u64) {
+    pub(crate) fn show(&self, authority: u8, seconds: u64) {
         let leaf = Wanted::leaf("bank", &key(authority + 50)).validity(self.unix() - DAY, self.unix() + seconds);
         let certificate = Certificate::from_der(&leaf.issue(&cn("root"), &key(authority)), 32_768).unwrap();
         let own = Credentials::new(certificate, Arc::new(key(authority + 50))).unwrap();
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// The client believes this authority.
-    fn believe(&self, authority: u8) {
+    pub(crate) fn believe(&self, authority: u8) {
         let root = Wanted::authority("root", &key(authority)).validity(self.unix() - DAY, self.unix() + 1000 * DAY);
         let mut store = TrustStore::new();
         store.add_authorities(&root.issue_to_itself(&key(authority))).unwrap();
@@ -63,7 +63,7 @@ impl World {
         self.client.stack().set_security("bank", SecurityConfig::default(), config).unwrap();
     }
 
-    fn allocate(&self) -> Result<aio::Flow, AllocError> {
+    pub(crate) fn allocate(&self) -> Result<aio::Flow, AllocError> {
         let stack = self.client.stack().clone();
         let qos = QosSpec { timeout: 60_000, ..QosSpec::DATA };
         self.net
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Echoes.
-    fn serve(&self) {
+    pub(crate) fn serve(&self) {
         let (listener, net) = (self.server.listen("bank"), self.net.clone());
         self.net.spawn(async move {
             while let Ok(flow) = listener.accept_async().await {
@@ -86,7 +86,7 @@ impl World {
         });
     }
 
-    fn works(&self, flow: &aio::Flow) -> bool {
+    pub(crate) fn works(&self, flow: &aio::Flow) -> bool {
         self.net.block_on(async {
             flow.write(b"still there?").await.is_ok()
                 && flow.read_bytes().await.is_ok_and(|data| &data[..] == b"still there?")
