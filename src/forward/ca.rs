@@ -24,7 +24,8 @@
 //!   answered, or with the next packet. Now and then, and when nothing is heard any more, the sender asks; the question goes
 //!   the way of the packets, and what was sent before it has arrived before it or not at all. So losses are known, although packets have no
 //!   numbers. (Of several paths of the same cost the question may take another one. Then what is in flight is off by what
-//!   is sent in the time by which they differ, until the next.)
+//!   is sent in the time by which they differ, until the next.) For packets whose way is gone it does not ask, nor wait: they
+//!   are lost.
 //!
 //! # The law
 //!

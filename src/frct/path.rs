@@ -1,8 +1,9 @@
-//! The state of a sender, for observers of a flow.
+//! The path of a flow: the state of a sender, for observers, and what the layer says of its way.
 
 use core::time::Duration;
 
 use super::Frct;
+use crate::base::time::Instant;
 
 /// The state of the sending direction of a flow with FRCT, at one moment.
 ///
@@ -33,6 +34,27 @@ impl Frct {
             window: self.tx.rate.congestion.as_ref().map(|controller| controller.window()),
             in_flight: self.tx.flight,
             packet_limit: self.packet_limit(),
+        }
+    }
+
+    /// Returns `true` if [`handle_path_change`](Self::handle_path_change) would have the oldest packet sent again.
+    pub(crate) fn would_retry(&self, now: Instant) -> bool {
+        !self.down && self.tx.backs_off() && self.tx.may_retry(now, &self.params)
+    }
+
+    /// The layer has lost the way that packets of this end went, as it found out for itself, and now sends them another. What
+    /// was lost there says nothing of congestion (RFC 6069): a sender that has backed off tries again, as after one more timeout
+    /// and with the window that such a one leaves, and a receiver repeats what it may have said in vain. However often this is
+    /// called, either happens once in a timeout at most.
+    pub(crate) fn handle_path_change(&mut self, now: Instant) {
+        if self.down {
+            return;
+        }
+        self.tx.asking.hurry(now);
+        let heeded = self.tx.retry(now, &self.params);
+        // Later than A after the data it would not be sent (Delta-t), nor would anybody wait for it.
+        if heeded && self.params.reliable && self.stats.received > 0 && self.rx.may_ack(now, &self.params) {
+            self.rx.due = true;
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A window that is closed is opened by an acknowledgement, which may be lost: so the sender asks, ever less often. A
 //! best-effort sender, which gets no acknowledgements, asks before its window is used up.
 
+use core::time::Duration;
+
 use crate::base::seq::Seq;
 use crate::base::time::{Instant, MaybeInstant};
 
@@ -119,6 +121,16 @@ impl Asking {
             self.due = true;
             self.count = (self.count + 1).min(RENDEZVOUS_DOUBLES);
             self.at = now.plus_nanos(RENDEZVOUS << self.count);
+        }
+    }
+
+    /// The last questions may have been lost for another reason than that the window is closed: the next one is as near as the
+    /// first.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let more = (RENDEZVOUS << self.count) - RENDEZVOUS;
+        if self.at != Instant::FAR_FUTURE && more > 0 {
+            self.count = 0;
+            self.at = self.at.min(now.max(self.at - Duration::from_nanos(more)));
         }
     }
 

@@ -1,5 +1,6 @@
 extern crate std;
 
+mod changes;
 mod chaos;
 mod ending;
 mod interop;

@@ -75,63 +75,107 @@ impl Failure {
     }
 }
 
+/// The longest pause of a reliable flow to the name "sink" at `b`, of which `a` writes a packet every half millisecond, and in
+/// the course of which `fail` is called.
+fn longest_pause(net: &Network, [a, b]: &[Host; 2], fail: impl FnOnce()) -> Duration {
+    let listener = b.stack().bind("sink").unwrap();
+    net.run_for(secs(1));
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let (pause, clock) = (Rc::clone(&longest), net.clone());
+    const PACKETS: u32 = 20_000;
+    let receiving = net.spawn(async move {
+        let flow = listener.accept_async().await.unwrap();
+        let mut last = clock.now();
+        for expected in 0..PACKETS {
+            let packet = flow.read_bytes().await.unwrap();
+            assert_eq!(u32::from_be_bytes(packet[..4].try_into().unwrap()), expected);
+            if expected > 0 {
+                pause.set(pause.get().max(clock.now() - last));
+            }
+            last = clock.now();
+        }
+    });
+    let (stack, clock) = (a.stack().clone(), net.clone());
+    net.spawn(async move {
+        let flow = stack.flow("sink").qos(QosSpec::DATA).alloc_async().await.unwrap();
+        let mut packet = [7; 1000];
+        for n in 0..PACKETS {
+            packet[..4].copy_from_slice(&n.to_be_bytes());
+            flow.write(&packet).await.unwrap();
+            clock.sleep(Duration::from_micros(500)).await;
+        }
+        flow.close(secs(10)).await.unwrap();
+    });
+    net.run_for(secs(2));
+    fail();
+    net.block_on(receiving);
+    longest.get()
+}
+
 #[test]
 fn one_device_fails_and_a_reliable_flow_loses_nothing() {
     use Failure::{Late, OneWay, Silent, WayBack};
-    let detection = unicast::Config::default().detection;
     for (device, failure) in DEVICES.into_iter().flat_map(|d| [Silent, OneWay, WayBack, Late].map(|f| (d, f))) {
-        let fails = format!("device {}: {failure:?}", device[0]);
-        let pair = Pair::new(device[0].len() as u64);
-        let (net, [a, b]) = (&pair.net, &pair.hosts);
-        let mut over: Vec<_> = [0, 1].into_iter().flat_map(|m| pair.members[m].connections()).map(|c| c.over).collect();
-        over.sort();
-        let [none, one, other] = [0, 4, 6].map(|at| over[at].clone());
-        assert_eq!(
-            over,
-            [vec![none; 4], vec![one.clone(); 2], vec![other.clone(); 2]].concat(),
-            "management and data, over both"
-        );
-        assert!(over[3].is_none() && one < other && one.is_some(), "{over:?}");
-        pair.members[1].register("sink").unwrap();
-        let listener = b.stack().bind("sink").unwrap();
-        net.run_for(secs(1));
-        let longest = Rc::new(Cell::new(Duration::ZERO));
-        let (pause, clock) = (Rc::clone(&longest), net.clone());
-        const PACKETS: u32 = 20_000;
-        let receiving = net.spawn(async move {
-            let flow = listener.accept_async().await.unwrap();
-            let mut last = clock.now();
-            for expected in 0..PACKETS {
-                let packet = flow.read_bytes().await.unwrap();
-                assert_eq!(u32::from_be_bytes(packet[..4].try_into().unwrap()), expected);
-                if expected > 0 {
-                    pause.set(pause.get().max(clock.now() - last));
-                }
-                last = clock.now();
-            }
-        });
-        let (stack, clock) = (a.stack().clone(), net.clone());
-        net.spawn(async move {
-            let flow = stack.flow("sink").qos(QosSpec::DATA).alloc_async().await.unwrap();
-            let mut packet = [7; 1000];
-            for n in 0..PACKETS {
-                packet[..4].copy_from_slice(&n.to_be_bytes());
-                flow.write(&packet).await.unwrap();
-                clock.sleep(Duration::from_micros(500)).await;
-            }
-            flow.close(secs(10)).await.unwrap();
-        });
-        net.run_for(secs(2));
-        failure.happen(net, device);
-        net.block_on(receiving);
-        let pause = longest.get();
-        // And until the sender sends again what was lost: it has doubled its timeout each time meanwhile (RFC 6298, 5.5), so
-        // that the next one is at most as long away as the first was.
-        assert!(pause <= detection * 2, "{pause:?}, {fails}");
-        assert_eq!(pair.members[0].connections().len(), 2, "{fails}");
-        Failure::end(net, device);
-        net.run_for(secs(60));
-        assert_eq!(pair.members[0].connections().len(), 4, "it is back, {fails}");
+        // Which device the packets of a flow take, and which those that answer, is a matter of chance.
+        for seed in [device[0].len() as u64, 1, 2, 3] {
+            a_device_fails(seed, device, failure);
+        }
+    }
+}
+
+fn a_device_fails(seed: u64, device: [&str; 2], failure: Failure) {
+    let detection = unicast::Config::default().detection;
+    let fails = format!("device {}: {failure:?}, seed {seed}", device[0]);
+    let pair = Pair::new(seed);
+    let net = &pair.net;
+    let mut over: Vec<_> = [0, 1].into_iter().flat_map(|m| pair.members[m].connections()).map(|c| c.over).collect();
+    over.sort();
+    let [none, one, other] = [0, 4, 6].map(|at| over[at].clone());
+    assert_eq!(
+        over,
+        [vec![none; 4], vec![one.clone(); 2], vec![other.clone(); 2]].concat(),
+        "management and data, over both"
+    );
+    assert!(over[3].is_none() && one < other && one.is_some(), "{over:?}");
+    pair.members[1].register("sink").unwrap();
+    let pause = longest_pause(net, &pair.hosts, || failure.happen(net, device));
+    // Besides the time of detection, four round trips: what is under way at the moment of the failure was sent before it, and
+    // half a round later the neighbour is not heard any more; the end that misses it tells the other, if that does not; a packet
+    // is sent again and answered; what is missing according to that is sent again, and perhaps once more what was sent meanwhile.
+    assert!(pause <= detection + LATENCY * 8, "{pause:?}, {fails}");
+    assert_eq!(pair.members[0].connections().len(), 2, "{fails}");
+    Failure::end(net, device);
+    net.run_for(secs(60));
+    assert_eq!(pair.members[0].connections().len(), 4, "it is back, {fails}");
+}
+
+/// The longest pause of a flow between two of three members, each a neighbour of the others, when the link between these two
+/// fails: there is another way once routes have been computed.
+fn around(seed: u64) -> Duration {
+    let net = Network::new(seed);
+    net.set_default_link(good());
+    let [a, b, c] = [1, 2, 3].map(|i| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).build());
+    let member = |host: &Host, name| host.stack().unicast(name).over(&host.udp4()[0]);
+    let first = member(&a, "a").bootstrap(UnicastLayer::new("net")).unwrap();
+    let [second, third] =
+        [(&b, "b"), (&c, "c")].map(|(h, name)| net.block_on(member(h, name).enroll_async("a")).unwrap());
+    for (from, to) in [(&second, "a"), (&third, "a"), (&third, "b")] {
+        net.block_on(from.connect_with_async(to, ConnectOptions::new())).unwrap();
+    }
+    net.run_for(secs(5));
+    assert_eq!([&first, &second, &third].map(|m| m.connections().len()), [4; 3]);
+    second.register("sink").unwrap();
+    longest_pause(&net, &[a, b], || net.set_link_between("10.0.0.1", "10.0.0.2", good().loss(Loss::Random(1.0))))
+}
+
+#[test]
+fn a_neighbour_is_lost_and_a_reliable_flow_goes_around() {
+    let detection = unicast::Config::default().detection;
+    for seed in 1..=4 {
+        let pause = around(seed);
+        // Over two links: the attempt, its answer and what is missing, and one link for the last that still arrived. Routes are
+        // computed at once.
+        assert!(pause <= detection + LATENCY * 10, "{pause:?}, seed {seed}");
     }
 }
 

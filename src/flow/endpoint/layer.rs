@@ -60,6 +60,24 @@ impl Endpoint {
         });
     }
 
+    /// The way that packets of this flow went is gone, as the layer below has found out for itself, and there is another: a
+    /// reliable flow does not wait for the time to which it has put off its next attempt.
+    pub(crate) fn handle_path_change(&self, now: Instant) {
+        let port = self.change(now, |inner, _| {
+            let repeats = inner.has_flow() && inner.pipe.handle_path_change(now);
+            repeats.then(|| inner.port.clone())
+        });
+        if let Some(port) = port.flatten() {
+            self.env.panics.call(move || port.flush(now));
+        }
+    }
+
+    /// Returns `true` if [`handle_path_change`](Self::handle_path_change) would have a reliable flow send again what is oldest of
+    /// what is out.
+    pub(crate) fn would_retry(&self, now: Instant) -> bool {
+        self.inner.lock().pipe.frct.as_ref().is_some_and(|frct| frct.would_retry(now))
+    }
+
     /// The layer below, or the other end, has given the flow up. What has arrived can still be read.
     pub fn mark_down(&self, event: Event) {
         self.change(self.env.clock.now(), |inner, _| {

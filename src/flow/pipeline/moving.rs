@@ -1,4 +1,4 @@
-//! Moves of the peer: packets from elsewhere, probes and answers.
+//! Moves of the peer: packets from elsewhere, probes and answers. And other ways to where it is.
 
 use super::Pipeline;
 use crate::base::buf::PacketBuf;
@@ -58,6 +58,12 @@ impl Pipeline {
             self.cache.put(pkt);
         }
         None
+    }
+
+    /// The layer has lost the way to the peer that packets went, and sends them another. `false` if this flow repeats nothing.
+    pub(in crate::flow) fn handle_path_change(&mut self, now: Instant) -> bool {
+        let frct = self.frct.as_mut();
+        frct.map(|frct| frct.handle_path_change(now)).is_some()
     }
 
     /// The route on which the peer is reached from now on, if it has moved: a path of which nothing is known.

@@ -135,6 +135,15 @@ impl Pacer {
         }
     }
 
+    /// What was sent of late went a way that is gone, and what follows goes another: nothing is waited for that was in flight there,
+    /// and the window is what it would be after the wait.
+    pub fn handle_path_change(&mut self, now: Instant) {
+        if let Law::Window(window) = &mut self.law {
+            window.handle_path_change(now);
+            self.refill(now);
+        }
+    }
+
     /// Returns the number of packets sent, modulo 2³², if the receiver is to be asked for a report. The question has to
     /// go the way of the packets, after them.
     pub fn ask(&mut self, now: Instant) -> Option<u32> {

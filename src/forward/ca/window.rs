@@ -150,16 +150,31 @@ impl Window {
         let since = self.heard_at.max(self.sent_at);
         let lost_at = self.heard_at + self.trips(PATIENCE);
         if now >= lost_at {
-            // Nothing was heard of it: all of it is lost.
-            self.flight = 0;
-            self.round = None;
-            self.packets = (self.packets / 2.0).max(2.0);
-            self.heard_at = now;
+            // Nothing was heard of it.
+            self.lose_all(now);
             return Ok(());
         }
         let tail = since + self.trips(TAIL);
         // When the receiver is to be asked: at the tail, and again if the answer got lost.
         Err(lost_at.min(if now < tail { tail } else { now + self.trips(TAIL) }))
+    }
+
+    /// All that is in flight is lost.
+    fn lose_all(&mut self, now: Instant) {
+        self.flight = 0;
+        self.round = None;
+        self.packets = (self.packets / 2.0).max(2.0);
+        self.heard_at = now;
+    }
+
+    /// What is in flight went a way that is gone. If something should have been heard of it, it is lost; so that happens no more
+    /// than once in that time.
+    pub(super) fn handle_path_change(&mut self, now: Instant) {
+        if self.flight > 0 && now >= self.heard_at + self.trips(TAIL) {
+            self.lose_all(now);
+            // The answer may have been lost, too.
+            self.asked.pending = None;
+        }
     }
 
     /// The flow would have sent more.

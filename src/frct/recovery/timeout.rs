@@ -36,7 +36,7 @@ pub(in crate::frct) struct Timer {
     pub(in crate::frct) silent: u8,
     /// The peer takes something again and was sent a packet for it, and nothing has arrived since.
     pub(in crate::frct) tried: bool,
-    /// When it last expired.
+    /// When it last expired, or a change of the path counted as that.
     pub(in crate::frct) expired_at: Instant,
     /// When something last arrived that the peer had not confirmed before.
     pub(in crate::frct) progress_at: Instant,
@@ -166,6 +166,41 @@ impl Sender {
         let mut out = self.queue.iter().take(self.outstanding() as usize);
         let last = out.rposition(|s| !s.state.has(State::SACKED))?;
         self.queue.get(last).filter(|s| s.sent != now).map(|_| self.edge + last as u32)
+    }
+
+    /// Returns `true` if something is out and the last timeout brought no answer.
+    pub(in crate::frct) fn backs_off(&self) -> bool {
+        self.timer.silent > 0 && self.outstanding() > 0
+    }
+
+    /// When a timeout that did not double would expire after the last one.
+    fn retry_at(&self, p: &Params) -> Instant {
+        self.timer.expired_at.plus_nanos(self.rto(p))
+    }
+
+    /// Returns `true` if the last attempt is so long ago that a change of the path may cause another.
+    pub(in crate::frct) fn may_retry(&self, now: Instant, p: &Params) -> bool {
+        now >= self.retry_at(p)
+    }
+
+    /// What is out went a way that is gone, and goes another from now on. A sender that has backed off sends the oldest packet at
+    /// once and undoubles its timeout (RFC 6069, 4); if the last attempt is not that long ago, the rest of the time is waited for.
+    /// Returns `false` then, whether it has backed off or not: nothing is to be sent for this again.
+    pub(in crate::frct) fn retry(&mut self, now: Instant, p: &Params) -> bool {
+        let may = self.may_retry(now, p);
+        if self.backs_off() {
+            self.timer.backoff = 0;
+            if may {
+                self.probe.oldest = Some(self.edge);
+                self.arm_rto(now, p);
+            } else {
+                self.timer.at = self.timer.at.min(self.retry_at(p));
+            }
+        }
+        if may {
+            self.timer.expired_at = now;
+        }
+        may
     }
 
     /// The loss part of a timeout. `false` when nothing has arrived for R: the flow is down.

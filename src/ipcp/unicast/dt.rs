@@ -406,13 +406,20 @@ impl DataPath {
         }
     }
 
-    /// Sends packets that begin here: to `eid` at `dst`, another member. `false`, and they stay, if there is no route.
-    /// Packets that are done with stay in `pkts`.
-    pub(super) fn originate(&self, now: Instant, dst: Address, cube: QosCube, eid: Eid, pkts: &mut Outgoing) -> bool {
+    /// Sends packets that begin here: to `eid` at `dst`, another member. Returns the adjacency that they leave by; `None`, and
+    /// they stay, if there is no route. Packets that are done with stay in `pkts`.
+    pub(super) fn originate(
+        &self,
+        now: Instant,
+        dst: Address,
+        cube: QosCube,
+        eid: Eid,
+        pkts: &mut Outgoing,
+    ) -> Option<N1FlowId> {
         let table = self.table();
         let Some(next) = table.lookup(dst, eid.0) else {
             self.counters.no_route.add(pkts.len() as u64);
-            return false;
+            return None;
         };
         let pci = Pci { dst, qos: cube.number(), ttl: self.max_ttl, ecn: 0, eid };
         let before = pkts.len();
@@ -428,7 +435,7 @@ impl DataPath {
         if eid.is_component() {
             next.endpoint.flush();
         }
-        true
+        Some(next.id)
     }
 
     /// As [`originate`](Self::originate), for one message of a component.
@@ -451,7 +458,7 @@ impl DataPath {
             return false;
         }
         pkts.push(pkt);
-        let sent = self.originate(now, dst, cube, eid, &mut pkts);
+        let sent = self.originate(now, dst, cube, eid, &mut pkts).is_some();
         self.shared.recycle(pkts.drain(..));
         sent
     }

@@ -21,6 +21,9 @@
 //! Nothing says that a flow ends; the other side notices by the time-out of its keepalives. A packet for a flow that is
 //! gone is dropped without an answer.
 //!
+//! The ends of flows whose packets went over an adjacency that is lost are told as soon as there is another way (`ways`): those
+//! that repeat their data do so at once then, instead of when their timeouts, which have doubled meanwhile, expire.
+//!
 //! EIDs have 64 bits, all random; they say nothing of where a flow is kept, and all of them must be right. Only those
 //! are not drawn that mean something else: components, the reference's "none", and those by whose lower half a member
 //! of our own kind would take us for a reference.
@@ -28,6 +31,7 @@
 mod flow;
 mod message;
 mod port;
+mod ways;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -42,7 +46,7 @@ use super::dt::DataPath;
 use super::shared::{Shared, order};
 use crate::base::counter::counters;
 use crate::base::ids::IdTable;
-use crate::base::sync::{Mutex, Ordered};
+use crate::base::sync::{AtomicBool, Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::reply::check_size;
@@ -100,6 +104,8 @@ pub(super) struct FlowAllocator {
     names: Ordered<Mutex<BTreeSet<NameHash>>, { order::NAMES }>,
     flows: IdTable<Arc<FaFlow>>,
     below: Arc<Below>,
+    /// There are flows whose way is gone, and which had no other when it was last looked for.
+    some_lost: AtomicBool,
     pub(super) counters: Counters,
 }
 
@@ -110,6 +116,7 @@ impl FlowAllocator {
             names: Ordered::default(),
             flows: IdTable::new(shared.config.max_flows.min(1 << 20)),
             below: Below::new(shared, data),
+            some_lost: AtomicBool::new(false),
             counters: Counters::default(),
             shared: Arc::clone(shared),
             data: Arc::clone(data),

@@ -95,3 +95,34 @@ fn reports_of_unsent_packets_are_ignored() {
         assert!(window.packets <= INITIAL + f64::from(sent), "{} after {sent}", window.packets);
     }
 }
+
+/// A way that is gone and one that takes its place: nothing is waited for that was in flight, but of the new one no more is
+/// believed than after the wait. A way that was heard of just now is not gone for what is in flight, however often it is said.
+#[test]
+fn what_was_in_flight_on_a_way_that_is_gone_is_not_waited_for() {
+    let mut now = Instant::from_millis(1);
+    let mut window = Window::new(now);
+    let fill = |window: &mut Window, now| {
+        while window.room(now).is_ok() {
+            window.sent(now);
+        }
+    };
+    fill(&mut window, now);
+    window.handle_path_change(now);
+    assert!(window.room(now).is_err(), "answers may still come");
+    assert!(window.ask(now + TAIL));
+    now += Duration::from_millis(500);
+    assert!(window.room(now).is_err());
+    window.handle_path_change(now);
+    assert!(window.room(now).is_ok() && window.packets == INITIAL / 2.0);
+    fill(&mut window, now);
+    let sent = window.sent;
+    // All the time: two packets in the time of an answer at the end.
+    for step in 1..=100 {
+        now += TAIL / 10;
+        window.handle_path_change(now);
+        fill(&mut window, now);
+        let rounds = step / 10 + 1;
+        assert!(window.sent - sent <= 8 + 2 * rounds, "{} packets in {rounds} times", window.sent - sent);
+    }
+}

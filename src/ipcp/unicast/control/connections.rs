@@ -113,6 +113,7 @@ impl Control {
         self.doubts.lock().forget(id);
         if let Some(adjacency) = self.data.remove(id) {
             self.machines.lock().routing.adjacency_down(now, id);
+            self.flows.lose_way(now, id);
             return Some(Arc::clone(&adjacency.endpoint));
         }
         let management = self.managements.write().remove(&id)?;

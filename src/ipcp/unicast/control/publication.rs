@@ -30,7 +30,10 @@ impl Control {
                 let computed = computation.run();
                 self.machines.lock().routing.handle_computed(now, computed);
             }
-            Some(Output::Routes) => self.publish_table(),
+            Some(Output::Routes) => {
+                self.publish_table();
+                self.flows.tell_ways(now);
+            }
             Some(Output::LinkState(to, updates)) => self.send_link_state(to, &updates),
             Some(Output::Directory(to, message)) => {
                 // Before it is sent: the answer may be faster than we are.

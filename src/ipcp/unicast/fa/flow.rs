@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use smallvec::SmallVec;
 
 use super::is_of_reference;
+use super::ways::Way;
 use crate::base::buf::PacketBuf;
 use crate::base::counter::counters;
 use crate::base::sync::{Mutex, Once, Ordered};
@@ -87,6 +88,7 @@ pub(in crate::ipcp::unicast) struct FaFlow {
     answering: AtomicBool,
     /// A report goes behind the next packets to the peer, so that no answer waits for it.
     owed: AtomicBool,
+    pub(super) way: Way,
     pub(in crate::ipcp::unicast) counters: Counters,
 }
 
@@ -171,6 +173,7 @@ impl FaFlow {
             rx: Ordered::new(Mutex::new(Receiver::new(policy, Feedback::Levels))),
             answering: AtomicBool::new(false),
             owed: AtomicBool::new(false),
+            way: Way::default(),
             counters: Counters::default(),
         })
     }
@@ -391,6 +394,28 @@ impl FaFlow {
         let _ = self.pass(now, &mut last);
     }
 
+    /// The way that packets went is gone, and there is another.
+    pub(super) fn handle_path_change(&self, now: Instant) {
+        if self.endpoint.would_retry(now) {
+            // It begins with the oldest packet again, which is not to wait behind what comes after it.
+            self.drop_waiting();
+        }
+        self.tx.lock().pacer.handle_path_change(now);
+        self.endpoint.handle_path_change(now);
+        self.release_due(now);
+    }
+
+    /// Drops what waits for its turn.
+    fn drop_waiting(&self) {
+        let dropped = {
+            let mut tx = self.tx.lock();
+            self.waiting.store(0, Ordering::Relaxed);
+            core::mem::take(&mut tx.queue)
+        };
+        self.counters.send_failed.add(dropped.len() as u64);
+        self.below.shared.recycle(dropped.into_iter().map(|(_, pkt)| pkt));
+    }
+
     /// Hands packets to the layer.
     fn pass(&self, now: Instant, pkts: &mut Outgoing) -> Result<(), SendError> {
         let Some(remote) = self.remote.get() else { return Ok(()) };
@@ -399,7 +424,8 @@ impl FaFlow {
         }
         let n = pkts.len() as u64;
         let bytes: usize = pkts.iter().map(|p| p.len()).sum();
-        if self.below.data.originate(now, self.peer, self.cube, *remote, pkts) {
+        if let Some(via) = self.below.data.originate(now, self.peer, self.cube, *remote, pkts) {
+            self.way.note(via);
             self.counters.sent.add(n);
             self.counters.sent_bytes.add(bytes as u64);
             self.answering.store(true, Ordering::Relaxed);
