@@ -166,6 +166,11 @@ impl Wanted {
 
 /// A certificate as a block of PEM.
 pub(crate) fn pem(der: &[u8]) -> String {
+    block("CERTIFICATE", der)
+}
+
+/// A block of PEM.
+pub(crate) fn block(label: &str, der: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for (n, group) in der.chunks(3).enumerate() {
@@ -178,5 +183,5 @@ pub(crate) fn pem(der: &[u8]) -> String {
             text.push(if i <= group.len() { char::from(digit) } else { '=' });
         }
     }
-    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }

@@ -19,11 +19,19 @@
     reason = "real programs in real time; a harness that cannot go on says so"
 )]
 
+#[cfg(all(feature = "sign-ecdsa", feature = "sign-rsa"))]
+mod authorities;
 mod broadcast;
+#[cfg(all(feature = "sign-ecdsa", feature = "sign-rsa"))]
+mod certificates;
 mod congestion;
 mod ethernet;
 mod heals;
 mod ipv6;
+#[cfg(all(feature = "sign-ecdsa", feature = "sign-rsa"))]
+#[path = "../certificates/issue.rs"]
+#[allow(dead_code, reason = "it issues more than both ends of a row need")]
+mod issue;
 mod member;
 mod names;
 mod net;
@@ -191,11 +199,15 @@ fn run_all(rows: &[Combination]) {
     assert!(failed.is_empty(), "{} of {} combinations failed:\n{}", failed.len(), rows.len(), failed.join("\n"));
 }
 
-/// Runs one row, with repetitions for what the reference breaks, and prints it.
 fn run(bench: &Bench, row: Combination) -> bool {
+    repeat(&row, || attempt_once(bench, row))
+}
+
+/// Runs one row, with repetitions for what the reference breaks, and prints it.
+fn repeat(row: &dyn fmt::Display, attempt_once: impl Fn() -> (Verdict, String)) -> bool {
     let (mut strikes, mut on_wire) = (0, None);
     for attempt in 1..=ATTEMPTS {
-        let (verdict, logs) = attempt_once(bench, row);
+        let (verdict, logs) = attempt_once();
         match verdict {
             Verdict::Ok(result) => {
                 let after = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };

@@ -8,6 +8,7 @@ use o7s::types::layer::Unicast;
 use o7s::types::name::HashAlg;
 use o7s::wire::dht::{Body, Message};
 use o7s::wire::dt::{DIRECTORY, LayerSizes, Pci};
+use o7s::wire::udp::Mgmt;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::{FAR, FAR6, Host, MARK, NEAR, NEAR6, Service, wait_for};
@@ -21,6 +22,8 @@ const ETHERNET: usize = 14;
 const ALL_PROTOCOLS: u16 = 3;
 /// oping and ocbr fill the tail of their packets with zeros: that many in a row mean that it is readable.
 const READABLE: usize = 24;
+/// Where a message of OAP, request or response, has the size of its certificate.
+const CERTIFICATE_SIZE: std::ops::Range<usize> = 30..32;
 
 /// Prints every UDP datagram of port `port` until it is killed.
 pub(crate) fn tap(port: u16) -> io::Result<()> {
@@ -49,13 +52,22 @@ fn describe(packet: &[u8], port: u16) -> Option<String> {
     if eid == 0 {
         let code = data.get(44)?;
         let response = i32::from_be_bytes(<[u8; 4]>::try_from(data.get(12..16)?).ok()?);
-        return Some(format!("{way} m {code} {response}"));
+        return Some(format!("{way} m {code} {response} {}", certificate(data).unwrap_or(0)));
     }
     if let Some(told) = directory(data) {
         return Some(format!("{way} {told}"));
     }
     let readable = data.windows(READABLE).any(|window| window.iter().all(|byte| *byte == 0));
     Some(format!("{way} d {} {}", data.len(), u8::from(readable)))
+}
+
+/// The size of the certificate in a flow request or a reply.
+fn certificate(datagram: &[u8]) -> Option<u16> {
+    let message = match Mgmt::parse(datagram).ok()? {
+        Mgmt::Request(request) => request.data,
+        Mgmt::Reply(reply) => reply.data,
+    };
+    Some(u16::from_be_bytes(<[u8; 2]>::try_from(message.get(CERTIFICATE_SIZE)?).ok()?))
 }
 
 /// Which way a datagram goes, from its UDP header on.
@@ -166,10 +178,14 @@ impl Tap {
             if let ["<", "d", len, _] = words[..] {
                 lens.extend(len.parse::<usize>());
             }
+            if let [way, "m", _, "0", size] = words[..] {
+                let shown = if way == ">" { &mut seen.certificate_there } else { &mut seen.certificate_back };
+                *shown |= size != "0";
+            }
             match words[..] {
-                [">", "m", "1", _] => seen.flow_requests += 1,
-                ["<", "m", "2", "0"] => seen.flow_accepts += 1,
-                ["<", "m", "2", code] => seen.flow_refusal = Some(code.to_owned()),
+                [">", "m", "1", ..] => seen.flow_requests += 1,
+                ["<", "m", "2", "0", ..] => seen.flow_accepts += 1,
+                ["<", "m", "2", code, ..] => seen.flow_refusal = Some(code.to_owned()),
                 [way, "d", len, readable] if len.parse().is_ok_and(|len: usize| len >= size) => {
                     let (there, clear) = if way == ">" {
                         (&mut seen.there, &mut seen.there_readable)
@@ -207,6 +223,9 @@ pub(crate) struct Seen {
     pub(crate) flow_requests: usize,
     pub(crate) flow_accepts: usize,
     pub(crate) flow_refusal: Option<String>,
+    /// Whether a request, and a reply that accepts, has shown a certificate; of UDP alone.
+    pub(crate) certificate_there: bool,
+    pub(crate) certificate_back: bool,
     pub(crate) there: usize,
     pub(crate) there_readable: usize,
     pub(crate) back: usize,
