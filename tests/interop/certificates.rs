@@ -249,7 +249,10 @@ fn judge_good(run: &Run, row: &Row) -> Result<Verdict, Verdict> {
     Ok(verdict)
 }
 
-/// Where somebody refuses, nothing may pass. Ours says what was the matter.
+/// Of a reply that comes before a reference has noted its own request: that is dropped, and its program waits in vain.
+const OVERTAKEN: &str = "from wrong source";
+
+/// Where somebody refuses, nothing may pass.
 fn judge_silence(run: &Run, row: &Row, refuser_asked: bool) -> Result<(), Verdict> {
     let seen = &run.seen;
     let blame = |ours: bool, what: String| if ours { Verdict::Strike(what) } else { Verdict::Reference(what) };
@@ -261,7 +264,7 @@ fn judge_silence(run: &Run, row: &Row, refuser_asked: bool) -> Result<(), Verdic
         return Err(blame(row.way.1 == Who::Ours, format!("no reply to a flow request ({})", run.client.ending())));
     }
     if refuser_asked != (seen.flow_accepts > 0) || refuser_asked == seen.flow_refusal.is_some() {
-        return Err(Verdict::Strike(format!("refused by the wrong end: {seen:?}")));
+        return Err(Verdict::Strike(format!("not refused by whom it should be: {seen:?}")));
     }
     let replies = ping_replies(&run.client.output);
     if seen.there + seen.back + replies > 0 || run.client.success() {
@@ -269,6 +272,9 @@ fn judge_silence(run: &Run, row: &Row, refuser_asked: bool) -> Result<(), Verdic
             "a flow all the same: {replies} replies, {}, {seen:?}",
             run.client.ending()
         )));
+    }
+    if row.way.0 == Who::Reference && run.client.status.is_none() && run.daemon_log.contains(OVERTAKEN) {
+        return Err(Verdict::Reference("the reply overtook its own note of the request".to_owned()));
     }
     Ok(())
 }
