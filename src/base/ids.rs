@@ -207,6 +207,18 @@ impl<T: Clone> IdTable<T> {
         out
     }
 
+    /// The ids of the values that `are` of interest, in their order. Copies nothing, and holds one of the locks while it looks.
+    pub(crate) fn ids_where(&self, are: impl Fn(&T) -> bool) -> Vec<u64> {
+        let mut out = Vec::new();
+        for shard in self.shards.get().into_iter().flatten() {
+            let map = shard.0.read();
+            // In no order, which comes below.
+            out.extend(map.iter().filter(|(_, value)| value.as_ref().is_some_and(&are)).map(|(id, _)| *id));
+        }
+        out.sort_unstable();
+        out
+    }
+
     /// The values of all [`entries`](Self::entries).
     pub fn values(&self) -> Vec<T> {
         self.entries().into_iter().map(|(_, value)| value).collect()

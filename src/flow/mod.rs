@@ -223,7 +223,8 @@ pub enum Event {
     Packet,
     /// There is room to write again.
     Writable,
-    /// The flow cannot carry packets at the moment.
+    /// The layer below carries packets of this flow no more, and will not again: it has gone, or the address of an interface is
+    /// another.
     Down,
     /// The layer below refuses the packets of this flow, for another reason than that its queue is full: the link of an
     /// interface is down, for instance. The flow keeps trying.

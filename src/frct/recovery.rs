@@ -18,8 +18,8 @@
 //! # Another path
 //!
 //! Timeouts double because silence may be congestion. A layer that has lost the way to the peer, and has another, knows better
-//! (RFC 6069): the oldest packet goes out at once and the timeout is undoubled, without any other change to what is known of the
-//! path or to the window. Neither comes sooner after the last attempt than an undoubled timeout, so a way that comes and goes
+//! (RFC 6069): the oldest packet goes out at once and the timeout is undoubled. Nothing else that is known of the path changes, and
+//! the window is that of any other probe after a timeout. Neither comes sooner after the last attempt than an undoubled timeout, so a way that comes and goes
 //! makes the flow send what it would with timeouts that do not double, at most.
 //!
 //! # What an acknowledgement of something sent twice proves

@@ -39,8 +39,8 @@ pub trait Factory: Send + Sync {
 pub enum Refused<R> {
     /// The name is not bound.
     Unknown(R),
-    /// Too many are waiting.
-    Full(R),
+    /// Too many are waiting. Besides, those that have made room, and not enough: to be refused as well.
+    Full(R, Vec<R>),
 }
 
 /// Effects on other requests of placing one.

@@ -75,7 +75,7 @@ fn the_backlog_is_bounded_and_expires() {
     for request in [1, 2] {
         irm.place(Instant::ZERO, &n, request, Caller::default(), &mut calls).unwrap();
     }
-    assert_eq!(irm.place(Instant::ZERO, &n, 3, Caller::default(), &mut calls), Err(Refused::Full(3)));
+    assert_eq!(irm.place(Instant::ZERO, &n, 3, Caller::default(), &mut calls), Err(Refused::Full(3, Vec::new())));
     assert_eq!(calls.due, Some(after(1000)));
     for (at, late, due) in [(999, vec![], Some(after(1000))), (1000, vec![1], Some(after(1000)))] {
         let mut calls = Calls::default();
@@ -274,7 +274,7 @@ fn a_repeated_request_keeps_its_place_and_its_time() {
     let caller = |peer, id| Caller { id: Some([id; 16]), ..of(peer) };
     asks(&mut irm, &n, 1, caller(7, 1)).unwrap();
     asks(&mut irm, &n, 2, caller(8, 1)).unwrap();
-    assert_eq!(asks(&mut irm, &n, 3, caller(9, 1)), Err(Refused::Full(3)), "the same id, but another peer");
+    assert_eq!(asks(&mut irm, &n, 3, caller(9, 1)), Err(Refused::Full(3, Vec::new())), "the same id, but another peer");
     let mut calls = Calls::default();
     let placed = irm.place(after(900), &n, 4, caller(7, 1), &mut calls).unwrap();
     assert_eq!(placed, Placed { repeated: Some(1), shed: Vec::new() });
@@ -290,12 +290,12 @@ fn nobody_keeps_others_out_of_a_backlog() {
     for request in 1..=4 {
         asks(&mut irm, &n, request, of(7)).unwrap();
     }
-    assert_eq!(asks(&mut irm, &n, 5, of(7)), Err(Refused::Full(5)));
+    assert_eq!(asks(&mut irm, &n, 5, of(7)), Err(Refused::Full(5, Vec::new())));
     for (request, shed) in [(11, 4), (12, 3)] {
         assert_eq!(asks(&mut irm, &n, request, of(8)), Ok(Placed { repeated: None, shed: vec![shed] }));
     }
-    assert_eq!(asks(&mut irm, &n, 13, of(8)), Err(Refused::Full(13)), "each has its part");
-    assert_eq!(asks(&mut irm, &n, 6, of(7)), Err(Refused::Full(6)));
+    assert_eq!(asks(&mut irm, &n, 13, of(8)), Err(Refused::Full(13, Vec::new())), "each has its part");
+    assert_eq!(asks(&mut irm, &n, 6, of(7)), Err(Refused::Full(6, Vec::new())));
     let order: Vec<_> = (0..4).filter_map(|_| accept(&mut irm, l, &mut None)).collect();
     assert_eq!(order, [1, 2, 11, 12]);
 }
@@ -307,16 +307,20 @@ fn a_backlog_is_bounded_in_bytes_and_by_name() {
     let l = irm.bind(&n).unwrap();
     let large = |bytes| Caller { bytes, ..Caller::default() };
     asks(&mut irm, &n, 1, large(2000)).unwrap();
-    assert_eq!(asks(&mut irm, &n, 2, large(1)), Err(Refused::Full(2)), "one may always wait, no second one");
+    assert_eq!(
+        asks(&mut irm, &n, 2, large(1)),
+        Err(Refused::Full(2, Vec::new())),
+        "one may always wait, no second one"
+    );
     assert_eq!(accept(&mut irm, l, &mut None), Some(1));
     asks(&mut irm, &n, 3, large(500)).unwrap();
     asks(&mut irm, &n, 4, large(500)).unwrap();
-    assert_eq!(asks(&mut irm, &n, 5, large(1)), Err(Refused::Full(5)));
+    assert_eq!(asks(&mut irm, &n, 5, large(1)), Err(Refused::Full(5, Vec::new())));
     let other = name("other");
     irm.bind(&other).unwrap();
     irm.set_backlog(&other, 1).unwrap();
     asks(&mut irm, &other, 6, of(1)).unwrap();
-    assert_eq!(asks(&mut irm, &other, 7, of(2)), Err(Refused::Full(7)));
+    assert_eq!(asks(&mut irm, &other, 7, of(2)), Err(Refused::Full(7, Vec::new())));
 }
 
 #[test]
@@ -334,7 +338,7 @@ fn a_repetition_takes_no_more_room_than_the_backlog_has() {
     let placed = asks(&mut irm, &n, 16, asked(6, 450)).unwrap();
     assert_eq!(placed.repeated, Some(6), "one that is not larger takes its place");
     asks(&mut irm, &n, 7, asked(7, 50)).unwrap();
-    assert_eq!(asks(&mut irm, &n, 8, asked(8, 1)), Err(Refused::Full(8)));
+    assert_eq!(asks(&mut irm, &n, 8, asked(8, 1)), Err(Refused::Full(8, Vec::new())));
 }
 
 #[test]

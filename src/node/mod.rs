@@ -13,6 +13,7 @@
 //! | `tasks` | futures that the node drives itself |
 //! | `silent`, `answered` | flows whose peer has not been heard, replies that can be sent again |
 //! | `flows` | the endpoints, and what they are charged to |
+//! | `gate` | who decides on requests before the program sees them |
 //! | `names` | acceptors of flows, and the requests that wait for them |
 //! | `layers` | the IPCPs |
 //!

@@ -277,23 +277,29 @@ impl Names {
                     // Its requester still waits: for the answer to the later one as well.
                     earlier.incoming.responder.resend(now, &Nothing);
                 }
-                for request in placed.shed {
-                    if !request.incoming.is_withdrawn() {
-                        self.shared.counters.backlog_full.count();
-                    }
-                    self.refuse_for_now(now, request);
-                }
+                self.refuse_shed(now, placed.shed);
             }
             Err(Refused::Unknown(request)) => {
                 self.shared.counters.unknown_name.count();
                 self.note_refusal(name, request.incoming.from, "the listener to the name has gone");
                 request.incoming.responder.refuse(now, Code::NAME);
             }
-            Err(Refused::Full(request)) => {
+            Err(Refused::Full(request, shed)) => {
+                self.refuse_shed(now, shed);
                 self.shared.counters.backlog_full.count();
                 self.note_refusal(name, request.incoming.from, "the backlog of the name is full");
                 self.refuse_for_now(now, request);
             }
+        }
+    }
+
+    /// Refuses requests that have made room for another.
+    fn refuse_shed(&self, now: Instant, shed: Vec<Screened>) {
+        for request in shed {
+            if !request.incoming.is_withdrawn() {
+                self.shared.counters.backlog_full.count();
+            }
+            self.refuse_for_now(now, request);
         }
     }
 

@@ -18,9 +18,18 @@ fn a_switch_says_what_it_needs() {
     assert!(said.contains("no network interface of this name") || said.contains("CAP_NET_RAW"), "{said}");
 }
 
-/// Two cables, whose near ends the switch connects, and a program at each far end.
+/// Two cables, whose near ends the switch connects, and a program at each far end. Whatever fails, nothing is left running: it would
+/// keep the output open.
 const SCENE: &str = "
 set -e
+said=$(mktemp -d)
+trap 'kill $switch $server 2> /dev/null || true; cat $said/*; rm -r $said' EXIT
+says() {
+    until grep -q \"$1\" $said/$2; do
+        kill -0 $3
+        sleep 0.05
+    done
+}
 for port in a b; do
     ip link add near-$port type veth peer name far-$port
     for end in near-$port far-$port; do
@@ -28,8 +37,10 @@ for port in a b; do
         ip link set $end up
     done
 done
-$SWITCH near-a near-b & switch=$!
-$OPING --listen --eth-dix far-b & server=$!
+$SWITCH near-a near-b > $said/switch & switch=$!
+$OPING --listen --eth-dix far-b > $said/server & server=$!
+says 'Switching between' switch $switch
+says 'server started' server $server
 $OPING -n oping --eth-dix far-a -c 3 -i 10ms -q data
 kill $server
 wait $server || true

@@ -75,7 +75,8 @@ impl Endpoint {
     /// Returns `true` if [`handle_path_change`](Self::handle_path_change) would have a reliable flow send again what is oldest of
     /// what is out.
     pub(crate) fn would_retry(&self, now: Instant) -> bool {
-        self.inner.lock().pipe.frct.as_ref().is_some_and(|frct| frct.would_retry(now))
+        // An answer may be among what nobody has looked at yet.
+        !self.has_arrivals() && self.inner.lock().pipe.frct.as_ref().is_some_and(|frct| frct.would_retry(now))
     }
 
     /// The layer below, or the other end, has given the flow up. What has arrived can still be read.

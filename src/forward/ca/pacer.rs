@@ -136,7 +136,7 @@ impl Pacer {
     }
 
     /// What was sent of late went a way that is gone, and what follows goes another: nothing is waited for that was in flight there,
-    /// and the window is what it would be after the wait.
+    /// and the window is what it would be after the wait. A rate waits for nothing, and stays.
     pub fn handle_path_change(&mut self, now: Instant) {
         if let Law::Window(window) = &mut self.law {
             window.handle_path_change(now);

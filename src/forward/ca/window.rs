@@ -55,6 +55,10 @@ pub(super) struct Window {
     /// Time of the last feedback, or at which the wait for it was given up; time of the last packet sent.
     heard_at: Instant,
     sent_at: Instant,
+    /// As before, but the end of a wait does not count; the path may have changed then.
+    alive_at: Instant,
+    /// The wait for feedback was given up, and there has been none since.
+    given_up: bool,
     /// Seconds; 0 before the first round.
     rtt: f64,
     /// Bytes per second; 0 before the first round.
@@ -94,6 +98,8 @@ impl Window {
             flight: 0,
             last: Counts::default(),
             heard_at: now,
+            alive_at: now,
+            given_up: false,
             sent_at: now,
             rtt: 0.0,
             speed: 0.0,
@@ -152,6 +158,7 @@ impl Window {
         if now >= lost_at {
             // Nothing was heard of it.
             self.lose_all(now);
+            self.given_up = true;
             return Ok(());
         }
         let tail = since + self.trips(TAIL);
@@ -170,8 +177,10 @@ impl Window {
     /// What is in flight went a way that is gone. If something should have been heard of it, it is lost; so that happens no more
     /// than once in that time.
     pub(super) fn handle_path_change(&mut self, now: Instant) {
-        if self.flight > 0 && now >= self.heard_at + self.trips(TAIL) {
+        // What was sent after a wait that was given up has had its time with what was waited for.
+        if self.flight > 0 && now >= self.alive_at + self.trips(TAIL) {
             self.lose_all(now);
+            (self.alive_at, self.given_up) = (now, false);
             // The answer may have been lost, too.
             self.asked.pending = None;
         }
@@ -195,6 +204,9 @@ impl Window {
         if self.flight == 0 {
             // The first after a pause: only from now on something can be heard.
             self.heard_at = now;
+            if !self.given_up {
+                self.alive_at = now;
+            }
         }
         self.flight = self.flight.saturating_add(1);
         // Packets have no numbers: a round is over when as many have arrived as are in flight now.
@@ -247,6 +259,7 @@ impl Window {
         let marks_got = marks.wrapping_sub(self.last.marks).min(got.saturating_mul(255));
         self.last = Counts { delivered, marks };
         self.heard_at = now;
+        (self.alive_at, self.given_up) = (now, false);
         self.flight -= got;
         if let Some(sent) = answer {
             self.answered(sent, delivered);

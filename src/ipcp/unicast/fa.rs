@@ -46,7 +46,7 @@ use super::dt::DataPath;
 use super::shared::{Shared, order};
 use crate::base::counter::counters;
 use crate::base::ids::IdTable;
-use crate::base::sync::{AtomicBool, Mutex, Ordered};
+use crate::base::sync::{Mutex, Ordered};
 use crate::base::time::Instant;
 use crate::flow::Endpoint;
 use crate::ipcp::reply::check_size;
@@ -104,8 +104,8 @@ pub(super) struct FlowAllocator {
     names: Ordered<Mutex<BTreeSet<NameHash>>, { order::NAMES }>,
     flows: IdTable<Arc<FaFlow>>,
     below: Arc<Below>,
-    /// There are flows whose way is gone, and which had no other when it was last looked for.
-    some_lost: AtomicBool,
+    /// EIDs of flows whose way is gone and whose ends do not know: they had no other when it was last looked for.
+    lost: Ordered<Mutex<BTreeSet<u64>>, { order::LOST }>,
     pub(super) counters: Counters,
 }
 
@@ -116,7 +116,7 @@ impl FlowAllocator {
             names: Ordered::default(),
             flows: IdTable::new(shared.config.max_flows.min(1 << 20)),
             below: Below::new(shared, data),
-            some_lost: AtomicBool::new(false),
+            lost: Ordered::default(),
             counters: Counters::default(),
             shared: Arc::clone(shared),
             data: Arc::clone(data),

@@ -146,6 +146,7 @@ impl Member for Unicast {
     fn disconnect(&self, now: Instant, flow: N1FlowId) {
         if let Some(endpoint) = self.control.remove(now, flow) {
             self.control.handle(now);
+            self.flows.tell_ways(now);
             endpoint.close(LINGER);
         }
     }

@@ -49,6 +49,8 @@ pub(super) mod order {
     pub(in crate::ipcp::unicast) const TIMER: u8 = 12;
     /// Flow allocator: when flows may send.
     pub(in crate::ipcp::unicast) const PACED: u8 = 13;
+    /// Flow allocator: flows whose way is gone.
+    pub(in crate::ipcp::unicast) const LOST: u8 = 14;
     /// Data transfer: the adjacencies.
     pub(in crate::ipcp::unicast) const ADJACENCIES: u8 = 16;
     /// Data transfer: the forwarding table.

@@ -165,28 +165,28 @@ impl<R> Entry<R> {
         if caller.is_unproven { &mut self.unproven } else { &mut self.proven }
     }
 
-    /// Returns the request that gives way to one more of `caller`, if any does: the newest of the host that has the most, as
-    /// long as that is more than `caller`'s would have.
+    /// Returns the request that gives way to one more of `caller`, if any does: the newest that `may` of the host that has the
+    /// most, as long as that is more than `caller`'s would have.
     ///
     /// A host at a proven address has its [part](PARTS) of the queue before all unproven ones, and none of these takes it away.
     /// What it has beyond that is worth no more than they are: one address is had easily, and would keep out everybody who
     /// cannot show theirs.
-    pub(super) fn gives_way(&self, caller: &Caller) -> Option<usize> {
+    pub(super) fn gives_way(&self, caller: &Caller, may: impl Fn(&Caller) -> bool) -> Option<usize> {
         let part = (self.queue.len() / PARTS).max(1);
         let (proven, unproven) = (self.proven.most(), self.unproven.most());
         let own = if caller.is_unproven { &self.unproven } else { &self.proven }.of(caller.host);
         let is_beyond = proven.is_some_and(|(number, _)| number > part);
         if !caller.is_unproven && !is_beyond && own < part && unproven.is_some() {
             // Where each has one, as those that are made up do, none has more than another, and the newest goes.
-            return self
-                .newest(|of| of.is_unproven && unproven.is_none_or(|(number, host)| number == 1 || of.host == host));
+            let is_one = |of: &Caller| unproven.is_none_or(|(number, host)| number == 1 || of.host == host);
+            return self.newest(|of| of.is_unproven && is_one(of) && may(of));
         }
         let proven = proven.filter(|_| is_beyond || !caller.is_unproven);
         let most =
             [proven.map(|(number, host)| (number, false, host)), unproven.map(|(number, host)| (number, true, host))];
         // More than one more: otherwise two hosts would push out each other's requests in turn.
         let (_, is_unproven, host) = most.into_iter().flatten().max().filter(|(number, ..)| *number > own + 1)?;
-        self.newest(|of| (of.is_unproven, of.host) == (is_unproven, host))
+        self.newest(|of| (of.is_unproven, of.host) == (is_unproven, host) && may(of))
     }
 
     /// Returns the newest request of callers that `are` of interest: one that is not on offer, if there is any. An acceptor was

@@ -58,7 +58,7 @@ impl<R> Irm<R> {
             return Ok(placed);
         }
         if !self.make_room(name, &caller, &mut placed.shed) {
-            return Err(Refused::Full(request));
+            return Err(Refused::Full(request, placed.shed));
         }
         let Some(entry) = self.names.get_mut(name) else { return Err(Refused::Unknown(request)) };
         let until = now + limits.accept_wait.min(caller.patience());
@@ -97,11 +97,14 @@ impl<R> Irm<R> {
                 drop_one(entry, at);
             }
         }
-        // One at a time: what is larger than that has to come again.
-        if is_full(entry)
-            && let Some(at) = entry.gives_way(caller)
-        {
-            drop_one(entry, at);
+        if is_full(entry) {
+            let bytes = entry.bytes.saturating_add(caller.bytes);
+            let fits = |of: &Caller| bytes.saturating_sub(of.bytes) <= limits.backlog_bytes;
+            // One at a time: what is larger than that has to come again. What a host has proven is not taken for nothing.
+            let may = |of: &Caller| of.is_unproven || !caller.is_unproven;
+            if let Some(at) = entry.gives_way(caller, fits).or_else(|| entry.gives_way(caller, may)) {
+                drop_one(entry, at);
+            }
         }
         !is_full(entry)
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{asks, irm, name, of};
 use crate::base::rng::Rng;
-use crate::irm::{Caller, Irm, Refused};
+use crate::irm::{Caller, Irm, Limits, Refused};
 use crate::types::name::Name;
 
 fn unproven(host: u64) -> Caller {
@@ -45,14 +45,14 @@ fn proven_requests_come_first() {
     for peer in 1..=4 {
         asks(&mut irm, &n, peer as u32, unproven(peer)).unwrap();
     }
-    assert!(matches!(asks(&mut irm, &n, 5, unproven(5)), Err(Refused::Full(5))));
+    assert!(matches!(asks(&mut irm, &n, 5, unproven(5)), Err(Refused::Full(5, _))));
     // The newest ones go.
     for (peer, gone) in [(11, 4), (12, 3), (13, 2), (14, 1)] {
         assert_eq!(asks(&mut irm, &n, peer, of(peer.into())).unwrap().shed, [gone]);
     }
     // Two of one host, and one that has none.
-    assert!(matches!(asks(&mut irm, &n, 15, of(11)), Err(Refused::Full(15))));
-    assert!(matches!(asks(&mut irm, &n, 6, unproven(6)), Err(Refused::Full(6))));
+    assert!(matches!(asks(&mut irm, &n, 15, of(11)), Err(Refused::Full(15, _))));
+    assert!(matches!(asks(&mut irm, &n, 6, unproven(6)), Err(Refused::Full(6, _))));
 }
 
 /// As many hosts as a queue has parts, each with its own, keep it: from all who cannot show their addresses, but not from
@@ -139,4 +139,28 @@ fn floods_of_made_up_addresses_take_nothing_from_hosts_with_few() {
         }
         assert_eq!(asked, 40, "all of them have asked");
     }
+}
+
+/// A queue that is full in bytes: nothing that a host has proven is taken for a request that still finds no room, and what had to
+/// make room for one that does not have enough is told so.
+#[test]
+fn what_a_host_has_proven_is_not_taken_for_nothing() {
+    let mut irm = Irm::new(Limits { backlog: 64, backlog_bytes: 10_000, ..Limits::default() });
+    let n = name("n");
+    irm.bind(&n).unwrap();
+    let large = |host| Caller { bytes: 1000, ..unproven(host) };
+    let small = |host| Caller { bytes: 100, ..of(host) };
+    for host in 0..9 {
+        asks(&mut irm, &n, 1000 + host, large(host.into())).unwrap();
+    }
+    (0..10).for_each(|request| drop(asks(&mut irm, &n, request, small(7)).unwrap()));
+    // It has more than its part of the requests, and less of the bytes than one of these.
+    for host in 100..200 {
+        assert_eq!(asks(&mut irm, &n, 2000, large(host)), Err(Refused::Full(2000, Vec::new())), "{host}");
+    }
+    // Those who have as much of it each are no better off, but one that fits is let in.
+    assert_eq!(asks(&mut irm, &n, 3000, Caller { bytes: 100, ..unproven(300) }).unwrap().shed, [9]);
+    // One at a time, which comes again, for what a host can show.
+    assert_eq!(asks(&mut irm, &n, 4000, Caller { bytes: 150, ..of(8) }), Err(Refused::Full(4000, [8].into())));
+    assert_eq!(asks(&mut irm, &n, 4000, Caller { bytes: 150, ..of(8) }).unwrap().shed, [7]);
 }

@@ -102,6 +102,7 @@ impl Control {
             );
             endpoint.abort();
             self.handle(now);
+            self.flows.tell_ways(now);
             if let Some(keeper) = self.keeper.upgrade() {
                 keeper.lost(now, id);
             }
@@ -113,7 +114,7 @@ impl Control {
         self.doubts.lock().forget(id);
         if let Some(adjacency) = self.data.remove(id) {
             self.machines.lock().routing.adjacency_down(now, id);
-            self.flows.lose_way(now, id);
+            self.flows.lose_way(id);
             return Some(Arc::clone(&adjacency.endpoint));
         }
         let management = self.managements.write().remove(&id)?;

@@ -371,23 +371,17 @@ impl FaFlow {
 
     /// Drops what waits, and lets everything else go at once.
     pub(super) fn hasten(&self, now: Instant) {
-        let dropped = {
+        {
             let mut tx = self.tx.lock();
             tx.pacer = Pacer::new(now, CongestionAvoidance::None, Feedback::Reports);
             tx.shaper = Shaper::new(now, &QosSpec::RAW);
-            self.waiting.store(0, Ordering::Relaxed);
-            core::mem::take(&mut tx.queue)
-        };
-        self.counters.send_failed.add(dropped.len() as u64);
+        }
+        self.drop_waiting();
     }
 
     /// The endpoint is gone, and what waits is lost but for the last of it, by which the peer learns that.
     pub(super) fn send_last(&self, now: Instant) {
-        let mut queue = {
-            let mut tx = self.tx.lock();
-            self.waiting.store(0, Ordering::Relaxed);
-            core::mem::take(&mut tx.queue)
-        };
+        let mut queue = self.take_waiting();
         let mut last: Outgoing = queue.drain(queue.len().saturating_sub(LAST)..).map(|(_, pkt)| pkt).collect();
         self.counters.send_failed.add(queue.len() as u64);
         // The endpoint is gone; a failure is counted.
@@ -397,7 +391,8 @@ impl FaFlow {
     /// The way that packets went is gone, and there is another.
     pub(super) fn handle_path_change(&self, now: Instant) {
         if self.endpoint.would_retry(now) {
-            // It begins with the oldest packet again, which is not to wait behind what comes after it.
+            // It begins with the oldest packet again, which is not to wait behind what comes after it. If an answer comes in this
+            // moment, what is dropped is lost like any other packet, and sent again.
             self.drop_waiting();
         }
         self.tx.lock().pacer.handle_path_change(now);
@@ -405,13 +400,15 @@ impl FaFlow {
         self.release_due(now);
     }
 
+    fn take_waiting(&self) -> VecDeque<(Instant, PacketBuf)> {
+        let mut tx = self.tx.lock();
+        self.waiting.store(0, Ordering::Relaxed);
+        core::mem::take(&mut tx.queue)
+    }
+
     /// Drops what waits for its turn.
     fn drop_waiting(&self) {
-        let dropped = {
-            let mut tx = self.tx.lock();
-            self.waiting.store(0, Ordering::Relaxed);
-            core::mem::take(&mut tx.queue)
-        };
+        let dropped = self.take_waiting();
         self.counters.send_failed.add(dropped.len() as u64);
         self.below.shared.recycle(dropped.into_iter().map(|(_, pkt)| pkt));
     }

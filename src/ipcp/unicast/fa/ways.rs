@@ -5,24 +5,25 @@
 //! itself. Routes that others announce tell nobody anything: they only say when there is a way again for a flow that had
 //! lost its own here.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use super::FlowAllocator;
-use crate::base::sync::{AtomicBool, AtomicU64};
+use super::{FaFlow, FlowAllocator};
+use crate::base::sync::AtomicU64;
 use crate::base::time::Instant;
-use crate::types::id::N1FlowId;
+use crate::types::id::{Eid, N1FlowId};
 
 /// The way that packets of a flow take out of this member.
 #[derive(Default)]
 pub(super) struct Way {
     /// The adjacency that the last ones left by, plus one; 0: there were none.
     via: AtomicU64,
-    /// It is gone, and the end of the flow does not know.
-    lost: AtomicBool,
 }
 
 impl Way {
-    /// Packets have left by this adjacency.
+    /// Packets have left by this adjacency. If that is lost in the moment between, nobody is told; then these are the first that
+    /// went this way, and no timeout has doubled yet.
     #[inline]
     pub(super) fn note(&self, via: N1FlowId) {
         let via = u64::from(via.0) + 1;
@@ -32,41 +33,50 @@ impl Way {
         }
     }
 
-    /// An adjacency is gone. Whether that was the way.
-    fn lose(&self, gone: N1FlowId) -> bool {
-        let lost = self.via.load(Ordering::Relaxed) == u64::from(gone.0) + 1;
-        if lost {
-            self.lost.store(true, Ordering::Relaxed);
-        }
-        lost
+    /// Returns `true` if the last packets left by this adjacency.
+    fn is(&self, via: N1FlowId) -> bool {
+        self.via.load(Ordering::Relaxed) == u64::from(via.0) + 1
     }
 }
 
 impl FlowAllocator {
-    /// An adjacency is gone, and no packet leaves by it any more.
-    pub(in crate::ipcp::unicast) fn lose_way(&self, now: Instant, gone: N1FlowId) {
-        let lost = self.flows().iter().filter(|flow| flow.way.lose(gone)).count();
-        if lost > 0 {
-            self.some_lost.store(true, Ordering::Release);
-            self.tell_ways(now);
+    /// An adjacency is gone. Ends of flows are [told](Self::tell_ways) when the neighbours have been: those have to wait for
+    /// nothing, and a flow may need what they answer.
+    pub(in crate::ipcp::unicast) fn lose_way(&self, gone: N1FlowId) {
+        if self.flows.is_closed() {
+            return;
+        }
+        let lost = self.flows.ids_where(|flow| flow.way.is(gone));
+        if !lost.is_empty() {
+            self.lost.lock().extend(lost);
         }
     }
 
     /// Tells the ends of flows that had lost their ways and have others. Called without locks held, when an adjacency is lost
     /// and whenever there is another forwarding table.
     pub(in crate::ipcp::unicast) fn tell_ways(&self, now: Instant) {
-        if !self.some_lost.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        for flow in self.flows() {
-            if !flow.way.lost.load(Ordering::Relaxed) {
-                continue;
+        loop {
+            let lost = core::mem::take(&mut *self.lost.lock());
+            if lost.is_empty() {
+                return;
             }
-            if flow.next_hop().is_none() {
-                self.some_lost.store(true, Ordering::Release);
-            } else if flow.way.lost.swap(false, Ordering::Relaxed) {
-                flow.handle_path_change(now);
+            let flows = lost.into_iter().filter_map(|eid| Some((eid, self.flow(Eid(eid))?)));
+            let (found, without): (Vec<_>, Vec<_>) = flows.partition(|(_, flow)| flow.next_hop().is_some());
+            let again = self.keep_lost(&without);
+            for (_, flow) in found {
+                // Its key may be of code that is not ours, and others are to be told whatever that does.
+                self.shared.panics.call(|| flow.handle_path_change(now));
+            }
+            if !again {
+                return;
             }
         }
+    }
+
+    /// Keeps flows for the next forwarding table. Returns `true` if there has been one meanwhile: whoever published it found
+    /// them neither here nor there.
+    fn keep_lost(&self, flows: &[(u64, Arc<FaFlow>)]) -> bool {
+        self.lost.lock().extend(flows.iter().map(|(eid, _)| *eid));
+        flows.iter().any(|(_, flow)| flow.next_hop().is_some())
     }
 }
