@@ -134,8 +134,13 @@ fn flows_are_over_when_the_address_changes_and_new_ones_work() {
         let pair = Pair::new(5, Link::default().loss(Loss::None), &config, "");
         pair.net.block_on(async {
             let (near, _far) = pair.connect(QosSpec::DATA).await;
+            let set = FlowSet::new();
+            set.add(&near.as_blocking());
+            pair.net.sleep(secs(1)).await;
+            assert_eq!(events(&set), []);
             pair.client.interfaces()[0].set_mac("02:00:00:00:00:11");
             pair.net.sleep(ms(1)).await;
+            assert_eq!(events(&set), [Event::Down]);
             assert_eq!(near.write(b"x").await, Err(WriteError::Down));
             let (near, far) = pair.connect(QosSpec::DATA).await;
             near.write(b"x").await.unwrap();

@@ -1,6 +1,7 @@
 //! The machine over a port that does what the test says.
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "threads that are stuck are what is tested")]
 
+mod events;
 mod matrix;
 mod panics;
 mod proven;
