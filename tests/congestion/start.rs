@@ -90,3 +90,42 @@ fn a_window_is_spread_over_a_round_trip() {
         }
     }
 }
+
+/// A best-effort flow waits for news of its peer's window and for no timer: on a link without a bottleneck, to a reader who
+/// reads at once, that is a round trip, and one more if the window was used up before it asked.
+#[test]
+fn best_effort_writes_wait_for_news_of_the_peer_and_no_longer() {
+    const PACKETS: usize = 2_000;
+    for (latency, timeout) in [(2, 120_000), (2, 0), (20, 120_000), (20, 0)] {
+        let latency = Duration::from_millis(latency);
+        let net = Network::new(8);
+        net.set_default_link(Link::default().latency(latency));
+        let server = net.host("server").udp4("10.0.0.1").build();
+        let client = net.host("client").udp4("10.0.0.2").build();
+        let listener = server.listen("sink");
+        let reader = net.spawn(async move {
+            let flow = listener.accept_async().await.unwrap();
+            for n in 0..PACKETS {
+                assert_eq!(flow.read_bytes().await.unwrap()[..2], (n as u16).to_be_bytes());
+            }
+            flow
+        });
+        let (clock, stack) = (net.clone(), client.stack().clone());
+        let (longest, all) = net.block_on(async move {
+            let qos = QosSpec { timeout, ..QosSpec::BEST_EFFORT };
+            let flow = stack.flow("sink").qos(qos).alloc_async().await.unwrap();
+            let (start, mut longest) = (clock.now(), Duration::ZERO);
+            for n in 0..PACKETS {
+                let before = clock.now();
+                flow.write(&[&(n as u16).to_be_bytes()[..], &[1; 998]].concat()).await.unwrap();
+                longest = longest.max(clock.now() - before);
+            }
+            let all = clock.now() - start;
+            drop(reader.await);
+            (longest, all)
+        });
+        println!("{latency:?} one way, timeout {timeout}: the longest write {longest:?}, all {all:?}");
+        assert!(longest <= latency * 4, "{latency:?} one way, timeout {timeout}: a write took {longest:?}");
+        assert!(longest >= latency * 2, "{longest:?}: the window was never used up");
+    }
+}
