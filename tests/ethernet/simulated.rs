@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use o7s::device::Mac;
 use o7s::sim::{Host, Link, Loss, Network, Packet, Switch, Verdict};
-use o7s::{AllocError, Eth, Listener, QosSpec, aio};
+use o7s::{AllocError, Eth, HashAlg, Listener, Name, QosSpec, aio};
 
 use super::framings;
 use super::world::{ENCRYPTED, Script, expect, ms, secs, send};
@@ -25,17 +25,22 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(seed: u64, link: Link, config: &Eth, security: &str) -> Self {
+        Self::with(seed, link, [config, config], security)
+    }
+
+    /// The settings are those of the client, and of the server.
+    fn with(seed: u64, link: Link, configs: [&Eth; 2], security: &str) -> Self {
         let net = Network::new(seed);
         let switch = net.switch();
         switch.set_default_link(link);
-        let host = |name: &str, mac: &str| {
+        let host = |name: &str, mac: &str, config: &Eth| {
             let builder = net.host(name).eth_with(&switch, mac, config.clone());
             match security {
                 "" => builder.build(),
                 text => builder.stack(|s| s.security(text.parse().unwrap())).build(),
             }
         };
-        let (client, server) = (host("client", CLIENT), host("server", SERVER));
+        let (client, server) = (host("client", CLIENT, configs[0]), host("server", SERVER, configs[1]));
         let listener = server.listen("service");
         Self { net, switch, client, server, listener }
     }
@@ -372,4 +377,52 @@ fn the_same_seed_gives_the_same_trace() {
         pair.net.digest()
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn names_are_hashed_as_the_settings_say() {
+    for (config, hash) in framings().iter().flat_map(|config| HashAlg::ALL.map(|hash| (config, hash))) {
+        let pair = Pair::new(6, Link::default().latency(ms(1)), &config.clone().hash(hash), ENCRYPTED);
+        let named = hash.hash(&Name::new("service").unwrap());
+        let naming = Rc::new(RefCell::new(BTreeSet::new()));
+        let frames = Rc::clone(&naming);
+        let look = move |packet: &Packet<'_>| {
+            if packet.data.windows(hash.len()).any(|bytes| bytes == named.as_bytes()) {
+                frames.borrow_mut().insert(packet.data.to_vec());
+            }
+            Verdict::Pass
+        };
+        pair.net.on_packet(look).keep();
+        for qos in QOSES {
+            pair.net.block_on(async {
+                let (near, far) = pair.connect(qos).await;
+                near.write(b"there").await.unwrap();
+                assert_eq!(far.read_bytes().await.unwrap()[..], *b"there", "{hash}");
+                far.write(b"back").await.unwrap();
+                assert_eq!(near.read_bytes().await.unwrap()[..], *b"back", "{hash}");
+            });
+        }
+        // The query, its answer, and a request for each flow.
+        assert_eq!(naming.borrow().len(), 2 + QOSES.len(), "{hash}, {config:?}");
+        assert_eq!(pair.counter(&pair.server, "malformed"), 0, "{hash}");
+    }
+}
+
+#[test]
+fn stations_with_different_hashes_do_not_find_each_other() {
+    let all = HashAlg::ALL;
+    let pairs = all.into_iter().flat_map(|a| all.map(|b| (a, b))).filter(|(a, b)| a != b);
+    for (config, (a, b)) in framings().iter().flat_map(|config| pairs.clone().map(move |pair| (config, pair))) {
+        let configs = [a, b].map(|hash| config.clone().hash(hash));
+        let pair = Pair::with(7, Link::default().latency(ms(1)), configs.each_ref(), "");
+        pair.net.block_on(async {
+            let refused = pair.client.stack().flow("service").timeout(secs(5)).alloc_async().await.map(drop);
+            assert!(
+                matches!(&refused, Err(AllocError::Unreachable(name)) if name.as_str() == "service"),
+                "{a} and {b}: {refused:?}"
+            );
+        });
+        assert!(pair.counter(&pair.client, "queries_out") > 0);
+        assert_eq!(pair.counter(&pair.server, "answers_out"), 0, "{a} and {b}");
+    }
 }
