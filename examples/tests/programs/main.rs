@@ -2,6 +2,7 @@
 //! `cargo build --profile test --bins --examples` first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
+mod dissected;
 mod odump;
 mod one_host;
 mod security;
@@ -13,6 +14,15 @@ mod status;
 mod switch;
 #[cfg(unix)]
 mod unix;
+
+// What the dissector is compared with elsewhere.
+#[path = "../../../tests/dissect/pdml.rs"]
+mod pdml;
+#[path = "../../../tests/dissect/tools.rs"]
+mod tools;
+
+/// The fields of a packet: for each name its values, in their order.
+type Shown = std::collections::BTreeMap<String, Vec<String>>;
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
