@@ -7,7 +7,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Builder;
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use o7s::Udp4;
 use o7s::{FlowSet, QosSpec, ReadError, Stack, aio};
+
+/// Nothing takes so long; only a failure waits for it.
+#[cfg(feature = "tokio")]
+const BOUND: Duration = Duration::from_secs(60);
 
 struct Unpark(std::thread::Thread);
 
@@ -200,4 +206,56 @@ async fn both_directions_are_copied_to_their_ends() {
     assert_eq!(answer, "11 bytes");
     answers.await.unwrap();
     assert_eq!(proxy.await.unwrap(), (14, 8));
+}
+
+/// Many flows of one socket in one runtime: none of them is forgotten while the others are served.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_thousand_flows_of_one_runtime_come_to_their_ends() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const FLOWS: usize = 1000;
+    const BYTES: usize = 50_000;
+    let server = Stack::new().unwrap();
+    let net = server.udp4(Udp4::bind("127.0.0.1:0")).unwrap();
+    net.register("echo").unwrap();
+    let listener = server.bind("echo").unwrap();
+    let echoes = tokio::spawn(async move {
+        for _ in 0..FLOWS {
+            let flow = listener.accept_async().await.unwrap();
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tokio::io::split(flow.stream());
+                tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+                writer.shutdown().await.unwrap();
+            });
+        }
+    });
+    let client = Stack::new().unwrap();
+    let at = net.local_addr().unwrap().to_string();
+    client.udp4(Udp4::bind("127.0.0.1:0").host("echo", &at).system_resolver(false)).unwrap();
+    let asks = (0..FLOWS).map(|n| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let flow = client.flow("echo").qos(QosSpec::DATA).timeout(BOUND).alloc_async().await.unwrap();
+            let sent: Vec<u8> = (0..BYTES).map(|i| (i ^ (i >> 8) ^ n) as u8).collect();
+            let (mut reader, mut writer) = tokio::io::split(flow.stream());
+            let (got, ()) = tokio::join!(
+                async {
+                    let mut got = Vec::new();
+                    reader.read_to_end(&mut got).await.unwrap();
+                    got
+                },
+                async {
+                    writer.write_all(&sent).await.unwrap();
+                    writer.shutdown().await.unwrap();
+                }
+            );
+            assert!(got == sent, "flow {n}");
+        })
+    });
+    let asks: Vec<_> = asks.collect();
+    for (n, ask) in asks.into_iter().enumerate() {
+        tokio::time::timeout(BOUND, ask).await.unwrap_or_else(|_| panic!("flow {n} is stuck")).unwrap();
+    }
+    echoes.await.unwrap();
 }
