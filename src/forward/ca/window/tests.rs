@@ -126,3 +126,30 @@ fn what_was_in_flight_on_a_way_that_is_gone_is_not_waited_for() {
         assert!(window.sent - sent <= 8 + 2 * rounds, "{} packets in {rounds} times", window.sent - sent);
     }
 }
+
+/// The wait for feedback is over, and what was sent since went the same way: a change of the path is no later for that.
+#[test]
+fn a_wait_that_was_given_up_does_not_hide_a_change_of_the_path() {
+    let mut now = Instant::from_millis(1);
+    let mut window = Window::new(now);
+    let fill = |window: &mut Window, now| {
+        while window.room(now).is_ok() {
+            window.sent(now);
+        }
+    };
+    fill(&mut window, now);
+    now += PATIENCE;
+    fill(&mut window, now);
+    assert!(window.packets < INITIAL && window.room(now).is_err());
+    window.handle_path_change(now);
+    assert!(window.room(now).is_ok());
+    // But what is sent now has its time, and so has the first after a pause.
+    fill(&mut window, now);
+    window.handle_path_change(now);
+    assert!(window.room(now).is_err());
+    let mut window = Window::new(now);
+    now += Duration::from_secs(10);
+    fill(&mut window, now);
+    window.handle_path_change(now);
+    assert!(window.room(now).is_err());
+}
