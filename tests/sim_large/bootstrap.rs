@@ -10,14 +10,16 @@ use super::world::stopwatch::{self, Stopwatch};
 #[test]
 #[ignore = "takes a minute; run it in release mode"]
 fn a_thousand_members_bootstrap_enroll_and_converge() {
-    let stopwatch = Stopwatch::start();
+    let (stopwatch, before) = (Stopwatch::start(), stopwatch::cpu());
     let layer = large::layer(1, 1000, UnicastLayer::new("net"), ConnectOptions::new());
     stopwatch.lap("enrolled and connected", &layer.net);
     large::converge(&layer);
-    let wall = stopwatch.lap("converged", &layer.net);
+    stopwatch.lap("converged", &layer.net);
+    // Of the processor, which other programs do not change by much: it is about 20 s.
+    let took = stopwatch::cpu() - before;
     let peak = stopwatch::peak_memory();
     println!("peak memory: {} MiB", peak >> 20);
     large::print_work(&layer);
-    assert!(wall <= Duration::from_secs(60), "{wall:?}");
+    assert!(took <= Duration::from_secs(60), "{took:?}");
     assert!(peak <= 2 << 30, "{peak} bytes");
 }
