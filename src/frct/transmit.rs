@@ -69,12 +69,6 @@ impl Frct {
         !self.rx.due && self.rx.answer.is_none() && self.notice.is_over() && self.tx.is_at_rest()
     }
 
-    /// Returns `true` if packets of best effort wait, more than a write of one leaves: the rest of a message. Nobody sends them
-    /// again, so they are not for a layer that has no room.
-    pub(crate) fn has_fragments(&self) -> bool {
-        !self.params.reliable && self.tx.waiting() > 1
-    }
-
     fn transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         if self.down {
             return None;

@@ -370,6 +370,11 @@ impl Flow {
     /// [both ends](crate::settings::FrctConfig::max_message) allow, 1 MiB if nothing was set. Elsewhere, on raw flows and
     /// towards a reference, it is [one packet](Self::max_packet), which changes with the path.
     ///
+    /// Nobody sends a lost fragment of a flow that is not reliable again, and its message is lost with it. *All fragments of one
+    /// leave at once*: over a layer that queues few packets for a flow, as a member of a unicast layer does
+    /// ([256](crate::settings::UnicastConfig::flow_queue)), those of a larger message are lost at home, although the write was
+    /// `Ok`. For messages of more than 300 kB take a reliable flow there.
+    ///
     /// ```
     /// use o7s::{QosSpec, Stack, WriteError};
     ///

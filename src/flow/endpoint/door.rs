@@ -216,10 +216,9 @@ impl Endpoint {
         if !waiting && !inner.pipe.has_to_send() {
             return true;
         }
-        if inner.blocked || (inner.pipe.has_fragments() && inner.ask(Port::is_congested) == Some(true)) {
+        if inner.blocked {
             // The device said that it is full. Packets stay sealed in `out`, ahead of any that are sealed later, until
-            // it has room. So do fragments of best effort, one of which is worth nothing without the others, before the layer
-            // has to drop some.
+            // it has room.
             inner.keep(&mut fx.out);
             return true;
         }

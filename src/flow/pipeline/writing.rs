@@ -119,11 +119,6 @@ impl Pipeline {
             || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
-    /// Returns `true` if [`pump`](Self::pump) has much to send that nobody would send again.
-    pub(in crate::flow) fn has_fragments(&self) -> bool {
-        self.frct.as_ref().is_some_and(|f| f.has_fragments())
-    }
-
     /// Returns `true` if the peer is to be told at once of what the application has read.
     pub(in crate::flow) fn owes_window(&self) -> bool {
         self.frct.as_ref().is_some_and(|f| f.owes_window())
