@@ -373,8 +373,8 @@ impl Flow {
     /// Nobody sends a lost fragment of a flow that is not reliable again, and its message is lost with it. *All fragments of one
     /// leave at once*: over a layer that queues few packets for a flow, as a member of a unicast layer does
     /// ([256](crate::settings::UnicastConfig::flow_queue)), those of a larger message are lost at home, although the write was
-    /// `Ok`. Those of more than 300 kB never arrive there, and large ones not always anywhere: what a path does not take in one burst
-    /// is lost. Take a reliable flow for them.
+    /// `Ok`. Of more than about 300 kB few arrive there, and of a megabyte none; large ones not always anywhere, as what a path
+    /// does not take in one burst is lost. Take a reliable flow for them.
     ///
     /// ```
     /// use o7s::{QosSpec, Stack, WriteError};
