@@ -96,17 +96,19 @@ fn reports_of_unsent_packets_are_ignored() {
     }
 }
 
+/// Sends as much as there is room for.
+fn fill(window: &mut Window, now: Instant) {
+    while window.room(now).is_ok() {
+        window.sent(now);
+    }
+}
+
 /// A way that is gone and one that takes its place: nothing is waited for that was in flight, but of the new one no more is
 /// believed than after the wait. A way that was heard of just now is not gone for what is in flight, however often it is said.
 #[test]
 fn what_was_in_flight_on_a_way_that_is_gone_is_not_waited_for() {
     let mut now = Instant::from_millis(1);
     let mut window = Window::new(now);
-    let fill = |window: &mut Window, now| {
-        while window.room(now).is_ok() {
-            window.sent(now);
-        }
-    };
     fill(&mut window, now);
     window.handle_path_change(now);
     assert!(window.room(now).is_err(), "answers may still come");
@@ -132,11 +134,6 @@ fn what_was_in_flight_on_a_way_that_is_gone_is_not_waited_for() {
 fn a_wait_that_was_given_up_does_not_hide_a_change_of_the_path() {
     let mut now = Instant::from_millis(1);
     let mut window = Window::new(now);
-    let fill = |window: &mut Window, now| {
-        while window.room(now).is_ok() {
-            window.sent(now);
-        }
-    };
     fill(&mut window, now);
     now += PATIENCE;
     fill(&mut window, now);
