@@ -13,6 +13,8 @@
 
 #[path = "loom/alarm.rs"]
 mod alarm;
+#[path = "loom/lane.rs"]
+mod lane;
 #[path = "loom/lead.rs"]
 mod lead;
 #[path = "loom/local.rs"]

@@ -20,7 +20,7 @@
 //! |---|---|
 //! | [`Controller`](crate::frct::congestion::Controller) | the flow's |
 //! | [`AeadKey`](crate::crypto::backend::AeadKey) | the flow's |
-//! | [`Port::mtu`](crate::flow::Port::mtu), [`is_congested`](crate::flow::Port::is_congested), [`queued`](crate::flow::Port::queued) | the flow's |
+//! | [`Port::mtu`](crate::flow::Port::mtu), [`is_congested`](crate::flow::Port::is_congested), [`is_holding`](crate::flow::Port::is_holding), [`queued`](crate::flow::Port::queued) | the flow's |
 //! | [`Port::queued`](crate::flow::Port::queued) of a unicast layer, [`mtu`](crate::flow::Port::mtu) of a broadcast layer, which ask the flows below it, and they theirs: downwards only, as no layer [stands on](crate::flow::Port::stands_on) itself | theirs |
 //! | [`Ipcp::info`](crate::ipcp::Ipcp::info), which returns what is fixed | any |
 //! | the driver behind `device::EmbassyFrames`, the device behind `device::SmoltcpFrames` | the adapter's |

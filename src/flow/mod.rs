@@ -100,8 +100,8 @@ impl MemberKey {
 /// The way down: what an IPCP gives an endpoint to send through.
 ///
 /// Implementations must not call back into the *same* endpoint other than through [`Endpoint::handle_packets`], and not
-/// even so from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested) and [`queued`](Self::queued), which are called
-/// with its lock held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with
+/// even so from [`mtu`](Self::mtu), [`is_congested`](Self::is_congested), [`is_holding`](Self::is_holding) and
+/// [`queued`](Self::queued), which are called with its lock held. A panic is counted (`node/foreign_panics`): packets that were being sent are lost, as with
 /// [`SendError::Down`], and the largest packet is taken to be 0 bytes until the next time that it is asked for.
 pub trait Port: Send + Sync {
     /// Sends the packets in `pkts`, or takes them out to send them later; what cannot be sent is dropped and counted
@@ -117,6 +117,13 @@ pub trait Port: Send + Sync {
     /// Returns `true` if the layer below would drop a packet for lack of room now. Only ports that can tell when room
     /// returns (see [`Endpoint::notify_writable`]) ever say so.
     fn is_congested(&self) -> bool {
+        false
+    }
+
+    /// Returns `true` if packets that were taken wait for their turn, and would be lost with the port: a flow that was closed
+    /// is not released before, within its time. Only ports that tell when the last of them has gone (see
+    /// [`Endpoint::notify_writable`]) ever say so.
+    fn is_holding(&self) -> bool {
         false
     }
 

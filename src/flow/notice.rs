@@ -88,7 +88,7 @@ impl Farewell {
 
     /// The next notice that is due.
     pub(super) fn pick(&mut self, now: Instant) -> Option<[u8; LEN]> {
-        if !self.notice.pick(now, 0) {
+        if !self.notice.pick(now, 0, false) {
             return None;
         }
         let mut packet = [0; LEN];

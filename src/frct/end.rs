@@ -3,7 +3,8 @@
 //! On a reliable flow the end of a stream is a packet of the stream: numbered, acknowledged, retransmitted like data, and
 //! effective in its turn, so that the reader has everything before it. It takes no room in the reader's window. What has no
 //! place in a stream, the end of a best-effort flow and an abort, is a *notice*: a control packet that is repeated, ever
-//! later, until the peer says that it knows.
+//! later, until the peer says that it knows. That of an end goes when nothing is left to send, or the peer has opened no
+//! window for a while; an abort waits for nothing.
 
 use crate::base::time::Instant;
 
@@ -129,15 +130,16 @@ impl Notice {
         self.tries == 0 && self.answers_due == 0
     }
 
-    /// Returns `true` if a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds.
-    pub(crate) fn pick(&mut self, now: Instant, srtt: u64) -> bool {
+    /// Returns `true` if a packet is due, whose content is then in `byte`. `srtt` is the round trip, nanoseconds; `held`: the end
+    /// is not told yet.
+    pub(crate) fn pick(&mut self, now: Instant, srtt: u64, held: bool) -> bool {
         // Answers first: the peer repeats what it has said until it has one.
         if self.answers_due > 0 {
             self.answers_due -= 1;
             self.byte = [KNOWN];
             return true;
         }
-        let Some(ending) = self.ending.filter(|_| now >= self.at && self.tries > 0) else { return false };
+        let Some(ending) = self.ending.filter(|_| !held && now >= self.at && self.tries > 0) else { return false };
         let pause = PAUSE.max(srtt.saturating_mul(2)) << (TRIES - self.tries);
         self.tries -= 1;
         self.at = now.plus_nanos(pause);

@@ -314,7 +314,8 @@ impl Frct {
         }
         let open = self.rx.open_until(&self.params);
         let sending = self.tx.deadline().min(self.tx.path_deadline(&self.params));
-        sending.min(self.rx.deadline()).min(self.notice.deadline()).min(open)
+        let notice = self.notice.deadline().max(self.notice_after());
+        sending.min(self.rx.deadline()).min(notice).min(open)
     }
 
     /// Keeps user data back, or lets it go: while it is not known whether the peer's address is its own, the peer is only

@@ -1,6 +1,7 @@
 //! The packets that an end sends.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::segment::State;
 use super::tx::Pick;
@@ -9,6 +10,9 @@ use crate::base::buf::PacketBuf;
 use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::{Flags, Pci};
+
+/// For so long after the last packet a notice waits for the window of the peer to open, and for two round trips at least.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A packet to be sent, below which encryption and checksum follow.
 #[derive(Debug)]
@@ -69,12 +73,36 @@ impl Frct {
         !self.rx.due && self.rx.answer.is_none() && self.notice.is_over() && self.tx.is_at_rest()
     }
 
+    /// Returns `true` if packets of best effort wait, more than a write of one leaves: nobody sends them again, so they are not for
+    /// a layer that has [no room](Self::set_room).
+    pub(crate) fn has_burst(&self) -> bool {
+        !self.params.reliable && self.tx.waiting() > 1
+    }
+
+    /// The layer below takes user data, or would drop it for lack of room.
+    pub(crate) fn set_room(&mut self, room: bool) {
+        self.tx.room = room;
+    }
+
+    /// Time before which no notice of an end is sent: what was written before it, and waits, is lost if it comes later.
+    pub(super) fn notice_after(&self) -> Instant {
+        if self.params.reliable || self.ending == Some(Ending::Aborted) || self.tx.waiting() == 0 {
+            return Instant::ZERO;
+        }
+        if self.tx.waits_for_peer() {
+            // A peer that reads nothing hears of the end all the same.
+            let srtt = Duration::from_nanos(self.tx.rtt.smoothed());
+            return self.tx.last_new.get().map_or(Instant::ZERO, |at| at + READER_PATIENCE.max(2 * srtt));
+        }
+        Instant::FAR_FUTURE
+    }
+
     fn transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         if self.down {
             return None;
         }
-        // A notice waits for no window and no data: it is for when the stream does not get through.
-        if self.notice.pick(now, self.tx.rtt.smoothed()) {
+        let held = now < self.notice_after();
+        if self.notice.pick(now, self.tx.rtt.smoothed(), held) {
             return Some(self.notice_packet(now));
         }
         if self.ending == Some(Ending::Aborted) {

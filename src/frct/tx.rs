@@ -93,11 +93,13 @@ pub(super) struct Sender {
     pub(super) rate: Rate,
     pub(super) rtt: Rtt,
     /// When a packet went out last for the first time.
-    last_new: MaybeInstant,
+    pub(super) last_new: MaybeInstant,
     /// The peer has shown itself to be more than the reference.
     pub(super) peer_is_o7s: bool,
     /// No user data goes out for now.
     pub(super) held: bool,
+    /// The layer below takes new user data.
+    pub(super) room: bool,
     reliable: bool,
     /// What encryption and checksum add to a packet, bytes.
     pub(super) below: u8,
@@ -135,6 +137,7 @@ impl Sender {
             last_new: MaybeInstant::default(),
             peer_is_o7s: p.o7s_peer,
             held: false,
+            room: true,
             reliable: p.reliable,
             below: 0,
         }
@@ -320,7 +323,7 @@ impl Sender {
             self.ask_later(now);
             return self.starved();
         }
-        if !self.may_send(now, self.next) {
+        if !self.room || !self.may_send(now, self.next) {
             return Pick::Nothing;
         }
         self.pick_new(now, p)
@@ -337,6 +340,11 @@ impl Sender {
     /// Returns `true` if all that is left to send is the end, which the peer takes whatever its window is.
     fn ends_next(&self) -> bool {
         self.outstanding() == 0 && self.queue.front().is_some_and(|s| s.state.has(State::END))
+    }
+
+    /// Returns `true` if it is the peer's window that keeps packets from leaving.
+    pub(super) fn waits_for_peer(&self) -> bool {
+        !self.held && !self.next.before(self.limit)
     }
 
     /// Has a rendez-vous ask the peer, unless that is about to happen.

@@ -156,8 +156,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long data that was written to a reliable flow is still delivered after the flow was dropped. Default: 131 s,
-    /// which is when the protocol gives up by itself.
+    /// Sets how long data that was written is still delivered, on a flow that is not reliable sent, after the flow was dropped.
+    /// Default: 131 s, which is when the protocol gives up by itself.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

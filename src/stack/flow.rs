@@ -43,8 +43,8 @@ use crate::types::qos::QosSpec;
 ///
 /// All of these take `&self`, and may be used by several threads at once; [`split`](Self::split) makes two owned halves.
 ///
-/// Dropping a flow never blocks: what was written to a reliable flow is still delivered, in the background, for the
-/// stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
+/// Dropping a flow never blocks: what was written to a reliable flow is still delivered, and what was written to another is
+/// still sent, in the background, for the stack's [linger time](super::Builder::linger), as long as the stack is up. [`close`](Self::close) waits for it and
 /// says what was lost.
 ///
 /// # What a write waits for
@@ -370,11 +370,9 @@ impl Flow {
     /// [both ends](crate::settings::FrctConfig::max_message) allow, 1 MiB if nothing was set. Elsewhere, on raw flows and
     /// towards a reference, it is [one packet](Self::max_packet), which changes with the path.
     ///
-    /// Nobody sends a lost fragment of a flow that is not reliable again, and its message is lost with it. *All fragments of one
-    /// leave at once*: over a layer that queues few packets for a flow, as a member of a unicast layer does
-    /// ([256](crate::settings::UnicastConfig::flow_queue)), those of a larger message are lost at home, although the write was
-    /// `Ok`. Of more than about 300 kB few arrive there, and of a megabyte none; large ones not always anywhere, as what a path
-    /// does not take in one burst is lost. Take a reliable flow for them.
+    /// Nobody sends a lost fragment of a flow that is not reliable again, and its message is lost with it. Fragments wait for
+    /// the peer's window, for room in the device, and in a unicast layer for its congestion avoidance; elsewhere they leave as fast
+    /// as the device takes them, and what a path does not take in one burst is lost. Take a reliable flow for large messages.
     ///
     /// ```
     /// use o7s::{QosSpec, Stack, WriteError};

@@ -622,3 +622,32 @@ fn a_reflected_notice_is_ignored() {
         drop(rule);
     }
 }
+
+/// What a member of a layer has taken, and not sent yet, is sent before it lets a flow go that was closed.
+#[test]
+fn what_waits_for_its_turn_in_a_layer_is_not_lost_with_the_flow() {
+    for qos in [QosSpec::RAW, QosSpec::BEST_EFFORT] {
+        let net = Network::new(21);
+        net.set_default_link(Link::default().latency(ROUND_TRIP / 2).rate(64_000));
+        let [a, b] = [1, 2].map(|i| net.host(&format!("host {i}")).udp4(&format!("10.0.0.{i}")).build());
+        let first = b.stack().unicast("b").over(&b.udp4()[0]).bootstrap(UnicastLayer::new("net")).unwrap();
+        let second = net.block_on(a.stack().unicast("a").over(&a.udp4()[0]).enroll_async("b")).unwrap();
+        net.block_on(second.connect_async("b")).unwrap();
+        first.register("sink").unwrap();
+        net.run_for(Duration::from_secs(1));
+        let listener = b.stack().bind("sink").unwrap();
+        let accepts = net.spawn(async move { listener.accept_async().await.unwrap() });
+        net.block_on(async {
+            let near = a.stack().flow("sink").qos(qos).alloc_async().await.unwrap();
+            let far = accepts.await;
+            // Once the peer's window is open, so that all of it goes to the layer.
+            near.write(b"first").await.unwrap();
+            assert_eq!(far.read_bytes().await.unwrap(), "first");
+            net.sleep(Duration::from_secs(1)).await;
+            let taken = (0..1000).take_while(|_| near.as_blocking().try_write(&[7; 1000]).is_ok()).count();
+            assert!(taken > 100, "ten seconds' worth and more: {taken}");
+            drop(near);
+            assert_eq!(drain(&far).await, (taken, ReadError::Closed), "{qos:?}");
+        });
+    }
+}

@@ -233,6 +233,9 @@ impl Endpoint {
             fx.out.extend(inner.out.get_or_make().drain(..n));
         }
         inner.tell_path();
+        // Writers wait for a layer without room before they write; what a write has left in FRCT waits there.
+        let room = !inner.pipe.has_burst() || inner.ask(Port::is_congested) != Some(true);
+        inner.pipe.set_room(room);
         // The pipeline encrypts here, with a backend that may be a user's own and panic: the turn must not be lost with
         // it.
         let turn = self.output.held();
@@ -263,7 +266,10 @@ impl Endpoint {
                 }
                 let over = now >= until || inner.is_dead();
                 let drained = inner.out.is_empty() && inner.pipe.is_drained();
-                if !over && (!drained || self.is_sending(fx)) {
+                // A release would have the layer drop what waits there for its turn. One that has closed will not read it.
+                let heard = || inner.pipe.peer_ending() >= Some(Ending::Closed);
+                let is_held = || !heard() && inner.ask(Port::is_holding) == Some(true);
+                if !over && (!drained || self.is_sending(fx) || is_held()) {
                     return;
                 }
                 if now >= until && !drained && !inner.is_dead() && inner.pipe.tells() {

@@ -61,6 +61,8 @@ type Behaviour = Box<dyn Fn(&mut Outgoing) -> Result<(), SendError> + Send + Syn
 struct Wire {
     behaviour: Mutex<Option<Arc<Behaviour>>>,
     sent: Mutex<Vec<Vec<u8>>>,
+    /// What was sent waits.
+    holds: AtomicBool,
 }
 
 impl Wire {
@@ -77,6 +79,10 @@ impl Port for Wire {
         }
         self.sent.lock().extend(pkts.iter().map(|p| p.to_vec()));
         Ok(())
+    }
+
+    fn is_holding(&self) -> bool {
+        self.holds.load(Ordering::SeqCst)
     }
 
     fn mtu(&self) -> usize {
@@ -120,7 +126,8 @@ fn idle() -> World {
         inline: false,
     };
     let endpoint = Endpoint::new(1, &Arc::new(env));
-    let wire = Arc::new(Wire { behaviour: Mutex::new(None), sent: Mutex::new(Vec::new()) });
+    let wire = Wire { behaviour: Mutex::new(None), sent: Mutex::new(Vec::new()), holds: AtomicBool::new(false) };
+    let wire = Arc::new(wire);
     World { endpoint, wire, host, clock }
 }
 
@@ -323,6 +330,30 @@ fn a_writer_waits_for_a_device_that_is_full() {
     world.wire.behave(|_| Ok(()));
     assert_eq!(e.write(b"y"), Ok(1));
     assert_eq!(*world.wire.sent.lock(), vec![b"x".to_vec(), b"y".to_vec()]);
+}
+
+/// Towards a peer that hears nothing of the end, a reference: nothing else keeps the flow.
+#[test]
+fn a_flow_is_released_when_the_layer_has_sent_all_of_it_or_its_time_is_over() {
+    for in_time in [true, false] {
+        let world = world(RAW, None);
+        let e = &world.endpoint;
+        world.wire.holds.store(true, Ordering::SeqCst);
+        assert_eq!(e.write(b"x"), Ok(1));
+        e.close(Duration::from_secs(10));
+        e.notify_writable();
+        let mut now = world.clock.now() + Duration::from_secs(9);
+        e.handle_timeout(now);
+        assert_eq!(e.state(), State::Lingering);
+        if in_time {
+            world.wire.holds.store(false, Ordering::SeqCst);
+            e.notify_writable();
+        } else {
+            now = now + Duration::from_secs(1);
+            e.handle_timeout(now);
+        }
+        assert_eq!(e.state(), State::Released, "in time: {in_time}");
+    }
 }
 
 /// Counts how often it is woken.

@@ -119,6 +119,19 @@ impl Pipeline {
             || self.farewell.as_ref().is_some_and(|f| !f.is_over())
     }
 
+    /// Returns `true` if [`pump`](Self::pump) has packets to send that are worth nothing without each other, and that nobody sends
+    /// again.
+    pub(in crate::flow) fn has_burst(&self) -> bool {
+        self.frct.as_ref().is_some_and(|f| f.has_burst())
+    }
+
+    /// The layer below takes user data from FRCT, or would drop it for lack of room.
+    pub(in crate::flow) fn set_room(&mut self, room: bool) {
+        if let Some(frct) = &mut self.frct {
+            frct.set_room(room);
+        }
+    }
+
     /// Returns `true` if the peer is to be told at once of what the application has read.
     pub(in crate::flow) fn owes_window(&self) -> bool {
         self.frct.as_ref().is_some_and(|f| f.owes_window())

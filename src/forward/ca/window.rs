@@ -220,6 +220,8 @@ impl Window {
     fn resume(&mut self, idle: Duration) {
         self.flight = 0;
         self.round = None;
+        // Nothing is waited for any more.
+        self.given_up = false;
         let halvings = (idle.as_nanos() / FORGETTING.as_nanos()).min(30);
         let less = self.packets / f64::from(1_u32 << halvings);
         self.packets = less.max(self.packets.min(INITIAL));

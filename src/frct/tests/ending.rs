@@ -181,6 +181,80 @@ fn a_lost_notice_is_made_up_for() {
     }
 }
 
+/// What was written before the end is no more lost than anything else that is sent: it may wait for the window, and the notice
+/// behind it.
+#[test]
+fn a_notice_comes_behind_data_that_waits() {
+    for (ending, end) in [(Ending::Writing, Frct::finish as fn(&mut Frct, Instant)), (Ending::Closed, Frct::close)] {
+        let mut net = Net::new(&best_effort(), &Link::new(300_000), 6);
+        net.sides[0].to_write = 400;
+        net.pump(0);
+        let (written, now) = (net.sides[0].written, net.now);
+        assert!(written > 100, "more than may be sent blindly");
+        end(&mut net.sides[0].frct, now);
+        net.pump(0);
+        assert!(net.run(Duration::from_secs(20), |n| n.sides[1].frct.at_end()));
+        assert_eq!((net.sides[1].read, net.sides[1].frct.peer_ending()), (written, Some(ending)));
+        assert!(net.run(Duration::from_secs(5), |n| n.sides[0].frct.is_drained()));
+    }
+}
+
+/// It does not wait for one who reads nothing.
+#[test]
+fn a_notice_does_not_wait_for_a_reader_that_has_stopped() {
+    let mut net = Net::new(&Config { window: 64, legacy_window: 64, ..best_effort() }, &Link::new(1000), 7);
+    net.sides[1].reading = false;
+    net.sides[0].to_write = 400;
+    net.pump(0);
+    let now = net.now;
+    net.sides[0].frct.close(now);
+    net.pump(0);
+    assert!(net.run(Duration::from_secs(3), |n| n.sides[1].frct.peer_ending() == Some(Ending::Closed)));
+    assert!(net.now - now >= Duration::from_millis(500), "not before it could have read");
+    assert!(!net.sides[0].frct.is_drained(), "what it has not read goes on waiting");
+}
+
+/// A layer without room holds data back, with the notice behind it, and nothing else; and nothing is due meanwhile.
+#[test]
+fn data_and_the_notice_behind_it_wait_for_room_below() {
+    let (mut frct, mut cache) = machine(true, false);
+    let mut now = Instant::from_millis(1);
+    for byte in 0..3 {
+        frct.send(now, PacketBuf::copy_of(&[byte])).unwrap();
+    }
+    frct.set_room(false);
+    frct.close(now);
+    let sent = |frct: &mut Frct, now| {
+        let mut sent = Vec::new();
+        while let Some(packet) = frct.poll_transmit(now) {
+            sent.push(packet.payload().to_vec());
+        }
+        sent
+    };
+    assert_eq!(sent(&mut frct, now), [Vec::<u8>::new()], "the rendez-vous that opens the flow");
+    for _ in 0..100 {
+        let Some(at) = frct.next_deadline() else { break };
+        assert!(at > now, "nothing is due that does not happen");
+        now = at;
+        frct.handle_timeout(now, &mut cache);
+        assert!(sent(&mut frct, now).iter().all(Vec::is_empty), "rendez-vous only");
+    }
+    // The peer closes as well, and wants to know that this end has heard.
+    frct.handle_packet(now, packet(Flags::END | Flags::DRF, 90, &[0]), &mut cache);
+    assert_eq!(sent(&mut frct, now), [[3]]);
+    assert!(!frct.is_drained());
+    frct.set_room(true);
+    assert_eq!(sent(&mut frct, now), [[0], [1], [2], [1]], "data, and the notice of the end");
+
+    // An abort waits for nothing.
+    let (mut frct, mut cache) = machine(true, false);
+    frct.send(now, PacketBuf::copy_of(&[7])).unwrap();
+    frct.set_room(false);
+    frct.close(now);
+    frct.abort(now, &mut cache);
+    assert_eq!(sent(&mut frct, now).last(), Some(&vec![2]));
+}
+
 fn machine(o7s_peer: bool, reliable: bool) -> (Frct, BufCache) {
     let config = Config { o7s_peer, reliable, ..Config::default() };
     (Frct::new(config, 7), BufCache::new(&BufPool::new(8)))

@@ -41,7 +41,8 @@ settings! {
         /// it an eighth each. An N-1 flow has at most one part in 32 of all the room in each class, but 8 messages in any
         /// case. Default: 4096.
         inbox: usize = 4096,
-        /// Sets how many packets of a flow may wait for their turn to be sent; more are dropped. Default: 256.
+        /// Sets how many packets of a flow may wait for their turn to be sent, at least 32; more are dropped. Writers wait while
+        /// half as many do. Default: 256.
         flow_queue: usize = 256,
         /// Sets the address to have, 1 to 2³² - 1; others are an error when the member is made. It is kept over restarts:
         /// what the layer remembers of an earlier life is contradicted. A new member takes another one all the same if

@@ -164,3 +164,14 @@ fn what_a_host_has_proven_is_not_taken_for_nothing() {
     assert_eq!(asks(&mut irm, &n, 4000, Caller { bytes: 150, ..of(8) }), Err(Refused::Full(4000, [8].into())));
     assert_eq!(asks(&mut irm, &n, 4000, Caller { bytes: 150, ..of(8) }).unwrap().shed, [7]);
 }
+
+/// A queue that was made smaller than what waits in it already: one that gives way makes no room, and stays.
+#[test]
+fn a_queue_that_was_made_smaller_takes_nothing_for_nothing() {
+    let (mut irm, n) = of_size(8);
+    fill(&mut irm, &n, 1, 0..8);
+    irm.set_backlog(&n, 2).unwrap();
+    for host in 100..110 {
+        assert_eq!(asks(&mut irm, &n, 2000, unproven(host)), Err(Refused::Full(2000, Vec::new())), "{host}");
+    }
+}

@@ -43,6 +43,11 @@ impl Port for Fragile {
         false
     }
 
+    fn is_holding(&self) -> bool {
+        self.at("is_holding");
+        false
+    }
+
     fn queued(&self) -> usize {
         self.at("queued");
         0
@@ -113,6 +118,14 @@ fn a_panic_in_any_method_of_a_port_is_counted_and_the_flow_goes_on() {
         assert_eq!((endpoint.state(), port.released.load(Ordering::SeqCst)), (State::Released, 1), "{method}");
         assert_eq!(endpoint.panics().count(), 1, "{method} of {qos:?}");
     }
+}
+
+#[test]
+fn a_port_that_panics_when_asked_what_it_holds_is_released() {
+    let (World { endpoint, .. }, port) = over_fragile(RAW, "is_holding");
+    endpoint.close(Duration::from_secs(10));
+    assert_eq!((endpoint.state(), port.released.load(Ordering::SeqCst)), (State::Released, 1));
+    assert_eq!(endpoint.panics().count(), 1);
 }
 
 #[test]

@@ -144,9 +144,17 @@ fn a_wait_that_was_given_up_does_not_hide_a_change_of_the_path() {
     fill(&mut window, now);
     window.handle_path_change(now);
     assert!(window.room(now).is_err());
-    let mut window = Window::new(now);
-    now += Duration::from_secs(10);
-    fill(&mut window, now);
-    window.handle_path_change(now);
-    assert!(window.room(now).is_err());
+    for given_up in [false, true] {
+        let mut window = Window::new(now);
+        if given_up {
+            fill(&mut window, now);
+            now += PATIENCE;
+            assert!(window.room(now).is_ok());
+            window.sent(now);
+        }
+        now += Duration::from_secs(10);
+        fill(&mut window, now);
+        window.handle_path_change(now);
+        assert!(window.room(now).is_err(), "given up: {given_up}");
+    }
 }

@@ -169,7 +169,8 @@ impl Layer {
     }
 
     /// Tells writers that there is room in the device again, after [`Shim::is_congested`](super::Shim::is_congested) said
-    /// that there was none.
+    /// that there was none. What flows have held back is [sent](super::Shim::send) in this call, so none of the shim's locks may be
+    /// held that sending takes.
     pub fn on_room(&self) {
         self.0.flows.for_each(|end| end.endpoint.notify_writable());
     }

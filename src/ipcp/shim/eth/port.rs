@@ -240,6 +240,10 @@ impl Port for EthPort {
         self.up.is_stalled()
     }
 
+    fn is_holding(&self) -> bool {
+        self.up.is_stalled()
+    }
+
     fn queued(&self) -> usize {
         let device = || self.shim.device.call(|d| d.queued(), 0);
         let Some(mut batch) = self.batch.try_lock() else { return device() };

@@ -288,6 +288,10 @@ impl Port for UdpPort {
         self.up.is_stalled()
     }
 
+    fn is_holding(&self) -> bool {
+        self.up.is_stalled()
+    }
+
     fn queued(&self) -> usize {
         let device = || self.shim.socket.call(|d| d.queued(self.peer.route().remote), 0);
         let Some(mut batch) = self.batch.try_lock() else { return device() };

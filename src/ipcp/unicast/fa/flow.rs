@@ -307,7 +307,7 @@ impl FaFlow {
         let (first, dropped) = {
             let mut tx = self.tx.lock();
             let first = tx.queue.is_empty();
-            let room = self.below.shared.config.flow_queue.saturating_sub(tx.queue.len()).min(pkts.len());
+            let room = self.room().saturating_sub(tx.queue.len()).min(pkts.len());
             let until = tx.shaper.patience().map_or(Instant::FAR_FUTURE, |patience| now + patience);
             tx.queue.extend(pkts.drain(..room).map(|pkt| (until, pkt)));
             self.waiting.store(tx.queue.len(), Ordering::Relaxed);
@@ -362,7 +362,7 @@ impl FaFlow {
             } else if full {
                 continue;
             }
-            if self.waiting.load(Ordering::Relaxed) <= self.below.shared.config.flow_queue / 4 {
+            if self.waiting.load(Ordering::Relaxed) <= self.room() / 4 {
                 self.endpoint.notify_writable();
             }
             return;
@@ -442,6 +442,11 @@ impl FaFlow {
     pub(in crate::ipcp::unicast) fn with_ca<R>(&self, look: impl FnOnce(&Pacer, &Receiver) -> R) -> R {
         let tx = self.tx.lock();
         look(&tx.pacer, &self.rx.lock())
+    }
+
+    /// How many packets may wait for their turn.
+    pub(super) fn room(&self) -> usize {
+        self.below.shared.config.flow_queue.max(2 * BURST)
     }
 
     /// Packets that wait for their turn.

@@ -34,7 +34,12 @@ impl Port for FaPort {
     }
 
     fn is_congested(&self) -> bool {
-        self.flow.waiting() >= self.flows.shared.config.flow_queue / 2
+        // A burst more finds room all the same.
+        self.flow.waiting() >= self.flow.room() / 2
+    }
+
+    fn is_holding(&self) -> bool {
+        self.flow.waiting() > 0
     }
 
     fn queued(&self) -> usize {

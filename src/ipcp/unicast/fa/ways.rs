@@ -62,11 +62,14 @@ impl FlowAllocator {
             }
             let flows = lost.into_iter().filter_map(|eid| Some((eid, self.flow(Eid(eid))?)));
             let (found, without): (Vec<_>, Vec<_>) = flows.partition(|(_, flow)| flow.next_hop().is_some());
-            let again = self.keep_lost(&without);
-            for (_, flow) in found {
+            let mut again = self.keep_lost(&without);
+            for (_, flow) in &found {
                 // Its key may be of code that is not ours, and others are to be told whatever that does.
                 self.shared.panics.call(|| flow.handle_path_change(now));
             }
+            // The way that was found may be lost by now, and no packet of the flow has left by it, by which that would be known.
+            let lost: Vec<_> = found.into_iter().filter(|(_, flow)| flow.next_hop().is_none()).collect();
+            again |= self.keep_lost(&lost);
             if !again {
                 return;
             }
