@@ -349,7 +349,7 @@ fn a_flow_is_released_when_the_layer_has_sent_all_of_it_or_its_time_is_over() {
             world.wire.holds.store(false, Ordering::SeqCst);
             e.notify_writable();
         } else {
-            now = now + Duration::from_secs(1);
+            now += Duration::from_secs(1);
             e.handle_timeout(now);
         }
         assert_eq!(e.state(), State::Released, "in time: {in_time}");
