@@ -121,8 +121,8 @@ pub trait Port: Send + Sync {
     }
 
     /// Returns `true` if packets that were taken wait for their turn, and would be lost with the port: a flow that was closed
-    /// is not released before, within its time. Only ports that tell when the last of them has gone (see
-    /// [`Endpoint::notify_writable`]) ever say so.
+    /// is not released before, within its time. Only ports ever say so from which the last of them goes in a
+    /// [`flush`](Self::flush), or that tell when it has gone (see [`Endpoint::notify_writable`]).
     fn is_holding(&self) -> bool {
         false
     }

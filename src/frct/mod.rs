@@ -314,7 +314,10 @@ impl Frct {
         }
         let open = self.rx.open_until(&self.params);
         let sending = self.tx.deadline().min(self.tx.path_deadline(&self.params));
-        let notice = self.notice.deadline().max(self.notice_after());
+        let notice = match self.notice.is_repeated() {
+            true => self.notice.deadline().max(self.notice_after()),
+            false => Instant::FAR_FUTURE,
+        };
         sending.min(self.rx.deadline()).min(notice).min(open)
     }
 

@@ -11,8 +11,9 @@ use crate::base::seq::Seq;
 use crate::base::time::Instant;
 use crate::wire::frct::{Flags, Pci};
 
-/// For so long after the last packet a notice waits for the window of the peer to open, and for two round trips at least.
-const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// For so long after the last packet a notice waits for the window of the peer to open, and for two round trips at least; three
+/// times as long while nothing has come from the peer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A packet to be sent, below which encryption and checksum follow.
 #[derive(Debug)]
@@ -91,8 +92,11 @@ impl Frct {
         }
         if self.tx.waits_for_peer() {
             // A peer that reads nothing hears of the end all the same.
-            let srtt = Duration::from_nanos(self.tx.rtt.smoothed());
-            return self.tx.last_new.get().map_or(Instant::ZERO, |at| at + READER_PATIENCE.max(2 * srtt));
+            let patience = match self.tx.rtt.known() {
+                true => PATIENCE.max(2 * Duration::from_nanos(self.tx.rtt.smoothed())),
+                false => 3 * PATIENCE,
+            };
+            return self.tx.last_new.get().map_or(Instant::ZERO, |at| at + patience);
         }
         Instant::FAR_FUTURE
     }
@@ -101,7 +105,7 @@ impl Frct {
         if self.down {
             return None;
         }
-        let held = now < self.notice_after();
+        let held = self.notice.is_repeated() && now < self.notice_after();
         if self.notice.pick(now, self.tx.rtt.smoothed(), held) {
             return Some(self.notice_packet(now));
         }

@@ -304,7 +304,8 @@ impl Flow {
 
     /// Closes the flow and waits, up to `timeout`, until the other end has everything that was written and knows of the
     /// close. On a flow that is not reliable, or if the other end is a reference, that is as far as it can be known: until
-    /// the notice is answered, or was repeated a few times.
+    /// the notice is answered, or was repeated a few times, and the layer has sent what it has taken. What waits there when the
+    /// time is over is dropped and not counted.
     ///
     /// # Errors
     /// [`CloseError`] says how many packets the other end does not have.

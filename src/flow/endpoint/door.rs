@@ -266,10 +266,7 @@ impl Endpoint {
                 }
                 let over = now >= until || inner.is_dead();
                 let drained = inner.out.is_empty() && inner.pipe.is_drained();
-                // A release would have the layer drop what waits there for its turn. One that has closed will not read it.
-                let heard = || inner.pipe.peer_ending() >= Some(Ending::Closed);
-                let is_held = || !heard() && inner.ask(Port::is_holding) == Some(true);
-                if !over && (!drained || self.is_sending(fx) || is_held()) {
+                if !over && (!drained || self.is_sending(fx) || inner.is_held_below()) {
                     return;
                 }
                 if now >= until && !drained && !inner.is_dead() && inner.pipe.tells() {

@@ -158,6 +158,11 @@ impl Inner {
         !matches!(self.life, Life::Pending | Life::Active)
     }
 
+    /// Returns `true` if the application has closed the flow, and it is not over.
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.life, Life::Lingering(_))
+    }
+
     /// Returns `true` if there is a flow: it has been allocated, and is not released yet.
     pub(super) fn has_flow(&self) -> bool {
         !matches!(self.life, Life::Pending | Life::Released)
@@ -239,6 +244,13 @@ impl Inner {
     pub(super) fn is_clear(&self) -> bool {
         // A port that panicked gives no answer. It counts as free, or writers would wait without end.
         !self.blocked && self.out.len() < OUT_LIMIT && self.ask(Port::is_congested) != Some(true)
+    }
+
+    /// Returns `true` if a release would have the layer drop data that waits there for its turn.
+    pub(super) fn is_held_below(&self) -> bool {
+        // A reliable flow is over when the peer has everything, and one that has closed reads nothing more.
+        let matters = !self.pipe.qos.is_reliable() && self.pipe.peer_ending() < Some(Ending::Closed);
+        matters && self.ask(Port::is_holding) == Some(true)
     }
 
     /// Asks the port, which may be a user's own, with the lock held. `None` if there is none, or it panicked.

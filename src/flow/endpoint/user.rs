@@ -283,8 +283,8 @@ impl Endpoint {
         }
     }
 
-    /// Ends the application's use. What was written to a reliable flow is delivered, and a peer of our own kind told, for
-    /// up to `linger`; then the endpoint is released. Never waits, and leaves what has arrived to others, or drops it.
+    /// Ends the application's use. What was written to a reliable flow is delivered, to another sent, and a peer of our own kind
+    /// told, for up to `linger`; then the endpoint is released. Never waits, and leaves what has arrived to others, or drops it.
     pub fn close(&self, linger: Duration) {
         let now = self.env.clock.now();
         self.go(now, |inner| {
@@ -330,9 +330,7 @@ impl Endpoint {
         };
         drop(unread);
         let _ = self.dispatch(now, &mut fx);
-        if let Some(port) = port {
-            self.env.panics.call(move || port.flush(now));
-        }
+        self.flush_port(now, port, true);
     }
 
     /// Ends the endpoint at once; what is on its way is lost. A peer of our own kind is told once.
@@ -397,10 +395,12 @@ impl Endpoint {
 
     /// Sends what the port holds back to send in one go. Called before a thread waits.
     pub fn flush(&self) {
-        let port = self.inner.lock().port.clone();
-        if let Some(port) = port {
-            let now = self.env.clock.now();
-            self.env.panics.call(move || port.flush(now));
+        let (port, lingers) = {
+            let inner = self.inner.lock();
+            (inner.port.clone(), inner.is_lingering())
+        };
+        if port.is_some() {
+            self.flush_port(self.env.clock.now(), port, lingers);
         }
     }
 

@@ -182,6 +182,16 @@ impl Endpoint {
         }
     }
 
+    /// Has a port send what it holds back to send in one go; `lingers`: the flow was closed before.
+    pub(super) fn flush_port(&self, now: Instant, port: Option<Arc<dyn Port>>, lingers: bool) {
+        let Some(port) = port else { return };
+        self.env.panics.call(move || port.flush(now));
+        if lingers {
+            // Nobody tells that this was the last that the flow waited for.
+            self.change(now, |_, _| Some(()));
+        }
+    }
+
     /// Gives packets to the port, the only way out. Not in a fork: what it has sealed, and the first of its numbers, its parent
     /// uses as well.
     pub(super) fn send(&self, now: Instant, port: Arc<dyn Port>, out: &mut Outgoing) -> Result<(), SendError> {

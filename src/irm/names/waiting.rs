@@ -97,10 +97,10 @@ impl<R> Irm<R> {
                 drop_one(entry, at);
             }
         }
-        if is_full(entry) {
+        // In a queue that was made smaller than it is, one is not enough.
+        if is_full(entry) && entry.queue.len() <= most {
             let bytes = entry.bytes.saturating_add(caller.bytes);
-            let count = entry.queue.len();
-            let fits = |of: &Caller| count <= most && bytes.saturating_sub(of.bytes) <= limits.backlog_bytes;
+            let fits = |of: &Caller| bytes.saturating_sub(of.bytes) <= limits.backlog_bytes;
             // One at a time: what is larger than that has to come again. What a host has proven is not taken for nothing.
             let may = |of: &Caller| of.is_unproven || !caller.is_unproven;
             if let Some(at) = entry.gives_way(caller, fits).or_else(|| entry.gives_way(caller, may)) {

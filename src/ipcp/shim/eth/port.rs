@@ -241,7 +241,7 @@ impl Port for EthPort {
     }
 
     fn is_holding(&self) -> bool {
-        self.up.is_stalled()
+        self.up.is_stalled() || self.batch.try_lock().is_none_or(|batch| !batch.frames.is_empty())
     }
 
     fn queued(&self) -> usize {

@@ -289,7 +289,7 @@ impl Port for UdpPort {
     }
 
     fn is_holding(&self) -> bool {
-        self.up.is_stalled()
+        self.up.is_stalled() || self.batch.try_lock().is_none_or(|batch| batch.count > 0)
     }
 
     fn queued(&self) -> usize {

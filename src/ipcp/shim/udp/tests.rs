@@ -12,9 +12,10 @@ use core::time::Duration;
 use super::*;
 use crate::base::buf::{BufCache, PacketBuf};
 use crate::base::time::ManualClock;
-use crate::flow::{Endpoint, Env, FlowKey, Host, Outgoing, Port as _};
+use crate::flow::{Endpoint, Env, FlowKey, Host, Opening, Outgoing, Params, Port, State};
 use crate::ipcp::shim::resolve::{self, HostTable};
 use crate::ipcp::{Alarm, Incoming, Kind};
+use crate::types::qos::QosSpec;
 
 const NOW: Instant = Instant::ZERO;
 
@@ -169,7 +170,7 @@ struct World {
     shim: Arc<UdpShim>,
     port: Arc<UdpPort>,
     at_tick: Then,
-    _endpoint: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
 }
 
 fn route(local: u8, remote: u8) -> Route {
@@ -209,7 +210,20 @@ impl World {
         let peer = Peer::on(route(1, 1));
         let eid = shim.flows.accept(&endpoint, Arc::clone(&peer), || 5000).unwrap() as u32;
         let port = UdpPort::new(&shim, &endpoint, &peer, eid, 6000);
-        Self { device, shim, port, at_tick, _endpoint: endpoint }
+        Self { device, shim, port, at_tick, endpoint }
+    }
+}
+
+fn params() -> Params {
+    Params {
+        qos: QosSpec { ber: 1, ..QosSpec::RAW },
+        frct: None,
+        protection: None,
+        peering: None,
+        rx_limit: 8,
+        rx_bytes: 1 << 20,
+        meter: None,
+        opening: Opening::default(),
     }
 }
 
@@ -233,6 +247,31 @@ fn a_port_that_stalls_while_another_thread_leaves_it_is_congested() {
     world.device.full.store(false, Ordering::SeqCst);
     world.port.flush(NOW + Duration::from_millis(1));
     assert!(!world.port.is_congested() && !world.port.is_holding());
+}
+
+/// What was collected to be sent in one go is not lost with a flow that is closed while the device is full, and the flow does not
+/// wait for more than that.
+#[test]
+fn a_flow_that_is_closed_waits_for_what_was_collected() {
+    let world = World::new();
+    let port = Arc::clone(&world.port) as Arc<dyn Port>;
+    world.endpoint.activate(NOW, port, params());
+    world.port.send(NOW, &mut packets(16)).unwrap();
+    assert!(world.port.is_holding() && !world.port.is_congested(), "collected");
+    world.device.full.store(true, Ordering::SeqCst);
+    world.endpoint.close(Duration::from_secs(10));
+    assert_eq!(world.endpoint.state(), State::Lingering);
+    world.device.full.store(false, Ordering::SeqCst);
+    world.endpoint.handle_tick(NOW + Duration::from_millis(1));
+    assert_eq!(world.endpoint.state(), State::Released);
+    assert!(!world.device.sent.lock().is_empty());
+
+    let world = World::new();
+    let port = Arc::clone(&world.port) as Arc<dyn Port>;
+    world.endpoint.activate(NOW, port, params());
+    world.port.send(NOW, &mut packets(16)).unwrap();
+    world.endpoint.close(Duration::from_secs(10));
+    assert_eq!(world.endpoint.state(), State::Released, "at once, where there is room");
 }
 
 #[test]
