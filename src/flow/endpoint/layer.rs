@@ -67,7 +67,7 @@ impl Endpoint {
             let repeats = inner.has_flow() && inner.pipe.handle_path_change(now);
             repeats.then(|| inner.port.clone())
         });
-        self.flush_port(now, port.flatten(), false);
+        self.flush_port(now, port.flatten());
     }
 
     /// Returns `true` if [`handle_path_change`](Self::handle_path_change) would have a reliable flow send again what is oldest of
@@ -95,7 +95,7 @@ impl Endpoint {
         // often.
         self.armed.store(u64::MAX, Ordering::Release);
         let mut fx = Effects::default();
-        let (port, lingers) = {
+        let port = {
             let mut inner = self.inner.lock();
             if !inner.has_flow() {
                 return;
@@ -117,10 +117,10 @@ impl Endpoint {
                 self.arrivals.inbox.lock().shrink();
                 inner.shrink();
             }
-            (inner.port.clone(), inner.is_lingering())
+            inner.port.clone()
         };
         let _ = self.dispatch(now, &mut fx);
-        self.flush_port(now, port, lingers);
+        self.flush_port(now, port);
     }
 
     /// Services what a user did not come for, and sends what was held back.
@@ -129,17 +129,17 @@ impl Endpoint {
         // The holder of the turn settles; without one, packets that the device had no room for are tried again.
         let left = self.arrivals.inbox.lock().claim_left();
         let mut fx = Effects::default();
-        let (port, lingers) = {
+        let port = {
             let mut inner = self.inner.lock();
             inner.blocked = false;
             self.settle(&mut inner, now, &mut fx);
-            (inner.port.clone(), inner.is_lingering())
+            inner.port.clone()
         };
         let _ = self.dispatch(now, &mut fx);
         if left {
             self.service(now);
         }
-        self.flush_port(now, port, lingers);
+        self.flush_port(now, port);
     }
 
     /// Asks the host for a [`handle_tick`](Self::handle_tick).

@@ -58,11 +58,14 @@ impl Host for Asked {
 type Behaviour = Box<dyn Fn(&mut Outgoing) -> Result<(), SendError> + Send + Sync>;
 
 /// Sends as the test says, and keeps what was sent.
+#[derive(Default)]
 struct Wire {
     behaviour: Mutex<Option<Arc<Behaviour>>>,
     sent: Mutex<Vec<Vec<u8>>>,
     /// What was sent waits.
     holds: AtomicBool,
+    /// Happens in the next flush.
+    at_flush: Mutex<Option<Box<dyn FnOnce(&Wire) + Send>>>,
 }
 
 impl Wire {
@@ -79,6 +82,13 @@ impl Port for Wire {
         }
         self.sent.lock().extend(pkts.iter().map(|p| p.to_vec()));
         Ok(())
+    }
+
+    fn flush(&self, _now: Instant) {
+        let happens = self.at_flush.lock().take();
+        if let Some(happens) = happens {
+            happens(self);
+        }
     }
 
     fn is_holding(&self) -> bool {
@@ -126,8 +136,7 @@ fn idle() -> World {
         inline: false,
     };
     let endpoint = Endpoint::new(1, &Arc::new(env));
-    let wire = Wire { behaviour: Mutex::new(None), sent: Mutex::new(Vec::new()), holds: AtomicBool::new(false) };
-    let wire = Arc::new(wire);
+    let wire = Arc::new(Wire::default());
     World { endpoint, wire, host, clock }
 }
 
@@ -353,6 +362,25 @@ fn a_flow_is_released_when_the_layer_has_sent_all_of_it_or_its_time_is_over() {
             e.handle_timeout(now);
         }
         assert_eq!(e.state(), State::Released, "in time: {in_time}");
+    }
+}
+
+/// Whoever flushes has the last packets in its hands, and began before it was closed.
+#[test]
+fn a_flow_that_is_closed_during_a_flush_is_released_after_it() {
+    let flushes: [fn(&Endpoint, Instant); 3] =
+        [|e, _| e.flush(), |e, now| e.handle_tick(now), |e, now| e.handle_timeout(now)];
+    for (n, flush) in flushes.into_iter().enumerate() {
+        let world = world(RAW, None);
+        let e = Arc::clone(&world.endpoint);
+        *world.wire.at_flush.lock() = Some(Box::new(move |wire| {
+            wire.holds.store(true, Ordering::SeqCst);
+            e.close(Duration::from_secs(10));
+            assert_eq!(e.state(), State::Lingering);
+            wire.holds.store(false, Ordering::SeqCst);
+        }));
+        flush(&world.endpoint, world.clock.now());
+        assert_eq!(world.endpoint.state(), State::Released, "{n}");
     }
 }
 

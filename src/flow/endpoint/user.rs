@@ -330,7 +330,7 @@ impl Endpoint {
         };
         drop(unread);
         let _ = self.dispatch(now, &mut fx);
-        self.flush_port(now, port, true);
+        self.flush_port(now, port);
     }
 
     /// Ends the endpoint at once; what is on its way is lost. A peer of our own kind is told once.
@@ -395,12 +395,9 @@ impl Endpoint {
 
     /// Sends what the port holds back to send in one go. Called before a thread waits.
     pub fn flush(&self) {
-        let (port, lingers) = {
-            let inner = self.inner.lock();
-            (inner.port.clone(), inner.is_lingering())
-        };
+        let port = self.inner.lock().port.clone();
         if port.is_some() {
-            self.flush_port(self.env.clock.now(), port, lingers);
+            self.flush_port(self.env.clock.now(), port);
         }
     }
 

@@ -182,12 +182,13 @@ impl Endpoint {
         }
     }
 
-    /// Has a port send what it holds back to send in one go; `lingers`: the flow was closed before.
-    pub(super) fn flush_port(&self, now: Instant, port: Option<Arc<dyn Port>>, lingers: bool) {
+    /// Has a port send what it holds back to send in one go.
+    pub(super) fn flush_port(&self, now: Instant, port: Option<Arc<dyn Port>>) {
         let Some(port) = port else { return };
         self.env.panics.call(move || port.flush(now));
+        // Nobody tells that this was the last that a closed flow waited for; one that was closed meanwhile, too.
+        let lingers = self.inner.lock().is_lingering();
         if lingers {
-            // Nobody tells that this was the last that the flow waited for.
             self.change(now, |_, _| Some(()));
         }
     }
