@@ -57,6 +57,8 @@ impl Host for Asked {
 
 type Behaviour = Box<dyn Fn(&mut Outgoing) -> Result<(), SendError> + Send + Sync>;
 
+type AtFlush = Box<dyn FnOnce(&Wire) + Send>;
+
 /// Sends as the test says, and keeps what was sent.
 #[derive(Default)]
 struct Wire {
@@ -65,7 +67,7 @@ struct Wire {
     /// What was sent waits.
     holds: AtomicBool,
     /// Happens in the next flush.
-    at_flush: Mutex<Option<Box<dyn FnOnce(&Wire) + Send>>>,
+    at_flush: Mutex<Option<AtFlush>>,
 }
 
 impl Wire {
