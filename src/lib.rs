@@ -400,6 +400,8 @@ pub mod certificate {
 /// The implementation of packet ciphers.
 pub mod cipher {
     pub use crate::crypto::CryptoError;
+    #[cfg(feature = "aws-lc-rs")]
+    pub use crate::crypto::backend::AWS_LC_RS;
     #[cfg(feature = "ring")]
     pub use crate::crypto::backend::RING;
     pub use crate::crypto::backend::{Aead, AeadKey, Backend, Nonce, RUST, Tag, all};

@@ -1,12 +1,19 @@
 //! Implementations of the primitives: tables of AEAD ciphers and key exchanges, one table for each implementation.
 //!
-//! The default table, [`RUST`], is pure Rust and has a row for everything that is available. The feature `ring` adds a
-//! second table, `RING`, whose rows stand before those of the first: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2
-//! to 4 times as fast on 1400-byte packets. (For the CPU at hand, `-C target-cpu=native` also makes the first table's
-//! AES-GCM 1.2 times and its ChaCha20-Poly1305 1.8 times as fast.) Key agreement stays with the first table in either
-//! case, because `ring` takes randomness from the operating system only, while everything in this crate takes it from
-//! its caller (a simulation must be repeatable). `ring` does not wipe key schedules either; the session key itself is
-//! wiped always.
+//! The default table, [`RUST`], is pure Rust and has a row for everything that is available. Two features add a table each,
+//! whose rows stand before those of the first:
+//!
+//! - `ring`: `RING`, with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2 to 4 times as fast on 1400-byte packets. Key
+//!   agreement stays with the first table, because `ring` takes randomness from the operating system only, while what is
+//!   simulated must be repeatable. It does not wipe key schedules either; the session key itself is wiped always.
+//! - `aws-lc-rs`: `AWS_LC_RS`, with AES-192-GCM as well, X25519, the curves of NIST, ML-KEM, and the hybrids made of these. It
+//!   wipes what it frees. Keys of curves are drawn from the generator that is handed in, and are those that the first table
+//!   draws. ML-KEM takes randomness from AWS-LC's own generator: what must be [repeatable](Backend::repeatable), a stack with a
+//!   seed, has the first table do it.
+//!
+//! Between two backends nothing differs but speed, and `tests/backends.rs` sees to it. With both features `AWS_LC_RS` is the
+//! preferred one. (For the CPU at hand, `-C target-cpu=native` also makes the first table's AES-GCM 1.2 times and its
+//! ChaCha20-Poly1305 1.8 times as fast.)
 //!
 //! A new algorithm is a row in a table; a new implementation is a table. Which one a stack uses is decided when it is built:
 //! [`Builder::crypto`](crate::stack::Builder::crypto), or the fastest of the build ([`Backend::preferred`]).
@@ -35,8 +42,12 @@ use super::suite::{Cipher, Kex};
 use super::{CryptoError, SharedSecret};
 
 mod agreement;
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc;
 #[cfg(all(feature = "kex-ml-kem", any(feature = "kex-x25519", feature = "kex-x448")))]
 mod hybrid;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod restore;
 #[cfg(feature = "ring")]
 mod ring;
 mod rust;
@@ -172,6 +183,8 @@ pub struct Backend {
     exchanges: &'static [&'static dyn KeyExchange],
     /// Backend for algorithms that are not in these tables.
     fallback: Option<&'static Self>,
+    /// The same without what draws from a generator of its own; `None` if there is nothing of the kind.
+    repeatable: Option<&'static Self>,
 }
 
 /// The RustCrypto implementations.
@@ -181,12 +194,24 @@ pub static RUST: Backend = Backend {
     streams: rust::STREAMS,
     exchanges: agreement::EXCHANGES,
     fallback: None,
+    repeatable: None,
 };
 
 /// The implementations of `ring`, and those of [`RUST`] where it has none.
 #[cfg(feature = "ring")]
-pub static RING: Backend =
-    Backend { name: "ring", aeads: ring::AEADS, streams: &[], exchanges: &[], fallback: Some(&RUST) };
+pub static RING: Backend = Backend::new("ring", ring::AEADS);
+
+/// The implementations of AWS-LC, and those of [`RUST`] where it has none.
+///
+/// Keys of ML-KEM, and what is encapsulated, come from its own generator, except in a stack with a
+/// [seed](crate::stack::Builder::seed), where [`RUST`] does ML-KEM.
+#[cfg(feature = "aws-lc-rs")]
+pub static AWS_LC_RS: Backend =
+    Backend { exchanges: aws_lc::EXCHANGES, repeatable: Some(&SEEDED_AWS_LC_RS), ..SEEDED_AWS_LC_RS };
+
+#[cfg(feature = "aws-lc-rs")]
+static SEEDED_AWS_LC_RS: Backend =
+    Backend { exchanges: aws_lc::REPEATABLE, ..Backend::new("aws-lc-rs", aws_lc::AEADS) };
 
 /// Every implementation in this build, the preferred one last.
 pub fn all() -> &'static [&'static Backend] {
@@ -194,6 +219,8 @@ pub fn all() -> &'static [&'static Backend] {
         &RUST,
         #[cfg(feature = "ring")]
         &RING,
+        #[cfg(feature = "aws-lc-rs")]
+        &AWS_LC_RS,
     ];
     ALL
 }
@@ -201,15 +228,19 @@ pub fn all() -> &'static [&'static Backend] {
 impl Backend {
     /// An implementation of the ciphers in `aeads`; [`RUST`] does the others, and the key exchanges.
     pub const fn new(name: &'static str, aeads: &'static [Aead]) -> Self {
-        Self { name, aeads, streams: &[], exchanges: &[], fallback: Some(&RUST) }
+        Self { name, aeads, streams: &[], exchanges: &[], fallback: Some(&RUST), repeatable: None }
     }
 
     /// Default backend: the fastest of the build.
     pub fn preferred() -> &'static Self {
-        #[cfg(feature = "ring")]
-        return &RING;
-        #[cfg(not(feature = "ring"))]
-        return &RUST;
+        all().last().copied().unwrap_or(&RUST)
+    }
+
+    /// This one, without what draws from a generator of its own: all randomness is what it is given, and the same makes the
+    /// same keys.
+    #[cfg_attr(not(feature = "internals"), doc(hidden))]
+    pub fn repeatable(&'static self) -> &'static Self {
+        self.repeatable.unwrap_or(self)
     }
 
     /// A short name, for benchmarks and logs.

@@ -67,15 +67,15 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A fresh key pair of the preferred implementation.
+    /// A fresh key pair of the preferred implementation that draws it from `rng`.
     ///
     /// # Errors
     /// [`CryptoError::KexUnavailable`] if this build cannot do the key exchange.
     pub fn generate(kex: Kex, rng: &mut dyn CryptoRng) -> Result<Self, CryptoError> {
-        Self::generate_with(Backend::preferred(), kex, rng)
+        Self::generate_with(Backend::preferred().repeatable(), kex, rng)
     }
 
-    /// [`generate`](Self::generate) with a certain implementation.
+    /// [`generate`](Self::generate) with a certain implementation, which may have a generator of its own.
     pub fn generate_with(backend: &Backend, kex: Kex, rng: &mut dyn CryptoRng) -> Result<Self, CryptoError> {
         Ok(Self { kex, private: backend.exchange(kex)?.generate(rng)? })
     }
@@ -127,10 +127,10 @@ impl fmt::Debug for KeyPair {
 /// # Errors
 /// As [`KeyPair::generate`] and [`KeyPair::agree`].
 pub fn respond(kex: Kex, peer: &[u8], kdf: Kdf, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SessionKey), CryptoError> {
-    respond_with(Backend::preferred(), kex, peer, kdf, rng)
+    respond_with(Backend::preferred().repeatable(), kex, peer, kdf, rng)
 }
 
-/// [`respond`] with a certain implementation.
+/// [`respond`] with a certain implementation, which may have a generator of its own.
 ///
 /// # Errors
 /// As [`respond`].

@@ -6,8 +6,8 @@
 //!
 //! Who the other end is, is said by a [`certificate`], whose owner [signs](sign) its messages.
 //!
-//! The primitives come from a [`backend::Backend`], a table: RustCrypto by default, with rows replaced by `ring` when
-//! the feature of that name is on. Protocols see neither.
+//! The primitives come from a [`backend::Backend`], a table: RustCrypto by default, with rows replaced by `ring` or AWS-LC when
+//! the feature `ring` or `aws-lc-rs` is on. Protocols see none of them.
 //!
 //! ```
 //! use o7s::base::{buf::PacketBuf, rng::Randomness};

@@ -220,7 +220,7 @@ impl Names {
         let own = any.then(|| self.irm.lock().security(name).cloned()).flatten();
         let NameSecurity { server, client } = own.unwrap_or_else(|| self.security.read().clone());
         // What is available is a matter of the backend that this stack computes with.
-        let backend = self.shared.backend;
+        let backend = self.shared.exchanges();
         NameSecurity { server: server.with_backend(backend), client: client.with_backend(backend) }
     }
 

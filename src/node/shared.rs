@@ -165,6 +165,11 @@ impl Shared {
         if is_fresh { rng.split_with(label, &fresh) } else { rng.split(label) }
     }
 
+    /// The implementation of key exchanges: what the seed of the stack determines, if it has one.
+    pub(super) fn exchanges(&self) -> &'static Backend {
+        if self.entropy.is_none() { self.backend.repeatable() } else { self.backend }
+    }
+
     /// A random number that others may see.
     pub(super) fn random(&self) -> u32 {
         self.rng.lock().public.u32()

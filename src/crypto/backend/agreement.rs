@@ -3,11 +3,11 @@
 #[cfg(feature = "kex-ffdhe")]
 mod ffdhe;
 #[cfg(feature = "kex-ml-kem")]
-mod ml_kem;
+pub(super) mod ml_kem;
 #[cfg(any(feature = "kex-p256", feature = "kex-nist"))]
 mod nist;
 #[cfg(any(feature = "kex-x25519", feature = "kex-x448"))]
-mod xdh;
+pub(super) mod xdh;
 
 use alloc::vec::Vec;
 

@@ -1,11 +1,10 @@
 //! The AEAD ciphers of `ring`.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::cell::RefCell;
 
 use ring::aead::{self, Aad, Algorithm, LessSafeKey, UnboundKey};
 
+use super::restore::open_or_restore;
 use super::{Aead, AeadKey, Nonce, Tag};
 use crate::crypto::CryptoError;
 use crate::crypto::suite::Cipher;
@@ -16,11 +15,6 @@ pub(super) static AEADS: &[Aead] = &[
     Aead { cipher: Cipher::ChaCha20Poly1305, schedule: |key| schedule(&aead::CHACHA20_POLY1305, key) },
 ];
 
-std::thread_local! {
-    /// Buffer for the ciphertext while a key is tried on it. It grows to the longest packet and holds no secret.
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 struct RingKey(LessSafeKey);
 
 impl AeadKey for RingKey {
@@ -30,19 +24,10 @@ impl AeadKey for RingKey {
         tag.ok().and_then(|tag| tag.as_ref().try_into().ok()).ok_or(CryptoError::PacketTooLong)
     }
 
-    /// `ring` decrypts while it authenticates and wipes the buffer when the tag turns out wrong, so the ciphertext is
-    /// copied first: 4 percent of the time that opening takes, and the price of trying another key.
     fn open(&self, nonce: &Nonce, data: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
-        SPARE.with_borrow_mut(|spare| {
-            spare.clear();
-            spare.extend_from_slice(data);
+        open_or_restore(data, |data| {
             let nonce = aead::Nonce::assume_unique_for_key(*nonce);
-            let opened = self.0.open_in_place_separate_tag(nonce, Aad::empty(), aead::Tag::from(*tag), data, 0..);
-            if opened.is_err() {
-                data.copy_from_slice(spare);
-                return Err(CryptoError::Forged);
-            }
-            Ok(())
+            self.0.open_in_place_separate_tag(nonce, Aad::empty(), aead::Tag::from(*tag), data, 0..).is_ok()
         })
     }
 }

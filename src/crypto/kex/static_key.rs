@@ -100,7 +100,7 @@ impl KemKey {
         if !kex.is_kem() {
             return Err(CryptoError::KexUnavailable(kex));
         }
-        Ok(Self { kex, private: Backend::preferred().exchange(kex)?.generate(rng)? })
+        Ok(Self { kex, private: Backend::preferred().repeatable().exchange(kex)?.generate(rng)? })
     }
 
     /// Reads a key of ML-KEM: one PEM block with a PKCS#8 key, not encrypted.
@@ -234,10 +234,10 @@ impl KemPublicKey {
     /// [`CryptoError::DigestUnavailable`].
     #[cfg_attr(not(feature = "internals"), doc(hidden))]
     pub fn encapsulate(&self, kdf: Kdf, rng: &mut dyn CryptoRng) -> Result<Encapsulated, CryptoError> {
-        self.encapsulate_with(Backend::preferred(), kdf, rng)
+        self.encapsulate_with(Backend::preferred().repeatable(), kdf, rng)
     }
 
-    /// [`encapsulate`](Self::encapsulate) with a certain implementation.
+    /// [`encapsulate`](Self::encapsulate) with a certain implementation, which may have a generator of its own.
     ///
     /// # Errors
     /// As [`encapsulate`](Self::encapsulate).

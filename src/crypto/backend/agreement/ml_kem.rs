@@ -23,15 +23,15 @@ use crate::crypto::{CryptoError, SharedSecret};
 const SEED: usize = 64;
 
 /// A row for one of the three parameter sets.
-pub(super) struct MlKem<K> {
+pub(in crate::crypto::backend) struct MlKem<K> {
     kex: Kex,
     encoding: &'static Encoding,
     parameters: PhantomData<K>,
 }
 
-pub(super) static ML_KEM_512: MlKem<MlKem512> = MlKem::new(Kex::MlKem512, Encoding::ML_KEM_512);
-pub(super) static ML_KEM_768: MlKem<MlKem768> = MlKem::new(Kex::MlKem768, Encoding::ML_KEM_768);
-pub(super) static ML_KEM_1024: MlKem<MlKem1024> = MlKem::new(Kex::MlKem1024, Encoding::ML_KEM_1024);
+pub(in crate::crypto::backend) static ML_KEM_512: MlKem<MlKem512> = MlKem::new(Kex::MlKem512, Encoding::ML_KEM_512);
+pub(in crate::crypto::backend) static ML_KEM_768: MlKem<MlKem768> = MlKem::new(Kex::MlKem768, Encoding::ML_KEM_768);
+pub(in crate::crypto::backend) static ML_KEM_1024: MlKem<MlKem1024> = MlKem::new(Kex::MlKem1024, Encoding::ML_KEM_1024);
 
 impl<K> MlKem<K> {
     const fn new(kex: Kex, encoding: &'static Encoding) -> Self {
@@ -45,23 +45,21 @@ struct Decapsulation<D> {
     public: Vec<u8>,
 }
 
+/// A private key in its expanded form, and the public key as it is transmitted.
+#[cfg(feature = "aws-lc-rs")]
+pub(in crate::crypto::backend) struct Expanded {
+    pub(in crate::crypto::backend) private: Zeroizing<Vec<u8>>,
+    pub(in crate::crypto::backend) public: Vec<u8>,
+}
+
 #[allow(deprecated, reason = "see above")]
-impl<K> KeyExchange for MlKem<K>
+impl<K> MlKem<K>
 where
     K: Kem,
-    K::DecapsulationKey: Decapsulate + KeyInit + ExpandedKeyEncoding + Send + Sync + 'static,
+    K::DecapsulationKey: Decapsulate + KeyInit + ExpandedKeyEncoding,
 {
-    fn kex(&self) -> Kex {
-        self.kex
-    }
-
-    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn PrivateKey>, CryptoError> {
-        let mut seed = Zeroizing::new([0; SEED]);
-        rng.fill_bytes(seed.as_mut());
-        self.import(seed.as_ref())
-    }
-
-    fn import(&self, private: &[u8]) -> Result<Box<dyn PrivateKey>, CryptoError> {
+    /// The key with these private bytes, whichever of the three forms they are in.
+    fn read(&self, private: &[u8]) -> Result<Decapsulation<K::DecapsulationKey>, CryptoError> {
         let seed_of = |bytes| K::DecapsulationKey::new_from_slice(bytes).map_err(|_| CryptoError::InvalidPrivateKey);
         let expanded_len = <K::DecapsulationKey as ExpandedKeyEncoding>::EncodedSize::USIZE;
         let (seed, expanded) = match private.len() {
@@ -93,7 +91,38 @@ where
         };
         let public =
             self.encoding.wrap(&secret.encapsulation_key().to_bytes()).ok_or(CryptoError::InvalidPrivateKey)?;
-        Ok(Box::new(Decapsulation { secret, public }))
+        Ok(Decapsulation { secret, public })
+    }
+
+    /// The expanded form of these private bytes, for another implementation.
+    #[cfg(feature = "aws-lc-rs")]
+    pub(in crate::crypto::backend) fn expanded(&self, private: &[u8]) -> Result<Expanded, CryptoError> {
+        let Decapsulation { secret, public } = self.read(private)?;
+        let mut bytes = secret.to_expanded_bytes();
+        let private = Zeroizing::new(bytes.as_slice().to_vec());
+        bytes.as_mut_slice().zeroize();
+        Ok(Expanded { private, public })
+    }
+}
+
+#[allow(deprecated, reason = "see above")]
+impl<K> KeyExchange for MlKem<K>
+where
+    K: Kem,
+    K::DecapsulationKey: Decapsulate + KeyInit + ExpandedKeyEncoding + Send + Sync + 'static,
+{
+    fn kex(&self) -> Kex {
+        self.kex
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn PrivateKey>, CryptoError> {
+        let mut seed = Zeroizing::new([0; SEED]);
+        rng.fill_bytes(seed.as_mut());
+        self.import(seed.as_ref())
+    }
+
+    fn import(&self, private: &[u8]) -> Result<Box<dyn PrivateKey>, CryptoError> {
+        Ok(Box::new(self.read(private)?))
     }
 
     fn respond(&self, peer: &[u8], rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SharedSecret), CryptoError> {

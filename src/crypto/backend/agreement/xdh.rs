@@ -15,7 +15,7 @@ use crate::crypto::{CryptoError, SharedSecret};
 macro_rules! curve {
     ($(#[$meta:meta])* $Row:ident: $curve:ident, $encoding:ident, $bytes:literal bytes) => {
         $(#[$meta])*
-        pub(super) struct $Row;
+        pub(in crate::crypto::backend) struct $Row;
 
         $(#[$meta])*
         impl KeyExchange for $Row {
