@@ -4,7 +4,7 @@
 //! cargo bench -p o7s-benches                      # the whole table, about two minutes
 //! cargo bench -p o7s-benches -- --only udp        # the rows whose group has "udp" in its name
 //! cargo bench -p o7s-benches -- --check           # exits with 1 if a must is missed
-//! cargo bench -p o7s-benches --features ring      # with the other AEAD backend
+//! cargo bench -p o7s-benches --features ring      # with that backend; or aws-lc-rs, or both, of which that is used
 //! ```
 //!
 //! Ours and the alternative take turns, and medians are compared, so that what else the machine does hits both. The
@@ -19,6 +19,7 @@
 )]
 
 mod anchors;
+mod backends;
 #[cfg(target_os = "linux")]
 mod eth;
 mod flows;
@@ -101,6 +102,7 @@ const GROUPS: &[Group] = &[
     ("forwarding table", routing::forwarding_table),
     ("security handshakes", security::handshakes),
     ("security sealing", security::sealing),
+    ("security backends", backends::rows),
     ("security refusals", security::refusals),
     ("security flood", security::flood),
 ];
@@ -112,7 +114,7 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     println!(
-        "aead backend: {}; load before: {}",
+        "backend: {}; load before: {}",
         o7s::crypto::backend::Backend::preferred().name(),
         measure::load_average()
     );
