@@ -12,8 +12,9 @@
 //!   seed, has the first table do it.
 //!
 //! Between two backends nothing differs but speed, and `tests/backends.rs` sees to it. With both features `AWS_LC_RS` is the
-//! preferred one. (For the CPU at hand, `-C target-cpu=native` also makes the first table's AES-GCM 1.2 times and its
-//! ChaCha20-Poly1305 1.8 times as fast.)
+//! preferred one: the key exchange X25519MLKEM768 takes 0.28 of the time, with prime256v1 0.18 and with X25519 0.47, while `ring`
+//! opens packets of 1400 bytes in 0.9 of its time and seals them in the same. (For the CPU at hand, `-C target-cpu=native` also
+//! makes the first table's AES-GCM 1.2 times and its ChaCha20-Poly1305 1.8 times as fast.)
 //!
 //! A new algorithm is a row in a table; a new implementation is a table. Which one a stack uses is decided when it is built:
 //! [`Builder::crypto`](crate::stack::Builder::crypto), or the fastest of the build ([`Backend::preferred`]).
