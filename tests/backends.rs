@@ -355,3 +355,29 @@ fn the_same_seed_gives_the_same_run_with_each() {
         assert_eq!(run(backend), expected, "{backend:?}");
     }
 }
+
+/// What each does itself: otherwise the first would be compared with itself.
+#[test]
+fn each_has_rows_of_its_own() {
+    let own = |backend: &Backend| {
+        let aead = |cipher: &Cipher| !std::ptr::eq(backend.aead(*cipher).unwrap(), RUST.aead(*cipher).unwrap());
+        let kex = |kex: &Kex| !std::ptr::addr_eq(row(backend, *kex), row(&RUST, *kex));
+        let all = CURVES.iter().chain(&ML_KEMS).chain(&HYBRIDS);
+        (AEADS.iter().copied().filter(aead).collect::<Vec<_>>(), all.copied().filter(kex).collect::<Vec<_>>())
+    };
+    let mut names = vec!["rust"];
+    assert_eq!(own(&RUST), (vec![], vec![]));
+    #[cfg(feature = "ring")]
+    {
+        names.push("ring");
+        assert_eq!(own(&o7s::crypto::backend::RING), ([AEADS[0], AEADS[2], AEADS[3]].to_vec(), vec![]));
+    }
+    #[cfg(feature = "aws-lc-rs")]
+    {
+        names.push("aws-lc-rs");
+        let backend = &o7s::crypto::backend::AWS_LC_RS;
+        assert_eq!(own(backend), (AEADS.to_vec(), CURVES.iter().chain(&HYBRIDS).copied().collect()));
+        assert_eq!(own(backend.repeatable()), (AEADS.to_vec(), CURVES.to_vec()));
+    }
+    assert_eq!(all().iter().map(|backend| backend.name()).collect::<Vec<_>>(), names);
+}

@@ -6,12 +6,13 @@
 //! - `ring`: `RING`, with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, 2 to 4 times as fast on 1400-byte packets. Key
 //!   agreement stays with the first table, because `ring` takes randomness from the operating system only, while what is
 //!   simulated must be repeatable. It does not wipe key schedules either; the session key itself is wiped always.
-//! - `aws-lc-rs`: `AWS_LC_RS`, with AES-192-GCM as well, X25519, the curves of NIST, ML-KEM, and the hybrids made of these. It
+//! - `aws-lc-rs`: `AWS_LC_RS`, with AES-192-GCM as well, X25519, the curves of NIST, and the hybrids of these and ML-KEM. It
 //!   wipes what it frees. Keys of curves are drawn from the generator that is handed in, and are those that the first table
-//!   draws. ML-KEM takes randomness from AWS-LC's own generator: what must be [repeatable](Backend::repeatable), a stack with a
-//!   seed, has the first table do it.
+//!   draws. Its ML-KEM takes randomness from AWS-LC's own generator, and is only half of a hybrid: what must be
+//!   [repeatable](Backend::repeatable), a stack with a seed, has the first table do it. AWS-LC ends the process when the system
+//!   gives its generator no randomness.
 //!
-//! Between two backends nothing differs but speed, and `tests/backends.rs` sees to it. With both features `AWS_LC_RS` is the
+//! Between two backends the results do not differ, and `tests/backends.rs` sees to it. With both features `AWS_LC_RS` is the
 //! preferred one: the key exchange X25519MLKEM768 takes 0.28 of the time, with prime256v1 0.18 and with X25519 0.47, while `ring`
 //! opens packets of 1400 bytes in 0.9 of its time and seals them in the same. (For the CPU at hand, `-C target-cpu=native` also
 //! makes the first table's AES-GCM 1.2 times and its ChaCha20-Poly1305 1.8 times as fast.)
@@ -204,8 +205,8 @@ pub static RING: Backend = Backend::new("ring", ring::AEADS);
 
 /// The implementations of AWS-LC, and those of [`RUST`] where it has none.
 ///
-/// Keys of ML-KEM, and what is encapsulated, come from its own generator, except in a stack with a
-/// [seed](crate::stack::Builder::seed), where [`RUST`] does ML-KEM.
+/// In hybrids, keys of ML-KEM, and what is encapsulated, come from its own generator, except in a stack with a
+/// [seed](crate::stack::Builder::seed), where [`RUST`] does ML-KEM, as it does everywhere outside of hybrids.
 #[cfg(feature = "aws-lc-rs")]
 pub static AWS_LC_RS: Backend =
     Backend { exchanges: aws_lc::EXCHANGES, repeatable: Some(&SEEDED_AWS_LC_RS), ..SEEDED_AWS_LC_RS };

@@ -115,7 +115,7 @@ settings! {
     }
     inside {
         /// The implementation to compute with: that of the stack.
-        backend: &'static Backend = Backend::preferred(),
+        backend: &'static Backend = Backend::preferred().repeatable(),
     }
 }
 

@@ -134,8 +134,8 @@ impl Builder {
     }
 
     /// Sets the implementation that encrypts packets and agrees on keys: one of [`cipher`](crate::cipher), or the caller's
-    /// own. Default: the fastest of the build, which the features `ring` and `aws-lc-rs` may add. Nothing but speed depends on
-    /// it; in a stack with a [seed](Self::seed) all keys come from the seed, whatever the implementation.
+    /// own. Default: the fastest of the build, which the features `ring` and `aws-lc-rs` may add. No result depends on
+    /// it. [Static keys](crate::KemKey) compute with the fastest in any case; in a stack with a [seed](Self::seed) all keys come from the seed, whatever the implementation.
     ///
     /// ```
     /// use o7s::Stack;

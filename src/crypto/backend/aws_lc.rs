@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "kex-p256", feature = "kex-nist", feature = "kex-x25519"))]
 mod agreement;
-#[cfg(feature = "kex-ml-kem")]
+#[cfg(all(feature = "kex-ml-kem", any(feature = "kex-x25519", feature = "kex-x448")))]
 mod ml_kem;
 
 use alloc::boxed::Box;
@@ -36,7 +36,8 @@ pub(super) static REPEATABLE: &[&dyn KeyExchange] = &[
     &agreement::SECP521R1,
 ];
 
-/// Those, and what draws from AWS-LC's own generator.
+/// Those, and what draws from AWS-LC's own generator: in a copy of a machine it may go on with the same numbers. So ML-KEM is only
+/// there as half of a hybrid, whose other half is drawn from the generator that it is given.
 pub(super) static EXCHANGES: &[&dyn KeyExchange] = &[
     #[cfg(feature = "kex-p256")]
     &agreement::PRIME256V1,
@@ -46,12 +47,6 @@ pub(super) static EXCHANGES: &[&dyn KeyExchange] = &[
     &agreement::SECP384R1,
     #[cfg(feature = "kex-nist")]
     &agreement::SECP521R1,
-    #[cfg(feature = "kex-ml-kem")]
-    &ml_kem::ML_KEM_512,
-    #[cfg(feature = "kex-ml-kem")]
-    &ml_kem::ML_KEM_768,
-    #[cfg(feature = "kex-ml-kem")]
-    &ml_kem::ML_KEM_1024,
     #[cfg(all(feature = "kex-ml-kem", feature = "kex-x25519"))]
     &Hybrid::X25519_ML_KEM_768.of(&ml_kem::ML_KEM_768, &agreement::X25519),
     // It has no X448.
@@ -76,7 +71,7 @@ impl AeadKey for AwsKey {
     }
 }
 
-#[allow(clippy::expect_used, reason = "the only error is a wrong key length, and the length is the algorithm's own")]
+#[allow(clippy::expect_used, reason = "the length is the algorithm's own; else the system is out of memory")]
 fn schedule(algorithm: &'static Algorithm, key: &[u8; 32]) -> Box<dyn AeadKey> {
     let bytes = key.get(..algorithm.key_len()).unwrap_or_default();
     let key = UnboundKey::new(algorithm, bytes).expect("the key has the length of the algorithm");

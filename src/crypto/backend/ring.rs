@@ -12,6 +12,7 @@ use crate::crypto::suite::Cipher;
 pub(super) static AEADS: &[Aead] = &[
     Aead { cipher: Cipher::Aes128Gcm, schedule: |key| schedule(&aead::AES_128_GCM, key) },
     Aead { cipher: Cipher::Aes256Gcm, schedule: |key| schedule(&aead::AES_256_GCM, key) },
+    #[cfg(feature = "chacha")]
     Aead { cipher: Cipher::ChaCha20Poly1305, schedule: |key| schedule(&aead::CHACHA20_POLY1305, key) },
 ];
 

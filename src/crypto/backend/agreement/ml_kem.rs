@@ -46,7 +46,7 @@ struct Decapsulation<D> {
 }
 
 /// A private key in its expanded form, and the public key as it is transmitted.
-#[cfg(feature = "aws-lc-rs")]
+#[cfg(all(feature = "aws-lc-rs", any(feature = "kex-x25519", feature = "kex-x448")))]
 pub(in crate::crypto::backend) struct Expanded {
     pub(in crate::crypto::backend) private: Zeroizing<Vec<u8>>,
     pub(in crate::crypto::backend) public: Vec<u8>,
@@ -95,7 +95,7 @@ where
     }
 
     /// The expanded form of these private bytes, for another implementation.
-    #[cfg(feature = "aws-lc-rs")]
+    #[cfg(all(feature = "aws-lc-rs", any(feature = "kex-x25519", feature = "kex-x448")))]
     pub(in crate::crypto::backend) fn expanded(&self, private: &[u8]) -> Result<Expanded, CryptoError> {
         let Decapsulation { secret, public } = self.read(private)?;
         let mut bytes = secret.to_expanded_bytes();

@@ -1,4 +1,4 @@
-//! ML-KEM, FIPS 203. Keys and secrets come from AWS-LC's own generator: it has no interface to be given them.
+//! ML-KEM, FIPS 203, as half of a hybrid. Keys and secrets come from AWS-LC's own generator: it has no interface to be given them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::crypto::kex::Encoding;
 use crate::crypto::suite::Kex;
 use crate::crypto::{CryptoError, SharedSecret};
 
-/// A row for one of the three parameter sets.
+/// One of the parameter sets.
 pub(super) struct MlKem {
     kex: Kex,
     algorithm: &'static Algorithm,
@@ -21,18 +21,14 @@ pub(super) struct MlKem {
     read: fn(&[u8]) -> Result<rust::Expanded, CryptoError>,
 }
 
-pub(super) static ML_KEM_512: MlKem = MlKem {
-    kex: Kex::MlKem512,
-    algorithm: &kem::ML_KEM_512,
-    encoding: Encoding::ML_KEM_512,
-    read: |private| rust::ML_KEM_512.expanded(private),
-};
+#[cfg(feature = "kex-x25519")]
 pub(super) static ML_KEM_768: MlKem = MlKem {
     kex: Kex::MlKem768,
     algorithm: &kem::ML_KEM_768,
     encoding: Encoding::ML_KEM_768,
     read: |private| rust::ML_KEM_768.expanded(private),
 };
+#[cfg(feature = "kex-x448")]
 pub(super) static ML_KEM_1024: MlKem = MlKem {
     kex: Kex::MlKem1024,
     algorithm: &kem::ML_KEM_1024,
