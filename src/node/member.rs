@@ -145,7 +145,7 @@ impl Membership {
             self.bind(name)?;
             for lower in over {
                 let node = self.node().ok_or(MemberError::StackDown)?;
-                node.register(*lower, name)?;
+                node.register(*lower, name).map_err(|e| refused(&node, e))?;
                 self.inner.lock().registered.push((*lower, name.clone()));
             }
         }
@@ -158,7 +158,7 @@ impl Membership {
     /// [`MemberError::Bind`].
     pub fn bind(&self, name: &Name) -> Result<(), MemberError> {
         let (Some(node), Some(me)) = (self.node(), self.me.upgrade()) else { return Err(MemberError::StackDown) };
-        let listener = node.with_irm(|irm| irm.bind(name))?;
+        let listener = node.with_irm(|irm| irm.bind(name)).map_err(|e| refused(&node, e))?;
         self.inner.lock().listeners.push(listener);
         let mut accept = Accept::new(&node, listener, name.clone()).patient();
         let screening = Weak::clone(&self.me);
@@ -297,4 +297,9 @@ impl Connections for LateConnections {
             membership.lost(now, flow);
         }
     }
+}
+
+/// A refusal, or the reason why everything is refused in a stack that is being shut down.
+fn refused(node: &Node, e: impl Into<MemberError>) -> MemberError {
+    if node.is_down() { MemberError::StackDown } else { e.into() }
 }
