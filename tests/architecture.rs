@@ -80,6 +80,7 @@ const PARTS: &[(&str, &[(&str, u8)])] = &[
             ("timers", 2),
             ("tasks", 3),
             ("silent", 3),
+            ("owed", 3),
             ("answered", 3),
             ("gate", 3),
             ("flows", 4),

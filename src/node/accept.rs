@@ -14,7 +14,7 @@ use crate::base::rng::Randomness;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::time::Instant;
 use crate::flow::Params;
-use crate::ipcp::{Accepted, Incoming, Kind, Location};
+use crate::ipcp::{Accepted, Incoming, Kind, Location, Responder};
 use crate::irm::{ListenerId, Taken, WaiterId};
 use crate::oap::server::{Negotiated, Request};
 use crate::oap::{OapError, Outcome, PeerIdentity};
@@ -192,6 +192,7 @@ impl Accept {
     fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Prepared> {
         let node = &self.node;
         let mut rng = node.shared.split_randomness("oap");
+        let (is_unproven, is_o7s) = (node.names.is_unproven(now, &request), request.oap.is_o7s());
         let Screened { incoming, oap } = request;
         let beginner = beginner_of(&incoming);
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
@@ -204,21 +205,11 @@ impl Accept {
             responder.resend(now, &*reply);
             return None;
         }
-        let here = kind.is_in_memory();
-        let forever = self.patient && qos.timeout == 0 && !here && !oap.is_o7s();
-        let qos = if forever { qos } else { QosSpec { timeout: node.flows.bounded(qos.timeout), ..qos } };
+        let qos = self.bounded(kind, qos, is_o7s);
         let (response, outcome) = match self.respond(oap, kind, &qos, reply, &mut rng) {
             Ok(ok) => ok,
             Err(e) => {
-                let counters = &node.shared.counters;
-                if matches!(e, Refusal::Gate { .. }) {
-                    counters.not_admitted.count()
-                } else {
-                    counters.bad_oap.count()
-                }
-                let code = e.code();
-                node.names.note_refusal(&self.name, from, e);
-                responder.refuse(now, code);
+                self.refuse(now, from, e, responder);
                 return None;
             }
         };
@@ -227,6 +218,17 @@ impl Accept {
             responder.refuse(now, Code::NOMEM);
             return None;
         };
+        if is_unproven && !origin.is_none_or(|origin| node.flows.may_reply(now, origin, response.len(), &endpoint)) {
+            endpoint.abort();
+            node.shared.counters.large_replies.count();
+            node.names.note_refusal(
+                &self.name,
+                from,
+                "too many large replies to hosts that have not shown their addresses",
+            );
+            node.names.refuse_asking(now, peer, is_o7s, responder);
+            return None;
+        }
         let accepted = match responder.accept(now, &endpoint, &response) {
             Ok(accepted) => accepted,
             Err(e) => {
@@ -251,6 +253,22 @@ impl Accept {
         let (security, peer) = (outcome.security, PeerIdentity::claim(outcome.peer));
         let flow = Allocated { endpoint, kind, data: outcome.data, security, peer };
         Some(Prepared { accepted, params, flow, beginner, from, id, size })
+    }
+
+    /// What is agreed to of the quality of service that is asked for.
+    fn bounded(&self, kind: Kind, qos: QosSpec, is_o7s: bool) -> QosSpec {
+        let forever = self.patient && qos.timeout == 0 && !kind.is_in_memory() && !is_o7s;
+        if forever { qos } else { QosSpec { timeout: self.node.flows.bounded(qos.timeout), ..qos } }
+    }
+
+    fn refuse(&self, now: Instant, from: Location, why: Refusal, responder: Box<dyn Responder>) {
+        let counters = &self.node.shared.counters;
+        let is_gate = matches!(why, Refusal::Gate { .. });
+        let counter = if is_gate { &counters.not_admitted } else { &counters.bad_oap };
+        counter.count();
+        let code = why.code();
+        self.node.names.note_refusal(&self.name, from, why);
+        responder.refuse(now, code);
     }
 
     /// Negotiates, looks who asks, has the program decide, and makes the response with the data of `reply`.

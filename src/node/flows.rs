@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::limits::AMPLIFICATION;
+use super::owed::Owed;
 use super::shared::{Shared, order};
 use super::silent::{self, Bounds, Silent};
 use super::timers::TimerQueue;
@@ -19,7 +20,7 @@ use crate::crypto::protect::{Protection, Side};
 use crate::crypto::suite::Cipher;
 use crate::flow::{Endpoint, FlowKey, Opening, Params};
 use crate::frct::{self, Frct};
-use crate::ipcp::Info;
+use crate::ipcp::{Info, Origin};
 use crate::oap::{OapError, Peering};
 use crate::types::qos::QosSpec;
 use crate::types::tap::FlowTap;
@@ -53,6 +54,7 @@ pub(super) struct Flows {
     timers: Arc<TimerQueue>,
     endpoints: Ordered<Mutex<Arena<Arc<Endpoint>>>, { order::FLOWS }>,
     silent: Ordered<Mutex<Silent>, { order::SILENT }>,
+    owed: Ordered<Mutex<Owed>, { order::OWED }>,
     /// Memory of packets that wait, of all flows, and of those that each peer has asked for.
     held: Arc<Meter>,
     held_by_peer: Ordered<Mutex<PeerMeters>, { order::METERS }>,
@@ -65,6 +67,7 @@ impl Flows {
         Self {
             endpoints: Ordered::new(Mutex::new(Arena::new(limits.flows))),
             silent: Ordered::default(),
+            owed: Ordered::new(Mutex::new(Owed::new(limits.silence))),
             held: Meter::whole(limits.stack_bytes, &shared.env.clock),
             held_by_peer: Ordered::new(Mutex::new(PeerMeters::new())),
             kinds: Ordered::default(),
@@ -101,6 +104,9 @@ impl Flows {
     pub(super) fn forget(&self, key: FlowKey) {
         self.timers.forget_flow(key);
         let endpoint = self.endpoints.lock().remove(Id::from_bits(key));
+        if endpoint.as_ref().is_some_and(|endpoint| endpoint.has_heard()) {
+            self.owed.lock().forget(key);
+        }
         drop(endpoint);
     }
 
@@ -195,6 +201,13 @@ impl Flows {
         Opening { allowance: Some(allowance), silence: Some(self.shared.limits.silence), greet: false }
     }
 
+    /// Counts a reply with `sent` bytes to a host whose address is only claimed. `false` if it is not to be sent: it is too much
+    /// for the `received` bytes of the request, and not the first of late.
+    pub(super) fn may_reply(&self, now: Instant, origin: Origin, sent: usize, endpoint: &Arc<Endpoint>) -> bool {
+        let excess = (sent as u64).saturating_sub((origin.received as u64).saturating_mul(AMPLIFICATION));
+        excess == 0 || self.owed.lock().add(now, origin.address, excess as usize, endpoint)
+    }
+
     /// Returns the account of the flows that `address` asks for.
     pub(super) fn meter_of(&self, address: u64) -> Arc<Meter> {
         self.held_by_peer.lock().of(address, || Meter::part(self.shared.limits.peer_bytes, &self.held))
@@ -230,6 +243,11 @@ impl Flows {
     /// Endpoints, and bytes of packets that wait in them.
     pub(super) fn facts(&self) -> (usize, usize) {
         (self.endpoints.lock().len(), self.held.used())
+    }
+
+    /// Replies that are counted because they are large and their hosts have not been heard.
+    pub(super) fn owed(&self) -> usize {
+        self.owed.lock().len()
     }
 
     /// Flows whose peer has not been heard, and what was counted of them.

@@ -33,6 +33,7 @@ mod layers;
 mod limits;
 pub mod member;
 mod names;
+mod owed;
 mod protection;
 mod shared;
 mod silent;
@@ -444,6 +445,7 @@ impl Node {
             .counters(forgotten)
             .counters(shed.rows())
             .gauge("silent", silent as u64)
+            .gauge("replies_owed", self.flows.owed() as u64)
             .gauge("held_bytes", held as u64)
             .counters(self.panics().rows())
             .gauge("flows", flows as u64)

@@ -54,6 +54,8 @@ pub(super) mod order {
     pub(in crate::node) const METERS: u8 = 46;
     /// Flows: the settings that those of one kind share.
     pub(in crate::node) const SHARED_PARAMS: u8 = 47;
+    /// Flows: replies to hosts that have not shown their addresses.
+    pub(in crate::node) const OWED: u8 = 49;
     /// Tasks: the thread that polls them.
     pub(in crate::node) const RUNNER: u8 = 48;
     /// Timers: an IPCP's alarm.
@@ -89,6 +91,8 @@ counters! {
         not_accepted => "not_accepted",
         /// Requests refused because too many handshakes were under way.
         shed => "shed",
+        /// Requests refused because their hosts have not shown their addresses, and were sent many large replies.
+        large_replies => "large_replies",
         /// Requests refused because of their security header.
         bad_oap => "bad_oap",
         /// Requests refused by the program's gate for the name.

@@ -59,6 +59,7 @@ mod issue;
 mod packets;
 mod points;
 mod renewal;
+mod replies;
 mod restart;
 mod rotation;
 mod secrets;

@@ -27,7 +27,7 @@ pub(crate) fn reasons(error: &dyn Error) -> String {
 
 pub(crate) struct World {
     pub(crate) net: Network,
-    server: Host,
+    pub(crate) server: Host,
     pub(crate) client: Host,
 }
 
@@ -46,7 +46,13 @@ impl World {
 
     /// The server shows a certificate of this authority, which is valid for so long.
     pub(crate) fn show(&self, authority: u8, seconds: u64) {
+        self.show_more(authority, seconds, |leaf| leaf);
+    }
+
+    /// The same of a certificate with `more`.
+    pub(crate) fn show_more(&self, authority: u8, seconds: u64, more: fn(Wanted) -> Wanted) {
         let leaf = Wanted::leaf("bank", &key(authority + 50)).validity(self.unix() - DAY, self.unix() + seconds);
+        let leaf = more(leaf);
         let certificate = Certificate::from_der(&leaf.issue(&cn("root"), &key(authority)), 32_768).unwrap();
         let own = Credentials::new(certificate, Arc::new(key(authority + 50))).unwrap();
         let config = SecurityConfig::encrypted(Kex::X25519).credentials(Some(own));

@@ -1,5 +1,6 @@
 //! The first look at a request: what can be said of it without remembering or computing anything, and who is told.
 
+use alloc::boxed::Box;
 use core::fmt::{self, Display};
 
 use super::{Names, Screened};
@@ -7,7 +8,7 @@ use crate::base::journal::record;
 use crate::base::sync::Ordering;
 use crate::base::time::Instant;
 use crate::crypto::certificate::Date;
-use crate::ipcp::Incoming;
+use crate::ipcp::{Incoming, Responder};
 use crate::node::answered::Nothing;
 use crate::oap::server::Request;
 use crate::oap::{OapError, SecurityConfig};
@@ -92,7 +93,7 @@ impl Names {
     }
 
     /// Returns `true` if the address of a requester may be made up: its layer has them proven, and this one has not done so.
-    pub(super) fn is_unproven(&self, now: Instant, request: &Screened) -> bool {
+    pub(in crate::node) fn is_unproven(&self, now: Instant, request: &Screened) -> bool {
         let (incoming, oap) = (&request.incoming, &request.oap);
         incoming.responder.asks_proof() && !self.proofs.is_good(now, incoming.peer, &oap.proof())
     }
@@ -101,11 +102,16 @@ impl Names {
     /// is where it says, and comes before those who do not.
     pub(super) fn refuse_for_now(&self, now: Instant, request: Screened) {
         let Screened { incoming, oap } = request;
-        if incoming.responder.asks_proof() && oap.is_o7s() {
-            let proof = self.proofs.make(now, incoming.peer);
-            incoming.responder.refuse_asking(now, Code::AGAIN, &proof);
+        self.refuse_asking(now, incoming.peer, oap.is_o7s(), incoming.responder);
+    }
+
+    /// The same of `peer`, of this library or not.
+    pub(in crate::node) fn refuse_asking(&self, now: Instant, peer: u64, is_o7s: bool, responder: Box<dyn Responder>) {
+        if responder.asks_proof() && is_o7s {
+            let proof = self.proofs.make(now, peer);
+            responder.refuse_asking(now, Code::AGAIN, &proof);
         } else {
-            incoming.responder.refuse(now, Code::AGAIN);
+            responder.refuse(now, Code::AGAIN);
         }
     }
 
