@@ -200,6 +200,9 @@ pub trait Host: Send + Sync {
     /// Calls [`Endpoint::handle_tick`] about a millisecond from now, whatever else happens.
     fn tick(&self, flow: FlowKey);
 
+    /// The peer of a flow whose [opening](Opening::allowance) bounds what it is sent has been heard for the first time.
+    fn heard(&self, _flow: FlowKey) {}
+
     /// The endpoint has been released and may be forgotten.
     fn released(&self, flow: FlowKey);
 }

@@ -261,6 +261,12 @@ impl Pipeline {
         self.beginning.as_ref().is_none_or(|b| b.has_heard())
     }
 
+    /// Returns `true` once, when a peer has been heard whose address was unproven.
+    #[inline]
+    pub(super) fn poll_heard(&mut self) -> bool {
+        self.beginning.as_mut().is_some_and(|b| b.poll_heard())
+    }
+
     /// The peer was heard at `now`.
     fn hear(&mut self, now: Instant) {
         self.last_received = now;

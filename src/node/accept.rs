@@ -192,8 +192,8 @@ impl Accept {
     fn prepare(&self, now: Instant, request: Screened, reply: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Option<Prepared> {
         let node = &self.node;
         let mut rng = node.shared.split_randomness("oap");
-        let (is_unproven, is_o7s) = (node.names.is_unproven(now, &request), request.oap.is_o7s());
-        let Screened { incoming, oap } = request;
+        let Screened { incoming, oap, is_unproven } = request;
+        let is_o7s = oap.is_o7s();
         let beginner = beginner_of(&incoming);
         let Incoming { kind, qos, responder, peer, from, mpl, congestible, window, origin, .. } = incoming;
         let facts = LayerFacts { mpl, congestible, window };
@@ -218,7 +218,8 @@ impl Accept {
             responder.refuse(now, Code::NOMEM);
             return None;
         };
-        if is_unproven && !origin.is_none_or(|origin| node.flows.may_reply(now, origin, response.len(), &endpoint)) {
+        if is_unproven && !origin.is_none_or(|origin| node.flows.may_reply(now, origin, response.len(), endpoint.key()))
+        {
             endpoint.abort();
             node.shared.counters.large_replies.count();
             node.names.note_refusal(

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::limits::AMPLIFICATION;
-use super::owed::Owed;
+use super::owed::{self, Owed};
 use super::shared::{Shared, order};
 use super::silent::{self, Bounds, Silent};
 use super::timers::TimerQueue;
@@ -105,7 +105,7 @@ impl Flows {
         self.timers.forget_flow(key);
         let endpoint = self.endpoints.lock().remove(Id::from_bits(key));
         if endpoint.as_ref().is_some_and(|endpoint| endpoint.has_heard()) {
-            self.owed.lock().forget(key);
+            self.note_heard(key);
         }
         drop(endpoint);
     }
@@ -203,9 +203,14 @@ impl Flows {
 
     /// Counts a reply with `sent` bytes to a host whose address is only claimed. `false` if it is not to be sent: it is too much
     /// for the `received` bytes of the request, and not the first of late.
-    pub(super) fn may_reply(&self, now: Instant, origin: Origin, sent: usize, endpoint: &Arc<Endpoint>) -> bool {
-        let excess = (sent as u64).saturating_sub((origin.received as u64).saturating_mul(AMPLIFICATION));
-        excess == 0 || self.owed.lock().add(now, origin.address, excess as usize, endpoint)
+    pub(super) fn may_reply(&self, now: Instant, origin: Origin, sent: usize, flow: FlowKey) -> bool {
+        let excess = (sent + owed::HEADER).saturating_sub(origin.received.saturating_mul(AMPLIFICATION as usize));
+        excess == 0 || self.owed.lock().add(now, origin.address, excess, flow)
+    }
+
+    /// The peer of an accepted flow has been heard for the first time, or was sent no reply.
+    pub(super) fn note_heard(&self, flow: FlowKey) {
+        self.owed.lock().pay(flow);
     }
 
     /// Returns the account of the flows that `address` asks for.

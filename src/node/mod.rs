@@ -488,6 +488,12 @@ impl Host for HostOf {
         }
     }
 
+    fn heard(&self, flow: FlowKey) {
+        if let Some(node) = self.0.upgrade() {
+            node.flows.note_heard(flow);
+        }
+    }
+
     fn released(&self, flow: FlowKey) {
         if let Some(node) = self.0.upgrade() {
             node.flows.forget(flow);

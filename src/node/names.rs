@@ -30,6 +30,8 @@ use crate::types::name::Name;
 pub struct Screened {
     pub(super) incoming: Incoming,
     pub(super) oap: Request,
+    /// The address of its requester may be made up: its layer has them proven, and this one had not done so when it came.
+    pub(super) is_unproven: bool,
 }
 
 /// Security settings that take the place of others, and those others afterwards.
@@ -266,7 +268,7 @@ impl Names {
             bytes: request.oap.size(),
             held_until: Some(now + request.incoming.responder.hold()),
             withdrawn: request.incoming.withdrawn.clone(),
-            is_unproven: self.is_unproven(now, &request),
+            is_unproven: request.is_unproven,
         };
         let placed = self.irm.lock().place(now, name, request, caller, &mut calls);
         self.news.fetch_add(1, Ordering::Release);
@@ -331,7 +333,11 @@ impl Names {
                 request.responder.resend(now, &*reply);
                 None
             }
-            None => Some(Screened { incoming: request, oap }),
+            None => {
+                let is_unproven =
+                    request.responder.asks_proof() && !self.proofs.is_good(now, request.peer, &oap.proof());
+                Some(Screened { incoming: request, oap, is_unproven })
+            }
         }
     }
 

@@ -7,75 +7,74 @@
 //! reply opens, or could not be heard any more. One that is there is heard within a round trip, so that few are ever refused; a
 //! requester of this library then learns how it shows its address.
 
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use crate::base::time::Instant;
-use crate::flow::{Endpoint, FlowKey, State};
+use crate::flow::FlowKey;
 
 /// Bytes that the replies to one host may have beyond that; a single one may have more.
 const EXCESS: usize = 64 << 10;
-/// Replies that are counted, of all hosts; beyond it hosts that have not shown their addresses get small ones alone.
+/// A reply counts for as many bytes at least, so that those of a host are few.
+const LEAST: usize = 512;
+/// Replies that are counted, of all hosts; beyond it the oldest are not any more. Whoever has them pushed out, to have a host sent
+/// more than that, asks for as many.
 const MOST: usize = 16_384;
+/// Bytes of a reply besides the security header, without those of what carries it.
+pub(super) const HEADER: usize = 48;
 
 /// What hosts have been sent and not been heard for.
 pub(super) struct Owed {
-    hosts: BTreeMap<u64, VecDeque<Debt>>,
-    /// The hosts that have asked for these flows.
-    flows: BTreeMap<FlowKey, u64>,
+    /// Bytes by host.
+    hosts: BTreeMap<u64, usize>,
+    flows: BTreeMap<FlowKey, Debt>,
+    /// Ordered by age.
+    order: BTreeSet<(Instant, FlowKey)>,
     /// Time for which a reply counts.
     keep: Duration,
-    /// When all were last looked at.
-    swept: Instant,
 }
 
 struct Debt {
-    until: Instant,
+    host: u64,
     bytes: usize,
-    flow: FlowKey,
-    endpoint: Weak<Endpoint>,
-}
-
-impl Debt {
-    fn is_settled(&self, now: Instant) -> bool {
-        // A pending one cannot have heard its peer.
-        let heard = |endpoint: &Endpoint| endpoint.state() != State::Pending && endpoint.has_heard();
-        now >= self.until || self.endpoint.upgrade().is_some_and(|endpoint| heard(&endpoint))
-    }
+    until: Instant,
 }
 
 impl Owed {
     /// Each is counted for the time `keep`.
-    pub(super) fn new(keep: Duration) -> Self {
-        Self { hosts: BTreeMap::new(), flows: BTreeMap::new(), keep, swept: Instant::ZERO }
+    pub(super) const fn new(keep: Duration) -> Self {
+        Self { hosts: BTreeMap::new(), flows: BTreeMap::new(), order: BTreeSet::new(), keep }
     }
 
     /// Counts the reply that opens a flow, which has `bytes` more than it may. `false` if that is too much for the host.
-    pub(super) fn add(&mut self, now: Instant, host: u64, bytes: usize, endpoint: &Arc<Endpoint>) -> bool {
-        self.settle(now, host);
-        // It looks at every reply: not for each request of a flood.
-        if self.flows.len() >= MOST && now >= self.swept + self.keep / 16 {
-            self.swept = now;
-            let hosts: Vec<_> = self.hosts.keys().copied().collect();
-            hosts.into_iter().for_each(|host| self.settle(now, host));
-        }
-        let owed: usize = self.hosts.get(&host).map_or(0, |debts| debts.iter().map(|debt| debt.bytes).sum());
-        if self.flows.len() >= MOST || (owed > 0 && owed.saturating_add(bytes) > EXCESS) {
+    pub(super) fn add(&mut self, now: Instant, host: u64, bytes: usize, flow: FlowKey) -> bool {
+        self.expire(now);
+        let bytes = bytes.max(LEAST);
+        let owed = self.hosts.get(&host).copied().unwrap_or(0);
+        if owed > 0 && owed.saturating_add(bytes) > EXCESS {
             return false;
         }
-        let (until, flow) = (now + self.keep, endpoint.key());
-        let debt = Debt { until, bytes, flow, endpoint: Arc::downgrade(endpoint) };
-        self.hosts.entry(host).or_default().push_back(debt);
-        self.flows.insert(flow, host);
+        if self.flows.len() >= MOST
+            && let Some((_, oldest)) = self.order.first().copied()
+        {
+            self.pay(oldest);
+        }
+        let until = now + self.keep;
+        self.hosts.insert(host, owed.saturating_add(bytes));
+        self.flows.insert(flow, Debt { host, bytes, until });
+        self.order.insert((until, flow));
         true
     }
 
-    /// A flow is over on which its peer was heard, or to which there was no reply.
-    pub(super) fn forget(&mut self, flow: FlowKey) {
-        if let Some(host) = self.flows.get(&flow).copied() {
-            self.retain(host, |debt| debt.flow != flow);
+    /// The host was heard on this flow, or was sent no reply.
+    pub(super) fn pay(&mut self, flow: FlowKey) {
+        let Some(Debt { host, bytes, until }) = self.flows.remove(&flow) else { return };
+        self.order.remove(&(until, flow));
+        if let Some(owed) = self.hosts.get_mut(&host) {
+            *owed = owed.saturating_sub(bytes);
+            if *owed == 0 {
+                self.hosts.remove(&host);
+            }
         }
     }
 
@@ -84,21 +83,57 @@ impl Owed {
         self.flows.len()
     }
 
-    fn settle(&mut self, now: Instant, host: u64) {
-        self.retain(host, |debt| !debt.is_settled(now));
+    fn expire(&mut self, now: Instant) {
+        while let Some((until, flow)) = self.order.first().copied().filter(|(until, _)| *until <= now) {
+            debug_assert!(until <= now);
+            self.pay(flow);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Duration = Duration::from_secs(45);
+    const NOW: Instant = Instant::from_millis(1);
+
+    /// How many replies of so many bytes a host is sent from this flow on.
+    fn sent(owed: &mut Owed, now: Instant, host: u64, bytes: usize, first: FlowKey) -> u64 {
+        (first..).take_while(|flow| owed.add(now, host, bytes, *flow)).count() as u64
     }
 
-    fn retain(&mut self, host: u64, mut keep: impl FnMut(&Debt) -> bool) {
-        let Some(debts) = self.hosts.get_mut(&host) else { return };
-        debts.retain(|debt| {
-            let kept = keep(debt);
-            if !kept {
-                self.flows.remove(&debt.flow);
-            }
-            kept
-        });
-        if debts.is_empty() {
-            self.hosts.remove(&host);
+    #[test]
+    fn a_host_is_sent_so_much_until_it_is_heard_or_cannot_be() {
+        let mut owed = Owed::new(KEEP);
+        assert_eq!(sent(&mut owed, NOW, 7, 1024, 0), 64);
+        assert_eq!(sent(&mut owed, NOW, 8, 1024, 1000), 64, "and another one as much");
+        owed.pay(3);
+        owed.pay(3);
+        owed.pay(99);
+        assert_eq!(sent(&mut owed, NOW, 7, 1024, 2000), 1);
+        assert_eq!(sent(&mut owed, NOW + KEEP - Duration::from_nanos(1), 7, 1024, 3000), 0);
+        assert_eq!(sent(&mut owed, NOW + KEEP, 7, 1024, 4000), 64);
+        assert_eq!(owed.len(), 64);
+        (4000..4064).for_each(|flow| owed.pay(flow));
+        assert_eq!((owed.len(), owed.hosts.len(), owed.order.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_single_reply_may_always_be_sent_and_small_ones_are_no_fewer() {
+        let mut owed = Owed::new(KEEP);
+        assert!(owed.add(NOW, 7, 1 << 20, 1) && !owed.add(NOW, 7, 1, 2));
+        assert_eq!(sent(&mut owed, NOW, 8, 1, 10), (EXCESS / LEAST) as u64);
+    }
+
+    #[test]
+    fn hosts_that_are_many_keep_nobody_out() {
+        let mut owed = Owed::new(KEEP);
+        assert!(owed.add(NOW, 7, 1024, 1));
+        for n in 0..2 * MOST as u64 {
+            assert!(owed.add(NOW + Duration::from_nanos(n), 100 + n, 1024, 100 + n));
         }
+        assert_eq!((owed.len(), owed.hosts.len(), owed.order.len()), (MOST, MOST, MOST));
+        assert!(owed.add(NOW + Duration::from_secs(1), 7, 1024, 2));
     }
 }

@@ -55,6 +55,8 @@ impl Effects {
 pub(super) struct Calls {
     /// The peer has moved, or there are probes and answers to send.
     pub(super) moves: Option<MoveCalls>,
+    /// The peer has been heard for the first time.
+    pub(super) heard: bool,
     /// The inbox has become less busy: senders may go on.
     pub(super) drained: Option<Arc<dyn Port>>,
     pub(super) wakers: Wakers,
@@ -190,6 +192,9 @@ impl Endpoint {
     pub(super) fn settle(&self, inner: &mut Inner, now: Instant, fx: &mut Effects) {
         if inner.pipe.is_moving() {
             Self::follow(inner, now, fx);
+        }
+        if inner.pipe.poll_heard() {
+            fx.calls().heard = true;
         }
         let mine = self.collect(inner, now, fx);
         self.advance(inner, now, fx);

@@ -162,6 +162,9 @@ impl Endpoint {
     }
 
     fn make(&self, now: Instant, calls: Calls) {
+        if calls.heard {
+            self.env.host.heard(self.key);
+        }
         if let Some(port) = calls.drained {
             self.env.panics.call(move || port.drained());
         }

@@ -21,8 +21,9 @@ pub struct Opening {
 
 /// The state of an [`Opening`].
 pub(super) struct Beginning {
-    /// The peer was heard.
+    /// The peer was heard, and the host has been told, or need not be.
     heard: bool,
+    told: bool,
     allowance: u64,
     silent_until: Instant,
     greet_at: Instant,
@@ -46,6 +47,7 @@ impl Beginning {
         let Opening { allowance, silence, greet } = opening;
         (opening != Opening::default()).then(|| Self {
             heard: false,
+            told: allowance.is_none(),
             allowance: allowance.unwrap_or(u64::MAX),
             silent_until: silence.map_or(Instant::FAR_FUTURE, |t| now + t),
             greet_at: now + GREETING_PAUSE,
@@ -64,6 +66,12 @@ impl Beginning {
     #[inline]
     pub(super) fn hear(&mut self) -> bool {
         !core::mem::replace(&mut self.heard, true)
+    }
+
+    /// Returns `true` once, when the peer has been heard that was sent little until then.
+    #[inline]
+    pub(super) fn poll_heard(&mut self) -> bool {
+        self.heard && !core::mem::replace(&mut self.told, true)
     }
 
     /// The peer has sent a keepalive, which may be a greeting, or the answer to one. Whether it is answered; if not, this

@@ -92,16 +92,10 @@ impl Names {
         request.host().is_none_or(|host| self.patience.lock().fault(now, host))
     }
 
-    /// Returns `true` if the address of a requester may be made up: its layer has them proven, and this one has not done so.
-    pub(in crate::node) fn is_unproven(&self, now: Instant, request: &Screened) -> bool {
-        let (incoming, oap) = (&request.incoming, &request.oap);
-        incoming.responder.asks_proof() && !self.proofs.is_good(now, incoming.peer, &oap.proof())
-    }
-
     /// Refuses a request for which there is no room at the moment. A requester of this library is told how it can show that it
     /// is where it says, and comes before those who do not.
     pub(super) fn refuse_for_now(&self, now: Instant, request: Screened) {
-        let Screened { incoming, oap } = request;
+        let Screened { incoming, oap, .. } = request;
         self.refuse_asking(now, incoming.peer, oap.is_o7s(), incoming.responder);
     }
 
