@@ -18,6 +18,8 @@ const AEADS: [Cipher; 4] = [Cipher::Aes128Gcm, Cipher::Aes192Gcm, Cipher::Aes256
 const CURVES: [Kex; 4] = [Kex::Prime256v1, Kex::X25519, Kex::Secp384r1, Kex::Secp521r1];
 const ML_KEMS: [Kex; 3] = [Kex::MlKem512, Kex::MlKem768, Kex::MlKem1024];
 const HYBRIDS: [Kex; 2] = [Kex::X25519MlKem768, Kex::X448MlKem1024];
+/// Where ML-KEM is the whole or a part: a backend may have it in hybrids alone.
+const WITH_ML_KEM: [Kex; 5] = [ML_KEMS[0], ML_KEMS[1], ML_KEMS[2], HYBRIDS[0], HYBRIDS[1]];
 
 /// Every two of them, in both orders, and each with itself.
 fn pairs() -> impl Iterator<Item = (&'static Backend, &'static Backend)> {
@@ -52,18 +54,29 @@ const fn private_len(kex: Kex) -> usize {
         Kex::Prime256v1 | Kex::X25519 => 32,
         Kex::Secp384r1 => 48,
         Kex::Secp521r1 => 66,
+        // The seed of ML-KEM, and behind it the key of the curve.
+        Kex::X25519MlKem768 | Kex::X448MlKem1024 => 64 + curve_len(kex),
         _ => 64,
     }
 }
 
-/// The bytes of a key behind what it is wrapped in.
+/// The bytes of a key behind what it is wrapped in; of a hybrid, those of ML-KEM, which come first.
 const fn key_len(kex: Kex) -> usize {
     match kex {
         Kex::X25519 => 32,
         Kex::MlKem512 => 800,
-        Kex::MlKem768 => 1184,
-        Kex::MlKem1024 => 1568,
+        Kex::MlKem768 | Kex::X25519MlKem768 => 1184,
+        Kex::MlKem1024 | Kex::X448MlKem1024 => 1568,
         _ => 1 + 2 * private_len(kex),
+    }
+}
+
+/// The bytes of the curve at the end of what a hybrid sends, and of its private key.
+const fn curve_len(kex: Kex) -> usize {
+    match kex {
+        Kex::X25519MlKem768 => 32,
+        Kex::X448MlKem1024 => 56,
+        _ => 0,
     }
 }
 
@@ -155,27 +168,42 @@ proptest! {
 
     #[test]
     fn a_ciphertext_that_was_changed_is_the_same_to_all(
-        kex in prop::sample::select(&ML_KEMS[..]),
+        kex in prop::sample::select(&WITH_ML_KEM[..]),
         at: prop::sample::Index,
         bit in 0..8_u32,
     ) {
-        let (own, responder) = (private(kex, 1), row(&RUST, kex));
-        let (mut ciphertext, secret) = responder.respond(&public(&RUST, kex, &own).unwrap(), &mut rng(2)).unwrap();
-        let at = at.index(ciphertext.len());
-        ciphertext[at] ^= 1_u8 << bit;
-        let expected = agreed(&RUST, kex, &own, &ciphertext).unwrap();
-        prop_assert_ne!(&expected[..], secret.expose());
+        let own = private(kex, 1);
+        let key = public(&RUST, kex, &own).unwrap();
+        for (one, other) in pairs() {
+            let (mut ciphertext, secret) = row(one, kex).respond(&key, &mut rng(2)).unwrap();
+            let at = at.index(ciphertext.len() - curve_len(kex));
+            ciphertext[at] ^= 1_u8 << bit;
+            let expected = agreed(&RUST, kex, &own, &ciphertext).unwrap();
+            prop_assert_ne!(&expected[..], secret.expose());
+            let agreed = agreed(other, kex, &own, &ciphertext).unwrap();
+            prop_assert_eq!(agreed, expected, "{:?} {:?} {}", one, other, kex);
+        }
+    }
+
+    #[test]
+    fn a_key_of_ml_kem_that_was_changed_is_the_same_to_all(
+        kex in prop::sample::select(&WITH_ML_KEM[..]),
+        at: prop::sample::Index,
+        to in prop_oneof![Just(0xff), any::<u8>()],
+    ) {
+        let mut key = public(&RUST, kex, &private(kex, 1)).unwrap();
+        let at = key.len() - key_len(kex) - curve_len(kex) + at.index(key_len(kex));
+        key[at] = to;
+        let taken = |backend: &Backend| row(backend, kex).respond(&key, &mut rng(2)).map(|_| ());
         for backend in all() {
-            prop_assert_eq!(agreed(backend, kex, &own, &ciphertext).unwrap(), &expected[..], "{:?} {}", backend, kex);
+            prop_assert_eq!(taken(backend), taken(&RUST), "{:?} {} {}", backend, kex, at);
         }
     }
 }
 
 #[test]
 fn any_two_agree() {
-    for (kex, (one, other)) in
-        CURVES.into_iter().chain(ML_KEMS).chain(HYBRIDS).flat_map(|k| pairs().map(move |p| (k, p)))
-    {
+    for (kex, (one, other)) in CURVES.into_iter().chain(WITH_ML_KEM).flat_map(|k| pairs().map(move |p| (k, p))) {
         let own = row(one, kex).generate(&mut rng(1)).unwrap();
         let (field, secret) = row(other, kex).respond(own.public(), &mut rng(2)).unwrap();
         assert_eq!(told(own.agree(&field)), Ok(secret.expose().to_vec()), "{one:?} {other:?} {kex}");
@@ -186,7 +214,7 @@ fn any_two_agree() {
 
 #[test]
 fn secrets_are_not_repeated() {
-    for (backend, kex) in all().iter().flat_map(|b| ML_KEMS.into_iter().chain(HYBRIDS).map(move |kex| (*b, kex))) {
+    for (backend, kex) in all().iter().flat_map(|b| WITH_ML_KEM.into_iter().map(move |kex| (*b, kex))) {
         let mut rng = rng(1);
         let [one, other] = [(); 2].map(|()| row(backend, kex).generate(&mut rng).unwrap());
         assert_ne!(one.public(), other.public(), "{backend:?} {kex}");
@@ -285,27 +313,37 @@ fn private_keys_at_the_ends_of_their_range() {
 
 #[test]
 fn keys_of_ml_kem_are_checked_by_all() {
-    for (kex, backend) in ML_KEMS.into_iter().flat_map(|kex| all().iter().map(move |b| (kex, *b))) {
+    for (kex, backend) in WITH_ML_KEM.into_iter().flat_map(|kex| all().iter().map(move |b| (kex, *b))) {
         let (seed, row) = (private(kex, 1), row(backend, kex));
         let own = row.import(&seed).unwrap();
         assert_eq!(own.public(), public(&RUST, kex, &seed).unwrap(), "{backend:?} {kex}");
+        // Behind ML-KEM's part, as it should be.
+        let curve = curve_len(kex);
+        let (public_end, private_end) = (&own.public()[own.public().len() - curve..], &seed[64..]);
         // Of another length, or with a coefficient that is not reduced.
         for len in [0, 767, 769, 1089, 1567] {
-            assert_eq!(told(own.agree(&vec![0; len])), Err(CryptoError::InvalidCiphertext), "{backend:?} {kex} {len}");
+            let refused = told(own.agree(&[&vec![0; len], public_end].concat()));
+            assert_eq!(refused, Err(CryptoError::InvalidCiphertext), "{backend:?} {kex} {len}");
         }
         let mut key = own.public().to_vec();
-        let head = key.len() - key_len(kex);
+        let head = key.len() - key_len(kex) - curve;
         key[head..head + 2].fill(0xff);
         let refused = |key: &[u8]| row.respond(key, &mut rng(1)).map(|_| ()).unwrap_err();
         assert_eq!(refused(&key), CryptoError::InvalidPublicKey, "{backend:?} {kex}");
         assert_eq!(refused(&own.public()[1..]), CryptoError::InvalidPublicKey, "{backend:?} {kex}");
+        // What a hybrid sends does not say what it is.
+        let of_another = if curve > 0 { CryptoError::InvalidPublicKey } else { CryptoError::GroupMismatch };
         let other = public(&RUST, Kex::X25519, &[1; 32]).unwrap();
-        assert_eq!(refused(&other), CryptoError::GroupMismatch, "{backend:?} {kex}");
+        assert_eq!(refused(&other), of_another, "{backend:?} {kex}");
         // Private bytes of any other length, or an expanded key that was damaged.
         let expanded = key_len(kex) * 2 + 32;
-        for private in [vec![], vec![1; 63], vec![1; expanded], vec![1; 64 + expanded]] {
-            let refused = row.import(&private).map(|_| ());
-            assert_eq!(refused, Err(CryptoError::InvalidPrivateKey), "{backend:?} {kex} {}", private.len());
+        for len in [0, 63, 65, expanded, 64 + expanded] {
+            let refused = row.import(&[&vec![1; len], private_end].concat()).map(|_| ());
+            assert_eq!(refused, Err(CryptoError::InvalidPrivateKey), "{backend:?} {kex} {len}");
+        }
+        if curve > 0 {
+            let refused = [&own.public()[..curve - 1], &own.public()[..curve]].map(|peer| told(own.agree(peer)));
+            assert_eq!(refused, [const { Err(CryptoError::InvalidCiphertext) }; 2], "{backend:?} {kex}");
         }
     }
 }
