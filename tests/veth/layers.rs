@@ -1,5 +1,6 @@
 //! Layers over packet sockets: two stacks at the two ends of a cable.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use o7s::{
     AllocError, Eth, Event, Flow, FlowSet, IpcpHandle, NetworkConfig, QosSpec, SecurityConfig, Stack, StackError,
 };
 
-use crate::net::{BOUND, TYPE, ip, on_cable, wait_until};
+use crate::net::{BOUND, TYPE, ip, on_cable, try_ip, wait_until};
 
 /// Two stacks, a member of a layer each, and a server that sends everything back.
 struct Pair {
@@ -84,6 +85,43 @@ fn flows_of_all_kinds_over_both_formats() {
                 pair.server.shutdown();
             }
         }
+    });
+}
+
+#[test]
+fn a_layer_may_pass_by_the_queue_of_its_interface() {
+    on_cable(|| {
+        let passes_by = Pair::new(|dev| Eth::dix(dev).queue_bypass(dev == "va"), plain());
+        let through = Pair::new(|dev| Eth::dix(dev).ethertype(TYPE + 1), plain());
+        // One that takes nothing.
+        let mut tc = Command::new("tc");
+        assert!(tc.args("qdisc add dev va root pfifo limit 0".split(' ')).status().unwrap().success());
+        let refused = through.client.flow("echo").timeout(Duration::from_secs(5)).alloc().unwrap_err();
+        assert!(matches!(refused, AllocError::Unreachable(_)), "{refused}");
+        answers(&passes_by.flow(QosSpec::RAW), b"past the queue");
+    });
+}
+
+#[test]
+fn interfaces_over_one_device_hear_each_other_as_macvlan_bridges_them() {
+    on_cable(|| {
+        for name in ["over0", "over1"] {
+            if !try_ip(&format!("link add link va name {name} type macvlan mode bridge")) {
+                eprintln!("skipped: no macvlan");
+                return;
+            }
+            ip(&format!("link set {name} up"));
+        }
+        let pair = Pair::new(|dev| Eth::dix(if dev == "va" { "over0" } else { "over1" }), plain());
+        let flow = pair.flow(QosSpec::DATA);
+        answers(&flow, &vec![7; flow.max_packet()]);
+        for layer in [&pair.near, &pair.far] {
+            assert_eq!(counted(layer, "own_address"), 0, "{}", layer.rib());
+        }
+        let below = Stack::new().unwrap();
+        below.eth(Eth::dix("va")).unwrap();
+        let refused = below.flow("echo").timeout(Duration::from_secs(5)).alloc().unwrap_err();
+        assert!(matches!(refused, AllocError::Unreachable(_)), "{refused}");
     });
 }
 
