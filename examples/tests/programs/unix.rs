@@ -135,6 +135,34 @@ fn closed_pipes_end_programs_quietly() {
     assert_eq!(server.0.wait().unwrap().signal(), Some(SIGPIPE));
 }
 
+/// As the help of odump has it: `mkfifo tap; oping ... --pcap tap & odump tap`.
+#[test]
+fn a_named_pipe_shows_packets_as_they_pass() {
+    let (server, tap) = (Server::start("oping", &[], None), File::new("tap", ""));
+    std::fs::remove_file(tap.path()).unwrap();
+    assert!(Command::new("mkfifo").arg(tap.path()).status().unwrap().success());
+    let host = format!("oping={}", server.addr);
+    let mut command = program("oping");
+    command.args(["--udp4", "127.0.0.1:0", "--host", &host, "--pcap", tap.path()]).stderr(Stdio::piped());
+    // Far more than what is looked at, so that it is still at it then, and less than what a pipe takes that nobody reads.
+    let (mut pinging, mut replies) = start(command.args(["-c", "1000", "-i", "10ms"]));
+    let mut replies = replies.by_ref().map(Result::unwrap).filter(|line| line.contains(" seq="));
+    let (dumping, mut packets) = start(program("odump").arg(tap.path()));
+    assert!(packets.next().unwrap().unwrap().contains(" | flow request "));
+    replies.nth(100).unwrap();
+    assert!(packets.next().unwrap().unwrap().contains(" | flow reply "));
+    assert!(pinging.0.try_wait().unwrap().is_none(), "they are shown once it has ended");
+    // The reader goes away: that is the end of the capture, and of nothing else.
+    drop(dumping);
+    replies.nth(100).expect("it goes on");
+    send(&pinging.0, Signal::TERM);
+    let said: Vec<_> = replies.collect();
+    let mut told = String::new();
+    pinging.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(pinging.0.wait().unwrap().code(), Some(0), "{said:?}\n{told}");
+    assert!(told.contains("warning: the capture is not whole: "), "{told}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_takes_no_more_is_an_error() {
