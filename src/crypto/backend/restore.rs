@@ -13,7 +13,8 @@ std::thread_local! {
 /// Has `open` decrypt `data` in place, and puts the ciphertext back if that returns `false`, so that another key can be tried.
 ///
 /// `ring` and AWS-LC decrypt while they authenticate, and wipe the buffer when the tag turns out wrong, so the ciphertext is
-/// copied first: 4 percent of the time that opening takes.
+/// copied first: 4 percent of the time that opening takes, as the rows `open 1400 B` of the benchmark `peers --only backends` are
+/// with and without it.
 pub(super) fn open_or_restore(data: &mut [u8], open: impl FnOnce(&mut [u8]) -> bool) -> Result<(), CryptoError> {
     SPARE.with_borrow_mut(|spare| {
         spare.clear();
